@@ -1,0 +1,2 @@
+//! The brigade binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Examples of Brigade: see the `examples` folder.
