@@ -1,2 +1,75 @@
-//! Chores.
-fn main() {}
+//! The chores of the workspace, run as `cargo xtask <chore>`.
+//!
+//! `ci` is the one that matters: it is all that continuous integration runs, and a laptop runs the
+//! same steps in the same order. [`ci`] holds the list of steps; each family of checks has its own
+//! file.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a command line program talks on its standard output"
+)]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a chore has no runtime, and the time that it measures is real"
+)]
+
+mod cargo;
+mod ci;
+mod deny;
+mod direction;
+mod examples;
+mod finding;
+mod manifest;
+mod source_files;
+mod tidy;
+mod time_limit;
+mod workspace;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use xshell::Shell;
+
+/// The chores of the Brigade workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Checks everything that a change must pass, and stops at the first failure.
+    Ci(ci::Options),
+    /// Runs the benchmarks in release mode; what follows goes to the benchmark program.
+    Bench {
+        /// Arguments of the benchmark program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let Err(error) = run(Arguments::parse().chore) else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+    ExitCode::FAILURE
+}
+
+fn run(chore: Chore) -> Result<()> {
+    let shell = Shell::new()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    shell.change_dir(root.context("xtask lies in a folder of the workspace")?);
+    match chore {
+        Chore::Ci(options) => ci::run(&shell, &options),
+        Chore::Bench { arguments } => cargo::bench(&shell, &arguments),
+    }
+}

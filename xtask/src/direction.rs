@@ -1,0 +1,224 @@
+//! Who may depend on whom, and what may be compiled into whose program.
+//!
+//! The rules are data at the top of this file. Manifests are checked for direct dependencies,
+//! resolved trees for what comes in behind them.
+
+use anyhow::Result;
+use xshell::Shell;
+
+use crate::finding::{Finding, report};
+use crate::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
+use crate::{manifest, source_files};
+
+/// For each member that others build on, the only members it may build on itself. Tests are free.
+const DIRECTIONS: [(&str, &[&str]); 7] = [
+    ("brigade-core", &[]),
+    ("brigade-providers", &["brigade-core"]),
+    ("brigade-resilience", &["brigade-core"]),
+    ("brigade-observability", &["brigade-core"]),
+    ("brigade-store", &["brigade-core"]),
+    ("brigade-rehearsal", &["brigade-core", "brigade-providers"]),
+    ("xtask", &[]),
+];
+
+/// Web servers and data bases: a library user who wants agents should compile neither.
+const SERVERS: [&str; 15] = [
+    "actix-web",
+    "axum",
+    "axum-core",
+    "diesel",
+    "libsqlite3-sys",
+    "mongodb",
+    "mysql_async",
+    "postgres",
+    "redis",
+    "rocket",
+    "rusqlite",
+    "sqlx-core",
+    "tokio-postgres",
+    "tonic",
+    "warp",
+];
+
+/// Whatever else speaks to the network: no part of the core.
+const NETWORK: [&str; 16] = [
+    "async-nats",
+    "curl",
+    "h2",
+    "h3",
+    "hyper",
+    "hyper-util",
+    "isahc",
+    "mio",
+    "native-tls",
+    "quinn",
+    "reqwest",
+    "rustls",
+    "socket2",
+    "tower-http",
+    "tungstenite",
+    "ureq",
+];
+
+/// Other TLS stacks compile hundreds of C files or need a C library at run time; ours is rustls on
+/// ring.
+const NOWHERE: [&str; 5] = [
+    "aws-lc-rs",
+    "aws-lc-sys",
+    "native-tls",
+    "openssl",
+    "openssl-sys",
+];
+
+/// The parts of tokio that need no I/O driver. `test-util` comes with the `testing` feature only.
+const CORE_TOKIO: [&str; 7] = [
+    "default",
+    "macros",
+    "rt",
+    "sync",
+    "test-util",
+    "time",
+    "tokio-macros",
+];
+
+/// Members that must stay free of web servers and data bases.
+const LEAN: [&str; 4] = [
+    "brigade-core",
+    "brigade-providers",
+    "brigade-resilience",
+    "brigade-observability",
+];
+
+/// The crates that only one file of the server may name together, and that file.
+const COMPOSED: [&str; 3] = [
+    "brigade_providers",
+    "brigade_resilience",
+    "brigade_observability",
+];
+const COMPOSER: &str = "crates/server/src/app.rs";
+
+/// Checks the whole workspace.
+pub(crate) fn check(shell: &Shell) -> Result<()> {
+    let workspace = Workspace::load(shell)?;
+    let mut findings = manifest::check(&workspace)?;
+    let ours: Vec<&str> = workspace
+        .packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    findings.extend(
+        workspace
+            .packages
+            .iter()
+            .flat_map(|package| wrong_directions(package, &ours)),
+    );
+    findings.extend(workspace.libraries().filter_map(undirected));
+    for package in LEAN {
+        let tree = normal_tree(shell, package)?;
+        findings.extend(unwelcome(package, &tree, &SERVERS));
+        if package == "brigade-core" {
+            findings.extend(unwelcome(package, &tree, &NETWORK));
+            findings.extend(tokio_beyond_core(package, &tree));
+        }
+    }
+    findings.extend(unwelcome("Cargo.lock", &whole_tree(shell)?, &NOWHERE));
+    findings.extend(composers(&server_sources(shell)?));
+    report(&findings)
+}
+
+fn allowed(package: &str) -> Option<&'static [&'static str]> {
+    DIRECTIONS
+        .iter()
+        .find(|(name, _)| *name == package)
+        .map(|(_, allowed)| *allowed)
+}
+
+/// A new library must be given its place before anything can build on it.
+fn undirected(library: &str) -> Option<Finding> {
+    let missing = allowed(library).is_none() && library != "brigade-server";
+    missing.then(|| {
+        Finding::new(
+            library,
+            "its direction of dependency is not decided",
+            "add it to DIRECTIONS in xtask/src/direction.rs",
+        )
+    })
+}
+
+fn wrong_directions(package: &Package, ours: &[&str]) -> Vec<Finding> {
+    let Some(allowed) = allowed(&package.name) else {
+        return Vec::new();
+    };
+    package
+        .dependencies
+        .iter()
+        .filter(|dependency| dependency.kind.as_deref() != Some("dev"))
+        .map(|dependency| dependency.name.as_str())
+        .filter(|name| ours.contains(name) && !allowed.contains(name))
+        .map(|name| {
+            let what = format!("depends on {name}");
+            Finding::new(
+                package.name.clone(),
+                what,
+                "move what is shared into brigade-core, or compose the two in the server",
+            )
+        })
+        .collect()
+}
+
+fn unwelcome(place: &str, tree: &[Resolved], banned: &[&str]) -> Vec<Finding> {
+    tree.iter()
+        .filter(|resolved| banned.contains(&resolved.name.as_str()))
+        .map(|Resolved { name, .. }| {
+            let remedy = format!(
+                "see who brings it with `cargo tree --all-features --target all --invert {name}`"
+            );
+            Finding::new(place, format!("compiles {name}"), remedy)
+        })
+        .collect()
+}
+
+fn tokio_beyond_core(place: &str, tree: &[Resolved]) -> Vec<Finding> {
+    tree.iter()
+        .filter(|resolved| resolved.name == "tokio")
+        .flat_map(|tokio| &tokio.features)
+        .filter(|feature| !CORE_TOKIO.contains(&feature.as_str()))
+        .map(|feature| {
+            let remedy = "the core has no I/O; ask for this feature in the crate that needs it";
+            Finding::new(
+                place,
+                format!("switches on tokio's feature {feature}"),
+                remedy,
+            )
+        })
+        .collect()
+}
+
+/// Source files of the server with their text, test-only files left out.
+fn server_sources(shell: &Shell) -> Result<Vec<(String, String)>> {
+    let mut paths = source_files::list(shell)?;
+    paths.retain(|path| path.starts_with("crates/server/src/"));
+    paths.retain(|path| source_files::is_rust(path) && !source_files::is_test_only(path));
+    paths
+        .into_iter()
+        .map(|path| Ok((path.clone(), shell.read_file(&path)?)))
+        .collect()
+}
+
+fn composers(sources: &[(String, String)]) -> Vec<Finding> {
+    sources
+        .iter()
+        .filter(|(path, text)| path != COMPOSER && COMPOSED.iter().all(|name| text.contains(name)))
+        .map(|(path, _)| {
+            let what = "names providers, resilience and observability together";
+            Finding::new(
+                path.clone(),
+                what,
+                format!("compose them in {COMPOSER} and pass the result on"),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

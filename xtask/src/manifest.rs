@@ -1,0 +1,106 @@
+//! Rules for `Cargo.toml`: versions and lints in one place, nothing published by accident.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use toml::{Table, Value};
+
+use crate::finding::Finding;
+use crate::workspace::Workspace;
+
+const DEPENDENCY_TABLES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
+
+/// Checks the manifest of every member, and the shared versions against their use.
+pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let mut used = BTreeSet::new();
+    for package in &workspace.packages {
+        let manifest = read(&package.manifest_path)?;
+        let place = package
+            .manifest_path
+            .strip_prefix(&workspace.root)?
+            .display()
+            .to_string();
+        if package.publish.as_deref() != Some(&[]) {
+            findings.push(Finding::new(
+                &place,
+                "could be published by accident",
+                "write `publish.workspace = true`",
+            ));
+        }
+        findings.extend(check_member(&place, &manifest));
+        used.extend(dependencies(&manifest).map(|(name, _)| name.to_owned()));
+    }
+    findings.extend(unused(&read(&workspace.root.join("Cargo.toml"))?, &used));
+    Ok(findings)
+}
+
+fn read(path: &Path) -> Result<Table> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    text.parse()
+        .with_context(|| format!("parsing {}", path.display()))
+}
+
+fn check_member(place: &str, manifest: &Table) -> Vec<Finding> {
+    let mut findings: Vec<_> = dependencies(manifest)
+        .filter(|(_, entry)| !is_inherited(entry))
+        .map(|(name, _)| {
+            let remedy = format!("declare it in the root and write `{name}.workspace = true`");
+            Finding::new(place, format!("{name} has a version of its own"), remedy)
+        })
+        .collect();
+    if !manifest.get("lints").is_some_and(is_inherited) {
+        findings.push(Finding::new(
+            place,
+            "does not share the lints",
+            "write `workspace = true` under [lints]",
+        ));
+    }
+    findings
+}
+
+fn is_inherited(entry: &Value) -> bool {
+    entry.get("workspace").and_then(Value::as_bool) == Some(true)
+}
+
+/// All dependencies of a manifest, also those of one platform.
+fn dependencies(manifest: &Table) -> impl Iterator<Item = (&str, &Value)> {
+    let platforms = manifest
+        .get("target")
+        .and_then(Value::as_table)
+        .into_iter()
+        .flat_map(Table::values);
+    std::iter::once(manifest)
+        .chain(platforms.filter_map(Value::as_table))
+        .flat_map(|table| {
+            DEPENDENCY_TABLES
+                .iter()
+                .filter_map(|kind| table.get(*kind)?.as_table())
+        })
+        .flat_map(|table| table.iter().map(|(name, entry)| (name.as_str(), entry)))
+}
+
+/// A version that nobody uses any more is a claim about the project that is not true.
+fn unused(root: &Table, used: &BTreeSet<String>) -> Vec<Finding> {
+    let shared = root
+        .get("workspace")
+        .and_then(|workspace| workspace.get("dependencies"))
+        .and_then(Value::as_table);
+    shared
+        .into_iter()
+        .flat_map(Table::keys)
+        .filter(|name| !used.contains(*name))
+        .map(|name| {
+            Finding::new(
+                "Cargo.toml",
+                format!("no member uses {name}"),
+                "take it out of [workspace.dependencies]",
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

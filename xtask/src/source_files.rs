@@ -1,0 +1,72 @@
+//! The files that belong to the project.
+
+use std::path::Path;
+
+use anyhow::Result;
+use xshell::Shell;
+
+/// Hidden folders that are ours. All others belong to git, an editor, or some other tool.
+const HIDDEN_AND_OURS: [&str; 3] = [".cargo", ".ci", ".github"];
+
+/// Paths relative to the root, with `/`, in order.
+///
+/// Found by walking the folders, not by asking git, so that an unpacked archive can be checked.
+pub(crate) fn list(shell: &Shell) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        for entry in shell.read_dir(&folder)? {
+            let Some(name) = entry.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            let path = if folder.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{folder}/{name}")
+            };
+            if !entry.is_dir() {
+                files.push(path);
+            } else if is_ours(name) {
+                folders.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_ours(folder: &str) -> bool {
+    folder != "target" && (!folder.starts_with('.') || HIDDEN_AND_OURS.contains(&folder))
+}
+
+/// Whether a file holds tests and nothing else.
+pub(crate) fn is_test_only(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
+}
+
+/// Whether a file is Rust code.
+pub(crate) fn is_rust(path: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "rs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_files_are_listed_and_what_is_built_is_not() {
+        let shell = Shell::new().expect("a shell");
+        shell.change_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        let files = list(&shell).expect("the workspace can be read");
+        for ours in ["Cargo.toml", ".cargo/config.toml", "xtask/src/main.rs"] {
+            assert!(files.iter().any(|file| file == ours), "{ours} is missing");
+        }
+        assert!(
+            !files
+                .iter()
+                .any(|file| file.starts_with("target/") || file.starts_with(".git/"))
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! House rules that neither rustfmt nor clippy knows. The length of functions is clippy's
+//! (`clippy.toml`).
+
+use anyhow::Result;
+use xshell::Shell;
+
+use crate::finding::{Finding, report};
+use crate::source_files;
+
+/// A file is one noun; more than this is two.
+const MAX_LINES: usize = 400;
+
+/// Marks of unfinished work, in pieces so that this file does not find itself.
+const UNFINISHED: [&str; 5] = [
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+    concat!("todo", "!("),
+    concat!("unimplemented", "!("),
+    concat!("#[ig", "nore"),
+];
+
+/// Paths and hosts that mean something on one machine only.
+const LOCAL: [&str; 6] = [
+    concat!("/wo", "rk/"),
+    concat!("/ho", "me/"),
+    concat!("/Us", "ers/"),
+    concat!("index.", "crates.io"),
+    concat!("static.", "crates.io"),
+    concat!("replace", "-with"),
+];
+
+/// Folders and endings of data that is kept byte for byte as it was recorded.
+const VERBATIM: [&str; 6] = [
+    "/recordings/",
+    "/snapshots/",
+    "/fixtures/",
+    "/corpus/",
+    ".snap",
+    ".sse",
+];
+
+/// Checks every text file of the project.
+pub(crate) fn check(shell: &Shell) -> Result<()> {
+    let mut findings = Vec::new();
+    for path in source_files::list(shell)? {
+        // What is not UTF-8 is not text.
+        if let Ok(text) = String::from_utf8(shell.read_binary_file(&path)?) {
+            findings.extend(check_text(&path, &text));
+        }
+    }
+    report(&findings)
+}
+
+/// All rules for one file.
+fn check_text(path: &str, text: &str) -> Vec<Finding> {
+    let rooted = format!("/{path}");
+    if VERBATIM.iter().any(|part| rooted.contains(part)) {
+        return Vec::new();
+    }
+    let mut findings = white_space(path, text);
+    findings.extend(local_names(path, text));
+    if source_files::is_rust(path) {
+        findings.extend(unfinished(path, text));
+        findings.extend(unexplained_exceptions(path, text));
+        if is_module(path) {
+            findings.extend(too_long(path, text));
+            findings.extend(undocumented(path, text));
+        }
+    }
+    findings
+}
+
+/// Library and program code, and the examples that are read like it.
+fn is_module(path: &str) -> bool {
+    (path.contains("/src/") || path.starts_with("examples/")) && !source_files::is_test_only(path)
+}
+
+fn white_space(path: &str, text: &str) -> Vec<Finding> {
+    let mut findings = by_line(path, text, |line| {
+        line.ends_with([' ', '\t', '\r']).then(|| {
+            (
+                "white space at the end of the line".to_owned(),
+                "take it away",
+            )
+        })
+    });
+    if !text.is_empty() && !text.ends_with('\n') {
+        findings.push(Finding::new(
+            path,
+            "no new line at the end of the file",
+            "add one",
+        ));
+    }
+    findings
+}
+
+fn local_names(path: &str, text: &str) -> Vec<Finding> {
+    by_line(path, text, |line| {
+        let local = LOCAL.iter().find(|local| names(line, local))?;
+        Some((
+            format!("names `{local}`, which is not part of the project"),
+            "use a relative path or a neutral name",
+        ))
+    })
+}
+
+/// Whether `line` has `name`, but not as the tail of something longer: a path inside a URL is no
+/// local path.
+fn names(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(start, _)| {
+        let before = line.get(..start).and_then(|head| head.chars().next_back());
+        !before.is_some_and(|character| {
+            character.is_alphanumeric() || matches!(character, '.' | '-' | '_')
+        })
+    })
+}
+
+fn unfinished(path: &str, text: &str) -> Vec<Finding> {
+    by_line(path, text, |line| {
+        let mark = UNFINISHED.iter().find(|mark| names(line, mark))?;
+        Some((
+            format!("unfinished: `{mark}`"),
+            "finish it, or leave it out and open an issue",
+        ))
+    })
+}
+
+/// An exception from a lint says why: with `reason = "…"` or in a comment on the line above.
+fn unexplained_exceptions(path: &str, text: &str) -> Vec<Finding> {
+    let exceptions = ["#[allow(", "#![allow(", "#[expect(", "#![expect("];
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let unexplained = |index: &usize| {
+        let (above, from_here) = lines.split_at(*index);
+        let starts = from_here
+            .first()
+            .is_some_and(|line| exceptions.iter().any(|start| line.starts_with(start)));
+        starts && !above.last().is_some_and(|line| is_comment(line)) && !has_reason(from_here)
+    };
+    (0..lines.len())
+        .filter(unexplained)
+        .map(|index| {
+            at(
+                path,
+                index,
+                "an exception from a lint without a reason",
+                "add `reason = \"…\"`",
+            )
+        })
+        .collect()
+}
+
+/// Documentation says what an item is, not why it may break a rule.
+fn is_comment(line: &str) -> bool {
+    line.starts_with("//") && !line.starts_with("///") && !line.starts_with("//!")
+}
+
+/// Looks through the attribute that begins with the first of `lines`.
+fn has_reason(lines: &[&str]) -> bool {
+    let end = lines
+        .iter()
+        .position(|line| line.ends_with(']'))
+        .unwrap_or_default();
+    lines
+        .iter()
+        .take(end + 1)
+        .any(|line| line.contains("reason ="))
+}
+
+fn too_long(path: &str, text: &str) -> Option<Finding> {
+    let count = lines_without_tests(text);
+    let what = format!("{count} lines without tests, {MAX_LINES} are allowed");
+    (count > MAX_LINES).then(|| Finding::new(path, what, "split it along its nouns"))
+}
+
+/// Lines above the module of inline tests. `#[cfg(test)] mod tests;` among the other modules ends
+/// nothing.
+fn lines_without_tests(text: &str) -> usize {
+    let lines: Vec<&str> = text.lines().collect();
+    let tests = lines.windows(2).position(|pair| {
+        let [attribute, module] = pair else {
+            return false;
+        };
+        *attribute == "#[cfg(test)]" && module.starts_with("mod ") && module.ends_with('{')
+    });
+    tests.unwrap_or(lines.len())
+}
+
+fn undocumented(path: &str, text: &str) -> Option<Finding> {
+    let first = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
+    let missing = !first.starts_with("//!");
+    missing.then(|| {
+        Finding::new(
+            format!("{path}:1"),
+            "the module does not say what it is",
+            "begin with a `//!` sentence",
+        )
+    })
+}
+
+/// A finding for each line of which `breach` has something to say: what, and what to do.
+fn by_line<B>(path: &str, text: &str, breach: B) -> Vec<Finding>
+where
+    B: Fn(&str) -> Option<(String, &'static str)>,
+{
+    let lines = text.split_terminator('\n').enumerate();
+    lines
+        .filter_map(|(index, line)| {
+            breach(line).map(|(what, remedy)| at(path, index, what, remedy))
+        })
+        .collect()
+}
+
+fn at(path: &str, index: usize, what: impl Into<String>, remedy: &str) -> Finding {
+    Finding::new(format!("{path}:{}", index + 1), what, remedy)
+}
+
+#[cfg(test)]
+mod tests;
