@@ -26,6 +26,7 @@ mod tidy;
 mod time_limit;
 mod workspace;
 
+use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -66,7 +67,9 @@ fn main() -> ExitCode {
 
 fn run(chore: Chore) -> Result<()> {
     let shell = Shell::new()?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    // Cargo says at run time where this package lies: the program may be older than its place.
+    let package = env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo xtask`")?;
+    let root = Path::new(&package).parent();
     shell.change_dir(root.context("xtask lies in a folder of the workspace")?);
     match chore {
         Chore::Ci(options) => ci::run(&shell, &options),
