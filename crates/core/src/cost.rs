@@ -1,0 +1,140 @@
+//! What a run cost, by agent and by model.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Money, Usage, ledger::Spender};
+
+/// What one model call used and cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charge {
+    /// How sure the amounts are.
+    pub certainty: Certainty,
+    /// Tokens.
+    pub usage: Usage,
+    /// Money; absent for a model without a price.
+    pub cost: Option<Money>,
+}
+
+/// How sure an amount is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Certainty {
+    /// From the usage that the provider reported.
+    Charged,
+    /// The call succeeded, but the provider reported no usage.
+    Estimated,
+    /// The call failed after the request had left; the provider may bill it.
+    Uncertain,
+}
+
+/// Money and tokens spent by a number of model calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spending {
+    /// Attempts on the wire.
+    pub calls: u64,
+    /// Of these, attempts whose model has no price; their cost is not in the sums.
+    pub unpriced_calls: u64,
+    /// Tokens.
+    pub usage: Usage,
+    /// From usage that providers reported.
+    pub charged: Money,
+    /// Of calls that succeeded without reported usage.
+    pub estimated: Money,
+    /// Of calls that failed after the request had left; the provider may bill them.
+    pub uncertain: Money,
+}
+
+/// What a run cost, by agent and by model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostSummary {
+    /// Everything together.
+    pub total: Spending,
+    /// By the agent's path.
+    pub by_agent: BTreeMap<Arc<str>, Spending>,
+    /// By model, as `provider/model`.
+    pub by_model: BTreeMap<String, Spending>,
+}
+
+impl Spending {
+    /// Charged, estimated and uncertain together: what counts against a limit.
+    pub fn total(&self) -> Money {
+        self.charged + self.estimated + self.uncertain
+    }
+
+    /// The total, or nothing if no call had a price: a cost that was not observed is absent, not zero.
+    pub fn cost(&self) -> Option<Money> {
+        (self.unpriced_calls < self.calls).then(|| self.total())
+    }
+
+    pub(crate) fn add(&mut self, &Charge { certainty, usage, cost }: &Charge) {
+        self.calls += 1;
+        self.usage += usage;
+        self.unpriced_calls += u64::from(cost.is_none());
+        let sum = match certainty {
+            Certainty::Charged => &mut self.charged,
+            Certainty::Estimated => &mut self.estimated,
+            Certainty::Uncertain => &mut self.uncertain,
+        };
+        *sum += cost.unwrap_or_default();
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.unpriced_calls += other.unpriced_calls;
+        self.usage += other.usage;
+        self.charged += other.charged;
+        self.estimated += other.estimated;
+        self.uncertain += other.uncertain;
+    }
+}
+
+impl Certainty {
+    /// A stable name for logs and metric labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Charged => "charged",
+            Self::Estimated => "estimated",
+            Self::Uncertain => "uncertain",
+        }
+    }
+}
+
+impl CostSummary {
+    pub(crate) fn new(total: Spending, lines: &BTreeMap<Spender, Spending>) -> Self {
+        let mut summary = Self { total, ..Self::default() };
+        for (who, spending) in lines {
+            summary.by_agent.entry(Arc::clone(&who.agent)).or_default().merge(spending);
+            summary.by_model.entry(who.model.to_string()).or_default().merge(spending);
+        }
+        summary
+    }
+}
+
+impl fmt::Display for CostSummary {
+    /// One line a log can hold: `$0.0312 (desk $0.0290, desk/critic $0.0022), 5120 in, 840 out`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_cost(f, &self.total)?;
+        if !self.by_agent.is_empty() {
+            f.write_str(" (")?;
+            for (index, (agent, spending)) in self.by_agent.iter().enumerate() {
+                write!(f, "{}{agent} ", if index > 0 { ", " } else { "" })?;
+                write_cost(f, spending)?;
+            }
+            f.write_str(")")?;
+        }
+        write!(f, ", {} tokens in, {} out", self.total.usage.input_tokens, self.total.usage.output_tokens)?;
+        if self.total.uncertain > Money::ZERO {
+            write!(f, ", of it {} uncertain", self.total.uncertain)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_cost(f: &mut fmt::Formatter<'_>, spending: &Spending) -> fmt::Result {
+    match spending.cost() {
+        Some(cost) => write!(f, "{cost}"),
+        None if spending.calls == 0 => f.write_str("no calls"),
+        None => f.write_str("no price"),
+    }
+}

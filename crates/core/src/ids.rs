@@ -1,0 +1,130 @@
+//! Trace ids and run ids.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A W3C trace id: 16 bytes, not all zero. Displays as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceId(u128);
+
+/// The first eight digits of a trace id: what people read and search for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShortTraceId(u32);
+
+/// The id of one run, a UUID of version 7, so that ids sort by time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(Uuid);
+
+/// The text is no trace id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a trace id is 32 hexadecimal digits, not all zero")]
+pub struct ParseTraceIdError;
+
+impl TraceId {
+    /// A new random id.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().as_u128().max(1))
+    }
+
+    /// The id with these bits; absent for zero, which the standard forbids.
+    pub const fn from_bits(bits: u128) -> Option<Self> {
+        if bits == 0 { None } else { Some(Self(bits)) }
+    }
+
+    /// The bits.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// The first eight digits.
+    pub const fn short(self) -> ShortTraceId {
+        ShortTraceId((self.0 >> 96) as u32)
+    }
+}
+
+impl FromStr for TraceId {
+    type Err = ParseTraceIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTraceIdError> {
+        // `from_str_radix` alone would accept a sign.
+        let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let bits = u128::from_str_radix(text, 16).ok().filter(|_| hex);
+        bits.and_then(Self::from_bits).ok_or(ParseTraceIdError)
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for ShortTraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl RunId {
+    /// A new id of now.
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id as a UUID.
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl Default for RunId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<Uuid> for RunId {
+    fn from(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_reads_back_and_is_searched_by_its_first_eight_digits() {
+        let id: TraceId = "a3f2b1c94e5d4c3b8a7f6e5d4c3b2a19".parse().unwrap();
+        assert_eq!(id.to_string(), "a3f2b1c94e5d4c3b8a7f6e5d4c3b2a19");
+        assert_eq!(id.short().to_string(), "a3f2b1c9");
+    }
+
+    #[test]
+    fn what_the_standard_forbids_is_refused() {
+        for text in ["0".repeat(32), "+".to_owned() + &"1".repeat(31), "g".repeat(32), "a".repeat(31)] {
+            assert!(text.parse::<TraceId>().is_err(), "{text}");
+        }
+    }
+}

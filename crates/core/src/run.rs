@@ -1,0 +1,429 @@
+//! The context of one request.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Blackboard, Budget, Bus, Degraded, Delta, Effect, Event, Ledger, LocalBus, Observer, RunId, TraceId,
+    ledger::unpoisoned,
+};
+
+/// The context of one request: who runs, on whose behalf, until when, at whose cost, and who watches.
+///
+/// Cheap to clone. A clone is the same run; [`Run::child`] is a run below it.
+#[derive(Clone)]
+pub struct Run(Arc<Inner>);
+
+struct Inner {
+    id: RunId,
+    agent: Arc<str>,
+    depth: u32,
+    deadline: Option<Instant>,
+    cancellation: CancellationToken,
+    ledger: Ledger,
+    observers: Vec<Arc<dyn Observer>>,
+    wants_deltas: bool,
+    wrapping_up: bool,
+    path: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+/// What all runs of one request have in common.
+struct Shared {
+    trace: TraceId,
+    bus: Arc<dyn Bus>,
+    blackboard: Blackboard,
+    degraded: Mutex<Vec<Degraded>>,
+    max_depth: u32,
+}
+
+/// Sets a run up. Made by [`Run::builder`].
+#[derive(Debug, Default)]
+pub struct RunBuilder {
+    trace: Option<TraceId>,
+    id: Option<RunId>,
+    account: Option<Ledger>,
+    budget: Budget,
+    deadline: Option<Instant>,
+    observers: Vec<Arc<dyn Observer>>,
+    wants_deltas: bool,
+    cancellation: Option<CancellationToken>,
+    bus: Option<Arc<dyn Bus>>,
+    blackboard: Option<Blackboard>,
+    max_depth: Option<u32>,
+}
+
+/// Why a run cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Somebody cancelled it.
+    Cancelled,
+    /// Its time is up.
+    Deadline,
+}
+
+/// One effectful step of a run: a model turn, or a tool call.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// Its place below the run's own path, such as `2` or `2/tool:1`.
+    pub place: fmt::Arguments<'a>,
+    /// Whether it may be done again.
+    pub effect: Effect,
+}
+
+/// Agents may delegate to agents that delegate, this deep. Real teams have two or three levels; what is deeper is
+/// recursion.
+const MAX_DEPTH: u32 = 5;
+
+impl Run {
+    /// A run without limits and without observers.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Sets a run up.
+    pub fn builder() -> RunBuilder {
+        RunBuilder::default()
+    }
+
+    /// This run's id.
+    pub fn id(&self) -> RunId {
+        self.0.id
+    }
+
+    /// The id that all runs of one request share.
+    pub fn trace(&self) -> TraceId {
+        self.0.shared.trace
+    }
+
+    /// The path of the agent that runs, such as `desk/researcher`; empty at the top.
+    pub fn agent(&self) -> &Arc<str> {
+        &self.0.agent
+    }
+
+    /// How many agents are above this one.
+    pub fn depth(&self) -> u32 {
+        self.0.depth
+    }
+
+    /// When the run must end.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    /// How much time is left; absent without a deadline, zero when it has passed.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.0.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// The account that this run spends from.
+    pub fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    /// Messages between the agents of this run.
+    pub fn bus(&self) -> &Arc<dyn Bus> {
+        &self.0.shared.bus
+    }
+
+    /// Notes that all agents of this run can read and write.
+    pub fn blackboard(&self) -> &Blackboard {
+        &self.0.shared.blackboard
+    }
+
+    /// Whether the one last answer is being asked for, which may use what the budget has set aside.
+    pub fn is_wrapping_up(&self) -> bool {
+        self.0.wrapping_up
+    }
+
+    /// A run below this one for the agent called `name`. It shares the trace and may only shorten the deadline; `budget`
+    /// limits it further. Refused beyond the depth limit.
+    pub fn child(&self, name: &str, budget: Budget) -> Result<Self, DepthExceeded> {
+        if self.0.depth >= self.0.shared.max_depth {
+            return Err(DepthExceeded { agent: self.join(name), limit: self.0.shared.max_depth });
+        }
+        let agent = self.join(name);
+        Ok(Self(Arc::new(Inner {
+            id: RunId::new(),
+            depth: self.0.depth + 1,
+            deadline: earliest(self.0.deadline, budget.wall.map(|wall| Instant::now() + wall)),
+            cancellation: self.0.cancellation.child_token(),
+            ledger: self.0.ledger.child(Arc::clone(&agent), budget),
+            path: Arc::clone(&agent),
+            agent,
+            observers: self.0.observers.clone(),
+            wants_deltas: false,
+            wrapping_up: false,
+            shared: Arc::clone(&self.0.shared),
+        })))
+    }
+
+    /// The same run, seen as work of the agent called `name` at the top.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        let agent = self.join(name);
+        self.derive(|inner| {
+            inner.path = Arc::clone(&agent);
+            inner.agent = agent;
+        })
+    }
+
+    /// The same run with a deadline no later than `deadline`.
+    #[must_use]
+    pub fn no_later_than(&self, deadline: Instant) -> Self {
+        self.derive(|inner| inner.deadline = earliest(inner.deadline, Some(deadline)))
+    }
+
+    /// The same run with one more observer.
+    #[must_use]
+    pub fn observed_by(&self, observer: Arc<dyn Observer>) -> Self {
+        self.derive(|inner| inner.observers.push(observer))
+    }
+
+    /// The same run, whose model calls tell their answers piece by piece if `wanted`.
+    #[must_use]
+    pub fn with_deltas(&self, wanted: bool) -> Self {
+        self.derive(|inner| inner.wants_deltas = wanted)
+    }
+
+    /// The same run while it asks for one last answer.
+    pub(crate) fn wrapping_up(&self) -> Self {
+        self.derive(|inner| inner.wrapping_up = true)
+    }
+
+    /// Whether a provider should stream its answer.
+    pub fn wants_deltas(&self) -> bool {
+        self.0.wants_deltas
+    }
+
+    /// Tells the observers, and the log.
+    pub fn emit(&self, event: &Event) {
+        crate::log::event(self, event);
+        for observer in &self.0.observers {
+            observer.on_event(self, event);
+        }
+    }
+
+    /// Tells the observers about a piece of an answer, if deltas are wanted.
+    pub fn emit_delta(&self, delta: impl FnOnce() -> Delta) {
+        if self.0.wants_deltas && !self.0.observers.is_empty() {
+            let event = Event::Delta(delta());
+            self.0.observers.iter().for_each(|observer| observer.on_event(self, &event));
+        }
+    }
+
+    /// Notes that a part of the run did not work and the answer had to do without it.
+    pub fn degrade(&self, degraded: Degraded) {
+        unpoisoned(&self.0.shared.degraded).push(degraded);
+    }
+
+    /// What did not work so far, in the whole request.
+    pub fn degraded(&self) -> Vec<Degraded> {
+        unpoisoned(&self.0.shared.degraded).clone()
+    }
+
+    /// Stops this run and everything below it.
+    pub fn cancel(&self) {
+        self.0.cancellation.cancel();
+    }
+
+    /// Whether the run was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancellation.is_cancelled()
+    }
+
+    /// Resolves when the run is cancelled.
+    pub async fn cancelled(&self) {
+        self.0.cancellation.cancelled().await;
+    }
+
+    /// Whether the run must stop now.
+    pub fn check(&self) -> Result<(), Stopped> {
+        if self.is_cancelled() {
+            return Err(Stopped::Cancelled);
+        }
+        match self.0.deadline {
+            Some(deadline) if deadline <= Instant::now() => Err(Stopped::Deadline),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does `work` until it is done, the run is cancelled or its time is up, whichever comes first. The work is dropped
+    /// in the latter cases.
+    pub async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        let deadline = async {
+            match self.0.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.0.cancellation.cancelled() => Err(Stopped::Cancelled),
+            done = work => Ok(done),
+            () = deadline => Err(Stopped::Deadline),
+        }
+    }
+
+    /// Does one effectful step. Every model turn and tool call passes here, so that a journal can answer a step that
+    /// was done before a crash instead of doing it, and paying for it, again.
+    pub async fn step<T>(&self, step: Step<'_>, work: impl Future<Output = T>) -> T {
+        tracing::trace!(path = %format_args!("{}/{}", self.0.path, step.place), effect = ?step.effect, "step");
+        work.await
+    }
+
+    fn join(&self, name: &str) -> Arc<str> {
+        if self.0.agent.is_empty() { name.into() } else { format!("{}/{name}", self.0.agent).into() }
+    }
+
+    fn derive(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Inner {
+            id: self.0.id,
+            agent: Arc::clone(&self.0.agent),
+            depth: self.0.depth,
+            deadline: self.0.deadline,
+            cancellation: self.0.cancellation.clone(),
+            ledger: self.0.ledger.clone(),
+            observers: self.0.observers.clone(),
+            wants_deltas: self.0.wants_deltas,
+            wrapping_up: self.0.wrapping_up,
+            path: Arc::clone(&self.0.path),
+            shared: Arc::clone(&self.0.shared),
+        };
+        change(&mut inner);
+        Self(Arc::new(inner))
+    }
+}
+
+impl RunBuilder {
+    /// The trace id, where the request brought one.
+    #[must_use]
+    pub fn trace(self, trace: TraceId) -> Self {
+        Self { trace: Some(trace), ..self }
+    }
+
+    /// The run's id, where it is known beforehand.
+    #[must_use]
+    pub fn id(self, id: RunId) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// The account above the run's own: a key's, or the process's.
+    #[must_use]
+    pub fn account(self, account: Ledger) -> Self {
+        Self { account: Some(account), ..self }
+    }
+
+    /// What the run may spend.
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// When the run must end at the latest.
+    #[must_use]
+    pub fn deadline(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Adds somebody who watches.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Whether model calls tell their answers piece by piece.
+    #[must_use]
+    pub fn deltas(self, wants_deltas: bool) -> Self {
+        Self { wants_deltas, ..self }
+    }
+
+    /// A token that cancels the run from outside.
+    #[must_use]
+    pub fn cancellation(self, token: CancellationToken) -> Self {
+        Self { cancellation: Some(token), ..self }
+    }
+
+    /// The bus between the run's agents; a bus in this process if absent.
+    #[must_use]
+    pub fn bus(self, bus: Arc<dyn Bus>) -> Self {
+        Self { bus: Some(bus), ..self }
+    }
+
+    /// Notes to start with.
+    #[must_use]
+    pub fn blackboard(self, blackboard: Blackboard) -> Self {
+        Self { blackboard: Some(blackboard), ..self }
+    }
+
+    /// How deep agents may delegate; 5 if absent.
+    #[must_use]
+    pub fn max_depth(self, max_depth: u32) -> Self {
+        Self { max_depth: Some(max_depth), ..self }
+    }
+
+    /// The run. Its time starts now.
+    pub fn build(self) -> Run {
+        let account = self.account.unwrap_or_else(|| Ledger::root("process", Budget::unlimited()));
+        let wall = self.budget.wall.map(|wall| Instant::now() + wall);
+        Run(Arc::new(Inner {
+            id: self.id.unwrap_or_default(),
+            agent: "".into(),
+            depth: 0,
+            deadline: earliest(self.deadline, wall),
+            cancellation: self.cancellation.unwrap_or_default(),
+            ledger: account.itemised_child("the run", self.budget),
+            observers: self.observers,
+            wants_deltas: self.wants_deltas,
+            wrapping_up: false,
+            path: "".into(),
+            shared: Arc::new(Shared {
+                trace: self.trace.unwrap_or_else(TraceId::random),
+                bus: self.bus.unwrap_or_else(|| Arc::new(LocalBus::default())),
+                blackboard: self.blackboard.unwrap_or_default(),
+                degraded: Mutex::default(),
+                max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
+            }),
+        }))
+    }
+}
+
+/// Agents delegated deeper than is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{agent} was not started: delegation may go {limit} levels deep; answer without delegating further")]
+pub struct DepthExceeded {
+    /// The path of the agent that was not started.
+    pub agent: Arc<str>,
+    /// How deep delegation may go.
+    pub limit: u32,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("id", &self.id())
+            .field("trace", &self.trace())
+            .field("agent", &self.agent())
+            .finish_non_exhaustive()
+    }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
