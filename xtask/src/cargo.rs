@@ -21,9 +21,8 @@ pub(crate) const EVERYTHING: [&str; 3] = ["--locked", "--workspace", "--all-feat
 pub(crate) fn cargo<'a>(shell: &'a Shell, subcommand: &str) -> Cmd<'a> {
     let mut command = cmd!(shell, "cargo {subcommand}");
     for (name, _) in env::vars_os() {
-        let describes_xtask = name.to_str().is_some_and(|name| {
-            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-        });
+        let describes_xtask =
+            name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
         if describes_xtask {
             command = command.env_remove(name);
         }
@@ -36,10 +35,7 @@ pub(crate) fn fmt(shell: &Shell) -> Result<()> {
 }
 
 pub(crate) fn clippy(shell: &Shell) -> Result<()> {
-    Ok(cargo(shell, "clippy")
-        .args(EVERYTHING)
-        .args(["--all-targets", "--", "-D", "warnings"])
-        .run()?)
+    Ok(cargo(shell, "clippy").args(EVERYTHING).args(["--all-targets", "--", "-D", "warnings"]).run()?)
 }
 
 /// A library must build with what its own manifest asks for, not with what its neighbours happen to
@@ -52,13 +48,10 @@ pub(crate) fn each_library_alone(shell: &Shell) -> Result<()> {
     Ok(())
 }
 
-/// All that `cargo test` tests except the documentation: with the examples of [`doctests`] named
-/// apart, a failure says which of the two to repeat.
+/// Unit and integration tests. [`doctests`] are a step of their own: cargo cannot take them together
+/// with a choice of targets.
 pub(crate) fn tests(shell: &Shell) -> Result<()> {
-    Ok(cargo(shell, "test")
-        .args(EVERYTHING)
-        .args(["--tests", "--no-fail-fast"])
-        .run()?)
+    Ok(cargo(shell, "test").args(EVERYTHING).args(["--tests", "--no-fail-fast"]).run()?)
 }
 
 pub(crate) fn doctests(shell: &Shell) -> Result<()> {

@@ -47,11 +47,7 @@ pub(crate) struct Options {
 
 impl Options {
     fn wants(&self, step: Step) -> bool {
-        if self.only.is_empty() {
-            !(self.fast && step.is_slow())
-        } else {
-            self.only.contains(&step)
-        }
+        if self.only.is_empty() { !(self.fast && step.is_slow()) } else { self.only.contains(&step) }
     }
 }
 
@@ -63,16 +59,9 @@ impl Step {
 
     /// The name on the command line, and what the step checks.
     fn label(self) -> (String, String) {
-        self.to_possible_value()
-            .map_or_else(Default::default, |value| {
-                (
-                    value.get_name().to_owned(),
-                    value
-                        .get_help()
-                        .map(ToString::to_string)
-                        .unwrap_or_default(),
-                )
-            })
+        self.to_possible_value().map_or_else(Default::default, |value| {
+            (value.get_name().to_owned(), value.get_help().map(ToString::to_string).unwrap_or_default())
+        })
     }
 
     fn run(self, shell: &Shell) -> Result<()> {
@@ -95,16 +84,12 @@ impl Step {
 pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
     let mut times = Vec::new();
     let mut verdict = Ok(());
-    for &step in Step::value_variants()
-        .iter()
-        .filter(|step| options.wants(**step))
-    {
+    for &step in Step::value_variants().iter().filter(|step| options.wants(**step)) {
         let (name, purpose) = step.label();
         println!("\n=== {name}: {purpose}");
         let start = Instant::now();
-        verdict = step.run(shell).with_context(|| {
-            format!("{name} failed; repeat it with: cargo xtask ci --only {name}")
-        });
+        verdict =
+            step.run(shell).with_context(|| format!("{name} failed; repeat it with: cargo xtask ci --only {name}"));
         let time = start.elapsed();
         let mark = if verdict.is_ok() { "ok" } else { "FAILED" };
         println!("=== {name}: {mark} after {:.1} s", time.as_secs_f64());
@@ -131,60 +116,27 @@ mod tests {
     use super::*;
 
     fn wanted(options: &Options) -> Vec<Step> {
-        Step::value_variants()
-            .iter()
-            .copied()
-            .filter(|step| options.wants(*step))
-            .collect()
+        Step::value_variants().iter().copied().filter(|step| options.wants(*step)).collect()
     }
 
     #[test]
     fn every_step_runs_by_default() {
-        assert_eq!(
-            wanted(&Options {
-                fast: false,
-                only: vec![]
-            }),
-            Step::value_variants()
-        );
+        assert_eq!(wanted(&Options { fast: false, only: vec![] }), Step::value_variants());
     }
 
     #[test]
     fn fast_keeps_the_quick_steps_in_order() {
-        let fast = wanted(&Options {
-            fast: true,
-            only: vec![],
-        });
-        assert_eq!(
-            fast,
-            [
-                Step::Fmt,
-                Step::Direction,
-                Step::Tidy,
-                Step::Clippy,
-                Step::Tests,
-                Step::Doctests
-            ]
-        );
+        let fast = wanted(&Options { fast: true, only: vec![] });
+        assert_eq!(fast, [Step::Fmt, Step::Direction, Step::Tidy, Step::Clippy, Step::Tests, Step::Doctests]);
     }
 
     #[test]
     fn only_runs_a_slow_step_too() {
-        assert_eq!(
-            wanted(&Options {
-                fast: false,
-                only: vec![Step::Deny]
-            }),
-            [Step::Deny]
-        );
+        assert_eq!(wanted(&Options { fast: false, only: vec![Step::Deny] }), [Step::Deny]);
     }
 
     #[test]
     fn every_step_says_what_it_checks() {
-        assert!(
-            Step::value_variants()
-                .iter()
-                .all(|step| !step.label().1.is_empty())
-        );
+        assert!(Step::value_variants().iter().all(|step| !step.label().1.is_empty()));
     }
 }

@@ -36,12 +36,7 @@ fn deny(shell: &Shell, checks: &[&str]) -> Result<()> {
 
 /// Any installed version is used as it is; a machine without one gets ours.
 fn install(shell: &Shell) -> Result<()> {
-    if let Ok(version) = cargo(shell, "deny")
-        .arg("--version")
-        .quiet()
-        .ignore_stderr()
-        .read()
-    {
+    if let Ok(version) = cargo(shell, "deny").arg("--version").quiet().ignore_stderr().read() {
         println!("{version}");
         return Ok(());
     }

@@ -62,56 +62,24 @@ const NETWORK: [&str; 16] = [
 
 /// Other TLS stacks compile hundreds of C files or need a C library at run time; ours is rustls on
 /// ring.
-const NOWHERE: [&str; 5] = [
-    "aws-lc-rs",
-    "aws-lc-sys",
-    "native-tls",
-    "openssl",
-    "openssl-sys",
-];
+const NOWHERE: [&str; 5] = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys"];
 
 /// The parts of tokio that need no I/O driver. `test-util` comes with the `testing` feature only.
-const CORE_TOKIO: [&str; 7] = [
-    "default",
-    "macros",
-    "rt",
-    "sync",
-    "test-util",
-    "time",
-    "tokio-macros",
-];
+const CORE_TOKIO: [&str; 7] = ["default", "macros", "rt", "sync", "test-util", "time", "tokio-macros"];
 
 /// Members that must stay free of web servers and data bases.
-const LEAN: [&str; 4] = [
-    "brigade-core",
-    "brigade-providers",
-    "brigade-resilience",
-    "brigade-observability",
-];
+const LEAN: [&str; 4] = ["brigade-core", "brigade-providers", "brigade-resilience", "brigade-observability"];
 
 /// The crates that only one file of the server may name together, and that file.
-const COMPOSED: [&str; 3] = [
-    "brigade_providers",
-    "brigade_resilience",
-    "brigade_observability",
-];
+const COMPOSED: [&str; 3] = ["brigade_providers", "brigade_resilience", "brigade_observability"];
 const COMPOSER: &str = "crates/server/src/app.rs";
 
 /// Checks the whole workspace.
 pub(crate) fn check(shell: &Shell) -> Result<()> {
     let workspace = Workspace::load(shell)?;
     let mut findings = manifest::check(&workspace)?;
-    let ours: Vec<&str> = workspace
-        .packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
-    findings.extend(
-        workspace
-            .packages
-            .iter()
-            .flat_map(|package| wrong_directions(package, &ours)),
-    );
+    let ours: Vec<&str> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
+    findings.extend(workspace.packages.iter().flat_map(|package| wrong_directions(package, &ours)));
     findings.extend(workspace.libraries().filter_map(undirected));
     for package in LEAN {
         let tree = normal_tree(shell, package)?;
@@ -127,10 +95,7 @@ pub(crate) fn check(shell: &Shell) -> Result<()> {
 }
 
 fn allowed(package: &str) -> Option<&'static [&'static str]> {
-    DIRECTIONS
-        .iter()
-        .find(|(name, _)| *name == package)
-        .map(|(_, allowed)| *allowed)
+    DIRECTIONS.iter().find(|(name, _)| *name == package).map(|(_, allowed)| *allowed)
 }
 
 /// A new library must be given its place before anything can build on it.
@@ -170,9 +135,7 @@ fn unwelcome(place: &str, tree: &[Resolved], banned: &[&str]) -> Vec<Finding> {
     tree.iter()
         .filter(|resolved| banned.contains(&resolved.name.as_str()))
         .map(|Resolved { name, .. }| {
-            let remedy = format!(
-                "see who brings it with `cargo tree --all-features --target all --invert {name}`"
-            );
+            let remedy = format!("see who brings it with `cargo tree --all-features --target all --invert {name}`");
             Finding::new(place, format!("compiles {name}"), remedy)
         })
         .collect()
@@ -185,11 +148,7 @@ fn tokio_beyond_core(place: &str, tree: &[Resolved]) -> Vec<Finding> {
         .filter(|feature| !CORE_TOKIO.contains(&feature.as_str()))
         .map(|feature| {
             let remedy = "the core has no I/O; ask for this feature in the crate that needs it";
-            Finding::new(
-                place,
-                format!("switches on tokio's feature {feature}"),
-                remedy,
-            )
+            Finding::new(place, format!("switches on tokio's feature {feature}"), remedy)
         })
         .collect()
 }
@@ -199,10 +158,7 @@ fn server_sources(shell: &Shell) -> Result<Vec<(String, String)>> {
     let mut paths = source_files::list(shell)?;
     paths.retain(|path| path.starts_with("crates/server/src/"));
     paths.retain(|path| source_files::is_rust(path) && !source_files::is_test_only(path));
-    paths
-        .into_iter()
-        .map(|path| Ok((path.clone(), shell.read_file(&path)?)))
-        .collect()
+    paths.into_iter().map(|path| Ok((path.clone(), shell.read_file(&path)?))).collect()
 }
 
 fn composers(sources: &[(String, String)]) -> Vec<Finding> {
@@ -211,11 +167,7 @@ fn composers(sources: &[(String, String)]) -> Vec<Finding> {
         .filter(|(path, text)| path != COMPOSER && COMPOSED.iter().all(|name| text.contains(name)))
         .map(|(path, _)| {
             let what = "names providers, resilience and observability together";
-            Finding::new(
-                path.clone(),
-                what,
-                format!("compose them in {COMPOSER} and pass the result on"),
-            )
+            Finding::new(path.clone(), what, format!("compose them in {COMPOSER} and pass the result on"))
         })
         .collect()
 }

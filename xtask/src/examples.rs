@@ -35,12 +35,8 @@ pub(crate) fn run_all(shell: &Shell) -> Result<()> {
     let logs = workspace.target_directory.join("xtask").join("examples");
     fs::create_dir_all(&logs)?;
     for source in &sources {
-        let program = programs
-            .iter()
-            .find(|(path, _)| path == source)
-            .map(|(_, program)| program);
-        let program = program
-            .with_context(|| format!("cargo does not build {} as an example", source.display()))?;
+        let program = programs.iter().find(|(path, _)| path == source).map(|(_, program)| program);
+        let program = program.with_context(|| format!("cargo does not build {} as an example", source.display()))?;
         run(program, &logs)?;
     }
     Ok(())
@@ -48,16 +44,10 @@ pub(crate) fn run_all(shell: &Shell) -> Result<()> {
 
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
-    let mut sources = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>>>()?;
+    let mut sources = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     sources.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
     sources.sort();
-    ensure!(
-        !sources.is_empty(),
-        "there is no example in {}",
-        folder.display()
-    );
+    ensure!(!sources.is_empty(), "there is no example in {}", folder.display());
     Ok(sources)
 }
 
@@ -73,17 +63,11 @@ fn programs(json: &str) -> Vec<(PathBuf, PathBuf)> {
 
 /// What an example prints is worth reading only when it fails.
 fn run(program: &Path, logs: &Path) -> Result<()> {
-    let name = program
-        .file_stem()
-        .context("a program has a name")?
-        .to_string_lossy();
+    let name = program.file_stem().context("a program has a name")?.to_string_lossy();
     let log = logs.join(format!("{name}.log"));
     let output = File::create(&log)?;
     let mut command = Command::new(program);
-    command
-        .stdin(Stdio::null())
-        .stderr(output.try_clone()?)
-        .stdout(output);
+    command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
     let start = Instant::now();
     time_limit::run(command, LIMIT).with_context(|| {
         let printed = fs::read_to_string(&log).unwrap_or_default();
@@ -103,9 +87,6 @@ mod tests {
 {"reason":"compiler-artifact","target":{"name":"b","kind":["example"],"src_path":"/p/b.rs"},"executable":"/t/b"}
 {"reason":"compiler-artifact","target":{"name":"c","kind":["bin"],"src_path":"/p/c.rs"},"executable":"/t/c"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(
-            programs(json),
-            [(PathBuf::from("/p/b.rs"), PathBuf::from("/t/b"))]
-        );
+        assert_eq!(programs(json), [(PathBuf::from("/p/b.rs"), PathBuf::from("/t/b"))]);
     }
 }

@@ -4,10 +4,7 @@
 //! same steps in the same order. [`ci`] holds the list of steps; each family of checks has its own
 //! file.
 
-#![allow(
-    clippy::print_stdout,
-    reason = "a command line program talks on its standard output"
-)]
+#![allow(clippy::print_stdout, reason = "a command line program talks on its standard output")]
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,

@@ -18,17 +18,9 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
     let mut used = BTreeSet::new();
     for package in &workspace.packages {
         let manifest = read(&package.manifest_path)?;
-        let place = package
-            .manifest_path
-            .strip_prefix(&workspace.root)?
-            .display()
-            .to_string();
+        let place = package.manifest_path.strip_prefix(&workspace.root)?.display().to_string();
         if package.publish.as_deref() != Some(&[]) {
-            findings.push(Finding::new(
-                &place,
-                "could be published by accident",
-                "write `publish.workspace = true`",
-            ));
+            findings.push(Finding::new(&place, "could be published by accident", "write `publish.workspace = true`"));
         }
         findings.extend(check_member(&place, &manifest));
         used.extend(dependencies(&manifest).map(|(name, _)| name.to_owned()));
@@ -39,8 +31,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
 
 fn read(path: &Path) -> Result<Table> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    text.parse()
-        .with_context(|| format!("parsing {}", path.display()))
+    text.parse().with_context(|| format!("parsing {}", path.display()))
 }
 
 fn check_member(place: &str, manifest: &Table) -> Vec<Finding> {
@@ -52,11 +43,7 @@ fn check_member(place: &str, manifest: &Table) -> Vec<Finding> {
         })
         .collect();
     if !manifest.get("lints").is_some_and(is_inherited) {
-        findings.push(Finding::new(
-            place,
-            "does not share the lints",
-            "write `workspace = true` under [lints]",
-        ));
+        findings.push(Finding::new(place, "does not share the lints", "write `workspace = true` under [lints]"));
     }
     findings
 }
@@ -67,37 +54,22 @@ fn is_inherited(entry: &Value) -> bool {
 
 /// All dependencies of a manifest, also those of one platform.
 fn dependencies(manifest: &Table) -> impl Iterator<Item = (&str, &Value)> {
-    let platforms = manifest
-        .get("target")
-        .and_then(Value::as_table)
-        .into_iter()
-        .flat_map(Table::values);
+    let platforms = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values);
     std::iter::once(manifest)
         .chain(platforms.filter_map(Value::as_table))
-        .flat_map(|table| {
-            DEPENDENCY_TABLES
-                .iter()
-                .filter_map(|kind| table.get(*kind)?.as_table())
-        })
+        .flat_map(|table| DEPENDENCY_TABLES.iter().filter_map(|kind| table.get(*kind)?.as_table()))
         .flat_map(|table| table.iter().map(|(name, entry)| (name.as_str(), entry)))
 }
 
 /// A version that nobody uses any more is a claim about the project that is not true.
 fn unused(root: &Table, used: &BTreeSet<String>) -> Vec<Finding> {
-    let shared = root
-        .get("workspace")
-        .and_then(|workspace| workspace.get("dependencies"))
-        .and_then(Value::as_table);
+    let shared = root.get("workspace").and_then(|workspace| workspace.get("dependencies")).and_then(Value::as_table);
     shared
         .into_iter()
         .flat_map(Table::keys)
         .filter(|name| !used.contains(*name))
         .map(|name| {
-            Finding::new(
-                "Cargo.toml",
-                format!("no member uses {name}"),
-                "take it out of [workspace.dependencies]",
-            )
+            Finding::new("Cargo.toml", format!("no member uses {name}"), "take it out of [workspace.dependencies]")
         })
         .collect()
 }

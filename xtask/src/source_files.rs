@@ -19,11 +19,7 @@ pub(crate) fn list(shell: &Shell) -> Result<Vec<String>> {
             let Some(name) = entry.file_name().and_then(|name| name.to_str()) else {
                 continue;
             };
-            let path = if folder.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{folder}/{name}")
-            };
+            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
             if !entry.is_dir() {
                 files.push(path);
             } else if is_ours(name) {
@@ -46,9 +42,7 @@ pub(crate) fn is_test_only(path: &str) -> bool {
 
 /// Whether a file is Rust code.
 pub(crate) fn is_rust(path: &str) -> bool {
-    Path::new(path)
-        .extension()
-        .is_some_and(|extension| extension == "rs")
+    Path::new(path).extension().is_some_and(|extension| extension == "rs")
 }
 
 #[cfg(test)]
@@ -63,10 +57,6 @@ mod tests {
         for ours in ["Cargo.toml", ".cargo/config.toml", "xtask/src/main.rs"] {
             assert!(files.iter().any(|file| file == ours), "{ours} is missing");
         }
-        assert!(
-            !files
-                .iter()
-                .any(|file| file.starts_with("target/") || file.starts_with(".git/"))
-        );
+        assert!(!files.iter().any(|file| file.starts_with("target/") || file.starts_with(".git/")));
     }
 }

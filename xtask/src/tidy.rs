@@ -30,14 +30,7 @@ const LOCAL: [&str; 6] = [
 ];
 
 /// Folders and endings of data that is kept byte for byte as it was recorded.
-const VERBATIM: [&str; 6] = [
-    "/recordings/",
-    "/snapshots/",
-    "/fixtures/",
-    "/corpus/",
-    ".snap",
-    ".sse",
-];
+const VERBATIM: [&str; 6] = ["/recordings/", "/snapshots/", "/fixtures/", "/corpus/", ".snap", ".sse"];
 
 /// Checks every text file of the project.
 pub(crate) fn check(shell: &Shell) -> Result<()> {
@@ -77,19 +70,10 @@ fn is_module(path: &str) -> bool {
 
 fn white_space(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = by_line(path, text, |line| {
-        line.ends_with([' ', '\t', '\r']).then(|| {
-            (
-                "white space at the end of the line".to_owned(),
-                "take it away",
-            )
-        })
+        line.ends_with([' ', '\t', '\r']).then(|| ("white space at the end of the line".to_owned(), "take it away"))
     });
     if !text.is_empty() && !text.ends_with('\n') {
-        findings.push(Finding::new(
-            path,
-            "no new line at the end of the file",
-            "add one",
-        ));
+        findings.push(Finding::new(path, "no new line at the end of the file", "add one"));
     }
     findings
 }
@@ -97,10 +81,7 @@ fn white_space(path: &str, text: &str) -> Vec<Finding> {
 fn local_names(path: &str, text: &str) -> Vec<Finding> {
     by_line(path, text, |line| {
         let local = LOCAL.iter().find(|local| names(line, local))?;
-        Some((
-            format!("names `{local}`, which is not part of the project"),
-            "use a relative path or a neutral name",
-        ))
+        Some((format!("names `{local}`, which is not part of the project"), "use a relative path or a neutral name"))
     })
 }
 
@@ -109,19 +90,14 @@ fn local_names(path: &str, text: &str) -> Vec<Finding> {
 fn names(line: &str, name: &str) -> bool {
     line.match_indices(name).any(|(start, _)| {
         let before = line.get(..start).and_then(|head| head.chars().next_back());
-        !before.is_some_and(|character| {
-            character.is_alphanumeric() || matches!(character, '.' | '-' | '_')
-        })
+        !before.is_some_and(|character| character.is_alphanumeric() || matches!(character, '.' | '-' | '_'))
     })
 }
 
 fn unfinished(path: &str, text: &str) -> Vec<Finding> {
     by_line(path, text, |line| {
         let mark = UNFINISHED.iter().find(|mark| names(line, mark))?;
-        Some((
-            format!("unfinished: `{mark}`"),
-            "finish it, or leave it out and open an issue",
-        ))
+        Some((format!("unfinished: `{mark}`"), "finish it, or leave it out and open an issue"))
     })
 }
 
@@ -131,21 +107,12 @@ fn unexplained_exceptions(path: &str, text: &str) -> Vec<Finding> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let unexplained = |index: &usize| {
         let (above, from_here) = lines.split_at(*index);
-        let starts = from_here
-            .first()
-            .is_some_and(|line| exceptions.iter().any(|start| line.starts_with(start)));
+        let starts = from_here.first().is_some_and(|line| exceptions.iter().any(|start| line.starts_with(start)));
         starts && !above.last().is_some_and(|line| is_comment(line)) && !has_reason(from_here)
     };
     (0..lines.len())
         .filter(unexplained)
-        .map(|index| {
-            at(
-                path,
-                index,
-                "an exception from a lint without a reason",
-                "add `reason = \"…\"`",
-            )
-        })
+        .map(|index| at(path, index, "an exception from a lint without a reason", "add `reason = \"…\"`"))
         .collect()
 }
 
@@ -156,14 +123,8 @@ fn is_comment(line: &str) -> bool {
 
 /// Looks through the attribute that begins with the first of `lines`.
 fn has_reason(lines: &[&str]) -> bool {
-    let end = lines
-        .iter()
-        .position(|line| line.ends_with(']'))
-        .unwrap_or_default();
-    lines
-        .iter()
-        .take(end + 1)
-        .any(|line| line.contains("reason ="))
+    let end = lines.iter().position(|line| line.ends_with(']')).unwrap_or_default();
+    lines.iter().take(end + 1).any(|line| line.contains("reason ="))
 }
 
 fn too_long(path: &str, text: &str) -> Option<Finding> {
@@ -186,18 +147,10 @@ fn lines_without_tests(text: &str) -> usize {
 }
 
 fn undocumented(path: &str, text: &str) -> Option<Finding> {
-    let first = text
-        .lines()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or_default();
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let missing = !first.starts_with("//!");
-    missing.then(|| {
-        Finding::new(
-            format!("{path}:1"),
-            "the module does not say what it is",
-            "begin with a `//!` sentence",
-        )
-    })
+    missing
+        .then(|| Finding::new(format!("{path}:1"), "the module does not say what it is", "begin with a `//!` sentence"))
 }
 
 /// A finding for each line of which `breach` has something to say: what, and what to do.
@@ -206,11 +159,7 @@ where
     B: Fn(&str) -> Option<(String, &'static str)>,
 {
     let lines = text.split_terminator('\n').enumerate();
-    lines
-        .filter_map(|(index, line)| {
-            breach(line).map(|(what, remedy)| at(path, index, what, remedy))
-        })
-        .collect()
+    lines.filter_map(|(index, line)| breach(line).map(|(what, remedy)| at(path, index, what, remedy))).collect()
 }
 
 fn at(path: &str, index: usize, what: impl Into<String>, remedy: &str) -> Finding {

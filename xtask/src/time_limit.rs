@@ -11,17 +11,11 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Runs to the end and asks for success; kills the program after `limit`.
 pub(crate) fn run(mut command: Command, limit: Duration) -> Result<()> {
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("starting {}", command.get_program().display()))?;
+    let mut child = command.spawn().with_context(|| format!("starting {}", command.get_program().display()))?;
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return if status.success() {
-                Ok(())
-            } else {
-                bail!("it ended with {status}")
-            };
+            return if status.success() { Ok(()) } else { bail!("it ended with {status}") };
         }
         if start.elapsed() >= limit {
             child.kill()?;
@@ -50,9 +44,7 @@ mod tests {
     #[test]
     fn a_program_that_fails_is_reported() {
         let mut command = cargo_version();
-        command
-            .arg("--no-such-option")
-            .stderr(std::process::Stdio::null());
+        command.arg("--no-such-option").stderr(std::process::Stdio::null());
         let error = run(command, Duration::from_mins(1)).expect_err("cargo refuses the option");
         assert!(error.to_string().contains("ended with"), "{error}");
     }

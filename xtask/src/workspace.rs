@@ -46,10 +46,7 @@ pub(crate) struct Target {
 
 impl Workspace {
     pub(crate) fn load(shell: &Shell) -> Result<Self> {
-        let json = cargo(shell, "metadata")
-            .args(["--locked", "--no-deps", "--format-version", "1"])
-            .quiet()
-            .read()?;
+        let json = cargo(shell, "metadata").args(["--locked", "--no-deps", "--format-version", "1"]).quiet().read()?;
         Ok(serde_json::from_str(&json)?)
     }
 
@@ -113,11 +110,7 @@ fn tree(shell: &Shell, selection: &[&str]) -> Result<Vec<Resolved>> {
 fn resolved(line: &str) -> Option<Resolved> {
     let (package, features) = line.split_once('|')?;
     let name = package.split_whitespace().next()?.to_owned();
-    let features = features
-        .split(',')
-        .filter(|feature| !feature.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let features = features.split(',').filter(|feature| !feature.is_empty()).map(str::to_owned).collect();
     Some(Resolved { name, features })
 }
 
@@ -127,15 +120,9 @@ mod tests {
 
     #[test]
     fn a_line_of_the_tree_gives_name_and_features() {
-        let tokio = Resolved {
-            name: "tokio".into(),
-            features: vec!["default".into(), "sync".into()],
-        };
+        let tokio = Resolved { name: "tokio".into(), features: vec!["default".into(), "sync".into()] };
         assert_eq!(resolved("tokio v1.54.1|default,sync"), Some(tokio));
-        assert_eq!(
-            resolved("itoa v1.0.0 (proc-macro)|").map(|itoa| itoa.features),
-            Some(vec![])
-        );
+        assert_eq!(resolved("itoa v1.0.0 (proc-macro)|").map(|itoa| itoa.features), Some(vec![]));
         assert_eq!(resolved(""), None, "a blank line parts two trees");
     }
 }

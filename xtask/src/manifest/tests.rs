@@ -5,10 +5,7 @@ fn table(text: &str) -> Table {
 }
 
 fn whats(findings: &[Finding]) -> Vec<&str> {
-    findings
-        .iter()
-        .map(|finding| finding.what.as_str())
-        .collect()
+    findings.iter().map(|finding| finding.what.as_str()).collect()
 }
 
 #[test]

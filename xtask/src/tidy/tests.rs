@@ -5,13 +5,7 @@ fn check_rs(text: &str) -> Vec<String> {
     let findings = check_text("crates/a/src/b.rs", text);
     findings
         .iter()
-        .map(|finding| {
-            format!(
-                "{}: {}",
-                finding.place.replace("crates/a/src/b.rs:", ""),
-                finding.what
-            )
-        })
+        .map(|finding| format!("{}: {}", finding.place.replace("crates/a/src/b.rs:", ""), finding.what))
         .collect()
 }
 
@@ -21,46 +15,30 @@ fn lines(count: usize) -> String {
 
 #[test]
 fn a_tidy_file_passes() {
-    assert_eq!(
-        check_rs("//! What it is.\n\n/// One.\npub const ONE: u8 = 1;\n"),
-        [""; 0]
-    );
+    assert_eq!(check_rs("//! What it is.\n\n/// One.\npub const ONE: u8 = 1;\n"), [""; 0]);
 }
 
 #[test]
 fn a_finding_says_where_what_and_what_to_do() {
     let findings = check_text("README.md", "Fine.\nNot fine. \n");
-    assert_eq!(
-        findings[0].to_string(),
-        "README.md:2: white space at the end of the line: take it away"
-    );
+    assert_eq!(findings[0].to_string(), "README.md:2: white space at the end of the line: take it away");
 }
 
 #[test]
 fn four_hundred_lines_are_allowed_and_one_more_is_not() {
     assert_eq!(check_rs(&lines(400)), [""; 0]);
-    assert_eq!(
-        check_text("crates/a/src/b.rs", &lines(401))[0].what,
-        "401 lines without tests, 400 are allowed"
-    );
+    assert_eq!(check_text("crates/a/src/b.rs", &lines(401))[0].what, "401 lines without tests, 400 are allowed");
 }
 
 #[test]
 fn inline_tests_do_not_count_as_lines() {
-    let text = format!(
-        "{}#[cfg(test)]\nmod tests {{\n{}}}\n",
-        lines(400),
-        "    // A test.\n".repeat(100)
-    );
+    let text = format!("{}#[cfg(test)]\nmod tests {{\n{}}}\n", lines(400), "    // A test.\n".repeat(100));
     assert_eq!(check_rs(&text), [""; 0]);
 }
 
 #[test]
 fn naming_the_test_module_early_does_not_hide_the_rest() {
-    let text = format!(
-        "//! Docs.\n#[cfg(test)]\nmod tests;\n{}",
-        "const A: u8 = 1;\n".repeat(400)
-    );
+    let text = format!("//! Docs.\n#[cfg(test)]\nmod tests;\n{}", "const A: u8 = 1;\n".repeat(400));
     assert_eq!(lines_without_tests(&text), 403);
 }
 
@@ -83,48 +61,24 @@ fn a_module_begins_with_its_docs() {
 #[test]
 fn marks_of_unfinished_work_are_found_as_whole_words() {
     for mark in UNFINISHED {
-        assert_eq!(
-            check_rs(&format!("//! Docs.\n// {mark}: later\n")),
-            [format!("2: unfinished: `{mark}`")]
-        );
+        assert_eq!(check_rs(&format!("//! Docs.\n// {mark}: later\n")), [format!("2: unfinished: `{mark}`")]);
     }
-    assert_eq!(
-        check_rs(concat!("//! Docs.\nfn a() { is_todo", "!(1) }\n")),
-        [""; 0]
-    );
+    assert_eq!(check_rs(concat!("//! Docs.\nfn a() { is_todo", "!(1) }\n")), [""; 0]);
 }
 
 #[test]
 fn an_exception_from_a_lint_needs_a_reason() {
     let expected = ["2: an exception from a lint without a reason"];
-    assert_eq!(
-        check_rs("//! Docs.\n#[allow(dead_code)]\nfn a() {}\n"),
-        expected
-    );
-    assert_eq!(
-        check_rs("//! Docs.\n#![expect(dead_code)]\nfn a() {}\n"),
-        expected
-    );
-    assert_eq!(
-        check_rs("//! Docs.\n#[allow(dead_code)]\n#[doc(alias = \"reason = b\")]\nfn a() {}\n"),
-        expected
-    );
+    assert_eq!(check_rs("//! Docs.\n#[allow(dead_code)]\nfn a() {}\n"), expected);
+    assert_eq!(check_rs("//! Docs.\n#![expect(dead_code)]\nfn a() {}\n"), expected);
+    assert_eq!(check_rs("//! Docs.\n#[allow(dead_code)]\n#[doc(alias = \"reason = b\")]\nfn a() {}\n"), expected);
 }
 
 #[test]
 fn a_reason_may_be_inside_the_attribute_or_above() {
-    assert_eq!(
-        check_rs("//! Docs.\n#[allow(dead_code, reason = \"kept\")]\nfn a() {}\n"),
-        [""; 0]
-    );
-    assert_eq!(
-        check_rs("//! Docs.\n#[expect(\n    dead_code,\n    reason = \"kept\"\n)]\nfn a() {}\n"),
-        [""; 0]
-    );
-    assert_eq!(
-        check_rs("//! Docs.\n// Kept because of that.\n#[allow(dead_code)]\nfn a() {}\n"),
-        [""; 0]
-    );
+    assert_eq!(check_rs("//! Docs.\n#[allow(dead_code, reason = \"kept\")]\nfn a() {}\n"), [""; 0]);
+    assert_eq!(check_rs("//! Docs.\n#[expect(\n    dead_code,\n    reason = \"kept\"\n)]\nfn a() {}\n"), [""; 0]);
+    assert_eq!(check_rs("//! Docs.\n// Kept because of that.\n#[allow(dead_code)]\nfn a() {}\n"), [""; 0]);
 }
 
 #[test]
@@ -134,10 +88,7 @@ fn names_of_one_machine_are_found_in_any_text() {
         assert_eq!(findings.len(), 1, "{local}");
         assert_eq!(findings[0].place, "docs/a.md:1");
     }
-    assert_eq!(
-        check_text("docs/a.md", concat!("https://example.com/ho", "me/page\n")),
-        []
-    );
+    assert_eq!(check_text("docs/a.md", concat!("https://example.com/ho", "me/page\n")), []);
 }
 
 #[test]
