@@ -1,27 +1,43 @@
 //! A conversation that is valid by construction.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Message, Part, Role, ToolResult};
+use crate::{Message, Part, Role, ToolCall, ToolResult};
 
-/// A conversation in which every tool call has exactly one result, in the message right after it and in call order.
+/// A conversation that every provider accepts: the user speaks first, and every tool call has exactly one result, in
+/// the message right after it and in call order.
 ///
 /// Providers refuse a history that breaks this rule, and go on refusing it for ever, so no method can produce one:
 /// while calls are open only their results are accepted, and [`Transcript::abandon_calls`] closes them when a run is
-/// cut short. Nothing is ever removed; trimming only changes what [`Transcript::visible`] shows to the model.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Message>", into = "Vec<Message>")]
+/// cut short. Nothing is ever removed; trimming only changes what [`Transcript::visible`] shows to the model. It is
+/// stored as its messages; what was hidden is decided afresh after loading.
+///
+/// ```
+/// use brigade_core::{Message, Transcript};
+///
+/// let mut transcript = Transcript::new();
+/// transcript.push_task(Message::user("How high is the Matterhorn?"))?;
+/// transcript.push(Message::assistant("4,478 metres."))?;
+/// assert_eq!(transcript.visible().count(), 2);
+/// # Ok::<(), brigade_core::TranscriptError>(())
+/// ```
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "Vec<Message>")]
 pub struct Transcript {
     messages: Vec<Message>,
-    call_ids: HashSet<String>,
+    /// Every id in use, with the last number that was appended to it to make another.
+    call_ids: HashMap<String, u64>,
     /// Where the current task stands; it stays visible whatever is trimmed.
     task: usize,
-    /// The first message that is visible, apart from the task.
-    start: usize,
+    /// A task from before `start` that is shown all the same. It may be older than the current one: what the model
+    /// has seen stays as it is, so that prompt caches hold, until the next trimming.
+    pinned: Option<usize>,
     /// Stands in for what is not visible.
     digest: Option<Message>,
+    /// The first message that is visible, apart from the pinned one.
+    start: usize,
     visible_bytes: usize,
 }
 
@@ -51,7 +67,28 @@ pub enum TranscriptError {
     /// Instructions travel beside a transcript.
     #[error("system messages do not belong in a transcript; set the instructions instead")]
     SystemMessage,
+    /// Several providers refuse a conversation that the model began.
+    #[error("a conversation begins with the user; append a user message before the model's")]
+    NothingAsked,
+    /// Only the model calls tools, and only a tool message answers them.
+    #[error("a {role:?} message cannot hold such a tool call or tool result; leave the part out")]
+    MisplacedPart {
+        /// Whose message was refused.
+        role: Role,
+    },
+    /// Tasks come from the user.
+    #[error("a {role:?} message cannot be the task; give the task as a user message")]
+    NoTask {
+        /// Whose message was refused.
+        role: Role,
+    },
 }
+
+/// What the model reads in place of a result that is nowhere to be found.
+const LOST_RESULT: &str = "The result of this call was lost.";
+
+/// What the model reads in place of a question that is nowhere to be found.
+const LOST_QUESTION: &str = "(What came before this was lost.)";
 
 impl Transcript {
     /// An empty conversation.
@@ -76,8 +113,8 @@ impl Transcript {
 
     /// What the model is shown: everything until [`Transcript::hide_before`] has hidden something.
     pub fn visible(&self) -> impl Iterator<Item = &Message> {
-        let pinned = (self.start > self.task).then(|| self.messages.get(self.task)).flatten();
-        pinned.into_iter().chain(self.digest.as_ref()).chain(self.messages.iter().skip(self.start))
+        let pinned = self.pinned.and_then(|index| self.messages.get(index));
+        pinned.into_iter().chain(&self.digest).chain(self.messages.iter().skip(self.start))
     }
 
     /// Roughly the size on the wire of what is visible.
@@ -85,17 +122,19 @@ impl Transcript {
         self.visible_bytes
     }
 
-    /// Appends a user message and makes it the task, which trimming never hides.
+    /// Appends a user message and makes it the task, which trimming never hides. Until then the first message is.
     pub fn push_task(&mut self, task: Message) -> Result<(), TranscriptError> {
-        self.push(task)?;
-        if self.start > self.task {
-            self.visible_bytes -= self.messages.get(self.task).map_or(0, Message::size_bytes);
+        if task.role() != Role::User {
+            return Err(TranscriptError::NoTask { role: task.role() });
         }
-        self.task = self.messages.len() - 1;
+        let index = self.messages.len();
+        self.push(task)?;
+        self.task = index;
         Ok(())
     }
 
-    /// Appends a message. Tool calls whose id was used before get a new one, so that ids identify.
+    /// Appends a message. Tool calls whose id was used before get a new one, so that ids identify; results are for the
+    /// ids of [`Transcript::open_calls`].
     pub fn push(&mut self, message: Message) -> Result<(), TranscriptError> {
         let role = message.role();
         if role == Role::Tool {
@@ -108,13 +147,19 @@ impl Transcript {
         if open > 0 {
             return Err(TranscriptError::CallsOpen { open, role });
         }
+        if role == Role::Assistant && self.is_empty() {
+            return Err(TranscriptError::NothingAsked);
+        }
+        if !message.parts().iter().all(|part| may_say(role, part)) {
+            return Err(TranscriptError::MisplacedPart { role });
+        }
         let message = self.with_unique_call_ids(message);
         self.append(message);
         Ok(())
     }
 
     /// The calls of the last message, while they wait for their results.
-    pub fn open_calls(&self) -> Vec<&crate::ToolCall> {
+    pub fn open_calls(&self) -> Vec<&ToolCall> {
         let last = self.messages.last().filter(|message| message.role() == Role::Assistant);
         last.map(|message| message.tool_calls().collect()).unwrap_or_default()
     }
@@ -125,7 +170,7 @@ impl Transcript {
         for call in self.open_calls() {
             let found = results.iter().position(|result| result.call_id == call.id);
             let found = found.ok_or_else(|| TranscriptError::MissingResult { call_id: call.id.clone() })?;
-            ordered.push(results.remove(found));
+            ordered.push(results.remove(found).answering(call));
         }
         if let Some(extra) = results.pop() {
             return Err(TranscriptError::UnknownCall { call_id: extra.call_id });
@@ -145,51 +190,62 @@ impl Transcript {
     }
 
     /// Reads a history from elsewhere and mends what a provider would refuse: calls without a result get an error
-    /// result, results without a call are dropped, system messages are left out.
+    /// result, results without a call, system messages and empty messages are left out, results in several messages
+    /// are joined, ids that were used twice are told apart. The last words of the user are the task.
     pub fn repaired(history: impl IntoIterator<Item = Message>) -> Self {
         let mut transcript = Self::new();
+        // The ids of the open calls as the history has them, and what it has answered so far.
+        let (mut asked, mut given) = (Vec::new(), Vec::new());
         for message in history {
-            if message.role() == Role::Tool {
-                transcript.answer_calls_leniently(&message);
+            let role = message.role();
+            if matches!(role, Role::User | Role::Tool) {
+                given.extend(message.tool_results().cloned());
+            }
+            let message = without_misplaced_parts(message);
+            if matches!(role, Role::System | Role::Tool) || message.parts().is_empty() {
                 continue;
             }
-            transcript.abandon_calls("The result of this call was lost.");
-            // Only a system message can still be refused, and leaving it out is the repair.
-            let _ = transcript.push(message);
+            transcript.close_calls(&mut asked, &mut given);
+            asked = message.tool_calls().map(|call| call.id.clone()).collect();
+            transcript.push_repaired(message);
         }
-        transcript.abandon_calls("The result of this call was lost.");
+        transcript.close_calls(&mut asked, &mut given);
         transcript
     }
 
     /// Where the visible part could begin: indices at which hiding everything before splits no call from its result.
     pub fn boundaries(&self) -> impl Iterator<Item = usize> {
-        let task = self.task;
-        self.messages.iter().enumerate().skip(self.start + 1).filter_map(move |(index, message)| {
-            // Before the task a model must not be shown an answer without its question.
-            let fits = message.role() == Role::User || (message.role() == Role::Assistant && index > task);
-            fits.then_some(index)
-        })
+        (self.start + 1..self.messages.len()).filter(|index| self.is_boundary(*index))
     }
 
-    /// Hides everything before `boundary` except the task, and shows `digest` in its place. Answers how many more
-    /// messages are hidden now; 0, and no change, if `boundary` is none of [`Transcript::boundaries`].
+    /// Hides everything before `boundary` except the task, and shows `digest`, which becomes words of the user, in its
+    /// place. Answers how many more messages are hidden now; 0, and no change, if `boundary` is none of
+    /// [`Transcript::boundaries`].
     pub fn hide_before(&mut self, boundary: usize, digest: Option<Message>) -> usize {
-        if !self.boundaries().any(|index| index == boundary) {
+        if !self.is_boundary(boundary) {
             return 0;
         }
-        let before = self.visible().count();
+        let hidden = self.hidden_by(boundary).count() - usize::from(self.digest.is_some());
+        self.pinned = (self.task < boundary).then_some(self.task);
+        self.digest = digest.map(as_users_words);
         self.start = boundary;
-        self.digest = digest;
         self.visible_bytes = self.visible().map(Message::size_bytes).sum();
-        let digest_shown = usize::from(self.digest.is_some());
-        (before + digest_shown).saturating_sub(self.visible().count())
+        hidden
     }
 
-    /// The messages that [`Transcript::hide_before`] would hide at `boundary`: what a digest has to stand for.
+    /// What [`Transcript::hide_before`] would hide at `boundary`, an older digest included: what a new digest has to
+    /// stand for. Nothing if `boundary` is none of [`Transcript::boundaries`].
     pub fn hidden_by(&self, boundary: usize) -> impl Iterator<Item = &Message> {
-        let task = self.task;
-        let passed = self.messages.iter().enumerate().skip(self.start).take(boundary.saturating_sub(self.start));
-        self.digest.iter().chain(passed.filter(move |(index, _)| *index != task).map(|(_, message)| message))
+        let passed = if self.is_boundary(boundary) { self.start..boundary } else { 0..0 };
+        let shown_before = if passed.is_empty() { (None, None) } else { (self.pinned, self.digest.as_ref()) };
+        let message = |index: usize| self.messages.get(index).filter(|_| index != self.task);
+        shown_before.0.and_then(message).into_iter().chain(shown_before.1).chain(passed.filter_map(message))
+    }
+
+    fn is_boundary(&self, index: usize) -> bool {
+        let role = self.messages.get(index).filter(|_| index > self.start).map(Message::role);
+        // Before the task a model must not be shown an answer without its question.
+        role == Some(Role::User) || (role == Some(Role::Assistant) && index > self.task)
     }
 
     fn append(&mut self, message: Message) {
@@ -198,58 +254,109 @@ impl Transcript {
     }
 
     fn with_unique_call_ids(&mut self, message: Message) -> Message {
-        let mut fresh = Vec::new();
-        let mut renamed = false;
-        for call in message.tool_calls() {
-            let id = self.unused_call_id(&call.id);
-            renamed |= id != call.id;
-            self.call_ids.insert(id.clone());
-            fresh.push(id);
-        }
-        if !renamed {
+        let ids: Vec<String> = message.tool_calls().map(|call| self.claim_call_id(&call.id)).collect();
+        if message.tool_calls().map(|call| &call.id).eq(&ids) {
             return message;
         }
-        let mut ids = fresh.into_iter();
-        let parts = message.parts().iter().cloned().map(|part| match part {
-            Part::ToolCall(mut call) => {
-                call.id = ids.next().unwrap_or(call.id);
-                Part::ToolCall(call)
-            }
-            other => other,
+        let mut ids = ids.into_iter();
+        let parts = message.parts().iter().map(|part| match part {
+            Part::ToolCall(call) => Part::ToolCall(call.clone().renamed(ids.next())),
+            other => other.clone(),
         });
         Message::new(message.role(), parts.collect())
     }
 
     /// `id`, or `id_2`, `id_3`, … A blank id, which some servers send, becomes `call`.
-    fn unused_call_id(&self, id: &str) -> String {
+    fn claim_call_id(&mut self, id: &str) -> String {
         let id = if id.is_empty() { "call" } else { id };
-        if !self.call_ids.contains(id) {
+        let Some(last) = self.call_ids.get(id) else {
+            self.call_ids.insert(id.to_owned(), 1);
             return id.to_owned();
+        };
+        let mut number = last + 1;
+        while self.call_ids.contains_key(&format!("{id}_{number}")) {
+            number += 1;
         }
-        let candidates = (2_u64..).map(|count| format!("{id}_{count}"));
-        candidates.into_iter().find(|candidate| !self.call_ids.contains(candidate)).unwrap_or_default()
+        let claimed = format!("{id}_{number}");
+        self.call_ids.insert(id.to_owned(), number);
+        self.call_ids.insert(claimed.clone(), 1);
+        claimed
     }
 
-    fn answer_calls_leniently(&mut self, message: &Message) {
-        let mut given: Vec<ToolResult> = message.tool_results().cloned().collect();
-        let mut results = Vec::new();
-        for call in self.open_calls() {
-            let found = given.iter().position(|result| result.call_id == call.id);
-            results.push(match found {
-                Some(index) => given.remove(index),
-                None => ToolResult::error(call, "The result of this call was lost."),
-            });
+    /// Appends what [`Transcript::repaired`] has left of a message.
+    fn push_repaired(&mut self, message: Message) {
+        if self.is_empty() && message.role() == Role::Assistant {
+            self.append(Message::user(LOST_QUESTION));
         }
+        if message.role() == Role::User {
+            self.task = self.messages.len();
+        }
+        let message = self.with_unique_call_ids(message);
+        self.append(message);
+    }
+
+    /// Answers the open calls, which the history calls `asked`, with what was `given`.
+    fn close_calls(&mut self, asked: &mut Vec<String>, given: &mut Vec<ToolResult>) {
+        let calls = self.open_calls().into_iter().zip(asked.drain(..));
+        let results = calls.map(|(call, id)| match given.iter().position(|result| result.call_id == id) {
+            Some(found) => given.remove(found).answering(call),
+            None => ToolResult::error(call, LOST_RESULT),
+        });
+        let results: Vec<_> = results.collect();
+        given.clear();
         if !results.is_empty() {
             self.append(Message::tool(results));
         }
     }
 }
 
+/// Whether a message of this role may have this part.
+fn may_say(role: Role, part: &Part) -> bool {
+    match part {
+        Part::ToolCall(_) => role == Role::Assistant,
+        Part::ToolResult(_) => role == Role::Tool,
+        _ => true,
+    }
+}
+
+fn without_misplaced_parts(message: Message) -> Message {
+    let role = message.role();
+    if message.parts().iter().all(|part| may_say(role, part)) {
+        return message;
+    }
+    Message::new(role, message.parts().iter().filter(|part| may_say(role, part)).cloned().collect())
+}
+
+/// A digest may be the first thing that the model is shown, and calls in it would be open for ever.
+fn as_users_words(digest: Message) -> Message {
+    match digest.role() {
+        Role::User => without_misplaced_parts(digest),
+        _ => Message::user(digest.text()),
+    }
+}
+
+impl ToolCall {
+    /// The same call under another id. The provider's own form goes, because it has the old one.
+    fn renamed(self, id: Option<String>) -> Self {
+        match id {
+            Some(id) if id != self.id => Self { id, data: None, ..self },
+            _ => self,
+        }
+    }
+}
+
 impl ToolResult {
     /// A result that says why the call failed.
-    pub fn error(call: &crate::ToolCall, why: impl Into<String>) -> Self {
+    pub fn error(call: &ToolCall, why: impl Into<String>) -> Self {
         Self { call_id: call.id.clone(), name: call.name.clone(), content: vec![Part::text(why)], is_error: true }
+    }
+
+    /// This result as the answer to `call`; tools answer with text and images only.
+    fn answering(mut self, call: &ToolCall) -> Self {
+        self.call_id.clone_from(&call.id);
+        self.name.clone_from(&call.name);
+        self.content.retain(|part| matches!(part, Part::Text(_) | Part::Image(_)));
+        self
     }
 }
 
@@ -268,6 +375,12 @@ impl TryFrom<Vec<Message>> for Transcript {
 impl From<Transcript> for Vec<Message> {
     fn from(transcript: Transcript) -> Self {
         transcript.messages
+    }
+}
+
+impl Serialize for Transcript {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.messages.serialize(serializer)
     }
 }
 
