@@ -1,0 +1,141 @@
+//! The `message` document.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::ids::{Ids, signature};
+use crate::reply::{Part, Reply};
+use crate::request::Request;
+use crate::script::Stop;
+use crate::usage::{Place, Told};
+
+#[derive(Serialize)]
+pub(crate) struct Message<'a> {
+    model: &'a str,
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    role: &'static str,
+    content: Vec<Block<'a>>,
+    stop_reason: Option<&'static str>,
+    stop_sequence: Option<()>,
+    stop_details: Option<()>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<Usage>>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Block<'a> {
+    Thinking { thinking: &'a str, signature: String },
+    Text { text: &'a str },
+    ToolUse { id: &'a str, name: &'a str, input: Input<'a>, caller: Caller },
+}
+
+/// A tool's arguments. What is no JSON object goes out as a string, so that a script can show how a
+/// client takes it.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Input<'a> {
+    Object(&'a RawValue),
+    Text(&'a str),
+}
+
+#[derive(Serialize)]
+pub(crate) struct Caller {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+impl Caller {
+    pub(crate) const DIRECT: Self = Self { kind: "direct" };
+}
+
+/// The token numbers as Messages tells them: cached tokens stand beside the input, not in it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Usage {
+    input_tokens: i64,
+    cache_creation_input_tokens: i64,
+    cache_read_input_tokens: i64,
+    cache_creation: CacheCreation,
+    output_tokens: i64,
+    service_tier: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct CacheCreation {
+    ephemeral_5m_input_tokens: i64,
+    ephemeral_1h_input_tokens: i64,
+}
+
+impl Usage {
+    /// The numbers with this many output tokens so far.
+    pub(crate) fn so_far(told: Told, output_tokens: i64) -> Self {
+        Self {
+            input_tokens: told.input - told.cached - told.cache_write,
+            cache_creation_input_tokens: told.cache_write,
+            cache_read_input_tokens: told.cached,
+            cache_creation: CacheCreation { ephemeral_5m_input_tokens: told.cache_write, ephemeral_1h_input_tokens: 0 },
+            output_tokens,
+            service_tier: "standard",
+        }
+    }
+}
+
+/// A usage where this answer tells it: left out, null, or there.
+pub(crate) fn placed<T>(reply: &Reply, usage: T) -> Option<Option<T>> {
+    match reply.place {
+        Place::Absent => None,
+        Place::Null => Some(None),
+        Place::Usual | Place::Finish | Place::Everywhere => Some(Some(usage)),
+    }
+}
+
+/// The message without content, as `message_start` shows it.
+pub(crate) fn opening(reply: &Reply) -> Message<'_> {
+    Message {
+        model: &reply.model,
+        id: Ids::new(reply.seed).letters("msg_01", 22),
+        kind: "message",
+        role: "assistant",
+        content: Vec::new(),
+        stop_reason: None,
+        stop_sequence: None,
+        stop_details: None,
+        usage: placed(reply, Usage::so_far(reply.told, reply.told.output.min(1))),
+    }
+}
+
+pub(crate) fn document(reply: &Reply, _request: &Request) -> Vec<u8> {
+    let message = Message {
+        content: reply.parts.iter().filter_map(block).collect(),
+        stop_reason: Some(stop_reason(reply.stop)),
+        usage: placed(reply, Usage::so_far(reply.told, reply.told.output)),
+        ..opening(reply)
+    };
+    serde_json::to_vec(&message).unwrap_or_default()
+}
+
+pub(crate) fn stop_reason(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Stop => "end_turn",
+        Stop::ToolCalls => "tool_use",
+        Stop::Length => "max_tokens",
+        Stop::ContentFilter | Stop::Refusal => "refusal",
+    }
+}
+
+fn block(part: &Part) -> Option<Block<'_>> {
+    Some(match part {
+        Part::Thinking(thinking) => Block::Thinking { thinking, signature: signature(thinking) },
+        Part::Text(text) => Block::Text { text },
+        // Messages has no field for the words of a refusal; the stop reason tells.
+        Part::Refusal(_) => return None,
+        Part::Call(call) => Block::ToolUse {
+            id: &call.id,
+            name: &call.name,
+            input: serde_json::from_str(call.object()).map_or(Input::Text(&call.arguments), Input::Object),
+            caller: Caller::DIRECT,
+        },
+    })
+}

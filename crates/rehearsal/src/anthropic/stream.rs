@@ -1,0 +1,166 @@
+//! The event stream of Messages.
+
+use serde::Serialize;
+
+use crate::anthropic::reply::{Block, Caller, Input, Message, opening, placed, stop_reason};
+use crate::failure::Failure;
+use crate::ids::{Ids, signature};
+use crate::reply::{Event, Kind, Part, Reply, pieces, words};
+use crate::request::Request;
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Body<'a> {
+    MessageStart {
+        message: Message<'a>,
+    },
+    ContentBlockStart {
+        index: usize,
+        content_block: Block<'a>,
+    },
+    ContentBlockDelta {
+        index: usize,
+        delta: Delta<'a>,
+    },
+    ContentBlockStop {
+        index: usize,
+    },
+    MessageDelta {
+        delta: Ending,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        usage: Option<Option<DeltaUsage>>,
+    },
+    MessageStop,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum Delta<'a> {
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: String },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: &'a str },
+}
+
+#[derive(Serialize)]
+struct Ending {
+    stop_reason: &'static str,
+    stop_sequence: Option<()>,
+    stop_details: Option<()>,
+}
+
+/// Totals of the whole answer; they replace what `message_start` said.
+#[derive(Serialize)]
+struct DeltaUsage {
+    input_tokens: i64,
+    cache_creation_input_tokens: i64,
+    cache_read_input_tokens: i64,
+    output_tokens: i64,
+    output_tokens_details: OutputDetails,
+}
+
+#[derive(Serialize)]
+struct OutputDetails {
+    thinking_tokens: i64,
+}
+
+pub(crate) const PING: &str = r#"{"type": "ping"}"#;
+
+pub(crate) fn events(reply: &Reply, _request: &Request) -> Vec<Event> {
+    let mut stream = Stream { padding: Ids::new(reply.seed), index: 0, events: Vec::new() };
+    let message = opening(reply);
+    stream.push(Kind::Frame, "message_start", &Body::MessageStart { message });
+    for part in &reply.parts {
+        stream.part(part);
+    }
+    let told = reply.told;
+    let usage = DeltaUsage {
+        input_tokens: told.input - told.cached - told.cache_write,
+        cache_creation_input_tokens: told.cache_write,
+        cache_read_input_tokens: told.cached,
+        output_tokens: told.output,
+        output_tokens_details: OutputDetails { thinking_tokens: told.reasoning },
+    };
+    let ending = Body::MessageDelta {
+        delta: Ending { stop_reason: stop_reason(reply.stop), stop_sequence: None, stop_details: None },
+        usage: placed(reply, usage),
+    };
+    stream.push(Kind::Finish, "message_delta", &ending);
+    stream.push(Kind::Done, "message_stop", &Body::MessageStop);
+    stream.events
+}
+
+/// The event of an error in the middle of a stream.
+pub(crate) fn failed(failure: &Failure) -> Event {
+    let data = serde_json::to_string(&failure.anthropic_body(None)).unwrap_or_default();
+    Event { name: Some("error"), data, kind: Kind::Frame }
+}
+
+struct Stream {
+    padding: Ids,
+    index: usize,
+    events: Vec<Event>,
+}
+
+impl Stream {
+    fn part(&mut self, part: &Part) {
+        match part {
+            Part::Thinking(thinking) => self.block(
+                Block::Thinking { thinking: "", signature: String::new() },
+                words(thinking)
+                    .map(|thinking| Delta::Thinking { thinking })
+                    .chain([Delta::Signature { signature: signature(thinking) }]),
+                Kind::Delta,
+            ),
+            Part::Text(text) => {
+                self.block(Block::Text { text: "" }, words(text).map(|text| Delta::Text { text }), Kind::Delta)
+            }
+            Part::Refusal(_) => {}
+            Part::Call(call) => self.block(
+                Block::ToolUse {
+                    id: &call.id,
+                    name: &call.name,
+                    input: serde_json::from_str("{}").map_or(Input::Text(""), Input::Object),
+                    caller: Caller::DIRECT,
+                },
+                std::iter::once("")
+                    .chain(pieces(&call.arguments))
+                    .map(|partial_json| Delta::InputJson { partial_json }),
+                Kind::Arguments,
+            ),
+        }
+    }
+
+    fn block<'a>(&mut self, content_block: Block<'a>, deltas: impl Iterator<Item = Delta<'a>>, kind: Kind) {
+        let index = self.index;
+        self.index += 1;
+        let start = Body::ContentBlockStart { index, content_block };
+        let opens = if kind == Kind::Arguments { Kind::Delta } else { Kind::Frame };
+        self.push(opens, "content_block_start", &start);
+        if index == 0 {
+            // The API sends its ping once the first block is open.
+            let data = PING.to_owned();
+            self.events.push(Event { name: Some("ping"), data, kind: Kind::Ping });
+        }
+        for delta in deltas {
+            let body = Body::ContentBlockDelta { index, delta };
+            self.push(kind, "content_block_delta", &body);
+        }
+        self.push(Kind::Frame, "content_block_stop", &Body::ContentBlockStop { index });
+    }
+
+    fn push(&mut self, kind: Kind, name: &'static str, body: &Body<'_>) {
+        let mut data = serde_json::to_string(body).unwrap_or_default();
+        // The API pads its events with blanks before the last brace.
+        let blanks = usize::try_from(self.padding.next() % 16).unwrap_or_default();
+        if data.pop().is_some() {
+            data.extend(std::iter::repeat_n(' ', blanks));
+            data.push('}');
+        }
+        self.events.push(Event { name: Some(name), data, kind });
+    }
+}

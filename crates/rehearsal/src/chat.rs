@@ -1,0 +1,6 @@
+//! `OpenAI` Chat Completions.
+
+mod history;
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod stream;

@@ -1,0 +1,75 @@
+use serde::{Deserialize, Serialize};
+
+/// Tokens of one call, as a vendor would bill them.
+///
+/// `input` counts the whole prompt, with what came from a cache and what was written to it;
+/// `output` counts the reasoning too. Anthropic's wire numbers differ (its `input_tokens` leave
+/// the cached ones out); the simulator translates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt, cached ones included.
+    pub input: u64,
+    /// Tokens of the prompt that were read from a cache.
+    pub cached: u64,
+    /// Tokens of the prompt that were written to a cache. Anthropic alone reports them.
+    pub cache_write: u64,
+    /// Tokens that the model produced, reasoning included.
+    pub output: u64,
+    /// Tokens of the output that were reasoning.
+    pub reasoning: u64,
+}
+
+impl Usage {
+    /// Adds another call's tokens.
+    pub fn add(&mut self, other: &Self) {
+        self.input += other.input;
+        self.cached += other.cached;
+        self.cache_write += other.cache_write;
+        self.output += other.output;
+        self.reasoning += other.reasoning;
+    }
+}
+
+/// The token numbers an answer shows on the wire, signed because some servers sent a negative one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) input: i64,
+    pub(crate) cached: i64,
+    pub(crate) cache_write: i64,
+    pub(crate) output: i64,
+    pub(crate) reasoning: i64,
+}
+
+impl From<Usage> for Told {
+    fn from(usage: Usage) -> Self {
+        let signed = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        Self {
+            input: signed(usage.input),
+            cached: signed(usage.cached),
+            cache_write: signed(usage.cache_write),
+            output: signed(usage.output),
+            reasoning: signed(usage.reasoning),
+        }
+    }
+}
+
+/// Where in an answer the usage stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where the vendor puts it.
+    #[default]
+    Usual,
+    /// Nowhere.
+    Absent,
+    /// Where the vendor puts it, but null.
+    Null,
+    /// On the chunk that carries the finish reason.
+    Finish,
+    /// On every chunk, as a running total.
+    Everywhere,
+}
+
+/// Tokens of a text by the usual rule of thumb: four bytes are one token.
+pub(crate) fn tokens_of(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(4)
+}
