@@ -1,6 +1,6 @@
 //! What a run cost, by agent and by model.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::AddAssign, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,8 +78,10 @@ impl Spending {
         };
         *sum += cost.unwrap_or_default();
     }
+}
 
-    fn merge(&mut self, other: &Self) {
+impl AddAssign for Spending {
+    fn add_assign(&mut self, other: Self) {
         self.calls += other.calls;
         self.unpriced_calls += other.unpriced_calls;
         self.usage += other.usage;
@@ -104,8 +106,8 @@ impl CostSummary {
     pub(crate) fn new(total: Spending, lines: &BTreeMap<Spender, Spending>) -> Self {
         let mut summary = Self { total, ..Self::default() };
         for (who, spending) in lines {
-            summary.by_agent.entry(Arc::clone(&who.agent)).or_default().merge(spending);
-            summary.by_model.entry(who.model.to_string()).or_default().merge(spending);
+            *summary.by_agent.entry(Arc::clone(&who.agent)).or_default() += *spending;
+            *summary.by_model.entry(who.model.to_string()).or_default() += *spending;
         }
         summary
     }

@@ -2,16 +2,16 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     Budget, BudgetExceeded, ModelId, Money, Usage,
+    budget::Quantity,
+    calendar::{Calendar, SystemCalendar},
     cost::{Certainty, Charge, CostSummary, Spending},
-    node::{Node, NodeState},
+    node::{Node, Place, Reservation},
+    pricing::Rates,
 };
 
 /// An account in a tree of accounts: process, key, run, agent. Cheap to clone.
@@ -19,6 +19,8 @@ use crate::{
 /// A reservation is admitted only if at this account *and every one above it* what is spent, what is reserved and what
 /// is asked for stay within the limits, all or nothing. So no number of concurrent callers overruns a limit by more
 /// than the error of their estimates.
+///
+/// An account has one window. A key that is limited by day and by month is two accounts, one above the other.
 #[derive(Clone)]
 pub struct Ledger(Arc<Account>);
 
@@ -34,10 +36,11 @@ pub struct Estimate {
     pub input_tokens: u64,
     /// The most tokens that may be generated.
     pub output_tokens: u64,
-    /// What the prompt costs; absent for a model without a price.
-    pub input_cost: Option<Money>,
-    /// What the most tokens that may be generated cost.
-    pub output_cost: Option<Money>,
+    /// The fewest tokens that are worth the call: where the budget does not allow all of `output_tokens`, the
+    /// reservation is cut down to as few as these before it is refused.
+    pub least_output_tokens: u64,
+    /// What tokens cost; absent for a model without a price.
+    pub rates: Option<Rates>,
 }
 
 /// A reservation. Settle it; if it is dropped instead, the prompt and the output seen so far count as uncertain,
@@ -47,8 +50,8 @@ pub struct Estimate {
 pub struct Hold {
     ledger: Ledger,
     who: Spender,
-    estimate: Estimate,
-    output_seen: AtomicU64,
+    reservation: Reservation,
+    output_seen: u64,
     settled: bool,
 }
 
@@ -64,7 +67,7 @@ pub struct Spender {
 /// What is left at the tightest account; absent means without limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Headroom {
-    /// Money.
+    /// Money; below zero when an account is in debt.
     pub usd: Option<Money>,
     /// Tokens.
     pub tokens: Option<u64>,
@@ -73,19 +76,25 @@ pub struct Headroom {
 impl Ledger {
     /// The top of a tree: a process, or a run on its own.
     pub fn root(name: impl Into<Arc<str>>, budget: Budget) -> Self {
-        Self(Arc::new(Account { node: Node::new(name.into(), budget, false), parent: None }))
+        Self::root_with_calendar(name, budget, Arc::new(SystemCalendar))
+    }
+
+    /// The top of a tree whose windows go by another calendar than the system's.
+    pub fn root_with_calendar(name: impl Into<Arc<str>>, budget: Budget, calendar: Arc<dyn Calendar>) -> Self {
+        Self(Arc::new(Account { node: Node::standing(name.into(), budget, calendar), parent: None }))
     }
 
     /// An account below this one.
     #[must_use]
     pub fn child(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
-        self.open(name.into(), budget, false)
+        self.open(self.0.node.child(name.into(), budget))
     }
 
-    /// An account below this one that keeps its spending by agent and model, for a [`CostSummary`].
+    /// The account of a run below this one: it keeps its spending by agent and model, for a [`CostSummary`], and it and
+    /// those below it set a share aside for a last answer ([`Budget::wrap_up_percent`]).
     #[must_use]
     pub fn itemised_child(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
-        self.open(name.into(), budget, true)
+        self.open(self.0.node.run(name.into(), budget))
     }
 
     /// The account's name, as refusals give it.
@@ -100,49 +109,44 @@ impl Ledger {
 
     /// Whether money is limited here or above. A model without a price cannot be held to such a limit.
     pub fn limits_money(&self) -> bool {
-        self.lineage().any(|account| account.0.node.budget().usd.is_some_and(|cap| !cap.soft))
+        self.lineage().any(|account| account.budget().usd.is_some_and(|cap| !cap.soft))
     }
 
-    /// Sets the estimated cost of a call aside, or says which limit forbids it. `wrap_up` lets the call use what was
-    /// set aside for a last answer.
+    /// Whether money or tokens are limited here or above.
+    pub fn limits_calls(&self) -> bool {
+        self.limits_money() || self.lineage().any(|account| account.budget().tokens.is_some_and(|cap| !cap.soft))
+    }
+
+    /// Sets the estimated cost of a call aside, or says which limit forbids it. Where a limit leaves too little for the
+    /// whole estimate, less output is reserved: see [`Hold::output_tokens`]. `wrap_up` lets the call use what this
+    /// account has set aside for a last answer; what those above have set aside is theirs.
+    ///
+    /// A reservation that has to be cut takes all that its own account has left, but at most half of what is left
+    /// above: there others spend too, so of many workers that start at once each finds something instead of the first
+    /// everything.
     pub fn reserve(&self, who: Spender, estimate: Estimate, wrap_up: bool) -> Result<Hold, BudgetExceeded> {
-        self.with_all(|accounts| {
-            for (node, state) in accounts.iter() {
-                node.admit(state, &estimate, wrap_up)?;
-            }
-            for (_, state) in accounts.iter_mut() {
-                state.reserve(&estimate);
-            }
-            Ok(())
-        })?;
-        Ok(Hold { ledger: self.clone(), who, estimate, output_seen: AtomicU64::new(0), settled: false })
+        let reservation = self.admit(Reservation::new(estimate), Place::Own { wrap_up })?;
+        Ok(Hold { ledger: self.clone(), who, reservation, output_seen: 0, settled: false })
     }
 
     /// Counts a model turn here and above, or says which limit forbids it.
     pub fn take_turn(&self) -> Result<(), BudgetExceeded> {
-        self.with_all(|accounts| {
-            accounts.iter().try_for_each(|(node, state)| node.admit_turn(state))?;
-            for (_, state) in accounts.iter_mut() {
-                state.count_turn();
-            }
-            Ok(())
-        })
+        self.count(Quantity::Turns)
     }
 
     /// Counts a tool call here and above, or says which limit forbids it.
     pub fn take_tool_call(&self) -> Result<(), BudgetExceeded> {
-        self.with_all(|accounts| {
-            accounts.iter().try_for_each(|(node, state)| node.admit_tool_call(state))?;
-            for (_, state) in accounts.iter_mut() {
-                state.count_tool_call();
-            }
-            Ok(())
-        })
+        self.count(Quantity::ToolCalls)
     }
 
-    /// What was spent at this account and below.
+    /// What was spent at this account and below, since it was opened.
     pub fn spending(&self) -> Spending {
         self.0.node.lock().spending
+    }
+
+    /// Money spent in the current window, at this account and below.
+    pub fn spent_in_window(&self) -> Money {
+        self.0.node.lock().spent_in_window()
     }
 
     /// Money reserved and not yet settled, at this account and below.
@@ -155,86 +159,98 @@ impl Ledger {
         self.0.node.lock().outstanding
     }
 
-    /// What is left at the tightest of this account and those above, outside of what is set aside for a last answer
-    /// unless `wrap_up`.
+    /// What is left at the tightest of this account and those above, outside of what is set aside for a last answer;
+    /// with `wrap_up`, what this account has set aside is left too.
     pub fn headroom(&self, wrap_up: bool) -> Headroom {
-        let rooms = self.lineage().map(|account| account.0.node.headroom(&account.0.node.lock(), wrap_up));
-        rooms.fold(Headroom::default(), |least, room| Headroom {
+        let own = self.0.node.headroom(&self.0.node.lock(), wrap_up);
+        let above = self.lineage().skip(1).map(|account| account.0.node.headroom(&account.0.node.lock(), false));
+        above.fold(own, |least, room| Headroom {
             usd: least_of(least.usd, room.usd),
             tokens: least_of(least.tokens, room.tokens),
         })
     }
 
-    /// Spending by agent and model; empty unless this account is itemised.
+    /// Spending by agent and model; empty unless this account is a run's.
     pub fn summary(&self) -> CostSummary {
         let state = self.0.node.lock();
         CostSummary::new(state.spending, &state.lines)
     }
 
-    fn open(&self, name: Arc<str>, budget: Budget, itemised: bool) -> Self {
-        Self(Arc::new(Account { node: Node::new(name, budget, itemised), parent: Some(self.clone()) }))
+    /// The soft limits, here and above, that were crossed since somebody last asked. Each crossing is told once.
+    pub fn take_warnings(&self) -> Vec<BudgetExceeded> {
+        self.lineage().flat_map(|account| std::mem::take(&mut account.0.node.lock().warnings)).collect()
+    }
+
+    /// Adds what this account had already spent in the current window before the process started. Accounts above
+    /// have their own record, so nothing is passed up.
+    pub fn restore(&self, spent: Spending) {
+        self.0.node.lock().spending += spent;
+    }
+
+    fn open(&self, node: Node) -> Self {
+        Self(Arc::new(Account { node, parent: Some(self.clone()) }))
     }
 
     fn lineage(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |account| account.0.parent.as_ref())
     }
 
-    /// Runs `work` with this account and all above it locked. Everybody locks from below to above, so no two callers
-    /// wait for each other.
-    fn with_all<T>(&self, work: impl FnOnce(&mut [(&Node, MutexGuard<'_, NodeState>)]) -> T) -> T {
-        let mut accounts: Vec<_> = self.lineage().map(|account| (&account.0.node, account.0.node.lock())).collect();
-        work(&mut accounts)
+    /// Reserves here and above. Every account is locked until all have agreed, and written to on the way back, so a
+    /// refusal leaves no trace. Everybody locks from below to above, so no two callers wait for each other.
+    fn admit(&self, asked: Reservation, place: Place) -> Result<Reservation, BudgetExceeded> {
+        let mut state = self.0.node.lock();
+        let allowed = self.0.node.admit(&state, asked, place)?;
+        let granted = match &self.0.parent {
+            Some(parent) => parent.admit(allowed, Place::Above)?,
+            None => allowed,
+        };
+        state.reserve(&granted);
+        Ok(granted)
+    }
+
+    /// Counts one turn or tool call here and above, all or nothing in the same way.
+    fn count(&self, quantity: Quantity) -> Result<(), BudgetExceeded> {
+        let mut state = self.0.node.lock();
+        self.0.node.admit_one(&state, quantity)?;
+        if let Some(parent) = &self.0.parent {
+            parent.count(quantity)?;
+        }
+        self.0.node.count(&mut state, quantity);
+        Ok(())
+    }
+
+    /// Replaces a reservation by what was spent, which may be nothing, here and above.
+    fn settle(&self, who: &Spender, reservation: &Reservation, charge: Option<&Charge>) {
+        for account in self.lineage() {
+            let node = &account.0.node;
+            let mut state = node.lock();
+            state.unreserve(reservation);
+            if let Some(charge) = charge {
+                node.spend(&mut state, who, charge);
+            }
+        }
     }
 }
 
 impl Hold {
+    /// How many output tokens the reservation covers; fewer than were asked for if a budget left too little.
+    pub fn output_tokens(&self) -> u64 {
+        self.reservation.estimate.output_tokens
+    }
+
     /// What was reserved.
     pub fn estimate(&self) -> &Estimate {
-        &self.estimate
+        &self.reservation.estimate
     }
 
     /// Remembers how many output tokens have come so far, for the case that the call is cut short.
-    pub fn saw_output(&self, tokens: u64) {
-        self.output_seen.store(tokens, Ordering::Relaxed);
+    pub fn saw_output(&mut self, tokens: u64) {
+        self.output_seen = tokens;
     }
 
-    /// Replaces the reservation by what the call used and cost.
+    /// Replaces the reservation by what the call used and cost, even beyond a limit: what was bought is owed.
     pub fn settle(mut self, charge: &Charge) {
         self.finish(Some(charge));
-    }
-
-    /// Gives the reservation back: the request never left, so that nobody bills it.
-    pub fn release(mut self) {
-        self.finish(None);
-    }
-
-    fn finish(&mut self, charge: Option<&Charge>) {
-        if std::mem::replace(&mut self.settled, true) {
-            return;
-        }
-        self.ledger.with_all(|accounts| {
-            for (node, state) in accounts.iter_mut() {
-                state.unreserve(&self.estimate);
-                if let Some(charge) = charge {
-                    state.spend(charge);
-                    if node.itemised() {
-                        state.itemise(&self.who, charge);
-                    }
-                }
-            }
-        });
-    }
-
-    /// The prompt as estimated and the output that was seen, at the estimated rate.
-    fn seen_so_far(&self) -> Charge {
-        let Estimate { input_tokens, output_tokens, input_cost, output_cost } = self.estimate;
-        let seen = self.output_seen.load(Ordering::Relaxed).min(output_tokens);
-        let seen_cost = output_cost.map(|cost| {
-            let nano = i128::from(cost.nano()) * i128::from(seen) / i128::from(output_tokens.max(1));
-            Money::from_nano(i64::try_from(nano).unwrap_or(i64::MAX))
-        });
-        let cost = input_cost.map(|input| input + seen_cost.unwrap_or_default());
-        Charge { certainty: Certainty::Uncertain, usage: Usage::new(input_tokens, seen), cost }
     }
 
     /// Settles a call that failed after the request had left, with what was seen of it.
@@ -242,6 +258,25 @@ impl Hold {
         let charge = self.seen_so_far();
         self.finish(Some(&charge));
         charge
+    }
+
+    /// Gives the reservation back: nobody bills the call.
+    pub fn release(mut self) {
+        self.finish(None);
+    }
+
+    fn finish(&mut self, charge: Option<&Charge>) {
+        if !std::mem::replace(&mut self.settled, true) {
+            self.ledger.settle(&self.who, &self.reservation, charge);
+        }
+    }
+
+    /// The prompt as estimated and the output that was seen, at the estimated rates.
+    fn seen_so_far(&self) -> Charge {
+        let Estimate { input_tokens, output_tokens, rates, .. } = self.reservation.estimate;
+        let seen = self.output_seen.min(output_tokens);
+        let cost = rates.map(|rates| rates.cost(input_tokens, seen));
+        Charge { certainty: Certainty::Uncertain, usage: Usage::new(input_tokens, seen), cost }
     }
 }
 
@@ -253,9 +288,9 @@ impl Drop for Hold {
 }
 
 impl Estimate {
-    /// Money and tokens together; money is absent for a model without a price.
+    /// What the call may cost; absent for a model without a price.
     pub fn cost(&self) -> Option<Money> {
-        Some(self.input_cost? + self.output_cost.unwrap_or_default())
+        self.rates.map(|rates| rates.cost(self.input_tokens, self.output_tokens))
     }
 
     /// Input and output tokens together.

@@ -8,9 +8,8 @@ const NANO_PER_USD: i64 = 1_000_000_000;
 
 /// An amount of money in nano-US-dollars (10⁻⁹ USD).
 ///
-/// Prices are quoted per million tokens with at most three decimals, so a single token costs a whole number of
-/// nano-dollars and sums are exact. Arithmetic saturates: a sum that left the range would otherwise wrap into a
-/// negative, spendable amount.
+/// Fine enough for the cost of a call; prices of single tokens, which can be finer, are [`Rate`](crate::pricing::Rate)s.
+/// Arithmetic saturates: a sum that left the range would otherwise wrap into a negative, spendable amount.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Money(i64);
 

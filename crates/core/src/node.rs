@@ -8,7 +8,8 @@ use std::{
 
 use crate::{
     Budget, BudgetExceeded, Money,
-    budget::Quantity,
+    budget::{Cap, Quantity, Window},
+    calendar::{Calendar, window_number},
     cost::{Charge, Spending},
     ledger::{Estimate, Headroom, Spender, unpoisoned},
 };
@@ -17,8 +18,36 @@ use crate::{
 pub(crate) struct Node {
     name: Arc<str>,
     budget: Budget,
-    itemised: bool,
+    kind: Kind,
+    calendar: Arc<dyn Calendar>,
     state: Mutex<NodeState>,
+}
+
+/// What an account is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A process, a tenant, a key: many runs spend from it, and it gives no last answer.
+    Standing,
+    /// One run.
+    Run,
+    /// A part of a run.
+    Part,
+}
+
+/// Where an account stands to the caller of a reservation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    /// It is the caller's own.
+    Own { wrap_up: bool },
+    /// It is above, and others spend from it too.
+    Above,
+}
+
+/// An estimate on its way up the tree, with its cost worked out once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reservation {
+    pub(crate) estimate: Estimate,
+    cost: Money,
 }
 
 /// What was spent and reserved at one account and below.
@@ -28,14 +57,37 @@ pub(crate) struct NodeState {
     pub(crate) lines: BTreeMap<Spender, Spending>,
     pub(crate) reserved_usd: Money,
     pub(crate) outstanding: u64,
+    pub(crate) warnings: Vec<BudgetExceeded>,
     reserved_tokens: u64,
+    turns: u64,
+    tool_calls: u64,
+    window: u64,
+    before_window: Sums,
+}
+
+/// What limits are compared with.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    usd: Money,
+    tokens: u64,
     turns: u64,
     tool_calls: u64,
 }
 
 impl Node {
-    pub(crate) fn new(name: Arc<str>, budget: Budget, itemised: bool) -> Self {
-        Self { name, budget, itemised, state: Mutex::default() }
+    pub(crate) fn standing(name: Arc<str>, budget: Budget, calendar: Arc<dyn Calendar>) -> Self {
+        Self { name, budget, kind: Kind::Standing, calendar, state: Mutex::default() }
+    }
+
+    /// An account below this one.
+    pub(crate) fn child(&self, name: Arc<str>, budget: Budget) -> Self {
+        let kind = if self.kind == Kind::Standing { Kind::Standing } else { Kind::Part };
+        Self { kind, ..Self::standing(name, budget, Arc::clone(&self.calendar)) }
+    }
+
+    /// The account of a run below this one.
+    pub(crate) fn run(&self, name: Arc<str>, budget: Budget) -> Self {
+        Self { kind: Kind::Run, ..self.child(name, budget) }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -46,64 +98,110 @@ impl Node {
         &self.budget
     }
 
-    pub(crate) fn itemised(&self) -> bool {
-        self.itemised
-    }
-
+    /// The state as of now: a window that is over has made room for the next.
     pub(crate) fn lock(&self) -> MutexGuard<'_, NodeState> {
-        unpoisoned(&self.state)
+        let mut state = unpoisoned(&self.state);
+        if self.budget.window != Window::Total {
+            state.turn_window(window_number(self.budget.window, self.calendar.today()));
+        }
+        state
     }
 
-    /// Whether `estimate` fits under the hard limits of money and tokens.
-    pub(crate) fn admit(&self, state: &NodeState, estimate: &Estimate, wrap_up: bool) -> Result<(), BudgetExceeded> {
-        let room = self.headroom(state, wrap_up);
-        let cost = estimate.cost().unwrap_or_default();
-        if let (Some(left), Some(cap)) = (room.usd, self.budget.usd)
-            && cost > left
+    /// What of `asked` fits under the hard limits of money and tokens, cut down where it must be.
+    pub(crate) fn admit(
+        &self,
+        state: &NodeState,
+        mut asked: Reservation,
+        place: Place,
+    ) -> Result<Reservation, BudgetExceeded> {
+        let room = self.headroom(state, matches!(place, Place::Own { wrap_up: true }));
+        if let (Some(left), Some(cap)) = (room.usd.map(Money::or_zero), self.budget.usd)
+            && asked.cost > left
         {
-            return Err(self.exceeded(Quantity::Usd, [cost, left.or_zero(), cap.limit]));
+            asked.cut_to_money(place.share(left.nano().unsigned_abs()));
+            if asked.cost > left {
+                return Err(self.exceeded(Quantity::Usd, [asked.cost, left, cap.limit]));
+            }
         }
         if let (Some(left), Some(cap)) = (room.tokens, self.budget.tokens)
-            && estimate.tokens() > left
+            && asked.estimate.tokens() > left
         {
-            return Err(self.exceeded(Quantity::Tokens, [estimate.tokens(), left, cap.limit]));
+            asked.cut_to_tokens(place.share(left));
+            if asked.estimate.tokens() > left {
+                return Err(self.exceeded(Quantity::Tokens, [asked.estimate.tokens(), left, cap.limit]));
+            }
         }
-        Ok(())
+        Ok(asked)
     }
 
-    /// Whether one more turn fits under the hard limit.
-    pub(crate) fn admit_turn(&self, state: &NodeState) -> Result<(), BudgetExceeded> {
-        match self.budget.turns {
-            Some(cap) if !cap.soft && state.turns >= cap.limit => {
-                Err(self.exceeded(Quantity::Turns, [1, 0, cap.limit]))
-            }
-            _ => Ok(()),
+    /// Whether one more turn or tool call fits under the hard limit.
+    pub(crate) fn admit_one(&self, state: &NodeState, quantity: Quantity) -> Result<(), BudgetExceeded> {
+        let used = state.in_window();
+        let (cap, used) = match quantity {
+            Quantity::Turns => (self.budget.turns, used.turns),
+            Quantity::ToolCalls => (self.budget.tool_calls, used.tool_calls),
+            Quantity::Usd | Quantity::Tokens => (None, 0),
+        };
+        match cap.filter(|cap| !cap.soft && used >= cap.limit) {
+            Some(cap) => Err(self.exceeded(quantity, [1, 0, cap.limit])),
+            None => Ok(()),
         }
     }
 
-    /// Whether one more tool call fits under the hard limit.
-    pub(crate) fn admit_tool_call(&self, state: &NodeState) -> Result<(), BudgetExceeded> {
-        match self.budget.tool_calls {
-            Some(cap) if !cap.soft && state.tool_calls >= cap.limit => {
-                Err(self.exceeded(Quantity::ToolCalls, [1, 0, cap.limit]))
-            }
-            _ => Ok(()),
+    /// Counts one turn or tool call.
+    pub(crate) fn count(&self, state: &mut NodeState, quantity: Quantity) {
+        let before = state.in_window();
+        match quantity {
+            Quantity::Turns => state.turns += 1,
+            Quantity::ToolCalls => state.tool_calls += 1,
+            Quantity::Usd | Quantity::Tokens => {}
         }
+        self.note_crossings(state, before);
+    }
+
+    /// Adds what a call used and cost.
+    pub(crate) fn spend(&self, state: &mut NodeState, who: &Spender, charge: &Charge) {
+        let before = state.in_window();
+        state.spending.add(charge);
+        if self.kind == Kind::Run {
+            state.itemise(who, charge);
+        }
+        self.note_crossings(state, before);
     }
 
     /// What the hard limits leave.
     pub(crate) fn headroom(&self, state: &NodeState, wrap_up: bool) -> Headroom {
-        let aside = if wrap_up { 0 } else { u64::from(self.budget.wrap_up_percent.0.min(100)) };
+        let used = state.in_window();
+        let aside = if wrap_up || self.kind == Kind::Standing { 0 } else { self.budget.wrap_up_percent.0.min(100) };
         let usd = self.budget.usd.filter(|cap| !cap.soft).map(|cap| {
-            let set_aside = i128::from(cap.limit.nano()) * i128::from(aside) / 100;
-            let set_aside = Money::from_nano(i64::try_from(set_aside).unwrap_or(i64::MAX));
-            cap.limit - set_aside - state.spending.total() - state.reserved_usd
+            let set_aside = percent(cap.limit.nano().unsigned_abs(), aside);
+            cap.limit - Money::from_nano(i64::try_from(set_aside).unwrap_or(i64::MAX)) - used.usd - state.reserved_usd
         });
         let tokens = self.budget.tokens.filter(|cap| !cap.soft).map(|cap| {
-            let usable = cap.limit - u64::try_from(u128::from(cap.limit) * u128::from(aside) / 100).unwrap_or(0);
-            usable.saturating_sub(state.spending.usage.total_tokens()).saturating_sub(state.reserved_tokens)
+            let usable = cap.limit.saturating_sub(percent(cap.limit, aside));
+            usable.saturating_sub(used.tokens).saturating_sub(state.reserved_tokens)
         });
         Headroom { usd, tokens }
+    }
+
+    /// Keeps a warning for each soft limit that was within reach `before` and is crossed now.
+    fn note_crossings(&self, state: &mut NodeState, before: Sums) {
+        let now = state.in_window();
+        let warnings = [
+            self.crossing(Quantity::Usd, self.budget.usd, [before.usd, now.usd]),
+            self.crossing(Quantity::Tokens, self.budget.tokens, [before.tokens, now.tokens]),
+            self.crossing(Quantity::Turns, self.budget.turns, [before.turns, now.turns]),
+            self.crossing(Quantity::ToolCalls, self.budget.tool_calls, [before.tool_calls, now.tool_calls]),
+        ];
+        state.warnings.extend(warnings.into_iter().flatten());
+    }
+
+    fn crossing<T>(&self, quantity: Quantity, cap: Option<Cap<T>>, [before, now]: [T; 2]) -> Option<BudgetExceeded>
+    where
+        T: Copy + Default + Ord + fmt::Display,
+    {
+        let Cap { limit, .. } = cap.filter(|cap| cap.soft && before <= cap.limit && now > cap.limit)?;
+        Some(self.exceeded(quantity, [now, T::default(), limit]))
     }
 
     fn exceeded<T: fmt::Display>(&self, quantity: Quantity, [needed, remaining, limit]: [T; 3]) -> BudgetExceeded {
@@ -118,23 +216,23 @@ impl Node {
 }
 
 impl NodeState {
-    pub(crate) fn reserve(&mut self, estimate: &Estimate) {
-        self.reserved_usd += estimate.cost().unwrap_or_default();
-        self.reserved_tokens = self.reserved_tokens.saturating_add(estimate.tokens());
+    pub(crate) fn reserve(&mut self, reservation: &Reservation) {
+        self.reserved_usd += reservation.cost;
+        self.reserved_tokens = self.reserved_tokens.saturating_add(reservation.estimate.tokens());
         self.outstanding += 1;
     }
 
-    pub(crate) fn unreserve(&mut self, estimate: &Estimate) {
-        self.reserved_usd -= estimate.cost().unwrap_or_default();
-        self.reserved_tokens = self.reserved_tokens.saturating_sub(estimate.tokens());
+    pub(crate) fn unreserve(&mut self, reservation: &Reservation) {
+        self.reserved_usd -= reservation.cost;
+        self.reserved_tokens = self.reserved_tokens.saturating_sub(reservation.estimate.tokens());
         self.outstanding = self.outstanding.saturating_sub(1);
     }
 
-    pub(crate) fn spend(&mut self, charge: &Charge) {
-        self.spending.add(charge);
+    pub(crate) fn spent_in_window(&self) -> Money {
+        self.in_window().usd
     }
 
-    pub(crate) fn itemise(&mut self, who: &Spender, charge: &Charge) {
+    fn itemise(&mut self, who: &Spender, charge: &Charge) {
         if let Some(line) = self.lines.get_mut(who) {
             line.add(charge);
         } else {
@@ -142,11 +240,67 @@ impl NodeState {
         }
     }
 
-    pub(crate) fn count_turn(&mut self) {
-        self.turns += 1;
+    /// Opens the window of this number if it is a later one. A clock that was set back must not open a window anew,
+    /// and what is reserved stays so: a call counts in the window in which it is settled.
+    fn turn_window(&mut self, number: u64) {
+        if number > self.window {
+            self.window = number;
+            self.before_window = self.sums();
+        }
     }
 
-    pub(crate) fn count_tool_call(&mut self) {
-        self.tool_calls += 1;
+    fn sums(&self) -> Sums {
+        Sums {
+            usd: self.spending.total(),
+            tokens: self.spending.usage.total_tokens(),
+            turns: self.turns,
+            tool_calls: self.tool_calls,
+        }
     }
+
+    fn in_window(&self) -> Sums {
+        let (now, before) = (self.sums(), self.before_window);
+        Sums {
+            usd: now.usd - before.usd,
+            tokens: now.tokens.saturating_sub(before.tokens),
+            turns: now.turns - before.turns,
+            tool_calls: now.tool_calls - before.tool_calls,
+        }
+    }
+}
+
+impl Place {
+    /// How much of what is left a reservation may take that has to be cut.
+    fn share(self, left: u64) -> u64 {
+        match self {
+            Self::Own { .. } => left,
+            Self::Above => left / 2,
+        }
+    }
+}
+
+impl Reservation {
+    pub(crate) fn new(estimate: Estimate) -> Self {
+        Self { estimate, cost: estimate.cost().unwrap_or_default() }
+    }
+
+    fn cut_to_money(&mut self, nano: u64) {
+        let Some(rates) = self.estimate.rates else { return };
+        let money = Money::from_nano(i64::try_from(nano).unwrap_or(i64::MAX));
+        self.cut_to(rates.output.tokens_for(money - rates.cost(self.estimate.input_tokens, 0)));
+    }
+
+    fn cut_to_tokens(&mut self, tokens: u64) {
+        self.cut_to(tokens.saturating_sub(self.estimate.input_tokens));
+    }
+
+    fn cut_to(&mut self, output_tokens: u64) {
+        let enough = output_tokens.max(self.estimate.least_output_tokens);
+        self.estimate.output_tokens = self.estimate.output_tokens.min(enough);
+        *self = Self::new(self.estimate);
+    }
+}
+
+fn percent(amount: u64, percent: u8) -> u64 {
+    u64::try_from(u128::from(amount) * u128::from(percent) / 100).unwrap_or(u64::MAX)
 }
