@@ -1,0 +1,60 @@
+//! Characters that could forge a line or steer a terminal, made harmless.
+
+use std::fmt::{self, Write};
+
+/// Writes text so that it stays on one line and cannot steer a terminal: `\n`, `\u{1b}`.
+///
+/// Text from models, tools and providers ends up in log lines. A line break in it would forge a line, an escape
+/// sequence would repaint the terminal (CWE-117), and a change of direction would show text that is not there.
+pub(crate) struct OneLine<W>(pub(crate) W);
+
+/// Writes text that is JSON already so that it cannot steer a terminal. JSON itself only escapes what is below a space.
+pub(crate) struct InJson<W>(pub(crate) W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        write_escaped(&mut self.0, text, |out, character| write!(out, "{}", character.escape_default()))
+    }
+}
+
+impl<W: Write> Write for InJson<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        write_escaped(&mut self.0, text, |out, character| write!(out, "\\u{:04x}", u32::from(character)))
+    }
+}
+
+fn write_escaped<W: Write>(out: &mut W, text: &str, escape: impl Fn(&mut W, char) -> fmt::Result) -> fmt::Result {
+    let mut rest = text;
+    while let Some((at, character)) = rest.char_indices().find(|(_, character)| is_harmful(*character)) {
+        let (clean, from) = rest.split_at(at);
+        out.write_str(clean)?;
+        escape(out, character)?;
+        rest = from.get(character.len_utf8()..).unwrap_or_default();
+    }
+    out.write_str(rest)
+}
+
+/// Control characters, line and paragraph separators, and what overrides the direction of writing.
+fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_can_begin_a_line_or_an_escape_sequence() {
+        let mut out = String::new();
+        write!(OneLine(&mut out), "a\r\n2026 \u{1b}[31m\u{9b}\u{202e}ü").unwrap();
+        assert_eq!(out, r"a\r\n2026 \u{1b}[31m\u{9b}\u{202e}ü");
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let mut out = String::new();
+        write!(InJson(&mut out), "{}", serde_json::json!({"a": "x\n\u{9b}y"})).unwrap();
+        assert_eq!(out, r#"{"a":"x\n\u009by"}"#);
+    }
+}

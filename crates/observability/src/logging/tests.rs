@@ -1,0 +1,253 @@
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use brigade_core::{Event, ModelId, Money, Run, RunId, StopReason, TraceId, Usage};
+use tokio::task::JoinSet;
+use tracing::{Instrument, Span, subscriber::DefaultGuard};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+
+/// Keeps the lines.
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Page {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.bytes().clone()).unwrap()
+    }
+
+    /// The lines without their time.
+    fn lines(&self) -> Vec<String> {
+        self.text().lines().map(|line| line.split_once("Z ").unwrap().1.to_owned()).collect()
+    }
+}
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'w> MakeWriter<'w> for Page {
+    type Writer = Self;
+
+    fn make_writer(&'w self) -> Self {
+        self.clone()
+    }
+}
+
+/// Logs to a page on this thread until the guard is dropped.
+fn log(logging: Logging) -> (Page, LoggingHandle, DefaultGuard) {
+    let page = Page::default();
+    let (layer, handle) = logging.variable(None).layer_to(page.clone(), false).unwrap();
+    (page, handle, tracing_subscriber::registry().with(layer).set_default())
+}
+
+fn run_with_trace(first: u32) -> Run {
+    Run::builder()
+        .trace(TraceId::from_bits(u128::from(first) << 96 | 1).unwrap())
+        .id(RunId::from(uuid_of(first)))
+        .build()
+}
+
+fn uuid_of(number: u32) -> uuid::Uuid {
+    uuid::Uuid::from_u128(u128::from(number))
+}
+
+/// The span that the agent loop polls a run in.
+fn span_of(run: &Run, agent: &str) -> Span {
+    tracing::info_span!(target: "brigade_core::run", "run", trace = %run.trace(), run = %run.id(), agent = %agent)
+}
+
+#[test]
+fn a_line_of_a_run_shows_the_short_trace_id_and_the_agent() {
+    let (page, _handle, _guard) = log(Logging::new());
+    span_of(&run_with_trace(0xa3f2_b1c9), "desk/researcher").in_scope(|| {
+        tracing::info_span!("of a library").in_scope(|| tracing::info!(target: "library", rows = 3, "queried"));
+    });
+    tracing::warn!(target: "main", "outside");
+    assert_eq!(
+        page.lines(),
+        [" INFO [a3f2b1c9] desk/researcher library: queried rows=3", " WARN [--------] main: outside"]
+    );
+}
+
+#[test]
+fn the_innermost_run_counts() {
+    let (page, _handle, _guard) = log(Logging::new());
+    let run = run_with_trace(1);
+    span_of(&run, "desk").in_scope(|| span_of(&run, "desk/critic").in_scope(|| tracing::info!(target: "tool", "hi")));
+    assert_eq!(page.lines(), [" INFO [00000001] desk/critic tool: hi"]);
+}
+
+#[test]
+fn a_warning_keeps_its_trace_id_where_info_is_off() {
+    let (page, _handle, _guard) = log(Logging::new().level("warn"));
+    span_of(&run_with_trace(7), "desk").in_scope(|| {
+        tracing::info!(target: "tool", "not shown");
+        tracing::warn!(target: "tool", "shown");
+    });
+    assert_eq!(page.lines(), [" WARN [00000007] desk tool: shown"]);
+}
+
+#[test]
+fn the_level_changes_while_the_program_runs() {
+    let (page, handle, _guard) = log(Logging::new().level("warn"));
+    let line = || tracing::debug!(target: "tool", "detail");
+    line();
+    handle.set_level("debug").unwrap();
+    line();
+    handle.set_level("debug,tool=error").unwrap();
+    line();
+    assert_eq!(page.lines(), ["DEBUG [--------] tool: detail"]);
+    let error = handle.set_level("tool=loud").unwrap_err();
+    assert!(error.to_string().starts_with("`tool=loud` is no log level"), "{error}");
+}
+
+#[test]
+fn a_library_that_logs_answers_is_silent_unless_it_is_named() {
+    let (page, handle, _guard) = log(Logging::new().level("trace"));
+    let line = || tracing::error!(target: "async_openai::client", "the whole body");
+    line();
+    handle.set_level("info,async_openai=error").unwrap();
+    line();
+    assert_eq!(page.lines(), ["ERROR [--------] async_openai::client: the whole body"]);
+}
+
+#[test]
+fn a_message_cannot_forge_a_line() {
+    let (page, _handle, _guard) = log(Logging::new());
+    span_of(&run_with_trace(2), "de\nsk").in_scope(|| {
+        tracing::info!(target: "tool", said = "x\n", "a\n2026-01-01T00:00:00Z ERROR [00000003] forged\u{1b}[2J");
+    });
+    assert_eq!(
+        page.lines(),
+        [r#" INFO [00000002] de\nsk tool: a\n2026-01-01T00:00:00Z ERROR [00000003] forged\u{1b}[2J said="x\n""#]
+    );
+}
+
+#[test]
+fn json_has_the_ids_and_the_fields_of_the_line() {
+    let (page, _handle, _guard) = log(Logging::new().format(Format::Json));
+    span_of(&run_with_trace(0xa3f2_b1c9), "desk").in_scope(|| {
+        tracing::info!(target: "tool", rows = 3, level = "mine", "queried\n");
+    });
+    tracing::info!(target: "main", "outside");
+    let text = page.text();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut first = lines[0].clone();
+    assert!(first["timestamp"].take().as_str().unwrap().ends_with('Z'));
+    assert_eq!(
+        first,
+        serde_json::json!({
+            "timestamp": null, "level": "INFO", "trace_id": "a3f2b1c9000000000000000000000001",
+            "run_id": uuid_of(0xa3f2_b1c9).to_string(), "agent": "desk", "target": "tool", "message": "queried\n",
+            "rows": 3, "level_": "mine",
+        })
+    );
+    assert_eq!(lines[1].get("trace_id"), None);
+}
+
+#[test]
+fn the_events_of_a_run_tell_their_amounts_in_words_or_in_fields_but_not_twice() {
+    let end = Event::RunEnded {
+        stop: StopReason::Finished,
+        turns: 2,
+        usage: Usage::new(5_120, 840),
+        cost: Some(Money::from_nano(31_200_000)),
+        elapsed: std::time::Duration::from_millis(12_300),
+    };
+    let run = run_with_trace(1);
+    let (page, _handle, guard) = log(Logging::new());
+    span_of(&run, "desk").in_scope(|| run.emit(&end));
+    assert_eq!(
+        page.lines(),
+        [" INFO [00000001] desk brigade_core::run: finished: 2 turns, 5120 tokens in, 840 out, $0.0312, 12.3s"]
+    );
+    drop(guard);
+    let (page, _handle, _guard) = log(Logging::new().format(Format::Json));
+    span_of(&run, "desk").in_scope(|| run.emit(&end));
+    let line: serde_json::Value = serde_json::from_str(&page.text()).unwrap();
+    assert_eq!((&line["outcome"], &line["turns"]), (&"finished".into(), &2.into()));
+    assert_eq!((&line["cost_usd"], &line["elapsed_ms"]), (&0.0312.into(), &12_300.into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_of_runs_that_interleave_are_never_mixed() {
+    let (page, _handle, _guard) = log(Logging::new());
+    let mut tasks = JoinSet::new();
+    for number in 1..=20_u32 {
+        let run = run_with_trace(number);
+        tasks.spawn(whole_run(run.clone(), number).instrument(span_of(&run, "desk")));
+    }
+    tasks.join_all().await;
+    let lines = page.lines();
+    assert_eq!(lines.len(), 20 * (1 + 8 * 3));
+    for line in &lines {
+        let number = line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap();
+        assert!(line.contains(&format!("[{number:08x}] desk")), "{line}");
+    }
+    // They did interleave: neighbours are of different runs.
+    let neighbours: BTreeSet<_> = lines.windows(2).map(|pair| pair[0][6..16] == pair[1][6..16]).collect();
+    assert!(neighbours.contains(&false));
+}
+
+/// Eight workers at once, each with a line of a tool, of a library with a span of its own, and of a spawned task.
+async fn whole_run(run: Run, number: u32) {
+    tracing::info!(target: "loop", "begins {number}");
+    let workers = (0..8_u64).map(|worker| {
+        let span = span_of(&run, &format!("desk/worker-{worker}"));
+        async move {
+            tracing::info!(target: "tool", "before {number}");
+            tokio::time::sleep(std::time::Duration::from_millis(worker + u64::from(number) % 3)).await;
+            async { tracing::warn!(target: "library", "in a span of its own {number}") }
+                .instrument(tracing::debug_span!("query"))
+                .await;
+            let mut spawned = JoinSet::new();
+            spawned.spawn(async move { tracing::info!(target: "task", "spawned {number}") }.in_current_span());
+            spawned.join_all().await;
+        }
+        .instrument(span)
+    });
+    workers.collect::<JoinSet<()>>().join_all().await;
+}
+
+#[test]
+fn a_log_file_is_appended_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("brigade.log");
+    for line in ["first", "second"] {
+        let target = LogTarget::File(path.clone());
+        let (layer, _handle) = Logging::new().variable(None).target(target).layer().unwrap();
+        let _guard = tracing_subscriber::registry().with(layer).set_default();
+        tracing::info!(target: "main", "{line}");
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    let missing = LogTarget::File(folder.path().join("no/such/folder.log"));
+    assert!(matches!(Logging::new().target(missing).layer::<Registry>(), Err(LoggingError::File { .. })));
+}
+
+#[test]
+fn what_a_tool_is_called_by_a_model_stays_on_its_line() {
+    let (page, _handle, _guard) = log(Logging::new());
+    let run = run_with_trace(1);
+    let model = ModelId::new("openai", "gpt\n5");
+    span_of(&run, "desk").in_scope(|| {
+        run.emit(&Event::UnknownTool { name: "rm\n-rf".into() });
+        run.emit(&Event::FellBack { from: model.clone(), to: model, reason: brigade_core::ModelErrorKind::Overloaded });
+    });
+    assert_eq!(page.lines().len(), 2);
+}
