@@ -4,12 +4,36 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Carries messages between agents, by topic.
+///
+/// A message is delivered at most once to each listener, and nothing is kept for listeners that come later.
+///
+/// ```
+/// use std::time::Duration;
+/// use brigade_core::{Bus, Envelope, LocalBus, Share};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = LocalBus::new();
+/// let mut inbox = bus.listen("reviews", Share::OneOf("reviewers".into())).await?;
+/// let review = async {
+///     let delivery = inbox.next().await?;
+///     let answer = Envelope::new("critic", format!("{}: too long", delivery.envelope.body));
+///     delivery.reply(answer);
+///     Some(())
+/// };
+/// let ask = bus.request("reviews", Envelope::new("writer", "Chapter 1"), Duration::from_secs(5));
+/// let (answer, _) = tokio::join!(ask, review);
+/// assert_eq!(answer?.body, "Chapter 1: too long");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Bus: fmt::Debug + Send + Sync + 'static {
-    /// Sends to everybody who listens to `topic`; answers how many got it. A message that nobody gets is a dead letter.
+    /// Sends to everybody who listens to `topic`, once to each group; answers how many got it. A message that nobody
+    /// gets is an error and a dead letter.
     async fn publish(&self, topic: &str, envelope: Envelope) -> Result<usize, BusError>;
 
     /// Sends to one listener of `topic` and waits for its answer, at most `within`.
@@ -39,16 +63,20 @@ pub enum Share {
     OneOf(String),
 }
 
-/// What a listener receives.
+/// What a listener receives, in the order of sending. Dropping it ends the listening.
 #[derive(Debug)]
-pub struct Inbox(pub(crate) mpsc::Receiver<Delivery>);
+pub struct Inbox {
+    receiver: mpsc::Receiver<Delivery>,
+    /// Goes after the receiver, so that whatever it cleans up finds the inbox closed.
+    _registration: Option<Box<dyn fmt::Debug + Send + Sync>>,
+}
 
 /// A message as it arrives.
 #[derive(Debug)]
 pub struct Delivery {
     /// The message.
     pub envelope: Envelope,
-    pub(crate) reply: Option<tokio::sync::oneshot::Sender<Envelope>>,
+    reply: Option<oneshot::Sender<Envelope>>,
 }
 
 /// A message could not be sent or answered.
@@ -60,7 +88,7 @@ pub enum BusError {
         /// Where it was sent.
         topic: String,
     },
-    /// The listener's inbox is full.
+    /// The listener's inbox is full, or that of every listener.
     #[error("the inbox of `{topic}` is full: its listener is slower than its senders")]
     InboxFull {
         /// Where it was sent.
@@ -79,14 +107,43 @@ pub enum BusError {
     Unavailable(String),
 }
 
+impl Envelope {
+    /// A message that belongs to no trace.
+    pub fn new(from: impl Into<Arc<str>>, body: impl Into<String>) -> Self {
+        Self { from: from.into(), body: body.into(), trace: None }
+    }
+}
+
 impl Inbox {
-    /// The next message; none when the bus is gone.
+    /// An inbox that a bus fills through the other end of a bounded channel.
+    pub fn new(receiver: mpsc::Receiver<Delivery>) -> Self {
+        Self { receiver, _registration: None }
+    }
+
+    /// Keeps something, such as a subscription, that is dropped with the inbox.
+    #[must_use]
+    pub fn keeping(self, registration: impl fmt::Debug + Send + Sync + 'static) -> Self {
+        Self { _registration: Some(Box::new(registration)), ..self }
+    }
+
+    /// The next message; none when the bus is gone. Dropping the future loses no message.
     pub async fn next(&mut self) -> Option<Delivery> {
-        self.0.recv().await
+        self.receiver.recv().await
     }
 }
 
 impl Delivery {
+    /// A message to whose sender nobody answers.
+    pub fn new(envelope: Envelope) -> Self {
+        Self { envelope, reply: None }
+    }
+
+    /// The same message, to be answered through `reply`. Dropping it unanswered tells the sender at once.
+    #[must_use]
+    pub fn answered_by(self, reply: oneshot::Sender<Envelope>) -> Self {
+        Self { reply: Some(reply), ..self }
+    }
+
     /// Whether the sender waits for an answer.
     pub fn wants_reply(&self) -> bool {
         self.reply.is_some()
