@@ -279,6 +279,15 @@ impl Part {
     }
 }
 
+/// The text parts, one to a line.
+pub(crate) fn texts(parts: &[Part]) -> String {
+    let texts = parts.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(text.text.as_str()),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
 impl Image {
     /// Vendors bill a picture by its area, at most some 1,600 tokens, whatever its bytes; four bytes are one token.
     const SIZE_BYTES: usize = 6_400;

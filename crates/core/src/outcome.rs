@@ -1,11 +1,12 @@
 //! How a run ended.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error as _, fmt, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 
 use crate::{
     CostSummary, DepthExceeded, MemoryError, Message, ModelError, Stopped, TraceId, Transcript, TranscriptError, Usage,
+    toolbox::ToolboxError,
 };
 
 /// How a run ended: an answer, whole or partial, and what it took.
@@ -107,12 +108,26 @@ pub enum RunFailure {
     /// The session could not be loaded or stored.
     #[error("the session could not be kept")]
     Memory(#[source] MemoryError),
+    /// The agent cannot run as it is configured.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// Agents delegated too deep.
     #[error(transparent)]
     Depth(#[from] DepthExceeded),
     /// A provider's reply does not fit the conversation.
     #[error("the conversation could not go on")]
     Transcript(#[from] TranscriptError),
+}
+
+/// An agent cannot run as it is configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the agent {agent} cannot run: {problem}")]
+pub struct SetupError {
+    /// Its name.
+    pub agent: Arc<str>,
+    /// What is wrong.
+    #[source]
+    pub problem: ToolboxError,
 }
 
 /// The final answer is not what the caller wants to read it as.
@@ -213,6 +228,16 @@ impl RunError {
     /// What went wrong.
     pub fn cause(&self) -> &RunFailure {
         &self.0.cause
+    }
+
+    /// What went wrong and why, down to the first cause, in one line.
+    pub fn chain(&self) -> String {
+        let (mut text, mut cause) = (self.to_string(), self.source());
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
     }
 
     /// The model error behind the failure, if it was one.

@@ -1,6 +1,7 @@
 //! The context of one request.
 
 use std::{
+    collections::HashMap,
     fmt,
     future::Future,
     sync::{Arc, Mutex},
@@ -11,9 +12,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Blackboard, Budget, Bus, Degraded, Delta, Effect, Event, Ledger, LocalBus, Observer, RunId, TraceId,
-    ledger::unpoisoned,
+    Blackboard, Budget, Bus, Degraded, Delta, Effect, Event, Ledger, Observer, RunId, TraceId, ledger::unpoisoned,
 };
+
+mod builder;
+
+pub use builder::RunBuilder;
 
 /// The context of one request: who runs, on whose behalf, until when, at whose cost, and who watches.
 ///
@@ -31,7 +35,6 @@ struct Inner {
     observers: Vec<Arc<dyn Observer>>,
     wants_deltas: bool,
     wrapping_up: bool,
-    path: Arc<str>,
     shared: Arc<Shared>,
 }
 
@@ -41,23 +44,8 @@ struct Shared {
     bus: Arc<dyn Bus>,
     blackboard: Blackboard,
     degraded: Mutex<Vec<Degraded>>,
+    counts: Mutex<HashMap<String, u32>>,
     max_depth: u32,
-}
-
-/// Sets a run up. Made by [`Run::builder`].
-#[derive(Debug, Default)]
-pub struct RunBuilder {
-    trace: Option<TraceId>,
-    id: Option<RunId>,
-    account: Option<Ledger>,
-    budget: Budget,
-    deadline: Option<Instant>,
-    observers: Vec<Arc<dyn Observer>>,
-    wants_deltas: bool,
-    cancellation: Option<CancellationToken>,
-    bus: Option<Arc<dyn Bus>>,
-    blackboard: Option<Blackboard>,
-    max_depth: Option<u32>,
 }
 
 /// Why a run cannot go on.
@@ -71,16 +59,14 @@ pub enum Stopped {
 
 /// One effectful step of a run: a model turn, or a tool call.
 #[derive(Debug, Clone, Copy)]
-pub struct Step<'a> {
-    /// Its place below the run's own path, such as `2` or `2/tool:1`.
-    pub place: fmt::Arguments<'a>,
+pub struct Step {
+    /// The turn of the agent, counted from 1.
+    pub turn: u32,
+    /// Which of the turn's tool calls, counted from 0; absent for the model turn itself.
+    pub tool: Option<usize>,
     /// Whether it may be done again.
     pub effect: Effect,
 }
-
-/// Agents may delegate to agents that delegate, this deep. Real teams have two or three levels; what is deeper is
-/// recursion.
-const MAX_DEPTH: u32 = 5;
 
 impl Run {
     /// A run without limits and without observers.
@@ -156,7 +142,6 @@ impl Run {
             deadline: earliest(self.0.deadline, budget.wall.map(|wall| Instant::now() + wall)),
             cancellation: self.0.cancellation.child_token(),
             ledger: self.0.ledger.child(Arc::clone(&agent), budget),
-            path: Arc::clone(&agent),
             agent,
             observers: self.0.observers.clone(),
             wants_deltas: false,
@@ -168,10 +153,7 @@ impl Run {
     /// The same run, seen as work of the agent called `name` at the top.
     pub(crate) fn named(&self, name: &str) -> Self {
         let agent = self.join(name);
-        self.derive(|inner| {
-            inner.path = Arc::clone(&agent);
-            inner.agent = agent;
-        })
+        self.derive(|inner| inner.agent = agent)
     }
 
     /// The same run with a deadline no later than `deadline`.
@@ -228,6 +210,18 @@ impl Run {
         unpoisoned(&self.0.shared.degraded).clone()
     }
 
+    /// Counts one more of what `what` names in the whole request, and answers how many there are now.
+    pub fn count(&self, what: &str) -> u32 {
+        let mut counts = unpoisoned(&self.0.shared.counts);
+        match counts.get_mut(what) {
+            Some(count) => {
+                *count = count.saturating_add(1);
+                *count
+            }
+            None => *counts.entry(what.to_owned()).or_insert(1),
+        }
+    }
+
     /// Stops this run and everything below it.
     pub fn cancel(&self) {
         self.0.cancellation.cancel();
@@ -273,8 +267,8 @@ impl Run {
 
     /// Does one effectful step. Every model turn and tool call passes here, so that a journal can answer a step that
     /// was done before a crash instead of doing it, and paying for it, again.
-    pub async fn step<T>(&self, step: Step<'_>, work: impl Future<Output = T>) -> T {
-        tracing::trace!(path = %format_args!("{}/{}", self.0.path, step.place), effect = ?step.effect, "step");
+    pub async fn step<T>(&self, step: Step, work: impl Future<Output = T>) -> T {
+        tracing::trace!(agent = %self.0.agent, ?step, "step");
         work.await
     }
 
@@ -293,105 +287,10 @@ impl Run {
             observers: self.0.observers.clone(),
             wants_deltas: self.0.wants_deltas,
             wrapping_up: self.0.wrapping_up,
-            path: Arc::clone(&self.0.path),
             shared: Arc::clone(&self.0.shared),
         };
         change(&mut inner);
         Self(Arc::new(inner))
-    }
-}
-
-impl RunBuilder {
-    /// The trace id, where the request brought one.
-    #[must_use]
-    pub fn trace(self, trace: TraceId) -> Self {
-        Self { trace: Some(trace), ..self }
-    }
-
-    /// The run's id, where it is known beforehand.
-    #[must_use]
-    pub fn id(self, id: RunId) -> Self {
-        Self { id: Some(id), ..self }
-    }
-
-    /// The account above the run's own: a key's, or the process's.
-    #[must_use]
-    pub fn account(self, account: Ledger) -> Self {
-        Self { account: Some(account), ..self }
-    }
-
-    /// What the run may spend.
-    #[must_use]
-    pub fn budget(self, budget: Budget) -> Self {
-        Self { budget, ..self }
-    }
-
-    /// When the run must end at the latest.
-    #[must_use]
-    pub fn deadline(self, deadline: Instant) -> Self {
-        Self { deadline: Some(deadline), ..self }
-    }
-
-    /// Adds somebody who watches.
-    #[must_use]
-    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observers.push(observer);
-        self
-    }
-
-    /// Whether model calls tell their answers piece by piece.
-    #[must_use]
-    pub fn deltas(self, wants_deltas: bool) -> Self {
-        Self { wants_deltas, ..self }
-    }
-
-    /// A token that cancels the run from outside.
-    #[must_use]
-    pub fn cancellation(self, token: CancellationToken) -> Self {
-        Self { cancellation: Some(token), ..self }
-    }
-
-    /// The bus between the run's agents; a bus in this process if absent.
-    #[must_use]
-    pub fn bus(self, bus: Arc<dyn Bus>) -> Self {
-        Self { bus: Some(bus), ..self }
-    }
-
-    /// Notes to start with.
-    #[must_use]
-    pub fn blackboard(self, blackboard: Blackboard) -> Self {
-        Self { blackboard: Some(blackboard), ..self }
-    }
-
-    /// How deep agents may delegate; 5 if absent.
-    #[must_use]
-    pub fn max_depth(self, max_depth: u32) -> Self {
-        Self { max_depth: Some(max_depth), ..self }
-    }
-
-    /// The run. Its time starts now.
-    pub fn build(self) -> Run {
-        let account = self.account.unwrap_or_else(|| Ledger::root("process", Budget::unlimited()));
-        let wall = self.budget.wall.map(|wall| Instant::now() + wall);
-        Run(Arc::new(Inner {
-            id: self.id.unwrap_or_default(),
-            agent: "".into(),
-            depth: 0,
-            deadline: earliest(self.deadline, wall),
-            cancellation: self.cancellation.unwrap_or_default(),
-            ledger: account.itemised_child("the run", self.budget),
-            observers: self.observers,
-            wants_deltas: self.wants_deltas,
-            wrapping_up: false,
-            path: "".into(),
-            shared: Arc::new(Shared {
-                trace: self.trace.unwrap_or_else(TraceId::random),
-                bus: self.bus.unwrap_or_else(|| Arc::new(LocalBus::default())),
-                blackboard: self.blackboard.unwrap_or_default(),
-                degraded: Mutex::default(),
-                max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
-            }),
-        }))
     }
 }
 

@@ -1,0 +1,276 @@
+//! An agent: a model with instructions, tools and limits.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use tracing::Instrument;
+
+use crate::{
+    Budget, ChatModel, ChatRequest, Event, Memory, Message, Observer, Outcome, OutputSchema, Run, RunError, Settings,
+    Tool, Transcript,
+    guard::GuardLimits,
+    outcome::SetupError,
+    runnable::Runnable,
+    schema::schema_of,
+    toolbox::{ToolLimits, Toolbox},
+    turns::Turns,
+    window::ContextWindow,
+};
+
+/// A model with a name, instructions, tools and limits.
+///
+/// ```no_run
+/// # async fn example(model: impl brigade_core::ChatModel) -> Result<(), brigade_core::RunError> {
+/// use brigade_core::Agent;
+///
+/// let critic = Agent::new("critic", model).instructions("List what the draft has not proven.");
+/// let outcome = critic.run("Kafka is always faster than SQS.").await?;
+/// println!("{}\n{}", outcome.text, outcome.summary());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Agent {
+    pub(crate) name: Arc<str>,
+    pub(crate) purpose: String,
+    pub(crate) instructions: Option<Message>,
+    pub(crate) model: Arc<dyn ChatModel>,
+    pub(crate) toolbox: Toolbox,
+    pub(crate) settings: Settings,
+    pub(crate) limits: Limits,
+    pub(crate) window: ContextWindow,
+    pub(crate) memory: Option<Arc<dyn Memory>>,
+    budget: Budget,
+    observers: Vec<Arc<dyn Observer>>,
+    problem: Option<SetupError>,
+}
+
+/// Limits of one agent in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Model turns. Useful work ends well before 25; what goes on longer has lost its way.
+    pub turns: u32,
+    /// How often the model is asked again when its answer is empty or does not match the schema.
+    pub reasks: u32,
+    /// When repetition is noticed and stopped.
+    pub guard: GuardLimits,
+}
+
+/// What an agent is given to do.
+#[derive(Debug, Clone, Default)]
+pub struct Task {
+    /// The question; absent to continue where the history ends.
+    pub message: Option<Message>,
+    /// What was said before.
+    pub history: Transcript,
+    /// The session whose conversation this continues, if the agent has a memory.
+    pub session: Option<Arc<str>>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { turns: 25, reasks: 2, guard: GuardLimits::default() }
+    }
+}
+
+impl Agent {
+    /// An agent without instructions and tools.
+    pub fn new(name: impl Into<Arc<str>>, model: impl ChatModel) -> Self {
+        Self {
+            name: name.into(),
+            purpose: String::new(),
+            instructions: None,
+            model: Arc::new(model),
+            toolbox: Toolbox::new(),
+            settings: Settings::default(),
+            limits: Limits::default(),
+            window: ContextWindow::default(),
+            memory: None,
+            budget: Budget::unlimited(),
+            observers: Vec::new(),
+            problem: None,
+        }
+    }
+
+    /// What it is for, in a sentence: what a supervisor is told about it. Its instructions are its own affair.
+    #[must_use]
+    pub fn purpose(self, purpose: impl Into<String>) -> Self {
+        Self { purpose: purpose.into(), ..self }
+    }
+
+    /// What it is told before everything else.
+    #[must_use]
+    pub fn instructions(self, instructions: impl Into<String>) -> Self {
+        Self { instructions: Some(Message::system(instructions)), ..self }
+    }
+
+    /// Gives it a tool. A tool that cannot be used is reported when the agent runs, or by [`Agent::check`].
+    #[must_use]
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        if let Err(problem) = self.toolbox.add(Arc::new(tool)) {
+            self.problem.get_or_insert(SetupError { agent: Arc::clone(&self.name), problem });
+        }
+        self
+    }
+
+    /// How the model should answer.
+    #[must_use]
+    pub fn settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The form of the final answer: JSON that reads as `T`. It is checked, and the model asked again if it does not
+    /// fit; read it with [`Outcome::parse`].
+    #[must_use]
+    pub fn output<T: JsonSchema>(self) -> Self {
+        self.output_schema(OutputSchema { name: "answer".into(), schema: schema_of::<T>(), strict: false })
+    }
+
+    /// The form of the final answer, as a JSON Schema.
+    #[must_use]
+    pub fn output_schema(mut self, schema: OutputSchema) -> Self {
+        self.settings.output = Some(schema);
+        self
+    }
+
+    /// Turns, re-asks and repetition.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Parallelism, time and output of its tools.
+    #[must_use]
+    pub fn tool_limits(mut self, limits: ToolLimits) -> Self {
+        self.toolbox = self.toolbox.with_limits(limits);
+        self
+    }
+
+    /// What a run of it may spend.
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// How much of a long conversation it is shown.
+    #[must_use]
+    pub fn window(self, window: ContextWindow) -> Self {
+        Self { window, ..self }
+    }
+
+    /// Where its sessions are kept.
+    #[must_use]
+    pub fn memory(self, memory: impl Memory) -> Self {
+        Self { memory: Some(Arc::new(memory)), ..self }
+    }
+
+    /// Adds somebody who watches the runs that [`Agent::run`] starts.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether it can run at all.
+    pub fn check(&self) -> Result<(), SetupError> {
+        self.problem.clone().map_or(Ok(()), Err)
+    }
+
+    /// Works on a task in a run of its own.
+    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
+        Runnable::run(self, &self.new_run(), task.into()).await
+    }
+
+    /// Works on a task within `run`: with its ids, deadline, account and observers.
+    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
+        Runnable::run(self, run, task.into()).await
+    }
+
+    /// A run with this agent's budget and observers.
+    pub(crate) fn new_run(&self) -> Run {
+        let builder = Run::builder().budget(self.budget.clone());
+        self.observers.iter().cloned().fold(builder, crate::RunBuilder::observer).build()
+    }
+
+    pub(crate) fn first_request(&self, transcript: Transcript) -> ChatRequest {
+        ChatRequest {
+            instructions: self.instructions.clone(),
+            transcript,
+            tools: self.toolbox.specs().clone(),
+            settings: self.settings.clone(),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Runnable for Agent {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+        let run = if run.agent().is_empty() { run.named(&self.name) } else { run.clone() };
+        let span = tracing::info_span!(
+            target: "brigade_core::run",
+            "run",
+            trace = %run.trace(),
+            run = %run.id(),
+            agent = %run.agent(),
+        );
+        async {
+            run.emit(&Event::RunStarted);
+            Turns::new(self, &run).run(task).await
+        }
+        .instrument(span)
+        .await
+    }
+}
+
+impl Task {
+    /// Goes on where `history` ends.
+    pub fn resume(history: Transcript) -> Self {
+        Self { message: None, history, session: None }
+    }
+
+    /// Continues the conversation of this session.
+    #[must_use]
+    pub fn session(self, session: impl Into<Arc<str>>) -> Self {
+        Self { session: Some(session.into()), ..self }
+    }
+
+    /// What was said before.
+    #[must_use]
+    pub fn history(self, history: Transcript) -> Self {
+        Self { history, ..self }
+    }
+}
+
+impl From<Message> for Task {
+    fn from(message: Message) -> Self {
+        Self { message: Some(message), ..Self::default() }
+    }
+}
+
+impl From<&str> for Task {
+    fn from(text: &str) -> Self {
+        Message::user(text).into()
+    }
+}
+
+impl From<String> for Task {
+    fn from(text: String) -> Self {
+        Message::user(text).into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

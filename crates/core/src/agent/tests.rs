@@ -1,0 +1,263 @@
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    LocalMemory, ModelErrorKind, Role, StopKind, StopReason, ToolError, ToolOutput, Usage,
+    testing::{Recorder, ScriptedModel, Turn},
+    tool_fn,
+};
+
+#[derive(Deserialize, JsonSchema)]
+struct Lookup {
+    word: String,
+}
+
+fn lookup() -> impl Tool {
+    tool_fn("lookup", "Looks a word up.", |args: Lookup, _| async move {
+        Ok(ToolOutput::text(format!("{} means cold drink", args.word)))
+    })
+}
+
+fn look_up(id: &str, word: &str) -> Turn {
+    Turn::call(id, "lookup", json!({ "word": word }))
+}
+
+#[tokio::test]
+async fn an_agent_runs_tools_until_it_has_an_answer() {
+    let model = ScriptedModel::new([look_up("c1", "kefir"), Turn::text("A drink.")]);
+    let outcome = Agent::new("clerk", model.clone()).tool(lookup()).run("What is kefir?").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.stop, outcome.turns), ("A drink.", StopReason::Finished, 2));
+    let roles: Vec<_> = outcome.transcript.messages().iter().map(Message::role).collect();
+    assert_eq!(roles, [Role::User, Role::Assistant, Role::Tool, Role::Assistant]);
+    let seen = model.requests().pop().unwrap();
+    let results: Vec<_> = seen.transcript.messages()[2].tool_results().cloned().collect();
+    assert_eq!(results[0].content, [crate::Part::text("kefir means cold drink")]);
+    assert_eq!(outcome.usage, Usage::new(200, 20));
+}
+
+#[tokio::test]
+async fn the_last_turn_is_without_tools_and_the_outcome_says_why_it_ended() {
+    let script = [look_up("c1", "a"), look_up("c2", "b"), Turn::text("What I have so far.")];
+    let model = ScriptedModel::new(script);
+    let limits = Limits { turns: 3, ..Limits::default() };
+    let outcome = Agent::new("clerk", model.clone()).tool(lookup()).limits(limits).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::MaxTurns, "What I have so far."));
+    assert!(outcome.notice.contains("clerk used all of its 3 turns"), "{}", outcome.notice);
+    let last = model.requests().pop().unwrap();
+    assert_eq!(last.settings.tool_choice, crate::ToolChoice::None);
+    assert!(!last.tools.is_empty(), "a history with tool calls needs the tools");
+}
+
+#[tokio::test]
+async fn a_model_that_calls_tools_in_its_last_turn_gets_none_and_its_history_stays_valid() {
+    let model = ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b")]);
+    let limits = Limits { turns: 2, ..Limits::default() };
+    let outcome = Agent::new("clerk", model).tool(lookup()).limits(limits).run("Go on.").await.unwrap();
+    assert_eq!(outcome.stop, StopReason::MaxTurns);
+    assert_eq!(outcome.text, "lookup: a means cold drink");
+    assert!(outcome.transcript.open_calls().is_empty());
+}
+
+#[tokio::test]
+async fn the_same_call_again_and_again_is_noticed_and_then_stopped() {
+    let model = ScriptedModel::new((0..9).map(|turn| look_up(&format!("c{turn}"), "a")));
+    let outcome = Agent::new("clerk", model.clone()).tool(lookup()).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, model.requests().len()), (StopReason::LoopDetected, 5));
+    let notices = outcome.transcript.messages().iter().flat_map(Message::tool_results);
+    let notices: Vec<_> = notices.map(|result| result.content.len()).collect();
+    assert_eq!(notices, [1, 1, 2, 2, 2], "from the third call on the model is told");
+}
+
+#[tokio::test]
+async fn a_cosmetic_counter_does_not_hide_a_repetition() {
+    let call = |turn: u32| Turn::call(&format!("c{turn}"), "lookup", json!({"word": "a", "attempt": turn}));
+    let model = ScriptedModel::new((0..9).map(call));
+    let outcome = Agent::new("clerk", model.clone()).tool(lookup()).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, model.requests().len()), (StopReason::LoopDetected, 5));
+}
+
+#[tokio::test]
+async fn invented_tools_end_the_run_at_the_third_whatever_their_names() {
+    let model = ScriptedModel::new((0..9).map(|turn| Turn::call("c", &format!("invented_{turn}"), json!({}))));
+    let outcome = Agent::new("clerk", model.clone()).tool(lookup()).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, model.requests().len()), (StopReason::LoopDetected, 3));
+    let told = outcome.transcript.messages()[2].tool_results().next().unwrap().clone();
+    assert!(told.is_error);
+    assert_eq!(told.content, [crate::Part::text("There is no tool called `invented_0`. The tools are: lookup.")]);
+}
+
+#[tokio::test]
+async fn arguments_that_break_off_are_not_run_and_the_third_time_ends_the_run() {
+    let cut = || Turn::parts(Vec::new()).and_call("c", "lookup", "{\"word\": \"ke").stopping(StopKind::MaxTokens);
+    let model = ScriptedModel::new([cut(), cut(), cut()]);
+    let tool = tool_fn("lookup", "", |_: Lookup, _| async { Err(ToolError::fatal("the tool was run")) });
+    let outcome = Agent::new("clerk", model).tool(tool).run("Go on.").await.unwrap();
+    assert_eq!(outcome.stop, StopReason::LoopDetected);
+}
+
+#[tokio::test]
+async fn an_empty_answer_is_asked_for_once_more() {
+    let model = ScriptedModel::new([Turn::text("  "), Turn::text("Now.")]);
+    let outcome = Agent::new("clerk", model).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Finished, "Now."));
+    let model = ScriptedModel::new([Turn::text(""), Turn::text(""), Turn::text("never asked")]);
+    let outcome = Agent::new("clerk", model.clone()).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, model.turns_left()), (StopReason::Empty, 1));
+    let roles: Vec<_> = outcome.transcript.messages().iter().map(Message::role).collect();
+    assert_eq!(roles, [Role::User, Role::User], "no provider takes an empty answer back");
+}
+
+#[tokio::test]
+async fn reasoning_that_used_up_all_tokens_gets_twice_the_room_once() {
+    let spent = || Turn::text("").stopping(StopKind::MaxTokens);
+    let model = ScriptedModel::new([spent(), spent(), Turn::text("never asked")]);
+    let settings = Settings { max_output_tokens: Some(500), ..Settings::default() };
+    let outcome = Agent::new("clerk", model.clone()).settings(settings).run("Go on.").await.unwrap();
+    assert_eq!(outcome.stop, StopReason::Truncated);
+    let room: Vec<_> = model.requests().iter().map(|request| request.settings.max_output_tokens).collect();
+    assert_eq!(room, [Some(500), Some(1000)]);
+}
+
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+struct Verdict {
+    score: u8,
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_match_is_asked_for_again_a_bounded_number_of_times() {
+    let model = ScriptedModel::new([
+        Turn::text("good"),
+        Turn::text("{\"score\": -1}"),
+        Turn::text("```json\n{\"score\": 7}\n```"),
+    ]);
+    let outcome = Agent::new("critic", model.clone()).output::<Verdict>().run("Judge.").await.unwrap();
+    assert_eq!(outcome.parse::<Verdict>().unwrap(), Verdict { score: 7 });
+    let note = model.requests()[2].transcript.messages().last().unwrap().text().into_owned();
+    assert!(note.contains("at /score: "), "{note}");
+
+    let model = ScriptedModel::new((0..9).map(|_| Turn::text("no")));
+    let outcome = Agent::new("critic", model.clone()).output::<Verdict>().run("Judge.").await.unwrap();
+    assert_eq!((outcome.stop, model.requests().len()), (StopReason::InvalidOutput, 3));
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_outcome() {
+    let model = ScriptedModel::new([Turn::text("I'd rather not.").stopping(StopKind::Refusal)]);
+    let outcome = Agent::new("clerk", model).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Refused, "I'd rather not."));
+}
+
+#[tokio::test]
+async fn a_failed_run_keeps_what_was_said_and_spent() {
+    let model = ScriptedModel::new([look_up("c1", "kefir"), Turn::fails(ModelErrorKind::Auth)]);
+    let error = Agent::new("clerk", model).tool(lookup()).run("What is kefir?").await.unwrap_err();
+    assert_eq!(error.model_error().unwrap().kind(), ModelErrorKind::Auth);
+    assert_eq!(error.failed().transcript.len(), 3);
+    assert_eq!(error.failed().cost.total.usage, Usage::new(100, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_run_with_what_there_is() {
+    let model = ScriptedModel::new([look_up("c1", "kefir"), Turn::text("late").after(Duration::from_mins(1))]);
+    let agent = Agent::new("clerk", model).tool(lookup()).budget(Budget::unlimited().wall(Duration::from_secs(5)));
+    let started = tokio::time::Instant::now();
+    let outcome = agent.run("What is kefir?").await.unwrap();
+    assert_eq!((outcome.stop, started.elapsed()), (StopReason::Deadline, Duration::from_secs(5)));
+    assert_eq!(outcome.text, "lookup: kefir means cold drink");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelling_reaches_a_tool_that_hangs() {
+    let tool = tool_fn("lookup", "", |_: Lookup, _| std::future::pending());
+    let model = ScriptedModel::new([look_up("c1", "kefir")]);
+    let agent = Agent::new("clerk", model).tool(tool);
+    let run = Run::new();
+    let cancel = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        run.cancel();
+    };
+    let (outcome, ()) = tokio::join!(agent.run_in(&run, "What is kefir?"), cancel);
+    assert_eq!(outcome.unwrap().stop, StopReason::Cancelled);
+}
+
+#[tokio::test]
+async fn a_turn_budget_is_shared_and_refuses_the_next_call() {
+    let model = ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b"), Turn::text("never asked")]);
+    let agent = Agent::new("clerk", model.clone()).tool(lookup()).budget(Budget::unlimited().turns(2));
+    let outcome = agent.run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, model.turns_left()), (StopReason::Budget, 1));
+    assert!(outcome.notice.contains("turn budget"), "{}", outcome.notice);
+}
+
+#[tokio::test]
+async fn a_limit_of_money_is_not_kept_by_guessing() {
+    let model = ScriptedModel::new([look_up("c1", "a"), Turn::text("never asked")]);
+    let agent = Agent::new("clerk", model.clone()).tool(lookup()).budget(Budget::usd("0.50").unwrap());
+    let outcome = agent.run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, model.turns_left()), (StopReason::Budget, 1));
+    assert!(outcome.notice.contains(".metered(&prices)"), "{}", outcome.notice);
+}
+
+#[tokio::test]
+async fn a_session_goes_on_where_it_ended() {
+    let model = ScriptedModel::new([Turn::text("Hello Ada."), Turn::text("You are Ada.")]);
+    let agent = Agent::new("clerk", model.clone()).memory(LocalMemory::new());
+    agent.run(Task::from("I am Ada.").session("s1")).await.unwrap();
+    let outcome = agent.run(Task::from("Who am I?").session("s1")).await.unwrap();
+    let seen: Vec<_> = outcome.transcript.messages().iter().map(|message| message.text().into_owned()).collect();
+    assert_eq!(seen, ["I am Ada.", "Hello Ada.", "Who am I?", "You are Ada."]);
+    assert_eq!((outcome.inherited, outcome.new_messages().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_tool_can_give_the_answer_itself() {
+    let tool = tool_fn("lookup", "", |_: Lookup, _| async { Ok(ToolOutput::text("as is").ending_run()) });
+    let model = ScriptedModel::new([look_up("c1", "kefir"), Turn::text("never asked")]);
+    let outcome = Agent::new("clerk", model).tool(tool).run("What is kefir?").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.ended_by.as_deref()), ("as is", Some("lookup")));
+}
+
+#[tokio::test]
+async fn an_agent_with_two_tools_of_one_name_says_so_and_does_not_run() {
+    let model = ScriptedModel::new([Turn::text("never asked")]);
+    let agent = Agent::new("clerk", model.clone()).tool(lookup()).tool(lookup());
+    let error = agent.run("Go on.").await.unwrap_err();
+    assert!(error.chain().contains("two tools called `lookup`"), "{}", error.chain());
+    assert_eq!(model.turns_left(), 1);
+}
+
+#[tokio::test]
+async fn the_events_of_a_run_tell_its_story() {
+    let recorder = Recorder::new();
+    let model = ScriptedModel::new([look_up("c1", "kefir"), Turn::text("A drink.")]);
+    let agent = Agent::new("clerk", model).tool(lookup()).observer(Arc::new(recorder.clone()));
+    agent.run("What is kefir?").await.unwrap();
+    let story: Vec<_> =
+        recorder.events().into_iter().map(|(agent, event)| format!("{agent}: {}", name(&event))).collect();
+    assert_eq!(
+        story,
+        ["started", "turn", "turn ended", "tool lookup", "tool ok", "turn", "turn ended", "finished"]
+            .map(|name| format!("clerk: {name}"))
+    );
+}
+
+fn name(event: &Event) -> String {
+    match event {
+        Event::RunStarted => "started".into(),
+        Event::TurnStarted { .. } => "turn".into(),
+        Event::TurnEnded { .. } => "turn ended".into(),
+        Event::ToolStarted { tool, .. } => format!("tool {tool}"),
+        Event::ToolEnded { outcome, .. } => format!("tool {outcome}"),
+        Event::RunEnded { stop, .. } => stop.name().into(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_scripted_model_passes_the_contract() {
+    crate::testing::model_contract(&ScriptedModel::new((0..9).map(|_| Turn::text("Hello there.")))).await;
+}

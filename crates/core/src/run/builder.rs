@@ -1,0 +1,123 @@
+//! Setting a run up.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Inner, Run, Shared, earliest};
+use crate::{Blackboard, Budget, Bus, Ledger, LocalBus, Observer, RunId, TraceId};
+
+/// Sets a run up. Made by [`Run::builder`].
+#[derive(Debug, Default)]
+pub struct RunBuilder {
+    trace: Option<TraceId>,
+    id: Option<RunId>,
+    account: Option<Ledger>,
+    budget: Budget,
+    deadline: Option<Instant>,
+    observers: Vec<Arc<dyn Observer>>,
+    wants_deltas: bool,
+    cancellation: Option<CancellationToken>,
+    bus: Option<Arc<dyn Bus>>,
+    blackboard: Option<Blackboard>,
+    max_depth: Option<u32>,
+}
+
+/// Agents may delegate to agents that delegate, this deep. Real teams have two or three levels; what is deeper is
+/// recursion.
+const MAX_DEPTH: u32 = 5;
+
+impl RunBuilder {
+    /// The trace id, where the request brought one.
+    #[must_use]
+    pub fn trace(self, trace: TraceId) -> Self {
+        Self { trace: Some(trace), ..self }
+    }
+
+    /// The run's id, where it is known beforehand.
+    #[must_use]
+    pub fn id(self, id: RunId) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// The account above the run's own: a key's, or the process's.
+    #[must_use]
+    pub fn account(self, account: Ledger) -> Self {
+        Self { account: Some(account), ..self }
+    }
+
+    /// What the run may spend.
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// When the run must end at the latest.
+    #[must_use]
+    pub fn deadline(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Adds somebody who watches.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Whether model calls tell their answers piece by piece.
+    #[must_use]
+    pub fn deltas(self, wants_deltas: bool) -> Self {
+        Self { wants_deltas, ..self }
+    }
+
+    /// A token that cancels the run from outside.
+    #[must_use]
+    pub fn cancellation(self, token: CancellationToken) -> Self {
+        Self { cancellation: Some(token), ..self }
+    }
+
+    /// The bus between the run's agents; a bus in this process if absent.
+    #[must_use]
+    pub fn bus(self, bus: Arc<dyn Bus>) -> Self {
+        Self { bus: Some(bus), ..self }
+    }
+
+    /// Notes to start with.
+    #[must_use]
+    pub fn blackboard(self, blackboard: Blackboard) -> Self {
+        Self { blackboard: Some(blackboard), ..self }
+    }
+
+    /// How deep agents may delegate; 5 if absent.
+    #[must_use]
+    pub fn max_depth(self, max_depth: u32) -> Self {
+        Self { max_depth: Some(max_depth), ..self }
+    }
+
+    /// The run. Its time starts now.
+    pub fn build(self) -> Run {
+        let account = self.account.unwrap_or_else(|| Ledger::root("process", Budget::unlimited()));
+        let wall = self.budget.wall.map(|wall| Instant::now() + wall);
+        Run(Arc::new(Inner {
+            id: self.id.unwrap_or_default(),
+            agent: "".into(),
+            depth: 0,
+            deadline: earliest(self.deadline, wall),
+            cancellation: self.cancellation.unwrap_or_default(),
+            ledger: account.itemised_child("the run", self.budget),
+            observers: self.observers,
+            wants_deltas: self.wants_deltas,
+            wrapping_up: false,
+            shared: Arc::new(Shared {
+                trace: self.trace.unwrap_or_else(TraceId::random),
+                bus: self.bus.unwrap_or_else(|| Arc::new(LocalBus::default())),
+                blackboard: self.blackboard.unwrap_or_default(),
+                degraded: Mutex::default(),
+                counts: Mutex::default(),
+                max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
+            }),
+        }))
+    }
+}

@@ -1,0 +1,9 @@
+//! Fakes and contract checks for the tests of agents, wrappers and providers. Feature `testing`.
+
+mod contract;
+mod recorder;
+mod scripted;
+
+pub use contract::model_contract;
+pub use recorder::Recorder;
+pub use scripted::{ScriptedModel, Turn};

@@ -1,0 +1,327 @@
+//! The tools of one agent, and how their calls are run.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    Arguments, Event, Part, Run, Step, Stopped, Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSet,
+    arguments::{self, ArgumentLimits},
+    schema::{Schema, SchemaError},
+};
+
+/// The tight list of tools that one agent may use.
+#[derive(Debug, Clone, Default)]
+pub struct Toolbox {
+    entries: Vec<Entry>,
+    specs: ToolSet,
+    limits: ToolLimits,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    tool: Arc<dyn Tool>,
+    schema: Schema,
+}
+
+/// Limits on the tools of one agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToolLimits {
+    /// How many calls of one turn run at a time. Models ask for a handful; more at once only crowds what they reach.
+    pub parallel: usize,
+    /// How long one call may take, unless the tool says otherwise. A model waits with a full context meanwhile.
+    pub timeout: Duration,
+    /// How much of a tool's text is kept, in bytes. The rest is cut with a marker: it would be sent, and paid for, on
+    /// every later turn.
+    pub output_bytes: usize,
+    /// Bounds on the arguments that a model may write.
+    pub arguments: ArgumentLimits,
+}
+
+/// A tool cannot be put into a toolbox.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ToolboxError {
+    /// Two tools have the same name.
+    #[error("there are two tools called `{0}`; give one of them another name")]
+    Duplicate(Arc<str>),
+    /// Providers would refuse the name.
+    #[error("`{0}` cannot be the name of a tool; use 1 to 64 of A-Z, a-z, 0-9, _ and -")]
+    Name(Arc<str>),
+    /// The schema of its arguments is of no use.
+    #[error("the arguments of the tool `{tool}`: {error}")]
+    Schema {
+        /// The tool's name.
+        tool: Arc<str>,
+        /// What is wrong.
+        error: SchemaError,
+    },
+}
+
+/// One call to be run, and its place in the run.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    call: &'a ToolCall,
+    run: &'a Run,
+    turn: u32,
+    index: usize,
+}
+
+/// Arguments that fit, and what they are recognised by.
+struct Input {
+    value: Value,
+    exact: u64,
+    signature: u64,
+}
+
+/// One call, done.
+#[derive(Debug)]
+pub struct Done {
+    /// What the model gets to read.
+    pub result: ToolResult,
+    /// How it went.
+    pub end: CallEnd,
+    /// Identifies the tool and its exact arguments.
+    pub(crate) exact: u64,
+    /// Identifies the tool and those arguments that its schema names.
+    pub(crate) signature: u64,
+    /// The tool's output is the answer of the run.
+    pub ends_run: bool,
+}
+
+/// How a tool call went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallEnd {
+    /// It worked.
+    Ok,
+    /// It failed and said why.
+    Error,
+    /// It failed in a way that makes going on pointless.
+    Fatal,
+    /// It took too long.
+    Timeout,
+    /// It panicked.
+    Panic,
+    /// The arguments were cut off, too large, or did not match the schema. The tool was not run.
+    InvalidArguments,
+    /// There is no such tool.
+    UnknownTool,
+    /// The run was stopped before it was done.
+    Stopped,
+    /// The budget of tool calls was used up. The tool was not run.
+    Budget,
+}
+
+impl Default for ToolLimits {
+    fn default() -> Self {
+        Self {
+            parallel: 8,
+            timeout: Duration::from_secs(30),
+            output_bytes: 256 * 1024,
+            arguments: ArgumentLimits::default(),
+        }
+    }
+}
+
+impl Toolbox {
+    /// An empty toolbox.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a tool at the end. The order is part of the prompt.
+    pub fn add(&mut self, tool: Arc<dyn Tool>) -> Result<(), ToolboxError> {
+        let spec = tool.spec();
+        let name = Arc::clone(&spec.name);
+        let fits = (1..=64).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if !fits {
+            return Err(ToolboxError::Name(name));
+        }
+        if self.find(&name).is_some() {
+            return Err(ToolboxError::Duplicate(name));
+        }
+        let schema = Schema::compile(&spec.input_schema).map_err(|error| ToolboxError::Schema { tool: name, error })?;
+        self.entries.push(Entry { tool, schema });
+        self.specs = ToolSet::new(self.entries.iter().map(|entry| entry.tool.spec().clone()).collect());
+        Ok(())
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn with_limits(self, limits: ToolLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> &ToolLimits {
+        &self.limits
+    }
+
+    /// What the model is told.
+    pub fn specs(&self) -> &ToolSet {
+        &self.specs
+    }
+
+    /// Runs calls in parallel, as many at a time as the limits allow, and answers in call order. Every call gets a
+    /// result, whatever happens to it, to its siblings or to the run.
+    pub async fn call_all(&self, calls: &[&ToolCall], run: &Run, turn: u32) -> Vec<Done> {
+        let mut work: Vec<BoxFuture<'_, Done>> = Vec::with_capacity(calls.len());
+        for (index, call) in calls.iter().enumerate() {
+            work.push(Box::pin(self.call(Job { call, run, turn, index })));
+        }
+        stream::iter(work).buffered(self.limits.parallel.max(1)).collect().await
+    }
+
+    fn find(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| &*entry.tool.spec().name == name)
+    }
+
+    async fn call(&self, job: Job<'_>) -> Done {
+        let Job { call, run, .. } = job;
+        let Some(entry) = self.find(&call.name) else {
+            run.emit(&Event::UnknownTool { name: call.name.as_str().into() });
+            return Done::failed(call, CallEnd::UnknownTool, self.unknown(&call.name));
+        };
+        let started = Instant::now();
+        let (tool, call_id) = (Arc::clone(&entry.tool.spec().name), Arc::<str>::from(call.id.as_str()));
+        run.emit(&Event::ToolStarted { tool: Arc::clone(&tool), call_id: Arc::clone(&call_id) });
+        let done = match self.input(entry, call) {
+            Ok(Input { value, exact, signature }) => Done { exact, signature, ..self.attempt(job, entry, value).await },
+            Err(why) => Done::failed(call, CallEnd::InvalidArguments, why),
+        };
+        run.emit(&Event::ToolEnded { tool, call_id, outcome: done.end.name(), elapsed: started.elapsed() });
+        done
+    }
+
+    /// The arguments as a value that fits the schema, or what is wrong with them, for the model.
+    fn input(&self, entry: &Entry, call: &ToolCall) -> Result<Input, String> {
+        let text = match &call.arguments {
+            Arguments::Json(raw) => raw.get(),
+            Arguments::Malformed(text) => {
+                return Err(format!(
+                    "The arguments are no JSON document: they break off or are malformed after {} bytes. The tool was \
+                     not run. Send complete arguments; make them shorter if they were cut off.",
+                    text.len()
+                ));
+            }
+        };
+        let value = arguments::parse(text, &self.limits.arguments)?;
+        entry.schema.check(&value).map_err(|violations| {
+            format!("The arguments do not match the schema of `{}`: {violations}. The tool was not run.", call.name)
+        })?;
+        let exact = arguments::exact_signature(&call.name, text);
+        let signature = arguments::signature(&call.name, &value, &entry.schema);
+        Ok(Input { value, exact, signature })
+    }
+
+    async fn attempt(&self, job: Job<'_>, entry: &Entry, input: Value) -> Done {
+        let Job { call, run, turn, index } = job;
+        if let Err(refusal) = run.ledger().take_tool_call() {
+            run.emit(&Event::BudgetRefused(refusal.clone()));
+            return Done::failed(call, CallEnd::Budget, format!("The tool was not run: {refusal}."));
+        }
+        let spec = entry.tool.spec();
+        let timeout = spec.timeout.unwrap_or(self.limits.timeout);
+        let work = AssertUnwindSafe(entry.tool.call(input, run)).catch_unwind();
+        let work = run.until_stopped(tokio::time::timeout(timeout, work));
+        let step = Step { turn, tool: Some(index), effect: spec.effect };
+        match run.step(step, work).await {
+            Ok(Ok(Ok(Ok(output)))) => self.finished(call, output),
+            Ok(Ok(Ok(Err(error)))) => {
+                log_cause(&spec.name, &error);
+                let end = if error.is_fatal() { CallEnd::Fatal } else { CallEnd::Error };
+                Done::failed(call, end, cut(error.to_string(), self.limits.output_bytes))
+            }
+            Ok(Ok(Err(panic))) => {
+                tracing::error!(tool = %spec.name, "panicked: {}", panic_message(&*panic));
+                Done::failed(call, CallEnd::Panic, "The tool failed with an internal error.".to_owned())
+            }
+            Ok(Err(_)) => {
+                let why = format!("The tool did not answer within {timeout:?} and was stopped.");
+                Done::failed(call, CallEnd::Timeout, why)
+            }
+            Err(stopped) => Done::failed(call, CallEnd::Stopped, stopped_notice(stopped).to_owned()),
+        }
+    }
+
+    fn finished(&self, call: &ToolCall, output: ToolOutput) -> Done {
+        let limit = self.limits.output_bytes;
+        let content = output.content.into_iter().map(|part| match part {
+            Part::Text(text) if text.text.len() > limit => Part::text(cut(text.text, limit)),
+            part => part,
+        });
+        let result = ToolResult {
+            call_id: call.id.clone(),
+            name: call.name.clone(),
+            content: content.collect(),
+            is_error: false,
+        };
+        Done { result, end: CallEnd::Ok, exact: 0, signature: 0, ends_run: output.ends_run }
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let names: Vec<_> = self.entries.iter().map(|entry| &*entry.tool.spec().name).collect();
+        let name: String = name.chars().take(64).collect();
+        if names.is_empty() {
+            format!("There is no tool called `{name}`; there are no tools at all. Answer without tools.")
+        } else {
+            format!("There is no tool called `{name}`. The tools are: {}.", names.join(", "))
+        }
+    }
+}
+
+impl Done {
+    fn failed(call: &ToolCall, end: CallEnd, why: String) -> Self {
+        Self { result: ToolResult::error(call, why), end, exact: 0, signature: 0, ends_run: false }
+    }
+}
+
+impl CallEnd {
+    /// A stable name for logs and metric labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Fatal => "fatal",
+            Self::Timeout => "timeout",
+            Self::Panic => "panic",
+            Self::InvalidArguments => "invalid_arguments",
+            Self::UnknownTool => "unknown_tool",
+            Self::Stopped => "stopped",
+            Self::Budget => "budget",
+        }
+    }
+}
+
+fn stopped_notice(stopped: Stopped) -> &'static str {
+    match stopped {
+        Stopped::Cancelled => "The run was cancelled before the tool was done.",
+        Stopped::Deadline => "The time of the run was up before the tool was done.",
+    }
+}
+
+/// Cuts at a character boundary and says so.
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() <= limit {
+        return text;
+    }
+    let whole = text.len();
+    text.truncate(text.floor_char_boundary(limit));
+    text + &format!("\n[cut: {limit} of {whole} bytes shown]")
+}
+
+fn log_cause(tool: &str, error: &ToolError) {
+    if let Some(cause) = std::error::Error::source(error) {
+        tracing::debug!(tool, "{error}: {cause}");
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests;

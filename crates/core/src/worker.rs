@@ -1,0 +1,234 @@
+//! A worker: something that can be given a task, and what happens when it fails.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    Budget, Degraded, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput, ToolSpec,
+    runnable::Runnable,
+    schema::{Schema, SchemaError, schema_of},
+};
+
+/// Something that can be given a task, with a time limit and a policy for its failures. A supervisor sees it as a tool.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    work: Arc<dyn Runnable>,
+    purpose: Option<String>,
+    timeout: Duration,
+    on_failure: OnFailure,
+    max_calls: Option<u32>,
+    budget: Budget,
+    answer: Option<Result<Schema, SchemaError>>,
+}
+
+/// What the supervisor sees of a worker that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// What went wrong, so that it can answer without this worker or ask another one.
+    #[default]
+    Isolate,
+    /// This text in place of an answer.
+    Fallback(String),
+    /// Nothing: the whole run fails.
+    Required,
+}
+
+/// Long enough for a dozen turns, short enough that the supervisor still answers.
+const TIMEOUT: Duration = Duration::from_mins(2);
+
+/// What a supervisor writes to a worker.
+#[derive(Deserialize, JsonSchema)]
+struct Assignment {
+    /// What to do, with everything the worker needs to know: it sees nothing else of this conversation.
+    task: String,
+}
+
+impl Worker {
+    /// A worker with two minutes for each task, whose failures are told to the supervisor.
+    pub fn new(work: impl Runnable) -> Self {
+        Self {
+            work: Arc::new(work),
+            purpose: None,
+            timeout: TIMEOUT,
+            on_failure: OnFailure::default(),
+            max_calls: None,
+            budget: Budget::unlimited(),
+            answer: None,
+        }
+    }
+
+    /// What it is for, in a sentence, where it does not say so itself.
+    #[must_use]
+    pub fn purpose(self, purpose: impl Into<String>) -> Self {
+        Self { purpose: Some(purpose.into()), ..self }
+    }
+
+    /// How long one task may take; never longer than the run has left.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// What the supervisor sees when it fails.
+    #[must_use]
+    pub fn on_failure(self, on_failure: OnFailure) -> Self {
+        Self { on_failure, ..self }
+    }
+
+    /// How often it may be called in one run.
+    #[must_use]
+    pub fn max_calls(self, max_calls: u32) -> Self {
+        Self { max_calls: Some(max_calls), ..self }
+    }
+
+    /// What one task may spend, within what the run may spend.
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// The form that its answers must have; one that does not fit is a failure.
+    #[must_use]
+    pub fn answer<T: JsonSchema>(self) -> Self {
+        Self { answer: Some(Schema::compile(&schema_of::<T>())), ..self }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        self.work.name()
+    }
+
+    /// The worker as a tool.
+    pub(crate) fn into_tool(self) -> Delegate {
+        let told = self.purpose.clone().unwrap_or_else(|| self.work.purpose().to_owned());
+        let purpose = if told.is_empty() { format!("Gives a task to {}.", self.name()) } else { told };
+        let mut spec = ToolSpec::new(Arc::clone(self.name()), purpose, schema_of::<Assignment>());
+        // The delegate keeps the time itself, so that its failure policy decides what a timeout looks like.
+        spec.timeout = Some(Duration::MAX);
+        Delegate { spec, worker: self }
+    }
+
+    /// Works on a task in a child of `run`.
+    async fn attempt(&self, task: String, run: &Run) -> Result<Outcome, String> {
+        let name = self.name();
+        if let Some(limit) = self.max_calls
+            && run.count(&format!("calls of worker {name}")) > limit
+        {
+            return Err(format!("it may be called {limit} times in a run"));
+        }
+        let child = run.child(name, self.budget.clone()).map_err(|error| error.to_string())?;
+        let child = child.no_later_than(Instant::now() + self.timeout);
+        // An agent ends by itself when its time is up; other kinds of work may not.
+        match child.until_stopped(self.work.run(&child, Task::from(task))).await {
+            Ok(Ok(outcome)) => self.judge(outcome),
+            Ok(Err(error)) => Err(told(&error)),
+            Err(_) => Err("it was stopped before it had an answer".to_owned()),
+        }
+    }
+
+    /// Whether an outcome counts as an answer. A partial one does, unless it is partial because time or patience ended.
+    fn judge(&self, outcome: Outcome) -> Result<Outcome, String> {
+        let failed = matches!(
+            outcome.stop,
+            StopReason::Deadline
+                | StopReason::Cancelled
+                | StopReason::Refused
+                | StopReason::InvalidOutput
+                | StopReason::Empty
+        );
+        if failed || outcome.text.is_empty() {
+            let partial = if outcome.text.is_empty() { "" } else { "; it had found until then: " };
+            return Err(format!("{}{partial}{}", outcome.notice, outcome.text));
+        }
+        match &self.answer {
+            None => Ok(outcome),
+            Some(Err(error)) => Err(error.to_string()),
+            Some(Ok(schema)) => {
+                let value = serde_json::from_str::<Value>(&outcome.text);
+                let value = value.map_err(|error| format!("its answer is no JSON: {error}"))?;
+                schema.check(&value).map_err(|violations| format!("its answer does not fit: {violations}"))?;
+                Ok(outcome)
+            }
+        }
+    }
+}
+
+/// A worker seen as a tool.
+#[derive(Debug, Clone)]
+pub(crate) struct Delegate {
+    spec: ToolSpec,
+    worker: Worker,
+}
+
+impl Delegate {
+    /// What the policy makes of a failure.
+    fn failed(&self, reason: &str, run: &Run) -> Result<ToolOutput, ToolError> {
+        let worker = Arc::clone(self.worker.name());
+        let policy = self.worker.on_failure.name();
+        run.emit(&Event::WorkerFailed { worker: Arc::clone(&worker), policy, reason: reason.into() });
+        run.degrade(Degraded { part: format!("worker:{worker}"), reason: reason.to_owned() });
+        let told = format!("{worker} gave no answer: {reason}");
+        match &self.worker.on_failure {
+            OnFailure::Isolate => Err(ToolError::new(told)),
+            OnFailure::Fallback(text) => Ok(ToolOutput::text(text)),
+            OnFailure::Required => Err(ToolError::fatal(told)),
+        }
+    }
+}
+
+#[async_trait]
+impl Tool for Delegate {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError> {
+        let Assignment { task } = serde_json::from_value(input)
+            .map_err(|error| ToolError::new(format!("the task could not be read: {error}")))?;
+        // A worker that panics is a worker that failed, and its policy applies.
+        let attempt = std::panic::AssertUnwindSafe(self.worker.attempt(task, run));
+        match futures::FutureExt::catch_unwind(attempt).await {
+            Ok(Ok(outcome)) => Ok(answer(&outcome)),
+            Ok(Err(reason)) => self.failed(&reason, run),
+            Err(_) => self.failed("it failed with an internal error", run),
+        }
+    }
+}
+
+/// A partial answer is shown as one.
+fn answer(outcome: &Outcome) -> ToolOutput {
+    if outcome.is_finished() {
+        ToolOutput::text(&outcome.text)
+    } else {
+        ToolOutput::text(format!("{}\n[incomplete: {}]", outcome.text, outcome.notice))
+    }
+}
+
+/// What a supervisor is told of an error: the whole chain, without ids it has no use for.
+fn told(error: &RunError) -> String {
+    match error.model_error() {
+        Some(model) => format!("its model did not answer: {model}"),
+        None => error.cause().to_string(),
+    }
+}
+
+impl OnFailure {
+    /// This text in place of an answer.
+    pub fn fallback(text: impl Into<String>) -> Self {
+        Self::Fallback(text.into())
+    }
+
+    /// A stable name for logs and metric labels.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Isolate => "isolate",
+            Self::Fallback(_) => "fallback",
+            Self::Required => "required",
+        }
+    }
+}
