@@ -18,6 +18,7 @@ mod direction;
 mod examples;
 mod finding;
 mod manifest;
+mod prices;
 mod source_files;
 mod tidy;
 mod time_limit;
@@ -49,6 +50,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Writes the embedded price table anew, from joined price lists.
+    Prices(prices::Options),
 }
 
 fn main() -> ExitCode {
@@ -71,5 +74,6 @@ fn run(chore: Chore) -> Result<()> {
     match chore {
         Chore::Ci(options) => ci::run(&shell, &options),
         Chore::Bench { arguments } => cargo::bench(&shell, &arguments),
+        Chore::Prices(options) => prices::run(&shell, &options),
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct Attempt<'a> {
 }
 
 /// What an attempt is to be settled with.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Verdict {
     /// What it used and cost.
     Charge(Charge),

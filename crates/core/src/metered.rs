@@ -265,9 +265,10 @@ impl Priced {
 /// The request with as many output tokens as were reserved. It is cloned only where that must be said: when a budget
 /// cut the answer, or when a limit holds and nothing else would make the provider keep to the estimate.
 fn within<'a>(request: &'a ChatRequest, asked: &Estimate, hold: &Hold, run: &Run) -> Cow<'a, ChatRequest> {
-    let cut = hold.output_tokens() < asked.output_tokens;
-    let unbounded = request.settings.max_output_tokens.is_none() && asked.output_tokens == UNKNOWN_OUTPUT_TOKENS;
-    if !cut && !(unbounded && run.ledger().limits_calls()) {
+    let is_cut = hold.output_tokens() < asked.output_tokens;
+    let is_open = request.settings.max_output_tokens.is_none() && asked.output_tokens == UNKNOWN_OUTPUT_TOKENS;
+    let must_say = is_cut || (is_open && run.ledger().limits_calls());
+    if !must_say {
         return Cow::Borrowed(request);
     }
     let mut request = request.clone();

@@ -171,15 +171,15 @@ impl Node {
 
     /// What the hard limits leave.
     pub(crate) fn headroom(&self, state: &NodeState, wrap_up: bool) -> Headroom {
-        let used = state.in_window();
+        let spent = state.in_window();
         let aside = if wrap_up || self.kind == Kind::Standing { 0 } else { self.budget.wrap_up_percent.0.min(100) };
         let usd = self.budget.usd.filter(|cap| !cap.soft).map(|cap| {
             let set_aside = percent(cap.limit.nano().unsigned_abs(), aside);
-            cap.limit - Money::from_nano(i64::try_from(set_aside).unwrap_or(i64::MAX)) - used.usd - state.reserved_usd
+            cap.limit - Money::from_nano(i64::try_from(set_aside).unwrap_or(i64::MAX)) - spent.usd - state.reserved_usd
         });
         let tokens = self.budget.tokens.filter(|cap| !cap.soft).map(|cap| {
             let usable = cap.limit.saturating_sub(percent(cap.limit, aside));
-            usable.saturating_sub(used.tokens).saturating_sub(state.reserved_tokens)
+            usable.saturating_sub(spent.tokens).saturating_sub(state.reserved_tokens)
         });
         Headroom { usd, tokens }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, de};
+
 use crate::{ModelId, Money, Settings, Usage};
 
 /// Knows what models cost.
@@ -79,11 +81,31 @@ impl Rate {
         Money::from_nano(i64::try_from(sum.saturating_add(TOKENS_PER_RATE - 1) / TOKENS_PER_RATE).unwrap_or(i64::MAX))
     }
 
+    /// This rate as many times as `part` is of `whole`, rounded up.
+    #[must_use]
+    pub fn scaled(self, part: Self, whole: Self) -> Self {
+        let exact = i128::from(self.0.nano()) * i128::from(part.0.nano()) + i128::from(whole.0.nano()) - 1;
+        exact
+            .checked_div(i128::from(whole.0.nano()))
+            .map_or(self, |nano| Self(Money::from_nano(i64::try_from(nano).unwrap_or(i64::MAX))))
+    }
+
     /// How many tokens `money` buys.
     pub fn tokens_for(self, money: Money) -> u64 {
         let rate = i128::from(self.0.nano());
         let exact = i128::from(money.or_zero().nano()) * TOKENS_PER_RATE;
         exact.checked_div(rate).map_or(u64::MAX, |tokens| u64::try_from(tokens).unwrap_or(u64::MAX))
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    /// A decimal string in US dollars per million tokens.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let price = Money::deserialize(deserializer)?;
+        if price < Money::ZERO {
+            return Err(de::Error::custom("a price is not below zero"));
+        }
+        Ok(Self(price))
     }
 }
 

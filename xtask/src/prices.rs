@@ -1,0 +1,211 @@
+//! `cargo xtask prices`: writes the price table that is embedded in `brigade-observability`.
+//!
+//! The source is a JSON file that joins the price lists of several projects, model by model, with every price as a
+//! decimal string in US dollars per million tokens (web searches and requests: per thousand). Only what a bill or a
+//! limit depends on is kept. Models of one provider that cost the same share an entry, so that a change of price is a
+//! change of one line.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use xshell::Shell;
+
+const TABLE: &str = "crates/observability/prices/models.toml";
+
+/// Where the facts come from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The joined price lists, a JSON file.
+    source: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    as_of: String,
+    currency: String,
+    sources: Vec<Origin>,
+    models: Vec<Model>,
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    repo: String,
+    commit: String,
+    date: String,
+    license: String,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    provider: String,
+    id: String,
+    periods: Vec<Prices>,
+    daily_schedule_utc: Option<Vec<Prices>>,
+    batch: Option<Prices>,
+    flex: Option<Prices>,
+    priority: Option<Prices>,
+    fast: Option<Prices>,
+    context_window: Option<u64>,
+    max_input: Option<u64>,
+    max_output: Option<u64>,
+}
+
+/// Prices, with the condition under which they hold, if there is one.
+#[derive(Deserialize)]
+struct Prices {
+    from: Option<String>,
+    daily_from: Option<String>,
+    daily_to: Option<String>,
+    above_input_tokens: Option<u64>,
+    input: Option<String>,
+    cached_input: Option<String>,
+    cache_write: Option<String>,
+    cache_write_5m: Option<String>,
+    cache_write_1h: Option<String>,
+    output: Option<String>,
+    reasoning_output: Option<String>,
+    web_search_per_1000: Option<String>,
+    requests_per_1000: Option<String>,
+    long_context: Option<Vec<Prices>>,
+}
+
+/// Reads the source and writes the table.
+pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
+    // A path on the command line is meant from where the command was given.
+    let given = std::env::var_os("PWD").map(PathBuf::from).unwrap_or_default().join(&options.source);
+    let source: Source = read(shell, &given)?;
+    ensure!(source.currency == "USD", "prices must be in USD, not in {}", source.currency);
+    let table = table(&source)?;
+    shell.write_file(TABLE, &table)?;
+    println!("{TABLE}: {} models, {} bytes, as of {}", source.models.len(), table.len(), source.as_of);
+    Ok(())
+}
+
+fn read(shell: &Shell, path: &Path) -> Result<Source> {
+    let text = shell.read_file(path)?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no joined price list", path.display()))
+}
+
+fn table(source: &Source) -> Result<String> {
+    let mut groups: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
+    for model in &source.models {
+        let facts = facts(model).with_context(|| format!("{}/{}", model.provider, model.id))?;
+        groups.entry((&model.provider, facts)).or_default().push(&model.id);
+    }
+    let mut entries: Vec<_> = groups.into_iter().map(|((provider, facts), ids)| (provider, ids, facts)).collect();
+    entries.sort();
+    let mut out = header(source);
+    for (provider, ids, facts) in entries {
+        write!(out, "\n[[models]]\nprovider = {provider:?}\nids = {ids:?}\n{facts}")?;
+    }
+    Ok(out)
+}
+
+fn header(source: &Source) -> String {
+    let mut out = "# What models cost and what they can take. Written by `cargo xtask prices`; do not edit.\n\
+        # US dollars per 1,000,000 tokens; `web_search` and `request` per 1,000.\n\
+        # Joined from these lists, each under its own licence:\n"
+        .to_owned();
+    for Origin { repo, commit, date, license } in &source.sources {
+        let short = commit.get(..12).unwrap_or(commit);
+        out += &format!("#   https://github.com/{repo} at {short} of {date}, {license}\n");
+    }
+    out + &format!("\nas_of = {:?}\n", source.as_of)
+}
+
+/// Everything about a model but its name, in the order in which people look for it.
+fn facts(model: &Model) -> Result<String> {
+    let mut out = String::new();
+    let limits =
+        [("context_window", model.context_window), ("max_input", model.max_input), ("max_output", model.max_output)];
+    for (name, tokens) in limits {
+        if let Some(tokens) = tokens {
+            writeln!(out, "{name} = {tokens}")?;
+        }
+    }
+    let (first, changes) = model.periods.split_first().context("a model without prices")?;
+    ensure!(first.from.is_none(), "the first prices must have held always");
+    writeln!(out, "standard = {}", prices(first))?;
+    for change in changes {
+        let from = change.from.as_deref().context("later prices need a date")?;
+        writeln!(out, "changes.{from} = {}", prices(change))?;
+    }
+    for hours in model.daily_schedule_utc.iter().flatten() {
+        let (from, to) =
+            hours.daily_from.as_deref().zip(hours.daily_to.as_deref()).context("a schedule needs hours")?;
+        let [from, to] = [from, to].map(|time| time.trim_end_matches('Z'));
+        writeln!(out, "hours.{:?} = {}", format!("{from}/{to}"), prices(hours))?;
+    }
+    let tiers = [("batch", &model.batch), ("flex", &model.flex), ("priority", &model.priority), ("fast", &model.fast)];
+    for (name, tier) in tiers {
+        // Half a price list is a slip of its source, not a price.
+        if let Some(tier) = tier.as_ref().filter(|tier| tier.input.is_some() && tier.output.is_some()) {
+            writeln!(out, "{name} = {}", prices(tier))?;
+        }
+    }
+    Ok(out)
+}
+
+fn prices(prices: &Prices) -> String {
+    let fields = [
+        ("input", &prices.input),
+        ("cached_input", &prices.cached_input),
+        ("cache_write", if prices.cache_write.is_some() { &prices.cache_write } else { &prices.cache_write_5m }),
+        ("cache_write_1h", &prices.cache_write_1h),
+        ("output", &prices.output),
+        ("reasoning", &prices.reasoning_output),
+        ("web_search", &prices.web_search_per_1000),
+        ("request", &prices.requests_per_1000),
+    ];
+    let mut parts: Vec<String> =
+        fields.iter().filter_map(|(name, price)| price.as_ref().map(|price| format!("{name} = {price:?}"))).collect();
+    for tier in prices.long_context.iter().flatten() {
+        let above = tier.above_input_tokens.unwrap_or_default();
+        parts.push(format!("above.{above} = {}", self::prices(tier)));
+    }
+    format!("{{ {} }}", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_that_cost_the_same_share_an_entry_and_conditions_are_kept() {
+        let model = |id: &str| {
+            format!(
+                r#"{{"provider": "deepseek", "id": "{id}", "context_window": 64000, "max_output": null,
+                "periods": [
+                    {{"from": null, "input": "0.27", "output": "1.1", "cache_write_5m": null, "long_context": null}},
+                    {{"from": "2026-03-13", "input": "1", "output": "2",
+                      "long_context": [{{"above_input_tokens": 200000, "input": "2", "output": "4"}}]}}],
+                "daily_schedule_utc": [{{"daily_from": "16:30:00Z", "daily_to": "00:30:00Z", "input": "0.1"}}],
+                "batch": {{"input": "0.5"}}, "flex": {{"input": "0.5", "output": "1"}}}}"#
+            )
+        };
+        let text = format!(
+            r#"{{"as_of": "2026-08-21", "currency": "USD", "models": [{}, {}],
+            "sources": [{{"repo": "a/b", "commit": "0123456789abcdef", "date": "2026-08-20", "license": "MIT"}}]}}"#,
+            model("v3"),
+            model("chat"),
+        );
+        let table = table(&serde_json::from_str(&text).unwrap()).unwrap();
+        let entry = r#"
+as_of = "2026-08-21"
+
+[[models]]
+provider = "deepseek"
+ids = ["v3", "chat"]
+context_window = 64000
+standard = { input = "0.27", output = "1.1" }
+changes.2026-03-13 = { input = "1", output = "2", above.200000 = { input = "2", output = "4" } }
+hours."16:30:00/00:30:00" = { input = "0.1" }
+flex = { input = "0.5", output = "1" }
+"#;
+        assert!(table.ends_with(entry), "{table}");
+        assert!(table.contains("#   https://github.com/a/b at 0123456789ab of 2026-08-20, MIT\n"));
+    }
+}
