@@ -1,0 +1,172 @@
+//! Asking another model when one cannot answer.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use brigade_core::{
+    ChatModel, ChatReply, ChatRequest, Degraded, Event, ModelError, ModelErrorKind, ModelId, Run, StopKind,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::watch::Watch;
+
+/// Asks the next model of a chain when one could not answer. The last resort, and never for a request that is wrong
+/// or may not be paid for: the next model would only fail, or spend, as well.
+///
+/// The run's outcome lists each model that was done without under `degraded`. If no model answers, the last one's
+/// error is returned.
+#[derive(Debug, Clone)]
+pub struct Fallback<M> {
+    first: M,
+    others: Vec<Alternate>,
+    rules: FallbackRules,
+}
+
+/// A model that stands in for another.
+#[derive(Debug, Clone)]
+pub struct Alternate {
+    model: Arc<dyn ChatModel>,
+    has_larger_context: bool,
+}
+
+/// For which failures another model is asked, besides those of the provider.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FallbackRules {
+    /// Also a prompt that is too long for the model before. Off: without knowing that the next model takes more, that
+    /// is a wasted call; [`Alternate::with_larger_context`] says so of one model.
+    pub on_context_length: bool,
+    /// Also a request that the model before declined. Off: shopping around for a model that complies is a decision
+    /// that only the operator can make.
+    pub on_refused: bool,
+}
+
+/// How often a listener may see an answer begin again, all models together.
+const RESTARTS: u32 = 1;
+
+impl<M: ChatModel> Fallback<M> {
+    /// Asks `first`, and `other` when that fails.
+    pub fn new(first: M, other: impl Into<Alternate>) -> Self {
+        Self { first, others: vec![other.into()], rules: FallbackRules::default() }
+    }
+
+    /// One more model, for when all before it have failed.
+    #[must_use]
+    pub fn fallback(mut self, other: impl Into<Alternate>) -> Self {
+        self.others.push(other.into());
+        self
+    }
+
+    /// For which failures the next model is asked.
+    #[must_use]
+    pub fn rules(self, rules: FallbackRules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// Whether `other` may be asked after a failure of kind `reason`.
+    fn allows(&self, reason: ModelErrorKind, other: &Alternate) -> bool {
+        match reason {
+            ModelErrorKind::Caller | ModelErrorKind::Budget | ModelErrorKind::Cancelled => false,
+            ModelErrorKind::ContextLength => self.rules.on_context_length || other.has_larger_context,
+            ModelErrorKind::Refused => self.rules.on_refused,
+            ModelErrorKind::Auth
+            | ModelErrorKind::Quota
+            | ModelErrorKind::RateLimited
+            | ModelErrorKind::Overloaded
+            | ModelErrorKind::Transient
+            | ModelErrorKind::Timeout(_)
+            | ModelErrorKind::Broken
+            | ModelErrorKind::CircuitOpen => true,
+        }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<M: ChatModel> ChatModel for Fallback<M> {
+    fn id(&self) -> &ModelId {
+        self.first.id()
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        let watched = Watch::over(run);
+        let (watch, run) = match &watched {
+            Some((watch, run)) => (Some(&**watch), run),
+            None => (None, run),
+        };
+        let mut result = self.first.chat(request, run).await;
+        let mut from = self.id();
+        for other in &self.others {
+            let Some(reason) = failure(&result) else { break };
+            if !self.allows(reason, other) {
+                continue;
+            }
+            if run.check().is_err() || !restart(watch, run) {
+                break;
+            }
+            note(run, &result, (from, other.model.id(), reason));
+            let next = other.model.chat(request, run).await;
+            // A model that declined has at least answered.
+            result = if next.is_err() && result.is_ok() { result } else { next };
+            from = other.model.id();
+        }
+        result
+    }
+}
+
+impl Alternate {
+    /// A model that stands in for another.
+    pub fn new(model: impl ChatModel) -> Self {
+        Self { model: Arc::new(model), has_larger_context: false }
+    }
+
+    /// The model takes longer prompts than those before it, so it may be asked when a prompt was too long for them.
+    #[must_use]
+    pub fn with_larger_context(self) -> Self {
+        Self { has_larger_context: true, ..self }
+    }
+}
+
+impl<M: ChatModel> From<M> for Alternate {
+    fn from(model: M) -> Self {
+        Self::new(model)
+    }
+}
+
+/// Why the next model might be asked; absent for an answer that stands.
+fn failure(result: &Result<ChatReply, ModelError>) -> Option<ModelErrorKind> {
+    match result {
+        Err(error) => Some(error.kind()),
+        Ok(reply) if matches!(reply.stop.kind, StopKind::Refusal | StopKind::ContentFilter) => {
+            Some(ModelErrorKind::Refused)
+        }
+        Ok(_) => None,
+    }
+}
+
+/// Declares void what listeners have seen, if they have seen something. False if they were told so before.
+fn restart(watch: Option<&Watch>, run: &Run) -> bool {
+    if let Some(watch) = watch.filter(|watch| watch.has_shown()) {
+        if watch.restarts() >= RESTARTS {
+            return false;
+        }
+        run.emit(&Event::ReplyRestarted);
+    }
+    true
+}
+
+/// Tells observers, and the run's outcome once for all turns.
+fn note(run: &Run, result: &Result<ChatReply, ModelError>, (from, to, reason): (&ModelId, &ModelId, ModelErrorKind)) {
+    run.emit(&Event::FellBack { from: from.clone(), to: to.clone(), reason });
+    let part = format!("model:{}", from.model());
+    if run.degraded().iter().all(|known| known.part != part) {
+        let reason = match result {
+            Err(error) => error.to_string(),
+            Ok(_) => "the model declined".to_owned(),
+        };
+        run.degrade(Degraded { part, reason: format!("{reason}; {to} was asked instead") });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Trying a failed call again.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use brigade_core::{ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelId, Run};
+
+use crate::{
+    Accounts, accounts::ModelState, backoff::Backoff, retry_budget::RetryBudget, stopped::stopped, watch::Watch,
+};
+
+/// Tries a failed call again when that may help. The only place that does: retries at two heights multiply.
+///
+/// It heeds the error's [`RetryAdvice`](brigade_core::RetryAdvice), never returns earlier than the provider asked for,
+/// and hands an error on whose wait is too long, so that another model can be asked. All callers of the model share a
+/// budget of retries.
+#[derive(Debug, Clone)]
+pub struct Retry<M> {
+    inner: M,
+    backoff: Backoff,
+    model: Arc<ModelState>,
+    budget: Arc<RetryBudget>,
+}
+
+impl<M: ChatModel> Retry<M> {
+    /// Tries calls to `inner` again as `backoff` says. The budget of retries is shared with clones;
+    /// [`Retry::within`] shares it further.
+    pub fn new(inner: M, backoff: Backoff) -> Self {
+        let model = Accounts::default().model(inner.id());
+        let budget = model.retry_budget(&backoff);
+        Self { inner, backoff, model, budget }
+    }
+
+    /// Shares the budget of retries with everybody who asks the same model within `accounts`. The first to come sets
+    /// its size.
+    #[must_use]
+    pub fn within(self, accounts: &Accounts) -> Self {
+        let model = accounts.model(self.inner.id());
+        let budget = model.retry_budget(&self.backoff);
+        Self { model, budget, ..self }
+    }
+
+    /// How long to wait before the next attempt, if there is to be one.
+    fn plan(&self, error: &ModelError, attempt: u32, run: &Run) -> Option<Duration> {
+        let delay = self.backoff.delay(error, attempt, self.model.jitter())?;
+        if run.time_left().is_some_and(|left| delay >= left) {
+            return None;
+        }
+        if !self.budget.withdraw() {
+            run.emit(&Event::RetrySuppressed { model: self.id().clone(), reason: error.kind() });
+            return None;
+        }
+        Some(delay)
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<M: ChatModel> ChatModel for Retry<M> {
+    fn id(&self) -> &ModelId {
+        self.inner.id()
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        self.budget.deposit();
+        let watched = Watch::over(run);
+        let (watch, run) = match &watched {
+            Some((watch, run)) => (Some(watch), run),
+            None => (None, run),
+        };
+        let mut attempt = 1;
+        loop {
+            let error = match self.inner.chat(request, run).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let shown = watch.is_some_and(|watch| watch.has_shown());
+            if shown && watch.is_some_and(|watch| watch.restarts() >= self.backoff.restarts) {
+                return Err(error);
+            }
+            let Some(delay) = self.plan(&error, attempt, run) else {
+                return Err(error);
+            };
+            attempt += 1;
+            run.emit(&Event::Retrying { model: self.id().clone(), attempt, reason: error.kind(), delay });
+            let slept = run.until_stopped(tokio::time::sleep(delay)).await;
+            slept.map_err(|end| stopped(end, self.id()))?;
+            if shown {
+                run.emit(&Event::ReplyRestarted);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Limits on how long one attempt may take.
+
+use std::{pin::pin, time::Duration};
+
+use async_trait::async_trait;
+use brigade_core::{
+    ChatModel, ChatReply, ChatRequest, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Stopped, TimeoutPhase,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::{stopped::stopped, watch::Watch};
+
+/// How long one attempt may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// Until the first piece of a streamed answer. 60 s: a provider under load takes tens of seconds, never minutes.
+    #[serde(with = "humantime_serde")]
+    pub first_delta: Duration,
+    /// The same for a request that asks for reasoning. 300 s: hidden reasoning shows nothing for minutes. For models
+    /// that reason without being asked, raise `first_delta` too ([`Timeouts::reasoning`]).
+    #[serde(with = "humantime_serde")]
+    pub first_delta_reasoning: Duration,
+    /// Between two pieces that carry something. 120 s: pauses inside an answer are long where a model thinks between
+    /// tool calls. Pings and comments are no pieces and do not extend it.
+    #[serde(with = "humantime_serde")]
+    pub idle: Duration,
+    /// The whole attempt, streamed or not. 600 s: the vendors' own clients wait that long.
+    #[serde(with = "humantime_serde")]
+    pub attempt: Duration,
+}
+
+/// Ends an attempt that takes too long. The innermost wrapper: time in queues is not slowness.
+///
+/// The first piece and the pauses between pieces are watched only when somebody listens
+/// ([`Run::wants_deltas`]), because otherwise providers do not stream. The end of the run ends the attempt in any case.
+#[derive(Debug, Clone)]
+pub struct Timeout<M> {
+    inner: M,
+    limits: Timeouts,
+}
+
+impl<M: ChatModel> Timeout<M> {
+    /// Holds `inner` to `limits`.
+    pub fn new(inner: M, limits: Timeouts) -> Self {
+        Self { inner, limits }
+    }
+
+    async fn within(&self, request: &ChatRequest, run: &Run, clock: &Clock<'_>) -> Result<ChatReply, ModelError> {
+        let mut call = pin!(self.inner.chat(request, run));
+        // One timer for all limits: when it fires and the answer has moved on, it is set again.
+        let mut timer = pin!(tokio::time::sleep_until(clock.next().at));
+        loop {
+            tokio::select! {
+                biased;
+                reply = &mut call => return reply,
+                () = run.cancelled() => return Err(stopped(Stopped::Cancelled, self.id())),
+                () = &mut timer => {
+                    let due = clock.next();
+                    if due.at <= Instant::now() {
+                        return Err(self.overdue(due.end));
+                    }
+                    timer.as_mut().reset(due.at);
+                }
+            }
+        }
+    }
+
+    fn overdue(&self, end: End) -> ModelError {
+        let End::Overdue(phase, limit) = end else {
+            return stopped(Stopped::Deadline, self.id());
+        };
+        let what = match phase {
+            TimeoutPhase::Connect => "no connection",
+            TimeoutPhase::FirstDelta => "no part of the answer",
+            TimeoutPhase::Idle => "nothing more of the answer",
+            TimeoutPhase::Attempt => "no complete answer",
+        };
+        let message = format!("{what} within {limit:?}");
+        ModelError::new(ModelErrorKind::Timeout(phase), message).with(|failure| {
+            failure.model = Some(self.id().clone());
+            failure.sent = true;
+        })
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<M: ChatModel> ChatModel for Timeout<M> {
+    fn id(&self) -> &ModelId {
+        self.inner.id()
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        let watched = Watch::over(run);
+        let clock = Clock {
+            limits: self.limits,
+            reasons: !matches!(request.settings.reasoning, None | Some(Reasoning::Off)),
+            started: Instant::now(),
+            run_ends: run.deadline(),
+            watch: watched.as_ref().map(|(watch, _)| &**watch),
+        };
+        let run = watched.as_ref().map_or(run, |(_, run)| run);
+        self.within(request, run, &clock).await
+    }
+}
+
+impl Timeouts {
+    /// For models that always reason: the first piece may take as long as with reasoning asked for.
+    pub fn reasoning() -> Self {
+        let limits = Self::default();
+        Self { first_delta: limits.first_delta_reasoning, ..limits }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            first_delta: Duration::from_mins(1),
+            first_delta_reasoning: Duration::from_mins(5),
+            idle: Duration::from_mins(2),
+            attempt: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Knows which limit of an attempt comes next.
+struct Clock<'a> {
+    limits: Timeouts,
+    reasons: bool,
+    started: Instant,
+    run_ends: Option<Instant>,
+    watch: Option<&'a Watch>,
+}
+
+/// When an attempt ends if nothing happens until then, and why.
+struct Due {
+    at: Instant,
+    end: End,
+}
+
+enum End {
+    Overdue(TimeoutPhase, Duration),
+    RunIsOver,
+}
+
+impl Clock<'_> {
+    fn next(&self) -> Due {
+        let attempt = Due::of(TimeoutPhase::Attempt, self.started, self.limits.attempt);
+        let run = self.run_ends.map(|at| Due { at, end: End::RunIsOver });
+        [self.next_piece(), run].into_iter().flatten().fold(
+            attempt,
+            |first, due| {
+                if due.at < first.at { due } else { first }
+            },
+        )
+    }
+
+    fn next_piece(&self) -> Option<Due> {
+        Some(match self.watch?.latest() {
+            Some(latest) => Due::of(TimeoutPhase::Idle, latest, self.limits.idle),
+            None if self.reasons => Due::of(TimeoutPhase::FirstDelta, self.started, self.limits.first_delta_reasoning),
+            None => Due::of(TimeoutPhase::FirstDelta, self.started, self.limits.first_delta),
+        })
+    }
+}
+
+impl Due {
+    fn of(phase: TimeoutPhase, since: Instant, limit: Duration) -> Self {
+        // A configured "for ever" must not overflow; a day is for ever here.
+        let at = since + limit.min(Duration::from_hours(24));
+        Self { at, end: End::Overdue(phase, limit) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
