@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{BudgetExceeded, Charge, ModelErrorKind, ModelId, Money, Run, StopKind, StopReason, Usage};
+use crate::{BudgetExceeded, Charge, ModelErrorKind, ModelId, Money, RateLimits, Run, StopKind, StopReason, Usage};
 
 /// Watches runs. Observers only watch: what they do or fail to do changes no answer.
 ///
@@ -89,6 +89,13 @@ pub enum Event {
         model: ModelId,
         /// How long it waited.
         waited: Duration,
+    },
+    /// A response said what is left of its account's rate limits.
+    RateLimitsReported {
+        /// Who answered.
+        model: ModelId,
+        /// What it said.
+        limits: RateLimits,
     },
     /// A failed call is tried again.
     Retrying {

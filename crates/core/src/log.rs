@@ -38,8 +38,8 @@ pub(crate) fn event(run: &Run, event: &Event) {
             target: "brigade_core::worker", event = "worker_failed", %worker, policy,
             "{worker} failed, policy {policy}: {reason}",
         ),
-        // Pieces of an answer are content, and many.
-        Event::Delta(_) => {}
+        // Pieces of an answer are content, and many; rate limits come with every answer and are for metrics.
+        Event::Delta(_) | Event::RateLimitsReported { .. } => {}
         _ => conversation_line(event),
     }
 }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use crate::{
     Certainty, ChatModel, ChatReply, ChatRequest, Estimate, Event, ModelError, ModelErrorKind, ModelId, Pricing,
-    Reasoning, Run, Spender, Usage,
+    RateLimits, Reasoning, Run, Spender, Usage,
     attempt::{Attempt, Verdict},
     cost::Charge,
     ledger::Hold,
@@ -210,6 +210,7 @@ impl<M: ChatModel> ChatModel for Metered<M> {
         let mut attempt = Attempt::begin(run, self.id(), hold);
         match self.model.chat(&request, attempt.run()).await {
             Ok(mut reply) => {
+                report(self.id(), &reply.limits, run);
                 let charge = self.charge(&reply, &attempt);
                 if charge.certainty == Certainty::Charged {
                     self.shared.learn(request.estimated_input_tokens(), charge.usage.input_tokens);
@@ -219,11 +220,19 @@ impl<M: ChatModel> ChatModel for Metered<M> {
                 Ok(reply)
             }
             Err(error) => {
+                report(self.id(), &error.failure().limits, run);
                 let verdict = self.verdict(&error, &attempt);
                 attempt.end(Some(error.kind()), verdict);
                 Err(error)
             }
         }
+    }
+}
+
+/// Tells what a response said about rate limits, if it said anything.
+fn report(model: &ModelId, limits: &RateLimits, run: &Run) {
+    if !limits.is_empty() {
+        run.emit(&Event::RateLimitsReported { model: model.clone(), limits: limits.clone() });
     }
 }
 
