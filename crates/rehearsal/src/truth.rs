@@ -29,6 +29,8 @@ pub struct CallRecord {
     pub agent: Option<String>,
     /// Whether a stream was asked for.
     pub stream: bool,
+    /// Assistant turns in the history that came with it.
+    pub turn: usize,
     /// The HTTP status, or 0 if none was sent.
     pub status: u16,
     /// What a vendor would bill: nothing for an error status; else the whole input, and of the
@@ -150,6 +152,7 @@ impl Truth {
                 model: String::new(),
                 agent: None,
                 stream: false,
+                turn: 0,
                 status: 0,
                 usage: Usage::default(),
                 request_bytes: request_bytes as u64,
@@ -217,6 +220,7 @@ impl OpenCall {
         self.record.model.clone_from(&request.model);
         self.record.agent.clone_from(&request.agent);
         self.record.stream = request.stream;
+        self.record.turn = request.turn;
     }
 
     pub(crate) fn struck_by(&mut self, fault: &str) {
