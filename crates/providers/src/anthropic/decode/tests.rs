@@ -1,0 +1,328 @@
+use std::sync::{Arc, Mutex};
+
+use brigade_core::{Event, Observer, Run};
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::Assembly as _;
+
+/// Keeps what a run was told.
+#[derive(Debug, Default)]
+struct Seen(Mutex<Vec<Event>>);
+
+impl Observer for Seen {
+    fn on_event(&self, _: &Run, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Seen {
+    fn quirks(&self) -> Vec<&'static str> {
+        let events = self.0.lock().unwrap();
+        events.iter().filter_map(|event| if let Event::WireQuirk { kind, .. } = event { Some(*kind) } else { None }).collect()
+    }
+
+    fn deltas(&self) -> Vec<Delta> {
+        let events = self.0.lock().unwrap();
+        events.iter().filter_map(|event| if let Event::Delta(delta) = event { Some(delta.clone()) } else { None }).collect()
+    }
+}
+
+/// Reads a stream that arrives in the given chunks.
+fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Arc<Seen>) {
+    let seen = Arc::new(Seen::default());
+    let run = Run::builder().observer(seen.clone()).deltas(true).build();
+    let provider = Arc::from("test");
+    let mut sink = Sink::new(&run, &provider);
+    let mut decoder = sse::Decoder::default();
+    let mut assembly = Assembly::default();
+    let mut drive = || {
+        for chunk in chunks {
+            decoder.push(chunk);
+            while let Some(event) = decoder.next().map_err(|_| broken("too long"))? {
+                if assembly.event(&event, &mut sink)? == Progress::Done {
+                    return assembly.finish(&mut sink);
+                }
+            }
+        }
+        assembly.finish(&mut sink)
+    };
+    (drive(), seen)
+}
+
+/// A stream of the given events, framed as Anthropic does.
+fn stream(events: &[&str]) -> Vec<u8> {
+    let name = |event: &str| serde_json::from_str::<serde_json::Value>(event).unwrap()["type"].as_str().unwrap().to_owned();
+    events.iter().flat_map(|event| format!("event: {}\ndata: {event}\n\n", name(event)).into_bytes()).collect()
+}
+
+fn reply(events: &[&str]) -> (ChatReply, Arc<Seen>) {
+    let (result, seen) = read(&[&stream(events)]);
+    (result.unwrap(), seen)
+}
+
+fn body(json: &str) -> Result<ChatReply, ModelError> {
+    let run = Run::new();
+    let provider = Arc::from("test");
+    Assembly::default().body(json.as_bytes(), &mut Sink::new(&run, &provider))
+}
+
+const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-sonnet-4-5-20250929","content":[],"stop_reason":null,"usage":{"input_tokens":10,"cache_read_input_tokens":3,"cache_creation_input_tokens":2,"cache_creation":{"ephemeral_1h_input_tokens":2,"ephemeral_5m_input_tokens":0},"output_tokens":1,"service_tier":"standard"}}}"#;
+const PING: &str = r#"{"type": "ping"}"#;
+const TEXT: &str = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}           }"#;
+const HELLO: &str = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hällo"}    }"#;
+const WORLD: &str = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":", world"}}"#;
+const STOP_0: &str = r#"{"type":"content_block_stop","index":0        }"#;
+const END: &str = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":12}     }"#;
+const STOP: &str = r#"{"type":"message_stop"         }"#;
+const SIGNED: [&str; 5] = [
+    r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"Let me "}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"see."}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"c2ln"}}"#,
+    STOP_0,
+];
+const CALL: &str = r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"toolu_1","name":"lookup","input":{},"caller":{"type":"direct"}}}"#;
+const HALF: &str = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"q\": \"Pa"}}"#;
+const REST: &str = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"ris\"}"}}"#;
+const CALLS: &str = r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":40}}"#;
+
+fn thinking_call() -> Vec<&'static str> {
+    [&[START, PING][..], &SIGNED, &[CALL, PING, HALF, REST, CALLS, STOP]].concat()
+}
+
+#[test]
+fn a_text_answer_carries_model_usage_and_stop() {
+    let (reply, seen) = reply(&[START, TEXT, PING, HELLO, WORLD, STOP_0, END, STOP]);
+    assert_eq!(reply.message.text(), "Hällo, world");
+    assert_eq!(reply.stop, Stop { kind: StopKind::EndTurn, raw: Some("end_turn".into()) });
+    assert_eq!(reply.model, "claude-sonnet-4-5-20250929");
+    assert_eq!(reply.response_id.as_deref(), Some("msg_1"));
+    assert_eq!(reply.service_tier.as_deref(), Some("standard"));
+    let expected = Usage {
+        cache_read_tokens: Some(3),
+        cache_write_tokens: Some(2),
+        cache_write_1h_tokens: Some(2),
+        ..Usage::new(15, 12)
+    };
+    assert_eq!(reply.usage, Some(expected));
+    assert_eq!(seen.deltas(), [Delta::Text("Hällo".into()), Delta::Text(", world".into())]);
+    assert!(seen.quirks().is_empty());
+}
+
+#[test]
+fn thinking_keeps_its_signature_and_a_call_its_further_fields() {
+    let (reply, seen) = reply(&thinking_call());
+    let [Part::Thinking(thinking), Part::ToolCall(call)] = reply.message.parts() else { panic!("{reply:?}") };
+    assert_eq!(thinking.text, "Let me see.");
+    let raw = thinking.data.as_ref().unwrap().raw.get();
+    assert_eq!(raw, r#"{"signature":"c2ln","thinking":"Let me see.","type":"thinking"}"#);
+    assert_eq!((call.id.as_str(), call.name.as_str()), ("toolu_1", "lookup"));
+    assert_eq!(call.arguments.as_str(), r#"{"q": "Paris"}"#);
+    assert_eq!(call.data.as_ref().unwrap().raw.get(), r#"{"caller":{"type":"direct"}}"#);
+    assert_eq!(reply.stop.kind, StopKind::ToolCalls);
+    assert!(seen.deltas().contains(&Delta::ToolCall { name: "lookup".into() }));
+    assert!(seen.deltas().contains(&Delta::Arguments { bytes: 9 }));
+}
+
+#[test]
+fn a_call_without_parameters_gets_an_empty_object() {
+    let empty = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":""}}"#;
+    for deltas in [vec![], vec![empty]] {
+        let (reply, _) = reply(&[&[START, CALL][..], &deltas, &[CALLS, STOP]].concat());
+        assert_eq!(reply.message.tool_calls().next().unwrap().arguments, Arguments::default());
+    }
+}
+
+#[test]
+fn cut_arguments_are_kept_as_text_and_counted() {
+    let cut = r#"{"type":"message_delta","delta":{"stop_reason":"max_tokens"},"usage":{"output_tokens":40}}"#;
+    let (honest, seen) = reply(&[START, CALL, HALF, cut, STOP]);
+    assert_eq!(honest.stop.kind, StopKind::MaxTokens);
+    assert_eq!(honest.message.tool_calls().next().unwrap().arguments, Arguments::Malformed("{\"q\": \"Pa".into()));
+    assert_eq!(seen.quirks(), ["arguments_malformed"]);
+    let (mislabelled, seen) = reply(&[START, CALL, HALF, CALLS, STOP]);
+    assert!(matches!(mislabelled.message.tool_calls().next().unwrap().arguments, Arguments::Malformed(_)));
+    assert_eq!(seen.quirks(), ["arguments_malformed", "stop_mismatch"]);
+}
+
+#[test]
+fn a_start_that_is_the_whole_answer_is_read() {
+    let start = r#"{"type":"message_start","message":{"id":"m","model":"c","content":[{"type":"tool_use","id":"t","name":"add","input":{"a":1}}],"stop_reason":"tool_use","usage":{"input_tokens":0,"output_tokens":0}}}"#;
+    let (reply, _) = reply(&[start, STOP]);
+    let call = reply.message.tool_calls().next().unwrap();
+    assert_eq!((call.name.as_str(), call.arguments.as_str()), ("add", r#"{"a":1}"#));
+    assert_eq!(reply.stop.kind, StopKind::ToolCalls);
+    assert_eq!(reply.usage, Some(Usage::new(0, 0)));
+}
+
+#[test]
+fn the_last_usage_counts_and_samplings_beside_the_answer_are_added() {
+    let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":612,"cache_read_input_tokens":0,"cache_creation_input_tokens":0,"output_tokens":2819,"output_tokens_details":{"thinking_tokens":7},"server_tool_use":{"web_search_requests":2},"iterations":[{"type":"compaction","input_tokens":60385,"output_tokens":522},{"type":"message","input_tokens":612,"output_tokens":2819}]}}"#;
+    let usage = reply(&[START, end, STOP]).0.usage.unwrap();
+    assert_eq!((usage.input_tokens, usage.output_tokens), (612 + 60_385, 2_819 + 522));
+    assert_eq!((usage.reasoning_tokens, usage.web_searches), (Some(7), Some(2)));
+}
+
+#[test]
+fn odd_usage_is_counted_and_does_not_overwrite() {
+    let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":null,"output_tokens":-5}}"#;
+    let (odd, seen) = reply(&[START, end, STOP]);
+    assert_eq!(odd.usage.unwrap().output_tokens, 1);
+    assert_eq!(seen.quirks(), ["usage_implausible"]);
+    let bare = r#"{"type":"message_start","message":{"content":[]}}"#;
+    let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
+    assert_eq!(reply(&[bare, end, STOP]).0.usage, None);
+}
+
+#[test]
+fn a_stream_without_any_end_is_broken_and_its_usage_is_kept() {
+    let run = Run::new();
+    let provider = Arc::from("test");
+    let mut sink = Sink::new(&run, &provider);
+    let mut assembly = Assembly::default();
+    let event = sse::Event { name: "message_start".into(), data: START.into() };
+    assembly.event(&event, &mut sink).unwrap();
+    assert_eq!(assembly.finish(&mut sink).unwrap_err().kind(), ModelErrorKind::Broken);
+    assert_eq!(assembly.usage().unwrap().input_tokens, 15);
+}
+
+#[test]
+fn a_stop_reason_suffices_as_an_end() {
+    let (reply, seen) = reply(&[START, TEXT, HELLO, END]);
+    assert_eq!(reply.message.text(), "Hällo");
+    assert_eq!(seen.quirks(), ["end_marker_missing"]);
+}
+
+#[test]
+fn an_error_event_fails_the_call_with_its_own_kind() {
+    let error = r#"{"type":"error","error":{"details":null,"type":"overloaded_error","message":"Overloaded"}}"#;
+    for events in [vec![error], vec![START, TEXT, HELLO, error]] {
+        let failed = read(&[&stream(&events)]).0.unwrap_err();
+        assert_eq!(failed.kind(), ModelErrorKind::Overloaded);
+    }
+}
+
+#[test]
+fn unknown_events_deltas_and_blocks_are_kept_or_skipped_and_counted() {
+    let (odd, seen) = reply(&[
+        START,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"compaction","content":null}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"compaction_delta","content":"Short"}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"compaction_delta","content":" story"}}"#,
+        r#"{"type":"moon_phase","phase":3}"#,
+        r#"{"type":"moon_phase","phase":4}"#,
+        r#"{"type":"content_block_delta","index":7,"delta":{"type":"text_delta","text":"late"}}"#,
+        END,
+        STOP,
+    ]);
+    let [Part::Opaque(kept), Part::Text(late)] = odd.message.parts() else { panic!("{odd:?}") };
+    assert_eq!(kept.raw.get(), r#"{"content":"Short story","type":"compaction"}"#);
+    assert_eq!(late.text, "late");
+    assert_eq!(seen.quirks(), ["unknown_part", "unknown_event"]);
+}
+
+#[test]
+fn citations_and_server_tools_go_through_unchanged() {
+    let (cited, _) = reply(&[
+        START,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{\"query\":\"x\"}"}}"#,
+        r#"{"type":"content_block_start","index":1,"content_block":{"type":"text","text":"","citations":[]}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"citations_delta","citation":{"type":"web","url":"u"}}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"So."}}"#,
+        END,
+        STOP,
+    ]);
+    let [Part::Opaque(search), Part::Text(text)] = cited.message.parts() else { panic!("{cited:?}") };
+    assert_eq!(search.raw.get(), r#"{"id":"srvtoolu_1","input":{"query":"x"},"name":"web_search","type":"server_tool_use"}"#);
+    let raw = text.data.as_ref().unwrap().raw.get();
+    assert_eq!(raw, r#"{"citations":[{"type":"web","url":"u"}],"text":"So.","type":"text"}"#);
+}
+
+#[test]
+fn thinking_that_the_token_limit_cut_off_is_not_sent_back() {
+    let cut = r#"{"type":"message_delta","delta":{"stop_reason":"max_tokens"},"usage":{"output_tokens":40}}"#;
+    let (reply, _) = reply(&[START, SIGNED[0], SIGNED[1], cut, STOP]);
+    assert!(matches!(reply.message.parts(), [Part::Thinking(Thinking { data: None, .. })]));
+}
+
+#[test]
+fn every_stop_reason_has_a_kind() {
+    let kinds = [
+        ("end_turn", StopKind::EndTurn),
+        ("tool_use", StopKind::ToolCalls),
+        ("max_tokens", StopKind::MaxTokens),
+        ("stop_sequence", StopKind::StopSequence),
+        ("refusal", StopKind::Refusal),
+        ("pause_turn", StopKind::Pause),
+        ("model_context_window_exceeded", StopKind::ContextWindow),
+        ("new_reason", StopKind::Unknown),
+    ];
+    for (raw, kind) in kinds {
+        let reply = body(&format!(r#"{{"type":"message","content":[],"stop_reason":"{raw}"}}"#)).unwrap();
+        assert_eq!(reply.stop, Stop { kind, raw: Some(raw.into()) });
+    }
+}
+
+#[test]
+fn a_document_is_read_like_a_stream_and_blocks_stay_byte_for_byte() {
+    let thinking = r#"{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}"#;
+    let redacted = r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#;
+    let json = format!(r#"{{"id":"m","type":"message","model":"c","content":[{thinking},{redacted},{{"type":"text","text":"Hi","citations":null}}],"stop_reason":"end_turn","usage":{{"input_tokens":1,"output_tokens":2}}}}"#);
+    let reply = body(&json).unwrap();
+    let [Part::Thinking(first), Part::Thinking(second), Part::Text(text)] = reply.message.parts() else { panic!("{reply:?}") };
+    assert_eq!((first.data.as_ref().unwrap().raw.get(), first.text.as_str()), (thinking, "Hm."));
+    assert_eq!(second.data.as_ref().unwrap().raw.get(), redacted);
+    assert_eq!(text, &Text { text: "Hi".into(), data: None });
+}
+
+#[test]
+fn what_is_no_answer_fails_with_the_kind_that_fits() {
+    let error = r#"{"type":"error","error":{"type":"rate_limit_error","message":"Slow down"}}"#;
+    assert_eq!(body(error).unwrap_err().kind(), ModelErrorKind::RateLimited);
+    for odd in ["{}", "[]", "hello", r#"{"type":"message","content":"#] {
+        assert_eq!(body(odd).unwrap_err().kind(), ModelErrorKind::Broken, "{odd}");
+    }
+    assert_eq!(read(&[b"data: not json\n\n"]).0.unwrap_err().kind(), ModelErrorKind::Broken);
+}
+
+#[test]
+fn every_split_into_two_gives_the_same_reply() {
+    let bytes = stream(&thinking_call());
+    let whole = read(&[&bytes]).0.unwrap();
+    for at in 0..=bytes.len() {
+        let (head, tail) = bytes.split_at(at);
+        let split = read(&[head, tail]).0.unwrap();
+        assert_eq!((&split.message, split.usage, &split.stop), (&whole.message, whole.usage, &whole.stop), "{at}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_split_gives_the_same_reply(cuts in proptest::collection::vec(0_usize..2_000, 0..40)) {
+        let bytes = stream(&thinking_call());
+        let whole = read(&[&bytes]).0.unwrap();
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
+        cuts.sort_unstable();
+        let chunks: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        let split = read(&chunks).0.unwrap();
+        prop_assert_eq!(split.message, whole.message);
+        prop_assert_eq!(split.usage, whole.usage);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(
+        noise in proptest::collection::vec(any::<u8>(), 0..200),
+        order in proptest::collection::vec(0_usize..12, 0..20),
+    ) {
+        let _ = read(&[&noise]);
+        let _ = body(&String::from_utf8_lossy(&noise));
+        let known = thinking_call();
+        let shuffled: Vec<&str> = order.iter().filter_map(|index| known.get(*index).copied()).collect();
+        let mut bytes = stream(&shuffled);
+        bytes.truncate(bytes.len().saturating_sub(noise.len()));
+        bytes.extend_from_slice(&noise);
+        let _ = read(&[&bytes]);
+    }
+}

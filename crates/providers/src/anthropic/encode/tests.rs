@@ -1,0 +1,357 @@
+use brigade_core::{Arguments, Image, ProviderData, RawJson, Text, Thinking as Thought, ToolCall, ToolResult, ToolSet, Transcript};
+use serde_json::Value;
+
+use super::*;
+
+const MODEL: &str = "claude-sonnet-4-5";
+
+fn bytes(model: &str, request: &ChatRequest, stream: bool) -> Vec<u8> {
+    body(&Question { model, request, settings: &request.settings, stream })
+}
+
+fn sent(model: &str, request: &ChatRequest) -> Value {
+    serde_json::from_slice(&bytes(model, request, false)).unwrap()
+}
+
+fn raw(json: &str) -> RawJson {
+    RawJson::parse(json.to_owned()).unwrap()
+}
+
+fn own(json: &str) -> Option<ProviderData> {
+    Some(ProviderData { dialect: DIALECT.into(), raw: raw(json) })
+}
+
+fn foreign(json: &str) -> Option<ProviderData> {
+    Some(ProviderData { dialect: "openai-responses".into(), raw: raw(json) })
+}
+
+fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
+    ToolCall { id: id.into(), name: name.into(), arguments: Arguments::parse(arguments.into()), data: None }
+}
+
+fn result(id: &str, text: &str) -> ToolResult {
+    ToolResult { call_id: id.into(), name: "lookup".into(), content: vec![Part::text(text)], is_error: false }
+}
+
+fn request(messages: Vec<Message>) -> ChatRequest {
+    let mut transcript = Transcript::new();
+    for message in messages {
+        transcript.push(message).unwrap();
+    }
+    ChatRequest { transcript, ..ChatRequest::default() }
+}
+
+fn assistant(parts: Vec<Part>) -> Message {
+    Message::new(Role::Assistant, parts)
+}
+
+fn tools() -> ToolSet {
+    let schema = raw(r#"{"type":"object","properties":{"q":{"type":"string"}}}"#);
+    let strict = ToolSpec { strict: true, ..ToolSpec::new("save", "", schema.clone()) };
+    ToolSet::new(vec![ToolSpec::new("lookup", "Looks a word up.", schema), strict])
+}
+
+fn unmarked() -> Settings {
+    Settings { prompt_cache: PromptCache::Off, ..Settings::default() }
+}
+
+/// A conversation of one question, a call and its result.
+fn asked() -> Vec<Message> {
+    vec![
+        Message::user("Where is it?"),
+        assistant(vec![
+            Part::Thinking(Thought { text: "hm".into(), data: own(r#"{"type":"thinking","thinking":"hm","signature":"s"}"#) }),
+            Part::ToolCall(call("toolu_1", "lookup", r#"{"q":"it"}"#)),
+        ]),
+        Message::tool(vec![result("toolu_1", "Here.")]),
+    ]
+}
+
+#[test]
+fn a_request_has_the_documented_form() {
+    let mut request = request(asked());
+    request.instructions = Some(Message::system("Be brief."));
+    request.tools = tools();
+    let mark = json!({ "type": "ephemeral" });
+    let schema = json!({ "type": "object", "properties": { "q": { "type": "string" } } });
+    let expected = json!({
+        "model": MODEL,
+        "max_tokens": 8192,
+        "tools": [
+            { "name": "lookup", "description": "Looks a word up.", "input_schema": schema },
+            { "name": "save", "input_schema": schema, "strict": true, "cache_control": mark },
+        ],
+        "system": [{ "type": "text", "text": "Be brief.", "cache_control": mark }],
+        "messages": [
+            { "role": "user", "content": [{ "type": "text", "text": "Where is it?", "cache_control": mark }] },
+            { "role": "assistant", "content": [
+                { "type": "thinking", "thinking": "hm", "signature": "s" },
+                { "type": "tool_use", "id": "toolu_1", "name": "lookup", "input": { "q": "it" } },
+            ] },
+            { "role": "user", "content": [
+                { "type": "tool_result", "tool_use_id": "toolu_1", "cache_control": mark,
+                  "content": [{ "type": "text", "text": "Here." }] },
+            ] },
+        ],
+    });
+    assert_eq!(sent(MODEL, &request), expected);
+    let streamed: Value = serde_json::from_slice(&bytes(MODEL, &request, true)).unwrap();
+    assert_eq!(streamed["stream"], true);
+}
+
+#[test]
+fn everything_before_the_marks_is_the_same_on_the_next_turn() {
+    let without_marks = |bytes: Vec<u8>| {
+        let text = String::from_utf8(bytes).unwrap();
+        text.replace(r#","cache_control":{"type":"ephemeral"}"#, "")
+    };
+    let mut messages = asked();
+    let mut earlier = request(messages.clone());
+    earlier.tools = tools();
+    messages.push(Message::assistant("It is here."));
+    messages.push(Message::user("Thanks."));
+    let mut later = request(messages);
+    later.tools = tools();
+    let (earlier, later) = (without_marks(bytes(MODEL, &earlier, true)), without_marks(bytes(MODEL, &later, true)));
+    let shared = earlier.strip_suffix("]}]}").unwrap();
+    assert!(later.starts_with(shared), "{earlier}\n{later}");
+}
+
+#[test]
+fn kept_bytes_have_no_mark_and_the_mark_moves_on() {
+    let first = request(asked());
+    let once = bytes(MODEL, &first, false);
+    assert_eq!(once, bytes(MODEL, &first, false));
+    let mut longer = first.clone();
+    for message in [Message::assistant("Here."), Message::user("And that?"), Message::assistant("There."), Message::user("Ah.")] {
+        longer.transcript.push(message).unwrap();
+    }
+    let body = sent(MODEL, &longer);
+    let marked: Vec<String> = body["messages"].as_array().unwrap().iter().enumerate()
+        .filter(|(_, message)| message.to_string().contains("cache_control"))
+        .map(|(index, _)| index.to_string())
+        .collect();
+    assert_eq!(marked, ["4", "6"]);
+}
+
+#[test]
+fn marks_can_live_an_hour_or_be_left_out() {
+    let mut request = request(asked());
+    request.settings.prompt_cache = PromptCache::OneHour;
+    let text = sent(MODEL, &request).to_string();
+    assert_eq!(text.matches(r#"{"ttl":"1h","type":"ephemeral"}"#).count(), 2);
+    request.settings.prompt_cache = PromptCache::Off;
+    assert!(!sent(MODEL, &request).to_string().contains("cache_control"));
+}
+
+#[test]
+fn results_come_first_and_the_users_words_join_them() {
+    let mut messages = asked();
+    messages.push(Message::user("Well?"));
+    messages.push(Message::user("Say."));
+    let request = ChatRequest { settings: unmarked(), ..request(messages) };
+    let body = sent(MODEL, &request);
+    let kinds: Vec<&str> = body["messages"][2]["content"].as_array().unwrap().iter().map(|block| block["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["tool_result", "text", "text"]);
+    assert_eq!(body["messages"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn what_belongs_to_another_provider_is_dropped() {
+    let parts = vec![
+        Part::Thinking(Thought { text: "secret".into(), data: foreign("{}") }),
+        Part::Thinking(Thought { text: "plain".into(), data: None }),
+        Part::Opaque(foreign(r#"{"type":"reasoning"}"#).unwrap()),
+        Part::Text(Text { text: "Seen.".into(), data: foreign("{}") }),
+        Part::ToolCall(ToolCall { data: foreign(r#"{"id":"fc_1"}"#), ..call("call|1", "lookup", "") }),
+    ];
+    let messages = vec![Message::user("?"), assistant(parts), Message::tool(vec![result("call|1", "ok")])];
+    let body = sent(MODEL, &ChatRequest { settings: unmarked(), ..request(messages) });
+    let used = body["messages"][1]["content"][1]["id"].as_str().unwrap();
+    assert!(used.starts_with("call_1_"));
+    assert_eq!(body["messages"][1]["content"], json!([
+        { "type": "text", "text": "Seen." },
+        { "type": "tool_use", "id": used, "name": "lookup", "input": {} },
+    ]));
+    assert_eq!(body["messages"][2]["content"][0]["tool_use_id"], used);
+}
+
+#[test]
+fn own_blocks_go_back_in_place_and_a_renamed_call_keeps_its_new_id() {
+    let search = r#"{"type":"server_tool_use","id":"srv_1","name":"web_search","input":{"query":"x"}}"#;
+    let cited = r#"{"type":"text","text":"So.","citations":[{"url":"u"}]}"#;
+    let redacted = r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#;
+    let parts = vec![
+        Part::Thinking(Thought { text: String::new(), data: own(redacted) }),
+        Part::Opaque(own(search).unwrap()),
+        Part::Text(Text { text: "So.".into(), data: own(cited) }),
+        Part::ToolCall(ToolCall { data: own(r#"{"caller":{"type":"direct"}}"#), ..call("toolu_1_2", "lookup", "{}") }),
+    ];
+    let messages = vec![Message::user("?"), assistant(parts), Message::tool(vec![result("toolu_1_2", "ok")])];
+    let text = String::from_utf8(bytes(MODEL, &request(messages), false)).unwrap();
+    let call = r#"{"type":"tool_use","id":"toolu_1_2","name":"lookup","input":{},"caller":{"type":"direct"}}"#;
+    assert!(text.contains(&format!("[{redacted},{search},{cited},{call}]")), "{text}");
+}
+
+#[test]
+fn a_message_that_says_nothing_here_is_left_out() {
+    let unsigned = Part::Thinking(Thought { text: "hm".into(), data: foreign("{}") });
+    let signed = Part::Thinking(Thought { text: "hm".into(), data: own(r#"{"type":"thinking"}"#) });
+    let messages = vec![
+        Message::user("One"),
+        assistant(vec![unsigned]),
+        Message::user(" \n"),
+        assistant(vec![Part::text("Yes."), signed]),
+        Message::user("Two"),
+    ];
+    let body = sent(MODEL, &ChatRequest { settings: unmarked(), ..request(messages) });
+    let roles: Vec<&str> = body["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["user", "assistant", "user"]);
+    assert_eq!(body["messages"][1]["content"].as_array().unwrap().len(), 1, "trailing thinking is refused");
+}
+
+#[test]
+fn images_and_failed_tools_are_sent() {
+    let picture = Part::Image(Image::Base64 { media_type: "image/png".into(), data: "iVBO".into() });
+    let address = Part::Image(Image::Url("https://example.com/a.png".into()));
+    let inline = Part::Image(Image::Url("data:image/gif;base64,R0lG".into()));
+    let failed = ToolResult { is_error: true, content: vec![], ..result("t", "") };
+    let messages = vec![
+        Message::new(Role::User, vec![picture, address, inline]),
+        assistant(vec![Part::ToolCall(call("t", "lookup", "{\"q\":"))]),
+        Message::tool(vec![failed]),
+    ];
+    let body = sent(MODEL, &ChatRequest { settings: unmarked(), ..request(messages) });
+    assert_eq!(body["messages"][0]["content"], json!([
+        { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "iVBO" } },
+        { "type": "image", "source": { "type": "url", "url": "https://example.com/a.png" } },
+        { "type": "image", "source": { "type": "base64", "media_type": "image/gif", "data": "R0lG" } },
+    ]));
+    assert_eq!(body["messages"][1]["content"][0]["input"], json!({ "_malformed": "{\"q\":" }));
+    assert_eq!(body["messages"][2]["content"][0]["is_error"], true);
+    assert!(body["messages"][2]["content"][0]["content"][0]["text"].is_string());
+}
+
+fn with(settings: Settings) -> ChatRequest {
+    ChatRequest { settings: Settings { prompt_cache: PromptCache::Off, ..settings }, ..request(vec![Message::user("?")]) }
+}
+
+fn reasoning(reasoning: Reasoning) -> ChatRequest {
+    with(Settings { reasoning: Some(reasoning), ..Settings::default() })
+}
+
+#[test]
+fn reasoning_is_asked_for_in_the_way_of_each_model() {
+    let cases = [
+        ("claude-sonnet-4-5", Reasoning::Budget(4_000), json!({ "type": "enabled", "budget_tokens": 4000 }), Value::Null),
+        ("claude-sonnet-4-5", Reasoning::Effort(Effort::Low), json!({ "type": "enabled", "budget_tokens": 2048 }), Value::Null),
+        ("claude-sonnet-4-5", Reasoning::Budget(1), json!({ "type": "enabled", "budget_tokens": 1024 }), Value::Null),
+        ("claude-sonnet-4-5", Reasoning::Off, Value::Null, Value::Null),
+        ("claude-opus-4-5", Reasoning::Effort(Effort::Max), json!({ "type": "enabled", "budget_tokens": 32000 }), json!("high")),
+        ("claude-opus-4-6", Reasoning::Budget(4_000), json!({ "type": "enabled", "budget_tokens": 4000 }), Value::Null),
+        ("claude-opus-4-6", Reasoning::Effort(Effort::XHigh), json!({ "type": "adaptive" }), json!("high")),
+        ("claude-opus-4-8", Reasoning::Effort(Effort::XHigh), json!({ "type": "adaptive" }), json!("xhigh")),
+        ("claude-opus-4-8", Reasoning::Budget(4_000), json!({ "type": "adaptive" }), json!("medium")),
+        ("claude-opus-4-8", Reasoning::Off, json!({ "type": "disabled" }), Value::Null),
+        ("claude-3-haiku-20240307", Reasoning::Budget(4_000), Value::Null, Value::Null),
+    ];
+    for (model, asked, thinking, effort) in cases {
+        let body = sent(model, &reasoning(asked));
+        assert_eq!((&body["thinking"], &body["output_config"]["effort"]), (&thinking, &effort), "{model} {asked:?}");
+    }
+}
+
+#[test]
+fn max_tokens_fit_the_model_and_leave_room_beside_the_budget() {
+    let limited = |tokens, budget| {
+        let reasoning = Some(Reasoning::Budget(budget));
+        let body = sent(MODEL, &with(Settings { max_output_tokens: Some(tokens), reasoning, ..Settings::default() }));
+        (body["max_tokens"].as_u64().unwrap(), body["thinking"]["budget_tokens"].as_u64())
+    };
+    assert_eq!(sent(MODEL, &reasoning(Reasoning::Budget(4_000)))["max_tokens"], 12_192);
+    assert_eq!(sent("claude-3-haiku-20240307", &with(Settings::default()))["max_tokens"], 4_096);
+    assert_eq!(limited(1_000_000, 2_000), (64_000, Some(2_000)));
+    assert_eq!(limited(1_025, 1_024), (1_025, Some(1_024)));
+    assert_eq!(limited(8_000, 9_000), (8_000, Some(6_000)));
+    assert_eq!(limited(500, 2_000), (500, None));
+}
+
+#[test]
+fn thinking_is_left_out_where_the_api_refuses_it() {
+    let mut forced = reasoning(Reasoning::Budget(2_000));
+    forced.tools = tools();
+    forced.settings.tool_choice = ToolChoice::Required;
+    assert_eq!(sent(MODEL, &forced)["thinking"], Value::Null);
+    let mut moved = request(vec![
+        Message::user("?"),
+        assistant(vec![Part::ToolCall(call("c", "lookup", "{}"))]),
+        Message::tool(vec![result("c", "ok")]),
+    ]);
+    moved.settings.reasoning = Some(Reasoning::Budget(2_000));
+    assert_eq!(sent(MODEL, &moved)["thinking"], Value::Null);
+    assert_eq!(sent("claude-opus-4-8", &moved)["thinking"]["type"], "adaptive");
+}
+
+#[test]
+fn sampling_is_sent_only_where_it_is_accepted() {
+    let sampled = |model: &str, reasoning| {
+        let settings = Settings { temperature: Some(1.5), top_p: Some(0.5), reasoning, ..Settings::default() };
+        let body = sent(model, &with(settings));
+        (body["temperature"].clone(), body["top_p"].clone())
+    };
+    assert_eq!(sampled("claude-3-haiku-20240307", None), (json!(1.0), json!(0.5)));
+    assert_eq!(sampled(MODEL, None), (json!(1.0), Value::Null));
+    assert_eq!(sampled(MODEL, Some(Reasoning::Budget(2_000))), (Value::Null, Value::Null));
+    assert_eq!(sampled("claude-opus-4-8", None), (Value::Null, Value::Null));
+}
+
+#[test]
+fn a_schema_is_enforced_or_put_in_words() {
+    let schema = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
+    let output = Some(OutputSchema { name: "answer".into(), schema: raw(schema), strict: true });
+    let request = with(Settings { output, ..Settings::default() });
+    let format = json!({ "type": "json_schema", "schema": serde_json::from_str::<Value>(schema).unwrap() });
+    assert_eq!(sent(MODEL, &request)["output_config"], json!({ "format": format }));
+    let body = sent("claude-sonnet-4-20250514", &request);
+    assert_eq!(body["output_config"], Value::Null);
+    assert!(body["system"][0]["text"].as_str().unwrap().ends_with(schema));
+}
+
+#[test]
+fn the_choice_of_tools_is_mapped() {
+    let chosen = |tool_choice, parallel_tool_calls| {
+        let mut request = with(Settings { tool_choice, parallel_tool_calls, ..Settings::default() });
+        request.tools = tools();
+        sent(MODEL, &request)["tool_choice"].clone()
+    };
+    assert_eq!(chosen(ToolChoice::Auto, None), Value::Null);
+    assert_eq!(chosen(ToolChoice::Auto, Some(false)), json!({ "type": "auto", "disable_parallel_tool_use": true }));
+    assert_eq!(chosen(ToolChoice::None, Some(false)), json!({ "type": "none" }));
+    assert_eq!(chosen(ToolChoice::Required, Some(true)), json!({ "type": "any" }));
+    let named = json!({ "type": "tool", "name": "lookup", "disable_parallel_tool_use": true });
+    assert_eq!(chosen(ToolChoice::Named("lookup".into()), Some(false)), named);
+}
+
+#[test]
+fn further_settings_and_fields_are_sent() {
+    let extra = [("top_k", "5"), ("tools", r#"[{"type":"web_search_20250305","name":"web_search"}]"#), ("max_tokens", "77"), ("model", "\"x\"")];
+    let settings = Settings {
+        stop_sequences: vec!["END".into(), " ".into()],
+        service_tier: Some("default".into()),
+        user: Some("u1".into()),
+        seed: Some(4),
+        prompt_cache_key: Some("k".into()),
+        extra: extra.into_iter().map(|(name, json)| (name.to_owned(), raw(json))).collect(),
+        ..Settings::default()
+    };
+    let mut request = with(settings);
+    request.tools = tools();
+    let body = sent(MODEL, &request);
+    assert_eq!(body["stop_sequences"], json!(["END"]));
+    assert_eq!(body["service_tier"], "standard_only");
+    assert_eq!(body["metadata"], json!({ "user_id": "u1" }));
+    assert_eq!((&body["top_k"], &body["max_tokens"], &body["model"]), (&json!(5), &json!(77), &json!(MODEL)));
+    let names: Vec<&str> = body["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["lookup", "save", "web_search"]);
+    assert!(body.get("seed").is_none() && body.get("prompt_cache_key").is_none());
+}

@@ -1,0 +1,175 @@
+//! Clients and models, the same for every protocol.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use brigade_core::{ChatModel, ChatReply, ChatRequest, Effort, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Settings};
+use bytes::Bytes;
+use http::HeaderMap;
+use reqwest::Url;
+
+use crate::{
+    http::{Account, Call},
+    intake::{Head, Intake},
+    protocol::{Protocol, Question, Sink},
+    settings::merged,
+};
+
+pub use crate::http::{AccountError, ClientBuilder};
+
+/// A provider account and the protocol that it speaks. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Client<P> {
+    pub(crate) account: Account,
+    pub(crate) protocol: P,
+}
+
+/// One model of a provider account, with the settings that its requests have unless they say otherwise.
+#[derive(Clone)]
+pub struct Model<P> {
+    client: Client<P>,
+    id: ModelId,
+    url: Url,
+    settings: Settings,
+}
+
+/// The provider answered a request that costs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reachable {
+    /// The provider's id of the exchange.
+    pub request_id: Option<String>,
+}
+
+impl<P: Protocol> Client<P> {
+    /// The model that the provider calls `name`.
+    pub fn model(&self, name: &str) -> Model<P> {
+        Model {
+            id: ModelId::new(Arc::clone(self.account.name()), name),
+            url: self.account.url(&self.protocol.path(name)),
+            settings: Settings::default(),
+            client: self.clone(),
+        }
+    }
+
+    /// The account's configured name.
+    pub fn name(&self) -> &Arc<str> {
+        self.account.name()
+    }
+
+    /// Asks for the list of models, which costs nothing, to see whether the provider can be reached and accepts the
+    /// credentials. Like every call it waits as long as the caller lets it.
+    pub async fn probe(&self) -> Result<Reachable, ModelError> {
+        let request_id = self.account.get(&self.protocol.probe_path()).await?;
+        Ok(Reachable { request_id })
+    }
+}
+
+impl<P: Protocol> Model<P> {
+    /// Replaces the default settings.
+    #[must_use]
+    pub fn settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The most tokens of an answer, reasoning included.
+    #[must_use]
+    pub fn max_output_tokens(mut self, tokens: u32) -> Self {
+        self.settings.max_output_tokens = Some(tokens);
+        self
+    }
+
+    /// Randomness, from 0 to 2 (Anthropic: to 1).
+    #[must_use]
+    pub fn temperature(mut self, temperature: f32) -> Self {
+        self.settings.temperature = Some(temperature);
+        self
+    }
+
+    /// How much to reason before answering.
+    #[must_use]
+    pub fn reasoning(mut self, reasoning: Reasoning) -> Self {
+        self.settings.reasoning = Some(reasoning);
+        self
+    }
+
+    /// Reasons for at most so many tokens before answering.
+    #[must_use]
+    pub fn thinking(self, tokens: u32) -> Self {
+        self.reasoning(Reasoning::Budget(tokens))
+    }
+
+    /// Reasons to this degree before answering.
+    #[must_use]
+    pub fn effort(self, effort: Effort) -> Self {
+        self.reasoning(Reasoning::Effort(effort))
+    }
+
+    /// The body that [`ChatModel::chat`] would send; for batch files, and to see what a prompt looks like.
+    pub fn encode(&self, request: &ChatRequest, stream: bool) -> Result<Vec<u8>, ModelError> {
+        let settings = merged(&self.settings, &request.settings);
+        self.encode_question(&self.question(request, &settings, stream))
+    }
+
+    /// Reads a response that somebody else fetched, such as a batch result or a recording, exactly as
+    /// [`ChatModel::chat`] reads its own.
+    pub fn decode(&self, response: &http::Response<Bytes>, run: &Run) -> Result<ChatReply, ModelError> {
+        let head = Head::new(response.status(), response.headers());
+        let sink = Sink::new(run, self.id.provider());
+        let mut intake = Intake::new(&self.id, head, sink, self.client.protocol.assembly());
+        intake.push(response.body())?;
+        intake.finish()
+    }
+
+    fn question<'a>(&'a self, request: &'a ChatRequest, settings: &'a Settings, stream: bool) -> Question<'a> {
+        Question { model: self.id.model(), request, settings, stream }
+    }
+
+    fn encode_question(&self, question: &Question<'_>) -> Result<Vec<u8>, ModelError> {
+        let named = |error: ModelError| error.with(|failure| failure.model = Some(self.id.clone()));
+        self.client.protocol.encode(question).map_err(named)
+    }
+}
+
+#[async_trait]
+impl<P: Protocol> ChatModel for Model<P> {
+    fn id(&self) -> &ModelId {
+        &self.id
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        let settings = merged(&self.settings, &request.settings);
+        let question = self.question(request, &settings, run.wants_deltas());
+        let mut headers = HeaderMap::new();
+        self.client.protocol.headers(&question, &mut headers);
+        if let Some(name) = P::CLIENT_REQUEST_ID
+            && let Ok(value) = run.id().to_string().try_into()
+        {
+            headers.insert(name, value);
+        }
+        let call = Call {
+            url: &self.url,
+            headers,
+            body: self.encode_question(&question)?,
+            model: &self.id,
+            run,
+        };
+        self.client.account.exchange(call, self.client.protocol.assembly()).await
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Client<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("account", &self.account).field("protocol", &self.protocol).finish()
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Model<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model").field("id", &self.id).field("url", &self.url.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// An error of a request that cannot be expressed in a protocol.
+pub(crate) fn caller_error(message: impl Into<String>) -> ModelError {
+    ModelError::new(ModelErrorKind::Caller, message)
+}

@@ -1,0 +1,135 @@
+//! JSON as providers really send it, and JSON written without a tree.
+
+use std::collections::BTreeMap;
+
+use brigade_core::RawJson;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+/// The fields of an object whose values are left as they came. Sorted, so that what is written from it never varies.
+pub(crate) type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// A number of tokens or the like, as a provider states it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// Not stated, or null.
+    #[default]
+    Absent,
+    /// A whole number.
+    Of(u64),
+    /// Stated, but no count: negative, fractional, or no number at all.
+    Implausible,
+}
+
+/// Writes the body of a request field by field, straight into its bytes.
+#[derive(Debug)]
+pub(crate) struct Body<'a> {
+    out: Vec<u8>,
+    extra: &'a BTreeMap<String, RawJson>,
+}
+
+impl Count {
+    /// The number, if it is one.
+    pub(crate) fn get(self) -> Option<u64> {
+        match self {
+            Self::Of(count) => Some(count),
+            Self::Absent | Self::Implausible => None,
+        }
+    }
+
+    /// A later statement replaces an earlier one, if it is a count.
+    pub(crate) fn update(&mut self, later: Self) {
+        if later != Self::Absent && (later != Self::Implausible || *self == Self::Absent) {
+            *self = later;
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        // Some servers write whole numbers as `25.0`.
+        let digits = raw.strip_suffix(".0").unwrap_or(raw);
+        Ok(match digits.parse() {
+            Ok(count) => Self::Of(count),
+            Err(_) if raw == "null" => Self::Absent,
+            Err(_) => Self::Implausible,
+        })
+    }
+}
+
+impl<'a> Body<'a> {
+    /// Begins a body of roughly `size_bytes` that will also hold the fields of `extra`.
+    pub(crate) fn new(size_bytes: usize, extra: &'a BTreeMap<String, RawJson>) -> Self {
+        let mut out = Vec::with_capacity(size_bytes);
+        out.push(b'{');
+        Self { out, extra }
+    }
+
+    /// Writes a field that the caller cannot replace.
+    pub(crate) fn fixed(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.out.len() > 1 {
+            self.out.push(b',');
+        }
+        string(&mut self.out, name);
+        self.out.push(b':');
+        write(&mut self.out);
+    }
+
+    /// Writes a field, unless the caller gives it in `extra`.
+    pub(crate) fn field(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.extra.contains_key(name) {
+            self.fixed(name, write);
+        }
+    }
+
+    /// Writes a field, unless it is absent or the caller gives it in `extra`.
+    pub(crate) fn optional(&mut self, name: &str, content: Option<&impl Serialize>) {
+        if let Some(content) = content {
+            self.field(name, |out| value(out, content));
+        }
+    }
+
+    /// Writes the fields of `extra` but those that are `reserved`.
+    pub(crate) fn extras(&mut self, reserved: &[&str]) {
+        for (name, content) in self.extra {
+            if !reserved.contains(&name.as_str()) {
+                self.fixed(name, |out| out.extend_from_slice(content.get().as_bytes()));
+            }
+        }
+    }
+
+    /// The whole body.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.out.push(b'}');
+        self.out
+    }
+}
+
+/// Appends a value. Only for values that cannot fail: no maps with odd keys.
+pub(crate) fn value(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    // Writing plain data to a vector cannot fail.
+    let _ = serde_json::to_writer(out, value);
+}
+
+/// Appends a string.
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    value(out, text);
+}
+
+/// What stands between the brackets or braces of a document.
+pub(crate) fn inside(raw: &str) -> &str {
+    let raw = raw.trim();
+    raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default().trim()
+}
+
+/// Whether a document says nothing: null, or an empty list, object or string.
+pub(crate) fn is_blank(raw: &RawValue) -> bool {
+    let raw = raw.get();
+    raw == "null" || (raw.starts_with(['[', '{', '"']) && inside(raw).is_empty())
+}
+
+/// The text of a JSON string; absent if the document is something else.
+pub(crate) fn text(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}

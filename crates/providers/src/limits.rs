@@ -1,0 +1,208 @@
+//! What response headers say about rate limits, in one neutral form.
+//!
+//! OpenAI and its look-alikes send `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` with resets as Go durations
+//! (`1m13.588s`, `120ms`) or bare seconds; Anthropic sends `anthropic-ratelimit-{requests,tokens,input-tokens,
+//! output-tokens}-{limit,remaining,reset}` with resets in RFC 3339; Mistral has windows in the names; Together has one
+//! unnamed limit.
+
+use std::time::Duration;
+
+use brigade_core::{Allowance, RateLimits};
+use http::HeaderMap;
+use jiff::{SignedDuration, Timestamp};
+
+/// A wait that no provider can mean; beyond it a value is taken for garbage.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Reads all limits. The flag says whether a `retry-after` was there that makes no sense.
+pub(crate) fn parse(headers: &HeaderMap, now: Timestamp) -> (RateLimits, bool) {
+    let reader = Reader { headers, now };
+    let retry_after = reader.retry_after();
+    let limits = RateLimits {
+        requests: reader.first(&[
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+            [
+                "anthropic-ratelimit-requests-limit",
+                "anthropic-ratelimit-requests-remaining",
+                "anthropic-ratelimit-requests-reset",
+            ],
+            ["x-ratelimit-limit-req-minute", "x-ratelimit-remaining-req-minute", "x-ratelimit-reset-req-minute"],
+            ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"],
+        ]),
+        tokens: reader.tokens(),
+        input_tokens: reader.allowance(&[
+            "anthropic-ratelimit-input-tokens-limit",
+            "anthropic-ratelimit-input-tokens-remaining",
+            "anthropic-ratelimit-input-tokens-reset",
+        ]),
+        output_tokens: reader.allowance(&[
+            "anthropic-ratelimit-output-tokens-limit",
+            "anthropic-ratelimit-output-tokens-remaining",
+            "anthropic-ratelimit-output-tokens-reset",
+        ]),
+        retry_after: retry_after.unwrap_or_default(),
+    };
+    (limits, retry_after.is_err())
+}
+
+/// The provider's id of the exchange.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
+    const NAMES: [&str; 5] =
+        ["x-request-id", "request-id", "mistral-correlation-id", "x-generation-id", "apim-request-id"];
+    NAMES.iter().find_map(|name| text(headers, name)).map(str::to_owned)
+}
+
+/// `x-should-retry`, with which OpenAI and Anthropic overrule what a status says.
+pub(crate) fn should_retry(headers: &HeaderMap) -> Option<bool> {
+    text(headers, "x-should-retry")?.parse().ok()
+}
+
+/// When a limit that reads zero is whole again: the wait that a failure without `retry-after` asks for. The latest, if
+/// there are several.
+pub(crate) fn exhausted_reset(limits: &RateLimits) -> Option<Duration> {
+    let all = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
+    all.iter().filter(|allowance| allowance.remaining == Some(0)).filter_map(|allowance| allowance.reset).max()
+}
+
+struct Reader<'a> {
+    headers: &'a HeaderMap,
+    now: Timestamp,
+}
+
+/// A header value that makes no sense.
+#[derive(Debug, Clone, Copy)]
+struct Garbage;
+
+impl Reader<'_> {
+    fn first(&self, names: &[[&str; 3]]) -> Allowance {
+        let found = names.iter().map(|names| self.allowance(names)).find(|found| *found != Allowance::default());
+        found.unwrap_or_default()
+    }
+
+    fn allowance(&self, [limit, remaining, reset]: &[&str; 3]) -> Allowance {
+        Allowance {
+            limit: self.number(limit),
+            remaining: self.number(remaining),
+            reset: text(self.headers, reset).and_then(|value| self.wait(value)),
+        }
+    }
+
+    /// OpenAI counts a project's tokens beside the organisation's; the one with less left is the one that binds.
+    fn tokens(&self) -> Allowance {
+        let own = self.first(&[
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+            [
+                "anthropic-ratelimit-tokens-limit",
+                "anthropic-ratelimit-tokens-remaining",
+                "anthropic-ratelimit-tokens-reset",
+            ],
+            ["x-ratelimit-limit-tokens-minute", "x-ratelimit-remaining-tokens-minute", "x-ratelimit-reset-tokens-minute"],
+        ]);
+        let project = self.allowance(&[
+            "x-ratelimit-limit-project-tokens",
+            "x-ratelimit-remaining-project-tokens",
+            "x-ratelimit-reset-project-tokens",
+        ]);
+        match (own.remaining, project.remaining) {
+            (Some(own_left), Some(project_left)) if project_left < own_left => project,
+            (None, Some(_)) => project,
+            _ => own,
+        }
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        text(self.headers, name)?.parse().ok()
+    }
+
+    /// `retry-after-ms` is exact where both are given; a zero in it beside a `retry-after` in seconds (Azure) is not.
+    fn retry_after(&self) -> Result<Option<Duration>, Garbage> {
+        let exact = self.single("retry-after-ms")?.map(|value| seconds(value).ok_or(Garbage)).transpose();
+        let exact = exact.map(|wait| wait.map(|wait| wait / 1000));
+        let coarse = self.single("retry-after").and_then(|value| {
+            value.map(|value| seconds(value).or_else(|| self.until_date(value)).ok_or(Garbage)).transpose()
+        });
+        match (exact, coarse) {
+            (Ok(Some(exact)), _) if exact > Duration::ZERO => Ok(Some(exact)),
+            (Ok(exact), Ok(coarse)) => Ok(coarse.or(exact)),
+            (_, Ok(Some(coarse))) => Ok(Some(coarse)),
+            (Err(garbage), _) | (_, Err(garbage)) => Err(garbage),
+        }
+    }
+
+    /// The value of a header that must not come twice with different values.
+    fn single(&self, name: &str) -> Result<Option<&str>, Garbage> {
+        let mut values = self.headers.get_all(name).iter();
+        let Some(first) = values.next() else { return Ok(None) };
+        if values.any(|other| other != first) {
+            return Err(Garbage);
+        }
+        first.to_str().map(|value| Some(value.trim())).map_err(|_| Garbage)
+    }
+
+    /// An HTTP date ahead of now.
+    fn until_date(&self, value: &str) -> Option<Duration> {
+        let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+        let wait = Duration::try_from(date.duration_since(self.now)).ok()?;
+        (wait <= LONGEST_WAIT).then_some(wait)
+    }
+
+    /// A time from now in any of the forms that resets come in.
+    fn wait(&self, value: &str) -> Option<Duration> {
+        if let Ok(time) = value.parse::<Timestamp>() {
+            return Some(self.until(time));
+        }
+        match value.parse::<f64>() {
+            Ok(_) => seconds(value).or_else(|| Some(self.until(unix_time(value)?))),
+            Err(_) => go_duration(value),
+        }
+    }
+
+    /// How long until then; nothing if it has passed.
+    fn until(&self, time: Timestamp) -> Duration {
+        time.duration_since(self.now).max(SignedDuration::ZERO).unsigned_abs()
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// A plain decimal number of seconds.
+fn seconds(value: &str) -> Option<Duration> {
+    let number: f64 = value.parse().ok()?;
+    Duration::try_from_secs_f64(number).ok().filter(|wait| *wait <= LONGEST_WAIT)
+}
+
+/// A number too large for a wait: seconds or milliseconds since 1970.
+fn unix_time(value: &str) -> Option<Timestamp> {
+    let number: i64 = value.parse().ok()?;
+    if number > 100_000_000_000 { Timestamp::from_millisecond(number).ok() } else { Timestamp::from_second(number).ok() }
+}
+
+/// A duration as Go prints it: `1h2m3.5s`, `120ms`, `0s`.
+fn go_duration(value: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = value;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(digits);
+        let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit);
+        let factor = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" | "μs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        let number: f64 = number.parse().ok()?;
+        total = total.checked_add(Duration::try_from_secs_f64(number * factor).ok()?)?;
+        rest = tail;
+    }
+    (!value.is_empty() && total <= LONGEST_WAIT).then_some(total)
+}
+
+#[cfg(test)]
+mod tests;

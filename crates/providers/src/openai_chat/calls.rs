@@ -1,0 +1,162 @@
+//! Puts tool calls together from deltas, whatever a server does with ids and indices.
+
+use std::collections::BTreeMap;
+
+use brigade_core::{Arguments, Delta, Part, ProviderData, RawJson, ToolCall};
+use serde_json::value::RawValue;
+
+use super::{encode::DIALECT, wire::Call};
+use crate::{
+    json::{self, Count},
+    protocol::{Quirk, Sink},
+};
+
+/// The tool calls of one answer, in the order in which they began.
+#[derive(Debug, Default)]
+pub(super) struct Calls(Vec<Open>);
+
+/// A tool call of which some has arrived.
+#[derive(Debug, Default)]
+struct Open {
+    index: Option<u64>,
+    id: String,
+    name: String,
+    arguments: String,
+    data: Option<RawJson>,
+}
+
+impl Calls {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the arguments of some call end in the middle of a JSON document: the answer was cut off, whatever the
+    /// stop reason says.
+    pub(super) fn cut_off(&self) -> bool {
+        let cut = |open: &Open| match serde_json::from_str::<&RawValue>(&open.arguments) {
+            Err(error) => error.is_eof() && !open.arguments.trim().is_empty(),
+            Ok(_) => false,
+        };
+        self.0.iter().any(cut)
+    }
+
+    /// Takes a delta of one call, or a whole one.
+    pub(super) fn push(&mut self, call: &Call<'_>, sink: &mut Sink<'_>) {
+        let place = self.place_of(call, sink);
+        if place == self.0.len() {
+            self.0.push(Open { index: call.index.get(), ..Open::default() });
+        }
+        if let Some(open) = self.0.get_mut(place) {
+            open.add(call, sink);
+        }
+    }
+
+    /// Finds the call that a delta belongs to; the length of the list if it begins a new one.
+    ///
+    /// The index decides where there is one. But some servers give every call the index 0, and tell calls apart by
+    /// their ids alone; and some change the id from delta to delta. So a call begins anew under a used index only if
+    /// both id and name are given and the id is another one.
+    fn place_of(&self, call: &Call<'_>, sink: &mut Sink<'_>) -> usize {
+        let end = self.0.len();
+        let named = call.function.as_ref().is_some_and(|function| function.name.filled().is_some());
+        let id = call.id.filled();
+        let by_id = || id.and_then(|id| self.0.iter().rposition(|open| open.id == id));
+        let Some(index) = call.index.get() else {
+            if call.index == Count::Absent {
+                sink.quirk(Quirk::CallIndexMissing);
+            }
+            return match (by_id(), id.is_some() || named) {
+                (Some(place), _) => place,
+                (None, true) => end,
+                (None, false) => end.saturating_sub(1),
+            };
+        };
+        match self.0.iter().rposition(|open| open.index == Some(index)) {
+            None => end,
+            Some(place) => {
+                let other = self.0.get(place).is_some_and(|open| !open.id.is_empty() && Some(&*open.id) != id);
+                if !(other && named && id.is_some()) {
+                    return place;
+                }
+                sink.quirk(Quirk::CallIndexShared);
+                by_id().unwrap_or(end)
+            }
+        }
+    }
+
+    /// The calls as parts of a message.
+    pub(super) fn finish(self, sink: &mut Sink<'_>) -> Vec<Part> {
+        let mut calls: Vec<ToolCall> = Vec::with_capacity(self.0.len());
+        for open in self.0 {
+            if open.name.is_empty() && open.arguments.is_empty() {
+                continue;
+            }
+            let place = calls.len() + 1;
+            let call = open.close(place, sink);
+            if calls.iter().any(|other| other.id == call.id) {
+                sink.quirk(Quirk::CallIdRepeated);
+            }
+            calls.push(call);
+        }
+        calls.into_iter().map(Part::ToolCall).collect()
+    }
+}
+
+impl Open {
+    fn add(&mut self, call: &Call<'_>, sink: &mut Sink<'_>) {
+        if let (true, Some(id)) = (self.id.is_empty(), call.id.filled()) {
+            id.clone_into(&mut self.id);
+        }
+        if let Some(extra) = call.extra_content {
+            self.data = RawJson::of(&BTreeMap::from([("extra_content", extra)])).ok();
+        }
+        if let Some(function) = &call.function {
+            self.add_name(function.name.filled(), sink);
+            self.add_arguments(function.arguments, sink);
+        }
+        if let Some(custom) = &call.custom {
+            self.add_name(custom.name.filled(), sink);
+            self.arguments.push_str(custom.input.filled().unwrap_or_default());
+            self.data = RawJson::of(&BTreeMap::from([("custom", true)])).ok();
+        }
+    }
+
+    fn add_name(&mut self, name: Option<&str>, sink: &mut Sink<'_>) {
+        if let (true, Some(name)) = (self.name.is_empty(), name) {
+            name.clone_into(&mut self.name);
+            sink.delta(|| Delta::ToolCall { name: name.to_owned() });
+        }
+    }
+
+    fn add_arguments(&mut self, arguments: Option<&RawValue>, sink: &mut Sink<'_>) {
+        let Some(raw) = arguments else { return };
+        let before = self.arguments.len();
+        if let Some(text) = json::text(raw) {
+            self.arguments.push_str(&text);
+        } else {
+            sink.quirk(Quirk::ArgumentsForm);
+            self.arguments.push_str(raw.get());
+        }
+        let bytes = self.arguments.len() - before;
+        if bytes > 0 {
+            sink.delta(|| Delta::Arguments { bytes });
+        }
+    }
+
+    fn close(self, place: usize, sink: &mut Sink<'_>) -> ToolCall {
+        let id = if self.id.is_empty() {
+            sink.quirk(Quirk::CallIdMissing);
+            format!("call_{place}")
+        } else {
+            self.id
+        };
+        // Groq writes `null` for a tool without parameters.
+        let no_arguments = self.arguments.trim() == "null";
+        let arguments = if no_arguments { Arguments::default() } else { Arguments::parse(self.arguments) };
+        if let Arguments::Malformed(_) = arguments {
+            sink.quirk(Quirk::ArgumentsMalformed);
+        }
+        let data = self.data.map(|raw| ProviderData { dialect: DIALECT.into(), raw });
+        ToolCall { id, name: self.name, arguments, data }
+    }
+}

@@ -1,0 +1,108 @@
+//! OpenAI Chat Completions, and the many servers that speak it.
+//!
+//! Requests differ by server and say so in [`Quirks`]; responses are read in the same tolerant way from all of them.
+//! What is read leniently is counted as [`Event::WireQuirk`](brigade_core::Event::WireQuirk).
+//!
+//! What goes back to a server: an assistant's text, refusal and tool calls always; reasoning only in the fields that the
+//! server gives and accepts itself ([`Quirks::echo`]); another protocol's reasoning and opaque items never. Results of
+//! tools are text here, so pictures in them follow in a user message. Whether a tool failed has no field: the text says
+//! it.
+//!
+//! <https://platform.openai.com/docs/api-reference/chat>
+
+mod calls;
+mod decode;
+mod encode;
+mod reasoning;
+mod server;
+mod usage;
+mod wire;
+
+use std::borrow::Cow;
+
+use brigade_core::ModelError;
+use http::HeaderMap;
+
+use crate::{
+    AccountError, Client, ClientBuilder, Model,
+    http::{Auth, key_from_env},
+    protocol::{Protocol, Question},
+};
+
+pub use server::{CallIds, Quirks, ReasoningField, Server, UnknownServer};
+
+/// An account at OpenAI or at a compatible server, asked through Chat Completions.
+pub type OpenAi = Client<ChatCompletions>;
+
+/// A model of such an account.
+pub type OpenAiChatModel = Model<ChatCompletions>;
+
+/// The protocol, as a certain server speaks it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ChatCompletions {
+    quirks: Quirks,
+}
+
+impl OpenAi {
+    /// The account whose key is in `OPENAI_API_KEY`, at `OPENAI_BASE_URL` if that is set.
+    pub fn from_env() -> Result<Self, AccountError> {
+        let builder = Self::builder().api_key(key_from_env("OPENAI_API_KEY")?);
+        match std::env::var("OPENAI_BASE_URL") {
+            Ok(url) if !url.trim().is_empty() => builder.base_url(url).build(),
+            _ => builder.build(),
+        }
+    }
+
+    /// Sets up an account at OpenAI.
+    pub fn builder() -> ClientBuilder<ChatCompletions> {
+        Self::server(Server::OpenAi)
+    }
+
+    /// Sets up an account at a server known by name, with its usual address and its quirks, but without a key.
+    pub fn server(server: Server) -> ClientBuilder<ChatCompletions> {
+        let protocol = ChatCompletions { quirks: server.quirks() };
+        let mut builder = ClientBuilder::new(protocol, server.name(), server.base_url());
+        if server == Server::Azure {
+            builder.auth = Auth::Header("api-key");
+        }
+        builder
+    }
+
+    /// Sets up an account at a server that is not known by name.
+    pub fn compatible(name: impl Into<String>, base_url: impl Into<String>) -> ClientBuilder<ChatCompletions> {
+        Self::builder().quirks(Quirks::COMPATIBLE).name(name).base_url(base_url)
+    }
+}
+
+impl ClientBuilder<ChatCompletions> {
+    /// In what the server departs from the others.
+    #[must_use]
+    pub fn quirks(mut self, quirks: Quirks) -> Self {
+        self.protocol.quirks = quirks;
+        self
+    }
+}
+
+impl Protocol for ChatCompletions {
+    type Assembly = decode::Assembly;
+
+    const CLIENT_REQUEST_ID: Option<&'static str> = Some("x-client-request-id");
+
+    fn path(&self, _model: &str) -> Cow<'static, str> {
+        "chat/completions".into()
+    }
+
+    fn probe_path(&self) -> Cow<'static, str> {
+        "models".into()
+    }
+
+    fn encode(&self, question: &Question<'_>) -> Result<Vec<u8>, ModelError> {
+        encode::request(question, &self.quirks)
+    }
+
+    fn headers(&self, _question: &Question<'_>, _headers: &mut HeaderMap) {}
+
+    fn assembly(&self) -> decode::Assembly {
+        decode::Assembly::default()
+    }
+}

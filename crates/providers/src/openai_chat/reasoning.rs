@@ -1,0 +1,88 @@
+//! Reasoning, which every server puts into another field, some into several at once.
+
+use brigade_core::{ProviderData, RawJson, Thinking};
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{encode::DIALECT, wire::Said};
+
+/// The reasoning of one answer, kept by field, so that each goes back where it came from.
+#[derive(Debug, Default)]
+pub(super) struct Reasoning {
+    /// Groq, OpenRouter, Ollama, Cerebras.
+    reasoning: String,
+    /// DeepSeek, Alibaba, Moonshot, z.ai, llama.cpp, xAI.
+    reasoning_content: String,
+    /// OpenRouter: typed parts with signatures or encrypted data.
+    details: Vec<Map<String, Value>>,
+}
+
+impl Reasoning {
+    /// Takes what a delta or a message has of it. Answers the new text, once, if it comes in several fields.
+    pub(super) fn push(&mut self, said: &Said<'_>) -> Option<String> {
+        let content = said.reasoning_content.filled();
+        let plain = said.reasoning.filled();
+        self.reasoning_content.push_str(content.unwrap_or_default());
+        self.reasoning.push_str(plain.unwrap_or_default());
+        let details = said.reasoning_details.map(|raw| self.push_details(raw)).unwrap_or_default();
+        let readable = content.or(plain).map(str::to_owned);
+        readable.or_else(|| Some(details).filter(|text| !text.is_empty()))
+    }
+
+    /// The part of the message, if there was any reasoning.
+    pub(super) fn finish(self) -> Option<Thinking> {
+        let Self { reasoning, reasoning_content, details } = self;
+        let readable = [&reasoning_content, &reasoning].into_iter().find(|text| !text.is_empty()).cloned();
+        let text = readable.unwrap_or_else(|| details.iter().filter_map(text_of).collect());
+        let mut fields = Map::new();
+        for (name, value) in [("reasoning", reasoning), ("reasoning_content", reasoning_content)] {
+            if !value.is_empty() {
+                fields.insert(name.to_owned(), value.into());
+            }
+        }
+        if !details.is_empty() {
+            fields.insert("reasoning_details".to_owned(), details.into_iter().map(Value::Object).collect());
+        }
+        if fields.is_empty() {
+            return None;
+        }
+        let raw = RawJson::of(&fields).ok()?;
+        Some(Thinking { text, data: Some(ProviderData { dialect: DIALECT.into(), raw }) })
+    }
+
+    /// Pieces of one detail come with its type and index; texts grow, and other fields fill up.
+    fn push_details(&mut self, raw: &RawValue) -> String {
+        let pieces: Vec<Map<String, Value>> = serde_json::from_str(raw.get()).unwrap_or_default();
+        let text = pieces.iter().filter_map(text_of).collect();
+        for piece in pieces {
+            match self.details.last_mut().filter(|last| continues(last, &piece)) {
+                Some(last) => merge(last, piece),
+                None => self.details.push(piece),
+            }
+        }
+        text
+    }
+}
+
+fn text_of(detail: &Map<String, Value>) -> Option<&str> {
+    ["text", "summary"].into_iter().find_map(|name| detail.get(name)?.as_str())
+}
+
+/// Whether a piece belongs to the detail before it. Details without an index are whole.
+fn continues(last: &Map<String, Value>, piece: &Map<String, Value>) -> bool {
+    let same = |name: &str| last.get(name) == piece.get(name);
+    piece.get("index").is_some_and(Value::is_number) && same("index") && same("type")
+}
+
+fn merge(detail: &mut Map<String, Value>, piece: Map<String, Value>) {
+    for (name, value) in piece {
+        match (detail.get_mut(&name), value) {
+            (Some(Value::String(text)), Value::String(more)) if matches!(&*name, "text" | "summary" | "data") => {
+                text.push_str(&more);
+            }
+            (None | Some(Value::Null), value) => {
+                detail.insert(name, value);
+            }
+            (Some(_), _) => {}
+        }
+    }
+}

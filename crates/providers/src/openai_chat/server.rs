@@ -1,0 +1,204 @@
+//! The servers that speak Chat Completions, and in what they differ where tolerance is not enough.
+
+use std::str::FromStr;
+
+/// A server that is known by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the names say all there is to say")]
+pub enum Server {
+    OpenAi,
+    Azure,
+    Ollama,
+    Vllm,
+    LlamaCpp,
+    LmStudio,
+    OpenRouter,
+    Groq,
+    DeepSeek,
+    Together,
+    Mistral,
+}
+
+/// In what a server departs from the others, as far as requests go. Responses are read the same way from all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quirks {
+    /// The field that caps the tokens of an answer.
+    pub max_tokens_field: &'static str,
+    /// The role of instructions.
+    pub system_role: &'static str,
+    /// The `tool_choice` that makes the model call at least one tool.
+    pub required_tool_choice: &'static str,
+    /// Whether usage in a stream must be, and may be, asked for.
+    pub stream_options: bool,
+    /// Whether an answer can be held to a JSON Schema. Without it the schema is put into the prompt, and the server
+    /// holds the answer to JSON only.
+    pub json_schema: bool,
+    /// How reasoning is asked for.
+    pub reasoning: ReasoningField,
+    /// The fields of an assistant message, beyond the standard ones, that may be sent back as they came. Strict servers
+    /// refuse a message for one that they do not know; others lose their reasoning without it.
+    pub echo: &'static [&'static str],
+    /// Which tool call ids are accepted.
+    pub call_ids: CallIds,
+}
+
+/// How reasoning is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReasoningField {
+    /// `reasoning_effort`, a word.
+    Effort,
+    /// `reasoning`, an object with an effort or a number of tokens.
+    Object,
+    /// `thinking`, an object that turns it on or off, beside `reasoning_effort`.
+    Thinking,
+}
+
+/// Which tool call ids are accepted. Others are replaced by a digest of theirs, always the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallIds {
+    /// Up to so many bytes.
+    UpTo(usize),
+    /// Exactly nine letters and digits.
+    NineAlphanumeric,
+}
+
+impl Server {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::OpenAi,
+        Self::Azure,
+        Self::Ollama,
+        Self::Vllm,
+        Self::LlamaCpp,
+        Self::LmStudio,
+        Self::OpenRouter,
+        Self::Groq,
+        Self::DeepSeek,
+        Self::Together,
+        Self::Mistral,
+    ];
+
+    /// The name in configuration files, and the account's name unless another is given.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Azure => "azure",
+            Self::Ollama => "ollama",
+            Self::Vllm => "vllm",
+            Self::LlamaCpp => "llamacpp",
+            Self::LmStudio => "lmstudio",
+            Self::OpenRouter => "openrouter",
+            Self::Groq => "groq",
+            Self::DeepSeek => "deepseek",
+            Self::Together => "together",
+            Self::Mistral => "mistral",
+        }
+    }
+
+    /// Where it is usually found. Azure has no common address: set the resource's own, up to `/openai/v1` or
+    /// `/openai/deployments/{deployment}`.
+    pub const fn base_url(self) -> &'static str {
+        match self {
+            Self::OpenAi => "https://api.openai.com/v1",
+            Self::Azure => "https://azure-resource-not-set.invalid/openai/v1",
+            Self::Ollama => "http://127.0.0.1:11434/v1",
+            Self::Vllm => "http://127.0.0.1:8000/v1",
+            Self::LlamaCpp => "http://127.0.0.1:8080/v1",
+            Self::LmStudio => "http://127.0.0.1:1234/v1",
+            Self::OpenRouter => "https://openrouter.ai/api/v1",
+            Self::Groq => "https://api.groq.com/openai/v1",
+            Self::DeepSeek => "https://api.deepseek.com",
+            Self::Together => "https://api.together.xyz/v1",
+            Self::Mistral => "https://api.mistral.ai/v1",
+        }
+    }
+
+    /// The environment variable in which the vendor's own tools look for the key; none for servers on the own machine.
+    pub const fn key_variable(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAi => Some("OPENAI_API_KEY"),
+            Self::Azure => Some("AZURE_OPENAI_API_KEY"),
+            Self::OpenRouter => Some("OPENROUTER_API_KEY"),
+            Self::Groq => Some("GROQ_API_KEY"),
+            Self::DeepSeek => Some("DEEPSEEK_API_KEY"),
+            Self::Together => Some("TOGETHER_API_KEY"),
+            Self::Mistral => Some("MISTRAL_API_KEY"),
+            Self::Ollama | Self::Vllm | Self::LlamaCpp | Self::LmStudio => None,
+        }
+    }
+
+    /// In what it departs from the others.
+    pub const fn quirks(self) -> Quirks {
+        let openai = Quirks {
+            max_tokens_field: "max_completion_tokens",
+            echo: &[],
+            call_ids: CallIds::UpTo(40),
+            ..Quirks::COMPATIBLE
+        };
+        match self {
+            Self::OpenAi | Self::Azure => openai,
+            Self::Ollama | Self::Vllm | Self::LlamaCpp | Self::LmStudio | Self::Together => Quirks::COMPATIBLE,
+            Self::OpenRouter => Quirks { reasoning: ReasoningField::Object, ..Quirks::COMPATIBLE },
+            // Refuses a message with a property that it does not know.
+            Self::Groq => Quirks { echo: &["reasoning"], ..openai },
+            Self::DeepSeek => Quirks {
+                json_schema: false,
+                reasoning: ReasoningField::Thinking,
+                echo: &["reasoning_content"],
+                ..Quirks::COMPATIBLE
+            },
+            // Refuses unknown fields with a 422; its reasoning is a part of the content.
+            Self::Mistral => Quirks {
+                required_tool_choice: "any",
+                stream_options: false,
+                echo: &["content"],
+                call_ids: CallIds::NineAlphanumeric,
+                ..Quirks::COMPATIBLE
+            },
+        }
+    }
+}
+
+impl Quirks {
+    /// What a server most likely understands that is not known by name.
+    pub const COMPATIBLE: Self = Self {
+        max_tokens_field: "max_tokens",
+        system_role: "system",
+        required_tool_choice: "required",
+        stream_options: true,
+        json_schema: true,
+        reasoning: ReasoningField::Effort,
+        echo: &["reasoning", "reasoning_content", "reasoning_details", "extra_content"],
+        call_ids: CallIds::UpTo(64),
+    };
+
+    /// A number that differs where messages are written differently.
+    pub(super) fn variant(&self) -> u64 {
+        let Self { system_role, echo, call_ids, .. } = self;
+        crate::digest::digest(format!("{system_role} {echo:?} {call_ids:?}").as_bytes())
+    }
+}
+
+impl Default for Quirks {
+    fn default() -> Self {
+        Server::OpenAi.quirks()
+    }
+}
+
+/// There is no server of that name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no known server; known are {known}, and any other works by its base URL", known = known_names())]
+pub struct UnknownServer(String);
+
+impl FromStr for Server {
+    type Err = UnknownServer;
+
+    fn from_str(name: &str) -> Result<Self, UnknownServer> {
+        Self::ALL.into_iter().find(|server| server.name() == name).ok_or_else(|| UnknownServer(name.to_owned()))
+    }
+}
+
+fn known_names() -> String {
+    Server::ALL.map(Server::name).join(", ")
+}

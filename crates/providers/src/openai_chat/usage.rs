@@ -1,0 +1,184 @@
+//! Tokens as Chat Completions servers count them, brought to one form.
+
+use brigade_core::{Money, Usage};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::json::Count;
+
+/// A `usage` object with the names that different servers use for the same thing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Stated<'a> {
+    prompt_tokens: Count,
+    completion_tokens: Count,
+    total_tokens: Count,
+    #[serde(borrow)]
+    prompt_tokens_details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    completion_tokens_details: Option<&'a RawValue>,
+    /// DeepSeek.
+    prompt_cache_hit_tokens: Count,
+    /// Gateways to Anthropic.
+    cache_read_input_tokens: Count,
+    cache_creation_input_tokens: Count,
+    /// Moonshot and Hugging Face.
+    cached_tokens: Count,
+    /// Perplexity.
+    reasoning_tokens: Count,
+    /// Mistral counts what was heard in the total alone.
+    prompt_audio_seconds: Count,
+    /// OpenRouter: US dollars. Perplexity: an object.
+    #[serde(borrow)]
+    cost: Option<&'a RawValue>,
+    /// xAI: ten-billionths of a US dollar.
+    cost_in_usd_ticks: Count,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    cached_tokens: Count,
+    cache_write_tokens: Count,
+    reasoning_tokens: Count,
+}
+
+#[derive(Debug, Deserialize)]
+struct CostObject {
+    total_cost: f64,
+}
+
+/// Brings a `usage` object to one form. The flag says whether something in it cannot be right; that part is left out.
+/// Absent if it states no tokens at all.
+pub(super) fn normalised(raw: &RawValue) -> (Option<Usage>, bool) {
+    let Ok(stated) = serde_json::from_str::<Stated<'_>>(raw.get()) else { return (None, true) };
+    let counts = [stated.prompt_tokens, stated.completion_tokens, stated.total_tokens];
+    let odd = counts.contains(&Count::Implausible);
+    let (prompt, completion) = (stated.prompt_tokens.get(), stated.completion_tokens.get());
+    if prompt.is_none() && completion.is_none() {
+        return (None, odd);
+    }
+    let input = details(stated.prompt_tokens_details);
+    let output = details(stated.completion_tokens_details);
+    let mut usage = Usage::new(prompt.unwrap_or(0), completion.unwrap_or(0));
+    // What the total has beyond its parts is reasoning that was not counted as completion (xAI, Gemini).
+    let uncounted = stated.total_tokens.get().unwrap_or(0).saturating_sub(usage.total_tokens());
+    if stated.prompt_audio_seconds == Count::Absent {
+        usage.output_tokens += uncounted;
+    } else {
+        usage.input_tokens += uncounted;
+    }
+    usage.cache_read_tokens = first([
+        input.cached_tokens,
+        stated.prompt_cache_hit_tokens,
+        stated.cache_read_input_tokens,
+        stated.cached_tokens,
+    ]);
+    usage.cache_write_tokens = first([input.cache_write_tokens, stated.cache_creation_input_tokens]);
+    usage.reasoning_tokens = first([output.reasoning_tokens, stated.reasoning_tokens]);
+    usage.stated_cost = stated_cost(&stated);
+    let dropped = drop_implausible(&mut usage);
+    (Some(usage), odd || dropped)
+}
+
+/// Where Groq repeats the usage, and at first had it only.
+pub(super) fn of_groq(raw: &RawValue) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Groq<'a> {
+        #[serde(borrow)]
+        usage: Option<&'a RawValue>,
+    }
+    serde_json::from_str::<Groq<'_>>(raw.get()).ok()?.usage
+}
+
+/// A part that is larger than its whole says nothing; without it the call is priced as if nothing had been cached.
+fn drop_implausible(usage: &mut Usage) -> bool {
+    let cached = usage.cache_read_tokens.unwrap_or(0).saturating_add(usage.cache_write_tokens.unwrap_or(0));
+    let cache_odd = cached > usage.input_tokens;
+    if cache_odd {
+        usage.cache_read_tokens = None;
+        usage.cache_write_tokens = None;
+    }
+    let reasoning_odd = usage.reasoning_tokens.unwrap_or(0) > usage.output_tokens;
+    if reasoning_odd {
+        usage.reasoning_tokens = None;
+    }
+    cache_odd || reasoning_odd
+}
+
+fn first<const N: usize>(counts: [Count; N]) -> Option<u64> {
+    counts.into_iter().find_map(Count::get)
+}
+
+fn details(raw: Option<&RawValue>) -> Details {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+}
+
+fn stated_cost(stated: &Stated<'_>) -> Option<Money> {
+    if let Some(ticks) = stated.cost_in_usd_ticks.get() {
+        return i64::try_from(ticks.div_ceil(10)).ok().map(Money::from_nano);
+    }
+    let raw = stated.cost?.get();
+    let usd: f64 = serde_json::from_str(raw)
+        .or_else(|_| serde_json::from_str::<CostObject>(raw).map(|cost| cost.total_cost))
+        .ok()?;
+    from_usd(usd)
+}
+
+/// Providers state the cost as a float; nine decimals are more than they mean.
+fn from_usd(usd: f64) -> Option<Money> {
+    if !(0.0..1e9).contains(&usd) {
+        return None;
+    }
+    format!("{usd:.9}").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> (Option<Usage>, bool) {
+        normalised(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn the_same_thing_has_many_names() {
+        let openai = r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,
+            "prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":2},
+            "completion_tokens_details":{"reasoning_tokens":3}}"#;
+        let deepseek = r#"{"prompt_tokens":10,"completion_tokens":5,"prompt_cache_hit_tokens":4}"#;
+        let expected = Usage {
+            cache_read_tokens: Some(4),
+            cache_write_tokens: Some(2),
+            reasoning_tokens: Some(3),
+            ..Usage::new(10, 5)
+        };
+        assert_eq!(read(openai), (Some(expected), false));
+        assert_eq!(read(deepseek).0.unwrap().cache_read_tokens, Some(4));
+    }
+
+    #[test]
+    fn reasoning_beside_the_completion_is_output_too() {
+        let xai = r#"{"prompt_tokens":12,"completion_tokens":1,"total_tokens":241,
+            "completion_tokens_details":{"reasoning_tokens":228}}"#;
+        assert_eq!(read(xai), (Some(Usage { reasoning_tokens: Some(228), ..Usage::new(12, 229) }), false));
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_left_out() {
+        let grok = r#"{"prompt_tokens":24,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":161}}"#;
+        assert_eq!(read(grok), (Some(Usage::new(24, 2)), true));
+        assert_eq!(read(r#"{"prompt_tokens":-4,"completion_tokens":2}"#), (Some(Usage::new(0, 2)), true));
+        assert_eq!(read(r#"{"queue_time":0.2}"#), (None, false));
+        assert_eq!(read("[]").0, None);
+    }
+
+    #[test]
+    fn a_stated_cost_is_read_in_every_form() {
+        let cost = |json: &str| read(json).0.unwrap().stated_cost;
+        assert_eq!(cost(r#"{"prompt_tokens":1,"cost":0.00012}"#), Some(Money::from_nano(120_000)));
+        assert_eq!(cost(r#"{"prompt_tokens":1,"cost":{"total_cost":0.006}}"#), Some(Money::from_nano(6_000_000)));
+        assert_eq!(cost(r#"{"prompt_tokens":1,"cost_in_usd_ticks":1234}"#), Some(Money::from_nano(124)));
+        assert_eq!(cost(r#"{"prompt_tokens":1,"cost":-1}"#), None);
+    }
+}
