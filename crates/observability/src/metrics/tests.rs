@@ -1,0 +1,310 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::{Command, Stdio},
+};
+
+use brigade_core::{
+    Agent, Allowance, Budget, BudgetExceeded, Delta, Ledger, ModelExt, Money, StopKind, StopReason, ToolOutput, Usage,
+    budget::Quantity,
+    testing::{ScriptedModel, Turn},
+};
+
+use super::*;
+use crate::{MetricsHandle, PriceBook};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn mini() -> ModelId {
+    ModelId::new("openai", "gpt-5-mini")
+}
+
+fn claude() -> ModelId {
+    ModelId::new("anthropic", "claude-sonnet-4-5")
+}
+
+fn config() -> MetricsConfig {
+    MetricsConfig::default().agent("desk").agent("critic").model(mini()).model(claude()).tool("lookup")
+}
+
+/// One of every event, such as a run full of faults sends.
+pub(crate) fn all_events() -> Vec<Event> {
+    let charge = |certainty| Charge {
+        certainty,
+        usage: Usage {
+            cache_read_tokens: Some(60),
+            cache_write_tokens: Some(20),
+            reasoning_tokens: Some(5),
+            ..Usage::new(100, 10)
+        },
+        cost: Some(Money::from_nano(1_500_000_001)),
+    };
+    let limit = BudgetExceeded {
+        scope: "process".into(),
+        quantity: Quantity::Usd,
+        needed: String::new(),
+        remaining: String::new(),
+        limit: String::new(),
+    };
+    let overloaded = ModelErrorKind::Overloaded;
+    let left = Allowance { remaining: Some(7), ..Allowance::default() };
+    let limits = RateLimits { requests: left, tokens: left, ..RateLimits::default() };
+    let ended = |error, certainty| Event::AttemptEnded {
+        model: mini(),
+        error,
+        charge: Some(charge(certainty)),
+        elapsed: SECOND,
+    };
+    let asked = || Event::AttemptStarted { model: mini() };
+    vec![
+        Event::RunStarted,
+        Event::TurnStarted { turn: 1, model: mini() },
+        Event::RateLimitWaited { model: mini(), waited: SECOND },
+        asked(),
+        ended(Some(overloaded), Certainty::Uncertain),
+        Event::Retrying { model: mini(), attempt: 2, reason: overloaded, delay: SECOND },
+        asked(),
+        Event::Delta(Delta::Text("secret words".to_owned())),
+        Event::ReplyRestarted,
+        ended(None, Certainty::Estimated),
+        Event::RetrySuppressed { model: mini(), reason: overloaded },
+        Event::BreakerChanged { model: mini(), state: "open" },
+        Event::FellBack { from: mini(), to: claude(), reason: overloaded },
+        ended(None, Certainty::Charged),
+        Event::RateLimitsReported { model: mini(), limits },
+        Event::WireQuirk { provider: "openai".into(), kind: "unknown_event" },
+        Event::TurnEnded {
+            turn: 1,
+            model: mini(),
+            usage: None,
+            cost: None,
+            stop: StopKind::ToolCalls,
+            tool_calls: 2,
+            elapsed: SECOND,
+        },
+        Event::ToolStarted { tool: "lookup".into(), call_id: "1".into() },
+        Event::ToolEnded { tool: "lookup".into(), call_id: "1".into(), outcome: "ok", elapsed: SECOND },
+        Event::ToolEnded { tool: "critic".into(), call_id: "2".into(), outcome: "timeout", elapsed: SECOND },
+        Event::UnknownTool { name: "rm -rf".into() },
+        Event::WorkerFailed { worker: "critic".into(), policy: "fallback", reason: "late".into() },
+        Event::LoopNoticed { kind: "tool_call", count: 3 },
+        Event::BudgetWarning(limit.clone()),
+        Event::BudgetRefused(limit),
+        Event::Trimmed { hidden: 2, tokens_before: 9, tokens_after: 3 },
+        Event::AnswerRejected { reason: "no JSON".into(), attempt: 1 },
+        Event::HandedOff { to: "critic".into() },
+    ]
+}
+
+/// A desk that met with everything and two runs that ended, one well and one badly.
+pub(crate) fn exercised(config: &MetricsConfig) -> MetricsHandle {
+    let handle = Metrics::local(config).unwrap();
+    let observer = handle.observer();
+    let desk = Run::new().child("desk", Budget::unlimited()).unwrap();
+    let critic = desk.child("critic", Budget::unlimited()).unwrap();
+    all_events().iter().for_each(|event| observer.on_event(&desk, event));
+    observer.on_event(&critic, &Event::RunStarted);
+    let message = "the model did not answer".into();
+    let kind = Some(ModelErrorKind::Overloaded);
+    observer.on_event(&critic, &Event::RunFailed { kind, message, elapsed: SECOND });
+    let usage = Usage::new(300, 30);
+    let stop = StopReason::Finished;
+    observer.on_event(&desk, &Event::RunEnded { stop, turns: 2, usage, cost: None, elapsed: SECOND });
+    observer.on_event(&Run::new().child("desk", Budget::unlimited()).unwrap(), &Event::RunStarted);
+    handle.watch_prices(&PriceBook::bundled());
+    handle
+        .watch_budget("process", &Ledger::root("process", Budget::unlimited().money(Money::from_nano(2_500_000_000))));
+    handle
+}
+
+/// The samples without histograms, sorted.
+fn samples(text: &str) -> BTreeMap<String, String> {
+    let is_sample = |line: &&str| !line.starts_with('#') && !line.is_empty() && !line.contains("_seconds");
+    let pairs = text.lines().filter(is_sample).filter_map(|line| line.rsplit_once(' '));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[track_caller]
+fn assert_shows(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|shown| shown == *line), "no `{line}` in\n{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_event_is_counted_under_configured_names_only() {
+    let text = exercised(&config()).render();
+    assert_shows(
+        &text,
+        &[
+            r#"brigade_cost_usd_total{provider="openai",model="gpt-5-mini",agent="desk",kind="charged"} 1.500000001"#,
+            r#"brigade_cost_usd_total{provider="openai",model="gpt-5-mini",agent="desk",kind="uncertain"} 1.500000001"#,
+            r#"brigade_runs_total{agent="desk",outcome="finished"} 1"#,
+            r#"brigade_runs_total{agent="critic",outcome="provider_overloaded"} 1"#,
+            r#"brigade_runs_in_flight{agent="desk"} 1"#,
+            r#"brigade_runs_in_flight{agent="critic"} 0"#,
+            r#"brigade_attempts_total{provider="openai",model="gpt-5-mini",outcome="ok"} 2"#,
+            r#"brigade_attempts_total{provider="openai",model="gpt-5-mini",outcome="provider_overloaded"} 1"#,
+            r#"brigade_retries_total{reason="provider_overloaded"} 1"#,
+            r#"brigade_retries_suppressed_total{reason="provider_overloaded"} 1"#,
+            r#"brigade_fallbacks_total{from="openai/gpt-5-mini",to="anthropic/claude-sonnet-4-5",reason="provider_overloaded"} 1"#,
+            r#"brigade_breaker_state{provider="openai",model="gpt-5-mini"} 2"#,
+            r#"brigade_rate_limit_remaining{provider="openai",model="gpt-5-mini",dimension="requests"} 7"#,
+            r#"brigade_tool_calls_total{tool="lookup",outcome="ok"} 1"#,
+            r#"brigade_tool_calls_total{tool="critic",outcome="timeout"} 1"#,
+            r#"brigade_tool_calls_total{tool="other",outcome="unknown"} 1"#,
+            r#"brigade_worker_failures_total{worker="critic",policy="fallback"} 1"#,
+            r#"brigade_loop_detected_total{kind="tool_call"} 1"#,
+            r#"brigade_budget_refusals_total{scope="process",quantity="usd"} 1"#,
+            r#"brigade_budget_warnings_total{scope="process",quantity="usd"} 1"#,
+            r#"brigade_usage_missing_total{provider="openai",model="gpt-5-mini"} 1"#,
+            r#"brigade_wire_quirks_total{kind="unknown_event"} 1"#,
+            r#"brigade_budget_limit_usd{scope="process"} 2.5"#,
+            r#"brigade_budget_remaining_usd{scope="process"} 2.5"#,
+            r#"brigade_turns_per_run_sum{agent="desk"} 2"#,
+            r#"gen_ai_client_inference_usage_input_tokens_total{gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="gpt-5-mini"} 200"#,
+            r#"gen_ai_client_inference_usage_cache_read_input_tokens_total{gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="gpt-5-mini"} 120"#,
+            r#"gen_ai_client_inference_duration_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="gpt-5-mini",error_type="provider_overloaded",le="1.28"} 1"#,
+            r#"gen_ai_invoke_agent_duration_seconds_count{gen_ai_agent_name="critic",error_type="provider_overloaded"} 1"#,
+            r#"gen_ai_execute_tool_duration_seconds_count{gen_ai_tool_name="lookup"} 1"#,
+        ],
+    );
+    assert!(!text.contains("secret") && !text.contains("rm -rf"), "{text}");
+    assert!(!text.contains("quantile="), "a histogram without buckets");
+    assert!(!text.contains("nano"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_metric_has_its_help_and_type() {
+    let text = exercised(&config()).render();
+    let family = |line: &str| {
+        let name = line.split(['{', ' ']).next().unwrap_or_default();
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        base.unwrap_or(name).to_owned()
+    };
+    let of = |prefix: &str| -> BTreeSet<String> {
+        text.lines().filter_map(|line| line.strip_prefix(prefix)).map(family).collect()
+    };
+    let shown: BTreeSet<String> =
+        text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(family).collect();
+    assert_eq!(of("# HELP "), shown);
+    assert_eq!(of("# TYPE "), shown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promtool_finds_nothing_to_say() {
+    let Ok(mut promtool) =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    else {
+        eprintln!("SKIPPED promtool_finds_nothing_to_say: promtool is not installed");
+        return;
+    };
+    let text = exercised(&config()).render();
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && complaints.is_empty(), "{complaints}\n{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_somebody_made_up_make_no_series() {
+    let handle = Metrics::local(&config()).unwrap();
+    let observer = handle.observer();
+    let series = || handle.render().lines().filter(|line| !line.starts_with('#')).count();
+    let noise = |number: u32| {
+        let name: Arc<str> = format!("name-{number}").into();
+        let model = ModelId::new(Arc::clone(&name), Arc::clone(&name));
+        let run = Run::new().child(&name, Budget::unlimited()).unwrap();
+        let elapsed = SECOND;
+        let call_id: Arc<str> = "1".into();
+        let limit = BudgetExceeded {
+            scope: Arc::clone(&name),
+            quantity: Quantity::Tokens,
+            needed: String::new(),
+            remaining: String::new(),
+            limit: String::new(),
+        };
+        for event in [
+            Event::RunStarted,
+            Event::AttemptEnded { model: model.clone(), error: None, charge: None, elapsed },
+            Event::FellBack { from: model.clone(), to: model.clone(), reason: ModelErrorKind::Auth },
+            Event::BreakerChanged { model, state: "open" },
+            Event::ToolEnded { tool: Arc::clone(&name), call_id, outcome: "ok", elapsed },
+            Event::UnknownTool { name: Arc::clone(&name) },
+            Event::WorkerFailed { worker: name, policy: "isolate", reason: "late".into() },
+            Event::BudgetRefused(limit),
+            Event::RunFailed { kind: None, message: "m".into(), elapsed },
+        ] {
+            observer.on_event(&run, &event);
+        }
+    };
+    noise(0);
+    let first = series();
+    (1..10_000).for_each(noise);
+    assert_eq!(series(), first);
+    let text = handle.render();
+    assert!(!text.contains("name-"), "{text}");
+    assert_shows(&text, &[r#"brigade_tool_calls_total{tool="other",outcome="unknown"} 10000"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_exceeds_the_limit_of_series_is_dropped_and_counted() {
+    let tools: Vec<Arc<str>> = (0..10_000).map(|number| format!("tool-{number}").into()).collect();
+    let config = MetricsConfig { tools: tools.clone(), max_series: 500, ..config() };
+    let handle = Metrics::local(&config).unwrap();
+    let (observer, run) = (handle.observer(), Run::new());
+    for tool in tools {
+        observer.on_event(&run, &Event::ToolEnded { tool, call_id: "1".into(), outcome: "ok", elapsed: SECOND });
+    }
+    let text = handle.render();
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count();
+    assert!((400..=501).contains(&lines), "{lines}");
+    let dropped: u32 = samples(&text)["brigade_metric_samples_dropped_total"].parse().unwrap();
+    assert!(dropped > 19_000, "{dropped}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_older_convention_has_its_own_names() {
+    let config = MetricsConfig { convention: Convention::ClientOperation, ..config() };
+    let text = exercised(&config).render();
+    assert!(!text.contains("gen_ai_client_inference"), "{text}");
+    assert!(text.contains("gen_ai_client_operation_duration_seconds_bucket"));
+    assert!(text.contains(r#"gen_ai_token_type="output",le="16"} 2"#), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_to_the_first_piece_is_measured_once_an_attempt() {
+    let handle = Metrics::local(&config()).unwrap();
+    let (observer, run) = (handle.observer(), Run::new());
+    let say = |event| observer.on_event(&run, &event);
+    say(Event::RunStarted);
+    say(Event::AttemptStarted { model: mini() });
+    tokio::time::sleep(2 * SECOND).await;
+    for _ in 0..3 {
+        say(Event::Delta(Delta::Text("a".to_owned())));
+    }
+    let text = handle.render();
+    let sum = text.lines().find(|line| line.starts_with("gen_ai_client_inference_time_to_first_chunk_seconds_sum"));
+    assert!(sum.unwrap().ends_with("} 2"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_slow_model_and_a_slow_tool_is_no_overhead() {
+    let handle = Metrics::local(&config()).unwrap();
+    let slow = brigade_core::tool_fn("lookup", "Looks a word up.", |_: serde_json::Value, _: Run| async {
+        tokio::time::sleep(30 * SECOND).await;
+        Ok::<_, brigade_core::ToolError>(ToolOutput::text("a word"))
+    });
+    let script = [Turn::call("1", "lookup", serde_json::json!({})), Turn::text("Done.")].map(|turn| turn.after(SECOND));
+    let model = ScriptedModel::new(script).metered(&PriceBook::bundled());
+    let agent = Agent::new("desk", model).tool(slow).observer(handle.observer());
+    tokio::time::sleep(SECOND).await;
+    agent.run("Look a word up.").await.unwrap();
+    let text = handle.render();
+    assert_shows(&text, &[r#"brigade_overhead_seconds_sum{agent="desk"} 0"#]);
+    assert_shows(&text, &[r#"brigade_run_duration_seconds_sum{agent="desk"} 32"#]);
+}
+
+#[test]
+fn without_a_runtime_there_is_an_error_and_no_panic() {
+    assert!(matches!(Metrics::local(&config()), Err(crate::MetricsError::NoRuntime(_))));
+}
