@@ -41,9 +41,9 @@ impl protocol::Assembly for Assembly {
             self.ended = self.stop.is_some();
             return Ok(self.progress());
         }
-        let event = serde_json::from_slice(data)
-            .map_err(|error| broken("an event of the stream is no JSON object").caused_by(error))?;
-        self.take(event, sink)?;
+        let event: Option<StreamEvent<'_>> = serde_json::from_slice(data).ok();
+        let event = event.filter(|event| event.error.is_none());
+        self.take(event.ok_or_else(|| error::not_an_answer("an event of the stream", data))?, sink)?;
         Ok(self.progress())
     }
 
@@ -58,15 +58,9 @@ impl protocol::Assembly for Assembly {
     }
 
     fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
-        let answer: Answer<'_> = serde_json::from_slice(body)
-            .map_err(|error| broken("the answer is no JSON object of the documented form").caused_by(error))?;
-        if let Some(error) = answer.error {
-            return Err(error::in_band(error));
-        }
-        if answer.content.is_none() {
-            return Err(broken("the answer has no content"));
-        }
-        self.begin(answer, sink);
+        let answer: Option<Answer<'_>> = serde_json::from_slice(body).ok();
+        let answer = answer.filter(|answer| answer.error.is_none() && answer.content.is_some());
+        self.begin(answer.ok_or_else(|| error::not_an_answer("the answer", body))?, sink);
         Ok(self.reply(sink))
     }
 
@@ -81,10 +75,7 @@ impl Assembly {
     }
 
     fn take(&mut self, event: StreamEvent<'_>, sink: &mut Sink<'_>) -> Result<(), ModelError> {
-        let StreamEvent { kind, index, message, content_block, delta, usage, error } = event;
-        if let Some(error) = error {
-            return Err(error::in_band(error));
-        }
+        let StreamEvent { kind, index, message, content_block, delta, usage, error: _ } = event;
         match (&*kind, message, content_block, delta) {
             // On a continued container this is already the whole answer, and nothing but `message_stop` follows.
             ("message_start", Some(answer), ..) => self.begin(answer, sink),

@@ -77,12 +77,12 @@ fn size_hint(request: &ChatRequest) -> usize {
 
 impl Family {
     /// Whether the API itself can hold the answer to the schema.
-    fn enforces(&self, output: &OutputSchema) -> bool {
+    fn enforces(self, output: &OutputSchema) -> bool {
         self.schemas && output.strict
     }
 
     /// A degree of effort in the nearest word that the model knows.
-    fn effort_word(&self, effort: Effort) -> Option<&'static str> {
+    fn effort_word(self, effort: Effort) -> Option<&'static str> {
         let high_or = |word, known: bool| Some(if known { word } else { "high" });
         match (self.effort, effort) {
             (EffortLevels::No, _) => None,

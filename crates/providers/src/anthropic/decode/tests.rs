@@ -19,12 +19,18 @@ impl Observer for Seen {
 impl Seen {
     fn quirks(&self) -> Vec<&'static str> {
         let events = self.0.lock().unwrap();
-        events.iter().filter_map(|event| if let Event::WireQuirk { kind, .. } = event { Some(*kind) } else { None }).collect()
+        events
+            .iter()
+            .filter_map(|event| if let Event::WireQuirk { kind, .. } = event { Some(*kind) } else { None })
+            .collect()
     }
 
     fn deltas(&self) -> Vec<Delta> {
         let events = self.0.lock().unwrap();
-        events.iter().filter_map(|event| if let Event::Delta(delta) = event { Some(delta.clone()) } else { None }).collect()
+        events
+            .iter()
+            .filter_map(|event| if let Event::Delta(delta) = event { Some(delta.clone()) } else { None })
+            .collect()
     }
 }
 
@@ -52,7 +58,8 @@ fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Arc<Seen>) {
 
 /// A stream of the given events, framed as Anthropic does.
 fn stream(events: &[&str]) -> Vec<u8> {
-    let name = |event: &str| serde_json::from_str::<serde_json::Value>(event).unwrap()["type"].as_str().unwrap().to_owned();
+    let name =
+        |event: &str| serde_json::from_str::<serde_json::Value>(event).unwrap()["type"].as_str().unwrap().to_owned();
     events.iter().flat_map(|event| format!("event: {}\ndata: {event}\n\n", name(event)).into_bytes()).collect()
 }
 
@@ -83,8 +90,10 @@ const SIGNED: [&str; 5] = [
     STOP_0,
 ];
 const CALL: &str = r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"toolu_1","name":"lookup","input":{},"caller":{"type":"direct"}}}"#;
-const HALF: &str = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"q\": \"Pa"}}"#;
-const REST: &str = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"ris\"}"}}"#;
+const HALF: &str =
+    r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"q\": \"Pa"}}"#;
+const REST: &str =
+    r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"ris\"}"}}"#;
 const CALLS: &str = r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":40}}"#;
 
 fn thinking_call() -> Vec<&'static str> {
@@ -235,7 +244,10 @@ fn citations_and_server_tools_go_through_unchanged() {
         STOP,
     ]);
     let [Part::Opaque(search), Part::Text(text)] = cited.message.parts() else { panic!("{cited:?}") };
-    assert_eq!(search.raw.get(), r#"{"id":"srvtoolu_1","input":{"query":"x"},"name":"web_search","type":"server_tool_use"}"#);
+    assert_eq!(
+        search.raw.get(),
+        r#"{"id":"srvtoolu_1","input":{"query":"x"},"name":"web_search","type":"server_tool_use"}"#
+    );
     let raw = text.data.as_ref().unwrap().raw.get();
     assert_eq!(raw, r#"{"citations":[{"type":"web","url":"u"}],"text":"So.","type":"text"}"#);
 }
@@ -269,9 +281,13 @@ fn every_stop_reason_has_a_kind() {
 fn a_document_is_read_like_a_stream_and_blocks_stay_byte_for_byte() {
     let thinking = r#"{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}"#;
     let redacted = r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#;
-    let json = format!(r#"{{"id":"m","type":"message","model":"c","content":[{thinking},{redacted},{{"type":"text","text":"Hi","citations":null}}],"stop_reason":"end_turn","usage":{{"input_tokens":1,"output_tokens":2}}}}"#);
+    let json = format!(
+        r#"{{"id":"m","type":"message","model":"c","content":[{thinking},{redacted},{{"type":"text","text":"Hi","citations":null}}],"stop_reason":"end_turn","usage":{{"input_tokens":1,"output_tokens":2}}}}"#
+    );
     let reply = body(&json).unwrap();
-    let [Part::Thinking(first), Part::Thinking(second), Part::Text(text)] = reply.message.parts() else { panic!("{reply:?}") };
+    let [Part::Thinking(first), Part::Thinking(second), Part::Text(text)] = reply.message.parts() else {
+        panic!("{reply:?}")
+    };
     assert_eq!((first.data.as_ref().unwrap().raw.get(), first.text.as_str()), (thinking, "Hm."));
     assert_eq!(second.data.as_ref().unwrap().raw.get(), redacted);
     assert_eq!(text, &Text { text: "Hi".into(), data: None });

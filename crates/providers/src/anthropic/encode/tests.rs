@@ -1,4 +1,6 @@
-use brigade_core::{Arguments, Image, ProviderData, RawJson, Text, Thinking as Thought, ToolCall, ToolResult, ToolSet, Transcript};
+use brigade_core::{
+    Arguments, Image, ProviderData, RawJson, Text, Thinking as Thought, ToolCall, ToolResult, ToolSet, Transcript,
+};
 use serde_json::Value;
 
 use super::*;
@@ -17,12 +19,12 @@ fn raw(json: &str) -> RawJson {
     RawJson::parse(json.to_owned()).unwrap()
 }
 
-fn own(json: &str) -> Option<ProviderData> {
-    Some(ProviderData { dialect: DIALECT.into(), raw: raw(json) })
+fn own(json: &str) -> ProviderData {
+    ProviderData { dialect: DIALECT.into(), raw: raw(json) }
 }
 
-fn foreign(json: &str) -> Option<ProviderData> {
-    Some(ProviderData { dialect: "openai-responses".into(), raw: raw(json) })
+fn foreign(json: &str) -> ProviderData {
+    ProviderData { dialect: "openai-responses".into(), raw: raw(json) }
 }
 
 fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
@@ -60,7 +62,10 @@ fn asked() -> Vec<Message> {
     vec![
         Message::user("Where is it?"),
         assistant(vec![
-            Part::Thinking(Thought { text: "hm".into(), data: own(r#"{"type":"thinking","thinking":"hm","signature":"s"}"#) }),
+            Part::Thinking(Thought {
+                text: "hm".into(),
+                data: Some(own(r#"{"type":"thinking","thinking":"hm","signature":"s"}"#)),
+            }),
             Part::ToolCall(call("toolu_1", "lookup", r#"{"q":"it"}"#)),
         ]),
         Message::tool(vec![result("toolu_1", "Here.")]),
@@ -123,11 +128,17 @@ fn kept_bytes_have_no_mark_and_the_mark_moves_on() {
     let once = bytes(MODEL, &first, false);
     assert_eq!(once, bytes(MODEL, &first, false));
     let mut longer = first.clone();
-    for message in [Message::assistant("Here."), Message::user("And that?"), Message::assistant("There."), Message::user("Ah.")] {
+    for message in
+        [Message::assistant("Here."), Message::user("And that?"), Message::assistant("There."), Message::user("Ah.")]
+    {
         longer.transcript.push(message).unwrap();
     }
     let body = sent(MODEL, &longer);
-    let marked: Vec<String> = body["messages"].as_array().unwrap().iter().enumerate()
+    let marked: Vec<String> = body["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
         .filter(|(_, message)| message.to_string().contains("cache_control"))
         .map(|(index, _)| index.to_string())
         .collect();
@@ -151,7 +162,12 @@ fn results_come_first_and_the_users_words_join_them() {
     messages.push(Message::user("Say."));
     let request = ChatRequest { settings: unmarked(), ..request(messages) };
     let body = sent(MODEL, &request);
-    let kinds: Vec<&str> = body["messages"][2]["content"].as_array().unwrap().iter().map(|block| block["type"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = body["messages"][2]["content"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|block| block["type"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds, ["tool_result", "text", "text"]);
     assert_eq!(body["messages"].as_array().unwrap().len(), 3);
 }
@@ -159,20 +175,23 @@ fn results_come_first_and_the_users_words_join_them() {
 #[test]
 fn what_belongs_to_another_provider_is_dropped() {
     let parts = vec![
-        Part::Thinking(Thought { text: "secret".into(), data: foreign("{}") }),
+        Part::Thinking(Thought { text: "secret".into(), data: Some(foreign("{}")) }),
         Part::Thinking(Thought { text: "plain".into(), data: None }),
-        Part::Opaque(foreign(r#"{"type":"reasoning"}"#).unwrap()),
-        Part::Text(Text { text: "Seen.".into(), data: foreign("{}") }),
-        Part::ToolCall(ToolCall { data: foreign(r#"{"id":"fc_1"}"#), ..call("call|1", "lookup", "") }),
+        Part::Opaque(foreign(r#"{"type":"reasoning"}"#)),
+        Part::Text(Text { text: "Seen.".into(), data: Some(foreign("{}")) }),
+        Part::ToolCall(ToolCall { data: Some(foreign(r#"{"id":"fc_1"}"#)), ..call("call|1", "lookup", "") }),
     ];
     let messages = vec![Message::user("?"), assistant(parts), Message::tool(vec![result("call|1", "ok")])];
     let body = sent(MODEL, &ChatRequest { settings: unmarked(), ..request(messages) });
     let used = body["messages"][1]["content"][1]["id"].as_str().unwrap();
     assert!(used.starts_with("call_1_"));
-    assert_eq!(body["messages"][1]["content"], json!([
-        { "type": "text", "text": "Seen." },
-        { "type": "tool_use", "id": used, "name": "lookup", "input": {} },
-    ]));
+    assert_eq!(
+        body["messages"][1]["content"],
+        json!([
+            { "type": "text", "text": "Seen." },
+            { "type": "tool_use", "id": used, "name": "lookup", "input": {} },
+        ])
+    );
     assert_eq!(body["messages"][2]["content"][0]["tool_use_id"], used);
 }
 
@@ -182,10 +201,13 @@ fn own_blocks_go_back_in_place_and_a_renamed_call_keeps_its_new_id() {
     let cited = r#"{"type":"text","text":"So.","citations":[{"url":"u"}]}"#;
     let redacted = r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#;
     let parts = vec![
-        Part::Thinking(Thought { text: String::new(), data: own(redacted) }),
-        Part::Opaque(own(search).unwrap()),
-        Part::Text(Text { text: "So.".into(), data: own(cited) }),
-        Part::ToolCall(ToolCall { data: own(r#"{"caller":{"type":"direct"}}"#), ..call("toolu_1_2", "lookup", "{}") }),
+        Part::Thinking(Thought { text: String::new(), data: Some(own(redacted)) }),
+        Part::Opaque(own(search)),
+        Part::Text(Text { text: "So.".into(), data: Some(own(cited)) }),
+        Part::ToolCall(ToolCall {
+            data: Some(own(r#"{"caller":{"type":"direct"}}"#)),
+            ..call("toolu_1_2", "lookup", "{}")
+        }),
     ];
     let messages = vec![Message::user("?"), assistant(parts), Message::tool(vec![result("toolu_1_2", "ok")])];
     let text = String::from_utf8(bytes(MODEL, &request(messages), false)).unwrap();
@@ -195,8 +217,8 @@ fn own_blocks_go_back_in_place_and_a_renamed_call_keeps_its_new_id() {
 
 #[test]
 fn a_message_that_says_nothing_here_is_left_out() {
-    let unsigned = Part::Thinking(Thought { text: "hm".into(), data: foreign("{}") });
-    let signed = Part::Thinking(Thought { text: "hm".into(), data: own(r#"{"type":"thinking"}"#) });
+    let unsigned = Part::Thinking(Thought { text: "hm".into(), data: Some(foreign("{}")) });
+    let signed = Part::Thinking(Thought { text: "hm".into(), data: Some(own(r#"{"type":"thinking"}"#)) });
     let messages = vec![
         Message::user("One"),
         assistant(vec![unsigned]),
@@ -205,7 +227,8 @@ fn a_message_that_says_nothing_here_is_left_out() {
         Message::user("Two"),
     ];
     let body = sent(MODEL, &ChatRequest { settings: unmarked(), ..request(messages) });
-    let roles: Vec<&str> = body["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
+    let roles: Vec<&str> =
+        body["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "user"]);
     assert_eq!(body["messages"][1]["content"].as_array().unwrap().len(), 1, "trailing thinking is refused");
 }
@@ -222,18 +245,24 @@ fn images_and_failed_tools_are_sent() {
         Message::tool(vec![failed]),
     ];
     let body = sent(MODEL, &ChatRequest { settings: unmarked(), ..request(messages) });
-    assert_eq!(body["messages"][0]["content"], json!([
-        { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "iVBO" } },
-        { "type": "image", "source": { "type": "url", "url": "https://example.com/a.png" } },
-        { "type": "image", "source": { "type": "base64", "media_type": "image/gif", "data": "R0lG" } },
-    ]));
+    assert_eq!(
+        body["messages"][0]["content"],
+        json!([
+            { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "iVBO" } },
+            { "type": "image", "source": { "type": "url", "url": "https://example.com/a.png" } },
+            { "type": "image", "source": { "type": "base64", "media_type": "image/gif", "data": "R0lG" } },
+        ])
+    );
     assert_eq!(body["messages"][1]["content"][0]["input"], json!({ "_malformed": "{\"q\":" }));
     assert_eq!(body["messages"][2]["content"][0]["is_error"], true);
     assert!(body["messages"][2]["content"][0]["content"][0]["text"].is_string());
 }
 
 fn with(settings: Settings) -> ChatRequest {
-    ChatRequest { settings: Settings { prompt_cache: PromptCache::Off, ..settings }, ..request(vec![Message::user("?")]) }
+    ChatRequest {
+        settings: Settings { prompt_cache: PromptCache::Off, ..settings },
+        ..request(vec![Message::user("?")])
+    }
 }
 
 fn reasoning(reasoning: Reasoning) -> ChatRequest {
@@ -243,11 +272,26 @@ fn reasoning(reasoning: Reasoning) -> ChatRequest {
 #[test]
 fn reasoning_is_asked_for_in_the_way_of_each_model() {
     let cases = [
-        ("claude-sonnet-4-5", Reasoning::Budget(4_000), json!({ "type": "enabled", "budget_tokens": 4000 }), Value::Null),
-        ("claude-sonnet-4-5", Reasoning::Effort(Effort::Low), json!({ "type": "enabled", "budget_tokens": 2048 }), Value::Null),
+        (
+            "claude-sonnet-4-5",
+            Reasoning::Budget(4_000),
+            json!({ "type": "enabled", "budget_tokens": 4000 }),
+            Value::Null,
+        ),
+        (
+            "claude-sonnet-4-5",
+            Reasoning::Effort(Effort::Low),
+            json!({ "type": "enabled", "budget_tokens": 2048 }),
+            Value::Null,
+        ),
         ("claude-sonnet-4-5", Reasoning::Budget(1), json!({ "type": "enabled", "budget_tokens": 1024 }), Value::Null),
         ("claude-sonnet-4-5", Reasoning::Off, Value::Null, Value::Null),
-        ("claude-opus-4-5", Reasoning::Effort(Effort::Max), json!({ "type": "enabled", "budget_tokens": 32000 }), json!("high")),
+        (
+            "claude-opus-4-5",
+            Reasoning::Effort(Effort::Max),
+            json!({ "type": "enabled", "budget_tokens": 32000 }),
+            json!("high"),
+        ),
         ("claude-opus-4-6", Reasoning::Budget(4_000), json!({ "type": "enabled", "budget_tokens": 4000 }), Value::Null),
         ("claude-opus-4-6", Reasoning::Effort(Effort::XHigh), json!({ "type": "adaptive" }), json!("high")),
         ("claude-opus-4-8", Reasoning::Effort(Effort::XHigh), json!({ "type": "adaptive" }), json!("xhigh")),
@@ -334,7 +378,12 @@ fn the_choice_of_tools_is_mapped() {
 
 #[test]
 fn further_settings_and_fields_are_sent() {
-    let extra = [("top_k", "5"), ("tools", r#"[{"type":"web_search_20250305","name":"web_search"}]"#), ("max_tokens", "77"), ("model", "\"x\"")];
+    let extra = [
+        ("top_k", "5"),
+        ("tools", r#"[{"type":"web_search_20250305","name":"web_search"}]"#),
+        ("max_tokens", "77"),
+        ("model", "\"x\""),
+    ];
     let settings = Settings {
         stop_sequences: vec!["END".into(), " ".into()],
         service_tier: Some("default".into()),
@@ -351,7 +400,8 @@ fn further_settings_and_fields_are_sent() {
     assert_eq!(body["service_tier"], "standard_only");
     assert_eq!(body["metadata"], json!({ "user_id": "u1" }));
     assert_eq!((&body["top_k"], &body["max_tokens"], &body["model"]), (&json!(5), &json!(77), &json!(MODEL)));
-    let names: Vec<&str> = body["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        body["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["lookup", "save", "web_search"]);
     assert!(body.get("seed").is_none() && body.get("prompt_cache_key").is_none());
 }
