@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use brigade_core::{Arguments, Part, StopKind, ToolCall};
 
-use crate::protocol::{Quirk, Sink};
+use crate::{
+    digest::digest,
+    protocol::{Quirk, Sink},
+};
 
 /// How much of malformed arguments a model is shown again: enough to see what went wrong.
 const MALFORMED_SHOWN_BYTES: usize = 1_000;
@@ -18,15 +21,10 @@ pub(crate) fn fitted(id: &str, max_bytes: usize) -> Cow<'_, str> {
     if !id.is_empty() && id.len() <= max_bytes && id.chars().all(fits) {
         return Cow::Borrowed(id);
     }
-    let hash = format!("_{:016x}", fnv1a(id.as_bytes()));
+    let hash = format!("_{:016x}", digest(id.as_bytes()));
     let kept = id.chars().map(|character| if fits(character) { character } else { '_' });
     let kept: String = kept.take(max_bytes.saturating_sub(hash.len())).collect();
     Cow::Owned(kept + &hash)
-}
-
-/// FNV-1a: the standard library's hashes may change from one release to the next, and prompt caches would miss.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The arguments as a JSON object. The APIs take no other form back, but a model may have written one: it is shown

@@ -34,5 +34,6 @@ mod protocol;
 mod settings;
 mod sse;
 
+pub use anthropic::{Anthropic, AnthropicModel};
 pub use client::{AccountError, Client, ClientBuilder, Model, Reachable};
 pub use openai_chat::{OpenAi, OpenAiChatModel, Quirks, Server};

@@ -38,12 +38,15 @@ pub const DIALECT: &str = "anthropic-messages";
 /// Room for the answer itself when a request sets no limit: some 6,000 words.
 pub const DEFAULT_ANSWER_TOKENS: u32 = 8_192;
 
-/// The Anthropic Messages protocol.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Anthropic;
+/// An account at Anthropic, or at a server that speaks its protocol.
+pub type Anthropic = Client<Messages>;
 
-/// A model that is reached through Anthropic's Messages API.
-pub type AnthropicModel = Model<Anthropic>;
+/// A model of such an account.
+pub type AnthropicModel = Model<Messages>;
+
+/// The protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Messages;
 
 /// What a generation of models accepts.
 ///
@@ -150,22 +153,26 @@ impl Family {
 }
 
 impl Anthropic {
-    /// A client for the account whose key is in `ANTHROPIC_API_KEY`.
-    pub fn from_env() -> Result<Client<Self>, AccountError> {
-        Self::builder().api_key(key_from_env("ANTHROPIC_API_KEY")?).build()
+    /// The account whose key is in `ANTHROPIC_API_KEY`, at `ANTHROPIC_BASE_URL` if that is set.
+    pub fn from_env() -> Result<Self, AccountError> {
+        let builder = Self::builder().api_key(key_from_env("ANTHROPIC_API_KEY")?);
+        match std::env::var("ANTHROPIC_BASE_URL") {
+            Ok(url) if !url.trim().is_empty() => builder.base_url(url).build(),
+            _ => builder.build(),
+        }
     }
 
     /// Sets an account up, called `anthropic` and at Anthropic's own address unless told otherwise. The base URL is
     /// written as the vendor's own clients want it, without `/v1`. Beta features are asked for with
     /// `.header("anthropic-beta", "…")`.
-    pub fn builder() -> ClientBuilder<Self> {
-        let mut builder = ClientBuilder::new(Self, "anthropic", "https://api.anthropic.com");
+    pub fn builder() -> ClientBuilder<Messages> {
+        let mut builder = ClientBuilder::new(Messages, "anthropic", "https://api.anthropic.com");
         builder.auth = Auth::Header("x-api-key");
         builder.header("anthropic-version", "2023-06-01")
     }
 }
 
-impl Protocol for Anthropic {
+impl Protocol for Messages {
     type Assembly = decode::Assembly;
 
     const CLIENT_REQUEST_ID: Option<&'static str> = None;
