@@ -96,7 +96,11 @@ impl Reader<'_> {
                 "anthropic-ratelimit-tokens-remaining",
                 "anthropic-ratelimit-tokens-reset",
             ],
-            ["x-ratelimit-limit-tokens-minute", "x-ratelimit-remaining-tokens-minute", "x-ratelimit-reset-tokens-minute"],
+            [
+                "x-ratelimit-limit-tokens-minute",
+                "x-ratelimit-remaining-tokens-minute",
+                "x-ratelimit-reset-tokens-minute",
+            ],
         ]);
         let project = self.allowance(&[
             "x-ratelimit-limit-project-tokens",
@@ -175,8 +179,12 @@ fn seconds(value: &str) -> Option<Duration> {
 
 /// A number too large for a wait: seconds or milliseconds since 1970.
 fn unix_time(value: &str) -> Option<Timestamp> {
-    let number: i64 = value.parse().ok()?;
-    if number > 100_000_000_000 { Timestamp::from_millisecond(number).ok() } else { Timestamp::from_second(number).ok() }
+    let number: i64 = value.parse().ok().filter(|number| *number > 1_000_000_000)?;
+    if number > 100_000_000_000 {
+        Timestamp::from_millisecond(number).ok()
+    } else {
+        Timestamp::from_second(number).ok()
+    }
 }
 
 /// A duration as Go prints it: `1h2m3.5s`, `120ms`, `0s`.

@@ -6,12 +6,12 @@ use std::{borrow::Cow, collections::BTreeMap, convert::Infallible};
 
 use async_openai::types::chat::{
     ChatCompletionMessageCustomToolCall, ChatCompletionMessageToolCall, ChatCompletionMessageToolCalls,
-    ChatCompletionNamedToolChoice, ChatCompletionRequestAssistantMessage,
-    ChatCompletionRequestAssistantMessageContent, ChatCompletionRequestMessage,
-    ChatCompletionRequestMessageContentPartImage, ChatCompletionRequestMessageContentPartText,
-    ChatCompletionRequestToolMessage, ChatCompletionRequestToolMessageContent, ChatCompletionRequestUserMessage,
-    ChatCompletionRequestUserMessageContent, ChatCompletionRequestUserMessageContentPart,
-    ChatCompletionToolChoiceOption, CustomTool, FunctionCall, FunctionName, ImageUrl,
+    ChatCompletionNamedToolChoice, ChatCompletionRequestAssistantMessage, ChatCompletionRequestAssistantMessageContent,
+    ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartImage,
+    ChatCompletionRequestMessageContentPartText, ChatCompletionRequestToolMessage,
+    ChatCompletionRequestToolMessageContent, ChatCompletionRequestUserMessage, ChatCompletionRequestUserMessageContent,
+    ChatCompletionRequestUserMessageContentPart, ChatCompletionToolChoiceOption, CustomTool, FunctionCall,
+    FunctionName, ImageUrl,
 };
 use brigade_core::{
     Dialect, Effort, Image, Message, ModelError, OutputSchema, Part, ProviderData, Reasoning, Role, Text, Thinking,
@@ -142,7 +142,9 @@ impl<'a> Assistant<'a> {
                 Part::Text(text) if is_refusal(text) => assistant.standard.refusal = Some(text.text.clone()),
                 Part::Text(text) => list.push(Cow::Owned(text_part(&text.text)?)),
                 Part::Thinking(Thinking { data: Some(data), .. }) => match own(data) {
-                    Some(raw) if is_content_part(raw) => list.extend(may_echo("content", quirks).then_some(Cow::Borrowed(raw))),
+                    Some(raw) if is_content_part(raw) => {
+                        list.extend(may_echo("content", quirks).then_some(Cow::Borrowed(raw)))
+                    }
                     Some(raw) => assistant.echoed.extend(fields(raw, quirks)),
                     None => {}
                 },

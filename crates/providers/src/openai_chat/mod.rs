@@ -15,7 +15,7 @@ mod decode;
 mod encode;
 mod reasoning;
 mod server;
-mod usage;
+pub(crate) mod usage;
 mod wire;
 
 use std::borrow::Cow;

@@ -92,7 +92,7 @@ pub(super) fn of_groq(raw: &RawValue) -> Option<&RawValue> {
 }
 
 /// A part that is larger than its whole says nothing; without it the call is priced as if nothing had been cached.
-fn drop_implausible(usage: &mut Usage) -> bool {
+pub(crate) fn drop_implausible(usage: &mut Usage) -> bool {
     let cached = usage.cache_read_tokens.unwrap_or(0).saturating_add(usage.cache_write_tokens.unwrap_or(0));
     let cache_odd = cached > usage.input_tokens;
     if cache_odd {
@@ -126,7 +126,7 @@ fn stated_cost(stated: &Stated<'_>) -> Option<Money> {
 }
 
 /// Providers state the cost as a float; nine decimals are more than they mean.
-fn from_usd(usd: f64) -> Option<Money> {
+pub(crate) fn from_usd(usd: f64) -> Option<Money> {
     if !(0.0..1e9).contains(&usd) {
         return None;
     }

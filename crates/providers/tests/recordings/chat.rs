@@ -1,0 +1,318 @@
+//! Chat Completions.
+
+use std::collections::BTreeMap;
+
+use brigade_core::{
+    Arguments, ChatReply, ChatRequest, Message, ModelError, Part, StopKind, ToolResult, Transcript, Usage,
+};
+use brigade_providers::{OpenAi, OpenAiChatModel, Quirks, Server};
+use serde_json::{Value, json};
+
+use crate::{
+    chat_request, ensure,
+    expect::{self, count, same},
+    recording::{Recording, Told, Verdict},
+};
+
+pub(crate) fn check(recording: &Recording) -> Verdict {
+    if recording.request["modalities"].as_array().is_some_and(|kinds| kinds.contains(&json!("audio"))) {
+        return Verdict::Skipped("audio".to_owned());
+    }
+    match check_response(recording).and_then(|()| chat_request::check(recording)) {
+        Ok(request_unchecked) => Verdict::Passed { request_unchecked },
+        Err(why) => Verdict::Failed(why),
+    }
+}
+
+/// The quirks of the server that a recording is from.
+pub(crate) fn quirks(recording: &Recording) -> Quirks {
+    let name = recording.provider.rsplit(':').next().unwrap_or_default();
+    match name {
+        "openai-chat" => Quirks::default(),
+        name => name.parse::<Server>().map_or(Quirks::COMPATIBLE, Server::quirks),
+    }
+}
+
+pub(crate) fn model(quirks: Quirks, name: &str) -> OpenAiChatModel {
+    OpenAi::builder().quirks(quirks).build().expect("no address is needed").model(name)
+}
+
+fn check_response(recording: &Recording) -> Result<(), String> {
+    let (run, told) = Told::listening(recording.stream.is_some());
+    let result = model(quirks(recording), "asked").decode(&recording.response(), &run);
+    if let Some(reported) = expect::reported_error(recording) {
+        let error = result.err().ok_or("an error was read as an answer")?;
+        return expect::check_error(recording, &reported, &error);
+    }
+    let expected = Expected::of(recording);
+    if let Err(why) = &expected {
+        let error = result.err().ok_or_else(|| format!("{why}, and yet it was read as an answer"))?;
+        return same("error kind", &error.kind(), &brigade_core::ModelErrorKind::Broken);
+    }
+    let (expected, reply) = (expected?, result.map_err(|error: ModelError| error.to_string())?);
+    expect::check_request_id(recording, reply.request_id.as_deref())?;
+    expect::check_usage(reply.usage, expected.usage)?;
+    expected.check(&reply)?;
+    if recording.stream.is_some() {
+        let (text, thinking) = told.texts();
+        same("text told on the way", &text, &expected.spoken())?;
+        same("reasoning told on the way", &thinking, &expected.readable_thinking())?;
+    }
+    expected.check_round_trip(&reply)
+}
+
+/// An answer as a plain reading of the JSON gives it.
+#[derive(Debug, Default)]
+struct Expected {
+    text: String,
+    refusal: String,
+    /// Reasoning as a part of the content.
+    inner_thinking: String,
+    reasoning: String,
+    reasoning_content: String,
+    details: Vec<Value>,
+    /// Name and arguments of each call.
+    calls: Vec<Called>,
+    stop: Option<String>,
+    usage: Option<Usage>,
+    service_tier: Option<String>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Called {
+    key: Option<String>,
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+impl Expected {
+    fn of(recording: &Recording) -> Result<Self, String> {
+        let mut expected = Self::default();
+        let documents = if recording.stream.is_some() { recording.events() } else { vec![recording.document.clone()] };
+        let mut choices = 0;
+        for document in &documents {
+            for choice in document["choices"].as_array().into_iter().flatten() {
+                if choice["index"].as_u64().unwrap_or(0) == 0 {
+                    choices += 1;
+                    expected.add_choice(choice);
+                }
+            }
+            let usage = if document["usage"].is_object() { &document["usage"] } else { &document["x_groq"]["usage"] };
+            expected.usage = usage_of(usage).or(expected.usage);
+            add(&mut expected.service_tier, &document["service_tier"]);
+        }
+        ensure!(choices > 0, "there is no choice");
+        let ended = recording.stream.as_ref().is_none_or(|stream| stream.contains("[DONE]")) || expected.stop.is_some();
+        ensure!(ended, "the stream has no end");
+        Ok(expected)
+    }
+
+    fn add_choice(&mut self, choice: &Value) {
+        let said = if choice["delta"].is_object() { &choice["delta"] } else { &choice["message"] };
+        if let Some(parts) = said["content"].as_array() {
+            for part in parts {
+                self.text.push_str(part["text"].as_str().unwrap_or_default());
+                for thought in part["thinking"].as_array().into_iter().flatten() {
+                    self.inner_thinking.push_str(thought["text"].as_str().unwrap_or_default());
+                }
+            }
+        }
+        for (name, field) in [
+            ("content", &mut self.text),
+            ("refusal", &mut self.refusal),
+            ("reasoning", &mut self.reasoning),
+            ("reasoning_content", &mut self.reasoning_content),
+        ] {
+            field.push_str(said[name].as_str().unwrap_or_default());
+        }
+        self.details.extend(said["reasoning_details"].as_array().into_iter().flatten().cloned());
+        for call in said["tool_calls"].as_array().into_iter().flatten() {
+            self.add_call(call);
+        }
+        if said["function_call"].is_object() {
+            self.add_call(&json!({ "index": 0, "function": said["function_call"] }));
+        }
+        if let Some(stop) = choice["finish_reason"].as_str().filter(|stop| !stop.is_empty()) {
+            self.stop = Some(stop.to_owned());
+        }
+    }
+
+    fn add_call(&mut self, call: &Value) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let id = text(&call["id"]);
+        let key =
+            call["index"].as_u64().map(|index| index.to_string()).or_else(|| (!id.is_empty()).then(|| id.clone()));
+        let restarts = |open: &Called| !id.is_empty() && !open.id.is_empty() && open.id != id;
+        let found = self.calls.iter_mut().rev().find(|open| open.key == key);
+        let function = if call["custom"].is_object() { &call["custom"] } else { &call["function"] };
+        let arguments = text(&function["arguments"]) + &text(&function["input"]);
+        let name = text(&function["name"]);
+        match found.filter(|open| name.is_empty() || !restarts(open)) {
+            Some(open) => open.arguments.push_str(&arguments),
+            None => self.calls.push(Called { key, id, name, arguments }),
+        }
+    }
+
+    fn check(&self, reply: &ChatReply) -> Result<(), String> {
+        same("text", &reply.message.text().into_owned(), &self.spoken())?;
+        let thought = reply.message.parts().iter().filter_map(|part| match part {
+            Part::Thinking(thinking) => Some(thinking.text.as_str()),
+            _ => None,
+        });
+        same("thinking", &thought.collect::<String>(), &self.readable_thinking())?;
+        let calls = reply.message.tool_calls().map(|call| (call.name.clone(), arguments(call.arguments.as_str())));
+        let expected = self.calls.iter().map(|call| (call.name.clone(), arguments(&call.arguments)));
+        same("tool calls", &calls.collect::<Vec<_>>(), &expected.collect())?;
+        same("raw stop", &reply.stop.raw, &self.stop)?;
+        same("service tier", &reply.service_tier, &self.service_tier)?;
+        let malformed = reply.message.tool_calls().any(|call| matches!(call.arguments, Arguments::Malformed(_)));
+        let expected = match self.stop.as_deref() {
+            Some("length") => StopKind::MaxTokens,
+            Some("content_filter") => StopKind::ContentFilter,
+            _ if malformed => StopKind::MaxTokens,
+            _ if !self.calls.is_empty() => StopKind::ToolCalls,
+            _ if !self.refusal.is_empty() => StopKind::Refusal,
+            None => StopKind::Unknown,
+            Some(_) => StopKind::EndTurn,
+        };
+        let sequence = reply.stop.kind == StopKind::StopSequence;
+        ensure!(reply.stop.kind == expected || sequence, "stop: got {:?}, expected {expected:?}", reply.stop);
+        Ok(())
+    }
+
+    fn spoken(&self) -> String {
+        self.text.clone() + &self.refusal
+    }
+
+    fn readable_thinking(&self) -> String {
+        let detail = |detail: &Value| {
+            detail["text"].as_str().or_else(|| detail["summary"].as_str()).unwrap_or_default().to_owned()
+        };
+        let outer = [&self.reasoning_content, &self.reasoning].into_iter().find(|text| !text.is_empty()).cloned();
+        outer.unwrap_or_else(|| self.details.iter().map(detail).collect()) + &self.inner_thinking
+    }
+
+    /// What was decoded goes into a transcript and out again, and nothing that matters is lost.
+    fn check_round_trip(&self, reply: &ChatReply) -> Result<(), String> {
+        let mut transcript = Transcript::new();
+        let stored = serde_json::to_string(&reply.message).map_err(|error| error.to_string())?;
+        let message: Message = serde_json::from_str(&stored).map_err(|error| error.to_string())?;
+        let pushed = transcript.push_task(Message::user("?")).and_then(|()| transcript.push(message));
+        pushed.map_err(|error| error.to_string())?;
+        let results: Vec<ToolResult> =
+            transcript.open_calls().into_iter().map(|call| ToolResult::error(call, "no")).collect();
+        let ids: Vec<String> = results.iter().map(|result| result.call_id.clone()).collect();
+        transcript.answer_calls(results).map_err(|error| error.to_string())?;
+        let request = ChatRequest { transcript, ..ChatRequest::default() };
+        let everything = Quirks {
+            echo: &["content", "reasoning", "reasoning_content", "reasoning_details", "extra_content"],
+            ..Quirks::COMPATIBLE
+        };
+        let body = model(everything, "asked").encode(&request, false).map_err(|error| error.to_string())?;
+        let body: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        self.check_sent_back(&body["messages"][1])?;
+        let answered =
+            body["messages"].as_array().into_iter().flatten().filter_map(|message| message["tool_call_id"].as_str());
+        same("ids in results", &answered.collect::<Vec<_>>().len(), &ids.len())
+    }
+
+    fn check_sent_back(&self, message: &Value) -> Result<(), String> {
+        let listed = |kind: &str, field: &str| -> String {
+            let parts = message["content"].as_array().into_iter().flatten().filter(|part| part["type"] == kind);
+            parts
+                .flat_map(|part| match &part[field] {
+                    Value::Array(inner) => {
+                        inner.iter().filter_map(|inner| inner["text"].as_str()).collect::<String>().into()
+                    }
+                    text => text.as_str().map(str::to_owned),
+                })
+                .collect()
+        };
+        let text = message["content"].as_str().map_or_else(|| listed("text", "text"), str::to_owned);
+        same("text sent back", &text, &self.text)?;
+        same("inner reasoning sent back", &listed("thinking", "thinking"), &self.inner_thinking)?;
+        for (name, expected) in
+            [("refusal", &self.refusal), ("reasoning", &self.reasoning), ("reasoning_content", &self.reasoning_content)]
+        {
+            same(name, &message[name].as_str().unwrap_or_default(), &expected.as_str())?;
+        }
+        let details = message["reasoning_details"].as_array().cloned().unwrap_or_default();
+        same("reasoning details sent back", &details, &merged(&self.details))?;
+        let calls = message["tool_calls"].as_array().into_iter().flatten().map(|call| {
+            let function = if call["custom"].is_object() { &call["custom"] } else { &call["function"] };
+            let text = function["arguments"].as_str().or_else(|| function["input"].as_str());
+            (function["name"].as_str().unwrap_or_default().to_owned(), arguments(text.unwrap_or_default()))
+        });
+        let expected = self.calls.iter().map(|call| (call.name.clone(), arguments(&call.arguments)));
+        same("tool calls sent back", &calls.collect::<Vec<_>>(), &expected.collect())
+    }
+}
+
+/// Pieces of one detail, as they come in a stream, make one.
+fn merged(pieces: &[Value]) -> Vec<Value> {
+    let mut details: Vec<Value> = Vec::new();
+    for piece in pieces {
+        let last = details.last_mut().filter(|last| {
+            piece["index"].is_number() && last["index"] == piece["index"] && last["type"] == piece["type"]
+        });
+        let Some(last) = last else {
+            details.push(piece.clone());
+            continue;
+        };
+        for (name, value) in piece.as_object().into_iter().flatten() {
+            let grown = last[name].as_str().filter(|_| ["text", "summary", "data"].contains(&name.as_str()));
+            let grown = grown.map(|text| text.to_owned() + value.as_str().unwrap_or_default());
+            if let Some(grown) = grown {
+                last[name] = grown.into();
+            } else if last[name].is_null() {
+                last[name] = value.clone();
+            }
+        }
+    }
+    details
+}
+
+/// Arguments to compare; nothing and `null` mean none.
+fn arguments(text: &str) -> String {
+    if matches!(text.trim(), "" | "null") { "{}".to_owned() } else { text.to_owned() }
+}
+
+fn add(known: &mut Option<String>, value: &Value) {
+    if known.is_none() {
+        *known = value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    }
+}
+
+fn usage_of(usage: &Value) -> Option<Usage> {
+    let prompt = count(usage, &["/prompt_tokens"]);
+    let completion = count(usage, &["/completion_tokens"]);
+    prompt.or(completion)?;
+    let (mut input, mut output) = (prompt.unwrap_or(0), completion.unwrap_or(0));
+    let hidden = count(usage, &["/total_tokens"]).unwrap_or(0).saturating_sub(input + output);
+    if usage["prompt_audio_seconds"].is_null() {
+        output += hidden;
+    } else {
+        input += hidden;
+    }
+    let read = [
+        "/prompt_tokens_details/cached_tokens",
+        "/prompt_cache_hit_tokens",
+        "/cache_read_input_tokens",
+        "/cached_tokens",
+    ];
+    let mut parts = BTreeMap::from([
+        ("read", count(usage, &read)),
+        ("write", count(usage, &["/prompt_tokens_details/cache_write_tokens", "/cache_creation_input_tokens"])),
+    ]);
+    if parts.values().flatten().sum::<u64>() > input {
+        parts.clear();
+    }
+    let reasoning = count(usage, &["/completion_tokens_details/reasoning_tokens", "/reasoning_tokens"]);
+    Some(Usage {
+        cache_read_tokens: parts.get("read").copied().flatten(),
+        cache_write_tokens: parts.get("write").copied().flatten(),
+        reasoning_tokens: reasoning.filter(|reasoning| *reasoning <= output),
+        ..Usage::new(input, output)
+    })
+}

@@ -1,0 +1,353 @@
+//! Recorded Chat Completions requests, read into our terms and written again.
+
+use std::collections::BTreeMap;
+
+use brigade_core::{
+    Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, ProviderData, RawJson, Reasoning, Role,
+    Settings, Thinking, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
+};
+use brigade_providers::openai_chat::ReasoningField;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    chat::{model, quirks},
+    expect::same,
+    recording::Recording,
+};
+
+/// Whether the recorded request can be written again; a reason if it cannot be tried.
+pub(crate) fn check(recording: &Recording) -> Result<Option<String>, String> {
+    if recording.request.is_null() {
+        return Ok(Some("the request was not recorded".to_owned()));
+    }
+    let request = match understood(recording) {
+        Ok(request) => request,
+        Err(reason) => return Ok(Some(reason)),
+    };
+    let stream = recording.request["stream"] == true;
+    let name = recording.request["model"].as_str().unwrap_or_default();
+    let quirks = quirks(recording);
+    let body = model(quirks, name).encode(&request, stream).map_err(|error| error.to_string())?;
+    let again = model(quirks, name).encode(&request, stream).map_err(|error| error.to_string())?;
+    same("bytes written twice", &again, &body)?;
+    let mut written: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    if recording.request["stream_options"].is_null() {
+        // Usage is always asked for here.
+        written["stream_options"] = Value::Null;
+    }
+    let (got, expected) = (normalised(&written), normalised(&recording.request));
+    if got != expected {
+        return Err(format!("request: got {got}\n  expected {expected}"));
+    }
+    Ok(None)
+}
+
+/// The recorded request in our terms, or what it has that they do not.
+fn understood(recording: &Recording) -> Result<ChatRequest, String> {
+    let body = recording.request.as_object().ok_or("no object")?;
+    let quirks = quirks(recording);
+    let mut request = ChatRequest::default();
+    let messages = body.get("messages").and_then(Value::as_array).ok_or("no messages")?;
+    read_messages(messages, quirks.echo, &mut request)?;
+    for (name, value) in body {
+        if value.is_null() {
+            continue;
+        }
+        let settings = &mut request.settings;
+        match (name.as_str(), value) {
+            ("messages" | "model" | "stream", _) => {}
+            ("tools", Value::Array(tools)) => {
+                request.tools = ToolSet::new(tools.iter().map(tool).collect::<Result<_, _>>()?)
+            }
+            ("tool_choice", choice) => settings.tool_choice = tool_choice(choice)?,
+            ("parallel_tool_calls", Value::Bool(parallel)) => settings.parallel_tool_calls = Some(*parallel),
+            ("response_format", format) if format["type"] == "json_schema" && quirks.json_schema => {
+                settings.output = Some(output(&format["json_schema"])?);
+            }
+            ("max_tokens" | "max_completion_tokens", Value::Number(cap)) => {
+                settings.max_output_tokens = cap.as_u64().and_then(|cap| u32::try_from(cap).ok());
+            }
+            ("temperature", Value::Number(number)) => settings.temperature = number.as_f64().map(narrow),
+            ("top_p", Value::Number(number)) => settings.top_p = number.as_f64().map(narrow),
+            ("seed", Value::Number(number)) => settings.seed = number.as_u64(),
+            ("stop", stop) => settings.stop_sequences = strings(stop),
+            ("prompt_cache_key", Value::String(key)) => settings.prompt_cache_key = Some(key.clone()),
+            ("service_tier", Value::String(tier)) => settings.service_tier = Some(tier.clone()),
+            ("user", Value::String(user)) => settings.user = Some(user.clone()),
+            ("reasoning_effort", Value::String(word))
+                if quirks.reasoning == ReasoningField::Effort && effort(word).is_some() =>
+            {
+                settings.reasoning = effort(word);
+            }
+            (name, value) => extra(settings, name, value),
+        }
+    }
+    Ok(request)
+}
+
+/// A field that has no word here goes in as it is.
+fn extra(settings: &mut Settings, name: &str, value: &Value) {
+    settings.extra.insert(name.to_owned(), raw(value));
+}
+
+fn read_messages(messages: &[Value], echo: &[&str], request: &mut ChatRequest) -> Result<(), String> {
+    let mut transcript = Transcript::new();
+    let mut results: Vec<ToolResult> = Vec::new();
+    for (place, message) in messages.iter().enumerate() {
+        let role = message["role"].as_str().unwrap_or_default();
+        if role != "tool" && !results.is_empty() {
+            transcript.push(Message::tool(std::mem::take(&mut results))).map_err(|_| "a history with orphans")?;
+        }
+        known_fields(message, echo)?;
+        let next = match role {
+            "system" | "developer" if place == 0 => {
+                request.instructions = Some(Message::system(plain_text(&message["content"])?));
+                continue;
+            }
+            "system" | "developer" => return Err("a second system message".to_owned()),
+            "user" => Message::new(Role::User, user_parts(&message["content"])?),
+            "assistant" => Message::new(Role::Assistant, assistant_parts(message)?),
+            "tool" => {
+                results.push(result(message, &transcript)?);
+                continue;
+            }
+            other => return Err(format!("a message of the role {other}")),
+        };
+        let refused = if role == "user" { transcript.push_task(next) } else { transcript.push(next) };
+        refused.map_err(|_| "a history with orphans")?;
+    }
+    if !results.is_empty() {
+        transcript.push(Message::tool(results)).map_err(|_| "a history with orphans")?;
+    }
+    if !transcript.open_calls().is_empty() {
+        return Err("a history with orphans".to_owned());
+    }
+    request.transcript = transcript;
+    Ok(())
+}
+
+fn known_fields(message: &Value, echo: &[&str]) -> Result<(), String> {
+    let known = ["role", "content", "tool_calls", "tool_call_id", "refusal"];
+    let fields = message.as_object().ok_or("a message that is no object")?;
+    let unknown = fields
+        .iter()
+        .find(|(name, value)| !value.is_null() && !known.contains(&name.as_str()) && !echo.contains(&name.as_str()));
+    unknown.map_or(Ok(()), |(name, _)| Err(format!("a message with `{name}`")))
+}
+
+fn plain_text(content: &Value) -> Result<String, String> {
+    match content {
+        Value::String(text) => Ok(text.clone()),
+        Value::Array(parts) => match parts.as_slice() {
+            [part] if part.as_object().is_some_and(|part| part.len() == 2) && part["text"].is_string() => {
+                Ok(part["text"].as_str().unwrap_or_default().to_owned())
+            }
+            _ => Err("instructions or results of several parts".to_owned()),
+        },
+        _ => Err("content of an odd form".to_owned()),
+    }
+}
+
+fn user_parts(content: &Value) -> Result<Vec<Part>, String> {
+    let Value::Array(parts) = content else { return Ok(vec![Part::text(plain_text(content)?)]) };
+    let part = |part: &Value| {
+        let fields = part.as_object().map_or(0, Map::len);
+        match part["type"].as_str() {
+            Some("text") if fields == 2 => Ok(Part::text(part["text"].as_str().unwrap_or_default())),
+            Some("image_url") if fields == 2 && part["image_url"].as_object().is_some_and(|image| image.len() == 1) => {
+                Ok(Part::Image(Image::Url(part["image_url"]["url"].as_str().unwrap_or_default().to_owned())))
+            }
+            kind => Err(format!("a user part `{}` or its options", kind.unwrap_or("?"))),
+        }
+    };
+    parts.iter().map(part).collect()
+}
+
+fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
+    let own = |raw: Value| Some(ProviderData { dialect: "openai-chat".into(), raw: self::raw(&raw) });
+    let mut parts = Vec::new();
+    let fields = ["reasoning", "reasoning_content", "reasoning_details", "extra_content"];
+    let reasoning: Map<String, Value> = fields
+        .iter()
+        .filter(|name| !message[**name].is_null())
+        .map(|name| ((*name).to_owned(), message[*name].clone()))
+        .collect();
+    if !reasoning.is_empty() {
+        parts.push(Part::Thinking(Thinking { text: String::new(), data: own(reasoning.into()) }));
+    }
+    match &message["content"] {
+        Value::Null => {}
+        Value::String(text) if text.is_empty() => {}
+        Value::Array(list) if list.iter().any(|part| part["type"] == "thinking") => {
+            for part in list {
+                parts.push(match part["type"].as_str() {
+                    Some("text") => Part::text(part["text"].as_str().unwrap_or_default()),
+                    Some("thinking") => Part::Thinking(Thinking { text: String::new(), data: own(part.clone()) }),
+                    _ => return Err("an assistant part of an odd form".to_owned()),
+                });
+            }
+        }
+        Value::Array(list) if list.is_empty() => {}
+        content => parts.push(Part::text(plain_text(content)?)),
+    }
+    for call in message["tool_calls"].as_array().into_iter().flatten() {
+        let function = &call["function"];
+        parts.push(Part::ToolCall(ToolCall {
+            id: call["id"].as_str().unwrap_or_default().to_owned(),
+            name: function["name"].as_str().ok_or("a custom tool")?.to_owned(),
+            arguments: Arguments::parse(function["arguments"].as_str().ok_or("arguments that are no text")?.to_owned()),
+            data: call.get("extra_content").and_then(|extra| own(json!({ "extra_content": extra }))),
+        }));
+    }
+    Ok(parts)
+}
+
+/// A result; its id may have been renamed in the transcript, so it is found by its place.
+fn result(message: &Value, transcript: &Transcript) -> Result<ToolResult, String> {
+    let id = message["tool_call_id"].as_str().ok_or("a result without an id")?;
+    let open = transcript.open_calls();
+    let renamed =
+        |call: &&&ToolCall| call.id == id || call.id.strip_prefix(id).is_some_and(|rest| rest.starts_with('_'));
+    let call = open.iter().find(renamed).ok_or("a history with orphans")?;
+    let content = vec![Part::text(plain_text(&message["content"])?)];
+    Ok(ToolResult { call_id: call.id.clone(), name: call.name.clone(), content, is_error: false })
+}
+
+fn tool(tool: &Value) -> Result<ToolSpec, String> {
+    let function = tool["function"]
+        .as_object()
+        .filter(|_| tool["type"].is_null() || tool["type"] == "function")
+        .ok_or("a tool that is no function")?;
+    let known = ["name", "description", "parameters", "strict"];
+    if let Some(other) = function.keys().find(|name| !known.contains(&name.as_str())) {
+        return Err(format!("a tool with `{other}`"));
+    }
+    let text = |name: &str| function.get(name).and_then(Value::as_str).unwrap_or_default();
+    let schema = function.get("parameters").filter(|schema| schema.is_object()).ok_or("a tool without parameters")?;
+    let mut spec = ToolSpec::new(text("name"), text("description"), raw(schema));
+    spec.strict = function.get("strict") == Some(&Value::Bool(true));
+    Ok(spec)
+}
+
+fn tool_choice(choice: &Value) -> Result<ToolChoice, String> {
+    match (choice.as_str(), choice["function"]["name"].as_str()) {
+        (Some("auto"), _) => Ok(ToolChoice::Auto),
+        (Some("none"), _) => Ok(ToolChoice::None),
+        (Some("required" | "any"), _) => Ok(ToolChoice::Required),
+        (_, Some(name)) => Ok(ToolChoice::Named(name.to_owned())),
+        _ => Err("an odd tool choice".to_owned()),
+    }
+}
+
+fn output(schema: &Value) -> Result<OutputSchema, String> {
+    let known = ["name", "schema", "strict"];
+    let fields = schema.as_object().ok_or("an odd response format")?;
+    if !fields.keys().all(|name| known.contains(&name.as_str())) || !schema["name"].is_string() {
+        return Err("an output schema with other fields".to_owned());
+    }
+    let name = schema["name"].as_str().unwrap_or_default().to_owned();
+    Ok(OutputSchema { name, schema: raw(&schema["schema"]), strict: schema["strict"] == true })
+}
+
+fn effort(word: &str) -> Option<Reasoning> {
+    Some(match word {
+        "none" => Reasoning::Off,
+        "minimal" => Reasoning::Effort(Effort::Minimal),
+        "low" => Reasoning::Effort(Effort::Low),
+        "medium" => Reasoning::Effort(Effort::Medium),
+        "high" => Reasoning::Effort(Effort::High),
+        _ => return None,
+    })
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        value => value.as_str().map(str::to_owned).into_iter().collect(),
+    }
+}
+
+fn raw(value: &Value) -> RawJson {
+    RawJson::of(value).expect("a value can be written")
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "settings hold single precision")]
+fn narrow(number: f64) -> f32 {
+    number as f32
+}
+
+/// Different ways of saying the same: absent and null; `auto` and no tool choice; one stop sequence and a list of one;
+/// content as a string and as a list with one text; empty content and none beside tool calls; either name of the cap;
+/// either role of instructions; integers and floats; ids of calls by any name.
+fn normalised(body: &Value) -> Value {
+    let mut body = body.as_object().cloned().unwrap_or_default();
+    body.retain(|_, value| !value.is_null());
+    if body.get("tool_choice") == Some(&json!("auto")) || body.get("tools").is_none_or(|tools| tools == &json!([])) {
+        body.remove("tool_choice");
+        body.remove("tools");
+    }
+    if body.get("tools").is_none() {
+        body.remove("parallel_tool_calls");
+    }
+    if body.get("stream") == Some(&Value::Bool(false)) {
+        body.remove("stream");
+    }
+    if let Some(cap) = body.remove("max_completion_tokens") {
+        body.insert("max_tokens".to_owned(), cap);
+    }
+    if let Some(stop) = body.get_mut("stop") {
+        *stop = json!(strings(stop));
+    }
+    if let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) {
+        let mut ids = BTreeMap::new();
+        messages.iter_mut().for_each(|message| normalise_message(message, &mut ids));
+    }
+    normalise_values(Value::Object(body))
+}
+
+fn normalise_message(message: &mut Value, ids: &mut BTreeMap<String, String>) {
+    if message["role"] == "developer" {
+        message["role"] = "system".into();
+    }
+    if let Ok(text) = plain_text(&message["content"]) {
+        message["content"] = text.into();
+    }
+    if let Some(fields) = message.as_object_mut() {
+        fields.retain(|_, value| !value.is_null() && value != &json!("") && value != &json!([]));
+    }
+    for call in message.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten() {
+        let name = format!("call {}", ids.len());
+        ids.insert(call["id"].as_str().unwrap_or_default().to_owned(), name.clone());
+        let arguments = call["function"]["arguments"].as_str().unwrap_or_default();
+        let arguments = serde_json::from_str(arguments)
+            .unwrap_or_else(|_| if arguments.is_empty() { json!({}) } else { arguments.into() });
+        let arguments = if arguments.is_null() { json!({}) } else { arguments };
+        let extra = call["extra_content"].clone();
+        *call = json!({ "id": name, "name": call["function"]["name"], "arguments": arguments, "extra": extra });
+    }
+    if let Some(id) = message["tool_call_id"].as_str().and_then(|id| ids.get(id)) {
+        message["tool_call_id"] = id.clone().into();
+    }
+    if message["tool_call_id"].is_null()
+        && let Some(fields) = message.as_object_mut()
+    {
+        fields.remove("tool_call_id");
+    }
+}
+
+/// Nulls, `strict: false`, and tools' empty descriptions go; numbers become floats.
+fn normalise_values(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.into_iter().filter(|(name, value)| {
+                !(value.is_null()
+                    || name == "strict" && value == &Value::Bool(false)
+                    || name == "description" && value == &json!(""))
+            });
+            Value::Object(kept.map(|(name, value)| (name, normalise_values(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(normalise_values).collect()),
+        Value::Number(number) => json!(number.as_f64().map(narrow)),
+        other => other,
+    }
+}
