@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::dialect::Dialect;
 use crate::limits::{Dimension, Exceeded};
+use crate::usage::Field;
 
 const OPENAI_QUOTA: &str = "You exceeded your current quota, please check your plan and billing details. For more information on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.";
 const OPENAI_FAULT: &str = "The server had an error while processing your request. Sorry about that!";
@@ -15,40 +16,40 @@ const ANTHROPIC_SPEND: &str = "You have reached your specified API usage limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) status: u16,
-    pub(crate) kind: String,
-    pub(crate) message: String,
+    pub(crate) kind: Box<str>,
+    pub(crate) message: Box<str>,
     /// `OpenAI` only.
-    pub(crate) code: Option<String>,
+    pub(crate) code: Option<Box<str>>,
     /// `OpenAI` only.
-    pub(crate) param: Option<String>,
+    pub(crate) param: Option<Box<str>>,
     /// Anthropic only: `error.details.error_code`.
-    pub(crate) detail: Option<String>,
+    pub(crate) detail: Option<Box<str>>,
 }
 
 impl Failure {
     /// A 400 of type `invalid_request_error`, which all dialects have.
-    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(message: impl Into<Box<str>>) -> Self {
         Self::new(400, "invalid_request_error", message)
     }
 
-    pub(crate) fn new(status: u16, kind: &str, message: impl Into<String>) -> Self {
-        Self { status, kind: kind.to_owned(), message: message.into(), code: None, param: None, detail: None }
+    pub(crate) fn new(status: u16, kind: &str, message: impl Into<Box<str>>) -> Self {
+        Self { status, kind: kind.into(), message: message.into(), code: None, param: None, detail: None }
     }
 
     #[must_use]
-    pub(crate) fn param(mut self, param: impl Into<String>) -> Self {
+    pub(crate) fn param(mut self, param: impl Into<Box<str>>) -> Self {
         self.param = Some(param.into());
         self
     }
 
     #[must_use]
-    pub(crate) fn code(mut self, code: impl Into<String>) -> Self {
+    pub(crate) fn code(mut self, code: impl Into<Box<str>>) -> Self {
         self.code = Some(code.into());
         self
     }
 
     fn detail(mut self, detail: &str) -> Self {
-        self.detail = Some(detail.to_owned());
+        self.detail = Some(detail.into());
         self
     }
 
@@ -182,10 +183,10 @@ impl Failure {
             kind: "error",
             error: AnthropicError {
                 details: match (&self.detail, request_id) {
-                    (Some(code), _) => Some(Some(ErrorCode { error_code: code })),
+                    (Some(error_code), _) => Field::Value(ErrorCode { error_code }),
                     // The event in a stream has the field even when there is nothing in it.
-                    (None, None) => Some(None),
-                    (None, Some(_)) => None,
+                    (None, None) => Field::Null,
+                    (None, Some(_)) => Field::Absent,
                 },
                 kind: &self.kind,
                 message: &self.message,
@@ -215,8 +216,8 @@ pub(crate) struct AnthropicBody<'a> {
 
 #[derive(Debug, Serialize)]
 struct AnthropicError<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Option<ErrorCode<'a>>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    details: Field<ErrorCode<'a>>,
     #[serde(rename = "type")]
     kind: &'a str,
     message: &'a str,

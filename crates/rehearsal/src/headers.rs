@@ -57,9 +57,10 @@ pub(crate) fn failure(map: &mut HeaderMap, dialect: Dialect, status: u16, wait: 
     let Some(wait) = wait else {
         return;
     };
-    map.insert(RETRY_AFTER, (wait.as_millis().div_ceil(1000) as u64).max(1).into());
+    let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    map.insert(RETRY_AFTER, millis.div_ceil(1000).max(1).into());
     if dialect != Dialect::Anthropic {
-        map.insert("retry-after-ms", u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
+        map.insert("retry-after-ms", millis.into());
     }
 }
 

@@ -134,7 +134,7 @@ impl Bucket {
     }
 
     fn time(&self, amount: f64) -> Duration {
-        Duration::try_from_secs_f64(amount / self.per_second()).unwrap_or(Duration::from_secs(60))
+        Duration::try_from_secs_f64(amount / self.per_second()).unwrap_or(Duration::from_mins(1))
     }
 
     fn shown(&self) -> Level {

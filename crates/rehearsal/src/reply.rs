@@ -205,7 +205,7 @@ impl Reply {
 /// How tool-call deltas of Chat Completions are cut and labelled; other than usual only in faults.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Style {
-    /// Show thinking as `reasoning_content`, as DeepSeek and many compatible servers do.
+    /// Show thinking as `reasoning_content`, as `DeepSeek` and many compatible servers do.
     pub(crate) reasoning_content: bool,
     pub(crate) deltas: Option<crate::fault::ToolDeltas>,
 }

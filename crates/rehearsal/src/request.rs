@@ -13,6 +13,7 @@ use crate::{anthropic, chat, responses};
 
 /// A request, reduced to what rules, faults and renderers look at.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of a protocol")]
 pub(crate) struct Request {
     pub(crate) dialect: Dialect,
     pub(crate) model: String,

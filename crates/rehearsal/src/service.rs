@@ -21,7 +21,7 @@ use crate::stage::{Call, Stage};
 use crate::truth::{OpenCall, Truth};
 
 /// The header by which a client may say which agent asks.
-pub(crate) const AGENT_HEADER: &str = "x-brigade-agent";
+pub const AGENT_HEADER: &str = "x-brigade-agent";
 
 /// The largest body that is read: Anthropic's limit, the smaller one of the two vendors'.
 const BODY_LIMIT_BYTES: usize = 32 << 20;
@@ -60,25 +60,25 @@ impl Provider {
         let body = read.map(http_body_util::Collected::to_bytes);
         let length = body.as_ref().map_or(0, Bytes::len);
         let mut call = self.truth.open(dialect, length);
-        let stage = match body {
-            Ok(body) => self.plan(dialect, &head.headers, &body, &mut call),
-            Err(_) => {
-                let failure = Failure::with_status(dialect, 413, "");
-                Stage::failure(dialect, &failure, &headers::request_id(dialect, call.number()), &UNLIMITED)
-            }
+        let stage = if let Ok(body) = body {
+            let agent = head.headers.get(AGENT_HEADER).and_then(|name| name.to_str().ok());
+            self.plan(&Asked { dialect, agent, body }, &mut call)
+        } else {
+            let id = headers::request_id(dialect, call.number());
+            Stage::failure(dialect, &Failure::with_status(dialect, 413, ""), &id, &UNLIMITED)
         };
         perform(stage, lever, call).await
     }
 
-    /// What is to be answered to this body.
-    fn plan(&self, dialect: Dialect, map: &HeaderMap, body: &[u8], record: &mut OpenCall) -> Stage {
+    /// What is to be answered.
+    fn plan(&self, asked: &Asked<'_>, record: &mut OpenCall) -> Stage {
+        let dialect = asked.dialect;
         let id = headers::request_id(dialect, record.number());
-        let mut request = match Request::read(dialect, body, self.strict) {
+        let mut request = match Request::read(dialect, &asked.body, self.strict) {
             Ok(request) => request,
             Err(failure) => return Stage::failure(dialect, &failure, &id, &UNLIMITED),
         };
-        let agent = map.get(AGENT_HEADER).and_then(|name| name.to_str().ok());
-        request.recognise(agent, &self.script.agents);
+        request.recognise(asked.agent, &self.script.agents);
         record.identify(&request);
         let standing = match self.limiter.as_ref().map(|limiter| limiter.admit(&request)) {
             Some(Err(exceeded)) => return Stage::exceeded(&request, &exceeded, &id),
@@ -118,6 +118,13 @@ impl Provider {
         };
         plain(Stage::failure(dialect, &failure, "", &UNLIMITED))
     }
+}
+
+/// A request, read from the connection.
+struct Asked<'a> {
+    dialect: Dialect,
+    agent: Option<&'a str>,
+    body: Bytes,
 }
 
 /// Carries a stage out, up to its body, which carries out the rest.

@@ -116,7 +116,7 @@ impl Builder {
         self
     }
 
-    /// Whether Chat Completions shows thinking as `reasoning_content`, as DeepSeek and many
+    /// Whether Chat Completions shows thinking as `reasoning_content`, as `DeepSeek` and many
     /// compatible servers do. Off by default, as `OpenAI` does not.
     #[must_use]
     pub fn reasoning_content(mut self, shown: bool) -> Self {

@@ -69,6 +69,32 @@ pub(crate) enum Place {
     Everywhere,
 }
 
+/// A field of a document that may be there, be there as null, or be left out (with
+/// `skip_serializing_if = "Field::is_absent"`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Field<T> {
+    #[default]
+    Absent,
+    Null,
+    Value(T),
+}
+
+impl<T> Field<T> {
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// The usage of an answer that tells it once.
+    pub(crate) fn usage(place: Place, usage: T) -> Self {
+        match place {
+            Place::Absent => Self::Absent,
+            Place::Null => Self::Null,
+            Place::Usual | Place::Finish | Place::Everywhere => Self::Value(usage),
+        }
+    }
+}
+
 /// Tokens of a text by the usual rule of thumb: four bytes are one token.
 pub(crate) fn tokens_of(bytes: usize) -> u64 {
     (bytes as u64).div_ceil(4)

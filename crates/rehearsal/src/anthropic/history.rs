@@ -27,7 +27,7 @@ pub(crate) fn check(body: &Body<'_>) -> Result<(), Failure> {
     if enabled { leading_thinking(history) } else { Ok(()) }
 }
 
-fn refuse<T>(message: impl Into<String>) -> Result<T, Failure> {
+fn refuse<T>(message: impl Into<Box<str>>) -> Result<T, Failure> {
     Err(Failure::invalid(message))
 }
 

@@ -7,7 +7,7 @@ use crate::ids::{Ids, signature};
 use crate::reply::{Part, Reply};
 use crate::request::Request;
 use crate::script::Stop;
-use crate::usage::{Place, Told};
+use crate::usage::{Field, Told};
 
 #[derive(Serialize)]
 pub(crate) struct Message<'a> {
@@ -20,8 +20,8 @@ pub(crate) struct Message<'a> {
     stop_reason: Option<&'static str>,
     stop_sequence: Option<()>,
     stop_details: Option<()>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    usage: Field<Usage>,
 }
 
 #[derive(Serialize)]
@@ -82,15 +82,6 @@ impl Usage {
     }
 }
 
-/// A usage where this answer tells it: left out, null, or there.
-pub(crate) fn placed<T>(reply: &Reply, usage: T) -> Option<Option<T>> {
-    match reply.place {
-        Place::Absent => None,
-        Place::Null => Some(None),
-        Place::Usual | Place::Finish | Place::Everywhere => Some(Some(usage)),
-    }
-}
-
 /// The message without content, as `message_start` shows it.
 pub(crate) fn opening(reply: &Reply) -> Message<'_> {
     Message {
@@ -102,7 +93,7 @@ pub(crate) fn opening(reply: &Reply) -> Message<'_> {
         stop_reason: None,
         stop_sequence: None,
         stop_details: None,
-        usage: placed(reply, Usage::so_far(reply.told, reply.told.output.min(1))),
+        usage: Field::usage(reply.place, Usage::so_far(reply.told, reply.told.output.min(1))),
     }
 }
 
@@ -110,7 +101,7 @@ pub(crate) fn document(reply: &Reply, _request: &Request) -> Vec<u8> {
     let message = Message {
         content: reply.parts.iter().filter_map(block).collect(),
         stop_reason: Some(stop_reason(reply.stop)),
-        usage: placed(reply, Usage::so_far(reply.told, reply.told.output)),
+        usage: Field::usage(reply.place, Usage::so_far(reply.told, reply.told.output)),
         ..opening(reply)
     };
     serde_json::to_vec(&message).unwrap_or_default()

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use crate::anthropic::reply::{Block, Caller, Input, Message, opening, placed, stop_reason};
+use crate::anthropic::reply::{Block, Caller, Input, Message, opening, stop_reason};
 use crate::failure::Failure;
 use crate::ids::{Ids, signature};
 use crate::reply::{Event, Kind, Part, Reply, pieces, words};
 use crate::request::Request;
+use crate::usage::Field;
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -27,8 +28,8 @@ enum Body<'a> {
     },
     MessageDelta {
         delta: Ending,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        usage: Option<Option<DeltaUsage>>,
+        #[serde(skip_serializing_if = "Field::is_absent")]
+        usage: Field<DeltaUsage>,
     },
     MessageStop,
 }
@@ -47,6 +48,7 @@ enum Delta<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the vendor's")]
 struct Ending {
     stop_reason: &'static str,
     stop_sequence: Option<()>,
@@ -87,7 +89,7 @@ pub(crate) fn events(reply: &Reply, _request: &Request) -> Vec<Event> {
     };
     let ending = Body::MessageDelta {
         delta: Ending { stop_reason: stop_reason(reply.stop), stop_sequence: None, stop_details: None },
-        usage: placed(reply, usage),
+        usage: Field::usage(reply.place, usage),
     };
     stream.push(Kind::Finish, "message_delta", &ending);
     stream.push(Kind::Done, "message_stop", &Body::MessageStop);
@@ -117,7 +119,7 @@ impl Stream {
                 Kind::Delta,
             ),
             Part::Text(text) => {
-                self.block(Block::Text { text: "" }, words(text).map(|text| Delta::Text { text }), Kind::Delta)
+                self.block(Block::Text { text: "" }, words(text).map(|text| Delta::Text { text }), Kind::Delta);
             }
             Part::Refusal(_) => {}
             Part::Call(call) => self.block(

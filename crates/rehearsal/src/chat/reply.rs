@@ -7,7 +7,7 @@ use crate::fault::ToolDeltas;
 use crate::ids::Ids;
 use crate::reply::{CREATED, Call, Part, Reply, Style};
 use crate::script::Stop;
-use crate::usage::{Place, Told};
+use crate::usage::{Field, Told};
 
 #[derive(Serialize)]
 struct Completion<'a> {
@@ -16,8 +16,8 @@ struct Completion<'a> {
     created: u64,
     model: &'a str,
     choices: [Choice<'a>; 1],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    usage: Field<Usage>,
     service_tier: &'static str,
     system_fingerprint: Option<&'static str>,
 }
@@ -80,6 +80,7 @@ struct PromptDetails {
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the vendor's")]
 struct CompletionDetails {
     reasoning_tokens: i64,
     audio_tokens: i64,
@@ -138,11 +139,7 @@ pub(crate) fn document(reply: &Reply, style: Style) -> Vec<u8> {
             },
             finish_reason: finish_reason(reply.stop),
         }],
-        usage: match reply.place {
-            Place::Absent => None,
-            Place::Null => Some(None),
-            Place::Usual | Place::Finish | Place::Everywhere => Some(Some(reply.told.into())),
-        },
+        usage: Field::usage(reply.place, reply.told.into()),
         service_tier: "default",
         system_fingerprint: None,
     };

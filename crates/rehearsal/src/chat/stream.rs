@@ -8,7 +8,7 @@ use crate::fault::ToolDeltas;
 use crate::ids::Ids;
 use crate::reply::{CREATED, Call, Event, Kind, Part, Reply, Style, pieces, words};
 use crate::request::Request;
-use crate::usage::{Place, Told};
+use crate::usage::{Field, Place, Told};
 
 #[derive(Serialize)]
 struct Chunk<'a> {
@@ -19,8 +19,8 @@ struct Chunk<'a> {
     service_tier: &'static str,
     system_fingerprint: Option<&'static str>,
     choices: &'a [Choice<'a>],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    usage: Field<Usage>,
     obfuscation: String,
 }
 
@@ -32,16 +32,16 @@ struct Choice<'a> {
     finish_reason: Option<&'static str>,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Serialize, Default)]
 struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    content: Field<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    refusal: Field<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<CallDelta<'a>>,
 }
@@ -98,8 +98,8 @@ impl<'a> Stream<'a> {
             self.reply.calls().next().is_some() && !self.reply.parts.iter().any(|part| matches!(part, Part::Text(_)));
         let delta = Delta {
             role: Some("assistant"),
-            content: Some((!calls_only).then_some("")),
-            refusal: Some(None),
+            content: if calls_only { Field::Null } else { Field::Value("") },
+            refusal: Field::Null,
             ..Delta::default()
         };
         self.push(Kind::Frame, delta);
@@ -109,13 +109,13 @@ impl<'a> Stream<'a> {
         match part {
             Part::Text(text) => {
                 for word in words(text) {
-                    let content = Some(Some(word));
+                    let content = Field::Value(word);
                     self.push(Kind::Delta, Delta { content, ..Delta::default() });
                 }
             }
             Part::Refusal(text) => {
                 for word in words(text) {
-                    let refusal = Some(Some(word));
+                    let refusal = Field::Value(word);
                     self.push(Kind::Delta, Delta { refusal, ..Delta::default() });
                 }
             }
@@ -135,7 +135,7 @@ impl<'a> Stream<'a> {
         let interleaved = matches!(style.deltas, Some(ToolDeltas::Interleaved));
         while !lists.is_empty() {
             for list in &mut lists {
-                while let Some(delta) = list.next() {
+                for delta in list.by_ref() {
                     let named = delta.function.name.is_some();
                     let kind = if named { Kind::Delta } else { Kind::Arguments };
                     let tool_calls = vec![delta];
@@ -157,8 +157,8 @@ impl<'a> Stream<'a> {
         }
         let null = self.reply.place == Place::Null;
         if self.tells_usage && (self.reply.place == Place::Usual || null) {
-            let usage = (!null).then(|| self.reply.told.into());
-            self.write(Kind::Usage, &[], Some(usage));
+            let usage = if null { Field::Null } else { Field::Value(self.reply.told.into()) };
+            self.write(Kind::Usage, &[], usage);
         }
         self.events.push(Event { name: None, data: "[DONE]".to_owned(), kind: Kind::Done });
     }
@@ -169,19 +169,21 @@ impl<'a> Stream<'a> {
     }
 
     fn chunk(&mut self, kind: Kind, delta: Delta<'_>, finish_reason: Option<&'static str>) {
-        let told = match (self.reply.place, finish_reason) {
-            (Place::Everywhere, Some(_)) | (Place::Finish, Some(_)) => Some(Some(self.reply.told)),
+        let usage = match (self.reply.place, finish_reason) {
+            (Place::Everywhere | Place::Finish, Some(_)) => Field::Value(self.reply.told.into()),
             (Place::Everywhere, None) => {
-                Some(Some(Told { output: self.deltas.min(self.reply.told.output), reasoning: 0, ..self.reply.told }))
+                let output = self.deltas.min(self.reply.told.output);
+                Field::Value(Told { output, reasoning: 0, ..self.reply.told }.into())
             }
             // While usage is still to come, every chunk says that it is not there yet.
-            _ => (self.tells_usage && self.reply.place != Place::Absent).then_some(None),
+            (Place::Usual | Place::Null | Place::Finish, _) if self.tells_usage => Field::Null,
+            _ => Field::Absent,
         };
         let choice = Choice { index: 0, delta, logprobs: None, finish_reason };
-        self.write(kind, &[choice], told.map(|told| told.map(Usage::from)));
+        self.write(kind, &[choice], usage);
     }
 
-    fn write(&mut self, kind: Kind, choices: &[Choice<'_>], usage: Option<Option<Usage>>) {
+    fn write(&mut self, kind: Kind, choices: &[Choice<'_>], usage: Field<Usage>) {
         let padding = 4 + usize::try_from(self.padding.next() % 12).unwrap_or_default();
         let chunk = Chunk {
             id: &self.id,
@@ -225,7 +227,9 @@ fn call_deltas(at: usize, call: &Call, style: Style) -> Vec<CallDelta<'_>> {
     let mut deltas: Vec<_> = std::iter::once(head).chain(pieces(&call.arguments).map(piece)).collect();
     match style.deltas {
         Some(ToolDeltas::IdEveryChunk | ToolDeltas::IndexZero | ToolDeltas::NoIndex) => {
-            deltas.iter_mut().for_each(|delta| delta.id = Some(&call.id));
+            for delta in &mut deltas {
+                delta.id = Some(&call.id);
+            }
         }
         Some(ToolDeltas::BlankLater) => deltas.iter_mut().skip(1).for_each(|delta| {
             (delta.id, delta.function.name) = (Some(""), Some(""));

@@ -86,7 +86,7 @@ fn reasoning(item: &Item, next: Option<&Item>, stored: bool) -> Result<(), Failu
         }
         _ => {}
     }
-    if next.is_some_and(Item::from_model) {
+    if next.is_some_and(Item::is_from_model) {
         return Ok(());
     }
     Err(input(format!("Item '{id}' of type 'reasoning' was provided without its required following item.")))

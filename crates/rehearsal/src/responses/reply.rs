@@ -7,7 +7,7 @@ use crate::ids::{Ids, encrypted_content};
 use crate::reply::{CREATED, Part, Reply};
 use crate::request::Request;
 use crate::script::Stop;
-use crate::usage::{Place, Told};
+use crate::usage::{Field, Told};
 
 #[derive(Serialize)]
 pub(crate) struct Response<'a> {
@@ -37,8 +37,8 @@ pub(crate) struct Response<'a> {
     top_logprobs: u32,
     top_p: f32,
     truncation: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) usage: Option<Option<Usage>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub(crate) usage: Field<Usage>,
     user: Option<()>,
     metadata: Metadata,
 }
@@ -187,7 +187,7 @@ pub(crate) fn opening<'a>(reply: &'a Reply, request: &'a Request) -> Response<'a
         top_logprobs: 0,
         top_p: 1.0,
         truncation: "disabled",
-        usage: Some(None),
+        usage: Field::Null,
         user: None,
         metadata: Metadata {},
     }
@@ -204,11 +204,7 @@ pub(crate) fn finished<'a>(reply: &'a Reply, request: &'a Request, output: Vec<I
         status: if reason.is_some() { "incomplete" } else { "completed" },
         incomplete_details: reason.map(|reason| Incomplete { reason }),
         output,
-        usage: match reply.place {
-            Place::Absent => None,
-            Place::Null => Some(None),
-            Place::Usual | Place::Finish | Place::Everywhere => Some(Some(reply.told.into())),
-        },
+        usage: Field::usage(reply.place, reply.told.into()),
         ..opening(reply, request)
     }
 }

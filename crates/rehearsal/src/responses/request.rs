@@ -65,7 +65,7 @@ impl Item {
     }
 
     /// Whether the model produced it.
-    pub(crate) fn from_model(&self) -> bool {
+    pub(crate) fn is_from_model(&self) -> bool {
         match self.kind() {
             "message" => self.role == "assistant",
             "reasoning" | "function_call" => true,
@@ -136,11 +136,11 @@ fn items(input: Option<&RawValue>) -> Result<Vec<Item>, Failure> {
 fn hear(request: &mut Request, items: &[Item]) {
     let mut in_turn = false;
     for item in items {
-        if item.from_model() && !in_turn {
+        if item.is_from_model() && !in_turn {
             request.turn += 1;
             request.tool_results.clear();
         }
-        in_turn = item.from_model();
+        in_turn = item.is_from_model();
         match (item.kind(), item.role.as_str()) {
             ("message", "system" | "developer") => {
                 request.system.push('\n');

@@ -1,22 +1,40 @@
-//! A client that shows everything an HTTP client can see.
-#![allow(dead_code, reason = "each test binary uses its part of this")]
+//! Clients that show everything an HTTP client can see.
 
 use std::time::Duration;
 
-use brigade_rehearsal::Dialect;
+use brigade_rehearsal::{Dialect, FaultPlan, Simulator};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// One answer, read to its end.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     /// Whether the body came to its proper end.
     pub(crate) whole: bool,
+    /// When each piece of the body came, from the sending of the request.
+    pub(crate) pieces: Vec<(Duration, usize)>,
+    /// When the body ended, or failed.
+    pub(crate) took: Duration,
 }
 
 impl Answer {
+    fn new(status: u16, headers: HeaderMap) -> Self {
+        Self { status, headers, body: Vec::new(), whole: false, pieces: Vec::new(), took: Duration::ZERO }
+    }
+
+    fn push(&mut self, bytes: &[u8], started: Instant) {
+        self.body.extend(bytes);
+        self.pieces.push((started.elapsed(), bytes.len()));
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -40,24 +58,57 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
-/// Posts a body and reads the answer as far as it comes.
+/// Posts a body over a socket and reads the answer as far as it comes.
 pub(crate) async fn post(base: &str, dialect: Dialect, body: &Value) -> Result<Answer, reqwest::Error> {
-    let mut response = client()
-        .post(format!("{base}{}", dialect.path()))
-        .header("content-type", "application/json")
-        .body(body.to_string())
-        .send()
-        .await?;
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let mut bytes = Vec::new();
-    let whole = loop {
+    let started = Instant::now();
+    let url = format!("{base}{}", dialect.path());
+    let mut response = client().post(url).body(body.to_string()).send().await?;
+    let mut answer = Answer::new(response.status().as_u16(), response.headers().clone());
+    answer.whole = loop {
         match response.chunk().await {
-            Ok(Some(chunk)) => bytes.extend(chunk),
+            Ok(Some(chunk)) => answer.push(&chunk, started),
             Ok(None) => break true,
             Err(_) => break false,
         }
     };
-    Ok(Answer { status, headers, body: bytes, whole })
+    answer.took = started.elapsed();
+    Ok(answer)
+}
+
+/// Posts a body in memory, where a paused clock runs, and reads the answer as far as it comes.
+pub(crate) async fn post_in_memory(
+    simulator: &Simulator,
+    dialect: Dialect,
+    body: &Value,
+) -> Result<Answer, hyper::Error> {
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    let (here, there) = tokio::io::duplex(1 << 16);
+    tasks.spawn(simulator.serve_connection(there));
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(here)).await?;
+    tasks.spawn(async move { drop(connection.await) });
+    let request = hyper::Request::post(dialect.path())
+        .header("host", "simulator")
+        .body(Full::new(Bytes::from(body.to_string())))
+        .unwrap();
+    let mut response = sender.send_request(request).await?;
+    let mut answer = Answer::new(response.status().as_u16(), response.headers().clone());
+    answer.whole = loop {
+        match response.body_mut().frame().await {
+            Some(Ok(frame)) => answer.push(&frame.into_data().unwrap(), started),
+            None => break true,
+            Some(Err(_)) => break false,
+        }
+    };
+    answer.took = started.elapsed();
+    Ok(answer)
+}
+
+/// The answer to a body from a simulator that echoes, struck by the faults of this plan.
+pub(crate) async fn struck(plan: &str, dialect: Dialect, body: &Value) -> Answer {
+    let plan = FaultPlan::from_toml(plan).unwrap();
+    let simulator = Simulator::builder().faults(plan).build();
+    post_in_memory(&simulator, dialect, body).await.unwrap()
 }
 
 /// A plain question in the dialect's form.

@@ -1,16 +1,14 @@
 //! What a well-behaved answer looks like in each dialect.
 
-mod support;
-
+use crate::support::{DIALECTS, ask, client, post, stream, with_tool};
 use brigade_rehearsal::{Answer, Dialect, Ending, Script, Simulator, ToolCall, Usage};
 use serde_json::{Value, json};
-use support::{DIALECTS, ask, post, stream, with_tool};
 
 fn two_calls() -> Script {
     let calls =
         [ToolCall::new("search", json!({ "query": "kafka" })), ToolCall::new("search", json!({ "query": "sqs" }))];
     let mut answer = Answer::calls(calls).thinking("Two sources are better.").usage(300, 60);
-    answer.text = "I look it up.".to_owned();
+    "I look it up.".clone_into(&mut answer.text);
     answer.usage.cached = Some(100);
     Script::always(answer)
 }
@@ -143,7 +141,7 @@ async fn the_truth_holds_what_a_vendor_would_bill() {
 async fn each_vendor_lists_its_models_in_its_form() {
     let simulator = Simulator::builder().build().serve_locally().await.unwrap();
     let url = format!("{}/v1/models", simulator.base_url());
-    let get = |key: &'static str| support::client().get(url.clone()).header(key, "x").send();
+    let get = |key: &'static str| client().get(url.clone()).header(key, "x").send();
     let openai = get("authorization").await.unwrap().text().await.unwrap();
     let anthropic = get("x-api-key").await.unwrap().text().await.unwrap();
     let (openai, anthropic): (Value, Value) =

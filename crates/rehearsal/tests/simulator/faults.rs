@@ -1,0 +1,388 @@
+//! What a client sees of each kind of fault.
+
+use std::time::Duration;
+
+use brigade_rehearsal::{Answer, Dialect, FaultPlan, Script, Simulator, ToolCall};
+use serde_json::{Value, json};
+
+use crate::support::{DIALECTS, ask, post_in_memory, stream, struck, with_tool};
+
+const CHAT: Dialect = Dialect::OpenaiChat;
+const MESSAGES: Dialect = Dialect::Anthropic;
+const RESPONSES: Dialect = Dialect::OpenaiResponses;
+
+/// A plan of one fault.
+fn fault(rest: &str) -> String {
+    format!("[[fault]]\nid = \"F\"\n{rest}")
+}
+
+/// The answer of a model that calls two tools, struck by a fault.
+async fn struck_call(action: &str, dialect: Dialect) -> crate::support::Answer {
+    let calls = ["Paris", "Rome"].map(|city| ToolCall::new("weather", json!({ "city": city, "days": 3 })));
+    let simulator = Simulator::builder()
+        .script(Script::always(Answer::calls(calls)))
+        .faults(FaultPlan::from_toml(&fault(action)).unwrap())
+        .build();
+    let body = with_tool(stream(dialect, "How is the weather?"), dialect, "weather");
+    post_in_memory(&simulator, dialect, &body).await.unwrap()
+}
+
+/// The tool deltas of a chat stream.
+fn tool_deltas(answer: &crate::support::Answer) -> Vec<Value> {
+    answer
+        .events()
+        .iter()
+        .filter_map(|event| event["choices"][0]["delta"]["tool_calls"][0].as_object().cloned())
+        .map(Value::Object)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_status_comes_with_the_vendors_body_and_the_headers_asked_for() {
+    let plan = fault("do = { status = 429, headers = [[\"retry-after\", \"2\"], [\"retry-after\", \"banana\"]] }");
+    for (dialect, path, expected) in [
+        (CHAT, "/error/code", "rate_limit_exceeded"),
+        (RESPONSES, "/error/code", "rate_limit_exceeded"),
+        (MESSAGES, "/error/type", "rate_limit_error"),
+    ] {
+        let answer = struck(&plan, dialect, &stream(dialect, "x")).await;
+        assert_eq!(answer.status, 429);
+        assert_eq!(answer.json().pointer(path).unwrap(), expected);
+        let waits: Vec<_> = answer.headers.get_all("retry-after").iter().collect();
+        assert_eq!(waits, ["2", "banana"]);
+    }
+}
+
+#[tokio::test]
+async fn an_error_can_be_named() {
+    let quota = struck(&fault("do = { error = \"insufficient_quota\" }"), CHAT, &ask(CHAT, "x")).await;
+    assert_eq!(quota.status, 429);
+    assert_eq!(quota.json()["error"]["type"], "insufficient_quota");
+    let plan = fault("do = { error = \"enforced_spend_limit_reached\" }");
+    let spend = struck(&plan, MESSAGES, &ask(MESSAGES, "x")).await;
+    assert_eq!(spend.json()["error"]["details"]["error_code"], "enforced_spend_limit_reached");
+    let overloaded = struck(&fault("do = { status = 529 }"), MESSAGES, &ask(MESSAGES, "x")).await;
+    assert_eq!((overloaded.status, overloaded.header("x-should-retry")), (529, "true"));
+}
+
+#[tokio::test]
+async fn an_error_can_be_dressed_up_as_success_and_success_as_a_page() {
+    let dressed = struck(&fault("do = { status = 200, error = \"server_error\" }"), CHAT, &ask(CHAT, "x")).await;
+    assert_eq!(dressed.status, 200);
+    assert!(dressed.json()["error"].is_object());
+    let page = struck(&fault("do = { status = 502, html_bytes = 1048576 }"), CHAT, &ask(CHAT, "x")).await;
+    assert_eq!((page.status, page.header("content-type")), (502, "text/html; charset=UTF-8"));
+    assert!(page.text().starts_with("<html>") && page.body.len() >= 1 << 20, "{}", page.body.len());
+    let text = struck(&fault("do = { status = 200, body = \"\" }"), CHAT, &ask(CHAT, "x")).await;
+    assert_eq!((text.status, text.body.len()), (200, 0));
+}
+
+#[tokio::test]
+async fn a_body_is_shorter_than_announced() {
+    let body = json!("x".repeat(3000));
+    let plan = fault("at = { after_bytes = 1200 }\ndo = { content_length = 5000, then = \"close\" }");
+    let answer = struck(&plan, CHAT, &ask(CHAT, body.as_str().unwrap())).await;
+    assert_eq!((answer.body.len(), answer.whole), (1200, false));
+    assert_eq!(answer.header("content-length"), "5000");
+    let plan = fault("at = { after_bytes = 1200 }\ndo = { gzip = true, then = \"close\" }");
+    let answer = struck(&plan, CHAT, &ask(CHAT, body.as_str().unwrap())).await;
+    assert_eq!((answer.body.len(), answer.whole), (1200, false));
+    assert_eq!((answer.header("content-encoding"), &answer.body[..2]), ("gzip", &[0x1f, 0x8b][..]));
+}
+
+#[tokio::test]
+async fn a_stream_ends_early_cleanly_or_not() {
+    for dialect in DIALECTS {
+        let plan = |then| fault(&format!("at = {{ after_deltas = 2 }}\ndo = {{ then = \"{then}\" }}"));
+        let ended = struck(&plan("end"), dialect, &stream(dialect, "one two three")).await;
+        assert!(ended.whole && ended.text().ends_with("\n\n"));
+        assert!(ended.text().contains("said:") && !ended.text().contains("three"));
+        let closed = struck(&plan("close"), dialect, &stream(dialect, "one two three")).await;
+        assert_eq!((closed.whole, closed.body), (false, ended.body));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_breaks_inside_a_tool_call() {
+    for dialect in DIALECTS {
+        let answer = struck_call("at = { mid_arguments = true }\ndo = { then = \"reset\" }", dialect).await;
+        assert!(!answer.whole && answer.text().contains("weather"));
+        assert!(!answer.text().contains("Rome"), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn an_error_event_comes_in_the_dialects_form_and_ends_the_stream() {
+    let plan = |name| fault(&format!("at = {{ after_deltas = 1 }}\ndo = {{ sse_error = \"{name}\" }}"));
+    let answer = struck(&plan("overloaded_error"), MESSAGES, &stream(MESSAGES, "x")).await;
+    let end = "event: error\ndata: {\"type\":\"error\",\"error\":{\"details\":null,\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+    assert!(answer.whole && answer.text().ends_with(end), "{}", answer.text());
+
+    let answer = struck(&plan("server_error"), CHAT, &stream(CHAT, "x")).await;
+    assert!(answer.events().last().unwrap()["error"]["message"].is_string());
+    assert!(!answer.text().contains("[DONE]"));
+
+    let events = struck(&plan("insufficient_quota"), RESPONSES, &stream(RESPONSES, "x")).await.events();
+    let [.., error, failed] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((&error["type"], &failed["type"]), (&json!("error"), &json!("response.failed")));
+    assert_eq!(failed["response"]["error"]["code"], "insufficient_quota");
+    assert_eq!(failed["sequence_number"], events.len() - 1);
+}
+
+#[tokio::test]
+async fn an_error_can_be_the_first_event() {
+    let plan = fault("at = { after_events = 0 }\ndo = { sse_error = \"overloaded_error\" }");
+    let answer = struck(&plan, MESSAGES, &stream(MESSAGES, "x")).await;
+    assert_eq!((answer.status, answer.events().len()), (200, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_is_as_long_as_it_is_said_to_be() {
+    let plan = fault("at = { after_deltas = 1 }\ndo = { stall = \"10m\" }");
+    let answer = struck(&plan, CHAT, &stream(CHAT, "x")).await;
+    assert!(answer.whole);
+    assert_eq!(answer.took.as_secs(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_can_last_for_ever_before_or_after_the_headers() {
+    for at in ["before_headers = true", "after_events = 5"] {
+        let plan = fault(&format!("at = {{ {at} }}\ndo = {{ then = \"hold\" }}"));
+        let body = stream(CHAT, "x");
+        let answer = tokio::time::timeout(Duration::from_hours(24), struck(&plan, CHAT, &body)).await;
+        assert!(answer.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_can_drip() {
+    let plan = fault("at = { after_events = 1 }\ndo = { drip = \"5s\" }");
+    let answer = struck(&plan, CHAT, &stream(CHAT, "x")).await;
+    let (first, rest) = answer.pieces.split_first().unwrap();
+    assert!(rest.iter().all(|(_, bytes)| *bytes == 1));
+    assert_eq!(answer.took.as_secs(), 5 * rest.len() as u64);
+    assert!(first.0 < Duration::from_secs(1) && answer.text().ends_with("[DONE]\n\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn comments_and_pings_can_go_on_for_ever() {
+    for (action, dialect) in [("comments", CHAT), ("pings", MESSAGES), ("pings", CHAT)] {
+        let plan = FaultPlan::from_toml(&fault(&format!("do = {{ {action} = \"10s\" }}"))).unwrap();
+        let simulator = Simulator::builder().faults(plan).build();
+        let body = stream(dialect, "x");
+        let endless = post_in_memory(&simulator, dialect, &body);
+        assert!(tokio::time::timeout(Duration::from_secs(95), endless).await.is_err());
+        simulator.truth().settled().await;
+        let sent = simulator.truth().calls()[0].response_bytes;
+        assert!(sent > 9 * 10, "{action}: {sent}");
+    }
+}
+
+#[tokio::test]
+async fn terminal_markers_can_be_missing_or_doubled() {
+    let chat = |markers| {
+        let plan = fault(&format!("do = {{ markers = \"{markers}\" }}"));
+        async move { struck(&plan, CHAT, &stream(CHAT, "x")).await.text() }
+    };
+    let normal = chat("held_open");
+    assert!(tokio::time::timeout(Duration::from_millis(50), normal).await.is_err());
+    let no_finish = chat("no_finish").await;
+    assert!(!no_finish.contains("\"finish_reason\":\"") && no_finish.contains("[DONE]"));
+    let null = chat("null_finish").await;
+    assert!(
+        !null.contains("\"finish_reason\":\"")
+            && null.contains("\"delta\":{},\"logprobs\":null,\"finish_reason\":null")
+    );
+    let no_done = chat("no_done").await;
+    assert!(no_done.contains("\"finish_reason\":\"stop\"") && !no_done.contains("[DONE]"));
+    let after = chat("data_after_done").await;
+    assert!(after.split_once("[DONE]").unwrap().1.contains("chat.completion.chunk"));
+    let plan = fault("do = { markers = \"null_finish\" }");
+    let messages = struck(&plan, MESSAGES, &stream(MESSAGES, "x")).await;
+    assert!(messages.events().iter().any(|event| event["delta"]["stop_reason"] == Value::Null));
+}
+
+#[tokio::test]
+async fn legal_framings_tell_the_same_events() {
+    for dialect in DIALECTS {
+        let plain = struck("", dialect, &stream(dialect, "größer 🦀")).await.events();
+        for framing in ["crlf", "cr", "mixed", "bom", "no_space", "multi_line", "comments", "byte_segments"] {
+            let plan = fault(&format!("do = {{ framing = [\"{framing}\"] }}"));
+            let answer = struck(&plan, dialect, &stream(dialect, "größer 🦀")).await;
+            assert_eq!(decode(&answer.text()), plain, "{framing}");
+        }
+    }
+}
+
+/// A decoder by the letter of the standard: three line ends, a mark at the beginning, lines joined.
+fn decode(text: &str) -> Vec<Value> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let data = |block: &str| {
+        let lines = block.lines().filter_map(|line| line.strip_prefix("data:"));
+        lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+    };
+    text.split("\n\n").filter_map(|block| serde_json::from_str(&data(block)).ok()).collect()
+}
+
+#[tokio::test]
+async fn a_stream_can_hold_unknown_events_bad_json_and_a_line_beyond_all_bounds() {
+    let with = |framing| {
+        let plan = fault(&format!("do = {{ framing = [\"{framing}\"] }}"));
+        async move { struck(&plan, MESSAGES, &stream(MESSAGES, "x")).await }
+    };
+    assert!(with("unknown_events").await.text().contains("event: rehearsal_notice\n"));
+    assert!(with("bad_json").await.text().contains("data: {not json\n\n"));
+    let longest = with("oversize_line").await.text().lines().map(str::len).max().unwrap();
+    assert!(longest > 9 << 20);
+    let bytes = with("byte_segments").await.pieces;
+    assert!(bytes.iter().all(|(_, length)| *length == 1));
+}
+
+#[tokio::test]
+async fn tool_deltas_come_in_every_shape_seen() {
+    let with = |shape| async move {
+        let answer = struck_call(&format!("do = {{ tool_deltas = \"{shape}\" }}"), CHAT).await;
+        (tool_deltas(&answer), answer)
+    };
+    let everywhere = with("id_every_chunk").await.0;
+    assert!(everywhere.iter().all(|delta| delta["id"].is_string()));
+    let zero = with("index_zero").await.0;
+    assert!(zero.iter().all(|delta| delta["index"] == 0 && delta["id"].is_string()));
+    assert!(with("no_index").await.0.iter().all(|delta| delta.get("index").is_none()));
+    let after = with("name_after_arguments").await.0;
+    assert!(after[0]["function"].get("name").is_none());
+    assert_eq!(after.iter().filter(|delta| delta["function"]["name"] == "weather").count(), 2);
+    assert_eq!(with("empty_name").await.0[0]["function"]["name"], "");
+    assert_eq!(with("blank_later").await.0[1]["id"], "");
+    let whole = with("whole_call").await.0;
+    assert_eq!(whole.len(), 2);
+    assert_eq!(whole[0]["function"]["arguments"], r#"{"city":"Paris","days":3}"#);
+    let object = with("arguments_object").await.0;
+    assert_eq!(object[1]["function"]["arguments"]["city"], "Rome");
+    let order: Vec<_> = with("interleaved").await.0.iter().map(|delta| delta["index"].clone()).collect();
+    assert_eq!(order[..4], [json!(0), json!(1), json!(0), json!(1)]);
+    assert_eq!(with("finish_twice").await.1.text().matches("\"finish_reason\":\"tool_calls\"").count(), 2);
+}
+
+#[tokio::test]
+async fn usage_can_be_told_wrongly_while_the_truth_stays() {
+    for (lie, told) in
+        [("zero", Some(0)), ("negative", Some(-4)), ("implausible", Some(3000)), ("none", None), ("null", None)]
+    {
+        let plan = FaultPlan::from_toml(&fault(&format!("do = {{ usage = \"{lie}\" }}"))).unwrap();
+        let simulator = Simulator::builder().faults(plan).build();
+        let mut body = stream(CHAT, "hello");
+        body["max_completion_tokens"] = json!(1000);
+        let answer = post_in_memory(&simulator, CHAT, &body).await.unwrap();
+        let last = answer.events().iter().rev().find_map(|event| event["usage"]["completion_tokens"].as_i64());
+        assert_eq!(last, told, "{lie}");
+        simulator.truth().settled().await;
+        assert_eq!(simulator.truth().totals().usage.output, 4);
+    }
+}
+
+#[tokio::test]
+async fn usage_can_be_a_running_total_or_stand_on_the_finish() {
+    let with = |lie| async move {
+        let plan = fault(&format!("do = {{ usage = \"{lie}\" }}"));
+        struck(&plan, CHAT, &stream(CHAT, "hello")).await.events()
+    };
+    let totals: Vec<_> =
+        with("every_chunk").await.iter().map(|event| event["usage"]["completion_tokens"].as_i64().unwrap()).collect();
+    assert!(totals.is_sorted() && totals.first() == Some(&0) && totals.last() == Some(&4), "{totals:?}");
+    let finish = with("on_finish").await;
+    assert_eq!(finish.last().unwrap()["choices"][0]["finish_reason"], "stop");
+    assert_eq!(finish.last().unwrap()["usage"]["completion_tokens"], 4);
+}
+
+#[tokio::test]
+async fn a_model_can_say_nothing_or_decline() {
+    let say = |say, dialect: Dialect| {
+        let plan = fault(&format!("do = {{ say = \"{say}\" }}"));
+        async move { struck(&plan, dialect, &ask(dialect, "one two three four")).await.json() }
+    };
+    assert_eq!(say("empty", CHAT).await["choices"][0]["message"]["content"], "");
+    assert_eq!(say("nothing", CHAT).await["choices"][0]["message"]["content"], Value::Null);
+    assert_eq!(say("nothing", MESSAGES).await["content"], json!([]));
+    let spent = say("out_of_tokens", MESSAGES).await;
+    assert_eq!((&spent["stop_reason"], &spent["usage"]["output_tokens"]), (&json!("max_tokens"), &json!(1000)));
+    let refused = say("refusal", CHAT).await;
+    assert!(refused["choices"][0]["message"]["refusal"].is_string());
+    assert_eq!(refused["choices"][0]["finish_reason"], "stop");
+    assert_eq!(say("refusal", MESSAGES).await["stop_reason"], "refusal");
+    assert_eq!(say("refusal", RESPONSES).await["output"][0]["content"][0]["type"], "refusal");
+    let filtered = say("content_filter", CHAT).await;
+    assert_eq!(filtered["choices"][0]["finish_reason"], "content_filter");
+    assert_eq!(say("content_filter", RESPONSES).await["incomplete_details"]["reason"], "content_filter");
+}
+
+#[tokio::test]
+async fn arguments_can_be_cut_with_and_without_saying_so() {
+    for (said, finish) in [("cut_arguments", "length"), ("cut_arguments_mislabelled", "tool_calls")] {
+        let answer = struck_call(&format!("do = {{ say = \"{said}\" }}"), CHAT).await;
+        let arguments: String = tool_deltas(&answer)
+            .iter()
+            .filter(|delta| delta["index"] == 0)
+            .filter_map(|delta| delta["function"]["arguments"].as_str())
+            .collect();
+        assert!(arguments.starts_with("{\"city\"") && serde_json::from_str::<Value>(&arguments).is_err());
+        assert!(answer.text().contains(&format!("\"finish_reason\":\"{finish}\"")));
+    }
+}
+
+#[tokio::test]
+async fn ids_can_be_shared_and_reused() {
+    let ids = |answer: &crate::support::Answer| -> Vec<String> {
+        let deltas = tool_deltas(answer);
+        deltas.iter().filter_map(|delta| delta["id"].as_str().map(str::to_owned)).collect()
+    };
+    let twins = struck_call("do = { say = \"twin_ids\" }", CHAT).await;
+    assert_eq!(ids(&twins)[0], ids(&twins)[1]);
+    assert!(twins.text().contains("Paris") && twins.text().contains("Rome"));
+    let same = struck_call("do = { say = \"identical_twins\" }", CHAT).await;
+    assert_eq!(ids(&same)[0], ids(&same)[1]);
+    assert!(!same.text().contains("Rome"));
+
+    let mut body = with_tool(stream(CHAT, "x"), CHAT, "weather");
+    let function = json!({ "name": "weather", "arguments": "{}" });
+    body["messages"] = json!([
+        { "role": "user", "content": "x" },
+        { "role": "assistant", "tool_calls": [{ "id": "call_old", "type": "function", "function": function }] },
+        { "role": "tool", "tool_call_id": "call_old", "content": "rain" },
+    ]);
+    let reused = struck(&fault("do = { say = \"reused_id\" }"), CHAT, &body).await;
+    assert_eq!(ids(&reused), ["call_old"]);
+}
+
+#[tokio::test]
+async fn a_fault_strikes_the_calls_it_was_meant_for() {
+    let plan = "[[fault]]\nid = \"second\"\nmatch = { dialect = \"anthropic\", call = 2 }\ndo = { status = 529 }\n\
+                [[fault]]\nid = \"storm\"\nmatch = { model = \"gpt-5-mini\", from_call = 2, to_call = 3 }\ndo = { status = 500 }";
+    let simulator = Simulator::builder().faults(FaultPlan::from_toml(plan).unwrap()).build();
+    for (dialect, expected) in [(MESSAGES, [200, 529, 200, 200]), (CHAT, [200, 500, 500, 200])] {
+        for status in expected {
+            let answer = post_in_memory(&simulator, dialect, &ask(dialect, "x")).await.unwrap();
+            assert_eq!(answer.status, status);
+        }
+    }
+    let struck: Vec<_> = simulator.truth().calls().into_iter().filter_map(|call| call.fault).collect();
+    assert_eq!(struck, ["second", "storm", "storm"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_passes() {
+    let plan = fault("match = { before = \"60s\" }\ndo = { status = 529 }");
+    let simulator = Simulator::builder().faults(FaultPlan::from_toml(&plan).unwrap()).build();
+    let body = ask(MESSAGES, "x");
+    assert_eq!(post_in_memory(&simulator, MESSAGES, &body).await.unwrap().status, 529);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(post_in_memory(&simulator, MESSAGES, &body).await.unwrap().status, 200);
+}
+
+#[test]
+fn a_mistake_in_a_plan_is_shown_with_its_place() {
+    let error = FaultPlan::from_toml("[[fault]]\nid = \"x\"\ndo = { stal = \"10s\" }").unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("line 3") && cause.contains("stal"), "{cause}");
+}

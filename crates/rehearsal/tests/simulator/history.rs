@@ -1,0 +1,249 @@
+//! What is refused, in the vendor's words.
+
+use brigade_rehearsal::{Answer, Dialect, Script, Simulator, ToolCall};
+use serde_json::{Value, json};
+
+use crate::support::{ask, post_in_memory, with_tool};
+
+/// What the simulator says to a body: nothing, or the message of its refusal.
+async fn refusal(dialect: Dialect, body: &Value) -> Option<String> {
+    let answer = post_in_memory(&Simulator::builder().build(), dialect, body).await.unwrap();
+    if answer.status == 200 {
+        return None;
+    }
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    Some(answer.json()["error"]["message"].as_str().unwrap().to_owned())
+}
+
+async fn chat(messages: Value) -> Option<String> {
+    refusal(Dialect::OpenaiChat, &json!({ "model": "gpt-5-mini", "messages": messages })).await
+}
+
+async fn anthropic(messages: Value) -> Option<String> {
+    let mut body = ask(Dialect::Anthropic, "");
+    body["messages"] = messages;
+    refusal(Dialect::Anthropic, &body).await
+}
+
+async fn responses(input: Value) -> Option<String> {
+    refusal(Dialect::OpenaiResponses, &json!({ "model": "gpt-5-mini", "store": false, "input": input })).await
+}
+
+fn user(text: &str) -> Value {
+    json!({ "role": "user", "content": text })
+}
+
+fn chat_call(id: &str) -> Value {
+    let function = json!({ "name": "search", "arguments": "{}" });
+    json!({ "id": id, "type": "function", "function": function })
+}
+
+fn chat_result(id: &str) -> Value {
+    json!({ "role": "tool", "tool_call_id": id, "content": "found" })
+}
+
+fn tool_use(id: &str) -> Value {
+    json!({ "type": "tool_use", "id": id, "name": "search", "input": {} })
+}
+
+fn tool_result(id: &str) -> Value {
+    json!({ "type": "tool_result", "tool_use_id": id, "content": "found" })
+}
+
+#[tokio::test]
+async fn chat_accepts_calls_that_are_answered() {
+    let asked = json!({ "role": "assistant", "content": null, "tool_calls": [chat_call("a"), chat_call("b")] });
+    assert_eq!(chat(json!([user("x"), asked, chat_result("b"), chat_result("a")])).await, None);
+}
+
+#[tokio::test]
+async fn chat_refuses_a_call_without_its_result() {
+    let asked = json!({ "role": "assistant", "tool_calls": [chat_call("a"), chat_call("b")] });
+    let said = chat(json!([user("x"), asked, chat_result("a"), user("go on")])).await.unwrap();
+    assert!(said.ends_with("The following tool_call_ids did not have response messages: b"), "{said}");
+}
+
+#[tokio::test]
+async fn chat_refuses_a_result_without_its_call() {
+    let said = chat(json!([user("x"), chat_result("a")])).await.unwrap();
+    assert!(said.contains("must be a response to a preceeding message with 'tool_calls'"), "{said}");
+    let asked = json!({ "role": "assistant", "tool_calls": [chat_call("a")] });
+    let said = chat(json!([user("x"), asked, chat_result("b")])).await.unwrap();
+    assert!(said.contains("'tool_call_id' of 'b' not found"), "{said}");
+}
+
+#[tokio::test]
+async fn chat_refuses_ids_that_are_used_twice() {
+    let asked = json!({ "role": "assistant", "tool_calls": [chat_call("a"), chat_call("a")] });
+    assert!(chat(json!([user("x"), asked, chat_result("a")])).await.is_some());
+    let asked = json!({ "role": "assistant", "tool_calls": [chat_call("a")] });
+    assert!(chat(json!([user("x"), asked, chat_result("a"), chat_result("a")])).await.is_some());
+    let again = json!([user("x"), asked, chat_result("a"), asked, chat_result("a")]);
+    assert!(chat(again).await.is_some());
+}
+
+#[tokio::test]
+async fn chat_refuses_null_content_and_arguments_that_are_no_string() {
+    assert!(chat(json!([{ "role": "user", "content": null }])).await.is_some());
+    let mut call = chat_call("a");
+    call["function"]["arguments"] = json!({});
+    let asked = json!({ "role": "assistant", "tool_calls": [call] });
+    let said = chat(json!([user("x"), asked, chat_result("a")])).await.unwrap();
+    assert!(said.contains("expected a string"), "{said}");
+}
+
+#[tokio::test]
+async fn anthropic_accepts_results_that_follow_their_calls() {
+    let asked = json!({ "role": "assistant", "content": [tool_use("a"), tool_use("b")] });
+    let text = json!({ "type": "text", "text": "go on" });
+    let both = json!({ "role": "user", "content": [tool_result("b"), tool_result("a"), text] });
+    assert_eq!(anthropic(json!([user("x"), asked, both])).await, None);
+    let apart = [
+        json!({ "role": "user", "content": [tool_result("a")] }),
+        json!({ "role": "user", "content": [tool_result("b")] }),
+    ];
+    assert_eq!(anthropic(json!([user("x"), asked, apart[0], apart[1]])).await, None);
+}
+
+#[tokio::test]
+async fn anthropic_refuses_a_call_whose_result_does_not_follow_at_once() {
+    let asked = json!({ "role": "assistant", "content": [tool_use("a"), tool_use("b")] });
+    let one = json!({ "role": "user", "content": [tool_result("a")] });
+    let said = anthropic(json!([user("x"), asked, one])).await.unwrap();
+    assert!(said.starts_with("messages.1: `tool_use` ids were found without `tool_result` blocks"), "{said}");
+    assert!(said.contains("immediately after: b. Each"), "{said}");
+    let text = json!({ "type": "text", "text": "first" });
+    let late = json!({ "role": "user", "content": [text, tool_result("a"), tool_result("b")] });
+    assert!(anthropic(json!([user("x"), asked, late])).await.is_some());
+}
+
+#[tokio::test]
+async fn anthropic_refuses_orphans_and_twins() {
+    let orphan = json!({ "role": "user", "content": [tool_result("a")] });
+    let said = anthropic(json!([orphan])).await.unwrap();
+    assert!(said.starts_with("messages.0.content.0: unexpected `tool_use_id`"), "{said}");
+    let twins = json!({ "role": "assistant", "content": [tool_use("a"), tool_use("a")] });
+    let said = anthropic(json!([user("x"), twins, orphan])).await.unwrap();
+    assert_eq!(said, "messages.1.content.1: `tool_use` ids must be unique");
+    let asked = json!({ "role": "assistant", "content": [tool_use("a")] });
+    let doubled = json!({ "role": "user", "content": [tool_result("a"), tool_result("a")] });
+    assert!(anthropic(json!([user("x"), asked, doubled])).await.unwrap().contains("single result"));
+}
+
+#[tokio::test]
+async fn anthropic_refuses_empty_content_a_wrong_beginning_and_no_max_tokens() {
+    let empty = json!([user("x"), { "role": "assistant", "content": [] }, user("y")]);
+    assert!(anthropic(empty).await.unwrap().starts_with("messages.1: all messages must have non-empty"));
+    let blank = json!([{ "role": "user", "content": [{ "type": "text", "text": "" }] }]);
+    assert_eq!(anthropic(blank).await.unwrap(), "messages: text content blocks must be non-empty");
+    let backwards = json!([{ "role": "assistant", "content": "x" }, user("y")]);
+    assert!(anthropic(backwards).await.unwrap().contains("first message must use the \"user\" role"));
+    let mut body = ask(Dialect::Anthropic, "x");
+    body.as_object_mut().unwrap().remove("max_tokens");
+    assert_eq!(refusal(Dialect::Anthropic, &body).await.unwrap(), "max_tokens: Field required");
+}
+
+/// An answer with thinking and a call, and the body that sends it back with its result.
+async fn thought_and_called(simulator: &Simulator) -> Value {
+    let mut body = with_tool(ask(Dialect::Anthropic, "x"), Dialect::Anthropic, "search");
+    body["max_tokens"] = json!(4000);
+    body["thinking"] = json!({ "type": "enabled", "budget_tokens": 2000 });
+    let answer = post_in_memory(simulator, Dialect::Anthropic, &body).await.unwrap().json();
+    let id = answer["content"][1]["id"].as_str().unwrap();
+    body["messages"] = json!([
+        user("x"),
+        { "role": "assistant", "content": answer["content"] },
+        { "role": "user", "content": [tool_result(id)] },
+    ]);
+    body
+}
+
+#[tokio::test]
+async fn anthropic_wants_its_thinking_back_unchanged_and_in_front() {
+    let answer = Answer::calls([ToolCall::new("search", "{}")]).thinking("Hm.");
+    let simulator = Simulator::builder().script(Script::always(answer)).build();
+    let body = thought_and_called(&simulator).await;
+    assert_eq!(refusal(Dialect::Anthropic, &body).await, None);
+
+    let mut altered = body.clone();
+    altered["messages"][1]["content"][0]["thinking"] = json!("Hmm.");
+    let said = refusal(Dialect::Anthropic, &altered).await.unwrap();
+    assert_eq!(said, "messages.1.content.0: Invalid `signature` in `thinking` block");
+
+    let mut unsigned = body.clone();
+    unsigned["messages"][1]["content"][0].as_object_mut().unwrap().remove("signature");
+    assert!(refusal(Dialect::Anthropic, &unsigned).await.unwrap().ends_with("signature: Field required"));
+
+    let mut dropped = body;
+    dropped["messages"][1]["content"].as_array_mut().unwrap().remove(0);
+    let said = refusal(Dialect::Anthropic, &dropped).await.unwrap();
+    assert!(said.contains("Expected `thinking` or `redacted_thinking`, but found `tool_use`"), "{said}");
+}
+
+#[tokio::test]
+async fn a_call_without_a_thought_comes_with_a_bare_signature_when_thinking_is_on() {
+    let answer = Answer::calls([ToolCall::new("search", "{}")]);
+    let simulator = Simulator::builder().script(Script::always(answer)).build();
+    let body = thought_and_called(&simulator).await;
+    assert_eq!(body["messages"][1]["content"][0]["thinking"], "");
+    assert_eq!(refusal(Dialect::Anthropic, &body).await, None);
+}
+
+#[tokio::test]
+async fn responses_pairs_calls_and_outputs() {
+    let call = json!({ "type": "function_call", "call_id": "a", "name": "search", "arguments": "{}" });
+    let output = json!({ "type": "function_call_output", "call_id": "a", "output": "found" });
+    assert_eq!(responses(json!([user("x"), call, output])).await, None);
+    assert_eq!(responses(json!([user("x"), call])).await.unwrap(), "No tool output found for function call a.");
+    let orphan = responses(json!([user("x"), output])).await.unwrap();
+    assert_eq!(orphan, "No tool call found for function call output with call_id a.");
+    assert!(responses(json!([user("x"), call, call, output])).await.is_some());
+}
+
+#[tokio::test]
+async fn responses_wants_its_reasoning_back_with_what_followed() {
+    let answer = Answer::calls([ToolCall::new("search", "{}")]).thinking("Hm.");
+    let simulator = Simulator::builder().script(Script::always(answer)).build();
+    let mut body = with_tool(ask(Dialect::OpenaiResponses, "x"), Dialect::OpenaiResponses, "search");
+    body["include"] = json!(["reasoning.encrypted_content"]);
+    let answer = post_in_memory(&simulator, Dialect::OpenaiResponses, &body).await.unwrap().json();
+    let (reasoning, call) = (&answer["output"][0], &answer["output"][1]);
+    let output = json!({ "type": "function_call_output", "call_id": call["call_id"], "output": "found" });
+    assert_eq!(responses(json!([user("x"), reasoning, call, output])).await, None);
+
+    let said = responses(json!([user("x"), reasoning, user("y")])).await.unwrap();
+    assert!(said.ends_with("of type 'reasoning' was provided without its required following item."), "{said}");
+    let mut altered = reasoning.clone();
+    altered["encrypted_content"] = json!("gAAAAABnothing==");
+    assert!(responses(json!([user("x"), altered, call, output])).await.unwrap().contains("could not be verified"));
+    assert!(responses(json!([user("x"), reasoning, reasoning, call, output])).await.is_some());
+}
+
+#[tokio::test]
+async fn responses_refuses_text_that_goes_the_wrong_way() {
+    let wrong = json!([{ "role": "assistant", "content": [{ "type": "input_text", "text": "x" }] }]);
+    assert!(responses(wrong).await.unwrap().starts_with("Invalid value: 'input_text'"));
+}
+
+#[tokio::test]
+async fn a_lenient_simulator_answers_anything_it_can_read() {
+    let simulator = Simulator::builder().strict(false).build();
+    let body = json!({ "model": "gpt-5-mini", "messages": [chat_result("nobody asked")] });
+    let answer = post_in_memory(&simulator, Dialect::OpenaiChat, &body).await.unwrap();
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn errors_have_each_vendors_form() {
+    let simulator = Simulator::builder().build();
+    let answer = post_in_memory(&simulator, Dialect::Anthropic, &json!({ "model": "x" })).await.unwrap();
+    let error = answer.json();
+    assert_eq!((&error["type"], &error["error"]["type"]), (&json!("error"), &json!("invalid_request_error")));
+    assert_eq!(error["request_id"], answer.header("request-id"));
+    assert_eq!(answer.header("x-should-retry"), "false");
+    let answer = post_in_memory(&simulator, Dialect::OpenaiChat, &json!({ "messages": [user("x")] })).await.unwrap();
+    let error = answer.json();
+    assert_eq!(error["error"]["message"], "you must provide a model parameter");
+    assert_eq!(error["error"]["code"], Value::Null);
+    assert!(answer.header("x-request-id").starts_with("req_"));
+}
