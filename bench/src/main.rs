@@ -1,2 +1,88 @@
-//! Benchmarks.
-fn main() {}
+//! Brigade against a hand-written loop, measured on the same simulated provider.
+//!
+//! The provider and each contender are processes of their own, made of this same program; the process that one starts
+//! only keeps the score. Times are CPU times where possible, since the machine may be busy with other things, and
+//! contenders take turns, so that what disturbs one disturbs the other.
+
+#![allow(clippy::print_stdout, reason = "a command line program talks on its standard output")]
+
+mod brigade;
+mod child;
+mod floor;
+mod report;
+mod resources;
+mod rounds;
+mod scenario;
+mod side;
+mod simulated;
+mod statistics;
+mod wire;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use report::Report;
+use rounds::Effort;
+use scenario::Scenario;
+
+/// Brigade against a hand-written loop.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Takes a few seconds, to see that everything works; the numbers mean little.
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Prints JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Only this scenario; may be given several times.
+    #[arg(long)]
+    scenario: Vec<Scenario>,
+    /// How often the contenders take turns.
+    #[arg(long)]
+    rounds: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    #[command(hide = true)]
+    Simulator(simulated::Options),
+    #[command(hide = true)]
+    Side(side::Options),
+}
+
+fn main() -> Result<()> {
+    let Arguments { options, part } = Arguments::parse();
+    match part {
+        None => compare(&options),
+        Some(Part::Simulator(options)) => simulated::serve(options),
+        Some(Part::Side(options)) => side::serve(&options),
+    }
+}
+
+fn compare(options: &Options) -> Result<()> {
+    let mut effort = if options.quick { Effort::QUICK } else { Effort::FULL };
+    effort.rounds = options.rounds.unwrap_or(effort.rounds).max(1);
+    let all = if options.scenario.is_empty() { Scenario::ALL.to_vec() } else { options.scenario.clone() };
+    let compared = all.into_iter().map(|scenario| rounds::compare(scenario, &effort));
+    let report = Report::new(compared.collect::<Result<_>>()?);
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}
+
+impl Effort {
+    const FULL: Self = Self { rounds: 21, batch_ms: 500.0, in_flight: 8, cold_starts: 40, crowd: 1_000, crowds: 3 };
+    const QUICK: Self = Self { rounds: 3, batch_ms: 100.0, in_flight: 8, cold_starts: 4, crowd: 50, crowds: 1 };
+}

@@ -1,0 +1,59 @@
+//! Processes of this same program, each with a part of its own, so that their CPU and memory can be told apart.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A running process that answers lines of JSON with lines of JSON. Dropping it ends it; it also ends by itself when
+/// nobody holds the other end of its standard input any more.
+#[derive(Debug)]
+pub(crate) struct Child {
+    process: process::Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Child {
+    /// Starts this program anew with other arguments.
+    pub(crate) fn start(arguments: &[String]) -> Result<Self> {
+        let program = env::current_exe().context("cannot find this program to start it anew")?;
+        let mut process = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start this program anew")?;
+        let questions = process.stdin.take().context("the process has no standard input")?;
+        let answers = process.stdout.take().context("the process has no standard output")?;
+        Ok(Self { process, questions, answers: BufReader::new(answers) })
+    }
+
+    /// Asks one thing and waits for the answer.
+    pub(crate) fn ask<A: DeserializeOwned>(&mut self, question: &impl Serialize) -> Result<A> {
+        let mut line = serde_json::to_string(question)?;
+        line.push('\n');
+        self.questions.write_all(line.as_bytes()).context("a measured process has ended early")?;
+        self.answer()
+    }
+
+    /// Waits for the next line.
+    pub(crate) fn answer<A: DeserializeOwned>(&mut self) -> Result<A> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            bail!("a measured process has ended early; its own words are above");
+        }
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

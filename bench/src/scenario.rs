@@ -1,0 +1,185 @@
+//! What is measured: three kinds of work, said once for both contenders and for the simulator.
+
+use brigade_rehearsal::{AgentMark, Answer, Script, ToolCall, When};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// One kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Scenario {
+    /// One agent, one call.
+    #[value(name = "chat-1")]
+    #[serde(rename = "chat-1")]
+    Chat,
+    /// One agent that uses a tool ten times, so that its history grows.
+    #[value(name = "tool-loop")]
+    ToolLoop,
+    /// A supervisor that calls four workers at once, each of which uses a tool.
+    #[value(name = "supervisor-4")]
+    #[serde(rename = "supervisor-4")]
+    Supervisor,
+}
+
+/// An agent, as far as a model can see it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cast {
+    pub(crate) name: &'static str,
+    pub(crate) model: &'static str,
+    /// What a supervisor is told about it.
+    pub(crate) purpose: &'static str,
+    pub(crate) instructions: &'static str,
+}
+
+pub(crate) const ORACLE: Cast = Cast {
+    name: "oracle",
+    model: "gpt-5-mini",
+    purpose: "",
+    instructions: "You are oracle. Answer in one paragraph, name your sources, and say what you are not sure of. \
+        Do not repeat the question, and do not offer further help.",
+};
+
+pub(crate) const CLERK: Cast = Cast {
+    name: "clerk",
+    model: "gpt-5-mini",
+    purpose: "",
+    instructions: "You are clerk. Look up every subject of the task with the tool, one after the other, and check \
+        each figure against the one before. When all are there, write a summary of two paragraphs: the first says \
+        what holds, the second what does not. Never state a figure that no lookup has shown.",
+};
+
+pub(crate) const DESK: Cast = Cast {
+    name: "desk",
+    model: "gpt-5",
+    purpose: "",
+    instructions: "You are desk. Plan the work, delegate its parts to your workers at once, and then answer in your \
+        own words. Say what the workers disagree about. Do not do the work of a worker yourself.",
+};
+
+pub(crate) const WORKERS: [Cast; 4] = [
+    worker("researcher", "Finds facts and cites each one."),
+    worker("analyst", "Compares figures and says what they mean."),
+    worker("critic", "Lists what a draft has not proven."),
+    worker("editor", "Writes the text that people read."),
+];
+
+const fn worker(name: &'static str, purpose: &'static str) -> Cast {
+    Cast {
+        name,
+        model: "gpt-5-mini",
+        purpose,
+        instructions: "You work for the desk. Do the task that it gives you and no other; look up what you do not \
+            know with the tool; then answer in three sentences at the most. The desk sees nothing but your answer.",
+    }
+}
+
+/// The tool that the clerk and the workers have.
+pub(crate) const LOOKUP: &str = "lookup";
+pub(crate) const LOOKUP_PURPOSE: &str = "Looks a subject up in the archive and returns what is known about it.";
+
+/// What a worker is asked for, as Brigade words it.
+pub(crate) const TASK_PURPOSE: &str =
+    "What to do, with everything the worker needs to know: it sees nothing else of this conversation.";
+
+pub(crate) const TOPIC_PURPOSE: &str = "The subject, in a few words.";
+
+/// How often the clerk uses its tool.
+const TOOL_TURNS: usize = 10;
+
+/// A tool result is some 250 tokens.
+const RECORD: &str = "The archive holds four entries on this subject. The first, of March, puts the figure at 41.7 \
+    per cent and gives no method; it is quoted by the two that follow, which add nothing of their own. The fourth, of \
+    September, measured it anew on 2,400 cases and found 38.2 per cent with an error of 1.1 either way; it names the \
+    instrument, the place and the people. It also says why the earlier figure was too high: cases that had been \
+    counted twice, and a week in which the instrument was not calibrated. A note in the margin, in another hand, \
+    doubts the correction for the double cases and proposes 38.9 instead, without showing how. No later entry takes \
+    this up. Related subjects in the archive: calibration of instruments, double counting, the survey of the year \
+    before, and the correspondence about the note, of which only the answers are kept.";
+
+impl Scenario {
+    pub(crate) const ALL: [Self; 3] = [Self::Chat, Self::ToolLoop, Self::Supervisor];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat-1",
+            Self::ToolLoop => "tool-loop",
+            Self::Supervisor => "supervisor-4",
+        }
+    }
+
+    pub(crate) const fn about(self) -> &'static str {
+        match self {
+            Self::Chat => "one agent, one call",
+            Self::ToolLoop => "one agent, ten tool turns, growing history: 11 calls",
+            Self::Supervisor => "a supervisor and four workers at once, a tool call each: 10 calls",
+        }
+    }
+
+    pub(crate) const fn calls_per_run(self) -> u64 {
+        match self {
+            Self::Chat => 1,
+            Self::ToolLoop => 11,
+            Self::Supervisor => 10,
+        }
+    }
+
+    pub(crate) const fn task(self) -> &'static str {
+        match self {
+            Self::Chat => "Why did the figure for the autumn differ from the one for the spring?",
+            Self::ToolLoop => "Check the ten subjects of the spring survey and summarise what holds.",
+            Self::Supervisor => "Should the survey be published as it stands?",
+        }
+    }
+
+    /// How much CPU a run may take, as a multiple of the hand-written loop's.
+    pub(crate) const fn cpu_target(self) -> f64 {
+        match self {
+            Self::Chat => 1.25,
+            Self::ToolLoop | Self::Supervisor => 1.1,
+        }
+    }
+}
+
+/// The work of the tool.
+pub(crate) fn look_up(topic: &str) -> String {
+    format!("{topic}: {RECORD}")
+}
+
+/// What the simulator answers in all scenarios; agents are told apart by their instructions.
+pub(crate) fn script() -> Script {
+    let looks_up = |topic: &str| Answer::calls([ToolCall::new(LOOKUP, format_args!(r#"{{"topic":"{topic}"}}"#))]);
+    let mark = |name: &str, text: &str| AgentMark {
+        name: name.to_owned(),
+        system_contains: Some(text.to_owned()),
+        tool_offered: None,
+    };
+    let turn = |agent: &str, turn: usize| When { agent: Some(agent.to_owned()), turn: Some(turn), ..When::default() };
+    let delegate = |worker: &Cast| {
+        let task = r#"{"task":"Look at the survey of the spring from your side, and say whether its main figure, 41.7 per cent, may stand. The desk publishes on Friday."}"#;
+        ToolCall::new(worker.name, task)
+    };
+    let mut script = Script::default()
+        .agent(mark("oracle", "You are oracle"))
+        .agent(mark("clerk", "You are clerk"))
+        .agent(mark("desk", "You are desk"))
+        .agent(mark("worker", "You work for the desk"));
+    for number in 0..TOOL_TURNS {
+        script = script.rule(turn("clerk", number), looks_up("subject {{turn}} of the spring survey"));
+    }
+    script
+        .rule(turn("desk", 0), Answer::calls(WORKERS.iter().map(delegate)))
+        .rule(turn("worker", 0), looks_up("the main figure of the spring survey"))
+        .rule(When::default(), Answer::text(RECORD))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_turn_of_every_agent_has_an_answer() {
+        let script = script();
+        assert_eq!(script.rules.len(), TOOL_TURNS + 3);
+        assert!(script.rules.iter().all(|rule| rule.answer.text.is_empty() != rule.answer.tool_calls.is_empty()));
+    }
+}
