@@ -64,8 +64,8 @@ pub struct LargestRun {
 
 impl Rate {
     /// What a million tokens cost. A price below zero is none.
-    pub fn per_million(price: Money) -> Self {
-        Self(price.or_zero())
+    pub const fn per_million(price: Money) -> Self {
+        Self(if price.nano() < 0 { Money::ZERO } else { price })
     }
 
     /// The price of so many tokens, rounded up to the next nano-dollar.
