@@ -3,11 +3,16 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
-use brigade_core::ModelId;
+use brigade_core::{ModelErrorKind, ModelId};
+use tokio::time::Instant;
 
-use crate::{backoff::Backoff, jitter::Jitter, retry_budget::RetryBudget};
+use crate::{
+    BreakerState, Limits, Thresholds, backoff::Backoff, breaker::Circuits, circuit::Circuit, jitter::Jitter,
+    limiter::Limiter, pause::Pause, retry_budget::RetryBudget,
+};
 
 /// What is known about provider accounts and their models: limits, circuits, budgets of retries.
 ///
@@ -25,6 +30,9 @@ struct Inner {
 /// One provider account.
 #[derive(Debug, Default)]
 struct Account {
+    credential: OnceLock<Arc<Circuit>>,
+    pause: Arc<Pause>,
+    families: Mutex<BTreeMap<Arc<str>, Arc<Limiter>>>,
     models: Mutex<BTreeMap<Arc<str>, Arc<ModelState>>>,
 }
 
@@ -35,7 +43,51 @@ pub(crate) struct ModelState {
     id: ModelId,
     account: Arc<Account>,
     jitter: Arc<Jitter>,
+    limiter: OnceLock<Arc<Limiter>>,
+    circuit: OnceLock<Arc<Circuit>>,
     retry_budget: OnceLock<Arc<RetryBudget>>,
+}
+
+/// What is known about one model at one account. What no wrapper has set up is absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelHealth {
+    /// Which model.
+    pub model: ModelId,
+    /// Its breaker.
+    pub breaker: Option<BreakerState>,
+    /// The breaker of its account's credentials and money.
+    pub credential: Option<BreakerState>,
+    /// What went wrong last, however long ago.
+    pub last_error: Option<ModelErrorKind>,
+    /// What is left of each limit that is known.
+    pub headroom: Vec<LimitHealth>,
+    /// How many calls wait for the rate limit, the model's family together.
+    pub waiting: usize,
+    /// How many calls are with the provider, the model's family together.
+    pub in_flight: u64,
+    /// How long the account is not asked, because the provider said so.
+    pub paused_for: Option<Duration>,
+    /// How many retries could be made now.
+    pub retries_left: Option<u64>,
+}
+
+/// What is left of one limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitHealth {
+    /// Which, as a stable name: `requests_per_minute`.
+    pub name: &'static str,
+    /// The limit.
+    pub limit: u64,
+    /// What is left of it.
+    pub left: u64,
+}
+
+impl ModelHealth {
+    /// Whether a call would be let through, as far as breakers are concerned.
+    pub fn is_available(&self) -> bool {
+        [self.breaker, self.credential].iter().all(|state| *state != Some(BreakerState::Open))
+    }
 }
 
 impl Accounts {
@@ -49,6 +101,34 @@ impl Accounts {
         Self(Arc::new(Inner { jitter: Arc::new(Jitter::seeded(seed)), accounts: Mutex::default() }))
     }
 
+    /// What is known about each model now, in the order of their names: for health checks and metrics.
+    pub fn snapshot(&self) -> Vec<ModelHealth> {
+        let accounts: Vec<_> = locked(&self.0.accounts).values().cloned().collect();
+        let models = accounts.iter().flat_map(|account| locked(&account.models).values().cloned().collect::<Vec<_>>());
+        models.map(|model| model.health()).collect()
+    }
+
+    /// Refuses calls to `model` until [`Accounts::close`], for example while a provider is being repaired. False if no
+    /// breaker of that name exists.
+    pub fn open(&self, model: &ModelId) -> bool {
+        self.switch(model, |state| state.circuit.get().map(|circuit| circuit.open()).is_some())
+    }
+
+    /// Lets calls to `model` pass again, whatever had opened its breaker or that of its account's credentials. False if
+    /// no breaker of that name exists.
+    pub fn close(&self, model: &ModelId) -> bool {
+        self.switch(model, |state| {
+            let circuits = state.circuit.get().into_iter().chain(state.account.credential.get());
+            circuits.map(|circuit| circuit.close()).count() > 0
+        })
+    }
+
+    fn switch(&self, model: &ModelId, change: impl FnOnce(&ModelState) -> bool) -> bool {
+        let account = locked(&self.0.accounts).get(model.provider()).cloned();
+        let state = account.and_then(|account| locked(&account.models).get(model.model()).cloned());
+        state.is_some_and(|state| change(&state))
+    }
+
     /// What is known about one model.
     pub(crate) fn model(&self, id: &ModelId) -> Arc<ModelState> {
         let account = Arc::clone(locked(&self.0.accounts).entry(id.provider().clone()).or_default());
@@ -58,6 +138,8 @@ impl Accounts {
                 id: id.clone(),
                 account: Arc::clone(&account),
                 jitter: Arc::clone(&self.0.jitter),
+                limiter: OnceLock::new(),
+                circuit: OnceLock::new(),
                 retry_budget: OnceLock::new(),
             })
         });
@@ -71,9 +153,50 @@ impl ModelState {
         &self.jitter
     }
 
+    /// What admits calls within the limits of the model, or of its family.
+    pub(crate) fn limiter(&self, limits: &Limits) -> Arc<Limiter> {
+        let limiter = self.limiter.get_or_init(|| {
+            let family = limits.family.as_ref().unwrap_or(self.id.model());
+            let mut families = locked(&self.account.families);
+            let limiter = families
+                .entry(Arc::clone(family))
+                .or_insert_with(|| Arc::new(Limiter::new(limits.clone(), Arc::clone(&self.account.pause))));
+            Arc::clone(limiter)
+        });
+        Arc::clone(limiter)
+    }
+
+    /// What must be closed for a call to pass.
+    pub(crate) fn circuits(&self, thresholds: Thresholds) -> Circuits {
+        let circuit = || Arc::new(Circuit::new(thresholds, Arc::clone(&self.jitter)));
+        Circuits {
+            credential: Arc::clone(self.account.credential.get_or_init(circuit)),
+            model: Arc::clone(self.circuit.get_or_init(circuit)),
+        }
+    }
+
     /// How many retries all callers may make together.
     pub(crate) fn retry_budget(&self, backoff: &Backoff) -> Arc<RetryBudget> {
         Arc::clone(self.retry_budget.get_or_init(|| Arc::new(RetryBudget::new(backoff))))
+    }
+}
+
+impl ModelState {
+    fn health(&self) -> ModelHealth {
+        let (model, credential) = (self.circuit.get(), self.account.credential.get());
+        let limiter = self.limiter.get();
+        let headroom = limiter.map(|limiter| limiter.headroom()).unwrap_or_default();
+        ModelHealth {
+            model: self.id.clone(),
+            breaker: model.map(|circuit| circuit.state()),
+            credential: credential.map(|circuit| circuit.state()),
+            last_error: model.and_then(|circuit| circuit.last_error()),
+            headroom: headroom.into_iter().map(|(name, limit, left)| LimitHealth { name, limit, left }).collect(),
+            waiting: limiter.map_or(0, |limiter| limiter.queue_length()),
+            in_flight: limiter.map_or(0, |limiter| limiter.calls_in_flight()),
+            paused_for: Some(self.account.pause.left(Instant::now())).filter(|left| !left.is_zero()),
+            retries_left: self.retry_budget.get().map(|budget| budget.balance()),
+        }
     }
 }
 
@@ -81,3 +204,6 @@ impl ModelState {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use brigade_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::watch::Watch;
+use crate::watch::Watched;
 
 /// Asks the next model of a chain when one could not answer. The last resort, and never for a request that is wrong
 /// or may not be paid for: the next model would only fail, or spend, as well.
@@ -47,7 +47,12 @@ const RESTARTS: u32 = 1;
 impl<M: ChatModel> Fallback<M> {
     /// Asks `first`, and `other` when that fails.
     pub fn new(first: M, other: impl Into<Alternate>) -> Self {
-        Self { first, others: vec![other.into()], rules: FallbackRules::default() }
+        Self::chain(first, [other.into()])
+    }
+
+    /// Asks `first`, and the others one after the other when those before have failed.
+    pub fn chain(first: M, others: impl IntoIterator<Item = Alternate>) -> Self {
+        Self { first, others: others.into_iter().collect(), rules: FallbackRules::default() }
     }
 
     /// One more model, for when all before it have failed.
@@ -89,11 +94,8 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let watched = Watch::over(run);
-        let (watch, run) = match &watched {
-            Some((watch, run)) => (Some(&**watch), run),
-            None => (None, run),
-        };
+        let watched = Watched::over(run);
+        let run = watched.run();
         let mut result = self.first.chat(request, run).await;
         let mut from = self.id();
         for other in &self.others {
@@ -101,7 +103,7 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
             if !self.allows(reason, other) {
                 continue;
             }
-            if run.check().is_err() || !restart(watch, run) {
+            if run.check().is_err() || !restart(&watched) {
                 break;
             }
             note(run, &result, (from, other.model.id(), reason));
@@ -145,12 +147,12 @@ fn failure(result: &Result<ChatReply, ModelError>) -> Option<ModelErrorKind> {
 }
 
 /// Declares void what listeners have seen, if they have seen something. False if they were told so before.
-fn restart(watch: Option<&Watch>, run: &Run) -> bool {
-    if let Some(watch) = watch.filter(|watch| watch.has_shown()) {
-        if watch.restarts() >= RESTARTS {
+fn restart(watched: &Watched) -> bool {
+    if watched.has_shown() {
+        if watched.restarts() >= RESTARTS {
             return false;
         }
-        run.emit(&Event::ReplyRestarted);
+        watched.run().emit(&Event::ReplyRestarted);
     }
     true
 }

@@ -1,8 +1,10 @@
 //! Wrapping a model in the order in which one would say it.
 
+use std::time::Duration;
+
 use brigade_core::ChatModel;
 
-use crate::{Alternate, Backoff, Fallback, Retry, Timeout, Timeouts};
+use crate::{Alternate, Backoff, Breaker, Fallback, Hedge, Limits, RateLimit, Retry, Thresholds, Timeout, Timeouts};
 
 /// Puts wrappers around a model, from the inside to the outside.
 ///
@@ -13,9 +15,24 @@ pub trait Resilient: ChatModel + Sized {
         Timeout::new(self, limits)
     }
 
+    /// Lets calls wait until they fit under the account's limits.
+    fn rate_limit(self, limits: Limits) -> RateLimit<Self> {
+        RateLimit::new(self, limits)
+    }
+
+    /// Refuses calls while the model fails.
+    fn breaker(self, thresholds: Thresholds) -> Breaker<Self> {
+        Breaker::new(self, thresholds)
+    }
+
     /// Tries failed calls again.
     fn retry(self, backoff: Backoff) -> Retry<Self> {
         Retry::new(self, backoff)
+    }
+
+    /// Asks a second time when the first takes long, and takes the answer that comes first.
+    fn hedge(self, after: Duration, backoff: Backoff) -> Hedge<Self> {
+        Hedge::new(self, after, backoff)
     }
 
     /// Asks another model when this one cannot answer.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use brigade_core::{ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelId, Run};
 
 use crate::{
-    Accounts, accounts::ModelState, backoff::Backoff, retry_budget::RetryBudget, stopped::stopped, watch::Watch,
+    Accounts, accounts::ModelState, backoff::Backoff, retry_budget::RetryBudget, stopped::stopped, watch::Watched,
 };
 
 /// Tries a failed call again when that may help. The only place that does: retries at two heights multiply.
@@ -63,19 +63,16 @@ impl<M: ChatModel> ChatModel for Retry<M> {
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         self.budget.deposit();
-        let watched = Watch::over(run);
-        let (watch, run) = match &watched {
-            Some((watch, run)) => (Some(watch), run),
-            None => (None, run),
-        };
+        let watched = Watched::over(run);
+        let run = watched.run();
         let mut attempt = 1;
         loop {
             let error = match self.inner.chat(request, run).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            let shown = watch.is_some_and(|watch| watch.has_shown());
-            if shown && watch.is_some_and(|watch| watch.restarts() >= self.backoff.restarts) {
+            let shown = watched.has_shown();
+            if shown && watched.restarts() >= self.backoff.restarts {
                 return Err(error);
             }
             let Some(delay) = self.plan(&error, attempt, run) else {

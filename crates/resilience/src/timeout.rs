@@ -9,7 +9,7 @@ use brigade_core::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{stopped::stopped, watch::Watch};
+use crate::{stopped::stopped, watch::Watched};
 
 /// How long one attempt may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,8 @@ impl<M: ChatModel> Timeout<M> {
         Self { inner, limits }
     }
 
-    async fn within(&self, request: &ChatRequest, run: &Run, clock: &Clock<'_>) -> Result<ChatReply, ModelError> {
+    async fn within(&self, request: &ChatRequest, clock: &Clock<'_>) -> Result<ChatReply, ModelError> {
+        let run = clock.watched.run();
         let mut call = pin!(self.inner.chat(request, run));
         // One timer for all limits: when it fires and the answer has moved on, it is set again.
         let mut timer = pin!(tokio::time::sleep_until(clock.next().at));
@@ -93,16 +94,14 @@ impl<M: ChatModel> ChatModel for Timeout<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let watched = Watch::over(run);
+        let watched = Watched::over(run);
         let clock = Clock {
             limits: self.limits,
             reasons: !matches!(request.settings.reasoning, None | Some(Reasoning::Off)),
             started: Instant::now(),
-            run_ends: run.deadline(),
-            watch: watched.as_ref().map(|(watch, _)| &**watch),
+            watched: &watched,
         };
-        let run = watched.as_ref().map_or(run, |(_, run)| run);
-        self.within(request, run, &clock).await
+        self.within(request, &clock).await
     }
 }
 
@@ -130,8 +129,7 @@ struct Clock<'a> {
     limits: Timeouts,
     reasons: bool,
     started: Instant,
-    run_ends: Option<Instant>,
-    watch: Option<&'a Watch>,
+    watched: &'a Watched,
 }
 
 /// When an attempt ends if nothing happens until then, and why.
@@ -140,6 +138,7 @@ struct Due {
     end: End,
 }
 
+#[derive(Clone, Copy)]
 enum End {
     Overdue(TimeoutPhase, Duration),
     RunIsOver,
@@ -148,7 +147,7 @@ enum End {
 impl Clock<'_> {
     fn next(&self) -> Due {
         let attempt = Due::of(TimeoutPhase::Attempt, self.started, self.limits.attempt);
-        let run = self.run_ends.map(|at| Due { at, end: End::RunIsOver });
+        let run = self.watched.run().deadline().map(|at| Due { at, end: End::RunIsOver });
         [self.next_piece(), run].into_iter().flatten().fold(
             attempt,
             |first, due| {
@@ -158,10 +157,14 @@ impl Clock<'_> {
     }
 
     fn next_piece(&self) -> Option<Due> {
-        Some(match self.watch?.latest() {
-            Some(latest) => Due::of(TimeoutPhase::Idle, latest, self.limits.idle),
-            None if self.reasons => Due::of(TimeoutPhase::FirstDelta, self.started, self.limits.first_delta_reasoning),
-            None => Due::of(TimeoutPhase::FirstDelta, self.started, self.limits.first_delta),
+        if !self.watched.is_told() {
+            return None;
+        }
+        let Timeouts { first_delta, first_delta_reasoning, idle, .. } = self.limits;
+        Some(match self.watched.latest() {
+            Some(latest) => Due::of(TimeoutPhase::Idle, latest, idle),
+            None if self.reasons => Due::of(TimeoutPhase::FirstDelta, self.started, first_delta_reasoning),
+            None => Due::of(TimeoutPhase::FirstDelta, self.started, first_delta),
         })
     }
 }

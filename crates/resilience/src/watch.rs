@@ -11,44 +11,59 @@ use std::{
 use brigade_core::{Delta, Event, Observer, Run};
 use tokio::time::Instant;
 
+/// A run whose answer is watched while it is generated, if it is told of pieces at all.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    run: Run,
+    watch: Option<Arc<Watch>>,
+}
+
 /// Sees when pieces of an answer were shown and how often it began again. It looks at no text, only at whether there is
 /// any: an empty piece is no progress.
 #[derive(Debug)]
-pub(crate) struct Watch {
+struct Watch {
     origin: Instant,
     /// Nanoseconds from the origin to the latest piece, plus one; zero before the first.
     latest: AtomicU64,
     restarts: AtomicU32,
 }
 
-impl Watch {
-    /// Watches `run`, if it is told of pieces at all: the watch, and the run to hand on.
-    pub(crate) fn over(run: &Run) -> Option<(Arc<Self>, Run)> {
-        run.wants_deltas().then(|| {
-            let watch = Arc::new(Self::new());
-            let run = run.observed_by(watch.clone());
-            (watch, run)
-        })
+impl Watched {
+    /// Watches `run` from now on.
+    pub(crate) fn over(run: &Run) -> Self {
+        if !run.wants_deltas() {
+            return Self { run: run.clone(), watch: None };
+        }
+        let watch = Watch { origin: Instant::now(), latest: AtomicU64::new(0), restarts: AtomicU32::new(0) };
+        let watch = Arc::new(watch);
+        Self { run: run.observed_by(watch.clone()), watch: Some(watch) }
     }
 
-    fn new() -> Self {
-        Self { origin: Instant::now(), latest: AtomicU64::new(0), restarts: AtomicU32::new(0) }
+    /// The run to hand on.
+    pub(crate) fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Whether anything would be seen.
+    pub(crate) fn is_told(&self) -> bool {
+        self.watch.is_some()
     }
 
     /// When the latest piece of the answer was shown; absent if none was since the answer last began.
     pub(crate) fn latest(&self) -> Option<Instant> {
-        let nanos = self.latest.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.origin + Duration::from_nanos(nanos))
+        let watch = self.watch.as_ref()?;
+        let nanos = watch.latest.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(watch.origin + Duration::from_nanos(nanos))
     }
 
     /// Whether a listener has seen a part of the answer that is not yet void.
     pub(crate) fn has_shown(&self) -> bool {
-        self.latest.load(Ordering::Relaxed) > 0
+        self.watch.as_ref().is_some_and(|watch| watch.latest.load(Ordering::Relaxed) > 0)
     }
 
     /// How often listeners were told that the answer begins again.
     pub(crate) fn restarts(&self) -> u32 {
-        self.restarts.load(Ordering::Relaxed)
+        self.watch.as_ref().map_or(0, |watch| watch.restarts.load(Ordering::Relaxed))
     }
 }
 

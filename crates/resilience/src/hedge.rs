@@ -1,0 +1,112 @@
+//! Asking twice when the first answer is slow.
+
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+
+use async_trait::async_trait;
+use brigade_core::{ChatModel, ChatReply, ChatRequest, ModelError, ModelId, Run};
+
+use crate::{Accounts, Backoff, retry_budget::RetryBudget, watch::Watched};
+
+/// Asks the same model a second time when nothing of the answer has come for a while, and takes what comes first.
+///
+/// Slow answers of a healthy provider are mostly bad luck with one machine, which a second request seldom shares (Dean,
+/// Barroso: The Tail at Scale, 2013). Both attempts are paid for, so this is for those who wait for the first word.
+/// Only requests without tools are asked twice, and only as far as the model's budget of retries goes.
+#[derive(Debug, Clone)]
+pub struct Hedge<M> {
+    inner: M,
+    after: Duration,
+    backoff: Backoff,
+    budget: Arc<RetryBudget>,
+}
+
+impl<M: ChatModel> Hedge<M> {
+    /// Asks `inner` again when it has shown nothing for `after`; that should be longer than nineteen of twenty answers
+    /// take to begin. `backoff` sizes the budget of retries.
+    pub fn new(inner: M, after: Duration, backoff: Backoff) -> Self {
+        let budget = Accounts::default().model(inner.id()).retry_budget(&backoff);
+        Self { inner, after, backoff, budget }
+    }
+
+    /// Shares the budget of retries with everybody who asks the same model within `accounts`.
+    #[must_use]
+    pub fn within(self, accounts: &Accounts) -> Self {
+        let budget = accounts.model(self.inner.id()).retry_budget(&self.backoff);
+        Self { budget, ..self }
+    }
+
+    fn ask<'a>(&'a self, request: &'a ChatRequest, watched: &'a Watched) -> Attempt<'a> {
+        Attempt { call: self.inner.chat(request, watched.run()), watched }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<M: ChatModel> ChatModel for Hedge<M> {
+    fn id(&self) -> &ModelId {
+        self.inner.id()
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        if !request.tools.is_empty() {
+            return self.inner.chat(request, run).await;
+        }
+        let (one, other) = (Watched::over(run), Watched::over(run));
+        let mut first = self.ask(request, &one);
+        tokio::select! {
+            biased;
+            progress = first.progress() => return first.go_on(progress).await,
+            () = tokio::time::sleep(self.after) => {}
+        }
+        if !self.budget.withdraw() {
+            return first.call.await;
+        }
+        let mut second = self.ask(request, &other);
+        // On one task and in this order: when one attempt has shown something, the other is dropped before it is polled
+        // again, so that listeners never hear both.
+        let (progress, ahead, behind) = tokio::select! {
+            biased;
+            progress = first.progress() => (progress, first, second),
+            progress = second.progress() => (progress, second, first),
+        };
+        if let Progress::Done(Err(_)) = progress {
+            return behind.call.await;
+        }
+        drop(behind);
+        ahead.go_on(progress).await
+    }
+}
+
+/// One of two attempts at the same question.
+struct Attempt<'a> {
+    call: Pin<Box<dyn Future<Output = Result<ChatReply, ModelError>> + Send + 'a>>,
+    watched: &'a Watched,
+}
+
+/// How far an attempt has come.
+enum Progress {
+    Shown,
+    Done(Result<ChatReply, ModelError>),
+}
+
+impl Attempt<'_> {
+    /// Until listeners have seen something of the answer, or it is over.
+    async fn progress(&mut self) -> Progress {
+        poll_fn(|context| match self.call.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(Progress::Done(result)),
+            Poll::Pending if self.watched.has_shown() => Poll::Ready(Progress::Shown),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    async fn go_on(self, progress: Progress) -> Result<ChatReply, ModelError> {
+        match progress {
+            Progress::Done(result) => result,
+            Progress::Shown => self.call.await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Staying below a provider's limits.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use brigade_core::{ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelErrorKind, ModelId, RetryAdvice, Run};
+use tokio::time::Instant;
+
+use crate::{
+    Accounts, Limits, Priority,
+    limiter::{Entry, Limiter, TooLong},
+    stopped::stopped,
+};
+
+/// Lets calls wait until they fit under the limits of the provider account, instead of letting the provider refuse
+/// them. What the limits are it learns from every response.
+///
+/// A call whose turn would not come in time fails at once as [`ModelErrorKind::RateLimited`], with the time that it
+/// would have taken, so that another model can be asked.
+#[derive(Debug, Clone)]
+pub struct RateLimit<M> {
+    inner: M,
+    limits: Limits,
+    priority: Priority,
+    limiter: Arc<Limiter>,
+}
+
+impl<M: ChatModel> RateLimit<M> {
+    /// Holds calls to `inner` to `limits`. What was used is shared with clones; [`RateLimit::within`] shares it further.
+    pub fn new(inner: M, limits: Limits) -> Self {
+        let limiter = Accounts::default().model(inner.id()).limiter(&limits);
+        Self { inner, limits, priority: Priority::default(), limiter }
+    }
+
+    /// Shares what was used with everybody who asks the same model, or its family, within `accounts`. The first to come
+    /// sets the limits.
+    #[must_use]
+    pub fn within(self, accounts: &Accounts) -> Self {
+        let limiter = accounts.model(self.inner.id()).limiter(&self.limits);
+        Self { limiter, ..self }
+    }
+
+    /// Who goes first when calls wait.
+    #[must_use]
+    pub fn priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    fn refusal(&self, TooLong(wait): TooLong) -> ModelError {
+        let message = format!("the rate limit leaves no room for {wait:.1?}, longer than the call can wait");
+        ModelError::new(ModelErrorKind::RateLimited, message).with(|failure| {
+            failure.model = Some(self.id().clone());
+            failure.retry = RetryAdvice::After(wait);
+        })
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<M: ChatModel> ChatModel for RateLimit<M> {
+    fn id(&self) -> &ModelId {
+        self.inner.id()
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        let entry = self.limiter.enter(request, self.priority, run).map_err(|wait| self.refusal(wait))?;
+        let admission = match entry {
+            Entry::Admitted(admission) => admission,
+            Entry::Waits(ticket) => {
+                let started = Instant::now();
+                let admitted = run.until_stopped(ticket.admitted()).await;
+                let waited = started.elapsed();
+                run.emit(&Event::RateLimitWaited { model: self.id().clone(), waited });
+                admitted.map_err(|end| stopped(end, self.id()))?.map_err(|wait| self.refusal(wait))?
+            }
+        };
+        let result = self.inner.chat(request, run).await;
+        admission.settle(&result);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;
