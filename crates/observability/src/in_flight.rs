@@ -38,7 +38,7 @@ pub(crate) struct Clock {
 const MOST_RUNS: usize = 100_000;
 
 /// Longer than any limit on one attempt, tool or worker: a run this silent was dropped without a word.
-const LONGEST_SILENCE: Duration = Duration::from_secs(3_600);
+const LONGEST_SILENCE: Duration = Duration::from_hours(1);
 
 impl InFlight {
     /// A run begins. Gives back what had to make room for it, if anything.
@@ -211,7 +211,7 @@ mod tests {
     async fn the_oldest_run_makes_room() {
         let runs = InFlight::default();
         let first = RunId::new();
-        let crowd = (0..MOST_RUNS).map(|_| runs.begin(RunId::new(), OTHER)).filter(Option::is_some).count();
+        let crowd = (0..MOST_RUNS).filter_map(|_| runs.begin(RunId::new(), OTHER)).count();
         assert_eq!(crowd, 0);
         assert!(runs.begin(first, OTHER).is_some());
         assert!(runs.end(first).is_none(), "it was the oldest by its id");

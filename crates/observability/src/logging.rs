@@ -131,10 +131,12 @@ impl Logging {
         Self { target, ..self }
     }
 
-    /// Sets logging up for the whole process, including what libraries write with the `log` crate.
+    /// Sets logging up for the whole process, including what libraries write with the `log` crate, and panics
+    /// ([`log_panics`]).
     pub fn init(self) -> Result<LoggingHandle, LoggingError> {
         let (layer, handle) = self.layer::<Registry>()?;
         tracing_subscriber::registry().with(layer).try_init().map_err(|_| LoggingError::AlreadySetUp)?;
+        log_panics();
         Ok(handle)
     }
 
@@ -191,6 +193,16 @@ impl std::fmt::Debug for LoggingHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LoggingHandle").finish_non_exhaustive()
     }
+}
+
+/// Writes panics to the log instead of the standard error output: one line each, with the trace id of the run that it
+/// happened in. It replaces the panic hook of the process.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        tracing::error!(target: "panic", "panicked at {place}: {message}");
+    }));
 }
 
 /// What names a target later in the list replaces what was said about it before.

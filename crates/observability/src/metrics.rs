@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use brigade_core::{Certainty, Charge, Event, ModelErrorKind, ModelId, Observer, RateLimits, Run};
+use brigade_core::{Certainty, Charge, Event, ModelId, Observer, RateLimits, Run};
 use metrics::Recorder;
 
 use crate::{
@@ -39,6 +39,13 @@ pub struct Metrics {
     series: Series,
     instruments: Instruments,
     in_flight: InFlight,
+}
+
+/// How a run ended; `error` is empty if it ended with an outcome.
+struct End {
+    outcome: &'static str,
+    error: &'static str,
+    elapsed: Duration,
 }
 
 impl Default for MetricsConfig {
@@ -107,8 +114,8 @@ impl Metrics {
         self.instruments.runs_in_flight.with(&self.series, [clock.agent]).decrement(1.0);
     }
 
-    /// `error` is empty for a run that ended with an outcome.
-    fn end(&self, run: &Run, outcome: &'static str, error: &'static str, elapsed: Duration) {
+    fn end(&self, run: &Run, end: &End) {
+        let End { outcome, error, elapsed } = *end;
         let (all, to) = (&self.series, &self.instruments);
         let agent = all.vocabulary().agent(run.agent());
         to.runs.with(all, [agent, Value::Word(outcome)]).increment(1);
@@ -120,18 +127,22 @@ impl Metrics {
         }
     }
 
-    fn attempt_ended(&self, run: &Run, model: &ModelId, error: Option<ModelErrorKind>, elapsed: Duration) {
+    fn attempt_ended(&self, run: &Run, event: &Event) {
+        let Event::AttemptEnded { model: id, error, charge, elapsed } = event else { return };
         let (all, to) = (&self.series, &self.instruments);
-        let model = all.vocabulary().model(model);
+        let model = all.vocabulary().model(id);
         let error = error.map_or("", fault);
         let outcome = if error.is_empty() { "ok" } else { error };
         to.attempts.with(all, [model.provider, model.model, Value::Word(outcome)]).increment(1);
         let labels = [CHAT, model.provider, model.model, Value::Word(error)];
-        to.inference_duration.with(all, labels).record(elapsed);
+        to.inference_duration.with(all, labels).record(*elapsed);
         self.in_flight.note(run.id(), |clock, now| {
             clock.first_sign(now);
             clock.end_work(now);
         });
+        if let Some(charge) = charge {
+            self.charged(run, id, charge);
+        }
     }
 
     fn charged(&self, run: &Run, model: &ModelId, charge: &Charge) {
@@ -165,12 +176,13 @@ impl Metrics {
         }
     }
 
-    fn tool_ended(&self, run: &Run, tool: &str, outcome: &'static str, elapsed: Duration) {
+    fn tool_ended(&self, run: &Run, event: &Event) {
+        let Event::ToolEnded { tool, outcome, elapsed, .. } = event else { return };
         let (all, to) = (&self.series, &self.instruments);
         let tool = all.vocabulary().tool(tool);
         to.tool_calls.with(all, [tool, Value::Word(outcome)]).increment(1);
-        let error = if outcome == "ok" { "" } else { outcome };
-        to.execute_tool.with(all, [tool, Value::Word(error)]).record(elapsed);
+        let error = if *outcome == "ok" { "" } else { outcome };
+        to.execute_tool.with(all, [tool, Value::Word(error)]).record(*elapsed);
         self.in_flight.note(run.id(), Clock::end_work);
     }
 
@@ -244,13 +256,13 @@ impl Observer for Metrics {
         match event {
             Event::RunStarted => self.begin(run),
             Event::RunEnded { stop, turns, elapsed, .. } => {
-                self.end(run, stop.name(), "", *elapsed);
+                self.end(run, &End { outcome: stop.name(), error: "", elapsed: *elapsed });
                 let agent = self.series.vocabulary().agent(run.agent());
                 self.instruments.turns.with(&self.series, [agent]).record(f64::from(*turns));
             }
             Event::RunFailed { kind, elapsed, .. } => {
                 let error = kind.map_or(INTERNAL, fault);
-                self.end(run, error, error, *elapsed);
+                self.end(run, &End { outcome: error, error, elapsed: *elapsed });
             }
             Event::AttemptStarted { model } => {
                 let model = self.series.vocabulary().model(model);
@@ -259,16 +271,11 @@ impl Observer for Metrics {
                     clock.begin_work(now);
                 });
             }
-            Event::AttemptEnded { model, error, charge, elapsed } => {
-                self.attempt_ended(run, model, *error, *elapsed);
-                if let Some(charge) = charge {
-                    self.charged(run, model, charge);
-                }
-            }
+            Event::AttemptEnded { .. } => self.attempt_ended(run, event),
             Event::Delta(_) => self.first_delta(run),
             Event::RateLimitsReported { model, limits } => self.limits_reported(model, limits),
             Event::ToolStarted { .. } => drop(self.in_flight.note(run.id(), Clock::begin_work)),
-            Event::ToolEnded { tool, outcome, elapsed, .. } => self.tool_ended(run, tool, outcome, *elapsed),
+            Event::ToolEnded { .. } => self.tool_ended(run, event),
             _ => {
                 self.on_the_way(run, event);
                 self.on_trouble(event);
@@ -292,4 +299,4 @@ pub(crate) fn lossy(count: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,171 @@
+use std::{sync::Arc, time::Duration};
+
+use brigade_core::{
+    Agent, ChatModel, ChatReply, ChatRequest, Event, Metered, ModelError, ModelErrorKind, ModelId, Money, OnFailure,
+    Rate, Rates, Run, Supervisor, ToolOutput, TraceId, Unpriced, Worker,
+    testing::{ScriptedModel, Turn},
+    tool_fn,
+};
+use serde_json::json;
+
+use super::*;
+use crate::{PriceBook, Recorder};
+
+/// Tries a second time, as a retry would.
+#[derive(Debug)]
+struct Twice<M>(M);
+
+#[async_trait::async_trait]
+impl<M: ChatModel> ChatModel for Twice<M> {
+    fn id(&self) -> &ModelId {
+        self.0.id()
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        let error = match self.0.chat(request, run).await {
+            Ok(reply) => return Ok(reply),
+            Err(error) => error,
+        };
+        let delay = Duration::from_millis(500);
+        run.emit(&Event::Retrying { model: self.id().clone(), attempt: 2, reason: error.kind(), delay });
+        tokio::time::sleep(delay).await;
+        self.0.chat(request, run).await
+    }
+}
+
+fn after(seconds: u64, turn: Turn) -> Turn {
+    turn.after(Duration::from_secs(seconds))
+}
+
+/// At 10 dollars a million tokens in and 20 out.
+fn priced(model: ScriptedModel) -> Metered<ScriptedModel> {
+    let dollars = |nano| Rate::per_million(Money::from_nano(nano));
+    let rates = Rates { input: dollars(10_000_000_000), output: dollars(20_000_000_000), ..Rates::default() };
+    Metered::new(model, Arc::new(PriceBook::bundled())).unpriced(Unpriced::Assume(rates))
+}
+
+/// A desk with two workers: one retries and uses a tool, one fails.
+async fn run_desk(trace: TraceId, recorder: Arc<Recorder>) {
+    let lookup = tool_fn("lookup", "Looks a word up.", |_: serde_json::Value, _: Run| async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Ok::<_, brigade_core::ToolError>(ToolOutput::text("a word"))
+    });
+    let desk = ScriptedModel::named(
+        "desk",
+        [
+            after(
+                1,
+                Turn::call("1", "finder", json!({"task": "find"})).and_call("2", "critic", r#"{"task": "judge"}"#),
+            ),
+            after(2, Turn::text("Done.")),
+        ],
+    );
+    let finder = ScriptedModel::named(
+        "finder",
+        [
+            after(1, Turn::fails(ModelErrorKind::Overloaded)),
+            after(1, Turn::call("3", "lookup", json!({}))),
+            after(1, Turn::text("Found.")),
+        ],
+    );
+    let critic = ScriptedModel::named("critic", [after(1, Turn::fails(ModelErrorKind::Refused))]);
+    let finder = Agent::new("finder", Twice(priced(finder))).tool(lookup);
+    let critic = Worker::new(Agent::new("critic", priced(critic))).on_failure(OnFailure::fallback("Fine."));
+    let desk = Supervisor::new("desk", priced(desk)).worker(Worker::new(finder)).worker(critic);
+    let run = Run::builder().trace(trace).observer(recorder).build();
+    desk.run_in(&run, "Work.").await.unwrap();
+}
+
+fn trace_of(first: u32) -> TraceId {
+    TraceId::from_bits(u128::from(first) << 96 | 1).unwrap()
+}
+
+const DESK: &str = "\
+desk · finished · 2 turns · 400 tokens in, 40 out · $0.0048 · 9.5s
+├─ turn 1 scripted/desk · 2 tool calls · 100 tokens in, 10 out · $0.0012 · 1.0s
+│  └─ attempt scripted/desk · ok · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
+├─ tool finder · ok · 6.5s
+│  └─ desk/finder · finished · 2 turns · 200 tokens in, 20 out · $0.0024 · 6.5s
+│     ├─ turn 1 scripted/finder · 1 tool call · 100 tokens in, 10 out · $0.0012 · 2.5s
+│     │  ├─ attempt scripted/finder · overloaded · 1.0s
+│     │  ├─ retry: attempt 2 in 500.0ms, because overloaded
+│     │  └─ attempt scripted/finder · ok · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
+│     ├─ tool lookup · ok · 3.0s
+│     └─ turn 2 scripted/finder · end_turn · 100 tokens in, 10 out · $0.0012 · 1.0s
+│        └─ attempt scripted/finder · ok · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
+├─ tool critic · ok · 1.0s
+│  └─ desk/critic · refused · 1 turn · 0 tokens in, 0 out · no price · 1.0s
+│     └─ turn 1 scripted/critic · no answer
+│        └─ attempt scripted/critic · refused · 1.0s
+├─ worker critic failed, policy fallback: as the script says (refused)
+└─ turn 2 scripted/desk · end_turn · 100 tokens in, 10 out · $0.0012 · 2.0s
+   └─ attempt scripted/desk · ok · 100 tokens in, 10 out · $0.0012 estimated · 2.0s
+";
+
+/// A run log with two runs of the desk, mixed.
+async fn two_desks(folder: &Path) -> PathBuf {
+    let path = folder.join("events.jsonl");
+    let recorder = Arc::new(Recorder::open(&path).unwrap());
+    tokio::join!(run_desk(trace_of(0xa3f2_b1c9), Arc::clone(&recorder)), run_desk(trace_of(7), Arc::clone(&recorder)));
+    assert_eq!(Arc::into_inner(recorder).unwrap().lost(), 0);
+    path
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_can_be_understood_from_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = two_desks(folder.path()).await;
+    let shown = Tree::open(path, "a3f2b1c9").unwrap().to_string();
+    let (first, tree) = shown.split_once('\n').unwrap();
+    assert!(first.starts_with("trace a3f2b1c9000000000000000000000001, began 20"), "{first}");
+    assert_eq!(tree, DESK, "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_did_not_end_and_what_cannot_be_read_is_shown_or_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = two_desks(folder.path()).await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    let half: String = text.split_inclusive('\n').take(6).collect();
+    std::fs::write(&path, format!("not JSON a3f2b1c9\n{half}{{\"trace\": \"a3f2b1c9")).unwrap();
+    let shown = Tree::open(&path, "A3F2B1C9").unwrap().to_string();
+    assert!(shown.contains("\ndesk · not ended\n"), "{shown}");
+}
+
+#[test]
+fn what_is_no_trace_or_nobodys_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    assert!(matches!(Tree::open(&path, "a3f2b1c9"), Err(TraceError::Read { .. })));
+    std::fs::write(&path, "").unwrap();
+    assert!(matches!(Tree::open(&path, "a3f2b1c9"), Err(TraceError::NotFound(_))));
+    for id in ["", "a3f2", "a3f2b1cx", &"a".repeat(33)] {
+        assert!(matches!(Tree::open(&path, id), Err(TraceError::Id(_))), "{id}");
+    }
+}
+
+#[test]
+fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
+    let desk = Run::new().child("desk", brigade_core::Budget::unlimited()).unwrap();
+    let started = |id: &str| Event::ToolStarted { tool: "critic".into(), call_id: id.into() };
+    let mut tree = Tree::default();
+    let mut add = |run: &Run, event: &Event| tree.add(&Record::of(run, event).unwrap());
+    add(&desk, &Event::RunStarted);
+    add(&desk, &started("1"));
+    add(&desk, &started("2"));
+    for _ in 0..2 {
+        add(&desk.child("critic", brigade_core::Budget::unlimited()).unwrap(), &Event::RunStarted);
+    }
+    let shown = tree.to_string();
+    let lines: Vec<&str> = shown.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "desk · not ended",
+            "├─ tool critic · not ended",
+            "│  └─ desk/critic · not ended",
+            "└─ tool critic · not ended",
+            "   └─ desk/critic · not ended",
+        ]
+    );
+}
