@@ -218,7 +218,7 @@ impl Runnable for Agent {
     }
 
     async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        let run = if run.agent().is_empty() { run.named(&self.name) } else { run.clone() };
+        let run = run.for_agent(&self.name);
         let span = tracing::info_span!(
             target: "brigade_core::run",
             "run",

@@ -149,6 +149,14 @@ impl Delivery {
         self.reply.is_some()
     }
 
+    /// Resolves when the sender has given up waiting; never, if it did not wait in the first place.
+    pub async fn abandoned(&mut self) {
+        match &mut self.reply {
+            Some(reply) => reply.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Answers the sender. Does nothing if nobody waits, or nobody waits any more.
     pub fn reply(self, envelope: Envelope) {
         if let Some(reply) = self.reply {

@@ -2,11 +2,11 @@
 
 use std::{error::Error as _, fmt, sync::Arc, time::Duration};
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    CostSummary, DepthExceeded, MemoryError, Message, ModelError, Stopped, TraceId, Transcript, TranscriptError, Usage,
-    toolbox::ToolboxError,
+    BusError, CostSummary, DepthExceeded, MemoryError, Message, ModelError, Run, Stopped, TraceId, Transcript,
+    TranscriptError, Usage, toolbox::ToolboxError,
 };
 
 /// How a run ended: an answer, whole or partial, and what it took.
@@ -39,7 +39,8 @@ pub struct Outcome {
 }
 
 /// Why a run ended. Meeting a limit is an outcome, not an error: what was paid for is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// The model said all it had to say.
     Finished,
@@ -111,6 +112,30 @@ pub enum RunFailure {
     /// The agent cannot run as it is configured.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// Too few workers of a quorum answered.
+    #[error("{answered} of {asked} workers answered, {needed} must")]
+    Quorum {
+        /// How many answered.
+        answered: usize,
+        /// How many must.
+        needed: usize,
+        /// How many were asked.
+        asked: usize,
+    },
+    /// An agent on the bus could not be reached.
+    #[error("the agent on the bus did not answer")]
+    Bus(#[source] BusError),
+    /// An agent on the bus failed.
+    #[error("{name} failed: {message}")]
+    Remote {
+        /// Its name.
+        name: Arc<str>,
+        /// What it said.
+        message: String,
+    },
+    /// A pipeline without stages, or a handoff without agents.
+    #[error("there is no agent to run; add one")]
+    NothingToRun,
     /// Agents delegated too deep.
     #[error(transparent)]
     Depth(#[from] DepthExceeded),
@@ -139,6 +164,35 @@ impl Outcome {
     /// Whether the answer is whole: the model finished by itself.
     pub fn is_finished(&self) -> bool {
         self.stop == StopReason::Finished
+    }
+
+    /// An outcome about which nothing is known yet but how it ended.
+    pub(crate) fn new(stop: StopReason, text: String, transcript: Transcript) -> Self {
+        Self {
+            text,
+            stop,
+            notice: String::new(),
+            transcript,
+            inherited: 0,
+            usage: Usage::default(),
+            cost: CostSummary::default(),
+            turns: 0,
+            degraded: Vec::new(),
+            ended_by: None,
+            elapsed: Duration::ZERO,
+            trace: TraceId::random(),
+        }
+    }
+
+    pub(crate) fn taking(self, turns: u32, elapsed: Duration) -> Self {
+        Self { turns, elapsed, ..self }
+    }
+
+    /// The outcome with what all of `run` has spent and had to do without.
+    pub(crate) fn of_run(self, run: &Run) -> Self {
+        let cost = run.ledger().summary();
+        let usage = cost.total.usage;
+        Self { cost, usage, degraded: run.degraded(), trace: run.trace(), ..self }
     }
 
     /// The answer as a value, for an agent with an output schema.
@@ -220,6 +274,17 @@ impl RunError {
         Self(Box::new(failed))
     }
 
+    /// A run that failed without, or before, a conversation of its own.
+    pub(crate) fn before(run: &Run, cause: impl Into<RunFailure>) -> Self {
+        Self::new(FailedRun {
+            cause: cause.into(),
+            transcript: Transcript::new(),
+            cost: run.ledger().summary(),
+            trace: run.trace(),
+            agent: Arc::clone(run.agent()),
+        })
+    }
+
     /// Everything that is known.
     pub fn failed(&self) -> &FailedRun {
         &self.0
@@ -232,12 +297,7 @@ impl RunError {
 
     /// What went wrong and why, down to the first cause, in one line.
     pub fn chain(&self) -> String {
-        let (mut text, mut cause) = (self.to_string(), self.source());
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        chain(self)
     }
 
     /// The model error behind the failure, if it was one.
@@ -261,4 +321,14 @@ impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.cause.source()
     }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

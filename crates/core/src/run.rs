@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Blackboard, Budget, Bus, Degraded, Delta, Effect, Event, Ledger, Observer, RunId, TraceId, ledger::unpoisoned,
+    Blackboard, Budget, Bus, Degraded, Delta, Effect, Event, Ledger, Observer, RunId, Scope, TraceId,
+    ledger::unpoisoned, mailbox::Mailboxes,
 };
 
 mod builder;
@@ -42,7 +43,9 @@ struct Inner {
 struct Shared {
     trace: TraceId,
     bus: Arc<dyn Bus>,
+    mailboxes: Mailboxes,
     blackboard: Blackboard,
+    scope: Scope,
     degraded: Mutex<Vec<Degraded>>,
     counts: Mutex<HashMap<String, u32>>,
     max_depth: u32,
@@ -119,6 +122,15 @@ impl Run {
         &self.0.shared.bus
     }
 
+    pub(crate) fn mailboxes(&self) -> &Mailboxes {
+        &self.0.shared.mailboxes
+    }
+
+    /// On whose behalf it runs: whose notes in long-term memory it may read and write.
+    pub fn scope(&self) -> &Scope {
+        &self.0.shared.scope
+    }
+
     /// Notes that all agents of this run can read and write.
     pub fn blackboard(&self) -> &Blackboard {
         &self.0.shared.blackboard
@@ -150,10 +162,9 @@ impl Run {
         })))
     }
 
-    /// The same run, seen as work of the agent called `name` at the top.
-    pub(crate) fn named(&self, name: &str) -> Self {
-        let agent = self.join(name);
-        self.derive(|inner| inner.agent = agent)
+    /// The run as the agent called `name` works in it: at the top it gets the agent's name, below it has one already.
+    pub(crate) fn for_agent(&self, name: &str) -> Self {
+        if self.0.agent.is_empty() { self.derive(|inner| inner.agent = name.into()) } else { self.clone() }
     }
 
     /// The same run with a deadline no later than `deadline`.
@@ -326,3 +337,6 @@ fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
         (one, other) => one.or(other),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,26 +234,19 @@ impl<'a> Turns<'a> {
     }
 
     fn outcome(self, end: End) -> Outcome {
-        let spending = self.run.ledger().spending();
+        let text = end.text.unwrap_or_else(|| self.best_so_far());
         let outcome = Outcome {
-            text: end.text.unwrap_or_else(|| self.best_so_far()),
-            stop: end.stop,
             notice: end.notice,
             inherited: self.inherited,
-            usage: spending.usage,
-            cost: self.run.ledger().summary(),
-            turns: self.taken,
-            degraded: self.run.degraded(),
             ended_by: end.ended_by,
-            elapsed: self.started.elapsed(),
-            trace: self.run.trace(),
-            transcript: self.request.transcript,
+            ..Outcome::new(end.stop, text, self.request.transcript)
         };
+        let outcome = outcome.taking(self.taken, self.started.elapsed()).of_run(self.run);
         self.run.emit(&Event::RunEnded {
             stop: outcome.stop,
             turns: outcome.turns,
             usage: outcome.usage,
-            cost: spending.cost(),
+            cost: outcome.cost.total.cost(),
             elapsed: outcome.elapsed,
         });
         outcome

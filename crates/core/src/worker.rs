@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     Budget, Degraded, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput, ToolSpec,
+    outcome::chain,
     runnable::Runnable,
     schema::{Schema, SchemaError, schema_of},
 };
@@ -114,7 +115,7 @@ impl Worker {
     }
 
     /// Works on a task in a child of `run`.
-    async fn attempt(&self, task: String, run: &Run) -> Result<Outcome, String> {
+    pub(crate) async fn attempt(&self, task: String, run: &Run) -> Result<Outcome, String> {
         let name = self.name();
         if let Some(limit) = self.max_calls
             && run.count(&format!("calls of worker {name}")) > limit
@@ -129,6 +130,13 @@ impl Worker {
             Ok(Err(error)) => Err(told(&error)),
             Err(_) => Err("it was stopped before it had an answer".to_owned()),
         }
+    }
+
+    /// Tells observers and the outcome that there was no answer.
+    pub(crate) fn report_failure(&self, reason: &str, run: &Run) {
+        let worker = Arc::clone(self.name());
+        run.degrade(Degraded { part: format!("worker:{worker}"), reason: reason.to_owned() });
+        run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name(), reason: reason.into() });
     }
 
     /// Whether an outcome counts as an answer. A partial one does, unless it is partial because time or patience ended.
@@ -168,11 +176,8 @@ pub(crate) struct Delegate {
 impl Delegate {
     /// What the policy makes of a failure.
     fn failed(&self, reason: &str, run: &Run) -> Result<ToolOutput, ToolError> {
-        let worker = Arc::clone(self.worker.name());
-        let policy = self.worker.on_failure.name();
-        run.emit(&Event::WorkerFailed { worker: Arc::clone(&worker), policy, reason: reason.into() });
-        run.degrade(Degraded { part: format!("worker:{worker}"), reason: reason.to_owned() });
-        let told = format!("{worker} gave no answer: {reason}");
+        self.worker.report_failure(reason, run);
+        let told = format!("{} gave no answer: {reason}", self.worker.name());
         match &self.worker.on_failure {
             OnFailure::Isolate => Err(ToolError::new(told)),
             OnFailure::Fallback(text) => Ok(ToolOutput::text(text)),
@@ -209,12 +214,9 @@ fn answer(outcome: &Outcome) -> ToolOutput {
     }
 }
 
-/// What a supervisor is told of an error: the whole chain, without ids it has no use for.
+/// What a supervisor is told of an error: what went wrong and why, without ids it has no use for.
 fn told(error: &RunError) -> String {
-    match error.model_error() {
-        Some(model) => format!("its model did not answer: {model}"),
-        None => error.cause().to_string(),
-    }
+    chain(error.cause())
 }
 
 impl OnFailure {

@@ -1,1 +1,183 @@
+use std::time::Duration;
 
+use serde_json::json;
+
+use super::*;
+use crate::{
+    Handoff, OnFailure, Part, Pipeline, Quorum, RunFailure, StopReason, Usage,
+    testing::{ScriptedModel, Turn},
+};
+
+fn worker(name: &str, turn: Turn) -> Worker {
+    Worker::new(Agent::new(name, ScriptedModel::new([turn])))
+}
+
+/// A model that calls these workers at once and then answers.
+fn calling(workers: &[&str]) -> ScriptedModel {
+    let calls = workers.iter().enumerate().fold(Turn::parts(Vec::new()), |turn, (index, name)| {
+        turn.and_call(&format!("c{index}"), name, &json!({"task": "Do your part."}).to_string())
+    });
+    ScriptedModel::new([calls, Turn::text("All in all.")])
+}
+
+fn told(outcome: &Outcome) -> Vec<(bool, String)> {
+    let results = outcome.transcript.messages()[2].tool_results();
+    results.map(|result| (result.is_error, crate::message::texts(&result.content))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_of_one_turn_run_side_by_side_and_answer_in_call_order() {
+    let desk = Supervisor::new("desk", calling(&["slow", "quick"]))
+        .worker(worker("slow", Turn::text("second").after(Duration::from_secs(9))))
+        .worker(worker("quick", Turn::text("first").after(Duration::from_secs(8))));
+    let started = tokio::time::Instant::now();
+    let outcome = desk.clone().run("Go.").await.unwrap();
+    assert_eq!(started.elapsed(), Duration::from_secs(9));
+    assert_eq!(told(&outcome), [(false, "second".into()), (false, "first".into())]);
+    assert_eq!(outcome.usage, Usage::new(400, 40), "the workers' tokens are the run's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequential_workers_run_one_after_the_other() {
+    let desk = Supervisor::new("desk", calling(&["a", "b"]))
+        .worker(worker("a", Turn::text("a").after(Duration::from_secs(9))))
+        .worker(worker("b", Turn::text("b").after(Duration::from_secs(8))))
+        .sequential();
+    let started = tokio::time::Instant::now();
+    desk.run("Go.").await.unwrap();
+    assert_eq!(started.elapsed(), Duration::from_secs(17));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_dead_one_slow_and_one_panicking_worker_leave_the_others_results_untouched() {
+    let desk = Supervisor::new("desk", calling(&["dead", "slow", "mad", "fine", "spare"]))
+        .worker(worker("dead", Turn::fails(crate::ModelErrorKind::Transient)))
+        .worker(worker("slow", Turn::text("never").after(Duration::from_mins(10))).timeout(Duration::from_secs(30)))
+        .worker(worker("mad", Turn::panics()))
+        .worker(worker("fine", Turn::text("good")))
+        .worker(
+            worker("spare", Turn::fails(crate::ModelErrorKind::Auth)).on_failure(OnFailure::fallback("Nothing known.")),
+        );
+    let started = tokio::time::Instant::now();
+    let outcome = desk.run("Go.").await.unwrap();
+    assert_eq!(started.elapsed(), Duration::from_secs(30));
+    let told = told(&outcome);
+    assert_eq!(told.iter().map(|(error, _)| *error).collect::<Vec<_>>(), [true, true, true, false, false]);
+    assert!(told[0].1.starts_with("dead gave no answer: the model did not answer: "), "{}", told[0].1);
+    assert_eq!(told[4].1, "Nothing known.");
+    let mut parts: Vec<_> = outcome.degraded.iter().map(|degraded| degraded.part.as_str()).collect();
+    parts.sort_unstable();
+    assert_eq!(parts, ["worker:dead", "worker:mad", "worker:slow", "worker:spare"]);
+    assert_eq!(outcome.text, "All in all.");
+}
+
+#[tokio::test]
+async fn a_required_worker_that_fails_fails_the_run() {
+    let required = worker("critic", Turn::fails(crate::ModelErrorKind::Quota)).on_failure(OnFailure::Required);
+    let error = Supervisor::new("desk", calling(&["critic"])).worker(required).run("Go.").await.unwrap_err();
+    assert!(matches!(error.cause(), RunFailure::Tool { tool, .. } if tool == "critic"), "{error}");
+}
+
+#[tokio::test]
+async fn a_worker_is_called_no_more_than_allowed() {
+    let desk = Supervisor::new("desk", calling(&["critic", "critic"]))
+        .worker(worker("critic", Turn::text("thin")).max_calls(1))
+        .sequential();
+    let outcome = desk.run("Go.").await.unwrap();
+    assert_eq!(told(&outcome)[0], (false, "thin".into()));
+    assert!(told(&outcome)[1].1.contains("it may be called 1 times in a run"), "{:?}", told(&outcome));
+}
+
+#[tokio::test]
+async fn delegation_ends_at_the_depth_limit_with_a_message_for_the_model() {
+    let mut inner = Supervisor::new("level6", ScriptedModel::new([Turn::text("deepest")]));
+    for level in (0..6).rev() {
+        let worker = inner.0.name().to_string();
+        inner = Supervisor::new(format!("level{level}"), calling(&[&worker])).worker(Worker::new(inner));
+    }
+    let outcome = inner.run("Go.").await.unwrap();
+    assert_eq!(outcome.degraded.len(), 1);
+    assert!(outcome.degraded[0].reason.contains("delegation may go 5 levels deep"), "{:?}", outcome.degraded);
+}
+
+#[tokio::test]
+async fn a_worker_answer_that_does_not_fit_its_schema_is_a_failure() {
+    #[derive(schemars::JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    struct Score {
+        score: u8,
+    }
+    let desk = Supervisor::new("desk", calling(&["good", "bad"]))
+        .worker(worker("good", Turn::text("{\"score\": 7}")).answer::<Score>())
+        .worker(worker("bad", Turn::text("{\"score\": \"high\"}")).answer::<Score>());
+    let outcome = desk.run("Go.").await.unwrap();
+    assert_eq!(told(&outcome)[0], (false, "{\"score\": 7}".into()));
+    assert!(told(&outcome)[1].1.contains("its answer does not fit: at /score"), "{:?}", told(&outcome));
+}
+
+#[tokio::test]
+async fn a_quorum_answers_when_enough_do() {
+    let reviewers = |needed| {
+        Quorum::new("reviewers")
+            .worker(worker("ann", Turn::text("yes")))
+            .worker(worker("bob", Turn::fails(crate::ModelErrorKind::Transient)))
+            .worker(worker("cid", Turn::text("no")))
+            .at_least(needed)
+    };
+    let outcome = Runnable::run(&reviewers(2), &Run::new(), "Ship it?".into()).await.unwrap();
+    assert_eq!(outcome.text, "ann: yes\n\ncid: no");
+    assert_eq!(outcome.degraded.len(), 1);
+    let error = Runnable::run(&reviewers(3), &Run::new(), "Ship it?".into()).await.unwrap_err();
+    assert!(error.to_string().contains("2 of 3 workers answered, 3 must"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pipeline_gives_each_answer_to_the_next_stage_and_stops_at_half_an_answer() {
+    let writer = ScriptedModel::new([Turn::text("draft")]);
+    let editor = ScriptedModel::new([Turn::text("final")]);
+    let pipeline =
+        Pipeline::new("press").stage(Agent::new("writer", writer)).stage(Agent::new("editor", editor.clone()));
+    let outcome = pipeline.run("Write.").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.turns), ("final", 2));
+    assert_eq!(editor.requests()[0].transcript.messages()[0].text(), "draft");
+    assert_eq!(
+        outcome.cost.by_agent.keys().map(|agent| &**agent).collect::<Vec<_>>(),
+        ["press/editor", "press/writer"]
+    );
+
+    let cut = ScriptedModel::new([Turn::text("dra").stopping(crate::StopKind::MaxTokens)]);
+    let editor = ScriptedModel::new([Turn::text("never asked")]);
+    let pipeline = Pipeline::new("press").stage(Agent::new("writer", cut)).stage(Agent::new("editor", editor.clone()));
+    let outcome = pipeline.run("Write.").await.unwrap();
+    assert_eq!((outcome.stop, editor.turns_left()), (StopReason::Truncated, 1));
+}
+
+#[tokio::test]
+async fn a_handoff_passes_the_whole_conversation_on() {
+    let front = ScriptedModel::new([Turn::call("c1", "transfer_to_billing", json!({"reason": "an invoice"}))]);
+    let billing = ScriptedModel::new([Turn::text("You are paid up.")]);
+    let desk = Handoff::new("desk").agent(Agent::new("front", front)).agent(Agent::new("billing", billing.clone()));
+    let outcome = desk.run("Do I owe you anything?").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.stop), ("You are paid up.", StopReason::Finished));
+    let seen = billing.requests().remove(0).transcript;
+    assert_eq!(seen.messages()[0].text(), "Do I owe you anything?");
+    assert_eq!(
+        seen.messages()[2].tool_results().next().unwrap().content,
+        [Part::text("The conversation is with billing now.")]
+    );
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_only_passed_on_ends() {
+    let passing = |to: &str| {
+        let turn = |index| Turn::call(&format!("c{index}"), to, json!({"reason": "not mine"}));
+        ScriptedModel::new((0..9).map(turn))
+    };
+    let desk = Handoff::new("desk")
+        .agent(Agent::new("a", passing("transfer_to_b")))
+        .agent(Agent::new("b", passing("transfer_to_a")))
+        .max_transfers(4);
+    let outcome = desk.run("Who helps me?").await.unwrap();
+    assert_eq!(outcome.stop, StopReason::LoopDetected);
+    assert!(outcome.notice.contains("passed on 4 times"), "{}", outcome.notice);
+}

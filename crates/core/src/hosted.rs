@@ -1,0 +1,238 @@
+//! Agents that are called over the bus.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    Bus, BusError, Certainty, Charge, Delivery, Envelope, Estimate, Inbox, Ledger, Message, ModelId, Money, Outcome,
+    Run, RunError, RunFailure, Share, Spender, StopReason, Task, TraceId, Transcript, Usage, runnable::Runnable,
+};
+
+/// An agent that answers on the bus, until this is dropped.
+#[derive(Debug)]
+pub struct Hosted(AbortOnDropHandle<()>);
+
+/// An agent that is hosted somewhere on the bus, by its name. Give it to a [`Worker`](crate::Worker).
+#[derive(Debug, Clone)]
+pub struct OnBus {
+    name: Arc<str>,
+    purpose: String,
+    within: Duration,
+}
+
+/// How many tasks a host works on at a time; further ones wait in its inbox, which is bounded.
+const PARALLEL: usize = 8;
+
+/// How long an answer is waited for, if the run has no nearer deadline.
+const WITHIN: Duration = Duration::from_mins(10);
+
+/// A task on its way to a host.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    task: String,
+    time_left: Option<Duration>,
+}
+
+/// What comes back.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Report {
+    Answer { text: String, stop: StopReason, notice: String, turns: u32, usage: Usage, cost: Option<Money> },
+    Failure { message: String, usage: Usage, cost: Option<Money> },
+}
+
+/// Lets `work` answer on `bus` under its name. Hosts of one name share the tasks. What they spend goes to `account`,
+/// and is told to the caller, whose budget it counts against.
+pub async fn host(work: impl Runnable, bus: &dyn Bus, account: Ledger) -> Result<Hosted, BusError> {
+    let work: Arc<dyn Runnable> = Arc::new(work);
+    let inbox = bus.listen(&topic(work.name()), Share::OneOf("hosts".into())).await?;
+    #[expect(clippy::disallowed_methods, reason = "the handle aborts the task when the host is dropped")]
+    let task = tokio::spawn(serve(work, inbox, account));
+    Ok(Hosted(AbortOnDropHandle::new(task)))
+}
+
+impl Hosted {
+    /// Whether it has stopped answering, because the bus is gone.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+async fn serve(work: Arc<dyn Runnable>, mut inbox: Inbox, account: Ledger) {
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            delivery = inbox.next(), if running.len() < PARALLEL => match delivery {
+                Some(delivery) => drop(running.spawn(answer(Arc::clone(&work), delivery, account.clone()))),
+                None => return,
+            },
+            Some(_) = running.join_next() => {}
+        }
+    }
+}
+
+/// Works on one task, for as long as its sender waits.
+async fn answer(work: Arc<dyn Runnable>, mut delivery: Delivery, account: Ledger) {
+    let envelope = delivery.envelope.clone();
+    let report = tokio::select! {
+        report = carry_out(&*work, &envelope, account) => report,
+        () = delivery.abandoned() => return,
+    };
+    // A report is plain data, which can always be written.
+    let body = serde_json::to_string(&report).unwrap_or_default();
+    delivery.reply(Envelope { from: Arc::clone(work.name()), body, trace: envelope.trace });
+}
+
+async fn carry_out(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> Report {
+    let nothing = Usage::default();
+    let Ok(order) = serde_json::from_str::<Order>(&envelope.body) else {
+        return Report::Failure { message: "the task could not be read".into(), usage: nothing, cost: None };
+    };
+    let mut builder = Run::builder().account(account);
+    if let Some(trace) = envelope.trace.as_deref().and_then(|trace| trace.parse::<TraceId>().ok()) {
+        builder = builder.trace(trace);
+    }
+    if let Some(time_left) = order.time_left {
+        builder = builder.deadline(Instant::now() + time_left);
+    }
+    match work.run(&builder.build(), Task::from(order.task)).await {
+        Ok(Outcome { text, stop, notice, turns, usage, cost, .. }) => {
+            Report::Answer { text, stop, notice, turns, usage, cost: cost.total.cost() }
+        }
+        Err(error) => {
+            let total = error.failed().cost.total;
+            Report::Failure { message: error.chain(), usage: total.usage, cost: total.cost() }
+        }
+    }
+}
+
+impl OnBus {
+    /// The agent hosted under this name.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), purpose: String::new(), within: WITHIN }
+    }
+
+    /// What it is for, in a sentence.
+    #[must_use]
+    pub fn purpose(self, purpose: impl Into<String>) -> Self {
+        Self { purpose: purpose.into(), ..self }
+    }
+
+    /// How long an answer is waited for; ten minutes, or what the run has left.
+    #[must_use]
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
+    }
+
+    /// Charges the caller's run with what the host has spent on it.
+    fn book(&self, run: &Run, usage: Usage, cost: Option<Money>) {
+        let spender = Spender { agent: Arc::clone(run.agent()), model: ModelId::new("bus", Arc::clone(&self.name)) };
+        // Nothing is asked for, so nothing is refused.
+        if let Ok(hold) = run.ledger().reserve(spender, Estimate::default(), true) {
+            hold.settle(&Charge { certainty: Certainty::Charged, usage, cost });
+        }
+    }
+}
+
+#[async_trait]
+impl Runnable for OnBus {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+        let (run, started) = (run.for_agent(&self.name), Instant::now());
+        let text = task.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default();
+        let order = Order { task: text, time_left: run.time_left() };
+        // An order is plain data, which can always be written.
+        let body = serde_json::to_string(&order).unwrap_or_default();
+        let envelope = Envelope { from: Arc::clone(run.agent()), body, trace: Some(run.trace().to_string()) };
+        let within = run.time_left().map_or(self.within, |left| left.min(self.within));
+        let answered = run.bus().request(&topic(&self.name), envelope, within).await;
+        let envelope = answered.map_err(|error| RunError::before(&run, RunFailure::Bus(error)))?;
+        match serde_json::from_str(&envelope.body) {
+            Ok(Report::Answer { text, stop, notice, turns, usage, cost }) => {
+                self.book(&run, usage, cost);
+                let mut transcript = Transcript::repaired(task.message);
+                // Nothing is open, so the conversation takes an answer.
+                let _ = transcript.push(Message::assistant(text.as_str()));
+                let outcome = Outcome { notice, ..Outcome::new(stop, text, transcript) };
+                Ok(outcome.taking(turns, started.elapsed()).of_run(&run))
+            }
+            Ok(Report::Failure { message, usage, cost }) => {
+                self.book(&run, usage, cost);
+                Err(RunError::before(&run, RunFailure::Remote { name: Arc::clone(&self.name), message }))
+            }
+            Err(error) => {
+                let message = format!("its report could not be read: {error}");
+                Err(RunError::before(&run, RunFailure::Remote { name: Arc::clone(&self.name), message }))
+            }
+        }
+    }
+}
+
+fn topic(name: &str) -> String {
+    format!("agent/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Agent, LocalBus, Supervisor, Worker,
+        testing::{ScriptedModel, Turn},
+    };
+
+    fn supervisor(calls: usize) -> Supervisor {
+        let call = |index| Turn::call(&format!("c{index}"), "critic", serde_json::json!({"task": "Judge the plan."}));
+        let script = (0..calls).map(call).chain([Turn::text("Done.")]);
+        Supervisor::new("desk", ScriptedModel::new(script)).worker(Worker::new(OnBus::new("critic")))
+    }
+
+    #[tokio::test]
+    async fn a_hosted_agent_is_a_worker_like_any_other_and_its_tokens_count_for_the_caller() {
+        let bus = Arc::new(LocalBus::new());
+        let critic = Agent::new("critic", ScriptedModel::new([Turn::text("It is thin.")]));
+        let account = Ledger::root("host", crate::Budget::unlimited());
+        let _host = host(critic, &*bus, account.clone()).await.unwrap();
+        let run = Run::builder().bus(bus).build();
+        let outcome = supervisor(1).run_in(&run, "Plan it.").await.unwrap();
+        let told = outcome.transcript.messages()[2].tool_results().next().unwrap().content.clone();
+        assert_eq!(told, [crate::Part::text("It is thin.")]);
+        assert_eq!((outcome.text.as_str(), outcome.usage), ("Done.", Usage::new(300, 30)));
+        assert_eq!(account.spending().usage, Usage::new(100, 10));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_nobody_hosts_is_a_failed_worker() {
+        let outcome = supervisor(1).run("Plan it.").await.unwrap();
+        assert_eq!(outcome.degraded.len(), 1);
+        assert!(outcome.degraded[0].reason.contains("nobody listens to `agent/critic`"), "{:?}", outcome.degraded);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cancelling_the_caller_cancels_the_hosted_run() {
+        let bus = Arc::new(LocalBus::new());
+        let model = ScriptedModel::new([Turn::text("late").after(Duration::from_mins(1)), Turn::text("never asked")]);
+        let account = Ledger::root("host", crate::Budget::unlimited());
+        let _host = host(Agent::new("critic", model.clone()), &*bus, account.clone()).await.unwrap();
+        let run = Run::builder().bus(bus).build();
+        let desk = supervisor(1);
+        let cancel = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            run.cancel();
+        };
+        let (outcome, ()) = tokio::join!(desk.run_in(&run, "Plan it."), cancel);
+        assert_eq!(outcome.unwrap().stop, StopReason::Cancelled);
+        tokio::time::sleep(Duration::from_mins(2)).await;
+        assert_eq!(account.spending().usage, Usage::default(), "the hosted agent went on without its caller");
+    }
+}

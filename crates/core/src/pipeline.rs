@@ -1,0 +1,75 @@
+//! Agents one after the other.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::{Budget, Outcome, Run, RunError, RunFailure, Task, runnable::Runnable};
+
+/// Agents one after the other: what one answers is the task of the next.
+///
+/// A stage that does not finish ends the pipeline with what it has: the next one would work on half an answer.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    name: Arc<str>,
+    purpose: String,
+    stages: Vec<Arc<dyn Runnable>>,
+}
+
+impl Pipeline {
+    /// A pipeline without stages, which fails when it runs.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), purpose: String::new(), stages: Vec::new() }
+    }
+
+    /// What it is for, in a sentence.
+    #[must_use]
+    pub fn purpose(self, purpose: impl Into<String>) -> Self {
+        Self { purpose: purpose.into(), ..self }
+    }
+
+    /// Adds a stage at the end.
+    #[must_use]
+    pub fn stage(mut self, stage: impl Runnable) -> Self {
+        self.stages.push(Arc::new(stage));
+        self
+    }
+
+    /// Works on a task in a run of its own.
+    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
+        Runnable::run(self, &Run::new(), task.into()).await
+    }
+}
+
+#[async_trait]
+impl Runnable for Pipeline {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    async fn run(&self, run: &Run, mut task: Task) -> Result<Outcome, RunError> {
+        let (run, started) = (run.for_agent(&self.name), Instant::now());
+        let mut turns = 0;
+        let mut last = None;
+        for stage in &self.stages {
+            let child = run.child(stage.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
+            let outcome = stage.run(&child, task).await?;
+            turns += outcome.turns;
+            task = Task::from(outcome.text.as_str());
+            let finished = outcome.is_finished();
+            last = Some(outcome);
+            if !finished {
+                break;
+            }
+        }
+        match last {
+            Some(outcome) => Ok(Outcome { turns, elapsed: started.elapsed(), ..outcome }.of_run(&run)),
+            None => Err(RunError::before(&run, RunFailure::NothingToRun)),
+        }
+    }
+}
