@@ -70,8 +70,8 @@ impl LocalBus {
 
     /// Runs `send` with the listeners of `topic`, of which there is at least one.
     fn with_listeners<T>(&self, topic: &str, send: impl FnOnce(&mut Topic) -> T) -> Result<T, BusError> {
-        let sent = unpoisoned(&self.topics).get_mut(topic).map(send);
-        sent.ok_or_else(|| {
+        let outcome = unpoisoned(&self.topics).get_mut(topic).map(send);
+        outcome.ok_or_else(|| {
             self.count_dead_letters(1);
             BusError::NoListener { topic: topic.to_owned() }
         })
@@ -118,8 +118,9 @@ impl Bus for LocalBus {
         let (reply, answer) = oneshot::channel();
         let delivery = Delivery::new(envelope).answered_by(reply);
         let refused = self.with_listeners(topic, |groups| {
+            let refused = groups.iter_mut().try_fold(delivery, |delivery, group| group.offer(delivery).err());
             groups.rotate_left(1);
-            groups.iter_mut().rev().try_fold(delivery, |delivery, group| group.offer(delivery).err())
+            refused
         })?;
         if refused.is_some() {
             self.count_dead_letters(1);

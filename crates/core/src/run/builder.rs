@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, Run, Shared, earliest};
-use crate::{Blackboard, Budget, Bus, Ledger, LocalBus, Observer, RunId, TraceId};
+use crate::{Blackboard, Budget, Bus, Ledger, LocalBus, Observer, RunId, Scope, TraceId, mailbox::Mailboxes};
 
 /// Sets a run up. Made by [`Run::builder`].
 #[derive(Debug, Default)]
@@ -21,6 +21,7 @@ pub struct RunBuilder {
     cancellation: Option<CancellationToken>,
     bus: Option<Arc<dyn Bus>>,
     blackboard: Option<Blackboard>,
+    scope: Scope,
     max_depth: Option<u32>,
 }
 
@@ -90,6 +91,12 @@ impl RunBuilder {
         Self { blackboard: Some(blackboard), ..self }
     }
 
+    /// On whose behalf it runs; nobody's if absent, and then there is no long-term memory.
+    #[must_use]
+    pub fn scope(self, scope: Scope) -> Self {
+        Self { scope, ..self }
+    }
+
     /// How deep agents may delegate; 5 if absent.
     #[must_use]
     pub fn max_depth(self, max_depth: u32) -> Self {
@@ -100,8 +107,9 @@ impl RunBuilder {
     pub fn build(self) -> Run {
         let account = self.account.unwrap_or_else(|| Ledger::root("process", Budget::unlimited()));
         let wall = self.budget.wall.map(|wall| Instant::now() + wall);
+        let id = self.id.unwrap_or_default();
         Run(Arc::new(Inner {
-            id: self.id.unwrap_or_default(),
+            id,
             agent: "".into(),
             depth: 0,
             deadline: earliest(self.deadline, wall),
@@ -113,6 +121,8 @@ impl RunBuilder {
             shared: Arc::new(Shared {
                 trace: self.trace.unwrap_or_else(TraceId::random),
                 bus: self.bus.unwrap_or_else(|| Arc::new(LocalBus::default())),
+                mailboxes: Mailboxes::new(id),
+                scope: self.scope,
                 blackboard: self.blackboard.unwrap_or_default(),
                 degraded: Mutex::default(),
                 counts: Mutex::default(),

@@ -1,0 +1,95 @@
+use super::*;
+use crate::NoteSource;
+
+fn ada() -> Scope {
+    Scope::default().tenant("acme").user("ada")
+}
+
+async fn remembering(texts: &[&str]) -> LocalRecall {
+    let recall = LocalRecall::new();
+    for text in texts {
+        recall.remember(&ada(), Note::new(*text, NoteSource::User)).await.unwrap();
+    }
+    recall
+}
+
+async fn found(recall: &LocalRecall, query: &str) -> Vec<String> {
+    let notes = recall.recall(&ada(), query, 10).await.unwrap();
+    notes.into_iter().map(|note| note.text).collect()
+}
+
+#[tokio::test]
+async fn notes_that_share_rare_words_with_the_query_come_first() {
+    let recall =
+        remembering(&["The cat likes fish.", "The dog likes the cat.", "The parrot likes fish and nuts."]).await;
+    assert_eq!(found(&recall, "What does the PARROT like, fish?").await[0], "The parrot likes fish and nuts.");
+    assert_eq!(found(&recall, "fish, cat").await[0], "The cat likes fish.");
+}
+
+#[tokio::test]
+async fn a_short_note_beats_a_long_one_with_the_same_words() {
+    let long = "The train to Basel, which is often late and never clean, goes at nine.";
+    let recall = remembering(&["Train to Basel: nine.", long]).await;
+    assert_eq!(found(&recall, "train Basel").await, ["Train to Basel: nine.", long]);
+}
+
+#[tokio::test]
+async fn notes_without_a_common_word_are_not_found() {
+    let recall = remembering(&["The cat likes fish."]).await;
+    assert!(found(&recall, "bicycle").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_query_without_words_finds_the_newest_notes() {
+    let recall = remembering(&["one", "two", "three"]).await;
+    assert_eq!(found(&recall, " ?! ").await, ["three", "two", "one"]);
+    assert_eq!(recall.recall(&ada(), "", 2).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn newer_notes_come_first_among_equals() {
+    let recall = remembering(&["tea in May", "tea in June"]).await;
+    assert_eq!(found(&recall, "tea").await, ["tea in June", "tea in May"]);
+}
+
+#[tokio::test]
+async fn scopes_see_nothing_of_each_other() {
+    let recall = remembering(&["Ada likes tea."]).await;
+    let others = [Scope::default(), Scope::default().tenant("acme"), Scope::default().tenant("other").user("ada")];
+    for scope in others.into_iter().chain([ada().agent("desk")]) {
+        assert!(recall.recall(&scope, "tea", 10).await.unwrap().is_empty(), "{scope:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_note_with_the_same_id_takes_the_place_of_the_old_one() {
+    let recall = LocalRecall::new();
+    let note = Note::new("Lives in Bern.", NoteSource::User);
+    recall.remember(&ada(), note.clone()).await.unwrap();
+    recall.remember(&ada(), Note { text: "Lives in Basel.".into(), ..note }).await.unwrap();
+    assert_eq!(found(&recall, "lives").await, ["Lives in Basel."]);
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_gone() {
+    let recall = remembering(&["secret"]).await;
+    let note = recall.recall(&ada(), "secret", 1).await.unwrap().remove(0);
+    assert!(!recall.forget(&ada().agent("desk"), &note.id).await.unwrap());
+    assert!(recall.forget(&ada(), &note.id).await.unwrap());
+    assert!(!recall.forget(&ada(), &note.id).await.unwrap());
+    assert!(found(&recall, "secret").await.is_empty());
+}
+
+#[tokio::test]
+async fn it_is_bounded() {
+    let recall = LocalRecall::new();
+    for number in 0..=LocalRecall::MAX_NOTES {
+        recall.remember(&ada(), Note::new(format!("number {number}"), NoteSource::Tool)).await.unwrap();
+    }
+    let all = recall.recall(&ada(), "", usize::MAX).await.unwrap();
+    assert_eq!(all.len(), LocalRecall::MAX_NOTES);
+    assert_eq!(all.last().unwrap().text, "number 1");
+    let long = Note::new("x".repeat(LocalRecall::MAX_NOTE_BYTES + 1), NoteSource::Agent);
+    let refused = recall.remember(&ada(), long).await.unwrap_err();
+    assert_eq!(refused.to_string(), "a note may have 4096 bytes, this one has 4097; shorten it");
+}

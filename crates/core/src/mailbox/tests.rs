@@ -1,0 +1,101 @@
+use tokio::time::Instant;
+
+use super::*;
+use crate::{Budget, Bus, LocalBus};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn agent(run: &Run, name: &str) -> Run {
+    run.child(name, Budget::unlimited()).unwrap()
+}
+
+async fn next(run: &Run) -> Option<String> {
+    run.wait_for_message(SECOND).await.unwrap().map(|envelope| envelope.body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_wait_for_an_agent_that_has_not_begun() {
+    let run = Run::new();
+    let writer = agent(&run, "writer");
+    writer.send_message("critic", "draft 1").await.unwrap();
+    writer.send_message("critic", "draft 2").await.unwrap();
+    let critic = agent(&run, "critic");
+    let first = critic.wait_for_message(SECOND).await.unwrap().unwrap();
+    let trace = Some(run.trace().to_string());
+    assert_eq!(first, Envelope { from: "writer".into(), body: "draft 1".into(), trace });
+    assert_eq!(next(&critic).await.as_deref(), Some("draft 2"));
+    assert_eq!(next(&critic).await, None);
+    assert_eq!(next(&writer).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_waits_gets_the_message_at_once() {
+    let run = Run::new();
+    let (writer, critic) = (agent(&run, "writer"), agent(&run, "critic"));
+    let began = Instant::now();
+    let write = async {
+        tokio::time::sleep(SECOND).await;
+        writer.send_message("critic", "draft").await
+    };
+    let (read, written) = tokio::join!(critic.wait_for_message(60 * SECOND), write);
+    written.unwrap();
+    assert_eq!(read.unwrap().unwrap().body, "draft");
+    assert_eq!(began.elapsed(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_with_its_time_or_with_the_run() {
+    let run = Run::builder().deadline(Instant::now() + 5 * SECOND).build();
+    let began = Instant::now();
+    assert_eq!(run.wait_for_message(2 * SECOND).await, Ok(None));
+    assert_eq!(began.elapsed(), 2 * SECOND);
+    assert_eq!(run.wait_for_message(60 * SECOND).await, Ok(None));
+    assert_eq!(began.elapsed(), 5 * SECOND);
+    run.cancel();
+    assert_eq!(run.wait_for_message(60 * SECOND).await, Ok(None));
+    assert_eq!(began.elapsed(), 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_on_one_bus_and_under_one_trace_do_not_mix() {
+    let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
+    let one = Run::builder().bus(Arc::clone(&bus)).build();
+    let other = Run::builder().bus(bus).trace(one.trace()).build();
+    one.send_message("critic", "of one").await.unwrap();
+    other.send_message("critic", "of the other").await.unwrap();
+    for (run, expected) in [(&one, "of one"), (&other, "of the other")] {
+        let critic = agent(run, "critic");
+        assert_eq!(next(&critic).await.as_deref(), Some(expected));
+        assert_eq!(next(&critic).await, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_at_any_depth_are_reached_by_name() {
+    let run = Run::new();
+    let desk = agent(&run, "desk");
+    let helper = agent(&agent(&desk, "writer"), "helper");
+    desk.send_message("helper", "from above").await.unwrap();
+    helper.send_message("desk", "from below").await.unwrap();
+    assert_eq!(next(&helper).await.as_deref(), Some("from above"));
+    assert_eq!(next(&desk).await.as_deref(), Some("from below"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_mailbox_refuses_and_keeps_what_it_has() {
+    let run = Run::builder().bus(Arc::new(LocalBus::with_inbox_capacity(1))).build();
+    run.send_message("critic", "first").await.unwrap();
+    assert!(matches!(run.send_message("critic", "second").await, Err(BusError::InboxFull { .. })));
+    assert_eq!(next(&agent(&run, "critic")).await.as_deref(), Some("first"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn mailboxes_close_when_the_run_is_gone() {
+    let bus = Arc::new(LocalBus::new());
+    let run = Run::builder().bus(Arc::clone(&bus) as Arc<dyn Bus>).build();
+    run.send_message("critic", "hello").await.unwrap();
+    let topic = run.mailboxes().topic("critic");
+    drop(run);
+    let gone = bus.publish(&topic, Envelope::new("ghost", "anybody?")).await;
+    assert_eq!(gone, Err(BusError::NoListener { topic }));
+}

@@ -1,0 +1,198 @@
+use futures::FutureExt;
+
+use super::*;
+use crate::{LocalBus, Scope};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What was seen, with the agent in whose run it happened.
+#[derive(Debug, Default)]
+struct Seen(Mutex<Vec<(String, Event)>>);
+
+impl Observer for Seen {
+    fn on_event(&self, run: &Run, event: &Event) {
+        unpoisoned(&self.0).push((run.agent().to_string(), event.clone()));
+    }
+}
+
+fn child(run: &Run, name: &str) -> Run {
+    run.child(name, Budget::unlimited()).unwrap()
+}
+
+fn text(text: &str) -> Delta {
+    Delta::Text(text.to_owned())
+}
+
+#[test]
+fn a_child_shares_the_request_and_is_a_run_of_its_own() {
+    let scope = Scope::default().user("ada");
+    let run = Run::builder().bus(Arc::new(LocalBus::new())).scope(scope.clone()).build();
+    let desk = child(&run, "desk");
+    let writer = child(&desk, "writer");
+    assert_eq!(writer.trace(), run.trace());
+    assert_eq!(writer.scope(), &scope);
+    assert!(Arc::ptr_eq(writer.bus(), run.bus()));
+    assert_ne!(writer.id(), desk.id());
+    assert_eq!((&**desk.agent(), desk.depth()), ("desk", 1));
+    assert_eq!((&**writer.agent(), writer.agent_name(), writer.depth()), ("desk/writer", "writer", 2));
+    writer.blackboard().write("plan", "shared").unwrap();
+    assert_eq!(run.blackboard().read("plan").as_deref(), Some("shared"));
+    writer.degrade(Degraded { part: "critic".into(), reason: "slow".into() });
+    assert_eq!(run.degraded().len(), 1);
+    assert_eq!((writer.count("things"), run.count("things"), run.count("others")), (1, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_may_only_shorten_the_deadline() {
+    let run = Run::builder().budget(Budget::unlimited().wall(10 * SECOND)).build();
+    assert_eq!(run.time_left(), Some(10 * SECOND));
+    assert_eq!(child(&run, "a").time_left(), Some(10 * SECOND));
+    assert_eq!(run.child("a", Budget::unlimited().wall(3 * SECOND)).unwrap().time_left(), Some(3 * SECOND));
+    assert_eq!(run.child("a", Budget::unlimited().wall(30 * SECOND)).unwrap().time_left(), Some(10 * SECOND));
+    assert_eq!(run.no_later_than(Instant::now() + 30 * SECOND).time_left(), Some(10 * SECOND));
+    assert_eq!(run.no_later_than(Instant::now() + SECOND).time_left(), Some(SECOND));
+    assert_eq!(Run::new().time_left(), None);
+    let given = Run::builder().deadline(Instant::now() + SECOND).budget(Budget::unlimited().wall(10 * SECOND)).build();
+    assert_eq!(given.time_left(), Some(SECOND), "the earlier of two deadlines counts");
+}
+
+#[test]
+fn delegation_goes_only_so_deep() {
+    let run = Run::builder().max_depth(2).build();
+    let deepest = child(&child(&run, "a"), "b");
+    let refused = deepest.child("c", Budget::unlimited()).unwrap_err();
+    assert_eq!(refused, DepthExceeded { agent: "a/b/c".into(), limit: 2 });
+}
+
+#[test]
+fn cancelling_a_run_reaches_all_below_it_and_nothing_else() {
+    let run = Run::new();
+    let (desk, other) = (child(&run, "desk"), child(&run, "other"));
+    let writer = child(&desk, "writer");
+    desk.cancel();
+    assert_eq!(writer.check(), Err(Stopped::Cancelled));
+    assert!(writer.cancelled().now_or_never().is_some());
+    assert_eq!(other.check(), Ok(()));
+    assert_eq!(run.check(), Ok(()));
+    run.cancel();
+    assert!(other.is_cancelled());
+}
+
+#[test]
+fn a_token_from_outside_cancels_the_run() {
+    let token = CancellationToken::new();
+    let run = Run::builder().cancellation(token.clone()).build();
+    token.cancel();
+    assert_eq!(child(&run, "late").check(), Err(Stopped::Cancelled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_goes_on_until_it_is_done_cancelled_or_out_of_time() {
+    let run = Run::builder().deadline(Instant::now() + 10 * SECOND).build();
+    let began = Instant::now();
+    let quick = async {
+        tokio::time::sleep(SECOND).await;
+        "done"
+    };
+    assert_eq!(run.until_stopped(quick).await, Ok("done"));
+
+    let writer = child(&run, "writer");
+    let cancel = async {
+        tokio::time::sleep(SECOND).await;
+        writer.cancel();
+    };
+    let endless = std::future::pending::<()>();
+    let (stopped, ()) = tokio::join!(writer.until_stopped(endless), cancel);
+    assert_eq!((stopped, began.elapsed()), (Err(Stopped::Cancelled), 2 * SECOND));
+
+    assert_eq!(run.until_stopped(std::future::pending::<()>()).await, Err(Stopped::Deadline));
+    assert_eq!(began.elapsed(), 10 * SECOND);
+    assert_eq!(run.check(), Err(Stopped::Deadline));
+    assert_eq!(run.time_left(), Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_there_is_not_thrown_away_at_the_deadline() {
+    let run = Run::builder().deadline(Instant::now()).build();
+    assert_eq!(run.until_stopped(std::future::ready("paid for")).await, Ok("paid for"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopped_work_is_dropped() {
+    let run = Run::builder().deadline(Instant::now() + SECOND).build();
+    let held = Arc::new(());
+    let holds = Arc::clone(&held);
+    let work = async move {
+        std::future::pending::<()>().await;
+        drop(holds);
+    };
+    assert_eq!(run.until_stopped(work).await, Err(Stopped::Deadline));
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[test]
+fn observers_see_what_happens_in_the_run_and_below_it() {
+    let seen = Arc::new(Seen::default());
+    let run = Run::builder().observer(Arc::clone(&seen) as Arc<dyn Observer>).build();
+    run.emit(&Event::RunStarted);
+    child(&run, "writer").emit(&Event::ReplyRestarted);
+    let expected = [(String::new(), Event::RunStarted), ("writer".to_owned(), Event::ReplyRestarted)];
+    assert_eq!(*unpoisoned(&seen.0), expected);
+}
+
+#[test]
+fn a_later_observer_sees_only_what_it_was_added_to() {
+    let seen = Arc::new(Seen::default());
+    let run = Run::new();
+    run.observed_by(Arc::clone(&seen) as Arc<dyn Observer>).emit(&Event::RunStarted);
+    run.emit(&Event::ReplyRestarted);
+    assert_eq!(*unpoisoned(&seen.0), [(String::new(), Event::RunStarted)]);
+}
+
+#[test]
+fn deltas_go_to_those_who_want_them_and_are_not_even_made_for_others() {
+    let seen = Arc::new(Seen::default());
+    let run = Run::builder().observer(Arc::clone(&seen) as Arc<dyn Observer>).build();
+    run.emit_delta(|| unreachable!("nobody wants it"));
+    Run::builder().deltas(true).build().emit_delta(|| unreachable!("nobody watches"));
+    let streaming = run.with_deltas(true);
+    streaming.emit_delta(|| text("Hel"));
+    assert!(!child(&streaming, "worker").wants_deltas(), "a worker's words are no part of the answer");
+    assert_eq!(*unpoisoned(&seen.0), [(String::new(), Event::Delta(text("Hel")))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_derives_from_a_run_is_the_same_run_in_all_else() {
+    let seen = Arc::new(Seen::default());
+    let top = Run::builder()
+        .observer(Arc::clone(&seen) as Arc<dyn Observer>)
+        .deadline(Instant::now() + 10 * SECOND)
+        .deltas(true)
+        .build();
+    let run = child(&top, "desk").with_deltas(true).wrapping_up();
+    let derived =
+        run.for_agent("writer").no_later_than(Instant::now() + 20 * SECOND).observed_by(Arc::new(Seen::default()));
+    assert_eq!((derived.id(), derived.trace(), derived.depth()), (run.id(), run.trace(), run.depth()));
+    assert_eq!(derived.deadline(), run.deadline());
+    assert_eq!(derived.agent(), run.agent(), "it has its name already");
+    assert!(derived.is_wrapping_up() && derived.wants_deltas());
+    assert!(!child(&derived, "helper").is_wrapping_up(), "a last answer delegates nothing");
+    assert_eq!(derived.ledger().name(), run.ledger().name());
+    derived.emit(&Event::RunStarted);
+    assert_eq!(unpoisoned(&seen.0).len(), 1);
+    run.cancel();
+    assert!(derived.is_cancelled());
+}
+
+#[test]
+fn the_agent_at_the_top_gives_the_run_its_name() {
+    let run = Run::new().for_agent("desk");
+    assert_eq!((&**run.agent(), run.depth()), ("desk", 0));
+    assert_eq!(&**child(&run, "writer").for_agent("writer").agent(), "desk/writer");
+}
+
+#[tokio::test]
+async fn a_step_answers_what_its_work_answers() {
+    let step = Step { turn: 1, tool: None, effect: Effect::Once };
+    assert_eq!(Run::new().step(step, async { 42 }).await, 42);
+}
