@@ -179,8 +179,10 @@ impl Failure {
     }
 
     pub(crate) fn anthropic_body<'a>(&'a self, request_id: Option<&'a str>) -> AnthropicBody<'a> {
+        // The one error that comes from the edge and not from the API has another shape.
+        let from_edge = &*self.kind == "request_too_large";
         AnthropicBody {
-            kind: "error",
+            kind: (!from_edge).then_some("error"),
             error: AnthropicError {
                 details: match (&self.detail, request_id) {
                     (Some(error_code), _) => Field::Value(ErrorCode { error_code }),
@@ -191,7 +193,7 @@ impl Failure {
                 kind: &self.kind,
                 message: &self.message,
             },
-            request_id,
+            request_id: request_id.filter(|_| !from_edge),
         }
     }
 
@@ -207,8 +209,8 @@ impl Failure {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct AnthropicBody<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     error: AnthropicError<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,

@@ -98,7 +98,8 @@ pub struct Selector {
     pub stream: Option<bool>,
     /// Text in the last user message.
     pub last_user_contains: Option<String>,
-    /// The one call to strike, among those that fit all of the above, counted from 1.
+    /// The one call to strike, among those that fit all of the above, counted from 1. Calls that are
+    /// refused before they reach the model, as invalid or as too many, are not counted.
     pub call: Option<u64>,
     /// The first call to strike, counted likewise.
     pub from_call: Option<u64>,

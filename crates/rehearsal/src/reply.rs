@@ -115,7 +115,7 @@ impl Reply {
             usage: Usage::default(),
             told: Told::default(),
             place: Place::Usual,
-            model: request.model.clone(),
+            model: answer.model.as_ref().unwrap_or(&request.model).clone(),
             seed: ids.next(),
         };
         reply.count(answer, request);
@@ -147,7 +147,7 @@ impl Reply {
         match request.dialect {
             Dialect::OpenaiChat => chat::reply::document(self, style),
             Dialect::OpenaiResponses => responses::reply::document(self, request),
-            Dialect::Anthropic => anthropic::reply::document(self, request),
+            Dialect::Anthropic => anthropic::reply::document(self),
         }
     }
 
@@ -156,7 +156,7 @@ impl Reply {
         match request.dialect {
             Dialect::OpenaiChat => chat::stream::events(self, request, style),
             Dialect::OpenaiResponses => responses::stream::events(self, request),
-            Dialect::Anthropic => anthropic::stream::events(self, request),
+            Dialect::Anthropic => anthropic::stream::events(self),
         }
     }
 

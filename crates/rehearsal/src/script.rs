@@ -104,6 +104,9 @@ pub struct Answer {
     pub refusal: String,
     /// Why it stops. By default `tool_calls` if there are any, else `stop`.
     pub stop: Option<Stop>,
+    /// The model that claims to have answered. By default the one asked for; vendors tell the dated
+    /// name behind an alias.
+    pub model: Option<String>,
     /// Token counts that are to replace the estimate of four bytes per token.
     pub usage: Tokens,
     /// How long the answer takes. By default what the simulator was built with.

@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -196,10 +197,10 @@ async fn accept(provider: Arc<Provider>, listener: TcpListener) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // Failure to accept concerns one peer that is already gone, or a lack of file
-                // descriptors that passes when connections end.
+                // Either the peer is gone already, or file descriptors are short, which passes when
+                // connections end.
                 let Ok((stream, _)) = accepted else {
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;
                 };
                 // Small events must not wait for each other.

@@ -5,7 +5,6 @@ use serde_json::value::RawValue;
 
 use crate::ids::{Ids, signature};
 use crate::reply::{Part, Reply};
-use crate::request::Request;
 use crate::script::Stop;
 use crate::usage::{Field, Told};
 
@@ -97,7 +96,7 @@ pub(crate) fn opening(reply: &Reply) -> Message<'_> {
     }
 }
 
-pub(crate) fn document(reply: &Reply, _request: &Request) -> Vec<u8> {
+pub(crate) fn document(reply: &Reply) -> Vec<u8> {
     let message = Message {
         content: reply.parts.iter().filter_map(block).collect(),
         stop_reason: Some(stop_reason(reply.stop)),

@@ -6,7 +6,6 @@ use crate::anthropic::reply::{Block, Caller, Input, Message, opening, stop_reaso
 use crate::failure::Failure;
 use crate::ids::{Ids, signature};
 use crate::reply::{Event, Kind, Part, Reply, pieces, words};
-use crate::request::Request;
 use crate::usage::Field;
 
 #[derive(Serialize)]
@@ -72,7 +71,7 @@ struct OutputDetails {
 
 pub(crate) const PING: &str = r#"{"type": "ping"}"#;
 
-pub(crate) fn events(reply: &Reply, _request: &Request) -> Vec<Event> {
+pub(crate) fn events(reply: &Reply) -> Vec<Event> {
     let mut stream = Stream { padding: Ids::new(reply.seed), index: 0, events: Vec::new() };
     let message = opening(reply);
     stream.push(Kind::Frame, "message_start", &Body::MessageStart { message });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brigade_rehearsal::{Answer, Dialect, FaultPlan, Script, Simulator, ToolCall};
+use brigade_rehearsal::{Answer, Dialect, FaultPlan, Latency, Script, Simulator, ToolCall};
 use serde_json::{Value, json};
 
 use crate::support::{DIALECTS, ask, post_in_memory, stream, struck, with_tool};
@@ -178,14 +178,14 @@ async fn comments_and_pings_can_go_on_for_ever() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn terminal_markers_can_be_missing_or_doubled() {
     let chat = |markers| {
         let plan = fault(&format!("do = {{ markers = \"{markers}\" }}"));
         async move { struck(&plan, CHAT, &stream(CHAT, "x")).await.text() }
     };
     let normal = chat("held_open");
-    assert!(tokio::time::timeout(Duration::from_millis(50), normal).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_mins(10), normal).await.is_err());
     let no_finish = chat("no_finish").await;
     assert!(!no_finish.contains("\"finish_reason\":\"") && no_finish.contains("[DONE]"));
     let null = chat("null_finish").await;
@@ -205,11 +205,11 @@ async fn terminal_markers_can_be_missing_or_doubled() {
 #[tokio::test]
 async fn legal_framings_tell_the_same_events() {
     for dialect in DIALECTS {
-        let plain = struck("", dialect, &stream(dialect, "größer 🦀")).await.events();
+        let usual = struck("", dialect, &stream(dialect, "größer 🦀")).await.events();
         for framing in ["crlf", "cr", "mixed", "bom", "no_space", "multi_line", "comments", "byte_segments"] {
             let plan = fault(&format!("do = {{ framing = [\"{framing}\"] }}"));
             let answer = struck(&plan, dialect, &stream(dialect, "größer 🦀")).await;
-            assert_eq!(decode(&answer.text()), plain, "{framing}");
+            assert_eq!(decode(&answer.text()), usual, "{framing}");
         }
     }
 }
@@ -237,6 +237,44 @@ async fn a_stream_can_hold_unknown_events_bad_json_and_a_line_beyond_all_bounds(
     assert!(longest > 9 << 20);
     let bytes = with("byte_segments").await.pieces;
     assert!(bytes.iter().all(|(_, length)| *length == 1));
+}
+
+#[tokio::test]
+async fn names_and_blanks_can_be_left_out_or_put_in() {
+    let plan = fault("do = { framing = [\"no_event_names\"] }");
+    assert!(!struck(&plan, MESSAGES, &stream(MESSAGES, "x")).await.text().contains("event:"));
+    let blank = struck(&fault("do = { framing = [\"leading_blanks\"] }"), CHAT, &ask(CHAT, "x")).await;
+    assert!(blank.text().starts_with("\n  ") && blank.json()["choices"].is_array());
+    let added = struck(&fault("do = { markers = \"done_added\" }"), RESPONSES, &stream(RESPONSES, "x")).await;
+    assert!(added.text().ends_with("data: [DONE]\n\n"));
+    let neither = struck(&fault("do = { markers = \"neither\" }"), MESSAGES, &stream(MESSAGES, "x")).await;
+    assert!(neither.whole && !neither.text().contains("stop_reason\":\""));
+}
+
+#[tokio::test]
+async fn arguments_can_be_odd_in_every_way() {
+    let arguments = |say| async move {
+        let plan = fault(&format!("do = {{ say = \"{say}\" }}"));
+        let body = with_tool(ask(CHAT, "x"), CHAT, "weather");
+        let call = struck(&plan, CHAT, &body).await.json()["choices"][0]["message"]["tool_calls"][0].clone();
+        (call["function"]["name"].clone(), call["function"]["arguments"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(arguments("empty_arguments").await.1, "");
+    assert_eq!(arguments("null_arguments").await.1, "null");
+    assert!(arguments("nan_arguments").await.1.contains("NaN"));
+    assert_eq!(arguments("duplicate_keys").await.1.matches("value").count(), 2);
+    assert!(arguments("huge_arguments").await.1.len() > 5 << 20);
+    assert_eq!(arguments("deep_arguments").await.1.matches('}').count(), 10_000);
+    assert_eq!(arguments("unknown_tool").await.0, "no_such_tool_0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_can_be_a_moment() {
+    let plan = FaultPlan::from_toml(&fault("at = { after_ms = 2600 }\ndo = { then = \"close\" }")).unwrap();
+    let pace = Latency { first: Duration::from_secs(2), between: Duration::from_millis(500) };
+    let simulator = Simulator::builder().faults(plan).latency(pace).build();
+    let answer = post_in_memory(&simulator, CHAT, &stream(CHAT, "one two three")).await.unwrap();
+    assert!(answer.text().contains("said:") && !answer.text().contains("one"), "{}", answer.text());
 }
 
 #[tokio::test]

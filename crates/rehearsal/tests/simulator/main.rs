@@ -1,10 +1,11 @@
 //! The simulator, seen from the outside.
+#![cfg(test)]
 
 mod demo;
 mod dialects;
 mod faults;
 mod history;
 mod limits;
-#[cfg(test)]
+mod script;
 mod support;
 mod wire;

@@ -94,7 +94,7 @@ async fn one_connection_serves_many_calls() {
     let body = ask(Dialect::Anthropic, "x").to_string();
     for _ in 0..50 {
         let answer = client.post(&url).body(body.clone()).send().await.unwrap();
-        assert_eq!(answer.bytes().await.unwrap().is_empty(), false);
+        assert!(!answer.bytes().await.unwrap().is_empty());
     }
     simulator.truth().settled().await;
     assert_eq!((simulator.truth().totals().ended, simulator.truth().calls().len()), (50, 0));
