@@ -111,22 +111,29 @@ impl Accounts {
     /// Refuses calls to `model` until [`Accounts::close`], for example while a provider is being repaired. False if no
     /// breaker of that name exists.
     pub fn open(&self, model: &ModelId) -> bool {
-        self.switch(model, |state| state.circuit.get().map(|circuit| circuit.open()).is_some())
+        self.switch(model, "opened", |state| {
+            let circuit = state.circuit.get();
+            circuit.inspect(|circuit| circuit.open()).is_some()
+        })
     }
 
     /// Lets calls to `model` pass again, whatever had opened its breaker or that of its account's credentials. False if
     /// no breaker of that name exists.
     pub fn close(&self, model: &ModelId) -> bool {
-        self.switch(model, |state| {
+        self.switch(model, "closed", |state| {
             let circuits = state.circuit.get().into_iter().chain(state.account.credential.get());
             circuits.map(|circuit| circuit.close()).count() > 0
         })
     }
 
-    fn switch(&self, model: &ModelId, change: impl FnOnce(&ModelState) -> bool) -> bool {
+    fn switch(&self, model: &ModelId, action: &str, change: impl FnOnce(&ModelState) -> bool) -> bool {
         let account = locked(&self.0.accounts).get(model.provider()).cloned();
         let state = account.and_then(|account| locked(&account.models).get(model.model()).cloned());
-        state.is_some_and(|state| change(&state))
+        let is_known = state.is_some_and(|state| change(&state));
+        if is_known {
+            tracing::warn!("the breaker of {model} was {action} by hand");
+        }
+        is_known
     }
 
     /// What is known about one model.

@@ -74,14 +74,17 @@ impl Bucket {
         self.level = self.level.min(most);
     }
 
-    /// Goes on with another limit. Only a higher one raises the level: to `remaining`.
-    pub(crate) fn change(&mut self, limit: u64, capacity: u64, remaining: u64, now: Instant) {
+    /// Goes on with another limit. A higher one alone raises nothing.
+    pub(crate) fn set_limit(&mut self, limit: u64, capacity: u64, now: Instant) {
         self.refill(now);
-        if limit > self.limit {
-            self.level = self.level.max(self.scaled(remaining));
-        }
         (self.limit, self.capacity) = (limit.max(1), capacity.max(1));
         self.level = self.level.min(self.scaled(self.capacity));
+    }
+
+    /// Somebody who knows says that at least `remaining` can be taken.
+    pub(crate) fn raise(&mut self, remaining: u64, now: Instant) {
+        self.refill(now);
+        self.level = self.level.max(self.scaled(remaining.min(self.capacity)));
     }
 
     fn refill(&mut self, now: Instant) {

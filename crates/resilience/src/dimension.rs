@@ -118,7 +118,11 @@ impl Dimension {
         let Some(limit) = [self.configured, self.learned].into_iter().flatten().min() else { return };
         let capacity = self.capacity(limit);
         if let Some(bucket) = &mut self.bucket {
-            bucket.change(limit, capacity, remaining, now);
+            let is_higher = limit > bucket.limit();
+            bucket.set_limit(limit, capacity, now);
+            if is_higher {
+                bucket.raise(remaining, now);
+            }
         } else {
             let mut bucket = Bucket::full(limit, capacity, self.window, now);
             bucket.lower(remaining, now, now);

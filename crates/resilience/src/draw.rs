@@ -81,9 +81,9 @@ impl Experience {
 
     /// Learns from what a call has taken.
     pub(crate) fn learn(&mut self, demand: &Demand, taken: &Draw) {
-        if demand.input > 0 {
-            // Rises at once and falls slowly: an estimate too low costs a refusal, one too high only a refund.
-            let seen = (taken.input.saturating_mul(1_000) / demand.input).clamp(250, 4_000);
+        // Rises at once and falls slowly: an estimate too low costs a refusal, one too high only a refund.
+        if let Some(seen) = taken.input.saturating_mul(1_000).checked_div(demand.input) {
+            let seen = seen.clamp(250, 4_000);
             let fallen = self.input_permille - self.input_permille.saturating_sub(seen) / 16;
             self.input_permille = fallen.max(seen);
         }

@@ -55,7 +55,7 @@ impl<M: ChatModel> ChatModel for Hedge<M> {
         let mut first = self.ask(request, &one);
         tokio::select! {
             biased;
-            progress = first.progress() => return first.go_on(progress).await,
+            result = first.progress() => return first.go_on(result).await,
             () = tokio::time::sleep(self.after) => {}
         }
         if !self.budget.withdraw() {
@@ -64,16 +64,16 @@ impl<M: ChatModel> ChatModel for Hedge<M> {
         let mut second = self.ask(request, &other);
         // On one task and in this order: when one attempt has shown something, the other is dropped before it is polled
         // again, so that listeners never hear both.
-        let (progress, ahead, behind) = tokio::select! {
+        let (result, ahead, behind) = tokio::select! {
             biased;
-            progress = first.progress() => (progress, first, second),
-            progress = second.progress() => (progress, second, first),
+            result = first.progress() => (result, first, second),
+            result = second.progress() => (result, second, first),
         };
-        if let Progress::Done(Err(_)) = progress {
+        if let Some(Err(_)) = result {
             return behind.call.await;
         }
         drop(behind);
-        ahead.go_on(progress).await
+        ahead.go_on(result).await
     }
 }
 
@@ -83,27 +83,22 @@ struct Attempt<'a> {
     watched: &'a Watched,
 }
 
-/// How far an attempt has come.
-enum Progress {
-    Shown,
-    Done(Result<ChatReply, ModelError>),
-}
-
 impl Attempt<'_> {
-    /// Until listeners have seen something of the answer, or it is over.
-    async fn progress(&mut self) -> Progress {
+    /// Until it is over, or listeners have seen something of the answer: then there is no result yet.
+    async fn progress(&mut self) -> Option<Result<ChatReply, ModelError>> {
         poll_fn(|context| match self.call.as_mut().poll(context) {
-            Poll::Ready(result) => Poll::Ready(Progress::Done(result)),
-            Poll::Pending if self.watched.has_shown() => Poll::Ready(Progress::Shown),
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if self.watched.has_shown() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         })
         .await
     }
 
-    async fn go_on(self, progress: Progress) -> Result<ChatReply, ModelError> {
-        match progress {
-            Progress::Done(result) => result,
-            Progress::Shown => self.call.await,
+    /// The result, if it is not there yet.
+    async fn go_on(self, result: Option<Result<ChatReply, ModelError>>) -> Result<ChatReply, ModelError> {
+        match result {
+            Some(result) => result,
+            None => self.call.await,
         }
     }
 }

@@ -47,14 +47,18 @@ fn an_observation_lowers_the_level_and_never_raises_it() {
 }
 
 #[test]
-fn only_a_higher_limit_raises_the_level() {
+fn a_lower_limit_cuts_the_level_and_a_higher_one_raises_nothing_by_itself() {
     let start = Instant::now();
     let mut bucket = Bucket::full(60, 60, MINUTE, start);
-    bucket.take(60, start);
-    bucket.change(30, 30, 30, start);
-    assert_eq!(bucket.remaining(start), 0);
-    bucket.change(100, 100, 80, start);
+    bucket.set_limit(30, 30, start);
+    assert_eq!(bucket.remaining(start), 30);
+    bucket.set_limit(100, 100, start);
+    assert_eq!(bucket.remaining(start), 30);
+    bucket.raise(80, start);
+    bucket.raise(40, start);
     assert_eq!(bucket.remaining(start), 80);
+    bucket.raise(1_000, start);
+    assert_eq!(bucket.remaining(start), 100);
 }
 
 #[test]

@@ -33,10 +33,10 @@ fn left(limiter: &Limiter, name: &str) -> Option<u64> {
     limiter.headroom().into_iter().find(|(known, ..)| *known == name).map(|(.., left)| left)
 }
 
-fn saying(requests: Allowance) -> Result<ChatReply, ModelError> {
+fn saying(requests: Allowance) -> ChatReply {
     let mut reply = reply("ok");
     reply.limits.requests = requests;
-    Ok(reply)
+    reply
 }
 
 fn allowance(limit: u64, remaining: u64, reset: Option<Duration>) -> Allowance {
@@ -59,12 +59,12 @@ async fn without_known_limits_nobody_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_is_learned_from_a_response() {
     let limiter = limiter(Limits::default());
-    call(&limiter, saying(allowance(100, 40, None))).await;
+    call(&limiter, Ok(saying(allowance(100, 40, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(40));
     // What is in flight may not have been seen by whoever said that.
     let limiter = self::limiter(Limits::default());
     let in_flight: Vec<_> = (0..5).map(|_| limiter.enter(&question(), Priority::Normal, &Run::new())).collect();
-    call(&limiter, saying(allowance(100, 40, None))).await;
+    call(&limiter, Ok(saying(allowance(100, 40, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(35));
     drop(in_flight);
     assert_eq!(left(&limiter, "requests_per_minute"), Some(35));
@@ -73,30 +73,30 @@ async fn a_limit_is_learned_from_a_response() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_is_lowered_at_once_and_raised_only_by_a_new_limit() {
     let limiter = limiter(Limits::default());
-    call(&limiter, saying(allowance(100, 99, None))).await;
-    call(&limiter, saying(allowance(100, 10, None))).await;
+    call(&limiter, Ok(saying(allowance(100, 99, None)))).await;
+    call(&limiter, Ok(saying(allowance(100, 10, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(10));
-    call(&limiter, saying(allowance(100, 90, None))).await;
+    call(&limiter, Ok(saying(allowance(100, 90, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(9));
-    call(&limiter, saying(allowance(200, 150, None))).await;
+    call(&limiter, Ok(saying(allowance(200, 150, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(150));
-    call(&limiter, saying(allowance(50, 49, None))).await;
+    call(&limiter, Ok(saying(allowance(50, 49, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(49));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_configured_limit_holds_besides_what_is_learned() {
     let limiter = limiter(requests(20));
-    call(&limiter, saying(allowance(100, 99, None))).await;
+    call(&limiter, Ok(saying(allowance(100, 99, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(19));
-    call(&limiter, saying(allowance(10, 9, None))).await;
+    call(&limiter, Ok(saying(allowance(10, 9, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(9));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_comes_back_slowly_is_a_days() {
     let limiter = limiter(Limits::default());
-    call(&limiter, saying(allowance(14_400, 14_370, Some(seconds(180))))).await;
+    call(&limiter, Ok(saying(allowance(14_400, 14_370, Some(seconds(180)))))).await;
     assert_eq!(left(&limiter, "requests_per_day"), Some(14_370));
     assert_eq!(left(&limiter, "requests_per_minute"), None);
 }
@@ -104,7 +104,7 @@ async fn a_limit_that_comes_back_slowly_is_a_days() {
 #[tokio::test(start_paused = true)]
 async fn an_exhausted_window_that_ends_soon_is_waited_for() {
     let limiter = limiter(Limits::default());
-    call(&limiter, saying(allowance(60, 0, Some(seconds(20))))).await;
+    call(&limiter, Ok(saying(allowance(60, 0, Some(seconds(20)))))).await;
     let started = Instant::now();
     let _admission = admit(&limiter, &Run::new()).await.unwrap();
     assert_eq!(started.elapsed(), seconds(20));
@@ -113,7 +113,7 @@ async fn an_exhausted_window_that_ends_soon_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn an_exhausted_limit_that_refills_steadily_is_not_waited_for_until_it_is_whole() {
     let limiter = limiter(Limits::default());
-    call(&limiter, saying(allowance(60, 0, Some(seconds(60))))).await;
+    call(&limiter, Ok(saying(allowance(60, 0, Some(seconds(60)))))).await;
     let started = Instant::now();
     let _admission = admit(&limiter, &Run::new()).await.unwrap();
     assert_eq!(started.elapsed(), seconds(1));
