@@ -41,8 +41,10 @@ pub(crate) fn arguments_object(arguments: &Arguments) -> Cow<'_, str> {
     }
 }
 
-/// Counts what is odd about the tool calls of an answer.
-pub(crate) fn inspect(parts: &[Part], stop: StopKind, sink: &mut Sink<'_>) {
+/// Counts what is odd about the tool calls of an answer. Answers why it really stopped: arguments that break off mean
+/// that there was no room for more, whatever the provider says.
+pub(crate) fn inspect(parts: &[Part], stop: StopKind, sink: &mut Sink<'_>) -> StopKind {
+    let mut really = stop;
     let calls = parts.iter().filter_map(|part| if let Part::ToolCall(call) = part { Some(call) } else { None });
     let calls: Vec<&ToolCall> = calls.collect();
     for (position, call) in calls.iter().enumerate() {
@@ -55,9 +57,11 @@ pub(crate) fn inspect(parts: &[Part], stop: StopKind, sink: &mut Sink<'_>) {
             sink.quirk(Quirk::ArgumentsMalformed);
             if matches!(stop, StopKind::ToolCalls | StopKind::EndTurn) {
                 sink.quirk(Quirk::StopMismatch);
+                really = StopKind::MaxTokens;
             }
         }
     }
+    really
 }
 
 #[cfg(test)]

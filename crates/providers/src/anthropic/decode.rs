@@ -170,7 +170,7 @@ impl Assembly {
         let kind = stop_kind(stop.as_deref(), sink);
         let cut = kind == StopKind::MaxTokens;
         let parts: Vec<Part> = std::mem::take(&mut self.blocks).into_iter().map(|block| part(block, cut)).collect();
-        call::inspect(&parts, kind, sink);
+        let kind = call::inspect(&parts, kind, sink);
         let usage = self.usage.normalised();
         ChatReply {
             usage,

@@ -1,5 +1,245 @@
-use crate::recording::{Recording, Verdict};
+//! Anthropic Messages.
 
-pub(crate) fn check(_: &Recording) -> Verdict {
-    Verdict::Skipped("not checked yet".to_owned())
+mod request;
+
+use brigade_core::{
+    Arguments, ChatReply, ChatRequest, Message, ModelErrorKind, Part, PromptCache, Settings, StopKind, ToolResult,
+    Transcript, Usage,
+};
+use brigade_providers::{Anthropic, AnthropicModel};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    ensure,
+    expect::{self, count, same},
+    recording::{Recording, Told, Verdict},
+};
+
+pub(crate) fn check(recording: &Recording) -> Verdict {
+    match check_response(recording).and_then(|()| request::check(recording)) {
+        Ok(request_unchecked) => Verdict::Passed { request_unchecked },
+        Err(why) => Verdict::Failed(why),
+    }
+}
+
+fn model(name: &str) -> AnthropicModel {
+    Anthropic::builder().build().expect("the defaults are valid").model(name)
+}
+
+fn check_response(recording: &Recording) -> Result<(), String> {
+    let (run, told) = Told::listening(recording.stream.is_some());
+    let result = model("asked").decode(&recording.response(), &run);
+    if let Some(reported) = expect::reported_error(recording) {
+        let error = result.err().ok_or("an error was read as an answer")?;
+        return expect::check_error(recording, &reported, &error);
+    }
+    let Some(expected) = Expected::of(recording) else {
+        let error = result.err().ok_or("something without content was read as an answer")?;
+        return same("error kind", &error.kind(), &ModelErrorKind::Broken);
+    };
+    let reply = result.map_err(|error| error.to_string())?;
+    expect::check_request_id(recording, reply.request_id.as_deref())?;
+    expect::check_usage(reply.usage, expected.usage())?;
+    expected.check(&reply)?;
+    if recording.stream.is_some() {
+        let (text, thinking) = told.texts();
+        same("text told on the way", &text, &expected.joined("text"))?;
+        same("reasoning told on the way", &thinking, &expected.joined("thinking"))?;
+    }
+    expected.check_round_trip(&reply)
+}
+
+/// An answer as a plain reading of the JSON gives it.
+#[derive(Debug, Default)]
+struct Expected {
+    blocks: Vec<Value>,
+    model: Value,
+    stop: Value,
+    usage: Map<String, Value>,
+}
+
+impl Expected {
+    /// Absent if nothing in the response has content.
+    fn of(recording: &Recording) -> Option<Self> {
+        let mut expected = Self::default();
+        if recording.stream.is_none() {
+            expected.begin(&recording.document)?;
+            return Some(expected);
+        }
+        let mut ended = false;
+        let mut partial: Vec<String> = Vec::new();
+        for event in recording.events() {
+            match event["type"].as_str() {
+                Some("message_start") => expected.begin(&event["message"])?,
+                Some("content_block_start") => expected.blocks.push(event["content_block"].clone()),
+                Some("content_block_delta") => {
+                    let place = expected.blocks.len() - 1;
+                    partial.resize(place + 1, String::new());
+                    expected.grow(&event["delta"], &mut partial[place]);
+                }
+                Some("message_delta") => {
+                    expected.count(&event["usage"]);
+                    if event["delta"]["stop_reason"].is_string() {
+                        expected.stop = event["delta"]["stop_reason"].clone();
+                    }
+                }
+                Some("message_stop") => ended = true,
+                _ => {}
+            }
+        }
+        for (block, partial) in expected.blocks.iter_mut().zip(partial) {
+            if !partial.is_empty() {
+                block["input"] = serde_json::from_str(&partial).unwrap_or(Value::String(partial));
+            }
+        }
+        (ended || expected.stop.is_string()).then_some(expected)
+    }
+
+    fn begin(&mut self, message: &Value) -> Option<()> {
+        self.blocks.clone_from(message["content"].as_array()?);
+        self.model = message["model"].clone();
+        self.stop = message["stop_reason"].clone();
+        self.count(&message["usage"]);
+        Some(())
+    }
+
+    fn count(&mut self, usage: &Value) {
+        let stated = usage.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        self.usage.extend(stated.map(|(name, value)| (name.clone(), value.clone())));
+    }
+
+    /// Recorded streams finish one block before the next, so the last one grows.
+    fn grow(&mut self, delta: &Value, partial: &mut String) {
+        let block = self.blocks.last_mut().expect("a block has started");
+        partial.push_str(delta["partial_json"].as_str().unwrap_or_default());
+        for (name, value) in delta.as_object().into_iter().flatten() {
+            match (name.as_str(), value) {
+                ("type" | "partial_json", _) => {}
+                ("citation", citation) => {
+                    let mut citations = block["citations"].as_array().cloned().unwrap_or_default();
+                    citations.push(citation.clone());
+                    block["citations"] = citations.into();
+                }
+                (name, Value::String(more)) => {
+                    block[name] = (block[name].as_str().unwrap_or_default().to_owned() + more).into();
+                }
+                (_, Value::Null) => {}
+                (name, value) => block[name] = value.clone(),
+            }
+        }
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let usage = Value::Object(self.usage.clone());
+        let (input, output) = (count(&usage, &["/input_tokens"])?, count(&usage, &["/output_tokens"])?);
+        let mut total = Usage {
+            cache_write_1h_tokens: count(&usage, &["/cache_creation/ephemeral_1h_input_tokens"]),
+            reasoning_tokens: count(&usage, &["/output_tokens_details/thinking_tokens"]),
+            web_searches: count(&usage, &["/server_tool_use/web_search_requests"]),
+            ..with_cache(&usage, input, output)
+        };
+        for side in usage["iterations"].as_array().into_iter().flatten() {
+            if side["type"] != "message" && side["type"] != "fallback_message" {
+                let tokens = |name| count(side, &[name]).unwrap_or(0);
+                total += with_cache(side, tokens("/input_tokens"), tokens("/output_tokens"));
+            }
+        }
+        Some(total)
+    }
+
+    fn joined(&self, kind: &str) -> String {
+        self.of_kind(kind).filter_map(|block| block[kind].as_str()).collect()
+    }
+
+    fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.blocks.iter().filter(move |block| block["type"] == kind)
+    }
+
+    fn check(&self, reply: &ChatReply) -> Result<(), String> {
+        same("text", &reply.message.text().into_owned(), &self.joined("text"))?;
+        let thoughts = reply.message.parts().iter().filter_map(|part| match part {
+            Part::Thinking(thinking) => Some(thinking.text.as_str()),
+            _ => None,
+        });
+        same("thinking", &thoughts.collect::<String>(), &self.joined("thinking"))?;
+        let calls = reply.message.tool_calls();
+        let calls: Vec<_> =
+            calls.map(|call| (call.id.clone(), call.name.clone(), arguments(&call.arguments))).collect();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let expected = self.of_kind("tool_use");
+        let expected = expected.map(|call| (text(&call["id"]), text(&call["name"]), call["input"].clone()));
+        same("tool calls", &calls, &expected.collect())?;
+        same("raw stop", &reply.stop.raw.as_deref(), &self.stop.as_str())?;
+        let malformed = reply.message.tool_calls().any(|call| matches!(call.arguments, Arguments::Malformed(_)));
+        let kind = match self.stop.as_str().unwrap_or_default() {
+            "end_turn" | "tool_use" if malformed => StopKind::MaxTokens,
+            "end_turn" => StopKind::EndTurn,
+            "tool_use" => StopKind::ToolCalls,
+            "max_tokens" => StopKind::MaxTokens,
+            "stop_sequence" => StopKind::StopSequence,
+            "refusal" => StopKind::Refusal,
+            "pause_turn" | "compaction" => StopKind::Pause,
+            "model_context_window_exceeded" => StopKind::ContextWindow,
+            _ => StopKind::Unknown,
+        };
+        same("stop", &reply.stop.kind, &kind)?;
+        same("service tier", &reply.service_tier.as_deref(), &self.usage.get("service_tier").and_then(Value::as_str))?;
+        let successor = self.of_kind("fallback").last().map(|block| &block["to"]["model"]);
+        same("model", &Some(reply.model.as_str()), &successor.unwrap_or(&self.model).as_str())
+    }
+
+    /// What was decoded goes into storage, a transcript and out again, and every block is as it was.
+    fn check_round_trip(&self, reply: &ChatReply) -> Result<(), String> {
+        let stored = serde_json::to_string(&reply.message).map_err(|error| error.to_string())?;
+        let message: Message = serde_json::from_str(&stored).map_err(|error| error.to_string())?;
+        let mut transcript = Transcript::new();
+        let pushed = transcript.push_task(Message::user("?")).and_then(|()| transcript.push(message));
+        pushed.map_err(|error| error.to_string())?;
+        let ids: Vec<String> = transcript.open_calls().into_iter().map(|call| call.id.clone()).collect();
+        let results = transcript.open_calls().into_iter().map(|call| ToolResult::error(call, "no")).collect();
+        transcript.answer_calls(results).map_err(|error| error.to_string())?;
+        let settings = Settings { prompt_cache: PromptCache::Off, ..Settings::default() };
+        let request = ChatRequest { transcript, settings, ..ChatRequest::default() };
+        let body = model("claude-sonnet-4-5").encode(&request, false).map_err(|error| error.to_string())?;
+        let body: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        let expected = request::content(&self.returned().into());
+        ensure!(expected != json!([]) || body["messages"][1].is_null(), "an empty answer was sent back");
+        if expected != json!([]) {
+            same("blocks sent back", &request::content(&body["messages"][1]["content"]), &expected)?;
+        }
+        let results = body["messages"][2]["content"].as_array().into_iter().flatten();
+        let answered: Vec<&str> = results.filter_map(|block| block["tool_use_id"].as_str()).collect();
+        same("ids in results", &answered, &ids.iter().map(String::as_str).collect())
+    }
+
+    /// The blocks that can go back: thinking that the token limit cut off has no signature and cannot.
+    fn returned(&self) -> Vec<Value> {
+        let cut = self.stop == "max_tokens";
+        let unsigned = |block: &Value| block["signature"].as_str().unwrap_or_default().is_empty();
+        let lost = |block: &&Value| block["type"] == "thinking" && cut && unsigned(block);
+        let mut blocks: Vec<Value> = self.blocks.iter().filter(|block| !lost(block)).cloned().collect();
+        for block in blocks.iter_mut().filter(|block| block["type"] == "tool_use") {
+            if !block["input"].is_object() {
+                block["input"] = json!({ "_malformed": block["input"] });
+            }
+        }
+        blocks
+    }
+}
+
+fn with_cache(usage: &Value, uncached: u64, output: u64) -> Usage {
+    let (read, write) = (count(usage, &["/cache_read_input_tokens"]), count(usage, &["/cache_creation_input_tokens"]));
+    Usage {
+        cache_read_tokens: read,
+        cache_write_tokens: write,
+        ..Usage::new(uncached + read.unwrap_or(0) + write.unwrap_or(0), output)
+    }
+}
+
+/// Arguments as JSON; those that are none as text.
+fn arguments(arguments: &Arguments) -> Value {
+    match arguments {
+        Arguments::Json(raw) => serde_json::from_str(raw.get()).expect("it was checked"),
+        Arguments::Malformed(text) => text.clone().into(),
+    }
 }

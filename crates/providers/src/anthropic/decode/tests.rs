@@ -152,6 +152,7 @@ fn cut_arguments_are_kept_as_text_and_counted() {
     assert_eq!(seen.quirks(), ["arguments_malformed"]);
     let (mislabelled, seen) = reply(&[START, CALL, HALF, CALLS, STOP]);
     assert!(matches!(mislabelled.message.tool_calls().next().unwrap().arguments, Arguments::Malformed(_)));
+    assert_eq!(mislabelled.stop, Stop { kind: StopKind::MaxTokens, raw: Some("tool_use".into()) });
     assert_eq!(seen.quirks(), ["arguments_malformed", "stop_mismatch"]);
 }
 

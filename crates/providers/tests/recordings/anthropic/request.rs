@@ -1,0 +1,313 @@
+//! Recorded Anthropic requests, read into our terms and written again.
+
+use std::collections::BTreeSet;
+
+use brigade_core::{
+    Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, PromptCache, ProviderData, RawJson, Reasoning,
+    Role, Settings, Text, Thinking, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
+};
+use serde_json::{Map, Value, json};
+
+use super::model;
+use crate::{expect::same, recording::Recording};
+
+/// Whether the recorded request can be written again; a reason if it cannot be tried.
+pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
+    if recording.request.is_null() {
+        return Ok(Some("the request was not recorded".to_owned()));
+    }
+    let request = match understood(&recording.request) {
+        Ok(request) => request,
+        Err(reason) => return Ok(Some(reason)),
+    };
+    let stream = recording.request["stream"] == true;
+    let model = model(recording.request["model"].as_str().unwrap_or_default());
+    let body = model.encode(&request, stream).map_err(|error| error.to_string())?;
+    let again = model.encode(&request, stream).map_err(|error| error.to_string())?;
+    same("bytes written twice", &again, &body)?;
+    let written: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    let (got, expected) = (normalised(&written), normalised(&recording.request));
+    if got != expected {
+        return Err(format!("request: got {got}\n  expected {expected}"));
+    }
+    Ok(None)
+}
+
+/// The recorded request in our terms, or what it has that they do not. Blocks with marks of their own are in their
+/// own form already, so that none are added.
+fn understood(body: &Value) -> Result<ChatRequest, String> {
+    let fields = body.as_object().ok_or("no object")?;
+    let mut request = ChatRequest::default();
+    request.settings.prompt_cache = PromptCache::Off;
+    request.transcript = transcript(&body["messages"])?;
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+        let settings = &mut request.settings;
+        match (name.as_str(), value) {
+            ("messages" | "model" | "stream" | "output_config", _) => {}
+            ("system", system) => request.instructions = Some(Message::new(Role::System, parts(system)?)),
+            ("tools", Value::Array(tools)) => {
+                let (known, other): (Vec<&Value>, Vec<&Value>) = tools.iter().partition(|tool| is_plain_tool(tool));
+                request.tools = ToolSet::new(known.into_iter().map(tool).collect());
+                if !other.is_empty() {
+                    settings.extra.insert("tools".to_owned(), raw(&json!(other)));
+                }
+            }
+            ("tool_choice", choice) => choose(settings, choice),
+            ("max_tokens", Value::Number(number)) => {
+                settings.max_output_tokens = number.as_u64().and_then(|tokens| u32::try_from(tokens).ok());
+            }
+            ("temperature", Value::Number(number)) => settings.temperature = number.as_f64().map(narrow),
+            ("top_p", Value::Number(number)) => settings.top_p = number.as_f64().map(narrow),
+            ("stop_sequences", Value::Array(texts)) => {
+                settings.stop_sequences = texts.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            }
+            ("metadata", metadata) if has_only(metadata, &["user_id"]) => {
+                settings.user = metadata["user_id"].as_str().map(str::to_owned);
+            }
+            ("service_tier", Value::String(tier)) => settings.service_tier = Some(tier.clone()),
+            ("thinking", thinking)
+                if thinking["type"] == "enabled" && has_only(thinking, &["type", "budget_tokens"]) =>
+            {
+                let tokens = thinking["budget_tokens"].as_u64().and_then(|tokens| u32::try_from(tokens).ok());
+                settings.reasoning = tokens.map(Reasoning::Budget);
+            }
+            (name, value) => {
+                settings.extra.insert(name.to_owned(), raw(value));
+            }
+        }
+    }
+    configure_output(&mut request.settings, &body["output_config"], body);
+    Ok(request)
+}
+
+fn configure_output(settings: &mut Settings, config: &Value, body: &Value) {
+    let format = &config["format"];
+    if has_only(config, &["format"]) && has_only(format, &["type", "schema"]) {
+        settings.output =
+            Some(OutputSchema { name: "answer".to_owned(), schema: raw(&format["schema"]), strict: true });
+    } else if has_only(config, &["effort"]) && body["thinking"] == json!({ "type": "adaptive" }) {
+        settings.extra.remove("thinking");
+        settings.reasoning = effort(&config["effort"]).map(Reasoning::Effort);
+    } else if config.is_object() {
+        settings.extra.insert("output_config".to_owned(), raw(config));
+    }
+}
+
+fn effort(word: &Value) -> Option<Effort> {
+    match word.as_str()? {
+        "low" => Some(Effort::Low),
+        "medium" => Some(Effort::Medium),
+        "high" => Some(Effort::High),
+        "xhigh" => Some(Effort::XHigh),
+        "max" => Some(Effort::Max),
+        _ => None,
+    }
+}
+
+fn choose(settings: &mut Settings, choice: &Value) {
+    settings.tool_choice = match (choice["type"].as_str(), choice["name"].as_str()) {
+        (Some("none"), _) => ToolChoice::None,
+        (Some("any"), _) => ToolChoice::Required,
+        (Some("tool"), Some(name)) => ToolChoice::Named(name.to_owned()),
+        _ => ToolChoice::Auto,
+    };
+    settings.parallel_tool_calls = choice["disable_parallel_tool_use"].as_bool().map(|disabled| !disabled);
+}
+
+fn is_plain_tool(tool: &Value) -> bool {
+    tool["input_schema"].is_object() && has_only(tool, &["name", "description", "input_schema", "strict"])
+}
+
+fn tool(tool: &Value) -> ToolSpec {
+    let text = |name: &str| tool[name].as_str().unwrap_or_default();
+    let spec = ToolSpec::new(text("name"), text("description"), raw(&tool["input_schema"]));
+    ToolSpec { strict: tool["strict"] == true, ..spec }
+}
+
+fn transcript(messages: &Value) -> Result<Transcript, String> {
+    const ORPHANS: &str = "a history with orphans";
+    let mut transcript = Transcript::new();
+    for message in messages.as_array().ok_or("no messages")? {
+        let content = parts(&message["content"])?;
+        match message["role"].as_str() {
+            Some("assistant") => transcript.push(Message::new(Role::Assistant, content)).map_err(|_| ORPHANS)?,
+            Some("user") => {
+                let end = content.iter().take_while(|part| matches!(part, Part::ToolResult(_))).count();
+                let (results, words) = content.split_at(end);
+                if words.iter().any(|part| matches!(part, Part::ToolResult(_))) {
+                    return Err("results after words".to_owned());
+                }
+                if !results.is_empty() {
+                    transcript.push(Message::new(Role::Tool, results.to_vec())).map_err(|_| ORPHANS)?;
+                }
+                if !words.is_empty() {
+                    transcript.push_task(Message::new(Role::User, words.to_vec())).map_err(|_| ORPHANS)?;
+                }
+            }
+            other => return Err(format!("a message of the role {}", other.unwrap_or("?"))),
+        }
+    }
+    if transcript.open_calls().is_empty() { Ok(transcript) } else { Err(ORPHANS.to_owned()) }
+}
+
+fn parts(content: &Value) -> Result<Vec<Part>, String> {
+    match content {
+        Value::String(text) => Ok(vec![Part::text(text.clone())]),
+        Value::Array(blocks) => blocks.iter().map(part).collect(),
+        _ => Err("content of an odd form".to_owned()),
+    }
+}
+
+fn part(block: &Value) -> Result<Part, String> {
+    let text = |name: &str| block[name].as_str().unwrap_or_default().to_owned();
+    Ok(match block["type"].as_str().unwrap_or_default() {
+        "text" => {
+            let plain = has_only(block, &["type", "text"]);
+            Part::Text(Text { text: text("text"), data: (!plain).then(|| own(block)) })
+        }
+        "thinking" => Part::Thinking(Thinking { text: text("thinking"), data: Some(own(block)) }),
+        "redacted_thinking" => Part::Thinking(Thinking { text: String::new(), data: Some(own(block)) }),
+        "tool_use" => {
+            let mut more = block.as_object().cloned().unwrap_or_default();
+            more.retain(|name, _| !["type", "id", "name", "input"].contains(&name.as_str()));
+            let data = (!more.is_empty()).then(|| own(&Value::Object(more)));
+            let arguments = Arguments::Json(raw(&block["input"]));
+            Part::ToolCall(ToolCall { id: text("id"), name: text("name"), arguments, data })
+        }
+        "tool_result" if has_only(block, &["type", "tool_use_id", "content", "is_error"]) => {
+            let content = if block["content"].is_null() { Vec::new() } else { parts(&block["content"])? };
+            let is_error = block["is_error"] == true;
+            Part::ToolResult(ToolResult { call_id: text("tool_use_id"), name: String::new(), content, is_error })
+        }
+        "tool_result" => return Err("a result with options".to_owned()),
+        "image" => image(block),
+        _ => Part::Opaque(own(block)),
+    })
+}
+
+fn image(block: &Value) -> Part {
+    let source = &block["source"];
+    let text = |name: &str| source[name].as_str().unwrap_or_default().to_owned();
+    match source["type"].as_str() {
+        Some("url") if has_only(block, &["type", "source"]) => Part::Image(Image::Url(text("url"))),
+        Some("base64") if has_only(block, &["type", "source"]) => {
+            Part::Image(Image::Base64 { media_type: text("media_type"), data: text("data") })
+        }
+        _ => Part::Opaque(own(block)),
+    }
+}
+
+/// Different ways of saying the same: content as a string and as a list with one text; neighbours of one role and one
+/// message; texts without words and none; defaults and silence; tools in any order.
+fn normalised(body: &Value) -> Value {
+    let mut body = body.as_object().cloned().unwrap_or_default();
+    body.retain(|_, value| !value.is_null());
+    for name in ["stream", "tools", "tool_choice", "temperature", "stop_sequences"] {
+        let default = match name {
+            "stream" => json!(false),
+            "tool_choice" => json!({ "type": "auto" }),
+            "temperature" => json!(1.0),
+            _ => json!([]),
+        };
+        if body.get(name) == Some(&default) {
+            body.remove(name);
+        }
+    }
+    if let Some(system) = body.get("system").map(content) {
+        body.insert("system".to_owned(), system);
+    }
+    if let Some(Value::Array(tools)) = body.remove("tools") {
+        let sorted: BTreeSet<String> = tools.into_iter().map(|tool| without_defaults(tool).to_string()).collect();
+        body.insert("tools".to_owned(), json!(sorted));
+    } else {
+        body.remove("tool_choice");
+    }
+    let messages = body.get("messages").and_then(Value::as_array).cloned().unwrap_or_default();
+    body.insert("messages".to_owned(), merged(&messages).into());
+    floats(Value::Object(body))
+}
+
+fn merged(messages: &[Value]) -> Vec<Value> {
+    let mut merged: Vec<(Value, Vec<Value>)> = Vec::new();
+    for message in messages {
+        let Value::Array(blocks) = content(&message["content"]) else { continue };
+        match merged.last_mut().filter(|(role, _)| *role == message["role"]) {
+            _ if blocks.is_empty() => {}
+            Some((_, known)) => known.extend(blocks),
+            None => merged.push((message["role"].clone(), blocks)),
+        }
+    }
+    merged.into_iter().map(|(role, content)| json!({ "role": role, "content": content })).collect()
+}
+
+/// Content in one form: without texts that have no words, nulls and defaults, or thinking at the end.
+pub(super) fn content(content: &Value) -> Value {
+    let mut blocks = match content {
+        Value::String(text) => vec![json!({ "type": "text", "text": text })],
+        other => other.as_array().cloned().unwrap_or_default(),
+    };
+    blocks.retain(|block| {
+        block["type"] != "text"
+            || block["citations"].is_array()
+            || !block["text"].as_str().unwrap_or_default().trim().is_empty()
+    });
+    while blocks
+        .last()
+        .is_some_and(|block| ["thinking", "redacted_thinking"].contains(&block["type"].as_str().unwrap_or_default()))
+    {
+        blocks.pop();
+    }
+    blocks.into_iter().map(block).collect::<Vec<_>>().into()
+}
+
+fn block(mut block: Value) -> Value {
+    if block["type"] == "tool_result" {
+        block["content"] = content(&block["content"]);
+        if block["content"] == json!([]) {
+            block["content"] = Value::Null;
+        }
+    }
+    if block["citations"] == json!([]) {
+        block["citations"] = Value::Null;
+    }
+    without_defaults(block)
+}
+
+/// Top-level nulls go, as do `false` flags and empty descriptions.
+fn without_defaults(value: Value) -> Value {
+    let Value::Object(fields) = value else { return value };
+    let said = |name: &str, value: &Value| {
+        !(value.is_null()
+            || ["is_error", "strict"].contains(&name) && value == &json!(false)
+            || name == "description" && value == &json!(""))
+    };
+    fields.into_iter().filter(|(name, value)| said(name, value)).collect::<Map<_, _>>().into()
+}
+
+fn floats(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, floats(value))).collect::<Map<_, _>>().into()
+        }
+        Value::Array(items) => items.into_iter().map(floats).collect::<Vec<_>>().into(),
+        Value::Number(number) => json!(number.as_f64().map(narrow)),
+        other => other,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "settings hold single precision")]
+fn narrow(number: f64) -> f32 {
+    number as f32
+}
+
+fn has_only(value: &Value, names: &[&str]) -> bool {
+    value.as_object().is_some_and(|fields| fields.keys().all(|name| names.contains(&name.as_str())))
+}
+
+fn own(block: &Value) -> ProviderData {
+    ProviderData { dialect: brigade_providers::anthropic::DIALECT.into(), raw: raw(block) }
+}
+
+fn raw(value: &Value) -> RawJson {
+    RawJson::of(value).expect("a value can be written")
+}
