@@ -3,7 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use brigade_core::{ChatModel, ChatReply, ChatRequest, Effort, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Settings};
+use brigade_core::{
+    ChatModel, ChatReply, ChatRequest, Effort, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Settings,
+};
 use bytes::Bytes;
 use http::HeaderMap;
 use reqwest::Url;
@@ -146,13 +148,7 @@ impl<P: Protocol> ChatModel for Model<P> {
         {
             headers.insert(name, value);
         }
-        let call = Call {
-            url: &self.url,
-            headers,
-            body: self.encode_question(&question)?,
-            model: &self.id,
-            run,
-        };
+        let call = Call { url: &self.url, headers, body: self.encode_question(&question)?, model: &self.id, run };
         self.client.account.exchange(call, self.client.protocol.assembly()).await
     }
 }

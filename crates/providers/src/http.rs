@@ -13,8 +13,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    Client,
-    error,
+    Client, error,
     intake::{Head, Intake},
     protocol::{Assembly, Progress, Protocol, Sink},
 };

@@ -3,13 +3,15 @@ use super::*;
 const NOW: &str = "2025-06-02T15:14:45Z";
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-    pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<Vec<_>>().into_iter().fold(
-        HeaderMap::new(),
-        |mut map, (name, value): (http::HeaderName, http::HeaderValue)| {
+    pairs
+        .iter()
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .fold(HeaderMap::new(), |mut map, (name, value): (http::HeaderName, http::HeaderValue)| {
             map.append(name, value);
             map
-        },
-    )
+        })
 }
 
 fn limits(pairs: &[(&'static str, &str)]) -> RateLimits {
@@ -74,7 +76,10 @@ fn resets_come_in_many_forms() {
 
 #[test]
 fn milliseconds_are_exact_and_seconds_are_not() {
-    assert_eq!(retry_after(&[("retry-after", "1"), ("retry-after-ms", "494")]), (Some(Duration::from_millis(494)), false));
+    assert_eq!(
+        retry_after(&[("retry-after", "1"), ("retry-after-ms", "494")]),
+        (Some(Duration::from_millis(494)), false)
+    );
     assert_eq!(retry_after(&[("retry-after", "1"), ("retry-after-ms", "0")]), (Some(Duration::from_secs(1)), false));
     assert_eq!(retry_after(&[("retry-after", "86400")]), (Some(Duration::from_secs(86_400)), false));
     let date = "Mon, 02 Jun 2025 15:15:00 GMT";

@@ -26,8 +26,9 @@ struct Open {
 }
 
 impl Calls {
+    /// Whether nothing is asked for. Snowflake sends calls without name and arguments.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.iter().all(Open::is_blank)
     }
 
     /// Whether the arguments of some call end in the middle of a JSON document: the answer was cut off, whatever the
@@ -88,7 +89,7 @@ impl Calls {
     pub(super) fn finish(self, sink: &mut Sink<'_>) -> Vec<Part> {
         let mut calls: Vec<ToolCall> = Vec::with_capacity(self.0.len());
         for open in self.0 {
-            if open.name.is_empty() && open.arguments.is_empty() {
+            if open.is_blank() {
                 continue;
             }
             let place = calls.len() + 1;
@@ -103,6 +104,10 @@ impl Calls {
 }
 
 impl Open {
+    fn is_blank(&self) -> bool {
+        self.name.is_empty() && self.arguments.is_empty()
+    }
+
     fn add(&mut self, call: &Call<'_>, sink: &mut Sink<'_>) {
         if let (true, Some(id)) = (self.id.is_empty(), call.id.filled()) {
             id.clone_into(&mut self.id);

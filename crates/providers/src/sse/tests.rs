@@ -23,15 +23,22 @@ fn datas(stream: &str) -> Vec<String> {
 
 #[test]
 fn every_line_end_is_understood_also_mixed() {
-    for stream in ["data: a\n\ndata: b\n\n", "data: a\r\n\r\ndata: b\r\n\r\n", "data: a\r\rdata: b\r\r", "data: a\r\n\ndata: b\r\r\n"]
-    {
+    for stream in [
+        "data: a\n\ndata: b\n\n",
+        "data: a\r\n\r\ndata: b\r\n\r\n",
+        "data: a\r\rdata: b\r\r",
+        "data: a\r\n\ndata: b\r\r\n",
+    ] {
         assert_eq!(datas(stream), ["a", "b"], "{stream:?}");
     }
 }
 
 #[test]
 fn byte_order_mark_comments_and_missing_spaces_are_no_obstacle() {
-    assert_eq!(datas("\u{feff}: OPENROUTER PROCESSING\n\ndata:a\n\n:\n\ndata:  b\n\nid: 7\nretry: 1\nfoo\n\n"), ["a", " b"]);
+    assert_eq!(
+        datas("\u{feff}: OPENROUTER PROCESSING\n\ndata:a\n\n:\n\ndata:  b\n\nid: 7\nretry: 1\nfoo\n\n"),
+        ["a", " b"]
+    );
 }
 
 #[test]

@@ -130,7 +130,7 @@ impl Expected {
         for call in said["tool_calls"].as_array().into_iter().flatten() {
             self.add_call(call);
         }
-        if said["function_call"].is_object() {
+        if said["function_call"].is_object() && said["function_call"]["name"] != "" {
             self.add_call(&json!({ "index": 0, "function": said["function_call"] }));
         }
         if let Some(stop) = choice["finish_reason"].as_str().filter(|stop| !stop.is_empty()) {

@@ -276,15 +276,17 @@ fn narrow(number: f64) -> f32 {
     number as f32
 }
 
-/// Different ways of saying the same: absent and null; `auto` and no tool choice; one stop sequence and a list of one;
+/// Different ways of saying the same: absent and null; a tool with and without its type; `auto` and no tool choice; one stop sequence and a list of one;
 /// content as a string and as a list with one text; empty content and none beside tool calls; either name of the cap;
 /// either role of instructions; integers and floats; ids of calls by any name.
 fn normalised(body: &Value) -> Value {
     let mut body = body.as_object().cloned().unwrap_or_default();
     body.retain(|_, value| !value.is_null());
-    if body.get("tool_choice") == Some(&json!("auto")) || body.get("tools").is_none_or(|tools| tools == &json!([])) {
-        body.remove("tool_choice");
+    if body.get("tools") == Some(&json!([])) {
         body.remove("tools");
+    }
+    if body.get("tool_choice") == Some(&json!("auto")) || body.get("tools").is_none() {
+        body.remove("tool_choice");
     }
     if body.get("tools").is_none() {
         body.remove("parallel_tool_calls");
@@ -294,6 +296,12 @@ fn normalised(body: &Value) -> Value {
     }
     if let Some(cap) = body.remove("max_completion_tokens") {
         body.insert("max_tokens".to_owned(), cap);
+    }
+    for tool in body.get_mut("tools").and_then(Value::as_array_mut).into_iter().flatten() {
+        tool["type"] = "function".into();
+    }
+    if let Some(choice) = body.get_mut("tool_choice").filter(|choice| choice.is_object()) {
+        choice["type"] = "function".into();
     }
     if let Some(stop) = body.get_mut("stop") {
         *stop = json!(strings(stop));

@@ -1,1 +1,195 @@
+use std::sync::Arc;
+
+use brigade_core::{Arguments, Event, Run, testing::Recorder};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
 use super::*;
+use crate::OpenAi;
+
+/// Reads an answer, and says which oddities were counted.
+fn read(body: impl Into<Bytes>) -> (Result<ChatReply, ModelError>, Vec<&'static str>) {
+    let body = body.into();
+    let heard = Recorder::new();
+    let run = Run::builder().deltas(body.starts_with(b"data")).observer(Arc::new(heard.clone())).build();
+    let model = OpenAi::builder().build().unwrap().model("asked");
+    let result = model.decode(&http::Response::new(body), &run);
+    let quirk =
+        |(_, event): &(Arc<str>, Event)| if let Event::WireQuirk { kind, .. } = event { Some(*kind) } else { None };
+    (result, heard.events().iter().filter_map(quirk).filter(|kind| *kind != "usage_missing").collect())
+}
+
+fn stream(chunks: &[Value]) -> String {
+    let events = chunks.iter().map(|chunk| format!("data: {chunk}\n\n"));
+    events.chain(["data: [DONE]\n\n".to_owned()]).collect()
+}
+
+fn delta(delta: Value) -> Value {
+    json!({ "choices": [{ "index": 0, "delta": delta }] })
+}
+
+fn finish(reason: &str) -> Value {
+    json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })
+}
+
+fn call(call: Value) -> Value {
+    delta(json!({ "tool_calls": [call] }))
+}
+
+/// The calls that a stream of tool deltas makes.
+fn calls(deltas: &[Value]) -> (Vec<(String, String, String)>, Vec<&'static str>) {
+    let chunks: Vec<Value> = deltas.iter().cloned().map(call).chain([finish("tool_calls")]).collect();
+    let (reply, quirks) = read(stream(&chunks));
+    let reply = reply.unwrap();
+    assert_eq!(reply.stop.kind, StopKind::ToolCalls);
+    let own = |call: &brigade_core::ToolCall| (call.id.clone(), call.name.clone(), call.arguments.as_str().to_owned());
+    (reply.message.tool_calls().map(own).collect(), quirks)
+}
+
+fn triple(id: &str, name: &str, arguments: &str) -> (String, String, String) {
+    (id.into(), name.into(), arguments.into())
+}
+
+#[test]
+fn the_id_may_come_with_every_delta_or_with_the_first_only() {
+    let expected = vec![triple("a", "f", r#"{"x":1}"#)];
+    let always = [
+        json!({ "index": 0, "id": "a", "type": "function", "function": { "name": "f", "arguments": "{\"x\"" } }),
+        json!({ "index": 0, "id": "a", "type": "function", "function": { "name": "f", "arguments": ":1}" } }),
+    ];
+    assert_eq!(calls(&always), (expected.clone(), vec![]));
+    let blank = [
+        json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "" } }),
+        json!({ "index": 0, "id": "", "type": "", "function": { "name": "", "arguments": "{\"x\"" } }),
+        json!({ "index": 0, "id": null, "function": { "name": null, "arguments": ":1}" } }),
+    ];
+    assert_eq!(calls(&blank), (expected, vec![]));
+}
+
+#[test]
+fn two_calls_under_one_index_are_told_apart_by_their_ids() {
+    let deltas = [
+        json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{}" } }),
+        json!({ "index": 0, "id": "b", "function": { "name": "f", "arguments": "{\"x\"" } }),
+        json!({ "index": 0, "function": { "arguments": ":1}" } }),
+    ];
+    assert_eq!(
+        calls(&deltas),
+        (vec![triple("a", "f", "{}"), triple("b", "f", r#"{"x":1}"#)], vec!["call_index_shared"])
+    );
+}
+
+#[test]
+fn calls_without_an_index_are_told_apart_too() {
+    let deltas = [
+        json!({ "id": "a", "function": { "name": "f", "arguments": "{\"x\"" } }),
+        json!({ "function": { "arguments": ":1}" } }),
+        json!({ "function": { "name": "g", "arguments": "{}" } }),
+    ];
+    let expected = vec![triple("a", "f", r#"{"x":1}"#), triple("call_2", "g", "{}")];
+    assert_eq!(calls(&deltas), (expected, vec!["call_index_missing", "call_id_missing"]));
+}
+
+#[test]
+fn deltas_of_two_calls_may_come_in_turns_and_the_name_after_the_arguments() {
+    let deltas = [
+        json!({ "index": 0, "id": "a", "function": { "arguments": "{\"x\"" } }),
+        json!({ "index": 1, "id": "b", "function": { "name": "g", "arguments": "" } }),
+        json!({ "index": 0, "function": { "name": "f", "arguments": ":1}" } }),
+    ];
+    assert_eq!(calls(&deltas), (vec![triple("a", "f", r#"{"x":1}"#), triple("b", "g", "{}")], vec![]));
+}
+
+#[test]
+fn arguments_may_be_an_object_or_null() {
+    let deltas = [
+        json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": { "x": 1 } } }),
+        json!({ "index": 1, "id": "b", "function": { "name": "g", "arguments": "null" } }),
+    ];
+    assert_eq!(calls(&deltas), (vec![triple("a", "f", r#"{"x":1}"#), triple("b", "g", "{}")], vec!["arguments_form"]));
+}
+
+#[test]
+fn twins_stay_two_calls_and_are_counted() {
+    let twin = |index| json!({ "index": index, "id": "a", "function": { "name": "f", "arguments": "{}" } });
+    assert_eq!(calls(&[twin(0), twin(1)]), (vec![triple("a", "f", "{}"); 2], vec!["call_id_repeated"]));
+}
+
+#[test]
+fn arguments_that_break_off_mean_a_cut_answer_whatever_the_stop_reason_says() {
+    let cut = call(json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{\"x\":" } }));
+    let (reply, quirks) = read(stream(&[cut, finish("tool_calls")]));
+    let reply = reply.unwrap();
+    assert_eq!(reply.stop, Stop { kind: StopKind::MaxTokens, raw: Some("tool_calls".into()) });
+    assert!(matches!(reply.message.tool_calls().next().unwrap().arguments, Arguments::Malformed(_)));
+    assert_eq!(quirks, ["stop_mismatch", "arguments_malformed"]);
+}
+
+#[test]
+fn either_terminal_marker_ends_a_stream_and_neither_breaks_it() {
+    let text = delta(json!({ "content": "hi" }));
+    let (reply, quirks) = read(stream(std::slice::from_ref(&text)));
+    assert_eq!((reply.unwrap().stop.kind, quirks), (StopKind::Unknown, vec!["stop_missing"]));
+    let (reply, quirks) = read(format!("data: {text}\n\ndata: {}", finish("stop")));
+    assert_eq!((reply.unwrap().stop.kind, quirks), (StopKind::EndTurn, vec!["end_marker_missing"]));
+    assert_eq!(read(format!("data: {text}\n\n")).0.unwrap_err().kind(), ModelErrorKind::Broken);
+}
+
+#[test]
+fn every_reason_to_stop_has_its_kind_and_keeps_its_word() {
+    let cases = [
+        ("stop", StopKind::EndTurn),
+        ("eos", StopKind::EndTurn),
+        ("length", StopKind::MaxTokens),
+        ("content_filter", StopKind::ContentFilter),
+        ("model_length", StopKind::ContextWindow),
+        ("nobody_knows", StopKind::Unknown),
+    ];
+    for (word, kind) in cases {
+        let (reply, quirks) = read(stream(&[delta(json!({ "content": "x" })), finish(word)]));
+        assert_eq!(reply.unwrap().stop, Stop { kind, raw: Some(word.into()) });
+        assert_eq!(quirks.is_empty(), kind != StopKind::Unknown);
+    }
+    let (error, _) = read(stream(&[finish("error")]));
+    assert_eq!(error.unwrap_err().kind(), ModelErrorKind::Broken);
+}
+
+#[test]
+fn a_refusal_is_told_by_its_field_alone() {
+    let body = json!({ "choices": [{ "message": { "content": null, "refusal": "No." }, "finish_reason": "stop" }] });
+    let reply = read(body.to_string()).0.unwrap();
+    assert_eq!((reply.stop.kind, reply.message.text()), (StopKind::Refusal, "No.".into()));
+}
+
+#[test]
+fn the_last_usage_counts_and_only_the_first_choice_is_read() {
+    let chunk = |tokens: u64| {
+        json!({ "usage": { "prompt_tokens": 5, "completion_tokens": tokens }, "choices": [
+        { "index": 1, "delta": { "content": "other" } }, { "index": 0, "delta": { "content": "a" } },
+    ] })
+    };
+    let reply = read(stream(&[chunk(1), chunk(2), finish("stop")])).0.unwrap();
+    assert_eq!(reply.message.text(), "aa");
+    assert_eq!(reply.usage, Some(Usage::new(5, 2)));
+}
+
+#[test]
+fn an_error_in_the_stream_fails_the_call_with_the_usage_so_far() {
+    let usage = json!({ "choices": [], "usage": { "prompt_tokens": 5, "completion_tokens": 1 } });
+    let error = json!({ "id": "x", "choices": [], "error": { "code": 502, "message": "upstream" } });
+    let error = read(stream(&[usage, error])).0.unwrap_err();
+    assert_eq!(error.kind(), ModelErrorKind::Transient);
+    assert_eq!(error.failure().usage, Some(Usage::new(5, 1)));
+}
+
+#[test]
+fn fields_of_any_type_are_read_as_absent() {
+    let body = json!({
+        "id": 7, "model": null, "created": 1.5, "service_tier": ["x"], "usage": [],
+        "choices": [{ "index": "0", "logprobs": 3, "finish_reason": "stop", "message": {
+            "role": "", "content": "ok", "refusal": false, "reasoning": {}, "annotations": null, "tool_calls": null,
+        } }],
+    });
+    let reply = read(body.to_string()).0.unwrap();
+    assert_eq!((reply.message.text(), &*reply.model, reply.usage), ("ok".into(), "asked", None));
+}
