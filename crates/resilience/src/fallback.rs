@@ -30,7 +30,7 @@ pub struct Alternate {
 }
 
 /// For which failures another model is asked, besides those of the provider.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FallbackRules {
     /// Also a prompt that is too long for the model before. Off: without knowing that the next model takes more, that
@@ -39,10 +39,10 @@ pub struct FallbackRules {
     /// Also a request that the model before declined. Off: shopping around for a model that complies is a decision
     /// that only the operator can make.
     pub on_refused: bool,
+    /// How often an answer of which a part has been shown may begin again, retries included. 1: a listener who saw two
+    /// beginnings distrusts a third.
+    pub restarts: u32,
 }
-
-/// How often a listener may see an answer begin again, all models together.
-const RESTARTS: u32 = 1;
 
 impl<M: ChatModel> Fallback<M> {
     /// Asks `first`, and `other` when that fails.
@@ -84,6 +84,17 @@ impl<M: ChatModel> Fallback<M> {
             | ModelErrorKind::CircuitOpen => true,
         }
     }
+
+    /// Declares void what listeners have seen, if they have seen something. False if they were told so often enough.
+    fn restart(&self, watched: &Watched) -> bool {
+        if watched.has_shown() {
+            if watched.restarts() >= self.rules.restarts {
+                return false;
+            }
+            watched.run().emit(&Event::ReplyRestarted);
+        }
+        true
+    }
 }
 
 #[async_trait]
@@ -103,7 +114,7 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
             if !self.allows(reason, other) {
                 continue;
             }
-            if run.check().is_err() || !restart(&watched) {
+            if run.check().is_err() || !self.restart(&watched) {
                 break;
             }
             note(run, &result, (from, other.model.id(), reason));
@@ -135,6 +146,12 @@ impl<M: ChatModel> From<M> for Alternate {
     }
 }
 
+impl Default for FallbackRules {
+    fn default() -> Self {
+        Self { on_context_length: false, on_refused: false, restarts: 1 }
+    }
+}
+
 /// Why the next model might be asked; absent for an answer that stands.
 fn failure(result: &Result<ChatReply, ModelError>) -> Option<ModelErrorKind> {
     match result {
@@ -144,17 +161,6 @@ fn failure(result: &Result<ChatReply, ModelError>) -> Option<ModelErrorKind> {
         }
         Ok(_) => None,
     }
-}
-
-/// Declares void what listeners have seen, if they have seen something. False if they were told so before.
-fn restart(watched: &Watched) -> bool {
-    if watched.has_shown() {
-        if watched.restarts() >= RESTARTS {
-            return false;
-        }
-        watched.run().emit(&Event::ReplyRestarted);
-    }
-    true
 }
 
 /// Tells observers, and the run's outcome once for all turns.

@@ -203,6 +203,7 @@ impl<'a> Ticket<'a> {
                 None => self.patience,
             };
             tokio::select! {
+                biased;
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep_until(look_again) => {}
             }
