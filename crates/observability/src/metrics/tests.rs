@@ -14,6 +14,8 @@ use brigade_core::{
 use super::*;
 use crate::{MetricsHandle, PriceBook};
 
+mod deploy;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn mini() -> ModelId {
@@ -120,6 +122,11 @@ pub(crate) fn exercised(config: &MetricsConfig) -> MetricsHandle {
     handle
 }
 
+/// Says so past the capture of test output: a check that did not take place must be seen.
+fn skipped(test: &str) {
+    writeln!(std::io::stderr(), "SKIPPED {test}: promtool is not installed").unwrap();
+}
+
 /// The samples without histograms, sorted.
 fn samples(text: &str) -> BTreeMap<String, String> {
     let is_sample = |line: &&str| !line.starts_with('#') && !line.is_empty() && !line.contains("_seconds");
@@ -199,8 +206,7 @@ async fn promtool_finds_nothing_to_say() {
     let Ok(mut promtool) =
         Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
     else {
-        // Written past the capture of test output: a check that did not take place must be seen.
-        writeln!(std::io::stderr(), "SKIPPED promtool_finds_nothing_to_say: promtool is not installed").unwrap();
+        skipped("promtool_finds_nothing_to_say");
         return;
     };
     let text = exercised(&config()).render();
