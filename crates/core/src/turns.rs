@@ -153,6 +153,10 @@ impl<'a> Turns<'a> {
 
     /// A failed call ends the run, except where asking differently can help.
     async fn after_failure(&mut self, error: ModelError) -> Result<Asked, RunFailure> {
+        // Whoever waits on the way to the model watches the run's time as well, and may notice its end first.
+        if let Err(stopped) = self.run.check() {
+            return Ok(Asked::End(End::stopped(stopped, self.run)));
+        }
         match error.kind() {
             ModelErrorKind::Budget if self.closing.is_none() => {
                 self.taken -= 1;
@@ -161,9 +165,6 @@ impl<'a> Turns<'a> {
             }
             ModelErrorKind::Budget => Ok(Asked::End(self.closing.take().unwrap_or_else(|| End::budget(&error)))),
             ModelErrorKind::Refused => Ok(Asked::End(End::new(StopReason::Refused, error.to_string()))),
-            ModelErrorKind::Cancelled if self.run.is_cancelled() => {
-                Ok(Asked::End(End::stopped(crate::Stopped::Cancelled, self.run)))
-            }
             ModelErrorKind::ContextLength => {
                 let keep = self.request.estimated_input_tokens() / 2;
                 let shrunk = self.agent.window.shrink(&mut self.request, keep, self.run).await;

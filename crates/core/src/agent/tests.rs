@@ -171,6 +171,13 @@ async fn a_deadline_ends_the_run_with_what_there_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_model_that_gives_up_at_the_deadline_ends_the_run_in_the_same_way() {
+    let model = ScriptedModel::new([Turn::fails(ModelErrorKind::Cancelled).after(Duration::from_secs(5))]);
+    let agent = Agent::new("clerk", model).budget(Budget::unlimited().wall(Duration::from_secs(5)));
+    assert_eq!(agent.run("What is kefir?").await.unwrap().stop, StopReason::Deadline);
+}
+
+#[tokio::test(start_paused = true)]
 async fn cancelling_reaches_a_tool_that_hangs() {
     let tool = tool_fn("lookup", "", |_: Lookup, _| std::future::pending());
     let model = ScriptedModel::new([look_up("c1", "kefir")]);
