@@ -1,3 +1,5 @@
+//! The three protocols.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! The simulator, how it is built, and how it is served.
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;

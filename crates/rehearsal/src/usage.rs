@@ -1,3 +1,5 @@
+//! Token counts: those that are true, and those that an answer tells.
+
 use serde::{Deserialize, Serialize};
 
 /// Tokens of one call, as a vendor would bill them.

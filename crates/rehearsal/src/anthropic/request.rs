@@ -1,3 +1,5 @@
+//! Messages requests.
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

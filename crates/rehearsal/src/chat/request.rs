@@ -1,3 +1,5 @@
+//! Chat Completions requests.
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

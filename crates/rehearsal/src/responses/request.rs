@@ -1,3 +1,5 @@
+//! Responses requests.
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -396,7 +396,8 @@ async fn ids_can_be_shared_and_reused() {
 #[tokio::test]
 async fn a_fault_strikes_the_calls_it_was_meant_for() {
     let plan = "[[fault]]\nid = \"second\"\nmatch = { dialect = \"anthropic\", call = 2 }\ndo = { status = 529 }\n\
-                [[fault]]\nid = \"storm\"\nmatch = { model = \"gpt-5-mini\", from_call = 2, to_call = 3 }\ndo = { status = 500 }";
+                [[fault]]\nid = \"storm\"\nmatch = { model = \"gpt-5-mini\", from_call = 2, to_call = 3 }\ndo = { status = 500 }\n\
+                [[fault]]\nid = \"late\"\nmatch = { call = 2 }\ndo = { status = 503 }";
     let simulator = Simulator::builder().faults(FaultPlan::from_toml(plan).unwrap()).build();
     for (dialect, expected) in [(MESSAGES, [200, 529, 200, 200]), (CHAT, [200, 500, 500, 200])] {
         for status in expected {
