@@ -1,9 +1,12 @@
 //! JSON as providers really send it, and JSON written without a tree.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use brigade_core::RawJson;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 /// The fields of an object whose values are left as they came. Sorted, so that what is written from it never varies.
@@ -20,6 +23,9 @@ pub(crate) enum Count {
     /// Stated, but no count: negative, fractional, or no number at all.
     Implausible,
 }
+
+/// Up to here every whole number has a float of its own: 2^53.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Writes the body of a request field by field, straight into its bytes.
 #[derive(Debug)]
@@ -47,14 +53,55 @@ impl Count {
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?.get();
-        // Some servers write whole numbers as `25.0`.
-        let digits = raw.strip_suffix(".0").unwrap_or(raw);
-        Ok(match digits.parse() {
-            Ok(count) => Self::Of(count),
-            Err(_) if raw == "null" => Self::Absent,
-            Err(_) => Self::Implausible,
-        })
+        deserializer.deserialize_any(CountVisitor)
+    }
+}
+
+/// Takes whatever stands where a count should.
+struct CountVisitor;
+
+impl<'de> Visitor<'de> for CountVisitor {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_u64<E>(self, count: u64) -> Result<Count, E> {
+        Ok(Count::Of(count))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Count, E> {
+        Ok(Count::Implausible)
+    }
+
+    /// Some servers write whole numbers as `25.0`.
+    fn visit_f64<E>(self, count: f64) -> Result<Count, E> {
+        let is_whole = count.fract() == 0.0 && (0.0..MAX_EXACT).contains(&count);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked in the line above")]
+        Ok(if is_whole { Count::Of(count as u64) } else { Count::Implausible })
+    }
+
+    fn visit_unit<E>(self) -> Result<Count, E> {
+        Ok(Count::Absent)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
+        Ok(Count::Implausible)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Count, E> {
+        Ok(Count::Implausible)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Count, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Count::Implausible)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Count, A::Error> {
+        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Count::Implausible)
     }
 }
 
@@ -132,4 +179,20 @@ pub(crate) fn is_blank(raw: &RawValue) -> bool {
 /// The text of a JSON string; absent if the document is something else.
 pub(crate) fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_read_from_whatever_stands_there() {
+        let read = |json: &str| serde_json::from_str::<Count>(json).unwrap();
+        assert_eq!(read("25"), Count::Of(25));
+        assert_eq!(read("25.0"), Count::Of(25));
+        assert_eq!(read("null"), Count::Absent);
+        for odd in ["-1", "2.5", "1e300", "\"25\"", "true", "[1]", "{\"a\":1}"] {
+            assert_eq!(read(odd), Count::Implausible, "{odd}");
+        }
+    }
 }

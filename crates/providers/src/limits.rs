@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use brigade_core::{Allowance, RateLimits};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 /// A wait that no provider can mean; beyond it a value is taken for garbage.
@@ -16,7 +16,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Reads all limits. The flag says whether a `retry-after` was there that makes no sense.
 pub(crate) fn parse(headers: &HeaderMap, now: Timestamp) -> (RateLimits, bool) {
-    let reader = Reader { headers, now };
+    // One pass over what came costs a fraction of a look-up for each of the two dozen names that may come.
+    let is_limit = |name: &str| name.starts_with("x-ratelimit-") || name.starts_with("anthropic-ratelimit-");
+    let named = headers.iter().map(|(name, value)| (name.as_str(), value));
+    let reader = Reader { headers, limits: named.filter(|(name, _)| is_limit(name)).collect(), now };
     let retry_after = reader.retry_after();
     let limits = RateLimits {
         requests: reader.first(&[
@@ -66,6 +69,8 @@ pub(crate) fn exhausted_reset(limits: &RateLimits) -> Option<Duration> {
 
 struct Reader<'a> {
     headers: &'a HeaderMap,
+    /// Those of the headers that speak of limits.
+    limits: Vec<(&'a str, &'a HeaderValue)>,
     now: Timestamp,
 }
 
@@ -83,7 +88,7 @@ impl Reader<'_> {
         Allowance {
             limit: self.number(limit),
             remaining: self.number(remaining),
-            reset: text(self.headers, reset).and_then(|value| self.wait(value)),
+            reset: self.limit(reset).and_then(|value| self.wait(value)),
         }
     }
 
@@ -115,7 +120,12 @@ impl Reader<'_> {
     }
 
     fn number(&self, name: &str) -> Option<u64> {
-        text(self.headers, name)?.parse().ok()
+        self.limit(name)?.parse().ok()
+    }
+
+    fn limit(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.limits.iter().find(|(other, _)| *other == name)?;
+        filled(value)
     }
 
     /// `retry-after-ms` is exact where both are given; a zero in it beside a `retry-after` in seconds (Azure) is not.
@@ -152,12 +162,9 @@ impl Reader<'_> {
 
     /// A time from now in any of the forms that resets come in.
     fn wait(&self, value: &str) -> Option<Duration> {
-        if let Ok(time) = value.parse::<Timestamp>() {
-            return Some(self.until(time));
-        }
         match value.parse::<f64>() {
             Ok(_) => seconds(value).or_else(|| Some(self.until(unix_time(value)?))),
-            Err(_) => go_duration(value),
+            Err(_) => go_duration(value).or_else(|| Some(self.until(value.parse().ok()?))),
         }
     }
 
@@ -168,7 +175,11 @@ impl Reader<'_> {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
+    filled(headers.get(name)?)
+}
+
+fn filled(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
 }
 
 /// A plain decimal number of seconds.
