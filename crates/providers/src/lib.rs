@@ -37,3 +37,4 @@ mod sse;
 pub use anthropic::{Anthropic, AnthropicModel};
 pub use client::{AccountError, Client, ClientBuilder, Model, Reachable};
 pub use openai_chat::{OpenAi, OpenAiChatModel, Quirks, Server};
+pub use openai_responses::{OpenAiResponses, OpenAiResponsesModel};

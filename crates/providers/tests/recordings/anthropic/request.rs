@@ -176,6 +176,9 @@ fn part(block: &Value) -> Result<Part, String> {
         }
         "tool_result" if has_only(block, &["type", "tool_use_id", "content", "is_error"]) => {
             let content = if block["content"].is_null() { Vec::new() } else { parts(&block["content"])? };
+            if content.iter().any(|part| !matches!(part, Part::Text(_) | Part::Image(_))) {
+                return Err("a result that is neither text nor picture".to_owned());
+            }
             let is_error = block["is_error"] == true;
             Part::ToolResult(ToolResult { call_id: text("tool_use_id"), name: String::new(), content, is_error })
         }

@@ -1,0 +1,161 @@
+//! What the Responses API sends, read leniently.
+//!
+//! Output items are kept as raw JSON, since most of them must go back exactly as they came.
+//! See <https://platform.openai.com/docs/api-reference/responses-streaming>.
+
+use std::borrow::Cow;
+
+use brigade_core::Money;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    json::{self, Count, Fields},
+    openai_chat::usage::{drop_implausible, from_usd},
+};
+
+/// One event of a stream; its kind says which fields are there.
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamEvent<'a> {
+    #[serde(default, borrow, rename = "type")]
+    pub(super) kind: Cow<'a, str>,
+    pub(super) output_index: Option<u64>,
+    #[serde(borrow)]
+    pub(super) item: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) delta: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) response: Option<&'a RawValue>,
+}
+
+/// A response, finished or not.
+#[derive(Debug, Deserialize)]
+pub(super) struct Response<'a> {
+    pub(super) id: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) status: Option<String>,
+    #[serde(borrow)]
+    pub(super) output: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    pub(super) usage: Option<&'a RawValue>,
+    pub(super) service_tier: Option<String>,
+    pub(super) incomplete_details: Option<IncompleteDetails>,
+    #[serde(borrow)]
+    pub(super) error: Option<&'a RawValue>,
+}
+
+/// Why a response is incomplete.
+#[derive(Debug, Deserialize)]
+pub(super) struct IncompleteDetails {
+    pub(super) reason: Option<String>,
+}
+
+/// An item of the output, taken apart.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) kind: String,
+    pub(super) fields: Fields,
+}
+
+/// A piece of a message, a summary or a reasoning text.
+#[derive(Debug, Default, Deserialize)]
+struct Piece {
+    #[serde(default, rename = "type")]
+    kind: String,
+    text: Option<String>,
+    refusal: Option<String>,
+}
+
+/// Token counts, with what compatible servers add.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Stated<'a> {
+    input_tokens: Count,
+    output_tokens: Count,
+    #[serde(borrow)]
+    input_tokens_details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_tokens_details: Option<&'a RawValue>,
+    /// OpenRouter: US dollars.
+    #[serde(borrow)]
+    cost: Option<&'a RawValue>,
+    /// xAI: ten-billionths of a US dollar.
+    cost_in_usd_ticks: Count,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    cached_tokens: Count,
+    cache_write_tokens: Count,
+    reasoning_tokens: Count,
+}
+
+/// Brings a `usage` object to core's terms. The flag says whether something in it cannot be right; that part is left
+/// out. Absent unless both input and output were told.
+pub(super) fn normalised(raw: &RawValue) -> (Option<brigade_core::Usage>, bool) {
+    let Ok(stated) = serde_json::from_str::<Stated<'_>>(raw.get()) else { return (None, true) };
+    let odd = [stated.input_tokens, stated.output_tokens].contains(&Count::Implausible);
+    let (Some(input), Some(output)) = (stated.input_tokens.get(), stated.output_tokens.get()) else {
+        return (None, odd);
+    };
+    let details = |raw: Option<&RawValue>| -> Details {
+        raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+    };
+    let (of_input, of_output) = (details(stated.input_tokens_details), details(stated.output_tokens_details));
+    let mut usage = brigade_core::Usage {
+        cache_read_tokens: of_input.cached_tokens.get(),
+        cache_write_tokens: of_input.cache_write_tokens.get(),
+        reasoning_tokens: of_output.reasoning_tokens.get(),
+        stated_cost: stated.cost(),
+        ..brigade_core::Usage::new(input, output)
+    };
+    let dropped = drop_implausible(&mut usage);
+    (Some(usage), odd || dropped)
+}
+
+impl Stated<'_> {
+    fn cost(&self) -> Option<Money> {
+        let ticks = self.cost_in_usd_ticks.get().and_then(|ticks| i64::try_from(ticks.div_ceil(10)).ok());
+        let dollars = || from_usd(serde_json::from_str(self.cost?.get()).ok()?);
+        ticks.map(Money::from_nano).or_else(dollars)
+    }
+}
+
+impl Item {
+    /// Takes an item apart. One that is no object has no fields.
+    pub(super) fn new(raw: &RawValue) -> Self {
+        let fields: Fields = serde_json::from_str(raw.get()).unwrap_or_default();
+        let kind = fields.get("type").and_then(|raw| json::text(raw)).unwrap_or_default();
+        Self { kind, fields }
+    }
+
+    /// A string field; empty if there is none.
+    pub(super) fn string(&self, field: &str) -> String {
+        self.fields.get(field).and_then(|raw| json::text(raw)).unwrap_or_default()
+    }
+
+    /// The words in a list of pieces, and whether one of them is a refusal.
+    pub(super) fn words(&self, field: &str, separator: &str) -> (String, bool) {
+        let Some(raw) = self.fields.get(field) else { return (String::new(), false) };
+        if let Some(text) = json::text(raw) {
+            return (text, false);
+        }
+        let pieces: Vec<Piece> = serde_json::from_str(raw.get()).unwrap_or_default();
+        let refused = pieces.iter().any(|piece| piece.kind == "refusal");
+        let words: Vec<String> = pieces.into_iter().filter_map(|piece| piece.text.or(piece.refusal)).collect();
+        (words.join(separator), refused)
+    }
+
+    /// Whether this is a web search, as opposed to opening a page that one has found; only searches are billed by the
+    /// piece.
+    pub(super) fn is_web_search(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Action {
+            #[serde(rename = "type")]
+            kind: String,
+        }
+        let action = self.fields.get("action").and_then(|raw| serde_json::from_str::<Action>(raw.get()).ok());
+        self.kind == "web_search_call" && action.is_none_or(|action| action.kind == "search")
+    }
+}
