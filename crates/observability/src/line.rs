@@ -17,6 +17,7 @@ use tracing_subscriber::{
 use crate::{
     escape::{InJson, OneLine},
     run_scope::RunScope,
+    secrets::mask,
 };
 
 /// How lines are written.
@@ -75,9 +76,9 @@ fn write_text(mut out: Writer<'_>, event: &Event<'_>, scope: Option<&RunScope>) 
     if let Some(scope) = scope.filter(|scope| !scope.agent.is_empty()) {
         write!(out, "{} ", scope.agent)?;
     }
-    write!(out, "{target}: {}", fields.message)?;
+    write!(out, "{target}: {}", mask(&fields.message))?;
     if !(fields.is_event && target.starts_with("brigade_core::")) {
-        out.write_str(&fields.rest)?;
+        out.write_str(&mask(&fields.rest))?;
     }
     out.write_char('\n')
 }
@@ -93,7 +94,7 @@ fn write_json(mut out: Writer<'_>, event: &Event<'_>, scope: Option<&RunScope>) 
         run_id: scope.map(|scope| &*scope.run),
         agent: scope.map(|scope| &*scope.agent),
         target,
-        message: &fields.message,
+        message: &mask(&fields.message),
         fields: fields.rest,
     };
     let json = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
@@ -166,10 +167,15 @@ impl JsonFields {
             ("message", Value::String(text)) => self.message = text,
             ("log.target", Value::String(target)) => self.log_target = Some(target),
             (name, _) if name.starts_with("log.") => {}
-            (name, value) if TAKEN.contains(&name) => drop(self.rest.insert(format!("{name}_"), value)),
-            (name, value) => drop(self.rest.insert(name.to_owned(), value)),
+            (name, Value::String(text)) => drop(self.rest.insert(free(name), mask(&text).into())),
+            (name, value) => drop(self.rest.insert(free(name), value)),
         }
     }
+}
+
+/// A key that none of the line's own parts has.
+fn free(name: &str) -> String {
+    if TAKEN.contains(&name) { format!("{name}_") } else { name.to_owned() }
 }
 
 impl Visit for JsonFields {

@@ -22,7 +22,8 @@ use crate::{
 /// What is logged, how and to where.
 ///
 /// Every line written on behalf of a run carries the run's short trace id and the agent's path, whoever writes it.
-/// Lines show no prompts, answers or arguments.
+/// Lines show no prompts, answers or arguments; see [`ContentLog`](crate::ContentLog) for those who need them. What
+/// looks like a credential is masked.
 ///
 /// ```no_run
 /// use brigade_observability::{Format, Logging};

@@ -6,6 +6,8 @@ use brigade_core::{BudgetExceeded, Charge, Event, ModelErrorKind, ModelId, Money
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::secrets::mask;
+
 /// One line of a run log: when, in which run, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -260,10 +262,12 @@ fn error(kind: ModelErrorKind) -> String {
     kind.name().to_owned()
 }
 
+/// Cut to a useful length and without credentials, which providers like to quote in errors.
 fn text(text: &str) -> String {
+    let text = mask(text);
     match text.char_indices().nth(MOST_TEXT_CHARS) {
         Some((end, _)) => text.split_at(end).0.to_owned() + "…",
-        None => text.to_owned(),
+        None => text.into_owned(),
     }
 }
 

@@ -139,6 +139,16 @@ fn a_message_cannot_forge_a_line() {
 }
 
 #[test]
+fn a_credential_in_an_error_message_is_masked() {
+    for format in [Format::Text, Format::Json] {
+        let (page, _handle, _guard) = log(Logging::new().format(format));
+        tracing::error!(target: "tool", header = "Bearer abcdefghijklmnopq", "wrong key sk-proj-abcdefghijklmnop");
+        let text = page.text();
+        assert!(text.contains("wrong key sk-[masked]") && text.contains("Bearer [masked]"), "{text}");
+    }
+}
+
+#[test]
 fn json_has_the_ids_and_the_fields_of_the_line() {
     let (page, _handle, _guard) = log(Logging::new().format(Format::Json));
     span_of(&run_with_trace(0xa3f2_b1c9), "desk").in_scope(|| {
