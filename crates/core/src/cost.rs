@@ -29,7 +29,10 @@ pub enum Certainty {
 }
 
 /// Money and tokens spent by a number of model calls.
+///
+/// As JSON it also has the `cost`, absent if no call had a price.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Written")]
 pub struct Spending {
     /// Attempts on the wire.
     pub calls: u64,
@@ -46,6 +49,8 @@ pub struct Spending {
 }
 
 /// What a run cost, by agent and by model.
+///
+/// A tool costs what the agents behind it cost: see [`CostSummary::with_workers`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CostSummary {
     /// Everything together.
@@ -54,6 +59,19 @@ pub struct CostSummary {
     pub by_agent: BTreeMap<Arc<str>, Spending>,
     /// By model, as `provider/model`.
     pub by_model: BTreeMap<String, Spending>,
+}
+
+/// The JSON form of [`Spending`].
+#[derive(Serialize)]
+struct Written {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Money>,
+    calls: u64,
+    unpriced_calls: u64,
+    usage: Usage,
+    charged: Money,
+    estimated: Money,
+    uncertain: Money,
 }
 
 impl Spending {
@@ -91,6 +109,13 @@ impl AddAssign for Spending {
     }
 }
 
+impl From<Spending> for Written {
+    fn from(spending: Spending) -> Self {
+        let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain } = spending;
+        Self { cost: spending.cost(), calls, unpriced_calls, usage, charged, estimated, uncertain }
+    }
+}
+
 impl Certainty {
     /// A stable name for logs and metric labels.
     pub const fn name(self) -> &'static str {
@@ -103,6 +128,15 @@ impl Certainty {
 }
 
 impl CostSummary {
+    /// What the agent with this path and all workers below it spent: the cost of the tool behind which it works.
+    pub fn with_workers(&self, agent: &str) -> Spending {
+        let is_below =
+            |path: &str| path.strip_prefix(agent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let mut sum = Spending::default();
+        self.by_agent.iter().filter(|(path, _)| is_below(path)).for_each(|(_, spending)| sum += *spending);
+        sum
+    }
+
     pub(crate) fn new(total: Spending, lines: &BTreeMap<Spender, Spending>) -> Self {
         let mut summary = Self { total, ..Self::default() };
         for (who, spending) in lines {
@@ -138,5 +172,62 @@ fn write_cost(f: &mut fmt::Formatter<'_>, spending: &Spending) -> fmt::Result {
         Some(cost) => write!(f, "{cost}"),
         None if spending.calls == 0 => f.write_str("no calls"),
         None => f.write_str("no price"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ModelId;
+
+    fn summary() -> CostSummary {
+        let line = |agent: &str, model, charge| {
+            let mut spending = Spending::default();
+            spending.add(&charge);
+            (Spender { agent: agent.into(), model: ModelId::new("acme", model) }, spending)
+        };
+        let charge = |certainty, input, cost: i64| Charge {
+            certainty,
+            usage: Usage::new(input, 10),
+            cost: Some(Money::from_nano(cost * 1_000_000)),
+        };
+        let lines: BTreeMap<_, _> = [
+            line("desk", "large", charge(Certainty::Charged, 900, 29)),
+            line("desk", "small", charge(Certainty::Uncertain, 100, 1)),
+            line("desk/critic", "small", charge(Certainty::Charged, 50, 2)),
+            line("desk/critic/scout", "small", Charge { cost: None, ..charge(Certainty::Charged, 20, 0) }),
+            line("desk/critics", "small", charge(Certainty::Estimated, 20, 4)),
+        ]
+        .into();
+        let mut total = Spending::default();
+        for line in lines.values() {
+            total += *line;
+        }
+        CostSummary::new(total, &lines)
+    }
+
+    #[test]
+    fn the_line_for_logs_says_what_each_agent_cost_and_what_is_uncertain() {
+        assert_eq!(
+            summary().to_string(),
+            "$0.0360 (desk $0.0300, desk/critic $0.0020, desk/critic/scout no price, desk/critics $0.0040), \
+             1090 tokens in, 50 out, of it $0.0010 uncertain"
+        );
+    }
+
+    #[test]
+    fn a_tool_costs_what_the_agents_behind_it_cost() {
+        let critic = summary().with_workers("desk/critic");
+        assert_eq!((critic.calls, critic.cost()), (2, Some(Money::from_nano(2_000_000))));
+        assert_eq!(summary().with_workers("desk"), summary().total);
+    }
+
+    #[test]
+    fn json_has_the_cost_where_there_is_a_price_and_reads_back() {
+        let json = serde_json::to_value(summary()).unwrap();
+        assert_eq!(json["total"]["cost"], "0.036");
+        assert_eq!(json["by_model"]["acme/small"]["estimated"], "0.004");
+        assert_eq!(json["by_agent"]["desk/critic/scout"].get("cost"), None);
+        assert_eq!(serde_json::from_value::<CostSummary>(json).unwrap(), summary());
     }
 }

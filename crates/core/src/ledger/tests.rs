@@ -26,8 +26,8 @@ fn usd(text: &str) -> Money {
     text.parse().unwrap()
 }
 
-fn no_set_aside(budget: Budget) -> Budget {
-    Budget { wrap_up_percent: WrapUpPercent(0), ..budget }
+fn no_set_aside() -> Budget {
+    Budget { wrap_up_percent: WrapUpPercent(0), ..Budget::unlimited() }
 }
 
 fn who() -> Spender {
@@ -75,8 +75,7 @@ fn a_key_of_45_cents_admits_three_runs_of_15_cents() {
 
 #[test]
 fn fifty_children_on_the_budget_of_one_run_stay_within_it() {
-    let run = Ledger::root("process", Budget::unlimited())
-        .itemised_child("the run", no_set_aside(Budget::unlimited().money(usd("0.10"))));
+    let run = Ledger::root("process", Budget::unlimited()).itemised_child("the run", no_set_aside().money(usd("0.10")));
     let children: Vec<_> = (0..50).map(|i| run.child(format!("worker {i}"), Budget::unlimited())).collect();
     let holds: Vec<_> = children.iter().filter_map(|child| child.reserve(who(), whole(0, 9_000), false).ok()).collect();
     assert_eq!(holds.len(), 11);
@@ -138,7 +137,7 @@ fn a_worst_case_estimate_is_cut_to_a_small_budget_and_not_refused() {
 
 #[test]
 fn of_workers_that_start_at_once_none_takes_everything() {
-    let budget = no_set_aside(Budget::unlimited().money(usd("0.064")));
+    let budget = no_set_aside().money(usd("0.064"));
     let run = Ledger::root("p", Budget::unlimited()).itemised_child("the run", budget);
     let estimate = Estimate { least_output_tokens: 256, ..whole(0, 128_000) };
     let workers: Vec<_> = (0..7).map(|_| run.child("worker", Budget::unlimited())).collect();
@@ -149,8 +148,7 @@ fn of_workers_that_start_at_once_none_takes_everything() {
 
 #[test]
 fn a_limit_of_tokens_cuts_like_one_of_money() {
-    let run =
-        Ledger::root("p", Budget::unlimited()).itemised_child("r", no_set_aside(Budget::unlimited().tokens(5_000)));
+    let run = Ledger::root("p", Budget::unlimited()).itemised_child("r", no_set_aside().tokens(5_000));
     let estimate = Estimate { least_output_tokens: 256, rates: None, ..whole(1_000, 128_000) };
     let hold = run.reserve(who(), estimate, false).unwrap();
     assert_eq!(hold.output_tokens(), 4_000);

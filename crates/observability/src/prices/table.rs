@@ -107,6 +107,12 @@ impl Table {
         Ok(Self { as_of, entries: models, index })
     }
 
+    /// Provider and model of everything listed.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().flat_map(|entry| entry.ids.iter().map(|id| (entry.provider.as_str(), id.as_str())))
+    }
+
     /// The entry of the model that an account called `account` calls `model`.
     pub(super) fn find(&self, account: &str, model: &str) -> Option<&Entry> {
         let model = model.strip_prefix("models/").unwrap_or(model);
