@@ -219,18 +219,11 @@ impl Runnable for Agent {
 
     async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         let run = run.for_agent(&self.name);
-        let span = tracing::info_span!(
-            target: "brigade_core::run",
-            "run",
-            trace = %run.trace(),
-            run = %run.id(),
-            agent = %run.agent(),
-        );
         async {
             run.emit(&Event::RunStarted);
             Turns::new(self, &run).run(task).await
         }
-        .instrument(span)
+        .instrument(run.span().clone())
         .await
     }
 }

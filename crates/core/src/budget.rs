@@ -30,8 +30,9 @@ pub struct Budget {
     pub wall: Option<Duration>,
     /// The span of time that the limits are for.
     pub window: Window,
-    /// How many percent of the money and the tokens are set aside for one last answer without tools, so that a run
-    /// that meets its limit can still say what it found. A tenth is enough for one answer in twenty-five turns.
+    /// How many percent of a run's money and tokens are set aside for one last answer without tools, so that a run that
+    /// meets its limit can still say what it found. A tenth is enough for one answer in twenty-five turns. Keys and
+    /// processes give no last answer, so their accounts set nothing aside.
     pub wrap_up_percent: WrapUpPercent,
 }
 
@@ -78,7 +79,7 @@ pub struct BudgetExceeded {
     pub scope: Arc<str>,
     /// What is limited.
     pub quantity: Quantity,
-    /// What was needed, in words.
+    /// What was needed, in words; at a soft limit, what has been spent.
     pub needed: String,
     /// What was left, in words.
     pub remaining: String,

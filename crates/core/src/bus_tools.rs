@@ -86,7 +86,7 @@ pub fn wait_for_message() -> FnTool {
         }
     });
     // The tool ends in time by itself; this is for a bus that does not.
-    tool.timeout(Duration::from_secs(MAX_WAIT_SECONDS + 5))
+    tool.polling().timeout(Duration::from_secs(MAX_WAIT_SECONDS + 5))
 }
 
 fn check(letter: &Letter, team: &[String], run: &Run) -> Result<(), ToolError> {

@@ -59,6 +59,13 @@ impl FnTool {
         self
     }
 
+    /// Says that it is meant to be called again with the same arguments: it waits, or asks whether something is done.
+    #[must_use]
+    pub fn polling(mut self) -> Self {
+        self.spec.polling = true;
+        self
+    }
+
     /// What running it a second time would do; [`Effect::Once`] unless said otherwise.
     #[must_use]
     pub fn effect(mut self, effect: Effect) -> Self {

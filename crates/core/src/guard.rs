@@ -82,11 +82,14 @@ impl Guard {
     }
 
     fn repetition(&mut self, call: &mut Done, run: &Run) -> Option<String> {
-        let exact = self.exact.entry(call.exact).or_default();
-        *exact += 1;
+        let exact = call.exact.map_or(0, |call| {
+            let count = self.exact.entry(call).or_default();
+            *count += 1;
+            *count
+        });
         let fruitless = self.fruitless.entry(with_result(call)).or_default();
         *fruitless += 1;
-        let count = (*exact).max(*fruitless);
+        let count = exact.max(*fruitless);
         if count < self.limits.notice_at {
             return None;
         }

@@ -121,8 +121,8 @@ impl Ledger {
     /// whole estimate, less output is reserved: see [`Hold::output_tokens`]. `wrap_up` lets the call use what this
     /// account has set aside for a last answer; what those above have set aside is theirs.
     ///
-    /// A reservation that has to be cut takes all that its own account has left, but at most half of what is left
-    /// above: there others spend too, so of many workers that start at once each finds something instead of the first
+    /// A reservation that has to be cut takes all that is left, except from the budget of a run above it: of that it
+    /// takes at most half, so that of many workers that start at once each finds something instead of the first
     /// everything.
     pub fn reserve(&self, who: Spender, estimate: Estimate, wrap_up: bool) -> Result<Hold, BudgetExceeded> {
         let reservation = self.admit(Reservation::new(estimate), Place::Own { wrap_up })?;

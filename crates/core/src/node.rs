@@ -39,7 +39,7 @@ enum Kind {
 pub(crate) enum Place {
     /// It is the caller's own.
     Own { wrap_up: bool },
-    /// It is above, and others spend from it too.
+    /// It is above the caller's.
     Above,
 }
 
@@ -118,7 +118,7 @@ impl Node {
         if let (Some(left), Some(cap)) = (room.usd.map(Money::or_zero), self.budget.usd)
             && asked.cost > left
         {
-            asked.cut_to_money(place.share(left.nano().unsigned_abs()));
+            asked.cut_to_money(self.share(left.nano().unsigned_abs(), place));
             if asked.cost > left {
                 return Err(self.exceeded(Quantity::Usd, [asked.cost, left, cap.limit]));
             }
@@ -126,7 +126,7 @@ impl Node {
         if let (Some(left), Some(cap)) = (room.tokens, self.budget.tokens)
             && asked.estimate.tokens() > left
         {
-            asked.cut_to_tokens(place.share(left));
+            asked.cut_to_tokens(self.share(left, place));
             if asked.estimate.tokens() > left {
                 return Err(self.exceeded(Quantity::Tokens, [asked.estimate.tokens(), left, cap.limit]));
             }
@@ -182,6 +182,14 @@ impl Node {
             usable.saturating_sub(spent.tokens).saturating_sub(state.reserved_tokens)
         });
         Headroom { usd, tokens }
+    }
+
+    /// How much of what is left a reservation may take that has to be cut.
+    fn share(&self, left: u64, place: Place) -> u64 {
+        match (place, self.kind) {
+            (Place::Above, Kind::Run | Kind::Part) => left / 2,
+            (Place::Own { .. }, _) | (Place::Above, Kind::Standing) => left,
+        }
     }
 
     /// Keeps a warning for each soft limit that was within reach `before` and is crossed now.
@@ -265,16 +273,6 @@ impl NodeState {
             tokens: now.tokens.saturating_sub(before.tokens),
             turns: now.turns - before.turns,
             tool_calls: now.tool_calls - before.tool_calls,
-        }
-    }
-}
-
-impl Place {
-    /// How much of what is left a reservation may take that has to be cut.
-    fn share(self, left: u64) -> u64 {
-        match self {
-            Self::Own { .. } => left,
-            Self::Above => left / 2,
         }
     }
 }

@@ -131,6 +131,9 @@ pub struct ToolSpec {
     pub strict: bool,
     /// Whether the tool may be run again.
     pub effect: Effect,
+    /// Whether it is meant to be called again with the same arguments: it waits, or asks whether something is done. The
+    /// loop guard then counts only calls that also bring the same result.
+    pub polling: bool,
     /// How long one call may take; absent means the toolbox decides.
     pub timeout: Option<Duration>,
 }
@@ -167,6 +170,7 @@ impl ToolSpec {
             input_schema,
             strict: false,
             effect: Effect::default(),
+            polling: false,
             timeout: None,
         }
     }

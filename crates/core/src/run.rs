@@ -4,12 +4,13 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::{
     Blackboard, Budget, Bus, Degraded, Delta, Effect, Event, Ledger, Observer, RunId, Scope, TraceId,
@@ -36,6 +37,7 @@ struct Inner {
     observers: Vec<Arc<dyn Observer>>,
     wants_deltas: bool,
     wrapping_up: bool,
+    span: OnceLock<Span>,
     shared: Arc<Shared>,
 }
 
@@ -158,13 +160,20 @@ impl Run {
             observers: self.0.observers.clone(),
             wants_deltas: false,
             wrapping_up: false,
+            span: OnceLock::new(),
             shared: Arc::clone(&self.0.shared),
         })))
     }
 
     /// The run as the agent called `name` works in it: at the top it gets the agent's name, below it has one already.
     pub(crate) fn for_agent(&self, name: &str) -> Self {
-        if self.0.agent.is_empty() { self.derive(|inner| inner.agent = name.into()) } else { self.clone() }
+        if !self.0.agent.is_empty() {
+            return self.clone();
+        }
+        self.derive(|inner| {
+            inner.agent = name.into();
+            inner.span = OnceLock::new();
+        })
     }
 
     /// The same run with a deadline no later than `deadline`.
@@ -195,9 +204,23 @@ impl Run {
         self.0.wants_deltas
     }
 
+    /// The span that this run's work is done in. It carries the ids that every log line of the run shows; what leaves
+    /// the run's task, such as a spawned one, takes them along with [`tracing::Instrument`].
+    pub fn span(&self) -> &Span {
+        self.0.span.get_or_init(|| {
+            tracing::info_span!(
+                target: "brigade_core::run",
+                "run",
+                trace = %self.trace(),
+                run = %self.id(),
+                agent = %self.agent(),
+            )
+        })
+    }
+
     /// Tells the observers, and the log.
     pub fn emit(&self, event: &Event) {
-        crate::log::event(self, event);
+        self.span().in_scope(|| crate::log::event(self, event));
         for observer in &self.0.observers {
             observer.on_event(self, event);
         }
@@ -298,6 +321,7 @@ impl Run {
             observers: self.0.observers.clone(),
             wants_deltas: self.0.wants_deltas,
             wrapping_up: self.0.wrapping_up,
+            span: self.0.span.clone(),
             shared: Arc::clone(&self.0.shared),
         };
         change(&mut inner);

@@ -21,22 +21,26 @@ pub enum RunItem {
 /// cancels the run; the run goes on only while somebody asks for the next item.
 ///
 /// ```
-/// use brigade_core::{Agent, Delta, Event, Run, RunItem, stream, testing::{ScriptedModel, Turn}};
+/// # async fn example(model: impl brigade_core::ChatModel) {
+/// use brigade_core::{Agent, Delta, Event, Run, RunItem, stream};
 /// use futures::StreamExt;
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Good morning.")]));
-/// let mut items = std::pin::pin!(stream(agent, &Run::new(), "Greet me."));
-/// let mut text = String::new();
+/// let run = Run::new();
+/// let mut items = std::pin::pin!(stream(Agent::new("clerk", model), &run, "Greet me."));
 /// while let Some(item) = items.next().await {
-///     if let RunItem::Event(_, Event::Delta(Delta::Text(more))) = item {
-///         text.push_str(&more);
+///     match item {
+///         RunItem::Event(_, Event::Delta(Delta::Text(more))) => print!("{more}"),
+///         RunItem::Event(..) => {}
+///         RunItem::Done(outcome) => println!("{:?}", outcome.map(|outcome| outcome.stop)),
 ///     }
 /// }
-/// assert_eq!(text, "Good morning.");
 /// # }
 /// ```
-pub fn stream(work: impl Runnable, run: &Run, task: impl Into<Task>) -> impl Stream<Item = RunItem> + Send {
+pub fn stream<W: Runnable, T: Into<Task>>(
+    work: W,
+    run: &Run,
+    task: T,
+) -> impl Stream<Item = RunItem> + Send + use<W, T> {
     // Unbounded, but never long: the run is polled only when the queue is empty, and then once.
     let (queue, events) = mpsc::unbounded_channel();
     let run = run.observed_by(Arc::new(Queue(queue))).with_deltas(true);

@@ -71,7 +71,7 @@ struct Job<'a> {
 /// Arguments that fit, and what they are recognised by.
 struct Input {
     value: Value,
-    exact: u64,
+    exact: Option<u64>,
     signature: u64,
 }
 
@@ -82,8 +82,8 @@ pub struct Done {
     pub result: ToolResult,
     /// How it went.
     pub end: CallEnd,
-    /// Identifies the tool and its exact arguments.
-    pub(crate) exact: u64,
+    /// Identifies the tool and its exact arguments; absent for a tool that is meant to be called with the same again.
+    pub(crate) exact: Option<u64>,
     /// Identifies the tool and those arguments that its schema names.
     pub(crate) signature: u64,
     /// The tool's output is the answer of the run.
@@ -211,7 +211,8 @@ impl Toolbox {
         entry.schema.check(&value).map_err(|violations| {
             format!("The arguments do not match the schema of `{}`: {violations}. The tool was not run.", call.name)
         })?;
-        let exact = arguments::exact_signature(&call.name, text);
+        let polling = entry.tool.spec().polling;
+        let exact = (!polling).then(|| arguments::exact_signature(&call.name, text));
         let signature = arguments::signature(&call.name, &value, &entry.schema);
         Ok(Input { value, exact, signature })
     }
@@ -258,7 +259,7 @@ impl Toolbox {
             content: content.collect(),
             is_error: false,
         };
-        Done { result, end: CallEnd::Ok, exact: 0, signature: 0, ends_run: output.ends_run }
+        Done { result, end: CallEnd::Ok, exact: None, signature: 0, ends_run: output.ends_run }
     }
 
     fn unknown(&self, name: &str) -> String {
@@ -274,7 +275,7 @@ impl Toolbox {
 
 impl Done {
     fn failed(call: &ToolCall, end: CallEnd, why: String) -> Self {
-        Self { result: ToolResult::error(call, why), end, exact: 0, signature: 0, ends_run: false }
+        Self { result: ToolResult::error(call, why), end, exact: None, signature: 0, ends_run: false }
     }
 }
 

@@ -81,6 +81,23 @@ async fn a_cosmetic_counter_does_not_hide_a_repetition() {
 }
 
 #[tokio::test]
+async fn a_polling_tool_may_be_called_as_long_as_it_brings_news() {
+    let poll = |news: bool| {
+        tool_fn("lookup", "", move |_: Lookup, run: Run| async move {
+            Ok(ToolOutput::text(if news { run.count("polls").to_string() } else { "nothing".to_owned() }))
+        })
+    };
+    let script = || (0..9).map(|turn| look_up(&format!("c{turn}"), "a")).chain([Turn::text("Done.")]);
+    let run = async |tool: crate::FnTool| {
+        let agent = Agent::new("clerk", ScriptedModel::new(script())).tool(tool);
+        agent.run("Go on.").await.unwrap().stop
+    };
+    assert_eq!(run(poll(true).polling()).await, StopReason::Finished);
+    assert_eq!(run(poll(false).polling()).await, StopReason::LoopDetected);
+    assert_eq!(run(poll(true)).await, StopReason::LoopDetected);
+}
+
+#[tokio::test]
 async fn invented_tools_end_the_run_at_the_third_whatever_their_names() {
     let model = ScriptedModel::new((0..9).map(|turn| Turn::call("c", &format!("invented_{turn}"), json!({}))));
     let outcome = Agent::new("clerk", model.clone()).tool(lookup()).run("Go on.").await.unwrap();

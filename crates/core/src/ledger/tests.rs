@@ -147,6 +147,16 @@ fn of_workers_that_start_at_once_none_takes_everything() {
 }
 
 #[test]
+fn what_a_key_has_left_goes_whole_to_the_run_that_comes_first() {
+    let key = Ledger::root("key", Budget::unlimited().money(usd("0.064")));
+    let estimate = Estimate { least_output_tokens: 256, ..whole(0, 128_000) };
+    let run = || key.itemised_child("the run", Budget::unlimited());
+    let hold = run().reserve(who(), estimate, false).unwrap();
+    assert_eq!(hold.output_tokens(), 64_000);
+    assert!(run().reserve(who(), estimate, false).is_err());
+}
+
+#[test]
 fn a_limit_of_tokens_cuts_like_one_of_money() {
     let run = Ledger::root("p", Budget::unlimited()).itemised_child("r", no_set_aside().tokens(5_000));
     let estimate = Estimate { least_output_tokens: 256, rates: None, ..whole(1_000, 128_000) };

@@ -118,6 +118,7 @@ impl RunBuilder {
             observers: self.observers,
             wants_deltas: self.wants_deltas,
             wrapping_up: false,
+            span: OnceLock::new(),
             shared: Arc::new(Shared {
                 trace: self.trace.unwrap_or_else(TraceId::random),
                 bus: self.bus.unwrap_or_else(|| Arc::new(LocalBus::default())),

@@ -1,0 +1,53 @@
+//! An agent with a typed tool, and an answer that is a value.
+
+#![allow(clippy::print_stdout, reason = "an example shows its result")]
+
+use brigade_core::{Agent, Effect, ToolError, ToolOutput, tool_fn};
+use brigade_providers::OpenAi;
+use brigade_rehearsal::{Answer, Script, ToolCall, When};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What the model writes when it calls the tool. The schema, with these comments, is derived.
+#[derive(Deserialize, JsonSchema)]
+struct Stock {
+    /// The article number: two letters and four digits.
+    article: String,
+}
+
+/// What the agent answers.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Advice {
+    /// Whether to order more.
+    order: bool,
+    /// Why, in one sentence.
+    reason: String,
+}
+
+async fn advise() -> anyhow::Result<()> {
+    let stock = tool_fn("stock", "How many pieces of an article are in stock.", |args: Stock, _run| async move {
+        match args.article.as_str() {
+            "AB1234" => Ok(ToolOutput::text("3 pieces, 40 sold last week")),
+            // The model reads this and can do better.
+            other => Err(ToolError::new(format!("there is no article {other}; article numbers look like AB1234"))),
+        }
+    });
+    let buyer = Agent::new("buyer", OpenAi::from_env()?.model("gpt-5-mini"))
+        .instructions("You watch the stock.")
+        .tool(stock.effect(Effect::Repeatable))
+        .output::<Advice>();
+
+    let outcome = buyer.run("Do we need more AB1234?").await?;
+    let Advice { order, reason } = outcome.parse()?;
+    println!("order: {order}\nreason: {reason}\n\n{}", outcome.summary());
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let asks = Answer::calls([ToolCall::new("stock", r#"{"article":"AB1234"}"#)]);
+    let answers = Answer::text(r#"{"order": true, "reason": "Three pieces last half a day at last week's pace."}"#);
+    let first = When { turn: Some(0), ..When::default() };
+    let script = Script::default().rule(first, asks).rule(When::default(), answers);
+    brigade_examples::run(script, advise).await
+}

@@ -1,0 +1,77 @@
+//! Two agents of one run that talk to each other over the bus.
+
+#![allow(clippy::print_stdout, reason = "an example shows its result")]
+
+use std::sync::Arc;
+
+use brigade_core::{
+    Agent, Event, Observer, Run, Supervisor, Worker,
+    bus_tools::{send_message, wait_for_message},
+};
+use brigade_providers::OpenAi;
+use brigade_rehearsal::{AgentMark, Answer, Script, ToolCall, When};
+
+/// Shows who does what.
+#[derive(Debug)]
+struct Narrator;
+
+impl Observer for Narrator {
+    fn on_event(&self, run: &Run, event: &Event) {
+        match event {
+            Event::ToolStarted { tool, .. } => println!("{}: {tool}", run.agent()),
+            Event::RunEnded { stop, turns, .. } => println!("{}: {} after {turns} turns", run.agent(), stop.name()),
+            _ => {}
+        }
+    }
+}
+
+async fn talk() -> anyhow::Result<()> {
+    let mini = OpenAi::from_env()?.model("gpt-5-mini");
+    let member = |name: &str, instructions: &str| {
+        Agent::new(name, mini.clone())
+            .instructions(instructions)
+            .tool(send_message(["writer", "editor"]))
+            .tool(wait_for_message())
+    };
+    let writer = member("writer", "You are writer. Send your draft to the editor, wait for the remarks, then answer.");
+    let editor = member("editor", "You are editor. Wait for the writer's draft, then send your remarks back.");
+    let desk = Supervisor::new("desk", mini.clone())
+        .instructions("You are desk. Let the writer and the editor work at the same time.")
+        .worker(Worker::new(writer))
+        .worker(Worker::new(editor))
+        .observer(Arc::new(Narrator));
+    let outcome = desk.run("Write one line about queues.").await?;
+    println!("\n{}\n\n{}", outcome.text, outcome.summary());
+    Ok(())
+}
+
+/// What the simulated agents say.
+fn script() -> Script {
+    let task = |text| format!(r#"{{"task":"{text}"}}"#);
+    let both = [
+        ToolCall::new("writer", task("Write one line about queues.")),
+        ToolCall::new("editor", task("Help the writer.")),
+    ];
+    let send = |to, text| Answer::calls([ToolCall::new("send_message", format!(r#"{{"to":"{to}","text":"{text}"}}"#))]);
+    let wait = || Answer::calls([ToolCall::new("wait_for_message", r#"{"within_seconds":20}"#)]);
+    let at = |agent: &str, turn| When { agent: Some(agent.to_owned()), turn: Some(turn), ..When::default() };
+    ["desk", "writer", "editor"]
+        .into_iter()
+        .fold(Script::default(), |script, name| {
+            let system_contains = Some(format!("You are {name}"));
+            script.agent(AgentMark { name: name.to_owned(), system_contains, tool_offered: None })
+        })
+        .rule(at("desk", 0), Answer::calls(both))
+        .rule(at("writer", 0), send("editor", "A queue is a promise."))
+        .rule(at("writer", 1), wait())
+        .rule(at("writer", 2), Answer::text("A queue is a promise to somebody who has to wait."))
+        .rule(at("editor", 0), wait())
+        .rule(at("editor", 1), send("writer", "A promise to whom?"))
+        .rule(at("editor", 2), Answer::text("I asked to whom the promise is made."))
+        .rule(When::default(), Answer::text("\"A queue is a promise to somebody who has to wait.\""))
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    brigade_examples::run(script(), talk).await
+}
