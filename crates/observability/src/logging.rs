@@ -22,6 +22,7 @@ use crate::{
 /// What is logged, how and to where.
 ///
 /// Every line written on behalf of a run carries the run's short trace id and the agent's path, whoever writes it.
+/// A task that a tool spawns has left the run; [`tracing::Instrument::in_current_span`] keeps it there.
 /// Lines show no prompts, answers or arguments; see [`ContentLog`](crate::ContentLog) for those who need them. What
 /// looks like a credential is masked.
 ///

@@ -66,6 +66,10 @@ fn uuid_of(number: u32) -> uuid::Uuid {
     uuid::Uuid::from_u128(u128::from(number))
 }
 
+fn desk(first: u32) -> Run {
+    run_with_trace(first).child("desk", brigade_core::Budget::unlimited()).unwrap()
+}
+
 /// The span that the agent loop polls a run in.
 fn span_of(run: &Run, agent: &str) -> Span {
     tracing::info_span!(target: "brigade_core::run", "run", trace = %run.trace(), run = %run.id(), agent = %agent)
@@ -179,16 +183,15 @@ fn the_events_of_a_run_tell_their_amounts_in_words_or_in_fields_but_not_twice() 
         cost: Some(Money::from_nano(31_200_000)),
         elapsed: std::time::Duration::from_millis(12_300),
     };
-    let run = run_with_trace(1);
     let (page, _handle, guard) = log(Logging::new());
-    span_of(&run, "desk").in_scope(|| run.emit(&end));
+    desk(1).emit(&end);
     assert_eq!(
         page.lines(),
         [" INFO [00000001] desk brigade_core::run: finished: 2 turns, 5120 tokens in, 840 out, $0.0312, 12.3s"]
     );
     drop(guard);
     let (page, _handle, _guard) = log(Logging::new().format(Format::Json));
-    span_of(&run, "desk").in_scope(|| run.emit(&end));
+    desk(1).emit(&end);
     let line: serde_json::Value = serde_json::from_str(&page.text()).unwrap();
     assert_eq!((&line["outcome"], &line["turns"]), (&"finished".into(), &2.into()));
     assert_eq!((&line["cost_usd"], &line["elapsed_ms"]), (&0.0312.into(), &12_300.into()));
@@ -251,13 +254,20 @@ fn a_log_file_is_appended_to() {
 }
 
 #[test]
+fn an_event_shows_its_own_run_wherever_it_is_told() {
+    let (page, _handle, _guard) = log(Logging::new());
+    desk(1).emit(&Event::HandedOff { to: "critic".into() });
+    desk(2).span().in_scope(|| desk(3).emit(&Event::HandedOff { to: "critic".into() }));
+    let line = |trace| format!(" INFO [0000000{trace}] desk brigade_core::agent: handed off to critic");
+    assert_eq!(page.lines(), [line(1), line(3)]);
+}
+
+#[test]
 fn what_a_tool_is_called_by_a_model_stays_on_its_line() {
     let (page, _handle, _guard) = log(Logging::new());
-    let run = run_with_trace(1);
+    let run = desk(1);
     let model = ModelId::new("openai", "gpt\n5");
-    span_of(&run, "desk").in_scope(|| {
-        run.emit(&Event::UnknownTool { name: "rm\n-rf".into() });
-        run.emit(&Event::FellBack { from: model.clone(), to: model, reason: brigade_core::ModelErrorKind::Overloaded });
-    });
+    run.emit(&Event::UnknownTool { name: "rm\n-rf".into() });
+    run.emit(&Event::FellBack { from: model.clone(), to: model, reason: brigade_core::ModelErrorKind::Overloaded });
     assert_eq!(page.lines().len(), 2);
 }
