@@ -90,25 +90,35 @@ impl Report {
     }
 
     fn read_object(outer: &Value) -> Self {
-        let error = match &outer["error"] {
-            inner @ Value::Object(_) => inner,
-            _ => outer,
-        };
-        let nested = [&error["metadata"]["raw"], &outer["detail"]["message"], &outer["detail"][0]["msg"]];
-        let messages = [&error["message"], &outer["error"], &outer["detail"], &outer["message"], &error["raw"]];
-        let message = messages.into_iter().chain(nested).find_map(Value::as_str).unwrap_or_default();
-        let upstream = error["metadata"]["raw"].as_str().filter(|raw| *raw != message);
+        let error = outer.get("error").filter(|inner| inner.is_object()).unwrap_or(outer);
+        let messages = [
+            text(error, "/message"),
+            text(outer, "/error"),
+            text(outer, "/detail"),
+            text(outer, "/message"),
+            text(outer, "/detail/message"),
+            text(outer, "/detail/0/msg"),
+        ];
+        let message = messages.into_iter().flatten().next().unwrap_or_default();
+        // Routers quote what the model's own provider said.
+        let upstream = text(error, "/metadata/raw").filter(|raw| *raw != message);
         let message = upstream.map_or_else(|| message.to_owned(), |raw| format!("{message}: {raw}"));
         // Anthropic's envelope and the Responses event are of the type `error`, which says nothing.
-        let kinds = [&error["type"], &error["status"], &outer["type"]];
-        let statuses = [&error["status"], &error["code"], &outer["raw_status_code"], &outer["status"], &outer["code"]];
+        let kinds = [text(error, "/type"), text(error, "/status"), text(outer, "/type")];
+        let statuses = [
+            status(error, "/status"),
+            status(error, "/code"),
+            status(outer, "/raw_status_code"),
+            status(outer, "/status"),
+            status(outer, "/code"),
+        ];
         Self {
             message: shortened(&message),
-            code: word(&error["code"]).or_else(|| word(&outer["code"])),
-            kind: kinds.into_iter().filter_map(Value::as_str).find(|kind| *kind != "error").map(str::to_owned),
-            detail: word(&error["details"]["error_code"]).or_else(|| word(&error["innererror"]["code"])),
-            status: statuses.into_iter().find_map(status),
-            request_id: word(&outer["request_id"]),
+            code: word(error, "/code").or_else(|| word(outer, "/code")),
+            kind: kinds.into_iter().flatten().find(|kind| *kind != "error").map(str::to_owned),
+            detail: word(error, "/details/error_code").or_else(|| word(error, "/innererror/code")),
+            status: statuses.into_iter().flatten().next(),
+            request_id: word(outer, "/request_id"),
         }
     }
 
@@ -119,10 +129,9 @@ impl Report {
         let message = self.message.to_lowercase();
         let by_words = RULES.iter().find(|rule| rule.matches(&codes, &message)).map(|rule| rule.kind);
         match (by_words, status) {
-            // These two are what servers say when they do not know better (Ollama calls a wrong key an `api_error`).
-            (Some(ModelErrorKind::Caller | ModelErrorKind::Transient), Some(status)) => by_status(status),
+            // The first two are what servers say when they do not know better (Ollama calls a wrong key `api_error`).
+            (Some(ModelErrorKind::Caller | ModelErrorKind::Transient) | None, Some(status)) => by_status(status),
             (Some(kind), _) => kind,
-            (None, Some(status)) => by_status(status),
             (None, None) => ModelErrorKind::Transient,
         }
     }
@@ -194,15 +203,12 @@ const RULES: [Rule; 9] = [
         affixes: &["context_length_"],
         phrases: &[
             "prompt is too long",
-            "maximum context length",
-            "maximum prompt length",
-            "exceeds the available context size",
-            "exceed context limit",
-            "exceeds the context window",
-            "exceeds the model's context",
-            "context length exceeded",
             "input is too long",
-            "too many tokens in the prompt",
+            "maximum prompt length",
+            "context length",
+            "context limit",
+            "context size",
+            "context window",
             "request too large for",
         ],
     },
@@ -304,9 +310,14 @@ fn advice(kind: ModelErrorKind, head: &Head) -> RetryAdvice {
     }
 }
 
+/// The text at a JSON pointer.
+fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer)?.as_str()
+}
+
 /// A code as text; providers send strings and numbers.
-fn word(value: &Value) -> Option<String> {
-    match value {
+fn word(value: &Value, pointer: &str) -> Option<String> {
+    match value.pointer(pointer)? {
         Value::String(word) if !word.is_empty() => Some(word.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
@@ -314,7 +325,8 @@ fn word(value: &Value) -> Option<String> {
 }
 
 /// An HTTP status that stands in a body, as a number or as text.
-fn status(value: &Value) -> Option<u16> {
+fn status(value: &Value, pointer: &str) -> Option<u16> {
+    let value = value.pointer(pointer)?;
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
     u16::try_from(number).ok().filter(|status| (400..600).contains(status))
 }

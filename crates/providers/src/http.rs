@@ -35,6 +35,8 @@ pub(crate) struct Account(Arc<Inner>);
 struct Inner {
     name: Arc<str>,
     client: reqwest::Client,
+    /// Kept to take it out of errors in which a provider quotes it.
+    api_key: Option<SecretString>,
     base_url: Url,
     query: Option<String>,
     propagate_trace: bool,
@@ -163,10 +165,18 @@ impl<P: Protocol> ClientBuilder<P> {
         let with_slash = format!("{}/", self.base_url.trim_end_matches('/'));
         let base_url = Url::parse(&with_slash).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let base_url = base_url.ok_or_else(|| AccountError::BaseUrl(self.base_url.to_string()))?;
-        let client = connection_pool(self.fixed_headers()?, self.http2)?;
+        let mut builder = connections(self.fixed_headers()?);
+        if !self.http2 {
+            builder = builder.http1_only();
+        }
+        if is_this_machine(&base_url) {
+            // A proxy that the system is set to use knows another machine by this name.
+            builder = builder.no_proxy();
+        }
         let inner = Inner {
             name: self.name.into(),
-            client,
+            client: builder.build().map_err(AccountError::Http)?,
+            api_key: self.api_key,
             base_url,
             query: self.query,
             propagate_trace: self.propagate_trace,
@@ -202,10 +212,10 @@ pub(crate) fn key_from_env(variable: &'static str) -> Result<SecretString, Accou
     key.map(SecretString::from).ok_or(AccountError::KeyMissing(variable))
 }
 
-fn connection_pool(headers: HeaderMap, http2: bool) -> Result<reqwest::Client, AccountError> {
+fn connections(headers: HeaderMap) -> reqwest::ClientBuilder {
     // A second installation is refused, and the first is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder()
+    reqwest::Client::builder()
         .user_agent(concat!("brigade/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)
         .connect_timeout(CONNECT_TIMEOUT)
@@ -215,9 +225,11 @@ fn connection_pool(headers: HeaderMap, http2: bool) -> Result<reqwest::Client, A
         .tcp_nodelay(true)
         // A POST must not be repeated elsewhere, and a key must not follow a redirect to another host.
         .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never());
-    let builder = if http2 { builder } else { builder.http1_only() };
-    builder.build().map_err(AccountError::Http)
+        .retry(reqwest::retry::never())
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
 impl Account {
@@ -239,6 +251,10 @@ impl Account {
 
     /// Sends one request and reads the answer. Dropping the future closes the connection.
     pub(crate) async fn exchange<A: Assembly>(&self, call: Call<'_>, assembly: A) -> Result<ChatReply, ModelError> {
+        self.send(call, assembly).await.map_err(|error| self.without_key(error))
+    }
+
+    async fn send<A: Assembly>(&self, call: Call<'_>, assembly: A) -> Result<ChatReply, ModelError> {
         let Call { url, mut headers, body, model, run } = call;
         self.add_context(&mut headers, run);
         let request = self.0.client.post(url.clone()).headers(headers).body(body);
@@ -273,7 +289,15 @@ impl Account {
         {
             body.extend_from_slice(&chunk);
         }
-        Err(error::from_response(&head, &body))
+        Err(self.without_key(error::from_response(&head, &body)))
+    }
+
+    fn without_key(&self, error: ModelError) -> ModelError {
+        let Some(key) = self.0.api_key.as_ref().map(|key| key.expose_secret().trim()) else { return error };
+        if key.is_empty() || !error.failure().message.contains(key) {
+            return error;
+        }
+        error.with(|failure| failure.message = failure.message.replace(key, "[the API key]"))
     }
 
     fn add_context(&self, headers: &mut HeaderMap, run: &Run) {

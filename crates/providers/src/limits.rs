@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 /// A wait that no provider can mean; beyond it a value is taken for garbage.
-const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(366 * 24);
 
 /// Reads all limits. The flag says whether a `retry-after` was there that makes no sense.
 pub(crate) fn parse(headers: &HeaderMap, now: Timestamp) -> (RateLimits, bool) {

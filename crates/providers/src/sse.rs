@@ -54,7 +54,7 @@ impl Decoder {
     /// The next event that is complete.
     pub(crate) fn next(&mut self) -> Result<Option<Event>, TooLong> {
         while let Some(line) = self.line()? {
-            if let Some(event) = self.take_line(line)? {
+            if let Some(event) = self.take_line(&line)? {
                 return Ok(Some(event));
             }
         }
@@ -69,7 +69,7 @@ impl Decoder {
         self.scanned = 0;
         let rest = self.buffer.split().freeze();
         if !rest.is_empty() {
-            self.take_line(rest)?;
+            self.take_line(&rest)?;
         }
         Ok(self.dispatch())
     }
@@ -113,7 +113,7 @@ impl Decoder {
         true
     }
 
-    fn take_line(&mut self, line: Bytes) -> Result<Option<Event>, TooLong> {
+    fn take_line(&mut self, line: &Bytes) -> Result<Option<Event>, TooLong> {
         if line.is_empty() {
             return Ok(self.dispatch());
         }

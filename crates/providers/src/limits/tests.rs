@@ -63,7 +63,7 @@ fn the_tighter_of_organisation_and_project_counts() {
 fn resets_come_in_many_forms() {
     let reset = |value: &str| limits(&[("x-ratelimit-reset-requests", value)]).requests.reset;
     assert_eq!(reset("0s"), Some(Duration::ZERO));
-    assert_eq!(reset("6m0s"), Some(Duration::from_secs(360)));
+    assert_eq!(reset("6m0s"), Some(Duration::from_mins(6)));
     assert_eq!(reset("1h2m3s"), Some(Duration::from_secs(3723)));
     assert_eq!(reset("10.332999999s"), Some(Duration::from_nanos(10_332_999_999)));
     assert_eq!(reset("2.5"), Some(Duration::from_millis(2500)));
@@ -81,7 +81,7 @@ fn milliseconds_are_exact_and_seconds_are_not() {
         (Some(Duration::from_millis(494)), false)
     );
     assert_eq!(retry_after(&[("retry-after", "1"), ("retry-after-ms", "0")]), (Some(Duration::from_secs(1)), false));
-    assert_eq!(retry_after(&[("retry-after", "86400")]), (Some(Duration::from_secs(86_400)), false));
+    assert_eq!(retry_after(&[("retry-after", "86400")]), (Some(Duration::from_hours(24)), false));
     let date = "Mon, 02 Jun 2025 15:15:00 GMT";
     assert_eq!(retry_after(&[("retry-after", date)]), (Some(Duration::from_secs(15)), false));
     assert_eq!(retry_after(&[]), (None, false));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use brigade_core::{Arguments, Delta, Part, ProviderData, RawJson, ToolCall};
 use serde_json::value::RawValue;
 
-use super::{encode::DIALECT, wire::Call};
+use super::{DIALECT, wire::Call};
 use crate::{
     json::{self, Count},
     protocol::{Quirk, Sink},
@@ -41,7 +41,14 @@ impl Calls {
         self.0.iter().any(cut)
     }
 
-    /// Takes a delta of one call, or a whole one.
+    /// Takes a call that is not a delta; two with one id are two calls.
+    pub(super) fn push_whole(&mut self, call: &Call<'_>, sink: &mut Sink<'_>) {
+        let mut open = Open::default();
+        open.add(call, sink);
+        self.0.push(open);
+    }
+
+    /// Takes a delta of one call.
     pub(super) fn push(&mut self, call: &Call<'_>, sink: &mut Sink<'_>) {
         let place = self.place_of(call, sink);
         if place == self.0.len() {
@@ -66,10 +73,12 @@ impl Calls {
             if call.index == Count::Absent {
                 sink.quirk(Quirk::CallIndexMissing);
             }
-            return match (by_id(), id.is_some() || named) {
-                (Some(place), _) => place,
-                (None, true) => end,
-                (None, false) => end.saturating_sub(1),
+            return match by_id() {
+                // A whole call once more is another call.
+                Some(place) if named && self.0.get(place).is_some_and(Open::is_whole) => end,
+                Some(place) => place,
+                None if id.is_some() || named => end,
+                None => end.saturating_sub(1),
             };
         };
         match self.0.iter().rposition(|open| open.index == Some(index)) {
@@ -104,6 +113,11 @@ impl Calls {
 }
 
 impl Open {
+    /// Whether the arguments are a complete document.
+    fn is_whole(&self) -> bool {
+        serde_json::from_str::<&RawValue>(&self.arguments).is_ok()
+    }
+
     fn is_blank(&self) -> bool {
         self.name.is_empty() && self.arguments.is_empty()
     }
@@ -119,7 +133,8 @@ impl Open {
             self.add_name(function.name.filled(), sink);
             self.add_arguments(function.arguments, sink);
         }
-        if let Some(custom) = &call.custom {
+        // Snowflake sends an empty one beside each function.
+        if let Some(custom) = call.custom.as_ref().filter(|custom| custom.name.filled().is_some()) {
             self.add_name(custom.name.filled(), sink);
             self.arguments.push_str(custom.input.filled().unwrap_or_default());
             self.data = RawJson::of(&BTreeMap::from([("custom", true)])).ok();

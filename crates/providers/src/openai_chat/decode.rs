@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
+    DIALECT,
     calls::Calls,
-    encode::DIALECT,
     reasoning::Reasoning,
     usage,
-    wire::{Answer, Choice, Content, ContentPart, Said, Word},
+    wire::{Answer, Call, Choice, Content, ContentPart, Said, Word},
 };
 use crate::{
     error,
@@ -110,7 +110,7 @@ impl Assembly {
             return Err(error::in_band(error));
         }
         let choices = answer.choices.unwrap_or_default();
-        let first = |choice: &Choice<'_>| matches!(choice.index, Count::Of(0) | Count::Absent);
+        let first = |choice: &Choice<'_>| choice.index.get().unwrap_or(0) == 0;
         for choice in choices.into_iter().filter(first) {
             self.add_choice(choice, sink)?;
         }
@@ -133,8 +133,9 @@ impl Assembly {
             return Err(error::in_band(error));
         }
         // Perplexity repeats the whole message beside each delta.
+        let whole = choice.delta.is_none();
         if let Some(said) = choice.delta.or(choice.message) {
-            self.add_said(said, sink);
+            self.add_said(said, whole, sink);
         }
         if let Some(stop) = choice.finish_reason.filled() {
             if self.stop.is_some() {
@@ -147,7 +148,7 @@ impl Assembly {
         Ok(())
     }
 
-    fn add_said(&mut self, said: Said<'_>, sink: &mut Sink<'_>) {
+    fn add_said(&mut self, said: Said<'_>, whole: bool, sink: &mut Sink<'_>) {
         if let Some(thought) = self.reasoning.push(&said) {
             sink.delta(|| Delta::Thinking(thought));
         }
@@ -155,7 +156,9 @@ impl Assembly {
             Some(Content::Text(text)) => self.add_text(&text, sink),
             Some(Content::Parts(parts)) => {
                 sink.quirk(Quirk::ContentForm);
-                parts.into_iter().for_each(|part| self.add_part(part, sink));
+                for part in parts {
+                    self.add_part(part, sink);
+                }
             }
             Some(Content::Other) | None => {}
         }
@@ -166,12 +169,18 @@ impl Assembly {
         if let Some(annotations) = said.annotations.filter(|raw| !json::is_blank(raw)) {
             self.annotations = Some(annotations.to_owned());
         }
-        for call in said.tool_calls.iter().flatten() {
-            self.calls.push(call, sink);
-        }
-        if let Some(function) = said.function_call {
-            let index = Count::Of(0);
-            self.calls.push(&super::wire::Call { index, function: Some(function), ..Default::default() }, sink);
+        // The form before tool calls has room for one call.
+        let legacy = said.function_call.map(|function| Call {
+            index: Count::Of(0),
+            function: Some(function),
+            ..Call::default()
+        });
+        for call in said.tool_calls.into_iter().flatten().chain(legacy) {
+            if whole {
+                self.calls.push_whole(&call, sink);
+            } else {
+                self.calls.push(&call, sink);
+            }
         }
     }
 
@@ -265,6 +274,10 @@ impl Assembly {
                 StopKind::MaxTokens
             }
             StopKind::EndTurn | StopKind::Unknown if !self.calls.is_empty() => StopKind::ToolCalls,
+            StopKind::ToolCalls if self.calls.is_empty() => {
+                sink.quirk(Quirk::StopMismatch);
+                StopKind::EndTurn
+            }
             StopKind::EndTurn if self.stop_sequence_matched => StopKind::StopSequence,
             kind => kind,
         }

@@ -13,6 +13,7 @@
 mod calls;
 mod decode;
 mod encode;
+mod message;
 mod reasoning;
 mod server;
 pub(crate) mod usage;
@@ -30,6 +31,9 @@ use crate::{
 };
 
 pub use server::{CallIds, Quirks, ReasoningField, Server, UnknownServer};
+
+/// The name under which this protocol keeps what is its own in a transcript.
+const DIALECT: &str = "openai-chat";
 
 /// An account at OpenAI or at a compatible server, asked through Chat Completions.
 pub type OpenAi = Client<ChatCompletions>;

@@ -3,16 +3,16 @@
 use brigade_core::{ProviderData, RawJson, Thinking};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{encode::DIALECT, wire::Said};
+use super::{DIALECT, wire::Said};
 
 /// The reasoning of one answer, kept by field, so that each goes back where it came from.
 #[derive(Debug, Default)]
 pub(super) struct Reasoning {
-    /// Groq, OpenRouter, Ollama, Cerebras.
-    reasoning: String,
-    /// DeepSeek, Alibaba, Moonshot, z.ai, llama.cpp, xAI.
-    reasoning_content: String,
-    /// OpenRouter: typed parts with signatures or encrypted data.
+    /// The field `reasoning` (Groq, OpenRouter, Ollama, Cerebras).
+    plain: String,
+    /// The field `reasoning_content` (`DeepSeek`, Alibaba, Moonshot, z.ai, llama.cpp, xAI).
+    content: String,
+    /// The field `reasoning_details` (OpenRouter): typed parts with signatures or encrypted data.
     details: Vec<Map<String, Value>>,
 }
 
@@ -21,8 +21,8 @@ impl Reasoning {
     pub(super) fn push(&mut self, said: &Said<'_>) -> Option<String> {
         let content = said.reasoning_content.filled();
         let plain = said.reasoning.filled();
-        self.reasoning_content.push_str(content.unwrap_or_default());
-        self.reasoning.push_str(plain.unwrap_or_default());
+        self.content.push_str(content.unwrap_or_default());
+        self.plain.push_str(plain.unwrap_or_default());
         let details = said.reasoning_details.map(|raw| self.push_details(raw)).unwrap_or_default();
         let readable = content.or(plain).map(str::to_owned);
         readable.or_else(|| Some(details).filter(|text| !text.is_empty()))
@@ -30,11 +30,11 @@ impl Reasoning {
 
     /// The part of the message, if there was any reasoning.
     pub(super) fn finish(self) -> Option<Thinking> {
-        let Self { reasoning, reasoning_content, details } = self;
-        let readable = [&reasoning_content, &reasoning].into_iter().find(|text| !text.is_empty()).cloned();
+        let Self { plain, content, details } = self;
+        let readable = [&content, &plain].into_iter().find(|text| !text.is_empty()).cloned();
         let text = readable.unwrap_or_else(|| details.iter().filter_map(text_of).collect());
         let mut fields = Map::new();
-        for (name, value) in [("reasoning", reasoning), ("reasoning_content", reasoning_content)] {
+        for (name, value) in [("reasoning", plain), ("reasoning_content", content)] {
             if !value.is_empty() {
                 fields.insert(name.to_owned(), value.into());
             }

@@ -17,7 +17,7 @@ struct Stated<'a> {
     prompt_tokens_details: Option<&'a RawValue>,
     #[serde(borrow)]
     completion_tokens_details: Option<&'a RawValue>,
-    /// DeepSeek.
+    /// `DeepSeek`.
     prompt_cache_hit_tokens: Count,
     /// Gateways to Anthropic.
     cache_read_input_tokens: Count,
@@ -38,9 +38,12 @@ struct Stated<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Details {
-    cached_tokens: Count,
-    cache_write_tokens: Count,
-    reasoning_tokens: Count,
+    #[serde(rename = "cached_tokens")]
+    cache_read: Count,
+    #[serde(rename = "cache_write_tokens")]
+    cache_write: Count,
+    #[serde(rename = "reasoning_tokens")]
+    reasoning: Count,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,14 +71,10 @@ pub(super) fn normalised(raw: &RawValue) -> (Option<Usage>, bool) {
     } else {
         usage.input_tokens += uncounted;
     }
-    usage.cache_read_tokens = first([
-        input.cached_tokens,
-        stated.prompt_cache_hit_tokens,
-        stated.cache_read_input_tokens,
-        stated.cached_tokens,
-    ]);
-    usage.cache_write_tokens = first([input.cache_write_tokens, stated.cache_creation_input_tokens]);
-    usage.reasoning_tokens = first([output.reasoning_tokens, stated.reasoning_tokens]);
+    usage.cache_read_tokens =
+        first([input.cache_read, stated.prompt_cache_hit_tokens, stated.cache_read_input_tokens, stated.cached_tokens]);
+    usage.cache_write_tokens = first([input.cache_write, stated.cache_creation_input_tokens]);
+    usage.reasoning_tokens = first([output.reasoning, stated.reasoning_tokens]);
     usage.stated_cost = stated_cost(&stated);
     let dropped = drop_implausible(&mut usage);
     (Some(usage), odd || dropped)

@@ -138,7 +138,7 @@ pub(super) struct ContentPart<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Word<'a>(pub(super) Option<Cow<'a, str>>);
 
-impl<'a> Word<'a> {
+impl Word<'_> {
     /// The string, unless it is absent or empty: a blank must never overwrite a value.
     pub(super) fn filled(&self) -> Option<&str> {
         self.0.as_deref().filter(|text| !text.is_empty())

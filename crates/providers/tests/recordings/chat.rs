@@ -1,12 +1,13 @@
 //! Chat Completions.
 
-use std::collections::BTreeMap;
-
-use brigade_core::{
-    Arguments, ChatReply, ChatRequest, Message, ModelError, Part, StopKind, ToolResult, Transcript, Usage,
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
 };
+
+use brigade_core::{ChatReply, ChatRequest, Message, ModelError, Part, StopKind, ToolResult, Transcript, Usage};
 use brigade_providers::{OpenAi, OpenAiChatModel, Quirks, Server};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     chat_request, ensure,
@@ -34,7 +35,11 @@ pub(crate) fn quirks(recording: &Recording) -> Quirks {
 }
 
 pub(crate) fn model(quirks: Quirks, name: &str) -> OpenAiChatModel {
-    OpenAi::builder().quirks(quirks).build().expect("no address is needed").model(name)
+    // Setting a client up reads the system's certificates, which takes longer than all that is tested here.
+    static CLIENTS: Mutex<BTreeMap<String, OpenAi>> = Mutex::new(BTreeMap::new());
+    let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let build = || OpenAi::builder().quirks(quirks).build().expect("no address is needed");
+    clients.entry(format!("{quirks:?}")).or_insert_with(build).model(name)
 }
 
 fn check_response(recording: &Recording) -> Result<(), String> {
@@ -74,6 +79,7 @@ struct Expected {
     /// Name and arguments of each call.
     calls: Vec<Called>,
     stop: Option<String>,
+    native_stop: Option<String>,
     usage: Option<Usage>,
     service_tier: Option<String>,
 }
@@ -105,6 +111,7 @@ impl Expected {
         ensure!(choices > 0, "there is no choice");
         let ended = recording.stream.as_ref().is_none_or(|stream| stream.contains("[DONE]")) || expected.stop.is_some();
         ensure!(ended, "the stream has no end");
+        ensure!(!matches!(expected.stop.as_deref(), Some("error" | "abort")), "the server gave up");
         Ok(expected)
     }
 
@@ -133,6 +140,7 @@ impl Expected {
         if said["function_call"].is_object() && said["function_call"]["name"] != "" {
             self.add_call(&json!({ "index": 0, "function": said["function_call"] }));
         }
+        add(&mut self.native_stop, &choice["native_finish_reason"]);
         if let Some(stop) = choice["finish_reason"].as_str().filter(|stop| !stop.is_empty()) {
             self.stop = Some(stop.to_owned());
         }
@@ -145,7 +153,7 @@ impl Expected {
             call["index"].as_u64().map(|index| index.to_string()).or_else(|| (!id.is_empty()).then(|| id.clone()));
         let restarts = |open: &Called| !id.is_empty() && !open.id.is_empty() && open.id != id;
         let found = self.calls.iter_mut().rev().find(|open| open.key == key);
-        let function = if call["custom"].is_object() { &call["custom"] } else { &call["function"] };
+        let function = if call["function"].is_object() { &call["function"] } else { &call["custom"] };
         let arguments = text(&function["arguments"]) + &text(&function["input"]);
         let name = text(&function["name"]);
         match found.filter(|open| name.is_empty() || !restarts(open)) {
@@ -166,15 +174,19 @@ impl Expected {
         same("tool calls", &calls.collect::<Vec<_>>(), &expected.collect())?;
         same("raw stop", &reply.stop.raw, &self.stop)?;
         same("service tier", &reply.service_tier, &self.service_tier)?;
-        let malformed = reply.message.tool_calls().any(|call| matches!(call.arguments, Arguments::Malformed(_)));
+        let cut = |call: &Called| serde_json::from_str::<&RawValue>(&call.arguments).is_err_and(|error| error.is_eof());
+        let cut = self.calls.iter().any(|call| !call.arguments.is_empty() && cut(call));
+        let native = ["max_output_tokens", "length", "MAX_TOKENS"].map(Some).contains(&self.native_stop.as_deref());
         let expected = match self.stop.as_deref() {
             Some("length") => StopKind::MaxTokens,
             Some("content_filter") => StopKind::ContentFilter,
-            _ if malformed => StopKind::MaxTokens,
+            _ if cut || native => StopKind::MaxTokens,
             _ if !self.calls.is_empty() => StopKind::ToolCalls,
-            _ if !self.refusal.is_empty() => StopKind::Refusal,
+            Some("stop") if !self.refusal.is_empty() => StopKind::Refusal,
             None => StopKind::Unknown,
-            Some(_) => StopKind::EndTurn,
+            Some("stop" | "eos" | "end_turn" | "tool_calls" | "function_call") => StopKind::EndTurn,
+            // Another word: that it is kept was seen above.
+            Some(_) => reply.stop.kind,
         };
         let sequence = reply.stop.kind == StopKind::StopSequence;
         ensure!(reply.stop.kind == expected || sequence, "stop: got {:?}, expected {expected:?}", reply.stop);
@@ -221,7 +233,7 @@ impl Expected {
         let listed = |kind: &str, field: &str| -> String {
             let parts = message["content"].as_array().into_iter().flatten().filter(|part| part["type"] == kind);
             parts
-                .flat_map(|part| match &part[field] {
+                .filter_map(|part| match &part[field] {
                     Value::Array(inner) => {
                         inner.iter().filter_map(|inner| inner["text"].as_str()).collect::<String>().into()
                     }
@@ -240,7 +252,7 @@ impl Expected {
         let details = message["reasoning_details"].as_array().cloned().unwrap_or_default();
         same("reasoning details sent back", &details, &merged(&self.details))?;
         let calls = message["tool_calls"].as_array().into_iter().flatten().map(|call| {
-            let function = if call["custom"].is_object() { &call["custom"] } else { &call["function"] };
+            let function = if call["function"].is_object() { &call["function"] } else { &call["custom"] };
             let text = function["arguments"].as_str().or_else(|| function["input"].as_str());
             (function["name"].as_str().unwrap_or_default().to_owned(), arguments(text.unwrap_or_default()))
         });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use brigade_core::{
     Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, ProviderData, RawJson, Reasoning, Role,
-    Settings, Thinking, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
+    Settings, Text, Thinking, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
 };
 use brigade_providers::openai_chat::ReasoningField;
 use serde_json::{Map, Value, json};
@@ -57,19 +57,21 @@ fn understood(recording: &Recording) -> Result<ChatRequest, String> {
         match (name.as_str(), value) {
             ("messages" | "model" | "stream", _) => {}
             ("tools", Value::Array(tools)) => {
-                request.tools = ToolSet::new(tools.iter().map(tool).collect::<Result<_, _>>()?)
+                request.tools = ToolSet::new(tools.iter().map(tool).collect::<Result<_, _>>()?);
             }
             ("tool_choice", choice) => settings.tool_choice = tool_choice(choice)?,
             ("parallel_tool_calls", Value::Bool(parallel)) => settings.parallel_tool_calls = Some(*parallel),
             ("response_format", format) if format["type"] == "json_schema" && quirks.json_schema => {
                 settings.output = Some(output(&format["json_schema"])?);
             }
-            ("max_tokens" | "max_completion_tokens", Value::Number(cap)) => {
-                settings.max_output_tokens = cap.as_u64().and_then(|cap| u32::try_from(cap).ok());
+            ("max_tokens" | "max_completion_tokens", cap)
+                if settings.max_output_tokens.is_none() && small(cap).is_some() =>
+            {
+                settings.max_output_tokens = small(cap);
             }
             ("temperature", Value::Number(number)) => settings.temperature = number.as_f64().map(narrow),
             ("top_p", Value::Number(number)) => settings.top_p = number.as_f64().map(narrow),
-            ("seed", Value::Number(number)) => settings.seed = number.as_u64(),
+            ("seed", Value::Number(number)) if number.is_u64() => settings.seed = number.as_u64(),
             ("stop", stop) => settings.stop_sequences = strings(stop),
             ("prompt_cache_key", Value::String(key)) => settings.prompt_cache_key = Some(key.clone()),
             ("service_tier", Value::String(tier)) => settings.service_tier = Some(tier.clone()),
@@ -190,6 +192,9 @@ fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
         Value::Array(list) if list.is_empty() => {}
         content => parts.push(Part::text(plain_text(content)?)),
     }
+    if let Some(refusal) = message["refusal"].as_str() {
+        parts.push(Part::Text(Text { text: refusal.to_owned(), data: own(json!({ "refusal": refusal })) }));
+    }
     for call in message["tool_calls"].as_array().into_iter().flatten() {
         let function = &call["function"];
         parts.push(Part::ToolCall(ToolCall {
@@ -260,6 +265,10 @@ fn effort(word: &str) -> Option<Reasoning> {
     })
 }
 
+fn small(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|number| u32::try_from(number).ok())
+}
+
 fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -308,7 +317,13 @@ fn normalised(body: &Value) -> Value {
     }
     if let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) {
         let mut ids = BTreeMap::new();
-        messages.iter_mut().for_each(|message| normalise_message(message, &mut ids));
+        for message in messages.iter_mut() {
+            normalise_message(message, &mut ids);
+        }
+        // Results stand in the order of their calls here.
+        for results in messages.chunk_by_mut(|one, next| one["role"] == "tool" && next["role"] == "tool") {
+            results.sort_by_key(|result| result["tool_call_id"].to_string());
+        }
     }
     normalise_values(Value::Object(body))
 }
@@ -324,7 +339,7 @@ fn normalise_message(message: &mut Value, ids: &mut BTreeMap<String, String>) {
         fields.retain(|_, value| !value.is_null() && value != &json!("") && value != &json!([]));
     }
     for call in message.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten() {
-        let name = format!("call {}", ids.len());
+        let name = format!("call {:04}", ids.len());
         ids.insert(call["id"].as_str().unwrap_or_default().to_owned(), name.clone());
         let arguments = call["function"]["arguments"].as_str().unwrap_or_default();
         let arguments = serde_json::from_str(arguments)

@@ -89,10 +89,9 @@ fn expected_kind(status: u16, body: &str) -> ModelErrorKind {
         401 | 403 => ModelErrorKind::Auth,
         429 => ModelErrorKind::RateLimited,
         529 => ModelErrorKind::Overloaded,
-        408 | 409 | 500.. => ModelErrorKind::Transient,
-        0..400 if says(&["rate_limit"]) => ModelErrorKind::RateLimited,
-        0..400 if says(&["invalid_request"]) => ModelErrorKind::Caller,
-        0..400 => ModelErrorKind::Transient,
+        ..=399 if says(&["rate_limit"]) => ModelErrorKind::RateLimited,
+        ..=399 if says(&["invalid_request"]) => ModelErrorKind::Caller,
+        ..=399 | 408 | 409 | 500.. => ModelErrorKind::Transient,
         _ => ModelErrorKind::Caller,
     }
 }

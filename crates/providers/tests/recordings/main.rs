@@ -3,6 +3,7 @@
 //! `cargo test -p brigade-providers --test recordings -- --nocapture` reads every recording below
 //! `$BRIGADE_RECORDINGS`, by default the folder `shared/recordings` beside the workspace. What is expected of each is
 //! computed here from its raw JSON, apart from the code under test.
+#![cfg(test)]
 
 mod anthropic;
 mod chat;

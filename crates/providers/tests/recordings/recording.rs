@@ -14,7 +14,6 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(crate) struct Recording {
     pub(crate) provider: String,
-    pub(crate) tags: Vec<String>,
     pub(crate) method: String,
     pub(crate) path: String,
     /// The request's body; null if nobody recorded it.
@@ -65,7 +64,6 @@ impl Recording {
         let headers = response["headers"].as_object().into_iter().flatten();
         Ok(Self {
             provider: words(&value["provider"]),
-            tags: value["tags"].as_array().into_iter().flatten().map(words).collect(),
             method: words(&request["method"]),
             path: words(&request["path"]),
             request: request["body"].clone(),
@@ -99,11 +97,14 @@ impl Recording {
 
     /// The response, as a client gets it.
     pub(crate) fn response(&self) -> http::Response<Bytes> {
-        let mut response = http::Response::builder().status(self.status());
+        let mut response = http::Response::new(Bytes::from(self.body()));
+        *response.status_mut() = http::StatusCode::from_u16(self.status()).unwrap_or_default();
         for (name, value) in &self.headers {
-            response = response.header(name, value);
+            if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(name), http::HeaderValue::try_from(value)) {
+                response.headers_mut().append(name, value);
+            }
         }
-        response.body(Bytes::from(self.body())).expect("recorded headers are valid")
+        response
     }
 
     /// The JSON documents of the stream's events, in order, apart from `[DONE]`.

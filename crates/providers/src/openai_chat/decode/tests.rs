@@ -24,7 +24,7 @@ fn stream(chunks: &[Value]) -> String {
     events.chain(["data: [DONE]\n\n".to_owned()]).collect()
 }
 
-fn delta(delta: Value) -> Value {
+fn delta(delta: &Value) -> Value {
     json!({ "choices": [{ "index": 0, "delta": delta }] })
 }
 
@@ -32,13 +32,13 @@ fn finish(reason: &str) -> Value {
     json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })
 }
 
-fn call(call: Value) -> Value {
-    delta(json!({ "tool_calls": [call] }))
+fn call(call: &Value) -> Value {
+    delta(&json!({ "tool_calls": [call] }))
 }
 
 /// The calls that a stream of tool deltas makes.
 fn calls(deltas: &[Value]) -> (Vec<(String, String, String)>, Vec<&'static str>) {
-    let chunks: Vec<Value> = deltas.iter().cloned().map(call).chain([finish("tool_calls")]).collect();
+    let chunks: Vec<Value> = deltas.iter().map(call).chain([finish("tool_calls")]).collect();
     let (reply, quirks) = read(stream(&chunks));
     let reply = reply.unwrap();
     assert_eq!(reply.stop.kind, StopKind::ToolCalls);
@@ -117,7 +117,7 @@ fn twins_stay_two_calls_and_are_counted() {
 
 #[test]
 fn arguments_that_break_off_mean_a_cut_answer_whatever_the_stop_reason_says() {
-    let cut = call(json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{\"x\":" } }));
+    let cut = call(&json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{\"x\":" } }));
     let (reply, quirks) = read(stream(&[cut, finish("tool_calls")]));
     let reply = reply.unwrap();
     assert_eq!(reply.stop, Stop { kind: StopKind::MaxTokens, raw: Some("tool_calls".into()) });
@@ -127,7 +127,7 @@ fn arguments_that_break_off_mean_a_cut_answer_whatever_the_stop_reason_says() {
 
 #[test]
 fn either_terminal_marker_ends_a_stream_and_neither_breaks_it() {
-    let text = delta(json!({ "content": "hi" }));
+    let text = delta(&json!({ "content": "hi" }));
     let (reply, quirks) = read(stream(std::slice::from_ref(&text)));
     assert_eq!((reply.unwrap().stop.kind, quirks), (StopKind::Unknown, vec!["stop_missing"]));
     let (reply, quirks) = read(format!("data: {text}\n\ndata: {}", finish("stop")));
@@ -146,7 +146,7 @@ fn every_reason_to_stop_has_its_kind_and_keeps_its_word() {
         ("nobody_knows", StopKind::Unknown),
     ];
     for (word, kind) in cases {
-        let (reply, quirks) = read(stream(&[delta(json!({ "content": "x" })), finish(word)]));
+        let (reply, quirks) = read(stream(&[delta(&json!({ "content": "x" })), finish(word)]));
         assert_eq!(reply.unwrap().stop, Stop { kind, raw: Some(word.into()) });
         assert_eq!(quirks.is_empty(), kind != StopKind::Unknown);
     }

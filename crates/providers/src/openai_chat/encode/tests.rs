@@ -1,4 +1,7 @@
-use brigade_core::{Arguments, ChatRequest, RawJson, Settings, ToolSet, Transcript};
+use brigade_core::{
+    Arguments, ChatRequest, Image, Message, Part, ProviderData, RawJson, Role, Settings, Thinking, ToolCall,
+    ToolResult, ToolSet, Transcript,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -23,8 +26,8 @@ fn with_settings(server: Server, settings: Settings) -> Value {
     encoded(server, &ChatRequest { settings, tools, ..ChatRequest::new("?") }, false)
 }
 
-fn data(dialect: &'static str, raw: &Value) -> Option<ProviderData> {
-    Some(ProviderData { dialect: dialect.into(), raw: RawJson::of(raw).unwrap() })
+fn data(dialect: &'static str, raw: &Value) -> ProviderData {
+    ProviderData { dialect: dialect.into(), raw: RawJson::of(raw).unwrap() }
 }
 
 fn call(id: &str, arguments: &str) -> Part {
@@ -75,9 +78,9 @@ fn parallel_calls_and_their_results_are_paired_one_message_for_each() {
 #[test]
 fn reasoning_goes_back_only_in_fields_that_the_server_accepts() {
     let fields = json!({ "reasoning": "a", "reasoning_content": "b", "reasoning_details": [{ "index": 0 }] });
-    let own = Part::Thinking(Thinking { text: "b".into(), data: data(DIALECT, &fields) });
+    let own = Part::Thinking(Thinking { text: "b".into(), data: Some(data(DIALECT, &fields)) });
     let foreign =
-        Part::Thinking(Thinking { text: "c".into(), data: data("anthropic-messages", &json!({ "type": "x" })) });
+        Part::Thinking(Thinking { text: "c".into(), data: Some(data("anthropic-messages", &json!({ "type": "x" }))) });
     let answer = Message::new(Role::Assistant, vec![own, foreign, Part::text("ok")]);
     let sent = |server| messages(server, vec![Message::user("?"), answer.clone()])[1].clone();
     assert_eq!(sent(Server::OpenAi), json!({ "role": "assistant", "content": "ok" }));
@@ -89,7 +92,8 @@ fn reasoning_goes_back_only_in_fields_that_the_server_accepts() {
 #[test]
 fn reasoning_within_the_content_goes_back_there_and_to_no_other_server() {
     let thinking = json!({ "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }] });
-    let parts = vec![Part::Thinking(Thinking { text: "hm".into(), data: data(DIALECT, &thinking) }), Part::text("ok")];
+    let parts =
+        vec![Part::Thinking(Thinking { text: "hm".into(), data: Some(data(DIALECT, &thinking)) }), Part::text("ok")];
     let answer = Message::new(Role::Assistant, parts);
     let sent = |server| messages(server, vec![Message::user("?"), answer.clone()])[1]["content"].clone();
     assert_eq!(sent(Server::Mistral), json!([thinking, { "type": "text", "text": "ok" }]));
