@@ -19,6 +19,7 @@ mod examples;
 mod finding;
 mod manifest;
 mod prices;
+mod readme;
 mod source_files;
 mod tidy;
 mod time_limit;

@@ -97,23 +97,24 @@ fn table(source: &Source) -> Result<String> {
     }
     let mut entries: Vec<_> = groups.into_iter().map(|((provider, facts), ids)| (provider, ids, facts)).collect();
     entries.sort();
-    let mut out = header(source);
+    let mut out = header(source)?;
     for (provider, ids, facts) in entries {
         write!(out, "\n[[models]]\nprovider = {provider:?}\nids = {ids:?}\n{facts}")?;
     }
     Ok(out)
 }
 
-fn header(source: &Source) -> String {
+fn header(source: &Source) -> Result<String> {
     let mut out = "# What models cost and what they can take. Written by `cargo xtask prices`; do not edit.\n\
         # US dollars per 1,000,000 tokens; `web_search` and `request` per 1,000.\n\
         # Joined from these lists, each under its own licence:\n"
         .to_owned();
     for Origin { repo, commit, date, license } in &source.sources {
         let short = commit.get(..12).unwrap_or(commit);
-        out += &format!("#   https://github.com/{repo} at {short} of {date}, {license}\n");
+        writeln!(out, "#   https://github.com/{repo} at {short} of {date}, {license}")?;
     }
-    out + &format!("\nas_of = {:?}\n", source.as_of)
+    writeln!(out, "\nas_of = {:?}", source.as_of)?;
+    Ok(out)
 }
 
 /// Everything about a model but its name, in the order in which people look for it.

@@ -5,7 +5,7 @@ use anyhow::Result;
 use xshell::Shell;
 
 use crate::finding::{Finding, report};
-use crate::source_files;
+use crate::{readme, source_files};
 
 /// A file is one noun; more than this is two.
 const MAX_LINES: usize = 400;
@@ -41,6 +41,8 @@ pub(crate) fn check(shell: &Shell) -> Result<()> {
             findings.extend(check_text(&path, &text));
         }
     }
+    let (readme, example) = (shell.read_file(readme::README)?, shell.read_file(readme::EXAMPLE)?);
+    findings.extend(readme::check(&readme, &example));
     report(&findings)
 }
 
