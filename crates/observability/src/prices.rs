@@ -93,7 +93,7 @@ impl PriceBook {
     /// How old the prices are.
     pub fn age(&self) -> Duration {
         let then = self.as_of().to_zoned(TimeZone::UTC).map(|midnight| midnight.timestamp()).unwrap_or_default();
-        Duration::try_from(Timestamp::now().duration_since(then)).unwrap_or_default()
+        Duration::try_from(self.now().duration_since(then)).unwrap_or_default()
     }
 
     /// What is known about a model besides its price.

@@ -333,5 +333,6 @@ fn an_overlay_with_a_slip_is_refused_with_the_place_of_it() {
 #[test]
 fn the_table_has_an_age() {
     assert_eq!(PriceBook::bundled().as_of().to_string(), "2026-08-21");
-    assert!(PriceBook::bundled().age() > Duration::from_secs(86_400));
+    assert_eq!(prices_of("2026-08-23").age(), Duration::from_hours(60));
+    assert_eq!(prices_of("2026-08-20").age(), Duration::ZERO);
 }
