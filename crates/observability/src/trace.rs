@@ -25,6 +25,8 @@ pub struct Tree {
     branches: Vec<Branch>,
     roots: Vec<usize>,
     runs: HashMap<RunId, Growth>,
+    /// Agents that are seen only by what is below them, such as a pipeline: the branch of each path.
+    groups: HashMap<String, usize>,
     /// The order in which the runs began.
     order: Vec<RunId>,
     cut: bool,
@@ -81,6 +83,9 @@ pub enum TraceError {
 /// More lines than any run within the default limits writes; what comes after is left out, and the tree says so.
 const MOST_RECORDS: usize = 200_000;
 
+/// Deeper than agents delegate. A damaged file must not exhaust the stack.
+const MOST_LEVELS: usize = 32;
+
 impl Tree {
     /// Reads the tree of the trace whose id begins with `id` from a file that a [`Recorder`](crate::Recorder) wrote.
     pub fn open(path: impl AsRef<Path>, id: &str) -> Result<Self, TraceError> {
@@ -127,18 +132,35 @@ impl Tree {
         self.runs.insert(record.run, run);
     }
 
-    /// A run that was not seen before: below the tool call that started it, else below the agent above it.
+    /// A run that was not seen before.
     fn begin(&mut self, record: &Record) -> Growth {
         let agent = record.agent.to_string();
-        let title = if agent.is_empty() { "run".to_owned() } else { agent.clone() };
-        let branch = self.branch(title, true);
-        let parent = agent.rsplit_once('/').and_then(|(above, name)| self.caller(above, name));
-        match parent {
-            Some(parent) => self.put_below(parent, branch),
-            None => self.roots.push(branch),
-        }
+        let branch = self.groups.get(&agent).copied().unwrap_or_else(|| self.hang(&agent, true));
         self.order.push(record.run);
         Growth { agent, branch, turn: None, attempt: None, tools: Vec::new() }
+    }
+
+    /// A branch for the agent at `path`: below the tool call that started it, else below the agent above it.
+    fn hang(&mut self, path: &str, is_open: bool) -> usize {
+        let title = if path.is_empty() { "run".to_owned() } else { path.to_owned() };
+        let branch = self.branch(title, is_open);
+        match path.rsplit_once('/').filter(|_| path.matches('/').count() < MOST_LEVELS) {
+            Some((above, name)) => {
+                let parent = self.caller(above, name).unwrap_or_else(|| self.group(above));
+                self.put_below(parent, branch);
+            }
+            None => self.roots.push(branch),
+        }
+        branch
+    }
+
+    fn group(&mut self, path: &str) -> usize {
+        if let Some(known) = self.groups.get(path) {
+            return *known;
+        }
+        let branch = self.hang(path, false);
+        self.groups.insert(path.to_owned(), branch);
+        branch
     }
 
     /// The branch of the call of `name` by the agent at `above`. Of several, the first that has no run yet: calls and

@@ -5,9 +5,6 @@ use std::fmt::{self, Write};
 use super::{Branch, Tree};
 use crate::escape::OneLine;
 
-/// Bytes of indentation, some fifty levels: deeper than agents delegate. A damaged file must not exhaust the stack.
-const DEEPEST: usize = 256;
-
 /// What stands before a branch's own line, and before those below it.
 #[derive(Default)]
 struct Margin {
@@ -35,7 +32,7 @@ impl fmt::Display for Tree {
 impl Tree {
     fn draw(&self, f: &mut fmt::Formatter<'_>, place: usize, margin: &Margin) -> fmt::Result {
         let Margin { own, below } = margin;
-        let Some(branch) = self.branches.get(place).filter(|_| below.len() < DEEPEST) else { return Ok(()) };
+        let Some(branch) = self.branches.get(place) else { return Ok(()) };
         writeln!(f, "{own}{branch}")?;
         let last = branch.below.last();
         for twig in &branch.below {

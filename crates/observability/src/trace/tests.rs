@@ -169,3 +169,30 @@ fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
         ]
     );
 }
+
+#[test]
+fn the_members_of_a_group_that_has_no_run_of_its_own_stay_together() {
+    let run = |path: &[&str]| {
+        path.iter().fold(Run::new(), |run, name| run.child(name, brigade_core::Budget::unlimited()).unwrap())
+    };
+    let mut tree = Tree::default();
+    let mut add = |run: &Run, event: &Event| tree.add(&Record::of(run, event).unwrap());
+    let desk = run(&["desk"]);
+    add(&desk, &Event::ToolStarted { tool: "team".into(), call_id: "1".into() });
+    add(&run(&["desk", "team", "first"]), &Event::RunStarted);
+    add(&run(&["desk", "team"]), &Event::HandedOff { to: "second".into() });
+    add(&run(&["desk", "team", "second"]), &Event::RunStarted);
+    let shown = tree.to_string();
+    let lines: Vec<&str> = shown.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "desk · not ended",
+            "└─ tool team · not ended",
+            "   └─ desk/team",
+            "      ├─ desk/team/first · not ended",
+            "      ├─ handed off to second",
+            "      └─ desk/team/second · not ended",
+        ]
+    );
+}
