@@ -23,6 +23,7 @@ pub mod anthropic;
 mod call;
 mod client;
 mod digest;
+mod effort;
 mod error;
 mod http;
 mod intake;

@@ -3,6 +3,7 @@
 //! [WHATWG standard]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
 use bytes::{Buf, Bytes, BytesMut};
+use memchr::{memchr, memchr2};
 
 /// The longest line, and the most data of one event. The largest event on record is 250 kB of search results.
 pub(crate) const MAX_EVENT_BYTES: usize = 8 << 20;
@@ -79,7 +80,7 @@ impl Decoder {
             return Ok(None);
         }
         let unscanned = self.buffer.get(self.scanned..).unwrap_or_default();
-        let Some(end) = unscanned.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+        let Some(end) = memchr2(b'\n', b'\r', unscanned) else {
             self.scanned = self.buffer.len();
             return if self.scanned > MAX_EVENT_BYTES { Err(TooLong) } else { Ok(None) };
         };
@@ -117,7 +118,7 @@ impl Decoder {
         if line.is_empty() {
             return Ok(self.dispatch());
         }
-        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let colon = memchr(b':', line).unwrap_or(line.len());
         let value = line.get(colon + 1..).unwrap_or_default();
         let value = line.slice_ref(value.strip_prefix(b" ").unwrap_or(value));
         match line.get(..colon) {

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, convert::Infallible};
 
 use async_openai::types::chat::{ChatCompletionNamedToolChoice, ChatCompletionToolChoiceOption, FunctionName};
-use brigade_core::{Dialect, Effort, ModelError, OutputSchema, Reasoning, ToolChoice, ToolSpec};
+use brigade_core::{Dialect, ModelError, OutputSchema, Reasoning, ToolChoice, ToolSpec};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -15,6 +15,7 @@ use super::{
     server::{Quirks, ReasoningField},
 };
 use crate::{
+    effort,
     json::{self, Body},
     protocol::Question,
 };
@@ -50,7 +51,7 @@ pub(super) fn request(question: &Question<'_>, quirks: &Quirks) -> Result<Vec<u8
     body.optional("stop", Some(&settings.stop_sequences).filter(|stops| !stops.is_empty()));
     body.optional("seed", settings.seed.as_ref());
     if let Some(reasoning) = settings.reasoning {
-        write_reasoning(&mut body, reasoning, quirks.reasoning);
+        write_reasoning(&mut body, model, reasoning, quirks.reasoning);
     }
     body.optional("prompt_cache_key", settings.prompt_cache_key.as_ref());
     body.optional("service_tier", settings.service_tier.as_ref());
@@ -152,12 +153,8 @@ fn response_format<'a>(output: &'a OutputSchema, quirks: &Quirks) -> ResponseFor
     ResponseFormat::JsonSchema { json_schema: NamedSchema { name: &output.name, schema: output.raw(), strict } }
 }
 
-fn write_reasoning(body: &mut Body<'_>, reasoning: Reasoning, field: ReasoningField) {
-    let word = match reasoning {
-        Reasoning::Off => "none",
-        Reasoning::Effort(effort) => word(effort),
-        Reasoning::Budget(tokens) => word_for(tokens),
-    };
+fn write_reasoning(body: &mut Body<'_>, model: &str, reasoning: Reasoning, field: ReasoningField) {
+    let word = effort::word(model, reasoning);
     match (field, reasoning) {
         (ReasoningField::Effort, _) => body.field("reasoning_effort", |out| json::string(out, word)),
         (ReasoningField::Object, Reasoning::Budget(tokens)) => {
@@ -173,28 +170,6 @@ fn write_reasoning(body: &mut Body<'_>, reasoning: Reasoning, field: ReasoningFi
             body.field("thinking", |out| out.extend_from_slice(br#"{"type":"enabled"}"#));
             body.field("reasoning_effort", |out| json::string(out, word));
         }
-    }
-}
-
-fn word(effort: Effort) -> &'static str {
-    match effort {
-        Effort::Minimal => "minimal",
-        Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High => "high",
-        // The highest there is here.
-        Effort::XHigh | Effort::Max => "xhigh",
-    }
-}
-
-/// The effort that comes near a number of tokens; the steps are those that routers use for models with budgets.
-fn word_for(tokens: u32) -> &'static str {
-    match tokens {
-        0 => "none",
-        1..=1_024 => "minimal",
-        1_025..=4_096 => "low",
-        4_097..=16_384 => "medium",
-        _ => "high",
     }
 }
 
