@@ -1,22 +1,31 @@
 //! Brigade's side: the same work with agents, tools and workers, as its documentation shows them.
 
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
-use brigade_core::{Agent, ChatModel, Metered, ModelExt, Supervisor, ToolOutput, Worker, tool_fn};
+use brigade_core::{Agent, ChatModel, ModelExt, Supervisor, ToolOutput, Worker, tool_fn};
 use brigade_observability::PriceBook;
-use brigade_providers::{OpenAi, OpenAiChatModel};
-use brigade_resilience::{Backoff, Resilient, Timeouts};
+use brigade_providers::OpenAi;
+use brigade_resilience::{Accounts, Policy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::scenario::{CLERK, Cast, DESK, LOOKUP, LOOKUP_PURPOSE, ORACLE, Scenario, WORKERS, look_up};
 
 /// The wrappers that every model has here, from the outside to the inside.
-pub(crate) const WRAPPERS: &str = "Retry ▸ Timeout ▸ Metered(PriceBook) ▸ OpenAi";
+pub(crate) const WRAPPERS: &str = "Fallback ▸ Retry ▸ Breaker ▸ RateLimit ▸ Timeout ▸ Metered(PriceBook) ▸ OpenAi";
 
 /// An agent, set up for one scenario.
 #[derive(Debug)]
 pub(crate) struct Brigade {
     agent: Agent,
+}
+
+/// What all models of a program share.
+struct Station {
+    openai: OpenAi,
+    prices: PriceBook,
+    accounts: Accounts,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -27,13 +36,14 @@ struct Topic {
 
 impl Brigade {
     pub(crate) fn new(base_url: &str, scenario: Scenario) -> Result<Self> {
-        let account = OpenAi::builder().base_url(format!("{base_url}/v1")).api_key("simulated").build()?;
+        let openai = OpenAi::builder().base_url(format!("{base_url}/v1")).api_key("simulated").build()?;
+        let station = Station { openai, prices: PriceBook::bundled(), accounts: Accounts::new() };
         let agent = match scenario {
-            Scenario::Chat => agent(&account, &ORACLE),
-            Scenario::ToolLoop => with_lookup(agent(&account, &CLERK)),
+            Scenario::Chat => station.agent(&ORACLE),
+            Scenario::ToolLoop => with_lookup(station.agent(&CLERK)),
             Scenario::Supervisor => {
-                let worker = |cast| Worker::new(with_lookup(agent(&account, cast)));
-                let desk = Supervisor::from_agent(agent(&account, &DESK));
+                let worker = |cast| Worker::new(with_lookup(station.agent(cast)));
+                let desk = Supervisor::from_agent(station.agent(&DESK));
                 WORKERS.iter().map(worker).fold(desk, Supervisor::worker).into_agent()
             }
         };
@@ -49,8 +59,15 @@ impl Brigade {
     }
 }
 
-fn agent(account: &OpenAi, cast: &Cast) -> Agent {
-    Agent::new(cast.name, standard(account.model(cast.model))).purpose(cast.purpose).instructions(cast.instructions)
+impl Station {
+    fn agent(&self, cast: &Cast) -> Agent {
+        Agent::new(cast.name, self.model(cast.model)).purpose(cast.purpose).instructions(cast.instructions)
+    }
+
+    /// A model with what stands around it in production.
+    fn model(&self, name: &str) -> Arc<dyn ChatModel> {
+        Policy::default().wrap(self.openai.model(name).metered(&self.prices), [], &self.accounts)
+    }
 }
 
 fn with_lookup(agent: Agent) -> Agent {
@@ -59,10 +76,4 @@ fn with_lookup(agent: Agent) -> Agent {
         LOOKUP_PURPOSE,
         |Topic { topic }, _run| async move { Ok(ToolOutput::text(look_up(&topic))) },
     ))
-}
-
-/// What stands around every model in production.
-pub(crate) fn standard(model: OpenAiChatModel) -> impl ChatModel {
-    let metered: Metered<_> = model.metered(&PriceBook::bundled());
-    metered.timeout(Timeouts::default()).retry(Backoff::default())
 }

@@ -8,7 +8,10 @@
 
 mod brigade;
 mod child;
+mod codec;
 mod floor;
+mod micro;
+mod overhead;
 mod report;
 mod resources;
 mod rounds;
@@ -18,8 +21,11 @@ mod simulated;
 mod statistics;
 mod wire;
 
+use std::fmt::Display;
+
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 
 use report::Report;
 use rounds::Effort;
@@ -53,6 +59,8 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Part {
+    /// Single parts of a call: encoding, decoding, wrappers, ledger, log and metrics.
+    Micro,
     #[command(hide = true)]
     Simulator(simulated::Options),
     #[command(hide = true)]
@@ -62,22 +70,26 @@ enum Part {
 fn main() -> Result<()> {
     let Arguments { options, part } = Arguments::parse();
     match part {
-        None => compare(&options),
+        None => print(&compare(&options)?, options.json),
+        Some(Part::Micro) => print(&micro::measure(options.quick)?, options.json),
         Some(Part::Simulator(options)) => simulated::serve(options),
         Some(Part::Side(options)) => side::serve(&options),
     }
 }
 
-fn compare(options: &Options) -> Result<()> {
+fn compare(options: &Options) -> Result<Report> {
     let mut effort = if options.quick { Effort::QUICK } else { Effort::FULL };
     effort.rounds = options.rounds.unwrap_or(effort.rounds).max(1);
     let all = if options.scenario.is_empty() { Scenario::ALL.to_vec() } else { options.scenario.clone() };
     let compared = all.into_iter().map(|scenario| rounds::compare(scenario, &effort));
-    let report = Report::new(compared.collect::<Result<_>>()?);
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+    Ok(Report::new(compared.collect::<Result<_>>()?))
+}
+
+fn print(found: &(impl Display + Serialize), as_json: bool) -> Result<()> {
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(found)?);
     } else {
-        print!("{report}");
+        print!("{found}");
     }
     Ok(())
 }

@@ -54,6 +54,6 @@ mod tests {
         assert!(cpu_time() > Duration::ZERO);
         assert!(peak_memory_bytes().unwrap() > 100_000);
         let before = ended_children_cpu_time().unwrap();
-        assert!(before < Duration::from_secs(60));
+        assert!(before < Duration::from_mins(1));
     }
 }

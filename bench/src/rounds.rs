@@ -177,7 +177,7 @@ impl ColdStart {
                     let spent: Spent = side.ask(&Batch { runs: 1, in_flight: 1 })?;
                     sum.1.push(real(spent.peak_memory_bytes));
                 }
-                sum.0 += (resources::ended_children_cpu_time()? - before).as_secs_f64() * 1_000.0;
+                sum.0 += resources::ended_children_cpu_time()?.saturating_sub(before).as_secs_f64() * 1_000.0;
             }
         }
         let all = f64::from(groups * in_group);

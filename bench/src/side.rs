@@ -54,7 +54,7 @@ pub(crate) struct Spent {
 
 #[derive(Debug)]
 enum Work {
-    Brigade(Brigade),
+    Brigade(Box<Brigade>),
     Floor(Floor),
 }
 
@@ -72,7 +72,7 @@ impl Options {
 
     fn set_up(&self) -> Result<Work> {
         Ok(match self.contender {
-            Contender::Brigade => Work::Brigade(Brigade::new(&self.base_url, self.scenario)?),
+            Contender::Brigade => Work::Brigade(Box::new(Brigade::new(&self.base_url, self.scenario)?)),
             Contender::Floor => Work::Floor(Floor::new(&self.base_url)?),
         })
     }
