@@ -81,6 +81,15 @@ impl Family {
         self.schemas && output.strict
     }
 
+    /// What keeps the model from reasoning, as far as anything does.
+    fn silence(self) -> Thinking {
+        if self.thinking == ThinkingForm::AdaptiveByDefault { Thinking::Disabled } else { Thinking::Unsaid }
+    }
+
+    fn thinks_unasked(self) -> bool {
+        matches!(self.thinking, ThinkingForm::AdaptiveByDefault | ThinkingForm::AdaptiveAlways)
+    }
+
     /// A degree of effort in the nearest word that the model knows.
     fn effort_word(self, effort: Effort) -> Option<&'static str> {
         let high_or = |word, known: bool| Some(if known { word } else { "high" });
@@ -100,7 +109,8 @@ impl Plan {
         let limit = settings.max_output_tokens.map(|tokens| tokens.clamp(1, family.max_output_tokens));
         let (thinking, effort) = wanted(family, settings.reasoning);
         let thinking = match thinking {
-            Thinking::Adaptive | Thinking::Budget(_) if forces_a_tool(request, settings) => Thinking::Unsaid,
+            Thinking::Disabled => Thinking::Disabled,
+            _ if forces_a_tool(request, settings) => family.silence(),
             Thinking::Budget(_) if calls_came_unsigned(request) => Thinking::Unsaid,
             Thinking::Budget(tokens) => within(tokens, limit.unwrap_or(family.max_output_tokens)),
             other => other,
@@ -108,6 +118,7 @@ impl Plan {
         let reasoning_tokens = match thinking {
             Thinking::Budget(tokens) => tokens,
             Thinking::Adaptive => DEFAULT_ANSWER_TOKENS,
+            Thinking::Unsaid if family.thinks_unasked() => DEFAULT_ANSWER_TOKENS,
             Thinking::Unsaid | Thinking::Disabled => 0,
         };
         let roomy = DEFAULT_ANSWER_TOKENS.saturating_add(reasoning_tokens).min(family.max_output_tokens);
@@ -123,22 +134,18 @@ impl Plan {
 fn wanted(family: Family, reasoning: Option<Reasoning>) -> (Thinking, Option<&'static str>) {
     let Some(reasoning) = reasoning else { return (Thinking::Unsaid, None) };
     match (family.thinking, reasoning) {
-        (ThinkingForm::No, _) | (ThinkingForm::Budget | ThinkingForm::BudgetOrAdaptive, Reasoning::Off) => {
-            (Thinking::Unsaid, None)
-        }
-        (ThinkingForm::Adaptive, Reasoning::Off) => (Thinking::Disabled, None),
+        (ThinkingForm::No, _) => (Thinking::Unsaid, None),
+        // The least that a model can be asked for which cannot stop.
+        (ThinkingForm::AdaptiveAlways, Reasoning::Off) => (Thinking::Unsaid, family.effort_word(Effort::Minimal)),
+        (_, Reasoning::Off) => (family.silence(), None),
         (ThinkingForm::Budget | ThinkingForm::BudgetOrAdaptive, Reasoning::Budget(tokens)) => {
             (Thinking::Budget(tokens), None)
-        }
-        (ThinkingForm::Adaptive, Reasoning::Budget(tokens)) => {
-            (Thinking::Adaptive, family.effort_word(effort_of(tokens)))
         }
         (ThinkingForm::Budget, Reasoning::Effort(effort)) => {
             (Thinking::Budget(budget_of(effort)), family.effort_word(effort))
         }
-        (ThinkingForm::Adaptive | ThinkingForm::BudgetOrAdaptive, Reasoning::Effort(effort)) => {
-            (Thinking::Adaptive, family.effort_word(effort))
-        }
+        (_, Reasoning::Budget(tokens)) => (Thinking::Adaptive, family.effort_word(effort_of(tokens))),
+        (_, Reasoning::Effort(effort)) => (Thinking::Adaptive, family.effort_word(effort)),
     }
 }
 

@@ -72,7 +72,12 @@ enum ThinkingForm {
     No,
     Budget,
     BudgetOrAdaptive,
+    /// The model decides how much, once it is asked to.
     Adaptive,
+    /// It does so unless it is asked not to.
+    AdaptiveByDefault,
+    /// It cannot be asked not to.
+    AdaptiveAlways,
 }
 
 /// Which degrees of `output_config.effort` there are beside low, medium and high.
@@ -112,18 +117,20 @@ impl Family {
         effort: EffortLevels::WithMax,
         ..Self::CLAUDE_4_5
     };
-    /// Also assumed of models newer than this table.
     const CLAUDE_4_7: Self = Self {
         thinking: ThinkingForm::Adaptive,
         effort: EffortLevels::WithXHighAndMax,
         sampling: Sampling::Neither,
         ..Self::CLAUDE_4_6
     };
+    /// Also assumed of models newer than this table.
+    const CLAUDE_5: Self = Self { thinking: ThinkingForm::AdaptiveByDefault, ..Self::CLAUDE_4_7 };
+    const FABLE: Self = Self { thinking: ThinkingForm::AdaptiveAlways, ..Self::CLAUDE_5 };
     /// Servers of other vendors that speak this protocol, with what all of them know.
     const OTHER_VENDOR: Self = Self { max_output_tokens: 64_000, ..Self::CLAUDE_3_7 };
 
     /// Names as they are found in model names, also behind a cloud's prefix; the first that fits counts.
-    const NAMES: [(&str, Self); 20] = [
+    const NAMES: [(&str, Self); 25] = [
         ("claude-2", Self::CLAUDE_3),
         ("claude-instant", Self::CLAUDE_3),
         ("claude-3-7", Self::CLAUDE_3_7),
@@ -143,7 +150,12 @@ impl Family {
         ("sonnet-4-0", Self::CLAUDE_3_7),
         ("sonnet-4-2025", Self::CLAUDE_3_7),
         ("sonnet-4@", Self::CLAUDE_3_7),
-        ("claude", Self::CLAUDE_4_7),
+        ("opus-4-7", Self::CLAUDE_4_7),
+        ("opus-4-8", Self::CLAUDE_4_7),
+        ("opus-5-5", Self::FABLE),
+        ("fable", Self::FABLE),
+        ("mythos", Self::FABLE),
+        ("claude", Self::CLAUDE_5),
     ];
 
     fn of(model: &str) -> Self {

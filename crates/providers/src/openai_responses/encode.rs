@@ -1,6 +1,6 @@
 //! A question becomes the body of a request to the Responses API.
 
-use std::convert::Infallible;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use brigade_core::{
     ChatRequest, Dialect, Effort, Message, OutputSchema, Reasoning, Role, Settings, ToolChoice, ToolSpec,
@@ -34,7 +34,7 @@ pub(super) fn body(question: &Question<'_>, summary: Option<&str>) -> Vec<u8> {
         }
     }
     if let Some(instructions) = &request.instructions {
-        body.field("instructions", |out| json::string(out, &instructions.text()));
+        body.field("instructions", |out| write_instructions(out, instructions));
     }
     body.optional("max_output_tokens", settings.max_output_tokens.map(|tokens| tokens.max(MIN_OUTPUT_TOKENS)).as_ref());
     body.optional("temperature", settings.temperature.as_ref());
@@ -92,6 +92,15 @@ fn size_hint(request: &ChatRequest) -> usize {
     1_024 + instructions + request.tools.size_bytes() * 5 / 4 + visible
 }
 
+/// Instructions are a string here, not items; the variant keeps the two apart.
+fn write_instructions(out: &mut Vec<u8>, instructions: &Message) {
+    const AS_STRING: Dialect = Dialect { name: DIALECT, variant: 2 };
+    let Ok(()) = instructions.write_encoded(AS_STRING, out, |message, out| {
+        json::string(out, &message.text());
+        Ok::<_, Infallible>(())
+    });
+}
+
 fn write_reasoning(body: &mut Body<'_>, reasoning: Option<Reasoning>, summary: Option<&str>) {
     let effort = reasoning.map(|reasoning| match reasoning {
         Reasoning::Off => "none",
@@ -99,8 +108,7 @@ fn write_reasoning(body: &mut Body<'_>, reasoning: Option<Reasoning>, summary: O
         Reasoning::Budget(tokens) => word_for(tokens),
     });
     let fields = [("effort", effort), ("summary", summary)];
-    let fields: std::collections::BTreeMap<_, _> =
-        fields.into_iter().filter_map(|(name, word)| Some((name, word?))).collect();
+    let fields: BTreeMap<_, _> = fields.into_iter().filter_map(|(name, word)| Some((name, word?))).collect();
     body.optional("reasoning", Some(&fields).filter(|fields| !fields.is_empty()));
 }
 

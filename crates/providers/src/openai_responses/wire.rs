@@ -83,12 +83,16 @@ struct Stated<'a> {
     cost_in_usd_ticks: Count,
 }
 
+/// What input and output consist of.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Details {
-    cached_tokens: Count,
-    cache_write_tokens: Count,
-    reasoning_tokens: Count,
+    #[serde(rename = "cached_tokens")]
+    cached: Count,
+    #[serde(rename = "cache_write_tokens")]
+    cache_write: Count,
+    #[serde(rename = "reasoning_tokens")]
+    reasoning: Count,
 }
 
 /// Brings a `usage` object to core's terms. The flag says whether something in it cannot be right; that part is left
@@ -104,9 +108,9 @@ pub(super) fn normalised(raw: &RawValue) -> (Option<brigade_core::Usage>, bool) 
     };
     let (of_input, of_output) = (details(stated.input_tokens_details), details(stated.output_tokens_details));
     let mut usage = brigade_core::Usage {
-        cache_read_tokens: of_input.cached_tokens.get(),
-        cache_write_tokens: of_input.cache_write_tokens.get(),
-        reasoning_tokens: of_output.reasoning_tokens.get(),
+        cache_read_tokens: of_input.cached.get(),
+        cache_write_tokens: of_input.cache_write.get(),
+        reasoning_tokens: of_output.reasoning.get(),
         stated_cost: stated.cost(),
         ..brigade_core::Usage::new(input, output)
     };

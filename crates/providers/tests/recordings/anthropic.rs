@@ -73,9 +73,10 @@ impl Expected {
                 Some("message_start") => expected.begin(&event["message"])?,
                 Some("content_block_start") => expected.blocks.push(event["content_block"].clone()),
                 Some("content_block_delta") => {
-                    let place = expected.blocks.len() - 1;
+                    // Recorded streams finish one block before the next.
+                    let place = expected.blocks.len().checked_sub(1)?;
                     partial.resize(place + 1, String::new());
-                    expected.grow(&event["delta"], &mut partial[place]);
+                    grow(&mut expected.blocks[place], &event["delta"], &mut partial[place]);
                 }
                 Some("message_delta") => {
                     expected.count(&event["usage"]);
@@ -106,27 +107,6 @@ impl Expected {
     fn count(&mut self, usage: &Value) {
         let stated = usage.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
         self.usage.extend(stated.map(|(name, value)| (name.clone(), value.clone())));
-    }
-
-    /// Recorded streams finish one block before the next, so the last one grows.
-    fn grow(&mut self, delta: &Value, partial: &mut String) {
-        let block = self.blocks.last_mut().expect("a block has started");
-        partial.push_str(delta["partial_json"].as_str().unwrap_or_default());
-        for (name, value) in delta.as_object().into_iter().flatten() {
-            match (name.as_str(), value) {
-                ("type" | "partial_json", _) => {}
-                ("citation", citation) => {
-                    let mut citations = block["citations"].as_array().cloned().unwrap_or_default();
-                    citations.push(citation.clone());
-                    block["citations"] = citations.into();
-                }
-                (name, Value::String(more)) => {
-                    block[name] = (block[name].as_str().unwrap_or_default().to_owned() + more).into();
-                }
-                (_, Value::Null) => {}
-                (name, value) => block[name] = value.clone(),
-            }
-        }
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -224,6 +204,25 @@ impl Expected {
             }
         }
         blocks
+    }
+}
+
+fn grow(block: &mut Value, delta: &Value, partial: &mut String) {
+    partial.push_str(delta["partial_json"].as_str().unwrap_or_default());
+    for (name, value) in delta.as_object().into_iter().flatten() {
+        match (name.as_str(), value) {
+            ("type" | "partial_json", _) => {}
+            ("citation", citation) => {
+                let mut citations = block["citations"].as_array().cloned().unwrap_or_default();
+                citations.push(citation.clone());
+                block["citations"] = citations.into();
+            }
+            (name, Value::String(more)) => {
+                block[name] = (block[name].as_str().unwrap_or_default().to_owned() + more).into();
+            }
+            (_, Value::Null) => {}
+            (name, value) => block[name] = value.clone(),
+        }
     }
 }
 

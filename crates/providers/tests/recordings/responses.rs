@@ -207,10 +207,9 @@ impl Expected {
             if item["type"] == "function_call" {
                 normalise_call(item);
             }
-            if let Some(fields) = item.as_object_mut().filter(|_| some_lost) {
-                if fields["type"] != "reasoning" {
-                    fields.remove("id");
-                }
+            let reasons = item["type"] == "reasoning";
+            if let Some(fields) = item.as_object_mut().filter(|_| some_lost && !reasons) {
+                fields.remove("id");
             }
         }
         items

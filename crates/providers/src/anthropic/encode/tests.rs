@@ -296,7 +296,9 @@ fn reasoning_is_asked_for_in_the_way_of_each_model() {
         ("claude-opus-4-6", Reasoning::Effort(Effort::XHigh), json!({ "type": "adaptive" }), json!("high")),
         ("claude-opus-4-8", Reasoning::Effort(Effort::XHigh), json!({ "type": "adaptive" }), json!("xhigh")),
         ("claude-opus-4-8", Reasoning::Budget(4_000), json!({ "type": "adaptive" }), json!("medium")),
-        ("claude-opus-4-8", Reasoning::Off, json!({ "type": "disabled" }), Value::Null),
+        ("claude-opus-4-8", Reasoning::Off, Value::Null, Value::Null),
+        ("claude-sonnet-5", Reasoning::Off, json!({ "type": "disabled" }), Value::Null),
+        ("claude-fable-5", Reasoning::Off, Value::Null, json!("low")),
         ("claude-3-haiku-20240307", Reasoning::Budget(4_000), Value::Null, Value::Null),
     ];
     for (model, asked, thinking, effort) in cases {
@@ -314,6 +316,7 @@ fn max_tokens_fit_the_model_and_leave_room_beside_the_budget() {
     };
     assert_eq!(sent(MODEL, &reasoning(Reasoning::Budget(4_000)))["max_tokens"], 12_192);
     assert_eq!(sent("claude-3-haiku-20240307", &with(Settings::default()))["max_tokens"], 4_096);
+    assert_eq!(sent("claude-sonnet-5", &with(Settings::default()))["max_tokens"], 16_384);
     assert_eq!(limited(1_000_000, 2_000), (64_000, Some(2_000)));
     assert_eq!(limited(1_025, 1_024), (1_025, Some(1_024)));
     assert_eq!(limited(8_000, 9_000), (8_000, Some(6_000)));
@@ -326,6 +329,7 @@ fn thinking_is_left_out_where_the_api_refuses_it() {
     forced.tools = tools();
     forced.settings.tool_choice = ToolChoice::Required;
     assert_eq!(sent(MODEL, &forced)["thinking"], Value::Null);
+    assert_eq!(sent("claude-sonnet-5", &forced)["thinking"], json!({ "type": "disabled" }));
     let mut moved = request(vec![
         Message::user("?"),
         assistant(vec![Part::ToolCall(call("c", "lookup", "{}"))]),

@@ -16,6 +16,9 @@ pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
     if recording.request.is_null() {
         return Ok(Some("the request was not recorded".to_owned()));
     }
+    if matches!(recording.status(), 400 | 422) {
+        return Ok(Some("the provider refused the request".to_owned()));
+    }
     let request = match understood(&recording.request) {
         Ok(request) => request,
         Err(reason) => return Ok(Some(reason)),
@@ -215,6 +218,10 @@ fn normalised(body: &Value) -> Value {
         if body.get(name) == Some(&default) {
             body.remove(name);
         }
+    }
+    // Said where a tool is forced, as thinking would be refused there.
+    if body.get("thinking") == Some(&json!({ "type": "disabled" })) {
+        body.remove("thinking");
     }
     if let Some(system) = body.get("system").map(content) {
         body.insert("system".to_owned(), system);

@@ -1,8 +1,8 @@
 //! Recorded Responses requests, read into our terms and written again.
 
 use brigade_core::{
-    Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, ProviderData, RawJson, Reasoning, Role,
-    Settings, Text, Thinking, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
+    Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, ProviderData, RawJson, Reasoning, Role, Text,
+    Thinking, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
 };
 use serde_json::{Map, Value, json};
 
@@ -14,6 +14,9 @@ pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
     let body = &recording.request;
     if body.is_null() {
         return Ok(Some("the request was not recorded".to_owned()));
+    }
+    if matches!(recording.status(), 400 | 422) {
+        return Ok(Some("the provider refused the request".to_owned()));
     }
     let request = match understood(body) {
         Ok(request) => request,
@@ -209,16 +212,13 @@ fn normalised(body: &Value) -> Value {
             || name == "tool_choice" && *value == json!("auto")
             || name == "tools" && *value == json!([]))
     });
-    match body.remove("tools") {
-        Some(Value::Array(tools)) => {
-            let mut tools: Vec<String> = tools.iter().map(|tool| without_defaults(tool).to_string()).collect();
-            tools.sort();
-            body.insert("tools".to_owned(), json!(tools));
-        }
-        _ => {
-            body.remove("tool_choice");
-            body.remove("parallel_tool_calls");
-        }
+    if let Some(Value::Array(tools)) = body.remove("tools") {
+        let mut tools: Vec<String> = tools.iter().map(|tool| without_defaults(tool).to_string()).collect();
+        tools.sort();
+        body.insert("tools".to_owned(), json!(tools));
+    } else {
+        body.remove("tool_choice");
+        body.remove("parallel_tool_calls");
     }
     if let Some(format) = body.get_mut("text").and_then(|text| text.get_mut("format")) {
         *format = without_defaults(format);
@@ -239,11 +239,10 @@ fn item(mut item: Value) -> Value {
         item["type"] = Value::Null;
     }
     for name in ["content", "output"] {
-        if item["type"].is_null() || name == "output" {
-            if let Some(text) = item[name].as_str() {
-                let kind = if item["role"] == "assistant" { "output_text" } else { "input_text" };
-                item[name] = json!([{ "type": kind, "text": text }]);
-            }
+        let open = item["type"].is_null() || name == "output";
+        if let Some(text) = item[name].as_str().filter(|_| open) {
+            let kind = if item["role"] == "assistant" { "output_text" } else { "input_text" };
+            item[name] = json!([{ "type": kind, "text": text }]);
         }
     }
     if item["type"] == "function_call_output" {
