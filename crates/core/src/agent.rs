@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use tracing::Instrument;
 
 use crate::{
-    Budget, ChatModel, ChatRequest, Event, Memory, Message, Observer, Outcome, OutputSchema, Run, RunError, Settings,
-    Tool, Transcript,
+    Budget, ChatModel, ChatRequest, Memory, Message, Observer, Outcome, OutputSchema, Run, RunError, Settings, Tool,
+    Transcript,
     guard::GuardLimits,
     outcome::SetupError,
     runnable::Runnable,
@@ -219,12 +219,8 @@ impl Runnable for Agent {
 
     async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         let run = run.for_agent(&self.name);
-        async {
-            run.emit(&Event::RunStarted);
-            Turns::new(self, &run).run(task).await
-        }
-        .instrument(run.span().clone())
-        .await
+        // Made within the span, as its first words belong to the run.
+        async { Turns::new(self, &run).run(task).await }.instrument(run.span().clone()).await
     }
 }
 

@@ -1,6 +1,57 @@
-//! The heart of Brigade: the agent loop and everything it stands on.
+//! The heart of Brigade: the agent loop, and everything that makes a team of agents trustworthy.
 //!
-//! This crate does no network I/O and knows no provider.
+//! This crate does no network I/O and knows no provider. Models come in through [`ChatModel`], tools through [`Tool`].
+//!
+//! | to do this | use |
+//! |---|---|
+//! | run an agent | [`Agent`]; its loop is in one place, with limits on turns, time, money and repetition |
+//! | give it tools | [`tool_fn`], or the trait [`Tool`]; the [`Toolbox`] validates, bounds and isolates the calls |
+//! | make a team | [`Supervisor`] with [`Worker`]s, [`Pipeline`], [`Handoff`], [`Quorum`]; agents elsewhere with [`host`] and [`OnBus`] |
+//! | limit what it spends | [`Budget`], kept by the [`Ledger`], enforced by [`Metered`] at the prices of a [`Pricing`] |
+//! | watch it | [`Observer`] of [`Event`]s, or [`stream`] |
+//! | let agents talk | [`bus_tools`], [`blackboard_tools`] |
+//! | remember | [`Memory`] for sessions, [`Recall`] for notes, [`ContextWindow`] for what a model is still shown |
+//!
+//! A request runs straight down: [`Agent::run`] opens a [`Run`], the loop asks the model and runs the tools it calls; a
+//! worker is a tool whose work is another agent in a child run. The result is an [`Outcome`] that says how it ended and
+//! what it cost, or a [`RunError`] that says what was spent until then.
+//!
+//! ```
+//! # use brigade_core::*;
+//! # #[derive(Debug)] struct Parrot(ModelId);
+//! # #[async_trait::async_trait] impl ChatModel for Parrot {
+//! #     fn id(&self) -> &ModelId { &self.0 }
+//! #     async fn chat(&self, request: &ChatRequest, _: &Run) -> Result<ChatReply, ModelError> {
+//! #         let asked = request.transcript.messages().last().map(|message| message.text().into_owned());
+//! #         Ok(ChatReply::new(Message::assistant(asked.unwrap_or_default())))
+//! #     }
+//! # }
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let model = Parrot(ModelId::new("zoo", "parrot"));
+//! use std::time::Duration;
+//!
+//! use brigade_core::{Agent, Budget, StopReason, ToolOutput, tool_fn};
+//!
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! struct Lookup {
+//!     /// The word to look up.
+//!     word: String,
+//! }
+//!
+//! let lookup = tool_fn("lookup", "Looks a word up.", |args: Lookup, _run| async move {
+//!     Ok(ToolOutput::text(format!("{}: not in the dictionary", args.word)))
+//! });
+//! let clerk = Agent::new("clerk", model)
+//!     .instructions("Explain words.")
+//!     .tool(lookup)
+//!     .budget(Budget::unlimited().tokens(20_000).wall(Duration::from_mins(1)));
+//!
+//! let outcome = clerk.run("What is kefir?").await?;
+//! println!("{}\n{}", outcome.text, outcome.summary());
+//! assert_eq!(outcome.stop, StopReason::Finished);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod agent;
 mod answer;

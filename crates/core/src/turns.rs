@@ -11,7 +11,7 @@ use crate::{
     answer::{Answer, Judge},
     guard::Guard,
     message::texts,
-    outcome::FailedRun,
+    outcome::{FailedRun, chain},
     toolbox::{CallEnd, Done},
     turn,
 };
@@ -28,7 +28,14 @@ pub(crate) struct Turns<'a> {
     /// Set when a limit was met: the next turn is the last one, without tools.
     closing: Option<End>,
     session: Option<Arc<str>>,
+    clock: Clock<'a>,
+}
+
+/// Sees to it that every run that began is said to have ended, also one that is dropped.
+struct Clock<'a> {
+    run: &'a Run,
     started: Instant,
+    ended: bool,
 }
 
 /// How the loop ended.
@@ -58,7 +65,7 @@ impl<'a> Turns<'a> {
             guard: Guard::new(agent.limits.guard),
             closing: None,
             session: None,
-            started: Instant::now(),
+            clock: Clock::start(run),
         }
     }
 
@@ -143,9 +150,13 @@ impl<'a> Turns<'a> {
         self.taken += 1;
         let run = if self.closing.is_some() { self.run.wrapping_up() } else { self.run.clone() };
         match turn::ask(&*self.agent.model, &self.request, (&run, self.taken)).await {
-            Ok(Ok(reply)) => {
-                Ok(turn::unmetered(&reply, self.agent, &run).map_or_else(|| Asked::Reply(Box::new(reply)), Asked::End))
-            }
+            Ok(Ok(reply)) => match turn::unmetered(&reply, self.agent, &run) {
+                None => Ok(Asked::Reply(Box::new(reply))),
+                Some(end) => {
+                    self.keep(reply.message)?;
+                    Ok(Asked::End(end))
+                }
+            },
             Ok(Err(error)) => self.after_failure(error).await,
             Err(stopped) => Ok(Asked::End(End::stopped(stopped, self.run))),
         }
@@ -160,10 +171,12 @@ impl<'a> Turns<'a> {
         match error.kind() {
             ModelErrorKind::Budget if self.closing.is_none() => {
                 self.taken -= 1;
-                self.close(End::budget(&error));
+                self.close(End::budget(&chain(&error)));
                 Ok(Asked::Again)
             }
-            ModelErrorKind::Budget => Ok(Asked::End(self.closing.take().unwrap_or_else(|| End::budget(&error)))),
+            ModelErrorKind::Budget => {
+                Ok(Asked::End(self.closing.take().unwrap_or_else(|| End::budget(&chain(&error)))))
+            }
             ModelErrorKind::Refused => Ok(Asked::End(End::new(StopReason::Refused, error.to_string()))),
             ModelErrorKind::ContextLength => {
                 let keep = self.request.estimated_input_tokens() / 2;
@@ -234,7 +247,7 @@ impl<'a> Turns<'a> {
         memory.append(session, new).await.map_err(RunFailure::Memory)
     }
 
-    fn outcome(self, end: End) -> Outcome {
+    fn outcome(mut self, end: End) -> Outcome {
         let text = end.text.unwrap_or_else(|| self.best_so_far());
         let outcome = Outcome {
             notice: end.notice,
@@ -242,8 +255,8 @@ impl<'a> Turns<'a> {
             ended_by: end.ended_by,
             ..Outcome::new(end.stop, text, self.request.transcript)
         };
-        let outcome = outcome.taking(self.taken, self.started.elapsed()).of_run(self.run);
-        self.run.emit(&Event::RunEnded {
+        let outcome = outcome.taking(self.taken, self.clock.started.elapsed()).of_run(self.run);
+        self.clock.end(&Event::RunEnded {
             stop: outcome.stop,
             turns: outcome.turns,
             usage: outcome.usage,
@@ -265,7 +278,7 @@ impl<'a> Turns<'a> {
         })
     }
 
-    fn failed(self, cause: RunFailure) -> RunError {
+    fn failed(mut self, cause: RunFailure) -> RunError {
         let error = RunError::new(FailedRun {
             cause,
             transcript: self.request.transcript,
@@ -273,12 +286,36 @@ impl<'a> Turns<'a> {
             trace: self.run.trace(),
             agent: Arc::clone(self.run.agent()),
         });
-        self.run.emit(&Event::RunFailed {
+        self.clock.end(&Event::RunFailed {
             kind: error.model_error().map(ModelError::kind),
             message: error.chain().into(),
-            elapsed: self.started.elapsed(),
+            elapsed: self.clock.started.elapsed(),
         });
         error
+    }
+}
+
+impl<'a> Clock<'a> {
+    fn start(run: &'a Run) -> Self {
+        run.emit(&Event::RunStarted);
+        Self { run, started: Instant::now(), ended: false }
+    }
+
+    fn end(&mut self, event: &Event) {
+        self.ended = true;
+        self.run.emit(event);
+    }
+}
+
+impl Drop for Clock<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(&Event::RunFailed {
+                kind: Some(ModelErrorKind::Cancelled),
+                message: "the run was dropped before its end".into(),
+                elapsed: self.started.elapsed(),
+            });
+        }
     }
 }
 

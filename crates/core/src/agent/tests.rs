@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    LocalMemory, ModelErrorKind, Role, StopKind, StopReason, ToolError, ToolOutput, Usage,
+    Event, LocalMemory, ModelErrorKind, Role, StopKind, StopReason, ToolError, ToolOutput, Usage,
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
 };
@@ -208,6 +208,16 @@ async fn cancelling_reaches_a_tool_that_hangs() {
     assert_eq!(outcome.unwrap().stop, StopReason::Cancelled);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_dropped_is_said_to_have_ended() {
+    let recorder = Recorder::new();
+    let model = ScriptedModel::new([Turn::text("late").after(Duration::from_mins(1))]);
+    let agent = Agent::new("clerk", model).observer(Arc::new(recorder.clone()));
+    tokio::time::timeout(Duration::from_secs(1), agent.run("Go on.")).await.unwrap_err();
+    let ends = recorder.count(|event| matches!(event, Event::RunFailed { kind: Some(ModelErrorKind::Cancelled), .. }));
+    assert_eq!(ends, 1);
+}
+
 #[tokio::test]
 async fn a_turn_budget_is_shared_and_refuses_the_next_call() {
     let model = ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b"), Turn::text("never asked")]);
@@ -224,6 +234,9 @@ async fn a_limit_of_money_is_not_kept_by_guessing() {
     let outcome = agent.run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, model.turns_left()), (StopReason::Budget, 1));
     assert!(outcome.notice.contains(".metered(&prices)"), "{}", outcome.notice);
+    let model = ScriptedModel::new([Turn::text("Paid for.")]);
+    let outcome = Agent::new("clerk", model).budget(Budget::usd("0.50").unwrap()).run("Go on.").await.unwrap();
+    assert_eq!(outcome.text, "Paid for.", "what was paid for is not thrown away");
 }
 
 #[tokio::test]
