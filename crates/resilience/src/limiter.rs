@@ -106,7 +106,7 @@ impl Limiter {
         }
         let wake = Arc::new(Notify::new());
         let length = state.share(&draw);
-        state.queue.join(place, (run.trace(), length), Waiter { draw, wake: Arc::clone(&wake) });
+        state.queue.join(place, Waiter { run: run.trace(), draw, length, wake: Arc::clone(&wake) });
         Ok(Entry::Waits(Ticket { limiter: self, place, demand, draw, patience: now + patience, wake }))
     }
 

@@ -104,6 +104,7 @@ async fn a_call_that_began_before_a_change_has_no_say_after_it() {
     let circuit = circuit();
     let (slow, _) = circuit.enter().unwrap();
     let (slower, _) = circuit.enter().unwrap();
+    let slowest: Vec<_> = (0..7).map(|_| circuit.enter().unwrap().0).collect();
     for _ in 0..7 {
         call(&circuit, FAILS);
     }
@@ -114,6 +115,10 @@ async fn a_call_that_began_before_a_change_has_no_say_after_it() {
     drop(slower);
     assert!(circuit.enter().is_err(), "the probe still runs");
     assert_eq!(probe.judge(Verdict::Works, None), Some(BreakerState::Closed));
+    for pass in slowest {
+        assert_eq!(pass.judge(FAILS, None), None);
+    }
+    assert_eq!(circuit.state(), BreakerState::Closed);
 }
 
 #[tokio::test(start_paused = true)]

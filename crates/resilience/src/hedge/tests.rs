@@ -48,6 +48,32 @@ async fn the_first_to_show_something_wins_and_listeners_hear_only_that_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_loser_is_given_up_as_soon_as_the_winner_shows_something() {
+    let going_on = Arc::new(());
+    let held = Arc::clone(&going_on);
+    let fake = Fake::new("m", move |call, run| {
+        let held = Arc::clone(&held);
+        async move {
+            sleep(seconds(if call == 1 { 60 } else { 1 })).await;
+            say(&run, "2");
+            sleep(seconds(5)).await;
+            drop(held);
+            Ok(reply("2"))
+        }
+    });
+    let model = hedge(&fake);
+    let (run, _) = listened();
+    let observed = async {
+        sleep(Duration::from_millis(10_500)).await;
+        let both = Arc::strong_count(&going_on);
+        sleep(seconds(1)).await;
+        both - Arc::strong_count(&going_on)
+    };
+    let (_, given_up) = tokio::join!(ask(&model, &run), observed);
+    assert_eq!(given_up, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_listeners_the_first_whole_answer_wins() {
     assert_eq!(ask(&hedge(&slow(&[Some(30), Some(2)])), &Run::new()).await, ("2".to_owned(), 13));
 }

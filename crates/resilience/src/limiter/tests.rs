@@ -201,6 +201,22 @@ async fn runs_take_turns_and_within_a_run_the_first_comes_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_later_does_not_overtake_even_if_there_is_room_again() {
+    let limiter = limiter(requests(60));
+    for _ in 0..60 {
+        call(&limiter, Ok(reply("ok"))).await;
+    }
+    let Ok(Entry::Waits(first)) = limiter.enter(&question(), Priority::Normal, &Run::new()) else { panic!() };
+    advance(seconds(1)).await;
+    let Ok(Entry::Waits(second)) = limiter.enter(&question(), Priority::Normal, &Run::new()) else { panic!() };
+    let started = Instant::now();
+    let _first = first.admitted().await.unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    let _second = second.admitted().await.unwrap();
+    assert_eq!(started.elapsed(), seconds(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_higher_priority_goes_first() {
     let callers = [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)];
     let callers = callers.map(|(name, priority)| (name, Run::new(), priority)).to_vec();
