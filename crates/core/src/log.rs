@@ -57,15 +57,18 @@ fn run_line(run: &Run, event: &Event) {
             "{}: {}, {} tokens in, {} out, {}{}, {elapsed:.1?}", stop.name(), count(u64::from(*turns), "turn"),
             usage.input_tokens, usage.output_tokens, money(*cost), shares(&run.ledger().summary()),
         ),
-        Event::RunFailed { kind, message, elapsed } if top => tracing::error!(
-            target: "brigade_core::run", event = "run_failed", error = kind.map(ModelErrorKind::name),
-            cost_usd = usd(spent(run)), elapsed_ms = millis(*elapsed),
-            "failed after {elapsed:.1?}, {}{}: {message}", money(spent(run)), shares(&run.ledger().summary()),
-        ),
+        // A worker's failure is its supervisor's to judge, and giving up is no fault.
+        Event::RunFailed { kind, message, elapsed } if top && *kind != Some(ModelErrorKind::Cancelled) => {
+            tracing::error!(
+                target: "brigade_core::run", event = "run_failed", error = kind.map(ModelErrorKind::name),
+                cost_usd = usd(spent(run)), elapsed_ms = millis(*elapsed),
+                "failed after {elapsed:.1?}, {}{}: {message}", money(spent(run)), shares(&run.ledger().summary()),
+            );
+        }
         Event::RunFailed { kind, message, elapsed } => tracing::warn!(
             target: "brigade_core::run", event = "run_failed", error = kind.map(ModelErrorKind::name),
             cost_usd = usd(spent(run)), elapsed_ms = millis(*elapsed),
-            "failed after {elapsed:.1?}, {}: {message}", money(spent(run)),
+            "failed after {elapsed:.1?}, {}{}: {message}", money(spent(run)), shares(&run.ledger().summary()),
         ),
         _ => {}
     }

@@ -65,6 +65,7 @@ mod run_scope;
 mod secrets;
 mod series;
 mod trace;
+mod traceparent;
 mod vocabulary;
 
 pub use self::metrics::{Metrics, MetricsConfig};
@@ -77,3 +78,4 @@ pub use prometheus::{MetricsError, MetricsHandle};
 pub use record::{Entry, Record, Spent};
 pub use recorder::Recorder;
 pub use trace::{TraceError, Tree};
+pub use traceparent::{ParseTraceparentError, Traceparent};

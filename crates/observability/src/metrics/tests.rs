@@ -315,6 +315,22 @@ async fn the_time_of_a_slow_model_and_a_slow_tool_is_no_overhead() {
     assert_shows(&text, &[r#"brigade_run_duration_seconds_sum{agent="desk"} 32"#]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_dropped_is_counted_and_no_longer_in_flight() {
+    let handle = Metrics::local(&config()).unwrap();
+    let model = ScriptedModel::new([Turn::text("Too late.").after(Duration::from_mins(1))]);
+    let agent = Agent::new("desk", model.metered(&PriceBook::bundled())).observer(handle.observer());
+    assert!(tokio::time::timeout(SECOND, agent.run("Work.")).await.is_err());
+    assert_shows(
+        &handle.render(),
+        &[
+            r#"brigade_runs_in_flight{agent="desk"} 0"#,
+            r#"brigade_runs_total{agent="desk",outcome="caller_cancelled"} 1"#,
+            r#"brigade_overhead_seconds_sum{agent="desk"} 0"#,
+        ],
+    );
+}
+
 #[test]
 fn without_a_runtime_there_is_an_error_and_no_panic() {
     assert!(matches!(Metrics::local(&config()), Err(crate::MetricsError::NoRuntime(_))));
