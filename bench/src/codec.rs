@@ -32,7 +32,7 @@ fn encode(model: &OpenAiChatModel, repeat: Repeat) -> Result<Vec<Part>> {
     let bytes = model.encode(&question, false)?.len();
     let again = repeat.time(|| model.encode(&question, false).map(|body| body.len()));
     let copy = model.encode(&question, false)?;
-    let floor = repeat.time(|| copy.clone().len());
+    let floor = repeat.time(|| copy.clone());
     #[expect(clippy::cast_precision_loss, reason = "a size far below 2^53")]
     let kibibytes = bytes as f64 / 1_024.0;
     Ok(vec![

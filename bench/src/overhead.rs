@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use async_trait::async_trait;
 use brigade_core::{
-    Agent, Budget, ChatModel, ChatReply, ChatRequest, Estimate, Ledger, Message, ModelError, ModelExt, ModelId, Rate,
-    Rates, Run, Spender, Usage,
+    Agent, Budget, Certainty, Charge, ChatModel, ChatReply, ChatRequest, Estimate, Ledger, Message, ModelError,
+    ModelExt, ModelId, Money, Rates, Run, Settings, Spender, Usage,
 };
 use brigade_observability::{LogTarget, Logging, Metrics, MetricsConfig, PriceBook};
 use brigade_resilience::{Accounts, Policy};
@@ -26,6 +26,10 @@ struct Ready {
 impl ChatModel for Ready {
     fn id(&self) -> &ModelId {
         &self.id
+    }
+
+    fn settings(&self) -> &Settings {
+        Settings::none()
     }
 
     async fn chat(&self, _request: &ChatRequest, _run: &Run) -> Result<ChatReply, ModelError> {
@@ -72,8 +76,8 @@ fn nested_ledger() -> Result<Ledger> {
 
 fn reservation(ledger: &Ledger, repeat: Repeat) -> f64 {
     let who = Spender { agent: "desk".into(), model: ModelId::new("openai", "gpt-5-mini") };
-    let rates = Rates { input: Rate::default(), output: Rate::default(), ..Rates::default() };
-    let estimate = Estimate { input_tokens: 400, output_tokens: 800, least_output_tokens: 256, rates: Some(rates) };
+    let estimate =
+        Estimate { input_tokens: 400, output_tokens: 800, least_output_tokens: 256, rates: Some(Rates::default()) };
     repeat
         .time_with(|| who.clone(), |who| ledger.reserve(who, estimate, false).map(brigade_core::Hold::release).is_ok())
 }

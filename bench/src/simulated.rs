@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
 use anyhow::Result;
-use brigade_rehearsal::{CallRecord, Latency, Simulator, Totals, Truth};
+use brigade_rehearsal::{CallRecord, Latency, RateLimits, Simulator, Totals, Truth};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
@@ -93,7 +93,9 @@ pub(crate) fn serve(options: Options) -> Result<()> {
     resources::raise_file_limit()?;
     let runtime = Runtime::new()?;
     let latency = Latency { first: Duration::from_millis(options.latency_ms), between: Duration::ZERO };
-    let builder = Simulator::builder().script(script()).latency(latency);
+    // Limits that nobody reaches: without any, the provider would state common ones, and clients would keep to them.
+    let limits = RateLimits { requests_per_minute: Some(u32::MAX), tokens_per_minute: Some(u32::MAX) };
+    let builder = Simulator::builder().script(script()).latency(latency).rate_limits(limits);
     let simulator = if options.records { builder } else { builder.count_only() }.build();
     let running = runtime.block_on(simulator.serve_locally())?;
     let mut output = io::stdout().lock();

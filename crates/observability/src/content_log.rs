@@ -3,7 +3,7 @@
 use std::{fmt, fmt::Write, sync::Arc};
 
 use async_trait::async_trait;
-use brigade_core::{ChatModel, ChatReply, ChatRequest, Message, ModelError, ModelId, Part, Role, Run};
+use brigade_core::{ChatModel, ChatReply, ChatRequest, Message, ModelError, ModelId, Part, Role, Run, Settings};
 
 use crate::secrets::mask;
 
@@ -60,6 +60,10 @@ impl<M: ChatModel> ContentLog<M> {
 impl<M: ChatModel> ChatModel for ContentLog<M> {
     fn id(&self) -> &ModelId {
         self.model.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        self.model.settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {

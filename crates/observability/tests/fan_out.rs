@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use brigade_core::{
     Agent, ChatModel, ChatReply, ChatRequest, Event, Metered, ModelError, ModelErrorKind, ModelExt, ModelId, Money,
-    OnFailure, Rate, Rates, Run, Supervisor, ToolOutput, TraceId, Unpriced, Worker,
+    OnFailure, Rate, Rates, Run, Settings, Supervisor, ToolOutput, TraceId, Unpriced, Worker,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
@@ -23,6 +23,10 @@ struct Chatty<M>(M);
 impl<M: ChatModel> ChatModel for Chatty<M> {
     fn id(&self) -> &ModelId {
         self.0.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        self.0.settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {

@@ -3,7 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use brigade_core::{ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelErrorKind, ModelId, RetryAdvice, Run};
+use brigade_core::{
+    ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelErrorKind, ModelId, RetryAdvice, Run, Settings,
+};
 
 use crate::{
     Accounts, Thresholds,
@@ -80,6 +82,10 @@ impl<M: ChatModel> Breaker<M> {
 impl<M: ChatModel> ChatModel for Breaker<M> {
     fn id(&self) -> &ModelId {
         self.inner.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        self.inner.settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {

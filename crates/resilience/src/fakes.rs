@@ -14,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 use brigade_core::{
     ChatModel, ChatReply, ChatRequest, Delta, Event, Message, ModelError, ModelErrorKind, ModelId, RetryAdvice, Run,
-    testing::Recorder,
+    Settings, testing::Recorder,
 };
 
 pub(crate) type Answer = Result<ChatReply, ModelError>;
@@ -68,6 +68,10 @@ impl Fake {
 impl ChatModel for Fake {
     fn id(&self) -> &ModelId {
         &self.id
+    }
+
+    fn settings(&self) -> &Settings {
+        Settings::none()
     }
 
     async fn chat(&self, _: &ChatRequest, run: &Run) -> Answer {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use brigade_core::{
-    ChatModel, ChatReply, ChatRequest, Degraded, Event, ModelError, ModelErrorKind, ModelId, Run, StopKind,
+    ChatModel, ChatReply, ChatRequest, Degraded, Event, ModelError, ModelErrorKind, ModelId, Run, Settings, StopKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,10 @@ impl<M: ChatModel> Fallback<M> {
 impl<M: ChatModel> ChatModel for Fallback<M> {
     fn id(&self) -> &ModelId {
         self.first.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        self.first.settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {

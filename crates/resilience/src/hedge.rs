@@ -3,7 +3,7 @@
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use async_trait::async_trait;
-use brigade_core::{ChatModel, ChatReply, ChatRequest, ModelError, ModelId, Run};
+use brigade_core::{ChatModel, ChatReply, ChatRequest, ModelError, ModelId, Run, Settings};
 
 use crate::{Accounts, Backoff, retry_budget::RetryBudget, watch::Watched};
 
@@ -45,6 +45,10 @@ impl<M: ChatModel> Hedge<M> {
 impl<M: ChatModel> ChatModel for Hedge<M> {
     fn id(&self) -> &ModelId {
         self.inner.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        self.inner.settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {

@@ -156,7 +156,9 @@ mod tests {
         let mut queue = Queue::default();
         let mut places: Vec<_> = (0..12).map(|_| join(&mut queue, busy, 10)).collect();
         let rest = places.split_off(10);
-        places.into_iter().for_each(|place| queue.serve(place));
+        for place in places {
+            queue.serve(place);
+        }
         let late: Vec<_> = (0..2).map(|_| join(&mut queue, idle, 10)).collect();
         // The newcomer starts where the service is, not where the busy run began.
         let mut order = [rest[0], rest[1], late[0], late[1]];

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use brigade_core::{ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelErrorKind, ModelId, RetryAdvice, Run};
+use brigade_core::{
+    ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelErrorKind, ModelId, RetryAdvice, Run, Settings,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -60,6 +62,10 @@ impl<M: ChatModel> RateLimit<M> {
 impl<M: ChatModel> ChatModel for RateLimit<M> {
     fn id(&self) -> &ModelId {
         self.inner.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        self.inner.settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use brigade_core::{ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelId, Run};
+use brigade_core::{ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelId, Run, Settings};
 
 use crate::{
     Accounts, accounts::ModelState, backoff::Backoff, retry_budget::RetryBudget, stopped::stopped, watch::Watched,
@@ -59,6 +59,10 @@ impl<M: ChatModel> Retry<M> {
 impl<M: ChatModel> ChatModel for Retry<M> {
     fn id(&self) -> &ModelId {
         self.inner.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        self.inner.settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {

@@ -4,7 +4,8 @@ use std::{pin::pin, time::Duration};
 
 use async_trait::async_trait;
 use brigade_core::{
-    ChatModel, ChatReply, ChatRequest, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Stopped, TimeoutPhase,
+    ChatModel, ChatReply, ChatRequest, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Settings, Stopped,
+    TimeoutPhase,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -91,6 +92,10 @@ impl<M: ChatModel> Timeout<M> {
 impl<M: ChatModel> ChatModel for Timeout<M> {
     fn id(&self) -> &ModelId {
         self.inner.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        self.inner.settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {

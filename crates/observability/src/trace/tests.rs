@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use brigade_core::{
     Agent, ChatModel, ChatReply, ChatRequest, Event, Metered, ModelError, ModelErrorKind, ModelId, Money, OnFailure,
-    Rate, Rates, Run, Supervisor, ToolOutput, TraceId, Unpriced, Worker,
+    Rate, Rates, Run, Settings, Supervisor, ToolOutput, TraceId, Unpriced, Worker,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
@@ -19,6 +19,10 @@ struct Twice<M>(M);
 impl<M: ChatModel> ChatModel for Twice<M> {
     fn id(&self) -> &ModelId {
         self.0.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        self.0.settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
