@@ -21,6 +21,7 @@
 //! # #[derive(Debug)] struct Parrot(ModelId);
 //! # #[async_trait::async_trait] impl ChatModel for Parrot {
 //! #     fn id(&self) -> &ModelId { &self.0 }
+//! #     fn settings(&self) -> &Settings { Settings::none() }
 //! #     async fn chat(&self, request: &ChatRequest, _: &Run) -> Result<ChatReply, ModelError> {
 //! #         let asked = request.transcript.messages().last().map(|message| message.text().into_owned());
 //! #         Ok(ChatReply::new(Message::assistant(asked.unwrap_or_default())))
@@ -94,6 +95,7 @@ pub mod request;
 pub mod run;
 mod runnable;
 pub mod schema;
+pub mod settings;
 mod stream;
 mod supervisor;
 pub mod tool;
@@ -131,12 +133,11 @@ pub use pricing::{Ceiling, LargestRun, Pricing, Rate, Rates, Served};
 pub use quorum::Quorum;
 pub use recall::{Note, NoteSource, Recall, RecallError, Scope};
 pub use reply::{Allowance, ChatReply, RateLimits, Stop, StopKind};
-pub use request::{
-    ChatRequest, Effect, Effort, OutputSchema, PromptCache, Reasoning, Settings, ToolChoice, ToolSet, ToolSpec,
-};
+pub use request::{ChatRequest, Effect, ToolSet, ToolSpec};
 pub use run::{DepthExceeded, Run, RunBuilder, Step, Stopped};
 pub use runnable::Runnable;
 pub use schema::{Schema, schema_of};
+pub use settings::{Effort, OutputSchema, PromptCache, Reasoning, Settings, ToolChoice};
 pub use stream::{RunItem, stream};
 pub use supervisor::Supervisor;
 pub use tool::{Tool, ToolError, ToolOutput};

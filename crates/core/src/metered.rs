@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use crate::{
     Certainty, ChatModel, ChatReply, ChatRequest, Estimate, Event, ModelError, ModelErrorKind, ModelId, Pricing,
-    RateLimits, Reasoning, Run, Spender, Usage,
+    RateLimits, Reasoning, Run, Settings, Spender, Usage,
     attempt::{Attempt, Verdict},
     cost::Charge,
     ledger::Hold,
@@ -104,19 +104,20 @@ impl<M: ChatModel> Metered<M> {
 
     /// What the call may use and cost at the most.
     fn estimate(&self, request: &ChatRequest) -> Estimate {
+        let settings = request.settings.over(self.model.settings());
         let input_tokens = self.shared.corrected(request.estimated_input_tokens());
-        let ceiling = self.pricing.ceiling(self.model.id(), &request.settings, input_tokens);
+        let ceiling = self.pricing.ceiling(self.model.id(), &settings, input_tokens);
         let assumed = match self.unpriced {
             Unpriced::Assume(rates) => Some(rates),
             Unpriced::Deny | Unpriced::Warn => None,
         };
         let own_limit = ceiling.and_then(|ceiling| ceiling.max_output_tokens).map(u64::from);
-        let asked = request.settings.max_output_tokens.map(u64::from);
+        let asked = settings.max_output_tokens.map(u64::from);
         let output_tokens = match (asked, own_limit) {
             (Some(asked), Some(own)) => asked.min(own),
             (asked, own) => asked.or(own).unwrap_or(UNKNOWN_OUTPUT_TOKENS),
         };
-        let reasoning = match request.settings.reasoning {
+        let reasoning = match settings.reasoning {
             Some(Reasoning::Budget(tokens)) => u64::from(tokens),
             Some(Reasoning::Effort(_)) => LEAST_REASONING_TOKENS,
             Some(Reasoning::Off) | None => 0,
@@ -201,6 +202,10 @@ impl<M: ChatModel> Metered<M> {
 impl<M: ChatModel> ChatModel for Metered<M> {
     fn id(&self) -> &ModelId {
         self.model.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        self.model.settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {

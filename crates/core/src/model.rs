@@ -4,17 +4,20 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{ChatReply, ChatRequest, Run, Usage};
+use crate::{ChatReply, ChatRequest, Run, Settings, Usage};
 
 /// A model that can be asked.
 ///
-/// One method serves streaming and not: deltas are a side channel that goes to `run`, the answer is the return value.
+/// One method, [`ChatModel::chat`], serves streaming and not: deltas are a side channel that goes to `run`, the answer is the return value.
 /// So a wrapper is one plain `async fn`; a permit it holds lives until the answer is whole, and what it decides, it
 /// decides after the stream has ended, which is the only time at which success is known.
 #[async_trait]
 pub trait ChatModel: fmt::Debug + Send + Sync + 'static {
     /// The configured name. The reply says which model really answered.
     fn id(&self) -> &ModelId;
+
+    /// What requests say where they leave it open. Whoever estimates what a call may cost must know what will be sent.
+    fn settings(&self) -> &Settings;
 
     /// One answer. Deltas go to `run` while the call goes on, when somebody listens
     /// ([`Run::wants_deltas`]); the return value is always complete. Dropping the future cancels the call.
@@ -25,6 +28,10 @@ pub trait ChatModel: fmt::Debug + Send + Sync + 'static {
 impl<M: ChatModel + ?Sized> ChatModel for Arc<M> {
     fn id(&self) -> &ModelId {
         (**self).id()
+    }
+
+    fn settings(&self) -> &Settings {
+        (**self).settings()
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {

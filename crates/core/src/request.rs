@@ -1,11 +1,10 @@
 //! One question to a model.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use crate::{Dialect, Message, RawJson, Transcript, encoded::Encodings};
+use crate::{Dialect, Message, RawJson, Settings, Transcript, encoded::Encodings};
 
 /// One question to a model: what was said so far, which tools it may ask for, and how it should answer.
 #[derive(Debug, Clone, Default)]
@@ -18,104 +17,6 @@ pub struct ChatRequest {
     pub tools: ToolSet,
     /// How to answer.
     pub settings: Settings,
-}
-
-/// How a model should answer. What is absent is left to the provider's default.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Settings {
-    /// Whether and which tools may be called.
-    pub tool_choice: ToolChoice,
-    /// Whether several tools may be called at once.
-    pub parallel_tool_calls: Option<bool>,
-    /// A JSON Schema that the answer must match.
-    pub output: Option<OutputSchema>,
-    /// The most tokens that may be generated, reasoning included.
-    pub max_output_tokens: Option<u32>,
-    /// Randomness, from 0 to 2 (Anthropic: to 1).
-    pub temperature: Option<f32>,
-    /// Nucleus sampling, from 0 to 1.
-    pub top_p: Option<f32>,
-    /// Texts at which generation ends.
-    pub stop_sequences: Vec<String>,
-    /// Asks for repeatable sampling where the provider offers it.
-    pub seed: Option<u64>,
-    /// How much to reason before the answer.
-    pub reasoning: Option<Reasoning>,
-    /// Groups requests that share a prompt prefix (OpenAI `prompt_cache_key`).
-    pub prompt_cache_key: Option<String>,
-    /// Whether stable prefixes are marked for caching where the provider wants marks (Anthropic `cache_control`).
-    pub prompt_cache: PromptCache,
-    /// Such as `auto`, `default`, `flex`, `priority`.
-    pub service_tier: Option<String>,
-    /// An opaque id of the end user, for the provider's abuse detection.
-    pub user: Option<String>,
-    /// Labels that the provider stores with the request.
-    pub metadata: BTreeMap<String, String>,
-    /// Further fields of the provider's request, merged into it as they are.
-    pub extra: BTreeMap<String, RawJson>,
-}
-
-/// Whether and which tools a model may call.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum ToolChoice {
-    /// The model decides.
-    #[default]
-    Auto,
-    /// None. The tools stay in the request: histories that used them need them, and prompt caches too.
-    None,
-    /// At least one.
-    Required,
-    /// This one.
-    Named(String),
-}
-
-/// How much a model should reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reasoning {
-    /// Not at all.
-    Off,
-    /// At most this many tokens.
-    Budget(u32),
-    /// A degree. Models with token budgets get one that fits it.
-    Effort(Effort),
-}
-
-/// Degrees of reasoning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say all there is to say")]
-pub enum Effort {
-    Minimal,
-    Low,
-    Medium,
-    High,
-    XHigh,
-    Max,
-}
-
-/// Whether stable prefixes are marked for the provider's prompt cache.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PromptCache {
-    /// Instructions, tools and the conversation so far, with the provider's short life (Anthropic: 5 minutes).
-    #[default]
-    Auto,
-    /// The same with a life of one hour, where offered.
-    OneHour,
-    /// No marks.
-    Off,
-}
-
-/// The form that an answer must have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutputSchema {
-    /// A short name, `[A-Za-z0-9_-]{1,64}`.
-    pub name: String,
-    /// A JSON Schema.
-    pub schema: RawJson,
-    /// Whether the provider should enforce it while generating, where it can. It is checked afterwards in any case.
-    pub strict: bool,
 }
 
 /// What a model is told about a tool, and what the runtime must know to run it.
@@ -224,12 +125,5 @@ impl ChatRequest {
         let output = self.settings.output.as_ref().map_or(0, |output| output.schema.get().len());
         let bytes = instructions + self.tools.size_bytes() + self.transcript.visible_bytes() + output;
         (bytes as u64).div_ceil(4)
-    }
-}
-
-impl OutputSchema {
-    /// The schema as serde sees it.
-    pub fn raw(&self) -> &RawValue {
-        self.schema.as_raw()
     }
 }

@@ -77,6 +77,10 @@ impl ChatModel for Breaks {
         &self.id
     }
 
+    fn settings(&self) -> &Settings {
+        Settings::none()
+    }
+
     async fn chat(&self, _: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         run.emit_delta(|| Delta::Thinking("hmm, ".repeat(8)));
         run.emit_delta(|| Delta::Text("word".repeat(30)));
@@ -190,6 +194,10 @@ async fn a_price_that_nobody_knows_for_the_model_that_answered_is_estimated_and_
     impl ChatModel for Other {
         fn id(&self) -> &ModelId {
             self.0.id()
+        }
+
+        fn settings(&self) -> &Settings {
+            self.0.settings()
         }
         async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
             self.0.chat(request, run).await.map(|reply| ChatReply { model: "secret".into(), ..reply })
@@ -328,4 +336,33 @@ proptest! {
         prop_assert_eq!((run.ledger().outstanding(), run.ledger().reserved()), (0, Money::ZERO));
         prop_assert!(run.ledger().spending().total() <= usd("0.06"));
     }
+}
+
+/// A model with settings of its own, as a configured client has.
+#[derive(Debug)]
+struct Configured(ScriptedModel, Settings);
+
+#[async_trait]
+impl ChatModel for Configured {
+    fn id(&self) -> &ModelId {
+        self.0.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.1
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        assert!(run.ledger().reserved() < usd("0.01"), "reserved: {}", run.ledger().reserved());
+        self.0.chat(request, run).await
+    }
+}
+
+#[tokio::test]
+async fn what_a_model_is_configured_to_ask_for_is_what_is_reserved() {
+    let settings = Settings { max_output_tokens: Some(300), ..Settings::default() };
+    let model = Configured(answers(Some(Usage::new(900, 200))), settings);
+    let asked = model.0.clone();
+    ask(&model.metered(&Prices), &cents("0.05")).await.unwrap();
+    assert_eq!(asked.requests()[0].settings.max_output_tokens, None, "the model's own limit is not written over");
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     Arguments, ChatModel, ChatReply, ChatRequest, Delta, Message, ModelError, ModelErrorKind, ModelId, Part, Role, Run,
-    Stop, StopKind, ToolCall, Usage, ledger::unpoisoned,
+    Settings, Stop, StopKind, ToolCall, Usage, ledger::unpoisoned,
 };
 
 /// A model that answers from a script, one entry for each call, and remembers what it was asked. Clones share both.
@@ -32,6 +32,7 @@ pub struct ScriptedModel(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     id: ModelId,
+    settings: Settings,
     script: Mutex<VecDeque<Turn>>,
     requests: Mutex<Vec<ChatRequest>>,
 }
@@ -62,6 +63,7 @@ impl ScriptedModel {
     pub fn named(name: &str, script: impl IntoIterator<Item = Turn>) -> Self {
         Self(Arc::new(Inner {
             id: ModelId::new("scripted", name),
+            settings: Settings::default(),
             script: Mutex::new(script.into_iter().collect()),
             requests: Mutex::default(),
         }))
@@ -141,6 +143,10 @@ impl Turn {
 impl ChatModel for ScriptedModel {
     fn id(&self) -> &ModelId {
         &self.0.id
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.0.settings
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
