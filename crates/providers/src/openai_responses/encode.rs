@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, convert::Infallible};
 
-use brigade_core::{
-    ChatRequest, Dialect, Effort, Message, OutputSchema, Reasoning, Role, Settings, ToolChoice, ToolSpec,
-};
+use brigade_core::{ChatRequest, Dialect, Message, OutputSchema, Role, Settings, ToolChoice, ToolSpec};
 use serde_json::json;
 
 use super::{DIALECT, items};
 use crate::{
+    effort,
     json::{self, Body},
     protocol::Question,
 };
@@ -39,7 +38,10 @@ pub(super) fn body(question: &Question<'_>, summary: Option<&str>) -> Vec<u8> {
     body.optional("max_output_tokens", settings.max_output_tokens.map(|tokens| tokens.max(MIN_OUTPUT_TOKENS)).as_ref());
     body.optional("temperature", settings.temperature.as_ref());
     body.optional("top_p", settings.top_p.as_ref());
-    write_reasoning(&mut body, settings.reasoning.filter(|_| reasons(model)), summary.filter(|_| reasons(model)));
+    if reasons(model) {
+        let effort = settings.reasoning.map(|reasoning| effort::word(model, reasoning));
+        write_reasoning(&mut body, effort, summary);
+    }
     if let Some(output) = &settings.output {
         write_format(&mut body, output);
     }
@@ -101,37 +103,10 @@ fn write_instructions(out: &mut Vec<u8>, instructions: &Message) {
     });
 }
 
-fn write_reasoning(body: &mut Body<'_>, reasoning: Option<Reasoning>, summary: Option<&str>) {
-    let effort = reasoning.map(|reasoning| match reasoning {
-        Reasoning::Off => "none",
-        Reasoning::Effort(effort) => word(effort),
-        Reasoning::Budget(tokens) => word_for(tokens),
-    });
+fn write_reasoning(body: &mut Body<'_>, effort: Option<&str>, summary: Option<&str>) {
     let fields = [("effort", effort), ("summary", summary)];
     let fields: BTreeMap<_, _> = fields.into_iter().filter_map(|(name, word)| Some((name, word?))).collect();
     body.optional("reasoning", Some(&fields).filter(|fields| !fields.is_empty()));
-}
-
-fn word(effort: Effort) -> &'static str {
-    match effort {
-        Effort::Minimal => "minimal",
-        Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High => "high",
-        // The highest there is here.
-        Effort::XHigh | Effort::Max => "xhigh",
-    }
-}
-
-/// The effort that comes near a number of tokens; the steps are those that routers use for models with budgets.
-fn word_for(tokens: u32) -> &'static str {
-    match tokens {
-        0 => "none",
-        1..=1_024 => "minimal",
-        1_025..=4_096 => "low",
-        4_097..=16_384 => "medium",
-        _ => "high",
-    }
 }
 
 fn write_format(body: &mut Body<'_>, output: &OutputSchema) {

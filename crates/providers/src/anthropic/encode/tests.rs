@@ -409,3 +409,15 @@ fn further_settings_and_fields_are_sent() {
     assert_eq!(names, ["lookup", "save", "web_search"]);
     assert!(body.get("seed").is_none() && body.get("prompt_cache_key").is_none());
 }
+
+#[test]
+fn a_turn_of_results_and_words_has_one_mark_at_its_end() {
+    let mut messages = asked();
+    messages.push(Message::user("Well?"));
+    let body = sent(MODEL, &request(messages));
+    let marked = |turn: usize| -> Vec<bool> {
+        let blocks = body["messages"][turn]["content"].as_array().unwrap();
+        blocks.iter().map(|block| block["cache_control"].is_object()).collect()
+    };
+    assert_eq!((marked(0), marked(1), marked(2)), (vec![true], vec![false, false], vec![false, true]));
+}

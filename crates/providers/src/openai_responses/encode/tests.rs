@@ -1,5 +1,6 @@
 use brigade_core::{
-    Arguments, Image, Part, ProviderData, RawJson, Text, Thinking, ToolCall, ToolResult, ToolSet, Transcript,
+    Arguments, Effort, Image, Part, ProviderData, RawJson, Reasoning, Text, Thinking, ToolCall, ToolResult, ToolSet,
+    Transcript,
 };
 use serde_json::Value;
 
