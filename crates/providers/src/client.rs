@@ -11,13 +11,13 @@ use http::HeaderMap;
 use reqwest::Url;
 
 use crate::{
-    http::{Account, Call},
+    account::Account,
+    http::Call,
     intake::{Head, Intake},
     protocol::{Protocol, Question, Sink},
-    settings::merged,
 };
 
-pub use crate::http::{AccountError, ClientBuilder};
+pub use crate::account::{AccountError, ClientBuilder};
 
 /// A provider account and the protocol that it speaks. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -108,7 +108,7 @@ impl<P: Protocol> Model<P> {
 
     /// The body that [`ChatModel::chat`] would send; for batch files, and to see what a prompt looks like.
     pub fn encode(&self, request: &ChatRequest, stream: bool) -> Result<Vec<u8>, ModelError> {
-        let settings = merged(&self.settings, &request.settings);
+        let settings = request.settings.over(&self.settings);
         self.encode_question(&self.question(request, &settings, stream))
     }
 
@@ -138,8 +138,12 @@ impl<P: Protocol> ChatModel for Model<P> {
         &self.id
     }
 
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let settings = merged(&self.settings, &request.settings);
+        let settings = request.settings.over(&self.settings);
         let question = self.question(request, &settings, run.wants_deltas());
         let mut headers = HeaderMap::new();
         self.client.protocol.headers(&question, &mut headers);

@@ -1,87 +1,16 @@
-//! Provider accounts and the one way in which requests leave and responses come in.
-//!
-//! An account has one connection pool, which all its models, agents and runs share. It speaks HTTP/1.1 unless told
-//! otherwise: with HTTP/2 all requests share one connection, those beyond the server's limit of concurrent streams
-//! (often 100) wait in a queue that nobody sees, and one stalled connection stalls them all.
-
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+//! The one way in which requests leave and responses come in.
 
 use brigade_core::{ChatReply, ModelError, ModelErrorKind, ModelId, Run, TimeoutPhase};
-use futures::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use crate::{
-    Client, error,
+    account::Account,
+    error,
     intake::{Head, Intake},
-    protocol::{Assembly, Progress, Protocol, Sink},
+    protocol::{Assembly, Progress, Sink},
 };
-
-/// A TCP and TLS handshake across the world takes less than a second; one retransmitted SYN adds another.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Shorter than the idle timeouts of the load balancers in front of providers (60 s and up), so that a request does
-/// not leave on a connection that is just being closed.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// As many agents as one process commonly keeps busy at one provider.
-const POOL_IDLE_PER_HOST: usize = 64;
-/// Finds a dead peer during a long silence before a model's first token.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// A provider account. Cheap to clone; clones share the connections.
-#[derive(Clone)]
-pub(crate) struct Account(Arc<Inner>);
-
-struct Inner {
-    name: Arc<str>,
-    client: reqwest::Client,
-    /// Kept to take it out of errors in which a provider quotes it.
-    api_key: Option<SecretString>,
-    base_url: Url,
-    query: Option<String>,
-    propagate_trace: bool,
-    agent_header: bool,
-}
-
-/// Sets an account up. Made by `OpenAi::builder()` and its like.
-pub struct ClientBuilder<P> {
-    pub(crate) protocol: P,
-    pub(crate) auth: Auth,
-    name: Cow<'static, str>,
-    base_url: Cow<'static, str>,
-    query: Option<String>,
-    api_key: Option<SecretString>,
-    headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
-    http2: bool,
-    propagate_trace: bool,
-    agent_header: bool,
-}
-
-/// How a key is presented.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Auth {
-    /// `Authorization: Bearer …`
-    Bearer,
-    /// A header of the provider's own.
-    Header(&'static str),
-}
-
-/// An account cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum AccountError {
-    /// The environment has no key.
-    #[error("the environment variable `{0}` is not set; export the provider's API key in it")]
-    KeyMissing(&'static str),
-    /// The base URL is none.
-    #[error("`{0}` is no base URL; write one such as `https://api.openai.com/v1`")]
-    BaseUrl(String),
-    /// A header cannot be sent. Its value is not shown, as it may be a key.
-    #[error("the header `{0}` cannot be sent; names are ASCII tokens, and values have no line breaks")]
-    Header(String),
-    /// The HTTP client cannot be built, for instance because the system has no root certificates.
-    #[error("the HTTP client cannot be set up")]
-    Http(#[source] reqwest::Error),
-}
 
 /// One request to a model.
 pub(crate) struct Call<'a> {
@@ -92,163 +21,7 @@ pub(crate) struct Call<'a> {
     pub(crate) run: &'a Run,
 }
 
-impl<P: Protocol> ClientBuilder<P> {
-    pub(crate) fn new(protocol: P, name: &'static str, base_url: &'static str) -> Self {
-        Self {
-            protocol,
-            auth: Auth::Bearer,
-            name: name.into(),
-            base_url: base_url.into(),
-            query: None,
-            api_key: None,
-            headers: Vec::new(),
-            http2: false,
-            propagate_trace: false,
-            agent_header: false,
-        }
-    }
-
-    /// The account's name in model ids, limits, logs and metrics.
-    #[must_use]
-    pub fn name(self, name: impl Into<String>) -> Self {
-        Self { name: name.into().into(), ..self }
-    }
-
-    /// Where the provider's endpoints begin, such as `https://api.openai.com/v1`.
-    #[must_use]
-    pub fn base_url(self, url: impl Into<String>) -> Self {
-        Self { base_url: url.into().into(), ..self }
-    }
-
-    /// A query that every URL ends with, such as `api-version=2024-10-21`.
-    #[must_use]
-    pub fn query(self, query: impl Into<String>) -> Self {
-        Self { query: Some(query.into()), ..self }
-    }
-
-    /// The key. Servers on the own machine often need none.
-    #[must_use]
-    pub fn api_key(self, key: impl Into<SecretString>) -> Self {
-        Self { api_key: Some(key.into()), ..self }
-    }
-
-    /// A header that every request carries.
-    #[must_use]
-    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
-        self.headers.push((name.into(), value.into()));
-        self
-    }
-
-    /// Lets connections speak HTTP/2 where the server offers it; off unless asked for. Requests then share one
-    /// connection, and those beyond the server's limit of concurrent streams wait unseen.
-    #[must_use]
-    pub fn http2(self, allowed: bool) -> Self {
-        Self { http2: allowed, ..self }
-    }
-
-    /// Sends the trace id as W3C `traceparent`; off unless asked for, as it tells a third party which calls belong
-    /// together.
-    #[must_use]
-    pub fn propagate_trace(self, propagate: bool) -> Self {
-        Self { propagate_trace: propagate, ..self }
-    }
-
-    /// Sends the agent's name as `x-brigade-agent`, for gateways and simulators; off unless asked for.
-    #[must_use]
-    pub fn agent_header(self, send: bool) -> Self {
-        Self { agent_header: send, ..self }
-    }
-
-    /// The client.
-    pub fn build(self) -> Result<Client<P>, AccountError> {
-        // With a trailing slash the base URL's last segment is kept when endpoints are joined to it.
-        let with_slash = format!("{}/", self.base_url.trim_end_matches('/'));
-        let base_url = Url::parse(&with_slash).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let base_url = base_url.ok_or_else(|| AccountError::BaseUrl(self.base_url.to_string()))?;
-        let mut builder = connections(self.fixed_headers()?);
-        if !self.http2 {
-            builder = builder.http1_only();
-        }
-        if is_this_machine(&base_url) {
-            // A proxy that the system is set to use knows another machine by this name.
-            builder = builder.no_proxy();
-        }
-        let inner = Inner {
-            name: self.name.into(),
-            client: builder.build().map_err(AccountError::Http)?,
-            api_key: self.api_key,
-            base_url,
-            query: self.query,
-            propagate_trace: self.propagate_trace,
-            agent_header: self.agent_header,
-        };
-        Ok(Client { account: Account(Arc::new(inner)), protocol: self.protocol })
-    }
-
-    fn fixed_headers(&self) -> Result<HeaderMap, AccountError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        for (name, value) in &self.headers {
-            let bad = || AccountError::Header(name.to_string());
-            let parsed: HeaderName = name.parse().map_err(|_| bad())?;
-            headers.insert(parsed, HeaderValue::from_str(value).map_err(|_| bad())?);
-        }
-        if let Some(key) = &self.api_key {
-            let (name, value) = match self.auth {
-                Auth::Bearer => ("authorization", format!("Bearer {}", key.expose_secret().trim())),
-                Auth::Header(name) => (name, key.expose_secret().trim().to_owned()),
-            };
-            let mut value = HeaderValue::from_str(&value).map_err(|_| AccountError::Header(name.to_owned()))?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        Ok(headers)
-    }
-}
-
-/// Reads the key that a provider's own tools read from the same variable.
-pub(crate) fn key_from_env(variable: &'static str) -> Result<SecretString, AccountError> {
-    let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
-    key.map(SecretString::from).ok_or(AccountError::KeyMissing(variable))
-}
-
-fn connections(headers: HeaderMap) -> reqwest::ClientBuilder {
-    // A second installation is refused, and the first is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .user_agent(concat!("brigade/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
-        .tcp_keepalive(TCP_KEEPALIVE)
-        .tcp_nodelay(true)
-        // A POST must not be repeated elsewhere, and a key must not follow a redirect to another host.
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-}
-
-fn is_this_machine(url: &Url) -> bool {
-    matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
-}
-
 impl Account {
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.0.name
-    }
-
-    /// The URL of an endpoint, which may have a query of its own.
-    pub(crate) fn url(&self, path: &str) -> Url {
-        let mut url = self.0.base_url.clone();
-        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-        url.set_path(&format!("{}{path}", self.0.base_url.path()));
-        let queries: Vec<&str> = [query, self.0.query.as_deref()].into_iter().flatten().collect();
-        if !queries.is_empty() {
-            url.set_query(Some(&queries.join("&")));
-        }
-        url
-    }
-
     /// Sends one request and reads the answer. Dropping the future closes the connection.
     pub(crate) async fn exchange<A: Assembly>(&self, call: Call<'_>, assembly: A) -> Result<ChatReply, ModelError> {
         self.send(call, assembly).await.map_err(|error| self.without_key(error))
@@ -265,12 +38,7 @@ impl Account {
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if intake.push(&chunk)? == Progress::More => {}
-                Ok(Some(_)) => {
-                    // The end of the body is often here already; once it is read, the connection can be used again.
-                    let _ = response.chunk().now_or_never();
-                    return intake.finish();
-                }
-                Ok(None) => return intake.finish(),
+                Ok(_) => return intake.finish(),
                 Err(error) => return intake.cut(error.without_url()),
             }
         }
@@ -338,19 +106,4 @@ fn unsent(error: reqwest::Error) -> ModelError {
         failure.sent = sent;
         failure.code = code;
     })
-}
-
-impl fmt::Debug for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let base_url = self.0.base_url.as_str();
-        f.debug_struct("Account").field("name", &self.0.name).field("base_url", &base_url).finish_non_exhaustive()
-    }
-}
-
-impl<P: Protocol> fmt::Debug for ClientBuilder<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientBuilder { name, base_url, protocol, .. } = self;
-        let mut builder = f.debug_struct("ClientBuilder");
-        builder.field("name", name).field("base_url", base_url).field("protocol", protocol).finish_non_exhaustive()
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A protocol is a folder of four files: `mod.rs` (its marker type, which implements [`Protocol`], and the constructors
 //! of its client), `wire.rs` (lenient serde structs), `encode.rs` (a [`Question`] becomes bytes) and `decode.rs` (bytes
-//! become a reply, through an [`Assembly`]).
+//! become a reply, through an [`Assembly`]); what would make one of them long has a file of its own beside it.
 //!
 //! What a protocol need not care about, because [`crate::intake`] does it for all: telling a stream from a single
 //! document, HTTP failures, caps on size, and filling in what the head of the response says (model asked, status,

@@ -22,8 +22,8 @@ use brigade_core::ModelError;
 use http::HeaderMap;
 
 use crate::{
+    account::{AccountError, Auth, key_from_env},
     client::{Client, ClientBuilder, Model},
-    http::{AccountError, Auth, key_from_env},
     protocol::{Protocol, Question},
 };
 

@@ -49,7 +49,7 @@ pub(super) fn request(question: &Question<'_>, quirks: &Quirks) -> Result<Vec<u8
     body.optional("temperature", settings.temperature.as_ref());
     body.optional("top_p", settings.top_p.as_ref());
     body.optional("stop", Some(&settings.stop_sequences).filter(|stops| !stops.is_empty()));
-    body.optional("seed", settings.seed.as_ref());
+    body.optional(quirks.seed_field, settings.seed.as_ref());
     if let Some(reasoning) = settings.reasoning {
         write_reasoning(&mut body, model, reasoning, quirks.reasoning);
     }

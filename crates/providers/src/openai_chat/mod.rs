@@ -26,7 +26,7 @@ use http::HeaderMap;
 
 use crate::{
     AccountError, Client, ClientBuilder, Model,
-    http::{Auth, key_from_env},
+    account::{Auth, key_from_env},
     protocol::{Protocol, Question},
 };
 

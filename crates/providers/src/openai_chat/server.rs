@@ -25,6 +25,8 @@ pub enum Server {
 pub struct Quirks {
     /// The field that caps the tokens of an answer.
     pub max_tokens_field: &'static str,
+    /// The field that asks for repeatable sampling.
+    pub seed_field: &'static str,
     /// The role of instructions.
     pub system_role: &'static str,
     /// The `tool_choice` that makes the model call at least one tool.
@@ -96,12 +98,12 @@ impl Server {
         }
     }
 
-    /// Where it is usually found. Azure has no common address: set the resource's own, up to `/openai/v1` or
+    /// Where it is usually found. Azure has no common address: give the resource's own, up to `/openai/v1` or
     /// `/openai/deployments/{deployment}`.
     pub const fn base_url(self) -> &'static str {
         match self {
             Self::OpenAi => "https://api.openai.com/v1",
-            Self::Azure => "https://azure-resource-not-set.invalid/openai/v1",
+            Self::Azure => "",
             Self::Ollama => "http://127.0.0.1:11434/v1",
             Self::Vllm => "http://127.0.0.1:8000/v1",
             Self::LlamaCpp => "http://127.0.0.1:8080/v1",
@@ -150,6 +152,7 @@ impl Server {
             },
             // Refuses unknown fields with a 422; its reasoning is a part of the content.
             Self::Mistral => Quirks {
+                seed_field: "random_seed",
                 required_tool_choice: "any",
                 stream_options: false,
                 echo: &["content"],
@@ -164,6 +167,7 @@ impl Quirks {
     /// What a server most likely understands that is not known by name.
     pub const COMPATIBLE: Self = Self {
         max_tokens_field: "max_tokens",
+        seed_field: "seed",
         system_role: "system",
         required_tool_choice: "required",
         stream_options: true,

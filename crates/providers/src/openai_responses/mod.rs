@@ -22,7 +22,7 @@ use http::HeaderMap;
 
 use crate::{
     AccountError, Client, ClientBuilder, Model,
-    http::key_from_env,
+    account::key_from_env,
     protocol::{Protocol, Question},
 };
 
