@@ -76,10 +76,11 @@ fn nested_ledger() -> Result<Ledger> {
 
 fn reservation(ledger: &Ledger, repeat: Repeat) -> f64 {
     let who = Spender { agent: "desk".into(), model: ModelId::new("openai", "gpt-5-mini") };
-    let estimate =
-        Estimate { input_tokens: 400, output_tokens: 800, least_output_tokens: 256, rates: Some(Rates::default()) };
-    repeat
-        .time_with(|| who.clone(), |who| ledger.reserve(who, estimate, false).map(brigade_core::Hold::release).is_ok())
+    let rates = Some(Rates::default());
+    let estimate = Estimate { input_tokens: 400, output_tokens: 800, least_output_tokens: 256, rates };
+    let charge = Charge { certainty: Certainty::Charged, usage: Usage::new(400, 12), cost: Some(Money::ZERO) };
+    let call = |who| ledger.reserve(who, estimate, false).map(|hold| hold.settle(&charge)).is_ok();
+    repeat.time_with(|| who.clone(), call)
 }
 
 fn agent_loop(model: &Ready, repeat: Repeat) -> Result<f64> {
