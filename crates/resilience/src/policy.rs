@@ -46,7 +46,7 @@ impl Policy {
         // Around each attempt, because each is counted by the provider.
         let model = RateLimit::new(model, self.limits.clone()).priority(self.priority).within(accounts);
         // Before the queue, because a call that an open circuit refuses must not take from the limits.
-        let model = Breaker::new(model, self.breaker);
+        let model = Breaker::new(model, self.breaker).within(accounts);
         // Twice through everything below, because the second request is a request like any other.
         let model: Arc<dyn ChatModel> = match self.hedge_after {
             Some(after) => Arc::new(Hedge::new(model, after, self.retry).within(accounts)),
