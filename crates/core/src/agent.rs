@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use tracing::Instrument;
 
 use crate::{
     Budget, ChatModel, ChatRequest, Memory, Message, Observer, Outcome, OutputSchema, Run, RunError, Settings, Tool,
     Transcript,
     guard::GuardLimits,
     outcome::SetupError,
-    runnable::Runnable,
+    runnable::{Runnable, carry_out},
     schema::schema_of,
     toolbox::{ToolLimits, Toolbox},
     turns::Turns,
@@ -218,9 +217,7 @@ impl Runnable for Agent {
     }
 
     async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        let run = run.for_agent(&self.name);
-        // Made within the span, as its first words belong to the run.
-        async { Turns::new(self, &run).run(task).await }.instrument(run.span().clone()).await
+        carry_out(run, &self.name, |run| async move { Turns::new(self, &run).run(task).await }).await
     }
 }
 

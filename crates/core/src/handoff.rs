@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    Agent, Budget, Event, Outcome, Run, RunError, RunFailure, StopReason, Task, ToolOutput, runnable::Runnable, tool_fn,
+    Agent, Budget, Event, Outcome, Run, RunError, RunFailure, StopReason, Task, ToolOutput,
+    runnable::{Runnable, carry_out},
+    tool_fn,
 };
 
 /// Agents that pass a conversation on to each other. The first one begins; each gets a tool `transfer_to_…` for every
@@ -81,6 +83,29 @@ impl Handoff {
     }
 }
 
+impl Handoff {
+    /// Runs whoever holds the conversation, until one of them answers.
+    async fn pass_on(&self, run: Run, mut task: Task) -> Result<Outcome, RunError> {
+        let (mut index, mut transfers, mut turns) = (0, 0, 0);
+        while let Some(agent) = self.equipped(index) {
+            let child = run.child(agent.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
+            let outcome = Runnable::run(&agent, &child, task).await?;
+            turns += outcome.turns;
+            let outcome = Outcome { turns, ..outcome };
+            let Some(next) = self.target(&outcome) else { return Ok(outcome) };
+            if transfers == self.max_transfers {
+                let notice = format!("The conversation was passed on {transfers} times without an answer.");
+                return Ok(Outcome { stop: StopReason::LoopDetected, notice, ..outcome });
+            }
+            run.emit(&Event::HandedOff { to: Arc::clone(self.agents.get(next).map_or(&self.name, Agent::name)) });
+            transfers += 1;
+            index = next;
+            task = Task::resume(outcome.transcript);
+        }
+        Err(RunError::before(&run, RunFailure::NothingToRun))
+    }
+}
+
 #[async_trait]
 impl Runnable for Handoff {
     fn name(&self) -> &Arc<str> {
@@ -91,23 +116,8 @@ impl Runnable for Handoff {
         &self.purpose
     }
 
-    async fn run(&self, run: &Run, mut task: Task) -> Result<Outcome, RunError> {
-        let run = run.for_agent(&self.name);
-        let (mut index, mut transfers) = (0, 0);
-        while let Some(agent) = self.equipped(index) {
-            let child = run.child(agent.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
-            let outcome = Runnable::run(&agent, &child, task).await?;
-            let Some(next) = self.target(&outcome) else { return Ok(outcome.of_run(&run)) };
-            if transfers == self.max_transfers {
-                let notice = format!("The conversation was passed on {transfers} times without an answer.");
-                return Ok(Outcome { stop: StopReason::LoopDetected, notice, ..outcome }.of_run(&run));
-            }
-            run.emit(&Event::HandedOff { to: Arc::clone(self.agents.get(next).map_or(&self.name, Agent::name)) });
-            transfers += 1;
-            index = next;
-            task = Task::resume(outcome.transcript);
-        }
-        Err(RunError::before(&run, RunFailure::NothingToRun))
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+        carry_out(run, &self.name, |run| self.pass_on(run, task)).await
     }
 }
 

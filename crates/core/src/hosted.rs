@@ -9,7 +9,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Bus, BusError, Certainty, Charge, Delivery, Envelope, Estimate, Inbox, Ledger, Message, ModelId, Money, Outcome,
-    Run, RunError, RunFailure, Share, Spender, StopReason, Task, TraceId, Transcript, Usage, runnable::Runnable,
+    Run, RunError, RunFailure, Share, Spender, StopReason, Task, TraceId, Transcript, Usage,
+    runnable::{Runnable, carry_out},
 };
 
 /// An agent that answers on the bus, until this is dropped.
@@ -79,7 +80,7 @@ async fn serve(work: Arc<dyn Runnable>, mut inbox: Inbox, account: Ledger) {
 async fn answer(work: Arc<dyn Runnable>, mut delivery: Delivery, account: Ledger) {
     let envelope = delivery.envelope.clone();
     let report = tokio::select! {
-        report = carry_out(&*work, &envelope, account) => report,
+        report = fulfil(&*work, &envelope, account) => report,
         () = delivery.abandoned() => return,
     };
     // A report is plain data, which can always be written.
@@ -87,7 +88,7 @@ async fn answer(work: Arc<dyn Runnable>, mut delivery: Delivery, account: Ledger
     delivery.reply(Envelope { from: Arc::clone(work.name()), body, trace: envelope.trace });
 }
 
-async fn carry_out(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> Report {
+async fn fulfil(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> Report {
     let nothing = Usage::default();
     let Ok(order) = serde_json::from_str::<Order>(&envelope.body) else {
         return Report::Failure { message: "the task could not be read".into(), usage: nothing, cost: None };
@@ -138,18 +139,8 @@ impl OnBus {
     }
 }
 
-#[async_trait]
-impl Runnable for OnBus {
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    fn purpose(&self) -> &str {
-        &self.purpose
-    }
-
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        let (run, started) = (run.for_agent(&self.name), Instant::now());
+impl OnBus {
+    async fn request(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
         let text = task.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default();
         let order = Order { task: text, time_left: run.time_left() };
         // An order is plain data, which can always be written.
@@ -164,8 +155,7 @@ impl Runnable for OnBus {
                 let mut transcript = Transcript::repaired(task.message);
                 // Nothing is open, so the conversation takes an answer.
                 let _ = transcript.push(Message::assistant(text.as_str()));
-                let outcome = Outcome { notice, ..Outcome::new(stop, text, transcript) };
-                Ok(outcome.taking(turns, started.elapsed()).of_run(&run))
+                Ok(Outcome { notice, turns, ..Outcome::new(stop, text, transcript) })
             }
             Ok(Report::Failure { message, usage, cost }) => {
                 self.book(&run, usage, cost);
@@ -176,6 +166,21 @@ impl Runnable for OnBus {
                 Err(RunError::before(&run, RunFailure::Remote { name: Arc::clone(&self.name), message }))
             }
         }
+    }
+}
+
+#[async_trait]
+impl Runnable for OnBus {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+        carry_out(run, &self.name, |run| self.request(run, task)).await
     }
 }
 

@@ -184,15 +184,11 @@ impl Outcome {
         }
     }
 
-    pub(crate) fn taking(self, turns: u32, elapsed: Duration) -> Self {
-        Self { turns, elapsed, ..self }
-    }
-
-    /// The outcome with what all of `run` has spent and had to do without.
-    pub(crate) fn of_run(self, run: &Run) -> Self {
+    /// The outcome with all that `run` has spent, taken and had to do without.
+    pub(crate) fn of_run(self, run: &Run, elapsed: Duration) -> Self {
         let cost = run.ledger().summary();
         let usage = cost.total.usage;
-        Self { cost, usage, degraded: run.degraded(), trace: run.trace(), ..self }
+        Self { cost, usage, degraded: run.degraded(), elapsed, trace: run.trace(), ..self }
     }
 
     /// The answer as a value, for an agent with an output schema.
@@ -270,19 +266,14 @@ impl From<Stopped> for StopReason {
 }
 
 impl RunError {
-    pub(crate) fn new(failed: FailedRun) -> Self {
-        Self(Box::new(failed))
+    pub(crate) fn new(run: &Run, cause: RunFailure, transcript: Transcript) -> Self {
+        let (cost, trace, agent) = (run.ledger().summary(), run.trace(), Arc::clone(run.agent()));
+        Self(Box::new(FailedRun { cause, transcript, cost, trace, agent }))
     }
 
     /// A run that failed without, or before, a conversation of its own.
     pub(crate) fn before(run: &Run, cause: impl Into<RunFailure>) -> Self {
-        Self::new(FailedRun {
-            cause: cause.into(),
-            transcript: Transcript::new(),
-            cost: run.ledger().summary(),
-            trace: run.trace(),
-            agent: Arc::clone(run.agent()),
-        })
+        Self::new(run, cause.into(), Transcript::new())
     }
 
     /// Everything that is known.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
-use crate::{Budget, Outcome, Run, RunError, RunFailure, Task, runnable::Runnable};
+use crate::{
+    Budget, Outcome, Run, RunError, RunFailure, Task,
+    runnable::{Runnable, carry_out},
+};
 
 /// Agents one after the other: what one answers is the task of the next.
 ///
@@ -42,6 +44,24 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    async fn run_stages(&self, run: Run, mut task: Task) -> Result<Outcome, RunError> {
+        let (mut turns, mut last) = (0, None);
+        for stage in &self.stages {
+            let child = run.child(stage.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
+            let outcome = stage.run(&child, task).await?;
+            turns += outcome.turns;
+            task = Task::from(outcome.text.as_str());
+            let finished = outcome.is_finished();
+            last = Some(Outcome { turns, ..outcome });
+            if !finished {
+                break;
+            }
+        }
+        last.ok_or_else(|| RunError::before(&run, RunFailure::NothingToRun))
+    }
+}
+
 #[async_trait]
 impl Runnable for Pipeline {
     fn name(&self) -> &Arc<str> {
@@ -52,24 +72,7 @@ impl Runnable for Pipeline {
         &self.purpose
     }
 
-    async fn run(&self, run: &Run, mut task: Task) -> Result<Outcome, RunError> {
-        let (run, started) = (run.for_agent(&self.name), Instant::now());
-        let mut turns = 0;
-        let mut last = None;
-        for stage in &self.stages {
-            let child = run.child(stage.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
-            let outcome = stage.run(&child, task).await?;
-            turns += outcome.turns;
-            task = Task::from(outcome.text.as_str());
-            let finished = outcome.is_finished();
-            last = Some(outcome);
-            if !finished {
-                break;
-            }
-        }
-        match last {
-            Some(outcome) => Ok(Outcome { turns, elapsed: started.elapsed(), ..outcome }.of_run(&run)),
-            None => Err(RunError::before(&run, RunFailure::NothingToRun)),
-        }
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+        carry_out(run, &self.name, |run| self.run_stages(run, task)).await
     }
 }

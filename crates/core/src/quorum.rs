@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{StreamExt, future::BoxFuture, stream};
-use tokio::time::Instant;
 
 use crate::{
-    Message, Outcome, Run, RunError, RunFailure, StopReason, Task, Transcript, runnable::Runnable, worker::Worker,
+    Message, Outcome, Run, RunError, RunFailure, StopReason, Task, Transcript,
+    runnable::{Runnable, carry_out},
+    worker::Worker,
 };
 
 /// Several workers on one task, of which enough must answer. The answer is all of theirs, each under its name.
@@ -57,18 +58,8 @@ impl Quorum {
     }
 }
 
-#[async_trait]
-impl Runnable for Quorum {
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    fn purpose(&self) -> &str {
-        &self.purpose
-    }
-
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        let (run, started) = (run.for_agent(&self.name), Instant::now());
+impl Quorum {
+    async fn ask_all(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
         let text = task.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default();
         let mut asked: Vec<BoxFuture<'_, _>> = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {
@@ -88,6 +79,21 @@ impl Runnable for Quorum {
         // Every open call was answered, so the conversation takes an answer.
         let _ = transcript.push(Message::assistant(text.as_str()));
         let turns = given.iter().map(|(_, outcome)| outcome.turns).sum();
-        Ok(Outcome::new(StopReason::Finished, text, transcript).taking(turns, started.elapsed()).of_run(&run))
+        Ok(Outcome { turns, ..Outcome::new(StopReason::Finished, text, transcript) })
+    }
+}
+
+#[async_trait]
+impl Runnable for Quorum {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+        carry_out(run, &self.name, |run| self.ask_all(run, task)).await
     }
 }

@@ -29,6 +29,7 @@ pub struct Run(Arc<Inner>);
 
 struct Inner {
     id: RunId,
+    parent: Option<RunId>,
     agent: Arc<str>,
     depth: u32,
     deadline: Option<Instant>,
@@ -94,6 +95,11 @@ impl Run {
         self.0.shared.trace
     }
 
+    /// The run that this one is a [`child`](Run::child) of; absent at the top.
+    pub fn parent(&self) -> Option<RunId> {
+        self.0.parent
+    }
+
     /// The path of the agent that runs, such as `desk/researcher`; empty at the top.
     pub fn agent(&self) -> &Arc<str> {
         &self.0.agent
@@ -152,6 +158,7 @@ impl Run {
         let agent = self.join(name);
         Ok(Self(Arc::new(Inner {
             id: RunId::new(),
+            parent: Some(self.0.id),
             depth: self.0.depth + 1,
             deadline: earliest(self.0.deadline, budget.wall.map(|wall| Instant::now() + wall)),
             cancellation: self.0.cancellation.child_token(),
@@ -313,6 +320,7 @@ impl Run {
     fn derive(&self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = Inner {
             id: self.0.id,
+            parent: self.0.parent,
             agent: Arc::clone(&self.0.agent),
             depth: self.0.depth,
             deadline: self.0.deadline,

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use crate::{
     Agent, ChatReply, ChatRequest, Event, Message, ModelError, ModelErrorKind, Outcome, Part, Role, Run, RunError,
     RunFailure, StopReason, ToolChoice,
@@ -11,7 +9,7 @@ use crate::{
     answer::{Answer, Judge},
     guard::Guard,
     message::texts,
-    outcome::{FailedRun, chain},
+    outcome::chain,
     toolbox::{CallEnd, Done},
     turn,
 };
@@ -28,14 +26,6 @@ pub(crate) struct Turns<'a> {
     /// Set when a limit was met: the next turn is the last one, without tools.
     closing: Option<End>,
     session: Option<Arc<str>>,
-    clock: Clock<'a>,
-}
-
-/// Sees to it that every run that began is said to have ended, also one that is dropped.
-struct Clock<'a> {
-    run: &'a Run,
-    started: Instant,
-    ended: bool,
 }
 
 /// How the loop ended.
@@ -65,7 +55,6 @@ impl<'a> Turns<'a> {
             guard: Guard::new(agent.limits.guard),
             closing: None,
             session: None,
-            clock: Clock::start(run),
         }
     }
 
@@ -247,23 +236,15 @@ impl<'a> Turns<'a> {
         memory.append(session, new).await.map_err(RunFailure::Memory)
     }
 
-    fn outcome(mut self, end: End) -> Outcome {
+    fn outcome(self, end: End) -> Outcome {
         let text = end.text.unwrap_or_else(|| self.best_so_far());
-        let outcome = Outcome {
+        Outcome {
             notice: end.notice,
             inherited: self.inherited,
             ended_by: end.ended_by,
+            turns: self.taken,
             ..Outcome::new(end.stop, text, self.request.transcript)
-        };
-        let outcome = outcome.taking(self.taken, self.clock.started.elapsed()).of_run(self.run);
-        self.clock.end(&Event::RunEnded {
-            stop: outcome.stop,
-            turns: outcome.turns,
-            usage: outcome.usage,
-            cost: outcome.cost.total.cost(),
-            elapsed: outcome.elapsed,
-        });
-        outcome
+        }
     }
 
     /// What there is to show when no answer came: the last words of the model, or else what its tools found.
@@ -278,44 +259,8 @@ impl<'a> Turns<'a> {
         })
     }
 
-    fn failed(mut self, cause: RunFailure) -> RunError {
-        let error = RunError::new(FailedRun {
-            cause,
-            transcript: self.request.transcript,
-            cost: self.run.ledger().summary(),
-            trace: self.run.trace(),
-            agent: Arc::clone(self.run.agent()),
-        });
-        self.clock.end(&Event::RunFailed {
-            kind: error.model_error().map(ModelError::kind),
-            message: error.chain().into(),
-            elapsed: self.clock.started.elapsed(),
-        });
-        error
-    }
-}
-
-impl<'a> Clock<'a> {
-    fn start(run: &'a Run) -> Self {
-        run.emit(&Event::RunStarted);
-        Self { run, started: Instant::now(), ended: false }
-    }
-
-    fn end(&mut self, event: &Event) {
-        self.ended = true;
-        self.run.emit(event);
-    }
-}
-
-impl Drop for Clock<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.end(&Event::RunFailed {
-                kind: Some(ModelErrorKind::Cancelled),
-                message: "the run was dropped before its end".into(),
-                elapsed: self.started.elapsed(),
-            });
-        }
+    fn failed(self, cause: RunFailure) -> RunError {
+        RunError::new(self.run, cause, self.request.transcript)
     }
 }
 

@@ -110,6 +110,7 @@ impl RunBuilder {
         let id = self.id.unwrap_or_default();
         Run(Arc::new(Inner {
             id,
+            parent: None,
             agent: "".into(),
             depth: 0,
             deadline: earliest(self.deadline, wall),

@@ -153,6 +153,25 @@ async fn a_pipeline_gives_each_answer_to_the_next_stage_and_stops_at_half_an_ans
 }
 
 #[tokio::test]
+async fn a_group_of_agents_is_a_run_like_any_other() {
+    let recorder = crate::testing::Recorder::new();
+    let pipeline = Pipeline::new("press").stage(Agent::new("writer", ScriptedModel::new([Turn::text("draft")])));
+    let run = Run::builder().observer(Arc::new(recorder.clone())).build();
+    Runnable::run(&pipeline, &run, "Write.".into()).await.unwrap();
+    let told: Vec<_> = recorder
+        .events()
+        .into_iter()
+        .filter_map(|(agent, event)| match event {
+            crate::Event::RunStarted => Some(format!("{agent} started")),
+            crate::Event::RunEnded { turns, .. } => Some(format!("{agent} ended after {turns} turns")),
+            _ => None,
+        })
+        .collect();
+    let ends = ["press/writer ended after 1 turns", "press ended after 1 turns"];
+    assert_eq!(told, ["press started", "press/writer started", ends[0], ends[1]]);
+}
+
+#[tokio::test]
 async fn a_handoff_passes_the_whole_conversation_on() {
     let front = ScriptedModel::new([Turn::call("c1", "transfer_to_billing", json!({"reason": "an invoice"}))]);
     let billing = ScriptedModel::new([Turn::text("You are paid up.")]);
