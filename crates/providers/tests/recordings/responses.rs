@@ -182,7 +182,14 @@ impl Expected {
             let input = body["input"].as_array().cloned().unwrap_or_default();
             let (_, sent) = input.split_first().ok_or("nothing was sent")?;
             let (sent, results) = sent.split_at(sent.len() - calls.len());
-            same("items sent back", &sent.to_vec(), &self.returned(stores))?;
+            let mut expected = self.returned(stores);
+            for (expected, sent) in expected.iter_mut().zip(sent) {
+                // An id that is too long to be sent back gets another; that calls and results still pair is seen below.
+                if expected["call_id"].as_str().is_some_and(|id| id.len() > 64) && expected["type"] == "function_call" {
+                    expected["call_id"] = sent["call_id"].clone();
+                }
+            }
+            same("items sent back", &sent.to_vec(), &expected)?;
             for (result, call) in results.iter().zip(&calls) {
                 let id = result["call_id"].as_str().unwrap_or_default();
                 let asked = sent.iter().any(|item| item["type"] == "function_call" && item["call_id"] == id);
