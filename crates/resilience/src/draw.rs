@@ -1,6 +1,6 @@
 //! What a call takes from its limits.
 
-use brigade_core::{ChatRequest, Usage};
+use brigade_core::{ChatRequest, Settings, Usage};
 
 use crate::Charging;
 
@@ -51,9 +51,10 @@ impl Draw {
 }
 
 impl Demand {
-    /// What `request` says.
-    pub(crate) fn of(request: &ChatRequest) -> Self {
-        Self { input: request.estimated_input_tokens(), max_output: request.settings.max_output_tokens.map(u64::from) }
+    /// What `request` says, and what the model's own settings say where it says nothing.
+    pub(crate) fn of(request: &ChatRequest, settings: &Settings) -> Self {
+        let max_output = request.settings.max_output_tokens.or(settings.max_output_tokens);
+        Self { input: request.estimated_input_tokens(), max_output: max_output.map(u64::from) }
     }
 
     /// What was taken according to reported usage.

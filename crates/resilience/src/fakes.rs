@@ -23,6 +23,7 @@ pub(crate) type Answer = Result<ChatReply, ModelError>;
 #[derive(Clone)]
 pub(crate) struct Fake {
     id: ModelId,
+    settings: Settings,
     calls: Arc<AtomicUsize>,
     act: Arc<Act>,
 }
@@ -36,7 +37,7 @@ impl Fake {
         F: Future<Output = Answer> + Send + 'static,
     {
         let act = Arc::new(move |call, run| Box::pin(act(call, run)) as Pin<Box<_>>);
-        Self { id: ModelId::new("a", name), calls: Arc::default(), act }
+        Self { id: ModelId::new("a", name), settings: Settings::default(), calls: Arc::default(), act }
     }
 
     /// Fails in these ways one after the other, then answers.
@@ -58,6 +59,11 @@ impl Fake {
         Self::failing(name, &[])
     }
 
+    /// The same with settings of its own.
+    pub(crate) fn with_settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
     /// How often it was asked.
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
@@ -71,7 +77,7 @@ impl ChatModel for Fake {
     }
 
     fn settings(&self) -> &Settings {
-        Settings::none()
+        &self.settings
     }
 
     async fn chat(&self, _: &ChatRequest, run: &Run) -> Answer {

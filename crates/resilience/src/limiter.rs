@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{ChatReply, ChatRequest, ModelError, ModelErrorKind, RateLimits, RetryAdvice, Run};
+use brigade_core::{ChatReply, ModelError, ModelErrorKind, RateLimits, RetryAdvice, Run};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -87,9 +87,8 @@ impl Limiter {
 
     /// Admits a call at once if it fits and nobody waits; otherwise gives it a place in the queue, if its turn will come
     /// in time.
-    pub(crate) fn enter(&self, request: &ChatRequest, priority: Priority, run: &Run) -> Result<Entry<'_>, TooLong> {
+    pub(crate) fn enter(&self, demand: Demand, priority: Priority, run: &Run) -> Result<Entry<'_>, TooLong> {
         let now = Instant::now();
-        let demand = Demand::of(request);
         let mut state = self.lock();
         let draw = state.experience.expect(&demand, self.limits.charging);
         if state.queue.is_empty() && self.ready_in(&mut state, &draw, now)?.is_zero() {

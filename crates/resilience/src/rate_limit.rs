@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     Accounts, Limits, Priority,
+    draw::Demand,
     limiter::{Entry, Limiter, TooLong},
     stopped::stopped,
 };
@@ -69,7 +70,8 @@ impl<M: ChatModel> ChatModel for RateLimit<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let entry = self.limiter.enter(request, self.priority, run).map_err(|wait| self.refusal(wait))?;
+        let demand = Demand::of(request, self.inner.settings());
+        let entry = self.limiter.enter(demand, self.priority, run).map_err(|wait| self.refusal(wait))?;
         let admission = match entry {
             Entry::Admitted(admission) => admission,
             Entry::Waits(ticket) => {

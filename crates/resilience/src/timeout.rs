@@ -19,7 +19,7 @@ pub struct Timeouts {
     /// Until the first piece of a streamed answer. 60 s: a provider under load takes tens of seconds, never minutes.
     #[serde(with = "humantime_serde")]
     pub first_delta: Duration,
-    /// The same for a request that asks for reasoning. 300 s: hidden reasoning shows nothing for minutes. For models
+    /// The same for a request, or a model by its settings, that asks for reasoning. 300 s: hidden reasoning shows nothing for minutes. For models
     /// that reason without being asked, raise `first_delta` too ([`Timeouts::reasoning`]).
     #[serde(with = "humantime_serde")]
     pub first_delta_reasoning: Duration,
@@ -100,9 +100,10 @@ impl<M: ChatModel> ChatModel for Timeout<M> {
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let watched = Watched::over(run);
+        let reasoning = request.settings.reasoning.or(self.inner.settings().reasoning);
         let clock = Clock {
             limits: self.limits,
-            reasons: !matches!(request.settings.reasoning, None | Some(Reasoning::Off)),
+            reasons: !matches!(reasoning, None | Some(Reasoning::Off)),
             started: Instant::now(),
             watched: &watched,
         };

@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use brigade_core::{Allowance, Usage};
+use brigade_core::{Allowance, Settings, Usage};
 use proptest::prelude::*;
 use tokio::{
     task::JoinSet,
@@ -21,8 +21,12 @@ fn requests(limit: u64) -> Limits {
     Limits { requests_per_minute: Some(limit), ..Limits::default() }
 }
 
+fn demand() -> Demand {
+    Demand::of(&question(), Settings::none())
+}
+
 async fn admit<'a>(limiter: &'a Limiter, run: &Run) -> Result<Admission<'a>, TooLong> {
-    match limiter.enter(&question(), Priority::Normal, run)? {
+    match limiter.enter(demand(), Priority::Normal, run)? {
         Entry::Admitted(admission) => Ok(admission),
         Entry::Waits(ticket) => ticket.admitted().await,
     }
@@ -52,7 +56,7 @@ async fn call(limiter: &Limiter, result: Result<ChatReply, ModelError>) {
 async fn without_known_limits_nobody_waits() {
     let limiter = limiter(Limits::default());
     for _ in 0..10_000 {
-        assert!(matches!(limiter.enter(&question(), Priority::Normal, &Run::new()), Ok(Entry::Admitted(_))));
+        assert!(matches!(limiter.enter(demand(), Priority::Normal, &Run::new()), Ok(Entry::Admitted(_))));
     }
 }
 
@@ -63,7 +67,7 @@ async fn a_limit_is_learned_from_a_response() {
     assert_eq!(left(&limiter, "requests_per_minute"), Some(40));
     // What is in flight may not have been seen by whoever said that.
     let limiter = self::limiter(Limits::default());
-    let in_flight: Vec<_> = (0..5).map(|_| limiter.enter(&question(), Priority::Normal, &Run::new())).collect();
+    let in_flight: Vec<_> = (0..5).map(|_| limiter.enter(demand(), Priority::Normal, &Run::new())).collect();
     call(&limiter, Ok(saying(allowance(100, 40, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(35));
     drop(in_flight);
@@ -150,12 +154,12 @@ async fn a_wait_that_cannot_fit_fails_at_once_and_says_how_long_it_is() {
         call(&limiter, Ok(reply("ok"))).await;
     }
     let run = Run::builder().deadline(Instant::now() + seconds(2)).build();
-    let _first = limiter.enter(&question(), Priority::Normal, &run).unwrap();
-    let _second = limiter.enter(&question(), Priority::Normal, &run).unwrap();
-    assert_eq!(limiter.enter(&question(), Priority::Normal, &run).unwrap_err(), TooLong(seconds(3)));
+    let _first = limiter.enter(demand(), Priority::Normal, &run).unwrap();
+    let _second = limiter.enter(demand(), Priority::Normal, &run).unwrap();
+    assert_eq!(limiter.enter(demand(), Priority::Normal, &run).unwrap_err(), TooLong(seconds(3)));
     // Another run shares fairly, so that its first call comes before the second one of this.
     let other = Run::builder().deadline(Instant::now() + seconds(2)).build();
-    assert!(limiter.enter(&question(), Priority::Normal, &other).is_ok());
+    assert!(limiter.enter(demand(), Priority::Normal, &other).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,8 +169,8 @@ async fn the_queue_has_an_end() {
         call(&limiter, Ok(reply("ok"))).await;
     }
     let run = Run::new();
-    let waiting: Vec<_> = (0..3).map(|_| limiter.enter(&question(), Priority::Normal, &run).unwrap()).collect();
-    assert_eq!(limiter.enter(&question(), Priority::Normal, &run).unwrap_err(), TooLong(seconds(4)));
+    let waiting: Vec<_> = (0..3).map(|_| limiter.enter(demand(), Priority::Normal, &run).unwrap()).collect();
+    assert_eq!(limiter.enter(demand(), Priority::Normal, &run).unwrap_err(), TooLong(seconds(4)));
     drop(waiting);
     assert_eq!(limiter.queue_length(), 0);
 }
@@ -180,7 +184,7 @@ async fn order(limiter: Arc<Limiter>, callers: Vec<(&'static str, Run, Priority)
     for (name, run, priority) in callers {
         let limiter = Arc::clone(&limiter);
         tasks.spawn(async move {
-            let Ok(Entry::Waits(ticket)) = limiter.enter(&question(), priority, &run) else { panic!("must wait") };
+            let Ok(Entry::Waits(ticket)) = limiter.enter(demand(), priority, &run) else { panic!("must wait") };
             ticket.admitted().await.unwrap().settle(&Ok(reply("ok")));
             name
         });
@@ -206,9 +210,9 @@ async fn who_comes_later_does_not_overtake_even_if_there_is_room_again() {
     for _ in 0..60 {
         call(&limiter, Ok(reply("ok"))).await;
     }
-    let Ok(Entry::Waits(first)) = limiter.enter(&question(), Priority::Normal, &Run::new()) else { panic!() };
+    let Ok(Entry::Waits(first)) = limiter.enter(demand(), Priority::Normal, &Run::new()) else { panic!() };
     advance(seconds(1)).await;
-    let Ok(Entry::Waits(second)) = limiter.enter(&question(), Priority::Normal, &Run::new()) else { panic!() };
+    let Ok(Entry::Waits(second)) = limiter.enter(demand(), Priority::Normal, &Run::new()) else { panic!() };
     let started = Instant::now();
     let _first = first.admitted().await.unwrap();
     assert_eq!(started.elapsed(), Duration::ZERO);

@@ -1,4 +1,4 @@
-use brigade_core::{ModelErrorKind, Reasoning, Run, TimeoutPhase};
+use brigade_core::{ModelErrorKind, Reasoning, Run, Settings, TimeoutPhase};
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -33,6 +33,12 @@ async fn a_stream_that_never_begins_ends_after_a_minute_or_five_with_reasoning()
     assert_eq!(ends(&stalling(&[]), &thinking, &run).await, (first_delta, 300));
     thinking.settings.reasoning = Some(Reasoning::Off);
     assert_eq!(ends(&stalling(&[]), &thinking, &run).await, (first_delta, 60));
+
+    let thinks = Settings { reasoning: Some(Reasoning::Budget(4_000)), ..Settings::default() };
+    let fake = Fake::new("m", |_, _| std::future::pending()).with_settings(thinks);
+    let model = Timeout::new(fake, Timeouts::default());
+    assert_eq!(ends(&model, &question(), &run).await, (first_delta, 300));
+    assert_eq!(ends(&model, &thinking, &run).await, (first_delta, 60), "the request has the last word");
 }
 
 #[tokio::test(start_paused = true)]
