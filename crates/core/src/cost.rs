@@ -137,7 +137,7 @@ impl CostSummary {
         sum
     }
 
-    pub(crate) fn new(total: Spending, lines: &BTreeMap<Spender, Spending>) -> Self {
+    pub(crate) fn new(total: Spending, lines: &[(Spender, Spending)]) -> Self {
         let mut summary = Self { total, ..Self::default() };
         for (who, spending) in lines {
             *summary.by_agent.entry(Arc::clone(&who.agent)).or_default() += *spending;
@@ -191,16 +191,15 @@ mod tests {
             usage: Usage::new(input, 10),
             cost: Some(Money::from_nano(cost * 1_000_000)),
         };
-        let lines: BTreeMap<_, _> = [
+        let lines = [
             line("desk", "large", charge(Certainty::Charged, 900, 29)),
             line("desk", "small", charge(Certainty::Uncertain, 100, 1)),
             line("desk/critic", "small", charge(Certainty::Charged, 50, 2)),
             line("desk/critic/scout", "small", Charge { cost: None, ..charge(Certainty::Charged, 20, 0) }),
             line("desk/critics", "small", charge(Certainty::Estimated, 20, 4)),
-        ]
-        .into();
+        ];
         let mut total = Spending::default();
-        for line in lines.values() {
+        for (_, line) in &lines {
             total += *line;
         }
         CostSummary::new(total, &lines)

@@ -1,7 +1,6 @@
 //! One account of the ledger: its limits, and what was spent and reserved under them.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -54,7 +53,8 @@ pub(crate) struct Reservation {
 #[derive(Default)]
 pub(crate) struct NodeState {
     pub(crate) spending: Spending,
-    pub(crate) lines: BTreeMap<Spender, Spending>,
+    /// Who spent what, in the order of their first calls. A run has a handful, so a list costs less than a map.
+    pub(crate) lines: Vec<(Spender, Spending)>,
     pub(crate) reserved_usd: Money,
     pub(crate) outstanding: u64,
     pub(crate) warnings: Vec<BudgetExceeded>,
@@ -241,10 +241,12 @@ impl NodeState {
     }
 
     fn itemise(&mut self, who: &Spender, charge: &Charge) {
-        if let Some(line) = self.lines.get_mut(who) {
+        if let Some((_, line)) = self.lines.iter_mut().find(|(spender, _)| spender == who) {
             line.add(charge);
         } else {
-            self.lines.entry(who.clone()).or_default().add(charge);
+            let mut line = Spending::default();
+            line.add(charge);
+            self.lines.push((who.clone(), line));
         }
     }
 
