@@ -101,6 +101,10 @@ fn read_messages(messages: &[Value], echo: &[&str], request: &mut ChatRequest) -
             transcript.push(Message::tool(std::mem::take(&mut results))).map_err(|_| "a history with orphans")?;
         }
         known_fields(message, echo)?;
+        let parts = message["content"].as_array().into_iter().flatten();
+        if !echo.contains(&"content") && parts.into_iter().any(|part| part["type"] == "thinking") {
+            return Err("reasoning within the content, for a server that is not known to take it".to_owned());
+        }
         let next = match role {
             "system" | "developer" if place == 0 => {
                 request.instructions = Some(Message::system(plain_text(&message["content"])?));
@@ -285,7 +289,7 @@ fn narrow(number: f64) -> f32 {
     number as f32
 }
 
-/// Different ways of saying the same: absent and null; a tool with and without its type; `auto` and no tool choice; one stop sequence and a list of one;
+/// Different ways of saying the same: absent and null; `any` tool and one `required`; a tool with and without its type; `auto` and no tool choice; one stop sequence and a list of one;
 /// content as a string and as a list with one text; empty content and none beside tool calls; either name of the cap;
 /// either role of instructions; integers and floats; ids of calls by any name.
 fn normalised(body: &Value) -> Value {
@@ -305,6 +309,9 @@ fn normalised(body: &Value) -> Value {
     }
     if let Some(cap) = body.remove("max_completion_tokens") {
         body.insert("max_tokens".to_owned(), cap);
+    }
+    if body.get("tool_choice") == Some(&json!("any")) {
+        body.insert("tool_choice".to_owned(), "required".into());
     }
     for tool in body.get_mut("tools").and_then(Value::as_array_mut).into_iter().flatten() {
         tool["type"] = "function".into();
