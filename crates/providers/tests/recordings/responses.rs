@@ -2,7 +2,7 @@
 
 mod request;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use brigade_core::{
     Arguments, ChatReply, ChatRequest, Message, ModelErrorKind, Part, RawJson, Settings, StopKind, ToolResult,
@@ -24,7 +24,10 @@ pub(crate) fn check(recording: &Recording) -> Verdict {
 }
 
 fn model(name: &str) -> OpenAiResponsesModel {
-    OpenAiResponses::builder().build().expect("the defaults are valid").model(name)
+    // Setting a client up reads the system's certificates, which takes longer than all that is tested here.
+    static CLIENT: LazyLock<OpenAiResponses> =
+        LazyLock::new(|| OpenAiResponses::builder().build().expect("the defaults are valid"));
+    CLIENT.model(name)
 }
 
 fn check_response(recording: &Recording) -> Result<(), String> {
