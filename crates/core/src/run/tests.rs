@@ -33,6 +33,7 @@ fn a_child_shares_the_request_and_is_a_run_of_its_own() {
     assert_eq!(writer.scope(), &scope);
     assert!(Arc::ptr_eq(writer.bus(), run.bus()));
     assert_ne!(writer.id(), desk.id());
+    assert_eq!((writer.parent(), run.parent()), (Some(desk.id()), None));
     assert_eq!((&**desk.agent(), desk.depth()), ("desk", 1));
     assert_eq!((&**writer.agent(), writer.agent_name(), writer.depth()), ("desk/writer", "writer", 2));
     writer.blackboard().write("plan", "shared").unwrap();
