@@ -54,6 +54,12 @@ pub(crate) fn tests(shell: &Shell) -> Result<()> {
     Ok(cargo(shell, "test").args(EVERYTHING).args(["--tests", "--no-fail-fast"]).run()?)
 }
 
+/// The locks are other ones here, so everything above them is compiled once more, in a folder of its own.
+pub(crate) fn interleavings(shell: &Shell) -> Result<()> {
+    let test = cargo(shell, "test").args(["--locked", "--package", "brigade-core", "--test", "interleavings"]);
+    Ok(test.args(["--target-dir", "target/loom"]).env("RUSTFLAGS", "--cfg brigade_loom").run()?)
+}
+
 pub(crate) fn doctests(shell: &Shell) -> Result<()> {
     Ok(cargo(shell, "test").args(EVERYTHING).arg("--doc").run()?)
 }

@@ -24,6 +24,8 @@ pub(crate) enum Step {
     Alone,
     /// Unit and integration tests.
     Tests,
+    /// The ledger under all interleavings of its threads.
+    Interleavings,
     /// Examples inside the documentation.
     Doctests,
     /// Every program of the examples folder.
@@ -37,7 +39,7 @@ pub(crate) enum Step {
 /// What to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the slow steps: alone, examples, docs, deny.
+    /// Leave out the slow steps: alone, interleavings, examples, docs, deny.
     #[arg(long)]
     fast: bool,
     /// Run this step and no other; may be given several times.
@@ -54,7 +56,7 @@ impl Options {
 impl Step {
     /// Steps that compile everything once more, or that need a tool which takes minutes to install.
     const fn is_slow(self) -> bool {
-        matches!(self, Self::Alone | Self::Examples | Self::Docs | Self::Deny)
+        matches!(self, Self::Alone | Self::Interleavings | Self::Examples | Self::Docs | Self::Deny)
     }
 
     /// The name on the command line, and what the step checks.
@@ -72,6 +74,7 @@ impl Step {
             Self::Clippy => cargo::clippy(shell),
             Self::Alone => cargo::each_library_alone(shell),
             Self::Tests => cargo::tests(shell),
+            Self::Interleavings => cargo::interleavings(shell),
             Self::Doctests => cargo::doctests(shell),
             Self::Examples => examples::run_all(shell),
             Self::Docs => cargo::docs(shell),

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::{Charge, Delta, Estimate, Event, Hold, ModelErrorKind, ModelId, Observer, Run};
 
-/// One attempt under way. If it is dropped, it ends as cancelled, so that no attempt vanishes from the books or from
-/// the record.
+/// One attempt under way. If it is dropped, it ends for the reason that it was given up for, or as cancelled, so that no
+/// attempt vanishes from the books or from the record.
 pub(crate) struct Attempt<'a> {
     run: &'a Run,
     watched: Option<(Run, Arc<Progress>)>,
@@ -97,7 +97,7 @@ impl<'a> Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.end(Some(ModelErrorKind::Cancelled), Verdict::Uncertain);
+        self.end(Some(self.run.reason_given_up()), Verdict::Uncertain);
     }
 }
 

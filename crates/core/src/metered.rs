@@ -189,7 +189,10 @@ impl<M: ChatModel> Metered<M> {
         let failure = error.failure();
         if let Some(usage) = failure.usage {
             let served = Served { asked: self.model.id(), model: None, service_tier: None };
-            return Verdict::Charge(self.price(&served, usage, attempt.estimate()).at(Certainty::Charged));
+            // Reported before the end: some tell the prompt at the start and count the answer as it grows.
+            let output_tokens = usage.output_tokens.max(attempt.output_seen());
+            let usage = Usage { output_tokens, ..usage };
+            return Verdict::Charge(self.price(&served, usage, attempt.estimate()).at(Certainty::Uncertain));
         }
         // Vendors bill no request that they answer with an error status, unless output came before it.
         let declined = failure.status.is_some_and(|status| status >= 400) && attempt.output_seen() == 0;

@@ -2,15 +2,21 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, PoisonError},
 };
+
+// The tests of all interleavings watch every lock that the ledger takes.
+#[cfg(brigade_loom)]
+use loom::sync::{Mutex, MutexGuard};
+#[cfg(not(brigade_loom))]
+use std::sync::{Mutex, MutexGuard};
 
 use crate::{
     Budget, BudgetExceeded, Money,
     budget::{Cap, Quantity, Window},
     calendar::{Calendar, window_number},
     cost::{Charge, Spending},
-    ledger::{Estimate, Headroom, Spender, unpoisoned},
+    ledger::{Estimate, Headroom, Spender},
 };
 
 /// One account of the ledger.
@@ -100,7 +106,8 @@ impl Node {
 
     /// The state as of now: a window that is over has made room for the next.
     pub(crate) fn lock(&self) -> MutexGuard<'_, NodeState> {
-        let mut state = unpoisoned(&self.state);
+        // A panic while the lock was held leaves whole numbers behind, so the state is still good.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if self.budget.window != Window::Total {
             state.turn_window(window_number(self.budget.window, self.calendar.today()));
         }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::{
-    Blackboard, Budget, Bus, Degraded, Delta, Effect, Event, Ledger, Observer, RunId, Scope, TraceId,
+    Blackboard, Budget, Bus, Degraded, Delta, Effect, Event, Ledger, ModelErrorKind, Observer, RunId, Scope, TraceId,
     ledger::unpoisoned, mailbox::Mailboxes,
 };
 
@@ -38,6 +38,7 @@ struct Inner {
     observers: Vec<Arc<dyn Observer>>,
     wants_deltas: bool,
     wrapping_up: bool,
+    given_up: Arc<OnceLock<ModelErrorKind>>,
     span: OnceLock<Span>,
     shared: Arc<Shared>,
 }
@@ -167,6 +168,7 @@ impl Run {
             observers: self.0.observers.clone(),
             wants_deltas: false,
             wrapping_up: false,
+            given_up: Arc::default(),
             span: OnceLock::new(),
             shared: Arc::clone(&self.0.shared),
         })))
@@ -199,6 +201,24 @@ impl Run {
     #[must_use]
     pub fn with_deltas(&self, wanted: bool) -> Self {
         self.derive(|inner| inner.wants_deltas = wanted)
+    }
+
+    /// The same run for one call that may be given up: see [`Run::give_up`].
+    #[must_use]
+    pub fn for_call(&self) -> Self {
+        self.derive(|inner| inner.given_up = Arc::default())
+    }
+
+    /// Says why the call that was begun with [`Run::for_call`] is about to be dropped. Without a word it ends as
+    /// cancelled.
+    pub fn give_up(&self, reason: ModelErrorKind) {
+        // The first reason is the one.
+        let _ = self.0.given_up.set(reason);
+    }
+
+    /// Why the call is dropped.
+    pub(crate) fn reason_given_up(&self) -> ModelErrorKind {
+        self.0.given_up.get().copied().unwrap_or(ModelErrorKind::Cancelled)
     }
 
     /// The same run while it asks for one last answer.
@@ -329,6 +349,7 @@ impl Run {
             observers: self.0.observers.clone(),
             wants_deltas: self.0.wants_deltas,
             wrapping_up: self.0.wrapping_up,
+            given_up: Arc::clone(&self.0.given_up),
             span: self.0.span.clone(),
             shared: Arc::clone(&self.0.shared),
         };

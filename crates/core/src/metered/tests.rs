@@ -268,7 +268,32 @@ async fn a_failure_costs_what_the_provider_may_bill_and_no_more() {
     let run = cents("1");
     let reported = failure(|it| it.usage = Some(Usage::new(2_000, 100)));
     ask(&Breaks::new(Some(reported)), &run).await.unwrap_err();
-    assert_eq!(run.ledger().spending().charged, usd("0.003"));
+    assert_eq!(run.ledger().spending().uncertain, usd("0.003"));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_costs_the_prompt_as_reported_and_at_least_the_words_that_came() {
+    let run = cents("1").with_deltas(true).observed_by(Arc::new(Recorder::new()));
+    let cut = ModelError::new(ModelErrorKind::Broken, "cut").with(|it| it.usage = Some(Usage::new(2_000, 1)));
+    ask(&Breaks::new(Some(cut)), &run).await.unwrap_err();
+    let spending = run.ledger().spending();
+    assert_eq!(spending.usage, Usage::new(2_000, 40));
+    assert_eq!((spending.charged, spending.total()), (usd("0"), spending.uncertain));
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_given_up_ends_for_that_reason() {
+    let recorder = Recorder::new();
+    for (reason, told) in [(None, ModelErrorKind::Cancelled), (Some(ModelErrorKind::Broken), ModelErrorKind::Broken)] {
+        let run = cents("1").observed_by(Arc::new(recorder.clone())).for_call();
+        let model = ScriptedModel::new([Turn::text("late").after(Duration::from_secs(9))]).metered(&Prices);
+        let mut asked = Box::pin(ask(&model, &run));
+        assert!(futures::poll!(&mut asked).is_pending());
+        reason.into_iter().for_each(|reason| run.give_up(reason));
+        drop(asked);
+        let ended = |event: &Event| matches!(event, Event::AttemptEnded { error, .. } if *error == Some(told));
+        assert_eq!(recorder.count(ended), 1, "{told:?}");
+    }
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ impl RunBuilder {
             observers: self.observers,
             wants_deltas: self.wants_deltas,
             wrapping_up: false,
+            given_up: Arc::default(),
             span: OnceLock::new(),
             shared: Arc::new(Shared {
                 trace: self.trace.unwrap_or_else(TraceId::random),
