@@ -1,0 +1,341 @@
+//! What history tells.
+
+use std::collections::BTreeMap;
+
+use brigade_core::{Money, RunId, Spending, Window};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter, types::Value};
+use uuid::Uuid;
+
+use crate::{Database, StoreError, books::today, spending};
+
+/// Runs, what happened in them, and what they cost. Cheap to make: see [`History::runs`](crate::History::runs).
+#[derive(Debug, Clone)]
+pub struct Runs {
+    database: Database,
+}
+
+/// Which runs to list. Absent means any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Billed to this account.
+    pub account: Option<String>,
+    /// Of this agent, by its path.
+    pub agent: Option<String>,
+    /// That ended so: see [`RunInfo::outcome`]; `running` for those that go on.
+    pub outcome: Option<String>,
+    /// That began at this time or later, in microseconds since 1970.
+    pub since_us: Option<i64>,
+    /// Also the runs of workers.
+    pub children: bool,
+    /// Only runs listed after this one: the number of the last one of the page before.
+    pub after: Option<i64>,
+    /// How many at the most.
+    pub limit: u32,
+}
+
+/// What a list says of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunInfo {
+    /// Its place among all runs; later runs have higher numbers.
+    pub number: i64,
+    /// Its id.
+    pub run: RunId,
+    /// The id on its log lines, 32 hexadecimal digits.
+    pub trace: String,
+    /// The agent's path.
+    pub agent: String,
+    /// The account it is billed to; empty for nobody's.
+    pub account: String,
+    /// How many agents are above this one.
+    pub depth: u32,
+    /// When it began, in microseconds since 1970.
+    pub started_us: i64,
+    /// How it ended: the name of a [`StopReason`](brigade_core::StopReason), `failed`, or `interrupted` if its process
+    /// ended first; absent while it goes on.
+    pub outcome: Option<String>,
+    /// The kind of the model error that it failed with, if it was one.
+    pub error: Option<String>,
+    /// Model turns of this agent.
+    pub turns: Option<u32>,
+    /// Input and output tokens, with workers.
+    pub tokens: Option<(u64, u64)>,
+    /// What it cost, with workers; absent if nothing had a price.
+    pub cost: Option<Money>,
+    /// From start to end, in microseconds.
+    pub elapsed_us: Option<u64>,
+}
+
+/// A request as a whole: its runs, what they cost, and what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceHistory {
+    /// The runs, in the order in which they began.
+    pub runs: Vec<RunInfo>,
+    /// What each agent cost with each model, by the agent's path and the model's name; workers on their own.
+    pub costs: BTreeMap<(String, String), Spending>,
+    /// What happened, in order.
+    pub events: Vec<EventInfo>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventInfo {
+    /// When, in microseconds since 1970.
+    pub at_us: i64,
+    /// In which run.
+    pub run: RunId,
+    /// The agent's path.
+    pub agent: String,
+    /// What, as [`Describe`](crate::Describe) wrote it.
+    pub entry: String,
+}
+
+/// Which spending to sum up. Absent means any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsageFilter {
+    /// From this day on, in days since 1970-01-01 UTC.
+    pub since_day: Option<i64>,
+    /// Up to and with this day.
+    pub until_day: Option<i64>,
+    /// Billed to this account.
+    pub account: Option<String>,
+    /// Of this agent, by its path.
+    pub agent: Option<String>,
+    /// Of this model, as `provider/model`.
+    pub model: Option<String>,
+}
+
+/// What usage is listed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageBy {
+    /// By day.
+    Day,
+    /// By the account that is billed, such as a key.
+    Account,
+    /// By the agent's path.
+    Agent,
+    /// By model.
+    Model,
+}
+
+/// What was spent on one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageLine {
+    /// What it was spent on, in the order that was asked for; a day is its number since 1970-01-01.
+    pub on: Vec<String>,
+    /// How much.
+    pub spending: Spending,
+}
+
+/// More than any run within the default limits has; what comes after is left out.
+const MOST_EVENTS: u32 = 200_000;
+
+/// As many as a page shows, and more than anybody reads.
+const MOST_LINES: u32 = 10_000;
+
+const RUN_COLUMNS: &str = "id, run, trace, agent, account, depth, started_us, outcome, error, turns, input_tokens, \
+                           output_tokens, cost_nano, elapsed_us";
+
+impl Default for RunFilter {
+    /// The last fifty requests.
+    fn default() -> Self {
+        let (account, agent, outcome) = (None, None, None);
+        Self { account, agent, outcome, since_us: None, children: false, after: None, limit: 50 }
+    }
+}
+
+impl Runs {
+    /// The history in this data base; for programs that only look.
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Runs, the latest first.
+    pub async fn list(&self, filter: RunFilter) -> Result<Vec<RunInfo>, StoreError> {
+        self.database.read(move |connection| list(connection, &filter)).await
+    }
+
+    /// The request whose trace id begins with `id`, the latest of several, or of which `id` is a run's.
+    pub async fn trace(&self, id: &str) -> Result<Option<TraceHistory>, StoreError> {
+        let id = id.to_ascii_lowercase();
+        self.database.read(move |connection| trace(connection, &id)).await
+    }
+
+    /// What was spent, by day, account, agent and model, or by some of them.
+    pub async fn usage(&self, filter: UsageFilter, by: &[UsageBy]) -> Result<Vec<UsageLine>, StoreError> {
+        let by = by.to_vec();
+        self.database.read(move |connection| usage(connection, &filter, &by)).await
+    }
+
+    /// What was spent in the budget window that is now, by `account`, or by all.
+    pub async fn spent_in_window(&self, window: Window, account: Option<&str>) -> Result<Spending, StoreError> {
+        let account = account.map(str::to_owned);
+        self.database
+            .read(move |connection| {
+                let since_day = Some(first_day(connection, window, today())?);
+                let filter = UsageFilter { since_day, account, ..UsageFilter::default() };
+                let sum = usage(connection, &filter, &[])?.into_iter().next();
+                Ok(sum.map(|line| line.spending).unwrap_or_default())
+            })
+            .await
+    }
+}
+
+/// Conditions of a query and their values.
+#[derive(Default)]
+struct Conditions {
+    clauses: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    /// Adds a condition that ends where its value goes.
+    fn and(&mut self, clause: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.values.push(value.into());
+            self.clauses.push(format!("{clause} ?{}", self.values.len()));
+        }
+    }
+
+    fn sql(&self) -> String {
+        if self.clauses.is_empty() { "1".to_owned() } else { self.clauses.join(" AND ") }
+    }
+}
+
+fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunInfo>, StoreError> {
+    let mut conditions = Conditions::default();
+    conditions.and("depth =", (!filter.children).then_some(0));
+    conditions.and("account =", filter.account.clone());
+    conditions.and("agent =", filter.agent.clone());
+    conditions.and("started_us >=", filter.since_us);
+    conditions.and("id <", filter.after);
+    match filter.outcome.as_deref() {
+        Some("running") => conditions.clauses.push("outcome IS NULL".to_owned()),
+        outcome => conditions.and("outcome =", outcome.map(str::to_owned)),
+    }
+    let sql = format!(
+        "SELECT {RUN_COLUMNS} FROM runs WHERE {} ORDER BY id DESC LIMIT {}",
+        conditions.sql(),
+        filter.limit.min(MOST_LINES),
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    Ok(select.query_map(params_from_iter(conditions.values), run_info)?.collect::<Result<_, _>>()?)
+}
+
+fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
+    let tokens = row.get::<_, Option<u64>>(10)?.zip(row.get(11)?);
+    Ok(RunInfo {
+        number: row.get(0)?,
+        run: run_id(row.get(1)?),
+        trace: row.get(2)?,
+        agent: row.get(3)?,
+        account: row.get(4)?,
+        depth: row.get(5)?,
+        started_us: row.get(6)?,
+        outcome: row.get(7)?,
+        error: row.get(8)?,
+        turns: row.get(9)?,
+        tokens,
+        cost: row.get::<_, Option<i64>>(12)?.map(Money::from_nano),
+        elapsed_us: row.get(13)?,
+    })
+}
+
+fn run_id(bytes: [u8; 16]) -> RunId {
+    RunId::from(Uuid::from_bytes(bytes))
+}
+
+fn trace(connection: &Connection, id: &str) -> Result<Option<TraceHistory>, StoreError> {
+    let Some(trace) = full_trace(connection, id)? else { return Ok(None) };
+    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE trace = ?1 ORDER BY id");
+    let runs = connection.prepare_cached(&sql)?.query_map([&trace], run_info)?.collect::<Result<_, _>>()?;
+
+    let sql = format!(
+        "SELECT agent, model, {} FROM run_costs JOIN runs ON runs.id = run_costs.run WHERE trace = ?1",
+        spending::columns(),
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut rows = select.query([&trace])?;
+    let mut costs: BTreeMap<_, Spending> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        *costs.entry((row.get(0)?, row.get(1)?)).or_default() += spending::read(row, 2)?;
+    }
+
+    let mut select = connection.prepare_cached(
+        "SELECT at_us, runs.run, agent, entry FROM events JOIN runs ON runs.id = events.run
+         WHERE trace = ?1 ORDER BY at_us, events.run, number LIMIT ?2",
+    )?;
+    let events = select.query_map(rusqlite::params![trace, MOST_EVENTS], |row| {
+        Ok(EventInfo { at_us: row.get(0)?, run: run_id(row.get(1)?), agent: row.get(2)?, entry: row.get(3)? })
+    })?;
+    let events = events.collect::<Result<_, _>>()?;
+    Ok(Some(TraceHistory { runs, costs, events }))
+}
+
+/// The trace id that begins with `id`, or that of the run with this id.
+fn full_trace(connection: &Connection, id: &str) -> Result<Option<String>, StoreError> {
+    let found = match Uuid::try_parse(id) {
+        // A UUID without hyphens is as long as a trace id.
+        Ok(run) if id.contains('-') => connection
+            .prepare_cached("SELECT trace FROM runs WHERE run = ?1")?
+            .query_row([run.into_bytes()], |row| row.get(0)),
+        _ => connection
+            .prepare_cached(
+                "SELECT trace FROM runs WHERE trace >= ?1 AND trace < ?1 || 'g' ORDER BY runs.id DESC LIMIT 1",
+            )?
+            .query_row([id], |row| row.get(0)),
+    };
+    Ok(found.optional()?)
+}
+
+fn usage(connection: &Connection, filter: &UsageFilter, by: &[UsageBy]) -> Result<Vec<UsageLine>, StoreError> {
+    let mut conditions = Conditions::default();
+    conditions.and("day >=", filter.since_day);
+    conditions.and("day <=", filter.until_day);
+    conditions.and("account =", filter.account.clone());
+    conditions.and("agent =", filter.agent.clone());
+    conditions.and("model =", filter.model.clone());
+    let columns: Vec<_> = by.iter().map(|by| by.column()).collect();
+    let (group, select) = match columns.as_slice() {
+        [] => (String::new(), String::new()),
+        columns => {
+            let list = columns.join(", ");
+            (format!("GROUP BY {list} ORDER BY {list}"), format!("{list}, "))
+        }
+    };
+    let (sums, conditions_sql) = (spending::sums(), conditions.sql());
+    let sql = format!("SELECT {select}{sums} FROM spend WHERE {conditions_sql} {group} LIMIT {MOST_LINES}");
+    let mut select = connection.prepare_cached(&sql)?;
+    let lines = select.query_map(params_from_iter(conditions.values), |row| {
+        let on = (0..columns.len()).map(|column| match row.get(column)? {
+            Value::Integer(day) => Ok(day.to_string()),
+            Value::Text(text) => Ok(text),
+            _ => Ok(String::new()),
+        });
+        Ok(UsageLine { on: on.collect::<rusqlite::Result<_>>()?, spending: spending::read(row, columns.len())? })
+    })?;
+    Ok(lines.collect::<Result<_, _>>()?)
+}
+
+/// The first day of the window that holds `day`.
+fn first_day(connection: &Connection, window: Window, day: i64) -> Result<i64, StoreError> {
+    let start_of_month = "SELECT unixepoch(?1 * 86400, 'unixepoch', 'start of month') / 86400";
+    match window {
+        Window::Total => Ok(i64::MIN),
+        Window::Day => Ok(day),
+        Window::Month => Ok(connection.query_row(start_of_month, [day], |row| row.get(0))?),
+    }
+}
+
+impl UsageBy {
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Account => "account",
+            Self::Agent => "agent",
+            Self::Model => "model",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Spending as columns.
+
+use brigade_core::{Certainty, Charge, Money, Spending, Usage};
+use rusqlite::{Row, types::Value};
+
+/// The columns of spending, in the order of [`values`] and [`read`].
+const COLUMNS: [&str; 13] = [
+    "calls",
+    "unpriced_calls",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "web_searches",
+    "stated_cost_nano",
+    "charged_nano",
+    "estimated_nano",
+    "uncertain_nano",
+];
+
+/// A statement that adds spending to the row of `table` with these key columns, or makes the row.
+pub(crate) fn upsert(table: &str, keys: &[&str]) -> String {
+    let columns: Vec<_> = keys.iter().chain(&COLUMNS).copied().collect();
+    let places: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+    // Absent plus absent stays absent.
+    let sums = COLUMNS
+        .map(|column| format!("{column} = coalesce({column} + excluded.{column}, {column}, excluded.{column})"));
+    format!(
+        "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}",
+        columns.join(", "),
+        places.join(", "),
+        keys.join(", "),
+        sums.join(", "),
+    )
+}
+
+/// The columns summed up, for a query.
+pub(crate) fn sums() -> String {
+    COLUMNS.map(|column| format!("sum({column})")).join(", ")
+}
+
+/// The columns as they are, for a query.
+pub(crate) fn columns() -> String {
+    COLUMNS.join(", ")
+}
+
+/// The values of all columns.
+pub(crate) fn values(spending: &Spending) -> impl Iterator<Item = Value> {
+    let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain } = *spending;
+    let counted = |count: u64| Value::Integer(i64::try_from(count).unwrap_or(i64::MAX));
+    let seen = move |count: Option<u64>| count.map_or(Value::Null, counted);
+    let values: [Value; COLUMNS.len()] = [
+        counted(calls),
+        counted(unpriced_calls),
+        counted(usage.input_tokens),
+        counted(usage.output_tokens),
+        seen(usage.cache_read_tokens),
+        seen(usage.cache_write_tokens),
+        seen(usage.cache_write_1h_tokens),
+        seen(usage.reasoning_tokens),
+        seen(usage.web_searches),
+        usage.stated_cost.map_or(Value::Null, |cost| Value::Integer(cost.nano())),
+        Value::Integer(charged.nano()),
+        Value::Integer(estimated.nano()),
+        Value::Integer(uncertain.nano()),
+    ];
+    values.into_iter()
+}
+
+/// Reads the columns from the one numbered `first` on. A sum over no rows is nothing spent.
+pub(crate) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Spending> {
+    let count = |column: usize| row.get::<_, Option<u64>>(first + column);
+    let money = |column: usize| Ok(row.get::<_, Option<i64>>(first + column)?.map(Money::from_nano));
+    let or_nothing = |amount: rusqlite::Result<Option<Money>>| amount.map(Option::unwrap_or_default);
+    Ok(Spending {
+        calls: count(0)?.unwrap_or_default(),
+        unpriced_calls: count(1)?.unwrap_or_default(),
+        usage: Usage {
+            input_tokens: count(2)?.unwrap_or_default(),
+            output_tokens: count(3)?.unwrap_or_default(),
+            cache_read_tokens: count(4)?,
+            cache_write_tokens: count(5)?,
+            cache_write_1h_tokens: count(6)?,
+            reasoning_tokens: count(7)?,
+            web_searches: count(8)?,
+            stated_cost: money(9)?,
+        },
+        charged: or_nothing(money(10))?,
+        estimated: or_nothing(money(11))?,
+        uncertain: or_nothing(money(12))?,
+    })
+}
+
+/// The spending of one call.
+pub(crate) fn of(charge: &Charge) -> Spending {
+    let mut spending = Spending {
+        calls: 1,
+        unpriced_calls: u64::from(charge.cost.is_none()),
+        usage: charge.usage,
+        ..Spending::default()
+    };
+    let cost = charge.cost.unwrap_or_default();
+    match charge.certainty {
+        Certainty::Charged => spending.charged = cost,
+        Certainty::Estimated => spending.estimated = cost,
+        Certainty::Uncertain => spending.uncertain = cost,
+    }
+    spending
+}

@@ -1,0 +1,158 @@
+//! The one thread that writes.
+
+use std::{io, thread::JoinHandle};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::StoreError;
+
+/// Something to be written, or to be refused because no transaction could begin.
+type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Done + Send>;
+
+/// A job that has run and waits for the commit.
+struct Done {
+    failure: Option<StoreError>,
+    answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+}
+
+/// The thread that writes, and the queue before it.
+///
+/// SQLite has one writer at a time. One thread with a queue makes the others wait without blocking the runtime, and lets
+/// one commit, which waits for the disk, serve all who wait meanwhile.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    queue: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Whoever finds the queue full waits, so that a slow disk is felt and not hidden in memory.
+const QUEUE: usize = 256;
+
+/// More would make the first of a group wait for the last.
+const MOST_PER_COMMIT: usize = 128;
+
+impl Writer {
+    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("brigade-store".to_owned())
+            .spawn(move || write_all(connection, jobs))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Does `work` whole or not at all and answers when it is on disk. If the caller goes away it is done all the same.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        let (job, answer) = job(work);
+        queue.send(job).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// The same for threads that may block.
+    pub(crate) fn write_blocking<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        let (job, answer) = job(work);
+        queue.blocking_send(job).map_err(|_| StoreError::Closed)?;
+        answer.blocking_recv().map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Without a sender, the thread ends when it has written everything.
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that writes the data base panicked");
+        }
+    }
+}
+
+fn job<T, F>(work: F) -> (Job, oneshot::Receiver<Result<T, StoreError>>)
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+{
+    let (answer, answered) = oneshot::channel();
+    let job: Job = Box::new(move |connection| {
+        let result = connection.and_then(|connection| in_savepoint(connection, work));
+        Done {
+            failure: result.as_ref().err().cloned(),
+            // Whoever asked may have gone away.
+            answer: Box::new(move |committed| drop(answer.send(result.and_then(|value| committed.map(|()| value))))),
+        }
+    });
+    (job, answered)
+}
+
+/// One job's failure must not undo the others of its group.
+fn in_savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    connection.execute_batch("SAVEPOINT job")?;
+    let result = work(connection);
+    // A full disk may have rolled everything back already: https://sqlite.org/lang_transaction.html, section 3.1.
+    if !connection.is_autocommit() {
+        let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+        connection.execute_batch(end)?;
+    }
+    result
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the thread owns its end of the queue")]
+fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let waiting = std::iter::from_fn(|| jobs.try_recv().ok()).take(MOST_PER_COMMIT);
+        let mut group = std::iter::once(first).chain(waiting).peekable();
+        while group.peek().is_some() {
+            write_group(&mut connection, &mut group);
+        }
+    }
+    // Readers may still have the file open; the next start does what this could not.
+    if let Err((_, error)) = connection.close() {
+        tracing::debug!(%error, "the data base was not closed cleanly");
+    }
+}
+
+/// Writes as many jobs as one commit holds: all of them, unless one makes SQLite roll the group back.
+fn write_group(connection: &mut Connection, jobs: &mut impl Iterator<Item = Job>) {
+    let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            let error = StoreError::from(error);
+            return jobs.map(|job| job(Err(error.clone()))).for_each(|done| (done.answer)(Ok(())));
+        }
+    };
+    let mut group = Vec::new();
+    let mut rolled_back = None;
+    for job in jobs {
+        let done = job(Ok(&transaction));
+        // The next job would run outside of a transaction.
+        if transaction.is_autocommit() {
+            rolled_back.clone_from(&done.failure);
+        }
+        group.push(done);
+        if transaction.is_autocommit() {
+            break;
+        }
+    }
+    let committed = match rolled_back {
+        Some(error) => Err(error),
+        None => transaction.commit().map_err(StoreError::from),
+    };
+    group.into_iter().for_each(|done| (done.answer)(committed.clone()));
+}
+
+#[cfg(test)]
+mod tests;
