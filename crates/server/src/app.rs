@@ -1,42 +1,244 @@
-//! Where the crates meet: models with their prices, limits and policies.
+//! Where the crates meet: accounts, models with their prices, limits and policies, and the agents that use them.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
 
-use anyhow::Context as _;
-use brigade_core::{ChatModel, ModelExt};
+use anyhow::{Context as _, anyhow};
+use brigade_core::{ChatModel, Ledger, Metered, ModelError, ModelId, Settings, Supervisor};
 use brigade_observability::PriceBook;
-use brigade_providers::{Anthropic, OpenAi};
-use brigade_resilience::{Accounts, Policy};
+use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiResponses, Protocol, Reachable};
+use brigade_rehearsal::demo as story;
+use brigade_resilience::{Accounts, Alternate, ModelHealth, Policy};
 
-/// What all models of a process share.
+use crate::{
+    config::{self, Config, Kind, Loaded, Provider},
+    team::{self, Served},
+};
+
+/// What the program does its work with: agents, and the accounts and models behind them.
 #[derive(Debug)]
 pub(crate) struct App {
-    prices: PriceBook,
+    pub(crate) agents: BTreeMap<String, Arc<Served>>,
+    pub(crate) prices: PriceBook,
+    providers: BTreeMap<String, Account>,
+    standing: Standing,
+}
+
+/// What stays when the configuration is read again: what was spent, and what is known about providers.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) ledger: Ledger,
     accounts: Accounts,
-    policy: Policy,
+}
+
+/// A model that agents can be given, and all models that may answer in its place, itself first.
+#[derive(Debug, Clone)]
+pub(crate) struct Guarded {
+    pub(crate) model: Arc<dyn ChatModel>,
+    pub(crate) chain: Vec<ModelId>,
+}
+
+/// A provider account, by what it speaks.
+#[derive(Debug, Clone)]
+enum Account {
+    Chat(OpenAi),
+    Responses(OpenAiResponses),
+    Anthropic(Anthropic),
+}
+
+/// Gives prices, policies and shared state to models.
+struct Pass<'a> {
+    prices: &'a PriceBook,
+    accounts: &'a Accounts,
+}
+
+impl Standing {
+    /// Nothing is spent, and nothing known.
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { ledger: Ledger::root("this process", config.budget.to_core()), accounts: Accounts::new() }
+    }
 }
 
 impl App {
-    /// Bundled prices and the default policy.
-    pub(crate) fn new() -> Self {
-        Self { prices: PriceBook::bundled(), accounts: Accounts::new(), policy: Policy::default() }
+    /// What a configuration describes.
+    pub(crate) fn from_config(loaded: &Loaded, standing: Standing) -> anyhow::Result<Self> {
+        let Loaded { config, folder, .. } = loaded;
+        let prices = prices(loaded)?;
+        let used: BTreeSet<&str> = config.models.values().map(|model| model.provider.as_ref().as_str()).collect();
+        let used = config.providers.iter().filter(|(name, _)| used.contains(name.as_str()));
+        let providers: BTreeMap<_, _> = used
+            .map(|(name, provider)| Ok((name.clone(), Account::open(name, provider, folder)?)))
+            .collect::<anyhow::Result<_>>()?;
+        let models = Pass { prices: &prices, accounts: &standing.accounts }.models(&config.models, &providers)?;
+        let agents = team::build(config, folder, &models)?;
+        Ok(Self { agents, prices, providers, standing })
     }
 
-    /// A model of a simulator that speaks Anthropic's protocol.
-    pub(crate) fn simulated_anthropic(&self, base_url: &str, model: &str) -> anyhow::Result<Arc<dyn ChatModel>> {
-        let client = Anthropic::builder().base_url(base_url).api_key("simulated").agent_header(true).build();
-        Ok(self.guarded(client.context("the simulator's address cannot be used")?.model(model).thinking(1_024)))
+    /// The team of `brigade demo`, at a simulator.
+    pub(crate) fn demo(base_url: &str, standing: Standing) -> anyhow::Result<Self> {
+        let address = "the simulator's address cannot be used";
+        let claude = Anthropic::builder().base_url(base_url).api_key("simulated").agent_header(true).build();
+        let openai = OpenAi::builder().base_url(format!("{base_url}/v1")).api_key("simulated").agent_header(true);
+        let (claude, openai) = (claude.context(address)?, openai.build().context(address)?);
+        let prices = PriceBook::bundled();
+        let guarded = |model: Arc<dyn ChatModel>| {
+            let metered = Metered::new(model, Arc::new(prices.clone()));
+            Policy::default().wrap(metered, [], &standing.accounts)
+        };
+        let supervisor = guarded(Arc::new(claude.model(story::SUPERVISOR_MODEL).thinking(1_024)));
+        let worker = guarded(Arc::new(openai.model(story::WORKER_MODEL)));
+        let chain = vec![supervisor.id().clone(), worker.id().clone()];
+        let desk: Supervisor = crate::demo::team(supervisor, &worker);
+        let served = Served::of_demo(desk.into_agent(), chain)?;
+        let agents = BTreeMap::from([(story::SUPERVISOR.to_owned(), Arc::new(served))]);
+        let accounts = [("anthropic", Account::Anthropic(claude)), ("openai", Account::Chat(openai))];
+        let providers = accounts.into_iter().map(|(name, account)| (name.to_owned(), account)).collect();
+        Ok(Self { agents, prices, providers, standing })
     }
 
-    /// A model of a simulator that speaks OpenAI's protocol.
-    pub(crate) fn simulated_openai(&self, base_url: &str, model: &str) -> anyhow::Result<Arc<dyn ChatModel>> {
-        let client =
-            OpenAi::builder().base_url(format!("{base_url}/v1")).api_key("simulated").agent_header(true).build();
-        Ok(self.guarded(client.context("the simulator's address cannot be used")?.model(model)))
+    /// What the whole process spends from.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.standing.ledger
     }
 
-    /// The model with everything that production needs around it.
-    fn guarded(&self, model: impl ChatModel) -> Arc<dyn ChatModel> {
-        self.policy.wrap(model.metered(&self.prices), [], &self.accounts)
+    /// What is known about each model.
+    pub(crate) fn models(&self) -> Vec<ModelHealth> {
+        self.standing.accounts.snapshot()
+    }
+
+    /// The names of the accounts that models use.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &String> {
+        self.providers.keys()
+    }
+
+    /// Asks an account whether it can be reached and accepts the credentials, at no cost. It takes as long as the
+    /// caller lets it.
+    pub(crate) async fn probe(&self, account: &str) -> Option<Result<Reachable, ModelError>> {
+        Some(match self.providers.get(account)? {
+            Account::Chat(client) => client.probe().await,
+            Account::Responses(client) => client.probe().await,
+            Account::Anthropic(client) => client.probe().await,
+        })
+    }
+}
+
+impl Account {
+    /// Sets an account up; the error names it.
+    fn open(name: &str, provider: &Provider, folder: &Path) -> anyhow::Result<Self> {
+        let written = provider.kind.as_ref().map_or(name, |kind| kind.as_ref());
+        let kind: Kind = written.parse().map_err(|error: String| anyhow!(error))?;
+        let opened = match kind {
+            Kind::Anthropic => set_up(Anthropic::builder(), name, (provider, kind, folder)).map(Self::Anthropic),
+            Kind::OpenAiResponses => {
+                set_up(OpenAiResponses::builder(), name, (provider, kind, folder)).map(Self::Responses)
+            }
+            Kind::Server(server) => set_up(OpenAi::server(server), name, (provider, kind, folder)).map(Self::Chat),
+            Kind::Compatible => {
+                let base_url = provider.base_url.as_deref().unwrap_or_default();
+                set_up(OpenAi::compatible(name, base_url), name, (provider, kind, folder)).map(Self::Chat)
+            }
+        };
+        opened.with_context(|| format!("the provider `{name}`"))
+    }
+
+    fn model(&self, name: &str, settings: Settings) -> Arc<dyn ChatModel> {
+        match self {
+            Self::Chat(client) => Arc::new(client.model(name).settings(settings)),
+            Self::Responses(client) => Arc::new(client.model(name).settings(settings)),
+            Self::Anthropic(client) => Arc::new(client.model(name).settings(settings)),
+        }
+    }
+}
+
+fn set_up<P: Protocol>(
+    builder: ClientBuilder<P>,
+    name: &str,
+    (provider, kind, folder): (&Provider, Kind, &Path),
+) -> anyhow::Result<Client<P>> {
+    let mut builder = builder.name(name).propagate_trace(provider.propagate_trace).agent_header(provider.agent_header);
+    if let Some(url) = &provider.base_url {
+        builder = builder.base_url(url.clone());
+    }
+    if let Some(http2) = provider.http2 {
+        builder = builder.http2(http2);
+    }
+    for (header, value) in &provider.headers {
+        builder = builder.header(header.clone(), value.clone());
+    }
+    if let Some(key) = key(provider, kind, folder)? {
+        builder = builder.api_key(key);
+    }
+    Ok(builder.build()?)
+}
+
+/// The account's key. A server at an address of its own need not have one.
+fn key(provider: &Provider, kind: Kind, folder: &Path) -> anyhow::Result<Option<String>> {
+    if let Some(secret) = &provider.api_key {
+        return secret.as_ref().read(folder).map(Some).map_err(|error| anyhow!("its API key: {error}"));
+    }
+    match kind.key_variable() {
+        // The vendor's key is for the vendor's address.
+        Some(variable) if provider.base_url.is_none() => {
+            let key = config::Secret::Env(variable.to_owned()).read(folder);
+            key.map(Some).map_err(|error| anyhow!("it has no `api_key`, and {error}"))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The bundled prices, below those that the configuration names.
+pub(crate) fn prices(loaded: &Loaded) -> anyhow::Result<PriceBook> {
+    let Some(path) = &loaded.config.prices else { return Ok(PriceBook::bundled()) };
+    let path = loaded.folder.join(path);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read the prices in {}", path.display()))?;
+    PriceBook::from_toml_overlay(&text).with_context(|| format!("the prices in {}", path.display()))
+}
+
+impl Pass<'_> {
+    /// Every configured model, guarded, with its fallbacks behind it.
+    fn models(
+        &self,
+        models: &BTreeMap<String, config::Model>,
+        providers: &BTreeMap<String, Account>,
+    ) -> anyhow::Result<BTreeMap<String, Guarded>> {
+        let mut metered = BTreeMap::new();
+        for (name, model) in models {
+            let account = providers.get(model.provider.as_ref()).context("a model has no provider")?;
+            metered.insert(name.as_str(), self.metered(account, model));
+        }
+        let mut guarded = BTreeMap::new();
+        for (name, model) in models {
+            let own = metered.get(name.as_str()).context("a model is missing")?;
+            let (mut chain, mut alternates) = (vec![own.id().clone()], Vec::new());
+            for fallback in &model.fallbacks {
+                let other = metered.get(fallback.as_ref().as_str()).context("a fallback is missing")?;
+                let policy = models.get(fallback.as_ref()).map(|model| &model.policy).context("a policy is missing")?;
+                let alternate = Alternate::new(policy.wrap(Arc::clone(other), [], self.accounts));
+                let is_larger = self.context_of(other.id()) > self.context_of(own.id());
+                alternates.push(if is_larger { alternate.with_larger_context() } else { alternate });
+                chain.push(other.id().clone());
+            }
+            let model = model.policy.wrap(Arc::clone(own), alternates, self.accounts);
+            guarded.insert(name.clone(), Guarded { model, chain });
+        }
+        Ok(guarded)
+    }
+
+    fn metered(&self, account: &Account, model: &config::Model) -> Arc<dyn ChatModel> {
+        let unpriced = match model.unpriced {
+            config::Unpriced::Deny => brigade_core::Unpriced::Deny,
+            config::Unpriced::Warn => brigade_core::Unpriced::Warn,
+        };
+        let client = account.model(&model.model, model.settings());
+        Arc::new(Metered::new(client, Arc::new(self.prices.clone())).unpriced(unpriced))
+    }
+
+    /// The context window, where both are known enough to compare.
+    fn context_of(&self, model: &ModelId) -> Option<u64> {
+        self.prices.lookup(model)?.context_window
     }
 }

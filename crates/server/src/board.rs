@@ -24,6 +24,9 @@ pub(crate) struct Board {
 struct Line {
     state: State,
     activity: String,
+    /// The tools that run now, and whether they are workers.
+    calling: Vec<Arc<str>>,
+    has_workers: bool,
     started: Instant,
     ended: Option<Instant>,
     tokens: u64,
@@ -96,9 +99,13 @@ impl Board {
 
 impl Observer for Board {
     fn on_event(&self, run: &Run, event: &Event) {
+        if let (Event::RunStarted, Some((above, _))) = (event, run.agent().rsplit_once('/')) {
+            self.update(&above.into(), Line::waits_for_worker);
+        }
         self.update(run.agent(), |line| match event {
             Event::TurnStarted { model, .. } => line.does(format!("asks {}", model.model())),
-            Event::ToolStarted { tool, .. } => line.does(format!("calls {tool}")),
+            Event::ToolStarted { tool, .. } => line.calls(tool),
+            Event::ToolEnded { tool, .. } => line.has_called(tool),
             Event::Retrying { reason, attempt, .. } => {
                 line.does(format!("{}, attempt {attempt}", reason.name().replace('_', " ")));
             }
@@ -120,6 +127,8 @@ impl Line {
         Self {
             state: State::Working,
             activity: String::new(),
+            calling: Vec::new(),
+            has_workers: false,
             started: Instant::now(),
             ended: None,
             tokens: 0,
@@ -129,6 +138,34 @@ impl Line {
 
     fn does(&mut self, activity: String) {
         self.activity = activity;
+    }
+
+    fn calls(&mut self, tool: &Arc<str>) {
+        self.calling.push(Arc::clone(tool));
+        self.waits();
+    }
+
+    /// One of the tools that run is an agent.
+    fn waits_for_worker(&mut self) {
+        self.has_workers = true;
+        self.waits();
+    }
+
+    fn has_called(&mut self, tool: &Arc<str>) {
+        if let Some(place) = self.calling.iter().position(|calling| calling == tool) {
+            self.calling.remove(place);
+        }
+        self.waits();
+    }
+
+    fn waits(&mut self) {
+        match (self.calling.as_slice(), self.has_workers) {
+            ([], _) => {}
+            ([one], true) => self.does(format!("waits for {one}")),
+            ([one], false) => self.does(format!("calls {one}")),
+            (several, true) => self.does(format!("waits for {} workers", several.len())),
+            (several, false) => self.does(format!("calls {} tools", several.len())),
+        }
     }
 
     fn spends(&mut self, usage: Usage, cost: Option<Money>) {

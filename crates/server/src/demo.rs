@@ -15,7 +15,12 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{app::App, board::Board, exit::Exit};
+use crate::{
+    app::{App, Standing},
+    board::Board,
+    config::Config,
+    exit::Exit,
+};
 
 /// Arguments of `brigade demo`.
 #[derive(Debug, Args)]
@@ -29,13 +34,16 @@ pub(crate) struct Demo {
 }
 
 /// The simulator, ended when this is dropped.
-struct Simulator {
-    base_url: String,
+pub(crate) struct Simulator {
+    pub(crate) base_url: String,
     _process: Option<Child>,
 }
 
 /// The dearest honest run of the demo costs a tenth of this.
 const BUDGET: &str = "0.50";
+
+/// What the supervisor is told.
+pub(crate) const INSTRUCTIONS: &str = "You are desk. Plan the work, delegate it, then answer in your own words.";
 
 impl Demo {
     pub(crate) async fn run(self) -> anyhow::Result<Exit> {
@@ -44,14 +52,10 @@ impl Demo {
             None => Simulator::start().await?,
         };
         eprintln!("Simulated provider at {}: scripted answers, list prices, no money is spent.\n", simulator.base_url);
-        let app = App::new();
-        let desk = team(
-            app.simulated_anthropic(&simulator.base_url, story::SUPERVISOR_MODEL)?,
-            &app.simulated_openai(&simulator.base_url, story::WORKER_MODEL)?,
-        );
+        let app = App::demo(&simulator.base_url, Standing::new(&Config::default()))?;
+        let desk = app.agents.get(story::SUPERVISOR).context("the demo has no supervisor")?;
         let board = Board::new();
-        let budget = Budget::usd(BUDGET)?.turns(24).wall(Duration::from_mins(5));
-        let run = Run::builder().budget(budget).observer(Arc::clone(&board) as _).build();
+        let run = Run::builder().budget(desk.budget.clone()).observer(Arc::clone(&board) as _).build();
         let cancel = async {
             // Without a signal handler the process would just end, which is what Ctrl-C asks for.
             if tokio::signal::ctrl_c().await.is_ok() {
@@ -59,7 +63,7 @@ impl Demo {
             }
             std::future::pending::<()>().await;
         };
-        let work = board.show(desk.run_in(&run, self.question.as_str()));
+        let work = board.show(desk.agent.run_in(&run, self.question.as_str()));
         let outcome = tokio::select! {
             outcome = work => outcome,
             () = cancel => bail!("cancelled"),
@@ -69,6 +73,11 @@ impl Demo {
             Err(error) => bail!("{}\nIs the simulator at {} still running?", error.chain(), simulator.base_url),
         }
     }
+}
+
+/// What one run of the demo may spend.
+pub(crate) fn budget() -> anyhow::Result<Budget> {
+    Ok(Budget::usd(BUDGET)?.turns(24).wall(Duration::from_mins(5)))
 }
 
 /// Answer and summary go to standard output; what to know about them, to standard error.
@@ -85,7 +94,7 @@ fn show(outcome: &Outcome) -> Exit {
 }
 
 /// The cast. The instructions begin as the simulator's script expects.
-fn team(supervisor: Arc<dyn ChatModel>, worker: &Arc<dyn ChatModel>) -> Supervisor {
+pub(crate) fn team(supervisor: Arc<dyn ChatModel>, worker: &Arc<dyn ChatModel>) -> Supervisor {
     let [researcher, critic, estimator] = story::WORKERS;
     let agent = |name, instructions| Agent::new(name, Arc::clone(worker)).instructions(instructions);
     let researcher = agent(researcher, "You are researcher. Find facts with the search tool. Cite each one.")
@@ -98,7 +107,7 @@ fn team(supervisor: Arc<dyn ChatModel>, worker: &Arc<dyn ChatModel>) -> Supervis
         .tool(calculate());
     let worker = |agent| Worker::new(agent).timeout(Duration::from_secs(30));
     Supervisor::new(story::SUPERVISOR, supervisor)
-        .instructions("You are desk. Plan the work, delegate it, then answer in your own words.")
+        .instructions(INSTRUCTIONS)
         .worker(worker(researcher).on_failure(OnFailure::fallback("No research available.")))
         .worker(worker(critic))
         .worker(worker(estimator))
@@ -147,7 +156,7 @@ fn sum(expression: &str) -> Option<f64> {
 
 impl Simulator {
     /// Starts `brigade simulate --demo` and waits for its address.
-    async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find the brigade program to start the simulator")?;
         let mut process = Command::new(program)
             .args(["simulate", "--demo", "--until-stdin-closes"])

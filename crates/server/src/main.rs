@@ -4,12 +4,28 @@
 
 #![expect(clippy::print_stdout, reason = "a command line prints its results")]
 
+mod api;
 mod app;
 mod board;
+mod check;
 mod cli;
+mod config;
+mod config_command;
 mod demo;
+mod doctor;
 mod exit;
+mod health;
+mod init;
+mod keys;
+mod lint;
+mod report;
+mod run;
+mod runs;
+mod serve;
+mod signals;
 mod simulate;
+mod team;
+mod trace;
 
 use std::process::ExitCode;
 

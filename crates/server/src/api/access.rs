@@ -1,0 +1,150 @@
+//! Who may ask for what.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::bail;
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION, header::HOST, uri::Authority},
+    middleware::Next,
+    response::Response,
+};
+use brigade_core::Ledger;
+
+use super::{ApiError, Site};
+use crate::config::{Config, KeyHash, Scope};
+
+/// Whom the server lets in.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    keys: Vec<KnownKey>,
+    /// Only loopback names are accepted as the server's own: a page that made its name resolve to 127.0.0.1 must not
+    /// reach it.
+    loopback_names_only: bool,
+    /// Whoever asks where no keys are configured.
+    anybody: Caller,
+}
+
+#[derive(Debug)]
+struct KnownKey {
+    hash: KeyHash,
+    caller: Caller,
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// The key's name in the configuration.
+    pub(crate) name: Arc<str>,
+    scopes: Arc<[Scope]>,
+    /// What the caller's runs spend from.
+    pub(crate) account: Ledger,
+}
+
+/// The name of those who ask where no keys are configured.
+const ANYBODY: &str = "local";
+
+impl Doors {
+    /// As configured. An address that others can reach needs keys. Accounts of keys that `before` knew, with the same
+    /// limits, go on as they are.
+    pub(crate) fn new(config: &Config, process: &Ledger, before: Option<&Self>) -> anyhow::Result<Self> {
+        let listen = config.server.listen;
+        if config.keys.is_empty() && !listen.ip().is_loopback() {
+            bail!(
+                "{listen} can be reached by others, and no keys are configured, so anybody could spend your money; \
+                 add a key with `brigade keys new`, or listen on 127.0.0.1"
+            );
+        }
+        let known: BTreeMap<_, _> =
+            before.into_iter().flat_map(|before| &before.keys).map(|key| (&*key.caller.name, &key.caller)).collect();
+        let keys = config.keys.iter().map(|(name, key)| {
+            let budget = key.budget.to_core();
+            let account = match known.get(name.as_str()) {
+                Some(caller) if *caller.account.budget() == budget => caller.account.clone(),
+                Some(caller) => {
+                    let account = process.child(format!("the key {name}"), budget);
+                    account.restore(caller.account.spending());
+                    account
+                }
+                None => process.child(format!("the key {name}"), budget),
+            };
+            KnownKey {
+                hash: key.hash,
+                caller: Caller { name: name.as_str().into(), scopes: key.scopes.as_slice().into(), account },
+            }
+        });
+        let anybody = Caller {
+            name: ANYBODY.into(),
+            scopes: [Scope::Run, Scope::Read, Scope::Admin].into(),
+            account: process.clone(),
+        };
+        let keys: Vec<_> = keys.collect();
+        Ok(Self { loopback_names_only: keys.is_empty(), keys, anybody })
+    }
+
+    /// The callers that have limits of their own.
+    pub(crate) fn callers(&self) -> impl Iterator<Item = &Caller> {
+        self.keys.iter().map(|key| &key.caller)
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        if self.keys.is_empty() {
+            return Ok(self.anybody.clone());
+        }
+        let refused = |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+        let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let key = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
+        let hash = KeyHash::of(key.ok_or_else(|| refused("send your key as `authorization: Bearer …`"))?.trim());
+        // All are compared, so that the time tells nothing about which fits.
+        let found = self.keys.iter().fold(None, |found, key| if key.hash.matches(&hash) { Some(key) } else { found });
+        found.map(|key| key.caller.clone()).ok_or_else(|| refused("this key is not known here"))
+    }
+}
+
+impl Caller {
+    /// Whether the caller may do what `scope` names.
+    pub(crate) fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+
+    /// An error unless the caller may do what `scope` names.
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.may(scope) {
+            return Ok(());
+        }
+        let scope = format!("{scope:?}").to_lowercase();
+        let message = format!("the key `{}` has no scope `{scope}`", self.name);
+        Err(ApiError::new(StatusCode::FORBIDDEN, "scope_missing", message))
+    }
+}
+
+/// Lets a request in whose key is known, and notes who asks.
+pub(crate) async fn admit(
+    State(site): State<Arc<Site>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let caller = site.current().doors.caller(request.headers())?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// Refuses requests that were sent to another name than this machine's own, where that protects.
+pub(crate) async fn check_host(
+    State(site): State<Arc<Site>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if site.current().doors.loopback_names_only && !names_loopback(request.headers()) {
+        let message = "this server answers to localhost, 127.0.0.1 and [::1] only, because it has no keys";
+        return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", message));
+    }
+    Ok(next.run(request).await)
+}
+
+fn names_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST) else { return true };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}

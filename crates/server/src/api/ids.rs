@@ -1,0 +1,62 @@
+//! The ids of a request: taken from its headers or made, and told in the answer's.
+
+use std::num::NonZeroU64;
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use brigade_core::{RunId, TraceId};
+use brigade_observability::Traceparent;
+
+/// The ids of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ids {
+    /// The id of the run that the request may start.
+    pub(crate) run: RunId,
+    pub(crate) trace: TraceId,
+}
+
+/// Longer ids than this are no ids.
+const LONGEST_REQUEST_ID: usize = 128;
+
+const REQUEST_ID: &str = "x-request-id";
+
+/// Gives every request its ids, and tells them in every answer.
+pub(crate) async fn give(mut request: Request, next: Next) -> Response {
+    let ids = Ids { run: RunId::new(), trace: incoming_trace(request.headers()).unwrap_or_else(TraceId::random) };
+    let request_id = request.headers().get(REQUEST_ID).filter(|id| is_id(id)).cloned();
+    request.extensions_mut().insert(ids);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut tell = |name: &'static str, value: Result<HeaderValue, _>| {
+        if let Ok(value) = value {
+            headers.insert(name, value);
+        }
+    };
+    tell(REQUEST_ID, request_id.map_or_else(|| HeaderValue::try_from(ids.run.to_string()), Ok));
+    tell("x-trace-id", HeaderValue::try_from(ids.trace.short().to_string()));
+    tell("traceparent", HeaderValue::try_from(ids.traceparent().to_string()));
+    response
+}
+
+impl Ids {
+    /// The parent is this server's part of the trace, named by the random half of the run's id.
+    fn traceparent(self) -> Traceparent {
+        let (_, random) = self.run.uuid().as_u64_pair();
+        Traceparent { trace: self.trace, span: NonZeroU64::new(random).unwrap_or(NonZeroU64::MIN), sampled: true }
+    }
+}
+
+/// The trace that the caller is in. Anything but one valid header counts as none.
+fn incoming_trace(headers: &HeaderMap) -> Option<TraceId> {
+    let mut all = headers.get_all("traceparent").iter();
+    let (Some(header), None) = (all.next(), all.next()) else { return None };
+    header.to_str().ok()?.parse().ok().map(|parent: Traceparent| parent.trace)
+}
+
+fn is_id(id: &HeaderValue) -> bool {
+    (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+}

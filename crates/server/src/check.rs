@@ -1,0 +1,63 @@
+//! `brigade check`: is a configuration right, and is it wise?
+
+use brigade_core::Money;
+use clap::Args;
+
+use crate::{
+    app::{self, App, Standing},
+    config::{ConfigFile, Loaded},
+    exit::Exit,
+    lint::{lint, worst_case},
+};
+
+/// Arguments of `brigade check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brigade check                     ./brigade.toml: names, files, keys, and advice
+  brigade check --deny-warnings     fails on advice too, for continuous integration
+  brigade check --no-secrets        where the keys are not at hand
+
+No provider is asked; `brigade doctor` does that.")]
+pub(crate) struct Check {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Fails if there is advice
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Does not look for keys
+    #[arg(long)]
+    no_secrets: bool,
+}
+
+impl Check {
+    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        let loaded = self.config.load()?;
+        let prices = app::prices(&loaded)?;
+        if !self.no_secrets {
+            App::from_config(&loaded, Standing::new(&loaded.config))?;
+        }
+        let Loaded { config, .. } = &loaded;
+        let lints = lint(config, &prices);
+        for lint in &lints {
+            eprintln!("warning: {lint}");
+        }
+        for (name, agent) in config.agents.iter().filter(|(_, agent)| agent.exposed) {
+            let told = |cost: Option<Money>| cost.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
+            let limit = agent.budget.usd.map_or_else(|| "no limit".to_owned(), |limit| format!("stopped at {limit}"));
+            println!(
+                "{name}: at the most {} a run of its own calls, {limit}",
+                told(worst_case(config, agent, &prices))
+            );
+        }
+        println!(
+            "{} is right: {} agents, {} models, {} providers, {} warnings",
+            self.config.path.display(),
+            config.agents.len(),
+            config.models.len(),
+            config.providers.len(),
+            lints.len()
+        );
+        Ok(if self.deny_warnings && !lints.is_empty() { Exit::Failed } else { Exit::Finished })
+    }
+}

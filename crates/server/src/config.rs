@@ -1,0 +1,60 @@
+//! The configuration: one TOML file, with the environment above it and the command line above both.
+//!
+//! Everything is checked when it is read, so that what starts also runs: unknown keys, names that lead nowhere, secrets
+//! that are not there. Each problem says where it is and, if it looks like a slip, what was probably meant.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+mod agent;
+mod budget;
+mod keys;
+mod load;
+mod model;
+mod problem;
+mod provider;
+mod reference;
+mod references;
+mod server;
+mod units;
+
+pub(crate) use agent::{Agent, CallerInstructions, FailurePolicy, Worker};
+pub(crate) use budget::Budget;
+pub(crate) use keys::{Key, KeyHash, Scope};
+pub(crate) use load::{ConfigFile, Loaded};
+pub(crate) use model::{Model, Unpriced};
+pub(crate) use problem::{ConfigError, Problem};
+pub(crate) use provider::{Kind, Provider};
+pub(crate) use reference::{Secret, Text};
+pub(crate) use server::{Log, Server};
+
+/// What `brigade.toml` says.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "brigade.toml")]
+pub(crate) struct Config {
+    /// Where and how the server listens.
+    pub(crate) server: Server,
+    /// What is logged.
+    pub(crate) log: Log,
+    /// What all runs of this process may spend together.
+    pub(crate) budget: Budget,
+    /// A file of prices that go before the bundled ones, in their form.
+    pub(crate) prices: Option<PathBuf>,
+    /// Accounts at model providers, by a name of your choice.
+    pub(crate) providers: BTreeMap<String, Provider>,
+    /// Models of these accounts, by a name of your choice.
+    pub(crate) models: BTreeMap<String, Model>,
+    /// Agents, by the name under which clients ask for them. One with workers is a supervisor.
+    pub(crate) agents: BTreeMap<String, Agent>,
+    /// Keys of those who may ask, by a name of your choice.
+    pub(crate) keys: BTreeMap<String, Key>,
+}
+
+/// A name that leads to another section, and where it stands in the file.
+pub(crate) type Name = toml::Spanned<String>;
+
+#[cfg(test)]
+mod tests;

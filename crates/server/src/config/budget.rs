@@ -1,0 +1,49 @@
+//! Limits of spending.
+
+use std::time::Duration;
+
+use brigade_core::{Cap, Money, Window, budget::WrapUpPercent};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What may be spent. Absent is without limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Budget {
+    /// US dollars, as a decimal such as "0.50".
+    #[schemars(with = "Option<String>")]
+    pub(crate) usd: Option<Money>,
+    /// Input and output tokens together.
+    pub(crate) tokens: Option<u64>,
+    /// Model turns, all agents of a run together.
+    pub(crate) turns: Option<u64>,
+    /// Tool calls, all agents of a run together.
+    pub(crate) tool_calls: Option<u64>,
+    /// Time from start to end, such as "5m". It means nothing for a process or a key.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
+    pub(crate) wall: Option<Duration>,
+    /// The span of time that the limits are for: "total", "day" or "month", in UTC.
+    #[schemars(with = "Option<String>")]
+    pub(crate) per: Window,
+    /// Only warns when a limit is crossed.
+    pub(crate) soft: bool,
+    /// How many percent of money and tokens are set aside for a last answer when the rest is used up.
+    pub(crate) wrap_up_percent: Option<u8>,
+}
+
+impl Budget {
+    /// The same in core's words.
+    pub(crate) fn to_core(&self) -> brigade_core::Budget {
+        let soft = self.soft;
+        brigade_core::Budget {
+            usd: self.usd.map(|limit| Cap { limit, soft }),
+            tokens: self.tokens.map(|limit| Cap { limit, soft }),
+            turns: self.turns.map(|limit| Cap { limit, soft }),
+            tool_calls: self.tool_calls.map(|limit| Cap { limit, soft }),
+            wall: self.wall,
+            window: self.per,
+            wrap_up_percent: self.wrap_up_percent.map_or_else(WrapUpPercent::default, WrapUpPercent),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Names that lead from one section to another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Config, Kind, Name, Problem, problem::suggestion};
+
+/// Every name that leads nowhere, and every circle of agents.
+pub(crate) fn check(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, provider) in &config.providers {
+        problems.extend(kind_problem(name, provider.kind.as_ref()));
+    }
+    for model in config.models.values() {
+        problems.extend(missing("provider", &model.provider, &config.providers));
+        problems.extend(model.fallbacks.iter().filter_map(|name| missing("model", name, &config.models)));
+        if let (Some(_), Some(_)) = (model.thinking, model.effort) {
+            problems.push(Problem::at(
+                model.provider.span(),
+                "a model reasons by `thinking` tokens or by `effort`; keep one of them",
+            ));
+        }
+    }
+    for (name, agent) in &config.agents {
+        problems.extend(missing("model", &agent.model, &config.models));
+        problems.extend(agent.workers.iter().filter_map(|worker| missing("agent", &worker.agent, &config.agents)));
+        problems.extend(circle(config, name));
+    }
+    problems
+}
+
+fn kind_problem(account: &str, kind: Option<&Name>) -> Option<Problem> {
+    let written = kind.map_or(account, |kind| kind.as_ref());
+    let problem = written.parse::<Kind>().err()?;
+    Some(match kind {
+        Some(kind) => Problem::at(kind.span(), problem + &suggestion(written, Kind::names())),
+        None => Problem::anywhere(format!(
+            "the provider `{account}` needs a `kind`, because its name is none{}",
+            suggestion(account, Kind::names())
+        )),
+    })
+}
+
+fn missing<T>(what: &str, name: &Name, known: &BTreeMap<String, T>) -> Option<Problem> {
+    let written = name.as_ref();
+    (!known.contains_key(written)).then(|| {
+        let hint = suggestion(written, known.keys().map(String::as_str));
+        Problem::at(name.span(), format!("there is no {what} `{written}`{hint}"))
+    })
+}
+
+/// The worker that leads back to the supervisor called `start`.
+fn circle(config: &Config, start: &str) -> Option<Problem> {
+    let (mut seen, mut open) = (BTreeSet::new(), vec![start]);
+    while let Some(name) = open.pop() {
+        for worker in config.agents.get(name).into_iter().flat_map(|agent| &agent.workers) {
+            let next = worker.agent.as_ref().as_str();
+            if next == start {
+                let message = format!("`{start}` works for itself, by way of `{name}`; take one of them out");
+                return Some(Problem::at(worker.agent.span(), message));
+            }
+            if seen.insert(next) {
+                open.push(next);
+            }
+        }
+    }
+    None
+}

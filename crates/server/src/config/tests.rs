@@ -1,0 +1,98 @@
+use std::path::Path;
+
+use super::*;
+
+const MINIMAL: &str = r#"
+[providers.openai]
+
+[models.mini]
+provider = "openai"
+model = "gpt-5-mini"
+
+[agents.clerk]
+model = "mini"
+"#;
+
+fn parse(text: &str) -> Result<Loaded, String> {
+    Loaded::parse(Path::new("brigade.toml"), text, []).map_err(|error| error.to_string())
+}
+
+fn problem(text: &str) -> String {
+    parse(text).unwrap_err()
+}
+
+#[test]
+fn a_minimal_file_is_enough() {
+    let config = parse(MINIMAL).unwrap().config;
+    assert!(config.agents["clerk"].exposed);
+    assert!(config.server.listen.ip().is_loopback());
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_its_place_and_a_suggestion() {
+    let text = MINIMAL.replace("model = \"mini\"", "modle = \"mini\"");
+    insta::assert_snapshot!(problem(&text), @r#"
+    brigade.toml:9:1: there is no key `modle` here; did you mean `model`?
+        modle = "mini"
+        ^
+    "#);
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_an_error_with_its_place_and_a_suggestion() {
+    let text = MINIMAL.replace("model = \"mini\"", "model = \"minni\"");
+    insta::assert_snapshot!(problem(&text), @r#"
+    brigade.toml:9:9: there is no model `minni`; did you mean `mini`?
+        model = "minni"
+                ^
+    "#);
+}
+
+#[test]
+fn a_literal_secret_is_an_error_that_does_not_repeat_it() {
+    let text = MINIMAL.replace("[providers.openai]", "[providers.openai]\napi_key = \"sk-canary\"");
+    let problem = problem(&text);
+    assert!(problem.starts_with("brigade.toml:3:11: a secret must not stand in the configuration"), "{problem}");
+}
+
+#[test]
+fn agents_that_work_for_each_other_are_an_error() {
+    let text = format!(
+        "{MINIMAL}workers = [{{ agent = \"critic\" }}]\n[agents.critic]\nmodel = \"mini\"\nworkers = [{{ agent = \"clerk\" }}]\n"
+    );
+    assert!(problem(&text).contains("`clerk` works for itself, by way of `critic`"), "{}", problem(&text));
+}
+
+#[test]
+fn the_environment_goes_before_the_file_and_its_mistakes_name_the_variable() {
+    let parse = |name: &str, value: &str| {
+        Loaded::parse(Path::new("brigade.toml"), MINIMAL, [(name.to_owned(), value.to_owned())])
+    };
+    let loaded = parse("BRIGADE__SERVER__LISTEN", "127.0.0.1:9000").unwrap();
+    assert_eq!(loaded.config.server.listen.port(), 9000);
+    assert_eq!(loaded.overridden[0].key(), "server.listen");
+    let loaded = parse("BRIGADE__SERVER__MAX_RUNS", "7").unwrap();
+    assert_eq!(loaded.config.server.max_runs, 7);
+    let error = parse("BRIGADE__SERVER__LISTNE", "127.0.0.1:9000").unwrap_err().to_string();
+    assert!(
+        error.contains("BRIGADE__SERVER__LISTNE: there is no key `listne` here; did you mean `listen`?"),
+        "{error}"
+    );
+}
+
+#[test]
+fn policies_and_budgets_are_read_with_their_units() {
+    let text = format!(
+        r#"{MINIMAL}
+budget = {{ usd = "0.50", turns = 24, wall = "5m" }}
+[models.mini.policy]
+timeouts = {{ first_delta = "20s" }}
+retry = {{ attempts = 2 }}
+"#
+    );
+    let config = parse(&text).unwrap().config;
+    assert_eq!(config.models["mini"].policy.timeouts.first_delta.as_secs(), 20);
+    assert_eq!(config.models["mini"].policy.retry.attempts, 2);
+    let budget = config.agents["clerk"].budget.to_core();
+    assert_eq!((budget.usd.unwrap().limit.to_string(), budget.wall.unwrap().as_secs()), ("$0.5000".to_owned(), 300));
+}

@@ -1,0 +1,103 @@
+//! What is allowed and still unwise: costs without a limit, and failures without an answer.
+
+use std::fmt;
+
+use brigade_core::{LargestRun, Limits, ModelId, Pricing, Settings};
+use brigade_observability::PriceBook;
+
+use crate::config::{Agent, Config, FailurePolicy};
+
+/// Advice on a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lint {
+    /// Where: `agents.desk`.
+    place: String,
+    advice: String,
+}
+
+/// Beyond so many tools and workers models begin to pick wrong ones; the vendors advise fewer than 20.
+const MANY_TOOLS: usize = 15;
+
+/// Assumed where neither the configuration nor the price table limits a prompt.
+const USUAL_CONTEXT: u64 = 128_000;
+
+/// All advice on a configuration.
+pub(crate) fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
+    let mut lints = Vec::new();
+    for (name, model) in &config.models {
+        let place = format!("models.{name}");
+        let id = ModelId::new(model.provider.as_ref().as_str(), model.model.as_str());
+        if prices.lookup(&id).is_none() {
+            let advice =
+                "has no price: its cost is not counted, and a budget in dollars refuses it; add it to `prices`";
+            lints.push(Lint::new(&place, advice));
+        }
+        if model.fallbacks.is_empty() && config.models.len() > 1 {
+            lints.push(Lint::new(&place, "has no fallback: while its provider is down, so are its agents"));
+        }
+    }
+    for (name, agent) in &config.agents {
+        lints.extend(of_agent(config, name, agent));
+    }
+    if config.budget.usd.is_none() && !config.agents.is_empty() {
+        let advice = "is not limited: add `[budget]` with `usd` and `per = \"day\"` for all runs together";
+        lints.push(Lint::new("budget", advice));
+    }
+    lints
+}
+
+fn of_agent(config: &Config, name: &str, agent: &Agent) -> Vec<Lint> {
+    let place = format!("agents.{name}");
+    let mut lints = Vec::new();
+    if agent.exposed && agent.budget.usd.is_none() {
+        lints.push(Lint::new(&place, "has no budget in dollars: one run may spend what the process may"));
+    }
+    if agent.exposed && agent.budget.wall.is_none() {
+        lints.push(Lint::new(&place, "has no limit of time: set `budget.wall`, such as \"5m\""));
+    }
+    if agent.workers.len() > MANY_TOOLS {
+        let advice = format!("has {} workers: models pick badly among more than {MANY_TOOLS}", agent.workers.len());
+        lints.push(Lint::new(&place, advice));
+    }
+    for worker in &agent.workers {
+        let place = format!("{place}.workers.{}", worker.agent.as_ref());
+        if worker.timeout.is_none() {
+            lints.push(Lint::new(&place, "has no timeout of its own: a task may take two minutes"));
+        }
+        if worker.on_failure == FailurePolicy::Required {
+            lints.push(Lint::new(&place, "is required: when it fails, the whole run fails"));
+        }
+        let has_purpose = config.agents.get(worker.agent.as_ref()).is_some_and(|agent| !agent.purpose.is_empty());
+        if !has_purpose {
+            lints.push(Lint::new(&place, "has no purpose: its supervisor cannot know what it is for"));
+        }
+    }
+    lints
+}
+
+/// What one run of an agent can cost, if every call is as large as it can be and no budget stops it. Its workers are
+/// not counted. Unknown without prices.
+pub(crate) fn worst_case(config: &Config, agent: &Agent, prices: &PriceBook) -> Option<brigade_core::Money> {
+    let model = config.models.get(agent.model.as_ref())?;
+    let id = ModelId::new(model.provider.as_ref().as_str(), model.model.as_str());
+    let context = prices.lookup(&id).and_then(|facts| facts.context_window).unwrap_or(USUAL_CONTEXT);
+    let turns = agent.turns.unwrap_or_else(|| Limits::default().turns);
+    let largest = LargestRun {
+        calls: u64::from(turns) * u64::from(model.policy.retry.attempts),
+        input_tokens: agent.context_tokens.unwrap_or(context).min(context),
+        output_tokens: agent.max_output_tokens.or(model.max_output_tokens).map(u64::from),
+    };
+    largest.cost(&id, &Settings::default(), prices as &dyn Pricing)
+}
+
+impl Lint {
+    fn new(place: &str, advice: impl Into<String>) -> Self {
+        Self { place: place.to_owned(), advice: advice.into() }
+    }
+}
+
+impl fmt::Display for Lint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.place, self.advice)
+    }
+}

@@ -1,0 +1,209 @@
+//! `brigade serve`: agents over HTTP.
+
+use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use axum::Router;
+use brigade_core::Observer;
+use brigade_observability::{Logging, LoggingHandle, Metrics, MetricsConfig, MetricsHandle, Recorder};
+use clap::Args;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    api::{self, Current, Doors, Site, Watchers},
+    app::{App, Standing},
+    config::{ConfigFile, Loaded, Log},
+    demo::Simulator,
+    exit::Exit,
+    health::Reach,
+    signals,
+};
+
+/// Arguments of `brigade serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brigade serve --demo                     the demo's team on its own simulator, no key needed
+  brigade serve                            what ./brigade.toml describes
+  brigade serve --config team.toml --listen 127.0.0.1:9000
+
+Ask it:
+  curl http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{\"model\": \"desk\", \"messages\": [{\"role\": \"user\", \"content\": \"Should we move to Kafka?\"}]}'
+
+SIGTERM and Ctrl-C let running requests finish, up to `server.drain`; a second signal stops at once.
+SIGHUP reads the configuration again; one that is wrong changes nothing.")]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Where to listen, whatever the configuration says
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Serves the team of `brigade demo` on a simulated provider; needs no configuration
+    #[arg(long)]
+    demo: bool,
+}
+
+/// How long connections may take to end when all runs have.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+impl Serve {
+    pub(crate) async fn run(self) -> anyhow::Result<Exit> {
+        let loaded = self.load()?;
+        let logging = start_logging(&loaded.config.log)?;
+        let simulator = if self.demo { Some(Simulator::start().await?) } else { None };
+        let standing = Standing::new(&loaded.config);
+        let current = current(&loaded, simulator.as_ref(), (standing.clone(), None))?;
+        let watchers = watchers(&loaded, &current)?;
+        let site = Site::new(current, watchers);
+        let _reach = owned(Reach::watch(Arc::clone(&site)));
+        let _reload = owned(self.reload_on_hangup(Arc::clone(&site), standing, logging));
+        listen(site).await?;
+        Ok(Exit::Finished)
+    }
+
+    fn load(&self) -> anyhow::Result<Loaded> {
+        let mut loaded =
+            if self.demo { Loaded::parse(Path::new("(demo)"), "", std::env::vars())? } else { self.config.load()? };
+        if let Some(listen) = self.listen {
+            loaded.config.server.listen = listen;
+        }
+        Ok(loaded)
+    }
+
+    /// Reads the configuration again at each SIGHUP, all of it or nothing.
+    async fn reload_on_hangup(self, site: Arc<Site>, standing: Standing, logging: LoggingHandle) {
+        loop {
+            signals::hangup().await;
+            if self.demo {
+                tracing::info!("the demo has no configuration to read again");
+                continue;
+            }
+            match self.reload(&site, standing.clone(), &logging) {
+                Ok(()) => tracing::info!("read {} again", self.config.path.display()),
+                Err(error) => tracing::error!("kept the configuration as it was: {error:#}"),
+            }
+        }
+    }
+
+    fn reload(&self, site: &Site, standing: Standing, logging: &LoggingHandle) -> anyhow::Result<()> {
+        let loaded = self.load()?;
+        let before = site.current();
+        let mut current = current(&loaded, None, (standing, Some(&before.doors)))?;
+        // A socket that is open stays where it is.
+        current.server.listen = before.server.listen;
+        if let Some(level) = &loaded.config.log.level {
+            logging.set_level(level)?;
+        }
+        site.replace(current);
+        Ok(())
+    }
+}
+
+/// What the configuration says, ready to work; `before` is whom the server let in until now.
+fn current(
+    loaded: &Loaded,
+    simulator: Option<&Simulator>,
+    (standing, before): (Standing, Option<&Doors>),
+) -> anyhow::Result<Current> {
+    let doors = Doors::new(&loaded.config, &standing.ledger, before)?;
+    let app = match simulator {
+        Some(simulator) => App::demo(&simulator.base_url, standing)?,
+        None => App::from_config(loaded, standing)?,
+    };
+    if app.agents.is_empty() {
+        bail!("no agents are configured; add one as `[agents.NAME]`, or try `brigade serve --demo`");
+    }
+    Ok(Current { app, doors, server: loaded.config.server.clone() })
+}
+
+/// Listens until a signal says stop.
+async fn listen(site: Arc<Site>) -> anyhow::Result<()> {
+    let current = site.current();
+    let server = &current.server;
+    let (stop, stopped) = watch::channel(false);
+    let main = bind(server.listen).await?;
+    let address = main.local_addr()?;
+    let _metrics = match server.metrics_listen {
+        Some(address) => Some(owned(serve(bind(address).await?, api::metrics_router(&site), stopped.clone()))),
+        None => None,
+    };
+    let names: Vec<&str> = current.app.agents.keys().map(String::as_str).collect();
+    println!("http://{address}");
+    tracing::info!("listening on http://{address}; agents: {}", names.join(", "));
+    let serving = serve(main, api::router(&site), stopped);
+    let stopping = async {
+        signals::stop().await;
+        tracing::info!("stopping: running requests may go on for {} s", server.drain.as_secs());
+        // Connections are still accepted meanwhile, so that whoever asks for readiness is told.
+        let cancelled = site.runs.drain(server.drain).await;
+        if cancelled > 0 {
+            tracing::warn!("cancelled {cancelled} runs that took too long to end");
+        }
+        // The receivers live as long as the servers.
+        let _ = stop.send(true);
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    let stopping_at_once = async {
+        signals::stop().await;
+        signals::stop().await;
+        tracing::warn!("stopped by a second signal; running requests are lost");
+    };
+    tokio::select! {
+        result = serving => result?,
+        () = stopping => {}
+        () = stopping_at_once => {}
+    }
+    tracing::info!("stopped; {} spent", site.current().app.ledger().spending().total());
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener
+        .with_context(|| format!("cannot listen on {address}; is another process using it? `--listen` takes another"))
+}
+
+/// Serves until it is told to stop, and open connections have ended.
+async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let stop = async move {
+        // A sender that is gone means the same.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the server failed")
+}
+
+fn start_logging(log: &Log) -> anyhow::Result<LoggingHandle> {
+    let level = log.level.as_deref().unwrap_or("info");
+    Logging::new().format(log.format).level(level).init().context("cannot set up the log")
+}
+
+fn watchers(loaded: &Loaded, current: &Current) -> anyhow::Result<Watchers> {
+    let metrics = metrics(current)?;
+    let mut others: Vec<Arc<dyn Observer>> = Vec::new();
+    if let Some(path) = &loaded.config.log.events {
+        let path = loaded.folder.join(path);
+        let recorder = Recorder::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
+        others.push(Arc::new(recorder));
+    }
+    Ok(Watchers { metrics, others })
+}
+
+fn metrics(current: &Current) -> anyhow::Result<MetricsHandle> {
+    let Current { app, doors, .. } = current;
+    let mut config = MetricsConfig::default();
+    for (name, served) in &app.agents {
+        config = served.chain.iter().cloned().fold(config.agent(name.as_str()), MetricsConfig::model);
+    }
+    let metrics = Metrics::install(&config).context("cannot set up metrics")?;
+    metrics.watch_prices(&app.prices);
+    metrics.watch_budget("process", app.ledger());
+    doors.callers().for_each(|caller| metrics.watch_budget(&caller.name, &caller.account));
+    Ok(metrics)
+}
+
+/// A task that ends with its handle.
+fn owned<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(work))
+}

@@ -1,0 +1,83 @@
+//! Keys, hosts, and addresses that others can reach.
+
+use std::process::Command;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::support::{BRIGADE, Server, config, json_of, provider, question};
+
+/// The keys `brg_reader`, `brg_runner` and `brg_admin`.
+const KEYS: &str = r#"
+[keys.reader]
+hash = "sha256:READER"
+scopes = ["read"]
+[keys.runner]
+hash = "sha256:RUNNER"
+budget = { usd = "0.0001" }
+[keys.admin]
+hash = "sha256:ADMIN"
+scopes = ["admin"]
+"#;
+
+fn keys() -> String {
+    ["reader", "runner", "admin"].into_iter().fold(KEYS.to_owned(), |text, name| {
+        let digest: [u8; 32] = Sha256::digest(format!("brg_{name}").as_bytes()).into();
+        let [high, low] = [0, 16].map(|start| u128::from_be_bytes(digest[start..start + 16].try_into().unwrap()));
+        text.replace(&name.to_uppercase(), &format!("{high:032x}{low:032x}"))
+    })
+}
+
+#[tokio::test]
+async fn a_key_opens_what_its_scopes_name() {
+    let provider = provider("Hello.").await;
+    let server = Server::start(&format!("{}{}", config(&provider), keys()));
+    let ask = || server.post("/v1/chat/completions", &question("Hello?"));
+    assert_eq!(json_of(ask()).await.1["error"]["code"], "invalid_api_key");
+    assert_eq!(json_of(ask().header("authorization", "Bearer brg_nobody")).await.0, 401);
+    assert_eq!(json_of(ask().header("authorization", "Bearer brg_reader")).await.1["error"]["code"], "scope_missing");
+    assert_eq!(json_of(ask().header("authorization", "Bearer brg_admin")).await.0, 200);
+    assert_eq!(json_of(server.get("/livez")).await.0, 200, "health asks for no key");
+    assert_eq!(json_of(server.get("/metrics")).await.0, 401);
+    assert_eq!(json_of(server.get("/metrics").header("authorization", "Bearer brg_runner")).await.0, 403);
+    assert_eq!(json_of(server.get("/metrics").header("authorization", "Bearer brg_admin")).await.0, 200);
+    assert!(!server.log().contains("brg_"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_key_spends_no_more_than_its_budget_over_all_runs() {
+    let provider = provider("Hello.").await;
+    let server = Server::start(&format!("{}max_output_tokens = 30\n{}", config(&provider), keys()));
+    let ask = || {
+        let request = server.post("/v1/chat/completions", &question("Hello?"));
+        json_of(request.header("authorization", "Bearer brg_runner"))
+    };
+    let first = ask().await;
+    assert_eq!(first.0, 200, "{}", first.1);
+    let (status, refused) = ask().await;
+    assert_eq!((status, &refused["error"]["code"]), (402, &json!("budget_exhausted")), "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("the key runner"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_server_without_keys_answers_to_this_machines_own_names_only() {
+    let provider = provider("Hello.").await;
+    let server = Server::start(&config(&provider));
+    let (status, body) = json_of(server.get("/v1/models").header("host", "evil.example:8080")).await;
+    assert_eq!((status, &body["error"]["code"]), (421, &json!("unknown_host")));
+    for host in ["localhost:9", "[::1]:8080", "127.0.0.1"] {
+        assert_eq!(json_of(server.get("/v1/models").header("host", host)).await.0, 200, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_others_can_reach_needs_keys() {
+    let provider = provider("Hello.").await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("brigade.toml"), config(&provider)).unwrap();
+    let output =
+        Command::new(BRIGADE).args(["serve", "--listen", "0.0.0.0:0"]).current_dir(folder.path()).output().unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("brigade keys new"), "{told}");
+}

@@ -1,0 +1,35 @@
+//! `brigade demo`.
+
+use std::process::{Command, Stdio};
+
+use brigade_rehearsal::{Script, Simulator};
+
+use crate::support::{BRIGADE, eventually};
+
+#[test]
+fn the_demo_ends_well_and_says_what_it_cost() {
+    let output = Command::new(BRIGADE).arg("demo").output().unwrap();
+    let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{told}");
+    assert!(said.contains("Stay on SQS for now"), "{said}");
+    assert!(said.contains("$0.0279 · ") && said.contains("3 workers · trace "), "{said}");
+    assert!(told.contains("waits for 3 workers"), "{told}");
+}
+
+#[tokio::test]
+async fn a_demo_whose_simulator_dies_says_so() {
+    let simulator = Simulator::builder().script(Script::demo()).build().serve_locally().await.unwrap();
+    let demo = Command::new(BRIGADE)
+        .args(["demo", "--simulator", &simulator.base_url()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let is_amid = || (simulator.truth().totals().arrived >= 2).then_some(());
+    eventually("the workers are asked", is_amid).await;
+    simulator.shutdown().await;
+    let output = tokio::task::spawn_blocking(|| demo.wait_with_output()).await.unwrap().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("error: ") && told.contains("still running?"), "{told}");
+}

@@ -1,0 +1,136 @@
+//! Health, metrics, signals, and clients that go away.
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, config, eventually, json_of, provider, question, scripted};
+
+/// A provider that never ends its answers.
+const STALL: &str = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { after_deltas = 1 }\ndo = { stall = \"10m\" }\n";
+const WORDS: &str = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
+
+#[tokio::test]
+async fn health_says_whether_agents_can_work() {
+    let provider = provider("Hello.").await;
+    let server = Server::start(&config(&provider));
+    assert_eq!(json_of(server.get("/livez")).await, (200, Value::String("ok\n".to_owned())));
+    assert_eq!(json_of(server.get("/healthz")).await.0, 200);
+    server.until_ready().await;
+    let (_, verbose) = json_of(server.get("/readyz?verbose")).await;
+    assert_eq!(verbose["checks"][1], json!({ "name": "agent clerk", "passed": true }));
+    assert_eq!(provider.truth().totals().arrived, 0, "readiness is found out without a paid call");
+}
+
+#[tokio::test]
+async fn an_agent_whose_provider_is_not_there_is_not_ready_and_the_reason_is_told() {
+    let provider = provider("Hello.").await;
+    let config = config(&provider);
+    provider.shutdown().await;
+    let server = Server::start(&config);
+    let reason = loop {
+        let (status, verbose) = json_of(server.get("/readyz?verbose")).await;
+        assert_eq!(status, 503);
+        let reason = verbose["checks"][1]["reason"].as_str().unwrap().to_owned();
+        if !reason.contains("not asked yet") {
+            break reason;
+        }
+    };
+    assert!(reason.starts_with("sim/gpt-5-mini: "), "{reason}");
+    assert_eq!(json_of(server.get("/livez")).await.0, 200, "a restart would not help");
+}
+
+#[tokio::test]
+async fn metrics_show_the_run() {
+    let provider = provider("Hello.").await;
+    let server = Server::start(&config(&provider));
+    json_of(server.post("/v1/chat/completions", &question("Hello?"))).await;
+    let (_, metrics) = json_of(server.get("/metrics")).await;
+    let metrics = metrics.as_str().unwrap();
+    assert!(metrics.contains(r#"brigade_runs_total{agent="clerk",outcome="finished"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_ends_the_run_and_the_call_behind_it() {
+    for stream in [false, true] {
+        let provider = scripted(WORDS, STALL).await;
+        let server = Server::start(&config(&provider));
+        let mut body = question("Count.");
+        body["stream"] = json!(stream);
+        let request = server.post("/v1/chat/completions", &body);
+        let asking = tokio::task::JoinSet::from_iter([async move {
+            let response = request.send().await.unwrap();
+            response.text().await.unwrap();
+        }]);
+        eventually("the provider is asked", || (provider.truth().totals().arrived == 1).then_some(())).await;
+        drop(asking);
+        eventually("the provider sees the end", || (provider.truth().totals().hung_up == 1).then_some(())).await;
+        eventually("the run is cancelled", || server.log().contains("cancelled").then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_signal_to_stop_lets_runs_finish_and_refuses_new_ones() {
+    let script = "[[rule]]\nanswer = { text = \"At last.\", latency = { first = \"600ms\" } }";
+    let provider = scripted(script, "").await;
+    let mut server = Server::start(&config(&provider));
+    server.until_ready().await;
+    let request = server.post("/v1/chat/completions", &question("Take your time."));
+    let mut asking = tokio::task::JoinSet::from_iter([json_of(request)]);
+    eventually("the provider is asked", || (provider.truth().totals().arrived == 1).then_some(())).await;
+    server.signal("-TERM");
+    eventually("it is told", || server.log().contains("stopping").then_some(())).await;
+    assert_eq!(json_of(server.get("/readyz")).await.0, 503);
+    let (status, refused) = json_of(server.post("/v1/chat/completions", &question("Me too."))).await;
+    assert_eq!((status, &refused["error"]["code"]), (503, &json!("stopping")));
+    let (status, answer) = asking.join_next().await.unwrap().unwrap();
+    assert_eq!((status, &answer["choices"][0]["message"]["content"]), (200, &json!("At last.")));
+    assert!(server.exit().await.success());
+}
+
+#[tokio::test]
+async fn runs_that_do_not_end_in_time_are_cancelled_and_a_second_signal_does_not_wait() {
+    let provider = scripted(WORDS, STALL).await;
+    let mut server = Server::start(&config(&provider).replace("[server]", "[server]\ndrain = \"100ms\""));
+    let request = server.post("/v1/chat/completions", &question("Count."));
+    let _asking = tokio::task::JoinSet::from_iter([async move { request.send().await.map(|_| ()) }]);
+    eventually("the provider is asked", || (provider.truth().totals().arrived == 1).then_some(())).await;
+    server.signal("-TERM");
+    assert!(server.exit().await.success());
+    assert!(server.log().contains("cancelled 1 runs"), "{}", server.log());
+
+    let mut server = Server::start(&config(&provider));
+    let request = server.post("/v1/chat/completions", &question("Count."));
+    let _asking = tokio::task::JoinSet::from_iter([async move { request.send().await.map(|_| ()) }]);
+    eventually("the provider is asked", || (provider.truth().totals().arrived == 2).then_some(())).await;
+    server.signal("-TERM");
+    eventually("it is told", || server.log().contains("stopping").then_some(())).await;
+    server.signal("-TERM");
+    server.exit().await;
+    assert!(server.log().contains("second signal"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn more_runs_than_may_go_on_are_told_to_come_back() {
+    let provider = scripted(WORDS, STALL).await;
+    let server = Server::start(&config(&provider).replace("[server]", "[server]\nmax_runs = 1"));
+    let request = server.post("/v1/chat/completions", &question("Count."));
+    let _asking = tokio::task::JoinSet::from_iter([async move { request.send().await.map(|_| ()) }]);
+    eventually("the provider is asked", || (provider.truth().totals().arrived == 1).then_some(())).await;
+    let refused = server.post("/v1/chat/completions", &question("Me too.")).send().await.unwrap();
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].as_bytes()), (429, &b"1"[..]));
+}
+
+#[tokio::test]
+async fn a_hangup_reads_the_configuration_again_all_of_it_or_nothing() {
+    let provider = provider("Hello.").await;
+    let config = config(&provider);
+    let server = Server::start(&config);
+    server.write_config(&config.replace("[agents.clerk]", "[agents.porter]\nmodle = 1"));
+    server.signal("-HUP");
+    eventually("it is refused", || server.log().contains("kept the configuration as it was").then_some(())).await;
+    assert_eq!(json_of(server.get("/v1/models/clerk")).await.0, 200);
+    server.write_config(&config.replace("[agents.clerk]", "[agents.porter]"));
+    server.signal("-HUP");
+    eventually("it is read", || server.log().contains("brigade.toml again").then_some(())).await;
+    assert_eq!(json_of(server.get("/v1/models/clerk")).await.0, 404);
+    assert_eq!(json_of(server.get("/v1/models/porter")).await.0, 200);
+}

@@ -1,0 +1,10 @@
+//! The shipped binary over real sockets, against the provider simulator.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on panics")]
+
+mod access;
+mod chat;
+mod demo;
+mod life;
+mod streaming;
+mod support;

@@ -1,0 +1,86 @@
+//! `POST /v1/chat/completions` as a stream.
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, config, provider, question, scripted};
+
+async fn frames(server: &Server, body: &Value) -> Vec<String> {
+    let response = server.post("/v1/chat/completions", body).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let text = response.text().await.unwrap();
+    text.lines().filter_map(|line| line.strip_prefix("data: ")).map(str::to_owned).collect()
+}
+
+fn text(frames: &[String]) -> String {
+    let chunks = frames.iter().filter_map(|frame| serde_json::from_str::<Value>(frame).ok());
+    chunks.filter_map(|chunk| Some(chunk["choices"][0]["delta"]["content"].as_str()?.to_owned())).collect()
+}
+
+fn streamed(text: &str) -> Value {
+    let mut body = question(text);
+    body["stream"] = json!(true);
+    body
+}
+
+#[tokio::test]
+async fn an_answer_comes_in_pieces_with_its_usage_last() {
+    let provider = provider("It is sunny in Paris today.").await;
+    let server = Server::start(&config(&provider));
+    let mut body = streamed("How is the weather?");
+    body["stream_options"] = json!({ "include_usage": true });
+    let frames = frames(&server, &body).await;
+    assert_eq!(text(&frames), "It is sunny in Paris today.");
+    assert!(frames.len() > 5, "{frames:?}");
+    assert_eq!(frames.last().unwrap(), "[DONE]");
+    let usage: Value = serde_json::from_str(&frames[frames.len() - 2]).unwrap();
+    assert_eq!((&usage["choices"], &usage["usage"]["completion_tokens"]), (&json!([]), &json!(30)));
+    let last: Value = serde_json::from_str(&frames[frames.len() - 3]).unwrap();
+    assert_eq!(last["choices"][0]["finish_reason"], "stop");
+    assert_eq!(last["brigade"]["stop"], "finished");
+}
+
+#[tokio::test]
+async fn an_answer_with_a_schema_is_shown_when_it_is_whole() {
+    let provider = provider("{\"a\": 1}").await;
+    let server = Server::start(&config(&provider));
+    let mut body = streamed("Answer.");
+    body["response_format"] = json!({ "type": "json_object" });
+    let frames = frames(&server, &body).await;
+    assert_eq!(text(&frames), "{\"a\": 1}");
+    assert_eq!(frames.len(), 4, "role, text, finish, [DONE]: {frames:?}");
+}
+
+#[tokio::test]
+async fn a_failure_after_the_first_words_is_an_error_frame_without_done() {
+    let faults = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { after_deltas = 3 }\ndo = { sse_error = \"overloaded\", then = \"close\" }\n";
+    let script = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
+    let provider = scripted(script, faults).await;
+    let config = format!("{}[models.mini.policy.retry]\nattempts = 1\n", config(&provider));
+    let server = Server::start(&config);
+    let frames = frames(&server, &streamed("Count.")).await;
+    assert!(!text(&frames).is_empty());
+    let last: Value = serde_json::from_str(frames.last().unwrap()).unwrap();
+    assert!(last["error"]["message"].is_string(), "{frames:?}");
+    assert!(!frames.iter().any(|frame| frame == "[DONE]"));
+}
+
+#[tokio::test]
+async fn an_answer_that_begins_again_is_an_error_frame_because_words_cannot_be_taken_back() {
+    let faults = "[[fault]]\nid = \"x\"\nmatch = { call = 1 }\nat = { after_deltas = 3 }\ndo = { then = \"reset\" }\n";
+    let script = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
+    let provider = scripted(script, faults).await;
+    let server = Server::start(&config(&provider));
+    let frames = frames(&server, &streamed("Count.")).await;
+    let last: Value = serde_json::from_str(frames.last().unwrap()).unwrap();
+    assert_eq!(last["error"]["code"], "answer_restarted", "{frames:?}");
+    assert!(!frames.iter().any(|frame| frame == "[DONE]"));
+}
+
+#[tokio::test]
+async fn a_failure_before_the_first_word_has_a_status_of_its_own() {
+    let provider = scripted("", "[[fault]]\nid = \"x\"\nmatch = {}\ndo = { status = 401 }\n").await;
+    let server = Server::start(&config(&provider));
+    let response = server.post("/v1/chat/completions", &streamed("Hello?")).send().await.unwrap();
+    assert_eq!(response.status(), 503);
+}

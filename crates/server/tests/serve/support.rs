@@ -1,0 +1,162 @@
+//! A server of the real binary, and the provider it asks.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Once,
+    time::Duration,
+};
+
+use brigade_rehearsal::{FaultPlan, Running, Script, Simulator};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const BRIGADE: &str = env!("CARGO_BIN_EXE_brigade");
+
+/// What a test waits for at the longest. Nothing takes a tenth of it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `brigade serve`, killed when it is dropped.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    process: Child,
+    folder: TempDir,
+}
+
+/// A provider that answers every question with these words.
+pub(crate) async fn provider(text: &str) -> Running {
+    scripted(&format!("[[rule]]\nanswer = {{ text = {text:?}, usage = {{ input = 120, output = 30 }} }}"), "").await
+}
+
+/// A provider with this script, and these faults.
+pub(crate) async fn scripted(script: &str, faults: &str) -> Running {
+    let builder = Simulator::builder().script(Script::from_toml(script).unwrap());
+    let builder = if faults.is_empty() { builder } else { builder.faults(FaultPlan::from_toml(faults).unwrap()) };
+    builder.build().serve_locally().await.unwrap()
+}
+
+/// A configuration with one agent, `clerk`, at a provider.
+pub(crate) fn config(provider: &Running) -> String {
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:0"
+
+[providers.sim]
+kind = "compatible"
+base_url = "{}/v1"
+agent_header = true
+
+[models.mini]
+provider = "sim"
+model = "gpt-5-mini"
+
+[agents.clerk]
+model = "mini"
+purpose = "Answers."
+instructions = "You are a clerk."
+"#,
+        provider.base_url()
+    )
+}
+
+impl Server {
+    /// Starts a server with this configuration and waits until it listens.
+    pub(crate) fn start(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let mut process = Command::new(BRIGADE)
+            .args(["serve"])
+            .current_dir(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        let server = Self { url: address.trim().to_owned(), process, folder };
+        assert!(server.url.starts_with("http://"), "it did not start:\n{}", server.log());
+        server
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    pub(crate) fn write_config(&self, config: &str) {
+        std::fs::write(self.folder.path().join("brigade.toml"), config).unwrap();
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
+        self.post_raw(path, body.to_string()).header("content-type", "application/json")
+    }
+
+    pub(crate) fn post_raw(&self, path: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+        client().post(format!("{}{path}", self.url)).body(body)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        client().get(format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        eventually("the server ends", || self.process.try_wait().unwrap()).await
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        for _ in 0..2_000 {
+            if self.get("/readyz").send().await.unwrap().status() == 200 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it is never ready: {}", self.log());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One question to `clerk`.
+pub(crate) fn question(text: &str) -> Value {
+    json!({ "model": "clerk", "messages": [{ "role": "user", "content": text }] })
+}
+
+/// Status and body of an answer.
+pub(crate) async fn json_of(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// Looks again and again until there is something.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+fn client() -> reqwest::Client {
+    static TLS: Once = Once::new();
+    TLS.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap()
+}
