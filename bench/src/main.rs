@@ -95,6 +95,6 @@ fn print(found: &(impl Display + Serialize), as_json: bool) -> Result<()> {
 }
 
 impl Effort {
-    const FULL: Self = Self { rounds: 21, batch_ms: 500.0, in_flight: 8, cold_starts: 40, crowd: 1_000, crowds: 3 };
-    const QUICK: Self = Self { rounds: 3, batch_ms: 100.0, in_flight: 8, cold_starts: 4, crowd: 50, crowds: 1 };
+    const FULL: Self = Self { rounds: 15, batch_ms: 400.0, cold_starts: 40, crowd: 1_000, crowds: 3 };
+    const QUICK: Self = Self { rounds: 3, batch_ms: 100.0, cold_starts: 4, crowd: 50, crowds: 1 };
 }

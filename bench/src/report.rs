@@ -20,8 +20,6 @@ pub(crate) struct Report {
 pub(crate) struct Comparison {
     pub(crate) scenario: Scenario,
     pub(crate) rounds: usize,
-    pub(crate) runs_per_round: u64,
-    pub(crate) in_flight: u64,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -79,9 +77,9 @@ impl Display for Report {
 
 impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { scenario, rounds, runs_per_round, in_flight, rows } = self;
+        let Self { scenario, rounds, rows } = self;
         writeln!(f, "{} · {}", scenario.name(), scenario.about())?;
-        writeln!(f, "  {rounds} rounds, taking turns, of {runs_per_round} runs, {in_flight} at a time; medians")?;
+        writeln!(f, "  medians of {rounds} rounds in which they take turns")?;
         writeln!(f, "  {:<36}{:>12}{:>12}{:>9}   target", "", "brigade", "floor", "ratio")?;
         rows.iter().try_for_each(|row| writeln!(f, "  {row}"))
     }

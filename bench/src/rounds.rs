@@ -16,8 +16,6 @@ pub(crate) struct Effort {
     pub(crate) rounds: usize,
     /// How long one side of one round should take.
     pub(crate) batch_ms: f64,
-    /// Runs at a time in the rounds.
-    pub(crate) in_flight: u64,
     /// Processes that are started for one run.
     pub(crate) cold_starts: u32,
     /// Runs at a time where memory is measured, and how often that is done.
@@ -30,27 +28,41 @@ type Pair<T> = (T, T);
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
+/// What the provider does to those who are measured.
+struct Pace {
+    latency_ms: u64,
+    in_flight: u64,
+}
+
+/// Both make as many calls in a second, and both wake and wait for each, as with a real provider. This is where CPU
+/// times can be compared.
+const STEADY: Pace = Pace { latency_ms: 5, in_flight: 16 };
+
+/// As fast as they can. The faster of the two keeps the provider awake and gets its answers cheaper, so that CPU times
+/// differ by more than their work.
+const FLAT_OUT: Pace = Pace { latency_ms: 0, in_flight: 8 };
+
 /// A model's answer takes about as long; so long a run and what belongs to it stay in memory.
 const SLOW_MS: u64 = 500;
 
 /// Compares the contenders at one scenario.
 pub(crate) fn compare(scenario: Scenario, effort: &Effort) -> Result<Comparison> {
     check(scenario)?;
-    let speed = Speed::measure(scenario, effort)?;
+    let steady = Speed::measure(scenario, effort, &STEADY)?;
+    let flat_out = Speed::measure(scenario, effort, &FLAT_OUT)?;
     let cold = ColdStart::measure(scenario, effort.cold_starts)?;
     let crowded = crowded_bytes(scenario, effort)?;
     let one = cold.peak_bytes;
     let per_run = |crowded: f64, one: f64| (crowded - one) / real(effort.crowd) / 1_024.0;
-    let mut rows = speed.rows(scenario);
+    let mut rows = rows(scenario, &steady, &flat_out);
     rows.extend([
-        Row::new("peak memory, MiB", pair(speed.peak_bytes, |bytes| bytes / MEBIBYTE)),
+        Row::new("peak memory, MiB", pair(steady.peak_bytes, |bytes| bytes / MEBIBYTE)),
         Row::new("memory per run in flight, KiB", (per_run(crowded.0, one.0), per_run(crowded.1, one.1)))
             .at_most(Target::Ratio(1.1)),
         Row::new("process with one run, MiB", pair(one, |bytes| bytes / MEBIBYTE)).at_most(Target::Value(10.0)),
         Row::new("cold start with one run, CPU ms", cold.cpu_ms).at_most(Target::Value(10.0)),
     ]);
-    let (rounds, in_flight) = (effort.rounds, effort.in_flight);
-    Ok(Comparison { scenario, rounds, runs_per_round: speed.runs, in_flight, rows })
+    Ok(Comparison { scenario, rounds: effort.rounds, rows })
 }
 
 /// Both contenders must make the same calls, or nothing that follows means anything.
@@ -82,7 +94,6 @@ fn expect_whole(seen: &Seen, scenario: Scenario, runs: u64) -> Result<()> {
 
 /// What the interleaved rounds showed.
 struct Speed {
-    runs: u64,
     cpu_ms: Pair<Vec<f64>>,
     runs_per_second: Pair<Vec<f64>>,
     p50_ms: Pair<Vec<f64>>,
@@ -92,17 +103,17 @@ struct Speed {
 }
 
 impl Speed {
-    fn measure(scenario: Scenario, effort: &Effort) -> Result<Self> {
-        let mut provider = Provider::start(simulated::Options::counting())?;
+    fn measure(scenario: Scenario, effort: &Effort, pace: &Pace) -> Result<Self> {
+        let mut provider = Provider::start(simulated::Options::slow(pace.latency_ms))?;
         let start = |contender| side::Options::new(contender, scenario, provider.base_url()).start();
         let (mut brigade, mut floor) = (start(Contender::Brigade)?, start(Contender::Floor)?);
-        let warm_up = Batch { runs: 16, in_flight: effort.in_flight };
+        let warm_up = Batch { runs: 32, in_flight: pace.in_flight };
         let _: Spent = brigade.ask(&warm_up)?;
         let _: Spent = floor.ask(&warm_up)?;
         let once: Spent = floor.ask(&warm_up)?;
         provider.seen()?;
         let runs = runs_in(effort.batch_ms, once.elapsed_ms / real(warm_up.runs));
-        let batch = Batch { runs, in_flight: effort.in_flight };
+        let batch = Batch { runs, in_flight: pace.in_flight };
         let mut spent = (Vec::new(), Vec::new());
         let mut bytes = (0, 0);
         for round in 0..effort.rounds {
@@ -122,7 +133,6 @@ impl Speed {
         let (brigade, floor) = (spent.0.last(), spent.1.last());
         let peak = |last: Option<&Spent>| last.map(|last| real(last.peak_memory_bytes)).context("no rounds were made");
         Ok(Self {
-            runs,
             cpu_ms: per_run(each(|spent| spent.cpu_ms)),
             runs_per_second: pair(per_run(each(|spent| spent.elapsed_ms)), |values: Vec<f64>| {
                 values.iter().map(|ms| 1_000.0 / ms).collect()
@@ -133,20 +143,21 @@ impl Speed {
             peak_bytes: (peak(brigade)?, peak(floor)?),
         })
     }
+}
 
-    fn rows(&self, scenario: Scenario) -> Vec<Row> {
-        let calls = scenario.calls_per_run();
-        let of = |values: &Pair<Vec<f64>>, statistic: fn(&[f64]) -> f64| (statistic(&values.0), statistic(&values.1));
-        let per_second = pair(of(&self.runs_per_second, median), |runs| runs * real(calls));
-        vec![
-            Row::new("CPU per run, ms", of(&self.cpu_ms, median)).at_most(Target::Ratio(scenario.cpu_target())),
-            Row::new("CPU per run, ms, least", of(&self.cpu_ms, least)),
-            Row::new("calls per second", per_second),
-            Row::new("latency of a run, p50, ms", of(&self.p50_ms, median)),
-            Row::new("latency of a run, p99, ms", of(&self.p99_ms, median)),
-            Row::new("bytes sent per run (bodies)", self.body_bytes).at_most(Target::Ratio(1.02)),
-        ]
-    }
+fn rows(scenario: Scenario, steady: &Speed, flat_out: &Speed) -> Vec<Row> {
+    let of = |values: &Pair<Vec<f64>>, statistic: fn(&[f64]) -> f64| (statistic(&values.0), statistic(&values.1));
+    let calls = real(scenario.calls_per_run());
+    let per_second = pair(of(&flat_out.runs_per_second, median), |runs| runs * calls);
+    vec![
+        Row::new("CPU per run, ms", of(&steady.cpu_ms, median)).at_most(Target::Ratio(scenario.cpu_target())),
+        Row::new("CPU per run, ms, least", of(&steady.cpu_ms, least)),
+        Row::new("CPU per run flat out, ms", of(&flat_out.cpu_ms, median)),
+        Row::new("calls per second flat out", per_second),
+        Row::new("latency of a run flat out, p50, ms", of(&flat_out.p50_ms, median)),
+        Row::new("latency of a run flat out, p99, ms", of(&flat_out.p99_ms, median)),
+        Row::new("bytes sent per run (bodies)", steady.body_bytes).at_most(Target::Ratio(1.02)),
+    ]
 }
 
 /// One batch, and the bytes of its request bodies.
