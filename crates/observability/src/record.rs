@@ -154,7 +154,7 @@ const MOST_TEXT_CHARS: usize = 500;
 impl Record {
     /// An event as a line; nothing for what is not written down: pieces of answers, which are content, and rate limits,
     /// which come with every answer.
-    pub(crate) fn of(run: &Run, event: &Event) -> Option<Self> {
+    pub fn of(run: &Run, event: &Event) -> Option<Self> {
         let entry = call_entry(event).or_else(|| way_entry(event)).or_else(|| agent_entry(event))?;
         Some(Self {
             at: Timestamp::now(),
