@@ -9,6 +9,7 @@
 //! | log lines, each with the short trace id of its run | [`Logging`] | `tracing`, also from libraries |
 //! | metrics for Prometheus | [`Metrics`], [`MetricsHandle`] | events, as an observer |
 //! | a file of events, and a run as a tree | [`Recorder`], [`Tree`] | events, as an observer |
+//! | spans for OpenTelemetry (feature `otlp`) | `Otlp` | events, as an observer |
 //! | what was said, for those who ask for it | [`ContentLog`] | itself, around a model |
 //!
 //! ```
@@ -57,6 +58,8 @@ mod line;
 mod logging;
 mod metrics;
 mod names;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod prices;
 mod prometheus;
 mod record;
@@ -73,6 +76,8 @@ pub use content_log::ContentLog;
 pub use line::Format;
 pub use logging::{LogLayer, LogTarget, Logging, LoggingError, LoggingHandle, log_panics};
 pub use names::Convention;
+#[cfg(feature = "otlp")]
+pub use otlp::{Otlp, OtlpConfig, OtlpError};
 pub use prices::{ModelFacts, PriceBook, PriceBookError};
 pub use prometheus::{MetricsError, MetricsHandle};
 pub use record::{Entry, Record, Spent};
