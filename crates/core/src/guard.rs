@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Event, Part, Run,
+    Event, Part, Run, cycle,
     message::texts,
     toolbox::{CallEnd, Done},
 };
@@ -48,7 +48,7 @@ impl Guard {
 
     /// Looks at the calls of one turn. Adds a notice to results that repeat; answers why the run must end, if it must.
     pub(crate) fn watch(&mut self, done: &mut [Done], run: &Run) -> Option<String> {
-        done.iter_mut().find_map(|call| match call.end {
+        let circling = done.iter_mut().find_map(|call| match call.end {
             CallEnd::UnknownTool => self.unknown_tool(call, run),
             CallEnd::InvalidArguments => self.invalid_arguments(call, run),
             // What was not run, or was cut short from outside, says nothing about the model.
@@ -57,7 +57,8 @@ impl Guard {
                 self.invalid_in_a_row = 0;
                 self.repetition(call, run)
             }
-        })
+        });
+        circling.or_else(|| cycle::noticed(run))
     }
 
     /// Counted over the whole request: an agent that invents a new name each time, or asks for another agent's tools

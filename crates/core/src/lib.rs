@@ -65,6 +65,8 @@ pub mod bus;
 pub mod bus_tools;
 mod calendar;
 pub mod cost;
+mod counts;
+mod cycle;
 pub mod encoded;
 pub mod event;
 mod function;

@@ -1,7 +1,6 @@
 //! The context of one request.
 
 use std::{
-    collections::HashMap,
     fmt,
     future::Future,
     sync::{Arc, Mutex, OnceLock},
@@ -14,7 +13,7 @@ use tracing::Span;
 
 use crate::{
     Blackboard, Budget, Bus, Degraded, Delta, Effect, Event, Ledger, ModelErrorKind, Observer, RunId, Scope, TraceId,
-    ledger::unpoisoned, mailbox::Mailboxes,
+    counts::Counts, ledger::unpoisoned, mailbox::Mailboxes,
 };
 
 mod builder;
@@ -51,7 +50,7 @@ struct Shared {
     blackboard: Blackboard,
     scope: Scope,
     degraded: Mutex<Vec<Degraded>>,
-    counts: Mutex<HashMap<String, u32>>,
+    counts: Counts,
     max_depth: u32,
 }
 
@@ -273,14 +272,12 @@ impl Run {
 
     /// Counts one more of what `what` names in the whole request, and answers how many there are now.
     pub fn count(&self, what: &str) -> u32 {
-        let mut counts = unpoisoned(&self.0.shared.counts);
-        match counts.get_mut(what) {
-            Some(count) => {
-                *count = count.saturating_add(1);
-                *count
-            }
-            None => *counts.entry(what.to_owned()).or_insert(1),
-        }
+        self.0.shared.counts.add(what)
+    }
+
+    /// How many there are by now.
+    pub(crate) fn counted(&self, what: &str) -> u32 {
+        self.0.shared.counts.get(what)
     }
 
     /// Stops this run and everything below it.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Budget, Degraded, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput, ToolSpec,
+    Budget, Degraded, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput, ToolSpec, cycle,
     outcome::chain,
     runnable::Runnable,
     schema::{Schema, SchemaError, schema_of},
@@ -122,7 +122,11 @@ impl Worker {
         {
             return Err(format!("it may be called {limit} times in a run"));
         }
-        let child = run.child(name, self.budget.clone()).map_err(|error| error.to_string())?;
+        let child = run.child(name, self.budget.clone());
+        if let Some(why) = cycle::closed_by(name, run, child.is_err()) {
+            return Err(why);
+        }
+        let child = child.map_err(|error| error.to_string())?;
         let child = child.no_later_than(Instant::now() + self.timeout);
         // An agent ends by itself when its time is up; other kinds of work may not.
         match child.until_stopped(self.work.run(&child, Task::from(task))).await {

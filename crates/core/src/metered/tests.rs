@@ -289,7 +289,9 @@ async fn an_attempt_that_is_given_up_ends_for_that_reason() {
         let model = ScriptedModel::new([Turn::text("late").after(Duration::from_secs(9))]).metered(&Prices);
         let mut asked = Box::pin(ask(&model, &run));
         assert!(futures::poll!(&mut asked).is_pending());
-        reason.into_iter().for_each(|reason| run.give_up(reason));
+        if let Some(reason) = reason {
+            run.give_up(reason);
+        }
         drop(asked);
         let ended = |event: &Event| matches!(event, Event::AttemptEnded { error, .. } if *error == Some(told));
         assert_eq!(recorder.count(ended), 1, "{told:?}");

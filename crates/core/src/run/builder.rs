@@ -6,7 +6,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, Run, Shared, earliest};
-use crate::{Blackboard, Budget, Bus, Ledger, LocalBus, Observer, RunId, Scope, TraceId, mailbox::Mailboxes};
+use crate::{
+    Blackboard, Budget, Bus, Ledger, LocalBus, Observer, RunId, Scope, TraceId, counts::Counts, mailbox::Mailboxes,
+};
 
 /// Sets a run up. Made by [`Run::builder`].
 #[derive(Debug, Default)]
@@ -128,7 +130,7 @@ impl RunBuilder {
                 scope: self.scope,
                 blackboard: self.blackboard.unwrap_or_default(),
                 degraded: Mutex::default(),
-                counts: Mutex::default(),
+                counts: Counts::default(),
                 max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
             }),
         }))

@@ -100,6 +100,60 @@ async fn delegation_ends_at_the_depth_limit_with_a_message_for_the_model() {
     assert!(outcome.degraded[0].reason.contains("delegation may go 5 levels deep"), "{:?}", outcome.degraded);
 }
 
+/// An agent that is built after those who ask it.
+#[derive(Debug, Clone)]
+struct Later(Arc<str>, Arc<std::sync::OnceLock<Agent>>);
+
+#[async_trait]
+impl Runnable for Later {
+    fn name(&self) -> &Arc<str> {
+        &self.0
+    }
+
+    fn purpose(&self) -> &'static str {
+        "Knows better."
+    }
+
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+        Runnable::run(self.1.get().unwrap(), run, task).await
+    }
+}
+
+/// Agents in a ring, each of which asks the next one whatever happens; and the model of the first.
+fn ring(names: &[&str]) -> (Agent, ScriptedModel) {
+    let ring: Vec<_> = names.iter().map(|name| Later((*name).into(), Arc::default())).collect();
+    let mut first = None;
+    for (index, own) in ring.iter().enumerate() {
+        let next = &ring[(index + 1) % ring.len()];
+        let model = ScriptedModel::new(vec![Turn::call("1", &next.0, json!({"task": "Ask on."})); 100]);
+        first.get_or_insert(model.clone());
+        let agent = Supervisor::new(Arc::clone(&own.0), model).worker(Worker::new(next.clone())).into_agent();
+        own.1.set(agent).unwrap();
+    }
+    (ring[0].1.get().unwrap().clone(), first.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_that_ask_each_other_in_a_circle_all_end_with_its_third_round() {
+    for (names, asked_first) in [(&["ping", "pong"][..], 2), (&["a", "b", "c"], 2), (&["a", "b", "c", "d"], 2)] {
+        let (first, model) = ring(names);
+        let outcome = first.run("Go.").await.unwrap();
+        assert_eq!(outcome.stop, StopReason::LoopDetected, "{names:?}");
+        assert!(outcome.notice.contains("in a circle"), "{}", outcome.notice);
+        assert!(outcome.cost.total.calls <= 6, "{names:?}: {}", outcome.cost.total.calls);
+        assert_eq!(100 - model.turns_left(), asked_first, "{names:?}: the tries do not multiply");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stands_above_a_circle_goes_on_without_it() {
+    let (first, _) = ring(&["ping", "pong"]);
+    let desk = Supervisor::new("desk", calling(&["ping"])).worker(Worker::new(first));
+    let outcome = desk.run("Go.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Finished, "All in all."));
+    assert!(outcome.degraded.iter().any(|part| part.reason.contains("in a circle")), "{:?}", outcome.degraded);
+}
+
 #[tokio::test]
 async fn a_worker_answer_that_does_not_fit_its_schema_is_a_failure() {
     #[derive(schemars::JsonSchema)]
