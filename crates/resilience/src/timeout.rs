@@ -49,8 +49,8 @@ impl<M: ChatModel> Timeout<M> {
     }
 
     async fn within(&self, request: &ChatRequest, clock: &Clock<'_>) -> Result<ChatReply, ModelError> {
-        let run = clock.watched.run();
-        let mut call = pin!(self.inner.chat(request, run));
+        let run = clock.watched.run().for_call();
+        let mut call = pin!(self.inner.chat(request, &run));
         // One timer for all limits: when it fires and the answer has moved on, it is set again.
         let mut timer = pin!(tokio::time::sleep_until(clock.next().at));
         loop {
@@ -61,7 +61,9 @@ impl<M: ChatModel> Timeout<M> {
                 () = &mut timer => {
                     let due = clock.next();
                     if due.at <= Instant::now() {
-                        return Err(self.overdue(due.end));
+                        let error = self.overdue(due.end);
+                        run.give_up(error.kind());
+                        return Err(error);
                     }
                     timer.as_mut().reset(due.at);
                 }
