@@ -20,7 +20,10 @@ use super::{
     DIALECT,
     server::{CallIds, Quirks},
 };
-use crate::{client::caller_error, digest, json};
+use crate::{call::fitted, client::caller_error, digest, json};
+
+/// The longest name of a tool that the API takes (<https://platform.openai.com/docs/api-reference/chat/create>).
+const MAX_NAME_BYTES: usize = 64;
 
 /// Writes one message, as several where the protocol wants several.
 pub(super) fn write_message(message: &Message, out: &mut Vec<u8>, quirks: &Quirks) -> Result<(), ModelError> {
@@ -109,7 +112,8 @@ impl<'a> Call<'a> {
         let id = call_id(&call.id, quirks.call_ids).into_owned();
         let data = call.data.as_ref().and_then(own);
         let arguments = call.arguments.as_str().to_owned();
-        let name = call.name.clone();
+        // A model may have made a name up that the API does not take back.
+        let name = fitted(&call.name, MAX_NAME_BYTES).into_owned();
         if data.is_some_and(|data| data.get().starts_with("{\"custom\"")) {
             let custom_tool = CustomTool { name, input: arguments };
             let custom = ChatCompletionMessageCustomToolCall { id, custom_tool };

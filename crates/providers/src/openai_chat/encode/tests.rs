@@ -57,6 +57,23 @@ fn a_plain_question_is_small_and_a_stream_asks_for_usage() {
 }
 
 #[test]
+fn a_name_that_a_model_made_up_is_sent_back_in_a_form_that_the_api_takes() {
+    let named = |name: &str| {
+        let call = ToolCall { id: "a".into(), name: name.into(), arguments: Arguments::parse("{}".into()), data: None };
+        let history = vec![Message::user("?"), Message::new(Role::Assistant, vec![Part::ToolCall(call)])];
+        let written = messages(Server::OpenAi, history);
+        written[1]["tool_calls"][0]["function"]["name"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(named("look_up-2"), "look_up-2");
+    assert!(named("delete all!").starts_with("delete_all_"));
+    for name in ["", "übung", "x.y", &"n".repeat(65)] {
+        let sent = named(name);
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        assert!((1..=64).contains(&sent.len()) && sent.bytes().all(fits), "{name:?} is sent as {sent:?}");
+    }
+}
+
+#[test]
 fn parallel_calls_and_their_results_are_paired_one_message_for_each() {
     let picture = Part::Image(Image::Base64 { media_type: "image/png".into(), data: "AAAA".into() });
     let calls = Message::new(Role::Assistant, vec![Part::text("So."), call("a", r#"{"x": 1}"#), call("b", "{\"x\":")]);
