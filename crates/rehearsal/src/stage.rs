@@ -92,7 +92,9 @@ impl Call<'_> {
             stage.before.extend((!time.is_zero()).then_some(Step::Sleep(time)));
             stage
         };
-        let deltas = stage.body.iter().filter(|step| step.is_delta()).count();
+        // What comes after the end of an answer is no part of it, and costs nothing.
+        let answer = stage.body.iter().take_while(|step| !step.ends());
+        let deltas = answer.filter(|step| step.is_delta()).count();
         stage.bill = Some(Bill { usage: reply.usage, deltas });
         if action.markers == Some(Markers::HeldOpen) {
             stage.body.push(Step::Hold);

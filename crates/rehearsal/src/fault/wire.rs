@@ -51,6 +51,11 @@ impl Step {
     pub(crate) fn is_delta(&self) -> bool {
         matches!(self, Self::Write { kind, .. } if kind.is_delta())
     }
+
+    /// Whether it tells that the answer is over.
+    pub(crate) fn ends(&self) -> bool {
+        matches!(self, Self::Write { kind: Kind::Done, .. })
+    }
 }
 
 impl Then {
