@@ -1,6 +1,6 @@
 //! Recorded Chat Completions requests, read into our terms and written again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeFrom};
 
 use brigade_core::{
     Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, ProviderData, RawJson, Reasoning, Role,
@@ -11,14 +11,20 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     chat::{model, quirks},
-    expect::same,
+    expect::{self, same},
     recording::Recording,
 };
+
+/// What a model takes decides how these are written.
+const FITTED: [&str; 3] = ["reasoning", "reasoning_effort", "thinking"];
 
 /// Whether the recorded request can be written again; a reason if it cannot be tried.
 pub(crate) fn check(recording: &Recording) -> Result<Option<String>, String> {
     if recording.request.is_null() {
         return Ok(Some("the request was not recorded".to_owned()));
+    }
+    if recording.refused_request() {
+        return Ok(Some("the provider refused the request".to_owned()));
     }
     let request = match understood(recording) {
         Ok(request) => request,
@@ -35,11 +41,7 @@ pub(crate) fn check(recording: &Recording) -> Result<Option<String>, String> {
         // Usage is always asked for here.
         written["stream_options"] = Value::Null;
     }
-    let (got, expected) = (normalised(&written), normalised(&recording.request));
-    if got != expected {
-        return Err(format!("request: got {got}\n  expected {expected}"));
-    }
-    Ok(None)
+    expect::same_request(&normalised(&written), &normalised(&recording.request), &FITTED)
 }
 
 /// The recorded request in our terms, or what it has that they do not.
@@ -61,8 +63,8 @@ fn understood(recording: &Recording) -> Result<ChatRequest, String> {
             }
             ("tool_choice", choice) => settings.tool_choice = tool_choice(choice)?,
             ("parallel_tool_calls", Value::Bool(parallel)) => settings.parallel_tool_calls = Some(*parallel),
-            ("response_format", format) if format["type"] == "json_schema" && quirks.json_schema => {
-                settings.output = Some(output(&format["json_schema"])?);
+            ("response_format", format) if quirks.json_schema && output(format).is_some() => {
+                settings.output = output(format);
             }
             ("max_tokens" | "max_completion_tokens", cap)
                 if settings.max_output_tokens.is_none() && small(cap).is_some() =>
@@ -71,8 +73,12 @@ fn understood(recording: &Recording) -> Result<ChatRequest, String> {
             }
             ("temperature", Value::Number(number)) => settings.temperature = number.as_f64().map(narrow),
             ("top_p", Value::Number(number)) => settings.top_p = number.as_f64().map(narrow),
-            ("seed", Value::Number(number)) if number.is_u64() => settings.seed = number.as_u64(),
-            ("stop", stop) => settings.stop_sequences = strings(stop),
+            (name, Value::Number(number)) if name == quirks.seed_field && number.is_u64() => {
+                settings.seed = number.as_u64();
+            }
+            ("stop", stop) if strings(stop).is_some() => {
+                settings.stop_sequences = strings(stop).unwrap_or_default();
+            }
             ("prompt_cache_key", Value::String(key)) => settings.prompt_cache_key = Some(key.clone()),
             ("service_tier", Value::String(tier)) => settings.service_tier = Some(tier.clone()),
             ("user", Value::String(user)) => settings.user = Some(user.clone()),
@@ -227,10 +233,8 @@ fn tool(tool: &Value) -> Result<ToolSpec, String> {
         .as_object()
         .filter(|_| tool["type"].is_null() || tool["type"] == "function")
         .ok_or("a tool that is no function")?;
-    let known = ["name", "description", "parameters", "strict"];
-    if let Some(other) = function.keys().find(|name| !known.contains(&name.as_str())) {
-        return Err(format!("a tool with `{other}`"));
-    }
+    only(tool, &["type", "function"], "a tool")?;
+    only(&tool["function"], &["name", "description", "parameters", "strict"], "a tool")?;
     let text = |name: &str| function.get(name).and_then(Value::as_str).unwrap_or_default();
     let schema = function.get("parameters").filter(|schema| schema.is_object()).ok_or("a tool without parameters")?;
     let mut spec = ToolSpec::new(text("name"), text("description"), raw(schema));
@@ -238,24 +242,32 @@ fn tool(tool: &Value) -> Result<ToolSpec, String> {
     Ok(spec)
 }
 
-fn tool_choice(choice: &Value) -> Result<ToolChoice, String> {
-    match (choice.as_str(), choice["function"]["name"].as_str()) {
-        (Some("auto"), _) => Ok(ToolChoice::Auto),
-        (Some("none"), _) => Ok(ToolChoice::None),
-        (Some("required" | "any"), _) => Ok(ToolChoice::Required),
-        (_, Some(name)) => Ok(ToolChoice::Named(name.to_owned())),
-        _ => Err("an odd tool choice".to_owned()),
-    }
+/// An object that has no other fields.
+fn only(value: &Value, known: &[&str], what: &str) -> Result<(), String> {
+    let fields = value.as_object().ok_or_else(|| format!("{what} that is no object"))?;
+    let other = fields.iter().find(|(name, value)| !known.contains(&name.as_str()) && !value.is_null());
+    other.map_or(Ok(()), |(name, _)| Err(format!("{what} with `{name}`")))
 }
 
-fn output(schema: &Value) -> Result<OutputSchema, String> {
-    let known = ["name", "schema", "strict"];
-    let fields = schema.as_object().ok_or("an odd response format")?;
-    if !fields.keys().all(|name| known.contains(&name.as_str())) || !schema["name"].is_string() {
-        return Err("an output schema with other fields".to_owned());
+fn tool_choice(choice: &Value) -> Result<ToolChoice, String> {
+    const ODD: &str = "a tool choice";
+    match choice.as_str() {
+        Some("auto") => return Ok(ToolChoice::Auto),
+        Some("none") => return Ok(ToolChoice::None),
+        Some("required" | "any") => return Ok(ToolChoice::Required),
+        _ => {}
     }
-    let name = schema["name"].as_str().unwrap_or_default().to_owned();
-    Ok(OutputSchema { name, schema: raw(&schema["schema"]), strict: schema["strict"] == true })
+    only(choice, &["type", "function"], ODD)?;
+    only(&choice["function"], &["name"], ODD)?;
+    choice["function"]["name"].as_str().map(|name| ToolChoice::Named(name.to_owned())).ok_or(ODD.to_owned())
+}
+
+fn output(format: &Value) -> Option<OutputSchema> {
+    let schema = &format["json_schema"];
+    only(format, &["type", "json_schema"], "").and_then(|()| only(schema, &["name", "schema", "strict"], "")).ok()?;
+    let plain = format["type"] == "json_schema" && schema["schema"].is_object();
+    let name = schema["name"].as_str().filter(|_| plain)?.to_owned();
+    Some(OutputSchema { name, schema: raw(&schema["schema"]), strict: schema["strict"] == true })
 }
 
 fn effort(word: &str) -> Option<Reasoning> {
@@ -273,10 +285,10 @@ fn small(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|number| u32::try_from(number).ok())
 }
 
-fn strings(value: &Value) -> Vec<String> {
+fn strings(value: &Value) -> Option<Vec<String>> {
     match value {
-        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        value => value.as_str().map(str::to_owned).into_iter().collect(),
+        Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        value => Some(vec![value.as_str()?.to_owned()]),
     }
 }
 
@@ -319,13 +331,16 @@ fn normalised(body: &Value) -> Value {
     if let Some(choice) = body.get_mut("tool_choice").filter(|choice| choice.is_object()) {
         choice["type"] = "function".into();
     }
-    if let Some(stop) = body.get_mut("stop") {
-        *stop = json!(strings(stop));
+    if let Some(stop) = body.remove("stop").filter(|stop| *stop != json!([])) {
+        let stops = strings(&stop).map_or(stop, |stops| json!(stops));
+        body.insert("stop".to_owned(), stops);
     }
+    // Some servers have the model in the path.
+    body.entry("model").or_insert_with(|| json!(""));
     if let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) {
-        let mut ids = BTreeMap::new();
+        let (mut ids, mut calls) = (BTreeMap::new(), 0..);
         for message in messages.iter_mut() {
-            normalise_message(message, &mut ids);
+            normalise_message(message, &mut ids, &mut calls);
         }
         // Results stand in the order of their calls here.
         for results in messages.chunk_by_mut(|one, next| one["role"] == "tool" && next["role"] == "tool") {
@@ -335,7 +350,7 @@ fn normalised(body: &Value) -> Value {
     normalise_values(Value::Object(body))
 }
 
-fn normalise_message(message: &mut Value, ids: &mut BTreeMap<String, String>) {
+fn normalise_message(message: &mut Value, ids: &mut BTreeMap<String, String>, calls: &mut RangeFrom<usize>) {
     if message["role"] == "developer" {
         message["role"] = "system".into();
     }
@@ -346,7 +361,7 @@ fn normalise_message(message: &mut Value, ids: &mut BTreeMap<String, String>) {
         fields.retain(|_, value| !value.is_null() && value != &json!("") && value != &json!([]));
     }
     for call in message.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten() {
-        let name = format!("call {:04}", ids.len());
+        let name = format!("call {:04}", calls.next().unwrap_or_default());
         ids.insert(call["id"].as_str().unwrap_or_default().to_owned(), name.clone());
         let arguments = call["function"]["arguments"].as_str().unwrap_or_default();
         let arguments = serde_json::from_str(arguments)

@@ -1,5 +1,7 @@
 //! What must come of an exchange, computed from its raw JSON.
 
+use std::collections::BTreeSet;
+
 use brigade_core::{ModelError, ModelErrorKind, Usage};
 use serde_json::Value;
 
@@ -19,6 +21,20 @@ macro_rules! ensure {
 pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, expected: &T) -> Result<(), String> {
     ensure!(got == expected, "{what}: got {got:?}, expected {expected:?}");
     Ok(())
+}
+
+/// Compares a request that was written with the recorded one. Settings in `fitted` are written as the model takes
+/// them; where such a one differs, and nothing else, the request cannot be expressed.
+pub(crate) fn same_request(got: &Value, expected: &Value, fitted: &[&str]) -> Result<Option<String>, String> {
+    let names = [got, expected].into_iter().filter_map(Value::as_object).flat_map(|fields| fields.keys());
+    let differing: BTreeSet<&String> = names.filter(|name| got[*name] != expected[*name]).collect();
+    match differing.first() {
+        None => Ok(None),
+        Some(first) if differing.iter().all(|name| fitted.contains(&name.as_str())) => {
+            Ok(Some(format!("`{first}` as the model is not known to take it")))
+        }
+        Some(_) => Err(format!("request: got {got}\n  expected {expected}")),
+    }
 }
 
 /// The error that a response reports, with its status; absent if it is an answer.

@@ -89,6 +89,11 @@ impl Recording {
         self.status.unwrap_or(if failed { 503 } else { 200 })
     }
 
+    /// Whether the provider found fault with the request itself, so that none like it should be written.
+    pub(crate) fn refused_request(&self) -> bool {
+        matches!(self.status(), 400 | 422)
+    }
+
     /// The body as it came.
     pub(crate) fn body(&self) -> String {
         let written = || if self.document.is_null() { String::new() } else { self.document.to_string() };

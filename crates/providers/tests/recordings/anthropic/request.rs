@@ -9,14 +9,20 @@ use brigade_core::{
 use serde_json::{Map, Value, json};
 
 use super::model;
-use crate::{expect::same, recording::Recording};
+use crate::{
+    expect::{self, same},
+    recording::Recording,
+};
+
+/// What a family of models takes decides how these are written.
+const FITTED: [&str; 5] = ["max_tokens", "output_config", "temperature", "thinking", "top_p"];
 
 /// Whether the recorded request can be written again; a reason if it cannot be tried.
 pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
     if recording.request.is_null() {
         return Ok(Some("the request was not recorded".to_owned()));
     }
-    if matches!(recording.status(), 400 | 422) {
+    if recording.refused_request() {
         return Ok(Some("the provider refused the request".to_owned()));
     }
     let request = match understood(&recording.request) {
@@ -29,11 +35,7 @@ pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
     let again = model.encode(&request, stream).map_err(|error| error.to_string())?;
     same("bytes written twice", &again, &body)?;
     let written: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-    let (got, expected) = (normalised(&written), normalised(&recording.request));
-    if got != expected {
-        return Err(format!("request: got {got}\n  expected {expected}"));
-    }
-    Ok(None)
+    expect::same_request(&normalised(&written), &normalised(&recording.request), &FITTED)
 }
 
 /// The recorded request in our terms, or what it has that they do not. Blocks with marks of their own are in their
@@ -47,7 +49,7 @@ fn understood(body: &Value) -> Result<ChatRequest, String> {
         let settings = &mut request.settings;
         match (name.as_str(), value) {
             ("messages" | "model" | "stream" | "output_config", _) => {}
-            ("system", system) => request.instructions = Some(Message::new(Role::System, parts(system)?)),
+            ("system", system) => request.instructions = Some(Message::new(Role::System, instructions(system)?)),
             ("tools", Value::Array(tools)) => {
                 let (known, other): (Vec<&Value>, Vec<&Value>) = tools.iter().partition(|tool| is_plain_tool(tool));
                 request.tools = ToolSet::new(known.into_iter().map(tool).collect());
@@ -55,24 +57,23 @@ fn understood(body: &Value) -> Result<ChatRequest, String> {
                     settings.extra.insert("tools".to_owned(), raw(&json!(other)));
                 }
             }
-            ("tool_choice", choice) => choose(settings, choice),
-            ("max_tokens", Value::Number(number)) => {
-                settings.max_output_tokens = number.as_u64().and_then(|tokens| u32::try_from(tokens).ok());
-            }
+            ("tool_choice", choice) if is_known_choice(choice) => choose(settings, choice),
+            ("max_tokens", cap) if small(cap).is_some() => settings.max_output_tokens = small(cap),
             ("temperature", Value::Number(number)) => settings.temperature = number.as_f64().map(narrow),
             ("top_p", Value::Number(number)) => settings.top_p = number.as_f64().map(narrow),
-            ("stop_sequences", Value::Array(texts)) => {
+            ("stop_sequences", Value::Array(texts)) if texts.iter().all(Value::is_string) => {
                 settings.stop_sequences = texts.iter().filter_map(Value::as_str).map(str::to_owned).collect();
             }
-            ("metadata", metadata) if has_only(metadata, &["user_id"]) => {
+            ("metadata", metadata) if has_only(metadata, &["user_id"]) && metadata["user_id"].is_string() => {
                 settings.user = metadata["user_id"].as_str().map(str::to_owned);
             }
             ("service_tier", Value::String(tier)) => settings.service_tier = Some(tier.clone()),
             ("thinking", thinking)
-                if thinking["type"] == "enabled" && has_only(thinking, &["type", "budget_tokens"]) =>
+                if thinking["type"] == "enabled"
+                    && has_only(thinking, &["type", "budget_tokens"])
+                    && small(&thinking["budget_tokens"]).is_some() =>
             {
-                let tokens = thinking["budget_tokens"].as_u64().and_then(|tokens| u32::try_from(tokens).ok());
-                settings.reasoning = tokens.map(Reasoning::Budget);
+                settings.reasoning = small(&thinking["budget_tokens"]).map(Reasoning::Budget);
             }
             (name, value) => {
                 settings.extra.insert(name.to_owned(), raw(value));
@@ -85,12 +86,15 @@ fn understood(body: &Value) -> Result<ChatRequest, String> {
 
 fn configure_output(settings: &mut Settings, config: &Value, body: &Value) {
     let format = &config["format"];
-    if has_only(config, &["format"]) && has_only(format, &["type", "schema"]) {
+    if has_only(config, &["format"]) && has_only(format, &["type", "schema"]) && format["type"] == "json_schema" {
         settings.output =
             Some(OutputSchema { name: "answer".to_owned(), schema: raw(&format["schema"]), strict: true });
-    } else if has_only(config, &["effort"]) && body["thinking"] == json!({ "type": "adaptive" }) {
+    } else if let Some(effort) = effort(&config["effort"])
+        && has_only(config, &["effort"])
+        && body["thinking"] == json!({ "type": "adaptive" })
+    {
         settings.extra.remove("thinking");
-        settings.reasoning = effort(&config["effort"]).map(Reasoning::Effort);
+        settings.reasoning = Some(Reasoning::Effort(effort));
     } else if config.is_object() {
         settings.extra.insert("output_config".to_owned(), raw(config));
     }
@@ -107,6 +111,12 @@ fn effort(word: &Value) -> Option<Effort> {
     }
 }
 
+fn is_known_choice(choice: &Value) -> bool {
+    let named = choice["type"] == "tool" && choice["name"].is_string();
+    (named || ["auto", "none", "any"].iter().any(|kind| choice["type"] == *kind) && choice["name"].is_null())
+        && has_only(choice, &["type", "name", "disable_parallel_tool_use"])
+}
+
 fn choose(settings: &mut Settings, choice: &Value) {
     settings.tool_choice = match (choice["type"].as_str(), choice["name"].as_str()) {
         (Some("none"), _) => ToolChoice::None,
@@ -118,7 +128,11 @@ fn choose(settings: &mut Settings, choice: &Value) {
 }
 
 fn is_plain_tool(tool: &Value) -> bool {
-    tool["input_schema"].is_object() && has_only(tool, &["name", "description", "input_schema", "strict"])
+    tool["input_schema"].is_object()
+        && tool["name"].is_string()
+        && (tool["description"].is_null() || tool["description"].is_string())
+        && (tool["strict"].is_null() || tool["strict"].is_boolean())
+        && has_only(tool, &["name", "description", "input_schema", "strict"])
 }
 
 fn tool(tool: &Value) -> ToolSpec {
@@ -131,6 +145,9 @@ fn transcript(messages: &Value) -> Result<Transcript, String> {
     const ORPHANS: &str = "a history with orphans";
     let mut transcript = Transcript::new();
     for message in messages.as_array().ok_or("no messages")? {
+        if !has_only(message, &["role", "content"]) {
+            return Err("a message with other fields".to_owned());
+        }
         let content = parts(&message["content"])?;
         match message["role"].as_str() {
             Some("assistant") => transcript.push(Message::new(Role::Assistant, content)).map_err(|_| ORPHANS)?,
@@ -153,6 +170,12 @@ fn transcript(messages: &Value) -> Result<Transcript, String> {
     if transcript.open_calls().is_empty() { Ok(transcript) } else { Err(ORPHANS.to_owned()) }
 }
 
+fn instructions(system: &Value) -> Result<Vec<Part>, String> {
+    let parts = parts(system)?;
+    let plain = parts.iter().all(|part| matches!(part, Part::Text(_)));
+    if plain { Ok(parts) } else { Err("instructions that are no text".to_owned()) }
+}
+
 fn parts(content: &Value) -> Result<Vec<Part>, String> {
     match content {
         Value::String(text) => Ok(vec![Part::text(text.clone())]),
@@ -163,13 +186,18 @@ fn parts(content: &Value) -> Result<Vec<Part>, String> {
 
 fn part(block: &Value) -> Result<Part, String> {
     let text = |name: &str| block[name].as_str().unwrap_or_default().to_owned();
+    let missing = |names: &[&str]| names.iter().any(|name| !block[*name].is_string());
     Ok(match block["type"].as_str().unwrap_or_default() {
+        "text" if missing(&["text"]) => Part::Opaque(own(block)),
         "text" => {
             let plain = has_only(block, &["type", "text"]);
             Part::Text(Text { text: text("text"), data: (!plain).then(|| own(block)) })
         }
         "thinking" => Part::Thinking(Thinking { text: text("thinking"), data: Some(own(block)) }),
         "redacted_thinking" => Part::Thinking(Thinking { text: String::new(), data: Some(own(block)) }),
+        "tool_use" if missing(&["id", "name"]) || !block["input"].is_object() => {
+            return Err("a call that lacks something".to_owned());
+        }
         "tool_use" => {
             let mut more = block.as_object().cloned().unwrap_or_default();
             more.retain(|name, _| !["type", "id", "name", "input"].contains(&name.as_str()));
@@ -183,6 +211,9 @@ fn part(block: &Value) -> Result<Part, String> {
                 return Err("a result that is neither text nor picture".to_owned());
             }
             let is_error = block["is_error"] == true;
+            if is_error && content.is_empty() || missing(&["tool_use_id"]) {
+                return Err("a result that lacks something".to_owned());
+            }
             Part::ToolResult(ToolResult { call_id: text("tool_use_id"), name: String::new(), content, is_error })
         }
         "tool_result" => return Err("a result with options".to_owned()),
@@ -194,9 +225,14 @@ fn part(block: &Value) -> Result<Part, String> {
 fn image(block: &Value) -> Part {
     let source = &block["source"];
     let text = |name: &str| source[name].as_str().unwrap_or_default().to_owned();
+    let plain = |names: &[&str]| {
+        has_only(block, &["type", "source"])
+            && has_only(source, names)
+            && names.iter().all(|name| source[*name].is_string())
+    };
     match source["type"].as_str() {
-        Some("url") if has_only(block, &["type", "source"]) => Part::Image(Image::Url(text("url"))),
-        Some("base64") if has_only(block, &["type", "source"]) => {
+        Some("url") if plain(&["type", "url"]) => Part::Image(Image::Url(text("url"))),
+        Some("base64") if plain(&["type", "media_type", "data"]) => {
             Part::Image(Image::Base64 { media_type: text("media_type"), data: text("data") })
         }
         _ => Part::Opaque(own(block)),
@@ -204,10 +240,15 @@ fn image(block: &Value) -> Part {
 }
 
 /// Different ways of saying the same: content as a string and as a list with one text; neighbours of one role and one
-/// message; texts without words and none; defaults and silence; tools in any order.
+/// message; texts without words and none; defaults and silence; tools, and results of one turn, in any order.
 fn normalised(body: &Value) -> Value {
     let mut body = body.as_object().cloned().unwrap_or_default();
     body.retain(|_, value| !value.is_null());
+    // Some servers have the model in the path.
+    body.entry("model").or_insert_with(|| json!(""));
+    if let Some(Value::Object(choice)) = body.get_mut("tool_choice") {
+        choice.retain(|name, value| !(value.is_null() || name == "disable_parallel_tool_use" && *value == json!(false)));
+    }
     for name in ["stream", "tools", "tool_choice", "temperature", "stop_sequences"] {
         let default = match name {
             "stream" => json!(false),
@@ -223,7 +264,7 @@ fn normalised(body: &Value) -> Value {
     if body.get("thinking") == Some(&json!({ "type": "disabled" })) {
         body.remove("thinking");
     }
-    if let Some(system) = body.get("system").map(content) {
+    if let Some(system) = body.remove("system").map(|system| content(&system)).filter(|system| *system != json!([])) {
         body.insert("system".to_owned(), system);
     }
     if let Some(Value::Array(tools)) = body.remove("tools") {
@@ -246,6 +287,10 @@ fn merged(messages: &[Value]) -> Vec<Value> {
             Some((_, known)) => known.extend(blocks),
             None => merged.push((message["role"].clone(), blocks)),
         }
+    }
+    for (_, content) in &mut merged {
+        let end = content.iter().take_while(|block| block["type"] == "tool_result").count();
+        content[..end].sort_by_key(|result| result["tool_use_id"].to_string());
     }
     merged.into_iter().map(|(role, content)| json!({ "role": role, "content": content })).collect()
 }
@@ -308,6 +353,10 @@ fn floats(value: Value) -> Value {
 #[expect(clippy::cast_possible_truncation, reason = "settings hold single precision")]
 fn narrow(number: f64) -> f32 {
     number as f32
+}
+
+fn small(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|number| u32::try_from(number).ok())
 }
 
 fn has_only(value: &Value, names: &[&str]) -> bool {

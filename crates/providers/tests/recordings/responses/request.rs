@@ -7,7 +7,15 @@ use brigade_core::{
 use serde_json::{Map, Value, json};
 
 use super::model;
-use crate::{expect::same, recording::Recording};
+use crate::{
+    expect::{self, same},
+    recording::Recording,
+};
+
+/// The longest id that the API takes.
+const MAX_ID_BYTES: usize = 64;
+/// What a model takes decides how these are written.
+const FITTED: [&str; 1] = ["reasoning"];
 
 /// Whether the recorded request can be written again; a reason if it cannot be tried.
 pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
@@ -15,7 +23,7 @@ pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
     if body.is_null() {
         return Ok(Some("the request was not recorded".to_owned()));
     }
-    if matches!(recording.status(), 400 | 422) {
+    if recording.refused_request() {
         return Ok(Some("the provider refused the request".to_owned()));
     }
     let request = match understood(body) {
@@ -28,11 +36,7 @@ pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
     let again = model.encode(&request, stream).map_err(|error| error.to_string())?;
     same("bytes written twice", &again, &bytes)?;
     let written: Value = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    let (got, expected) = (normalised(&written), normalised(body));
-    if got != expected {
-        return Err(format!("request: got {got}\n  expected {expected}"));
-    }
-    Ok(None)
+    expect::same_request(&normalised(&written), &normalised(body), &FITTED)
 }
 
 /// The recorded request in our terms, or what it has that they do not. It says itself whether answers are stored.
@@ -44,7 +48,7 @@ fn understood(body: &Value) -> Result<ChatRequest, String> {
     let mut request = ChatRequest::default();
     request.settings.extra.insert("store".to_owned(), raw(body.get("store").unwrap_or(&json!(true))));
     request.settings.extra.insert("include".to_owned(), raw(body.get("include").unwrap_or(&Value::Null)));
-    request.transcript = transcript(&body["input"])?;
+    request.transcript = transcript(&body["input"], body["store"] != false)?;
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
         let settings = &mut request.settings;
         match (name.as_str(), value) {
@@ -57,11 +61,11 @@ fn understood(body: &Value) -> Result<ChatRequest, String> {
                     settings.extra.insert("tools".to_owned(), raw(&json!(other)));
                 }
             }
-            ("tool_choice", choice) => settings.tool_choice = tool_choice(choice)?,
-            ("parallel_tool_calls", Value::Bool(parallel)) => settings.parallel_tool_calls = Some(*parallel),
-            ("max_output_tokens", Value::Number(number)) if number.as_u64() >= Some(16) => {
-                settings.max_output_tokens = number.as_u64().and_then(|tokens| u32::try_from(tokens).ok());
+            ("tool_choice", choice) if tool_choice(choice).is_some() => {
+                settings.tool_choice = tool_choice(choice).unwrap_or_default();
             }
+            ("parallel_tool_calls", Value::Bool(parallel)) => settings.parallel_tool_calls = Some(*parallel),
+            ("max_output_tokens", cap) if small(cap) >= Some(16) => settings.max_output_tokens = small(cap),
             ("temperature", Value::Number(number)) => settings.temperature = number.as_f64().map(narrow),
             ("top_p", Value::Number(number)) => settings.top_p = number.as_f64().map(narrow),
             ("prompt_cache_key", Value::String(key)) => settings.prompt_cache_key = Some(key.clone()),
@@ -70,8 +74,8 @@ fn understood(body: &Value) -> Result<ChatRequest, String> {
             ("reasoning", reasoning) if has_only(reasoning, &["effort"]) && effort(reasoning).is_some() => {
                 settings.reasoning = effort(reasoning);
             }
-            ("text", text) if has_only(text, &["format"]) && text["format"]["type"] == "json_schema" => {
-                settings.output = Some(output(&text["format"])?);
+            ("text", text) if has_only(text, &["format"]) && output(&text["format"]).is_some() => {
+                settings.output = output(&text["format"]);
             }
             (name, value) => {
                 settings.extra.insert(name.to_owned(), raw(value));
@@ -82,8 +86,12 @@ fn understood(body: &Value) -> Result<ChatRequest, String> {
 }
 
 fn is_plain_tool(tool: &Value) -> bool {
-    let names = ["type", "name", "description", "parameters", "strict"];
-    tool["type"] == "function" && tool["parameters"].is_object() && has_only(tool, &names)
+    tool["type"] == "function"
+        && tool["name"].is_string()
+        && tool["parameters"].is_object()
+        && (tool["description"].is_null() || tool["description"].is_string())
+        && (tool["strict"].is_null() || tool["strict"].is_boolean())
+        && has_only(tool, &["type", "name", "description", "parameters", "strict"])
 }
 
 fn tool(tool: &Value) -> ToolSpec {
@@ -92,22 +100,23 @@ fn tool(tool: &Value) -> ToolSpec {
     ToolSpec { strict: tool["strict"] == true, ..spec }
 }
 
-fn tool_choice(choice: &Value) -> Result<ToolChoice, String> {
-    match (choice.as_str(), choice["type"].as_str(), choice["name"].as_str()) {
-        (Some("auto"), ..) => Ok(ToolChoice::Auto),
-        (Some("none"), ..) => Ok(ToolChoice::None),
-        (Some("required"), ..) => Ok(ToolChoice::Required),
-        (_, Some("function"), Some(name)) => Ok(ToolChoice::Named(name.to_owned())),
-        _ => Err("an odd tool choice".to_owned()),
+fn tool_choice(choice: &Value) -> Option<ToolChoice> {
+    let named = choice["type"] == "function" && has_only(choice, &["type", "name"]);
+    match (choice.as_str(), choice["name"].as_str()) {
+        (Some("auto"), _) => Some(ToolChoice::Auto),
+        (Some("none"), _) => Some(ToolChoice::None),
+        (Some("required"), _) => Some(ToolChoice::Required),
+        (_, Some(name)) if named => Some(ToolChoice::Named(name.to_owned())),
+        _ => None,
     }
 }
 
-fn output(format: &Value) -> Result<OutputSchema, String> {
-    if !has_only(format, &["type", "name", "schema", "strict"]) {
-        return Err("an output schema with other fields".to_owned());
-    }
-    let name = format["name"].as_str().unwrap_or_default().to_owned();
-    Ok(OutputSchema { name, schema: raw(&format["schema"]), strict: format["strict"] == true })
+fn output(format: &Value) -> Option<OutputSchema> {
+    let plain = has_only(format, &["type", "name", "schema", "strict"])
+        && format["type"] == "json_schema"
+        && format["schema"].is_object();
+    let name = format["name"].as_str().filter(|_| plain)?.to_owned();
+    Some(OutputSchema { name, schema: raw(&format["schema"]), strict: format["strict"] == true })
 }
 
 fn effort(reasoning: &Value) -> Option<Reasoning> {
@@ -123,7 +132,7 @@ fn effort(reasoning: &Value) -> Option<Reasoning> {
 }
 
 /// Items of one side in a row are one message.
-fn transcript(input: &Value) -> Result<Transcript, String> {
+fn transcript(input: &Value, stored: bool) -> Result<Transcript, String> {
     const ORPHANS: &str = "a history with orphans";
     let items = match input {
         Value::String(text) => vec![json!({ "role": "user", "content": text })],
@@ -131,7 +140,7 @@ fn transcript(input: &Value) -> Result<Transcript, String> {
     };
     let mut turns: Vec<(Role, Vec<Part>)> = Vec::new();
     for item in &items {
-        let (role, parts) = read(item)?;
+        let (role, parts) = read(item, stored)?;
         match turns.last_mut().filter(|(last, _)| *last == role && role != Role::User) {
             Some((_, known)) => known.extend(parts),
             None => turns.push((role, parts)),
@@ -139,6 +148,9 @@ fn transcript(input: &Value) -> Result<Transcript, String> {
     }
     let mut transcript = Transcript::new();
     for (role, parts) in turns {
+        if matches!(parts.last(), Some(Part::Thinking(_))) {
+            return Err("reasoning that nothing follows".to_owned());
+        }
         let message = Message::new(role, parts);
         let pushed = if role == Role::User { transcript.push_task(message) } else { transcript.push(message) };
         pushed.map_err(|_| ORPHANS)?;
@@ -146,65 +158,107 @@ fn transcript(input: &Value) -> Result<Transcript, String> {
     if transcript.open_calls().is_empty() { Ok(transcript) } else { Err(ORPHANS.to_owned()) }
 }
 
-fn read(item: &Value) -> Result<(Role, Vec<Part>), String> {
-    let text = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
-    let data = Some(own(item));
+fn read(item: &Value, stored: bool) -> Result<(Role, Vec<Part>), String> {
+    let whole = |role: Role| Ok((role, vec![Part::Opaque(own(item))]));
     match (item["type"].as_str(), item["role"].as_str()) {
-        (None | Some("message"), Some("user")) => Ok((Role::User, content(&item["content"])?)),
-        (Some("message"), Some("assistant")) if item["content"].is_array() => {
+        (None | Some("message"), Some("user")) if has_only(item, &["type", "role", "content"]) => {
+            content(&item["content"]).map_or_else(|| whole(Role::User), |parts| Ok((Role::User, parts)))
+        }
+        (None | Some("message"), Some("assistant")) => {
+            let data = (!is_plain_speech(item)).then(|| own(item));
             let pieces = item["content"].as_array().into_iter().flatten();
-            let words = pieces.filter_map(|piece| piece["text"].as_str()).collect();
-            Ok((Role::Assistant, vec![Part::Text(Text { text: words, data })]))
+            let words: String = pieces.filter_map(|piece| piece["text"].as_str()).collect();
+            let text = item["content"].as_str().map_or(words, str::to_owned);
+            Ok((Role::Assistant, vec![Part::Text(Text { text, data })]))
         }
-        (None | Some("message"), Some("assistant")) => Ok((Role::Assistant, content(&item["content"])?)),
-        // Instructions in mid-conversation are the provider's own idea.
-        (None | Some("message"), Some(_)) => Ok((Role::User, vec![Part::Opaque(own(item))])),
-        (Some("reasoning"), _) => Ok((Role::Assistant, vec![Part::Thinking(Thinking { text: String::new(), data })])),
-        (Some("function_call"), _) => {
-            let mut more = item.as_object().cloned().unwrap_or_default();
-            more.retain(|name, _| !["type", "call_id", "name", "arguments"].contains(&name.as_str()));
-            let data = (!more.is_empty()).then(|| own(&Value::Object(more)));
-            let arguments = Arguments::parse(text("arguments"));
-            Ok((
-                Role::Assistant,
-                vec![Part::ToolCall(ToolCall { id: text("call_id"), name: text("name"), arguments, data })],
-            ))
-        }
-        (Some("function_call_output"), _) => {
-            let content = content(&item["output"])?;
-            if content.iter().any(|part| !matches!(part, Part::Text(_) | Part::Image(_))) {
-                return Err("a result that is neither text nor picture".to_owned());
+        // Instructions in mid-conversation, and words with marks, are the provider's own idea.
+        (None | Some("message"), Some(_)) => whole(Role::User),
+        (Some("reasoning"), _) => {
+            let filled = |name: &str| item[name].as_str().is_some_and(|text| !text.is_empty());
+            if !(stored || filled("encrypted_content") || item["content"].as_array().is_some_and(|list| !list.is_empty()))
+            {
+                return Err("reasoning without its content".to_owned());
             }
-            let result = ToolResult { call_id: text("call_id"), name: String::new(), content, is_error: false };
-            Ok((Role::Tool, vec![Part::ToolResult(result)]))
+            Ok((Role::Assistant, vec![Part::Thinking(Thinking { text: String::new(), data: Some(own(item)) })]))
         }
+        (Some("function_call"), _) => Ok((Role::Assistant, vec![call(item)?])),
+        (Some("function_call_output"), _) => Ok((Role::Tool, vec![result(item)?])),
         (Some("item_reference"), _) => Err("a reference to an item".to_owned()),
         (Some(_), Some(role)) => Err(format!("an item of the role {role}")),
-        _ => Ok((Role::Assistant, vec![Part::Opaque(own(item))])),
+        (None, None) => Err("an item without a type".to_owned()),
+        (Some(_), None) => whole(Role::Assistant),
     }
 }
 
-fn content(content: &Value) -> Result<Vec<Part>, String> {
+/// An assistant's message that is nothing but one string.
+fn is_plain_speech(item: &Value) -> bool {
+    item["content"].is_string() && has_only(item, &["type", "role", "content"])
+}
+
+fn call(item: &Value) -> Result<Part, String> {
+    let text = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
+    let id = text("call_id");
+    if id.is_empty() || id.len() > MAX_ID_BYTES || !item["name"].is_string() {
+        return Err("a call that lacks something, or whose id is too long".to_owned());
+    }
+    let arguments = Arguments::parse(text("arguments"));
+    if !arguments.as_str().starts_with('{') || matches!(arguments, Arguments::Malformed(_)) {
+        return Err("arguments that are no object".to_owned());
+    }
+    let mut more = item.as_object().cloned().unwrap_or_default();
+    more.retain(|name, _| !["type", "call_id", "name", "arguments"].contains(&name.as_str()));
+    let data = (!more.is_empty()).then(|| own(&Value::Object(more)));
+    Ok(Part::ToolCall(ToolCall { id, name: text("name"), arguments, data }))
+}
+
+fn result(item: &Value) -> Result<Part, String> {
+    let call_id = item["call_id"].as_str().unwrap_or_default().to_owned();
+    if !has_only(item, &["type", "call_id", "output", "status"]) {
+        return Err("a result with other fields".to_owned());
+    }
+    let content = match &item["output"] {
+        Value::String(text) => vec![Part::text(text.clone())],
+        output => content(output).ok_or("a result of an odd form")?,
+    };
+    if content.iter().any(|part| !matches!(part, Part::Text(_) | Part::Image(_))) {
+        return Err("a result that is neither text nor picture".to_owned());
+    }
+    if content.len() > 1 && content.iter().all(|part| matches!(part, Part::Text(_))) {
+        return Err("a result of several texts".to_owned());
+    }
+    Ok(Part::ToolResult(ToolResult { call_id, name: String::new(), content, is_error: false }))
+}
+
+/// Content that is not empty.
+fn content(content: &Value) -> Option<Vec<Part>> {
     let piece = |piece: &Value| match piece["type"].as_str() {
-        Some("input_text" | "output_text") if has_only(piece, &["type", "text"]) => {
-            Part::text(piece["text"].as_str().unwrap_or_default())
+        Some("input_text") if has_only(piece, &["type", "text"]) && says(&piece["text"]) => {
+            Some(Part::text(piece["text"].as_str()?))
         }
-        Some("input_image") if has_only(piece, &["type", "image_url"]) => {
-            Part::Image(Image::Url(piece["image_url"].as_str().unwrap_or_default().to_owned()))
+        Some("input_image") if has_only(piece, &["type", "image_url"]) && says(&piece["image_url"]) => {
+            Some(Part::Image(Image::Url(piece["image_url"].as_str()?.to_owned())))
         }
-        _ => Part::Opaque(own(piece)),
+        Some(kind) if kind.starts_with("input_") && kind != "input_text" => Some(Part::Opaque(own(piece))),
+        _ => None,
     };
     match content {
-        Value::String(text) => Ok(vec![Part::text(text.clone())]),
-        Value::Array(pieces) => Ok(pieces.iter().map(piece).collect()),
-        _ => Err("content of an odd form".to_owned()),
+        Value::String(text) if !text.is_empty() => Some(vec![Part::text(text.clone())]),
+        Value::Array(pieces) if !pieces.is_empty() => pieces.iter().map(piece).collect(),
+        _ => None,
     }
+}
+
+fn says(text: &Value) -> bool {
+    text.as_str().is_some_and(|text| !text.is_empty())
 }
 
 /// Different ways of saying the same: input and content as a string and as a list; messages with and without their
-/// type; defaults and silence; tools in any order; a result's status, which says nothing; an empty answer and none.
+/// type; defaults and silence; tools, and results in a row, in any order; a result's status, which says nothing; an
+/// empty answer and none; arguments in other spacing.
 fn normalised(body: &Value) -> Value {
     let mut body = body.as_object().cloned().unwrap_or_default();
+    // Some servers have the model in the path.
+    body.entry("model").or_insert_with(|| json!(""));
     body.retain(|name, value| {
         !(value.is_null()
             || name == "store" && *value == json!(true)
@@ -229,7 +283,11 @@ fn normalised(body: &Value) -> Value {
         _ => Vec::new(),
     };
     let wordless = |item: &Value| item["role"] == "assistant" && item["content"] == json!("");
-    let input = input.into_iter().filter(|item| !wordless(item)).map(item).collect::<Vec<_>>();
+    let mut input = input.into_iter().filter(|item| !wordless(item)).map(item).collect::<Vec<_>>();
+    let is_result = |item: &Value| item["type"] == "function_call_output";
+    for results in input.chunk_by_mut(|one, next| is_result(one) && is_result(next)) {
+        results.sort_by_key(|result| result["call_id"].to_string());
+    }
     body.insert("input".to_owned(), input.into());
     floats(Value::Object(body))
 }
@@ -248,8 +306,11 @@ fn item(mut item: Value) -> Value {
     if item["type"] == "function_call_output" {
         item["status"] = Value::Null;
     }
-    if item["type"] == "function_call" && item["arguments"] == "" {
-        item["arguments"] = "{}".into();
+    if item["type"] == "function_call"
+        && let Some(arguments) = item["arguments"].as_str().map(str::trim)
+    {
+        let none = if arguments.is_empty() { "{}" } else { arguments };
+        item["arguments"] = serde_json::from_str(none).unwrap_or_else(|_| arguments.into());
     }
     without_defaults(&item)
 }
@@ -282,6 +343,10 @@ fn narrow(number: f64) -> f32 {
 
 fn has_only(value: &Value, names: &[&str]) -> bool {
     value.as_object().is_some_and(|fields| fields.keys().all(|name| names.contains(&name.as_str())))
+}
+
+fn small(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|number| u32::try_from(number).ok())
 }
 
 fn own(item: &Value) -> ProviderData {
