@@ -40,8 +40,12 @@ struct Inner {
     readers: Arc<Readers>,
     writer: Writer,
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
+
+/// Keeps other processes out.
+#[derive(Debug)]
+struct Lock(File);
 
 /// Connections that nobody uses right now.
 #[derive(Debug)]
@@ -158,6 +162,15 @@ impl Database {
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A process that is just being started has a copy of the file; closing ours alone would leave it locked.
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "the data base stays locked until this process ends");
+        }
+    }
+}
+
 impl Readers {
     fn take(&self) -> Result<Connection, StoreError> {
         let idle = unpoisoned(&self.idle).pop();
@@ -188,13 +201,13 @@ fn since_epoch() -> Duration {
 
 /// Two processes would each take the other's open work for cut off. A lock on the data base itself would get in the way
 /// of SQLite's own, and on some systems end them: <https://sqlite.org/howtocorrupt.html>, section 2.2.
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path) -> Result<Lock, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let failed = |error: io::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(error) };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(name).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }

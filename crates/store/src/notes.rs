@@ -189,7 +189,7 @@ fn forget_empty_scopes(connection: &Connection, deleted: u64) -> Result<(), Stor
 
 /// The words of a note as the index has them.
 fn indexed(scope: i64, text: &str) -> String {
-    split(text).map(|word| in_scope(scope, word)).collect::<Vec<_>>().join(" ")
+    split(text).map(|word| in_scope(scope, &word.to_lowercase())).collect::<Vec<_>>().join(" ")
 }
 
 fn in_scope(scope: i64, word: &str) -> String {

@@ -251,7 +251,7 @@ fn trace(connection: &Connection, id: &str) -> Result<Option<TraceHistory>, Stor
 
     let sql = format!(
         "SELECT agent, model, {} FROM run_costs JOIN runs ON runs.id = run_costs.run WHERE trace = ?1",
-        spending::columns(),
+        spending::columns("run_costs"),
     );
     let mut select = connection.prepare_cached(&sql)?;
     let mut rows = select.query([&trace])?;

@@ -41,9 +41,9 @@ pub(crate) fn sums() -> String {
     COLUMNS.map(|column| format!("sum({column})")).join(", ")
 }
 
-/// The columns as they are, for a query.
-pub(crate) fn columns() -> String {
-    COLUMNS.join(", ")
+/// The columns of `table` as they are, for a query.
+pub(crate) fn columns(table: &str) -> String {
+    COLUMNS.map(|column| format!("{table}.{column}")).join(", ")
 }
 
 /// The values of all columns.

@@ -1,1 +1,303 @@
+use brigade_core::{
+    Agent, Budget, Ceiling, Event, ModelExt, ModelId, Pricing, Rates, RunError, Served, Settings, Supervisor, Task,
+    Usage, Window, Worker,
+    testing::{ScriptedModel, Turn},
+};
+use rusqlite::Connection;
+use serde_json::json;
 
+use super::*;
+use crate::{DatabaseSettings, RunFilter, UsageBy, UsageFilter};
+
+/// Every call costs a tenth of a cent.
+#[derive(Debug, Clone)]
+struct Flat;
+
+const PRICE: Money = Money::from_nano(1_000_000);
+
+impl Pricing for Flat {
+    fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<Ceiling> {
+        Some(Ceiling { rates: Rates { call: PRICE, ..Rates::default() }, max_output_tokens: Some(100) })
+    }
+    fn cost(&self, _: &Served<'_>, _: &Usage) -> Option<Money> {
+        Some(PRICE)
+    }
+}
+
+fn describe(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::RunStarted => "run_started".to_owned(),
+        Event::RunEnded { .. } => "run_ended".to_owned(),
+        Event::TurnStarted { turn, .. } => format!("turn {turn}"),
+        Event::ToolStarted { tool, .. } => format!("tool {tool}"),
+        _ => return None,
+    })
+}
+
+fn folder() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    (folder, path)
+}
+
+async fn start(path: &std::path::Path) -> History {
+    History::start(Database::open(path).unwrap(), describe).await.unwrap()
+}
+
+fn clerk() -> Agent {
+    Agent::new("clerk", ScriptedModel::new([Turn::text("Done.")]).metered(&Flat))
+}
+
+async fn work(observer: Arc<dyn Observer>) -> Run {
+    let run = Run::builder().observer(observer).build();
+    clerk().run_in(&run, "Go.").await.unwrap();
+    run
+}
+
+/// A run that waits for its model for ever.
+async fn begin_call(observer: Arc<dyn Observer>) -> Run {
+    let model = ScriptedModel::new([Turn::text("Late.").after(Duration::from_hours(1))]).metered(&Flat);
+    let run = Run::builder().observer(observer).build();
+    let agent = Agent::new("slow", model);
+    let mut call = Box::pin(agent.run_in(&run, "Go."));
+    tokio::select! {
+        biased;
+        _ = &mut call => panic!("the model does not answer"),
+        () = async { while run.ledger().outstanding() == 0 { tokio::task::yield_now().await } } => {}
+    }
+    // As a process that dies forgets it: nothing is settled.
+    std::mem::forget(call);
+    run
+}
+
+#[tokio::test]
+async fn a_run_is_kept_with_its_workers_events_cost_and_outcome() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    let script = [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("All good.")];
+    let critic = Agent::new("critic", ScriptedModel::named("small", [Turn::text("Fine.")]).metered(&Flat));
+    let desk = Supervisor::new("desk", ScriptedModel::named("large", script).metered(&Flat)).worker(Worker::new(critic));
+    let run = Run::builder().observer(history.of_account("ada")).build();
+    desk.run_in(&run, "Check it.").await.unwrap();
+    history.flush().await.unwrap();
+
+    let listed = history.runs().list(RunFilter::default()).await.unwrap();
+    let [desk] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!((desk.agent.as_str(), desk.account.as_str(), desk.depth), ("desk", "ada", 0));
+    assert_eq!((desk.outcome.as_deref(), desk.turns, desk.tokens), (Some("finished"), Some(2), Some((300, 30))));
+    assert_eq!((desk.cost, desk.run), (Some(PRICE.times(3)), run.id()));
+
+    let short = run.trace().short().to_string();
+    let trace = history.runs().trace(&short).await.unwrap().unwrap();
+    assert_eq!(trace.runs.iter().map(|run| run.agent.as_str()).collect::<Vec<_>>(), ["desk", "desk/critic"]);
+    let events: Vec<_> = trace.events.iter().map(|event| format!("{} {}", event.agent, event.entry)).collect();
+    let expected = [
+        "desk run_started", "desk turn 1", "desk tool critic", "desk/critic run_started", "desk/critic turn 1",
+        "desk/critic run_ended", "desk turn 2", "desk run_ended",
+    ];
+    assert_eq!(events, expected);
+    let costs: Vec<_> = trace.costs.iter().map(|((agent, model), spent)| (agent.as_str(), model.as_str(), spent.charged)).collect();
+    assert_eq!(costs, [("desk", "scripted/large", PRICE.times(2)), ("desk/critic", "scripted/small", PRICE)]);
+    let by_id = history.runs().trace(&trace.runs[1].run.to_string()).await.unwrap().unwrap();
+    assert_eq!(by_id, trace, "a run is also found by its id");
+    assert!(history.runs().trace("ffffffff").await.unwrap().is_none());
+    assert_eq!(history.lost(), 0);
+}
+
+#[tokio::test]
+async fn a_run_that_fails_is_kept_with_the_kind_of_its_error() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    let run = Run::builder().observer(Arc::new(history.clone())).build();
+    let agent = Agent::new("clerk", ScriptedModel::new([]).metered(&Flat));
+    let _: RunError = agent.run_in(&run, Task::from("Go.")).await.unwrap_err();
+    history.flush().await.unwrap();
+    let listed = history.runs().list(RunFilter::default()).await.unwrap();
+    assert_eq!((listed[0].outcome.as_deref(), listed[0].error.as_deref()), (Some("failed"), Some("caller")));
+}
+
+#[tokio::test]
+async fn dropping_the_history_writes_what_is_left() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    for _ in 0..20 {
+        work(Arc::new(history.clone())).await;
+    }
+    drop(history);
+    let history = start(&path).await;
+    assert_eq!(history.cut_off(), CutOff::default());
+    let finished = RunFilter { outcome: Some("finished".to_owned()), ..RunFilter::default() };
+    assert_eq!(history.runs().list(finished).await.unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn what_a_key_has_spent_counts_after_a_restart() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    for account in ["ada", "ada", "bob"] {
+        work(history.of_account(account)).await;
+    }
+    drop(history);
+
+    let history = start(&path).await;
+    let budget = Budget::unlimited().money(PRICE.times(3)).per(Window::Day);
+    let (process, ada) = (Ledger::root("process", budget.clone()), Ledger::root("ada", budget));
+    history.restore(&process, None).await.unwrap();
+    history.restore(&ada, Some("ada")).await.unwrap();
+    assert_eq!((process.spent_in_window(), ada.spent_in_window()), (PRICE.times(3), PRICE.times(2)));
+    assert_eq!(ada.spending().usage, Usage::new(200, 20));
+
+    let run = Run::builder().account(process).build();
+    let outcome = clerk().run_in(&run, "Go.").await;
+    assert!(outcome.is_err() || !outcome.unwrap().is_finished(), "the process has nothing left");
+}
+
+#[tokio::test]
+async fn a_call_that_a_crash_cut_off_counts_as_uncertain_and_its_run_as_interrupted() {
+    let (folder, path) = folder();
+    let history = start(&path).await;
+    work(history.of_account("ada")).await;
+    let run = begin_call(history.of_account("ada")).await;
+    history.flush().await.unwrap();
+    // The file as it would be found if the process died now.
+    let copy = folder.path().join("copy.db");
+    for end in ["", "-wal"] {
+        let [from, to] = [&path, &copy].map(|path| format!("{}{end}", path.display()));
+        std::fs::copy(from, to).unwrap();
+    }
+
+    let after = start(&copy).await;
+    let expected = CutOff { runs: 1, calls: 1, uncertain: run.ledger().reserved() };
+    assert_eq!(after.cut_off(), expected);
+    let spent = after.runs().spent_in_window(Window::Total, Some("ada")).await.unwrap();
+    assert_eq!((spent.charged, spent.uncertain, spent.calls), (PRICE, PRICE, 2));
+    let interrupted = RunFilter { outcome: Some("interrupted".to_owned()), ..RunFilter::default() };
+    assert_eq!(after.runs().list(interrupted).await.unwrap()[0].run, run.id());
+    drop(after);
+    assert_eq!(start(&copy).await.cut_off(), CutOff::default(), "it is counted once");
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_is_settled_and_leaves_no_reservation() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    let model = ScriptedModel::new([Turn::text("Late.").after(Duration::from_hours(1))]).metered(&Flat);
+    let run = Run::builder().observer(history.of_account("ada")).build();
+    let agent = Agent::new("slow", model);
+    {
+        let mut call = Box::pin(agent.run_in(&run, "Go."));
+        tokio::select! {
+            biased;
+            _ = &mut call => panic!("the model does not answer"),
+            () = async { while run.ledger().outstanding() == 0 { tokio::task::yield_now().await } } => {}
+        }
+    }
+    drop(run);
+    drop(agent);
+    drop(history);
+    let history = start(&path).await;
+    assert_eq!(history.cut_off(), CutOff::default());
+    let spent = history.runs().spent_in_window(Window::Total, None).await.unwrap();
+    assert_eq!((spent.calls, spent.uncertain), (1, PRICE));
+}
+
+#[tokio::test]
+async fn usage_is_told_by_day_account_agent_and_model() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    for account in ["ada", "ada", "bob"] {
+        work(history.of_account(account)).await;
+    }
+    history.flush().await.unwrap();
+    let runs = history.runs();
+    let by = [UsageBy::Day, UsageBy::Account, UsageBy::Agent, UsageBy::Model];
+    let lines = runs.usage(UsageFilter::default(), &by).await.unwrap();
+    let today = books::today().to_string();
+    assert_eq!(lines[0].on, [today.as_str(), "ada", "clerk", "scripted/model"]);
+    assert_eq!((lines[0].spending.charged, lines[0].spending.calls), (PRICE.times(2), 2));
+    assert_eq!(lines[0].spending.usage.cache_read_tokens, None, "what no provider told is absent");
+    assert_eq!(lines.len(), 2);
+    let bobs = UsageFilter { account: Some("bob".to_owned()), ..UsageFilter::default() };
+    assert_eq!(runs.usage(bobs, &[UsageBy::Model]).await.unwrap()[0].spending.calls, 1);
+    let yesterday = UsageFilter { until_day: Some(books::today() - 1), ..UsageFilter::default() };
+    assert_eq!(runs.usage(yesterday, &[UsageBy::Model]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn runs_are_listed_page_by_page_and_filtered() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    let mut ids = Vec::new();
+    for number in 0..7 {
+        ids.push(work(history.of_account(format!("key {}", number % 2))).await.id());
+    }
+    history.flush().await.unwrap();
+    ids.reverse();
+    let (mut filter, mut listed) = (RunFilter { limit: 3, ..RunFilter::default() }, Vec::new());
+    loop {
+        let page = history.runs().list(filter.clone()).await.unwrap();
+        listed.extend(page.iter().map(|run| run.run));
+        filter.after = page.last().map(|run| run.number);
+        if filter.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, ids);
+    let keys = RunFilter { account: Some("key 0".to_owned()), agent: Some("clerk".to_owned()), ..RunFilter::default() };
+    assert_eq!(history.runs().list(keys).await.unwrap().len(), 4);
+    let running = RunFilter { outcome: Some("running".to_owned()), ..RunFilter::default() };
+    assert!(history.runs().list(running).await.unwrap().is_empty());
+    let future = RunFilter { since_us: Some(i64::MAX), ..RunFilter::default() };
+    assert!(history.runs().list(future).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn old_events_go_before_old_runs_and_money_stays() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    for _ in 0..3 {
+        work(Arc::new(history.clone())).await;
+    }
+    drop(history);
+    let aged = |connection: &Connection| {
+        let hours = |count: i64| now_us() - count * 3_600_000_000;
+        connection.execute("UPDATE runs SET started_us = ?1 WHERE id = 1", [hours(50)])?;
+        connection.execute("UPDATE runs SET started_us = ?1 WHERE id = 2", [hours(30)])?;
+        Ok(())
+    };
+    let database = Database::open(&path).unwrap();
+    database.write(aged).await.unwrap();
+    let hours = Duration::from_hours;
+    let settings = HistorySettings { keep_events: hours(24), keep_runs: hours(48), ..HistorySettings::default() };
+    // It sweeps when it starts; the end waits for it.
+    drop(History::start_with(database.clone(), describe, settings).await.unwrap());
+    let count = |sql: &'static str| database.read(move |connection| Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(count("SELECT count(*) FROM runs").await.unwrap(), 2);
+    assert_eq!(count("SELECT count(DISTINCT run) FROM events").await.unwrap(), 1);
+    assert_eq!(count("SELECT count(*) FROM run_costs").await.unwrap(), 2);
+    let spent = crate::Runs::new(database.clone()).spent_in_window(Window::Total, None).await.unwrap();
+    assert_eq!(spent.charged, PRICE.times(3));
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_events_and_no_money() {
+    let (_folder, path) = folder();
+    let settings = DatabaseSettings { max_bytes: Some(300 * 1_024), ..DatabaseSettings::default() };
+    let database = Database::open_with(&path, &settings).unwrap();
+    let wordy: Describe = |event| matches!(event, Event::RunStarted).then(|| "x".repeat(50_000));
+    let history = History::start(database.clone(), wordy).await.unwrap();
+    let mut calls = 0;
+    let error = loop {
+        work(history.of_account("ada")).await;
+        calls += 1;
+        if let Err(error) = history.flush().await {
+            break error;
+        }
+    };
+    assert!(matches!(error, StoreError::Full(_)), "{error}");
+    assert!(history.lost() > 0);
+    database.write(|connection| Ok(connection.execute("DELETE FROM events", [])?)).await.unwrap();
+    history.flush().await.unwrap();
+    let spent = history.runs().spent_in_window(Window::Total, Some("ada")).await.unwrap();
+    assert_eq!((spent.calls, spent.charged), (calls, PRICE.times(calls)));
+}

@@ -1,1 +1,240 @@
+use std::sync::Arc;
 
+use brigade_core::{Agent, LocalMemory, Part, Role, Task, testing::{ScriptedModel, Turn}};
+
+use super::*;
+use crate::{DatabaseSettings, testing::memory_contract};
+
+/// A memory in a file of its own, which lasts as long as the folder.
+fn memory(settings: MemorySettings) -> (SqliteMemory, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("test.db")).unwrap();
+    (SqliteMemory::with_settings(database, settings), folder)
+}
+
+fn exchange(number: u32) -> [Message; 2] {
+    [Message::user(format!("question {number:04}")), Message::assistant(format!("answer {number:06}"))]
+}
+
+async fn rows(memory: &SqliteMemory, table: &'static str) -> i64 {
+    let count = move |connection: &rusqlite::Connection| {
+        Ok(connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?)
+    };
+    memory.database.read(count).await.unwrap()
+}
+
+#[derive(Debug, Clone)]
+struct SharedLocal(Arc<LocalMemory>);
+
+#[async_trait]
+impl Memory for SharedLocal {
+    async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError> {
+        self.0.load(session).await
+    }
+    async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError> {
+        self.0.append(session, messages).await
+    }
+}
+
+#[tokio::test]
+async fn the_memory_in_the_process_keeps_the_contract() {
+    memory_contract(&SharedLocal(Arc::default())).await;
+}
+
+#[tokio::test]
+async fn the_memory_on_disk_keeps_the_contract() {
+    let (memory, _folder) = memory(MemorySettings::default());
+    memory_contract(&memory).await;
+    memory.database.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_goes_on_after_a_restart() {
+    let (memory, folder) = memory(MemorySettings::default());
+    memory.append("s", &exchange(1)).await.unwrap();
+    drop(memory);
+    let memory = SqliteMemory::new(Database::open(folder.path().join("test.db")).unwrap());
+    memory.append("s", &exchange(2)).await.unwrap();
+    assert_eq!(memory.load("s").await.unwrap(), [exchange(1), exchange(2)].concat());
+}
+
+#[tokio::test]
+async fn the_window_holds_the_newest_whole_exchanges() {
+    // Each exchange has 26 bytes; 20 tokens are 80.
+    let (memory, _folder) = memory(MemorySettings { window_tokens: 20, ..MemorySettings::default() });
+    for number in 0..10 {
+        memory.append("s", &exchange(number)).await.unwrap();
+    }
+    assert_eq!(memory.load("s").await.unwrap(), [exchange(7), exchange(8), exchange(9)].concat());
+    assert_eq!(memory.read("s", 0, 3).await.unwrap()[2], exchange(1)[0], "the rest is still there");
+}
+
+#[tokio::test]
+async fn the_window_never_cuts_an_exchange_and_begins_with_the_user() {
+    let (memory, _folder) = memory(MemorySettings { window_tokens: 1, ..MemorySettings::default() });
+    memory.append("s", &exchange(1)).await.unwrap();
+    let long: Vec<_> = (0..50).flat_map(exchange).collect();
+    memory.append("s", &long).await.unwrap();
+    assert_eq!(memory.load("s").await.unwrap(), long, "the last exchange is loaded whatever its size");
+    let rest = [Message::assistant("And another thing.")];
+    memory.append("s", &rest).await.unwrap();
+    assert_eq!(memory.load("s").await.unwrap().len(), 101, "what does not begin with the user belongs to what is before");
+}
+
+#[tokio::test]
+async fn the_same_key_is_kept_once() {
+    let (memory, _folder) = memory(MemorySettings::default());
+    let messages = exchange(1);
+    let request = Exchange { key: Some("request-1"), ..Exchange::of(&messages) };
+    for _ in 0..3 {
+        assert_eq!(memory.append_exchange("s", request).await.unwrap(), 1);
+    }
+    memory.append_exchange("other", request).await.unwrap();
+    assert_eq!(memory.load("s").await.unwrap(), exchange(1));
+    assert_eq!(memory.load("other").await.unwrap(), exchange(1), "keys belong to a session");
+}
+
+#[tokio::test]
+async fn an_exchange_after_an_old_version_is_a_conflict_and_changes_nothing() {
+    let (memory, _folder) = memory(MemorySettings::default());
+    memory.append("s", &exchange(1)).await.unwrap();
+    let seen = memory.conversation("s").await.unwrap().version;
+    memory.append("s", &exchange(2)).await.unwrap();
+    let late = exchange(3);
+    let error = memory.append_exchange("s", Exchange { after: Some(seen), ..Exchange::of(&late) }).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { seen: 1, found: 2, .. }), "{error}");
+    assert_eq!(memory.load("s").await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn requests_of_one_session_take_turns() {
+    let (memory, _folder) = memory(MemorySettings::default());
+    let (first, second) = (memory.for_request(Some("1")), memory.for_request(Some("2")));
+    first.load("s").await.unwrap();
+    let goes_first = async {
+        // The other one asks for the session in the meantime.
+        tokio::task::yield_now().await;
+        first.append("s", &exchange(1)).await.unwrap();
+        drop(first);
+    };
+    let (seen, ()) = tokio::join!(second.load("s"), goes_first);
+    assert_eq!(seen.unwrap(), exchange(1), "it sees what the first one added");
+}
+
+#[tokio::test]
+async fn who_waits_too_long_for_a_session_is_told_so() {
+    let (memory, _folder) = memory(MemorySettings { wait: Duration::ZERO, ..MemorySettings::default() });
+    let first = memory.for_request(None);
+    first.load("s").await.unwrap();
+    let error = memory.for_request(None).load("s").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "session s is in use by another request; wait for its answer and try again"
+    );
+    memory.for_request(None).load("other").await.unwrap();
+    drop(first);
+    memory.for_request(None).load("s").await.unwrap();
+    assert_eq!(unpoisoned(&memory.busy).len(), 1, "turns that nobody takes are forgotten");
+}
+
+#[tokio::test]
+async fn a_request_that_goes_behind_the_turns_is_refused() {
+    let (memory, _folder) = memory(MemorySettings::default());
+    let request = memory.for_request(None);
+    request.load("s").await.unwrap();
+    memory.append("s", &exchange(1)).await.unwrap();
+    let error = request.append("s", &exchange(2)).await.unwrap_err();
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<StoreError>());
+    assert!(matches!(cause, Some(StoreError::Conflict { seen: 0, found: 1, .. })), "{error}");
+}
+
+#[tokio::test]
+async fn a_large_part_is_kept_once_and_goes_with_its_last_session() {
+    let (memory, _folder) = memory(MemorySettings::default());
+    let picture = || Message::new(Role::User, vec![Part::text("See:"), Part::text("p".repeat(50_000))]);
+    for session in ["a", "a", "b"] {
+        memory.append(session, &[picture(), Message::assistant("Nice.")]).await.unwrap();
+    }
+    assert_eq!(rows(&memory, "blobs").await, 1);
+    assert!(memory.delete("a").await.unwrap());
+    assert_eq!(memory.load("b").await.unwrap()[0], picture());
+    assert!(memory.delete("b").await.unwrap());
+    assert_eq!(rows(&memory, "blobs").await, 0);
+}
+
+#[tokio::test]
+async fn a_deleted_session_is_nowhere_in_the_file() {
+    let (memory, folder) = memory(MemorySettings::default());
+    let secret = "sesame-".repeat(4);
+    let messages = [Message::user(secret.clone()), Message::assistant(secret.repeat(1_000))];
+    let exchange = Exchange { key: Some(&secret), ..Exchange::of(&messages) };
+    memory.append_exchange(&format!("session {secret}"), exchange).await.unwrap();
+    memory.append("other", &[Message::user("stay")]).await.unwrap();
+    assert!(memory.delete(&format!("session {secret}")).await.unwrap());
+    assert!(!memory.delete(&format!("session {secret}")).await.unwrap());
+
+    let holds_secret = || {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+        files.into_iter().any(|file| file.windows(secret.len()).any(|bytes| bytes == secret.as_bytes()))
+    };
+    assert!(!holds_secret());
+    memory.append("other", &[Message::assistant(secret.clone())]).await.unwrap();
+    assert!(holds_secret(), "the search finds what is there");
+}
+
+#[tokio::test]
+async fn sessions_are_listed_by_use_page_by_page() {
+    let (memory, _folder) = memory(MemorySettings::default());
+    for session in ["acme/1", "acme/2", "other/1", "acme/3", "acme%"] {
+        memory.append(session, &exchange(1)).await.unwrap();
+    }
+    let mut filter = SessionFilter { prefix: "acme/".to_owned(), limit: 2, ..SessionFilter::default() };
+    let mut names = Vec::new();
+    loop {
+        let page = memory.list(filter.clone()).await.unwrap();
+        names.extend(page.iter().map(|session| session.name.clone()));
+        filter.after = page.last().cloned();
+        if filter.after.is_none() {
+            break;
+        }
+    }
+    names.sort();
+    assert_eq!(names, ["acme/1", "acme/2", "acme/3"]);
+    let all = memory.list(SessionFilter::default()).await.unwrap();
+    assert_eq!(all.len(), 5);
+    assert_eq!((all[0].messages, all[0].size_bytes), (2, 26));
+    assert!(all.is_sorted_by(|one, next| one.updated_ms >= next.updated_ms));
+}
+
+#[tokio::test]
+async fn an_expired_session_begins_anew_and_is_swept() {
+    let (memory, folder) = memory(MemorySettings::default());
+    for session in ["a", "b", "c"] {
+        memory.append(session, &exchange(1)).await.unwrap();
+    }
+    let long_ago = |connection: &rusqlite::Connection| {
+        Ok(connection.execute("UPDATE sessions SET updated_ms = 1000 WHERE name <> 'c'", [])?)
+    };
+    memory.database.write(long_ago).await.unwrap();
+    drop(memory);
+    let database = Database::open_with(folder.path().join("test.db"), &DatabaseSettings::default()).unwrap();
+    let day = Duration::from_hours(24);
+    let memory = SqliteMemory::with_settings(database, MemorySettings { keep_for: Some(day), ..MemorySettings::default() });
+    assert!(memory.load("a").await.unwrap().is_empty());
+    memory.append("a", &exchange(2)).await.unwrap();
+    assert_eq!(memory.load("a").await.unwrap(), exchange(2));
+    assert_eq!(memory.sweep().await.unwrap(), 1);
+    assert_eq!(rows(&memory, "sessions").await, 2);
+    assert_eq!(rows(&memory, "messages").await, 4);
+}
+
+#[tokio::test]
+async fn an_agent_goes_on_where_it_was() {
+    let (memory, _folder) = memory(MemorySettings::default());
+    for (number, said) in [(1, "Hello, Ada."), (2, "You are Ada.")] {
+        let request = memory.for_request(Some(&number.to_string()));
+        let agent = Agent::new("clerk", ScriptedModel::new([Turn::text(said)])).memory(request);
+        agent.run(Task::from("Who am I?").session("s")).await.unwrap();
+    }
+    assert_eq!(memory.load("s").await.unwrap().len(), 4);
+}

@@ -1,1 +1,53 @@
+use brigade_core::{Memory, Message, Note, NoteSource, Recall, Scope};
 
+use super::*;
+use crate::{Database, Exchange, RunFilter, Runs, SqliteMemory, SqliteRecall};
+
+/// A file as the first version wrote it, and what was in it.
+fn first_version(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch(MIGRATIONS[0]).unwrap();
+    connection.execute_batch(include_str!("version_1.sql")).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    first_version(&path);
+    let database = Database::open(&path).unwrap();
+    database.check().await.unwrap();
+
+    let memory = SqliteMemory::new(database.clone());
+    let old = [Message::user("I am Ada."), Message::assistant("Hello, Ada.")];
+    assert_eq!(memory.load("session-1").await.unwrap(), old);
+    let again = Exchange { key: Some("request-1"), ..Exchange::of(&old) };
+    assert_eq!(memory.append_exchange("session-1", again).await.unwrap(), 1, "keys are still known");
+    memory.append("session-1", &[Message::user("Who am I?")]).await.unwrap();
+
+    let recall = SqliteRecall::new(database.clone());
+    recall.remember(&Scope::default(), Note::new("new", NoteSource::User)).await.unwrap();
+    assert!(Runs::new(database).list(RunFilter::default()).await.unwrap().is_empty());
+}
+
+#[test]
+fn a_migration_that_fails_leaves_the_version_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    first_version(&path);
+    // What a later migration makes is in the way.
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE spend (x)").unwrap();
+    Database::open(&path).unwrap_err();
+    let connection = Connection::open(&path).unwrap();
+    assert_eq!(pragma(&connection, "user_version").unwrap(), 2, "the second step is whole");
+    let epochs = "SELECT count(*) FROM sqlite_schema WHERE name IN ('epochs', 'runs')";
+    let tables: i64 = connection.query_row(epochs, [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 0, "and nothing of the third is there");
+}
+
+#[test]
+fn migrations_that_were_published_never_change() {
+    use sha2::{Digest, Sha256};
+    let digest = |sql: &str| Sha256::digest(sql).iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(MIGRATIONS.map(digest), ["e5822178", "f2693067", "c0ab1c2c"]);
+}

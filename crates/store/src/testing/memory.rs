@@ -1,0 +1,125 @@
+//! What any memory must do.
+
+use brigade_core::{
+    Arguments, Image, Memory, Message, Part, ProviderData, RawJson, Role, Text, Thinking, ToolCall, ToolResult,
+    Transcript,
+};
+use tokio::task::JoinSet;
+
+use super::ok;
+
+/// Checks what any [`Memory`] must do. It writes to sessions of its own, whose names begin with `contract-`, which must
+/// be new.
+///
+/// # Panics
+///
+/// With the rule that was broken.
+pub async fn memory_contract<M: Memory + Clone>(memory: &M) {
+    assert!(load(memory, "contract-new").await.is_empty(), "a new session is empty");
+
+    let (greeting, question) = (Message::user("I am Ada."), Message::user("Who am I?"));
+    let (welcome, answer) = (Message::assistant("Hello, Ada."), Message::assistant("You are Ada."));
+    append(memory, "contract-a", &[greeting.clone(), welcome.clone()]).await;
+    append(memory, "contract-b", &[Message::user("I am Bob."), Message::assistant("Hello, Bob.")]).await;
+    append(memory, "contract-a", &[]).await;
+    append(memory, "contract-a", &[question.clone(), answer.clone()]).await;
+    let loaded = load(memory, "contract-a").await;
+    assert_eq!(loaded, [greeting, welcome, question, answer], "a session keeps its own messages, in order");
+
+    let everything = every_kind_of_part();
+    append(memory, "contract-parts", &everything).await;
+    assert_eq!(load(memory, "contract-parts").await, everything, "messages come back as they were");
+
+    calls_keep_their_results(memory).await;
+    exchanges_stay_whole(memory).await;
+}
+
+/// However many exchanges are loaded, a provider accepts them.
+async fn calls_keep_their_results(memory: &impl Memory) {
+    for turn in 0..20 {
+        append(memory, "contract-calls", &exchange(turn)).await;
+    }
+    let loaded = load(memory, "contract-calls").await;
+    let repaired = Transcript::repaired(loaded.clone());
+    assert_eq!(loaded, repaired.messages(), "what is loaded needs no mending");
+    let last = loaded.last().map(|message| message.text().into_owned());
+    assert_eq!(last.as_deref(), Some("answer 19"), "the newest exchange is loaded");
+}
+
+/// Appended at the same time, exchanges come one after the other.
+async fn exchanges_stay_whole<M: Memory + Clone>(memory: &M) {
+    const WRITERS: usize = 16;
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let memory = memory.clone();
+        writers.spawn(async move { append(&memory, "contract-whole", &exchange(writer)).await });
+    }
+    while let Some(done) = writers.join_next().await {
+        ok(done, "a writer must not panic");
+    }
+    let loaded = load(memory, "contract-whole").await;
+    let length = exchange(0).len();
+    assert_eq!(loaded.len(), WRITERS * length, "every exchange is kept");
+    for messages in loaded.chunks(length) {
+        let whole = (0..WRITERS).any(|writer| messages == exchange(writer));
+        assert!(whole, "exchanges are not mixed: {messages:?}");
+    }
+}
+
+/// A question that takes a tool to answer.
+fn exchange(number: usize) -> Vec<Message> {
+    let call = ToolCall {
+        id: format!("call-{number}"),
+        name: "lookup".to_owned(),
+        arguments: Arguments::parse(format!("{{\"number\": {number}}}")),
+        data: None,
+    };
+    let result = ToolResult {
+        call_id: call.id.clone(),
+        name: call.name.clone(),
+        content: vec![Part::text("found")],
+        is_error: false,
+    };
+    vec![
+        Message::user(format!("question {number}")),
+        Message::new(Role::Assistant, vec![Part::ToolCall(call)]),
+        Message::tool(vec![result]),
+        Message::assistant(format!("answer {number}")),
+    ]
+}
+
+fn every_kind_of_part() -> Vec<Message> {
+    let data = |json: &str| ProviderData {
+        dialect: "contract".into(),
+        raw: ok(RawJson::parse(json.to_owned()), "this is JSON"),
+    };
+    let image = Image::Base64 { media_type: "image/png".to_owned(), data: "iVBORw0KGgo=".repeat(20_000) };
+    let call = ToolCall {
+        id: "c1".to_owned(),
+        name: "look".to_owned(),
+        arguments: Arguments::parse("{ \"spaces\" :  1.0 }".to_owned()),
+        data: Some(data("{\"call\": true}")),
+    };
+    let result = ToolResult {
+        call_id: "c1".to_owned(),
+        name: "look".to_owned(),
+        content: vec![Part::text("x".repeat(100_000)), Part::Image(image.clone())],
+        is_error: true,
+    };
+    let thinking = Thinking { text: "hm".to_owned(), data: Some(data("{\"signature\":\"a b\"}")) };
+    let cited = Text { text: "Ünïcödé \u{0} \" \\ 🙂".to_owned(), data: Some(data("[1,  2]")) };
+    vec![
+        Message::new(Role::User, vec![Part::text("Look:"), Part::Image(image), Part::Image(Image::Url("http://a".to_owned()))]),
+        Message::new(Role::Assistant, vec![Part::Thinking(thinking), Part::Opaque(data("{}")), Part::ToolCall(call)]),
+        Message::tool(vec![result]),
+        Message::new(Role::Assistant, vec![Part::Text(cited)]),
+    ]
+}
+
+async fn append(memory: &impl Memory, session: &str, messages: &[Message]) {
+    ok(memory.append(session, messages).await, "an exchange must be kept");
+}
+
+async fn load(memory: &impl Memory, session: &str) -> Vec<Message> {
+    ok(memory.load(session).await, "a session must load")
+}
