@@ -20,19 +20,25 @@ mod body;
 mod chat;
 mod chat_stream;
 mod error;
+mod events;
 mod health;
 mod ids;
 mod launch;
 mod models;
+mod once;
+mod runs;
+mod usage;
 
 pub(crate) use access::Doors;
 pub(crate) use error::ApiError;
+use once::OnceKeys;
 
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Site {
     current: RwLock<Arc<Current>>,
     pub(crate) runs: Runs,
+    pub(crate) once: OnceKeys,
     pub(crate) reach: Reach,
     pub(crate) metrics: MetricsHandle,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
@@ -59,7 +65,7 @@ impl Site {
         observers.push(metrics.observer());
         let runs = Runs::new(current.server.max_runs, current.server.kept_runs);
         let current = RwLock::new(Arc::new(current));
-        Arc::new(Self { current, runs, reach: Reach::default(), metrics, observers })
+        Arc::new(Self { current, runs, once: OnceKeys::default(), reach: Reach::default(), metrics, observers })
     }
 
     /// What the configuration says now. A request takes it once, so that it sees one configuration to its end.
@@ -80,6 +86,11 @@ pub(crate) fn router(site: &Arc<Site>) -> Router {
         .route("/v1/chat/completions", post(chat::complete))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::show))
+        .route("/v1/runs", post(runs::create).get(runs::list))
+        .route("/v1/runs/{id}", get(runs::show))
+        .route("/v1/runs/{id}/events", get(events::follow))
+        .route("/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/v1/usage", get(usage::show))
         .route("/metrics", get(health::metrics))
         .route_layer(from_fn_with_state(Arc::clone(site), access::admit));
     let open = health::routes();

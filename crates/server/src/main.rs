@@ -13,6 +13,7 @@ mod config;
 mod config_command;
 mod demo;
 mod doctor;
+mod event_log;
 mod exit;
 mod health;
 mod init;
@@ -24,6 +25,7 @@ mod runs;
 mod serve;
 mod signals;
 mod simulate;
+mod tally;
 mod team;
 mod trace;
 

@@ -7,15 +7,18 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use brigade_core::{Agent, CostSummary, Outcome, Run, RunError, RunId, Task, TraceId};
 use futures::FutureExt;
+use jiff::Timestamp;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
+
+use crate::{event_log::EventLog, tally::Tally};
 
 /// The runs of this process.
 ///
@@ -28,6 +31,7 @@ pub(crate) struct Runs {
     is_draining: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
     records: Mutex<VecDeque<Arc<Record>>>,
+    tally: Arc<Tally>,
 }
 
 /// A run to be started.
@@ -38,6 +42,9 @@ pub(crate) struct Job {
     pub(crate) task: Task,
     /// The name of the key that asked for it.
     pub(crate) owner: Arc<str>,
+    pub(crate) session: Option<Arc<str>>,
+    /// What happens in it, if somebody may ask.
+    pub(crate) log: Option<Arc<EventLog>>,
 }
 
 /// What is known about a run.
@@ -47,7 +54,9 @@ pub(crate) struct Record {
     pub(crate) trace: TraceId,
     pub(crate) agent: Arc<str>,
     pub(crate) owner: Arc<str>,
-    pub(crate) began: SystemTime,
+    pub(crate) session: Option<Arc<str>>,
+    pub(crate) log: Option<Arc<EventLog>>,
+    pub(crate) began: Timestamp,
     end: watch::Sender<Option<Arc<End>>>,
     /// Let go when the run has ended, because a run holds its notes and its watchers.
     run: Mutex<Option<Run>>,
@@ -87,6 +96,7 @@ impl Runs {
             is_draining: AtomicBool::new(false),
             tasks: Mutex::default(),
             records: Mutex::default(),
+            tally: Arc::default(),
         }
     }
 
@@ -96,13 +106,15 @@ impl Runs {
             return Err(NotStarted::Draining);
         }
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| NotStarted::Full(self.most))?;
-        let Job { run, agent, task, owner } = job;
+        let Job { run, agent, task, owner, session, log } = job;
         let record = Arc::new(Record {
             id: run.id(),
             trace: run.trace(),
             agent: Arc::clone(agent.name()),
             owner,
-            began: SystemTime::now(),
+            session,
+            log,
+            began: Timestamp::now(),
             end: watch::Sender::new(None),
             run: Mutex::new(Some(run.clone())),
         });
@@ -110,7 +122,7 @@ impl Runs {
         let mut tasks = locked(&self.tasks);
         // Those that are done take their memory with them.
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(Arc::clone(&record).work(agent, (run, task), permit));
+        tasks.spawn(Arc::clone(&record).work(agent, (run, task), (permit, Arc::clone(&self.tally))));
         Ok(record)
     }
 
@@ -122,6 +134,16 @@ impl Runs {
     /// All that go on or are remembered, the newest first.
     pub(crate) fn all(&self) -> Vec<Arc<Record>> {
         locked(&self.records).iter().rev().cloned().collect()
+    }
+
+    /// How many runs are remembered.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// What all runs have cost.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Whether no more runs are started.
@@ -163,13 +185,19 @@ impl Runs {
 }
 
 impl Record {
-    async fn work(self: Arc<Self>, agent: Agent, (run, task): (Run, Task), permit: OwnedSemaphorePermit) {
+    async fn work(
+        self: Arc<Self>,
+        agent: Agent,
+        (run, task): (Run, Task),
+        (permit, tally): (OwnedSemaphorePermit, Arc<Tally>),
+    ) {
         let work = AssertUnwindSafe(agent.run_in(&run, task)).catch_unwind();
         let end = match work.await {
             Ok(Ok(outcome)) => End::Outcome(Box::new(outcome)),
             Ok(Err(error)) => End::Failed(error),
             Err(_) => End::Panicked,
         };
+        tally.add(&self.owner, &self.agent, &run.ledger().summary());
         locked(&self.run).take();
         self.end.send_replace(Some(Arc::new(end)));
         drop(permit);

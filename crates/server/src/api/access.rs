@@ -107,6 +107,11 @@ impl Caller {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }
 
+    /// Whether the caller may see what belongs to the key called `owner`.
+    pub(crate) fn may_see(&self, owner: &str) -> bool {
+        *self.name == *owner || self.may(Scope::Admin)
+    }
+
     /// An error unless the caller may do what `scope` names.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), ApiError> {
         if self.may(scope) {

@@ -155,7 +155,7 @@ pub(crate) async fn complete(
 struct Completion<'a> {
     id: String,
     object: &'static str,
-    created: u64,
+    created: i64,
     model: &'a str,
     choices: [Choice<'a>; 1],
     usage: Tokens,
@@ -185,7 +185,7 @@ impl<'a> Completion<'a> {
         Self {
             id: completion_id(record),
             object: "chat.completion",
-            created: seconds(record.began),
+            created: record.began.as_second(),
             model: &record.agent,
             choices: [Choice { index: 0, message, logprobs: (), finish_reason }],
             usage: Tokens::from(&outcome.usage),
@@ -197,11 +197,6 @@ impl<'a> Completion<'a> {
 /// The run's id, in the form that clients expect.
 pub(crate) fn completion_id(record: &Record) -> String {
     format!("chatcmpl-{}", record.id)
-}
-
-/// Seconds since 1970.
-pub(crate) fn seconds(time: std::time::SystemTime) -> u64 {
-    time.duration_since(std::time::UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
 }
 
 impl ChatBody {

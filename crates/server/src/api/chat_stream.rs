@@ -24,7 +24,7 @@ use super::{
     ApiError, Site,
     access::Caller,
     answer::{self, Details, Tokens},
-    chat::{completion_id, seconds},
+    chat::completion_id,
     ids::Ids,
     launch::Ask,
 };
@@ -53,7 +53,7 @@ struct Listener {
 struct Chunk<'a> {
     id: String,
     object: &'static str,
-    created: u64,
+    created: i64,
     model: &'a str,
     choices: Vec<Choice<'a>>,
     /// Null on all chunks but the last, if the client asks for it at all.
@@ -258,7 +258,7 @@ impl Chunks {
         Chunk {
             id: completion_id(&self.record),
             object: "chat.completion.chunk",
-            created: seconds(self.record.began),
+            created: self.record.began.as_second(),
             model: &self.record.agent,
             choices,
             usage: self.include_usage.then_some(Reported::NotYet),

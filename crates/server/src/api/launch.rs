@@ -8,6 +8,7 @@ use brigade_core::{Agent, Budget, Cap, Money, Observer, Run, Settings, Task};
 use super::{ApiError, Site, access::Caller, ids::Ids};
 use crate::{
     config::{CallerInstructions, Scope},
+    event_log::EventLog,
     runs::{Job, NotStarted, Record},
     team::Served,
 };
@@ -44,6 +45,16 @@ const DRAINING_PAUSE: Duration = Duration::from_secs(5);
 impl Ask {
     /// Starts the run.
     pub(crate) fn start(self, site: &Site, caller: &Caller, ids: Ids) -> Result<Arc<Record>, ApiError> {
+        self.start_logged(site, caller, (ids, None, None))
+    }
+
+    /// Starts the run, and remembers its session and its events.
+    pub(crate) fn start_logged(
+        self,
+        site: &Site,
+        caller: &Caller,
+        (ids, session, log): (Ids, Option<&str>, Option<Arc<EventLog>>),
+    ) -> Result<Arc<Record>, ApiError> {
         caller.require(Scope::Run)?;
         let agent = self.agent()?;
         let run = Run::builder()
@@ -53,7 +64,8 @@ impl Ask {
             .budget(self.limits.over(&self.served.budget))
             .deltas(self.deltas);
         let run = site.observers.iter().cloned().chain(self.observer).fold(run, brigade_core::RunBuilder::observer);
-        let job = Job { run: run.build(), agent, task: self.task, owner: Arc::clone(&caller.name) };
+        let session = session.map(Arc::from);
+        let job = Job { run: run.build(), agent, task: self.task, owner: Arc::clone(&caller.name), session, log };
         site.runs.start(job).map_err(ApiError::from)
     }
 

@@ -6,5 +6,6 @@ mod access;
 mod chat;
 mod demo;
 mod life;
+mod runs;
 mod streaming;
 mod support;

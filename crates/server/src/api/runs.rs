@@ -1,0 +1,271 @@
+//! Brigade's own interface: runs that can be waited for, watched, found again and cancelled.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use brigade_core::{Money, Observer, RunId, Task};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    ApiError, Site,
+    access::Caller,
+    body::JsonBody,
+    ids::Ids,
+    launch::{Ask, Tighter},
+    models,
+    once::{self, Once},
+};
+use crate::{
+    config::Scope,
+    event_log::EventLog,
+    report::Report,
+    runs::{CancelOnDrop, End, Record},
+};
+
+/// A task for an agent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunBody {
+    /// The agent.
+    agent: String,
+    /// What it is to do.
+    task: String,
+    /// Instructions that follow the agent's own.
+    #[serde(default)]
+    instructions: String,
+    /// The conversation that this continues. Sessions belong to the key.
+    session_id: Option<String>,
+    /// Answers at once; the run goes on.
+    #[serde(default)]
+    background: bool,
+    /// Puts the answer's text into the events, piece by piece.
+    #[serde(default)]
+    stream: bool,
+    /// What it may spend, where that is less than the configuration allows.
+    #[serde(default)]
+    budget: RunBudget,
+    /// How long it may take, such as "30s", where that is less than the configuration allows.
+    #[serde(default, with = "humantime_serde")]
+    timeout: Option<Duration>,
+}
+
+/// Limits that are tighter than the configured ones.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RunBudget {
+    usd: Option<Money>,
+    tokens: Option<u64>,
+    turns: Option<u64>,
+}
+
+/// A run, as it is shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunView<'a> {
+    id: RunId,
+    object: &'static str,
+    agent: &'a str,
+    status: &'static str,
+    began_at: Timestamp,
+    trace_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Report<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<serde_json::Value>,
+    /// What it has cost until now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<Money>,
+}
+
+/// Which runs are asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Filter {
+    agent: Option<String>,
+    status: Option<String>,
+    session_id: Option<String>,
+    limit: Option<usize>,
+    /// Only runs older than the one with this id.
+    before: Option<Uuid>,
+}
+
+/// Longer ids than this are no ids.
+const LONGEST_SESSION_ID: usize = 256;
+
+/// A page, where nothing is said, and the largest.
+const PAGE: usize = 20;
+const LARGEST_PAGE: usize = 100;
+
+/// Starts a run, and waits for its end unless it is to go on in the background.
+pub(crate) async fn create(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    (Extension(ids), headers): (Extension<Ids>, HeaderMap),
+    JsonBody(body): JsonBody<RunBody>,
+) -> Result<Response, ApiError> {
+    let background = body.background;
+    let key = once::key(&headers)?;
+    let ask = || body.start(&site, &caller, ids);
+    // The client hanging up drops this future, and the run with it; but not a run that it may ask for again.
+    let cancels = key.is_none() && !background;
+    let record = match key {
+        None => ask()?,
+        Some(key) => site.once.run(Once::new(&caller.name, key, &body), &site.runs, ask)?,
+    };
+    if background {
+        let location = [("location", format!("/v1/runs/{}", record.id))];
+        return Ok((StatusCode::ACCEPTED, location, view(&record, None)).into_response());
+    }
+    let _guard = cancels.then(|| CancelOnDrop(Arc::clone(&record)));
+    let end = record.ended().await;
+    let status = failure(&end).map_or(StatusCode::OK, |error| error.status);
+    Ok((status, view(&record, Some(&end))).into_response())
+}
+
+/// One run.
+pub(crate) async fn show(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let record = find(&site, &caller, &id)?;
+    let end = record.end();
+    Ok(view(&record, end.as_deref()).into_response())
+}
+
+/// Tells a run to stop.
+pub(crate) async fn cancel(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::Run)?;
+    let record = find(&site, &caller, &id)?;
+    record.cancel();
+    let end = record.end();
+    Ok((StatusCode::ACCEPTED, view(&record, end.as_deref())).into_response())
+}
+
+/// The runs of the caller, the newest first; everybody's, for who may administrate.
+pub(crate) async fn list(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<Filter>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::Read)?;
+    let Query(filter) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    let limit = filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
+    let before = filter.before.map(RunId::from);
+    let all = site.runs.all();
+    let mut wanted = all.iter().filter(|record| caller.may_see(&record.owner) && filter.wants(record));
+    let wanted = wanted.by_ref().filter(|record| before.is_none_or(|before| record.id < before));
+    let mut page: Vec<_> = wanted.take(limit + 1).collect();
+    let has_more = page.len() > limit;
+    page.truncate(limit);
+    let ends: Vec<_> = page.iter().map(|record| record.end()).collect();
+    let data: Vec<_> = page.iter().zip(&ends).map(|(record, end)| RunView::of(record, end.as_deref())).collect();
+    Ok(Json(serde_json::json!({ "object": "list", "data": data, "has_more": has_more })).into_response())
+}
+
+/// The run with this id, if the caller may see it.
+pub(crate) fn find(site: &Site, caller: &Caller, id: &str) -> Result<Arc<Record>, ApiError> {
+    caller.require(Scope::Read)?;
+    let found = Uuid::from_str(id).ok().and_then(|id| site.runs.find(id.into()));
+    found.filter(|record| caller.may_see(&record.owner)).ok_or_else(|| {
+        let message = "there is no run with this id; runs are remembered until newer ones take their place";
+        ApiError::not_found("run_not_found", message)
+    })
+}
+
+/// The error that a run ended with, if it did.
+fn failure(end: &End) -> Option<ApiError> {
+    match end {
+        End::Outcome(_) => None,
+        End::Failed(error) => Some(error.into()),
+        End::Panicked => Some(ApiError::internal("the run failed by a bug; the log says more")),
+    }
+}
+
+fn view(record: &Record, end: Option<&End>) -> Response {
+    Json(RunView::of(record, end)).into_response()
+}
+
+impl RunBody {
+    fn start(&self, site: &Site, caller: &Caller, ids: Ids) -> Result<Arc<Record>, ApiError> {
+        let served = models::find(&site.current(), &self.agent)
+            .map_err(|error| ApiError { param: Some("agent".to_owned()), ..error })?;
+        if self.task.trim().is_empty() {
+            return Err(ApiError::field("task", "the task is empty"));
+        }
+        let mut task = Task::from(self.task.as_str());
+        if let Some(session) = &self.session_id {
+            if session.is_empty() || session.len() > LONGEST_SESSION_ID {
+                return Err(ApiError::field("session_id", "a session's id has 1 to 256 bytes"));
+            }
+            // Nobody reads what others said, even if the id is guessed.
+            task = task.session(format!("{}/{session}", caller.name));
+        }
+        let RunBudget { usd, tokens, turns } = self.budget;
+        let log = EventLog::new();
+        let ask = Ask {
+            settings: served.settings.clone(),
+            served,
+            task,
+            instructions: self.instructions.clone(),
+            limits: Tighter { usd, tokens, turns, wall: self.timeout },
+            observer: Some(Arc::clone(&log) as Arc<dyn Observer>),
+            deltas: self.stream,
+        };
+        ask.start_logged(site, caller, (ids, self.session_id.as_deref(), Some(log)))
+    }
+}
+
+impl Filter {
+    fn wants(&self, record: &Record) -> bool {
+        let is =
+            |wanted: &Option<String>, value: Option<&str>| wanted.as_deref().is_none_or(|wanted| Some(wanted) == value);
+        is(&self.agent, Some(&record.agent))
+            && is(&self.session_id, record.session.as_deref())
+            && is(&self.status, Some(status(record.end().as_deref())))
+    }
+}
+
+impl<'a> RunView<'a> {
+    pub(crate) fn of(record: &'a Record, end: Option<&'a End>) -> Self {
+        let result = match end {
+            Some(End::Outcome(outcome)) => Some(Report::of(outcome)),
+            Some(End::Failed(_) | End::Panicked) | None => None,
+        };
+        // In the form in which requests fail, so that clients find it.
+        let error = end.and_then(failure).and_then(|error| error.body().get("error").cloned());
+        Self {
+            id: record.id,
+            object: "run",
+            agent: &record.agent,
+            status: status(end),
+            began_at: record.began,
+            trace_id: record.trace.to_string(),
+            session_id: record.session.as_deref(),
+            result,
+            error,
+            cost_usd: record.cost().total.cost(),
+        }
+    }
+}
+
+fn status(end: Option<&End>) -> &'static str {
+    match end {
+        None => "running",
+        Some(End::Outcome(outcome)) if outcome.stop == brigade_core::StopReason::Cancelled => "cancelled",
+        Some(End::Outcome(_)) => "ended",
+        Some(End::Failed(_) | End::Panicked) => "failed",
+    }
+}

@@ -1,0 +1,155 @@
+//! Brigade's own interface: runs.
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, config, eventually, json_of, provider, scripted};
+
+const STALL: &str = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { after_deltas = 1 }\ndo = { stall = \"10m\" }\n";
+const WORDS: &str = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
+
+fn task(text: &str) -> Value {
+    json!({ "agent": "clerk", "task": text })
+}
+
+/// The numbers and the contents of the events after the one called `last`.
+async fn events(server: &Server, id: &str, last: u64) -> Vec<(u64, Value)> {
+    let request = server.get(&format!("/v1/runs/{id}/events")).header("last-event-id", last.to_string());
+    let text = request.send().await.unwrap().text().await.unwrap();
+    let field = |frame: &str, name: &str| {
+        frame.lines().find_map(|line| line.strip_prefix(name).map(str::trim)).map(str::to_owned)
+    };
+    let frames = text.split("\n\n").filter_map(|frame| Some((field(frame, "id:")?, field(frame, "data:")?)));
+    frames.map(|(id, data)| (id.parse().unwrap(), serde_json::from_str(&data).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_run_that_is_waited_for_answers_with_its_result() {
+    let provider = provider("Done.").await;
+    let server = Server::start(&config(&provider));
+    let (status, run) = json_of(server.post("/v1/runs", &task("Do it."))).await;
+    assert_eq!((status, &run["status"], &run["result"]["text"]), (200, &json!("ended"), &json!("Done.")), "{run}");
+    assert_eq!(run["result"]["cost"]["by_agent"]["clerk"]["calls"], 1);
+    let (status, shown) = json_of(server.get(&format!("/v1/runs/{}", run["id"].as_str().unwrap()))).await;
+    assert_eq!((status, shown), (200, run));
+    for id in ["nonsense", "01a20448-5235-7586-a5b6-278ede5e469b"] {
+        assert_eq!(json_of(server.get(&format!("/v1/runs/{id}"))).await.0, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_run_in_the_background_is_followed_by_its_events_which_can_be_taken_up_again() {
+    let provider = provider("One two three.").await;
+    let server = Server::start(&config(&provider));
+    let mut body = task("Count.");
+    body["background"] = json!(true);
+    body["stream"] = json!(true);
+    let response = server.post("/v1/runs", &body).send().await.unwrap();
+    assert_eq!(response.status(), 202);
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let id = location.strip_prefix("/v1/runs/").unwrap();
+    let all = events(&server, id, 0).await;
+    assert_eq!(all[0].1["event"], "run_started");
+    let text: String = all.iter().filter_map(|(_, event)| event["text"].as_str()).collect();
+    assert_eq!(text, "One two three.");
+    let (last, ended) = all.last().unwrap();
+    assert_eq!((&ended["status"], &ended["result"]["text"]), (&json!("ended"), &json!("One two three.")));
+    assert_eq!(*last, all.len() as u64, "numbered without gaps");
+    assert_eq!(events(&server, id, 3).await, all[3..], "the same again, from where it broke off");
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_and_keeps_what_it_has() {
+    let provider = scripted(WORDS, STALL).await;
+    let server = Server::start(&config(&provider));
+    let mut body = task("Count.");
+    body["background"] = json!(true);
+    let (_, run) = json_of(server.post("/v1/runs", &body)).await;
+    assert_eq!(run["status"], "running");
+    eventually("the provider is asked", || (provider.truth().totals().arrived == 1).then_some(())).await;
+    let path = format!("/v1/runs/{}", run["id"].as_str().unwrap());
+    assert_eq!(json_of(server.post(&format!("{path}/cancel"), &json!({}))).await.0, 202);
+    let all = events(&server, run["id"].as_str().unwrap(), 0).await;
+    assert_eq!(all.last().unwrap().1["status"], "cancelled");
+    assert_eq!(json_of(server.get("/v1/runs?status=cancelled")).await.1["data"][0]["id"], run["id"]);
+}
+
+#[tokio::test]
+async fn a_session_goes_on_where_it_stopped() {
+    let script = r#"
+[[rule]]
+when = { turn = 0 }
+answer = { text = "Pleased to meet you." }
+[[rule]]
+answer = { text = "You are Ada." }
+"#;
+    let provider = scripted(script, "").await;
+    let server = Server::start(&config(&provider));
+    let ask = |text: &str, session: &str| {
+        let mut body = task(text);
+        body["session_id"] = json!(session);
+        json_of(server.post("/v1/runs", &body))
+    };
+    assert_eq!(ask("I am Ada.", "one").await.1["result"]["text"], "Pleased to meet you.");
+    assert_eq!(ask("Who am I?", "one").await.1["result"]["text"], "You are Ada.");
+    assert_eq!(ask("Who am I?", "other").await.1["result"]["text"], "Pleased to meet you.");
+    assert_eq!(json_of(server.get("/v1/runs?session_id=one")).await.1["data"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn the_same_request_under_one_idempotency_key_starts_one_run() {
+    let provider = provider("Once.").await;
+    let server = Server::start(&config(&provider));
+    let ask = |text: &str| json_of(server.post("/v1/runs", &task(text)).header("idempotency-key", "k-1"));
+    let (first, second) = tokio::join!(ask("Do it."), ask("Do it."));
+    assert_eq!(first, second);
+    assert_eq!(ask("Do something else.").await.1["error"]["code"], "idempotency_key_reused");
+    assert_eq!(provider.truth().totals().arrived, 1);
+}
+
+#[tokio::test]
+async fn a_request_may_tighten_its_limits() {
+    let provider = scripted(WORDS, STALL).await;
+    let server = Server::start(&config(&provider));
+    let mut body = task("Count.");
+    body["timeout"] = json!("50ms");
+    let (_, run) = json_of(server.post("/v1/runs", &body)).await;
+    assert_eq!(run["result"]["stop"], "deadline", "{run}");
+    let mut body = task("Count.");
+    body["budget"] = json!({ "usd": "0.0000001" });
+    let (_, run) = json_of(server.post("/v1/runs", &body)).await;
+    assert_eq!(run["result"]["stop"], "budget", "{run}");
+    body["budget"] = json!({ "usdd": "1" });
+    assert_eq!(json_of(server.post("/v1/runs", &body)).await.0, 400);
+}
+
+#[tokio::test]
+async fn runs_are_listed_by_page_and_their_cost_by_agent_and_model() {
+    let provider = provider("Done.").await;
+    let server = Server::start(&config(&provider));
+    for _ in 0..3 {
+        json_of(server.post("/v1/runs", &task("Do it."))).await;
+    }
+    let (_, page) = json_of(server.get("/v1/runs?limit=2")).await;
+    assert_eq!((page["data"].as_array().unwrap().len(), &page["has_more"]), (2, &json!(true)));
+    let last = page["data"][1]["id"].as_str().unwrap();
+    let (_, page) = json_of(server.get(&format!("/v1/runs?limit=2&before={last}"))).await;
+    assert_eq!((page["data"].as_array().unwrap().len(), &page["has_more"]), (1, &json!(false)));
+    assert_eq!(json_of(server.get("/v1/runs?limti=2")).await.0, 400);
+    let (_, usage) = json_of(server.get("/v1/usage")).await;
+    assert_eq!(usage["total"]["cost"], "0.00027", "{usage}");
+    let line = &usage["data"][0];
+    assert_eq!(
+        (&line["agent"], &line["model"], &line["calls"]),
+        (&json!("clerk"), &json!("sim/gpt-5-mini"), &json!(3))
+    );
+    assert_eq!(json_of(server.get("/v1/usage?agent=nobody")).await.1["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_run_that_fails_says_why_and_what_it_cost() {
+    let provider = scripted("", "[[fault]]\nid = \"x\"\nmatch = {}\ndo = { status = 401 }\n").await;
+    let server = Server::start(&config(&provider));
+    let (status, run) = json_of(server.post("/v1/runs", &task("Do it."))).await;
+    assert_eq!((status, &run["status"]), (503, &json!("failed")), "{run}");
+    assert_eq!(run["error"]["code"], "provider_credentials_refused");
+}
