@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use brigade_core::{Delta, Event, Observer, Run};
@@ -15,6 +18,7 @@ use tokio::sync::watch;
 pub(crate) struct EventLog {
     lines: Mutex<Lines>,
     last: watch::Sender<u64>,
+    bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +47,7 @@ const MOST_LINES: usize = 20_000;
 
 impl EventLog {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { lines: Mutex::default(), last: watch::Sender::new(0) })
+        Arc::new(Self { lines: Mutex::default(), last: watch::Sender::new(0), bytes: AtomicUsize::new(0) })
     }
 
     /// What was written after the line with this number, and is still there.
@@ -60,6 +64,11 @@ impl EventLog {
         self.lock().written
     }
 
+    /// How long the kept lines are together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Waits until more than `number` lines were written.
     pub(crate) async fn grown_beyond(&self, number: u64) {
         // The sender is here, so it cannot have gone away.
@@ -71,9 +80,12 @@ impl EventLog {
         let mut lines = self.lock();
         lines.written += 1;
         let number = lines.written;
+        self.bytes.fetch_add(json.len(), Ordering::Relaxed);
         lines.kept.push_back(Line { number, json: json.into() });
-        if lines.kept.len() > MOST_LINES {
-            lines.kept.pop_front();
+        if lines.kept.len() > MOST_LINES
+            && let Some(forgotten) = lines.kept.pop_front()
+        {
+            self.bytes.fetch_sub(forgotten.json.len(), Ordering::Relaxed);
         }
         drop(lines);
         self.last.send_replace(number);

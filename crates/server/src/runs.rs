@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Agent, CostSummary, Outcome, Run, RunError, RunId, Task, TraceId};
+use brigade_core::{Agent, CostSummary, Outcome, Run, RunError, RunId, Task, TraceId, Transcript};
 use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::{
@@ -18,7 +18,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{event_log::EventLog, tally::Tally};
+use crate::{api::ApiError, event_log::EventLog, tally::Tally};
 
 /// The runs of this process.
 ///
@@ -65,12 +65,19 @@ pub(crate) struct Record {
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// With an answer, whole or partial.
+    /// With an answer, whole or partial. The conversation is let go: sessions keep theirs, and nobody asks for others.
     Outcome(Box<Outcome>),
     /// Without.
-    Failed(RunError),
+    Failed(Box<Failed>),
     /// By a bug.
     Panicked,
+}
+
+/// What is kept of a run that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: ApiError,
+    cost: CostSummary,
 }
 
 /// Why a run was not started.
@@ -81,6 +88,9 @@ pub(crate) enum NotStarted {
     /// The process is about to end.
     Draining,
 }
+
+/// What may be remembered of all runs together: a tenth of a small machine.
+const MOST_BYTES: usize = 128 << 20;
 
 /// Cancels a run when whoever waits for it goes away.
 #[derive(Debug)]
@@ -176,10 +186,11 @@ impl Runs {
     fn remember(&self, record: Arc<Record>) {
         let mut records = locked(&self.records);
         records.push_back(record);
+        let mut bytes: usize = records.iter().map(|record| record.bytes()).sum();
         // Those that go on are never forgotten, and they are bounded by themselves.
-        while records.len() > self.kept {
+        while records.len() > self.kept || bytes > MOST_BYTES {
             let Some(oldest) = records.iter().position(|record| record.has_ended()) else { return };
-            records.remove(oldest);
+            bytes -= records.remove(oldest).map_or(0, |record| record.bytes());
         }
     }
 }
@@ -193,8 +204,8 @@ impl Record {
     ) {
         let work = AssertUnwindSafe(agent.run_in(&run, task)).catch_unwind();
         let end = match work.await {
-            Ok(Ok(outcome)) => End::Outcome(Box::new(outcome)),
-            Ok(Err(error)) => End::Failed(error),
+            Ok(Ok(outcome)) => End::Outcome(Box::new(Outcome { transcript: Transcript::new(), ..outcome })),
+            Ok(Err(error)) => End::Failed(Box::new(Failed::from(&error))),
             Err(_) => End::Panicked,
         };
         tally.add(&self.owner, &self.agent, &run.ledger().summary());
@@ -220,6 +231,15 @@ impl Record {
         self.end.borrow().is_some()
     }
 
+    /// Roughly what it takes to remember it.
+    fn bytes(&self) -> usize {
+        let answer = match self.end.borrow().as_deref() {
+            Some(End::Outcome(outcome)) => outcome.text.len(),
+            _ => 0,
+        };
+        answer + self.log.as_ref().map_or(0, |log| log.bytes())
+    }
+
     /// Tells it to stop. What it has until then is its outcome.
     pub(crate) fn cancel(&self) {
         if let Some(run) = locked(&self.run).as_ref() {
@@ -239,9 +259,15 @@ impl End {
     pub(crate) fn cost(&self) -> Option<CostSummary> {
         match self {
             Self::Outcome(outcome) => Some(outcome.cost.clone()),
-            Self::Failed(error) => Some(error.failed().cost.clone()),
+            Self::Failed(failed) => Some(failed.cost.clone()),
             Self::Panicked => None,
         }
+    }
+}
+
+impl From<&RunError> for Failed {
+    fn from(error: &RunError) -> Self {
+        Self { error: ApiError::from(error), cost: error.failed().cost.clone() }
     }
 }
 

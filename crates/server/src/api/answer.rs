@@ -11,7 +11,7 @@ use crate::runs::End;
 pub(crate) fn outcome(end: &End) -> Result<&Outcome, ApiError> {
     let outcome = match end {
         End::Outcome(outcome) => outcome,
-        End::Failed(error) => return Err(error.into()),
+        End::Failed(failed) => return Err(failed.error.clone()),
         End::Panicked => return Err(ApiError::internal("the run failed by a bug; the log says more")),
     };
     if !outcome.text.is_empty() {

@@ -189,7 +189,7 @@ pub(crate) fn find(site: &Site, caller: &Caller, id: &str) -> Result<Arc<Record>
 fn failure(end: &End) -> Option<ApiError> {
     match end {
         End::Outcome(_) => None,
-        End::Failed(error) => Some(error.into()),
+        End::Failed(failed) => Some(failed.error.clone()),
         End::Panicked => Some(ApiError::internal("the run failed by a bug; the log says more")),
     }
 }

@@ -71,7 +71,8 @@ impl fmt::Display for ConfigError {
             };
             let (line, column) = self.place(span.start);
             write!(f, ":{line}:{column}: {message}")?;
-            if let Some(text) = self.text.lines().nth(line - 1) {
+            // A line that may hold a key is not repeated.
+            if let Some(text) = self.text.lines().nth(line - 1).filter(|text| !text.contains("key")) {
                 write!(f, "\n    {text}\n    {:>column$}", "^")?;
             }
         }

@@ -4,6 +4,7 @@
 
 mod access;
 mod chat;
+mod command_line;
 mod demo;
 mod life;
 mod runs;

@@ -1,0 +1,159 @@
+//! The commands besides `serve` and `demo`.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{BRIGADE, config, provider, scripted};
+
+/// A folder with this configuration.
+fn folder(config: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
+    folder
+}
+
+async fn brigade(folder: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(BRIGADE);
+    command.args(arguments).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("ANTHROPIC_API_KEY").env_remove("OPENAI_API_KEY");
+    let mut process = command.spawn().unwrap();
+    process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    tokio::task::spawn_blocking(|| process.wait_with_output()).await.unwrap().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_is_refused_with_place_reason_and_suggestion() {
+    let provider = provider("Hello.").await;
+    let right = config(&provider);
+    let cases = [
+        (
+            right.replace("purpose =", "porpose ="),
+            "brigade.toml:16:1: there is no key `porpose` here; did you mean `purpose`?",
+        ),
+        (right.replace("model = \"mini\"", "model = \"maxi\""), "there is no model `maxi`; there are `mini`"),
+        (
+            right.replace("kind = \"compatible\"", "kind = \"olama\""),
+            "there is no kind of provider `olama`; did you mean `ollama`?",
+        ),
+        (
+            right.replace("kind = \"compatible\"", "kind = \"compatible\"\napi_key = \"sk-canary\""),
+            "a secret must not stand in the configuration",
+        ),
+        (right.replace("[server]", "[server]\ndrain = \"soon\""), "brigade.toml:3:9: "),
+        (right.replace("[server]", "[server"), "brigade.toml:2:"),
+        (right.replace("[server]", "[budget]\nusd = 0.5\n[server]"), "brigade.toml:3:7: "),
+        (
+            right.replace("You are a clerk.\"", "You are a clerk.\"\nworkers = [{ agent = \"clerk\" }]"),
+            "`clerk` works for itself",
+        ),
+    ];
+    for (config, expected) in cases {
+        let output = brigade(folder(&config).path(), &["check"], "").await;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(told(&output).contains(expected), "expected {expected}\n{}", told(&output));
+        assert!(!told(&output).contains("sk-canary"));
+    }
+    let output = brigade(tempfile::tempdir().unwrap().path(), &["check"], "").await;
+    assert!(told(&output).contains("`brigade init` writes a configuration"), "{}", told(&output));
+}
+
+#[tokio::test]
+async fn a_right_configuration_is_judged_for_wisdom() {
+    let provider = provider("Hello.").await;
+    let folder = folder(&config(&provider));
+    let output = brigade(folder.path(), &["check"], "").await;
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(told(&output).contains("warning: agents.clerk has no budget in dollars"), "{}", told(&output));
+    assert!(said(&output).contains("clerk: at the most $"), "{}", said(&output));
+    assert!(!brigade(folder.path(), &["check", "--deny-warnings"], "").await.status.success());
+}
+
+#[tokio::test]
+async fn one_task_is_done_from_the_command_line_and_can_be_traced() {
+    let provider = provider("It is done.").await;
+    let folder = folder(&config(&provider));
+    let output = brigade(folder.path(), &["run", "clerk", "Do it.", "--events", "events.jsonl"], "").await;
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "It is done.\n"), "{}", told(&output));
+    let trace = told(&output).trim().rsplit(' ').next().unwrap().to_owned();
+    let tree = brigade(folder.path(), &["trace", &trace], "").await;
+    assert!(said(&tree).contains("clerk · finished · 1 turn"), "{}{}", said(&tree), told(&tree));
+    let output = brigade(folder.path(), &["run", "clerk", "-", "--json"], "Do it.").await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["text"], &report["stop"]), (&"It is done.".into(), &"finished".into()));
+    assert_eq!(report["cost"]["total"]["cost"], "0.00009");
+}
+
+#[tokio::test]
+async fn the_exit_code_says_how_a_run_ended() {
+    let provider = provider("Never asked.").await;
+    let tight = format!("{}budget = {{ usd = \"0.0000001\" }}\n", config(&provider));
+    let output = brigade(folder(&tight).path(), &["run", "clerk", "Do it."], "").await;
+    assert_eq!(output.status.code(), Some(3), "{}", told(&output));
+    assert!(told(&output).contains("note: "), "{}", told(&output));
+    let failing = scripted("", "[[fault]]\nid = \"x\"\nmatch = {}\ndo = { status = 401 }\n").await;
+    let output = brigade(folder(&config(&failing)).path(), &["run", "clerk", "Do it."], "").await;
+    assert_eq!(output.status.code(), Some(1));
+    let output = brigade(folder(&tight).path(), &["run", "nobody", "Do it."], "").await;
+    assert!(told(&output).contains("there is no agent `nobody`; the configuration has: clerk"), "{}", told(&output));
+    assert_eq!(brigade(folder(&tight).path(), &["run"], "").await.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn what_init_writes_is_right_and_is_never_written_over_something() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = brigade(folder.path(), &["init"], "").await;
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(said(&output), "brigade.toml\n");
+    let output = brigade(folder.path(), &["check", "--deny-warnings", "--no-secrets"], "").await;
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(!brigade(folder.path(), &["init"], "").await.status.success());
+}
+
+#[tokio::test]
+async fn the_doctor_asks_each_account_for_nothing() {
+    let provider = provider("Hello.").await;
+    let folder = folder(&config(&provider));
+    let output = brigade(folder.path(), &["doctor"], "").await;
+    assert!(output.status.success() && said(&output).contains("✓ sim: reached"), "{}", said(&output));
+    assert_eq!(provider.truth().totals().arrived, 0);
+    provider.shutdown().await;
+    let output = brigade(folder.path(), &["doctor"], "").await;
+    assert!(!output.status.success() && said(&output).contains("✗ sim: "), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_and_described() {
+    let provider = provider("Hello.").await;
+    let folder = folder(&config(&provider));
+    let output = brigade(folder.path(), &["config", "schema"], "").await;
+    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(schema["properties"]["agents"]["additionalProperties"]["$ref"], "#/$defs/Agent");
+    assert_eq!(schema["additionalProperties"], false);
+    let output = brigade(folder.path(), &["config", "show"], "").await;
+    assert!(said(&output).contains("[agents.clerk]"), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn a_new_key_is_shown_once_and_its_hash_is_for_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = brigade(folder.path(), &["keys", "new", "app"], "").await;
+    let key = said(&output).trim().to_owned();
+    assert!(key.starts_with("brg_") && key.len() == 68, "{key}");
+    assert!(told(&output).contains("hash = \"sha256:") && !told(&output).contains(&key));
+    let output = brigade(folder.path(), &["completions", "bash"], "").await;
+    assert!(said(&output).contains("brigade"));
+}
