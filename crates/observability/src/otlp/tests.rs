@@ -181,14 +181,14 @@ fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
 async fn workers_of_two_agents_that_share_a_run_hang_below_their_own() {
     let (otlp, kept) = kept(Convention::default());
     let run = Run::builder().observer(otlp.observer()).build();
-    let helped = |name: &str| {
+    let delegates = |name: &str| {
         let helper = Agent::new("helper", ScriptedModel::new([Turn::text("Fine.")]));
         let call = Turn::call("1", "helper", json!({ "task": "help" }));
         let model = ScriptedModel::new([call.after(Duration::from_millis(1)), Turn::text("Done.")]);
         Supervisor::new(name, model).worker(Worker::new(helper))
     };
-    let (desk, desks) = (helped("desk"), helped("desk-2"));
-    let (one, other) = tokio::join!(desk.run_in(&run, "Work."), desks.run_in(&run, "Work."));
+    let (first, second) = (delegates("desk"), delegates("desk-2"));
+    let (one, other) = tokio::join!(first.run_in(&run, "Work."), second.run_in(&run, "Work."));
     assert!(one.is_ok() && other.is_ok());
     let spans = kept.after(&otlp);
     for name in ["desk", "desk-2"] {

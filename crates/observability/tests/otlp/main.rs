@@ -10,8 +10,8 @@
 use std::{net::TcpListener, process::Command, sync::Arc, time::Duration};
 
 use brigade_core::{
-    Agent, ChatModel, Metered, ModelErrorKind, Money, Observer, OnFailure, Rate, Rates, Run, Supervisor, ToolError,
-    ToolOutput, TraceId, Unpriced, Worker,
+    Agent, ChatModel, Event, Metered, ModelErrorKind, Money, Observer, OnFailure, Rate, Rates, Run, Supervisor,
+    ToolError, ToolOutput, TraceId, Unpriced, Worker,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
@@ -256,6 +256,19 @@ async fn a_collector_that_never_answers_holds_up_neither_runs_nor_the_shutdown()
     let stopped = otlp.shutdown(SECOND / 5).await;
     assert!(matches!(stopped, Err(OtlpError::Shutdown(_))), "{stopped:?}");
     assert!(began.elapsed() < 9 * SECOND, "it waited for the answer, of which the exporter despairs after 10 s");
+}
+
+#[tokio::test]
+async fn the_shutdown_flushes_also_what_goes_on() {
+    let collector = Collector::listen();
+    let otlp = otlp(&collector);
+    let observer = otlp.observer();
+    let run = Run::new();
+    observer.on_event(&run, &Event::RunStarted);
+    otlp.shutdown(60 * SECOND).await.unwrap();
+    observer.on_event(&Run::new(), &Event::RunStarted);
+    let spans = collector.spans();
+    assert_eq!((spans.len(), &*facts(&spans[0].attributes)["brigade.outcome"]), (1, "unfinished"));
 }
 
 /// The program that [`what_the_environment_says_is_heard`] starts: the same test in another environment.
