@@ -72,7 +72,8 @@ pub(crate) fn not_an_answer(what: &str, body: &[u8]) -> ModelError {
 fn is_error(value: &Value) -> bool {
     let value = value.get(0).unwrap_or(value);
     let has = |name: &str| value.get(name).is_some_and(|inner| !inner.is_null());
-    has("error") || has("detail") || has("message") || has("errors")
+    let said = value.get("message").is_some_and(Value::is_string);
+    said || has("error") || has("detail") || has("errors")
 }
 
 impl Report {
@@ -169,7 +170,14 @@ impl Rule {
     }
 }
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
+    Rule {
+        // Google says "exceeded your current quota" also of requests per minute, and then how long to wait.
+        kind: ModelErrorKind::RateLimited,
+        codes: &[],
+        affixes: &[],
+        phrases: &["please retry in"],
+    },
     Rule {
         kind: ModelErrorKind::Quota,
         codes: &[
@@ -194,6 +202,7 @@ const RULES: [Rule; 9] = [
             "insufficient balance",
             "insufficient credits",
             "requires more credits",
+            "any credits",
         ],
     },
     Rule {
@@ -205,6 +214,11 @@ const RULES: [Rule; 9] = [
             "prompt is too long",
             "input is too long",
             "maximum prompt length",
+            "maximum number of tokens",
+            "prompt token count",
+            "prompt exceeds max length",
+            "model token limit",
+            "range of input length",
             "context length",
             "context limit",
             "context size",
@@ -235,7 +249,13 @@ const RULES: [Rule; 9] = [
         kind: ModelErrorKind::Auth,
         codes: &["invalid_api_key", "authentication_error", "permission_error", "permission_denied", "unauthorized"],
         affixes: &[],
-        phrases: &["incorrect api key", "invalid api key", "api key is invalid", "invalid x-api-key"],
+        phrases: &[
+            "incorrect api key",
+            "invalid api key",
+            "api key is invalid",
+            "api key not valid",
+            "invalid x-api-key",
+        ],
     },
     Rule {
         kind: ModelErrorKind::Refused,
@@ -244,10 +264,9 @@ const RULES: [Rule; 9] = [
             "content_policy_violation",
             "responsibleaipolicyviolation",
             "cyber_policy_violation",
-            "invalid_prompt",
         ],
         affixes: &[],
-        phrases: &[],
+        phrases: &["flagged as potentially", "input was flagged"],
     },
     Rule {
         // The model's own output did not fit what was asked of it; another try may.
@@ -273,6 +292,7 @@ const RULES: [Rule; 9] = [
         kind: ModelErrorKind::Caller,
         codes: &[
             "invalid_request_error",
+            "invalid_prompt",
             "not_found_error",
             "model_not_found",
             "request_too_large",

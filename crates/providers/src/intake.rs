@@ -203,7 +203,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
         error.with(|failure| {
             failure.model.get_or_insert_with(|| self.model.clone());
             failure.status = Some(self.head.status.as_u16());
-            if failure.request_id.is_none() {
+            if self.head.request_id.is_some() {
                 failure.request_id.clone_from(&self.head.request_id);
             }
             failure.limits = self.head.limits.clone();

@@ -73,14 +73,18 @@ impl Expected {
         }
         let mut ended = false;
         let mut partial: Vec<String> = Vec::new();
+        let mut indices: Vec<Value> = Vec::new();
         for event in recording.events() {
             match event["type"].as_str() {
                 Some("message_start") => expected.begin(&event["message"])?,
-                Some("content_block_start") => expected.blocks.push(event["content_block"].clone()),
+                Some("content_block_start") => {
+                    indices.resize(expected.blocks.len(), Value::Null);
+                    indices.push(event["index"].clone());
+                    expected.blocks.push(event["content_block"].clone());
+                }
                 Some("content_block_delta") => {
-                    // Recorded streams finish one block before the next.
-                    let place = expected.blocks.len().checked_sub(1)?;
-                    partial.resize(place + 1, String::new());
+                    let place = indices.iter().rposition(|index| *index == event["index"])?;
+                    partial.resize(partial.len().max(place + 1), String::new());
                     grow(&mut expected.blocks[place], &event["delta"], &mut partial[place]);
                 }
                 Some("message_delta") => {
@@ -110,7 +114,9 @@ impl Expected {
     }
 
     fn count(&mut self, usage: &Value) {
-        let stated = usage.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        // A count that cannot be right does not replace one that can.
+        let odd = |value: &Value| value.is_null() || value.as_f64().is_some_and(|number| number < 0.0);
+        let stated = usage.as_object().into_iter().flatten().filter(|(_, value)| !odd(value));
         self.usage.extend(stated.map(|(name, value)| (name.clone(), value.clone())));
     }
 
@@ -118,13 +124,14 @@ impl Expected {
         let usage = Value::Object(self.usage.clone());
         let (input, output) = (count(&usage, &["/input_tokens"])?, count(&usage, &["/output_tokens"])?);
         let mut total = Usage {
-            cache_write_1h_tokens: count(&usage, &["/cache_creation/ephemeral_1h_input_tokens"]),
+            cache_write_1h_tokens: count(&usage, &["/cache_creation/ephemeral_1h_input_tokens"])
+                .map(|tokens| tokens.min(count(&usage, &["/cache_creation_input_tokens"]).unwrap_or(0))),
             reasoning_tokens: count(&usage, &["/output_tokens_details/thinking_tokens"]),
             web_searches: count(&usage, &["/server_tool_use/web_search_requests"]),
             ..with_cache(&usage, input, output)
         };
         for side in usage["iterations"].as_array().into_iter().flatten() {
-            if side["type"] != "message" && side["type"] != "fallback_message" {
+            if ![json!("message"), json!("fallback_message"), Value::Null].contains(&side["type"]) {
                 let tokens = |name| count(side, &[name]).unwrap_or(0);
                 total += with_cache(side, tokens("/input_tokens"), tokens("/output_tokens"));
             }
@@ -170,7 +177,7 @@ impl Expected {
         same("stop", &reply.stop.kind, &kind)?;
         same("service tier", &reply.service_tier.as_deref(), &self.usage.get("service_tier").and_then(Value::as_str))?;
         let successor = self.of_kind("fallback").last().map(|block| &block["to"]["model"]);
-        same("model", &Some(reply.model.as_str()), &successor.unwrap_or(&self.model).as_str())
+        same("model", &reply.model.as_str(), &successor.unwrap_or(&self.model).as_str().unwrap_or("asked"))
     }
 
     /// What was decoded goes into storage, a transcript and out again, and every block is as it was.
@@ -212,11 +219,23 @@ impl Expected {
     }
 }
 
+/// A delta of a known kind has one field that counts; one of another kind continues the fields that it has.
 fn grow(block: &mut Value, delta: &Value, partial: &mut String) {
-    partial.push_str(delta["partial_json"].as_str().unwrap_or_default());
+    let counts = match delta["type"].as_str().unwrap_or_default() {
+        "text_delta" => "text",
+        "thinking_delta" => "thinking",
+        "signature_delta" => "signature",
+        "citations_delta" => "citation",
+        "input_json_delta" => {
+            partial.push_str(delta["partial_json"].as_str().unwrap_or_default());
+            return;
+        }
+        _ => "",
+    };
     for (name, value) in delta.as_object().into_iter().flatten() {
         match (name.as_str(), value) {
-            ("type" | "partial_json", _) => {}
+            ("type", _) => {}
+            (name, _) if !counts.is_empty() && name != counts => {}
             ("citation", citation) => {
                 let mut citations = block["citations"].as_array().cloned().unwrap_or_default();
                 citations.push(citation.clone());

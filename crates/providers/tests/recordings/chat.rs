@@ -108,6 +108,7 @@ impl Expected {
             expected.usage = usage_of(usage).or(expected.usage);
             add(&mut expected.service_tier, &document["service_tier"]);
         }
+        expected.calls.retain(|call| !(call.name.is_empty() && call.arguments.is_empty()));
         ensure!(choices > 0, "there is no choice");
         let ended = recording.stream.as_ref().is_none_or(|stream| stream.contains("[DONE]")) || expected.stop.is_some();
         ensure!(ended, "the stream has no end");
@@ -119,7 +120,10 @@ impl Expected {
         let said = if choice["delta"].is_object() { &choice["delta"] } else { &choice["message"] };
         if let Some(parts) = said["content"].as_array() {
             for part in parts {
-                self.text.push_str(part["text"].as_str().unwrap_or_default());
+                if part["type"] == "text" {
+                    self.text.push_str(part["text"].as_str().unwrap_or_default());
+                }
+                self.inner_thinking.push_str(part["thinking"].as_str().unwrap_or_default());
                 for thought in part["thinking"].as_array().into_iter().flatten() {
                     self.inner_thinking.push_str(thought["text"].as_str().unwrap_or_default());
                 }
@@ -178,13 +182,16 @@ impl Expected {
         let cut = self.calls.iter().any(|call| !call.arguments.is_empty() && cut(call));
         let native = ["max_output_tokens", "length", "MAX_TOKENS"].map(Some).contains(&self.native_stop.as_deref());
         let expected = match self.stop.as_deref() {
-            Some("length") => StopKind::MaxTokens,
-            Some("content_filter") => StopKind::ContentFilter,
+            Some("length" | "max_tokens" | "max_output_tokens" | "MAX_TOKENS") => StopKind::MaxTokens,
+            Some("content_filter" | "safety" | "SAFETY" | "RECITATION") => StopKind::ContentFilter,
+            Some("refusal" | "stop_sequence" | "model_length" | "model_context_window_exceeded") => reply.stop.kind,
+            Some("stop" | "eos" | "end_turn" | "STOP") if !self.refusal.is_empty() => StopKind::Refusal,
             _ if cut || native => StopKind::MaxTokens,
             _ if !self.calls.is_empty() => StopKind::ToolCalls,
-            Some("stop") if !self.refusal.is_empty() => StopKind::Refusal,
             None => StopKind::Unknown,
-            Some("stop" | "eos" | "end_turn" | "tool_calls" | "function_call") => StopKind::EndTurn,
+            Some("stop" | "eos" | "end_turn" | "STOP" | "tool_calls" | "function_call" | "tool_use") => {
+                StopKind::EndTurn
+            }
             // Another word: that it is kept was seen above.
             Some(_) => reply.stop.kind,
         };

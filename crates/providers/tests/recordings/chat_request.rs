@@ -166,7 +166,11 @@ fn user_parts(content: &Value) -> Result<Vec<Part>, String> {
         let fields = part.as_object().map_or(0, Map::len);
         match part["type"].as_str() {
             Some("text") if fields == 2 => Ok(Part::text(part["text"].as_str().unwrap_or_default())),
-            Some("image_url") if fields == 2 && part["image_url"].as_object().is_some_and(|image| image.len() == 1) => {
+            Some("image_url")
+                if fields == 2
+                    && part["image_url"].as_object().is_some_and(|image| image.len() == 1)
+                    && part["image_url"]["url"].is_string() =>
+            {
                 Ok(Part::Image(Image::Url(part["image_url"]["url"].as_str().unwrap_or_default().to_owned())))
             }
             kind => Err(format!("a user part `{}` or its options", kind.unwrap_or("?"))),
@@ -209,7 +213,11 @@ fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
         let function = &call["function"];
         parts.push(Part::ToolCall(ToolCall {
             id: call["id"].as_str().unwrap_or_default().to_owned(),
-            name: function["name"].as_str().ok_or("a custom tool")?.to_owned(),
+            name: function["name"]
+                .as_str()
+                .filter(|_| expect::is_plain(&function["name"]))
+                .ok_or("a custom tool, or a name that not all take")?
+                .to_owned(),
             arguments: Arguments::parse(function["arguments"].as_str().ok_or("arguments that are no text")?.to_owned()),
             data: call.get("extra_content").and_then(|extra| own(json!({ "extra_content": extra }))),
         }));
@@ -236,6 +244,9 @@ fn tool(tool: &Value) -> Result<ToolSpec, String> {
     only(tool, &["type", "function"], "a tool")?;
     only(&tool["function"], &["name", "description", "parameters", "strict"], "a tool")?;
     let text = |name: &str| function.get(name).and_then(Value::as_str).unwrap_or_default();
+    if !function.get("name").is_some_and(Value::is_string) {
+        return Err("a tool without a name".to_owned());
+    }
     let schema = function.get("parameters").filter(|schema| schema.is_object()).ok_or("a tool without parameters")?;
     let mut spec = ToolSpec::new(text("name"), text("description"), raw(schema));
     spec.strict = function.get("strict") == Some(&Value::Bool(true));

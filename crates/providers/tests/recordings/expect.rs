@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use brigade_core::{ModelError, ModelErrorKind, Usage};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::recording::Recording;
 
@@ -37,18 +37,27 @@ pub(crate) fn same_request(got: &Value, expected: &Value, fitted: &[&str]) -> Re
     }
 }
 
-/// The error that a response reports, with its status; absent if it is an answer.
+/// The error that a response reports, as its body or as the part of it that says so; absent if it is an answer.
 pub(crate) fn reported_error(recording: &Recording) -> Option<Value> {
     let status = recording.status();
-    if status >= 400 {
+    if status >= 300 {
         return Some(if recording.document.is_null() { recording.body().into() } else { recording.document.clone() });
     }
-    let documents = recording.events().into_iter().chain([recording.document.clone()]);
-    documents.into_iter().find(|document| {
-        let failed =
-            document["type"] == "response.failed" || document["status"] == "failed" && document["object"] == "response";
-        document["error"].is_object() || document["error"].is_string() || document["type"] == "error" || failed
-    })
+    recording.events().into_iter().chain([recording.document.clone()]).find_map(|document| error_within(&document))
+}
+
+fn error_within(document: &Value) -> Option<Value> {
+    let says =
+        |error: &Value| !matches!(error, Value::Null | Value::Bool(_)) && *error != json!({}) && *error != json!("");
+    let nested = [document, &document["response"], &document[0]];
+    let choices = document["choices"].as_array().into_iter().flatten();
+    if let Some(error) = nested.into_iter().chain(choices).map(|holder| &holder["error"]).find(|error| says(error)) {
+        return Some(error.clone());
+    }
+    let response = if document["response"].is_object() { &document["response"] } else { document };
+    let failed =
+        document["type"] == "response.failed" || response["object"] == "response" && response["status"] == "failed";
+    (document["type"] == "error" || failed).then(|| document.clone())
 }
 
 /// Checks the kind of an error against what providers document.
@@ -69,48 +78,82 @@ pub(crate) fn check_request_id(recording: &Recording, got: Option<&str>) -> Resu
 
 /// The table of error classes, by the words in an error's body and by its status.
 fn expected_kind(status: u16, body: &str) -> ModelErrorKind {
+    let words: [(ModelErrorKind, &[&str]); 7] = [
+        (ModelErrorKind::RateLimited, &["please retry in"]),
+        (ModelErrorKind::Quota, &QUOTA),
+        (ModelErrorKind::ContextLength, &CONTEXT),
+        (ModelErrorKind::Overloaded, &["overloaded", "no_capacity"]),
+        (ModelErrorKind::RateLimited, &["rate_limit_e", "rate-limited", "too many requests", "rate limit reached"]),
+        (ModelErrorKind::Auth, &AUTH),
+        (
+            ModelErrorKind::Refused,
+            &["content_filter", "content_policy", "policy_violation", "flagged as potentially", "input was flagged"],
+        ),
+    ];
     let says = |words: &[&str]| words.iter().any(|word| body.contains(word));
-    if says(&["insufficient_quota", "credit balance is too low", "spend limit", "insufficient balance", "usage_limit"])
-    {
-        return ModelErrorKind::Quota;
+    if let Some((kind, _)) = words.into_iter().find(|(_, words)| says(words)) {
+        return kind;
     }
-    if says(&[
-        "context_length",
-        "prompt is too long",
-        "context size",
-        "context window",
-        "maximum context",
-        "request too large for",
-    ]) {
-        return ModelErrorKind::ContextLength;
-    }
-    if says(&["overloaded"]) {
-        return ModelErrorKind::Overloaded;
-    }
-    if says(&["content_filter", "content_policy"]) {
-        return ModelErrorKind::Refused;
-    }
-    if says(&["tool_use_failed", "json_validate_failed"]) {
+    if says(&["tool_use_failed", "json_validate_failed", "output_parse_failed"]) {
         return ModelErrorKind::Broken;
     }
-    if says(&["incorrect api key", "invalid api key"]) {
-        return ModelErrorKind::Auth;
-    }
     let stated = ["\"code\":", "\"status\":"].iter().find_map(|name| {
-        let digits = body.split(name).nth(1)?.get(..3)?;
+        let digits = body.split(name).nth(1)?.trim_start_matches('"').get(..3)?;
         digits.parse::<u16>().ok().filter(|status| (400..600).contains(status))
     });
-    match if status < 400 { stated.unwrap_or(status) } else { status } {
+    match if status < 300 { stated.unwrap_or(status) } else { status } {
         402 => ModelErrorKind::Quota,
         401 | 403 => ModelErrorKind::Auth,
         429 => ModelErrorKind::RateLimited,
         529 => ModelErrorKind::Overloaded,
-        ..=399 if says(&["rate_limit"]) => ModelErrorKind::RateLimited,
-        ..=399 if says(&["invalid_request"]) => ModelErrorKind::Caller,
-        ..=399 | 408 | 409 | 500.. => ModelErrorKind::Transient,
+        ..=299 if says(&["invalid_request", "invalid_prompt", "not_found", "request_too_large"]) => {
+            ModelErrorKind::Caller
+        }
+        ..=299 | 408 | 409 | 425 | 500.. => ModelErrorKind::Transient,
         _ => ModelErrorKind::Caller,
     }
 }
+
+const QUOTA: [&str; 12] = [
+    "insufficient_quota",
+    "exceeded your current quota",
+    "credit balance is too low",
+    "credit_balance_exhausted",
+    "spend limit",
+    "spending limit",
+    "spend_limit",
+    "insufficient balance",
+    "insufficient credits",
+    "usage_limit",
+    "api usage limits",
+    "any credits",
+];
+const CONTEXT: [&str; 14] = [
+    "context_length",
+    "context length",
+    "prompt is too long",
+    "input is too long",
+    "context limit",
+    "context size",
+    "context window",
+    "maximum prompt length",
+    "request too large for",
+    "maximum number of tokens",
+    "prompt token count",
+    "prompt exceeds max length",
+    "model token limit",
+    "range of input length",
+];
+const AUTH: [&str; 8] = [
+    "incorrect api key",
+    "invalid api key",
+    "api key is invalid",
+    "api key not valid",
+    "invalid x-api-key",
+    "invalid_api_key",
+    "authentication_error",
+    "permission_error",
+];
 
 /// Compares usage, apart from the cost that a provider states.
 pub(crate) fn check_usage(got: Option<Usage>, expected: Option<Usage>) -> Result<(), String> {
@@ -118,7 +161,17 @@ pub(crate) fn check_usage(got: Option<Usage>, expected: Option<Usage>) -> Result
     same("usage", &got.map(tokens), &expected.map(tokens))
 }
 
+/// Whether a name or an id has the form that every provider takes.
+pub(crate) fn is_plain(name: &Value) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    name.as_str().is_some_and(|name| (1..=64).contains(&name.len()) && name.bytes().all(fits))
+}
+
 /// A number of tokens at a JSON pointer.
 pub(crate) fn count(value: &Value, pointers: &[&str]) -> Option<u64> {
-    pointers.iter().find_map(|pointer| value.pointer(pointer)?.as_u64())
+    let whole = |number: &Value| {
+        let float = number.as_f64().filter(|float| float.fract() == 0.0 && *float >= 0.0);
+        number.as_u64().or_else(|| format!("{:.0}", float?).parse().ok())
+    };
+    pointers.iter().find_map(|pointer| whole(value.pointer(pointer)?))
 }

@@ -77,7 +77,7 @@ impl Recording {
 
     /// Which protocol the exchange is of; empty if it is no question to a model.
     pub(crate) fn endpoint(&self) -> &'static str {
-        let path = self.path.split('?').next().unwrap_or_default();
+        let path = self.path.split('?').next().unwrap_or_default().trim_end_matches('/');
         let endings = [("/chat/completions", "chat"), ("/messages", "messages"), ("/responses", "responses")];
         let found = endings.into_iter().find(|(ending, _)| path.ends_with(ending));
         found.filter(|_| self.method != "GET").map_or("", |(_, name)| name)
@@ -112,17 +112,31 @@ impl Recording {
         response
     }
 
-    /// The JSON documents of the stream's events, in order, apart from `[DONE]`.
+    /// The JSON documents of the stream's events, in order, apart from `[DONE]`. An event without a type has its name.
     pub(crate) fn events(&self) -> Vec<Value> {
-        let lines = self.stream.iter().flat_map(|stream| stream.lines());
-        let data = lines.filter_map(|line| line.strip_prefix("data:")).filter(|data| data.trim() != "[DONE]");
-        data.filter_map(|data| serde_json::from_str(data).ok()).collect()
+        let text = self.stream.as_deref().unwrap_or_default().replace("\r\n", "\n").replace('\r', "\n");
+        text.split("\n\n").filter_map(event).collect()
     }
 
     /// A header of the response.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+        let found = self.headers.iter().find(|(header, value)| header == name && !value.trim().is_empty());
+        found.map(|(_, value)| value.trim())
     }
+}
+
+/// The JSON document of one event.
+fn event(block: &str) -> Option<Value> {
+    let field = |line: &'_ str, name: &str| Some(line.strip_prefix(name)?.trim_start().to_owned());
+    let data: Vec<String> = block.lines().filter_map(|line| field(line, "data:")).collect();
+    let mut document: Value = serde_json::from_str(&data.join("\n")).ok()?;
+    let name = block.lines().find_map(|line| field(line, "event:"));
+    if let (Some(fields), Some(name)) = (document.as_object_mut(), name)
+        && !fields.get("type").is_some_and(Value::is_string)
+    {
+        fields.insert("type".to_owned(), name.into());
+    }
+    Some(document)
 }
 
 /// What was told while an answer came in.

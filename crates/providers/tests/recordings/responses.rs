@@ -68,13 +68,16 @@ struct Expected {
 impl Expected {
     fn of(recording: &Recording) -> Result<Self, ModelErrorKind> {
         let events = recording.events();
-        let ends = ["response.completed", "response.incomplete", "response.done"];
+        let ends = ["response.completed", "response.incomplete", "response.done", "response.cancelled"];
         let end = events.iter().find(|event| ends.contains(&event["type"].as_str().unwrap_or_default()));
         let response = match (&recording.stream, end) {
             (None, _) => recording.document.clone(),
             (Some(_), Some(end)) => end["response"].clone(),
             (Some(_), None) => return Err(ModelErrorKind::Broken),
         };
+        if response["status"] == "cancelled" {
+            return Err(ModelErrorKind::Transient);
+        }
         if ["queued", "in_progress"].contains(&response["status"].as_str().unwrap_or_default()) {
             return Err(ModelErrorKind::Caller);
         }
@@ -118,7 +121,8 @@ impl Expected {
     }
 
     fn check(&self, reply: &ChatReply) -> Result<(), String> {
-        let spoken = self.items.iter().filter(|item| item["type"] == "message" && item["role"] != "user");
+        let asked = |item: &Value| ["user", "system", "developer"].iter().any(|role| item["role"] == *role);
+        let spoken = self.items.iter().filter(|item| item["type"] == "message" && !asked(item));
         let spoken: String = spoken.map(|item| words(&item["content"], "")).collect();
         same("text", &reply.message.text().into_owned(), &spoken)?;
         let thoughts = reply.message.parts().iter().filter_map(|part| match part {
@@ -135,7 +139,8 @@ impl Expected {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let expected = self.items.iter().filter(|item| item["type"] == "function_call").map(|item| {
             let arguments = item["arguments"].as_str().map(str::trim).filter(|text| !text.is_empty()).unwrap_or("{}");
-            (text(&item["call_id"]), text(&item["name"]), arguments.to_owned())
+            let id = if item["call_id"] == "" || item["call_id"].is_null() { &item["id"] } else { &item["call_id"] };
+            (text(id), text(&item["name"]), arguments.to_owned())
         });
         same("tool calls", &calls.collect::<Vec<_>>(), &expected.collect())?;
         let reason = self.response["incomplete_details"]["reason"].as_str();
@@ -151,7 +156,7 @@ impl Expected {
         let pieces = self.items.iter().flat_map(|item| item["content"].as_array().into_iter().flatten());
         let refused = pieces.filter(|piece| piece["type"] == "refusal").count() > 0;
         match self.response["incomplete_details"]["reason"].as_str() {
-            Some("max_output_tokens") => StopKind::MaxTokens,
+            Some("max_output_tokens" | "max_tokens") => StopKind::MaxTokens,
             Some("content_filter") => StopKind::ContentFilter,
             _ if self.response["status"] == "incomplete" => StopKind::Unknown,
             _ if malformed => StopKind::MaxTokens,

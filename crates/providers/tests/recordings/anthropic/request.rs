@@ -195,8 +195,10 @@ fn part(block: &Value) -> Result<Part, String> {
         }
         "thinking" => Part::Thinking(Thinking { text: text("thinking"), data: Some(own(block)) }),
         "redacted_thinking" => Part::Thinking(Thinking { text: String::new(), data: Some(own(block)) }),
-        "tool_use" if missing(&["id", "name"]) || !block["input"].is_object() => {
-            return Err("a call that lacks something".to_owned());
+        "tool_use"
+            if !(block["input"].is_object() && expect::is_plain(&block["id"]) && expect::is_plain(&block["name"])) =>
+        {
+            return Err("a call that lacks something, or has names that not all take".to_owned());
         }
         "tool_use" => {
             let mut more = block.as_object().cloned().unwrap_or_default();
@@ -247,7 +249,8 @@ fn normalised(body: &Value) -> Value {
     // Some servers have the model in the path.
     body.entry("model").or_insert_with(|| json!(""));
     if let Some(Value::Object(choice)) = body.get_mut("tool_choice") {
-        choice.retain(|name, value| !(value.is_null() || name == "disable_parallel_tool_use" && *value == json!(false)));
+        choice
+            .retain(|name, value| !(value.is_null() || name == "disable_parallel_tool_use" && *value == json!(false)));
     }
     for name in ["stream", "tools", "tool_choice", "temperature", "stop_sequences"] {
         let default = match name {

@@ -147,7 +147,9 @@ fn transcript(input: &Value, stored: bool) -> Result<Transcript, String> {
         }
     }
     let mut transcript = Transcript::new();
-    for (role, parts) in turns {
+    for (role, mut parts) in turns {
+        // An answer without words is none.
+        parts.retain(|part| !matches!(part, Part::Text(Text { text, data: None }) if text.is_empty()));
         if matches!(parts.last(), Some(Part::Thinking(_))) {
             return Err("reasoning that nothing follows".to_owned());
         }
@@ -175,7 +177,9 @@ fn read(item: &Value, stored: bool) -> Result<(Role, Vec<Part>), String> {
         (None | Some("message"), Some(_)) => whole(Role::User),
         (Some("reasoning"), _) => {
             let filled = |name: &str| item[name].as_str().is_some_and(|text| !text.is_empty());
-            if !(stored || filled("encrypted_content") || item["content"].as_array().is_some_and(|list| !list.is_empty()))
+            if !(stored
+                || filled("encrypted_content")
+                || item["content"].as_array().is_some_and(|list| !list.is_empty()))
             {
                 return Err("reasoning without its content".to_owned());
             }
@@ -198,8 +202,8 @@ fn is_plain_speech(item: &Value) -> bool {
 fn call(item: &Value) -> Result<Part, String> {
     let text = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
     let id = text("call_id");
-    if id.is_empty() || id.len() > MAX_ID_BYTES || !item["name"].is_string() {
-        return Err("a call that lacks something, or whose id is too long".to_owned());
+    if id.is_empty() || id.len() > MAX_ID_BYTES || !expect::is_plain(&item["name"]) || !item["arguments"].is_string() {
+        return Err("a call that lacks something, or has names that not all take".to_owned());
     }
     let arguments = Arguments::parse(text("arguments"));
     if !arguments.as_str().starts_with('{') || matches!(arguments, Arguments::Malformed(_)) {
@@ -257,8 +261,6 @@ fn says(text: &Value) -> bool {
 /// empty answer and none; arguments in other spacing.
 fn normalised(body: &Value) -> Value {
     let mut body = body.as_object().cloned().unwrap_or_default();
-    // Some servers have the model in the path.
-    body.entry("model").or_insert_with(|| json!(""));
     body.retain(|name, value| {
         !(value.is_null()
             || name == "store" && *value == json!(true)
@@ -266,6 +268,8 @@ fn normalised(body: &Value) -> Value {
             || name == "tool_choice" && *value == json!("auto")
             || name == "tools" && *value == json!([]))
     });
+    // Some servers have the model in the path.
+    body.entry("model").or_insert_with(|| json!(""));
     if let Some(Value::Array(tools)) = body.remove("tools") {
         let mut tools: Vec<String> = tools.iter().map(|tool| without_defaults(tool).to_string()).collect();
         tools.sort();
