@@ -170,6 +170,12 @@ pub(crate) fn inside(raw: &str) -> &str {
     raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default().trim()
 }
 
+/// Reads a value; one of an unexpected form counts as absent, so that it does not take its surroundings with it.
+pub(crate) fn loose<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let raw = <&'de RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
 /// Whether a document says nothing: null, or an empty list, object or string.
 pub(crate) fn is_blank(raw: &RawValue) -> bool {
     let raw = raw.get();

@@ -41,8 +41,10 @@ impl protocol::Assembly for Assembly {
             self.ended = self.stop.is_some();
             return Ok(self.progress());
         }
+        let name = std::str::from_utf8(&event.name).unwrap_or_default();
         let event: Option<StreamEvent<'_>> = serde_json::from_slice(data).ok();
-        let event = event.filter(|event| event.error.is_none());
+        let event = event.map(|event| StreamEvent { kind: event.kind.or(Some(name)), ..event });
+        let event = event.filter(|event| event.error.is_none() && event.kind != Some("error"));
         self.take(event.ok_or_else(|| error::not_an_answer("an event of the stream", data))?, sink)?;
         Ok(self.progress())
     }
@@ -76,7 +78,7 @@ impl Assembly {
 
     fn take(&mut self, event: StreamEvent<'_>, sink: &mut Sink<'_>) -> Result<(), ModelError> {
         let StreamEvent { kind, index, message, content_block, delta, usage, error: _ } = event;
-        match (&*kind, message, content_block, delta) {
+        match (kind.unwrap_or_default(), message, content_block, delta) {
             // On a continued container this is already the whole answer, and nothing but `message_stop` follows.
             ("message_start", Some(answer), ..) => self.begin(answer, sink),
             ("content_block_start", _, Some(block), _) => self.open(Block::new(index, block), sink),
@@ -124,10 +126,10 @@ impl Assembly {
         let position = known.unwrap_or(self.blocks.len());
         if known.is_none() {
             sink.quirk(Quirk::UnknownPart);
-            self.blocks.push(Block::implied(index, &delta.kind));
+            self.blocks.push(Block::implied(index, delta.kind.unwrap_or_default()));
         }
         let Some(block) = self.blocks.get_mut(position) else { return Ok(()) };
-        match (&*delta.kind, &delta) {
+        match (delta.kind.unwrap_or_default(), &delta) {
             ("text_delta", BlockDelta { text: Some(text), .. }) => sink.delta(|| Delta::Text(text.clone())),
             ("thinking_delta", BlockDelta { thinking: Some(text), .. }) => sink.delta(|| Delta::Thinking(text.clone())),
             ("input_json_delta", BlockDelta { partial_json: Some(text), .. }) if block.kind() == "tool_use" => {

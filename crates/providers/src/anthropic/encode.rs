@@ -183,14 +183,16 @@ fn forces_a_tool(request: &ChatRequest, settings: &Settings) -> bool {
 }
 
 /// With a budget, the API wants the calls in progress to begin with the thinking that led to them. Another provider's
-/// calls have none.
+/// calls have none. The model thinks once in a turn, before its first call, so that later calls come without.
 fn calls_came_unsigned(request: &ChatRequest) -> bool {
     let messages: Vec<&Message> = request.transcript.visible().collect();
-    let Some((last, before)) = messages.split_last() else { return false };
-    let asking = before.last().filter(|_| last.role() == Role::Tool);
-    asking.is_some_and(|message| {
+    if messages.last().is_none_or(|last| last.role() != Role::Tool) {
+        return false;
+    }
+    let mut turn = messages.iter().rev().take_while(|message| message.role() != Role::User);
+    !turn.any(|message| {
         let first = message.parts().first();
-        !matches!(first, Some(Part::Thinking(thinking)) if thinking.data.as_ref().is_some_and(blocks::is_own))
+        matches!(first, Some(Part::Thinking(thinking)) if thinking.data.as_ref().is_some_and(blocks::is_own))
     })
 }
 

@@ -14,8 +14,9 @@ use crate::json::{self, Count, Fields};
 /// One event of a stream; its kind says which fields are there.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamEvent<'a> {
-    #[serde(default, borrow, rename = "type")]
-    pub(super) kind: Cow<'a, str>,
+    #[serde(default, borrow, rename = "type", deserialize_with = "json::loose")]
+    pub(super) kind: Option<&'a str>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) index: Option<usize>,
     #[serde(borrow)]
     pub(super) message: Option<Answer<'a>>,
@@ -32,10 +33,13 @@ pub(super) struct StreamEvent<'a> {
 /// A whole answer, or the frame of one at the start of a stream.
 #[derive(Debug, Deserialize)]
 pub(super) struct Answer<'a> {
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) model: Option<String>,
     #[serde(borrow)]
     pub(super) content: Option<Vec<&'a RawValue>>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) stop_reason: Option<String>,
     #[serde(borrow)]
     pub(super) usage: Option<&'a RawValue>,
@@ -52,11 +56,15 @@ pub(super) struct MessageDelta {
 /// The `delta` of `content_block_delta`.
 #[derive(Debug, Deserialize)]
 pub(super) struct BlockDelta<'a> {
-    #[serde(default, borrow, rename = "type")]
-    pub(super) kind: Cow<'a, str>,
+    #[serde(default, borrow, rename = "type", deserialize_with = "json::loose")]
+    pub(super) kind: Option<&'a str>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) text: Option<String>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) thinking: Option<String>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) signature: Option<String>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) partial_json: Option<String>,
     #[serde(borrow)]
     pub(super) citation: Option<&'a RawValue>,
@@ -76,10 +84,15 @@ pub(super) struct Usage {
     pub(super) cache_read_input_tokens: Count,
     #[serde(default)]
     pub(super) cache_creation_input_tokens: Count,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) cache_creation: Option<CacheCreation>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) output_tokens_details: Option<OutputDetails>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) server_tool_use: Option<ServerToolUse>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) service_tier: Option<String>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) iterations: Option<Vec<Iteration>>,
 }
 
@@ -107,8 +120,8 @@ pub(super) struct ServerToolUse {
 /// One of several samplings inside one call.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Iteration {
-    #[serde(default, rename = "type")]
-    pub(super) kind: String,
+    #[serde(default, rename = "type", deserialize_with = "json::loose")]
+    pub(super) kind: Option<String>,
     #[serde(default)]
     pub(super) input_tokens: Count,
     #[serde(default)]
@@ -190,7 +203,7 @@ impl Usage {
 impl Iteration {
     /// Whether the top-level counts leave this sampling out.
     fn is_side_work(&self) -> bool {
-        !matches!(self.kind.as_str(), "message" | "fallback_message")
+        self.kind.as_deref().is_some_and(|kind| !matches!(kind, "message" | "fallback_message"))
     }
 
     fn normalised(&self) -> brigade_core::Usage {
@@ -264,7 +277,7 @@ impl Block {
     /// Takes a delta of a known kind; answers whether it was one.
     pub(super) fn grow(&mut self, delta: BlockDelta<'_>) -> bool {
         let BlockDelta { kind, text, thinking, signature, partial_json, citation } = delta;
-        match (&*kind, text, thinking, signature, partial_json, citation) {
+        match (kind.unwrap_or_default(), text, thinking, signature, partial_json, citation) {
             ("text_delta", Some(text), ..) => self.push_text("text", &text),
             ("thinking_delta", _, Some(text), ..) => self.push_text("thinking", &text),
             ("signature_delta", _, _, Some(text), ..) => self.push_text("signature", &text),

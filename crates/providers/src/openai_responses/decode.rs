@@ -40,8 +40,10 @@ impl protocol::Assembly for Assembly {
         if data.is_empty() || data == b"[DONE]" {
             return Ok(Progress::More);
         }
+        let name = std::str::from_utf8(&event.name).unwrap_or_default();
         let event: Option<StreamEvent<'_>> = serde_json::from_slice(data).ok();
-        let event = event.filter(|event| event.kind != "error");
+        let event = event.map(|event| StreamEvent { kind: event.kind.or(Some(name)), ..event });
+        let event = event.filter(|event| event.kind != Some("error"));
         let event = event.ok_or_else(|| error::not_an_answer("an event of the stream", data))?;
         self.take(&event, data, sink)
     }
@@ -65,7 +67,7 @@ impl protocol::Assembly for Assembly {
 impl Assembly {
     fn take(&mut self, event: &StreamEvent<'_>, data: &[u8], sink: &mut Sink<'_>) -> Result<Progress, ModelError> {
         let delta = || event.delta.and_then(json::text).unwrap_or_default();
-        match &*event.kind {
+        match event.kind.unwrap_or_default() {
             "response.output_text.delta" | "response.refusal.delta" => sink.delta(|| Delta::Text(delta())),
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
                 sink.delta(|| Delta::Thinking(delta()));

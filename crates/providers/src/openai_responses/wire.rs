@@ -3,8 +3,6 @@
 //! Output items are kept as raw JSON, since most of them must go back exactly as they came.
 //! See <https://platform.openai.com/docs/api-reference/responses-streaming>.
 
-use std::borrow::Cow;
-
 use brigade_core::Money;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,8 +15,9 @@ use crate::{
 /// One event of a stream; its kind says which fields are there.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamEvent<'a> {
-    #[serde(default, borrow, rename = "type")]
-    pub(super) kind: Cow<'a, str>,
+    #[serde(default, borrow, rename = "type", deserialize_with = "json::loose")]
+    pub(super) kind: Option<&'a str>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) output_index: Option<u64>,
     #[serde(borrow)]
     pub(super) item: Option<&'a RawValue>,
@@ -31,14 +30,19 @@ pub(super) struct StreamEvent<'a> {
 /// A response, finished or not.
 #[derive(Debug, Deserialize)]
 pub(super) struct Response<'a> {
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) model: Option<String>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) status: Option<String>,
     #[serde(borrow)]
     pub(super) output: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
     pub(super) usage: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) service_tier: Option<String>,
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) incomplete_details: Option<IncompleteDetails>,
     #[serde(borrow)]
     pub(super) error: Option<&'a RawValue>,
@@ -60,9 +64,11 @@ pub(super) struct Item {
 /// A piece of a message, a summary or a reasoning text.
 #[derive(Debug, Default, Deserialize)]
 struct Piece {
-    #[serde(default, rename = "type")]
-    kind: String,
+    #[serde(default, rename = "type", deserialize_with = "json::loose")]
+    kind: Option<String>,
+    #[serde(default, deserialize_with = "json::loose")]
     text: Option<String>,
+    #[serde(default, deserialize_with = "json::loose")]
     refusal: Option<String>,
 }
 
@@ -146,7 +152,7 @@ impl Item {
             return (text, false);
         }
         let pieces: Vec<Piece> = serde_json::from_str(raw.get()).unwrap_or_default();
-        let refused = pieces.iter().any(|piece| piece.kind == "refusal");
+        let refused = pieces.iter().any(|piece| piece.kind.as_deref() == Some("refusal"));
         let words: Vec<String> = pieces.into_iter().filter_map(|piece| piece.text.or(piece.refusal)).collect();
         (words.join(separator), refused)
     }

@@ -341,6 +341,20 @@ fn thinking_is_left_out_where_the_api_refuses_it() {
 }
 
 #[test]
+fn thinking_goes_on_in_a_turn_that_began_with_it() {
+    let thought = Part::Thinking(Thought { text: "hm".into(), data: Some(own(r#"{"type":"thinking"}"#)) });
+    let mut turn = request(vec![
+        Message::user("?"),
+        assistant(vec![thought, Part::ToolCall(call("c", "lookup", "{}"))]),
+        Message::tool(vec![result("c", "ok")]),
+        assistant(vec![Part::ToolCall(call("d", "lookup", "{}"))]),
+        Message::tool(vec![result("d", "ok")]),
+    ]);
+    turn.settings.reasoning = Some(Reasoning::Budget(2_000));
+    assert_eq!(sent(MODEL, &turn)["thinking"]["type"], "enabled");
+}
+
+#[test]
 fn sampling_is_sent_only_where_it_is_accepted() {
     let sampled = |model: &str, reasoning| {
         let settings = Settings { temperature: Some(1.5), top_p: Some(0.5), reasoning, ..Settings::default() };
