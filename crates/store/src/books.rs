@@ -1,4 +1,4 @@
-//! Money that is settled or reserved, on its way to the data base.
+//! Money that is settled or reserved, on its way to the database.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -112,9 +112,8 @@ impl Line {
 /// Counts what calls of earlier processes had reserved as uncertain: they were cut off, and may be billed. Answers how
 /// much it is.
 pub(crate) fn settle_cut_off(connection: &Connection, epoch: i64) -> Result<Spending, StoreError> {
-    let mut select = connection.prepare_cached(
-        "SELECT day, account, agent, model, calls, reserved_nano FROM reservations WHERE epoch < ?1",
-    )?;
+    let mut select = connection
+        .prepare_cached("SELECT day, account, agent, model, calls, reserved_nano FROM reservations WHERE epoch < ?1")?;
     let mut rows = select.query([epoch])?;
     let mut total = Spending::default();
     while let Some(row) = rows.next()? {

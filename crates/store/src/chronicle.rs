@@ -1,7 +1,7 @@
 //! Writes events and books in batches, on a thread of its own.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{
         Arc,
         atomic::Ordering,
@@ -11,18 +11,15 @@ use std::{
 };
 
 use brigade_core::{Event, RunId, Spending, TraceId};
-use rusqlite::{Connection, params, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::Value};
 use tokio::time::Instant;
 
 use crate::{
-    Database, Describe, HistorySettings, StoreError,
-    books::Books,
-    database::now_us,
-    history::Pending,
-    spending, unpoisoned,
+    Database, Describe, HistorySettings, StoreError, books::Books, database::now_us, history::Pending, spending,
+    unpoisoned,
 };
 
-/// An event on its way to the data base.
+/// An event on its way to the database.
 #[derive(Debug)]
 pub(crate) struct Happening {
     pub(crate) at_us: i64,
@@ -127,7 +124,10 @@ impl Chronicle {
             })
         };
         self.check(&result, &books, count);
-        waiting.into_iter().for_each(|waiter| drop(waiter.send(result.clone())));
+        for waiter in waiting {
+            // Whoever waited may have gone away.
+            drop(waiter.send(result.clone()));
+        }
     }
 
     /// A full disk loses events, never money, and must not fill the log with the news of it.
@@ -147,8 +147,11 @@ impl Chronicle {
         let before = |age: Duration| now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
         let [events, runs] = [self.settings.keep_events, self.settings.keep_runs].map(before);
         let statements = [
-            ("DELETE FROM events WHERE run IN (SELECT id FROM runs WHERE started_us < ?1
-              AND EXISTS (SELECT 1 FROM events WHERE run = runs.id) ORDER BY id LIMIT ?2)", events),
+            (
+                "DELETE FROM events WHERE run IN (SELECT id FROM runs WHERE started_us < ?1
+              AND EXISTS (SELECT 1 FROM events WHERE run = runs.id) ORDER BY id LIMIT ?2)",
+                events,
+            ),
             ("DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE started_us < ?1 ORDER BY id LIMIT ?2)", runs),
         ];
         for (statement, before_us) in statements {
@@ -186,13 +189,9 @@ impl Batch {
         let mut known = HashMap::new();
         let mut costs: HashMap<(i64, String), Spending> = HashMap::new();
         for (happening, entry) in &self.happenings {
-            let id = match known.get(&happening.run) {
-                Some(id) => *id,
-                None => {
-                    let id = happening.run_row(connection, epoch)?;
-                    known.insert(happening.run, id);
-                    id
-                }
+            let id = match known.entry(happening.run) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => *new.insert(happening.run_row(connection, epoch)?),
             };
             if let Event::AttemptEnded { model, charge: Some(charge), .. } = &happening.event {
                 *costs.entry((id, model.to_string())).or_default() += spending::of(charge);
@@ -215,14 +214,16 @@ impl Happening {
     /// The row of the run; made if this is the first that is heard of it.
     fn run_row(&self, connection: &Connection, epoch: i64) -> Result<i64, StoreError> {
         let run = self.run.uuid().into_bytes();
+        let mut select = connection.prepare_cached("SELECT id FROM runs WHERE run = ?1")?;
+        if let Some(id) = select.query_row([run], |row| row.get(0)).optional()? {
+            return Ok(id);
+        }
         let mut insert = connection.prepare_cached(
             "INSERT INTO runs (run, trace, agent, account, depth, epoch, started_us)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (run) DO NOTHING",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         let trace = self.trace.to_string();
-        insert.execute(params![run, trace, self.agent, self.account, self.depth, epoch, self.at_us])?;
-        let mut select = connection.prepare_cached("SELECT id FROM runs WHERE run = ?1")?;
-        Ok(select.query_row([run], |row| row.get(0))?)
+        Ok(insert.insert(params![run, trace, self.agent, self.account, self.depth, epoch, self.at_us])?)
     }
 
     fn write(&self, connection: &Connection, id: i64, entry: &str) -> Result<(), StoreError> {
@@ -243,7 +244,15 @@ impl Happening {
                      elapsed_us = ?7, error = NULL WHERE id = ?1",
                 )?;
                 let (cost, elapsed) = (cost.map(brigade_core::Money::nano), micros(*elapsed));
-                update.execute(params![id, stop.name(), turns, usage.input_tokens, usage.output_tokens, cost, elapsed])?;
+                update.execute(params![
+                    id,
+                    stop.name(),
+                    turns,
+                    usage.input_tokens,
+                    usage.output_tokens,
+                    cost,
+                    elapsed
+                ])?;
             }
             Event::RunFailed { kind, elapsed, .. } => {
                 let mut update = connection

@@ -51,7 +51,7 @@ struct Lock(File);
 #[derive(Debug)]
 struct Readers {
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     path: PathBuf,
     busy_timeout: Duration,
 }
@@ -83,7 +83,7 @@ impl Database {
         let connection = connect_writer(&path, settings)?;
         let readers = Readers {
             idle: Mutex::default(),
-            permits: Semaphore::new(settings.readers.max(1)),
+            permits: Arc::new(Semaphore::new(settings.readers.max(1))),
             path: path.clone(),
             busy_timeout: settings.busy_timeout,
         };
@@ -149,13 +149,15 @@ impl Database {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let readers = Arc::clone(&self.0.readers);
-        let _permit = self.0.readers.permits.acquire().await.map_err(|_| StoreError::Closed)?;
+        let permit = Arc::clone(&readers.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let reading = tokio::task::spawn_blocking(move || {
             let connection = readers.take()?;
             let transaction = connection.unchecked_transaction()?;
             let result = work(&transaction);
             drop(transaction);
             readers.put_back(connection);
+            // Not earlier, also if nobody waits for the result any more.
+            drop(permit);
             result
         });
         reading.await.map_err(|_| StoreError::Closed)?
@@ -166,7 +168,7 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // A process that is just being started has a copy of the file; closing ours alone would leave it locked.
         if let Err(error) = self.0.unlock() {
-            tracing::debug!(%error, "the data base stays locked until this process ends");
+            tracing::debug!(%error, "the database stays locked until this process ends");
         }
     }
 }
@@ -199,7 +201,7 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Two processes would each take the other's open work for cut off. A lock on the data base itself would get in the way
+/// Two processes would each take the other's open work for cut off. A lock on the database itself would get in the way
 /// of SQLite's own, and on some systems end them: <https://sqlite.org/howtocorrupt.html>, section 2.2.
 fn lock(path: &Path) -> Result<Lock, StoreError> {
     let mut name = path.as_os_str().to_owned();
@@ -213,7 +215,7 @@ fn lock(path: &Path) -> Result<Lock, StoreError> {
     }
 }
 
-/// Conversations are nobody else's business. SQLite gives its log the mode of the data base.
+/// Conversations are nobody else's business. SQLite gives its log the mode of the database.
 fn create_private(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

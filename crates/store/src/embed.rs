@@ -46,7 +46,9 @@ impl Direction {
         if !length.is_normal() {
             return None;
         }
-        vector.iter_mut().for_each(|value| *value /= length);
+        for value in &mut vector {
+            *value /= length;
+        }
         Some(Self(vector))
     }
 

@@ -8,8 +8,8 @@ use rusqlite::ErrorCode;
 /// Something could not be kept or found. The file is never repaired, replaced or deleted on the way.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The file is damaged, or is no data base.
-    #[error("the data base is damaged or is no SQLite file; it was left as it is, restore it from a copy")]
+    /// The file is damaged, or is no database.
+    #[error("the database is damaged or is no SQLite file; it was left as it is, restore it from a copy")]
     Corrupt(#[source] Cause),
     /// The file belongs to another program.
     #[error("{} holds the data of another program; name another file", .0.display())]
@@ -37,10 +37,10 @@ pub enum StoreError {
         source: Arc<std::io::Error>,
     },
     /// There is no room left: on the disk, or under the size cap.
-    #[error("the disk or the data base's size cap is full and nothing of this was kept; make room and try again")]
+    #[error("the disk or the database's size cap is full and nothing of this was kept; make room and try again")]
     Full(#[source] Cause),
     /// Somebody else holds the file locked for longer than the busy timeout.
-    #[error("the data base is locked by another program and nothing of this was kept; end it and try again")]
+    #[error("the database is locked by another program and nothing of this was kept; end it and try again")]
     Busy(#[source] Cause),
     /// The session has gone on since it was loaded.
     #[error("session {session} has gone on since it was read ({seen} exchanges then, {found} now); read it again")]
@@ -74,11 +74,11 @@ pub enum StoreError {
         #[source]
         cause: Cause,
     },
-    /// The data base is closed, or its thread has died.
-    #[error("the data base is closed; nothing of this was kept")]
+    /// The database is closed, or its thread has died.
+    #[error("the database is closed; nothing of this was kept")]
     Closed,
     /// Anything else that SQLite reports.
-    #[error("the data base refused the operation; nothing of it was kept")]
+    #[error("the database refused the operation; nothing of it was kept")]
     Sqlite(#[source] Cause),
 }
 
@@ -113,14 +113,24 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl From<StoreError> for MemoryError {
+    /// The source says what went wrong; it can be told apart as a [`StoreError`].
     fn from(error: StoreError) -> Self {
-        Self::new(error.to_string()).caused_by(error)
+        Self::new("the database refused").caused_by(error)
     }
 }
 
 impl From<StoreError> for RecallError {
+    /// Models read what a tool failed with, so it says itself what went wrong.
     fn from(error: StoreError) -> Self {
-        Self::new(error.to_string()).caused_by(error)
+        let refused = Self::new(error.to_string());
+        match error {
+            StoreError::Corrupt(cause)
+            | StoreError::Full(cause)
+            | StoreError::Busy(cause)
+            | StoreError::Sqlite(cause)
+            | StoreError::Unreadable { cause, .. } => refused.caused_by(cause),
+            _ => refused,
+        }
     }
 }
 

@@ -69,6 +69,7 @@ struct Inner {
     pending: Arc<Pending>,
     cut_off: CutOff,
     database: Database,
+    nobody: Arc<str>,
     chronicler: Option<JoinHandle<()>>,
 }
 
@@ -124,7 +125,8 @@ impl History {
             .name("brigade-history".to_owned())
             .spawn(move || chronicle.keep(&happenings))
             .map_err(failed)?;
-        Ok(Self(Arc::new(Inner { queue: Some(queue), pending, cut_off, database, chronicler: Some(chronicler) })))
+        let (queue, nobody, chronicler) = (Some(queue), "".into(), Some(chronicler));
+        Ok(Self(Arc::new(Inner { queue, pending, cut_off, database, nobody, chronicler })))
     }
 
     /// What the last process left open.
@@ -226,7 +228,7 @@ impl Drop for Inner {
 
 impl Observer for History {
     fn on_event(&self, run: &Run, event: &Event) {
-        self.keep(run, &Arc::from(""), event);
+        self.keep(run, &self.0.nobody, event);
     }
 }
 

@@ -14,7 +14,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use brigade_core::{Agent, Budget, Event, Ledger, Run, Task, testing::{ScriptedModel, Turn}};
+//! use brigade_core::{Agent, Budget, Event, Ledger, Run, Task, Window, testing::{ScriptedModel, Turn}};
 //! use brigade_store::{Database, History, RunFilter, SqliteMemory};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -28,7 +28,8 @@
 //! let history = History::start(database, describe).await?;
 //!
 //! // What a key has spent this month counts also after a restart.
-//! let account = Ledger::root("ada's key", Budget::usd("20")?);
+//! let limit = Budget::unlimited().tokens(1_000_000).per(Window::Month);
+//! let account = Ledger::root("ada's key", limit);
 //! history.restore(&account, Some("ada's key")).await?;
 //!
 //! let model = ScriptedModel::new([Turn::text("Hello, Ada.")]);

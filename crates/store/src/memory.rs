@@ -1,4 +1,4 @@
-//! Sessions in the data base.
+//! Sessions in the database.
 
 use std::{
     collections::HashMap,
@@ -80,7 +80,7 @@ impl Default for MemorySettings {
 }
 
 impl SqliteMemory {
-    /// The sessions in this data base.
+    /// The sessions in this database.
     pub fn new(database: Database) -> Self {
         Self::with_settings(database, MemorySettings::default())
     }

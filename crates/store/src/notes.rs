@@ -149,8 +149,8 @@ pub(crate) fn read(
     ids: impl Iterator<Item = i64>,
     oldest_ms: i64,
 ) -> Result<Vec<Note>, StoreError> {
-    let mut select = connection
-        .prepare_cached("SELECT name, text, source, run FROM notes WHERE id = ?1 AND at_ms >= ?2")?;
+    let mut select =
+        connection.prepare_cached("SELECT name, text, source, run FROM notes WHERE id = ?1 AND at_ms >= ?2")?;
     let mut notes = Vec::new();
     for id in ids {
         let note = select.query_row(params![id, oldest_ms], |row| {

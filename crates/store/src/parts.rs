@@ -90,7 +90,8 @@ const BEFORE_HASH: &str = r#"{"blob":""#;
 const AFTER_HASH: &str = r#""}"#;
 
 fn reference(hash: &Hash) -> String {
-    let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let digits: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
     format!("{BEFORE_HASH}{digits}{AFTER_HASH}")
 }
 

@@ -1,4 +1,4 @@
-//! Notes in the data base.
+//! Notes in the database.
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,7 +65,7 @@ impl Default for RecallSettings {
 }
 
 impl SqliteRecall {
-    /// The notes in this data base.
+    /// The notes in this database.
     pub fn new(database: Database) -> Self {
         Self::with_settings(database, RecallSettings::default())
     }

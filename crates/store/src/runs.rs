@@ -144,7 +144,7 @@ impl Default for RunFilter {
 }
 
 impl Runs {
-    /// The history in this data base; for programs that only look.
+    /// The history in this database; for programs that only look.
     pub fn new(database: Database) -> Self {
         Self { database }
     }

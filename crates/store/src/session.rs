@@ -230,12 +230,7 @@ fn messages(connection: &Connection, session: i64, first: u64, limit: u32) -> Re
 }
 
 /// A page of a session's messages.
-pub(crate) fn read(
-    connection: &Connection,
-    session: &str,
-    from: u64,
-    limit: u32,
-) -> Result<Vec<Message>, StoreError> {
+pub(crate) fn read(connection: &Connection, session: &str, from: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
     match state(connection, session)? {
         Some(state) => messages(connection, state.id, from, limit),
         None => Ok(Vec::new()),

@@ -25,8 +25,8 @@ pub(crate) fn upsert(table: &str, keys: &[&str]) -> String {
     let columns: Vec<_> = keys.iter().chain(&COLUMNS).copied().collect();
     let places: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
     // Absent plus absent stays absent.
-    let sums = COLUMNS
-        .map(|column| format!("{column} = coalesce({column} + excluded.{column}, {column}, excluded.{column})"));
+    let sums =
+        COLUMNS.map(|column| format!("{column} = coalesce({column} + excluded.{column}, {column}, excluded.{column})"));
     format!(
         "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}",
         columns.join(", "),

@@ -35,9 +35,8 @@ const MOST_PER_COMMIT: usize = 128;
 impl Writer {
     pub(crate) fn start(connection: Connection) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("brigade-store".to_owned())
-            .spawn(move || write_all(connection, jobs))?;
+        let thread =
+            std::thread::Builder::new().name("brigade-store".to_owned()).spawn(move || write_all(connection, jobs))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -73,7 +72,7 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread that writes the data base panicked");
+            tracing::error!("the thread that writes the database panicked");
         }
     }
 }
@@ -110,7 +109,6 @@ fn in_savepoint<T>(
     result
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the thread owns its end of the queue")]
 fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
     while let Some(first) = jobs.blocking_recv() {
         let waiting = std::iter::from_fn(|| jobs.try_recv().ok()).take(MOST_PER_COMMIT);
@@ -121,7 +119,7 @@ fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
     }
     // Readers may still have the file open; the next start does what this could not.
     if let Err((_, error)) = connection.close() {
-        tracing::debug!(%error, "the data base was not closed cleanly");
+        tracing::debug!(%error, "the database was not closed cleanly");
     }
 }
 
@@ -131,7 +129,10 @@ fn write_group(connection: &mut Connection, jobs: &mut impl Iterator<Item = Job>
         Ok(transaction) => transaction,
         Err(error) => {
             let error = StoreError::from(error);
-            return jobs.map(|job| job(Err(error.clone()))).for_each(|done| (done.answer)(Ok(())));
+            for job in jobs {
+                (job(Err(error.clone())).answer)(Ok(()));
+            }
+            return;
         }
     };
     let mut group = Vec::new();
@@ -151,7 +152,9 @@ fn write_group(connection: &mut Connection, jobs: &mut impl Iterator<Item = Job>
         Some(error) => Err(error),
         None => transaction.commit().map_err(StoreError::from),
     };
-    group.into_iter().for_each(|done| (done.answer)(committed.clone()));
+    for done in group {
+        (done.answer)(committed.clone());
+    }
 }
 
 #[cfg(test)]

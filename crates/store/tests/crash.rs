@@ -3,6 +3,7 @@
 //! The process is this test binary itself, told by its environment to write until it is killed. It says on its standard
 //! output what it was told to be on disk. Each test kills it [`KILLS`] times, at random moments, on one and the same
 //! file.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -40,13 +41,14 @@ impl Pricing for Flat {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "others leave events out")]
 fn describe(event: &Event) -> Option<String> {
     Some(format!("{:.100}", format!("{event:?}")))
 }
 
 fn exchange(number: u64) -> [Message; 3] {
     // Some are large enough to be kept as blobs.
-    let question = format!("question {number} {}", "q".repeat(if number % 7 == 0 { 20_000 } else { 20 }));
+    let question = format!("question {number} {}", "q".repeat(if number.is_multiple_of(7) { 20_000 } else { 20 }));
     [Message::user(question), Message::assistant(format!("answer {number}")), Message::assistant("Bye.")]
 }
 
@@ -80,7 +82,7 @@ async fn run(history: &History) {
         println!("begun");
         Agent::new("clerk", model).run_in(&run, "Go.").await.unwrap();
         // Some runs nobody waits for, so that their cost is on its way when the next begins.
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             history.flush().await.unwrap();
             println!("settled {}", number + 1);
         }

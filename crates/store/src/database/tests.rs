@@ -1,7 +1,7 @@
 use brigade_core::{Memory, Message};
 
 use super::*;
-use crate::SqliteMemory;
+use crate::{Exchange, SqliteMemory};
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -104,7 +104,9 @@ fn a_second_owner_is_refused_until_the_first_is_gone() {
 fn a_folder_that_is_missing_is_named() {
     let (folder, _) = folder();
     let error = Database::open(folder.path().join("missing/test.db")).unwrap_err();
-    assert!(error.to_string().ends_with("test.db cannot be opened; check that the folder exists and may be written to"));
+    assert!(
+        error.to_string().ends_with("test.db cannot be opened; check that the folder exists and may be written to")
+    );
 }
 
 #[cfg(unix)]
@@ -128,12 +130,12 @@ async fn a_full_data_base_keeps_what_it_has_and_says_that_it_is_full() {
     let exchange = [Message::user("x".repeat(5_000)), Message::assistant("y".repeat(5_000))];
     let mut kept = 0;
     let error = loop {
-        match memory.append("s", &exchange).await {
-            Ok(()) => kept += 2,
+        match memory.append_exchange("s", Exchange::of(&exchange)).await {
+            Ok(_) => kept += 2,
             Err(error) => break error,
         }
     };
-    let message = "the disk or the data base's size cap is full and nothing of this was kept; make room and try again";
+    let message = "the disk or the database's size cap is full and nothing of this was kept; make room and try again";
     assert_eq!(error.to_string(), message);
     assert!(kept > 0);
     assert_eq!(memory.load("s").await.unwrap().len(), kept);

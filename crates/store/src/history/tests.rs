@@ -76,7 +76,8 @@ async fn a_run_is_kept_with_its_workers_events_cost_and_outcome() {
     let history = start(&path).await;
     let script = [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("All good.")];
     let critic = Agent::new("critic", ScriptedModel::named("small", [Turn::text("Fine.")]).metered(&Flat));
-    let desk = Supervisor::new("desk", ScriptedModel::named("large", script).metered(&Flat)).worker(Worker::new(critic));
+    let desk =
+        Supervisor::new("desk", ScriptedModel::named("large", script).metered(&Flat)).worker(Worker::new(critic));
     let run = Run::builder().observer(history.of_account("ada")).build();
     desk.run_in(&run, "Check it.").await.unwrap();
     history.flush().await.unwrap();
@@ -92,11 +93,18 @@ async fn a_run_is_kept_with_its_workers_events_cost_and_outcome() {
     assert_eq!(trace.runs.iter().map(|run| run.agent.as_str()).collect::<Vec<_>>(), ["desk", "desk/critic"]);
     let events: Vec<_> = trace.events.iter().map(|event| format!("{} {}", event.agent, event.entry)).collect();
     let expected = [
-        "desk run_started", "desk turn 1", "desk tool critic", "desk/critic run_started", "desk/critic turn 1",
-        "desk/critic run_ended", "desk turn 2", "desk run_ended",
+        "desk run_started",
+        "desk turn 1",
+        "desk tool critic",
+        "desk/critic run_started",
+        "desk/critic turn 1",
+        "desk/critic run_ended",
+        "desk turn 2",
+        "desk run_ended",
     ];
     assert_eq!(events, expected);
-    let costs: Vec<_> = trace.costs.iter().map(|((agent, model), spent)| (agent.as_str(), model.as_str(), spent.charged)).collect();
+    let costs: Vec<_> =
+        trace.costs.iter().map(|((agent, model), spent)| (agent.as_str(), model.as_str(), spent.charged)).collect();
     assert_eq!(costs, [("desk", "scripted/large", PRICE.times(2)), ("desk/critic", "scripted/small", PRICE)]);
     let by_id = history.runs().trace(&trace.runs[1].run.to_string()).await.unwrap().unwrap();
     assert_eq!(by_id, trace, "a run is also found by its id");
@@ -261,8 +269,11 @@ async fn old_events_go_before_old_runs_and_money_stays() {
     drop(history);
     let aged = |connection: &Connection| {
         let hours = |count: i64| now_us() - count * 3_600_000_000;
-        connection.execute("UPDATE runs SET started_us = ?1 WHERE id = 1", [hours(50)])?;
-        connection.execute("UPDATE runs SET started_us = ?1 WHERE id = 2", [hours(30)])?;
+        connection.execute("UPDATE runs SET started_us = ?1 WHERE id = (SELECT min(id) FROM runs)", [hours(50)])?;
+        connection.execute(
+            "UPDATE runs SET started_us = ?1 WHERE id = (SELECT id FROM runs ORDER BY id LIMIT 1 OFFSET 1)",
+            [hours(30)],
+        )?;
         Ok(())
     };
     let database = Database::open(&path).unwrap();
@@ -271,7 +282,9 @@ async fn old_events_go_before_old_runs_and_money_stays() {
     let settings = HistorySettings { keep_events: hours(24), keep_runs: hours(48), ..HistorySettings::default() };
     // It sweeps when it starts; the end waits for it.
     drop(History::start_with(database.clone(), describe, settings).await.unwrap());
-    let count = |sql: &'static str| database.read(move |connection| Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?));
+    let count = |sql: &'static str| {
+        database.read(move |connection| Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?))
+    };
     assert_eq!(count("SELECT count(*) FROM runs").await.unwrap(), 2);
     assert_eq!(count("SELECT count(DISTINCT run) FROM events").await.unwrap(), 1);
     assert_eq!(count("SELECT count(*) FROM run_costs").await.unwrap(), 2);

@@ -138,7 +138,8 @@ async fn an_old_note_is_not_found_and_is_swept() {
 async fn a_forgotten_note_is_nowhere_in_the_file() {
     let (recall, folder) = recall(RecallSettings::default());
     let holds = |word: &str| {
-        let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+        let files =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
         files.into_iter().any(|file| file.windows(word.len()).any(|bytes| bytes == word.as_bytes()))
     };
     let secret = note("opensesame");

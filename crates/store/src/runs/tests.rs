@@ -17,7 +17,8 @@ async fn lists_of_runs_read_an_index() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("test.db")).unwrap();
     for condition in ["depth = 0", "depth = 0 AND account = 'a'", "depth = 0 AND agent = 'a'", "depth = 0 AND id < 9"] {
-        let sql = format!("EXPLAIN QUERY PLAN SELECT {RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY id DESC LIMIT 9");
+        let sql =
+            format!("EXPLAIN QUERY PLAN SELECT {RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY id DESC LIMIT 9");
         let plan = move |connection: &Connection| {
             let mut select = connection.prepare(&sql)?;
             let lines = select.query_map([], |row| row.get::<_, String>(3))?;

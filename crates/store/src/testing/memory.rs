@@ -109,7 +109,10 @@ fn every_kind_of_part() -> Vec<Message> {
     let thinking = Thinking { text: "hm".to_owned(), data: Some(data("{\"signature\":\"a b\"}")) };
     let cited = Text { text: "Ünïcödé \u{0} \" \\ 🙂".to_owned(), data: Some(data("[1,  2]")) };
     vec![
-        Message::new(Role::User, vec![Part::text("Look:"), Part::Image(image), Part::Image(Image::Url("http://a".to_owned()))]),
+        Message::new(
+            Role::User,
+            vec![Part::text("Look:"), Part::Image(image), Part::Image(Image::Url("http://a".to_owned()))],
+        ),
         Message::new(Role::Assistant, vec![Part::Thinking(thinking), Part::Opaque(data("{}")), Part::ToolCall(call)]),
         Message::tool(vec![result]),
         Message::new(Role::Assistant, vec![Part::Text(cited)]),
