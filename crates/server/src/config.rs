@@ -18,6 +18,7 @@ mod provider;
 mod reference;
 mod references;
 mod server;
+mod tool;
 mod units;
 
 pub(crate) use agent::{Agent, CallerInstructions, FailurePolicy, Worker};
@@ -29,6 +30,7 @@ pub(crate) use problem::{ConfigError, Problem};
 pub(crate) use provider::{Kind, Provider};
 pub(crate) use reference::{Secret, Text};
 pub(crate) use server::{Log, Server};
+pub(crate) use tool::{Command, Http, Method, Tool};
 
 /// What `brigade.toml` says.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -47,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) providers: BTreeMap<String, Provider>,
     /// Models of these accounts, by a name of your choice.
     pub(crate) models: BTreeMap<String, Model>,
+    /// Tools that agents may be given, by the name under which models ask for them.
+    pub(crate) tools: BTreeMap<String, Tool>,
     /// Agents, by the name under which clients ask for them. One with workers is a supervisor.
     pub(crate) agents: BTreeMap<String, Agent>,
     /// Keys of those who may ask, by a name of your choice.

@@ -55,8 +55,9 @@ fn of_agent(config: &Config, name: &str, agent: &Agent) -> Vec<Lint> {
     if agent.exposed && agent.budget.wall.is_none() {
         lints.push(Lint::new(&place, "has no limit of time: set `budget.wall`, such as \"5m\""));
     }
-    if agent.workers.len() > MANY_TOOLS {
-        let advice = format!("has {} workers: models pick badly among more than {MANY_TOOLS}", agent.workers.len());
+    let tools = agent.tools.len() + agent.workers.len();
+    if tools > MANY_TOOLS {
+        let advice = format!("has {tools} tools and workers: models pick badly among more than {MANY_TOOLS}");
         lints.push(Lint::new(&place, advice));
     }
     for worker in &agent.workers {

@@ -27,6 +27,7 @@ mod signals;
 mod simulate;
 mod tally;
 mod team;
+mod tools;
 mod trace;
 
 use std::process::ExitCode;

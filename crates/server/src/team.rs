@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use anyhow::{Context as _, anyhow};
 use brigade_core::{
     Agent, Budget, ContextWindow, Limits, LocalMemory, ModelId, OnFailure, OutputSchema, RawJson, Settings, Supervisor,
-    Worker, toolbox::ToolLimits,
+    Tool, Worker, toolbox::ToolLimits,
 };
 
 use crate::{
     app::Guarded,
     config::{self, CallerInstructions, Config, FailurePolicy},
+    tools,
 };
 
 /// An agent that clients can ask.
@@ -57,7 +58,11 @@ pub(crate) fn build(
     folder: &Path,
     models: &BTreeMap<String, Guarded>,
 ) -> anyhow::Result<BTreeMap<String, Arc<Served>>> {
-    let build = Build { config, folder, models };
+    let tools = config.tools.iter().map(|(name, written)| {
+        let tool = tools::build(name, written, folder, config.server.commands);
+        Ok((name.as_str(), tool.with_context(|| format!("the tool `{name}`"))?))
+    });
+    let build = Build { config, folder, models, tools: tools.collect::<anyhow::Result<_>>()? };
     let agents = config.agents.keys();
     agents.map(|name| Ok((name.clone(), Arc::new(build.served(name)?)))).collect()
 }
@@ -66,6 +71,7 @@ struct Build<'a> {
     config: &'a Config,
     folder: &'a Path,
     models: &'a BTreeMap<String, Guarded>,
+    tools: BTreeMap<&'a str, Arc<dyn Tool>>,
 }
 
 impl Build<'_> {
@@ -106,6 +112,10 @@ impl Build<'_> {
         }
         if let Some(parallel) = written.parallel {
             agent = agent.tool_limits(ToolLimits { parallel, ..ToolLimits::default() });
+        }
+        for tool in &written.tools {
+            let tool = self.tools.get(tool.as_ref().as_str()).context("its tool is missing")?;
+            agent = agent.tool(Arc::clone(tool));
         }
         if written.workers.is_empty() {
             return Ok(agent);

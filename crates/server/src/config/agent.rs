@@ -22,6 +22,10 @@ pub(crate) struct Agent {
     /// What happens with instructions that a client sends.
     #[serde(default)]
     pub(crate) caller_instructions: CallerInstructions,
+    /// The tools that it may use; the fewer, the better it uses them.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) tools: Vec<Name>,
     /// The agents that it may give tasks to.
     #[serde(default)]
     pub(crate) workers: Vec<Worker>,

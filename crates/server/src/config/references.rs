@@ -23,6 +23,7 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
     for (name, agent) in &config.agents {
         problems.extend(missing("model", &agent.model, &config.models));
         problems.extend(agent.workers.iter().filter_map(|worker| missing("agent", &worker.agent, &config.agents)));
+        problems.extend(agent.tools.iter().filter_map(|tool| missing("tool", tool, &config.tools)));
         problems.extend(circle(config, name));
     }
     problems

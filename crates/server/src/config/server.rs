@@ -28,6 +28,8 @@ pub(crate) struct Server {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub(crate) drain: Duration,
+    /// Whether tools may run programs.
+    pub(crate) commands: bool,
     /// How often providers are asked, at no cost, whether they are there. 60 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -56,6 +58,7 @@ impl Default for Server {
             max_runs: 256,
             kept_runs: 1_000,
             drain: Duration::from_secs(30),
+            commands: false,
             probe_every: Duration::from_mins(1),
         }
     }

@@ -10,3 +10,4 @@ mod life;
 mod runs;
 mod streaming;
 mod support;
+mod tools;

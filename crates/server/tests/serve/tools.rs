@@ -1,0 +1,139 @@
+//! Tools that the configuration describes, asked for by a scripted model.
+
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{Router, extract::Path, http::StatusCode, response::Redirect, routing::get};
+use brigade_rehearsal::Running;
+
+use tokio::task::JoinSet;
+
+use crate::support::{BRIGADE, Server, config, json_of, question, scripted};
+
+/// A model that calls `lookup` with these arguments, and then says what it got.
+async fn model(arguments: &str) -> Running {
+    let script = format!(
+        r#"
+[[rule]]
+when = {{ turn = 0 }}
+answer = {{ tool_calls = [{{ name = "lookup", arguments = '{arguments}' }}] }}
+[[rule]]
+answer = {{ text = "It says: {{{{tool_results}}}}" }}
+"#
+    );
+    scripted(&script, "").await
+}
+
+/// A configuration whose clerk has the tool `lookup`.
+fn with_tool(model: &Running, tool: &str) -> String {
+    let config = config(model).replace("[agents.clerk]", "[agents.clerk]\ntools = [\"lookup\"]");
+    format!(
+        "{config}\n[tools.lookup]\ndescription = \"Looks a word up.\"\ninput = {{ type = \"object\", properties = {{ word = {{ type = \"string\" }} }} }}\n{tool}\n"
+    )
+}
+
+async fn answer(config: &str) -> String {
+    let server = Server::start(config);
+    let (status, body) = json_of(server.post("/v1/chat/completions", &question("Look it up."))).await;
+    assert_eq!(status, 200, "{body}");
+    body["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+}
+
+/// A server on this machine that counts its visitors.
+struct Target {
+    port: u16,
+    visits: Arc<AtomicUsize>,
+    _serving: JoinSet<()>,
+}
+
+async fn target() -> Target {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, visits) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&visits);
+    let count = axum::middleware::from_fn(move |request: axum::extract::Request, next: axum::middleware::Next| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        next.run(request)
+    });
+    let router = Router::new()
+        .route("/words/{word}", get(|Path(word): Path<String>| async move { format!("<{word}>") }))
+        .route("/long", get(|| async { "x".repeat(1 << 20) }))
+        .route("/broken", get(|| async { (StatusCode::NOT_FOUND, "no such word") }))
+        .route("/metadata", get(|| async { Redirect::temporary("http://169.254.169.254/latest/meta-data") }))
+        .layer(count);
+    let serving = JoinSet::from_iter([async move { axum::serve(listener, router).await.unwrap() }]);
+    Target { port, visits, _serving: serving }
+}
+
+#[tokio::test]
+async fn a_request_brings_its_answer_and_its_argument_stays_in_its_place() {
+    let (target, model) = (target().await, model(r#"{"word": "a/../b?c"}"#).await);
+    let tool = format!("http = {{ url = \"http://127.0.0.1:{}/words/{{word}}\", allow_private = true }}", target.port);
+    assert_eq!(answer(&with_tool(&model, &tool)).await, "It says: <a/../b?c>");
+}
+
+#[tokio::test]
+async fn a_long_answer_is_cut_and_a_refusal_is_told() {
+    let target = target().await;
+    let model = model("{}").await;
+    let http = |path| format!("http = {{ url = \"http://127.0.0.1:{}/{path}\", allow_private = true }}", target.port);
+    let long = answer(&with_tool(&model, &format!("max_output = \"1 KiB\"\n{}", http("long")))).await;
+    assert!(long.len() < 1_200 && long.ends_with("[cut here: the answer is longer]"), "{}", long.len());
+    let broken = answer(&with_tool(&model, &http("broken"))).await;
+    assert!(broken.contains("the server answered 404 Not Found: no such word"), "{broken}");
+}
+
+#[tokio::test]
+async fn machines_inside_are_not_reached_by_name_address_or_redirect() {
+    let (target, model) = (target().await, model("{}").await);
+    let by_name = format!("http = {{ url = \"http://localhost:{}/words/x\" }}", target.port);
+    let told = answer(&with_tool(&model, &by_name)).await;
+    assert!(told.contains("egress to localhost is denied"), "{told}");
+    assert_eq!(target.visits.load(Ordering::Relaxed), 0);
+    let redirected = format!("http = {{ url = \"http://127.0.0.1:{}/metadata\", allow_private = true }}", target.port);
+    let told = answer(&with_tool(&model, &redirected)).await;
+    assert!(told.contains("egress to 169.254.169.254 is denied: it is a metadata service"), "{told}");
+    let by_address = with_tool(&model, &format!("http = {{ url = \"http://127.0.0.1:{}/words/x\" }}", target.port));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("brigade.toml"), by_address).unwrap();
+    let output = Command::new(BRIGADE).arg("check").current_dir(folder.path()).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("egress to 127.0.0.1 is denied"));
+}
+
+#[tokio::test]
+async fn a_program_runs_without_a_shell_and_without_an_environment() {
+    let model = model(r#"{"word": "$HOME; id"}"#).await;
+    let tool = "command = { argv = [\"/bin/echo\", \"word:\", \"{word}\"] }";
+    let config = with_tool(&model, tool).replace("[server]", "[server]\ncommands = true");
+    assert_eq!(answer(&config).await, "It says: word: $HOME; id");
+    let config = with_tool(&model, "command = { argv = [\"/usr/bin/env\"], environment = { A = \"b\" } }");
+    assert_eq!(answer(&config.replace("[server]", "[server]\ncommands = true")).await, "It says: A=b");
+}
+
+#[tokio::test]
+async fn a_program_that_fails_hangs_or_is_given_an_option_is_told_to_the_model() {
+    let enabled = |config: String| config.replace("[server]", "[server]\ncommands = true");
+    let dashed = model(r#"{"word": "--version"}"#).await;
+    let told = answer(&enabled(with_tool(&dashed, "command = { argv = [\"/bin/echo\", \"{word}\"] }"))).await;
+    assert!(told.contains("must not begin with a dash"), "{told}");
+    let told = answer(&enabled(with_tool(&dashed, "command = { argv = [\"/bin/false\"] }"))).await;
+    assert!(told.contains("it ended with exit status: 1"), "{told}");
+    let slow = "timeout = \"100ms\"\ncommand = { argv = [\"/bin/sleep\", \"60\"] }";
+    let told = answer(&enabled(with_tool(&dashed, slow))).await;
+    assert!(told.contains("did not answer within 100ms"), "{told}");
+}
+
+#[tokio::test]
+async fn programs_run_only_where_they_are_allowed() {
+    let model = model("{}").await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = with_tool(&model, "command = { argv = [\"/bin/echo\"] }");
+    std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
+    let output = Command::new(BRIGADE).arg("check").current_dir(folder.path()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("server.commands = true"), "{told}");
+}
