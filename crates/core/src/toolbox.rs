@@ -1,6 +1,10 @@
 //! The tools of one agent, and how their calls are run.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use serde_json::Value;
@@ -165,11 +169,26 @@ impl Toolbox {
     }
 
     /// Runs calls in parallel, as many at a time as the limits allow, and answers in call order. Every call gets a
-    /// result, whatever happens to it, to its siblings or to the run.
+    /// result, whatever happens to it, to its siblings or to the run. None begins once one has failed fatally.
     pub async fn call_all(&self, calls: &[&ToolCall], run: &Run, turn: u32) -> Vec<Done> {
+        let failed = OnceLock::new();
+        let failed = &failed;
         let mut work: Vec<BoxFuture<'_, Done>> = Vec::with_capacity(calls.len());
         for (index, call) in calls.iter().enumerate() {
-            work.push(Box::pin(self.call(Job { call, run, turn, index })));
+            work.push(Box::pin(async move {
+                if let Some(tool) = failed.get() {
+                    return Done::failed(
+                        call,
+                        CallEnd::Stopped,
+                        format!("The tool was not run, because {tool} failed."),
+                    );
+                }
+                let done = self.call(Job { call, run, turn, index }).await;
+                if done.end == CallEnd::Fatal {
+                    failed.get_or_init(|| call.name.clone());
+                }
+                done
+            }));
         }
         stream::iter(work).buffered(self.limits.parallel.max(1)).collect().await
     }
@@ -219,6 +238,10 @@ impl Toolbox {
 
     async fn attempt(&self, job: Job<'_>, entry: &Entry, input: Value) -> Done {
         let Job { call, run, turn, index } = job;
+        // It may have waited for its siblings.
+        if let Err(stopped) = run.check() {
+            return Done::failed(call, CallEnd::Stopped, stopped_notice(stopped).to_owned());
+        }
         if let Err(refusal) = run.ledger().take_tool_call() {
             run.emit(&Event::BudgetRefused(refusal.clone()));
             return Done::failed(call, CallEnd::Budget, format!("The tool was not run: {refusal}."));
@@ -248,17 +271,18 @@ impl Toolbox {
     }
 
     fn finished(&self, call: &ToolCall, output: ToolOutput) -> Done {
-        let limit = self.limits.output_bytes;
-        let content = output.content.into_iter().map(|part| match part {
-            Part::Text(text) if text.text.len() > limit => Part::text(cut(text.text, limit)),
-            part => part,
+        // What is left for text; nothing more is kept after the first cut.
+        let mut left = Some(self.limits.output_bytes);
+        let content = output.content.into_iter().filter_map(|part| match part {
+            Part::Text(text) => {
+                let room = left?;
+                left = room.checked_sub(text.text.len());
+                Some(Part::text(cut(text.text, room)))
+            }
+            part => Some(part),
         });
-        let result = ToolResult {
-            call_id: call.id.clone(),
-            name: call.name.clone(),
-            content: content.collect(),
-            is_error: false,
-        };
+        let content = content.collect();
+        let result = ToolResult { call_id: call.id.clone(), name: call.name.clone(), content, is_error: false };
         Done { result, end: CallEnd::Ok, exact: None, signature: 0, ends_run: output.ends_run }
     }
 

@@ -99,6 +99,19 @@ async fn long_output_is_cut_at_a_character_and_marked() {
 }
 
 #[tokio::test]
+async fn text_in_many_parts_is_cut_as_a_whole() {
+    let tool = tool_fn("pages", "", |_: serde_json::Map<String, Value>, _| async {
+        let mut pages = ToolOutput::text("12345678");
+        pages.content.extend(["90", "ab", "cd"].map(Part::text));
+        Ok(pages)
+    });
+    let limits = ToolLimits { output_bytes: 11, ..ToolLimits::default() };
+    let toolbox = toolbox([Arc::new(tool) as Arc<dyn Tool>]).with_limits(limits);
+    let done = done(&toolbox, &[call("1", "pages", "{}")]).await;
+    assert_eq!(done[0].1, "12345678\n90\na\n[cut: 1 of 2 bytes shown]");
+}
+
+#[tokio::test]
 async fn a_budget_of_tool_calls_refuses_the_next_one_and_says_so() {
     let run = Run::builder().budget(Budget::unlimited().tool_calls(1)).build();
     let calls = [call("a", "wait", "{\"seconds\":0}"), call("b", "wait", "{\"seconds\":0}")];
