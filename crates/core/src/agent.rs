@@ -62,7 +62,8 @@ pub struct Task {
     pub message: Option<Message>,
     /// What was said before.
     pub history: Transcript,
-    /// The session whose conversation this continues, if the agent has a memory.
+    /// The session whose conversation this continues, if the agent has a memory. A history given beside it takes the
+    /// place of the stored one; what is said now is stored in any case.
     pub session: Option<Arc<str>>,
 }
 
@@ -145,7 +146,7 @@ impl Agent {
         self
     }
 
-    /// What a run of it may spend.
+    /// What it may spend on one task, workers included, also as a part of a larger run.
     #[must_use]
     pub fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
@@ -185,15 +186,14 @@ impl Agent {
         Runnable::run(self, &self.new_run(), task.into()).await
     }
 
-    /// Works on a task within `run`: with its ids, deadline, account and observers.
+    /// Works on a task within `run`: with its ids, deadline, account and observers. The agent's own budget holds too.
     pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
         Runnable::run(self, run, task.into()).await
     }
 
-    /// A run with this agent's budget and observers.
+    /// A run with this agent's observers.
     pub(crate) fn new_run(&self) -> Run {
-        let builder = Run::builder().budget(self.budget.clone());
-        self.observers.iter().cloned().fold(builder, crate::RunBuilder::observer).build()
+        self.observers.iter().cloned().fold(Run::builder(), crate::RunBuilder::observer).build()
     }
 
     pub(crate) fn first_request(&self, transcript: Transcript) -> ChatRequest {
@@ -217,7 +217,8 @@ impl Runnable for Agent {
     }
 
     async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        carry_out(run, &self.name, |run| async move { Turns::new(self, &run).run(task).await }).await
+        carry_out(run, &self.name, |run| async move { Turns::new(self, &run.limited_to(&self.budget)).run(task).await })
+            .await
     }
 }
 

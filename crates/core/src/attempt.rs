@@ -89,9 +89,7 @@ impl<'a> Attempt<'a> {
         };
         let elapsed = self.started.elapsed();
         self.run.emit(&Event::AttemptEnded { model: self.model.clone(), error, charge, elapsed });
-        for warning in self.run.ledger().take_warnings() {
-            self.run.emit(&Event::BudgetWarning(warning));
-        }
+        self.run.emit_warnings();
     }
 }
 

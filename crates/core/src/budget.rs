@@ -22,7 +22,7 @@ pub struct Budget {
     pub usd: Option<Cap<Money>>,
     /// Input and output tokens together.
     pub tokens: Option<Cap<u64>>,
-    /// Model turns.
+    /// Model turns. Of a run's the last one is set aside, as `wrap_up_percent` tells, unless it is the only one.
     pub turns: Option<Cap<u64>>,
     /// Tool calls.
     pub tool_calls: Option<Cap<u64>>,
@@ -107,6 +107,12 @@ impl Budget {
     /// Without any limit.
     pub fn unlimited() -> Self {
         Self::default()
+    }
+
+    /// Whether it limits nothing.
+    pub fn is_unlimited(&self) -> bool {
+        let Self { usd, tokens, turns, tool_calls, wall, window: _, wrap_up_percent: _ } = self;
+        usd.is_none() && tokens.is_none() && turns.is_none() && tool_calls.is_none() && wall.is_none()
     }
 
     /// A hard limit of money.

@@ -186,6 +186,14 @@ pub enum Event {
         /// The agent's name.
         to: Arc<str>,
     },
+    /// Something beside the answer did not work, and the run goes on without it.
+    Degraded {
+        /// What: `session`, whose messages are not kept; `summary`, without which old messages are only hidden;
+        /// `budget`, which cannot be kept.
+        part: &'static str,
+        /// What went wrong.
+        reason: Arc<str>,
+    },
     /// A worker failed, and its policy decided what the supervisor sees.
     WorkerFailed {
         /// The worker's name.

@@ -8,8 +8,8 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    Bus, BusError, Certainty, Charge, Delivery, Envelope, Estimate, Inbox, Ledger, Message, ModelId, Money, Outcome,
-    Run, RunError, RunFailure, Share, Spender, StopReason, Task, TraceId, Transcript, Usage,
+    Bus, BusError, Certainty, Charge, Delivery, Envelope, Inbox, Ledger, Message, ModelId, Money, Outcome, Run,
+    RunError, RunFailure, Share, StopReason, Task, TraceId, Transcript, Usage,
     runnable::{Runnable, carry_out},
 };
 
@@ -131,11 +131,8 @@ impl OnBus {
 
     /// Charges the caller's run with what the host has spent on it.
     fn book(&self, run: &Run, usage: Usage, cost: Option<Money>) {
-        let spender = Spender { agent: Arc::clone(run.agent()), model: ModelId::new("bus", Arc::clone(&self.name)) };
-        // Nothing is asked for, so nothing is refused.
-        if let Ok(hold) = run.ledger().reserve(spender, Estimate::default(), true) {
-            hold.settle(&Charge { certainty: Certainty::Charged, usage, cost });
-        }
+        let model = ModelId::new("bus", Arc::clone(&self.name));
+        run.book(&model, &Charge { certainty: Certainty::Charged, usage, cost });
     }
 }
 

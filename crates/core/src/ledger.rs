@@ -97,6 +97,13 @@ impl Ledger {
         self.open(self.0.node.run(name.into(), budget))
     }
 
+    /// This account under a further limit: what it has set aside for a last answer, and what is left to it, are its
+    /// caller's all the same. It keeps its spending by agent and model.
+    #[must_use]
+    pub(crate) fn tightened(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
+        self.open(self.0.node.tightened(name.into(), budget))
+    }
+
     /// The account's name, as refusals give it.
     pub fn name(&self) -> &Arc<str> {
         self.0.node.name()
@@ -129,14 +136,28 @@ impl Ledger {
         Ok(Hold { ledger: self.clone(), who, reservation, output_seen: 0, settled: false })
     }
 
-    /// Counts a model turn here and above, or says which limit forbids it.
+    /// Adds what was spent without a reservation, here and above: what was bought is owed.
+    pub(crate) fn book(&self, who: &Spender, charge: &Charge) {
+        for account in self.lineage() {
+            let node = &account.0.node;
+            node.spend(&mut node.lock(), who, charge);
+        }
+    }
+
+    /// Counts a model turn here and above, or says which limit forbids it. Of a limit above one turn, a run's last is
+    /// set aside for [`Ledger::take_last_turn`].
     pub fn take_turn(&self) -> Result<(), BudgetExceeded> {
-        self.count(Quantity::Turns)
+        self.count(Quantity::Turns, Place::Own { wrap_up: false })
+    }
+
+    /// Counts the turn of a last answer, which may be the one that this account has set aside.
+    pub fn take_last_turn(&self) -> Result<(), BudgetExceeded> {
+        self.count(Quantity::Turns, Place::Own { wrap_up: true })
     }
 
     /// Counts a tool call here and above, or says which limit forbids it.
     pub fn take_tool_call(&self) -> Result<(), BudgetExceeded> {
-        self.count(Quantity::ToolCalls)
+        self.count(Quantity::ToolCalls, Place::Own { wrap_up: false })
     }
 
     /// What was spent at this account and below, since it was opened.
@@ -162,15 +183,16 @@ impl Ledger {
     /// What is left at the tightest of this account and those above, outside of what is set aside for a last answer;
     /// with `wrap_up`, what this account has set aside is left too.
     pub fn headroom(&self, wrap_up: bool) -> Headroom {
-        let own = self.0.node.headroom(&self.0.node.lock(), wrap_up);
-        let above = self.lineage().skip(1).map(|account| account.0.node.headroom(&account.0.node.lock(), false));
-        above.fold(own, |least, room| Headroom {
-            usd: least_of(least.usd, room.usd),
-            tokens: least_of(least.tokens, room.tokens),
+        let mut place = Place::Own { wrap_up };
+        self.lineage().fold(Headroom::default(), |least, account| {
+            let node = &account.0.node;
+            let room = node.headroom(&node.lock(), place);
+            place = node.place_above(place);
+            Headroom { usd: least_of(least.usd, room.usd), tokens: least_of(least.tokens, room.tokens) }
         })
     }
 
-    /// Spending by agent and model; empty unless this account is a run's.
+    /// Spending by agent and model; empty unless this account is a run's, or that of an agent with a budget of its own.
     pub fn summary(&self) -> CostSummary {
         let state = self.0.node.lock();
         CostSummary::new(state.spending, &state.lines)
@@ -201,7 +223,7 @@ impl Ledger {
         let mut state = self.0.node.lock();
         let allowed = self.0.node.admit(&state, asked, place)?;
         let granted = match &self.0.parent {
-            Some(parent) => parent.admit(allowed, Place::Above)?,
+            Some(parent) => parent.admit(allowed, self.0.node.place_above(place))?,
             None => allowed,
         };
         state.reserve(&granted);
@@ -209,11 +231,11 @@ impl Ledger {
     }
 
     /// Counts one turn or tool call here and above, all or nothing in the same way.
-    fn count(&self, quantity: Quantity) -> Result<(), BudgetExceeded> {
+    fn count(&self, quantity: Quantity, place: Place) -> Result<(), BudgetExceeded> {
         let mut state = self.0.node.lock();
-        self.0.node.admit_one(&state, quantity)?;
+        self.0.node.admit_one(&state, quantity, place)?;
         if let Some(parent) = &self.0.parent {
-            parent.count(quantity)?;
+            parent.count(quantity, self.0.node.place_above(place))?;
         }
         self.0.node.count(&mut state, quantity);
         Ok(())

@@ -174,6 +174,9 @@ fn conversation_line(event: &Event) {
         Event::LoopNoticed { kind, count } => tracing::warn!(
             target: "brigade_core::agent", event = "loop_noticed", kind, count, "repeated {kind} seen {count} times",
         ),
+        Event::Degraded { part, reason } => tracing::error!(
+            target: "brigade_core::memory", event = "degraded", part, "going on without the {part}: {reason}",
+        ),
         Event::HandedOff { to } => {
             tracing::info!(target: "brigade_core::agent", event = "handed_off", %to, "handed off to {to}");
         }

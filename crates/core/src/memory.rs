@@ -1,6 +1,9 @@
 //! Conversations that outlive a run.
 
-use std::{fmt, sync::Mutex};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 
@@ -14,6 +17,17 @@ pub trait Memory: fmt::Debug + Send + Sync + 'static {
 
     /// Adds the messages of one exchange, all of them or none.
     async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError>;
+}
+
+#[async_trait]
+impl<M: Memory + ?Sized> Memory for Arc<M> {
+    async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError> {
+        (**self).load(session).await
+    }
+
+    async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError> {
+        (**self).append(session, messages).await
+    }
 }
 
 /// Memory could not be read or written.

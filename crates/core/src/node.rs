@@ -37,6 +37,8 @@ enum Kind {
     Run,
     /// A part of a run.
     Part,
+    /// The part of a run above or the run itself, under a further limit.
+    Tighter,
 }
 
 /// Where an account stands to the caller of a reservation.
@@ -96,6 +98,16 @@ impl Node {
         Self { kind: Kind::Run, ..self.child(name, budget) }
     }
 
+    /// The same account under a further limit.
+    pub(crate) fn tightened(&self, name: Arc<str>, budget: Budget) -> Self {
+        Self { kind: Kind::Tighter, ..self.child(name, budget) }
+    }
+
+    /// Where the account above stands to a caller to whom this one stands at `place`.
+    pub(crate) fn place_above(&self, place: Place) -> Place {
+        if self.kind == Kind::Tighter { place } else { Place::Above }
+    }
+
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -121,7 +133,7 @@ impl Node {
         mut asked: Reservation,
         place: Place,
     ) -> Result<Reservation, BudgetExceeded> {
-        let room = self.headroom(state, matches!(place, Place::Own { wrap_up: true }));
+        let room = self.headroom(state, place);
         if let (Some(left), Some(cap)) = (room.usd.map(Money::or_zero), self.budget.usd)
             && asked.cost > left
         {
@@ -142,14 +154,16 @@ impl Node {
     }
 
     /// Whether one more turn or tool call fits under the hard limit.
-    pub(crate) fn admit_one(&self, state: &NodeState, quantity: Quantity) -> Result<(), BudgetExceeded> {
+    pub(crate) fn admit_one(&self, state: &NodeState, quantity: Quantity, place: Place) -> Result<(), BudgetExceeded> {
         let used = state.in_window();
-        let (cap, used) = match quantity {
-            Quantity::Turns => (self.budget.turns, used.turns),
-            Quantity::ToolCalls => (self.budget.tool_calls, used.tool_calls),
-            Quantity::Usd | Quantity::Tokens => (None, 0),
+        let (cap, used, aside) = match quantity {
+            Quantity::Turns => (self.budget.turns, used.turns, u64::from(self.set_aside_percent(place) > 0)),
+            Quantity::ToolCalls => (self.budget.tool_calls, used.tool_calls, 0),
+            Quantity::Usd | Quantity::Tokens => (None, 0, 0),
         };
-        match cap.filter(|cap| !cap.soft && used >= cap.limit) {
+        // Who may do one thing only is not kept from doing it.
+        let usable = |limit: u64| if limit > 1 { limit - aside } else { limit };
+        match cap.filter(|cap| !cap.soft && used >= usable(cap.limit)) {
             Some(cap) => Err(self.exceeded(quantity, [1, 0, cap.limit])),
             None => Ok(()),
         }
@@ -170,16 +184,16 @@ impl Node {
     pub(crate) fn spend(&self, state: &mut NodeState, who: &Spender, charge: &Charge) {
         let before = state.in_window();
         state.spending.add(charge);
-        if self.kind == Kind::Run {
+        if matches!(self.kind, Kind::Run | Kind::Tighter) {
             state.itemise(who, charge);
         }
         self.note_crossings(state, before);
     }
 
     /// What the hard limits leave.
-    pub(crate) fn headroom(&self, state: &NodeState, wrap_up: bool) -> Headroom {
+    pub(crate) fn headroom(&self, state: &NodeState, place: Place) -> Headroom {
         let spent = state.in_window();
-        let aside = if wrap_up || self.kind == Kind::Standing { 0 } else { self.budget.wrap_up_percent.0.min(100) };
+        let aside = self.set_aside_percent(place);
         let usd = self.budget.usd.filter(|cap| !cap.soft).map(|cap| {
             let set_aside = percent(cap.limit.nano().unsigned_abs(), aside);
             cap.limit - Money::from_nano(i64::try_from(set_aside).unwrap_or(i64::MAX)) - spent.usd - state.reserved_usd
@@ -191,10 +205,19 @@ impl Node {
         Headroom { usd, tokens }
     }
 
+    /// The share that a caller at `place` must leave for a last answer.
+    fn set_aside_percent(&self, place: Place) -> u8 {
+        match place {
+            Place::Own { wrap_up: true } => 0,
+            _ if self.kind == Kind::Standing => 0,
+            Place::Own { wrap_up: false } | Place::Above => self.budget.wrap_up_percent.0.min(100),
+        }
+    }
+
     /// How much of what is left a reservation may take that has to be cut.
     fn share(&self, left: u64, place: Place) -> u64 {
         match (place, self.kind) {
-            (Place::Above, Kind::Run | Kind::Part) => left / 2,
+            (Place::Above, Kind::Run | Kind::Part | Kind::Tighter) => left / 2,
             (Place::Own { .. }, _) | (Place::Above, Kind::Standing) => left,
         }
     }

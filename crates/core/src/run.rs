@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -12,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::{
-    Blackboard, Budget, Bus, Degraded, Delta, Effect, Event, Ledger, ModelErrorKind, Observer, RunId, Scope, TraceId,
-    counts::Counts, ledger::unpoisoned, mailbox::Mailboxes,
+    Blackboard, Bus, Charge, Degraded, Delta, Effect, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId, Scope,
+    Spender, TraceId, counts::Counts, ledger::unpoisoned, mailbox::Mailboxes,
 };
 
 mod builder;
+mod derived;
 
 pub use builder::RunBuilder;
 
@@ -149,65 +151,6 @@ impl Run {
         self.0.wrapping_up
     }
 
-    /// A run below this one for the agent called `name`. It shares the trace and may only shorten the deadline; `budget`
-    /// limits it further. Refused beyond the depth limit.
-    pub fn child(&self, name: &str, budget: Budget) -> Result<Self, DepthExceeded> {
-        if self.0.depth >= self.0.shared.max_depth {
-            return Err(DepthExceeded { agent: self.join(name), limit: self.0.shared.max_depth });
-        }
-        let agent = self.join(name);
-        Ok(Self(Arc::new(Inner {
-            id: RunId::new(),
-            parent: Some(self.0.id),
-            depth: self.0.depth + 1,
-            deadline: earliest(self.0.deadline, budget.wall.map(|wall| Instant::now() + wall)),
-            cancellation: self.0.cancellation.child_token(),
-            ledger: self.0.ledger.child(Arc::clone(&agent), budget),
-            agent,
-            observers: self.0.observers.clone(),
-            wants_deltas: false,
-            wrapping_up: false,
-            given_up: Arc::default(),
-            span: OnceLock::new(),
-            shared: Arc::clone(&self.0.shared),
-        })))
-    }
-
-    /// The run as the agent called `name` works in it: at the top it gets the agent's name, below it has one already.
-    pub(crate) fn for_agent(&self, name: &str) -> Self {
-        if !self.0.agent.is_empty() {
-            return self.clone();
-        }
-        self.derive(|inner| {
-            inner.agent = name.into();
-            inner.span = OnceLock::new();
-        })
-    }
-
-    /// The same run with a deadline no later than `deadline`.
-    #[must_use]
-    pub fn no_later_than(&self, deadline: Instant) -> Self {
-        self.derive(|inner| inner.deadline = earliest(inner.deadline, Some(deadline)))
-    }
-
-    /// The same run with one more observer.
-    #[must_use]
-    pub fn observed_by(&self, observer: Arc<dyn Observer>) -> Self {
-        self.derive(|inner| inner.observers.push(observer))
-    }
-
-    /// The same run, whose model calls tell their answers piece by piece if `wanted`.
-    #[must_use]
-    pub fn with_deltas(&self, wanted: bool) -> Self {
-        self.derive(|inner| inner.wants_deltas = wanted)
-    }
-
-    /// The same run for one call that may be given up: see [`Run::give_up`].
-    #[must_use]
-    pub fn for_call(&self) -> Self {
-        self.derive(|inner| inner.given_up = Arc::default())
-    }
-
     /// Says why the call that was begun with [`Run::for_call`] is about to be dropped. Without a word it ends as
     /// cancelled.
     pub fn give_up(&self, reason: ModelErrorKind) {
@@ -218,11 +161,6 @@ impl Run {
     /// Why the call is dropped.
     pub(crate) fn reason_given_up(&self) -> ModelErrorKind {
         self.0.given_up.get().copied().unwrap_or(ModelErrorKind::Cancelled)
-    }
-
-    /// The same run while it asks for one last answer.
-    pub(crate) fn wrapping_up(&self) -> Self {
-        self.derive(|inner| inner.wrapping_up = true)
     }
 
     /// Whether a provider should stream its answer.
@@ -247,22 +185,49 @@ impl Run {
     /// Tells the observers, and the log.
     pub fn emit(&self, event: &Event) {
         self.span().in_scope(|| crate::log::event(self, event));
-        for observer in &self.0.observers {
-            observer.on_event(self, event);
-        }
+        self.tell(event);
     }
 
     /// Tells the observers about a piece of an answer, if deltas are wanted.
     pub fn emit_delta(&self, delta: impl FnOnce() -> Delta) {
         if self.0.wants_deltas && !self.0.observers.is_empty() {
-            let event = Event::Delta(delta());
-            self.0.observers.iter().for_each(|observer| observer.on_event(self, &event));
+            self.tell(&Event::Delta(delta()));
+        }
+    }
+
+    /// Tells the observers. One that panics is no reason to lose the run, or to end the process if the run is being
+    /// dropped because of another panic.
+    fn tell(&self, event: &Event) {
+        for observer in &self.0.observers {
+            if catch_unwind(AssertUnwindSafe(|| observer.on_event(self, event))).is_err() {
+                tracing::error!(target: "brigade_core::run", "an observer panicked");
+            }
+        }
+    }
+
+    /// Charges the run with what was spent on `model` without a reservation.
+    pub(crate) fn book(&self, model: &ModelId, charge: &Charge) {
+        let who = Spender { agent: Arc::clone(&self.0.agent), model: model.clone() };
+        self.ledger().book(&who, charge);
+        self.emit_warnings();
+    }
+
+    /// Tells the soft limits that were crossed since this was last done.
+    pub(crate) fn emit_warnings(&self) {
+        for warning in self.ledger().take_warnings() {
+            self.emit(&Event::BudgetWarning(warning));
         }
     }
 
     /// Notes that a part of the run did not work and the answer had to do without it.
     pub fn degrade(&self, degraded: Degraded) {
         unpoisoned(&self.0.shared.degraded).push(degraded);
+    }
+
+    /// Notes that a part of the run did not work, and tells observers that it goes on without.
+    pub(crate) fn go_on_without(&self, part: &'static str, reason: String) {
+        self.emit(&Event::Degraded { part, reason: reason.as_str().into() });
+        self.degrade(Degraded { part: part.to_owned(), reason });
     }
 
     /// What did not work so far, in the whole request.
@@ -329,30 +294,6 @@ impl Run {
         tracing::trace!(agent = %self.0.agent, ?step, "step");
         work.await
     }
-
-    fn join(&self, name: &str) -> Arc<str> {
-        if self.0.agent.is_empty() { name.into() } else { format!("{}/{name}", self.0.agent).into() }
-    }
-
-    fn derive(&self, change: impl FnOnce(&mut Inner)) -> Self {
-        let mut inner = Inner {
-            id: self.0.id,
-            parent: self.0.parent,
-            agent: Arc::clone(&self.0.agent),
-            depth: self.0.depth,
-            deadline: self.0.deadline,
-            cancellation: self.0.cancellation.clone(),
-            ledger: self.0.ledger.clone(),
-            observers: self.0.observers.clone(),
-            wants_deltas: self.0.wants_deltas,
-            wrapping_up: self.0.wrapping_up,
-            given_up: Arc::clone(&self.0.given_up),
-            span: self.0.span.clone(),
-            shared: Arc::clone(&self.0.shared),
-        };
-        change(&mut inner);
-        Self(Arc::new(inner))
-    }
 }
 
 /// Agents delegated deeper than is allowed.
@@ -386,6 +327,11 @@ fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
+}
+
+/// When so much time has passed from now; absent if no clock goes that far, which is as good as never.
+fn after(time: Duration) -> Option<Instant> {
+    Instant::now().checked_add(time)
 }
 
 #[cfg(test)]

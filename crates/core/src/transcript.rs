@@ -68,7 +68,7 @@ pub enum TranscriptError {
     #[error("system messages do not belong in a transcript; set the instructions instead")]
     SystemMessage,
     /// Several providers refuse a conversation that the model began.
-    #[error("a conversation begins with the user; append a user message before the model's")]
+    #[error("nothing was asked; a conversation begins with words of the user")]
     NothingAsked,
     /// Only the model calls tools, and only a tool message answers them.
     #[error("a {role:?} message cannot hold such a tool call or tool result; leave the part out")]
@@ -225,7 +225,7 @@ impl Transcript {
         if !self.is_boundary(boundary) {
             return 0;
         }
-        let hidden = self.hidden_by(boundary).count() - usize::from(self.digest.is_some());
+        let hidden = self.hides(boundary);
         self.pinned = (self.task < boundary).then_some(self.task);
         self.digest = digest.map(as_users_words);
         self.start = boundary;
@@ -240,6 +240,11 @@ impl Transcript {
         let shown_before = if passed.is_empty() { (None, None) } else { (self.pinned, self.digest.as_ref()) };
         let message = |index: usize| self.messages.get(index).filter(|_| index != self.task);
         shown_before.0.and_then(message).into_iter().chain(shown_before.1).chain(passed.filter_map(message))
+    }
+
+    /// How many more messages would be hidden at `boundary`.
+    pub(crate) fn hides(&self, boundary: usize) -> usize {
+        self.hidden_by(boundary).count().saturating_sub(usize::from(self.digest.is_some()))
     }
 
     fn is_boundary(&self, index: usize) -> bool {

@@ -3,8 +3,7 @@
 use tokio::time::Instant;
 
 use crate::{
-    Agent, Certainty, Charge, ChatModel, ChatReply, ChatRequest, Effect, Estimate, Event, ModelError, Run, Spender,
-    Step, Stopped, Usage, turns::End,
+    Certainty, Charge, ChatModel, ChatReply, ChatRequest, Effect, Event, ModelError, ModelId, Run, Step, Stopped, Usage,
 };
 
 /// Asks the model once, however many attempts that takes below. Ends early when the run is stopped.
@@ -34,23 +33,20 @@ pub(crate) async fn ask(
     Ok(answer)
 }
 
-/// Books what a model without metering used, so that tokens are counted all the same. Money cannot be: under a limit
-/// of money such a run ends here rather than spend unseen.
-pub(crate) fn unmetered(reply: &ChatReply, agent: &Agent, run: &Run) -> Option<End> {
+/// Books what a model that nobody meters used, so that tokens are counted all the same. Money cannot be: under a limit
+/// of it, answers why the model must not be asked again.
+pub(crate) fn book_unmetered(
+    reply: &ChatReply,
+    request: &ChatRequest,
+    (model, run): (&ModelId, &Run),
+) -> Option<String> {
     if reply.charge.is_some() {
         return None;
     }
-    let spender = Spender { agent: run.agent().clone(), model: agent.model.id().clone() };
     let certainty = if reply.usage.is_some() { Certainty::Charged } else { Certainty::Estimated };
-    let usage = reply.usage.unwrap_or(Usage::new(0, reply.message.size_bytes() as u64 / 4));
-    // Nothing is asked for, so nothing is refused.
-    if let Ok(hold) = run.ledger().reserve(spender, Estimate::default(), true) {
-        hold.settle(&Charge { certainty, usage, cost: None });
-    }
+    let guess = || Usage::new(request.estimated_input_tokens(), (reply.message.size_bytes() as u64).div_ceil(4));
+    run.book(model, &Charge { certainty, usage: reply.usage.unwrap_or_else(guess), cost: None });
     run.ledger().limits_money().then(|| {
-        let model = agent.model.id();
-        End::budget(&format_args!(
-            "{model} is not metered, so that the limit of money cannot be kept; wrap it with `.metered(&prices)`"
-        ))
+        format!("{model} is not metered, so that the limit of money cannot be kept; wrap it with `.metered(&prices)`")
     })
 }

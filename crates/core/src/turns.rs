@@ -1,10 +1,11 @@
 //! The agent loop. There is no other.
 
-use std::sync::Arc;
+use std::{future::Future, mem, sync::Arc, time::Duration};
 
 use crate::{
-    Agent, ChatReply, ChatRequest, Event, Message, ModelError, ModelErrorKind, Outcome, Part, Role, Run, RunError,
-    RunFailure, StopReason, ToolChoice,
+    Agent, BudgetExceeded, ChatReply, ChatRequest, Estimate, Event, Memory, MemoryError, Message, ModelError,
+    ModelErrorKind, Outcome, Part, Role, Run, RunError, RunFailure, Spender, StopReason, Stopped, ToolChoice,
+    Transcript, TranscriptError,
     agent::Task,
     answer::{Answer, Judge},
     guard::Guard,
@@ -25,6 +26,8 @@ pub(crate) struct Turns<'a> {
     guard: Guard,
     /// Set when a limit was met: the next turn is the last one, without tools.
     closing: Option<End>,
+    /// Whether nobody else holds the model to the budget.
+    unmetered: bool,
     session: Option<Arc<str>>,
 }
 
@@ -39,41 +42,42 @@ pub(crate) struct End {
     pub(crate) ended_by: Option<Arc<str>>,
 }
 
-/// The last turn must not be the only one: an agent limited to one turn may use it as it likes.
-const WRAP_UP_NOTE: &str =
-    "[notice] This is your last turn: tools are off now. Answer with what you have, and say what is missing.";
+/// The last turn must not be the only one: an agent limited to one turn may use it as it likes. Later tasks of the
+/// session see the note too, and must not take it for theirs.
+const WRAP_UP_NOTE: &str = "[notice] This is your last turn for this task: tools are off now. Answer with what you have, \
+                            and say what is missing.";
+
+/// Sessions are small and stores near; who waits longer has an answer that nobody gets to see.
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<'a> Turns<'a> {
     pub(crate) fn new(agent: &'a Agent, run: &'a Run) -> Self {
         Self {
             agent,
             run,
-            request: agent.first_request(crate::Transcript::new()),
+            request: agent.first_request(Transcript::new()),
             inherited: 0,
             taken: 0,
             judge: Judge::new(agent),
             guard: Guard::new(agent.limits.guard),
             closing: None,
+            unmetered: false,
             session: None,
         }
     }
 
-    pub(crate) async fn run(mut self, task: Task) -> Result<Outcome, RunError> {
+    /// Takes turns until there is an outcome. By reference, as a future that takes itself by value holds it twice.
+    pub(crate) async fn run(&mut self, task: Task) -> Result<Outcome, RunError> {
         let end = match self.begin(task).await {
-            Ok(()) => self.turns().await,
+            Ok(Ok(())) => self.turns().await,
+            Ok(Err(stopped)) => Ok(End::stopped(stopped, self.run)),
             Err(failure) => Err(failure),
         };
         self.request.transcript.abandon_calls("The run ended before this tool was run.");
+        self.remember().await;
         match end {
-            Ok(end) => match self.remember().await {
-                Ok(()) => Ok(self.outcome(end)),
-                Err(failure) => Err(self.failed(failure)),
-            },
-            Err(failure) => {
-                // The failure is what the caller must know of; that its session is not kept either adds nothing.
-                let _ = self.remember().await;
-                Err(self.failed(failure))
-            }
+            Ok(end) => Ok(self.outcome(end)),
+            Err(failure) => Err(self.failed(failure)),
         }
     }
 
@@ -85,7 +89,6 @@ impl<'a> Turns<'a> {
             }
             let reply = match self.ask().await? {
                 Asked::Reply(reply) => reply,
-                Asked::Again => continue,
                 Asked::End(end) => return Ok(end),
             };
             match self.judge.judge(&reply, self.closing.is_some()) {
@@ -121,9 +124,23 @@ impl<'a> Turns<'a> {
         if self.taken > 0 && self.taken + 1 == limit && self.closing.is_none() {
             self.close(End::max_turns(&self.agent.name, limit));
         }
-        let refusal = self.run.ledger().take_turn().err()?;
+        let refusal = self.take_turn(self.closing.is_some()).err()?;
         self.run.emit(&Event::BudgetRefused(refusal.clone()));
-        Some(End::budget(&refusal))
+        if self.closing.is_none() && self.take_turn(true).is_ok() {
+            self.close(End::budget(&refusal));
+            return None;
+        }
+        Some(self.closing.take().unwrap_or_else(|| End::budget(&refusal)))
+    }
+
+    fn take_turn(&self, last: bool) -> Result<(), BudgetExceeded> {
+        let ledger = self.run.ledger();
+        if self.unmetered {
+            // Nobody else asks before the call whether any token is left.
+            let who = Spender { agent: Arc::clone(self.run.agent()), model: self.agent.model.id().clone() };
+            ledger.reserve(who, Estimate { input_tokens: 1, ..Estimate::default() }, last)?.release();
+        }
+        if last { ledger.take_last_turn() } else { ledger.take_turn() }
     }
 
     /// Makes the next turn the last one, with tools off.
@@ -134,45 +151,65 @@ impl<'a> Turns<'a> {
         let _ = self.request.transcript.push(Message::user(WRAP_UP_NOTE));
     }
 
+    /// One turn. A question that was refused is asked differently where that can help: once without tools, and as often
+    /// as there is something left to hide.
     async fn ask(&mut self) -> Result<Asked, RunFailure> {
-        self.agent.window.fit(&mut self.request, self.run).await.map_err(RunFailure::Model)?;
         self.taken += 1;
-        let run = if self.closing.is_some() { self.run.wrapping_up() } else { self.run.clone() };
-        match turn::ask(&*self.agent.model, &self.request, (&run, self.taken)).await {
-            Ok(Ok(reply)) => match turn::unmetered(&reply, self.agent, &run) {
-                None => Ok(Asked::Reply(Box::new(reply))),
-                Some(end) => {
-                    self.keep(reply.message)?;
-                    Ok(Asked::End(end))
+        loop {
+            let run = if self.closing.is_some() { self.run.wrapping_up() } else { self.run.clone() };
+            if let Err(stopped) = run.until_stopped(self.agent.window.fit(&mut self.request, &run)).await {
+                return Ok(Asked::End(End::stopped(stopped, self.run)));
+            }
+            match turn::ask(&*self.agent.model, &self.request, (&run, self.taken)).await {
+                Ok(Ok(reply)) => return self.book(reply),
+                Ok(Err(error)) => {
+                    if let Some(end) = self.after_failure(error).await? {
+                        return Ok(Asked::End(end));
+                    }
                 }
-            },
-            Ok(Err(error)) => self.after_failure(error).await,
-            Err(stopped) => Ok(Asked::End(End::stopped(stopped, self.run))),
+                Err(stopped) => return Ok(Asked::End(End::stopped(stopped, self.run))),
+            }
+        }
+    }
+
+    fn book(&mut self, reply: ChatReply) -> Result<Asked, RunFailure> {
+        self.unmetered = reply.charge.is_none();
+        match turn::book_unmetered(&reply, &self.request, (self.agent.model.id(), self.run)) {
+            None => Ok(Asked::Reply(Box::new(reply))),
+            Some(why) => {
+                self.keep(reply.message)?;
+                Ok(Asked::End(End::budget(&why)))
+            }
         }
     }
 
     /// A failed call ends the run, except where asking differently can help.
-    async fn after_failure(&mut self, error: ModelError) -> Result<Asked, RunFailure> {
+    async fn after_failure(&mut self, error: ModelError) -> Result<Option<End>, RunFailure> {
         // Whoever waits on the way to the model watches the run's time as well, and may notice its end first.
         if let Err(stopped) = self.run.check() {
-            return Ok(Asked::End(End::stopped(stopped, self.run)));
+            return Ok(Some(End::stopped(stopped, self.run)));
         }
         match error.kind() {
             ModelErrorKind::Budget if self.closing.is_none() => {
-                self.taken -= 1;
                 self.close(End::budget(&chain(&error)));
-                Ok(Asked::Again)
+                return Ok(None);
             }
-            ModelErrorKind::Budget => {
-                Ok(Asked::End(self.closing.take().unwrap_or_else(|| End::budget(&chain(&error)))))
-            }
-            ModelErrorKind::Refused => Ok(Asked::End(End::new(StopReason::Refused, error.to_string()))),
+            ModelErrorKind::Refused => return Ok(Some(End::new(StopReason::Refused, error.to_string()))),
             ModelErrorKind::ContextLength => {
                 let keep = self.request.estimated_input_tokens() / 2;
-                let shrunk = self.agent.window.shrink(&mut self.request, keep, self.run).await;
-                if shrunk.map_err(RunFailure::Model)? { Ok(Asked::Again) } else { Err(RunFailure::Model(error)) }
+                let shrunk = self.agent.window.shrink(&mut self.request, keep, self.run);
+                match self.run.until_stopped(shrunk).await {
+                    Ok(true) => return Ok(None),
+                    Ok(false) => {}
+                    Err(stopped) => return Ok(Some(End::stopped(stopped, self.run))),
+                }
             }
-            _ => Err(RunFailure::Model(error)),
+            _ => {}
+        }
+        // A limit was met before, and that is how the run ends: the last answer would only have been nice to have.
+        match self.closing.take() {
+            Some(end) => Ok(Some(end.without_answer(&error))),
+            None => Err(RunFailure::Model(error)),
         }
     }
 
@@ -183,24 +220,25 @@ impl<'a> Turns<'a> {
         let circling = self.guard.watch(&mut done, self.run);
         let fatal = done.iter().find(|call| call.end == CallEnd::Fatal).map(fatal);
         let end = done.iter().find(|call| call.ends_run).map(End::by_tool);
+        let refused = done.iter().find(|call| call.end == CallEnd::Budget).map(|call| texts(&call.result.content));
         self.request.transcript.answer_calls(done.into_iter().map(|call| call.result).collect())?;
         match (fatal, circling) {
             (Some(failure), _) => Err(failure),
             (None, Some(why)) => {
                 Ok(Some(End::new(StopReason::LoopDetected, format!("The agent repeats itself: {why}."))))
             }
-            (None, None) => Ok(end),
+            (None, None) => {
+                if let (None, Some(why)) = (&end, refused) {
+                    self.close(End::new(StopReason::Budget, why));
+                }
+                Ok(end)
+            }
         }
     }
 
     /// Keeps a last message, unless it says nothing: providers refuse a history with an empty answer in it.
     fn keep(&mut self, message: Message) -> Result<(), RunFailure> {
-        let says_something = message.parts().iter().any(|part| match part {
-            Part::Text(text) => !text.text.trim().is_empty(),
-            Part::Thinking(_) => false,
-            Part::ToolCall(_) | Part::ToolResult(_) | Part::Image(_) | Part::Opaque(_) => true,
-        });
-        if says_something {
+        if says_something(&message) {
             self.request.transcript.push(message)?;
         }
         Ok(())
@@ -209,41 +247,56 @@ impl<'a> Turns<'a> {
     fn ask_again(&mut self, rejected: Option<Message>, note: String) -> Result<(), RunFailure> {
         if let Some(message) = rejected {
             self.request.transcript.push(message)?;
+            self.request.transcript.abandon_calls("Tools are off: this one was not run.");
         }
         self.run.emit(&Event::AnswerRejected { reason: note.as_str().into(), attempt: self.judge.rejections() });
         self.judge.widen(&mut self.request.settings);
         Ok(self.request.transcript.push(Message::user(note))?)
     }
 
-    async fn begin(&mut self, task: Task) -> Result<(), RunFailure> {
+    async fn begin(&mut self, task: Task) -> Result<Result<(), Stopped>, RunFailure> {
         self.agent.check()?;
         self.session = task.session;
         let mut transcript = task.history;
-        if let (Some(memory), Some(session)) = (&self.agent.memory, &self.session) {
-            transcript = crate::Transcript::repaired(memory.load(session).await.map_err(RunFailure::Memory)?);
+        if let (true, Some((memory, session))) = (transcript.is_empty(), self.kept_in()) {
+            match self.run.until_stopped(in_time(memory.load(session))).await {
+                Ok(messages) => transcript = Transcript::repaired(messages.map_err(RunFailure::Memory)?),
+                Err(stopped) => return Ok(Err(stopped)),
+            }
         }
+        transcript.abandon_calls("What came before ended before this tool was run.");
         self.inherited = transcript.len();
-        if let Some(message) = task.message {
-            transcript.push_task(message)?;
+        match task.message {
+            Some(message) if says_something(&message) => transcript.push_task(message)?,
+            None if !transcript.is_empty() => {}
+            _ => return Err(TranscriptError::NothingAsked.into()),
         }
         self.request.transcript = transcript;
-        Ok(())
+        Ok(Ok(()))
     }
 
-    async fn remember(&self) -> Result<(), RunFailure> {
-        let (Some(memory), Some(session)) = (&self.agent.memory, &self.session) else { return Ok(()) };
+    fn kept_in(&self) -> Option<(&'a dyn Memory, &str)> {
+        Some((self.agent.memory.as_deref()?, self.session.as_deref()?))
+    }
+
+    /// Also what a run said that failed or was stopped. An answer is not lost because it cannot be kept for later.
+    async fn remember(&self) {
         let new = self.request.transcript.messages().get(self.inherited..).unwrap_or_default();
-        memory.append(session, new).await.map_err(RunFailure::Memory)
+        if let (false, Some((memory, session))) = (new.is_empty(), self.kept_in())
+            && let Err(error) = in_time(memory.append(session, new)).await
+        {
+            self.run.go_on_without("session", chain(&error));
+        }
     }
 
-    fn outcome(self, end: End) -> Outcome {
+    fn outcome(&mut self, end: End) -> Outcome {
         let text = end.text.unwrap_or_else(|| self.best_so_far());
         Outcome {
             notice: end.notice,
             inherited: self.inherited,
             ended_by: end.ended_by,
             turns: self.taken,
-            ..Outcome::new(end.stop, text, self.request.transcript)
+            ..Outcome::new(end.stop, text, mem::take(&mut self.request.transcript))
         }
     }
 
@@ -259,15 +312,14 @@ impl<'a> Turns<'a> {
         })
     }
 
-    fn failed(self, cause: RunFailure) -> RunError {
-        RunError::new(self.run, cause, self.request.transcript)
+    fn failed(&mut self, cause: RunFailure) -> RunError {
+        RunError::new(self.run, cause, mem::take(&mut self.request.transcript))
     }
 }
 
 /// What came of asking the model.
 enum Asked {
     Reply(Box<ChatReply>),
-    Again,
     End(End),
 }
 
@@ -289,10 +341,10 @@ impl End {
         Self::new(StopReason::Budget, format!("Stopped before the next call: {refusal}."))
     }
 
-    fn stopped(stopped: crate::Stopped, run: &Run) -> Self {
+    fn stopped(stopped: Stopped, run: &Run) -> Self {
         let notice = match stopped {
-            crate::Stopped::Cancelled => "The run was cancelled.".to_owned(),
-            crate::Stopped::Deadline => format!("The time of {} was up.", run.agent()),
+            Stopped::Cancelled => "The run was cancelled.".to_owned(),
+            Stopped::Deadline => format!("The time of {} was up.", run.agent()),
         };
         Self::new(stopped.into(), notice)
     }
@@ -300,6 +352,16 @@ impl End {
     fn by_tool(call: &Done) -> Self {
         let ended_by = Some(call.result.name.as_str().into());
         Self { text: Some(texts(&call.result.content)), ended_by, ..Self::finished() }
+    }
+
+    /// This end after the last answer that was asked for did not come.
+    fn without_answer(self, error: &ModelError) -> Self {
+        let notice = match error.kind() {
+            // That is what the notice says already.
+            ModelErrorKind::Budget => self.notice,
+            _ => format!("{} The last answer did not come: {}.", self.notice, chain(error)),
+        };
+        Self { notice, ..self }
     }
 
     fn with_text(self, text: String) -> Self {
@@ -310,3 +372,20 @@ impl End {
 fn fatal(call: &Done) -> RunFailure {
     RunFailure::Tool { tool: call.result.name.clone(), message: texts(&call.result.content) }
 }
+
+fn says_something(message: &Message) -> bool {
+    message.parts().iter().any(|part| match part {
+        Part::Text(text) => !text.text.trim().is_empty(),
+        Part::Thinking(_) => false,
+        Part::ToolCall(_) | Part::ToolResult(_) | Part::Image(_) | Part::Opaque(_) => true,
+    })
+}
+
+/// What a store answers, if it does in time.
+async fn in_time<T>(answer: impl Future<Output = Result<T, MemoryError>>) -> Result<T, MemoryError> {
+    let late = |_| MemoryError::new(format!("the store did not answer within {STORE_TIMEOUT:?}"));
+    tokio::time::timeout(STORE_TIMEOUT, answer).await.map_err(late)?
+}
+
+#[cfg(test)]
+mod tests;

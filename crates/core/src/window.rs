@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::{ChatModel, ChatRequest, Event, Message, ModelError, Role, Run, Settings, Transcript, message::texts};
+use crate::{
+    ChatModel, ChatRequest, Event, Message, ModelError, Role, Run, Settings, Transcript, message::texts,
+    outcome::chain, turn,
+};
 
 /// How much of a conversation a model is shown.
 ///
@@ -25,7 +28,8 @@ pub struct ContextWindow {
 /// Makes a short text of messages that are about to be hidden.
 #[async_trait]
 pub trait Compactor: fmt::Debug + Send + Sync + 'static {
-    /// What the model is shown in their place, or nothing.
+    /// What the model is shown in their place, or nothing. If it fails, the messages are hidden all the same, and the
+    /// outcome tells of it.
     async fn digest(&self, hidden: &[Message], run: &Run) -> Result<Option<String>, ModelError>;
 }
 
@@ -45,45 +49,47 @@ impl Default for ContextWindow {
 
 impl ContextWindow {
     /// Hides what does not fit. Nothing happens while everything fits.
-    pub(crate) async fn fit(&self, request: &mut ChatRequest, run: &Run) -> Result<(), ModelError> {
+    pub(crate) async fn fit(&self, request: &mut ChatRequest, run: &Run) {
         if request.estimated_input_tokens() > self.max_tokens {
             let keep = self.max_tokens / 100 * u64::from(self.keep_percent.min(100));
-            self.shrink(request, keep, run).await?;
+            self.shrink(request, keep, run).await;
         }
-        Ok(())
     }
 
     /// Hides old exchanges until about `keep` tokens are left. Answers whether anything was hidden.
-    pub(crate) async fn shrink(&self, request: &mut ChatRequest, keep: u64, run: &Run) -> Result<bool, ModelError> {
+    pub(crate) async fn shrink(&self, request: &mut ChatRequest, keep: u64, run: &Run) -> bool {
         let tokens_before = request.estimated_input_tokens();
         let excess_bytes = tokens_before.saturating_sub(keep).saturating_mul(4);
-        let Some(boundary) = boundary(&request.transcript, excess_bytes) else { return Ok(false) };
-        let digest = match &self.compactor {
-            Some(compactor) => {
-                let hidden: Vec<_> = request.transcript.hidden_by(boundary).cloned().collect();
-                compactor.digest(&hidden, run).await?
-            }
-            None => None,
-        };
-        let digest = digest.map(|text| Message::user(format!("[Summary of earlier messages]\n{text}")));
+        let Some(boundary) = boundary(&request.transcript, excess_bytes) else { return false };
+        let hidden: Vec<_> = request.transcript.hidden_by(boundary).cloned().collect();
+        let digest = self.digest(&hidden, run).await;
         let hidden = request.transcript.hide_before(boundary, digest);
         let tokens_after = request.estimated_input_tokens();
         run.emit(&Event::Trimmed { hidden, tokens_before, tokens_after });
-        Ok(hidden > 0)
+        true
+    }
+
+    /// What is shown in place of `hidden`. A summary that cannot be had is no reason to lose the run.
+    async fn digest(&self, hidden: &[Message], run: &Run) -> Option<Message> {
+        let text = match self.compactor.as_ref()?.digest(hidden, run).await {
+            Ok(text) => text?,
+            Err(error) => {
+                run.go_on_without("summary", chain(&error));
+                return None;
+            }
+        };
+        Some(Message::user(format!("[Summary of earlier messages]\n{text}")))
     }
 }
 
-/// The first boundary behind which `excess_bytes` less are shown; the last one if none goes that far.
+/// The first boundary behind which `excess_bytes` less are shown; the last one if none goes that far. None where nothing
+/// would be hidden.
 fn boundary(transcript: &Transcript, excess_bytes: u64) -> Option<usize> {
-    let mut last = None;
-    for index in transcript.boundaries() {
-        last = Some(index);
-        let hidden: usize = transcript.hidden_by(index).map(Message::size_bytes).sum();
-        if hidden as u64 >= excess_bytes {
-            break;
-        }
-    }
-    last
+    let boundaries: Vec<_> = transcript.boundaries().collect();
+    let hidden_bytes = |index| transcript.hidden_by(index).map(Message::size_bytes).sum::<usize>() as u64;
+    let first = boundaries.partition_point(|index| hidden_bytes(*index) < excess_bytes);
+    let boundary = boundaries.get(first).or(boundaries.last()).copied();
+    boundary.filter(|index| transcript.hides(*index) > 0)
 }
 
 impl Summarizer {
@@ -116,6 +122,9 @@ impl Compactor for Summarizer {
         ));
         request.settings = Settings { max_output_tokens: Some(self.max_output_tokens), ..Settings::default() };
         let reply = self.model.chat(&request, &run.with_deltas(false)).await?;
+        if let Some(why) = turn::book_unmetered(&reply, &request, (self.model.id(), run)) {
+            run.go_on_without("budget", why);
+        }
         let text = reply.message.text().trim().to_owned();
         Ok((!text.is_empty()).then_some(text))
     }

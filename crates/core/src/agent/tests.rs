@@ -228,6 +228,21 @@ async fn a_turn_budget_is_shared_and_refuses_the_next_call() {
 }
 
 #[tokio::test]
+async fn an_agents_own_budget_holds_also_in_a_run_that_has_none() {
+    let script = || ScriptedModel::new((0..9).map(|index| look_up(&format!("c{index}"), &index.to_string())));
+    let model = script();
+    let agent = |model: &ScriptedModel| Agent::new("clerk", model.clone()).tool(lookup());
+    let outcome = agent(&model).budget(Budget::unlimited().turns(3)).run_in(&Run::new(), "Go on.").await.unwrap();
+    assert_eq!((outcome.stop, model.turns_left()), (StopReason::Budget, 6));
+
+    let model = script();
+    let run = Run::builder().budget(Budget::unlimited().turns(2)).build();
+    let outcome = agent(&model).budget(Budget::unlimited().turns(3)).run_in(&run, "Go on.").await.unwrap();
+    assert_eq!((outcome.stop, model.turns_left()), (StopReason::Budget, 7), "the tighter one holds");
+    assert_eq!(outcome.cost.by_agent.len(), 1);
+}
+
+#[tokio::test]
 async fn a_limit_of_money_is_not_kept_by_guessing() {
     let model = ScriptedModel::new([look_up("c1", "a"), Turn::text("never asked")]);
     let agent = Agent::new("clerk", model.clone()).tool(lookup()).budget(Budget::usd("0.50").unwrap());

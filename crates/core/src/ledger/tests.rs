@@ -418,3 +418,23 @@ proptest! {
         prop_assert_eq!(process.spending(), sum);
     }
 }
+
+#[test]
+fn a_further_limit_leaves_its_caller_what_the_account_above_has_set_aside() {
+    let run = Ledger::root("process", Budget::unlimited())
+        .itemised_child("the run", Budget::unlimited().money(usd("0.10")).turns(3));
+    let agent = run.tightened("desk", Budget::unlimited().money(usd("0.20")).turns(9));
+    let below = agent.child("desk/critic", Budget::unlimited());
+    agent.reserve(who(), whole(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
+    assert_eq!(agent.headroom(false).usd, Some(Money::ZERO));
+    below.reserve(who(), whole(0, 10_000), true).unwrap_err();
+    agent.reserve(who(), whole(0, 10_000), true).unwrap().release();
+    assert_eq!(agent.summary().by_agent.len(), 1, "it keeps its own lines");
+
+    agent.take_turn().unwrap();
+    below.take_turn().unwrap();
+    assert_eq!(below.take_last_turn().unwrap_err().scope.as_ref(), "the run", "that turn is for those above");
+    assert_eq!(agent.take_turn().unwrap_err().scope.as_ref(), "the run");
+    agent.take_last_turn().unwrap();
+    agent.take_last_turn().unwrap_err();
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, Run, Shared, earliest};
+use super::{Inner, Run, Shared, after, earliest};
 use crate::{
     Blackboard, Budget, Bus, Ledger, LocalBus, Observer, RunId, Scope, TraceId, counts::Counts, mailbox::Mailboxes,
 };
@@ -108,7 +108,7 @@ impl RunBuilder {
     /// The run. Its time starts now.
     pub fn build(self) -> Run {
         let account = self.account.unwrap_or_else(|| Ledger::root("process", Budget::unlimited()));
-        let wall = self.budget.wall.map(|wall| Instant::now() + wall);
+        let wall = self.budget.wall.and_then(after);
         let id = self.id.unwrap_or_default();
         Run(Arc::new(Inner {
             id,

@@ -1,7 +1,7 @@
 use futures::FutureExt;
 
 use super::*;
-use crate::{LocalBus, Scope};
+use crate::{Budget, LocalBus, Scope};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -196,4 +196,29 @@ fn the_agent_at_the_top_gives_the_run_its_name() {
 async fn a_step_answers_what_its_work_answers() {
     let step = Step { turn: 1, tool: None, effect: Effect::Once };
     assert_eq!(Run::new().step(step, async { 42 }).await, 42);
+}
+
+#[derive(Debug)]
+struct Panicking;
+
+impl Observer for Panicking {
+    fn on_event(&self, _: &Run, _: &Event) {
+        panic!("an observer with a mistake in it");
+    }
+}
+
+#[test]
+fn an_observer_that_panics_harms_neither_the_run_nor_other_observers() {
+    let seen = Arc::new(Seen::default());
+    let run = Run::builder().observer(Arc::new(Panicking)).observer(Arc::clone(&seen) as _).deltas(true).build();
+    run.emit(&Event::RunStarted);
+    run.emit_delta(|| text("hi"));
+    assert_eq!(unpoisoned(&seen.0).len(), 2);
+}
+
+#[tokio::test]
+async fn more_time_than_a_clock_can_tell_is_no_limit() {
+    let run = Run::builder().budget(Budget::unlimited().wall(Duration::MAX)).build();
+    let child = run.child("desk", Budget::unlimited().wall(Duration::MAX)).unwrap().within(Duration::MAX);
+    assert_eq!((run.deadline(), child.deadline()), (None, None));
 }
