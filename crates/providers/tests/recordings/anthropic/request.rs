@@ -325,8 +325,8 @@ fn block(mut block: Value) -> Value {
             block["content"] = Value::Null;
         }
     }
-    if block["citations"] == json!([]) {
-        block["citations"] = Value::Null;
+    if let Some(fields) = block.as_object_mut().filter(|fields| fields["type"] == "text") {
+        fields.retain(|name, value| name == "text" || ![json!([]), json!({}), json!("")].contains(value));
     }
     without_defaults(block)
 }
