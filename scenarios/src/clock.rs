@@ -37,8 +37,11 @@ struct Quiet {
 pub fn in_virtual_time<T>(work: impl Future<Output = T>) -> io::Result<T> {
     let quiet = Arc::new(Quiet::default());
     let watch = Arc::clone(&quiet);
-    let runtime =
-        Builder::new_current_thread().enable_all().start_paused(true).on_thread_park(move || watch.look_again()).build()?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .on_thread_park(move || watch.look_again())
+        .build()?;
     Ok(runtime.block_on(async {
         let mut keeper = JoinSet::new();
         let kept = Arc::clone(&quiet);
@@ -100,7 +103,7 @@ mod tests {
             // A timer that is always near, as in a client that counts the time.
             tasks.spawn(async {
                 loop {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             });
             let started = Instant::now();

@@ -92,10 +92,14 @@ impl Bench {
             let ends = |event: &&&Event| matches!(event, Event::RunEnded { .. } | Event::RunFailed { .. });
             let ended = events.iter().filter(ends).count();
             // A child run that is cut short from above is dropped, and tells nothing more.
-            let may_be_cut = dropped || events.iter().any(|event| matches!(event, Event::AttemptEnded { error: Some(brigade_core::ModelErrorKind::Cancelled), .. }));
+            let may_be_cut = dropped
+                || events.iter().any(|event| {
+                    matches!(event, Event::AttemptEnded { error: Some(brigade_core::ModelErrorKind::Cancelled), .. })
+                });
             let once = begun == ended || (may_be_cut && ended <= begun);
             self.check("I1", once, || format!("the run {run:?} began {begun} and ended {ended} times"));
-            let last = events.iter().rposition(|event| matches!(event, Event::RunEnded { .. } | Event::RunFailed { .. }));
+            let last =
+                events.iter().rposition(|event| matches!(event, Event::RunEnded { .. } | Event::RunFailed { .. }));
             let silent = last.is_none_or(|last| last + 1 == events.len() || begun > 1);
             self.check("I1", silent, || format!("the run {run:?} goes on after its end"));
         }
@@ -118,7 +122,9 @@ impl Bench {
             };
             match billed.iter().position(tokens) {
                 Some(at) => drop(billed.swap_remove(at)),
-                None => self.check("I2", false, || format!("charged {:?}, which the provider does not bill", charge.usage)),
+                None => {
+                    self.check("I2", false, || format!("charged {:?}, which the provider does not bill", charge.usage));
+                }
             }
         }
         self.check("I2", billed.len() <= unsure, || {
@@ -164,12 +170,14 @@ impl Bench {
         for word in [API_KEY, CANARY] {
             let line = seen.lines.iter().find(|line| line.contains(word));
             self.check("I8", line.is_none(), || format!("the log tells `{word}`: {line:?}"));
-            let told = seen.entries.iter().find(|entry| {
-                !matches!(entry.event, Event::Delta(_)) && format!("{:?}", entry.event).contains(word)
-            });
+            let told = seen
+                .entries
+                .iter()
+                .find(|entry| !matches!(entry.event, Event::Delta(_)) && format!("{:?}", entry.event).contains(word));
             self.check("I8", told.is_none(), || format!("an event tells `{word}`: {told:?}"));
         }
-        let told = seen.ends.iter().find(|end| matches!(end, Ended::Failed { message, .. } if message.contains(API_KEY)));
+        let told =
+            seen.ends.iter().find(|end| matches!(end, Ended::Failed { message, .. } if message.contains(API_KEY)));
         self.check("I8", told.is_none(), || format!("an error tells the key: {told:?}"));
     }
 
@@ -183,7 +191,8 @@ impl Bench {
 
     fn control(&mut self, seen: &Seen) {
         let control = &seen.control;
-        let well = Ended::Outcome { stop: brigade_core::StopReason::Finished, text: ANSWER.to_owned(), degraded: vec![] };
+        let well =
+            Ended::Outcome { stop: brigade_core::StopReason::Finished, text: ANSWER.to_owned(), degraded: vec![] };
         let unaffected = control.ended == well
             && control.elapsed >= CONTROL_TIME
             && control.elapsed < CONTROL_TIME + Duration::from_millis(10)
@@ -212,7 +221,9 @@ impl Bench {
         let time = &scenario.expected.time;
         self.check("I5", time.contains(&seen.elapsed), || format!("it took {:?}, not {time:?}", seen.elapsed));
         let (requests, allowed) = (seen.calls.len(), &scenario.expected.requests);
-        self.check("I6", allowed.contains(&requests), || format!("the provider got {requests} requests, not {allowed:?}"));
+        self.check("I6", allowed.contains(&requests), || {
+            format!("the provider got {requests} requests, not {allowed:?}")
+        });
     }
 
     fn bill(&mut self, bill: Bill, seen: &Seen) {

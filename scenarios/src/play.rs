@@ -1,6 +1,11 @@
 //! Plays one scenario in one dialect, with a healthy run beside it, and writes down what was seen.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fs,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use brigade_core::{
     Budget, Event, Ledger, ModelId, Money, Observer, Outcome, Pricing, Run, RunError, Runnable, Served, Task, TraceId,
@@ -9,7 +14,6 @@ use brigade_core::{
 use brigade_observability::{LogTarget, Logging, PriceBook};
 use brigade_rehearsal::{CallRecord, Dialect, Latency};
 use futures::future::join_all;
-use std::sync::{Mutex, PoisonError};
 use tokio::{runtime::Handle, time::Instant};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -29,6 +33,9 @@ const SETTLING: Duration = Duration::from_millis(250);
 /// How often a limited key is looked at besides at every event.
 const SAMPLING: Duration = Duration::from_millis(50);
 
+/// Longer than any scenario.
+const NEVER: Duration = Duration::from_hours(24);
+
 /// Plays a scenario in one dialect. The same seed gives the same events.
 ///
 /// # Errors
@@ -39,15 +46,15 @@ pub fn play(scenario: &Scenario, dialect: Dialect, seed: u64) -> anyhow::Result<
     let logging = Logging::new().level(LEVEL).variable(None).target(LogTarget::File(path.clone()));
     let (layer, _handle) = logging.layer()?;
     let guard = tracing_subscriber::registry().with(layer).set_default();
-    let mut seen = in_virtual_time(async {
-        let seen = perform(scenario, dialect, seed).await;
+    let mut found = in_virtual_time(async {
+        let found = perform(scenario, dialect, seed).await;
         // Whatever is to end by itself ends now.
         tokio::time::sleep(SETTLING).await;
-        seen.map(|seen| Seen { tasks_left: Handle::current().metrics().num_alive_tasks().saturating_sub(1), ..seen })
+        found.map(|found| Seen { tasks_left: Handle::current().metrics().num_alive_tasks().saturating_sub(1), ..found })
     })??;
     drop(guard);
-    seen.lines = fs::read_to_string(path)?.lines().map(str::to_owned).collect();
-    Ok(seen)
+    found.lines = fs::read_to_string(path)?.lines().map(str::to_owned).collect();
+    Ok(found)
 }
 
 async fn perform(scenario: &Scenario, dialect: Dialect, seed: u64) -> anyhow::Result<Seen> {
@@ -60,14 +67,14 @@ async fn perform(scenario: &Scenario, dialect: Dialect, seed: u64) -> anyhow::Re
     let watched = async {
         tokio::select! {
             ends = asking.all(&samples) => (ends, started.elapsed()),
-            () = samples.keep_on(key_cents(scenario).is_some()) => (Vec::new(), Duration::ZERO),
+            ended = samples.keep_on(key_cents(scenario).is_some()) => match ended {},
         }
     };
     let (control, (ends, elapsed)) = tokio::join!(control(dialect, seed), watched);
     // A provider that is still at it shows as an open call.
     let _ = tokio::time::timeout(SETTLING, stage.truth().settled()).await;
     let calls = stage.truth().calls();
-    let seen = Seen {
+    let found = Seen {
         dialect,
         ends,
         traces: asking.traces(),
@@ -86,7 +93,7 @@ async fn perform(scenario: &Scenario, dialect: Dialect, seed: u64) -> anyhow::Re
     };
     drop(team);
     stage.clear().await;
-    Ok(seen)
+    Ok(found)
 }
 
 /// Whoever asks.
@@ -131,7 +138,8 @@ impl Asking<'_> {
     }
 
     fn run(&self, number: u32, cents: Option<u32>, samples: &Arc<Samples>) -> Run {
-        let builder = Run::builder().account(self.key.clone()).budget(budget(cents)).deltas(self.scenario.streams);
+        let budget = Budget { wall: self.scenario.wall, ..budget(cents) };
+        let builder = Run::builder().account(self.key.clone()).budget(budget).deltas(self.scenario.streams);
         let builder = builder.observer(Arc::clone(&self.witness) as _).observer(Arc::clone(samples) as _);
         builder.trace(trace(self.seed, number)).build()
     }
@@ -150,12 +158,12 @@ struct Samples {
 }
 
 impl Samples {
-    async fn keep_on(&self, wanted: bool) {
-        while wanted {
+    async fn keep_on(&self, wanted: bool) -> Infallible {
+        let pause = if wanted { SAMPLING } else { NEVER };
+        loop {
+            tokio::time::sleep(pause).await;
             self.take();
-            tokio::time::sleep(SAMPLING).await;
         }
-        std::future::pending().await
     }
 
     fn take(&self) {

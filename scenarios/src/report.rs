@@ -69,6 +69,9 @@ impl Report {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, title, verdict, seconds, requests, ours, truth } = self;
-        write!(f, "{id:<34} {verdict:<6} {seconds:>9.3} s {requests:>4} requests  ours {ours:>9}  truth {truth:>9}  {title}")
+        write!(
+            f,
+            "{id:<34} {verdict:<6} {seconds:>9.3} s {requests:>4} requests  ours {ours:>9}  truth {truth:>9}  {title}"
+        )
     }
 }

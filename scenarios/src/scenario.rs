@@ -44,6 +44,8 @@ pub struct Scenario {
     pub has_fallback: bool,
     /// Whether answers are asked for piece by piece.
     pub streams: bool,
+    /// How long each run may take; absent without limit.
+    pub wall: Option<Duration>,
     /// Who is asked.
     pub team: Team,
     /// How it is asked.
@@ -74,7 +76,7 @@ pub enum Act {
 }
 
 /// What must come of a scenario.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Expected {
     /// How each run ends.
     pub ends: Ends,
@@ -89,7 +91,7 @@ pub struct Expected {
 }
 
 /// How runs end.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum Ends {
     /// Each with this answer, whole.
     Says(&'static str),
@@ -147,6 +149,7 @@ impl Scenario {
             nobody_there: false,
             has_fallback: false,
             streams: true,
+            wall: None,
             team: |stage| Ok(Arc::new(stage.asker()?)),
             act: Act::once(),
             expected: Expected {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use brigade_core::{
-    Certainty, Charge, Event, ModelErrorKind, Money, Observer, Outcome, Run, RunError, RunId, Spending, StopReason,
-    TraceId,
+    Certainty, Charge, Event, ModelError, ModelErrorKind, Money, Observer, Outcome, Run, RunError, RunId, Spending,
+    StopReason, TraceId,
 };
 use brigade_rehearsal::{CallRecord, Dialect};
 use tokio::time::Instant;
@@ -179,7 +179,11 @@ impl Seen {
     /// The events as a story, for the report of a failure.
     pub fn story(&self) -> String {
         let mut story = String::new();
-        for entry in self.entries.iter().filter(|entry| !matches!(entry.event, Event::Delta(_) | Event::RateLimitsReported { .. })) {
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| !matches!(entry.event, Event::Delta(_) | Event::RateLimitsReported { .. }))
+        {
             // Writing to a string cannot fail.
             let _ = writeln!(story, "{:>10.3?} {:<12} {:?}", entry.at, entry.agent, entry.event);
         }
@@ -187,7 +191,15 @@ impl Seen {
             let _ = writeln!(
                 story,
                 "provider: {} {} turn {} status {} {:?} {:?} fault {:?} at {:?} for {:?}",
-                call.number, call.model, call.turn, call.status, call.ending, call.usage, call.fault, call.arrived, call.took
+                call.number,
+                call.model,
+                call.turn,
+                call.status,
+                call.ending,
+                call.usage,
+                call.fault,
+                call.arrived,
+                call.took
             );
         }
         let _ = writeln!(story, "ends: {:?}", self.ends);
@@ -213,7 +225,7 @@ impl Ended {
                 text: outcome.text.clone(),
                 degraded: outcome.degraded.iter().map(|part| part.part.clone()).collect(),
             },
-            Err(error) => Self::Failed { kind: error.model_error().map(|error| error.kind()), message: error.chain() },
+            Err(error) => Self::Failed { kind: error.model_error().map(ModelError::kind), message: error.chain() },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use anyhow::Context as _;
-use brigade_core::{Agent, ChatModel, Ledger, Metered, ModelExt};
+use brigade_core::{Agent, ChatModel, Metered, ModelExt};
 use brigade_observability::PriceBook;
 use brigade_providers::{Anthropic, OpenAi, OpenAiResponses};
 use brigade_rehearsal::{Dialect, FaultPlan, Running, Simulator, Truth};
@@ -178,16 +178,11 @@ pub fn spare_model(dialect: Dialect) -> &'static str {
 }
 
 /// The name of an account, by which its prices are found.
-pub fn account(dialect: Dialect, role: &str) -> String {
+pub(crate) fn account(dialect: Dialect, role: &str) -> String {
     match dialect {
         Dialect::Anthropic => format!("anthropic-{role}"),
         Dialect::OpenaiChat | Dialect::OpenaiResponses => format!("openai-{role}"),
     }
-}
-
-/// An unlimited account at the top of a run's.
-pub fn unlimited() -> Ledger {
-    Ledger::root("key", brigade_core::Budget::unlimited())
 }
 
 fn client(dialect: Dialect, role: &str, base: &str, model: &str) -> anyhow::Result<Arc<dyn ChatModel>> {

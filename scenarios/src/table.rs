@@ -1,5 +1,6 @@
 //! The scenarios, in families: one file each.
 
+pub mod canary;
 mod connection;
 mod life;
 mod money;

@@ -215,3 +215,14 @@ fn r38_one_worker_dead_and_one_slow() {
 fn r39_a_caller_who_hangs_up() {
     hold("R39");
 }
+
+#[test]
+fn r00_the_judge_sees_each_invariant_that_is_broken_on_purpose() {
+    for (rule, scenario) in table::canary::all() {
+        let seen = play(&scenario, scenario.dialects[0], 1).unwrap();
+        let again = play(&scenario, scenario.dialects[0], 1).unwrap();
+        let breaches = judge(&scenario, &seen, &again);
+        println!("{} {} breaks {rule}: {}", Row::new(&scenario, &seen, &breaches), scenario.id, breaches.len());
+        assert!(breaches.iter().any(|breach| breach.rule == rule), "{}: {breaches:?}", scenario.id);
+    }
+}

@@ -21,6 +21,7 @@ mod manifest;
 mod prices;
 mod readme;
 mod source_files;
+mod swarm;
 mod tidy;
 mod time_limit;
 mod workspace;
@@ -51,6 +52,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Plays faults composed at random against the whole stack, and stops at nothing but a broken invariant.
+    Swarm(swarm::Options),
     /// Writes the embedded price table anew, from joined price lists.
     Prices(prices::Options),
 }
@@ -75,6 +78,7 @@ fn run(chore: Chore) -> Result<()> {
     match chore {
         Chore::Ci(options) => ci::run(&shell, &options),
         Chore::Bench { arguments } => cargo::bench(&shell, &arguments),
+        Chore::Swarm(options) => swarm::run(&shell, &options),
         Chore::Prices(options) => prices::run(&shell, &options),
     }
 }

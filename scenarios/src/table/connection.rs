@@ -42,7 +42,9 @@ fn nobody() -> Vec<Scenario> {
             .fault("match = { call = 1 }\nat = { before_headers = true }\ndo = { then = \"hold\" }")
             .ends(Ends::Says(crate::ANSWER), 2..=2)
             .takes(600_000..=602_000)
-            .judged(Bill::Uncertain(1), |seen| is(seen.failed_with(Kind::Timeout(TimeoutPhase::Attempt)), 1, "timeouts")),
+            .judged(Bill::Uncertain(1), |seen| {
+                is(seen.failed_with(Kind::Timeout(TimeoutPhase::Attempt)), 1, "timeouts")
+            }),
     ]
 }
 
@@ -53,7 +55,9 @@ fn rate_limits() -> Vec<Scenario> {
             .ends(Ends::Says(crate::ANSWER), 2..=2)
     };
     let hostile = |id, title, headers: &str| {
-        polite(id, title, headers).takes(0..=1_500).judged(Bill::Exact, |seen| is(seen.quirks("retry_after_rejected"), 1, "rejected"))
+        polite(id, title, headers)
+            .takes(0..=1_500)
+            .judged(Bill::Exact, |seen| is(seen.quirks("retry_after_rejected"), 1, "rejected"))
     };
     let day = "[\"retry-after\", \"86400\"]";
     vec![
@@ -190,7 +194,11 @@ fn cuts() -> Vec<Scenario> {
             .judged(Bill::Uncertain(3), |_| Ok(()))
     };
     vec![
-        cut("R10", "shorter than announced", "at = { after_bytes = 120 }\ndo = { content_length = 5000, then = \"close\" }"),
+        cut(
+            "R10",
+            "shorter than announced",
+            "at = { after_bytes = 120 }\ndo = { content_length = 5000, then = \"close\" }",
+        ),
         cut("R10/gzip", "half of a gzip", "at = { after_bytes = 60 }\ndo = { gzip = true, then = \"close\" }"),
         cut("R10/chunked", "without the last chunk", "at = { after_bytes = 120 }\ndo = { then = \"close\" }"),
     ]
@@ -230,4 +238,3 @@ fn is_ended(seen: &Seen, expected: &[&str]) -> Result<(), String> {
 pub(super) fn is(number: usize, expected: usize, what: &str) -> Result<(), String> {
     if number == expected { Ok(()) } else { Err(format!("{number} {what}, not {expected}")) }
 }
-

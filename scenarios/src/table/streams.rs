@@ -1,6 +1,8 @@
 //! Streams that break, stall and lie: R11 to R19.
 
-use brigade_core::{Certainty, ModelErrorKind as Kind, TimeoutPhase};
+use std::sync::Arc;
+
+use brigade_core::{Certainty, ModelErrorKind as Kind, Settings, TimeoutPhase};
 use brigade_rehearsal::Dialect;
 
 use super::connection::is;
@@ -40,10 +42,13 @@ fn breaks() -> Vec<Scenario> {
             is(seen.failed_with(Kind::Overloaded), 1, "overloads")?;
             is(seen.restarts(), 1, "restarts")
         }),
-        breaks("R13/first", "an error as the first event", "after_events = 0", error).judged(Bill::Uncertain(1), |seen| {
-            is(seen.failed_with(Kind::Overloaded), 1, "overloads")?;
-            is(seen.restarts(), 0, "restarts")
-        }),
+        breaks("R13/first", "an error as the first event", "after_events = 0", error).judged(
+            Bill::Uncertain(1),
+            |seen| {
+                is(seen.failed_with(Kind::Overloaded), 1, "overloads")?;
+                is(seen.restarts(), 0, "restarts")
+            },
+        ),
     ]
 }
 
@@ -152,7 +157,13 @@ fn usage() -> Vec<Scenario> {
         guessed("R19/zero", "usage of zero", "zero"),
         lies("R19/every-chunk", "usage on every chunk", "every_chunk"),
         lies("R19/on-finish", "usage on the last piece", "on_finish"),
-        guessed("R19/implausible", "more output than was allowed", "implausible"),
+        // The provider's word counts as far as it could be true, which is far more than what came.
+        lies("R19/implausible", "more output than was allowed", "implausible")
+            .team(|stage| {
+                let settings = Settings { max_output_tokens: Some(1_000), ..Settings::default() };
+                Ok(Arc::new(stage.asker()?.settings(settings)))
+            })
+            .judged(Bill::Estimated(1), |seen| is(seen.quirks("usage_suspect"), 1, "quirks")),
         guessed("R19/negative", "negative usage", "negative"),
     ]
 }
