@@ -89,11 +89,12 @@ impl Clock {
 impl Drop for Clock {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(&Event::RunFailed {
-                kind: Some(ModelErrorKind::Cancelled),
-                message: "the run was dropped before its end".into(),
-                elapsed: self.started.elapsed(),
-            });
+            let (kind, message) = if std::thread::panicking() {
+                (None, "it failed with an internal error")
+            } else {
+                (Some(ModelErrorKind::Cancelled), "the run was dropped before its end")
+            };
+            self.end(&Event::RunFailed { kind, message: message.into(), elapsed: self.started.elapsed() });
         }
     }
 }
