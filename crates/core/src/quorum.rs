@@ -8,7 +8,7 @@ use futures::{StreamExt, future::BoxFuture, stream};
 use crate::{
     Message, Outcome, Run, RunError, RunFailure, StopReason, Task, Transcript,
     runnable::{Runnable, carry_out},
-    worker::Worker,
+    worker::{NoAnswer, Worker},
 };
 
 /// Several workers on one task, of which enough must answer. The answer is all of theirs, each under its name.
@@ -52,9 +52,9 @@ impl Quorum {
         Self { parallel: workers.max(1), ..self }
     }
 
-    async fn ask(&self, worker: &Worker, run: &Run, task: String) -> Result<Outcome, String> {
+    async fn ask(&self, worker: &Worker, run: &Run, task: String) -> Result<Outcome, NoAnswer> {
         let answer = worker.attempt(task, run).await;
-        answer.inspect_err(|reason| worker.report_failure(reason, run))
+        answer.inspect_err(|failure| worker.report_failure(failure, run))
     }
 }
 

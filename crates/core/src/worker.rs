@@ -39,6 +39,14 @@ pub enum OnFailure {
     Required,
 }
 
+/// Why a worker gave no answer. The reason is for everybody; what it had said until then is content, and for its
+/// supervisor alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NoAnswer {
+    reason: String,
+    partial: String,
+}
+
 /// Long enough for a dozen turns, short enough that the supervisor still answers.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
@@ -115,36 +123,36 @@ impl Worker {
     }
 
     /// Works on a task in a child of `run`.
-    pub(crate) async fn attempt(&self, task: String, run: &Run) -> Result<Outcome, String> {
+    pub(crate) async fn attempt(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
         let name = self.name();
         if let Some(limit) = self.max_calls
             && run.count(&format!("calls of worker {name}")) > limit
         {
-            return Err(format!("it may be called {limit} times in a run"));
+            return Err(NoAnswer::because(format!("it may be called {limit} times in a run")));
         }
         let child = run.child(name, self.budget.clone());
         if let Some(why) = cycle::closed_by(name, run, child.is_err()) {
-            return Err(why);
+            return Err(NoAnswer::because(why));
         }
-        let child = child.map_err(|error| error.to_string())?;
+        let child = child.map_err(|error| NoAnswer::because(error.to_string()))?;
         let child = child.no_later_than(Instant::now() + self.timeout);
         // An agent ends by itself when its time is up; other kinds of work may not.
         match child.until_stopped(self.work.run(&child, Task::from(task))).await {
             Ok(Ok(outcome)) => self.judge(outcome),
-            Ok(Err(error)) => Err(told(&error)),
-            Err(_) => Err("it was stopped before it had an answer".to_owned()),
+            Ok(Err(error)) => Err(NoAnswer::because(told(&error))),
+            Err(_) => Err(NoAnswer::because("it was stopped before it had an answer")),
         }
     }
 
     /// Tells observers and the outcome that there was no answer.
-    pub(crate) fn report_failure(&self, reason: &str, run: &Run) {
+    pub(crate) fn report_failure(&self, NoAnswer { reason, .. }: &NoAnswer, run: &Run) {
         let worker = Arc::clone(self.name());
-        run.degrade(Degraded { part: format!("worker:{worker}"), reason: reason.to_owned() });
-        run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name(), reason: reason.into() });
+        run.degrade(Degraded { part: format!("worker:{worker}"), reason: reason.clone() });
+        run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name(), reason: reason.as_str().into() });
     }
 
     /// Whether an outcome counts as an answer. A partial one does, unless it is partial because time or patience ended.
-    fn judge(&self, outcome: Outcome) -> Result<Outcome, String> {
+    fn judge(&self, outcome: Outcome) -> Result<Outcome, NoAnswer> {
         let failed = matches!(
             outcome.stop,
             StopReason::Deadline
@@ -154,19 +162,26 @@ impl Worker {
                 | StopReason::Empty
         );
         if failed || outcome.text.is_empty() {
-            let partial = if outcome.text.is_empty() { "" } else { "; it had found until then: " };
-            return Err(format!("{}{partial}{}", outcome.notice, outcome.text));
+            return Err(NoAnswer { reason: outcome.notice, partial: outcome.text });
         }
         match &self.answer {
             None => Ok(outcome),
-            Some(Err(error)) => Err(error.to_string()),
+            Some(Err(error)) => Err(NoAnswer::because(error.to_string())),
             Some(Ok(schema)) => {
                 let value = serde_json::from_str::<Value>(&outcome.text);
-                let value = value.map_err(|error| format!("its answer is no JSON: {error}"))?;
-                schema.check(&value).map_err(|violations| format!("its answer does not fit: {violations}"))?;
+                let value = value.map_err(|error| NoAnswer::because(format!("its answer is no JSON: {error}")))?;
+                let fits = schema.check(&value);
+                fits.map_err(|violations| NoAnswer::because(format!("its answer does not fit: {violations}")))?;
                 Ok(outcome)
             }
         }
+    }
+}
+
+impl NoAnswer {
+    /// It had said nothing.
+    fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), partial: String::new() }
     }
 }
 
@@ -179,11 +194,13 @@ pub(crate) struct Delegate {
 
 impl Delegate {
     /// What the policy makes of a failure.
-    fn failed(&self, reason: &str, run: &Run) -> Result<ToolOutput, ToolError> {
-        self.worker.report_failure(reason, run);
+    fn failed(&self, failure: &NoAnswer, run: &Run) -> Result<ToolOutput, ToolError> {
+        self.worker.report_failure(failure, run);
+        let NoAnswer { reason, partial } = failure;
         let told = format!("{} gave no answer: {reason}", self.worker.name());
         match &self.worker.on_failure {
-            OnFailure::Isolate => Err(ToolError::new(told)),
+            OnFailure::Isolate if partial.is_empty() => Err(ToolError::new(told)),
+            OnFailure::Isolate => Err(ToolError::new(format!("{told}; it had found until then: {partial}"))),
             OnFailure::Fallback(text) => Ok(ToolOutput::text(text)),
             OnFailure::Required => Err(ToolError::fatal(told)),
         }
@@ -203,8 +220,8 @@ impl Tool for Delegate {
         let attempt = std::panic::AssertUnwindSafe(self.worker.attempt(task, run));
         match futures::FutureExt::catch_unwind(attempt).await {
             Ok(Ok(outcome)) => Ok(answer(&outcome)),
-            Ok(Err(reason)) => self.failed(&reason, run),
-            Err(_) => self.failed("it failed with an internal error", run),
+            Ok(Err(failure)) => self.failed(&failure, run),
+            Err(_) => self.failed(&NoAnswer::because("it failed with an internal error"), run),
         }
     }
 }

@@ -100,6 +100,19 @@ async fn delegation_ends_at_the_depth_limit_with_a_message_for_the_model() {
     assert!(outcome.degraded[0].reason.contains("delegation may go 5 levels deep"), "{:?}", outcome.degraded);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_had_said_is_for_its_supervisor_and_in_no_event() {
+    let recorder = crate::testing::Recorder::new();
+    let late = Turn::call("1", "find", json!({})).after(Duration::from_secs(1));
+    let model = ScriptedModel::new([late, Turn::text("never").after(Duration::from_mins(10))]);
+    let find = crate::tool_fn("find", "Finds.", |_: serde_json::Value, _| async { Ok("a secret".into()) });
+    let desk = Supervisor::new("desk", calling(&["scout"])).worker(Worker::new(Agent::new("scout", model).tool(find)));
+    let outcome = desk.observer(Arc::new(recorder.clone())).run("Go.").await.unwrap();
+    assert!(told(&outcome)[0].1.ends_with("it had found until then: find: a secret"), "{:?}", told(&outcome));
+    assert_eq!(outcome.degraded[0].reason, "The time of desk/scout was up.");
+    assert_eq!(recorder.count(|event| format!("{event:?}").contains("a secret")), 0);
+}
+
 /// An agent that is built after those who ask it.
 #[derive(Debug, Clone)]
 struct Later(Arc<str>, Arc<std::sync::OnceLock<Agent>>);
