@@ -158,6 +158,11 @@ impl<P: Protocol> ClientBuilder<P> {
         if is_this_machine(&base_url) {
             // A proxy that the system is set to use knows another machine by this name.
             builder = builder.no_proxy();
+            if base_url.scheme() == "http" {
+                // Nothing of this client's ever uses TLS. Reading the system's root certificates takes longer than a
+                // request, and in a bare container there are none.
+                builder = builder.tls_certs_only([]);
+            }
         }
         let inner = Inner {
             name: self.name.into(),
