@@ -26,6 +26,7 @@ mod ids;
 mod launch;
 mod models;
 mod once;
+mod openapi;
 mod runs;
 mod usage;
 
@@ -93,7 +94,7 @@ pub(crate) fn router(site: &Arc<Site>) -> Router {
         .route("/v1/usage", get(usage::show))
         .route("/metrics", get(health::metrics))
         .route_layer(from_fn_with_state(Arc::clone(site), access::admit));
-    let open = health::routes();
+    let open = health::routes().route("/openapi.json", get(openapi::document)).route("/docs", get(openapi::page));
     guarded
         .merge(open)
         .fallback(error::no_such_route)

@@ -10,6 +10,7 @@ use axum::{
 };
 use brigade_core::{Money, Observer, RunId, Task};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// A task for an agent.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunBody {
     /// The agent.
@@ -53,13 +54,16 @@ pub(crate) struct RunBody {
     budget: RunBudget,
     /// How long it may take, such as "30s", where that is less than the configuration allows.
     #[serde(default, with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     timeout: Option<Duration>,
 }
 
 /// Limits that are tighter than the configured ones.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct RunBudget {
+    /// US dollars, as a decimal such as "0.10".
+    #[schemars(with = "Option<String>")]
     usd: Option<Money>,
     tokens: Option<u64>,
     turns: Option<u64>,

@@ -134,3 +134,22 @@ async fn a_hangup_reads_the_configuration_again_all_of_it_or_nothing() {
     assert_eq!(json_of(server.get("/v1/models/clerk")).await.0, 404);
     assert_eq!(json_of(server.get("/v1/models/porter")).await.0, 200);
 }
+
+#[tokio::test]
+async fn everything_that_the_description_lists_is_served() {
+    let provider = provider("Hello.").await;
+    let server = Server::start(&config(&provider));
+    let (status, document) = json_of(server.get("/openapi.json")).await;
+    assert_eq!((status, &document["openapi"]), (200, &json!("3.1.0")));
+    assert!(document["components"]["schemas"]["ChatBody"]["properties"]["messages"].is_object());
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let path = path.replace("{id}", "x");
+            let request = if method == "post" { server.post(&path, &json!({})) } else { server.get(&path) };
+            let (_, answer) = json_of(request).await;
+            let code = &answer["error"]["code"];
+            assert!(code != "no_such_route" && code != "no_such_method", "{method} {path}: {answer}");
+        }
+    }
+    assert_eq!(server.get("/docs").send().await.unwrap().headers()["content-type"], "text/html; charset=utf-8");
+}

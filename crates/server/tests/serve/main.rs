@@ -7,6 +7,7 @@ mod chat;
 mod command_line;
 mod demo;
 mod life;
+mod openai_sdk;
 mod runs;
 mod streaming;
 mod support;

@@ -1,0 +1,72 @@
+//! The interface described as `OpenAPI` 3.1, for generators of clients and for tests.
+//!
+//! Paths and answers are in `openapi.json`; what requests may say is derived from the types that read them.
+
+use axum::{
+    Json,
+    http::{
+        StatusCode,
+        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+};
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+
+use super::{ApiError, chat::ChatBody, runs::RunBody};
+
+/// The page brings its own script and style, and asks this server only.
+const PAGE_POLICY: &str =
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'";
+
+/// `GET /openapi.json`
+pub(crate) async fn document() -> Response {
+    match describe() {
+        Ok(document) => (StatusCode::OK, Json(document)).into_response(),
+        Err(error) => ApiError::internal(format!("the description cannot be read: {error}")).into_response(),
+    }
+}
+
+/// `GET /docs`: the same for people.
+pub(crate) async fn page() -> Response {
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, PAGE_POLICY)];
+    (headers, include_str!("openapi.html")).into_response()
+}
+
+fn describe() -> serde_json::Result<Value> {
+    let mut document: Value = serde_json::from_str(include_str!("openapi.json"))?;
+    let version = document.pointer_mut("/info/version");
+    if let Some(version) = version {
+        *version = env!("CARGO_PKG_VERSION").into();
+    }
+    if let Some(Value::Object(schemas)) = document.pointer_mut("/components/schemas") {
+        schemas.extend(requests());
+    }
+    Ok(document)
+}
+
+/// What the bodies of requests may be.
+fn requests() -> Map<String, Value> {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = "/components/schemas".into();
+    let mut generator = settings.into_generator();
+    generator.subschema_for::<ChatBody>();
+    generator.subschema_for::<RunBody>();
+    generator.take_definitions(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reference_in_the_description_leads_somewhere() {
+        let document = describe().unwrap();
+        let text = document.to_string();
+        let references: Vec<_> = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(references.len() > 20, "{references:?}");
+        for reference in references {
+            assert!(document.pointer(reference).is_some(), "{reference}");
+        }
+    }
+}
