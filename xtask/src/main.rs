@@ -17,6 +17,7 @@ mod deny;
 mod direction;
 mod examples;
 mod finding;
+mod fuzz;
 mod manifest;
 mod prices;
 mod readme;
@@ -54,6 +55,8 @@ enum Chore {
     },
     /// Plays faults composed at random against the whole stack, and stops at nothing but a broken invariant.
     Swarm(swarm::Options),
+    /// Reads responses damaged at random, and stops at a panic or where the chunks make a difference.
+    Fuzz(fuzz::Options),
     /// Writes the embedded price table anew, from joined price lists.
     Prices(prices::Options),
 }
@@ -79,6 +82,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Ci(options) => ci::run(&shell, &options),
         Chore::Bench { arguments } => cargo::bench(&shell, &arguments),
         Chore::Swarm(options) => swarm::run(&shell, &options),
+        Chore::Fuzz(options) => fuzz::run(&shell, &options),
         Chore::Prices(options) => prices::run(&shell, &options),
     }
 }

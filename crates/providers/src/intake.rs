@@ -238,4 +238,6 @@ fn broken(message: String) -> ModelError {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

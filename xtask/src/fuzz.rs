@@ -1,0 +1,20 @@
+//! `cargo xtask fuzz`: damaged responses for the provider clients, for as long as one likes.
+
+use anyhow::Result;
+use xshell::Shell;
+
+use crate::cargo::cargo;
+
+/// How long.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// For how many seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
+    let test =
+        cargo(shell, "test").args(["--package", "brigade-providers", "--lib", "intake::fuzz", "--", "--nocapture"]);
+    Ok(test.env("BRIGADE_FUZZ_SECONDS", options.seconds.to_string()).run()?)
+}
