@@ -86,7 +86,7 @@ struct Expected {
 
 #[derive(Debug, Default, Clone)]
 struct Called {
-    key: Option<String>,
+    index: Option<u64>,
     id: String,
     name: String,
     arguments: String,
@@ -138,11 +138,12 @@ impl Expected {
             field.push_str(said[name].as_str().unwrap_or_default());
         }
         self.details.extend(said["reasoning_details"].as_array().into_iter().flatten().cloned());
+        let whole = !choice["delta"].is_object();
         for call in said["tool_calls"].as_array().into_iter().flatten() {
-            self.add_call(call);
+            self.add_call(call, whole);
         }
         if said["function_call"].is_object() && said["function_call"]["name"] != "" {
-            self.add_call(&json!({ "index": 0, "function": said["function_call"] }));
+            self.add_call(&json!({ "index": 0, "function": said["function_call"] }), whole);
         }
         add(&mut self.native_stop, &choice["native_finish_reason"]);
         if let Some(stop) = choice["finish_reason"].as_str().filter(|stop| !stop.is_empty()) {
@@ -150,19 +151,35 @@ impl Expected {
         }
     }
 
-    fn add_call(&mut self, call: &Value) {
+    /// A call begins anew under a known index if it has another name and id; without an index the id tells, or, with
+    /// neither, the order. Outside streams every call is one of its own.
+    fn add_call(&mut self, call: &Value, whole: bool) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let id = text(&call["id"]);
-        let key =
-            call["index"].as_u64().map(|index| index.to_string()).or_else(|| (!id.is_empty()).then(|| id.clone()));
-        let restarts = |open: &Called| !id.is_empty() && !open.id.is_empty() && open.id != id;
-        let found = self.calls.iter_mut().rev().find(|open| open.key == key);
+        let (id, index) = (text(&call["id"]), call["index"].as_u64());
         let function = if call["function"].is_object() { &call["function"] } else { &call["custom"] };
         let arguments = text(&function["arguments"]) + &text(&function["input"]);
         let name = text(&function["name"]);
-        match found.filter(|open| name.is_empty() || !restarts(open)) {
-            Some(open) => open.arguments.push_str(&arguments),
-            None => self.calls.push(Called { key, id, name, arguments }),
+        let begins = !name.is_empty() && !id.is_empty();
+        let is_whole = |open: &Called| serde_json::from_str::<&RawValue>(&open.arguments).is_ok();
+        let mut open = self.calls.iter_mut().rev();
+        let found = match index {
+            _ if whole => None,
+            Some(_) => open.find(|open| open.index == index && !(begins && !open.id.is_empty() && open.id != id)),
+            None if !id.is_empty() => open.find(|open| open.id == id && (name.is_empty() || !is_whole(open))),
+            None if name.is_empty() => open.next(),
+            None => None,
+        };
+        match found {
+            Some(open) => {
+                open.arguments.push_str(&arguments);
+                if open.name.is_empty() {
+                    open.name = name;
+                }
+                if open.id.is_empty() {
+                    open.id = id;
+                }
+            }
+            None => self.calls.push(Called { index, id, name, arguments }),
         }
     }
 

@@ -128,8 +128,9 @@ const QUOTA: [&str; 12] = [
     "api usage limits",
     "any credits",
 ];
-const CONTEXT: [&str; 14] = [
+const CONTEXT: [&str; 15] = [
     "context_length",
+    "context_size",
     "context length",
     "prompt is too long",
     "input is too long",

@@ -85,10 +85,13 @@ impl Expected {
             return Err(ModelErrorKind::Broken);
         }
         let done = events.iter().filter(|event| event["type"] == "response.output_item.done");
-        let done: BTreeMap<u64, Value> =
-            done.map(|event| (event["output_index"].as_u64().unwrap_or_default(), event["item"].clone())).collect();
+        let mut items: BTreeMap<u64, Value> = BTreeMap::new();
+        for event in done.filter(|event| !event["item"].is_null()) {
+            let next = items.last_key_value().map_or(0, |(last, _)| last + 1);
+            items.insert(event["output_index"].as_u64().unwrap_or(next), event["item"].clone());
+        }
         let finally = response["output"].as_array().cloned().unwrap_or_default();
-        let items = if done.len() < finally.len() { finally } else { done.into_values().collect() };
+        let items = if items.len() < finally.len() { finally } else { items.into_values().collect() };
         Ok(Self { items, response, events })
     }
 
