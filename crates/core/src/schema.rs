@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use jsonschema::error::ValidationErrorKind;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
@@ -58,8 +59,23 @@ impl Schema {
 fn violation(error: &jsonschema::ValidationError<'_>) -> String {
     let place = error.instance_path().to_string();
     let place = if place.is_empty() { "the top level" } else { &place };
-    // The value itself can be long, and its place says which one it is.
-    format!("at {place}: {}", error.masked())
+    match error.kind() {
+        // Only the schema's own names are told: a violation gets into logs, and these are the model's words.
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            format!(
+                "at {place}: {} more than the schema allows; leave out what it does not name",
+                fields(unexpected.len())
+            )
+        }
+        ValidationErrorKind::PropertyNames { .. } => format!("at {place}: a field has a name that is not allowed"),
+        // The value itself can be long, and its place says which one it is.
+        _ => format!("at {place}: {}", error.masked()),
+    }
+}
+
+fn fields(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "field" } else { "fields" })
 }
 
 /// The schema of a Rust type, without references, which several providers refuse.
@@ -101,6 +117,19 @@ mod tests {
         assert!(!error.contains("secret words"), "{error}");
         let error = schema.check(&json!({})).unwrap_err();
         assert!(error.starts_with("at the top level: "), "{error}");
+    }
+
+    #[test]
+    fn a_field_that_the_schema_does_not_name_is_not_named() {
+        for keyword in ["additionalProperties", "unevaluatedProperties"] {
+            let schema = format!(r#"{{"type":"object","properties":{{"a":{{}}}},"{keyword}":false}}"#);
+            let schema = Schema::compile(&RawJson::parse(schema).unwrap()).unwrap();
+            let error = schema.check(&json!({"a": 1, "secret words": 2})).unwrap_err();
+            assert_eq!(error, "at the top level: 1 field more than the schema allows; leave out what it does not name");
+        }
+        let schema = RawJson::parse(r#"{"propertyNames":{"maxLength":3}}"#.into()).unwrap();
+        let error = Schema::compile(&schema).unwrap().check(&json!({"secret words": 2})).unwrap_err();
+        assert!(!error.contains("secret words"), "{error}");
     }
 
     #[test]
