@@ -91,12 +91,8 @@ impl Bench {
             let begun = events.iter().filter(|event| matches!(event, Event::RunStarted)).count();
             let ends = |event: &&&Event| matches!(event, Event::RunEnded { .. } | Event::RunFailed { .. });
             let ended = events.iter().filter(ends).count();
-            // A child run that is cut short from above is dropped, and tells nothing more.
-            let may_be_cut = dropped
-                || events.iter().any(|event| {
-                    matches!(event, Event::AttemptEnded { error: Some(brigade_core::ModelErrorKind::Cancelled), .. })
-                });
-            let once = begun == ended || (may_be_cut && ended <= begun);
+            // Whoever is dropped tells nothing more.
+            let once = begun == ended || (dropped && ended <= begun);
             self.check("I1", once, || format!("the run {run:?} began {begun} and ended {ended} times"));
             let last =
                 events.iter().rposition(|event| matches!(event, Event::RunEnded { .. } | Event::RunFailed { .. }));

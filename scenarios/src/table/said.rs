@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use brigade_core::{Event, Settings, StopReason};
+use brigade_core::{Event, OutputSchema, RawJson, Settings, StopReason};
 use brigade_rehearsal::Dialect;
 
 use super::connection::is;
@@ -15,7 +15,7 @@ const OPENAI: &[Dialect] = &[Dialect::OpenaiChat, Dialect::OpenaiResponses];
 const CHAT: &[Dialect] = &[Dialect::OpenaiChat];
 
 pub(super) fn all() -> Vec<Scenario> {
-    let families = [nothing(), out_of_room(), cut(), wrong(), invented(), twins(), refusals()];
+    let families = [nothing(), out_of_room(), cut(), wrong(), misshapen(), invented(), twins(), refusals()];
     families.into_iter().flatten().collect()
 }
 
@@ -119,6 +119,26 @@ fn wrong() -> Vec<Scenario> {
             .script_of("[[rule]]\nanswer = { tool_calls = [{ name = \"lookup\", arguments = '{\"turn\":{{turn}}}' }] }")
             .ends(Ends::Stops(StopReason::LoopDetected), 3..=3)
             .judged(Bill::Exact, |seen| all_ended(seen, "invalid_arguments", 3)),
+    ]
+}
+
+/// The answer has a form that it must have, and is asked for again when it has not.
+fn misshapen() -> Vec<Scenario> {
+    let misshapen = |id, title, answer: &str| {
+        Scenario::new(id, title)
+            .script_of(format!("[[rule]]\nanswer = {{ text = '{answer}' }}"))
+            .team(|stage| {
+                let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#;
+                let schema = OutputSchema { name: "n".into(), schema: RawJson::parse(schema.into())?, strict: false };
+                Ok(Arc::new(stage.asker()?.output_schema(schema)))
+            })
+            .ends(Ends::Stops(StopReason::InvalidOutput), 3..=3)
+            .judged(Bill::Exact, |seen| is(rejected(seen), 2, "re-asks"))
+    };
+    vec![
+        misshapen("R24/answer", "an answer that is no number", r#"{"n":"$CANARY"}"#),
+        misshapen("R24/answer-key", "an answer with a field that nobody asked for", r#"{"$CANARY":1}"#),
+        misshapen("R24/answer-text", "an answer in words where JSON is asked for", "$CANARY"),
     ]
 }
 
