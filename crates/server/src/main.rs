@@ -19,6 +19,7 @@ mod health;
 mod init;
 mod keys;
 mod lint;
+mod listen;
 mod report;
 mod run;
 mod runs;

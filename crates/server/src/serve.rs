@@ -3,11 +3,10 @@
 use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use axum::Router;
 use brigade_core::Observer;
 use brigade_observability::{Logging, LoggingHandle, Metrics, MetricsConfig, MetricsHandle, Recorder};
 use clap::Args;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
     demo::Simulator,
     exit::Exit,
     health::Reach,
-    signals,
+    listen, signals,
 };
 
 /// Arguments of `brigade serve`.
@@ -59,7 +58,7 @@ impl Serve {
         let site = Site::new(current, watchers);
         let _reach = owned(Reach::watch(Arc::clone(&site)));
         let _reload = owned(self.reload_on_hangup(Arc::clone(&site), standing, logging));
-        listen(site).await?;
+        work(site).await?;
         Ok(Exit::Finished)
     }
 
@@ -88,11 +87,11 @@ impl Serve {
     }
 
     fn reload(&self, site: &Site, standing: Standing, logging: &LoggingHandle) -> anyhow::Result<()> {
-        let loaded = self.load()?;
+        let mut loaded = self.load()?;
         let before = site.current();
-        let mut current = current(&loaded, None, (standing, Some(&before.doors)))?;
-        // A socket that is open stays where it is.
-        current.server.listen = before.server.listen;
+        // A socket that is open stays where it is, and whether keys are needed follows from it.
+        loaded.config.server.listen = before.server.listen;
+        let current = current(&loaded, None, (standing, Some(&before.doors)))?;
         if let Some(level) = &loaded.config.log.level {
             logging.set_level(level)?;
         }
@@ -119,20 +118,22 @@ fn current(
 }
 
 /// Listens until a signal says stop.
-async fn listen(site: Arc<Site>) -> anyhow::Result<()> {
+async fn work(site: Arc<Site>) -> anyhow::Result<()> {
     let current = site.current();
     let server = &current.server;
     let (stop, stopped) = watch::channel(false);
-    let main = bind(server.listen).await?;
+    let main = listen::bind(server.listen).await?;
     let address = main.local_addr()?;
     let _metrics = match server.metrics_listen {
-        Some(address) => Some(owned(serve(bind(address).await?, api::metrics_router(&site), stopped.clone()))),
+        Some(address) => {
+            Some(owned(listen::serve(listen::bind(address).await?, api::metrics_router(&site), stopped.clone())))
+        }
         None => None,
     };
     let names: Vec<&str> = current.app.agents.keys().map(String::as_str).collect();
     println!("http://{address}");
     tracing::info!("listening on http://{address}; agents: {}", names.join(", "));
-    let serving = serve(main, api::router(&site), stopped);
+    let serving = listen::serve(main, api::router(&site), stopped);
     let stopping = async {
         signals::stop().await;
         tracing::info!("stopping: running requests may go on for {} s", server.drain.as_secs());
@@ -151,27 +152,12 @@ async fn listen(site: Arc<Site>) -> anyhow::Result<()> {
         tracing::warn!("stopped by a second signal; running requests are lost");
     };
     tokio::select! {
-        result = serving => result?,
+        () = serving => {}
         () = stopping => {}
         () = stopping_at_once => {}
     }
     tracing::info!("stopped; {} spent", site.current().app.ledger().spending().total());
     Ok(())
-}
-
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    listener
-        .with_context(|| format!("cannot listen on {address}; is another process using it? `--listen` takes another"))
-}
-
-/// Serves until it is told to stop, and open connections have ended.
-async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
-    let stop = async move {
-        // A sender that is gone means the same.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    };
-    axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the server failed")
 }
 
 fn start_logging(log: &Log) -> anyhow::Result<LoggingHandle> {

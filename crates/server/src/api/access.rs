@@ -18,9 +18,6 @@ use crate::config::{Config, KeyHash, Scope};
 #[derive(Debug)]
 pub(crate) struct Doors {
     keys: Vec<KnownKey>,
-    /// Only loopback names are accepted as the server's own: a page that made its name resolve to 127.0.0.1 must not
-    /// reach it.
-    loopback_names_only: bool,
     /// Whoever asks where no keys are configured.
     anybody: Caller,
 }
@@ -79,7 +76,12 @@ impl Doors {
             account: process.clone(),
         };
         let keys: Vec<_> = keys.collect();
-        Ok(Self { loopback_names_only: keys.is_empty(), keys, anybody })
+        Ok(Self { keys, anybody })
+    }
+
+    /// Whether anybody may ask.
+    pub(crate) fn are_open(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// The callers that have limits of their own.
@@ -134,13 +136,14 @@ pub(crate) async fn admit(
     Ok(next.run(request).await)
 }
 
-/// Refuses requests that were sent to another name than this machine's own, where that protects.
+/// Refuses requests that were sent to another name than this machine's own, where no key protects: a page whose name was
+/// made to lead to 127.0.0.1 must not reach the server.
 pub(crate) async fn check_host(
     State(site): State<Arc<Site>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if site.current().doors.loopback_names_only && !names_loopback(request.headers()) {
+    if site.current().doors.are_open() && !names_loopback(request.headers()) {
         let message = "this server answers to localhost, 127.0.0.1 and [::1] only, because it has no keys";
         return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", message));
     }

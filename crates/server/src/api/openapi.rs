@@ -2,8 +2,11 @@
 //!
 //! Paths and answers are in `openapi.json`; what requests may say is derived from the types that read them.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
+    extract::State,
     http::{
         StatusCode,
         header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
@@ -13,16 +16,26 @@ use axum::{
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-use super::{ApiError, chat::ChatBody, runs::RunBody};
+use super::{ApiError, Current, Site, chat::ChatBody, runs::RunBody};
 
 /// The page brings its own script and style, and asks this server only.
 const PAGE_POLICY: &str =
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'";
 
+/// The schema of the agent's name in the path.
+const MODEL_ID: &str = "/paths/~1v1~1models~1{id}/get/parameters/0/schema";
+
 /// `GET /openapi.json`
-pub(crate) async fn document() -> Response {
+pub(crate) async fn document(State(site): State<Arc<Site>>) -> Response {
     match describe() {
-        Ok(document) => (StatusCode::OK, Json(document)).into_response(),
+        Ok(mut document) => {
+            let current = site.current();
+            // Who needs a key is told no names without one.
+            if current.doors.are_open() {
+                name_agents(&mut document, &current);
+            }
+            (StatusCode::OK, Json(document)).into_response()
+        }
         Err(error) => ApiError::internal(format!("the description cannot be read: {error}")).into_response(),
     }
 }
@@ -43,6 +56,19 @@ fn describe() -> serde_json::Result<Value> {
         schemas.extend(requests());
     }
     Ok(document)
+}
+
+/// Lists the agents wherever one is to be named.
+fn name_agents(document: &mut Value, current: &Current) {
+    let exposed = current.app.agents.iter().filter(|(_, served)| served.exposed);
+    let names: Vec<_> = exposed.map(|(name, _)| name.as_str()).collect();
+    for place in
+        ["/components/schemas/ChatBody/properties/model", "/components/schemas/RunBody/properties/agent", MODEL_ID]
+    {
+        if let Some(Value::Object(schema)) = document.pointer_mut(place) {
+            schema.insert("enum".to_owned(), names.clone().into());
+        }
+    }
 }
 
 /// What the bodies of requests may be.

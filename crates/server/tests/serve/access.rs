@@ -81,3 +81,14 @@ async fn an_address_that_others_can_reach_needs_keys() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("brigade keys new"), "{told}");
 }
+
+#[tokio::test]
+async fn heads_of_requests_are_bounded() {
+    let provider = provider("Hello.").await;
+    let server = Server::start(&config(&provider));
+    let long = server.get("/v1/models").header("x-long", "x".repeat(1_000_000)).send().await;
+    assert_eq!(long.unwrap().status(), 431);
+    let many = (0..200).fold(server.get("/v1/models"), |request, number| request.header(format!("x-{number}"), "x"));
+    assert_eq!(many.send().await.unwrap().status(), 431);
+    assert_eq!(json_of(server.get("/v1/models")).await.0, 200);
+}

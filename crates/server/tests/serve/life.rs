@@ -142,6 +142,7 @@ async fn everything_that_the_description_lists_is_served() {
     let (status, document) = json_of(server.get("/openapi.json")).await;
     assert_eq!((status, &document["openapi"]), (200, &json!("3.1.0")));
     assert!(document["components"]["schemas"]["ChatBody"]["properties"]["messages"].is_object());
+    assert_eq!(document["components"]["schemas"]["RunBody"]["properties"]["agent"]["enum"], json!(["clerk"]));
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
             let path = path.replace("{id}", "x");
