@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Agents that pass a conversation on to each other. The first one begins; each gets a tool `transfer_to_…` for every
-/// other one, and whoever holds the conversation at the end answers.
+/// other one, and whoever holds the conversation at the end answers. To keep sessions, give all of them one memory.
 #[derive(Debug, Clone)]
 pub struct Handoff {
     name: Arc<str>,
@@ -60,7 +60,12 @@ impl Handoff {
 
     /// Works on a task in a run of its own.
     pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
-        Runnable::run(self, &Run::new(), task.into()).await
+        self.run_in(&Run::new(), task).await
+    }
+
+    /// Works on a task within `run`.
+    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
+        Runnable::run(self, run, task.into()).await
     }
 
     /// The agent with the tools to pass the conversation on to each other one.
@@ -86,12 +91,15 @@ impl Handoff {
 impl Handoff {
     /// Runs whoever holds the conversation, until one of them answers.
     async fn pass_on(&self, run: Run, mut task: Task) -> Result<Outcome, RunError> {
-        let (mut index, mut transfers, mut turns) = (0, 0, 0);
+        let (mut index, mut transfers, mut turns, mut inherited) = (0, 0, 0, None);
+        let session = task.session.clone();
         while let Some(agent) = self.equipped(index) {
             let child = run.child(agent.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
+            // Whoever answers speaks for all of them.
+            let child = child.with_deltas(run.wants_deltas());
             let outcome = Runnable::run(&agent, &child, task).await?;
             turns += outcome.turns;
-            let outcome = Outcome { turns, ..outcome };
+            let outcome = Outcome { turns, inherited: *inherited.get_or_insert(outcome.inherited), ..outcome };
             let Some(next) = self.target(&outcome) else { return Ok(outcome) };
             if transfers == self.max_transfers {
                 let notice = format!("The conversation was passed on {transfers} times without an answer.");
@@ -100,7 +108,7 @@ impl Handoff {
             run.emit(&Event::HandedOff { to: Arc::clone(self.agents.get(next).map_or(&self.name, Agent::name)) });
             transfers += 1;
             index = next;
-            task = Task::resume(outcome.transcript);
+            task = Task { session: session.clone(), ..Task::resume(outcome.transcript) };
         }
         Err(RunError::before(&run, RunFailure::NothingToRun))
     }
@@ -124,3 +132,6 @@ impl Runnable for Handoff {
 fn transfer_to(agent: &Agent) -> String {
     format!("transfer_to_{}", agent.name())
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,15 +40,22 @@ impl Pipeline {
 
     /// Works on a task in a run of its own.
     pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
-        Runnable::run(self, &Run::new(), task.into()).await
+        self.run_in(&Run::new(), task).await
+    }
+
+    /// Works on a task within `run`.
+    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
+        Runnable::run(self, run, task.into()).await
     }
 }
 
 impl Pipeline {
     async fn run_stages(&self, run: Run, mut task: Task) -> Result<Outcome, RunError> {
         let (mut turns, mut last) = (0, None);
-        for stage in &self.stages {
+        for (index, stage) in self.stages.iter().enumerate() {
             let child = run.child(stage.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
+            // What the others say is no answer yet.
+            let child = child.with_deltas(run.wants_deltas() && index + 1 == self.stages.len());
             let outcome = stage.run(&child, task).await?;
             turns += outcome.turns;
             task = Task::from(outcome.text.as_str());

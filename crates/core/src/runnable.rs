@@ -75,6 +75,7 @@ impl Clock {
     }
 
     fn failed(&mut self, error: RunError) -> RunError {
+        let error = error.of_run(&self.run);
         let kind = error.model_error().map(ModelError::kind);
         self.end(&Event::RunFailed { kind, message: error.chain().into(), elapsed: self.started.elapsed() });
         error
