@@ -64,6 +64,7 @@ pub enum Share {
 }
 
 /// What a listener receives, in the order of sending. Dropping it ends the listening.
+#[must_use = "listening ends when this is dropped"]
 #[derive(Debug)]
 pub struct Inbox {
     receiver: mpsc::Receiver<Delivery>,
@@ -121,7 +122,6 @@ impl Inbox {
     }
 
     /// Keeps something, such as a subscription, that is dropped with the inbox.
-    #[must_use]
     pub fn keeping(self, registration: impl fmt::Debug + Send + Sync + 'static) -> Self {
         Self { _registration: Some(Box::new(registration)), ..self }
     }

@@ -4,20 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    Bus, BusError, Certainty, Charge, Delivery, Envelope, Inbox, Ledger, Message, ModelId, Money, Outcome, Run,
-    RunError, RunFailure, Share, StopReason, Task, TraceId, Transcript, Usage,
+    Budget, Bus, BusError, Cap, Certainty, Charge, Delivery, Envelope, Headroom, Inbox, Ledger, Message, ModelId,
+    Money, Outcome, Run, RunError, RunFailure, Share, StopReason, Task, TraceId, Transcript, Usage,
     runnable::{Runnable, carry_out},
 };
 
 /// An agent that answers on the bus, until this is dropped.
+#[must_use = "the agent answers only until this is dropped"]
 #[derive(Debug)]
 pub struct Hosted(AbortOnDropHandle<()>);
 
 /// An agent that is hosted somewhere on the bus, by its name. Give it to a [`Worker`](crate::Worker).
+///
+/// It may take as much time, spend as much and delegate as deep as is left to the run that asks. What it spends is
+/// charged when it answers, so that several asked at once may together spend what is left more than once.
 #[derive(Debug, Clone)]
 pub struct OnBus {
     name: Arc<str>,
@@ -36,6 +40,14 @@ const WITHIN: Duration = Duration::from_mins(10);
 struct Order {
     task: String,
     time_left: Option<Duration>,
+    /// What the sender may still spend.
+    #[serde(default)]
+    usd_left: Option<Money>,
+    #[serde(default)]
+    tokens_left: Option<u64>,
+    /// How many levels below the sender agents may still delegate.
+    #[serde(default)]
+    depth_left: Option<u32>,
 }
 
 /// What comes back.
@@ -80,8 +92,10 @@ async fn serve(work: Arc<dyn Runnable>, mut inbox: Inbox, account: Ledger) {
 async fn answer(work: Arc<dyn Runnable>, mut delivery: Delivery, account: Ledger) {
     let envelope = delivery.envelope.clone();
     let report = tokio::select! {
-        report = fulfil(&*work, &envelope, account) => report,
+        biased;
+        // First, so that no call is paid for a sender who gave up while the task was waiting.
         () = delivery.abandoned() => return,
+        report = fulfil(&*work, &envelope, account) => report,
     };
     // A report is plain data, which can always be written.
     let body = serde_json::to_string(&report).unwrap_or_default();
@@ -93,12 +107,18 @@ async fn fulfil(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> Re
     let Ok(order) = serde_json::from_str::<Order>(&envelope.body) else {
         return Report::Failure { message: "the task could not be read".into(), usage: nothing, cost: None };
     };
-    let mut builder = Run::builder().account(account);
+    let budget = Budget {
+        usd: order.usd_left.map(|left| Cap::hard(left.or_zero())),
+        tokens: order.tokens_left.map(Cap::hard),
+        wall: order.time_left,
+        ..Budget::unlimited()
+    };
+    let mut builder = Run::builder().account(account).budget(budget);
     if let Some(trace) = envelope.trace.as_deref().and_then(|trace| trace.parse::<TraceId>().ok()) {
         builder = builder.trace(trace);
     }
-    if let Some(time_left) = order.time_left {
-        builder = builder.deadline(Instant::now() + time_left);
+    if let Some(levels) = order.depth_left {
+        builder = builder.max_depth(levels);
     }
     match work.run(&builder.build(), Task::from(order.task)).await {
         Ok(Outcome { text, stop, notice, turns, usage, cost, .. }) => {
@@ -139,7 +159,9 @@ impl OnBus {
 impl OnBus {
     async fn request(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
         let text = task.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default();
-        let order = Order { task: text, time_left: run.time_left() };
+        let Headroom { usd: usd_left, tokens: tokens_left } = run.ledger().headroom(false);
+        let order =
+            Order { task: text, time_left: run.time_left(), usd_left, tokens_left, depth_left: Some(run.depth_left()) };
         // An order is plain data, which can always be written.
         let body = serde_json::to_string(&order).unwrap_or_default();
         let envelope = Envelope { from: Arc::clone(run.agent()), body, trace: Some(run.trace().to_string()) };
@@ -236,5 +258,53 @@ mod tests {
         assert_eq!(outcome.unwrap().stop, StopReason::Cancelled);
         tokio::time::sleep(Duration::from_mins(2)).await;
         assert_eq!(account.spending().usage, Usage::default(), "the hosted agent went on without its caller");
+    }
+
+    #[tokio::test]
+    async fn a_hosted_agent_may_delegate_no_deeper_than_who_asks() {
+        let bus = Arc::new(LocalBus::new());
+        let ask = Turn::call("c1", "scout", serde_json::json!({"task": "Look."}));
+        let model = ScriptedModel::new([ask, Turn::text("No.")]);
+        let scout = Worker::new(Agent::new("scout", ScriptedModel::new([Turn::text("never asked")])));
+        let critic = Supervisor::new("critic", model.clone()).worker(scout);
+        let _host = host(critic, &*bus, Ledger::root("host", Budget::unlimited())).await.unwrap();
+        let run = Run::builder().bus(bus).max_depth(1).build();
+        assert_eq!(supervisor(1).run_in(&run, "Plan it.").await.unwrap().text, "Done.");
+        let told = format!("{:?}", model.requests()[1].transcript.messages().last());
+        assert!(told.contains("delegation may go 0 levels deep"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_hosted_agent_may_spend_no_more_than_is_left_to_who_asks() {
+        let bus = Arc::new(LocalBus::new());
+        let model = ScriptedModel::new((0..9).map(|_| Turn::text("Well.").usage(Some(Usage::new(9_000, 9_000)))));
+        let _host = host(Agent::new("critic", model.clone()), &*bus, Ledger::root("host", Budget::unlimited())).await;
+        let run = Run::builder().bus(bus).budget(Budget::unlimited().tokens(5_000)).build();
+        let mut stops = Vec::new();
+        for _ in 0..2 {
+            stops.push(Runnable::run(&OnBus::new("critic"), &run, "Judge.".into()).await.unwrap().stop);
+        }
+        assert_eq!((stops, model.requests().len()), (vec![StopReason::Finished, StopReason::Budget], 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_whose_sender_gave_up_while_it_waited_is_not_begun() {
+        let bus = Arc::new(LocalBus::new());
+        let minute = || Turn::text("late").after(Duration::from_mins(1));
+        let model = ScriptedModel::new((0..20).map(|_| minute()));
+        let account = Ledger::root("host", Budget::unlimited());
+        let _host = host(Agent::new("critic", model.clone()), &*bus, account).await.unwrap();
+        let run = Run::builder().bus(bus).build();
+        let ask = |within: u64| OnBus::new("critic").within(Duration::from_secs(within));
+        let busy: Vec<_> = (0..PARALLEL).map(|_| ask(90)).collect();
+        let busy = futures::future::join_all(busy.iter().map(|critic| Runnable::run(critic, &run, "Judge.".into())));
+        let impatient = ask(5);
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Runnable::run(&impatient, &run, "Judge.".into()).await.unwrap_err();
+        };
+        tokio::join!(busy, late);
+        tokio::time::sleep(Duration::from_mins(2)).await;
+        assert_eq!(model.requests().len(), PARALLEL);
     }
 }

@@ -112,6 +112,11 @@ impl Run {
         self.0.depth
     }
 
+    /// How many levels below this run agents may still delegate.
+    pub(crate) fn depth_left(&self) -> u32 {
+        self.0.shared.max_depth.saturating_sub(self.0.depth)
+    }
+
     /// When the run must end.
     pub fn deadline(&self) -> Option<Instant> {
         self.0.deadline
