@@ -10,8 +10,8 @@ use crate::{
     guard::GuardLimits,
     outcome::SetupError,
     runnable::{Runnable, carry_out},
-    schema::schema_of,
-    toolbox::{ToolLimits, Toolbox},
+    schema::{Schema, schema_of},
+    toolbox::{ToolLimits, Toolbox, ToolboxError},
     turns::Turns,
     window::ContextWindow,
 };
@@ -36,6 +36,8 @@ pub struct Agent {
     pub(crate) model: Arc<dyn ChatModel>,
     pub(crate) toolbox: Toolbox,
     pub(crate) settings: Settings,
+    /// The schema in the settings, compiled.
+    pub(crate) output: Option<Schema>,
     pub(crate) limits: Limits,
     pub(crate) window: ContextWindow,
     pub(crate) memory: Option<Arc<dyn Memory>>,
@@ -83,6 +85,7 @@ impl Agent {
             model: Arc::new(model),
             toolbox: Toolbox::new(),
             settings: Settings::default(),
+            output: None,
             limits: Limits::default(),
             window: ContextWindow::default(),
             memory: None,
@@ -108,15 +111,19 @@ impl Agent {
     #[must_use]
     pub fn tool(mut self, tool: impl Tool) -> Self {
         if let Err(problem) = self.toolbox.add(Arc::new(tool)) {
-            self.problem.get_or_insert(SetupError { agent: Arc::clone(&self.name), problem });
+            self.cannot_run(problem);
         }
         self
     }
 
-    /// How the model should answer.
+    /// How the model should answer. A form of the answer that was set before stays, unless these settings have one.
     #[must_use]
-    pub fn settings(self, settings: Settings) -> Self {
-        Self { settings, ..self }
+    pub fn settings(mut self, settings: Settings) -> Self {
+        let before = std::mem::replace(&mut self.settings, settings).output;
+        match self.settings.output.take().or(before) {
+            Some(output) => self.output_schema(output),
+            None => self,
+        }
     }
 
     /// The form of the final answer: JSON that reads as `T`. It is checked, and the model asked again if it does not
@@ -126,9 +133,13 @@ impl Agent {
         self.output_schema(OutputSchema { name: "answer".into(), schema: schema_of::<T>(), strict: false })
     }
 
-    /// The form of the final answer, as a JSON Schema.
+    /// The form of the final answer, as a JSON Schema. One that cannot be used is reported like a tool.
     #[must_use]
     pub fn output_schema(mut self, schema: OutputSchema) -> Self {
+        match Schema::compile(&schema.schema) {
+            Ok(compiled) => self.output = Some(compiled),
+            Err(error) => self.cannot_run(ToolboxError::Output(error)),
+        }
         self.settings.output = Some(schema);
         self
     }
@@ -176,6 +187,16 @@ impl Agent {
         &self.name
     }
 
+    /// The model that it asks.
+    pub fn model(&self) -> &Arc<dyn ChatModel> {
+        &self.model
+    }
+
+    /// Its tools; a supervisor's workers are among them.
+    pub fn toolbox(&self) -> &Toolbox {
+        &self.toolbox
+    }
+
     /// Whether it can run at all.
     pub fn check(&self) -> Result<(), SetupError> {
         self.problem.clone().map_or(Ok(()), Err)
@@ -189,6 +210,10 @@ impl Agent {
     /// Works on a task within `run`: with its ids, deadline, account and observers. The agent's own budget holds too.
     pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
         Runnable::run(self, run, task.into()).await
+    }
+
+    fn cannot_run(&mut self, problem: ToolboxError) {
+        self.problem.get_or_insert(SetupError { agent: Arc::clone(&self.name), problem });
     }
 
     /// A run with this agent's observers.

@@ -1,10 +1,6 @@
 //! What a reply means for the run.
 
-use crate::{
-    Agent, ChatReply, Settings, StopKind, StopReason,
-    schema::{Schema, SchemaError},
-    turns::End,
-};
+use crate::{Agent, ChatReply, Schema, Settings, StopKind, StopReason, turns::End};
 
 /// What a reply means for the run.
 #[derive(Debug)]
@@ -24,7 +20,7 @@ pub(crate) enum Answer {
 /// Decides what replies mean, and how often the model is asked again.
 #[derive(Debug)]
 pub(crate) struct Judge {
-    schema: Option<Result<Schema, SchemaError>>,
+    schema: Option<Schema>,
     reasks_left: u32,
     rejections: u32,
     widen: bool,
@@ -32,8 +28,7 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn new(agent: &Agent) -> Self {
-        let schema = agent.settings.output.as_ref().map(|output| Schema::compile(&output.schema));
-        Self { schema, reasks_left: agent.limits.reasks, rejections: 0, widen: false }
+        Self { schema: agent.output.clone(), reasks_left: agent.limits.reasks, rejections: 0, widen: false }
     }
 
     /// How many answers were rejected so far.
@@ -86,11 +81,7 @@ impl Judge {
 
     /// Checks an answer against the schema that it must match.
     fn check(&mut self, text: &str) -> Answer {
-        let schema = match &self.schema {
-            None => return Answer::Final(text.to_owned()),
-            Some(Err(error)) => return Answer::Stop(End::new(StopReason::InvalidOutput, error.to_string())),
-            Some(Ok(schema)) => schema,
-        };
+        let Some(schema) = &self.schema else { return Answer::Final(text.to_owned()) };
         let json = without_fence(text);
         let checked = match serde_json::from_str(json) {
             Ok(value) => schema.check(&value),

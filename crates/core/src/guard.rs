@@ -96,7 +96,8 @@ impl Guard {
         }
         run.emit(&Event::LoopNoticed { kind: "tool_call", count });
         call.result.content.push(Part::text(format!(
-            "[notice] This is the same call of `{}` for the {count}th time. Do not repeat it: use what you have, try something else, or answer.",
+            "[notice] You have made this same call of `{}` {count} times. Do not repeat it: use what you have, try \
+             something else, or answer.",
             call.result.name
         )));
         (count >= self.limits.stop_at)

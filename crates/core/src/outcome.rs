@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
 use crate::{
     BusError, CostSummary, DepthExceeded, MemoryError, Message, ModelError, Run, Stopped, TraceId, Transcript,
@@ -10,7 +10,9 @@ use crate::{
 };
 
 /// How a run ended: an answer, whole or partial, and what it took.
-#[derive(Debug, Clone)]
+///
+/// As JSON, for logs and over HTTP, it is all but the conversation, which has a form of its own.
+#[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     /// The answer. Empty if the run ended before there was any.
     pub text: String,
@@ -19,8 +21,10 @@ pub struct Outcome {
     /// What to know about the end, for a person: which limit was met, and what to do. Empty when the run finished.
     pub notice: String,
     /// The conversation, with everything said in this run.
+    #[serde(skip)]
     pub transcript: Transcript,
     /// How many messages of the transcript are older than this run.
+    #[serde(skip)]
     pub inherited: usize,
     /// Tokens of this agent and its workers.
     pub usage: Usage,
@@ -31,8 +35,10 @@ pub struct Outcome {
     /// What did not work and had to be done without.
     pub degraded: Vec<Degraded>,
     /// The tool that ended the run with its output, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<Arc<str>>,
-    /// From start to end.
+    /// From start to end; as JSON, `elapsed_ms`.
+    #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
     pub elapsed: Duration,
     /// The id on every log line of this run.
     pub trace: TraceId,
@@ -65,9 +71,9 @@ pub enum StopReason {
 }
 
 /// A part of a run that did not work.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Degraded {
-    /// Which part: `worker:critic`, `model:claude-sonnet-4-5`, `budget`.
+    /// Which part: `worker:critic`, `model:claude-sonnet-4-5`, `session`, `summary`, `budget`.
     pub part: String,
     /// What went wrong.
     pub reason: String,
@@ -220,7 +226,7 @@ impl fmt::Display for Summary<'_> {
         }
         let calls = cost.total.calls;
         write!(f, " · {calls} {}", plural(calls, "call", "calls"))?;
-        let workers = cost.by_agent.len().saturating_sub(1) as u64;
+        let workers = cost.by_agent.keys().filter(|path| path.contains('/')).count() as u64;
         if workers > 0 {
             write!(f, " · {workers} {}", plural(workers, "worker", "workers"))?;
         }
@@ -232,6 +238,10 @@ impl fmt::Display for Summary<'_> {
         }
         write!(f, " · trace {}", trace.short())
     }
+}
+
+fn as_millis<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).serialize(serializer)
 }
 
 fn plural<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
@@ -269,6 +279,12 @@ impl RunError {
     pub(crate) fn new(run: &Run, cause: RunFailure, transcript: Transcript) -> Self {
         let (cost, trace, agent) = (run.ledger().summary(), run.trace(), Arc::clone(run.agent()));
         Self(Box::new(FailedRun { cause, transcript, cost, trace, agent }))
+    }
+
+    /// The error with all that `run` has spent: also what those before the one that failed have.
+    pub(crate) fn of_run(mut self, run: &Run) -> Self {
+        self.0.cost = run.ledger().summary();
+        self
     }
 
     /// A run that failed without, or before, a conversation of its own.

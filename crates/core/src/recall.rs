@@ -38,6 +38,21 @@ pub trait Recall: fmt::Debug + Send + Sync + 'static {
     async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, RecallError>;
 }
 
+#[async_trait]
+impl<R: Recall + ?Sized> Recall for Arc<R> {
+    async fn remember(&self, scope: &Scope, note: Note) -> Result<(), RecallError> {
+        (**self).remember(scope, note).await
+    }
+
+    async fn recall(&self, scope: &Scope, query: &str, limit: usize) -> Result<Vec<Note>, RecallError> {
+        (**self).recall(scope, query, limit).await
+    }
+
+    async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, RecallError> {
+        (**self).forget(scope, id).await
+    }
+}
+
 /// Whom notes belong to. Scopes do not contain each other: what is noted for a tenant is not found for its users,
 /// so that nothing leaks by a name left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

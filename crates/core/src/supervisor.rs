@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    Agent, Budget, ChatModel, Memory, Observer, Outcome, Run, RunError, SetupError, Task, Tool, runnable::Runnable,
-    toolbox::ToolLimits, worker::Worker,
+    Agent, Budget, ChatModel, ContextWindow, Limits, Memory, Observer, Outcome, Run, RunError, Settings, SetupError,
+    Task, Tool, runnable::Runnable, toolbox::ToolLimits, worker::Worker,
 };
 
 /// An agent whose tools are workers. Workers called in one turn run side by side, bounded; one that fails leaves the
@@ -36,6 +36,12 @@ impl Supervisor {
         Self(agent)
     }
 
+    /// What it is for, in a sentence: what a supervisor above it is told.
+    #[must_use]
+    pub fn purpose(self, purpose: impl Into<String>) -> Self {
+        Self(self.0.purpose(purpose))
+    }
+
     /// What it is told before everything else.
     #[must_use]
     pub fn instructions(self, instructions: impl Into<String>) -> Self {
@@ -52,6 +58,24 @@ impl Supervisor {
     #[must_use]
     pub fn tool(self, tool: impl Tool) -> Self {
         Self(self.0.tool(tool))
+    }
+
+    /// How its model should answer.
+    #[must_use]
+    pub fn settings(self, settings: Settings) -> Self {
+        Self(self.0.settings(settings))
+    }
+
+    /// Its own turns, re-asks and repetition; its workers have theirs.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self(self.0.limits(limits))
+    }
+
+    /// How much of a long conversation it is shown.
+    #[must_use]
+    pub fn window(self, window: ContextWindow) -> Self {
+        Self(self.0.window(window))
     }
 
     /// How many workers run at a time; 8 unless said otherwise.

@@ -61,6 +61,9 @@ pub enum ToolboxError {
         /// What is wrong.
         error: SchemaError,
     },
+    /// The schema of the agent's answer is of no use.
+    #[error("the form of its answer: {0}")]
+    Output(SchemaError),
 }
 
 /// One call to be run, and its place in the run.

@@ -26,7 +26,7 @@ pub(crate) struct Turns<'a> {
     guard: Guard,
     /// Set when a limit was met: the next turn is the last one, without tools.
     closing: Option<End>,
-    /// Whether nobody else holds the model to the budget.
+    /// Whether nobody else is known to hold the model to the budget.
     unmetered: bool,
     session: Option<Arc<str>>,
 }
@@ -61,7 +61,7 @@ impl<'a> Turns<'a> {
             judge: Judge::new(agent),
             guard: Guard::new(agent.limits.guard),
             closing: None,
-            unmetered: false,
+            unmetered: true,
             session: None,
         }
     }

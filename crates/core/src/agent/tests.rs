@@ -313,3 +313,32 @@ fn name(event: &Event) -> String {
 async fn the_scripted_model_passes_the_contract() {
     crate::testing::model_contract(&ScriptedModel::new((0..9).map(|_| Turn::text("Hello there.")))).await;
 }
+
+#[tokio::test]
+async fn the_form_of_the_answer_is_checked_before_anybody_is_asked_and_survives_other_settings() {
+    let model = ScriptedModel::new([Turn::text("{\"score\": 7}")]);
+    let schema = crate::RawJson::parse("{\"type\": \"nonsense\"}".into()).unwrap();
+    let unusable = OutputSchema { name: "answer".into(), schema, strict: false };
+    let error = Agent::new("critic", model.clone()).output_schema(unusable).run("Judge.").await.unwrap_err();
+    assert!(error.chain().contains("the form of its answer"), "{}", error.chain());
+    assert_eq!(model.turns_left(), 1);
+
+    let warm = Settings { temperature: Some(1.0), ..Settings::default() };
+    let agent = Agent::new("critic", model.clone()).output::<Verdict>().settings(warm);
+    assert_eq!(agent.run("Judge.").await.unwrap().parse::<Verdict>().unwrap(), Verdict { score: 7 });
+    assert!(model.requests()[0].settings.output.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_as_json_tells_all_but_the_conversation() {
+    let outcome = Agent::new("clerk", ScriptedModel::new([Turn::text("Hello.")])).run("Greet me.").await.unwrap();
+    let mut json = serde_json::to_value(&outcome).unwrap();
+    assert_eq!(json["trace"].take(), outcome.trace.to_string());
+    assert_eq!(json["cost"]["by_agent"]["clerk"]["calls"], 1);
+    json["cost"].take();
+    let told = json!({
+        "text": "Hello.", "stop": "finished", "notice": "", "turns": 1, "degraded": [], "elapsed_ms": 0,
+        "usage": {"input_tokens": 100, "output_tokens": 10}, "cost": null, "trace": null,
+    });
+    assert_eq!(json, told);
+}
