@@ -187,6 +187,7 @@ const RULES: [Rule; 10] = [
             "billing_error",
             "billing_not_active",
             "billing_hard_limit_reached",
+            "exceeded_current_quota_error",
             "insufficient_balance",
             "insufficient_credits",
             "usage_limit_reached",

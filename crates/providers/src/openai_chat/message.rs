@@ -5,12 +5,11 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use async_openai::types::chat::{
-    ChatCompletionMessageCustomToolCall, ChatCompletionMessageToolCall, ChatCompletionMessageToolCalls,
-    ChatCompletionRequestAssistantMessage, ChatCompletionRequestAssistantMessageContent, ChatCompletionRequestMessage,
-    ChatCompletionRequestMessageContentPartImage, ChatCompletionRequestMessageContentPartText,
-    ChatCompletionRequestToolMessage, ChatCompletionRequestToolMessageContent, ChatCompletionRequestUserMessage,
-    ChatCompletionRequestUserMessageContent, ChatCompletionRequestUserMessageContentPart, CustomTool, FunctionCall,
-    ImageUrl,
+    ChatCompletionMessageToolCall, ChatCompletionRequestAssistantMessage, ChatCompletionRequestAssistantMessageContent,
+    ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartImage,
+    ChatCompletionRequestMessageContentPartText, ChatCompletionRequestToolMessage,
+    ChatCompletionRequestToolMessageContent, ChatCompletionRequestUserMessage, ChatCompletionRequestUserMessageContent,
+    ChatCompletionRequestUserMessageContentPart, CustomTool, FunctionCall, ImageUrl,
 };
 use brigade_core::{Image, Message, ModelError, Part, ProviderData, Role, Text, Thinking, ToolCall, ToolResult};
 use serde::{Deserialize, Serialize};
@@ -58,9 +57,17 @@ struct Assistant<'a> {
 #[derive(Serialize)]
 struct Call<'a> {
     #[serde(flatten)]
-    standard: ChatCompletionMessageToolCalls,
+    standard: StandardCall,
     #[serde(flatten)]
     echoed: Echoed<'a>,
+}
+
+/// A call as the API documents it; `async-openai` writes `custom_tool` where `custom` belongs.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum StandardCall {
+    Function(ChatCompletionMessageToolCall),
+    Custom { id: String, custom: CustomTool },
 }
 
 type Echoed<'a> = BTreeMap<&'a str, Cow<'a, RawValue>>;
@@ -115,13 +122,12 @@ impl<'a> Call<'a> {
         // A model may have made a name up that the API does not take back.
         let name = fitted(&call.name, MAX_NAME_BYTES).into_owned();
         if data.is_some_and(|data| data.get().starts_with("{\"custom\"")) {
-            let custom_tool = CustomTool { name, input: arguments };
-            let custom = ChatCompletionMessageCustomToolCall { id, custom_tool };
-            return Self { standard: ChatCompletionMessageToolCalls::Custom(custom), echoed: Echoed::new() };
+            let custom = CustomTool { name, input: arguments };
+            return Self { standard: StandardCall::Custom { id, custom }, echoed: Echoed::new() };
         }
         let function = ChatCompletionMessageToolCall { id, function: FunctionCall { name, arguments } };
         let echoed = data.map(|raw| fields(raw, quirks)).unwrap_or_default();
-        Self { standard: ChatCompletionMessageToolCalls::Function(function), echoed }
+        Self { standard: StandardCall::Function(function), echoed }
     }
 }
 

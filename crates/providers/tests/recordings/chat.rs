@@ -5,7 +5,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use brigade_core::{ChatReply, ChatRequest, Message, ModelError, Part, StopKind, ToolResult, Transcript, Usage};
+use brigade_core::{
+    ChatReply, ChatRequest, Message, ModelError, ModelErrorKind, Part, StopKind, ToolResult, Transcript, Usage,
+};
 use brigade_providers::{OpenAi, OpenAiChatModel, Quirks, Server};
 use serde_json::{Value, json, value::RawValue};
 
@@ -14,6 +16,8 @@ use crate::{
     expect::{self, count, same},
     recording::{Recording, Told, Verdict},
 };
+
+const NO_RESOURCES: &str = "the server had no resources left";
 
 pub(crate) fn check(recording: &Recording) -> Verdict {
     if recording.request["modalities"].as_array().is_some_and(|kinds| kinds.contains(&json!("audio"))) {
@@ -52,7 +56,8 @@ fn check_response(recording: &Recording) -> Result<(), String> {
     let expected = Expected::of(recording);
     if let Err(why) = &expected {
         let error = result.err().ok_or_else(|| format!("{why}, and yet it was read as an answer"))?;
-        return same("error kind", &error.kind(), &brigade_core::ModelErrorKind::Broken);
+        let kind = if why == NO_RESOURCES { ModelErrorKind::Overloaded } else { ModelErrorKind::Broken };
+        return same("error kind", &error.kind(), &kind);
     }
     let (expected, reply) = (expected?, result.map_err(|error: ModelError| error.to_string())?);
     expect::check_request_id(recording, reply.request_id.as_deref())?;
@@ -113,6 +118,7 @@ impl Expected {
         let ended = recording.stream.as_ref().is_none_or(|stream| stream.contains("[DONE]")) || expected.stop.is_some();
         ensure!(ended, "the stream has no end");
         ensure!(!matches!(expected.stop.as_deref(), Some("error" | "abort")), "the server gave up");
+        ensure!(expected.stop.as_deref() != Some("insufficient_system_resource"), "{NO_RESOURCES}");
         Ok(expected)
     }
 

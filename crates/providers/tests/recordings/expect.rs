@@ -43,7 +43,15 @@ pub(crate) fn reported_error(recording: &Recording) -> Option<Value> {
     if status >= 300 {
         return Some(if recording.document.is_null() { recording.body().into() } else { recording.document.clone() });
     }
-    recording.events().into_iter().chain([recording.document.clone()]).find_map(|document| error_within(&document))
+    let whole = Some(&recording.document).filter(|document| recording.stream.is_none() && is_bare_error(document));
+    let events = recording.events().into_iter().chain([recording.document.clone()]);
+    whole.cloned().or_else(|| events.into_iter().find_map(|document| error_within(&document)))
+}
+
+/// An error without any envelope, where the status that came with it is not known.
+fn is_bare_error(document: &Value) -> bool {
+    let answers = ["choices", "content", "output"].iter().any(|name| !document[*name].is_null());
+    !answers && (document["message"].is_string() || !document["detail"].is_null())
 }
 
 fn error_within(document: &Value) -> Option<Value> {
@@ -97,7 +105,7 @@ fn expected_kind(status: u16, body: &str) -> ModelErrorKind {
     if says(&["tool_use_failed", "json_validate_failed", "output_parse_failed"]) {
         return ModelErrorKind::Broken;
     }
-    let stated = ["\"code\":", "\"status\":"].iter().find_map(|name| {
+    let stated = ["\"raw_status_code\":", "\"code\":", "\"status\":"].iter().find_map(|name| {
         let digits = body.split(name).nth(1)?.trim_start_matches('"').get(..3)?;
         digits.parse::<u16>().ok().filter(|status| (400..600).contains(status))
     });
@@ -114,7 +122,11 @@ fn expected_kind(status: u16, body: &str) -> ModelErrorKind {
     }
 }
 
-const QUOTA: [&str; 12] = [
+const QUOTA: [&str; 16] = [
+    "billing_error",
+    "billing_not_active",
+    "billing_hard_limit",
+    "exceeded_current_quota",
     "insufficient_quota",
     "exceeded your current quota",
     "credit balance is too low",

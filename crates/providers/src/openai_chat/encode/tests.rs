@@ -93,6 +93,26 @@ fn parallel_calls_and_their_results_are_paired_one_message_for_each() {
 }
 
 #[test]
+fn a_call_of_a_free_text_tool_goes_back_as_one() {
+    let free = ToolCall {
+        id: "c".into(),
+        name: "code".into(),
+        arguments: Arguments::parse("print(".into()),
+        data: Some(data(DIALECT, &json!({ "custom": true }))),
+    };
+    let sent = messages(
+        Server::OpenAi,
+        vec![
+            Message::user("?"),
+            Message::new(Role::Assistant, vec![Part::ToolCall(free)]),
+            Message::tool(vec![result("c", vec![])]),
+        ],
+    );
+    let custom = json!({ "name": "code", "input": "print(" });
+    assert_eq!(sent[1]["tool_calls"], json!([{ "type": "custom", "id": "c", "custom": custom }]));
+}
+
+#[test]
 fn reasoning_goes_back_only_in_fields_that_the_server_accepts() {
     let fields = json!({ "reasoning": "a", "reasoning_content": "b", "reasoning_details": [{ "index": 0 }] });
     let own = Part::Thinking(Thinking { text: "b".into(), data: Some(data(DIALECT, &fields)) });
