@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use brigade_core::{ChatModel, Ledger, Metered, ModelError, ModelId, Settings, Supervisor};
-use brigade_observability::PriceBook;
+use brigade_observability::{MetricsConfig, PriceBook};
 use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiResponses, Protocol, Reachable};
 use brigade_rehearsal::demo as story;
 use brigade_resilience::{Accounts, Alternate, ModelHealth, Policy};
@@ -24,6 +24,8 @@ use crate::{
 pub(crate) struct App {
     pub(crate) agents: BTreeMap<String, Arc<Served>>,
     pub(crate) prices: PriceBook,
+    /// The names that metrics may show.
+    pub(crate) labels: MetricsConfig,
     providers: BTreeMap<String, Account>,
     standing: Standing,
 }
@@ -75,7 +77,8 @@ impl App {
             .collect::<anyhow::Result<_>>()?;
         let models = Pass { prices: &prices, accounts: &standing.accounts }.models(&config.models, &providers)?;
         let agents = team::build(config, folder, &models)?;
-        Ok(Self { agents, prices, providers, standing })
+        let labels = labels(&agents, config.tools.keys().map(String::as_str));
+        Ok(Self { agents, prices, labels, providers, standing })
     }
 
     /// The team of `brigade demo`, at a simulator.
@@ -95,9 +98,11 @@ impl App {
         let desk: Supervisor = crate::demo::team(supervisor, &worker);
         let served = Served::of_demo(desk.into_agent(), chain)?;
         let agents = BTreeMap::from([(story::SUPERVISOR.to_owned(), Arc::new(served))]);
+        let labels = labels(&agents, [story::SEARCH_TOOL, story::CALCULATE_TOOL]);
+        let labels = story::WORKERS.into_iter().fold(labels, MetricsConfig::agent);
         let accounts = [("anthropic", Account::Anthropic(claude)), ("openai", Account::Chat(openai))];
         let providers = accounts.into_iter().map(|(name, account)| (name.to_owned(), account)).collect();
-        Ok(Self { agents, prices, providers, standing })
+        Ok(Self { agents, prices, labels, providers, standing })
     }
 
     /// What the whole process spends from.
@@ -188,6 +193,15 @@ fn key(provider: &Provider, kind: Kind, folder: &Path) -> anyhow::Result<Option<
         }
         _ => Ok(None),
     }
+}
+
+/// The names that metrics may show: those of the configuration.
+fn labels<'a>(agents: &BTreeMap<String, Arc<Served>>, tools: impl IntoIterator<Item = &'a str>) -> MetricsConfig {
+    let mut labels = tools.into_iter().fold(MetricsConfig::default(), MetricsConfig::tool);
+    for (name, served) in agents {
+        labels = served.chain.iter().cloned().fold(labels.agent(name.as_str()), MetricsConfig::model);
+    }
+    labels
 }
 
 /// The bundled prices, below those that the configuration names.

@@ -4,7 +4,7 @@ use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration
 
 use anyhow::{Context, bail};
 use brigade_core::Observer;
-use brigade_observability::{Logging, LoggingHandle, Metrics, MetricsConfig, MetricsHandle, Recorder};
+use brigade_observability::{Logging, LoggingHandle, Metrics, MetricsHandle, Recorder};
 use clap::Args;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -178,11 +178,7 @@ fn watchers(loaded: &Loaded, current: &Current) -> anyhow::Result<Watchers> {
 
 fn metrics(current: &Current) -> anyhow::Result<MetricsHandle> {
     let Current { app, doors, .. } = current;
-    let mut config = MetricsConfig::default();
-    for (name, served) in &app.agents {
-        config = served.chain.iter().cloned().fold(config.agent(name.as_str()), MetricsConfig::model);
-    }
-    let metrics = Metrics::install(&config).context("cannot set up metrics")?;
+    let metrics = Metrics::install(&app.labels).context("cannot set up metrics")?;
     metrics.watch_prices(&app.prices);
     metrics.watch_budget("process", app.ledger());
     doors.callers().for_each(|caller| metrics.watch_budget(&caller.name, &caller.account));
