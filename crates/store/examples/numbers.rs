@@ -17,8 +17,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let folder = tempfile::tempdir_in(std::env::args().nth(1).unwrap_or_else(|| ".".to_owned())).unwrap();
     runtime.block_on(sessions(&folder.path().join("sessions.db")));
-    runtime.block_on(notes(&folder.path().join("notes.db")));
     runtime.block_on(history(&folder.path().join("history.db")));
+    runtime.block_on(notes(&folder.path().join("notes.db")));
 }
 
 async fn sessions(path: &Path) {
@@ -120,7 +120,7 @@ async fn history(path: &Path) {
         times.push(start.elapsed() / 5);
         let (stop, usage, cost) = (StopReason::Finished, Usage::new(5_000, 500), Some(Money::from_nano(5_000_000)));
         observer.on_event(&run, &Event::RunEnded { stop, turns: 5, usage, cost, elapsed: Duration::from_secs(5) });
-        if number % 300 == 0 {
+        if number.is_multiple_of(100) {
             history.flush().await.unwrap();
         }
     }

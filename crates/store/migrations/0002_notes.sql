@@ -2,8 +2,12 @@
 CREATE TABLE scopes (
     id INTEGER PRIMARY KEY,
     -- The scope as JSON, so that absent and empty names stay apart.
-    name TEXT NOT NULL UNIQUE
+    name TEXT NOT NULL UNIQUE,
+    -- How many notes it has; counting them takes as long as there are many.
+    notes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+CREATE INDEX scopes_empty ON scopes (id) WHERE notes = 0;
 
 CREATE TABLE notes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -19,6 +23,7 @@ CREATE TABLE notes (
     UNIQUE (scope, digest)
 ) STRICT;
 
+CREATE INDEX notes_by_scope ON notes (scope, id);
 CREATE INDEX notes_by_age ON notes (at_ms);
 
 -- The words of each note, each with its scope before it: a search reads what is its own and nothing else, and how rare

@@ -12,7 +12,7 @@ use std::{
 
 use brigade_core::{Event, RunId, Spending, TraceId};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::Value};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     Database, Describe, HistorySettings, StoreError, books::Books, database::now_us, history::Pending, spending,
@@ -47,6 +47,7 @@ pub(crate) struct Chronicle {
     settings: HistorySettings,
     epoch: i64,
     pending: Arc<Pending>,
+    waiting: Vec<oneshot::Sender<Result<(), StoreError>>>,
     is_broken: bool,
 }
 
@@ -69,7 +70,7 @@ impl Chronicle {
         (settings, epoch): (HistorySettings, i64),
         pending: Arc<Pending>,
     ) -> Self {
-        Self { database, describe, settings, epoch, pending, is_broken: false }
+        Self { database, describe, settings, epoch, pending, waiting: Vec::new(), is_broken: false }
     }
 
     /// Writes what comes until nobody is left to tell anything.
@@ -81,19 +82,43 @@ impl Chronicle {
                 next_sweep = now + SWEEP_INTERVAL;
                 self.sweep();
             }
-            let patience = if self.is_broken { RETRY_INTERVAL } else { next_sweep - now };
-            let mut batch = Batch::default();
-            let end = match queue.recv_timeout(patience) {
+            let first = queue.recv_timeout(self.patience(next_sweep - now));
+            // All that they have seen is in the queue by now, if it is not written.
+            self.waiting.append(&mut unpoisoned(&self.pending.waiting));
+            let mut batch = Batch { is_urgent: !self.waiting.is_empty(), ..Batch::default() };
+            let end = match first {
                 Ok(first) => {
                     batch.add(first, self.describe);
                     self.fill(&mut batch, queue)
                 }
                 Err(end) => Some(end),
             };
-            self.write(batch);
+            let result = self.write(batch);
+            if end.is_some() || result.is_err() {
+                self.answer(&result);
+            }
             if end == Some(RecvTimeoutError::Disconnected) {
                 return;
             }
+        }
+    }
+
+    /// How long to wait for something to happen.
+    fn patience(&self, until_sweep: Duration) -> Duration {
+        if !self.waiting.is_empty() || !unpoisoned(&self.pending.waiting).is_empty() {
+            Duration::ZERO
+        } else if self.is_broken {
+            RETRY_INTERVAL
+        } else {
+            until_sweep
+        }
+    }
+
+    /// Tells those who waited until the queue was empty.
+    fn answer(&mut self, result: &Result<(), StoreError>) {
+        for waiter in self.waiting.drain(..) {
+            // Whoever waited may have gone away.
+            drop(waiter.send(result.clone()));
         }
     }
 
@@ -110,8 +135,7 @@ impl Chronicle {
         None
     }
 
-    fn write(&mut self, batch: Batch) {
-        let waiting = std::mem::take(&mut *unpoisoned(&self.pending.waiting));
+    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
         let books = Arc::new(std::mem::take(&mut *unpoisoned(&self.pending.books)));
         let (count, epoch) = (batch.happenings.len() as u64, self.epoch);
         let result = if count == 0 && books.is_empty() {
@@ -124,10 +148,7 @@ impl Chronicle {
             })
         };
         self.check(&result, &books, count);
-        for waiter in waiting {
-            // Whoever waited may have gone away.
-            drop(waiter.send(result.clone()));
-        }
+        result
     }
 
     /// A full disk loses events, never money, and must not fill the log with the news of it.

@@ -19,6 +19,12 @@ pub(crate) struct StoredNote {
 /// A question of more words than this is a document, and its first words tell what it is about.
 const MOST_WORDS: usize = 64;
 
+/// A word in as many notes of a scope as this does not tell them apart.
+const COMMON: u32 = 2_000;
+
+/// So many notes are scored by their words at the most, the newest ones.
+const MOST_SCORED: u32 = 5_000;
+
 /// Only the newest notes of a scope are compared by meaning: it takes reading each of them.
 const MOST_COMPARED: u32 = 10_000;
 
@@ -61,6 +67,7 @@ pub(crate) fn keep(connection: &Connection, scope: &str, stored: &StoredNote) ->
     connection
         .prepare_cached("INSERT INTO notes_words (rowid, words) VALUES (?1, ?2)")?
         .execute(params![id, indexed(scope, &note.text)])?;
+    connection.prepare_cached("UPDATE scopes SET notes = notes + 1 WHERE id = ?1")?.execute([scope])?;
     if let Some((model, direction)) = direction {
         connection
             .prepare_cached("INSERT INTO note_vectors (note, model, vector) VALUES (?1, ?2, ?3)")?
@@ -71,9 +78,12 @@ pub(crate) fn keep(connection: &Connection, scope: &str, stored: &StoredNote) ->
 
 /// Forgets the oldest notes of a scope until `max_notes` are left.
 pub(crate) fn forget_oldest(connection: &Connection, scope: &str, max_notes: u32) -> Result<(), StoreError> {
-    let Some(scope) = scope_id(connection, scope)? else { return Ok(()) };
-    let oldest = "scope = ?1 AND id <= (SELECT id FROM notes WHERE scope = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
-    delete_where(connection, oldest, params![scope, max_notes])?;
+    let mut select = connection.prepare_cached("SELECT id, notes - ?2 FROM scopes WHERE name = ?1 AND notes > ?2")?;
+    let excess = select.query_row(params![scope, max_notes], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    if let Some::<(i64, i64)>((scope, excess)) = excess {
+        let oldest = "id IN (SELECT id FROM notes WHERE scope = ?1 ORDER BY id LIMIT ?2)";
+        delete_where(connection, oldest, params![scope, excess])?;
+    }
     Ok(())
 }
 
@@ -106,12 +116,35 @@ pub(crate) fn by_words(
     words: &BTreeSet<String>,
     limit: usize,
 ) -> Result<Vec<i64>, StoreError> {
-    let wanted: Vec<_> = words.iter().map(|word| format!("\"{}\"", in_scope(scope, word))).collect();
+    let wanted = telling(connection, scope, words)?;
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut select = connection.prepare_cached(
-        "SELECT rowid FROM notes_words WHERE notes_words MATCH ?1 ORDER BY bm25(notes_words), rowid DESC LIMIT ?2",
+        "SELECT rowid FROM (SELECT rowid, bm25(notes_words) AS score FROM notes_words WHERE notes_words MATCH ?1
+                            ORDER BY rowid DESC LIMIT ?2)
+         ORDER BY score, rowid DESC LIMIT ?3",
     )?;
-    let found = select.query_map(params![wanted.join(" OR "), limit], |row| row.get(0))?;
+    let found = select.query_map(params![wanted.join(" OR "), MOST_SCORED, limit], |row| row.get(0))?;
     Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// The words that tell notes apart, as the index has them. A word that very many notes share adds next to nothing to
+/// their scores, and scoring them all is what takes time; it counts only if there is no rarer one.
+fn telling(connection: &Connection, scope: i64, words: &BTreeSet<String>) -> Result<Vec<String>, StoreError> {
+    let mut count = connection
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM notes_words WHERE notes_words MATCH ?1 LIMIT ?2)")?;
+    let (mut rare, mut common) = (Vec::new(), Vec::new());
+    for word in words {
+        let word = format!("\"{}\"", in_scope(scope, word));
+        let notes: u32 = count.query_row(params![word, COMMON], |row| row.get(0))?;
+        match notes {
+            0 => {}
+            1..COMMON => rare.push(word),
+            _ => common.push(word),
+        }
+    }
+    Ok(if rare.is_empty() { common } else { rare })
 }
 
 /// The closest first. `among` is a scope and the model whose vectors can be compared.
@@ -174,6 +207,7 @@ fn delete_where(connection: &Connection, which: &str, values: &[&dyn ToSql]) -> 
             .prepare_cached("INSERT INTO notes_words (notes_words, rowid, words) VALUES ('delete', ?1, ?2)")?
             .execute(params![id, indexed(scope, &text)])?;
         connection.prepare_cached("DELETE FROM notes WHERE id = ?1")?.execute([id])?;
+        connection.prepare_cached("UPDATE scopes SET notes = notes - 1 WHERE id = ?1")?.execute([scope])?;
         deleted += 1;
     }
     Ok(deleted)
@@ -182,7 +216,7 @@ fn delete_where(connection: &Connection, which: &str, values: &[&dyn ToSql]) -> 
 /// Who had notes is nobody's business once the notes are gone.
 fn forget_empty_scopes(connection: &Connection, deleted: u64) -> Result<(), StoreError> {
     if deleted > 0 {
-        connection.execute("DELETE FROM scopes WHERE NOT EXISTS (SELECT 1 FROM notes WHERE scope = scopes.id)", [])?;
+        connection.execute("DELETE FROM scopes WHERE notes = 0", [])?;
     }
     Ok(())
 }

@@ -125,6 +125,20 @@ async fn a_run_that_fails_is_kept_with_the_kind_of_its_error() {
 }
 
 #[tokio::test]
+async fn a_flush_waits_for_all_that_has_happened() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    for round in 1..=3 {
+        for _ in 0..3_000 {
+            history.on_event(&Run::new(), &Event::RunStarted);
+        }
+        history.flush().await.unwrap();
+        let all = RunFilter { limit: u32::MAX, ..RunFilter::default() };
+        assert_eq!(history.runs().list(all).await.unwrap().len(), round * 3_000);
+    }
+}
+
+#[tokio::test]
 async fn dropping_the_history_writes_what_is_left() {
     let (_folder, path) = folder();
     let history = start(&path).await;

@@ -109,6 +109,23 @@ async fn a_full_scope_forgets_its_oldest_notes_only() {
 }
 
 #[tokio::test]
+async fn a_word_that_all_notes_share_still_finds_them_and_does_not_hide_a_rare_one() {
+    let (recall, _folder) = recall(RecallSettings::default());
+    let many = |connection: &rusqlite::Connection| {
+        for number in 0..2_500 {
+            let stored = StoredNote { note: note(&format!("Ada said {number}")), direction: None };
+            notes::keep(connection, &notes::scope_name(&ada())?, &stored)?;
+        }
+        Ok(())
+    };
+    recall.database.write(many).await.unwrap();
+    assert_eq!(found(&recall, "ada said").await.len(), 10);
+    assert_eq!(found(&recall, "said").await[0], "Ada said 2499", "the newest of equals");
+    assert_eq!(found(&recall, "What has Ada said about 7?").await, ["Ada said 7"]);
+    assert!(found(&recall, "zeppelin").await.is_empty());
+}
+
+#[tokio::test]
 async fn a_note_that_is_too_long_is_refused() {
     let (recall, _folder) = recall(RecallSettings::default());
     let error = recall.remember(&ada(), note(&"x".repeat(4_097))).await.unwrap_err();
