@@ -8,7 +8,7 @@ use futures::{StreamExt, future::BoxFuture, stream};
 use crate::{
     Message, Outcome, Run, RunError, RunFailure, StopReason, Task, Transcript,
     runnable::{Runnable, carry_out},
-    worker::{NoAnswer, Worker},
+    worker::{NoAnswer, Worker, shown},
 };
 
 /// Several workers on one task, of which enough must answer. The answer is all of theirs, each under its name.
@@ -40,10 +40,10 @@ impl Quorum {
         self
     }
 
-    /// How many must answer.
+    /// How many must answer, at least one.
     #[must_use]
     pub fn at_least(self, at_least: usize) -> Self {
-        Self { at_least, ..self }
+        Self { at_least: at_least.max(1), ..self }
     }
 
     /// How many run at a time; 8 unless said otherwise.
@@ -52,14 +52,34 @@ impl Quorum {
         Self { parallel: workers.max(1), ..self }
     }
 
+    /// Works on a task in a run of its own.
+    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
+        self.run_in(&Run::new(), task).await
+    }
+
+    /// Works on a task within `run`.
+    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
+        Runnable::run(self, run, task.into()).await
+    }
+
     async fn ask(&self, worker: &Worker, run: &Run, task: String) -> Result<Outcome, NoAnswer> {
-        let answer = worker.attempt(task, run).await;
+        let answer = match worker.take_call(run) {
+            Ok(()) => worker.attempt(task, run).await,
+            Err(refusal) => Err(NoAnswer::because(refusal.to_string())),
+        };
         answer.inspect_err(|failure| worker.report_failure(failure, run))
     }
 }
 
 impl Quorum {
     async fn ask_all(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+        let too_few = |answered| {
+            let failure = RunFailure::Quorum { answered, needed: self.at_least, asked: self.workers.len() };
+            RunError::before(&run, failure)
+        };
+        if self.workers.len() < self.at_least {
+            return Err(too_few(0));
+        }
         let text = task.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default();
         let mut asked: Vec<BoxFuture<'_, _>> = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {
@@ -69,11 +89,9 @@ impl Quorum {
         let named = self.workers.iter().zip(answers);
         let given: Vec<_> = named.filter_map(|(worker, answer)| Some((worker.name(), answer.ok()?))).collect();
         if given.len() < self.at_least {
-            let failure =
-                RunFailure::Quorum { answered: given.len(), needed: self.at_least, asked: self.workers.len() };
-            return Err(RunError::before(&run, failure));
+            return Err(too_few(given.len()));
         }
-        let texts = given.iter().map(|(name, outcome)| format!("{name}: {}", outcome.text));
+        let texts = given.iter().map(|(name, outcome)| format!("{name}: {}", shown(outcome)));
         let text = texts.collect::<Vec<_>>().join("\n\n");
         let mut transcript = Transcript::repaired(task.message);
         // Every open call was answered, so the conversation takes an answer.

@@ -1,12 +1,12 @@
 //! A worker: something that can be given a task, and what happens when it fails.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::{
     Budget, Degraded, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput, ToolSpec, cycle,
@@ -89,7 +89,7 @@ impl Worker {
         Self { on_failure, ..self }
     }
 
-    /// How often it may be called in one run.
+    /// How often its supervisor may call it in one run. A call too many is refused and told, and is no failure.
     #[must_use]
     pub fn max_calls(self, max_calls: u32) -> Self {
         Self { max_calls: Some(max_calls), ..self }
@@ -122,20 +122,33 @@ impl Worker {
         Delegate { spec, worker: self }
     }
 
-    /// Works on a task in a child of `run`.
-    pub(crate) async fn attempt(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
+    /// Counts one more call by the agent of `run`, or says why there may be none.
+    pub(crate) fn take_call(&self, run: &Run) -> Result<(), ToolError> {
         let name = self.name();
-        if let Some(limit) = self.max_calls
-            && run.count(&format!("calls of worker {name}")) > limit
-        {
-            return Err(NoAnswer::because(format!("it may be called {limit} times in a run")));
+        match self.max_calls {
+            Some(limit) if run.count(&format!("calls of worker {}/{name}", run.agent())) > limit => {
+                Err(ToolError::new(format!(
+                    "{name} was not asked: it may be called {limit} times in a run; go on with what it has answered"
+                )))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Works on a task in a child of `run`. A worker that panics is one that gave no answer.
+    pub(crate) async fn attempt(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
+        let work = AssertUnwindSafe(self.work_on(task, run)).catch_unwind();
+        work.await.unwrap_or_else(|_| Err(NoAnswer::because("it failed with an internal error")))
+    }
+
+    async fn work_on(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
+        let name = self.name();
         let child = run.child(name, self.budget.clone());
         if let Some(why) = cycle::closed_by(name, run, child.is_err()) {
             return Err(NoAnswer::because(why));
         }
         let child = child.map_err(|error| NoAnswer::because(error.to_string()))?;
-        let child = child.no_later_than(Instant::now() + self.timeout);
+        let child = child.within(self.timeout);
         // An agent ends by itself when its time is up; other kinds of work may not.
         match child.until_stopped(self.work.run(&child, Task::from(task))).await {
             Ok(Ok(outcome)) => self.judge(outcome),
@@ -162,7 +175,9 @@ impl Worker {
                 | StopReason::Empty
         );
         if failed || outcome.text.is_empty() {
-            return Err(NoAnswer { reason: outcome.notice, partial: outcome.text });
+            let silent = outcome.notice.is_empty();
+            let reason = if silent { "it answered with nothing".to_owned() } else { outcome.notice };
+            return Err(NoAnswer { reason, partial: outcome.text });
         }
         match &self.answer {
             None => Ok(outcome),
@@ -180,7 +195,7 @@ impl Worker {
 
 impl NoAnswer {
     /// It had said nothing.
-    fn because(reason: impl Into<String>) -> Self {
+    pub(crate) fn because(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), partial: String::new() }
     }
 }
@@ -216,22 +231,20 @@ impl Tool for Delegate {
     async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError> {
         let Assignment { task } = serde_json::from_value(input)
             .map_err(|error| ToolError::new(format!("the task could not be read: {error}")))?;
-        // A worker that panics is a worker that failed, and its policy applies.
-        let attempt = std::panic::AssertUnwindSafe(self.worker.attempt(task, run));
-        match futures::FutureExt::catch_unwind(attempt).await {
-            Ok(Ok(outcome)) => Ok(answer(&outcome)),
-            Ok(Err(failure)) => self.failed(&failure, run),
-            Err(_) => self.failed(&NoAnswer::because("it failed with an internal error"), run),
+        self.worker.take_call(run)?;
+        match self.worker.attempt(task, run).await {
+            Ok(outcome) => Ok(ToolOutput::text(shown(&outcome))),
+            Err(failure) => self.failed(&failure, run),
         }
     }
 }
 
 /// A partial answer is shown as one.
-fn answer(outcome: &Outcome) -> ToolOutput {
+pub(crate) fn shown(outcome: &Outcome) -> Cow<'_, str> {
     if outcome.is_finished() {
-        ToolOutput::text(&outcome.text)
+        Cow::Borrowed(&outcome.text)
     } else {
-        ToolOutput::text(format!("{}\n[incomplete: {}]", outcome.text, outcome.notice))
+        Cow::Owned(format!("{}\n[incomplete: {}]", outcome.text, outcome.notice))
     }
 }
 

@@ -89,6 +89,53 @@ async fn a_worker_is_called_no_more_than_allowed() {
 }
 
 #[tokio::test]
+async fn a_call_too_many_is_refused_whatever_the_failure_policy_and_degrades_nothing() {
+    for policy in [OnFailure::Required, OnFailure::fallback("Nothing known.")] {
+        let critic = worker("critic", Turn::text("thin")).max_calls(1).on_failure(policy);
+        let desk = Supervisor::new("desk", calling(&["critic", "critic"])).worker(critic).sequential();
+        let outcome = desk.run("Go.").await.unwrap();
+        assert_eq!((outcome.text.as_str(), outcome.degraded.len()), ("All in all.", 0));
+        let (is_error, told) = told(&outcome).remove(1);
+        assert!(is_error && told.contains("it may be called 1 times in a run"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_says_nothing_is_told_as_such() {
+    let silent =
+        crate::tool_fn("stop", "", |_: serde_json::Value, _| async { Ok(crate::ToolOutput::text("").ending_run()) });
+    let mute = Agent::new("mute", ScriptedModel::new([Turn::call("1", "stop", json!({}))])).tool(silent);
+    let outcome = Supervisor::new("desk", calling(&["mute"])).worker(Worker::new(mute)).run("Go.").await.unwrap();
+    assert_eq!(told(&outcome), [(true, "mute gave no answer: it answered with nothing".into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_with_all_the_time_in_the_world_answers() {
+    let desk =
+        Supervisor::new("desk", calling(&["slow"])).worker(worker("slow", Turn::text("x")).timeout(Duration::MAX));
+    assert_eq!(told(&desk.run("Go.").await.unwrap()), [(false, "x".into())]);
+}
+
+#[tokio::test]
+async fn a_panicking_worker_of_a_quorum_is_one_that_did_not_answer() {
+    let reviewers =
+        Quorum::new("reviewers").worker(worker("ann", Turn::text("yes"))).worker(worker("mad", Turn::panics()));
+    let outcome = reviewers.run("Ship it?").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.degraded.len()), ("ann: yes", 1));
+}
+
+#[tokio::test]
+async fn a_quorum_that_cannot_be_reached_asks_nobody_and_one_that_needs_nobody_needs_one() {
+    let ann = ScriptedModel::new([Turn::fails(crate::ModelErrorKind::Auth)]);
+    let quorum = |needed| Quorum::new("reviewers").worker(Worker::new(Agent::new("ann", ann.clone()))).at_least(needed);
+    let error = quorum(2).run("Ship it?").await.unwrap_err();
+    assert!(error.to_string().contains("0 of 1 workers answered, 2 must"), "{error}");
+    assert_eq!(ann.turns_left(), 1);
+    let error = quorum(0).run("Ship it?").await.unwrap_err();
+    assert!(error.to_string().contains("0 of 1 workers answered, 1 must"), "{error}");
+}
+
+#[tokio::test]
 async fn delegation_ends_at_the_depth_limit_with_a_message_for_the_model() {
     let mut inner = Supervisor::new("level6", ScriptedModel::new([Turn::text("deepest")]));
     for level in (0..6).rev() {
