@@ -165,7 +165,9 @@ fn user_parts(content: &Value) -> Result<Vec<Part>, String> {
     let part = |part: &Value| {
         let fields = part.as_object().map_or(0, Map::len);
         match part["type"].as_str() {
-            Some("text") if fields == 2 => Ok(Part::text(part["text"].as_str().unwrap_or_default())),
+            Some("text") if fields == 2 && part["text"].is_string() => {
+                Ok(Part::text(part["text"].as_str().unwrap_or_default()))
+            }
             Some("image_url")
                 if fields == 2
                     && part["image_url"].as_object().is_some_and(|image| image.len() == 1)

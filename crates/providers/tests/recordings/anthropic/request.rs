@@ -347,7 +347,8 @@ fn block(mut block: Value) -> Value {
             block["content"] = Value::Null;
         }
     }
-    if let Some(fields) = block.as_object_mut().filter(|fields| fields["type"] == "text") {
+    let is_text = block["type"] == "text";
+    if let Some(fields) = block.as_object_mut().filter(|_| is_text) {
         fields.retain(|name, value| name == "text" || ![json!([]), json!({}), json!("")].contains(value));
     }
     without_defaults(block)
