@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use brigade_core::{
     Agent, LocalMemory, Part, Role, Task,
     testing::{ScriptedModel, Turn},
@@ -31,28 +29,15 @@ async fn rows(memory: &SqliteMemory, table: &'static str) -> i64 {
     memory.database.read(count).await.unwrap()
 }
 
-#[derive(Debug, Clone)]
-struct SharedLocal(Arc<LocalMemory>);
-
-#[async_trait]
-impl Memory for SharedLocal {
-    async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError> {
-        self.0.load(session).await
-    }
-    async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError> {
-        self.0.append(session, messages).await
-    }
-}
-
 #[tokio::test]
 async fn the_memory_in_the_process_keeps_the_contract() {
-    memory_contract(&SharedLocal(Arc::default())).await;
+    memory_contract(Arc::new(LocalMemory::new())).await;
 }
 
 #[tokio::test]
 async fn the_memory_on_disk_keeps_the_contract() {
     let (memory, _folder) = memory(MemorySettings::default());
-    memory_contract(&memory).await;
+    memory_contract(Arc::new(memory.clone())).await;
     memory.database.check().await.unwrap();
 }
 

@@ -1,5 +1,7 @@
 //! What any memory must do.
 
+use std::sync::Arc;
+
 use brigade_core::{
     Arguments, Image, Memory, Message, Part, ProviderData, RawJson, Role, Text, Thinking, ToolCall, ToolResult,
     Transcript,
@@ -14,7 +16,9 @@ use super::ok;
 /// # Panics
 ///
 /// With the rule that was broken.
-pub async fn memory_contract<M: Memory + Clone>(memory: &M) {
+pub async fn memory_contract(memory: Arc<dyn Memory>) {
+    let shared = Arc::clone(&memory);
+    let memory = &*memory;
     assert!(load(memory, "contract-new").await.is_empty(), "a new session is empty");
 
     let (greeting, question) = (Message::user("I am Ada."), Message::user("Who am I?"));
@@ -31,11 +35,11 @@ pub async fn memory_contract<M: Memory + Clone>(memory: &M) {
     assert_eq!(load(memory, "contract-parts").await, everything, "messages come back as they were");
 
     calls_keep_their_results(memory).await;
-    exchanges_stay_whole(memory).await;
+    exchanges_stay_whole(&shared).await;
 }
 
 /// However many exchanges are loaded, a provider accepts them.
-async fn calls_keep_their_results(memory: &impl Memory) {
+async fn calls_keep_their_results(memory: &dyn Memory) {
     for turn in 0..20 {
         append(memory, "contract-calls", &exchange(turn)).await;
     }
@@ -47,17 +51,17 @@ async fn calls_keep_their_results(memory: &impl Memory) {
 }
 
 /// Appended at the same time, exchanges come one after the other.
-async fn exchanges_stay_whole<M: Memory + Clone>(memory: &M) {
+async fn exchanges_stay_whole(memory: &Arc<dyn Memory>) {
     const WRITERS: usize = 16;
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        let memory = memory.clone();
-        writers.spawn(async move { append(&memory, "contract-whole", &exchange(writer)).await });
+        let memory = Arc::clone(memory);
+        writers.spawn(async move { append(&*memory, "contract-whole", &exchange(writer)).await });
     }
     while let Some(done) = writers.join_next().await {
         ok(done, "a writer must not panic");
     }
-    let loaded = load(memory, "contract-whole").await;
+    let loaded = load(&**memory, "contract-whole").await;
     let length = exchange(0).len();
     assert_eq!(loaded.len(), WRITERS * length, "every exchange is kept");
     for messages in loaded.chunks(length) {
@@ -119,10 +123,10 @@ fn every_kind_of_part() -> Vec<Message> {
     ]
 }
 
-async fn append(memory: &impl Memory, session: &str, messages: &[Message]) {
+async fn append(memory: &dyn Memory, session: &str, messages: &[Message]) {
     ok(memory.append(session, messages).await, "an exchange must be kept");
 }
 
-async fn load(memory: &impl Memory, session: &str) -> Vec<Message> {
+async fn load(memory: &dyn Memory, session: &str) -> Vec<Message> {
     ok(memory.load(session).await, "a session must load")
 }
