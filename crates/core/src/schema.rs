@@ -84,7 +84,9 @@ pub fn schema_of<T: JsonSchema>() -> RawJson {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
-    let schema = settings.into_generator().into_root_schema_for::<T>();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    // The name of the Rust type tells a model nothing, and would be paid for in every request.
+    schema.remove("title");
     // A schema is a tree of JSON values, which can always be written.
     RawJson::of(&schema).unwrap_or_else(|_| RawJson::empty_object())
 }
@@ -130,6 +132,11 @@ mod tests {
         let schema = RawJson::parse(r#"{"propertyNames":{"maxLength":3}}"#.into()).unwrap();
         let error = Schema::compile(&schema).unwrap().check(&json!({"secret words": 2})).unwrap_err();
         assert!(!error.contains("secret words"), "{error}");
+    }
+
+    #[test]
+    fn the_name_of_the_rust_type_is_not_sent() {
+        assert!(!schema_of::<Search>().get().contains("Search"));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `brigade check`: is a configuration right, and is it wise?
 
-use brigade_core::Money;
 use clap::Args;
 
 use crate::{
     app::{self, App, Standing},
     config::{ConfigFile, Loaded},
     exit::Exit,
-    lint::{lint, worst_case},
+    lint::lint,
+    worst_case::WorstCase,
 };
 
 /// Arguments of `brigade check`.
@@ -43,12 +43,7 @@ impl Check {
             eprintln!("warning: {lint}");
         }
         for (name, agent) in config.agents.iter().filter(|(_, agent)| agent.exposed) {
-            let told = |cost: Option<Money>| cost.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
-            let limit = agent.budget.usd.map_or_else(|| "no limit".to_owned(), |limit| format!("stopped at {limit}"));
-            println!(
-                "{name}: at the most {} a run of its own calls, {limit}",
-                told(worst_case(config, agent, &prices))
-            );
+            println!("{name}: {}", WorstCase::of(config, agent, &prices));
         }
         println!(
             "{} is right: {} agents, {} models, {} providers, {} warnings",

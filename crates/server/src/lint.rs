@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use brigade_core::{LargestRun, Limits, ModelId, Pricing, Settings};
+use brigade_core::ModelId;
 use brigade_observability::PriceBook;
 
 use crate::config::{Agent, Config, FailurePolicy};
@@ -17,9 +17,6 @@ pub(crate) struct Lint {
 
 /// Beyond so many tools and workers models begin to pick wrong ones; the vendors advise fewer than 20.
 const MANY_TOOLS: usize = 15;
-
-/// Assumed where neither the configuration nor the price table limits a prompt.
-const USUAL_CONTEXT: u64 = 128_000;
 
 /// All advice on a configuration.
 pub(crate) fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
@@ -74,21 +71,6 @@ fn of_agent(config: &Config, name: &str, agent: &Agent) -> Vec<Lint> {
         }
     }
     lints
-}
-
-/// What one run of an agent can cost, if every call is as large as it can be and no budget stops it. Its workers are
-/// not counted. Unknown without prices.
-pub(crate) fn worst_case(config: &Config, agent: &Agent, prices: &PriceBook) -> Option<brigade_core::Money> {
-    let model = config.models.get(agent.model.as_ref())?;
-    let id = ModelId::new(model.provider.as_ref().as_str(), model.model.as_str());
-    let context = prices.lookup(&id).and_then(|facts| facts.context_window).unwrap_or(USUAL_CONTEXT);
-    let turns = agent.turns.unwrap_or_else(|| Limits::default().turns);
-    let largest = LargestRun {
-        calls: u64::from(turns) * u64::from(model.policy.retry.attempts),
-        input_tokens: agent.context_tokens.unwrap_or(context).min(context),
-        output_tokens: agent.max_output_tokens.or(model.max_output_tokens).map(u64::from),
-    };
-    largest.cost(&id, &Settings::default(), prices as &dyn Pricing)
 }
 
 impl Lint {

@@ -30,6 +30,7 @@ mod tally;
 mod team;
 mod tools;
 mod trace;
+mod worst_case;
 
 use std::process::ExitCode;
 

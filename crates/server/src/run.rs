@@ -20,6 +20,7 @@ use crate::{
     report::{Failure, Report},
     signals,
     team::Served,
+    worst_case::WorstCase,
 };
 
 /// Arguments of `brigade run`.
@@ -29,6 +30,7 @@ Examples:
   brigade run desk \"Should we move our queue from SQS to Kafka?\"
   git diff | brigade run reviewer -
   brigade run desk \"Plan a week.\" --json | jq -r .text
+  brigade run desk \"Plan a week.\" --dry-run
 
 The answer goes to standard output, what it took to standard error.
 
@@ -40,6 +42,9 @@ pub(crate) struct RunAgent {
     task: String,
     #[command(flatten)]
     config: ConfigFile,
+    /// Asks nobody: tells what the run can cost at the most
+    #[arg(long, conflicts_with_all = ["json", "events"])]
+    dry_run: bool,
     /// Answers with one JSON object: text, stop, cost, usage, trace
     #[arg(long)]
     json: bool,
@@ -60,6 +65,9 @@ impl RunAgent {
             let known: Vec<_> = app.agents.keys().map(String::as_str).collect();
             bail!("there is no agent `{}`; the configuration has: {}", self.agent, known.join(", "));
         };
+        if self.dry_run {
+            return Ok(self.tell_worst_case(&loaded, &app));
+        }
         let task = self.task()?;
         let run = self.context(&app, served, &loaded)?;
         let is_live = !self.json && served.speaks_live() && std::io::stdout().is_terminal();
@@ -74,6 +82,13 @@ impl RunAgent {
             }
             Err(error) => bail!("{}", error.chain()),
         }
+    }
+
+    fn tell_worst_case(&self, loaded: &Loaded, app: &App) -> Exit {
+        if let Some(agent) = loaded.config.agents.get(&self.agent) {
+            println!("{}: {}", self.agent, WorstCase::of(&loaded.config, agent, &app.prices));
+        }
+        Exit::Finished
     }
 
     fn task(&self) -> anyhow::Result<Task> {

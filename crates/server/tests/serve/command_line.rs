@@ -83,6 +83,29 @@ async fn a_right_configuration_is_judged_for_wisdom() {
 }
 
 #[tokio::test]
+async fn a_dry_run_asks_nobody_and_counts_the_workers() {
+    let provider = provider("Hello.").await;
+    let desk = r#"
+[agents.desk]
+model = "mini"
+workers = [{ agent = "clerk", max_calls = 1 }]
+budget = { usd = "0.25" }
+"#;
+    let folder = folder(&(config(&provider) + desk));
+    let cost = async |agent: &str| {
+        let output = brigade(folder.path(), &["run", agent, "Go.", "--dry-run"], "").await;
+        assert!(output.status.success(), "{}", told(&output));
+        let said = said(&output);
+        let cost = said.split('$').nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+        (cost.parse::<f64>().unwrap(), said)
+    };
+    let ((clerk, _), (desk, said)) = (cost("clerk").await, cost("desk").await);
+    assert!((desk - 2.0 * clerk).abs() < 0.001, "a desk with one call of a clerk costs two clerks: {said}");
+    assert!(said.contains("its budget stops it at $0.2500"), "{said}");
+    assert_eq!(provider.truth().totals().arrived, 0);
+}
+
+#[tokio::test]
 async fn one_task_is_done_from_the_command_line_and_can_be_traced() {
     let provider = provider("It is done.").await;
     let folder = folder(&config(&provider));
