@@ -26,6 +26,7 @@ mod runs;
 mod serve;
 mod signals;
 mod simulate;
+mod spans;
 mod tally;
 mod team;
 mod tools;

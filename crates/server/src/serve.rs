@@ -17,6 +17,7 @@ use crate::{
     exit::Exit,
     health::Reach,
     listen, signals,
+    spans::Spans,
 };
 
 /// Arguments of `brigade serve`.
@@ -156,6 +157,7 @@ async fn work(site: Arc<Site>) -> anyhow::Result<()> {
         () = stopping => {}
         () = stopping_at_once => {}
     }
+    site.spans.shutdown().await;
     tracing::info!("stopped; {} spent", site.current().app.ledger().spending().total());
     Ok(())
 }
@@ -173,7 +175,7 @@ fn watchers(loaded: &Loaded, current: &Current) -> anyhow::Result<Watchers> {
         let recorder = Recorder::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
         others.push(Arc::new(recorder));
     }
-    Ok(Watchers { metrics, others })
+    Ok(Watchers { metrics, spans: Spans::start()?, others })
 }
 
 fn metrics(current: &Current) -> anyhow::Result<MetricsHandle> {

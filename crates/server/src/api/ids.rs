@@ -17,6 +17,8 @@ pub(crate) struct Ids {
     /// The id of the run that the request may start.
     pub(crate) run: RunId,
     pub(crate) trace: TraceId,
+    /// Whose trace it is, if it came from outside.
+    pub(crate) caller: Option<Traceparent>,
 }
 
 /// Longer ids than this are no ids.
@@ -26,7 +28,9 @@ const REQUEST_ID: &str = "x-request-id";
 
 /// Gives every request its ids, and tells them in every answer.
 pub(crate) async fn give(mut request: Request, next: Next) -> Response {
-    let ids = Ids { run: RunId::new(), trace: incoming_trace(request.headers()).unwrap_or_else(TraceId::random) };
+    let caller = incoming(request.headers());
+    let trace = caller.map_or_else(TraceId::random, |caller| caller.trace);
+    let ids = Ids { run: RunId::new(), trace, caller };
     let request_id = request.headers().get(REQUEST_ID).filter(|id| is_id(id)).cloned();
     request.extensions_mut().insert(ids);
     let mut response = next.run(request).await;
@@ -51,10 +55,10 @@ impl Ids {
 }
 
 /// The trace that the caller is in. Anything but one valid header counts as none.
-fn incoming_trace(headers: &HeaderMap) -> Option<TraceId> {
+fn incoming(headers: &HeaderMap) -> Option<Traceparent> {
     let mut all = headers.get_all("traceparent").iter();
     let (Some(header), None) = (all.next(), all.next()) else { return None };
-    header.to_str().ok()?.parse().ok().map(|parent: Traceparent| parent.trace)
+    header.to_str().ok()?.parse().ok()
 }
 
 fn is_id(id: &HeaderValue) -> bool {

@@ -63,7 +63,8 @@ impl Ask {
             .account(caller.account.clone())
             .budget(self.limits.over(&self.served.budget))
             .deltas(self.deltas);
-        let run = site.observers.iter().cloned().chain(self.observer).fold(run, brigade_core::RunBuilder::observer);
+        let watching = site.observers.iter().cloned().chain(site.spans.observer(ids.caller)).chain(self.observer);
+        let run = watching.fold(run, brigade_core::RunBuilder::observer);
         let session = session.map(Arc::from);
         let job = Job { run: run.build(), agent, task: self.task, owner: Arc::clone(&caller.name), session, log };
         site.runs.start(job).map_err(ApiError::from)

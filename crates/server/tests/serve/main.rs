@@ -9,6 +9,7 @@ mod demo;
 mod life;
 mod openai_sdk;
 mod runs;
+mod spans;
 mod streaming;
 mod support;
 mod tools;

@@ -63,11 +63,17 @@ instructions = "You are a clerk."
 impl Server {
     /// Starts a server with this configuration and waits until it listens.
     pub(crate) fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with(config: &str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let mut process = Command::new(BRIGADE)
             .args(["serve"])
+            .envs(variables.iter().copied())
             .current_dir(folder.path())
             .stdout(Stdio::piped())
             .stderr(log)
