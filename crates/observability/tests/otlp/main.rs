@@ -112,7 +112,7 @@ invoke_agent desk (internal) finished
         attempt flaky (client) ok
       execute_tool lookup (internal) ok
   execute_tool broken (internal) error
-    invoke_agent broken (internal) caller_cancelled
+    invoke_agent broken (internal) internal_error
       chat broken (client) caller_cancelled
         attempt broken (client) caller_cancelled
   execute_tool elsewhere (internal) ok
