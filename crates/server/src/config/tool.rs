@@ -53,6 +53,9 @@ pub(crate) struct Http {
     /// Also addresses of this machine and of private networks. The metadata services of clouds are never reached.
     #[serde(default)]
     pub(crate) allow_private: bool,
+    /// Sends `traceparent`, for a server of your own that continues traces.
+    #[serde(default)]
+    pub(crate) propagate_trace: bool,
 }
 
 /// What a request does.

@@ -5,6 +5,7 @@ use std::{error::Error, fmt::Write as _, path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow, bail};
 use async_trait::async_trait;
 use brigade_core::{Run, Tool, ToolError, ToolOutput, ToolSpec};
+use brigade_observability::Traceparent;
 use reqwest::{
     Client, Method, Response, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -23,6 +24,7 @@ pub(crate) struct HttpTool {
     url: Template,
     headers: HeaderMap,
     egress: Egress,
+    propagate_trace: bool,
     max_output: usize,
 }
 
@@ -60,14 +62,18 @@ impl HttpTool {
             config::Method::Delete => Method::DELETE,
         };
         let headers = headers(http, folder)?;
-        Ok(Self { spec, client, method, url, headers, egress, max_output: tool.max_output.bytes })
+        let (propagate_trace, max_output) = (http.propagate_trace, tool.max_output.bytes);
+        Ok(Self { spec, client, method, url, headers, egress, propagate_trace, max_output })
     }
 
-    async fn send(&self, arguments: Map<String, Value>) -> Result<ToolOutput, ToolError> {
+    async fn send(&self, arguments: Map<String, Value>, run: &Run) -> Result<ToolOutput, ToolError> {
         let text = self.url.fill(&arguments, encode)?;
         let url = Url::parse(&text).map_err(|error| ToolError::new(format!("the address cannot be used: {error}")))?;
         self.egress.check(&url).map_err(|denied| ToolError::new(denied.to_string()))?;
         let mut request = self.client.request(self.method.clone(), url).headers(self.headers.clone());
+        if self.propagate_trace {
+            request = request.header("traceparent", Traceparent::of(run).to_string());
+        }
         if self.method != Method::GET {
             let named: Vec<&str> = self.url.names().collect();
             let body: Map<_, _> = arguments.into_iter().filter(|(name, _)| !named.contains(&name.as_str())).collect();
@@ -89,9 +95,9 @@ impl Tool for HttpTool {
         &self.spec
     }
 
-    async fn call(&self, input: Value, _run: &Run) -> Result<ToolOutput, ToolError> {
+    async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError> {
         match input {
-            Value::Object(arguments) => self.send(arguments).await,
+            Value::Object(arguments) => self.send(arguments, run).await,
             _ => Err(ToolError::new("the arguments are no object")),
         }
     }

@@ -8,7 +8,13 @@ use std::{
     },
 };
 
-use axum::{Router, extract::Path, http::StatusCode, response::Redirect, routing::get};
+use axum::{
+    Router,
+    extract::Path,
+    http::{HeaderMap, StatusCode},
+    response::Redirect,
+    routing::get,
+};
 use brigade_rehearsal::Running;
 
 use tokio::task::JoinSet;
@@ -61,6 +67,7 @@ async fn target() -> Target {
     });
     let router = Router::new()
         .route("/words/{word}", get(|Path(word): Path<String>| async move { format!("<{word}>") }))
+        .route("/trace", get(|headers: HeaderMap| async move { format!("{:?}", headers.get("traceparent")) }))
         .route("/long", get(|| async { "x".repeat(1 << 20) }))
         .route("/broken", get(|| async { (StatusCode::NOT_FOUND, "no such word") }))
         .route("/metadata", get(|| async { Redirect::temporary("http://169.254.169.254/latest/meta-data") }))
@@ -74,6 +81,16 @@ async fn a_request_brings_its_answer_and_its_argument_stays_in_its_place() {
     let (target, model) = (target().await, model(r#"{"word": "a/../b?c"}"#).await);
     let tool = format!("http = {{ url = \"http://127.0.0.1:{}/words/{{word}}\", allow_private = true }}", target.port);
     assert_eq!(answer(&with_tool(&model, &tool)).await, "It says: <a/../b?c>");
+}
+
+#[tokio::test]
+async fn a_server_is_told_the_trace_only_where_that_is_asked_for() {
+    let (target, model) = (target().await, model("{}").await);
+    let tool =
+        |more| format!("http = {{ url = \"http://127.0.0.1:{}/trace\", allow_private = true{more} }}", target.port);
+    assert_eq!(answer(&with_tool(&model, &tool(""))).await, "It says: None");
+    let told = answer(&with_tool(&model, &tool(", propagate_trace = true"))).await;
+    assert!(told.starts_with("It says: Some(\"00-"), "{told}");
 }
 
 #[tokio::test]
