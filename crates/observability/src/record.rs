@@ -151,11 +151,18 @@ pub struct Spent {
 /// Enough of a message to know what went wrong; what a provider or a model wrote may be long.
 const MOST_TEXT_CHARS: usize = 500;
 
+impl Entry {
+    /// An event as it is written down; nothing for pieces of answers, which are content, and for rate limits, which come
+    /// with every answer.
+    pub fn of(event: &Event) -> Option<Self> {
+        call_entry(event).or_else(|| way_entry(event)).or_else(|| agent_entry(event))
+    }
+}
+
 impl Record {
-    /// An event as a line; nothing for what is not written down: pieces of answers, which are content, and rate limits,
-    /// which come with every answer.
+    /// An event as a line, where [`Entry::of`] writes it down.
     pub fn of(run: &Run, event: &Event) -> Option<Self> {
-        let entry = call_entry(event).or_else(|| way_entry(event)).or_else(|| agent_entry(event))?;
+        let entry = Entry::of(event)?;
         Some(Self {
             at: Timestamp::now(),
             trace: run.trace().to_string(),

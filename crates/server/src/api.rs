@@ -12,7 +12,7 @@ use brigade_core::Observer;
 use brigade_observability::MetricsHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{app::App, config, health::Reach, runs::Runs, spans::Spans};
+use crate::{app::App, config, health::Reach, runs::Runs, spans::Spans, store::Store};
 
 mod access;
 mod answer;
@@ -44,6 +44,7 @@ pub(crate) struct Site {
     pub(crate) metrics: MetricsHandle,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) spans: Spans,
+    pub(crate) store: Option<Store>,
 }
 
 /// What the configuration says now.
@@ -59,16 +60,26 @@ pub(crate) struct Current {
 pub(crate) struct Watchers {
     pub(crate) metrics: MetricsHandle,
     pub(crate) spans: Spans,
+    pub(crate) store: Option<Store>,
     pub(crate) others: Vec<Arc<dyn Observer>>,
 }
 
 impl Site {
     pub(crate) fn new(current: Current, watchers: Watchers) -> Arc<Self> {
-        let Watchers { metrics, spans, others: mut observers } = watchers;
+        let Watchers { metrics, spans, store, others: mut observers } = watchers;
         observers.push(metrics.observer());
         let runs = Runs::new(current.server.max_runs, current.server.kept_runs);
         let current = RwLock::new(Arc::new(current));
-        Arc::new(Self { current, runs, once: OnceKeys::default(), reach: Reach::default(), metrics, observers, spans })
+        Arc::new(Self {
+            current,
+            runs,
+            once: OnceKeys::default(),
+            reach: Reach::default(),
+            metrics,
+            observers,
+            spans,
+            store,
+        })
     }
 
     /// What the configuration says now. A request takes it once, so that it sees one configuration to its end.

@@ -86,6 +86,8 @@ fn content(found: Found) -> String {
     format!(
         r#"# Brigade's configuration. `brigade check` checks it; `brigade config schema` describes all of it.
 
+store = "brigade.db" # sessions, and what was spent: both outlive the server
+
 [budget]
 usd = "5.00" # all runs together…
 per = "day" # …in a day, in UTC

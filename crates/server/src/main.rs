@@ -27,6 +27,7 @@ mod serve;
 mod signals;
 mod simulate;
 mod spans;
+mod store;
 mod tally;
 mod team;
 mod tools;

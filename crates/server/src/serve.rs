@@ -18,6 +18,7 @@ use crate::{
     health::Reach,
     listen, signals,
     spans::Spans,
+    store::Store,
 };
 
 /// Arguments of `brigade serve`.
@@ -55,7 +56,7 @@ impl Serve {
         let simulator = if self.demo { Some(Simulator::start().await?) } else { None };
         let standing = Standing::new(&loaded.config);
         let current = current(&loaded, simulator.as_ref(), (standing.clone(), None))?;
-        let watchers = watchers(&loaded, &current)?;
+        let watchers = watchers(&loaded, &current).await?;
         let site = Site::new(current, watchers);
         let _reach = owned(Reach::watch(Arc::clone(&site)));
         let _reload = owned(self.reload_on_hangup(Arc::clone(&site), standing, logging));
@@ -158,6 +159,9 @@ async fn work(site: Arc<Site>) -> anyhow::Result<()> {
         () = stopping_at_once => {}
     }
     site.spans.shutdown().await;
+    if let Some(store) = &site.store {
+        store.close().await;
+    }
     tracing::info!("stopped; {} spent", site.current().app.ledger().spending().total());
     Ok(())
 }
@@ -167,7 +171,18 @@ fn start_logging(log: &Log) -> anyhow::Result<LoggingHandle> {
     Logging::new().format(log.format).level(level).init().context("cannot set up the log")
 }
 
-fn watchers(loaded: &Loaded, current: &Current) -> anyhow::Result<Watchers> {
+/// Opens the store, and counts what was spent before this process began.
+async fn store(loaded: &Loaded, current: &Current) -> anyhow::Result<Option<Store>> {
+    let Some(path) = &loaded.config.store else { return Ok(None) };
+    let store = Store::open(&loaded.folder.join(path)).await?;
+    store.restore(current.app.ledger(), None).await?;
+    for caller in current.doors.callers() {
+        store.restore(&caller.account, Some(&caller.name)).await?;
+    }
+    Ok(Some(store))
+}
+
+async fn watchers(loaded: &Loaded, current: &Current) -> anyhow::Result<Watchers> {
     let metrics = metrics(current)?;
     let mut others: Vec<Arc<dyn Observer>> = Vec::new();
     if let Some(path) = &loaded.config.log.events {
@@ -175,7 +190,8 @@ fn watchers(loaded: &Loaded, current: &Current) -> anyhow::Result<Watchers> {
         let recorder = Recorder::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
         others.push(Arc::new(recorder));
     }
-    Ok(Watchers { metrics, spans: Spans::start()?, others })
+    let (spans, store) = (Spans::start()?, store(loaded, current).await?);
+    Ok(Watchers { metrics, spans, store, others })
 }
 
 fn metrics(current: &Current) -> anyhow::Result<MetricsHandle> {

@@ -57,13 +57,19 @@ impl Ask {
     ) -> Result<Arc<Record>, ApiError> {
         caller.require(Scope::Run)?;
         let agent = self.agent()?;
+        let agent = match &site.store {
+            Some(store) => agent.memory(store.memory()),
+            None => agent,
+        };
         let run = Run::builder()
             .id(ids.run)
             .trace(ids.trace)
             .account(caller.account.clone())
             .budget(self.limits.over(&self.served.budget))
             .deltas(self.deltas);
-        let watching = site.observers.iter().cloned().chain(site.spans.observer(ids.caller)).chain(self.observer);
+        let kept = site.store.as_ref().map(|store| store.observer(&caller.name));
+        let others = site.spans.observer(ids.caller).into_iter().chain(kept).chain(self.observer);
+        let watching = site.observers.iter().cloned().chain(others);
         let run = watching.fold(run, brigade_core::RunBuilder::observer);
         let session = session.map(Arc::from);
         let job = Job { run: run.build(), agent, task: self.task, owner: Arc::clone(&caller.name), session, log };

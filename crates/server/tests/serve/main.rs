@@ -10,6 +10,7 @@ mod life;
 mod openai_sdk;
 mod runs;
 mod spans;
+mod store;
 mod streaming;
 mod support;
 mod tools;

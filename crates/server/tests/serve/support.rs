@@ -86,6 +86,15 @@ impl Server {
         server
     }
 
+    /// What a server says that does not start with this configuration.
+    pub(crate) fn refused(config: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
+        let output = Command::new(BRIGADE).arg("serve").current_dir(folder.path()).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
