@@ -50,7 +50,8 @@ pub(crate) struct NoAnswer {
 /// Long enough for a dozen turns, short enough that the supervisor still answers.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// What a supervisor writes to a worker.
+// What a supervisor writes to a worker. A comment of documentation would be a part of the schema, and
+// paid for in every request.
 #[derive(Deserialize, JsonSchema)]
 struct Assignment {
     /// What to do, with everything the worker needs to know: it sees nothing else of this conversation.
