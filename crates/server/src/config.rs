@@ -1,4 +1,4 @@
-//! The configuration: one TOML file, with the environment above it and the command line above both.
+//! The configuration: one TOML or YAML file, with the environment above it and the command line above both.
 //!
 //! Everything is checked when it is read, so that what starts also runs: unknown keys, names that lead nowhere, secrets
 //! that are not there. Each problem says where it is and, if it looks like a slip, what was probably meant.
@@ -18,8 +18,10 @@ mod provider;
 mod reference;
 mod references;
 mod server;
+mod sources;
 mod tool;
 mod units;
+mod yaml;
 
 pub(crate) use agent::{Agent, CallerInstructions, FailurePolicy, Worker};
 pub(crate) use budget::Budget;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use schemars::generate::SchemaSettings;
 
 use crate::{
-    config::{Config, ConfigFile},
+    config::{Config, ConfigFile, Loaded, Server},
     exit::Exit,
 };
 
@@ -32,7 +32,7 @@ Examples:
     Show {
         #[command(flatten)]
         config: ConfigFile,
-        /// Also says which values the environment set
+        /// Says of each value where it was set: in a line of the file, in a variable, or nowhere but in the program
         #[arg(long)]
         origin: bool,
     },
@@ -48,14 +48,27 @@ impl ConfigCommand {
             Command::Show { config, origin } => {
                 let loaded = config.load()?;
                 if origin {
-                    println!("# {}", config.path.display());
-                    for one in &loaded.overridden {
-                        println!("# {} is from {}", one.key(), one.variable);
-                    }
+                    show_origins(&loaded)?;
+                } else {
+                    print!("{}", toml::to_string_pretty(&loaded.table)?);
                 }
-                print!("{}", toml::to_string_pretty(&loaded.table)?);
             }
         }
         Ok(Exit::Finished)
     }
+}
+
+/// One value a line, in TOML, with its origin behind it.
+fn show_origins(loaded: &Loaded) -> anyhow::Result<()> {
+    let mut lines: Vec<_> =
+        loaded.values.iter().map(|value| (&*value.key, value.value.to_string(), &*value.origin)).collect();
+    let built_in = toml::Table::try_from(Server::default())?;
+    let built_in: Vec<_> = built_in.iter().map(|(key, value)| (format!("server.{key}"), value.to_string())).collect();
+    let unset = built_in.iter().filter(|(key, _)| loaded.values.iter().all(|value| value.key != *key));
+    lines.extend(unset.map(|(key, value)| (&**key, value.clone(), "built in")));
+    lines.sort_unstable();
+    for (key, value, origin) in lines {
+        println!("{key} = {value}  # {origin}");
+    }
+    Ok(())
 }

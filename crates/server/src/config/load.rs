@@ -1,18 +1,24 @@
 //! Reading a configuration.
 
 use std::{
+    borrow::Cow,
     fs,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
-use toml::{Table, Value};
+use serde::Deserialize;
+use toml::{
+    Spanned, Table, Value,
+    de::{DeArray, DeTable, DeValue, Deserializer, ValueDeserializer},
+};
 
-use super::{Config, ConfigError, Problem, references};
+use super::{Config, ConfigError, Problem, references, sources::Sources, yaml};
 
 /// Which file a command reads.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ConfigFile {
-    /// The configuration
+    /// The configuration: TOML, or YAML where the name ends so
     #[arg(long = "config", value_name = "FILE", default_value = "brigade.toml", env = "BRIGADE_CONFIG")]
     pub(crate) path: PathBuf,
 }
@@ -25,18 +31,18 @@ pub(crate) struct Loaded {
     pub(crate) folder: PathBuf,
     /// The file and the environment together, as they were written.
     pub(crate) table: Table,
-    /// Which of it the environment said.
-    pub(crate) overridden: Vec<Overridden>,
+    /// The same, value by value.
+    pub(crate) values: Vec<Written>,
 }
 
-/// A value that an environment variable set.
+/// A value that somebody wrote.
 #[derive(Debug, Clone)]
-pub(crate) struct Overridden {
-    /// The variable.
-    pub(crate) variable: String,
-    /// The keys that lead to the value.
-    path: Vec<String>,
-    value: Value,
+pub(crate) struct Written {
+    /// The keys that lead to it, as `server.listen`.
+    pub(crate) key: String,
+    pub(crate) value: Value,
+    /// The file and the line, or the variable.
+    pub(crate) origin: String,
 }
 
 /// `BRIGADE__SERVER__LISTEN` sets `server.listen`.
@@ -56,7 +62,7 @@ impl Loaded {
             anyhow::anyhow!("cannot read {}: {error}; `brigade init` writes a configuration", path.display())
         })?;
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Self::parse(path, &text, std::env::vars())?.within(folder))
+        Ok(Self { folder, ..Self::parse(path, &text, std::env::vars())? })
     }
 
     /// Reads a text, with these variables above it.
@@ -65,63 +71,93 @@ impl Loaded {
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let failed = |problems| ConfigError::new(path, text, problems);
-        let written = |error: &toml::de::Error| failed(vec![Problem::of_toml(error)]);
-        // The text by itself first, because only there a problem has a place.
-        let mut config: Config = toml::from_str(text).map_err(|error| written(&error))?;
-        let mut table: Table = toml::from_str(text).map_err(|error| written(&error))?;
-        let overridden: Vec<_> =
-            environment.into_iter().filter_map(|(name, value)| Overridden::read(name, &value)).collect();
-        for one in &overridden {
-            set(&mut table, &one.path, one.value.clone());
-            let told = |message: String| failed(vec![Problem::anywhere(format!("{}: {message}", one.variable))]);
-            let merged = toml::to_string(&table).map_err(|error| told(error.to_string()))?;
-            config = toml::from_str(&merged).map_err(|error| told(Problem::of_toml(&error).message))?;
-        }
-        let problems = references::check(&config);
-        if problems.is_empty() {
-            Ok(Self { config, folder: PathBuf::new(), table, overridden })
-        } else if overridden.is_empty() {
-            Err(failed(problems))
+        let overriding: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        let variables = overriding.iter().map(|(name, _)| name.clone()).collect();
+        let sources = Sources::new(path, text, variables);
+        Self::read(&sources, text, &overriding).map_err(|problems| ConfigError::new(sources, problems))
+    }
+
+    fn read(sources: &Sources, text: &str, overriding: &[(String, String)]) -> Result<Self, Vec<Problem>> {
+        let wrong = |error: &toml::de::Error| vec![Problem::of_toml(error)];
+        let is_yaml = sources.path().extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+        let mut tree = if is_yaml {
+            yaml::parse(text).map_err(|problem| vec![problem])?
         } else {
-            // The places are those of the merged text, which nobody has seen.
-            Err(failed(problems.into_iter().map(|problem| Problem::anywhere(problem.message)).collect()))
+            DeTable::parse(text).map_err(|error| wrong(&error))?
+        };
+        for (number, (name, value)) in overriding.iter().enumerate() {
+            let place = sources.of_variable(number);
+            let place = place..place + 1;
+            let keys =
+                name.strip_prefix(PREFIX).unwrap_or_default().split("__").map(str::to_lowercase).collect::<Vec<_>>();
+            set(tree.get_mut(), &keys, moved(value_of(value), &place));
         }
-    }
-
-    /// Relative paths begin at `folder`.
-    fn within(self, folder: PathBuf) -> Self {
-        Self { folder, ..self }
-    }
-}
-
-impl Overridden {
-    fn read(variable: String, value: &str) -> Option<Self> {
-        let path: Vec<String> = variable.strip_prefix(PREFIX)?.split("__").map(str::to_lowercase).collect();
-        // Numbers, booleans and tables are written as in the file; what is none of these is a text.
-        let parsed =
-            toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut table| table.remove("value"));
-        let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
-        Some(Self { variable, path, value })
-    }
-
-    /// The keys that lead to the value, as they are written in the file.
-    pub(crate) fn key(&self) -> String {
-        self.path.join(".")
+        let config = Config::deserialize(Deserializer::from(tree.clone())).map_err(|error| wrong(&error))?;
+        let table = Table::deserialize(Deserializer::from(tree.clone())).map_err(|error| wrong(&error))?;
+        let problems = references::check(&config);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut values = Vec::new();
+        list(tree.get_ref(), &mut Vec::new(), (sources, &mut values));
+        Ok(Self { config, folder: PathBuf::new(), table, values })
     }
 }
 
-fn set(table: &mut Table, path: &[String], value: Value) {
-    let Some((first, rest)) = path.split_first() else { return };
+/// Numbers, truth values and tables are written as in the file; what is none of these is a text.
+fn value_of(text: &str) -> DeValue<'_> {
+    DeValue::parse(text).map_or_else(|_| DeValue::String(text.into()), Spanned::into_inner)
+}
+
+/// A value, all of which stands at this place.
+fn moved<'t>(value: DeValue<'t>, place: &Range<usize>) -> Spanned<DeValue<'t>> {
+    let moved = match value {
+        DeValue::Table(table) => DeValue::Table(
+            table
+                .into_iter()
+                .map(|(key, value)| (Spanned::new(place.clone(), key.into_inner()), moved(value.into_inner(), place)))
+                .collect(),
+        ),
+        DeValue::Array(list) => {
+            let mut all = DeArray::new();
+            list.into_iter().for_each(|value| all.push(moved(value.into_inner(), place)));
+            DeValue::Array(all)
+        }
+        value => value,
+    };
+    Spanned::new(place.clone(), moved)
+}
+
+/// Sets what these keys lead to.
+fn set<'t>(table: &mut DeTable<'t>, keys: &[String], value: Spanned<DeValue<'t>>) {
+    let Some((first, rest)) = keys.split_first() else { return };
+    let key = Spanned::new(value.span(), Cow::Owned(first.clone()));
     if rest.is_empty() {
-        table.insert(first.clone(), value);
+        table.insert(key, value);
         return;
     }
-    let below = table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new()));
-    if !below.is_table() {
-        *below = Value::Table(Table::new());
+    let below = table.entry(key).or_insert_with(|| Spanned::new(value.span(), DeValue::Table(DeTable::new())));
+    if !below.get_ref().is_table() {
+        *below = Spanned::new(value.span(), DeValue::Table(DeTable::new()));
     }
-    if let Value::Table(below) = below {
+    if let DeValue::Table(below) = below.get_mut() {
         set(below, rest, value);
+    }
+}
+
+/// Lists all values below these keys.
+fn list(table: &DeTable<'_>, keys: &mut Vec<String>, (sources, values): (&Sources, &mut Vec<Written>)) {
+    for (key, value) in table {
+        keys.push(key.get_ref().clone().into_owned());
+        match value.get_ref() {
+            DeValue::Table(below) if !below.is_empty() => list(below, keys, (sources, values)),
+            _ => {
+                if let Ok(read) = Value::deserialize(ValueDeserializer::from(value.clone())) {
+                    let origin = sources.place(value.span().start).to_string();
+                    values.push(Written { key: keys.join("."), value: read, origin });
+                }
+            }
+        }
+        keys.pop();
     }
 }

@@ -1,19 +1,23 @@
 //! What is wrong with a configuration, and where.
 
-use std::{fmt, ops::Range, path::PathBuf};
+use std::{fmt, ops::Range};
 
-/// Something wrong at a place in the file.
+use super::{
+    reference::LITERAL_SECRET,
+    sources::{Place, Sources},
+};
+
+/// Something wrong at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    pub(crate) message: String,
-    pub(crate) span: Option<Range<usize>>,
+    pub(super) message: String,
+    pub(super) span: Option<Range<usize>>,
 }
 
 /// A configuration that cannot be used.
 #[derive(Debug)]
 pub(crate) struct ConfigError {
-    path: PathBuf,
-    text: String,
+    sources: Sources,
     problems: Vec<Problem>,
 }
 
@@ -29,7 +33,7 @@ impl Problem {
         Self { message: message.into(), span: None }
     }
 
-    /// What the TOML reader found wrong.
+    /// What the reader of the tree found wrong.
     pub(crate) fn of_toml(error: &toml::de::Error) -> Self {
         let message = error.message();
         let Some(rest) = message.strip_prefix("unknown field `") else {
@@ -42,38 +46,36 @@ impl Problem {
         let hint = suggestion(unknown, known.iter().copied());
         Self { message: format!("there is no key `{unknown}` here{hint}"), span: error.span() }
     }
+
+    /// What is wrong in the file, as far as it may be shown: up to where the problem ends, and nothing that may be a
+    /// secret.
+    fn quoted<'s>(&self, span: &Range<usize>, sources: &'s Sources) -> Option<&'s str> {
+        let line = sources.line(span.start, span.end)?;
+        (!self.message.starts_with(LITERAL_SECRET) && !line.contains("key")).then_some(line)
+    }
 }
 
 impl ConfigError {
-    pub(crate) fn new(path: impl Into<PathBuf>, text: impl Into<String>, problems: Vec<Problem>) -> Self {
-        Self { path: path.into(), text: text.into(), problems }
-    }
-
-    /// Line and column of a byte, counted from 1.
-    fn place(&self, byte: usize) -> (usize, usize) {
-        let before = self.text.get(..byte).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        (line, column)
+    pub(crate) fn new(sources: Sources, problems: Vec<Problem>) -> Self {
+        Self { sources, problems }
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, Problem { message, span }) in self.problems.iter().enumerate() {
+        for (number, problem) in self.problems.iter().enumerate() {
             if number > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}", self.path.display())?;
+            let Problem { message, span } = problem;
             let Some(span) = span else {
-                write!(f, ": {message}")?;
+                write!(f, "{}: {message}", self.sources.path().display())?;
                 continue;
             };
-            let (line, column) = self.place(span.start);
-            write!(f, ":{line}:{column}: {message}")?;
-            // A line that may hold a key is not repeated.
-            if let Some(text) = self.text.lines().nth(line - 1).filter(|text| !text.contains("key")) {
-                write!(f, "\n    {text}\n    {:>column$}", "^")?;
+            let place = self.sources.place(span.start);
+            write!(f, "{place}: {message}")?;
+            if let (Place::File(_, _, column), Some(line)) = (place, problem.quoted(span, &self.sources)) {
+                write!(f, "\n    {line}\n    {:>column$}", "^")?;
             }
         }
         Ok(())

@@ -70,6 +70,9 @@ impl<'de> Deserialize<'de> for Secret {
 
 struct SecretVisitor;
 
+/// How the problem of a secret that was written down begins.
+pub(super) const LITERAL_SECRET: &str = "a secret must not stand in the configuration";
+
 const SECRET_FORM: &str = "a reference to a secret: `{ env = \"NAME\" }` or `{ file = \"PATH\" }`";
 
 impl<'de> Visitor<'de> for SecretVisitor {
@@ -81,7 +84,7 @@ impl<'de> Visitor<'de> for SecretVisitor {
 
     // Not `invalid_type`, which would repeat the secret.
     fn visit_str<E: de::Error>(self, _: &str) -> Result<Secret, E> {
-        Err(E::custom(format!("a secret must not stand in the configuration; write {SECRET_FORM}")))
+        Err(E::custom(format!("{LITERAL_SECRET}; write {SECRET_FORM}")))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {

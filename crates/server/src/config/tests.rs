@@ -33,7 +33,7 @@ fn an_unknown_key_is_an_error_with_its_place_and_a_suggestion() {
     let text = MINIMAL.replace("model = \"mini\"", "modle = \"mini\"");
     insta::assert_snapshot!(problem(&text), @r#"
     brigade.toml:9:1: there is no key `modle` here; did you mean `model`?
-        modle = "mini"
+        modle
         ^
     "#);
 }
@@ -56,6 +56,60 @@ fn a_literal_secret_is_an_error_that_does_not_repeat_it() {
 }
 
 #[test]
+fn a_line_with_a_secret_is_not_shown() {
+    let tool = "[tools.x]\ndescription = \"X.\"\n[tools.x.http]\nurl = \"https://example.com\"\n";
+    for slip in ["secret_headers = { authorization = \"Bearer canary\" }", "toke = \"canary\""] {
+        let problem = problem(&format!("{MINIMAL}{tool}{slip}\n"));
+        assert!(problem.starts_with("brigade.toml:14:") && !problem.contains("canary"), "{problem}");
+    }
+}
+
+#[test]
+fn yaml_says_the_same_with_the_same_errors() {
+    let text = "
+providers:
+  openai: {}
+models:
+  mini: { provider: openai, model: gpt-5-mini }
+agents:
+  clerk:
+    model: mini
+    budget: { usd: \"0.50\", wall: 5m }
+";
+    for name in ["brigade.yaml", "brigade.yml"] {
+        let parse = |text: &str| Loaded::parse(Path::new(name), text, []).map_err(|error| error.to_string());
+        let loaded = parse(text).unwrap();
+        assert_eq!(loaded.config.agents["clerk"].budget.wall.unwrap().as_secs(), 300);
+        assert!(
+            loaded
+                .values
+                .iter()
+                .any(|value| value.key == "agents.clerk.model" && value.origin == format!("{name}:8:12"))
+        );
+        let problem = |from: &str, to: &str| parse(&text.replace(from, to)).unwrap_err();
+        let unknown = problem("    model: mini", "    modle: mini");
+        assert_eq!(
+            unknown,
+            format!("{name}:8:5: there is no key `modle` here; did you mean `model`?\n        modle\n        ^")
+        );
+        let nowhere = problem("    model: mini", "    model: minni");
+        assert_eq!(
+            nowhere,
+            format!(
+                "{name}:8:12: there is no model `minni`; did you mean `mini`?\n        model: minni\n               ^"
+            )
+        );
+        let secret = problem("openai: {}", "openai: { api_key: sk-canary }");
+        assert!(
+            secret.starts_with(&format!("{name}:3:22: a secret must not stand")) && !secret.contains("canary"),
+            "{secret}"
+        );
+        assert!(problem("usd: \"0.50\"", "usd: 0.50").starts_with(&format!("{name}:9:20: ")));
+        assert!(problem("agents:", "agents").starts_with(&format!("{name}:")));
+    }
+}
+
+#[test]
 fn agents_that_work_for_each_other_are_an_error() {
     let text = format!(
         "{MINIMAL}workers = [{{ agent = \"critic\" }}]\n[agents.critic]\nmodel = \"mini\"\nworkers = [{{ agent = \"clerk\" }}]\n"
@@ -70,14 +124,29 @@ fn the_environment_goes_before_the_file_and_its_mistakes_name_the_variable() {
     };
     let loaded = parse("BRIGADE__SERVER__LISTEN", "127.0.0.1:9000").unwrap();
     assert_eq!(loaded.config.server.listen.port(), 9000);
-    assert_eq!(loaded.overridden[0].key(), "server.listen");
+    assert_eq!((&*loaded.values[4].key, &*loaded.values[4].origin), ("server.listen", "BRIGADE__SERVER__LISTEN"));
     let loaded = parse("BRIGADE__SERVER__MAX_RUNS", "7").unwrap();
     assert_eq!(loaded.config.server.max_runs, 7);
-    let error = parse("BRIGADE__SERVER__LISTNE", "127.0.0.1:9000").unwrap_err().to_string();
-    assert!(
-        error.contains("BRIGADE__SERVER__LISTNE: there is no key `listne` here; did you mean `listen`?"),
-        "{error}"
+    let error = |name: &str, value: &str| parse(name, value).unwrap_err().to_string();
+    assert_eq!(
+        error("BRIGADE__SERVER__LISTNE", "127.0.0.1:9000"),
+        "BRIGADE__SERVER__LISTNE: there is no key `listne` here; did you mean `listen`?"
     );
+    assert!(error("BRIGADE__SERVER__LISTEN", "here").starts_with("BRIGADE__SERVER__LISTEN: "));
+    assert_eq!(
+        error("BRIGADE__AGENTS__CLERK__MODEL", "minni"),
+        "BRIGADE__AGENTS__CLERK__MODEL: there is no model `minni`; did you mean `mini`?"
+    );
+    let workers = error("BRIGADE__AGENTS__CLERK__WORKERS", "[{ agnet = \"clerk\" }]");
+    assert!(workers.starts_with("BRIGADE__AGENTS__CLERK__WORKERS: there is no key `agnet`"), "{workers}");
+}
+
+#[test]
+fn a_mistake_in_the_file_keeps_its_place_below_the_environment() {
+    let text = MINIMAL.replace("model = \"mini\"", "model = \"minni\"");
+    let variables = [("BRIGADE__SERVER__MAX_RUNS".to_owned(), "7".to_owned())];
+    let error = Loaded::parse(Path::new("brigade.toml"), &text, variables).unwrap_err().to_string();
+    assert!(error.starts_with("brigade.toml:9:9: "), "{error}");
 }
 
 #[test]

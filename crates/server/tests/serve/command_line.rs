@@ -171,6 +171,34 @@ async fn the_configuration_is_shown_and_described() {
 }
 
 #[tokio::test]
+async fn every_value_says_where_it_comes_from() {
+    let provider = provider("Hello.").await;
+    let folder = folder(&config(&provider));
+    let mut command = Command::new(BRIGADE);
+    command.args(["config", "show", "--origin"]).current_dir(folder.path()).env("BRIGADE__SERVER__MAX_RUNS", "7");
+    let shown = said(&command.output().unwrap());
+    for line in [
+        "agents.clerk.model = \"mini\"  # brigade.toml:15:9",
+        "server.listen = \"127.0.0.1:0\"  # brigade.toml:3:10",
+        "server.max_runs = 7  # BRIGADE__SERVER__MAX_RUNS",
+        "server.max_body = \"4 MiB\"  # built in",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "no {line}:\n{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_may_be_yaml() {
+    let provider = provider("It is done.").await;
+    let toml: toml::Table = toml::from_str(&config(&provider)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // JSON is YAML, too.
+    std::fs::write(folder.path().join("team.yaml"), serde_json::to_string_pretty(&toml).unwrap()).unwrap();
+    let output = brigade(folder.path(), &["run", "clerk", "Do it.", "--config", "team.yaml"], "").await;
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "It is done.\n"), "{}", told(&output));
+}
+
+#[tokio::test]
 async fn a_new_key_is_shown_once_and_its_hash_is_for_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let output = brigade(folder.path(), &["keys", "new", "app"], "").await;
