@@ -21,7 +21,8 @@ pub(crate) fn list(shell: &Shell) -> Result<Vec<String>> {
             };
             let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
             if !entry.is_dir() {
-                files.push(path);
+                // In a worktree of git, `.git` is a file, which says where the repository is.
+                files.extend((path != ".git").then_some(path));
             } else if is_ours(name) {
                 folders.push(path);
             }
@@ -57,6 +58,6 @@ mod tests {
         for ours in ["Cargo.toml", ".cargo/config.toml", "xtask/src/main.rs"] {
             assert!(files.iter().any(|file| file == ours), "{ours} is missing");
         }
-        assert!(!files.iter().any(|file| file.starts_with("target/") || file.starts_with(".git/")));
+        assert!(!files.iter().any(|file| file.starts_with("target/") || file.starts_with(".git/") || file == ".git"));
     }
 }
