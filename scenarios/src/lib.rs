@@ -21,6 +21,6 @@ pub mod tools;
 pub use judge::{Breach, judge, judge_invariants};
 pub use play::play;
 pub use report::{Report, Row};
-pub use scenario::{ALL, ANSWER, Act, Bill, Check, Ends, Expected, LOOKS_UP, SAYS, Scenario, Team};
+pub use scenario::{ALL, ANSWER, Act, Bill, Check, Ends, Expected, LOOKS_UP, Nowhere, SAYS, Scenario, Team};
 pub use seen::{Control, Ended, Entry, Seen};
 pub use stage::{API_KEY, CANARY, FLAT_MODEL, Stage, main_model, spare_model};

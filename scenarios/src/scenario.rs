@@ -38,8 +38,8 @@ pub struct Scenario {
     pub faults: Cow<'static, str>,
     /// How long answers take.
     pub latency: Latency,
-    /// Nobody listens where the model should be.
-    pub nobody_there: bool,
+    /// Where the model should be, if nobody is there.
+    pub nobody_there: Option<Nowhere>,
     /// Another model stands behind the first one.
     pub has_fallback: bool,
     /// Whether answers are asked for piece by piece.
@@ -52,6 +52,15 @@ pub struct Scenario {
     pub act: Act,
     /// What must come of it.
     pub expected: Expected,
+}
+
+/// Where nobody is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nowhere {
+    /// An address that refuses connections.
+    Refuses,
+    /// A name that no name server knows.
+    Unknown,
 }
 
 /// How a team is asked.
@@ -146,7 +155,7 @@ impl Scenario {
             script: SAYS.into(),
             faults: "".into(),
             latency: Latency { first: Duration::from_millis(100), between: Duration::from_millis(20) },
-            nobody_there: false,
+            nobody_there: None,
             has_fallback: false,
             streams: true,
             wall: None,

@@ -11,7 +11,7 @@ use brigade_resilience::{Accounts, Alternate, Policy};
 use tokio::net::TcpListener;
 
 use crate::{
-    scenario::{Scenario, filled},
+    scenario::{Nowhere, Scenario, filled},
     tools,
 };
 
@@ -21,6 +21,10 @@ pub const API_KEY: &str = "the-planted-key-5f1c9a";
 
 /// A word in every prompt, answer, argument and tool result, that no event or log line may hold.
 pub const CANARY: &str = "quetzalcoatlus";
+
+/// A label of a name has 63 characters at the most (RFC 1035, 2.3.4), so whoever looks names up knows without asking anybody
+/// that there is none like this.
+const UNKNOWN_HOST: &str = "a-name-that-is-too-long-to-be-known-to-any-name-server-in-the-world.test";
 
 /// Prices for the models of the table, and one that costs exactly fifteen cents for its longest answer.
 const FLAT: &str = r#"
@@ -42,7 +46,7 @@ pub struct Stage {
     accounts: Accounts,
     policy: Policy,
     prices: PriceBook,
-    nobody_there: bool,
+    nobody_there: Option<Nowhere>,
     has_fallback: bool,
     tools: tools::Log,
 }
@@ -150,7 +154,11 @@ impl Stage {
         model: &str,
         spare: Option<Arc<dyn ChatModel>>,
     ) -> anyhow::Result<Arc<dyn ChatModel>> {
-        let base = if self.nobody_there && role == "main" { self.dead_end.clone() } else { self.running.base_url() };
+        let base = match self.nobody_there.filter(|_| role == "main") {
+            Some(Nowhere::Refuses) => self.dead_end.clone(),
+            Some(Nowhere::Unknown) => format!("http://{UNKNOWN_HOST}"),
+            None => self.running.base_url(),
+        };
         let metered: Metered<_> = client(self.dialect, role, &base, model)?.metered(&self.prices);
         // A flat-rate answer is wanted whole or not at all.
         let metered = if model == FLAT_MODEL { metered.least_output_tokens(75_000) } else { metered };

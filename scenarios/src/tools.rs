@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use brigade_core::{RawJson, Run, Tool, ToolError, ToolOutput, ToolSpec};
+use brigade_core::{Effect, RawJson, Run, Tool, ToolError, ToolOutput, ToolSpec};
 use serde_json::Value;
 
 use crate::stage::CANARY;
@@ -79,6 +79,15 @@ impl Log {
     fn prop(&self, name: &'static str, behaviour: Behaviour, schema: &str) -> anyhow::Result<Prop> {
         let spec = ToolSpec::new(name, "Looks something up.", RawJson::parse(schema.to_owned())?);
         Ok(Prop { name, behaviour, spec, log: self.clone() })
+    }
+}
+
+impl Prop {
+    /// Running it twice does no harm.
+    #[must_use]
+    pub fn repeatable(mut self) -> Self {
+        self.spec.effect = Effect::Repeatable;
+        self
     }
 }
 

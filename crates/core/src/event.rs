@@ -144,7 +144,7 @@ pub enum Event {
         tool: Arc<str>,
         /// Pairs this with the start.
         call_id: Arc<str>,
-        /// How it went: `ok`, `error`, `timeout`, `panic`, `invalid_arguments`.
+        /// How it went: [`CallEnd::name`](crate::toolbox::CallEnd::name).
         outcome: &'static str,
         /// How long it ran.
         elapsed: Duration,
@@ -170,9 +170,10 @@ pub enum Event {
         /// How often this has happened in the run, counted from 1.
         attempt: u32,
     },
-    /// The model repeats itself and was told so.
+    /// The model or a tool repeats itself, and the model was told so.
     LoopNoticed {
-        /// What repeats: `tool_call`, `delegation`, `unknown_tool`.
+        /// What repeats: `tool_call`, `twin_call` (within one turn), `delegation`, `unknown_tool`, `invalid_arguments`,
+        /// `truncated_arguments`, `tool_failure`.
         kind: &'static str,
         /// How often it was seen.
         count: u32,

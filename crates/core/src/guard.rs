@@ -6,9 +6,10 @@ use std::{
 };
 
 use crate::{
-    Event, Part, Run, cycle,
+    Degraded, Event, Part, Run, StopReason, cycle,
     message::texts,
     toolbox::{CallEnd, Done},
+    turns::End,
 };
 
 /// How often an agent may do the same before it is told, and before it is stopped.
@@ -22,6 +23,9 @@ pub struct GuardLimits {
     pub unknown_tools: u32,
     /// At this many calls in a row with arguments that cannot be used the run ends.
     pub invalid_arguments: u32,
+    /// After this many failures in a row a tool is switched off for the rest of the run: each try costs the prompt once
+    /// more, and what fails three times in a row is rarely a blip.
+    pub tool_failures: u32,
 }
 
 /// Watches the tool calls of one agent in one run.
@@ -33,56 +37,110 @@ pub(crate) struct Guard {
     /// How often each call brought the same result, by those arguments that its schema names.
     fruitless: HashMap<u64, u32>,
     invalid_in_a_row: u32,
+    /// How often each tool failed in a row.
+    failing: HashMap<String, u32>,
+    /// The tools that failed too often.
+    disabled: Vec<String>,
 }
 
 impl Default for GuardLimits {
     fn default() -> Self {
-        Self { notice_at: 3, stop_at: 5, unknown_tools: 3, invalid_arguments: 3 }
+        Self { notice_at: 3, stop_at: 5, unknown_tools: 3, invalid_arguments: 3, tool_failures: 3 }
     }
 }
 
 impl Guard {
     pub(crate) fn new(limits: GuardLimits) -> Self {
-        Self { limits, exact: HashMap::new(), fruitless: HashMap::new(), invalid_in_a_row: 0 }
+        Self {
+            limits,
+            exact: HashMap::new(),
+            fruitless: HashMap::new(),
+            invalid_in_a_row: 0,
+            failing: HashMap::new(),
+            disabled: Vec::new(),
+        }
     }
 
-    /// Looks at the calls of one turn. Adds a notice to results that repeat; answers why the run must end, if it must.
-    pub(crate) fn watch(&mut self, done: &mut [Done], run: &Run) -> Option<String> {
-        let circling = done.iter_mut().find_map(|call| match call.end {
+    /// The tools that the run has to do without by now.
+    pub(crate) fn disabled(&self) -> &[String] {
+        &self.disabled
+    }
+
+    /// Looks at the calls of one turn. Adds a notice to results that repeat; answers how the run must end, if it must.
+    pub(crate) fn watch(&mut self, done: &mut [Done], run: &Run) -> Option<End> {
+        let circling = done.iter_mut().filter(|call| !call.is_twin).find_map(|call| self.judge(call, run));
+        circling.or_else(|| cycle::noticed(run).map(|why| End::new(StopReason::DelegationCycle, why)))
+    }
+
+    fn judge(&mut self, call: &mut Done, run: &Run) -> Option<End> {
+        match call.end {
             CallEnd::UnknownTool => self.unknown_tool(call, run),
-            CallEnd::InvalidArguments => self.invalid_arguments(call, run),
+            CallEnd::InvalidArguments | CallEnd::TruncatedArguments => self.unusable_arguments(call, run),
             // What was not run, or was cut short from outside, says nothing about the model.
             CallEnd::Stopped | CallEnd::Budget => None,
+            // As good as one that does not exist.
+            CallEnd::Disabled => self.repetition(call, run).or_else(|| self.unknown_tool(call, run)),
             CallEnd::Ok | CallEnd::Error | CallEnd::Fatal | CallEnd::Timeout | CallEnd::Panic => {
                 self.invalid_in_a_row = 0;
+                self.failure(call, run);
                 self.repetition(call, run)
             }
-        });
-        circling.or_else(|| cycle::noticed(run))
+        }
     }
 
     /// Counted over the whole request: an agent that invents a new name each time, or asks for another agent's tools
     /// in turn, is as lost as one that insists.
-    fn unknown_tool(&self, call: &Done, run: &Run) -> Option<String> {
+    fn unknown_tool(&self, call: &Done, run: &Run) -> Option<End> {
         let count = run.count("unknown tools");
         run.emit(&Event::LoopNoticed { kind: "unknown_tool", count });
         let name: String = call.result.name.chars().take(64).collect();
-        (count >= self.limits.unknown_tools)
-            .then(|| format!("{count} calls of tools that do not exist, the last one `{name}`"))
+        let why = || format!("The agent called {count} times for tools that it does not have, the last one `{name}`.");
+        (count >= self.limits.unknown_tools).then(|| End::new(StopReason::UnknownToolLimit, why()))
     }
 
-    fn invalid_arguments(&mut self, call: &Done, run: &Run) -> Option<String> {
+    fn unusable_arguments(&mut self, call: &Done, run: &Run) -> Option<End> {
         self.invalid_in_a_row += 1;
-        let count = self.invalid_in_a_row;
+        let (count, tool) = (self.invalid_in_a_row, &call.result.name);
         if count > 1 {
-            run.emit(&Event::LoopNoticed { kind: "invalid_arguments", count });
+            run.emit(&Event::LoopNoticed { kind: call.end.name(), count });
         }
-        (count >= self.limits.invalid_arguments).then(|| {
-            format!("{count} calls in a row with arguments that cannot be used, the last one of `{}`", call.result.name)
+        if count < self.limits.invalid_arguments {
+            return None;
+        }
+        Some(if call.end == CallEnd::TruncatedArguments {
+            let why =
+                format!("The arguments of `{tool}` broke off, also after {count} tries; raise `max_output_tokens`.");
+            End::new(StopReason::ToolArgumentsTruncated, why)
+        } else {
+            let why = format!("The arguments of `{tool}` did not fit it, also after {count} tries.");
+            End::new(StopReason::ToolArgumentsInvalid, why)
         })
     }
 
-    fn repetition(&mut self, call: &mut Done, run: &Run) -> Option<String> {
+    /// Switches a tool off that has failed too often in a row.
+    fn failure(&mut self, call: &mut Done, run: &Run) {
+        let name = &call.result.name;
+        if call.end == CallEnd::Ok {
+            self.failing.remove(name);
+            return;
+        }
+        let count = self.failing.entry(name.clone()).or_default();
+        *count += 1;
+        let count = *count;
+        if count < self.limits.tool_failures || self.disabled.contains(name) {
+            return;
+        }
+        self.disabled.push(name.clone());
+        run.emit(&Event::LoopNoticed { kind: "tool_failure", count });
+        let reason = format!("it failed {count} times in a row and was switched off");
+        run.degrade(Degraded { part: format!("tool:{name}"), reason });
+        call.result.content.push(Part::text(format!(
+            "[notice] `{name}` has failed {count} times in a row and is switched off for the rest of this task. Go on \
+             without it."
+        )));
+    }
+
+    fn repetition(&mut self, call: &mut Done, run: &Run) -> Option<End> {
         let exact = call.exact.map_or(0, |call| {
             let count = self.exact.entry(call).or_default();
             *count += 1;
@@ -95,13 +153,13 @@ impl Guard {
             return None;
         }
         run.emit(&Event::LoopNoticed { kind: "tool_call", count });
+        let name = &call.result.name;
         call.result.content.push(Part::text(format!(
-            "[notice] You have made this same call of `{}` {count} times. Do not repeat it: use what you have, try \
-             something else, or answer.",
-            call.result.name
+            "[notice] You have made this same call of `{name}` {count} times. Do not repeat it: use what you have, try \
+             something else, or answer."
         )));
-        (count >= self.limits.stop_at)
-            .then(|| format!("`{}` was called {count} times to no new effect", call.result.name))
+        let why = || format!("The agent repeats itself: `{name}` was called {count} times to no new effect.");
+        (count >= self.limits.stop_at).then(|| End::new(StopReason::LoopDetected, why()))
     }
 }
 

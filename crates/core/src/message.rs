@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{Dialect, encoded::Encodings};
@@ -305,6 +305,14 @@ impl Arguments {
         }
     }
 
+    /// Whether the document breaks off before its end.
+    pub fn are_truncated(&self) -> bool {
+        match self {
+            Self::Json(_) => false,
+            Self::Malformed(text) => serde_json::from_str::<IgnoredAny>(text).is_err_and(|error| error.is_eof()),
+        }
+    }
+
     /// The text as the model wrote it.
     pub fn as_str(&self) -> &str {
         match self {
@@ -394,6 +402,9 @@ mod tests {
     fn empty_arguments_mean_none_and_half_a_document_is_kept_as_text() {
         assert_eq!(Arguments::parse("  ".into()), Arguments::default());
         assert_eq!(Arguments::parse("{\"a\":".into()), Arguments::Malformed("{\"a\":".into()));
+        let truncated =
+            ["{\"a\":", "{\"a\":\"b", "{\"a\":NaN}", "{}"].map(|text| Arguments::parse(text.into()).are_truncated());
+        assert_eq!(truncated, [true, true, false, false]);
     }
 
     #[test]

@@ -194,9 +194,9 @@ impl<M: ChatModel> Metered<M> {
             let usage = Usage { output_tokens, ..usage };
             return Verdict::Charge(self.price(&served, usage, attempt.estimate()).at(Certainty::Uncertain));
         }
-        // Vendors bill no request that they answer with an error status, unless output came before it.
-        let declined = failure.status.is_some_and(|status| status >= 400) && attempt.output_seen() == 0;
-        if failure.sent && !declined { Verdict::Uncertain } else { Verdict::Release }
+        // Output that came is billed in any case.
+        let billed = failure.may_be_billed() || (failure.sent && attempt.output_seen() > 0);
+        if billed { Verdict::Uncertain } else { Verdict::Release }
     }
 }
 

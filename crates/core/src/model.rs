@@ -209,6 +209,14 @@ impl ModelError {
     }
 }
 
+impl Failure {
+    /// Whether the provider may bill the call although it failed. Vendors bill no request that they answer with an error
+    /// status.
+    pub fn may_be_billed(&self) -> bool {
+        self.sent && self.status.is_none_or(|status| status < 400)
+    }
+}
+
 impl fmt::Display for ModelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failure { kind, model, status, request_id, message, .. } = &*self.0;

@@ -60,6 +60,14 @@ pub enum StopReason {
     Cancelled,
     /// The agent repeated itself.
     LoopDetected,
+    /// Agents asked each other in a circle, or one gave the same task to another again and again.
+    DelegationCycle,
+    /// The model asked too often for tools that it does not have.
+    UnknownToolLimit,
+    /// The model wrote arguments that broke off, also after it was told to send less.
+    ToolArgumentsTruncated,
+    /// The model wrote arguments that do not fit the tool, also after it was told what is wrong.
+    ToolArgumentsInvalid,
     /// The model declined to answer.
     Refused,
     /// The answer was cut off at the limit of output tokens.
@@ -73,7 +81,7 @@ pub enum StopReason {
 /// A part of a run that did not work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Degraded {
-    /// Which part: `worker:critic`, `model:claude-sonnet-4-5`, `session`, `summary`, `budget`.
+    /// Which part: `worker:critic`, `model:claude-sonnet-4-5`, `tool:search`, `session`, `summary`, `budget`.
     pub part: String,
     /// What went wrong.
     pub reason: String,
@@ -258,6 +266,10 @@ impl StopReason {
             Self::Deadline => "deadline",
             Self::Cancelled => "cancelled",
             Self::LoopDetected => "loop_detected",
+            Self::DelegationCycle => "delegation_cycle",
+            Self::UnknownToolLimit => "unknown_tool_limit",
+            Self::ToolArgumentsTruncated => "tool_arguments_truncated",
+            Self::ToolArgumentsInvalid => "tool_arguments_invalid",
             Self::Refused => "refused",
             Self::Truncated => "truncated",
             Self::Empty => "empty",

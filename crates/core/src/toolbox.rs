@@ -11,10 +11,15 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Arguments, Event, Part, Run, Step, Stopped, Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSet,
+    Arguments, Effect, Event, Part, Run, Step, Stopped, Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSet,
     arguments::{self, ArgumentLimits},
     schema::{Schema, SchemaError},
 };
+
+mod done;
+
+use done::with_twins;
+pub use done::{CallEnd, Done};
 
 /// The tight list of tools that one agent may use.
 #[derive(Debug, Clone, Default)]
@@ -66,12 +71,22 @@ pub enum ToolboxError {
     Output(SchemaError),
 }
 
+/// The turn of a run in which calls are made.
+#[derive(Debug, Clone, Copy)]
+pub struct Round<'a> {
+    /// Whose.
+    pub run: &'a Run,
+    /// The turn of the agent, counted from 1.
+    pub turn: u32,
+    /// Names of tools that the run has to do without from here on.
+    pub disabled: &'a [String],
+}
+
 /// One call to be run, and its place in the run.
 #[derive(Clone, Copy)]
 struct Job<'a> {
     call: &'a ToolCall,
-    run: &'a Run,
-    turn: u32,
+    round: Round<'a>,
     index: usize,
 }
 
@@ -80,44 +95,6 @@ struct Input {
     value: Value,
     exact: Option<u64>,
     signature: u64,
-}
-
-/// One call, done.
-#[derive(Debug)]
-pub struct Done {
-    /// What the model gets to read.
-    pub result: ToolResult,
-    /// How it went.
-    pub end: CallEnd,
-    /// Identifies the tool and its exact arguments; absent for a tool that is meant to be called with the same again.
-    pub(crate) exact: Option<u64>,
-    /// Identifies the tool and those arguments that its schema names.
-    pub(crate) signature: u64,
-    /// The tool's output is the answer of the run.
-    pub ends_run: bool,
-}
-
-/// How a tool call went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CallEnd {
-    /// It worked.
-    Ok,
-    /// It failed and said why.
-    Error,
-    /// It failed in a way that makes going on pointless.
-    Fatal,
-    /// It took too long.
-    Timeout,
-    /// It panicked.
-    Panic,
-    /// The arguments were cut off, too large, or did not match the schema. The tool was not run.
-    InvalidArguments,
-    /// There is no such tool.
-    UnknownTool,
-    /// The run was stopped before it was done.
-    Stopped,
-    /// The budget of tool calls was used up. The tool was not run.
-    Budget,
 }
 
 impl Default for ToolLimits {
@@ -172,12 +149,14 @@ impl Toolbox {
     }
 
     /// Runs calls in parallel, as many at a time as the limits allow, and answers in call order. Every call gets a
-    /// result, whatever happens to it, to its siblings or to the run. None begins once one has failed fatally.
-    pub async fn call_all(&self, calls: &[&ToolCall], run: &Run, turn: u32) -> Vec<Done> {
+    /// result, whatever happens to it, to its siblings or to the run. None begins once one has failed fatally. A call
+    /// that a model makes twice in one breath is run once, unless the tool may be [run again](Effect::Repeatable).
+    pub async fn call_all(&self, calls: &[&ToolCall], round: Round<'_>) -> Vec<Done> {
         let failed = OnceLock::new();
         let failed = &failed;
+        let twins: Vec<Option<usize>> = (0..calls.len()).map(|index| self.twin(calls, index)).collect();
         let mut work: Vec<BoxFuture<'_, Done>> = Vec::with_capacity(calls.len());
-        for (index, call) in calls.iter().enumerate() {
+        for (index, (call, _)) in calls.iter().zip(&twins).enumerate().filter(|(_, (_, twin))| twin.is_none()) {
             work.push(Box::pin(async move {
                 if let Some(tool) = failed.get() {
                     return Done::failed(
@@ -186,14 +165,31 @@ impl Toolbox {
                         format!("The tool was not run, because {tool} failed."),
                     );
                 }
-                let done = self.call(Job { call, run, turn, index }).await;
+                let done = self.call(Job { call, round, index }).await;
                 if done.end == CallEnd::Fatal {
                     failed.get_or_init(|| call.name.clone());
                 }
                 done
             }));
         }
-        stream::iter(work).buffered(self.limits.parallel.max(1)).collect().await
+        let ran: Vec<Done> = stream::iter(work).buffered(self.limits.parallel.max(1)).collect().await;
+        if ran.len() == calls.len() {
+            return ran;
+        }
+        round.run.emit(&Event::LoopNoticed {
+            kind: "twin_call",
+            count: u32::try_from(calls.len() - ran.len()).unwrap_or(u32::MAX),
+        });
+        with_twins(calls, &twins, ran)
+    }
+
+    /// Where the same call stands before the one at `index`, if it is not to be run a second time.
+    fn twin(&self, calls: &[&ToolCall], index: usize) -> Option<usize> {
+        let call = calls.get(index)?;
+        let same = |other: &&ToolCall| other.name == call.name && other.arguments == call.arguments;
+        let first = calls.iter().take(index).position(same)?;
+        let spec = self.find(&call.name)?.tool.spec();
+        (spec.effect != Effect::Repeatable && !spec.polling).then_some(first)
     }
 
     fn find(&self, name: &str) -> Option<&Entry> {
@@ -201,7 +197,7 @@ impl Toolbox {
     }
 
     async fn call(&self, job: Job<'_>) -> Done {
-        let Job { call, run, .. } = job;
+        let Job { call, round: Round { run, .. }, .. } = job;
         let Some(entry) = self.find(&call.name) else {
             run.emit(&Event::UnknownTool { name: call.name.as_str().into() });
             return Done::failed(call, CallEnd::UnknownTool, self.unknown(&call.name));
@@ -211,6 +207,7 @@ impl Toolbox {
         run.emit(&Event::ToolStarted { tool: Arc::clone(&tool), call_id: Arc::clone(&call_id) });
         let done = match self.input(entry, call) {
             Ok(Input { value, exact, signature }) => Done { exact, signature, ..self.attempt(job, entry, value).await },
+            Err(why) if call.arguments.are_truncated() => Done::failed(call, CallEnd::TruncatedArguments, why),
             Err(why) => Done::failed(call, CallEnd::InvalidArguments, why),
         };
         run.emit(&Event::ToolEnded { tool, call_id, outcome: done.end.name(), elapsed: started.elapsed() });
@@ -240,7 +237,11 @@ impl Toolbox {
     }
 
     async fn attempt(&self, job: Job<'_>, entry: &Entry, input: Value) -> Done {
-        let Job { call, run, turn, index } = job;
+        let Job { call, round: Round { run, turn, disabled }, index } = job;
+        if disabled.contains(&call.name) {
+            let why = format!("`{}` is switched off, because it failed again and again. Go on without it.", call.name);
+            return Done::failed(call, CallEnd::Disabled, why);
+        }
         // It may have waited for its siblings.
         if let Err(stopped) = run.check() {
             return Done::failed(call, CallEnd::Stopped, stopped_notice(stopped).to_owned());
@@ -286,7 +287,7 @@ impl Toolbox {
         });
         let content = content.collect();
         let result = ToolResult { call_id: call.id.clone(), name: call.name.clone(), content, is_error: false };
-        Done { result, end: CallEnd::Ok, exact: None, signature: 0, ends_run: output.ends_run }
+        Done { ends_run: output.ends_run, ..Done::new(result, CallEnd::Ok) }
     }
 
     fn unknown(&self, name: &str) -> String {
@@ -300,29 +301,6 @@ impl Toolbox {
     }
 }
 
-impl Done {
-    fn failed(call: &ToolCall, end: CallEnd, why: String) -> Self {
-        Self { result: ToolResult::error(call, why), end, exact: None, signature: 0, ends_run: false }
-    }
-}
-
-impl CallEnd {
-    /// A stable name for logs and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Error => "error",
-            Self::Fatal => "fatal",
-            Self::Timeout => "timeout",
-            Self::Panic => "panic",
-            Self::InvalidArguments => "invalid_arguments",
-            Self::UnknownTool => "unknown_tool",
-            Self::Stopped => "stopped",
-            Self::Budget => "budget",
-        }
-    }
-}
-
 fn stopped_notice(stopped: Stopped) -> &'static str {
     match stopped {
         Stopped::Cancelled => "The run was cancelled before the tool was done.",
@@ -330,14 +308,13 @@ fn stopped_notice(stopped: Stopped) -> &'static str {
     }
 }
 
-/// Cuts at a character boundary and says so.
-fn cut(mut text: String, limit: usize) -> String {
+/// Cuts at a character boundary and says so. What is cut off is not kept in memory either.
+fn cut(text: String, limit: usize) -> String {
     if text.len() <= limit {
         return text;
     }
-    let whole = text.len();
-    text.truncate(text.floor_char_boundary(limit));
-    text + &format!("\n[cut: {limit} of {whole} bytes shown]")
+    let shown = text.get(..text.floor_char_boundary(limit)).unwrap_or_default();
+    format!("{shown}\n[cut: {limit} of {} bytes shown]", text.len())
 }
 
 fn log_cause(tool: &str, error: &ToolError) {

@@ -1,9 +1,12 @@
 //! One model turn.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::{
-    Certainty, Charge, ChatModel, ChatReply, ChatRequest, Effect, Event, ModelError, ModelId, Run, Step, Stopped, Usage,
+    Certainty, Charge, ChatModel, ChatReply, ChatRequest, Effect, Event, Message, ModelError, ModelId, Run, Step,
+    Stopped, TranscriptError, Usage,
 };
 
 /// Asks the model once, however many attempts that takes below. Ends early when the run is stopped.
@@ -49,4 +52,20 @@ pub(crate) fn book_unmetered(
     run.ledger().limits_money().then(|| {
         format!("{model} is not metered, so that the limit of money cannot be kept; wrap it with `.metered(&prices)`")
     })
+}
+
+/// Keeps a reply that asks for tools. Ids that were used before are made unique, and that is told.
+pub(crate) fn keep_calls(
+    request: &mut ChatRequest,
+    message: Message,
+    (model, run): (&ModelId, &Run),
+) -> Result<(), TranscriptError> {
+    let told = message.clone();
+    request.transcript.push(message)?;
+    for (call, kept) in told.tool_calls().zip(request.transcript.open_calls()) {
+        if !call.id.is_empty() && call.id != kept.id {
+            run.emit(&Event::WireQuirk { provider: Arc::clone(model.provider()), kind: "duplicate_tool_call_id" });
+        }
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use crate::{
     guard::Guard,
     message::texts,
     outcome::chain,
-    toolbox::{CallEnd, Done},
+    toolbox::{CallEnd, Done, Round},
     turn,
 };
 
@@ -101,7 +101,7 @@ impl<'a> Turns<'a> {
                     return Ok(end);
                 }
                 Answer::Tools => {
-                    self.request.transcript.push(reply.message)?;
+                    turn::keep_calls(&mut self.request, reply.message, (self.agent.model.id(), self.run))?;
                     if let Some(end) = self.use_tools().await? {
                         return Ok(end);
                     }
@@ -216,7 +216,8 @@ impl<'a> Turns<'a> {
     async fn use_tools(&mut self) -> Result<Option<End>, RunFailure> {
         let Some(message) = self.request.transcript.messages().last().cloned() else { return Ok(None) };
         let calls: Vec<_> = message.tool_calls().collect();
-        let mut done = self.agent.toolbox.call_all(&calls, self.run, self.taken).await;
+        let round = Round { run: self.run, turn: self.taken, disabled: self.guard.disabled() };
+        let mut done = self.agent.toolbox.call_all(&calls, round).await;
         let circling = self.guard.watch(&mut done, self.run);
         let fatal = done.iter().find(|call| call.end == CallEnd::Fatal).map(fatal);
         let end = done.iter().find(|call| call.ends_run).map(End::by_tool);
@@ -224,9 +225,7 @@ impl<'a> Turns<'a> {
         self.request.transcript.answer_calls(done.into_iter().map(|call| call.result).collect())?;
         match (fatal, circling) {
             (Some(failure), _) => Err(failure),
-            (None, Some(why)) => {
-                Ok(Some(End::new(StopReason::LoopDetected, format!("The agent repeats itself: {why}."))))
-            }
+            (None, Some(circling)) => Ok(Some(circling)),
             (None, None) => {
                 if let (None, Some(why)) = (&end, refused) {
                     self.close(End::new(StopReason::Budget, why));

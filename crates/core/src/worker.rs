@@ -233,6 +233,9 @@ impl Tool for Delegate {
         let Assignment { task } = serde_json::from_value(input)
             .map_err(|error| ToolError::new(format!("the task could not be read: {error}")))?;
         self.worker.take_call(run)?;
+        if let Some(why) = cycle::repeated_by(self.worker.name(), &task, run) {
+            return Err(ToolError::new(why));
+        }
         match self.worker.attempt(task, run).await {
             Ok(outcome) => Ok(ToolOutput::text(shown(&outcome))),
             Err(failure) => self.failed(&failure, run),

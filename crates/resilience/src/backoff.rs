@@ -13,6 +13,9 @@ use crate::jitter::Jitter;
 pub struct Backoff {
     /// Attempts per call, the first included. 3: what does not work three times in a row is rarely a blip.
     pub attempts: u32,
+    /// The same for attempts that the provider may bill although they failed: answers that broke off, made no sense or
+    /// never came. 2: each further one may cost the prompt once more.
+    pub attempts_billed: u32,
     /// The most that is waited before the second attempt; it doubles with each further one. 0.5 s: the order of a
     /// load balancer's failover.
     #[serde(with = "humantime_serde")]
@@ -46,7 +49,9 @@ impl Backoff {
     /// How long to wait after the failed attempt number `attempt`, counted from 1; absent if trying again is useless or
     /// the wait too long to be slept. Never shorter than the provider asked for.
     pub(crate) fn delay(&self, error: &ModelError, attempt: u32, jitter: &Jitter) -> Option<Duration> {
-        if attempt >= self.attempts || !is_transient(error.kind()) {
+        let billed = error.failure().may_be_billed();
+        let most = if billed { self.attempts.min(self.attempts_billed) } else { self.attempts };
+        if attempt >= most || !is_transient(error.kind()) {
             return None;
         }
         match error.retry() {
@@ -69,6 +74,7 @@ impl Default for Backoff {
     fn default() -> Self {
         Self {
             attempts: 3,
+            attempts_billed: 2,
             base: Duration::from_millis(500),
             cap: Duration::from_secs(8),
             longest_told: Duration::from_secs(30),

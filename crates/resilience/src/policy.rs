@@ -54,6 +54,9 @@ impl Policy {
         };
         // Around them, so that each attempt is timed, counted and judged.
         let model = Retry::new(model, self.retry).within(accounts);
+        // Unless another model can be asked by then: whoever has waited a minute in vain is not to wait another one.
+        let mut fallbacks = fallbacks.into_iter().peekable();
+        let model = if fallbacks.peek().is_some() { model.handing_on_timeouts() } else { model };
         // Outermost: the last resort, when this model has been given up.
         Arc::new(Fallback::chain(model, fallbacks).rules(self.fallback))
     }

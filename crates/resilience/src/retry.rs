@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use brigade_core::{ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelId, Run, Settings};
+use brigade_core::{ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelErrorKind, ModelId, Run, Settings};
 
 use crate::{
     Accounts, accounts::ModelState, backoff::Backoff, retry_budget::RetryBudget, stopped::stopped, watch::Watched,
@@ -20,6 +20,7 @@ pub struct Retry<M> {
     backoff: Backoff,
     model: Arc<ModelState>,
     budget: Arc<RetryBudget>,
+    hands_on_timeouts: bool,
 }
 
 impl<M: ChatModel> Retry<M> {
@@ -28,7 +29,7 @@ impl<M: ChatModel> Retry<M> {
     pub fn new(inner: M, backoff: Backoff) -> Self {
         let model = Accounts::default().model(inner.id());
         let budget = model.retry_budget(&backoff);
-        Self { inner, backoff, model, budget }
+        Self { inner, backoff, model, budget, hands_on_timeouts: false }
     }
 
     /// Shares the budget of retries with everybody who asks the same model within `accounts`. The first to come sets
@@ -40,8 +41,20 @@ impl<M: ChatModel> Retry<M> {
         Self { model, budget, ..self }
     }
 
+    /// Another model stands behind this one: a call that kept it waiting is not tried again but handed on, because the
+    /// same model would probably take as long again.
+    #[must_use]
+    pub fn handing_on_timeouts(self) -> Self {
+        Self { hands_on_timeouts: true, ..self }
+    }
+
     /// How long to wait before the next attempt, if there is to be one.
     fn plan(&self, error: &ModelError, attempt: u32, run: &Run) -> Option<Duration> {
+        // A connection that did not stand took little time.
+        let timed_out = matches!(error.kind(), ModelErrorKind::Timeout(_)) && error.failure().sent;
+        if timed_out && self.hands_on_timeouts {
+            return None;
+        }
         let delay = self.backoff.delay(error, attempt, self.model.jitter())?;
         if run.time_left().is_some_and(|left| delay >= left) {
             return None;

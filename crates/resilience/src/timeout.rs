@@ -27,6 +27,11 @@ pub struct Timeouts {
     /// tool calls. Pings and comments are no pieces and do not extend it.
     #[serde(with = "humantime_serde")]
     pub idle: Duration,
+    /// For a whole answer, of which nothing is seen until it is done: this for each token that it may have, on top of the
+    /// limit for the first piece. 50 ms: models under load still generate 20 tokens a second. A request that sets no
+    /// `max_output_tokens` has only the limit of the attempt; streams are found to hang much sooner.
+    #[serde(with = "humantime_serde")]
+    pub output_token: Duration,
     /// The whole attempt, streamed or not. 600 s: the vendors' own clients wait that long.
     #[serde(with = "humantime_serde")]
     pub attempt: Duration,
@@ -35,7 +40,9 @@ pub struct Timeouts {
 /// Ends an attempt that takes too long. The innermost wrapper: time in queues is not slowness.
 ///
 /// The first piece and the pauses between pieces are watched only when somebody listens
-/// ([`Run::wants_deltas`]), because otherwise providers do not stream. The end of the run ends the attempt in any case.
+/// ([`Run::wants_deltas`]), because otherwise providers do not stream; whole answers get the time that their length can
+/// take. They are not streamed behind the caller's back: there are accounts and servers that may not or cannot stream.
+/// The end of the run ends the attempt in any case.
 #[derive(Debug, Clone)]
 pub struct Timeout<M> {
     inner: M,
@@ -102,10 +109,12 @@ impl<M: ChatModel> ChatModel for Timeout<M> {
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let watched = Watched::over(run);
-        let reasoning = request.settings.reasoning.or(self.inner.settings().reasoning);
+        let (asked, usual) = (&request.settings, self.inner.settings());
+        let reasoning = asked.reasoning.or(usual.reasoning);
         let clock = Clock {
             limits: self.limits,
             reasons: !matches!(reasoning, None | Some(Reasoning::Off)),
+            output_tokens: asked.max_output_tokens.or(usual.max_output_tokens),
             started: Instant::now(),
             watched: &watched,
         };
@@ -127,6 +136,7 @@ impl Default for Timeouts {
             first_delta: Duration::from_mins(1),
             first_delta_reasoning: Duration::from_mins(5),
             idle: Duration::from_mins(2),
+            output_token: Duration::from_millis(50),
             attempt: Duration::from_mins(10),
         }
     }
@@ -136,6 +146,8 @@ impl Default for Timeouts {
 struct Clock<'a> {
     limits: Timeouts,
     reasons: bool,
+    /// The most that the answer may have, if that is said.
+    output_tokens: Option<u32>,
     started: Instant,
     watched: &'a Watched,
 }
@@ -164,15 +176,17 @@ impl Clock<'_> {
         )
     }
 
+    /// When the next piece must be there; the whole answer, if that is the only one.
     fn next_piece(&self) -> Option<Due> {
+        let Timeouts { first_delta, first_delta_reasoning, idle, output_token, .. } = self.limits;
+        let first = if self.reasons { first_delta_reasoning } else { first_delta };
         if !self.watched.is_told() {
-            return None;
+            let whole = first.saturating_add(output_token.saturating_mul(self.output_tokens?));
+            return Some(Due::of(TimeoutPhase::Attempt, self.started, whole));
         }
-        let Timeouts { first_delta, first_delta_reasoning, idle, .. } = self.limits;
         Some(match self.watched.latest() {
             Some(latest) => Due::of(TimeoutPhase::Idle, latest, idle),
-            None if self.reasons => Due::of(TimeoutPhase::FirstDelta, self.started, first_delta_reasoning),
-            None => Due::of(TimeoutPhase::FirstDelta, self.started, first_delta),
+            None => Due::of(TimeoutPhase::FirstDelta, self.started, first),
         })
     }
 }

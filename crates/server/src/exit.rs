@@ -40,6 +40,10 @@ impl From<&Outcome> for Exit {
             | StopReason::Budget
             | StopReason::Deadline
             | StopReason::LoopDetected
+            | StopReason::DelegationCycle
+            | StopReason::UnknownToolLimit
+            | StopReason::ToolArgumentsTruncated
+            | StopReason::ToolArgumentsInvalid
             | StopReason::Truncated
             | StopReason::Empty
             | StopReason::InvalidOutput => Self::Partial,

@@ -1,50 +1,75 @@
 //! Connections that do not stand, and answers that are a status: R01 to R10.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use brigade_core::{Event, ModelErrorKind as Kind, TimeoutPhase};
+use brigade_core::{Event, ModelErrorKind as Kind, Settings, TimeoutPhase};
 use brigade_rehearsal::Dialect;
 
 use crate::{
-    scenario::{Act, Bill, Ends, Scenario},
+    scenario::{Act, Bill, Ends, Nowhere, Scenario},
     seen::{Ended, Seen},
 };
 
 const ANTHROPIC: &[Dialect] = &[Dialect::Anthropic];
 
 pub(super) fn all() -> Vec<Scenario> {
-    let families = [nobody(), rate_limits(), spent(), storm(), pages(), refusals(), disguises(), cuts()];
+    let families = [nobody(), silence(), rate_limits(), spent(), storm(), pages(), refusals(), disguises(), cuts()];
     families.into_iter().flatten().collect()
 }
 
 fn nobody() -> Vec<Scenario> {
-    let nobody = |scenario: Scenario| Scenario { nobody_there: true, ..scenario };
+    let nobody = |scenario: Scenario, where_to| Scenario { nobody_there: Some(where_to), ..scenario };
+    let alone = |id, title, where_to| {
+        nobody(Scenario::new(id, title), where_to).ends(Ends::Fails(Kind::Transient), 0..=0).takes(0..=5_000).judged(
+            Bill::Nothing,
+            |seen| {
+                is(seen.attempts().count(), 3, "attempts")?;
+                is(seen.failed_with(Kind::Transient), 3, "refused connections")
+            },
+        )
+    };
     vec![
-        nobody(Scenario::new("R01", "nobody there"))
-            .ends(Ends::Fails(Kind::Transient), 0..=0)
-            .takes(0..=5_000)
-            .judged(Bill::Nothing, |seen| is(seen.attempts().count(), 3, "attempts")),
-        nobody(Scenario::new("R01/fallback", "nobody there, but another model"))
+        alone("R01", "nobody there", Nowhere::Refuses),
+        alone("R01/name", "nobody of that name", Nowhere::Unknown),
+        nobody(Scenario::new("R01/fallback", "nobody there, but another model"), Nowhere::Refuses)
             .with_fallback()
             .takes(0..=5_000)
             .judged(Bill::Exact, degraded),
-        Scenario::new("R02", "accepts, never answers")
+    ]
+}
+
+fn silence() -> Vec<Scenario> {
+    let silent = |id, title, whom: &str| {
+        Scenario::new(id, title)
+            .fault(format!("match = {{ {whom} }}\nat = {{ before_headers = true }}\ndo = {{ then = \"hold\" }}"))
+    };
+    vec![
+        silent("R02", "accepts, never answers, but another model", "model = \"$MAIN\"")
             .with_fallback()
-            .fault("match = { model = \"$MAIN\" }\nat = { before_headers = true }\ndo = { then = \"hold\" }")
-            .ends(Ends::Says(crate::ANSWER), 4..=4)
-            .takes(180_000..=184_000)
-            .judged(Bill::Uncertain(3), |seen| {
-                is(seen.failed_with(Kind::Timeout(TimeoutPhase::FirstDelta)), 3, "timeouts")?;
+            .ends(Ends::Says(crate::ANSWER), 2..=2)
+            .takes(60_000..=61_000)
+            .judged(Bill::Uncertain(1), |seen| {
+                is(seen.failed_with(Kind::Timeout(TimeoutPhase::FirstDelta)), 1, "timeouts")?;
                 degraded(seen)
             }),
-        Scenario::new("R02/whole", "accepts, never answers, asked for a whole answer")
-            .whole()
-            .fault("match = { call = 1 }\nat = { before_headers = true }\ndo = { then = \"hold\" }")
+        silent("R02/alone", "accepts, never answers", "")
+            .ends(Ends::Fails(Kind::Timeout(TimeoutPhase::FirstDelta)), 2..=2)
+            .takes(120_000..=121_000)
+            .judged(Bill::Uncertain(2), |_| Ok(())),
+        silent("R02/once", "accepts, answers the second time only", "call = 1")
             .ends(Ends::Says(crate::ANSWER), 2..=2)
-            .takes(600_000..=602_000)
-            .judged(Bill::Uncertain(1), |seen| {
-                is(seen.failed_with(Kind::Timeout(TimeoutPhase::Attempt)), 1, "timeouts")
-            }),
+            .takes(60_000..=61_000)
+            .judged(Bill::Uncertain(1), |_| Ok(())),
+        // Of a whole answer nothing is seen until it is done, which for a thousand tokens may take 50 s more.
+        silent("R02/whole", "accepts, never answers, asked for a whole answer", "")
+            .whole()
+            .team(|stage| {
+                let settings = Settings { max_output_tokens: Some(1_000), ..Settings::default() };
+                Ok(Arc::new(stage.asker()?.settings(settings)))
+            })
+            .ends(Ends::Fails(Kind::Timeout(TimeoutPhase::Attempt)), 2..=2)
+            .takes(220_000..=221_000)
+            .judged(Bill::Uncertain(2), |_| Ok(())),
     ]
 }
 
@@ -169,14 +194,14 @@ fn disguises() -> Vec<Scenario> {
     let body = |id, body: &str| {
         Scenario::new(id, "nonsense dressed as an answer")
             .fault(format!("do = {{ status = 200, body = '{body}' }}"))
-            .ends(Ends::Fails(Kind::Broken), 3..=3)
-            .judged(Bill::Uncertain(3), |_| Ok(()))
+            .ends(Ends::Fails(Kind::Broken), 2..=2)
+            .judged(Bill::Uncertain(2), |_| Ok(()))
     };
     vec![
         Scenario::new("R09/error", "an error dressed as an answer")
             .fault("do = { status = 200, error = \"$SERVER_ERROR\" }")
-            .ends(Ends::Fails(Kind::Transient), 3..=3)
-            .judged(Bill::Uncertain(3), |_| Ok(())),
+            .ends(Ends::Fails(Kind::Transient), 2..=2)
+            .judged(Bill::Uncertain(2), |_| Ok(())),
         body("R09/object", "{}"),
         body("R09/no-choices", "{\"choices\":[]}"),
         body("R09/text", "OK"),
@@ -190,8 +215,8 @@ fn cuts() -> Vec<Scenario> {
         Scenario::new(id, title)
             .whole()
             .fault(fault)
-            .ends(Ends::Fails(Kind::Broken), 3..=3)
-            .judged(Bill::Uncertain(3), |_| Ok(()))
+            .ends(Ends::Fails(Kind::Broken), 2..=2)
+            .judged(Bill::Uncertain(2), |_| Ok(()))
     };
     vec![
         cut(

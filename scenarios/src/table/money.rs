@@ -122,18 +122,18 @@ fn ping_pong() -> Vec<Scenario> {
         Scenario::new("R35", "two agents that always ask each other")
             .script_of(asks("ping", "pong") + &asks("pong", "ping"))
             .team(|stage| Ok(Arc::new(Ring::of(stage, &["ping", "pong"])?)))
-            .ends(Ends::Stops(StopReason::LoopDetected), 4..=4),
+            .ends(Ends::Stops(StopReason::DelegationCycle), 4..=4),
         Scenario::new("R35/three", "three agents that ask round in a ring")
             .script_of(asks("one", "two") + &asks("two", "three") + &asks("three", "one"))
             .team(|stage| Ok(Arc::new(Ring::of(stage, &["one", "two", "three"])?)))
-            .ends(Ends::Stops(StopReason::LoopDetected), 6..=6),
+            .ends(Ends::Stops(StopReason::DelegationCycle), 6..=6),
         Scenario::new("R35/again", "a supervisor that gives the same task again")
             .script_of(asks("desk", "worker") + SCRIPT_END)
             .team(|stage| {
                 let desk = Supervisor::from_agent(stage.agent("desk")?);
                 Ok(Arc::new(desk.worker(Worker::new(stage.agent("worker")?))))
             })
-            .ends(Ends::Stops(StopReason::LoopDetected), 10..=10),
+            .ends(Ends::Stops(StopReason::DelegationCycle), 7..=7),
     ]
 }
 

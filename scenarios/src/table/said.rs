@@ -63,10 +63,10 @@ fn cut() -> Vec<Scenario> {
         Scenario::new(id, title)
             .with_tool()
             .fault(format!("do = {{ say = \"{say}\" }}"))
-            .ends(Ends::Stops(StopReason::LoopDetected), 3..=3)
+            .ends(Ends::Stops(StopReason::ToolArgumentsTruncated), 3..=3)
             .judged(Bill::Exact, |seen| {
                 is(seen.tool_runs.len(), 0, "tool runs")?;
-                all_ended(seen, "invalid_arguments", 3)
+                all_ended(seen, "truncated_arguments", 3)
             })
     };
     let once = |id, title, say: &str| {
@@ -82,7 +82,11 @@ fn cut() -> Vec<Scenario> {
     vec![
         cut("R22", "arguments cut off", "cut_arguments"),
         strike_once(once("R22/once", "arguments cut off, once", "cut_arguments")),
-        cut("R23", "arguments cut off, and called whole", mislabelled),
+        cut("R23", "arguments cut off, and called whole", mislabelled).judged(Bill::Exact, |seen| {
+            is(seen.tool_runs.len(), 0, "tool runs")?;
+            is(seen.quirks("stop_mismatch"), 3, "mismatches")?;
+            all_ended(seen, "truncated_arguments", 3)
+        }),
         strike_once(once("R23/once", "arguments cut off, and called whole, once", mislabelled)),
     ]
 }
@@ -117,7 +121,7 @@ fn wrong() -> Vec<Scenario> {
         plain("R24/null", "arguments of null where none are needed", "null_arguments").only(CHAT),
         odd("R24/always", "arguments that are always wrong", "duplicate_keys")
             .script_of("[[rule]]\nanswer = { tool_calls = [{ name = \"lookup\", arguments = '{\"turn\":{{turn}}}' }] }")
-            .ends(Ends::Stops(StopReason::LoopDetected), 3..=3)
+            .ends(Ends::Stops(StopReason::ToolArgumentsInvalid), 3..=3)
             .judged(Bill::Exact, |seen| all_ended(seen, "invalid_arguments", 3)),
     ]
 }
@@ -148,7 +152,7 @@ fn invented() -> Vec<Scenario> {
         Scenario::new(id, title)
             .with_tool()
             .script_of(rule)
-            .ends(Ends::Stops(StopReason::LoopDetected), 3..=3)
+            .ends(Ends::Stops(StopReason::UnknownToolLimit), 3..=3)
             .judged(Bill::Exact, |seen| is(unknown(seen), 3, "unknown tools"))
     };
     vec![
@@ -165,7 +169,7 @@ fn twins() -> Vec<Scenario> {
             .with_tool()
             .fault(format!("match = {{ call = 1 }}\ndo = {{ say = \"{say}\" }}"))
             .ends(Ends::Says(ANSWER), 2..=2)
-            .judged(Bill::Exact, |seen| is(seen.tool_runs.len(), 2, "tool runs"))
+            .judged(Bill::Exact, |seen| ran(seen, 2))
     };
     let again = r#"
 [[rule]]
@@ -179,13 +183,19 @@ answer = { text = "one two three four five six $CANARY" }
 "#;
     vec![
         twins("R26/different", "two calls, one id", "twin_ids"),
-        twins("R26/same", "one call twice, one id", "identical_twins"),
+        twins("R26/same", "one call twice, one id", "identical_twins").judged(Bill::Exact, |seen| ran(seen, 1)),
+        twins("R26/repeatable", "one call twice, one id, a tool that may be run again", "identical_twins").team(
+            |stage| {
+                let lookup = stage.tools().tool("lookup", Behaviour::Answers)?;
+                Ok(Arc::new(stage.asker()?.tool(lookup.repeatable())))
+            },
+        ),
         Scenario::new("R26/reused", "an id of an earlier turn")
             .with_tool()
             .script_of(again)
             .fault("match = { call = 2 }\ndo = { say = \"reused_id\" }")
             .ends(Ends::Says(ANSWER), 3..=3)
-            .judged(Bill::Exact, |seen| is(seen.tool_runs.len(), 2, "tool runs")),
+            .judged(Bill::Exact, |seen| ran(seen, 2)),
     ]
 }
 
@@ -201,6 +211,12 @@ fn refusals() -> Vec<Scenario> {
         refuses("R27/fallback", "the model declines, and another one is not asked", "refusal").with_fallback(),
         refuses("R27/filter", "a filter cuts the answer", "content_filter").only(OPENAI),
     ]
+}
+
+/// The tool was run so often, and one id was found to be in use.
+fn ran(seen: &crate::Seen, times: usize) -> Result<(), String> {
+    is(seen.tool_runs.len(), times, "tool runs")?;
+    is(seen.quirks("duplicate_tool_call_id"), 1, "ids in use")
 }
 
 fn rejected(seen: &crate::Seen) -> usize {

@@ -41,7 +41,15 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario::new("R29/always", "a tool that panics whenever it is called")
             .script_of("[[rule]]\nanswer = { tool_calls = [{ name = \"lookup\", arguments = '{\"query\":\"q\"}' }] }")
             .team(|stage| Ok(Arc::new(stage.asker()?.tool(stage.tools().tool("lookup", Panics)?))))
-            .ends(Ends::Stops(StopReason::LoopDetected), 5..=5),
+            .ends(Ends::Stops(StopReason::LoopDetected), 5..=5)
+            .judged(Bill::Exact, switched_off),
+        Scenario::new("R29/varied", "a tool that fails whatever it is asked")
+            .script_of(
+                "[[rule]]\nanswer = { tool_calls = [{ name = \"lookup\", arguments = '{\"query\":\"{{turn}}\"}' }] }",
+            )
+            .team(|stage| Ok(Arc::new(stage.asker()?.tool(stage.tools().tool("lookup", Fails)?))))
+            .ends(Ends::Stops(StopReason::UnknownToolLimit), 6..=6)
+            .judged(Bill::Exact, switched_off),
         three("R30", "results in another order than the calls")
             .team(|stage| {
                 let after = |millis| AnswersAfter(Duration::from_millis(millis));
@@ -71,6 +79,14 @@ fn with_three(stage: &Stage, [first, second, third]: [Behaviour; 3]) -> anyhow::
     let tools = stage.tools();
     let agent = stage.asker()?.tool(tools.tool("first", first)?).tool(tools.tool("second", second)?);
     Ok(agent.tool(tools.tool("third", third)?))
+}
+
+/// The tool was run three times, and no more.
+fn switched_off(seen: &Seen) -> Result<(), String> {
+    is(seen.tool_runs.len(), 3, "tool runs")?;
+    let ends = seen.tool_ends().into_iter().skip(3);
+    is(ends.filter(|end| *end != "disabled").count(), 0, "other ends")?;
+    is(seen.degraded().iter().filter(|part| **part == "tool:lookup").count(), 1, "tools done without")
 }
 
 /// The model read these results, in this order.

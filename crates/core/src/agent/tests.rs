@@ -101,7 +101,7 @@ async fn a_polling_tool_may_be_called_as_long_as_it_brings_news() {
 async fn invented_tools_end_the_run_at_the_third_whatever_their_names() {
     let model = ScriptedModel::new((0..9).map(|turn| Turn::call("c", &format!("invented_{turn}"), json!({}))));
     let outcome = Agent::new("clerk", model.clone()).tool(lookup()).run("Go on.").await.unwrap();
-    assert_eq!((outcome.stop, model.requests().len()), (StopReason::LoopDetected, 3));
+    assert_eq!((outcome.stop, model.requests().len()), (StopReason::UnknownToolLimit, 3));
     let told = outcome.transcript.messages()[2].tool_results().next().unwrap().clone();
     assert!(told.is_error);
     assert_eq!(told.content, [crate::Part::text("There is no tool called `invented_0`. The tools are: lookup.")]);
@@ -113,7 +113,33 @@ async fn arguments_that_break_off_are_not_run_and_the_third_time_ends_the_run() 
     let model = ScriptedModel::new([cut(), cut(), cut()]);
     let tool = tool_fn("lookup", "", |_: Lookup, _| async { Err(ToolError::fatal("the tool was run")) });
     let outcome = Agent::new("clerk", model).tool(tool).run("Go on.").await.unwrap();
-    assert_eq!(outcome.stop, StopReason::LoopDetected);
+    assert_eq!(outcome.stop, StopReason::ToolArgumentsTruncated);
+}
+
+#[tokio::test]
+async fn a_tool_that_fails_three_times_in_a_row_is_switched_off_for_the_run() {
+    let fails = tool_fn("lookup", "", |args: Lookup, run: Run| async move {
+        run.count("runs");
+        if args.word == "c" { Ok(ToolOutput::text("found")) } else { Err(ToolError::new("nothing works today")) }
+    });
+    let script = ["a", "b", "c", "d", "e", "f", "g"].map(|word| look_up(word, word)).into_iter();
+    let model = ScriptedModel::new(script.chain([Turn::text("Done.")]));
+    let run = Run::new();
+    let outcome = Agent::new("clerk", model.clone()).tool(fails).run_in(&run, "Go on.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.text.as_str(), run.count("runs")), (StopReason::Finished, "Done.", 7));
+    assert_eq!(outcome.degraded[0].part, "tool:lookup");
+    let told: Vec<_> = outcome.transcript.messages().iter().flat_map(Message::tool_results).collect();
+    assert!(crate::message::texts(&told[5].content).contains("is switched off for the rest of this task"));
+    assert!(crate::message::texts(&told[6].content).contains("is switched off, because"));
+    assert!(model.requests().iter().all(|request| !request.tools.is_empty()), "the prompt stays as it is");
+}
+
+#[tokio::test]
+async fn who_insists_on_a_tool_that_is_switched_off_is_stopped() {
+    let fails = tool_fn("lookup", "", |_: Lookup, _| async { Err(ToolError::new("nothing works today")) });
+    let model = ScriptedModel::new((0..9).map(|turn| look_up(&format!("c{turn}"), &turn.to_string())));
+    let outcome = Agent::new("clerk", model.clone()).tool(fails).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, model.requests().len()), (StopReason::UnknownToolLimit, 6));
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ fn worker(name: &str, turn: Turn) -> Worker {
 /// A model that calls these workers at once and then answers.
 fn calling(workers: &[&str]) -> ScriptedModel {
     let calls = workers.iter().enumerate().fold(Turn::parts(Vec::new()), |turn, (index, name)| {
-        turn.and_call(&format!("c{index}"), name, &json!({"task": "Do your part."}).to_string())
+        turn.and_call(&format!("c{index}"), name, &json!({"task": format!("Do part {index}.")}).to_string())
     });
     ScriptedModel::new([calls, Turn::text("All in all.")])
 }
@@ -69,6 +69,16 @@ async fn one_dead_one_slow_and_one_panicking_worker_leave_the_others_results_unt
     parts.sort_unstable();
     assert_eq!(parts, ["worker:dead", "worker:mad", "worker:slow", "worker:spare"]);
     assert_eq!(outcome.text, "All in all.");
+}
+
+#[tokio::test]
+async fn a_task_is_given_to_the_same_worker_three_times_and_the_fourth_ends_the_run() {
+    let again = |turn: u32| Turn::call(&format!("c{turn}"), "critic", json!({"task": "Read it."}));
+    let desk = Supervisor::new("desk", ScriptedModel::new((0..9).map(again)));
+    let critic = ScriptedModel::new(["thin", "thinner", "thinnest", "none"].map(Turn::text));
+    let outcome = desk.worker(Worker::new(Agent::new("critic", critic.clone()))).run("Go.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.turns, critic.turns_left()), (StopReason::DelegationCycle, 4, 1));
+    assert!(outcome.text.contains("thinnest"), "{}", outcome.text);
 }
 
 #[tokio::test]
@@ -198,7 +208,7 @@ async fn agents_that_ask_each_other_in_a_circle_all_end_with_its_third_round() {
     for (names, asked_first) in [(&["ping", "pong"][..], 2), (&["a", "b", "c"], 2), (&["a", "b", "c", "d"], 2)] {
         let (first, model) = ring(names);
         let outcome = first.run("Go.").await.unwrap();
-        assert_eq!(outcome.stop, StopReason::LoopDetected, "{names:?}");
+        assert_eq!(outcome.stop, StopReason::DelegationCycle, "{names:?}");
         assert!(outcome.notice.contains("in a circle"), "{}", outcome.notice);
         assert!(outcome.cost.total.calls <= 6, "{names:?}: {}", outcome.cost.total.calls);
         assert_eq!(100 - model.turns_left(), asked_first, "{names:?}: the tries do not multiply");

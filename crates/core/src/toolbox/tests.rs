@@ -25,7 +25,7 @@ fn toolbox(tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Toolbox {
 
 async fn done(toolbox: &Toolbox, calls: &[ToolCall]) -> Vec<(CallEnd, String)> {
     let calls: Vec<_> = calls.iter().collect();
-    let done = toolbox.call_all(&calls, &Run::new(), 1).await;
+    let done = toolbox.call_all(&calls, Round { run: &Run::new(), turn: 1, disabled: &[] }).await;
     done.into_iter().map(|call| (call.end, crate::message::texts(&call.result.content))).collect()
 }
 
@@ -59,7 +59,7 @@ async fn no_more_calls_run_at_a_time_than_allowed() {
         Ok(ToolOutput::default())
     });
     let toolbox = toolbox([Arc::new(tool) as _]).with_limits(ToolLimits { parallel: 3, ..ToolLimits::default() });
-    let calls: Vec<_> = (0..10).map(|index| call(&index.to_string(), "work", "{}")).collect();
+    let calls: Vec<_> = (0..10).map(|index| call(&index.to_string(), "work", &format!("{{\"n\":{index}}}"))).collect();
     done(&toolbox, &calls).await;
     assert_eq!(MOST.load(Ordering::SeqCst), 3);
 }
@@ -83,7 +83,8 @@ async fn arguments_that_do_not_fit_are_explained_and_the_tool_is_not_run() {
     let calls =
         [call("a", "wait", "{\"seconds\":\"soon\"}"), call("b", "wait", "{\"seconds\": 1"), call("c", "wait", "")];
     let done = done(&toolbox([wait()]), &calls).await;
-    assert!(done.iter().all(|(end, _)| *end == CallEnd::InvalidArguments), "{done:?}");
+    let ends = [CallEnd::InvalidArguments, CallEnd::TruncatedArguments, CallEnd::InvalidArguments];
+    assert_eq!(done.iter().map(|(end, _)| *end).collect::<Vec<_>>(), ends);
     assert!(done[0].1.contains("at /seconds: "), "{}", done[0].1);
     assert!(done[1].1.contains("break off or are malformed after 13 bytes"), "{}", done[1].1);
     assert!(done[2].1.contains("\"seconds\" is a required property"), "{}", done[2].1);
@@ -114,9 +115,39 @@ async fn text_in_many_parts_is_cut_as_a_whole() {
 #[tokio::test]
 async fn a_budget_of_tool_calls_refuses_the_next_one_and_says_so() {
     let run = Run::builder().budget(Budget::unlimited().tool_calls(1)).build();
-    let calls = [call("a", "wait", "{\"seconds\":0}"), call("b", "wait", "{\"seconds\":0}")];
-    let done = toolbox([wait()]).call_all(&calls.iter().collect::<Vec<_>>(), &run, 1).await;
+    let calls = [call("a", "wait", "{\"seconds\":0}"), call("b", "wait", "{\"seconds\":1}")];
+    let round = Round { run: &run, turn: 1, disabled: &[] };
+    let done = toolbox([wait()]).call_all(&calls.iter().collect::<Vec<_>>(), round).await;
     assert_eq!([done[0].end, done[1].end], [CallEnd::Ok, CallEnd::Budget]);
+}
+
+#[tokio::test]
+async fn the_same_call_twice_in_one_breath_is_run_once_unless_the_tool_is_made_for_it() {
+    let counting = |name: &'static str| {
+        tool_fn(name, "", |_: serde_json::Map<String, Value>, run: Run| async move {
+            Ok(ToolOutput::text(run.count("runs").to_string()))
+        })
+    };
+    let once = Arc::new(counting("once")) as Arc<dyn Tool>;
+    let reads = Arc::new(counting("reads").effect(Effect::Repeatable)) as Arc<dyn Tool>;
+    let polls = Arc::new(counting("polls").polling()) as Arc<dyn Tool>;
+    let toolbox = toolbox([once, reads, polls]);
+    let texts = async |name: &str| {
+        let calls = [call("a", name, "{}"), call("b", name, "{\"n\":1}"), call("c", name, "{}")];
+        let done = toolbox.call_all(&calls.each_ref(), Round { run: &Run::new(), turn: 1, disabled: &[] }).await;
+        let result = |call: Done| (call.result.call_id, crate::message::texts(&call.result.content));
+        done.into_iter().map(result).collect::<Vec<_>>()
+    };
+    let told = |third: &str| [("a", "1"), ("b", "2"), ("c", third)].map(|(id, text)| (id.to_owned(), text.to_owned()));
+    assert_eq!(texts("once").await, told("1"));
+    assert_eq!(texts("reads").await, told("3"));
+    assert_eq!(texts("polls").await, told("3"));
+}
+
+#[tokio::test]
+async fn what_is_cut_off_is_not_kept_in_memory() {
+    let text = cut("x".repeat(1 << 20), 16);
+    assert!(text.len() < 64 && text.capacity() < 128, "{} of {}", text.len(), text.capacity());
 }
 
 #[test]

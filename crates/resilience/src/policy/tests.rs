@@ -151,9 +151,21 @@ async fn retries_of_a_call_are_timed_counted_and_judged_one_by_one() {
     let (run, recorder) = listened();
     let started = Instant::now();
     assert!(model.chat(&question(), &run).await.is_err());
-    assert!(started.elapsed() >= seconds(180) && started.elapsed() < seconds(182));
-    assert_eq!(story(&recorder), ["retry a/m #2: timeout_first_delta", "retry a/m #3: timeout_first_delta"]);
-    assert_eq!(hangs.calls(), 3);
+    assert!(started.elapsed() >= seconds(120) && started.elapsed() < seconds(121));
+    assert_eq!(story(&recorder), ["retry a/m #2: timeout_first_delta"]);
+    assert_eq!(hangs.calls(), 2);
+}
+
+/// R02.
+#[tokio::test(start_paused = true)]
+async fn a_model_that_keeps_silent_is_asked_once_if_another_one_stands_by() {
+    let hangs = Fake::new("m", |_, _| std::future::pending());
+    let model = wrap(hangs.clone(), vec![Fake::well("spare")], &Accounts::seeded(1));
+    let (run, recorder) = listened();
+    let started = Instant::now();
+    assert!(model.chat(&question(), &run).await.is_ok());
+    assert_eq!((started.elapsed(), hangs.calls()), (seconds(60), 1));
+    assert_eq!(story(&recorder), ["a/m -> a/spare: timeout_first_delta"]);
 }
 
 /// Whoever gives up at whatever point: nothing stays reserved, waiting or probing.

@@ -27,6 +27,34 @@ async fn what_may_pass_by_itself_is_tried_three_times_with_growing_random_pauses
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_may_be_billed_is_tried_twice() {
+    let failing = |status: Option<u16>| {
+        Fake::new("m", move |_, _| async move {
+            Err(error(Kind::Broken).with(|failure| (failure.sent, failure.status) = (true, status)))
+        })
+    };
+    for (status, calls) in [(None, 2), (Some(200), 2), (Some(500), 3)] {
+        let fake = failing(status);
+        assert!(retry(&fake).chat(&question(), &Run::new()).await.is_err());
+        assert_eq!(fake.calls(), calls, "{status:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_timed_out_is_handed_on_if_another_model_stands_by() {
+    let timed_out = |phase, sent| {
+        Fake::new("m", move |_, _| async move { Err(error(Kind::Timeout(phase)).with(|failure| failure.sent = sent)) })
+    };
+    for (phase, sent, calls) in
+        [(TimeoutPhase::FirstDelta, true, 1), (TimeoutPhase::Idle, true, 1), (TimeoutPhase::Connect, false, 3)]
+    {
+        let fake = timed_out(phase, sent);
+        assert!(retry(&fake).handing_on_timeouts().chat(&question(), &Run::new()).await.is_err());
+        assert_eq!(fake.calls(), calls, "{phase:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_will_fail_again_is_not_tried_again() {
     let kinds = [
         Kind::Caller,

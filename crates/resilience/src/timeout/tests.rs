@@ -76,12 +76,24 @@ async fn a_stream_that_drips_for_ever_ends_with_the_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_listener_only_the_whole_attempt_is_limited() {
+async fn a_whole_answer_may_take_as_long_as_its_length_can() {
     let model = stalling(&[]);
     let error = model.chat(&question(), &Run::new()).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Timeout(TimeoutPhase::Attempt));
-    assert!(error.failure().sent, "the provider may bill it");
+    assert!(error.failure().may_be_billed());
     assert_eq!(error.to_string(), "a/slow: no complete answer within 600s (timeout_attempt)");
+
+    let attempt = ModelErrorKind::Timeout(TimeoutPhase::Attempt);
+    let mut short = question();
+    for (tokens, reasoning, seconds) in [
+        (1_000, None, 60 + 50),
+        (1_000, Some(Reasoning::Budget(500)), 300 + 50),
+        (100_000, None, 600),
+        (u32::MAX, None, 600),
+    ] {
+        (short.settings.max_output_tokens, short.settings.reasoning) = (Some(tokens), reasoning);
+        assert_eq!(ends(&model, &short, &Run::new()).await, (attempt, seconds), "{tokens} tokens");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,6 +25,10 @@ pub(crate) fn outcome(end: &End) -> Result<&Outcome, ApiError> {
         StopReason::Finished
         | StopReason::MaxTurns
         | StopReason::LoopDetected
+        | StopReason::DelegationCycle
+        | StopReason::UnknownToolLimit
+        | StopReason::ToolArgumentsTruncated
+        | StopReason::ToolArgumentsInvalid
         | StopReason::Refused
         | StopReason::Truncated
         | StopReason::Empty
@@ -42,6 +46,10 @@ pub(crate) fn finish_reason(stop: StopReason) -> &'static str {
         | StopReason::Deadline
         | StopReason::Cancelled
         | StopReason::LoopDetected
+        | StopReason::DelegationCycle
+        | StopReason::UnknownToolLimit
+        | StopReason::ToolArgumentsTruncated
+        | StopReason::ToolArgumentsInvalid
         | StopReason::Truncated
         | StopReason::Empty
         | StopReason::InvalidOutput => "length",
