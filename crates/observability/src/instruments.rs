@@ -38,6 +38,7 @@ pub(crate) struct Instruments {
     pub(crate) budget_warnings: Family<2, Counter>,
     pub(crate) usage_missing: Family<2, Counter>,
     pub(crate) wire_quirks: Family<1, Counter>,
+    pub(crate) request_errors: Family<1, Counter>,
 }
 
 /// Tokens, as the chosen convention wants them.
@@ -94,6 +95,7 @@ impl Instruments {
             budget_warnings: all.family(names::BUDGET_WARNINGS),
             usage_missing: all.family(names::USAGE_MISSING),
             wire_quirks: all.family(names::WIRE_QUIRKS),
+            request_errors: all.family(names::REQUEST_ERRORS),
         }
     }
 }

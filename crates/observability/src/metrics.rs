@@ -87,10 +87,22 @@ impl Metrics {
     /// Metrics for a recorder of one's own. The recorder should have buckets for the histograms; see
     /// [`Metrics::install`] for one that has.
     pub fn with_recorder(config: &MetricsConfig, recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
-        let vocabulary = Vocabulary::new(&config.agents, &config.tools, &config.models);
-        let series = Series::new(recorder, vocabulary, config.max_series);
+        let series = Series::new(recorder, Vocabulary::default(), config.max_series);
         let instruments = Instruments::new(&series, config.convention);
-        Self { series, instruments, in_flight: InFlight::default() }
+        let metrics = Self { series, instruments, in_flight: InFlight::default() };
+        metrics.learn(config);
+        metrics
+    }
+
+    /// Also shows the names of this configuration from now on, for a program that reads its configuration again. Names
+    /// that it lacks are not forgotten, and the limit of series stays as it was.
+    pub fn learn(&self, config: &MetricsConfig) {
+        self.series.teach(|words| words.learn(&config.agents, &config.tools, &config.models));
+    }
+
+    /// Counts a request of a client that the program answered with an error of this code: a word of the program.
+    pub fn request_failed(&self, code: &'static str) {
+        self.instruments.request_errors.with(&self.series, [Value::Word(code)]).increment(1);
     }
 
     pub(crate) fn series(&self) -> &Series {

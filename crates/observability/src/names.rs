@@ -153,6 +153,8 @@ pub(crate) const WIRE_QUIRKS: Metric<1> = metric(
     ["kind"],
     "Responses that departed from the provider's documentation and were read all the same.",
 );
+pub(crate) const REQUEST_ERRORS: Metric<1> =
+    metric("brigade_request_errors_total", ["code"], "Requests that were answered with an error, by its code.");
 pub(crate) const BUDGET_LIMIT: Metric<1> =
     metric("brigade_budget_limit_usd", ["scope"], "The limit of money of a watched account.");
 pub(crate) const BUDGET_REMAINING: Metric<1> =

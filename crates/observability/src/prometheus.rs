@@ -41,6 +41,7 @@ struct Sampled {
 }
 
 struct Watched {
+    scope: String,
     ledger: Ledger,
     limit: Gauge,
     remaining: Gauge,
@@ -97,18 +98,35 @@ impl MetricsHandle {
     }
 
     /// Shows the limit of money of an account and what is left of it, as `brigade_budget_*_usd{scope}`. `scope` must be
-    /// a name from the configuration. An account without such a limit shows nothing.
+    /// a name from the configuration; another account of this scope is not shown any more. An account without such a
+    /// limit shows nothing.
     pub fn watch_budget(&self, scope: &str, ledger: &Ledger) {
         if ledger.budget().usd.is_none() {
-            return;
+            return self.forget_budget(scope);
         }
-        let series = self.0.metrics.series();
-        let watched = Watched {
-            ledger: ledger.clone(),
-            limit: series.single(names::BUDGET_LIMIT, [scope.to_owned()]),
-            remaining: series.single(names::BUDGET_REMAINING, [scope.to_owned()]),
-        };
-        self.sampled(|sampled| sampled.budgets.push(watched));
+        self.sampled(|sampled| {
+            if let Some(known) = sampled.budgets.iter_mut().find(|watched| watched.scope == scope) {
+                known.ledger = ledger.clone();
+                return;
+            }
+            let series = self.0.metrics.series();
+            sampled.budgets.push(Watched {
+                scope: scope.to_owned(),
+                ledger: ledger.clone(),
+                limit: series.single(names::BUDGET_LIMIT, [scope.to_owned()]),
+                remaining: series.single(names::BUDGET_REMAINING, [scope.to_owned()]),
+            });
+        });
+    }
+
+    /// Shows no limit of this scope any more: its series are not a number from now on, which no alert is above or below.
+    pub fn forget_budget(&self, scope: &str) {
+        self.sampled(|sampled| {
+            for gone in sampled.budgets.extract_if(.., |watched| watched.scope == scope) {
+                gone.limit.set(f64::NAN);
+                gone.remaining.set(f64::NAN);
+            }
+        });
     }
 
     /// Shows how old a table of prices is.
@@ -130,7 +148,7 @@ impl MetricsHandle {
 
 impl Sampled {
     fn read(&self) {
-        for Watched { ledger, limit, remaining } in &self.budgets {
+        for Watched { ledger, limit, remaining, .. } in &self.budgets {
             let cap = ledger.budget().usd.map_or(Money::ZERO, |cap| cap.limit);
             let left = ledger.headroom(true).usd.unwrap_or_else(|| cap - ledger.spending().total());
             limit.set(cap.as_usd_lossy());

@@ -19,7 +19,7 @@ use crate::{
 /// Where series are made.
 pub(crate) struct Series {
     recorder: Arc<dyn Recorder + Send + Sync>,
-    vocabulary: Vocabulary,
+    vocabulary: RwLock<Arc<Vocabulary>>,
     left: AtomicUsize,
     dropped: Counter,
 }
@@ -49,11 +49,17 @@ impl Series {
         let metric = names::SERIES_DROPPED;
         Counter::describe(&metric, &*recorder);
         let dropped = Counter::register(&Key::from_static_name(metric.name), &*recorder);
-        Self { recorder, vocabulary, left: AtomicUsize::new(limit), dropped }
+        Self { recorder, vocabulary: RwLock::new(Arc::new(vocabulary)), left: AtomicUsize::new(limit), dropped }
     }
 
-    pub(crate) fn vocabulary(&self) -> &Vocabulary {
-        &self.vocabulary
+    /// The words of now.
+    pub(crate) fn vocabulary(&self) -> Arc<Vocabulary> {
+        Arc::clone(&self.vocabulary.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets the words become more.
+    pub(crate) fn teach(&self, teach: impl FnOnce(&mut Vocabulary)) {
+        teach(Arc::make_mut(&mut self.vocabulary.write().unwrap_or_else(PoisonError::into_inner)));
     }
 
     pub(crate) fn family<const L: usize, I: Instrument>(&self, metric: Metric<L>) -> Family<L, I> {
@@ -93,7 +99,8 @@ impl<const L: usize, I: Instrument> Family<L, I> {
         if let Some(known) = series.get(&values) {
             return known.clone();
         }
-        let texts = values.iter().map(|value| all.vocabulary.text(*value));
+        let words = all.vocabulary();
+        let texts = values.iter().map(|value| words.text(*value));
         let labels = self.metric.labels.into_iter().zip(texts);
         let labels: Vec<Label> = labels.filter_map(|(label, text)| text.map(|text| Label::new(label, text))).collect();
         let Some(made) = all.make::<L, I>(&self.metric, &Key::from_parts(self.metric.name, labels)) else {

@@ -7,7 +7,7 @@ use brigade_core::{ModelErrorKind, ModelId, TimeoutPhase};
 /// The names that an installation is configured with. Every distinct label value is a time series that is stored for
 /// as long as the data base keeps it, and names that a model or a client made up have no end; so everything that is not
 /// listed here is `other`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Vocabulary {
     terms: Vec<Arc<str>>,
     agents: HashMap<Arc<str>, Term>,
@@ -40,31 +40,33 @@ pub(crate) enum Value {
 pub(crate) const OTHER: Value = Value::Word("other");
 
 impl Vocabulary {
-    /// Agents are called as tools where they are workers, so their names count as tools too.
-    pub(crate) fn new(agents: &[Arc<str>], tools: &[Arc<str>], models: &[ModelId]) -> Self {
-        let mut vocabulary =
-            Self { terms: Vec::new(), agents: HashMap::new(), tools: HashMap::new(), models: HashMap::new() };
+    /// Learns names, and forgets none: what is known keeps its number. Agents are called as tools where they are workers,
+    /// so their names count as tools too.
+    pub(crate) fn learn(&mut self, agents: &[Arc<str>], tools: &[Arc<str>], models: &[ModelId]) {
         for agent in agents {
-            let term = vocabulary.learn(agent);
-            vocabulary.agents.insert(Arc::clone(agent), term);
-            vocabulary.tools.insert(Arc::clone(agent), term);
+            let term = self.term(agent);
+            self.agents.insert(Arc::clone(agent), term);
+            self.tools.insert(Arc::clone(agent), term);
         }
         for tool in tools {
-            let term = vocabulary.learn(tool);
-            vocabulary.tools.insert(Arc::clone(tool), term);
+            let term = self.term(tool);
+            self.tools.insert(Arc::clone(tool), term);
         }
         for id in models {
-            let provider = Value::Name(vocabulary.learn(id.provider()));
-            let model = Value::Name(vocabulary.learn(id.model()));
-            let both = Value::Name(vocabulary.learn(&id.to_string().into()));
-            vocabulary.models.insert(id.clone(), ModelTerms { provider, model, both });
+            let provider = Value::Name(self.term(id.provider()));
+            let model = Value::Name(self.term(id.model()));
+            let both = Value::Name(self.term(&id.to_string().into()));
+            self.models.insert(id.clone(), ModelTerms { provider, model, both });
         }
-        vocabulary
     }
 
-    fn learn(&mut self, name: &Arc<str>) -> Term {
-        self.terms.push(Arc::clone(name));
-        Term(self.terms.len() - 1)
+    /// The number of a name. The same name has the same number, so that it has one series.
+    fn term(&mut self, name: &Arc<str>) -> Term {
+        let known = self.terms.iter().position(|term| term == name);
+        Term(known.unwrap_or_else(|| {
+            self.terms.push(Arc::clone(name));
+            self.terms.len() - 1
+        }))
     }
 
     /// The last agent of a path. The path itself would be a label without bound where agents delegate to each other.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So much of something in a span of time, refilled continuously. What is taken may be given back exactly, and more may
-/// be taken than there is: a debt is worked off before anything else.
+/// So much of something in a span of time, refilled continuously: what [`RateLimit`](crate::RateLimit) counts with, for
+/// limits of one's own. What is taken may be given back exactly, and more may be taken than there is: a debt is worked
+/// off before anything else.
 ///
 /// The level is counted in units times nanoseconds of the window, so that refilling loses nothing to rounding.
 #[derive(Debug, Clone)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     limit: u64,
     capacity: u64,
     window: Duration,
@@ -18,8 +19,8 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket of `capacity` that refills by `limit` in each `window`.
-    pub(crate) fn full(limit: u64, capacity: u64, window: Duration, now: Instant) -> Self {
+    /// A full bucket of `capacity` that refills by `limit` in each `window`. Neither is less than one.
+    pub fn full(limit: u64, capacity: u64, window: Duration, now: Instant) -> Self {
         let (limit, capacity) = (limit.max(1), capacity.max(1));
         let mut bucket = Self { limit, capacity, window, level: 0, updated: now };
         bucket.level = bucket.scaled(capacity);
@@ -32,13 +33,13 @@ impl Bucket {
     }
 
     /// How much can be taken now.
-    pub(crate) fn remaining(&mut self, now: Instant) -> u64 {
+    pub fn remaining(&mut self, now: Instant) -> u64 {
         self.refill(now);
         u64::try_from(self.level.max(0) / self.unit()).unwrap_or(u64::MAX)
     }
 
     /// How long until `amount` can be taken. What is more than the bucket holds can be taken when it is full.
-    pub(crate) fn ready_in(&mut self, amount: u64, now: Instant) -> Duration {
+    pub fn ready_in(&mut self, amount: u64, now: Instant) -> Duration {
         self.holds_in(amount.min(self.capacity), now)
     }
 
@@ -55,7 +56,7 @@ impl Bucket {
     }
 
     /// Takes `amount`, into debt if need be.
-    pub(crate) fn take(&mut self, amount: u64, now: Instant) {
+    pub fn take(&mut self, amount: u64, now: Instant) {
         self.refill(now);
         self.level = self.level.saturating_sub(self.scaled(amount));
     }
@@ -75,7 +76,7 @@ impl Bucket {
     }
 
     /// Goes on with another limit. A higher one alone raises nothing.
-    pub(crate) fn set_limit(&mut self, limit: u64, capacity: u64, now: Instant) {
+    pub fn set_limit(&mut self, limit: u64, capacity: u64, now: Instant) {
         self.refill(now);
         (self.limit, self.capacity) = (limit.max(1), capacity.max(1));
         self.level = self.level.min(self.scaled(self.capacity));

@@ -88,6 +88,7 @@ mod fakes;
 pub use accounts::{Accounts, LimitHealth, ModelHealth};
 pub use backoff::Backoff;
 pub use breaker::Breaker;
+pub use bucket::Bucket;
 pub use circuit::{BreakerState, Thresholds};
 pub use fallback::{Alternate, Fallback, FallbackRules};
 pub use hedge::Hedge;

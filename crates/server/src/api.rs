@@ -21,12 +21,14 @@ mod chat;
 mod chat_stream;
 mod error;
 mod events;
+mod head;
 mod health;
 mod ids;
 mod launch;
 mod models;
 mod once;
 mod openapi;
+mod rate;
 mod runs;
 mod usage;
 
@@ -115,11 +117,13 @@ pub(crate) fn router(site: &Arc<Site>) -> Router {
         .layer(from_fn_with_state(Arc::clone(site), access::check_host))
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(from_fn(ids::give))
+        .layer(from_fn(head::bound))
+        .layer(from_fn_with_state(Arc::clone(site), ids::give))
         .with_state(Arc::clone(site))
 }
 
 /// Metrics and health alone, for an address of their own.
 pub(crate) fn metrics_router(site: &Arc<Site>) -> Router {
-    health::routes().route("/metrics", get(health::metrics)).with_state(Arc::clone(site))
+    let routes = health::routes().route("/metrics", get(health::metrics));
+    routes.layer(from_fn(head::bound)).with_state(Arc::clone(site))
 }

@@ -26,7 +26,7 @@ mod yaml;
 pub(crate) use agent::{Agent, CallerInstructions, FailurePolicy, Worker};
 pub(crate) use budget::Budget;
 pub(crate) use keys::{Key, KeyHash, Scope};
-pub(crate) use load::{ConfigFile, Loaded};
+pub(crate) use load::{ConfigFile, Loaded, Written};
 pub(crate) use model::{Model, Unpriced};
 pub(crate) use problem::{ConfigError, Problem};
 pub(crate) use provider::{Kind, Provider};

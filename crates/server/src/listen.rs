@@ -22,7 +22,8 @@ const MOST_CONNECTIONS: usize = 1_000;
 /// keep connections busy is cut off; who pools connections opens a new one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest head, roughly: what comes in one piece is read whole. Browsers send a few KiB.
+/// The most that is held of a head, roughly: what comes in one piece is read whole. The exact limit is half of it, and
+/// refused with a reason.
 const HEAD_BYTES: usize = 64 << 10;
 
 /// When no connection can be accepted because the process has no descriptors left, some must end first.

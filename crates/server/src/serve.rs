@@ -1,6 +1,6 @@
 //! `brigade serve`: agents over HTTP.
 
-use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use brigade_core::Observer;
@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     api::{self, Current, Doors, Site, Watchers},
     app::{App, Standing},
-    config::{ConfigFile, Loaded, Log},
+    config::{ConfigFile, Loaded, Log, Written},
     demo::Simulator,
     exit::Exit,
     health::Reach,
@@ -46,6 +46,29 @@ pub(crate) struct Serve {
     demo: bool,
 }
 
+/// Reads the configuration again when it is told to.
+struct Reload {
+    serve: Serve,
+    /// What the configuration said at the start.
+    started: Vec<Written>,
+    standing: Standing,
+    logging: LoggingHandle,
+}
+
+/// What is taken at the start only: sockets and files that are open, and accounts that were spent from.
+const AT_START: [&str; 10] = [
+    "budget",
+    "log.events",
+    "log.format",
+    "server.drain",
+    "server.kept_runs",
+    "server.listen",
+    "server.max_body",
+    "server.max_runs",
+    "server.metrics_listen",
+    "store",
+];
+
 /// How long connections may take to end when all runs have.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -59,7 +82,8 @@ impl Serve {
         let watchers = watchers(&loaded, &current).await?;
         let site = Site::new(current, watchers);
         let _reach = owned(Reach::watch(Arc::clone(&site)));
-        let _reload = owned(self.reload_on_hangup(Arc::clone(&site), standing, logging));
+        let reload = Reload { serve: self, started: loaded.values, standing, logging };
+        let _reload = owned(reload.at_each_hangup(Arc::clone(&site)));
         work(site).await?;
         Ok(Exit::Finished)
     }
@@ -72,34 +96,53 @@ impl Serve {
         }
         Ok(loaded)
     }
+}
 
+impl Reload {
     /// Reads the configuration again at each SIGHUP, all of it or nothing.
-    async fn reload_on_hangup(self, site: Arc<Site>, standing: Standing, logging: LoggingHandle) {
+    async fn at_each_hangup(self, site: Arc<Site>) {
         loop {
             signals::hangup().await;
-            if self.demo {
+            if self.serve.demo {
                 tracing::info!("the demo has no configuration to read again");
                 continue;
             }
-            match self.reload(&site, standing.clone(), &logging) {
-                Ok(()) => tracing::info!("read {} again", self.config.path.display()),
+            match self.read(&site) {
+                Ok(()) => tracing::info!("read {} again", self.serve.config.path.display()),
                 Err(error) => tracing::error!("kept the configuration as it was: {error:#}"),
             }
         }
     }
 
-    fn reload(&self, site: &Site, standing: Standing, logging: &LoggingHandle) -> anyhow::Result<()> {
-        let mut loaded = self.load()?;
+    fn read(&self, site: &Site) -> anyhow::Result<()> {
+        let mut loaded = self.serve.load()?;
         let before = site.current();
         // A socket that is open stays where it is, and whether keys are needed follows from it.
         loaded.config.server.listen = before.server.listen;
-        let current = current(&loaded, None, (standing, Some(&before.doors)))?;
+        let current = current(&loaded, None, (self.standing.clone(), Some(&before.doors)))?;
         if let Some(level) = &loaded.config.log.level {
-            logging.set_level(level)?;
+            self.logging.set_level(level)?;
+        }
+        show(&site.metrics, &current);
+        let gone =
+            before.doors.callers().filter(|caller| current.doors.callers().all(|other| other.name != caller.name));
+        gone.for_each(|caller| site.metrics.forget_budget(&caller.name));
+        for key in AT_START.into_iter().filter(|key| !same(key, &self.started, &loaded.values)) {
+            tracing::warn!("`{key}` has changed, which takes a restart; it stays as it was");
         }
         site.replace(current);
         Ok(())
     }
+}
+
+/// Whether both say the same about a key and all below it.
+fn same(key: &str, one: &[Written], other: &[Written]) -> bool {
+    let below =
+        |written: &&Written| written.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let values = |all: &[Written]| {
+        all.iter().filter(below).map(|written| (written.key.clone(), written.value.clone())).collect::<BTreeMap<_, _>>()
+    };
+    values(one) == values(other)
 }
 
 /// What the configuration says, ready to work; `before` is whom the server let in until now.
@@ -195,12 +238,17 @@ async fn watchers(loaded: &Loaded, current: &Current) -> anyhow::Result<Watchers
 }
 
 fn metrics(current: &Current) -> anyhow::Result<MetricsHandle> {
-    let Current { app, doors, .. } = current;
-    let metrics = Metrics::install(&app.labels).context("cannot set up metrics")?;
-    metrics.watch_prices(&app.prices);
-    metrics.watch_budget("process", app.ledger());
-    doors.callers().for_each(|caller| metrics.watch_budget(&caller.name, &caller.account));
+    let metrics = Metrics::install(&current.app.labels).context("cannot set up metrics")?;
+    metrics.watch_budget("process", current.app.ledger());
+    show(&metrics, current);
     Ok(metrics)
+}
+
+/// Shows what this configuration names.
+fn show(metrics: &MetricsHandle, Current { app, doors, .. }: &Current) {
+    metrics.observer().learn(&app.labels);
+    metrics.watch_prices(&app.prices);
+    doors.callers().for_each(|caller| metrics.watch_budget(&caller.name, &caller.account));
 }
 
 /// A task that ends with its handle.

@@ -116,6 +116,7 @@ pub(crate) fn exercised(config: &MetricsConfig) -> MetricsHandle {
     let stop = StopReason::Finished;
     observer.on_event(&desk, &Event::RunEnded { stop, turns: 2, usage, cost: None, elapsed: SECOND });
     observer.on_event(&Run::new().child("desk", Budget::unlimited()).unwrap(), &Event::RunStarted);
+    observer.request_failed("too_many_runs");
     handle.watch_prices(&PriceBook::bundled());
     handle
         .watch_budget("process", &Ledger::root("process", Budget::unlimited().money(Money::from_nano(2_500_000_000))));
@@ -169,6 +170,7 @@ async fn every_event_is_counted_under_configured_names_only() {
             r#"brigade_budget_warnings_total{scope="process",quantity="usd"} 1"#,
             r#"brigade_usage_missing_total{provider="openai",model="gpt-5-mini"} 1"#,
             r#"brigade_wire_quirks_total{kind="unknown_event"} 1"#,
+            r#"brigade_request_errors_total{code="too_many_runs"} 1"#,
             r#"brigade_budget_limit_usd{scope="process"} 2.5"#,
             r#"brigade_budget_remaining_usd{scope="process"} 2.5"#,
             r#"brigade_turns_per_run_sum{agent="desk"} 2"#,
@@ -255,6 +257,39 @@ async fn names_that_somebody_made_up_make_no_series() {
     let text = handle.render();
     assert!(!text.contains("name-"), "{text}");
     assert_shows(&text, &[r#"brigade_tool_calls_total{tool="other",outcome="unknown"} 10000"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_are_learned_later_go_on_beside_those_that_were_known() {
+    let handle = Metrics::local(&config()).unwrap();
+    let observer = handle.observer();
+    let asked = |agent: &str| {
+        observer.on_event(&Run::new().child(agent, Budget::unlimited()).unwrap(), &Event::RunStarted);
+    };
+    ["desk", "porter"].into_iter().for_each(asked);
+    observer.learn(&MetricsConfig::default().agent("porter").agent("desk"));
+    ["desk", "porter", "stranger"].into_iter().for_each(asked);
+    assert_shows(
+        &handle.render(),
+        &[
+            r#"brigade_runs_in_flight{agent="desk"} 2"#,
+            r#"brigade_runs_in_flight{agent="porter"} 1"#,
+            r#"brigade_runs_in_flight{agent="other"} 2"#,
+        ],
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_changes_is_shown_as_it_is_and_one_that_goes_is_no_number() {
+    let handle = Metrics::local(&config()).unwrap();
+    let of = |nano| Ledger::root("key", Budget::unlimited().money(Money::from_nano(nano)));
+    handle.watch_budget("key", &of(1_000_000_000));
+    handle.watch_budget("key", &of(2_000_000_000));
+    assert_eq!(samples(&handle.render())[r#"brigade_budget_limit_usd{scope="key"}"#], "2");
+    handle.forget_budget("key");
+    assert_eq!(samples(&handle.render())[r#"brigade_budget_limit_usd{scope="key"}"#], "NaN");
+    handle.watch_budget("key", &of(3_000_000_000));
+    assert_eq!(samples(&handle.render())[r#"brigade_budget_limit_usd{scope="key"}"#], "3");
 }
 
 #[tokio::test(start_paused = true)]

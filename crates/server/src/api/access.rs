@@ -11,7 +11,7 @@ use axum::{
 };
 use brigade_core::Ledger;
 
-use super::{ApiError, Site};
+use super::{ApiError, Site, rate::Rate};
 use crate::config::{Config, KeyHash, Scope};
 
 /// Whom the server lets in.
@@ -36,14 +36,16 @@ pub(crate) struct Caller {
     scopes: Arc<[Scope]>,
     /// What the caller's runs spend from.
     pub(crate) account: Ledger,
+    /// How often the caller may ask, if that is limited.
+    rate: Option<Rate>,
 }
 
 /// The name of those who ask where no keys are configured.
 const ANYBODY: &str = "local";
 
 impl Doors {
-    /// As configured. An address that others can reach needs keys. Accounts of keys that `before` knew, with the same
-    /// limits, go on as they are.
+    /// As configured. An address that others can reach needs keys. What keys that `before` knew have spent, and how often
+    /// they have asked, counts on.
     pub(crate) fn new(config: &Config, process: &Ledger, before: Option<&Self>) -> anyhow::Result<Self> {
         let listen = config.server.listen;
         if config.keys.is_empty() && !listen.ip().is_loopback() {
@@ -56,7 +58,8 @@ impl Doors {
             before.into_iter().flat_map(|before| &before.keys).map(|key| (&*key.caller.name, &key.caller)).collect();
         let keys = config.keys.iter().map(|(name, key)| {
             let budget = key.budget.to_core();
-            let account = match known.get(name.as_str()) {
+            let before = known.get(name.as_str());
+            let account = match before {
                 Some(caller) if *caller.account.budget() == budget => caller.account.clone(),
                 Some(caller) => {
                     let account = process.child(format!("the key {name}"), budget);
@@ -65,15 +68,15 @@ impl Doors {
                 }
                 None => process.child(format!("the key {name}"), budget),
             };
-            KnownKey {
-                hash: key.hash,
-                caller: Caller { name: name.as_str().into(), scopes: key.scopes.as_slice().into(), account },
-            }
+            let rate = Rate::of(key, before.and_then(|caller| caller.rate.as_ref()));
+            let caller = Caller { name: name.as_str().into(), scopes: key.scopes.as_slice().into(), account, rate };
+            KnownKey { hash: key.hash, caller }
         });
         let anybody = Caller {
             name: ANYBODY.into(),
             scopes: [Scope::Run, Scope::Read, Scope::Admin].into(),
             account: process.clone(),
+            rate: None,
         };
         let keys: Vec<_> = keys.collect();
         Ok(Self { keys, anybody })
@@ -125,13 +128,16 @@ impl Caller {
     }
 }
 
-/// Lets a request in whose key is known, and notes who asks.
+/// Lets a request in whose key is known and has not asked too often, and notes who asks.
 pub(crate) async fn admit(
     State(site): State<Arc<Site>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let caller = site.current().doors.caller(request.headers())?;
+    if let Some(rate) = &caller.rate {
+        rate.admit(&caller.name)?;
+    }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }

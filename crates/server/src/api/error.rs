@@ -3,7 +3,7 @@
 use std::{any::Any, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     http::{HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
@@ -24,6 +24,10 @@ pub(crate) struct ApiError {
     /// What was tried as often as is sensible must not be tried again by the client.
     pub(crate) is_exhausted: bool,
 }
+
+/// The code of the error that a response tells, for those who count.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ErrorCode(pub(super) &'static str);
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
@@ -79,7 +83,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.body())).into_response();
+        let mut response = (self.status, Extension(ErrorCode(self.code)), Json(self.body())).into_response();
         if let Some(delay) = self.retry_after {
             // Whole seconds, and never earlier than meant.
             let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);

@@ -1,15 +1,17 @@
 //! The ids of a request: taken from its headers or made, and told in the answer's.
 
-use std::num::NonZeroU64;
+use std::{num::NonZeroU64, sync::Arc};
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderMap, HeaderValue},
     middleware::Next,
     response::Response,
 };
 use brigade_core::{RunId, TraceId};
 use brigade_observability::Traceparent;
+
+use super::{Site, error::ErrorCode};
 
 /// The ids of a request.
 #[derive(Debug, Clone, Copy)]
@@ -26,14 +28,17 @@ const LONGEST_REQUEST_ID: usize = 128;
 
 const REQUEST_ID: &str = "x-request-id";
 
-/// Gives every request its ids, and tells them in every answer.
-pub(crate) async fn give(mut request: Request, next: Next) -> Response {
+/// Gives every request its ids, tells them in every answer, and counts the errors.
+pub(crate) async fn give(State(site): State<Arc<Site>>, mut request: Request, next: Next) -> Response {
     let caller = incoming(request.headers());
     let trace = caller.map_or_else(TraceId::random, |caller| caller.trace);
     let ids = Ids { run: RunId::new(), trace, caller };
     let request_id = request.headers().get(REQUEST_ID).filter(|id| is_id(id)).cloned();
     request.extensions_mut().insert(ids);
     let mut response = next.run(request).await;
+    if let Some(ErrorCode(code)) = response.extensions().get() {
+        site.metrics.observer().request_failed(code);
+    }
     let headers = response.headers_mut();
     let mut tell = |name: &'static str, value: Result<HeaderValue, _>| {
         if let Ok(value) = value {

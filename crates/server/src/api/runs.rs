@@ -18,6 +18,7 @@ use super::{
     ApiError, Site,
     access::Caller,
     body::JsonBody,
+    error::ErrorCode,
     ids::Ids,
     launch::{Ask, Tighter},
     models,
@@ -130,8 +131,11 @@ pub(crate) async fn create(
     }
     let _guard = cancels.then(|| CancelOnDrop(Arc::clone(&record)));
     let end = record.ended().await;
-    let status = failure(&end).map_or(StatusCode::OK, |error| error.status);
-    Ok((status, view(&record, Some(&end))).into_response())
+    let shown = view(&record, Some(&end));
+    Ok(match failure(&end) {
+        None => shown,
+        Some(error) => (error.status, Extension(ErrorCode(error.code)), shown).into_response(),
+    })
 }
 
 /// One run.

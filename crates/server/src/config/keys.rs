@@ -1,6 +1,6 @@
 //! Keys of those who may ask.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
@@ -22,6 +22,10 @@ pub(crate) struct Key {
     /// What all runs with this key may spend together.
     #[serde(default)]
     pub(crate) budget: Budget,
+    /// How many requests a minute, of whatever kind. More are answered with 429. Without limit if absent.
+    pub(crate) requests_per_minute: Option<NonZeroU32>,
+    /// How many of them may come at once after a pause; what ten seconds allow, if absent.
+    pub(crate) burst: Option<NonZeroU32>,
 }
 
 /// What a key may do.

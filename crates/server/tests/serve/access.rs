@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::{BRIGADE, Server, config, json_of, provider, question};
+use crate::support::{BRIGADE, Server, config, eventually, json_of, provider, question};
 
 /// The keys `brg_reader`, `brg_runner` and `brg_admin`.
 const KEYS: &str = r#"
@@ -60,6 +60,29 @@ async fn a_key_spends_no_more_than_its_budget_over_all_runs() {
 }
 
 #[tokio::test]
+async fn a_key_asks_no_oftener_than_its_rate_also_over_a_reload() {
+    let provider = provider("Hello.").await;
+    let limited = keys().replace("budget = { usd = \"0.0001\" }", "requests_per_minute = 1");
+    let config = format!("{}{limited}", config(&provider));
+    let server = Server::start(&config);
+    let ask = |key: &str| server.get("/v1/models").header("authorization", format!("Bearer brg_{key}"));
+    assert_eq!(json_of(ask("runner")).await.0, 200);
+    server.write_config(&config.replace("Answers.", "Answers well."));
+    server.signal("-HUP");
+    eventually("it is read", || server.log().contains("brigade.toml again").then_some(())).await;
+    let refused = ask("runner").send().await.unwrap();
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((40..=60).contains(&wait), "{wait}");
+    assert_eq!(refused.status(), 429);
+    let body: Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
+    assert_eq!(
+        (&body["error"]["type"], &body["error"]["code"]),
+        (&json!("rate_limit_error"), &json!("rate_limit_exceeded"))
+    );
+    assert_eq!(json_of(ask("reader")).await.0, 200, "others are not limited by it");
+}
+
+#[tokio::test]
 async fn a_server_without_keys_answers_to_this_machines_own_names_only() {
     let provider = provider("Hello.").await;
     let server = Server::start(&config(&provider));
@@ -86,8 +109,14 @@ async fn an_address_that_others_can_reach_needs_keys() {
 async fn heads_of_requests_are_bounded() {
     let provider = provider("Hello.").await;
     let server = Server::start(&config(&provider));
-    let long = server.get("/v1/models").header("x-long", "x".repeat(1_000_000)).send().await;
-    assert_eq!(long.unwrap().status(), 431);
+    let with = |bytes: usize| server.get("/v1/models").header("x-long", "x".repeat(bytes));
+    assert_eq!(json_of(with(31_000)).await.0, 200);
+    let (status, refused) = json_of(with(33_000)).await;
+    assert_eq!((status, &refused["error"]["code"]), (431, &json!("head_too_long")), "{refused}");
+    for bytes in [70_000, 1_000_000] {
+        assert_eq!(with(bytes).send().await.unwrap().status(), 431, "{bytes}");
+    }
+    assert_eq!(json_of(server.get(&format!("/v1/models?x={}", "x".repeat(40_000)))).await.0, 431);
     let many = (0..200).fold(server.get("/v1/models"), |request, number| request.header(format!("x-{number}"), "x"));
     assert_eq!(many.send().await.unwrap().status(), 431);
     assert_eq!(json_of(server.get("/v1/models")).await.0, 200);

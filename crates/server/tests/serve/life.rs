@@ -136,6 +136,50 @@ async fn a_hangup_reads_the_configuration_again_all_of_it_or_nothing() {
 }
 
 #[tokio::test]
+async fn an_agent_that_came_by_a_reload_has_its_name_in_the_metrics() {
+    let provider = provider("Hello.").await;
+    let config = config(&provider);
+    let server = Server::start(&config);
+    server.write_config(&config.replace("[agents.clerk]", "[agents.porter]"));
+    server.signal("-HUP");
+    eventually("it is read", || server.log().contains("brigade.toml again").then_some(())).await;
+    let body = json!({ "agent": "porter", "task": "Carry." });
+    assert_eq!(json_of(server.post("/v1/runs", &body)).await.0, 200);
+    let (_, metrics) = json_of(server.get("/metrics")).await;
+    let metrics = metrics.as_str().unwrap();
+    assert!(metrics.contains(r#"brigade_runs_total{agent="porter",outcome="finished"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_takes_a_restart_is_told_at_a_reload() {
+    let provider = provider("Hello.").await;
+    let config = config(&provider);
+    let server = Server::start(&config);
+    server.write_config(&format!("{}\n[budget]\nusd = \"1\"", config.replace("[server]", "[server]\nmax_runs = 1")));
+    server.signal("-HUP");
+    eventually("it is read", || server.log().contains("brigade.toml again").then_some(())).await;
+    for key in ["budget", "server.max_runs"] {
+        assert!(server.log().contains(&format!("`{key}` has changed, which takes a restart")), "{}", server.log());
+    }
+    assert!(!server.log().contains("`server.listen`"));
+}
+
+#[tokio::test]
+async fn errors_are_counted_by_their_code() {
+    let provider = scripted("", "[[fault]]\nid = \"x\"\nmatch = {}\ndo = { status = 401 }\n").await;
+    let server = Server::start(&config(&provider));
+    json_of(server.get("/v1/nothing")).await;
+    json_of(server.post("/v1/chat/completions", &question("Hello?"))).await;
+    json_of(server.post("/v1/runs", &json!({ "agent": "clerk", "task": "Go." }))).await;
+    let (_, metrics) = json_of(server.get("/metrics")).await;
+    let metrics = metrics.as_str().unwrap();
+    // The second call finds the breaker open.
+    for code in ["no_such_route", "provider_credentials_refused", "provider_unavailable"] {
+        assert!(metrics.contains(&format!("brigade_request_errors_total{{code=\"{code}\"}} 1")), "{metrics}");
+    }
+}
+
+#[tokio::test]
 async fn everything_that_the_description_lists_is_served() {
     let provider = provider("Hello.").await;
     let server = Server::start(&config(&provider));
