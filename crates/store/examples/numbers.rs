@@ -135,7 +135,7 @@ async fn history(path: &Path) {
         ("the last 50 runs of a key", RunFilter { account: Some("ada".to_owned()), ..RunFilter::default() }),
         (
             "50 interrupted runs, of which there are none",
-            RunFilter { outcome: Some("interrupted".to_owned()), ..RunFilter::default() },
+            RunFilter { status: Some(brigade_store::RunStatus::Interrupted), ..RunFilter::default() },
         ),
     ];
     for (name, filter) in lists {

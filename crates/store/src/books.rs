@@ -14,6 +14,8 @@ use crate::{StoreError, database::now_ms, spending};
 /// long the disk is full.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Books {
+    /// Counts what was noted, so that somebody can wait until it is written.
+    noted: u64,
     spent: BTreeMap<Line, Spending>,
     /// What runs hold reserved now; nothing for those that hold nothing any more.
     reserved: HashMap<RunId, Option<Reservation>>,
@@ -41,6 +43,17 @@ pub(crate) fn today() -> i64 {
 }
 
 impl Books {
+    /// How much was noted until now, written or not.
+    pub(crate) fn noted(&self) -> u64 {
+        self.noted
+    }
+
+    /// What is to be written; the count goes on.
+    pub(crate) fn take(&mut self) -> Self {
+        let noted = self.noted;
+        std::mem::replace(self, Self { noted, ..Self::default() })
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.spent.is_empty() && self.reserved.is_empty()
     }
@@ -61,6 +74,7 @@ impl Books {
 
     /// What the ledger holds for the run. The ledger, and not the sum of events, is what limits go by.
     fn note_reserved(&mut self, run: &Run, line: Line) {
+        self.noted += 1;
         let (calls, amount) = (run.ledger().outstanding(), run.ledger().reserved());
         self.reserved.insert(run.id(), (calls > 0).then_some(Reservation { line, calls, amount }));
     }

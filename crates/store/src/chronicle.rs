@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::V
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    Database, Describe, HistorySettings, StoreError, books::Books, database::now_us, history::Pending, spending,
+    Database, Describe, HistorySettings, StoreError, books::Books, database::now_us, history::{Pending, Written}, spending,
     unpoisoned,
 };
 
@@ -27,6 +27,7 @@ pub(crate) struct Happening {
     pub(crate) trace: TraceId,
     pub(crate) agent: Arc<str>,
     pub(crate) account: Arc<str>,
+    pub(crate) session: Option<Arc<str>>,
     pub(crate) depth: u32,
     pub(crate) event: Event,
 }
@@ -136,7 +137,7 @@ impl Chronicle {
     }
 
     fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
-        let books = Arc::new(std::mem::take(&mut *unpoisoned(&self.pending.books)));
+        let books = Arc::new(unpoisoned(&self.pending.books).take());
         let (count, epoch) = (batch.happenings.len() as u64, self.epoch);
         let result = if count == 0 && books.is_empty() {
             Ok(())
@@ -148,6 +149,7 @@ impl Chronicle {
             })
         };
         self.check(&result, &books, count);
+        self.pending.written.send_replace(Written { noted: books.noted(), result: result.clone() });
         result
     }
 
@@ -240,11 +242,12 @@ impl Happening {
             return Ok(id);
         }
         let mut insert = connection.prepare_cached(
-            "INSERT INTO runs (run, trace, agent, account, depth, epoch, started_us)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO runs (run, trace, agent, account, depth, epoch, started_us, session)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
         let trace = self.trace.to_string();
-        Ok(insert.insert(params![run, trace, self.agent, self.account, self.depth, epoch, self.at_us])?)
+        let Self { agent, account, depth, at_us, session, .. } = self;
+        Ok(insert.insert(params![run, trace, agent, account, depth, epoch, at_us, session])?)
     }
 
     fn write(&self, connection: &Connection, id: i64, entry: &str) -> Result<(), StoreError> {

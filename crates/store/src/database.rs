@@ -4,20 +4,25 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
 
-use crate::{StoreError, schema, unpoisoned, writer::Writer};
+use crate::{
+    StoreError,
+    readers::{Readers, connect},
+    schema,
+    writer::Writer,
+};
 
 /// A SQLite file in which sessions, notes and the history of runs are kept. Cheap to clone; dropping the last clone
 /// writes what is queued and closes it.
 ///
-/// One process at a time has the file, which a lock on a file beside it sees to. What is written is on disk when the
-/// call returns: every commit is synced, and one commit serves all who wait.
+/// One process at a time writes the file, which a lock on a file beside it sees to; others may look at the history in it
+/// meanwhile ([`Runs::open`](crate::Runs::open)). What is written is on disk when the call returns: every commit is
+/// synced, and one commit serves all who wait.
 #[derive(Debug, Clone)]
 pub struct Database(Arc<Inner>);
 
@@ -37,7 +42,7 @@ pub struct DatabaseSettings {
 /// Fields are dropped in this order: readers before the writer, which checkpoints, and the lock at last.
 #[derive(Debug)]
 struct Inner {
-    readers: Arc<Readers>,
+    readers: Readers,
     writer: Writer,
     path: PathBuf,
     _lock: Lock,
@@ -47,20 +52,8 @@ struct Inner {
 #[derive(Debug)]
 struct Lock(File);
 
-/// Connections that nobody uses right now.
-#[derive(Debug)]
-struct Readers {
-    idle: Mutex<Vec<Connection>>,
-    permits: Arc<Semaphore>,
-    path: PathBuf,
-    busy_timeout: Duration,
-}
-
 /// As SQLite's default page size, which no migration changes.
 const PAGE_BYTES: u64 = 4_096;
-
-/// Enough for all statements of this crate to stay prepared.
-const STATEMENTS: usize = 64;
 
 impl Default for DatabaseSettings {
     fn default() -> Self {
@@ -81,14 +74,9 @@ impl Database {
         let lock = lock(&path)?;
         create_private(&path).map_err(failed)?;
         let connection = connect_writer(&path, settings)?;
-        let readers = Readers {
-            idle: Mutex::default(),
-            permits: Arc::new(Semaphore::new(settings.readers.max(1))),
-            path: path.clone(),
-            busy_timeout: settings.busy_timeout,
-        };
+        let readers = Readers::new(&path, settings);
         let writer = Writer::start(connection).map_err(failed)?;
-        Ok(Self(Arc::new(Inner { readers: Arc::new(readers), writer, path, _lock: lock })))
+        Ok(Self(Arc::new(Inner { readers, writer, path, _lock: lock })))
     }
 
     /// Where the file is.
@@ -113,9 +101,9 @@ impl Database {
     /// Empties the log, in which deleted rows can be read until it is written over. Waits for readers at the most as
     /// long as the busy timeout.
     pub(crate) async fn empty_log(&self) -> Result<(), StoreError> {
-        let readers = Arc::clone(&self.0.readers);
+        let readers = self.0.readers.clone();
         let emptying = tokio::task::spawn_blocking(move || {
-            let connection = connect(&readers.path, OpenFlags::SQLITE_OPEN_READ_WRITE, readers.busy_timeout)?;
+            let connection = readers.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
         });
         emptying.await.map_err(|_| StoreError::Closed)?
@@ -142,25 +130,17 @@ impl Database {
         self.0.writer.write_blocking(work)
     }
 
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.0.readers
+    }
+
     /// Reads one consistent state of the file on a thread that may block.
     pub(crate) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        let readers = Arc::clone(&self.0.readers);
-        let permit = Arc::clone(&readers.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let reading = tokio::task::spawn_blocking(move || {
-            let connection = readers.take()?;
-            let transaction = connection.unchecked_transaction()?;
-            let result = work(&transaction);
-            drop(transaction);
-            readers.put_back(connection);
-            // Not earlier, also if nobody waits for the result any more.
-            drop(permit);
-            result
-        });
-        reading.await.map_err(|_| StoreError::Closed)?
+        self.0.readers.read(work).await
     }
 }
 
@@ -170,20 +150,6 @@ impl Drop for Lock {
         if let Err(error) = self.0.unlock() {
             tracing::debug!(%error, "the database stays locked until this process ends");
         }
-    }
-}
-
-impl Readers {
-    fn take(&self) -> Result<Connection, StoreError> {
-        let idle = unpoisoned(&self.idle).pop();
-        match idle {
-            Some(connection) => Ok(connection),
-            None => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY, self.busy_timeout),
-        }
-    }
-
-    fn put_back(&self, connection: Connection) {
-        unpoisoned(&self.idle).push(connection);
     }
 }
 
@@ -239,14 +205,6 @@ fn connect_writer(path: &Path, settings: &DatabaseSettings) -> Result<Connection
         connection.pragma_update(None, "max_page_count", pages)?;
     }
     schema::migrate(&mut connection)?;
-    Ok(connection)
-}
-
-fn connect(path: &Path, access: OpenFlags, busy_timeout: Duration) -> Result<Connection, StoreError> {
-    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(busy_timeout)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 

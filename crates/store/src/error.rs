@@ -24,10 +24,20 @@ pub enum StoreError {
         /// The newest version that is known here.
         known: i64,
     },
-    /// Another process has the file open.
+    /// The file was written by an older version of this program, and can only be read once it is brought up to date.
+    #[error("{} has schema {found}, this program reads {known}; whoever writes it next brings it up to date", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The version of its schema.
+        found: i64,
+        /// The version that is read here.
+        known: i64,
+    },
+    /// Another process writes the file.
     #[error("{} is in use by another process; stop it or name another file", .0.display())]
     InUse(PathBuf),
-    /// The file's folder or its lock cannot be opened.
+    /// The file, its folder or its lock cannot be opened.
     #[error("{} cannot be opened; check that the folder exists and may be written to", path.display())]
     Open {
         /// The file.

@@ -12,10 +12,10 @@ use std::{
 };
 
 use brigade_core::{Event, Ledger, Money, Observer, Run};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Database, Runs, StoreError,
+    Booked, Database, Runs, StoreError,
     books::{self, Books},
     chronicle::{Chronicle, Happening},
     database::now_us,
@@ -31,11 +31,19 @@ pub type Describe = fn(&Event) -> Option<String>;
 /// full makes events go missing, which [`History::lost`] counts, and so does a crash with those of the last batch.
 ///
 /// Money is not queued but added up, and on its way to the disk the moment a call begins and ends. What a call reserves
-/// is written while the provider still works on it, so that one that is cut off by a crash counts as uncertain at the
-/// next start; what it costs replaces that in one transaction. Between a call's end and the end of a commit, some
-/// milliseconds, a crash finds the reservation and counts it in place of the cost. Who must know, as before telling a
-/// caller that the run is over, awaits [`History::flush`]. While the disk is full, sums stay in memory and are tried
-/// again.
+/// is written while the provider still works on it; what it costs replaces that in one transaction. What a crash makes
+/// of a call depends on how far that has come:
+///
+/// | the process ends | the call counts |
+/// |---|---|
+/// | within the commit that follows a call's start, some milliseconds | not, if it was not answered by then |
+/// | later, but before the commit that follows its end | as uncertain, with what was reserved for it |
+/// | after [`History::flush`] has answered | exactly |
+///
+/// So that the first of these is never a call that was answered and settled, models are given to agents as
+/// [`History::booked`]: then an answer waits for its reservation to be on disk, which it is long before most answers
+/// come. Before telling a caller that a run is over, await [`History::flush`]. While the disk is full, sums stay in
+/// memory and are tried again.
 ///
 /// Dropping the last clone writes what is left. Observers hold on to it.
 #[derive(Debug, Clone)]
@@ -74,13 +82,23 @@ struct Inner {
 }
 
 /// What does not pass through the queue, because it must not be lost when that is full.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) books: Mutex<Books>,
+    pub(crate) written: watch::Sender<Written>,
     /// Those who wait until everything is written.
     pub(crate) waiting: Mutex<Vec<oneshot::Sender<Result<(), StoreError>>>>,
     /// Events that are missing.
     pub(crate) lost: AtomicU64,
+}
+
+/// How far the books have come.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// Of [`Books::noted`].
+    pub(crate) noted: u64,
+    /// Whether it is on disk.
+    pub(crate) result: Result<(), StoreError>,
 }
 
 /// Watches the runs of one account.
@@ -88,6 +106,7 @@ pub(crate) struct Pending {
 struct AccountHistory {
     history: History,
     account: Arc<str>,
+    session: Option<Arc<str>>,
 }
 
 /// Some seconds of a busy process, a few megabytes.
@@ -118,7 +137,12 @@ impl History {
             tracing::warn!(runs, calls, %uncertain, "the last process was cut off: its open calls count as uncertain");
         }
         let (queue, happenings) = sync_channel(QUEUE);
-        let pending = Arc::new(Pending::default());
+        let pending = Arc::new(Pending {
+            books: Mutex::default(),
+            written: watch::Sender::new(Written { noted: 0, result: Ok(()) }),
+            waiting: Mutex::default(),
+            lost: AtomicU64::new(0),
+        });
         let chronicle = Chronicle::new(database.clone(), describe, (settings, epoch), Arc::clone(&pending));
         let failed = |error| StoreError::Open { path: database.path().to_owned(), source: Arc::new(error) };
         let chronicler = std::thread::Builder::new()
@@ -137,7 +161,31 @@ impl History {
     /// Watches the runs that are billed to `account`, such as an API key's name. A [`History`] itself watches runs that
     /// are billed to nobody.
     pub fn of_account(&self, account: impl Into<Arc<str>>) -> Arc<dyn Observer> {
-        Arc::new(AccountHistory { history: self.clone(), account: account.into() })
+        self.of_session(account, None)
+    }
+
+    /// The same for a run that continues this session.
+    pub fn of_session(&self, account: impl Into<Arc<str>>, session: Option<Arc<str>>) -> Arc<dyn Observer> {
+        Arc::new(AccountHistory { history: self.clone(), account: account.into(), session })
+    }
+
+    /// The model, whose answers wait until what was reserved for them is on disk: place it directly inside of
+    /// [`Metered`](brigade_core::Metered).
+    pub fn booked<M>(&self, model: M) -> Booked<M> {
+        Booked::new(model, self.clone())
+    }
+
+    /// How much of reservations and costs was noted until now.
+    pub(crate) fn noted(&self) -> u64 {
+        unpoisoned(&self.0.pending.books).noted()
+    }
+
+    /// Answers when so much of what was noted is on disk, or could not be written. What could not is kept and tried
+    /// again.
+    pub(crate) async fn written(&self, noted: u64) -> Result<(), StoreError> {
+        let mut written = self.0.pending.written.subscribe();
+        let written = written.wait_for(|written| written.noted >= noted).await;
+        written.map_err(|_| StoreError::Closed)?.result.clone()
     }
 
     /// Answers when all that has happened until now is on disk.
@@ -155,7 +203,7 @@ impl History {
 
     /// What was kept, to be asked.
     pub fn runs(&self) -> Runs {
-        Runs::new(self.0.database.clone())
+        Runs::new(&self.0.database)
     }
 
     /// Tells a ledger what was spent in its current window before this process began: by `account`, or by all. Call it
@@ -166,7 +214,7 @@ impl History {
         Ok(())
     }
 
-    fn keep(&self, run: &Run, account: &Arc<str>, event: &Event) {
+    fn keep(&self, run: &Run, (account, session): (&Arc<str>, Option<&Arc<str>>), event: &Event) {
         match event {
             // Content, or more than anybody will read.
             Event::Delta(_) | Event::RateLimitsReported { .. } => return,
@@ -182,6 +230,7 @@ impl History {
             trace: run.trace(),
             agent: Arc::clone(run.agent()),
             account: Arc::clone(account),
+            session: session.cloned(),
             depth: run.depth(),
             event: event.clone(),
         });
@@ -228,13 +277,13 @@ impl Drop for Inner {
 
 impl Observer for History {
     fn on_event(&self, run: &Run, event: &Event) {
-        self.keep(run, &self.0.nobody, event);
+        self.keep(run, (&self.0.nobody, None), event);
     }
 }
 
 impl Observer for AccountHistory {
     fn on_event(&self, run: &Run, event: &Event) {
-        self.history.keep(run, &self.account, event);
+        self.history.keep(run, (&self.account, self.session.as_ref()), event);
     }
 }
 

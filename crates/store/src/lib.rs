@@ -45,6 +45,7 @@
 //! # }
 //! ```
 
+mod booked;
 mod books;
 mod chronicle;
 mod database;
@@ -54,6 +55,7 @@ mod history;
 mod memory;
 mod notes;
 mod parts;
+mod readers;
 mod recall;
 mod runs;
 mod schema;
@@ -61,13 +63,14 @@ mod session;
 mod spending;
 mod writer;
 
+pub use booked::Booked;
 pub use database::{Database, DatabaseSettings};
 pub use embed::{EmbedError, Embedder};
 pub use error::{Cause, StoreError};
 pub use history::{CutOff, Describe, History, HistorySettings};
 pub use memory::{MemorySettings, RequestMemory, SqliteMemory};
 pub use recall::{RecallSettings, SqliteRecall};
-pub use runs::{EventInfo, RunFilter, RunInfo, Runs, TraceHistory, UsageBy, UsageFilter, UsageLine};
+pub use runs::{EventInfo, RunFilter, RunInfo, RunStatus, Runs, TraceHistory, UsageBy, UsageFilter, UsageLine};
 pub use session::{Conversation, Exchange, SessionFilter, SessionInfo};
 
 #[cfg(any(test, feature = "testing"))]

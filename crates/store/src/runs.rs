@@ -1,17 +1,17 @@
 //! What history tells.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
 use brigade_core::{Money, RunId, Spending, Window};
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter, types::Value};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params_from_iter, types::Value};
 use uuid::Uuid;
 
-use crate::{Database, StoreError, books::today, spending};
+use crate::{Database, DatabaseSettings, StoreError, books::today, readers::Readers, schema, spending};
 
 /// Runs, what happened in them, and what they cost. Cheap to make: see [`History::runs`](crate::History::runs).
 #[derive(Debug, Clone)]
 pub struct Runs {
-    database: Database,
+    readers: Readers,
 }
 
 /// Which runs to list. Absent means any.
@@ -21,23 +21,38 @@ pub struct RunFilter {
     pub account: Option<String>,
     /// Of this agent, by its path.
     pub agent: Option<String>,
-    /// That ended so: see [`RunInfo::outcome`]; `running` for those that go on.
-    pub outcome: Option<String>,
+    /// That stand so.
+    pub status: Option<RunStatus>,
+    /// Of this session.
+    pub session: Option<String>,
     /// That began at this time or later, in microseconds since 1970.
     pub since_us: Option<i64>,
     /// Also the runs of workers.
     pub children: bool,
-    /// Only runs listed after this one: the number of the last one of the page before.
-    pub after: Option<i64>,
+    /// Only runs that began before this one: the last one of the page before.
+    pub before: Option<RunId>,
     /// How many at the most.
     pub limit: u32,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunStatus {
+    /// It goes on.
+    Running,
+    /// It has an outcome, whole or partial.
+    Ended,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// It ended with an error.
+    Failed,
+    /// Its process ended first.
+    Interrupted,
 }
 
 /// What a list says of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunInfo {
-    /// Its place among all runs; later runs have higher numbers.
-    pub number: i64,
     /// Its id.
     pub run: RunId,
     /// The id on its log lines, 32 hexadecimal digits.
@@ -46,6 +61,8 @@ pub struct RunInfo {
     pub agent: String,
     /// The account it is billed to; empty for nobody's.
     pub account: String,
+    /// The session that it continued, if it was one.
+    pub session: Option<String>,
     /// How many agents are above this one.
     pub depth: u32,
     /// When it began, in microseconds since 1970.
@@ -98,7 +115,7 @@ pub struct UsageFilter {
     pub until_day: Option<i64>,
     /// Billed to this account.
     pub account: Option<String>,
-    /// Of this agent, by its path.
+    /// Of this agent and of those below it, by its path.
     pub agent: Option<String>,
     /// Of this model, as `provider/model`.
     pub model: Option<String>,
@@ -132,44 +149,59 @@ const MOST_EVENTS: u32 = 200_000;
 /// As many as a page shows, and more than anybody reads.
 const MOST_LINES: u32 = 10_000;
 
-const RUN_COLUMNS: &str = "id, run, trace, agent, account, depth, started_us, outcome, error, turns, input_tokens, \
-                           output_tokens, cost_nano, elapsed_us";
+const RUN_COLUMNS: &str = "session, run, trace, agent, account, depth, started_us, outcome, error, turns, \
+                           input_tokens, output_tokens, cost_nano, elapsed_us";
+
+/// The outcomes that are no [`RunStatus::Ended`].
+const CANCELLED: &str = "cancelled";
+const FAILED: &str = "failed";
+const INTERRUPTED: &str = "interrupted";
 
 impl Default for RunFilter {
     /// The last fifty requests.
     fn default() -> Self {
-        let (account, agent, outcome) = (None, None, None);
-        Self { account, agent, outcome, since_us: None, children: false, after: None, limit: 50 }
+        let (account, agent, status, session) = (None, None, None, None);
+        Self { account, agent, status, session, since_us: None, children: false, before: None, limit: 50 }
     }
 }
 
 impl Runs {
-    /// The history in this database; for programs that only look.
-    pub fn new(database: Database) -> Self {
-        Self { database }
+    /// The history in this database.
+    pub fn new(database: &Database) -> Self {
+        Self { readers: database.readers().clone() }
+    }
+
+    /// The history in the file at `path`, for programs that only look: another process may be writing it. Blocks.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let failed = |error| StoreError::Open { path: path.to_owned(), source: Arc::new(error) };
+        File::open(path).map_err(failed)?;
+        let readers = Readers::new(path, &DatabaseSettings::default());
+        schema::check_current(&readers.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?, path)?;
+        Ok(Self { readers })
     }
 
     /// Runs, the latest first.
     pub async fn list(&self, filter: RunFilter) -> Result<Vec<RunInfo>, StoreError> {
-        self.database.read(move |connection| list(connection, &filter)).await
+        self.readers.read(move |connection| list(connection, &filter)).await
     }
 
     /// The request whose trace id begins with `id`, the latest of several, or of which `id` is a run's.
     pub async fn trace(&self, id: &str) -> Result<Option<TraceHistory>, StoreError> {
         let id = id.to_ascii_lowercase();
-        self.database.read(move |connection| trace(connection, &id)).await
+        self.readers.read(move |connection| trace(connection, &id)).await
     }
 
     /// What was spent, by day, account, agent and model, or by some of them.
     pub async fn usage(&self, filter: UsageFilter, by: &[UsageBy]) -> Result<Vec<UsageLine>, StoreError> {
         let by = by.to_vec();
-        self.database.read(move |connection| usage(connection, &filter, &by)).await
+        self.readers.read(move |connection| usage(connection, &filter, &by)).await
     }
 
     /// What was spent in the budget window that is now, by `account`, or by all.
     pub async fn spent_in_window(&self, window: Window, account: Option<&str>) -> Result<Spending, StoreError> {
         let account = account.map(str::to_owned);
-        self.database
+        self.readers
             .read(move |connection| {
                 let since_day = Some(first_day(connection, window, today())?);
                 let filter = UsageFilter { since_day, account, ..UsageFilter::default() };
@@ -196,6 +228,17 @@ impl Conditions {
         }
     }
 
+    /// Adds the condition that a path is this one, or one below it.
+    fn and_below(&mut self, column: &str, path: Option<String>) {
+        if let Some(path) = path {
+            self.values.push(path.into());
+            let place = self.values.len();
+            // The character after `/` is `0`.
+            let below = format!("{column} > ?{place} || '/' AND {column} < ?{place} || '0'");
+            self.clauses.push(format!("({column} = ?{place} OR {below})"));
+        }
+    }
+
     fn sql(&self) -> String {
         if self.clauses.is_empty() { "1".to_owned() } else { self.clauses.join(" AND ") }
     }
@@ -206,14 +249,12 @@ fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunInfo>, Sto
     conditions.and("depth =", (!filter.children).then_some(0));
     conditions.and("account =", filter.account.clone());
     conditions.and("agent =", filter.agent.clone());
+    conditions.and("session =", filter.session.clone());
     conditions.and("started_us >=", filter.since_us);
-    conditions.and("id <", filter.after);
-    match filter.outcome.as_deref() {
-        Some("running") => conditions.clauses.push("outcome IS NULL".to_owned()),
-        outcome => conditions.and("outcome =", outcome.map(str::to_owned)),
-    }
+    conditions.and("run <", filter.before.map(|run| run.uuid().as_bytes().to_vec()));
+    conditions.clauses.extend(filter.status.map(RunStatus::condition));
     let sql = format!(
-        "SELECT {RUN_COLUMNS} FROM runs WHERE {} ORDER BY id DESC LIMIT {}",
+        "SELECT {RUN_COLUMNS} FROM runs WHERE {} ORDER BY run DESC LIMIT {}",
         conditions.sql(),
         filter.limit.min(MOST_LINES),
     );
@@ -224,7 +265,7 @@ fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunInfo>, Sto
 fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
     let tokens = row.get::<_, Option<u64>>(10)?.zip(row.get(11)?);
     Ok(RunInfo {
-        number: row.get(0)?,
+        session: row.get(0)?,
         run: run_id(row.get(1)?),
         trace: row.get(2)?,
         agent: row.get(3)?,
@@ -246,7 +287,7 @@ fn run_id(bytes: [u8; 16]) -> RunId {
 
 fn trace(connection: &Connection, id: &str) -> Result<Option<TraceHistory>, StoreError> {
     let Some(trace) = full_trace(connection, id)? else { return Ok(None) };
-    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE trace = ?1 ORDER BY id");
+    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE trace = ?1 ORDER BY runs.id");
     let runs = connection.prepare_cached(&sql)?.query_map([&trace], run_info)?.collect::<Result<_, _>>()?;
 
     let sql = format!(
@@ -292,7 +333,7 @@ fn usage(connection: &Connection, filter: &UsageFilter, by: &[UsageBy]) -> Resul
     conditions.and("day >=", filter.since_day);
     conditions.and("day <=", filter.until_day);
     conditions.and("account =", filter.account.clone());
-    conditions.and("agent =", filter.agent.clone());
+    conditions.and_below("agent", filter.agent.clone());
     conditions.and("model =", filter.model.clone());
     let columns: Vec<_> = by.iter().map(|by| by.column()).collect();
     let (group, select) = match columns.as_slice() {
@@ -323,6 +364,43 @@ fn first_day(connection: &Connection, window: Window, day: i64) -> Result<i64, S
         Window::Total => Ok(i64::MIN),
         Window::Day => Ok(day),
         Window::Month => Ok(connection.query_row(start_of_month, [day], |row| row.get(0))?),
+    }
+}
+
+impl RunInfo {
+    /// How it stands.
+    pub fn status(&self) -> RunStatus {
+        match self.outcome.as_deref() {
+            None => RunStatus::Running,
+            Some(CANCELLED) => RunStatus::Cancelled,
+            Some(FAILED) => RunStatus::Failed,
+            Some(INTERRUPTED) => RunStatus::Interrupted,
+            Some(_) => RunStatus::Ended,
+        }
+    }
+}
+
+impl RunStatus {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::Running, Self::Ended, Self::Cancelled, Self::Failed, Self::Interrupted];
+
+    /// A stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Ended => "ended",
+            Self::Cancelled => CANCELLED,
+            Self::Failed => FAILED,
+            Self::Interrupted => INTERRUPTED,
+        }
+    }
+
+    fn condition(self) -> String {
+        match self {
+            Self::Running => "outcome IS NULL".to_owned(),
+            Self::Ended => format!("outcome NOT IN ('{CANCELLED}', '{FAILED}', '{INTERRUPTED}')"),
+            Self::Cancelled | Self::Failed | Self::Interrupted => format!("outcome = '{}'", self.name()),
+        }
     }
 }
 

@@ -10,10 +10,11 @@ use crate::StoreError;
 const APPLICATION: i64 = 0x4272_6967;
 
 /// Each brings a file from the version of its index to the next. Only ever added to: files of every version exist.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_sessions.sql"),
     include_str!("../migrations/0002_notes.sql"),
     include_str!("../migrations/0003_history.sql"),
+    include_str!("../migrations/0004_sessions_of_runs.sql"),
 ];
 
 /// Refuses a file that is not ours or is from the future, before anything is written to it.
@@ -29,6 +30,13 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreErr
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
     Ok(())
+}
+
+/// Refuses to read a file that cannot be read without being brought up to date first.
+pub(crate) fn check_current(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    check(connection, path)?;
+    let (found, known) = (pragma(connection, "user_version")?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
+    if found < known { Err(StoreError::Older { path: path.to_owned(), found, known }) } else { Ok(()) }
 }
 
 /// Brings the file to the newest version, each step whole or not at all.

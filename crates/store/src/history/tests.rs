@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::*;
-use crate::{DatabaseSettings, RunFilter, UsageBy, UsageFilter};
+use crate::{DatabaseSettings, RunFilter, RunStatus, UsageBy, UsageFilter};
 
 /// Every call costs a tenth of a cent.
 #[derive(Debug, Clone)]
@@ -148,7 +148,7 @@ async fn dropping_the_history_writes_what_is_left() {
     drop(history);
     let history = start(&path).await;
     assert_eq!(history.cut_off(), CutOff::default());
-    let finished = RunFilter { outcome: Some("finished".to_owned()), ..RunFilter::default() };
+    let finished = RunFilter { status: Some(RunStatus::Ended), ..RunFilter::default() };
     assert_eq!(history.runs().list(finished).await.unwrap().len(), 20);
 }
 
@@ -193,7 +193,7 @@ async fn a_call_that_a_crash_cut_off_counts_as_uncertain_and_its_run_as_interrup
     assert_eq!(after.cut_off(), expected);
     let spent = after.runs().spent_in_window(Window::Total, Some("ada")).await.unwrap();
     assert_eq!((spent.charged, spent.uncertain, spent.calls), (PRICE, PRICE, 2));
-    let interrupted = RunFilter { outcome: Some("interrupted".to_owned()), ..RunFilter::default() };
+    let interrupted = RunFilter { status: Some(RunStatus::Interrupted), ..RunFilter::default() };
     assert_eq!(after.runs().list(interrupted).await.unwrap()[0].run, run.id());
     drop(after);
     assert_eq!(start(&copy).await.cut_off(), CutOff::default(), "it is counted once");
@@ -246,6 +246,36 @@ async fn usage_is_told_by_day_account_agent_and_model() {
 }
 
 #[tokio::test]
+async fn the_runs_of_a_session_are_found() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    for session in [Some("one"), None, Some("two"), Some("one")] {
+        work(history.of_session("ada", session.map(Arc::from))).await;
+    }
+    history.flush().await.unwrap();
+    let one = RunFilter { session: Some("one".to_owned()), ..RunFilter::default() };
+    let listed = history.runs().list(one).await.unwrap();
+    assert_eq!(listed.iter().filter(|run| run.session.as_deref() == Some("one")).count(), 2);
+    assert_eq!(listed.len(), 2);
+}
+
+#[tokio::test]
+async fn usage_of_an_agent_is_also_that_of_its_workers() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    let script = [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("All good.")];
+    let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&Flat));
+    let desk = Supervisor::new("desk", ScriptedModel::new(script).metered(&Flat)).worker(Worker::new(critic));
+    let run = Run::builder().observer(history.of_account("ada")).build();
+    desk.run_in(&run, "Check it.").await.unwrap();
+    history.flush().await.unwrap();
+    for (agent, calls) in [("desk", 3), ("desk/critic", 1), ("des", 0)] {
+        let filter = UsageFilter { agent: Some(agent.to_owned()), ..UsageFilter::default() };
+        assert_eq!(history.runs().usage(filter, &[]).await.unwrap()[0].spending.calls, calls, "{agent}");
+    }
+}
+
+#[tokio::test]
 async fn runs_are_listed_page_by_page_and_filtered() {
     let (_folder, path) = folder();
     let history = start(&path).await;
@@ -259,15 +289,15 @@ async fn runs_are_listed_page_by_page_and_filtered() {
     loop {
         let page = history.runs().list(filter.clone()).await.unwrap();
         listed.extend(page.iter().map(|run| run.run));
-        filter.after = page.last().map(|run| run.number);
-        if filter.after.is_none() {
+        filter.before = page.last().map(|run| run.run);
+        if filter.before.is_none() {
             break;
         }
     }
     assert_eq!(listed, ids);
     let keys = RunFilter { account: Some("key 0".to_owned()), agent: Some("clerk".to_owned()), ..RunFilter::default() };
     assert_eq!(history.runs().list(keys).await.unwrap().len(), 4);
-    let running = RunFilter { outcome: Some("running".to_owned()), ..RunFilter::default() };
+    let running = RunFilter { status: Some(RunStatus::Running), ..RunFilter::default() };
     assert!(history.runs().list(running).await.unwrap().is_empty());
     let future = RunFilter { since_us: Some(i64::MAX), ..RunFilter::default() };
     assert!(history.runs().list(future).await.unwrap().is_empty());
@@ -302,7 +332,7 @@ async fn old_events_go_before_old_runs_and_money_stays() {
     assert_eq!(count("SELECT count(*) FROM runs").await.unwrap(), 2);
     assert_eq!(count("SELECT count(DISTINCT run) FROM events").await.unwrap(), 1);
     assert_eq!(count("SELECT count(*) FROM run_costs").await.unwrap(), 2);
-    let spent = crate::Runs::new(database.clone()).spent_in_window(Window::Total, None).await.unwrap();
+    let spent = crate::Runs::new(&database).spent_in_window(Window::Total, None).await.unwrap();
     assert_eq!(spent.charged, PRICE.times(3));
 }
 
@@ -315,7 +345,10 @@ async fn a_full_disk_loses_events_and_no_money() {
     let history = History::start(database.clone(), wordy).await.unwrap();
     let mut calls = 0;
     let error = loop {
-        work(history.of_account("ada")).await;
+        // No answer waits for a disk that takes nothing.
+        let model = history.booked(ScriptedModel::new([Turn::text("Done.")])).metered(&Flat);
+        let run = Run::builder().observer(history.of_account("ada")).build();
+        Agent::new("clerk", model).run_in(&run, "Go.").await.unwrap();
         calls += 1;
         if let Err(error) = history.flush().await {
             break error;

@@ -27,7 +27,18 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_i
 
     let recall = SqliteRecall::new(database.clone());
     recall.remember(&Scope::default(), Note::new("new", NoteSource::User)).await.unwrap();
-    assert!(Runs::new(database).list(RunFilter::default()).await.unwrap().is_empty());
+    assert!(Runs::new(&database).list(RunFilter::default()).await.unwrap().is_empty());
+}
+
+#[test]
+fn who_only_looks_brings_no_file_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    first_version(&path);
+    let error = Runs::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::Older { found: 1, .. }), "{error:?}");
+    drop(Database::open(&path).unwrap());
+    Runs::open(&path).unwrap();
 }
 
 #[test]
@@ -50,5 +61,6 @@ fn migrations_that_were_published_never_change() {
     use sha2::{Digest, Sha256};
     let digest =
         |sql: &str| Sha256::digest(sql).first_chunk().map(|bytes| format!("{:08x}", u32::from_be_bytes(*bytes)));
-    assert_eq!(MIGRATIONS.map(digest), ["e5822178", "1132036f", "c0ab1c2c"].map(|digest| Some(digest.to_owned())));
+    let published = ["e5822178", "1132036f", "c0ab1c2c", "cea895d3"];
+    assert_eq!(MIGRATIONS.map(digest), published.map(|digest| Some(digest.to_owned())));
 }
