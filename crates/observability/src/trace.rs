@@ -100,26 +100,23 @@ impl Tree {
         if !(8..=32).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(TraceError::Id(id));
         }
+        let mut unreadable = None;
+        let lines = log.lines().map_while(|line| line.map_err(|error| unreadable = Some(failed(error))).ok());
+        // Parsing is what takes the time; the last line may be half written.
+        let lines = lines.filter(|line| line.contains(&id));
+        let records = lines.filter_map(|line| serde_json::from_str::<Record>(&line).ok());
+        let tree = Self::of(&id, records.filter(|record| record.trace.starts_with(&id)));
+        unreadable.map_or(tree, Err)
+    }
+
+    /// The tree of these records, which are one trace's in the order in which they were made; `id` names it if there
+    /// are none.
+    pub fn of(id: &str, records: impl IntoIterator<Item = Record>) -> Result<Self, TraceError> {
         let mut tree = Self::default();
-        let mut records = 0;
-        for line in log.lines() {
-            let line = line.map_err(&failed)?;
-            // Parsing is what takes the time; the last line may be half written.
-            if !line.contains(&id) {
-                continue;
-            }
-            let Ok(record) = serde_json::from_str::<Record>(&line) else { continue };
-            if !record.trace.starts_with(&id) {
-                continue;
-            }
-            records += 1;
-            if records > MOST_RECORDS {
-                tree.cut = true;
-                break;
-            }
-            tree.add(&record);
-        }
-        if tree.roots.is_empty() { Err(TraceError::NotFound(id)) } else { Ok(tree) }
+        let mut records = records.into_iter();
+        records.by_ref().take(MOST_RECORDS).for_each(|record| tree.add(&record));
+        tree.cut = records.next().is_some();
+        if tree.roots.is_empty() { Err(TraceError::NotFound(id.to_owned())) } else { Ok(tree) }
     }
 
     fn add(&mut self, record: &Record) {

@@ -12,7 +12,7 @@ use brigade_core::Observer;
 use brigade_observability::MetricsHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{app::App, config, health::Reach, runs::Runs, spans::Spans, store::Store};
+use crate::{app::App, config, health::Reach, past::Past, runs::Runs, spans::Spans, store::Store};
 
 mod access;
 mod answer;
@@ -87,6 +87,11 @@ impl Site {
     /// What the configuration says now. A request takes it once, so that it sees one configuration to its end.
     pub(crate) fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What was run until now, and what it cost.
+    pub(crate) fn past(&self) -> Past<'_> {
+        Past { runs: &self.runs, store: self.store.as_ref() }
     }
 
     /// Answers requests from a new configuration from now on. Runs that go on keep theirs.

@@ -16,6 +16,7 @@ use brigade_resilience::{Accounts, Alternate, ModelHealth, Policy};
 
 use crate::{
     config::{self, Config, Kind, Loaded, Provider},
+    store::Store,
     team::{self, Served},
 };
 
@@ -30,10 +31,12 @@ pub(crate) struct App {
     standing: Standing,
 }
 
-/// What stays when the configuration is read again: what was spent, and what is known about providers.
+/// What stays when the configuration is read again: what was spent, where that is kept, and what is known about
+/// providers.
 #[derive(Debug, Clone)]
 pub(crate) struct Standing {
     pub(crate) ledger: Ledger,
+    pub(crate) store: Option<Store>,
     accounts: Accounts,
 }
 
@@ -55,13 +58,22 @@ enum Account {
 /// Gives prices, policies and shared state to models.
 struct Pass<'a> {
     prices: &'a PriceBook,
-    accounts: &'a Accounts,
+    standing: &'a Standing,
 }
 
 impl Standing {
     /// Nothing is spent, and nothing known.
     pub(crate) fn new(config: &Config) -> Self {
-        Self { ledger: Ledger::root("this process", config.budget.to_core()), accounts: Accounts::new() }
+        let ledger = Ledger::root("this process", config.budget.to_core());
+        Self { ledger, store: None, accounts: Accounts::new() }
+    }
+
+    /// What was spent before this process began counts, and what it spends is kept.
+    pub(crate) async fn kept_in(self, store: Option<Store>) -> anyhow::Result<Self> {
+        if let Some(store) = &store {
+            store.restore(&self.ledger, None).await?;
+        }
+        Ok(Self { store, ..self })
     }
 }
 
@@ -75,7 +87,7 @@ impl App {
         let providers: BTreeMap<_, _> = used
             .map(|(name, provider)| Ok((name.clone(), Account::open(name, provider, folder)?)))
             .collect::<anyhow::Result<_>>()?;
-        let models = Pass { prices: &prices, accounts: &standing.accounts }.models(&config.models, &providers)?;
+        let models = Pass { prices: &prices, standing: &standing }.models(&config.models, &providers)?;
         let agents = team::build(config, folder, &models)?;
         let labels = labels(&agents, config.tools.keys().map(String::as_str));
         Ok(Self { agents, prices, labels, providers, standing })
@@ -231,12 +243,12 @@ impl Pass<'_> {
             for fallback in &model.fallbacks {
                 let other = metered.get(fallback.as_ref().as_str()).context("a fallback is missing")?;
                 let policy = models.get(fallback.as_ref()).map(|model| &model.policy).context("a policy is missing")?;
-                let alternate = Alternate::new(policy.wrap(Arc::clone(other), [], self.accounts));
+                let alternate = Alternate::new(policy.wrap(Arc::clone(other), [], &self.standing.accounts));
                 let is_larger = self.context_of(other.id()) > self.context_of(own.id());
                 alternates.push(if is_larger { alternate.with_larger_context() } else { alternate });
                 chain.push(other.id().clone());
             }
-            let model = model.policy.wrap(Arc::clone(own), alternates, self.accounts);
+            let model = model.policy.wrap(Arc::clone(own), alternates, &self.standing.accounts);
             guarded.insert(name.clone(), Guarded { model, chain });
         }
         Ok(guarded)
@@ -248,6 +260,10 @@ impl Pass<'_> {
             config::Unpriced::Warn => brigade_core::Unpriced::Warn,
         };
         let client = account.model(&model.model, model.settings());
+        let client = match &self.standing.store {
+            Some(store) => Arc::new(store.booked(client)),
+            None => client,
+        };
         Arc::new(Metered::new(client, Arc::new(self.prices.clone())).unpriced(unpriced))
     }
 

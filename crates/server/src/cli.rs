@@ -39,7 +39,7 @@ enum Command {
     Run(RunAgent),
     /// Serves agents over HTTP, to any OpenAI client
     Serve(Serve),
-    /// Shows a run as a tree, from the file of its events
+    /// Shows a run as a tree, from the store or the file of its events
     Trace(Trace),
     /// Makes keys for those who may ask
     Keys(Keys),
@@ -70,7 +70,7 @@ impl Cli {
             Command::Doctor(doctor) => doctor.run().await,
             Command::Run(run) => run.run().await,
             Command::Serve(serve) => serve.run().await,
-            Command::Trace(trace) => trace.run(),
+            Command::Trace(trace) => trace.run().await,
             Command::Keys(keys) => Ok(keys.run()),
             Command::Config(config) => config.run(),
             Command::Simulate(simulate) => simulate.run().await,

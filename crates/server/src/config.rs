@@ -45,7 +45,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// What all runs of this process may spend together.
     pub(crate) budget: Budget,
-    /// A file that keeps sessions and what was spent over a restart; made if absent. Without one both are forgotten.
+    /// A file that keeps sessions, the history of runs and what was spent over a restart; made if absent. Without one
+    /// they are forgotten.
     pub(crate) store: Option<PathBuf>,
     /// A file of prices that go before the bundled ones, in their form.
     pub(crate) prices: Option<PathBuf>,

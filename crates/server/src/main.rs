@@ -20,6 +20,7 @@ mod init;
 mod keys;
 mod lint;
 mod listen;
+mod past;
 mod report;
 mod run;
 mod runs;

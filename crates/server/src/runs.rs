@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Agent, CostSummary, Outcome, Run, RunError, RunId, Task, TraceId, Transcript};
+use brigade_core::{Agent, CostSummary, Outcome, Run, RunError, RunId, StopReason, Task, TraceId, Transcript};
+use brigade_store::RunStatus;
 use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::{
@@ -18,7 +19,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{api::ApiError, event_log::EventLog, tally::Tally};
+use crate::{api::ApiError, event_log::EventLog, store::Store, tally::Tally};
 
 /// The runs of this process.
 ///
@@ -45,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) session: Option<Arc<str>>,
     /// What happens in it, if somebody may ask.
     pub(crate) log: Option<Arc<EventLog>>,
+    /// Where its cost is kept, which it must be before anybody is told that it has ended.
+    pub(crate) store: Option<Store>,
 }
 
 /// What is known about a run.
@@ -89,6 +92,14 @@ pub(crate) enum NotStarted {
     Draining,
 }
 
+/// Those who keep what a run leaves behind. The permit is given back when it is all kept.
+#[derive(Debug)]
+struct Keepers {
+    _permit: OwnedSemaphorePermit,
+    tally: Arc<Tally>,
+    store: Option<Store>,
+}
+
 /// What may be remembered of all runs together: a tenth of a small machine.
 const MOST_BYTES: usize = 128 << 20;
 
@@ -116,7 +127,7 @@ impl Runs {
             return Err(NotStarted::Draining);
         }
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| NotStarted::Full(self.most))?;
-        let Job { run, agent, task, owner, session, log } = job;
+        let Job { run, agent, task, owner, session, log, store } = job;
         let record = Arc::new(Record {
             id: run.id(),
             trace: run.trace(),
@@ -132,7 +143,8 @@ impl Runs {
         let mut tasks = locked(&self.tasks);
         // Those that are done take their memory with them.
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(Arc::clone(&record).work(agent, (run, task), (permit, Arc::clone(&self.tally))));
+        let keepers = Keepers { _permit: permit, tally: Arc::clone(&self.tally), store };
+        tasks.spawn(Arc::clone(&record).work(agent, (run, task), keepers));
         Ok(record)
     }
 
@@ -196,22 +208,22 @@ impl Runs {
 }
 
 impl Record {
-    async fn work(
-        self: Arc<Self>,
-        agent: Agent,
-        (run, task): (Run, Task),
-        (permit, tally): (OwnedSemaphorePermit, Arc<Tally>),
-    ) {
+    async fn work(self: Arc<Self>, agent: Agent, (run, task): (Run, Task), keepers: Keepers) {
         let work = AssertUnwindSafe(agent.run_in(&run, task)).catch_unwind();
-        let end = match work.await {
+        let mut end = match work.await {
             Ok(Ok(outcome)) => End::Outcome(Box::new(Outcome { transcript: Transcript::new(), ..outcome })),
             Ok(Err(error)) => End::Failed(Box::new(Failed::from(&error))),
             Err(_) => End::Panicked,
         };
-        tally.add(&self.owner, &self.agent, &run.ledger().summary());
+        keepers.tally.add(&self.owner, &self.agent, &run.ledger().summary());
+        if let Some(store) = &keepers.store
+            && let Some(missing) = store.settle().await
+            && let End::Outcome(outcome) = &mut end
+        {
+            outcome.degraded.push(missing);
+        }
         locked(&self.run).take();
         self.end.send_replace(Some(Arc::new(end)));
-        drop(permit);
     }
 
     /// How it ended, once it has.
@@ -225,6 +237,11 @@ impl Record {
     /// How it ended, if it has.
     pub(crate) fn end(&self) -> Option<Arc<End>> {
         self.end.borrow().clone()
+    }
+
+    /// How it stands.
+    pub(crate) fn status(&self) -> RunStatus {
+        self.end.borrow().as_deref().map_or(RunStatus::Running, End::status)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -255,6 +272,15 @@ impl Record {
 }
 
 impl End {
+    /// How a run stands that ended so.
+    pub(crate) fn status(&self) -> RunStatus {
+        match self {
+            Self::Outcome(outcome) if outcome.stop == StopReason::Cancelled => RunStatus::Cancelled,
+            Self::Outcome(_) => RunStatus::Ended,
+            Self::Failed(_) | Self::Panicked => RunStatus::Failed,
+        }
+    }
+
     /// What the run cost; unknown if a bug ended it.
     pub(crate) fn cost(&self) -> Option<CostSummary> {
         match self {

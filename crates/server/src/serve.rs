@@ -77,13 +77,13 @@ impl Serve {
         let loaded = self.load()?;
         let logging = start_logging(&loaded.config.log)?;
         let simulator = if self.demo { Some(Simulator::start().await?) } else { None };
-        let standing = Standing::new(&loaded.config);
-        let current = current(&loaded, simulator.as_ref(), (standing.clone(), None))?;
-        let watchers = watchers(&loaded, &current).await?;
+        let standing = Standing::new(&loaded.config).kept_in(Store::of(&loaded).await?).await?;
+        let current = current(&loaded, simulator.as_ref(), (standing.clone(), None)).await?;
+        let watchers = watchers(&loaded, &current, standing.store.clone())?;
         let site = Site::new(current, watchers);
         let _reach = owned(Reach::watch(Arc::clone(&site)));
         let reload = Reload { serve: self, started: loaded.values, standing, logging };
-        let _reload = owned(reload.at_each_hangup(Arc::clone(&site)));
+        let _reload = owned(reload.at_each_hangup(signals::Hangups::listen(), Arc::clone(&site)));
         work(site).await?;
         Ok(Exit::Finished)
     }
@@ -100,26 +100,26 @@ impl Serve {
 
 impl Reload {
     /// Reads the configuration again at each SIGHUP, all of it or nothing.
-    async fn at_each_hangup(self, site: Arc<Site>) {
+    async fn at_each_hangup(self, mut hangups: signals::Hangups, site: Arc<Site>) {
         loop {
-            signals::hangup().await;
+            hangups.next().await;
             if self.serve.demo {
                 tracing::info!("the demo has no configuration to read again");
                 continue;
             }
-            match self.read(&site) {
+            match self.read(&site).await {
                 Ok(()) => tracing::info!("read {} again", self.serve.config.path.display()),
                 Err(error) => tracing::error!("kept the configuration as it was: {error:#}"),
             }
         }
     }
 
-    fn read(&self, site: &Site) -> anyhow::Result<()> {
+    async fn read(&self, site: &Site) -> anyhow::Result<()> {
         let mut loaded = self.serve.load()?;
         let before = site.current();
         // A socket that is open stays where it is, and whether keys are needed follows from it.
         loaded.config.server.listen = before.server.listen;
-        let current = current(&loaded, None, (self.standing.clone(), Some(&before.doors)))?;
+        let current = current(&loaded, None, (self.standing.clone(), Some(&before.doors))).await?;
         if let Some(level) = &loaded.config.log.level {
             self.logging.set_level(level)?;
         }
@@ -146,12 +146,12 @@ fn same(key: &str, one: &[Written], other: &[Written]) -> bool {
 }
 
 /// What the configuration says, ready to work; `before` is whom the server let in until now.
-fn current(
+async fn current(
     loaded: &Loaded,
     simulator: Option<&Simulator>,
     (standing, before): (Standing, Option<&Doors>),
 ) -> anyhow::Result<Current> {
-    let doors = Doors::new(&loaded.config, &standing.ledger, before)?;
+    let doors = Doors::new(&loaded.config, (&standing.ledger, standing.store.as_ref()), before).await?;
     let app = match simulator {
         Some(simulator) => App::demo(&simulator.base_url, standing)?,
         None => App::from_config(loaded, standing)?,
@@ -214,18 +214,7 @@ fn start_logging(log: &Log) -> anyhow::Result<LoggingHandle> {
     Logging::new().format(log.format).level(level).init().context("cannot set up the log")
 }
 
-/// Opens the store, and counts what was spent before this process began.
-async fn store(loaded: &Loaded, current: &Current) -> anyhow::Result<Option<Store>> {
-    let Some(path) = &loaded.config.store else { return Ok(None) };
-    let store = Store::open(&loaded.folder.join(path)).await?;
-    store.restore(current.app.ledger(), None).await?;
-    for caller in current.doors.callers() {
-        store.restore(&caller.account, Some(&caller.name)).await?;
-    }
-    Ok(Some(store))
-}
-
-async fn watchers(loaded: &Loaded, current: &Current) -> anyhow::Result<Watchers> {
+fn watchers(loaded: &Loaded, current: &Current, store: Option<Store>) -> anyhow::Result<Watchers> {
     let metrics = metrics(current)?;
     let mut others: Vec<Arc<dyn Observer>> = Vec::new();
     if let Some(path) = &loaded.config.log.events {
@@ -233,7 +222,7 @@ async fn watchers(loaded: &Loaded, current: &Current) -> anyhow::Result<Watchers
         let recorder = Recorder::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
         others.push(Arc::new(recorder));
     }
-    let (spans, store) = (Spans::start()?, store(loaded, current).await?);
+    let spans = Spans::start()?;
     Ok(Watchers { metrics, spans, store, others })
 }
 

@@ -21,10 +21,23 @@ async fn terminate() {
     on(tokio::signal::unix::SignalKind::terminate()).await;
 }
 
-/// Waits for SIGHUP, where there is such a thing.
+/// SIGHUP, where there is such a thing. From when this is made none is lost, and none ends the process.
 #[cfg(unix)]
-pub(crate) async fn hangup() {
-    on(tokio::signal::unix::SignalKind::hangup()).await;
+pub(crate) struct Hangups(Option<tokio::signal::unix::Signal>);
+
+#[cfg(unix)]
+impl Hangups {
+    pub(crate) fn listen() -> Self {
+        Self(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok())
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => pending().await,
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -42,8 +55,17 @@ async fn terminate() {
     pending().await
 }
 
-/// Waits for ever: there is no such signal here.
+/// There is no such signal here.
 #[cfg(not(unix))]
-pub(crate) async fn hangup() {
-    pending().await
+pub(crate) struct Hangups;
+
+#[cfg(not(unix))]
+impl Hangups {
+    pub(crate) fn listen() -> Self {
+        Self
+    }
+
+    pub(crate) async fn next(&mut self) {
+        pending().await
+    }
 }

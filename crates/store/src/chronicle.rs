@@ -15,8 +15,11 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::V
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    Database, Describe, HistorySettings, StoreError, books::Books, database::now_us, history::{Pending, Written}, spending,
-    unpoisoned,
+    Database, Describe, HistorySettings, StoreError,
+    books::Books,
+    database::now_us,
+    history::{Pending, Written},
+    spending, unpoisoned,
 };
 
 /// An event on its way to the database.
@@ -29,6 +32,8 @@ pub(crate) struct Happening {
     pub(crate) account: Arc<str>,
     pub(crate) session: Option<Arc<str>>,
     pub(crate) depth: u32,
+    /// What the run had spent when it failed: no event tells it.
+    pub(crate) spent: Option<Spending>,
     pub(crate) event: Event,
 }
 
@@ -279,9 +284,15 @@ impl Happening {
                 ])?;
             }
             Event::RunFailed { kind, elapsed, .. } => {
-                let mut update = connection
-                    .prepare_cached("UPDATE runs SET outcome = 'failed', error = ?2, elapsed_us = ?3 WHERE id = ?1")?;
-                update.execute(params![id, kind.map(brigade_core::ModelErrorKind::name), micros(*elapsed)])?;
+                let mut update = connection.prepare_cached(
+                    "UPDATE runs SET outcome = 'failed', error = ?2, elapsed_us = ?3, input_tokens = ?4,
+                     output_tokens = ?5, cost_nano = ?6 WHERE id = ?1",
+                )?;
+                let (error, elapsed) = (kind.map(brigade_core::ModelErrorKind::name), micros(*elapsed));
+                let cost = self.spent.and_then(|spent| spent.cost()).map(brigade_core::Money::nano);
+                let usage = self.spent.map(|spent| spent.usage);
+                let tokens = usage.map(|usage| (usage.input_tokens, usage.output_tokens)).unzip();
+                update.execute(params![id, error, elapsed, tokens.0, tokens.1, cost])?;
             }
             _ => {}
         }

@@ -49,6 +49,9 @@ pub enum StoreError {
     /// There is no room left: on the disk, or under the size cap.
     #[error("the disk or the database's size cap is full and nothing of this was kept; make room and try again")]
     Full(#[source] Cause),
+    /// The disk refused for another reason: a quota, a limit on the size of files, a defect.
+    #[error("the disk refused the database and nothing of this was kept; look at its quota, its limits and its health")]
+    Disk(#[source] Cause),
     /// Somebody else holds the file locked for longer than the busy timeout.
     #[error("the database is locked by another program and nothing of this was kept; end it and try again")]
     Busy(#[source] Cause),
@@ -116,6 +119,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Corrupt(cause),
             // Without room for the shared memory or the log, a full disk shows as a failed write.
             Some(ErrorCode::DiskFull) => Self::Full(cause),
+            Some(ErrorCode::SystemIoFailure) => Self::Disk(cause),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(cause),
             _ => Self::Sqlite(cause),
         }
@@ -136,6 +140,7 @@ impl From<StoreError> for RecallError {
         match error {
             StoreError::Corrupt(cause)
             | StoreError::Full(cause)
+            | StoreError::Disk(cause)
             | StoreError::Busy(cause)
             | StoreError::Sqlite(cause)
             | StoreError::Unreadable { cause, .. } => refused.caused_by(cause),

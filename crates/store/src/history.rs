@@ -224,6 +224,7 @@ impl History {
             }
             _ => {}
         }
+        let has_failed = matches!(event, Event::RunFailed { .. });
         self.0.tell(Happening {
             at_us: now_us(),
             run: run.id(),
@@ -232,6 +233,7 @@ impl History {
             account: Arc::clone(account),
             session: session.cloned(),
             depth: run.depth(),
+            spent: has_failed.then(|| run.ledger().spending()),
             event: event.clone(),
         });
     }

@@ -48,6 +48,7 @@
 mod booked;
 mod books;
 mod chronicle;
+mod conditions;
 mod database;
 mod embed;
 mod error;
@@ -61,6 +62,7 @@ mod runs;
 mod schema;
 mod session;
 mod spending;
+mod usage;
 mod writer;
 
 pub use booked::Booked;
@@ -70,8 +72,9 @@ pub use error::{Cause, StoreError};
 pub use history::{CutOff, Describe, History, HistorySettings};
 pub use memory::{MemorySettings, RequestMemory, SqliteMemory};
 pub use recall::{RecallSettings, SqliteRecall};
-pub use runs::{EventInfo, RunFilter, RunInfo, RunStatus, Runs, TraceHistory, UsageBy, UsageFilter, UsageLine};
+pub use runs::{EventInfo, RunFilter, RunInfo, RunStatus, Runs, TraceHistory};
 pub use session::{Conversation, Exchange, SessionFilter, SessionInfo};
+pub use usage::{UsageBy, UsageFilter, UsageLine};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

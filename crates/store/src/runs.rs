@@ -3,10 +3,17 @@
 use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
 use brigade_core::{Money, RunId, Spending, Window};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params_from_iter, types::Value};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params_from_iter};
 use uuid::Uuid;
 
-use crate::{Database, DatabaseSettings, StoreError, books::today, readers::Readers, schema, spending};
+use crate::{
+    Database, DatabaseSettings, StoreError,
+    books::today,
+    conditions::{Conditions, MOST_LINES},
+    readers::Readers,
+    schema, spending,
+    usage::{UsageBy, UsageFilter, UsageLine, first_day, usage},
+};
 
 /// Runs, what happened in them, and what they cost. Cheap to make: see [`History::runs`](crate::History::runs).
 #[derive(Debug, Clone)]
@@ -106,48 +113,11 @@ pub struct EventInfo {
     pub entry: String,
 }
 
-/// Which spending to sum up. Absent means any.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UsageFilter {
-    /// From this day on, in days since 1970-01-01 UTC.
-    pub since_day: Option<i64>,
-    /// Up to and with this day.
-    pub until_day: Option<i64>,
-    /// Billed to this account.
-    pub account: Option<String>,
-    /// Of this agent and of those below it, by its path.
-    pub agent: Option<String>,
-    /// Of this model, as `provider/model`.
-    pub model: Option<String>,
-}
-
-/// What usage is listed by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UsageBy {
-    /// By day.
-    Day,
-    /// By the account that is billed, such as a key.
-    Account,
-    /// By the agent's path.
-    Agent,
-    /// By model.
-    Model,
-}
-
-/// What was spent on one thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageLine {
-    /// What it was spent on, in the order that was asked for; a day is its number since 1970-01-01.
-    pub on: Vec<String>,
-    /// How much.
-    pub spending: Spending,
-}
-
 /// More than any run within the default limits has; what comes after is left out.
 const MOST_EVENTS: u32 = 200_000;
 
-/// As many as a page shows, and more than anybody reads.
-const MOST_LINES: u32 = 10_000;
+/// Digits.
+const SHORTEST_TRACE: usize = 8;
 
 const RUN_COLUMNS: &str = "session, run, trace, agent, account, depth, started_us, outcome, error, turns, \
                            input_tokens, output_tokens, cost_nano, elapsed_us";
@@ -186,7 +156,17 @@ impl Runs {
         self.readers.read(move |connection| list(connection, &filter)).await
     }
 
-    /// The request whose trace id begins with `id`, the latest of several, or of which `id` is a run's.
+    /// The run with this id.
+    pub async fn find(&self, id: RunId) -> Result<Option<RunInfo>, StoreError> {
+        let read = move |connection: &Connection| {
+            let mut select = connection.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs WHERE run = ?1"))?;
+            Ok(select.query_row([id.uuid().into_bytes()], run_info).optional()?)
+        };
+        self.readers.read(read).await
+    }
+
+    /// The request whose trace id begins with `id`, the latest of several, or of which `id` is a run's. Fewer than the
+    /// eight digits that people read are no trace id.
     pub async fn trace(&self, id: &str) -> Result<Option<TraceHistory>, StoreError> {
         let id = id.to_ascii_lowercase();
         self.readers.read(move |connection| trace(connection, &id)).await
@@ -212,38 +192,6 @@ impl Runs {
     }
 }
 
-/// Conditions of a query and their values.
-#[derive(Default)]
-struct Conditions {
-    clauses: Vec<String>,
-    values: Vec<Value>,
-}
-
-impl Conditions {
-    /// Adds a condition that ends where its value goes.
-    fn and(&mut self, clause: &str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.values.push(value.into());
-            self.clauses.push(format!("{clause} ?{}", self.values.len()));
-        }
-    }
-
-    /// Adds the condition that a path is this one, or one below it.
-    fn and_below(&mut self, column: &str, path: Option<String>) {
-        if let Some(path) = path {
-            self.values.push(path.into());
-            let place = self.values.len();
-            // The character after `/` is `0`.
-            let below = format!("{column} > ?{place} || '/' AND {column} < ?{place} || '0'");
-            self.clauses.push(format!("({column} = ?{place} OR {below})"));
-        }
-    }
-
-    fn sql(&self) -> String {
-        if self.clauses.is_empty() { "1".to_owned() } else { self.clauses.join(" AND ") }
-    }
-}
-
 fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunInfo>, StoreError> {
     let mut conditions = Conditions::default();
     conditions.and("depth =", (!filter.children).then_some(0));
@@ -252,7 +200,7 @@ fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunInfo>, Sto
     conditions.and("session =", filter.session.clone());
     conditions.and("started_us >=", filter.since_us);
     conditions.and("run <", filter.before.map(|run| run.uuid().as_bytes().to_vec()));
-    conditions.clauses.extend(filter.status.map(RunStatus::condition));
+    conditions.extend(filter.status.map(RunStatus::condition));
     let sql = format!(
         "SELECT {RUN_COLUMNS} FROM runs WHERE {} ORDER BY run DESC LIMIT {}",
         conditions.sql(),
@@ -319,6 +267,7 @@ fn full_trace(connection: &Connection, id: &str) -> Result<Option<String>, Store
         Ok(run) if id.contains('-') => connection
             .prepare_cached("SELECT trace FROM runs WHERE run = ?1")?
             .query_row([run.into_bytes()], |row| row.get(0)),
+        _ if id.len() < SHORTEST_TRACE => return Ok(None),
         _ => connection
             .prepare_cached(
                 "SELECT trace FROM runs WHERE trace >= ?1 AND trace < ?1 || 'g' ORDER BY runs.id DESC LIMIT 1",
@@ -326,45 +275,6 @@ fn full_trace(connection: &Connection, id: &str) -> Result<Option<String>, Store
             .query_row([id], |row| row.get(0)),
     };
     Ok(found.optional()?)
-}
-
-fn usage(connection: &Connection, filter: &UsageFilter, by: &[UsageBy]) -> Result<Vec<UsageLine>, StoreError> {
-    let mut conditions = Conditions::default();
-    conditions.and("day >=", filter.since_day);
-    conditions.and("day <=", filter.until_day);
-    conditions.and("account =", filter.account.clone());
-    conditions.and_below("agent", filter.agent.clone());
-    conditions.and("model =", filter.model.clone());
-    let columns: Vec<_> = by.iter().map(|by| by.column()).collect();
-    let (group, select) = match columns.as_slice() {
-        [] => (String::new(), String::new()),
-        columns => {
-            let list = columns.join(", ");
-            (format!("GROUP BY {list} ORDER BY {list}"), format!("{list}, "))
-        }
-    };
-    let (sums, conditions_sql) = (spending::sums(), conditions.sql());
-    let sql = format!("SELECT {select}{sums} FROM spend WHERE {conditions_sql} {group} LIMIT {MOST_LINES}");
-    let mut select = connection.prepare_cached(&sql)?;
-    let lines = select.query_map(params_from_iter(conditions.values), |row| {
-        let on = (0..columns.len()).map(|column| match row.get(column)? {
-            Value::Integer(day) => Ok(day.to_string()),
-            Value::Text(text) => Ok(text),
-            _ => Ok(String::new()),
-        });
-        Ok(UsageLine { on: on.collect::<rusqlite::Result<_>>()?, spending: spending::read(row, columns.len())? })
-    })?;
-    Ok(lines.collect::<Result<_, _>>()?)
-}
-
-/// The first day of the window that holds `day`.
-fn first_day(connection: &Connection, window: Window, day: i64) -> Result<i64, StoreError> {
-    let start_of_month = "SELECT unixepoch(?1 * 86400, 'unixepoch', 'start of month') / 86400";
-    match window {
-        Window::Total => Ok(i64::MIN),
-        Window::Day => Ok(day),
-        Window::Month => Ok(connection.query_row(start_of_month, [day], |row| row.get(0))?),
-    }
 }
 
 impl RunInfo {
@@ -400,17 +310,6 @@ impl RunStatus {
             Self::Running => "outcome IS NULL".to_owned(),
             Self::Ended => format!("outcome NOT IN ('{CANCELLED}', '{FAILED}', '{INTERRUPTED}')"),
             Self::Cancelled | Self::Failed | Self::Interrupted => format!("outcome = '{}'", self.name()),
-        }
-    }
-}
-
-impl UsageBy {
-    const fn column(self) -> &'static str {
-        match self {
-            Self::Day => "day",
-            Self::Account => "account",
-            Self::Agent => "agent",
-            Self::Model => "model",
         }
     }
 }

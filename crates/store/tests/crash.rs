@@ -17,7 +17,9 @@ use brigade_core::{
     Window,
     testing::{ScriptedModel, Turn},
 };
-use brigade_store::{Database, Exchange, History, MemorySettings, RunFilter, RunStatus, SqliteMemory, UsageBy, UsageFilter};
+use brigade_store::{
+    Database, Exchange, History, MemorySettings, RunFilter, RunStatus, SqliteMemory, UsageBy, UsageFilter,
+};
 use uuid::Uuid;
 
 /// Half a minute. `BRIGADE_KILLS` sets another number.
@@ -110,7 +112,8 @@ impl Writer {
     fn kill(mut self) -> Vec<String> {
         let random = Uuid::new_v4().as_u128();
         let mut lines = Vec::new();
-        let is_work = |line: &String| ["begun", "kept", "answered", "settled"].iter().any(|word| line.starts_with(word));
+        let is_work =
+            |line: &String| ["begun", "kept", "answered", "settled"].iter().any(|word| line.starts_with(word));
         while lines.iter().filter(|line| is_work(line)).count() < usize::try_from(random % 16).unwrap() {
             let mut line = String::new();
             assert!(self.said.read_line(&mut line).unwrap() > 0, "it ended by itself: {lines:?}");

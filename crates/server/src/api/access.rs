@@ -12,7 +12,10 @@ use axum::{
 use brigade_core::Ledger;
 
 use super::{ApiError, Site, rate::Rate};
-use crate::config::{Config, KeyHash, Scope};
+use crate::{
+    config::{Config, KeyHash, Scope},
+    store::Store,
+};
 
 /// Whom the server lets in.
 #[derive(Debug)]
@@ -44,9 +47,13 @@ pub(crate) struct Caller {
 const ANYBODY: &str = "local";
 
 impl Doors {
-    /// As configured. An address that others can reach needs keys. What keys that `before` knew have spent, and how often
-    /// they have asked, counts on.
-    pub(crate) fn new(config: &Config, process: &Ledger, before: Option<&Self>) -> anyhow::Result<Self> {
+    /// As configured. An address that others can reach needs keys. How often keys that `before` knew have asked counts on,
+    /// and so does what they have spent; other accounts count what the store knows of them.
+    pub(crate) async fn new(
+        config: &Config,
+        (process, store): (&Ledger, Option<&Store>),
+        before: Option<&Self>,
+    ) -> anyhow::Result<Self> {
         let listen = config.server.listen;
         if config.keys.is_empty() && !listen.ip().is_loopback() {
             bail!(
@@ -56,29 +63,24 @@ impl Doors {
         }
         let known: BTreeMap<_, _> =
             before.into_iter().flat_map(|before| &before.keys).map(|key| (&*key.caller.name, &key.caller)).collect();
-        let keys = config.keys.iter().map(|(name, key)| {
-            let budget = key.budget.to_core();
-            let before = known.get(name.as_str());
-            let account = match before {
-                Some(caller) if *caller.account.budget() == budget => caller.account.clone(),
-                Some(caller) => {
-                    let account = process.child(format!("the key {name}"), budget);
-                    account.restore(caller.account.spending());
-                    account
-                }
-                None => process.child(format!("the key {name}"), budget),
+        let mut keys = Vec::new();
+        for (name, key) in &config.keys {
+            let (budget, before) = (key.budget.to_core(), known.get(name.as_str()));
+            let spent_from = before.map(|caller| &caller.account);
+            let account = match spent_from.filter(|account| *account.budget() == budget) {
+                Some(account) => account.clone(),
+                None => opened(process.child(format!("the key {name}"), budget), (name, spent_from), store).await?,
             };
             let rate = Rate::of(key, before.and_then(|caller| caller.rate.as_ref()));
             let caller = Caller { name: name.as_str().into(), scopes: key.scopes.as_slice().into(), account, rate };
-            KnownKey { hash: key.hash, caller }
-        });
+            keys.push(KnownKey { hash: key.hash, caller });
+        }
         let anybody = Caller {
             name: ANYBODY.into(),
             scopes: [Scope::Run, Scope::Read, Scope::Admin].into(),
             account: process.clone(),
             rate: None,
         };
-        let keys: Vec<_> = keys.collect();
         Ok(Self { keys, anybody })
     }
 
@@ -117,6 +119,20 @@ impl Caller {
         *self.name == *owner || self.may(Scope::Admin)
     }
 
+    /// Whose runs the caller is shown who asks for those of the key called `wanted`, or for any; absent means
+    /// everybody's.
+    pub(crate) fn sees_only(&self, wanted: Option<&str>) -> Result<Option<Arc<str>>, ApiError> {
+        match wanted {
+            Some(name) if self.may_see(name) => Ok(Some(name.into())),
+            Some(name) => {
+                let message = format!("the key `{}` sees nothing of `{name}`", self.name);
+                Err(ApiError::new(StatusCode::FORBIDDEN, "scope_missing", message))
+            }
+            None if self.may(Scope::Admin) => Ok(None),
+            None => Ok(Some(Arc::clone(&self.name))),
+        }
+    }
+
     /// An error unless the caller may do what `scope` names.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), ApiError> {
         if self.may(scope) {
@@ -126,6 +142,20 @@ impl Caller {
         let message = format!("the key `{}` has no scope `{scope}`", self.name);
         Err(ApiError::new(StatusCode::FORBIDDEN, "scope_missing", message))
     }
+}
+
+/// A new account of the key called `name`, which counts what was spent from it before.
+async fn opened(
+    account: Ledger,
+    (name, before): (&str, Option<&Ledger>),
+    store: Option<&Store>,
+) -> anyhow::Result<Ledger> {
+    match (store, before) {
+        (Some(store), _) => store.restore(&account, Some(name)).await?,
+        (None, Some(before)) => account.restore(before.spending()),
+        (None, None) => {}
+    }
+    Ok(account)
 }
 
 /// Lets a request in whose key is known and has not asked too often, and notes who asks.

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::{ModelError, ModelErrorKind, RetryAdvice, RunError, RunFailure};
+use brigade_store::StoreError;
 use serde_json::json;
 
 /// Why a request got no answer.
@@ -111,6 +112,12 @@ impl From<&RunError> for ApiError {
             | RunFailure::Depth(_)
             | RunFailure::Transcript(_) => Self::internal(message),
         }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", error.to_string())
     }
 }
 

@@ -11,12 +11,15 @@ use axum::{
         sse::{Event as Frame, KeepAlive, Sse},
     },
 };
-use futures::stream;
+use brigade_store::RunInfo;
+use futures::{Stream, stream};
 
 use super::{ApiError, Site, access::Caller, runs};
 use crate::{
     event_log::{EventLog, Line},
+    past::Found,
     runs::Record,
+    store,
 };
 
 /// A reader of a run's events.
@@ -40,7 +43,7 @@ pub(crate) async fn follow(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let record = runs::find(&site, &caller, &id)?;
+    let found = runs::find(&site, &caller, &id).await?;
     let last = match headers.get("last-event-id") {
         None => 0,
         Some(id) => id
@@ -48,6 +51,10 @@ pub(crate) async fn follow(
             .ok()
             .and_then(|id| id.parse().ok())
             .ok_or_else(|| ApiError::field("last-event-id", "the id of an event is a number"))?,
+    };
+    let record = match found {
+        Found::Known(record) => record,
+        Found::Kept(run) => return kept(&site, &run, last).await,
     };
     let Some(log) = record.log.clone() else {
         let message = "the events of this run were not kept; runs that /v1/runs starts keep theirs";
@@ -58,8 +65,25 @@ pub(crate) async fn follow(
         let frame = reader.next().await?;
         Some((Ok::<_, Infallible>(frame), reader))
     });
+    Ok(streamed(frames))
+}
+
+/// The events of a run that only the store knows. They are numbered anew, and hold nothing of what was said.
+async fn kept(site: &Site, run: &RunInfo, last: u64) -> Result<Response, ApiError> {
+    let Some(store) = &site.store else { return Ok(streamed(stream::empty())) };
+    let history = store.runs().trace(&run.run.to_string()).await?;
+    let events = history.into_iter().flat_map(|history| history.events);
+    let lines = events.filter_map(|event| serde_json::to_string(&store::record(&run.trace, event)?).ok());
+    let view = serde_json::to_string(&runs::RunView::of_kept(run)).unwrap_or_default();
+    let mut frames: Vec<_> = lines.map(|line| Frame::default().data(line)).collect();
+    frames.push(Frame::default().event("ended").data(view));
+    let numbered = (1_u64..).zip(frames).filter(move |(number, _)| *number > last);
+    Ok(streamed(stream::iter(numbered.map(|(number, frame)| Ok(frame.id(number.to_string()))))))
+}
+
+fn streamed(frames: impl Stream<Item = Result<Frame, Infallible>> + Send + 'static) -> Response {
     let events = Sse::new(frames).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    Ok(([("x-accel-buffering", "no")], events).into_response())
+    ([("x-accel-buffering", "no")], events).into_response()
 }
 
 impl Reader {

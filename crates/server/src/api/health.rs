@@ -36,6 +36,9 @@ async fn ready(State(site): State<Arc<Site>>, Query(query): Query<Verbosity>) ->
     let current = site.current();
     let mut checks = site.reach.checks(&current.app);
     checks.insert(0, crate::health::Check::new("accepts runs", !site.runs.is_draining(), "the server is stopping"));
+    if let Some(store) = &site.store {
+        checks.push(store.check().await);
+    }
     let is_ready = checks.iter().all(|check| check.passed);
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if query.verbose.is_some() {

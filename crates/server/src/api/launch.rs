@@ -67,12 +67,13 @@ impl Ask {
             .account(caller.account.clone())
             .budget(self.limits.over(&self.served.budget))
             .deltas(self.deltas);
-        let kept = site.store.as_ref().map(|store| store.observer(&caller.name));
+        let session = session.map(Arc::from);
+        let kept = site.store.as_ref().map(|store| store.observer(&caller.name, session.as_ref()));
         let others = site.spans.observer(ids.caller).into_iter().chain(kept).chain(self.observer);
         let watching = site.observers.iter().cloned().chain(others);
         let run = watching.fold(run, brigade_core::RunBuilder::observer);
-        let session = session.map(Arc::from);
-        let job = Job { run: run.build(), agent, task: self.task, owner: Arc::clone(&caller.name), session, log };
+        let (owner, store) = (Arc::clone(&caller.name), site.store.clone());
+        let job = Job { run: run.build(), agent, task: self.task, owner, session, log, store };
         site.runs.start(job).map_err(ApiError::from)
     }
 

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::{Money, Observer, RunId, Task};
+use brigade_store::{RunInfo, RunStatus};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,8 @@ use super::{
 use crate::{
     config::Scope,
     event_log::EventLog,
-    report::Report,
+    past::{Found, Wanted},
+    report::{KeptReport, Report},
     runs::{CancelOnDrop, End, Record},
 };
 
@@ -82,12 +84,21 @@ pub(crate) struct RunView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Report<'a>>,
+    result: Option<Answer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<serde_json::Value>,
     /// What it has cost until now.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_usd: Option<Money>,
+}
+
+/// How it ended.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Answer<'a> {
+    Known(Report<'a>),
+    /// What was said is not kept.
+    Kept(KeptReport<'a>),
 }
 
 /// Which runs are asked for.
@@ -144,9 +155,10 @@ pub(crate) async fn show(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let record = find(&site, &caller, &id)?;
-    let end = record.end();
-    Ok(view(&record, end.as_deref()).into_response())
+    match find(&site, &caller, &id).await? {
+        Found::Known(record) => Ok(view(&record, record.end().as_deref())),
+        Found::Kept(run) => Ok(Json(RunView::of_kept(&run)).into_response()),
+    }
 }
 
 /// Tells a run to stop.
@@ -156,10 +168,14 @@ pub(crate) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     caller.require(Scope::Run)?;
-    let record = find(&site, &caller, &id)?;
-    record.cancel();
-    let end = record.end();
-    Ok((StatusCode::ACCEPTED, view(&record, end.as_deref())).into_response())
+    match find(&site, &caller, &id).await? {
+        Found::Known(record) => {
+            record.cancel();
+            Ok((StatusCode::ACCEPTED, view(&record, record.end().as_deref())).into_response())
+        }
+        // It has ended.
+        Found::Kept(run) => Ok((StatusCode::ACCEPTED, Json(RunView::of_kept(&run))).into_response()),
+    }
 }
 
 /// The runs of the caller, the newest first; everybody's, for who may administrate.
@@ -170,25 +186,22 @@ pub(crate) async fn list(
 ) -> Result<Response, ApiError> {
     caller.require(Scope::Read)?;
     let Query(filter) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
-    let limit = filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
-    let before = filter.before.map(RunId::from);
-    let all = site.runs.all();
-    let mut wanted = all.iter().filter(|record| caller.may_see(&record.owner) && filter.wants(record));
-    let wanted = wanted.by_ref().filter(|record| before.is_none_or(|before| record.id < before));
-    let mut page: Vec<_> = wanted.take(limit + 1).collect();
-    let has_more = page.len() > limit;
-    page.truncate(limit);
-    let ends: Vec<_> = page.iter().map(|record| record.end()).collect();
-    let data: Vec<_> = page.iter().zip(&ends).map(|(record, end)| RunView::of(record, end.as_deref())).collect();
+    let (page, has_more) = site.past().list(&filter.wanted(&caller)?).await?;
+    let ends: Vec<_> = page.iter().map(Found::end).collect();
+    let data: Vec<_> = page.iter().zip(&ends).map(|(found, end)| RunView::of_found(found, end.as_deref())).collect();
     Ok(Json(serde_json::json!({ "object": "list", "data": data, "has_more": has_more })).into_response())
 }
 
 /// The run with this id, if the caller may see it.
-pub(crate) fn find(site: &Site, caller: &Caller, id: &str) -> Result<Arc<Record>, ApiError> {
+pub(crate) async fn find(site: &Site, caller: &Caller, id: &str) -> Result<Found, ApiError> {
     caller.require(Scope::Read)?;
-    let found = Uuid::from_str(id).ok().and_then(|id| site.runs.find(id.into()));
-    found.filter(|record| caller.may_see(&record.owner)).ok_or_else(|| {
-        let message = "there is no run with this id; runs are remembered until newer ones take their place";
+    let found = match Uuid::from_str(id) {
+        Ok(id) => site.past().find(id.into()).await?,
+        Err(_) => None,
+    };
+    found.filter(|found| caller.may_see(found.owner())).ok_or_else(|| {
+        let message = "there is no run with this id; without a store, runs are remembered until newer ones take their \
+                       place";
         ApiError::not_found("run_not_found", message)
     })
 }
@@ -237,19 +250,23 @@ impl RunBody {
 }
 
 impl Filter {
-    fn wants(&self, record: &Record) -> bool {
-        let is =
-            |wanted: &Option<String>, value: Option<&str>| wanted.as_deref().is_none_or(|wanted| Some(wanted) == value);
-        is(&self.agent, Some(&record.agent))
-            && is(&self.session_id, record.session.as_deref())
-            && is(&self.status, Some(status(record.end().as_deref())))
+    fn wanted(self, caller: &Caller) -> Result<Wanted, ApiError> {
+        let status = self.status.as_deref().map(status_called).transpose()?;
+        Ok(Wanted {
+            owner: caller.sees_only(None)?,
+            agent: self.agent,
+            status,
+            session: self.session_id,
+            before: self.before.map(RunId::from),
+            limit: self.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE),
+        })
     }
 }
 
 impl<'a> RunView<'a> {
     pub(crate) fn of(record: &'a Record, end: Option<&'a End>) -> Self {
         let result = match end {
-            Some(End::Outcome(outcome)) => Some(Report::of(outcome)),
+            Some(End::Outcome(outcome)) => Some(Answer::Known(Report::of(outcome))),
             Some(End::Failed(_) | End::Panicked) | None => None,
         };
         // In the form in which requests fail, so that clients find it.
@@ -258,7 +275,7 @@ impl<'a> RunView<'a> {
             id: record.id,
             object: "run",
             agent: &record.agent,
-            status: status(end),
+            status: end.map_or(RunStatus::Running, End::status).name(),
             began_at: record.began,
             trace_id: record.trace.to_string(),
             session_id: record.session.as_deref(),
@@ -267,13 +284,47 @@ impl<'a> RunView<'a> {
             cost_usd: record.cost().total.cost(),
         }
     }
+
+    fn of_found(found: &'a Found, end: Option<&'a End>) -> Self {
+        match found {
+            Found::Known(record) => Self::of(record, end),
+            Found::Kept(run) => Self::of_kept(run),
+        }
+    }
+
+    /// A run that this process does not remember.
+    pub(crate) fn of_kept(run: &'a RunInfo) -> Self {
+        let has_outcome = matches!(run.status(), RunStatus::Ended | RunStatus::Cancelled);
+        Self {
+            id: run.run,
+            object: "run",
+            agent: &run.agent,
+            status: run.status().name(),
+            began_at: Timestamp::from_microsecond(run.started_us).unwrap_or_default(),
+            trace_id: run.trace.clone(),
+            session_id: run.session.as_deref(),
+            result: has_outcome.then(|| Answer::Kept(KeptReport::of(run))),
+            error: kept_failure(run),
+            cost_usd: run.cost,
+        }
+    }
 }
 
-fn status(end: Option<&End>) -> &'static str {
-    match end {
-        None => "running",
-        Some(End::Outcome(outcome)) if outcome.stop == brigade_core::StopReason::Cancelled => "cancelled",
-        Some(End::Outcome(_)) => "ended",
-        Some(End::Failed(_) | End::Panicked) => "failed",
-    }
+/// Why a run that this process does not remember did not end by itself.
+fn kept_failure(run: &RunInfo) -> Option<serde_json::Value> {
+    let message = match run.status() {
+        RunStatus::Failed => "the run failed; its events say how",
+        RunStatus::Interrupted => "the server ended before the run did",
+        RunStatus::Running | RunStatus::Ended | RunStatus::Cancelled => return None,
+    };
+    let code = run.error.as_deref().unwrap_or(run.status().name());
+    Some(serde_json::json!({ "message": message, "type": "server_error", "param": null, "code": code }))
+}
+
+fn status_called(name: &str) -> Result<RunStatus, ApiError> {
+    let known = RunStatus::ALL.into_iter().find(|status| status.name() == name);
+    known.ok_or_else(|| {
+        let names = RunStatus::ALL.map(RunStatus::name).join(", ");
+        ApiError::field("status", format!("there is no status `{name}`; there are {names}"))
+    })
 }

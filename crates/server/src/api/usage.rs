@@ -1,4 +1,4 @@
-//! `GET /v1/usage`: what runs have cost since this process started.
+//! `GET /v1/usage`: what runs have cost; with a store ever, without since this process started.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{ApiError, Site, access::Caller};
-use crate::{config::Scope, tally::Post};
+use crate::{config::Scope, past::WantedSpending, tally::Post};
 
 /// What is asked for; everything, where nothing is said.
 #[derive(Debug, Default, Deserialize)]
@@ -47,7 +47,7 @@ pub(crate) async fn show(
 ) -> Result<Json<UsageList>, ApiError> {
     caller.require(Scope::Read)?;
     let Query(filter) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
-    let posts = site.runs.tally().posts(|post| caller.may_see(&post.key) && filter.wants(post));
+    let posts = site.past().spending(&filter.wanted(&caller)?).await?;
     let mut total = Spending::default();
     for (_, spending) in &posts {
         total += *spending;
@@ -57,12 +57,9 @@ pub(crate) async fn show(
 }
 
 impl Filter {
-    fn wants(&self, post: &Post) -> bool {
-        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
-        self.from.is_none_or(|from| post.day >= from)
-            && self.to.is_none_or(|to| post.day <= to)
-            && is(&self.agent, &post.agent)
-            && is(&self.model, &post.model)
-            && is(&self.key, &post.key)
+    fn wanted(self, caller: &Caller) -> Result<WantedSpending, ApiError> {
+        let Self { from, to, agent, model, key } = self;
+        let key = caller.sees_only(key.as_deref())?;
+        Ok(WantedSpending { from, to, key, agent, model })
     }
 }

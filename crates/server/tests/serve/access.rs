@@ -3,9 +3,8 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::support::{BRIGADE, Server, config, eventually, json_of, provider, question};
+use crate::support::{BRIGADE, Server, config, eventually, hash_of, json_of, provider, question};
 
 /// The keys `brg_reader`, `brg_runner` and `brg_admin`.
 const KEYS: &str = r#"
@@ -21,11 +20,9 @@ scopes = ["admin"]
 "#;
 
 fn keys() -> String {
-    ["reader", "runner", "admin"].into_iter().fold(KEYS.to_owned(), |text, name| {
-        let digest: [u8; 32] = Sha256::digest(format!("brg_{name}").as_bytes()).into();
-        let [high, low] = [0, 16].map(|start| u128::from_be_bytes(digest[start..start + 16].try_into().unwrap()));
-        text.replace(&name.to_uppercase(), &format!("{high:032x}{low:032x}"))
-    })
+    ["reader", "runner", "admin"]
+        .into_iter()
+        .fold(KEYS.to_owned(), |text, name| text.replace(&name.to_uppercase(), &hash_of(&format!("brg_{name}"))))
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 //! What outlives the server where a file is configured for it.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
-use crate::support::{Server, config, json_of, provider, question, scripted};
+use crate::support::{BRIGADE, Server, config, eventually, hash_of, json_of, provider, question, scripted};
 
 /// Stops a server as an orchestrator does.
 async fn stop(mut server: Server) {
+    // Who answers also listens to signals.
+    json_of(server.get("/livez")).await;
     server.signal("-TERM");
     assert!(server.exit().await.success(), "{}", server.log());
 }
@@ -59,4 +63,184 @@ async fn a_store_that_is_something_else_is_refused_and_left_alone() {
     let output = Server::refused(&stored(&config(&provider), &folder));
     assert!(output.contains("the store") && output.contains("brigade.db"), "{output}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "my diary, which is no database");
+}
+
+/// The key `brg_ada`, with what it may spend each day.
+fn key_of_ada(budget: &str) -> String {
+    let (hash, scopes) = (hash_of("brg_ada"), "[\"run\", \"read\"]");
+    format!(
+        "[keys.ada]\nhash = \"sha256:{hash}\"\nscopes = {scopes}\nbudget = {{ usd = \"{budget}\", per = \"day\" }}\n"
+    )
+}
+
+#[tokio::test]
+async fn runs_and_usage_are_told_after_a_restart_by_page_and_filter() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let config = stored(&config(&provider), &folder);
+    let first = Server::start(&config);
+    let mut ids = Vec::new();
+    for session in ["one", "two", "one"] {
+        let body = json!({ "agent": "clerk", "task": "Hello?", "session_id": session });
+        let (_, run) = json_of(first.post("/v1/runs", &body)).await;
+        ids.insert(0, run["id"].clone());
+    }
+    let told = json_of(first.get("/v1/usage")).await.1;
+    stop(first).await;
+
+    let second = Server::start(&config);
+    let list = async |query: &str| {
+        let (status, page) = json_of(second.get(&format!("/v1/runs?{query}"))).await;
+        assert_eq!(status, 200, "{page}");
+        let ids: Vec<_> = page["data"].as_array().unwrap().iter().map(|run| run["id"].clone()).collect();
+        (ids, page["has_more"] == true)
+    };
+    assert_eq!(list("").await, (ids.clone(), false));
+    assert_eq!(list("limit=2").await, (ids[..2].to_vec(), true));
+    assert_eq!(list(&format!("limit=2&before={}", ids[1].as_str().unwrap())).await, (ids[2..].to_vec(), false));
+    assert_eq!(list("session_id=one").await.0, [ids[0].clone(), ids[2].clone()]);
+    assert_eq!(list("status=ended&agent=clerk").await.0, ids);
+    assert_eq!(list("status=running").await, (vec![], false));
+    assert_eq!(json_of(second.get("/v1/runs?status=lost")).await.0, 400);
+
+    let path = format!("/v1/runs/{}", ids[0].as_str().unwrap());
+    let (_, run) = json_of(second.get(&path)).await;
+    assert_eq!((&run["status"], &run["session_id"]), (&json!("ended"), &json!("one")), "{run}");
+    let result = &run["result"];
+    assert_eq!((&result["stop"], &result["turns"], &result["text"]), (&json!("finished"), &json!(1), &Value::Null));
+    let (_, events) = json_of(second.get(&format!("{path}/events")).header("last-event-id", "1")).await;
+    let events = events.as_str().unwrap();
+    assert!(events.starts_with("id: 2\n") || events.contains("\nid: 2\n"), "{events}");
+    assert!(events.contains("\"run_ended\"") && events.contains("event: ended"), "{events}");
+
+    assert_eq!(json_of(second.get("/v1/usage")).await.1, told);
+    assert_eq!((&told["total"]["calls"], &told["data"][0]["agent"]), (&json!(3), &json!("clerk")));
+    // What this process runs is among what earlier ones ran.
+    let (_, new) = json_of(second.post("/v1/runs", &json!({ "agent": "clerk", "task": "Hello?" }))).await;
+    assert_eq!(list("limit=2").await, (vec![new["id"].clone(), ids[0].clone()], true));
+    assert_eq!(json_of(second.get("/v1/usage?agent=clerk")).await.1["total"]["calls"], 4);
+    assert_eq!(json_of(second.get("/v1/usage?to=2020-01-01")).await.1["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_run_is_traced_while_the_server_goes_on_and_after_it_has_ended() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let server = Server::start(&stored(&config(&provider), &folder));
+    let (_, run) = json_of(server.post("/v1/runs", &json!({ "agent": "clerk", "task": "Hello?" }))).await;
+    let id = &run["trace_id"].as_str().unwrap()[..8];
+    let path = folder.path().join("brigade.db").display().to_string();
+    let trace = |arguments: &[&str]| {
+        let output = Command::new(BRIGADE).arg("trace").args(arguments).output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (is_found, running) = trace(&[id, "--store", &path]);
+    assert!(is_found && running.contains("clerk") && running.contains("sim/gpt-5-mini"), "{running}");
+    assert_eq!(trace(&[id, "--config", &server.config_path()]).1, running, "the configuration names the store");
+    stop(server).await;
+    assert_eq!(trace(&[id, "--store", &path]).1, running);
+    let (is_found, said) = trace(&["ffffffff", "--store", &path]);
+    assert!(!is_found && said.contains("nothing in the run log belongs to trace ffffffff"), "{said}");
+}
+
+#[tokio::test]
+async fn what_was_answered_is_paid_for_also_when_the_server_is_killed() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let config = stored(&config(&provider), &folder);
+    for round in 1..=3 {
+        let server = Server::start(&config);
+        assert_eq!(json_of(server.post("/v1/chat/completions", &question("Hello?"))).await.0, 200);
+        let (_, usage) = json_of(server.get("/v1/usage")).await;
+        let total = &usage["total"];
+        assert_eq!((&total["calls"], &total["uncertain"]), (&json!(round), &json!("0")), "{usage}");
+        server.signal("-KILL");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_the_end_of_its_server_cut_off_is_told_as_interrupted() {
+    let stall = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { before_headers = true }\ndo = { stall = \"10m\" }\n";
+    let (provider, folder) = (scripted("", stall).await, tempfile::tempdir().unwrap());
+    let config = stored(&config(&provider), &folder);
+    let first = Server::start(&config);
+    let body = json!({ "agent": "clerk", "task": "Hello?", "background": true });
+    let (_, run) = json_of(first.post("/v1/runs", &body)).await;
+    eventually("the provider is asked", || (provider.truth().totals().arrived > 0).then_some(())).await;
+    let (_, running) = json_of(first.get("/v1/runs?status=running")).await;
+    assert_eq!(running["data"][0]["id"], run["id"]);
+    first.signal("-KILL");
+    drop(first);
+    let second = Server::start(&config);
+    let (_, found) = json_of(second.get(&format!("/v1/runs/{}", run["id"].as_str().unwrap()))).await;
+    assert_eq!((&found["status"], &found["error"]["code"]), (&json!("interrupted"), &json!("interrupted")), "{found}");
+    let (_, usage) = json_of(second.get("/v1/usage")).await;
+    assert_ne!(usage["total"]["uncertain"], "0", "it may be billed: {usage}");
+}
+
+#[tokio::test]
+async fn a_key_that_comes_back_while_the_server_runs_has_spent_what_it_had_spent() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let without = stored(&config(&provider), &folder);
+    // Enough for one call, but not for the least that a second one may have to cost.
+    let with = format!("{without}{}", key_of_ada("0.0006"));
+    let ask = async |server: &Server| {
+        let request = server.post("/v1/chat/completions", &question("Hello?"));
+        json_of(request.header("authorization", "Bearer brg_ada")).await.0
+    };
+    let first = Server::start(&with);
+    assert_eq!(ask(&first).await, 200);
+    stop(first).await;
+
+    let second = Server::start(&without);
+    second.write_config(&with);
+    second.signal("-HUP");
+    eventually("it is read again", || second.log().contains("again").then_some(())).await;
+    assert_eq!(ask(&second).await, 402, "{}", second.log());
+}
+
+/// A server whose files may not grow beyond so many blocks of 512 bytes, which is what a full disk looks like.
+#[tokio::test]
+async fn a_store_that_cannot_grow_is_told_and_loses_no_answer() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let config = stored(&config(&provider), &folder);
+    stop(Server::start(&config)).await;
+    let server = Server::start_limited(&config, 900);
+    let task = "x".repeat(50_000);
+    let (mut degraded, mut paid) = (Vec::new(), 0);
+    // First no session fits any more, then no history.
+    while !degraded.iter().any(|part: &Value| part["part"] == "history") {
+        let body = json!({ "agent": "clerk", "task": task, "session_id": "one" });
+        let (status, run) = json_of(server.post("/v1/runs", &body)).await;
+        assert_eq!((status, &run["result"]["text"]), (200, &json!("Hello.")), "{run}");
+        degraded = run["result"]["degraded"].as_array().unwrap().clone();
+        paid += u64::from(degraded.is_empty());
+        assert!(paid < 100, "it never gets full");
+    }
+    assert!(degraded[0].to_string().contains("nothing of this was kept"), "{degraded:?}");
+    assert!(server.log().contains("the history cannot be written"), "{}", server.log());
+    let mut is_ready = true;
+    for _ in 0..100 {
+        is_ready &= json_of(server.get("/readyz")).await.0 == 200;
+    }
+    let (_, ready) = json_of(server.get("/readyz?verbose")).await;
+    assert!(!is_ready && ready.to_string().contains("nothing of this was kept"), "{ready}");
+    drop(server);
+
+    let after = Server::start(&config);
+    let (_, usage) = json_of(after.get("/v1/usage")).await;
+    assert!(usage["total"]["calls"].as_u64().unwrap() >= paid, "{paid}: {usage}");
+    assert_eq!(json_of(after.post("/v1/chat/completions", &question("Hello?"))).await.0, 200, "with room it goes on");
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_told_and_left_as_it_is() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let (config, path) = (stored(&config(&provider), &folder), folder.path().join("brigade.db"));
+    let server = Server::start(&config);
+    json_of(server.post("/v1/runs", &json!({ "agent": "clerk", "task": "Hello?", "session_id": "one" }))).await;
+    stop(server).await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100..4_096].fill(0xAA);
+    std::fs::write(&path, &bytes).unwrap();
+    let said = Server::refused(&config);
+    assert!(said.contains("damaged") && said.contains("restore it from a copy"), "{said}");
+    assert!(std::fs::read(&path).unwrap() == bytes, "it was left as it is");
 }

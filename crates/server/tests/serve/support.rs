@@ -9,6 +9,7 @@ use std::{
 
 use brigade_rehearsal::{FaultPlan, Running, Script, Simulator};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 pub(crate) const BRIGADE: &str = env!("CARGO_BIN_EXE_brigade");
@@ -68,17 +69,25 @@ impl Server {
 
     /// The same with these variables in its environment.
     pub(crate) fn start_with(config: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(BRIGADE);
+        command.arg("serve").envs(variables.iter().copied());
+        Self::started(config, command)
+    }
+
+    /// The same where no file may get larger than so many blocks of 512 bytes.
+    pub(crate) fn start_limited(config: &str, blocks: u32) -> Self {
+        let mut command = Command::new("sh");
+        // A write beyond the limit is to fail, and not to end the process.
+        command.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec {BRIGADE} serve")]);
+        Self::started(config, command)
+    }
+
+    fn started(config: &str, mut command: Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let mut process = Command::new(BRIGADE)
-            .args(["serve"])
-            .envs(variables.iter().copied())
-            .current_dir(folder.path())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(log);
+        let mut process = command.spawn().unwrap();
         let mut address = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
         let server = Self { url: address.trim().to_owned(), process, folder };
@@ -97,6 +106,10 @@ impl Server {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    pub(crate) fn config_path(&self) -> String {
+        self.folder.path().join("brigade.toml").display().to_string()
     }
 
     pub(crate) fn write_config(&self, config: &str) {
@@ -140,6 +153,13 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The SHA-256 of a key, as the configuration has it.
+pub(crate) fn hash_of(key: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+    let [high, low] = [0, 16].map(|start| u128::from_be_bytes(digest[start..start + 16].try_into().unwrap()));
+    format!("{high:032x}{low:032x}")
 }
 
 /// One question to `clerk`.

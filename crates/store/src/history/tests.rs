@@ -108,6 +108,8 @@ async fn a_run_is_kept_with_its_workers_events_cost_and_outcome() {
     assert_eq!(costs, [("desk", "scripted/large", PRICE.times(2)), ("desk/critic", "scripted/small", PRICE)]);
     let by_id = history.runs().trace(&trace.runs[1].run.to_string()).await.unwrap().unwrap();
     assert_eq!(by_id, trace, "a run is also found by its id");
+    assert_eq!(history.runs().find(run.id()).await.unwrap().as_ref(), trace.runs.first());
+    assert!(history.runs().trace("").await.unwrap().is_none(), "what fits all is no id");
     assert!(history.runs().trace("ffffffff").await.unwrap().is_none());
     assert_eq!(history.lost(), 0);
 }
@@ -117,11 +119,14 @@ async fn a_run_that_fails_is_kept_with_the_kind_of_its_error() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     let run = Run::builder().observer(Arc::new(history.clone())).build();
-    let agent = Agent::new("clerk", ScriptedModel::new([]).metered(&Flat));
+    let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&Flat));
+    let model = ScriptedModel::new([Turn::call("c1", "critic", json!({"task": "Look."}))]).metered(&Flat);
+    let agent = Supervisor::new("desk", model).worker(Worker::new(critic));
     let _: RunError = agent.run_in(&run, Task::from("Go.")).await.unwrap_err();
     history.flush().await.unwrap();
     let listed = history.runs().list(RunFilter::default()).await.unwrap();
     assert_eq!((listed[0].outcome.as_deref(), listed[0].error.as_deref()), (Some("failed"), Some("caller")));
+    assert_eq!((listed[0].cost, listed[0].tokens), (Some(PRICE.times(2)), Some((200, 20))), "what it cost until then");
 }
 
 #[tokio::test]

@@ -1,0 +1,43 @@
+//! Conditions of a query and their values.
+
+use rusqlite::types::Value;
+
+/// As many as a page shows, and more than anybody reads.
+pub(crate) const MOST_LINES: u32 = 10_000;
+
+/// Conditions of a query and their values.
+#[derive(Debug, Default)]
+pub(crate) struct Conditions {
+    clauses: Vec<String>,
+    pub(crate) values: Vec<Value>,
+}
+
+impl Conditions {
+    /// Adds a condition that ends where its value goes.
+    pub(crate) fn and(&mut self, clause: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.values.push(value.into());
+            self.clauses.push(format!("{clause} ?{}", self.values.len()));
+        }
+    }
+
+    /// Adds the condition that a path is this one, or one below it.
+    pub(crate) fn and_below(&mut self, column: &str, path: Option<String>) {
+        if let Some(path) = path {
+            self.values.push(path.into());
+            let place = self.values.len();
+            // The character after `/` is `0`.
+            let below = format!("{column} > ?{place} || '/' AND {column} < ?{place} || '0'");
+            self.clauses.push(format!("({column} = ?{place} OR {below})"));
+        }
+    }
+
+    /// Adds a condition without a value, if there is one.
+    pub(crate) fn extend(&mut self, clause: Option<String>) {
+        self.clauses.extend(clause);
+    }
+
+    pub(crate) fn sql(&self) -> String {
+        if self.clauses.is_empty() { "1".to_owned() } else { self.clauses.join(" AND ") }
+    }
+}
