@@ -32,7 +32,7 @@ pub(crate) use problem::{ConfigError, Problem};
 pub(crate) use provider::{Kind, Provider};
 pub(crate) use reference::{Secret, Text};
 pub(crate) use server::{Log, Server};
-pub(crate) use tool::{Command, Http, Method, Tool};
+pub(crate) use tool::{Command, Http, Method, Tool, ToolKind};
 
 /// What `brigade.toml` says.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use anyhow::{Context as _, bail};
 use brigade_core::{RawJson, Schema, Tool, ToolSpec};
 
-use crate::config;
+use crate::config::{self, ToolKind};
 
 mod command;
 mod egress;
@@ -24,12 +24,12 @@ pub(crate) fn build(
     let mut spec = ToolSpec::new(name, written.description.as_str(), schema);
     spec.effect = written.effect;
     spec.timeout = written.timeout;
-    match (&written.http, &written.command) {
-        (Some(http), None) => Ok(Arc::new(http::HttpTool::new(spec, (written, http), folder)?)),
-        (None, Some(_)) if !commands => {
+    match written.kind() {
+        Some(ToolKind::Http(http)) => Ok(Arc::new(http::HttpTool::new(spec, (written, http), folder)?)),
+        Some(ToolKind::Command(_)) if !commands => {
             bail!("it runs a program, which `server.commands = true` must allow");
         }
-        (None, Some(command)) => Ok(Arc::new(command::CommandTool::new(spec, (written, command), folder)?)),
-        _ => bail!("a tool has either `http` or `command`"),
+        Some(ToolKind::Command(command)) => Ok(Arc::new(command::CommandTool::new(spec, (written, command), folder)?)),
+        None => bail!("a tool has either `http` or `command`"),
     }
 }

@@ -65,6 +65,13 @@ fn a_line_with_a_secret_is_not_shown() {
 }
 
 #[test]
+fn tools_of_other_servers_are_refused_with_what_to_write_instead() {
+    let text = format!("{MINIMAL}[tools.x]\ndescription = \"X.\"\nmcp = {{ url = \"https://example.com\" }}\n");
+    let problem = problem(&text);
+    assert!(problem.starts_with("brigade.toml:12:7: tools of MCP servers cannot be used yet"), "{problem}");
+}
+
+#[test]
 fn yaml_says_the_same_with_the_same_errors() {
     let text = "
 providers:

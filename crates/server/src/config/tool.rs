@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use brigade_core::Effect;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
 use super::{Secret, units::Size};
@@ -33,6 +33,40 @@ pub(crate) struct Tool {
     pub(crate) http: Option<Http>,
     /// A program on this machine. Only where `server.commands` is on.
     pub(crate) command: Option<Command>,
+    /// A server that offers tools of its own. There is no such kind yet, and whoever writes it is told so.
+    #[serde(default, rename = "mcp")]
+    #[schemars(skip)]
+    _mcp: Option<NotYet>,
+}
+
+/// What a tool does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ToolKind<'c> {
+    Http(&'c Http),
+    Command(&'c Command),
+}
+
+/// What cannot be written.
+#[derive(Debug, Clone)]
+enum NotYet {}
+
+impl Tool {
+    /// What it does, if it says one thing.
+    pub(crate) fn kind(&self) -> Option<ToolKind<'_>> {
+        match (&self.http, &self.command) {
+            (Some(http), None) => Some(ToolKind::Http(http)),
+            (None, Some(command)) => Some(ToolKind::Command(command)),
+            _ => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NotYet {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(de::Error::custom(
+            "tools of MCP servers cannot be used yet; describe what the tool does as `http` or `command`",
+        ))
+    }
 }
 
 /// A request to a server. Arguments that the address does not name become its JSON body.

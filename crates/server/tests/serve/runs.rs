@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, config, eventually, json_of, provider, scripted};
+use crate::support::{Server, acquaintance, config, eventually, json_of, provider, scripted};
 
 const STALL: &str = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { after_deltas = 1 }\ndo = { stall = \"10m\" }\n";
 const WORDS: &str = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
@@ -75,14 +75,7 @@ async fn a_run_is_cancelled_and_keeps_what_it_has() {
 
 #[tokio::test]
 async fn a_session_goes_on_where_it_stopped() {
-    let script = r#"
-[[rule]]
-when = { turn = 0 }
-answer = { text = "Pleased to meet you." }
-[[rule]]
-answer = { text = "You are Ada." }
-"#;
-    let provider = scripted(script, "").await;
+    let provider = acquaintance().await;
     let server = Server::start(&config(&provider));
     let ask = |text: &str, session: &str| {
         let mut body = task(text);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{BRIGADE, Server, config, eventually, hash_of, json_of, provider, question, scripted};
+use crate::support::{BRIGADE, Server, acquaintance, config, eventually, hash_of, json_of, provider, question, scripted};
 
 /// Stops a server as an orchestrator does.
 async fn stop(mut server: Server) {
@@ -20,14 +20,7 @@ fn stored(config: &str, folder: &tempfile::TempDir) -> String {
 
 #[tokio::test]
 async fn a_session_goes_on_after_a_restart() {
-    let script = r#"
-[[rule]]
-when = { turn = 0 }
-answer = { text = "Pleased to meet you." }
-[[rule]]
-answer = { text = "You are Ada." }
-"#;
-    let (provider, folder) = (scripted(script, "").await, tempfile::tempdir().unwrap());
+    let (provider, folder) = (acquaintance().await, tempfile::tempdir().unwrap());
     let config = stored(&config(&provider), &folder);
     let mut answers = Vec::new();
     for text in ["I am Ada.", "Who am I?"] {

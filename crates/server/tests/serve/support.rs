@@ -36,6 +36,18 @@ pub(crate) async fn scripted(script: &str, faults: &str) -> Running {
     builder.build().serve_locally().await.unwrap()
 }
 
+/// A provider that knows who asks when it was told before, in the same conversation.
+pub(crate) async fn acquaintance() -> Running {
+    let script = r#"
+[[rule]]
+when = { turn = 0 }
+answer = { text = "Pleased to meet you." }
+[[rule]]
+answer = { text = "You are Ada." }
+"#;
+    scripted(script, "").await
+}
+
 /// A configuration with one agent, `clerk`, at a provider.
 pub(crate) fn config(provider: &Running) -> String {
     format!(
