@@ -16,6 +16,7 @@ use brigade_resilience::{Accounts, Alternate, ModelHealth, Policy};
 
 use crate::{
     config::{self, Config, Kind, Loaded, Provider},
+    simulated::Simulated,
     store::Store,
     team::{self, Served},
 };
@@ -38,6 +39,7 @@ pub(crate) struct Standing {
     pub(crate) ledger: Ledger,
     pub(crate) store: Option<Store>,
     accounts: Accounts,
+    simulated: Simulated,
 }
 
 /// A model that agents can be given, and all models that may answer in its place, itself first.
@@ -65,7 +67,7 @@ impl Standing {
     /// Nothing is spent, and nothing known.
     pub(crate) fn new(config: &Config) -> Self {
         let ledger = Ledger::root("this process", config.budget.to_core());
-        Self { ledger, store: None, accounts: Accounts::new() }
+        Self { ledger, store: None, accounts: Accounts::new(), simulated: Simulated::default() }
     }
 
     /// What was spent before this process began counts, and what it spends is kept.
@@ -85,7 +87,7 @@ impl App {
         let used: BTreeSet<&str> = config.models.values().map(|model| model.provider.as_ref().as_str()).collect();
         let used = config.providers.iter().filter(|(name, _)| used.contains(name.as_str()));
         let providers: BTreeMap<_, _> = used
-            .map(|(name, provider)| Ok((name.clone(), Account::open(name, provider, folder)?)))
+            .map(|(name, provider)| Ok((name.clone(), Account::open(name, provider, (folder, &standing.simulated))?)))
             .collect::<anyhow::Result<_>>()?;
         let models = Pass { prices: &prices, standing: &standing }.models(&config.models, &providers)?;
         let agents = team::build(config, folder, &models)?;
@@ -145,7 +147,7 @@ impl App {
 
 impl Account {
     /// Sets an account up; the error names it.
-    fn open(name: &str, provider: &Provider, folder: &Path) -> anyhow::Result<Self> {
+    fn open(name: &str, provider: &Provider, (folder, simulated): (&Path, &Simulated)) -> anyhow::Result<Self> {
         let written = provider.kind.as_ref().map_or(name, |kind| kind.as_ref());
         let kind: Kind = written.parse().map_err(|error: String| anyhow!(error))?;
         let opened = match kind {
@@ -154,6 +156,11 @@ impl Account {
                 set_up(OpenAiResponses::builder(), name, (provider, kind, folder)).map(Self::Responses)
             }
             Kind::Server(server) => set_up(OpenAi::server(server), name, (provider, kind, folder)).map(Self::Chat),
+            Kind::Simulator => {
+                tracing::warn!("the provider `{name}` is simulated: its answers are made up, and nobody is asked");
+                let base_url = format!("{}/v1", simulated.base_url()?);
+                set_up(OpenAi::compatible(name, base_url), name, (provider, kind, folder)).map(Self::Chat)
+            }
             Kind::Compatible => {
                 let base_url = provider.base_url.as_deref().unwrap_or_default();
                 set_up(OpenAi::compatible(name, base_url), name, (provider, kind, folder)).map(Self::Chat)

@@ -15,7 +15,7 @@ Example:
   brigade init && brigade check && brigade run assistant \"Say hello.\"
 
 It looks for ANTHROPIC_API_KEY and OPENAI_API_KEY, and for Ollama on this machine. Where it finds nothing, the
-configuration asks the simulator: start one with `brigade simulate --listen 127.0.0.1:4010`.")]
+configuration asks the simulator that comes with this program, whose answers are made up.")]
 pub(crate) struct Init {
     /// The file to write; one that exists is left alone
     #[arg(default_value = "brigade.toml", value_name = "FILE")]
@@ -79,7 +79,7 @@ fn content(found: Found) -> String {
             "provider = \"ollama\"\nmodel = \"llama3.2\"\nunpriced = \"warn\" # it runs on this machine, for nothing",
         ),
         Found::Nothing => (
-            "# No key was found, so this asks the simulator: brigade simulate --listen 127.0.0.1:4010\n[providers.simulator]\nkind = \"compatible\"\nbase_url = \"http://127.0.0.1:4010/v1\"",
+            "# No key was found, so this asks the simulator that comes with the program. With a key, say from OpenAI:\n# [providers.openai]\n# api_key = { env = \"OPENAI_API_KEY\" }\n[providers.simulator]",
             "provider = \"simulator\"\nmodel = \"gpt-5-mini\"",
         ),
     };
@@ -109,7 +109,7 @@ budget = {{ usd = "0.50", turns = 10, wall = "2m" }}
 fn next_steps(found: Found) -> &'static str {
     match found {
         Found::Nothing => {
-            "No key and no Ollama were found, so it asks the simulator. Next:\n  brigade simulate --listen 127.0.0.1:4010 &\n  brigade run assistant \"Say hello.\""
+            "No key and no Ollama were found, so a simulator answers, which makes its answers up. Next:\n  brigade check\n  brigade run assistant \"Say hello.\"\nWith a key in ANTHROPIC_API_KEY or OPENAI_API_KEY: `brigade init other.toml`"
         }
         Found::Anthropic | Found::OpenAi | Found::Ollama => {
             "Next:\n  brigade check\n  brigade run assistant \"Say hello.\"\n  brigade serve"

@@ -27,6 +27,7 @@ mod runs;
 mod serve;
 mod signals;
 mod simulate;
+mod simulated;
 mod spans;
 mod store;
 mod tally;

@@ -13,7 +13,8 @@ use super::{Name, Secret};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Provider {
     /// What it speaks: "openai", "`openai_responses`", "anthropic", the name of a server that speaks `OpenAI`'s protocol
-    /// ("ollama", "vllm", "openrouter", "groq", …), or "compatible" for any other. The account's name, if absent.
+    /// ("ollama", "vllm", "openrouter", "groq", …), "compatible" for any other, or "simulator", which is none and comes
+    /// with this program. The account's name, if absent.
     #[schemars(with = "Option<String>")]
     pub(crate) kind: Option<Name>,
     /// Where its endpoints begin; the vendor's own address, if absent.
@@ -38,12 +39,15 @@ pub(crate) enum Kind {
     OpenAiResponses,
     Server(KnownServer),
     Compatible,
+    Simulator,
 }
 
 impl Kind {
     /// All names there are.
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-        ["anthropic", "openai_responses", "compatible"].into_iter().chain(KnownServer::ALL.map(KnownServer::name))
+        ["anthropic", "openai_responses", "compatible", "simulator"]
+            .into_iter()
+            .chain(KnownServer::ALL.map(KnownServer::name))
     }
 
     /// The variable in which the vendor's own tools look for the key.
@@ -52,7 +56,7 @@ impl Kind {
             Self::Anthropic => Some("ANTHROPIC_API_KEY"),
             Self::OpenAiResponses => Some("OPENAI_API_KEY"),
             Self::Server(server) => server.key_variable(),
-            Self::Compatible => None,
+            Self::Compatible | Self::Simulator => None,
         }
     }
 }
@@ -65,6 +69,7 @@ impl FromStr for Kind {
             "anthropic" => Ok(Self::Anthropic),
             "openai_responses" => Ok(Self::OpenAiResponses),
             "compatible" => Ok(Self::Compatible),
+            "simulator" => Ok(Self::Simulator),
             other => other.parse().map(Self::Server).map_err(|_| format!("there is no kind of provider `{other}`")),
         }
     }

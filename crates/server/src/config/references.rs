@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Config, Kind, Name, Problem, problem::suggestion};
+use super::{Config, Kind, Name, Problem, Provider, problem::suggestion};
 
 /// Every name that leads nowhere, and every circle of agents.
 pub(crate) fn check(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, provider) in &config.providers {
         problems.extend(kind_problem(name, provider.kind.as_ref()));
+        problems.extend(simulator_problem(name, provider));
     }
     for model in config.models.values() {
         problems.extend(missing("provider", &model.provider, &config.providers));
@@ -38,6 +39,15 @@ fn kind_problem(account: &str, kind: Option<&Name>) -> Option<Problem> {
             "the provider `{account}` needs a `kind`, because its name is none{}",
             suggestion(account, Kind::names())
         )),
+    })
+}
+
+fn simulator_problem(account: &str, provider: &Provider) -> Option<Problem> {
+    let kind = provider.kind.as_ref().map_or(account, |kind| kind.as_ref());
+    let message = "the simulator has an address of its own; for another one, the `kind` is \"compatible\"";
+    (kind == "simulator" && provider.base_url.is_some()).then(|| match &provider.kind {
+        Some(kind) => Problem::at(kind.span(), message),
+        None => Problem::anywhere(format!("the provider `{account}`: {message}")),
     })
 }
 

@@ -147,6 +147,49 @@ async fn what_init_writes_is_right_and_is_never_written_over_something() {
 }
 
 #[tokio::test]
+async fn without_a_key_the_first_steps_lead_to_a_simulated_answer() {
+    if std::net::TcpStream::connect("127.0.0.1:11434").is_ok() {
+        println!("skipped: Ollama listens here, which `brigade init` takes before the simulator");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = brigade(folder.path(), &["init"], "").await;
+    assert!(told(&output).contains("a simulator answers"), "{}", told(&output));
+    let output = brigade(folder.path(), &["check", "--deny-warnings"], "").await;
+    assert!(output.status.success() && said(&output).contains("its budget stops it at $0.5000"), "{}", told(&output));
+    let output = brigade(folder.path(), &["run", "assistant", "Say hello."], "").await;
+    assert!(output.status.success() && said(&output).contains("Say hello."), "{}{}", said(&output), told(&output));
+    assert!(told(&output).contains("`simulator` is simulated"), "{}", told(&output));
+}
+
+#[tokio::test]
+async fn with_a_key_in_the_environment_the_first_steps_lead_to_its_provider() {
+    for (variable, account, path) in [("ANTHROPIC_API_KEY", "ANTHROPIC", ""), ("OPENAI_API_KEY", "OPENAI", "/v1")] {
+        let provider = provider("Hello from afar.").await;
+        let folder = tempfile::tempdir().unwrap();
+        // The vendor's address is the only thing that is not as in real life.
+        let address = (format!("BRIGADE__PROVIDERS__{account}__BASE_URL"), format!("{}{path}", provider.base_url()));
+        let steps = [&["init"][..], &["check", "--deny-warnings"], &["run", "assistant", "Say hello."]];
+        for (number, step) in steps.into_iter().enumerate() {
+            let mut command = Command::new(BRIGADE);
+            command.args(step).current_dir(folder.path());
+            command.env_remove("ANTHROPIC_API_KEY").env_remove("OPENAI_API_KEY").env(variable, "sk-canary");
+            if number > 0 {
+                command.env(&address.0, &address.1);
+            }
+            let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+            assert!(output.status.success(), "{step:?}: {}", told(&output));
+            assert!(!format!("{}{}", said(&output), told(&output)).contains("canary"), "{step:?}");
+            if number == 2 {
+                assert_eq!(said(&output), "Hello from afar.\n");
+            }
+        }
+        assert_eq!(provider.truth().totals().arrived, 1);
+        assert!(!std::fs::read_to_string(folder.path().join("brigade.toml")).unwrap().contains("canary"));
+    }
+}
+
+#[tokio::test]
 async fn the_doctor_asks_each_account_for_nothing() {
     let provider = provider("Hello.").await;
     let folder = folder(&config(&provider));

@@ -4,7 +4,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{BRIGADE, Server, acquaintance, config, eventually, hash_of, json_of, provider, question, scripted};
+use crate::support::{
+    BRIGADE, Server, acquaintance, config, eventually, hash_of, json_of, provider, question, scripted,
+};
 
 /// Stops a server as an orchestrator does.
 async fn stop(mut server: Server) {
