@@ -8,6 +8,7 @@ mod command_line;
 mod demo;
 mod life;
 mod openai_sdk;
+mod readme;
 mod runs;
 mod spans;
 mod store;

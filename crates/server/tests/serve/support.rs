@@ -94,6 +94,13 @@ impl Server {
         Self::started(config, command)
     }
 
+    /// The demo's team, at a free port.
+    pub(crate) fn start_demo() -> Self {
+        let mut command = Command::new(BRIGADE);
+        command.args(["serve", "--demo", "--listen", "127.0.0.1:0"]);
+        Self::started("", command)
+    }
+
     fn started(config: &str, mut command: Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
