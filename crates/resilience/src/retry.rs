@@ -97,11 +97,12 @@ impl<M: ChatModel> ChatModel for Retry<M> {
             };
             attempt += 1;
             run.emit(&Event::Retrying { model: self.id().clone(), attempt, reason: error.kind(), delay });
-            let slept = run.until_stopped(tokio::time::sleep(delay)).await;
-            slept.map_err(|end| stopped(end, self.id()))?;
+            // Before the wait, so that a listener who cannot take words back may give up before the next request.
             if shown {
                 run.emit(&Event::ReplyRestarted);
             }
+            let slept = run.until_stopped(tokio::time::sleep(delay)).await;
+            slept.map_err(|end| stopped(end, self.id()))?;
         }
     }
 }

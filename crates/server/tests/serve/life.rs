@@ -49,25 +49,6 @@ async fn metrics_show_the_run() {
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_ends_the_run_and_the_call_behind_it() {
-    for stream in [false, true] {
-        let provider = scripted(WORDS, STALL).await;
-        let server = Server::start(&config(&provider));
-        let mut body = question("Count.");
-        body["stream"] = json!(stream);
-        let request = server.post("/v1/chat/completions", &body);
-        let asking = tokio::task::JoinSet::from_iter([async move {
-            let response = request.send().await.unwrap();
-            response.text().await.unwrap();
-        }]);
-        eventually("the provider is asked", || (provider.truth().totals().arrived == 1).then_some(())).await;
-        drop(asking);
-        eventually("the provider sees the end", || (provider.truth().totals().hung_up == 1).then_some(())).await;
-        eventually("the run is cancelled", || server.log().contains("cancelled").then_some(())).await;
-    }
-}
-
-#[tokio::test]
 async fn a_signal_to_stop_lets_runs_finish_and_refuses_new_ones() {
     let script = "[[rule]]\nanswer = { text = \"At last.\", latency = { first = \"600ms\" } }";
     let provider = scripted(script, "").await;

@@ -6,6 +6,7 @@ mod access;
 mod chat;
 mod command_line;
 mod demo;
+mod faults;
 mod life;
 mod openai_sdk;
 mod readme;
