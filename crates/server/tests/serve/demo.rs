@@ -1,14 +1,20 @@
 //! `brigade demo`.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use brigade_rehearsal::{Script, Simulator};
+use tokio::time::Instant;
 
 use crate::support::{BRIGADE, eventually};
 
 #[test]
 fn the_demo_ends_well_and_says_what_it_cost() {
+    let began = Instant::now();
     let output = Command::new(BRIGADE).arg("demo").output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
     let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{told}");
     assert!(said.contains("Stay on SQS for now"), "{said}");

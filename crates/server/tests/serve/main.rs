@@ -4,11 +4,11 @@
 
 mod access;
 mod chat;
+mod clients;
 mod command_line;
 mod demo;
 mod faults;
 mod life;
-mod openai_sdk;
 mod readme;
 mod runs;
 mod spans;

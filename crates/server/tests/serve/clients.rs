@@ -1,0 +1,134 @@
+//! The vendor's own clients, Python's and JavaScript's, against the shipped binary.
+//!
+//! They are installed from their registries below the target folder, once. Where that cannot be, because there is no
+//! network or no interpreter, the test says so and is skipped.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use tokio::process::Command;
+
+use crate::support::{Server, config, hash_of, scripted};
+
+/// The versions that are tested. Newer ones should work; these make a failure ours.
+const PYTHON_PACKAGE: &str = "openai==3.54.0";
+const NODE_PACKAGE: &str = "openai@7.57.0";
+
+/// A download of some MiB, through a slow proxy.
+const INSTALLING: Duration = Duration::from_mins(2);
+
+/// What the clients ask takes a second or two.
+const ASKING: Duration = Duration::from_mins(1);
+
+/// An agent that answers, one that may spend nothing, and a stream that breaks when it is told to.
+const SCRIPT: &str = r#"
+[[rule]]
+answer = { text = "It is sunny in Paris today.", usage = { input = 120, output = 30 } }
+"#;
+const FAULTS: &str = r#"
+[[fault]]
+id = "breaks"
+match = { last_user_contains = "Break." }
+at = { after_deltas = 3 }
+do = { sse_error = "overloaded", then = "close" }
+
+[[fault]]
+id = "down"
+match = { last_user_contains = "Be down." }
+do = { status = 503 }
+"#;
+const PAUPER: &str = "[agents.pauper]\nmodel = \"mini\"\nbudget = { usd = \"0.000001\" }\n";
+
+#[tokio::test]
+async fn the_vendors_python_client_finds_everything_where_it_expects_it() {
+    match python().await {
+        Ok(program) => all_is_as_expected(Command::new(program).arg(beside("openai_client.py"))).await,
+        Err(reason) => skip("Python", &reason),
+    }
+}
+
+#[tokio::test]
+async fn the_vendors_javascript_client_finds_everything_where_it_expects_it() {
+    match javascript().await {
+        Ok(script) => all_is_as_expected(Command::new("node").arg(script)).await,
+        Err(reason) => skip("JavaScript", &reason),
+    }
+}
+
+/// Runs a client against two servers: one that answers, and one that refuses whom it can.
+async fn all_is_as_expected(client: &mut Command) {
+    let provider = scripted(SCRIPT, FAULTS).await;
+    let once = "[models.mini.policy.retry]\nattempts = 1\n";
+    let open = Server::start(&format!("{}{PAUPER}{once}", config(&provider)));
+    let full = config(&provider).replace("[server]", "[server]\nmax_runs = 0");
+    let [reader, runner] = ["reader", "runner"].map(|name| {
+        let scope = if name == "reader" { "read" } else { "run" };
+        format!("[keys.{name}]\nhash = \"sha256:{}\"\nscopes = [\"{scope}\"]\n", hash_of(&format!("brg_{name}")))
+    });
+    let strict = Server::start(&format!("{full}{reader}{runner}"));
+    let told = run(client.args([&open.url, &strict.url]).env("NO_PROXY", "127.0.0.1"), ASKING).await;
+    assert!(told.is_ok(), "{}", told.unwrap_err());
+}
+
+/// An interpreter that has the package.
+async fn python() -> Result<PathBuf, String> {
+    let folder = below_target("openai-python");
+    let (program, done) = (folder.join("bin/python"), folder.join(PYTHON_PACKAGE));
+    if !done.exists() {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder), INSTALLING).await?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout=10", "--retries=1"];
+        run(Command::new(&program).args(pip).arg(PYTHON_PACKAGE), INSTALLING).await?;
+        std::fs::write(done, "").map_err(|error| error.to_string())?;
+    }
+    Ok(program)
+}
+
+/// A script beside the package.
+async fn javascript() -> Result<PathBuf, String> {
+    let folder = below_target("openai-node");
+    let (script, done) = (folder.join("openai_client.mjs"), folder.join(NODE_PACKAGE));
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    run(Command::new("node").arg("--version"), INSTALLING).await?;
+    if !done.exists() {
+        let install =
+            ["install", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1", "--loglevel=error"];
+        run(Command::new("npm").args(install).arg("--prefix").arg(&folder).arg(NODE_PACKAGE), INSTALLING).await?;
+        std::fs::write(done, "").map_err(|error| error.to_string())?;
+    }
+    // Node looks for packages beside the script that imports them.
+    std::fs::copy(beside("openai_client.mjs"), &script).map_err(|error| error.to_string())?;
+    Ok(script)
+}
+
+/// Runs a program to its end; the error is what it said last.
+async fn run(command: &mut Command, limit: Duration) -> Result<(), String> {
+    let name = command.as_std().get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    match tokio::time::timeout(limit, output).await {
+        Ok(Ok(Output { status, .. })) if status.success() => Ok(()),
+        Ok(Ok(Output { stderr, stdout, .. })) => {
+            let said = if stderr.is_empty() { stdout } else { stderr };
+            Err(format!("{name}: {}", String::from_utf8_lossy(&said).trim_end()))
+        }
+        Ok(Err(error)) => Err(format!("{name}: {error}")),
+        Err(_) => Err(format!("{name} took longer than {} s", limit.as_secs())),
+    }
+}
+
+fn below_target(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn beside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serve").join(name)
+}
+
+/// Said past the test runner, which would keep it.
+fn skip(language: &str, reason: &str) {
+    let reason = reason.lines().last().unwrap_or_default();
+    let _ = writeln!(std::io::stderr(), "SKIPPED: OpenAI's {language} client cannot be had here: {reason}");
+}
