@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use xshell::Shell;
 
-use crate::{cargo, deny, direction, examples, tidy};
+use crate::{cargo, deny, direction, examples, fuzz_api, tidy};
 
 /// One step. They run in the order in which they stand here: cheap ones first, so that a small slip
 /// shows early.
@@ -24,6 +24,8 @@ pub(crate) enum Step {
     Alone,
     /// Unit and integration tests.
     Tests,
+    /// Generated requests against the server, as its description allows and forbids them.
+    Api,
     /// The ledger under all interleavings of its threads.
     Interleavings,
     /// Examples inside the documentation.
@@ -39,7 +41,7 @@ pub(crate) enum Step {
 /// What to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the slow steps: alone, interleavings, examples, docs, deny.
+    /// Leave out the slow steps: alone, api, interleavings, examples, docs, deny.
     #[arg(long)]
     fast: bool,
     /// Run this step and no other; may be given several times.
@@ -54,9 +56,9 @@ impl Options {
 }
 
 impl Step {
-    /// Steps that compile everything once more, or that need a tool which takes minutes to install.
+    /// Steps that compile everything once more, take as long as one lets them, or need a tool that must be installed.
     const fn is_slow(self) -> bool {
-        matches!(self, Self::Alone | Self::Interleavings | Self::Examples | Self::Docs | Self::Deny)
+        matches!(self, Self::Alone | Self::Api | Self::Interleavings | Self::Examples | Self::Docs | Self::Deny)
     }
 
     /// The name on the command line, and what the step checks.
@@ -74,6 +76,7 @@ impl Step {
             Self::Clippy => cargo::clippy(shell),
             Self::Alone => cargo::each_library_alone(shell),
             Self::Tests => cargo::tests(shell),
+            Self::Api => fuzz_api::check(shell),
             Self::Interleavings => cargo::interleavings(shell),
             Self::Doctests => cargo::doctests(shell),
             Self::Examples => examples::run_all(shell),

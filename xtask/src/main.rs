@@ -18,6 +18,7 @@ mod direction;
 mod examples;
 mod finding;
 mod fuzz;
+mod fuzz_api;
 mod manifest;
 mod prices;
 mod readme;
@@ -57,6 +58,8 @@ enum Chore {
     Swarm(swarm::Options),
     /// Reads responses damaged at random, and stops at a panic or where the chunks make a difference.
     Fuzz(fuzz::Options),
+    /// Sends requests to the server that are derived from its own description, and stops where an answer breaks it.
+    FuzzApi(fuzz_api::Options),
     /// Writes the embedded price table anew, from joined price lists.
     Prices(prices::Options),
 }
@@ -83,6 +86,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Bench { arguments } => cargo::bench(&shell, &arguments),
         Chore::Swarm(options) => swarm::run(&shell, &options),
         Chore::Fuzz(options) => fuzz::run(&shell, &options),
+        Chore::FuzzApi(options) => fuzz_api::run(&shell, &options),
         Chore::Prices(options) => prices::run(&shell, &options),
     }
 }

@@ -28,6 +28,7 @@ mod launch;
 mod models;
 mod once;
 mod openapi;
+mod path;
 mod rate;
 mod runs;
 mod usage;

@@ -55,7 +55,7 @@ impl EventLog {
         let lines = self.lock();
         // The kept lines are numbered without gaps.
         let first = lines.kept.front().map_or(0, |line| line.number);
-        let known = usize::try_from((number + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        let known = usize::try_from(number.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
         lines.kept.iter().skip(known).cloned().collect()
     }
 
@@ -121,6 +121,7 @@ mod tests {
         assert!(numbers(0).is_empty());
         (0..3).for_each(|number| log.write(&number));
         assert_eq!((numbers(0), numbers(2), numbers(9)), (vec![1, 2, 3], vec![3], vec![]));
+        assert!(numbers(u64::MAX).is_empty());
         (0..MOST_LINES).for_each(|number| log.write(&number));
         assert_eq!((numbers(0).len(), numbers(0)[0]), (MOST_LINES, 4));
         assert_eq!(numbers(MOST_LINES as u64 + 1), [MOST_LINES as u64 + 2, MOST_LINES as u64 + 3]);

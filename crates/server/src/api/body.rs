@@ -1,11 +1,17 @@
 //! JSON bodies, whose mistakes are told exactly.
 
+use std::{fmt, marker::PhantomData};
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
 };
-use serde::de::DeserializeOwned;
+use schemars::JsonSchema;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::error::Category;
 
 use super::ApiError;
@@ -13,6 +19,32 @@ use super::ApiError;
 /// A body of JSON that reads as `T`.
 #[derive(Debug)]
 pub(crate) struct JsonBody<T>(pub(crate) T);
+
+/// A value that is written as a JSON object. Derived readers take the bare values of the fields as an array too, which
+/// no client means.
+#[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+    }
+}
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
@@ -38,7 +70,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 /// Reads JSON. The depth of nesting is bounded by the parser.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize::<_, Object<T>>(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
         match error.classify() {
@@ -51,7 +83,7 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         code: "invalid_json",
         ..ApiError::invalid(format!("the body goes on after its end: {error}"))
     })?;
-    Ok(value)
+    Ok(value.0)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

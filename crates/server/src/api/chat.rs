@@ -22,7 +22,7 @@ use super::{
     ApiError, Site,
     access::Caller,
     answer::{self, Details, Tokens},
-    body::JsonBody,
+    body::{JsonBody, Object},
     chat_stream,
     ids::Ids,
     launch::{Ask, Tighter},
@@ -37,23 +37,34 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct ChatBody {
     model: String,
-    messages: Vec<ChatMessage>,
+    #[schemars(length(min = 1))]
+    messages: Vec<Object<ChatMessage>>,
     stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
+    stream_options: Option<Object<StreamOptions>>,
+    #[schemars(range(min = 1))]
     max_tokens: Option<u32>,
+    #[schemars(range(min = 1))]
     max_completion_tokens: Option<u32>,
+    #[schemars(range(min = 0, max = 2))]
     temperature: Option<f32>,
+    #[schemars(range(min = 0, max = 1))]
     top_p: Option<f32>,
     stop: Option<OneOrMore>,
     seed: Option<i64>,
+    #[schemars(range(min = 1, max = 1))]
     n: Option<u32>,
     user: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
+    #[schemars(regex(pattern = "^(none|minimal|low|medium|high|xhigh)$"))]
     reasoning_effort: Option<String>,
-    response_format: Option<ResponseFormat>,
+    response_format: Option<Object<ResponseFormat>>,
+    #[schemars(length(max = 0))]
     tools: Option<Vec<Value>>,
+    #[schemars(length(max = 0))]
     functions: Option<Vec<Value>>,
+    #[schemars(extend("enum" = [false, null]))]
     logprobs: Option<bool>,
+    #[schemars(with = "Option<()>")]
     audio: Option<Value>,
 }
 
@@ -74,12 +85,13 @@ enum OneOrMore {
 enum ResponseFormat {
     Text,
     JsonObject,
-    JsonSchema { json_schema: NamedSchema },
+    JsonSchema { json_schema: Object<NamedSchema> },
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct NamedSchema {
     name: String,
+    #[schemars(with = "BTreeMap<String, Value>")]
     schema: Value,
     strict: Option<bool>,
 }
@@ -88,6 +100,7 @@ struct NamedSchema {
 struct ChatMessage {
     role: ChatRole,
     content: Option<Content>,
+    #[schemars(length(max = 0))]
     tool_calls: Option<Vec<Value>>,
 }
 
@@ -98,7 +111,9 @@ enum ChatRole {
     Developer,
     User,
     Assistant,
+    #[schemars(skip)]
     Tool,
+    #[schemars(skip)]
     Function,
 }
 
@@ -106,14 +121,14 @@ enum ChatRole {
 #[serde(untagged)]
 enum Content {
     Text(String),
-    Parts(Vec<ContentPart>),
+    Parts(Vec<Object<ContentPart>>),
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ContentPart {
     Text { text: String },
-    ImageUrl { image_url: ImageUrl },
+    ImageUrl { image_url: Object<ImageUrl> },
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -140,7 +155,7 @@ pub(crate) async fn complete(
     let Conversation { instructions, task } = conversation(body.messages)?;
     let ask = Ask { served, task, instructions, settings, limits: Tighter::default(), observer: None, deltas: false };
     if body.stream == Some(true) {
-        let include_usage = body.stream_options.is_some_and(|options| options.include_usage == Some(true));
+        let include_usage = body.stream_options.is_some_and(|options| options.0.include_usage == Some(true));
         return chat_stream::respond(&site, &caller, (ids, ask, include_usage)).await;
     }
     let record = ask.start(&site, &caller, ids)?;
@@ -254,10 +269,10 @@ impl ChatBody {
     }
 
     fn output(&self, own: &Settings) -> Result<Option<OutputSchema>, ApiError> {
-        let (name, schema, strict) = match &self.response_format {
+        let (name, schema, strict) = match self.response_format.as_ref().map(|format| &format.0) {
             None | Some(ResponseFormat::Text) => return Ok(own.output.clone()),
             Some(ResponseFormat::JsonObject) => ("answer", &json!({ "type": "object" }), false),
-            Some(ResponseFormat::JsonSchema { json_schema: NamedSchema { name, schema, strict } }) => {
+            Some(ResponseFormat::JsonSchema { json_schema: Object(NamedSchema { name, schema, strict }) }) => {
                 (name.as_str(), schema, *strict == Some(true))
             }
         };
@@ -287,9 +302,9 @@ fn reasoning(effort: &str) -> Result<Reasoning, ApiError> {
     }))
 }
 
-fn conversation(messages: Vec<ChatMessage>) -> Result<Conversation, ApiError> {
+fn conversation(messages: Vec<Object<ChatMessage>>) -> Result<Conversation, ApiError> {
     let (mut instructions, mut history) = (Vec::new(), Vec::new());
-    for (index, message) in messages.into_iter().enumerate() {
+    for (index, Object(message)) in messages.into_iter().enumerate() {
         let param = format!("messages[{index}]");
         let calls_tools = message.tool_calls.is_some_and(|calls| !calls.is_empty());
         if calls_tools || matches!(message.role, ChatRole::Tool | ChatRole::Function) {
@@ -318,14 +333,14 @@ fn parts(content: Option<Content>, param: &str) -> Result<Vec<Part>, ApiError> {
         None => Ok(Vec::new()),
         Some(Content::Text(text)) if text.is_empty() => Ok(Vec::new()),
         Some(Content::Text(text)) => Ok(vec![Part::text(text)]),
-        Some(Content::Parts(parts)) => parts.into_iter().map(|part| read_part(part, param)).collect(),
+        Some(Content::Parts(parts)) => parts.into_iter().map(|Object(part)| read_part(part, param)).collect(),
     }
 }
 
 fn read_part(part: ContentPart, param: &str) -> Result<Part, ApiError> {
     let url = match part {
         ContentPart::Text { text } => return Ok(Part::text(text)),
-        ContentPart::ImageUrl { image_url } => image_url.url,
+        ContentPart::ImageUrl { image_url: Object(image) } => image.url,
     };
     let Some(inline) = url.strip_prefix("data:") else {
         if url.starts_with("https://") || url.starts_with("http://") {

@@ -4,8 +4,8 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration}
 
 use axum::{
     Extension,
-    extract::{Path, State},
-    http::HeaderMap,
+    extract::State,
+    http::{HeaderMap, HeaderValue},
     response::{
         IntoResponse, Response,
         sse::{Event as Frame, KeepAlive, Sse},
@@ -14,7 +14,7 @@ use axum::{
 use brigade_store::RunInfo;
 use futures::{Stream, stream};
 
-use super::{ApiError, Site, access::Caller, runs};
+use super::{ApiError, Site, access::Caller, path::PathId, runs};
 use crate::{
     event_log::{EventLog, Line},
     past::Found,
@@ -40,17 +40,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(crate) async fn follow(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let found = runs::find(&site, &caller, &id).await?;
     let last = match headers.get("last-event-id") {
         None => 0,
-        Some(id) => id
-            .to_str()
-            .ok()
-            .and_then(|id| id.parse().ok())
-            .ok_or_else(|| ApiError::field("last-event-id", "the id of an event is a number"))?,
+        Some(id) => number(id).ok_or_else(|| ApiError::field("last-event-id", "the id of an event is a number"))?,
     };
     let record = match found {
         Found::Known(record) => record,
@@ -84,6 +80,12 @@ async fn kept(site: &Site, run: &RunInfo, last: u64) -> Result<Response, ApiErro
 fn streamed(frames: impl Stream<Item = Result<Frame, Infallible>> + Send + 'static) -> Response {
     let events = Sse::new(frames).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     ([("x-accel-buffering", "no")], events).into_response()
+}
+
+/// One that is too large is beyond the last event, as others may be.
+fn number(id: &HeaderValue) -> Option<u64> {
+    let digits = id.to_str().ok().filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))?;
+    Some(digits.parse().unwrap_or(u64::MAX))
 }
 
 impl Reader {

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Json, Router,
-    extract::{Query, State},
+    extract::{RawQuery, State},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::Deserialize;
 use serde_json::json;
 
 use super::{ApiError, Site, access::Caller};
@@ -25,14 +24,8 @@ async fn live() -> &'static str {
     "ok\n"
 }
 
-#[derive(Deserialize)]
-struct Verbosity {
-    /// Present, with whatever value.
-    verbose: Option<String>,
-}
-
 /// Whether requests should be sent here.
-async fn ready(State(site): State<Arc<Site>>, Query(query): Query<Verbosity>) -> Response {
+async fn ready(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Response {
     let current = site.current();
     let mut checks = site.reach.checks(&current.app);
     checks.insert(0, crate::health::Check::new("accepts runs", !site.runs.is_draining(), "the server is stopping"));
@@ -41,7 +34,9 @@ async fn ready(State(site): State<Arc<Site>>, Query(query): Query<Verbosity>) ->
     }
     let is_ready = checks.iter().all(|check| check.passed);
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    if query.verbose.is_some() {
+    // Present, with whatever value.
+    let is_verbose = |pair: &str| pair.split('=').next() == Some("verbose");
+    if query.is_some_and(|query| query.split('&').any(is_verbose)) {
         return (status, Json(json!({ "ready": is_ready, "checks": checks }))).into_response();
     }
     (status, if is_ready { "ok\n" } else { "not ready; /readyz?verbose says why\n" }).into_response()

@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
-use super::{ApiError, Current, Site};
+use super::{ApiError, Current, Site, path::PathId};
 use crate::team::Served;
 
 /// All agents that clients may ask for.
@@ -20,7 +17,7 @@ pub(crate) async fn list(State(site): State<Arc<Site>>) -> Json<Value> {
 }
 
 /// One of them.
-pub(crate) async fn show(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn show(State(site): State<Arc<Site>>, PathId(id): PathId) -> Result<Json<Value>, ApiError> {
     let current = site.current();
     let served = find(&current, &id)?;
     Ok(Json(described(&id, &served)))

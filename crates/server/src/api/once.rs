@@ -39,7 +39,8 @@ const LONGEST_KEY: usize = 256;
 /// The key of a request, if it has one.
 pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(header) = headers.get(HEADER) else { return Ok(None) };
-    let key = header.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    let is_visible = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = header.to_str().ok().filter(is_visible).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
     let key = key.ok_or_else(|| ApiError::field(HEADER, "an idempotency key has 1 to 256 visible characters"))?;
     Ok(Some(key.to_owned()))
 }

@@ -13,7 +13,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use schemars::generate::SchemaSettings;
+use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value};
 
 use super::{ApiError, Current, Site, chat::ChatBody, runs::RunBody};
@@ -73,12 +73,25 @@ fn name_agents(document: &mut Value, current: &Current) {
 
 /// What the bodies of requests may be.
 fn requests() -> Map<String, Value> {
-    let mut settings = SchemaSettings::draft2020_12();
+    let mut settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(bound_integers));
     settings.definitions_path = "/components/schemas".into();
     let mut generator = settings.into_generator();
     generator.subschema_for::<ChatBody>();
     generator.subschema_for::<RunBody>();
     generator.take_definitions(true)
+}
+
+/// Says in numbers what the format of an integer means, for readers that do not know the format.
+fn bound_integers(schema: &mut Schema) {
+    let most: u64 = match schema.get("format").and_then(Value::as_str) {
+        Some("uint32") => u32::MAX.into(),
+        Some("int64") => i64::MAX.unsigned_abs(),
+        Some("uint64") => u64::MAX,
+        _ => return,
+    };
+    if schema.get("maximum").is_none() {
+        schema.insert("maximum".to_owned(), most.into());
+    }
 }
 
 #[cfg(test)]

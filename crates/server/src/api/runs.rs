@@ -4,7 +4,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -18,12 +18,13 @@ use uuid::Uuid;
 use super::{
     ApiError, Site,
     access::Caller,
-    body::JsonBody,
+    body::{JsonBody, Object},
     error::ErrorCode,
     ids::Ids,
     launch::{Ask, Tighter},
     models,
     once::{self, Once},
+    path::PathId,
 };
 use crate::{
     config::Scope,
@@ -40,11 +41,13 @@ pub(crate) struct RunBody {
     /// The agent.
     agent: String,
     /// What it is to do.
+    #[schemars(regex(pattern = r"\S"))]
     task: String,
     /// Instructions that follow the agent's own.
     #[serde(default)]
     instructions: String,
     /// The conversation that this continues. Sessions belong to the key.
+    #[schemars(length(min = 1, max = LONGEST_SESSION_ID))]
     session_id: Option<String>,
     /// Answers at once; the run goes on.
     #[serde(default)]
@@ -54,19 +57,19 @@ pub(crate) struct RunBody {
     stream: bool,
     /// What it may spend, where that is less than the configuration allows.
     #[serde(default)]
-    budget: RunBudget,
+    budget: Object<RunBudget>,
     /// How long it may take, such as "30s", where that is less than the configuration allows.
     #[serde(default, with = "humantime_serde")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^[0-9]{1,9}(ms|s|m|h)$"))]
     timeout: Option<Duration>,
 }
 
 /// Limits that are tighter than the configured ones.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct RunBudget {
     /// US dollars, as a decimal such as "0.10".
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"))]
     usd: Option<Money>,
     tokens: Option<u64>,
     turns: Option<u64>,
@@ -153,7 +156,7 @@ pub(crate) async fn create(
 pub(crate) async fn show(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<Response, ApiError> {
     match find(&site, &caller, &id).await? {
         Found::Known(record) => Ok(view(&record, record.end().as_deref())),
@@ -165,7 +168,7 @@ pub(crate) async fn show(
 pub(crate) async fn cancel(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<Response, ApiError> {
     caller.require(Scope::Run)?;
     match find(&site, &caller, &id).await? {
@@ -228,13 +231,13 @@ impl RunBody {
         }
         let mut task = Task::from(self.task.as_str());
         if let Some(session) = &self.session_id {
-            if session.is_empty() || session.len() > LONGEST_SESSION_ID {
-                return Err(ApiError::field("session_id", "a session's id has 1 to 256 bytes"));
+            if session.is_empty() || session.chars().count() > LONGEST_SESSION_ID {
+                return Err(ApiError::field("session_id", "a session's id has 1 to 256 characters"));
             }
             // Nobody reads what others said, even if the id is guessed.
             task = task.session(format!("{}/{session}", caller.name));
         }
-        let RunBudget { usd, tokens, turns } = self.budget;
+        let Object(RunBudget { usd, tokens, turns }) = self.budget;
         let log = EventLog::new();
         let ask = Ask {
             settings: served.settings.clone(),
@@ -252,13 +255,17 @@ impl RunBody {
 impl Filter {
     fn wanted(self, caller: &Caller) -> Result<Wanted, ApiError> {
         let status = self.status.as_deref().map(status_called).transpose()?;
+        let limit = self.limit.unwrap_or(PAGE);
+        if !(1..=LARGEST_PAGE).contains(&limit) {
+            return Err(ApiError::field("limit", format!("a page has 1 to {LARGEST_PAGE} runs")));
+        }
         Ok(Wanted {
             owner: caller.sees_only(None)?,
             agent: self.agent,
             status,
             session: self.session_id,
             before: self.before.map(RunId::from),
-            limit: self.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE),
+            limit,
         })
     }
 }

@@ -146,3 +146,82 @@ async fn a_run_that_fails_says_why_and_what_it_cost() {
     assert_eq!((status, &run["status"]), (503, &json!("failed")), "{run}");
     assert_eq!(run["error"]["code"], "provider_credentials_refused");
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_a_run_is_told_exactly() {
+    let provider = provider("Never asked.").await;
+    let server = Server::start(&config(&provider).replace("[server]", "[server]\nmax_body = \"64 KiB\""));
+    let with = |field: &str, value: Value| {
+        let mut body = task("Do it.");
+        body[field] = value;
+        body.to_string()
+    };
+    let deep = format!("{{\"agent\": {}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
+    let cases = [
+        ("{\"agent\": ".to_owned(), 400, "invalid_json", ""),
+        (format!("{}]", task("Do it.")), 400, "invalid_json", ""),
+        ("[\"clerk\", \"Do it.\"]".to_owned(), 400, "invalid_request", ""),
+        ("null".to_owned(), 400, "invalid_request", ""),
+        (deep, 400, "invalid_request", "agent"),
+        (with("task", json!("x".repeat(100_000))), 413, "body_too_large", ""),
+        (with("task", json!(" \n")), 400, "invalid_request", "task"),
+        (with("task", json!({})), 400, "invalid_request", "task"),
+        (with("agent", json!("nobody")), 404, "model_not_found", "agent"),
+        (with("session_id", json!("")), 400, "invalid_request", "session_id"),
+        (with("session_id", json!("x".repeat(257))), 400, "invalid_request", "session_id"),
+        (with("timeout", json!("soon")), 400, "invalid_request", "timeout"),
+        (with("timeout", json!(-1)), 400, "invalid_request", "timeout"),
+        (with("budget", json!([null, null])), 400, "invalid_request", "budget"),
+        (with("budget", json!({ "usd": "a lot" })), 400, "invalid_request", "budget.usd"),
+        (with("budget", json!({ "turns": -1 })), 400, "invalid_request", "budget.turns"),
+        (with("extra", json!(1)), 400, "invalid_request", "extra"),
+    ];
+    for (body, status, code, param) in cases {
+        let start: String = body.chars().take(60).collect();
+        let (found, answer) =
+            json_of(server.post_raw("/v1/runs", body).header("content-type", "application/json")).await;
+        assert_eq!((found, &answer["error"]["code"]), (status, &json!(code)), "{start}: {answer}");
+        assert_eq!(answer["error"]["param"].as_str().unwrap_or_default(), param, "{start}: {answer}");
+    }
+    let twice = server.post("/v1/runs", &task("Do it.")).header("idempotency-key", "a\tb");
+    assert_eq!(json_of(twice).await.1["error"]["param"], "idempotency-key");
+    assert_eq!(provider.truth().totals().arrived, 0, "nothing of this reached the provider");
+}
+
+#[tokio::test]
+async fn ids_and_filters_that_are_none_are_told_as_errors_in_the_usual_form() {
+    let provider = provider("Done.").await;
+    let server = Server::start(&config(&provider));
+    let unknown = "00000000-0000-7000-8000-000000000000";
+    for id in ["x", "%00", "..%2f", "é", unknown] {
+        for end in ["", "/events"] {
+            let (status, answer) = json_of(server.get(&format!("/v1/runs/{id}{end}"))).await;
+            assert_eq!((status, &answer["error"]["code"]), (404, &json!("run_not_found")), "{id}{end}: {answer}");
+        }
+        assert_eq!(json_of(server.post(&format!("/v1/runs/{id}/cancel"), &json!({}))).await.0, 404, "{id}");
+    }
+    let wrong = [
+        "/v1/runs/%FF",
+        "/v1/models/%FF",
+        "/v1/runs?limit=0",
+        "/v1/runs?limit=101",
+        "/v1/runs?limit=ten",
+        "/v1/runs?status=lost",
+        "/v1/runs?before=x",
+        "/v1/runs?agent=a&agent=b",
+        "/v1/usage?from=yesterday",
+    ];
+    for path in wrong {
+        let (status, answer) = json_of(server.get(path)).await;
+        assert_eq!((status, &answer["error"]["type"]), (400, &json!("invalid_request_error")), "{path}: {answer}");
+    }
+    assert_eq!(json_of(server.get("/readyz?verbose&verbose=1")).await.1["checks"][0]["passed"], true);
+    let (_, run) = json_of(server.post("/v1/runs", &task("Do it."))).await;
+    let path = format!("/v1/runs/{}/events", run["id"].as_str().unwrap());
+    let from = |last: &str| server.get(&path).header("last-event-id", last);
+    assert_eq!(json_of(from("latest")).await.0, 400);
+    for beyond in [u64::MAX.to_string(), format!("{}0", u64::MAX)] {
+        let text = from(&beyond).send().await.unwrap().text().await.unwrap();
+        assert!(text.starts_with("event: ended\n"), "nothing is told twice: {text}");
+    }
+}

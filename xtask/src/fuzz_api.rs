@@ -1,0 +1,112 @@
+//! `cargo xtask fuzz-api`: requests that Schemathesis derives from the server's own description, right ones and wrong
+//! ones, against the real binary on a simulated provider. No answer may be a 5xx or differ from the description.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use xshell::{Shell, cmd};
+
+use crate::cargo::{EVERYTHING, cargo};
+use crate::time_limit;
+use crate::workspace::Workspace;
+
+/// Each version finds more than the one before; this one makes a failure ours.
+const TOOL: &str = "schemathesis==4.32.5";
+
+/// How long the step of `cargo xtask ci` takes.
+const CI_SECONDS: u64 = 25;
+
+/// It ends by itself when its time is over, save for what it does then.
+const REPORTING: Duration = Duration::from_mins(1);
+
+/// How long, and which.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// For how many seconds.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// Begins with the same requests as another time; a failure tells its seed.
+    #[arg(long)]
+    seed: Option<u128>,
+}
+
+/// A program that ends with this.
+#[derive(Debug)]
+struct Running(Child);
+
+pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
+    let workspace = Workspace::load(shell)?;
+    let folder = workspace.target_directory.join("schemathesis");
+    let tool = install(shell, &folder).with_context(|| format!("cannot install {TOOL}; it needs python3 and PyPI"))?;
+    fuzz(shell, &workspace, (&tool, options))
+}
+
+/// The same in short, and skipped where the tool cannot be had.
+pub(crate) fn check(shell: &Shell) -> Result<()> {
+    let workspace = Workspace::load(shell)?;
+    match install(shell, &workspace.target_directory.join("schemathesis")) {
+        Ok(tool) => fuzz(shell, &workspace, (&tool, &Options { seconds: CI_SECONDS, seed: Some(1) })),
+        Err(error) => {
+            println!("SKIPPED: {TOOL} cannot be installed here ({error})");
+            Ok(())
+        }
+    }
+}
+
+/// The tool, in a folder of its own below the target folder; the second time it is there.
+fn install(shell: &Shell, folder: &Path) -> Result<PathBuf> {
+    let (done, tool) = (folder.join(TOOL), folder.join("bin/st"));
+    if !done.exists() {
+        cmd!(shell, "python3 -m venv --clear {folder}").ignore_stdout().run()?;
+        let (python, quiet) = (folder.join("bin/python"), "--disable-pip-version-check");
+        cmd!(shell, "{python} -m pip install --quiet {quiet} --timeout 10 --retries 1 {TOOL}").run()?;
+        fs::write(done, "")?;
+    }
+    Ok(tool)
+}
+
+fn fuzz(shell: &Shell, workspace: &Workspace, (tool, options): (&Path, &Options)) -> Result<()> {
+    cargo(shell, "build").args(EVERYTHING).args(["--bin", "brigade"]).run()?;
+    let brigade = workspace.target_directory.join("debug/brigade");
+    let folder = workspace.target_directory.join("xtask/fuzz-api");
+    fs::create_dir_all(&folder)?;
+    let (_simulator, simulator) = start(Command::new(&brigade).arg("simulate"), &folder)?;
+    fs::write(folder.join("brigade.toml"), include_str!("fuzz_api/brigade.toml").replace("$SIMULATOR", &simulator))?;
+    fs::write(folder.join("schemathesis.toml"), include_str!("fuzz_api/schemathesis.toml"))?;
+    let (mut server, url) = start(Command::new(&brigade).arg("serve"), &folder)?;
+    let mut command = Command::new(tool);
+    command.current_dir(&folder).args(["run", &format!("{url}/openapi.json"), "--continue-on-failure", "--no-color"]);
+    // Workers beyond the second only wait for the server's core.
+    command.args(["--workers=2", "--output-sanitize=false", &format!("--max-time={}", options.seconds)]);
+    command.args(options.seed.map(|seed| format!("--seed={seed}")));
+    time_limit::run(command, Duration::from_secs(options.seconds) + REPORTING)?;
+    ensure!(server.0.try_wait()?.is_none(), "the server has ended");
+    let log = fs::read_to_string(folder.join("serve.log"))?;
+    ensure!(!log.contains("panicked"), "the server panicked:\n{log}");
+    Ok(())
+}
+
+/// Starts a program that prints its address first. What it logs is kept.
+fn start(program: &mut Command, folder: &Path) -> Result<(Running, String)> {
+    let name = program.get_args().next().unwrap_or_default().to_string_lossy().into_owned();
+    let log = File::create(folder.join(format!("{name}.log")))?;
+    let process = program.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn();
+    let mut running = Running(process.with_context(|| format!("starting brigade {name}"))?);
+    let output = running.0.stdout.take().context("a started program has an output")?;
+    let mut address = String::new();
+    BufReader::new(output).read_line(&mut address)?;
+    ensure!(address.starts_with("http://"), "brigade {name} does not listen; its log is in {}", folder.display());
+    Ok((running, address.trim().to_owned()))
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
