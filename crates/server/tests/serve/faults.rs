@@ -314,6 +314,7 @@ async fn r40_a_signal_to_stop_ends_twenty_runs_each_with_a_clear_state() {
     let took = told.elapsed();
     assert!((2_000..7_000).contains(&took.as_millis()), "{took:?}");
     assert!(server.log().contains("cancelled 10 runs"), "{}", server.log());
+    provider.truth().settled().await;
     assert_eq!(provider.truth().totals().hung_up, 10);
     scenario.holds(&provider);
 }
