@@ -48,7 +48,8 @@ impl Ready {
 pub(crate) fn measure(repeat: Repeat) -> Result<Vec<Part>> {
     let runtime = Builder::new_current_thread().enable_time().build()?;
     let ledger = nested_ledger()?;
-    let run = Run::builder().account(ledger.clone()).build();
+    let endless = Budget::unlimited().model_calls(u64::MAX);
+    let run = Run::builder().account(ledger.clone()).budget(endless).build();
     let request = ChatRequest::new("Why is the sky blue?");
     let bare = Ready::new();
     let beyond = |model: &dyn ChatModel| {

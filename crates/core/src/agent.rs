@@ -216,9 +216,10 @@ impl Agent {
         self.problem.get_or_insert(SetupError { agent: Arc::clone(&self.name), problem });
     }
 
-    /// A run with this agent's observers.
+    /// A run with this agent's observers, and with its limit of model calls in place of the usual one.
     pub(crate) fn new_run(&self) -> Run {
-        self.observers.iter().cloned().fold(Run::builder(), crate::RunBuilder::observer).build()
+        let budget = Budget { model_calls: self.budget.model_calls, ..Budget::unlimited() };
+        self.observers.iter().cloned().fold(Run::builder().budget(budget), crate::RunBuilder::observer).build()
     }
 
     pub(crate) fn first_request(&self, transcript: Transcript) -> ChatRequest {

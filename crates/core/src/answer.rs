@@ -37,9 +37,10 @@ impl Judge {
     }
 
     /// Gives the next answer twice the room, if the last one had none left for text.
-    pub(crate) fn widen(&mut self, settings: &mut Settings) {
+    pub(crate) fn widen(&mut self, settings: &mut Settings, defaults: &Settings) {
         if std::mem::take(&mut self.widen) {
-            settings.max_output_tokens = settings.max_output_tokens.map(|tokens| tokens.saturating_mul(2));
+            let limit = settings.output_limit_over(defaults);
+            settings.max_output_tokens = limit.map(|tokens| tokens.saturating_mul(2));
         }
     }
 

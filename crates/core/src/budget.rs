@@ -24,6 +24,9 @@ pub struct Budget {
     pub tokens: Option<Cap<u64>>,
     /// Model turns. Of a run's the last one is set aside, as `wrap_up_percent` tells, unless it is the only one.
     pub turns: Option<Cap<u64>>,
+    /// Model calls, all agents of a run together: each attempt that is billed or may be, and those in flight. A run that
+    /// says nothing may make [`MODEL_CALLS`]. The last one is set aside as for `turns`.
+    pub model_calls: Option<Cap<u64>>,
     /// Tool calls.
     pub tool_calls: Option<Cap<u64>>,
     /// Time from start to end. It becomes the run's deadline.
@@ -60,6 +63,20 @@ pub enum Window {
     Month,
 }
 
+/// How many model calls a run may make that says nothing of it. A team of five with four turns each is far from it;
+/// what goes beyond has lost its way, and nobody may have thought of a limit of money.
+pub const MODEL_CALLS: u64 = 100;
+
+/// What becomes of work in flight when the budget that pays for it is used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenSpent {
+    /// What has begun may end; what would have to begin is refused.
+    #[default]
+    Finish,
+    /// It is cancelled at once. Model calls that had left count as uncertain.
+    Cancel,
+}
+
 /// A share of a budget, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -87,6 +104,13 @@ pub struct BudgetExceeded {
     pub limit: String,
 }
 
+/// Which limit of whose budget was met: a [`BudgetExceeded`] without its amounts.
+#[derive(Debug, Clone)]
+pub(crate) struct UsedUp {
+    pub(crate) scope: Arc<str>,
+    quantity: Quantity,
+}
+
 /// What a budget can limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,6 +119,7 @@ pub enum Quantity {
     Usd,
     Tokens,
     Turns,
+    ModelCalls,
     ToolCalls,
 }
 
@@ -111,8 +136,9 @@ impl Budget {
 
     /// Whether it limits nothing.
     pub fn is_unlimited(&self) -> bool {
-        let Self { usd, tokens, turns, tool_calls, wall, window: _, wrap_up_percent: _ } = self;
-        usd.is_none() && tokens.is_none() && turns.is_none() && tool_calls.is_none() && wall.is_none()
+        let Self { usd, tokens, turns, model_calls, tool_calls, wall, window: _, wrap_up_percent: _ } = self;
+        let counts = [tokens, turns, model_calls, tool_calls];
+        usd.is_none() && wall.is_none() && counts.iter().all(|cap| cap.is_none())
     }
 
     /// A hard limit of money.
@@ -133,6 +159,12 @@ impl Budget {
         Self { turns: Some(Cap::hard(limit)), ..self }
     }
 
+    /// A hard limit of model calls, all agents of a run together.
+    #[must_use]
+    pub fn model_calls(self, limit: u64) -> Self {
+        Self { model_calls: Some(Cap::hard(limit)), ..self }
+    }
+
     /// A hard limit of tool calls.
     #[must_use]
     pub fn tool_calls(self, limit: u64) -> Self {
@@ -149,6 +181,18 @@ impl Budget {
     #[must_use]
     pub fn per(self, window: Window) -> Self {
         Self { window, ..self }
+    }
+}
+
+impl BudgetExceeded {
+    pub(crate) fn used_up(&self) -> UsedUp {
+        UsedUp { scope: Arc::clone(&self.scope), quantity: self.quantity }
+    }
+}
+
+impl fmt::Display for UsedUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} budget of {} is used up", self.quantity, self.scope)
     }
 }
 
@@ -171,6 +215,7 @@ impl Quantity {
             Self::Usd => "usd",
             Self::Tokens => "tokens",
             Self::Turns => "turns",
+            Self::ModelCalls => "model_calls",
             Self::ToolCalls => "tool_calls",
         }
     }
@@ -182,6 +227,7 @@ impl fmt::Display for Quantity {
             Self::Usd => "money",
             Self::Tokens => "token",
             Self::Turns => "turn",
+            Self::ModelCalls => "model call",
             Self::ToolCalls => "tool call",
         })
     }

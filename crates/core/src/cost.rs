@@ -1,10 +1,10 @@
-//! What a run cost, by agent and by model.
+//! What a run cost, by agent, by model and by tool.
 
 use std::{collections::BTreeMap, fmt, ops::AddAssign, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, Usage, ledger::Spender};
+use crate::{Money, Usage, ledger::Spender, node::ToolLine};
 
 /// What one model call used and cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +48,7 @@ pub struct Spending {
     pub uncertain: Money,
 }
 
-/// What a run cost, by agent and by model.
-///
-/// A tool costs what the agents behind it cost: see [`CostSummary::with_workers`].
+/// What a run cost, by agent, by model and by tool.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CostSummary {
     /// Everything together.
@@ -59,6 +57,20 @@ pub struct CostSummary {
     pub by_agent: BTreeMap<Arc<str>, Spending>,
     /// By model, as `provider/model`.
     pub by_model: BTreeMap<String, Spending>,
+    /// By the tool's name. Agents and models spend, so this is no further share of the total: it tells through which
+    /// tools it was spent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_tool: BTreeMap<Arc<str>, ToolSpending>,
+}
+
+/// How often a tool was called, and what that cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolSpending {
+    /// Calls that were run.
+    pub calls: u64,
+    /// What the workers behind it spent, and those below them; absent for a tool that is no worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spending: Option<Spending>,
 }
 
 /// The JSON form of [`Spending`].
@@ -137,33 +149,62 @@ impl CostSummary {
         sum
     }
 
-    pub(crate) fn new(total: Spending, lines: &[(Spender, Spending)]) -> Self {
+    pub(crate) fn new(total: Spending, lines: &[(Spender, Spending)], tools: &[ToolLine]) -> Self {
         let mut summary = Self { total, ..Self::default() };
         for (who, spending) in lines {
             *summary.by_agent.entry(Arc::clone(&who.agent)).or_default() += *spending;
             *summary.by_model.entry(who.model.to_string()).or_default() += *spending;
+        }
+        for ToolLine { agent, tool, calls } in tools {
+            let behind = summary.with_workers(&format!("{agent}/{tool}"));
+            let line = summary.by_tool.entry(Arc::clone(tool)).or_default();
+            line.calls += calls;
+            // An agent that is asked again by those below it has that in its cost already.
+            let is_below_itself = agent.split('/').skip(1).any(|name| name == &**tool);
+            if behind.calls > 0 && !is_below_itself {
+                *line.spending.get_or_insert_default() += behind;
+            }
         }
         summary
     }
 }
 
 impl fmt::Display for CostSummary {
-    /// One line a log can hold: `$0.0312 (desk $0.0290, desk/critic $0.0022), 5120 in, 840 out`.
+    /// One line a log can hold:
+    /// `$0.0312 (desk $0.0290, desk/critic $0.0022; critic 2 calls $0.0022, search 3 calls), 5120 tokens in, 840 out`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_cost(f, &self.total)?;
-        if !self.by_agent.is_empty() {
-            f.write_str(" (")?;
-            for (index, (agent, spending)) in self.by_agent.iter().enumerate() {
-                write!(f, "{}{agent} ", if index > 0 { ", " } else { "" })?;
-                write_cost(f, spending)?;
-            }
-            f.write_str(")")?;
+        let mut mark = " (";
+        for (agent, spending) in &self.by_agent {
+            write!(f, "{mark}{agent} ")?;
+            write_cost(f, spending)?;
+            mark = ", ";
         }
+        mark = if self.by_agent.is_empty() { " (" } else { "; " };
+        for (tool, line) in &self.by_tool {
+            write!(f, "{mark}{tool} {line}")?;
+            mark = ", ";
+        }
+        f.write_str(if self.by_agent.is_empty() && self.by_tool.is_empty() { "" } else { ")" })?;
         write!(f, ", {} tokens in, {} out", self.total.usage.input_tokens, self.total.usage.output_tokens)?;
         if self.total.uncertain > Money::ZERO {
             write!(f, ", of it {} uncertain", self.total.uncertain)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for ToolSpending {
+    /// `2 calls $0.0022`, or `3 calls` for a tool that is no worker.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.calls, if self.calls == 1 { "call" } else { "calls" })?;
+        match &self.spending {
+            Some(spending) => {
+                f.write_str(" ")?;
+                write_cost(f, spending)
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -202,15 +243,17 @@ mod tests {
         for (_, line) in &lines {
             total += *line;
         }
-        CostSummary::new(total, &lines)
+        let tool = |agent: &str, tool: &str, calls| ToolLine { agent: agent.into(), tool: tool.into(), calls };
+        let tools = [tool("desk", "critic", 2), tool("desk/critic", "search", 1), tool("desk/critics", "search", 2)];
+        CostSummary::new(total, &lines, &tools)
     }
 
     #[test]
     fn the_line_for_logs_says_what_each_agent_cost_and_what_is_uncertain() {
         assert_eq!(
             summary().to_string(),
-            "$0.0360 (desk $0.0300, desk/critic $0.0020, desk/critic/scout no price, desk/critics $0.0040), \
-             1090 tokens in, 50 out, of it $0.0010 uncertain"
+            "$0.0360 (desk $0.0300, desk/critic $0.0020, desk/critic/scout no price, desk/critics $0.0040; \
+             critic 2 calls $0.0020, search 3 calls), 1090 tokens in, 50 out, of it $0.0010 uncertain"
         );
     }
 
@@ -222,11 +265,21 @@ mod tests {
     }
 
     #[test]
+    fn a_tool_that_is_no_worker_has_calls_and_no_cost() {
+        let by_tool = summary().by_tool;
+        assert_eq!(by_tool["search"], ToolSpending { calls: 3, spending: None });
+        assert_eq!(by_tool["critic"].spending.map(|spending| spending.calls), Some(2));
+        assert_eq!(CostSummary::default().to_string(), "no calls, 0 tokens in, 0 out");
+    }
+
+    #[test]
     fn json_has_the_cost_where_there_is_a_price_and_reads_back() {
         let json = serde_json::to_value(summary()).unwrap();
         assert_eq!(json["total"]["cost"], "0.036");
         assert_eq!(json["by_model"]["acme/small"]["estimated"], "0.004");
         assert_eq!(json["by_agent"]["desk/critic/scout"].get("cost"), None);
+        assert_eq!(json["by_tool"]["critic"]["spending"]["cost"], "0.002");
+        assert_eq!(json["by_tool"]["search"], serde_json::json!({ "calls": 3 }));
         assert_eq!(serde_json::from_value::<CostSummary>(json).unwrap(), summary());
     }
 }

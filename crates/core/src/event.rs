@@ -190,7 +190,7 @@ pub enum Event {
     /// Something beside the answer did not work, and the run goes on without it.
     Degraded {
         /// What: `session`, whose messages are not kept; `summary`, without which old messages are only hidden;
-        /// `budget`, which cannot be kept.
+        /// `budget`, which is used up or cannot be kept.
         part: &'static str,
         /// What went wrong.
         reason: Arc<str>,

@@ -7,10 +7,9 @@ use std::{
 
 use crate::{
     Budget, BudgetExceeded, ModelId, Money, Usage,
-    budget::Quantity,
     calendar::{Calendar, SystemCalendar},
     cost::{Certainty, Charge, CostSummary, Spending},
-    node::{Node, Place, Reservation},
+    node::{Counted, Node, Place, Reservation},
     pricing::Rates,
 };
 
@@ -120,8 +119,13 @@ impl Ledger {
     }
 
     /// Whether money or tokens are limited here or above.
-    pub fn limits_calls(&self) -> bool {
+    pub fn limits_spending(&self) -> bool {
         self.limits_money() || self.lineage().any(|account| account.budget().tokens.is_some_and(|cap| !cap.soft))
+    }
+
+    /// Whether the account that is named by this very name is this one or above it.
+    pub(crate) fn spends_from(&self, name: &Arc<str>) -> bool {
+        self.lineage().any(|account| Arc::ptr_eq(account.name(), name))
     }
 
     /// Sets the estimated cost of a call aside, or says which limit forbids it. Where a limit leaves too little for the
@@ -147,17 +151,17 @@ impl Ledger {
     /// Counts a model turn here and above, or says which limit forbids it. Of a limit above one turn, a run's last is
     /// set aside for [`Ledger::take_last_turn`].
     pub fn take_turn(&self) -> Result<(), BudgetExceeded> {
-        self.count(Quantity::Turns, Place::Own { wrap_up: false })
+        self.count(Counted::Turn, Place::Own { wrap_up: false })
     }
 
     /// Counts the turn of a last answer, which may be the one that this account has set aside.
     pub fn take_last_turn(&self) -> Result<(), BudgetExceeded> {
-        self.count(Quantity::Turns, Place::Own { wrap_up: true })
+        self.count(Counted::Turn, Place::Own { wrap_up: true })
     }
 
-    /// Counts a tool call here and above, or says which limit forbids it.
-    pub fn take_tool_call(&self) -> Result<(), BudgetExceeded> {
-        self.count(Quantity::ToolCalls, Place::Own { wrap_up: false })
+    /// Counts a call of `tool` by `agent` here and above, or says which limit forbids it.
+    pub fn take_tool_call(&self, agent: &Arc<str>, tool: &Arc<str>) -> Result<(), BudgetExceeded> {
+        self.count(Counted::ToolCall { agent, tool }, Place::Own { wrap_up: false })
     }
 
     /// What was spent at this account and below, since it was opened.
@@ -192,10 +196,11 @@ impl Ledger {
         })
     }
 
-    /// Spending by agent and model; empty unless this account is a run's, or that of an agent with a budget of its own.
+    /// Spending by agent, model and tool; only the total unless this account is a run's, or that of an agent with a
+    /// budget of its own.
     pub fn summary(&self) -> CostSummary {
         let state = self.0.node.lock();
-        CostSummary::new(state.spending, &state.lines)
+        CostSummary::new(state.spending, &state.lines, &state.tools)
     }
 
     /// The soft limits, here and above, that were crossed since somebody last asked. Each crossing is told once.
@@ -231,13 +236,13 @@ impl Ledger {
     }
 
     /// Counts one turn or tool call here and above, all or nothing in the same way.
-    fn count(&self, quantity: Quantity, place: Place) -> Result<(), BudgetExceeded> {
+    fn count(&self, one: Counted<'_>, place: Place) -> Result<(), BudgetExceeded> {
         let mut state = self.0.node.lock();
-        self.0.node.admit_one(&state, quantity, place)?;
+        self.0.node.admit_one(&state, one, place)?;
         if let Some(parent) = &self.0.parent {
-            parent.count(quantity, self.0.node.place_above(place))?;
+            parent.count(one, self.0.node.place_above(place))?;
         }
-        self.0.node.count(&mut state, quantity);
+        self.0.node.count(&mut state, one);
         Ok(())
     }
 

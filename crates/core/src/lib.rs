@@ -111,10 +111,10 @@ mod worker;
 
 pub use agent::{Agent, Limits, Task};
 pub use blackboard::Blackboard;
-pub use budget::{Budget, BudgetExceeded, Cap, Window};
+pub use budget::{Budget, BudgetExceeded, Cap, WhenSpent, Window};
 pub use bus::{Bus, BusError, Delivery, Envelope, Inbox, Share};
 pub use calendar::Calendar;
-pub use cost::{Certainty, Charge, CostSummary, Spending};
+pub use cost::{Certainty, Charge, CostSummary, Spending, ToolSpending};
 pub use encoded::{Dialect, Encodings};
 pub use event::{Delta, Event, Observer};
 pub use function::{FnTool, tool_fn};

@@ -112,7 +112,7 @@ impl<M: ChatModel> Metered<M> {
             Unpriced::Deny | Unpriced::Warn => None,
         };
         let own_limit = ceiling.and_then(|ceiling| ceiling.max_output_tokens).map(u64::from);
-        let asked = settings.max_output_tokens.map(u64::from);
+        let asked = settings.output_limit().map(u64::from);
         let output_tokens = match (asked, own_limit) {
             (Some(asked), Some(own)) => asked.min(own),
             (asked, own) => asked.or(own).unwrap_or(UNKNOWN_OUTPUT_TOKENS),
@@ -284,7 +284,7 @@ impl Priced {
 fn within<'a>(request: &'a ChatRequest, asked: &Estimate, hold: &Hold, run: &Run) -> Cow<'a, ChatRequest> {
     let is_cut = hold.output_tokens() < asked.output_tokens;
     let is_open = request.settings.max_output_tokens.is_none() && asked.output_tokens == UNKNOWN_OUTPUT_TOKENS;
-    let must_say = is_cut || (is_open && run.ledger().limits_calls());
+    let must_say = is_cut || (is_open && run.ledger().limits_spending());
     if !must_say {
         return Cow::Borrowed(request);
     }

@@ -69,8 +69,26 @@ pub(crate) struct NodeState {
     reserved_tokens: u64,
     turns: u64,
     tool_calls: u64,
+    /// Tools by who called them, and how often, in the order of their first calls.
+    pub(crate) tools: Vec<ToolLine>,
     window: u64,
     before_window: Sums,
+}
+
+/// One tool, as one agent called it.
+pub(crate) struct ToolLine {
+    pub(crate) agent: Arc<str>,
+    pub(crate) tool: Arc<str>,
+    pub(crate) calls: u64,
+}
+
+/// What is counted one by one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Counted<'a> {
+    /// A model turn.
+    Turn,
+    /// A call of a tool by an agent.
+    ToolCall { agent: &'a Arc<str>, tool: &'a Arc<str> },
 }
 
 /// What limits are compared with.
@@ -79,6 +97,7 @@ struct Sums {
     usd: Money,
     tokens: u64,
     turns: u64,
+    model_calls: u64,
     tool_calls: u64,
 }
 
@@ -133,6 +152,7 @@ impl Node {
         mut asked: Reservation,
         place: Place,
     ) -> Result<Reservation, BudgetExceeded> {
+        self.admit_call(state, place)?;
         let room = self.headroom(state, place);
         if let (Some(left), Some(cap)) = (room.usd.map(Money::or_zero), self.budget.usd)
             && asked.cost > left
@@ -154,28 +174,54 @@ impl Node {
     }
 
     /// Whether one more turn or tool call fits under the hard limit.
-    pub(crate) fn admit_one(&self, state: &NodeState, quantity: Quantity, place: Place) -> Result<(), BudgetExceeded> {
+    pub(crate) fn admit_one(&self, state: &NodeState, one: Counted<'_>, place: Place) -> Result<(), BudgetExceeded> {
         let used = state.in_window();
-        let (cap, used, aside) = match quantity {
-            Quantity::Turns => (self.budget.turns, used.turns, u64::from(self.set_aside_percent(place) > 0)),
-            Quantity::ToolCalls => (self.budget.tool_calls, used.tool_calls, 0),
-            Quantity::Usd | Quantity::Tokens => (None, 0, 0),
-        };
-        // Who may do one thing only is not kept from doing it.
-        let usable = |limit: u64| if limit > 1 { limit - aside } else { limit };
-        match cap.filter(|cap| !cap.soft && used >= usable(cap.limit)) {
-            Some(cap) => Err(self.exceeded(quantity, [1, 0, cap.limit])),
+        match one {
+            Counted::Turn => {
+                let cap = self.budget.turns.map(|cap| (cap, self.set_aside_one(cap.limit, place)));
+                self.admit_under(cap, (Quantity::Turns, used.turns))
+            }
+            Counted::ToolCall { .. } => {
+                let cap = self.budget.tool_calls.map(|cap| (cap, 0));
+                self.admit_under(cap, (Quantity::ToolCalls, used.tool_calls))
+            }
+        }
+    }
+
+    /// Whether one more model call fits under the hard limit, beside those in flight.
+    fn admit_call(&self, state: &NodeState, place: Place) -> Result<(), BudgetExceeded> {
+        let Some(cap) = self.budget.model_calls else { return Ok(()) };
+        let used = state.in_window().model_calls.saturating_add(state.outstanding);
+        self.admit_under(Some((cap, self.set_aside_one(cap.limit, place))), (Quantity::ModelCalls, used))
+    }
+
+    fn admit_under(
+        &self,
+        cap: Option<(Cap<u64>, u64)>,
+        (quantity, used): (Quantity, u64),
+    ) -> Result<(), BudgetExceeded> {
+        match cap.filter(|(cap, aside)| !cap.soft && used >= cap.limit.saturating_sub(*aside)) {
+            Some((cap, _)) => Err(self.exceeded(quantity, [1, 0, cap.limit])),
             None => Ok(()),
         }
     }
 
+    /// What of a limit of turns or calls a caller at `place` must leave for a last answer: one, unless there is only one.
+    fn set_aside_one(&self, limit: u64, place: Place) -> u64 {
+        u64::from(limit > 1 && self.set_aside_percent(place) > 0)
+    }
+
     /// Counts one turn or tool call.
-    pub(crate) fn count(&self, state: &mut NodeState, quantity: Quantity) {
+    pub(crate) fn count(&self, state: &mut NodeState, one: Counted<'_>) {
         let before = state.in_window();
-        match quantity {
-            Quantity::Turns => state.turns += 1,
-            Quantity::ToolCalls => state.tool_calls += 1,
-            Quantity::Usd | Quantity::Tokens => {}
+        match one {
+            Counted::Turn => state.turns += 1,
+            Counted::ToolCall { agent, tool } => {
+                state.tool_calls += 1;
+                if self.is_itemised() {
+                    state.itemise_tool(agent, tool);
+                }
+            }
         }
         self.note_crossings(state, before);
     }
@@ -184,10 +230,15 @@ impl Node {
     pub(crate) fn spend(&self, state: &mut NodeState, who: &Spender, charge: &Charge) {
         let before = state.in_window();
         state.spending.add(charge);
-        if matches!(self.kind, Kind::Run | Kind::Tighter) {
+        if self.is_itemised() {
             state.itemise(who, charge);
         }
         self.note_crossings(state, before);
+    }
+
+    /// Whether it keeps what was spent by agent, model and tool.
+    fn is_itemised(&self) -> bool {
+        matches!(self.kind, Kind::Run | Kind::Tighter)
     }
 
     /// What the hard limits leave.
@@ -229,6 +280,7 @@ impl Node {
             self.crossing(Quantity::Usd, self.budget.usd, [before.usd, now.usd]),
             self.crossing(Quantity::Tokens, self.budget.tokens, [before.tokens, now.tokens]),
             self.crossing(Quantity::Turns, self.budget.turns, [before.turns, now.turns]),
+            self.crossing(Quantity::ModelCalls, self.budget.model_calls, [before.model_calls, now.model_calls]),
             self.crossing(Quantity::ToolCalls, self.budget.tool_calls, [before.tool_calls, now.tool_calls]),
         ];
         state.warnings.extend(warnings.into_iter().flatten());
@@ -280,6 +332,14 @@ impl NodeState {
         }
     }
 
+    fn itemise_tool(&mut self, agent: &Arc<str>, tool: &Arc<str>) {
+        if let Some(line) = self.tools.iter_mut().find(|line| line.tool == *tool && line.agent == *agent) {
+            line.calls += 1;
+        } else {
+            self.tools.push(ToolLine { agent: Arc::clone(agent), tool: Arc::clone(tool), calls: 1 });
+        }
+    }
+
     /// Opens the window of this number if it is a later one. A clock that was set back must not open a window anew,
     /// and what is reserved stays so: a call counts in the window in which it is settled.
     fn turn_window(&mut self, number: u64) {
@@ -294,6 +354,7 @@ impl NodeState {
             usd: self.spending.total(),
             tokens: self.spending.usage.total_tokens(),
             turns: self.turns,
+            model_calls: self.spending.calls,
             tool_calls: self.tool_calls,
         }
     }
@@ -304,6 +365,7 @@ impl NodeState {
             usd: now.usd - before.usd,
             tokens: now.tokens.saturating_sub(before.tokens),
             turns: now.turns - before.turns,
+            model_calls: now.model_calls - before.model_calls,
             tool_calls: now.tool_calls - before.tool_calls,
         }
     }

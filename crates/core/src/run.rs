@@ -19,8 +19,10 @@ use crate::{
 
 mod builder;
 mod derived;
+mod in_flight;
 
 pub use builder::RunBuilder;
+use in_flight::InFlight;
 
 /// The context of one request: who runs, on whose behalf, until when, at whose cost, and who watches.
 ///
@@ -40,6 +42,7 @@ struct Inner {
     wants_deltas: bool,
     wrapping_up: bool,
     given_up: Arc<OnceLock<ModelErrorKind>>,
+    in_flight: Option<Arc<InFlight>>,
     span: OnceLock<Span>,
     shared: Arc<Shared>,
 }

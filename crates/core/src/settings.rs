@@ -18,6 +18,9 @@ pub struct Settings {
     pub output: Option<OutputSchema>,
     /// The most tokens that may be generated, reasoning included.
     pub max_output_tokens: Option<u32>,
+    /// The most tokens of the answer itself, where `max_output_tokens` says nothing; what is asked for in reasoning comes on
+    /// top. Clients whose provider insists on a limit set it.
+    pub answer_tokens: Option<u32>,
     /// Randomness, from 0 to 2 (Anthropic: to 1).
     pub temperature: Option<f32>,
     /// Nucleus sampling, from 0 to 1.
@@ -113,6 +116,7 @@ impl Settings {
             parallel_tool_calls: None,
             output: None,
             max_output_tokens: None,
+            answer_tokens: None,
             temperature: None,
             top_p: None,
             stop_sequences: Vec::new(),
@@ -128,6 +132,20 @@ impl Settings {
         &NONE
     }
 
+    /// The limit of output that is sent with a request of these settings; absent where none is. Whoever sends it and
+    /// whoever reserves it goes by this.
+    pub fn output_limit(&self) -> Option<u32> {
+        self.output_limit_over(Self::none())
+    }
+
+    /// The same of these settings [`over`](Settings::over) `defaults`.
+    pub fn output_limit_over(&self, defaults: &Self) -> Option<u32> {
+        let reasoning = || self.reasoning.or(defaults.reasoning).map_or(0, Reasoning::tokens);
+        let answer_tokens = self.answer_tokens.or(defaults.answer_tokens);
+        let roomy = answer_tokens.map(|tokens| tokens.saturating_add(reasoning()));
+        self.max_output_tokens.or(defaults.max_output_tokens).or(roomy)
+    }
+
     /// What these settings say, and where they say nothing, what `defaults` say.
     pub fn over<'a>(&'a self, defaults: &'a Self) -> Cow<'a, Self> {
         if defaults == Self::none() {
@@ -141,6 +159,7 @@ impl Settings {
             parallel_tool_calls,
             output,
             max_output_tokens,
+            answer_tokens,
             temperature,
             top_p,
             stop_sequences,
@@ -159,6 +178,7 @@ impl Settings {
             parallel_tool_calls: parallel_tool_calls.or(defaults.parallel_tool_calls),
             output: output.or(defaults.output),
             max_output_tokens: max_output_tokens.or(defaults.max_output_tokens),
+            answer_tokens: answer_tokens.or(defaults.answer_tokens),
             temperature: temperature.or(defaults.temperature),
             top_p: top_p.or(defaults.top_p),
             stop_sequences: if stop_sequences.is_empty() { defaults.stop_sequences } else { stop_sequences },
@@ -171,6 +191,32 @@ impl Settings {
             metadata: defaults.metadata.into_iter().chain(metadata).collect(),
             extra: defaults.extra.into_iter().chain(extra).collect(),
         })
+    }
+}
+
+impl Reasoning {
+    /// About how many tokens it may take.
+    pub const fn tokens(self) -> u32 {
+        match self {
+            Self::Off => 0,
+            Self::Budget(tokens) => tokens,
+            Self::Effort(effort) => effort.tokens(),
+        }
+    }
+}
+
+impl Effort {
+    /// A budget that fits the degree, as vendors' clients commonly translate it; above 32,000 tokens Anthropic advises
+    /// batches.
+    pub const fn tokens(self) -> u32 {
+        match self {
+            Self::Minimal => 1_024,
+            Self::Low => 2_048,
+            Self::Medium => 8_192,
+            Self::High => 16_384,
+            Self::XHigh => 24_576,
+            Self::Max => 32_000,
+        }
     }
 }
 
@@ -197,6 +243,21 @@ mod tests {
         let merged = request.over(&defaults);
         assert_eq!((merged.max_output_tokens, merged.temperature), (Some(10), Some(0.0)));
         assert_eq!(merged.extra.keys().collect::<Vec<_>>(), ["min_p", "top_k"]);
+    }
+
+    #[test]
+    fn reasoning_comes_on_top_of_the_room_for_the_answer_and_within_an_explicit_limit() {
+        let settings = |max, reasoning| Settings {
+            max_output_tokens: max,
+            answer_tokens: Some(8_000),
+            reasoning,
+            ..Settings::default()
+        };
+        assert_eq!(settings(None, None).output_limit(), Some(8_000));
+        assert_eq!(settings(None, Some(Reasoning::Budget(2_000))).output_limit(), Some(10_000));
+        assert_eq!(settings(None, Some(Reasoning::Effort(Effort::Low))).output_limit(), Some(10_048));
+        assert_eq!(settings(Some(500), Some(Reasoning::Budget(2_000))).output_limit(), Some(500));
+        assert_eq!(Settings::default().output_limit(), None);
     }
 
     #[test]

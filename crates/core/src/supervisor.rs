@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     Agent, Budget, ChatModel, ContextWindow, Limits, Memory, Observer, Outcome, Run, RunError, Settings, SetupError,
-    Task, Tool, runnable::Runnable, toolbox::ToolLimits, worker::Worker,
+    Task, Tool, WhenSpent, runnable::Runnable, toolbox::ToolLimits, worker::Worker,
 };
 
 /// An agent whose tools are workers. Workers called in one turn run side by side, bounded; one that fails leaves the
@@ -89,6 +89,14 @@ impl Supervisor {
     #[must_use]
     pub fn sequential(self) -> Self {
         self.parallel(1)
+    }
+
+    /// What becomes of workers in flight when another one has met the end of a budget that they share. They may finish
+    /// unless said otherwise.
+    #[must_use]
+    pub fn when_spent(self, when_spent: WhenSpent) -> Self {
+        let limits = ToolLimits { when_spent, ..*self.0.toolbox.limits() };
+        Self(self.0.tool_limits(limits))
     }
 
     /// What a run of it may spend, workers included.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     Arguments, Effect, Event, Part, Run, Step, Stopped, Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSet,
+    WhenSpent,
     arguments::{self, ArgumentLimits},
     schema::{Schema, SchemaError},
 };
@@ -47,6 +48,10 @@ pub struct ToolLimits {
     pub output_bytes: usize,
     /// Bounds on the arguments that a model may write.
     pub arguments: ArgumentLimits,
+    /// What becomes of workers in flight when another one has met the end of a budget that they share. What they have
+    /// begun is paid for either way; their answers are worth having unless time or the rest of a larger budget is worth
+    /// more.
+    pub when_spent: WhenSpent,
 }
 
 /// A tool cannot be put into a toolbox.
@@ -87,6 +92,8 @@ pub struct Round<'a> {
 struct Job<'a> {
     call: &'a ToolCall,
     round: Round<'a>,
+    /// The run as the tool sees it: it may be cancelled alone.
+    paid: &'a Run,
     index: usize,
 }
 
@@ -104,6 +111,7 @@ impl Default for ToolLimits {
             timeout: Duration::from_secs(30),
             output_bytes: 256 * 1024,
             arguments: ArgumentLimits::default(),
+            when_spent: WhenSpent::default(),
         }
     }
 }
@@ -155,6 +163,11 @@ impl Toolbox {
         let failed = OnceLock::new();
         let failed = &failed;
         let twins: Vec<Option<usize>> = (0..calls.len()).map(|index| self.twin(calls, index)).collect();
+        let paid = match self.limits.when_spent {
+            WhenSpent::Finish => round.run.clone(),
+            WhenSpent::Cancel => round.run.cancelled_when_spent(),
+        };
+        let paid = &paid;
         let mut work: Vec<BoxFuture<'_, Done>> = Vec::with_capacity(calls.len());
         for (index, (call, _)) in calls.iter().zip(&twins).enumerate().filter(|(_, (_, twin))| twin.is_none()) {
             work.push(Box::pin(async move {
@@ -165,7 +178,7 @@ impl Toolbox {
                         format!("The tool was not run, because {tool} failed."),
                     );
                 }
-                let done = self.call(Job { call, round, index }).await;
+                let done = self.call(Job { call, round, paid, index }).await;
                 if done.end == CallEnd::Fatal {
                     failed.get_or_init(|| call.name.clone());
                 }
@@ -237,25 +250,26 @@ impl Toolbox {
     }
 
     async fn attempt(&self, job: Job<'_>, entry: &Entry, input: Value) -> Done {
-        let Job { call, round: Round { run, turn, disabled }, index } = job;
+        let Job { call, round: Round { run, turn, disabled }, paid, index } = job;
         if disabled.contains(&call.name) {
             let why = format!("`{}` is switched off, because it failed again and again. Go on without it.", call.name);
             return Done::failed(call, CallEnd::Disabled, why);
         }
         // It may have waited for its siblings.
-        if let Err(stopped) = run.check() {
-            return Done::failed(call, CallEnd::Stopped, stopped_notice(stopped).to_owned());
-        }
-        if let Err(refusal) = run.ledger().take_tool_call() {
-            run.emit(&Event::BudgetRefused(refusal.clone()));
-            return Done::failed(call, CallEnd::Budget, format!("The tool was not run: {refusal}."));
+        if let Err(stopped) = paid.check() {
+            return Done::failed(call, CallEnd::Stopped, stopped_notice(stopped, paid).to_owned());
         }
         let spec = entry.tool.spec();
+        if let Err(refusal) = run.ledger().take_tool_call(run.agent(), &spec.name) {
+            run.emit(&Event::BudgetRefused(refusal.clone()));
+            let done = Done::failed(call, CallEnd::Budget, format!("The tool was not run: {refusal}."));
+            return Done { used_up: Some(refusal.used_up()), ..done };
+        }
         let timeout = spec.timeout.unwrap_or(self.limits.timeout);
-        let work = AssertUnwindSafe(entry.tool.call(input, run)).catch_unwind();
-        let work = run.until_stopped(tokio::time::timeout(timeout, work));
+        let work = AssertUnwindSafe(entry.tool.call(input, paid)).catch_unwind();
+        let work = run.until_stopped(paid.while_paid(tokio::time::timeout(timeout, work)));
         let step = Step { turn, tool: Some(index), effect: spec.effect };
-        match run.step(step, work).await {
+        match run.step(step, work).await.flatten() {
             Ok(Ok(Ok(Ok(output)))) => self.finished(call, output),
             Ok(Ok(Ok(Err(error)))) => {
                 log_cause(&spec.name, &error);
@@ -270,7 +284,7 @@ impl Toolbox {
                 let why = format!("The tool did not answer within {timeout:?} and was stopped.");
                 Done::failed(call, CallEnd::Timeout, why)
             }
-            Err(stopped) => Done::failed(call, CallEnd::Stopped, stopped_notice(stopped).to_owned()),
+            Err(stopped) => Done::failed(call, CallEnd::Stopped, stopped_notice(stopped, paid).to_owned()),
         }
     }
 
@@ -301,8 +315,9 @@ impl Toolbox {
     }
 }
 
-fn stopped_notice(stopped: Stopped) -> &'static str {
+fn stopped_notice(stopped: Stopped, run: &Run) -> &'static str {
     match stopped {
+        Stopped::Cancelled if run.is_out_of_budget() => "The budget was used up before the tool was done.",
         Stopped::Cancelled => "The run was cancelled before the tool was done.",
         Stopped::Deadline => "The time of the run was up before the tool was done.",
     }

@@ -15,6 +15,10 @@ use crate::{
     turn,
 };
 
+mod end;
+
+pub(crate) use end::End;
+
 /// One agent at work on one task.
 pub(crate) struct Turns<'a> {
     agent: &'a Agent,
@@ -29,17 +33,6 @@ pub(crate) struct Turns<'a> {
     /// Whether nobody else is known to hold the model to the budget.
     unmetered: bool,
     session: Option<Arc<str>>,
-}
-
-/// How the loop ended.
-#[derive(Debug, Clone)]
-pub(crate) struct End {
-    pub(crate) stop: StopReason,
-    /// What to know about it, for a person.
-    pub(crate) notice: String,
-    /// The answer, where there is a better one than what the transcript holds.
-    pub(crate) text: Option<String>,
-    pub(crate) ended_by: Option<Arc<str>>,
 }
 
 /// The last turn must not be the only one: an agent limited to one turn may use it as it likes. Later tasks of the
@@ -127,10 +120,10 @@ impl<'a> Turns<'a> {
         let refusal = self.take_turn(self.closing.is_some()).err()?;
         self.run.emit(&Event::BudgetRefused(refusal.clone()));
         if self.closing.is_none() && self.take_turn(true).is_ok() {
-            self.close(End::budget(&refusal));
+            self.close(End::refused(&refusal));
             return None;
         }
-        Some(self.closing.take().unwrap_or_else(|| End::budget(&refusal)))
+        Some(self.closing.take().unwrap_or_else(|| End::refused(&refusal)))
     }
 
     fn take_turn(&self, last: bool) -> Result<(), BudgetExceeded> {
@@ -191,7 +184,7 @@ impl<'a> Turns<'a> {
         }
         match error.kind() {
             ModelErrorKind::Budget if self.closing.is_none() => {
-                self.close(End::budget(&chain(&error)));
+                self.close(End::not_asked(&error));
                 return Ok(None);
             }
             ModelErrorKind::Refused => return Ok(Some(End::new(StopReason::Refused, error.to_string()))),
@@ -221,14 +214,14 @@ impl<'a> Turns<'a> {
         let circling = self.guard.watch(&mut done, self.run);
         let fatal = done.iter().find(|call| call.end == CallEnd::Fatal).map(fatal);
         let end = done.iter().find(|call| call.ends_run).map(End::by_tool);
-        let refused = done.iter().find(|call| call.end == CallEnd::Budget).map(|call| texts(&call.result.content));
+        let refused = done.iter().find(|call| call.end == CallEnd::Budget).map(End::without_tool);
         self.request.transcript.answer_calls(done.into_iter().map(|call| call.result).collect())?;
         match (fatal, circling) {
             (Some(failure), _) => Err(failure),
             (None, Some(circling)) => Ok(Some(circling)),
             (None, None) => {
-                if let (None, Some(why)) = (&end, refused) {
-                    self.close(End::new(StopReason::Budget, why));
+                if let (None, Some(closing)) = (&end, refused) {
+                    self.close(closing);
                 }
                 Ok(end)
             }
@@ -249,7 +242,7 @@ impl<'a> Turns<'a> {
             self.request.transcript.abandon_calls("Tools are off: this one was not run.");
         }
         self.run.emit(&Event::AnswerRejected { reason: note.as_str().into(), attempt: self.judge.rejections() });
-        self.judge.widen(&mut self.request.settings);
+        self.judge.widen(&mut self.request.settings, self.agent.model.settings());
         Ok(self.request.transcript.push(Message::user(note))?)
     }
 
@@ -289,6 +282,10 @@ impl<'a> Turns<'a> {
     }
 
     fn outcome(&mut self, end: End) -> Outcome {
+        let met = [Some(&end), self.closing.as_ref()].into_iter().flatten();
+        for End { used_up, notice, .. } in met.filter(|end| end.stop == StopReason::Budget) {
+            self.run.ran_out(used_up.as_ref(), notice);
+        }
         let text = end.text.unwrap_or_else(|| self.best_so_far());
         Outcome {
             notice: end.notice,
@@ -320,52 +317,6 @@ impl<'a> Turns<'a> {
 enum Asked {
     Reply(Box<ChatReply>),
     End(End),
-}
-
-impl End {
-    pub(crate) fn new(stop: StopReason, notice: impl Into<String>) -> Self {
-        Self { stop, notice: notice.into(), text: None, ended_by: None }
-    }
-
-    fn finished() -> Self {
-        Self::new(StopReason::Finished, "")
-    }
-
-    fn max_turns(agent: &str, limit: u32) -> Self {
-        let notice = format!("{agent} used all of its {limit} turns; raise its turn limit or give it a smaller task.");
-        Self::new(StopReason::MaxTurns, notice)
-    }
-
-    pub(crate) fn budget(refusal: &impl std::fmt::Display) -> Self {
-        Self::new(StopReason::Budget, format!("Stopped before the next call: {refusal}."))
-    }
-
-    fn stopped(stopped: Stopped, run: &Run) -> Self {
-        let notice = match stopped {
-            Stopped::Cancelled => "The run was cancelled.".to_owned(),
-            Stopped::Deadline => format!("The time of {} was up.", run.agent()),
-        };
-        Self::new(stopped.into(), notice)
-    }
-
-    fn by_tool(call: &Done) -> Self {
-        let ended_by = Some(call.result.name.as_str().into());
-        Self { text: Some(texts(&call.result.content)), ended_by, ..Self::finished() }
-    }
-
-    /// This end after the last answer that was asked for did not come.
-    fn without_answer(self, error: &ModelError) -> Self {
-        let notice = match error.kind() {
-            // That is what the notice says already.
-            ModelErrorKind::Budget => self.notice,
-            _ => format!("{} The last answer did not come: {}.", self.notice, chain(error)),
-        };
-        Self { notice, ..self }
-    }
-
-    fn with_text(self, text: String) -> Self {
-        Self { text: (!text.is_empty()).then_some(text), ..self }
-    }
 }
 
 fn fatal(call: &Done) -> RunFailure {

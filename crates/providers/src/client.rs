@@ -48,7 +48,7 @@ impl<P: Protocol> Client<P> {
         Model {
             id: ModelId::new(Arc::clone(self.account.name()), name),
             url: self.account.url(&self.protocol.path(name)),
-            settings: Settings::default(),
+            settings: Settings { answer_tokens: self.protocol.answer_tokens(name), ..Settings::default() },
             client: self.clone(),
         }
     }
@@ -70,7 +70,8 @@ impl<P: Protocol> Model<P> {
     /// Replaces the default settings.
     #[must_use]
     pub fn settings(self, settings: Settings) -> Self {
-        Self { settings, ..self }
+        let answer_tokens = settings.answer_tokens.or(self.settings.answer_tokens);
+        Self { settings: Settings { answer_tokens, ..settings }, ..self }
     }
 
     /// The most tokens of an answer, reasoning included.

@@ -29,6 +29,10 @@ pub trait Protocol: fmt::Debug + Clone + Send + Sync + 'static {
     /// An endpoint that costs nothing to GET, relative to the base URL.
     fn probe_path(&self) -> Cow<'static, str>;
 
+    /// Room for the answer of `model` where nobody limits it, for a protocol that must send a limit:
+    /// [`Settings::answer_tokens`].
+    fn answer_tokens(&self, model: &str) -> Option<u32>;
+
     /// The body of the request: deterministic, and without building a tree of what was said before.
     fn encode(&self, question: &Question<'_>) -> Result<Vec<u8>, ModelError>;
 

@@ -53,7 +53,7 @@ impl Draw {
 impl Demand {
     /// What `request` says, and what the model's own settings say where it says nothing.
     pub(crate) fn of(request: &ChatRequest, settings: &Settings) -> Self {
-        let max_output = request.settings.max_output_tokens.or(settings.max_output_tokens);
+        let max_output = request.settings.output_limit_over(settings);
         Self { input: request.estimated_input_tokens(), max_output: max_output.map(u64::from) }
     }
 

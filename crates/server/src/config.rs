@@ -23,7 +23,7 @@ mod tool;
 mod units;
 mod yaml;
 
-pub(crate) use agent::{Agent, CallerInstructions, FailurePolicy, Worker};
+pub(crate) use agent::{Agent, CallerInstructions, FailurePolicy, WhenSpent, Worker};
 pub(crate) use budget::Budget;
 pub(crate) use keys::{Key, KeyHash, Scope};
 pub(crate) use load::{ConfigFile, Loaded, Written};

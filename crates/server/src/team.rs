@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use anyhow::{Context as _, anyhow};
 use brigade_core::{
     Agent, Budget, ContextWindow, Limits, LocalMemory, ModelId, OnFailure, OutputSchema, RawJson, Settings, Supervisor,
-    Tool, Worker, toolbox::ToolLimits,
+    Tool, WhenSpent, Worker, toolbox::ToolLimits,
 };
 
 use crate::{
@@ -110,9 +110,13 @@ impl Build<'_> {
         if let Some(max_tokens) = written.context_tokens {
             agent = agent.window(ContextWindow { max_tokens, ..ContextWindow::default() });
         }
-        if let Some(parallel) = written.parallel {
-            agent = agent.tool_limits(ToolLimits { parallel, ..ToolLimits::default() });
-        }
+        let when_spent = match written.when_spent {
+            config::WhenSpent::Finish => WhenSpent::Finish,
+            config::WhenSpent::Cancel => WhenSpent::Cancel,
+        };
+        let usual = ToolLimits::default();
+        let parallel = written.parallel.unwrap_or(usual.parallel);
+        agent = agent.tool_limits(ToolLimits { parallel, when_spent, ..usual });
         for tool in &written.tools {
             let tool = self.tools.get(tool.as_ref().as_str()).context("its tool is missing")?;
             agent = agent.tool(Arc::clone(tool));

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use brigade_core::{LargestRun, Limits, ModelId, Money, Pricing, Settings};
+use brigade_core::{LargestRun, Limits, ModelId, Money, Pricing, Settings, budget::MODEL_CALLS};
 use brigade_observability::PriceBook;
+use brigade_providers::anthropic;
 
-use crate::config::{Agent, Config, Model};
+use crate::config::{Agent, Budget, Config, Kind, Model};
 
 /// What one run of an agent can cost at the most: every turn as large as it can be, at the dearest rate, as often tried
-/// again as allowed; each worker called once a turn, unless its `max_calls` says otherwise.
+/// again as allowed; each worker called once a turn, unless its `max_calls` says otherwise; all within the limit of model
+/// calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WorstCase {
     /// Without a budget; unknown if a model has no price.
@@ -23,49 +25,80 @@ const USUAL_CONTEXT: u64 = 128_000;
 /// Agents may delegate this deep.
 const MAX_DEPTH: u32 = 5;
 
+/// All calls that a run may make, and the dearest of them.
+#[derive(Debug, Clone, Copy)]
+struct Calls {
+    total: Money,
+    dearest: Money,
+}
+
 impl WorstCase {
     /// Of one run of `agent`.
     pub(crate) fn of(config: &Config, agent: &Agent, prices: &PriceBook) -> Self {
-        Self { cost: cost(config, agent, (prices, MAX_DEPTH)), limit: agent.budget.usd }
-    }
-
-    /// The lower of the two.
-    fn bound(self) -> Option<Money> {
-        match (self.cost, self.limit) {
-            (Some(cost), Some(limit)) => Some(cost.min(limit)),
-            (cost, limit) => limit.or(cost),
-        }
+        let usual = Budget { model_calls: Some(MODEL_CALLS), ..Budget::default() };
+        let cost = calls(config, agent, (prices, MAX_DEPTH));
+        let cost =
+            cost.map(|calls| calls.within(&agent.budget).or_else(|| calls.within(&usual)).unwrap_or(calls.total));
+        Self { cost, limit: agent.budget.usd }
     }
 }
 
-fn cost(config: &Config, agent: &Agent, (prices, depth): (&PriceBook, u32)) -> Option<Money> {
+impl Calls {
+    /// What they cost if a budget limits their number.
+    fn within(self, budget: &Budget) -> Option<Money> {
+        let most = budget.model_calls?;
+        Some(if budget.soft { self.total } else { self.total.min(self.dearest.times(most)) })
+    }
+
+    /// What one task of them costs under a worker's budget.
+    fn under(self, budget: &Budget) -> Money {
+        let cost = self.within(budget).unwrap_or(self.total);
+        budget.usd.map_or(cost, |limit| cost.min(limit))
+    }
+}
+
+fn calls(config: &Config, agent: &Agent, (prices, depth): (&PriceBook, u32)) -> Option<Calls> {
     let turns = agent.turns.unwrap_or_else(|| Limits::default().turns);
     let model = config.models.get(agent.model.as_ref())?;
     let fallbacks = model.fallbacks.iter().filter_map(|name| config.models.get(name.as_ref()));
-    let mut own = Money::ZERO;
+    let mut all = Calls { total: Money::ZERO, dearest: Money::ZERO };
     for model in std::iter::once(model).chain(fallbacks) {
-        own = own.max(of_model(model, agent, (turns, prices))?);
+        let call = dearest_call(config, (model, agent), prices)?;
+        let attempts = u64::from(turns) * u64::from(model.policy.retry.attempts);
+        all = Calls { total: all.total.max(call.times(attempts)), dearest: all.dearest.max(call) };
     }
-    let mut total = own;
     for worker in agent.workers.iter().filter(|_| depth > 0) {
         let work = config.agents.get(worker.agent.as_ref())?;
-        let limit = worker.budget.as_ref().map_or(work.budget.usd, |budget| budget.usd);
-        let task = WorstCase { cost: cost(config, work, (prices, depth - 1)), limit }.bound()?;
-        total += task.times(u64::from(worker.max_calls.unwrap_or(turns)));
+        let task = calls(config, work, (prices, depth - 1))?;
+        let cost = task.under(worker.budget.as_ref().unwrap_or(&work.budget));
+        all.total += cost.times(u64::from(worker.max_calls.unwrap_or(turns)));
+        all.dearest = all.dearest.max(task.dearest);
     }
-    Some(total)
+    Some(all)
 }
 
-/// All turns of an agent with one model.
-fn of_model(model: &Model, agent: &Agent, (turns, prices): (u32, &PriceBook)) -> Option<Money> {
+/// The longest answer to the longest prompt.
+fn dearest_call(config: &Config, (model, agent): (&Model, &Agent), prices: &PriceBook) -> Option<Money> {
     let id = ModelId::new(model.provider.as_ref().as_str(), model.model.as_str());
     let context = prices.lookup(&id).and_then(|facts| facts.context_window).unwrap_or(USUAL_CONTEXT);
+    let settings = Settings {
+        max_output_tokens: agent.max_output_tokens,
+        answer_tokens: is_anthropic(config, model).then(|| anthropic::answer_tokens(&model.model)),
+        ..Settings::default()
+    };
     let largest = LargestRun {
-        calls: u64::from(turns) * u64::from(model.policy.retry.attempts),
+        calls: 1,
         input_tokens: agent.context_tokens.unwrap_or(context).min(context),
-        output_tokens: agent.max_output_tokens.or(model.max_output_tokens).map(u64::from),
+        output_tokens: settings.output_limit_over(&model.settings()).map(u64::from),
     };
     largest.cost(&id, &Settings::default(), prices as &dyn Pricing)
+}
+
+/// Its clients send a limit of output with each request.
+fn is_anthropic(config: &Config, model: &Model) -> bool {
+    let name = model.provider.as_ref();
+    let provider = config.providers.get(name);
+    provider.is_some_and(|provider| provider.kind.as_ref().map_or(name, AsRef::as_ref).parse() == Ok(Kind::Anthropic))
 }
 
 impl fmt::Display for WorstCase {

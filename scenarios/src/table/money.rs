@@ -7,7 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use brigade_core::{
-    Agent, Event, Money, Outcome, Pipeline, Run, RunError, Runnable, Settings, StopReason, Supervisor, Task, Worker,
+    Agent, Budget, Event, Money, Outcome, Pipeline, Run, RunError, Runnable, Settings, StopReason, Supervisor, Task,
+    WhenSpent, Worker, budget::WrapUpPercent,
 };
 use brigade_rehearsal::Latency;
 
@@ -20,7 +21,7 @@ use crate::{
 };
 
 pub(super) fn all() -> Vec<Scenario> {
-    let families = [loops(), ping_pong(), races(), workers()];
+    let families = [loops(), ping_pong(), races(), shortages(), workers()];
     families.into_iter().flatten().collect()
 }
 
@@ -148,7 +149,19 @@ fn races() -> Vec<Scenario> {
     let race = Act::Ask { times: 50, every: Duration::ZERO, key_cents: Some(45), run_cents: None };
     let whole_price =
         "[[rule]]\nanswer = { text = \"one two three four five six $CANARY\", usage = { output = 75000 } }";
-    let run_out = r#"
+    vec![
+        Scenario { latency: slow, ..Scenario::new("R36", "fifty runs race for three runs' money") }
+            .team(flat)
+            .script_of(whole_price)
+            .act(race)
+            .ends(Ends::Differ, 3..=3)
+            .takes(2_000..=2_010)
+            .judged(Bill::Exact, three_of_fifty),
+    ]
+}
+
+/// Two cents a call; all that workers know to do is to look things up.
+const LOOKS_UP_FOR_EVER: &str = r#"
 [[rule]]
 when   = { agent = "desk", turn = 0 }
 answer = { tool_calls = [{ name = "left", arguments = '{"task":"a"}' }, { name = "right", arguments = '{"task":"b"}' }], usage = { output = 10000 } }
@@ -158,32 +171,57 @@ answer = { text = "the last words, paid from what was set aside $CANARY", usage 
 [[rule]]
 answer = { text = "a part $CANARY {{turn}}", tool_calls = [{ name = "lookup", arguments = '{"query":"{{turn}}"}' }], usage = { output = 10000 } }
 "#;
+
+/// Ten cents, of which one is set aside for last words: four calls of two cents, and no fifth before those. Where nothing
+/// is set aside, the fourth call is in flight until the sixth second, and what is shown then is made without a model. Where
+/// work in flight is to be cancelled, one worker is refused in the fourth second while the other one waits for its first
+/// answer, and that leaves enough for the supervisor's own.
+fn shortages() -> Vec<Scenario> {
+    let short = |id, title, run_cents| {
+        let slow = Latency { first: Duration::from_secs(2), between: Duration::ZERO };
+        let scenario = Scenario { latency: slow, ..Scenario::new(id, title) }.script_of(LOOKS_UP_FOR_EVER);
+        scenario.act(Act::Ask { times: 1, every: Duration::ZERO, key_cents: Some(100), run_cents })
+    };
+    let late = "[[rule]]\nwhen = { agent = \"right\" }\nanswer = { text = \"late\", latency = { first = \"6s\" } }\n";
     vec![
-        Scenario { latency: slow, ..Scenario::new("R36", "fifty runs race for three runs' money") }
-            .team(flat)
-            .script_of(whole_price)
-            .act(race)
-            .ends(Ends::Differ, 3..=3)
-            .takes(2_000..=2_010)
-            .judged(Bill::Exact, three_of_fifty),
-        Scenario { latency: slow, ..Scenario::new("R37", "the money runs out while two workers work") }
+        short("R37", "the money runs out while two workers work", Some(10))
+            .team(|stage| Ok(Arc::new(two_workers(stage)?)))
+            .ends(Ends::Stops(StopReason::Budget), 5..=5)
+            .takes(8_000..=8_100)
+            .judged(Bill::Exact, last_words_within_ten_cents),
+        short("R37/nothing-aside", "the same with nothing set aside for last words", None)
+            .team(|stage| Ok(Arc::new(two_workers(stage)?.budget(nothing_aside("0.09")?))))
+            .ends(Ends::Stops(StopReason::Budget), 4..=4)
+            .takes(6_000..=7_000)
+            .judged(Bill::Exact, best_partial),
+        short("R37/cancel", "the same where work in flight is to be cancelled", None)
+            .script_of(format!("{late}{LOOKS_UP_FOR_EVER}"))
             .team(|stage| {
-                let settings = Settings { max_output_tokens: Some(10_000), ..Settings::default() };
-                let agent = |name: &str| -> anyhow::Result<Agent> {
-                    Ok(Agent::new(name, stage.model_called(FLAT_MODEL)?).settings(settings.clone()))
-                };
-                let worker = |name: &str| -> anyhow::Result<Worker> {
-                    Ok(Worker::new(agent(name)?.tool(stage.tools().tool("lookup", Behaviour::Answers)?)))
-                };
-                Ok(Arc::new(Supervisor::from_agent(agent("desk")?).worker(worker("left")?).worker(worker("right")?)))
+                let desk = two_workers(stage)?.budget(nothing_aside("0.07")?);
+                Ok(Arc::new(desk.when_spent(WhenSpent::Cancel)))
             })
-            .script_of(run_out)
-            // Ten cents, of which one is set aside for last words: four calls of two cents, and no fifth before those.
-            .act(Act::Ask { times: 1, every: Duration::ZERO, key_cents: Some(100), run_cents: Some(10) })
-            .ends(Ends::Stops(StopReason::Budget), 3..=5)
-            .takes(0..=20_000)
-            .judged(Bill::Exact, kept_within_ten_cents),
+            .ends(Ends::Says("the last words, paid from what was set aside quetzalcoatlus"), 4..=4)
+            .takes(6_000..=6_100)
+            .judged(Bill::Uncertain(1), |seen| match seen.degraded()[..] {
+                ["budget", "worker:right"] => Ok(()),
+                ref other => Err(format!("degraded: {other:?}")),
+            }),
     ]
+}
+
+fn two_workers(stage: &Stage) -> anyhow::Result<Supervisor> {
+    let settings = Settings { max_output_tokens: Some(10_000), ..Settings::default() };
+    let agent = |name: &str| -> anyhow::Result<Agent> {
+        Ok(Agent::new(name, stage.model_called(FLAT_MODEL)?).settings(settings.clone()))
+    };
+    let worker = |name: &str| -> anyhow::Result<Worker> {
+        Ok(Worker::new(agent(name)?.tool(stage.tools().tool("lookup", Behaviour::Answers)?)))
+    };
+    Ok(Supervisor::from_agent(agent("desk")?).worker(worker("left")?).worker(worker("right")?))
+}
+
+fn nothing_aside(usd: &str) -> anyhow::Result<Budget> {
+    Ok(Budget { wrap_up_percent: WrapUpPercent(0), ..Budget::usd(usd)? })
 }
 
 /// Three whole answers, the others refused before anything was sent, and the key never beyond its limit.
@@ -201,15 +239,32 @@ fn three_of_fifty(seen: &Seen) -> Result<(), String> {
     is(seen.samples.len().min(200), 200, "looks at the key")
 }
 
-fn kept_within_ten_cents(seen: &Seen) -> Result<(), String> {
-    let limit = Money::from_nano(100_000_000);
-    if seen.truth > limit {
+/// The end of the run by its text, if it cost no more than this, and if all it had to do without was money.
+fn short_of_money(seen: &Seen, limit_cents: i64) -> Result<&str, String> {
+    if seen.truth > Money::from_nano(limit_cents * 10_000_000) {
         return Err(format!("the run cost {}", seen.truth));
     }
-    match seen.ends.first() {
-        Some(Ended::Outcome { text, .. }) if text.contains("set aside") => Ok(()),
-        other => Err(format!("there are no last words: {other:?}")),
+    if seen.degraded() != ["budget"] {
+        return Err(format!("degraded: {:?}", seen.degraded()));
     }
+    if seen.count(|event| matches!(event, Event::BudgetRefused(_))) == 0 {
+        return Err("no step was said to be denied".to_owned());
+    }
+    match seen.ends.first() {
+        Some(Ended::Outcome { text, .. }) => Ok(text),
+        other => Err(format!("there is no outcome: {other:?}")),
+    }
+}
+
+fn last_words_within_ten_cents(seen: &Seen) -> Result<(), String> {
+    let text = short_of_money(seen, 10)?;
+    if text.contains("set aside") { Ok(()) } else { Err(format!("there are no last words: {text}")) }
+}
+
+fn best_partial(seen: &Seen) -> Result<(), String> {
+    let text = short_of_money(seen, 9)?;
+    let whole = ["left: a part", "right: a part"].iter().all(|part| text.contains(part));
+    if whole { Ok(()) } else { Err(format!("a part is missing: {text}")) }
 }
 
 fn workers() -> Vec<Scenario> {

@@ -11,7 +11,7 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::{
     Cap,
-    budget::{Window, WrapUpPercent},
+    budget::{Quantity, Window, WrapUpPercent},
     pricing::Rate,
 };
 
@@ -200,8 +200,29 @@ fn turns_and_tool_calls_are_counted_all_the_way_up_or_not_at_all() {
     assert_eq!(one.take_turn().unwrap_err().scope.as_ref(), "one");
     other.take_turn().unwrap();
     assert_eq!(other.take_turn().unwrap_err().scope.as_ref(), "key");
-    other.take_tool_call().unwrap();
-    assert_eq!(one.take_tool_call().unwrap_err().quantity, Quantity::ToolCalls);
+    other.take_tool_call(&"desk".into(), &"search".into()).unwrap();
+    assert_eq!(one.take_tool_call(&"desk".into(), &"search".into()).unwrap_err().quantity, Quantity::ToolCalls);
+}
+
+#[test]
+fn calls_in_flight_count_as_made_and_the_last_one_of_a_run_is_for_its_answer() {
+    let key = Ledger::root("key", Budget::unlimited());
+    let run = key.itemised_child("the run", Budget::unlimited().model_calls(3));
+    let worker = run.child("worker", Budget::unlimited());
+    let ask = |ledger: &Ledger, last| ledger.reserve(who(), whole(10, 10), last);
+    let in_flight = ask(&worker, false).unwrap();
+    ask(&run, false).unwrap().settle(&charged(10, 10));
+    let refusal = ask(&worker, false).unwrap_err();
+    assert_eq!((refusal.quantity, refusal.scope.as_ref()), (Quantity::ModelCalls, "the run"));
+    assert!(ask(&worker, true).is_err(), "the last call is the run's");
+    in_flight.release();
+    ask(&worker, false).unwrap().settle(&charged(10, 10));
+    ask(&run, true).unwrap().settle(&charged(10, 10));
+    assert_eq!(
+        ask(&run, true).unwrap_err().to_string(),
+        "the model call budget of the run is used up: 1 needed, 0 left of 3"
+    );
+    ask(&key, false).unwrap().release();
 }
 
 #[test]

@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Inner, Run, Shared, after, earliest};
 use crate::{
-    Blackboard, Budget, Bus, Ledger, LocalBus, Observer, RunId, Scope, TraceId, counts::Counts, mailbox::Mailboxes,
+    Blackboard, Budget, Bus, Cap, Ledger, LocalBus, Observer, RunId, Scope, TraceId, budget::MODEL_CALLS,
+    counts::Counts, mailbox::Mailboxes,
 };
 
 /// Sets a run up. Made by [`Run::builder`].
@@ -50,7 +51,7 @@ impl RunBuilder {
         Self { account: Some(account), ..self }
     }
 
-    /// What the run may spend.
+    /// What the run may spend. Where it says nothing about model calls, [`MODEL_CALLS`].
     #[must_use]
     pub fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
@@ -109,6 +110,8 @@ impl RunBuilder {
     pub fn build(self) -> Run {
         let account = self.account.unwrap_or_else(|| Ledger::root("process", Budget::unlimited()));
         let wall = self.budget.wall.and_then(after);
+        let model_calls = self.budget.model_calls.or(Some(Cap::hard(MODEL_CALLS)));
+        let budget = Budget { model_calls, ..self.budget };
         let id = self.id.unwrap_or_default();
         Run(Arc::new(Inner {
             id,
@@ -117,11 +120,12 @@ impl RunBuilder {
             depth: 0,
             deadline: earliest(self.deadline, wall),
             cancellation: self.cancellation.unwrap_or_default(),
-            ledger: account.itemised_child("the run", self.budget),
+            ledger: account.itemised_child("the run", budget),
             observers: self.observers,
             wants_deltas: self.wants_deltas,
             wrapping_up: false,
             given_up: Arc::default(),
+            in_flight: None,
             span: OnceLock::new(),
             shared: Arc::new(Shared {
                 trace: self.trace.unwrap_or_else(TraceId::random),

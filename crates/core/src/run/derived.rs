@@ -30,6 +30,7 @@ impl Run {
             wants_deltas: false,
             wrapping_up: false,
             given_up: Arc::default(),
+            in_flight: self.0.in_flight.clone(),
             span: OnceLock::new(),
             shared: Arc::clone(&self.0.shared),
         })))
@@ -96,7 +97,7 @@ impl Run {
         if self.0.agent.is_empty() { name.into() } else { format!("{}/{name}", self.0.agent).into() }
     }
 
-    fn derive(&self, change: impl FnOnce(&mut Inner)) -> Self {
+    pub(super) fn derive(&self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = Inner {
             id: self.0.id,
             parent: self.0.parent,
@@ -109,6 +110,7 @@ impl Run {
             wants_deltas: self.0.wants_deltas,
             wrapping_up: self.0.wrapping_up,
             given_up: Arc::clone(&self.0.given_up),
+            in_flight: self.0.in_flight.clone(),
             span: self.0.span.clone(),
             shared: Arc::clone(&self.0.shared),
         };

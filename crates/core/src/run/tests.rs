@@ -43,6 +43,15 @@ fn a_child_shares_the_request_and_is_a_run_of_its_own() {
     assert_eq!((writer.count("things"), run.count("things"), run.count("others")), (1, 2, 1));
 }
 
+#[test]
+fn a_run_that_says_nothing_may_make_a_hundred_model_calls() {
+    let limit = |budget| Run::builder().budget(budget).build().ledger().budget().model_calls.map(|cap| cap.limit);
+    assert_eq!(limit(Budget::unlimited()), Some(100));
+    assert_eq!(limit(Budget::unlimited().model_calls(7)), Some(7));
+    let desk = child(&Run::new(), "desk");
+    assert_eq!(desk.ledger().budget().model_calls, None, "all agents share the run's");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_child_may_only_shorten_the_deadline() {
     let run = Run::builder().budget(Budget::unlimited().wall(10 * SECOND)).build();

@@ -35,6 +35,8 @@ async fn workers_of_one_turn_run_side_by_side_and_answer_in_call_order() {
     assert_eq!(started.elapsed(), Duration::from_secs(9));
     assert_eq!(told(&outcome), [(false, "second".into()), (false, "first".into())]);
     assert_eq!(outcome.usage, Usage::new(400, 40), "the workers' tokens are the run's");
+    let slow = outcome.cost.by_tool["slow"];
+    assert_eq!((slow.calls, slow.spending.map(|spent| spent.usage)), (1, Some(Usage::new(100, 10))));
 }
 
 #[tokio::test(start_paused = true)]

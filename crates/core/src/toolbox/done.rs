@@ -1,6 +1,6 @@
 //! What came of tool calls.
 
-use crate::{ToolCall, ToolResult};
+use crate::{ToolCall, ToolResult, budget::UsedUp};
 
 /// One call, done.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Done {
     pub(crate) is_twin: bool,
     /// The tool's output is the answer of the run.
     pub ends_run: bool,
+    /// The budget for want of which it was not run.
+    pub(crate) used_up: Option<UsedUp>,
 }
 
 /// How a tool call went.
@@ -48,7 +50,7 @@ pub enum CallEnd {
 
 impl Done {
     pub(super) fn new(result: ToolResult, end: CallEnd) -> Self {
-        Self { result, end, exact: None, signature: 0, is_twin: false, ends_run: false }
+        Self { result, end, exact: None, signature: 0, is_twin: false, ends_run: false, used_up: None }
     }
 
     pub(super) fn failed(call: &ToolCall, end: CallEnd, why: String) -> Self {
@@ -58,7 +60,8 @@ impl Done {
     /// The result of this call for another one that is the same.
     fn for_twin(&self, call: &ToolCall) -> Self {
         let result = ToolResult { call_id: call.id.clone(), ..self.result.clone() };
-        Self { is_twin: true, ends_run: self.ends_run, ..Self::new(result, self.end) }
+        let used_up = self.used_up.clone();
+        Self { is_twin: true, ends_run: self.ends_run, used_up, ..Self::new(result, self.end) }
     }
 }
 

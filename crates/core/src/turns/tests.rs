@@ -82,6 +82,22 @@ async fn of_a_budget_of_turns_the_last_one_is_for_the_answer_whoever_used_up_the
 }
 
 #[tokio::test]
+async fn workers_that_go_on_for_ever_end_at_the_run_s_limit_of_model_calls() {
+    for (budget, most) in [(Budget::unlimited(), 100), (Budget::unlimited().model_calls(9), 9)] {
+        let busy = ScriptedModel::new((0..99).map(|index| look_up(&format!("c{index}"), &index.to_string())));
+        let guard = crate::guard::GuardLimits { notice_at: u32::MAX, stop_at: u32::MAX, ..Default::default() };
+        let worker = crate::Worker::new(clerk(&busy).limits(Limits { guard, ..turns(99) }));
+        let call = Turn::call("c", "clerk", json!({"task": "Look."}));
+        let desk = crate::Supervisor::new("desk", ScriptedModel::new([call, Turn::text("Enough.")])).worker(worker);
+        let outcome = desk.budget(budget).run("Go.").await.unwrap();
+        assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Budget, "Enough."));
+        assert_eq!((outcome.cost.total.calls, busy.requests().len() as u64), (most, most - 2));
+        assert!(outcome.notice.contains("model call budget of "), "{}", outcome.notice);
+        assert_eq!(outcome.degraded[0].part, "budget");
+    }
+}
+
+#[tokio::test]
 async fn a_limit_of_tokens_holds_for_a_model_that_nobody_meters() {
     let model = ScriptedModel::new((0..9).map(|index| look_up(&format!("c{index}"), &index.to_string())));
     let outcome = clerk(&model).budget(Budget::unlimited().tokens(240)).run("Go on.").await.unwrap();
@@ -104,6 +120,8 @@ async fn when_the_budget_of_tool_calls_is_used_up_the_next_turn_is_the_last() {
     let outcome = clerk(&model).budget(Budget::unlimited().tool_calls(1)).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Budget, "One, at least."));
     assert!(outcome.notice.contains("tool call budget"), "{}", outcome.notice);
+    assert_eq!(outcome.degraded[0].reason, "the tool call budget of clerk is used up");
+    assert_eq!(outcome.cost.by_tool["lookup"], crate::ToolSpending { calls: 1, spending: None });
 }
 
 #[tokio::test]

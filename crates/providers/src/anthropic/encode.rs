@@ -86,7 +86,8 @@ impl Family {
         if self.thinking == ThinkingForm::AdaptiveByDefault { Thinking::Disabled } else { Thinking::Unsaid }
     }
 
-    fn thinks_unasked(self) -> bool {
+    /// Whether it reasons without being asked to.
+    pub(super) fn thinks_unasked(self) -> bool {
         matches!(self.thinking, ThinkingForm::AdaptiveByDefault | ThinkingForm::AdaptiveAlways)
     }
 
@@ -106,23 +107,16 @@ impl Family {
 
 impl Plan {
     fn new(family: Family, request: &ChatRequest, settings: &Settings) -> Self {
-        let limit = settings.max_output_tokens.map(|tokens| tokens.clamp(1, family.max_output_tokens));
+        let limit = settings.output_limit().unwrap_or(DEFAULT_ANSWER_TOKENS).clamp(1, family.max_output_tokens);
         let (thinking, effort) = wanted(family, settings.reasoning);
         let thinking = match thinking {
             Thinking::Disabled => Thinking::Disabled,
             _ if forces_a_tool(request, settings) => family.silence(),
             Thinking::Budget(_) if calls_came_unsigned(request) => Thinking::Unsaid,
-            Thinking::Budget(tokens) => within(tokens, limit.unwrap_or(family.max_output_tokens)),
+            Thinking::Budget(tokens) => within(tokens, limit),
             other => other,
         };
-        let reasoning_tokens = match thinking {
-            Thinking::Budget(tokens) => tokens,
-            Thinking::Adaptive => DEFAULT_ANSWER_TOKENS,
-            Thinking::Unsaid if family.thinks_unasked() => DEFAULT_ANSWER_TOKENS,
-            Thinking::Unsaid | Thinking::Disabled => 0,
-        };
-        let roomy = DEFAULT_ANSWER_TOKENS.saturating_add(reasoning_tokens).min(family.max_output_tokens);
-        Self { max_tokens: limit.unwrap_or(roomy), thinking, effort }
+        Self { max_tokens: limit, thinking, effort }
     }
 
     fn thinks(&self) -> bool {
@@ -142,7 +136,7 @@ fn wanted(family: Family, reasoning: Option<Reasoning>) -> (Thinking, Option<&'s
             (Thinking::Budget(tokens), None)
         }
         (ThinkingForm::Budget, Reasoning::Effort(effort)) => {
-            (Thinking::Budget(budget_of(effort)), family.effort_word(effort))
+            (Thinking::Budget(effort.tokens()), family.effort_word(effort))
         }
         (_, Reasoning::Budget(tokens)) => (Thinking::Adaptive, family.effort_word(effort_of(tokens))),
         (_, Reasoning::Effort(effort)) => (Thinking::Adaptive, family.effort_word(effort)),
@@ -155,18 +149,6 @@ fn within(tokens: u32, limit: u32) -> Thinking {
     let tokens = if tokens < limit { tokens } else { limit - limit / 4 };
     let tokens = tokens.max(MIN_BUDGET_TOKENS);
     if tokens < limit { Thinking::Budget(tokens) } else { Thinking::Unsaid }
-}
-
-/// Budgets as vendors' clients commonly translate degrees; above 32,000 tokens Anthropic advises batches.
-fn budget_of(effort: Effort) -> u32 {
-    match effort {
-        Effort::Minimal => 1_024,
-        Effort::Low => 2_048,
-        Effort::Medium => 8_192,
-        Effort::High => 16_384,
-        Effort::XHigh => 24_576,
-        Effort::Max => 32_000,
-    }
 }
 
 fn effort_of(budget_tokens: u32) -> Effort {

@@ -4,8 +4,8 @@
 //!
 //! - Instructions stand apart from the conversation. Tool results are user messages; all results of one turn go into
 //!   the message right after the calls, before any words of the user.
-//! - `max_tokens` is mandatory. Unless set, it leaves [`DEFAULT_ANSWER_TOKENS`] for the answer beside the reasoning,
-//!   within what the model can do.
+//! - `max_tokens` is mandatory. Unless set, it leaves [`answer_tokens`] for the answer beside the reasoning, within what
+//!   the model can do. The model's settings tell, so that budgets reserve what is sent.
 //! - Reasoning is asked for by a token budget or by a degree, as the model wants it ([`Reasoning`] of the other form is
 //!   translated). It is left out where the API forbids it: when a tool choice is forced, or when the tool calls in
 //!   progress came without signed reasoning, as after a change of provider.
@@ -164,6 +164,14 @@ impl Family {
     }
 }
 
+/// Room for the answer of this model when a request sets no limit: [`DEFAULT_ANSWER_TOKENS`], and as much again for a
+/// model that reasons without being asked to, within what it can do.
+pub fn answer_tokens(model: &str) -> u32 {
+    let family = Family::of(model);
+    let unasked = if family.thinks_unasked() { DEFAULT_ANSWER_TOKENS } else { 0 };
+    family.max_output_tokens.min(DEFAULT_ANSWER_TOKENS + unasked)
+}
+
 impl Anthropic {
     /// The account whose key is in `ANTHROPIC_API_KEY`, at `ANTHROPIC_BASE_URL` if that is set.
     pub fn from_env() -> Result<Self, AccountError> {
@@ -195,6 +203,10 @@ impl Protocol for Messages {
 
     fn probe_path(&self) -> Cow<'static, str> {
         "v1/models?limit=1".into()
+    }
+
+    fn answer_tokens(&self, model: &str) -> Option<u32> {
+        Some(answer_tokens(model))
     }
 
     fn encode(&self, question: &Question<'_>) -> Result<Vec<u8>, ModelError> {

@@ -45,7 +45,7 @@ pub(super) fn request(question: &Question<'_>, quirks: &Quirks) -> Result<Vec<u8
     if let Some(schema) = &settings.output {
         body.field("response_format", |out| json::value(out, &response_format(schema, quirks)));
     }
-    body.optional(quirks.max_tokens_field, settings.max_output_tokens.as_ref());
+    body.optional(quirks.max_tokens_field, settings.output_limit().as_ref());
     body.optional("temperature", settings.temperature.as_ref());
     body.optional("top_p", settings.top_p.as_ref());
     body.optional("stop", Some(&settings.stop_sequences).filter(|stops| !stops.is_empty()));

@@ -100,6 +100,10 @@ impl Protocol for ChatCompletions {
         "models".into()
     }
 
+    fn answer_tokens(&self, _model: &str) -> Option<u32> {
+        None
+    }
+
     fn encode(&self, question: &Question<'_>) -> Result<Vec<u8>, ModelError> {
         encode::request(question, &self.quirks)
     }

@@ -35,7 +35,7 @@ pub(super) fn body(question: &Question<'_>, summary: Option<&str>) -> Vec<u8> {
     if let Some(instructions) = &request.instructions {
         body.field("instructions", |out| write_instructions(out, instructions));
     }
-    body.optional("max_output_tokens", settings.max_output_tokens.map(|tokens| tokens.max(MIN_OUTPUT_TOKENS)).as_ref());
+    body.optional("max_output_tokens", settings.output_limit().map(|tokens| tokens.max(MIN_OUTPUT_TOKENS)).as_ref());
     body.optional("temperature", settings.temperature.as_ref());
     body.optional("top_p", settings.top_p.as_ref());
     if reasons(model) {

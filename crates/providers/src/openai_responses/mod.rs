@@ -85,6 +85,10 @@ impl Protocol for Responses {
         "models".into()
     }
 
+    fn answer_tokens(&self, _model: &str) -> Option<u32> {
+        None
+    }
+
     fn encode(&self, question: &Question<'_>) -> Result<Vec<u8>, ModelError> {
         Ok(encode::body(question, self.reasoning_summary.as_deref()))
     }

@@ -31,6 +31,9 @@ pub(crate) struct Agent {
     pub(crate) workers: Vec<Worker>,
     /// How many workers run at a time.
     pub(crate) parallel: Option<usize>,
+    /// What becomes of workers in flight when another one has met the end of a budget that they share.
+    #[serde(default)]
+    pub(crate) when_spent: WhenSpent,
     /// The most model turns of one run. 25 if absent.
     pub(crate) turns: Option<u32>,
     /// The most tokens of one answer, reasoning included.
@@ -47,6 +50,17 @@ pub(crate) struct Agent {
     /// Whether clients may ask for it. Workers need not be asked for by others than their supervisor.
     #[serde(default = "yes")]
     pub(crate) exposed: bool,
+}
+
+/// What becomes of work in flight when the budget that pays for it is used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WhenSpent {
+    /// What has begun may end.
+    #[default]
+    Finish,
+    /// It is cancelled at once.
+    Cancel,
 }
 
 /// What happens with instructions that a client sends as a system or developer message.

@@ -17,6 +17,8 @@ pub(crate) struct Budget {
     pub(crate) tokens: Option<u64>,
     /// Model turns, all agents of a run together.
     pub(crate) turns: Option<u64>,
+    /// Model calls, all agents of a run together. 100 for a run if absent.
+    pub(crate) model_calls: Option<u64>,
     /// Tool calls, all agents of a run together.
     pub(crate) tool_calls: Option<u64>,
     /// Time from start to end, such as "5m". It means nothing for a process or a key.
@@ -40,6 +42,7 @@ impl Budget {
             usd: self.usd.map(|limit| Cap { limit, soft }),
             tokens: self.tokens.map(|limit| Cap { limit, soft }),
             turns: self.turns.map(|limit| Cap { limit, soft }),
+            model_calls: self.model_calls.map(|limit| Cap { limit, soft }),
             tool_calls: self.tool_calls.map(|limit| Cap { limit, soft }),
             wall: self.wall,
             window: self.per,

@@ -89,7 +89,11 @@ async fn a_dry_run_asks_nobody_and_counts_the_workers() {
 [agents.desk]
 model = "mini"
 workers = [{ agent = "clerk", max_calls = 1 }]
-budget = { usd = "0.25" }
+budget = { usd = "0.25", model_calls = 1000 }
+
+[agents.usual]
+model = "mini"
+workers = [{ agent = "clerk" }]
 "#;
     let folder = folder(&(config(&provider) + desk));
     let cost = async |agent: &str| {
@@ -102,6 +106,8 @@ budget = { usd = "0.25" }
     let ((clerk, _), (desk, said)) = (cost("clerk").await, cost("desk").await);
     assert!((desk - 2.0 * clerk).abs() < 0.001, "a desk with one call of a clerk costs two clerks: {said}");
     assert!(said.contains("its budget stops it at $0.2500"), "{said}");
+    let (usual, said) = cost("usual").await;
+    assert!((usual - clerk * 100.0 / 75.0).abs() < 0.001, "a hundred calls, where a clerk can make 75: {said}");
     assert_eq!(provider.truth().totals().arrived, 0);
 }
 

@@ -7,8 +7,14 @@ use super::*;
 
 const MODEL: &str = "claude-sonnet-4-5";
 
+/// The settings of a model that nobody has set up.
+fn defaults(model: &str) -> Settings {
+    Settings { answer_tokens: Some(super::super::answer_tokens(model)), ..Settings::default() }
+}
+
 fn bytes(model: &str, request: &ChatRequest, stream: bool) -> Vec<u8> {
-    body(&Question { model, request, settings: &request.settings, stream })
+    let settings = request.settings.over(&defaults(model)).into_owned();
+    body(&Question { model, request, settings: &settings, stream })
 }
 
 fn sent(model: &str, request: &ChatRequest) -> Value {
@@ -321,6 +327,19 @@ fn max_tokens_fit_the_model_and_leave_room_beside_the_budget() {
     assert_eq!(limited(1_025, 1_024), (1_025, Some(1_024)));
     assert_eq!(limited(8_000, 9_000), (8_000, Some(6_000)));
     assert_eq!(limited(500, 2_000), (500, None));
+}
+
+#[test]
+fn the_limit_that_is_sent_is_the_one_that_the_settings_tell() {
+    let reasonings =
+        [Reasoning::Off, Reasoning::Budget(3_000), Reasoning::Effort(Effort::Low), Reasoning::Effort(Effort::Max)];
+    for (name, family) in Family::NAMES {
+        for reasoning in reasonings.map(Some).into_iter().chain([None]) {
+            let request = with(Settings { reasoning, ..Settings::default() });
+            let told = request.settings.output_limit_over(&defaults(name)).unwrap().min(family.max_output_tokens);
+            assert_eq!(sent(name, &request)["max_tokens"], told, "{name} {reasoning:?}");
+        }
+    }
 }
 
 #[test]
