@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use xshell::Shell;
 
-use crate::{cargo, deny, direction, examples, fuzz_api, tidy};
+use crate::{cargo, deny, deploy, direction, examples, fuzz_api, tidy};
 
 /// One step. They run in the order in which they stand here: cheap ones first, so that a small slip
 /// shows early.
@@ -36,12 +36,14 @@ pub(crate) enum Step {
     Docs,
     /// Banned crates, licences, sources, and known vulnerabilities.
     Deny,
+    /// The Dockerfile and the Kubernetes manifests, by their own linters.
+    Deploy,
 }
 
 /// What to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the slow steps: alone, api, interleavings, examples, docs, deny.
+    /// Leave out the slow steps: alone, api, interleavings, examples, docs, deny, deploy.
     #[arg(long)]
     fast: bool,
     /// Run this step and no other; may be given several times.
@@ -58,7 +60,10 @@ impl Options {
 impl Step {
     /// Steps that compile everything once more, take as long as one lets them, or need a tool that must be installed.
     const fn is_slow(self) -> bool {
-        matches!(self, Self::Alone | Self::Api | Self::Interleavings | Self::Examples | Self::Docs | Self::Deny)
+        matches!(
+            self,
+            Self::Alone | Self::Api | Self::Interleavings | Self::Examples | Self::Docs | Self::Deny | Self::Deploy
+        )
     }
 
     /// The name on the command line, and what the step checks.
@@ -82,6 +87,7 @@ impl Step {
             Self::Examples => examples::run_all(shell),
             Self::Docs => cargo::docs(shell),
             Self::Deny => deny::check(shell),
+            Self::Deploy => deploy::check(shell),
         }
     }
 }

@@ -14,6 +14,7 @@
 mod cargo;
 mod ci;
 mod deny;
+mod deploy;
 mod direction;
 mod examples;
 mod finding;

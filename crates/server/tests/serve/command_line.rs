@@ -257,13 +257,3 @@ async fn a_new_key_is_shown_once_and_its_hash_is_for_the_configuration() {
     let output = brigade(folder.path(), &["completions", "bash"], "").await;
     assert!(said(&output).contains("brigade"));
 }
-
-#[tokio::test]
-async fn the_configuration_in_the_kubernetes_manifest_is_right() {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kubernetes.yaml");
-    let manifest = std::fs::read_to_string(manifest).unwrap();
-    let (_, config) = manifest.split_once("brigade.toml: |\n").unwrap();
-    let (config, _) = config.split_once("\n---").unwrap();
-    let output = brigade(folder(config).path(), &["check", "--deny-warnings", "--no-secrets"], "").await;
-    assert!(output.status.success(), "{}", told(&output));
-}

@@ -7,6 +7,7 @@ mod chat;
 mod clients;
 mod command_line;
 mod demo;
+mod deploy;
 mod faults;
 mod life;
 mod readme;
