@@ -57,6 +57,7 @@ struct Shared {
     degraded: Mutex<Vec<Degraded>>,
     counts: Counts,
     max_depth: u32,
+    words_are_final: bool,
 }
 
 /// Why a run cannot go on.
@@ -174,6 +175,11 @@ impl Run {
     /// Whether a provider should stream its answer.
     pub fn wants_deltas(&self) -> bool {
         self.0.wants_deltas
+    }
+
+    /// Whether words of an answer that were shown cannot be taken back.
+    pub fn words_are_final(&self) -> bool {
+        self.0.shared.words_are_final
     }
 
     /// The span that this run's work is done in. It carries the ids that every log line of the run shows; what leaves

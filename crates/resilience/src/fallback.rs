@@ -88,7 +88,7 @@ impl<M: ChatModel> Fallback<M> {
     /// Declares void what listeners have seen, if they have seen something. False if they were told so often enough.
     fn restart(&self, watched: &Watched) -> bool {
         if watched.has_shown() {
-            if watched.restarts() >= self.rules.restarts {
+            if !watched.may_restart(self.rules.restarts) {
                 return false;
             }
             watched.run().emit(&Event::ReplyRestarted);

@@ -89,7 +89,7 @@ impl<M: ChatModel> ChatModel for Retry<M> {
                 Err(error) => error,
             };
             let shown = watched.has_shown();
-            if shown && watched.restarts() >= self.backoff.restarts {
+            if shown && !watched.may_restart(self.backoff.restarts) {
                 return Err(error);
             }
             let Some(delay) = self.plan(&error, attempt, run) else {

@@ -59,7 +59,7 @@ impl<M: ChatModel> Timeout<M> {
         let run = clock.watched.run().for_call();
         let mut call = pin!(self.inner.chat(request, &run));
         // One timer for all limits: when it fires and the answer has moved on, it is set again.
-        let mut timer = pin!(tokio::time::sleep_until(clock.next().at));
+        let mut timer = pin!(tokio::time::sleep_until(clock.look_again()));
         loop {
             tokio::select! {
                 biased;
@@ -72,7 +72,7 @@ impl<M: ChatModel> Timeout<M> {
                         run.give_up(error.kind());
                         return Err(error);
                     }
-                    timer.as_mut().reset(due.at);
+                    timer.as_mut().reset(clock.look_again());
                 }
             }
         }
@@ -165,6 +165,14 @@ enum End {
 }
 
 impl Clock<'_> {
+    /// When a limit may be met at the earliest: the pause after a piece that comes from now on is shorter, as a rule, than
+    /// what was waited for the first.
+    fn look_again(&self) -> Instant {
+        let pause = Due::of(TimeoutPhase::Idle, Instant::now(), self.limits.idle);
+        let next = self.next().at;
+        if self.watched.is_told() { next.min(pause.at) } else { next }
+    }
+
     fn next(&self) -> Due {
         let attempt = Due::of(TimeoutPhase::Attempt, self.started, self.limits.attempt);
         let run = self.watched.run().deadline().map(|at| Due { at, end: End::RunIsOver });

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,8 @@ struct Watch {
     /// Nanoseconds from the origin to the latest piece, plus one; zero before the first.
     latest: AtomicU64,
     restarts: AtomicU32,
+    /// Whether the pieces since the answer last began had words in them.
+    has_words: AtomicBool,
 }
 
 impl Watched {
@@ -34,8 +36,12 @@ impl Watched {
         if !run.wants_deltas() {
             return Self { run: run.clone(), watch: None };
         }
-        let watch = Watch { origin: Instant::now(), latest: AtomicU64::new(0), restarts: AtomicU32::new(0) };
-        let watch = Arc::new(watch);
+        let watch = Arc::new(Watch {
+            origin: Instant::now(),
+            latest: AtomicU64::new(0),
+            restarts: AtomicU32::new(0),
+            has_words: AtomicBool::new(false),
+        });
         Self { run: run.observed_by(watch.clone()), watch: Some(watch) }
     }
 
@@ -61,9 +67,12 @@ impl Watched {
         self.watch.as_ref().is_some_and(|watch| watch.latest.load(Ordering::Relaxed) > 0)
     }
 
-    /// How often listeners were told that the answer begins again.
-    pub(crate) fn restarts(&self) -> u32 {
-        self.watch.as_ref().map_or(0, |watch| watch.restarts.load(Ordering::Relaxed))
+    /// Whether what listeners have seen may be declared void, which may be done `most` times.
+    pub(crate) fn may_restart(&self, most: u32) -> bool {
+        self.watch.as_ref().is_none_or(|watch| {
+            let is_final = self.run.words_are_final() && watch.has_words.load(Ordering::Relaxed);
+            !is_final && watch.restarts.load(Ordering::Relaxed) < most
+        })
     }
 }
 
@@ -73,9 +82,13 @@ impl Observer for Watch {
             Event::Delta(delta) if !is_empty(delta) => {
                 let nanos = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
                 self.latest.store(nanos + 1, Ordering::Relaxed);
+                if matches!(delta, Delta::Text(_)) {
+                    self.has_words.store(true, Ordering::Relaxed);
+                }
             }
             Event::ReplyRestarted => {
                 self.latest.store(0, Ordering::Relaxed);
+                self.has_words.store(false, Ordering::Relaxed);
                 self.restarts.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}

@@ -21,6 +21,7 @@ pub struct RunBuilder {
     deadline: Option<Instant>,
     observers: Vec<Arc<dyn Observer>>,
     wants_deltas: bool,
+    words_are_final: bool,
     cancellation: Option<CancellationToken>,
     bus: Option<Arc<dyn Bus>>,
     blackboard: Option<Blackboard>,
@@ -74,6 +75,13 @@ impl RunBuilder {
     #[must_use]
     pub fn deltas(self, wants_deltas: bool) -> Self {
         Self { wants_deltas, ..self }
+    }
+
+    /// Whether what listeners have read of an answer cannot be taken back. Then an answer of which words were shown does
+    /// not begin again when the call fails: the failure is the result.
+    #[must_use]
+    pub fn final_words(self, words_are_final: bool) -> Self {
+        Self { words_are_final, ..self }
     }
 
     /// A token that cancels the run from outside.
@@ -136,6 +144,7 @@ impl RunBuilder {
                 degraded: Mutex::default(),
                 counts: Counts::default(),
                 max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
+                words_are_final: self.words_are_final,
             }),
         }))
     }

@@ -1,4 +1,4 @@
-use brigade_core::{ModelErrorKind as Kind, RetryAdvice, TimeoutPhase};
+use brigade_core::{Delta, ModelErrorKind as Kind, RetryAdvice, TimeoutPhase, testing::Recorder};
 use tokio::time::Instant;
 
 use super::*;
@@ -151,6 +151,22 @@ async fn an_answer_of_which_a_part_was_shown_begins_again_once_and_listeners_are
     let never = Backoff { restarts: 0, ..Backoff::default() };
     assert!(Retry::new(fake.clone(), never).chat(&question(), &run).await.is_err());
     assert_eq!(fake.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn words_that_cannot_be_taken_back_stand_and_thoughts_are_no_words() {
+    let breaking = |delta: fn() -> Delta| {
+        Fake::new("m", move |call, run| async move {
+            run.emit_delta(delta);
+            if call == 1 { Err(error(Kind::Broken)) } else { Ok(reply("Hello")) }
+        })
+    };
+    let run = Run::builder().observer(Arc::new(Recorder::new())).deltas(true).final_words(true).build();
+    let words = breaking(|| Delta::Text("Hel".to_owned()));
+    assert_eq!(retry(&words).chat(&question(), &run).await.unwrap_err().kind(), Kind::Broken);
+    assert_eq!(words.calls(), 1);
+    let thoughts = breaking(|| Delta::Thinking("Hm".to_owned()));
+    assert!(retry(&thoughts).chat(&question(), &run).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,6 +47,12 @@ async fn a_stream_that_stalls_ends_two_minutes_after_its_latest_piece() {
     let idle = ModelErrorKind::Timeout(TimeoutPhase::Idle);
     assert_eq!(ends(&stalling(&[5]), &question(), &run).await, (idle, 125));
     assert_eq!(ends(&stalling(&[5, 100, 100]), &question(), &run).await, (idle, 325));
+    let mut thinking = question();
+    thinking.settings.reasoning = Some(Reasoning::Budget(4_000));
+    assert_eq!(ends(&stalling(&[5]), &thinking, &run).await, (idle, 125), "though it had five minutes for the first");
+    let brief = Timeouts { idle: seconds(1), ..Timeouts::default() };
+    let model = Timeout { limits: brief, ..stalling(&[5, 1, 0]) };
+    assert_eq!(ends(&model, &question(), &run).await, (idle, 7));
 }
 
 #[tokio::test(start_paused = true)]

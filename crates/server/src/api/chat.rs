@@ -153,7 +153,16 @@ pub(crate) async fn complete(
     body.refuse_what_is_not_done()?;
     let settings = body.settings(&served)?;
     let Conversation { instructions, task } = conversation(body.messages)?;
-    let ask = Ask { served, task, instructions, settings, limits: Tighter::default(), observer: None, deltas: false };
+    let ask = Ask {
+        served,
+        task,
+        instructions,
+        settings,
+        limits: Tighter::default(),
+        observer: None,
+        deltas: false,
+        final_words: false,
+    };
     if body.stream == Some(true) {
         let include_usage = body.stream_options.is_some_and(|options| options.0.include_usage == Some(true));
         return chat_stream::respond(&site, &caller, (ids, ask, include_usage)).await;

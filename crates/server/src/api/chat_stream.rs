@@ -3,17 +3,14 @@
 //! Shown is what the agent says while it says it, also what it says before it asks its tools and workers. What they say
 //! is theirs. An answer that must match a schema is shown when it is whole, because until then it may be rejected.
 //!
-//! The protocol cannot take words back. When an answer begins again after a part of it was shown, the stream ends with
-//! an error and without `[DONE]`, and so it does when the run fails.
+//! The protocol cannot take words back. What was shown of an answer stands, so a call that fails after that is not tried
+//! again: as whenever a run fails, the stream ends with an error in the form of `OpenAI`'s, and without `[DONE]`.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{
-    http::StatusCode,
-    response::{
-        IntoResponse, Response,
-        sse::{Event as Frame, KeepAlive, Sse},
-    },
+use axum::response::{
+    IntoResponse, Response,
+    sse::{Event as Frame, KeepAlive, Sse},
 };
 use brigade_core::{Delta, Event, Observer, Outcome, Run};
 use futures::stream;
@@ -36,8 +33,6 @@ enum Piece {
     Text(String),
     /// The model is asked again: what was said is said.
     TurnStarted,
-    /// What was said in this turn is void.
-    Restarted,
 }
 
 /// Hands on what the top agent says.
@@ -117,7 +112,8 @@ pub(crate) async fn respond(
     // Unbounded, but no longer than the answers of one run, which are bounded.
     let (sender, pieces) = mpsc::unbounded_channel();
     let is_live = ask.served.speaks_live() && ask.settings.output.is_none();
-    let ask = Ask { observer: Some(Arc::new(Listener { pieces: sender, is_live })), deltas: true, ..ask };
+    let observer = Some(Arc::new(Listener { pieces: sender, is_live }) as Arc<dyn Observer>);
+    let ask = Ask { observer, deltas: true, final_words: is_live, ..ask };
     let record = ask.start(site, caller, ids)?;
     let mut chunks = Chunks {
         _guard: CancelOnDrop(Arc::clone(&record)),
@@ -187,13 +183,6 @@ impl Chunks {
         match piece {
             Piece::Text(text) => self.show(&text),
             Piece::TurnStarted => self.shown.clear(),
-            Piece::Restarted if self.shown.is_empty() => {}
-            Piece::Restarted => {
-                let message =
-                    "the answer had to begin again after a part of it was sent; ask again, or without streaming";
-                self.fail(&ApiError::new(StatusCode::BAD_GATEWAY, "answer_restarted", message));
-                self.record.cancel();
-            }
         }
     }
 
@@ -280,7 +269,6 @@ impl Observer for Listener {
         let piece = match event {
             Event::Delta(Delta::Text(text)) if self.is_live && !text.is_empty() => Piece::Text(text.clone()),
             Event::TurnStarted { .. } => Piece::TurnStarted,
-            Event::ReplyRestarted => Piece::Restarted,
             _ => return,
         };
         // Nobody listens any more when the client has hung up.

@@ -26,6 +26,8 @@ pub(crate) struct Ask {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     /// Whether answers are told piece by piece.
     pub(crate) deltas: bool,
+    /// Whether the client cannot take back what it was told of an answer.
+    pub(crate) final_words: bool,
 }
 
 /// Limits that a caller sets.
@@ -66,7 +68,8 @@ impl Ask {
             .trace(ids.trace)
             .account(caller.account.clone())
             .budget(self.limits.over(&self.served.budget))
-            .deltas(self.deltas);
+            .deltas(self.deltas)
+            .final_words(self.final_words);
         let session = session.map(Arc::from);
         let kept = site.store.as_ref().map(|store| store.observer(&caller.name, session.as_ref()));
         let others = site.spans.observer(ids.caller).into_iter().chain(kept).chain(self.observer);

@@ -247,6 +247,8 @@ impl RunBody {
             limits: Tighter { usd, tokens, turns, wall: self.timeout },
             observer: Some(Arc::clone(&log) as Arc<dyn Observer>),
             deltas: self.stream,
+            // The event of a new beginning is told.
+            final_words: false,
         };
         ask.start_logged(site, caller, (ids, self.session_id.as_deref(), Some(log)))
     }

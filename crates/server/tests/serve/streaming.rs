@@ -51,30 +51,44 @@ async fn an_answer_with_a_schema_is_shown_when_it_is_whole() {
     assert_eq!(frames.len(), 4, "role, text, finish, [DONE]: {frames:?}");
 }
 
-#[tokio::test]
-async fn a_failure_after_the_first_words_is_an_error_frame_without_done() {
-    let faults = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { after_deltas = 3 }\ndo = { sse_error = \"overloaded\", then = \"close\" }\n";
-    let script = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
-    let provider = scripted(script, faults).await;
-    let config = format!("{}[models.mini.policy.retry]\nattempts = 1\n", config(&provider));
-    let server = Server::start(&config);
-    let frames = frames(&server, &streamed("Count.")).await;
-    assert!(!text(&frames).is_empty());
-    let last: Value = serde_json::from_str(frames.last().unwrap()).unwrap();
-    assert!(last["error"]["message"].is_string(), "{frames:?}");
-    assert!(!frames.iter().any(|frame| frame == "[DONE]"));
+const WORDS: &str = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
+
+/// The first call meets with this fault.
+fn fault(at: &str, act: &str) -> String {
+    format!("[[fault]]\nid = \"x\"\nmatch = {{ call = 1 }}\nat = {{ {at} }}\ndo = {{ {act} }}\n")
 }
 
 #[tokio::test]
-async fn an_answer_that_begins_again_is_an_error_frame_because_words_cannot_be_taken_back() {
-    let faults = "[[fault]]\nid = \"x\"\nmatch = { call = 1 }\nat = { after_deltas = 3 }\ndo = { then = \"reset\" }\n";
-    let script = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
-    let provider = scripted(script, faults).await;
-    let server = Server::start(&config(&provider));
-    let frames = frames(&server, &streamed("Count.")).await;
-    let last: Value = serde_json::from_str(frames.last().unwrap()).unwrap();
-    assert_eq!(last["error"]["code"], "answer_restarted", "{frames:?}");
-    assert!(!frames.iter().any(|frame| frame == "[DONE]"));
+async fn a_failure_after_the_first_words_is_a_typed_error_frame_without_done_and_is_not_tried_again() {
+    let cases = [
+        ("sse_error = \"overloaded\", then = \"close\"", "provider_overloaded"),
+        ("then = \"end\"", "provider_answer_broken"),
+        ("then = \"reset\"", "provider_answer_broken"),
+        ("stall = \"10m\"", "provider_timeout"),
+    ];
+    for (act, code) in cases {
+        let provider = scripted(WORDS, &fault("after_deltas = 3", act)).await;
+        let server = Server::start(&format!("{}[models.mini.policy.timeouts]\nidle = \"500ms\"\n", config(&provider)));
+        let frames = frames(&server, &streamed("Count.")).await;
+        assert!(text(&frames).starts_with("One"), "{act}: {frames:?}");
+        let last: Value = serde_json::from_str(frames.last().unwrap()).unwrap();
+        let error = &last["error"];
+        assert_eq!((&error["code"], &error["type"]), (&json!(code), &json!("server_error")), "{act}: {frames:?}");
+        assert!(error["message"].is_string() && error["param"].is_null());
+        assert!(!frames.iter().any(|frame| frame == "[DONE]"));
+        assert_eq!(provider.truth().totals().arrived, 1, "{act}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_before_the_first_words_is_tried_again_and_nobody_notices() {
+    for act in ["sse_error = \"overloaded\", then = \"close\"", "then = \"end\""] {
+        let provider = scripted(WORDS, &fault("after_deltas = 0", act)).await;
+        let server = Server::start(&config(&provider));
+        let frames = frames(&server, &streamed("Count.")).await;
+        assert_eq!(text(&frames), "One two three four five six.");
+        assert_eq!((frames.last().unwrap().as_str(), provider.truth().totals().arrived), ("[DONE]", 2), "{act}");
+    }
 }
 
 #[tokio::test]
