@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use crate::cargo::{EVERYTHING, cargo};
+use crate::python;
 use crate::time_limit;
 use crate::workspace::Workspace;
 
@@ -57,16 +58,9 @@ pub(crate) fn check(shell: &Shell) -> Result<()> {
     }
 }
 
-/// The tool, in a folder of its own below the target folder; the second time it is there.
 fn install(shell: &Shell, folder: &Path) -> Result<PathBuf> {
-    let (done, tool) = (folder.join(TOOL), folder.join("bin/st"));
-    if !done.exists() {
-        cmd!(shell, "python3 -m venv --clear {folder}").ignore_stdout().run()?;
-        let (python, quiet) = (folder.join("bin/python"), "--disable-pip-version-check");
-        cmd!(shell, "{python} -m pip install --quiet {quiet} --timeout 10 --retries 1 {TOOL}").run()?;
-        fs::write(done, "")?;
-    }
-    Ok(tool)
+    python::install(shell, folder, &[TOOL])?;
+    Ok(folder.join("bin/st"))
 }
 
 fn fuzz(shell: &Shell, workspace: &Workspace, (tool, options): (&Path, &Options)) -> Result<()> {

@@ -22,6 +22,7 @@ mod fuzz;
 mod fuzz_api;
 mod manifest;
 mod prices;
+mod python;
 mod readme;
 mod source_files;
 mod swarm;
