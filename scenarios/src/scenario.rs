@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use brigade_core::{ModelErrorKind, Runnable, StopReason};
-use brigade_rehearsal::{Dialect, Latency, Script};
+use brigade_rehearsal::{Dialect, Latency, RateLimits, Script};
 
 use crate::{
     seen::Seen,
@@ -36,6 +36,8 @@ pub struct Scenario {
     pub script: Cow<'static, str>,
     /// What goes wrong, in TOML. Names in capitals after a `$` are filled in for each dialect.
     pub faults: Cow<'static, str>,
+    /// What the provider allows each model; nothing is limited unless it says so.
+    pub limits: RateLimits,
     /// How long answers take.
     pub latency: Latency,
     /// Where the model should be, if nobody is there.
@@ -154,6 +156,7 @@ impl Scenario {
             dialects: ALL,
             script: SAYS.into(),
             faults: "".into(),
+            limits: RateLimits::default(),
             latency: Latency { first: Duration::from_millis(100), between: Duration::from_millis(20) },
             nobody_there: None,
             has_fallback: false,

@@ -7,7 +7,7 @@ use brigade_core::{Agent, ChatModel, Metered, ModelExt};
 use brigade_observability::PriceBook;
 use brigade_providers::{Anthropic, OpenAi, OpenAiResponses};
 use brigade_rehearsal::{Dialect, FaultPlan, Running, Simulator, Truth};
-use brigade_resilience::{Accounts, Alternate, Policy};
+use brigade_resilience::{Accounts, Alternate, Charging, Limits, Policy};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -61,6 +61,7 @@ impl Stage {
         let simulator = Simulator::builder()
             .script(scenario.script(dialect)?)
             .faults(plan)
+            .rate_limits(scenario.limits)
             .latency(scenario.latency)
             .reasoning_content(true)
             .build();
@@ -69,7 +70,7 @@ impl Stage {
             running: simulator.serve_locally().await?,
             dead_end: dead_end().await?,
             accounts: Accounts::seeded(seed),
-            policy: Policy::default(),
+            policy: policy(dialect),
             prices: prices()?,
             nobody_there: scenario.nobody_there,
             has_fallback: scenario.has_fallback,
@@ -191,6 +192,15 @@ pub(crate) fn account(dialect: Dialect, role: &str) -> String {
         Dialect::Anthropic => format!("anthropic-{role}"),
         Dialect::OpenaiChat | Dialect::OpenaiResponses => format!("openai-{role}"),
     }
+}
+
+/// The standard policy, with tokens counted as the vendor counts them.
+fn policy(dialect: Dialect) -> Policy {
+    let charging = match dialect {
+        Dialect::Anthropic => Charging::Anthropic,
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => Charging::OpenAi,
+    };
+    Policy { limits: Limits { charging: Some(charging), ..Limits::default() }, ..Policy::default() }
 }
 
 fn client(dialect: Dialect, role: &str, base: &str, model: &str) -> anyhow::Result<Arc<dyn ChatModel>> {

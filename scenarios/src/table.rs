@@ -3,6 +3,7 @@
 pub mod canary;
 mod connection;
 mod life;
+mod limits;
 mod money;
 mod said;
 mod streams;
@@ -12,7 +13,8 @@ use crate::scenario::Scenario;
 
 /// Every scenario, in the order of their ids.
 pub fn all() -> Vec<Scenario> {
-    let families = [connection::all(), streams::all(), said::all(), tools::all(), money::all(), life::all()];
+    let families =
+        [connection::all(), streams::all(), said::all(), tools::all(), money::all(), life::all(), limits::all()];
     families.into_iter().flatten().collect()
 }
 

@@ -217,6 +217,11 @@ fn r39_a_caller_who_hangs_up() {
 }
 
 #[test]
+fn a_crowd_keeps_below_the_limits_uses_what_is_allowed_and_starves_nobody() {
+    hold("limits");
+}
+
+#[test]
 fn r00_the_judge_sees_each_invariant_that_is_broken_on_purpose() {
     for (rule, scenario) in table::canary::all() {
         let seen = play(&scenario, scenario.dialects[0], 1).unwrap();
