@@ -1,6 +1,6 @@
 //! What a scenario plays on: a simulated provider, and models with everything that production puts around them.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use brigade_core::{Agent, ChatModel, Metered, ModelExt};
@@ -119,6 +119,11 @@ impl Stage {
         client(self.dialect, "main", &self.running.base_url(), main_model(self.dialect))
     }
 
+    /// Where the provider is.
+    pub fn address(&self) -> SocketAddr {
+        self.running.address()
+    }
+
     /// The tools of the scenario, which remember how often they were run.
     pub fn tools(&self) -> &tools::Log {
         &self.tools
@@ -207,15 +212,18 @@ fn client(dialect: Dialect, role: &str, base: &str, model: &str) -> anyhow::Resu
     let (name, v1) = (account(dialect, role), format!("{base}/v1"));
     Ok(match dialect {
         Dialect::OpenaiChat => {
-            let client = OpenAi::builder().name(name).base_url(v1).api_key(API_KEY).agent_header(true);
+            let client = OpenAi::builder().name(name).base_url(v1).api_key(API_KEY);
+            let client = client.agent_header(true).propagate_trace(true);
             Arc::new(client.build()?.model(model))
         }
         Dialect::OpenaiResponses => {
-            let client = OpenAiResponses::builder().name(name).base_url(v1).api_key(API_KEY).agent_header(true);
+            let client = OpenAiResponses::builder().name(name).base_url(v1).api_key(API_KEY);
+            let client = client.agent_header(true).propagate_trace(true);
             Arc::new(client.build()?.model(model))
         }
         Dialect::Anthropic => {
-            let client = Anthropic::builder().name(name).base_url(base.to_owned()).api_key(API_KEY).agent_header(true);
+            let client = Anthropic::builder().name(name).base_url(base.to_owned()).api_key(API_KEY);
+            let client = client.agent_header(true).propagate_trace(true);
             Arc::new(client.build()?.model(model))
         }
     })

@@ -1,6 +1,8 @@
 //! Every scenario in every dialect where it applies.
 #![cfg(test)]
 
+use std::collections::BTreeSet;
+
 use brigade_scenarios::{Report, Row, judge, play, table};
 
 static REPORT: Report = Report::new();
@@ -230,4 +232,6 @@ fn r00_the_judge_sees_each_invariant_that_is_broken_on_purpose() {
         println!("{} {} breaks {rule}: {}", Row::new(&scenario, &seen, &breaches), scenario.id, breaches.len());
         assert!(breaches.iter().any(|breach| breach.rule == rule), "{}: {breaches:?}", scenario.id);
     }
+    let rules: BTreeSet<&str> = table::canary::all().into_iter().map(|(rule, _)| rule).collect();
+    assert_eq!(rules.len(), 10, "{rules:?}");
 }
