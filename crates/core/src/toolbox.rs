@@ -329,7 +329,9 @@ fn cut(text: String, limit: usize) -> String {
         return text;
     }
     let shown = text.get(..text.floor_char_boundary(limit)).unwrap_or_default();
-    format!("{shown}\n[cut: {limit} of {} bytes shown]", text.len())
+    let mark = format!("\n[cut: {limit} of {} bytes shown]", text.len());
+    // Of exactly this size, unlike a string that grows.
+    [shown, &mark].concat()
 }
 
 fn log_cause(tool: &str, error: &ToolError) {
