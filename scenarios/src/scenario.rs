@@ -44,6 +44,8 @@ pub struct Scenario {
     pub nobody_there: Option<Nowhere>,
     /// Another model stands behind the first one.
     pub has_fallback: bool,
+    /// After how long without an answer the model is asked a second time.
+    pub hedge_after: Option<Duration>,
     /// Whether answers are asked for piece by piece.
     pub streams: bool,
     /// How long each run may take; absent without limit.
@@ -160,6 +162,7 @@ impl Scenario {
             latency: Latency { first: Duration::from_millis(100), between: Duration::from_millis(20) },
             nobody_there: None,
             has_fallback: false,
+            hedge_after: None,
             streams: true,
             wall: None,
             team: |stage| Ok(Arc::new(stage.asker()?)),

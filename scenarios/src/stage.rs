@@ -70,7 +70,7 @@ impl Stage {
             running: simulator.serve_locally().await?,
             dead_end: dead_end().await?,
             accounts: Accounts::seeded(seed),
-            policy: policy(dialect),
+            policy: Policy { hedge_after: scenario.hedge_after, ..policy(dialect) },
             prices: prices()?,
             nobody_there: scenario.nobody_there,
             has_fallback: scenario.has_fallback,

@@ -241,6 +241,8 @@ impl Toolbox {
         };
         let value = arguments::parse(text, &self.limits.arguments)?;
         entry.schema.check(&value).map_err(|violations| {
+            // They say where and what kind of value, not which.
+            tracing::debug!(target: "brigade_core::tool", tool = %call.name, "the arguments do not fit: {violations}");
             format!("The arguments do not match the schema of `{}`: {violations}. The tool was not run.", call.name)
         })?;
         let polling = entry.tool.spec().polling;
