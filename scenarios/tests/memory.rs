@@ -42,7 +42,7 @@ fn endless_line() -> SocketAddr {
         let head = request.lines().take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()));
         assert!(head.count() > 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {").unwrap();
-        let piece = [b'x'; 64 << 10];
+        let piece = vec![b'x'; 64 << 10];
         while stream.write_all(&piece).is_ok() {}
     });
     address
