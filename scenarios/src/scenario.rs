@@ -50,6 +50,8 @@ pub struct Scenario {
     pub streams: bool,
     /// How long each run may take; absent without limit.
     pub wall: Option<Duration>,
+    /// How many model calls each run may make; absent as usual.
+    pub model_calls: Option<u64>,
     /// Who is asked.
     pub team: Team,
     /// How it is asked.
@@ -165,6 +167,7 @@ impl Scenario {
             hedge_after: None,
             streams: true,
             wall: None,
+            model_calls: None,
             team: |stage| Ok(Arc::new(stage.asker()?)),
             act: Act::once(),
             expected: Expected {
