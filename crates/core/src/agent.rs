@@ -5,9 +5,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use crate::{
-    Budget, ChatModel, ChatRequest, Memory, Message, Observer, Outcome, OutputSchema, Run, RunError, Settings, Tool,
-    Transcript,
+    Budget, ChatModel, ChatRequest, Memory, Message, Notes, Observer, Outcome, OutputSchema, Run, RunError, Settings,
+    Tool, Transcript,
     guard::GuardLimits,
+    notes::ShownNotes,
     outcome::SetupError,
     runnable::{Runnable, carry_out},
     schema::{Schema, schema_of},
@@ -41,6 +42,7 @@ pub struct Agent {
     pub(crate) limits: Limits,
     pub(crate) window: ContextWindow,
     pub(crate) memory: Option<Arc<dyn Memory>>,
+    pub(crate) notes: Option<ShownNotes>,
     budget: Budget,
     observers: Vec<Arc<dyn Observer>>,
     problem: Option<SetupError>,
@@ -89,6 +91,7 @@ impl Agent {
             limits: Limits::default(),
             window: ContextWindow::default(),
             memory: None,
+            notes: None,
             budget: Budget::unlimited(),
             observers: Vec::new(),
             problem: None,
@@ -175,6 +178,13 @@ impl Agent {
         Self { memory: Some(Arc::new(memory)), ..self }
     }
 
+    /// Shows it, with each task, the notes from earlier runs that fit best: quoted, after the task, and not more than so
+    /// many tokens of them, at four bytes each.
+    #[must_use]
+    pub fn notes(self, notes: Notes, max_tokens: u32) -> Self {
+        Self { notes: Some(ShownNotes::new(notes, max_tokens)), ..self }
+    }
+
     /// Adds somebody who watches the runs that [`Agent::run`] starts.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
@@ -220,6 +230,14 @@ impl Agent {
     pub(crate) fn new_run(&self) -> Run {
         let budget = Budget { model_calls: self.budget.model_calls, ..Budget::unlimited() };
         self.observers.iter().cloned().fold(Run::builder().budget(budget), crate::RunBuilder::observer).build()
+    }
+
+    /// The task with what its notes know about it.
+    pub(crate) async fn with_notes(&self, task: Message, said: &Transcript, run: &Run) -> Message {
+        match &self.notes {
+            Some(notes) => notes.with(task, said, run).await,
+            None => task,
+        }
     }
 
     pub(crate) fn first_request(&self, transcript: Transcript) -> ChatRequest {

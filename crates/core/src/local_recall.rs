@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::{Note, Recall, RecallError, Scope, ledger::unpoisoned, recent::RecentMap};
+use crate::{Note, Recall, RecallError, RecallQuery, Run, Scope, ledger::unpoisoned, recent::RecentMap};
 
 /// Notes in this process; they end with it.
 ///
@@ -51,7 +51,7 @@ impl Default for LocalRecall {
 
 #[async_trait]
 impl Recall for LocalRecall {
-    async fn remember(&self, scope: &Scope, note: Note) -> Result<(), RecallError> {
+    async fn remember(&self, scope: &Scope, note: Note, _: &Run) -> Result<(), RecallError> {
         let size = note.text.len();
         if size > Self::MAX_NOTE_BYTES {
             let limit = Self::MAX_NOTE_BYTES;
@@ -67,10 +67,10 @@ impl Recall for LocalRecall {
         Ok(())
     }
 
-    async fn recall(&self, scope: &Scope, query: &str, limit: usize) -> Result<Vec<Note>, RecallError> {
+    async fn recall(&self, query: &RecallQuery<'_>, _: &Run) -> Result<Vec<Note>, RecallError> {
         let scopes = unpoisoned(&self.scopes);
-        let notes = scopes.get(scope).map(rank_by(query)).unwrap_or_default();
-        Ok(notes.into_iter().take(limit).map(|indexed| indexed.note.clone()).collect())
+        let notes = scopes.get(query.scope).map(rank_by(query.text)).unwrap_or_default();
+        Ok(notes.into_iter().take(query.limit).map(|indexed| indexed.note.clone()).collect())
     }
 
     async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, RecallError> {

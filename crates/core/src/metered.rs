@@ -314,7 +314,7 @@ fn corrected(reported: Usage, guess: &Usage, estimate: &Estimate) -> Usage {
     Usage { output_tokens, stated_cost: None, ..base }
 }
 
-fn refused(model: &ModelId, why: &str) -> ModelError {
+pub(crate) fn refused(model: &ModelId, why: &str) -> ModelError {
     ModelError::new(ModelErrorKind::Budget, why).with(|failure| failure.model = Some(model.clone()))
 }
 

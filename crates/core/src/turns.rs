@@ -259,7 +259,12 @@ impl<'a> Turns<'a> {
         transcript.abandon_calls("What came before ended before this tool was run.");
         self.inherited = transcript.len();
         match task.message {
-            Some(message) if says_something(&message) => transcript.push_task(message)?,
+            Some(message) if says_something(&message) => {
+                match self.run.until_stopped(self.agent.with_notes(message, &transcript, self.run)).await {
+                    Ok(task) => transcript.push_task(task)?,
+                    Err(stopped) => return Ok(Err(stopped)),
+                }
+            }
             None if !transcript.is_empty() => {}
             _ => return Err(TranscriptError::NothingAsked.into()),
         }

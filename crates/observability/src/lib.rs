@@ -82,6 +82,5 @@ pub use prices::{ModelFacts, PriceBook, PriceBookError};
 pub use prometheus::{MetricsError, MetricsHandle};
 pub use record::{Entry, Record, Spent};
 pub use recorder::Recorder;
-pub use secrets::mask;
 pub use trace::{TraceError, Tree};
 pub use traceparent::{ParseTraceparentError, Traceparent};

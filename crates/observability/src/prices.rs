@@ -43,7 +43,7 @@ pub struct ModelFacts {
 #[error("the price table cannot be read; the bundled `models.toml` shows its form")]
 pub struct PriceBookError(#[from] toml::de::Error);
 
-const BUNDLED: &str = include_str!("../prices/models.toml");
+const BUNDLED: &str = concat!(include_str!("../prices/models.toml"), include_str!("../prices/embeddings.toml"));
 
 /// A test reads the bundled text, so in a program that was tested the fallback is never used; it would leave every model
 /// without a price.

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use crate::{
     account::Account,
     error,
-    intake::{Head, Intake},
+    intake::{Head, Intake, MAX_BODY_BYTES},
     protocol::{Assembly, Progress, Sink},
 };
 
@@ -40,6 +40,36 @@ impl Account {
                 Ok(Some(chunk)) if intake.push(&chunk)? == Progress::More => {}
                 Ok(_) => return intake.finish(),
                 Err(error) => return intake.cut(error.without_url()),
+            }
+        }
+    }
+
+    /// Sends one request and reads an answer that is one document. Dropping the future closes the connection.
+    pub(crate) async fn document(&self, call: Call<'_>) -> Result<(Head, Vec<u8>), ModelError> {
+        let model = call.model.clone();
+        let read = self.read_document(call).await;
+        read.map_err(|error| self.without_key(error.with(|failure| failure.model = Some(model))))
+    }
+
+    async fn read_document(&self, call: Call<'_>) -> Result<(Head, Vec<u8>), ModelError> {
+        let Call { url, mut headers, body, run, .. } = call;
+        self.add_context(&mut headers, run);
+        let mut response = self.0.client.post(url.clone()).headers(headers).body(body).send().await.map_err(unsent)?;
+        let head = Head::new(response.status(), response.headers());
+        let most_bytes = if head.status.is_success() { MAX_BODY_BYTES } else { error::MAX_BODY_BYTES };
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= most_bytes => body.extend_from_slice(&chunk),
+                Ok(Some(_)) if head.status.is_success() => return Err(broken_off("the answer is too long", &head)),
+                Err(cause) if head.status.is_success() => {
+                    return Err(
+                        broken_off("the connection broke within the answer", &head).caused_by(cause.without_url())
+                    );
+                }
+                Ok(None) if head.status.is_success() => return Ok((head, body)),
+                // What there is of an error says more than that it is cut off.
+                Ok(_) | Err(_) => return Err(error::from_response(&head, &body)),
             }
         }
     }
@@ -83,6 +113,14 @@ impl Account {
             headers.insert("x-brigade-agent", value);
         }
     }
+}
+
+fn broken_off(message: &str, head: &Head) -> ModelError {
+    ModelError::new(ModelErrorKind::Broken, message).with(|failure| {
+        failure.sent = true;
+        failure.status = Some(head.status.as_u16());
+        failure.request_id.clone_from(&head.request_id);
+    })
 }
 
 fn low_half([_, _, _, _, _, _, _, _, low @ ..]: [u8; 16]) -> [u8; 8] {

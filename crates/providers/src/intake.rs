@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The most bytes of one answer. The largest on record has half a megabyte.
-const MAX_BODY_BYTES: usize = 32 << 20;
+pub(crate) const MAX_BODY_BYTES: usize = 32 << 20;
 
 /// What the head of a response says.
 #[derive(Debug)]

@@ -10,6 +10,7 @@
 //! | `http` | sends one request and reads the response |
 //! | `intake`, `sse` | whatever comes back, cut into events and given to the protocol's assembly |
 //! | `error`, `limits` | what an error means, what headers say about rate limits; the same for all |
+//! | `embeddings` | what texts mean, for [`Embedder`](brigade_core::Embedder) |
 //! | `openai_chat`, `openai_responses`, `anthropic` | `wire` (what is read), `encode`, `decode` |
 //!
 //! Clients never retry, never sleep and never time out beyond connecting: that is for the wrappers around them. They
@@ -72,6 +73,7 @@ mod call;
 mod client;
 mod digest;
 mod effort;
+mod embeddings;
 mod error;
 mod http;
 mod intake;
@@ -84,6 +86,7 @@ mod sse;
 
 pub use anthropic::{Anthropic, AnthropicModel};
 pub use client::{AccountError, Client, ClientBuilder, Model, Reachable};
+pub use embeddings::OpenAiEmbeddings;
 pub use openai_chat::{OpenAi, OpenAiChatModel, Quirks, Server};
 pub use openai_responses::{OpenAiResponses, OpenAiResponsesModel};
 pub use protocol::Protocol;

@@ -1,6 +1,7 @@
 //! A provider that is not there: a simulator of model providers, with faults.
 //!
-//! It speaks `OpenAI` Chat Completions, `OpenAI` Responses and Anthropic Messages over HTTP/1.1,
+//! It speaks `OpenAI` Chat Completions, `OpenAI` Responses and Anthropic Messages over HTTP/1.1, and
+//! `OpenAI`'s embeddings, whose vectors are close to each other where texts share words or parts of words;
 //! with the headers, error bodies, event framing and usage rules of the vendors, as recorded from
 //! the real services. It is made for tests and demonstrations of whatever calls models: it costs
 //! nothing, needs no key, and breaks on demand in the ways in which providers break.
@@ -66,6 +67,7 @@ mod chat;
 mod connection;
 pub mod demo;
 mod dialect;
+mod embeddings;
 mod failure;
 mod fault;
 mod headers;

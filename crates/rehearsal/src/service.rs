@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 
 use crate::connection::Lever;
 use crate::dialect::Dialect;
+use crate::embeddings;
 use crate::failure::Failure;
 use crate::fault::wire::Step;
 use crate::fault::{Action, Armed};
@@ -17,7 +18,7 @@ use crate::performance::{Body, Performance};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::script::{Latency, Script};
-use crate::stage::{Call, Stage};
+use crate::stage::{Bill, Call, Stage};
 use crate::truth::{OpenCall, Truth};
 
 /// The header by which a client may say which agent asks.
@@ -45,7 +46,9 @@ impl Provider {
     pub(crate) async fn respond(&self, request: hyper::Request<Incoming>, lever: Lever) -> Response {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
-        let Some(dialect) = Dialect::of_path(path) else {
+        let is_embedding = path == embeddings::PATH;
+        let dialect = if is_embedding { Some(Dialect::OpenaiChat) } else { Dialect::of_path(path) };
+        let Some(dialect) = dialect else {
             return self.other(&head.method, path, &head.headers);
         };
         if head.method != Method::POST {
@@ -60,12 +63,10 @@ impl Provider {
         let body = read.map(http_body_util::Collected::to_bytes);
         let length = body.as_ref().map_or(0, Bytes::len);
         let mut call = self.truth.open(dialect, length);
-        if let Some(traceparent) = head.headers.get("traceparent").and_then(|value| value.to_str().ok()) {
-            call.trace(traceparent);
-        }
         let stage = if let Ok(body) = body {
             let agent = head.headers.get(AGENT_HEADER).and_then(|name| name.to_str().ok());
-            self.plan(&Asked { dialect, agent, body }, &mut call)
+            let asked = Asked { dialect, agent, body };
+            if is_embedding { self.embed(&asked, &mut call) } else { self.plan(&asked, &mut call) }
         } else {
             let id = headers::request_id(dialect, call.number());
             Stage::failure(dialect, &Failure::with_status(dialect, 413, ""), &id, &UNLIMITED)
@@ -104,6 +105,33 @@ impl Provider {
                 call.struck(reply, fault)
             }
         }
+    }
+
+    /// What texts mean. Calls are counted and struck by faults like others; their dialect is that of the account.
+    fn embed(&self, asked: &Asked<'_>, record: &mut OpenCall) -> Stage {
+        let id = headers::request_id(asked.dialect, record.number());
+        let wanted = match embeddings::Wanted::read(&asked.body) {
+            Ok(wanted) => wanted,
+            Err(failure) => return Stage::failure(asked.dialect, &failure, &id, &UNLIMITED),
+        };
+        let mut request = wanted.request(&asked.body);
+        request.recognise(asked.agent, &self.script.agents);
+        record.identify(&request);
+        let standing = match self.limiter.as_ref().map(|limiter| limiter.admit(&request)) {
+            Some(Err(exceeded)) => return Stage::exceeded(&request, &exceeded, &id),
+            Some(Ok(standing)) => standing,
+            None => UNLIMITED,
+        };
+        let map = headers::standard(asked.dialect, false, &id, &standing);
+        let mut stage = Stage::whole(200, map, wanted.document());
+        stage.bill = Some(Bill { usage: wanted.usage(), deltas: 0 });
+        stage.before.extend((!self.latency.first.is_zero()).then_some(Step::Sleep(self.latency.first)));
+        let Some(fault) = self.faults.strike(&request, self.truth.elapsed()) else { return stage };
+        record.struck_by(&fault.id);
+        let (latency, reasoning_content) = (self.latency, self.reasoning_content);
+        let call = Call { request: &request, id, standing, latency, reasoning_content };
+        let stage = call.replacement(&fault.action).unwrap_or(stage);
+        call.disturbed(stage, &Reply::echo(&request), fault)
     }
 
     /// What is neither of the three protocols: the list of models, or a wrong address.

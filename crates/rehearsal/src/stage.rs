@@ -111,23 +111,31 @@ impl Call<'_> {
         if let Some(lie) = action.usage {
             events::misreport(&mut reply, lie, request);
         }
-        let mut stage = match head::replacement(action, request, &self.id) {
-            Some((status, body)) => {
-                let mut map = headers::standard(request.dialect, false, &self.id, &self.standing);
-                if status >= 400 {
-                    headers::failure(&mut map, request.dialect, status, None);
-                }
-                Stage::whole(status, map, body)
-            }
-            None => self.answer(&reply, action),
-        };
+        let stage = self.replacement(action).unwrap_or_else(|| self.answer(&reply, action));
+        self.disturbed(stage, &reply, fault)
+    }
+
+    /// The answer that takes the place of any other, if the action has one.
+    pub(crate) fn replacement(&self, action: &Action) -> Option<Stage> {
+        let request = self.request;
+        let (status, body) = head::replacement(action, request, &self.id)?;
+        let mut map = headers::standard(request.dialect, false, &self.id, &self.standing);
+        if status >= 400 {
+            headers::failure(&mut map, request.dialect, status, None);
+        }
+        Some(Stage::whole(status, map, body))
+    }
+
+    /// The answer with all that the fault does to its bytes and their times.
+    pub(crate) fn disturbed(&self, mut stage: Stage, reply: &Reply, fault: &Fault) -> Stage {
+        let action = &fault.action;
         head::headers(action, &mut stage.headers);
         stage.body = rewritten(stage.body, action);
         if fault.at.before_headers {
-            stage.before.splice(..0, self.effects(&reply, action, 0));
+            stage.before.splice(..0, self.effects(reply, action, 0));
         } else {
             let place = Strike { at: &fault.at, drip: action.drip, goes_on: goes_on(action) };
-            stage.body = strike(stage.body, &place, |sent| self.effects(&reply, action, sent));
+            stage.body = strike(stage.body, &place, |sent| self.effects(reply, action, sent));
         }
         stage
     }

@@ -7,15 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, anyhow};
-use brigade_core::{ChatModel, Ledger, Metered, ModelError, ModelId, Settings, Supervisor};
+use anyhow::{Context as _, anyhow, bail};
+use brigade_core::{ChatModel, Embedder, Ledger, Metered, MeteredEmbedder, ModelError, ModelId, Settings, Supervisor};
 use brigade_observability::{MetricsConfig, PriceBook};
 use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiResponses, Protocol, Reachable};
 use brigade_rehearsal::demo as story;
 use brigade_resilience::{Accounts, Alternate, ModelHealth, Policy};
 
 use crate::{
-    config::{self, Config, Kind, Loaded, Provider},
+    config::{self, Config, Kind, Loaded, NoteTool, Provider},
+    recall,
     simulated::Simulated,
     store::Store,
     team::{self, Served},
@@ -61,7 +62,6 @@ enum Account {
 struct Pass<'a> {
     prices: &'a PriceBook,
     standing: &'a Standing,
-    providers: &'a BTreeMap<String, Provider>,
 }
 
 impl Standing {
@@ -85,15 +85,22 @@ impl App {
     pub(crate) fn from_config(loaded: &Loaded, standing: Standing) -> anyhow::Result<Self> {
         let Loaded { config, folder, .. } = loaded;
         let prices = prices(loaded)?;
-        let used: BTreeSet<&str> = config.models.values().map(|model| model.provider.as_ref().as_str()).collect();
+        let embedding = config.recall.embedding.iter().map(|embedding| embedding.provider.as_ref().as_str());
+        let used = config.models.values().map(|model| model.provider.as_ref().as_str());
+        let used: BTreeSet<&str> = used.chain(embedding).collect();
         let used = config.providers.iter().filter(|(name, _)| used.contains(name.as_str()));
         let providers: BTreeMap<_, _> = used
             .map(|(name, provider)| Ok((name.clone(), Account::open(name, provider, (folder, &standing.simulated))?)))
             .collect::<anyhow::Result<_>>()?;
-        let pass = Pass { prices: &prices, standing: &standing, providers: &config.providers };
+        let pass = Pass { prices: &prices, standing: &standing };
         let models = pass.models(&config.models, &providers)?;
-        let agents = team::build(config, folder, &models)?;
-        let labels = labels(&agents, config.tools.keys().map(String::as_str));
+        let embedder = config.recall.embedding.as_ref().map(|embedding| pass.embedder(embedding, &providers));
+        let embedder = embedder.transpose()?;
+        let embedding = embedder.as_ref().map(|embedder| embedder.id().clone());
+        let recall = recall::open(config, standing.store.as_ref(), embedder);
+        let agents = team::build(config, folder, (&models, recall))?;
+        let tools = config.tools.keys().map(String::as_str).chain(NoteTool::ALL.map(NoteTool::name));
+        let labels = embedding.into_iter().fold(labels(&agents, tools), MetricsConfig::model);
         Ok(Self { agents, prices, labels, providers, standing })
     }
 
@@ -150,7 +157,8 @@ impl App {
 impl Account {
     /// Sets an account up; the error names it.
     fn open(name: &str, provider: &Provider, (folder, simulated): (&Path, &Simulated)) -> anyhow::Result<Self> {
-        let kind = provider.kind(name).map_err(|error| anyhow!(error))?;
+        let written = provider.kind.as_ref().map_or(name, |kind| kind.as_ref());
+        let kind: Kind = written.parse().map_err(|error: String| anyhow!(error))?;
         let opened = match kind {
             Kind::Anthropic => set_up(Anthropic::builder(), name, (provider, kind, folder)).map(Self::Anthropic),
             Kind::OpenAiResponses => {
@@ -250,26 +258,16 @@ impl Pass<'_> {
             let (mut chain, mut alternates) = (vec![own.id().clone()], Vec::new());
             for fallback in &model.fallbacks {
                 let other = metered.get(fallback.as_ref().as_str()).context("a fallback is missing")?;
-                let policy = models.get(fallback.as_ref()).map(|model| self.policy(model));
-                let policy = policy.context("a policy is missing")?;
+                let policy = models.get(fallback.as_ref()).map(|model| &model.policy).context("a policy is missing")?;
                 let alternate = Alternate::new(policy.wrap(Arc::clone(other), [], &self.standing.accounts));
                 let is_larger = self.context_of(other.id()) > self.context_of(own.id());
                 alternates.push(if is_larger { alternate.with_larger_context() } else { alternate });
                 chain.push(other.id().clone());
             }
-            let model = self.policy(model).wrap(Arc::clone(own), alternates, &self.standing.accounts);
+            let model = model.policy.wrap(Arc::clone(own), alternates, &self.standing.accounts);
             guarded.insert(name.clone(), Guarded { model, chain });
         }
         Ok(guarded)
-    }
-
-    /// The model's policy, with tokens counted as its provider counts them.
-    fn policy(&self, model: &config::Model) -> Policy {
-        let mut policy = model.policy.clone();
-        let name = model.provider.as_ref();
-        let kind = self.providers.get(name).and_then(|provider| provider.kind(name).ok());
-        policy.limits.charging = policy.limits.charging.or(kind.and_then(Kind::charging));
-        policy
     }
 
     fn metered(&self, account: &Account, model: &config::Model) -> Arc<dyn ChatModel> {
@@ -283,6 +281,27 @@ impl Pass<'_> {
             None => client,
         };
         Arc::new(Metered::new(client, Arc::new(self.prices.clone())).unpriced(unpriced))
+    }
+
+    /// The model that finds notes by what they mean, paid for by the runs that ask it.
+    fn embedder(
+        &self,
+        written: &config::Embedding,
+        providers: &BTreeMap<String, Account>,
+    ) -> anyhow::Result<Arc<dyn Embedder>> {
+        let name = written.provider.as_ref().as_str();
+        let Some(Account::Chat(client)) = providers.get(name) else {
+            bail!(
+                "`recall.embedding`: the provider `{name}` gives no embeddings here; name one of kind \"openai\", or a compatible one"
+            );
+        };
+        let model = client.embeddings(&written.model);
+        let model = written.dimensions.into_iter().fold(model, brigade_providers::OpenAiEmbeddings::dimensions);
+        let prices = Arc::new(self.prices.clone());
+        Ok(match &self.standing.store {
+            Some(store) => Arc::new(MeteredEmbedder::new(store.booked(model), prices)),
+            None => Arc::new(MeteredEmbedder::new(model, prices)),
+        })
     }
 
     /// The context window, where both are known enough to compare.

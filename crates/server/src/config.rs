@@ -15,6 +15,7 @@ mod load;
 mod model;
 mod problem;
 mod provider;
+mod recall;
 mod reference;
 mod references;
 mod server;
@@ -30,6 +31,7 @@ pub(crate) use load::{ConfigFile, Loaded, Written};
 pub(crate) use model::{Model, Unpriced};
 pub(crate) use problem::{ConfigError, Problem};
 pub(crate) use provider::{Kind, Provider};
+pub(crate) use recall::{AgentRecall, Embedding, NoteTool, NotesOf, Recall, Retention};
 pub(crate) use reference::{Secret, Text};
 pub(crate) use server::{Log, Server};
 pub(crate) use tool::{Command, Http, Method, Tool, ToolKind};
@@ -48,6 +50,10 @@ pub(crate) struct Config {
     /// A file that keeps sessions, the history of runs and what was spent over a restart; made if absent. Without one
     /// they are forgotten.
     pub(crate) store: Option<PathBuf>,
+    /// For how long the store keeps what.
+    pub(crate) retention: Retention,
+    /// Long-term memory.
+    pub(crate) recall: Recall,
     /// A file of prices that go before the bundled ones, in their form.
     pub(crate) prices: Option<PathBuf>,
     /// Accounts at model providers, by a name of your choice.

@@ -33,6 +33,13 @@ pub(crate) fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
             lints.push(Lint::new(&place, "has no fallback: while its provider is down, so are its agents"));
         }
     }
+    if let Some(embedding) = &config.recall.embedding
+        && prices.lookup(&ModelId::new(embedding.provider.as_ref().as_str(), embedding.model.as_str())).is_none()
+    {
+        let advice =
+            "has no price: its cost is not counted, and under a budget in dollars notes are found by words only";
+        lints.push(Lint::new("recall.embedding", advice));
+    }
     for (name, agent) in &config.agents {
         lints.extend(of_agent(config, name, agent));
     }

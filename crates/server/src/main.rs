@@ -21,6 +21,7 @@ mod keys;
 mod lint;
 mod listen;
 mod past;
+mod recall;
 mod report;
 mod run;
 mod runs;

@@ -56,10 +56,13 @@ struct Reload {
 }
 
 /// What is taken at the start only: sockets and files that are open, and accounts that were spent from.
-const AT_START: [&str; 10] = [
+const AT_START: [&str; 13] = [
     "budget",
     "log.events",
     "log.format",
+    "retention.events",
+    "retention.runs",
+    "retention.sessions",
     "server.drain",
     "server.kept_runs",
     "server.listen",
@@ -81,6 +84,7 @@ impl Serve {
         let current = current(&loaded, simulator.as_ref(), (standing.clone(), None)).await?;
         let watchers = watchers(&loaded, &current, standing.store.clone())?;
         let site = Site::new(current, watchers);
+        let _sweep = standing.store.clone().map(|store| owned(store.sweep(loaded.config.retention.notes)));
         let _reach = owned(Reach::watch(Arc::clone(&site)));
         let reload = Reload { serve: self, started: loaded.values, standing, logging };
         let _reload = owned(reload.at_each_hangup(signals::Hangups::listen(), Arc::clone(&site)));

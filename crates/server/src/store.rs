@@ -1,15 +1,22 @@
 //! What outlives the process, where the configuration names a file for it: sessions, the history of runs, and what was
 //! spent.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use brigade_core::{ChatModel, Degraded, Event, Ledger, Memory, Observer, Spending};
+use brigade_core::{Degraded, Event, Ledger, Memory, Observer, Spending};
 use brigade_observability::{Entry, Record};
-use brigade_store::{Booked, Database, EventInfo, History, Runs, SqliteMemory, StoreError, UsageBy, UsageFilter};
+use brigade_store::{
+    Booked, Database, EventInfo, History, HistorySettings, MemorySettings, RecallSettings, Runs, SqliteMemory,
+    SqliteRecall, StoreError, UsageBy, UsageFilter,
+};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use crate::{config::Loaded, health::Check, tally::Post};
+use crate::{
+    config::{Loaded, Retention},
+    health::Check,
+    tally::Post,
+};
 
 /// Sessions, history and spending in one file. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -19,22 +26,46 @@ pub(crate) struct Store {
     history: History,
 }
 
+/// Retention counts in days.
+const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
+
 impl Store {
     /// Opens the file that the configuration names, if it names one.
     pub(crate) async fn of(loaded: &Loaded) -> anyhow::Result<Option<Self>> {
         let Some(path) = &loaded.config.store else { return Ok(None) };
-        Self::open(&loaded.folder.join(path)).await.map(Some)
+        Self::open(&loaded.folder.join(path), &loaded.config.retention).await.map(Some)
     }
 
     /// Opens the file, or makes it. What calls of a process that was cut off had reserved counts as spent.
-    async fn open(path: &Path) -> anyhow::Result<Self> {
+    async fn open(path: &Path, keep: &Retention) -> anyhow::Result<Self> {
         let owned = path.to_owned();
         let database = tokio::task::spawn_blocking(move || Database::open(owned)).await?;
         let database = database.with_context(|| format!("the store {}", path.display()))?;
-        let memory = SqliteMemory::new(database.clone());
-        memory.sweep().await.context("expired sessions cannot be deleted")?;
-        let history = History::start(database.clone(), describe).await.context("the history of runs cannot be kept")?;
+        let settings = MemorySettings { keep_for: keep.sessions, ..MemorySettings::default() };
+        let memory = SqliteMemory::with_settings(database.clone(), settings);
+        let settings = HistorySettings { keep_events: keep.events, keep_runs: keep.runs, ..HistorySettings::default() };
+        let history = History::start_with(database.clone(), describe, settings).await;
+        let history = history.context("the history of runs cannot be kept")?;
         Ok(Self { database, memory, history })
+    }
+
+    /// Long-term memory.
+    pub(crate) fn recall(&self, settings: RecallSettings) -> SqliteRecall {
+        SqliteRecall::with_settings(self.database.clone(), settings)
+    }
+
+    /// Deletes what has expired, now and once an hour, for ever; `notes_for` is how long notes are kept. Nobody is shown
+    /// it any more in any case.
+    pub(crate) async fn sweep(self, notes_for: Option<Duration>) {
+        let recall = self.recall(RecallSettings { keep_for: notes_for, ..RecallSettings::default() });
+        loop {
+            for swept in [self.memory.sweep().await, recall.sweep().await] {
+                if let Err(error) = swept {
+                    tracing::warn!("what has expired could not be deleted; it is tried again in an hour: {error}");
+                }
+            }
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+        }
     }
 
     /// Tells an account what was spent from it in its window until now, but not by this account; without a name, what
@@ -50,7 +81,7 @@ impl Store {
     }
 
     /// The model, whose answers wait until they are known to be paid for. It belongs directly inside of its meter.
-    pub(crate) fn booked<M: ChatModel>(&self, model: M) -> Booked<M> {
+    pub(crate) fn booked<M>(&self, model: M) -> Booked<M> {
         self.history.booked(model)
     }
 

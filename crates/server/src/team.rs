@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
 use brigade_core::{
-    Agent, Budget, ContextWindow, Limits, LocalMemory, ModelId, OnFailure, OutputSchema, RawJson, Settings, Supervisor,
-    Tool, WhenSpent, Worker, toolbox::ToolLimits,
+    Agent, Budget, ContextWindow, Limits, LocalMemory, ModelId, OnFailure, OutputSchema, RawJson, Recall, Settings,
+    Supervisor, Tool, WhenSpent, Worker, toolbox::ToolLimits,
 };
 
 use crate::{
     app::Guarded,
     config::{self, CallerInstructions, Config, FailurePolicy},
-    tools,
+    recall, tools,
 };
 
 /// An agent that clients can ask.
@@ -56,13 +56,13 @@ impl Served {
 pub(crate) fn build(
     config: &Config,
     folder: &Path,
-    models: &BTreeMap<String, Guarded>,
+    (models, recall): (&BTreeMap<String, Guarded>, Arc<dyn Recall>),
 ) -> anyhow::Result<BTreeMap<String, Arc<Served>>> {
     let tools = config.tools.iter().map(|(name, written)| {
         let tool = tools::build(name, written, folder, config.server.commands);
         Ok((name.as_str(), tool.with_context(|| format!("the tool `{name}`"))?))
     });
-    let build = Build { config, folder, models, tools: tools.collect::<anyhow::Result<_>>()? };
+    let build = Build { config, folder, models, recall, tools: tools.collect::<anyhow::Result<_>>()? };
     let agents = config.agents.keys();
     agents.map(|name| Ok((name.clone(), Arc::new(build.served(name)?)))).collect()
 }
@@ -71,6 +71,7 @@ struct Build<'a> {
     config: &'a Config,
     folder: &'a Path,
     models: &'a BTreeMap<String, Guarded>,
+    recall: Arc<dyn Recall>,
     tools: BTreeMap<&'a str, Arc<dyn Tool>>,
 }
 
@@ -120,6 +121,9 @@ impl Build<'_> {
         for tool in &written.tools {
             let tool = self.tools.get(tool.as_ref().as_str()).context("its tool is missing")?;
             agent = agent.tool(Arc::clone(tool));
+        }
+        if let Some(notes) = &written.recall {
+            agent = recall::give(agent, notes, &self.recall);
         }
         if written.workers.is_empty() {
             return Ok(agent);

@@ -1,7 +1,9 @@
 //! Answers that wait for their reservations.
 
+use std::future::Future;
+
 use async_trait::async_trait;
-use brigade_core::{ChatModel, ChatReply, ChatRequest, ModelError, ModelId, Run, Settings};
+use brigade_core::{ChatModel, ChatReply, ChatRequest, Embedder, Embeddings, ModelError, ModelId, Run, Settings};
 
 use crate::History;
 
@@ -20,6 +22,17 @@ impl<M> Booked<M> {
     pub(crate) fn new(model: M, history: History) -> Self {
         Self { model, history }
     }
+
+    /// The answer, once the reservation of its call is on disk. That was noted before the call came here, by whoever
+    /// meters it.
+    async fn booked<T>(&self, answer: impl Future<Output = T>) -> T {
+        let noted = self.history.noted();
+        let answer = answer.await;
+        if let Err(error) = self.history.written(noted).await {
+            tracing::debug!(%error, "an answer is used before its cost is on disk");
+        }
+        answer
+    }
 }
 
 #[async_trait]
@@ -34,12 +47,18 @@ impl<M: ChatModel> ChatModel for Booked<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        // The reservation of this call was noted before it came here, by whoever meters it.
-        let noted = self.history.noted();
-        let answer = self.model.chat(request, run).await;
-        if let Err(error) = self.history.written(noted).await {
-            tracing::debug!(%error, "an answer is used before its cost is on disk");
-        }
-        answer
+        self.booked(self.model.chat(request, run)).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<E: Embedder> Embedder for Booked<E> {
+    fn id(&self) -> &ModelId {
+        self.model.id()
+    }
+
+    async fn embed(&self, texts: &[&str], run: &Run) -> Result<Embeddings, ModelError> {
+        self.booked(self.model.embed(texts, run)).await
     }
 }

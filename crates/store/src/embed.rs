@@ -1,43 +1,10 @@
-//! What texts mean, as vectors.
+//! What texts mean: directions, and rankings made one.
 
-use std::{collections::HashMap, fmt};
-
-use async_trait::async_trait;
-
-/// A model that turns texts into vectors, close to each other where the texts mean the same.
-#[async_trait]
-pub trait Embedder: fmt::Debug + Send + Sync + 'static {
-    /// The model's name. Vectors of different models are never compared.
-    fn model(&self) -> &str;
-
-    /// A vector for each text, in order, all of the same length.
-    async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError>;
-}
-
-/// Texts could not be embedded.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct EmbedError {
-    message: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
+use std::collections::HashMap;
 
 /// A vector of length one, ready to be compared.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Direction(Vec<f32>);
-
-impl EmbedError {
-    /// What went wrong, and what to do about it.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), source: None }
-    }
-
-    /// Keeps the cause.
-    #[must_use]
-    pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
-    }
-}
 
 impl Direction {
     /// Where `vector` points; nothing if it has no direction.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | the file | [`Database`] | opened once, shared by all below |
 //! | conversations | [`SqliteMemory`] | [`Memory`](brigade_core::Memory) |
-//! | long-term notes | [`SqliteRecall`], with an [`Embedder`] by meaning, too | [`Recall`](brigade_core::Recall) |
+//! | long-term notes | [`SqliteRecall`], with an [`Embedder`](brigade_core::Embedder) by meaning, too | [`Recall`](brigade_core::Recall) |
 //! | runs, events, money | [`History`] writes, [`Runs`] tells | [`Observer`](brigade_core::Observer) |
 //!
 //! Everything is written by one thread in groups that share a commit, and read on connections of their own, so no task
@@ -67,7 +67,6 @@ mod writer;
 
 pub use booked::Booked;
 pub use database::{Database, DatabaseSettings};
-pub use embed::{EmbedError, Embedder};
 pub use error::{Cause, StoreError};
 pub use history::{CutOff, Describe, History, HistorySettings};
 pub use memory::{MemorySettings, RequestMemory, SqliteMemory};

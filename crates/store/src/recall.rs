@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use brigade_core::{Note, Recall, RecallError, Scope};
+use brigade_core::{Embedder, Note, Recall, RecallError, RecallQuery, Run, Scope};
 
 use crate::{
-    Database, Embedder, StoreError,
+    Database, StoreError,
     database::now_ms,
     embed::{Direction, fuse},
     notes::{self, StoredNote},
@@ -19,7 +19,7 @@ use crate::{
 /// does not answer, words alone have to do.
 ///
 /// ```
-/// use brigade_core::{Note, NoteSource, Recall, Scope};
+/// use brigade_core::{Note, NoteSource, Recall, RecallQuery, Run, Scope};
 /// use brigade_store::{Database, SqliteRecall};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -28,9 +28,9 @@ use crate::{
 /// # let path = folder.path().join("brigade.db");
 /// let recall = SqliteRecall::new(Database::open(path)?);
 /// let ada = Scope::default().tenant("acme").user("ada");
-/// recall.remember(&ada, Note::new("Prefers trains to planes.", NoteSource::User)).await?;
+/// recall.remember(&ada, Note::new("Prefers trains to planes.", NoteSource::User), &Run::new()).await?;
 ///
-/// let notes = recall.recall(&ada, "Which trains go to Basel?", 3).await?;
+/// let notes = recall.recall(&RecallQuery::new(&ada, "Which trains go to Basel?", 3), &Run::new()).await?;
 /// assert_eq!(notes[0].text, "Prefers trains to planes.");
 /// # Ok(())
 /// # }
@@ -108,17 +108,17 @@ impl SqliteRecall {
     }
 
     /// Where a text points, if there is a model that knows and answers.
-    async fn direction(&self, text: &str) -> Option<(String, Direction)> {
+    async fn direction(&self, text: &str, run: &Run) -> Option<(String, Direction)> {
         let embedder = self.embedder.as_ref()?;
-        let vector = match embedder.embed(&[text]).await {
-            Ok(vectors) => vectors.into_iter().next(),
+        let vector = match embedder.embed(&[text], run).await {
+            Ok(found) => found.vectors.into_iter().next(),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "the embedding model did not answer: notes are found by their words only");
                 None
             }
         };
-        Some((embedder.model().to_owned(), vector.and_then(Direction::of)?))
+        Some((embedder.id().to_string(), vector.and_then(Direction::of)?))
     }
 
     fn oldest_ms(&self) -> i64 {
@@ -129,13 +129,13 @@ impl SqliteRecall {
 
 #[async_trait]
 impl Recall for SqliteRecall {
-    async fn remember(&self, scope: &Scope, note: Note) -> Result<(), RecallError> {
+    async fn remember(&self, scope: &Scope, note: Note, run: &Run) -> Result<(), RecallError> {
         let (size, limit) = (note.text.len(), self.settings.max_note_bytes);
         if size > limit {
             return Err(StoreError::TooLarge { what: "a note", limit, size }.into());
         }
         let scope = notes::scope_name(scope)?;
-        let direction = self.direction(&note.text).await;
+        let direction = self.direction(&note.text, run).await;
         let max_notes = self.settings.max_notes;
         let write = self.database.write(move |connection| {
             notes::keep(connection, &scope, &StoredNote { note, direction })?;
@@ -144,10 +144,11 @@ impl Recall for SqliteRecall {
         Ok(write.await?)
     }
 
-    async fn recall(&self, scope: &Scope, query: &str, limit: usize) -> Result<Vec<Note>, RecallError> {
+    async fn recall(&self, query: &RecallQuery<'_>, run: &Run) -> Result<Vec<Note>, RecallError> {
+        let RecallQuery { scope, text, limit } = *query;
         let scope = notes::scope_name(scope)?;
-        let (words, oldest_ms) = (notes::words(query), self.oldest_ms());
-        let direction = if words.is_empty() { None } else { self.direction(query).await };
+        let (words, oldest_ms) = (notes::words(text), self.oldest_ms());
+        let direction = if words.is_empty() { None } else { self.direction(text, run).await };
         let read = self.database.read(move |connection| {
             let Some(scope) = notes::scope_id(connection, &scope)? else { return Ok(Vec::new()) };
             let ids = if words.is_empty() {

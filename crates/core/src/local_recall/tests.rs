@@ -8,13 +8,13 @@ fn ada() -> Scope {
 async fn remembering(texts: &[&str]) -> LocalRecall {
     let recall = LocalRecall::new();
     for text in texts {
-        recall.remember(&ada(), Note::new(*text, NoteSource::User)).await.unwrap();
+        recall.remember(&ada(), Note::new(*text, NoteSource::User), &Run::new()).await.unwrap();
     }
     recall
 }
 
 async fn found(recall: &LocalRecall, query: &str) -> Vec<String> {
-    let notes = recall.recall(&ada(), query, 10).await.unwrap();
+    let notes = recall.recall(&RecallQuery::new(&ada(), query, 10), &Run::new()).await.unwrap();
     notes.into_iter().map(|note| note.text).collect()
 }
 
@@ -47,7 +47,7 @@ async fn notes_without_a_common_word_are_not_found() {
 async fn a_query_without_words_finds_the_newest_notes() {
     let recall = remembering(&["one", "two", "three"]).await;
     assert_eq!(found(&recall, " ?! ").await, ["three", "two", "one"]);
-    assert_eq!(recall.recall(&ada(), "", 2).await.unwrap().len(), 2);
+    assert_eq!(recall.recall(&RecallQuery::new(&ada(), "", 2), &Run::new()).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -61,7 +61,10 @@ async fn scopes_see_nothing_of_each_other() {
     let recall = remembering(&["Ada likes tea."]).await;
     let others = [Scope::default(), Scope::default().tenant("acme"), Scope::default().tenant("other").user("ada")];
     for scope in others.into_iter().chain([ada().agent("desk")]) {
-        assert!(recall.recall(&scope, "tea", 10).await.unwrap().is_empty(), "{scope:?}");
+        assert!(
+            recall.recall(&RecallQuery::new(&scope, "tea", 10), &Run::new()).await.unwrap().is_empty(),
+            "{scope:?}"
+        );
     }
 }
 
@@ -69,15 +72,15 @@ async fn scopes_see_nothing_of_each_other() {
 async fn a_note_with_the_same_id_takes_the_place_of_the_old_one() {
     let recall = LocalRecall::new();
     let note = Note::new("Lives in Bern.", NoteSource::User);
-    recall.remember(&ada(), note.clone()).await.unwrap();
-    recall.remember(&ada(), Note { text: "Lives in Basel.".into(), ..note }).await.unwrap();
+    recall.remember(&ada(), note.clone(), &Run::new()).await.unwrap();
+    recall.remember(&ada(), Note { text: "Lives in Basel.".into(), ..note }, &Run::new()).await.unwrap();
     assert_eq!(found(&recall, "lives").await, ["Lives in Basel."]);
 }
 
 #[tokio::test]
 async fn what_is_forgotten_is_gone() {
     let recall = remembering(&["secret"]).await;
-    let note = recall.recall(&ada(), "secret", 1).await.unwrap().remove(0);
+    let note = recall.recall(&RecallQuery::new(&ada(), "secret", 1), &Run::new()).await.unwrap().remove(0);
     assert!(!recall.forget(&ada().agent("desk"), &note.id).await.unwrap());
     assert!(recall.forget(&ada(), &note.id).await.unwrap());
     assert!(!recall.forget(&ada(), &note.id).await.unwrap());
@@ -88,12 +91,12 @@ async fn what_is_forgotten_is_gone() {
 async fn it_is_bounded() {
     let recall = LocalRecall::new();
     for number in 0..=LocalRecall::MAX_NOTES {
-        recall.remember(&ada(), Note::new(format!("number {number}"), NoteSource::Tool)).await.unwrap();
+        recall.remember(&ada(), Note::new(format!("number {number}"), NoteSource::Tool), &Run::new()).await.unwrap();
     }
-    let all = recall.recall(&ada(), "", usize::MAX).await.unwrap();
+    let all = recall.recall(&RecallQuery::new(&ada(), "", usize::MAX), &Run::new()).await.unwrap();
     assert_eq!(all.len(), LocalRecall::MAX_NOTES);
     assert_eq!(all.last().unwrap().text, "number 1");
     let long = Note::new("x".repeat(LocalRecall::MAX_NOTE_BYTES + 1), NoteSource::Agent);
-    let refused = recall.remember(&ada(), long).await.unwrap_err();
+    let refused = recall.remember(&ada(), long, &Run::new()).await.unwrap_err();
     assert_eq!(refused.to_string(), "a note may have 4096 bytes, this one has 4097; shorten it");
 }

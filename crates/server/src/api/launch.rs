@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use brigade_core::{Agent, Budget, Cap, Money, Observer, Run, Settings, Task};
+use brigade_core::{Agent, Budget, Cap, Money, Observer, Run, Scope, Settings, Task};
 
 use super::{ApiError, Site, access::Caller, ids::Ids};
 use crate::{
-    config::{CallerInstructions, Scope},
+    config::{self, CallerInstructions},
     event_log::EventLog,
     runs::{Job, NotStarted, Record},
     team::Served,
@@ -39,6 +39,9 @@ pub(crate) struct Tighter {
     pub(crate) wall: Option<Duration>,
 }
 
+/// Longer names are no names.
+const LONGEST_USER: usize = 256;
+
 /// When it is worth asking again after being refused for too many runs: some of them take seconds.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// By then a load balancer has noticed, or another process listens here.
@@ -57,13 +60,14 @@ impl Ask {
         caller: &Caller,
         (ids, session, log): (Ids, Option<&str>, Option<Arc<EventLog>>),
     ) -> Result<Arc<Record>, ApiError> {
-        caller.require(Scope::Run)?;
+        caller.require(config::Scope::Run)?;
         let agent = self.agent()?;
         let agent = match &site.store {
             Some(store) => agent.memory(store.memory()),
             None => agent,
         };
         let run = Run::builder()
+            .scope(scope(caller, self.settings.user.as_deref())?)
             .id(ids.run)
             .trace(ids.trace)
             .account(caller.account.clone())
@@ -92,6 +96,19 @@ impl Ask {
         let own = &self.served.instructions;
         let gap = if own.is_empty() { "" } else { "\n\n" };
         Ok(agent.instructions(format!("{own}{gap}{}", self.instructions)))
+    }
+}
+
+/// Whose notes the run may read and write. Keys keep theirs apart, and so do those who ask through one key, if it names
+/// them.
+fn scope(caller: &Caller, user: Option<&str>) -> Result<Scope, ApiError> {
+    let scope = Scope::default().tenant(Arc::clone(&caller.name));
+    match user {
+        None | Some("") => Ok(scope),
+        Some(user) if user.len() > LONGEST_USER => {
+            Err(ApiError::field("user", "a user's name has 256 bytes at the most"))
+        }
+        Some(user) => Ok(scope.user(user)),
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use brigade_core::{Money, Observer, RunId, Task};
+use brigade_core::{Money, Observer, RunId, Settings, Task};
 use brigade_store::{RunInfo, RunStatus};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -49,6 +49,8 @@ pub(crate) struct RunBody {
     /// The conversation that this continues. Sessions belong to the key.
     #[schemars(length(min = 1, max = LONGEST_SESSION_ID))]
     session_id: Option<String>,
+    /// The person for whom it is. Agents keep the notes of each person apart, and providers are told.
+    user: Option<String>,
     /// Answers at once; the run goes on.
     #[serde(default)]
     background: bool,
@@ -240,7 +242,7 @@ impl RunBody {
         let Object(RunBudget { usd, tokens, turns }) = self.budget;
         let log = EventLog::new();
         let ask = Ask {
-            settings: served.settings.clone(),
+            settings: Settings { user: self.user.clone(), ..served.settings.clone() },
             served,
             task,
             instructions: self.instructions.clone(),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Budget, Name, Text};
+use super::{AgentRecall, Budget, Name, Text};
 
 /// An agent; with workers, a supervisor.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -26,6 +26,8 @@ pub(crate) struct Agent {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(crate) tools: Vec<Name>,
+    /// Notes that it keeps and finds again in later conversations; `{}` gives it all tools for them. It needs a `store`.
+    pub(crate) recall: Option<AgentRecall>,
     /// The agents that it may give tasks to.
     #[serde(default)]
     pub(crate) workers: Vec<Worker>,

@@ -21,7 +21,13 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
             ));
         }
     }
+    let embedding = config.recall.embedding.as_ref();
+    problems.extend(embedding.and_then(|embedding| missing("provider", &embedding.provider, &config.providers)));
     for (name, agent) in &config.agents {
+        if agent.recall.is_some() && config.store.is_none() {
+            let message = "has a `recall`, whose notes need a file; add `store = \"brigade.db\"`";
+            problems.push(Problem::anywhere(format!("the agent `{name}` {message}")));
+        }
         problems.extend(missing("model", &agent.model, &config.models));
         problems.extend(agent.workers.iter().filter_map(|worker| missing("agent", &worker.agent, &config.agents)));
         problems.extend(agent.tools.iter().filter_map(|tool| missing("tool", tool, &config.tools)));

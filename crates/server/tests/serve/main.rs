@@ -11,6 +11,7 @@ mod deploy;
 mod faults;
 mod life;
 mod readme;
+mod recall;
 mod runs;
 mod spans;
 mod store;

@@ -1,9 +1,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use brigade_core::{LocalRecall, NoteSource};
+use brigade_core::{Embeddings, LocalRecall, ModelError, ModelErrorKind, ModelId, NoteSource};
 
 use super::*;
-use crate::{EmbedError, testing::recall_contract};
+use crate::testing::recall_contract;
 
 fn recall(settings: RecallSettings) -> (SqliteRecall, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -20,27 +20,41 @@ fn note(text: &str) -> Note {
 }
 
 async fn found(recall: &SqliteRecall, query: &str) -> Vec<String> {
-    recall.recall(&ada(), query, 10).await.unwrap().into_iter().map(|note| note.text).collect()
+    recall
+        .recall(&RecallQuery::new(&ada(), query, 10), &Run::new())
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|note| note.text)
+        .collect()
 }
 
 /// Knows two meanings: means of transport, and everything else.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Transport {
+    id: ModelId,
     is_down: AtomicBool,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self { id: ModelId::new("test", "transport"), is_down: AtomicBool::new(false) }
+    }
 }
 
 #[async_trait]
 impl Embedder for Transport {
-    fn model(&self) -> &'static str {
-        "transport"
+    fn id(&self) -> &ModelId {
+        &self.id
     }
 
-    async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+    async fn embed(&self, texts: &[&str], _: &Run) -> Result<Embeddings, ModelError> {
         if self.is_down.load(Ordering::Relaxed) {
-            return Err(EmbedError::new("down"));
+            return Err(ModelError::new(ModelErrorKind::Transient, "down"));
         }
         let moves = |text: &&str| ["train", "railway", "plane"].iter().any(|word| text.contains(word));
-        Ok(texts.iter().map(|text| if moves(text) { vec![2.0, 0.1] } else { vec![0.0, 3.0] }).collect())
+        let vectors = texts.iter().map(|text| if moves(text) { vec![2.0, 0.1] } else { vec![0.0, 3.0] }).collect();
+        Ok(Embeddings { vectors, ..Embeddings::default() })
     }
 }
 
@@ -61,7 +75,7 @@ async fn notes_are_found_by_meaning_and_by_words() {
     let (recall, _folder) = recall(RecallSettings::default());
     let recall = recall.embedder(Arc::new(Transport::default()));
     for text in ["Likes the railway.", "Has two cats.", "Took a train to see cats."] {
-        recall.remember(&ada(), note(text)).await.unwrap();
+        recall.remember(&ada(), note(text), &Run::new()).await.unwrap();
     }
     assert_eq!(found(&recall, "plane").await[..2], ["Took a train to see cats.", "Likes the railway."]);
     assert_eq!(found(&recall, "train").await[0], "Took a train to see cats.", "which both find");
@@ -73,7 +87,7 @@ async fn words_do_where_the_embedding_model_is_down() {
     let embedder = Arc::new(Transport::default());
     let recall = recall.embedder(Arc::clone(&embedder) as Arc<dyn Embedder>);
     embedder.is_down.store(true, Ordering::Relaxed);
-    recall.remember(&ada(), note("Likes the railway.")).await.unwrap();
+    recall.remember(&ada(), note("Likes the railway."), &Run::new()).await.unwrap();
     assert_eq!(found(&recall, "railway").await, ["Likes the railway."]);
     assert!(found(&recall, "train").await.is_empty());
     embedder.is_down.store(false, Ordering::Relaxed);
@@ -87,9 +101,9 @@ async fn the_same_words_from_the_same_source_are_kept_once() {
     let planted = Note::new("prefers trains.", NoteSource::Tool);
     let last = note("Prefers trains.");
     for note in [&first, &planted, &last] {
-        recall.remember(&ada(), note.clone()).await.unwrap();
+        recall.remember(&ada(), note.clone(), &Run::new()).await.unwrap();
     }
-    let kept = recall.recall(&ada(), "", 10).await.unwrap();
+    let kept = recall.recall(&RecallQuery::new(&ada(), "", 10), &Run::new()).await.unwrap();
     assert_eq!(kept, [last.clone(), planted], "what a tool says does not pass for what the user said");
     assert_eq!(found(&recall, "trains").await.len(), 2);
     assert!(!recall.forget(&ada(), &first.id).await.unwrap());
@@ -99,13 +113,13 @@ async fn the_same_words_from_the_same_source_are_kept_once() {
 #[tokio::test]
 async fn a_full_scope_forgets_its_oldest_notes_only() {
     let (recall, _folder) = recall(RecallSettings { max_notes: 3, ..RecallSettings::default() });
-    recall.remember(&Scope::default(), note("of another scope")).await.unwrap();
+    recall.remember(&Scope::default(), note("of another scope"), &Run::new()).await.unwrap();
     for number in 0..5 {
-        recall.remember(&ada(), note(&format!("number {number}"))).await.unwrap();
+        recall.remember(&ada(), note(&format!("number {number}")), &Run::new()).await.unwrap();
     }
     assert_eq!(found(&recall, "").await, ["number 4", "number 3", "number 2"]);
     assert_eq!(found(&recall, "number").await.len(), 3);
-    assert_eq!(recall.recall(&Scope::default(), "", 9).await.unwrap().len(), 1);
+    assert_eq!(recall.recall(&RecallQuery::new(&Scope::default(), "", 9), &Run::new()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -128,9 +142,9 @@ async fn a_word_that_all_notes_share_still_finds_them_and_does_not_hide_a_rare_o
 #[tokio::test]
 async fn a_note_that_is_too_long_is_refused() {
     let (recall, _folder) = recall(RecallSettings::default());
-    let error = recall.remember(&ada(), note(&"x".repeat(4_097))).await.unwrap_err();
+    let error = recall.remember(&ada(), note(&"x".repeat(4_097)), &Run::new()).await.unwrap_err();
     assert_eq!(error.to_string(), "a note may have 4096 bytes, this one has 4097; shorten it");
-    recall.remember(&ada(), note(&"x".repeat(4_096))).await.unwrap();
+    recall.remember(&ada(), note(&"x".repeat(4_096)), &Run::new()).await.unwrap();
 }
 
 #[tokio::test]
@@ -138,7 +152,7 @@ async fn an_old_note_is_not_found_and_is_swept() {
     let day = Duration::from_hours(24);
     let (recall, _folder) = recall(RecallSettings { keep_for: Some(day), ..RecallSettings::default() });
     for text in ["old train", "new train"] {
-        recall.remember(&ada(), note(text)).await.unwrap();
+        recall.remember(&ada(), note(text), &Run::new()).await.unwrap();
     }
     let long_ago = |connection: &rusqlite::Connection| {
         Ok(connection.execute("UPDATE notes SET at_ms = 1000 WHERE text = 'old train'", [])?)
@@ -160,8 +174,8 @@ async fn a_forgotten_note_is_nowhere_in_the_file() {
         files.into_iter().any(|file| file.windows(word.len()).any(|bytes| bytes == word.as_bytes()))
     };
     let secret = note("opensesame");
-    recall.remember(&ada(), secret.clone()).await.unwrap();
-    recall.remember(&ada(), note("opening hours")).await.unwrap();
+    recall.remember(&ada(), secret.clone(), &Run::new()).await.unwrap();
+    recall.remember(&ada(), note("opening hours"), &Run::new()).await.unwrap();
     assert!(holds("opensesame"), "the search finds what is there");
     assert!(recall.forget(&ada(), &secret.id).await.unwrap());
     assert!(!holds("opensesame"));

@@ -1,4 +1,4 @@
-use brigade_core::{Memory, Message, Note, NoteSource, Recall, Scope};
+use brigade_core::{Memory, Message, Note, NoteSource, Recall, Run, Scope};
 
 use super::*;
 use crate::{Database, Exchange, RunFilter, Runs, SqliteMemory, SqliteRecall};
@@ -26,7 +26,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_i
     memory.append("session-1", &[Message::user("Who am I?")]).await.unwrap();
 
     let recall = SqliteRecall::new(database.clone());
-    recall.remember(&Scope::default(), Note::new("new", NoteSource::User)).await.unwrap();
+    recall.remember(&Scope::default(), Note::new("new", NoteSource::User), &Run::new()).await.unwrap();
     assert!(Runs::new(&database).list(RunFilter::default()).await.unwrap().is_empty());
 }
 

@@ -1,6 +1,6 @@
 //! What any long-term memory must do.
 
-use brigade_core::{Note, NoteSource, Recall, RunId, Scope};
+use brigade_core::{Note, NoteSource, Recall, RecallQuery, Run, RunId, Scope};
 
 use super::ok;
 
@@ -76,11 +76,11 @@ async fn a_note_is_replaced_and_forgotten(recall: &dyn Recall, eve: &Scope) {
 }
 
 async fn remember(recall: &dyn Recall, scope: &Scope, note: Note) {
-    ok(recall.remember(scope, note).await, "a note must be kept");
+    ok(recall.remember(scope, note, &Run::new()).await, "a note must be kept");
 }
 
 async fn find(recall: &dyn Recall, scope: &Scope, query: &str, limit: usize) -> Vec<Note> {
-    ok(recall.recall(scope, query, limit).await, "notes must be found")
+    ok(recall.recall(&RecallQuery::new(scope, query, limit), &Run::new()).await, "notes must be found")
 }
 
 fn texts(notes: &[Note]) -> Vec<&String> {

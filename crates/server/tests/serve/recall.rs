@@ -1,0 +1,112 @@
+//! Notes that agents keep for whoever asks.
+
+use brigade_rehearsal::Running;
+use serde_json::{Value, json};
+
+use crate::support::{Server, config, json_of, scripted};
+
+/// The clerk notes what it is told at once, and says what it was shown.
+const SCRIPT: &str = r#"
+[[rule]]
+when = { last_user_contains = "Remember", turn = 0, tools = true }
+answer = { tool_calls = [{ name = "remember", arguments = '{"text":"Ada takes trains to Basel."}' }] }
+[[rule]]
+when = { last_user_contains = "Look", turn = 0, tools = true }
+answer = { tool_calls = [{ name = "recall", arguments = '{"query":"trains"}' }] }
+[[rule]]
+when = { last_user_contains = "Ada takes trains" }
+answer = { text = "I was shown: {{last_user}}" }
+[[rule]]
+answer = { text = "Done. {{tool_results}}" }
+"#;
+
+const BY_MEANING: &str = r#"
+[agents.clerk.recall]
+context_tokens = 300
+[recall]
+embedding = { provider = "sim", model = "embed" }
+"#;
+
+fn remembering(provider: &Running, folder: &tempfile::TempDir, more: &str) -> String {
+    let store = folder.path().join("brigade.db");
+    format!("store = \"{}\"\n{}{more}", store.display(), config(provider))
+}
+
+async fn ask(server: &Server, task: &str, user: Option<&str>) -> Value {
+    let (status, run) =
+        json_of(server.post("/v1/runs", &json!({ "agent": "clerk", "task": task, "user": user }))).await;
+    assert_eq!(status, 200, "{run}");
+    run["result"].clone()
+}
+
+#[tokio::test]
+async fn what_an_agent_notes_goes_with_later_tasks_of_the_same_user_after_a_restart_too() {
+    let (provider, folder) = (scripted(SCRIPT, "").await, tempfile::tempdir().unwrap());
+    let config = remembering(&provider, &folder, "[agents.clerk.recall]\ncontext_tokens = 300\n");
+    let first = Server::start(&config);
+    assert_eq!(ask(&first, "Remember this.", Some("ada")).await["text"], "Done. Noted.");
+    drop(first);
+    let second = Server::start(&config);
+    let shown = ask(&second, "Which trains?", Some("ada")).await["text"].as_str().unwrap().to_owned();
+    assert!(shown.starts_with("I was shown: Which trains?"), "{shown}");
+    assert!(shown.contains("are no instructions") && shown.contains(r#""source":"agent""#), "{shown}");
+    assert_eq!(ask(&second, "Which trains?", Some("bob")).await["text"], "Done.", "others have their own");
+    assert_eq!(ask(&second, "Which trains?", None).await["text"], "Done.", "and nobody has none");
+    let found = ask(&second, "Look it up.", Some("ada")).await["text"].to_string();
+    assert!(found.contains("Ada takes trains to Basel.") && found.contains(r#"\"id\""#), "{found}");
+    let refused = ask(&second, "Look it up.", None).await["text"].to_string();
+    assert!(refused.contains("no user was named"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_user_of_a_chat_request_is_the_same_person() {
+    let (provider, folder) = (scripted(SCRIPT, "").await, tempfile::tempdir().unwrap());
+    let server = Server::start(&remembering(&provider, &folder, "[agents.clerk.recall]\ncontext_tokens = 300\n"));
+    ask(&server, "Remember this.", Some("ada")).await;
+    let chat = |user: &str| {
+        let messages = json!([{ "role": "user", "content": "Which trains?" }]);
+        server.post("/v1/chat/completions", &json!({ "model": "clerk", "messages": messages, "user": user }))
+    };
+    let (_, answer) = json_of(chat("ada")).await;
+    assert!(answer["choices"][0]["message"]["content"].as_str().unwrap().contains("Ada takes trains"), "{answer}");
+    assert_eq!(json_of(chat(&"x".repeat(257))).await.1["error"]["param"], "user");
+}
+
+#[tokio::test]
+async fn notes_are_found_by_meaning_where_an_embedding_model_is_configured_which_is_paid_for() {
+    let (provider, folder) = (scripted(SCRIPT, "").await, tempfile::tempdir().unwrap());
+    let prices = folder.path().join("prices.toml");
+    std::fs::write(&prices, "[[models]]\nids = [\"embed\"]\nstandard = { input = \"10\", output = \"0\" }\n").unwrap();
+    let config = format!("prices = \"{}\"\n{}", prices.display(), remembering(&provider, &folder, BY_MEANING));
+    let server = Server::start(&config);
+    ask(&server, "Remember this.", Some("ada")).await;
+    // No word of it is in the note; parts of one are.
+    let shown = ask(&server, "Any training?", Some("ada")).await;
+    assert!(shown["text"].as_str().unwrap().contains("Ada takes trains"), "{shown}");
+    let (_, usage) = json_of(server.get("/v1/usage?model=sim/embed")).await;
+    let total = &usage["total"];
+    // Each task is looked up, and one note was written.
+    assert_eq!((&total["calls"], &total["uncertain"]), (&json!(3), &json!("0")), "{usage}");
+    assert!(total["charged"].as_str().unwrap() > "0", "{usage}");
+    let embedded = provider.truth().calls().into_iter().filter(|call| call.model == "embed");
+    let tokens: u64 = embedded.map(|call| call.usage.input).sum();
+    assert_eq!(total["usage"]["input_tokens"], tokens);
+}
+
+#[tokio::test]
+async fn an_embedding_model_that_is_down_costs_no_answer() {
+    let down = "[[fault]]\nid = \"x\"\nmatch = { model = \"embed\" }\ndo = { status = 503 }\n";
+    let (provider, folder) = (scripted(SCRIPT, down).await, tempfile::tempdir().unwrap());
+    let server = Server::start(&remembering(&provider, &folder, BY_MEANING));
+    ask(&server, "Remember this.", Some("ada")).await;
+    let shown = ask(&server, "Which trains?", Some("ada")).await;
+    assert!(shown["text"].as_str().unwrap().contains("Ada takes trains"), "words do: {shown}");
+    assert!(server.log().contains("found by their words only"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn recall_without_a_store_is_refused() {
+    let provider = scripted(SCRIPT, "").await;
+    let said = Server::refused(&format!("{}[agents.clerk.recall]\n", config(&provider)));
+    assert!(said.contains("add `store = \"brigade.db\"`"), "{said}");
+}
