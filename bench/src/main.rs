@@ -19,6 +19,7 @@ mod scenario;
 mod side;
 mod simulated;
 mod statistics;
+mod store;
 mod wire;
 
 use std::fmt::Display;
@@ -61,6 +62,8 @@ struct Options {
 enum Part {
     /// Single parts of a call: encoding, decoding, wrappers, ledger, log and metrics.
     Micro,
+    /// The store: a long session, many notes, a million events.
+    Store(store::Options),
     #[command(hide = true)]
     Simulator(simulated::Options),
     #[command(hide = true)]
@@ -72,6 +75,7 @@ fn main() -> Result<()> {
     match part {
         None => print(&compare(&options)?, options.json),
         Some(Part::Micro) => print(&micro::measure(options.quick)?, options.json),
+        Some(Part::Store(part)) => print(&store::measure(&part, options.quick)?, options.json),
         Some(Part::Simulator(options)) => simulated::serve(options),
         Some(Part::Side(options)) => side::serve(&options),
     }

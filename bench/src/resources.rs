@@ -13,6 +13,12 @@ pub(crate) fn cpu_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
+/// CPU time of the thread that asks.
+pub(crate) fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// CPU time of the children of this process that have ended and were waited for. Counted exactly, but told in ticks of
 /// commonly 10 ms, so it is good for the sum over many.
 pub(crate) fn ended_children_cpu_time() -> Result<Duration> {
@@ -51,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_what_is_asked() {
-        assert!(cpu_time() > Duration::ZERO);
+        assert!(cpu_time() > thread_cpu_time() && thread_cpu_time() > Duration::ZERO);
         assert!(peak_memory_bytes().unwrap() > 100_000);
         let before = ended_children_cpu_time().unwrap();
         assert!(before < Duration::from_mins(1));

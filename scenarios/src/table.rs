@@ -2,9 +2,7 @@
 
 pub mod canary;
 mod connection;
-mod hedge;
 mod life;
-mod limits;
 mod money;
 mod said;
 mod streams;
@@ -12,11 +10,10 @@ mod tools;
 
 use crate::scenario::Scenario;
 
-/// Every scenario.
+/// Every scenario, in the order of their ids.
 pub fn all() -> Vec<Scenario> {
-    let providers = [connection::all(), streams::all(), limits::all(), hedge::all()];
-    let runs = [said::all(), tools::all(), money::all(), life::all()];
-    providers.into_iter().chain(runs).flatten().collect()
+    let families = [connection::all(), streams::all(), said::all(), tools::all(), money::all(), life::all()];
+    families.into_iter().flatten().collect()
 }
 
 /// The scenarios of one number, such as `R13`: all its variants.
