@@ -5,15 +5,19 @@
 //! | I1 | a run ends once, and well only with a whole answer | events of each run; the answer, word for word |
 //! | I2 | our books are the provider's, save what they call uncertain or estimated | charges against the provider's records, one to one |
 //! | I3 | every history is one that the vendor accepts | the strict provider refused none |
-//! | I4 | a tool call is run at most once | starts of tools by id |
+//! | I4 | a tool call is run at most once | starts of tools by id; what the tools themselves have counted |
 //! | I5 | it ends in time | virtual time |
 //! | I6 | the provider gets no more requests than stated | its records |
-//! | I7 | every attempt has a beginning and a typed end, under one trace id | events; the log |
+//! | I7 | every attempt has a beginning and a typed end, under one trace id | events; the log; what the provider was told |
 //! | I8 | no secret, prompt or answer is told, nothing leaks | events and log; reservations, open calls, tasks |
 //! | I9 | a healthy run beside it notices nothing | its answer, time and bill |
 //! | I10 | the same seed gives the same events | a second performance |
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use brigade_core::{Certainty, Event, Money};
 use brigade_rehearsal::{CallRecord, Ending};
@@ -133,11 +137,18 @@ impl Bench {
 
     fn tools_once(&mut self, seen: &Seen) {
         let mut started = BTreeSet::new();
+        let mut calls: BTreeMap<&str, usize> = BTreeMap::new();
         for entry in &seen.entries {
             if let Event::ToolStarted { call_id, tool } = &entry.event {
+                *calls.entry(tool).or_default() += 1;
                 let is_new = started.insert((entry.run, call_id.clone()));
                 self.check("I4", is_new, || format!("{tool} was run twice for the call {call_id}"));
             }
+        }
+        for tool in seen.tool_runs.iter().collect::<BTreeSet<_>>() {
+            let runs = seen.tool_runs.iter().filter(|run| *run == tool).count();
+            let calls = calls.get(tool).copied().unwrap_or_default();
+            self.check("I4", runs <= calls, || format!("{tool} was called {calls} times and run {runs} times"));
         }
     }
 
@@ -156,6 +167,9 @@ impl Bench {
         }
         let strange = seen.entries.iter().find(|entry| !seen.traces.contains(&entry.trace));
         self.check("I7", strange.is_none(), || format!("an event of another trace: {strange:?}"));
+        let traces: Vec<String> = seen.traces.iter().map(ToString::to_string).collect();
+        let stray = seen.calls.iter().find(|call| call.trace.as_ref().is_none_or(|trace| !traces.contains(trace)));
+        self.check("I7", stray.is_none(), || format!("the provider was told of another trace: {stray:?}"));
         let marks: Vec<String> = seen.traces.iter().map(|trace| format!("[{}]", trace.short())).collect();
         let ours = |line: &&String| marks.iter().any(|mark| line.contains(mark)) || line.contains("[0000c0de]");
         let strange = seen.lines.iter().find(|line| !ours(line));

@@ -8,8 +8,8 @@ use std::{
 };
 
 use brigade_core::{
-    Budget, Event, Ledger, ModelId, Money, Observer, Outcome, Pricing, Run, RunError, Runnable, Served, Task, TraceId,
-    Usage,
+    Budget, Cap, Event, Ledger, ModelId, Money, Observer, Outcome, Pricing, Run, RunError, Runnable, Served, Task,
+    TraceId, Usage,
 };
 use brigade_observability::{LogTarget, Logging, PriceBook};
 use brigade_rehearsal::{CallRecord, Dialect, Latency};
@@ -138,7 +138,8 @@ impl Asking<'_> {
     }
 
     fn run(&self, number: u32, cents: Option<u32>, samples: &Arc<Samples>) -> Run {
-        let budget = Budget { wall: self.scenario.wall, ..budget(cents) };
+        let model_calls = self.scenario.model_calls.map(Cap::hard);
+        let budget = Budget { wall: self.scenario.wall, model_calls, ..budget(cents) };
         let builder = Run::builder().account(self.key.clone()).budget(budget).deltas(self.scenario.streams);
         let builder = builder.observer(Arc::clone(&self.witness) as _).observer(Arc::clone(samples) as _);
         builder.trace(trace(self.seed, number)).build()

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use brigade_core::{ModelErrorKind, Runnable, StopReason};
-use brigade_rehearsal::{Dialect, Latency, Script};
+use brigade_rehearsal::{Dialect, Latency, RateLimits, Script};
 
 use crate::{
     seen::Seen,
@@ -36,16 +36,22 @@ pub struct Scenario {
     pub script: Cow<'static, str>,
     /// What goes wrong, in TOML. Names in capitals after a `$` are filled in for each dialect.
     pub faults: Cow<'static, str>,
+    /// What the provider allows each model; nothing is limited unless it says so.
+    pub limits: RateLimits,
     /// How long answers take.
     pub latency: Latency,
     /// Where the model should be, if nobody is there.
     pub nobody_there: Option<Nowhere>,
     /// Another model stands behind the first one.
     pub has_fallback: bool,
+    /// After how long without an answer the model is asked a second time.
+    pub hedge_after: Option<Duration>,
     /// Whether answers are asked for piece by piece.
     pub streams: bool,
     /// How long each run may take; absent without limit.
     pub wall: Option<Duration>,
+    /// How many model calls each run may make; absent as usual.
+    pub model_calls: Option<u64>,
     /// Who is asked.
     pub team: Team,
     /// How it is asked.
@@ -154,11 +160,14 @@ impl Scenario {
             dialects: ALL,
             script: SAYS.into(),
             faults: "".into(),
+            limits: RateLimits::default(),
             latency: Latency { first: Duration::from_millis(100), between: Duration::from_millis(20) },
             nobody_there: None,
             has_fallback: false,
+            hedge_after: None,
             streams: true,
             wall: None,
+            model_calls: None,
             team: |stage| Ok(Arc::new(stage.asker()?)),
             act: Act::once(),
             expected: Expected {

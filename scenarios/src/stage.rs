@@ -1,13 +1,13 @@
 //! What a scenario plays on: a simulated provider, and models with everything that production puts around them.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use brigade_core::{Agent, ChatModel, Metered, ModelExt};
 use brigade_observability::PriceBook;
 use brigade_providers::{Anthropic, OpenAi, OpenAiResponses};
 use brigade_rehearsal::{Dialect, FaultPlan, Running, Simulator, Truth};
-use brigade_resilience::{Accounts, Alternate, Policy};
+use brigade_resilience::{Accounts, Alternate, Charging, Limits, Policy};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -61,6 +61,7 @@ impl Stage {
         let simulator = Simulator::builder()
             .script(scenario.script(dialect)?)
             .faults(plan)
+            .rate_limits(scenario.limits)
             .latency(scenario.latency)
             .reasoning_content(true)
             .build();
@@ -69,7 +70,7 @@ impl Stage {
             running: simulator.serve_locally().await?,
             dead_end: dead_end().await?,
             accounts: Accounts::seeded(seed),
-            policy: Policy::default(),
+            policy: Policy { hedge_after: scenario.hedge_after, ..policy(dialect) },
             prices: prices()?,
             nobody_there: scenario.nobody_there,
             has_fallback: scenario.has_fallback,
@@ -116,6 +117,11 @@ impl Stage {
     /// If it cannot be set up.
     pub fn bare_model(&self) -> anyhow::Result<Arc<dyn ChatModel>> {
         client(self.dialect, "main", &self.running.base_url(), main_model(self.dialect))
+    }
+
+    /// Where the provider is.
+    pub fn address(&self) -> SocketAddr {
+        self.running.address()
     }
 
     /// The tools of the scenario, which remember how often they were run.
@@ -193,19 +199,31 @@ pub(crate) fn account(dialect: Dialect, role: &str) -> String {
     }
 }
 
+/// The standard policy, with tokens counted as the vendor counts them.
+fn policy(dialect: Dialect) -> Policy {
+    let charging = match dialect {
+        Dialect::Anthropic => Charging::Anthropic,
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => Charging::OpenAi,
+    };
+    Policy { limits: Limits { charging: Some(charging), ..Limits::default() }, ..Policy::default() }
+}
+
 fn client(dialect: Dialect, role: &str, base: &str, model: &str) -> anyhow::Result<Arc<dyn ChatModel>> {
     let (name, v1) = (account(dialect, role), format!("{base}/v1"));
     Ok(match dialect {
         Dialect::OpenaiChat => {
-            let client = OpenAi::builder().name(name).base_url(v1).api_key(API_KEY).agent_header(true);
+            let client = OpenAi::builder().name(name).base_url(v1).api_key(API_KEY);
+            let client = client.agent_header(true).propagate_trace(true);
             Arc::new(client.build()?.model(model))
         }
         Dialect::OpenaiResponses => {
-            let client = OpenAiResponses::builder().name(name).base_url(v1).api_key(API_KEY).agent_header(true);
+            let client = OpenAiResponses::builder().name(name).base_url(v1).api_key(API_KEY);
+            let client = client.agent_header(true).propagate_trace(true);
             Arc::new(client.build()?.model(model))
         }
         Dialect::Anthropic => {
-            let client = Anthropic::builder().name(name).base_url(base.to_owned()).api_key(API_KEY).agent_header(true);
+            let client = Anthropic::builder().name(name).base_url(base.to_owned()).api_key(API_KEY);
+            let client = client.agent_header(true).propagate_trace(true);
             Arc::new(client.build()?.model(model))
         }
     })

@@ -2,7 +2,9 @@
 
 pub mod canary;
 mod connection;
+mod hedge;
 mod life;
+mod limits;
 mod money;
 mod said;
 mod streams;
@@ -10,10 +12,11 @@ mod tools;
 
 use crate::scenario::Scenario;
 
-/// Every scenario, in the order of their ids.
+/// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    let families = [connection::all(), streams::all(), said::all(), tools::all(), money::all(), life::all()];
-    families.into_iter().flatten().collect()
+    let providers = [connection::all(), streams::all(), limits::all(), hedge::all()];
+    let runs = [said::all(), tools::all(), money::all(), life::all()];
+    providers.into_iter().chain(runs).flatten().collect()
 }
 
 /// The scenarios of one number, such as `R13`: all its variants.

@@ -1,6 +1,8 @@
 //! Every scenario in every dialect where it applies.
 #![cfg(test)]
 
+use std::collections::BTreeSet;
+
 use brigade_scenarios::{Report, Row, judge, play, table};
 
 static REPORT: Report = Report::new();
@@ -217,6 +219,16 @@ fn r39_a_caller_who_hangs_up() {
 }
 
 #[test]
+fn a_crowd_keeps_below_the_limits_uses_what_is_allowed_and_starves_nobody() {
+    hold("limits");
+}
+
+#[test]
+fn a_second_attempt_saves_time_and_both_are_paid_for() {
+    hold("hedge");
+}
+
+#[test]
 fn r00_the_judge_sees_each_invariant_that_is_broken_on_purpose() {
     for (rule, scenario) in table::canary::all() {
         let seen = play(&scenario, scenario.dialects[0], 1).unwrap();
@@ -225,4 +237,6 @@ fn r00_the_judge_sees_each_invariant_that_is_broken_on_purpose() {
         println!("{} {} breaks {rule}: {}", Row::new(&scenario, &seen, &breaches), scenario.id, breaches.len());
         assert!(breaches.iter().any(|breach| breach.rule == rule), "{}: {breaches:?}", scenario.id);
     }
+    let rules: BTreeSet<&str> = table::canary::all().into_iter().map(|(rule, _)| rule).collect();
+    assert_eq!(rules.len(), 10, "{rules:?}");
 }

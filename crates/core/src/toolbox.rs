@@ -241,6 +241,8 @@ impl Toolbox {
         };
         let value = arguments::parse(text, &self.limits.arguments)?;
         entry.schema.check(&value).map_err(|violations| {
+            // They say where and what kind of value, not which.
+            tracing::debug!(target: "brigade_core::tool", tool = %call.name, "the arguments do not fit: {violations}");
             format!("The arguments do not match the schema of `{}`: {violations}. The tool was not run.", call.name)
         })?;
         let polling = entry.tool.spec().polling;
@@ -329,7 +331,9 @@ fn cut(text: String, limit: usize) -> String {
         return text;
     }
     let shown = text.get(..text.floor_char_boundary(limit)).unwrap_or_default();
-    format!("{shown}\n[cut: {limit} of {} bytes shown]", text.len())
+    let mark = format!("\n[cut: {limit} of {} bytes shown]", text.len());
+    // Of exactly this size, unlike a string that grows.
+    [shown, &mark].concat()
 }
 
 fn log_cause(tool: &str, error: &ToolError) {

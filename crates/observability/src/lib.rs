@@ -82,5 +82,6 @@ pub use prices::{ModelFacts, PriceBook, PriceBookError};
 pub use prometheus::{MetricsError, MetricsHandle};
 pub use record::{Entry, Record, Spent};
 pub use recorder::Recorder;
+pub use secrets::mask;
 pub use trace::{TraceError, Tree};
 pub use traceparent::{ParseTraceparentError, Traceparent};

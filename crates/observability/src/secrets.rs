@@ -32,7 +32,7 @@ const SHORTEST: usize = 16;
 
 /// The text with everything that looks like a credential cut to its beginning. Credentials are in one type that shows
 /// nothing; this is for those that come back in somebody's error message, or that a person pastes into a prompt.
-pub(crate) fn mask(text: &str) -> Cow<'_, str> {
+pub fn mask(text: &str) -> Cow<'_, str> {
     let suspicious = |text: &str| text.contains("earer ") || BEGINNINGS.iter().any(|start| text.contains(start));
     if !suspicious(text) {
         return Cow::Borrowed(text);

@@ -17,8 +17,8 @@ use crate::usage::tokens_of;
 pub struct RateLimits {
     /// Requests per minute; as many may come at once.
     pub requests_per_minute: Option<u32>,
-    /// Tokens per minute. `OpenAI` counts the estimated input and the `max_tokens` asked for,
-    /// Anthropic counts the input.
+    /// Tokens per minute. `OpenAI` counts the estimated input or the `max_tokens` asked for, whichever
+    /// is more (<https://platform.openai.com/docs/guides/rate-limits>), Anthropic counts the input.
     pub tokens_per_minute: Option<u32>,
 }
 
@@ -86,7 +86,7 @@ impl Limiter {
     pub(crate) fn admit(&self, request: &Request) -> Result<Standing, Exceeded> {
         let anthropic = request.dialect == Dialect::Anthropic;
         let output = if anthropic { 0 } else { request.max_tokens.unwrap_or(0) };
-        let tokens = tokens_of(request.body_bytes) + output;
+        let tokens = tokens_of(request.body_bytes).max(output);
         let need = f64::from(u32::try_from(tokens).unwrap_or(u32::MAX));
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let account = accounts.entry((anthropic, request.model.clone())).or_insert_with(|| Account {

@@ -63,6 +63,9 @@ impl Provider {
         let body = read.map(http_body_util::Collected::to_bytes);
         let length = body.as_ref().map_or(0, Bytes::len);
         let mut call = self.truth.open(dialect, length);
+        if let Some(traceparent) = head.headers.get("traceparent").and_then(|value| value.to_str().ok()) {
+            call.trace(traceparent);
+        }
         let stage = if let Ok(body) = body {
             let agent = head.headers.get(AGENT_HEADER).and_then(|name| name.to_str().ok());
             let asked = Asked { dialect, agent, body };

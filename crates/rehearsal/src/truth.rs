@@ -27,6 +27,9 @@ pub struct CallRecord {
     pub model: String,
     /// Who asked, if it could be told.
     pub agent: Option<String>,
+    /// The trace that the request says it belongs to, by `traceparent`
+    /// (<https://www.w3.org/TR/trace-context/>).
+    pub trace: Option<String>,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// Assistant turns in the history that came with it.
@@ -151,6 +154,7 @@ impl Truth {
                 dialect,
                 model: String::new(),
                 agent: None,
+                trace: None,
                 stream: false,
                 turn: 0,
                 status: 0,
@@ -221,6 +225,10 @@ impl OpenCall {
         self.record.agent.clone_from(&request.agent);
         self.record.stream = request.stream;
         self.record.turn = request.turn;
+    }
+
+    pub(crate) fn trace(&mut self, traceparent: &str) {
+        self.record.trace = traceparent.split('-').nth(1).map(str::to_owned);
     }
 
     pub(crate) fn struck_by(&mut self, fault: &str) {

@@ -9,7 +9,7 @@ use brigade_core::{ChatReply, ModelError, ModelErrorKind, RateLimits, RetryAdvic
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    Limits, Priority,
+    Charging, Limits, Priority,
     dimension::{DAY, Dimension, MINUTE, is_daily},
     draw::{DIMENSIONS, Demand, Draw, Experience},
     pause::Pause,
@@ -90,7 +90,7 @@ impl Limiter {
     pub(crate) fn enter(&self, demand: Demand, priority: Priority, run: &Run) -> Result<Entry<'_>, TooLong> {
         let now = Instant::now();
         let mut state = self.lock();
-        let draw = state.experience.expect(&demand, self.limits.charging);
+        let draw = state.experience.expect(&demand, self.charging());
         if state.queue.is_empty() && self.ready_in(&mut state, &draw, now)?.is_zero() {
             state.reserve(&draw, now);
             return Ok(Entry::Admitted(self.admission(demand, draw, now)));
@@ -142,6 +142,10 @@ impl Limiter {
     fn paused(&self, now: Instant) -> Result<Duration, TooLong> {
         let left = self.pause.left(now);
         if left > self.limits.longest_pause { Err(TooLong(left)) } else { Ok(left) }
+    }
+
+    fn charging(&self) -> Charging {
+        self.limits.charging.unwrap_or_default()
     }
 
     fn admission(&self, demand: Demand, draw: Draw, since: Instant) -> Admission<'_> {
@@ -242,7 +246,7 @@ impl Admission<'_> {
             Err(error) => (error.failure().usage, &error.failure().limits),
         };
         let used = match (usage, result) {
-            (Some(usage), _) => self.demand.taken(&usage, limiter.limits.charging),
+            (Some(usage), _) => self.demand.taken(&usage, limiter.charging()),
             (None, Err(error)) => self.taken_by_failure(error),
             (None, Ok(_)) => self.draw,
         };

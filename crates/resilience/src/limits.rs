@@ -26,8 +26,8 @@ pub struct Limits {
     /// How many percent of a limit may be used at once after a pause. 100: so the vendors describe their own buckets.
     /// Less if short bursts are refused although the limit is kept.
     pub burst_percent: u32,
-    /// How the provider counts tokens.
-    pub charging: Charging,
+    /// How the provider counts tokens; absent if that is not known, and then what was used counts.
+    pub charging: Option<Charging>,
     /// The name under which several models share their limits; absent if this one has its own.
     pub family: Option<Arc<str>>,
     /// How many calls may wait. 1024: more would wait for minutes, and memory has an end.
@@ -81,7 +81,7 @@ impl Default for Limits {
             requests_per_day: None,
             tokens_per_day: None,
             burst_percent: 100,
-            charging: Charging::default(),
+            charging: None,
             family: None,
             queue: 1024,
             longest_wait: Duration::from_mins(5),

@@ -62,6 +62,7 @@ enum Account {
 struct Pass<'a> {
     prices: &'a PriceBook,
     standing: &'a Standing,
+    providers: &'a BTreeMap<String, Provider>,
 }
 
 impl Standing {
@@ -92,7 +93,7 @@ impl App {
         let providers: BTreeMap<_, _> = used
             .map(|(name, provider)| Ok((name.clone(), Account::open(name, provider, (folder, &standing.simulated))?)))
             .collect::<anyhow::Result<_>>()?;
-        let pass = Pass { prices: &prices, standing: &standing };
+        let pass = Pass { prices: &prices, standing: &standing, providers: &config.providers };
         let models = pass.models(&config.models, &providers)?;
         let embedder = config.recall.embedding.as_ref().map(|embedding| pass.embedder(embedding, &providers));
         let embedder = embedder.transpose()?;
@@ -157,8 +158,7 @@ impl App {
 impl Account {
     /// Sets an account up; the error names it.
     fn open(name: &str, provider: &Provider, (folder, simulated): (&Path, &Simulated)) -> anyhow::Result<Self> {
-        let written = provider.kind.as_ref().map_or(name, |kind| kind.as_ref());
-        let kind: Kind = written.parse().map_err(|error: String| anyhow!(error))?;
+        let kind = provider.kind(name).map_err(|error| anyhow!(error))?;
         let opened = match kind {
             Kind::Anthropic => set_up(Anthropic::builder(), name, (provider, kind, folder)).map(Self::Anthropic),
             Kind::OpenAiResponses => {
@@ -258,16 +258,26 @@ impl Pass<'_> {
             let (mut chain, mut alternates) = (vec![own.id().clone()], Vec::new());
             for fallback in &model.fallbacks {
                 let other = metered.get(fallback.as_ref().as_str()).context("a fallback is missing")?;
-                let policy = models.get(fallback.as_ref()).map(|model| &model.policy).context("a policy is missing")?;
+                let policy = models.get(fallback.as_ref()).map(|model| self.policy(model));
+                let policy = policy.context("a policy is missing")?;
                 let alternate = Alternate::new(policy.wrap(Arc::clone(other), [], &self.standing.accounts));
                 let is_larger = self.context_of(other.id()) > self.context_of(own.id());
                 alternates.push(if is_larger { alternate.with_larger_context() } else { alternate });
                 chain.push(other.id().clone());
             }
-            let model = model.policy.wrap(Arc::clone(own), alternates, &self.standing.accounts);
+            let model = self.policy(model).wrap(Arc::clone(own), alternates, &self.standing.accounts);
             guarded.insert(name.clone(), Guarded { model, chain });
         }
         Ok(guarded)
+    }
+
+    /// The model's policy, with tokens counted as its provider counts them.
+    fn policy(&self, model: &config::Model) -> Policy {
+        let mut policy = model.policy.clone();
+        let name = model.provider.as_ref();
+        let kind = self.providers.get(name).and_then(|provider| provider.kind(name).ok());
+        policy.limits.charging = policy.limits.charging.or(kind.and_then(Kind::charging));
+        policy
     }
 
     fn metered(&self, account: &Account, model: &config::Model) -> Arc<dyn ChatModel> {

@@ -116,13 +116,13 @@ impl RunAgent {
             println!("{}", serde_json::to_string_pretty(&Report::of(outcome))?);
             return Ok(());
         }
-        println!("{}", if was_live { "" } else { &outcome.text });
+        println!("{}", if was_live { String::new() } else { harmless(&outcome.text) });
         eprintln!("{}", outcome.summary());
         if !outcome.notice.is_empty() {
-            eprintln!("note: {}", outcome.notice);
+            eprintln!("note: {}", harmless(&outcome.notice));
         }
         for degraded in &outcome.degraded {
-            eprintln!("degraded: {}: {}", degraded.part, degraded.reason);
+            eprintln!("degraded: {}: {}", degraded.part, harmless(&degraded.reason));
         }
         Ok(())
     }
@@ -159,7 +159,11 @@ async fn work(served: &Served, (run, task): (&Run, Task), is_live: bool) -> Resu
     }
 }
 
-/// A model must not steer the terminal: only text and line breaks pass.
+/// A model, or what a tool has brought, must not steer the terminal: only text and line breaks pass.
+fn harmless(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect()
+}
+
 fn show_live(event: &Event) {
     let text = match event {
         Event::Delta(Delta::Text(text)) => text.as_str(),
@@ -167,8 +171,7 @@ fn show_live(event: &Event) {
         Event::ReplyRestarted => "\n[the answer begins again]\n",
         _ => return,
     };
-    let shown: String = text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect();
     let mut stdout = std::io::stdout();
     // A reader that went away takes the display with it, not the run.
-    let _ = stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(harmless(text).as_bytes()).and_then(|()| stdout.flush());
 }

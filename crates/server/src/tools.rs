@@ -11,6 +11,7 @@ mod command;
 mod egress;
 mod http;
 mod template;
+mod text;
 
 /// Makes a tool; `folder` is where relative paths begin. Programs need `commands`.
 pub(crate) fn build(

@@ -1,17 +1,31 @@
 //! R00: invariants broken on purpose. A judge who does not see that sees nothing.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use brigade_core::{Agent, ChatModel, ChatReply, ChatRequest, Delta, Event, ModelError, ModelId, Run, Settings};
+use brigade_core::{
+    Agent, ChatModel, ChatReply, ChatRequest, Delta, Event, ModelError, ModelErrorKind, ModelId, Run, Settings, Tool,
+    ToolError, ToolOutput, ToolSpec,
+};
 use brigade_rehearsal::Dialect;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
-    scenario::{Bill, Scenario},
+    scenario::{ANSWER, Bill, Ends, Scenario, Team},
     stage::{CANARY, Stage},
+    tools::{Behaviour, Prop},
 };
 
 /// What a sabotaged model does.
@@ -33,13 +47,22 @@ enum Sabotage {
     Forgets,
     /// Leaves a task behind.
     Leaks,
+    /// Sends a history with a call that nobody answered.
+    Orphans,
+    /// Keeps the thread busy, so that everybody's time passes.
+    Hogs,
 }
+
+/// A tool that runs what it wraps twice.
+#[derive(Debug)]
+struct Stutterer(Prop);
 
 /// A model that breaks an invariant.
 #[derive(Debug)]
 struct Saboteur {
     inner: Arc<dyn ChatModel>,
     bare: Arc<dyn ChatModel>,
+    provider: SocketAddr,
     sabotage: Sabotage,
 }
 
@@ -50,21 +73,29 @@ static WAVERING: AtomicU64 = AtomicU64::new(0);
 pub fn all() -> Vec<(&'static str, Scenario)> {
     let healthy =
         |id| Scenario::new(id, "broken on purpose").only(&[Dialect::OpenaiChat]).judged(Bill::Exact, |_| Ok(()));
+    let stutters: Team = |stage| {
+        let lookup = Stutterer(stage.tools().tool("lookup", Behaviour::Answers)?);
+        Ok(Arc::new(stage.asker()?.tool(lookup)))
+    };
     vec![
         ("I1", healthy("R00/halves").team(|stage| sabotaged(stage, Sabotage::Halves))),
         ("I2", healthy("R00/unmetered").team(|stage| sabotaged(stage, Sabotage::AsksTwice))),
+        ("I3", healthy("R00/orphans").team(|stage| sabotaged(stage, Sabotage::Orphans))),
+        ("I4", healthy("R00/stutters").with_tool().team(stutters).ends(Ends::Says(ANSWER), 2..=2)),
         ("I5", healthy("R00/dawdles").team(|stage| sabotaged(stage, Sabotage::Dawdles))),
         ("I6", healthy("R00/asks-twice").team(|stage| sabotaged(stage, Sabotage::AsksTwice))),
         ("I7", healthy("R00/out-of-turn").team(|stage| sabotaged(stage, Sabotage::TalksOutOfTurn))),
         ("I7", healthy("R00/forgets").team(|stage| sabotaged(stage, Sabotage::Forgets))),
         ("I8", healthy("R00/tells").team(|stage| sabotaged(stage, Sabotage::Tells))),
         ("I8", healthy("R00/leaks").team(|stage| sabotaged(stage, Sabotage::Leaks))),
+        ("I9", healthy("R00/hogs").team(|stage| sabotaged(stage, Sabotage::Hogs))),
         ("I10", healthy("R00/wavers").team(|stage| sabotaged(stage, Sabotage::Wavers))),
     ]
 }
 
 fn sabotaged(stage: &Stage, sabotage: Sabotage) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
-    let saboteur = Saboteur { inner: stage.model()?, bare: stage.bare_model()?, sabotage };
+    let (inner, bare, provider) = (stage.model()?, stage.bare_model()?, stage.address());
+    let saboteur = Saboteur { inner, bare, provider, sabotage };
     Ok(Arc::new(Agent::new("asker", saboteur)))
 }
 
@@ -83,13 +114,17 @@ impl ChatModel for Saboteur {
             Sabotage::AsksTwice => drop(self.bare.chat(request, run).await?),
             Sabotage::Tells => tracing::info!("asked about a {CANARY}"),
             Sabotage::TalksOutOfTurn => out_of_turn(),
-            Sabotage::Dawdles => tokio::time::sleep(std::time::Duration::from_hours(1)).await,
+            Sabotage::Dawdles => tokio::time::sleep(Duration::from_hours(1)).await,
             Sabotage::Wavers => {
                 let count = WAVERING.fetch_add(1, Ordering::Relaxed);
                 run.emit(&Event::Delta(Delta::Text(count.to_string())));
             }
             Sabotage::Forgets => run.emit(&Event::AttemptStarted { model: self.id().clone() }),
             Sabotage::Leaks => leak(),
+            Sabotage::Orphans => orphan(self.provider).await.map_err(|error| {
+                ModelError::new(ModelErrorKind::Transient, "the orphan was not sent").caused_by(error)
+            })?,
+            Sabotage::Hogs => tokio::time::advance(Duration::from_millis(1_500)).await,
             Sabotage::Halves => {
                 let mut reply = self.inner.chat(request, run).await?;
                 reply.message = brigade_core::Message::assistant("one two three");
@@ -98,6 +133,30 @@ impl ChatModel for Saboteur {
         }
         self.inner.chat(request, run).await
     }
+}
+
+#[async_trait]
+impl Tool for Stutterer {
+    fn spec(&self) -> &ToolSpec {
+        self.0.spec()
+    }
+
+    async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError> {
+        self.0.call(input.clone(), run).await?;
+        self.0.call(input, run).await
+    }
+}
+
+/// What no client of ours can send: a call of a tool without its result.
+const ORPHAN: &str = r#"{"model":"gpt-5-mini","messages":[{"role":"user","content":"And?"},{"role":"assistant","tool_calls":[{"id":"call_1","type":"function","function":{"name":"lookup","arguments":"{}"}}]},{"role":"user","content":"And?"}]}"#;
+
+async fn orphan(provider: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(provider).await?;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: provider\r\nconnection: close\r\n";
+    let request = format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{ORPHAN}", ORPHAN.len());
+    stream.write_all(request.as_bytes()).await?;
+    stream.read_to_end(&mut Vec::new()).await?;
+    Ok(())
 }
 
 /// A line without a run around it.

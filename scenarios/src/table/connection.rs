@@ -141,7 +141,14 @@ fn storm() -> Vec<Scenario> {
             .act(Act::many(50, Duration::ZERO))
             .ends(Ends::Says(crate::ANSWER), 100..=110)
             .takes(0..=5_000)
-            .judged(Bill::Exact, degraded),
+            .judged(Bill::Exact, |seen| {
+                let opened = seen.count(|event| matches!(event, Event::BreakerChanged { state: "open", .. }));
+                let held_back = seen.count(|event| matches!(event, Event::RetrySuppressed { .. }));
+                if opened == 0 || held_back == 0 {
+                    return Err(format!("{opened} breakers opened, {held_back} retries were held back"));
+                }
+                degraded(seen)
+            }),
         Scenario::new("R06/minute", "overloaded for a minute, a run each two seconds, another model")
             .with_fallback()
             .fault(fault)
@@ -154,10 +161,11 @@ fn storm() -> Vec<Scenario> {
 
 fn pages() -> Vec<Scenario> {
     let page = |id, title, fault: &str| {
-        Scenario::new(id, title)
-            .fault(fault)
-            .ends(Ends::Fails(Kind::Transient), 3..=3)
-            .judged(Bill::Nothing, |_| Ok(()))
+        Scenario::new(id, title).fault(fault).ends(Ends::Fails(Kind::Transient), 3..=3).judged(Bill::Nothing, |seen| {
+            let message = failure(seen)?;
+            let tame = message.len() < 3 << 10 && !message.contains(char::is_control);
+            if tame { Ok(()) } else { Err(format!("{} bytes are told: {message:?}", message.len())) }
+        })
     };
     vec![
         page("R07", "a page of HTML for an answer", "do = { status = 502, html_bytes = 1048576 }"),
@@ -174,12 +182,21 @@ fn refusals() -> Vec<Scenario> {
         Scenario::new(id, "refused for good")
             .fault(format!("do = {{ status = {status} }}"))
             .ends(Ends::Fails(kind), 1..=1)
-            .judged(Bill::Nothing, |_| Ok(()))
+            .judged(Bill::Nothing, |seen| {
+                let message = failure(seen)?;
+                if message.contains(", request req_") { Ok(()) } else { Err(format!("whose request? {message}")) }
+            })
+    };
+    // The credentials rest, and so does every model that is asked with them.
+    let rests = |scenario: Scenario| {
+        scenario.judged(Bill::Nothing, |seen| {
+            is(seen.count(|event| matches!(event, Event::BreakerChanged { state: "open", .. })), 1, "open breakers")
+        })
     };
     vec![
         refused("R08/400", 400, Kind::Caller),
-        refused("R08/401", 401, Kind::Auth),
-        refused("R08/403", 403, Kind::Auth),
+        rests(refused("R08/401", 401, Kind::Auth)),
+        rests(refused("R08/403", 403, Kind::Auth)),
         refused("R08/404", 404, Kind::Caller),
         refused("R08/413", 413, Kind::Caller),
         refused("R08/422", 422, Kind::Caller),
@@ -236,6 +253,14 @@ fn degraded(seen: &Seen) -> Result<(), String> {
         _ => false,
     });
     if all { Ok(()) } else { Err("the outcome does not say that a model was done without".to_owned()) }
+}
+
+/// How the first run failed, in words.
+fn failure(seen: &Seen) -> Result<&str, String> {
+    match seen.ends.first() {
+        Some(Ended::Failed { message, .. }) => Ok(message),
+        other => Err(format!("it did not fail but {other:?}")),
+    }
 }
 
 fn retried(seen: &Seen) -> Result<(), String> {

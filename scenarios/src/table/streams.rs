@@ -57,11 +57,11 @@ fn stalls() -> Vec<Scenario> {
         Scenario::new(id, title)
             .fault(format!("match = {{ call = 1 }}\nat = {{ {at} }}\ndo = {{ {what} }}"))
             .ends(Ends::Says(ANSWER), 2..=2)
-            .takes(120_000..=122_000)
+            .takes(120_000..=121_000)
             .judged(Bill::Uncertain(1), |seen| is(seen.failed_with(Kind::Timeout(TimeoutPhase::Idle)), 1, "timeouts"))
     };
     let begins = |id, title, what: &str| {
-        stalls(id, title, "after_events = 1", what).takes(60_000..=62_000).judged(Bill::Uncertain(1), |seen| {
+        stalls(id, title, "after_events = 1", what).takes(60_000..=61_000).judged(Bill::Uncertain(1), |seen| {
             is(seen.failed_with(Kind::Timeout(TimeoutPhase::FirstDelta)), 1, "timeouts")
         })
     };
@@ -87,6 +87,13 @@ fn markers() -> Vec<Scenario> {
         ends("R16/null-finish", "the end with a reason of null", "null_finish")
             .only(CHAT)
             .judged(Bill::Exact, |seen| is(seen.quirks("stop_missing"), 1, "quirks")),
+        // A call is run although nothing says that it is whole, because it can be read and fits.
+        Scenario::new("R16/no-finish-tool", "the end without a reason, after a tool call")
+            .only(CHAT)
+            .with_tool()
+            .fault("match = { call = 1 }\ndo = { markers = \"no_finish\" }")
+            .ends(Ends::Says(ANSWER), 2..=2)
+            .judged(Bill::Exact, |seen| is(seen.tool_runs.len(), 1, "tool runs")),
         ends("R16/no-done", "a reason without the end", "no_done")
             .only(CHAT)
             .judged(Bill::Exact, |seen| is(seen.quirks("end_marker_missing"), 1, "quirks")),

@@ -30,8 +30,11 @@ pub(super) fn all() -> Vec<Scenario> {
     vec![
         three("R28", "one of three tools hangs")
             .team(|stage| Ok(Arc::new(with_three(stage, [Answers, Hangs, Answers])?)))
-            .takes(30_000..=31_500)
-            .judged(Bill::Exact, |seen| told(seen, ["first found", "did not answer within 30s", "third found"])),
+            .takes(30_000..=31_000)
+            .judged(Bill::Exact, |seen| {
+                is(seen.tool_ends().iter().filter(|end| **end == "timeout").count(), 1, "timeouts")?;
+                told(seen, ["first found", "did not answer within 30s", "third found"])
+            }),
         three("R29", "one of three tools panics")
             .team(|stage| Ok(Arc::new(with_three(stage, [Answers, Panics, Answers])?)))
             .judged(Bill::Exact, |seen| told(seen, ["first found", "internal error", "third found"])),

@@ -291,7 +291,7 @@ proptest! {
         calls in prop::collection::vec((0_u64..8_000, 0_u64..4_000, 0_u64..20_000, any::<bool>()), 1..40),
     ) {
         block_on(async {
-            let limits = Limits { tokens_per_minute: Some(30_000), charging: Charging::Anthropic, ..requests(60) };
+            let limits = Limits { tokens_per_minute: Some(30_000), charging: Some(Charging::Anthropic), ..requests(60) };
             let limiter = limiter(limits);
             for _ in 0..50 {
                 call(&limiter, Ok(reply("ok"))).await;

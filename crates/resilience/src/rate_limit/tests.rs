@@ -95,7 +95,7 @@ impl Provider {
             let provider = Arc::clone(&provider);
             async move { provider.serve().await }
         });
-        RateLimit::new(fake, Limits { charging: Charging::OpenAi, ..Limits::default() })
+        RateLimit::new(fake, Limits { charging: Some(Charging::OpenAi), ..Limits::default() })
     }
 }
 
@@ -183,7 +183,7 @@ async fn a_call_whose_turn_comes_too_late_fails_at_once_and_costs_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_of_output_in_the_models_settings_counts_like_one_in_the_request() {
     let settings = Settings { max_output_tokens: Some(600), ..Settings::default() };
-    let limits = Limits { tokens_per_minute: Some(1_000), charging: Charging::OpenAi, ..Limits::default() };
+    let limits = Limits { tokens_per_minute: Some(1_000), charging: Some(Charging::OpenAi), ..Limits::default() };
     let model = RateLimit::new(Fake::well("m").with_settings(settings), limits);
     model.chat(&question(), &Run::new()).await.unwrap();
     assert_eq!(model.limiter.headroom(), [("tokens_per_minute", 1_000, 400)]);

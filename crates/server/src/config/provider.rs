@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use brigade_providers::Server as KnownServer;
+use brigade_resilience::Charging;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -42,6 +43,13 @@ pub(crate) enum Kind {
     Simulator,
 }
 
+impl Provider {
+    /// What it speaks: what it says, or else what its name says.
+    pub(crate) fn kind(&self, name: &str) -> Result<Kind, String> {
+        self.kind.as_ref().map_or(name, |kind| kind.as_ref()).parse()
+    }
+}
+
 impl Kind {
     /// All names there are.
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
@@ -57,6 +65,15 @@ impl Kind {
             Self::OpenAiResponses => Some("OPENAI_API_KEY"),
             Self::Server(server) => server.key_variable(),
             Self::Compatible | Self::Simulator => None,
+        }
+    }
+
+    /// How its tokens count against limits, as far as the vendor says.
+    pub(crate) const fn charging(self) -> Option<Charging> {
+        match self {
+            Self::Anthropic => Some(Charging::Anthropic),
+            Self::OpenAiResponses | Self::Server(KnownServer::OpenAi | KnownServer::Azure) => Some(Charging::OpenAi),
+            Self::Server(_) | Self::Compatible | Self::Simulator => None,
         }
     }
 }

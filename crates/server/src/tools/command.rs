@@ -5,13 +5,14 @@ use std::{path::Path, path::PathBuf, process::Stdio};
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use brigade_core::{Run, Tool, ToolError, ToolOutput, ToolSpec};
+use brigade_observability::mask;
 use serde_json::{Map, Value};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::Command,
 };
 
-use super::template::Template;
+use super::{template::Template, text::text};
 use crate::config;
 
 /// Runs a program, and answers with what it writes.
@@ -25,7 +26,10 @@ pub(crate) struct CommandTool {
     max_output: usize,
 }
 
-/// So much of what a program complains about is told to the model.
+/// What is read at a time.
+const READ_BYTES: usize = 8 << 10;
+
+/// So much of the end of what a program complains about is told to the model: what went wrong stands there.
 const ERROR_BYTES: usize = 4 << 10;
 
 impl CommandTool {
@@ -70,12 +74,13 @@ impl CommandTool {
                 let _ = stdin.write_all(Value::Object(input).to_string().as_bytes()).await;
             }
         };
-        let ((), output, complaint) = tokio::join!(feed, read(stdout, self.max_output), read(stderr, ERROR_BYTES));
+        let ((), output, complaint) = tokio::join!(feed, beginning(stdout, self.max_output), end(stderr, ERROR_BYTES));
         let status = process.wait().await.map_err(|error| ToolError::new(format!("it was lost: {error}")))?;
         if status.success() {
             return Ok(ToolOutput::text(output));
         }
-        Err(ToolError::new(format!("it ended with {status}: {complaint}")))
+        // A program that fails may show what it was called with.
+        Err(ToolError::new(format!("it ended with {status}: {}", mask(&complaint))))
     }
 
     fn fill(&self, input: &Map<String, Value>) -> Result<Vec<String>, ToolError> {
@@ -105,15 +110,32 @@ impl Tool for CommandTool {
     }
 }
 
-/// The beginning of what is written, as text. The rest is read and dropped, so that the program does not wait for ever.
-async fn read(pipe: Option<impl AsyncRead + Unpin>, most: usize) -> String {
+/// The beginning of what is written. The rest is read and dropped, so that the program does not wait for ever.
+async fn beginning(pipe: Option<impl AsyncRead + Unpin>, most: usize) -> String {
     let Some(mut pipe) = pipe else { return String::new() };
-    let (mut kept, mut buffer, mut is_cut) = (Vec::new(), vec![0; 8 << 10], false);
+    let (mut kept, mut buffer, mut is_cut) = (Vec::new(), vec![0; READ_BYTES], false);
     while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
         let room = most - kept.len();
         is_cut |= count > room;
         kept.extend_from_slice(buffer.get(..count.min(room)).unwrap_or_default());
     }
-    let mark = if is_cut { "\n[cut here: there is more]" } else { "" };
-    format!("{}{mark}", String::from_utf8_lossy(&kept))
+    text(kept, most, if is_cut { "\n[cut here: there is more]" } else { "" })
 }
+
+/// The end of what is written.
+async fn end(pipe: Option<impl AsyncRead + Unpin>, most: usize) -> String {
+    let Some(mut pipe) = pipe else { return String::new() };
+    let (mut kept, mut buffer, mut is_cut) = (Vec::new(), vec![0; READ_BYTES], false);
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+        kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        let excess = kept.len().saturating_sub(most);
+        is_cut |= excess > 0;
+        kept.drain(..excess);
+    }
+    let mark = if is_cut { "[cut here: there was more before]\n" } else { "" };
+    // Characters that are replaced take more room than before, and what is said last matters most.
+    format!("{mark}{}", text(kept, most * 3, ""))
+}
+
+#[cfg(test)]
+mod tests;

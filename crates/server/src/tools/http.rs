@@ -12,7 +12,7 @@ use reqwest::{
 };
 use serde_json::{Map, Value};
 
-use super::{egress::Egress, template::Template};
+use super::{egress::Egress, template::Template, text::text};
 use crate::config;
 
 /// Sends a request, and answers with what comes back.
@@ -157,20 +157,19 @@ async fn read(mut response: Response, most: usize) -> Result<String, ToolError> 
     while body.len() < most {
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return text(&body, false),
+            Ok(None) => return readable(body, most, ""),
             Err(error) => return Err(ToolError::new(format!("the answer broke off: {}", chain(&error)))),
         }
     }
     body.truncate(most);
-    text(&body, true)
+    readable(body, most, "\n[cut here: the answer is longer]")
 }
 
-fn text(body: &[u8], is_cut: bool) -> Result<String, ToolError> {
+fn readable(body: Vec<u8>, most: usize, mark: &str) -> Result<String, ToolError> {
     if body.contains(&0) {
         return Err(ToolError::new("the answer is no text"));
     }
-    let mark = if is_cut { "\n[cut here: the answer is longer]" } else { "" };
-    Ok(format!("{}{mark}", String::from_utf8_lossy(body)))
+    Ok(text(body, most, mark))
 }
 
 /// An error and its causes, without the address, whose query may hold secrets.

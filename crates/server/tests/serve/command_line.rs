@@ -257,3 +257,12 @@ async fn a_new_key_is_shown_once_and_its_hash_is_for_the_configuration() {
     let output = brigade(folder.path(), &["completions", "bash"], "").await;
     assert!(said(&output).contains("brigade"));
 }
+
+/// R31.
+#[tokio::test]
+async fn an_answer_cannot_steer_the_terminal() {
+    let answer = r#"answer = { text = "red \u001b[31m and\u0007 \u009bgone" }"#;
+    let provider = scripted(&format!("[[rule]]\n{answer}"), "").await;
+    let output = brigade(folder(&config(&provider)).path(), &["run", "clerk", "Do it."], "").await;
+    assert_eq!(said(&output), "red [31m and gone\n");
+}

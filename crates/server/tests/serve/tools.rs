@@ -105,7 +105,7 @@ async fn a_long_answer_is_cut_and_a_refusal_is_told() {
 }
 
 #[tokio::test]
-async fn machines_inside_are_not_reached_by_name_address_or_redirect() {
+async fn r33_machines_inside_are_not_reached_by_name_address_or_redirect() {
     let (target, model) = (target().await, model("{}").await);
     let by_name = format!("http = {{ url = \"http://localhost:{}/words/x\" }}", target.port);
     let told = answer(&with_tool(&model, &by_name)).await;
