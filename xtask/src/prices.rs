@@ -3,17 +3,22 @@
 //! The source is a JSON file that joins the price lists of several projects, model by model, with every price as a
 //! decimal string in US dollars per million tokens (web searches and requests: per thousand). Only what a bill or a
 //! limit depends on is kept. Models of one provider that cost the same share an entry, so that a change of price is a
-//! change of one line.
+//! change of one line. The table is JSON, not TOML as a user's own is, because every program reads it at its start.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use serde_json::json;
 use xshell::Shell;
 
-const TABLE: &str = "crates/observability/prices/models.toml";
+const TABLE: &str = "crates/observability/prices/models.json";
+
+/// The first thing that a reader of the table sees.
+const ABOUT: &str = "What models cost and what they can take. Written by `cargo xtask prices`; do not edit. US dollars \
+    per 1,000,000 tokens; web_search and request per 1,000. Joined from the sources, each under its own licence.";
 
 /// Where the facts come from.
 #[derive(Debug, clap::Args)]
@@ -97,57 +102,55 @@ fn table(source: &Source) -> Result<String> {
     }
     let mut entries: Vec<_> = groups.into_iter().map(|((provider, facts), ids)| (provider, ids, facts)).collect();
     entries.sort();
-    let mut out = header(source)?;
-    for (provider, ids, facts) in entries {
-        write!(out, "\n[[models]]\nprovider = {provider:?}\nids = {ids:?}\n{facts}")?;
-    }
-    Ok(out)
+    let entries = entries.iter().map(|(provider, ids, facts)| {
+        let [provider, ids] = [json!(provider), json!(ids)];
+        format!("{{\"provider\":{provider},\"ids\":{ids},{facts}}}")
+    });
+    Ok(format!(
+        "{{\n\"about\": {},\n\"sources\": [\n{}\n],\n\"as_of\": {},\n\"models\": [\n{}\n]\n}}\n",
+        json!(ABOUT),
+        lines(source.sources.iter().map(origin)),
+        json!(source.as_of),
+        lines(entries),
+    ))
 }
 
-fn header(source: &Source) -> Result<String> {
-    let mut out = "# What models cost and what they can take. Written by `cargo xtask prices`; do not edit.\n\
-        # US dollars per 1,000,000 tokens; `web_search` and `request` per 1,000.\n\
-        # Joined from these lists, each under its own licence:\n"
-        .to_owned();
-    for Origin { repo, commit, date, license } in &source.sources {
-        let short = commit.get(..12).unwrap_or(commit);
-        writeln!(out, "#   https://github.com/{repo} at {short} of {date}, {license}")?;
-    }
-    writeln!(out, "\nas_of = {:?}", source.as_of)?;
-    Ok(out)
+fn origin(Origin { repo, commit, date, license }: &Origin) -> String {
+    let short = commit.get(..12).unwrap_or(commit);
+    json!(format!("https://github.com/{repo} at {short} of {date}, {license}")).to_string()
 }
 
-/// Everything about a model but its name, in the order in which people look for it.
+fn lines(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(",\n")
+}
+
+/// Everything about a model but its name: the fields of an object, in the order in which people look for them.
 fn facts(model: &Model) -> Result<String> {
-    let mut out = String::new();
     let limits =
         [("context_window", model.context_window), ("max_input", model.max_input), ("max_output", model.max_output)];
-    for (name, tokens) in limits {
-        if let Some(tokens) = tokens {
-            writeln!(out, "{name} = {tokens}")?;
-        }
-    }
+    let mut fields: Vec<_> =
+        limits.iter().filter_map(|(name, tokens)| tokens.map(|tokens| field(name, tokens))).collect();
     let (first, changes) = model.periods.split_first().context("a model without prices")?;
     ensure!(first.from.is_none(), "the first prices must have held always");
-    writeln!(out, "standard = {}", prices(first))?;
-    for change in changes {
+    fields.push(field("standard", prices(first)));
+    let changes = changes.iter().map(|change| {
         let from = change.from.as_deref().context("later prices need a date")?;
-        writeln!(out, "changes.{from} = {}", prices(change))?;
-    }
-    for hours in model.daily_schedule_utc.iter().flatten() {
+        Ok(field(from, prices(change)))
+    });
+    fields.extend(group("changes", changes.collect::<Result<_>>()?));
+    let hours = model.daily_schedule_utc.iter().flatten().map(|hours| {
         let (from, to) =
             hours.daily_from.as_deref().zip(hours.daily_to.as_deref()).context("a schedule needs hours")?;
         let [from, to] = [from, to].map(|time| time.trim_end_matches('Z'));
-        writeln!(out, "hours.{:?} = {}", format!("{from}/{to}"), prices(hours))?;
-    }
+        Ok(field(&format!("{from}/{to}"), prices(hours)))
+    });
+    fields.extend(group("hours", hours.collect::<Result<_>>()?));
     let tiers = [("batch", &model.batch), ("flex", &model.flex), ("priority", &model.priority), ("fast", &model.fast)];
-    for (name, tier) in tiers {
-        // Half a price list is a slip of its source, not a price.
-        if let Some(tier) = tier.as_ref().filter(|tier| tier.input.is_some() && tier.output.is_some()) {
-            writeln!(out, "{name} = {}", prices(tier))?;
-        }
-    }
-    Ok(out)
+    // Half a price list is a slip of its source, not a price.
+    let whole = |tier: &&Prices| tier.input.is_some() && tier.output.is_some();
+    let tiers = tiers.iter().filter_map(|(name, tier)| Some(field(name, prices(tier.as_ref().filter(whole)?))));
+    fields.extend(tiers);
+    Ok(fields.join(","))
 }
 
 fn prices(prices: &Prices) -> String {
@@ -162,12 +165,26 @@ fn prices(prices: &Prices) -> String {
         ("request", &prices.requests_per_1000),
     ];
     let mut parts: Vec<String> =
-        fields.iter().filter_map(|(name, price)| price.as_ref().map(|price| format!("{name} = {price:?}"))).collect();
-    for tier in prices.long_context.iter().flatten() {
+        fields.iter().filter_map(|(name, price)| price.as_ref().map(|price| field(name, json!(price)))).collect();
+    let tiers = prices.long_context.iter().flatten().map(|tier| {
         let above = tier.above_input_tokens.unwrap_or_default();
-        parts.push(format!("above.{above} = {}", self::prices(tier)));
-    }
-    format!("{{ {} }}", parts.join(", "))
+        field(&above.to_string(), self::prices(tier))
+    });
+    parts.extend(group("above", tiers.collect()));
+    object(&parts)
+}
+
+fn field(name: &str, value: impl Display) -> String {
+    format!("{}:{value}", json!(name))
+}
+
+/// An object as a field, unless it is empty.
+fn group(name: &str, fields: Vec<String>) -> Option<String> {
+    (!fields.is_empty()).then(|| field(name, object(&fields)))
+}
+
+fn object(fields: &[String]) -> String {
+    format!("{{{}}}", fields.join(","))
 }
 
 #[cfg(test)]
@@ -195,18 +212,14 @@ mod tests {
         );
         let table = table(&serde_json::from_str(&text).unwrap()).unwrap();
         let entry = r#"
-as_of = "2026-08-21"
-
-[[models]]
-provider = "deepseek"
-ids = ["v3", "chat"]
-context_window = 64000
-standard = { input = "0.27", output = "1.1" }
-changes.2026-03-13 = { input = "1", output = "2", above.200000 = { input = "2", output = "4" } }
-hours."16:30:00/00:30:00" = { input = "0.1" }
-flex = { input = "0.5", output = "1" }
+"as_of": "2026-08-21",
+"models": [
+{"provider":"deepseek","ids":["v3","chat"],"context_window":64000,"standard":{"input":"0.27","output":"1.1"},"changes":{"2026-03-13":{"input":"1","output":"2","above":{"200000":{"input":"2","output":"4"}}}},"hours":{"16:30:00/00:30:00":{"input":"0.1"}},"flex":{"input":"0.5","output":"1"}}
+]
+}
 "#;
         assert!(table.ends_with(entry), "{table}");
-        assert!(table.contains("#   https://github.com/a/b at 0123456789ab of 2026-08-20, MIT\n"));
+        assert!(table.contains("\"https://github.com/a/b at 0123456789ab of 2026-08-20, MIT\""));
+        assert!(serde_json::from_str::<serde_json::Value>(&table).is_ok());
     }
 }

@@ -40,14 +40,14 @@ pub struct ModelFacts {
 
 /// A price table that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the price table cannot be read; the bundled `models.toml` shows its form")]
+#[error("the price table cannot be read; the documentation of `PriceBook::from_toml_overlay` shows its form")]
 pub struct PriceBookError(#[from] toml::de::Error);
 
-const BUNDLED: &str = concat!(include_str!("../prices/models.toml"), include_str!("../prices/embeddings.toml"));
+const BUNDLED: [&str; 2] = [include_str!("../prices/models.json"), include_str!("../prices/embeddings.json")];
 
-/// A test reads the bundled text, so in a program that was tested the fallback is never used; it would leave every model
+/// A test reads the bundled texts, so in a program that was tested the fallback is never used; it would leave every model
 /// without a price.
-static BUNDLED_TABLE: LazyLock<Table> = LazyLock::new(|| Table::parse(BUNDLED).unwrap_or_default());
+static BUNDLED_TABLE: LazyLock<Table> = LazyLock::new(|| Table::bundled(&BUNDLED).unwrap_or_default());
 
 impl PriceBook {
     /// The table that is part of the program.
@@ -76,7 +76,7 @@ impl PriceBook {
     /// # Ok::<(), brigade_observability::PriceBookError>(())
     /// ```
     pub fn from_toml_overlay(text: &str) -> Result<Self, PriceBookError> {
-        Ok(Self { overlay: Some(Arc::new(Table::parse(text)?)), moment: None })
+        Ok(Self { overlay: Some(Arc::new(Table::overlay(text)?)), moment: None })
     }
 
     /// The prices that were, or will be, in force at this moment, instead of those at the moment of each call.

@@ -15,9 +15,17 @@ pub(super) struct Table {
     index: HashMap<String, HashMap<String, usize>>,
 }
 
+/// What a bundled file says of itself besides, such as its sources, is for its readers.
+#[derive(Deserialize)]
+struct Bundled {
+    as_of: Option<Date>,
+    models: Vec<Entry>,
+}
+
+/// A user's file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct Overlay {
     as_of: Option<Date>,
     #[serde(default)]
     models: Vec<Entry>,
@@ -97,14 +105,28 @@ const SPELLINGS: [(&str, &str); 4] =
 const ANY: &str = "";
 
 impl Table {
-    pub(super) fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        let File { as_of, models } = toml::from_str(text)?;
+    pub(super) fn bundled(files: &[&str]) -> Result<Self, serde_json::Error> {
+        let (mut day, mut entries) = (None, Vec::new());
+        for json in files {
+            let Bundled { as_of, models } = serde_json::from_str(json)?;
+            day = day.or(as_of);
+            entries.extend(models);
+        }
+        Ok(Self::new(day, entries))
+    }
+
+    pub(super) fn overlay(toml: &str) -> Result<Self, toml::de::Error> {
+        let Overlay { as_of, models } = toml::from_str(toml)?;
+        Ok(Self::new(as_of, models))
+    }
+
+    fn new(as_of: Option<Date>, entries: Vec<Entry>) -> Self {
         let mut index: HashMap<String, HashMap<String, usize>> = HashMap::new();
-        for (place, entry) in models.iter().enumerate() {
+        for (place, entry) in entries.iter().enumerate() {
             let ids = entry.ids.iter().map(|id| (id.clone(), place));
             index.entry(entry.provider.clone()).or_default().extend(ids);
         }
-        Ok(Self { as_of, entries: models, index })
+        Self { as_of, entries, index }
     }
 
     /// Provider and model of everything listed.
@@ -131,6 +153,9 @@ impl Table {
 
     /// The provider that an account is named after: `groq`, `groq-eu`, `groq_2`.
     fn provider_of(&self, account: &str) -> Option<&str> {
+        if let Some((provider, _)) = self.index.get_key_value(account) {
+            return Some(provider);
+        }
         let is_named_after = |provider: &&str| {
             let rest = account.strip_prefix(*provider).filter(|_| !provider.is_empty());
             rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric()))

@@ -163,7 +163,7 @@ fn calls_cost_what_they_cost_by_hand() {
 
 #[test]
 fn every_listed_model_has_a_price_and_is_found_by_its_provider() {
-    let table = Table::parse(BUNDLED).unwrap();
+    let table = Table::bundled(&BUNDLED).unwrap();
     let mut count = 0;
     for (provider, model) in table.names() {
         let billed = bill(&PriceBook::bundled(), &format!("{provider}/{model}"), None, &Usage::new(1_000, 1_000));
