@@ -1,19 +1,28 @@
 //! JSON Schemas: made from Rust types, compiled, and explained to a model when a value does not fit.
 
-use std::{fmt, sync::Arc};
+mod plain;
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use jsonschema::error::ValidationErrorKind;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use crate::RawJson;
+use plain::Plain;
 
 /// A compiled JSON Schema. Cheap to clone.
 #[derive(Clone)]
 pub struct Schema(Arc<Compiled>);
 
 struct Compiled {
-    validator: jsonschema::Validator,
+    plain: Option<Plain>,
+    /// Compiled at once where the schema is not plain, else when a value does not fit for certain.
+    validator: OnceLock<Result<jsonschema::Validator, SchemaError>>,
+    source: Value,
     /// The top-level properties that the schema names.
     properties: Vec<String>,
 }
@@ -30,18 +39,26 @@ impl Schema {
     /// Compiles a schema. References to other documents are an error: nothing is fetched.
     pub fn compile(schema: &RawJson) -> Result<Self, SchemaError> {
         let schema: Value = serde_json::from_str(schema.get()).map_err(|error| SchemaError(error.to_string()))?;
-        let validator = jsonschema::validator_for(&schema).map_err(|error| SchemaError(error.to_string()))?;
         let named = schema.get("properties").and_then(Value::as_object);
         let properties = named.map(|named| named.keys().cloned().collect()).unwrap_or_default();
-        Ok(Self(Arc::new(Compiled { validator, properties })))
+        let plain = Plain::of(&schema);
+        let compiled = Compiled { plain, validator: OnceLock::new(), source: schema, properties };
+        if compiled.plain.is_none() {
+            compiled.validator().map_err(Clone::clone)?;
+        }
+        Ok(Self(Arc::new(compiled)))
     }
 
     /// Checks a value. The error names, for each violation, where it is as a JSON Pointer and what was expected.
     pub fn check(&self, value: &Value) -> Result<(), String> {
-        if self.0.validator.is_valid(value) {
+        if self.0.plain.as_ref().is_some_and(|plain| plain.admits(value)) {
             return Ok(());
         }
-        let mut errors = self.0.validator.iter_errors(value);
+        let validator = self.0.validator().map_err(ToString::to_string)?;
+        if validator.is_valid(value) {
+            return Ok(());
+        }
+        let mut errors = validator.iter_errors(value);
         let mut told: Vec<String> = errors.by_ref().take(MAX_VIOLATIONS).map(|error| violation(&error)).collect();
         let more = errors.count();
         if more > 0 {
@@ -53,6 +70,13 @@ impl Schema {
     /// Whether the schema gives the top-level property `name` a meaning.
     pub(crate) fn names_property(&self, name: &str) -> bool {
         self.0.properties.iter().any(|property| property == name)
+    }
+}
+
+impl Compiled {
+    fn validator(&self) -> Result<&jsonschema::Validator, &SchemaError> {
+        let compile = || jsonschema::validator_for(&self.source).map_err(|error| SchemaError(error.to_string()));
+        self.validator.get_or_init(compile).as_ref()
     }
 }
 

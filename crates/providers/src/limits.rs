@@ -16,33 +16,13 @@ const LONGEST_WAIT: Duration = Duration::from_hours(366 * 24);
 
 /// Reads all limits. The flag says whether a `retry-after` was there that makes no sense.
 pub(crate) fn parse(headers: &HeaderMap, now: Timestamp) -> (RateLimits, bool) {
-    // One pass over what came costs a fraction of a look-up for each of the two dozen names that may come.
-    let is_limit = |name: &str| name.starts_with("x-ratelimit-") || name.starts_with("anthropic-ratelimit-");
-    let named = headers.iter().map(|(name, value)| (name.as_str(), value));
-    let reader = Reader { headers, limits: named.filter(|(name, _)| is_limit(name)).collect(), now };
-    let retry_after = reader.retry_after();
+    let told = Told::read(headers, now);
+    let retry_after = retry_after(headers, now);
     let limits = RateLimits {
-        requests: reader.first(&[
-            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
-            [
-                "anthropic-ratelimit-requests-limit",
-                "anthropic-ratelimit-requests-remaining",
-                "anthropic-ratelimit-requests-reset",
-            ],
-            ["x-ratelimit-limit-req-minute", "x-ratelimit-remaining-req-minute", "x-ratelimit-reset-req-minute"],
-            ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"],
-        ]),
-        tokens: reader.tokens(),
-        input_tokens: reader.allowance(&[
-            "anthropic-ratelimit-input-tokens-limit",
-            "anthropic-ratelimit-input-tokens-remaining",
-            "anthropic-ratelimit-input-tokens-reset",
-        ]),
-        output_tokens: reader.allowance(&[
-            "anthropic-ratelimit-output-tokens-limit",
-            "anthropic-ratelimit-output-tokens-remaining",
-            "anthropic-ratelimit-output-tokens-reset",
-        ]),
+        requests: told.first(&["requests", "req-minute", ""]),
+        tokens: told.tokens(),
+        input_tokens: told.of("input-tokens"),
+        output_tokens: told.of("output-tokens"),
         retry_after: retry_after.unwrap_or_default(),
     };
     (limits, retry_after.is_err())
@@ -67,110 +47,111 @@ pub(crate) fn exhausted_reset(limits: &RateLimits) -> Option<Duration> {
     all.iter().filter(|allowance| allowance.remaining == Some(0)).filter_map(|allowance| allowance.reset).max()
 }
 
-struct Reader<'a> {
-    headers: &'a HeaderMap,
-    /// Those of the headers that speak of limits.
-    limits: Vec<(&'a str, &'a HeaderValue)>,
-    now: Timestamp,
-}
+/// What is limited, as the names of the headers have it, with what they tell about it.
+#[derive(Default)]
+struct Told<'a>(Vec<(&'a str, Allowance)>);
 
 /// A header value that makes no sense.
 #[derive(Debug, Clone, Copy)]
 struct Garbage;
 
-impl Reader<'_> {
-    fn first(&self, names: &[[&str; 3]]) -> Allowance {
-        let found = names.iter().map(|names| self.allowance(names)).find(|found| *found != Allowance::default());
-        found.unwrap_or_default()
+impl<'a> Told<'a> {
+    /// One pass over what came costs a fraction of a look-up for each of the two dozen names that may come.
+    fn read(headers: &'a HeaderMap, now: Timestamp) -> Self {
+        let mut told = Self::default();
+        for (name, value) in headers {
+            if let Some((limited, field)) = parts(name.as_str())
+                && let Some(value) = filled(value)
+            {
+                told.add((limited, field), value, now);
+            }
+        }
+        told
     }
 
-    fn allowance(&self, [limit, remaining, reset]: &[&str; 3]) -> Allowance {
-        Allowance {
-            limit: self.number(limit),
-            remaining: self.number(remaining),
-            reset: self.limit(reset).and_then(|value| self.wait(value)),
+    fn add(&mut self, (limited, field): (&'a str, &str), value: &str, now: Timestamp) {
+        let place = self.0.iter().position(|(other, _)| *other == limited).unwrap_or(self.0.len());
+        if place == self.0.len() {
+            self.0.push((limited, Allowance::default()));
         }
+        let Some((_, allowance)) = self.0.get_mut(place) else { return };
+        match field {
+            "limit" => allowance.limit = allowance.limit.or_else(|| value.parse().ok()),
+            "remaining" => allowance.remaining = allowance.remaining.or_else(|| value.parse().ok()),
+            "reset" => allowance.reset = allowance.reset.or_else(|| wait(value, now)),
+            _ => {}
+        }
+    }
+
+    fn of(&self, limited: &str) -> Allowance {
+        self.0.iter().find(|(other, _)| *other == limited).map(|(_, allowance)| *allowance).unwrap_or_default()
+    }
+
+    fn first(&self, names: &[&str]) -> Allowance {
+        let found = names.iter().map(|limited| self.of(limited)).find(|found| *found != Allowance::default());
+        found.unwrap_or_default()
     }
 
     /// OpenAI counts a project's tokens beside the organisation's; the one with less left is the one that binds.
     fn tokens(&self) -> Allowance {
-        let own = self.first(&[
-            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
-            [
-                "anthropic-ratelimit-tokens-limit",
-                "anthropic-ratelimit-tokens-remaining",
-                "anthropic-ratelimit-tokens-reset",
-            ],
-            [
-                "x-ratelimit-limit-tokens-minute",
-                "x-ratelimit-remaining-tokens-minute",
-                "x-ratelimit-reset-tokens-minute",
-            ],
-        ]);
-        let project = self.allowance(&[
-            "x-ratelimit-limit-project-tokens",
-            "x-ratelimit-remaining-project-tokens",
-            "x-ratelimit-reset-project-tokens",
-        ]);
+        let own = self.first(&["tokens", "tokens-minute"]);
+        let project = self.of("project-tokens");
         match (own.remaining, project.remaining) {
             (Some(own_left), Some(project_left)) if project_left < own_left => project,
             (None, Some(_)) => project,
             _ => own,
         }
     }
+}
 
-    fn number(&self, name: &str) -> Option<u64> {
-        self.limit(name)?.parse().ok()
+/// What a header tells about which limit: `requests` and `remaining` of `x-ratelimit-remaining-requests`.
+fn parts(name: &str) -> Option<(&str, &str)> {
+    if let Some(name) = name.strip_prefix("x-ratelimit-") {
+        let (field, limited) = name.split_once('-').unwrap_or((name, ""));
+        return Some((limited, field));
     }
+    name.strip_prefix("anthropic-ratelimit-")?.rsplit_once('-')
+}
 
-    fn limit(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.limits.iter().find(|(other, _)| *other == name)?;
-        filled(value)
+/// `retry-after-ms` is exact where both are given; a zero in it beside a `retry-after` in seconds (Azure) is not.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Result<Option<Duration>, Garbage> {
+    let exact = single(headers, "retry-after-ms")?.map(|value| seconds(value).ok_or(Garbage)).transpose();
+    let exact = exact.map(|wait| wait.map(|wait| wait / 1000));
+    let coarse = single(headers, "retry-after").and_then(|value| {
+        value.map(|value| seconds(value).or_else(|| until_date(value, now)).ok_or(Garbage)).transpose()
+    });
+    match (exact, coarse) {
+        (Ok(Some(exact)), _) if exact > Duration::ZERO => Ok(Some(exact)),
+        (Ok(exact), Ok(coarse)) => Ok(coarse.or(exact)),
+        (_, Ok(Some(coarse))) => Ok(Some(coarse)),
+        (Err(garbage), _) | (_, Err(garbage)) => Err(garbage),
     }
+}
 
-    /// `retry-after-ms` is exact where both are given; a zero in it beside a `retry-after` in seconds (Azure) is not.
-    fn retry_after(&self) -> Result<Option<Duration>, Garbage> {
-        let exact = self.single("retry-after-ms")?.map(|value| seconds(value).ok_or(Garbage)).transpose();
-        let exact = exact.map(|wait| wait.map(|wait| wait / 1000));
-        let coarse = self.single("retry-after").and_then(|value| {
-            value.map(|value| seconds(value).or_else(|| self.until_date(value)).ok_or(Garbage)).transpose()
-        });
-        match (exact, coarse) {
-            (Ok(Some(exact)), _) if exact > Duration::ZERO => Ok(Some(exact)),
-            (Ok(exact), Ok(coarse)) => Ok(coarse.or(exact)),
-            (_, Ok(Some(coarse))) => Ok(Some(coarse)),
-            (Err(garbage), _) | (_, Err(garbage)) => Err(garbage),
-        }
+/// The value of a header that must not come twice with different values.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Garbage> {
+    let mut values = headers.get_all(name).iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.any(|other| other != first) {
+        return Err(Garbage);
     }
+    first.to_str().map(|value| Some(value.trim())).map_err(|_| Garbage)
+}
 
-    /// The value of a header that must not come twice with different values.
-    fn single(&self, name: &str) -> Result<Option<&str>, Garbage> {
-        let mut values = self.headers.get_all(name).iter();
-        let Some(first) = values.next() else { return Ok(None) };
-        if values.any(|other| other != first) {
-            return Err(Garbage);
-        }
-        first.to_str().map(|value| Some(value.trim())).map_err(|_| Garbage)
-    }
+/// An HTTP date ahead of now.
+fn until_date(value: &str, now: Timestamp) -> Option<Duration> {
+    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    let wait = Duration::try_from(date.duration_since(now)).ok()?;
+    (wait <= LONGEST_WAIT).then_some(wait)
+}
 
-    /// An HTTP date ahead of now.
-    fn until_date(&self, value: &str) -> Option<Duration> {
-        let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-        let wait = Duration::try_from(date.duration_since(self.now)).ok()?;
-        (wait <= LONGEST_WAIT).then_some(wait)
-    }
-
-    /// A time from now in any of the forms that resets come in.
-    fn wait(&self, value: &str) -> Option<Duration> {
-        match value.parse::<f64>() {
-            Ok(_) => seconds(value).or_else(|| Some(self.until(unix_time(value)?))),
-            Err(_) => go_duration(value).or_else(|| Some(self.until(value.parse().ok()?))),
-        }
-    }
-
-    /// How long until then; nothing if it has passed.
-    fn until(&self, time: Timestamp) -> Duration {
-        time.duration_since(self.now).max(SignedDuration::ZERO).unsigned_abs()
+/// A time from now in any of the forms that resets come in.
+fn wait(value: &str, now: Timestamp) -> Option<Duration> {
+    // How long until then; nothing if it has passed.
+    let until = |time: Timestamp| time.duration_since(now).max(SignedDuration::ZERO).unsigned_abs();
+    match value.parse::<f64>() {
+        Ok(_) => seconds(value).or_else(|| Some(until(unix_time(value)?))),
+        Err(_) => go_duration(value).or_else(|| Some(until(value.parse().ok()?))),
     }
 }
 

@@ -60,7 +60,7 @@ impl protocol::Assembly for Assembly {
         }
         let answer: Answer<'_> = serde_json::from_slice(&event.data)
             .map_err(|_| error::not_an_answer("an event of the stream", &event.data))?;
-        let says_nothing = answer.choices.is_none() && answer.usage.is_none() && answer.error.is_none();
+        let says_nothing = answer.choices.is_none() && answer.usage.0.is_none() && answer.error.is_none();
         if says_nothing && event.name.as_ref() == b"error" {
             return Err(error::not_an_answer("the stream", &event.data));
         }
@@ -119,8 +119,9 @@ impl Assembly {
 
     /// Usage may come on any chunk, several times; it is a running total, so the last one counts.
     fn add_usage(&mut self, answer: &Answer<'_>, sink: &mut Sink<'_>) {
-        let Some(raw) = answer.usage.or_else(|| usage::of_groq(answer.x_groq?)) else { return };
-        let (usage, implausible) = usage::normalised(raw);
+        let groq = || answer.x_groq.0.as_ref()?.usage.0.as_ref();
+        let Some(stated) = answer.usage.0.as_ref().or_else(groq) else { return };
+        let (usage, implausible) = usage::normalised(stated);
         if implausible {
             sink.quirk(Quirk::UsageImplausible);
         }

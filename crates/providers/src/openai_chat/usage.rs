@@ -4,19 +4,17 @@ use brigade_core::{Money, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json::Count;
+use crate::json::{Count, Object};
 
 /// A `usage` object with the names that different servers use for the same thing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Stated<'a> {
+pub(super) struct Stated<'a> {
     prompt_tokens: Count,
     completion_tokens: Count,
     total_tokens: Count,
-    #[serde(borrow)]
-    prompt_tokens_details: Option<&'a RawValue>,
-    #[serde(borrow)]
-    completion_tokens_details: Option<&'a RawValue>,
+    prompt_tokens_details: Object<Details>,
+    completion_tokens_details: Object<Details>,
     /// `DeepSeek`.
     prompt_cache_hit_tokens: Count,
     /// Gateways to Anthropic.
@@ -35,7 +33,7 @@ struct Stated<'a> {
     cost_in_usd_ticks: Count,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 struct Details {
     #[serde(rename = "cached_tokens")]
@@ -51,18 +49,25 @@ struct CostObject {
     total_cost: f64,
 }
 
+/// Where Groq repeats the usage, and at first had it only.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Groq<'a> {
+    #[serde(borrow)]
+    pub(super) usage: Object<Stated<'a>>,
+}
+
 /// Brings a `usage` object to one form. The flag says whether something in it cannot be right; that part is left out.
 /// Absent if it states no tokens at all.
-pub(super) fn normalised(raw: &RawValue) -> (Option<Usage>, bool) {
-    let Ok(stated) = serde_json::from_str::<Stated<'_>>(raw.get()) else { return (None, true) };
+pub(super) fn normalised(stated: &Stated<'_>) -> (Option<Usage>, bool) {
     let counts = [stated.prompt_tokens, stated.completion_tokens, stated.total_tokens];
     let odd = counts.contains(&Count::Implausible);
     let (prompt, completion) = (stated.prompt_tokens.get(), stated.completion_tokens.get());
     if prompt.is_none() && completion.is_none() {
         return (None, odd);
     }
-    let input = details(stated.prompt_tokens_details);
-    let output = details(stated.completion_tokens_details);
+    let input = stated.prompt_tokens_details.0.unwrap_or_default();
+    let output = stated.completion_tokens_details.0.unwrap_or_default();
     let mut usage = Usage::new(prompt.unwrap_or(0), completion.unwrap_or(0));
     // What the total has beyond its parts is reasoning that was not counted as completion (xAI, Gemini).
     let uncounted = stated.total_tokens.get().unwrap_or(0).saturating_sub(usage.total_tokens());
@@ -75,19 +80,9 @@ pub(super) fn normalised(raw: &RawValue) -> (Option<Usage>, bool) {
         first([input.cache_read, stated.prompt_cache_hit_tokens, stated.cache_read_input_tokens, stated.cached_tokens]);
     usage.cache_write_tokens = first([input.cache_write, stated.cache_creation_input_tokens]);
     usage.reasoning_tokens = first([output.reasoning, stated.reasoning_tokens]);
-    usage.stated_cost = stated_cost(&stated);
+    usage.stated_cost = stated_cost(stated);
     let dropped = drop_implausible(&mut usage);
     (Some(usage), odd || dropped)
-}
-
-/// Where Groq repeats the usage, and at first had it only.
-pub(super) fn of_groq(raw: &RawValue) -> Option<&RawValue> {
-    #[derive(Deserialize)]
-    struct Groq<'a> {
-        #[serde(borrow)]
-        usage: Option<&'a RawValue>,
-    }
-    serde_json::from_str::<Groq<'_>>(raw.get()).ok()?.usage
 }
 
 /// A part that is larger than its whole says nothing; without it the call is priced as if nothing had been cached.
@@ -107,10 +102,6 @@ pub(crate) fn drop_implausible(usage: &mut Usage) -> bool {
 
 fn first<const N: usize>(counts: [Count; N]) -> Option<u64> {
     counts.into_iter().find_map(Count::get)
-}
-
-fn details(raw: Option<&RawValue>) -> Details {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
 fn stated_cost(stated: &Stated<'_>) -> Option<Money> {
@@ -137,7 +128,8 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> (Option<Usage>, bool) {
-        normalised(serde_json::from_str(json).unwrap())
+        let stated: Object<Stated<'_>> = serde_json::from_str(json).unwrap();
+        stated.0.map_or((None, false), |stated| normalised(&stated))
     }
 
     #[test]

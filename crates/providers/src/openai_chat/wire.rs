@@ -12,7 +12,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::json::Count;
+use super::usage::{Groq, Stated};
+use crate::json::{Count, Object};
 
 /// A whole answer, or a chunk of one.
 #[derive(Debug, Default, Deserialize)]
@@ -27,9 +28,9 @@ pub(super) struct Answer<'a> {
     #[serde(borrow)]
     pub(super) choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow)]
-    pub(super) usage: Option<&'a RawValue>,
+    pub(super) usage: Object<Stated<'a>>,
     #[serde(borrow)]
-    pub(super) x_groq: Option<&'a RawValue>,
+    pub(super) x_groq: Object<Groq<'a>>,
     #[serde(borrow)]
     pub(super) error: Option<&'a RawValue>,
 }
