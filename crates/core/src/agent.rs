@@ -261,6 +261,8 @@ impl Runnable for Agent {
     }
 
     async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+        // In a box, as each of the futures around the loop keeps room for it.
+        let task = Box::new(task);
         carry_out(run, &self.name, |run| async move { Turns::new(self, &run.limited_to(&self.budget)).run(task).await })
             .await
     }

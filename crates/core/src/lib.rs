@@ -107,6 +107,7 @@ pub mod toolbox;
 pub mod transcript;
 mod turn;
 mod turns;
+mod until_stopped;
 mod usage;
 pub mod window;
 mod worker;

@@ -14,7 +14,7 @@ use tracing::Span;
 
 use crate::{
     Blackboard, Bus, Charge, Degraded, Delta, Effect, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId, Scope,
-    Spender, TraceId, counts::Counts, ledger::unpoisoned, mailbox::Mailboxes,
+    Spender, TraceId, counts::Counts, ledger::unpoisoned, mailbox::Mailboxes, until_stopped::UntilStopped,
 };
 
 mod builder;
@@ -287,26 +287,15 @@ impl Run {
 
     /// Does `work` until it is done, the run is cancelled or its time is up, whichever comes first. The work is dropped
     /// in the latter cases.
-    pub async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
-        let deadline = async {
-            match self.0.deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = self.0.cancellation.cancelled() => Err(Stopped::Cancelled),
-            done = work => Ok(done),
-            () = deadline => Err(Stopped::Deadline),
-        }
+    pub fn until_stopped<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
+        UntilStopped::new(work, self.0.cancellation.cancelled(), self.0.deadline)
     }
 
     /// Does one effectful step. Every model turn and tool call passes here, so that a journal can answer a step that
     /// was done before a crash instead of doing it, and paying for it, again.
-    pub async fn step<T>(&self, step: Step, work: impl Future<Output = T>) -> T {
+    pub fn step<T>(&self, step: Step, work: impl Future<Output = T>) -> impl Future<Output = T> {
         tracing::trace!(agent = %self.0.agent, ?step, "step");
-        work.await
+        work
     }
 }
 

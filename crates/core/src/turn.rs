@@ -18,7 +18,7 @@ pub(crate) async fn ask(
     let id = model.id();
     run.emit(&Event::TurnStarted { turn, model: id.clone() });
     let started = Instant::now();
-    let spent_before = run.ledger().spending();
+    let spent_before = run.ledger().spending().total();
     let step = Step { turn, tool: None, effect: Effect::Once };
     let answer = run.step(step, run.until_stopped(model.chat(request, run))).await?;
     if let Ok(reply) = &answer {
@@ -27,7 +27,7 @@ pub(crate) async fn ask(
             turn,
             model: id.clone(),
             usage: reply.usage,
-            cost: spent.cost().map(|_| spent.total() - spent_before.total()),
+            cost: spent.cost().map(|_| spent.total() - spent_before),
             stop: reply.stop.kind,
             tool_calls: reply.message.tool_calls().count(),
             elapsed: started.elapsed(),

@@ -60,7 +60,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Takes turns until there is an outcome. By reference, as a future that takes itself by value holds it twice.
-    pub(crate) async fn run(&mut self, task: Task) -> Result<Outcome, RunError> {
+    pub(crate) async fn run(&mut self, task: Box<Task>) -> Result<Outcome, RunError> {
         let end = match self.begin(task).await {
             Ok(Ok(())) => self.turns().await,
             Ok(Err(stopped)) => Ok(End::stopped(stopped, self.run)),
@@ -153,14 +153,13 @@ impl<'a> Turns<'a> {
             if let Err(stopped) = run.until_stopped(self.agent.window.fit(&mut self.request, &run)).await {
                 return Ok(Asked::End(End::stopped(stopped, self.run)));
             }
-            match turn::ask(&*self.agent.model, &self.request, (&run, self.taken)).await {
+            let error = match turn::ask(&*self.agent.model, &self.request, (&run, self.taken)).await {
                 Ok(Ok(reply)) => return self.book(reply),
-                Ok(Err(error)) => {
-                    if let Some(end) = self.after_failure(error).await? {
-                        return Ok(Asked::End(end));
-                    }
-                }
+                Ok(Err(error)) => error,
                 Err(stopped) => return Ok(Asked::End(End::stopped(stopped, self.run))),
+            };
+            if let Some(end) = self.after_failure(error).await? {
+                return Ok(Asked::End(end));
             }
         }
     }
@@ -246,10 +245,10 @@ impl<'a> Turns<'a> {
         Ok(self.request.transcript.push(Message::user(note))?)
     }
 
-    async fn begin(&mut self, task: Task) -> Result<Result<(), Stopped>, RunFailure> {
+    async fn begin(&mut self, task: Box<Task>) -> Result<Result<(), Stopped>, RunFailure> {
         self.agent.check()?;
-        self.session = task.session;
-        let mut transcript = task.history;
+        let Task { message, history: mut transcript, session } = *task;
+        self.session = session;
         if let (true, Some((memory, session))) = (transcript.is_empty(), self.kept_in()) {
             match self.run.until_stopped(in_time(memory.load(session))).await {
                 Ok(messages) => transcript = Transcript::repaired(messages.map_err(RunFailure::Memory)?),
@@ -258,7 +257,7 @@ impl<'a> Turns<'a> {
         }
         transcript.abandon_calls("What came before ended before this tool was run.");
         self.inherited = transcript.len();
-        match task.message {
+        match message {
             Some(message) if says_something(&message) => {
                 match self.run.until_stopped(self.agent.with_notes(message, &transcript, self.run)).await {
                     Ok(task) => transcript.push_task(task)?,

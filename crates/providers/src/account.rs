@@ -30,6 +30,8 @@ pub(crate) struct Account(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
     pub(crate) client: reqwest::Client,
+    /// Those of every request. Kept here and not in the client, which would add them one by one.
+    pub(crate) headers: HeaderMap,
     /// Kept to take it out of errors in which a provider quotes it.
     pub(crate) api_key: Option<SecretString>,
     pub(crate) base_url: Url,
@@ -151,7 +153,8 @@ impl<P: Protocol> ClientBuilder<P> {
         let with_slash = format!("{}/", self.base_url.trim_end_matches('/'));
         let base_url = Url::parse(&with_slash).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let base_url = base_url.ok_or_else(|| AccountError::BaseUrl(self.base_url.to_string()))?;
-        let mut builder = connections(self.fixed_headers()?);
+        let headers = self.fixed_headers()?;
+        let mut builder = connections();
         if !self.http2 {
             builder = builder.http1_only();
         }
@@ -167,6 +170,7 @@ impl<P: Protocol> ClientBuilder<P> {
         let inner = Inner {
             name: self.name.into(),
             client: builder.build().map_err(AccountError::Http)?,
+            headers,
             api_key: self.api_key,
             base_url,
             query: self.query,
@@ -179,6 +183,7 @@ impl<P: Protocol> ClientBuilder<P> {
     fn fixed_headers(&self) -> Result<HeaderMap, AccountError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("brigade/", env!("CARGO_PKG_VERSION"))));
         for (name, value) in &self.headers {
             let bad = || AccountError::Header(name.to_string());
             let parsed: HeaderName = name.parse().map_err(|_| bad())?;
@@ -221,12 +226,10 @@ pub(crate) fn key_from_env(variable: &'static str) -> Result<SecretString, Accou
     key.map(SecretString::from).ok_or(AccountError::KeyMissing(variable))
 }
 
-fn connections(headers: HeaderMap) -> reqwest::ClientBuilder {
+fn connections() -> reqwest::ClientBuilder {
     // A second installation is refused, and the first is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
-        .user_agent(concat!("brigade/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .pool_max_idle_per_host(POOL_IDLE_PER_HOST)

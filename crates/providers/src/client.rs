@@ -1,18 +1,18 @@
 //! Clients and models, the same for every protocol.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
+use ::http::{HeaderMap, StatusCode};
 use async_trait::async_trait;
 use brigade_core::{
     ChatModel, ChatReply, ChatRequest, Effort, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Settings,
 };
 use bytes::Bytes;
-use http::HeaderMap;
-use reqwest::Url;
+use reqwest::{Response, Url};
 
 use crate::{
     account::Account,
-    http::Call,
+    http,
     intake::{Head, Intake},
     protocol::{Protocol, Question, Sink},
 };
@@ -115,10 +115,8 @@ impl<P: Protocol> Model<P> {
 
     /// Reads a response that somebody else fetched, such as a batch result or a recording, exactly as
     /// [`ChatModel::chat`] reads its own.
-    pub fn decode(&self, response: &http::Response<Bytes>, run: &Run) -> Result<ChatReply, ModelError> {
-        let head = Head::new(response.status(), response.headers());
-        let sink = Sink::new(run, self.id.provider());
-        let mut intake = Intake::new(&self.id, head, sink, self.client.protocol.assembly());
+    pub fn decode(&self, response: &::http::Response<Bytes>, run: &Run) -> Result<ChatReply, ModelError> {
+        let mut intake = self.intake(response.status(), response.headers(), run);
         intake.push(response.body())?;
         intake.finish()
     }
@@ -128,8 +126,40 @@ impl<P: Protocol> Model<P> {
     }
 
     fn encode_question(&self, question: &Question<'_>) -> Result<Vec<u8>, ModelError> {
-        let named = |error: ModelError| error.with(|failure| failure.model = Some(self.id.clone()));
-        self.client.protocol.encode(question).map_err(named)
+        self.client.protocol.encode(question).map_err(|error| self.named(error))
+    }
+
+    async fn exchange(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        let response = self.send(request, run)?.await.map_err(|error| self.named(error))?;
+        // Made only now, as most of a call's life is spent waiting for the head of the answer.
+        let intake = Box::new(self.intake(response.status(), response.headers(), run));
+        http::read(response, intake).await
+    }
+
+    fn send(
+        &self,
+        request: &ChatRequest,
+        run: &Run,
+    ) -> Result<impl Future<Output = Result<Response, ModelError>> + use<P>, ModelError> {
+        let settings = request.settings.over(&self.settings);
+        let question = self.question(request, &settings, run.wants_deltas());
+        let mut headers = self.client.account.headers(run);
+        self.client.protocol.headers(&question, &mut headers);
+        if let Some(name) = P::CLIENT_REQUEST_ID
+            && let Ok(value) = run.id().to_string().try_into()
+        {
+            headers.insert(name, value);
+        }
+        Ok(self.client.account.post(&self.url, headers, self.encode_question(&question)?))
+    }
+
+    fn intake<'a>(&'a self, status: StatusCode, headers: &HeaderMap, run: &'a Run) -> Intake<'a, P::Assembly> {
+        let sink = Sink::new(run, self.id.provider());
+        Intake::new(&self.id, Head::new(status, headers), sink, self.client.protocol.assembly())
+    }
+
+    fn named(&self, error: ModelError) -> ModelError {
+        error.with(|failure| failure.model = Some(self.id.clone()))
     }
 }
 
@@ -144,17 +174,7 @@ impl<P: Protocol> ChatModel for Model<P> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let settings = request.settings.over(&self.settings);
-        let question = self.question(request, &settings, run.wants_deltas());
-        let mut headers = HeaderMap::new();
-        self.client.protocol.headers(&question, &mut headers);
-        if let Some(name) = P::CLIENT_REQUEST_ID
-            && let Ok(value) = run.id().to_string().try_into()
-        {
-            headers.insert(name, value);
-        }
-        let call = Call { url: &self.url, headers, body: self.encode_question(&question)?, model: &self.id, run };
-        self.client.account.exchange(call, self.client.protocol.assembly()).await
+        self.exchange(request, run).await.map_err(|error| self.client.account.without_key(error))
     }
 }
 

@@ -5,11 +5,10 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use brigade_core::{Embedder, Embeddings, ModelError, ModelErrorKind, ModelId, Run, Usage};
-use http::HeaderMap;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-use crate::{OpenAi, account::Account, client::caller_error, error, http::Call, intake::Head, json::Count};
+use crate::{OpenAi, account::Account, client::caller_error, error, http, intake::Head, json::Count};
 
 /// A model of an account that turns texts into vectors.
 #[derive(Clone)]
@@ -129,11 +128,18 @@ impl Embedder for OpenAiEmbeddings {
             let error = caller_error(format!("{MOST_TEXTS} texts are embedded at a time at the most; ask in parts"));
             return Err(error.with(|failure| failure.model = Some(self.id.clone())));
         }
-        let body = self.encode(texts)?;
-        let call = Call { url: &self.url, headers: HeaderMap::new(), body, model: &self.id, run };
-        let (head, body) = self.account.document(call).await?;
+        let sent = self.account.post(&self.url, self.account.headers(run), self.encode(texts)?);
+        let (head, body) = answer(sent)
+            .await
+            .map_err(|error| self.account.without_key(error.with(|failure| failure.model = Some(self.id.clone()))))?;
         Self::decode(&body, texts.len()).map_err(|error| self.placed(error, &head))
     }
+}
+
+async fn answer(
+    sent: impl Future<Output = Result<reqwest::Response, ModelError>>,
+) -> Result<(Head, Vec<u8>), ModelError> {
+    http::read_document(&mut sent.await?).await
 }
 
 impl fmt::Debug for OpenAiEmbeddings {
