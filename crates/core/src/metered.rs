@@ -1,11 +1,8 @@
 //! Keeps every attempt within the budget, and says what it cost.
 
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -144,6 +141,18 @@ impl<M: ChatModel> Metered<M> {
         })
     }
 
+    /// Begins an attempt, and answers the request to make where that is another one.
+    fn begin<'a>(
+        &'a self,
+        request: &ChatRequest,
+        run: &'a Run,
+    ) -> Result<(Attempt<'a>, Option<Box<ChatRequest>>), ModelError> {
+        let estimate = self.estimate(request);
+        let hold = self.reserve(estimate, run)?;
+        let cut = within(request, &estimate, &hold, run);
+        Ok((Attempt::begin(run, self.id(), hold), cut.map(Box::new)))
+    }
+
     fn allow_unpriced(&self, model: &ModelId) -> Result<(), ModelError> {
         if self.unpriced != Unpriced::Warn {
             let way_out = "not asked, because it has no price and money is limited; \
@@ -212,11 +221,9 @@ impl<M: ChatModel> ChatModel for Metered<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let estimate = self.estimate(request);
-        let hold = self.reserve(estimate, run)?;
-        let request = within(request, &estimate, &hold, run);
-        let mut attempt = Attempt::begin(run, self.id(), hold);
-        match self.model.chat(&request, attempt.run()).await {
+        let (mut attempt, cut) = self.begin(request, run)?;
+        let request = cut.as_deref().unwrap_or(request);
+        match self.model.chat(request, attempt.run()).await {
             Ok(mut reply) => {
                 report(self.id(), &reply.limits, run);
                 let charge = self.charge(&reply, &attempt);
@@ -279,18 +286,18 @@ impl Priced {
     }
 }
 
-/// The request with as many output tokens as were reserved. It is cloned only where that must be said: when a budget
-/// cut the answer, or when a limit holds and nothing else would make the provider keep to the estimate.
-fn within<'a>(request: &'a ChatRequest, asked: &Estimate, hold: &Hold, run: &Run) -> Cow<'a, ChatRequest> {
+/// The request with as many output tokens as were reserved, where that must be said: when a budget cut the answer, or
+/// when a limit holds and nothing else would make the provider keep to the estimate.
+fn within(request: &ChatRequest, asked: &Estimate, hold: &Hold, run: &Run) -> Option<ChatRequest> {
     let is_cut = hold.output_tokens() < asked.output_tokens;
     let is_open = request.settings.max_output_tokens.is_none() && asked.output_tokens == UNKNOWN_OUTPUT_TOKENS;
     let must_say = is_cut || (is_open && run.ledger().limits_spending());
     if !must_say {
-        return Cow::Borrowed(request);
+        return None;
     }
     let mut request = request.clone();
     request.settings.max_output_tokens = Some(u32::try_from(hold.output_tokens()).unwrap_or(u32::MAX));
-    Cow::Owned(request)
+    Some(request)
 }
 
 /// Whether reported usage can be true: a prompt has tokens, words have tokens, and no provider generates twice what it

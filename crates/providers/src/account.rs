@@ -17,8 +17,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Shorter than the idle timeouts of the load balancers in front of providers (60 s and up), so that a request does
 /// not leave on a connection that is just being closed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// As many agents as one process commonly keeps busy at one provider.
-const POOL_IDLE_PER_HOST: usize = 64;
+/// As many runs as one process has in flight at one provider on a busy day. With fewer, the rest would shake hands anew
+/// for every call; idle connections end with [`POOL_IDLE_TIMEOUT`] anyway.
+const POOL_IDLE_PER_HOST: usize = 1_024;
 /// Finds a dead peer during a long silence before a model's first token.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 

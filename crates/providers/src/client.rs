@@ -129,11 +129,12 @@ impl<P: Protocol> Model<P> {
         self.client.protocol.encode(question).map_err(|error| self.named(error))
     }
 
+    /// Dropping the future closes the connection.
     async fn exchange(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let response = self.send(request, run)?.await.map_err(|error| self.named(error))?;
+        let mut response = self.send(request, run)?.await.map_err(|error| self.named(error))?;
         // Made only now, as most of a call's life is spent waiting for the head of the answer.
         let intake = Box::new(self.intake(response.status(), response.headers(), run));
-        http::read(response, intake).await
+        http::read(&mut response, intake).await
     }
 
     fn send(

@@ -74,9 +74,9 @@ impl Account {
     }
 }
 
-/// Reads a response to its end. Dropping the future closes the connection.
+/// Reads a response to its end.
 pub(crate) async fn read<A: Assembly>(
-    mut response: Response,
+    response: &mut Response,
     mut intake: Box<Intake<'_, A>>,
 ) -> Result<ChatReply, ModelError> {
     loop {

@@ -68,6 +68,32 @@ impl<M: ChatModel> Fallback<M> {
         Self { rules, ..self }
     }
 
+    /// Asks one after the other until one has an answer that stands.
+    async fn ask_others(
+        &self,
+        mut result: Result<ChatReply, ModelError>,
+        request: &ChatRequest,
+        watched: &Watched,
+    ) -> Result<ChatReply, ModelError> {
+        let run = watched.run();
+        let mut from = self.id();
+        for other in &self.others {
+            let Some(reason) = failure(&result) else { break };
+            if !self.allows(reason, other) {
+                continue;
+            }
+            if run.check().is_err() || !self.restart(watched) {
+                break;
+            }
+            note(run, &result, (from, other.model.id(), reason));
+            let next = other.model.chat(request, run).await;
+            // A model that declined has at least answered.
+            result = if next.is_err() && result.is_ok() { result } else { next };
+            from = other.model.id();
+        }
+        result
+    }
+
     /// Whether `other` may be asked after a failure of kind `reason`.
     fn allows(&self, reason: ModelErrorKind, other: &Alternate) -> bool {
         match reason {
@@ -109,25 +135,16 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let watched = Watched::over(run);
-        let run = watched.run();
-        let mut result = self.first.chat(request, run).await;
-        let mut from = self.id();
-        for other in &self.others {
-            let Some(reason) = failure(&result) else { break };
-            if !self.allows(reason, other) {
-                continue;
-            }
-            if run.check().is_err() || !self.restart(&watched) {
-                break;
-            }
-            note(run, &result, (from, other.model.id(), reason));
-            let next = other.model.chat(request, run).await;
-            // A model that declined has at least answered.
-            result = if next.is_err() && result.is_ok() { result } else { next };
-            from = other.model.id();
+        if self.others.is_empty() {
+            return self.first.chat(request, run).await;
         }
-        result
+        let watched = Watched::over(run);
+        let result = self.first.chat(request, watched.run()).await;
+        if failure(&result).is_none() {
+            return result;
+        }
+        // In a box, as few calls come here, and every call would have to hold room for it.
+        Box::pin(self.ask_others(result, request, &watched)).await
     }
 }
 

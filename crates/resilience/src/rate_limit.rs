@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     Accounts, Limits, Priority,
     draw::Demand,
-    limiter::{Entry, Limiter, TooLong},
+    limiter::{Admission, Entry, Limiter, Ticket, TooLong},
     stopped::stopped,
 };
 
@@ -49,6 +49,14 @@ impl<M: ChatModel> RateLimit<M> {
         Self { priority, ..self }
     }
 
+    async fn wait<'a>(&self, ticket: Ticket<'a>, run: &Run) -> Result<Admission<'a>, ModelError> {
+        let started = Instant::now();
+        let admitted = run.until_stopped(ticket.admitted()).await;
+        let waited = started.elapsed();
+        run.emit(&Event::RateLimitWaited { model: self.id().clone(), waited });
+        admitted.map_err(|end| stopped(end, self.id()))?.map_err(|wait| self.refusal(wait))
+    }
+
     fn refusal(&self, TooLong(wait): TooLong) -> ModelError {
         let message = format!("the rate limit leaves no room for {wait:.1?}, longer than the call can wait");
         ModelError::new(ModelErrorKind::RateLimited, message).with(|failure| {
@@ -74,13 +82,8 @@ impl<M: ChatModel> ChatModel for RateLimit<M> {
         let entry = self.limiter.enter(demand, self.priority, run).map_err(|wait| self.refusal(wait))?;
         let admission = match entry {
             Entry::Admitted(admission) => admission,
-            Entry::Waits(ticket) => {
-                let started = Instant::now();
-                let admitted = run.until_stopped(ticket.admitted()).await;
-                let waited = started.elapsed();
-                run.emit(&Event::RateLimitWaited { model: self.id().clone(), waited });
-                admitted.map_err(|end| stopped(end, self.id()))?.map_err(|wait| self.refusal(wait))?
-            }
+            // In a box, as few calls wait, and every call would have to hold room for it.
+            Entry::Waits(ticket) => Box::pin(self.wait(ticket, run)).await?,
         };
         let result = self.inner.chat(request, run).await;
         admission.settle(&result);

@@ -101,7 +101,8 @@ impl<M: ChatModel> ChatModel for Retry<M> {
             if shown {
                 run.emit(&Event::ReplyRestarted);
             }
-            let slept = run.until_stopped(tokio::time::sleep(delay)).await;
+            // In a box, as few calls wait, and every call would have to hold room for it.
+            let slept = Box::pin(run.until_stopped(tokio::time::sleep(delay))).await;
             slept.map_err(|end| stopped(end, self.id()))?;
         }
     }
