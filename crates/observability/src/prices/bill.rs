@@ -72,10 +72,10 @@ fn tariff(entry: &Entry, terms: &Terms<'_>) -> Option<Tariff> {
     let long = above.map(|(_, prices)| base.with(prices));
     let standard = long.unwrap_or(base);
     let tier = match terms.service_tier {
-        Some("batch") => entry.batch.as_ref(),
-        Some("flex") => entry.flex.as_ref(),
-        Some("priority") => entry.priority.as_ref(),
-        Some("fast") => entry.fast.as_ref(),
+        Some("batch") => entry.batch.as_deref(),
+        Some("flex") => entry.flex.as_deref(),
+        Some("priority") => entry.priority.as_deref(),
+        Some("fast") => entry.fast.as_deref(),
         _ => return Some(standard),
     };
     match tier {

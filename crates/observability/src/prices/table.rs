@@ -50,10 +50,10 @@ pub(super) struct Entry {
     /// What replaces them at certain hours of each day.
     #[serde(default)]
     pub(super) hours: BTreeMap<Hours, Prices>,
-    pub(super) batch: Option<Prices>,
-    pub(super) flex: Option<Prices>,
-    pub(super) priority: Option<Prices>,
-    pub(super) fast: Option<Prices>,
+    pub(super) batch: Option<Box<Prices>>,
+    pub(super) flex: Option<Box<Prices>>,
+    pub(super) priority: Option<Box<Prices>>,
+    pub(super) fast: Option<Box<Prices>>,
 }
 
 /// One price list. What it leaves out follows from the rest: see `bill`.

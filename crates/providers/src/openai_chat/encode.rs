@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     DIALECT,
-    message::{Instructions, write_message},
+    message::{Words, write_message},
     server::{Quirks, ReasoningField},
 };
 use crate::{
@@ -77,7 +77,7 @@ fn messages(out: &mut Vec<u8>, question: &Question<'_>, quirks: &Quirks) -> Resu
     if let Some(schema) = question.settings.output.as_ref().filter(|_| !quirks.json_schema) {
         separate(out);
         let text = format!("Answer with one JSON document that matches this JSON Schema: {}", schema.schema.get());
-        json::value(out, &Instructions { role: quirks.system_role, content: text.into() });
+        json::value(out, &Words { role: quirks.system_role, content: text.into() });
     }
     out.push(b']');
     Ok(())

@@ -27,7 +27,7 @@ const MAX_NAME_BYTES: usize = 64;
 /// Writes one message, as several where the protocol wants several.
 pub(super) fn write_message(message: &Message, out: &mut Vec<u8>, quirks: &Quirks) -> Result<(), ModelError> {
     match message.role() {
-        Role::System => json::value(out, &Instructions { role: quirks.system_role, content: message.text() }),
+        Role::System => json::value(out, &Words { role: quirks.system_role, content: message.text() }),
         Role::User => write_user(message.parts().iter(), out),
         Role::Assistant => json::value(out, &Assistant::new(message, quirks)?),
         Role::Tool => write_results(message, out, quirks),
@@ -35,8 +35,9 @@ pub(super) fn write_message(message: &Message, out: &mut Vec<u8>, quirks: &Quirk
     Ok(())
 }
 
+/// A message of nothing but words, as most are.
 #[derive(Serialize)]
-pub(super) struct Instructions<'a> {
+pub(super) struct Words<'a> {
     pub(super) role: &'static str,
     pub(super) content: Cow<'a, str>,
 }
@@ -132,13 +133,11 @@ impl<'a> Call<'a> {
 }
 
 fn write_user<'a>(parts: impl Iterator<Item = &'a Part> + Clone, out: &mut Vec<u8>) {
-    let mut rest: Vec<_> = parts.filter_map(user_part).collect();
-    let content = match (rest.pop(), rest.is_empty()) {
-        (Some(ChatCompletionRequestUserMessageContentPart::Text(only)), true) => {
-            ChatCompletionRequestUserMessageContent::Text(only.text)
-        }
-        (last, _) => ChatCompletionRequestUserMessageContent::Array(rest.into_iter().chain(last).collect()),
-    };
+    let mut known = parts.clone().filter(|part| matches!(part, Part::Text(_) | Part::Image(_)));
+    if let (Some(Part::Text(only)), None) = (known.next(), known.next()) {
+        return json::value(out, &Words { role: "user", content: (&only.text).into() });
+    }
+    let content = ChatCompletionRequestUserMessageContent::Array(parts.filter_map(user_part).collect());
     let message = ChatCompletionRequestUserMessage { content, name: None };
     json::value(out, &ChatCompletionRequestMessage::User(message));
 }

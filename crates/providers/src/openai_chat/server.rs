@@ -1,6 +1,9 @@
 //! The servers that speak Chat Completions, and in what they differ where tolerance is not enough.
 
-use std::str::FromStr;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    str::FromStr,
+};
 
 /// A server that is known by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,7 +60,7 @@ pub enum ReasoningField {
 }
 
 /// Which tool call ids are accepted. Others are replaced by a digest of theirs, always the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallIds {
     /// Up to so many bytes.
     UpTo(usize),
@@ -180,7 +183,9 @@ impl Quirks {
     /// A number that differs where messages are written differently.
     pub(super) fn variant(&self) -> u64 {
         let Self { system_role, echo, call_ids, .. } = self;
-        crate::digest::digest(format!("{system_role} {echo:?} {call_ids:?}").as_bytes())
+        let mut hasher = DefaultHasher::new();
+        (system_role, echo, call_ids).hash(&mut hasher);
+        hasher.finish()
     }
 }
 
