@@ -137,14 +137,14 @@ fn facts(model: &Model) -> Result<String> {
         let from = change.from.as_deref().context("later prices need a date")?;
         Ok(field(from, prices(change)))
     });
-    fields.extend(group("changes", changes.collect::<Result<_>>()?));
+    fields.extend(group("changes", &changes.collect::<Result<Vec<_>>>()?));
     let hours = model.daily_schedule_utc.iter().flatten().map(|hours| {
         let (from, to) =
             hours.daily_from.as_deref().zip(hours.daily_to.as_deref()).context("a schedule needs hours")?;
         let [from, to] = [from, to].map(|time| time.trim_end_matches('Z'));
         Ok(field(&format!("{from}/{to}"), prices(hours)))
     });
-    fields.extend(group("hours", hours.collect::<Result<_>>()?));
+    fields.extend(group("hours", &hours.collect::<Result<Vec<_>>>()?));
     let tiers = [("batch", &model.batch), ("flex", &model.flex), ("priority", &model.priority), ("fast", &model.fast)];
     // Half a price list is a slip of its source, not a price.
     let whole = |tier: &&Prices| tier.input.is_some() && tier.output.is_some();
@@ -170,7 +170,7 @@ fn prices(prices: &Prices) -> String {
         let above = tier.above_input_tokens.unwrap_or_default();
         field(&above.to_string(), self::prices(tier))
     });
-    parts.extend(group("above", tiers.collect()));
+    parts.extend(group("above", &tiers.collect::<Vec<_>>()));
     object(&parts)
 }
 
@@ -179,8 +179,8 @@ fn field(name: &str, value: impl Display) -> String {
 }
 
 /// An object as a field, unless it is empty.
-fn group(name: &str, fields: Vec<String>) -> Option<String> {
-    (!fields.is_empty()).then(|| field(name, object(&fields)))
+fn group(name: &str, fields: &[String]) -> Option<String> {
+    (!fields.is_empty()).then(|| field(name, object(fields)))
 }
 
 fn object(fields: &[String]) -> String {

@@ -32,15 +32,21 @@ enum Type {
     Object,
 }
 
+/// The schema is unsound, or says more than this check knows.
+struct Unknown;
+
 impl Plain {
     /// The schema, if it is sound and says nothing that this check does not know.
     pub(super) fn of(schema: &Value) -> Option<Self> {
-        let schema = schema.as_object()?;
+        Self::read(schema.as_object()?).ok()
+    }
+
+    fn read(schema: &Map<String, Value>) -> Result<Self, Unknown> {
         let annotations_are_sound = ANNOTATIONS.iter().all(|name| schema.get(*name).is_none_or(Value::is_string));
         if !annotations_are_sound || !schema.keys().all(|keyword| is_known(keyword)) {
-            return None;
+            return Err(Unknown);
         }
-        Some(Self {
+        Ok(Self {
             types: optional(schema, "type", types)?,
             listed: optional(schema, "enum", strings)?,
             minimum: optional(schema, "minimum", Value::as_i64)?,
@@ -119,16 +125,13 @@ fn is_known(keyword: &str) -> bool {
     CHECKED.contains(&keyword) || ANNOTATIONS.contains(&keyword) || keyword == "default"
 }
 
-/// What a keyword says, if it is there; nothing at all if it says what is not known here.
+/// What a keyword says, if it is there.
 fn optional<'a, T>(
     schema: &'a Map<String, Value>,
     keyword: &str,
     read: impl Fn(&'a Value) -> Option<T>,
-) -> Option<Option<T>> {
-    match schema.get(keyword) {
-        Some(value) => read(value).map(Some),
-        None => Some(None),
-    }
+) -> Result<Option<T>, Unknown> {
+    schema.get(keyword).map(|value| read(value).ok_or(Unknown)).transpose()
 }
 
 fn types(value: &Value) -> Option<Vec<Type>> {
