@@ -160,7 +160,7 @@ pub enum RunFailure {
 
 /// An agent cannot run as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the agent {agent} cannot run: {problem}")]
+#[error("the agent {agent} cannot run")]
 pub struct SetupError {
     /// Its name.
     pub agent: Arc<str>,

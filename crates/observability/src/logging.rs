@@ -123,6 +123,11 @@ impl Logging {
         Self { level: level.into(), ..self }
     }
 
+    /// Whether the level can be read. Nothing is set up.
+    pub fn check(&self) -> Result<(), LoggingError> {
+        parse(&self.level).map(drop)
+    }
+
     /// The environment variable that overrides the level where it is set; with `None` the environment is not read.
     pub fn variable(self, variable: Option<&str>) -> Self {
         Self { variable: variable.map(str::to_owned), ..self }

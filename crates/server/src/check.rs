@@ -1,5 +1,7 @@
 //! `brigade check`: is a configuration right, and is it wise?
 
+use anyhow::Context as _;
+use brigade_observability::Logging;
 use clap::Args;
 
 use crate::{
@@ -34,6 +36,8 @@ impl Check {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         let loaded = self.config.load()?;
         let prices = app::prices(&loaded)?;
+        let level = loaded.config.log.level.as_deref().unwrap_or_default();
+        Logging::new().level(level).check().context("`log.level`")?;
         if !self.no_secrets {
             App::from_config(&loaded, Standing::new(&loaded.config))?;
         }

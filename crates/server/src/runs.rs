@@ -110,6 +110,7 @@ pub(crate) struct CancelOnDrop(pub(crate) Arc<Record>);
 impl Runs {
     /// At most `most` at a time; the last `kept` are remembered.
     pub(crate) fn new(most: usize, kept: usize) -> Self {
+        let most = most.min(Semaphore::MAX_PERMITS);
         Self {
             permits: Arc::new(Semaphore::new(most)),
             most,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AgentRecall, Budget, Name, Text};
+use super::{AgentRecall, Budget, Name, Text, units};
 
 /// An agent; with workers, a supervisor.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -32,13 +32,16 @@ pub(crate) struct Agent {
     #[serde(default)]
     pub(crate) workers: Vec<Worker>,
     /// How many workers run at a time.
+    #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) parallel: Option<usize>,
     /// What becomes of workers in flight when another one has met the end of a budget that they share.
     #[serde(default)]
     pub(crate) when_spent: WhenSpent,
     /// The most model turns of one run. 25 if absent.
+    #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) turns: Option<u32>,
     /// The most tokens of one answer, reasoning included.
+    #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) max_output_tokens: Option<u32>,
     /// Randomness, from 0 to 2 (Anthropic: to 1).
     pub(crate) temperature: Option<f32>,
@@ -84,13 +87,14 @@ pub(crate) struct Worker {
     #[schemars(with = "String")]
     pub(crate) agent: Name,
     /// How long one task may take, such as "30s". Two minutes if absent.
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, deserialize_with = "units::some_time")]
     #[schemars(with = "Option<String>")]
     pub(crate) timeout: Option<Duration>,
     /// What the supervisor sees when it fails.
     #[serde(default)]
     pub(crate) on_failure: FailurePolicy,
     /// How often it may be called in one run.
+    #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) max_calls: Option<u32>,
     /// What one task may spend; the agent's own budget if absent.
     pub(crate) budget: Option<Budget>,

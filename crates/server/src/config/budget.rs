@@ -6,23 +6,29 @@ use brigade_core::{Cap, Money, Window, budget::WrapUpPercent};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::units;
+
 /// What may be spent. Absent is without limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Budget {
     /// US dollars, as a decimal such as "0.50".
+    #[serde(deserialize_with = "units::some_positive")]
     #[schemars(with = "Option<String>")]
     pub(crate) usd: Option<Money>,
     /// Input and output tokens together.
+    #[serde(deserialize_with = "units::some_positive")]
     pub(crate) tokens: Option<u64>,
     /// Model turns, all agents of a run together.
+    #[serde(deserialize_with = "units::some_positive")]
     pub(crate) turns: Option<u64>,
     /// Model calls, all agents of a run together. 100 for a run if absent.
+    #[serde(deserialize_with = "units::some_positive")]
     pub(crate) model_calls: Option<u64>,
     /// Tool calls, all agents of a run together.
     pub(crate) tool_calls: Option<u64>,
     /// Time from start to end, such as "5m". It means nothing for a process or a key.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "units::some_time")]
     #[schemars(with = "Option<String>")]
     pub(crate) wall: Option<Duration>,
     /// The span of time that the limits are for: "total", "day" or "month", in UTC.

@@ -5,7 +5,7 @@ use brigade_resilience::Policy;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Name;
+use super::{Name, units};
 
 /// A model, how it answers, and what is done when it does not.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -22,6 +22,7 @@ pub(crate) struct Model {
     #[schemars(with = "Vec<String>")]
     pub(crate) fallbacks: Vec<Name>,
     /// The most tokens of an answer, reasoning included.
+    #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) max_output_tokens: Option<u32>,
     /// Randomness, from 0 to 2 (Anthropic: to 1).
     pub(crate) temperature: Option<f32>,

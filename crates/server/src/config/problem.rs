@@ -35,16 +35,7 @@ impl Problem {
 
     /// What the reader of the tree found wrong.
     pub(crate) fn of_toml(error: &toml::de::Error) -> Self {
-        let message = error.message();
-        let Some(rest) = message.strip_prefix("unknown field `") else {
-            return Self { message: message.to_owned(), span: error.span() };
-        };
-        // unknown field `modle`, expected one of `model`, `tools`
-        let mut quoted = rest.split('`').step_by(2);
-        let unknown = quoted.next().unwrap_or_default();
-        let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-        let hint = suggestion(unknown, known.iter().copied());
-        Self { message: format!("there is no key `{unknown}` here{hint}"), span: error.span() }
+        Self { message: told(error.message()), span: error.span() }
     }
 
     /// What is wrong in the file, as far as it may be shown: up to where the problem ends, and nothing that may be a
@@ -83,6 +74,24 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// A message of the reader, with what to write instead if that can be known.
+fn told(message: &str) -> String {
+    if message == "invalid socket address syntax" {
+        return "this is no address with a port; write one such as \"127.0.0.1:8080\"".to_owned();
+    }
+    // unknown field `modle`, expected one of `model`, `tools`
+    let (what, rest) = if let Some(rest) = message.strip_prefix("unknown field `") {
+        ("key", rest)
+    } else if let Some(rest) = message.strip_prefix("unknown variant `") {
+        ("choice", rest)
+    } else {
+        return message.to_owned();
+    };
+    let unknown = rest.split('`').next().unwrap_or_default();
+    let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
+    format!("there is no {what} `{unknown}` here{}", suggestion(unknown, known.iter().copied()))
+}
 
 /// What was probably meant by `name`, as the end of a sentence; or what there is, if little.
 pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {

@@ -24,6 +24,7 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
     let embedding = config.recall.embedding.as_ref();
     problems.extend(embedding.and_then(|embedding| missing("provider", &embedding.provider, &config.providers)));
     for (name, agent) in &config.agents {
+        problems.extend(name_problem(name));
         if agent.recall.is_some() && config.store.is_none() {
             let message = "has a `recall`, whose notes need a file; add `store = \"brigade.db\"`";
             problems.push(Problem::anywhere(format!("the agent `{name}` {message}")));
@@ -55,6 +56,15 @@ fn simulator_problem(account: &str, provider: &Provider) -> Option<Problem> {
         Some(kind) => Problem::at(kind.span(), message),
         None => Problem::anywhere(format!("the provider `{account}`: {message}")),
     })
+}
+
+/// Agents are named in paths, labels and log lines; those that are workers, in requests, whose stricter rule is checked
+/// with their supervisor.
+fn name_problem(agent: &str) -> Option<Problem> {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.');
+    let is_name = (1..=64).contains(&agent.len()) && agent.chars().all(is_plain);
+    let message = format!("`{agent}` cannot be the name of an agent; use 1 to 64 of A-Z, a-z, 0-9, _, - and .");
+    (!is_name).then(|| Problem::anywhere(message))
 }
 
 fn missing<T>(what: &str, name: &Name, known: &BTreeMap<String, T>) -> Option<Problem> {

@@ -6,7 +6,7 @@ use brigade_observability::Format;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::Size;
+use super::units::{self, Size};
 
 /// Where and how the server listens.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -20,9 +20,10 @@ pub(crate) struct Server {
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// The longest body of a request. 4 MiB: a long conversation with a picture or two.
     pub(crate) max_body: Size,
-    /// How many runs go on at a time; more are answered with 429. 256: each holds a conversation in memory.
+    /// How many runs go on at a time; more are answered with 429; with 0, all are. 256: each holds a conversation in memory.
     pub(crate) max_runs: usize,
     /// How many finished runs are kept, to be asked about. 1,000.
+    #[serde(deserialize_with = "units::positive")]
     pub(crate) kept_runs: usize,
     /// How long runs may go on after a signal to stop. 30 s: what orchestrators wait before they kill.
     #[serde(with = "humantime_serde")]
@@ -31,7 +32,7 @@ pub(crate) struct Server {
     /// Whether tools may run programs.
     pub(crate) commands: bool,
     /// How often providers are asked, at no cost, whether they are there. 60 s.
-    #[serde(with = "humantime_serde")]
+    #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::time")]
     #[schemars(with = "String")]
     pub(crate) probe_every: Duration,
 }

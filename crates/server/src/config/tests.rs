@@ -65,6 +65,37 @@ fn a_line_with_a_secret_is_not_shown() {
 }
 
 #[test]
+fn numbers_that_would_switch_something_off_are_errors() {
+    for (slip, place) in [
+        ("turns = 0", "10:9"),
+        ("parallel = 0", "10:12"),
+        ("max_output_tokens = 0", "10:21"),
+        ("budget = { usd = \"-1\" }", "10:18"),
+        ("budget = { wall = \"0s\" }", "10:19"),
+        ("workers = [{ agent = \"other\", timeout = \"0s\" }]", "10:41"),
+        ("[server]\nkept_runs = 0", "11:13"),
+        ("[server]\nprobe_every = \"0s\"", "11:15"),
+    ] {
+        let problem = problem(&format!("{MINIMAL}{slip}\n"));
+        assert!(problem.starts_with(&format!("brigade.toml:{place}: this must be more than nothing")), "{problem}");
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_an_error_that_says_what_to_write() {
+    for (slip, told) in [
+        ("[server]\nmax_body = 5", "expected a size such as \"512 KiB\" or \"4 MiB\""),
+        ("[server]\nlisten = \"localhost:8080\"", "write one such as \"127.0.0.1:8080\""),
+        ("budget = { usd = 0.5 }", "expected an amount of US dollars in quotes, such as \"0.50\""),
+        ("budget = { per = \"days\" }", "there is no choice `days` here; did you mean `day`?"),
+        ("[agents.\"a/b\"]\nmodel = \"mini\"", "`a/b` cannot be the name of an agent"),
+    ] {
+        let problem = problem(&format!("{MINIMAL}{slip}\n"));
+        assert!(problem.contains(told), "{problem}");
+    }
+}
+
+#[test]
 fn tools_of_other_servers_are_refused_with_what_to_write_instead() {
     let text = format!("{MINIMAL}[tools.x]\ndescription = \"X.\"\nmcp = {{ url = \"https://example.com\" }}\n");
     let problem = problem(&text);

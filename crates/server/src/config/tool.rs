@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
-use super::{Secret, units::Size};
+use super::{
+    Secret,
+    units::{self, Size},
+};
 
 /// A tool that agents may be given. It has either `http` or `command`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -23,7 +26,7 @@ pub(crate) struct Tool {
     #[schemars(with = "String")]
     pub(crate) effect: Effect,
     /// How long one call may take. 30 s if absent.
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, deserialize_with = "units::some_time")]
     #[schemars(with = "Option<String>")]
     pub(crate) timeout: Option<Duration>,
     /// How much of its output is kept.

@@ -1,6 +1,6 @@
-//! Sizes with units.
+//! Sizes and times with units, and numbers that mean something.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -27,8 +27,48 @@ impl FromStr for Size {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        deserializer.deserialize_str(SizeVisitor)
     }
+}
+
+struct SizeVisitor;
+
+impl de::Visitor<'_> for SizeVisitor {
+    type Value = Size;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a size such as \"512 KiB\" or \"4 MiB\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A number of which zero would switch off what it limits.
+pub(super) fn positive<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default + PartialOrd>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let number = T::deserialize(deserializer)?;
+    if number > T::default() { Ok(number) } else { Err(de::Error::custom("this must be more than nothing")) }
+}
+
+/// The same where it may be absent.
+pub(super) fn some_positive<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default + PartialOrd>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    positive(deserializer).map(Some)
+}
+
+/// A time in which something can happen.
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let time: Duration = humantime_serde::deserialize(deserializer)?;
+    if time.is_zero() { Err(de::Error::custom("this must be more than nothing, such as \"30s\"")) } else { Ok(time) }
+}
+
+/// The same where it may be absent.
+pub(super) fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    time(deserializer).map(Some)
 }
 
 impl Serialize for Size {

@@ -56,6 +56,11 @@ async fn a_wrong_configuration_is_refused_with_place_reason_and_suggestion() {
         (right.replace("[server]", "[server]\ndrain = \"soon\""), "brigade.toml:3:9: "),
         (right.replace("[server]", "[server"), "brigade.toml:2:"),
         (right.replace("[server]", "[budget]\nusd = 0.5\n[server]"), "brigade.toml:3:7: "),
+        (right.replace("[server]", "[log]\nlevel = \"in=fo=\"\n[server]"), "`log.level`: "),
+        (
+            right.replace("[agents.clerk]", "[tools.\"a b\"]\ndescription = \"\"\nhttp = { url = \"https://example.com\" }\n[agents.clerk]\ntools = [\"a b\"]"),
+            "error: the agent clerk cannot run: `a b` cannot be the name of a tool; use 1 to 64 of A-Z, a-z, 0-9, _ and -\n",
+        ),
         (
             right.replace("You are a clerk.\"", "You are a clerk.\"\nworkers = [{ agent = \"clerk\" }]"),
             "`clerk` works for itself",
