@@ -86,7 +86,7 @@ fn content(found: Found) -> String {
     format!(
         r#"# Brigade's configuration. `brigade check` checks it; `brigade config schema` describes all of it.
 
-store = "brigade.db" # sessions, and what was spent: both outlive the server
+store = "brigade.db" # sessions, runs, and what was spent: they outlive the server
 
 [budget]
 usd = "5.00" # all runs together…

@@ -5,11 +5,11 @@
 //! | the file | [`Database`] | opened once, shared by all below |
 //! | conversations | [`SqliteMemory`] | [`Memory`](brigade_core::Memory) |
 //! | long-term notes | [`SqliteRecall`], with an [`Embedder`](brigade_core::Embedder) by meaning, too | [`Recall`](brigade_core::Recall) |
-//! | runs, events, money | [`History`] writes, [`Runs`] tells | [`Observer`](brigade_core::Observer) |
+//! | runs, events, money | [`History`] writes, [`Runs`] tells | [`Observer`](brigade_core::Observer), and [`Booked`] around a model |
 //!
 //! Everything is written by one thread in groups that share a commit, and read on connections of their own, so no task
 //! ever blocks. What a call has answered is on disk. A file that is damaged, from a newer version or somebody else's is
-//! refused and left as it is.
+//! refused and left as it is. One process writes it; others may look at its history with [`Runs::open`].
 //!
 //! ```
 //! use std::sync::Arc;

@@ -51,6 +51,14 @@ async fn the_first_steps_work_as_printed() {
     }
 }
 
+#[test]
+fn the_example_of_a_server_that_remembers_is_right_and_wise() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/memory.toml");
+    let check = ["check", "--no-secrets", "--deny-warnings", "--config", file];
+    let output = Command::new(BRIGADE).args(check).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[tokio::test]
 async fn the_walk_with_curl_works_as_printed() {
     if Command::new("curl").arg("--version").output().is_err() {
