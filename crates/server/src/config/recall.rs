@@ -5,7 +5,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Name, units::Size};
+use super::{
+    Name,
+    units::{self, Size},
+};
 
 /// Long-term memory: notes that agents are given with a `recall` of their own. They are kept in the `store`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -16,6 +19,7 @@ pub(crate) struct Recall {
     /// The longest note. 4 KiB: a thousand tokens, more than one fact needs.
     pub(crate) max_note: Size,
     /// The most notes that are kept together; the oldest are forgotten first. 10,000.
+    #[serde(deserialize_with = "units::positive")]
     pub(crate) max_notes: u32,
 }
 
@@ -29,6 +33,7 @@ pub(crate) struct Embedding {
     /// Its name there, such as "text-embedding-3-small".
     pub(crate) model: String,
     /// How many numbers a vector has, where the model can shorten its own.
+    #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) dimensions: Option<u32>,
 }
 
@@ -42,6 +47,7 @@ pub(crate) struct AgentRecall {
     /// The tools that it may use: all three, if absent.
     pub(crate) tools: Vec<NoteTool>,
     /// The most tokens of notes that go with each task, without its asking. None, if absent.
+    #[serde(deserialize_with = "units::some_positive")]
     pub(crate) context_tokens: Option<u32>,
 }
 
@@ -72,19 +78,19 @@ pub(crate) enum NoteTool {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Retention {
     /// Sessions, from when they were last continued; such as "90d". For ever, if absent.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "units::some_time")]
     #[schemars(with = "Option<String>")]
     pub(crate) sessions: Option<Duration>,
     /// Notes. For ever, if absent.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "units::some_time")]
     #[schemars(with = "Option<String>")]
     pub(crate) notes: Option<Duration>,
     /// What happened in runs. 30 days: when people still ask.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "units::time")]
     #[schemars(with = "String")]
     pub(crate) events: Duration,
     /// Runs with their cost and outcome. 90 days.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "units::time")]
     #[schemars(with = "String")]
     pub(crate) runs: Duration,
 }

@@ -75,6 +75,10 @@ fn numbers_that_would_switch_something_off_are_errors() {
         ("workers = [{ agent = \"other\", timeout = \"0s\" }]", "10:41"),
         ("[server]\nkept_runs = 0", "11:13"),
         ("[server]\nprobe_every = \"0s\"", "11:15"),
+        ("recall = { context_tokens = 0 }", "10:29"),
+        ("[recall]\nmax_notes = 0", "11:13"),
+        ("[retention]\nsessions = \"0s\"", "11:12"),
+        ("[retention]\nruns = \"0s\"", "11:8"),
     ] {
         let problem = problem(&format!("{MINIMAL}{slip}\n"));
         assert!(problem.starts_with(&format!("brigade.toml:{place}: this must be more than nothing")), "{problem}");
