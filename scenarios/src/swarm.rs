@@ -18,6 +18,9 @@ use crate::{
 /// How long any run may take. What goes on longer is ended.
 pub const WALL: Duration = Duration::from_mins(15);
 
+/// How long the tool takes: long enough that some callers go while it is at it.
+const LOOK_UP: Duration = Duration::from_millis(700);
+
 /// How many attempts a question to a model may take.
 const ATTEMPTS: usize = 3;
 
@@ -182,12 +185,12 @@ fn asker(stage: &Stage) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
 }
 
 fn looker(stage: &Stage) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
-    let lookup = stage.tools().tool("lookup", Behaviour::Answers)?;
+    let lookup = stage.tools().tool("lookup", Behaviour::AnswersAfter(LOOK_UP))?;
     Ok(Arc::new(stage.asker()?.settings(limited()).tool(lookup)))
 }
 
 fn desk(stage: &Stage) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
-    let lookup = stage.tools().tool("lookup", Behaviour::Answers)?;
+    let lookup = stage.tools().tool("lookup", Behaviour::AnswersAfter(LOOK_UP))?;
     let left = stage.agent("left")?.settings(limited()).tool(lookup);
     let right = stage.agent("right")?.settings(limited());
     let desk = Supervisor::from_agent(stage.agent("desk")?.settings(limited()));

@@ -1,7 +1,7 @@
 //! Notices when an agent goes round in circles.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
@@ -23,8 +23,8 @@ pub struct GuardLimits {
     pub unknown_tools: u32,
     /// At this many calls in a row with arguments that cannot be used the run ends.
     pub invalid_arguments: u32,
-    /// After this many failures in a row a tool is switched off for the rest of the run: each try costs the prompt once
-    /// more, and what fails three times in a row is rarely a blip.
+    /// After so many turns in a row in which all calls of a tool failed it is switched off for the rest of the run: each
+    /// try costs the prompt once more, and what fails three times in a row is rarely a blip.
     pub tool_failures: u32,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Guard {
     /// How often each call brought the same result, by those arguments that its schema names.
     fruitless: HashMap<u64, u32>,
     invalid_in_a_row: u32,
-    /// How often each tool failed in a row.
+    /// In how many turns in a row each tool failed.
     failing: HashMap<String, u32>,
     /// The tools that failed too often.
     disabled: Vec<String>,
@@ -69,6 +69,7 @@ impl Guard {
     /// Looks at the calls of one turn. Adds a notice to results that repeat; answers how the run must end, if it must.
     pub(crate) fn watch(&mut self, done: &mut [Done], run: &Run) -> Option<End> {
         let circling = done.iter_mut().filter(|call| !call.is_twin).find_map(|call| self.judge(call, run));
+        self.failures(done, run);
         circling.or_else(|| cycle::noticed(run).map(|why| End::new(StopReason::DelegationCycle, why)))
     }
 
@@ -82,7 +83,6 @@ impl Guard {
             CallEnd::Disabled => self.repetition(call, run).or_else(|| self.unknown_tool(call, run)),
             CallEnd::Ok | CallEnd::Error | CallEnd::Fatal | CallEnd::Timeout | CallEnd::Panic => {
                 self.invalid_in_a_row = 0;
-                self.failure(call, run);
                 self.repetition(call, run)
             }
         }
@@ -117,27 +117,38 @@ impl Guard {
         })
     }
 
-    /// Switches a tool off that has failed too often in a row.
-    fn failure(&mut self, call: &mut Done, run: &Run) {
-        let name = &call.result.name;
-        if call.end == CallEnd::Ok {
-            self.failing.remove(name);
-            return;
+    /// Switches tools off that have failed in too many turns.
+    fn failures(&mut self, done: &mut [Done], run: &Run) {
+        for call in done.iter().filter(|call| call.end == CallEnd::Ok) {
+            self.failing.remove(&call.result.name);
         }
-        let count = self.failing.entry(name.clone()).or_default();
-        *count += 1;
-        let count = *count;
-        if count < self.limits.tool_failures || self.disabled.contains(name) {
-            return;
+        let failed: BTreeSet<String> =
+            done.iter().filter(|call| failed(call)).map(|call| call.result.name.clone()).collect();
+        for name in failed {
+            let worked_too = done.iter().any(|call| call.end == CallEnd::Ok && call.result.name == name);
+            if worked_too || self.disabled.contains(&name) {
+                continue;
+            }
+            let count = self.failing.entry(name.clone()).or_default();
+            *count += 1;
+            let count = *count;
+            if count >= self.limits.tool_failures {
+                self.disable(name, count, (done, run));
+            }
         }
-        self.disabled.push(name.clone());
+    }
+
+    fn disable(&mut self, name: String, count: u32, (done, run): (&mut [Done], &Run)) {
         run.emit(&Event::LoopNoticed { kind: "tool_failure", count });
         let reason = format!("it failed {count} times in a row and was switched off");
         run.degrade(Degraded { part: format!("tool:{name}"), reason });
-        call.result.content.push(Part::text(format!(
-            "[notice] `{name}` has failed {count} times in a row and is switched off for the rest of this task. Go on \
-             without it."
-        )));
+        if let Some(call) = done.iter_mut().rfind(|call| call.result.name == name) {
+            call.result.content.push(Part::text(format!(
+                "[notice] `{name}` has failed {count} times in a row and is switched off for the rest of this task. Go \
+                 on without it."
+            )));
+        }
+        self.disabled.push(name);
     }
 
     fn repetition(&mut self, call: &mut Done, run: &Run) -> Option<End> {
@@ -161,6 +172,10 @@ impl Guard {
         let why = || format!("The agent repeats itself: `{name}` was called {count} times to no new effect.");
         (count >= self.limits.stop_at).then(|| End::new(StopReason::LoopDetected, why()))
     }
+}
+
+fn failed(call: &Done) -> bool {
+    matches!(call.end, CallEnd::Error | CallEnd::Fatal | CallEnd::Timeout | CallEnd::Panic)
 }
 
 /// Identifies a call together with what it brought.

@@ -135,6 +135,28 @@ async fn a_tool_that_fails_three_times_in_a_row_is_switched_off_for_the_run() {
 }
 
 #[tokio::test]
+async fn calls_of_one_turn_are_one_try_and_one_that_works_is_enough() {
+    let fails = || {
+        tool_fn("lookup", "", |args: Lookup, _| async move {
+            if args.word == "ok" { Ok(ToolOutput::text("found")) } else { Err(ToolError::new("no such word")) }
+        })
+    };
+    let run = async |last: &str, turns: u32| {
+        let turn = |number: u32| {
+            let words = ["a", "b", "c"].map(|word| format!("{word}{number}")).into_iter().chain([last.to_owned()]);
+            words.enumerate().fold(Turn::parts(Vec::new()), |turn, (index, word)| {
+                turn.and_call(&format!("c{number}_{index}"), "lookup", &json!({ "word": word }).to_string())
+            })
+        };
+        let model = ScriptedModel::new((0..turns).map(turn).chain([Turn::text("Done.")]));
+        Agent::new("clerk", model).tool(fails()).run("Go on.").await.unwrap().degraded.len()
+    };
+    assert_eq!(run("ok", 4).await, 0, "one that works is enough");
+    assert_eq!(run("none", 2).await, 0, "eight calls were two tries");
+    assert_eq!(run("none", 3).await, 1);
+}
+
+#[tokio::test]
 async fn who_insists_on_a_tool_that_is_switched_off_is_stopped() {
     let fails = tool_fn("lookup", "", |_: Lookup, _| async { Err(ToolError::new("nothing works today")) });
     let model = ScriptedModel::new((0..9).map(|turn| look_up(&format!("c{turn}"), &turn.to_string())));

@@ -7,7 +7,8 @@ use crate::support::{Server, config, json_of, provider, question};
 #[tokio::test]
 async fn a_question_is_answered_with_usage_cost_and_ids() {
     let provider = provider("Good morning.").await;
-    let server = Server::start(&config(&provider));
+    let propagating = config(&provider).replace("agent_header = true", "agent_header = true\npropagate_trace = true");
+    let server = Server::start(&propagating);
     let request = server.post("/v1/chat/completions", &question("Greet me.")).header("x-request-id", "mine-1");
     let response =
         request.header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").send().await.unwrap();
@@ -30,6 +31,7 @@ async fn a_question_is_answered_with_usage_cost_and_ids() {
     assert_eq!(body["brigade"]["cost_usd"], "0.00009");
     let log = server.log();
     assert!(log.contains("[4bf92f35] clerk brigade_core::run: finished: 1 turn"), "{log}");
+    assert_eq!(provider.truth().calls()[0].trace.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
 }
 
 #[tokio::test]

@@ -154,3 +154,21 @@ async fn programs_run_only_where_they_are_allowed() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("server.commands = true"), "{told}");
 }
+
+/// R25.
+#[tokio::test]
+async fn how_a_run_ended_is_told_in_the_answer_the_log_and_the_metrics() {
+    let model =
+        scripted("[[rule]]\nanswer = { tool_calls = [{ name = \"invented_{{turn}}\", arguments = '{}' }] }", "").await;
+    let tool = "http = { url = \"https://example.com/\" }";
+    let server = Server::start(&with_tool(&model, tool));
+    let (status, body) = json_of(server.post("/v1/chat/completions", &question("Look it up."))).await;
+    assert_eq!((status, &body["choices"][0]["finish_reason"]), (200, &"length".into()), "{body}");
+    assert_eq!(body["brigade"]["stop"], "unknown_tool_limit");
+    assert!(body["brigade"]["notice"].as_str().unwrap().contains("the last one `invented_2`"), "{body}");
+    assert!(server.log().contains("unknown_tool_limit"), "{}", server.log());
+    let metrics = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let run = metrics.lines().find(|line| line.starts_with("brigade_runs_total{")).unwrap_or_default();
+    assert!(run.contains("unknown_tool_limit"), "{metrics}");
+    assert!(!metrics.contains("invented"), "what a model makes up is no label");
+}
