@@ -29,10 +29,18 @@ pub(crate) struct Denied {
 /// More redirects than any honest server needs.
 const MOST_REDIRECTS: usize = 3;
 
-/// The metadata services of AWS, Azure, Google and others hand out credentials to whoever asks from inside.
-const METADATA_V4: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(169, 254, 170, 2), Ipv4Addr::new(100, 100, 100, 200)];
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// The metadata services of AWS, Azure, Google and others hand out credentials to whoever asks from inside. Azure has a
+/// second one at an address that looks public:
+/// <https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16>.
+const METADATA_V4: [Ipv4Addr; 5] = [
+    Ipv4Addr::new(169, 254, 169, 254),
+    Ipv4Addr::new(169, 254, 170, 2),
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
 
 impl Egress {
     /// Whether this URL may be asked, as far as it says itself: its scheme, and its host if that is an address. Names are
@@ -70,7 +78,9 @@ impl Egress {
         let address = address.to_canonical();
         let is_metadata = match address {
             IpAddr::V4(address) => METADATA_V4.contains(&address),
-            IpAddr::V6(address) => address == METADATA_V6,
+            IpAddr::V6(address) => {
+                METADATA_V6.contains(&address) || carried(address).is_some_and(|carried| METADATA_V4.contains(&carried))
+            }
         };
         if is_metadata {
             return Some("it is a metadata service");
@@ -96,6 +106,17 @@ impl Resolve for Egress {
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
+    }
+}
+
+/// The IPv4 address that a gateway would make of an IPv6 address: NAT64 (RFC 6052), 6to4 (RFC 3056), or the deprecated
+/// form of RFC 4291.
+fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] | [0, 0, 0, 0, 0, 0, high, low] => {
+            Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+        }
+        _ => None,
     }
 }
 
@@ -171,7 +192,16 @@ mod tests {
 
     #[test]
     fn metadata_services_are_never_reached() {
-        for url in ["http://169.254.169.254/", "http://[::ffff:169.254.169.254]/", "http://[fd00:ec2::254]/"] {
+        for url in [
+            "http://169.254.169.254/",
+            "http://168.63.129.16/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[::169.254.169.254]/",
+            "http://[64:ff9b::169.254.169.254]/",
+            "http://[2002:a9fe:a9fe::1]/",
+            "http://[fd00:ec2::254]/",
+            "http://[fd20:ce::254]/",
+        ] {
             assert!(!may(url, true), "{url}");
         }
     }
