@@ -201,6 +201,14 @@ impl Chronicle {
     }
 }
 
+impl Drop for Chronicle {
+    /// Nobody waits for a thread that has ended, for whatever reason.
+    fn drop(&mut self) {
+        self.pending.written.send_replace(Written { noted: Written::ENDED, result: Err(StoreError::Closed) });
+        unpoisoned(&self.pending.waiting).clear();
+    }
+}
+
 impl Batch {
     fn add(&mut self, happening: Option<Happening>, describe: Describe) {
         match happening {

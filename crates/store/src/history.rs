@@ -101,6 +101,11 @@ pub(crate) struct Written {
     pub(crate) result: Result<(), StoreError>,
 }
 
+impl Written {
+    /// What was noted when the writer has ended: more than ever will be.
+    pub(crate) const ENDED: u64 = u64::MAX;
+}
+
 /// Watches the runs of one account.
 #[derive(Debug)]
 struct AccountHistory {
@@ -193,6 +198,10 @@ impl History {
         let (done, written) = oneshot::channel();
         unpoisoned(&self.0.pending.waiting).push(done);
         self.0.wake();
+        // Whoever came too late for its end is not answered by it.
+        if self.0.pending.written.borrow().noted == Written::ENDED {
+            return Err(StoreError::Closed);
+        }
         written.await.map_err(|_| StoreError::Closed)?
     }
 

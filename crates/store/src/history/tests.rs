@@ -366,3 +366,15 @@ async fn a_full_disk_loses_events_and_no_money() {
     let spent = history.runs().spent_in_window(Window::Total, Some("ada")).await.unwrap();
     assert_eq!((spent.calls, spent.charged), (calls, PRICE.times(calls)));
 }
+
+#[tokio::test]
+async fn nobody_waits_for_a_writer_that_has_died() {
+    let (_folder, path) = folder();
+    let describe: Describe = |_| panic!("a bug of the program's");
+    let history = History::start(Database::open(&path).unwrap(), describe).await.unwrap();
+    let model = history.booked(ScriptedModel::new([Turn::text("Done.")])).metered(&Flat);
+    let run = Run::builder().observer(history.of_account("ada")).build();
+    assert_eq!(Agent::new("clerk", model).run_in(&run, "Go.").await.unwrap().text, "Done.");
+    let error = history.flush().await.unwrap_err();
+    assert!(matches!(error, StoreError::Closed), "{error:?}");
+}
