@@ -75,6 +75,7 @@ pub mod guard;
 mod handoff;
 pub mod hosted;
 pub mod ids;
+mod learned;
 pub mod ledger;
 mod local_bus;
 mod local_recall;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use crate::{
     RateLimits, Reasoning, Run, Settings, Spender, Usage,
     attempt::{Attempt, Verdict},
     cost::Charge,
+    learned::Learned,
     ledger::Hold,
     pricing::{Rates, Served},
 };
@@ -53,8 +54,7 @@ impl<M: ChatModel> ModelExt for M {}
 /// What all clones of one meter have learned.
 #[derive(Debug)]
 struct Shared {
-    /// Real tokens of a prompt for a thousand estimated ones.
-    input_per_mille: AtomicU64,
+    learned: Learned,
     warned: AtomicBool,
 }
 
@@ -70,13 +70,10 @@ const UNKNOWN_OUTPUT_TOKENS: u64 = 32_768;
 /// Eight times the largest context window on sale: no prompt has more tokens.
 const MOST_INPUT_TOKENS: u64 = 16_000_000;
 
-/// Below this many estimated tokens, a provider's fixed additions to a prompt would be taken for a rate.
-const LEARN_FROM_TOKENS: u64 = 256;
-
 impl<M: ChatModel> Metered<M> {
     /// The model, held to the budget of its runs at these prices.
     pub fn new(model: M, pricing: Arc<dyn Pricing>) -> Self {
-        let shared = Shared { input_per_mille: AtomicU64::new(1_000), warned: AtomicBool::new(false) };
+        let shared = Shared { learned: Learned::new(), warned: AtomicBool::new(false) };
         Self {
             model,
             pricing,
@@ -102,7 +99,7 @@ impl<M: ChatModel> Metered<M> {
     /// What the call may use and cost at the most.
     fn estimate(&self, request: &ChatRequest) -> Estimate {
         let settings = request.settings.over(self.model.settings());
-        let input_tokens = self.shared.corrected(request.estimated_input_tokens());
+        let input_tokens = self.shared.learned.input(request);
         let ceiling = self.pricing.ceiling(self.model.id(), &settings, input_tokens);
         let assumed = match self.unpriced {
             Unpriced::Assume(rates) => Some(rates),
@@ -171,7 +168,7 @@ impl<M: ChatModel> Metered<M> {
     /// What a successful call used and cost.
     fn charge(&self, reply: &ChatReply, attempt: &Attempt<'_>) -> Charge {
         let estimate = *attempt.estimate();
-        let guess = Usage::new(estimate.input_tokens, (reply.message.size_bytes() as u64).div_ceil(4));
+        let guess = Usage::new(estimate.input_tokens, self.shared.learned.output(&reply.message));
         let (certainty, usage) = match reply.usage {
             Some(usage) if is_plausible(&usage, &guess, &estimate) => (Certainty::Charged, usage),
             Some(usage) => {
@@ -228,7 +225,7 @@ impl<M: ChatModel> ChatModel for Metered<M> {
                 report(self.id(), &reply.limits, run);
                 let charge = self.charge(&reply, &attempt);
                 if charge.certainty == Certainty::Charged {
-                    self.shared.learn(request.estimated_input_tokens(), charge.usage.input_tokens);
+                    self.shared.learned.learn(request, &reply.message, &charge.usage);
                 }
                 attempt.end(None, Verdict::Charge(charge));
                 reply.charge = Some(charge);
@@ -248,25 +245,6 @@ impl<M: ChatModel> ChatModel for Metered<M> {
 fn report(model: &ModelId, limits: &RateLimits, run: &Run) {
     if !limits.is_empty() {
         run.emit(&Event::RateLimitsReported { model: model.clone(), limits: limits.clone() });
-    }
-}
-
-impl Shared {
-    fn corrected(&self, estimated_tokens: u64) -> u64 {
-        let per_mille = self.input_per_mille.load(Ordering::Relaxed);
-        estimated_tokens.saturating_mul(per_mille).div_ceil(1_000)
-    }
-
-    /// Follows a rise at once and a fall slowly: an estimate that is too high costs a little room for a moment, one that
-    /// is too low overruns a limit. Bounded, so that one odd report cannot starve or loosen every later call.
-    fn learn(&self, estimated_tokens: u64, real_tokens: u64) {
-        if estimated_tokens < LEARN_FROM_TOKENS {
-            return;
-        }
-        let seen = (real_tokens.saturating_mul(1_000) / estimated_tokens).clamp(500, 3_000);
-        let old = self.input_per_mille.load(Ordering::Relaxed);
-        let new = if seen >= old { seen } else { old - (old - seen).div_ceil(8) };
-        self.input_per_mille.store(new, Ordering::Relaxed);
     }
 }
 

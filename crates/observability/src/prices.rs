@@ -1,6 +1,7 @@
 //! What models cost: a dated table that is part of the program, and what a file adds to it.
 
 mod bill;
+mod searches;
 mod table;
 
 use std::{
@@ -19,7 +20,8 @@ use table::{Entry, Table};
 ///
 /// The bundled table is read when the first price is asked for. A model is found by the name sent to the provider, by a
 /// dated form of a listed name (`gpt-5-mini-2025-08-07`), and by its maker's name with the maker in front
-/// (`anthropic/claude-sonnet-4.5`). An account that is named after a provider, such as `groq` or `groq-eu`, is billed at
+/// (`anthropic/claude-sonnet-4.5`). Web searches that a provider makes are reserved as far as the request limits them, else
+/// one for each call, and charged as they are reported; Chat Completions reports none. An account that is named after a provider, such as `groq` or `groq-eu`, is billed at
 /// this provider's prices.
 #[derive(Clone, Default)]
 pub struct PriceBook {
@@ -117,7 +119,7 @@ impl Pricing for PriceBook {
     fn ceiling(&self, model: &ModelId, settings: &Settings, input_tokens: u64) -> Option<Ceiling> {
         let entry = self.entry(model.provider(), model.model())?;
         let terms = Terms { now: self.now(), service_tier: settings.service_tier.as_deref(), input_tokens };
-        let rates = bill::dearest(entry, &terms, settings.prompt_cache)?;
+        let rates = bill::dearest(entry, &terms, settings)?;
         Some(Ceiling { rates, max_output_tokens: entry.max_output })
     }
 

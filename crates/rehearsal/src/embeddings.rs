@@ -6,7 +6,8 @@ use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::ids::digest;
 use crate::request::Request;
-use crate::usage::{Usage, tokens_of};
+use crate::tokens;
+use crate::usage::Usage;
 
 /// Where they are asked for.
 pub(crate) const PATH: &str = "/v1/embeddings";
@@ -76,7 +77,7 @@ impl Wanted {
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        Usage { input: self.texts().iter().map(|text| tokens_of(text.len())).sum(), ..Usage::default() }
+        Usage { input: self.texts().iter().map(|text| tokens::of_text(text)).sum(), ..Usage::default() }
     }
 
     /// The answer.
@@ -156,11 +157,11 @@ mod tests {
             assert!(Wanted::read(body.as_bytes()).is_err(), "{body}");
         }
         let wanted = Wanted::read(br#"{"model":"m","input":["one two","three"],"dimensions":8}"#).unwrap();
-        assert_eq!(wanted.usage().input, 4);
+        assert_eq!(wanted.usage().input, 3);
         let document: serde_json::Value = serde_json::from_slice(&wanted.document()).unwrap();
         assert_eq!(
             (document["data"][1]["index"].as_u64(), document["usage"]["prompt_tokens"].as_u64()),
-            (Some(1), Some(4))
+            (Some(1), Some(3))
         );
         assert_eq!(document["data"][0]["embedding"].as_array().map(Vec::len), Some(8));
     }

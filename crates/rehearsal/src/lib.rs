@@ -60,7 +60,7 @@
 //! ```
 //!
 //! Who asks is told by the header `x-brigade-agent`, or else by the marks in the script
-//! ([`AgentMark`]). Numbers of tokens, where a script does not give them, are the bytes by four.
+//! ([`AgentMark`]). Numbers of tokens, where a script does not give them, are about those of the vendors' tokenizers.
 
 mod anthropic;
 mod chat;
@@ -82,6 +82,7 @@ mod script;
 mod service;
 mod simulator;
 mod stage;
+mod tokens;
 mod truth;
 mod usage;
 

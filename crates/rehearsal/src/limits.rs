@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use crate::dialect::Dialect;
 use crate::request::Request;
-use crate::usage::tokens_of;
 
 /// Limits of one account, for each model apart. What is absent is not limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +85,7 @@ impl Limiter {
     pub(crate) fn admit(&self, request: &Request) -> Result<Standing, Exceeded> {
         let anthropic = request.dialect == Dialect::Anthropic;
         let output = if anthropic { 0 } else { request.max_tokens.unwrap_or(0) };
-        let tokens = tokens_of(request.body_bytes).max(output);
+        let tokens = request.prompt_tokens.max(output);
         let need = f64::from(u32::try_from(tokens).unwrap_or(u32::MAX));
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let account = accounts.entry((anthropic, request.model.clone())).or_insert_with(|| Account {

@@ -5,8 +5,8 @@ use crate::failure::Failure;
 use crate::ids::Ids;
 use crate::request::Request;
 use crate::script::{Answer, Stop};
-use crate::usage::{Place, Told, Usage, tokens_of};
-use crate::{anthropic, chat, responses};
+use crate::usage::{Place, Told, Usage};
+use crate::{anthropic, chat, responses, tokens};
 
 /// The moment every answer claims to be created at (2026-01-01), fixed so that answers are
 /// the same in every run.
@@ -183,19 +183,19 @@ impl Reply {
         let (mut said, mut thought) = (0, 0);
         for part in &self.parts {
             match part {
-                Part::Thinking(text) => thought += text.len(),
-                Part::Text(text) | Part::Refusal(text) => said += text.len(),
-                Part::Call(call) => said += call.name.len() + call.arguments.len() + 16,
+                Part::Thinking(text) => thought += tokens::of_text(text),
+                Part::Text(text) | Part::Refusal(text) => said += tokens::of_text(text),
+                Part::Call(call) => said += tokens::of_call(&call.name, &call.arguments),
             }
         }
-        let reasoning = given.reasoning.unwrap_or(tokens_of(thought));
+        let reasoning = given.reasoning.unwrap_or(thought);
         let cached = given.cached.unwrap_or(0);
         let cache_write = given.cache_write.unwrap_or(0);
         self.usage = Usage {
-            input: given.input.unwrap_or(tokens_of(request.body_bytes)).max(cached + cache_write),
+            input: given.input.unwrap_or(request.prompt_tokens).max(cached + cache_write),
             cached,
             cache_write,
-            output: given.output.unwrap_or(tokens_of(said) + reasoning),
+            output: given.output.unwrap_or(said + reasoning),
             reasoning,
         };
         self.told = self.usage.into();

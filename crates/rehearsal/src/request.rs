@@ -9,7 +9,7 @@ use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::responses::request::Echo;
 use crate::script::{AgentMark, Answer, Rule, Script, When};
-use crate::{anthropic, chat, responses};
+use crate::{anthropic, chat, responses, tokens};
 
 /// A request, reduced to what rules, faults and renderers look at.
 #[derive(Debug, Clone)]
@@ -40,7 +40,8 @@ pub(crate) struct Request {
     pub(crate) echo: Echo,
     /// Follows from the body alone.
     pub(crate) seed: u64,
-    pub(crate) body_bytes: usize,
+    /// Tokens of the prompt, as a vendor would count them.
+    pub(crate) prompt_tokens: u64,
 }
 
 impl Request {
@@ -63,7 +64,7 @@ impl Request {
             earlier_call_id: None,
             echo: Echo::default(),
             seed: crate::ids::digest(body),
-            body_bytes: body.len(),
+            prompt_tokens: tokens::of_prompt(dialect, body),
         }
     }
 

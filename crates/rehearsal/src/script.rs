@@ -107,7 +107,7 @@ pub struct Answer {
     /// The model that claims to have answered. By default the one asked for; vendors tell the dated
     /// name behind an alias.
     pub model: Option<String>,
-    /// Token counts that are to replace the estimate of four bytes per token.
+    /// Token counts that are to replace those of a usual tokenizer.
     pub usage: Tokens,
     /// How long the answer takes. By default what the simulator was built with.
     pub latency: Option<Latency>,

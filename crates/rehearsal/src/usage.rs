@@ -96,8 +96,3 @@ impl<T> Field<T> {
         }
     }
 }
-
-/// Tokens of a text by the usual rule of thumb: four bytes are one token.
-pub(crate) fn tokens_of(bytes: usize) -> u64 {
-    (bytes as u64).div_ceil(4)
-}

@@ -19,7 +19,7 @@ pub(crate) struct Draw {
 /// What a request says about how much it will take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Demand {
-    /// Prompt tokens at four bytes a token.
+    /// Prompt tokens, as the request estimates them.
     input: u64,
     max_output: Option<u64>,
 }
@@ -29,11 +29,19 @@ pub(crate) struct Demand {
 pub(crate) struct Experience {
     /// Counted prompt tokens for a thousand estimated ones.
     input_permille: u64,
+    /// What the provider adds to each prompt.
+    added: u64,
     output: u64,
 }
 
 /// Tokens of an answer before any was seen; a page of text.
 const FIRST_OUTPUT: u64 = 500;
+
+/// In a shorter prompt, what the provider adds to each would be taken for a rate.
+const LONG_PROMPT_TOKENS: u64 = 256;
+
+/// More than any provider is known to add: with tools, Anthropic adds some 500.
+const MOST_ADDED_TOKENS: u64 = 2_048;
 
 impl Draw {
     /// The amounts in the order of the limiter's dimensions.
@@ -70,12 +78,12 @@ impl Demand {
 impl Experience {
     /// None yet.
     pub(crate) fn new() -> Self {
-        Self { input_permille: 1_000, output: FIRST_OUTPUT }
+        Self { input_permille: 1_000, added: 0, output: FIRST_OUTPUT }
     }
 
     /// What a call will probably take.
     pub(crate) fn expect(&self, demand: &Demand, charging: Charging) -> Draw {
-        let input = demand.input.saturating_mul(self.input_permille) / 1_000;
+        let input = self.at_rate(demand.input).saturating_add(self.added);
         let output = self.output.min(demand.max_output.unwrap_or(u64::MAX));
         Draw::of(charging, (input, output), demand.max_output)
     }
@@ -83,13 +91,23 @@ impl Experience {
     /// Learns from what a call has taken.
     pub(crate) fn learn(&mut self, demand: &Demand, taken: &Draw) {
         // Rises at once and falls slowly: an estimate too low costs a refusal, one too high only a refund.
-        if let Some(seen) = taken.input.saturating_mul(1_000).checked_div(demand.input) {
-            let seen = seen.clamp(250, 4_000);
-            let fallen = self.input_permille - self.input_permille.saturating_sub(seen) / 16;
-            self.input_permille = fallen.max(seen);
+        if demand.input < LONG_PROMPT_TOKENS {
+            self.added =
+                follow(self.added, taken.input.saturating_sub(self.at_rate(demand.input)).min(MOST_ADDED_TOKENS));
+        } else {
+            let seen = taken.input.saturating_sub(self.added).saturating_mul(1_000) / demand.input;
+            self.input_permille = follow(self.input_permille, seen.clamp(250, 4_000));
         }
         self.output = (self.output.saturating_mul(7).saturating_add(taken.output)) / 8;
     }
+
+    fn at_rate(&self, tokens: u64) -> u64 {
+        tokens.saturating_mul(self.input_permille) / 1_000
+    }
+}
+
+fn follow(old: u64, seen: u64) -> u64 {
+    (old - old.saturating_sub(seen) / 16).max(seen)
 }
 
 #[cfg(test)]
@@ -114,15 +132,24 @@ mod tests {
 
     #[test]
     fn estimates_rise_at_once_fall_slowly_and_keep_within_bounds() {
-        let demand = Demand { input: 100, max_output: None };
+        let demand = Demand { input: 1_000, max_output: None };
         let mut experience = Experience::new();
         let mut seen = |input| {
             experience.learn(&demand, &Draw { requests: 1, input, output: 0, total: input });
             experience.expect(&demand, Charging::OpenAi).input
         };
-        assert_eq!(seen(150), 150);
-        assert_eq!(seen(100), 146);
-        assert_eq!(seen(1_000_000), 400);
-        assert_eq!((0..200).map(|_| seen(0)).last(), Some(26));
+        assert_eq!(seen(1_500), 1_500);
+        assert_eq!(seen(1_000), 1_469);
+        assert_eq!(seen(1_000_000), 4_000);
+        assert_eq!((0..200).map(|_| seen(0)).last(), Some(265));
+    }
+
+    #[test]
+    fn what_is_added_to_short_prompts_is_no_rate_of_long_ones() {
+        let mut experience = Experience::new();
+        let short = Demand { input: 100, max_output: None };
+        experience.learn(&short, &Draw { requests: 1, input: 600, output: 0, total: 600 });
+        let expected = |demand: &Demand| experience.expect(demand, Charging::OpenAi).input;
+        assert_eq!((expected(&short), expected(&Demand { input: 10_000, max_output: None })), (600, 10_500));
     }
 }

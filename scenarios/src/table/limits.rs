@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use brigade_core::{Agent, Event, ModelErrorKind, Outcome, Quorum, Run, RunError, Runnable, Task, Worker};
-use brigade_rehearsal::{Dialect, RateLimits};
+use brigade_rehearsal::{CallRecord, Dialect, RateLimits};
 
 use super::connection::is;
 use crate::{
@@ -30,8 +30,12 @@ const RUNS: u32 = ALONE + 1;
 const TURNS: u32 = 8;
 
 const REQUESTS_PER_MINUTE: u32 = 200;
-const TOKENS_PER_MINUTE: u32 = 60_000;
+/// Before tools, Anthropic puts instructions of its own: its prompts have some four times as many tokens.
+const CHAT_TOKENS_PER_MINUTE: u32 = 20_000;
+const ANTHROPIC_TOKENS_PER_MINUTE: u32 = 60_000;
 
+const CHAT: &[Dialect] = &[Dialect::OpenaiChat];
+const ANTHROPIC: &[Dialect] = &[Dialect::Anthropic];
 const CHAT_AND_ANTHROPIC: &[Dialect] = &[Dialect::OpenaiChat, Dialect::Anthropic];
 
 pub(super) fn all() -> Vec<Scenario> {
@@ -56,9 +60,17 @@ pub(super) fn all() -> Vec<Scenario> {
         crowd(
             "limits/tokens",
             "64 workers under a limit of tokens",
-            RateLimits { requests_per_minute: None, tokens_per_minute: Some(TOKENS_PER_MINUTE) },
-            |seen| used(seen, TOKENS_PER_MINUTE, |bytes| bytes.div_ceil(4)),
-        ),
+            RateLimits { requests_per_minute: None, tokens_per_minute: Some(CHAT_TOKENS_PER_MINUTE) },
+            |seen| used(seen, CHAT_TOKENS_PER_MINUTE, |call| call.usage.input),
+        )
+        .only(CHAT),
+        crowd(
+            "limits/long-tokens",
+            "the same with prompts that are longer than they look",
+            RateLimits { requests_per_minute: None, tokens_per_minute: Some(ANTHROPIC_TOKENS_PER_MINUTE) },
+            |seen| used(seen, ANTHROPIC_TOKENS_PER_MINUTE, |call| call.usage.input),
+        )
+        .only(ANTHROPIC),
     ]
 }
 
@@ -115,11 +127,11 @@ impl Runnable for Crowd {
 }
 
 /// Nobody was refused, at least 95 % of what was allowed was used, and no run waited for longer than twice its share.
-fn used(seen: &Seen, per_minute: u32, cost: fn(u64) -> u64) -> Result<(), String> {
+fn used(seen: &Seen, per_minute: u32, cost: fn(&CallRecord) -> u64) -> Result<(), String> {
     is(seen.calls.iter().filter(|call| call.status == 429).count(), 0, "refusals")?;
     is(seen.failed_with(ModelErrorKind::RateLimited), 0, "calls that could not wait")?;
     is(seen.ends.iter().filter(|end| end.name() != "finished").count(), 0, "unfinished runs")?;
-    let taken: u64 = seen.calls.iter().map(|call| cost(call.request_bytes)).sum();
+    let taken: u64 = seen.calls.iter().map(cost).sum();
     let last = seen.calls.iter().map(|call| call.arrived).max().unwrap_or_default();
     let allowed = f64::from(per_minute) * (1.0 + last.as_secs_f64() / 60.0);
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
@@ -127,7 +139,7 @@ fn used(seen: &Seen, per_minute: u32, cost: fn(u64) -> u64) -> Result<(), String
     if share < 0.95 {
         return Err(format!("{taken} of {allowed} were used, which is {share}"));
     }
-    let largest = seen.calls.iter().map(|call| cost(call.request_bytes)).max().unwrap_or_default();
+    let largest = seen.calls.iter().map(cost).max().unwrap_or_default();
     // One call of each run at the steady rate.
     #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
     let round = Duration::from_secs_f64(f64::from(RUNS) * largest as f64 * 60.0 / f64::from(per_minute));

@@ -1,3 +1,22 @@
+//! Ways in which bills have gone wrong elsewhere, and the tests that keep them out. Those without a crate's name are in
+//! core.
+//!
+//! | what went wrong | what keeps it out |
+//! |---|---|
+//! | concurrent callers overshoot a limit | `ledger::concurrent_callers_do_not_overshoot_a_limit`, scenario R36 |
+//! | fifty children share one run's budget | `ledger::fifty_children_on_the_budget_of_one_run_stay_within_it` |
+//! | a dropped future keeps its reservation | `metered::calls_dropped_at_any_moment_leave_nothing_reserved_and_no_debt` |
+//! | a call is charged twice | `ledger::a_hold_is_settled_once` |
+//! | the worst case starves a small budget | `ledger::a_worst_case_estimate_is_cut_to_a_small_budget_and_not_refused`, `metered::what_the_client_will_send_is_reserved_where_nobody_limits_the_answer` |
+//! | a model without a price is free | `metered::a_model_without_a_price_is_refused_under_a_limit_of_money_only` |
+//! | the tier of long prompts is forgotten | observability: `the_estimate_knows_the_tier_for_long_prompts` |
+//! | cached tokens are billed twice | providers: `cached_tokens_which_the_prompt_counts_are_not_added_to_it_again`, `cached_tokens_which_the_prompt_does_not_count_are_added_to_it_once` |
+//! | usage beside choices is ignored | providers: `the_last_usage_counts_and_only_the_first_choice_is_read`, scenario R19 |
+//! | an aborted stream is free | `metered::a_broken_stream_costs_the_prompt_and_what_was_seen`, scenario R39 |
+//! | nested retries multiply | resilience: `retries_of_a_call_are_timed_counted_and_judged_one_by_one`; requests of each scenario |
+//! | one route bypasses the books | `agent::a_limit_of_money_is_not_kept_by_guessing`, `turns::a_limit_of_tokens_holds_for_a_model_that_nobody_meters` |
+//! | the budget hears of spending too late | `metered::what_one_call_spent_counts_for_the_very_next_one_and_nobody_has_to_watch` |
+
 use std::{
     sync::{
         Barrier,

@@ -47,7 +47,7 @@ fn cents(text: &str) -> Run {
 
 /// A question of 1,000 estimated tokens.
 fn question() -> ChatRequest {
-    ChatRequest::new("word".repeat(1_000))
+    ChatRequest::new("word".repeat(993))
 }
 
 fn answers(usage: Option<Usage>) -> ScriptedModel {
@@ -299,6 +299,15 @@ async fn an_attempt_that_is_given_up_ends_for_that_reason() {
 }
 
 #[tokio::test]
+async fn what_one_call_spent_counts_for_the_very_next_one_and_nobody_has_to_watch() {
+    let model = answers(Some(Usage::new(1_000, 900))).metered(&Prices);
+    let run = cents("0.0125");
+    ask(&model, &run).await.unwrap();
+    assert_eq!(ask(&model, &run).await.unwrap_err().kind(), ModelErrorKind::Budget);
+    assert_eq!(model.model.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn a_soft_limit_is_told_and_refuses_nothing() {
     let recorder = Recorder::new();
     let soft = Budget { usd: Some(Cap::soft(usd("0.002"))), ..Budget::unlimited() };
@@ -318,12 +327,51 @@ async fn the_estimate_learns_how_long_prompts_really_are() {
     assert_eq!(model.estimate(&question()).input_tokens, 1_000);
     ask(&model, &run).await.unwrap();
     assert_eq!(model.clone().estimate(&question()).input_tokens, 1_600, "at once, and in clones");
-    model.shared.learn(1_000, 800);
+    let learn = |input| model.shared.learned.learn(&question(), &"".into(), &Usage::new(input, 10));
+    learn(800);
     assert_eq!(model.estimate(&question()).input_tokens, 1_500, "slowly");
-    model.shared.learn(1_000, 1_000_000);
+    learn(1_000_000);
     assert_eq!(model.estimate(&question()).input_tokens, 3_000, "within bounds");
-    model.shared.learn(10, 300);
-    assert_eq!(model.estimate(&ChatRequest::new("word")).input_tokens, 3);
+}
+
+#[tokio::test]
+async fn an_answer_without_usage_is_estimated_by_what_earlier_ones_took() {
+    let run = Run::new();
+    let words = || Turn::text(&"word".repeat(50));
+    let script = [words().usage(Some(Usage::new(1_100, 40))), words().usage(None)];
+    let model = ScriptedModel::new(script).metered(&Prices);
+    ask(&model, &run).await.unwrap();
+    let charge = ask(&model, &run).await.unwrap();
+    assert_eq!((charge.certainty, charge.usage), (Certainty::Estimated, Usage::new(1_100, 40)));
+}
+
+#[tokio::test]
+async fn what_the_client_will_send_is_reserved_where_nobody_limits_the_answer() {
+    /// A client whose provider insists on a limit.
+    #[derive(Debug)]
+    struct Roomy(ScriptedModel, Settings);
+    #[async_trait]
+    impl ChatModel for Roomy {
+        fn id(&self) -> &ModelId {
+            self.0.id()
+        }
+
+        fn settings(&self) -> &Settings {
+            &self.1
+        }
+        async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+            self.0.chat(request, run).await
+        }
+    }
+    let settings = Settings { answer_tokens: Some(800), ..Settings::default() };
+    let model = Roomy(answers(Some(Usage::new(1_000, 50))), settings).metered(&Prices);
+    assert_eq!(model.estimate(&question()).output_tokens, 800);
+    let mut thinking = question();
+    thinking.settings.reasoning = Some(Reasoning::Budget(2_000));
+    assert_eq!(model.estimate(&thinking).output_tokens, 2_800);
+    // A cent is enough for the prompt and 800 tokens, and for nothing like the model's longest answer.
+    ask(&model, &cents("0.01")).await.unwrap();
+    assert_eq!(model.model.0.requests()[0].settings.max_output_tokens, None, "nothing was cut");
 }
 
 #[tokio::test(start_paused = true)]

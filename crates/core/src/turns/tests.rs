@@ -111,7 +111,7 @@ async fn a_limit_of_tokens_holds_for_a_model_that_nobody_meters() {
 async fn without_reported_usage_the_prompt_is_estimated_too() {
     let model = ScriptedModel::new([Turn::text("Yes.").usage(None)]);
     let outcome = Agent::new("clerk", model).run("word ".repeat(400)).await.unwrap();
-    assert_eq!((outcome.usage.input_tokens, outcome.usage.output_tokens), (500, 1));
+    assert_eq!((outcome.usage.input_tokens, outcome.usage.output_tokens), (507, 1));
 }
 
 #[tokio::test]

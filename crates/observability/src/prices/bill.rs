@@ -1,12 +1,15 @@
 //! From an entry of the table to the price of a call.
 
 use brigade_core::{
-    Money, PromptCache, Usage,
+    Money, PromptCache, Settings, Usage,
     pricing::{Rate, Rates},
 };
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::table::{Entry, Prices};
+use super::{
+    searches,
+    table::{Entry, Prices},
+};
 
 /// What a price depends on besides the model.
 pub(super) struct Terms<'a> {
@@ -47,13 +50,14 @@ pub(super) fn cost(entry: &Entry, terms: &Terms<'_>, usage: &Usage) -> Option<Mo
     ]))
 }
 
-/// The dearest that a call can become: the whole prompt written to a cache, the whole answer reasoning. A reduced tier
+/// The dearest that a call can become: the whole prompt written to a cache, the whole answer reasoning, all web
+/// searches made. A reduced tier
 /// that is asked for may be answered by the standard one, so it lowers nothing.
-pub(super) fn dearest(entry: &Entry, terms: &Terms<'_>, cache: PromptCache) -> Option<Rates> {
+pub(super) fn dearest(entry: &Entry, terms: &Terms<'_>, settings: &Settings) -> Option<Rates> {
     let standard = tariff(entry, &Terms { service_tier: None, ..*terms })?;
     let tier = tariff(entry, terms)?;
     let tariff = standard.dearer(tier);
-    let written = match cache {
+    let written = match settings.prompt_cache {
         PromptCache::Off => Rate::default(),
         PromptCache::Auto => tariff.cache_write,
         PromptCache::OneHour => tariff.cache_write.max(tariff.cache_write_1h),
@@ -61,7 +65,7 @@ pub(super) fn dearest(entry: &Entry, terms: &Terms<'_>, cache: PromptCache) -> O
     Some(Rates {
         input: tariff.input.max(tariff.cached_input).max(written),
         output: tariff.output.max(tariff.reasoning),
-        call: tariff.request.of(1),
+        call: tariff.request.of(1) + tariff.web_search.of(searches::allowed(settings)),
     })
 }
 

@@ -283,6 +283,14 @@ fn a_request_with_a_price_of_its_own_is_in_the_estimate() {
 }
 
 #[test]
+fn the_web_searches_that_a_request_allows_are_reserved() {
+    let tools = brigade_core::RawJson::parse(r#"[{"type":"web_search_20250305","max_uses":3}]"#.to_owned()).unwrap();
+    let settings = Settings { extra: [("tools".to_owned(), tools)].into(), ..Settings::default() };
+    let call = |settings| prices_of("").ceiling(&id("anthropic/claude-sonnet-4-5"), settings, 10).unwrap().rates.call;
+    assert_eq!((call(&settings), call(&Settings::default())), (usd("0.03"), Money::ZERO));
+}
+
+#[test]
 fn an_overlay_replaces_entries_adds_models_and_leaves_the_rest() {
     let prices = PriceBook::from_toml_overlay(
         r#"

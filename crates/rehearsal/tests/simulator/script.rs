@@ -138,7 +138,7 @@ async fn thinking_is_shown_where_the_vendor_shows_it() {
     let body = ask(CHAT, "x");
     let answer = post_in_memory(&hidden, CHAT, &body).await.unwrap();
     assert!(!answer.text().contains("Hm."));
-    assert_eq!(answer.json()["usage"]["completion_tokens_details"]["reasoning_tokens"], 1);
+    assert_eq!(answer.json()["usage"]["completion_tokens_details"]["reasoning_tokens"], 2);
     let shown = Simulator::builder().script(script).reasoning_content(true).build();
     let answer = post_in_memory(&shown, CHAT, &body).await.unwrap().json();
     assert_eq!(answer["choices"][0]["message"]["reasoning_content"], "Hm.");

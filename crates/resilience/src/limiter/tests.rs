@@ -143,7 +143,7 @@ async fn a_failure_takes_what_the_provider_has_seen_of_it() {
     };
     let sent = error(ModelErrorKind::Broken).with(|failure| failure.sent = true);
     assert_eq!(rest(Err(error(ModelErrorKind::Transient))).await, (Some(10), Some(10_000)));
-    assert_eq!(rest(Err(sent)).await, (Some(9), Some(9_499)));
+    assert_eq!(rest(Err(sent)).await, (Some(9), Some(9_492)));
     assert_eq!(rest(Err(error(ModelErrorKind::RateLimited))).await, (Some(9), Some(10_000)));
 }
 

@@ -120,6 +120,12 @@ fn a_text_answer_carries_model_usage_and_stop() {
 }
 
 #[test]
+fn cached_tokens_which_the_prompt_does_not_count_are_added_to_it_once() {
+    let usage = reply(&[START, TEXT, HELLO, STOP_0, END, STOP]).0.usage.unwrap();
+    assert_eq!((usage.input_tokens, usage.uncached_input_tokens()), (10 + 3 + 2, 10));
+}
+
+#[test]
 fn thinking_keeps_its_signature_and_a_call_its_further_fields() {
     let (reply, seen) = reply(&thinking_call());
     let [Part::Thinking(thinking), Part::ToolCall(call)] = reply.message.parts() else { panic!("{reply:?}") };

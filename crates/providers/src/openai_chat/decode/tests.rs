@@ -174,6 +174,15 @@ fn the_last_usage_counts_and_only_the_first_choice_is_read() {
 }
 
 #[test]
+fn cached_tokens_which_the_prompt_counts_are_not_added_to_it_again() {
+    let told = json!({ "prompt_tokens": 15, "completion_tokens": 1, "prompt_tokens_details": { "cached_tokens": 3 } });
+    let chunk = json!({ "choices": [{ "index": 0, "delta": { "content": "a" } }] });
+    let end = json!({ "choices": [], "usage": told });
+    let usage = read(stream(&[chunk, finish("stop"), end])).0.unwrap().usage.unwrap();
+    assert_eq!((usage.input_tokens, usage.uncached_input_tokens()), (15, 12));
+}
+
+#[test]
 fn an_error_in_the_stream_fails_the_call_with_the_usage_so_far() {
     let usage = json!({ "choices": [], "usage": { "prompt_tokens": 5, "completion_tokens": 1 } });
     let error = json!({ "id": "x", "choices": [], "error": { "code": 502, "message": "upstream" } });

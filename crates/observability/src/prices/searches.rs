@@ -1,0 +1,49 @@
+//! How many web searches a request lets its provider make.
+
+use brigade_core::{RawJson, Settings};
+use serde::Deserialize;
+
+/// A tool that the provider runs, as a request asks for it in the further fields of its settings.
+#[derive(Deserialize)]
+struct HostedTool {
+    #[serde(rename = "type", default)]
+    kind: String,
+    max_uses: Option<u64>,
+}
+
+/// The most web searches that a request allows: as its tools limit them (`max_uses` of Anthropic), or all tools together
+/// (`max_tool_calls` of `OpenAI`). Where nothing does, one for each tool: what comes beyond is charged when it is reported.
+pub(super) fn allowed(settings: &Settings) -> u64 {
+    let field = |name: &str| settings.extra.get(name).map(RawJson::get);
+    let tools = field("tools").and_then(|tools| serde_json::from_str::<Vec<HostedTool>>(tools).ok());
+    let searching = tools.into_iter().flatten().filter(|tool| tool.kind.starts_with("web_search"));
+    let uses = searching.map(|tool| (tool.max_uses, 1)).reduce(|(one, tools), (other, more)| {
+        (one.zip(other).map(|(one, other)| one.saturating_add(other)), tools + more)
+    });
+    let together = || field("max_tool_calls").and_then(|limit| serde_json::from_str::<u64>(limit).ok());
+    let of_tools = uses.map_or(0, |(limit, tools)| limit.or_else(together).unwrap_or(tools));
+    of_tools.max(u64::from(field("web_search_options").is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches_are_limited_by_their_tools_or_by_all_calls_or_count_once() {
+        let cases: [(&[(&str, &str)], u64); 7] = [
+            (&[], 0),
+            (&[("tools", r#"[{"type":"code_execution_20250522","max_uses":9}]"#)], 0),
+            (&[("tools", r#"[{"type":"web_search_20250305","name":"web_search","max_uses":5}]"#)], 5),
+            (&[("tools", r#"[{"type":"web_search_20250305"}]"#)], 1),
+            (&[("tools", r#"[{"type":"web_search"}]"#), ("max_tool_calls", "4")], 4),
+            (&[("web_search_options", "{}")], 1),
+            (&[("tools", "7")], 0),
+        ];
+        for (fields, searches) in cases {
+            let field = |(name, json): &(&str, &str)| ((*name).to_owned(), RawJson::parse((*json).to_owned()).unwrap());
+            let extra = fields.iter().map(field).collect();
+            assert_eq!(allowed(&Settings { extra, ..Settings::default() }), searches, "{fields:?}");
+        }
+    }
+}
