@@ -10,6 +10,7 @@ mod brigade;
 mod child;
 mod codec;
 mod floor;
+mod load;
 mod micro;
 mod overhead;
 mod report;
@@ -64,6 +65,8 @@ enum Part {
     Micro,
     /// The store: a long session, many notes, a million events.
     Store(store::Options),
+    /// The release server under load: 200 clients at once, then 1,000 requests a second.
+    Load,
     #[command(hide = true)]
     Simulator(simulated::Options),
     #[command(hide = true)]
@@ -76,6 +79,7 @@ fn main() -> Result<()> {
         None => print(&compare(&options)?, options.json),
         Some(Part::Micro) => print(&micro::measure(options.quick)?, options.json),
         Some(Part::Store(part)) => print(&store::measure(&part, options.quick)?, options.json),
+        Some(Part::Load) => print(&load::measure(options.quick)?, options.json),
         Some(Part::Simulator(options)) => simulated::serve(options),
         Some(Part::Side(options)) => side::serve(&options),
     }

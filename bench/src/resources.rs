@@ -22,26 +22,43 @@ pub(crate) fn thread_cpu_time() -> Duration {
 /// CPU time of the children of this process that have ended and were waited for. Counted exactly, but told in ticks of
 /// commonly 10 ms, so it is good for the sum over many.
 pub(crate) fn ended_children_cpu_time() -> Result<Duration> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // The name of the program, in brackets, may hold blanks.
-    let (_, after_name) = stat.rsplit_once(')').context("/proc/self/stat has another form")?;
+    ticks(&fs::read_to_string("/proc/self/stat")?, 13)
+}
+
+/// CPU time of another process, in ticks as above.
+pub(crate) fn cpu_time_of(process: u32) -> Result<Duration> {
+    ticks(&fs::read_to_string(format!("/proc/{process}/stat"))?, 11)
+}
+
+/// The sum of two fields of a `stat`, counted after the name of the program.
+fn ticks(stat: &str, first: usize) -> Result<Duration> {
+    // The name, in brackets, may hold blanks.
+    let (_, after_name) = stat.rsplit_once(')').context("/proc/…/stat has another form")?;
     let ticks: u32 = after_name
         .split_ascii_whitespace()
-        .skip(13)
+        .skip(first)
         .take(2)
-        .map(|field| field.parse::<u32>().context("/proc/self/stat has another form"))
+        .map(|field| field.parse::<u32>().context("/proc/…/stat has another form"))
         .sum::<Result<_>>()?;
     let per_second = u32::try_from(rustix::param::clock_ticks_per_second())?;
     Ok(Duration::from_secs(1) * ticks / per_second)
 }
 
+/// The memory that another process holds now, in MiB.
+pub(crate) fn memory_mib(process: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    Ok(f64::from(u32::try_from(kibibytes(&status, "VmRSS:")?)?) / 1024.0)
+}
+
+fn kibibytes(status: &str, name: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(number.with_context(|| format!("/proc/…/status has no {name}"))?.trim().parse()?)
+}
+
 /// The most memory that this process ever held at a time, in bytes.
 pub(crate) fn peak_memory_bytes() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kibibytes: u64 = number.context("/proc/self/status has no VmHWM")?.trim().parse()?;
-    Ok(kibibytes * 1024)
+    Ok(kibibytes(&fs::read_to_string("/proc/self/status")?, "VmHWM:")? * 1024)
 }
 
 /// Allows as many open connections as the system lets this process have.
@@ -60,6 +77,8 @@ mod tests {
         assert!(cpu_time() > thread_cpu_time() && thread_cpu_time() > Duration::ZERO);
         assert!(peak_memory_bytes().unwrap() > 100_000);
         let before = ended_children_cpu_time().unwrap();
+        assert!(memory_mib(std::process::id()).unwrap() > 0.1);
+        assert!(cpu_time_of(std::process::id()).unwrap() < Duration::from_mins(1));
         assert!(before < Duration::from_mins(1));
     }
 }

@@ -5,7 +5,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -32,6 +32,8 @@ pub(crate) struct Runs {
     is_draining: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
     records: Mutex<VecDeque<Arc<Record>>>,
+    /// Roughly what all that have ended take.
+    bytes: Arc<AtomicUsize>,
     tally: Arc<Tally>,
 }
 
@@ -61,6 +63,8 @@ pub(crate) struct Record {
     pub(crate) log: Option<Arc<EventLog>>,
     pub(crate) began: Timestamp,
     end: watch::Sender<Option<Arc<End>>>,
+    /// Roughly what it takes to remember it, once it has ended.
+    bytes: AtomicUsize,
     /// Let go when the run has ended, because a run holds its notes and its watchers.
     run: Mutex<Option<Run>>,
 }
@@ -96,6 +100,7 @@ pub(crate) enum NotStarted {
 #[derive(Debug)]
 struct Keepers {
     _permit: OwnedSemaphorePermit,
+    bytes: Arc<AtomicUsize>,
     tally: Arc<Tally>,
     store: Option<Store>,
 }
@@ -118,6 +123,7 @@ impl Runs {
             is_draining: AtomicBool::new(false),
             tasks: Mutex::default(),
             records: Mutex::default(),
+            bytes: Arc::default(),
             tally: Arc::default(),
         }
     }
@@ -138,13 +144,15 @@ impl Runs {
             log,
             began: Timestamp::now(),
             end: watch::Sender::new(None),
+            bytes: AtomicUsize::new(0),
             run: Mutex::new(Some(run.clone())),
         });
         self.remember(Arc::clone(&record));
         let mut tasks = locked(&self.tasks);
         // Those that are done take their memory with them.
         while tasks.try_join_next().is_some() {}
-        let keepers = Keepers { _permit: permit, tally: Arc::clone(&self.tally), store };
+        let keepers =
+            Keepers { _permit: permit, bytes: Arc::clone(&self.bytes), tally: Arc::clone(&self.tally), store };
         tasks.spawn(Arc::clone(&record).work(agent, (run, task), keepers));
         Ok(record)
     }
@@ -199,11 +207,12 @@ impl Runs {
     fn remember(&self, record: Arc<Record>) {
         let mut records = locked(&self.records);
         records.push_back(record);
-        let mut bytes: usize = records.iter().map(|record| record.bytes()).sum();
         // Those that go on are never forgotten, and they are bounded by themselves.
-        while records.len() > self.kept || bytes > MOST_BYTES {
+        while records.len() > self.kept || self.bytes.load(Ordering::Relaxed) > MOST_BYTES {
             let Some(oldest) = records.iter().position(|record| record.has_ended()) else { return };
-            bytes -= records.remove(oldest).map_or(0, |record| record.bytes());
+            if let Some(forgotten) = records.remove(oldest) {
+                self.bytes.fetch_sub(forgotten.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
         }
     }
 }
@@ -224,6 +233,10 @@ impl Record {
             outcome.degraded.push(missing);
         }
         locked(&self.run).take();
+        // Before the end is told, because whoever has ended may be forgotten.
+        let bytes = self.bytes_with(&end);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        keepers.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.end.send_replace(Some(Arc::new(end)));
     }
 
@@ -249,11 +262,10 @@ impl Record {
         self.end.borrow().is_some()
     }
 
-    /// Roughly what it takes to remember it.
-    fn bytes(&self) -> usize {
-        let answer = match self.end.borrow().as_deref() {
-            Some(End::Outcome(outcome)) => outcome.text.len(),
-            _ => 0,
+    fn bytes_with(&self, end: &End) -> usize {
+        let answer = match end {
+            End::Outcome(outcome) => outcome.text.len(),
+            End::Failed(_) | End::Panicked => 0,
         };
         answer + self.log.as_ref().map_or(0, |log| log.bytes())
     }

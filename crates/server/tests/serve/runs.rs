@@ -139,6 +139,17 @@ async fn runs_are_listed_by_page_and_their_cost_by_agent_and_model() {
 }
 
 #[tokio::test]
+async fn as_many_runs_are_remembered_as_are_configured() {
+    let provider = provider("Done.").await;
+    let server = Server::start(&config(&provider).replace("[server]", "[server]\nkept_runs = 2"));
+    for _ in 0..3 {
+        json_of(server.post("/v1/runs", &task("Do it."))).await;
+    }
+    let (_, page) = json_of(server.get("/v1/runs")).await;
+    assert_eq!((page["data"].as_array().unwrap().len(), &page["has_more"]), (2, &json!(false)));
+}
+
+#[tokio::test]
 async fn a_run_that_fails_says_why_and_what_it_cost() {
     let provider = scripted("", "[[fault]]\nid = \"x\"\nmatch = {}\ndo = { status = 401 }\n").await;
     let server = Server::start(&config(&provider));

@@ -1,0 +1,176 @@
+//! Clients that cost next to nothing, because they share the machine with what is measured: one thread, one request
+//! written once, and of the answers only what tells where they end.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::{self, Runtime};
+use tokio::time::{Instant, sleep_until};
+
+/// Connected clients that all ask the same.
+#[derive(Debug)]
+pub(super) struct Clients {
+    runtime: Runtime,
+    request: Vec<u8>,
+    connections: Vec<Connection>,
+}
+
+/// What came back.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// How long each answer took.
+    pub(super) millis: Vec<f64>,
+    /// Answers with another status than 200.
+    pub(super) errors: u64,
+    pub(super) elapsed: Duration,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// Longer than any answer.
+const BUFFER: usize = 64 << 10;
+
+impl Clients {
+    /// Opens the connections to the Chat Completions of `url`.
+    pub(super) fn connect(url: &str, body: &Value, clients: usize) -> Result<Self> {
+        let place = url.strip_prefix("http://").context("another protocol than HTTP")?;
+        let (address, path) = place.split_once('/').context("an address without a path")?;
+        let body = body.to_string();
+        let request = format!(
+            "POST /{path}/chat/completions HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let connections = runtime.block_on(async {
+            let mut connections = Vec::new();
+            for _ in 0..clients {
+                connections.push(Connection::open(address).await?);
+            }
+            anyhow::Ok(connections)
+        })?;
+        Ok(Self { runtime, request: request.into_bytes(), connections })
+    }
+
+    /// All ask all the time.
+    pub(super) fn crowd(&mut self, time: Duration) -> Result<Answers> {
+        let begin = Instant::now();
+        self.each(&async |connection, request| {
+            let mut answers = Answers::default();
+            while begin.elapsed() < time {
+                connection.measure(request, &mut answers).await?;
+            }
+            Ok(answers)
+        })
+    }
+
+    /// So many ask in each second, whether earlier ones have their answers or not, as long as there is a client left.
+    pub(super) fn paced(&mut self, per_second: u32, time: Duration) -> Result<Answers> {
+        let (begin, next) = (Instant::now(), Cell::new(0));
+        let pause = Duration::from_secs(1) / per_second;
+        self.each(&async |connection, request| {
+            let mut answers = Answers::default();
+            loop {
+                let due = pause * next.replace(next.get() + 1);
+                if due >= time {
+                    return Ok(answers);
+                }
+                sleep_until(begin + due).await;
+                connection.measure(request, &mut answers).await?;
+            }
+        })
+    }
+
+    fn each(&mut self, work: &impl AsyncFn(&mut Connection, &[u8]) -> Result<Answers>) -> Result<Answers> {
+        let begin = Instant::now();
+        let request = &self.request;
+        let all = self.connections.iter_mut().map(|connection| work(connection, request));
+        let parts = self.runtime.block_on(futures::future::try_join_all(all))?;
+        let mut answers = Answers::default();
+        for part in parts {
+            answers.add(part);
+        }
+        Ok(Answers { elapsed: begin.elapsed(), ..answers })
+    }
+}
+
+impl Connection {
+    async fn open(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: vec![0; BUFFER] })
+    }
+
+    async fn measure(&mut self, request: &[u8], answers: &mut Answers) -> Result<()> {
+        let begin = Instant::now();
+        let is_good = self.ask(request).await?;
+        answers.millis.push(begin.elapsed().as_secs_f64() * 1e3);
+        answers.errors += u64::from(!is_good);
+        Ok(())
+    }
+
+    /// Whether the answer, read to its end, has the status 200.
+    async fn ask(&mut self, request: &[u8]) -> Result<bool> {
+        self.stream.write_all(request).await?;
+        let (mut filled, mut whole) = (0, None);
+        loop {
+            let free = self.buffer.get_mut(filled..).unwrap_or_default();
+            let read = self.stream.read(free).await?;
+            ensure!(read > 0, "the connection was closed, or an answer is longer than {BUFFER} bytes");
+            filled += read;
+            let answer = self.buffer.get(..filled).unwrap_or_default();
+            if whole.is_none() {
+                whole = length(answer)?;
+            }
+            if whole.is_some_and(|whole| filled >= whole) {
+                return Ok(answer.starts_with(b"HTTP/1.1 200 "));
+            }
+        }
+    }
+}
+
+impl Answers {
+    #[expect(clippy::cast_precision_loss, reason = "nobody asks so often")]
+    pub(super) fn count(&self) -> f64 {
+        self.millis.len() as f64
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.millis.extend(other.millis);
+        self.errors += other.errors;
+        self.elapsed += other.elapsed;
+    }
+}
+
+/// How long an answer is, head and body, once its head is there.
+fn length(answer: &[u8]) -> Result<Option<usize>> {
+    let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let lines = answer.get(..head).unwrap_or_default().split(|byte| *byte == b'\n');
+    for line in lines {
+        if let Some(value) = line.strip_prefix(b"content-length:") {
+            let body: usize = std::str::from_utf8(value)?.trim().parse()?;
+            return Ok(Some(head + 4 + body));
+        }
+    }
+    bail!("an answer does not say how long it is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_ends_where_its_head_says() {
+        assert_eq!(length(b"HTTP/1.1 200 OK\r\ncontent-le").unwrap(), None);
+        assert_eq!(length(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap(), Some(40));
+        assert!(length(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! The shipped server as a process.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{self, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::resources;
+
+/// A running `brigade serve`, killed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    process: process::Child,
+    url: String,
+    _folder: TempDir,
+}
+
+const CONFIG: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+
+[providers.sim]
+kind = "compatible"
+base_url = "$SIMULATOR/v1"
+
+[models.mini]
+provider = "sim"
+model = "gpt-5-mini"
+
+[agents.oracle]
+model = "mini"
+instructions = "You are oracle."
+"#;
+
+impl Server {
+    /// Starts the program that was built beside this one.
+    pub(super) fn start(simulator: &str) -> Result<Self> {
+        let program = env::current_exe()?.with_file_name("brigade");
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("brigade.toml"), CONFIG.replace("$SIMULATOR", simulator))?;
+        let mut command = Command::new(&program);
+        // The log is written, as anywhere, but nobody keeps it.
+        command.arg("serve").current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        let output = process.stdout.take().context("the server has no output")?;
+        let mut server = Self { process, url: String::new(), _folder: folder };
+        BufReader::new(output).read_line(&mut server.url)?;
+        server.url.truncate(server.url.trim_end().len());
+        ensure!(server.url.starts_with("http://"), "the server does not listen");
+        server.url.push_str("/v1");
+        Ok(server)
+    }
+
+    /// Where its endpoints begin.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn memory_mib(&self) -> Result<f64> {
+        resources::memory_mib(self.process.id())
+    }
+
+    pub(super) fn cpu_time(&self) -> Result<Duration> {
+        resources::cpu_time_of(self.process.id())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
