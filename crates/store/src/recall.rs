@@ -47,8 +47,9 @@ pub struct SqliteRecall {
 pub struct RecallSettings {
     /// The longest note, in bytes. 4 KiB are a thousand tokens, more than a note of one fact needs.
     pub max_note_bytes: usize,
-    /// The most notes of a scope; the oldest are forgotten first. With ten thousand, comparing a query with the meaning
-    /// of all of them still takes milliseconds.
+    /// The most notes of a scope; the oldest are forgotten first. Finding notes by their words takes milliseconds among a
+    /// hundred thousand; comparing a query with the meaning of ten thousand, each of which is read, a tenth of a second
+    /// and more, and of a thousand some hundredths.
     pub max_notes: u32,
     /// For how long a note is kept; for ever if absent, as facts and preferences last.
     pub keep_for: Option<Duration>,
