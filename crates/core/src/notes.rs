@@ -15,14 +15,16 @@ use crate::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use brigade_core::{Agent, LocalRecall, Notes, testing::{ScriptedModel, Turn}};
+/// use brigade_core::{Agent, ChatModel, LocalRecall, Notes};
 ///
-/// let notes = Notes::new(Arc::new(LocalRecall::new()));
-/// let clerk = Agent::new("clerk", ScriptedModel::new([Turn::text("Noted.")]))
-///     .tool(notes.remember())
-///     .tool(notes.recall())
-///     // What fits a question best goes with it, up to 400 tokens.
-///     .notes(notes, 400);
+/// fn clerk(model: impl ChatModel) -> Agent {
+///     let notes = Notes::new(Arc::new(LocalRecall::new()));
+///     Agent::new("clerk", model)
+///         .tool(notes.remember())
+///         .tool(notes.recall())
+///         // What fits a question best goes with it, up to 400 tokens.
+///         .notes(notes, 400)
+/// }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Notes {
