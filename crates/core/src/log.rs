@@ -175,7 +175,7 @@ fn conversation_line(event: &Event) {
             target: "brigade_core::agent", event = "loop_noticed", kind, count, "repeated {kind} seen {count} times",
         ),
         Event::Degraded { part, reason } => tracing::error!(
-            target: "brigade_core::memory", event = "degraded", part, "going on without the {part}: {reason}",
+            target: "brigade_core::run", event = "degraded", part, "degraded ({part}): {reason}",
         ),
         Event::HandedOff { to } => {
             tracing::info!(target: "brigade_core::agent", event = "handed_off", %to, "handed off to {to}");

@@ -33,7 +33,7 @@ mod rate;
 mod runs;
 mod usage;
 
-pub(crate) use access::Doors;
+pub(crate) use access::{ANYBODY, Doors};
 pub(crate) use error::ApiError;
 use once::OnceKeys;
 

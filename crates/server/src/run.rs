@@ -8,17 +8,19 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use brigade_core::{Delta, Event, Outcome, Run, RunError, RunItem, Task, stream};
+use brigade_core::{Delta, Event, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream};
 use brigade_observability::{Logging, Recorder};
 use clap::Args;
 use futures::StreamExt;
 
 use crate::{
+    api::ANYBODY,
     app::{App, Standing},
     config::{ConfigFile, Loaded},
     exit::{EXIT_CODES, Exit},
     report::{Failure, Report},
     signals,
+    store::Store,
     team::Served,
     worst_case::WorstCase,
 };
@@ -60,7 +62,9 @@ impl RunAgent {
         // A person reads this: what goes well is in the answer and the summary.
         let logging = Logging::new().format(log.format).level(log.level.as_deref().unwrap_or("warn")).init();
         let _logging = logging.context("cannot set up the log")?;
-        let app = App::from_config(&loaded, Standing::new(&loaded.config))?;
+        // What can be told without asking anybody is told beside a server that has the store open.
+        let store = if self.dry_run { None } else { Store::of(&loaded).await? };
+        let app = App::from_config(&loaded, Standing::new(&loaded.config).kept_in(store.clone()).await?)?;
         let Some(served) = app.agents.get(&self.agent) else {
             let known: Vec<_> = app.agents.keys().map(String::as_str).collect();
             bail!("there is no agent `{}`; the configuration has: {}", self.agent, known.join(", "));
@@ -69,9 +73,13 @@ impl RunAgent {
             return Ok(self.tell_worst_case(&loaded, &app));
         }
         let task = self.task()?;
-        let run = self.context(&app, served, &loaded)?;
+        let run = self.context(&app, served, (&loaded, store.as_ref()))?;
         let is_live = !self.json && served.speaks_live() && std::io::stdout().is_terminal();
-        match work(served, (&run, task), is_live).await {
+        let result = work(served, (&run, task), is_live).await;
+        if let Some(store) = store {
+            store.close().await;
+        }
+        match result {
             Ok(outcome) => {
                 self.show(&outcome, is_live)?;
                 Ok(Exit::from(&outcome))
@@ -103,8 +111,12 @@ impl RunAgent {
         Ok(text.into())
     }
 
-    fn context(&self, app: &App, served: &Served, loaded: &Loaded) -> anyhow::Result<Run> {
+    /// On behalf of whoever may ask without a key.
+    fn context(&self, app: &App, served: &Served, (loaded, store): (&Loaded, Option<&Store>)) -> anyhow::Result<Run> {
         let run = Run::builder().account(app.ledger().clone()).budget(served.budget.clone());
+        let run = run.scope(Scope::default().tenant(ANYBODY));
+        let kept = store.map(|store| store.observer(&ANYBODY.into(), None));
+        let run = kept.into_iter().fold(run, RunBuilder::observer);
         let configured = loaded.config.log.events.as_ref().map(|path| loaded.folder.join(path));
         let Some(path) = self.events.clone().or(configured) else { return Ok(run.build()) };
         let recorder = Recorder::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;

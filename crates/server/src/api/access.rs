@@ -43,8 +43,8 @@ pub(crate) struct Caller {
     rate: Option<Rate>,
 }
 
-/// The name of those who ask where no keys are configured.
-const ANYBODY: &str = "local";
+/// The name of those who ask where no keys are configured, and of those at the command line.
+pub(crate) const ANYBODY: &str = "local";
 
 impl Doors {
     /// As configured. An address that others can reach needs keys. How often keys that `before` knew have asked counts on,

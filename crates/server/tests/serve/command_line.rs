@@ -171,6 +171,29 @@ async fn without_a_key_the_first_steps_lead_to_a_simulated_answer() {
     let output = brigade(folder.path(), &["run", "assistant", "Say hello."], "").await;
     assert!(output.status.success() && said(&output).contains("Say hello."), "{}{}", said(&output), told(&output));
     assert!(told(&output).contains("`simulator` is simulated"), "{}", told(&output));
+    // The run is in the store that `init` set up, and so is what it cost.
+    let summary = told(&output);
+    let (_, trace) = summary.trim().rsplit_once("trace ").unwrap();
+    let output = brigade(folder.path(), &["trace", trace], "").await;
+    assert!(output.status.success() && said(&output).contains("assistant"), "{}{}", said(&output), told(&output));
+}
+
+#[tokio::test]
+async fn runs_from_the_command_line_share_the_budget_of_a_day() {
+    let provider = provider("Hello.").await;
+    // A little more than the shortest answer that is worth asking for may cost.
+    let budget = "store = \"brigade.db\"\n[budget]\nusd = \"0.0008\"\nper = \"day\"\n";
+    let folder = folder(&format!("{budget}{}", config(&provider)));
+    for answered in 0..40 {
+        let output = brigade(folder.path(), &["run", "clerk", "Do it."], "").await;
+        assert_eq!(provider.truth().totals().arrived, if output.status.success() { answered + 1 } else { answered });
+        if !output.status.success() {
+            assert_eq!(output.status.code(), Some(3), "{}", told(&output));
+            assert!(answered > 1 && told(&output).contains("0.000800"), "{answered}: {}", told(&output));
+            return;
+        }
+    }
+    panic!("the budget of the day is never used up");
 }
 
 #[tokio::test]

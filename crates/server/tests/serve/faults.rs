@@ -104,12 +104,12 @@ async fn usage(server: &Server) -> Value {
 #[tokio::test]
 async fn r06_an_overloaded_model_is_spared_and_another_answers() {
     const RUNS: usize = 50;
-    let scenario = Scenario::begin("R06", "overloaded for four seconds, fifty runs at once, another model");
+    let scenario = Scenario::begin("R06", "overloaded for twelve seconds, fifty runs at once, another model");
     let script = "[[rule]]\nwhen = { model = \"gpt-5\" }\nanswer = { text = \"The first.\" }\n\
                   [[rule]]\nanswer = { text = \"The second.\" }\n";
-    let storm = "[[fault]]\nid = \"storm\"\nmatch = { model = \"gpt-5\", before = \"4s\" }\ndo = { status = 529 }\n";
+    let storm = "[[fault]]\nid = \"storm\"\nmatch = { model = \"gpt-5\", before = \"12s\" }\ndo = { status = 529 }\n";
     let provider = scripted(script, storm).await;
-    let over = Instant::now() + Duration::from_secs(4);
+    let over = Instant::now() + Duration::from_secs(12);
     let first = "[models.first]\nprovider = \"sim\"\nmodel = \"gpt-5\"\nfallbacks = [\"mini\"]\n";
     let server =
         Server::start(&format!("{}{first}", config(&provider).replace("\nmodel = \"mini\"", "\nmodel = \"first\"")));
