@@ -25,7 +25,7 @@ const COMMON: u32 = 2_000;
 /// So many notes are scored by their words at the most, the newest ones.
 const MOST_SCORED: u32 = 5_000;
 
-/// Only the newest notes of a scope are compared by meaning: it takes reading each of them.
+/// Only the newest notes of a scope are compared by meaning: each of them is read, which takes about a microsecond.
 const MOST_COMPARED: u32 = 10_000;
 
 /// A statement that deletes many rows keeps others from writing.
@@ -70,8 +70,8 @@ pub(crate) fn keep(connection: &Connection, scope: &str, stored: &StoredNote) ->
     connection.prepare_cached("UPDATE scopes SET notes = notes + 1 WHERE id = ?1")?.execute([scope])?;
     if let Some((model, direction)) = direction {
         connection
-            .prepare_cached("INSERT INTO note_vectors (note, model, vector) VALUES (?1, ?2, ?3)")?
-            .execute(params![id, model, direction.to_bytes()])?;
+            .prepare_cached("INSERT INTO note_directions (note, model, direction) VALUES (?1, ?2, ?3)")?
+            .execute(params![id, model, direction.as_bytes()])?;
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ fn telling(connection: &Connection, scope: i64, words: &BTreeSet<String>) -> Res
     Ok(if rare.is_empty() { common } else { rare })
 }
 
-/// The closest first. `among` is a scope and the model whose vectors can be compared.
+/// The closest first. `among` is a scope and the model whose directions can be compared.
 pub(crate) fn by_meaning(
     connection: &Connection,
     among: (i64, &str),
@@ -155,15 +155,15 @@ pub(crate) fn by_meaning(
     limit: usize,
 ) -> Result<Vec<i64>, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT notes.id, vector FROM notes JOIN note_vectors ON note = notes.id AND model = ?2
+        "SELECT note, direction FROM notes JOIN note_directions ON note = notes.id AND model = ?2
          WHERE scope = ?1 ORDER BY notes.id DESC LIMIT ?3",
     )?;
     let mut rows = select.query(params![among.0, among.1, MOST_COMPARED])?;
-    let mut found: Vec<(i64, f32)> = Vec::new();
+    let mut found: Vec<(i64, f64)> = Vec::new();
     while let Some(row) = rows.next()? {
-        let vector = row.get_ref(1)?.as_blob().map_err(|error| StoreError::unreadable("vector", error))?;
+        let direction = row.get_ref(1)?.as_blob().map_err(|error| StoreError::unreadable("direction", error))?;
         // At a right angle and beyond, texts have nothing to do with each other.
-        if let Some(cosine) = wanted.cosine(vector).filter(|cosine| *cosine > 0.0) {
+        if let Some(cosine) = wanted.cosine(direction).filter(|cosine| *cosine > 0.0) {
             found.push((row.get(0)?, cosine));
         }
     }

@@ -2,19 +2,20 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior, functions::FunctionFlags};
 
-use crate::StoreError;
+use crate::{StoreError, embed::Direction};
 
 /// Marks a file as ours: "Brig" in ASCII. See <https://sqlite.org/pragma.html#pragma_application_id>.
 const APPLICATION: i64 = 0x4272_6967;
 
 /// Each brings a file from the version of its index to the next. Only ever added to: files of every version exist.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/0001_sessions.sql"),
     include_str!("../migrations/0002_notes.sql"),
     include_str!("../migrations/0003_history.sql"),
     include_str!("../migrations/0004_sessions_of_runs.sql"),
+    include_str!("../migrations/0005_note_directions.sql"),
 ];
 
 /// Refuses a file that is not ours or is from the future, before anything is written to it.
@@ -42,6 +43,11 @@ pub(crate) fn check_current(connection: &Connection, path: &Path) -> Result<(), 
 /// Brings the file to the newest version, each step whole or not at all.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let found = usize::try_from(pragma(connection, "user_version")?).unwrap_or(0);
+    // SQL alone cannot read floats from bytes.
+    connection.create_scalar_function("direction", 1, FunctionFlags::default(), |values| {
+        let vector = values.get_raw(0).as_blob_or_null()?;
+        Ok(vector.and_then(Direction::of_floats).map(|direction| direction.as_bytes().to_vec()))
+    })?;
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration)?;
