@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::fault::wire::Step;
 use crate::fault::{Action, Armed};
 use crate::headers;
-use crate::limits::{Limiter, UNLIMITED};
+use crate::limits::{Exceeded, Limiter, Standing, UNLIMITED};
 use crate::models;
 use crate::performance::{Body, Performance};
 use crate::reply::Reply;
@@ -87,10 +87,9 @@ impl Provider {
         };
         request.recognise(asked.agent, &self.script.agents);
         record.identify(&request);
-        let standing = match self.limiter.as_ref().map(|limiter| limiter.admit(&request)) {
-            Some(Err(exceeded)) => return Stage::exceeded(&request, &exceeded, &id),
-            Some(Ok(standing)) => standing,
-            None => UNLIMITED,
+        let standing = match self.admit(&request) {
+            Ok(standing) => standing,
+            Err(exceeded) => return Stage::exceeded(&request, &exceeded, &id),
         };
         let answer = request.answer(&self.script);
         let call = Call {
@@ -120,10 +119,9 @@ impl Provider {
         let mut request = wanted.request(&asked.body);
         request.recognise(asked.agent, &self.script.agents);
         record.identify(&request);
-        let standing = match self.limiter.as_ref().map(|limiter| limiter.admit(&request)) {
-            Some(Err(exceeded)) => return Stage::exceeded(&request, &exceeded, &id),
-            Some(Ok(standing)) => standing,
-            None => UNLIMITED,
+        let standing = match self.admit(&request) {
+            Ok(standing) => standing,
+            Err(exceeded) => return Stage::exceeded(&request, &exceeded, &id),
         };
         let map = headers::standard(asked.dialect, false, &id, &standing);
         let mut stage = Stage::whole(200, map, wanted.document());
@@ -135,6 +133,10 @@ impl Provider {
         let call = Call { request: &request, id, standing, latency, reasoning_content };
         let stage = call.replacement(&fault.action).unwrap_or(stage);
         call.disturbed(stage, &Reply::echo(&request), fault)
+    }
+
+    fn admit(&self, request: &Request) -> Result<Standing, Exceeded> {
+        self.limiter.as_ref().map_or(Ok(UNLIMITED), |limiter| limiter.admit(request))
     }
 
     /// What is neither of the three protocols: the list of models, or a wrong address.
