@@ -1,4 +1,4 @@
-//! `cargo xtask bench load`: the release server between many clients and the simulated provider, beside the simulated
+//! `cargo xtask bench load`: the server as it ships between many clients and the simulated provider, beside the simulated
 //! provider alone.
 //!
 //! Generator, server and simulator are processes of their own that share the machine, so what is told is what is

@@ -65,7 +65,7 @@ enum Part {
     Micro,
     /// The store: a long session, many notes, a million events.
     Store(store::Options),
-    /// The release server under load: 200 clients at once, then 1,000 requests a second.
+    /// The server as it ships under load: 200 clients at once, then 1,000 requests a second.
     Load,
     #[command(hide = true)]
     Simulator(simulated::Options),

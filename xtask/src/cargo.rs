@@ -69,12 +69,12 @@ pub(crate) fn docs(shell: &Shell) -> Result<()> {
     Ok(doc.env("RUSTDOCFLAGS", "-D warnings").run()?)
 }
 
-/// Benchmarks select their own package alone, so that nothing else is compiled in release mode, save the server where
-/// it is what is measured.
+/// Benchmarks measure what ships, built as it ships. They select their own package alone, so that nothing else is
+/// compiled that way, save the server where it is what is measured.
 pub(crate) fn bench(shell: &Shell, arguments: &[String]) -> Result<()> {
     if arguments.iter().any(|argument| argument == "load") {
-        cargo(shell, "build").args(["--locked", "--release", "--package", "brigade-server"]).run()?;
+        cargo(shell, "build").args(["--locked", "--profile", "dist", "--package", "brigade-server"]).run()?;
     }
-    let run = cargo(shell, "run").args(["--locked", "--release", "--package", "brigade-bench"]);
+    let run = cargo(shell, "run").args(["--locked", "--profile", "dist", "--package", "brigade-bench"]);
     Ok(run.arg("--").args(arguments).run()?)
 }

@@ -50,7 +50,7 @@ struct Arguments {
 enum Chore {
     /// Checks everything that a change must pass, and stops at the first failure.
     Ci(ci::Options),
-    /// Runs the benchmarks in release mode; what follows goes to the benchmark program.
+    /// Runs the benchmarks, built as what ships; what follows goes to the benchmark program.
     Bench {
         /// Arguments of the benchmark program.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
