@@ -120,6 +120,8 @@ pub enum ModelErrorKind {
     RateLimited,
     /// The provider has no capacity.
     Overloaded,
+    /// Nobody answers at the provider's address; nothing was sent.
+    Unreachable,
     /// The provider or the way to it failed for now.
     Transient,
     /// It took too long.
@@ -249,6 +251,7 @@ impl ModelErrorKind {
             Self::Quota => "quota",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
+            Self::Unreachable => "unreachable",
             Self::Transient => "transient",
             Self::Timeout(TimeoutPhase::Connect) => "timeout_connect",
             Self::Timeout(TimeoutPhase::FirstDelta) => "timeout_first_delta",
@@ -266,9 +269,12 @@ impl ModelErrorKind {
     /// The advice that fits this kind when the provider gives none.
     pub const fn usual_advice(self) -> RetryAdvice {
         match self {
-            Self::RateLimited | Self::Overloaded | Self::Transient | Self::Timeout(_) | Self::Broken => {
-                RetryAdvice::Backoff
-            }
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::Unreachable
+            | Self::Transient
+            | Self::Timeout(_)
+            | Self::Broken => RetryAdvice::Backoff,
             Self::Caller
             | Self::Auth
             | Self::Quota

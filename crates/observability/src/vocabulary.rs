@@ -116,6 +116,7 @@ pub(crate) const fn fault(kind: ModelErrorKind) -> &'static str {
         ModelErrorKind::Quota => "provider_quota",
         ModelErrorKind::RateLimited => "provider_rate_limited",
         ModelErrorKind::Overloaded => "provider_overloaded",
+        ModelErrorKind::Unreachable => "provider_unreachable",
         ModelErrorKind::Transient => "provider_transient",
         ModelErrorKind::Broken => "provider_broken",
         ModelErrorKind::Timeout(TimeoutPhase::Connect) => "provider_timeout_connect",

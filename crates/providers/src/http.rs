@@ -127,13 +127,9 @@ fn unsent(error: reqwest::Error) -> ModelError {
     } else if error.is_connect() && error.is_timeout() {
         (ModelErrorKind::Timeout(TimeoutPhase::Connect), "no connection to the provider in time", false)
     } else if error.is_connect() {
-        (ModelErrorKind::Transient, "no connection to the provider", false)
+        (ModelErrorKind::Unreachable, "no connection to the provider", false)
     } else {
         (ModelErrorKind::Transient, "the connection broke before the answer began", true)
     };
-    let code = (kind != ModelErrorKind::Caller && !sent).then(|| "connect".to_owned());
-    ModelError::new(kind, message).caused_by(error).with(|failure| {
-        failure.sent = sent;
-        failure.code = code;
-    })
+    ModelError::new(kind, message).caused_by(error).with(|failure| failure.sent = sent)
 }

@@ -92,6 +92,7 @@ fn is_transient(kind: ModelErrorKind) -> bool {
     match kind {
         ModelErrorKind::RateLimited
         | ModelErrorKind::Overloaded
+        | ModelErrorKind::Unreachable
         | ModelErrorKind::Transient
         | ModelErrorKind::Timeout(_)
         | ModelErrorKind::Broken => true,

@@ -126,6 +126,7 @@ fn model_verdict(error: Option<&ModelError>) -> Verdict {
     match error.kind() {
         ModelErrorKind::Caller | ModelErrorKind::Refused | ModelErrorKind::ContextLength => Verdict::Works,
         ModelErrorKind::Overloaded
+        | ModelErrorKind::Unreachable
         | ModelErrorKind::Transient
         | ModelErrorKind::Timeout(_)
         | ModelErrorKind::Broken => Verdict::Fails(match error.retry() {

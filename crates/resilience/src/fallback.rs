@@ -104,6 +104,7 @@ impl<M: ChatModel> Fallback<M> {
             | ModelErrorKind::Quota
             | ModelErrorKind::RateLimited
             | ModelErrorKind::Overloaded
+            | ModelErrorKind::Unreachable
             | ModelErrorKind::Transient
             | ModelErrorKind::Timeout(_)
             | ModelErrorKind::Broken

@@ -20,11 +20,11 @@ pub(super) fn all() -> Vec<Scenario> {
 fn nobody() -> Vec<Scenario> {
     let nobody = |scenario: Scenario, where_to| Scenario { nobody_there: Some(where_to), ..scenario };
     let alone = |id, title, where_to| {
-        nobody(Scenario::new(id, title), where_to).ends(Ends::Fails(Kind::Transient), 0..=0).takes(0..=5_000).judged(
+        nobody(Scenario::new(id, title), where_to).ends(Ends::Fails(Kind::Unreachable), 0..=0).takes(0..=5_000).judged(
             Bill::Nothing,
             |seen| {
                 is(seen.attempts().count(), 3, "attempts")?;
-                is(seen.failed_with(Kind::Transient), 3, "refused connections")
+                is(seen.failed_with(Kind::Unreachable), 3, "refused connections")
             },
         )
     };

@@ -17,7 +17,8 @@ fn breaker(fake: Fake, accounts: &Accounts) -> Breaker<Fake> {
 
 #[tokio::test(start_paused = true)]
 async fn only_failures_of_the_provider_open_the_circuit() {
-    let failures = [Kind::Overloaded, Kind::Transient, Kind::Timeout(TimeoutPhase::FirstDelta), Kind::Broken];
+    let failures =
+        [Kind::Overloaded, Kind::Unreachable, Kind::Transient, Kind::Timeout(TimeoutPhase::FirstDelta), Kind::Broken];
     for kind in failures {
         let model = breaker(Fake::broken("m", kind), &Accounts::seeded(1));
         for _ in 0..7 {

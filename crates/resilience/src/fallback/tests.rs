@@ -18,6 +18,7 @@ async fn another_model_is_asked_when_the_provider_failed_and_not_when_the_reques
         Kind::Quota,
         Kind::RateLimited,
         Kind::Overloaded,
+        Kind::Unreachable,
         Kind::Transient,
         Kind::Timeout(TimeoutPhase::Idle),
         Kind::Broken,

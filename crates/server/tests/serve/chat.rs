@@ -102,7 +102,8 @@ async fn a_failing_provider_is_an_error_by_its_kind_that_clients_do_not_retry() 
     let cases = [
         ("status = 401", 503, "provider_credentials_refused"),
         ("status = 400", 400, "provider_rejected_request"),
-        ("status = 503", 503, "provider_"),
+        ("status = 503", 503, "provider_overloaded"),
+        ("status = 500", 503, "provider_failed"),
         ("body = \"<html>\"\nstatus = 200", 502, "provider_answer_broken"),
     ];
     for (fault, status, code) in cases {
@@ -116,6 +117,19 @@ async fn a_failing_provider_is_an_error_by_its_kind_that_clients_do_not_retry() 
         let text = response.text().await.unwrap();
         assert!(found == status && text.contains(code), "{fault}: {found} {text}");
     }
+}
+
+#[tokio::test]
+async fn a_provider_that_nobody_answers_for_is_told_apart_from_one_that_fails() {
+    let gone = provider("Hello.").await;
+    let config = config(&gone);
+    gone.shutdown().await;
+    let server = Server::start(&config);
+    let (status, body) = json_of(server.post("/v1/chat/completions", &question("Hello?"))).await;
+    assert_eq!((status, body["error"]["code"].as_str()), (503, Some("provider_unreachable")), "{body}");
+    let metrics = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let attempts = metrics.lines().find(|line| line.contains("brigade_attempts_total{")).unwrap();
+    assert!(attempts.contains("outcome=\"provider_unreachable\"") && attempts.ends_with(" 3"), "{attempts}");
 }
 
 #[tokio::test]
