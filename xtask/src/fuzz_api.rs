@@ -75,7 +75,8 @@ fn fuzz(shell: &Shell, workspace: &Workspace, (tool, options): (&Path, &Options)
     let mut command = Command::new(tool);
     command.current_dir(&folder).args(["run", &format!("{url}/openapi.json"), "--continue-on-failure", "--no-color"]);
     // Workers beyond the second only wait for the server's core.
-    command.args(["--workers=2", "--output-sanitize=false", &format!("--max-time={}", options.seconds)]);
+    // One worker: with more, Python 3.11's parser fails now and then (https://github.com/python/cpython/issues/106905).
+    command.args(["--workers=1", "--output-sanitize=false", &format!("--max-time={}", options.seconds)]);
     command.args(options.seed.map(|seed| format!("--seed={seed}")));
     time_limit::run(command, Duration::from_secs(options.seconds) + REPORTING)?;
     ensure!(server.0.try_wait()?.is_none(), "the server has ended");
