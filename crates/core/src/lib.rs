@@ -22,7 +22,7 @@
 //! # #[async_trait::async_trait] impl ChatModel for Parrot {
 //! #     fn id(&self) -> &ModelId { &self.0 }
 //! #     fn settings(&self) -> &Settings { Settings::none() }
-//! #     async fn chat(&self, request: &ChatRequest, _: &Run) -> Result<ChatReply, ModelError> {
+//! #     async fn chat(&self, request: &ChatRequest, _: &Run) -> Result<Box<ChatReply>, ModelError> {
 //! #         let asked = request.transcript.messages().last().map(|message| message.text().into_owned());
 //! #         Ok(ChatReply::new(Message::assistant(asked.unwrap_or_default())))
 //! #     }
@@ -133,7 +133,7 @@ pub use memory::{LocalMemory, Memory, MemoryError};
 pub use message::{Arguments, Image, Message, Part, ProviderData, RawJson, Role, Text, Thinking, ToolCall, ToolResult};
 pub use metered::{Metered, ModelExt, Unpriced};
 pub use metered_embedder::MeteredEmbedder;
-pub use model::{ChatModel, Failure, ModelError, ModelErrorKind, ModelId, RetryAdvice, TimeoutPhase};
+pub use model::{Answering, ChatModel, Failure, ModelError, ModelErrorKind, ModelId, RetryAdvice, TimeoutPhase};
 pub use money::{Money, ParseMoneyError};
 pub use notes::Notes;
 pub use outcome::{Degraded, FailedRun, Outcome, RunError, RunFailure, SetupError, StopReason};

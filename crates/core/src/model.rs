@@ -1,6 +1,6 @@
 //! The trait that every model client and every wrapper implements.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -21,10 +21,13 @@ pub trait ChatModel: fmt::Debug + Send + Sync + 'static {
 
     /// One answer. Deltas go to `run` while the call goes on, when somebody listens
     /// ([`Run::wants_deltas`]); the return value is always complete. Dropping the future cancels the call.
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError>;
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError>;
 }
 
-#[async_trait]
+/// A call under way: what [`ChatModel::chat`] returns, for wrappers that only hand it on and need no future of their own.
+pub type Answering<'a> = Pin<Box<dyn Future<Output = Result<Box<ChatReply>, ModelError>> + Send + 'a>>;
+
+#[deny(clippy::missing_trait_methods)]
 impl<M: ChatModel + ?Sized> ChatModel for Arc<M> {
     fn id(&self) -> &ModelId {
         (**self).id()
@@ -34,8 +37,13 @@ impl<M: ChatModel + ?Sized> ChatModel for Arc<M> {
         (**self).settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        (**self).chat(request, run).await
+    fn chat<'m, 'q, 'r, 'a>(&'m self, request: &'q ChatRequest, run: &'r Run) -> Answering<'a>
+    where
+        'm: 'a,
+        'q: 'a,
+        'r: 'a,
+    {
+        (**self).chat(request, run)
     }
 }
 

@@ -90,10 +90,11 @@ pub struct Allowance {
 
 impl ChatReply {
     /// An answer with nothing known about it but its content; the stop reason follows from whether tools are called.
-    pub fn new(message: Message) -> Self {
+    /// In a box, as every wrapper of a model hands it on.
+    pub fn new(message: Message) -> Box<Self> {
         let calls = message.tool_calls().next().is_some();
         let kind = if calls { StopKind::ToolCalls } else { StopKind::EndTurn };
-        Self {
+        Box::new(Self {
             message,
             usage: None,
             stop: Stop { kind, raw: None },
@@ -103,7 +104,7 @@ impl ChatReply {
             response_id: None,
             limits: RateLimits::default(),
             charge: None,
-        }
+        })
     }
 }
 

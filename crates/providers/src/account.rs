@@ -238,7 +238,7 @@ fn connections() -> reqwest::ClientBuilder {
         .tcp_nodelay(true)
         // A POST must not be repeated elsewhere, and a key must not follow a redirect to another host.
         .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
+        .retry(reqwest::retry::never().max_retries_per_request(0))
 }
 
 fn is_this_machine(url: &Url) -> bool {

@@ -78,7 +78,7 @@ impl Account {
 pub(crate) async fn read<A: Assembly>(
     response: &mut Response,
     mut intake: Box<Intake<'_, A>>,
-) -> Result<ChatReply, ModelError> {
+) -> Result<Box<ChatReply>, ModelError> {
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if intake.push(&chunk)? == Progress::More => {}

@@ -97,7 +97,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
     }
 
     /// The body has ended, or its terminal marker was read.
-    pub(crate) fn finish(mut self) -> Result<ChatReply, ModelError> {
+    pub(crate) fn finish(mut self) -> Result<Box<ChatReply>, ModelError> {
         match self.end() {
             Ok(reply) => Ok(self.completed(reply)),
             Err(error) => Err(self.explained(error)),
@@ -108,7 +108,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
     pub(crate) fn cut(
         mut self,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Result<ChatReply, ModelError> {
+    ) -> Result<Box<ChatReply>, ModelError> {
         if !self.head.status.is_success() {
             return self.finish();
         }
@@ -160,7 +160,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
         result.map_err(|error| self.explained(error))
     }
 
-    fn end(&mut self) -> Result<ChatReply, ModelError> {
+    fn end(&mut self) -> Result<Box<ChatReply>, ModelError> {
         let streamed = matches!(self.body, Body::Events(_));
         if self.head.status.is_success() && streamed != self.streaming_asked {
             self.sink.quirk(Quirk::OtherFraming);
@@ -186,7 +186,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
         }
     }
 
-    fn completed(&mut self, mut reply: ChatReply) -> ChatReply {
+    fn completed(&mut self, mut reply: Box<ChatReply>) -> Box<ChatReply> {
         reply.request_id = self.head.request_id.take().or(reply.request_id);
         reply.limits = std::mem::take(&mut self.head.limits);
         if reply.model.is_empty() {

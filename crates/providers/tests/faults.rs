@@ -43,7 +43,7 @@ fn question(tools: bool) -> ChatRequest {
 }
 
 struct Seen {
-    result: Result<ChatReply, ModelError>,
+    result: Result<Box<ChatReply>, ModelError>,
     heard: Recorder,
 }
 

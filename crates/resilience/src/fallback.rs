@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use brigade_core::{
-    ChatModel, ChatReply, ChatRequest, Degraded, Event, ModelError, ModelErrorKind, ModelId, Run, Settings, StopKind,
+    Answering, ChatModel, ChatReply, ChatRequest, Degraded, Event, ModelError, ModelErrorKind, ModelId, Run, Settings,
+    StopKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,13 +68,23 @@ impl<M: ChatModel> Fallback<M> {
         Self { rules, ..self }
     }
 
+    async fn ask(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+        let watched = Watched::over(run);
+        let result = self.first.chat(request, watched.run()).await;
+        if failure(&result).is_none() {
+            return result;
+        }
+        // In a box, as few calls come here, and every call would have to hold room for it.
+        Box::pin(self.ask_others(result, request, &watched)).await
+    }
+
     /// Asks one after the other until one has an answer that stands.
     async fn ask_others(
         &self,
-        mut result: Result<ChatReply, ModelError>,
+        mut result: Result<Box<ChatReply>, ModelError>,
         request: &ChatRequest,
         watched: &Watched,
-    ) -> Result<ChatReply, ModelError> {
+    ) -> Result<Box<ChatReply>, ModelError> {
         let run = watched.run();
         let mut from = self.id();
         for other in &self.others {
@@ -124,7 +134,6 @@ impl<M: ChatModel> Fallback<M> {
     }
 }
 
-#[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: ChatModel> ChatModel for Fallback<M> {
     fn id(&self) -> &ModelId {
@@ -135,17 +144,13 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
         self.first.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        if self.others.is_empty() {
-            return self.first.chat(request, run).await;
-        }
-        let watched = Watched::over(run);
-        let result = self.first.chat(request, watched.run()).await;
-        if failure(&result).is_none() {
-            return result;
-        }
-        // In a box, as few calls come here, and every call would have to hold room for it.
-        Box::pin(self.ask_others(result, request, &watched)).await
+    fn chat<'m, 'q, 'r, 'a>(&'m self, request: &'q ChatRequest, run: &'r Run) -> Answering<'a>
+    where
+        'm: 'a,
+        'q: 'a,
+        'r: 'a,
+    {
+        if self.others.is_empty() { self.first.chat(request, run) } else { Box::pin(self.ask(request, run)) }
     }
 }
 
@@ -175,7 +180,7 @@ impl Default for FallbackRules {
 }
 
 /// Why the next model might be asked; absent for an answer that stands.
-fn failure(result: &Result<ChatReply, ModelError>) -> Option<ModelErrorKind> {
+fn failure(result: &Result<Box<ChatReply>, ModelError>) -> Option<ModelErrorKind> {
     match result {
         Err(error) => Some(error.kind()),
         Ok(reply) if matches!(reply.stop.kind, StopKind::Refusal | StopKind::ContentFilter) => {
@@ -186,7 +191,11 @@ fn failure(result: &Result<ChatReply, ModelError>) -> Option<ModelErrorKind> {
 }
 
 /// Tells observers, and the run's outcome once for all turns.
-fn note(run: &Run, result: &Result<ChatReply, ModelError>, (from, to, reason): (&ModelId, &ModelId, ModelErrorKind)) {
+fn note(
+    run: &Run,
+    result: &Result<Box<ChatReply>, ModelError>,
+    (from, to, reason): (&ModelId, &ModelId, ModelErrorKind),
+) {
     run.emit(&Event::FellBack { from: from.clone(), to: to.clone(), reason });
     let part = format!("model:{}", from.model());
     if run.degraded().iter().all(|known| known.part != part) {

@@ -49,7 +49,7 @@ impl protocol::Assembly for Assembly {
         Ok(self.progress())
     }
 
-    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
         if !self.ended {
             if self.stop.is_none() {
                 return Err(broken("the stream ended before the answer did"));
@@ -59,7 +59,7 @@ impl protocol::Assembly for Assembly {
         Ok(self.reply(sink))
     }
 
-    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
         let answer: Option<Answer<'_>> = serde_json::from_slice(body).ok();
         let answer = answer.filter(|answer| answer.error.is_none() && answer.content.is_some());
         self.begin(answer.ok_or_else(|| error::not_an_answer("the answer", body))?, sink);
@@ -167,21 +167,19 @@ impl Assembly {
         }
     }
 
-    fn reply(&mut self, sink: &mut Sink<'_>) -> ChatReply {
+    fn reply(&mut self, sink: &mut Sink<'_>) -> Box<ChatReply> {
         let stop = self.stop.take();
         let kind = stop_kind(stop.as_deref(), sink);
         let cut = kind == StopKind::MaxTokens;
         let parts: Vec<Part> = std::mem::take(&mut self.blocks).into_iter().map(|block| part(block, cut)).collect();
         let kind = call::inspect(&parts, kind, sink);
-        let usage = self.usage.normalised();
-        ChatReply {
-            usage,
-            stop: Stop { kind, raw: stop },
-            model: self.model.take().unwrap_or_default(),
-            service_tier: self.usage.service_tier.take(),
-            response_id: self.id.take(),
-            ..ChatReply::new(Message::new(Role::Assistant, parts))
-        }
+        let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));
+        reply.usage = self.usage.normalised();
+        reply.stop = Stop { kind, raw: stop };
+        reply.model = self.model.take().unwrap_or_default();
+        reply.service_tier = self.usage.service_tier.take();
+        reply.response_id = self.id.take();
+        reply
     }
 }
 

@@ -71,7 +71,7 @@ impl protocol::Assembly for Assembly {
         Ok(Progress::More)
     }
 
-    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
         match (&self.stop, self.end_marked) {
             (None, false) => {
                 let message = "the stream ended without a finish reason and without `[DONE]`";
@@ -84,7 +84,7 @@ impl protocol::Assembly for Assembly {
         self.reply(sink)
     }
 
-    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
         let answer: Option<Answer<'_>> = serde_json::from_slice(body).ok();
         let answer = answer.filter(|answer| answer.choices.is_some() && answer.error.is_none());
         let answer = answer.ok_or_else(|| error::not_an_answer("the body", body))?;
@@ -221,7 +221,7 @@ impl Assembly {
         }
     }
 
-    fn reply(&mut self, sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn reply(&mut self, sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
         if !self.choice_seen {
             return Err(ModelError::new(ModelErrorKind::Broken, "the answer has no choices"));
         }

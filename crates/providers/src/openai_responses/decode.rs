@@ -27,7 +27,7 @@ use crate::{
 pub struct Assembly {
     done: BTreeMap<u64, RawJson>,
     usage: Option<Usage>,
-    reply: Option<ChatReply>,
+    reply: Option<Box<ChatReply>>,
 }
 
 impl protocol::Assembly for Assembly {
@@ -48,12 +48,12 @@ impl protocol::Assembly for Assembly {
         self.take(&event, data, sink)
     }
 
-    fn finish(&mut self, _sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn finish(&mut self, _sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
         let broken = || ModelError::new(ModelErrorKind::Broken, "the stream ended before the answer did");
         self.reply.take().ok_or_else(broken)
     }
 
-    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
         let response: Option<Response<'_>> = serde_json::from_slice(body).ok();
         let response = response.filter(|response| response.output.is_some());
         self.conclude(response, body, sink)
@@ -111,7 +111,7 @@ impl Assembly {
         response: Option<Response<'_>>,
         raw: &[u8],
         sink: &mut Sink<'_>,
-    ) -> Result<ChatReply, ModelError> {
+    ) -> Result<Box<ChatReply>, ModelError> {
         self.usage = response.as_ref().and_then(|response| response.usage).and_then(|raw| counted(raw, sink));
         let response = response.filter(|response| response.error.is_none());
         let response = response.ok_or_else(|| error::not_an_answer("the response", raw))?;
@@ -128,14 +128,13 @@ impl Assembly {
         let reason = response.incomplete_details.and_then(|details| details.reason);
         let mut stop = stop(response.status, reason, &said, sink);
         stop.kind = call::inspect(&parts, stop.kind, sink);
-        Ok(ChatReply {
-            usage: self.usage,
-            stop,
-            model: response.model.unwrap_or_default(),
-            service_tier: response.service_tier,
-            response_id: response.id,
-            ..ChatReply::new(Message::new(Role::Assistant, parts))
-        })
+        let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));
+        reply.usage = self.usage;
+        reply.stop = stop;
+        reply.model = response.model.unwrap_or_default();
+        reply.service_tier = response.service_tier;
+        reply.response_id = response.id;
+        Ok(reply)
     }
 
     /// The items as they were streamed, unless the end has more of them (a stream may be joined in its middle).
