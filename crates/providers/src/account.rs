@@ -4,24 +4,13 @@
 //! otherwise: with HTTP/2 all requests share one connection, those beyond the server's limit of concurrent streams
 //! (often 100) wait in a queue that nobody sees, and one stalled connection stalls them all.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{Client, protocol::Protocol};
-
-/// A TCP and TLS handshake across the world takes less than a second; one retransmitted SYN adds another.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Shorter than the idle timeouts of the load balancers in front of providers (60 s and up), so that a request does
-/// not leave on a connection that is just being closed.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// As many runs as one process has in flight at one provider on a busy day. With fewer, the rest would shake hands anew
-/// for every call; idle connections end with [`POOL_IDLE_TIMEOUT`] anyway.
-const POOL_IDLE_PER_HOST: usize = 1_024;
-/// Finds a dead peer during a long silence before a model's first token.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+use crate::{Client, protocol::Protocol, transport::Transport};
 
 /// A provider account. Cheap to clone; clones share the connections.
 #[derive(Clone)]
@@ -30,8 +19,8 @@ pub(crate) struct Account(pub(crate) Arc<Inner>);
 /// What an account consists of.
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
-    pub(crate) client: reqwest::Client,
-    /// Those of every request. Kept here and not in the client, which would add them one by one.
+    pub(crate) transport: Transport,
+    /// Those of every request.
     pub(crate) headers: HeaderMap,
     /// Kept to take it out of errors in which a provider quotes it.
     pub(crate) api_key: Option<SecretString>,
@@ -78,7 +67,7 @@ pub enum AccountError {
     Header(String),
     /// The HTTP client cannot be built, for instance because the system has no root certificates.
     #[error("the HTTP client cannot be set up")]
-    Http(#[source] reqwest::Error),
+    Http(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl<P: Protocol> ClientBuilder<P> {
@@ -154,23 +143,11 @@ impl<P: Protocol> ClientBuilder<P> {
         let with_slash = format!("{}/", self.base_url.trim_end_matches('/'));
         let base_url = Url::parse(&with_slash).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let base_url = base_url.ok_or_else(|| AccountError::BaseUrl(self.base_url.to_string()))?;
+        let address = Uri::try_from(base_url.as_str()).map_err(|_| AccountError::BaseUrl(self.base_url.to_string()))?;
         let headers = self.fixed_headers()?;
-        let mut builder = connections();
-        if !self.http2 {
-            builder = builder.http1_only();
-        }
-        if is_this_machine(&base_url) {
-            // A proxy that the system is set to use knows another machine by this name.
-            builder = builder.no_proxy();
-            if base_url.scheme() == "http" {
-                // Nothing of this client's ever uses TLS. Reading the system's root certificates takes longer than a
-                // request, and in a bare container there are none.
-                builder = builder.tls_certs_only([]);
-            }
-        }
         let inner = Inner {
             name: self.name.into(),
-            client: builder.build().map_err(AccountError::Http)?,
+            transport: Transport::new(&address, self.http2).map_err(AccountError::Http)?,
             headers,
             api_key: self.api_key,
             base_url,
@@ -183,6 +160,7 @@ impl<P: Protocol> ClientBuilder<P> {
 
     fn fixed_headers(&self) -> Result<HeaderMap, AccountError> {
         let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("brigade/", env!("CARGO_PKG_VERSION"))));
         for (name, value) in &self.headers {
@@ -208,8 +186,8 @@ impl Account {
         &self.0.name
     }
 
-    /// The URL of an endpoint, which may have a query of its own.
-    pub(crate) fn url(&self, path: &str) -> Url {
+    /// The URL of an endpoint, which may have a query of its own; absent beyond 64 KiB, which no URL may have.
+    pub(crate) fn url(&self, path: &str) -> Option<Uri> {
         let mut url = self.0.base_url.clone();
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(&format!("{}{path}", self.0.base_url.path()));
@@ -217,7 +195,7 @@ impl Account {
         if !queries.is_empty() {
             url.set_query(Some(&queries.join("&")));
         }
-        url
+        String::from(url).try_into().ok()
     }
 }
 
@@ -225,24 +203,6 @@ impl Account {
 pub(crate) fn key_from_env(variable: &'static str) -> Result<SecretString, AccountError> {
     let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
     key.map(SecretString::from).ok_or(AccountError::KeyMissing(variable))
-}
-
-fn connections() -> reqwest::ClientBuilder {
-    // A second installation is refused, and the first is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
-        .tcp_keepalive(TCP_KEEPALIVE)
-        .tcp_nodelay(true)
-        // A POST must not be repeated elsewhere, and a key must not follow a redirect to another host.
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never().max_retries_per_request(0))
-}
-
-fn is_this_machine(url: &Url) -> bool {
-    matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
 impl fmt::Debug for Account {

@@ -2,19 +2,19 @@
 
 use std::{fmt, future::Future, sync::Arc};
 
-use ::http::{HeaderMap, StatusCode};
+use ::http::{HeaderMap, StatusCode, Uri};
 use async_trait::async_trait;
 use brigade_core::{
     ChatModel, ChatReply, ChatRequest, Effort, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Settings,
 };
 use bytes::Bytes;
-use reqwest::{Response, Url};
 
 use crate::{
     account::Account,
     http,
     intake::{Head, Intake},
     protocol::{Protocol, Question, Sink},
+    transport::Response,
 };
 
 pub use crate::account::{AccountError, ClientBuilder};
@@ -31,7 +31,7 @@ pub struct Client<P> {
 pub struct Model<P> {
     client: Client<P>,
     id: ModelId,
-    url: Url,
+    url: Option<Uri>,
     settings: Settings,
 }
 
@@ -141,7 +141,7 @@ impl<P: Protocol> Model<P> {
         &self,
         request: &ChatRequest,
         run: &Run,
-    ) -> Result<impl Future<Output = Result<Response, ModelError>> + use<P>, ModelError> {
+    ) -> Result<impl Future<Output = Result<Response, ModelError>>, ModelError> {
         let settings = request.settings.over(&self.settings);
         let question = self.question(request, &settings, run.wants_deltas());
         let mut headers = self.client.account.headers(run);
@@ -151,7 +151,7 @@ impl<P: Protocol> Model<P> {
         {
             headers.insert(name, value);
         }
-        Ok(self.client.account.post(&self.url, headers, self.encode_question(&question)?))
+        Ok(self.client.account.post(self.url.as_ref(), headers, self.encode_question(&question)?))
     }
 
     fn intake<'a>(&'a self, status: StatusCode, headers: &HeaderMap, run: &'a Run) -> Intake<'a, P::Assembly> {
@@ -187,7 +187,7 @@ impl<P: Protocol> fmt::Debug for Client<P> {
 
 impl<P: Protocol> fmt::Debug for Model<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Model").field("id", &self.id).field("url", &self.url.as_str()).finish_non_exhaustive()
+        f.debug_struct("Model").field("id", &self.id).field("url", &self.url).finish_non_exhaustive()
     }
 }
 

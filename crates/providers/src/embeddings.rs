@@ -3,19 +3,19 @@
 
 use std::{fmt, sync::Arc};
 
+use ::http::Uri;
 use async_trait::async_trait;
 use brigade_core::{Embedder, Embeddings, ModelError, ModelErrorKind, ModelId, Run, Usage};
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-use crate::{OpenAi, account::Account, client::caller_error, error, http, intake::Head, json::Count};
+use crate::{OpenAi, account::Account, client::caller_error, error, http, intake::Head, json::Count, transport};
 
 /// A model of an account that turns texts into vectors.
 #[derive(Clone)]
 pub struct OpenAiEmbeddings {
     account: Account,
     id: ModelId,
-    url: Url,
+    url: Option<Uri>,
     dimensions: Option<u32>,
 }
 
@@ -128,7 +128,7 @@ impl Embedder for OpenAiEmbeddings {
             let error = caller_error(format!("{MOST_TEXTS} texts are embedded at a time at the most; ask in parts"));
             return Err(error.with(|failure| failure.model = Some(self.id.clone())));
         }
-        let sent = self.account.post(&self.url, self.account.headers(run), self.encode(texts)?);
+        let sent = self.account.post(self.url.as_ref(), self.account.headers(run), self.encode(texts)?);
         let (head, body) = answer(sent)
             .await
             .map_err(|error| self.account.without_key(error.with(|failure| failure.model = Some(self.id.clone()))))?;
@@ -137,17 +137,14 @@ impl Embedder for OpenAiEmbeddings {
 }
 
 async fn answer(
-    sent: impl Future<Output = Result<reqwest::Response, ModelError>>,
+    sent: impl Future<Output = Result<transport::Response, ModelError>>,
 ) -> Result<(Head, Vec<u8>), ModelError> {
     http::read_document(&mut sent.await?).await
 }
 
 impl fmt::Debug for OpenAiEmbeddings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenAiEmbeddings")
-            .field("id", &self.id)
-            .field("url", &self.url.as_str())
-            .finish_non_exhaustive()
+        f.debug_struct("OpenAiEmbeddings").field("id", &self.id).field("url", &self.url).finish_non_exhaustive()
     }
 }
 

@@ -2,16 +2,19 @@
 
 use std::future::Future;
 
-use brigade_core::{ChatReply, ModelError, ModelErrorKind, Run, TimeoutPhase};
-use http::{HeaderMap, HeaderValue, Method};
-use reqwest::{Request, Response, Url};
+use brigade_core::{ChatReply, ModelError, ModelErrorKind, Run};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http_body_util::Full;
 use secrecy::ExposeSecret;
 
 use crate::{
     account::Account,
+    client::caller_error,
     error,
     intake::{Head, Intake, MAX_BODY_BYTES},
     protocol::{Assembly, Progress},
+    transport::{self, Response},
 };
 
 impl Account {
@@ -34,30 +37,27 @@ impl Account {
         headers
     }
 
-    /// Sends one request. All of it is in the returned future's own allocation, so that a call in flight holds it once.
+    /// Sends one request.
     pub(crate) fn post(
         &self,
-        url: &Url,
+        url: Option<&Uri>,
         headers: HeaderMap,
         body: Vec<u8>,
-    ) -> impl Future<Output = Result<Response, ModelError>> + use<> {
-        let mut request = Request::new(Method::POST, url.clone());
-        *request.headers_mut() = headers;
-        *request.body_mut() = Some(body.into());
-        let sent = self.0.client.execute(request);
-        async { sent.await.map_err(unsent) }
+    ) -> impl Future<Output = Result<Response, ModelError>> {
+        let request = url.map(|url| request(Method::POST, url.clone(), headers, body));
+        async { self.0.transport.send(request.ok_or_else(too_long)?).await }
     }
 
     /// Fetches an endpoint and answers the provider's id of the exchange.
     pub(crate) async fn get(&self, path: &str) -> Result<Option<String>, ModelError> {
-        let request = self.0.client.get(self.url(path)).headers(self.0.headers.clone());
-        let mut response = request.send().await.map_err(unsent)?;
+        let url = self.url(path).ok_or_else(too_long)?;
+        let mut response = self.0.transport.send(request(Method::GET, url, self.0.headers.clone(), Vec::new())).await?;
         let head = Head::new(response.status(), response.headers());
         if head.status.is_success() {
             return Ok(head.request_id);
         }
         let mut body = Vec::new();
-        while let Ok(Some(chunk)) = response.chunk().await
+        while let Ok(Some(chunk)) = transport::chunk(&mut response).await
             && body.len() < error::MAX_BODY_BYTES
         {
             body.extend_from_slice(&chunk);
@@ -80,10 +80,10 @@ pub(crate) async fn read<A: Assembly>(
     mut intake: Box<Intake<'_, A>>,
 ) -> Result<Box<ChatReply>, ModelError> {
     loop {
-        match response.chunk().await {
+        match transport::chunk(response).await {
             Ok(Some(chunk)) if intake.push(&chunk)? == Progress::More => {}
             Ok(_) => return intake.finish(),
-            Err(error) => return intake.cut(error.without_url()),
+            Err(error) => return intake.cut(error),
         }
     }
 }
@@ -94,17 +94,29 @@ pub(crate) async fn read_document(response: &mut Response) -> Result<(Head, Vec<
     let most_bytes = if head.status.is_success() { MAX_BODY_BYTES } else { error::MAX_BODY_BYTES };
     let mut body = Vec::new();
     loop {
-        match response.chunk().await {
+        match transport::chunk(response).await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= most_bytes => body.extend_from_slice(&chunk),
             Ok(Some(_)) if head.status.is_success() => return Err(broken_off("the answer is too long", &head)),
             Err(cause) if head.status.is_success() => {
-                return Err(broken_off("the connection broke within the answer", &head).caused_by(cause.without_url()));
+                return Err(broken_off("the connection broke within the answer", &head).caused_by(cause));
             }
             Ok(None) if head.status.is_success() => return Ok((head, body)),
             // What there is of an error says more than that it is cut off.
             Ok(_) | Err(_) => return Err(error::from_response(&head, &body)),
         }
     }
+}
+
+fn request(method: Method, url: Uri, headers: HeaderMap, body: Vec<u8>) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::from(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = url;
+    *request.headers_mut() = headers;
+    request
+}
+
+fn too_long() -> ModelError {
+    caller_error("its name makes a URL of more than 64 KiB")
 }
 
 fn broken_off(message: &str, head: &Head) -> ModelError {
@@ -117,19 +129,4 @@ fn broken_off(message: &str, head: &Head) -> ModelError {
 
 fn low_half([_, _, _, _, _, _, _, _, low @ ..]: [u8; 16]) -> [u8; 8] {
     low
-}
-
-/// No response came. URLs are left out of the cause, as their query may hold a key.
-fn unsent(error: reqwest::Error) -> ModelError {
-    let error = error.without_url();
-    let (kind, message, sent) = if error.is_builder() {
-        (ModelErrorKind::Caller, "the request cannot be sent", false)
-    } else if error.is_connect() && error.is_timeout() {
-        (ModelErrorKind::Timeout(TimeoutPhase::Connect), "no connection to the provider in time", false)
-    } else if error.is_connect() {
-        (ModelErrorKind::Unreachable, "no connection to the provider", false)
-    } else {
-        (ModelErrorKind::Transient, "the connection broke before the answer began", true)
-    };
-    ModelError::new(kind, message).caused_by(error).with(|failure| failure.sent = sent)
 }

@@ -83,6 +83,7 @@ pub mod openai_chat;
 pub mod openai_responses;
 mod protocol;
 mod sse;
+mod transport;
 
 pub use anthropic::{Anthropic, AnthropicModel};
 pub use client::{AccountError, Client, ClientBuilder, Model, Reachable};

@@ -10,6 +10,7 @@ mod demo;
 mod deploy;
 mod faults;
 mod life;
+mod network;
 mod readme;
 mod recall;
 mod runs;
