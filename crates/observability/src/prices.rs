@@ -95,7 +95,8 @@ impl PriceBook {
     /// How old the prices are.
     pub fn age(&self) -> Duration {
         let then = self.as_of().to_zoned(TimeZone::UTC).map(|midnight| midnight.timestamp()).unwrap_or_default();
-        Duration::try_from(self.now().duration_since(then)).unwrap_or_default()
+        let now = self.moment.unwrap_or_else(Timestamp::now);
+        Duration::try_from(now.duration_since(then)).unwrap_or_default()
     }
 
     /// What is known about a model besides its price.
@@ -109,16 +110,12 @@ impl PriceBook {
         let overlaid = self.overlay.as_ref().and_then(|table| table.find(account, model));
         overlaid.or_else(|| BUNDLED_TABLE.find(account, model))
     }
-
-    fn now(&self) -> Timestamp {
-        self.moment.unwrap_or_else(Timestamp::now)
-    }
 }
 
 impl Pricing for PriceBook {
     fn ceiling(&self, model: &ModelId, settings: &Settings, input_tokens: u64) -> Option<Ceiling> {
         let entry = self.entry(model.provider(), model.model())?;
-        let terms = Terms { now: self.now(), service_tier: settings.service_tier.as_deref(), input_tokens };
+        let terms = Terms { moment: self.moment, service_tier: settings.service_tier.as_deref(), input_tokens };
         let rates = bill::dearest(entry, &terms, settings)?;
         Some(Ceiling { rates, max_output_tokens: entry.max_output })
     }
@@ -131,7 +128,7 @@ impl Pricing for PriceBook {
         let account = served.asked.provider();
         let answered = served.model.and_then(|model| self.entry(account, model));
         let entry = answered.or_else(|| self.entry(account, served.asked.model()))?;
-        let terms = Terms { now: self.now(), service_tier: served.service_tier, input_tokens: usage.input_tokens };
+        let terms = Terms { moment: self.moment, service_tier: served.service_tier, input_tokens: usage.input_tokens };
         bill::cost(entry, &terms, usage)
     }
 }

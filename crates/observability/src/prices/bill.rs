@@ -13,7 +13,8 @@ use super::{
 
 /// What a price depends on besides the model.
 pub(super) struct Terms<'a> {
-    pub(super) now: Timestamp,
+    /// Now if absent.
+    pub(super) moment: Option<Timestamp>,
     pub(super) service_tier: Option<&'a str>,
     /// The whole prompt, cached tokens included.
     pub(super) input_tokens: u64,
@@ -55,8 +56,10 @@ pub(super) fn cost(entry: &Entry, terms: &Terms<'_>, usage: &Usage) -> Option<Mo
 /// that is asked for may be answered by the standard one, so it lowers nothing.
 pub(super) fn dearest(entry: &Entry, terms: &Terms<'_>, settings: &Settings) -> Option<Rates> {
     let standard = tariff(entry, &Terms { service_tier: None, ..*terms })?;
-    let tier = tariff(entry, terms)?;
-    let tariff = standard.dearer(tier);
+    let tariff = match terms.service_tier {
+        None => standard,
+        Some(_) => standard.dearer(tariff(entry, terms)?),
+    };
     let written = match settings.prompt_cache {
         PromptCache::Off => Rate::default(),
         PromptCache::Auto => tariff.cache_write,
@@ -70,7 +73,7 @@ pub(super) fn dearest(entry: &Entry, terms: &Terms<'_>, settings: &Settings) -> 
 }
 
 fn tariff(entry: &Entry, terms: &Terms<'_>) -> Option<Tariff> {
-    let prices = in_force(entry, terms.now);
+    let prices = in_force(entry, terms.moment);
     let base = Tariff::of(prices);
     let above = prices.above.iter().rev().find(|(threshold, _)| terms.input_tokens > threshold.0);
     let long = above.map(|(_, prices)| base.with(prices));
@@ -96,12 +99,12 @@ fn costs_more(tier: Option<&str>) -> bool {
     matches!(tier, Some("priority" | "fast"))
 }
 
-/// The prices of the standard tier at this time.
-fn in_force(entry: &Entry, now: Timestamp) -> &Prices {
+/// The prices of the standard tier at this moment. Few change, and only they ask for the time.
+fn in_force(entry: &Entry, moment: Option<Timestamp>) -> &Prices {
     if entry.changes.is_empty() && entry.hours.is_empty() {
         return &entry.standard;
     }
-    let now = TimeZone::UTC.to_datetime(now);
+    let now = TimeZone::UTC.to_datetime(moment.unwrap_or_else(Timestamp::now));
     let by_hour = entry.hours.iter().find(|(hours, _)| hours.contain(now.time())).map(|(_, prices)| prices);
     let by_day = || entry.changes.range(..=now.date()).next_back().map(|(_, prices)| prices);
     by_hour.or_else(by_day).unwrap_or(&entry.standard)

@@ -1,18 +1,24 @@
 //! The form of a price table, and how a model is found in it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    mem,
+};
 
 use brigade_core::{Money, pricing::Rate};
+use foldhash::fast::RandomState;
 use jiff::civil::{Date, Time};
 use serde::Deserialize;
 
-/// A price table, indexed by provider and model.
+/// A price table, indexed by model.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) as_of: Option<Date>,
     entries: Vec<Entry>,
-    /// Provider, then the name of a model there, to the place of its entry.
-    index: HashMap<String, HashMap<String, usize>>,
+    /// The places of the entries that list a model of this name. Of two for one provider the last one holds.
+    models: HashMap<String, Vec<usize>, RandomState>,
+    /// Whoever has an entry of its own.
+    providers: BTreeSet<String>,
 }
 
 /// What a bundled file says of itself besides, such as its sources, is for its readers.
@@ -120,47 +126,54 @@ impl Table {
         Ok(Self::new(as_of, models))
     }
 
-    fn new(as_of: Option<Date>, entries: Vec<Entry>) -> Self {
-        let mut index: HashMap<String, HashMap<String, usize>> = HashMap::new();
-        for (place, entry) in entries.iter().enumerate() {
-            let ids = entry.ids.iter().map(|id| (id.clone(), place));
-            index.entry(entry.provider.clone()).or_default().extend(ids);
+    fn new(as_of: Option<Date>, mut entries: Vec<Entry>) -> Self {
+        let mut models: HashMap<_, Vec<_>, _> = HashMap::default();
+        for (place, entry) in entries.iter_mut().enumerate() {
+            for id in mem::take(&mut entry.ids) {
+                models.entry(id).or_default().push(place);
+            }
         }
-        Self { as_of, entries, index }
+        let providers = entries.iter().map(|entry| entry.provider.clone()).collect();
+        Self { as_of, entries, models, providers }
     }
 
     /// Provider and model of everything listed.
     #[cfg(test)]
     pub(super) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().flat_map(|entry| entry.ids.iter().map(|id| (entry.provider.as_str(), id.as_str())))
+        self.models.iter().flat_map(move |(id, listed)| {
+            listed.iter().map(move |place| (self.entries[*place].provider.as_str(), id.as_str()))
+        })
     }
 
     /// The entry of the model that an account called `account` calls `model`.
     pub(super) fn find(&self, account: &str, model: &str) -> Option<&Entry> {
         let model = model.strip_prefix("models/").unwrap_or(model);
-        let undated = undated(model);
-        self.named(account, model).or_else(|| self.named(account, undated.filter(|name| *name != model)?))
+        self.named(account, model).or_else(|| self.named(account, undated(model)?))
     }
 
     fn named(&self, account: &str, model: &str) -> Option<&Entry> {
-        let own = self.provider_of(account);
-        let listed = self.get(ANY, model).or_else(|| self.get(own?, model));
-        if listed.is_some() || own.is_some_and(|own| HOSTS.contains(&own)) {
-            return listed;
+        let listed = self.listed(model);
+        if let Some(entry) = self.of(ANY, listed).or_else(|| self.of(account, listed)) {
+            return Some(entry);
         }
-        self.made_by(model).or_else(|| MAKERS.iter().find_map(|maker| self.get(maker, model)))
+        let own = self.provider_of(account);
+        let entry = own.and_then(|own| self.of(own, listed));
+        if entry.is_some() || own.is_some_and(|own| HOSTS.contains(&own)) {
+            return entry;
+        }
+        self.made_by(model).or_else(|| MAKERS.iter().find_map(|maker| self.of(maker, listed)))
     }
 
     /// The provider that an account is named after: `groq`, `groq-eu`, `groq_2`.
     fn provider_of(&self, account: &str) -> Option<&str> {
-        if let Some((provider, _)) = self.index.get_key_value(account) {
+        if let Some(provider) = self.providers.get(account) {
             return Some(provider);
         }
         let is_named_after = |provider: &&str| {
             let rest = account.strip_prefix(*provider).filter(|_| !provider.is_empty());
             rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric()))
         };
-        self.index.keys().map(String::as_str).filter(is_named_after).max_by_key(|provider| provider.len())
+        self.providers.iter().map(String::as_str).filter(is_named_after).max_by_key(|provider| provider.len())
     }
 
     /// `anthropic/claude-sonnet-4.5:beta` at the price of its maker.
@@ -168,11 +181,18 @@ impl Table {
         let (maker, name) = model.split_once('/')?;
         let maker = SPELLINGS.iter().find(|(spelling, _)| *spelling == maker).map_or(maker, |(_, maker)| maker);
         let name = name.split(':').next().unwrap_or(name);
-        self.get(maker, name).or_else(|| self.get(maker, &name.replace('.', "-")))
+        let by_name = |name: &str| self.of(maker, self.listed(name));
+        by_name(name).or_else(|| by_name(&name.replace('.', "-")))
     }
 
-    fn get(&self, provider: &str, model: &str) -> Option<&Entry> {
-        self.entries.get(*self.index.get(provider)?.get(model)?)
+    /// The places of the entries that list `model`.
+    fn listed(&self, model: &str) -> &[usize] {
+        self.models.get(model).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Of the entries at these places the one that holds for `provider`.
+    fn of(&self, provider: &str, listed: &[usize]) -> Option<&Entry> {
+        listed.iter().rev().filter_map(|place| self.entries.get(*place)).find(|entry| entry.provider == provider)
     }
 }
 
