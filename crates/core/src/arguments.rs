@@ -1,10 +1,8 @@
 //! What a model wrote as arguments, read with care.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use serde_json::Value;
 
-use crate::schema::Schema;
+use crate::{counts::digest, schema::Schema};
 
 /// Bounds on the arguments that a model may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +28,8 @@ pub(crate) fn parse(text: &str, limits: &ArgumentLimits) -> Result<Value, String
             limits.bytes
         ));
     }
-    if nesting(text) > limits.nesting {
+    // Nothing nests deeper than it is long, and most arguments are short.
+    if text.len() > limits.nesting && nesting(text) > limits.nesting {
         return Err(format!("The arguments nest deeper than {} levels. The tool was not run.", limits.nesting));
     }
     serde_json::from_str(text).map_err(|error| format!("The arguments are no JSON: {error}. The tool was not run."))
@@ -57,25 +56,20 @@ fn nesting(text: &str) -> usize {
 
 /// Identifies a call by the tool and the exact text of its arguments.
 pub(crate) fn exact_signature(tool: &str, text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (tool, text).hash(&mut hasher);
-    hasher.finish()
+    digest((tool, text))
 }
 
 /// Identifies a call by the tool and by those arguments that its schema names: a cosmetic counter in a field that no
 /// tool reads does not make the same call another one. The order of fields does not count.
 pub(crate) fn signature(tool: &str, input: &Value, schema: &Schema) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    tool.hash(&mut hasher);
-    match input {
+    let input = match input {
         Value::Object(fields) => {
-            let mut named: Vec<_> = fields.iter().filter(|(name, _)| schema.names_property(name)).collect();
-            named.sort_by_key(|(name, _)| *name);
-            named.hash(&mut hasher);
+            let named = fields.iter().filter(|(name, _)| schema.names_property(name));
+            named.map(digest).fold(0, u64::wrapping_add)
         }
-        other => other.hash(&mut hasher),
-    }
-    hasher.finish()
+        other => digest(other),
+    };
+    digest((tool, input))
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! Notices when an agent goes round in circles.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Degraded, Event, Part, Run, StopReason, cycle,
-    message::texts,
+    Degraded, Event, Part, Run, StopReason,
+    counts::{Tally, digest},
+    cycle,
     toolbox::{CallEnd, Done},
     turns::End,
 };
@@ -33,12 +31,12 @@ pub struct GuardLimits {
 pub(crate) struct Guard {
     limits: GuardLimits,
     /// How often each call was made, by its exact arguments.
-    exact: HashMap<u64, u32>,
+    exact: Tally,
     /// How often each call brought the same result, by those arguments that its schema names.
-    fruitless: HashMap<u64, u32>,
+    fruitless: Tally,
     invalid_in_a_row: u32,
     /// In how many turns in a row each tool failed.
-    failing: HashMap<String, u32>,
+    failing: BTreeMap<String, u32>,
     /// The tools that failed too often.
     disabled: Vec<String>,
 }
@@ -53,10 +51,10 @@ impl Guard {
     pub(crate) fn new(limits: GuardLimits) -> Self {
         Self {
             limits,
-            exact: HashMap::new(),
-            fruitless: HashMap::new(),
+            exact: Tally::default(),
+            fruitless: Tally::default(),
             invalid_in_a_row: 0,
-            failing: HashMap::new(),
+            failing: BTreeMap::new(),
             disabled: Vec::new(),
         }
     }
@@ -152,14 +150,8 @@ impl Guard {
     }
 
     fn repetition(&mut self, call: &mut Done, run: &Run) -> Option<End> {
-        let exact = call.exact.map_or(0, |call| {
-            let count = self.exact.entry(call).or_default();
-            *count += 1;
-            *count
-        });
-        let fruitless = self.fruitless.entry(with_result(call)).or_default();
-        *fruitless += 1;
-        let count = exact.max(*fruitless);
+        let exact = call.exact.map_or(0, |call| self.exact.add(call));
+        let count = exact.max(self.fruitless.add(with_result(call)));
         if count < self.limits.notice_at {
             return None;
         }
@@ -180,8 +172,8 @@ fn failed(call: &Done) -> bool {
 
 /// Identifies a call together with what it brought.
 fn with_result(call: &Done) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    call.signature.hash(&mut hasher);
-    texts(&call.result.content).hash(&mut hasher);
-    hasher.finish()
+    call.result.content.iter().fold(call.signature, |before, part| match part {
+        Part::Text(text) => digest((before, &text.text)),
+        _ => before,
+    })
 }

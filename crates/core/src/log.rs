@@ -76,13 +76,13 @@ fn run_line(run: &Run, event: &Event) {
 
 fn turn_line(event: &Event) {
     if let Event::TurnEnded { turn, model, usage, cost, stop, tool_calls, elapsed } = event {
-        let asked = if *tool_calls > 0 { count(*tool_calls as u64, "tool call") } else { stop.name().to_owned() };
+        let asked = || if *tool_calls > 0 { count(*tool_calls as u64, "tool call") } else { stop.name().to_owned() };
         tracing::info!(
             target: "brigade_core::agent", event = "turn_ended", turn, %model, stop = stop.name(), tool_calls,
             input_tokens = usage.map(|usage| usage.input_tokens),
             output_tokens = usage.map(|usage| usage.output_tokens),
             cost_usd = usd(*cost), elapsed_ms = millis(*elapsed),
-            "turn {turn}: {model}, {asked}, {}, {}, {elapsed:.1?}", tokens(*usage), money(*cost),
+            "turn {turn}: {model}, {}, {}, {}, {elapsed:.1?}", asked(), tokens(*usage), money(*cost),
         );
     }
 }

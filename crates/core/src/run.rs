@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    hash::Hash,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
@@ -250,12 +251,12 @@ impl Run {
     }
 
     /// Counts one more of what `what` names in the whole request, and answers how many there are now.
-    pub fn count(&self, what: &str) -> u32 {
+    pub fn count(&self, what: impl Hash) -> u32 {
         self.0.shared.counts.add(what)
     }
 
     /// How many there are by now.
-    pub(crate) fn counted(&self, what: &str) -> u32 {
+    pub(crate) fn counted(&self, what: impl Hash) -> u32 {
         self.0.shared.counts.get(what)
     }
 

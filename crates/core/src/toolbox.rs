@@ -160,14 +160,18 @@ impl Toolbox {
     /// result, whatever happens to it, to its siblings or to the run. None begins once one has failed fatally. A call
     /// that a model makes twice in one breath is run once, unless the tool may be [run again](Effect::Repeatable).
     pub async fn call_all(&self, calls: &[&ToolCall], round: Round<'_>) -> Vec<Done> {
-        let failed = OnceLock::new();
-        let failed = &failed;
-        let twins: Vec<Option<usize>> = (0..calls.len()).map(|index| self.twin(calls, index)).collect();
         let paid = match self.limits.when_spent {
             WhenSpent::Finish => round.run.clone(),
             WhenSpent::Cancel => round.run.cancelled_when_spent(),
         };
         let paid = &paid;
+        // Most turns make one call, which runs beside nothing.
+        if let [call] = calls {
+            return vec![Box::pin(self.call(Job { call, round, paid, index: 0 })).await];
+        }
+        let failed = OnceLock::new();
+        let failed = &failed;
+        let twins: Vec<Option<usize>> = (0..calls.len()).map(|index| self.twin(calls, index)).collect();
         let mut work: Vec<BoxFuture<'_, Done>> = Vec::with_capacity(calls.len());
         for (index, (call, _)) in calls.iter().zip(&twins).enumerate().filter(|(_, (_, twin))| twin.is_none()) {
             work.push(Box::pin(async move {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Message, Part, Role, ToolCall, ToolResult};
@@ -28,7 +29,7 @@ use crate::{Message, Part, Role, ToolCall, ToolResult};
 pub struct Transcript {
     messages: Vec<Message>,
     /// Every id in use, with the last number that was appended to it to make another.
-    call_ids: HashMap<String, u64>,
+    call_ids: HashMap<String, u64, RandomState>,
     /// Where the current task stands; it stays visible whatever is trimmed.
     task: usize,
     /// A task from before `start` that is shown all the same. It may be older than the current one: what the model
@@ -143,7 +144,7 @@ impl Transcript {
         if role == Role::System {
             return Err(TranscriptError::SystemMessage);
         }
-        let open = self.open_calls().len();
+        let open = self.open().count();
         if open > 0 {
             return Err(TranscriptError::CallsOpen { open, role });
         }
@@ -160,30 +161,29 @@ impl Transcript {
 
     /// The calls of the last message, while they wait for their results.
     pub fn open_calls(&self) -> Vec<&ToolCall> {
-        let last = self.messages.last().filter(|message| message.role() == Role::Assistant);
-        last.map(|message| message.tool_calls().collect()).unwrap_or_default()
+        self.open().collect()
     }
 
     /// Answers all open calls. Results may come in any order and are stored in call order.
     pub fn answer_calls(&mut self, mut results: Vec<ToolResult>) -> Result<(), TranscriptError> {
         let mut ordered = Vec::with_capacity(results.len());
-        for call in self.open_calls() {
+        for call in self.open() {
             let found = results.iter().position(|result| result.call_id == call.id);
             let found = found.ok_or_else(|| TranscriptError::MissingResult { call_id: call.id.clone() })?;
-            ordered.push(results.remove(found).answering(call));
+            ordered.push(Part::ToolResult(results.remove(found).answering(call)));
         }
         if let Some(extra) = results.pop() {
             return Err(TranscriptError::UnknownCall { call_id: extra.call_id });
         }
         if !ordered.is_empty() {
-            self.append(Message::tool(ordered));
+            self.append(Message::new(Role::Tool, ordered));
         }
         Ok(())
     }
 
     /// Answers all open calls with an error that gives `reason`, so that the conversation can go on or be kept.
     pub fn abandon_calls(&mut self, reason: &str) {
-        let results: Vec<_> = self.open_calls().into_iter().map(|call| ToolResult::error(call, reason)).collect();
+        let results: Vec<_> = self.open().map(|call| ToolResult::error(call, reason)).collect();
         if !results.is_empty() {
             self.append(Message::tool(results));
         }
@@ -247,6 +247,11 @@ impl Transcript {
         self.hidden_by(boundary).count().saturating_sub(usize::from(self.digest.is_some()))
     }
 
+    fn open(&self) -> impl Iterator<Item = &ToolCall> {
+        let last = self.messages.last().filter(|message| message.role() == Role::Assistant);
+        last.into_iter().flat_map(Message::tool_calls)
+    }
+
     fn is_boundary(&self, index: usize) -> bool {
         let role = self.messages.get(index).filter(|_| index > self.start).map(Message::role);
         // Before the task a model must not be shown an answer without its question.
@@ -259,24 +264,25 @@ impl Transcript {
     }
 
     fn with_unique_call_ids(&mut self, message: Message) -> Message {
-        let ids: Vec<String> = message.tool_calls().map(|call| self.claim_call_id(&call.id)).collect();
-        if message.tool_calls().map(|call| &call.id).eq(&ids) {
+        let ids: Vec<_> = message.tool_calls().map(|call| self.claim_call_id(&call.id)).collect();
+        if ids.iter().all(Option::is_none) {
             return message;
         }
         let mut ids = ids.into_iter();
         let parts = message.parts().iter().map(|part| match part {
-            Part::ToolCall(call) => Part::ToolCall(call.clone().renamed(ids.next())),
+            Part::ToolCall(call) => Part::ToolCall(call.clone().renamed(ids.next().flatten())),
             other => other.clone(),
         });
         Message::new(message.role(), parts.collect())
     }
 
-    /// `id`, or `id_2`, `id_3`, … A blank id, which some servers send, becomes `call`.
-    fn claim_call_id(&mut self, id: &str) -> String {
-        let id = if id.is_empty() { "call" } else { id };
+    /// Nothing if `id` is new, else what to say instead: `id_2`, `id_3`, … A blank id, which some servers send, becomes
+    /// `call`.
+    fn claim_call_id(&mut self, id: &str) -> Option<String> {
+        let (id, is_blank) = if id.is_empty() { ("call", true) } else { (id, false) };
         let Some(last) = self.call_ids.get(id) else {
             self.call_ids.insert(id.to_owned(), 1);
-            return id.to_owned();
+            return is_blank.then(|| id.to_owned());
         };
         let mut number = last + 1;
         while self.call_ids.contains_key(&format!("{id}_{number}")) {
@@ -285,7 +291,7 @@ impl Transcript {
         let claimed = format!("{id}_{number}");
         self.call_ids.insert(id.to_owned(), number);
         self.call_ids.insert(claimed.clone(), 1);
-        claimed
+        Some(claimed)
     }
 
     /// Appends what [`Transcript::repaired`] has left of a message.
@@ -344,8 +350,8 @@ impl ToolCall {
     /// The same call under another id. The provider's own form goes, because it has the old one.
     fn renamed(self, id: Option<String>) -> Self {
         match id {
-            Some(id) if id != self.id => Self { id, data: None, ..self },
-            _ => self,
+            Some(id) => Self { id, data: None, ..self },
+            None => self,
         }
     }
 }

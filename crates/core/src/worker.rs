@@ -127,11 +127,9 @@ impl Worker {
     pub(crate) fn take_call(&self, run: &Run) -> Result<(), ToolError> {
         let name = self.name();
         match self.max_calls {
-            Some(limit) if run.count(&format!("calls of worker {}/{name}", run.agent())) > limit => {
-                Err(ToolError::new(format!(
-                    "{name} was not asked: it may be called {limit} times in a run; go on with what it has answered"
-                )))
-            }
+            Some(limit) if run.count(("calls of worker", run.agent(), name)) > limit => Err(ToolError::new(format!(
+                "{name} was not asked: it may be called {limit} times in a run; go on with what it has answered"
+            ))),
             _ => Ok(()),
         }
     }

@@ -149,7 +149,7 @@ fn is_below(path: &str, above: &str) -> bool {
 /// What [`Traceparent::of`] names, so that those whom a run calls hang below it. If agents take turns in one run, only
 /// the first can have this id.
 fn span_id(run: &Run) -> SpanId {
-    let is_first = run.count(&format!("spans of {}", run.id())) == 1;
+    let is_first = run.count(("spans", run.id())) == 1;
     if is_first { SpanId::from(Traceparent::of(run).span.get()) } else { Place::random_id() }
 }
 
