@@ -226,10 +226,11 @@ impl Agent {
         self.problem.get_or_insert(SetupError { agent: Arc::clone(&self.name), problem });
     }
 
-    /// A run with this agent's observers, and with its limit of model calls in place of the usual one.
+    /// A run of this agent, with its observers, and with its limit of model calls in place of the usual one.
     pub(crate) fn new_run(&self) -> Run {
         let budget = Budget { model_calls: self.budget.model_calls, ..Budget::unlimited() };
-        self.observers.iter().cloned().fold(Run::builder().budget(budget), crate::RunBuilder::observer).build()
+        let builder = Run::builder().agent(Arc::clone(&self.name)).budget(budget);
+        self.observers.iter().cloned().fold(builder, crate::RunBuilder::observer).build()
     }
 
     /// The task with what its notes know about it.

@@ -141,6 +141,12 @@ impl Budget {
         usd.is_none() && wall.is_none() && counts.iter().all(|cap| cap.is_none())
     }
 
+    /// Whether one of its limits only tells observers.
+    pub(crate) fn has_soft_limit(&self) -> bool {
+        let counts = [self.tokens, self.turns, self.model_calls, self.tool_calls];
+        self.usd.is_some_and(|cap| cap.soft) || counts.iter().flatten().any(|cap| cap.soft)
+    }
+
     /// A hard limit of money.
     #[must_use]
     pub fn money(self, limit: Money) -> Self {

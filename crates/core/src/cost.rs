@@ -1,10 +1,10 @@
 //! What a run cost, by agent, by model and by tool.
 
-use std::{collections::BTreeMap, fmt, ops::AddAssign, sync::Arc};
+use std::{fmt, ops::AddAssign, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, Usage, ledger::Spender, node::ToolLine};
+use crate::{ByName, Money, Usage, ledger::Spender, node::ToolLine};
 
 /// What one model call used and cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,13 +54,13 @@ pub struct CostSummary {
     /// Everything together.
     pub total: Spending,
     /// By the agent's path.
-    pub by_agent: BTreeMap<Arc<str>, Spending>,
+    pub by_agent: ByName<Arc<str>, Spending>,
     /// By model, as `provider/model`.
-    pub by_model: BTreeMap<String, Spending>,
+    pub by_model: ByName<String, Spending>,
     /// By the tool's name. Agents and models spend, so this is no further share of the total: it tells through which
     /// tools it was spent.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub by_tool: BTreeMap<Arc<str>, ToolSpending>,
+    #[serde(default, skip_serializing_if = "ByName::is_empty")]
+    pub by_tool: ByName<Arc<str>, ToolSpending>,
 }
 
 /// How often a tool was called, and what that cost.
@@ -121,6 +121,15 @@ impl AddAssign for Spending {
     }
 }
 
+impl AddAssign for ToolSpending {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        if let Some(spending) = other.spending {
+            *self.spending.get_or_insert_default() += spending;
+        }
+    }
+}
+
 impl From<Spending> for Written {
     fn from(spending: Spending) -> Self {
         let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain } = spending;
@@ -150,20 +159,18 @@ impl CostSummary {
     }
 
     pub(crate) fn new(total: Spending, lines: &[(Spender, Spending)], tools: &[ToolLine]) -> Self {
-        let mut summary = Self { total, ..Self::default() };
+        let (by_agent, by_model) = (ByName::with_capacity(lines.len()), ByName::with_capacity(lines.len()));
+        let mut summary = Self { total, by_agent, by_model, by_tool: ByName::with_capacity(tools.len()) };
         for (who, spending) in lines {
-            *summary.by_agent.entry(Arc::clone(&who.agent)).or_default() += *spending;
-            *summary.by_model.entry(who.model.to_string()).or_default() += *spending;
+            summary.by_agent.add(Arc::clone(&who.agent), *spending);
+            summary.by_model.add([who.model.provider(), "/", who.model.model()].concat(), *spending);
         }
         for ToolLine { agent, tool, calls } in tools {
-            let behind = summary.with_workers(&format!("{agent}/{tool}"));
-            let line = summary.by_tool.entry(Arc::clone(tool)).or_default();
-            line.calls += calls;
+            let behind = summary.with_workers(&[agent, "/", tool].concat());
             // An agent that is asked again by those below it has that in its cost already.
             let is_below_itself = agent.split('/').skip(1).any(|name| name == &**tool);
-            if behind.calls > 0 && !is_below_itself {
-                *line.spending.get_or_insert_default() += behind;
-            }
+            let spending = (behind.calls > 0 && !is_below_itself).then_some(behind);
+            summary.by_tool.add(Arc::clone(tool), ToolSpending { calls: *calls, spending });
         }
         summary
     }
@@ -267,8 +274,8 @@ mod tests {
     #[test]
     fn a_tool_that_is_no_worker_has_calls_and_no_cost() {
         let by_tool = summary().by_tool;
-        assert_eq!(by_tool["search"], ToolSpending { calls: 3, spending: None });
-        assert_eq!(by_tool["critic"].spending.map(|spending| spending.calls), Some(2));
+        assert_eq!(by_tool.get("search"), Some(&ToolSpending { calls: 3, spending: None }));
+        assert_eq!(by_tool.get("critic").unwrap().spending.unwrap().calls, 2);
         assert_eq!(CostSummary::default().to_string(), "no calls, 0 tokens in, 0 out");
     }
 

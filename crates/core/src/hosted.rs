@@ -174,7 +174,7 @@ impl OnBus {
                 let mut transcript = Transcript::repaired(task.message);
                 // Nothing is open, so the conversation takes an answer.
                 let _ = transcript.push(Message::assistant(text.as_str()));
-                Ok(Outcome { notice, turns, ..Outcome::new(stop, text, transcript) })
+                Ok(Outcome { notice, turns, ..Outcome::new(run.trace(), stop, text, transcript) })
             }
             Ok(Report::Failure { message, usage, cost }) => {
                 self.book(&run, usage, cost);

@@ -7,10 +7,11 @@ use std::{
 
 use crate::{
     Budget, BudgetExceeded, ModelId, Money, Usage,
-    calendar::{Calendar, SystemCalendar},
+    calendar::Calendar,
     cost::{Certainty, Charge, CostSummary, Spending},
-    node::{Counted, Node, Place, Reservation},
+    node::{Counted, Node, Place},
     pricing::Rates,
+    reservation::Reservation,
 };
 
 /// An account in a tree of accounts: process, key, run, agent. Cheap to clone.
@@ -75,12 +76,17 @@ pub struct Headroom {
 impl Ledger {
     /// The top of a tree: a process, or a run on its own.
     pub fn root(name: impl Into<Arc<str>>, budget: Budget) -> Self {
-        Self::root_with_calendar(name, budget, Arc::new(SystemCalendar))
+        Self::top(Node::standing(name.into(), budget, None))
     }
 
     /// The top of a tree whose windows go by another calendar than the system's.
     pub fn root_with_calendar(name: impl Into<Arc<str>>, budget: Budget, calendar: Arc<dyn Calendar>) -> Self {
-        Self(Arc::new(Account { node: Node::standing(name.into(), budget, calendar), parent: None }))
+        Self::top(Node::standing(name.into(), budget, Some(calendar)))
+    }
+
+    /// The account of a run that spends from no other.
+    pub(crate) fn run_alone(name: impl Into<Arc<str>>, budget: Budget) -> Self {
+        Self::top(Node::run_alone(name.into(), budget))
     }
 
     /// An account below this one.
@@ -138,6 +144,17 @@ impl Ledger {
     pub fn reserve(&self, who: Spender, estimate: Estimate, wrap_up: bool) -> Result<Hold, BudgetExceeded> {
         let reservation = self.admit(Reservation::new(estimate), Place::Own { wrap_up })?;
         Ok(Hold { ledger: self.clone(), who, reservation, output_seen: 0, settled: false })
+    }
+
+    /// Whether a call of this size would be admitted now. Nothing is reserved.
+    pub(crate) fn admits(&self, estimate: Estimate, wrap_up: bool) -> Result<(), BudgetExceeded> {
+        let (mut asked, mut place) = (Reservation::new(estimate), Place::Own { wrap_up });
+        for account in self.lineage() {
+            let node = &account.0.node;
+            asked = node.admit(&node.lock(), asked, place)?;
+            place = node.place_above(place);
+        }
+        Ok(())
     }
 
     /// Adds what was spent without a reservation, here and above: what was bought is owed.
@@ -205,13 +222,19 @@ impl Ledger {
 
     /// The soft limits, here and above, that were crossed since somebody last asked. Each crossing is told once.
     pub fn take_warnings(&self) -> Vec<BudgetExceeded> {
-        self.lineage().flat_map(|account| std::mem::take(&mut account.0.node.lock().warnings)).collect()
+        let mut told = Vec::new();
+        self.lineage().for_each(|account| account.0.node.take_warnings(&mut told));
+        told
     }
 
     /// Adds what this account had already spent in the current window before the process started. Accounts above
     /// have their own record, so nothing is passed up.
     pub fn restore(&self, spent: Spending) {
         self.0.node.lock().spending += spent;
+    }
+
+    fn top(node: Node) -> Self {
+        Self(Arc::new(Account { node, parent: None }))
     }
 
     fn open(&self, node: Node) -> Self {

@@ -14,17 +14,21 @@ use std::sync::{Mutex, MutexGuard};
 use crate::{
     Budget, BudgetExceeded, Money,
     budget::{Cap, Quantity, Window},
-    calendar::{Calendar, window_number},
+    calendar::{Calendar, SystemCalendar, window_number},
     cost::{Charge, Spending},
-    ledger::{Estimate, Headroom, Spender},
+    ledger::{Headroom, Spender},
+    reservation::Reservation,
 };
 
 /// One account of the ledger.
 pub(crate) struct Node {
     name: Arc<str>,
     budget: Budget,
+    /// Whether a limit is soft, so that crossing it has to be told.
+    warns: bool,
     kind: Kind,
-    calendar: Arc<dyn Calendar>,
+    /// The system's if absent.
+    calendar: Option<Arc<dyn Calendar>>,
     state: Mutex<NodeState>,
 }
 
@@ -50,13 +54,6 @@ pub(crate) enum Place {
     Above,
 }
 
-/// An estimate on its way up the tree, with its cost worked out once.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reservation {
-    pub(crate) estimate: Estimate,
-    cost: Money,
-}
-
 /// What was spent and reserved at one account and below.
 #[derive(Default)]
 pub(crate) struct NodeState {
@@ -65,7 +62,7 @@ pub(crate) struct NodeState {
     pub(crate) lines: Vec<(Spender, Spending)>,
     pub(crate) reserved_usd: Money,
     pub(crate) outstanding: u64,
-    pub(crate) warnings: Vec<BudgetExceeded>,
+    warnings: Vec<BudgetExceeded>,
     reserved_tokens: u64,
     turns: u64,
     tool_calls: u64,
@@ -102,14 +99,20 @@ struct Sums {
 }
 
 impl Node {
-    pub(crate) fn standing(name: Arc<str>, budget: Budget, calendar: Arc<dyn Calendar>) -> Self {
-        Self { name, budget, kind: Kind::Standing, calendar, state: Mutex::default() }
+    pub(crate) fn standing(name: Arc<str>, budget: Budget, calendar: Option<Arc<dyn Calendar>>) -> Self {
+        let warns = budget.has_soft_limit();
+        Self { name, budget, warns, kind: Kind::Standing, calendar, state: Mutex::default() }
+    }
+
+    /// The account of a run with nothing above it.
+    pub(crate) fn run_alone(name: Arc<str>, budget: Budget) -> Self {
+        Self { kind: Kind::Run, ..Self::standing(name, budget, None) }
     }
 
     /// An account below this one.
     pub(crate) fn child(&self, name: Arc<str>, budget: Budget) -> Self {
         let kind = if self.kind == Kind::Standing { Kind::Standing } else { Kind::Part };
-        Self { kind, ..Self::standing(name, budget, Arc::clone(&self.calendar)) }
+        Self { kind, ..Self::standing(name, budget, self.calendar.clone()) }
     }
 
     /// The account of a run below this one.
@@ -135,12 +138,20 @@ impl Node {
         &self.budget
     }
 
+    /// Moves to `told` the soft limits that were crossed since somebody last asked.
+    pub(crate) fn take_warnings(&self, told: &mut Vec<BudgetExceeded>) {
+        if self.warns {
+            told.append(&mut self.lock().warnings);
+        }
+    }
+
     /// The state as of now: a window that is over has made room for the next.
     pub(crate) fn lock(&self) -> MutexGuard<'_, NodeState> {
         // A panic while the lock was held leaves whole numbers behind, so the state is still good.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if self.budget.window != Window::Total {
-            state.turn_window(window_number(self.budget.window, self.calendar.today()));
+            let calendar = self.calendar.as_deref().unwrap_or(&SystemCalendar);
+            state.turn_window(window_number(self.budget.window, calendar.today()));
         }
         state
     }
@@ -213,8 +224,7 @@ impl Node {
 
     /// Counts one turn or tool call.
     pub(crate) fn count(&self, state: &mut NodeState, one: Counted<'_>) {
-        let before = state.in_window();
-        match one {
+        self.change(state, |state| match one {
             Counted::Turn => state.turns += 1,
             Counted::ToolCall { agent, tool } => {
                 state.tool_calls += 1;
@@ -222,18 +232,17 @@ impl Node {
                     state.itemise_tool(agent, tool);
                 }
             }
-        }
-        self.note_crossings(state, before);
+        });
     }
 
     /// Adds what a call used and cost.
     pub(crate) fn spend(&self, state: &mut NodeState, who: &Spender, charge: &Charge) {
-        let before = state.in_window();
-        state.spending.add(charge);
-        if self.is_itemised() {
-            state.itemise(who, charge);
-        }
-        self.note_crossings(state, before);
+        self.change(state, |state| {
+            state.spending.add(charge);
+            if self.is_itemised() {
+                state.itemise(who, charge);
+            }
+        });
     }
 
     /// Whether it keeps what was spent by agent, model and tool.
@@ -270,6 +279,15 @@ impl Node {
         match (place, self.kind) {
             (Place::Above, Kind::Run | Kind::Part | Kind::Tighter) => left / 2,
             (Place::Own { .. }, _) | (Place::Above, Kind::Standing) => left,
+        }
+    }
+
+    /// Makes a change to what was spent, and keeps a warning for each soft limit that it crosses.
+    fn change(&self, state: &mut NodeState, change: impl FnOnce(&mut NodeState)) {
+        let before = self.warns.then(|| state.in_window());
+        change(state);
+        if let Some(before) = before {
+            self.note_crossings(state, before);
         }
     }
 
@@ -328,6 +346,8 @@ impl NodeState {
         } else {
             let mut line = Spending::default();
             line.add(charge);
+            // A run has one or a handful, and they are large.
+            self.lines.reserve_exact(1);
             self.lines.push((who.clone(), line));
         }
     }
@@ -368,28 +388,6 @@ impl NodeState {
             model_calls: now.model_calls - before.model_calls,
             tool_calls: now.tool_calls - before.tool_calls,
         }
-    }
-}
-
-impl Reservation {
-    pub(crate) fn new(estimate: Estimate) -> Self {
-        Self { estimate, cost: estimate.cost().unwrap_or_default() }
-    }
-
-    fn cut_to_money(&mut self, nano: u64) {
-        let Some(rates) = self.estimate.rates else { return };
-        let money = Money::from_nano(i64::try_from(nano).unwrap_or(i64::MAX));
-        self.cut_to(rates.output.tokens_for(money - rates.cost(self.estimate.input_tokens, 0)));
-    }
-
-    fn cut_to_tokens(&mut self, tokens: u64) {
-        self.cut_to(tokens.saturating_sub(self.estimate.input_tokens));
-    }
-
-    fn cut_to(&mut self, output_tokens: u64) {
-        let enough = output_tokens.max(self.estimate.least_output_tokens);
-        self.estimate.output_tokens = self.estimate.output_tokens.min(enough);
-        *self = Self::new(self.estimate);
     }
 }
 

@@ -181,7 +181,7 @@ impl Outcome {
     }
 
     /// An outcome about which nothing is known yet but how it ended.
-    pub(crate) fn new(stop: StopReason, text: String, transcript: Transcript) -> Self {
+    pub(crate) fn new(trace: TraceId, stop: StopReason, text: String, transcript: Transcript) -> Self {
         Self {
             text,
             stop,
@@ -194,7 +194,7 @@ impl Outcome {
             degraded: Vec::new(),
             ended_by: None,
             elapsed: Duration::ZERO,
-            trace: TraceId::random(),
+            trace,
         }
     }
 
@@ -202,7 +202,7 @@ impl Outcome {
     pub(crate) fn of_run(self, run: &Run, elapsed: Duration) -> Self {
         let cost = run.ledger().summary();
         let usage = cost.total.usage;
-        Self { cost, usage, degraded: run.degraded(), elapsed, trace: run.trace(), ..self }
+        Self { cost, usage, degraded: run.degraded(), elapsed, ..self }
     }
 
     /// The answer as a value, for an agent with an output schema.
@@ -234,7 +234,7 @@ impl fmt::Display for Summary<'_> {
         }
         let calls = cost.total.calls;
         write!(f, " · {calls} {}", plural(calls, "call", "calls"))?;
-        let workers = cost.by_agent.keys().filter(|path| path.contains('/')).count() as u64;
+        let workers = cost.by_agent.names().filter(|path| path.contains('/')).count() as u64;
         if workers > 0 {
             write!(f, " · {workers} {}", plural(workers, "worker", "workers"))?;
         }

@@ -97,7 +97,7 @@ impl Quorum {
         // Every open call was answered, so the conversation takes an answer.
         let _ = transcript.push(Message::assistant(text.as_str()));
         let turns = given.iter().map(|(_, outcome)| outcome.turns).sum();
-        Ok(Outcome { turns, ..Outcome::new(StopReason::Finished, text, transcript) })
+        Ok(Outcome { turns, ..Outcome::new(run.trace(), StopReason::Finished, text, transcript) })
     }
 }
 

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::{
-    Blackboard, Bus, Charge, Degraded, Delta, Effect, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId, Scope,
-    Spender, TraceId, counts::Counts, ledger::unpoisoned, mailbox::Mailboxes, until_stopped::UntilStopped,
+    Blackboard, Bus, Charge, Degraded, Delta, Effect, Event, Ledger, LocalBus, ModelErrorKind, ModelId, Observer,
+    RunId, Scope, Spender, TraceId, counts::Counts, ledger::unpoisoned, mailbox::Mailboxes,
+    until_stopped::UntilStopped,
 };
 
 mod builder;
@@ -29,7 +30,11 @@ use in_flight::InFlight;
 ///
 /// Cheap to clone. A clone is the same run; [`Run::child`] is a run below it.
 #[derive(Clone)]
-pub struct Run(Arc<Inner>);
+pub struct Run {
+    inner: Arc<Inner>,
+    /// Why the call that it was made for is given up; absent outside of a call.
+    given_up: Option<Arc<OnceLock<ModelErrorKind>>>,
+}
 
 struct Inner {
     id: RunId,
@@ -42,7 +47,6 @@ struct Inner {
     observers: Vec<Arc<dyn Observer>>,
     wants_deltas: bool,
     wrapping_up: bool,
-    given_up: Arc<OnceLock<ModelErrorKind>>,
     in_flight: Option<Arc<InFlight>>,
     span: OnceLock<Span>,
     shared: Arc<Shared>,
@@ -51,9 +55,11 @@ struct Inner {
 /// What all runs of one request have in common.
 struct Shared {
     trace: TraceId,
-    bus: Arc<dyn Bus>,
+    /// Made when it is first asked for, as few runs have a use for it.
+    bus: OnceLock<Arc<dyn Bus>>,
     mailboxes: Mailboxes,
-    blackboard: Blackboard,
+    /// Made when it is first asked for, like the bus.
+    blackboard: OnceLock<Blackboard>,
     scope: Scope,
     degraded: Mutex<Vec<Degraded>>,
     counts: Counts,
@@ -94,99 +100,102 @@ impl Run {
 
     /// This run's id.
     pub fn id(&self) -> RunId {
-        self.0.id
+        self.inner.id
     }
 
     /// The id that all runs of one request share.
     pub fn trace(&self) -> TraceId {
-        self.0.shared.trace
+        self.inner.shared.trace
     }
 
     /// The run that this one is a [`child`](Run::child) of; absent at the top.
     pub fn parent(&self) -> Option<RunId> {
-        self.0.parent
+        self.inner.parent
     }
 
     /// The path of the agent that runs, such as `desk/researcher`; empty at the top.
     pub fn agent(&self) -> &Arc<str> {
-        &self.0.agent
+        &self.inner.agent
     }
 
     /// How many agents are above this one.
     pub fn depth(&self) -> u32 {
-        self.0.depth
+        self.inner.depth
     }
 
     /// How many levels below this run agents may still delegate.
     pub(crate) fn depth_left(&self) -> u32 {
-        self.0.shared.max_depth.saturating_sub(self.0.depth)
+        self.inner.shared.max_depth.saturating_sub(self.inner.depth)
     }
 
     /// When the run must end.
     pub fn deadline(&self) -> Option<Instant> {
-        self.0.deadline
+        self.inner.deadline
     }
 
     /// How much time is left; absent without a deadline, zero when it has passed.
     pub fn time_left(&self) -> Option<Duration> {
-        self.0.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.inner.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// The account that this run spends from.
     pub fn ledger(&self) -> &Ledger {
-        &self.0.ledger
+        &self.inner.ledger
     }
 
     /// Messages between the agents of this run.
     pub fn bus(&self) -> &Arc<dyn Bus> {
-        &self.0.shared.bus
+        self.inner.shared.bus.get_or_init(|| Arc::new(LocalBus::default()))
     }
 
     pub(crate) fn mailboxes(&self) -> &Mailboxes {
-        &self.0.shared.mailboxes
+        &self.inner.shared.mailboxes
     }
 
     /// On whose behalf it runs: whose notes in long-term memory it may read and write.
     pub fn scope(&self) -> &Scope {
-        &self.0.shared.scope
+        &self.inner.shared.scope
     }
 
     /// Notes that all agents of this run can read and write.
     pub fn blackboard(&self) -> &Blackboard {
-        &self.0.shared.blackboard
+        self.inner.shared.blackboard.get_or_init(Blackboard::default)
     }
 
     /// Whether the one last answer is being asked for, which may use what the budget has set aside.
     pub fn is_wrapping_up(&self) -> bool {
-        self.0.wrapping_up
+        self.inner.wrapping_up
     }
 
     /// Says why the call that was begun with [`Run::for_call`] is about to be dropped. Without a word it ends as
     /// cancelled.
     pub fn give_up(&self, reason: ModelErrorKind) {
-        // The first reason is the one.
-        let _ = self.0.given_up.set(reason);
+        if let Some(given_up) = &self.given_up {
+            // The first reason is the one.
+            let _ = given_up.set(reason);
+        }
     }
 
     /// Why the call is dropped.
     pub(crate) fn reason_given_up(&self) -> ModelErrorKind {
-        self.0.given_up.get().copied().unwrap_or(ModelErrorKind::Cancelled)
+        let reason = self.given_up.as_ref().and_then(|given_up| given_up.get());
+        reason.copied().unwrap_or(ModelErrorKind::Cancelled)
     }
 
     /// Whether a provider should stream its answer.
     pub fn wants_deltas(&self) -> bool {
-        self.0.wants_deltas
+        self.inner.wants_deltas
     }
 
     /// Whether words of an answer that were shown cannot be taken back.
     pub fn words_are_final(&self) -> bool {
-        self.0.shared.words_are_final
+        self.inner.shared.words_are_final
     }
 
     /// The span that this run's work is done in. It carries the ids that every log line of the run shows; what leaves
     /// the run's task, such as a spawned one, takes them along with [`tracing::Instrument`].
     pub fn span(&self) -> &Span {
-        self.0.span.get_or_init(|| {
+        self.inner.span.get_or_init(|| {
             tracing::info_span!(
                 target: "brigade_core::run",
                 "run",
@@ -205,7 +214,7 @@ impl Run {
 
     /// Tells the observers about a piece of an answer, if deltas are wanted.
     pub fn emit_delta(&self, delta: impl FnOnce() -> Delta) {
-        if self.0.wants_deltas && !self.0.observers.is_empty() {
+        if self.inner.wants_deltas && !self.inner.observers.is_empty() {
             self.tell(&Event::Delta(delta()));
         }
     }
@@ -213,7 +222,7 @@ impl Run {
     /// Tells the observers. One that panics is no reason to lose the run, or to end the process if the run is being
     /// dropped because of another panic.
     fn tell(&self, event: &Event) {
-        for observer in &self.0.observers {
+        for observer in &self.inner.observers {
             if catch_unwind(AssertUnwindSafe(|| observer.on_event(self, event))).is_err() {
                 tracing::error!(target: "brigade_core::run", "an observer panicked");
             }
@@ -222,7 +231,7 @@ impl Run {
 
     /// Charges the run with what was spent on `model` without a reservation.
     pub(crate) fn book(&self, model: &ModelId, charge: &Charge) {
-        let who = Spender { agent: Arc::clone(&self.0.agent), model: model.clone() };
+        let who = Spender { agent: Arc::clone(&self.inner.agent), model: model.clone() };
         self.ledger().book(&who, charge);
         self.emit_warnings();
     }
@@ -236,7 +245,7 @@ impl Run {
 
     /// Notes that a part of the run did not work and the answer had to do without it.
     pub fn degrade(&self, degraded: Degraded) {
-        unpoisoned(&self.0.shared.degraded).push(degraded);
+        unpoisoned(&self.inner.shared.degraded).push(degraded);
     }
 
     /// Notes that a part of the run did not work, and tells observers that it goes on without.
@@ -247,32 +256,32 @@ impl Run {
 
     /// What did not work so far, in the whole request.
     pub fn degraded(&self) -> Vec<Degraded> {
-        unpoisoned(&self.0.shared.degraded).clone()
+        unpoisoned(&self.inner.shared.degraded).clone()
     }
 
     /// Counts one more of what `what` names in the whole request, and answers how many there are now.
     pub fn count(&self, what: impl Hash) -> u32 {
-        self.0.shared.counts.add(what)
+        self.inner.shared.counts.add(what)
     }
 
     /// How many there are by now.
     pub(crate) fn counted(&self, what: impl Hash) -> u32 {
-        self.0.shared.counts.get(what)
+        self.inner.shared.counts.get(what)
     }
 
     /// Stops this run and everything below it.
     pub fn cancel(&self) {
-        self.0.cancellation.cancel();
+        self.inner.cancellation.cancel();
     }
 
     /// Whether the run was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancellation.is_cancelled()
+        self.inner.cancellation.is_cancelled()
     }
 
     /// Resolves when the run is cancelled.
     pub async fn cancelled(&self) {
-        self.0.cancellation.cancelled().await;
+        self.inner.cancellation.cancelled().await;
     }
 
     /// Whether the run must stop now.
@@ -280,7 +289,7 @@ impl Run {
         if self.is_cancelled() {
             return Err(Stopped::Cancelled);
         }
-        match self.0.deadline {
+        match self.inner.deadline {
             Some(deadline) if deadline <= Instant::now() => Err(Stopped::Deadline),
             _ => Ok(()),
         }
@@ -289,13 +298,13 @@ impl Run {
     /// Does `work` until it is done, the run is cancelled or its time is up, whichever comes first. The work is dropped
     /// in the latter cases.
     pub fn until_stopped<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
-        UntilStopped::new(work, self.0.cancellation.cancelled(), self.0.deadline)
+        UntilStopped::new(work, self.inner.cancellation.cancelled(), self.inner.deadline)
     }
 
     /// Does one effectful step. Every model turn and tool call passes here, so that a journal can answer a step that
     /// was done before a crash instead of doing it, and paying for it, again.
     pub fn step<T>(&self, step: Step, work: impl Future<Output = T>) -> impl Future<Output = T> {
-        tracing::trace!(agent = %self.0.agent, ?step, "step");
+        tracing::trace!(agent = %self.inner.agent, ?step, "step");
         work
     }
 }

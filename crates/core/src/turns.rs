@@ -4,8 +4,8 @@ use std::{future::Future, mem, sync::Arc, time::Duration};
 
 use crate::{
     Agent, BudgetExceeded, ChatReply, ChatRequest, Estimate, Event, Memory, MemoryError, Message, ModelError,
-    ModelErrorKind, Outcome, Part, Role, Run, RunError, RunFailure, Spender, StopReason, Stopped, ToolChoice,
-    Transcript, TranscriptError,
+    ModelErrorKind, Outcome, Part, Role, Run, RunError, RunFailure, StopReason, Stopped, ToolChoice, Transcript,
+    TranscriptError,
     agent::Task,
     answer::{Answer, Judge},
     guard::Guard,
@@ -130,8 +130,7 @@ impl<'a> Turns<'a> {
         let ledger = self.run.ledger();
         if self.unmetered {
             // Nobody else asks before the call whether any token is left.
-            let who = Spender { agent: Arc::clone(self.run.agent()), model: self.agent.model.id().clone() };
-            ledger.reserve(who, Estimate { input_tokens: 1, ..Estimate::default() }, last)?.release();
+            ledger.admits(Estimate { input_tokens: 1, ..Estimate::default() }, last)?;
         }
         if last { ledger.take_last_turn() } else { ledger.take_turn() }
     }
@@ -296,7 +295,7 @@ impl<'a> Turns<'a> {
             inherited: self.inherited,
             ended_by: end.ended_by,
             turns: self.taken,
-            ..Outcome::new(end.stop, text, mem::take(&mut self.request.transcript))
+            ..Outcome::new(self.run.trace(), end.stop, text, mem::take(&mut self.request.transcript))
         }
     }
 

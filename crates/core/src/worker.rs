@@ -142,12 +142,12 @@ impl Worker {
 
     async fn work_on(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
         let name = self.name();
-        let child = run.child(name, self.budget.clone());
+        let wall = self.budget.wall.map_or(self.timeout, |wall| wall.min(self.timeout));
+        let child = run.child(name, Budget { wall: Some(wall), ..self.budget.clone() });
         if let Some(why) = cycle::closed_by(name, run, child.is_err()) {
             return Err(NoAnswer::because(why));
         }
         let child = child.map_err(|error| NoAnswer::because(error.to_string()))?;
-        let child = child.within(self.timeout);
         // An agent ends by itself when it is stopped; other kinds of work may not.
         match child.until_ended(self.work.run(&child, Task::from(task))).await {
             Ok(Ok(outcome)) => self.judge(outcome),

@@ -115,6 +115,15 @@ fn a_refusal_names_the_limit_and_leaves_no_trace_below_it() {
 }
 
 #[test]
+fn asking_whether_a_call_fits_reserves_nothing() {
+    let key = Ledger::root("key", Budget::unlimited().tokens(10));
+    let run = key.itemised_child("the run", Budget::unlimited());
+    assert_eq!(run.admits(whole(10, 0), false), Ok(()));
+    assert_eq!((run.outstanding(), key.outstanding()), (0, 0));
+    assert_eq!(&*run.admits(whole(11, 0), false).unwrap_err().scope, "key");
+}
+
+#[test]
 fn a_dropped_hold_counts_the_prompt_and_the_output_seen_as_uncertain() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
     let mut hold = ledger.reserve(who(), whole(1_000, 50_000), false).unwrap();

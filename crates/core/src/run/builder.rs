@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Inner, Run, Shared, after, earliest};
 use crate::{
-    Blackboard, Budget, Bus, Cap, Ledger, LocalBus, Observer, RunId, Scope, TraceId, budget::MODEL_CALLS,
-    counts::Counts, mailbox::Mailboxes,
+    Blackboard, Budget, Bus, Cap, Ledger, Observer, RunId, Scope, TraceId, budget::MODEL_CALLS, counts::Counts,
+    mailbox::Mailboxes,
 };
 
 /// Sets a run up. Made by [`Run::builder`].
@@ -16,6 +16,7 @@ use crate::{
 pub struct RunBuilder {
     trace: Option<TraceId>,
     id: Option<RunId>,
+    agent: Arc<str>,
     account: Option<Ledger>,
     budget: Budget,
     deadline: Option<Instant>,
@@ -44,6 +45,11 @@ impl RunBuilder {
     #[must_use]
     pub fn id(self, id: RunId) -> Self {
         Self { id: Some(id), ..self }
+    }
+
+    /// Whose run it is from the start.
+    pub(crate) fn agent(self, agent: Arc<str>) -> Self {
+        Self { agent, ..self }
     }
 
     /// The account above the run's own: a key's, or the process's.
@@ -116,36 +122,39 @@ impl RunBuilder {
 
     /// The run. Its time starts now.
     pub fn build(self) -> Run {
-        let account = self.account.unwrap_or_else(|| Ledger::root("process", Budget::unlimited()));
         let wall = self.budget.wall.and_then(after);
         let model_calls = self.budget.model_calls.or(Some(Cap::hard(MODEL_CALLS)));
         let budget = Budget { model_calls, ..self.budget };
         let id = self.id.unwrap_or_default();
-        Run(Arc::new(Inner {
+        let shared = Shared {
+            trace: self.trace.unwrap_or_else(TraceId::random),
+            bus: self.bus.map(OnceLock::from).unwrap_or_default(),
+            mailboxes: Mailboxes::new(id),
+            scope: self.scope,
+            blackboard: self.blackboard.map(OnceLock::from).unwrap_or_default(),
+            degraded: Mutex::default(),
+            counts: Counts::default(),
+            max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
+            words_are_final: self.words_are_final,
+        };
+        let inner = Inner {
             id,
             parent: None,
-            agent: "".into(),
+            agent: self.agent,
             depth: 0,
             deadline: earliest(self.deadline, wall),
             cancellation: self.cancellation.unwrap_or_default(),
-            ledger: account.itemised_child("the run", budget),
+            ledger: match self.account {
+                Some(account) => account.itemised_child("the run", budget),
+                None => Ledger::run_alone("the run", budget),
+            },
             observers: self.observers,
             wants_deltas: self.wants_deltas,
             wrapping_up: false,
-            given_up: Arc::default(),
             in_flight: None,
             span: OnceLock::new(),
-            shared: Arc::new(Shared {
-                trace: self.trace.unwrap_or_else(TraceId::random),
-                bus: self.bus.unwrap_or_else(|| Arc::new(LocalBus::default())),
-                mailboxes: Mailboxes::new(id),
-                scope: self.scope,
-                blackboard: self.blackboard.unwrap_or_default(),
-                degraded: Mutex::default(),
-                counts: Counts::default(),
-                max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
-                words_are_final: self.words_are_final,
-            }),
-        }))
+            shared: Arc::new(shared),
+        };
+        Run { inner: Arc::new(inner), given_up: None }
     }
 }

@@ -14,31 +14,31 @@ impl Run {
     /// A run below this one for the agent called `name`. It shares the trace and may only shorten the deadline; `budget`
     /// limits it further. Refused beyond the depth limit.
     pub fn child(&self, name: &str, budget: Budget) -> Result<Self, DepthExceeded> {
-        if self.0.depth >= self.0.shared.max_depth {
-            return Err(DepthExceeded { agent: self.join(name), limit: self.0.shared.max_depth });
+        if self.inner.depth >= self.inner.shared.max_depth {
+            return Err(DepthExceeded { agent: self.join(name), limit: self.inner.shared.max_depth });
         }
         let agent = self.join(name);
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             id: RunId::new(),
-            parent: Some(self.0.id),
-            depth: self.0.depth + 1,
-            deadline: earliest(self.0.deadline, budget.wall.and_then(after)),
-            cancellation: self.0.cancellation.child_token(),
-            ledger: self.0.ledger.child(Arc::clone(&agent), budget),
+            parent: Some(self.inner.id),
+            depth: self.inner.depth + 1,
+            deadline: earliest(self.inner.deadline, budget.wall.and_then(after)),
+            cancellation: self.inner.cancellation.child_token(),
+            ledger: self.inner.ledger.child(Arc::clone(&agent), budget),
             agent,
-            observers: self.0.observers.clone(),
+            observers: self.inner.observers.clone(),
             wants_deltas: false,
             wrapping_up: false,
-            given_up: Arc::default(),
-            in_flight: self.0.in_flight.clone(),
+            in_flight: self.inner.in_flight.clone(),
             span: OnceLock::new(),
-            shared: Arc::clone(&self.0.shared),
-        })))
+            shared: Arc::clone(&self.inner.shared),
+        };
+        Ok(Self { inner: Arc::new(inner), given_up: None })
     }
 
     /// The run as the agent called `name` works in it: at the top it gets the agent's name, below it has one already.
     pub(crate) fn for_agent(&self, name: &str) -> Self {
-        if !self.0.agent.is_empty() {
+        if !self.inner.agent.is_empty() {
             return self.clone();
         }
         self.derive(|inner| {
@@ -85,7 +85,7 @@ impl Run {
     /// The same run for one call that may be given up: see [`Run::give_up`].
     #[must_use]
     pub fn for_call(&self) -> Self {
-        self.derive(|inner| inner.given_up = Arc::default())
+        Self { inner: Arc::clone(&self.inner), given_up: Some(Arc::default()) }
     }
 
     /// The same run while it asks for one last answer.
@@ -94,27 +94,26 @@ impl Run {
     }
 
     fn join(&self, name: &str) -> Arc<str> {
-        if self.0.agent.is_empty() { name.into() } else { format!("{}/{name}", self.0.agent).into() }
+        if self.inner.agent.is_empty() { name.into() } else { [&self.inner.agent, "/", name].concat().into() }
     }
 
     pub(super) fn derive(&self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = Inner {
-            id: self.0.id,
-            parent: self.0.parent,
-            agent: Arc::clone(&self.0.agent),
-            depth: self.0.depth,
-            deadline: self.0.deadline,
-            cancellation: self.0.cancellation.clone(),
-            ledger: self.0.ledger.clone(),
-            observers: self.0.observers.clone(),
-            wants_deltas: self.0.wants_deltas,
-            wrapping_up: self.0.wrapping_up,
-            given_up: Arc::clone(&self.0.given_up),
-            in_flight: self.0.in_flight.clone(),
-            span: self.0.span.clone(),
-            shared: Arc::clone(&self.0.shared),
+            id: self.inner.id,
+            parent: self.inner.parent,
+            agent: Arc::clone(&self.inner.agent),
+            depth: self.inner.depth,
+            deadline: self.inner.deadline,
+            cancellation: self.inner.cancellation.clone(),
+            ledger: self.inner.ledger.clone(),
+            observers: self.inner.observers.clone(),
+            wants_deltas: self.inner.wants_deltas,
+            wrapping_up: self.inner.wrapping_up,
+            in_flight: self.inner.in_flight.clone(),
+            span: self.inner.span.clone(),
+            shared: Arc::clone(&self.inner.shared),
         };
         change(&mut inner);
-        Self(Arc::new(inner))
+        Self { inner: Arc::new(inner), given_up: self.given_up.clone() }
     }
 }

@@ -59,7 +59,7 @@ impl Run {
     /// Does `work` unless the budget that it is paid from is used up by others, and that is to cancel it. It watches this
     /// run too, and what it has to show then counts.
     pub(crate) async fn while_paid<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
-        let Some(level) = &self.0.in_flight else { return Ok(work.await) };
+        let Some(level) = &self.inner.in_flight else { return Ok(work.await) };
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -81,7 +81,7 @@ impl Run {
     }
 
     fn levels(&self) -> impl Iterator<Item = &InFlight> {
-        std::iter::successors(self.0.in_flight.as_deref(), |level| level.above.as_deref())
+        std::iter::successors(self.inner.in_flight.as_deref(), |level| level.above.as_deref())
     }
 }
 

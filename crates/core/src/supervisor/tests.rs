@@ -35,7 +35,7 @@ async fn workers_of_one_turn_run_side_by_side_and_answer_in_call_order() {
     assert_eq!(started.elapsed(), Duration::from_secs(9));
     assert_eq!(told(&outcome), [(false, "second".into()), (false, "first".into())]);
     assert_eq!(outcome.usage, Usage::new(400, 40), "the workers' tokens are the run's");
-    let slow = outcome.cost.by_tool["slow"];
+    let slow = *outcome.cost.by_tool.get("slow").unwrap();
     assert_eq!((slow.calls, slow.spending.map(|spent| spent.usage)), (1, Some(Usage::new(100, 10))));
 }
 
@@ -267,7 +267,7 @@ async fn a_pipeline_gives_each_answer_to_the_next_stage_and_stops_at_half_an_ans
     assert_eq!((outcome.text.as_str(), outcome.turns), ("final", 2));
     assert_eq!(editor.requests()[0].transcript.messages()[0].text(), "draft");
     assert_eq!(
-        outcome.cost.by_agent.keys().map(|agent| &**agent).collect::<Vec<_>>(),
+        outcome.cost.by_agent.names().map(|agent| &**agent).collect::<Vec<_>>(),
         ["press/editor", "press/writer"]
     );
 

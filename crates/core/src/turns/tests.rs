@@ -121,7 +121,7 @@ async fn when_the_budget_of_tool_calls_is_used_up_the_next_turn_is_the_last() {
     assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Budget, "One, at least."));
     assert!(outcome.notice.contains("tool call budget"), "{}", outcome.notice);
     assert_eq!(outcome.degraded[0].reason, "the tool call budget of clerk is used up");
-    assert_eq!(outcome.cost.by_tool["lookup"], crate::ToolSpending { calls: 1, spending: None });
+    assert_eq!(outcome.cost.by_tool.get("lookup"), Some(&crate::ToolSpending { calls: 1, spending: None }));
 }
 
 #[tokio::test]
