@@ -1,6 +1,6 @@
 //! The agent loop. There is no other.
 
-use std::{future::Future, mem, sync::Arc, time::Duration};
+use std::{future::Future, mem, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
     Agent, BudgetExceeded, ChatReply, ChatRequest, Estimate, Event, Memory, MemoryError, Message, ModelError,
@@ -149,7 +149,9 @@ impl<'a> Turns<'a> {
         self.taken += 1;
         loop {
             let run = if self.closing.is_some() { self.run.wrapping_up() } else { self.run.clone() };
-            if let Err(stopped) = run.until_stopped(self.agent.window.fit(&mut self.request, &run)).await {
+            if let Some(keep) = self.agent.window.excess(&self.request)
+                && let Err(stopped) = self.shrink(keep, &run).await
+            {
                 return Ok(Asked::End(End::stopped(stopped, self.run)));
             }
             let error = match turn::ask(&*self.agent.model, &self.request, (&run, self.taken)).await {
@@ -188,8 +190,7 @@ impl<'a> Turns<'a> {
             ModelErrorKind::Refused => return Ok(Some(End::new(StopReason::Refused, error.to_string()))),
             ModelErrorKind::ContextLength => {
                 let keep = self.request.estimated_input_tokens() / 2;
-                let shrunk = self.agent.window.shrink(&mut self.request, keep, self.run);
-                match self.run.until_stopped(shrunk).await {
+                match self.shrink(keep, self.run).await {
                     Ok(true) => return Ok(None),
                     Ok(false) => {}
                     Err(stopped) => return Ok(Some(End::stopped(stopped, self.run))),
@@ -202,6 +203,16 @@ impl<'a> Turns<'a> {
             Some(end) => Ok(Some(end.without_answer(&error))),
             None => Err(RunFailure::Model(error)),
         }
+    }
+
+    /// Hides old exchanges until about `keep` tokens are left. Answers whether anything was hidden. In a box, as few
+    /// turns do.
+    fn shrink<'s>(
+        &'s mut self,
+        keep: u64,
+        run: &'s Run,
+    ) -> Pin<Box<dyn Future<Output = Result<bool, Stopped>> + Send + 's>> {
+        Box::pin(run.until_stopped(self.agent.window.shrink(&mut self.request, keep, run)))
     }
 
     async fn use_tools(&mut self) -> Result<Option<End>, RunFailure> {

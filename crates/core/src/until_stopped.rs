@@ -8,7 +8,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::WaitForCancellationFuture;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::Stopped;
 
@@ -18,8 +18,10 @@ pin_project! {
     pub(crate) struct UntilStopped<'a, W> {
         #[pin]
         work: W,
+        token: &'a CancellationToken,
+        // Set when the work first waits: what does not wait need not be found by whoever cancels.
         #[pin]
-        cancelled: WaitForCancellationFuture<'a>,
+        cancelled: Option<WaitForCancellationFuture<'a>>,
         deadline: Option<Instant>,
         #[pin]
         timer: Option<Sleep>,
@@ -27,8 +29,8 @@ pin_project! {
 }
 
 impl<'a, W> UntilStopped<'a, W> {
-    pub(crate) fn new(work: W, cancelled: WaitForCancellationFuture<'a>, deadline: Option<Instant>) -> Self {
-        Self { work, cancelled, deadline, timer: None }
+    pub(crate) fn new(work: W, token: &'a CancellationToken, deadline: Option<Instant>) -> Self {
+        Self { work, token, cancelled: None, deadline, timer: None }
     }
 }
 
@@ -37,11 +39,19 @@ impl<W: Future> Future for UntilStopped<'_, W> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if this.cancelled.poll(context).is_ready() {
+        if this.token.is_cancelled() {
             return Poll::Ready(Err(Stopped::Cancelled));
         }
         if let Poll::Ready(done) = this.work.poll(context) {
             return Poll::Ready(Ok(done));
+        }
+        if this.cancelled.is_none() {
+            this.cancelled.set(Some(this.token.cancelled()));
+        }
+        if let Some(cancelled) = this.cancelled.as_pin_mut()
+            && cancelled.poll(context).is_ready()
+        {
+            return Poll::Ready(Err(Stopped::Cancelled));
         }
         // A timer can only be made where the runtime is.
         if let Some(deadline) = this.deadline.take() {

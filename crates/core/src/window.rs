@@ -48,12 +48,10 @@ impl Default for ContextWindow {
 }
 
 impl ContextWindow {
-    /// Hides what does not fit. Nothing happens while everything fits.
-    pub(crate) async fn fit(&self, request: &mut ChatRequest, run: &Run) {
-        if request.estimated_input_tokens() > self.max_tokens {
-            let keep = self.max_tokens / 100 * u64::from(self.keep_percent.min(100));
-            self.shrink(request, keep, run).await;
-        }
+    /// How many tokens to keep of a request that does not fit; absent while everything fits.
+    pub(crate) fn excess(&self, request: &ChatRequest) -> Option<u64> {
+        let exceeds = request.estimated_input_tokens() > self.max_tokens;
+        exceeds.then(|| self.max_tokens / 100 * u64::from(self.keep_percent.min(100)))
     }
 
     /// Hides old exchanges until about `keep` tokens are left. Answers whether anything was hidden.

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 pub struct Bucket {
     limit: u64,
     capacity: u64,
-    window: Duration,
+    /// Nanoseconds of the window: one unit of what is counted, in the level.
+    unit: i128,
     level: i128,
     updated: Instant,
 }
@@ -22,7 +23,8 @@ impl Bucket {
     /// A full bucket of `capacity` that refills by `limit` in each `window`. Neither is less than one.
     pub fn full(limit: u64, capacity: u64, window: Duration, now: Instant) -> Self {
         let (limit, capacity) = (limit.max(1), capacity.max(1));
-        let mut bucket = Self { limit, capacity, window, level: 0, updated: now };
+        let unit = i128::try_from(window.as_nanos()).unwrap_or(i128::MAX).max(1);
+        let mut bucket = Self { limit, capacity, unit, level: 0, updated: now };
         bucket.level = bucket.scaled(capacity);
         bucket
     }
@@ -35,7 +37,7 @@ impl Bucket {
     /// How much can be taken now.
     pub fn remaining(&mut self, now: Instant) -> u64 {
         self.refill(now);
-        u64::try_from(self.level.max(0) / self.unit()).unwrap_or(u64::MAX)
+        u64::try_from(self.level.max(0) / self.unit).unwrap_or(u64::MAX)
     }
 
     /// How long until `amount` can be taken. What is more than the bucket holds can be taken when it is full.
@@ -89,9 +91,11 @@ impl Bucket {
     }
 
     fn refill(&mut self, now: Instant) {
-        let inflow = self.inflow(self.updated, now);
-        self.level = self.level.saturating_add(inflow).min(self.scaled(self.capacity));
-        self.updated = self.updated.max(now);
+        if now > self.updated {
+            let inflow = self.inflow(self.updated, now);
+            self.level = self.level.saturating_add(inflow).min(self.scaled(self.capacity));
+            self.updated = now;
+        }
     }
 
     fn inflow(&self, since: Instant, now: Instant) -> i128 {
@@ -100,11 +104,7 @@ impl Bucket {
     }
 
     fn scaled(&self, amount: u64) -> i128 {
-        self.unit().saturating_mul(amount.into())
-    }
-
-    fn unit(&self) -> i128 {
-        i128::try_from(self.window.as_nanos()).unwrap_or(i128::MAX).max(1)
+        self.unit.saturating_mul(amount.into())
     }
 }
 
