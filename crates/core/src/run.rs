@@ -298,7 +298,7 @@ impl Run {
     /// Does `work` until it is done, the run is cancelled or its time is up, whichever comes first. The work is dropped
     /// in the latter cases.
     pub fn until_stopped<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
-        UntilStopped::new(work, &self.inner.cancellation, self.inner.deadline)
+        UntilStopped::new(work, Some(&self.inner.cancellation), self.inner.deadline)
     }
 
     /// Does one effectful step. Every model turn and tool call passes here, so that a journal can answer a step that

@@ -1,6 +1,6 @@
 //! What can be given a task: agents and everything that is made of agents.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -21,7 +21,10 @@ pub trait Runnable: fmt::Debug + Send + Sync + 'static {
     async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError>;
 }
 
-#[async_trait]
+/// Work under way: what [`Runnable::run`] returns, for what only hands a task on and needs no future of its own.
+pub type Working<'a> = Pin<Box<dyn Future<Output = Result<Outcome, RunError>> + Send + 'a>>;
+
+#[deny(clippy::missing_trait_methods)]
 impl<R: Runnable + ?Sized> Runnable for Arc<R> {
     fn name(&self) -> &Arc<str> {
         (**self).name()
@@ -31,8 +34,12 @@ impl<R: Runnable + ?Sized> Runnable for Arc<R> {
         (**self).purpose()
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        (**self).run(run, task).await
+    fn run<'w, 'r, 'a>(&'w self, run: &'r Run, task: Task) -> Working<'a>
+    where
+        'w: 'a,
+        'r: 'a,
+    {
+        (**self).run(run, task)
     }
 }
 

@@ -18,7 +18,8 @@ pin_project! {
     pub(crate) struct UntilStopped<'a, W> {
         #[pin]
         work: W,
-        token: &'a CancellationToken,
+        token: Option<&'a CancellationToken>,
+        has_last_word: bool,
         // Set when the work first waits: what does not wait need not be found by whoever cancels.
         #[pin]
         cancelled: Option<WaitForCancellationFuture<'a>>,
@@ -29,8 +30,15 @@ pin_project! {
 }
 
 impl<'a, W> UntilStopped<'a, W> {
-    pub(crate) fn new(work: W, token: &'a CancellationToken, deadline: Option<Instant>) -> Self {
-        Self { work, token, cancelled: None, deadline, timer: None }
+    /// Ends `work` when `token` is cancelled or at the `deadline`, where there is such a thing.
+    pub(crate) fn new(work: W, token: Option<&'a CancellationToken>, deadline: Option<Instant>) -> Self {
+        Self { work, token, has_last_word: false, cancelled: None, deadline, timer: None }
+    }
+
+    /// For work that watches the same and has something to show when it is stopped: only what does not end then is
+    /// dropped.
+    pub(crate) fn with_last_word(self) -> Self {
+        Self { has_last_word: true, ..self }
     }
 }
 
@@ -39,14 +47,14 @@ impl<W: Future> Future for UntilStopped<'_, W> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if this.token.is_cancelled() {
+        if !*this.has_last_word && this.token.is_some_and(CancellationToken::is_cancelled) {
             return Poll::Ready(Err(Stopped::Cancelled));
         }
         if let Poll::Ready(done) = this.work.poll(context) {
             return Poll::Ready(Ok(done));
         }
-        if this.cancelled.is_none() {
-            this.cancelled.set(Some(this.token.cancelled()));
+        if let (None, Some(token)) = (this.cancelled.as_ref().get_ref(), *this.token) {
+            this.cancelled.set(Some(token.cancelled()));
         }
         if let Some(cancelled) = this.cancelled.as_pin_mut()
             && cancelled.poll(context).is_ready()

@@ -1,7 +1,6 @@
 //! Work in flight that ends with the budget that pays for it.
 
 use std::{
-    convert::Infallible,
     future::Future,
     sync::{
         Arc,
@@ -12,7 +11,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Run, Stopped};
-use crate::{Ledger, budget::UsedUp};
+use crate::{Ledger, budget::UsedUp, until_stopped::UntilStopped};
 
 /// Calls in flight that are to be cancelled when a budget that they share is used up.
 pub(super) struct InFlight {
@@ -58,26 +57,15 @@ impl Run {
 
     /// Does `work` unless the budget that it is paid from is used up by others, and that is to cancel it. It watches this
     /// run too, and what it has to show then counts.
-    pub(crate) async fn while_paid<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
-        let Some(level) = &self.inner.in_flight else { return Ok(work.await) };
-        tokio::select! {
-            biased;
-            done = work => Ok(done),
-            () = level.cancellation.cancelled() => Err(Stopped::Cancelled),
-        }
+    pub(crate) fn while_paid<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
+        let level = self.inner.in_flight.as_ref();
+        UntilStopped::new(work, level.map(|level| &level.cancellation), None).with_last_word()
     }
 
     /// Does `work`, which watches this run too and may have something to show when it is stopped. Only what does not end
     /// then is dropped.
-    pub(crate) async fn until_ended<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
-        tokio::select! {
-            biased;
-            done = work => Ok(done),
-            stopped = self.until_stopped(std::future::pending::<Infallible>()) => match stopped {
-                Ok(never) => match never {},
-                Err(stopped) => Err(stopped),
-            }
-        }
+    pub(crate) fn until_ended<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
+        UntilStopped::new(work, Some(&self.inner.cancellation), self.inner.deadline).with_last_word()
     }
 
     fn levels(&self) -> impl Iterator<Item = &InFlight> {
