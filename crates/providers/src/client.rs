@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, sync::Arc};
 
-use ::http::{HeaderMap, StatusCode, Uri};
+use ::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use async_trait::async_trait;
 use brigade_core::{
     ChatModel, ChatReply, ChatRequest, Effort, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Settings,
@@ -11,8 +11,9 @@ use bytes::Bytes;
 
 use crate::{
     account::Account,
+    head::Head,
     http,
-    intake::{Head, Intake},
+    intake::Intake,
     protocol::{Protocol, Question, Sink},
     transport::Response,
 };
@@ -117,7 +118,7 @@ impl<P: Protocol> Model<P> {
     /// [`ChatModel::chat`] reads its own.
     pub fn decode(&self, response: &::http::Response<Bytes>, run: &Run) -> Result<Box<ChatReply>, ModelError> {
         let mut intake = self.intake(response.status(), response.headers(), run);
-        intake.push(response.body())?;
+        intake.push(response.body().clone())?;
         intake.finish()
     }
 
@@ -147,9 +148,9 @@ impl<P: Protocol> Model<P> {
         let mut headers = self.client.account.headers(run);
         self.client.protocol.headers(&question, &mut headers);
         if let Some(name) = P::CLIENT_REQUEST_ID
-            && let Ok(value) = run.id().to_string().try_into()
+            && let Ok(id) = HeaderValue::from_str(run.id().uuid().hyphenated().encode_lower(&mut [0; 36]))
         {
-            headers.insert(name, value);
+            headers.insert(name, id);
         }
         Ok(self.client.account.post(self.url.as_ref(), headers, self.encode_question(&question)?))
     }

@@ -8,7 +8,16 @@ use async_trait::async_trait;
 use brigade_core::{Embedder, Embeddings, ModelError, ModelErrorKind, ModelId, Run, Usage};
 use serde::{Deserialize, Serialize};
 
-use crate::{OpenAi, account::Account, client::caller_error, error, http, intake::Head, json::Count, transport};
+use crate::{
+    OpenAi,
+    account::Account,
+    client::caller_error,
+    error,
+    head::Head,
+    http,
+    json::{self, Count},
+    transport,
+};
 
 /// A model of an account that turns texts into vectors.
 #[derive(Clone)]
@@ -79,8 +88,8 @@ impl OpenAiEmbeddings {
 
     /// The vectors in the order of the texts, whatever the order in which they came.
     fn decode(body: &[u8], texts: usize) -> Result<Embeddings, ModelError> {
-        let response: Response =
-            serde_json::from_slice(body).map_err(|_| error::not_an_answer("the list of embeddings", body))?;
+        let response: Option<Response> = json::read(body);
+        let response = response.ok_or_else(|| error::not_an_answer("the list of embeddings", body))?;
         let usage = response.usage.and_then(|usage| usage.prompt_tokens.get()).map(|tokens| Usage::new(tokens, 0));
         let broken = |why: String| {
             ModelError::new(ModelErrorKind::Broken, format!("the list of embeddings {why}"))

@@ -9,7 +9,7 @@
 use brigade_core::{ModelError, ModelErrorKind, RetryAdvice};
 use serde_json::{Value, value::RawValue};
 
-use crate::{intake::Head, limits};
+use crate::{head::Head, limits};
 
 /// How much of an error's body is read: enough for an upstream's error nested in another, not for a proxy's page.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use brigade_core::{ChatReply, ModelError, ModelErrorKind, Run};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use secrecy::ExposeSecret;
 
@@ -12,27 +12,37 @@ use crate::{
     account::Account,
     client::caller_error,
     error,
-    intake::{Head, Intake, MAX_BODY_BYTES},
+    head::Head,
+    intake::{Intake, MAX_BODY_BYTES},
     protocol::{Assembly, Progress},
     transport::{self, Response},
 };
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const AGENT: HeaderName = HeaderName::from_static("x-brigade-agent");
+/// Room for what is added to the account's headers as a rule: the request's id, and `host` and `content-length`, which
+/// the HTTP client writes.
+const HEADERS_ADDED: usize = 3;
+
 impl Account {
     /// The headers of one request to a model.
     pub(crate) fn headers(&self, run: &Run) -> HeaderMap {
-        let mut headers = self.0.headers.clone();
+        let mut headers = HeaderMap::with_capacity(self.0.headers.len() + HEADERS_ADDED);
+        for (name, value) in &self.0.headers {
+            headers.insert(name, value.clone());
+        }
         if self.0.propagate_trace {
             // The low half of a UUID of version 7 is random, as the span id must be.
             let span = u64::from_be_bytes(low_half(run.id().uuid().into_bytes())).max(1);
             if let Ok(value) = HeaderValue::try_from(format!("00-{}-{span:016x}-01", run.trace())) {
-                headers.insert("traceparent", value);
+                headers.insert(TRACEPARENT, value);
             }
         }
         if self.0.agent_header
             && let Some(name) = run.agent().rsplit('/').next()
             && let Ok(value) = HeaderValue::from_str(name)
         {
-            headers.insert("x-brigade-agent", value);
+            headers.insert(AGENT, value);
         }
         headers
     }
@@ -80,10 +90,13 @@ pub(crate) async fn read<A: Assembly>(
     mut intake: Box<Intake<'_, A>>,
 ) -> Result<Box<ChatReply>, ModelError> {
     loop {
-        match transport::chunk(response).await {
-            Ok(Some(chunk)) if intake.push(&chunk)? == Progress::More => {}
-            Ok(_) => return intake.finish(),
+        let progress = match transport::chunk(response).await {
+            Ok(Some(chunk)) => intake.push(chunk)?,
+            Ok(None) => Progress::Done,
             Err(error) => return intake.cut(error),
+        };
+        if progress == Progress::Done {
+            return intake.finish();
         }
     }
 }

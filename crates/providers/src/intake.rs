@@ -1,27 +1,17 @@
 //! Reads one response, whatever comes: a stream, a document, an error, or nonsense.
 
-use brigade_core::{ChatReply, ModelError, ModelErrorKind, ModelId, RateLimits};
-use http::{HeaderMap, StatusCode};
+use brigade_core::{ChatReply, ModelError, ModelErrorKind, ModelId};
+use bytes::{Bytes, BytesMut};
 
 use crate::{
-    error, limits,
+    error,
+    head::Head,
     protocol::{Assembly, Progress, Quirk, Sink},
     sse,
 };
 
 /// The most bytes of one answer. The largest on record has half a megabyte.
 pub(crate) const MAX_BODY_BYTES: usize = 32 << 20;
-
-/// What the head of a response says.
-#[derive(Debug)]
-pub(crate) struct Head {
-    pub(crate) status: StatusCode,
-    pub(crate) request_id: Option<String>,
-    pub(crate) limits: RateLimits,
-    /// The provider's own word on whether to ask again.
-    pub(crate) should_retry: Option<bool>,
-    retry_after_rejected: bool,
-}
 
 /// Takes the bytes of one response as they come, and ends in a reply or an error that carry all that is known.
 #[derive(Debug)]
@@ -39,29 +29,16 @@ pub(crate) struct Intake<'a, A> {
 #[derive(Debug)]
 enum Body {
     /// Too little has arrived to tell.
-    Unknown(Vec<u8>),
+    Unknown(Bytes),
     /// A stream of events.
     Events(sse::Decoder),
     /// One document, or an error.
-    Whole(Vec<u8>),
-}
-
-impl Head {
-    pub(crate) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
-        let (limits, retry_after_rejected) = limits::parse(headers, jiff::Timestamp::now());
-        Self {
-            status,
-            request_id: limits::request_id(headers),
-            limits,
-            should_retry: limits::should_retry(headers),
-            retry_after_rejected,
-        }
-    }
+    Whole(Bytes),
 }
 
 impl<'a, A: Assembly> Intake<'a, A> {
     pub(crate) fn new(model: &'a ModelId, head: Head, sink: Sink<'a>, assembly: A) -> Self {
-        let body = if head.status.is_success() { Body::Unknown(Vec::new()) } else { Body::Whole(Vec::new()) };
+        let body = if head.status.is_success() { Body::Unknown(Bytes::new()) } else { Body::Whole(Bytes::new()) };
         let streaming_asked = sink.wants_deltas();
         let mut intake = Self { model, head, sink, assembly, streaming_asked, body, received: 0 };
         if intake.head.retry_after_rejected {
@@ -71,7 +48,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
     }
 
     /// Takes the next bytes.
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Progress, ModelError> {
+    pub(crate) fn push(&mut self, chunk: Bytes) -> Result<Progress, ModelError> {
         self.received += chunk.len();
         if !self.head.status.is_success() {
             return Ok(self.push_failure(chunk));
@@ -82,22 +59,22 @@ impl<'a, A: Assembly> Intake<'a, A> {
         }
         match &mut self.body {
             Body::Whole(document) => {
-                document.extend_from_slice(chunk);
+                append(document, chunk);
                 Ok(Progress::More)
             }
             Body::Events(decoder) => {
-                decoder.push(chunk);
+                decoder.push(&chunk);
                 self.read_events()
             }
             Body::Unknown(start) => {
-                start.extend_from_slice(chunk);
+                append(start, chunk);
                 self.look_at_start()
             }
         }
     }
 
     /// The body has ended, or its terminal marker was read.
-    pub(crate) fn finish(mut self) -> Result<Box<ChatReply>, ModelError> {
+    pub(crate) fn finish(&mut self) -> Result<Box<ChatReply>, ModelError> {
         match self.end() {
             Ok(reply) => Ok(self.completed(reply)),
             Err(error) => Err(self.explained(error)),
@@ -106,7 +83,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
 
     /// The connection broke. That is a failure, unless nothing but the end of the stream is missing.
     pub(crate) fn cut(
-        mut self,
+        &mut self,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Result<Box<ChatReply>, ModelError> {
         if !self.head.status.is_success() {
@@ -122,9 +99,9 @@ impl<'a, A: Assembly> Intake<'a, A> {
         Err(self.explained(ModelError::new(ModelErrorKind::Broken, message).caused_by(cause)))
     }
 
-    fn push_failure(&mut self, chunk: &[u8]) -> Progress {
+    fn push_failure(&mut self, chunk: Bytes) -> Progress {
         if let Body::Whole(page) = &mut self.body {
-            page.extend_from_slice(chunk);
+            append(page, chunk);
         }
         if self.received < error::MAX_BODY_BYTES { Progress::More } else { Progress::Done }
     }
@@ -210,6 +187,17 @@ impl<'a, A: Assembly> Intake<'a, A> {
             failure.usage = failure.usage.or_else(|| self.assembly.usage());
             failure.sent = true;
         })
+    }
+}
+
+/// Adds to what has come. Most documents come in one piece, which is kept as it is.
+fn append(bytes: &mut Bytes, chunk: Bytes) {
+    if bytes.is_empty() {
+        *bytes = chunk;
+    } else {
+        let mut joined = BytesMut::from(std::mem::take(bytes));
+        joined.extend_from_slice(&chunk);
+        *bytes = joined.freeze();
     }
 }
 

@@ -9,7 +9,8 @@
 //! | `account`, `client` | an account and its connections; [`Client`], [`Model`] and their `ChatModel` |
 //! | `http` | sends one request and reads the response |
 //! | `intake`, `sse` | whatever comes back, cut into events and given to the protocol's assembly |
-//! | `error`, `limits` | what an error means, what headers say about rate limits; the same for all |
+//! | `head`, `limits` | what the head of a response says, of rate limits above all; the same for all |
+//! | `error` | what an error means; the same for all |
 //! | `embeddings` | what texts mean, for [`Embedder`](brigade_core::Embedder) |
 //! | `openai_chat`, `openai_responses`, `anthropic` | `wire` (what is read), `encode`, `decode` |
 //!
@@ -75,6 +76,7 @@ mod digest;
 mod effort;
 mod embeddings;
 mod error;
+mod head;
 mod http;
 mod intake;
 mod json;

@@ -14,32 +14,6 @@ use jiff::{SignedDuration, Timestamp};
 /// A wait that no provider can mean; beyond it a value is taken for garbage.
 const LONGEST_WAIT: Duration = Duration::from_hours(366 * 24);
 
-/// Reads all limits. The flag says whether a `retry-after` was there that makes no sense.
-pub(crate) fn parse(headers: &HeaderMap, now: Timestamp) -> (RateLimits, bool) {
-    let told = Told::read(headers, now);
-    let retry_after = retry_after(headers, now);
-    let limits = RateLimits {
-        requests: told.first(&["requests", "req-minute", ""]),
-        tokens: told.tokens(),
-        input_tokens: told.of("input-tokens"),
-        output_tokens: told.of("output-tokens"),
-        retry_after: retry_after.unwrap_or_default(),
-    };
-    (limits, retry_after.is_err())
-}
-
-/// The provider's id of the exchange.
-pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
-    const NAMES: [&str; 5] =
-        ["x-request-id", "request-id", "mistral-correlation-id", "x-generation-id", "apim-request-id"];
-    NAMES.iter().find_map(|name| text(headers, name)).map(str::to_owned)
-}
-
-/// `x-should-retry`, with which OpenAI and Anthropic overrule what a status says.
-pub(crate) fn should_retry(headers: &HeaderMap) -> Option<bool> {
-    text(headers, "x-should-retry")?.parse().ok()
-}
-
 /// When a limit that reads zero is whole again: the wait that a failure without `retry-after` asks for. The latest, if
 /// there are several.
 pub(crate) fn exhausted_reset(limits: &RateLimits) -> Option<Duration> {
@@ -47,34 +21,28 @@ pub(crate) fn exhausted_reset(limits: &RateLimits) -> Option<Duration> {
     all.iter().filter(|allowance| allowance.remaining == Some(0)).filter_map(|allowance| allowance.reset).max()
 }
 
-/// What is limited, as the names of the headers have it, with what they tell about it.
-#[derive(Default)]
-struct Told<'a>(Vec<(&'a str, Allowance)>);
+/// What is limited, by the names that the headers have for it.
+#[derive(Debug, Default)]
+pub(crate) struct Allowances {
+    requests: Allowance,
+    minute_requests: Allowance,
+    unnamed: Allowance,
+    tokens: Allowance,
+    minute_tokens: Allowance,
+    project_tokens: Allowance,
+    input_tokens: Allowance,
+    output_tokens: Allowance,
+}
 
 /// A header value that makes no sense.
 #[derive(Debug, Clone, Copy)]
-struct Garbage;
+pub(crate) struct Garbage;
 
-impl<'a> Told<'a> {
-    /// One pass over what came costs a fraction of a look-up for each of the two dozen names that may come.
-    fn read(headers: &'a HeaderMap, now: Timestamp) -> Self {
-        let mut told = Self::default();
-        for (name, value) in headers {
-            if let Some((limited, field)) = parts(name.as_str())
-                && let Some(value) = filled(value)
-            {
-                told.add((limited, field), value, now);
-            }
-        }
-        told
-    }
-
-    fn add(&mut self, (limited, field): (&'a str, &str), value: &str, now: Timestamp) {
-        let place = self.0.iter().position(|(other, _)| *other == limited).unwrap_or(self.0.len());
-        if place == self.0.len() {
-            self.0.push((limited, Allowance::default()));
-        }
-        let Some((_, allowance)) = self.0.get_mut(place) else { return };
+impl Allowances {
+    /// Takes a header, if it is about a limit.
+    pub(crate) fn add(&mut self, name: &str, value: &HeaderValue, now: Timestamp) {
+        let Some((limited, field)) = parts(name) else { return };
+        let (Some(allowance), Some(value)) = (self.of(limited), filled(value)) else { return };
         match field {
             "limit" => allowance.limit = allowance.limit.or_else(|| value.parse().ok()),
             "remaining" => allowance.remaining = allowance.remaining.or_else(|| value.parse().ok()),
@@ -83,25 +51,46 @@ impl<'a> Told<'a> {
         }
     }
 
-    fn of(&self, limited: &str) -> Allowance {
-        self.0.iter().find(|(other, _)| *other == limited).map(|(_, allowance)| *allowance).unwrap_or_default()
+    fn of(&mut self, limited: &str) -> Option<&mut Allowance> {
+        Some(match limited {
+            "requests" => &mut self.requests,
+            "req-minute" => &mut self.minute_requests,
+            "" => &mut self.unnamed,
+            "tokens" => &mut self.tokens,
+            "tokens-minute" => &mut self.minute_tokens,
+            "project-tokens" => &mut self.project_tokens,
+            "input-tokens" => &mut self.input_tokens,
+            "output-tokens" => &mut self.output_tokens,
+            _ => return None,
+        })
     }
 
-    fn first(&self, names: &[&str]) -> Allowance {
-        let found = names.iter().map(|limited| self.of(limited)).find(|found| *found != Allowance::default());
-        found.unwrap_or_default()
+    /// The limits in one neutral form, with the wait that was asked for.
+    pub(crate) fn limits(&self, retry_after: Option<Duration>) -> RateLimits {
+        RateLimits {
+            requests: first([self.requests, self.minute_requests, self.unnamed]),
+            tokens: self.tokens(),
+            input_tokens: self.input_tokens,
+            output_tokens: self.output_tokens,
+            retry_after,
+        }
     }
 
     /// OpenAI counts a project's tokens beside the organisation's; the one with less left is the one that binds.
     fn tokens(&self) -> Allowance {
-        let own = self.first(&["tokens", "tokens-minute"]);
-        let project = self.of("project-tokens");
+        let own = first([self.tokens, self.minute_tokens]);
+        let project = self.project_tokens;
         match (own.remaining, project.remaining) {
             (Some(own_left), Some(project_left)) if project_left < own_left => project,
             (None, Some(_)) => project,
             _ => own,
         }
     }
+}
+
+/// The first of which anything is known.
+fn first<const N: usize>(allowances: [Allowance; N]) -> Allowance {
+    allowances.into_iter().find(|known| *known != Allowance::default()).unwrap_or_default()
 }
 
 /// What a header tells about which limit: `requests` and `remaining` of `x-ratelimit-remaining-requests`.
@@ -114,7 +103,7 @@ fn parts(name: &str) -> Option<(&str, &str)> {
 }
 
 /// `retry-after-ms` is exact where both are given; a zero in it beside a `retry-after` in seconds (Azure) is not.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Result<Option<Duration>, Garbage> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Result<Option<Duration>, Garbage> {
     let exact = single(headers, "retry-after-ms")?.map(|value| seconds(value).ok_or(Garbage)).transpose();
     let exact = exact.map(|wait| wait.map(|wait| wait / 1000));
     let coarse = single(headers, "retry-after").and_then(|value| {
@@ -147,20 +136,15 @@ fn until_date(value: &str, now: Timestamp) -> Option<Duration> {
 
 /// A time from now in any of the forms that resets come in.
 fn wait(value: &str, now: Timestamp) -> Option<Duration> {
+    let time = || unix_time(value).or_else(|| value.parse().ok());
     // How long until then; nothing if it has passed.
     let until = |time: Timestamp| time.duration_since(now).max(SignedDuration::ZERO).unsigned_abs();
-    match value.parse::<f64>() {
-        Ok(_) => seconds(value).or_else(|| Some(until(unix_time(value)?))),
-        Err(_) => go_duration(value).or_else(|| Some(until(value.parse().ok()?))),
-    }
+    go_duration(value).or_else(|| seconds(value)).or_else(|| time().map(until))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    filled(headers.get(name)?)
-}
-
-fn filled(value: &HeaderValue) -> Option<&str> {
-    value.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
+/// A value that can be read, without blanks around it; absent if there is nothing else.
+pub(crate) fn filled(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok().map(str::trim_ascii).filter(|value| !value.is_empty())
 }
 
 /// A plain decimal number of seconds.

@@ -11,7 +11,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use brigade_core::{ChatReply, ChatRequest, Delta, Event, ModelError, Run, Settings, Usage};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::sse;
 
@@ -21,7 +21,7 @@ pub trait Protocol: fmt::Debug + Clone + Send + Sync + 'static {
     type Assembly: Assembly;
 
     /// The header in which this protocol's vendor accepts the caller's own id of a request, if it does.
-    const CLIENT_REQUEST_ID: Option<&'static str>;
+    const CLIENT_REQUEST_ID: Option<HeaderName>;
 
     /// The endpoint of `model`, relative to the base URL; a query is allowed.
     fn path(&self, model: &str) -> Cow<'static, str>;

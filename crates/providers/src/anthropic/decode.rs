@@ -42,7 +42,7 @@ impl protocol::Assembly for Assembly {
             return Ok(self.progress());
         }
         let name = std::str::from_utf8(&event.name).unwrap_or_default();
-        let event: Option<StreamEvent<'_>> = serde_json::from_slice(data).ok();
+        let event: Option<StreamEvent<'_>> = json::read(data);
         let event = event.map(|event| StreamEvent { kind: event.kind.or(Some(name)), ..event });
         let event = event.filter(|event| event.error.is_none() && event.kind != Some("error"));
         self.take(event.ok_or_else(|| error::not_an_answer("an event of the stream", data))?, sink)?;
@@ -60,7 +60,7 @@ impl protocol::Assembly for Assembly {
     }
 
     fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
-        let answer: Option<Answer<'_>> = serde_json::from_slice(body).ok();
+        let answer: Option<Answer<'_>> = json::read(body);
         let answer = answer.filter(|answer| answer.error.is_none() && answer.content.is_some());
         self.begin(answer.ok_or_else(|| error::not_an_answer("the answer", body))?, sink);
         Ok(self.reply(sink))

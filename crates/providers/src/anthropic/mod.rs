@@ -19,7 +19,7 @@
 use std::borrow::Cow;
 
 use brigade_core::ModelError;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::{
     account::{AccountError, Auth, key_from_env},
@@ -195,7 +195,7 @@ impl Anthropic {
 impl Protocol for Messages {
     type Assembly = decode::Assembly;
 
-    const CLIENT_REQUEST_ID: Option<&'static str> = None;
+    const CLIENT_REQUEST_ID: Option<HeaderName> = None;
 
     fn path(&self, _model: &str) -> Cow<'static, str> {
         "v1/messages".into()

@@ -7,6 +7,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use brigade_core::{ChatReply, ChatRequest, Message, ModelError, ModelId, Run, ToolResult, Transcript};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use proptest::{
     prelude::*,
@@ -134,7 +135,7 @@ fn read<P: Protocol>(protocol: &P, status: u16, body: &[u8], cuts: &[usize]) -> 
     let ends = cuts.iter().copied().chain([body.len()]);
     let mut start = 0;
     for end in ends {
-        if intake.push(&body[start..end])? == Progress::Done {
+        if intake.push(Bytes::copy_from_slice(&body[start..end]))? == Progress::Done {
             break;
         }
         start = end;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use brigade_core::{Event, Run, testing::Recorder};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 
 use super::*;
@@ -47,7 +47,7 @@ fn read<'a>(status: u16, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<B
     let reading = Reading::new();
     let mut intake = reading.intake(status);
     for chunk in chunks {
-        if intake.push(chunk)? == Progress::Done {
+        if intake.push(Bytes::copy_from_slice(chunk))? == Progress::Done {
             break;
         }
     }
@@ -65,7 +65,7 @@ fn said(result: &Result<Box<ChatReply>, ModelError>) -> String {
 fn nothing_after_the_end_marker_is_waited_for() {
     let reading = Reading::new();
     let mut intake = reading.intake(200);
-    assert_eq!(intake.push(STREAM.as_bytes()).unwrap(), Progress::Done);
+    assert_eq!(intake.push(STREAM.into()).unwrap(), Progress::Done);
     let reply = intake.finish().unwrap();
     assert_eq!((reply.message.text(), &*reply.model), ("Grüß".into(), "m"));
     assert_eq!(reply.usage.unwrap().input_tokens, 3);
@@ -77,7 +77,7 @@ fn a_broken_connection_is_a_failure_unless_the_answer_was_complete() {
     let cut_at = |end: &str| {
         let reading = Reading::new();
         let mut intake = reading.intake(200);
-        intake.push(&STREAM.as_bytes()[..STREAM.find(end).unwrap()]).unwrap();
+        intake.push(STREAM[..STREAM.find(end).unwrap()].into()).unwrap();
         (intake.cut("connection reset"), reading.quirks())
     };
     let (result, _) = cut_at("data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\"");
@@ -104,7 +104,7 @@ fn a_document_in_place_of_a_stream_is_read_after_any_number_of_blanks() {
     let reading = Reading::new();
     let mut intake = reading.intake(200);
     for blank in [b"\n         ".as_slice(), b"\n\n", document] {
-        intake.push(blank).unwrap();
+        intake.push(Bytes::copy_from_slice(blank)).unwrap();
     }
     assert_eq!(intake.finish().unwrap().message.text(), "hi");
     assert_eq!(reading.quirks(), ["other_framing", "usage_missing"]);
@@ -132,8 +132,8 @@ fn what_is_no_answer_at_all_is_broken() {
 fn of_a_failures_page_only_the_beginning_is_read() {
     let reading = Reading::new();
     let mut intake = reading.intake(502);
-    let page = vec![b'x'; 16 << 10];
-    let pushed = (0..100).take_while(|_| intake.push(&page).unwrap() == Progress::More).count();
+    let page = Bytes::from(vec![b'x'; 16 << 10]);
+    let pushed = (0..100).take_while(|_| intake.push(page.clone()).unwrap() == Progress::More).count();
     assert_eq!(pushed, 3);
     assert_eq!(intake.finish().unwrap_err().kind(), ModelErrorKind::Transient);
 }
@@ -142,8 +142,8 @@ fn of_a_failures_page_only_the_beginning_is_read() {
 fn an_answer_has_a_greatest_length() {
     let reading = Reading::new();
     let mut intake = reading.intake(200);
-    let comment = [b": ".as_slice(), &vec![b'x'; 1 << 20], b"\n"].concat();
-    let result = (0..100).try_for_each(|_| intake.push(&comment).map(drop));
+    let comment = Bytes::from([b": ".as_slice(), &vec![b'x'; 1 << 20], b"\n"].concat());
+    let result = (0..100).try_for_each(|_| intake.push(comment.clone()).map(drop));
     assert_eq!(result.unwrap_err().kind(), ModelErrorKind::Broken);
 }
 

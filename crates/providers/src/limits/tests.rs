@@ -1,4 +1,7 @@
+use http::StatusCode;
+
 use super::*;
+use crate::head::Head;
 
 const NOW: &str = "2025-06-02T15:14:45Z";
 
@@ -14,13 +17,17 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         })
 }
 
+fn head(pairs: &[(&'static str, &str)]) -> Head {
+    Head::read(StatusCode::OK, &headers(pairs), NOW.parse().unwrap())
+}
+
 fn limits(pairs: &[(&'static str, &str)]) -> RateLimits {
-    parse(&headers(pairs), NOW.parse().unwrap()).0
+    head(pairs).limits
 }
 
 fn retry_after(pairs: &[(&'static str, &str)]) -> (Option<Duration>, bool) {
-    let (limits, rejected) = parse(&headers(pairs), NOW.parse().unwrap());
-    (limits.retry_after, rejected)
+    let head = head(pairs);
+    (head.limits.retry_after, head.retry_after_rejected)
 }
 
 #[test]
@@ -93,4 +100,18 @@ fn a_hostile_retry_after_counts_as_absent() {
         assert_eq!(retry_after(&[("retry-after", value)]), (None, true), "{value}");
     }
     assert_eq!(retry_after(&[("retry-after", "1"), ("retry-after", "9")]), (None, true));
+}
+
+#[test]
+fn the_best_known_request_id_counts() {
+    let id = |pairs| head(pairs).request_id;
+    assert_eq!(id(&[("apim-request-id", "a"), ("x-request-id", "b"), ("request-id", "c")]).as_deref(), Some("b"));
+    assert_eq!(id(&[("x-request-id", " "), ("x-generation-id", "g")]).as_deref(), Some("g"));
+    assert_eq!(id(&[("cf-ray", "1")]), None);
+}
+
+#[test]
+fn the_providers_word_on_retrying_is_read() {
+    assert_eq!(head(&[("x-should-retry", "false")]).should_retry, Some(false));
+    assert_eq!(head(&[("x-should-retry", "perhaps")]).should_retry, None);
 }

@@ -58,8 +58,8 @@ impl protocol::Assembly for Assembly {
             self.end_marked = true;
             return Ok(Progress::Done);
         }
-        let answer: Answer<'_> = serde_json::from_slice(&event.data)
-            .map_err(|_| error::not_an_answer("an event of the stream", &event.data))?;
+        let answer: Option<Answer<'_>> = json::read(&event.data);
+        let answer = answer.ok_or_else(|| error::not_an_answer("an event of the stream", &event.data))?;
         let says_nothing = answer.choices.is_none() && answer.usage.0.is_none() && answer.error.is_none();
         if says_nothing && event.name.as_ref() == b"error" {
             return Err(error::not_an_answer("the stream", &event.data));
@@ -85,7 +85,7 @@ impl protocol::Assembly for Assembly {
     }
 
     fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
-        let answer: Option<Answer<'_>> = serde_json::from_slice(body).ok();
+        let answer: Option<Answer<'_>> = json::read(body);
         let answer = answer.filter(|answer| answer.choices.is_some() && answer.error.is_none());
         let answer = answer.ok_or_else(|| error::not_an_answer("the body", body))?;
         self.add(answer, sink)?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    DIALECT,
+    ChatCompletions, DIALECT,
     message::{Words, write_message},
     server::{Quirks, ReasoningField},
 };
@@ -24,13 +24,14 @@ use crate::{
 const RESERVED: [&str; 4] = ["model", "messages", "tools", "stream"];
 
 /// The body of a request.
-pub(super) fn request(question: &Question<'_>, quirks: &Quirks) -> Result<Vec<u8>, ModelError> {
+pub(super) fn request(question: &Question<'_>, protocol: &ChatCompletions) -> Result<Vec<u8>, ModelError> {
+    let quirks = &protocol.quirks;
     let Question { model, request, settings, stream } = *question;
     let size = 512 + request.transcript.visible_bytes() * 5 / 4 + request.tools.size_bytes() * 5 / 4;
     let mut body = Body::new(size, &settings.extra);
     body.fixed("model", |out| json::string(out, model));
     let mut written = Ok(());
-    body.fixed("messages", |out| written = messages(out, question, quirks));
+    body.fixed("messages", |out| written = messages(out, question, protocol));
     if !request.tools.is_empty() {
         let dialect = Dialect { name: DIALECT, variant: 0 };
         body.fixed("tools", |out| {
@@ -67,8 +68,9 @@ pub(super) fn request(question: &Question<'_>, quirks: &Quirks) -> Result<Vec<u8
     written.map(|()| body.finish())
 }
 
-fn messages(out: &mut Vec<u8>, question: &Question<'_>, quirks: &Quirks) -> Result<(), ModelError> {
-    let dialect = Dialect { name: DIALECT, variant: quirks.variant() };
+fn messages(out: &mut Vec<u8>, question: &Question<'_>, protocol: &ChatCompletions) -> Result<(), ModelError> {
+    let ChatCompletions { quirks, variant } = protocol;
+    let dialect = Dialect { name: DIALECT, variant: *variant };
     out.push(b'[');
     for message in question.request.instructions.iter().chain(question.request.transcript.visible()) {
         separate(out);

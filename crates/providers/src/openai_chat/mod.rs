@@ -22,7 +22,7 @@ mod wire;
 use std::borrow::Cow;
 
 use brigade_core::ModelError;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::{
     AccountError, Client, ClientBuilder, Model,
@@ -42,9 +42,11 @@ pub type OpenAi = Client<ChatCompletions>;
 pub type OpenAiChatModel = Model<ChatCompletions>;
 
 /// The protocol, as a certain server speaks it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct ChatCompletions {
     quirks: Quirks,
+    /// [`Quirks::variant`], worked out once.
+    variant: u64,
 }
 
 impl OpenAi {
@@ -64,7 +66,7 @@ impl OpenAi {
 
     /// Sets up an account at a server known by name, with its usual address and its quirks, but without a key.
     pub fn server(server: Server) -> ClientBuilder<ChatCompletions> {
-        let protocol = ChatCompletions { quirks: server.quirks() };
+        let protocol = ChatCompletions::new(server.quirks());
         let mut builder = ClientBuilder::new(protocol, server.name(), server.base_url());
         if server == Server::Azure {
             builder.auth = Auth::Header("api-key");
@@ -82,15 +84,27 @@ impl ClientBuilder<ChatCompletions> {
     /// In what the server departs from the others.
     #[must_use]
     pub fn quirks(mut self, quirks: Quirks) -> Self {
-        self.protocol.quirks = quirks;
+        self.protocol = ChatCompletions::new(quirks);
         self
+    }
+}
+
+impl ChatCompletions {
+    fn new(quirks: Quirks) -> Self {
+        Self { quirks, variant: quirks.variant() }
+    }
+}
+
+impl Default for ChatCompletions {
+    fn default() -> Self {
+        Self::new(Quirks::default())
     }
 }
 
 impl Protocol for ChatCompletions {
     type Assembly = decode::Assembly;
 
-    const CLIENT_REQUEST_ID: Option<&'static str> = Some("x-client-request-id");
+    const CLIENT_REQUEST_ID: Option<HeaderName> = Some(HeaderName::from_static("x-client-request-id"));
 
     fn path(&self, _model: &str) -> Cow<'static, str> {
         "chat/completions".into()
@@ -105,7 +119,7 @@ impl Protocol for ChatCompletions {
     }
 
     fn encode(&self, question: &Question<'_>) -> Result<Vec<u8>, ModelError> {
-        encode::request(question, &self.quirks)
+        encode::request(question, self)
     }
 
     fn headers(&self, _question: &Question<'_>, _headers: &mut HeaderMap) {}

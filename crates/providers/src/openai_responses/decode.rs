@@ -41,7 +41,7 @@ impl protocol::Assembly for Assembly {
             return Ok(Progress::More);
         }
         let name = std::str::from_utf8(&event.name).unwrap_or_default();
-        let event: Option<StreamEvent<'_>> = serde_json::from_slice(data).ok();
+        let event: Option<StreamEvent<'_>> = json::read(data);
         let event = event.map(|event| StreamEvent { kind: event.kind.or(Some(name)), ..event });
         let event = event.filter(|event| event.kind != Some("error"));
         let event = event.ok_or_else(|| error::not_an_answer("an event of the stream", data))?;
@@ -54,7 +54,7 @@ impl protocol::Assembly for Assembly {
     }
 
     fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
-        let response: Option<Response<'_>> = serde_json::from_slice(body).ok();
+        let response: Option<Response<'_>> = json::read(body);
         let response = response.filter(|response| response.output.is_some());
         self.conclude(response, body, sink)
     }
@@ -86,7 +86,7 @@ impl Assembly {
             | "response.cancelled"
             | "response.done" => {
                 let raw = event.response.map_or(data, |raw| raw.get().as_bytes());
-                let reply = self.conclude(serde_json::from_slice(raw).ok(), raw, sink)?;
+                let reply = self.conclude(json::read(raw), raw, sink)?;
                 self.reply = Some(reply);
                 return Ok(Progress::Done);
             }

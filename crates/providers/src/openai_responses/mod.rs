@@ -18,7 +18,7 @@
 use std::borrow::Cow;
 
 use brigade_core::ModelError;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::{
     AccountError, Client, ClientBuilder, Model,
@@ -75,7 +75,7 @@ impl ClientBuilder<Responses> {
 impl Protocol for Responses {
     type Assembly = decode::Assembly;
 
-    const CLIENT_REQUEST_ID: Option<&'static str> = Some("x-client-request-id");
+    const CLIENT_REQUEST_ID: Option<HeaderName> = Some(HeaderName::from_static("x-client-request-id"));
 
     fn path(&self, _model: &str) -> Cow<'static, str> {
         "responses".into()
