@@ -53,9 +53,9 @@ impl Account {
         url: Option<&Uri>,
         headers: HeaderMap,
         body: Vec<u8>,
-    ) -> impl Future<Output = Result<Response, ModelError>> {
-        let request = url.map(|url| request(Method::POST, url.clone(), headers, body));
-        async { self.0.transport.send(request.ok_or_else(too_long)?).await }
+    ) -> impl Future<Output = Result<Response, ModelError>> + use<> {
+        let sent = url.map(|url| self.0.transport.send(request(Method::POST, url.clone(), headers, body)));
+        async { sent.ok_or_else(too_long)?.await }
     }
 
     /// Fetches an endpoint and answers the provider's id of the exchange.

@@ -71,28 +71,44 @@ impl Transport {
     }
 
     /// Sends one request, once. On another connection if the one from the pool turns out to be closed before anything was
-    /// written to it.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response, ModelError> {
-        match self {
-            Self::Direct(client) => match client.request(request).await {
-                Ok(response) => Ok(response.map(Either::Left)),
-                Err(error) => Err(unsent(Failed::of(error.is_connect(), is_timeout(&error)), error)),
-            },
-            Self::Proxied(client) => {
-                let (parts, body) = request.into_parts();
-                let request = Request::from_parts(parts, reqwest::Body::wrap(body)).try_into();
-                let sent = match request {
-                    Ok(request) => client.execute(request).await,
-                    Err(error) => Err(error),
-                };
-                // URLs are left out of the cause, as their query may hold a key.
-                match sent.map_err(reqwest::Error::without_url) {
-                    Ok(response) => Ok(http::Response::from(response).map(Either::Right)),
-                    Err(error) if error.is_builder() => Err(unsent(Failed::Unsendable, error)),
-                    Err(error) => Err(unsent(Failed::of(error.is_connect(), error.is_timeout()), error)),
-                }
+    /// written to it. The request is in the client's own allocation from the start, so that a call in flight holds it once.
+    pub(crate) fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> impl Future<Output = Result<Response, ModelError>> + use<> {
+        let sending = match self {
+            Self::Direct(client) => Sending::Direct(client.request(request)),
+            Self::Proxied(client) => Sending::Proxied(Box::pin(proxied_request(client.clone(), request))),
+        };
+        async {
+            match sending {
+                Sending::Direct(sent) => match sent.await {
+                    Ok(response) => Ok(response.map(Either::Left)),
+                    Err(error) => Err(unsent(Failed::of(error.is_connect(), is_timeout(&error)), error)),
+                },
+                Sending::Proxied(sent) => sent.await,
             }
         }
+    }
+}
+
+/// A request on its way.
+enum Sending {
+    Direct(legacy::ResponseFuture),
+    Proxied(Pin<Box<dyn Future<Output = Result<Response, ModelError>> + Send>>),
+}
+
+async fn proxied_request(client: reqwest::Client, request: Request<Full<Bytes>>) -> Result<Response, ModelError> {
+    let (parts, body) = request.into_parts();
+    let sent = match Request::from_parts(parts, reqwest::Body::wrap(body)).try_into() {
+        Ok(request) => client.execute(request).await,
+        Err(error) => Err(error),
+    };
+    // URLs are left out of the cause, as their query may hold a key.
+    match sent.map_err(reqwest::Error::without_url) {
+        Ok(response) => Ok(http::Response::from(response).map(Either::Right)),
+        Err(error) if error.is_builder() => Err(unsent(Failed::Unsendable, error)),
+        Err(error) => Err(unsent(Failed::of(error.is_connect(), error.is_timeout()), error)),
     }
 }
 
