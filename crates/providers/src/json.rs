@@ -1,11 +1,11 @@
 //! JSON as providers really send it, and JSON written without a tree.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 use brigade_core::RawJson;
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -32,6 +32,20 @@ impl<T> Default for Object<T> {
     fn default() -> Self {
         Self(None)
     }
+}
+
+/// What is read of an object. Every field may be missing or come in any order, and the last of several of one name counts.
+///
+/// By hand, because what a derived `Deserialize` makes of the same is twice as much code: it keeps each field aside to find
+/// out whether it was missing or came twice.
+pub(crate) trait Members<'de>: Default {
+    /// Reads the value of the field of this name, also if it is of no interest: `object` has nothing else next.
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error>;
+}
+
+/// Passes over the value of a field.
+pub(crate) fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Error> {
+    object.next_value::<IgnoredAny>().map(drop)
 }
 
 /// Up to here every whole number has a float of its own: 2^53.
@@ -115,24 +129,38 @@ impl<'de> Visitor<'de> for CountVisitor {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Members<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ObjectVisitor(PhantomData)).map(Self)
     }
 }
 
+impl<'de, T: Members<'de>> Members<'de> for Box<T> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        T::read(self, name, object)
+    }
+}
+
+/// The name of a field.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// Takes an object where there is one, and lets everything else go.
 struct ObjectVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+impl<'de, T: Members<'de>> Visitor<'de> for ObjectVisitor<T> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(fields)).map(Some)
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut read = T::default();
+        while let Some(Name(name)) = object.next_key()? {
+            read.read(&name, &mut object)?;
+        }
+        Ok(Some(read))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
@@ -232,8 +260,8 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
 
 /// What stands between the brackets or braces of a document.
 pub(crate) fn inside(raw: &str) -> &str {
-    let raw = raw.trim();
-    raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default().trim()
+    let raw = raw.trim_ascii();
+    raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default().trim_ascii()
 }
 
 /// Reads a value; one of an unexpected form counts as absent, so that it does not take its surroundings with it.

@@ -15,6 +15,15 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Calls(Vec<Open>);
 
+/// The tool calls of an answer that has ended.
+#[derive(Debug, Default)]
+pub(super) struct Closed {
+    pub(super) parts: Vec<Part>,
+    /// The arguments of some call end in the middle of a JSON document: the answer was cut off, whatever the stop reason
+    /// says.
+    pub(super) cut_off: bool,
+}
+
 /// A tool call of which some has arrived.
 #[derive(Debug, Default)]
 struct Open {
@@ -26,21 +35,6 @@ struct Open {
 }
 
 impl Calls {
-    /// Whether nothing is asked for. Snowflake sends calls without name and arguments.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(Open::is_blank)
-    }
-
-    /// Whether the arguments of some call end in the middle of a JSON document: the answer was cut off, whatever the
-    /// stop reason says.
-    pub(super) fn cut_off(&self) -> bool {
-        let cut = |open: &Open| match serde_json::from_str::<&RawValue>(&open.arguments) {
-            Err(error) => error.is_eof() && !open.arguments.trim().is_empty(),
-            Ok(_) => false,
-        };
-        self.0.iter().any(cut)
-    }
-
     /// Takes a call that is not a delta; two with one id are two calls.
     pub(super) fn push_whole(&mut self, call: &Call<'_>, sink: &mut Sink<'_>) {
         let mut open = Open::default();
@@ -66,7 +60,7 @@ impl Calls {
     /// both id and name are given and the id is another one.
     fn place_of(&self, call: &Call<'_>, sink: &mut Sink<'_>) -> usize {
         let end = self.0.len();
-        let named = call.function.as_ref().is_some_and(|function| function.name.filled().is_some());
+        let named = call.function.0.as_ref().is_some_and(|function| function.name.filled().is_some());
         let id = call.id.filled();
         let by_id = || id.and_then(|id| self.0.iter().rposition(|open| open.id == id));
         let Some(index) = call.index.get() else {
@@ -94,21 +88,21 @@ impl Calls {
         }
     }
 
-    /// The calls as parts of a message.
-    pub(super) fn finish(self, sink: &mut Sink<'_>) -> Vec<Part> {
-        let mut calls: Vec<ToolCall> = Vec::with_capacity(self.0.len());
-        for open in self.0 {
-            if open.is_blank() {
-                continue;
+    /// The calls as parts of a message. Snowflake sends some without name and arguments, which ask for nothing.
+    pub(super) fn finish(self, sink: &mut Sink<'_>) -> Closed {
+        let mut closed = Closed::default();
+        for open in self.0.into_iter().filter(|open| !open.is_blank()) {
+            let call = open.close(closed.parts.len() + 1, sink);
+            if let Arguments::Malformed(_) = call.arguments {
+                sink.quirk(Quirk::ArgumentsMalformed);
+                closed.cut_off |= call.arguments.are_truncated();
             }
-            let place = calls.len() + 1;
-            let call = open.close(place, sink);
-            if calls.iter().any(|other| other.id == call.id) {
+            if closed.parts.iter().any(|part| matches!(part, Part::ToolCall(other) if other.id == call.id)) {
                 sink.quirk(Quirk::CallIdRepeated);
             }
-            calls.push(call);
+            closed.parts.push(Part::ToolCall(call));
         }
-        calls.into_iter().map(Part::ToolCall).collect()
+        closed
     }
 }
 
@@ -129,12 +123,12 @@ impl Open {
         if let Some(extra) = call.extra_content {
             self.data = RawJson::of(&BTreeMap::from([("extra_content", extra)])).ok();
         }
-        if let Some(function) = &call.function {
+        if let Some(function) = &call.function.0 {
             self.add_name(function.name.filled(), sink);
             self.add_arguments(function.arguments, sink);
         }
         // Snowflake sends an empty one beside each function.
-        if let Some(custom) = call.custom.as_ref().filter(|custom| custom.name.filled().is_some()) {
+        if let Some(custom) = call.custom.0.as_ref().filter(|custom| custom.name.filled().is_some()) {
             self.add_name(custom.name.filled(), sink);
             self.arguments.push_str(custom.input.filled().unwrap_or_default());
             self.data = RawJson::of(&BTreeMap::from([("custom", true)])).ok();
@@ -152,7 +146,7 @@ impl Open {
         let Some(raw) = arguments else { return };
         let before = self.arguments.len();
         if let Some(text) = json::text(raw) {
-            self.arguments.push_str(&text);
+            append(&mut self.arguments, text);
         } else {
             sink.quirk(Quirk::ArgumentsForm);
             self.arguments.push_str(raw.get());
@@ -173,10 +167,16 @@ impl Open {
         // Groq writes `null` for a tool without parameters.
         let no_arguments = self.arguments.trim() == "null";
         let arguments = if no_arguments { Arguments::default() } else { Arguments::parse(self.arguments) };
-        if let Arguments::Malformed(_) = arguments {
-            sink.quirk(Quirk::ArgumentsMalformed);
-        }
         let data = self.data.map(|raw| ProviderData { dialect: DIALECT.into(), raw });
         ToolCall { id, name: self.name, arguments, data }
+    }
+}
+
+/// Most arguments come in one piece, which need not be copied.
+fn append(arguments: &mut String, text: String) {
+    if arguments.is_empty() {
+        *arguments = text;
+    } else {
+        arguments.push_str(&text);
     }
 }

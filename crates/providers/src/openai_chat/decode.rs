@@ -1,6 +1,6 @@
 //! Reads an answer, from chunks or from one document.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use brigade_core::{
     ChatReply, Delta, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role, Stop, StopKind, Text,
@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 
 use super::{
     DIALECT,
-    calls::Calls,
+    calls::{Calls, Closed},
     reasoning::Reasoning,
     usage,
     wire::{Answer, Call, Choice, Content, ContentPart, Said, Word},
 };
 use crate::{
     error,
-    json::{self, Count},
+    json::{self, Count, Object},
     protocol::{self, Progress, Quirk, Sink},
     sse,
 };
@@ -58,8 +58,10 @@ impl protocol::Assembly for Assembly {
             self.end_marked = true;
             return Ok(Progress::Done);
         }
-        let answer: Option<Answer<'_>> = json::read(&event.data);
-        let answer = answer.ok_or_else(|| error::not_an_answer("an event of the stream", &event.data))?;
+        let answer: Option<Object<Answer<'_>>> = json::read(&event.data);
+        let answer = answer
+            .and_then(|answer| answer.0)
+            .ok_or_else(|| error::not_an_answer("an event of the stream", &event.data))?;
         let says_nothing = answer.choices.is_none() && answer.usage.0.is_none() && answer.error.is_none();
         if says_nothing && event.name.as_ref() == b"error" {
             return Err(error::not_an_answer("the stream", &event.data));
@@ -85,8 +87,9 @@ impl protocol::Assembly for Assembly {
     }
 
     fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
-        let answer: Option<Answer<'_>> = json::read(body);
-        let answer = answer.filter(|answer| answer.choices.is_some() && answer.error.is_none());
+        let answer: Option<Object<Answer<'_>>> = json::read(body);
+        let answer =
+            answer.and_then(|answer| answer.0).filter(|answer| answer.choices.is_some() && answer.error.is_none());
         let answer = answer.ok_or_else(|| error::not_an_answer("the body", body))?;
         self.add(answer, sink)?;
         if self.stop.is_none() {
@@ -109,10 +112,10 @@ impl Assembly {
         if let Some(error) = answer.error.filter(|error| !json::is_blank(error)) {
             return Err(error::in_band(error));
         }
-        let choices = answer.choices.unwrap_or_default();
-        let first = |choice: &Choice<'_>| choice.index.get().unwrap_or(0) == 0;
-        for choice in choices.into_iter().filter(first) {
-            self.add_choice(choice, sink)?;
+        for choice in answer.choices.into_iter().flatten().filter_map(|choice| choice.0) {
+            if choice.index.get().unwrap_or(0) == 0 {
+                self.add_choice(choice, sink)?;
+            }
         }
         Ok(())
     }
@@ -134,8 +137,8 @@ impl Assembly {
             return Err(error::in_band(error));
         }
         // Perplexity repeats the whole message beside each delta.
-        let whole = choice.delta.is_none();
-        if let Some(said) = choice.delta.or(choice.message) {
+        let whole = choice.delta.0.is_none();
+        if let Some(said) = choice.delta.0.or(choice.message.0) {
             self.add_said(said, whole, sink);
         }
         if let Some(stop) = choice.finish_reason.filled() {
@@ -149,19 +152,19 @@ impl Assembly {
         Ok(())
     }
 
-    fn add_said(&mut self, said: Said<'_>, whole: bool, sink: &mut Sink<'_>) {
+    fn add_said(&mut self, said: Box<Said<'_>>, whole: bool, sink: &mut Sink<'_>) {
         if let Some(thought) = self.reasoning.push(&said) {
             sink.delta(|| Delta::Thinking(thought));
         }
         match said.content {
-            Some(Content::Text(text)) => self.add_text(&text, sink),
-            Some(Content::Parts(parts)) => {
+            Content::Text(text) => self.add_text(text, sink),
+            Content::Parts(parts) => {
                 sink.quirk(Quirk::ContentForm);
                 for part in parts {
                     self.add_part(part, sink);
                 }
             }
-            Some(Content::Other) | None => {}
+            Content::Other => {}
         }
         if let Some(refusal) = said.refusal.filled() {
             self.refusal.push_str(refusal);
@@ -171,12 +174,12 @@ impl Assembly {
             self.annotations = Some(annotations.to_owned());
         }
         // The form before tool calls has room for one call.
-        let legacy = said.function_call.map(|function| Call {
+        let legacy = said.function_call.0.map(|function| Call {
             index: Count::Of(0),
-            function: Some(function),
+            function: Object(Some(function)),
             ..Call::default()
         });
-        for call in said.tool_calls.into_iter().flatten().chain(legacy) {
+        for call in said.tool_calls.into_iter().flatten().filter_map(|call| call.0).chain(legacy) {
             if whole {
                 self.calls.push_whole(&call, sink);
             } else {
@@ -185,21 +188,21 @@ impl Assembly {
         }
     }
 
-    fn add_text(&mut self, text: &str, sink: &mut Sink<'_>) {
+    fn add_text(&mut self, text: Cow<'_, str>, sink: &mut Sink<'_>) {
         if text.is_empty() {
             return;
         }
-        sink.delta(|| Delta::Text(text.to_owned()));
+        sink.delta(|| Delta::Text(text.clone().into_owned()));
         match self.content.last_mut() {
-            Some(Piece::Text(before)) => before.push_str(text),
-            _ => self.content.push(Piece::Text(text.to_owned())),
+            Some(Piece::Text(before)) => before.push_str(&text),
+            _ => self.content.push(Piece::Text(text.into_owned())),
         }
     }
 
     fn add_part(&mut self, raw: &RawValue, sink: &mut Sink<'_>) {
         let part: ContentPart<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
         match (part.kind.filled(), part.thinking) {
-            (Some("text"), _) => self.add_text(part.text.filled().unwrap_or_default(), sink),
+            (Some("text"), _) => self.add_text(part.text.0.unwrap_or_default(), sink),
             (Some("thinking"), Some(thinking)) => self.add_thinking(&plain(&thinking), raw, sink),
             _ => {
                 sink.quirk(Quirk::UnknownPart);
@@ -225,10 +228,13 @@ impl Assembly {
         if !self.choice_seen {
             return Err(ModelError::new(ModelErrorKind::Broken, "the answer has no choices"));
         }
-        let stop = self.stop(sink)?;
-        let reasoning = std::mem::take(&mut self.reasoning).finish();
-        let mut parts: Vec<Part> = reasoning.map(Part::Thinking).into_iter().collect();
-        parts.extend(std::mem::take(&mut self.content).into_iter().map(Piece::into_part));
+        let calls = std::mem::take(&mut self.calls).finish(sink);
+        let stop = self.stop(&calls, sink)?;
+        let reasoning = std::mem::take(&mut self.reasoning).finish().map(Part::Thinking);
+        let content = std::mem::take(&mut self.content);
+        let mut parts = Vec::with_capacity(content.len() + calls.parts.len() + 2);
+        parts.extend(reasoning);
+        parts.extend(content.into_iter().map(Piece::into_part));
         if let Some(annotations) = self.annotations.take() {
             attach(&annotations, &mut parts);
         }
@@ -237,7 +243,7 @@ impl Assembly {
             let data = own(RawJson::of(&BTreeMap::from([("refusal", &refusal)])).ok());
             parts.push(Part::Text(Text { text: refusal, data }));
         }
-        parts.extend(std::mem::take(&mut self.calls).finish(sink));
+        parts.extend(calls.parts);
         let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));
         reply.usage = self.usage;
         reply.stop = stop;
@@ -248,7 +254,7 @@ impl Assembly {
     }
 
     /// Why the model stopped. Some stop reasons are failures.
-    fn stop(&self, sink: &mut Sink<'_>) -> Result<Stop, ModelError> {
+    fn stop(&mut self, calls: &Closed, sink: &mut Sink<'_>) -> Result<Stop, ModelError> {
         let kind = match self.stop.as_deref() {
             Some("error" | "abort") => {
                 return Err(ModelError::new(ModelErrorKind::Broken, "the server gave up in the middle of the answer"));
@@ -261,21 +267,21 @@ impl Assembly {
         if kind == StopKind::Unknown && self.stop.is_some() {
             sink.quirk(Quirk::UnknownStop);
         }
-        let kind = self.corrected(kind, sink);
-        Ok(Stop { kind, raw: self.stop.clone() })
+        let kind = self.corrected(kind, calls, sink);
+        Ok(Stop { kind, raw: self.stop.take() })
     }
 
     /// What is in the answer can say more than the stop reason.
-    fn corrected(&self, kind: StopKind, sink: &mut Sink<'_>) -> StopKind {
+    fn corrected(&self, kind: StopKind, calls: &Closed, sink: &mut Sink<'_>) -> StopKind {
         let native_limit = matches!(self.native_stop.as_deref(), Some("max_output_tokens" | "length" | "MAX_TOKENS"));
         match kind {
             StopKind::EndTurn if !self.refusal.is_empty() => StopKind::Refusal,
-            StopKind::EndTurn | StopKind::ToolCalls | StopKind::Unknown if self.calls.cut_off() || native_limit => {
+            StopKind::EndTurn | StopKind::ToolCalls | StopKind::Unknown if calls.cut_off || native_limit => {
                 sink.quirk(Quirk::StopMismatch);
                 StopKind::MaxTokens
             }
-            StopKind::EndTurn | StopKind::Unknown if !self.calls.is_empty() => StopKind::ToolCalls,
-            StopKind::ToolCalls if self.calls.is_empty() => {
+            StopKind::EndTurn | StopKind::Unknown if !calls.parts.is_empty() => StopKind::ToolCalls,
+            StopKind::ToolCalls if calls.parts.is_empty() => {
                 sink.quirk(Quirk::StopMismatch);
                 StopKind::EndTurn
             }

@@ -1,14 +1,13 @@
 //! Tokens as Chat Completions servers count them, brought to one form.
 
 use brigade_core::{Money, Usage};
-use serde::Deserialize;
+use serde::{Deserialize, de::MapAccess};
 use serde_json::value::RawValue;
 
-use crate::json::{Count, Object};
+use crate::json::{self, Count, Members, Object};
 
 /// A `usage` object with the names that different servers use for the same thing.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Stated<'a> {
     prompt_tokens: Count,
     completion_tokens: Count,
@@ -27,21 +26,54 @@ pub(super) struct Stated<'a> {
     /// Mistral counts what was heard in the total alone.
     prompt_audio_seconds: Count,
     /// OpenRouter: US dollars. Perplexity: an object.
-    #[serde(borrow)]
     cost: Option<&'a RawValue>,
     /// xAI: ten-billionths of a US dollar.
     cost_in_usd_ticks: Count,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(default)]
+impl<'de: 'a, 'a> Members<'de> for Stated<'a> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        let count = match name {
+            "prompt_tokens" => &mut self.prompt_tokens,
+            "completion_tokens" => &mut self.completion_tokens,
+            "total_tokens" => &mut self.total_tokens,
+            "prompt_cache_hit_tokens" => &mut self.prompt_cache_hit_tokens,
+            "cache_read_input_tokens" => &mut self.cache_read_input_tokens,
+            "cache_creation_input_tokens" => &mut self.cache_creation_input_tokens,
+            "cached_tokens" => &mut self.cached_tokens,
+            "reasoning_tokens" => &mut self.reasoning_tokens,
+            "prompt_audio_seconds" => &mut self.prompt_audio_seconds,
+            "cost_in_usd_ticks" => &mut self.cost_in_usd_ticks,
+            "prompt_tokens_details" => return object.next_value().map(|details| self.prompt_tokens_details = details),
+            "completion_tokens_details" => {
+                return object.next_value().map(|details| self.completion_tokens_details = details);
+            }
+            "cost" => return object.next_value().map(|cost| self.cost = cost),
+            _ => return json::skip(object),
+        };
+        *count = object.next_value()?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
 struct Details {
-    #[serde(rename = "cached_tokens")]
     cache_read: Count,
-    #[serde(rename = "cache_write_tokens")]
     cache_write: Count,
-    #[serde(rename = "reasoning_tokens")]
     reasoning: Count,
+}
+
+impl<'de> Members<'de> for Details {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        let count = match name {
+            "cached_tokens" => &mut self.cache_read,
+            "cache_write_tokens" => &mut self.cache_write,
+            "reasoning_tokens" => &mut self.reasoning,
+            _ => return json::skip(object),
+        };
+        *count = object.next_value()?;
+        Ok(())
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,11 +82,19 @@ struct CostObject {
 }
 
 /// Where Groq repeats the usage, and at first had it only.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Groq<'a> {
-    #[serde(borrow)]
-    pub(super) usage: Object<Stated<'a>>,
+    pub(super) usage: Object<Box<Stated<'a>>>,
+}
+
+impl<'de: 'a, 'a> Members<'de> for Groq<'a> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "usage" => self.usage = object.next_value()?,
+            _ => json::skip(object)?,
+        }
+        Ok(())
+    }
 }
 
 /// Brings a `usage` object to one form. The flag says whether something in it cannot be right; that part is left out.

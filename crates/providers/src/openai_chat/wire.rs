@@ -13,112 +13,163 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::usage::{Groq, Stated};
-use crate::json::{Count, Object};
+use crate::json::{self, Count, Members, Object};
 
 /// A whole answer, or a chunk of one.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Answer<'a> {
-    #[serde(borrow)]
     pub(super) id: Word<'a>,
-    #[serde(borrow)]
     pub(super) model: Word<'a>,
-    #[serde(borrow)]
     pub(super) service_tier: Word<'a>,
-    #[serde(borrow)]
-    pub(super) choices: Option<Vec<Choice<'a>>>,
-    #[serde(borrow)]
-    pub(super) usage: Object<Stated<'a>>,
-    #[serde(borrow)]
-    pub(super) x_groq: Object<Groq<'a>>,
-    #[serde(borrow)]
+    pub(super) choices: Option<Vec<Object<Choice<'a>>>>,
+    pub(super) usage: Object<Box<Stated<'a>>>,
+    pub(super) x_groq: Object<Box<Groq<'a>>>,
     pub(super) error: Option<&'a RawValue>,
+}
+
+impl<'de: 'a, 'a> Members<'de> for Answer<'a> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "id" => self.id = object.next_value()?,
+            "model" => self.model = object.next_value()?,
+            "service_tier" => self.service_tier = object.next_value()?,
+            "choices" => self.choices = object.next_value()?,
+            "usage" => self.usage = object.next_value()?,
+            "x_groq" => self.x_groq = object.next_value()?,
+            "error" => self.error = object.next_value()?,
+            _ => json::skip(object)?,
+        }
+        Ok(())
+    }
 }
 
 /// One of the alternative answers.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Choice<'a> {
     pub(super) index: Count,
-    #[serde(borrow)]
     pub(super) finish_reason: Word<'a>,
-    #[serde(borrow)]
     pub(super) native_finish_reason: Word<'a>,
     /// What vLLM says was matched: a stop sequence, or the number of a token.
-    #[serde(borrow)]
     pub(super) stop_reason: Word<'a>,
-    #[serde(borrow)]
-    pub(super) delta: Option<Said<'a>>,
-    #[serde(borrow)]
-    pub(super) message: Option<Said<'a>>,
-    #[serde(borrow)]
+    pub(super) delta: Object<Box<Said<'a>>>,
+    pub(super) message: Object<Box<Said<'a>>>,
     pub(super) error: Option<&'a RawValue>,
 }
 
+impl<'de: 'a, 'a> Members<'de> for Choice<'a> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "index" => self.index = object.next_value()?,
+            "finish_reason" => self.finish_reason = object.next_value()?,
+            "native_finish_reason" => self.native_finish_reason = object.next_value()?,
+            "stop_reason" => self.stop_reason = object.next_value()?,
+            "delta" => self.delta = object.next_value()?,
+            "message" => self.message = object.next_value()?,
+            "error" => self.error = object.next_value()?,
+            _ => json::skip(object)?,
+        }
+        Ok(())
+    }
+}
+
 /// What the model said, or a piece of it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Said<'a> {
-    #[serde(borrow)]
-    pub(super) content: Option<Content<'a>>,
-    #[serde(borrow)]
+    pub(super) content: Content<'a>,
     pub(super) refusal: Word<'a>,
-    #[serde(borrow)]
     pub(super) reasoning: Word<'a>,
-    #[serde(borrow)]
     pub(super) reasoning_content: Word<'a>,
-    #[serde(borrow)]
     pub(super) reasoning_details: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) annotations: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) tool_calls: Option<Vec<Call<'a>>>,
+    pub(super) tool_calls: Option<Vec<Object<Call<'a>>>>,
     /// The form before tool calls.
-    #[serde(borrow)]
-    pub(super) function_call: Option<Function<'a>>,
+    pub(super) function_call: Object<Function<'a>>,
+}
+
+impl<'de: 'a, 'a> Members<'de> for Said<'a> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "content" => self.content = object.next_value()?,
+            "refusal" => self.refusal = object.next_value()?,
+            "reasoning" => self.reasoning = object.next_value()?,
+            "reasoning_content" => self.reasoning_content = object.next_value()?,
+            "reasoning_details" => self.reasoning_details = object.next_value()?,
+            "annotations" => self.annotations = object.next_value()?,
+            "tool_calls" => self.tool_calls = object.next_value()?,
+            "function_call" => self.function_call = object.next_value()?,
+            _ => json::skip(object)?,
+        }
+        Ok(())
+    }
 }
 
 /// A tool call, or a piece of one.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Call<'a> {
     pub(super) index: Count,
-    #[serde(borrow)]
     pub(super) id: Word<'a>,
-    #[serde(borrow)]
-    pub(super) function: Option<Function<'a>>,
-    #[serde(borrow)]
-    pub(super) custom: Option<Custom<'a>>,
+    pub(super) function: Object<Function<'a>>,
+    pub(super) custom: Object<Box<Custom<'a>>>,
     /// Where Gemini keeps the signature of the thought that led to the call.
-    #[serde(borrow)]
     pub(super) extra_content: Option<&'a RawValue>,
 }
 
+impl<'de: 'a, 'a> Members<'de> for Call<'a> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "index" => self.index = object.next_value()?,
+            "id" => self.id = object.next_value()?,
+            "function" => self.function = object.next_value()?,
+            "custom" => self.custom = object.next_value()?,
+            "extra_content" => self.extra_content = object.next_value()?,
+            _ => json::skip(object)?,
+        }
+        Ok(())
+    }
+}
+
 /// The function that a call names.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Function<'a> {
-    #[serde(borrow)]
     pub(super) name: Word<'a>,
-    #[serde(borrow)]
     pub(super) arguments: Option<&'a RawValue>,
 }
 
+impl<'de: 'a, 'a> Members<'de> for Function<'a> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "name" => self.name = object.next_value()?,
+            "arguments" => self.arguments = object.next_value()?,
+            _ => json::skip(object)?,
+        }
+        Ok(())
+    }
+}
+
 /// A tool of free text.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Custom<'a> {
-    #[serde(borrow)]
     pub(super) name: Word<'a>,
-    #[serde(borrow)]
     pub(super) input: Word<'a>,
 }
 
+impl<'de: 'a, 'a> Members<'de> for Custom<'a> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "name" => self.name = object.next_value()?,
+            "input" => self.input = object.next_value()?,
+            _ => json::skip(object)?,
+        }
+        Ok(())
+    }
+}
+
 /// Content as a string, or as a list of parts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Content<'a> {
     Text(Cow<'a, str>),
     Parts(Vec<&'a RawValue>),
+    #[default]
     Other,
 }
 
