@@ -48,8 +48,12 @@ impl<M: ChatModel + ?Sized> ChatModel for Arc<M> {
 }
 
 /// The configured name of a model: the provider's account and the model's name there. Displays as `openai/gpt-5-mini`.
+/// Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ModelId {
+pub struct ModelId(Arc<Names>);
+
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Names {
     provider: Arc<str>,
     model: Arc<str>,
 }
@@ -57,23 +61,23 @@ pub struct ModelId {
 impl ModelId {
     /// The model called `model` at the account called `provider`.
     pub fn new(provider: impl Into<Arc<str>>, model: impl Into<Arc<str>>) -> Self {
-        Self { provider: provider.into(), model: model.into() }
+        Self(Arc::new(Names { provider: provider.into(), model: model.into() }))
     }
 
     /// The account's configured name. Limits, breakers and credentials are shared per account.
     pub fn provider(&self) -> &Arc<str> {
-        &self.provider
+        &self.0.provider
     }
 
     /// The model's name as it is sent to the provider.
     pub fn model(&self) -> &Arc<str> {
-        &self.model
+        &self.0.model
     }
 }
 
 impl fmt::Display for ModelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.provider, self.model)
+        write!(f, "{}/{}", self.provider(), self.model())
     }
 }
 
