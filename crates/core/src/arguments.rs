@@ -28,8 +28,9 @@ pub(crate) fn parse(text: &str, limits: &ArgumentLimits) -> Result<Value, String
             limits.bytes
         ));
     }
-    // Nothing nests deeper than it is long, and most arguments are short.
-    if text.len() > limits.nesting && nesting(text) > limits.nesting {
+    // Nothing nests deeper than it has brackets, and these are found faster than followed.
+    let brackets = memchr::memchr2_iter(b'[', b'{', text.as_bytes()).take(limits.nesting.saturating_add(1));
+    if brackets.count() > limits.nesting && nesting(text) > limits.nesting {
         return Err(format!("The arguments nest deeper than {} levels. The tool was not run.", limits.nesting));
     }
     serde_json::from_str(text).map_err(|error| format!("The arguments are no JSON: {error}. The tool was not run."))

@@ -1,7 +1,8 @@
 //! The log lines of a run, one place for all of them.
 //!
 //! INFO tells the story of a run in a handful of lines and ends it with a summary; DEBUG is for development. A message
-//! says everything in words; the fields beside it, always with an `event`, repeat the amounts for machines.
+//! says everything in words; the fields beside it, always with an `event`, repeat the amounts for machines. Where no
+//! subscriber of `tracing` reads them, lines are not even looked for.
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
+use tracing::{Span, level_filters::LevelFilter};
 
 use crate::{
     Blackboard, Bus, Charge, Degraded, Delta, Effect, Event, Ledger, LocalBus, ModelErrorKind, ModelId, Observer,
@@ -208,7 +208,9 @@ impl Run {
 
     /// Tells the observers, and the log.
     pub fn emit(&self, event: &Event) {
-        self.span().in_scope(|| crate::log::event(self, event));
+        if LevelFilter::current() != LevelFilter::OFF {
+            self.span().in_scope(|| crate::log::event(self, event));
+        }
         self.tell(event);
     }
 
