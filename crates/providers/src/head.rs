@@ -20,10 +20,6 @@ pub(crate) struct Head {
     pub(crate) retry_after_rejected: bool,
 }
 
-/// The names under which an id of the exchange comes, the best first.
-const REQUEST_IDS: [&str; 5] =
-    ["x-request-id", "request-id", "mistral-correlation-id", "x-generation-id", "apim-request-id"];
-
 impl Head {
     pub(crate) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
         Self::read(status, headers, Timestamp::now())
@@ -39,7 +35,7 @@ impl Head {
             match name.as_str() {
                 "x-should-retry" => should_retry = should_retry.or_else(|| limits::filled(value)?.parse().ok()),
                 "retry-after" | "retry-after-ms" => asked_to_wait = true,
-                name => match REQUEST_IDS.iter().position(|known| *known == name) {
+                name => match request_id_rank(name) {
                     Some(rank) => {
                         let id = limits::filled(value).map(|id| (rank, id));
                         request_id = [request_id, id].into_iter().flatten().min_by_key(|(rank, _)| *rank);
@@ -57,4 +53,16 @@ impl Head {
             should_retry,
         }
     }
+}
+
+/// Which of the names for an id of the exchange this is, from the best on.
+fn request_id_rank(name: &str) -> Option<u8> {
+    Some(match name {
+        "x-request-id" => 0,
+        "request-id" => 1,
+        "mistral-correlation-id" => 2,
+        "x-generation-id" => 3,
+        "apim-request-id" => 4,
+        _ => return None,
+    })
 }

@@ -96,8 +96,9 @@ fn first<const N: usize>(allowances: [Allowance; N]) -> Allowance {
 /// What a header tells about which limit: `requests` and `remaining` of `x-ratelimit-remaining-requests`.
 fn parts(name: &str) -> Option<(&str, &str)> {
     if let Some(name) = name.strip_prefix("x-ratelimit-") {
-        let (field, limited) = name.split_once('-').unwrap_or((name, ""));
-        return Some((limited, field));
+        let split = |field| Some((name.strip_prefix(field)?, field));
+        let (limited, field) = ["limit", "remaining", "reset"].into_iter().find_map(split)?;
+        return Some((limited.strip_prefix('-').unwrap_or(limited), field));
     }
     name.strip_prefix("anthropic-ratelimit-")?.rsplit_once('-')
 }

@@ -1,15 +1,14 @@
 //! Writes one message.
 //!
-//! The request types of `async-openai` where they fit, and around them the fields that are a server's own.
+//! The request types of `async-openai` for what is rare and of many forms, such as pictures. What every turn adds has
+//! types of its own: they borrow their texts, and have room for the fields that are a server's own.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use async_openai::types::chat::{
-    ChatCompletionMessageToolCall, ChatCompletionRequestAssistantMessage, ChatCompletionRequestAssistantMessageContent,
     ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartImage,
-    ChatCompletionRequestMessageContentPartText, ChatCompletionRequestToolMessage,
-    ChatCompletionRequestToolMessageContent, ChatCompletionRequestUserMessage, ChatCompletionRequestUserMessageContent,
-    ChatCompletionRequestUserMessageContentPart, CustomTool, FunctionCall, ImageUrl,
+    ChatCompletionRequestMessageContentPartText, ChatCompletionRequestUserMessage,
+    ChatCompletionRequestUserMessageContent, ChatCompletionRequestUserMessageContentPart, ImageUrl,
 };
 use brigade_core::{Image, Message, ModelError, Part, ProviderData, Role, Text, Thinking, ToolCall, ToolResult};
 use serde::{Deserialize, Serialize};
@@ -46,8 +45,10 @@ pub(super) struct Words<'a> {
 #[derive(Serialize)]
 struct Assistant<'a> {
     role: &'static str,
-    #[serde(flatten)]
-    standard: ChatCompletionRequestAssistantMessage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
     #[serde(flatten)]
@@ -57,79 +58,119 @@ struct Assistant<'a> {
 /// A call with the fields of the server's own.
 #[derive(Serialize)]
 struct Call<'a> {
-    #[serde(flatten)]
-    standard: StandardCall,
+    r#type: &'static str,
+    id: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<Function<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom: Option<Custom<'a>>,
     #[serde(flatten)]
     echoed: Echoed<'a>,
 }
 
-/// A call as the API documents it; `async-openai` writes `custom_tool` where `custom` belongs.
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum StandardCall {
-    Function(ChatCompletionMessageToolCall),
-    Custom { id: String, custom: CustomTool },
+struct Function<'a> {
+    name: Cow<'a, str>,
+    arguments: &'a str,
+}
+
+#[derive(Serialize)]
+struct Custom<'a> {
+    name: Cow<'a, str>,
+    input: &'a str,
+}
+
+/// What a tool answered.
+#[derive(Serialize)]
+struct Answer<'a> {
+    role: &'static str,
+    content: Cow<'a, str>,
+    tool_call_id: Cow<'a, str>,
 }
 
 type Echoed<'a> = BTreeMap<&'a str, Cow<'a, RawValue>>;
 
 impl<'a> Assistant<'a> {
     fn new(message: &'a Message, quirks: &Quirks) -> Result<Self, ModelError> {
-        let mut assistant = Self {
-            role: "assistant",
-            standard: ChatCompletionRequestAssistantMessage::default(),
-            tool_calls: Vec::new(),
-            echoed: Echoed::new(),
-        };
-        // Content as a list is only for servers whose reasoning is a part of it.
-        let mut list = Vec::new();
+        let (mut refusal, mut tool_calls, mut echoed) = (None, Vec::new(), Echoed::new());
         for part in message.parts() {
             match part {
-                Part::Text(text) if is_refusal(text) => assistant.standard.refusal = Some(text.text.clone()),
-                Part::Text(text) => list.push(Cow::Owned(text_part(&text.text)?)),
-                Part::Thinking(Thinking { data: Some(data), .. }) => match own(data) {
-                    Some(raw) if is_content_part(raw) => {
-                        list.extend(may_echo("content", quirks).then_some(Cow::Borrowed(raw)));
-                    }
-                    Some(raw) => assistant.echoed.extend(fields(raw, quirks)),
-                    None => {}
-                },
-                Part::Opaque(data) if may_echo("content", quirks) => list.extend(own(data).map(Cow::Borrowed)),
-                Part::ToolCall(call) => assistant.tool_calls.push(Call::new(call, quirks)),
-                Part::Thinking(_) | Part::Opaque(_) | Part::ToolResult(_) | Part::Image(_) => {}
+                Part::Text(text) if is_refusal(text) => refusal = Some(&*text.text),
+                Part::Thinking(Thinking { data: Some(data), .. }) => {
+                    let beside = own(data).filter(|raw| !is_content_part(raw));
+                    echoed.extend(beside.map(|raw| fields(raw, quirks)).unwrap_or_default());
+                }
+                Part::ToolCall(call) => tool_calls.push(Call::new(call, quirks)),
+                _ => {}
             }
         }
-        let text = message.parts().iter().filter_map(|part| match part {
-            Part::Text(text) if !is_refusal(text) => Some(text.text.as_str()),
-            _ => None,
-        });
-        if list.iter().any(|part| matches!(part, Cow::Borrowed(_))) {
-            assistant.echoed.insert("content", Cow::Owned(raw(&list)?));
-        } else if !list.is_empty() {
-            assistant.standard.content = Some(ChatCompletionRequestAssistantMessageContent::Text(text.collect()));
-        } else if assistant.tool_calls.is_empty() && assistant.standard.refusal.is_none() {
+        let mut content = joined(message.parts().iter().filter_map(said), "");
+        // Content as a list is only for servers whose reasoning is a part of it.
+        if message.parts().iter().any(|part| listed(part, quirks).is_some()) {
+            echoed.insert("content", Cow::Owned(list(message.parts(), quirks)?));
+            content = None;
+        } else if content.is_none() && tool_calls.is_empty() && refusal.is_none() {
             // A message must have something in it.
-            assistant.standard.content = Some(ChatCompletionRequestAssistantMessageContent::Text(String::new()));
+            content = Some(Cow::default());
         }
-        Ok(assistant)
+        Ok(Self { role: "assistant", content, refusal, tool_calls, echoed })
     }
 }
 
 impl<'a> Call<'a> {
     fn new(call: &'a ToolCall, quirks: &Quirks) -> Self {
-        let id = call_id(&call.id, quirks.call_ids).into_owned();
+        let id = call_id(&call.id, quirks.call_ids);
         let data = call.data.as_ref().and_then(own);
-        let arguments = call.arguments.as_str().to_owned();
+        let arguments = call.arguments.as_str();
         // A model may have made a name up that the API does not take back.
-        let name = fitted(&call.name, MAX_NAME_BYTES).into_owned();
+        let name = fitted(&call.name, MAX_NAME_BYTES);
         if data.is_some_and(|data| data.get().starts_with("{\"custom\"")) {
-            let custom = CustomTool { name, input: arguments };
-            return Self { standard: StandardCall::Custom { id, custom }, echoed: Echoed::new() };
+            let custom = Some(Custom { name, input: arguments });
+            return Self { r#type: "custom", id, function: None, custom, echoed: Echoed::new() };
         }
-        let function = ChatCompletionMessageToolCall { id, function: FunctionCall { name, arguments } };
         let echoed = data.map(|raw| fields(raw, quirks)).unwrap_or_default();
-        Self { standard: StandardCall::Function(function), echoed }
+        Self { r#type: "function", id, function: Some(Function { name, arguments }), custom: None, echoed }
     }
+}
+
+/// What the model said in words.
+fn said(part: &Part) -> Option<&str> {
+    match part {
+        Part::Text(text) if !is_refusal(text) => Some(&text.text),
+        _ => None,
+    }
+}
+
+/// What goes back in a list of content, as the server gave it.
+fn listed<'a>(part: &'a Part, quirks: &Quirks) -> Option<&'a RawValue> {
+    let raw = match part {
+        Part::Thinking(Thinking { data: Some(data), .. }) => own(data).filter(|raw| is_content_part(raw)),
+        Part::Opaque(data) => own(data),
+        _ => None,
+    };
+    raw.filter(|_| may_echo("content", quirks))
+}
+
+fn list(parts: &[Part], quirks: &Quirks) -> Result<Box<RawValue>, ModelError> {
+    let mut list = Vec::new();
+    for part in parts {
+        if let Some(text) = said(part) {
+            list.push(Cow::Owned(text_part(text)?));
+        } else {
+            list.extend(listed(part, quirks).map(Cow::Borrowed));
+        }
+    }
+    raw(&list)
+}
+
+/// The texts as one; absent if there are none. A single one, as there mostly is, is not copied.
+fn joined<'a>(mut texts: impl Iterator<Item = &'a str>, separator: &'a str) -> Option<Cow<'a, str>> {
+    let mut joined = Cow::Borrowed(texts.next()?);
+    for text in texts {
+        joined += separator;
+        joined += text;
+    }
+    Some(joined)
 }
 
 fn write_user<'a>(parts: impl Iterator<Item = &'a Part> + Clone, out: &mut Vec<u8>) {
@@ -173,11 +214,9 @@ fn write_results(message: &Message, out: &mut Vec<u8>, quirks: &Quirks) {
             Part::Text(text) => Some(text.text.as_str()),
             _ => None,
         });
-        let message = ChatCompletionRequestToolMessage {
-            content: ChatCompletionRequestToolMessageContent::Text(texts.collect::<Vec<_>>().join("\n")),
-            tool_call_id: call_id(&result.call_id, quirks.call_ids).into_owned(),
-        };
-        json::value(out, &ChatCompletionRequestMessage::Tool(message));
+        let content = joined(texts, "\n").unwrap_or_default();
+        let tool_call_id = call_id(&result.call_id, quirks.call_ids);
+        json::value(out, &Answer { role: "tool", content, tool_call_id });
     }
     let images = results.iter().flat_map(|result| &result.content).filter(|part| matches!(part, Part::Image(_)));
     if images.clone().next().is_some() {

@@ -31,6 +31,9 @@ impl Reasoning {
     /// The part of the message, if there was any reasoning.
     pub(super) fn finish(self) -> Option<Thinking> {
         let Self { plain, content, details } = self;
+        if plain.is_empty() && content.is_empty() && details.is_empty() {
+            return None;
+        }
         let readable = [&content, &plain].into_iter().find(|text| !text.is_empty()).cloned();
         let text = readable.unwrap_or_else(|| details.iter().filter_map(text_of).collect());
         let mut fields = Map::new();
@@ -41,9 +44,6 @@ impl Reasoning {
         }
         if !details.is_empty() {
             fields.insert("reasoning_details".to_owned(), details.into_iter().map(Value::Object).collect());
-        }
-        if fields.is_empty() {
-            return None;
         }
         let raw = RawJson::of(&fields).ok()?;
         Some(Thinking { text, data: Some(ProviderData { dialect: DIALECT.into(), raw }) })
