@@ -51,6 +51,23 @@ fn triple(id: &str, name: &str, arguments: &str) -> (String, String, String) {
 }
 
 #[test]
+fn what_is_of_another_type_counts_as_absent_and_what_comes_twice_is_what_comes_last() {
+    let said = json!({ "content": "hi", "refusal": 7, "tool_calls": [null, "f"], "function_call": [] });
+    let choice = json!({ "index": 0, "delta": "?", "message": said, "finish_reason": "stop" });
+    let answer = json!({ "choices": [null, choice], "usage": "none", "x_groq": 1 }).to_string();
+    let (reply, quirks) = read(answer.replacen('{', r#"{"model":"early","model":"late","#, 1));
+    let reply = reply.unwrap();
+    assert_eq!((reply.message.text(), &*reply.model, quirks), ("hi".into(), "late", vec![]));
+    assert_eq!(reply.message.tool_calls().count(), 0);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_no_answer() {
+    let body = b"{\"choices\":[{\"message\":{\"content\":\"\xFF\"}}]}";
+    assert_eq!(read(body.as_slice()).0.unwrap_err().kind(), ModelErrorKind::Broken);
+}
+
+#[test]
 fn the_id_may_come_with_every_delta_or_with_the_first_only() {
     let expected = vec![triple("a", "f", r#"{"x":1}"#)];
     let always = [
