@@ -93,9 +93,10 @@ impl Dimension {
     /// Replaces what was reserved by what was used.
     pub(crate) fn settle(&mut self, reserved: u64, used: u64, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(reserved);
-        if let Some(bucket) = &mut self.bucket {
-            bucket.take(used.saturating_sub(reserved), now);
-            bucket.give(reserved.saturating_sub(used), now);
+        match &mut self.bucket {
+            Some(bucket) if used > reserved => bucket.take(used - reserved, now),
+            Some(bucket) if used < reserved => bucket.give(reserved - used, now),
+            _ => {}
         }
     }
 

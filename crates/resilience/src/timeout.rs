@@ -59,20 +59,20 @@ impl<M: ChatModel> Timeout<M> {
         let run = clock.watched.run().for_call();
         let mut call = pin!(self.inner.chat(request, &run));
         // One timer for all limits: when it fires and the answer has moved on, it is set again.
-        let mut timer = pin!(tokio::time::sleep_until(clock.look_again()));
+        let mut timer = pin!(tokio::time::sleep_until(clock.look_again(clock.started)));
         loop {
             tokio::select! {
                 biased;
                 reply = &mut call => return reply,
                 () = run.cancelled() => return Err(stopped(Stopped::Cancelled, self.id())),
                 () = &mut timer => {
-                    let due = clock.next();
-                    if due.at <= Instant::now() {
+                    let (due, now) = (clock.next(), Instant::now());
+                    if due.at <= now {
                         let error = self.overdue(due.end);
                         run.give_up(error.kind());
                         return Err(error);
                     }
-                    timer.as_mut().reset(clock.look_again());
+                    timer.as_mut().reset(clock.look_again(now));
                 }
             }
         }
@@ -167,10 +167,9 @@ enum End {
 impl Clock<'_> {
     /// When a limit may be met at the earliest: the pause after a piece that comes from now on is shorter, as a rule, than
     /// what was waited for the first.
-    fn look_again(&self) -> Instant {
-        let pause = Due::of(TimeoutPhase::Idle, Instant::now(), self.limits.idle);
+    fn look_again(&self, now: Instant) -> Instant {
         let next = self.next().at;
-        if self.watched.is_told() { next.min(pause.at) } else { next }
+        if self.watched.is_told() { next.min(Due::of(TimeoutPhase::Idle, now, self.limits.idle).at) } else { next }
     }
 
     fn next(&self) -> Due {
