@@ -59,12 +59,12 @@ impl Handoff {
     }
 
     /// Works on a task in a run of its own.
-    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
+    pub async fn run(&self, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
         self.run_in(&Run::new(), task).await
     }
 
     /// Works on a task within `run`.
-    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
+    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
         Runnable::run(self, run, task.into()).await
     }
 
@@ -90,20 +90,22 @@ impl Handoff {
 
 impl Handoff {
     /// Runs whoever holds the conversation, until one of them answers.
-    async fn pass_on(&self, run: Run, mut task: Task) -> Result<Outcome, RunError> {
+    async fn pass_on(&self, run: Run, mut task: Task) -> Result<Box<Outcome>, RunError> {
         let (mut index, mut transfers, mut turns, mut inherited) = (0, 0, 0, None);
         let session = task.session.clone();
         while let Some(agent) = self.equipped(index) {
             let child = run.child(agent.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
             // Whoever answers speaks for all of them.
             let child = child.with_deltas(run.wants_deltas());
-            let outcome = Runnable::run(&agent, &child, task).await?;
+            let mut outcome = Runnable::run(&agent, &child, task).await?;
             turns += outcome.turns;
-            let outcome = Outcome { turns, inherited: *inherited.get_or_insert(outcome.inherited), ..outcome };
+            outcome.turns = turns;
+            outcome.inherited = *inherited.get_or_insert(outcome.inherited);
             let Some(next) = self.target(&outcome) else { return Ok(outcome) };
             if transfers == self.max_transfers {
-                let notice = format!("The conversation was passed on {transfers} times without an answer.");
-                return Ok(Outcome { stop: StopReason::LoopDetected, notice, ..outcome });
+                outcome.stop = StopReason::LoopDetected;
+                outcome.notice = format!("The conversation was passed on {transfers} times without an answer.");
+                return Ok(outcome);
             }
             run.emit(&Event::HandedOff { to: Arc::clone(self.agents.get(next).map_or(&self.name, Agent::name)) });
             transfers += 1;
@@ -124,7 +126,7 @@ impl Runnable for Handoff {
         &self.purpose
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
         carry_out(run, &self.name, |run| self.pass_on(run, task)).await
     }
 }

@@ -121,7 +121,8 @@ async fn fulfil(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> Re
         builder = builder.max_depth(levels);
     }
     match work.run(&builder.build(), Task::from(order.task)).await {
-        Ok(Outcome { text, stop, notice, turns, usage, cost, .. }) => {
+        Ok(outcome) => {
+            let Outcome { text, stop, notice, turns, usage, cost, .. } = *outcome;
             Report::Answer { text, stop, notice, turns, usage, cost: cost.total.cost() }
         }
         Err(error) => {
@@ -157,7 +158,7 @@ impl OnBus {
 }
 
 impl OnBus {
-    async fn request(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+    async fn request(&self, run: Run, task: Task) -> Result<Box<Outcome>, RunError> {
         let text = task.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default();
         let Headroom { usd: usd_left, tokens: tokens_left } = run.ledger().headroom(false);
         let order =
@@ -174,7 +175,10 @@ impl OnBus {
                 let mut transcript = Transcript::repaired(task.message);
                 // Nothing is open, so the conversation takes an answer.
                 let _ = transcript.push(Message::assistant(text.as_str()));
-                Ok(Outcome { notice, turns, ..Outcome::new(run.trace(), stop, text, transcript) })
+                let mut outcome = Outcome::new(run.trace(), stop, text, transcript);
+                outcome.notice = notice;
+                outcome.turns = turns;
+                Ok(outcome)
             }
             Ok(Report::Failure { message, usage, cost }) => {
                 self.book(&run, usage, cost);
@@ -198,7 +202,7 @@ impl Runnable for OnBus {
         &self.purpose
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
         carry_out(run, &self.name, |run| self.request(run, task)).await
     }
 }

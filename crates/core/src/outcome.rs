@@ -181,8 +181,8 @@ impl Outcome {
     }
 
     /// An outcome about which nothing is known yet but how it ended.
-    pub(crate) fn new(trace: TraceId, stop: StopReason, text: String, transcript: Transcript) -> Self {
-        Self {
+    pub(crate) fn new(trace: TraceId, stop: StopReason, text: String, transcript: Transcript) -> Box<Self> {
+        Box::new(Self {
             text,
             stop,
             notice: String::new(),
@@ -195,14 +195,16 @@ impl Outcome {
             ended_by: None,
             elapsed: Duration::ZERO,
             trace,
-        }
+        })
     }
 
     /// The outcome with all that `run` has spent, taken and had to do without.
-    pub(crate) fn of_run(self, run: &Run, elapsed: Duration) -> Self {
-        let cost = run.ledger().summary();
-        let usage = cost.total.usage;
-        Self { cost, usage, degraded: run.degraded(), elapsed, ..self }
+    pub(crate) fn of_run(mut self: Box<Self>, run: &Run, elapsed: Duration) -> Box<Self> {
+        self.cost = run.ledger().summary();
+        self.usage = self.cost.total.usage;
+        self.degraded = run.degraded();
+        self.elapsed = elapsed;
+        self
     }
 
     /// The answer as a value, for an agent with an output schema.

@@ -18,11 +18,11 @@ pub trait Runnable: fmt::Debug + Send + Sync + 'static {
     fn purpose(&self) -> &str;
 
     /// Works on a task within `run`.
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError>;
+    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError>;
 }
 
 /// Work under way: what [`Runnable::run`] returns, for what only hands a task on and needs no future of its own.
-pub type Working<'a> = Pin<Box<dyn Future<Output = Result<Outcome, RunError>> + Send + 'a>>;
+pub type Working<'a> = Pin<Box<dyn Future<Output = Result<Box<Outcome>, RunError>> + Send + 'a>>;
 
 #[deny(clippy::missing_trait_methods)]
 impl<R: Runnable + ?Sized> Runnable for Arc<R> {
@@ -45,9 +45,9 @@ impl<R: Runnable + ?Sized> Runnable for Arc<R> {
 
 /// Does `work` as the run of the agent, or group of agents, called `name`: within the run's span, and telling observers
 /// how it began and how it ended. It is said to have ended also when it is dropped.
-pub(crate) async fn carry_out<F>(run: &Run, name: &str, work: impl FnOnce(Run) -> F) -> Result<Outcome, RunError>
+pub(crate) async fn carry_out<F>(run: &Run, name: &str, work: impl FnOnce(Run) -> F) -> Result<Box<Outcome>, RunError>
 where
-    F: Future<Output = Result<Outcome, RunError>>,
+    F: Future<Output = Result<Box<Outcome>, RunError>>,
 {
     let run = run.for_agent(name);
     let span = run.span().clone();
@@ -74,9 +74,9 @@ impl Clock {
         Self { run, started: Instant::now(), ended: false }
     }
 
-    fn finished(&mut self, outcome: Outcome) -> Outcome {
+    fn finished(&mut self, outcome: Box<Outcome>) -> Box<Outcome> {
         let outcome = outcome.of_run(&self.run, self.started.elapsed());
-        let Outcome { stop, turns, usage, elapsed, .. } = outcome;
+        let Outcome { stop, turns, usage, elapsed, .. } = *outcome;
         self.end(&Event::RunEnded { stop, turns, usage, cost: outcome.cost.total.cost(), elapsed });
         outcome
     }

@@ -45,7 +45,7 @@ pub fn stream<W: Runnable, T: Into<Task>>(
     let (queue, events) = mpsc::unbounded_channel();
     let run = run.observed_by(Arc::new(Queue(queue))).with_deltas(true);
     let task = task.into();
-    let done = Box::pin(async move { work.run(&run, task).await.map(Box::new) });
+    let done = Box::pin(async move { work.run(&run, task).await });
     stream::unfold((events, Some(done)), |(mut events, done)| async move {
         let Some(mut running) = done else {
             // What happened in the last moment comes before the end was told; here the end was told.

@@ -123,12 +123,12 @@ impl Supervisor {
     }
 
     /// Works on a task in a run of its own.
-    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
+    pub async fn run(&self, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
         self.0.run(task).await
     }
 
     /// Works on a task within `run`.
-    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
+    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
         self.0.run_in(run, task).await
     }
 
@@ -148,7 +148,7 @@ impl Runnable for Supervisor {
         Runnable::purpose(&self.0)
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
         Runnable::run(&self.0, run, task).await
     }
 }

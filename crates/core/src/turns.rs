@@ -60,7 +60,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Takes turns until there is an outcome. By reference, as a future that takes itself by value holds it twice.
-    pub(crate) async fn run(&mut self, task: Box<Task>) -> Result<Outcome, RunError> {
+    pub(crate) async fn run(&mut self, task: Box<Task>) -> Result<Box<Outcome>, RunError> {
         let end = match self.begin(task).await {
             Ok(Ok(())) => self.turns().await,
             Ok(Err(stopped)) => Ok(End::stopped(stopped, self.run)),
@@ -295,19 +295,19 @@ impl<'a> Turns<'a> {
         }
     }
 
-    fn outcome(&mut self, end: End) -> Outcome {
+    fn outcome(&mut self, end: End) -> Box<Outcome> {
         let met = [Some(&end), self.closing.as_ref()].into_iter().flatten();
         for End { used_up, notice, .. } in met.filter(|end| end.stop == StopReason::Budget) {
             self.run.ran_out(used_up.as_ref(), notice);
         }
         let text = end.text.unwrap_or_else(|| self.best_so_far());
-        Outcome {
-            notice: end.notice,
-            inherited: self.inherited,
-            ended_by: end.ended_by,
-            turns: self.taken,
-            ..Outcome::new(self.run.trace(), end.stop, text, mem::take(&mut self.request.transcript))
-        }
+        let transcript = mem::take(&mut self.request.transcript);
+        let mut outcome = Outcome::new(self.run.trace(), end.stop, text, transcript);
+        outcome.notice = end.notice;
+        outcome.inherited = self.inherited;
+        outcome.ended_by = end.ended_by;
+        outcome.turns = self.taken;
+        outcome
     }
 
     /// What there is to show when no answer came: the last words of the model, or else what its tools found.

@@ -135,12 +135,12 @@ impl Worker {
     }
 
     /// Works on a task in a child of `run`. A worker that panics is one that gave no answer.
-    pub(crate) async fn attempt(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
+    pub(crate) async fn attempt(&self, task: String, run: &Run) -> Result<Box<Outcome>, NoAnswer> {
         let work = AssertUnwindSafe(self.work_on(task, run)).catch_unwind();
         work.await.unwrap_or_else(|_| Err(NoAnswer::because("it failed with an internal error")))
     }
 
-    async fn work_on(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
+    async fn work_on(&self, task: String, run: &Run) -> Result<Box<Outcome>, NoAnswer> {
         let name = self.name();
         let wall = self.budget.wall.map_or(self.timeout, |wall| wall.min(self.timeout));
         let child = run.child(name, Budget { wall: Some(wall), ..self.budget.clone() });
@@ -164,7 +164,7 @@ impl Worker {
     }
 
     /// Whether an outcome counts as an answer. A partial one does, unless it is partial because time or patience ended.
-    fn judge(&self, outcome: Outcome) -> Result<Outcome, NoAnswer> {
+    fn judge(&self, outcome: Box<Outcome>) -> Result<Box<Outcome>, NoAnswer> {
         let failed = matches!(
             outcome.stop,
             StopReason::Deadline

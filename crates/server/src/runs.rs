@@ -221,7 +221,10 @@ impl Record {
     async fn work(self: Arc<Self>, agent: Agent, (run, task): (Run, Task), keepers: Keepers) {
         let work = AssertUnwindSafe(agent.run_in(&run, task)).catch_unwind();
         let mut end = match work.await {
-            Ok(Ok(outcome)) => End::Outcome(Box::new(Outcome { transcript: Transcript::new(), ..outcome })),
+            Ok(Ok(mut outcome)) => {
+                outcome.transcript = Transcript::new();
+                End::Outcome(outcome)
+            }
             Ok(Err(error)) => End::Failed(Box::new(Failed::from(&error))),
             Err(_) => End::Panicked,
         };

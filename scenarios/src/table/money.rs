@@ -75,7 +75,7 @@ impl Ring {
     }
 }
 
-async fn ask(agent: Option<&Arc<OnceLock<Agent>>>, run: &Run, task: Task) -> Result<Outcome, RunError> {
+async fn ask(agent: Option<&Arc<OnceLock<Agent>>>, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
     match agent.and_then(|agent| agent.get()) {
         Some(agent) => Runnable::run(agent, run, task).await,
         // An agent that nobody built says so when it is asked.
@@ -93,7 +93,7 @@ impl Runnable for Ring {
         "Asks on."
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
         ask(self.members.first(), run, task).await
     }
 }
@@ -108,7 +108,7 @@ impl Runnable for Member {
         "Knows what the other one does not."
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
         ask(self.agent.upgrade().as_ref(), run, task).await
     }
 }

@@ -115,7 +115,7 @@ mod tests {
     }
 
     /// `left` spends ten cents in a second and may not spend ten more, while `right` works for ten seconds.
-    async fn two_workers(when_spent: WhenSpent, left: Budget) -> (Outcome, Duration, Spending) {
+    async fn two_workers(when_spent: WhenSpent, left: Budget) -> (Box<Outcome>, Duration, Spending) {
         let cheap = || Some(Usage::new(100, 10));
         let whole = || Some(Usage::new(100, 10_000));
         let both = Turn::call("c1", "left", json!({"task": "a"})).and_call("c2", "right", r#"{"task":"b"}"#);

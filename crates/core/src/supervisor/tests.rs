@@ -186,7 +186,7 @@ impl Runnable for Later {
         "Knows better."
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
         Runnable::run(self.1.get().unwrap(), run, task).await
     }
 }
