@@ -160,7 +160,6 @@ impl<P: Protocol> ClientBuilder<P> {
 
     fn fixed_headers(&self) -> Result<HeaderMap, AccountError> {
         let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("brigade/", env!("CARGO_PKG_VERSION"))));
         for (name, value) in &self.headers {
