@@ -297,8 +297,9 @@ impl Run {
         }
     }
 
-    /// Does `work` until it is done, the run is cancelled or its time is up, whichever comes first. The work is dropped
-    /// in the latter cases.
+    /// Does `work` until it is done, the run is cancelled or its time is up, whichever comes first. In the latter cases it
+    /// is polled once more, as it may watch the run itself and have something to show, and then dropped. Where the run was
+    /// cancelled before, it is not begun.
     pub fn until_stopped<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
         UntilStopped::new(work, Some(&self.inner.cancellation), self.inner.deadline)
     }

@@ -19,7 +19,6 @@ pin_project! {
         #[pin]
         work: W,
         token: Option<&'a CancellationToken>,
-        has_last_word: bool,
         // Set when the work first waits: what does not wait need not be found by whoever cancels.
         #[pin]
         cancelled: Option<WaitForCancellationFuture<'a>>,
@@ -30,15 +29,10 @@ pin_project! {
 }
 
 impl<'a, W> UntilStopped<'a, W> {
-    /// Ends `work` when `token` is cancelled or at the `deadline`, where there is such a thing.
+    /// Ends `work` when `token` is cancelled or at the `deadline`, where there is such a thing. What was cancelled before
+    /// is not begun; what is under way has the last word, as it may watch the same and have something to show.
     pub(crate) fn new(work: W, token: Option<&'a CancellationToken>, deadline: Option<Instant>) -> Self {
-        Self { work, token, has_last_word: false, cancelled: None, deadline, timer: None }
-    }
-
-    /// For work that watches the same and has something to show when it is stopped: only what does not end then is
-    /// dropped.
-    pub(crate) fn with_last_word(self) -> Self {
-        Self { has_last_word: true, ..self }
+        Self { work, token, cancelled: None, deadline, timer: None }
     }
 }
 
@@ -47,13 +41,14 @@ impl<W: Future> Future for UntilStopped<'_, W> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if !*this.has_last_word && this.token.is_some_and(CancellationToken::is_cancelled) {
+        let is_begun = this.cancelled.is_some();
+        if !is_begun && this.token.is_some_and(CancellationToken::is_cancelled) {
             return Poll::Ready(Err(Stopped::Cancelled));
         }
         if let Poll::Ready(done) = this.work.poll(context) {
             return Poll::Ready(Ok(done));
         }
-        if let (None, Some(token)) = (this.cancelled.as_ref().get_ref(), *this.token) {
+        if !is_begun && let Some(token) = *this.token {
             this.cancelled.set(Some(token.cancelled()));
         }
         if let Some(cancelled) = this.cancelled.as_pin_mut()

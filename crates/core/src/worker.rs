@@ -149,7 +149,7 @@ impl Worker {
         }
         let child = child.map_err(|error| NoAnswer::because(error.to_string()))?;
         // An agent ends by itself when it is stopped; other kinds of work may not.
-        match child.until_ended(self.work.run(&child, Task::from(task))).await {
+        match child.until_stopped(self.work.run(&child, Task::from(task))).await {
             Ok(Ok(outcome)) => self.judge(outcome),
             Ok(Err(error)) => Err(NoAnswer::because(told(&error))),
             Err(_) => Err(NoAnswer::because("it was stopped before it had an answer")),

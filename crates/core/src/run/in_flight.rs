@@ -59,13 +59,7 @@ impl Run {
     /// run too, and what it has to show then counts.
     pub(crate) fn while_paid<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
         let level = self.inner.in_flight.as_ref();
-        UntilStopped::new(work, level.map(|level| &level.cancellation), None).with_last_word()
-    }
-
-    /// Does `work`, which watches this run too and may have something to show when it is stopped. Only what does not end
-    /// then is dropped.
-    pub(crate) fn until_ended<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
-        UntilStopped::new(work, Some(&self.inner.cancellation), self.inner.deadline).with_last_word()
+        UntilStopped::new(work, level.map(|level| &level.cancellation), None)
     }
 
     fn levels(&self) -> impl Iterator<Item = &InFlight> {
