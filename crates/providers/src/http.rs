@@ -15,7 +15,7 @@ use crate::{
     head::Head,
     intake::{Intake, MAX_BODY_BYTES},
     protocol::{Assembly, Progress},
-    transport::{self, Response},
+    transport::Response,
 };
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -67,7 +67,7 @@ impl Account {
             return Ok(head.request_id);
         }
         let mut body = Vec::new();
-        while let Ok(Some(chunk)) = transport::chunk(&mut response).await
+        while let Ok(Some(chunk)) = response.body_mut().chunk().await
             && body.len() < error::MAX_BODY_BYTES
         {
             body.extend_from_slice(&chunk);
@@ -90,7 +90,7 @@ pub(crate) async fn read<A: Assembly>(
     mut intake: Box<Intake<'_, A>>,
 ) -> Result<Box<ChatReply>, ModelError> {
     loop {
-        let progress = match transport::chunk(response).await {
+        let progress = match response.body_mut().chunk().await {
             Ok(Some(chunk)) => intake.push(chunk)?,
             Ok(None) => Progress::Done,
             Err(error) => return intake.cut(error),
@@ -107,7 +107,7 @@ pub(crate) async fn read_document(response: &mut Response) -> Result<(Head, Vec<
     let most_bytes = if head.status.is_success() { MAX_BODY_BYTES } else { error::MAX_BODY_BYTES };
     let mut body = Vec::new();
     loop {
-        match transport::chunk(response).await {
+        match response.body_mut().chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= most_bytes => body.extend_from_slice(&chunk),
             Ok(Some(_)) if head.status.is_success() => return Err(broken_off("the answer is too long", &head)),
             Err(cause) if head.status.is_success() => {

@@ -72,6 +72,7 @@ mod account;
 pub mod anthropic;
 mod call;
 mod client;
+mod connections;
 mod digest;
 mod effort;
 mod embeddings;

@@ -15,7 +15,7 @@ fn asking(url: &str) -> (Transport, Request<Full<Bytes>>) {
 #[tokio::test]
 async fn where_nobody_listens_nothing_was_sent() {
     let (transport, request) = asking("http://127.0.0.1:1/");
-    let error = transport.send(request).await.unwrap_err();
+    let error = transport.send(request).await.err().unwrap();
     assert_eq!((error.kind(), error.failure().sent), (ModelErrorKind::Unreachable, false));
 }
 
@@ -28,7 +28,7 @@ async fn a_connection_that_breaks_before_the_answer_may_have_been_billed() {
         stream.read_u8().await.unwrap();
     };
     let (sent, ()) = tokio::join!(transport.send(request), hangs_up);
-    let error = sent.unwrap_err();
+    let error = sent.err().unwrap();
     assert_eq!((error.kind(), error.failure().sent), (ModelErrorKind::Transient, true));
 }
 
@@ -45,7 +45,7 @@ async fn https_is_spoken_and_a_server_that_does_not_is_not_reached() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     };
     let (sent, ()) = tokio::join!(transport.send(request), answers_in_plain_text);
-    assert_eq!(sent.unwrap_err().kind(), ModelErrorKind::Unreachable);
+    assert_eq!(sent.err().unwrap().kind(), ModelErrorKind::Unreachable);
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,7 +53,7 @@ async fn a_handshake_that_does_not_end_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (transport, request) = asking(&format!("https://{}/", listener.local_addr().unwrap()));
     let started = tokio::time::Instant::now();
-    let error = transport.send(request).await.unwrap_err();
+    let error = transport.send(request).await.err().unwrap();
     assert_eq!(error.kind(), ModelErrorKind::Timeout(TimeoutPhase::Connect));
     assert!(!error.failure().sent && started.elapsed() < CONNECT_TIMEOUT + Duration::from_millis(100));
 }
