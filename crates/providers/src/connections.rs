@@ -15,10 +15,11 @@ use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::{
+    net::TcpStream,
     runtime::Handle,
     time::{Instant, timeout},
 };
@@ -46,7 +47,7 @@ struct Idle {
 /// A connection, closed when it is dropped.
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    _task: AbortOnDropHandle<()>,
+    _task: AbortOnDropHandle<hyper::Result<()>>,
 }
 
 /// The body of a response. When it is dropped, its connection is free for the next request; hyper closes it if there is
@@ -118,10 +119,8 @@ impl Connections {
 
     async fn connect(&self) -> Result<Connection, BoxError> {
         let stream = timeout(CONNECT_TIMEOUT, self.connector.clone().call(self.origin.clone())).await??;
-        let (sender, connection) = http1::handshake(stream).await?;
-        // Why it ends is told to whoever waits for an answer.
-        let task = Handle::current().spawn(async { drop(connection.await) });
-        Ok(Connection { sender, _task: AbortOnDropHandle::new(task) })
+        // In a box, as it takes much room and no time, and a thousand calls may wait for their connections at once.
+        Box::pin(Connection::over(stream)).await
     }
 
     fn put(&self, connection: Connection) {
@@ -137,6 +136,15 @@ impl Connections {
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         // A list of connections is never half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    async fn over(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Result<Self, BoxError> {
+        let (sender, connection) = http1::handshake(stream).await?;
+        // Why it ends is told to whoever waits for an answer.
+        let task = Handle::current().spawn(connection);
+        Ok(Self { sender, _task: AbortOnDropHandle::new(task) })
     }
 }
 

@@ -34,6 +34,9 @@ pub(crate) enum Transport {
     Reqwest(reqwest::Client),
 }
 
+/// A request on its way.
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response, ModelError>> + Send>>;
+
 /// The head of a response, and a body that is still to come.
 pub(crate) type Response = http::Response<Body>;
 
@@ -54,24 +57,11 @@ impl Transport {
         Ok(Self::Straight(Arc::new(Connections::new(base_url)?)))
     }
 
-    /// Sends one request, once.
-    pub(crate) fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> impl Future<Output = Result<Response, ModelError>> + use<> {
-        let sending = match self {
-            Self::Straight(connections) => Sending::Straight(Arc::clone(connections).send(request)),
-            Self::Reqwest(client) => Sending::Reqwest(Box::pin(send_by_reqwest(client.clone(), request))),
-        };
-        async {
-            match sending {
-                Sending::Straight(sent) => match sent.await {
-                    Ok(response) => Ok(response.map(Body::Straight)),
-                    Err(Failure::Connect(error)) => Err(unsent(Failed::of(true, is_timeout(&*error)), error)),
-                    Err(Failure::Broke(error)) => Err(unsent(Failed::Broke, error)),
-                },
-                Sending::Reqwest(sent) => sent.await,
-            }
+    /// Sends one request, once. In a box, as each of the futures around it would hold room for it twice.
+    pub(crate) fn send(&self, request: Request<Full<Bytes>>) -> Sending {
+        match self {
+            Self::Straight(connections) => Box::pin(send_straight(Arc::clone(connections), request)),
+            Self::Reqwest(client) => Box::pin(send_by_reqwest(client.clone(), request)),
         }
     }
 }
@@ -93,10 +83,12 @@ impl Body {
     }
 }
 
-/// A request on its way.
-enum Sending<S> {
-    Straight(S),
-    Reqwest(Pin<Box<dyn Future<Output = Result<Response, ModelError>> + Send>>),
+async fn send_straight(connections: Arc<Connections>, request: Request<Full<Bytes>>) -> Result<Response, ModelError> {
+    match connections.send(request).await {
+        Ok(response) => Ok(response.map(Body::Straight)),
+        Err(Failure::Connect(error)) => Err(unsent(Failed::of(true, is_timeout(&*error)), error)),
+        Err(Failure::Broke(error)) => Err(unsent(Failed::Broke, error)),
+    }
 }
 
 async fn send_by_reqwest(client: reqwest::Client, request: Request<Full<Bytes>>) -> Result<Response, ModelError> {

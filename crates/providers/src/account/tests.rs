@@ -161,3 +161,12 @@ fn every_server_has_a_name_that_reads_back() {
     }
     assert!("nobody".parse::<Server>().unwrap_err().to_string().contains("openrouter"));
 }
+
+#[tokio::test]
+async fn a_call_in_flight_is_small() {
+    let model = OpenAi::builder().base_url("http://127.0.0.1:9").build().unwrap().model("m");
+    let (request, run) = (ChatRequest::new("?"), Run::new());
+    let call = model.chat(&request, &run);
+    // What is sent is in a box of its own. A future that is held twice, and twice again, would be ten times as large.
+    assert!(size_of_val(&*call) < 1_024, "{} bytes", size_of_val(&*call));
+}
