@@ -1,4 +1,4 @@
-//! Processes of this same program, each with a part of its own, so that their CPU and memory can be told apart.
+//! Processes with a part of their own each, so that their CPU and memory can be told apart.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -18,15 +18,15 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts this program anew with other arguments.
-    pub(crate) fn start(arguments: &[String]) -> Result<Self> {
-        let program = env::current_exe().context("cannot find this program to start it anew")?;
-        let mut process = Command::new(program)
+    /// Starts a program that was built beside this one.
+    pub(crate) fn start(program: &str, arguments: &[String]) -> Result<Self> {
+        let path = env::current_exe().context("cannot find this program")?.with_file_name(program);
+        let mut process = Command::new(path)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .context("cannot start this program anew")?;
+            .with_context(|| format!("cannot start {program}; build all binaries of this package"))?;
         let questions = process.stdin.take().context("the process has no standard input")?;
         let answers = process.stdout.take().context("the process has no standard output")?;
         Ok(Self { process, questions, answers: BufReader::new(answers) })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -31,6 +31,13 @@ pub(crate) struct Options {
     contender: Contender,
     scenario: Scenario,
     base_url: String,
+}
+
+/// The command line of the measured program.
+#[derive(Debug, Parser)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) options: Options,
 }
 
 /// Work to be done at once.
@@ -66,8 +73,8 @@ impl Options {
     /// Starts the process.
     pub(crate) fn start(&self) -> Result<Child> {
         let contender = self.contender.to_possible_value().context("every contender has a name")?;
-        let arguments = ["side", contender.get_name(), self.scenario.name(), &self.base_url];
-        Child::start(&arguments.map(str::to_owned))
+        let arguments = [contender.get_name(), self.scenario.name(), &self.base_url];
+        Child::start("brigade-bench-side", &arguments.map(str::to_owned))
     }
 
     fn set_up(&self) -> Result<Work> {

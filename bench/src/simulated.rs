@@ -73,7 +73,7 @@ impl Provider {
         if options.records {
             arguments.push("--records".to_owned());
         }
-        let mut child = Child::start(&arguments)?;
+        let mut child = Child::start("brigade-bench", &arguments)?;
         let base_url = child.answer()?;
         Ok(Self { child, base_url })
     }

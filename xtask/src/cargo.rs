@@ -75,6 +75,8 @@ pub(crate) fn bench(shell: &Shell, arguments: &[String]) -> Result<()> {
     if arguments.iter().any(|argument| argument == "load") {
         cargo(shell, "build").args(["--locked", "--profile", "dist", "--package", "brigade-server"]).run()?;
     }
+    // Not only the one that is run: it starts the other.
+    cargo(shell, "build").args(["--locked", "--profile", "dist", "--package", "brigade-bench", "--bins"]).run()?;
     let run = cargo(shell, "run").args(["--locked", "--profile", "dist", "--package", "brigade-bench"]);
     Ok(run.arg("--").args(arguments).run()?)
 }
