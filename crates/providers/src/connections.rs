@@ -88,7 +88,7 @@ impl Connections {
         *request.uri_mut() = target;
         request.headers_mut().insert(header::HOST, self.host.clone());
         loop {
-            let (mut connection, is_new) = match self.used_before().await {
+            let (mut connection, is_new) = match self.used_before() {
                 Some(connection) => (connection, false),
                 // In a box, as few calls connect, and every call would have to hold room for it.
                 None => (Box::pin(self.connect()).await.map_err(Failure::Connect)?, true),
@@ -107,14 +107,14 @@ impl Connections {
         }
     }
 
-    /// The connection that was used last, of those that are still open.
-    async fn used_before(&self) -> Option<Connection> {
-        loop {
-            let Idle { mut connection, since } = self.idle().pop()?;
-            if since.elapsed() < IDLE_TIMEOUT && connection.sender.ready().await.is_ok() {
-                return Some(connection);
-            }
-        }
+    /// The connection that was used last, of those that are open and done with what they did before. One that is not,
+    /// because its host answered and did not read on, is not waited for.
+    fn used_before(&self) -> Option<Connection> {
+        let now = Instant::now();
+        let mut idle = self.idle();
+        while idle.pop_if(|last| last.connection.sender.is_closed() || last.has_expired(now)).is_some() {}
+        let ready = idle.iter().rposition(|idle| idle.connection.sender.is_ready())?;
+        Some(idle.remove(ready).connection)
     }
 
     async fn connect(&self) -> Result<Connection, BoxError> {
@@ -126,7 +126,7 @@ impl Connections {
     fn put(&self, connection: Connection) {
         let now = Instant::now();
         let mut idle = self.idle();
-        let expired = idle.partition_point(|idle| now - idle.since >= IDLE_TIMEOUT);
+        let expired = idle.partition_point(|idle| idle.has_expired(now));
         idle.drain(..expired);
         if idle.len() < IDLE_PER_HOST {
             idle.push(Idle { connection, since: now });
@@ -136,6 +136,12 @@ impl Connections {
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         // A list of connections is never half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Idle {
+    fn has_expired(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= IDLE_TIMEOUT
     }
 }
 
@@ -174,6 +180,8 @@ impl Drop for Body {
 fn connector(base_url: &Uri) -> Result<HttpsConnector<HttpConnector>, BoxError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
+    // Shared among the addresses of the host, so that one that does not answer leaves time for the next.
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(TCP_KEEPALIVE));
     let builder = HttpsConnectorBuilder::new();
