@@ -32,7 +32,11 @@ impl Host {
     }
 
     async fn send(&self) -> Result<Response<Body>, Failure> {
-        let request = Request::post("http://elsewhere/v1/chat?x=1").body(Full::from("{}")).unwrap();
+        self.send_body("{}".into()).await
+    }
+
+    async fn send_body(&self, body: Bytes) -> Result<Response<Body>, Failure> {
+        let request = Request::post("http://elsewhere/v1/chat?x=1").body(Full::from(body)).unwrap();
         Arc::clone(&self.connections).send(request).await
     }
 
@@ -153,4 +157,25 @@ async fn an_answer_that_is_dropped_closes_its_connection() {
         host.ask().await.unwrap()
     };
     assert_eq!(tokio::join!(asking, serving).0, b"hi");
+}
+
+#[tokio::test]
+async fn a_host_that_answers_and_does_not_read_on_is_not_waited_for() {
+    let host = Host::start().await;
+    let serving = async {
+        let mut first = host.accept().await;
+        first.read_u8().await.unwrap();
+        first.write_all(ANSWER).await.unwrap();
+        serve(&mut host.accept().await).await;
+        first
+    };
+    let asking = async {
+        // More than the sockets hold, so that it is still being written when the answer is there.
+        let mut response = host.send_body(vec![b' '; 32 << 20].into()).await.unwrap();
+        while response.body_mut().chunk().await.unwrap().is_some() {}
+        drop(response);
+        host.ask().await.unwrap()
+    };
+    let done = tokio::time::timeout(Duration::from_secs(10), async { tokio::join!(asking, serving).0 }).await;
+    assert_eq!(done.unwrap(), b"hi");
 }
