@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, Run, Shared, after, earliest};
+use super::run::{Inner, Run, Shared, after, earliest};
 use crate::{
-    Blackboard, Budget, Bus, Cap, Ledger, Observer, RunId, Scope, TraceId, budget::MODEL_CALLS, counts::Counts,
-    mailbox::Mailboxes,
+    Blackboard, Budget, Bus, Cap, Ledger, Observer, RunId, Scope, TraceId, money::budget::MODEL_CALLS,
+    run::counts::Counts, run::mailbox::Mailboxes,
 };
 
 /// Sets a run up. Made by [`Run::builder`].

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{DepthExceeded, Inner, Run, after, earliest};
+use super::run::{DepthExceeded, Inner, Run, after, earliest};
 use crate::{Budget, Observer, RunId};
 
 impl Run {

@@ -10,8 +10,8 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Run, Stopped};
-use crate::{Ledger, budget::UsedUp, until_stopped::UntilStopped};
+use super::run::{Run, Stopped};
+use crate::{Ledger, money::budget::UsedUp, run::until_stopped::UntilStopped};
 
 /// Calls in flight that are to be cancelled when a budget that they share is used up.
 pub(super) struct InFlight {
@@ -77,7 +77,7 @@ mod tests {
     use crate::{
         Agent, Budget, Ceiling, ModelExt, ModelId, Money, Outcome, Part, Pricing, Rate, Rates, Run, Served, Settings,
         Spending, Supervisor, Usage, WhenSpent, Worker,
-        budget::WrapUpPercent,
+        money::budget::WrapUpPercent,
         testing::{ScriptedModel, Turn},
     };
 

@@ -1,0 +1,87 @@
+//! How the loop ended.
+
+use std::sync::Arc;
+
+use crate::{
+    BudgetExceeded, ModelError, ModelErrorKind, Run, StopReason, Stopped, agent::outcome::chain, chat::message::texts,
+    money::budget::UsedUp, tool::done::Done,
+};
+
+/// How the loop ended.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    pub(crate) stop: StopReason,
+    /// What to know about it, for a person.
+    pub(crate) notice: String,
+    /// The answer, where there is a better one than what the transcript holds.
+    pub(crate) text: Option<String>,
+    pub(crate) ended_by: Option<Arc<str>>,
+    /// The budget that was used up, if one was and if it is known.
+    pub(crate) used_up: Option<UsedUp>,
+}
+
+impl End {
+    pub(crate) fn new(stop: StopReason, notice: impl Into<String>) -> Self {
+        Self { stop, notice: notice.into(), text: None, ended_by: None, used_up: None }
+    }
+
+    pub(super) fn finished() -> Self {
+        Self::new(StopReason::Finished, "")
+    }
+
+    pub(super) fn max_turns(agent: &str, limit: u32) -> Self {
+        let notice = format!("{agent} used all of its {limit} turns; raise its turn limit or give it a smaller task.");
+        Self::new(StopReason::MaxTurns, notice)
+    }
+
+    pub(crate) fn budget(refusal: &impl std::fmt::Display) -> Self {
+        Self::new(StopReason::Budget, format!("Stopped before the next call: {refusal}."))
+    }
+
+    pub(super) fn refused(refusal: &BudgetExceeded) -> Self {
+        Self { used_up: Some(refusal.used_up()), ..Self::budget(refusal) }
+    }
+
+    /// The model was not asked, for want of budget.
+    pub(super) fn not_asked(error: &ModelError) -> Self {
+        Self { used_up: used_up(error), ..Self::budget(&chain(error)) }
+    }
+
+    pub(super) fn without_tool(call: &Done) -> Self {
+        Self { used_up: call.used_up.clone(), ..Self::new(StopReason::Budget, texts(&call.result.content)) }
+    }
+
+    pub(super) fn stopped(stopped: Stopped, run: &Run) -> Self {
+        let notice = match stopped {
+            Stopped::Cancelled if run.is_out_of_budget() => "It was stopped when the budget was used up.".to_owned(),
+            Stopped::Cancelled => "The run was cancelled.".to_owned(),
+            Stopped::Deadline => format!("The time of {} was up.", run.agent()),
+        };
+        Self::new(stopped.into(), notice)
+    }
+
+    pub(super) fn by_tool(call: &Done) -> Self {
+        let ended_by = Some(call.result.name.as_str().into());
+        Self { text: Some(texts(&call.result.content)), ended_by, ..Self::finished() }
+    }
+
+    /// This end after the last answer that was asked for did not come.
+    pub(super) fn without_answer(self, error: &ModelError) -> Self {
+        let notice = match error.kind() {
+            // That is what the notice says already.
+            ModelErrorKind::Budget => self.notice,
+            _ => format!("{} The last answer did not come: {}.", self.notice, chain(error)),
+        };
+        Self { notice, ..self }
+    }
+
+    pub(super) fn with_text(self, text: String) -> Self {
+        Self { text: (!text.is_empty()).then_some(text), ..self }
+    }
+}
+
+/// The budget for want of which a model was not asked.
+fn used_up(error: &ModelError) -> Option<UsedUp> {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref::<BudgetExceeded>()).map(BudgetExceeded::used_up).next()
+}

@@ -1,0 +1,179 @@
+//! Notices when an agent goes round in circles.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Degraded, Event, Part, Run, StopReason,
+    agent::cycle,
+    agent::end::End,
+    run::counts::{Tally, digest},
+    tool::done::{CallEnd, Done},
+};
+
+/// How often an agent may do the same before it is told, and before it is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuardLimits {
+    /// At this many calls of one tool with the same arguments the model is told. Polling twice is normal.
+    pub notice_at: u32,
+    /// At this many the run ends.
+    pub stop_at: u32,
+    /// At this many calls of tools that do not exist, whatever their names, the run ends.
+    pub unknown_tools: u32,
+    /// At this many calls in a row with arguments that cannot be used the run ends.
+    pub invalid_arguments: u32,
+    /// After so many turns in a row in which all calls of a tool failed it is switched off for the rest of the run: each
+    /// try costs the prompt once more, and what fails three times in a row is rarely a blip.
+    pub tool_failures: u32,
+}
+
+/// Watches the tool calls of one agent in one run.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    limits: GuardLimits,
+    /// How often each call was made, by its exact arguments.
+    exact: Tally,
+    /// How often each call brought the same result, by those arguments that its schema names.
+    fruitless: Tally,
+    invalid_in_a_row: u32,
+    /// In how many turns in a row each tool failed.
+    failing: BTreeMap<String, u32>,
+    /// The tools that failed too often.
+    disabled: Vec<String>,
+}
+
+impl Default for GuardLimits {
+    fn default() -> Self {
+        Self { notice_at: 3, stop_at: 5, unknown_tools: 3, invalid_arguments: 3, tool_failures: 3 }
+    }
+}
+
+impl Guard {
+    pub(crate) fn new(limits: GuardLimits) -> Self {
+        Self {
+            limits,
+            exact: Tally::default(),
+            fruitless: Tally::default(),
+            invalid_in_a_row: 0,
+            failing: BTreeMap::new(),
+            disabled: Vec::new(),
+        }
+    }
+
+    /// The tools that the run has to do without by now.
+    pub(crate) fn disabled(&self) -> &[String] {
+        &self.disabled
+    }
+
+    /// Looks at the calls of one turn. Adds a notice to results that repeat; answers how the run must end, if it must.
+    pub(crate) fn watch(&mut self, done: &mut [Done], run: &Run) -> Option<End> {
+        let circling = done.iter_mut().filter(|call| !call.is_twin).find_map(|call| self.judge(call, run));
+        self.failures(done, run);
+        circling.or_else(|| cycle::noticed(run).map(|why| End::new(StopReason::DelegationCycle, why)))
+    }
+
+    fn judge(&mut self, call: &mut Done, run: &Run) -> Option<End> {
+        match call.end {
+            CallEnd::UnknownTool => self.unknown_tool(call, run),
+            CallEnd::InvalidArguments | CallEnd::TruncatedArguments => self.unusable_arguments(call, run),
+            // What was not run, or was cut short from outside, says nothing about the model.
+            CallEnd::Stopped | CallEnd::Budget => None,
+            // As good as one that does not exist.
+            CallEnd::Disabled => self.repetition(call, run).or_else(|| self.unknown_tool(call, run)),
+            CallEnd::Ok | CallEnd::Error | CallEnd::Fatal | CallEnd::Timeout | CallEnd::Panic => {
+                self.invalid_in_a_row = 0;
+                self.repetition(call, run)
+            }
+        }
+    }
+
+    /// Counted over the whole request: an agent that invents a new name each time, or asks for another agent's tools
+    /// in turn, is as lost as one that insists.
+    fn unknown_tool(&self, call: &Done, run: &Run) -> Option<End> {
+        let count = run.count("unknown tools");
+        run.emit(&Event::LoopNoticed { kind: "unknown_tool", count });
+        let name: String = call.result.name.chars().take(64).collect();
+        let why = || format!("The agent called {count} times for tools that it does not have, the last one `{name}`.");
+        (count >= self.limits.unknown_tools).then(|| End::new(StopReason::UnknownToolLimit, why()))
+    }
+
+    fn unusable_arguments(&mut self, call: &Done, run: &Run) -> Option<End> {
+        self.invalid_in_a_row += 1;
+        let (count, tool) = (self.invalid_in_a_row, &call.result.name);
+        if count > 1 {
+            run.emit(&Event::LoopNoticed { kind: call.end.name(), count });
+        }
+        if count < self.limits.invalid_arguments {
+            return None;
+        }
+        Some(if call.end == CallEnd::TruncatedArguments {
+            let why =
+                format!("The arguments of `{tool}` broke off, also after {count} tries; raise `max_output_tokens`.");
+            End::new(StopReason::ToolArgumentsTruncated, why)
+        } else {
+            let why = format!("The arguments of `{tool}` did not fit it, also after {count} tries.");
+            End::new(StopReason::ToolArgumentsInvalid, why)
+        })
+    }
+
+    /// Switches tools off that have failed in too many turns.
+    fn failures(&mut self, done: &mut [Done], run: &Run) {
+        for call in done.iter().filter(|call| call.end == CallEnd::Ok) {
+            self.failing.remove(&call.result.name);
+        }
+        let failed: BTreeSet<String> =
+            done.iter().filter(|call| failed(call)).map(|call| call.result.name.clone()).collect();
+        for name in failed {
+            let worked_too = done.iter().any(|call| call.end == CallEnd::Ok && call.result.name == name);
+            if worked_too || self.disabled.contains(&name) {
+                continue;
+            }
+            let count = self.failing.entry(name.clone()).or_default();
+            *count += 1;
+            let count = *count;
+            if count >= self.limits.tool_failures {
+                self.disable(name, count, (done, run));
+            }
+        }
+    }
+
+    fn disable(&mut self, name: String, count: u32, (done, run): (&mut [Done], &Run)) {
+        run.emit(&Event::LoopNoticed { kind: "tool_failure", count });
+        let reason = format!("it failed {count} times in a row and was switched off");
+        run.degrade(Degraded { part: format!("tool:{name}"), reason });
+        if let Some(call) = done.iter_mut().rfind(|call| call.result.name == name) {
+            call.result.content.push(Part::text(format!(
+                "[notice] `{name}` has failed {count} times in a row and is switched off for the rest of this task. Go \
+                 on without it."
+            )));
+        }
+        self.disabled.push(name);
+    }
+
+    fn repetition(&mut self, call: &mut Done, run: &Run) -> Option<End> {
+        let exact = call.exact.map_or(0, |call| self.exact.add(call));
+        let count = exact.max(self.fruitless.add(with_result(call)));
+        if count < self.limits.notice_at {
+            return None;
+        }
+        run.emit(&Event::LoopNoticed { kind: "tool_call", count });
+        let name = &call.result.name;
+        call.result.content.push(Part::text(format!(
+            "[notice] You have made this same call of `{name}` {count} times. Do not repeat it: use what you have, try \
+             something else, or answer."
+        )));
+        let why = || format!("The agent repeats itself: `{name}` was called {count} times to no new effect.");
+        (count >= self.limits.stop_at).then(|| End::new(StopReason::LoopDetected, why()))
+    }
+}
+
+fn failed(call: &Done) -> bool {
+    matches!(call.end, CallEnd::Error | CallEnd::Fatal | CallEnd::Timeout | CallEnd::Panic)
+}
+
+/// Identifies a call together with what it brought.
+fn with_result(call: &Done) -> u64 {
+    call.result.content.iter().fold(call.signature, |before, part| match part {
+        Part::Text(text) => digest((before, &text.text)),
+        _ => before,
+    })
+}

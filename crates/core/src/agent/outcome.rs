@@ -1,0 +1,355 @@
+//! How a run ended.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
+
+use crate::{
+    BusError, CostSummary, DepthExceeded, MemoryError, Message, ModelError, Run, Stopped, TraceId, Transcript,
+    TranscriptError, Usage, tool::toolbox::ToolboxError,
+};
+
+/// How a run ended: an answer, whole or partial, and what it took.
+///
+/// As JSON, for logs and over HTTP, it is all but the conversation, which has a form of its own.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// The answer. Empty if the run ended before there was any.
+    pub text: String,
+    /// Why the run ended.
+    pub stop: StopReason,
+    /// What to know about the end, for a person: which limit was met, and what to do. Empty when the run finished.
+    pub notice: String,
+    /// The conversation, with everything said in this run.
+    #[serde(skip)]
+    pub transcript: Transcript,
+    /// How many messages of the transcript are older than this run.
+    #[serde(skip)]
+    pub inherited: usize,
+    /// Tokens of this agent and its workers.
+    pub usage: Usage,
+    /// What it cost, by agent and model.
+    pub cost: CostSummary,
+    /// Model turns of this agent; its workers' are their own.
+    pub turns: u32,
+    /// What did not work and had to be done without.
+    pub degraded: Vec<Degraded>,
+    /// The tool that ended the run with its output, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<Arc<str>>,
+    /// From start to end; as JSON, `elapsed_ms`.
+    #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
+    pub elapsed: Duration,
+    /// The id on every log line of this run.
+    pub trace: TraceId,
+}
+
+/// Why a run ended. Meeting a limit is an outcome, not an error: what was paid for is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// The model said all it had to say.
+    Finished,
+    /// The agent used all its turns.
+    MaxTurns,
+    /// A budget was used up.
+    Budget,
+    /// The time was up.
+    Deadline,
+    /// Somebody cancelled the run.
+    Cancelled,
+    /// The agent repeated itself.
+    LoopDetected,
+    /// Agents asked each other in a circle, or one gave the same task to another again and again.
+    DelegationCycle,
+    /// The model asked too often for tools that it does not have.
+    UnknownToolLimit,
+    /// The model wrote arguments that broke off, also after it was told to send less.
+    ToolArgumentsTruncated,
+    /// The model wrote arguments that do not fit the tool, also after it was told what is wrong.
+    ToolArgumentsInvalid,
+    /// The model declined to answer.
+    Refused,
+    /// The answer was cut off at the limit of output tokens.
+    Truncated,
+    /// The model answered with nothing.
+    Empty,
+    /// The answer did not match the schema, also after being asked again.
+    InvalidOutput,
+}
+
+/// A part of a run that did not work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Degraded {
+    /// Which part: `worker:critic`, `model:claude-sonnet-4-5`, `tool:search`, `session`, `summary`, `budget`.
+    pub part: String,
+    /// What went wrong.
+    pub reason: String,
+}
+
+/// A run that failed. What it had said and spent until then is kept.
+#[derive(Debug)]
+pub struct RunError(Box<FailedRun>);
+
+/// What is known about a failed run.
+#[derive(Debug)]
+pub struct FailedRun {
+    /// What went wrong.
+    pub cause: RunFailure,
+    /// The conversation until then; valid, so that it can be continued.
+    pub transcript: Transcript,
+    /// What was spent until then.
+    pub cost: CostSummary,
+    /// The id on every log line of this run.
+    pub trace: TraceId,
+    /// The agent's path.
+    pub agent: Arc<str>,
+}
+
+/// What went wrong in a run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFailure {
+    /// The model could not be asked, after everything that the configuration allows was tried.
+    #[error("the model did not answer")]
+    Model(#[source] ModelError),
+    /// A tool or a required worker failed in a way that makes going on pointless.
+    #[error("{tool} failed: {message}")]
+    Tool {
+        /// Its name.
+        tool: String,
+        /// What went wrong.
+        message: String,
+    },
+    /// The session could not be loaded or stored.
+    #[error("the session could not be kept")]
+    Memory(#[source] MemoryError),
+    /// The agent cannot run as it is configured.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// Too few workers of a quorum answered.
+    #[error("{answered} of {asked} workers answered, {needed} must")]
+    Quorum {
+        /// How many answered.
+        answered: usize,
+        /// How many must.
+        needed: usize,
+        /// How many were asked.
+        asked: usize,
+    },
+    /// An agent on the bus could not be reached.
+    #[error("the agent on the bus did not answer")]
+    Bus(#[source] BusError),
+    /// An agent on the bus failed.
+    #[error("{name} failed: {message}")]
+    Remote {
+        /// Its name.
+        name: Arc<str>,
+        /// What it said.
+        message: String,
+    },
+    /// A pipeline without stages, or a handoff without agents.
+    #[error("there is no agent to run; add one")]
+    NothingToRun,
+    /// Agents delegated too deep.
+    #[error(transparent)]
+    Depth(#[from] DepthExceeded),
+    /// A provider's reply does not fit the conversation.
+    #[error("the conversation could not go on")]
+    Transcript(#[from] TranscriptError),
+}
+
+/// An agent cannot run as it is configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the agent {agent} cannot run")]
+pub struct SetupError {
+    /// Its name.
+    pub agent: Arc<str>,
+    /// What is wrong.
+    #[source]
+    pub problem: ToolboxError,
+}
+
+/// The final answer is not what the caller wants to read it as.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer does not have the expected form")]
+pub struct ParseOutputError(#[from] serde_json::Error);
+
+impl Outcome {
+    /// Whether the answer is whole: the model finished by itself.
+    pub fn is_finished(&self) -> bool {
+        self.stop == StopReason::Finished
+    }
+
+    /// An outcome about which nothing is known yet but how it ended.
+    pub(crate) fn new(trace: TraceId, stop: StopReason, text: String, transcript: Transcript) -> Box<Self> {
+        Box::new(Self {
+            text,
+            stop,
+            notice: String::new(),
+            transcript,
+            inherited: 0,
+            usage: Usage::default(),
+            cost: CostSummary::default(),
+            turns: 0,
+            degraded: Vec::new(),
+            ended_by: None,
+            elapsed: Duration::ZERO,
+            trace,
+        })
+    }
+
+    /// The outcome with all that `run` has spent, taken and had to do without.
+    pub(crate) fn of_run(mut self: Box<Self>, run: &Run, elapsed: Duration) -> Box<Self> {
+        self.cost = run.ledger().summary();
+        self.usage = self.cost.total.usage;
+        self.degraded = run.degraded();
+        self.elapsed = elapsed;
+        self
+    }
+
+    /// The answer as a value, for an agent with an output schema.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ParseOutputError> {
+        Ok(serde_json::from_str(&self.text)?)
+    }
+
+    /// The messages of this run, without what it inherited from its session.
+    pub fn new_messages(&self) -> &[Message] {
+        self.transcript.messages().get(self.inherited..).unwrap_or_default()
+    }
+
+    /// What it took, in one line: `$0.0312 · 7 calls · 2 workers · trace a3f2b1c9`.
+    pub fn summary(&self) -> Summary<'_> {
+        Summary(self)
+    }
+}
+
+/// One line on what a run took. Made by [`Outcome::summary`].
+#[derive(Debug, Clone, Copy)]
+pub struct Summary<'a>(&'a Outcome);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Outcome { cost, trace, stop, degraded, usage, .. } = self.0;
+        match cost.total.cost() {
+            Some(cost) => write!(f, "{cost}")?,
+            None => write!(f, "{} tokens, no price", usage.total_tokens())?,
+        }
+        let calls = cost.total.calls;
+        write!(f, " · {calls} {}", plural(calls, "call", "calls"))?;
+        let workers = cost.by_agent.names().filter(|path| path.contains('/')).count() as u64;
+        if workers > 0 {
+            write!(f, " · {workers} {}", plural(workers, "worker", "workers"))?;
+        }
+        if *stop != StopReason::Finished {
+            write!(f, " · {}", stop.name())?;
+        }
+        if !degraded.is_empty() {
+            write!(f, " · {} degraded", degraded.len())?;
+        }
+        write!(f, " · trace {}", trace.short())
+    }
+}
+
+fn as_millis<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).serialize(serializer)
+}
+
+fn plural<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
+    if count == 1 { one } else { many }
+}
+
+impl StopReason {
+    /// A stable name for logs, metric labels and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::MaxTurns => "max_turns",
+            Self::Budget => "budget",
+            Self::Deadline => "deadline",
+            Self::Cancelled => "cancelled",
+            Self::LoopDetected => "loop_detected",
+            Self::DelegationCycle => "delegation_cycle",
+            Self::UnknownToolLimit => "unknown_tool_limit",
+            Self::ToolArgumentsTruncated => "tool_arguments_truncated",
+            Self::ToolArgumentsInvalid => "tool_arguments_invalid",
+            Self::Refused => "refused",
+            Self::Truncated => "truncated",
+            Self::Empty => "empty",
+            Self::InvalidOutput => "invalid_output",
+        }
+    }
+}
+
+impl From<Stopped> for StopReason {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Cancelled => Self::Cancelled,
+            Stopped::Deadline => Self::Deadline,
+        }
+    }
+}
+
+impl RunError {
+    pub(crate) fn new(run: &Run, cause: RunFailure, transcript: Transcript) -> Self {
+        let (cost, trace, agent) = (run.ledger().summary(), run.trace(), Arc::clone(run.agent()));
+        Self(Box::new(FailedRun { cause, transcript, cost, trace, agent }))
+    }
+
+    /// The error with all that `run` has spent: also what those before the one that failed have.
+    pub(crate) fn of_run(mut self, run: &Run) -> Self {
+        self.0.cost = run.ledger().summary();
+        self
+    }
+
+    /// A run that failed without, or before, a conversation of its own.
+    pub(crate) fn before(run: &Run, cause: impl Into<RunFailure>) -> Self {
+        Self::new(run, cause.into(), Transcript::new())
+    }
+
+    /// Everything that is known.
+    pub fn failed(&self) -> &FailedRun {
+        &self.0
+    }
+
+    /// What went wrong.
+    pub fn cause(&self) -> &RunFailure {
+        &self.0.cause
+    }
+
+    /// What went wrong and why, down to the first cause, in one line.
+    pub fn chain(&self) -> String {
+        chain(self)
+    }
+
+    /// The model error behind the failure, if it was one.
+    pub fn model_error(&self) -> Option<&ModelError> {
+        match &self.0.cause {
+            RunFailure::Model(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FailedRun { agent, cause, trace, cost, .. } = &*self.0;
+        let agent = if agent.is_empty() { "the run" } else { agent };
+        write!(f, "{agent}: {cause} (trace {}, spent {})", trace.short(), cost.total.total())
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.source()
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,307 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::{
+    Budget, Compactor, ContextWindow, FnTool, Limits, Memory, MemoryError, ToolError, ToolLimits, ToolOutput,
+    testing::{Recorder, ScriptedModel, Turn},
+    tool_fn,
+};
+
+fn look_up(id: &str, word: &str) -> Turn {
+    Turn::call(id, "lookup", json!({ "word": word }))
+}
+
+fn lookup() -> FnTool {
+    tool_fn("lookup", "Looks a word up.", |_: Map<String, Value>, _| async { Ok(ToolOutput::text("a cold drink")) })
+}
+
+fn clerk(model: &ScriptedModel) -> Agent {
+    Agent::new("clerk", model.clone()).tool(lookup())
+}
+
+fn turns(turns: u32) -> Limits {
+    Limits { turns, ..Limits::default() }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "only its schema is looked at")]
+struct Verdict {
+    score: u8,
+}
+
+#[tokio::test]
+async fn a_tool_call_in_the_last_turn_instead_of_a_structured_answer_does_not_fail_the_run() {
+    let model = ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b")]);
+    let outcome = clerk(&model).output::<Verdict>().limits(turns(2)).run("Judge.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::MaxTurns, "lookup: a cold drink"));
+    assert!(outcome.transcript.open_calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_last_answer_that_cannot_be_had_leaves_what_the_limit_left() {
+    let model = ScriptedModel::new([look_up("c1", "a"), Turn::fails(ModelErrorKind::Overloaded)]);
+    let outcome = clerk(&model).limits(turns(2)).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::MaxTurns, "lookup: a cold drink"));
+    assert!(outcome.notice.contains("used all of its 2 turns"), "{}", outcome.notice);
+    assert!(outcome.notice.contains("as the script says (overloaded)"), "{}", outcome.notice);
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_or_too_long_and_asked_again_is_one_turn() {
+    for kind in [ModelErrorKind::Budget, ModelErrorKind::ContextLength] {
+        let model =
+            ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b"), Turn::fails(kind), Turn::text("Done.")]);
+        let run = Run::builder().budget(Budget::unlimited().turns(4)).build();
+        let outcome = clerk(&model).limits(turns(4)).run_in(&run, "Go on.").await.unwrap();
+        assert_eq!((outcome.text.as_str(), outcome.turns), ("Done.", 3), "{kind:?}");
+        run.ledger().take_last_turn().unwrap();
+        run.ledger().take_last_turn().unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn of_a_budget_of_turns_the_last_one_is_for_the_answer_whoever_used_up_the_others() {
+    let busy = ScriptedModel::new((0..9).map(|index| look_up(&format!("c{index}"), &index.to_string())));
+    let worker = crate::Worker::new(clerk(&busy));
+    let model = ScriptedModel::new([Turn::call("c", "clerk", json!({"task": "Look."})), Turn::text("All in all.")]);
+    let desk = crate::Supervisor::new("desk", model).worker(worker).budget(Budget::unlimited().turns(5));
+    let outcome = desk.run("Go.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Budget, "All in all."));
+    assert_eq!(busy.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn workers_that_go_on_for_ever_end_at_the_run_s_limit_of_model_calls() {
+    for (budget, most) in [(Budget::unlimited(), 100), (Budget::unlimited().model_calls(9), 9)] {
+        let busy = ScriptedModel::new((0..99).map(|index| look_up(&format!("c{index}"), &index.to_string())));
+        let guard = crate::agent::guard::GuardLimits { notice_at: u32::MAX, stop_at: u32::MAX, ..Default::default() };
+        let worker = crate::Worker::new(clerk(&busy).limits(Limits { guard, ..turns(99) }));
+        let call = Turn::call("c", "clerk", json!({"task": "Look."}));
+        let desk = crate::Supervisor::new("desk", ScriptedModel::new([call, Turn::text("Enough.")])).worker(worker);
+        let outcome = desk.budget(budget).run("Go.").await.unwrap();
+        assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Budget, "Enough."));
+        assert_eq!((outcome.cost.total.calls, busy.requests().len() as u64), (most, most - 2));
+        assert!(outcome.notice.contains("model call budget of "), "{}", outcome.notice);
+        assert_eq!(outcome.degraded[0].part, "budget");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_tokens_holds_for_a_model_that_nobody_meters() {
+    let model = ScriptedModel::new((0..9).map(|index| look_up(&format!("c{index}"), &index.to_string())));
+    let outcome = clerk(&model).budget(Budget::unlimited().tokens(240)).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, model.requests().len()), (StopReason::Budget, 3));
+    assert!(outcome.notice.contains("token budget"), "{}", outcome.notice);
+    let last = model.requests().pop().unwrap();
+    assert_eq!(last.settings.tool_choice, ToolChoice::None, "what is set aside is for one last answer");
+}
+
+#[tokio::test]
+async fn without_reported_usage_the_prompt_is_estimated_too() {
+    let model = ScriptedModel::new([Turn::text("Yes.").usage(None)]);
+    let outcome = Agent::new("clerk", model).run("word ".repeat(400)).await.unwrap();
+    assert_eq!((outcome.usage.input_tokens, outcome.usage.output_tokens), (507, 1));
+}
+
+#[tokio::test]
+async fn when_the_budget_of_tool_calls_is_used_up_the_next_turn_is_the_last() {
+    let model = ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b"), Turn::text("One, at least.")]);
+    let outcome = clerk(&model).budget(Budget::unlimited().tool_calls(1)).run("Go on.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Budget, "One, at least."));
+    assert!(outcome.notice.contains("tool call budget"), "{}", outcome.notice);
+    assert_eq!(outcome.degraded[0].reason, "the tool call budget of clerk is used up");
+    assert_eq!(outcome.cost.by_tool.get("lookup"), Some(&crate::ToolSpending { calls: 1, spending: None }));
+}
+
+#[tokio::test]
+async fn a_task_without_words_is_refused_before_anybody_is_asked() {
+    for task in [Task::from(" \n"), Task::default()] {
+        let model = ScriptedModel::new([Turn::text("never asked")]);
+        let error = clerk(&model).run(task).await.unwrap_err();
+        assert!(error.chain().contains("nothing was asked"), "{}", error.chain());
+        assert_eq!(model.turns_left(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_breaks_off_at_a_tool_call_is_closed_before_it_goes_on() {
+    let mut history = crate::Transcript::new();
+    history.push_task(Message::user("Go on.")).unwrap();
+    let call =
+        crate::ToolCall { id: "c1".into(), name: "lookup".into(), arguments: crate::Arguments::default(), data: None };
+    history.push(Message::new(Role::Assistant, vec![Part::ToolCall(call)])).unwrap();
+    for task in [Task::resume(history.clone()), Task::from("And now?").history(history)] {
+        let outcome = clerk(&ScriptedModel::new([Turn::text("Done.")])).run(task).await.unwrap();
+        assert_eq!(outcome.text, "Done.");
+    }
+}
+
+/// A store that fails or hangs.
+#[derive(Debug)]
+struct Store {
+    loads: bool,
+    hangs: bool,
+}
+
+impl Store {
+    async fn fail(&self) -> MemoryError {
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        MemoryError::new("the disk is full")
+    }
+}
+
+#[async_trait]
+impl Memory for Store {
+    async fn load(&self, _: &str) -> Result<Vec<Message>, MemoryError> {
+        if self.loads { Ok(Vec::new()) } else { Err(self.fail().await) }
+    }
+
+    async fn append(&self, _: &str, _: &[Message]) -> Result<(), MemoryError> {
+        Err(self.fail().await)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_lost_because_its_session_cannot_be_kept() {
+    for hangs in [false, true] {
+        let recorder = Recorder::new();
+        let agent = clerk(&ScriptedModel::new([Turn::text("Paid for.")])).memory(Store { loads: true, hangs });
+        let agent = agent.observer(Arc::new(recorder.clone()));
+        let outcome = agent.run(Task::from("Go.").session("s")).await.unwrap();
+        assert_eq!((outcome.text.as_str(), outcome.stop), ("Paid for.", StopReason::Finished));
+        assert_eq!(outcome.degraded[0].part, "session");
+        assert_eq!(recorder.count(|event| matches!(event, Event::Degraded { .. })), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_does_not_hang_the_run() {
+    let model = ScriptedModel::new([Turn::text("never asked")]);
+    let agent = clerk(&model).memory(Store { loads: false, hangs: true });
+    let error = agent.run(Task::from("Go.").session("s")).await.unwrap_err();
+    assert!(matches!(error.cause(), RunFailure::Memory(_)), "{error}");
+    let started = tokio::time::Instant::now();
+    let agent = agent.budget(Budget::unlimited().wall(Duration::from_secs(1)));
+    let outcome = agent.run(Task::from("Go.").session("s")).await.unwrap();
+    assert_eq!((outcome.stop, started.elapsed()), (StopReason::Deadline, Duration::from_secs(1)));
+    assert_eq!(model.turns_left(), 1);
+}
+
+#[tokio::test]
+async fn a_given_history_takes_the_place_of_the_stored_one() {
+    let memory = Arc::new(crate::LocalMemory::new());
+    memory.append("s", &[Message::user("old"), Message::assistant("old")]).await.unwrap();
+    let agent = clerk(&ScriptedModel::new([Turn::text("Hello.")])).memory(Arc::clone(&memory));
+    let history = crate::Transcript::repaired([Message::user("I am Ada.")]);
+    let outcome = agent.run(Task::from("Greet me.").history(history).session("s")).await.unwrap();
+    assert_eq!(outcome.transcript.messages()[0].text(), "I am Ada.");
+    let kept: Vec<_> = memory.load("s").await.unwrap().iter().map(|message| message.text().into_owned()).collect();
+    assert_eq!(kept, ["old", "old", "Greet me.", "Hello."]);
+}
+
+/// A compactor that fails, or hangs.
+#[derive(Debug, Default)]
+struct Broken {
+    hangs: bool,
+    asked: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl Compactor for Broken {
+    async fn digest(&self, hidden: &[Message], _: &Run) -> Result<Option<String>, ModelError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        assert!(!hidden.is_empty(), "there is nothing to summarize");
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        Err(ModelError::new(ModelErrorKind::Overloaded, "busy"))
+    }
+}
+
+fn window(compactor: Broken) -> ContextWindow {
+    ContextWindow { max_tokens: 300, compactor: Some(Arc::new(compactor)), ..ContextWindow::default() }
+}
+
+/// A tool whose every answer is half of what may be shown.
+fn long_lookup() -> FnTool {
+    tool_fn("lookup", "", |_: Map<String, Value>, run: Run| async move {
+        Ok(ToolOutput::text(format!("{} {}", run.count("calls"), "x".repeat(600))))
+    })
+}
+
+#[tokio::test]
+async fn what_cannot_be_summarized_is_hidden_all_the_same_and_the_outcome_says_so() {
+    let script = (0..4).map(|index| look_up(&format!("c{index}"), &index.to_string())).chain([Turn::text("Read.")]);
+    let model = ScriptedModel::new(script);
+    let agent = Agent::new("clerk", model).tool(long_lookup()).window(window(Broken::default()));
+    let outcome = agent.run("Read.").await.unwrap();
+    assert_eq!(outcome.text, "Read.");
+    assert_eq!(outcome.degraded[0].part, "summary");
+    assert!(outcome.degraded[0].reason.contains("busy"), "{:?}", outcome.degraded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compactor_that_hangs_is_stopped_with_the_run() {
+    let script = (0..4).map(|index| look_up(&format!("c{index}"), &index.to_string()));
+    let agent = Agent::new("clerk", ScriptedModel::new(script)).tool(long_lookup());
+    let agent = agent.window(window(Broken { hangs: true, ..Broken::default() }));
+    let outcome = agent.budget(Budget::unlimited().wall(Duration::from_secs(9))).run("Read.").await.unwrap();
+    assert_eq!(outcome.stop, StopReason::Deadline);
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_hidden_no_summary_is_paid_for() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let agent = clerk(&ScriptedModel::new([look_up("c1", "a"), Turn::text("Read.")]));
+    let agent = agent.window(window(Broken { asked: Arc::clone(&asked), ..Broken::default() }));
+    let outcome = agent.run("word ".repeat(400)).await.unwrap();
+    assert_eq!((outcome.text.as_str(), asked.load(Ordering::Relaxed)), ("Read.", 0));
+}
+
+#[tokio::test]
+async fn a_conversation_that_cannot_be_cut_shorter_is_not_asked_again_for_ever() {
+    let model = ScriptedModel::new((0..9).map(|_| Turn::fails(ModelErrorKind::ContextLength)));
+    let error = clerk(&model).run("word ".repeat(400)).await.unwrap_err();
+    assert_eq!(error.model_error().unwrap().kind(), ModelErrorKind::ContextLength);
+    assert_eq!(model.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_tool_begins_after_the_run_was_stopped_or_has_failed() {
+    let begun = Arc::new(AtomicU32::new(0));
+    let tool = |ends: Result<Duration, ()>| {
+        let begun = Arc::clone(&begun);
+        tool_fn("lookup", "", move |_: Map<String, Value>, _| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            async move {
+                let Ok(delay) = ends else { return Err(ToolError::fatal("it is broken")) };
+                tokio::time::sleep(delay).await;
+                Ok(ToolOutput::text("late"))
+            }
+        })
+    };
+    let calls = || look_up("c1", "a").and_call("c2", "lookup", "{}").and_call("c3", "lookup", "{}");
+    let one_by_one = ToolLimits { parallel: 1, ..ToolLimits::default() };
+    let agent = |ends| Agent::new("clerk", ScriptedModel::new([calls()])).tool(tool(ends)).tool_limits(one_by_one);
+
+    let hour = agent(Ok(Duration::from_hours(1))).budget(Budget::unlimited().wall(Duration::from_secs(5)));
+    assert_eq!(hour.run("Go on.").await.unwrap().stop, StopReason::Deadline);
+    assert_eq!(begun.swap(0, Ordering::Relaxed), 1);
+
+    let error = agent(Err(())).run("Go on.").await.unwrap_err();
+    assert!(matches!(error.cause(), RunFailure::Tool { .. }), "{error}");
+    assert_eq!(begun.load(Ordering::Relaxed), 1, "the run has failed already");
+}

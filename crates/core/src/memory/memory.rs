@@ -1,0 +1,139 @@
+//! Conversations that outlive a run.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+
+use crate::{Message, Role, memory::recent::RecentMap, money::ledger::unpoisoned};
+
+/// Keeps conversations across requests, by session.
+#[async_trait]
+pub trait Memory: fmt::Debug + Send + Sync + 'static {
+    /// The conversation so far, oldest first; empty for a new session.
+    async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError>;
+
+    /// Adds the messages of one exchange, all of them or none.
+    async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError>;
+}
+
+#[async_trait]
+impl<M: Memory + ?Sized> Memory for Arc<M> {
+    async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError> {
+        (**self).load(session).await
+    }
+
+    async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError> {
+        (**self).append(session, messages).await
+    }
+}
+
+/// Memory could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct MemoryError {
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Conversations in this process; they end with it.
+///
+/// Bounded: the session that was not continued for longest is forgotten first, and of a session its oldest exchanges.
+///
+/// ```
+/// use brigade_core::{LocalMemory, Memory, Message};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), brigade_core::MemoryError> {
+/// let memory = LocalMemory::new();
+/// memory.append("session-1", &[Message::user("I am Ada."), Message::assistant("Hello, Ada.")]).await?;
+/// assert_eq!(memory.load("session-1").await?.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct LocalMemory {
+    sessions: Mutex<RecentMap<String, Vec<Message>>>,
+}
+
+impl MemoryError {
+    /// What went wrong, and what to do about it.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), source: None }
+    }
+
+    /// Keeps the cause.
+    #[must_use]
+    pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+}
+
+impl LocalMemory {
+    /// The most sessions kept.
+    pub const MAX_SESSIONS: usize = 10_000;
+    /// The most messages kept of a session; what a model is shown is far less.
+    pub const MAX_MESSAGES: usize = 10_000;
+
+    /// No sessions yet.
+    pub fn new() -> Self {
+        Self { sessions: Mutex::new(RecentMap::new(Self::MAX_SESSIONS)) }
+    }
+}
+
+impl Default for LocalMemory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Memory for LocalMemory {
+    async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError> {
+        Ok(unpoisoned(&self.sessions).get(&session.to_owned()).cloned().unwrap_or_default())
+    }
+
+    async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError> {
+        let mut sessions = unpoisoned(&self.sessions);
+        let kept = sessions.entry(&session.to_owned());
+        kept.extend_from_slice(messages);
+        let excess = kept.len().saturating_sub(Self::MAX_MESSAGES);
+        if excess > 0 {
+            // What is left begins with a question, or else with an answer that nobody asked for.
+            let question = kept.iter().skip(excess).position(|message| message.role() == Role::User);
+            kept.drain(..excess + question.unwrap_or(0));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sessions_are_kept_apart_and_in_order() {
+        let memory = LocalMemory::new();
+        memory.append("a", &[Message::user("1"), Message::assistant("2")]).await.unwrap();
+        memory.append("b", &[Message::user("other")]).await.unwrap();
+        memory.append("a", &[Message::user("3")]).await.unwrap();
+        let expected = [Message::user("1"), Message::assistant("2"), Message::user("3")];
+        assert_eq!(memory.load("a").await.unwrap(), expected);
+        assert!(memory.load("new").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_long_session_forgets_whole_exchanges() {
+        let memory = LocalMemory::new();
+        let exchange = [Message::user("q"), Message::assistant("a"), Message::assistant("b")];
+        for _ in 0..LocalMemory::MAX_MESSAGES / 3 {
+            memory.append("long", &exchange).await.unwrap();
+        }
+        memory.append("long", &exchange).await.unwrap();
+        let kept = memory.load("long").await.unwrap();
+        assert_eq!(kept.len(), LocalMemory::MAX_MESSAGES / 3 * 3);
+        assert_eq!(kept[0].role(), Role::User);
+    }
+}

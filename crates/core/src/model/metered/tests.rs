@@ -1,0 +1,443 @@
+use std::{sync::Mutex, time::Duration};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+use crate::{
+    Budget, BudgetExceeded, Cap, Ceiling, Delta, Ledger, Money, Settings,
+    model::pricing::Rate,
+    money::budget::Quantity,
+    money::ledger::unpoisoned,
+    testing::{Recorder, ScriptedModel, Turn},
+};
+
+fn usd(text: &str) -> Money {
+    text.parse().unwrap()
+}
+
+/// One dollar for a million input tokens, ten for a million output tokens; answers of at most 10,000 tokens.
+#[derive(Debug, Clone)]
+struct Prices;
+
+const RATES: Rates = Rates {
+    input: Rate::per_million(Money::from_nano(1_000_000_000)),
+    output: Rate::per_million(Money::from_nano(10_000_000_000)),
+    call: Money::ZERO,
+};
+
+impl Pricing for Prices {
+    fn ceiling(&self, model: &ModelId, _: &Settings, _: u64) -> Option<Ceiling> {
+        let ceiling = Ceiling { rates: RATES, max_output_tokens: Some(10_000) };
+        (&**model.model() != "secret").then_some(ceiling)
+    }
+
+    fn cost(&self, served: &Served<'_>, usage: &Usage) -> Option<Money> {
+        let known = served.model.unwrap_or(served.asked.model());
+        (known != "secret").then(|| RATES.cost(usage.input_tokens, usage.output_tokens))
+    }
+}
+
+fn run_with(budget: Budget) -> Run {
+    Run::builder().budget(budget).build()
+}
+
+fn cents(text: &str) -> Run {
+    run_with(Budget { wrap_up_percent: crate::money::budget::WrapUpPercent(0), ..Budget::unlimited().money(usd(text)) })
+}
+
+/// A question of 1,000 estimated tokens.
+fn question() -> ChatRequest {
+    ChatRequest::new("word".repeat(993))
+}
+
+fn answers(usage: Option<Usage>) -> ScriptedModel {
+    ScriptedModel::new(vec![Turn::text(&"word".repeat(50)).usage(usage); 100])
+}
+
+async fn ask(model: &impl ChatModel, run: &Run) -> Result<Charge, ModelError> {
+    model.chat(&question(), run).await.map(|reply| reply.charge.unwrap())
+}
+
+/// A model that says some words, then fails or never ends.
+#[derive(Debug)]
+struct Breaks {
+    id: ModelId,
+    error: Mutex<Option<ModelError>>,
+}
+
+impl Breaks {
+    fn new(error: Option<ModelError>) -> Metered<Self> {
+        Self { id: ModelId::new("acme", "m"), error: Mutex::new(error) }.metered(&Prices)
+    }
+}
+
+#[async_trait]
+impl ChatModel for Breaks {
+    fn id(&self) -> &ModelId {
+        &self.id
+    }
+
+    fn settings(&self) -> &Settings {
+        Settings::none()
+    }
+
+    async fn chat(&self, _: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+        run.emit_delta(|| Delta::Thinking("hmm, ".repeat(8)));
+        run.emit_delta(|| Delta::Text("word".repeat(30)));
+        let error = unpoisoned(&self.error).take();
+        match error {
+            Some(error) => Err(error),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn broken() -> ModelError {
+    ModelError::new(ModelErrorKind::Broken, "cut").with(|failure| {
+        failure.sent = true;
+        failure.status = Some(200);
+    })
+}
+
+#[tokio::test]
+async fn reported_usage_is_charged_and_the_rest_of_the_reservation_returns() {
+    let run = cents("0.05");
+    let charge = ask(&answers(Some(Usage::new(900, 200))).metered(&Prices), &run).await.unwrap();
+    assert_eq!((charge.certainty, charge.cost), (Certainty::Charged, Some(usd("0.0029"))));
+    assert_eq!(run.ledger().spending().charged, usd("0.0029"));
+    assert_eq!(run.ledger().headroom(false).usd, Some(usd("0.0471")));
+}
+
+#[tokio::test]
+async fn without_usage_the_length_of_the_answer_is_what_counts() {
+    let run = cents("0.05");
+    let charge = ask(&answers(None).metered(&Prices), &run).await.unwrap();
+    assert_eq!((charge.certainty, charge.usage), (Certainty::Estimated, Usage::new(1_000, 50)));
+    assert_eq!(run.ledger().spending().estimated, usd("0.0015"));
+}
+
+#[tokio::test]
+async fn an_answer_is_cut_to_what_the_budget_leaves() {
+    let (run, model) = (cents("0.05"), answers(Some(Usage::new(1_000, 10))));
+    ask(&model.clone().metered(&Prices), &run).await.unwrap();
+    assert_eq!(model.requests()[0].settings.max_output_tokens, Some(4_900));
+}
+
+#[tokio::test]
+async fn a_request_that_fits_is_passed_on_untouched() {
+    let (run, model) = (cents("0.50"), answers(Some(Usage::new(1_000, 10))));
+    ask(&model.clone().metered(&Prices), &run).await.unwrap();
+    assert_eq!(model.requests()[0].settings.max_output_tokens, None);
+}
+
+#[tokio::test]
+async fn a_budget_that_leaves_no_useful_answer_refuses_before_anything_is_sent() {
+    // The prompt and 256 tokens of answer cost 0.00356.
+    let (recorder, model) = (Recorder::new(), answers(None));
+    let run = cents("0.00355").observed_by(Arc::new(recorder.clone()));
+    let error = ask(&model.clone().metered(&Prices), &run).await.unwrap_err();
+    assert_eq!(error.kind(), ModelErrorKind::Budget);
+    let source = error.failure().source.as_ref().unwrap().downcast_ref::<BudgetExceeded>().unwrap();
+    assert_eq!(source.to_string(), "the money budget of the run is used up: $0.0036 needed, $0.0036 left of $0.0036");
+    assert!(model.requests().is_empty());
+    assert_eq!(recorder.count(|event| matches!(event, Event::BudgetRefused(refusal) if refusal == source)), 1);
+    assert_eq!(recorder.count(|event| matches!(event, Event::AttemptStarted { .. })), 0);
+    assert!(ask(&model.metered(&Prices).least_output_tokens(255), &run).await.is_ok());
+}
+
+#[tokio::test]
+async fn reasoning_is_not_cut_below_its_own_budget() {
+    let (run, model) = (cents("0.02"), answers(None));
+    let mut request = question();
+    request.settings.reasoning = Some(Reasoning::Budget(1_700));
+    let error = model.clone().metered(&Prices).chat(&request, &run).await.unwrap_err();
+    assert_eq!(error.kind(), ModelErrorKind::Budget);
+    request.settings.reasoning = Some(Reasoning::Budget(1_600));
+    model.clone().metered(&Prices).chat(&request, &run).await.unwrap();
+    assert_eq!(model.requests()[0].settings.max_output_tokens, Some(1_900));
+}
+
+#[tokio::test]
+async fn a_model_without_a_price_is_refused_under_a_limit_of_money_only() {
+    let secret = || ScriptedModel::named("secret", vec![Turn::text("psst"); 3]);
+    let error = ask(&secret().metered(&Prices), &cents("5")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "scripted/secret: not asked, because it has no price and money is limited; add its price to the price table, \
+         or let unpriced models run at an assumed rate or with a warning (budget)"
+    );
+    let free = Run::new();
+    let charge = ask(&secret().metered(&Prices), &free).await.unwrap();
+    assert_eq!((charge.cost, charge.usage), (None, Usage::new(100, 10)));
+    assert_eq!(free.ledger().spending().cost(), None, "absent, not zero");
+    let assumed = ask(&secret().metered(&Prices).unpriced(Unpriced::Assume(RATES)), &cents("5")).await.unwrap();
+    assert_eq!((assumed.cost, assumed.certainty), (Some(usd("0.0002")), Certainty::Estimated));
+    let warned = ask(&secret().metered(&Prices).unpriced(Unpriced::Warn), &cents("5")).await.unwrap();
+    assert_eq!(warned.cost, None);
+}
+
+#[tokio::test]
+async fn an_answer_of_unknown_length_is_bounded_where_a_limit_holds() {
+    let model = ScriptedModel::named("secret", vec![Turn::text("psst"); 2]);
+    let metered = model.clone().metered(&Prices);
+    ask(&metered, &Run::new()).await.unwrap();
+    ask(&metered, &run_with(Budget::unlimited().tokens(100_000))).await.unwrap();
+    let sent: Vec<_> = model.requests().iter().map(|request| request.settings.max_output_tokens).collect();
+    assert_eq!(sent, [None, Some(32_768)]);
+}
+
+#[tokio::test]
+async fn a_price_that_nobody_knows_for_the_model_that_answered_is_estimated_and_not_free() {
+    #[derive(Debug)]
+    struct Other(ScriptedModel);
+    #[async_trait]
+    impl ChatModel for Other {
+        fn id(&self) -> &ModelId {
+            self.0.id()
+        }
+
+        fn settings(&self) -> &Settings {
+            self.0.settings()
+        }
+        async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+            self.0.chat(request, run).await.map(|reply| ChatReply { model: "secret".into(), ..*reply }.into())
+        }
+    }
+    let charge = ask(&Other(answers(Some(Usage::new(900, 200)))).metered(&Prices), &cents("1")).await.unwrap();
+    assert_eq!((charge.certainty, charge.cost), (Certainty::Estimated, Some(usd("0.0029"))));
+}
+
+#[tokio::test]
+async fn usage_that_cannot_be_true_is_replaced_by_the_larger_of_length_and_limit() {
+    let reported = [
+        (Usage::new(1_000, 20_001), Usage::new(1_000, 10_000)),
+        (Usage::new(1_000, 0), Usage::new(1_000, 50)),
+        (Usage::new(0, 0), Usage::new(1_000, 50)),
+        (Usage::new(u64::MAX, 70), Usage::new(1_000, 70)),
+    ];
+    for (lie, counted) in reported {
+        let recorder = Recorder::new();
+        let run = cents("1").observed_by(Arc::new(recorder.clone()));
+        let charge = ask(&answers(Some(lie)).metered(&Prices), &run).await.unwrap();
+        assert_eq!((charge.certainty, charge.usage), (Certainty::Estimated, counted), "{lie:?}");
+        assert_eq!(recorder.count(|event| matches!(event, Event::WireQuirk { kind: "usage_suspect", .. })), 1);
+    }
+    let most = ask(&answers(Some(Usage::new(1_000, 20_000))).metered(&Prices), &cents("1")).await.unwrap();
+    assert_eq!(most.certainty, Certainty::Charged);
+}
+
+#[tokio::test]
+async fn a_broken_stream_costs_the_prompt_and_what_was_seen() {
+    let run = cents("1").with_deltas(true);
+    ask(&Breaks::new(Some(broken())), &run).await.unwrap_err();
+    // 160 bytes of deltas are 40 tokens.
+    assert_eq!(run.ledger().spending().uncertain, usd("0.0014"));
+    assert_eq!(run.ledger().outstanding(), 0);
+}
+
+#[tokio::test]
+async fn a_dropped_call_is_settled_and_told() {
+    let recorder = Recorder::new();
+    let run = cents("1").with_deltas(true).observed_by(Arc::new(recorder.clone()));
+    let model = Breaks::new(None);
+    let call = tokio::time::timeout(Duration::ZERO, ask(&model, &run));
+    assert!(call.await.is_err());
+    assert_eq!(run.ledger().outstanding(), 0);
+    assert_eq!(run.ledger().spending().uncertain, usd("0.0014"));
+    let told = |event: &Event| {
+        matches!(event, Event::AttemptEnded { error: Some(ModelErrorKind::Cancelled), charge: Some(charge), .. }
+            if charge.cost == Some(usd("0.0014")))
+    };
+    assert_eq!(recorder.count(told), 1);
+}
+
+#[tokio::test]
+async fn a_failure_costs_what_the_provider_may_bill_and_no_more() {
+    let failure = |fill: fn(&mut crate::Failure)| ModelError::new(ModelErrorKind::Transient, "no").with(fill);
+    let cases = [
+        (failure(|_| ()), "0"),
+        (failure(|it| it.sent = true), "0.001"),
+        (failure(|it| (it.sent, it.status) = (true, Some(503))), "0"),
+        (failure(|it| (it.sent, it.status) = (true, Some(200))), "0.001"),
+    ];
+    for (error, cost) in cases {
+        let (run, what) = (cents("1"), format!("{:?}", error.failure()));
+        ask(&Breaks::new(Some(error)), &run).await.unwrap_err();
+        assert_eq!(run.ledger().spending().uncertain, usd(cost), "{what}");
+    }
+    let run = cents("1");
+    let reported = failure(|it| it.usage = Some(Usage::new(2_000, 100)));
+    ask(&Breaks::new(Some(reported)), &run).await.unwrap_err();
+    assert_eq!(run.ledger().spending().uncertain, usd("0.003"));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_costs_the_prompt_as_reported_and_at_least_the_words_that_came() {
+    let run = cents("1").with_deltas(true).observed_by(Arc::new(Recorder::new()));
+    let cut = ModelError::new(ModelErrorKind::Broken, "cut").with(|it| it.usage = Some(Usage::new(2_000, 1)));
+    ask(&Breaks::new(Some(cut)), &run).await.unwrap_err();
+    let spending = run.ledger().spending();
+    assert_eq!(spending.usage, Usage::new(2_000, 40));
+    assert_eq!((spending.charged, spending.total()), (usd("0"), spending.uncertain));
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_given_up_ends_for_that_reason() {
+    let recorder = Recorder::new();
+    for (reason, told) in [(None, ModelErrorKind::Cancelled), (Some(ModelErrorKind::Broken), ModelErrorKind::Broken)] {
+        let run = cents("1").observed_by(Arc::new(recorder.clone())).for_call();
+        let model = ScriptedModel::new([Turn::text("late").after(Duration::from_secs(9))]).metered(&Prices);
+        let mut asked = Box::pin(ask(&model, &run));
+        assert!(futures::poll!(&mut asked).is_pending());
+        if let Some(reason) = reason {
+            run.give_up(reason);
+        }
+        drop(asked);
+        let ended = |event: &Event| matches!(event, Event::AttemptEnded { error, .. } if *error == Some(told));
+        assert_eq!(recorder.count(ended), 1, "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_one_call_spent_counts_for_the_very_next_one_and_nobody_has_to_watch() {
+    let model = answers(Some(Usage::new(1_000, 900))).metered(&Prices);
+    let run = cents("0.0125");
+    ask(&model, &run).await.unwrap();
+    assert_eq!(ask(&model, &run).await.unwrap_err().kind(), ModelErrorKind::Budget);
+    assert_eq!(model.model.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_soft_limit_is_told_and_refuses_nothing() {
+    let recorder = Recorder::new();
+    let soft = Budget { usd: Some(Cap::soft(usd("0.002"))), ..Budget::unlimited() };
+    let run = run_with(soft).observed_by(Arc::new(recorder.clone()));
+    let model = answers(Some(Usage::new(1_000, 10))).metered(&Prices);
+    for _ in 0..4 {
+        ask(&model, &run).await.unwrap();
+    }
+    let warned = |event: &Event| matches!(event, Event::BudgetWarning(limit) if limit.quantity == Quantity::Usd);
+    assert_eq!(recorder.count(warned), 1);
+}
+
+#[tokio::test]
+async fn the_estimate_learns_how_long_prompts_really_are() {
+    let run = Run::new();
+    let model = answers(Some(Usage::new(1_600, 10))).metered(&Prices);
+    assert_eq!(model.estimate(&question()).input_tokens, 1_000);
+    ask(&model, &run).await.unwrap();
+    assert_eq!(model.clone().estimate(&question()).input_tokens, 1_600, "at once, and in clones");
+    let learn = |input| model.shared.learned.learn(&question(), &"".into(), &Usage::new(input, 10));
+    learn(800);
+    assert_eq!(model.estimate(&question()).input_tokens, 1_500, "slowly");
+    learn(1_000_000);
+    assert_eq!(model.estimate(&question()).input_tokens, 3_000, "within bounds");
+}
+
+#[tokio::test]
+async fn an_answer_without_usage_is_estimated_by_what_earlier_ones_took() {
+    let run = Run::new();
+    let words = || Turn::text(&"word".repeat(50));
+    let script = [words().usage(Some(Usage::new(1_100, 40))), words().usage(None)];
+    let model = ScriptedModel::new(script).metered(&Prices);
+    ask(&model, &run).await.unwrap();
+    let charge = ask(&model, &run).await.unwrap();
+    assert_eq!((charge.certainty, charge.usage), (Certainty::Estimated, Usage::new(1_100, 40)));
+}
+
+#[tokio::test]
+async fn what_the_client_will_send_is_reserved_where_nobody_limits_the_answer() {
+    /// A client whose provider insists on a limit.
+    #[derive(Debug)]
+    struct Roomy(ScriptedModel, Settings);
+    #[async_trait]
+    impl ChatModel for Roomy {
+        fn id(&self) -> &ModelId {
+            self.0.id()
+        }
+
+        fn settings(&self) -> &Settings {
+            &self.1
+        }
+        async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+            self.0.chat(request, run).await
+        }
+    }
+    let settings = Settings { answer_tokens: Some(800), ..Settings::default() };
+    let model = Roomy(answers(Some(Usage::new(1_000, 50))), settings).metered(&Prices);
+    assert_eq!(model.estimate(&question()).output_tokens, 800);
+    let mut thinking = question();
+    thinking.settings.reasoning = Some(Reasoning::Budget(2_000));
+    assert_eq!(model.estimate(&thinking).output_tokens, 2_800);
+    // A cent is enough for the prompt and 800 tokens, and for nothing like the model's longest answer.
+    ask(&model, &cents("0.01")).await.unwrap();
+    assert_eq!(model.model.0.requests()[0].settings.max_output_tokens, None, "nothing was cut");
+}
+
+#[tokio::test(start_paused = true)]
+async fn fifty_runs_at_once_on_a_key_of_45_cents_never_owe_more() {
+    // Each call may cost 0.001 + 0.1 and is worth nothing if it is cut.
+    let key = Ledger::root("key", Budget::unlimited().money(usd("0.45")));
+    let turn = Turn::text("word").usage(Some(Usage::new(1_000, 10_000))).after(Duration::from_secs(2));
+    let model = ScriptedModel::new(vec![turn; 50]).metered(&Prices);
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (model, run) = (model.clone(), Run::builder().account(key.clone()).build());
+        calls.spawn(async move { ask(&model.least_output_tokens(10_000), &run).await.is_ok() });
+    }
+    let admitted = calls.join_all().await.into_iter().filter(|ok| *ok).count();
+    assert_eq!(admitted, 4);
+    assert_eq!((key.spending().charged, key.outstanding()), (usd("0.404"), 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn calls_dropped_at_any_moment_leave_nothing_reserved_and_no_debt(
+        calls in vec((0..50_u64, 0..50_u64, any::<bool>()), 1..30),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let run = cents("0.06").with_deltas(true).observed_by(Arc::new(Recorder::new()));
+        let usage = |reported: bool| reported.then(|| Usage::new(1_000, 50));
+        runtime.block_on(async {
+            let calls = calls.into_iter().map(|(takes, patience, reports)| {
+                let turn = Turn::text(&"word".repeat(50)).usage(usage(reports)).after(Duration::from_millis(takes));
+                let (model, run) = (ScriptedModel::new([turn]).metered(&Prices), run.clone());
+                async move { tokio::time::timeout(Duration::from_millis(patience), ask(&model, &run)).await.is_ok() }
+            });
+            futures::future::join_all(calls).await;
+        });
+        prop_assert_eq!((run.ledger().outstanding(), run.ledger().reserved()), (0, Money::ZERO));
+        prop_assert!(run.ledger().spending().total() <= usd("0.06"));
+    }
+}
+
+/// A model with settings of its own, as a configured client has.
+#[derive(Debug)]
+struct Configured(ScriptedModel, Settings);
+
+#[async_trait]
+impl ChatModel for Configured {
+    fn id(&self) -> &ModelId {
+        self.0.id()
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.1
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+        assert!(run.ledger().reserved() < usd("0.01"), "reserved: {}", run.ledger().reserved());
+        self.0.chat(request, run).await
+    }
+}
+
+#[tokio::test]
+async fn what_a_model_is_configured_to_ask_for_is_what_is_reserved() {
+    let settings = Settings { max_output_tokens: Some(300), ..Settings::default() };
+    let model = Configured(answers(Some(Usage::new(900, 200))), settings);
+    let asked = model.0.clone();
+    ask(&model.metered(&Prices), &cents("0.05")).await.unwrap();
+    assert_eq!(asked.requests()[0].settings.max_output_tokens, None, "the model's own limit is not written over");
+}

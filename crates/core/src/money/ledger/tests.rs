@@ -1,0 +1,489 @@
+//! Ways in which bills have gone wrong elsewhere, and the tests that keep them out. Those without a crate's name are in
+//! core.
+//!
+//! | what went wrong | what keeps it out |
+//! |---|---|
+//! | concurrent callers overshoot a limit | `ledger::concurrent_callers_do_not_overshoot_a_limit`, scenario R36 |
+//! | fifty children share one run's budget | `ledger::fifty_children_on_the_budget_of_one_run_stay_within_it` |
+//! | a dropped future keeps its reservation | `metered::calls_dropped_at_any_moment_leave_nothing_reserved_and_no_debt` |
+//! | a call is charged twice | `ledger::a_hold_is_settled_once` |
+//! | the worst case starves a small budget | `ledger::a_worst_case_estimate_is_cut_to_a_small_budget_and_not_refused`, `metered::what_the_client_will_send_is_reserved_where_nobody_limits_the_answer` |
+//! | a model without a price is free | `metered::a_model_without_a_price_is_refused_under_a_limit_of_money_only` |
+//! | the tier of long prompts is forgotten | observability: `the_estimate_knows_the_tier_for_long_prompts` |
+//! | cached tokens are billed twice | providers: `cached_tokens_which_the_prompt_counts_are_not_added_to_it_again`, `cached_tokens_which_the_prompt_does_not_count_are_added_to_it_once` |
+//! | usage beside choices is ignored | providers: `the_last_usage_counts_and_only_the_first_choice_is_read`, scenario R19 |
+//! | an aborted stream is free | `metered::a_broken_stream_costs_the_prompt_and_what_was_seen`, scenario R39 |
+//! | nested retries multiply | resilience: `retries_of_a_call_are_timed_counted_and_judged_one_by_one`; requests of each scenario |
+//! | one route bypasses the books | `agent::a_limit_of_money_is_not_kept_by_guessing`, `turns::a_limit_of_tokens_holds_for_a_model_that_nobody_meters` |
+//! | the budget hears of spending too late | `metered::what_one_call_spent_counts_for_the_very_next_one_and_nobody_has_to_watch` |
+
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+use crate::{
+    Cap,
+    model::pricing::Rate,
+    money::budget::{Quantity, Window, WrapUpPercent},
+};
+
+/// One dollar for a million tokens, so that a token costs 1,000 nano-dollars.
+const DOLLAR: Rates = Rates { input: rate(1), output: rate(1), call: Money::ZERO };
+
+const fn rate(usd: i64) -> Rate {
+    Rate::per_million(Money::from_nano(usd * 1_000_000_000))
+}
+
+fn usd(text: &str) -> Money {
+    text.parse().unwrap()
+}
+
+fn no_set_aside() -> Budget {
+    Budget { wrap_up_percent: WrapUpPercent(0), ..Budget::unlimited() }
+}
+
+fn who() -> Spender {
+    Spender { agent: "desk".into(), model: ModelId::new("acme", "m") }
+}
+
+/// A call that is worth nothing unless it gets all it asks for.
+fn whole(input_tokens: u64, output_tokens: u64) -> Estimate {
+    Estimate { input_tokens, output_tokens, least_output_tokens: output_tokens, rates: Some(DOLLAR) }
+}
+
+fn charged(input_tokens: u64, output_tokens: u64) -> Charge {
+    let cost = Some(DOLLAR.cost(input_tokens, output_tokens));
+    Charge { certainty: Certainty::Charged, usage: Usage::new(input_tokens, output_tokens), cost }
+}
+
+#[test]
+fn concurrent_callers_do_not_overshoot_a_limit() {
+    // Each of eight threads asks for a third of the limit at the same moment.
+    let ledger = Ledger::root("key", Budget::unlimited().money(usd("0.30")));
+    let (admitted, start) = (AtomicU64::new(0), Barrier::new(8));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                start.wait();
+                if let Ok(hold) = ledger.reserve(who(), whole(0, 100_000), false) {
+                    admitted.fetch_add(1, Ordering::Relaxed);
+                    hold.settle(&charged(0, 100_000));
+                }
+            });
+        }
+    });
+    assert_eq!(admitted.into_inner(), 3);
+    assert_eq!(ledger.spending().charged, usd("0.30"));
+}
+
+#[test]
+fn a_key_of_45_cents_admits_three_runs_of_15_cents() {
+    let key = Ledger::root("process", Budget::unlimited()).child("key", Budget::unlimited().money(usd("0.45")));
+    let runs: Vec<_> = (0..50).map(|_| key.itemised_child("the run", Budget::unlimited())).collect();
+    let holds: Vec<_> = runs.iter().filter_map(|run| run.reserve(who(), whole(50_000, 100_000), false).ok()).collect();
+    assert_eq!(holds.len(), 3);
+    assert_eq!(key.reserved(), usd("0.45"));
+}
+
+#[test]
+fn fifty_children_on_the_budget_of_one_run_stay_within_it() {
+    let run = Ledger::root("process", Budget::unlimited()).itemised_child("the run", no_set_aside().money(usd("0.10")));
+    let children: Vec<_> = (0..50).map(|i| run.child(format!("worker {i}"), Budget::unlimited())).collect();
+    let holds: Vec<_> = children.iter().filter_map(|child| child.reserve(who(), whole(0, 9_000), false).ok()).collect();
+    assert_eq!(holds.len(), 11);
+    for hold in holds {
+        hold.settle(&charged(0, 9_000));
+    }
+    assert_eq!(run.spending().charged, usd("0.099"), "each child rolled up once");
+    assert!(children[0].reserve(who(), whole(0, 2_000), false).is_err());
+}
+
+#[test]
+fn a_refusal_names_the_limit_and_leaves_no_trace_below_it() {
+    let key = Ledger::root("key", Budget::unlimited().money(usd("0.01")));
+    let run = key.itemised_child("the run", Budget::unlimited().money(usd("5")));
+    let refusal = run.reserve(who(), whole(0, 20_000), false).unwrap_err();
+    assert_eq!(refusal.to_string(), "the money budget of key is used up: $0.0200 needed, $0.0100 left of $0.0100");
+    assert_eq!((run.reserved(), run.outstanding()), (Money::ZERO, 0));
+}
+
+#[test]
+fn asking_whether_a_call_fits_reserves_nothing() {
+    let key = Ledger::root("key", Budget::unlimited().tokens(10));
+    let run = key.itemised_child("the run", Budget::unlimited());
+    assert_eq!(run.admits(whole(10, 0), false), Ok(()));
+    assert_eq!((run.outstanding(), key.outstanding()), (0, 0));
+    assert_eq!(&*run.admits(whole(11, 0), false).unwrap_err().scope, "key");
+}
+
+#[test]
+fn a_dropped_hold_counts_the_prompt_and_the_output_seen_as_uncertain() {
+    let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
+    let mut hold = ledger.reserve(who(), whole(1_000, 50_000), false).unwrap();
+    hold.saw_output(70);
+    drop(hold);
+    assert_eq!(ledger.outstanding(), 0);
+    assert_eq!(ledger.reserved(), Money::ZERO);
+    assert_eq!(ledger.spending().uncertain, usd("0.00107"));
+}
+
+#[test]
+fn a_hold_is_settled_once() {
+    let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
+    let mut hold = ledger.reserve(who(), whole(1_000, 1_000), false).unwrap();
+    hold.finish(Some(&charged(500, 500)));
+    hold.finish(Some(&charged(500, 500)));
+    drop(hold);
+    assert_eq!(ledger.spending().total(), usd("0.001"));
+    assert_eq!(ledger.spending().calls, 1);
+}
+
+#[test]
+fn a_released_hold_costs_nothing() {
+    let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
+    ledger.reserve(who(), whole(1_000, 1_000), false).unwrap().release();
+    assert_eq!(ledger.spending(), Spending::default());
+    assert_eq!(ledger.headroom(false).usd, Some(usd("1")));
+}
+
+#[test]
+fn a_worst_case_estimate_is_cut_to_a_small_budget_and_not_refused() {
+    let run = Ledger::root("p", Budget::unlimited()).itemised_child("the run", Budget::unlimited().money(usd("0.01")));
+    let estimate = Estimate { least_output_tokens: 256, ..whole(1_000, 128_000) };
+    let hold = run.reserve(who(), estimate, false).unwrap();
+    // A tenth is set aside for the last answer; the prompt costs a tenth of a cent.
+    assert_eq!(hold.output_tokens(), 8_000);
+    assert!(run.reserve(who(), estimate, false).is_err(), "nothing is left for a prompt");
+}
+
+#[test]
+fn of_workers_that_start_at_once_none_takes_everything() {
+    let budget = no_set_aside().money(usd("0.064"));
+    let run = Ledger::root("p", Budget::unlimited()).itemised_child("the run", budget);
+    let estimate = Estimate { least_output_tokens: 256, ..whole(0, 128_000) };
+    let workers: Vec<_> = (0..7).map(|_| run.child("worker", Budget::unlimited())).collect();
+    let holds: Vec<_> = workers.iter().map(|worker| worker.reserve(who(), estimate, false).unwrap()).collect();
+    let cut: Vec<_> = holds.iter().map(Hold::output_tokens).collect();
+    assert_eq!(cut, [32_000, 16_000, 8_000, 4_000, 2_000, 1_000, 500]);
+}
+
+#[test]
+fn what_a_key_has_left_goes_whole_to_the_run_that_comes_first() {
+    let key = Ledger::root("key", Budget::unlimited().money(usd("0.064")));
+    let estimate = Estimate { least_output_tokens: 256, ..whole(0, 128_000) };
+    let run = || key.itemised_child("the run", Budget::unlimited());
+    let hold = run().reserve(who(), estimate, false).unwrap();
+    assert_eq!(hold.output_tokens(), 64_000);
+    assert!(run().reserve(who(), estimate, false).is_err());
+}
+
+#[test]
+fn a_limit_of_tokens_cuts_like_one_of_money() {
+    let run = Ledger::root("p", Budget::unlimited()).itemised_child("r", no_set_aside().tokens(5_000));
+    let estimate = Estimate { least_output_tokens: 256, rates: None, ..whole(1_000, 128_000) };
+    let hold = run.reserve(who(), estimate, false).unwrap();
+    assert_eq!(hold.output_tokens(), 4_000);
+    let refusal = run.reserve(who(), estimate, false).unwrap_err();
+    assert_eq!(
+        (refusal.quantity, refusal.needed.as_str(), refusal.remaining.as_str()),
+        (Quantity::Tokens, "1256", "0")
+    );
+}
+
+#[test]
+fn what_was_bought_is_owed_beyond_the_limit_and_shows_at_the_next_reservation() {
+    let ledger = Ledger::root("key", Budget::unlimited().money(usd("0.01")));
+    ledger.reserve(who(), whole(1_000, 1_000), false).unwrap().settle(&charged(1_000, 50_000));
+    assert_eq!(ledger.headroom(false).usd, Some(usd("-0.041")));
+    let refusal = ledger.reserve(who(), whole(1, 0), false).unwrap_err();
+    assert_eq!(refusal.remaining, "$0.0000");
+    let free = Estimate { rates: Some(Rates::default()), ..whole(10, 10) };
+    assert!(ledger.reserve(who(), free, false).is_ok(), "what costs nothing fits any budget");
+}
+
+#[test]
+fn the_share_for_a_last_answer_is_the_runs_own() {
+    let key = Ledger::root("key", Budget::unlimited().money(usd("1")));
+    let run = key.itemised_child("the run", Budget::unlimited().money(usd("0.10")));
+    let worker = run.child("worker", Budget::unlimited());
+    assert_eq!(key.headroom(false).usd, Some(usd("1")), "a key gives no last answer");
+    run.reserve(who(), whole(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
+    assert!(run.reserve(who(), whole(0, 1), false).is_err());
+    assert!(worker.reserve(who(), whole(0, 1), true).is_err(), "a worker's last answer is not the run's");
+    assert!(run.reserve(who(), whole(0, 10_000), true).is_ok());
+}
+
+#[test]
+fn turns_and_tool_calls_are_counted_all_the_way_up_or_not_at_all() {
+    let key = Ledger::root("key", Budget::unlimited().turns(2).tool_calls(1));
+    let (one, other) = (key.child("one", Budget::unlimited().turns(1)), key.child("other", Budget::unlimited()));
+    one.take_turn().unwrap();
+    assert_eq!(one.take_turn().unwrap_err().scope.as_ref(), "one");
+    other.take_turn().unwrap();
+    assert_eq!(other.take_turn().unwrap_err().scope.as_ref(), "key");
+    other.take_tool_call(&"desk".into(), &"search".into()).unwrap();
+    assert_eq!(one.take_tool_call(&"desk".into(), &"search".into()).unwrap_err().quantity, Quantity::ToolCalls);
+}
+
+#[test]
+fn calls_in_flight_count_as_made_and_the_last_one_of_a_run_is_for_its_answer() {
+    let key = Ledger::root("key", Budget::unlimited());
+    let run = key.itemised_child("the run", Budget::unlimited().model_calls(3));
+    let worker = run.child("worker", Budget::unlimited());
+    let ask = |ledger: &Ledger, last| ledger.reserve(who(), whole(10, 10), last);
+    let in_flight = ask(&worker, false).unwrap();
+    ask(&run, false).unwrap().settle(&charged(10, 10));
+    let refusal = ask(&worker, false).unwrap_err();
+    assert_eq!((refusal.quantity, refusal.scope.as_ref()), (Quantity::ModelCalls, "the run"));
+    assert!(ask(&worker, true).is_err(), "the last call is the run's");
+    in_flight.release();
+    ask(&worker, false).unwrap().settle(&charged(10, 10));
+    ask(&run, true).unwrap().settle(&charged(10, 10));
+    assert_eq!(
+        ask(&run, true).unwrap_err().to_string(),
+        "the model call budget of the run is used up: 1 needed, 0 left of 3"
+    );
+    ask(&key, false).unwrap().release();
+}
+
+#[test]
+fn a_soft_limit_warns_once_per_crossing_and_refuses_nothing() {
+    let soft = Budget { usd: Some(Cap::soft(usd("0.01"))), turns: Some(Cap::soft(1)), ..Budget::unlimited() };
+    let key = Ledger::root("key", soft);
+    let run = key.itemised_child("the run", Budget::unlimited());
+    for _ in 0..3 {
+        run.take_turn().unwrap();
+        run.reserve(who(), whole(0, 8_000), false).unwrap().settle(&charged(0, 8_000));
+    }
+    let warnings: Vec<_> = run.take_warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "the turn budget of key is used up: 2 needed, 0 left of 1",
+            "the money budget of key is used up: $0.0160 needed, $0.0000 left of $0.0100",
+        ]
+    );
+    assert_eq!(run.take_warnings(), []);
+    assert!(!run.limits_money());
+}
+
+#[derive(Debug, Default)]
+struct Day(AtomicU64);
+
+impl Calendar for Day {
+    fn today(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_window_gives_the_budget_anew_and_a_clock_set_back_does_not() {
+    let day = Arc::new(Day::default());
+    // 2026-08-31.
+    day.0.store(20_696, Ordering::Relaxed);
+    let month = Budget::unlimited().money(usd("0.03")).per(Window::Month);
+    let month = Ledger::root_with_calendar("month", month, Arc::clone(&day) as _);
+    let today = month.child("day", Budget::unlimited().money(usd("0.02")).per(Window::Day));
+    let spend = || today.reserve(who(), whole(0, 20_000), false).map(|hold| hold.settle(&charged(0, 20_000)));
+    spend().unwrap();
+    assert_eq!(spend().unwrap_err().scope.as_ref(), "day");
+    day.0.store(20_695, Ordering::Relaxed);
+    assert_eq!(spend().unwrap_err().scope.as_ref(), "day", "yesterday is over");
+    // 2026-09-01: a new day and a new month.
+    day.0.store(20_697, Ordering::Relaxed);
+    spend().unwrap();
+    day.0.store(20_698, Ordering::Relaxed);
+    assert_eq!(spend().unwrap_err().scope.as_ref(), "month");
+    assert_eq!((today.spent_in_window(), month.spent_in_window()), (Money::ZERO, usd("0.02")));
+    assert_eq!(month.spending().charged, usd("0.04"), "what was ever spent is kept");
+}
+
+#[test]
+fn a_call_counts_in_the_window_in_which_it_is_settled() {
+    let day = Arc::new(Day::default());
+    let budget = Budget::unlimited().money(usd("0.02")).per(Window::Day);
+    let ledger = Ledger::root_with_calendar("key", budget, Arc::clone(&day) as _);
+    let hold = ledger.reserve(who(), whole(0, 20_000), false).unwrap();
+    day.0.store(1, Ordering::Relaxed);
+    assert!(ledger.reserve(who(), whole(0, 1), false).is_err(), "midnight returns no reservation");
+    hold.settle(&charged(0, 5_000));
+    assert_eq!(ledger.spent_in_window(), usd("0.005"));
+}
+
+#[test]
+fn restored_spending_counts() {
+    let key = Ledger::root("key", Budget::unlimited().money(usd("1")));
+    key.restore(Spending { calls: 3, charged: usd("0.6"), uncertain: usd("0.3"), ..Spending::default() });
+    assert_eq!(key.headroom(false).usd, Some(usd("0.1")));
+}
+
+/// Spent and reserved, as one moment shows them.
+fn committed(account: &Ledger) -> Money {
+    let state = account.0.node.lock();
+    state.spending.total() + state.reserved_usd
+}
+
+#[test]
+fn a_hundred_thousand_calls_on_eight_threads_end_in_exact_sums() {
+    let key = Ledger::root("key", Budget::unlimited().money(usd("40")));
+    let most = AtomicI64::new(0);
+    thread::scope(|scope| {
+        for thread in 0..8_u64 {
+            let (key, most) = (&key, &most);
+            scope.spawn(move || {
+                let run = key.itemised_child("run", Budget::unlimited());
+                for call in 0..12_500 {
+                    let Ok(hold) = run.reserve(who(), whole(100, 400), false) else { continue };
+                    most.fetch_max(committed(key).nano(), Ordering::Relaxed);
+                    match (call + thread) % 4 {
+                        0 => hold.settle(&charged(100, 300)),
+                        1 => hold.settle(&charged(100, 400)),
+                        2 => hold.release(),
+                        _ => drop(hold),
+                    }
+                }
+            });
+        }
+    });
+    let spent = key.spending();
+    assert_eq!((key.outstanding(), key.reserved()), (0, Money::ZERO));
+    assert!(most.into_inner() <= usd("40").nano());
+    assert_eq!(spent.total(), DOLLAR.cost(spent.usage.input_tokens, spent.usage.output_tokens));
+    assert_eq!(spent.calls, 75_000, "the limit was never near");
+}
+
+/// What may happen to the accounts of two runs with two agents each.
+#[derive(Debug, Clone)]
+enum Act {
+    Reserve { account: usize, input: u64, output: u64, least: u64, wrap_up: bool },
+    Settle { hold: usize, input: u64, output: u64 },
+    SettleUncertain { hold: usize, seen: u64 },
+    Release { hold: usize },
+    Drop { hold: usize },
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let reserve = (0..6_usize, 0..3_000_u64, 0..9_000_u64, 0..500_u64, any::<bool>())
+        .prop_map(|(account, input, output, least, wrap_up)| Act::Reserve { account, input, output, least, wrap_up });
+    let act = prop_oneof![
+        4 => reserve,
+        2 => (0..8_usize, 0..4_000_u64, 0..9_000_u64).prop_map(|(hold, input, output)| Act::Settle { hold, input, output }),
+        1 => (0..8_usize, 0..9_000_u64).prop_map(|(hold, seen)| Act::SettleUncertain { hold, seen }),
+        1 => (0..8_usize).prop_map(|hold| Act::Release { hold }),
+        1 => (0..8_usize).prop_map(|hold| Act::Drop { hold }),
+    ];
+    vec(act, 1..60)
+}
+
+/// A tree with limits at every level: process, key, two runs, two agents in each.
+fn tree() -> Vec<Ledger> {
+    let capped = |text| Budget::unlimited().money(usd(text));
+    let process = Ledger::root("process", capped("0.040").tokens(60_000));
+    let key = process.child("key", capped("0.030"));
+    let runs =
+        [key.itemised_child("run 1", capped("0.020")), key.itemised_child("run 2", capped("0.015").tokens(20_000))];
+    let agents = runs.iter().flat_map(|run| [run.child("a", capped("0.010")), run.child("b", Budget::unlimited())]);
+    let mut accounts: Vec<_> = agents.collect();
+    accounts.extend(runs);
+    accounts.extend([key, process]);
+    accounts
+}
+
+/// By how much calls cost more than was reserved for them, by account.
+type Overruns = std::collections::BTreeMap<Arc<str>, (Money, u64)>;
+
+fn note_overrun(overruns: &mut Overruns, hold: &Hold, charge: &Charge) {
+    let money = (charge.cost.unwrap_or_default() - hold.estimate().cost().unwrap_or_default()).or_zero();
+    let tokens = charge.usage.total_tokens().saturating_sub(hold.estimate().tokens());
+    for account in hold.ledger.lineage() {
+        // Both agents called "a" share a line here, which only loosens what is checked for them.
+        let sums = overruns.entry(Arc::clone(account.name())).or_default();
+        *sums = (sums.0 + money, sums.1 + tokens);
+    }
+}
+
+fn check_limits(accounts: &[Ledger], overruns: &Overruns) -> Result<(), TestCaseError> {
+    for account in accounts {
+        let (money, tokens) = overruns.get(account.name()).copied().unwrap_or_default();
+        if let Some(cap) = account.budget().usd {
+            prop_assert!(committed(account) <= cap.limit + money, "{account:?}");
+        }
+        if let Some(cap) = account.budget().tokens {
+            prop_assert!(account.spending().usage.total_tokens() <= cap.limit + tokens, "{account:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Does one act; what cannot be done is passed over.
+fn act_on(accounts: &[Ledger], holds: &mut Vec<Hold>, overruns: &mut Overruns, act: &Act) {
+    let take =
+        |holds: &mut Vec<Hold>, index: usize| (!holds.is_empty()).then(|| holds.swap_remove(index % holds.len()));
+    match *act {
+        Act::Reserve { account, input, output, least, wrap_up } => {
+            let estimate = Estimate { least_output_tokens: least.min(output), ..whole(input, output) };
+            holds.extend(accounts[account].reserve(who(), estimate, wrap_up));
+        }
+        Act::Settle { hold, input, output } => {
+            if let Some(hold) = take(holds, hold) {
+                note_overrun(overruns, &hold, &charged(input, output));
+                hold.settle(&charged(input, output));
+            }
+        }
+        Act::SettleUncertain { hold, seen } => {
+            if let Some(mut hold) = take(holds, hold) {
+                hold.saw_output(seen);
+                hold.settle_uncertain();
+            }
+        }
+        Act::Release { hold } => drop(take(holds, hold).map(Hold::release)),
+        Act::Drop { hold } => drop(take(holds, hold)),
+    }
+}
+
+proptest! {
+    #[test]
+    fn limits_hold_in_every_interleaving_and_nothing_stays_reserved(acts in acts()) {
+        let accounts = tree();
+        let (mut holds, mut overruns) = (Vec::new(), Overruns::new());
+        for act in &acts {
+            act_on(&accounts, &mut holds, &mut overruns, act);
+            check_limits(&accounts, &overruns)?;
+        }
+        drop(holds);
+        for account in &accounts {
+            prop_assert_eq!((account.outstanding(), account.reserved()), (0, Money::ZERO));
+        }
+        let [runs @ .., key, process] = &accounts[4..] else { unreachable!() };
+        let sum = runs.iter().fold(Spending::default(), |mut sum, run| { sum += run.spending(); sum });
+        prop_assert_eq!(key.spending(), sum);
+        prop_assert_eq!(process.spending(), sum);
+    }
+}
+
+#[test]
+fn a_further_limit_leaves_its_caller_what_the_account_above_has_set_aside() {
+    let run = Ledger::root("process", Budget::unlimited())
+        .itemised_child("the run", Budget::unlimited().money(usd("0.10")).turns(3));
+    let agent = run.tightened("desk", Budget::unlimited().money(usd("0.20")).turns(9));
+    let below = agent.child("desk/critic", Budget::unlimited());
+    agent.reserve(who(), whole(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
+    assert_eq!(agent.headroom(false).usd, Some(Money::ZERO));
+    below.reserve(who(), whole(0, 10_000), true).unwrap_err();
+    agent.reserve(who(), whole(0, 10_000), true).unwrap().release();
+    assert_eq!(agent.summary().by_agent.len(), 1, "it keeps its own lines");
+
+    agent.take_turn().unwrap();
+    below.take_turn().unwrap();
+    assert_eq!(below.take_last_turn().unwrap_err().scope.as_ref(), "the run", "that turn is for those above");
+    assert_eq!(agent.take_turn().unwrap_err().scope.as_ref(), "the run");
+    agent.take_last_turn().unwrap();
+    agent.take_last_turn().unwrap_err();
+}

@@ -1,0 +1,10 @@
+//! Money: amounts, prices, budgets and the ledger that enforces them.
+
+pub(crate) mod budget;
+pub(crate) mod calendar;
+pub(crate) mod cost;
+pub(crate) mod ledger;
+pub(crate) mod money;
+pub(crate) mod node;
+pub(crate) mod reservation;
+pub(crate) mod usage;

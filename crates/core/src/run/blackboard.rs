@@ -1,0 +1,120 @@
+//! Small notes that all agents of a run share.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use crate::money::ledger::unpoisoned;
+
+/// Small notes that all agents of a run can read and write. Cheap to clone; clones share the notes.
+///
+/// It is bounded: what agents write here they also read into their prompts. The tools for it are in
+/// [`crate::blackboard_tools`].
+///
+/// ```
+/// use brigade_core::Blackboard;
+///
+/// let board = Blackboard::new();
+/// board.write("deadline", "The talk is on Friday.")?;
+/// assert_eq!(board.read("deadline").as_deref(), Some("The talk is on Friday."));
+/// # Ok::<(), brigade_core::BlackboardError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Blackboard(Arc<Mutex<BTreeMap<String, String>>>);
+
+/// A note was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlackboardError {
+    /// The note is too long.
+    #[error("a note may have {limit} bytes, this one has {size}; write a shorter one", limit = Blackboard::MAX_NOTE_BYTES)]
+    NoteTooLong {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// The name is empty or too long.
+    #[error("the name of a note has 1 to {limit} bytes, this one has {size}", limit = Blackboard::MAX_NAME_BYTES)]
+    Name {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// There are too many notes.
+    #[error("the blackboard holds {limit} notes already; write over one of them", limit = Blackboard::MAX_NOTES)]
+    Full,
+}
+
+impl Blackboard {
+    /// The most notes at a time.
+    pub const MAX_NOTES: usize = 64;
+    /// The longest name of a note, in bytes.
+    pub const MAX_NAME_BYTES: usize = 128;
+    /// The longest note, in bytes.
+    pub const MAX_NOTE_BYTES: usize = 16 * 1024;
+
+    /// An empty board.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes a note, over an older one of the same name.
+    pub fn write(&self, name: &str, note: impl Into<String>) -> Result<(), BlackboardError> {
+        let note = note.into();
+        if name.is_empty() || name.len() > Self::MAX_NAME_BYTES {
+            return Err(BlackboardError::Name { size: name.len() });
+        }
+        if note.len() > Self::MAX_NOTE_BYTES {
+            return Err(BlackboardError::NoteTooLong { size: note.len() });
+        }
+        let mut notes = unpoisoned(&self.0);
+        if notes.len() >= Self::MAX_NOTES && !notes.contains_key(name) {
+            return Err(BlackboardError::Full);
+        }
+        notes.insert(name.to_owned(), note);
+        Ok(())
+    }
+
+    /// The note of this name.
+    pub fn read(&self, name: &str) -> Option<String> {
+        unpoisoned(&self.0).get(name).cloned()
+    }
+
+    /// All notes by name.
+    pub fn notes(&self) -> BTreeMap<String, String> {
+        unpoisoned(&self.0).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_the_notes_and_the_last_writer_wins() {
+        let board = Blackboard::new();
+        board.clone().write("plan", "first").unwrap();
+        board.write("plan", "second").unwrap();
+        assert_eq!(board.clone().read("plan").as_deref(), Some("second"));
+        assert_eq!(board.read("other"), None);
+    }
+
+    #[test]
+    fn a_full_board_still_takes_new_words_for_an_old_note() {
+        let board = Blackboard::new();
+        for number in 0..Blackboard::MAX_NOTES {
+            board.write(&number.to_string(), "note").unwrap();
+        }
+        assert_eq!(board.write("one more", "note"), Err(BlackboardError::Full));
+        board.write("0", "new words").unwrap();
+        assert_eq!(board.notes().len(), Blackboard::MAX_NOTES);
+    }
+
+    #[test]
+    fn notes_and_names_are_bounded() {
+        let board = Blackboard::new();
+        let too_long = "x".repeat(Blackboard::MAX_NOTE_BYTES + 1);
+        assert_eq!(board.write("a", &*too_long), Err(BlackboardError::NoteTooLong { size: too_long.len() }));
+        assert_eq!(board.write("", "note"), Err(BlackboardError::Name { size: 0 }));
+        assert_eq!(board.write(&"x".repeat(129), "note"), Err(BlackboardError::Name { size: 129 }));
+        assert!(board.notes().is_empty());
+    }
+}

@@ -1,0 +1,328 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    Handoff, OnFailure, Part, Pipeline, Quorum, RunFailure, StopReason, Usage,
+    testing::{ScriptedModel, Turn},
+};
+
+fn worker(name: &str, turn: Turn) -> Worker {
+    Worker::new(Agent::new(name, ScriptedModel::new([turn])))
+}
+
+/// A model that calls these workers at once and then answers.
+fn calling(workers: &[&str]) -> ScriptedModel {
+    let calls = workers.iter().enumerate().fold(Turn::parts(Vec::new()), |turn, (index, name)| {
+        turn.and_call(&format!("c{index}"), name, &json!({"task": format!("Do part {index}.")}).to_string())
+    });
+    ScriptedModel::new([calls, Turn::text("All in all.")])
+}
+
+fn told(outcome: &Outcome) -> Vec<(bool, String)> {
+    let results = outcome.transcript.messages()[2].tool_results();
+    results.map(|result| (result.is_error, crate::chat::message::texts(&result.content))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_of_one_turn_run_side_by_side_and_answer_in_call_order() {
+    let desk = Supervisor::new("desk", calling(&["slow", "quick"]))
+        .worker(worker("slow", Turn::text("second").after(Duration::from_secs(9))))
+        .worker(worker("quick", Turn::text("first").after(Duration::from_secs(8))));
+    let started = tokio::time::Instant::now();
+    let outcome = desk.clone().run("Go.").await.unwrap();
+    assert_eq!(started.elapsed(), Duration::from_secs(9));
+    assert_eq!(told(&outcome), [(false, "second".into()), (false, "first".into())]);
+    assert_eq!(outcome.usage, Usage::new(400, 40), "the workers' tokens are the run's");
+    let slow = *outcome.cost.by_tool.get("slow").unwrap();
+    assert_eq!((slow.calls, slow.spending.map(|spent| spent.usage)), (1, Some(Usage::new(100, 10))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequential_workers_run_one_after_the_other() {
+    let desk = Supervisor::new("desk", calling(&["a", "b"]))
+        .worker(worker("a", Turn::text("a").after(Duration::from_secs(9))))
+        .worker(worker("b", Turn::text("b").after(Duration::from_secs(8))))
+        .sequential();
+    let started = tokio::time::Instant::now();
+    desk.run("Go.").await.unwrap();
+    assert_eq!(started.elapsed(), Duration::from_secs(17));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_dead_one_slow_and_one_panicking_worker_leave_the_others_results_untouched() {
+    let desk = Supervisor::new("desk", calling(&["dead", "slow", "mad", "fine", "spare"]))
+        .worker(worker("dead", Turn::fails(crate::ModelErrorKind::Transient)))
+        .worker(worker("slow", Turn::text("never").after(Duration::from_mins(10))).timeout(Duration::from_secs(30)))
+        .worker(worker("mad", Turn::panics()))
+        .worker(worker("fine", Turn::text("good")))
+        .worker(
+            worker("spare", Turn::fails(crate::ModelErrorKind::Auth)).on_failure(OnFailure::fallback("Nothing known.")),
+        );
+    let started = tokio::time::Instant::now();
+    let outcome = desk.run("Go.").await.unwrap();
+    assert_eq!(started.elapsed(), Duration::from_secs(30));
+    let told = told(&outcome);
+    assert_eq!(told.iter().map(|(error, _)| *error).collect::<Vec<_>>(), [true, true, true, false, false]);
+    assert!(told[0].1.starts_with("dead gave no answer: the model did not answer: "), "{}", told[0].1);
+    assert_eq!(told[4].1, "Nothing known.");
+    let mut parts: Vec<_> = outcome.degraded.iter().map(|degraded| degraded.part.as_str()).collect();
+    parts.sort_unstable();
+    assert_eq!(parts, ["worker:dead", "worker:mad", "worker:slow", "worker:spare"]);
+    assert_eq!(outcome.text, "All in all.");
+}
+
+#[tokio::test]
+async fn a_task_is_given_to_the_same_worker_three_times_and_the_fourth_ends_the_run() {
+    let again = |turn: u32| Turn::call(&format!("c{turn}"), "critic", json!({"task": "Read it."}));
+    let desk = Supervisor::new("desk", ScriptedModel::new((0..9).map(again)));
+    let critic = ScriptedModel::new(["thin", "thinner", "thinnest", "none"].map(Turn::text));
+    let outcome = desk.worker(Worker::new(Agent::new("critic", critic.clone()))).run("Go.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.turns, critic.turns_left()), (StopReason::DelegationCycle, 4, 1));
+    assert!(outcome.text.contains("thinnest"), "{}", outcome.text);
+}
+
+#[tokio::test]
+async fn a_required_worker_that_fails_fails_the_run() {
+    let required = worker("critic", Turn::fails(crate::ModelErrorKind::Quota)).on_failure(OnFailure::Required);
+    let error = Supervisor::new("desk", calling(&["critic"])).worker(required).run("Go.").await.unwrap_err();
+    assert!(matches!(error.cause(), RunFailure::Tool { tool, .. } if tool == "critic"), "{error}");
+}
+
+#[tokio::test]
+async fn a_worker_is_called_no_more_than_allowed() {
+    let desk = Supervisor::new("desk", calling(&["critic", "critic"]))
+        .worker(worker("critic", Turn::text("thin")).max_calls(1))
+        .sequential();
+    let outcome = desk.run("Go.").await.unwrap();
+    assert_eq!(told(&outcome)[0], (false, "thin".into()));
+    assert!(told(&outcome)[1].1.contains("it may be called 1 times in a run"), "{:?}", told(&outcome));
+}
+
+#[tokio::test]
+async fn a_call_too_many_is_refused_whatever_the_failure_policy_and_degrades_nothing() {
+    for policy in [OnFailure::Required, OnFailure::fallback("Nothing known.")] {
+        let critic = worker("critic", Turn::text("thin")).max_calls(1).on_failure(policy);
+        let desk = Supervisor::new("desk", calling(&["critic", "critic"])).worker(critic).sequential();
+        let outcome = desk.run("Go.").await.unwrap();
+        assert_eq!((outcome.text.as_str(), outcome.degraded.len()), ("All in all.", 0));
+        let (is_error, told) = told(&outcome).remove(1);
+        assert!(is_error && told.contains("it may be called 1 times in a run"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_says_nothing_is_told_as_such() {
+    let silent =
+        crate::tool_fn("stop", "", |_: serde_json::Value, _| async { Ok(crate::ToolOutput::text("").ending_run()) });
+    let mute = Agent::new("mute", ScriptedModel::new([Turn::call("1", "stop", json!({}))])).tool(silent);
+    let outcome = Supervisor::new("desk", calling(&["mute"])).worker(Worker::new(mute)).run("Go.").await.unwrap();
+    assert_eq!(told(&outcome), [(true, "mute gave no answer: it answered with nothing".into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_with_all_the_time_in_the_world_answers() {
+    let desk =
+        Supervisor::new("desk", calling(&["slow"])).worker(worker("slow", Turn::text("x")).timeout(Duration::MAX));
+    assert_eq!(told(&desk.run("Go.").await.unwrap()), [(false, "x".into())]);
+}
+
+#[tokio::test]
+async fn a_panicking_worker_of_a_quorum_is_one_that_did_not_answer() {
+    let reviewers =
+        Quorum::new("reviewers").worker(worker("ann", Turn::text("yes"))).worker(worker("mad", Turn::panics()));
+    let outcome = reviewers.run("Ship it?").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.degraded.len()), ("ann: yes", 1));
+}
+
+#[tokio::test]
+async fn a_quorum_that_cannot_be_reached_asks_nobody_and_one_that_needs_nobody_needs_one() {
+    let ann = ScriptedModel::new([Turn::fails(crate::ModelErrorKind::Auth)]);
+    let quorum = |needed| Quorum::new("reviewers").worker(Worker::new(Agent::new("ann", ann.clone()))).at_least(needed);
+    let error = quorum(2).run("Ship it?").await.unwrap_err();
+    assert!(error.to_string().contains("0 of 1 workers answered, 2 must"), "{error}");
+    assert_eq!(ann.turns_left(), 1);
+    let error = quorum(0).run("Ship it?").await.unwrap_err();
+    assert!(error.to_string().contains("0 of 1 workers answered, 1 must"), "{error}");
+}
+
+#[tokio::test]
+async fn delegation_ends_at_the_depth_limit_with_a_message_for_the_model() {
+    let mut inner = Supervisor::new("level6", ScriptedModel::new([Turn::text("deepest")]));
+    for level in (0..6).rev() {
+        let worker = inner.0.name().to_string();
+        inner = Supervisor::new(format!("level{level}"), calling(&[&worker])).worker(Worker::new(inner));
+    }
+    let outcome = inner.run("Go.").await.unwrap();
+    assert_eq!(outcome.degraded.len(), 1);
+    assert!(outcome.degraded[0].reason.contains("delegation may go 5 levels deep"), "{:?}", outcome.degraded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_had_said_is_for_its_supervisor_and_in_no_event() {
+    let recorder = crate::testing::Recorder::new();
+    let late = Turn::call("1", "find", json!({})).after(Duration::from_secs(1));
+    let model = ScriptedModel::new([late, Turn::text("never").after(Duration::from_mins(10))]);
+    let find = crate::tool_fn("find", "Finds.", |_: serde_json::Value, _| async { Ok("a secret".into()) });
+    let desk = Supervisor::new("desk", calling(&["scout"])).worker(Worker::new(Agent::new("scout", model).tool(find)));
+    let outcome = desk.observer(Arc::new(recorder.clone())).run("Go.").await.unwrap();
+    assert!(told(&outcome)[0].1.ends_with("it had found until then: find: a secret"), "{:?}", told(&outcome));
+    assert_eq!(outcome.degraded[0].reason, "The time of desk/scout was up.");
+    assert_eq!(recorder.count(|event| format!("{event:?}").contains("a secret")), 0);
+}
+
+/// An agent that is built after those who ask it.
+#[derive(Debug, Clone)]
+struct Later(Arc<str>, Arc<std::sync::OnceLock<Agent>>);
+
+#[async_trait]
+impl Runnable for Later {
+    fn name(&self) -> &Arc<str> {
+        &self.0
+    }
+
+    fn purpose(&self) -> &'static str {
+        "Knows better."
+    }
+
+    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+        Runnable::run(self.1.get().unwrap(), run, task).await
+    }
+}
+
+/// Agents in a ring, each of which asks the next one whatever happens; and the model of the first.
+fn ring(names: &[&str]) -> (Agent, ScriptedModel) {
+    let ring: Vec<_> = names.iter().map(|name| Later((*name).into(), Arc::default())).collect();
+    let mut first = None;
+    for (index, own) in ring.iter().enumerate() {
+        let next = &ring[(index + 1) % ring.len()];
+        let model = ScriptedModel::new(vec![Turn::call("1", &next.0, json!({"task": "Ask on."})); 100]);
+        first.get_or_insert(model.clone());
+        let agent = Supervisor::new(Arc::clone(&own.0), model).worker(Worker::new(next.clone())).into_agent();
+        own.1.set(agent).unwrap();
+    }
+    (ring[0].1.get().unwrap().clone(), first.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_that_ask_each_other_in_a_circle_all_end_with_its_third_round() {
+    for (names, asked_first) in [(&["ping", "pong"][..], 2), (&["a", "b", "c"], 2), (&["a", "b", "c", "d"], 2)] {
+        let (first, model) = ring(names);
+        let outcome = first.run("Go.").await.unwrap();
+        assert_eq!(outcome.stop, StopReason::DelegationCycle, "{names:?}");
+        assert!(outcome.notice.contains("in a circle"), "{}", outcome.notice);
+        assert!(outcome.cost.total.calls <= 6, "{names:?}: {}", outcome.cost.total.calls);
+        assert_eq!(100 - model.turns_left(), asked_first, "{names:?}: the tries do not multiply");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stands_above_a_circle_goes_on_without_it() {
+    let (first, _) = ring(&["ping", "pong"]);
+    let desk = Supervisor::new("desk", calling(&["ping"])).worker(Worker::new(first));
+    let outcome = desk.run("Go.").await.unwrap();
+    assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Finished, "All in all."));
+    assert!(outcome.degraded.iter().any(|part| part.reason.contains("in a circle")), "{:?}", outcome.degraded);
+}
+
+#[tokio::test]
+async fn a_worker_answer_that_does_not_fit_its_schema_is_a_failure() {
+    #[derive(schemars::JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    struct Score {
+        score: u8,
+    }
+    let desk = Supervisor::new("desk", calling(&["good", "bad"]))
+        .worker(worker("good", Turn::text("{\"score\": 7}")).answer::<Score>())
+        .worker(worker("bad", Turn::text("{\"score\": \"high\"}")).answer::<Score>());
+    let outcome = desk.run("Go.").await.unwrap();
+    assert_eq!(told(&outcome)[0], (false, "{\"score\": 7}".into()));
+    assert!(told(&outcome)[1].1.contains("its answer does not fit: at /score"), "{:?}", told(&outcome));
+}
+
+#[tokio::test]
+async fn a_quorum_answers_when_enough_do() {
+    let reviewers = |needed| {
+        Quorum::new("reviewers")
+            .worker(worker("ann", Turn::text("yes")))
+            .worker(worker("bob", Turn::fails(crate::ModelErrorKind::Transient)))
+            .worker(worker("cid", Turn::text("no")))
+            .at_least(needed)
+    };
+    let outcome = Runnable::run(&reviewers(2), &Run::new(), "Ship it?".into()).await.unwrap();
+    assert_eq!(outcome.text, "ann: yes\n\ncid: no");
+    assert_eq!(outcome.degraded.len(), 1);
+    let error = Runnable::run(&reviewers(3), &Run::new(), "Ship it?".into()).await.unwrap_err();
+    assert!(error.to_string().contains("2 of 3 workers answered, 3 must"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pipeline_gives_each_answer_to_the_next_stage_and_stops_at_half_an_answer() {
+    let writer = ScriptedModel::new([Turn::text("draft")]);
+    let editor = ScriptedModel::new([Turn::text("final")]);
+    let pipeline =
+        Pipeline::new("press").stage(Agent::new("writer", writer)).stage(Agent::new("editor", editor.clone()));
+    let outcome = pipeline.run("Write.").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.turns), ("final", 2));
+    assert_eq!(editor.requests()[0].transcript.messages()[0].text(), "draft");
+    assert_eq!(
+        outcome.cost.by_agent.names().map(|agent| &**agent).collect::<Vec<_>>(),
+        ["press/editor", "press/writer"]
+    );
+
+    let cut = ScriptedModel::new([Turn::text("dra").stopping(crate::StopKind::MaxTokens)]);
+    let editor = ScriptedModel::new([Turn::text("never asked")]);
+    let pipeline = Pipeline::new("press").stage(Agent::new("writer", cut)).stage(Agent::new("editor", editor.clone()));
+    let outcome = pipeline.run("Write.").await.unwrap();
+    assert_eq!((outcome.stop, editor.turns_left()), (StopReason::Truncated, 1));
+}
+
+#[tokio::test]
+async fn a_group_of_agents_is_a_run_like_any_other() {
+    let recorder = crate::testing::Recorder::new();
+    let pipeline = Pipeline::new("press").stage(Agent::new("writer", ScriptedModel::new([Turn::text("draft")])));
+    let run = Run::builder().observer(Arc::new(recorder.clone())).build();
+    Runnable::run(&pipeline, &run, "Write.".into()).await.unwrap();
+    let told: Vec<_> = recorder
+        .events()
+        .into_iter()
+        .filter_map(|(agent, event)| match event {
+            crate::Event::RunStarted => Some(format!("{agent} started")),
+            crate::Event::RunEnded { turns, .. } => Some(format!("{agent} ended after {turns} turns")),
+            _ => None,
+        })
+        .collect();
+    let ends = ["press/writer ended after 1 turns", "press ended after 1 turns"];
+    assert_eq!(told, ["press started", "press/writer started", ends[0], ends[1]]);
+}
+
+#[tokio::test]
+async fn a_handoff_passes_the_whole_conversation_on() {
+    let front = ScriptedModel::new([Turn::call("c1", "transfer_to_billing", json!({"reason": "an invoice"}))]);
+    let billing = ScriptedModel::new([Turn::text("You are paid up.")]);
+    let desk = Handoff::new("desk").agent(Agent::new("front", front)).agent(Agent::new("billing", billing.clone()));
+    let outcome = desk.run("Do I owe you anything?").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.stop), ("You are paid up.", StopReason::Finished));
+    let seen = billing.requests().remove(0).transcript;
+    assert_eq!(seen.messages()[0].text(), "Do I owe you anything?");
+    assert_eq!(
+        seen.messages()[2].tool_results().next().unwrap().content,
+        [Part::text("The conversation is with billing now.")]
+    );
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_only_passed_on_ends() {
+    let passing = |to: &str| {
+        let turn = |index| Turn::call(&format!("c{index}"), to, json!({"reason": "not mine"}));
+        ScriptedModel::new((0..9).map(turn))
+    };
+    let desk = Handoff::new("desk")
+        .agent(Agent::new("a", passing("transfer_to_b")))
+        .agent(Agent::new("b", passing("transfer_to_a")))
+        .max_transfers(4);
+    let outcome = desk.run("Who helps me?").await.unwrap();
+    assert_eq!(outcome.stop, StopReason::LoopDetected);
+    assert!(outcome.notice.contains("passed on 4 times"), "{}", outcome.notice);
+}
