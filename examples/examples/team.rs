@@ -4,10 +4,7 @@
 
 use std::sync::Arc;
 
-use brigade_core::{
-    Agent, Event, Observer, Run, Supervisor, Worker,
-    bus_tools::{send_message, wait_for_message},
-};
+use brigade_core::{Agent, Event, Observer, Run, Supervisor, Worker, send_message, wait_for_message};
 use brigade_providers::OpenAi;
 use brigade_rehearsal::{AgentMark, Answer, Script, ToolCall, When};
 

@@ -2,7 +2,7 @@
 
 #![cfg(brigade_loom)]
 
-use brigade_core::{Budget, Certainty, Charge, Estimate, Ledger, ModelId, Money, Spender, Usage, pricing::Rates};
+use brigade_core::{Budget, Certainty, Charge, Estimate, Ledger, ModelId, Money, Rates, Spender, Usage};
 use loom::thread;
 
 /// A cent for each output token.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Ceiling, ModelId, Money, Pricing, Settings, Usage, pricing::Served};
+use brigade_core::{Ceiling, ModelId, Money, Pricing, Served, Settings, Usage};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use bill::Terms;

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use brigade_core::{ModelId, Money, Pricing as _, Usage, pricing::Served};
+use brigade_core::{ModelId, Money, Pricing as _, Served, Usage};
 use brigade_observability::PriceBook;
 use serde_json::Value;
 

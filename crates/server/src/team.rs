@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use anyhow::{Context as _, anyhow};
 use brigade_core::{
     Agent, Budget, ContextWindow, Limits, LocalMemory, ModelId, OnFailure, OutputSchema, RawJson, Recall, Settings,
-    Supervisor, Tool, WhenSpent, Worker, toolbox::ToolLimits,
+    Supervisor, Tool, ToolLimits, WhenSpent, Worker,
 };
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use brigade_core::{LargestRun, Limits, ModelId, Money, Pricing, Settings, budget::MODEL_CALLS};
+use brigade_core::{LargestRun, Limits, MODEL_CALLS, ModelId, Money, Pricing, Settings};
 use brigade_observability::PriceBook;
 use brigade_providers::anthropic;
 

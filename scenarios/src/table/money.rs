@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use brigade_core::{
     Agent, Budget, Event, Money, Outcome, Pipeline, Run, RunError, Runnable, Settings, StopReason, Supervisor, Task,
-    WhenSpent, Worker, budget::WrapUpPercent,
+    WhenSpent, Worker, WrapUpPercent,
 };
 use brigade_rehearsal::Latency;
 

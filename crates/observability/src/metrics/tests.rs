@@ -5,9 +5,8 @@ use std::{
 };
 
 use brigade_core::{
-    Agent, Allowance, Budget, BudgetExceeded, Delta, Ledger, ModelErrorKind, ModelExt, Money, StopKind, StopReason,
-    ToolOutput, Usage,
-    budget::Quantity,
+    Agent, Allowance, Budget, BudgetExceeded, Delta, Ledger, ModelErrorKind, ModelExt, Money, Quantity, StopKind,
+    StopReason, ToolOutput, Usage,
     testing::{ScriptedModel, Turn},
 };
 

@@ -1,9 +1,6 @@
 //! From an entry of the table to the price of a call.
 
-use brigade_core::{
-    Money, PromptCache, Settings, Usage,
-    pricing::{Rate, Rates},
-};
+use brigade_core::{Money, PromptCache, Rate, Rates, Settings, Usage};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{

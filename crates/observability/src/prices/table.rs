@@ -5,7 +5,7 @@ use std::{
     mem,
 };
 
-use brigade_core::{Money, pricing::Rate};
+use brigade_core::{Money, Rate};
 use foldhash::fast::RandomState;
 use jiff::civil::{Date, Time};
 use serde::Deserialize;

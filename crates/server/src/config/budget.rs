@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brigade_core::{Cap, Money, Window, budget::WrapUpPercent};
+use brigade_core::{Cap, Money, Window, WrapUpPercent};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
