@@ -1,6 +1,6 @@
-//! Trace ids and run ids.
+//! The names of things: trace ids, run ids, model ids and memory scopes.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
@@ -119,6 +119,84 @@ impl fmt::Display for RunId {
 impl fmt::Debug for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The configured name of a model: the provider's account and the model's name there. Displays as `openai/gpt-5-mini`.
+/// Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModelId(Arc<Names>);
+
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Names {
+    provider: Arc<str>,
+    model: Arc<str>,
+}
+
+impl ModelId {
+    /// The model called `model` at the account called `provider`.
+    pub fn new(provider: impl Into<Arc<str>>, model: impl Into<Arc<str>>) -> Self {
+        Self(Arc::new(Names { provider: provider.into(), model: model.into() }))
+    }
+
+    /// The account's configured name. Limits, breakers and credentials are shared per account.
+    pub fn provider(&self) -> &Arc<str> {
+        &self.0.provider
+    }
+
+    /// The model's name as it is sent to the provider.
+    pub fn model(&self) -> &Arc<str> {
+        &self.0.model
+    }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.provider(), self.model())
+    }
+}
+
+impl fmt::Debug for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Whom notes belong to. Scopes do not contain each other: what is noted for a tenant is not found for its users,
+/// so that nothing leaks by a name left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scope {
+    /// The organisation.
+    pub tenant: Option<Arc<str>>,
+    /// The person.
+    pub user: Option<Arc<str>>,
+    /// The agent.
+    pub agent: Option<Arc<str>>,
+}
+
+impl Scope {
+    /// The scope within this organisation.
+    #[must_use]
+    pub fn tenant(self, tenant: impl Into<Arc<str>>) -> Self {
+        Self { tenant: Some(tenant.into()), ..self }
+    }
+
+    /// The scope of this person.
+    #[must_use]
+    pub fn user(self, user: impl Into<Arc<str>>) -> Self {
+        Self { user: Some(user.into()), ..self }
+    }
+
+    /// The scope of this agent.
+    #[must_use]
+    pub fn agent(self, agent: impl Into<Arc<str>>) -> Self {
+        Self { agent: Some(agent.into()), ..self }
+    }
+
+    /// Whether it names nobody.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 

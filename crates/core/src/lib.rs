@@ -31,7 +31,7 @@
 //! # let model = Parrot(ModelId::new("zoo", "parrot"));
 //! use std::time::Duration;
 //!
-//! use brigade_core::{Agent, Budget, StopReason, ToolOutput, tool_fn};
+//! use brigade_core::{Agent, Budget, ToolOutput, tool_fn};
 //!
 //! #[derive(serde::Deserialize, schemars::JsonSchema)]
 //! struct Lookup {
@@ -57,52 +57,58 @@
 mod agent;
 mod by_name;
 mod chat;
+mod error_chain;
 mod ids;
 mod memory;
 mod model;
 mod money;
 mod run;
+mod sync;
 mod team;
 mod tool;
 
-pub use agent::agent::{Agent, Limits, Task};
+pub use agent::agent::Agent;
 pub use agent::guard::GuardLimits;
-pub use agent::outcome::{
-    Degraded, FailedRun, Outcome, ParseOutputError, RunError, RunFailure, SetupError, StopReason, Summary,
-};
+pub use agent::limits::Limits;
+pub use agent::outcome::{FailedRun, Outcome, ParseOutputError, RunError, RunFailure, SetupError, Summary};
 pub use agent::runnable::{Runnable, Working};
 pub use agent::stream::{RunItem, stream};
+pub use agent::task::Task;
 pub use agent::window::{Compactor, ContextWindow, Summarizer};
 pub use by_name::ByName;
 pub use chat::encoded::{Dialect, Encodings};
-pub use chat::message::{
-    Arguments, Image, Message, Part, ProviderData, RawJson, Role, Text, Thinking, ToolCall, ToolResult,
-};
+pub use chat::error::{Failure, ModelError, ModelErrorKind, RetryAdvice, TimeoutPhase};
+pub use chat::json::RawJson;
+pub use chat::message::{Arguments, Image, Message, Part, ProviderData, Role, Text, Thinking, ToolCall, ToolResult};
 pub use chat::reply::{Allowance, ChatReply, RateLimits, Stop, StopKind};
 pub use chat::request::{ChatRequest, Effect, ToolSet, ToolSpec};
 pub use chat::settings::{Effort, OutputSchema, PromptCache, Reasoning, Settings, ToolChoice};
 pub use chat::transcript::{Transcript, TranscriptError};
-pub use ids::{ParseTraceIdError, RunId, ShortTraceId, TraceId};
+pub use ids::{ModelId, ParseTraceIdError, RunId, Scope, ShortTraceId, TraceId};
 pub use memory::local_recall::LocalRecall;
 pub use memory::memory::{LocalMemory, Memory, MemoryError};
 pub use memory::notes::Notes;
-pub use memory::recall::{Note, NoteSource, Recall, RecallError, RecallQuery, Scope};
+pub use memory::recall::{Note, NoteSource, Recall, RecallError, RecallQuery};
 pub use model::embedder::{Embedder, Embeddings};
 pub use model::metered::{Metered, ModelExt, Unpriced};
 pub use model::metered_embedder::MeteredEmbedder;
-pub use model::model::{Answering, ChatModel, Failure, ModelError, ModelErrorKind, ModelId, RetryAdvice, TimeoutPhase};
-pub use model::pricing::{Ceiling, LargestRun, Pricing, Rate, Rates, Served};
+pub use model::model::{Answering, ChatModel};
+pub use model::pricing::{Ceiling, LargestRun, Pricing, Served};
 pub use money::budget::{Budget, BudgetExceeded, Cap, MODEL_CALLS, Quantity, WhenSpent, Window, WrapUpPercent};
 pub use money::calendar::Calendar;
-pub use money::cost::{Certainty, Charge, CostSummary, Spending, ToolSpending};
-pub use money::ledger::{Estimate, Headroom, Hold, Ledger, Spender};
+pub use money::cost::{Certainty, Charge, CostSummary, Spender, Spending, ToolSpending};
+pub use money::estimate::Estimate;
+pub use money::ledger::{Headroom, Hold, Ledger};
 pub use money::money::{Money, ParseMoneyError};
+pub use money::rates::{Rate, Rates};
 pub use money::usage::Usage;
 pub use run::blackboard::{Blackboard, BlackboardError};
 pub use run::bus::{Bus, BusError, Delivery, Envelope, Inbox, Share};
+pub use run::call_end::CallEnd;
 pub use run::event::{Delta, Event, Observer};
 pub use run::local_bus::LocalBus;
 pub use run::run::{DepthExceeded, Run, RunBuilder, Step, Stopped};
+pub use run::stop::{Degraded, StopReason};
 pub use team::handoff::Handoff;
 pub use team::hosted::{Hosted, OnBus, host};
 pub use team::pipeline::Pipeline;
@@ -112,7 +118,7 @@ pub use team::worker::{OnFailure, Worker};
 pub use tool::arguments::ArgumentLimits;
 pub use tool::blackboard_tools::{read_notes, write_note};
 pub use tool::bus_tools::{send_message, wait_for_message};
-pub use tool::done::{CallEnd, Done};
+pub use tool::done::Done;
 pub use tool::function::{FnTool, tool_fn};
 pub use tool::schema::{Schema, SchemaError, schema_of};
 pub use tool::tool::{Calling, Tool, ToolError, ToolOutput};

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use crate::{
-    Budget, ChatModel, ChatRequest, Memory, Message, Notes, Observer, Outcome, OutputSchema, Run, RunError, Settings,
-    Tool, Transcript,
-    agent::guard::GuardLimits,
+    Budget, ChatModel, ChatRequest, Limits, Memory, Message, Notes, Observer, Outcome, OutputSchema, Run, RunError,
+    Settings, Task, Tool, Transcript,
     agent::outcome::SetupError,
     agent::runnable::{Runnable, carry_out},
     agent::turns::Turns,
@@ -46,35 +45,6 @@ pub struct Agent {
     budget: Budget,
     observers: Vec<Arc<dyn Observer>>,
     problem: Option<SetupError>,
-}
-
-/// Limits of one agent in one run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Model turns. Useful work ends well before 25; what goes on longer has lost its way.
-    pub turns: u32,
-    /// How often the model is asked again when its answer is empty or does not match the schema.
-    pub reasks: u32,
-    /// When repetition is noticed and stopped.
-    pub guard: GuardLimits,
-}
-
-/// What an agent is given to do.
-#[derive(Debug, Clone, Default)]
-pub struct Task {
-    /// The question; absent to continue where the history ends.
-    pub message: Option<Message>,
-    /// What was said before.
-    pub history: Transcript,
-    /// The session whose conversation this continues, if the agent has a memory. A history given beside it takes the
-    /// place of the stored one; what is said now is stored in any case.
-    pub session: Option<Arc<str>>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { turns: 25, reasks: 2, guard: GuardLimits::default() }
-    }
 }
 
 impl Agent {
@@ -266,43 +236,6 @@ impl Runnable for Agent {
         let task = Box::new(task);
         carry_out(run, &self.name, |run| async move { Turns::new(self, &run.limited_to(&self.budget)).run(task).await })
             .await
-    }
-}
-
-impl Task {
-    /// Goes on where `history` ends.
-    pub fn resume(history: Transcript) -> Self {
-        Self { message: None, history, session: None }
-    }
-
-    /// Continues the conversation of this session.
-    #[must_use]
-    pub fn session(self, session: impl Into<Arc<str>>) -> Self {
-        Self { session: Some(session.into()), ..self }
-    }
-
-    /// What was said before.
-    #[must_use]
-    pub fn history(self, history: Transcript) -> Self {
-        Self { history, ..self }
-    }
-}
-
-impl From<Message> for Task {
-    fn from(message: Message) -> Self {
-        Self { message: Some(message), ..Self::default() }
-    }
-}
-
-impl From<&str> for Task {
-    fn from(text: &str) -> Self {
-        Message::user(text).into()
-    }
-}
-
-impl From<String> for Task {
-    fn from(text: String) -> Self {
-        Message::user(text).into()
     }
 }
 

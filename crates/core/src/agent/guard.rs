@@ -6,8 +6,9 @@ use crate::{
     Degraded, Event, Part, Run, StopReason,
     agent::cycle,
     agent::end::End,
+    run::call_end::CallEnd,
     run::counts::{Tally, digest},
-    tool::done::{CallEnd, Done},
+    tool::done::Done,
 };
 
 /// How often an agent may do the same before it is told, and before it is stopped.

@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
+use serde::{Serialize, Serializer, de::DeserializeOwned};
 
 use crate::{
-    BusError, CostSummary, DepthExceeded, MemoryError, Message, ModelError, Run, Stopped, TraceId, Transcript,
-    TranscriptError, Usage, tool::toolbox::ToolboxError,
+    BusError, CostSummary, Degraded, DepthExceeded, MemoryError, Message, ModelError, Run, StopReason, TraceId,
+    Transcript, TranscriptError, Usage, error_chain::error_chain, tool::toolbox::ToolboxError,
 };
 
 /// How a run ended: an answer, whole or partial, and what it took.
@@ -42,49 +42,6 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// The id on every log line of this run.
     pub trace: TraceId,
-}
-
-/// Why a run ended. Meeting a limit is an outcome, not an error: what was paid for is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    /// The model said all it had to say.
-    Finished,
-    /// The agent used all its turns.
-    MaxTurns,
-    /// A budget was used up.
-    Budget,
-    /// The time was up.
-    Deadline,
-    /// Somebody cancelled the run.
-    Cancelled,
-    /// The agent repeated itself.
-    LoopDetected,
-    /// Agents asked each other in a circle, or one gave the same task to another again and again.
-    DelegationCycle,
-    /// The model asked too often for tools that it does not have.
-    UnknownToolLimit,
-    /// The model wrote arguments that broke off, also after it was told to send less.
-    ToolArgumentsTruncated,
-    /// The model wrote arguments that do not fit the tool, also after it was told what is wrong.
-    ToolArgumentsInvalid,
-    /// The model declined to answer.
-    Refused,
-    /// The answer was cut off at the limit of output tokens.
-    Truncated,
-    /// The model answered with nothing.
-    Empty,
-    /// The answer did not match the schema, also after being asked again.
-    InvalidOutput,
-}
-
-/// A part of a run that did not work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Degraded {
-    /// Which part: `worker:critic`, `model:claude-sonnet-4-5`, `tool:search`, `session`, `summary`, `budget`.
-    pub part: String,
-    /// What went wrong.
-    pub reason: String,
 }
 
 /// A run that failed. What it had said and spent until then is kept.
@@ -258,37 +215,6 @@ fn plural<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
     if count == 1 { one } else { many }
 }
 
-impl StopReason {
-    /// A stable name for logs, metric labels and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::MaxTurns => "max_turns",
-            Self::Budget => "budget",
-            Self::Deadline => "deadline",
-            Self::Cancelled => "cancelled",
-            Self::LoopDetected => "loop_detected",
-            Self::DelegationCycle => "delegation_cycle",
-            Self::UnknownToolLimit => "unknown_tool_limit",
-            Self::ToolArgumentsTruncated => "tool_arguments_truncated",
-            Self::ToolArgumentsInvalid => "tool_arguments_invalid",
-            Self::Refused => "refused",
-            Self::Truncated => "truncated",
-            Self::Empty => "empty",
-            Self::InvalidOutput => "invalid_output",
-        }
-    }
-}
-
-impl From<Stopped> for StopReason {
-    fn from(stopped: Stopped) -> Self {
-        match stopped {
-            Stopped::Cancelled => Self::Cancelled,
-            Stopped::Deadline => Self::Deadline,
-        }
-    }
-}
-
 impl RunError {
     pub(crate) fn new(run: &Run, cause: RunFailure, transcript: Transcript) -> Self {
         let (cost, trace, agent) = (run.ledger().summary(), run.trace(), Arc::clone(run.agent()));
@@ -318,7 +244,7 @@ impl RunError {
 
     /// What went wrong and why, down to the first cause, in one line.
     pub fn chain(&self) -> String {
-        chain(self)
+        error_chain(self)
     }
 
     /// The model error behind the failure, if it was one.
@@ -342,14 +268,4 @@ impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.cause.source()
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::{Event, ModelError, ModelErrorKind, Outcome, Run, RunError, agent::agent::Task};
+use crate::{Event, ModelError, ModelErrorKind, Outcome, Run, RunError, agent::task::Task};
 
 /// Something that can be given a task: an agent, a supervisor, a pipeline, a handoff, an agent elsewhere on the bus.
 #[async_trait]

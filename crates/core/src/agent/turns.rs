@@ -3,19 +3,16 @@
 use std::{future::Future, mem, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
-    Agent, BudgetExceeded, ChatReply, ChatRequest, Estimate, Event, Memory, MemoryError, Message, ModelError,
+    Agent, BudgetExceeded, CallEnd, ChatReply, ChatRequest, Estimate, Event, Memory, MemoryError, Message, ModelError,
     ModelErrorKind, Outcome, Part, Role, Run, RunError, RunFailure, StopReason, Stopped, ToolChoice, Transcript,
     TranscriptError,
-    agent::agent::Task,
     agent::answer::{Answer, Judge},
     agent::guard::Guard,
-    agent::outcome::chain,
+    agent::task::Task,
     agent::turn,
     chat::message::texts,
-    tool::{
-        done::{CallEnd, Done},
-        toolbox::Round,
-    },
+    error_chain::error_chain,
+    tool::{done::Done, toolbox::Round},
 };
 
 use super::end::End;
@@ -292,7 +289,7 @@ impl<'a> Turns<'a> {
         if let (false, Some((memory, session))) = (new.is_empty(), self.kept_in())
             && let Err(error) = in_time(memory.append(session, new)).await
         {
-            self.run.go_on_without("session", chain(&error));
+            self.run.go_on_without("session", error_chain(&error));
         }
     }
 

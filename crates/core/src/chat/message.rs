@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::{Dialect, chat::encoded::Encodings};
+use crate::{Dialect, RawJson, chat::encoded::Encodings};
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -131,11 +131,6 @@ pub struct ProviderData {
     /// The provider's JSON, byte for byte.
     pub raw: RawJson,
 }
-
-/// A JSON document kept as text. Equal when the text is equal.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RawJson(Box<RawValue>);
 
 impl Message {
     /// A message of the given parts.
@@ -300,7 +295,7 @@ impl Arguments {
             return Self::default();
         }
         match serde_json::from_str::<Box<RawValue>>(&text) {
-            Ok(raw) => Self::Json(RawJson(raw)),
+            Ok(raw) => Self::Json(raw.into()),
             Err(_) => Self::Malformed(text),
         }
     }
@@ -325,53 +320,6 @@ impl Arguments {
 impl Default for Arguments {
     fn default() -> Self {
         Self::Json(RawJson::empty_object())
-    }
-}
-
-impl RawJson {
-    /// `{}`.
-    pub fn empty_object() -> Self {
-        Self(RawValue::from_string("{}".to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned()))
-    }
-
-    /// Takes a text that must be one JSON document.
-    pub fn parse(text: String) -> Result<Self, serde_json::Error> {
-        RawValue::from_string(text).map(Self)
-    }
-
-    /// Writes a value as JSON.
-    pub fn of(value: &impl Serialize) -> Result<Self, serde_json::Error> {
-        serde_json::value::to_raw_value(value).map(Self)
-    }
-
-    /// The text.
-    pub fn get(&self) -> &str {
-        self.0.get()
-    }
-
-    /// The document as serde sees it.
-    pub fn as_raw(&self) -> &RawValue {
-        &self.0
-    }
-}
-
-impl From<Box<RawValue>> for RawJson {
-    fn from(raw: Box<RawValue>) -> Self {
-        Self(raw)
-    }
-}
-
-impl PartialEq for RawJson {
-    fn eq(&self, other: &Self) -> bool {
-        self.get() == other.get()
-    }
-}
-
-impl Eq for RawJson {}
-
-impl fmt::Debug for RawJson {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.get())
     }
 }
 

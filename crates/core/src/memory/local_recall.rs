@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::{Note, Recall, RecallError, RecallQuery, Run, Scope, memory::recent::RecentMap, money::ledger::unpoisoned};
+use crate::{Note, Recall, RecallError, RecallQuery, Run, Scope, memory::recent::RecentMap, sync::unpoisoned};
 
 /// Notes in this process; they end with it.
 ///

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::{Message, Role, memory::recent::RecentMap, money::ledger::unpoisoned};
+use crate::{Message, Role, memory::recent::RecentMap, sync::unpoisoned};
 
 /// Keeps conversations across requests, by session.
 #[async_trait]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     Effect, FnTool, Message, Note, NoteSource, Part, Recall, RecallError, RecallQuery, Run, Scope, ToolError,
-    ToolOutput, Transcript, agent::outcome::chain, memory::recall, tool_fn,
+    ToolOutput, Transcript, error_chain::error_chain, memory::recall, tool_fn,
 };
 
 /// The notes that an agent may read and write: those of the tenant and the user on whose behalf it runs
@@ -189,7 +189,7 @@ impl ShownNotes {
             }
             Ok(None) => task,
             Err(error) => {
-                run.go_on_without("notes", chain(&error));
+                run.go_on_without("notes", error_chain(&error));
                 task
             }
         }

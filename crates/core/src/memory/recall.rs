@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Run, RunId};
+use crate::{Run, RunId, Scope};
 
 /// Long-term memory: notes, kept apart by scope and found again by what they say.
 ///
@@ -55,19 +55,6 @@ impl<R: Recall + ?Sized> Recall for Arc<R> {
     }
 }
 
-/// Whom notes belong to. Scopes do not contain each other: what is noted for a tenant is not found for its users,
-/// so that nothing leaks by a name left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Scope {
-    /// The organisation.
-    pub tenant: Option<Arc<str>>,
-    /// The person.
-    pub user: Option<Arc<str>>,
-    /// The agent.
-    pub agent: Option<Arc<str>>,
-}
-
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct RecallQuery<'a> {
@@ -110,31 +97,6 @@ pub enum NoteSource {
 pub struct RecallError {
     message: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl Scope {
-    /// The scope within this organisation.
-    #[must_use]
-    pub fn tenant(self, tenant: impl Into<Arc<str>>) -> Self {
-        Self { tenant: Some(tenant.into()), ..self }
-    }
-
-    /// The scope of this person.
-    #[must_use]
-    pub fn user(self, user: impl Into<Arc<str>>) -> Self {
-        Self { user: Some(user.into()), ..self }
-    }
-
-    /// The scope of this agent.
-    #[must_use]
-    pub fn agent(self, agent: impl Into<Arc<str>>) -> Self {
-        Self { agent: Some(agent.into()), ..self }
-    }
-
-    /// Whether it names nobody.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 impl<'a> RecallQuery<'a> {

@@ -12,9 +12,10 @@ use crate::{
     RateLimits, Reasoning, Run, Settings, Spender, Usage,
     model::attempt::{Attempt, Verdict},
     model::learned::Learned,
-    model::pricing::{Rates, Served},
+    model::pricing::Served,
     money::cost::Charge,
     money::ledger::Hold,
+    money::rates::Rates,
 };
 
 /// A model whose every attempt is held to the budget of its run: an estimate is reserved before, and replaced after by

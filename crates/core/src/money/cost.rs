@@ -4,7 +4,7 @@ use std::{fmt, ops::AddAssign, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByName, Money, Usage, money::ledger::Spender, money::node::ToolLine};
+use crate::{ByName, ModelId, Money, Usage, money::node::ToolLine};
 
 /// What one model call used and cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,15 @@ pub struct Charge {
     pub usage: Usage,
     /// Money; absent for a model without a price.
     pub cost: Option<Money>,
+}
+
+/// Whose call a reservation is for: the labels of the cost summary.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Spender {
+    /// The agent's path.
+    pub agent: Arc<str>,
+    /// The model.
+    pub model: ModelId,
 }
 
 /// How sure an amount is.

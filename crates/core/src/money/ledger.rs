@@ -1,13 +1,9 @@
 //! What has been spent, as a tree of accounts; reservations before, settlement after.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use crate::{
-    Budget, BudgetExceeded, ModelId, Money, Usage,
-    model::pricing::Rates,
+    Budget, BudgetExceeded, Estimate, Money, Spender, Usage,
     money::calendar::Calendar,
     money::cost::{Certainty, Charge, CostSummary, Spending},
     money::node::{Counted, Node, Place},
@@ -29,20 +25,6 @@ struct Account {
     parent: Option<Ledger>,
 }
 
-/// What a model call may cost at the most.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Estimate {
-    /// Tokens of the prompt.
-    pub input_tokens: u64,
-    /// The most tokens that may be generated.
-    pub output_tokens: u64,
-    /// The fewest tokens that are worth the call: where the budget does not allow all of `output_tokens`, the
-    /// reservation is cut down to as few as these before it is refused.
-    pub least_output_tokens: u64,
-    /// What tokens cost; absent for a model without a price.
-    pub rates: Option<Rates>,
-}
-
 /// A reservation. Settle it; if it is dropped instead, the prompt and the output seen so far count as uncertain,
 /// because a cancelled call is billed all the same.
 #[must_use = "a dropped hold is settled as uncertain"]
@@ -53,15 +35,6 @@ pub struct Hold {
     reservation: Reservation,
     output_seen: u64,
     settled: bool,
-}
-
-/// Whose call a reservation is for: the labels of the cost summary.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Spender {
-    /// The agent's path.
-    pub agent: Arc<str>,
-    /// The model.
-    pub model: ModelId,
 }
 
 /// What is left at the tightest account; absent means without limit.
@@ -337,18 +310,6 @@ impl Drop for Hold {
     }
 }
 
-impl Estimate {
-    /// What the call may cost; absent for a model without a price.
-    pub fn cost(&self) -> Option<Money> {
-        self.rates.map(|rates| rates.cost(self.input_tokens, self.output_tokens))
-    }
-
-    /// Input and output tokens together.
-    pub fn tokens(&self) -> u64 {
-        self.input_tokens.saturating_add(self.output_tokens)
-    }
-}
-
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (spending, reserved) = (self.spending(), self.reserved());
@@ -365,11 +326,6 @@ fn least_of<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
-}
-
-/// A panic while the lock was held leaves whole numbers behind, so the state is still good.
-pub(crate) fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

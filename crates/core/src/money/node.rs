@@ -15,8 +15,9 @@ use crate::{
     Budget, BudgetExceeded, Money,
     money::budget::{Cap, Quantity, Window},
     money::calendar::{Calendar, SystemCalendar, window_number},
+    money::cost::Spender,
     money::cost::{Charge, Spending},
-    money::ledger::{Headroom, Spender},
+    money::ledger::Headroom,
     money::reservation::Reservation,
 };
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::money::ledger::unpoisoned;
+use crate::sync::unpoisoned;
 
 /// Small notes that all agents of a run can read and write. Cheap to clone; clones share the notes.
 ///

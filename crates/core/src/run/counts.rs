@@ -7,7 +7,7 @@ use std::{
 
 use foldhash::quality::FixedState;
 
-use crate::money::ledger::unpoisoned;
+use crate::sync::unpoisoned;
 
 /// How often each of a number of things was seen. A run has so few of them that a list costs less than a map.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use tokio::sync::{
     oneshot,
 };
 
-use crate::{Bus, BusError, Delivery, Envelope, Inbox, Share, money::ledger::unpoisoned};
+use crate::{Bus, BusError, Delivery, Envelope, Inbox, Share, sync::unpoisoned};
 
 /// The bus inside one process: bounded inboxes, nothing kept for listeners that come later.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 pub(crate) mod blackboard;
 pub(crate) mod builder;
 pub(crate) mod bus;
+pub(crate) mod call_end;
 pub(crate) mod counts;
 pub(crate) mod derived;
 pub(crate) mod event;
@@ -11,4 +12,5 @@ pub(crate) mod local_bus;
 pub(crate) mod log;
 pub(crate) mod mailbox;
 pub(crate) mod run;
+pub(crate) mod stop;
 pub(crate) mod until_stopped;

@@ -15,8 +15,8 @@ use tracing::{Span, level_filters::LevelFilter};
 
 use crate::{
     Blackboard, Bus, Charge, Degraded, Delta, Effect, Event, Ledger, LocalBus, ModelErrorKind, ModelId, Observer,
-    RunId, Scope, Spender, TraceId, money::ledger::unpoisoned, run::counts::Counts, run::mailbox::Mailboxes,
-    run::until_stopped::UntilStopped,
+    RunId, Scope, Spender, TraceId, run::counts::Counts, run::mailbox::Mailboxes, run::until_stopped::UntilStopped,
+    sync::unpoisoned,
 };
 
 pub use super::builder::RunBuilder;

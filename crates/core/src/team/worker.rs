@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::{
     Budget, Degraded, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput, ToolSpec,
     agent::cycle,
-    agent::outcome::chain,
     agent::runnable::Runnable,
+    error_chain::error_chain,
     tool::schema::{Schema, SchemaError, schema_of},
 };
 
@@ -253,7 +253,7 @@ pub(crate) fn shown(outcome: &Outcome) -> Cow<'_, str> {
 
 /// What a supervisor is told of an error: what went wrong and why, without ids it has no use for.
 fn told(error: &RunError) -> String {
-    chain(error.cause())
+    error_chain(error.cause())
 }
 
 impl OnFailure {

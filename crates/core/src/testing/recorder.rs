@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::{Event, Observer, Run, money::ledger::unpoisoned};
+use crate::{Event, Observer, Run, sync::unpoisoned};
 
 /// An observer that remembers every event, with the path of the agent it happened to. Clones share the memory.
 #[derive(Debug, Clone, Default)]

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     Arguments, ChatModel, ChatReply, ChatRequest, Delta, Message, ModelError, ModelErrorKind, ModelId, Part, Role, Run,
-    Settings, Stop, StopKind, ToolCall, Usage, money::ledger::unpoisoned,
+    Settings, Stop, StopKind, ToolCall, Usage, sync::unpoisoned,
 };
 
 /// A model that answers from a script, one entry for each call, and remembers what it was asked. Clones share both.

@@ -1,6 +1,6 @@
 //! What came of tool calls.
 
-use crate::{ToolCall, ToolResult, money::budget::UsedUp};
+use crate::{CallEnd, ToolCall, ToolResult, money::budget::UsedUp};
 
 /// One call, done.
 #[derive(Debug)]
@@ -21,33 +21,6 @@ pub struct Done {
     pub(crate) used_up: Option<UsedUp>,
 }
 
-/// How a tool call went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CallEnd {
-    /// It worked.
-    Ok,
-    /// It failed and said why.
-    Error,
-    /// It failed in a way that makes going on pointless.
-    Fatal,
-    /// It took too long.
-    Timeout,
-    /// It panicked.
-    Panic,
-    /// The arguments were malformed, too large, or did not match the schema. The tool was not run.
-    InvalidArguments,
-    /// The arguments broke off before their end. The tool was not run.
-    TruncatedArguments,
-    /// It has failed too often in this run, and was not run again.
-    Disabled,
-    /// There is no such tool.
-    UnknownTool,
-    /// The run was stopped before it was done.
-    Stopped,
-    /// The budget of tool calls was used up. The tool was not run.
-    Budget,
-}
-
 impl Done {
     pub(super) fn new(result: ToolResult, end: CallEnd) -> Self {
         Self { result, end, exact: None, signature: 0, is_twin: false, ends_run: false, used_up: None }
@@ -62,25 +35,6 @@ impl Done {
         let result = ToolResult { call_id: call.id.clone(), ..self.result.clone() };
         let used_up = self.used_up.clone();
         Self { is_twin: true, ends_run: self.ends_run, used_up, ..Self::new(result, self.end) }
-    }
-}
-
-impl CallEnd {
-    /// A stable name for logs and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Error => "error",
-            Self::Fatal => "fatal",
-            Self::Timeout => "timeout",
-            Self::Panic => "panic",
-            Self::InvalidArguments => "invalid_arguments",
-            Self::TruncatedArguments => "truncated_arguments",
-            Self::Disabled => "disabled",
-            Self::UnknownTool => "unknown_tool",
-            Self::Stopped => "stopped",
-            Self::Budget => "budget",
-        }
     }
 }
 

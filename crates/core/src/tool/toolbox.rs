@@ -11,14 +11,14 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Arguments, Effect, Event, Part, Run, Step, Stopped, Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSet,
-    WhenSpent,
+    Arguments, CallEnd, Effect, Event, Part, Run, Step, Stopped, Tool, ToolCall, ToolError, ToolOutput, ToolResult,
+    ToolSet, WhenSpent,
     tool::arguments::{self, ArgumentLimits},
     tool::schema::{Schema, SchemaError},
 };
 
+use super::done::Done;
 use super::done::with_twins;
-use super::done::{CallEnd, Done};
 
 /// The tight list of tools that one agent may use.
 #[derive(Debug, Clone, Default)]

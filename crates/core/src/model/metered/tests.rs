@@ -5,9 +5,9 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::{
     Budget, BudgetExceeded, Cap, Ceiling, Delta, Ledger, Money, Settings,
-    model::pricing::Rate,
     money::budget::Quantity,
-    money::ledger::unpoisoned,
+    money::rates::Rate,
+    sync::unpoisoned,
     testing::{Recorder, ScriptedModel, Turn},
 };
 

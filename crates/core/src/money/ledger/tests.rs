@@ -29,9 +29,9 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    Cap,
-    model::pricing::Rate,
+    Cap, ModelId,
     money::budget::{Quantity, Window, WrapUpPercent},
+    money::rates::{Rate, Rates},
 };
 
 /// One dollar for a million tokens, so that a token costs 1,000 nano-dollars.
