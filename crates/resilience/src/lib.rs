@@ -59,42 +59,28 @@
 //! ```
 
 mod accounts;
-mod backoff;
 mod breaker;
-mod bucket;
-mod circuit;
-mod dimension;
-mod draw;
 mod fallback;
 mod hedge;
-mod jitter;
-mod limiter;
-mod limits;
-mod pause;
 mod policy;
-mod queue;
 mod rate_limit;
-mod resilient;
 mod retry;
-mod retry_budget;
-mod stopped;
-mod tally;
+mod shared;
 mod timeout;
-mod watch;
 
 #[cfg(test)]
-mod fakes;
+mod testing;
 
-pub use accounts::{Accounts, LimitHealth, ModelHealth};
-pub use backoff::Backoff;
-pub use breaker::Breaker;
-pub use bucket::Bucket;
-pub use circuit::{BreakerState, Thresholds};
-pub use fallback::{Alternate, Fallback, FallbackRules};
-pub use hedge::Hedge;
-pub use limits::{Charging, Limits, Priority};
-pub use policy::Policy;
-pub use rate_limit::RateLimit;
-pub use resilient::Resilient;
-pub use retry::Retry;
-pub use timeout::{Timeout, Timeouts};
+pub use accounts::accounts::{Accounts, LimitHealth, ModelHealth};
+pub use breaker::breaker::Breaker;
+pub use breaker::circuit::{BreakerState, Thresholds};
+pub use fallback::fallback::{Alternate, Fallback, FallbackRules};
+pub use hedge::hedge::Hedge;
+pub use policy::policy::Policy;
+pub use policy::resilient::Resilient;
+pub use rate_limit::bucket::Bucket;
+pub use rate_limit::limits::{Charging, Limits, Priority};
+pub use rate_limit::rate_limit::RateLimit;
+pub use retry::backoff::Backoff;
+pub use retry::retry::Retry;
+pub use timeout::timeout::{Timeout, Timeouts};

@@ -1,0 +1,55 @@
+use brigade_core::{ChatModel, Run};
+
+use super::*;
+use crate::{
+    Breaker, RateLimit, Resilient, Retry,
+    testing::{Fake, question, seconds, told},
+};
+
+fn guarded(fake: Fake, accounts: &Accounts) -> impl ChatModel {
+    let limited = RateLimit::new(fake, Limits { requests_per_minute: Some(60), ..Limits::default() }).within(accounts);
+    Retry::new(Breaker::new(limited, Thresholds::default()).within(accounts), Backoff::default()).within(accounts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_shows_every_model_by_name() {
+    let accounts = Accounts::seeded(1);
+    let well = guarded(Fake::well("well"), &accounts);
+    let limited = Fake::new("limited", |_, _| async { Err(told(ModelErrorKind::RateLimited, seconds(60))) });
+    let limited = guarded(limited, &accounts);
+    well.chat(&question(), &Run::new()).await.unwrap();
+    limited.chat(&question(), &Run::new()).await.unwrap_err();
+
+    let [first, second] = accounts.snapshot().try_into().unwrap();
+    assert_eq!((first.model, second.model), (limited.id().clone(), well.id().clone()));
+    assert_eq!((first.last_error, second.last_error), (Some(ModelErrorKind::RateLimited), None));
+    assert_eq!((first.paused_for, second.paused_for), (Some(seconds(60)), Some(seconds(60))), "the account rests");
+    assert_eq!(second.headroom, [LimitHealth { name: "requests_per_minute", limit: 60, left: 59 }]);
+    assert_eq!((second.breaker, second.credential), (Some(BreakerState::Closed), Some(BreakerState::Closed)));
+    assert_eq!((second.waiting, second.in_flight, second.retries_left), (0, 0, Some(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_can_be_opened_and_closed_by_hand() {
+    let accounts = Accounts::seeded(1);
+    let model = guarded(Fake::failing("m", &[ModelErrorKind::Quota]), &accounts);
+    let ask = async || model.chat(&question(), &Run::new()).await.err().map(|error| error.to_string());
+    assert!(accounts.open(model.id()));
+    assert!(!accounts.snapshot()[0].is_available());
+    let message = "a/m: the model was switched off by hand and rests until it is switched on (circuit_open)";
+    assert_eq!(ask().await.as_deref(), Some(message));
+    assert!(accounts.close(model.id()));
+    assert_eq!(ask().await.as_deref(), Some("as told (quota)"));
+    assert!(!accounts.snapshot()[0].is_available());
+    assert!(accounts.close(model.id()), "also what the account's credentials have opened");
+    assert_eq!(ask().await, None);
+    assert!(!accounts.open(&ModelId::new("a", "unknown")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrappers_without_accounts_keep_to_themselves() {
+    let one = Fake::broken("m", ModelErrorKind::Quota).breaker(Thresholds::default());
+    let other = Fake::well("m").breaker(Thresholds::default());
+    one.chat(&question(), &Run::new()).await.unwrap_err();
+    assert!(other.chat(&question(), &Run::new()).await.is_ok());
+}

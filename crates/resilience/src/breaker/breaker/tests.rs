@@ -1,0 +1,143 @@
+use brigade_core::{ModelErrorKind as Kind, TimeoutPhase};
+use tokio::{
+    task::JoinSet,
+    time::{advance, sleep},
+};
+
+use super::*;
+use crate::{
+    Accounts,
+    testing::{Fake, error, listened, question, reply, seconds, story},
+};
+
+async fn ask(model: &impl ChatModel) -> Option<Kind> {
+    model.chat(&question(), &Run::new()).await.err().map(|error| error.kind())
+}
+
+fn breaker(fake: Fake, accounts: &Accounts) -> Breaker<Fake> {
+    Breaker::new(fake, Thresholds::default()).within(accounts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_failures_of_the_provider_open_the_circuit() {
+    let failures =
+        [Kind::Overloaded, Kind::Unreachable, Kind::Transient, Kind::Timeout(TimeoutPhase::FirstDelta), Kind::Broken];
+    for kind in failures {
+        let model = breaker(Fake::broken("m", kind), &Accounts::seeded(1));
+        for _ in 0..7 {
+            assert_eq!(ask(&model).await, Some(kind));
+        }
+        assert_eq!(ask(&model).await, Some(Kind::CircuitOpen));
+    }
+    let others = [
+        Kind::RateLimited,
+        Kind::Caller,
+        Kind::Refused,
+        Kind::ContextLength,
+        Kind::Budget,
+        Kind::Cancelled,
+        Kind::CircuitOpen,
+    ];
+    for kind in others {
+        let fake = Fake::broken("m", kind);
+        let model = breaker(fake.clone(), &Accounts::seeded(1));
+        for _ in 0..50 {
+            ask(&model).await;
+        }
+        assert_eq!(fake.calls(), 50, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_breaks_the_row_and_what_says_nothing_does_not() {
+    for (between, opens) in [(Kind::Caller, false), (Kind::ContextLength, false), (Kind::RateLimited, true)] {
+        let mut kinds = vec![Kind::Transient; 6];
+        kinds.extend([between, Kind::Transient]);
+        let fake = Fake::failing("m", &kinds);
+        let model = breaker(fake, &Accounts::seeded(1));
+        for _ in 0..8 {
+            ask(&model).await;
+        }
+        assert_eq!(ask(&model).await, opens.then_some(Kind::CircuitOpen), "{between:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credentials_or_an_empty_account_rest_every_model_of_the_account() {
+    for kind in [Kind::Quota, Kind::Auth] {
+        let accounts = Accounts::seeded(1);
+        let (big, small) = (Fake::failing("big", &[kind]), Fake::well("small"));
+        let (one, other) = (breaker(big.clone(), &accounts), breaker(small.clone(), &accounts));
+        assert_eq!(ask(&one).await, Some(kind));
+        assert_eq!((ask(&one).await, ask(&other).await), (Some(Kind::CircuitOpen), Some(Kind::CircuitOpen)));
+        assert_eq!((big.calls(), small.calls()), (1, 0));
+        advance(Duration::from_mins(15)).await;
+        assert_eq!((ask(&other).await, ask(&one).await), (None, None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_why_and_for_how_long() {
+    let model = breaker(Fake::broken("m", Kind::Quota), &Accounts::seeded(1));
+    ask(&model).await;
+    advance(seconds(60)).await;
+    let error = model.chat(&question(), &Run::new()).await.unwrap_err();
+    assert_eq!(error.retry(), RetryAdvice::After(seconds(840)));
+    let message = "a/m: the account rests for 840.0s more, the last failure was: quota (circuit_open)";
+    assert_eq!(error.to_string(), message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_at_once_exactly_one_probes() {
+    let down_for_a_while = Fake::new("m", |call, _| async move {
+        sleep(seconds(1)).await;
+        if call <= 7 { Err(error(Kind::Transient)) } else { Ok(reply("ok")) }
+    });
+    let model = breaker(down_for_a_while.clone(), &Accounts::seeded(1));
+    for _ in 0..7 {
+        ask(&model).await;
+    }
+    sleep(seconds(2)).await;
+    let mut crowd = JoinSet::new();
+    for _ in 0..50 {
+        let model = model.clone();
+        crowd.spawn(async move { ask(&model).await });
+    }
+    let outcomes = crowd.join_all().await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_none()).count(), 1);
+    assert_eq!(down_for_a_while.calls(), 8);
+    assert_eq!(ask(&model).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_probe_lets_the_next_call_probe() {
+    let hangs_once = Fake::new("m", |call, _| async move {
+        match call {
+            ..=7 => Err(error(Kind::Transient)),
+            8 => std::future::pending().await,
+            _ => Ok(reply("ok")),
+        }
+    });
+    let model = breaker(hangs_once, &Accounts::seeded(1));
+    for _ in 0..7 {
+        ask(&model).await;
+    }
+    advance(seconds(2)).await;
+    assert!(tokio::time::timeout(seconds(5), ask(&model)).await.is_err());
+    assert_eq!(ask(&model).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_change_is_told_to_the_run_that_caused_it() {
+    let model = breaker(Fake::failing("m", &[Kind::Transient; 8]), &Accounts::seeded(1));
+    let (run, recorder) = listened();
+    for _ in 0..7 {
+        assert!(model.chat(&question(), &run).await.is_err());
+    }
+    advance(seconds(2)).await;
+    assert!(model.chat(&question(), &run).await.is_err());
+    advance(seconds(3)).await;
+    assert!(model.chat(&question(), &run).await.is_ok());
+    let told = ["open", "half_open", "open", "half_open", "closed"].map(|state| format!("breaker a/m {state}"));
+    assert_eq!(story(&recorder), told);
+}

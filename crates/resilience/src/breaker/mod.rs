@@ -1,0 +1,4 @@
+//! Circuit breakers: refusing calls to a model that keeps failing.
+
+pub(crate) mod breaker;
+pub(crate) mod circuit;

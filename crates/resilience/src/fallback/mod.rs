@@ -1,0 +1,3 @@
+//! Asking another model when one cannot answer.
+
+pub(crate) mod fallback;

@@ -1,0 +1,107 @@
+use brigade_core::{ModelErrorKind, RawJson, ToolSet, ToolSpec};
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::testing::{Fake, error, listened, question, reply, say, seconds};
+
+/// Each call shows its number after as many seconds, and answers a second later; an absent number never answers.
+fn slow(after: &'static [Option<u64>]) -> Fake {
+    Fake::new("m", move |call, run| async move {
+        let Some(pause) = after[call - 1] else { return std::future::pending().await };
+        sleep(seconds(pause)).await;
+        say(&run, &call.to_string());
+        sleep(seconds(1)).await;
+        Ok(reply(&call.to_string()))
+    })
+}
+
+fn hedge(fake: &Fake) -> Hedge<Fake> {
+    Hedge::new(fake.clone(), seconds(10), Backoff::default())
+}
+
+/// Who answered and after how many seconds.
+async fn ask(model: &Hedge<Fake>, run: &Run) -> (String, u64) {
+    let started = Instant::now();
+    let reply = model.chat(&question(), run).await.unwrap();
+    (reply.message.text().into_owned(), started.elapsed().as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quick_answer_is_asked_for_once() {
+    let fake = slow(&[Some(9)]);
+    assert_eq!(ask(&hedge(&fake), &listened().0).await, ("1".to_owned(), 10));
+    assert_eq!(fake.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_to_show_something_wins_and_listeners_hear_only_that_one() {
+    for (script, wins, took) in [
+        (&[None, Some(2)], "2", 13),
+        (&[Some(15), Some(2)], "2", 13),
+        (&[Some(12), Some(2)], "1", 13),
+        (&[Some(11), Some(5)], "1", 12),
+    ] {
+        let (run, recorder) = listened();
+        assert_eq!(ask(&hedge(&slow(script)), &run).await, (wins.to_owned(), took));
+        assert_eq!(recorder.text(), wins);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loser_is_given_up_as_soon_as_the_winner_shows_something() {
+    let going_on = Arc::new(());
+    let held = Arc::clone(&going_on);
+    let fake = Fake::new("m", move |call, run| {
+        let held = Arc::clone(&held);
+        async move {
+            sleep(seconds(if call == 1 { 60 } else { 1 })).await;
+            say(&run, "2");
+            sleep(seconds(5)).await;
+            drop(held);
+            Ok(reply("2"))
+        }
+    });
+    let model = hedge(&fake);
+    let (run, _) = listened();
+    let observed = async {
+        sleep(Duration::from_millis(10_500)).await;
+        let both = Arc::strong_count(&going_on);
+        sleep(seconds(1)).await;
+        both - Arc::strong_count(&going_on)
+    };
+    let (_, given_up) = tokio::join!(ask(&model, &run), observed);
+    assert_eq!(given_up, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_listeners_the_first_whole_answer_wins() {
+    assert_eq!(ask(&hedge(&slow(&[Some(30), Some(2)])), &Run::new()).await, ("2".to_owned(), 13));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failure_leaves_the_other_attempt_its_chance() {
+    let fake = Fake::new("m", |call, _| async move {
+        sleep(seconds(if call == 1 { 20 } else { 1 })).await;
+        if call == 1 { Ok(reply("1")) } else { Err(error(ModelErrorKind::Transient)) }
+    });
+    assert_eq!(ask(&hedge(&fake), &Run::new()).await, ("1".to_owned(), 20));
+    let fails = Fake::broken("m", ModelErrorKind::Transient);
+    assert!(hedge(&fails).chat(&question(), &Run::new()).await.is_err());
+    assert_eq!(fails.calls(), 1, "trying again is not its business");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_with_tools_is_asked_once() {
+    let fake = slow(&[Some(30)]);
+    let mut request = question();
+    request.tools = ToolSet::new(vec![ToolSpec::new("t", "", RawJson::empty_object())]);
+    assert!(hedge(&fake).chat(&request, &Run::new()).await.is_ok());
+    assert_eq!(fake.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_retry_budget_forbids_it() {
+    let fake = slow(&[Some(30)]);
+    let model = Hedge::new(fake.clone(), seconds(10), Backoff { budget_per_second: 0, ..Backoff::default() });
+    assert_eq!(ask(&model, &Run::new()).await, ("1".to_owned(), 31));
+}

@@ -1,0 +1,3 @@
+//! Sending a second request when the first one is slow.
+
+pub(crate) mod hedge;

@@ -1,0 +1,4 @@
+//! Combining the wrappers into a stack.
+
+pub(crate) mod policy;
+pub(crate) mod resilient;

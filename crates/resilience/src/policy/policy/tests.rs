@@ -1,0 +1,197 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use brigade_core::{
+    ChatReply, ModelError, ModelErrorKind as Kind, RetryAdvice, Run,
+    testing::{ScriptedModel, Turn, model_contract},
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use super::*;
+use crate::{
+    BreakerState,
+    testing::{Fake, error, listened, question, reply, seconds, story, told},
+};
+
+fn wrap(model: Fake, fallbacks: Vec<Fake>, accounts: &Accounts) -> Arc<dyn ChatModel> {
+    let policy = Policy::default();
+    let guarded = |fallback| Alternate::new(policy.wrap(fallback, [], accounts));
+    policy.wrap(model, fallbacks.into_iter().map(guarded), accounts)
+}
+
+async fn timed(model: &dyn ChatModel) -> (Result<Box<ChatReply>, ModelError>, Duration) {
+    let started = Instant::now();
+    let result = model.chat(&question(), &Run::new()).await;
+    (result, started.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_standard_stack_behaves_like_a_model() {
+    let model = ScriptedModel::new((0..8).map(|_| Turn::text("Hello.").after(seconds(1))));
+    model_contract(&Policy::default().wrap(model, [], &Accounts::seeded(1))).await;
+    let hedged = Policy { hedge_after: Some(seconds(30)), ..Policy::default() };
+    let model = ScriptedModel::new((0..8).map(|_| Turn::text("Hello.").after(seconds(1))));
+    model_contract(&hedged.wrap(model, [], &Accounts::seeded(1))).await;
+}
+
+#[test]
+fn settings_survive_a_file_and_say_when_one_is_unknown() {
+    let policy = Policy { hedge_after: Some(seconds(7)), ..Policy::default() };
+    let written = serde_json::to_string(&policy).unwrap();
+    assert_eq!(serde_json::from_str::<Policy>(&written).unwrap(), policy);
+    assert_eq!(serde_json::from_str::<Policy>("{}").unwrap(), Policy::default());
+    let few = r#"{"timeouts": {"idle": "30s"}, "limits": {"charging": "anthropic", "requests_per_minute": 50}}"#;
+    let few: Policy = serde_json::from_str(few).unwrap();
+    assert_eq!((few.timeouts.idle, few.timeouts.attempt), (seconds(30), seconds(600)));
+    assert!(serde_json::from_str::<Policy>(r#"{"retries": 5}"#).is_err());
+}
+
+/// R03.
+#[tokio::test(start_paused = true)]
+async fn a_polite_refusal_ends_in_an_answer_and_never_earlier_than_asked() {
+    for wait in [seconds(2), Duration::from_millis(1_500)] {
+        let fake = Fake::new("m", move |call, _| async move {
+            if call == 1 { Err(told(Kind::RateLimited, wait)) } else { Ok(reply("ok")) }
+        });
+        let (result, elapsed) = timed(&wrap(fake.clone(), vec![], &Accounts::seeded(1))).await;
+        assert!(result.is_ok() && elapsed >= wait && elapsed <= seconds(3), "{elapsed:?}");
+        assert_eq!(fake.calls(), 2);
+    }
+}
+
+/// R04.
+#[tokio::test(start_paused = true)]
+async fn a_hostile_wait_is_not_slept_but_passed_on_or_gone_around() {
+    let day = seconds(86_400);
+    let hostile = Fake::new("m", move |_, _| async move { Err(told(Kind::RateLimited, day)) });
+    let (result, elapsed) = timed(&wrap(hostile.clone(), vec![], &Accounts::seeded(1))).await;
+    assert_eq!((result.unwrap_err().retry(), elapsed), (RetryAdvice::After(day), Duration::ZERO));
+
+    let accounts = Accounts::seeded(1);
+    let other = ScriptedModel::new([Turn::text("ok"), Turn::text("ok")]);
+    let model = Policy::default().wrap(hostile.clone(), [other.into()], &accounts);
+    for _ in 0..2 {
+        let (result, elapsed) = timed(&model).await;
+        assert!(result.is_ok() && elapsed.is_zero());
+    }
+    assert_eq!(hostile.calls(), 2, "the account rests, so that it is not asked again");
+}
+
+/// R05.
+#[tokio::test(start_paused = true)]
+async fn an_empty_account_is_asked_once_in_fifteen_minutes() {
+    let accounts = Accounts::seeded(1);
+    let empty = Fake::broken("m", Kind::Quota);
+    let model = wrap(empty.clone(), vec![], &accounts);
+    assert_eq!(timed(&model).await.0.unwrap_err().kind(), Kind::Quota);
+    for _ in 0..14 {
+        sleep(seconds(60)).await;
+        assert_eq!(timed(&model).await.0.unwrap_err().kind(), Kind::CircuitOpen);
+    }
+    assert_eq!(empty.calls(), 1);
+    assert_eq!(accounts.snapshot()[0].credential, Some(BreakerState::Open));
+    sleep(seconds(60)).await;
+    assert_eq!(timed(&model).await.0.unwrap_err().kind(), Kind::Quota);
+}
+
+/// R06: one of two models is overloaded for a minute, while fifty runs ask once a second.
+#[tokio::test(start_paused = true)]
+async fn a_storm_at_one_model_is_sat_out_at_another() {
+    let accounts = Accounts::seeded(1);
+    let storm = Arc::new(AtomicBool::new(true));
+    let weather = Arc::clone(&storm);
+    let first = Fake::new("first", move |_, _| {
+        let weather = Arc::clone(&weather);
+        async move {
+            sleep(Duration::from_millis(200)).await;
+            if weather.load(Ordering::Relaxed) { Err(error(Kind::Overloaded)) } else { Ok(reply("ok")) }
+        }
+    });
+    let second = ScriptedModel::new((0..4_000).map(|_| Turn::text("ok").after(seconds(1))));
+    let model = Policy::default().wrap(first.clone(), [second.into()], &accounts);
+    let mut runs = JoinSet::new();
+    for _ in 0..50 {
+        let model = Arc::clone(&model);
+        runs.spawn(async move {
+            let ended = Instant::now() + seconds(60);
+            let mut slowest = Duration::ZERO;
+            let mut calls = 0;
+            while Instant::now() < ended {
+                let (result, elapsed) = timed(&model).await;
+                result.unwrap();
+                (calls, slowest) = (calls + 1, slowest.max(elapsed));
+            }
+            (calls, slowest)
+        });
+    }
+    let outcomes = runs.join_all().await;
+    let calls: usize = outcomes.iter().map(|(calls, _)| calls).sum();
+    assert!(outcomes.iter().all(|(_, slowest)| *slowest < seconds(5)));
+    assert!(calls > 2_000 && first.calls() <= 100, "{} of {calls}", first.calls());
+
+    storm.store(false, Ordering::Relaxed);
+    let calm = Instant::now();
+    while accounts.snapshot().iter().any(|health| health.breaker != Some(BreakerState::Closed)) {
+        timed(&model).await.0.unwrap();
+    }
+    assert!(calm.elapsed() < seconds(20), "{:?}", calm.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_of_a_call_are_timed_counted_and_judged_one_by_one() {
+    let hangs = Fake::new("m", |_, _| std::future::pending());
+    let accounts = Accounts::seeded(1);
+    let policy = Policy { limits: Limits { requests_per_minute: Some(60), ..Limits::default() }, ..Policy::default() };
+    let model = policy.wrap(hangs.clone(), [], &accounts);
+    let (run, recorder) = listened();
+    let started = Instant::now();
+    assert!(model.chat(&question(), &run).await.is_err());
+    assert!(started.elapsed() >= seconds(120) && started.elapsed() < seconds(121));
+    assert_eq!(story(&recorder), ["retry a/m #2: timeout_first_delta"]);
+    assert_eq!(hangs.calls(), 2);
+}
+
+/// R02.
+#[tokio::test(start_paused = true)]
+async fn a_model_that_keeps_silent_is_asked_once_if_another_one_stands_by() {
+    let hangs = Fake::new("m", |_, _| std::future::pending());
+    let model = wrap(hangs.clone(), vec![Fake::well("spare")], &Accounts::seeded(1));
+    let (run, recorder) = listened();
+    let started = Instant::now();
+    assert!(model.chat(&question(), &run).await.is_ok());
+    assert_eq!((started.elapsed(), hangs.calls()), (seconds(60), 1));
+    assert_eq!(story(&recorder), ["a/m -> a/spare: timeout_first_delta"]);
+}
+
+/// Whoever gives up at whatever point: nothing stays reserved, waiting or probing.
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_call_leaves_nothing_behind() {
+    let accounts = Accounts::seeded(1);
+    let fake = Fake::new("m", |call, _| async move {
+        sleep(Duration::from_millis(700)).await;
+        match call % 4 {
+            0 => Err(error(Kind::Transient)),
+            1 => Err(told(Kind::RateLimited, seconds(1))),
+            _ => Ok(reply("ok")),
+        }
+    });
+    let limits = Limits { requests_per_minute: Some(120), burst_percent: 5, ..Limits::default() };
+    let model = Policy { limits, ..Policy::default() }.wrap(fake, [], &accounts);
+    let mut calls = JoinSet::new();
+    for patience in 0..400 {
+        let model = Arc::clone(&model);
+        calls.spawn(async move {
+            let _ = timeout(Duration::from_millis(patience * 37), model.chat(&question(), &Run::new())).await;
+        });
+    }
+    calls.join_all().await;
+    let [health] = accounts.snapshot().try_into().unwrap();
+    assert_eq!((health.waiting, health.in_flight), (0, 0));
+    sleep(seconds(120)).await;
+    assert!(timeout(seconds(10), model.chat(&question(), &Run::new())).await.is_ok());
+}

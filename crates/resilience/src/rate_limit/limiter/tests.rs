@@ -1,0 +1,320 @@
+use std::future::Future;
+
+use brigade_core::{Allowance, Settings, Usage};
+use proptest::prelude::*;
+use tokio::{
+    task::JoinSet,
+    time::{advance, timeout},
+};
+
+use super::*;
+use crate::{
+    Charging,
+    testing::{error, question, reply, seconds, told},
+};
+
+fn limiter(limits: Limits) -> Arc<Limiter> {
+    Arc::new(Limiter::new(limits, Arc::default()))
+}
+
+fn requests(limit: u64) -> Limits {
+    Limits { requests_per_minute: Some(limit), ..Limits::default() }
+}
+
+fn demand() -> Demand {
+    Demand::of(&question(), Settings::none())
+}
+
+async fn admit<'a>(limiter: &'a Limiter, run: &Run) -> Result<Admission<'a>, TooLong> {
+    match limiter.enter(demand(), Priority::Normal, run)? {
+        Entry::Admitted(admission) => Ok(admission),
+        Entry::Waits(ticket) => ticket.admitted().await,
+    }
+}
+
+/// What is left of a limit; absent while it is not known.
+fn left(limiter: &Limiter, name: &str) -> Option<u64> {
+    limiter.headroom().into_iter().find(|(known, ..)| *known == name).map(|(.., left)| left)
+}
+
+fn saying(requests: Allowance) -> Box<ChatReply> {
+    let mut reply = reply("ok");
+    reply.limits.requests = requests;
+    reply
+}
+
+fn allowance(limit: u64, remaining: u64, reset: Option<Duration>) -> Allowance {
+    Allowance { limit: Some(limit), remaining: Some(remaining), reset }
+}
+
+/// One call that is answered at once.
+async fn call(limiter: &Limiter, result: Result<Box<ChatReply>, ModelError>) {
+    admit(limiter, &Run::new()).await.unwrap().settle(&result);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_known_limits_nobody_waits() {
+    let limiter = limiter(Limits::default());
+    for _ in 0..10_000 {
+        assert!(matches!(limiter.enter(demand(), Priority::Normal, &Run::new()), Ok(Entry::Admitted(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_is_learned_from_a_response() {
+    let limiter = limiter(Limits::default());
+    call(&limiter, Ok(saying(allowance(100, 40, None)))).await;
+    assert_eq!(left(&limiter, "requests_per_minute"), Some(40));
+    // What is in flight may not have been seen by whoever said that.
+    let limiter = self::limiter(Limits::default());
+    let in_flight: Vec<_> = (0..5).map(|_| limiter.enter(demand(), Priority::Normal, &Run::new())).collect();
+    call(&limiter, Ok(saying(allowance(100, 40, None)))).await;
+    assert_eq!(left(&limiter, "requests_per_minute"), Some(35));
+    drop(in_flight);
+    assert_eq!(left(&limiter, "requests_per_minute"), Some(35));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_is_lowered_at_once_and_raised_only_by_a_new_limit() {
+    let limiter = limiter(Limits::default());
+    call(&limiter, Ok(saying(allowance(100, 99, None)))).await;
+    call(&limiter, Ok(saying(allowance(100, 10, None)))).await;
+    assert_eq!(left(&limiter, "requests_per_minute"), Some(10));
+    call(&limiter, Ok(saying(allowance(100, 90, None)))).await;
+    assert_eq!(left(&limiter, "requests_per_minute"), Some(9));
+    call(&limiter, Ok(saying(allowance(200, 150, None)))).await;
+    assert_eq!(left(&limiter, "requests_per_minute"), Some(150));
+    call(&limiter, Ok(saying(allowance(50, 49, None)))).await;
+    assert_eq!(left(&limiter, "requests_per_minute"), Some(49));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configured_limit_holds_besides_what_is_learned() {
+    let limiter = limiter(requests(20));
+    call(&limiter, Ok(saying(allowance(100, 99, None)))).await;
+    assert_eq!(left(&limiter, "requests_per_minute"), Some(19));
+    call(&limiter, Ok(saying(allowance(10, 9, None)))).await;
+    assert_eq!(left(&limiter, "requests_per_minute"), Some(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_comes_back_slowly_is_a_days() {
+    let limiter = limiter(Limits::default());
+    call(&limiter, Ok(saying(allowance(14_400, 14_370, Some(seconds(180)))))).await;
+    assert_eq!(left(&limiter, "requests_per_day"), Some(14_370));
+    assert_eq!(left(&limiter, "requests_per_minute"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exhausted_window_that_ends_soon_is_waited_for() {
+    let limiter = limiter(Limits::default());
+    call(&limiter, Ok(saying(allowance(60, 0, Some(seconds(20)))))).await;
+    let started = Instant::now();
+    let _admission = admit(&limiter, &Run::new()).await.unwrap();
+    assert_eq!(started.elapsed(), seconds(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exhausted_limit_that_refills_steadily_is_not_waited_for_until_it_is_whole() {
+    let limiter = limiter(Limits::default());
+    call(&limiter, Ok(saying(allowance(60, 0, Some(seconds(60)))))).await;
+    let started = Instant::now();
+    let _admission = admit(&limiter, &Run::new()).await.unwrap();
+    assert_eq!(started.elapsed(), seconds(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_did_not_use_is_given_back_and_what_it_used_besides_is_owed() {
+    let tokens = Limits { tokens_per_minute: Some(10_000), ..Limits::default() };
+    for (usage, rest) in [(Usage::new(100, 100), 9_800), (Usage::new(9_000, 3_000), 0)] {
+        let limiter = limiter(tokens.clone());
+        call(&limiter, Ok(Box::new(ChatReply { usage: Some(usage), ..*reply("ok") }))).await;
+        assert_eq!(left(&limiter, "tokens_per_minute"), Some(rest));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_takes_what_the_provider_has_seen_of_it() {
+    let limits = Limits { tokens_per_minute: Some(10_000), ..requests(10) };
+    let rest = async |result| {
+        let limiter = limiter(limits.clone());
+        call(&limiter, result).await;
+        (left(&limiter, "requests_per_minute"), left(&limiter, "tokens_per_minute"))
+    };
+    let sent = error(ModelErrorKind::Broken).with(|failure| failure.sent = true);
+    assert_eq!(rest(Err(error(ModelErrorKind::Transient))).await, (Some(10), Some(10_000)));
+    assert_eq!(rest(Err(sent)).await, (Some(9), Some(9_492)));
+    assert_eq!(rest(Err(error(ModelErrorKind::RateLimited))).await, (Some(9), Some(10_000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_cannot_fit_fails_at_once_and_says_how_long_it_is() {
+    let limiter = limiter(requests(60));
+    for _ in 0..60 {
+        call(&limiter, Ok(reply("ok"))).await;
+    }
+    let run = Run::builder().deadline(Instant::now() + seconds(2)).build();
+    let _first = limiter.enter(demand(), Priority::Normal, &run).unwrap();
+    let _second = limiter.enter(demand(), Priority::Normal, &run).unwrap();
+    assert_eq!(limiter.enter(demand(), Priority::Normal, &run).unwrap_err(), TooLong(seconds(3)));
+    // Another run shares fairly, so that its first call comes before the second one of this.
+    let other = Run::builder().deadline(Instant::now() + seconds(2)).build();
+    assert!(limiter.enter(demand(), Priority::Normal, &other).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_has_an_end() {
+    let limiter = limiter(Limits { queue: 3, ..requests(60) });
+    for _ in 0..60 {
+        call(&limiter, Ok(reply("ok"))).await;
+    }
+    let run = Run::new();
+    let waiting: Vec<_> = (0..3).map(|_| limiter.enter(demand(), Priority::Normal, &run).unwrap()).collect();
+    assert_eq!(limiter.enter(demand(), Priority::Normal, &run).unwrap_err(), TooLong(seconds(4)));
+    drop(waiting);
+    assert_eq!(limiter.queue_length(), 0);
+}
+
+/// The order in which callers are admitted, who all come at once to an exhausted limit.
+async fn order(limiter: Arc<Limiter>, callers: Vec<(&'static str, Run, Priority)>) -> Vec<&'static str> {
+    for _ in 0..60 {
+        call(&limiter, Ok(reply("ok"))).await;
+    }
+    let mut tasks = JoinSet::new();
+    for (name, run, priority) in callers {
+        let limiter = Arc::clone(&limiter);
+        tasks.spawn(async move {
+            let Ok(Entry::Waits(ticket)) = limiter.enter(demand(), priority, &run) else { panic!("must wait") };
+            ticket.admitted().await.unwrap().settle(&Ok(reply("ok")));
+            name
+        });
+    }
+    let mut order = Vec::new();
+    while let Some(name) = tasks.join_next().await {
+        order.push(name.unwrap());
+    }
+    order
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_take_turns_and_within_a_run_the_first_comes_first() {
+    let (many, few) = (Run::new(), Run::new());
+    let callers = [("m1", &many), ("m2", &many), ("m3", &many), ("m4", &many), ("f1", &few), ("f2", &few)];
+    let callers = callers.map(|(name, run)| (name, run.clone(), Priority::Normal)).to_vec();
+    assert_eq!(order(limiter(requests(60)), callers).await, ["m1", "f1", "m2", "f2", "m3", "m4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_later_does_not_overtake_even_if_there_is_room_again() {
+    let limiter = limiter(requests(60));
+    for _ in 0..60 {
+        call(&limiter, Ok(reply("ok"))).await;
+    }
+    let Ok(Entry::Waits(first)) = limiter.enter(demand(), Priority::Normal, &Run::new()) else { panic!() };
+    advance(seconds(1)).await;
+    let Ok(Entry::Waits(second)) = limiter.enter(demand(), Priority::Normal, &Run::new()) else { panic!() };
+    let started = Instant::now();
+    let _first = first.admitted().await.unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    let _second = second.admitted().await.unwrap();
+    assert_eq!(started.elapsed(), seconds(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_higher_priority_goes_first() {
+    let callers = [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)];
+    let callers = callers.map(|(name, priority)| (name, Run::new(), priority)).to_vec();
+    assert_eq!(order(limiter(requests(60)), callers).await, ["high", "normal", "low"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_pauses_everybody_for_as_long_as_it_says() {
+    let pause = Arc::<Pause>::default();
+    let (one, other) = (Limiter::new(requests(60), Arc::clone(&pause)), Limiter::new(requests(60), pause));
+    call(&one, Err(told(ModelErrorKind::RateLimited, seconds(7)))).await;
+    let started = Instant::now();
+    call(&other, Ok(reply("ok"))).await;
+    assert_eq!(started.elapsed(), seconds(7));
+    call(&one, Err(error(ModelErrorKind::RateLimited))).await;
+    call(&other, Ok(reply("ok"))).await;
+    assert_eq!(started.elapsed(), seconds(8), "a refusal that says nothing means a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_without_advice_pauses_until_the_exhausted_limit_is_whole() {
+    let limiter = limiter(Limits::default());
+    let refusal = error(ModelErrorKind::RateLimited).with(|failure| {
+        failure.limits.requests = allowance(60, 30, Some(seconds(25)));
+        failure.limits.tokens = allowance(1_000, 0, Some(seconds(11)));
+    });
+    call(&limiter, Err(refusal)).await;
+    let started = Instant::now();
+    let _admission = admit(&limiter, &Run::new()).await.unwrap();
+    assert!(started.elapsed() >= seconds(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_pause_is_not_sat_out_and_sends_away_who_already_waits() {
+    let limiter = limiter(requests(60));
+    let last = admit(&limiter, &Run::new()).await.unwrap();
+    for _ in 0..59 {
+        call(&limiter, Ok(reply("ok"))).await;
+    }
+    let run = Run::new();
+    let waiting = async { tokio::join!(admit(&limiter, &run), admit(&limiter, &run)) };
+    let refused = async {
+        tokio::task::yield_now().await;
+        last.settle(&Err(told(ModelErrorKind::RateLimited, seconds(86_400))));
+    };
+    let started = Instant::now();
+    let ((first, second), ()) = tokio::join!(waiting, refused);
+    let hour = TooLong(Duration::from_hours(1));
+    assert_eq!((first.unwrap_err(), second.unwrap_err()), (hour, hour));
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(admit(&limiter, &run).await.unwrap_err(), hour);
+    advance(Duration::from_hours(1)).await;
+    assert!(admit(&limiter, &run).await.is_ok(), "after an hour somebody may ask");
+}
+
+/// Nobody waits and nothing is in flight.
+fn is_idle(limiter: &Limiter) -> bool {
+    limiter.queue_length() == 0 && limiter.lock().dimensions.iter().all(|dimension| dimension.in_flight() == 0)
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().start_paused(true).enable_time().build().unwrap().block_on(work)
+}
+
+proptest! {
+    #[test]
+    fn whoever_gives_up_at_whatever_point_leaves_nothing_behind(
+        calls in prop::collection::vec((0_u64..8_000, 0_u64..4_000, 0_u64..20_000, any::<bool>()), 1..40),
+    ) {
+        block_on(async {
+            let limits = Limits { tokens_per_minute: Some(30_000), charging: Some(Charging::Anthropic), ..requests(60) };
+            let limiter = limiter(limits);
+            for _ in 0..50 {
+                call(&limiter, Ok(reply("ok"))).await;
+            }
+            let mut tasks = JoinSet::new();
+            for (arrival, duration, patience, fails) in calls {
+                let limiter = Arc::clone(&limiter);
+                tasks.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(arrival)).await;
+                    let whole = async {
+                        let Ok(admission) = admit(&limiter, &Run::new()).await else { return };
+                        tokio::time::sleep(Duration::from_millis(duration)).await;
+                        admission.settle(&if fails { Err(error(ModelErrorKind::Broken)) } else { Ok(reply("ok")) });
+                    };
+                    let _ = timeout(Duration::from_millis(patience), whole).await;
+                });
+            }
+            tasks.join_all().await;
+            prop_assert!(is_idle(&limiter));
+            // Whoever comes next is served: no wake-up was lost.
+            let wait = timeout(seconds(61), admit(&limiter, &Run::new())).await;
+            prop_assert!(wait.is_ok());
+            Ok(())
+        })?;
+    }
+}

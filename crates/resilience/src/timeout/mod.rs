@@ -1,0 +1,3 @@
+//! Limits on how long one attempt may take.
+
+pub(crate) mod timeout;
