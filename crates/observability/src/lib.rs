@@ -50,38 +50,24 @@
 //! # }
 //! ```
 
-mod content_log;
-mod escape;
-mod in_flight;
-mod instruments;
-mod line;
-mod logging;
+mod logs;
 mod metrics;
-mod names;
-#[cfg(feature = "otlp")]
-mod otlp;
 mod prices;
-mod prometheus;
-mod record;
-mod recorder;
-mod run_scope;
-mod secrets;
-mod series;
-mod trace;
-mod traceparent;
-mod vocabulary;
-
-pub use self::metrics::{Metrics, MetricsConfig};
-pub use content_log::ContentLog;
-pub use line::Format;
-pub use logging::{LogLayer, LogTarget, Logging, LoggingError, LoggingHandle, log_panics};
-pub use names::Convention;
 #[cfg(feature = "otlp")]
-pub use otlp::{Otlp, OtlpConfig, OtlpError};
-pub use prices::{ModelFacts, PriceBook, PriceBookError};
-pub use prometheus::{MetricsError, MetricsHandle};
-pub use record::{Entry, Record, Spent};
-pub use recorder::Recorder;
-pub use secrets::mask;
-pub use trace::{TraceError, Tree};
-pub use traceparent::{ParseTraceparentError, Traceparent};
+mod spans;
+mod trace;
+
+pub use logs::content_log::ContentLog;
+pub use logs::line::Format;
+pub use logs::logging::{LogLayer, LogTarget, Logging, LoggingError, LoggingHandle, log_panics};
+pub use logs::secrets::mask;
+pub use metrics::metrics::{Metrics, MetricsConfig};
+pub use metrics::names::Convention;
+pub use metrics::prometheus::{MetricsError, MetricsHandle};
+pub use prices::price_book::{ModelFacts, PriceBook, PriceBookError};
+#[cfg(feature = "otlp")]
+pub use spans::otlp::{Otlp, OtlpConfig, OtlpError};
+pub use trace::record::{Entry, Record, Spent};
+pub use trace::recorder::Recorder;
+pub use trace::traceparent::{ParseTraceparentError, Traceparent};
+pub use trace::tree::{TraceError, Tree};

@@ -45,35 +45,18 @@
 //! # }
 //! ```
 
-mod booked;
-mod books;
-mod chronicle;
-mod conditions;
-mod database;
-mod embed;
 mod error;
-mod history;
-mod memory;
-mod notes;
-mod parts;
-mod readers;
-mod recall;
-mod runs;
-mod schema;
-mod session;
-mod spending;
-mod usage;
-mod writer;
+mod sqlite;
 
-pub use booked::Booked;
-pub use database::{Database, DatabaseSettings};
 pub use error::{Cause, StoreError};
-pub use history::{CutOff, Describe, History, HistorySettings};
-pub use memory::{MemorySettings, RequestMemory, SqliteMemory};
-pub use recall::{RecallSettings, SqliteRecall};
-pub use runs::{EventInfo, RunFilter, RunInfo, RunStatus, Runs, TraceHistory};
-pub use session::{Conversation, Exchange, SessionFilter, SessionInfo};
-pub use usage::{UsageBy, UsageFilter, UsageLine};
+pub use sqlite::database::{Database, DatabaseSettings};
+pub use sqlite::history::booked::Booked;
+pub use sqlite::history::history::{CutOff, Describe, History, HistorySettings};
+pub use sqlite::history::runs::{EventInfo, RunFilter, RunInfo, RunStatus, Runs, TraceHistory};
+pub use sqlite::history::usage::{UsageBy, UsageFilter, UsageLine};
+pub use sqlite::notes::recall::{RecallSettings, SqliteRecall};
+pub use sqlite::sessions::memory::{MemorySettings, RequestMemory, SqliteMemory};
+pub use sqlite::sessions::session::{Conversation, Exchange, SessionFilter, SessionInfo};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

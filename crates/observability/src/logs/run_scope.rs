@@ -1,0 +1,91 @@
+//! Which run a line belongs to, read from the spans around it.
+
+use std::fmt::{self, Write};
+
+use tracing::{
+    Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{
+    Layer,
+    fmt::{FmtContext, FormatFields},
+    layer::Context,
+    registry::LookupSpan,
+};
+
+use crate::logs::escape::OneLine;
+
+/// Whose work a line is part of.
+#[derive(Debug, Default)]
+pub(crate) struct RunScope {
+    /// The trace id, 32 hexadecimal digits.
+    pub(crate) trace: String,
+    /// The run's id.
+    pub(crate) run: String,
+    /// The agent's path; empty at the top.
+    pub(crate) agent: String,
+}
+
+/// Keeps with every run's span what the lines inside it are to show.
+///
+/// `brigade_core` polls a run inside a span called `run`. So whatever writes a line while the run is polled (a tool, a
+/// worker, a library) writes it inside that span, and nobody has to remember to name the run.
+#[derive(Debug)]
+pub(crate) struct RunSpans;
+
+/// Whether these are the spans that a run is polled in.
+pub(crate) fn is_run_span(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.name() == "run" && metadata.target() == "brigade_core::run"
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for RunSpans {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if !is_run_span(attributes.metadata()) {
+            return;
+        }
+        if let Some(span) = context.span(id) {
+            let mut scope = RunScope::default();
+            attributes.record(&mut scope);
+            span.extensions_mut().replace(scope);
+        }
+    }
+}
+
+impl RunScope {
+    /// The digits of the trace id that people read.
+    pub(crate) fn short_trace(&self) -> &str {
+        self.trace.get(..8).unwrap_or(&self.trace)
+    }
+
+    /// Calls `show` with the innermost run around an event, if it is inside one.
+    pub(crate) fn around<S, N, T>(context: &FmtContext<'_, S, N>, show: impl FnOnce(Option<&Self>) -> T) -> T
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+        N: for<'w> FormatFields<'w> + 'static,
+    {
+        for span in context.event_scope().into_iter().flatten() {
+            if let Some(scope) = span.extensions().get::<Self>() {
+                return show(Some(scope));
+            }
+        }
+        show(None)
+    }
+}
+
+impl Visit for RunScope {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = match field.name() {
+            "trace" => &mut self.trace,
+            "run" => &mut self.run,
+            "agent" => &mut self.agent,
+            _ => return,
+        };
+        // A `String` takes whatever is written to it.
+        let _ = write!(OneLine(text), "{value:?}");
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}

@@ -1,0 +1,11 @@
+//! The SQLite back end: one file with sessions, notes and the history of runs.
+
+pub(crate) mod conditions;
+pub(crate) mod database;
+pub(crate) mod history;
+pub(crate) mod notes;
+pub(crate) mod readers;
+pub(crate) mod schema;
+pub(crate) mod sessions;
+pub(crate) mod vectors;
+pub(crate) mod writer;

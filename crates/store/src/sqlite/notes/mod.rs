@@ -1,0 +1,4 @@
+//! Long-term notes, found by words and by meaning.
+
+pub(crate) mod notes;
+pub(crate) mod recall;

@@ -1,0 +1,73 @@
+//! The versions of the schema, and how a file gets from one to the next.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior, functions::FunctionFlags};
+
+use super::vectors::Direction;
+use crate::StoreError;
+
+/// Marks a file as ours: "Brig" in ASCII. See <https://sqlite.org/pragma.html#pragma_application_id>.
+const APPLICATION: i64 = 0x4272_6967;
+
+/// Each brings a file from the version of its index to the next. Only ever added to: files of every version exist.
+const MIGRATIONS: [&str; 5] = [
+    include_str!("../../migrations/0001_sessions.sql"),
+    include_str!("../../migrations/0002_notes.sql"),
+    include_str!("../../migrations/0003_history.sql"),
+    include_str!("../../migrations/0004_sessions_of_runs.sql"),
+    include_str!("../../migrations/0005_note_directions.sql"),
+];
+
+/// Refuses a file that is not ours or is from the future, before anything is written to it.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let (application, found) = (pragma(connection, "application_id")?, pragma(connection, "user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let is_new = tables == 0 && application == 0 && found == 0;
+    if application != APPLICATION && !is_new {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    Ok(())
+}
+
+/// Refuses to read a file that cannot be read without being brought up to date first.
+pub(crate) fn check_current(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    check(connection, path)?;
+    let (found, known) = (pragma(connection, "user_version")?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
+    if found < known { Err(StoreError::Older { path: path.to_owned(), found, known }) } else { Ok(()) }
+}
+
+/// Brings the file to the newest version, each step whole or not at all.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let found = usize::try_from(pragma(connection, "user_version")?).unwrap_or(0);
+    // SQL alone cannot read floats from bytes.
+    connection.create_scalar_function("direction", 1, FunctionFlags::default(), |values| {
+        let vector = values.get_raw(0).as_blob_or_null()?;
+        Ok(vector.and_then(Direction::of_floats).map(|direction| direction.as_bytes().to_vec()))
+    })?;
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(found) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Writes what is there already.
+pub(crate) fn touch(connection: &Connection) -> Result<(), StoreError> {
+    let version = pragma(connection, "user_version")?;
+    Ok(connection.pragma_update(None, "user_version", version)?)
+}
+
+fn pragma(connection: &Connection, name: &str) -> Result<i64, StoreError> {
+    Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+use brigade_core::{Memory, Message, Note, NoteSource, Recall, Run, Scope};
+
+use super::*;
+use crate::{Database, Exchange, RunFilter, Runs, SqliteMemory, SqliteRecall, sqlite::notes::notes};
+
+/// A file as the first version wrote it, and what was in it.
+fn first_version(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch(MIGRATIONS[0]).unwrap();
+    connection.execute_batch(include_str!("version_1.sql")).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    first_version(&path);
+    let database = Database::open(&path).unwrap();
+    database.check().await.unwrap();
+
+    let memory = SqliteMemory::new(database.clone());
+    let old = [Message::user("I am Ada."), Message::assistant("Hello, Ada.")];
+    assert_eq!(memory.load("session-1").await.unwrap(), old);
+    let again = Exchange { key: Some("request-1"), ..Exchange::of(&old) };
+    assert_eq!(memory.append_exchange("session-1", again).await.unwrap(), 1, "keys are still known");
+    memory.append("session-1", &[Message::user("Who am I?")]).await.unwrap();
+
+    let recall = SqliteRecall::new(database.clone());
+    recall.remember(&Scope::default(), Note::new("new", NoteSource::User), &Run::new()).await.unwrap();
+    assert!(Runs::new(&database).list(RunFilter::default()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn notes_of_the_fourth_version_are_still_found_by_meaning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    let old = Connection::open(&path).unwrap();
+    for migration in &MIGRATIONS[..4] {
+        old.execute_batch(migration).unwrap();
+    }
+    old.execute_batch("INSERT INTO scopes (id, name, notes) VALUES (1, '{}', 4)").unwrap();
+    let floats = |vector: [f32; 2]| vector.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let vectors = [floats([0.6, 0.8]), floats([1.0, 0.0]), floats([-1.0, 0.0]), vec![1, 2, 3]];
+    for (note, vector) in (1..).zip(vectors) {
+        let row = "INSERT INTO notes VALUES (?1, 1, 'note ' || ?1, 'text', 'user', NULL, CAST(?1 AS BLOB), 0)";
+        old.execute(row, [note]).unwrap();
+        let row = "INSERT INTO note_vectors VALUES (?1, 'test/model', ?2)";
+        old.execute(row, rusqlite::params![note, vector]).unwrap();
+    }
+    old.pragma_update(None, "application_id", APPLICATION).unwrap();
+    old.pragma_update(None, "user_version", 4).unwrap();
+    drop(old);
+
+    let database = Database::open(&path).unwrap();
+    database.check().await.unwrap();
+    let wanted = Direction::of(&[1.0, 0.0]).unwrap();
+    let found = database.read(move |connection| notes::by_meaning(connection, (1, "test/model"), &wanted, 9));
+    assert_eq!(found.await.unwrap(), [2, 1], "the closest first, and nothing that points elsewhere");
+    let notes = database.read(|connection| notes::read(connection, 1..=4, 0)).await.unwrap();
+    assert_eq!(notes.len(), 4, "a note outlives a vector that nobody can read");
+}
+
+#[test]
+fn who_only_looks_brings_no_file_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    first_version(&path);
+    let error = Runs::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::Older { found: 1, .. }), "{error:?}");
+    drop(Database::open(&path).unwrap());
+    Runs::open(&path).unwrap();
+}
+
+#[test]
+fn a_migration_that_fails_leaves_the_version_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    first_version(&path);
+    // What a later migration makes is in the way.
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE spend (x)").unwrap();
+    Database::open(&path).unwrap_err();
+    let connection = Connection::open(&path).unwrap();
+    assert_eq!(pragma(&connection, "user_version").unwrap(), 2, "the second step is whole");
+    let epochs = "SELECT count(*) FROM sqlite_schema WHERE name IN ('epochs', 'runs')";
+    let tables: i64 = connection.query_row(epochs, [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 0, "and nothing of the third is there");
+}
+
+#[test]
+fn migrations_that_were_published_never_change() {
+    use sha2::{Digest, Sha256};
+    let digest =
+        |sql: &str| Sha256::digest(sql).first_chunk().map(|bytes| format!("{:08x}", u32::from_be_bytes(*bytes)));
+    let published = ["e5822178", "1132036f", "c0ab1c2c", "cea895d3", "559c5bcd"];
+    assert_eq!(MIGRATIONS.map(digest), published.map(|digest| Some(digest.to_owned())));
+}
