@@ -32,14 +32,14 @@ impl ChatModel for Ready {
         Settings::none()
     }
 
-    async fn chat(&self, _request: &ChatRequest, _run: &Run) -> Result<Box<ChatReply>, ModelError> {
-        Ok(Box::new(self.reply.clone()))
+    async fn chat(&self, _request: &ChatRequest, _run: &Run) -> Result<ChatReply, ModelError> {
+        Ok(self.reply.clone())
     }
 }
 
 impl Ready {
     fn new() -> Self {
-        let mut reply = *ChatReply::new(Message::assistant("Because of the sky."));
+        let mut reply = ChatReply::new(Message::assistant("Because of the sky."));
         reply.usage = Some(Usage::new(400, 12));
         Self { id: ModelId::new("openai", "gpt-5-mini"), reply }
     }

@@ -22,7 +22,7 @@
 //! # #[async_trait::async_trait] impl ChatModel for Parrot {
 //! #     fn id(&self) -> &ModelId { &self.0 }
 //! #     fn settings(&self) -> &Settings { Settings::none() }
-//! #     async fn chat(&self, request: &ChatRequest, _: &Run) -> Result<Box<ChatReply>, ModelError> {
+//! #     async fn chat(&self, request: &ChatRequest, _: &Run) -> Result<ChatReply, ModelError> {
 //! #         let asked = request.transcript.messages().last().map(|message| message.text().into_owned());
 //! #         Ok(ChatReply::new(Message::assistant(asked.unwrap_or_default())))
 //! #     }
@@ -92,7 +92,7 @@ pub use memory::recall::{Note, NoteSource, Recall, RecallError, RecallQuery};
 pub use model::embedder::{Embedder, Embeddings};
 pub use model::metered::{Metered, ModelExt, Unpriced};
 pub use model::metered_embedder::MeteredEmbedder;
-pub use model::model::{Answering, ChatModel};
+pub use model::model::ChatModel;
 pub use model::pricing::{Ceiling, LargestRun, Pricing, Served};
 pub use money::budget::{Budget, BudgetExceeded, Cap, MODEL_CALLS, Quantity, WhenSpent, Window, WrapUpPercent};
 pub use money::calendar::Calendar;
@@ -121,7 +121,7 @@ pub use tool::bus_tools::{send_message, wait_for_message};
 pub use tool::done::Done;
 pub use tool::function::{FnTool, tool_fn};
 pub use tool::schema::{Schema, SchemaError, schema_of};
-pub use tool::tool::{Calling, Tool, ToolError, ToolOutput};
+pub use tool::tool::{Tool, ToolError, ToolOutput};
 pub use tool::toolbox::{Round, ToolLimits, Toolbox, ToolboxError};
 
 #[cfg(any(test, feature = "testing"))]

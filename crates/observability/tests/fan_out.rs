@@ -29,7 +29,7 @@ impl<M: ChatModel> ChatModel for Chatty<M> {
         self.0.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         tracing::info!(target: "library", "pool has 3 connections");
         let answer = self.0.chat(request, run).instrument(tracing::info_span!("connection", number = 3)).await;
         let Err(error) = answer else { return answer };

@@ -116,7 +116,7 @@ impl<P: Protocol> Model<P> {
 
     /// Reads a response that somebody else fetched, such as a batch result or a recording, exactly as
     /// [`ChatModel::chat`] reads its own.
-    pub fn decode(&self, response: &::http::Response<Bytes>, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    pub fn decode(&self, response: &::http::Response<Bytes>, run: &Run) -> Result<ChatReply, ModelError> {
         let mut intake = self.intake(response.status(), response.headers(), run);
         intake.push(response.body().clone())?;
         intake.finish()
@@ -131,7 +131,7 @@ impl<P: Protocol> Model<P> {
     }
 
     /// Dropping the future closes the connection.
-    async fn exchange(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn exchange(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let mut response = self.send(request, run)?.await.map_err(|error| self.named(error))?;
         // Made only now, as most of a call's life is spent waiting for the head of the answer.
         let intake = Box::new(self.intake(response.status(), response.headers(), run));
@@ -175,7 +175,7 @@ impl<P: Protocol> ChatModel for Model<P> {
         &self.settings
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         self.exchange(request, run).await.map_err(|error| self.client.account.without_key(error))
     }
 }

@@ -88,7 +88,7 @@ impl Account {
 pub(crate) async fn read<A: Assembly>(
     response: &mut Response,
     mut intake: Box<Intake<'_, A>>,
-) -> Result<Box<ChatReply>, ModelError> {
+) -> Result<ChatReply, ModelError> {
     loop {
         let progress = match response.body_mut().chunk().await {
             Ok(Some(chunk)) => intake.push(chunk)?,

@@ -74,7 +74,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
     }
 
     /// The body has ended, or its terminal marker was read.
-    pub(crate) fn finish(&mut self) -> Result<Box<ChatReply>, ModelError> {
+    pub(crate) fn finish(&mut self) -> Result<ChatReply, ModelError> {
         match self.end() {
             Ok(reply) => Ok(self.completed(reply)),
             Err(error) => Err(self.explained(error)),
@@ -85,7 +85,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
     pub(crate) fn cut(
         &mut self,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Result<Box<ChatReply>, ModelError> {
+    ) -> Result<ChatReply, ModelError> {
         if !self.head.status.is_success() {
             return self.finish();
         }
@@ -137,7 +137,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
         result.map_err(|error| self.explained(error))
     }
 
-    fn end(&mut self) -> Result<Box<ChatReply>, ModelError> {
+    fn end(&mut self) -> Result<ChatReply, ModelError> {
         let streamed = matches!(self.body, Body::Events(_));
         if self.head.status.is_success() && streamed != self.streaming_asked {
             self.sink.quirk(Quirk::OtherFraming);
@@ -163,7 +163,7 @@ impl<'a, A: Assembly> Intake<'a, A> {
         }
     }
 
-    fn completed(&mut self, mut reply: Box<ChatReply>) -> Box<ChatReply> {
+    fn completed(&mut self, mut reply: ChatReply) -> ChatReply {
         reply.request_id = self.head.request_id.take().or(reply.request_id);
         reply.limits = std::mem::take(&mut self.head.limits);
         if reply.model.is_empty() {

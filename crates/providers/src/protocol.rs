@@ -49,10 +49,10 @@ pub trait Assembly: Send {
     fn event(&mut self, event: &sse::Event, sink: &mut Sink<'_>) -> Result<Progress, ModelError>;
 
     /// The whole answer, once the stream has ended. Without a terminal marker this is a failure of kind `Broken`.
-    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError>;
+    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<ChatReply, ModelError>;
 
     /// Reads an answer that came as one document.
-    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError>;
+    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError>;
 
     /// The tokens reported so far; they were spent even if the answer never gets whole.
     fn usage(&self) -> Option<Usage>;

@@ -43,7 +43,7 @@ fn question(tools: bool) -> ChatRequest {
 }
 
 struct Seen {
-    result: Result<Box<ChatReply>, ModelError>,
+    result: Result<ChatReply, ModelError>,
     heard: Recorder,
 }
 

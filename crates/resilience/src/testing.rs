@@ -17,7 +17,7 @@ use brigade_core::{
     Settings, testing::Recorder,
 };
 
-pub(crate) type Answer = Result<Box<ChatReply>, ModelError>;
+pub(crate) type Answer = Result<ChatReply, ModelError>;
 
 /// A model that does what a test tells it to. Clones count together.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ impl fmt::Debug for Fake {
     }
 }
 
-pub(crate) fn reply(text: &str) -> Box<ChatReply> {
+pub(crate) fn reply(text: &str) -> ChatReply {
     ChatReply::new(Message::assistant(text))
 }
 

@@ -109,7 +109,7 @@ impl ChatModel for Saboteur {
         self.inner.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         match self.sabotage {
             Sabotage::AsksTwice => drop(self.bare.chat(request, run).await?),
             Sabotage::Tells => tracing::info!("asked about a {CANARY}"),

@@ -14,7 +14,7 @@ pub(crate) async fn ask(
     model: &dyn ChatModel,
     request: &ChatRequest,
     (run, turn): (&Run, u32),
-) -> Result<Result<Box<ChatReply>, ModelError>, Stopped> {
+) -> Result<Result<ChatReply, ModelError>, Stopped> {
     let id = model.id();
     run.emit(&Event::TurnStarted { turn, model: id.clone() });
     let started = Instant::now();

@@ -163,10 +163,10 @@ impl<'a> Turns<'a> {
         }
     }
 
-    fn book(&mut self, reply: Box<ChatReply>) -> Result<Asked, RunFailure> {
+    fn book(&mut self, reply: ChatReply) -> Result<Asked, RunFailure> {
         self.unmetered = reply.charge.is_none();
         match turn::book_unmetered(&reply, &self.request, (self.agent.model.id(), self.run)) {
-            None => Ok(Asked::Reply(reply)),
+            None => Ok(Asked::Reply(Box::new(reply))),
             Some(why) => {
                 self.keep(reply.message)?;
                 Ok(Asked::End(End::budget(&why)))

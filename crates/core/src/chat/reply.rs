@@ -90,11 +90,10 @@ pub struct Allowance {
 
 impl ChatReply {
     /// An answer with nothing known about it but its content; the stop reason follows from whether tools are called.
-    /// In a box, as every wrapper of a model hands it on.
-    pub fn new(message: Message) -> Box<Self> {
+    pub fn new(message: Message) -> Self {
         let calls = message.tool_calls().next().is_some();
         let kind = if calls { StopKind::ToolCalls } else { StopKind::EndTurn };
-        Box::new(Self {
+        Self {
             message,
             usage: None,
             stop: Stop { kind, raw: None },
@@ -104,7 +103,7 @@ impl ChatReply {
             response_id: None,
             limits: RateLimits::default(),
             charge: None,
-        })
+        }
     }
 }
 

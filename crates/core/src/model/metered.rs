@@ -218,7 +218,7 @@ impl<M: ChatModel> ChatModel for Metered<M> {
         self.model.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let (mut attempt, cut) = self.begin(request, run)?;
         let request = cut.as_deref().unwrap_or(request);
         match self.model.chat(request, attempt.run()).await {

@@ -1,6 +1,6 @@
 //! The trait that every model client and every wrapper implements.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -21,12 +21,10 @@ pub trait ChatModel: fmt::Debug + Send + Sync + 'static {
 
     /// One answer. Deltas go to `run` while the call goes on, when somebody listens
     /// ([`Run::wants_deltas`]); the return value is always complete. Dropping the future cancels the call.
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError>;
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError>;
 }
 
-/// A call under way: what [`ChatModel::chat`] returns, for wrappers that only hand it on and need no future of their own.
-pub type Answering<'a> = Pin<Box<dyn Future<Output = Result<Box<ChatReply>, ModelError>> + Send + 'a>>;
-
+#[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: ChatModel + ?Sized> ChatModel for Arc<M> {
     fn id(&self) -> &ModelId {
@@ -37,12 +35,7 @@ impl<M: ChatModel + ?Sized> ChatModel for Arc<M> {
         (**self).settings()
     }
 
-    fn chat<'m, 'q, 'r, 'a>(&'m self, request: &'q ChatRequest, run: &'r Run) -> Answering<'a>
-    where
-        'm: 'a,
-        'q: 'a,
-        'r: 'a,
-    {
-        (**self).chat(request, run)
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        (**self).chat(request, run).await
     }
 }

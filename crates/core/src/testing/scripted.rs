@@ -149,7 +149,7 @@ impl ChatModel for ScriptedModel {
         &self.0.settings
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         unpoisoned(&self.0.requests).push(request.clone());
         let turn = unpoisoned(&self.0.script).pop_front();
         let Some(turn) = turn else {

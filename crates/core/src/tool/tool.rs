@@ -1,6 +1,6 @@
 //! What an agent can do besides talking.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -20,21 +20,15 @@ pub trait Tool: fmt::Debug + Send + Sync + 'static {
     async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError>;
 }
 
-/// A call under way: what [`Tool::call`] returns, for tools that only hand it on and need no future of their own.
-pub type Calling<'a> = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send + 'a>>;
-
+#[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<T: Tool + ?Sized> Tool for Arc<T> {
     fn spec(&self) -> &ToolSpec {
         (**self).spec()
     }
 
-    fn call<'t, 'r, 'a>(&'t self, input: Value, run: &'r Run) -> Calling<'a>
-    where
-        't: 'a,
-        'r: 'a,
-    {
-        (**self).call(input, run)
+    async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError> {
+        (**self).call(input, run).await
     }
 }
 

@@ -66,7 +66,7 @@ impl<M: ChatModel> ChatModel for ContentLog<M> {
         self.model.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let messages = request.transcript.messages();
         let new = messages.iter().rposition(|message| message.role() == Role::Assistant).map_or(0, |last| last + 1);
         for message in messages.iter().skip(new) {

@@ -49,7 +49,7 @@ impl protocol::Assembly for Assembly {
         Ok(self.progress())
     }
 
-    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
+    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
         if !self.ended {
             if self.stop.is_none() {
                 return Err(broken("the stream ended before the answer did"));
@@ -59,7 +59,7 @@ impl protocol::Assembly for Assembly {
         Ok(self.reply(sink))
     }
 
-    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
+    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
         let answer: Option<Answer<'_>> = json::read(body);
         let answer = answer.filter(|answer| answer.error.is_none() && answer.content.is_some());
         self.begin(answer.ok_or_else(|| error::not_an_answer("the answer", body))?, sink);
@@ -167,7 +167,7 @@ impl Assembly {
         }
     }
 
-    fn reply(&mut self, sink: &mut Sink<'_>) -> Box<ChatReply> {
+    fn reply(&mut self, sink: &mut Sink<'_>) -> ChatReply {
         let stop = self.stop.take();
         let kind = stop_kind(stop.as_deref(), sink);
         let cut = kind == StopKind::MaxTokens;

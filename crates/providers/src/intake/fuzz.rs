@@ -127,7 +127,7 @@ impl Damage {
 }
 
 /// Reads a response that arrives in pieces which end at `cuts`.
-fn read<P: Protocol>(protocol: &P, status: u16, body: &[u8], cuts: &[usize]) -> Result<Box<ChatReply>, ModelError> {
+fn read<P: Protocol>(protocol: &P, status: u16, body: &[u8], cuts: &[usize]) -> Result<ChatReply, ModelError> {
     let run = Run::builder().deltas(true).build();
     let id = ModelId::new("account", "asked");
     let head = Head::new(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
@@ -174,7 +174,7 @@ fn check<P: Protocol>(protocol: &P, status: u16, body: &[u8], cuts: &[usize]) {
     let pieces = read(protocol, status, body, cuts);
     assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
     if let Ok(reply) = whole {
-        send_on(*reply);
+        send_on(reply);
     }
 }
 

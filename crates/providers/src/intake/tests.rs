@@ -43,7 +43,7 @@ impl Reading {
     }
 }
 
-fn read<'a>(status: u16, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Box<ChatReply>, ModelError> {
+fn read<'a>(status: u16, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<ChatReply, ModelError> {
     let reading = Reading::new();
     let mut intake = reading.intake(status);
     for chunk in chunks {
@@ -54,7 +54,7 @@ fn read<'a>(status: u16, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<B
     intake.finish()
 }
 
-fn said(result: &Result<Box<ChatReply>, ModelError>) -> String {
+fn said(result: &Result<ChatReply, ModelError>) -> String {
     match result {
         Ok(reply) => format!("{:?} {:?} {:?}", reply.message, reply.stop, reply.usage),
         Err(error) => format!("{error:?}"),

@@ -73,7 +73,7 @@ impl protocol::Assembly for Assembly {
         Ok(Progress::More)
     }
 
-    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
+    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
         match (&self.stop, self.end_marked) {
             (None, false) => {
                 let message = "the stream ended without a finish reason and without `[DONE]`";
@@ -86,7 +86,7 @@ impl protocol::Assembly for Assembly {
         self.reply(sink)
     }
 
-    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
+    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
         let answer: Option<Object<Answer<'_>>> = json::read(body);
         let answer =
             answer.and_then(|answer| answer.0).filter(|answer| answer.choices.is_some() && answer.error.is_none());
@@ -224,7 +224,7 @@ impl Assembly {
         }
     }
 
-    fn reply(&mut self, sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
+    fn reply(&mut self, sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
         if !self.choice_seen {
             return Err(ModelError::new(ModelErrorKind::Broken, "the answer has no choices"));
         }

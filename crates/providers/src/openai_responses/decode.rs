@@ -27,7 +27,7 @@ use crate::{
 pub struct Assembly {
     done: BTreeMap<u64, RawJson>,
     usage: Option<Usage>,
-    reply: Option<Box<ChatReply>>,
+    reply: Option<ChatReply>,
 }
 
 impl protocol::Assembly for Assembly {
@@ -48,12 +48,12 @@ impl protocol::Assembly for Assembly {
         self.take(&event, data, sink)
     }
 
-    fn finish(&mut self, _sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
+    fn finish(&mut self, _sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
         let broken = || ModelError::new(ModelErrorKind::Broken, "the stream ended before the answer did");
         self.reply.take().ok_or_else(broken)
     }
 
-    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<Box<ChatReply>, ModelError> {
+    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
         let response: Option<Response<'_>> = json::read(body);
         let response = response.filter(|response| response.output.is_some());
         self.conclude(response, body, sink)
@@ -111,7 +111,7 @@ impl Assembly {
         response: Option<Response<'_>>,
         raw: &[u8],
         sink: &mut Sink<'_>,
-    ) -> Result<Box<ChatReply>, ModelError> {
+    ) -> Result<ChatReply, ModelError> {
         self.usage = response.as_ref().and_then(|response| response.usage).and_then(|raw| counted(raw, sink));
         let response = response.filter(|response| response.error.is_none());
         let response = response.ok_or_else(|| error::not_an_answer("the response", raw))?;

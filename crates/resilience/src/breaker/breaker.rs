@@ -92,7 +92,7 @@ impl<M: ChatModel> ChatModel for Breaker<M> {
         self.inner.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let Circuits { credential, model } = &self.circuits;
         let by_credential = self.enter(credential, Guarded::Credential, run)?;
         let by_model = self.enter(model, Guarded::Model, run)?;

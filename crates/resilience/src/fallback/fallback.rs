@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use brigade_core::{
-    Answering, ChatModel, ChatReply, ChatRequest, Degraded, Event, ModelError, ModelErrorKind, ModelId, Run, Settings,
-    StopKind,
+    ChatModel, ChatReply, ChatRequest, Degraded, Event, ModelError, ModelErrorKind, ModelId, Run, Settings, StopKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +68,7 @@ impl<M: ChatModel> Fallback<M> {
         Self { rules, ..self }
     }
 
-    async fn ask(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn ask(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let watched = Watched::over(run);
         let result = self.first.chat(request, watched.run()).await;
         if failure(&result).is_none() {
@@ -81,10 +81,10 @@ impl<M: ChatModel> Fallback<M> {
     /// Asks one after the other until one has an answer that stands.
     async fn ask_others(
         &self,
-        mut result: Result<Box<ChatReply>, ModelError>,
+        mut result: Result<ChatReply, ModelError>,
         request: &ChatRequest,
         watched: &Watched,
-    ) -> Result<Box<ChatReply>, ModelError> {
+    ) -> Result<ChatReply, ModelError> {
         let run = watched.run();
         let mut from = self.id();
         for other in &self.others {
@@ -134,6 +134,7 @@ impl<M: ChatModel> Fallback<M> {
     }
 }
 
+#[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: ChatModel> ChatModel for Fallback<M> {
     fn id(&self) -> &ModelId {
@@ -144,13 +145,8 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
         self.first.settings()
     }
 
-    fn chat<'m, 'q, 'r, 'a>(&'m self, request: &'q ChatRequest, run: &'r Run) -> Answering<'a>
-    where
-        'm: 'a,
-        'q: 'a,
-        'r: 'a,
-    {
-        if self.others.is_empty() { self.first.chat(request, run) } else { Box::pin(self.ask(request, run)) }
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        if self.others.is_empty() { self.first.chat(request, run).await } else { self.ask(request, run).await }
     }
 }
 
@@ -180,7 +176,7 @@ impl Default for FallbackRules {
 }
 
 /// Why the next model might be asked; absent for an answer that stands.
-fn failure(result: &Result<Box<ChatReply>, ModelError>) -> Option<ModelErrorKind> {
+fn failure(result: &Result<ChatReply, ModelError>) -> Option<ModelErrorKind> {
     match result {
         Err(error) => Some(error.kind()),
         Ok(reply) if matches!(reply.stop.kind, StopKind::Refusal | StopKind::ContentFilter) => {
@@ -191,11 +187,7 @@ fn failure(result: &Result<Box<ChatReply>, ModelError>) -> Option<ModelErrorKind
 }
 
 /// Tells observers, and the run's outcome once for all turns.
-fn note(
-    run: &Run,
-    result: &Result<Box<ChatReply>, ModelError>,
-    (from, to, reason): (&ModelId, &ModelId, ModelErrorKind),
-) {
+fn note(run: &Run, result: &Result<ChatReply, ModelError>, (from, to, reason): (&ModelId, &ModelId, ModelErrorKind)) {
     run.emit(&Event::FellBack { from: from.clone(), to: to.clone(), reason });
     let part = format!("model:{}", from.model());
     if run.degraded().iter().all(|known| known.part != part) {

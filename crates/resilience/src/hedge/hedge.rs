@@ -54,7 +54,7 @@ impl<M: ChatModel> ChatModel for Hedge<M> {
         self.inner.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         if !request.tools.is_empty() {
             return self.inner.chat(request, run).await;
         }
@@ -86,13 +86,13 @@ impl<M: ChatModel> ChatModel for Hedge<M> {
 
 /// One of two attempts at the same question.
 struct Attempt<'a> {
-    call: Pin<Box<dyn Future<Output = Result<Box<ChatReply>, ModelError>> + Send + 'a>>,
+    call: Pin<Box<dyn Future<Output = Result<ChatReply, ModelError>> + Send + 'a>>,
     watched: &'a Watched,
 }
 
 impl Attempt<'_> {
     /// Until it is over, or listeners have seen something of the answer: then there is no result yet.
-    async fn progress(&mut self) -> Option<Result<Box<ChatReply>, ModelError>> {
+    async fn progress(&mut self) -> Option<Result<ChatReply, ModelError>> {
         poll_fn(|context| match self.call.as_mut().poll(context) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending if self.watched.has_shown() => Poll::Ready(None),
@@ -102,7 +102,7 @@ impl Attempt<'_> {
     }
 
     /// The result, if it is not there yet.
-    async fn go_on(self, result: Option<Result<Box<ChatReply>, ModelError>>) -> Result<Box<ChatReply>, ModelError> {
+    async fn go_on(self, result: Option<Result<ChatReply, ModelError>>) -> Result<ChatReply, ModelError> {
         match result {
             Some(result) => result,
             None => self.call.await,

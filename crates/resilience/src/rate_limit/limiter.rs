@@ -238,7 +238,7 @@ impl Drop for Ticket<'_> {
 
 impl Admission<'_> {
     /// Replaces what was expected by what the call took, and learns from what the response said.
-    pub(crate) fn settle(mut self, result: &Result<Box<ChatReply>, ModelError>) {
+    pub(crate) fn settle(mut self, result: &Result<ChatReply, ModelError>) {
         let limiter = self.limiter;
         let now = Instant::now();
         let (usage, said) = match result {

@@ -79,7 +79,7 @@ impl<M: ChatModel> ChatModel for RateLimit<M> {
         self.inner.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let demand = Demand::of(request, self.inner.settings());
         let entry = self.limiter.enter(demand, self.priority, run).map_err(|wait| self.refusal(wait))?;
         let admission = match entry {

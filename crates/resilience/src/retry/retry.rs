@@ -80,7 +80,7 @@ impl<M: ChatModel> ChatModel for Retry<M> {
         self.inner.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         self.budget.deposit();
         let watched = Watched::over(run);
         let run = watched.run();

@@ -55,7 +55,7 @@ impl<M: ChatModel> Timeout<M> {
         Self { inner, limits }
     }
 
-    async fn within(&self, request: &ChatRequest, clock: &Clock<'_>) -> Result<Box<ChatReply>, ModelError> {
+    async fn within(&self, request: &ChatRequest, clock: &Clock<'_>) -> Result<ChatReply, ModelError> {
         let run = clock.watched.run().for_call();
         let mut call = pin!(self.inner.chat(request, &run));
         // One timer for all limits: when it fires and the answer has moved on, it is set again.
@@ -107,7 +107,7 @@ impl<M: ChatModel> ChatModel for Timeout<M> {
         self.inner.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let watched = Watched::over(run);
         let (asked, usual) = (&request.settings, self.inner.settings());
         let reasoning = asked.reasoning.or(usual.reasoning);

@@ -81,7 +81,7 @@ impl ChatModel for Breaks {
         Settings::none()
     }
 
-    async fn chat(&self, _: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, _: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         run.emit_delta(|| Delta::Thinking("hmm, ".repeat(8)));
         run.emit_delta(|| Delta::Text("word".repeat(30)));
         let error = unpoisoned(&self.error).take();
@@ -199,8 +199,8 @@ async fn a_price_that_nobody_knows_for_the_model_that_answered_is_estimated_and_
         fn settings(&self) -> &Settings {
             self.0.settings()
         }
-        async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
-            self.0.chat(request, run).await.map(|reply| ChatReply { model: "secret".into(), ..*reply }.into())
+        async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+            self.0.chat(request, run).await.map(|reply| ChatReply { model: "secret".into(), ..reply })
         }
     }
     let charge = ask(&Other(answers(Some(Usage::new(900, 200)))).metered(&Prices), &cents("1")).await.unwrap();
@@ -359,7 +359,7 @@ async fn what_the_client_will_send_is_reserved_where_nobody_limits_the_answer() 
         fn settings(&self) -> &Settings {
             &self.1
         }
-        async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+        async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
             self.0.chat(request, run).await
         }
     }
@@ -427,7 +427,7 @@ impl ChatModel for Configured {
         &self.1
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         assert!(run.ledger().reserved() < usd("0.01"), "reserved: {}", run.ledger().reserved());
         self.0.chat(request, run).await
     }

@@ -25,7 +25,7 @@ impl<M: ChatModel> ChatModel for Twice<M> {
         self.0.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let error = match self.0.chat(request, run).await {
             Ok(reply) => return Ok(reply),
             Err(error) => error,

@@ -8,7 +8,7 @@ use super::*;
 use crate::OpenAi;
 
 /// Reads an answer, and says which oddities were counted.
-fn read(body: impl Into<Bytes>) -> (Result<Box<ChatReply>, ModelError>, Vec<&'static str>) {
+fn read(body: impl Into<Bytes>) -> (Result<ChatReply, ModelError>, Vec<&'static str>) {
     let body = body.into();
     let heard = Recorder::new();
     let run = Run::builder().deltas(body.starts_with(b"data")).observer(Arc::new(heard.clone())).build();

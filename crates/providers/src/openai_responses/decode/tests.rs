@@ -31,7 +31,7 @@ impl Seen {
 }
 
 /// Reads a stream that arrives in the given chunks.
-fn read(chunks: &[&[u8]]) -> (Result<Box<ChatReply>, ModelError>, Arc<Seen>) {
+fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let run = Run::builder().observer(seen.clone()).deltas(true).build();
     let provider = Arc::from("test");
@@ -57,12 +57,12 @@ fn stream(events: &[&str]) -> Vec<u8> {
     events.iter().flat_map(|event| format!("data: {event}\n\n").into_bytes()).collect()
 }
 
-fn reply(events: &[&str]) -> (Box<ChatReply>, Arc<Seen>) {
+fn reply(events: &[&str]) -> (ChatReply, Arc<Seen>) {
     let (result, seen) = read(&[&stream(events)]);
     (result.unwrap(), seen)
 }
 
-fn body(json: &str) -> Result<Box<ChatReply>, ModelError> {
+fn body(json: &str) -> Result<ChatReply, ModelError> {
     let run = Run::new();
     let provider = Arc::from("test");
     Assembly::default().body(json.as_bytes(), &mut Sink::new(&run, &provider))

@@ -24,7 +24,7 @@ fn wrap(model: Fake, fallbacks: Vec<Fake>, accounts: &Accounts) -> Arc<dyn ChatM
     policy.wrap(model, fallbacks.into_iter().map(guarded), accounts)
 }
 
-async fn timed(model: &dyn ChatModel) -> (Result<Box<ChatReply>, ModelError>, Duration) {
+async fn timed(model: &dyn ChatModel) -> (Result<ChatReply, ModelError>, Duration) {
     let started = Instant::now();
     let result = model.chat(&question(), &Run::new()).await;
     (result, started.elapsed())

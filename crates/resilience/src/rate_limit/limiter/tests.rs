@@ -37,7 +37,7 @@ fn left(limiter: &Limiter, name: &str) -> Option<u64> {
     limiter.headroom().into_iter().find(|(known, ..)| *known == name).map(|(.., left)| left)
 }
 
-fn saying(requests: Allowance) -> Box<ChatReply> {
+fn saying(requests: Allowance) -> ChatReply {
     let mut reply = reply("ok");
     reply.limits.requests = requests;
     reply
@@ -48,7 +48,7 @@ fn allowance(limit: u64, remaining: u64, reset: Option<Duration>) -> Allowance {
 }
 
 /// One call that is answered at once.
-async fn call(limiter: &Limiter, result: Result<Box<ChatReply>, ModelError>) {
+async fn call(limiter: &Limiter, result: Result<ChatReply, ModelError>) {
     admit(limiter, &Run::new()).await.unwrap().settle(&result);
 }
 
@@ -128,7 +128,7 @@ async fn what_a_call_did_not_use_is_given_back_and_what_it_used_besides_is_owed(
     let tokens = Limits { tokens_per_minute: Some(10_000), ..Limits::default() };
     for (usage, rest) in [(Usage::new(100, 100), 9_800), (Usage::new(9_000, 3_000), 0)] {
         let limiter = limiter(tokens.clone());
-        call(&limiter, Ok(Box::new(ChatReply { usage: Some(usage), ..*reply("ok") }))).await;
+        call(&limiter, Ok(ChatReply { usage: Some(usage), ..reply("ok") })).await;
         assert_eq!(left(&limiter, "tokens_per_minute"), Some(rest));
     }
 }

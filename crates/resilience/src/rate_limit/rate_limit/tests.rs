@@ -86,7 +86,7 @@ impl Provider {
         }
         sleep(took).await;
         self.served.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(ChatReply { usage: Some(Usage::new(PROMPT.into(), 50)), limits, ..*reply("ok") }))
+        Ok(ChatReply { usage: Some(Usage::new(PROMPT.into(), 50)), limits, ..reply("ok") })
     }
 
     fn model(self: &Arc<Self>) -> RateLimit<Fake> {

@@ -11,7 +11,7 @@ fn retry(fake: &Fake) -> Retry<Fake> {
     Retry::new(fake.clone(), Backoff::default()).within(&Accounts::seeded(1))
 }
 
-async fn timed(model: &Retry<Fake>, run: &Run) -> (Result<Box<ChatReply>, ModelError>, Duration) {
+async fn timed(model: &Retry<Fake>, run: &Run) -> (Result<ChatReply, ModelError>, Duration) {
     let started = Instant::now();
     let result = model.chat(&question(), run).await;
     (result, started.elapsed())

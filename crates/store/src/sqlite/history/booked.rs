@@ -46,7 +46,7 @@ impl<M: ChatModel> ChatModel for Booked<M> {
         self.model.settings()
     }
 
-    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<Box<ChatReply>, ModelError> {
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         self.booked(self.model.chat(request, run)).await
     }
 }
