@@ -84,6 +84,7 @@ pub use chat::reply::{Allowance, ChatReply, RateLimits, Stop, StopKind};
 pub use chat::request::{ChatRequest, Effect, ToolSet, ToolSpec};
 pub use chat::settings::{Effort, OutputSchema, PromptCache, Reasoning, Settings, ToolChoice};
 pub use chat::transcript::{Transcript, TranscriptError};
+pub use error_chain::ErrorChain;
 pub use ids::{ModelId, ParseTraceIdError, RunId, Scope, ShortTraceId, TraceId};
 pub use memory::local_recall::LocalRecall;
 pub use memory::memory::{LocalMemory, Memory, MemoryError};

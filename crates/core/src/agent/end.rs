@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    BudgetExceeded, ModelError, ModelErrorKind, Run, StopReason, Stopped, chat::message::texts,
-    error_chain::error_chain, money::budget::UsedUp, tool::done::Done,
+    BudgetExceeded, ErrorChain, ModelError, ModelErrorKind, Run, StopReason, Stopped, chat::message::texts,
+    money::budget::UsedUp, tool::done::Done,
 };
 
 /// How the loop ended.
@@ -44,7 +44,7 @@ impl End {
 
     /// The model was not asked, for want of budget.
     pub(super) fn not_asked(error: &ModelError) -> Self {
-        Self { used_up: used_up(error), ..Self::budget(&error_chain(error)) }
+        Self { used_up: used_up(error), ..Self::budget(&ErrorChain(error).to_string()) }
     }
 
     pub(super) fn without_tool(call: &Done) -> Self {
@@ -70,7 +70,7 @@ impl End {
         let notice = match error.kind() {
             // That is what the notice says already.
             ModelErrorKind::Budget => self.notice,
-            _ => format!("{} The last answer did not come: {}.", self.notice, error_chain(error)),
+            _ => format!("{} The last answer did not come: {}.", self.notice, ErrorChain(error)),
         };
         Self { notice, ..self }
     }

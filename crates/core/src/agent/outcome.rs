@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 
 use crate::{
-    BusError, CostSummary, Degraded, DepthExceeded, MemoryError, Message, ModelError, Run, StopReason, TraceId,
-    Transcript, TranscriptError, Usage, error_chain::error_chain, tool::toolbox::ToolboxError,
+    BusError, CostSummary, Degraded, DepthExceeded, ErrorChain, MemoryError, Message, ModelError, Run, StopReason,
+    TraceId, Transcript, TranscriptError, Usage, tool::toolbox::ToolboxError,
 };
 
 /// How a run ended: an answer, whole or partial, and what it took.
@@ -244,7 +244,7 @@ impl RunError {
 
     /// What went wrong and why, down to the first cause, in one line.
     pub fn chain(&self) -> String {
-        error_chain(self)
+        ErrorChain(self).to_string()
     }
 
     /// The model error behind the failure, if it was one.

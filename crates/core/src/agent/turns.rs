@@ -3,15 +3,14 @@
 use std::{future::Future, mem, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
-    Agent, BudgetExceeded, CallEnd, ChatReply, ChatRequest, Estimate, Event, Memory, MemoryError, Message, ModelError,
-    ModelErrorKind, Outcome, Part, Role, Run, RunError, RunFailure, StopReason, Stopped, ToolChoice, Transcript,
-    TranscriptError,
+    Agent, BudgetExceeded, CallEnd, ChatReply, ChatRequest, ErrorChain, Estimate, Event, Memory, MemoryError, Message,
+    ModelError, ModelErrorKind, Outcome, Part, Role, Run, RunError, RunFailure, StopReason, Stopped, ToolChoice,
+    Transcript, TranscriptError,
     agent::answer::{Answer, Judge},
     agent::guard::Guard,
     agent::task::Task,
     agent::turn,
     chat::message::texts,
-    error_chain::error_chain,
     tool::{done::Done, toolbox::Round},
 };
 
@@ -289,7 +288,7 @@ impl<'a> Turns<'a> {
         if let (false, Some((memory, session))) = (new.is_empty(), self.kept_in())
             && let Err(error) = in_time(memory.append(session, new)).await
         {
-            self.run.go_on_without("session", error_chain(&error));
+            self.run.go_on_without("session", ErrorChain(&error).to_string());
         }
     }
 

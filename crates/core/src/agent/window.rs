@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    ChatModel, ChatRequest, Event, Message, ModelError, Role, Run, Settings, Transcript, agent::turn,
-    chat::message::texts, error_chain::error_chain,
+    ChatModel, ChatRequest, ErrorChain, Event, Message, ModelError, Role, Run, Settings, Transcript, agent::turn,
+    chat::message::texts,
 };
 
 /// How much of a conversation a model is shown.
@@ -72,7 +72,7 @@ impl ContextWindow {
         let text = match self.compactor.as_ref()?.digest(hidden, run).await {
             Ok(text) => text?,
             Err(error) => {
-                run.go_on_without("summary", error_chain(&error));
+                run.go_on_without("summary", ErrorChain(&error).to_string());
                 return None;
             }
         };

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    Effect, FnTool, Message, Note, NoteSource, Part, Recall, RecallError, RecallQuery, Run, Scope, ToolError,
-    ToolOutput, Transcript, error_chain::error_chain, memory::recall, tool_fn,
+    Effect, ErrorChain, FnTool, Message, Note, NoteSource, Part, Recall, RecallError, RecallQuery, Run, Scope,
+    ToolError, ToolOutput, Transcript, memory::recall, tool_fn,
 };
 
 /// The notes that an agent may read and write: those of the tenant and the user on whose behalf it runs
@@ -189,7 +189,7 @@ impl ShownNotes {
             }
             Ok(None) => task,
             Err(error) => {
-                run.go_on_without("notes", error_chain(&error));
+                run.go_on_without("notes", ErrorChain(&error).to_string());
                 task
             }
         }

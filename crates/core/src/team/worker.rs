@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    Budget, Degraded, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput, ToolSpec,
+    Budget, Degraded, ErrorChain, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput,
+    ToolSpec,
     agent::cycle,
     agent::runnable::Runnable,
-    error_chain::error_chain,
     tool::schema::{Schema, SchemaError, schema_of},
 };
 
@@ -253,7 +253,7 @@ pub(crate) fn shown(outcome: &Outcome) -> Cow<'_, str> {
 
 /// What a supervisor is told of an error: what went wrong and why, without ids it has no use for.
 fn told(error: &RunError) -> String {
-    error_chain(error.cause())
+    ErrorChain(error.cause()).to_string()
 }
 
 impl OnFailure {

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, fmt::Write};
 
+use brigade_core::ErrorChain;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -149,7 +150,7 @@ impl Visit for TextFields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.record_debug(field, &format_args!("{}", Chain(value)));
+        self.record_debug(field, &format_args!("{}", ErrorChain(value)));
     }
 }
 
@@ -204,19 +205,6 @@ impl Visit for JsonFields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.add(field, Chain(value).to_string().into());
-    }
-}
-
-/// An error with its causes.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        // A chain deeper than this is a cycle or of no use to a reader.
-        std::iter::successors(self.0.source(), |error| (*error).source())
-            .take(8)
-            .try_for_each(|cause| write!(f, ": {cause}"))
+        self.add(field, ErrorChain(value).to_string().into());
     }
 }

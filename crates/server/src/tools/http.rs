@@ -4,7 +4,7 @@ use std::{error::Error, fmt::Write as _, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use async_trait::async_trait;
-use brigade_core::{Run, Tool, ToolError, ToolOutput, ToolSpec};
+use brigade_core::{ErrorChain, Run, Tool, ToolError, ToolOutput, ToolSpec};
 use brigade_observability::Traceparent;
 use reqwest::{
     Client, Method, Response, Url,
@@ -174,12 +174,10 @@ fn readable(body: Vec<u8>, most: usize, mark: &str) -> Result<String, ToolError>
 
 /// An error and its causes, without the address, whose query may hold secrets.
 fn chain(error: &reqwest::Error) -> String {
-    let (mut text, mut cause) = ("the request failed".to_owned(), error.source());
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+    match error.source() {
+        Some(cause) => format!("the request failed: {}", ErrorChain(cause)),
+        None => "the request failed".to_owned(),
     }
-    text
 }
 
 #[cfg(test)]
