@@ -55,7 +55,6 @@
 //! ```
 
 mod agent;
-mod by_name;
 mod chat;
 mod error_chain;
 mod ids;
@@ -75,7 +74,6 @@ pub use agent::runnable::{Runnable, Working};
 pub use agent::stream::{RunItem, stream};
 pub use agent::task::Task;
 pub use agent::window::{Compactor, ContextWindow, Summarizer};
-pub use by_name::ByName;
 pub use chat::encoded::{Dialect, Encodings};
 pub use chat::error::{Failure, ModelError, ModelErrorKind, RetryAdvice, TimeoutPhase};
 pub use chat::json::RawJson;

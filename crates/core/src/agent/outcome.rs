@@ -193,7 +193,7 @@ impl fmt::Display for Summary<'_> {
         }
         let calls = cost.total.calls;
         write!(f, " · {calls} {}", plural(calls, "call", "calls"))?;
-        let workers = cost.by_agent.names().filter(|path| path.contains('/')).count() as u64;
+        let workers = cost.by_agent.keys().filter(|path| path.contains('/')).count() as u64;
         if workers > 0 {
             write!(f, " · {workers} {}", plural(workers, "worker", "workers"))?;
         }

@@ -1,10 +1,10 @@
 //! What a run cost, by agent, by model and by tool.
 
-use std::{fmt, ops::AddAssign, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::AddAssign, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByName, ModelId, Money, Usage, money::node::ToolLine};
+use crate::{ModelId, Money, Usage, money::node::ToolLine};
 
 /// What one model call used and cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +63,13 @@ pub struct CostSummary {
     /// Everything together.
     pub total: Spending,
     /// By the agent's path.
-    pub by_agent: ByName<Arc<str>, Spending>,
+    pub by_agent: BTreeMap<Arc<str>, Spending>,
     /// By model, as `provider/model`.
-    pub by_model: ByName<String, Spending>,
+    pub by_model: BTreeMap<String, Spending>,
     /// By the tool's name. Agents and models spend, so this is no further share of the total: it tells through which
     /// tools it was spent.
-    #[serde(default, skip_serializing_if = "ByName::is_empty")]
-    pub by_tool: ByName<Arc<str>, ToolSpending>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_tool: BTreeMap<Arc<str>, ToolSpending>,
 }
 
 /// How often a tool was called, and what that cost.
@@ -168,18 +168,17 @@ impl CostSummary {
     }
 
     pub(crate) fn new(total: Spending, lines: &[(Spender, Spending)], tools: &[ToolLine]) -> Self {
-        let (by_agent, by_model) = (ByName::with_capacity(lines.len()), ByName::with_capacity(lines.len()));
-        let mut summary = Self { total, by_agent, by_model, by_tool: ByName::with_capacity(tools.len()) };
+        let mut summary = Self { total, ..Self::default() };
         for (who, spending) in lines {
-            summary.by_agent.add(Arc::clone(&who.agent), *spending);
-            summary.by_model.add([who.model.provider(), "/", who.model.model()].concat(), *spending);
+            *summary.by_agent.entry(Arc::clone(&who.agent)).or_default() += *spending;
+            *summary.by_model.entry(who.model.to_string()).or_default() += *spending;
         }
         for ToolLine { agent, tool, calls } in tools {
             let behind = summary.with_workers(&[agent, "/", tool].concat());
             // An agent that is asked again by those below it has that in its cost already.
             let is_below_itself = agent.split('/').skip(1).any(|name| name == &**tool);
             let spending = (behind.calls > 0 && !is_below_itself).then_some(behind);
-            summary.by_tool.add(Arc::clone(tool), ToolSpending { calls: *calls, spending });
+            *summary.by_tool.entry(Arc::clone(tool)).or_default() += ToolSpending { calls: *calls, spending };
         }
         summary
     }

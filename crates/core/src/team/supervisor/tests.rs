@@ -267,7 +267,7 @@ async fn a_pipeline_gives_each_answer_to_the_next_stage_and_stops_at_half_an_ans
     assert_eq!((outcome.text.as_str(), outcome.turns), ("final", 2));
     assert_eq!(editor.requests()[0].transcript.messages()[0].text(), "draft");
     assert_eq!(
-        outcome.cost.by_agent.names().map(|agent| &**agent).collect::<Vec<_>>(),
+        outcome.cost.by_agent.keys().map(|agent| &**agent).collect::<Vec<_>>(),
         ["press/editor", "press/writer"]
     );
 
