@@ -11,24 +11,12 @@
     reason = "a chore has no runtime, and the time that it measures is real"
 )]
 
-mod cargo;
+mod chores;
 mod ci;
-mod deny;
-mod deploy;
-mod direction;
-mod examples;
-mod finding;
-mod fuzz;
-mod fuzz_api;
-mod manifest;
-mod prices;
-mod python;
-mod readme;
-mod source_files;
-mod swarm;
-mod tidy;
-mod time_limit;
-mod workspace;
+mod rules;
+mod source;
+mod steps;
+mod tools;
 
 use std::env;
 use std::path::Path;
@@ -49,7 +37,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Chore {
     /// Checks everything that a change must pass, and stops at the first failure.
-    Ci(ci::Options),
+    Ci(ci::ci::Options),
     /// Runs the benchmarks, built as what ships; what follows goes to the benchmark program.
     Bench {
         /// Arguments of the benchmark program.
@@ -57,13 +45,13 @@ enum Chore {
         arguments: Vec<String>,
     },
     /// Plays faults composed at random against the whole stack, and stops at nothing but a broken invariant.
-    Swarm(swarm::Options),
+    Swarm(chores::swarm::Options),
     /// Reads responses damaged at random, and stops at a panic or where the chunks make a difference.
-    Fuzz(fuzz::Options),
+    Fuzz(chores::fuzz::Options),
     /// Sends requests to the server that are derived from its own description, and stops where an answer breaks it.
-    FuzzApi(fuzz_api::Options),
+    FuzzApi(steps::fuzz_api::Options),
     /// Writes the embedded price table anew, from joined price lists.
-    Prices(prices::Options),
+    Prices(chores::prices::Options),
 }
 
 fn main() -> ExitCode {
@@ -84,11 +72,11 @@ fn run(chore: Chore) -> Result<()> {
     let root = Path::new(&package).parent();
     shell.change_dir(root.context("xtask lies in a folder of the workspace")?);
     match chore {
-        Chore::Ci(options) => ci::run(&shell, &options),
-        Chore::Bench { arguments } => cargo::bench(&shell, &arguments),
-        Chore::Swarm(options) => swarm::run(&shell, &options),
-        Chore::Fuzz(options) => fuzz::run(&shell, &options),
-        Chore::FuzzApi(options) => fuzz_api::run(&shell, &options),
-        Chore::Prices(options) => prices::run(&shell, &options),
+        Chore::Ci(options) => ci::ci::run(&shell, &options),
+        Chore::Bench { arguments } => tools::cargo::bench(&shell, &arguments),
+        Chore::Swarm(options) => chores::swarm::run(&shell, &options),
+        Chore::Fuzz(options) => chores::fuzz::run(&shell, &options),
+        Chore::FuzzApi(options) => steps::fuzz_api::run(&shell, &options),
+        Chore::Prices(options) => chores::prices::run(&shell, &options),
     }
 }

@@ -1,14 +1,19 @@
-//! House rules that neither rustfmt nor clippy knows. The length of functions is clippy's
-//! (`clippy.toml`).
+//! House rules that rustfmt and clippy do not have.
+
+use std::fs;
 
 use anyhow::Result;
 use xshell::Shell;
 
-use crate::finding::{Finding, report};
-use crate::{readme, source_files};
+use crate::rules::finding::{Finding, report};
+use crate::rules::sizes::{self, Sizes};
+use crate::rules::{folders, public_names, readme, words};
+use crate::source::files;
+use crate::source::modules::Modules;
+use crate::source::workspace::Workspace;
 
-/// A file is one noun; more than this is two.
-const MAX_LINES: usize = 400;
+/// Whether the rules about words, folders, public names and the sizes of crates fail, or only print what they find.
+const NEW_RULES_FAIL: bool = false;
 
 /// Marks of unfinished work, in pieces so that this file does not find itself.
 const UNFINISHED: [&str; 5] = [
@@ -32,42 +37,80 @@ const LOCAL: [&str; 6] = [
 /// Folders and endings of data that is kept byte for byte as it was recorded.
 const VERBATIM: [&str; 6] = ["/recordings/", "/snapshots/", "/fixtures/", "/corpus/", ".snap", ".sse"];
 
-/// Checks every text file of the project.
+/// Checks every text file of the project, and the modules of every crate.
 pub(crate) fn check(shell: &Shell) -> Result<()> {
-    let mut findings = Vec::new();
-    for path in source_files::list(shell)? {
+    let (mut findings, mut announced) = (Vec::new(), Vec::new());
+    let mut sizes = Sizes::default();
+    for path in files::list(shell)? {
         // What is not UTF-8 is not text.
-        if let Ok(text) = String::from_utf8(shell.read_binary_file(&path)?) {
+        if let Ok(text) = String::from_utf8(shell.read_binary_file(&path)?)
+            && !is_verbatim(&path)
+        {
             findings.extend(check_text(&path, &text));
+            announced.extend(words::check(&path, &text));
+            sizes.add(&path, &text);
         }
     }
     let (readme, example) = (shell.read_file(readme::README)?, shell.read_file(readme::EXAMPLE)?);
     findings.extend(readme::check(&readme, &example));
+    announced.extend(sizes.check());
+    announced.extend(check_modules(&Workspace::load(shell)?)?);
+    sizes.print();
+    if NEW_RULES_FAIL {
+        findings.append(&mut announced);
+    }
+    for finding in &announced {
+        println!("(not enforced yet) {finding}");
+    }
     report(&findings)
+}
+
+/// The rules about folders and public names.
+fn check_modules(workspace: &Workspace) -> Result<Vec<Finding>> {
+    let read = |path: &str| fs::read_to_string(workspace.root.join(path)).ok();
+    let (mut findings, mut libraries) = (Vec::new(), Vec::new());
+    for package in &workspace.packages {
+        for target in package.targets.iter().filter(|target| target.is("lib") || target.is("bin")) {
+            let modules = Modules::load(&target.src_path.strip_prefix(&workspace.root)?.display().to_string(), &read)?;
+            findings.extend(folders::circles(&package.name, &modules));
+            if package.name == "brigade-core" {
+                findings.extend(folders::against_layers(&package.name, &modules, &folders::CORE_LAYERS));
+            }
+            if target.is("lib") {
+                libraries.push((package.name.as_str(), modules));
+            }
+        }
+    }
+    let libraries: Vec<_> = libraries.iter().map(|(name, modules)| (*name, modules)).collect();
+    findings.extend(libraries.iter().flat_map(|library| public_names::check_library(*library)));
+    findings.extend(public_names::same_types(&libraries));
+    Ok(findings)
 }
 
 /// All rules for one file.
 fn check_text(path: &str, text: &str) -> Vec<Finding> {
-    let rooted = format!("/{path}");
-    if VERBATIM.iter().any(|part| rooted.contains(part)) {
-        return Vec::new();
-    }
     let mut findings = white_space(path, text);
     findings.extend(local_names(path, text));
-    if source_files::is_rust(path) {
+    if files::is_rust(path) {
         findings.extend(unfinished(path, text));
         findings.extend(unexplained_exceptions(path, text));
         if is_module(path) {
-            findings.extend(too_long(path, text));
+            findings.extend(sizes::check_file(path, text));
             findings.extend(undocumented(path, text));
         }
     }
     findings
 }
 
+/// Whether a file is kept as it was recorded.
+fn is_verbatim(path: &str) -> bool {
+    let rooted = format!("/{path}");
+    VERBATIM.iter().any(|part| rooted.contains(part))
+}
+
 /// Library and program code, and the examples that are read like it.
 fn is_module(path: &str) -> bool {
-    (path.contains("/src/") || path.starts_with("examples/")) && !source_files::is_test_only(path)
+    (path.contains("/src/") || path.starts_with("examples/")) && !files::is_test_only(path)
 }
 
 fn white_space(path: &str, text: &str) -> Vec<Finding> {
@@ -127,25 +170,6 @@ fn is_comment(line: &str) -> bool {
 fn has_reason(lines: &[&str]) -> bool {
     let end = lines.iter().position(|line| line.ends_with(']')).unwrap_or_default();
     lines.iter().take(end + 1).any(|line| line.contains("reason ="))
-}
-
-fn too_long(path: &str, text: &str) -> Option<Finding> {
-    let count = lines_without_tests(text);
-    let what = format!("{count} lines without tests, {MAX_LINES} are allowed");
-    (count > MAX_LINES).then(|| Finding::new(path, what, "split it along its nouns"))
-}
-
-/// Lines above the module of inline tests. `#[cfg(test)] mod tests;` among the other modules ends
-/// nothing.
-fn lines_without_tests(text: &str) -> usize {
-    let lines: Vec<&str> = text.lines().collect();
-    let tests = lines.windows(2).position(|pair| {
-        let [attribute, module] = pair else {
-            return false;
-        };
-        *attribute == "#[cfg(test)]" && module.starts_with("mod ") && module.ends_with('{')
-    });
-    tests.unwrap_or(lines.len())
 }
 
 fn undocumented(path: &str, text: &str) -> Option<Finding> {

@@ -6,9 +6,10 @@
 use anyhow::Result;
 use xshell::Shell;
 
-use crate::finding::{Finding, report};
-use crate::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
-use crate::{manifest, source_files};
+use crate::rules::finding::{Finding, report};
+use crate::rules::manifest;
+use crate::source::files;
+use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
 /// For each member that others build on, the only members it may build on itself. Tests are free.
 const DIRECTIONS: [(&str, &[&str]); 7] = [
@@ -105,7 +106,7 @@ fn undirected(library: &str) -> Option<Finding> {
         Finding::new(
             library,
             "its direction of dependency is not decided",
-            "add it to DIRECTIONS in xtask/src/direction.rs",
+            "add it to DIRECTIONS in xtask/src/rules/direction.rs",
         )
     })
 }
@@ -155,9 +156,9 @@ fn tokio_beyond_core(place: &str, tree: &[Resolved]) -> Vec<Finding> {
 
 /// Source files of the server with their text, test-only files left out.
 fn server_sources(shell: &Shell) -> Result<Vec<(String, String)>> {
-    let mut paths = source_files::list(shell)?;
+    let mut paths = files::list(shell)?;
     paths.retain(|path| path.starts_with("crates/server/src/"));
-    paths.retain(|path| source_files::is_rust(path) && !source_files::is_test_only(path));
+    paths.retain(|path| files::is_rust(path) && !files::is_test_only(path));
     paths.into_iter().map(|path| Ok((path.clone(), shell.read_file(&path)?))).collect()
 }
 

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use xshell::Shell;
 
-use crate::cargo::{EVERYTHING, cargo};
-use crate::time_limit;
-use crate::workspace::{Target, Workspace};
+use crate::source::workspace::{Target, Workspace};
+use crate::tools::cargo::{EVERYTHING, cargo};
+use crate::tools::time_limit;
 
 /// Examples talk to the simulator in their own process; a few seconds is already slow.
 const LIMIT: Duration = Duration::from_mins(1);

@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use xshell::Shell;
 
-use crate::cargo::{EVERYTHING, cargo};
-use crate::python;
-use crate::time_limit;
-use crate::workspace::Workspace;
+use crate::source::workspace::Workspace;
+use crate::tools::cargo::{EVERYTHING, cargo};
+use crate::tools::python;
+use crate::tools::time_limit;
 
 /// Each version finds more than the one before; this one makes a failure ours.
 const TOOL: &str = "schemathesis==4.32.5";

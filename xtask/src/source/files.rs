@@ -43,7 +43,11 @@ pub(crate) fn is_test_only(path: &str) -> bool {
 
 /// Whether a file is Rust code.
 pub(crate) fn is_rust(path: &str) -> bool {
-    Path::new(path).extension().is_some_and(|extension| extension == "rs")
+    has_extension(path, "rs")
+}
+
+pub(crate) fn has_extension(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|own| own == extension)
 }
 
 #[cfg(test)]

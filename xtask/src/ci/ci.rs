@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use xshell::Shell;
 
-use crate::{cargo, deny, deploy, direction, examples, fuzz_api, tidy};
+use crate::rules::{direction, tidy};
+use crate::steps::{deny, deploy, examples, fuzz_api};
+use crate::tools::cargo;
 
 /// One step. They run in the order in which they stand here: cheap ones first, so that a small slip
 /// shows early.

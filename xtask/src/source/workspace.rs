@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use xshell::Shell;
 
-use crate::cargo::cargo;
+use crate::tools::cargo::cargo;
 
 /// The members of the workspace, without what they depend on.
 #[derive(Debug, Deserialize)]

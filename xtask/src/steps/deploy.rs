@@ -3,8 +3,8 @@
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
-use crate::python;
-use crate::workspace::Workspace;
+use crate::source::workspace::Workspace;
+use crate::tools::python;
 
 /// A linter of Dockerfiles, and the schemas of Kubernetes. Each version finds more than the one before; these make a
 /// failure ours.

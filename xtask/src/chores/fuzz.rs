@@ -3,7 +3,7 @@
 use anyhow::Result;
 use xshell::Shell;
 
-use crate::cargo::cargo;
+use crate::tools::cargo::cargo;
 
 /// How long.
 #[derive(Debug, clap::Args)]

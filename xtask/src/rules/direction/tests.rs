@@ -1,5 +1,5 @@
 use super::*;
-use crate::workspace::Dependency;
+use crate::source::workspace::Dependency;
 
 fn package(name: &str, dependencies: &[(&str, Option<&str>)]) -> Package {
     let dependencies = dependencies

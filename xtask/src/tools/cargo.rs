@@ -8,7 +8,7 @@ use std::env;
 use anyhow::Result;
 use xshell::{Cmd, Shell, cmd};
 
-use crate::workspace::Workspace;
+use crate::source::workspace::Workspace;
 
 /// The one selection, see above. `--locked`: a check never changes the lock file.
 pub(crate) const EVERYTHING: [&str; 3] = ["--locked", "--workspace", "--all-features"];

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use xshell::Shell;
 
-use crate::cargo::{EVERYTHING, cargo};
+use crate::tools::cargo::{EVERYTHING, cargo};
 
 /// How many, and from where.
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use xshell::Shell;
 
-use crate::cargo::cargo;
-use crate::time_limit;
+use crate::tools::cargo::cargo;
+use crate::tools::time_limit;
 
 /// The version whose configuration format `deny.toml` follows.
 const VERSION: &str = "0.20.2";

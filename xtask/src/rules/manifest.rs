@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use toml::{Table, Value};
 
-use crate::finding::Finding;
-use crate::workspace::Workspace;
+use crate::rules::finding::Finding;
+use crate::source::workspace::Workspace;
 
 const DEPENDENCY_TABLES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 

@@ -1,6 +1,6 @@
 //! The README's first example is an example that is compiled and run.
 
-use crate::finding::Finding;
+use crate::rules::finding::Finding;
 
 /// The example, and the README that shows the part between its marks.
 pub(crate) const EXAMPLE: &str = "examples/examples/brief.rs";

@@ -1,0 +1,5 @@
+//! Commands besides `ci`.
+
+pub(crate) mod fuzz;
+pub(crate) mod prices;
+pub(crate) mod swarm;

@@ -1,0 +1,3 @@
+//! `cargo xtask ci`.
+
+pub(crate) mod ci;

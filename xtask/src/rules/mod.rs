@@ -1,0 +1,11 @@
+//! Rules about the sources that are checked without compiling them.
+
+pub(crate) mod direction;
+mod finding;
+mod folders;
+mod manifest;
+mod public_names;
+mod readme;
+mod sizes;
+pub(crate) mod tidy;
+mod words;

@@ -1,0 +1,5 @@
+//! Programs that the steps run, and how they are installed.
+
+pub(crate) mod cargo;
+pub(crate) mod python;
+pub(crate) mod time_limit;
