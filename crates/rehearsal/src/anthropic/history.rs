@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use crate::anthropic::request::{Body, Message};
-use crate::failure::Failure;
-use crate::ids::signature;
-use crate::request::{Block, Content};
+use crate::exchange::request::{Block, Content};
+use crate::protocol::failure::Failure;
+use crate::protocol::ids::signature;
 
 const THINKING_DOCS: &str = "https://docs.claude.com/en/docs/build-with-claude/extended-thinking";
 

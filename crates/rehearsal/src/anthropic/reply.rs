@@ -3,10 +3,10 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::ids::{Ids, signature};
-use crate::reply::{Part, Reply};
-use crate::script::Stop;
-use crate::usage::{Field, Told};
+use crate::exchange::reply::{Part, Reply};
+use crate::protocol::ids::{Ids, signature};
+use crate::protocol::usage::{Field, Told};
+use crate::script::script::Stop;
 
 #[derive(Serialize)]
 pub(crate) struct Message<'a> {

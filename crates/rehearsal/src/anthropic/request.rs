@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::anthropic::history;
-use crate::dialect::Dialect;
-use crate::failure::Failure;
-use crate::request::{Block, Content, Request, says};
+use crate::exchange::request::{Block, Content, Request, says};
+use crate::protocol::dialect::Dialect;
+use crate::protocol::failure::Failure;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Body<'a> {

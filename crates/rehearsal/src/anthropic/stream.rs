@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::anthropic::reply::{Block, Caller, Input, Message, opening, stop_reason};
-use crate::failure::Failure;
-use crate::ids::{Ids, signature};
-use crate::reply::{Event, Kind, Part, Reply, pieces, words};
-use crate::usage::Field;
+use crate::exchange::reply::{Event, Kind, Part, Reply, pieces, words};
+use crate::protocol::failure::Failure;
+use crate::protocol::ids::{Ids, signature};
+use crate::protocol::usage::Field;
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

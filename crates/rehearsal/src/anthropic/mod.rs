@@ -1,0 +1,6 @@
+//! Anthropic Messages.
+
+pub(crate) mod history;
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod stream;

@@ -1,6 +1,0 @@
-//! `OpenAI` Chat Completions.
-
-mod history;
-pub(crate) mod reply;
-pub(crate) mod request;
-pub(crate) mod stream;

@@ -1,0 +1,5 @@
+//! What goes wrong, as data.
+
+pub(crate) mod action;
+pub(crate) mod kinds;
+pub(crate) mod plan;

@@ -1,0 +1,3 @@
+//! A record of what really happened.
+
+pub(crate) mod truth;

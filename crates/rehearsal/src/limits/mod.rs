@@ -1,0 +1,3 @@
+//! Rate limits as the vendors enforce them.
+
+pub(crate) mod limits;

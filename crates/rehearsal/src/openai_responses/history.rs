@@ -1,0 +1,115 @@
+//! What the Responses API refuses about its input, in its own words.
+
+use std::collections::HashSet;
+
+use crate::openai_responses::request::Item;
+use crate::protocol::failure::Failure;
+use crate::protocol::ids::encrypted_content;
+
+pub(crate) fn check(items: &[Item], stored: bool) -> Result<(), Failure> {
+    let mut ids = HashSet::new();
+    for (at, item) in items.iter().enumerate() {
+        identity(at, item)?;
+        parts(at, item)?;
+        if let Some(id) = item.id.as_deref().filter(|id| !ids.insert(*id)) {
+            return Err(duplicate(id));
+        }
+        if item.kind() == "reasoning" {
+            reasoning(item, items.get(at + 1), stored)?;
+        }
+    }
+    pairs(items)
+}
+
+fn input(message: String) -> Failure {
+    Failure::invalid(message).param("input")
+}
+
+fn duplicate(id: &str) -> Failure {
+    input(format!("Duplicate item found with id {id}. Remove duplicate items from your input and try again."))
+}
+
+/// Ids begin as the API made them.
+fn identity(at: usize, item: &Item) -> Result<(), Failure> {
+    let prefix = match item.kind() {
+        "function_call" => "fc",
+        "reasoning" => "rs",
+        "message" => "msg",
+        _ => return Ok(()),
+    };
+    match &item.id {
+        Some(id) if !id.starts_with(prefix) => Err(Failure::invalid(format!(
+            "Invalid 'input[{at}].id': '{id}'. Expected an ID that begins with '{prefix}'."
+        ))
+        .param(format!("input[{at}].id"))
+        .code("invalid_value")),
+        _ => Ok(()),
+    }
+}
+
+/// A message's parts are typed by direction: `input_text` in, `output_text` out.
+fn parts(at: usize, item: &Item) -> Result<(), Failure> {
+    let supported = match (item.kind(), item.role.as_str()) {
+        ("message", "assistant") => ["output_text", "refusal", "refusal"],
+        ("message", _) => ["input_text", "input_image", "input_file"],
+        _ => return Ok(()),
+    };
+    for (place, block) in item.content.blocks().iter().enumerate() {
+        if !supported.contains(&block.kind.as_str()) {
+            return Err(Failure::invalid(format!(
+                "Invalid value: '{}'. Supported values are: '{}'.",
+                block.kind,
+                supported.join("', '")
+            ))
+            .param(format!("input[{at}].content[{place}].type"))
+            .code("invalid_value"));
+        }
+    }
+    Ok(())
+}
+
+/// A reasoning item comes back as it was sent, with what the model said after it.
+fn reasoning(item: &Item, next: Option<&Item>, stored: bool) -> Result<(), Failure> {
+    let id = item.id.as_deref().unwrap_or_default();
+    match item.encrypted_content.as_deref() {
+        Some(content) if content != encrypted_content(id) => {
+            let start = content.get(..4).unwrap_or_default();
+            let end = content.len().checked_sub(4).and_then(|at| content.get(at..));
+            let message = format!("The encrypted content {start}...{} could not be verified.", end.unwrap_or_default());
+            return Err(Failure::invalid(message).code("invalid_encrypted_content"));
+        }
+        None if !stored => {
+            let message = format!(
+                "Item with id '{id}' not found. Items are not persisted when `store` is set to false. Try again with `store` set to true, or remove this item from your input."
+            );
+            return Err(Failure::new(404, "invalid_request_error", message).param("input"));
+        }
+        _ => {}
+    }
+    if next.is_some_and(Item::is_from_model) {
+        return Ok(());
+    }
+    Err(input(format!("Item '{id}' of type 'reasoning' was provided without its required following item.")))
+}
+
+fn pairs(items: &[Item]) -> Result<(), Failure> {
+    let mut asked = HashSet::new();
+    let mut answered = HashSet::new();
+    for item in items {
+        let id = item.call_id.as_deref().unwrap_or_default();
+        match item.kind() {
+            "function_call" if !asked.insert(id) => return Err(duplicate(id)),
+            "function_call_output" if !asked.contains(id) => {
+                return Err(input(format!("No tool call found for function call output with call_id {id}.")));
+            }
+            "function_call_output" if !answered.insert(id) => return Err(duplicate(id)),
+            _ => {}
+        }
+    }
+    let calls = items.iter().filter(|item| item.kind() == "function_call");
+    let mut ids = calls.map(|item| item.call_id.as_deref().unwrap_or_default());
+    match ids.find(|id| !answered.contains(id)) {
+        Some(id) => Err(input(format!("No tool output found for function call {id}."))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,121 @@
+//! The built-in script: a supervisor and three workers settle a question, in under four seconds
+//! and for about three cents at list prices.
+//!
+//! | agent | recognised by | model, dialect | turn 0 | then |
+//! |---|---|---|---|---|
+//! | `desk` | system prompt has `You are desk`, or the tool `researcher` is offered | [`SUPERVISOR_MODEL`], Anthropic | a thought, a sentence, one call to each worker | the final answer |
+//! | `researcher` | `You are researcher`, or the tool `search` | [`WORKER_MODEL`], Chat Completions | calls `search` with `{"query": …}` | facts with their sources |
+//! | `critic` | `You are critic` | the same | what is not proven | the same |
+//! | `estimator` | `You are estimator`, or the tool `calculate` | the same | calls `calculate` with `{"expression": …}` | the cost of both |
+//!
+//! The header `x-brigade-agent` goes before all of these. A worker is a tool of its name that takes
+//! `{"task": …}`. An agent that is offered no tools answers at once. The thought is shown only
+//! where the request switches thinking on. The rules do not look at the model or the dialect, so
+//! the cast can be changed.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::script::script::{AgentMark, Answer, Script, ToolCall, When};
+
+/// The question the story is about.
+pub const QUESTION: &str = "Should we move our queue from SQS to Kafka?";
+/// The supervisor's name.
+pub const SUPERVISOR: &str = "desk";
+/// The workers' names, which are the names of the supervisor's tools as well.
+pub const WORKERS: [&str; 3] = ["researcher", "critic", "estimator"];
+/// The supervisor's model.
+pub const SUPERVISOR_MODEL: &str = "claude-sonnet-4-5";
+/// The workers' model.
+pub const WORKER_MODEL: &str = "gpt-5-mini";
+/// The researcher's tool; takes `{"query": …}`.
+pub const SEARCH_TOOL: &str = "search";
+/// The estimator's tool; takes `{"expression": …}`, numbers with `+ - *`.
+pub const CALCULATE_TOOL: &str = "calculate";
+/// What a stand-in for the search tool may return, to fit the story.
+pub const SEARCH_RESULT: &str = "1. AWS, Amazon SQS quotas: standard queues deliver at least once, retain messages for at most 14 days and have a nearly unlimited throughput.\n2. Apache Kafka documentation, Design: consumers keep their own offset in a log and may read it again; order holds within a partition.\n3. AWS, Amazon MSK pricing: kafka.m5.large $0.21 per broker-hour, storage $0.10 per GB-month.";
+
+/// The models of the story.
+pub(crate) const MODELS: [&str; 2] = [SUPERVISOR_MODEL, WORKER_MODEL];
+
+const PLAN: &str = "The question hides three: what Kafka offers that SQS does not, whether this team needs it, and what it costs. Each has a specialist, and none depends on another, so all three can work at once.";
+
+const VERDICT: &str = "**Stay on SQS for now.** What Kafka would add is a log that several consumers can read again, and order within a partition [1][2]. Nothing you told us needs either: one service reads the queue, and every message is deleted once it is done.\n\nThe price of moving is plain. At 120 million messages a month SQS costs about $144; a small managed cluster of three brokers costs about $490, before anybody has operated it.\n\nThe critic's objection stands: nobody has measured your peak or asked what next year brings. **Decide again** when a second team wants the same events, when you need to replay more than 14 days, or when order per customer matters. Until then, publish through a thin interface of your own, and the move stays a week's work.\n\n[1] Amazon SQS quotas  [2] Apache Kafka, Design";
+
+const FACTS: &str = "- SQS standard queues deliver at least once, keep messages for at most 14 days and scale without planning [Amazon SQS quotas].\n- A message read from SQS and deleted is gone. Kafka keeps a log; each consumer has its own offset and may read again [Apache Kafka, Design].\n- Kafka keeps order within a partition. SQS keeps order in FIFO queues only [Amazon SQS quotas].\n- A Kafka cluster has brokers to size, patch and rebalance; MSK takes over part of that [Amazon MSK pricing].";
+
+const DOUBTS: &str = "Not proven so far:\n1. That throughput is a problem at all. There is no figure for the peak.\n2. That anybody needs to replay messages, the one thing SQS cannot do.\n3. That the team can run Kafka at night. Nobody is named.\n4. That the saving survives the migration: two systems side by side for a quarter, and every consumer made idempotent.\nIf none of these is answered, the cheaper mistake is to wait.";
+
+const COST: &str = "For 120 million messages a month, three requests each (send, receive, delete):\n- SQS: 360 million requests at $0.40 per million = $144 a month.\n- MSK: 3 brokers at $0.21 an hour for 730 hours, and 300 GB at $0.10 = $489.90 a month.\nKafka costs $345.90 a month more, without the hours of those who operate it.";
+
+impl Script {
+    /// The story of the [`demo`](crate::demo) module.
+    pub fn demo() -> Self {
+        let mut script = Self::default();
+        for name in [SUPERVISOR].into_iter().chain(WORKERS) {
+            script = script.agent(AgentMark {
+                name: name.to_owned(),
+                system_contains: Some(format!("You are {name}")),
+                tool_offered: None,
+            });
+        }
+        for (name, tool) in [(SUPERVISOR, WORKERS[0]), ("researcher", SEARCH_TOOL), ("estimator", CALCULATE_TOOL)] {
+            script = script.agent(AgentMark {
+                name: name.to_owned(),
+                system_contains: None,
+                tool_offered: Some(tool.to_owned()),
+            });
+        }
+        script
+            .rule(at("desk", Some(0)), delegation())
+            .rule(at("desk", None), verdict())
+            .rule(at("researcher", Some(0)), search())
+            .rule(at("researcher", None), said(FACTS, 250, (1480, 230)))
+            .rule(at("critic", None), said(DOUBTS, 500, (590, 402)))
+            .rule(at("estimator", Some(0)), calculation())
+            .rule(at("estimator", None), said(COST, 300, (740, 168)))
+    }
+}
+
+fn at(agent: &str, turn: Option<usize>) -> When {
+    When { agent: Some(agent.to_owned()), turn, ..When::default() }
+}
+
+fn said(text: &str, first_millis: u64, (input, output): (u64, u64)) -> Answer {
+    paced(Answer::text(text), first_millis).usage(input, output)
+}
+
+/// An answer that begins after so many milliseconds and then runs at about 150 words a second.
+fn paced(answer: Answer, first_millis: u64) -> Answer {
+    answer.latency(Duration::from_millis(first_millis), Duration::from_millis(5))
+}
+
+fn delegation() -> Answer {
+    let tasks = [
+        "Find what SQS and Kafka guarantee about delivery, order, retention and replay. Cite each fact.",
+        "List what has not been proven about the need to leave SQS.",
+        "Estimate the monthly cost of SQS and of a small managed Kafka at 120 million messages a month.",
+    ];
+    let calls = WORKERS.into_iter().zip(tasks).map(|(worker, task)| ToolCall::new(worker, json!({ "task": task })));
+    let mut answer = paced(Answer::calls(calls), 350).thinking(PLAN).usage(1840, 496);
+    "I will have the facts, the doubts and the cost looked at side by side.".clone_into(&mut answer.text);
+    answer.usage.cache_write = Some(1792);
+    answer
+}
+
+fn verdict() -> Answer {
+    let mut answer = said(VERDICT, 350, (3120, 418));
+    answer.usage.cached = Some(1792);
+    answer
+}
+
+fn search() -> Answer {
+    let query = json!({ "query": "Amazon SQS vs Apache Kafka delivery guarantees retention replay pricing" });
+    paced(Answer::calls([ToolCall::new(SEARCH_TOOL, query)]), 250).usage(620, 48)
+}
+
+fn calculation() -> Answer {
+    let expression = json!({ "expression": "3 * 0.21 * 730 + 300 * 0.10 - 120 * 3 * 0.40" });
+    paced(Answer::calls([ToolCall::new(CALCULATE_TOOL, expression)]), 300).usage(560, 64)
+}
