@@ -15,11 +15,11 @@ use brigade_rehearsal::demo as story;
 use brigade_resilience::{Accounts, Alternate, ModelHealth, Policy};
 
 use crate::{
+    agents::recall,
+    agents::team::{self, Served},
     config::{self, Config, Kind, Loaded, NoteTool, Provider},
-    recall,
-    simulated::Simulated,
-    store::Store,
-    team::{self, Served},
+    models::simulated::Simulated,
+    runs::store::Store,
 };
 
 /// What the program does its work with: agents, and the accounts and models behind them.
@@ -119,7 +119,7 @@ impl App {
         let supervisor = guarded(Arc::new(claude.model(story::SUPERVISOR_MODEL).thinking(1_024)));
         let worker = guarded(Arc::new(openai.model(story::WORKER_MODEL)));
         let chain = vec![supervisor.id().clone(), worker.id().clone()];
-        let desk: Supervisor = crate::demo::team(supervisor, &worker);
+        let desk: Supervisor = crate::cli::demo::team(supervisor, &worker);
         let served = Served::of_demo(desk.into_agent(), chain)?;
         let agents = BTreeMap::from([(story::SUPERVISOR.to_owned(), Arc::new(served))]);
         let labels = labels(&agents, [story::SEARCH_TOOL, story::CALCULATE_TOOL]);

@@ -4,38 +4,14 @@
 
 #![expect(clippy::print_stdout, reason = "a command line prints its results")]
 
+mod agents;
 mod api;
 mod app;
-mod board;
-mod check;
 mod cli;
 mod config;
-mod config_command;
-mod demo;
-mod doctor;
-mod event_log;
-mod exit;
 mod health;
-mod init;
-mod keys;
-mod lint;
-mod listen;
-mod past;
-mod recall;
-mod report;
-mod run;
+mod models;
 mod runs;
-mod serve;
-mod signals;
-mod simulate;
-mod simulated;
-mod spans;
-mod store;
-mod tally;
-mod team;
-mod tools;
-mod trace;
-mod worst_case;
 
 use std::process::ExitCode;
 
@@ -48,7 +24,7 @@ async fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("error: {error:#}");
-            exit::Exit::Failed.into()
+            cli::exit::Exit::Failed.into()
         }
     }
 }

@@ -12,13 +12,14 @@ use crate::source::files;
 use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
 /// For each member that others build on, the only members it may build on itself. Tests are free.
-const DIRECTIONS: [(&str, &[&str]); 7] = [
+const DIRECTIONS: [(&str, &[&str]); 8] = [
     ("brigade-core", &[]),
     ("brigade-providers", &["brigade-core"]),
     ("brigade-resilience", &["brigade-core"]),
     ("brigade-observability", &["brigade-core"]),
     ("brigade-store", &["brigade-core"]),
     ("brigade-rehearsal", &["brigade-core", "brigade-providers"]),
+    ("brigade-tools", &["brigade-core"]),
     ("xtask", &[]),
 ];
 
@@ -69,7 +70,8 @@ const NOWHERE: [&str; 5] = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", 
 const CORE_TOKIO: [&str; 7] = ["default", "macros", "rt", "sync", "test-util", "time", "tokio-macros"];
 
 /// Members that must stay free of web servers and data bases.
-const LEAN: [&str; 4] = ["brigade-core", "brigade-providers", "brigade-resilience", "brigade-observability"];
+const LEAN: [&str; 5] =
+    ["brigade-core", "brigade-providers", "brigade-resilience", "brigade-observability", "brigade-tools"];
 
 /// The crates that only one file of the server may name together, and that file.
 const COMPOSED: [&str; 3] = ["brigade_providers", "brigade_resilience", "brigade_observability"];

@@ -14,7 +14,7 @@ use brigade_core::Ledger;
 use super::{ApiError, Site, rate::Rate};
 use crate::{
     config::{Config, KeyHash, Scope},
-    store::Store,
+    runs::store::Store,
 };
 
 /// Whom the server lets in.

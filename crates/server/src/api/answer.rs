@@ -5,7 +5,7 @@ use brigade_core::{Degraded, Money, Outcome, RunId, StopReason, Usage};
 use serde::Serialize;
 
 use super::ApiError;
-use crate::runs::End;
+use crate::runs::manager::End;
 
 /// The outcome, or the error that a client gets instead. A limit that was met before there was any answer is one.
 pub(crate) fn outcome(end: &End) -> Result<&Outcome, ApiError> {

@@ -29,8 +29,8 @@ use super::{
     models,
 };
 use crate::{
-    runs::{CancelOnDrop, Record},
-    team::Served,
+    agents::team::Served,
+    runs::manager::{CancelOnDrop, Record},
 };
 
 /// What a client asks. Fields that change nothing here are not read.

@@ -25,7 +25,7 @@ use super::{
     ids::Ids,
     launch::Ask,
 };
-use crate::runs::{CancelOnDrop, End, Record};
+use crate::runs::manager::{CancelOnDrop, End, Record};
 
 /// What the top agent of a run says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,10 +16,10 @@ use futures::{Stream, stream};
 
 use super::{ApiError, Site, access::Caller, path::PathId, runs};
 use crate::{
-    event_log::{EventLog, Line},
-    past::Found,
-    runs::Record,
-    store,
+    runs::event_log::{EventLog, Line},
+    runs::history::Found,
+    runs::manager::Record,
+    runs::store,
 };
 
 /// A reader of a run's events.

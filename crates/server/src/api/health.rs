@@ -28,7 +28,10 @@ async fn live() -> &'static str {
 async fn ready(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Response {
     let current = site.current();
     let mut checks = site.reach.checks(&current.app);
-    checks.insert(0, crate::health::Check::new("accepts runs", !site.runs.is_draining(), "the server is stopping"));
+    checks.insert(
+        0,
+        crate::health::providers::Check::new("accepts runs", !site.runs.is_draining(), "the server is stopping"),
+    );
     if let Some(store) = &site.store {
         checks.push(store.check().await);
     }

@@ -7,10 +7,10 @@ use brigade_core::{Agent, Budget, Cap, Money, Observer, Run, Scope, Settings, Ta
 
 use super::{ApiError, Site, access::Caller, ids::Ids};
 use crate::{
+    agents::team::Served,
     config::{self, CallerInstructions},
-    event_log::EventLog,
-    runs::{Job, NotStarted, Record},
-    team::Served,
+    runs::event_log::EventLog,
+    runs::manager::{Job, NotStarted, Record},
 };
 
 /// A run that somebody asks for.

@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
 use super::{ApiError, Current, Site, path::PathId};
-use crate::team::Served;
+use crate::agents::team::Served;
 
 /// All agents that clients may ask for.
 pub(crate) async fn list(State(site): State<Arc<Site>>) -> Json<Value> {

@@ -20,18 +20,18 @@ use super::{
     access::Caller,
     body::{JsonBody, Object},
     error::ErrorCode,
+    idempotency::{self, Once},
     ids::Ids,
     launch::{Ask, Tighter},
     models,
-    once::{self, Once},
     path::PathId,
 };
 use crate::{
     config::Scope,
-    event_log::EventLog,
-    past::{Found, Wanted},
-    report::{KeptReport, Report},
-    runs::{CancelOnDrop, End, Record},
+    runs::event_log::EventLog,
+    runs::history::{Found, Wanted},
+    runs::manager::{CancelOnDrop, End, Record},
+    runs::report::{KeptReport, Report},
 };
 
 /// A task for an agent.
@@ -133,7 +133,7 @@ pub(crate) async fn create(
     JsonBody(body): JsonBody<RunBody>,
 ) -> Result<Response, ApiError> {
     let background = body.background;
-    let key = once::key(&headers)?;
+    let key = idempotency::key(&headers)?;
     let ask = || body.start(&site, &caller, ids);
     // The client hanging up drops this future, and the run with it; but not a run that it may ask for again.
     let cancels = key.is_none() && !background;

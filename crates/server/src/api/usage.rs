@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{ApiError, Site, access::Caller};
-use crate::{config::Scope, past::WantedSpending, tally::Post};
+use crate::{config::Scope, runs::history::WantedSpending, runs::totals::Post};
 
 /// What is asked for; everything, where nothing is said.
 #[derive(Debug, Default, Deserialize)]

@@ -109,16 +109,16 @@ async fn r33_machines_inside_are_not_reached_by_name_address_or_redirect() {
     let (target, model) = (target().await, model("{}").await);
     let by_name = format!("http = {{ url = \"http://localhost:{}/words/x\" }}", target.port);
     let told = answer(&with_tool(&model, &by_name)).await;
-    assert!(told.contains("egress to localhost is denied"), "{told}");
+    assert!(told.contains("requests to localhost are denied"), "{told}");
     assert_eq!(target.visits.load(Ordering::Relaxed), 0);
     let redirected = format!("http = {{ url = \"http://127.0.0.1:{}/metadata\", allow_private = true }}", target.port);
     let told = answer(&with_tool(&model, &redirected)).await;
-    assert!(told.contains("egress to 169.254.169.254 is denied: it is a metadata service"), "{told}");
+    assert!(told.contains("requests to 169.254.169.254 are denied: the address is a cloud metadata service"), "{told}");
     let by_address = with_tool(&model, &format!("http = {{ url = \"http://127.0.0.1:{}/words/x\" }}", target.port));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("brigade.toml"), by_address).unwrap();
     let output = Command::new(BRIGADE).arg("check").current_dir(folder.path()).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("egress to 127.0.0.1 is denied"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("requests to 127.0.0.1 are denied"));
 }
 
 #[tokio::test]
@@ -136,9 +136,9 @@ async fn a_program_that_fails_hangs_or_is_given_an_option_is_told_to_the_model()
     let enabled = |config: String| config.replace("[server]", "[server]\ncommands = true");
     let dashed = model(r#"{"word": "--version"}"#).await;
     let told = answer(&enabled(with_tool(&dashed, "command = { argv = [\"/bin/echo\", \"{word}\"] }"))).await;
-    assert!(told.contains("must not begin with a dash"), "{told}");
+    assert!(told.contains("must not start with a dash"), "{told}");
     let told = answer(&enabled(with_tool(&dashed, "command = { argv = [\"/bin/false\"] }"))).await;
-    assert!(told.contains("it ended with exit status: 1"), "{told}");
+    assert!(told.contains("the program ended with exit status: 1"), "{told}");
     let slow = "timeout = \"100ms\"\ncommand = { argv = [\"/bin/sleep\", \"60\"] }";
     let told = answer(&enabled(with_tool(&dashed, slow))).await;
     assert!(told.contains("did not answer within 100ms"), "{told}");

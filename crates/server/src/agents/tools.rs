@@ -1,0 +1,67 @@
+//! Tools that the configuration describes.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context as _, anyhow, bail};
+use brigade_core::{RawJson, Schema, Tool, ToolSpec};
+use brigade_observability::mask;
+use brigade_tools::{CommandTool, EgressGuard, HttpTool, Method};
+
+use crate::config::{self, ToolKind};
+
+/// Builds a tool. `folder` is the base of relative paths; `allow_commands` permits tools that run programs.
+pub(crate) fn build(
+    name: &str,
+    config: &config::Tool,
+    folder: &Path,
+    allow_commands: bool,
+) -> anyhow::Result<Arc<dyn Tool>> {
+    let schema = RawJson::of(&config.input)?;
+    Schema::compile(&schema).context("`input`")?;
+    let mut spec = ToolSpec::new(name, config.description.as_str(), schema);
+    spec.effect = config.effect;
+    spec.timeout = config.timeout;
+    let max_output = config.max_output.bytes;
+    match config.kind() {
+        Some(ToolKind::Http(http)) => build_http(spec, http, folder, max_output),
+        Some(ToolKind::Command(_)) if !allow_commands => {
+            bail!("the tool runs a program; set `server.commands = true` to allow that");
+        }
+        Some(ToolKind::Command(command)) => build_command(spec, command, folder, max_output),
+        None => bail!("set either `http` or `command`"),
+    }
+}
+
+fn build_http(spec: ToolSpec, http: &config::Http, folder: &Path, max_output: usize) -> anyhow::Result<Arc<dyn Tool>> {
+    let mut tool = HttpTool::builder(spec, &http.url)
+        .method(match http.method {
+            config::Method::Get => Method::GET,
+            config::Method::Post => Method::POST,
+            config::Method::Put => Method::PUT,
+            config::Method::Patch => Method::PATCH,
+            config::Method::Delete => Method::DELETE,
+        })
+        .egress(EgressGuard::default().allow_private(http.allow_private))
+        .propagate_trace(http.propagate_trace)
+        .max_output(max_output);
+    for (name, value) in &http.headers {
+        tool = tool.header(name, value);
+    }
+    for (name, secret) in &http.secret_headers {
+        let value = secret.read(folder).map_err(|error| anyhow!("the header `{name}`: {error}"))?;
+        tool = tool.secret_header(name, value);
+    }
+    Ok(Arc::new(tool.build()?))
+}
+
+fn build_command(
+    spec: ToolSpec,
+    command: &config::Command,
+    folder: &Path,
+    max_output: usize,
+) -> anyhow::Result<Arc<dyn Tool>> {
+    let directory = command.folder.as_ref().map_or_else(|| folder.to_owned(), |own| folder.join(own));
+    let tool = CommandTool::builder(spec, command.argv.iter().cloned()).directory(directory);
+    let tool = command.environment.iter().fold(tool, |tool, (name, value)| tool.env(name, value));
+    Ok(Arc::new(tool.max_output(max_output).redact(mask).build()?))
+}

@@ -1,0 +1,3 @@
+//! Provider accounts.
+
+pub(crate) mod simulated;

@@ -1,0 +1,202 @@
+//! A tool that runs a program.
+
+use std::{borrow::Cow, path::PathBuf, process::Stdio};
+
+use async_trait::async_trait;
+use brigade_core::{Run, Tool, ToolError, ToolOutput, ToolSpec};
+use serde_json::{Map, Value};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::Command,
+};
+
+use crate::{BuildToolError, Template, output::to_text};
+
+/// Runs a program and returns its standard output.
+///
+/// The program has no shell, an empty environment and its arguments as JSON on standard input. It is killed when the
+/// call is cancelled or times out. If it fails, the model sees its exit status and the end of its standard error.
+///
+/// ```
+/// use brigade_core::{RawJson, ToolSpec};
+/// use brigade_tools::CommandTool;
+///
+/// let schema = r#"{ "type": "object", "properties": { "path": { "type": "string" } }, "required": ["path"] }"#;
+/// let spec = ToolSpec::new("count_lines", "Counts the lines of a file.", RawJson::parse(schema.to_owned())?);
+/// let tool = CommandTool::builder(spec, ["wc", "-l", "--", "{path}"]).directory("docs").build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct CommandTool {
+    spec: ToolSpec,
+    program: String,
+    arguments: Vec<Template>,
+    directory: PathBuf,
+    environment: Vec<(String, String)>,
+    max_output: usize,
+    redact: Redact,
+}
+
+/// Builds a [`CommandTool`].
+#[derive(Debug)]
+#[must_use]
+pub struct CommandToolBuilder {
+    spec: ToolSpec,
+    command: Vec<String>,
+    directory: PathBuf,
+    environment: Vec<(String, String)>,
+    max_output: usize,
+    redact: Redact,
+}
+
+type Redact = fn(&str) -> Cow<'_, str>;
+
+const READ_BYTES: usize = 8 << 10;
+
+/// The reason of a failure is usually at the end of standard error, so this much of the end is kept.
+const ERROR_BYTES: usize = 4 << 10;
+
+impl CommandTool {
+    /// Starts a builder. `command` is the program followed by its arguments; the arguments may have placeholders such as
+    /// `{path}`.
+    pub fn builder<S: Into<String>>(spec: ToolSpec, command: impl IntoIterator<Item = S>) -> CommandToolBuilder {
+        CommandToolBuilder {
+            spec,
+            command: command.into_iter().map(Into::into).collect(),
+            directory: ".".into(),
+            environment: Vec::new(),
+            max_output: crate::http::MAX_OUTPUT,
+            redact: |text| Cow::Borrowed(text),
+        }
+    }
+
+    async fn run(&self, input: Map<String, Value>) -> Result<ToolOutput, ToolError> {
+        let mut process = Command::new(&self.program)
+            .args(self.fill_arguments(&input)?)
+            .current_dir(&self.directory)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| ToolError::new(format!("cannot run `{}`: {error}", self.program)))?;
+        let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
+        let write_input = async {
+            if let Some(mut stdin) = stdin {
+                // Fails if the program does not read its input, which is allowed.
+                let _ = stdin.write_all(Value::Object(input).to_string().as_bytes()).await;
+            }
+        };
+        let ((), output, complaint) =
+            tokio::join!(write_input, read_start(stdout, self.max_output), read_end(stderr, ERROR_BYTES));
+        let status = process
+            .wait()
+            .await
+            .map_err(|error| ToolError::new(format!("cannot read the program's exit status: {error}")))?;
+        if status.success() {
+            return Ok(ToolOutput::text(output));
+        }
+        Err(ToolError::new(format!("the program ended with {status}: {}", (self.redact)(&complaint))))
+    }
+
+    fn fill_arguments(&self, input: &Map<String, Value>) -> Result<Vec<String>, ToolError> {
+        let fill = |template: &Template| {
+            let text = template.fill(input, |value| Ok(value.to_owned()))?;
+            // Text of the model must not become an option of the program.
+            if template.starts_with_placeholder() && text.starts_with('-') {
+                return Err(ToolError::new(format!("`{text}` must not start with a dash")));
+            }
+            Ok(text)
+        };
+        self.arguments.iter().map(fill).collect()
+    }
+}
+
+impl CommandToolBuilder {
+    /// The working directory. The directory of the process by default.
+    pub fn directory(self, directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), ..self }
+    }
+
+    /// Adds a variable to the program's environment, which is empty otherwise.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// The number of bytes of output that are kept; the rest is read and dropped. 64 KiB by default: more would fill the
+    /// context of most models.
+    pub fn max_output(self, bytes: usize) -> Self {
+        Self { max_output: bytes, ..self }
+    }
+
+    /// Applies `redact` to standard error before the model sees it, for programs that print credentials when they fail.
+    /// By default nothing is changed.
+    pub fn redact(self, redact: fn(&str) -> Cow<'_, str>) -> Self {
+        Self { redact, ..self }
+    }
+
+    /// Builds the tool.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the command is empty or its program has a placeholder.
+    pub fn build(self) -> Result<CommandTool, BuildToolError> {
+        let Self { spec, command, directory, environment, max_output, redact } = self;
+        let mut command = command.into_iter();
+        let program = command.next().ok_or(BuildToolError::NoProgram)?;
+        if Template::parse(&program).names().next().is_some() {
+            return Err(BuildToolError::ProgramPlaceholder(program));
+        }
+        let arguments = command.map(|text| Template::parse(&text)).collect();
+        // An empty path is not a directory to the operating system.
+        let directory = if directory.as_os_str().is_empty() { ".".into() } else { directory };
+        Ok(CommandTool { spec, program, arguments, directory, environment, max_output, redact })
+    }
+}
+
+#[async_trait]
+impl Tool for CommandTool {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    async fn call(&self, input: Value, _run: &Run) -> Result<ToolOutput, ToolError> {
+        match input {
+            Value::Object(input) => self.run(input).await,
+            _ => Err(ToolError::new("the arguments are not an object")),
+        }
+    }
+}
+
+/// Keeps the first `limit` bytes. Reads the rest too, so that the program does not block on a full pipe.
+async fn read_start(pipe: Option<impl AsyncRead + Unpin>, limit: usize) -> String {
+    let Some(mut pipe) = pipe else { return String::new() };
+    let (mut kept, mut buffer, mut is_cut) = (Vec::new(), vec![0; READ_BYTES], false);
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+        let room = limit - kept.len();
+        is_cut |= count > room;
+        kept.extend_from_slice(buffer.get(..count.min(room)).unwrap_or_default());
+    }
+    to_text(kept, limit, if is_cut { "\n[cut here: there is more]" } else { "" })
+}
+
+/// Keeps the last `limit` bytes.
+async fn read_end(pipe: Option<impl AsyncRead + Unpin>, limit: usize) -> String {
+    let Some(mut pipe) = pipe else { return String::new() };
+    let (mut kept, mut buffer, mut is_cut) = (Vec::new(), vec![0; READ_BYTES], false);
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+        kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        let excess = kept.len().saturating_sub(limit);
+        is_cut |= excess > 0;
+        kept.drain(..excess);
+    }
+    let note = if is_cut { "[cut here: there was more before]\n" } else { "" };
+    // Replacing invalid UTF-8 can triple the length, and the end must not be lost.
+    format!("{note}{}", to_text(kept, limit * 3, ""))
+}
+
+#[cfg(test)]
+mod tests;
