@@ -3,7 +3,7 @@
 use std::{error::Error, fmt::Write as _, time::Duration};
 
 use async_trait::async_trait;
-use brigade_core::{Run, Tool, ToolError, ToolOutput, ToolSpec};
+use brigade_core::{ErrorChain, Run, Tool, ToolError, ToolOutput, ToolSpec};
 use reqwest::{
     Client, Method, Response, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -253,12 +253,10 @@ fn body_text(body: Vec<u8>, limit: usize, note: &str) -> Result<String, ToolErro
 
 /// An error with its causes, but without the address, whose query may contain secrets.
 fn describe(error: &reqwest::Error) -> String {
-    let (mut text, mut cause) = ("the request failed".to_owned(), error.source());
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+    match error.source() {
+        Some(cause) => format!("the request failed: {}", ErrorChain(cause)),
+        None => "the request failed".to_owned(),
     }
-    text
 }
 
 #[cfg(test)]
