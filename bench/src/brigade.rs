@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use brigade_core::{Agent, ChatModel, ModelExt, Supervisor, ToolOutput, Worker, tool_fn};
+use brigade_core::{Agent, ChatModel, ModelExt, ToolOutput, Worker, tool_fn};
 use brigade_observability::PriceBook;
 use brigade_providers::OpenAi;
 use brigade_resilience::{Accounts, Policy};
@@ -43,8 +43,7 @@ impl Brigade {
             Scenario::ToolLoop => with_lookup(station.agent(&CLERK)),
             Scenario::Supervisor => {
                 let worker = |cast| Worker::new(with_lookup(station.agent(cast)));
-                let desk = Supervisor::from_agent(station.agent(&DESK));
-                WORKERS.iter().map(worker).fold(desk, Supervisor::worker).into_agent()
+                WORKERS.iter().map(worker).fold(station.agent(&DESK), Agent::worker)
             }
         };
         agent.check()?;

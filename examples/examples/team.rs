@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use brigade_core::{Agent, Event, Observer, Run, Supervisor, Worker, send_message, wait_for_message};
+use brigade_core::{Agent, Event, Observer, Run, Worker, send_message, wait_for_message};
 use brigade_providers::OpenAi;
 use brigade_rehearsal::{AgentMark, Answer, Script, ToolCall, When};
 
@@ -32,7 +32,7 @@ async fn talk() -> anyhow::Result<()> {
     };
     let writer = member("writer", "You are writer. Send your draft to the editor, wait for the remarks, then answer.");
     let editor = member("editor", "You are editor. Wait for the writer's draft, then send your remarks back.");
-    let desk = Supervisor::new("desk", mini.clone())
+    let desk = Agent::new("desk", mini.clone())
         .instructions("You are desk. Let the writer and the editor work at the same time.")
         .worker(Worker::new(writer))
         .worker(Worker::new(editor))

@@ -133,7 +133,7 @@ impl Asking<'_> {
         }
     }
 
-    async fn ask(&self, run: &Run, number: u32) -> Result<Box<Outcome>, RunError> {
+    async fn ask(&self, run: &Run, number: u32) -> Result<Outcome, RunError> {
         self.team.run(run, Task::from(format!("Question {number}: what is a {CANARY}?"))).await
     }
 

@@ -218,7 +218,7 @@ impl Seen {
 
 impl Ended {
     /// How a run ended.
-    pub fn of(result: &Result<Box<Outcome>, RunError>) -> Self {
+    pub fn of(result: &Result<Outcome, RunError>) -> Self {
         match result {
             Ok(outcome) => Self::Outcome {
                 stop: outcome.stop,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use brigade_core::{Event, Settings, StopReason, Supervisor, Worker};
+use brigade_core::{Event, Settings, StopReason, Worker};
 use brigade_rehearsal::{Dialect, Latency};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -193,6 +193,6 @@ fn desk(stage: &Stage) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
     let lookup = stage.tools().tool("lookup", Behaviour::AnswersAfter(LOOK_UP))?;
     let left = stage.agent("left")?.settings(limited()).tool(lookup);
     let right = stage.agent("right")?.settings(limited());
-    let desk = Supervisor::from_agent(stage.agent("desk")?.settings(limited()));
+    let desk = stage.agent("desk")?.settings(limited());
     Ok(Arc::new(desk.worker(Worker::new(left)).worker(Worker::new(right))))
 }

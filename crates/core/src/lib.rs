@@ -6,7 +6,7 @@
 //! |---|---|
 //! | run an agent | [`Agent`]; its loop is in one place, with limits on turns, time, money and repetition |
 //! | give it tools | [`tool_fn`], or the trait [`Tool`]; the [`Toolbox`] validates, bounds and isolates the calls |
-//! | make a team | [`Supervisor`] with [`Worker`]s, [`Pipeline`], [`Handoff`], [`Quorum`]; agents elsewhere with [`host`] and [`OnBus`] |
+//! | make a team | an [`Agent`] with [`Worker`]s (a supervisor), [`Pipeline`], [`Handoff`], [`Quorum`]; agents elsewhere with [`host`] and [`OnBus`] |
 //! | limit what it spends | [`Budget`], kept by the [`Ledger`], enforced by [`Metered`] at the prices of a [`Pricing`] |
 //! | watch it | [`Observer`] of [`Event`]s, or [`stream`] |
 //! | let agents talk | [`bus_tools`], [`blackboard_tools`] |
@@ -70,7 +70,7 @@ pub use agent::agent::Agent;
 pub use agent::guard::GuardLimits;
 pub use agent::limits::Limits;
 pub use agent::outcome::{FailedRun, Outcome, ParseOutputError, RunError, RunFailure, SetupError, Summary};
-pub use agent::runnable::{Runnable, Working};
+pub use agent::runnable::Runnable;
 pub use agent::stream::{RunItem, stream};
 pub use agent::task::Task;
 pub use agent::window::{Compactor, ContextWindow, Summarizer};
@@ -112,7 +112,6 @@ pub use team::handoff::Handoff;
 pub use team::hosted::{Hosted, OnBus, host};
 pub use team::pipeline::Pipeline;
 pub use team::quorum::Quorum;
-pub use team::supervisor::Supervisor;
 pub use team::worker::{OnFailure, Worker};
 pub use tool::arguments::ArgumentLimits;
 pub use tool::blackboard_tools::{read_notes, write_note};

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use brigade_core::{
     Agent, ChatModel, ChatReply, ChatRequest, Event, Metered, ModelError, ModelErrorKind, ModelExt, ModelId, Money,
-    OnFailure, Rate, Rates, Run, Settings, Supervisor, ToolOutput, TraceId, Unpriced, Worker,
+    OnFailure, Rate, Rates, Run, Settings, ToolOutput, TraceId, Unpriced, Worker,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
@@ -75,7 +75,7 @@ async fn fan_out(name: &str, trace: TraceId) -> String {
         turn.and_call(&number.to_string(), &format!("worker-{number}"), r#"{"task": "work"}"#)
     });
     let model = ScriptedModel::new([calls, Turn::text("All done.")]).metered(&book);
-    let desk = (0..8).fold(Supervisor::new(name, model), |desk, number| desk.worker(worker(number, &book)));
+    let desk = (0..8).fold(Agent::new(name, model), |desk, number| desk.worker(worker(number, &book)));
     desk.run_in(&Run::builder().trace(trace).build(), "Work.").await.unwrap().text
 }
 
@@ -128,8 +128,7 @@ async fn a_run_is_told_in_a_handful_of_lines_that_end_with_its_summary() {
     let _guard = tracing_subscriber::registry().with(layer).set_default();
     let critic = priced(ScriptedModel::new([Turn::text("Fine.").after(Duration::from_secs(1))]));
     let script = [Turn::call("1", "critic", json!({"task": "Judge it."})), Turn::text("It is fine.")];
-    let desk =
-        Supervisor::new("desk", priced(ScriptedModel::new(script))).worker(Worker::new(Agent::new("critic", critic)));
+    let desk = Agent::new("desk", priced(ScriptedModel::new(script))).worker(Worker::new(Agent::new("critic", critic)));
     let trace = "a3f2b1c94e5d4c3b8a7f6e5d4c3b2a19".parse().unwrap();
     desk.run_in(&Run::builder().trace(trace).build(), "Is it fine?").await.unwrap();
     let told: Vec<String> = lines(&path).iter().map(|line| line.split_once("Z ").unwrap().1.to_owned()).collect();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use brigade_core::{ChatModel, Embedder, Ledger, Metered, MeteredEmbedder, ModelError, ModelId, Settings, Supervisor};
+use brigade_core::{ChatModel, Embedder, Ledger, Metered, MeteredEmbedder, ModelError, ModelId, Settings};
 use brigade_observability::{MetricsConfig, PriceBook};
 use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiResponses, Protocol, Reachable};
 use brigade_rehearsal::demo as story;
@@ -119,8 +119,8 @@ impl App {
         let supervisor = guarded(Arc::new(claude.model(story::SUPERVISOR_MODEL).thinking(1_024)));
         let worker = guarded(Arc::new(openai.model(story::WORKER_MODEL)));
         let chain = vec![supervisor.id().clone(), worker.id().clone()];
-        let desk: Supervisor = crate::cli::demo::team(supervisor, &worker);
-        let served = Served::of_demo(desk.into_agent(), chain)?;
+        let desk = crate::cli::demo::team(supervisor, &worker);
+        let served = Served::of_demo(desk, chain)?;
         let agents = BTreeMap::from([(story::SUPERVISOR.to_owned(), Arc::new(served))]);
         let labels = labels(&agents, [story::SEARCH_TOOL, story::CALCULATE_TOOL]);
         let labels = story::WORKERS.into_iter().fold(labels, MetricsConfig::agent);

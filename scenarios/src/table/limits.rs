@@ -117,7 +117,7 @@ impl Runnable for Crowd {
         "Asks and asks."
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         if self.many_asked.swap(true, Ordering::Relaxed) {
             Runnable::run(&self.one, run, task).await
         } else {

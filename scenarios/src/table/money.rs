@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use brigade_core::{
-    Agent, Budget, Event, Money, Outcome, Pipeline, Run, RunError, Runnable, Settings, StopReason, Supervisor, Task,
+    Agent, Budget, Event, Money, Outcome, Pipeline, Run, RunError, Runnable, Settings, StopReason, Task, ToolLimits,
     WhenSpent, Worker, WrapUpPercent,
 };
 use brigade_rehearsal::Latency;
@@ -67,7 +67,7 @@ impl Ring {
         let others = members.iter().zip(names).cycle().skip(1);
         for ((own, name), (other, other_name)) in members.iter().zip(names).zip(others) {
             let next = Member { name: (*other_name).into(), agent: Arc::downgrade(other) };
-            let agent = Supervisor::from_agent(stage.agent(name)?).worker(Worker::new(next)).into_agent();
+            let agent = stage.agent(name)?.worker(Worker::new(next));
             own.set(agent).map_err(|_| anyhow::anyhow!("{name} was built already"))?;
         }
         let name = names.first().copied().unwrap_or_default().into();
@@ -75,7 +75,7 @@ impl Ring {
     }
 }
 
-async fn ask(agent: Option<&Arc<OnceLock<Agent>>>, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+async fn ask(agent: Option<&Arc<OnceLock<Agent>>>, run: &Run, task: Task) -> Result<Outcome, RunError> {
     match agent.and_then(|agent| agent.get()) {
         Some(agent) => Runnable::run(agent, run, task).await,
         // An agent that nobody built says so when it is asked.
@@ -93,7 +93,7 @@ impl Runnable for Ring {
         "Asks on."
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         ask(self.members.first(), run, task).await
     }
 }
@@ -108,7 +108,7 @@ impl Runnable for Member {
         "Knows what the other one does not."
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         ask(self.agent.upgrade().as_ref(), run, task).await
     }
 }
@@ -131,7 +131,7 @@ fn ping_pong() -> Vec<Scenario> {
         Scenario::new("R35/again", "a supervisor that gives the same task again")
             .script_of(asks("desk", "worker") + SCRIPT_END)
             .team(|stage| {
-                let desk = Supervisor::from_agent(stage.agent("desk")?);
+                let desk = stage.agent("desk")?;
                 Ok(Arc::new(desk.worker(Worker::new(stage.agent("worker")?))))
             })
             .ends(Ends::Stops(StopReason::DelegationCycle), 7..=7),
@@ -198,7 +198,7 @@ fn shortages() -> Vec<Scenario> {
             .script_of(format!("{late}{LOOKS_UP_FOR_EVER}"))
             .team(|stage| {
                 let desk = two_workers(stage)?.budget(nothing_aside("0.07")?);
-                Ok(Arc::new(desk.when_spent(WhenSpent::Cancel)))
+                Ok(Arc::new(desk.tool_limits(ToolLimits { when_spent: WhenSpent::Cancel, ..ToolLimits::default() })))
             })
             .ends(Ends::Says("the last words, paid from what was set aside quetzalcoatlus"), 4..=4)
             .takes(6_000..=6_100)
@@ -209,7 +209,7 @@ fn shortages() -> Vec<Scenario> {
     ]
 }
 
-fn two_workers(stage: &Stage) -> anyhow::Result<Supervisor> {
+fn two_workers(stage: &Stage) -> anyhow::Result<Agent> {
     let settings = Settings { max_output_tokens: Some(10_000), ..Settings::default() };
     let agent = |name: &str| -> anyhow::Result<Agent> {
         Ok(Agent::new(name, stage.model_called(FLAT_MODEL)?).settings(settings.clone()))
@@ -217,7 +217,7 @@ fn two_workers(stage: &Stage) -> anyhow::Result<Supervisor> {
     let worker = |name: &str| -> anyhow::Result<Worker> {
         Ok(Worker::new(agent(name)?.tool(stage.tools().tool("lookup", Behaviour::Answers)?)))
     };
-    Ok(Supervisor::from_agent(agent("desk")?).worker(worker("left")?).worker(worker("right")?))
+    Ok(agent("desk")?.worker(worker("left")?).worker(worker("right")?))
 }
 
 fn nothing_aside(usd: &str) -> anyhow::Result<Budget> {
@@ -287,7 +287,7 @@ answer = { text = "one two three four five six $CANARY" }
             .script_of(five)
             .fault("match = { agent = \"dead\" }\ndo = { status = 500 }")
             .team(|stage| {
-                let desk = Supervisor::from_agent(stage.agent("desk")?);
+                let desk = stage.agent("desk")?;
                 let names = ["one", "two", "three", "dead", "slow"];
                 let desk = names
                     .iter()

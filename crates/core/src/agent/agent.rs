@@ -183,12 +183,12 @@ impl Agent {
     }
 
     /// Works on a task in a run of its own.
-    pub async fn run(&self, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
+    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
         Runnable::run(self, &self.new_run(), task.into()).await
     }
 
     /// Works on a task within `run`: with its ids, deadline, account and observers. The agent's own budget holds too.
-    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
+    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
         Runnable::run(self, run, task.into()).await
     }
 
@@ -231,7 +231,7 @@ impl Runnable for Agent {
         &self.purpose
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         // In a box, as each of the futures around the loop keeps room for it.
         let task = Box::new(task);
         carry_out(run, &self.name, |run| async move { Turns::new(self, &run.limited_to(&self.budget)).run(task).await })

@@ -138,8 +138,8 @@ impl Outcome {
     }
 
     /// An outcome about which nothing is known yet but how it ended.
-    pub(crate) fn new(trace: TraceId, stop: StopReason, text: String, transcript: Transcript) -> Box<Self> {
-        Box::new(Self {
+    pub(crate) fn new(trace: TraceId, stop: StopReason, text: String, transcript: Transcript) -> Self {
+        Self {
             text,
             stop,
             notice: String::new(),
@@ -152,11 +152,11 @@ impl Outcome {
             ended_by: None,
             elapsed: Duration::ZERO,
             trace,
-        })
+        }
     }
 
     /// The outcome with all that `run` has spent, taken and had to do without.
-    pub(crate) fn of_run(mut self: Box<Self>, run: &Run, elapsed: Duration) -> Box<Self> {
+    pub(crate) fn of_run(mut self, run: &Run, elapsed: Duration) -> Self {
         self.cost = run.ledger().summary();
         self.usage = self.cost.total.usage;
         self.degraded = run.degraded();

@@ -1,6 +1,6 @@
 //! What can be given a task: agents and everything that is made of agents.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -18,13 +18,10 @@ pub trait Runnable: fmt::Debug + Send + Sync + 'static {
     fn purpose(&self) -> &str;
 
     /// Works on a task within `run`.
-    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError>;
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError>;
 }
 
-/// Work under way: what [`Runnable::run`] returns, for what only hands a task on and needs no future of its own.
-pub type Working<'a> = Pin<Box<dyn Future<Output = Result<Box<Outcome>, RunError>> + Send + 'a>>;
-
-#[deny(clippy::missing_trait_methods)]
+#[async_trait]
 impl<R: Runnable + ?Sized> Runnable for Arc<R> {
     fn name(&self) -> &Arc<str> {
         (**self).name()
@@ -34,20 +31,16 @@ impl<R: Runnable + ?Sized> Runnable for Arc<R> {
         (**self).purpose()
     }
 
-    fn run<'w, 'r, 'a>(&'w self, run: &'r Run, task: Task) -> Working<'a>
-    where
-        'w: 'a,
-        'r: 'a,
-    {
-        (**self).run(run, task)
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+        (**self).run(run, task).await
     }
 }
 
 /// Does `work` as the run of the agent, or group of agents, called `name`: within the run's span, and telling observers
 /// how it began and how it ended. It is said to have ended also when it is dropped.
-pub(crate) async fn carry_out<F>(run: &Run, name: &str, work: impl FnOnce(Run) -> F) -> Result<Box<Outcome>, RunError>
+pub(crate) async fn carry_out<F>(run: &Run, name: &str, work: impl FnOnce(Run) -> F) -> Result<Outcome, RunError>
 where
-    F: Future<Output = Result<Box<Outcome>, RunError>>,
+    F: Future<Output = Result<Outcome, RunError>>,
 {
     let run = run.for_agent(name);
     let span = run.span().clone();
@@ -74,9 +67,9 @@ impl Clock {
         Self { run, started: Instant::now(), ended: false }
     }
 
-    fn finished(&mut self, outcome: Box<Outcome>) -> Box<Outcome> {
+    fn finished(&mut self, outcome: Outcome) -> Outcome {
         let outcome = outcome.of_run(&self.run, self.started.elapsed());
-        let Outcome { stop, turns, usage, elapsed, .. } = *outcome;
+        let Outcome { stop, turns, usage, elapsed, .. } = outcome;
         self.end(&Event::RunEnded { stop, turns, usage, cost: outcome.cost.total.cost(), elapsed });
         outcome
     }

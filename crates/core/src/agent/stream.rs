@@ -9,12 +9,12 @@ use crate::{Event, Observer, Outcome, Run, RunError, Task, agent::runnable::Runn
 
 /// What a stream of a run yields.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "events are the common case: boxing them would cost one allocation each")]
+#[expect(clippy::large_enum_variant, reason = "a run ends once, and its end is moved once")]
 pub enum RunItem {
     /// Something happened to the agent with this path.
     Event(Arc<str>, Event),
     /// The run is over; nothing comes after this.
-    Done(Result<Box<Outcome>, RunError>),
+    Done(Result<Outcome, RunError>),
 }
 
 /// Runs `work` on a task, and yields what happens, deltas of the answer included, as it happens. Dropping the stream

@@ -57,7 +57,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Takes turns until there is an outcome. By reference, as a future that takes itself by value holds it twice.
-    pub(crate) async fn run(&mut self, task: Box<Task>) -> Result<Box<Outcome>, RunError> {
+    pub(crate) async fn run(&mut self, task: Box<Task>) -> Result<Outcome, RunError> {
         let end = match self.begin(task).await {
             Ok(Ok(())) => self.turns().await,
             Ok(Err(stopped)) => Ok(End::stopped(stopped, self.run)),
@@ -292,7 +292,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    fn outcome(&mut self, end: End) -> Box<Outcome> {
+    fn outcome(&mut self, end: End) -> Outcome {
         let met = [Some(&end), self.closing.as_ref()].into_iter().flatten();
         for End { used_up, notice, .. } in met.filter(|end| end.stop == StopReason::Budget) {
             self.run.ran_out(used_up.as_ref(), notice);

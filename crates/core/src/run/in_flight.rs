@@ -76,7 +76,7 @@ mod tests {
 
     use crate::{
         Agent, Budget, Ceiling, ModelExt, ModelId, Money, Outcome, Part, Pricing, Rate, Rates, Run, Served, Settings,
-        Spending, Supervisor, Usage, WhenSpent, Worker,
+        Spending, ToolLimits, Usage, WhenSpent, Worker,
         money::budget::WrapUpPercent,
         testing::{ScriptedModel, Turn},
     };
@@ -109,17 +109,17 @@ mod tests {
     }
 
     /// `left` spends ten cents in a second and may not spend ten more, while `right` works for ten seconds.
-    async fn two_workers(when_spent: WhenSpent, left: Budget) -> (Box<Outcome>, Duration, Spending) {
+    async fn two_workers(when_spent: WhenSpent, left: Budget) -> (Outcome, Duration, Spending) {
         let cheap = || Some(Usage::new(100, 10));
         let whole = || Some(Usage::new(100, 10_000));
         let both = Turn::call("c1", "left", json!({"task": "a"})).and_call("c2", "right", r#"{"task":"b"}"#);
         let searches = Turn::call("c", "search", json!({})).usage(whole()).after(Duration::from_secs(1));
         let thinks = Turn::parts(vec![Part::text("My first thought.")]).and_call("c", "search", "{}").usage(cheap());
         let answers = Turn::text("A long answer.").usage(whole()).after(Duration::from_secs(10));
-        let desk = Supervisor::new("desk", ScriptedModel::new([both, Turn::text("All in all.")]).metered(&Prices))
+        let desk = Agent::new("desk", ScriptedModel::new([both, Turn::text("All in all.")]).metered(&Prices))
             .worker(worker("left", [searches, Turn::text("never asked")]).budget(left))
             .worker(worker("right", [thinks, answers]))
-            .when_spent(when_spent);
+            .tool_limits(ToolLimits { when_spent, ..ToolLimits::default() });
         let budget = Budget { wrap_up_percent: WrapUpPercent(0), ..Budget::usd("0.25").unwrap() };
         let run = Run::builder().budget(budget).build();
         let started = Instant::now();

@@ -59,12 +59,12 @@ impl Handoff {
     }
 
     /// Works on a task in a run of its own.
-    pub async fn run(&self, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
+    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
         self.run_in(&Run::new(), task).await
     }
 
     /// Works on a task within `run`.
-    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
+    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
         Runnable::run(self, run, task.into()).await
     }
 
@@ -90,7 +90,7 @@ impl Handoff {
 
 impl Handoff {
     /// Runs whoever holds the conversation, until one of them answers.
-    async fn pass_on(&self, run: Run, mut task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn pass_on(&self, run: Run, mut task: Task) -> Result<Outcome, RunError> {
         let (mut index, mut transfers, mut turns, mut inherited) = (0, 0, 0, None);
         let session = task.session.clone();
         while let Some(agent) = self.equipped(index) {
@@ -126,7 +126,7 @@ impl Runnable for Handoff {
         &self.purpose
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         carry_out(run, &self.name, |run| self.pass_on(run, task)).await
     }
 }

@@ -122,7 +122,7 @@ async fn fulfil(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> Re
     }
     match work.run(&builder.build(), Task::from(order.task)).await {
         Ok(outcome) => {
-            let Outcome { text, stop, notice, turns, usage, cost, .. } = *outcome;
+            let Outcome { text, stop, notice, turns, usage, cost, .. } = outcome;
             Report::Answer { text, stop, notice, turns, usage, cost: cost.total.cost() }
         }
         Err(error) => {
@@ -158,7 +158,7 @@ impl OnBus {
 }
 
 impl OnBus {
-    async fn request(&self, run: Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn request(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
         let text = task.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default();
         let Headroom { usd: usd_left, tokens: tokens_left } = run.ledger().headroom(false);
         let order =
@@ -202,7 +202,7 @@ impl Runnable for OnBus {
         &self.purpose
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         carry_out(run, &self.name, |run| self.request(run, task)).await
     }
 }
@@ -215,14 +215,14 @@ fn topic(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        Agent, LocalBus, Supervisor, Worker,
+        Agent, LocalBus, Worker,
         testing::{ScriptedModel, Turn},
     };
 
-    fn supervisor(calls: usize) -> Supervisor {
+    fn supervisor(calls: usize) -> Agent {
         let call = |index| Turn::call(&format!("c{index}"), "critic", serde_json::json!({"task": "Judge the plan."}));
         let script = (0..calls).map(call).chain([Turn::text("Done.")]);
-        Supervisor::new("desk", ScriptedModel::new(script)).worker(Worker::new(OnBus::new("critic")))
+        Agent::new("desk", ScriptedModel::new(script)).worker(Worker::new(OnBus::new("critic")))
     }
 
     #[tokio::test]
@@ -270,7 +270,7 @@ mod tests {
         let ask = Turn::call("c1", "scout", serde_json::json!({"task": "Look."}));
         let model = ScriptedModel::new([ask, Turn::text("No.")]);
         let scout = Worker::new(Agent::new("scout", ScriptedModel::new([Turn::text("never asked")])));
-        let critic = Supervisor::new("critic", model.clone()).worker(scout);
+        let critic = Agent::new("critic", model.clone()).worker(scout);
         let _host = host(critic, &*bus, Ledger::root("host", Budget::unlimited())).await.unwrap();
         let run = Run::builder().bus(bus).max_depth(1).build();
         assert_eq!(supervisor(1).run_in(&run, "Plan it.").await.unwrap().text, "Done.");

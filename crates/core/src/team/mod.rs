@@ -4,5 +4,4 @@ pub(crate) mod handoff;
 pub(crate) mod hosted;
 pub(crate) mod pipeline;
 pub(crate) mod quorum;
-pub(crate) mod supervisor;
 pub(crate) mod worker;

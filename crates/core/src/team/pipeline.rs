@@ -39,18 +39,18 @@ impl Pipeline {
     }
 
     /// Works on a task in a run of its own.
-    pub async fn run(&self, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
+    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
         self.run_in(&Run::new(), task).await
     }
 
     /// Works on a task within `run`.
-    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
+    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
         Runnable::run(self, run, task.into()).await
     }
 }
 
 impl Pipeline {
-    async fn run_stages(&self, run: Run, mut task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn run_stages(&self, run: Run, mut task: Task) -> Result<Outcome, RunError> {
         let (mut turns, mut last) = (0, None);
         for (index, stage) in self.stages.iter().enumerate() {
             let child = run.child(stage.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
@@ -80,7 +80,7 @@ impl Runnable for Pipeline {
         &self.purpose
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         carry_out(run, &self.name, |run| self.run_stages(run, task)).await
     }
 }

@@ -53,16 +53,16 @@ impl Quorum {
     }
 
     /// Works on a task in a run of its own.
-    pub async fn run(&self, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
+    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
         self.run_in(&Run::new(), task).await
     }
 
     /// Works on a task within `run`.
-    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Box<Outcome>, RunError> {
+    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
         Runnable::run(self, run, task.into()).await
     }
 
-    async fn ask(&self, worker: &Worker, run: &Run, task: String) -> Result<Box<Outcome>, NoAnswer> {
+    async fn ask(&self, worker: &Worker, run: &Run, task: String) -> Result<Outcome, NoAnswer> {
         let answer = match worker.take_call(run) {
             Ok(()) => worker.attempt(task, run).await,
             Err(refusal) => Err(NoAnswer::because(refusal.to_string())),
@@ -72,7 +72,7 @@ impl Quorum {
 }
 
 impl Quorum {
-    async fn ask_all(&self, run: Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn ask_all(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
         let too_few = |answered| {
             let failure = RunFailure::Quorum { answered, needed: self.at_least, asked: self.workers.len() };
             RunError::before(&run, failure)
@@ -113,7 +113,7 @@ impl Runnable for Quorum {
         &self.purpose
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         carry_out(run, &self.name, |run| self.ask_all(run, task)).await
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    Budget, Degraded, ErrorChain, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput,
+    Agent, Budget, Degraded, ErrorChain, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput,
     ToolSpec,
     agent::cycle,
     agent::runnable::Runnable,
@@ -57,6 +57,17 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 struct Assignment {
     /// What to do, with everything the worker needs to know: it sees nothing else of this conversation.
     task: String,
+}
+
+impl Agent {
+    /// Adds a worker, which makes this agent a supervisor: the model sees the worker as a tool and gives it tasks.
+    ///
+    /// Workers called in one turn run in parallel, at most [`ToolLimits::parallel`](crate::ToolLimits::parallel) at a
+    /// time. A worker that fails leaves the results of the others untouched.
+    #[must_use]
+    pub fn worker(self, worker: Worker) -> Self {
+        self.tool(worker.into_tool())
+    }
 }
 
 impl Worker {
@@ -115,7 +126,7 @@ impl Worker {
     }
 
     /// The worker as a tool.
-    pub(crate) fn into_tool(self) -> Delegate {
+    fn into_tool(self) -> Delegate {
         let told = self.purpose.clone().unwrap_or_else(|| self.work.purpose().to_owned());
         let purpose = if told.is_empty() { format!("Gives a task to {}.", self.name()) } else { told };
         let mut spec = ToolSpec::new(Arc::clone(self.name()), purpose, schema_of::<Assignment>());
@@ -136,12 +147,12 @@ impl Worker {
     }
 
     /// Works on a task in a child of `run`. A worker that panics is one that gave no answer.
-    pub(crate) async fn attempt(&self, task: String, run: &Run) -> Result<Box<Outcome>, NoAnswer> {
+    pub(crate) async fn attempt(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
         let work = AssertUnwindSafe(self.work_on(task, run)).catch_unwind();
         work.await.unwrap_or_else(|_| Err(NoAnswer::because("it failed with an internal error")))
     }
 
-    async fn work_on(&self, task: String, run: &Run) -> Result<Box<Outcome>, NoAnswer> {
+    async fn work_on(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
         let name = self.name();
         let wall = self.budget.wall.map_or(self.timeout, |wall| wall.min(self.timeout));
         let child = run.child(name, Budget { wall: Some(wall), ..self.budget.clone() });
@@ -165,7 +176,7 @@ impl Worker {
     }
 
     /// Whether an outcome counts as an answer. A partial one does, unless it is partial because time or patience ended.
-    fn judge(&self, outcome: Box<Outcome>) -> Result<Box<Outcome>, NoAnswer> {
+    fn judge(&self, outcome: Outcome) -> Result<Outcome, NoAnswer> {
         let failed = matches!(
             outcome.stop,
             StopReason::Deadline
@@ -271,3 +282,6 @@ impl OnFailure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@
 use std::{net::TcpListener, process::Command, sync::Arc, time::Duration};
 
 use brigade_core::{
-    Agent, ChatModel, Event, Metered, ModelErrorKind, Money, Observer, OnFailure, Rate, Rates, Run, Supervisor,
-    ToolError, ToolOutput, TraceId, Unpriced, Worker,
+    Agent, ChatModel, Event, Metered, ModelErrorKind, Money, Observer, OnFailure, Rate, Rates, Run, ToolError,
+    ToolOutput, TraceId, Unpriced, Worker,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
@@ -59,7 +59,7 @@ fn worker(name: &str, model: impl ChatModel) -> Worker {
 
 /// A desk whose workers meet with everything: one is asked again, one gets another model, one waits for a rate limit,
 /// one takes too long, one panics; and its own tool panics too.
-fn desk() -> Supervisor {
+fn desk() -> Agent {
     let script = calls("asked-again")
         .and_call("2", "elsewhere", &json!({ "task": CANARY }).to_string())
         .and_call("3", "limited", &json!({ "task": CANARY }).to_string())
@@ -80,7 +80,7 @@ fn desk() -> Supervisor {
         assert!(!is_on_fire, "{CANARY}");
         Ok::<_, ToolError>(ToolOutput::text(CANARY))
     });
-    Supervisor::new("desk", priced("desk", [script, says()]))
+    Agent::new("desk", priced("desk", [script, says()]))
         .worker(worker("asked-again", asked_again.retry(Backoff::default())))
         .worker(worker("elsewhere", elsewhere))
         .worker(worker("limited", limited).timeout(120 * SECOND))

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use anyhow::{Context as _, anyhow};
 use brigade_core::{
     Agent, Budget, ContextWindow, Limits, LocalMemory, ModelId, OnFailure, OutputSchema, RawJson, Recall, Settings,
-    Supervisor, Tool, ToolLimits, WhenSpent, Worker,
+    Tool, ToolLimits, WhenSpent, Worker,
 };
 
 use crate::{
@@ -126,13 +126,10 @@ impl Build<'_> {
         if let Some(notes) = &written.recall {
             agent = recall::give(agent, notes, &self.recall);
         }
-        if written.workers.is_empty() {
-            return Ok(agent);
+        for worker in &written.workers {
+            agent = agent.worker(self.worker(worker)?);
         }
-        let workers = written.workers.iter().map(|worker| self.worker(worker));
-        let supervisor = Supervisor::from_agent(agent);
-        let supervisor = workers.collect::<anyhow::Result<Vec<_>>>()?.into_iter().fold(supervisor, Supervisor::worker);
-        Ok(supervisor.into_agent())
+        Ok(agent)
     }
 
     fn worker(&self, written: &config::Worker) -> anyhow::Result<Worker> {

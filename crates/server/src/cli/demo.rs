@@ -3,9 +3,7 @@
 use std::{process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use brigade_core::{
-    Agent, Budget, ChatModel, OnFailure, Outcome, Run, Supervisor, Tool, ToolError, ToolOutput, Worker, tool_fn,
-};
+use brigade_core::{Agent, Budget, ChatModel, OnFailure, Outcome, Run, Tool, ToolError, ToolOutput, Worker, tool_fn};
 use brigade_rehearsal::demo as story;
 use clap::Args;
 use schemars::JsonSchema;
@@ -94,7 +92,7 @@ fn show(outcome: &Outcome) -> Exit {
 }
 
 /// The cast. The instructions begin as the simulator's script expects.
-pub(crate) fn team(supervisor: Arc<dyn ChatModel>, worker: &Arc<dyn ChatModel>) -> Supervisor {
+pub(crate) fn team(supervisor: Arc<dyn ChatModel>, worker: &Arc<dyn ChatModel>) -> Agent {
     let [researcher, critic, estimator] = story::WORKERS;
     let agent = |name, instructions| Agent::new(name, Arc::clone(worker)).instructions(instructions);
     let researcher = agent(researcher, "You are researcher. Find facts with the search tool. Cite each one.")
@@ -106,7 +104,7 @@ pub(crate) fn team(supervisor: Arc<dyn ChatModel>, worker: &Arc<dyn ChatModel>) 
         .purpose("Estimates what something costs.")
         .tool(calculate());
     let worker = |agent| Worker::new(agent).timeout(Duration::from_secs(30));
-    Supervisor::new(story::SUPERVISOR, supervisor)
+    Agent::new(story::SUPERVISOR, supervisor)
         .instructions(INSTRUCTIONS)
         .worker(worker(researcher).on_failure(OnFailure::fallback("No research available.")))
         .worker(worker(critic))

@@ -82,7 +82,7 @@ impl RunAgent {
         match result {
             Ok(outcome) => {
                 self.show(&outcome, is_live)?;
-                Ok(Exit::from(&*outcome))
+                Ok(Exit::from(&outcome))
             }
             Err(error) if self.json => {
                 println!("{}", serde_json::to_string_pretty(&Failure::of(&error))?);
@@ -142,7 +142,7 @@ impl RunAgent {
 
 /// Works on the task, and shows the answer as it comes if somebody looks on. Ctrl-C cancels the run, not the program, so
 /// that what there is of an answer is shown.
-async fn work(served: &Served, (run, task): (&Run, Task), is_live: bool) -> Result<Box<Outcome>, RunError> {
+async fn work(served: &Served, (run, task): (&Run, Task), is_live: bool) -> Result<Outcome, RunError> {
     if !is_live {
         let mut work = pin!(served.agent.run_in(run, task));
         return tokio::select! {

@@ -223,7 +223,7 @@ impl Record {
         let mut end = match work.await {
             Ok(Ok(mut outcome)) => {
                 outcome.transcript = Transcript::new();
-                End::Outcome(outcome)
+                End::Outcome(Box::new(outcome))
             }
             Ok(Err(error)) => End::Failed(Box::new(Failed::from(&error))),
             Err(_) => End::Panicked,

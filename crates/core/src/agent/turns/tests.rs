@@ -75,7 +75,7 @@ async fn of_a_budget_of_turns_the_last_one_is_for_the_answer_whoever_used_up_the
     let busy = ScriptedModel::new((0..9).map(|index| look_up(&format!("c{index}"), &index.to_string())));
     let worker = crate::Worker::new(clerk(&busy));
     let model = ScriptedModel::new([Turn::call("c", "clerk", json!({"task": "Look."})), Turn::text("All in all.")]);
-    let desk = crate::Supervisor::new("desk", model).worker(worker).budget(Budget::unlimited().turns(5));
+    let desk = Agent::new("desk", model).worker(worker).budget(Budget::unlimited().turns(5));
     let outcome = desk.run("Go.").await.unwrap();
     assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Budget, "All in all."));
     assert_eq!(busy.requests().len(), 3);
@@ -88,7 +88,7 @@ async fn workers_that_go_on_for_ever_end_at_the_run_s_limit_of_model_calls() {
         let guard = crate::agent::guard::GuardLimits { notice_at: u32::MAX, stop_at: u32::MAX, ..Default::default() };
         let worker = crate::Worker::new(clerk(&busy).limits(Limits { guard, ..turns(99) }));
         let call = Turn::call("c", "clerk", json!({"task": "Look."}));
-        let desk = crate::Supervisor::new("desk", ScriptedModel::new([call, Turn::text("Enough.")])).worker(worker);
+        let desk = Agent::new("desk", ScriptedModel::new([call, Turn::text("Enough.")])).worker(worker);
         let outcome = desk.budget(budget).run("Go.").await.unwrap();
         assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Budget, "Enough."));
         assert_eq!((outcome.cost.total.calls, busy.requests().len() as u64), (most, most - 2));

@@ -1,8 +1,7 @@
 use std::sync::Mutex;
 
 use brigade_core::{
-    Agent, Budget, Certainty, Charge, Event, ModelErrorKind, ModelId, Money, Run, StopReason, Supervisor, Usage,
-    Worker,
+    Agent, Budget, Certainty, Charge, Event, ModelErrorKind, ModelId, Money, Run, StopReason, Usage, Worker,
     testing::{ScriptedModel, Turn},
 };
 use opentelemetry::{Value, trace::Status};
@@ -185,7 +184,7 @@ async fn workers_of_two_agents_that_share_a_run_hang_below_their_own() {
         let helper = Agent::new("helper", ScriptedModel::new([Turn::text("Fine.")]));
         let call = Turn::call("1", "helper", json!({ "task": "help" }));
         let model = ScriptedModel::new([call.after(Duration::from_millis(1)), Turn::text("Done.")]);
-        Supervisor::new(name, model).worker(Worker::new(helper))
+        Agent::new(name, model).worker(Worker::new(helper))
     };
     let (first, second) = (delegates("desk"), delegates("desk-2"));
     let (one, other) = tokio::join!(first.run_in(&run, "Work."), second.run_in(&run, "Work."));

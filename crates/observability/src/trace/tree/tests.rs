@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use brigade_core::{
     Agent, ChatModel, ChatReply, ChatRequest, Event, Metered, ModelError, ModelErrorKind, ModelId, Money, OnFailure,
-    Rate, Rates, Run, Settings, Supervisor, ToolOutput, TraceId, Unpriced, Worker,
+    Rate, Rates, Run, Settings, ToolOutput, TraceId, Unpriced, Worker,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
@@ -75,7 +75,7 @@ async fn run_desk(trace: TraceId, recorder: Arc<Recorder>) {
     let critic = ScriptedModel::named("critic", [after(1, Turn::fails(ModelErrorKind::Refused))]);
     let finder = Agent::new("finder", Twice(priced(finder))).tool(lookup);
     let critic = Worker::new(Agent::new("critic", priced(critic))).on_failure(OnFailure::fallback("Fine."));
-    let desk = Supervisor::new("desk", priced(desk)).worker(Worker::new(finder)).worker(critic);
+    let desk = Agent::new("desk", priced(desk)).worker(Worker::new(finder)).worker(critic);
     let run = Run::builder().trace(trace).observer(recorder).build();
     desk.run_in(&run, "Work.").await.unwrap();
 }

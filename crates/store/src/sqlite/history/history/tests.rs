@@ -1,6 +1,6 @@
 use brigade_core::{
-    Agent, Budget, Ceiling, Event, ModelExt, ModelId, Pricing, Rates, RunError, Served, Settings, Supervisor, Task,
-    Usage, Window, Worker,
+    Agent, Budget, Ceiling, Event, ModelExt, ModelId, Pricing, Rates, RunError, Served, Settings, Task, Usage, Window,
+    Worker,
     testing::{ScriptedModel, Turn},
 };
 use rusqlite::Connection;
@@ -76,8 +76,7 @@ async fn a_run_is_kept_with_its_workers_events_cost_and_outcome() {
     let history = start(&path).await;
     let script = [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("All good.")];
     let critic = Agent::new("critic", ScriptedModel::named("small", [Turn::text("Fine.")]).metered(&Flat));
-    let desk =
-        Supervisor::new("desk", ScriptedModel::named("large", script).metered(&Flat)).worker(Worker::new(critic));
+    let desk = Agent::new("desk", ScriptedModel::named("large", script).metered(&Flat)).worker(Worker::new(critic));
     let run = Run::builder().observer(history.of_account("ada")).build();
     desk.run_in(&run, "Check it.").await.unwrap();
     history.flush().await.unwrap();
@@ -121,7 +120,7 @@ async fn a_run_that_fails_is_kept_with_the_kind_of_its_error() {
     let run = Run::builder().observer(Arc::new(history.clone())).build();
     let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&Flat));
     let model = ScriptedModel::new([Turn::call("c1", "critic", json!({"task": "Look."}))]).metered(&Flat);
-    let agent = Supervisor::new("desk", model).worker(Worker::new(critic));
+    let agent = Agent::new("desk", model).worker(Worker::new(critic));
     let _: RunError = agent.run_in(&run, Task::from("Go.")).await.unwrap_err();
     history.flush().await.unwrap();
     let listed = history.runs().list(RunFilter::default()).await.unwrap();
@@ -270,7 +269,7 @@ async fn usage_of_an_agent_is_also_that_of_its_workers() {
     let history = start(&path).await;
     let script = [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("All good.")];
     let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&Flat));
-    let desk = Supervisor::new("desk", ScriptedModel::new(script).metered(&Flat)).worker(Worker::new(critic));
+    let desk = Agent::new("desk", ScriptedModel::new(script).metered(&Flat)).worker(Worker::new(critic));
     let run = Run::builder().observer(history.of_account("ada")).build();
     desk.run_in(&run, "Check it.").await.unwrap();
     history.flush().await.unwrap();

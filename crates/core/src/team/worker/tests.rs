@@ -4,9 +4,13 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Handoff, OnFailure, Part, Pipeline, Quorum, RunFailure, StopReason, Usage,
+    Handoff, OnFailure, Part, Pipeline, Quorum, RunFailure, StopReason, ToolLimits, Usage,
     testing::{ScriptedModel, Turn},
 };
+
+fn one_by_one() -> ToolLimits {
+    ToolLimits { parallel: 1, ..ToolLimits::default() }
+}
 
 fn worker(name: &str, turn: Turn) -> Worker {
     Worker::new(Agent::new(name, ScriptedModel::new([turn])))
@@ -27,7 +31,7 @@ fn told(outcome: &Outcome) -> Vec<(bool, String)> {
 
 #[tokio::test(start_paused = true)]
 async fn workers_of_one_turn_run_side_by_side_and_answer_in_call_order() {
-    let desk = Supervisor::new("desk", calling(&["slow", "quick"]))
+    let desk = Agent::new("desk", calling(&["slow", "quick"]))
         .worker(worker("slow", Turn::text("second").after(Duration::from_secs(9))))
         .worker(worker("quick", Turn::text("first").after(Duration::from_secs(8))));
     let started = tokio::time::Instant::now();
@@ -41,10 +45,10 @@ async fn workers_of_one_turn_run_side_by_side_and_answer_in_call_order() {
 
 #[tokio::test(start_paused = true)]
 async fn sequential_workers_run_one_after_the_other() {
-    let desk = Supervisor::new("desk", calling(&["a", "b"]))
+    let desk = Agent::new("desk", calling(&["a", "b"]))
         .worker(worker("a", Turn::text("a").after(Duration::from_secs(9))))
         .worker(worker("b", Turn::text("b").after(Duration::from_secs(8))))
-        .sequential();
+        .tool_limits(one_by_one());
     let started = tokio::time::Instant::now();
     desk.run("Go.").await.unwrap();
     assert_eq!(started.elapsed(), Duration::from_secs(17));
@@ -52,7 +56,7 @@ async fn sequential_workers_run_one_after_the_other() {
 
 #[tokio::test(start_paused = true)]
 async fn one_dead_one_slow_and_one_panicking_worker_leave_the_others_results_untouched() {
-    let desk = Supervisor::new("desk", calling(&["dead", "slow", "mad", "fine", "spare"]))
+    let desk = Agent::new("desk", calling(&["dead", "slow", "mad", "fine", "spare"]))
         .worker(worker("dead", Turn::fails(crate::ModelErrorKind::Transient)))
         .worker(worker("slow", Turn::text("never").after(Duration::from_mins(10))).timeout(Duration::from_secs(30)))
         .worker(worker("mad", Turn::panics()))
@@ -76,7 +80,7 @@ async fn one_dead_one_slow_and_one_panicking_worker_leave_the_others_results_unt
 #[tokio::test]
 async fn a_task_is_given_to_the_same_worker_three_times_and_the_fourth_ends_the_run() {
     let again = |turn: u32| Turn::call(&format!("c{turn}"), "critic", json!({"task": "Read it."}));
-    let desk = Supervisor::new("desk", ScriptedModel::new((0..9).map(again)));
+    let desk = Agent::new("desk", ScriptedModel::new((0..9).map(again)));
     let critic = ScriptedModel::new(["thin", "thinner", "thinnest", "none"].map(Turn::text));
     let outcome = desk.worker(Worker::new(Agent::new("critic", critic.clone()))).run("Go.").await.unwrap();
     assert_eq!((outcome.stop, outcome.turns, critic.turns_left()), (StopReason::DelegationCycle, 4, 1));
@@ -86,15 +90,15 @@ async fn a_task_is_given_to_the_same_worker_three_times_and_the_fourth_ends_the_
 #[tokio::test]
 async fn a_required_worker_that_fails_fails_the_run() {
     let required = worker("critic", Turn::fails(crate::ModelErrorKind::Quota)).on_failure(OnFailure::Required);
-    let error = Supervisor::new("desk", calling(&["critic"])).worker(required).run("Go.").await.unwrap_err();
+    let error = Agent::new("desk", calling(&["critic"])).worker(required).run("Go.").await.unwrap_err();
     assert!(matches!(error.cause(), RunFailure::Tool { tool, .. } if tool == "critic"), "{error}");
 }
 
 #[tokio::test]
 async fn a_worker_is_called_no_more_than_allowed() {
-    let desk = Supervisor::new("desk", calling(&["critic", "critic"]))
+    let desk = Agent::new("desk", calling(&["critic", "critic"]))
         .worker(worker("critic", Turn::text("thin")).max_calls(1))
-        .sequential();
+        .tool_limits(one_by_one());
     let outcome = desk.run("Go.").await.unwrap();
     assert_eq!(told(&outcome)[0], (false, "thin".into()));
     assert!(told(&outcome)[1].1.contains("it may be called 1 times in a run"), "{:?}", told(&outcome));
@@ -104,7 +108,7 @@ async fn a_worker_is_called_no_more_than_allowed() {
 async fn a_call_too_many_is_refused_whatever_the_failure_policy_and_degrades_nothing() {
     for policy in [OnFailure::Required, OnFailure::fallback("Nothing known.")] {
         let critic = worker("critic", Turn::text("thin")).max_calls(1).on_failure(policy);
-        let desk = Supervisor::new("desk", calling(&["critic", "critic"])).worker(critic).sequential();
+        let desk = Agent::new("desk", calling(&["critic", "critic"])).worker(critic).tool_limits(one_by_one());
         let outcome = desk.run("Go.").await.unwrap();
         assert_eq!((outcome.text.as_str(), outcome.degraded.len()), ("All in all.", 0));
         let (is_error, told) = told(&outcome).remove(1);
@@ -117,14 +121,13 @@ async fn a_worker_that_says_nothing_is_told_as_such() {
     let silent =
         crate::tool_fn("stop", "", |_: serde_json::Value, _| async { Ok(crate::ToolOutput::text("").ending_run()) });
     let mute = Agent::new("mute", ScriptedModel::new([Turn::call("1", "stop", json!({}))])).tool(silent);
-    let outcome = Supervisor::new("desk", calling(&["mute"])).worker(Worker::new(mute)).run("Go.").await.unwrap();
+    let outcome = Agent::new("desk", calling(&["mute"])).worker(Worker::new(mute)).run("Go.").await.unwrap();
     assert_eq!(told(&outcome), [(true, "mute gave no answer: it answered with nothing".into())]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_with_all_the_time_in_the_world_answers() {
-    let desk =
-        Supervisor::new("desk", calling(&["slow"])).worker(worker("slow", Turn::text("x")).timeout(Duration::MAX));
+    let desk = Agent::new("desk", calling(&["slow"])).worker(worker("slow", Turn::text("x")).timeout(Duration::MAX));
     assert_eq!(told(&desk.run("Go.").await.unwrap()), [(false, "x".into())]);
 }
 
@@ -149,10 +152,10 @@ async fn a_quorum_that_cannot_be_reached_asks_nobody_and_one_that_needs_nobody_n
 
 #[tokio::test]
 async fn delegation_ends_at_the_depth_limit_with_a_message_for_the_model() {
-    let mut inner = Supervisor::new("level6", ScriptedModel::new([Turn::text("deepest")]));
+    let mut inner = Agent::new("level6", ScriptedModel::new([Turn::text("deepest")]));
     for level in (0..6).rev() {
-        let worker = inner.0.name().to_string();
-        inner = Supervisor::new(format!("level{level}"), calling(&[&worker])).worker(Worker::new(inner));
+        let worker = inner.name().to_string();
+        inner = Agent::new(format!("level{level}"), calling(&[&worker])).worker(Worker::new(inner));
     }
     let outcome = inner.run("Go.").await.unwrap();
     assert_eq!(outcome.degraded.len(), 1);
@@ -165,7 +168,7 @@ async fn what_a_worker_had_said_is_for_its_supervisor_and_in_no_event() {
     let late = Turn::call("1", "find", json!({})).after(Duration::from_secs(1));
     let model = ScriptedModel::new([late, Turn::text("never").after(Duration::from_mins(10))]);
     let find = crate::tool_fn("find", "Finds.", |_: serde_json::Value, _| async { Ok("a secret".into()) });
-    let desk = Supervisor::new("desk", calling(&["scout"])).worker(Worker::new(Agent::new("scout", model).tool(find)));
+    let desk = Agent::new("desk", calling(&["scout"])).worker(Worker::new(Agent::new("scout", model).tool(find)));
     let outcome = desk.observer(Arc::new(recorder.clone())).run("Go.").await.unwrap();
     assert!(told(&outcome)[0].1.ends_with("it had found until then: find: a secret"), "{:?}", told(&outcome));
     assert_eq!(outcome.degraded[0].reason, "The time of desk/scout was up.");
@@ -186,7 +189,7 @@ impl Runnable for Later {
         "Knows better."
     }
 
-    async fn run(&self, run: &Run, task: Task) -> Result<Box<Outcome>, RunError> {
+    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
         Runnable::run(self.1.get().unwrap(), run, task).await
     }
 }
@@ -199,7 +202,7 @@ fn ring(names: &[&str]) -> (Agent, ScriptedModel) {
         let next = &ring[(index + 1) % ring.len()];
         let model = ScriptedModel::new(vec![Turn::call("1", &next.0, json!({"task": "Ask on."})); 100]);
         first.get_or_insert(model.clone());
-        let agent = Supervisor::new(Arc::clone(&own.0), model).worker(Worker::new(next.clone())).into_agent();
+        let agent = Agent::new(Arc::clone(&own.0), model).worker(Worker::new(next.clone()));
         own.1.set(agent).unwrap();
     }
     (ring[0].1.get().unwrap().clone(), first.unwrap())
@@ -220,7 +223,7 @@ async fn agents_that_ask_each_other_in_a_circle_all_end_with_its_third_round() {
 #[tokio::test(start_paused = true)]
 async fn who_stands_above_a_circle_goes_on_without_it() {
     let (first, _) = ring(&["ping", "pong"]);
-    let desk = Supervisor::new("desk", calling(&["ping"])).worker(Worker::new(first));
+    let desk = Agent::new("desk", calling(&["ping"])).worker(Worker::new(first));
     let outcome = desk.run("Go.").await.unwrap();
     assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Finished, "All in all."));
     assert!(outcome.degraded.iter().any(|part| part.reason.contains("in a circle")), "{:?}", outcome.degraded);
@@ -233,7 +236,7 @@ async fn a_worker_answer_that_does_not_fit_its_schema_is_a_failure() {
     struct Score {
         score: u8,
     }
-    let desk = Supervisor::new("desk", calling(&["good", "bad"]))
+    let desk = Agent::new("desk", calling(&["good", "bad"]))
         .worker(worker("good", Turn::text("{\"score\": 7}")).answer::<Score>())
         .worker(worker("bad", Turn::text("{\"score\": \"high\"}")).answer::<Score>());
     let outcome = desk.run("Go.").await.unwrap();
