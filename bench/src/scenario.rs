@@ -1,6 +1,6 @@
 //! What is measured: three kinds of work, said once for both contenders and for the simulator.
 
-use brigade_rehearsal::{AgentMark, Answer, Script, ToolCall, When};
+use brigade_rehearsal::{AgentMatcher, RequestMatcher, Script, ScriptedAnswer, ScriptedToolCall};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ pub(crate) const ORACLE: Cast = Cast {
     name: "oracle",
     model: "gpt-5-mini",
     purpose: "",
-    instructions: "You are oracle. Answer in one paragraph, name your sources, and say what you are not sure of. \
+    instructions: "You are oracle. ScriptedAnswer in one paragraph, name your sources, and say what you are not sure of. \
         Do not repeat the question, and do not offer further help.",
 };
 
@@ -44,7 +44,7 @@ pub(crate) const CLERK: Cast = Cast {
     model: "gpt-5-mini",
     purpose: "",
     instructions: "You are clerk. Look up every subject of the task with the tool, one after the other, and check \
-        each figure against the one before. When all are there, write a summary of two paragraphs: the first says \
+        each figure against the one before. RequestMatcher all are there, write a summary of two paragraphs: the first says \
         what holds, the second what does not. Never state a figure that no lookup has shown.",
 };
 
@@ -147,16 +147,21 @@ pub(crate) fn look_up(topic: &str) -> String {
 
 /// What the simulator answers in all scenarios; agents are told apart by their instructions.
 pub(crate) fn script() -> Script {
-    let looks_up = |topic: &str| Answer::calls([ToolCall::new(LOOKUP, format_args!(r#"{{"topic":"{topic}"}}"#))]);
-    let mark = |name: &str, text: &str| AgentMark {
+    let looks_up =
+        |topic: &str| ScriptedAnswer::calls([ScriptedToolCall::new(LOOKUP, format_args!(r#"{{"topic":"{topic}"}}"#))]);
+    let mark = |name: &str, text: &str| AgentMatcher {
         name: name.to_owned(),
         system_contains: Some(text.to_owned()),
         tool_offered: None,
     };
-    let turn = |agent: &str, turn: usize| When { agent: Some(agent.to_owned()), turn: Some(turn), ..When::default() };
+    let turn = |agent: &str, turn: usize| RequestMatcher {
+        agent: Some(agent.to_owned()),
+        turn: Some(turn),
+        ..RequestMatcher::default()
+    };
     let delegate = |worker: &Cast| {
         let task = r#"{"task":"Look at the survey of the spring from your side, and say whether its main figure, 41.7 per cent, may stand. The desk publishes on Friday."}"#;
-        ToolCall::new(worker.name, task)
+        ScriptedToolCall::new(worker.name, task)
     };
     let mut script = Script::default()
         .agent(mark("oracle", "You are oracle"))
@@ -167,9 +172,9 @@ pub(crate) fn script() -> Script {
         script = script.rule(turn("clerk", number), looks_up("subject {{turn}} of the spring survey"));
     }
     script
-        .rule(turn("desk", 0), Answer::calls(WORKERS.iter().map(delegate)))
+        .rule(turn("desk", 0), ScriptedAnswer::calls(WORKERS.iter().map(delegate)))
         .rule(turn("worker", 0), looks_up("the main figure of the spring survey"))
-        .rule(When::default(), Answer::text(RECORD))
+        .rule(RequestMatcher::default(), ScriptedAnswer::text(RECORD))
 }
 
 #[cfg(test)]

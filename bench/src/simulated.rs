@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
 use anyhow::Result;
-use brigade_rehearsal::{CallRecord, Latency, RateLimits, Simulator, Totals, Truth};
+use brigade_rehearsal::{CallLog, CallRecord, CallTotals, Latency, SimulatedRateLimits, Simulator};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
@@ -94,26 +94,26 @@ pub(crate) fn serve(options: Options) -> Result<()> {
     let runtime = Runtime::new()?;
     let latency = Latency { first: Duration::from_millis(options.latency_ms), between: Duration::ZERO };
     // Limits that nobody reaches: without any, the provider would state common ones, and clients would keep to them.
-    let limits = RateLimits { requests_per_minute: Some(u32::MAX), tokens_per_minute: Some(u32::MAX) };
+    let limits = SimulatedRateLimits { requests_per_minute: Some(u32::MAX), tokens_per_minute: Some(u32::MAX) };
     let builder = Simulator::builder().script(script()).latency(latency).rate_limits(limits);
     let simulator = if options.records { builder } else { builder.count_only() }.build();
     let running = runtime.block_on(simulator.serve_locally())?;
     let mut output = io::stdout().lock();
     writeln!(output, "{}", serde_json::to_string(&running.base_url())?)?;
-    let (mut before, mut told) = (Totals::default(), 0);
+    let (mut before, mut told) = (CallTotals::default(), 0);
     for line in io::stdin().lock().lines() {
         line?;
-        runtime.block_on(running.truth().settled());
-        let (seen, now) = since(&before, told, running.truth());
+        runtime.block_on(running.call_log().wait_until_idle());
+        let (seen, now) = since(&before, told, running.call_log());
         (before, told) = (now, told + seen.records.len());
         writeln!(output, "{}", serde_json::to_string(&seen)?)?;
     }
     Ok(())
 }
 
-fn since(before: &Totals, told: usize, truth: &Truth) -> (Seen, Totals) {
+fn since(before: &CallTotals, told: usize, truth: &CallLog) -> (Seen, CallTotals) {
     let now = truth.totals();
-    let failed = |totals: &Totals| totals.refused + totals.cut + totals.hung_up;
+    let failed = |totals: &CallTotals| totals.refused + totals.cut + totals.disconnected;
     let seen = Seen {
         calls: now.arrived - before.arrived,
         failed: failed(&now) - failed(before),

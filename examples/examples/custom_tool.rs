@@ -4,7 +4,7 @@
 
 use brigade_core::{Agent, Effect, ToolError, ToolOutput, tool_fn};
 use brigade_providers::OpenAi;
-use brigade_rehearsal::{Answer, Script, ToolCall, When};
+use brigade_rehearsal::{RequestMatcher, Script, ScriptedAnswer, ScriptedToolCall};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -45,9 +45,10 @@ async fn advise() -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let asks = Answer::calls([ToolCall::new("stock", r#"{"article":"AB1234"}"#)]);
-    let answers = Answer::text(r#"{"order": true, "reason": "Three pieces last half a day at last week's pace."}"#);
-    let first = When { turn: Some(0), ..When::default() };
-    let script = Script::default().rule(first, asks).rule(When::default(), answers);
+    let asks = ScriptedAnswer::calls([ScriptedToolCall::new("stock", r#"{"article":"AB1234"}"#)]);
+    let answers =
+        ScriptedAnswer::text(r#"{"order": true, "reason": "Three pieces last half a day at last week's pace."}"#);
+    let first = RequestMatcher { turn: Some(0), ..RequestMatcher::default() };
+    let script = Script::default().rule(first, asks).rule(RequestMatcher::default(), answers);
     brigade_examples::run(script, advise).await
 }

@@ -6,7 +6,7 @@ use std::{io::Write, pin::pin, time::Duration};
 
 use brigade_core::{Agent, Delta, Event, Run, RunItem, stream};
 use brigade_providers::Anthropic;
-use brigade_rehearsal::{Answer, Script};
+use brigade_rehearsal::{Script, ScriptedAnswer};
 use futures::StreamExt;
 
 async fn tell() -> anyhow::Result<()> {
@@ -30,8 +30,9 @@ async fn tell() -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let story =
-        Answer::text("Once there was a queue that nobody measured, and so everybody was sure that it was full.")
-            .latency(Duration::from_millis(200), Duration::from_millis(20));
+    let story = ScriptedAnswer::text(
+        "Once there was a queue that nobody measured, and so everybody was sure that it was full.",
+    )
+    .latency(Duration::from_millis(200), Duration::from_millis(20));
     brigade_examples::run(Script::always(story), tell).await
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use brigade_core::{Agent, Event, Observer, Run, Worker, send_message, wait_for_message};
 use brigade_providers::OpenAi;
-use brigade_rehearsal::{AgentMark, Answer, Script, ToolCall, When};
+use brigade_rehearsal::{AgentMatcher, RequestMatcher, Script, ScriptedAnswer, ScriptedToolCall};
 
 /// Shows who does what.
 #[derive(Debug)]
@@ -46,26 +46,32 @@ async fn talk() -> anyhow::Result<()> {
 fn script() -> Script {
     let task = |text| format!(r#"{{"task":"{text}"}}"#);
     let both = [
-        ToolCall::new("writer", task("Write one line about queues.")),
-        ToolCall::new("editor", task("Help the writer.")),
+        ScriptedToolCall::new("writer", task("Write one line about queues.")),
+        ScriptedToolCall::new("editor", task("Help the writer.")),
     ];
-    let send = |to, text| Answer::calls([ToolCall::new("send_message", format!(r#"{{"to":"{to}","text":"{text}"}}"#))]);
-    let wait = || Answer::calls([ToolCall::new("wait_for_message", r#"{"within_seconds":20}"#)]);
-    let at = |agent: &str, turn| When { agent: Some(agent.to_owned()), turn: Some(turn), ..When::default() };
+    let send = |to, text| {
+        ScriptedAnswer::calls([ScriptedToolCall::new("send_message", format!(r#"{{"to":"{to}","text":"{text}"}}"#))])
+    };
+    let wait = || ScriptedAnswer::calls([ScriptedToolCall::new("wait_for_message", r#"{"within_seconds":20}"#)]);
+    let at = |agent: &str, turn| RequestMatcher {
+        agent: Some(agent.to_owned()),
+        turn: Some(turn),
+        ..RequestMatcher::default()
+    };
     ["desk", "writer", "editor"]
         .into_iter()
         .fold(Script::default(), |script, name| {
             let system_contains = Some(format!("You are {name}"));
-            script.agent(AgentMark { name: name.to_owned(), system_contains, tool_offered: None })
+            script.agent(AgentMatcher { name: name.to_owned(), system_contains, tool_offered: None })
         })
-        .rule(at("desk", 0), Answer::calls(both))
+        .rule(at("desk", 0), ScriptedAnswer::calls(both))
         .rule(at("writer", 0), send("editor", "A queue is a promise."))
         .rule(at("writer", 1), wait())
-        .rule(at("writer", 2), Answer::text("A queue is a promise to somebody who has to wait."))
+        .rule(at("writer", 2), ScriptedAnswer::text("A queue is a promise to somebody who has to wait."))
         .rule(at("editor", 0), wait())
         .rule(at("editor", 1), send("writer", "A promise to whom?"))
-        .rule(at("editor", 2), Answer::text("I asked to whom the promise is made."))
-        .rule(When::default(), Answer::text("\"A queue is a promise to somebody who has to wait.\""))
+        .rule(at("editor", 2), ScriptedAnswer::text("I asked to whom the promise is made."))
+        .rule(RequestMatcher::default(), ScriptedAnswer::text("\"A queue is a promise to somebody who has to wait.\""))
 }
 
 #[tokio::main]

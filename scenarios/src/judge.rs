@@ -20,7 +20,7 @@ use std::{
 };
 
 use brigade_core::{Certainty, Event, Money};
-use brigade_rehearsal::{CallRecord, Ending};
+use brigade_rehearsal::{CallRecord, CallState};
 
 use crate::{
     play::usage,
@@ -194,7 +194,7 @@ impl Bench {
     fn leaks(&mut self, seen: &Seen) {
         let (count, money) = (seen.outstanding, seen.reserved);
         self.check("I8", count == 0 && money == Money::ZERO, || format!("{count} reservations of {money} are left"));
-        let open = seen.calls.iter().find(|call| call.ending == Ending::Open);
+        let open = seen.calls.iter().find(|call| call.state == CallState::InProgress);
         self.check("I8", open.is_none(), || format!("the provider still answers: {open:?}"));
         self.check("I8", seen.tasks_left == 0, || format!("{} tasks are left", seen.tasks_left));
     }

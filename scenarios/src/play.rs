@@ -12,7 +12,7 @@ use brigade_core::{
     TraceId, Usage,
 };
 use brigade_observability::{LogTarget, Logging, PriceBook};
-use brigade_rehearsal::{CallRecord, Dialect, Latency};
+use brigade_rehearsal::{CallRecord, Latency, WireDialect};
 use futures::future::join_all;
 use tokio::{runtime::Handle, time::Instant};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
@@ -40,7 +40,7 @@ const NEVER: Duration = Duration::from_hours(24);
 ///
 /// # Errors
 /// If the scenario cannot be set up; whatever goes wrong in it is in what was seen.
-pub fn play(scenario: &Scenario, dialect: Dialect, seed: u64) -> anyhow::Result<Seen> {
+pub fn play(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Result<Seen> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("log");
     let logging = Logging::new().level(LEVEL).variable(None).target(LogTarget::File(path.clone()));
@@ -57,7 +57,7 @@ pub fn play(scenario: &Scenario, dialect: Dialect, seed: u64) -> anyhow::Result<
     Ok(found)
 }
 
-async fn perform(scenario: &Scenario, dialect: Dialect, seed: u64) -> anyhow::Result<Seen> {
+async fn perform(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Result<Seen> {
     let stage = Stage::set(scenario, dialect, seed).await?;
     let team = (scenario.team)(&stage)?;
     let key = Ledger::root("key", budget(key_cents(scenario)));
@@ -72,8 +72,8 @@ async fn perform(scenario: &Scenario, dialect: Dialect, seed: u64) -> anyhow::Re
     };
     let (control, (ends, elapsed)) = tokio::join!(control(dialect, seed), watched);
     // A provider that is still at it shows as an open call.
-    let _ = tokio::time::timeout(SETTLING, stage.truth().settled()).await;
-    let calls = stage.truth().calls();
+    let _ = tokio::time::timeout(SETTLING, stage.call_log().wait_until_idle()).await;
+    let calls = stage.call_log().calls();
     let found = Seen {
         dialect,
         ends,
@@ -180,7 +180,7 @@ impl Observer for Samples {
 }
 
 /// A healthy run with accounts and a provider of its own: two turns and a tool.
-async fn control(dialect: Dialect, seed: u64) -> anyhow::Result<Control> {
+async fn control(dialect: WireDialect, seed: u64) -> anyhow::Result<Control> {
     let second = Duration::from_secs(1);
     let scenario = Scenario::new("control", "nothing goes wrong").with_tool();
     let scenario = Scenario { latency: Latency { first: second, between: Duration::ZERO }, ..scenario };
@@ -191,13 +191,13 @@ async fn control(dialect: Dialect, seed: u64) -> anyhow::Result<Control> {
     let started = Instant::now();
     let result = team.run(&run, Task::from("What is nothing?")).await;
     let elapsed = started.elapsed();
-    let _ = tokio::time::timeout(SETTLING, stage.truth().settled()).await;
+    let _ = tokio::time::timeout(SETTLING, stage.call_log().wait_until_idle()).await;
     let spent = run.ledger().spending();
     let control = Control {
         ended: Ended::of(&result),
         elapsed,
         spent: spent.charged,
-        truth: billed(&stage.truth().calls(), stage.prices()),
+        truth: billed(&stage.call_log().calls(), stage.prices()),
     };
     drop(team);
     stage.clear().await;
@@ -212,7 +212,7 @@ fn billed(calls: &[CallRecord], prices: &PriceBook) -> Money {
 fn cost(call: &CallRecord, prices: &PriceBook) -> Option<Money> {
     let asked = ModelId::new(account(call.dialect, "main"), call.model.as_str());
     let served = Served { asked: &asked, model: None, service_tier: None };
-    if call.usage == brigade_rehearsal::Usage::default() {
+    if call.usage == brigade_rehearsal::BilledUsage::default() {
         return None;
     }
     prices.cost(&served, &usage(call))

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use brigade_rehearsal::Dialect;
+use brigade_rehearsal::WireDialect;
 
 use crate::{judge::Breach, scenario::Scenario, seen::Seen};
 
@@ -31,9 +31,9 @@ impl Row {
     /// What came of a scenario.
     pub fn new(scenario: &Scenario, seen: &Seen, breaches: &[Breach]) -> Self {
         let dialect = match seen.dialect {
-            Dialect::OpenaiChat => "chat",
-            Dialect::OpenaiResponses => "responses",
-            Dialect::Anthropic => "anthropic",
+            WireDialect::OpenaiChat => "chat",
+            WireDialect::OpenaiResponses => "responses",
+            WireDialect::Anthropic => "anthropic",
         };
         Self {
             id: format!("{} {dialect}", scenario.id),

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use brigade_core::{ModelErrorKind, Runnable, StopReason};
-use brigade_rehearsal::{Dialect, Latency, RateLimits, Script};
+use brigade_rehearsal::{Latency, Script, SimulatedRateLimits, WireDialect};
 
 use crate::{
     seen::Seen,
@@ -18,7 +18,7 @@ pub type Team = fn(&Stage) -> anyhow::Result<Arc<dyn Runnable>>;
 pub type Check = fn(&Seen) -> Result<(), String>;
 
 /// All dialects.
-pub const ALL: &[Dialect] = &[Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::Anthropic];
+pub const ALL: &[WireDialect] = &[WireDialect::OpenaiChat, WireDialect::OpenaiResponses, WireDialect::Anthropic];
 
 /// What the model says in the end, unless a script says otherwise.
 pub const ANSWER: &str = "one two three four five six quetzalcoatlus";
@@ -31,13 +31,13 @@ pub struct Scenario {
     /// What goes wrong, in a few words.
     pub title: &'static str,
     /// Where it can.
-    pub dialects: &'static [Dialect],
+    pub dialects: &'static [WireDialect],
     /// The rules by which the model answers, in TOML; `$CANARY` stands for the word that must not leak.
     pub script: Cow<'static, str>,
     /// What goes wrong, in TOML. Names in capitals after a `$` are filled in for each dialect.
     pub faults: Cow<'static, str>,
     /// What the provider allows each model; nothing is limited unless it says so.
-    pub limits: RateLimits,
+    pub limits: SimulatedRateLimits,
     /// How long answers take.
     pub latency: Latency,
     /// Where the model should be, if nobody is there.
@@ -160,7 +160,7 @@ impl Scenario {
             dialects: ALL,
             script: SAYS.into(),
             faults: "".into(),
-            limits: RateLimits::default(),
+            limits: SimulatedRateLimits::default(),
             latency: Latency { first: Duration::from_millis(100), between: Duration::from_millis(20) },
             nobody_there: None,
             has_fallback: false,
@@ -182,7 +182,7 @@ impl Scenario {
 
     /// Where it applies.
     #[must_use]
-    pub fn only(self, dialects: &'static [Dialect]) -> Self {
+    pub fn only(self, dialects: &'static [WireDialect]) -> Self {
         Self { dialects, ..self }
     }
 
@@ -256,7 +256,7 @@ impl Scenario {
     }
 
     /// The script for a dialect.
-    pub(crate) fn script(&self, dialect: Dialect) -> anyhow::Result<Script> {
+    pub(crate) fn script(&self, dialect: WireDialect) -> anyhow::Result<Script> {
         Script::from_toml(&filled(&self.script, dialect)).with_context(|| format!("the script of {}", self.id))
     }
 }
@@ -280,8 +280,8 @@ impl fmt::Debug for Scenario {
 }
 
 /// A plan or script with the words of a dialect.
-pub(crate) fn filled(text: &str, dialect: Dialect) -> String {
-    let anthropic = dialect == Dialect::Anthropic;
+pub(crate) fn filled(text: &str, dialect: WireDialect) -> String {
+    let anthropic = dialect == WireDialect::Anthropic;
     let words = [
         ("$CANARY", CANARY),
         ("$MAIN", main_model(dialect)),

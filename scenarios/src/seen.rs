@@ -12,14 +12,14 @@ use brigade_core::{
     Certainty, Charge, Event, ModelError, ModelErrorKind, Money, Observer, Outcome, Run, RunError, RunId, Spending,
     StopReason, TraceId,
 };
-use brigade_rehearsal::{CallRecord, Dialect};
+use brigade_rehearsal::{CallRecord, WireDialect};
 use tokio::time::Instant;
 
 /// Everything that the judge looks at.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// The protocol that was spoken.
-    pub dialect: Dialect,
+    pub dialect: WireDialect,
     /// How the runs ended, in the order in which they were asked.
     pub ends: Vec<Ended>,
     /// The traces that the runs were given.
@@ -195,7 +195,7 @@ impl Seen {
                 call.model,
                 call.turn,
                 call.status,
-                call.ending,
+                call.state,
                 call.usage,
                 call.fault,
                 call.arrived,

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use brigade_core::{Agent, ChatModel, Metered, ModelExt};
 use brigade_observability::PriceBook;
 use brigade_providers::{Anthropic, OpenAi, OpenAiResponses};
-use brigade_rehearsal::{Dialect, FaultPlan, Running, Simulator, Truth};
+use brigade_rehearsal::{CallLog, FaultPlan, RunningSimulator, Simulator, WireDialect};
 use brigade_resilience::{Accounts, Alternate, Charging, Limits, Policy};
 use tokio::net::TcpListener;
 
@@ -39,8 +39,8 @@ standard = { input = "0", output = "2" }
 /// A simulated provider and all that its callers share.
 #[derive(Debug)]
 pub struct Stage {
-    dialect: Dialect,
-    running: Running,
+    dialect: WireDialect,
+    running: RunningSimulator,
     /// Where nobody listens.
     dead_end: String,
     accounts: Accounts,
@@ -56,7 +56,7 @@ impl Stage {
     ///
     /// # Errors
     /// If the scenario's script or plan cannot be read, or no port can be had.
-    pub async fn set(scenario: &Scenario, dialect: Dialect, seed: u64) -> anyhow::Result<Self> {
+    pub async fn set(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Result<Self> {
         let plan = FaultPlan::from_toml(&filled(&scenario.faults, dialect)).context(scenario.id)?;
         let simulator = Simulator::builder()
             .script(scenario.script(dialect)?)
@@ -130,13 +130,13 @@ impl Stage {
     }
 
     /// The protocol that is spoken.
-    pub fn dialect(&self) -> Dialect {
+    pub fn dialect(&self) -> WireDialect {
         self.dialect
     }
 
     /// What the provider knows.
-    pub fn truth(&self) -> &Truth {
-        self.running.truth()
+    pub fn call_log(&self) -> &CallLog {
+        self.running.call_log()
     }
 
     /// What anything costs.
@@ -176,52 +176,52 @@ impl Stage {
 pub const FLAT_MODEL: &str = "flat-rate";
 
 /// The model that faults strike.
-pub fn main_model(dialect: Dialect) -> &'static str {
+pub fn main_model(dialect: WireDialect) -> &'static str {
     match dialect {
-        Dialect::Anthropic => "claude-sonnet-4-5",
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => "gpt-5-mini",
+        WireDialect::Anthropic => "claude-sonnet-4-5",
+        WireDialect::OpenaiChat | WireDialect::OpenaiResponses => "gpt-5-mini",
     }
 }
 
 /// The model behind it.
-pub fn spare_model(dialect: Dialect) -> &'static str {
+pub fn spare_model(dialect: WireDialect) -> &'static str {
     match dialect {
-        Dialect::Anthropic => "claude-haiku-4-5",
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => "gpt-5-nano",
+        WireDialect::Anthropic => "claude-haiku-4-5",
+        WireDialect::OpenaiChat | WireDialect::OpenaiResponses => "gpt-5-nano",
     }
 }
 
 /// The name of an account, by which its prices are found.
-pub(crate) fn account(dialect: Dialect, role: &str) -> String {
+pub(crate) fn account(dialect: WireDialect, role: &str) -> String {
     match dialect {
-        Dialect::Anthropic => format!("anthropic-{role}"),
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => format!("openai-{role}"),
+        WireDialect::Anthropic => format!("anthropic-{role}"),
+        WireDialect::OpenaiChat | WireDialect::OpenaiResponses => format!("openai-{role}"),
     }
 }
 
 /// The standard policy, with tokens counted as the vendor counts them.
-fn policy(dialect: Dialect) -> Policy {
+fn policy(dialect: WireDialect) -> Policy {
     let charging = match dialect {
-        Dialect::Anthropic => Charging::Anthropic,
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => Charging::OpenAi,
+        WireDialect::Anthropic => Charging::Anthropic,
+        WireDialect::OpenaiChat | WireDialect::OpenaiResponses => Charging::OpenAi,
     };
     Policy { limits: Limits { charging: Some(charging), ..Limits::default() }, ..Policy::default() }
 }
 
-fn client(dialect: Dialect, role: &str, base: &str, model: &str) -> anyhow::Result<Arc<dyn ChatModel>> {
+fn client(dialect: WireDialect, role: &str, base: &str, model: &str) -> anyhow::Result<Arc<dyn ChatModel>> {
     let (name, v1) = (account(dialect, role), format!("{base}/v1"));
     Ok(match dialect {
-        Dialect::OpenaiChat => {
+        WireDialect::OpenaiChat => {
             let client = OpenAi::builder().name(name).base_url(v1).api_key(API_KEY);
             let client = client.agent_header(true).propagate_trace(true);
             Arc::new(client.build()?.model(model))
         }
-        Dialect::OpenaiResponses => {
+        WireDialect::OpenaiResponses => {
             let client = OpenAiResponses::builder().name(name).base_url(v1).api_key(API_KEY);
             let client = client.agent_header(true).propagate_trace(true);
             Arc::new(client.build()?.model(model))
         }
-        Dialect::Anthropic => {
+        WireDialect::Anthropic => {
             let client = Anthropic::builder().name(name).base_url(base.to_owned()).api_key(API_KEY);
             let client = client.agent_header(true).propagate_trace(true);
             Arc::new(client.build()?.model(model))

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use brigade_core::{Event, Settings, StopReason, Worker};
-use brigade_rehearsal::{Dialect, Latency};
+use brigade_rehearsal::{Latency, WireDialect};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use crate::{
@@ -93,11 +93,11 @@ answer = { text = "one two three four five six $CANARY" }
 "#;
 
 /// What a seed draws.
-pub fn drawn(seed: u64) -> (Scenario, Dialect) {
+pub fn drawn(seed: u64) -> (Scenario, WireDialect) {
     let mut rng = StdRng::seed_from_u64(seed);
     let teams: [(&'static str, Team); 3] = [(SAYS, asker), (LOOKS_UP, looker), (DESK, desk)];
     let (script, team) = *teams.choose(&mut rng).unwrap_or(&(SAYS, asker));
-    let dialect = *ALL.choose(&mut rng).unwrap_or(&Dialect::OpenaiChat);
+    let dialect = *ALL.choose(&mut rng).unwrap_or(&WireDialect::OpenaiChat);
     let mut scenario = Scenario::new("swarm", "faults drawn at random").script_of(script).team(team);
     for _ in 0..rng.random_range(1..=4) {
         let action = ACTIONS.choose(&mut rng).unwrap_or(&"");

@@ -3,9 +3,9 @@
 
 use brigade_core::{Embedder, ModelErrorKind, RetryAdvice, Run, Usage};
 use brigade_providers::{OpenAi, OpenAiEmbeddings};
-use brigade_rehearsal::{FaultPlan, Running, Simulator};
+use brigade_rehearsal::{FaultPlan, RunningSimulator, Simulator};
 
-async fn served(faults: &str) -> (Running, OpenAiEmbeddings) {
+async fn served(faults: &str) -> (RunningSimulator, OpenAiEmbeddings) {
     let faults = FaultPlan::from_toml(faults).unwrap();
     let provider = Simulator::builder().faults(faults).build().serve_locally().await.unwrap();
     let client =
@@ -22,8 +22,8 @@ async fn texts_become_vectors_in_their_order_and_the_provider_counts_the_same_to
     };
     assert!(closeness(0, 2) > closeness(0, 1) && closeness(0, 2) > 0.5);
     assert_eq!((found.vectors.len(), found.vectors[0].len()), (3, 64));
-    provider.truth().settled().await;
-    let call = &provider.truth().calls()[0];
+    provider.call_log().wait_until_idle().await;
+    let call = &provider.call_log().calls()[0];
     assert_eq!((call.model.as_str(), call.usage.output), ("text-embedding-3-small", 0));
     assert_eq!(found.usage, Some(Usage::new(call.usage.input, 0)));
 }
@@ -34,7 +34,7 @@ async fn no_text_asks_nobody_and_too_many_are_refused_before() {
     assert!(model.embed(&[], &Run::new()).await.unwrap().vectors.is_empty());
     let error = model.embed(&vec!["x"; 2_049], &Run::new()).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Caller);
-    assert_eq!(provider.truth().totals().arrived, 0);
+    assert_eq!(provider.call_log().totals().arrived, 0);
 }
 
 #[tokio::test]

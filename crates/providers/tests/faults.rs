@@ -10,14 +10,16 @@ use brigade_core::{
     Run, StopKind, ToolResult, ToolSet, ToolSpec, Transcript, testing::Recorder,
 };
 use brigade_providers::{Anthropic, OpenAi, OpenAiResponses};
-use brigade_rehearsal::{Answer, FaultPlan, Running, Script, Simulator, ToolCall, When};
+use brigade_rehearsal::{
+    FaultPlan, RequestMatcher, RunningSimulator, Script, ScriptedAnswer, ScriptedToolCall, Simulator,
+};
 
 const CHAT: &str = "openai-chat";
 const RESPONSES: &str = "openai-responses";
 const ANTHROPIC: &str = "anthropic";
 const ALL: [&str; 3] = [CHAT, RESPONSES, ANTHROPIC];
 
-fn model(running: &Running, protocol: &str) -> Arc<dyn ChatModel> {
+fn model(running: &RunningSimulator, protocol: &str) -> Arc<dyn ChatModel> {
     let v1 = format!("{}/v1", running.base_url());
     match protocol {
         CHAT => Arc::new(OpenAi::builder().base_url(v1).build().unwrap().model("gpt-5-mini")),
@@ -27,11 +29,12 @@ fn model(running: &Running, protocol: &str) -> Arc<dyn ChatModel> {
 }
 
 /// A simulator that says three words, or calls a tool where one is offered, and breaks every call in one way.
-async fn simulator(fault: &str) -> Running {
-    let calls = [ToolCall::new("lookup", r#"{"query":"a"}"#)];
-    let offered = When { tools: Some(true), ..When::default() };
-    let script =
-        Script::default().rule(offered, Answer::calls(calls)).rule(When::default(), Answer::text("one two three"));
+async fn simulator(fault: &str) -> RunningSimulator {
+    let calls = [ScriptedToolCall::new("lookup", r#"{"query":"a"}"#)];
+    let offered = RequestMatcher { tools: Some(true), ..RequestMatcher::default() };
+    let script = Script::default()
+        .rule(offered, ScriptedAnswer::calls(calls))
+        .rule(RequestMatcher::default(), ScriptedAnswer::text("one two three"));
     let plan = FaultPlan::from_toml(&format!("[[fault]]\nid = \"it\"\n{fault}")).unwrap();
     Simulator::builder().script(script).faults(plan).build().serve_locally().await.unwrap()
 }
@@ -79,7 +82,7 @@ const STREAM: Ask = Ask { stream: true, tools: false };
 const WHOLE: Ask = Ask { stream: false, tools: false };
 const CALL: Ask = Ask { stream: true, tools: true };
 
-async fn asked(running: &Running, protocol: &str, ask: Ask) -> Seen {
+async fn asked(running: &RunningSimulator, protocol: &str, ask: Ask) -> Seen {
     let heard = Recorder::new();
     let run = Run::builder().deltas(ask.stream).observer(Arc::new(heard.clone())).build();
     let result = model(running, protocol).chat(&question(ask.tools), &run).await;
@@ -105,7 +108,7 @@ async fn the_probe_costs_nothing_and_sees_a_wrong_address() {
     assert!(OpenAi::builder().base_url(&v1).build().unwrap().probe().await.is_ok());
     assert!(OpenAiResponses::builder().base_url(&v1).build().unwrap().probe().await.is_ok());
     assert!(Anthropic::builder().base_url(running.base_url()).build().unwrap().probe().await.is_ok());
-    assert_eq!(running.truth().totals().usage, brigade_rehearsal::Usage::default());
+    assert_eq!(running.call_log().totals().usage, brigade_rehearsal::BilledUsage::default());
     let gone = running.base_url();
     running.shutdown().await;
     let error = OpenAi::builder().base_url(gone).build().unwrap().probe().await.unwrap_err();
@@ -401,10 +404,10 @@ async fn r27_a_refusal_and_a_filter_are_typed_outcomes() {
 async fn a_conversation_moves_between_protocols_in_the_middle() {
     let script = Script::default()
         .rule(
-            When { turn: Some(0), ..When::default() },
-            Answer::calls([ToolCall::new("lookup", "{}")]).thinking("Let me look."),
+            RequestMatcher { turn: Some(0), ..RequestMatcher::default() },
+            ScriptedAnswer::calls([ScriptedToolCall::new("lookup", "{}")]).thinking("Let me look."),
         )
-        .rule(When::default(), Answer::text("{{tool_results}}").thinking("Now I know."));
+        .rule(RequestMatcher::default(), ScriptedAnswer::text("{{tool_results}}").thinking("Now I know."));
     let running = Simulator::builder().script(script).strict(true).build().serve_locally().await.unwrap();
     for first in ALL {
         for second in ALL {

@@ -10,9 +10,9 @@
 //! |---|---|
 //! | [`Script`] | what is answered: rules over agent, model, turn and text. Stateless; a default answer echoes |
 //! | [`FaultPlan`] | what goes wrong, with which call, and where in its answer |
-//! | [`Truth`] | what was generated and what a vendor would bill, also for streams cut short |
-//! | [`Builder::strict`] | refuses the requests that the vendor refuses, in the vendor's words |
-//! | [`RateLimits`] | enforced limits, with the headers and the 429 of the vendor |
+//! | [`CallLog`] | what was generated and what a vendor would bill, also for streams cut short |
+//! | [`SimulatorBuilder::strict`] | refuses the requests that the vendor refuses, in the vendor's words |
+//! | [`SimulatedRateLimits`] | enforced limits, with the headers and the 429 of the vendor |
 //! | [`demo`] | a built-in script with a supervisor and three workers |
 //!
 //! [`Simulator::serve`] listens on a socket; [`Simulator::serve_connection`] serves a stream in
@@ -45,14 +45,14 @@
 //!     do    = { then = "reset" }
 //! "#)?;
 //!
-//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # let runtime = tokio::runtime::SimulatorBuilder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
 //! let simulator = Simulator::builder().script(script).faults(plan).build();
 //! let running = simulator.serve_locally().await?;
 //!
 //! // Point a client at running.base_url(), run what is to be tested, and then ask:
-//! running.truth().settled().await;
-//! assert!(running.truth().calls().iter().all(|call| call.ending == Ending::Complete));
+//! running.call_log().wait_until_idle().await;
+//! assert!(running.call_log().calls().iter().all(|call| call.state == CallState::Complete));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok(())
@@ -60,13 +60,13 @@
 //! ```
 //!
 //! Who asks is told by the header `x-brigade-agent`, or else by the marks in the script
-//! ([`AgentMark`]). Numbers of tokens, where a script does not give them, are about those of the vendors' tokenizers.
+//! ([`AgentMatcher`]). Numbers of tokens, where a script does not give them, are about those of the vendors' tokenizers.
 
 mod anthropic;
+mod call_log;
 mod exchange;
 mod fault;
 mod injection;
-mod ledger;
 mod limits;
 mod openai_chat;
 mod openai_responses;
@@ -74,14 +74,17 @@ mod protocol;
 mod script;
 mod simulator;
 
-pub use fault::action::{Action, At};
-pub use fault::kinds::{Framing, Markers, Say, Then, ToolDeltas, UsageLie};
-pub use fault::plan::{Fault, FaultPlan, Selector};
-pub use ledger::truth::{CallRecord, Ending, Totals, Truth};
-pub use limits::limits::RateLimits;
-pub use protocol::dialect::Dialect;
-pub use protocol::usage::Usage;
+pub use call_log::call_log::{CallLog, CallRecord, CallState, CallTotals};
+pub use fault::action::{FaultAction, InjectionPoint};
+pub use fault::kinds::{Framing, ReplyFault, ResponseEnd, TerminalMarkers, ToolDeltas, UsageFault};
+pub use fault::plan::{CallMatcher, Fault, FaultPlan};
+pub use limits::limits::SimulatedRateLimits;
+pub use protocol::dialect::WireDialect;
+pub use protocol::usage::BilledUsage;
 pub use script::demo;
-pub use script::script::{AgentMark, Answer, Latency, PlanError, Rule, Script, Stop, Tokens, ToolCall, When};
+pub use script::script::{
+    AgentMatcher, FinishReason, Latency, PlanError, RequestMatcher, Rule, Script, ScriptedAnswer, ScriptedToolCall,
+    TokenCounts,
+};
 pub use simulator::service::AGENT_HEADER;
-pub use simulator::simulator::{Builder, Running, Simulator};
+pub use simulator::simulator::{RunningSimulator, Simulator, SimulatorBuilder};

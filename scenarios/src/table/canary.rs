@@ -15,7 +15,7 @@ use brigade_core::{
     Agent, ChatModel, ChatReply, ChatRequest, Delta, Event, ModelError, ModelErrorKind, ModelId, Run, Settings, Tool,
     ToolError, ToolOutput, ToolSpec,
 };
-use brigade_rehearsal::Dialect;
+use brigade_rehearsal::WireDialect;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -72,7 +72,7 @@ static WAVERING: AtomicU64 = AtomicU64::new(0);
 /// Each broken invariant, by the rule that must see it.
 pub fn all() -> Vec<(&'static str, Scenario)> {
     let healthy =
-        |id| Scenario::new(id, "broken on purpose").only(&[Dialect::OpenaiChat]).judged(Bill::Exact, |_| Ok(()));
+        |id| Scenario::new(id, "broken on purpose").only(&[WireDialect::OpenaiChat]).judged(Bill::Exact, |_| Ok(()));
     let stutters: Team = |stage| {
         let lookup = Stutterer(stage.tools().tool("lookup", Behaviour::Answers)?);
         Ok(Arc::new(stage.asker()?.tool(lookup)))

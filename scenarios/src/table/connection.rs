@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use brigade_core::{Event, ModelErrorKind as Kind, Settings, TimeoutPhase};
-use brigade_rehearsal::Dialect;
+use brigade_rehearsal::WireDialect;
 
 use crate::{
     scenario::{Act, Bill, Ends, Nowhere, Scenario},
     seen::{Ended, Seen},
 };
 
-const ANTHROPIC: &[Dialect] = &[Dialect::Anthropic];
+const ANTHROPIC: &[WireDialect] = &[WireDialect::Anthropic];
 
 pub(super) fn all() -> Vec<Scenario> {
     let families = [nobody(), silence(), rate_limits(), spent(), storm(), pages(), refusals(), disguises(), cuts()];

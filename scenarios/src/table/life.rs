@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use brigade_core::{ModelErrorKind, StopReason};
-use brigade_rehearsal::{Ending, Latency};
+use brigade_rehearsal::{CallState, Latency};
 
 use super::connection::is;
 use crate::{
@@ -37,9 +37,9 @@ pub(super) fn all() -> Vec<Scenario> {
 fn hung_up_at_once(seen: &Seen) -> Result<(), String> {
     let call = seen.calls.first().ok_or("the provider was not asked")?;
     let gone = call.arrived + call.took;
-    if call.ending == Ending::HungUp && gone <= seen.elapsed + CLOSED_WITHIN {
+    if call.state == CallState::ClientDisconnected && gone <= seen.elapsed + CLOSED_WITHIN {
         Ok(())
     } else {
-        Err(format!("the caller went after {:?}, and the provider saw {:?} after {gone:?}", seen.elapsed, call.ending))
+        Err(format!("the caller went after {:?}, and the provider saw {:?} after {gone:?}", seen.elapsed, call.state))
     }
 }

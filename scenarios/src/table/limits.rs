@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use brigade_core::{Agent, Event, ModelErrorKind, Outcome, Quorum, Run, RunError, Runnable, Task, Worker};
-use brigade_rehearsal::{CallRecord, Dialect, RateLimits};
+use brigade_rehearsal::{CallRecord, SimulatedRateLimits, WireDialect};
 
 use super::connection::is;
 use crate::{
@@ -34,9 +34,9 @@ const REQUESTS_PER_MINUTE: u32 = 200;
 const CHAT_TOKENS_PER_MINUTE: u32 = 20_000;
 const ANTHROPIC_TOKENS_PER_MINUTE: u32 = 60_000;
 
-const CHAT: &[Dialect] = &[Dialect::OpenaiChat];
-const ANTHROPIC: &[Dialect] = &[Dialect::Anthropic];
-const CHAT_AND_ANTHROPIC: &[Dialect] = &[Dialect::OpenaiChat, Dialect::Anthropic];
+const CHAT: &[WireDialect] = &[WireDialect::OpenaiChat];
+const ANTHROPIC: &[WireDialect] = &[WireDialect::Anthropic];
+const CHAT_AND_ANTHROPIC: &[WireDialect] = &[WireDialect::OpenaiChat, WireDialect::Anthropic];
 
 pub(super) fn all() -> Vec<Scenario> {
     let requests = ((TOGETHER + ALONE) * TURNS) as usize;
@@ -54,20 +54,20 @@ pub(super) fn all() -> Vec<Scenario> {
         crowd(
             "limits/requests",
             "64 workers under a limit of requests",
-            RateLimits { requests_per_minute: Some(REQUESTS_PER_MINUTE), tokens_per_minute: None },
+            SimulatedRateLimits { requests_per_minute: Some(REQUESTS_PER_MINUTE), tokens_per_minute: None },
             |seen| used(seen, REQUESTS_PER_MINUTE, |_| 1),
         ),
         crowd(
             "limits/tokens",
             "64 workers under a limit of tokens",
-            RateLimits { requests_per_minute: None, tokens_per_minute: Some(CHAT_TOKENS_PER_MINUTE) },
+            SimulatedRateLimits { requests_per_minute: None, tokens_per_minute: Some(CHAT_TOKENS_PER_MINUTE) },
             |seen| used(seen, CHAT_TOKENS_PER_MINUTE, |call| call.usage.input),
         )
         .only(CHAT),
         crowd(
             "limits/long-tokens",
             "the same with prompts that are longer than they look",
-            RateLimits { requests_per_minute: None, tokens_per_minute: Some(ANTHROPIC_TOKENS_PER_MINUTE) },
+            SimulatedRateLimits { requests_per_minute: None, tokens_per_minute: Some(ANTHROPIC_TOKENS_PER_MINUTE) },
             |seen| used(seen, ANTHROPIC_TOKENS_PER_MINUTE, |call| call.usage.input),
         )
         .only(ANTHROPIC),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use brigade_core::{Event, OutputSchema, RawJson, Settings, StopReason};
-use brigade_rehearsal::Dialect;
+use brigade_rehearsal::WireDialect;
 
 use super::connection::is;
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
     tools::Behaviour,
 };
 
-const OPENAI: &[Dialect] = &[Dialect::OpenaiChat, Dialect::OpenaiResponses];
-const CHAT: &[Dialect] = &[Dialect::OpenaiChat];
+const OPENAI: &[WireDialect] = &[WireDialect::OpenaiChat, WireDialect::OpenaiResponses];
+const CHAT: &[WireDialect] = &[WireDialect::OpenaiChat];
 
 pub(super) fn all() -> Vec<Scenario> {
     let families = [nothing(), out_of_room(), cut(), wrong(), misshapen(), invented(), twins(), refusals()];

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use brigade_core::{ModelErrorKind as Kind, Settings, TimeoutPhase};
-use brigade_rehearsal::Dialect;
+use brigade_rehearsal::WireDialect;
 
 use super::connection::is;
 use crate::{
@@ -11,10 +11,10 @@ use crate::{
     seen::Seen,
 };
 
-const CHAT: &[Dialect] = &[Dialect::OpenaiChat];
-const RESPONSES_AND_ANTHROPIC: &[Dialect] = &[Dialect::OpenaiResponses, Dialect::Anthropic];
-const ANTHROPIC: &[Dialect] = &[Dialect::Anthropic];
-const RESPONSES: &[Dialect] = &[Dialect::OpenaiResponses];
+const CHAT: &[WireDialect] = &[WireDialect::OpenaiChat];
+const RESPONSES_AND_ANTHROPIC: &[WireDialect] = &[WireDialect::OpenaiResponses, WireDialect::Anthropic];
+const ANTHROPIC: &[WireDialect] = &[WireDialect::Anthropic];
+const RESPONSES: &[WireDialect] = &[WireDialect::OpenaiResponses];
 
 pub(super) fn all() -> Vec<Scenario> {
     let families = [breaks(), stalls(), markers(), frames(), tool_deltas(), usage()];

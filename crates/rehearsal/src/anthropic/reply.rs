@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::exchange::reply::{Part, Reply};
 use crate::protocol::ids::{Ids, signature};
 use crate::protocol::usage::{Field, Told};
-use crate::script::script::Stop;
+use crate::script::script::FinishReason;
 
 #[derive(Serialize)]
 pub(crate) struct Message<'a> {
@@ -106,12 +106,12 @@ pub(crate) fn document(reply: &Reply) -> Vec<u8> {
     serde_json::to_vec(&message).unwrap_or_default()
 }
 
-pub(crate) fn stop_reason(stop: Stop) -> &'static str {
+pub(crate) fn stop_reason(stop: FinishReason) -> &'static str {
     match stop {
-        Stop::Stop => "end_turn",
-        Stop::ToolCalls => "tool_use",
-        Stop::Length => "max_tokens",
-        Stop::ContentFilter | Stop::Refusal => "refusal",
+        FinishReason::Stop => "end_turn",
+        FinishReason::ToolCalls => "tool_use",
+        FinishReason::Length => "max_tokens",
+        FinishReason::ContentFilter | FinishReason::Refusal => "refusal",
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::anthropic::history;
 use crate::exchange::request::{Block, Content, Request, says};
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -67,7 +67,7 @@ pub(crate) fn read(bytes: &[u8], strict: bool) -> Result<Request, Failure> {
     if strict {
         history::check(&body)?;
     }
-    let mut request = Request::new(Dialect::Anthropic, bytes);
+    let mut request = Request::new(WireDialect::Anthropic, bytes);
     request.system = body.system.text();
     request.stream = body.stream.unwrap_or(false);
     request.max_tokens = body.max_tokens;

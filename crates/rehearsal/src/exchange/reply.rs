@@ -2,11 +2,11 @@
 
 use crate::exchange::request::Request;
 use crate::fault::kinds::ToolDeltas;
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::ids::Ids;
 use crate::protocol::tokens;
-use crate::protocol::usage::{Place, Told, Usage};
-use crate::script::script::{Answer, Stop};
+use crate::protocol::usage::{BilledUsage, Place, Told};
+use crate::script::script::{FinishReason, ScriptedAnswer};
 
 /// The moment every answer claims to be created at (2026-01-01), fixed so that answers are
 /// the same in every run.
@@ -16,9 +16,9 @@ pub(crate) const CREATED: u64 = 1_767_225_600;
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) parts: Vec<Part>,
-    pub(crate) stop: Stop,
+    pub(crate) stop: FinishReason,
     /// What a vendor would bill.
-    pub(crate) usage: Usage,
+    pub(crate) usage: BilledUsage,
     /// What the answer says about that.
     pub(crate) told: Told,
     pub(crate) place: Place,
@@ -85,7 +85,7 @@ impl Kind {
 
 impl Reply {
     /// Fills in the script's answer for this request.
-    pub(crate) fn new(answer: &Answer, request: &Request) -> Self {
+    pub(crate) fn new(answer: &ScriptedAnswer, request: &Request) -> Self {
         let mut ids = Ids::new(request.seed);
         let mut parts = Vec::new();
         let mut push = |text: &str, part: fn(String) -> Part| {
@@ -93,7 +93,7 @@ impl Reply {
                 parts.push(part(fill(text, request, str::to_owned)));
             }
         };
-        if request.dialect != Dialect::Anthropic || request.thinking {
+        if request.dialect != WireDialect::Anthropic || request.thinking {
             push(&answer.thinking, Part::Thinking);
         }
         push(&answer.text, Part::Text);
@@ -105,14 +105,18 @@ impl Reply {
                 arguments: fill(&call.arguments, request, escaped),
             }));
         }
-        if request.thinking && request.dialect == Dialect::Anthropic {
+        if request.thinking && request.dialect == WireDialect::Anthropic {
             think_before_calls(&mut parts);
         }
-        let stop = answer.stop.unwrap_or(if answer.tool_calls.is_empty() { Stop::Stop } else { Stop::ToolCalls });
+        let stop = answer.stop.unwrap_or(if answer.tool_calls.is_empty() {
+            FinishReason::Stop
+        } else {
+            FinishReason::ToolCalls
+        });
         let mut reply = Self {
             parts,
             stop,
-            usage: Usage::default(),
+            usage: BilledUsage::default(),
             told: Told::default(),
             place: Place::Usual,
             model: answer.model.as_ref().unwrap_or(&request.model).clone(),
@@ -125,7 +129,7 @@ impl Reply {
     /// Repeats the last user message: the answer when no rule fits.
     pub(crate) fn echo(request: &Request) -> Self {
         let said = if request.last_user.is_empty() { "Understood." } else { "You said: {{last_user}}" };
-        Self::new(&Answer::text(said), request)
+        Self::new(&ScriptedAnswer::text(said), request)
     }
 
     pub(crate) fn calls_mut(&mut self) -> impl Iterator<Item = &mut Call> {
@@ -151,7 +155,7 @@ impl Reply {
         self.parts.iter().map(count).sum()
     }
 
-    fn count(&mut self, answer: &Answer, request: &Request) {
+    fn count(&mut self, answer: &ScriptedAnswer, request: &Request) {
         let given = &answer.usage;
         let (mut said, mut thought) = (0, 0);
         for part in &self.parts {
@@ -164,7 +168,7 @@ impl Reply {
         let reasoning = given.reasoning.unwrap_or(thought);
         let cached = given.cached.unwrap_or(0);
         let cache_write = given.cache_write.unwrap_or(0);
-        self.usage = Usage {
+        self.usage = BilledUsage {
             input: given.input.unwrap_or(request.prompt_tokens).max(cached + cache_write),
             cached,
             cache_write,
@@ -184,10 +188,10 @@ pub(crate) struct Style {
 }
 
 /// An id of the form the vendor gives to tool calls.
-pub(crate) fn call_id(dialect: Dialect, ids: &mut Ids) -> String {
+pub(crate) fn call_id(dialect: WireDialect, ids: &mut Ids) -> String {
     match dialect {
-        Dialect::Anthropic => ids.letters("toolu_01", 22),
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => ids.letters("call_", 24),
+        WireDialect::Anthropic => ids.letters("toolu_01", 22),
+        WireDialect::OpenaiChat | WireDialect::OpenaiResponses => ids.letters("call_", 24),
     }
 }
 

@@ -5,15 +5,15 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::{ids, tokens};
-use crate::script::script::{AgentMark, Answer, Rule, Script, When};
+use crate::script::script::{AgentMatcher, RequestMatcher, Rule, Script, ScriptedAnswer};
 
 /// A request, reduced to what rules, faults and renderers look at.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of a protocol")]
 pub(crate) struct Request {
-    pub(crate) dialect: Dialect,
+    pub(crate) dialect: WireDialect,
     pub(crate) model: String,
     pub(crate) agent: Option<String>,
     pub(crate) stream: bool,
@@ -43,7 +43,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(dialect: Dialect, body: &[u8]) -> Self {
+    pub(crate) fn new(dialect: WireDialect, body: &[u8]) -> Self {
         Self {
             dialect,
             model: String::new(),
@@ -67,13 +67,13 @@ impl Request {
     }
 
     /// Settles who asks: the header if there was one, else the first mark that fits.
-    pub(crate) fn recognise(&mut self, header: Option<&str>, marks: &[AgentMark]) {
+    pub(crate) fn recognise(&mut self, header: Option<&str>, marks: &[AgentMatcher]) {
         let marked = || marks.iter().find(|mark| self.bears(mark));
         self.agent = header.map(str::to_owned).or_else(|| marked().map(|mark| mark.name.clone()));
     }
 
     /// The answer of the first rule that fits.
-    pub(crate) fn answer<'s>(&self, script: &'s Script) -> Option<&'s Answer> {
+    pub(crate) fn answer<'s>(&self, script: &'s Script) -> Option<&'s ScriptedAnswer> {
         let fits = |rule: &&Rule| self.meets(&rule.when) && (self.may_call || rule.answer.tool_calls.is_empty());
         script.rules.iter().find(fits).map(|rule| &rule.answer)
     }
@@ -83,7 +83,7 @@ impl Request {
         self.tools.iter().any(|name| name == tool)
     }
 
-    fn bears(&self, mark: &AgentMark) -> bool {
+    fn bears(&self, mark: &AgentMatcher) -> bool {
         let says = |text: &String| self.system.contains(text.as_str());
         let marked = mark.system_contains.is_some() || mark.tool_offered.is_some();
         marked
@@ -91,7 +91,7 @@ impl Request {
             && mark.tool_offered.as_ref().is_none_or(|tool| self.offers(tool))
     }
 
-    fn meets(&self, when: &When) -> bool {
+    fn meets(&self, when: &RequestMatcher) -> bool {
         fn holds<T>(wanted: Option<&T>, test: impl Fn(&T) -> bool) -> bool {
             wanted.is_none_or(test)
         }

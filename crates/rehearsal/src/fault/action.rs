@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::kinds::{Framing, Markers, Say, Then, ToolDeltas, UsageLie};
+use crate::fault::kinds::{Framing, ReplyFault, ResponseEnd, TerminalMarkers, ToolDeltas, UsageFault};
 
 /// A place in an answer. Without any of these it is the beginning of the body; a place beyond the
 /// end is the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct At {
+pub struct InjectionPoint {
     /// After the request was read, before any byte of an answer.
     pub before_headers: bool,
     /// After this many server-sent events of any kind.
@@ -28,7 +28,7 @@ pub struct At {
 /// What happens. Fields of different layers may be combined.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Action {
+pub struct FaultAction {
     /// Answer with this status and the vendor's error body for it. With `error`, an error under a
     /// status of one's choice: 200 dresses it up as success.
     pub status: Option<u16>,
@@ -48,14 +48,14 @@ pub struct Action {
     pub gzip: bool,
 
     /// Change what the model says.
-    pub say: Option<Say>,
+    pub say: Option<ReplyFault>,
 
     /// Tell the usage wrongly. The ledger of truth keeps the right numbers.
-    pub usage: Option<UsageLie>,
+    pub usage: Option<UsageFault>,
     /// Cut and label tool-call deltas as some servers do. Chat Completions only.
     pub tool_deltas: Option<ToolDeltas>,
     /// Change how the stream ends.
-    pub markers: Option<Markers>,
+    pub markers: Option<TerminalMarkers>,
 
     /// Write the events in an unusual but legal form, or in an illegal one.
     pub framing: Vec<Framing>,
@@ -77,5 +77,5 @@ pub struct Action {
     pub pings: Option<Duration>,
     /// At the place, after all of the above: how the answer ends instead of going on. An error
     /// event ends the stream cleanly if nothing is said here.
-    pub then: Option<Then>,
+    pub then: Option<ResponseEnd>,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// one up if the script has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Say {
+pub enum ReplyFault {
     /// An empty text.
     Empty,
     /// No content at all.
@@ -77,7 +77,7 @@ pub enum ToolDeltas {
 /// What an answer may tell about usage instead of the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum UsageLie {
+pub enum UsageFault {
     /// Nothing.
     None,
     /// Null.
@@ -97,7 +97,7 @@ pub enum UsageLie {
 /// How a stream may end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Markers {
+pub enum TerminalMarkers {
     /// Without the event that tells why the model stopped.
     NoFinish,
     /// With a stop reason of null.
@@ -150,7 +150,7 @@ pub enum Framing {
 /// How an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Then {
+pub enum ResponseEnd {
     /// The body ends well-formed, as if that had been all.
     End,
     /// The connection is closed (FIN) in the middle of the body.

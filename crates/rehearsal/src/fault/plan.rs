@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::action::{Action, At};
-use crate::protocol::dialect::Dialect;
+use crate::fault::action::{FaultAction, InjectionPoint};
+use crate::protocol::dialect::WireDialect;
 use crate::script::script::PlanError;
 
 /// A list of faults. The first whose selector fits a call strikes it.
@@ -59,24 +59,24 @@ pub struct Fault {
     pub id: String,
     /// The calls it strikes.
     #[serde(rename = "match")]
-    pub selector: Selector,
+    pub selector: CallMatcher,
     /// Where in the answer it strikes, for actions that have a place.
-    pub at: At,
+    pub at: InjectionPoint,
     /// What happens.
     #[serde(rename = "do")]
-    pub action: Action,
+    pub action: FaultAction,
 }
 
 /// Conditions on a call; those that are absent hold for every call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Selector {
+pub struct CallMatcher {
     /// The agent that asks.
     pub agent: Option<String>,
     /// The model asked for.
     pub model: Option<String>,
     /// The protocol spoken.
-    pub dialect: Option<Dialect>,
+    pub dialect: Option<WireDialect>,
     /// Whether the answer is asked for as a stream.
     pub stream: Option<bool>,
     /// Text in the last user message.

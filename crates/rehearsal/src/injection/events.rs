@@ -2,43 +2,43 @@
 
 use crate::exchange::reply::{Event, Kind, Reply};
 use crate::exchange::request::Request;
-use crate::fault::kinds::{Markers, UsageLie};
+use crate::fault::kinds::{TerminalMarkers, UsageFault};
 use crate::protocol::usage::{Place, Told};
 
-pub(crate) fn misreport(reply: &mut Reply, lie: UsageLie, request: &Request) {
+pub(crate) fn misreport(reply: &mut Reply, lie: UsageFault, request: &Request) {
     match lie {
-        UsageLie::None => reply.place = Place::Absent,
-        UsageLie::Null => reply.place = Place::Null,
-        UsageLie::Zero => reply.told = Told::default(),
-        UsageLie::Negative => reply.told.output = -reply.told.output.max(1),
-        UsageLie::Implausible => {
+        UsageFault::None => reply.place = Place::Absent,
+        UsageFault::Null => reply.place = Place::Null,
+        UsageFault::Zero => reply.told = Told::default(),
+        UsageFault::Negative => reply.told.output = -reply.told.output.max(1),
+        UsageFault::Implausible => {
             let cap = request.max_tokens.and_then(|cap| i64::try_from(cap).ok());
             reply.told.output = cap.unwrap_or(500_000).saturating_mul(2).saturating_add(1000);
         }
-        UsageLie::EveryChunk => reply.place = Place::Everywhere,
-        UsageLie::OnFinish => reply.place = Place::Finish,
+        UsageFault::EveryChunk => reply.place = Place::Everywhere,
+        UsageFault::OnFinish => reply.place = Place::Finish,
     }
 }
 
 /// Changes the end of a stream. That the connection is held open is for the wire to do.
-pub(crate) fn end(events: &mut Vec<Event>, markers: Markers) {
+pub(crate) fn end(events: &mut Vec<Event>, markers: TerminalMarkers) {
     match markers {
-        Markers::NoFinish => events.retain(|event| event.kind != Kind::Finish),
-        Markers::NoDone => events.retain(|event| event.kind != Kind::Done),
-        Markers::Neither => {
+        TerminalMarkers::NoFinish => events.retain(|event| event.kind != Kind::Finish),
+        TerminalMarkers::NoDone => events.retain(|event| event.kind != Kind::Done),
+        TerminalMarkers::Neither => {
             events.retain(|event| !matches!(event.kind, Kind::Finish | Kind::Done));
         }
-        Markers::NullFinish => {
+        TerminalMarkers::NullFinish => {
             for event in events.iter_mut().filter(|event| event.kind == Kind::Finish) {
                 event.data = null_reason(&event.data);
             }
         }
-        Markers::DataAfterDone => {
+        TerminalMarkers::DataAfterDone => {
             let delta = events.iter().rfind(|event| event.kind.is_delta()).cloned();
             events.extend(delta);
         }
-        Markers::DoneAdded => events.push(Event { name: None, data: "[DONE]".to_owned(), kind: Kind::Done }),
-        Markers::HeldOpen => {}
+        TerminalMarkers::DoneAdded => events.push(Event { name: None, data: "[DONE]".to_owned(), kind: Kind::Done }),
+        TerminalMarkers::HeldOpen => {}
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::exchange::request::Request;
-use crate::fault::plan::{Fault, FaultPlan, Selector};
+use crate::fault::plan::{CallMatcher, Fault, FaultPlan};
 
 /// A plan in use, with its counters.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Armed {
     }
 }
 
-fn fits(selector: &Selector, request: &Request) -> bool {
+fn fits(selector: &CallMatcher, request: &Request) -> bool {
     selector.agent.as_ref().is_none_or(|name| request.agent.as_ref() == Some(name))
         && selector.model.as_ref().is_none_or(|model| request.model == *model)
         && selector.dialect.is_none_or(|dialect| request.dialect == dialect)
@@ -43,7 +43,7 @@ fn fits(selector: &Selector, request: &Request) -> bool {
         && selector.last_user_contains.as_ref().is_none_or(|text| request.last_user.contains(text.as_str()))
 }
 
-fn strikes(selector: &Selector, call: u64, elapsed: Duration) -> bool {
+fn strikes(selector: &CallMatcher, call: u64, elapsed: Duration) -> bool {
     selector.call.is_none_or(|wanted| call == wanted)
         && selector.from_call.is_none_or(|first| call >= first)
         && selector.to_call.is_none_or(|last| call <= last)

@@ -2,58 +2,58 @@
 
 use crate::exchange::reply::{Call, Part, Reply, call_id};
 use crate::exchange::request::Request;
-use crate::fault::kinds::Say;
+use crate::fault::kinds::ReplyFault;
 use crate::protocol::ids::Ids;
-use crate::script::script::Stop;
+use crate::script::script::FinishReason;
 
 const HUGE_BYTES: usize = 5 << 20;
 const DEEP: usize = 10_000;
 
-pub(crate) fn apply(reply: &mut Reply, say: Say, request: &Request) {
+pub(crate) fn apply(reply: &mut Reply, say: ReplyFault, request: &Request) {
     match say {
-        Say::Empty => only(reply, Part::Text(String::new()), Stop::Stop),
-        Say::Whitespace => only(reply, Part::Text(" \n ".to_owned()), Stop::Stop),
-        Say::ReasoningOnly => only(reply, Part::Thinking("Let me see.".to_owned()), Stop::Stop),
-        Say::Refusal => {
+        ReplyFault::Empty => only(reply, Part::Text(String::new()), FinishReason::Stop),
+        ReplyFault::Whitespace => only(reply, Part::Text(" \n ".to_owned()), FinishReason::Stop),
+        ReplyFault::ReasoningOnly => only(reply, Part::Thinking("Let me see.".to_owned()), FinishReason::Stop),
+        ReplyFault::Refusal => {
             let words = "I'm sorry, but I can't assist with that request.".to_owned();
-            only(reply, Part::Refusal(words), Stop::Refusal);
+            only(reply, Part::Refusal(words), FinishReason::Refusal);
         }
-        Say::Nothing => (reply.parts, reply.stop) = (Vec::new(), Stop::Stop),
-        Say::OutOfTokens => {
-            (reply.parts, reply.stop) = (Vec::new(), Stop::Length);
+        ReplyFault::Nothing => (reply.parts, reply.stop) = (Vec::new(), FinishReason::Stop),
+        ReplyFault::OutOfTokens => {
+            (reply.parts, reply.stop) = (Vec::new(), FinishReason::Length);
             exhaust(reply, request);
         }
-        Say::ContentFilter => {
-            reply.stop = Stop::ContentFilter;
+        ReplyFault::ContentFilter => {
+            reply.stop = FinishReason::ContentFilter;
             for part in &mut reply.parts {
                 if let Part::Text(text) = part {
                     halve(text);
                 }
             }
         }
-        Say::CutArguments | Say::CutArgumentsMislabelled => {
+        ReplyFault::CutArguments | ReplyFault::CutArgumentsMislabelled => {
             each_call(reply, request, |call| halve(&mut call.arguments));
-            if say == Say::CutArguments {
-                reply.stop = Stop::Length;
+            if say == ReplyFault::CutArguments {
+                reply.stop = FinishReason::Length;
             }
             exhaust(reply, request);
         }
-        Say::TwinIds | Say::IdenticalTwins | Say::ReusedId => repeat_ids(reply, say, request),
-        Say::UnknownTool => each_call(reply, request, |call| {
+        ReplyFault::TwinIds | ReplyFault::IdenticalTwins | ReplyFault::ReusedId => repeat_ids(reply, say, request),
+        ReplyFault::UnknownTool => each_call(reply, request, |call| {
             call.name = format!("no_such_tool_{}", request.turn);
         }),
-        Say::EmptyArguments
-        | Say::NullArguments
-        | Say::NanArguments
-        | Say::DuplicateKeys
-        | Say::HugeArguments
-        | Say::DeepArguments => {
+        ReplyFault::EmptyArguments
+        | ReplyFault::NullArguments
+        | ReplyFault::NanArguments
+        | ReplyFault::DuplicateKeys
+        | ReplyFault::HugeArguments
+        | ReplyFault::DeepArguments => {
             each_call(reply, request, |call| call.arguments = odd_arguments(say));
         }
     }
 }
 
-fn only(reply: &mut Reply, part: Part, stop: Stop) {
+fn only(reply: &mut Reply, part: Part, stop: FinishReason) {
     (reply.parts, reply.stop) = (vec![part], stop);
 }
 
@@ -72,13 +72,13 @@ fn halve(text: &mut String) {
     *text = text.chars().take(letters / 2).collect();
 }
 
-fn odd_arguments(say: Say) -> String {
+fn odd_arguments(say: ReplyFault) -> String {
     match say {
-        Say::NullArguments => "null".to_owned(),
-        Say::NanArguments => r#"{"value":NaN}"#.to_owned(),
-        Say::DuplicateKeys => r#"{"value":1,"value":2}"#.to_owned(),
-        Say::HugeArguments => format!(r#"{{"value":"{}"}}"#, "x".repeat(HUGE_BYTES)),
-        Say::DeepArguments => format!("{}{}", r#"{"value":"#.repeat(DEEP), "}".repeat(DEEP)),
+        ReplyFault::NullArguments => "null".to_owned(),
+        ReplyFault::NanArguments => r#"{"value":NaN}"#.to_owned(),
+        ReplyFault::DuplicateKeys => r#"{"value":1,"value":2}"#.to_owned(),
+        ReplyFault::HugeArguments => format!(r#"{{"value":"{}"}}"#, "x".repeat(HUGE_BYTES)),
+        ReplyFault::DeepArguments => format!("{}{}", r#"{"value":"#.repeat(DEEP), "}".repeat(DEEP)),
         _ => String::new(),
     }
 }
@@ -98,12 +98,12 @@ fn ensure_call(reply: &mut Reply, request: &Request) {
         name: request.tools.first().cloned().unwrap_or_else(|| "lookup".to_owned()),
         arguments: r#"{"query":"the price of a ticket to Paris"}"#.to_owned(),
     }));
-    reply.stop = Stop::ToolCalls;
+    reply.stop = FinishReason::ToolCalls;
 }
 
-fn repeat_ids(reply: &mut Reply, say: Say, request: &Request) {
+fn repeat_ids(reply: &mut Reply, say: ReplyFault, request: &Request) {
     ensure_call(reply, request);
-    if say == Say::ReusedId {
+    if say == ReplyFault::ReusedId {
         if let (Some(call), Some(id)) = (reply.calls_mut().next(), &request.earlier_call_id) {
             call.id.clone_from(id);
         }
@@ -117,7 +117,7 @@ fn repeat_ids(reply: &mut Reply, say: Say, request: &Request) {
         ..first.clone()
     });
     twin.id.clone_from(&first.id);
-    if say == Say::IdenticalTwins {
+    if say == ReplyFault::IdenticalTwins {
         twin.clone_from(&first);
     }
     reply.parts.retain(|part| !matches!(part, Part::Call(_)));

@@ -4,11 +4,11 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::exchange::request::Request;
-use crate::fault::action::Action;
+use crate::fault::action::FaultAction;
 use crate::protocol::failure::Failure;
 
 /// Status and body that the action puts in place of the model's answer, if it does.
-pub(crate) fn replacement(action: &Action, request: &Request, id: &str) -> Option<(u16, Vec<u8>)> {
+pub(crate) fn replacement(action: &FaultAction, request: &Request, id: &str) -> Option<(u16, Vec<u8>)> {
     let failure = match (&action.error, action.status) {
         (Some(name), status) => {
             let failure = Failure::named(request.dialect, name, &request.model);
@@ -27,7 +27,7 @@ pub(crate) fn replacement(action: &Action, request: &Request, id: &str) -> Optio
 }
 
 /// Sets the action's headers. One that cannot stand in HTTP is left out.
-pub(crate) fn headers(action: &Action, map: &mut HeaderMap) {
+pub(crate) fn headers(action: &FaultAction, map: &mut HeaderMap) {
     if action.html_bytes.is_some() {
         map.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::exchange::reply::Kind;
-use crate::fault::action::At;
-use crate::fault::kinds::{Framing, Then};
+use crate::fault::action::InjectionPoint;
+use crate::fault::kinds::{Framing, ResponseEnd};
 use bytes::Bytes;
 
 /// One thing done to the connection.
@@ -43,7 +43,7 @@ impl Step {
     }
 }
 
-impl Then {
+impl ResponseEnd {
     pub(crate) fn step(self) -> Option<Step> {
         match self {
             Self::End => None,
@@ -56,7 +56,7 @@ impl Then {
 
 /// What happens at a place, and whether the rest of the answer follows.
 pub(crate) struct Strike<'a> {
-    pub(crate) at: &'a At,
+    pub(crate) at: &'a InjectionPoint,
     pub(crate) drip: Option<Duration>,
     pub(crate) goes_on: bool,
 }
@@ -101,7 +101,7 @@ pub(crate) fn cut_up(steps: Vec<Step>, framing: &[Framing]) -> Vec<Step> {
 }
 
 /// Cuts the steps in two at a place.
-fn split(steps: Vec<Step>, at: &At) -> (Vec<Step>, Vec<Step>) {
+fn split(steps: Vec<Step>, at: &InjectionPoint) -> (Vec<Step>, Vec<Step>) {
     if let Some(bytes) = at.after_bytes {
         return split_bytes(steps, bytes);
     }

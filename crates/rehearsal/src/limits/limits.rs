@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::exchange::request::Request;
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 
 /// Limits of one account, for each model apart. What is absent is not limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RateLimits {
+pub struct SimulatedRateLimits {
     /// Requests per minute; as many may come at once.
     pub requests_per_minute: Option<u32>,
     /// Tokens per minute. `OpenAI` counts the estimated input or the `max_tokens` asked for, whichever
@@ -48,8 +48,8 @@ pub(crate) struct Exceeded {
 
 impl Exceeded {
     /// What this vendor says to a call that came too early.
-    pub(crate) fn failure(&self, dialect: Dialect, model: &str) -> Failure {
-        if dialect == Dialect::Anthropic {
+    pub(crate) fn failure(&self, dialect: WireDialect, model: &str) -> Failure {
+        if dialect == WireDialect::Anthropic {
             return Failure::with_status(dialect, 429, model);
         }
         let (kind, level, what) = match self.dimension {
@@ -80,7 +80,7 @@ pub(crate) const UNLIMITED: Standing = Standing {
 
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    limits: RateLimits,
+    limits: SimulatedRateLimits,
     accounts: Mutex<HashMap<(bool, String), Account>>,
 }
 
@@ -98,13 +98,13 @@ struct Bucket {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: RateLimits) -> Self {
+    pub(crate) fn new(limits: SimulatedRateLimits) -> Self {
         Self { limits, accounts: Mutex::default() }
     }
 
     /// Takes what the request needs from both buckets, or from neither.
     pub(crate) fn admit(&self, request: &Request) -> Result<Standing, Exceeded> {
-        let anthropic = request.dialect == Dialect::Anthropic;
+        let anthropic = request.dialect == WireDialect::Anthropic;
         let output = if anthropic { 0 } else { request.max_tokens.unwrap_or(0) };
         let tokens = request.prompt_tokens.max(output);
         let need = f64::from(u32::try_from(tokens).unwrap_or(u32::MAX));

@@ -7,7 +7,7 @@ use crate::exchange::reply::{CREATED, Call, Part, Reply, Style};
 use crate::fault::kinds::ToolDeltas;
 use crate::protocol::ids::Ids;
 use crate::protocol::usage::{Field, Told};
-use crate::script::script::Stop;
+use crate::script::script::FinishReason;
 
 #[derive(Serialize)]
 struct Completion<'a> {
@@ -150,13 +150,13 @@ pub(crate) fn completion_id(reply: &Reply) -> String {
     Ids::new(reply.seed).letters("chatcmpl-", 29)
 }
 
-pub(crate) fn finish_reason(stop: Stop) -> &'static str {
+pub(crate) fn finish_reason(stop: FinishReason) -> &'static str {
     match stop {
         // A refusal is told by the `refusal` field; the reason is an ordinary one.
-        Stop::Stop | Stop::Refusal => "stop",
-        Stop::ToolCalls => "tool_calls",
-        Stop::Length => "length",
-        Stop::ContentFilter => "content_filter",
+        FinishReason::Stop | FinishReason::Refusal => "stop",
+        FinishReason::ToolCalls => "tool_calls",
+        FinishReason::Length => "length",
+        FinishReason::ContentFilter => "content_filter",
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::exchange::request::{Content, Request, says};
 use crate::openai_chat::history;
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -82,7 +82,7 @@ pub(crate) fn read(bytes: &[u8], strict: bool) -> Result<Request, Failure> {
     if strict {
         history::check(&body)?;
     }
-    let mut request = Request::new(Dialect::OpenaiChat, bytes);
+    let mut request = Request::new(WireDialect::OpenaiChat, bytes);
     request.model = body.model.ok_or_else(|| Failure::invalid("you must provide a model parameter"))?;
     request.stream = body.stream.unwrap_or(false);
     request.include_usage = body.stream_options.is_some_and(|options| options.include_usage);

@@ -7,7 +7,7 @@ use crate::exchange::reply::{CREATED, Part, Reply};
 use crate::exchange::request::Request;
 use crate::protocol::ids::{Ids, encrypted_content};
 use crate::protocol::usage::{Field, Told};
-use crate::script::script::Stop;
+use crate::script::script::FinishReason;
 
 #[derive(Serialize)]
 pub(crate) struct Response<'a> {
@@ -196,9 +196,9 @@ pub(crate) fn opening<'a>(reply: &'a Reply, request: &'a Request) -> Response<'a
 /// The response when the model has stopped.
 pub(crate) fn finished<'a>(reply: &'a Reply, request: &'a Request, output: Vec<Item<'a>>) -> Response<'a> {
     let reason = match reply.stop {
-        Stop::Length => Some("max_output_tokens"),
-        Stop::ContentFilter => Some("content_filter"),
-        Stop::Stop | Stop::ToolCalls | Stop::Refusal => None,
+        FinishReason::Length => Some("max_output_tokens"),
+        FinishReason::ContentFilter => Some("content_filter"),
+        FinishReason::Stop | FinishReason::ToolCalls | FinishReason::Refusal => None,
     };
     Response {
         status: if reason.is_some() { "incomplete" } else { "completed" },
@@ -212,7 +212,7 @@ pub(crate) fn finished<'a>(reply: &'a Reply, request: &'a Request, output: Vec<I
 /// The finished items, one for each part of the reply.
 pub(crate) fn items<'a>(reply: &'a Reply, request: &'a Request) -> impl Iterator<Item = Item<'a>> {
     let mut ids = Ids::new(reply.seed ^ 1);
-    let cut = matches!(reply.stop, Stop::Length | Stop::ContentFilter);
+    let cut = matches!(reply.stop, FinishReason::Length | FinishReason::ContentFilter);
     let last = reply.parts.len().saturating_sub(1);
     reply.parts.iter().enumerate().map(move |(at, part)| {
         let status = if cut && at == last { "incomplete" } else { "completed" };

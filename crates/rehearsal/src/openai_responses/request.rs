@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::exchange::request::{Content, Echo, Request, says};
 use crate::openai_responses::history;
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -90,7 +90,7 @@ pub(crate) fn read(bytes: &[u8], strict: bool) -> Result<Request, Failure> {
     if strict {
         history::check(&items, stored)?;
     }
-    let mut request = Request::new(Dialect::OpenaiResponses, bytes);
+    let mut request = Request::new(WireDialect::OpenaiResponses, bytes);
     request.model = body.model.ok_or_else(|| {
         Failure::invalid("Missing required parameter: 'model'.").param("model").code("missing_required_parameter")
     })?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Which provider protocol a call speaks. It follows from the path of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Dialect {
+pub enum WireDialect {
     /// `OpenAI` Chat Completions, `POST /v1/chat/completions`.
     #[serde(alias = "openai", alias = "chat")]
     OpenaiChat,
@@ -19,7 +19,7 @@ pub enum Dialect {
     Anthropic,
 }
 
-impl Dialect {
+impl WireDialect {
     /// The path a client posts to.
     pub const fn path(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Dialect {
     }
 }
 
-impl fmt::Display for Dialect {
+impl fmt::Display for WireDialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OpenaiChat => "openai-chat",

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::usage::Field;
 
 const OPENAI_QUOTA: &str = "You exceeded your current quota, please check your plan and billing details. For more information on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.";
@@ -53,17 +53,17 @@ impl Failure {
     }
 
     /// What this vendor says with this status.
-    pub(crate) fn with_status(dialect: Dialect, status: u16, model: &str) -> Self {
+    pub(crate) fn with_status(dialect: WireDialect, status: u16, model: &str) -> Self {
         let name = match (dialect, status) {
-            (Dialect::Anthropic, 401) => "authentication_error",
-            (Dialect::Anthropic, 402) => "billing_error",
-            (Dialect::Anthropic, 403) => "permission_error",
-            (Dialect::Anthropic, 404) => "not_found_error",
-            (Dialect::Anthropic, 413) => "request_too_large",
-            (Dialect::Anthropic, 429) => "rate_limit_error",
-            (Dialect::Anthropic, 504) => "timeout_error",
-            (Dialect::Anthropic, 529) => "overloaded_error",
-            (Dialect::Anthropic, 500..) => "api_error",
+            (WireDialect::Anthropic, 401) => "authentication_error",
+            (WireDialect::Anthropic, 402) => "billing_error",
+            (WireDialect::Anthropic, 403) => "permission_error",
+            (WireDialect::Anthropic, 404) => "not_found_error",
+            (WireDialect::Anthropic, 413) => "request_too_large",
+            (WireDialect::Anthropic, 429) => "rate_limit_error",
+            (WireDialect::Anthropic, 504) => "timeout_error",
+            (WireDialect::Anthropic, 529) => "overloaded_error",
+            (WireDialect::Anthropic, 500..) => "api_error",
             (_, 401) => "invalid_api_key",
             (_, 402) => "insufficient_quota",
             (_, 403) => "unsupported_country_region_territory",
@@ -80,10 +80,10 @@ impl Failure {
 
     /// What this vendor says under this name: `OpenAI`'s code or Anthropic's type. An unknown name
     /// becomes a server error of that name.
-    pub(crate) fn named(dialect: Dialect, name: &str, model: &str) -> Self {
+    pub(crate) fn named(dialect: WireDialect, name: &str, model: &str) -> Self {
         match dialect {
-            Dialect::Anthropic => Self::anthropic(name, model),
-            Dialect::OpenaiChat | Dialect::OpenaiResponses => Self::openai(name, model),
+            WireDialect::Anthropic => Self::anthropic(name, model),
+            WireDialect::OpenaiChat | WireDialect::OpenaiResponses => Self::openai(name, model),
         }
     }
 
@@ -149,10 +149,10 @@ impl Failure {
     }
 
     /// The error as JSON, in the dialect's form. `OpenAI` sends its documents indented.
-    pub(crate) fn body(&self, dialect: Dialect, request_id: &str) -> Vec<u8> {
+    pub(crate) fn body(&self, dialect: WireDialect, request_id: &str) -> Vec<u8> {
         let written = match dialect {
-            Dialect::Anthropic => serde_json::to_vec(&self.anthropic_body(Some(request_id))),
-            Dialect::OpenaiChat | Dialect::OpenaiResponses => {
+            WireDialect::Anthropic => serde_json::to_vec(&self.anthropic_body(Some(request_id))),
+            WireDialect::OpenaiChat | WireDialect::OpenaiResponses => {
                 serde_json::to_vec_pretty(&OpenaiBody { error: self.openai_body() })
             }
         };

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 
 /// What the vendors add to every prompt, and to each message for its role and its borders. `OpenAI` documents three each
 /// and one for the role: <https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken_inputs>.
@@ -48,13 +48,13 @@ pub(crate) fn of_call(name: &str, arguments: &str) -> u64 {
 }
 
 /// Tokens of the prompt in a request: what is said in it, not how the protocol writes it down.
-pub(crate) fn of_prompt(dialect: Dialect, body: &[u8]) -> u64 {
+pub(crate) fn of_prompt(dialect: WireDialect, body: &[u8]) -> u64 {
     // A body that cannot be read is refused, and nothing is billed.
     let Ok(prompt) = serde_json::from_slice::<Prompt>(body) else { return 0 };
     let standing = prompt.system.tokens + prompt.instructions.tokens;
     let messages = prompt.messages.entries + prompt.input.entries + u64::from(standing > 0);
     let tools = prompt.tools.map(RawValue::get).filter(|tools| *tools != "[]").map_or(0, |tools| {
-        let added = if dialect == Dialect::Anthropic { ANTHROPIC_TOOLS } else { 0 };
+        let added = if dialect == WireDialect::Anthropic { ANTHROPIC_TOOLS } else { 0 };
         added + of_text(tools)
     });
     PROMPT + MESSAGE * messages + standing + prompt.messages.tokens + prompt.input.tokens + tools
@@ -227,7 +227,7 @@ mod tests {
         for (body, counted) in
             [(alice, 38), (paris, 13), (test, 12), (stored, 21), (weather, 50), (pelican, 32), (words, 40)]
         {
-            let tokens = of_prompt(Dialect::OpenaiChat, body.as_bytes());
+            let tokens = of_prompt(WireDialect::OpenaiChat, body.as_bytes());
             assert!(tokens.abs_diff(counted) * 10 <= counted, "{tokens} instead of {counted}: {body}");
         }
     }
@@ -246,9 +246,9 @@ mod tests {
         let labelled = r#"{"model":"m","metadata":{"a":"long label"},"messages":[{"role":"user","id":"msg_0123456789","content":[{"type":"text","text":"Hi","cache_control":{"type":"ephemeral"}}]}]}"#;
         let tools = r#"{"messages":[{"role":"user","content":"Hi"}],"tools":[{"name":"lookup"}]}"#;
         let of = |dialect, body: &str| of_prompt(dialect, body.as_bytes());
-        assert_eq!(of(Dialect::Anthropic, bare), 8);
-        assert_eq!(of(Dialect::Anthropic, labelled), 8);
-        assert_eq!(of(Dialect::OpenaiChat, tools), 8 + of_text(r#"[{"name":"lookup"}]"#));
-        assert_eq!(of(Dialect::Anthropic, tools), of(Dialect::OpenaiChat, tools) + ANTHROPIC_TOOLS);
+        assert_eq!(of(WireDialect::Anthropic, bare), 8);
+        assert_eq!(of(WireDialect::Anthropic, labelled), 8);
+        assert_eq!(of(WireDialect::OpenaiChat, tools), 8 + of_text(r#"[{"name":"lookup"}]"#));
+        assert_eq!(of(WireDialect::Anthropic, tools), of(WireDialect::OpenaiChat, tools) + ANTHROPIC_TOOLS);
     }
 }

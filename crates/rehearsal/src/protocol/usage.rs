@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// `output` counts the reasoning too. Anthropic's wire numbers differ (its `input_tokens` leave
 /// the cached ones out); the simulator translates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
+pub struct BilledUsage {
     /// Tokens of the prompt, cached ones included.
     pub input: u64,
     /// Tokens of the prompt that were read from a cache.
@@ -21,7 +21,7 @@ pub struct Usage {
     pub reasoning: u64,
 }
 
-impl Usage {
+impl BilledUsage {
     /// Adds another call's tokens.
     pub fn add(&mut self, other: &Self) {
         self.input += other.input;
@@ -42,8 +42,8 @@ pub(crate) struct Told {
     pub(crate) reasoning: i64,
 }
 
-impl From<Usage> for Told {
-    fn from(usage: Usage) -> Self {
+impl From<BilledUsage> for Told {
+    fn from(usage: BilledUsage) -> Self {
         let signed = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         Self {
             input: signed(usage.input),

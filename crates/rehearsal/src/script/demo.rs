@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::script::script::{AgentMark, Answer, Script, ToolCall, When};
+use crate::script::script::{AgentMatcher, RequestMatcher, Script, ScriptedAnswer, ScriptedToolCall};
 
 /// The question the story is about.
 pub const QUESTION: &str = "Should we move our queue from SQS to Kafka?";
@@ -54,14 +54,14 @@ impl Script {
     pub fn demo() -> Self {
         let mut script = Self::default();
         for name in [SUPERVISOR].into_iter().chain(WORKERS) {
-            script = script.agent(AgentMark {
+            script = script.agent(AgentMatcher {
                 name: name.to_owned(),
                 system_contains: Some(format!("You are {name}")),
                 tool_offered: None,
             });
         }
         for (name, tool) in [(SUPERVISOR, WORKERS[0]), ("researcher", SEARCH_TOOL), ("estimator", CALCULATE_TOOL)] {
-            script = script.agent(AgentMark {
+            script = script.agent(AgentMatcher {
                 name: name.to_owned(),
                 system_contains: None,
                 tool_offered: Some(tool.to_owned()),
@@ -78,44 +78,45 @@ impl Script {
     }
 }
 
-fn at(agent: &str, turn: Option<usize>) -> When {
-    When { agent: Some(agent.to_owned()), turn, ..When::default() }
+fn at(agent: &str, turn: Option<usize>) -> RequestMatcher {
+    RequestMatcher { agent: Some(agent.to_owned()), turn, ..RequestMatcher::default() }
 }
 
-fn said(text: &str, first_millis: u64, (input, output): (u64, u64)) -> Answer {
-    paced(Answer::text(text), first_millis).usage(input, output)
+fn said(text: &str, first_millis: u64, (input, output): (u64, u64)) -> ScriptedAnswer {
+    paced(ScriptedAnswer::text(text), first_millis).usage(input, output)
 }
 
 /// An answer that begins after so many milliseconds and then runs at about 150 words a second.
-fn paced(answer: Answer, first_millis: u64) -> Answer {
+fn paced(answer: ScriptedAnswer, first_millis: u64) -> ScriptedAnswer {
     answer.latency(Duration::from_millis(first_millis), Duration::from_millis(5))
 }
 
-fn delegation() -> Answer {
+fn delegation() -> ScriptedAnswer {
     let tasks = [
         "Find what SQS and Kafka guarantee about delivery, order, retention and replay. Cite each fact.",
         "List what has not been proven about the need to leave SQS.",
         "Estimate the monthly cost of SQS and of a small managed Kafka at 120 million messages a month.",
     ];
-    let calls = WORKERS.into_iter().zip(tasks).map(|(worker, task)| ToolCall::new(worker, json!({ "task": task })));
-    let mut answer = paced(Answer::calls(calls), 350).thinking(PLAN).usage(1840, 496);
+    let calls =
+        WORKERS.into_iter().zip(tasks).map(|(worker, task)| ScriptedToolCall::new(worker, json!({ "task": task })));
+    let mut answer = paced(ScriptedAnswer::calls(calls), 350).thinking(PLAN).usage(1840, 496);
     "I will have the facts, the doubts and the cost looked at side by side.".clone_into(&mut answer.text);
     answer.usage.cache_write = Some(1792);
     answer
 }
 
-fn verdict() -> Answer {
+fn verdict() -> ScriptedAnswer {
     let mut answer = said(VERDICT, 350, (3120, 418));
     answer.usage.cached = Some(1792);
     answer
 }
 
-fn search() -> Answer {
+fn search() -> ScriptedAnswer {
     let query = json!({ "query": "Amazon SQS vs Apache Kafka delivery guarantees retention replay pricing" });
-    paced(Answer::calls([ToolCall::new(SEARCH_TOOL, query)]), 250).usage(620, 48)
+    paced(ScriptedAnswer::calls([ScriptedToolCall::new(SEARCH_TOOL, query)]), 250).usage(620, 48)
 }
 
-fn calculation() -> Answer {
+fn calculation() -> ScriptedAnswer {
     let expression = json!({ "expression": "3 * 0.21 * 730 + 300 * 0.10 - 120 * 3 * 0.40" });
-    paced(Answer::calls([ToolCall::new(CALCULATE_TOOL, expression)]), 300).usage(560, 64)
+    paced(ScriptedAnswer::calls([ScriptedToolCall::new(CALCULATE_TOOL, expression)]), 300).usage(560, 64)
 }

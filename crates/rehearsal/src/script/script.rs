@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 
 /// A list of rules; the first that fits a request says what is answered.
 ///
@@ -36,7 +36,7 @@ use crate::protocol::dialect::Dialect;
 pub struct Script {
     /// How to tell which agent asks, for clients that do not send the `x-brigade-agent` header.
     #[serde(rename = "agent")]
-    pub agents: Vec<AgentMark>,
+    pub agents: Vec<AgentMatcher>,
     /// The rules, in the order in which they are tried.
     #[serde(rename = "rule")]
     pub rules: Vec<Rule>,
@@ -45,7 +45,7 @@ pub struct Script {
 /// How to recognise an agent by its request. All marks that are given must be there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct AgentMark {
+pub struct AgentMatcher {
     /// The agent's name, as in `when.agent` and in a fault's `match.agent`.
     pub name: String,
     /// Text in the system prompt.
@@ -59,21 +59,21 @@ pub struct AgentMark {
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
     /// What the request must be like.
-    pub when: When,
+    pub when: RequestMatcher,
     /// What is answered.
-    pub answer: Answer,
+    pub answer: ScriptedAnswer,
 }
 
 /// Conditions on a request. Those that are absent hold for every request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct When {
-    /// The agent that asks, by header or by [`AgentMark`].
+pub struct RequestMatcher {
+    /// The agent that asks, by header or by [`AgentMatcher`].
     pub agent: Option<String>,
     /// The model asked for.
     pub model: Option<String>,
     /// The protocol spoken.
-    pub dialect: Option<Dialect>,
+    pub dialect: Option<WireDialect>,
     /// How many assistant turns the history already holds.
     pub turn: Option<usize>,
     /// Text in the last user message.
@@ -93,34 +93,34 @@ pub struct When {
 /// fit a request that offers no tools, because no model calls tools it was not offered.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Answer {
+pub struct ScriptedAnswer {
     /// What the model thinks first. Shown as each vendor shows it, and billed in any case.
     pub thinking: String,
     /// What it says.
     pub text: String,
     /// The tools it calls, all in one turn.
-    pub tool_calls: Vec<ToolCall>,
+    pub tool_calls: Vec<ScriptedToolCall>,
     /// The text of a refusal, instead of `text`.
     pub refusal: String,
     /// Why it stops. By default `tool_calls` if there are any, else `stop`.
-    pub stop: Option<Stop>,
+    pub stop: Option<FinishReason>,
     /// The model that claims to have answered. By default the one asked for; vendors tell the dated
     /// name behind an alias.
     pub model: Option<String>,
     /// Token counts that are to replace those of a usual tokenizer.
-    pub usage: Tokens,
+    pub usage: TokenCounts,
     /// How long the answer takes. By default what the simulator was built with.
     pub latency: Option<Latency>,
 }
 
-impl Answer {
+impl ScriptedAnswer {
     /// An answer of text only.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 
     /// An answer that calls tools.
-    pub fn calls(calls: impl IntoIterator<Item = ToolCall>) -> Self {
+    pub fn calls(calls: impl IntoIterator<Item = ScriptedToolCall>) -> Self {
         Self { tool_calls: calls.into_iter().collect(), ..Self::default() }
     }
 
@@ -150,7 +150,7 @@ impl Answer {
 /// One tool call of an answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ToolCall {
+pub struct ScriptedToolCall {
     /// The tool's name; may hold placeholders.
     pub name: String,
     /// The arguments as the model writes them: JSON, or what should have been JSON.
@@ -158,7 +158,7 @@ pub struct ToolCall {
     pub arguments: String,
 }
 
-impl ToolCall {
+impl ScriptedToolCall {
     /// A call; `arguments` is anything that displays as JSON, such as `serde_json::json!`.
     pub fn new(name: impl Into<String>, arguments: impl std::fmt::Display) -> Self {
         Self { name: name.into(), arguments: arguments.to_string() }
@@ -168,7 +168,7 @@ impl ToolCall {
 /// Why a model stops. Each vendor has its own words for these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stop {
+pub enum FinishReason {
     /// It had said all.
     Stop,
     /// It wants tools to be called.
@@ -184,7 +184,7 @@ pub enum Stop {
 /// Token counts that override the estimate where they are given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Tokens {
+pub struct TokenCounts {
     /// Tokens of the whole prompt, cached ones included.
     pub input: Option<u64>,
     /// Tokens of the prompt read from a cache.
@@ -220,21 +220,21 @@ impl Script {
 
     /// Adds a rule at the end.
     #[must_use]
-    pub fn rule(mut self, when: When, answer: Answer) -> Self {
+    pub fn rule(mut self, when: RequestMatcher, answer: ScriptedAnswer) -> Self {
         self.rules.push(Rule { when, answer });
         self
     }
 
     /// Adds a way to recognise an agent.
     #[must_use]
-    pub fn agent(mut self, mark: AgentMark) -> Self {
+    pub fn agent(mut self, mark: AgentMatcher) -> Self {
         self.agents.push(mark);
         self
     }
 
     /// A script that gives the same answer to every request.
-    pub fn always(answer: Answer) -> Self {
-        Self::default().rule(When::default(), answer)
+    pub fn always(answer: ScriptedAnswer) -> Self {
+        Self::default().rule(RequestMatcher::default(), answer)
     }
 }
 

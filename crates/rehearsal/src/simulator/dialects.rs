@@ -2,42 +2,42 @@
 
 use crate::exchange::reply::{Event, Reply, Style};
 use crate::exchange::request::Request;
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 use crate::{anthropic, openai_chat, openai_responses};
 
 /// Reads a body; with `strict`, refuses what the vendor refuses.
-pub(crate) fn read(dialect: Dialect, body: &[u8], strict: bool) -> Result<Request, Failure> {
+pub(crate) fn read(dialect: WireDialect, body: &[u8], strict: bool) -> Result<Request, Failure> {
     match dialect {
-        Dialect::OpenaiChat => openai_chat::request::read(body, strict),
-        Dialect::OpenaiResponses => openai_responses::request::read(body, strict),
-        Dialect::Anthropic => anthropic::request::read(body, strict),
+        WireDialect::OpenaiChat => openai_chat::request::read(body, strict),
+        WireDialect::OpenaiResponses => openai_responses::request::read(body, strict),
+        WireDialect::Anthropic => anthropic::request::read(body, strict),
     }
 }
 
 /// The body of an answer in one piece.
 pub(crate) fn document(reply: &Reply, request: &Request, style: Style) -> Vec<u8> {
     match request.dialect {
-        Dialect::OpenaiChat => openai_chat::reply::document(reply, style),
-        Dialect::OpenaiResponses => openai_responses::reply::document(reply, request),
-        Dialect::Anthropic => anthropic::reply::document(reply),
+        WireDialect::OpenaiChat => openai_chat::reply::document(reply, style),
+        WireDialect::OpenaiResponses => openai_responses::reply::document(reply, request),
+        WireDialect::Anthropic => anthropic::reply::document(reply),
     }
 }
 
 /// The events of a streamed answer.
 pub(crate) fn events(reply: &Reply, request: &Request, style: Style) -> Vec<Event> {
     match request.dialect {
-        Dialect::OpenaiChat => openai_chat::stream::events(reply, request, style),
-        Dialect::OpenaiResponses => openai_responses::stream::events(reply, request),
-        Dialect::Anthropic => anthropic::stream::events(reply),
+        WireDialect::OpenaiChat => openai_chat::stream::events(reply, request, style),
+        WireDialect::OpenaiResponses => openai_responses::stream::events(reply, request),
+        WireDialect::Anthropic => anthropic::stream::events(reply),
     }
 }
 
 /// The events of an error in a stream of which `sent` events have been told.
 pub(crate) fn error_events(reply: &Reply, request: &Request, failure: &Failure, sent: usize) -> Vec<Event> {
     match request.dialect {
-        Dialect::OpenaiChat => vec![openai_chat::stream::failed(failure)],
-        Dialect::OpenaiResponses => openai_responses::stream::failed(reply, request, failure, sent),
-        Dialect::Anthropic => vec![anthropic::stream::failed(failure)],
+        WireDialect::OpenaiChat => vec![openai_chat::stream::failed(failure)],
+        WireDialect::OpenaiResponses => openai_responses::stream::failed(reply, request, failure, sent),
+        WireDialect::Anthropic => vec![anthropic::stream::failed(failure)],
     }
 }

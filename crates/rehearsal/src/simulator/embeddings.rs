@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exchange::request::Request;
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 use crate::protocol::ids::digest;
 use crate::protocol::tokens;
-use crate::protocol::usage::Usage;
+use crate::protocol::usage::BilledUsage;
 
 /// Where they are asked for.
 pub(crate) const PATH: &str = "/v1/embeddings";
@@ -73,11 +73,11 @@ impl Wanted {
     /// The request, as faults and records see it.
     pub(crate) fn request(&self, body: &[u8]) -> Request {
         let last_user = self.texts().join("\n");
-        Request { model: self.model.clone(), last_user, ..Request::new(Dialect::OpenaiChat, body) }
+        Request { model: self.model.clone(), last_user, ..Request::new(WireDialect::OpenaiChat, body) }
     }
 
-    pub(crate) fn usage(&self) -> Usage {
-        Usage { input: self.texts().iter().map(|text| tokens::of_text(text)).sum(), ..Usage::default() }
+    pub(crate) fn usage(&self) -> BilledUsage {
+        BilledUsage { input: self.texts().iter().map(|text| tokens::of_text(text)).sum(), ..BilledUsage::default() }
     }
 
     /// The answer.

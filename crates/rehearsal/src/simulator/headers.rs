@@ -7,20 +7,20 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::limits::limits::{Level, Standing};
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::ids::Ids;
 
 /// The id of the `number`th call, in the vendor's form.
-pub(crate) fn request_id(dialect: Dialect, number: u64) -> String {
+pub(crate) fn request_id(dialect: WireDialect, number: u64) -> String {
     let mut ids = Ids::new(number);
     match dialect {
-        Dialect::Anthropic => ids.letters("req_011C", 20),
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => ids.hex("req_", 32),
+        WireDialect::Anthropic => ids.letters("req_011C", 20),
+        WireDialect::OpenaiChat | WireDialect::OpenaiResponses => ids.hex("req_", 32),
     }
 }
 
 /// The headers of an answer.
-pub(crate) fn standard(dialect: Dialect, stream: bool, id: &str, standing: &Standing) -> HeaderMap {
+pub(crate) fn standard(dialect: WireDialect, stream: bool, id: &str, standing: &Standing) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(24);
     let content_type = if stream { "text/event-stream; charset=utf-8" } else { "application/json" };
     map.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -30,12 +30,12 @@ pub(crate) fn standard(dialect: Dialect, stream: bool, id: &str, standing: &Stan
         map.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     match dialect {
-        Dialect::Anthropic => {
+        WireDialect::Anthropic => {
             set(&mut map, "request-id", id);
             map.insert("x-robots-tag", HeaderValue::from_static("none"));
             anthropic_limits(&mut map, standing);
         }
-        Dialect::OpenaiChat | Dialect::OpenaiResponses => {
+        WireDialect::OpenaiChat | WireDialect::OpenaiResponses => {
             set(&mut map, "x-request-id", id);
             let exposed = HeaderValue::from_static("X-Request-ID");
             map.insert("access-control-expose-headers", exposed);
@@ -48,8 +48,8 @@ pub(crate) fn standard(dialect: Dialect, stream: bool, id: &str, standing: &Stan
 }
 
 /// What a failure adds: whether and when to come again.
-pub(crate) fn failure(map: &mut HeaderMap, dialect: Dialect, status: u16, wait: Option<Duration>) {
-    if dialect == Dialect::Anthropic {
+pub(crate) fn failure(map: &mut HeaderMap, dialect: WireDialect, status: u16, wait: Option<Duration>) {
+    if dialect == WireDialect::Anthropic {
         let again = matches!(status, 408 | 409 | 429 | 500..);
         let again = HeaderValue::from_static(if again { "true" } else { "false" });
         map.insert("x-should-retry", again);
@@ -59,7 +59,7 @@ pub(crate) fn failure(map: &mut HeaderMap, dialect: Dialect, status: u16, wait: 
     };
     let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     map.insert(RETRY_AFTER, millis.div_ceil(1000).max(1).into());
-    if dialect != Dialect::Anthropic {
+    if dialect != WireDialect::Anthropic {
         map.insert("retry-after-ms", millis.into());
     }
 }

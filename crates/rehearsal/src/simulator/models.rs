@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::exchange::reply::CREATED;
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 
 #[derive(Serialize)]
 struct OpenaiList<'a> {
@@ -37,8 +37,8 @@ struct AnthropicModel<'a> {
 }
 
 /// Those of the models that this vendor would have: the Claudes, or all the others.
-pub(crate) fn list(dialect: Dialect, models: &[String]) -> Vec<u8> {
-    let anthropic = dialect == Dialect::Anthropic;
+pub(crate) fn list(dialect: WireDialect, models: &[String]) -> Vec<u8> {
+    let anthropic = dialect == WireDialect::Anthropic;
     let ids: Vec<&str> = models.iter().map(String::as_str).filter(|id| id.starts_with("claude") == anthropic).collect();
     let written = if anthropic {
         let model = |&id| AnthropicModel { kind: "model", id, display_name: id, created_at: "2026-01-01T00:00:00Z" };

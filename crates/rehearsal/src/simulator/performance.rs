@@ -10,8 +10,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::Frame;
 
+use crate::call_log::call_log::OpenCall;
 use crate::injection::steps::Step;
-use crate::ledger::truth::OpenCall;
 use crate::simulator::connection::Lever;
 
 /// The body of a response.

@@ -5,14 +5,14 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
+use crate::call_log::call_log::{CallLog, OpenCall};
 use crate::exchange::reply::Reply;
 use crate::exchange::request::Request;
-use crate::fault::action::Action;
+use crate::fault::action::FaultAction;
 use crate::injection::injector::Armed;
 use crate::injection::steps::Step;
-use crate::ledger::truth::{OpenCall, Truth};
 use crate::limits::limits::{Exceeded, Limiter, Standing, UNLIMITED};
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 use crate::script::script::{Latency, Script};
 use crate::simulator::connection::Lever;
@@ -38,7 +38,7 @@ pub(crate) struct Provider {
     pub(crate) reasoning_content: bool,
     pub(crate) limiter: Option<Limiter>,
     pub(crate) models: Vec<String>,
-    pub(crate) truth: Truth,
+    pub(crate) call_log: CallLog,
 }
 
 impl Provider {
@@ -46,7 +46,7 @@ impl Provider {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         let is_embedding = path == embeddings::PATH;
-        let dialect = if is_embedding { Some(Dialect::OpenaiChat) } else { Dialect::of_path(path) };
+        let dialect = if is_embedding { Some(WireDialect::OpenaiChat) } else { WireDialect::of_path(path) };
         let Some(dialect) = dialect else {
             return self.other(&head.method, path, &head.headers);
         };
@@ -61,7 +61,7 @@ impl Provider {
         let read = Limited::new(body, BODY_LIMIT_BYTES).collect().await;
         let body = read.map(http_body_util::Collected::to_bytes);
         let length = body.as_ref().map_or(0, Bytes::len);
-        let mut call = self.truth.open(dialect, length);
+        let mut call = self.call_log.open(dialect, length);
         if let Some(traceparent) = head.headers.get("traceparent").and_then(|value| value.to_str().ok()) {
             call.trace(traceparent);
         }
@@ -99,8 +99,8 @@ impl Provider {
             reasoning_content: self.reasoning_content,
         };
         let reply = answer.map_or_else(|| Reply::echo(&request), |answer| Reply::new(answer, &request));
-        match self.faults.strike(&request, self.truth.elapsed()) {
-            None => call.answer(&reply, &Action::default()),
+        match self.faults.strike(&request, self.call_log.elapsed()) {
+            None => call.answer(&reply, &FaultAction::default()),
             Some(fault) => {
                 record.struck_by(&fault.id);
                 call.struck(reply, fault)
@@ -126,7 +126,7 @@ impl Provider {
         let mut stage = Stage::whole(200, map, wanted.document());
         stage.bill = Some(Bill { usage: wanted.usage(), deltas: 0 });
         stage.before.extend((!self.latency.first.is_zero()).then_some(Step::Sleep(self.latency.first)));
-        let Some(fault) = self.faults.strike(&request, self.truth.elapsed()) else { return stage };
+        let Some(fault) = self.faults.strike(&request, self.call_log.elapsed()) else { return stage };
         record.struck_by(&fault.id);
         let (latency, reasoning_content) = (self.latency, self.reasoning_content);
         let call = Call { request: &request, id, standing, latency, reasoning_content };
@@ -141,7 +141,7 @@ impl Provider {
     /// What is neither of the three protocols: the list of models, or a wrong address.
     fn other(&self, method: &Method, path: &str, map: &HeaderMap) -> Response {
         let anthropic = map.contains_key("anthropic-version") || map.contains_key("x-api-key");
-        let dialect = if anthropic { Dialect::Anthropic } else { Dialect::OpenaiChat };
+        let dialect = if anthropic { WireDialect::Anthropic } else { WireDialect::OpenaiChat };
         if method == Method::GET && path == "/v1/models" {
             let map = headers::standard(dialect, false, "", &UNLIMITED);
             return plain(Stage::whole(200, map, models::list(dialect, &self.models)));
@@ -157,7 +157,7 @@ impl Provider {
 
 /// A request, read from the connection.
 struct Asked<'a> {
-    dialect: Dialect,
+    dialect: WireDialect,
     agent: Option<&'a str>,
     body: Bytes,
 }

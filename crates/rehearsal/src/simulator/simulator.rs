@@ -13,10 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::call_log::call_log::CallLog;
 use crate::fault::plan::FaultPlan;
 use crate::injection::injector::Armed;
-use crate::ledger::truth::Truth;
-use crate::limits::limits::{Limiter, RateLimits};
+use crate::limits::limits::{Limiter, SimulatedRateLimits};
 use crate::script::demo;
 use crate::script::script::{Latency, Script};
 use crate::simulator::connection::{Connection, Lever};
@@ -30,21 +30,21 @@ pub struct Simulator {
 
 /// Puts a simulator together. Without further words it echoes, at once, and is strict.
 #[derive(Debug)]
-pub struct Builder {
+pub struct SimulatorBuilder {
     script: Script,
     faults: FaultPlan,
     latency: Latency,
     strict: bool,
     reasoning_content: bool,
-    limits: Option<RateLimits>,
+    limits: Option<SimulatedRateLimits>,
     models: Vec<String>,
     records: bool,
 }
 
 impl Simulator {
     /// A simulator with other than the default settings.
-    pub fn builder() -> Builder {
-        Builder {
+    pub fn builder() -> SimulatorBuilder {
+        SimulatorBuilder {
             script: Script::default(),
             faults: FaultPlan::default(),
             latency: Latency::default(),
@@ -60,18 +60,18 @@ impl Simulator {
     ///
     /// # Errors
     /// If the listener does not know its address.
-    pub fn serve(&self, listener: TcpListener) -> io::Result<Running> {
+    pub fn serve(&self, listener: TcpListener) -> io::Result<RunningSimulator> {
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(self.provider.clone(), listener));
-        Ok(Running { address, truth: self.truth(), tasks })
+        Ok(RunningSimulator { address, call_log: self.call_log(), tasks })
     }
 
     /// Serves on a free port of the loopback interface.
     ///
     /// # Errors
     /// If no port can be had.
-    pub async fn serve_locally(&self) -> io::Result<Running> {
+    pub async fn serve_locally(&self) -> io::Result<RunningSimulator> {
         self.serve(TcpListener::bind(("127.0.0.1", 0)).await?)
     }
 
@@ -86,12 +86,12 @@ impl Simulator {
     }
 
     /// The simulator's record of what happened.
-    pub fn truth(&self) -> Truth {
-        self.provider.truth.clone()
+    pub fn call_log(&self) -> CallLog {
+        self.provider.call_log.clone()
     }
 }
 
-impl Builder {
+impl SimulatorBuilder {
     /// What is answered.
     #[must_use]
     pub fn script(mut self, script: Script) -> Self {
@@ -130,7 +130,7 @@ impl Builder {
 
     /// The rate limits to enforce. None by default.
     #[must_use]
-    pub fn rate_limits(mut self, limits: RateLimits) -> Self {
+    pub fn rate_limits(mut self, limits: SimulatedRateLimits) -> Self {
         self.limits = Some(limits);
         self
     }
@@ -159,7 +159,7 @@ impl Builder {
             reasoning_content: self.reasoning_content,
             limiter: self.limits.map(Limiter::new),
             models: self.models,
-            truth: Truth::new(self.records),
+            call_log: CallLog::new(self.records),
         };
         Simulator { provider: Arc::new(provider) }
     }
@@ -167,13 +167,13 @@ impl Builder {
 
 /// A simulator that listens. Dropping it closes the port and every connection.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningSimulator {
     address: SocketAddr,
-    truth: Truth,
+    call_log: CallLog,
     tasks: JoinSet<()>,
 }
 
-impl Running {
+impl RunningSimulator {
     /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -185,8 +185,8 @@ impl Running {
     }
 
     /// The simulator's record of what happened.
-    pub fn truth(&self) -> &Truth {
-        &self.truth
+    pub fn call_log(&self) -> &CallLog {
+        &self.call_log
     }
 
     /// Closes the port and every connection, and returns when that is done.

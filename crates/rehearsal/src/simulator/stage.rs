@@ -7,15 +7,15 @@ use http::HeaderMap;
 
 use crate::exchange::reply::{Event, Kind, Reply, Style};
 use crate::exchange::request::Request;
-use crate::fault::action::Action;
-use crate::fault::kinds::{Framing, Markers, Then};
+use crate::fault::action::FaultAction;
+use crate::fault::kinds::{Framing, ResponseEnd, TerminalMarkers};
 use crate::fault::plan::Fault;
 use crate::injection::steps::{Step, Strike, cut_up, strike};
 use crate::injection::{events, framing, reply, response};
 use crate::limits::limits::{Exceeded, Standing};
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
-use crate::protocol::usage::Usage;
+use crate::protocol::usage::BilledUsage;
 use crate::script::script::Latency;
 use crate::simulator::{dialects, headers};
 
@@ -33,7 +33,7 @@ pub(crate) struct Stage {
 /// What the whole answer costs, and in how many deltas it is told; none if it comes in one piece.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bill {
-    pub(crate) usage: Usage,
+    pub(crate) usage: BilledUsage,
     pub(crate) deltas: usize,
 }
 
@@ -49,7 +49,7 @@ impl Stage {
     }
 
     /// An error answer.
-    pub(crate) fn failure(dialect: Dialect, failure: &Failure, id: &str, standing: &Standing) -> Self {
+    pub(crate) fn failure(dialect: WireDialect, failure: &Failure, id: &str, standing: &Standing) -> Self {
         let mut map = headers::standard(dialect, false, id, standing);
         headers::failure(&mut map, dialect, failure.status, None);
         Self::whole(failure.status, map, failure.body(dialect, id))
@@ -77,7 +77,7 @@ pub(crate) struct Call<'a> {
 
 impl Call<'_> {
     /// The model's answer, told as the action says.
-    pub(crate) fn answer(&self, reply: &Reply, action: &Action) -> Stage {
+    pub(crate) fn answer(&self, reply: &Reply, action: &FaultAction) -> Stage {
         let request = self.request;
         let style = Style { reasoning_content: self.reasoning_content, deltas: action.tool_deltas };
         let map = headers::standard(request.dialect, request.stream, &self.id, &self.standing);
@@ -99,7 +99,7 @@ impl Call<'_> {
         let answer = stage.body.iter().take_while(|step| !step.ends());
         let deltas = answer.filter(|step| step.is_delta()).count();
         stage.bill = Some(Bill { usage: reply.usage, deltas });
-        if action.markers == Some(Markers::HeldOpen) {
+        if action.markers == Some(TerminalMarkers::HeldOpen) {
             stage.body.push(Step::Hold);
         }
         stage
@@ -119,7 +119,7 @@ impl Call<'_> {
     }
 
     /// The answer that takes the place of any other, if the action has one.
-    pub(crate) fn replacement(&self, action: &Action) -> Option<Stage> {
+    pub(crate) fn replacement(&self, action: &FaultAction) -> Option<Stage> {
         let request = self.request;
         let (status, body) = response::replacement(action, request, &self.id)?;
         let mut map = headers::standard(request.dialect, false, &self.id, &self.standing);
@@ -159,7 +159,7 @@ impl Call<'_> {
     }
 
     /// What happens at the place of the fault, after this many events.
-    fn effects(&self, reply: &Reply, action: &Action, sent: usize) -> Vec<Step> {
+    fn effects(&self, reply: &Reply, action: &FaultAction, sent: usize) -> Vec<Step> {
         let dialect = self.request.dialect;
         let mut steps = Vec::new();
         if let Some(name) = &action.sse_error {
@@ -174,29 +174,29 @@ impl Call<'_> {
         steps.extend(action.stall.map(Step::Sleep));
         steps.extend(action.comments.map(repeat(comment.clone())));
         steps.extend(action.pings.map(repeat(ping(dialect).unwrap_or(comment))));
-        steps.extend(action.then.and_then(Then::step));
+        steps.extend(action.then.and_then(ResponseEnd::step));
         steps
     }
 }
 
-fn goes_on(action: &Action) -> bool {
+fn goes_on(action: &FaultAction) -> bool {
     let endless = action.comments.is_some() || action.pings.is_some();
     action.then.is_none() && action.sse_error.is_none() && !endless
 }
 
 /// What a dialect sends to keep a connection alive; Responses has nothing of its own.
-fn ping(dialect: Dialect) -> Option<Bytes> {
+fn ping(dialect: WireDialect) -> Option<Bytes> {
     match dialect {
-        Dialect::Anthropic => Some(Bytes::from_static(b"event: ping\ndata: {\"type\": \"ping\"}\n\n")),
-        Dialect::OpenaiChat => Some(Bytes::from_static(
+        WireDialect::Anthropic => Some(Bytes::from_static(b"event: ping\ndata: {\"type\": \"ping\"}\n\n")),
+        WireDialect::OpenaiChat => Some(Bytes::from_static(
             b"data: {\"id\":\"\",\"object\":\"chat.completion.chunk\",\"created\":0,\"model\":\"\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":null}]}\n\n",
         )),
-        Dialect::OpenaiResponses => None,
+        WireDialect::OpenaiResponses => None,
     }
 }
 
 /// Applies what concerns the bytes of the body as a whole.
-fn rewritten(steps: Vec<Step>, action: &Action) -> Vec<Step> {
+fn rewritten(steps: Vec<Step>, action: &FaultAction) -> Vec<Step> {
     let steps = if action.framing.contains(&Framing::LeadingBlanks) {
         let blanks = Bytes::from_static(b"\n         \n\n         \n");
         std::iter::once(Step::Write { bytes: blanks, kind: Kind::Ping }).chain(steps).collect()

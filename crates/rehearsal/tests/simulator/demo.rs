@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use brigade_rehearsal::{Dialect, Script, Simulator, demo};
+use brigade_rehearsal::{Script, Simulator, WireDialect, demo};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::{Answer, post_in_memory, with_tool};
 
-const CHAT: Dialect = Dialect::OpenaiChat;
-const MESSAGES: Dialect = Dialect::Anthropic;
+const CHAT: WireDialect = WireDialect::OpenaiChat;
+const MESSAGES: WireDialect = WireDialect::Anthropic;
 
 /// The answer's content blocks, put together again from the stream.
 fn blocks(answer: &Answer) -> Vec<Value> {
@@ -102,14 +102,14 @@ async fn the_story_runs_to_its_end_within_four_seconds_for_about_three_cents() {
 
     let took = started.elapsed();
     assert!(took > Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
-    let calls = simulator.truth().calls();
+    let calls = simulator.call_log().calls();
     assert_eq!(calls.len(), 7);
     let nano_usd: u64 = calls.iter().map(|call| price(&call.model, &call.usage)).sum();
     assert!((25_000_000..35_000_000).contains(&nano_usd), "{nano_usd}");
 }
 
 /// List prices in nano-USD for a token: fresh input, cached input, cache write, output.
-fn price(model: &str, usage: &brigade_rehearsal::Usage) -> u64 {
+fn price(model: &str, usage: &brigade_rehearsal::BilledUsage) -> u64 {
     let [fresh, cached, write, output] = match model {
         demo::SUPERVISOR_MODEL => [3000, 300, 3750, 15_000],
         _ => [250, 25, 0, 2000],

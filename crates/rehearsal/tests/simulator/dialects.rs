@@ -1,13 +1,15 @@
 //! What a well-behaved answer looks like in each dialect.
 
 use crate::support::{DIALECTS, ask, client, post, stream, with_tool};
-use brigade_rehearsal::{Answer, Dialect, Ending, Script, Simulator, ToolCall, Usage};
+use brigade_rehearsal::{BilledUsage, CallState, Script, ScriptedAnswer, ScriptedToolCall, Simulator, WireDialect};
 use serde_json::{Value, json};
 
 fn two_calls() -> Script {
-    let calls =
-        [ToolCall::new("search", json!({ "query": "kafka" })), ToolCall::new("search", json!({ "query": "sqs" }))];
-    let mut answer = Answer::calls(calls).thinking("Two sources are better.").usage(300, 60);
+    let calls = [
+        ScriptedToolCall::new("search", json!({ "query": "kafka" })),
+        ScriptedToolCall::new("search", json!({ "query": "sqs" })),
+    ];
+    let mut answer = ScriptedAnswer::calls(calls).thinking("Two sources are better.").usage(300, 60);
     "I look it up.".clone_into(&mut answer.text);
     answer.usage.cached = Some(100);
     Script::always(answer)
@@ -18,9 +20,9 @@ async fn without_a_script_the_last_user_message_comes_back() {
     let simulator = Simulator::builder().build().serve_locally().await.unwrap();
     let base = simulator.base_url();
     let said = |dialect, json: &Value| match dialect {
-        Dialect::OpenaiChat => json["choices"][0]["message"]["content"].clone(),
-        Dialect::OpenaiResponses => json["output"][0]["content"][0]["text"].clone(),
-        Dialect::Anthropic => json["content"][0]["text"].clone(),
+        WireDialect::OpenaiChat => json["choices"][0]["message"]["content"].clone(),
+        WireDialect::OpenaiResponses => json["output"][0]["content"][0]["text"].clone(),
+        WireDialect::Anthropic => json["content"][0]["text"].clone(),
     };
     for dialect in DIALECTS {
         let answer = post(&base, dialect, &ask(dialect, "hello")).await.unwrap();
@@ -32,8 +34,8 @@ async fn without_a_script_the_last_user_message_comes_back() {
 #[tokio::test]
 async fn a_chat_stream_has_role_words_finish_usage_and_done() {
     let simulator = Simulator::builder().build().serve_locally().await.unwrap();
-    let body = stream(Dialect::OpenaiChat, "hello");
-    let answer = post(&simulator.base_url(), Dialect::OpenaiChat, &body).await.unwrap();
+    let body = stream(WireDialect::OpenaiChat, "hello");
+    let answer = post(&simulator.base_url(), WireDialect::OpenaiChat, &body).await.unwrap();
     let events = answer.events();
     assert_eq!(events[0]["choices"][0]["delta"]["role"], "assistant");
     let text: String = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
@@ -48,19 +50,19 @@ async fn a_chat_stream_has_role_words_finish_usage_and_done() {
 #[tokio::test]
 async fn chat_usage_in_a_stream_must_be_asked_for() {
     let simulator = Simulator::builder().build().serve_locally().await.unwrap();
-    let mut body = stream(Dialect::OpenaiChat, "hello");
+    let mut body = stream(WireDialect::OpenaiChat, "hello");
     body["stream_options"] = Value::Null;
-    let answer = post(&simulator.base_url(), Dialect::OpenaiChat, &body).await.unwrap();
+    let answer = post(&simulator.base_url(), WireDialect::OpenaiChat, &body).await.unwrap();
     assert!(!answer.text().contains("usage"));
 }
 
 #[tokio::test]
 async fn an_anthropic_stream_tells_thinking_text_and_calls_block_by_block() {
     let simulator = Simulator::builder().script(two_calls()).build().serve_locally().await.unwrap();
-    let mut body = with_tool(stream(Dialect::Anthropic, "hello"), Dialect::Anthropic, "search");
+    let mut body = with_tool(stream(WireDialect::Anthropic, "hello"), WireDialect::Anthropic, "search");
     body["max_tokens"] = json!(4000);
     body["thinking"] = json!({ "type": "enabled", "budget_tokens": 2000 });
-    let answer = post(&simulator.base_url(), Dialect::Anthropic, &body).await.unwrap();
+    let answer = post(&simulator.base_url(), WireDialect::Anthropic, &body).await.unwrap();
     let events = answer.events();
     let blocks: Vec<&str> = events
         .iter()
@@ -81,7 +83,7 @@ async fn an_anthropic_stream_tells_thinking_text_and_calls_block_by_block() {
 #[tokio::test]
 async fn a_responses_stream_numbers_its_events_and_ends_with_the_whole_response() {
     let simulator = Simulator::builder().script(two_calls()).build().serve_locally().await.unwrap();
-    let dialect = Dialect::OpenaiResponses;
+    let dialect = WireDialect::OpenaiResponses;
     let mut body = with_tool(stream(dialect, "hello"), dialect, "search");
     body["include"] = json!(["reasoning.encrypted_content"]);
     let answer = post(&simulator.base_url(), dialect, &body).await.unwrap();
@@ -102,7 +104,7 @@ async fn a_responses_stream_numbers_its_events_and_ends_with_the_whole_response(
 #[tokio::test]
 async fn parallel_calls_have_different_ids_and_whole_arguments_in_a_chat_stream() {
     let simulator = Simulator::builder().script(two_calls()).build().serve_locally().await.unwrap();
-    let dialect = Dialect::OpenaiChat;
+    let dialect = WireDialect::OpenaiChat;
     let body = with_tool(stream(dialect, "hello"), dialect, "search");
     let answer = post(&simulator.base_url(), dialect, &body).await.unwrap();
     let mut calls: Vec<(String, String)> = Vec::new();
@@ -128,13 +130,13 @@ async fn the_truth_holds_what_a_vendor_would_bill() {
         let body = with_tool(ask(dialect, "hello"), dialect, "search");
         post(&simulator.base_url(), dialect, &body).await.unwrap();
     }
-    simulator.truth().settled().await;
-    for call in simulator.truth().calls() {
+    simulator.call_log().wait_until_idle().await;
+    for call in simulator.call_log().calls() {
         assert_eq!((call.usage.input, call.usage.output), (300, 60));
-        assert_eq!((call.status, call.ending), (200, Ending::Complete));
+        assert_eq!((call.status, call.state), (200, CallState::Complete));
     }
-    let sum = Usage { input: 900, cached: 300, output: 180, ..simulator.truth().totals().usage };
-    assert_eq!(simulator.truth().totals().usage, sum);
+    let sum = BilledUsage { input: 900, cached: 300, output: 180, ..simulator.call_log().totals().usage };
+    assert_eq!(simulator.call_log().totals().usage, sum);
 }
 
 #[tokio::test]
@@ -157,6 +159,6 @@ async fn a_port_that_was_shut_down_refuses_connections() {
     let simulator = Simulator::builder().build().serve_locally().await.unwrap();
     let base = simulator.base_url();
     simulator.shutdown().await;
-    let refused = post(&base, Dialect::OpenaiChat, &ask(Dialect::OpenaiChat, "x")).await;
+    let refused = post(&base, WireDialect::OpenaiChat, &ask(WireDialect::OpenaiChat, "x")).await;
     assert!(refused.unwrap_err().is_connect());
 }

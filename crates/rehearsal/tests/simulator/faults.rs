@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use brigade_rehearsal::{Answer, Dialect, FaultPlan, Latency, Script, Simulator, ToolCall};
+use brigade_rehearsal::{FaultPlan, Latency, Script, ScriptedAnswer, ScriptedToolCall, Simulator, WireDialect};
 use serde_json::{Value, json};
 
 use crate::support::{DIALECTS, ask, post_in_memory, stream, struck, with_tool};
 
-const CHAT: Dialect = Dialect::OpenaiChat;
-const MESSAGES: Dialect = Dialect::Anthropic;
-const RESPONSES: Dialect = Dialect::OpenaiResponses;
+const CHAT: WireDialect = WireDialect::OpenaiChat;
+const MESSAGES: WireDialect = WireDialect::Anthropic;
+const RESPONSES: WireDialect = WireDialect::OpenaiResponses;
 
 /// A plan of one fault.
 fn fault(rest: &str) -> String {
@@ -17,10 +17,10 @@ fn fault(rest: &str) -> String {
 }
 
 /// The answer of a model that calls two tools, struck by a fault.
-async fn struck_call(action: &str, dialect: Dialect) -> crate::support::Answer {
-    let calls = ["Paris", "Rome"].map(|city| ToolCall::new("weather", json!({ "city": city, "days": 3 })));
+async fn struck_call(action: &str, dialect: WireDialect) -> crate::support::Answer {
+    let calls = ["Paris", "Rome"].map(|city| ScriptedToolCall::new("weather", json!({ "city": city, "days": 3 })));
     let simulator = Simulator::builder()
-        .script(Script::always(Answer::calls(calls)))
+        .script(Script::always(ScriptedAnswer::calls(calls)))
         .faults(FaultPlan::from_toml(&fault(action)).unwrap())
         .build();
     let body = with_tool(stream(dialect, "How is the weather?"), dialect, "weather");
@@ -172,8 +172,8 @@ async fn comments_and_pings_can_go_on_for_ever() {
         let body = stream(dialect, "x");
         let endless = post_in_memory(&simulator, dialect, &body);
         assert!(tokio::time::timeout(Duration::from_secs(95), endless).await.is_err());
-        simulator.truth().settled().await;
-        let sent = simulator.truth().calls()[0].response_bytes;
+        simulator.call_log().wait_until_idle().await;
+        let sent = simulator.call_log().calls()[0].response_bytes;
         assert!(sent > 9 * 10, "{action}: {sent}");
     }
 }
@@ -315,8 +315,8 @@ async fn usage_can_be_told_wrongly_while_the_truth_stays() {
         let answer = post_in_memory(&simulator, CHAT, &body).await.unwrap();
         let last = answer.events().iter().rev().find_map(|event| event["usage"]["completion_tokens"].as_i64());
         assert_eq!(last, told, "{lie}");
-        simulator.truth().settled().await;
-        assert_eq!(simulator.truth().totals().usage.output, 4);
+        simulator.call_log().wait_until_idle().await;
+        assert_eq!(simulator.call_log().totals().usage.output, 4);
     }
 }
 
@@ -336,7 +336,7 @@ async fn usage_can_be_a_running_total_or_stand_on_the_finish() {
 
 #[tokio::test]
 async fn a_model_can_say_nothing_or_decline() {
-    let say = |say, dialect: Dialect| {
+    let say = |say, dialect: WireDialect| {
         let plan = fault(&format!("do = {{ say = \"{say}\" }}"));
         async move { struck(&plan, dialect, &ask(dialect, "one two three four")).await.json() }
     };
@@ -405,7 +405,7 @@ async fn a_fault_strikes_the_calls_it_was_meant_for() {
             assert_eq!(answer.status, status);
         }
     }
-    let struck: Vec<_> = simulator.truth().calls().into_iter().filter_map(|call| call.fault).collect();
+    let struck: Vec<_> = simulator.call_log().calls().into_iter().filter_map(|call| call.fault).collect();
     assert_eq!(struck, ["second", "storm", "storm"]);
 }
 

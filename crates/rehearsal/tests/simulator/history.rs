@@ -1,12 +1,12 @@
 //! What is refused, in the vendor's words.
 
-use brigade_rehearsal::{Answer, Dialect, Script, Simulator, ToolCall};
+use brigade_rehearsal::{Script, ScriptedAnswer, ScriptedToolCall, Simulator, WireDialect};
 use serde_json::{Value, json};
 
 use crate::support::{ask, post_in_memory, with_tool};
 
 /// What the simulator says to a body: nothing, or the message of its refusal.
-async fn refusal(dialect: Dialect, body: &Value) -> Option<String> {
+async fn refusal(dialect: WireDialect, body: &Value) -> Option<String> {
     let answer = post_in_memory(&Simulator::builder().build(), dialect, body).await.unwrap();
     if answer.status == 200 {
         return None;
@@ -16,17 +16,17 @@ async fn refusal(dialect: Dialect, body: &Value) -> Option<String> {
 }
 
 async fn chat(messages: Value) -> Option<String> {
-    refusal(Dialect::OpenaiChat, &json!({ "model": "gpt-5-mini", "messages": messages })).await
+    refusal(WireDialect::OpenaiChat, &json!({ "model": "gpt-5-mini", "messages": messages })).await
 }
 
 async fn anthropic(messages: Value) -> Option<String> {
-    let mut body = ask(Dialect::Anthropic, "");
+    let mut body = ask(WireDialect::Anthropic, "");
     body["messages"] = messages;
-    refusal(Dialect::Anthropic, &body).await
+    refusal(WireDialect::Anthropic, &body).await
 }
 
 async fn responses(input: Value) -> Option<String> {
-    refusal(Dialect::OpenaiResponses, &json!({ "model": "gpt-5-mini", "store": false, "input": input })).await
+    refusal(WireDialect::OpenaiResponses, &json!({ "model": "gpt-5-mini", "store": false, "input": input })).await
 }
 
 fn user(text: &str) -> Value {
@@ -138,17 +138,17 @@ async fn anthropic_refuses_empty_content_a_wrong_beginning_and_no_max_tokens() {
     assert_eq!(anthropic(blank).await.unwrap(), "messages: text content blocks must be non-empty");
     let backwards = json!([{ "role": "assistant", "content": "x" }, user("y")]);
     assert!(anthropic(backwards).await.unwrap().contains("first message must use the \"user\" role"));
-    let mut body = ask(Dialect::Anthropic, "x");
+    let mut body = ask(WireDialect::Anthropic, "x");
     body.as_object_mut().unwrap().remove("max_tokens");
-    assert_eq!(refusal(Dialect::Anthropic, &body).await.unwrap(), "max_tokens: Field required");
+    assert_eq!(refusal(WireDialect::Anthropic, &body).await.unwrap(), "max_tokens: Field required");
 }
 
 /// An answer with thinking and a call, and the body that sends it back with its result.
 async fn thought_and_called(simulator: &Simulator) -> Value {
-    let mut body = with_tool(ask(Dialect::Anthropic, "x"), Dialect::Anthropic, "search");
+    let mut body = with_tool(ask(WireDialect::Anthropic, "x"), WireDialect::Anthropic, "search");
     body["max_tokens"] = json!(4000);
     body["thinking"] = json!({ "type": "enabled", "budget_tokens": 2000 });
-    let answer = post_in_memory(simulator, Dialect::Anthropic, &body).await.unwrap().json();
+    let answer = post_in_memory(simulator, WireDialect::Anthropic, &body).await.unwrap().json();
     let id = answer["content"][1]["id"].as_str().unwrap();
     body["messages"] = json!([
         user("x"),
@@ -160,33 +160,33 @@ async fn thought_and_called(simulator: &Simulator) -> Value {
 
 #[tokio::test]
 async fn anthropic_wants_its_thinking_back_unchanged_and_in_front() {
-    let answer = Answer::calls([ToolCall::new("search", "{}")]).thinking("Hm.");
+    let answer = ScriptedAnswer::calls([ScriptedToolCall::new("search", "{}")]).thinking("Hm.");
     let simulator = Simulator::builder().script(Script::always(answer)).build();
     let body = thought_and_called(&simulator).await;
-    assert_eq!(refusal(Dialect::Anthropic, &body).await, None);
+    assert_eq!(refusal(WireDialect::Anthropic, &body).await, None);
 
     let mut altered = body.clone();
     altered["messages"][1]["content"][0]["thinking"] = json!("Hmm.");
-    let said = refusal(Dialect::Anthropic, &altered).await.unwrap();
+    let said = refusal(WireDialect::Anthropic, &altered).await.unwrap();
     assert_eq!(said, "messages.1.content.0: Invalid `signature` in `thinking` block");
 
     let mut unsigned = body.clone();
     unsigned["messages"][1]["content"][0].as_object_mut().unwrap().remove("signature");
-    assert!(refusal(Dialect::Anthropic, &unsigned).await.unwrap().ends_with("signature: Field required"));
+    assert!(refusal(WireDialect::Anthropic, &unsigned).await.unwrap().ends_with("signature: Field required"));
 
     let mut dropped = body;
     dropped["messages"][1]["content"].as_array_mut().unwrap().remove(0);
-    let said = refusal(Dialect::Anthropic, &dropped).await.unwrap();
+    let said = refusal(WireDialect::Anthropic, &dropped).await.unwrap();
     assert!(said.contains("Expected `thinking` or `redacted_thinking`, but found `tool_use`"), "{said}");
 }
 
 #[tokio::test]
 async fn a_call_without_a_thought_comes_with_a_bare_signature_when_thinking_is_on() {
-    let answer = Answer::calls([ToolCall::new("search", "{}")]);
+    let answer = ScriptedAnswer::calls([ScriptedToolCall::new("search", "{}")]);
     let simulator = Simulator::builder().script(Script::always(answer)).build();
     let body = thought_and_called(&simulator).await;
     assert_eq!(body["messages"][1]["content"][0]["thinking"], "");
-    assert_eq!(refusal(Dialect::Anthropic, &body).await, None);
+    assert_eq!(refusal(WireDialect::Anthropic, &body).await, None);
 }
 
 #[tokio::test]
@@ -202,11 +202,11 @@ async fn responses_pairs_calls_and_outputs() {
 
 #[tokio::test]
 async fn responses_wants_its_reasoning_back_with_what_followed() {
-    let answer = Answer::calls([ToolCall::new("search", "{}")]).thinking("Hm.");
+    let answer = ScriptedAnswer::calls([ScriptedToolCall::new("search", "{}")]).thinking("Hm.");
     let simulator = Simulator::builder().script(Script::always(answer)).build();
-    let mut body = with_tool(ask(Dialect::OpenaiResponses, "x"), Dialect::OpenaiResponses, "search");
+    let mut body = with_tool(ask(WireDialect::OpenaiResponses, "x"), WireDialect::OpenaiResponses, "search");
     body["include"] = json!(["reasoning.encrypted_content"]);
-    let answer = post_in_memory(&simulator, Dialect::OpenaiResponses, &body).await.unwrap().json();
+    let answer = post_in_memory(&simulator, WireDialect::OpenaiResponses, &body).await.unwrap().json();
     let (reasoning, call) = (&answer["output"][0], &answer["output"][1]);
     let output = json!({ "type": "function_call_output", "call_id": call["call_id"], "output": "found" });
     assert_eq!(responses(json!([user("x"), reasoning, call, output])).await, None);
@@ -229,19 +229,20 @@ async fn responses_refuses_text_that_goes_the_wrong_way() {
 async fn a_lenient_simulator_answers_anything_it_can_read() {
     let simulator = Simulator::builder().strict(false).build();
     let body = json!({ "model": "gpt-5-mini", "messages": [chat_result("nobody asked")] });
-    let answer = post_in_memory(&simulator, Dialect::OpenaiChat, &body).await.unwrap();
+    let answer = post_in_memory(&simulator, WireDialect::OpenaiChat, &body).await.unwrap();
     assert_eq!(answer.status, 200);
 }
 
 #[tokio::test]
 async fn errors_have_each_vendors_form() {
     let simulator = Simulator::builder().build();
-    let answer = post_in_memory(&simulator, Dialect::Anthropic, &json!({ "model": "x" })).await.unwrap();
+    let answer = post_in_memory(&simulator, WireDialect::Anthropic, &json!({ "model": "x" })).await.unwrap();
     let error = answer.json();
     assert_eq!((&error["type"], &error["error"]["type"]), (&json!("error"), &json!("invalid_request_error")));
     assert_eq!(error["request_id"], answer.header("request-id"));
     assert_eq!(answer.header("x-should-retry"), "false");
-    let answer = post_in_memory(&simulator, Dialect::OpenaiChat, &json!({ "messages": [user("x")] })).await.unwrap();
+    let answer =
+        post_in_memory(&simulator, WireDialect::OpenaiChat, &json!({ "messages": [user("x")] })).await.unwrap();
     let error = answer.json();
     assert_eq!(error["error"]["message"], "you must provide a model parameter");
     assert_eq!(error["error"]["code"], Value::Null);

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use brigade_rehearsal::{Dialect, RateLimits, Simulator};
+use brigade_rehearsal::{SimulatedRateLimits, Simulator, WireDialect};
 
 use crate::support::{ask, post_in_memory};
 
 #[tokio::test(start_paused = true)]
 async fn a_call_too_many_is_told_when_to_come_again_and_then_fits() {
-    let limits = RateLimits { requests_per_minute: Some(2), tokens_per_minute: None };
-    for dialect in [Dialect::OpenaiChat, Dialect::Anthropic] {
+    let limits = SimulatedRateLimits { requests_per_minute: Some(2), tokens_per_minute: None };
+    for dialect in [WireDialect::OpenaiChat, WireDialect::Anthropic] {
         let simulator = Simulator::builder().rate_limits(limits).build();
         let body = ask(dialect, "x");
         for _ in 0..2 {
@@ -19,7 +19,7 @@ async fn a_call_too_many_is_told_when_to_come_again_and_then_fits() {
         assert_eq!(refused.status, 429);
         assert_eq!(refused.header("retry-after"), "30");
         let remaining = match dialect {
-            Dialect::Anthropic => "anthropic-ratelimit-requests-remaining",
+            WireDialect::Anthropic => "anthropic-ratelimit-requests-remaining",
             _ => "x-ratelimit-remaining-requests",
         };
         assert_eq!(refused.header(remaining), "0");
@@ -30,16 +30,16 @@ async fn a_call_too_many_is_told_when_to_come_again_and_then_fits() {
 
 #[tokio::test(start_paused = true)]
 async fn openai_counts_the_tokens_asked_for_and_anthropic_only_the_input() {
-    let limits = RateLimits { requests_per_minute: None, tokens_per_minute: Some(1500) };
+    let limits = SimulatedRateLimits { requests_per_minute: None, tokens_per_minute: Some(1500) };
     let simulator = Simulator::builder().rate_limits(limits).build();
-    let mut chat = ask(Dialect::OpenaiChat, "x");
+    let mut chat = ask(WireDialect::OpenaiChat, "x");
     chat["max_completion_tokens"] = serde_json::json!(1000);
-    let messages = ask(Dialect::Anthropic, "x");
+    let messages = ask(WireDialect::Anthropic, "x");
     for (dialect, body, status) in [
-        (Dialect::OpenaiChat, &chat, 200),
-        (Dialect::OpenaiChat, &chat, 429),
-        (Dialect::Anthropic, &messages, 200),
-        (Dialect::Anthropic, &messages, 200),
+        (WireDialect::OpenaiChat, &chat, 200),
+        (WireDialect::OpenaiChat, &chat, 429),
+        (WireDialect::Anthropic, &messages, 200),
+        (WireDialect::Anthropic, &messages, 200),
     ] {
         let answer = post_in_memory(&simulator, dialect, body).await.unwrap();
         assert_eq!(answer.status, status, "{}", answer.text());
@@ -48,9 +48,9 @@ async fn openai_counts_the_tokens_asked_for_and_anthropic_only_the_input() {
 
 #[tokio::test(start_paused = true)]
 async fn an_openai_reset_is_a_go_duration() {
-    let limits = RateLimits { requests_per_minute: Some(60), tokens_per_minute: None };
+    let limits = SimulatedRateLimits { requests_per_minute: Some(60), tokens_per_minute: None };
     let simulator = Simulator::builder().rate_limits(limits).build();
-    let answer = post_in_memory(&simulator, Dialect::OpenaiChat, &ask(Dialect::OpenaiChat, "x")).await.unwrap();
+    let answer = post_in_memory(&simulator, WireDialect::OpenaiChat, &ask(WireDialect::OpenaiChat, "x")).await.unwrap();
     assert_eq!(answer.header("x-ratelimit-reset-requests"), "1s");
     assert_eq!(answer.header("x-ratelimit-limit-requests"), "60");
 }

@@ -1,11 +1,11 @@
 //! Which rule answers, and what it says.
 
-use brigade_rehearsal::{AGENT_HEADER, Dialect, Script, Simulator};
+use brigade_rehearsal::{AGENT_HEADER, Script, Simulator, WireDialect};
 use serde_json::{Value, json};
 
 use crate::support::{ask, client, post_in_memory, with_tool};
 
-const CHAT: Dialect = Dialect::OpenaiChat;
+const CHAT: WireDialect = WireDialect::OpenaiChat;
 
 async fn says(script: &str, body: &Value) -> Value {
     let simulator = Simulator::builder().script(Script::from_toml(script).unwrap()).build();
@@ -96,8 +96,8 @@ async fn turns_are_counted_alike_in_all_dialects() {
     ]);
     for (dialect, field, value) in [
         (CHAT, "messages", &history),
-        (Dialect::Anthropic, "messages", &history),
-        (Dialect::OpenaiResponses, "input", &input),
+        (WireDialect::Anthropic, "messages", &history),
+        (WireDialect::OpenaiResponses, "input", &input),
     ] {
         let mut body = ask(dialect, "");
         body[field] = value.clone();
@@ -128,7 +128,7 @@ async fn an_agent_is_known_by_its_header_or_by_its_marks() {
     let url = format!("{}{}", running.base_url(), CHAT.path());
     let request = client().post(url).header(AGENT_HEADER, "desk").body(body.to_string());
     assert!(request.send().await.unwrap().text().await.unwrap().contains("I am <desk>."));
-    assert_eq!(running.truth().calls()[0].agent.as_deref(), Some("desk"));
+    assert_eq!(running.call_log().calls()[0].agent.as_deref(), Some("desk"));
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn thinking_is_shown_where_the_vendor_shows_it() {
     let shown = Simulator::builder().script(script).reasoning_content(true).build();
     let answer = post_in_memory(&shown, CHAT, &body).await.unwrap().json();
     assert_eq!(answer["choices"][0]["message"]["reasoning_content"], "Hm.");
-    let messages = post_in_memory(&hidden, Dialect::Anthropic, &ask(Dialect::Anthropic, "x")).await.unwrap();
+    let messages = post_in_memory(&hidden, WireDialect::Anthropic, &ask(WireDialect::Anthropic, "x")).await.unwrap();
     assert!(!messages.text().contains("thinking"));
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brigade_rehearsal::{Dialect, FaultPlan, Simulator};
+use brigade_rehearsal::{FaultPlan, Simulator, WireDialect};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -59,7 +59,7 @@ pub(crate) fn client() -> reqwest::Client {
 }
 
 /// Posts a body over a socket and reads the answer as far as it comes.
-pub(crate) async fn post(base: &str, dialect: Dialect, body: &Value) -> Result<Answer, reqwest::Error> {
+pub(crate) async fn post(base: &str, dialect: WireDialect, body: &Value) -> Result<Answer, reqwest::Error> {
     let started = Instant::now();
     let url = format!("{base}{}", dialect.path());
     let mut response = client().post(url).body(body.to_string()).send().await?;
@@ -78,7 +78,7 @@ pub(crate) async fn post(base: &str, dialect: Dialect, body: &Value) -> Result<A
 /// Posts a body in memory, where a paused clock runs, and reads the answer as far as it comes.
 pub(crate) async fn post_in_memory(
     simulator: &Simulator,
-    dialect: Dialect,
+    dialect: WireDialect,
     body: &Value,
 ) -> Result<Answer, hyper::Error> {
     let started = Instant::now();
@@ -105,21 +105,21 @@ pub(crate) async fn post_in_memory(
 }
 
 /// The answer to a body from a simulator that echoes, struck by the faults of this plan.
-pub(crate) async fn struck(plan: &str, dialect: Dialect, body: &Value) -> Answer {
+pub(crate) async fn struck(plan: &str, dialect: WireDialect, body: &Value) -> Answer {
     let plan = FaultPlan::from_toml(plan).unwrap();
     let simulator = Simulator::builder().faults(plan).build();
     post_in_memory(&simulator, dialect, body).await.unwrap()
 }
 
 /// A plain question in the dialect's form.
-pub(crate) fn ask(dialect: Dialect, text: &str) -> Value {
+pub(crate) fn ask(dialect: WireDialect, text: &str) -> Value {
     match dialect {
-        Dialect::OpenaiChat => json!({
+        WireDialect::OpenaiChat => json!({
             "model": "gpt-5-mini",
             "messages": [{ "role": "user", "content": text }],
         }),
-        Dialect::OpenaiResponses => json!({ "model": "gpt-5-mini", "input": text, "store": false }),
-        Dialect::Anthropic => json!({
+        WireDialect::OpenaiResponses => json!({ "model": "gpt-5-mini", "input": text, "store": false }),
+        WireDialect::Anthropic => json!({
             "model": "claude-sonnet-4-5",
             "max_tokens": 1000,
             "messages": [{ "role": "user", "content": text }],
@@ -128,26 +128,26 @@ pub(crate) fn ask(dialect: Dialect, text: &str) -> Value {
 }
 
 /// The same, asking for a stream.
-pub(crate) fn stream(dialect: Dialect, text: &str) -> Value {
+pub(crate) fn stream(dialect: WireDialect, text: &str) -> Value {
     let mut body = ask(dialect, text);
     body["stream"] = json!(true);
-    if dialect == Dialect::OpenaiChat {
+    if dialect == WireDialect::OpenaiChat {
         body["stream_options"] = json!({ "include_usage": true });
     }
     body
 }
 
 /// The question with a tool on offer.
-pub(crate) fn with_tool(mut body: Value, dialect: Dialect, name: &str) -> Value {
+pub(crate) fn with_tool(mut body: Value, dialect: WireDialect, name: &str) -> Value {
     let schema = json!({ "type": "object", "properties": { "query": { "type": "string" } } });
     let tool = match dialect {
-        Dialect::OpenaiChat => {
+        WireDialect::OpenaiChat => {
             json!({ "type": "function", "function": { "name": name, "parameters": schema } })
         }
-        Dialect::OpenaiResponses => {
+        WireDialect::OpenaiResponses => {
             json!({ "type": "function", "name": name, "parameters": schema })
         }
-        Dialect::Anthropic => json!({ "name": name, "input_schema": schema }),
+        WireDialect::Anthropic => json!({ "name": name, "input_schema": schema }),
     };
     match body["tools"].as_array_mut() {
         Some(tools) => tools.push(tool),
@@ -156,4 +156,5 @@ pub(crate) fn with_tool(mut body: Value, dialect: Dialect, name: &str) -> Value 
     body
 }
 
-pub(crate) const DIALECTS: [Dialect; 3] = [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::Anthropic];
+pub(crate) const DIALECTS: [WireDialect; 3] =
+    [WireDialect::OpenaiChat, WireDialect::OpenaiResponses, WireDialect::Anthropic];

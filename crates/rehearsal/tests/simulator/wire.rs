@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use brigade_rehearsal::{Answer, Dialect, Ending, FaultPlan, Latency, Script, Simulator};
+use brigade_rehearsal::{CallState, FaultPlan, Latency, Script, ScriptedAnswer, Simulator, WireDialect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -24,15 +24,15 @@ async fn deltas_come_at_the_pace_of_the_script() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_hangs_up_is_billed_for_what_was_produced() {
-    let answer = Answer::text("one two three four five six seven eight nine ten").usage(100, 100);
+    let answer = ScriptedAnswer::text("one two three four five six seven eight nine ten").usage(100, 100);
     let simulator = Simulator::builder().script(Script::always(answer)).latency(SLOW).build();
-    let body = stream(Dialect::OpenaiChat, "x");
-    let call = post_in_memory(&simulator, Dialect::OpenaiChat, &body);
+    let body = stream(WireDialect::OpenaiChat, "x");
+    let call = post_in_memory(&simulator, WireDialect::OpenaiChat, &body);
     // Two seconds to the first word, then two a second: five words by then.
     assert!(tokio::time::timeout(Duration::from_millis(4100), call).await.is_err());
-    simulator.truth().settled().await;
-    let record = simulator.truth().calls().remove(0);
-    assert_eq!(record.ending, Ending::HungUp);
+    simulator.call_log().wait_until_idle().await;
+    let record = simulator.call_log().calls().remove(0);
+    assert_eq!(record.state, CallState::ClientDisconnected);
     assert_eq!((record.usage.input, record.usage.output), (100, 50));
     assert!(record.took < Duration::from_millis(4200), "{:?}", record.took);
 }
@@ -40,12 +40,12 @@ async fn a_client_that_hangs_up_is_billed_for_what_was_produced() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_hangs_up_before_the_headers_is_seen_too() {
     let simulator = Simulator::builder().latency(SLOW).build();
-    let body = ask(Dialect::Anthropic, "x");
-    let call = post_in_memory(&simulator, Dialect::Anthropic, &body);
+    let body = ask(WireDialect::Anthropic, "x");
+    let call = post_in_memory(&simulator, WireDialect::Anthropic, &body);
     assert!(tokio::time::timeout(Duration::from_secs(1), call).await.is_err());
-    simulator.truth().settled().await;
-    let record = simulator.truth().calls().remove(0);
-    assert_eq!((record.ending, record.status), (Ending::HungUp, 0));
+    simulator.call_log().wait_until_idle().await;
+    let record = simulator.call_log().calls().remove(0);
+    assert_eq!((record.state, record.status), (CallState::ClientDisconnected, 0));
 }
 
 /// Sends a request over a bare socket and reads until the end, or until an error.
@@ -53,7 +53,7 @@ async fn exchange(plan: &str) -> (Vec<u8>, io::Result<()>) {
     let plan = FaultPlan::from_toml(plan).unwrap();
     let simulator = Simulator::builder().faults(plan).build().serve_locally().await.unwrap();
     let mut socket = TcpStream::connect(simulator.address()).await.unwrap();
-    let body = stream(Dialect::OpenaiChat, "one two three").to_string();
+    let body = stream(WireDialect::OpenaiChat, "one two three").to_string();
     let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
     socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -79,25 +79,25 @@ async fn a_reset_is_a_reset_and_a_close_is_a_close_on_a_socket() {
 async fn a_fault_that_cuts_the_line_is_told_from_a_client_that_hangs_up() {
     let plan = FaultPlan::from_toml("[[fault]]\nid = \"cut\"\nat = { after_deltas = 1 }\ndo = { then = \"close\" }");
     let simulator = Simulator::builder().faults(plan.unwrap()).build();
-    let body = stream(Dialect::Anthropic, "hello");
-    assert!(!post_in_memory(&simulator, Dialect::Anthropic, &body).await.unwrap().whole);
-    simulator.truth().settled().await;
-    let record = simulator.truth().calls().remove(0);
-    assert_eq!((record.ending, record.fault.as_deref()), (Ending::Cut, Some("cut")));
-    assert_eq!(simulator.truth().totals().cut, 1);
+    let body = stream(WireDialect::Anthropic, "hello");
+    assert!(!post_in_memory(&simulator, WireDialect::Anthropic, &body).await.unwrap().whole);
+    simulator.call_log().wait_until_idle().await;
+    let record = simulator.call_log().calls().remove(0);
+    assert_eq!((record.state, record.fault.as_deref()), (CallState::CutByFault, Some("cut")));
+    assert_eq!(simulator.call_log().totals().cut, 1);
 }
 
 #[tokio::test]
 async fn one_connection_serves_many_calls() {
     let simulator = Simulator::builder().count_only().build().serve_locally().await.unwrap();
     let (client, url) = (client(), format!("{}/v1/messages", simulator.base_url()));
-    let body = ask(Dialect::Anthropic, "x").to_string();
+    let body = ask(WireDialect::Anthropic, "x").to_string();
     for _ in 0..50 {
         let answer = client.post(&url).body(body.clone()).send().await.unwrap();
         assert!(!answer.bytes().await.unwrap().is_empty());
     }
-    simulator.truth().settled().await;
-    assert_eq!((simulator.truth().totals().ended, simulator.truth().calls().len()), (50, 0));
+    simulator.call_log().wait_until_idle().await;
+    assert_eq!((simulator.call_log().totals().ended, simulator.call_log().calls().len()), (50, 0));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use brigade_rehearsal::{FaultPlan, Latency, RateLimits, Script, Simulator};
+use brigade_rehearsal::{FaultPlan, Latency, Script, SimulatedRateLimits, Simulator};
 use clap::Args;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
@@ -66,7 +66,7 @@ impl Simulate {
             signal = tokio::signal::ctrl_c() => signal.context("cannot wait for Ctrl-C")?,
             () = stdin_closed(), if self.until_stdin_closes => {}
         }
-        let totals = running.truth().totals();
+        let totals = running.call_log().totals();
         eprintln!("{} calls, {} refused, {} cut", totals.ended, totals.refused, totals.cut);
         Ok(Exit::Finished)
     }
@@ -88,7 +88,7 @@ impl Simulate {
             builder = builder.latency(Latency { first: Duration::from_millis(self.latency_ms), ..Latency::default() });
         }
         if self.requests_per_minute.is_some() || self.tokens_per_minute.is_some() {
-            builder = builder.rate_limits(RateLimits {
+            builder = builder.rate_limits(SimulatedRateLimits {
                 requests_per_minute: self.requests_per_minute,
                 tokens_per_minute: self.tokens_per_minute,
             });

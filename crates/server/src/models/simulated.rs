@@ -6,12 +6,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use brigade_rehearsal::{Running, Simulator};
+use brigade_rehearsal::{RunningSimulator, Simulator};
 use tokio::net::TcpListener;
 
 /// A simulator that echoes: started when an account first needs it, ended with the process.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Simulated(Arc<Mutex<Option<Running>>>);
+pub(crate) struct Simulated(Arc<Mutex<Option<RunningSimulator>>>);
 
 impl Simulated {
     /// Where it listens.
@@ -25,7 +25,7 @@ impl Simulated {
     }
 }
 
-fn start() -> std::io::Result<Running> {
+fn start() -> std::io::Result<RunningSimulator> {
     let listener = net::TcpListener::bind((net::Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     // Nobody asks what it was asked, and it may run for long.

@@ -31,7 +31,7 @@ async fn a_question_is_answered_with_usage_cost_and_ids() {
     assert_eq!(body["brigade"]["cost_usd"], "0.00009");
     let log = server.log();
     assert!(log.contains("[4bf92f35] clerk brigade_core::run: finished: 1 turn"), "{log}");
-    assert_eq!(provider.truth().calls()[0].trace.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+    assert_eq!(provider.call_log().calls()[0].trace.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn what_is_wrong_with_a_request_is_told_exactly() {
     assert_eq!((status, &answer["error"]["code"]), (415, &json!("not_json")));
     assert_eq!(json_of(server.get("/v1/chat/completions")).await.0, 405);
     assert_eq!(json_of(server.get("/v2/anything")).await.1["error"]["code"], "no_such_route");
-    assert_eq!(provider.truth().totals().arrived, 0, "nothing of this reached the provider");
+    assert_eq!(provider.call_log().totals().arrived, 0, "nothing of this reached the provider");
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_budget_that_is_used_up_is_payment_required() {
     let server = Server::start(&format!("{}budget = {{ usd = \"0.000001\" }}\n", config(&provider)));
     let (status, body) = json_of(server.post("/v1/chat/completions", &question("Hello?"))).await;
     assert_eq!((status, &body["error"]["code"]), (402, &json!("budget_exhausted")), "{body}");
-    assert_eq!(provider.truth().totals().arrived, 0);
+    assert_eq!(provider.call_log().totals().arrived, 0);
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ workers = [{ agent = "clerk" }]
     assert!(said.contains("its budget stops it at $0.2500"), "{said}");
     let (usual, said) = cost("usual").await;
     assert!((usual - clerk * 100.0 / 75.0).abs() < 0.001, "a hundred calls, where a clerk can make 75: {said}");
-    assert_eq!(provider.truth().totals().arrived, 0);
+    assert_eq!(provider.call_log().totals().arrived, 0);
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn runs_from_the_command_line_share_the_budget_of_a_day() {
     let folder = folder(&format!("{budget}{}", config(&provider)));
     for answered in 0..40 {
         let output = brigade(folder.path(), &["run", "clerk", "Do it."], "").await;
-        assert_eq!(provider.truth().totals().arrived, if output.status.success() { answered + 1 } else { answered });
+        assert_eq!(provider.call_log().totals().arrived, if output.status.success() { answered + 1 } else { answered });
         if !output.status.success() {
             assert_eq!(output.status.code(), Some(3), "{}", told(&output));
             assert!(answered > 1 && told(&output).contains("0.000800"), "{answered}: {}", told(&output));
@@ -218,7 +218,7 @@ async fn with_a_key_in_the_environment_the_first_steps_lead_to_its_provider() {
                 assert_eq!(said(&output), "Hello from afar.\n");
             }
         }
-        assert_eq!(provider.truth().totals().arrived, 1);
+        assert_eq!(provider.call_log().totals().arrived, 1);
         assert!(!std::fs::read_to_string(folder.path().join("brigade.toml")).unwrap().contains("canary"));
     }
 }
@@ -229,7 +229,7 @@ async fn the_doctor_asks_each_account_for_nothing() {
     let folder = folder(&config(&provider));
     let output = brigade(folder.path(), &["doctor"], "").await;
     assert!(output.status.success() && said(&output).contains("✓ sim: reached"), "{}", said(&output));
-    assert_eq!(provider.truth().totals().arrived, 0);
+    assert_eq!(provider.call_log().totals().arrived, 0);
     provider.shutdown().await;
     let output = brigade(folder.path(), &["doctor"], "").await;
     assert!(!output.status.success() && said(&output).contains("✗ sim: "), "{}", said(&output));

@@ -31,7 +31,7 @@ async fn a_demo_whose_simulator_dies_says_so() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let is_amid = || (simulator.truth().totals().arrived >= 2).then_some(());
+    let is_amid = || (simulator.call_log().totals().arrived >= 2).then_some(());
     eventually("the workers are asked", is_amid).await;
     simulator.shutdown().await;
     let output = tokio::task::spawn_blocking(|| demo.wait_with_output()).await.unwrap().unwrap();

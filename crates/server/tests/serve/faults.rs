@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_rehearsal::{CallRecord, Ending, Running};
+use brigade_rehearsal::{CallRecord, CallState, RunningSimulator};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::Instant};
@@ -45,9 +45,9 @@ impl Scenario {
     }
 
     /// Every condition was met. The last to say so prints the table, past the test runner, which would keep it.
-    fn holds(self, provider: &Running) {
+    fn holds(self, provider: &RunningSimulator) {
         let Self { id, title, began } = self;
-        let (seconds, totals) = (began.elapsed().as_secs_f64(), provider.truth().totals());
+        let (seconds, totals) = (began.elapsed().as_secs_f64(), provider.call_log().totals());
         let truth = cents(provider);
         let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
         table.push(format!(
@@ -62,8 +62,8 @@ impl Scenario {
 }
 
 /// What the provider bills, at the list price of the one model that costs anything here.
-fn cents(provider: &Running) -> f64 {
-    let usage = provider.truth().totals().usage;
+fn cents(provider: &RunningSimulator) -> f64 {
+    let usage = provider.call_log().totals().usage;
     let [input, output] = [usage.input, usage.output].map(|tokens| f64::from(u32::try_from(tokens).unwrap()));
     (input * 0.25 + output * 2.0) / 1e4
 }
@@ -93,8 +93,8 @@ fn broke_off(frames: &[Value]) {
 }
 
 /// Waits until the provider has seen so many calls.
-async fn asked(provider: &Running, calls: u64) {
-    eventually("the provider is asked", || (provider.truth().totals().arrived == calls).then_some(())).await;
+async fn asked(provider: &RunningSimulator, calls: u64) {
+    eventually("the provider is asked", || (provider.call_log().totals().arrived == calls).then_some(())).await;
 }
 
 async fn usage(server: &Server) -> Value {
@@ -124,7 +124,7 @@ async fn r06_an_overloaded_model_is_spared_and_another_answers() {
     assert!(Instant::now() < over, "the machine is too slow for this test");
     assert!(degraded * 100 >= RUNS * 95, "{degraded} of {RUNS}: {:?}", answers.first());
     let refused = |call: &CallRecord| call.status == 529;
-    let to_first = provider.truth().calls().into_iter().filter(refused).count();
+    let to_first = provider.call_log().calls().into_iter().filter(refused).count();
     assert!(to_first * 10 <= RUNS * 12, "{to_first} requests for {RUNS} calls");
     let until_first_answers = async {
         while json_of(server.post("/v1/chat/completions", &question("Who?"))).await.1["choices"][0]["message"]["content"]
@@ -135,7 +135,7 @@ async fn r06_an_overloaded_model_is_spared_and_another_answers() {
     };
     let recovered = tokio::time::timeout_at(over + Duration::from_secs(20), until_first_answers).await;
     recovered.expect("the first model is asked again within 20 s of its return");
-    let while_down = provider.truth().calls().into_iter().filter(refused).count() - to_first;
+    let while_down = provider.call_log().calls().into_iter().filter(refused).count() - to_first;
     assert!(while_down <= 10, "{while_down} requests to find out that it is back");
     scenario.holds(&provider);
 }
@@ -153,7 +153,7 @@ async fn r11_a_stream_that_ends_early_is_begun_again_before_the_first_word_and_t
         (status, text.as_str(), frames.last()),
         (StatusCode::OK, "One two three four five six.", Some(&json!("[DONE]")))
     );
-    assert_eq!(provider.truth().totals().arrived, 2, "one silent retry");
+    assert_eq!(provider.call_log().totals().arrived, 2, "one silent retry");
     scenario.holds(&provider);
 
     let scenario = Scenario::begin("R11", "a clean early end after three words");
@@ -162,7 +162,7 @@ async fn r11_a_stream_that_ends_early_is_begun_again_before_the_first_word_and_t
     let (status, text, frames) = stream(&server).await;
     assert!(status == StatusCode::OK && !text.is_empty() && text.len() < 27, "{text}");
     broke_off(&frames);
-    assert_eq!(provider.truth().totals().arrived, 1, "an answer that cannot be shown is not asked for");
+    assert_eq!(provider.call_log().totals().arrived, 1, "an answer that cannot be shown is not asked for");
     assert_ne!(usage(&server).await["total"]["uncertain"], "0", "the end of the first answer may be billed");
     scenario.holds(&provider);
 }
@@ -172,7 +172,7 @@ async fn r14_a_stream_that_stalls_is_given_up_when_the_pause_is_too_long() {
     let stall = |events: &str| {
         format!("[[fault]]\nid = \"stall\"\nmatch = {{ call = 1 }}\nat = {{ {events} }}\ndo = {{ stall = \"10m\" }}\n")
     };
-    let impatient = |provider: &Running, retry: &str| {
+    let impatient = |provider: &RunningSimulator, retry: &str| {
         let timeouts = "[models.mini.policy.timeouts]\nfirst_delta = \"400ms\"\nidle = \"400ms\"\n";
         Server::start(&format!("{}{timeouts}{retry}", config(provider)))
     };
@@ -192,9 +192,13 @@ async fn r14_a_stream_that_stalls_is_given_up_when_the_pause_is_too_long() {
     assert!((400..1_400).contains(&took.as_millis()), "{took:?}");
     assert!(text.starts_with("One two"), "{text}");
     broke_off(&frames);
-    provider.truth().settled().await;
-    assert_eq!(provider.truth().totals().arrived, 1, "an answer that cannot be shown is not asked for");
-    assert_eq!(provider.truth().calls()[0].ending, Ending::HungUp, "nobody listens to the silence any more");
+    provider.call_log().wait_until_idle().await;
+    assert_eq!(provider.call_log().totals().arrived, 1, "an answer that cannot be shown is not asked for");
+    assert_eq!(
+        provider.call_log().calls()[0].state,
+        CallState::ClientDisconnected,
+        "nobody listens to the silence any more"
+    );
     let (_, metrics) = json_of(server.get("/metrics")).await;
     let timed_out = r#"model="gpt-5-mini",outcome="provider_timeout_idle"} 1"#;
     assert!(metrics.as_str().unwrap().contains(timed_out));
@@ -240,7 +244,7 @@ async fn r36_fifty_runs_race_for_three_runs_money() {
     let (good, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(status, _)| *status == 200);
     assert_eq!((good.len(), refused.len()), (3, 47));
     assert!(refused.iter().all(|(status, body)| *status == 402 && body["error"]["code"] == "budget_exhausted"));
-    assert_eq!(provider.truth().totals().arrived, 3, "who is refused costs nothing");
+    assert_eq!(provider.call_log().totals().arrived, 3, "who is refused costs nothing");
     assert!((44.0..=limit).contains(&cents(&provider)), "{} ct", cents(&provider));
     scenario.holds(&provider);
 }
@@ -269,7 +273,7 @@ async fn r39_a_client_that_hangs_up_ends_the_call_behind_it_at_once() {
         let response = if id == "R39/middle" { Some(asking.join_next().await.unwrap().unwrap()) } else { None };
         let gone = Instant::now();
         drop((response, asking));
-        let hung_up = || (provider.truth().totals().hung_up == 1).then_some(());
+        let hung_up = || (provider.call_log().totals().disconnected == 1).then_some(());
         eventually("the provider sees the end", hung_up).await;
         assert!(gone.elapsed() <= LETS_GO, "{id}: the provider saw it after {:?}", gone.elapsed());
         let cancelled = || server.log().contains("cancelled").then_some(());
@@ -314,7 +318,7 @@ async fn r40_a_signal_to_stop_ends_twenty_runs_each_with_a_clear_state() {
     let took = told.elapsed();
     assert!((2_000..7_000).contains(&took.as_millis()), "{took:?}");
     assert!(server.log().contains("cancelled 10 runs"), "{}", server.log());
-    provider.truth().settled().await;
-    assert_eq!(provider.truth().totals().hung_up, 10);
+    provider.call_log().wait_until_idle().await;
+    assert_eq!(provider.call_log().totals().disconnected, 10);
     scenario.holds(&provider);
 }

@@ -17,7 +17,7 @@ async fn health_says_whether_agents_can_work() {
     server.until_ready().await;
     let (_, verbose) = json_of(server.get("/readyz?verbose")).await;
     assert_eq!(verbose["checks"][1], json!({ "name": "agent clerk", "passed": true }));
-    assert_eq!(provider.truth().totals().arrived, 0, "readiness is found out without a paid call");
+    assert_eq!(provider.call_log().totals().arrived, 0, "readiness is found out without a paid call");
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_signal_to_stop_lets_runs_finish_and_refuses_new_ones() {
     server.until_ready().await;
     let request = server.post("/v1/chat/completions", &question("Take your time."));
     let mut asking = tokio::task::JoinSet::from_iter([json_of(request)]);
-    eventually("the provider is asked", || (provider.truth().totals().arrived == 1).then_some(())).await;
+    eventually("the provider is asked", || (provider.call_log().totals().arrived == 1).then_some(())).await;
     server.signal("-TERM");
     eventually("it is told", || server.log().contains("stopping").then_some(())).await;
     assert_eq!(json_of(server.get("/readyz")).await.0, 503);
@@ -73,7 +73,7 @@ async fn runs_that_do_not_end_in_time_are_cancelled_and_a_second_signal_does_not
     let mut server = Server::start(&config(&provider).replace("[server]", "[server]\ndrain = \"100ms\""));
     let request = server.post("/v1/chat/completions", &question("Count."));
     let _asking = tokio::task::JoinSet::from_iter([async move { request.send().await.map(|_| ()) }]);
-    eventually("the provider is asked", || (provider.truth().totals().arrived == 1).then_some(())).await;
+    eventually("the provider is asked", || (provider.call_log().totals().arrived == 1).then_some(())).await;
     server.signal("-TERM");
     assert!(server.exit().await.success());
     assert!(server.log().contains("cancelled 1 runs"), "{}", server.log());
@@ -81,7 +81,7 @@ async fn runs_that_do_not_end_in_time_are_cancelled_and_a_second_signal_does_not
     let mut server = Server::start(&config(&provider));
     let request = server.post("/v1/chat/completions", &question("Count."));
     let _asking = tokio::task::JoinSet::from_iter([async move { request.send().await.map(|_| ()) }]);
-    eventually("the provider is asked", || (provider.truth().totals().arrived == 2).then_some(())).await;
+    eventually("the provider is asked", || (provider.call_log().totals().arrived == 2).then_some(())).await;
     server.signal("-TERM");
     eventually("it is told", || server.log().contains("stopping").then_some(())).await;
     server.signal("-TERM");
@@ -95,7 +95,7 @@ async fn more_runs_than_may_go_on_are_told_to_come_back() {
     let server = Server::start(&config(&provider).replace("[server]", "[server]\nmax_runs = 1"));
     let request = server.post("/v1/chat/completions", &question("Count."));
     let _asking = tokio::task::JoinSet::from_iter([async move { request.send().await.map(|_| ()) }]);
-    eventually("the provider is asked", || (provider.truth().totals().arrived == 1).then_some(())).await;
+    eventually("the provider is asked", || (provider.call_log().totals().arrived == 1).then_some(())).await;
     let refused = server.post("/v1/chat/completions", &question("Me too.")).send().await.unwrap();
     assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].as_bytes()), (429, &b"1"[..]));
 }

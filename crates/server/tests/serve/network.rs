@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use brigade_rehearsal::Running;
+use brigade_rehearsal::RunningSimulator;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -38,7 +38,7 @@ struct Between {
 }
 
 impl Between {
-    async fn start(provider: &Running, tls: Option<TlsAcceptor>) -> Self {
+    async fn start(provider: &RunningSimulator, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let provider: SocketAddr = provider.base_url().trim_start_matches("http://").parse().unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -81,7 +81,7 @@ async fn pass_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, provider: Sock
 }
 
 /// Runs the clerk, whose provider is at `url`.
-async fn run(provider: &Running, url: &str, variables: &[(&str, &str)]) -> Output {
+async fn run(provider: &RunningSimulator, url: &str, variables: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("brigade.toml"), config(provider).replace(&provider.base_url(), url)).unwrap();
     let mut command = Command::new(BRIGADE);
@@ -119,7 +119,7 @@ async fn a_provider_is_reached_by_tls_by_the_name_that_its_certificate_has() {
     assert!(!another.status.success());
     assert!(String::from_utf8_lossy(&another.stderr).contains("not valid for name \"127.0.0.1\""), "{another:?}");
     assert!(between.seen.recv().await.unwrap().starts_with("no handshake: "));
-    assert_eq!(provider.truth().calls().len(), 1);
+    assert_eq!(provider.call_log().calls().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! Notes that agents keep for whoever asks.
 
-use brigade_rehearsal::Running;
+use brigade_rehearsal::RunningSimulator;
 use serde_json::{Value, json};
 
 use crate::support::{Server, config, json_of, scripted};
@@ -27,7 +27,7 @@ context_tokens = 300
 embedding = { provider = "sim", model = "embed" }
 "#;
 
-fn remembering(provider: &Running, folder: &tempfile::TempDir, more: &str) -> String {
+fn remembering(provider: &RunningSimulator, folder: &tempfile::TempDir, more: &str) -> String {
     let store = folder.path().join("brigade.db");
     format!("store = \"{}\"\n{}{more}", store.display(), config(provider))
 }
@@ -88,7 +88,7 @@ async fn notes_are_found_by_meaning_where_an_embedding_model_is_configured_which
     // Each task is looked up, and one note was written.
     assert_eq!((&total["calls"], &total["uncertain"]), (&json!(3), &json!("0")), "{usage}");
     assert!(total["charged"].as_str().unwrap() > "0", "{usage}");
-    let embedded = provider.truth().calls().into_iter().filter(|call| call.model == "embed");
+    let embedded = provider.call_log().calls().into_iter().filter(|call| call.model == "embed");
     let tokens: u64 = embedded.map(|call| call.usage.input).sum();
     assert_eq!(total["usage"]["input_tokens"], tokens);
 }

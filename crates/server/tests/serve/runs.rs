@@ -65,7 +65,7 @@ async fn a_run_is_cancelled_and_keeps_what_it_has() {
     body["background"] = json!(true);
     let (_, run) = json_of(server.post("/v1/runs", &body)).await;
     assert_eq!(run["status"], "running");
-    eventually("the provider is asked", || (provider.truth().totals().arrived == 1).then_some(())).await;
+    eventually("the provider is asked", || (provider.call_log().totals().arrived == 1).then_some(())).await;
     let path = format!("/v1/runs/{}", run["id"].as_str().unwrap());
     assert_eq!(json_of(server.post(&format!("{path}/cancel"), &json!({}))).await.0, 202);
     let all = events(&server, run["id"].as_str().unwrap(), 0).await;
@@ -96,7 +96,7 @@ async fn the_same_request_under_one_idempotency_key_starts_one_run() {
     let (first, second) = tokio::join!(ask("Do it."), ask("Do it."));
     assert_eq!(first, second);
     assert_eq!(ask("Do something else.").await.1["error"]["code"], "idempotency_key_reused");
-    assert_eq!(provider.truth().totals().arrived, 1);
+    assert_eq!(provider.call_log().totals().arrived, 1);
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn what_is_wrong_with_a_run_is_told_exactly() {
     }
     let twice = server.post("/v1/runs", &task("Do it.")).header("idempotency-key", "a\tb");
     assert_eq!(json_of(twice).await.1["error"]["param"], "idempotency-key");
-    assert_eq!(provider.truth().totals().arrived, 0, "nothing of this reached the provider");
+    assert_eq!(provider.call_log().totals().arrived, 0, "nothing of this reached the provider");
 }
 
 #[tokio::test]

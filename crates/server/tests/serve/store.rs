@@ -47,7 +47,7 @@ async fn what_was_spent_today_counts_after_a_restart() {
     stop(first).await;
     let second = Server::start(&config);
     assert_eq!(ask(&second).await, 402, "{}", second.log());
-    assert_eq!(provider.truth().totals().arrived, 1);
+    assert_eq!(provider.call_log().totals().arrived, 1);
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_run_that_the_end_of_its_server_cut_off_is_told_as_interrupted() {
     let first = Server::start(&config);
     let body = json!({ "agent": "clerk", "task": "Hello?", "background": true });
     let (_, run) = json_of(first.post("/v1/runs", &body)).await;
-    eventually("the provider is asked", || (provider.truth().totals().arrived > 0).then_some(())).await;
+    eventually("the provider is asked", || (provider.call_log().totals().arrived > 0).then_some(())).await;
     let (_, running) = json_of(first.get("/v1/runs?status=running")).await;
     assert_eq!(running["data"][0]["id"], run["id"]);
     first.signal("-KILL");

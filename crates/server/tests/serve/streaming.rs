@@ -76,7 +76,7 @@ async fn a_failure_after_the_first_words_is_a_typed_error_frame_without_done_and
         assert_eq!((&error["code"], &error["type"]), (&json!(code), &json!("server_error")), "{act}: {frames:?}");
         assert!(error["message"].is_string() && error["param"].is_null());
         assert!(!frames.iter().any(|frame| frame == "[DONE]"));
-        assert_eq!(provider.truth().totals().arrived, 1, "{act}");
+        assert_eq!(provider.call_log().totals().arrived, 1, "{act}");
     }
 }
 
@@ -87,7 +87,7 @@ async fn a_failure_before_the_first_words_is_tried_again_and_nobody_notices() {
         let server = Server::start(&config(&provider));
         let frames = frames(&server, &streamed("Count.")).await;
         assert_eq!(text(&frames), "One two three four five six.");
-        assert_eq!((frames.last().unwrap().as_str(), provider.truth().totals().arrived), ("[DONE]", 2), "{act}");
+        assert_eq!((frames.last().unwrap().as_str(), provider.call_log().totals().arrived), ("[DONE]", 2), "{act}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_rehearsal::{FaultPlan, Running, Script, Simulator};
+use brigade_rehearsal::{FaultPlan, RunningSimulator, Script, Simulator};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -25,19 +25,19 @@ pub(crate) struct Server {
 }
 
 /// A provider that answers every question with these words.
-pub(crate) async fn provider(text: &str) -> Running {
+pub(crate) async fn provider(text: &str) -> RunningSimulator {
     scripted(&format!("[[rule]]\nanswer = {{ text = {text:?}, usage = {{ input = 120, output = 30 }} }}"), "").await
 }
 
 /// A provider with this script, and these faults.
-pub(crate) async fn scripted(script: &str, faults: &str) -> Running {
+pub(crate) async fn scripted(script: &str, faults: &str) -> RunningSimulator {
     let builder = Simulator::builder().script(Script::from_toml(script).unwrap());
     let builder = if faults.is_empty() { builder } else { builder.faults(FaultPlan::from_toml(faults).unwrap()) };
     builder.build().serve_locally().await.unwrap()
 }
 
 /// A provider that knows who asks when it was told before, in the same conversation.
-pub(crate) async fn acquaintance() -> Running {
+pub(crate) async fn acquaintance() -> RunningSimulator {
     let script = r#"
 [[rule]]
 when = { turn = 0 }
@@ -49,7 +49,7 @@ answer = { text = "You are Ada." }
 }
 
 /// A configuration with one agent, `clerk`, at a provider.
-pub(crate) fn config(provider: &Running) -> String {
+pub(crate) fn config(provider: &RunningSimulator) -> String {
     format!(
         r#"
 [server]

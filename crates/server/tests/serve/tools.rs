@@ -15,14 +15,14 @@ use axum::{
     response::Redirect,
     routing::get,
 };
-use brigade_rehearsal::Running;
+use brigade_rehearsal::RunningSimulator;
 
 use tokio::task::JoinSet;
 
 use crate::support::{BRIGADE, Server, config, json_of, question, scripted};
 
 /// A model that calls `lookup` with these arguments, and then says what it got.
-async fn model(arguments: &str) -> Running {
+async fn model(arguments: &str) -> RunningSimulator {
     let script = format!(
         r#"
 [[rule]]
@@ -36,7 +36,7 @@ answer = {{ text = "It says: {{{{tool_results}}}}" }}
 }
 
 /// A configuration whose clerk has the tool `lookup`.
-fn with_tool(model: &Running, tool: &str) -> String {
+fn with_tool(model: &RunningSimulator, tool: &str) -> String {
     let config = config(model).replace("[agents.clerk]", "[agents.clerk]\ntools = [\"lookup\"]");
     format!(
         "{config}\n[tools.lookup]\ndescription = \"Looks a word up.\"\ninput = {{ type = \"object\", properties = {{ word = {{ type = \"string\" }} }} }}\n{tool}\n"

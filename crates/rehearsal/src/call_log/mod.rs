@@ -1,3 +1,3 @@
 //! A record of what really happened.
 
-pub(crate) mod truth;
+pub(crate) mod call_log;

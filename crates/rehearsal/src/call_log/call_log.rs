@@ -7,12 +7,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::exchange::request::Request;
-use crate::protocol::dialect::Dialect;
-use crate::protocol::usage::Usage;
+use crate::protocol::dialect::WireDialect;
+use crate::protocol::usage::BilledUsage;
 
 /// The simulator's record of the calls it got. A cheap handle; clones share one ledger.
 #[derive(Debug, Clone)]
-pub struct Truth {
+pub struct CallLog {
     shared: Arc<Shared>,
 }
 
@@ -22,7 +22,7 @@ pub struct CallRecord {
     /// Its place in the order of arrival, from 1.
     pub number: u64,
     /// The protocol spoken.
-    pub dialect: Dialect,
+    pub dialect: WireDialect,
     /// The model asked for; empty if the request could not be read.
     pub model: String,
     /// Who asked, if it could be told.
@@ -38,7 +38,7 @@ pub struct CallRecord {
     pub status: u16,
     /// What a vendor would bill: nothing for an error status; else the whole input, and of the
     /// output as much as had been produced when the call ended.
-    pub usage: Usage,
+    pub usage: BilledUsage,
     /// Bytes of the request's body.
     pub request_bytes: u64,
     /// Bytes of the answer's body that were handed to the connection.
@@ -50,25 +50,25 @@ pub struct CallRecord {
     /// How long the call took from then on.
     pub took: Duration,
     /// How it ended.
-    pub ending: Ending,
+    pub state: CallState,
 }
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ending {
+pub enum CallState {
     /// It has not.
-    Open,
+    InProgress,
     /// The whole answer was handed to the connection.
     Complete,
     /// A fault ended the connection.
-    Cut,
+    CutByFault,
     /// The client went away first (or the simulator was shut down).
-    HungUp,
+    ClientDisconnected,
 }
 
 /// Sums over all calls that have ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct CallTotals {
     /// Calls that arrived, ended or not.
     pub arrived: u64,
     /// Calls that have ended.
@@ -78,9 +78,9 @@ pub struct Totals {
     /// Calls that a fault cut off.
     pub cut: u64,
     /// Calls the client gave up.
-    pub hung_up: u64,
+    pub disconnected: u64,
     /// What a vendor would bill.
-    pub usage: Usage,
+    pub usage: BilledUsage,
     /// Bytes of all requests' bodies.
     pub request_bytes: u64,
     /// Bytes of all answers' bodies.
@@ -97,11 +97,11 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Ledger {
-    totals: Totals,
+    totals: CallTotals,
     records: Vec<CallRecord>,
 }
 
-impl Truth {
+impl CallLog {
     pub(crate) fn new(keeps_records: bool) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -119,13 +119,13 @@ impl Truth {
     }
 
     /// The sums.
-    pub fn totals(&self) -> Totals {
+    pub fn totals(&self) -> CallTotals {
         self.ledger().totals
     }
 
     /// Waits until no call is open. A client may have read the end of an answer, or have hung up,
     /// a moment before the simulator notices.
-    pub async fn settled(&self) {
+    pub async fn wait_until_idle(&self) {
         let mut open = self.shared.open.subscribe();
         // The sender lives in `self`, so this cannot fail.
         let _ = open.wait_for(|open| *open == 0).await;
@@ -136,7 +136,7 @@ impl Truth {
     }
 
     /// Opens the record of a call; dropping it unfinished says that the client hung up.
-    pub(crate) fn open(&self, dialect: Dialect, request_bytes: usize) -> OpenCall {
+    pub(crate) fn open(&self, dialect: WireDialect, request_bytes: usize) -> OpenCall {
         let number = {
             let mut ledger = self.ledger();
             ledger.totals.arrived += 1;
@@ -144,11 +144,11 @@ impl Truth {
         };
         self.shared.open.send_modify(|open| *open += 1);
         let mut call = OpenCall {
-            truth: self.clone(),
+            call_log: self.clone(),
             started: Instant::now(),
             deltas: 0,
             all_deltas: 0,
-            usage: Usage::default(),
+            usage: BilledUsage::default(),
             record: CallRecord {
                 number,
                 dialect,
@@ -158,13 +158,13 @@ impl Truth {
                 stream: false,
                 turn: 0,
                 status: 0,
-                usage: Usage::default(),
+                usage: BilledUsage::default(),
                 request_bytes: request_bytes as u64,
                 response_bytes: 0,
                 fault: None,
                 arrived: self.elapsed(),
                 took: Duration::ZERO,
-                ending: Ending::Open,
+                state: CallState::InProgress,
             },
         };
         if self.shared.keeps_records {
@@ -185,8 +185,8 @@ impl Truth {
         let totals = &mut ledger.totals;
         totals.ended += 1;
         totals.refused += u64::from(record.status >= 400);
-        totals.cut += u64::from(record.ending == Ending::Cut);
-        totals.hung_up += u64::from(record.ending == Ending::HungUp);
+        totals.cut += u64::from(record.state == CallState::CutByFault);
+        totals.disconnected += u64::from(record.state == CallState::ClientDisconnected);
         totals.request_bytes += record.request_bytes;
         totals.response_bytes += record.response_bytes;
         totals.usage.add(&record.usage);
@@ -206,12 +206,12 @@ fn position(records: &[CallRecord], number: u64) -> usize {
 /// The record of a call that has not ended.
 #[derive(Debug)]
 pub(crate) struct OpenCall {
-    truth: Truth,
+    call_log: CallLog,
     started: Instant,
     deltas: u64,
     all_deltas: u64,
     /// What the whole answer costs.
-    usage: Usage,
+    usage: BilledUsage,
     record: CallRecord,
 }
 
@@ -236,7 +236,7 @@ impl OpenCall {
     }
 
     /// The model has begun: from here on the input is billed, and the output as it comes.
-    pub(crate) fn bill(&mut self, usage: Usage, all_deltas: usize) {
+    pub(crate) fn bill(&mut self, usage: BilledUsage, all_deltas: usize) {
         self.usage = usage;
         self.all_deltas = all_deltas as u64;
     }
@@ -252,21 +252,21 @@ impl OpenCall {
 
     /// The answer has been given in full.
     pub(crate) fn complete(&mut self) {
-        self.record.ending = Ending::Complete;
+        self.record.state = CallState::Complete;
     }
 
     /// A fault ends it.
     pub(crate) fn cut(&mut self) {
-        self.record.ending = Ending::Cut;
+        self.record.state = CallState::CutByFault;
     }
 
     /// The bill for the part of the answer that was produced.
-    fn billed(&self) -> Usage {
+    fn billed(&self) -> BilledUsage {
         let all = self.all_deltas.max(1);
         let part = |tokens: u64| tokens * self.deltas.min(all) / all;
         // An answer without deltas is produced as a whole.
-        let whole = self.all_deltas == 0 || self.record.ending == Ending::Complete;
-        Usage {
+        let whole = self.all_deltas == 0 || self.record.state == CallState::Complete;
+        BilledUsage {
             output: if whole { self.usage.output } else { part(self.usage.output) },
             reasoning: if whole { self.usage.reasoning } else { part(self.usage.reasoning) },
             ..self.usage
@@ -276,11 +276,11 @@ impl OpenCall {
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
-        if self.record.ending == Ending::Open {
-            self.record.ending = Ending::HungUp;
+        if self.record.state == CallState::InProgress {
+            self.record.state = CallState::ClientDisconnected;
         }
         self.record.took = self.started.elapsed();
         self.record.usage = self.billed();
-        self.truth.close(&self.record);
+        self.call_log.close(&self.record);
     }
 }
