@@ -73,7 +73,7 @@ fn run(chore: Chore) -> Result<()> {
     shell.change_dir(root.context("xtask lies in a folder of the workspace")?);
     match chore {
         Chore::Ci(options) => ci::ci::run(&shell, &options),
-        Chore::Bench { arguments } => tools::cargo::bench(&shell, &arguments),
+        Chore::Bench { arguments } => chores::bench::run(&shell, &arguments),
         Chore::Swarm(options) => chores::swarm::run(&shell, &options),
         Chore::Fuzz(options) => chores::fuzz::run(&shell, &options),
         Chore::FuzzApi(options) => steps::fuzz_api::run(&shell, &options),

@@ -1,5 +1,6 @@
 //! Commands besides `ci`.
 
+pub(crate) mod bench;
 pub(crate) mod fuzz;
 pub(crate) mod prices;
 pub(crate) mod swarm;

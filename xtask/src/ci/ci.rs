@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use xshell::Shell;
 
 use crate::rules::{direction, tidy};
-use crate::steps::{deny, deploy, examples, fuzz_api};
-use crate::tools::cargo;
+use crate::source::workspace::Workspace;
+use crate::steps::tally::Tally;
+use crate::steps::{build, deny, deploy, examples, fuzz_api};
+use crate::tools::programs;
 
 /// One step. They run in the order in which they stand here: cheap ones first, so that a small slip
 /// shows early.
@@ -18,15 +20,17 @@ pub(crate) enum Step {
     Fmt,
     /// Direction of dependency, and one version of each dependency for all crates.
     Direction,
-    /// Sizes, module docs, markers of unfinished work, white space.
+    /// Folders, public names, sizes, plain words, module docs, markers of unfinished work, white space.
     Tidy,
+    /// Programs that the other steps run; installs what is missing.
+    Programs,
     /// Clippy on all targets and features, warnings denied.
     Clippy,
     /// Each library crate checked alone and without features.
     Alone,
     /// Unit and integration tests.
     Tests,
-    /// Generated requests against the server, as its description allows and forbids them.
+    /// Generated requests against the server, both valid and invalid by its OpenAPI description.
     Api,
     /// The ledger under all interleavings of its threads.
     Interleavings,
@@ -45,9 +49,12 @@ pub(crate) enum Step {
 /// What to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the slow steps: alone, api, interleavings, examples, docs, deny, deploy.
+    /// Leave out the slow steps: programs, alone, api, interleavings, examples, docs, deny, deploy.
     #[arg(long)]
     fast: bool,
+    /// Fail if any check was skipped, for example because a program or the network is missing.
+    #[arg(long)]
+    strict: bool,
     /// Run this step and no other; may be given several times.
     #[arg(long, value_name = "STEP", conflicts_with = "fast")]
     only: Vec<Step>,
@@ -60,12 +67,19 @@ impl Options {
 }
 
 impl Step {
-    /// Steps that compile everything once more, take as long as one lets them, or need a tool that must be installed.
+    /// Steps that compile everything again, run for a fixed time, or need a program that must be installed.
     const fn is_slow(self) -> bool {
-        matches!(
-            self,
-            Self::Alone | Self::Api | Self::Interleavings | Self::Examples | Self::Docs | Self::Deny | Self::Deploy
-        )
+        match self {
+            Self::Fmt | Self::Direction | Self::Tidy | Self::Clippy | Self::Tests | Self::Doctests => false,
+            Self::Programs
+            | Self::Alone
+            | Self::Api
+            | Self::Interleavings
+            | Self::Examples
+            | Self::Docs
+            | Self::Deny
+            | Self::Deploy => true,
+        }
     }
 
     /// The name on the command line, and what the step checks.
@@ -75,59 +89,94 @@ impl Step {
         })
     }
 
-    fn run(self, shell: &Shell) -> Result<()> {
+    fn run(self, shell: &Shell, tally: &mut Tally) -> Result<()> {
         match self {
-            Self::Fmt => cargo::fmt(shell),
+            Self::Fmt => build::fmt(shell),
             Self::Direction => direction::check(shell),
             Self::Tidy => tidy::check(shell),
-            Self::Clippy => cargo::clippy(shell),
-            Self::Alone => cargo::each_library_alone(shell),
-            Self::Tests => cargo::tests(shell),
-            Self::Api => fuzz_api::check(shell),
-            Self::Interleavings => cargo::interleavings(shell),
-            Self::Doctests => cargo::doctests(shell),
+            Self::Programs => {
+                programs::install_missing(shell, &Workspace::load(shell)?.target_directory);
+                Ok(())
+            }
+            Self::Clippy => build::clippy(shell),
+            Self::Alone => build::each_library_alone(shell),
+            Self::Tests => build::tests(shell, tally),
+            Self::Api => fuzz_api::check(shell, tally),
+            Self::Interleavings => build::interleavings(shell, tally),
+            Self::Doctests => build::doctests(shell, tally),
             Self::Examples => examples::run_all(shell),
-            Self::Docs => cargo::docs(shell),
-            Self::Deny => deny::check(shell),
-            Self::Deploy => deploy::check(shell),
+            Self::Docs => build::docs(shell),
+            Self::Deny => deny::check(shell, tally),
+            Self::Deploy => deploy::check(shell, tally),
         }
     }
+}
+
+/// One line of the table at the end.
+struct Row {
+    step: String,
+    result: &'static str,
+    time: Duration,
 }
 
 /// Runs the wanted steps and stops at the first that fails, with the command that repeats only it.
 pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
-    let mut times = Vec::new();
-    let mut verdict = Ok(());
-    for &step in Step::value_variants().iter().filter(|step| options.wants(**step)) {
+    let target = Workspace::load(shell)?.target_directory;
+    programs::prefer_installed(shell, &target)?;
+    let mut tally = Tally::new(&target)?;
+    let mut rows = Vec::new();
+    let mut result = Ok(());
+    for &step in Step::value_variants() {
         let (name, purpose) = step.label();
+        if result.is_err() || !options.wants(step) {
+            let result = if result.is_err() { "not run" } else { "left out" };
+            rows.push(Row { step: name, result, time: Duration::ZERO });
+            continue;
+        }
         println!("\n=== {name}: {purpose}");
         let start = Instant::now();
-        verdict =
-            step.run(shell).with_context(|| format!("{name} failed; repeat it with: cargo xtask ci --only {name}"));
+        result = step
+            .run(shell, &mut tally)
+            .with_context(|| format!("{name} failed; repeat it with: cargo xtask ci --only {name}"));
         let time = start.elapsed();
-        let mark = if verdict.is_ok() { "ok" } else { "FAILED" };
+        let mark = if result.is_ok() { "ok" } else { "FAILED" };
         println!("=== {name}: {mark} after {:.1} s", time.as_secs_f64());
-        times.push((name, mark, time));
-        if verdict.is_err() {
-            break;
-        }
+        rows.push(Row { step: name, result: mark, time });
     }
-    print_table(&times);
-    verdict
+    let skipped = tally.skipped()?;
+    print!("{}", summary(&rows, tally.passed_tests, &skipped));
+    result?;
+    if options.strict && !skipped.is_empty() {
+        bail!("{} checks were skipped, and --strict allows none", skipped.len());
+    }
+    Ok(())
 }
 
-fn print_table(times: &[(String, &str, Duration)]) {
-    println!();
-    for (name, mark, time) in times {
-        println!("{name:<10} {mark:<6} {:>7.1} s", time.as_secs_f64());
+fn summary(rows: &[Row], passed_tests: usize, skipped: &[String]) -> String {
+    let mut lines = vec![String::new()];
+    for Row { step, result, time } in rows {
+        lines.push(format!("{step:<13} {result:<8} {:>7.1} s", time.as_secs_f64()));
     }
-    let total: Duration = times.iter().map(|(_, _, time)| *time).sum();
-    println!("{:<10} {:<6} {:>7.1} s", "total", "", total.as_secs_f64());
+    let total: Duration = rows.iter().map(|row| row.time).sum();
+    lines.push(format!("{:<13} {:<8} {:>7.1} s", "total", "", total.as_secs_f64()));
+    let ran = rows.iter().filter(|row| matches!(row.result, "ok" | "FAILED")).count();
+    lines.push(format!(
+        "{ran} of {} steps ran, {passed_tests} tests passed, {} checks skipped",
+        rows.len(),
+        skipped.len()
+    ));
+    lines.extend(skipped.iter().map(|line| format!("  skipped: {line}")));
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn options(fast: bool, only: Vec<Step>) -> Options {
+        Options { fast, strict: false, only }
+    }
 
     fn wanted(options: &Options) -> Vec<Step> {
         Step::value_variants().iter().copied().filter(|step| options.wants(*step)).collect()
@@ -135,22 +184,32 @@ mod tests {
 
     #[test]
     fn every_step_runs_by_default() {
-        assert_eq!(wanted(&Options { fast: false, only: vec![] }), Step::value_variants());
+        assert_eq!(wanted(&options(false, vec![])), Step::value_variants());
     }
 
     #[test]
     fn fast_keeps_the_quick_steps_in_order() {
-        let fast = wanted(&Options { fast: true, only: vec![] });
+        let fast = wanted(&options(true, vec![]));
         assert_eq!(fast, [Step::Fmt, Step::Direction, Step::Tidy, Step::Clippy, Step::Tests, Step::Doctests]);
     }
 
     #[test]
     fn only_runs_a_slow_step_too() {
-        assert_eq!(wanted(&Options { fast: false, only: vec![Step::Deny] }), [Step::Deny]);
+        assert_eq!(wanted(&options(false, vec![Step::Deny])), [Step::Deny]);
     }
 
     #[test]
     fn every_step_says_what_it_checks() {
         assert!(Step::value_variants().iter().all(|step| !step.label().1.is_empty()));
+    }
+
+    #[test]
+    fn the_summary_counts_what_ran_and_lists_what_was_skipped() {
+        let row = |step: &str, result| Row { step: step.into(), result, time: Duration::from_secs(1) };
+        let rows = [row("fmt", "ok"), row("tests", "FAILED"), row("docs", "not run"), row("deny", "left out")];
+        let text = summary(&rows, 7, &["advisories: no network".into()]);
+        assert!(
+            text.contains("2 of 4 steps ran, 7 tests passed, 1 checks skipped\n  skipped: advisories: no network\n")
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo deny`: banned crates, licences, sources, and advisories when their database can be had.
+//! `cargo deny`: banned crates, licences, sources, and known vulnerabilities if their database can be fetched.
 
 use std::process::Command;
 use std::time::Duration;
@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use xshell::Shell;
 
+use crate::source::workspace::Workspace;
+use crate::steps::tally::Tally;
 use crate::tools::cargo::cargo;
-use crate::tools::time_limit;
+use crate::tools::{programs, time_limit};
 
 /// The version whose configuration format `deny.toml` follows.
 const VERSION: &str = "0.20.2";
@@ -16,15 +18,14 @@ const VERSION: &str = "0.20.2";
 const FETCH_LIMIT: Duration = Duration::from_mins(2);
 
 /// Checks the dependencies. Only the advisories need more than the registry.
-pub(crate) fn check(shell: &Shell) -> Result<()> {
+pub(crate) fn check(shell: &Shell, tally: &Tally) -> Result<()> {
     install(shell)?;
-    // A build fetches what this platform needs; the licences of the others are judged as well.
+    // A build fetches what this platform needs; the licences of the others are checked as well.
     cargo(shell, "fetch").arg("--locked").run()?;
     deny(shell, &["bans", "licenses", "sources"])?;
     let fetch = Command::from(cargo(shell, "deny").args(["fetch", "db"]));
     if let Err(error) = time_limit::run(fetch, FETCH_LIMIT) {
-        println!("advisories: NOT CHECKED, the database cannot be had ({error})");
-        return Ok(());
+        return tally.skip("advisories", format!("their database cannot be fetched: {error:#}"));
     }
     deny(shell, &["advisories"])
 }
@@ -34,12 +35,13 @@ fn deny(shell: &Shell, checks: &[&str]) -> Result<()> {
     Ok(check.arg("--hide-inclusion-graph").args(checks).run()?)
 }
 
-/// Any installed version is used as it is; a machine without one gets ours.
+/// Installs the fixed version below the target folder, unless it is there or on the path.
 fn install(shell: &Shell) -> Result<()> {
-    if let Ok(version) = cargo(shell, "deny").arg("--version").quiet().ignore_stderr().read() {
-        println!("{version}");
+    let installed = cargo(shell, "deny").arg("--version").quiet().ignore_stderr().read();
+    if installed.is_ok_and(|version| version.trim().ends_with(VERSION)) {
         return Ok(());
     }
-    let install = cargo(shell, "install").args(["--locked", "cargo-deny", "--version", VERSION]);
-    Ok(install.run()?)
+    let folder = programs::folder(&Workspace::load(shell)?.target_directory);
+    let install = cargo(shell, "install").args(["--locked", "cargo-deny", "--version", VERSION, "--root"]);
+    Ok(install.arg(folder).run()?)
 }

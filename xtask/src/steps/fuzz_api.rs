@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz-api`: requests that Schemathesis derives from the server's own description, right ones and wrong
-//! ones, against the real binary on a simulated provider. No answer may be a 5xx or differ from the description.
+//! `cargo xtask fuzz-api`: sends requests that Schemathesis generates from the server's OpenAPI description, valid and
+//! invalid ones, to the real binary with a simulated provider. No response may be a 5xx or differ from the description.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -11,31 +11,32 @@ use anyhow::{Context, Result, ensure};
 use xshell::Shell;
 
 use crate::source::workspace::Workspace;
+use crate::steps::tally::Tally;
 use crate::tools::cargo::{EVERYTHING, cargo};
 use crate::tools::python;
 use crate::tools::time_limit;
 
-/// Each version finds more than the one before; this one makes a failure ours.
+/// The version is fixed: a newer one may find more.
 const TOOL: &str = "schemathesis==4.32.5";
 
 /// How long the step of `cargo xtask ci` takes.
 const CI_SECONDS: u64 = 25;
 
-/// It ends by itself when its time is over, save for what it does then.
+/// The tool stops by itself when its time is over, and then writes its report.
 const REPORTING: Duration = Duration::from_mins(1);
 
-/// How long, and which.
+/// The options of `cargo xtask fuzz-api`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// For how many seconds.
     #[arg(long, default_value_t = 120)]
     seconds: u64,
-    /// Begins with the same requests as another time; a failure tells its seed.
+    /// Repeats the requests of an earlier run; a failure prints its seed.
     #[arg(long)]
     seed: Option<u128>,
 }
 
-/// A program that ends with this.
+/// A running program that is killed on drop.
 #[derive(Debug)]
 struct Running(Child);
 
@@ -46,15 +47,12 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
     fuzz(shell, &workspace, (&tool, options))
 }
 
-/// The same in short, and skipped where the tool cannot be had.
-pub(crate) fn check(shell: &Shell) -> Result<()> {
+/// A short run for `ci`. Skipped if the tool cannot be installed.
+pub(crate) fn check(shell: &Shell, tally: &Tally) -> Result<()> {
     let workspace = Workspace::load(shell)?;
     match install(shell, &workspace.target_directory.join("schemathesis")) {
         Ok(tool) => fuzz(shell, &workspace, (&tool, &Options { seconds: CI_SECONDS, seed: Some(1) })),
-        Err(error) => {
-            println!("SKIPPED: {TOOL} cannot be installed here ({error})");
-            Ok(())
-        }
+        Err(error) => tally.skip("api", format!("{TOOL} cannot be installed: {error:#}")),
     }
 }
 
@@ -74,7 +72,6 @@ fn fuzz(shell: &Shell, workspace: &Workspace, (tool, options): (&Path, &Options)
     let (mut server, url) = start(Command::new(&brigade).arg("serve"), &folder)?;
     let mut command = Command::new(tool);
     command.current_dir(&folder).args(["run", &format!("{url}/openapi.json"), "--continue-on-failure", "--no-color"]);
-    // Workers beyond the second only wait for the server's core.
     // One worker: with more, Python 3.11's parser fails now and then (https://github.com/python/cpython/issues/106905).
     command.args(["--workers=1", "--output-sanitize=false", &format!("--max-time={}", options.seconds)]);
     command.args(options.seed.map(|seed| format!("--seed={seed}")));

@@ -1,6 +1,8 @@
-//! The steps of `cargo xtask ci` that are more than one call of cargo.
+//! The steps of `cargo xtask ci`.
 
+pub(crate) mod build;
 pub(crate) mod deny;
 pub(crate) mod deploy;
 pub(crate) mod examples;
 pub(crate) mod fuzz_api;
+pub(crate) mod tally;
