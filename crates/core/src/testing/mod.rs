@@ -3,7 +3,9 @@
 mod contract;
 mod recorder;
 mod scripted;
+mod skip;
 
 pub use contract::model_contract;
 pub use recorder::Recorder;
 pub use scripted::{ScriptedModel, Turn};
+pub use skip::skip_test;

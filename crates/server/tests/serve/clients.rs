@@ -1,15 +1,15 @@
 //! The vendor's own clients, Python's and JavaScript's, against the shipped binary.
 //!
-//! They are installed from their registries below the target folder, once. Where that cannot be, because there is no
-//! network or no interpreter, the test says so and is skipped.
+//! They are installed from their registries below the target folder, once. Without a network or an interpreter
+//! the test is skipped and reports that.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     process::{Output, Stdio},
     time::Duration,
 };
 
+use brigade_core::testing::skip_test;
 use tokio::process::Command;
 
 use crate::support::{Server, config, hash_of, scripted};
@@ -127,8 +127,7 @@ fn beside(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serve").join(name)
 }
 
-/// Said past the test runner, which would keep it.
 fn skip(language: &str, reason: &str) {
     let reason = reason.lines().last().unwrap_or_default();
-    let _ = writeln!(std::io::stderr(), "SKIPPED: OpenAI's {language} client cannot be had here: {reason}");
+    skip_test("clients", &format!("OpenAI's {language} client cannot be installed: {reason}"));
 }

@@ -160,7 +160,7 @@ async fn what_init_writes_is_right_and_is_never_written_over_something() {
 #[tokio::test]
 async fn without_a_key_the_first_steps_lead_to_a_simulated_answer() {
     if std::net::TcpStream::connect("127.0.0.1:11434").is_ok() {
-        println!("skipped: Ollama listens here, which `brigade init` takes before the simulator");
+        brigade_core::testing::skip_test("brigade init", "Ollama listens here, and is preferred to the simulator");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -38,7 +38,7 @@ async fn shell(command: &str, folder: &std::path::Path) -> Output {
 #[tokio::test]
 async fn the_first_steps_work_as_printed() {
     if std::net::TcpStream::connect("127.0.0.1:11434").is_ok() {
-        println!("skipped: Ollama listens here, and might have no model");
+        brigade_core::testing::skip_test("README, first steps", "Ollama listens here, and might have no model");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -62,7 +62,7 @@ fn the_example_of_a_server_that_remembers_is_right_and_wise() {
 #[tokio::test]
 async fn the_walk_with_curl_works_as_printed() {
     if Command::new("curl").arg("--version").output().is_err() {
-        println!("skipped: there is no curl");
+        brigade_core::testing::skip_test("README, curl", "curl is not installed");
         return;
     }
     let blocks = blocks("Use the binary");

@@ -122,11 +122,6 @@ pub(crate) fn exercised(config: &MetricsConfig) -> MetricsHandle {
     handle
 }
 
-/// Says so past the capture of test output: a check that did not take place must be seen.
-fn skipped(test: &str) {
-    writeln!(std::io::stderr(), "SKIPPED {test}: promtool is not installed").unwrap();
-}
-
 /// The samples without histograms, sorted.
 fn samples(text: &str) -> BTreeMap<String, String> {
     let is_sample = |line: &&str| !line.starts_with('#') && !line.is_empty() && !line.contains("_seconds");
@@ -207,7 +202,7 @@ async fn promtool_finds_nothing_to_say() {
     let Ok(mut promtool) =
         Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
     else {
-        skipped("promtool_finds_nothing_to_say");
+        brigade_core::testing::skip_test("metrics by promtool", "promtool is not installed");
         return;
     };
     let text = exercised(&config()).render();
