@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use brigade_core::{
-    Agent, Budget, Event, Money, Outcome, Pipeline, Run, RunError, Runnable, Settings, StopReason, Task, ToolLimits,
-    WhenSpent, Worker, WrapUpPercent,
+    Agent, Budget, Event, Money, OnExhausted, Outcome, Pipeline, Run, RunError, Runnable, Settings, StopReason, Task,
+    ToolLimits, Worker, WrapUpPercent,
 };
 use brigade_rehearsal::Latency;
 
@@ -198,7 +198,9 @@ fn shortages() -> Vec<Scenario> {
             .script_of(format!("{late}{LOOKS_UP_FOR_EVER}"))
             .team(|stage| {
                 let desk = two_workers(stage)?.budget(nothing_aside("0.07")?);
-                Ok(Arc::new(desk.tool_limits(ToolLimits { when_spent: WhenSpent::Cancel, ..ToolLimits::default() })))
+                Ok(Arc::new(
+                    desk.tool_limits(ToolLimits { on_exhausted: OnExhausted::Cancel, ..ToolLimits::default() }),
+                ))
             })
             .ends(Ends::Says("the last words, paid from what was set aside quetzalcoatlus"), 4..=4)
             .takes(6_000..=6_100)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    BudgetExceeded, ErrorChain, ModelError, ModelErrorKind, Run, StopReason, Stopped, chat::message::texts,
+    BudgetExceeded, ErrorChain, Interruption, ModelError, ModelErrorKind, Run, StopReason, chat::message::texts,
     money::budget::UsedUp, tool::done::Done,
 };
 
@@ -51,11 +51,13 @@ impl End {
         Self { used_up: call.used_up.clone(), ..Self::new(StopReason::Budget, texts(&call.result.content)) }
     }
 
-    pub(super) fn stopped(stopped: Stopped, run: &Run) -> Self {
+    pub(super) fn stopped(stopped: Interruption, run: &Run) -> Self {
         let notice = match stopped {
-            Stopped::Cancelled if run.is_out_of_budget() => "It was stopped when the budget was used up.".to_owned(),
-            Stopped::Cancelled => "The run was cancelled.".to_owned(),
-            Stopped::Deadline => format!("The time of {} was up.", run.agent()),
+            Interruption::Cancelled if run.is_out_of_budget() => {
+                "It was stopped when the budget was used up.".to_owned()
+            }
+            Interruption::Cancelled => "The run was cancelled.".to_owned(),
+            Interruption::Deadline => format!("The time of {} was up.", run.agent()),
         };
         Self::new(stopped.into(), notice)
     }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Degraded, Event, Part, Run, StopReason,
+    Degradation, Event, Part, Run, StopReason,
     agent::cycle,
     agent::end::End,
-    run::call_end::CallEnd,
     run::counts::{Tally, digest},
+    run::tool_status::ToolStatus,
     tool::done::Done,
 };
 
@@ -74,13 +74,13 @@ impl Guard {
 
     fn judge(&mut self, call: &mut Done, run: &Run) -> Option<End> {
         match call.end {
-            CallEnd::UnknownTool => self.unknown_tool(call, run),
-            CallEnd::InvalidArguments | CallEnd::TruncatedArguments => self.unusable_arguments(call, run),
+            ToolStatus::UnknownTool => self.unknown_tool(call, run),
+            ToolStatus::InvalidArguments | ToolStatus::TruncatedArguments => self.unusable_arguments(call, run),
             // What was not run, or was cut short from outside, says nothing about the model.
-            CallEnd::Stopped | CallEnd::Budget => None,
+            ToolStatus::Stopped | ToolStatus::Budget => None,
             // As good as one that does not exist.
-            CallEnd::Disabled => self.repetition(call, run).or_else(|| self.unknown_tool(call, run)),
-            CallEnd::Ok | CallEnd::Error | CallEnd::Fatal | CallEnd::Timeout | CallEnd::Panic => {
+            ToolStatus::Disabled => self.repetition(call, run).or_else(|| self.unknown_tool(call, run)),
+            ToolStatus::Ok | ToolStatus::Error | ToolStatus::Fatal | ToolStatus::Timeout | ToolStatus::Panic => {
                 self.invalid_in_a_row = 0;
                 self.repetition(call, run)
             }
@@ -106,7 +106,7 @@ impl Guard {
         if count < self.limits.invalid_arguments {
             return None;
         }
-        Some(if call.end == CallEnd::TruncatedArguments {
+        Some(if call.end == ToolStatus::TruncatedArguments {
             let why =
                 format!("The arguments of `{tool}` broke off, also after {count} tries; raise `max_output_tokens`.");
             End::new(StopReason::ToolArgumentsTruncated, why)
@@ -118,13 +118,13 @@ impl Guard {
 
     /// Switches tools off that have failed in too many turns.
     fn failures(&mut self, done: &mut [Done], run: &Run) {
-        for call in done.iter().filter(|call| call.end == CallEnd::Ok) {
+        for call in done.iter().filter(|call| call.end == ToolStatus::Ok) {
             self.failing.remove(&call.result.name);
         }
         let failed: BTreeSet<String> =
             done.iter().filter(|call| failed(call)).map(|call| call.result.name.clone()).collect();
         for name in failed {
-            let worked_too = done.iter().any(|call| call.end == CallEnd::Ok && call.result.name == name);
+            let worked_too = done.iter().any(|call| call.end == ToolStatus::Ok && call.result.name == name);
             if worked_too || self.disabled.contains(&name) {
                 continue;
             }
@@ -140,7 +140,7 @@ impl Guard {
     fn disable(&mut self, name: String, count: u32, (done, run): (&mut [Done], &Run)) {
         run.emit(&Event::LoopNoticed { kind: "tool_failure", count });
         let reason = format!("it failed {count} times in a row and was switched off");
-        run.degrade(Degraded { part: format!("tool:{name}"), reason });
+        run.degrade(Degradation { part: format!("tool:{name}"), reason });
         if let Some(call) = done.iter_mut().rfind(|call| call.result.name == name) {
             call.result.content.push(Part::text(format!(
                 "[notice] `{name}` has failed {count} times in a row and is switched off for the rest of this task. Go \
@@ -168,7 +168,7 @@ impl Guard {
 }
 
 fn failed(call: &Done) -> bool {
-    matches!(call.end, CallEnd::Error | CallEnd::Fatal | CallEnd::Timeout | CallEnd::Panic)
+    matches!(call.end, ToolStatus::Error | ToolStatus::Fatal | ToolStatus::Timeout | ToolStatus::Panic)
 }
 
 /// Identifies a call together with what it brought.

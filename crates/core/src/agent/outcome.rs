@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 
 use crate::{
-    BusError, CostSummary, Degraded, DepthExceeded, ErrorChain, MemoryError, Message, ModelError, Run, StopReason,
+    BusError, CostSummary, Degradation, DepthExceeded, ErrorChain, MemoryError, Message, ModelError, Run, StopReason,
     TraceId, Transcript, TranscriptError, Usage, tool::toolbox::ToolboxError,
 };
 
@@ -33,7 +33,7 @@ pub struct Outcome {
     /// Model turns of this agent; its workers' are their own.
     pub turns: u32,
     /// What did not work and had to be done without.
-    pub degraded: Vec<Degraded>,
+    pub degraded: Vec<Degradation>,
     /// The tool that ended the run with its output, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<Arc<str>>,

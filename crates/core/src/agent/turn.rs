@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    Certainty, Charge, ChatModel, ChatReply, ChatRequest, Effect, Event, Message, ModelError, ModelId, Run, Step,
-    Stopped, TranscriptError, Usage,
+    Certainty, Charge, ChatModel, ChatReply, ChatRequest, Effect, Event, Interruption, Message, ModelError, ModelId,
+    Run, Step, TranscriptError, Usage,
 };
 
 /// Asks the model once, however many attempts that takes below. Ends early when the run is stopped.
@@ -14,7 +14,7 @@ pub(crate) async fn ask(
     model: &dyn ChatModel,
     request: &ChatRequest,
     (run, turn): (&Run, u32),
-) -> Result<Result<ChatReply, ModelError>, Stopped> {
+) -> Result<Result<ChatReply, ModelError>, Interruption> {
     let id = model.id();
     run.emit(&Event::TurnStarted { turn, model: id.clone() });
     let started = Instant::now();

@@ -3,9 +3,9 @@
 use std::{future::Future, mem, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
-    Agent, BudgetExceeded, CallEnd, ChatReply, ChatRequest, ErrorChain, Estimate, Event, Memory, MemoryError, Message,
-    ModelError, ModelErrorKind, Outcome, Part, Role, Run, RunError, RunFailure, StopReason, Stopped, ToolChoice,
-    Transcript, TranscriptError,
+    Agent, BudgetExceeded, ChatReply, ChatRequest, ErrorChain, Estimate, Event, Interruption, Memory, MemoryError,
+    Message, ModelError, ModelErrorKind, Outcome, Part, Role, Run, RunError, RunFailure, StopReason, ToolChoice,
+    ToolStatus, Transcript, TranscriptError,
     agent::answer::{Answer, Judge},
     agent::guard::Guard,
     agent::task::Task,
@@ -208,7 +208,7 @@ impl<'a> Turns<'a> {
         &'s mut self,
         keep: u64,
         run: &'s Run,
-    ) -> Pin<Box<dyn Future<Output = Result<bool, Stopped>> + Send + 's>> {
+    ) -> Pin<Box<dyn Future<Output = Result<bool, Interruption>> + Send + 's>> {
         Box::pin(run.until_stopped(self.agent.window.shrink(&mut self.request, keep, run)))
     }
 
@@ -218,9 +218,9 @@ impl<'a> Turns<'a> {
         let round = Round { run: self.run, turn: self.taken, disabled: self.guard.disabled() };
         let mut done = self.agent.toolbox.call_all(&calls, round).await;
         let circling = self.guard.watch(&mut done, self.run);
-        let fatal = done.iter().find(|call| call.end == CallEnd::Fatal).map(fatal);
+        let fatal = done.iter().find(|call| call.end == ToolStatus::Fatal).map(fatal);
         let end = done.iter().find(|call| call.ends_run).map(End::by_tool);
-        let refused = done.iter().find(|call| call.end == CallEnd::Budget).map(End::without_tool);
+        let refused = done.iter().find(|call| call.end == ToolStatus::Budget).map(End::without_tool);
         self.request.transcript.answer_calls(done.into_iter().map(|call| call.result).collect())?;
         match (fatal, circling) {
             (Some(failure), _) => Err(failure),
@@ -252,7 +252,7 @@ impl<'a> Turns<'a> {
         Ok(self.request.transcript.push(Message::user(note))?)
     }
 
-    async fn begin(&mut self, task: Box<Task>) -> Result<Result<(), Stopped>, RunFailure> {
+    async fn begin(&mut self, task: Box<Task>) -> Result<Result<(), Interruption>, RunFailure> {
         self.agent.check()?;
         let Task { message, history: mut transcript, session } = *task;
         self.session = session;
@@ -288,14 +288,14 @@ impl<'a> Turns<'a> {
         if let (false, Some((memory, session))) = (new.is_empty(), self.kept_in())
             && let Err(error) = in_time(memory.append(session, new)).await
         {
-            self.run.go_on_without("session", ErrorChain(&error).to_string());
+            self.run.report_degraded("session", ErrorChain(&error).to_string());
         }
     }
 
     fn outcome(&mut self, end: End) -> Outcome {
         let met = [Some(&end), self.closing.as_ref()].into_iter().flatten();
         for End { used_up, notice, .. } in met.filter(|end| end.stop == StopReason::Budget) {
-            self.run.ran_out(used_up.as_ref(), notice);
+            self.run.report_exhausted(used_up.as_ref(), notice);
         }
         let text = end.text.unwrap_or_else(|| self.best_so_far());
         let transcript = mem::take(&mut self.request.transcript);

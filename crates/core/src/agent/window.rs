@@ -72,7 +72,7 @@ impl ContextWindow {
         let text = match self.compactor.as_ref()?.digest(hidden, run).await {
             Ok(text) => text?,
             Err(error) => {
-                run.go_on_without("summary", ErrorChain(&error).to_string());
+                run.report_degraded("summary", ErrorChain(&error).to_string());
                 return None;
             }
         };
@@ -121,7 +121,7 @@ impl Compactor for Summarizer {
         request.settings = Settings { max_output_tokens: Some(self.max_output_tokens), ..Settings::default() };
         let reply = self.model.chat(&request, &run.with_deltas(false)).await?;
         if let Some(why) = turn::book_unmetered(&reply, &request, (self.model.id(), run)) {
-            run.go_on_without("budget", why);
+            run.report_degraded("budget", why);
         }
         let text = reply.message.text().trim().to_owned();
         Ok((!text.is_empty()).then_some(text))

@@ -189,7 +189,7 @@ impl ShownNotes {
             }
             Ok(None) => task,
             Err(error) => {
-                run.go_on_without("notes", ErrorChain(&error).to_string());
+                run.report_degraded("notes", ErrorChain(&error).to_string());
                 task
             }
         }

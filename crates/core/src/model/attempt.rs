@@ -79,7 +79,7 @@ impl<'a> Attempt<'a> {
                 Some(charge)
             }
             Verdict::Uncertain => {
-                hold.saw_output(seen);
+                hold.record_output(seen);
                 Some(hold.settle_uncertain())
             }
             Verdict::Release => {
@@ -95,7 +95,7 @@ impl<'a> Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.end(Some(self.run.reason_given_up()), Verdict::Uncertain);
+        self.end(Some(self.run.drop_reason()), Verdict::Uncertain);
     }
 }
 

@@ -69,7 +69,7 @@ pub const MODEL_CALLS: u64 = 100;
 
 /// What becomes of work in flight when the budget that pays for it is used up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum WhenSpent {
+pub enum OnExhausted {
     /// What has begun may end; what would have to begin is refused.
     #[default]
     Finish,

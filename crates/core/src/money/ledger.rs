@@ -267,7 +267,7 @@ impl Hold {
     }
 
     /// Remembers how many output tokens have come so far, for the case that the call is cut short.
-    pub fn saw_output(&mut self, tokens: u64) {
+    pub fn record_output(&mut self, tokens: u64) {
         self.output_seen = tokens;
     }
 

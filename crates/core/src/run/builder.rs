@@ -22,7 +22,7 @@ pub struct RunBuilder {
     deadline: Option<Instant>,
     observers: Vec<Arc<dyn Observer>>,
     wants_deltas: bool,
-    words_are_final: bool,
+    is_append_only: bool,
     cancellation: Option<CancellationToken>,
     bus: Option<Arc<dyn Bus>>,
     blackboard: Option<Blackboard>,
@@ -86,8 +86,8 @@ impl RunBuilder {
     /// Whether what listeners have read of an answer cannot be taken back. Then an answer of which words were shown does
     /// not begin again when the call fails: the failure is the result.
     #[must_use]
-    pub fn final_words(self, words_are_final: bool) -> Self {
-        Self { words_are_final, ..self }
+    pub fn append_only(self, is_append_only: bool) -> Self {
+        Self { is_append_only, ..self }
     }
 
     /// A token that cancels the run from outside.
@@ -135,7 +135,7 @@ impl RunBuilder {
             degraded: Mutex::default(),
             counts: Counts::default(),
             max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
-            words_are_final: self.words_are_final,
+            is_append_only: self.is_append_only,
         };
         let inner = Inner {
             id,

@@ -12,12 +12,12 @@ use tokio::sync::{mpsc, oneshot};
 ///
 /// ```
 /// use std::time::Duration;
-/// use brigade_core::{Bus, Envelope, LocalBus, Share};
+/// use brigade_core::{Bus, Envelope, LocalBus, Subscription};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let bus = LocalBus::new();
-/// let mut inbox = bus.listen("reviews", Share::OneOf("reviewers".into())).await?;
+/// let mut inbox = bus.listen("reviews", Subscription::Group("reviewers".into())).await?;
 /// let review = async {
 ///     let delivery = inbox.next().await?;
 ///     let answer = Envelope::new("critic", format!("{}: too long", delivery.envelope.body));
@@ -40,7 +40,7 @@ pub trait Bus: fmt::Debug + Send + Sync + 'static {
     async fn request(&self, topic: &str, envelope: Envelope, within: Duration) -> Result<Envelope, BusError>;
 
     /// Receives what is sent to `topic` from now on, until the inbox is dropped.
-    async fn listen(&self, topic: &str, share: Share) -> Result<Inbox, BusError>;
+    async fn listen(&self, topic: &str, subscription: Subscription) -> Result<Inbox, BusError>;
 }
 
 /// A message on the bus.
@@ -54,13 +54,13 @@ pub struct Envelope {
     pub trace: Option<String>,
 }
 
-/// How listeners of one topic share what is sent to it.
+/// Which messages of a topic a listener receives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Share {
-    /// This listener gets every message.
-    Each,
-    /// One listener of the group with this name gets each message.
-    OneOf(String),
+pub enum Subscription {
+    /// Every message.
+    Broadcast,
+    /// A share of the messages: each one goes to a single listener of the group with this name.
+    Group(String),
 }
 
 /// What a listener receives, in the order of sending. Dropping it ends the listening.

@@ -144,7 +144,7 @@ pub enum Event {
         tool: Arc<str>,
         /// Pairs this with the start.
         call_id: Arc<str>,
-        /// How it went: [`CallEnd::name`](crate::CallEnd::name).
+        /// How it went: [`ToolStatus::name`](crate::ToolStatus::name).
         outcome: &'static str,
         /// How long it ran.
         elapsed: Duration,

@@ -10,7 +10,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::run::{Run, Stopped};
+use super::run::{Interruption, Run};
 use crate::{Ledger, money::budget::UsedUp, run::until_stopped::UntilStopped};
 
 /// Calls in flight that are to be cancelled when a budget that they share is used up.
@@ -24,7 +24,7 @@ pub(super) struct InFlight {
 impl Run {
     /// The same run for calls that are cancelled as soon as one of them has ended for want of a budget that all of them
     /// spend from.
-    pub(crate) fn cancelled_when_spent(&self) -> Self {
+    pub(crate) fn cancelled_on_exhaustion(&self) -> Self {
         self.derive(|inner| {
             inner.cancellation = inner.cancellation.child_token();
             inner.in_flight = Some(Arc::new(InFlight {
@@ -38,10 +38,10 @@ impl Run {
 
     /// Notes that this run ended before it was done, because a budget was used up. Cancels what is in flight beside it at
     /// the cost of the same budget, where that is wanted.
-    pub(crate) fn ran_out(&self, used_up: Option<&UsedUp>, notice: &str) {
+    pub(crate) fn report_exhausted(&self, used_up: Option<&UsedUp>, notice: &str) {
         let reason = used_up.map_or_else(|| notice.to_owned(), ToString::to_string);
         if !self.degraded().iter().any(|known| known.part == "budget" && known.reason == reason) {
-            self.go_on_without("budget", reason);
+            self.report_degraded("budget", reason);
         }
         let Some(used_up) = used_up else { return };
         for level in self.levels().filter(|level| level.payer.spends_from(&used_up.scope)) {
@@ -57,7 +57,10 @@ impl Run {
 
     /// Does `work` unless the budget that it is paid from is used up by others, and that is to cancel it. It watches this
     /// run too, and what it has to show then counts.
-    pub(crate) fn while_paid<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
+    pub(crate) fn until_exhausted<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, Interruption>> {
         let level = self.inner.in_flight.as_ref();
         UntilStopped::new(work, level.map(|level| &level.cancellation), None)
     }
@@ -75,8 +78,8 @@ mod tests {
     use tokio::time::Instant;
 
     use crate::{
-        Agent, Budget, Ceiling, ModelExt, ModelId, Money, Outcome, Part, Pricing, Rate, Rates, Run, Served, Settings,
-        Spending, ToolLimits, Usage, WhenSpent, Worker,
+        Agent, Budget, Ceiling, ModelExt, ModelId, Money, OnExhausted, Outcome, Part, Pricing, Rate, Rates, Run,
+        Served, Settings, Spending, ToolLimits, Usage, Worker,
         money::budget::WrapUpPercent,
         testing::{ScriptedModel, Turn},
     };
@@ -109,7 +112,7 @@ mod tests {
     }
 
     /// `left` spends ten cents in a second and may not spend ten more, while `right` works for ten seconds.
-    async fn two_workers(when_spent: WhenSpent, left: Budget) -> (Outcome, Duration, Spending) {
+    async fn two_workers(on_exhausted: OnExhausted, left: Budget) -> (Outcome, Duration, Spending) {
         let cheap = || Some(Usage::new(100, 10));
         let whole = || Some(Usage::new(100, 10_000));
         let both = Turn::call("c1", "left", json!({"task": "a"})).and_call("c2", "right", r#"{"task":"b"}"#);
@@ -119,7 +122,7 @@ mod tests {
         let desk = Agent::new("desk", ScriptedModel::new([both, Turn::text("All in all.")]).metered(&Prices))
             .worker(worker("left", [searches, Turn::text("never asked")]).budget(left))
             .worker(worker("right", [thinks, answers]))
-            .tool_limits(ToolLimits { when_spent, ..ToolLimits::default() });
+            .tool_limits(ToolLimits { on_exhausted, ..ToolLimits::default() });
         let budget = Budget { wrap_up_percent: WrapUpPercent(0), ..Budget::usd("0.25").unwrap() };
         let run = Run::builder().budget(budget).build();
         let started = Instant::now();
@@ -134,7 +137,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_in_flight_may_finish_when_the_budget_is_used_up() {
-        let (outcome, elapsed, spent) = two_workers(WhenSpent::Finish, Budget::unlimited()).await;
+        let (outcome, elapsed, spent) = two_workers(OnExhausted::Finish, Budget::unlimited()).await;
         assert_eq!((elapsed, spent.uncertain), (Duration::from_secs(10), Money::ZERO));
         assert_eq!((outcome.text.as_str(), degraded(&outcome)), ("All in all.", vec!["budget"]));
         assert_eq!(outcome.degraded[0].reason, "the money budget of the run is used up");
@@ -142,7 +145,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_in_flight_is_cancelled_when_the_budget_is_used_up_if_that_is_wanted() {
-        let (outcome, elapsed, spent) = two_workers(WhenSpent::Cancel, Budget::unlimited()).await;
+        let (outcome, elapsed, spent) = two_workers(OnExhausted::Cancel, Budget::unlimited()).await;
         assert_eq!(elapsed, Duration::from_secs(1));
         assert!(spent.uncertain > Money::ZERO && spent.uncertain < "0.001".parse().unwrap(), "{}", spent.uncertain);
         assert_eq!((outcome.text.as_str(), degraded(&outcome)), ("All in all.", vec!["budget", "worker:right"]));
@@ -153,7 +156,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_budget_of_one_worker_alone_cancels_nobody_else() {
-        let (outcome, elapsed, spent) = two_workers(WhenSpent::Cancel, Budget::usd("0.15").unwrap()).await;
+        let (outcome, elapsed, spent) = two_workers(OnExhausted::Cancel, Budget::usd("0.15").unwrap()).await;
         assert_eq!((elapsed, spent.uncertain), (Duration::from_secs(10), Money::ZERO));
         assert_eq!(outcome.degraded[0].reason, "the money budget of desk/left is used up");
     }

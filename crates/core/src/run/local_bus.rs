@@ -15,7 +15,7 @@ use tokio::sync::{
     oneshot,
 };
 
-use crate::{Bus, BusError, Delivery, Envelope, Inbox, Share, sync::unpoisoned};
+use crate::{Bus, BusError, Delivery, Envelope, Inbox, Subscription, sync::unpoisoned};
 
 /// The bus inside one process: bounded inboxes, nothing kept for listeners that come later.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ type Topic = VecDeque<Group>;
 
 #[derive(Debug)]
 struct Group {
-    share: Share,
+    subscription: Subscription,
     /// The member whose turn it is comes first.
     members: VecDeque<mpsc::Sender<Delivery>>,
 }
@@ -133,15 +133,15 @@ impl Bus for LocalBus {
         }
     }
 
-    async fn listen(&self, topic: &str, share: Share) -> Result<Inbox, BusError> {
+    async fn listen(&self, topic: &str, subscription: Subscription) -> Result<Inbox, BusError> {
         let (sender, receiver) = mpsc::channel(self.inbox_capacity);
         let registration = Registration { topics: Arc::downgrade(&self.topics), topic: topic.to_owned() };
         let mut topics = unpoisoned(&self.topics);
         let groups = topics.entry(topic.to_owned()).or_default();
-        let same = |group: &&mut Group| group.share == share && share != Share::Each;
+        let same = |group: &&mut Group| group.subscription == subscription && subscription != Subscription::Broadcast;
         match groups.iter_mut().find(same) {
             Some(group) => group.members.push_back(sender),
-            None => groups.push_back(Group { share, members: VecDeque::from([sender]) }),
+            None => groups.push_back(Group { subscription, members: VecDeque::from([sender]) }),
         }
         Ok(Inbox::new(receiver).keeping(registration))
     }

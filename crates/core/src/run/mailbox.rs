@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::sync::Mutex;
 
-use crate::{BusError, Envelope, Inbox, Run, RunId, Share};
+use crate::{BusError, Envelope, Inbox, Run, RunId, Subscription};
 
 /// The mailboxes of a run's agents, by the agent's own name, which is the last part of its path.
 ///
@@ -39,7 +39,7 @@ impl Mailboxes {
         if let Some(mailbox) = open.get(agent) {
             return Ok(Arc::clone(mailbox));
         }
-        let inbox = run.bus().listen(&self.topic(agent), Share::Each).await?;
+        let inbox = run.bus().listen(&self.topic(agent), Subscription::Broadcast).await?;
         let mailbox = Arc::new(Mutex::new(inbox));
         open.insert(agent.to_owned(), Arc::clone(&mailbox));
         Ok(mailbox)

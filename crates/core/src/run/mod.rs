@@ -3,7 +3,6 @@
 pub(crate) mod blackboard;
 pub(crate) mod builder;
 pub(crate) mod bus;
-pub(crate) mod call_end;
 pub(crate) mod counts;
 pub(crate) mod derived;
 pub(crate) mod event;
@@ -13,4 +12,5 @@ pub(crate) mod log;
 pub(crate) mod mailbox;
 pub(crate) mod run;
 pub(crate) mod stop;
+pub(crate) mod tool_status;
 pub(crate) mod until_stopped;

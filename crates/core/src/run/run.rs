@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, level_filters::LevelFilter};
 
 use crate::{
-    Blackboard, Bus, Charge, Degraded, Delta, Effect, Event, Ledger, LocalBus, ModelErrorKind, ModelId, Observer,
+    Blackboard, Bus, Charge, Degradation, Delta, Effect, Event, Ledger, LocalBus, ModelErrorKind, ModelId, Observer,
     RunId, Scope, Spender, TraceId, run::counts::Counts, run::mailbox::Mailboxes, run::until_stopped::UntilStopped,
     sync::unpoisoned,
 };
@@ -57,15 +57,15 @@ pub(super) struct Shared {
     /// Made when it is first asked for, like the bus.
     pub(super) blackboard: OnceLock<Blackboard>,
     pub(super) scope: Scope,
-    pub(super) degraded: Mutex<Vec<Degraded>>,
+    pub(super) degraded: Mutex<Vec<Degradation>>,
     pub(super) counts: Counts,
     pub(super) max_depth: u32,
-    pub(super) words_are_final: bool,
+    pub(super) is_append_only: bool,
 }
 
 /// Why a run cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
+pub enum Interruption {
     /// Somebody cancelled it.
     Cancelled,
     /// Its time is up.
@@ -165,7 +165,7 @@ impl Run {
 
     /// Says why the call that was begun with [`Run::for_call`] is about to be dropped. Without a word it ends as
     /// cancelled.
-    pub fn give_up(&self, reason: ModelErrorKind) {
+    pub fn set_drop_reason(&self, reason: ModelErrorKind) {
         if let Some(given_up) = &self.given_up {
             // The first reason is the one.
             let _ = given_up.set(reason);
@@ -173,7 +173,7 @@ impl Run {
     }
 
     /// Why the call is dropped.
-    pub(crate) fn reason_given_up(&self) -> ModelErrorKind {
+    pub(crate) fn drop_reason(&self) -> ModelErrorKind {
         let reason = self.given_up.as_ref().and_then(|given_up| given_up.get());
         reason.copied().unwrap_or(ModelErrorKind::Cancelled)
     }
@@ -184,8 +184,8 @@ impl Run {
     }
 
     /// Whether words of an answer that were shown cannot be taken back.
-    pub fn words_are_final(&self) -> bool {
-        self.inner.shared.words_are_final
+    pub fn is_append_only(&self) -> bool {
+        self.inner.shared.is_append_only
     }
 
     /// The span that this run's work is done in. It carries the ids that every log line of the run shows; what leaves
@@ -242,18 +242,18 @@ impl Run {
     }
 
     /// Notes that a part of the run did not work and the answer had to do without it.
-    pub fn degrade(&self, degraded: Degraded) {
+    pub fn degrade(&self, degraded: Degradation) {
         unpoisoned(&self.inner.shared.degraded).push(degraded);
     }
 
     /// Notes that a part of the run did not work, and tells observers that it goes on without.
-    pub(crate) fn go_on_without(&self, part: &'static str, reason: String) {
+    pub(crate) fn report_degraded(&self, part: &'static str, reason: String) {
         self.emit(&Event::Degraded { part, reason: reason.as_str().into() });
-        self.degrade(Degraded { part: part.to_owned(), reason });
+        self.degrade(Degradation { part: part.to_owned(), reason });
     }
 
     /// What did not work so far, in the whole request.
-    pub fn degraded(&self) -> Vec<Degraded> {
+    pub fn degraded(&self) -> Vec<Degradation> {
         unpoisoned(&self.inner.shared.degraded).clone()
     }
 
@@ -283,12 +283,12 @@ impl Run {
     }
 
     /// Whether the run must stop now.
-    pub fn check(&self) -> Result<(), Stopped> {
+    pub fn check(&self) -> Result<(), Interruption> {
         if self.is_cancelled() {
-            return Err(Stopped::Cancelled);
+            return Err(Interruption::Cancelled);
         }
         match self.inner.deadline {
-            Some(deadline) if deadline <= Instant::now() => Err(Stopped::Deadline),
+            Some(deadline) if deadline <= Instant::now() => Err(Interruption::Deadline),
             _ => Ok(()),
         }
     }
@@ -296,7 +296,7 @@ impl Run {
     /// Does `work` until it is done, the run is cancelled or its time is up, whichever comes first. In the latter cases it
     /// is polled once more, as it may watch the run itself and have something to show, and then dropped. Where the run was
     /// cancelled before, it is not begun.
-    pub fn until_stopped<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Stopped>> {
+    pub fn until_stopped<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Interruption>> {
         UntilStopped::new(work, Some(&self.inner.cancellation), self.inner.deadline)
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Stopped;
+use crate::Interruption;
 
 /// Why a run ended. Meeting a limit is an outcome, not an error: what was paid for is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub enum StopReason {
 
 /// A part of a run that did not work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Degraded {
+pub struct Degradation {
     /// Which part: `worker:critic`, `model:claude-sonnet-4-5`, `tool:search`, `session`, `summary`, `budget`.
     pub part: String,
     /// What went wrong.
@@ -69,11 +69,11 @@ impl StopReason {
     }
 }
 
-impl From<Stopped> for StopReason {
-    fn from(stopped: Stopped) -> Self {
+impl From<Interruption> for StopReason {
+    fn from(stopped: Interruption) -> Self {
         match stopped {
-            Stopped::Cancelled => Self::Cancelled,
-            Stopped::Deadline => Self::Deadline,
+            Interruption::Cancelled => Self::Cancelled,
+            Interruption::Deadline => Self::Deadline,
         }
     }
 }

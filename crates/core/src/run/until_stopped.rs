@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use crate::Stopped;
+use crate::Interruption;
 
 pin_project! {
     /// See [`Run::until_stopped`](crate::Run::until_stopped). A type of its own, as an `async fn` that selects would hold
@@ -37,13 +37,13 @@ impl<'a, W> UntilStopped<'a, W> {
 }
 
 impl<W: Future> Future for UntilStopped<'_, W> {
-    type Output = Result<W::Output, Stopped>;
+    type Output = Result<W::Output, Interruption>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let is_begun = this.cancelled.is_some();
         if !is_begun && this.token.is_some_and(CancellationToken::is_cancelled) {
-            return Poll::Ready(Err(Stopped::Cancelled));
+            return Poll::Ready(Err(Interruption::Cancelled));
         }
         if let Poll::Ready(done) = this.work.poll(context) {
             return Poll::Ready(Ok(done));
@@ -54,14 +54,14 @@ impl<W: Future> Future for UntilStopped<'_, W> {
         if let Some(cancelled) = this.cancelled.as_pin_mut()
             && cancelled.poll(context).is_ready()
         {
-            return Poll::Ready(Err(Stopped::Cancelled));
+            return Poll::Ready(Err(Interruption::Cancelled));
         }
         // A timer can only be made where the runtime is.
         if let Some(deadline) = this.deadline.take() {
             this.timer.set(Some(sleep_until(deadline)));
         }
         match this.timer.as_pin_mut() {
-            Some(timer) => timer.poll(context).map(|()| Err(Stopped::Deadline)),
+            Some(timer) => timer.poll(context).map(|()| Err(Interruption::Deadline)),
             None => Poll::Pending,
         }
     }

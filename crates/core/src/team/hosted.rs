@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Budget, Bus, BusError, Cap, Certainty, Charge, Delivery, Envelope, Headroom, Inbox, Ledger, Message, ModelId,
-    Money, Outcome, Run, RunError, RunFailure, Share, StopReason, Task, TraceId, Transcript, Usage,
+    Money, Outcome, Run, RunError, RunFailure, StopReason, Subscription, Task, TraceId, Transcript, Usage,
     agent::runnable::{Runnable, carry_out},
 };
 
@@ -62,7 +62,7 @@ enum Report {
 /// and is told to the caller, whose budget it counts against.
 pub async fn host(work: impl Runnable, bus: &dyn Bus, account: Ledger) -> Result<Hosted, BusError> {
     let work: Arc<dyn Runnable> = Arc::new(work);
-    let inbox = bus.listen(&topic(work.name()), Share::OneOf("hosts".into())).await?;
+    let inbox = bus.listen(&topic(work.name()), Subscription::Group("hosts".into())).await?;
     #[expect(clippy::disallowed_methods, reason = "the handle aborts the task when the host is dropped")]
     let task = tokio::spawn(serve(work, inbox, account));
     Ok(Hosted(AbortOnDropHandle::new(task)))

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    Agent, Budget, Degraded, ErrorChain, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError, ToolOutput,
-    ToolSpec,
+    Agent, Budget, Degradation, ErrorChain, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError,
+    ToolOutput, ToolSpec,
     agent::cycle,
     agent::runnable::Runnable,
     tool::schema::{Schema, SchemaError, schema_of},
@@ -171,7 +171,7 @@ impl Worker {
     /// Tells observers and the outcome that there was no answer.
     pub(crate) fn report_failure(&self, NoAnswer { reason, .. }: &NoAnswer, run: &Run) {
         let worker = Arc::clone(self.name());
-        run.degrade(Degraded { part: format!("worker:{worker}"), reason: reason.clone() });
+        run.degrade(Degradation { part: format!("worker:{worker}"), reason: reason.clone() });
         run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name(), reason: reason.as_str().into() });
     }
 

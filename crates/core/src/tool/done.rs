@@ -1,6 +1,6 @@
 //! What came of tool calls.
 
-use crate::{CallEnd, ToolCall, ToolResult, money::budget::UsedUp};
+use crate::{ToolCall, ToolResult, ToolStatus, money::budget::UsedUp};
 
 /// One call, done.
 #[derive(Debug)]
@@ -8,7 +8,7 @@ pub struct Done {
     /// What the model gets to read.
     pub result: ToolResult,
     /// How it went.
-    pub end: CallEnd,
+    pub end: ToolStatus,
     /// Identifies the tool and its exact arguments; absent for a tool that is meant to be called with the same again.
     pub(crate) exact: Option<u64>,
     /// Identifies the tool and those arguments that its schema names.
@@ -22,11 +22,11 @@ pub struct Done {
 }
 
 impl Done {
-    pub(super) fn new(result: ToolResult, end: CallEnd) -> Self {
+    pub(super) fn new(result: ToolResult, end: ToolStatus) -> Self {
         Self { result, end, exact: None, signature: 0, is_twin: false, ends_run: false, used_up: None }
     }
 
-    pub(super) fn failed(call: &ToolCall, end: CallEnd, why: String) -> Self {
+    pub(super) fn failed(call: &ToolCall, end: ToolStatus, why: String) -> Self {
         Self::new(ToolResult::error(call, why), end)
     }
 

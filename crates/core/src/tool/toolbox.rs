@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Arguments, CallEnd, Effect, Event, Part, Run, Step, Stopped, Tool, ToolCall, ToolError, ToolOutput, ToolResult,
-    ToolSet, WhenSpent,
+    Arguments, Effect, Event, Interruption, OnExhausted, Part, Run, Step, Tool, ToolCall, ToolError, ToolOutput,
+    ToolResult, ToolSet, ToolStatus,
     tool::arguments::{self, ArgumentLimits},
     tool::schema::{Schema, SchemaError},
 };
@@ -49,7 +49,7 @@ pub struct ToolLimits {
     /// What becomes of workers in flight when another one has met the end of a budget that they share. What they have
     /// begun is paid for either way; their answers are worth having unless time or the rest of a larger budget is worth
     /// more.
-    pub when_spent: WhenSpent,
+    pub on_exhausted: OnExhausted,
 }
 
 /// A tool cannot be put into a toolbox.
@@ -109,7 +109,7 @@ impl Default for ToolLimits {
             timeout: Duration::from_secs(30),
             output_bytes: 256 * 1024,
             arguments: ArgumentLimits::default(),
-            when_spent: WhenSpent::default(),
+            on_exhausted: OnExhausted::default(),
         }
     }
 }
@@ -158,9 +158,9 @@ impl Toolbox {
     /// result, whatever happens to it, to its siblings or to the run. None begins once one has failed fatally. A call
     /// that a model makes twice in one breath is run once, unless the tool may be [run again](Effect::Repeatable).
     pub async fn call_all(&self, calls: &[&ToolCall], round: Round<'_>) -> Vec<Done> {
-        let paid = match self.limits.when_spent {
-            WhenSpent::Finish => round.run.clone(),
-            WhenSpent::Cancel => round.run.cancelled_when_spent(),
+        let paid = match self.limits.on_exhausted {
+            OnExhausted::Finish => round.run.clone(),
+            OnExhausted::Cancel => round.run.cancelled_on_exhaustion(),
         };
         let paid = &paid;
         // Most turns make one call, which runs beside nothing.
@@ -176,12 +176,12 @@ impl Toolbox {
                 if let Some(tool) = failed.get() {
                     return Done::failed(
                         call,
-                        CallEnd::Stopped,
+                        ToolStatus::Stopped,
                         format!("The tool was not run, because {tool} failed."),
                     );
                 }
                 let done = self.call(Job { call, round, paid, index }).await;
-                if done.end == CallEnd::Fatal {
+                if done.end == ToolStatus::Fatal {
                     failed.get_or_init(|| call.name.clone());
                 }
                 done
@@ -215,15 +215,15 @@ impl Toolbox {
         let Job { call, round: Round { run, .. }, .. } = job;
         let Some(entry) = self.find(&call.name) else {
             run.emit(&Event::UnknownTool { name: call.name.as_str().into() });
-            return Done::failed(call, CallEnd::UnknownTool, self.unknown(&call.name));
+            return Done::failed(call, ToolStatus::UnknownTool, self.unknown(&call.name));
         };
         let started = Instant::now();
         let (tool, call_id) = (Arc::clone(&entry.tool.spec().name), Arc::<str>::from(call.id.as_str()));
         run.emit(&Event::ToolStarted { tool: Arc::clone(&tool), call_id: Arc::clone(&call_id) });
         let done = match self.input(entry, call) {
             Ok(Input { value, exact, signature }) => Done { exact, signature, ..self.attempt(job, entry, value).await },
-            Err(why) if call.arguments.are_truncated() => Done::failed(call, CallEnd::TruncatedArguments, why),
-            Err(why) => Done::failed(call, CallEnd::InvalidArguments, why),
+            Err(why) if call.arguments.are_truncated() => Done::failed(call, ToolStatus::TruncatedArguments, why),
+            Err(why) => Done::failed(call, ToolStatus::InvalidArguments, why),
         };
         run.emit(&Event::ToolEnded { tool, call_id, outcome: done.end.name(), elapsed: started.elapsed() });
         done
@@ -257,38 +257,38 @@ impl Toolbox {
         let Job { call, round: Round { run, turn, disabled }, paid, index } = job;
         if disabled.contains(&call.name) {
             let why = format!("`{}` is switched off, because it failed again and again. Go on without it.", call.name);
-            return Done::failed(call, CallEnd::Disabled, why);
+            return Done::failed(call, ToolStatus::Disabled, why);
         }
         // It may have waited for its siblings.
         if let Err(stopped) = paid.check() {
-            return Done::failed(call, CallEnd::Stopped, stopped_notice(stopped, paid).to_owned());
+            return Done::failed(call, ToolStatus::Stopped, stopped_notice(stopped, paid).to_owned());
         }
         let spec = entry.tool.spec();
         if let Err(refusal) = run.ledger().take_tool_call(run.agent(), &spec.name) {
             run.emit(&Event::BudgetRefused(refusal.clone()));
-            let done = Done::failed(call, CallEnd::Budget, format!("The tool was not run: {refusal}."));
+            let done = Done::failed(call, ToolStatus::Budget, format!("The tool was not run: {refusal}."));
             return Done { used_up: Some(refusal.used_up()), ..done };
         }
         let timeout = spec.timeout.unwrap_or(self.limits.timeout);
         let work = AssertUnwindSafe(entry.tool.call(input, paid)).catch_unwind();
-        let work = run.until_stopped(paid.while_paid(tokio::time::timeout(timeout, work)));
+        let work = run.until_stopped(paid.until_exhausted(tokio::time::timeout(timeout, work)));
         let step = Step { turn, tool: Some(index), effect: spec.effect };
         match run.step(step, work).await.flatten() {
             Ok(Ok(Ok(Ok(output)))) => self.finished(call, output),
             Ok(Ok(Ok(Err(error)))) => {
                 log_cause(&spec.name, &error);
-                let end = if error.is_fatal() { CallEnd::Fatal } else { CallEnd::Error };
+                let end = if error.is_fatal() { ToolStatus::Fatal } else { ToolStatus::Error };
                 Done::failed(call, end, cut(error.to_string(), self.limits.output_bytes))
             }
             Ok(Ok(Err(panic))) => {
                 tracing::error!(tool = %spec.name, "panicked: {}", panic_message(&*panic));
-                Done::failed(call, CallEnd::Panic, "The tool failed with an internal error.".to_owned())
+                Done::failed(call, ToolStatus::Panic, "The tool failed with an internal error.".to_owned())
             }
             Ok(Err(_)) => {
                 let why = format!("The tool did not answer within {timeout:?} and was stopped.");
-                Done::failed(call, CallEnd::Timeout, why)
+                Done::failed(call, ToolStatus::Timeout, why)
             }
-            Err(stopped) => Done::failed(call, CallEnd::Stopped, stopped_notice(stopped, paid).to_owned()),
+            Err(stopped) => Done::failed(call, ToolStatus::Stopped, stopped_notice(stopped, paid).to_owned()),
         }
     }
 
@@ -305,7 +305,7 @@ impl Toolbox {
         });
         let content = content.collect();
         let result = ToolResult { call_id: call.id.clone(), name: call.name.clone(), content, is_error: false };
-        Done { ends_run: output.ends_run, ..Done::new(result, CallEnd::Ok) }
+        Done { ends_run: output.ends_run, ..Done::new(result, ToolStatus::Ok) }
     }
 
     fn unknown(&self, name: &str) -> String {
@@ -319,11 +319,11 @@ impl Toolbox {
     }
 }
 
-fn stopped_notice(stopped: Stopped, run: &Run) -> &'static str {
+fn stopped_notice(stopped: Interruption, run: &Run) -> &'static str {
     match stopped {
-        Stopped::Cancelled if run.is_out_of_budget() => "The budget was used up before the tool was done.",
-        Stopped::Cancelled => "The run was cancelled before the tool was done.",
-        Stopped::Deadline => "The time of the run was up before the tool was done.",
+        Interruption::Cancelled if run.is_out_of_budget() => "The budget was used up before the tool was done.",
+        Interruption::Cancelled => "The run was cancelled before the tool was done.",
+        Interruption::Deadline => "The time of the run was up before the tool was done.",
     }
 }
 

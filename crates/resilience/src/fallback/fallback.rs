@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use brigade_core::{
-    ChatModel, ChatReply, ChatRequest, Degraded, Event, ModelError, ModelErrorKind, ModelId, Run, Settings, StopKind,
+    ChatModel, ChatReply, ChatRequest, Degradation, Event, ModelError, ModelErrorKind, ModelId, Run, Settings, StopKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -195,7 +195,7 @@ fn note(run: &Run, result: &Result<ChatReply, ModelError>, (from, to, reason): (
             Err(error) => error.to_string(),
             Ok(_) => "the model declined".to_owned(),
         };
-        run.degrade(Degraded { part, reason: format!("{reason}; {to} was asked instead") });
+        run.degrade(Degradation { part, reason: format!("{reason}; {to} was asked instead") });
     }
 }
 

@@ -70,7 +70,7 @@ impl Watched {
     /// Whether what listeners have seen may be declared void, which may be done `most` times.
     pub(crate) fn may_restart(&self, most: u32) -> bool {
         self.watch.as_ref().is_none_or(|watch| {
-            let is_final = self.run.words_are_final() && watch.has_words.load(Ordering::Relaxed);
+            let is_final = self.run.is_append_only() && watch.has_words.load(Ordering::Relaxed);
             !is_final && watch.restarts.load(Ordering::Relaxed) < most
         })
     }

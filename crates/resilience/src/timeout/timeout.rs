@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use async_trait::async_trait;
 use brigade_core::{
-    ChatModel, ChatReply, ChatRequest, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Settings, Stopped,
+    ChatModel, ChatReply, ChatRequest, Interruption, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Settings,
     TimeoutPhase,
 };
 use serde::{Deserialize, Serialize};
@@ -64,12 +64,12 @@ impl<M: ChatModel> Timeout<M> {
             tokio::select! {
                 biased;
                 reply = &mut call => return reply,
-                () = run.cancelled() => return Err(stopped(Stopped::Cancelled, self.id())),
+                () = run.cancelled() => return Err(stopped(Interruption::Cancelled, self.id())),
                 () = &mut timer => {
                     let (due, now) = (clock.next(), Instant::now());
                     if due.at <= now {
                         let error = self.overdue(due.end);
-                        run.give_up(error.kind());
+                        run.set_drop_reason(error.kind());
                         return Err(error);
                     }
                     timer.as_mut().reset(clock.look_again(now));
@@ -80,7 +80,7 @@ impl<M: ChatModel> Timeout<M> {
 
     fn overdue(&self, end: End) -> ModelError {
         let End::Overdue(phase, limit) = end else {
-            return stopped(Stopped::Deadline, self.id());
+            return stopped(Interruption::Deadline, self.id());
         };
         let what = match phase {
             TimeoutPhase::Connect => "no connection",

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
 use brigade_core::{
-    Agent, Budget, ContextWindow, Limits, LocalMemory, ModelId, OnFailure, OutputSchema, RawJson, Recall, Settings,
-    Tool, ToolLimits, WhenSpent, Worker,
+    Agent, Budget, ContextWindow, Limits, LocalMemory, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Recall,
+    Settings, Tool, ToolLimits, Worker,
 };
 
 use crate::{
@@ -112,13 +112,13 @@ impl Build<'_> {
         if let Some(max_tokens) = written.context_tokens {
             agent = agent.window(ContextWindow { max_tokens, ..ContextWindow::default() });
         }
-        let when_spent = match written.when_spent {
-            config::WhenSpent::Finish => WhenSpent::Finish,
-            config::WhenSpent::Cancel => WhenSpent::Cancel,
+        let on_exhausted = match written.when_spent {
+            config::OnExhausted::Finish => OnExhausted::Finish,
+            config::OnExhausted::Cancel => OnExhausted::Cancel,
         };
         let usual = ToolLimits::default();
         let parallel = written.parallel.unwrap_or(usual.parallel);
-        agent = agent.tool_limits(ToolLimits { parallel, when_spent, ..usual });
+        agent = agent.tool_limits(ToolLimits { parallel, on_exhausted, ..usual });
         for tool in &written.tools {
             let tool = self.tools.get(tool.as_ref().as_str()).context("its tool is missing")?;
             agent = agent.tool(Arc::clone(tool));

@@ -1,7 +1,7 @@
 //! How a run ended, in the words of Chat Completions.
 
 use axum::http::StatusCode;
-use brigade_core::{Degraded, Money, Outcome, RunId, StopReason, Usage};
+use brigade_core::{Degradation, Money, Outcome, RunId, StopReason, Usage};
 use serde::Serialize;
 
 use super::ApiError;
@@ -128,8 +128,8 @@ impl<'a> Details<'a> {
     }
 }
 
-impl<'a> From<&'a Degraded> for Lost<'a> {
-    fn from(degraded: &'a Degraded) -> Self {
+impl<'a> From<&'a Degradation> for Lost<'a> {
+    fn from(degraded: &'a Degradation) -> Self {
         Self { part: &degraded.part, reason: &degraded.reason }
     }
 }

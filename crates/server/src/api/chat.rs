@@ -161,7 +161,7 @@ pub(crate) async fn complete(
         limits: Tighter::default(),
         observer: None,
         deltas: false,
-        final_words: false,
+        append_only: false,
     };
     if body.stream == Some(true) {
         let include_usage = body.stream_options.is_some_and(|options| options.0.include_usage == Some(true));

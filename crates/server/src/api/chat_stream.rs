@@ -113,7 +113,7 @@ pub(crate) async fn respond(
     let (sender, pieces) = mpsc::unbounded_channel();
     let is_live = ask.served.speaks_live() && ask.settings.output.is_none();
     let observer = Some(Arc::new(Listener { pieces: sender, is_live }) as Arc<dyn Observer>);
-    let ask = Ask { observer, deltas: true, final_words: is_live, ..ask };
+    let ask = Ask { observer, deltas: true, append_only: is_live, ..ask };
     let record = ask.start(site, caller, ids)?;
     let mut chunks = Chunks {
         _guard: CancelOnDrop(Arc::clone(&record)),

@@ -27,7 +27,7 @@ pub(crate) struct Ask {
     /// Whether answers are told piece by piece.
     pub(crate) deltas: bool,
     /// Whether the client cannot take back what it was told of an answer.
-    pub(crate) final_words: bool,
+    pub(crate) append_only: bool,
 }
 
 /// Limits that a caller sets.
@@ -73,7 +73,7 @@ impl Ask {
             .account(caller.account.clone())
             .budget(self.limits.over(&self.served.budget))
             .deltas(self.deltas)
-            .final_words(self.final_words);
+            .append_only(self.append_only);
         let session = session.map(Arc::from);
         let kept = site.store.as_ref().map(|store| store.observer(&caller.name, session.as_ref()));
         let others = site.spans.observer(ids.caller).into_iter().chain(kept).chain(self.observer);

@@ -250,7 +250,7 @@ impl RunBody {
             observer: Some(Arc::clone(&log) as Arc<dyn Observer>),
             deltas: self.stream,
             // The event of a new beginning is told.
-            final_words: false,
+            append_only: false,
         };
         ask.start_logged(site, caller, (ids, self.session_id.as_deref(), Some(log)))
     }

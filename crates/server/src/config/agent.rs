@@ -36,7 +36,7 @@ pub(crate) struct Agent {
     pub(crate) parallel: Option<usize>,
     /// What becomes of workers in flight when another one has met the end of a budget that they share.
     #[serde(default)]
-    pub(crate) when_spent: WhenSpent,
+    pub(crate) when_spent: OnExhausted,
     /// The most model turns of one run. 25 if absent.
     #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) turns: Option<u32>,
@@ -60,7 +60,7 @@ pub(crate) struct Agent {
 /// What becomes of work in flight when the budget that pays for it is used up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum WhenSpent {
+pub(crate) enum OnExhausted {
     /// What has begun may end.
     #[default]
     Finish,

@@ -26,7 +26,7 @@ mod units;
 pub(crate) mod worst_case;
 mod yaml;
 
-pub(crate) use agent::{Agent, CallerInstructions, FailurePolicy, WhenSpent, Worker};
+pub(crate) use agent::{Agent, CallerInstructions, FailurePolicy, OnExhausted, Worker};
 pub(crate) use budget::Budget;
 pub(crate) use keys::{Key, KeyHash, Scope};
 pub(crate) use load::{ConfigFile, Loaded, Written};

@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use brigade_core::{Degraded, Event, Ledger, Memory, Observer, Spending};
+use brigade_core::{Degradation, Event, Ledger, Memory, Observer, Spending};
 use brigade_observability::{Entry, Record};
 use brigade_store::{
     Booked, Database, EventInfo, History, HistorySettings, MemorySettings, RecallSettings, Runs, SqliteMemory,
@@ -115,9 +115,9 @@ impl Store {
     }
 
     /// The same before somebody is told that a run is over. Answers what is missing.
-    pub(crate) async fn settle(&self) -> Option<Degraded> {
+    pub(crate) async fn settle(&self) -> Option<Degradation> {
         let error = self.history.flush().await.err()?;
-        Some(Degraded { part: "history".to_owned(), reason: format!("the run's cost is not on disk yet: {error}") })
+        Some(Degradation { part: "history".to_owned(), reason: format!("the run's cost is not on disk yet: {error}") })
     }
 
     /// Whether the file can be written to.

@@ -290,7 +290,7 @@ async fn an_attempt_that_is_given_up_ends_for_that_reason() {
         let mut asked = Box::pin(ask(&model, &run));
         assert!(futures::poll!(&mut asked).is_pending());
         if let Some(reason) = reason {
-            run.give_up(reason);
+            run.set_drop_reason(reason);
         }
         drop(asked);
         let ended = |event: &Event| matches!(event, Event::AttemptEnded { error, .. } if *error == Some(told));

@@ -127,7 +127,7 @@ fn asking_whether_a_call_fits_reserves_nothing() {
 fn a_dropped_hold_counts_the_prompt_and_the_output_seen_as_uncertain() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
     let mut hold = ledger.reserve(who(), whole(1_000, 50_000), false).unwrap();
-    hold.saw_output(70);
+    hold.record_output(70);
     drop(hold);
     assert_eq!(ledger.outstanding(), 0);
     assert_eq!(ledger.reserved(), Money::ZERO);
@@ -439,7 +439,7 @@ fn act_on(accounts: &[Ledger], holds: &mut Vec<Hold>, overruns: &mut Overruns, a
         }
         Act::SettleUncertain { hold, seen } => {
             if let Some(mut hold) = take(holds, hold) {
-                hold.saw_output(seen);
+                hold.record_output(seen);
                 hold.settle_uncertain();
             }
         }

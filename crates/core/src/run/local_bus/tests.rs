@@ -11,8 +11,8 @@ fn saying(body: &str) -> Envelope {
     Envelope::new("desk", body)
 }
 
-fn one_of(group: &str) -> Share {
-    Share::OneOf(group.to_owned())
+fn one_of(group: &str) -> Subscription {
+    Subscription::Group(group.to_owned())
 }
 
 async fn publish(bus: &LocalBus, body: &str) -> Result<usize, BusError> {
@@ -31,11 +31,11 @@ fn listeners(bus: &LocalBus) -> usize {
 #[tokio::test]
 async fn everybody_who_listens_gets_a_message_and_a_group_gets_it_once() {
     let bus = LocalBus::new();
-    let mut one = bus.listen(TOPIC, Share::Each).await.unwrap();
-    let mut other = bus.listen(TOPIC, Share::Each).await.unwrap();
+    let mut one = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
+    let mut other = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     let mut first = bus.listen(TOPIC, one_of("team")).await.unwrap();
     let mut second = bus.listen(TOPIC, one_of("team")).await.unwrap();
-    let mut elsewhere = bus.listen("olds", Share::Each).await.unwrap();
+    let mut elsewhere = bus.listen("olds", Subscription::Broadcast).await.unwrap();
     assert_eq!(publish(&bus, "hello").await, Ok(3));
     assert_eq!(waiting(&mut one), ["hello"]);
     assert_eq!(waiting(&mut other), ["hello"]);
@@ -85,7 +85,7 @@ async fn a_message_that_nobody_gets_is_a_dead_letter() {
 #[tokio::test]
 async fn a_full_inbox_refuses_and_keeps_what_it_has() {
     let bus = LocalBus::with_inbox_capacity(2);
-    let mut inbox = bus.listen(TOPIC, Share::Each).await.unwrap();
+    let mut inbox = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     publish(&bus, "1").await.unwrap();
     publish(&bus, "2").await.unwrap();
     let full = BusError::InboxFull { topic: TOPIC.to_owned() };
@@ -98,8 +98,8 @@ async fn a_full_inbox_refuses_and_keeps_what_it_has() {
 #[tokio::test]
 async fn one_listener_that_is_behind_costs_the_others_nothing() {
     let bus = LocalBus::with_inbox_capacity(1);
-    let mut behind = bus.listen(TOPIC, Share::Each).await.unwrap();
-    let mut prompt = bus.listen(TOPIC, Share::Each).await.unwrap();
+    let mut behind = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
+    let mut prompt = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     assert_eq!(publish(&bus, "1").await, Ok(2));
     assert_eq!(waiting(&mut prompt), ["1"]);
     assert_eq!(publish(&bus, "2").await, Ok(1));
@@ -111,7 +111,8 @@ async fn one_listener_that_is_behind_costs_the_others_nothing() {
 #[tokio::test]
 async fn a_request_is_answered_by_one_listener_and_the_listeners_take_turns() {
     let bus = LocalBus::new();
-    let mut inboxes = [bus.listen(TOPIC, Share::Each).await.unwrap(), bus.listen(TOPIC, one_of("team")).await.unwrap()];
+    let mut inboxes =
+        [bus.listen(TOPIC, Subscription::Broadcast).await.unwrap(), bus.listen(TOPIC, one_of("team")).await.unwrap()];
     let mut answered_by = Vec::new();
     for _ in 0..4 {
         let mut request = bus.request(TOPIC, saying("who?"), Duration::from_secs(1));
@@ -134,7 +135,7 @@ async fn a_request_is_answered_by_one_listener_and_the_listeners_take_turns() {
 #[tokio::test(start_paused = true)]
 async fn a_request_without_an_answer_ends_when_its_time_is_up() {
     let bus = LocalBus::new();
-    let mut inbox = bus.listen(TOPIC, Share::Each).await.unwrap();
+    let mut inbox = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     let within = Duration::from_secs(90);
     let began = Instant::now();
     let answer = bus.request(TOPIC, saying("hello?"), within).await;
@@ -147,7 +148,7 @@ async fn a_request_without_an_answer_ends_when_its_time_is_up() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_dropped_unanswered_fails_at_once() {
     let bus = LocalBus::new();
-    let mut inbox = bus.listen(TOPIC, Share::Each).await.unwrap();
+    let mut inbox = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     let began = Instant::now();
     let request = bus.request(TOPIC, saying("hello?"), Duration::from_secs(90));
     let (answer, ()) = tokio::join!(request, async { drop(inbox.next().await) });
@@ -159,7 +160,7 @@ async fn a_request_that_is_dropped_unanswered_fails_at_once() {
 async fn a_dropped_inbox_leaves_nothing_behind() {
     let bus = LocalBus::new();
     for _ in 0..3 {
-        let one = bus.listen(TOPIC, Share::Each).await.unwrap();
+        let one = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
         let _two = bus.listen(TOPIC, one_of("team")).await.unwrap();
         let other = bus.listen(TOPIC, one_of("team")).await.unwrap();
         drop(one);
@@ -174,7 +175,7 @@ async fn a_dropped_inbox_leaves_nothing_behind() {
 #[tokio::test]
 async fn an_inbox_ends_with_its_bus_after_the_last_message() {
     let bus = LocalBus::new();
-    let mut inbox = bus.listen(TOPIC, Share::Each).await.unwrap();
+    let mut inbox = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     publish(&bus, "last").await.unwrap();
     drop(bus);
     assert_eq!(inbox.next().await.unwrap().envelope, saying("last"));

@@ -38,7 +38,7 @@ fn a_child_shares_the_request_and_is_a_run_of_its_own() {
     assert_eq!((&**writer.agent(), writer.agent_name(), writer.depth()), ("desk/writer", "writer", 2));
     writer.blackboard().write("plan", "shared").unwrap();
     assert_eq!(run.blackboard().read("plan").as_deref(), Some("shared"));
-    writer.degrade(Degraded { part: "critic".into(), reason: "slow".into() });
+    writer.degrade(Degradation { part: "critic".into(), reason: "slow".into() });
     assert_eq!(run.degraded().len(), 1);
     assert_eq!((writer.count("things"), run.count("things"), run.count("others")), (1, 2, 1));
 }
@@ -80,7 +80,7 @@ fn cancelling_a_run_reaches_all_below_it_and_nothing_else() {
     let (desk, other) = (child(&run, "desk"), child(&run, "other"));
     let writer = child(&desk, "writer");
     desk.cancel();
-    assert_eq!(writer.check(), Err(Stopped::Cancelled));
+    assert_eq!(writer.check(), Err(Interruption::Cancelled));
     assert!(writer.cancelled().now_or_never().is_some());
     assert_eq!(other.check(), Ok(()));
     assert_eq!(run.check(), Ok(()));
@@ -93,7 +93,7 @@ fn a_token_from_outside_cancels_the_run() {
     let token = CancellationToken::new();
     let run = Run::builder().cancellation(token.clone()).build();
     token.cancel();
-    assert_eq!(child(&run, "late").check(), Err(Stopped::Cancelled));
+    assert_eq!(child(&run, "late").check(), Err(Interruption::Cancelled));
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,11 +113,11 @@ async fn work_goes_on_until_it_is_done_cancelled_or_out_of_time() {
     };
     let endless = std::future::pending::<()>();
     let (stopped, ()) = tokio::join!(writer.until_stopped(endless), cancel);
-    assert_eq!((stopped, began.elapsed()), (Err(Stopped::Cancelled), 2 * SECOND));
+    assert_eq!((stopped, began.elapsed()), (Err(Interruption::Cancelled), 2 * SECOND));
 
-    assert_eq!(run.until_stopped(std::future::pending::<()>()).await, Err(Stopped::Deadline));
+    assert_eq!(run.until_stopped(std::future::pending::<()>()).await, Err(Interruption::Deadline));
     assert_eq!(began.elapsed(), 10 * SECOND);
-    assert_eq!(run.check(), Err(Stopped::Deadline));
+    assert_eq!(run.check(), Err(Interruption::Deadline));
     assert_eq!(run.time_left(), Some(Duration::ZERO));
 }
 
@@ -136,7 +136,7 @@ async fn stopped_work_is_dropped() {
         std::future::pending::<()>().await;
         drop(holds);
     };
-    assert_eq!(run.until_stopped(work).await, Err(Stopped::Deadline));
+    assert_eq!(run.until_stopped(work).await, Err(Interruption::Deadline));
     assert_eq!(Arc::strong_count(&held), 1);
 }
 

@@ -23,7 +23,7 @@ fn toolbox(tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Toolbox {
     toolbox
 }
 
-async fn done(toolbox: &Toolbox, calls: &[ToolCall]) -> Vec<(CallEnd, String)> {
+async fn done(toolbox: &Toolbox, calls: &[ToolCall]) -> Vec<(ToolStatus, String)> {
     let calls: Vec<_> = calls.iter().collect();
     let done = toolbox.call_all(&calls, Round { run: &Run::new(), turn: 1, disabled: &[] }).await;
     done.into_iter().map(|call| (call.end, crate::chat::message::texts(&call.result.content))).collect()
@@ -73,9 +73,9 @@ async fn a_tool_that_hangs_and_one_that_panics_become_results_and_harm_no_siblin
     let started = Instant::now();
     let done = done(&toolbox, &calls).await;
     assert_eq!(started.elapsed(), Duration::from_secs(7));
-    assert_eq!(done[0], (CallEnd::Timeout, "The tool did not answer within 7s and was stopped.".into()));
-    assert_eq!(done[1], (CallEnd::Panic, "The tool failed with an internal error.".into()));
-    assert_eq!(done[2], (CallEnd::Ok, "1".into()));
+    assert_eq!(done[0], (ToolStatus::Timeout, "The tool did not answer within 7s and was stopped.".into()));
+    assert_eq!(done[1], (ToolStatus::Panic, "The tool failed with an internal error.".into()));
+    assert_eq!(done[2], (ToolStatus::Ok, "1".into()));
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn arguments_that_do_not_fit_are_explained_and_the_tool_is_not_run() {
     let calls =
         [call("a", "wait", "{\"seconds\":\"soon\"}"), call("b", "wait", "{\"seconds\": 1"), call("c", "wait", "")];
     let done = done(&toolbox([wait()]), &calls).await;
-    let ends = [CallEnd::InvalidArguments, CallEnd::TruncatedArguments, CallEnd::InvalidArguments];
+    let ends = [ToolStatus::InvalidArguments, ToolStatus::TruncatedArguments, ToolStatus::InvalidArguments];
     assert_eq!(done.iter().map(|(end, _)| *end).collect::<Vec<_>>(), ends);
     assert!(done[0].1.contains("at /seconds: "), "{}", done[0].1);
     assert!(done[1].1.contains("break off or are malformed after 13 bytes"), "{}", done[1].1);
@@ -118,7 +118,7 @@ async fn a_budget_of_tool_calls_refuses_the_next_one_and_says_so() {
     let calls = [call("a", "wait", "{\"seconds\":0}"), call("b", "wait", "{\"seconds\":1}")];
     let round = Round { run: &run, turn: 1, disabled: &[] };
     let done = toolbox([wait()]).call_all(&calls.iter().collect::<Vec<_>>(), round).await;
-    assert_eq!([done[0].end, done[1].end], [CallEnd::Ok, CallEnd::Budget]);
+    assert_eq!([done[0].end, done[1].end], [ToolStatus::Ok, ToolStatus::Budget]);
 }
 
 #[tokio::test]

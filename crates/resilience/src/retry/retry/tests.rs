@@ -164,7 +164,7 @@ async fn words_that_cannot_be_taken_back_stand_and_thoughts_are_no_words() {
             if call == 1 { Err(error(Kind::Broken)) } else { Ok(reply("Hello")) }
         })
     };
-    let run = Run::builder().observer(Arc::new(Recorder::new())).deltas(true).final_words(true).build();
+    let run = Run::builder().observer(Arc::new(Recorder::new())).deltas(true).append_only(true).build();
     let words = breaking(|| Delta::Text("Hel".to_owned()));
     assert_eq!(retry(&words).chat(&question(), &run).await.unwrap_err().kind(), Kind::Broken);
     assert_eq!(words.calls(), 1);

@@ -2,7 +2,7 @@
 
 /// How a tool call went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CallEnd {
+pub enum ToolStatus {
     /// It worked.
     Ok,
     /// It failed and said why.
@@ -27,7 +27,7 @@ pub enum CallEnd {
     Budget,
 }
 
-impl CallEnd {
+impl ToolStatus {
     /// A stable name for logs and metric labels.
     pub const fn name(self) -> &'static str {
         match self {
