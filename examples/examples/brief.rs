@@ -10,7 +10,7 @@ use std::time::Duration;
 use brigade_core::{Agent, Budget, ModelExt, OnFailure, Worker};
 use brigade_observability::PriceBook;
 use brigade_providers::{Anthropic, OpenAi};
-use brigade_resilience::{Backoff, Resilient, Timeouts};
+use brigade_resilience::{Resilient, RetrySettings, Timeouts};
 
 async fn brief() -> anyhow::Result<()> {
     let prices = PriceBook::bundled();
@@ -20,7 +20,7 @@ async fn brief() -> anyhow::Result<()> {
 
     let researcher = Agent::new("researcher", mini.clone()).instructions("You are researcher. Cite each fact.");
     let critic = Agent::new("critic", mini.clone()).instructions("You are critic. List what is not proven.");
-    let desk = Agent::new("desk", claude.retry(Backoff::default()).fallback(mini))
+    let desk = Agent::new("desk", claude.retry(RetrySettings::default()).fallback(mini))
         .instructions("You are desk. Plan the work, delegate it, then answer in your own words.")
         .worker(
             Worker::new(researcher)

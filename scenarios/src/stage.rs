@@ -7,7 +7,7 @@ use brigade_core::{Agent, ChatModel, Metered, ModelExt};
 use brigade_observability::PriceBook;
 use brigade_providers::{Anthropic, OpenAi, OpenAiResponses};
 use brigade_rehearsal::{CallLog, FaultPlan, RunningSimulator, Simulator, WireDialect};
-use brigade_resilience::{Accounts, Alternate, Charging, Limits, Policy};
+use brigade_resilience::{Accounts, Charging, FallbackModel, Policy, RateLimitSettings};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -168,7 +168,7 @@ impl Stage {
         let metered: Metered<_> = client(self.dialect, role, &base, model)?.metered(&self.prices);
         // A flat-rate answer is wanted whole or not at all.
         let metered = if model == FLAT_MODEL { metered.least_output_tokens(75_000) } else { metered };
-        Ok(self.policy.wrap(metered, spare.map(Alternate::new), &self.accounts))
+        Ok(self.policy.wrap(metered, spare.map(FallbackModel::new), &self.accounts))
     }
 }
 
@@ -205,7 +205,10 @@ fn policy(dialect: WireDialect) -> Policy {
         WireDialect::Anthropic => Charging::Anthropic,
         WireDialect::OpenaiChat | WireDialect::OpenaiResponses => Charging::OpenAi,
     };
-    Policy { limits: Limits { charging: Some(charging), ..Limits::default() }, ..Policy::default() }
+    Policy {
+        limits: RateLimitSettings { charging: Some(charging), ..RateLimitSettings::default() },
+        ..Policy::default()
+    }
 }
 
 fn client(dialect: WireDialect, role: &str, base: &str, model: &str) -> anyhow::Result<Arc<dyn ChatModel>> {

@@ -24,7 +24,7 @@
 //!     ChatModel, ChatRequest, ModelErrorKind, Run,
 //!     testing::{ScriptedModel, Turn},
 //! };
-//! use brigade_resilience::{Accounts, Alternate, Backoff, Limits, Policy, Resilient, Thresholds, Timeouts};
+//! use brigade_resilience::{Accounts, FallbackModel, RetrySettings, RateLimitSettings, Policy, Resilient, BreakerSettings, Timeouts};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,18 +32,18 @@
 //! let flaky = ScriptedModel::named("flaky", [Turn::fails(ModelErrorKind::Overloaded), Turn::text("Here I am.")]);
 //! let model = flaky
 //!     .timeout(Timeouts::default())
-//!     .rate_limit(Limits { requests_per_minute: Some(50), ..Limits::default() })
-//!     .breaker(Thresholds::default())
-//!     .retry(Backoff::default());
+//!     .rate_limit(RateLimitSettings { requests_per_minute: Some(50), ..RateLimitSettings::default() })
+//!     .breaker(BreakerSettings::default())
+//!     .retry(RetrySettings::default());
 //! let reply = model.chat(&ChatRequest::new("Hello?"), &Run::new()).await?;
 //! assert_eq!(reply.message.text(), "Here I am.");
 //!
 //! // Or the standard stack, with state that the whole program shares:
 //! let accounts = Accounts::new();
-//! let policy = Policy { retry: Backoff { attempts: 1, ..Backoff::default() }, ..Policy::default() };
+//! let policy = Policy { retry: RetrySettings { attempts: 1, ..RetrySettings::default() }, ..Policy::default() };
 //! let small = policy.wrap(ScriptedModel::named("small", [Turn::text("I am small.")]), [], &accounts);
 //! let large = ScriptedModel::named("large", [Turn::fails(ModelErrorKind::Overloaded)]);
-//! let model = policy.wrap(large, [Alternate::new(small)], &accounts);
+//! let model = policy.wrap(large, [FallbackModel::new(small)], &accounts);
 //!
 //! let run = Run::new();
 //! let reply = model.chat(&ChatRequest::new("Who are you?"), &run).await?;
@@ -73,14 +73,14 @@ mod testing;
 
 pub use accounts::accounts::{Accounts, LimitHealth, ModelHealth};
 pub use breaker::breaker::Breaker;
-pub use breaker::circuit::{BreakerState, Thresholds};
-pub use fallback::fallback::{Alternate, Fallback, FallbackRules};
+pub use breaker::circuit::{BreakerSettings, BreakerState};
+pub use fallback::fallback::{Fallback, FallbackModel, FallbackRules};
 pub use hedge::hedge::Hedge;
 pub use policy::policy::Policy;
 pub use policy::resilient::Resilient;
 pub use rate_limit::bucket::Bucket;
-pub use rate_limit::limits::{Charging, Limits, Priority};
+pub use rate_limit::limits::{Charging, Priority, RateLimitSettings};
 pub use rate_limit::rate_limit::RateLimit;
-pub use retry::backoff::Backoff;
+pub use retry::backoff::RetrySettings;
 pub use retry::retry::Retry;
 pub use timeout::timeout::{Timeout, Timeouts};

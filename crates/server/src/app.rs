@@ -12,7 +12,7 @@ use brigade_core::{ChatModel, Embedder, Ledger, Metered, MeteredEmbedder, ModelE
 use brigade_observability::{MetricsConfig, PriceBook};
 use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiResponses, Protocol, Reachable};
 use brigade_rehearsal::demo as story;
-use brigade_resilience::{Accounts, Alternate, ModelHealth, Policy};
+use brigade_resilience::{Accounts, FallbackModel, ModelHealth, Policy};
 
 use crate::{
     agents::recall,
@@ -260,7 +260,7 @@ impl Pass<'_> {
                 let other = metered.get(fallback.as_ref().as_str()).context("a fallback is missing")?;
                 let policy = models.get(fallback.as_ref()).map(|model| self.policy(model));
                 let policy = policy.context("a policy is missing")?;
-                let alternate = Alternate::new(policy.wrap(Arc::clone(other), [], &self.standing.accounts));
+                let alternate = FallbackModel::new(policy.wrap(Arc::clone(other), [], &self.standing.accounts));
                 let is_larger = self.context_of(other.id()) > self.context_of(own.id());
                 alternates.push(if is_larger { alternate.with_larger_context() } else { alternate });
                 chain.push(other.id().clone());

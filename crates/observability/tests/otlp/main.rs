@@ -16,7 +16,7 @@ use brigade_core::{
     tool_fn,
 };
 use brigade_observability::{Otlp, OtlpConfig, OtlpError, PriceBook, Traceparent};
-use brigade_resilience::{Backoff, Limits, Resilient, Thresholds};
+use brigade_resilience::{BreakerSettings, RateLimitSettings, Resilient, RetrySettings};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
 use tokio::time::Instant;
@@ -69,11 +69,11 @@ fn desk() -> Agent {
         .and_call("7", CANARY, "{}");
     let asked_again = priced("flaky", [Turn::fails(ModelErrorKind::Overloaded), calls("lookup"), says()]);
     let elsewhere = priced("locked", [Turn::fails(ModelErrorKind::Auth)])
-        .breaker(Thresholds::default())
+        .breaker(BreakerSettings::default())
         .fallback(priced("other", [calls("lookup"), says()]));
-    let once_a_minute = Limits { requests_per_minute: Some(1), ..Limits::default() };
+    let once_a_minute = RateLimitSettings { requests_per_minute: Some(1), ..RateLimitSettings::default() };
     let limited = priced("limited", [calls("lookup"), says()]).rate_limit(once_a_minute);
-    let slow = ScriptedModel::named("slow", [says().after(3_600 * SECOND)]).retry(Backoff::default());
+    let slow = ScriptedModel::named("slow", [says().after(3_600 * SECOND)]).retry(RetrySettings::default());
     let slow = Metered::new(slow, Arc::new(PriceBook::bundled()));
     let explode = tool_fn("explode", "Explodes.", |_: serde_json::Value, _: Run| async {
         let is_on_fire = true;
@@ -81,7 +81,7 @@ fn desk() -> Agent {
         Ok::<_, ToolError>(ToolOutput::text(CANARY))
     });
     Agent::new("desk", priced("desk", [script, says()]))
-        .worker(worker("asked-again", asked_again.retry(Backoff::default())))
+        .worker(worker("asked-again", asked_again.retry(RetrySettings::default())))
         .worker(worker("elsewhere", elsewhere))
         .worker(worker("limited", limited).timeout(120 * SECOND))
         .worker(worker("slow", slow).timeout(5 * SECOND).on_failure(OnFailure::fallback(CANARY)))

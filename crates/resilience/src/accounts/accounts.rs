@@ -10,7 +10,7 @@ use brigade_core::{ModelErrorKind, ModelId};
 use tokio::time::Instant;
 
 use crate::{
-    Backoff, BreakerState, Limits, Thresholds,
+    BreakerSettings, BreakerState, RateLimitSettings, RetrySettings,
     breaker::{breaker::Circuits, circuit::Circuit},
     rate_limit::{limiter::Limiter, pause::Pause},
     retry::retry_budget::RetryBudget,
@@ -164,7 +164,7 @@ impl ModelState {
     }
 
     /// What admits calls within the limits of the model, or of its family.
-    pub(crate) fn limiter(&self, limits: &Limits) -> Arc<Limiter> {
+    pub(crate) fn limiter(&self, limits: &RateLimitSettings) -> Arc<Limiter> {
         let limiter = self.limiter.get_or_init(|| {
             let family = limits.family.as_ref().unwrap_or(self.id.model());
             let mut families = locked(&self.account.families);
@@ -177,7 +177,7 @@ impl ModelState {
     }
 
     /// What must be closed for a call to pass.
-    pub(crate) fn circuits(&self, thresholds: Thresholds) -> Circuits {
+    pub(crate) fn circuits(&self, thresholds: BreakerSettings) -> Circuits {
         let circuit = || Arc::new(Circuit::new(thresholds, Arc::clone(&self.jitter)));
         Circuits {
             credential: Arc::clone(self.account.credential.get_or_init(circuit)),
@@ -186,7 +186,7 @@ impl ModelState {
     }
 
     /// How many retries all callers may make together.
-    pub(crate) fn retry_budget(&self, backoff: &Backoff) -> Arc<RetryBudget> {
+    pub(crate) fn retry_budget(&self, backoff: &RetrySettings) -> Arc<RetryBudget> {
         Arc::clone(self.retry_budget.get_or_init(|| Arc::new(RetryBudget::new(backoff))))
     }
 }

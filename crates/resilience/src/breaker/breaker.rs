@@ -8,7 +8,7 @@ use brigade_core::{
 };
 
 use crate::{
-    Thresholds,
+    BreakerSettings,
     breaker::circuit::{BreakerState, Circuit, Pass, Verdict},
     shared::jitter::Jitter,
 };
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Breaker<M> {
     inner: M,
-    thresholds: Thresholds,
+    thresholds: BreakerSettings,
     circuits: Circuits,
 }
 
@@ -36,14 +36,14 @@ pub(crate) struct Circuits {
 impl<M: ChatModel> Breaker<M> {
     /// Breaks off calls to `inner` as `thresholds` say. What is known is shared with clones; [`Breaker::within`] shares
     /// it further.
-    pub fn new(inner: M, thresholds: Thresholds) -> Self {
+    pub fn new(inner: M, thresholds: BreakerSettings) -> Self {
         let jitter = Arc::new(Jitter::default());
         let circuit = || Arc::new(Circuit::new(thresholds, Arc::clone(&jitter)));
         Self { inner, thresholds, circuits: Circuits { credential: circuit(), model: circuit() } }
     }
 
     /// The settings this wrapper was built with.
-    pub(crate) fn thresholds(&self) -> Thresholds {
+    pub(crate) fn thresholds(&self) -> BreakerSettings {
         self.thresholds
     }
 

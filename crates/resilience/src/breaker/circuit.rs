@@ -14,7 +14,7 @@ use crate::shared::{jitter::Jitter, tally::Tally};
 /// When a circuit opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Thresholds {
+pub struct BreakerSettings {
     /// Opens after this many failures in a row. 7: more than two calls with all their attempts.
     pub failures_in_row: u32,
     /// Opens when this many percent of the recent calls failed. 50: an answer that costs two attempts is dearer than
@@ -52,7 +52,7 @@ pub enum BreakerState {
 /// Decides whether somebody who failed is asked again, and when.
 #[derive(Debug)]
 pub(crate) struct Circuit {
-    thresholds: Thresholds,
+    thresholds: BreakerSettings,
     jitter: Arc<Jitter>,
     state: Mutex<State>,
 }
@@ -106,7 +106,7 @@ const LONGEST_TOLD: Duration = Duration::from_mins(15);
 
 impl Circuit {
     /// Closed, nothing known.
-    pub(crate) fn new(thresholds: Thresholds, jitter: Arc<Jitter>) -> Self {
+    pub(crate) fn new(thresholds: BreakerSettings, jitter: Arc<Jitter>) -> Self {
         let state = State {
             phase: Phase::Closed,
             generation: 0,
@@ -276,7 +276,7 @@ impl BreakerState {
     }
 }
 
-impl Default for Thresholds {
+impl Default for BreakerSettings {
     fn default() -> Self {
         Self {
             failures_in_row: 7,

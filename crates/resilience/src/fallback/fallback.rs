@@ -18,13 +18,13 @@ use crate::shared::watch::Watched;
 #[derive(Debug, Clone)]
 pub struct Fallback<M> {
     first: M,
-    others: Vec<Alternate>,
+    others: Vec<FallbackModel>,
     rules: FallbackRules,
 }
 
 /// A model that stands in for another.
 #[derive(Debug, Clone)]
-pub struct Alternate {
+pub struct FallbackModel {
     model: Arc<dyn ChatModel>,
     has_larger_context: bool,
 }
@@ -34,7 +34,7 @@ pub struct Alternate {
 #[serde(default, deny_unknown_fields)]
 pub struct FallbackRules {
     /// Also a prompt that is too long for the model before. Off: without knowing that the next model takes more, that
-    /// is a wasted call; [`Alternate::with_larger_context`] says so of one model.
+    /// is a wasted call; [`FallbackModel::with_larger_context`] says so of one model.
     pub on_context_length: bool,
     /// Also a request that the model before declined. Off: shopping around for a model that complies is a decision
     /// that only the operator can make.
@@ -46,18 +46,18 @@ pub struct FallbackRules {
 
 impl<M: ChatModel> Fallback<M> {
     /// Asks `first`, and `other` when that fails.
-    pub fn new(first: M, other: impl Into<Alternate>) -> Self {
+    pub fn new(first: M, other: impl Into<FallbackModel>) -> Self {
         Self::chain(first, [other.into()])
     }
 
     /// Asks `first`, and the others one after the other when those before have failed.
-    pub fn chain(first: M, others: impl IntoIterator<Item = Alternate>) -> Self {
+    pub fn chain(first: M, others: impl IntoIterator<Item = FallbackModel>) -> Self {
         Self { first, others: others.into_iter().collect(), rules: FallbackRules::default() }
     }
 
     /// One more model, for when all before it have failed.
     #[must_use]
-    pub fn fallback(mut self, other: impl Into<Alternate>) -> Self {
+    pub fn fallback(mut self, other: impl Into<FallbackModel>) -> Self {
         self.others.push(other.into());
         self
     }
@@ -105,7 +105,7 @@ impl<M: ChatModel> Fallback<M> {
     }
 
     /// Whether `other` may be asked after a failure of kind `reason`.
-    fn allows(&self, reason: ModelErrorKind, other: &Alternate) -> bool {
+    fn allows(&self, reason: ModelErrorKind, other: &FallbackModel) -> bool {
         match reason {
             ModelErrorKind::Caller | ModelErrorKind::Budget | ModelErrorKind::Cancelled => false,
             ModelErrorKind::ContextLength => self.rules.on_context_length || other.has_larger_context,
@@ -150,7 +150,7 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
     }
 }
 
-impl Alternate {
+impl FallbackModel {
     /// A model that stands in for another.
     pub fn new(model: impl ChatModel) -> Self {
         Self { model: Arc::new(model), has_larger_context: false }
@@ -163,7 +163,7 @@ impl Alternate {
     }
 }
 
-impl<M: ChatModel> From<M> for Alternate {
+impl<M: ChatModel> From<M> for FallbackModel {
     fn from(model: M) -> Self {
         Self::new(model)
     }

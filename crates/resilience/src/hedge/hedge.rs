@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 use async_trait::async_trait;
 use brigade_core::{ChatModel, ChatReply, ChatRequest, ModelError, ModelId, Run, Settings};
 
-use crate::{Backoff, retry::retry_budget::RetryBudget, shared::watch::Watched};
+use crate::{RetrySettings, retry::retry_budget::RetryBudget, shared::watch::Watched};
 
 /// Asks the same model a second time when nothing of the answer has come for a while, and takes what comes first.
 ///
@@ -16,20 +16,20 @@ use crate::{Backoff, retry::retry_budget::RetryBudget, shared::watch::Watched};
 pub struct Hedge<M> {
     inner: M,
     after: Duration,
-    backoff: Backoff,
+    backoff: RetrySettings,
     budget: Arc<RetryBudget>,
 }
 
 impl<M: ChatModel> Hedge<M> {
     /// Asks `inner` again when it has shown nothing for `after`; that should be longer than nineteen of twenty answers
     /// take to begin. `backoff` sizes the budget of retries.
-    pub fn new(inner: M, after: Duration, backoff: Backoff) -> Self {
+    pub fn new(inner: M, after: Duration, backoff: RetrySettings) -> Self {
         let budget = Arc::new(RetryBudget::new(&backoff));
         Self { inner, after, backoff, budget }
     }
 
     /// The settings this wrapper was built with.
-    pub(crate) fn backoff(&self) -> &Backoff {
+    pub(crate) fn backoff(&self) -> &RetrySettings {
         &self.backoff
     }
 

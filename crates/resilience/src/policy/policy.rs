@@ -6,8 +6,8 @@ use brigade_core::ChatModel;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Accounts, Alternate, Backoff, Breaker, Fallback, FallbackRules, Hedge, Limits, Priority, RateLimit, Retry,
-    Thresholds, Timeout, Timeouts,
+    Accounts, Breaker, BreakerSettings, Fallback, FallbackModel, FallbackRules, Hedge, Priority, RateLimit,
+    RateLimitSettings, Retry, RetrySettings, Timeout, Timeouts,
 };
 
 /// How calls to a model are guarded: plain settings for the standard stack of wrappers.
@@ -17,13 +17,13 @@ pub struct Policy {
     /// How long one attempt may take.
     pub timeouts: Timeouts,
     /// What the account may use. Nothing by default: limits are learned from responses.
-    pub limits: Limits,
+    pub limits: RateLimitSettings,
     /// Who goes first when calls wait for the limits. Normal: a program knows best which of its models somebody waits for.
     pub priority: Priority,
     /// When calls are refused because the model fails.
-    pub breaker: Thresholds,
+    pub breaker: BreakerSettings,
     /// When and how often a failed call is tried again.
-    pub retry: Backoff,
+    pub retry: RetrySettings,
     /// After how long without an answer the model is asked a second time. Never by default: both answers are paid for.
     #[serde(with = "humantime_serde")]
     pub hedge_after: Option<Duration>,
@@ -38,7 +38,7 @@ impl Policy {
     pub fn wrap<M: ChatModel>(
         &self,
         model: M,
-        fallbacks: impl IntoIterator<Item = Alternate>,
+        fallbacks: impl IntoIterator<Item = FallbackModel>,
         accounts: &Accounts,
     ) -> Arc<dyn ChatModel> {
         // Innermost, because time in a queue is not slowness of the provider.
@@ -56,7 +56,7 @@ impl Policy {
         let model = Retry::new(model, self.retry).within(accounts);
         // Unless another model can be asked by then: whoever has waited a minute in vain is not to wait another one.
         let mut fallbacks = fallbacks.into_iter().peekable();
-        let model = if fallbacks.peek().is_some() { model.handing_on_timeouts() } else { model };
+        let model = if fallbacks.peek().is_some() { model.without_timeout_retries() } else { model };
         // Outermost: the last resort, when this model has been given up.
         Arc::new(Fallback::chain(model, fallbacks).rules(self.fallback))
     }

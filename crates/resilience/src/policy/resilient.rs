@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use brigade_core::ChatModel;
 
-use crate::{Alternate, Backoff, Breaker, Fallback, Hedge, Limits, RateLimit, Retry, Thresholds, Timeout, Timeouts};
+use crate::{
+    Breaker, BreakerSettings, Fallback, FallbackModel, Hedge, RateLimit, RateLimitSettings, Retry, RetrySettings,
+    Timeout, Timeouts,
+};
 
 /// Puts wrappers around a model, from the inside to the outside.
 ///
@@ -16,27 +19,27 @@ pub trait Resilient: ChatModel + Sized {
     }
 
     /// Lets calls wait until they fit under the account's limits.
-    fn rate_limit(self, limits: Limits) -> RateLimit<Self> {
+    fn rate_limit(self, limits: RateLimitSettings) -> RateLimit<Self> {
         RateLimit::new(self, limits)
     }
 
     /// Refuses calls while the model fails.
-    fn breaker(self, thresholds: Thresholds) -> Breaker<Self> {
+    fn breaker(self, thresholds: BreakerSettings) -> Breaker<Self> {
         Breaker::new(self, thresholds)
     }
 
     /// Tries failed calls again.
-    fn retry(self, backoff: Backoff) -> Retry<Self> {
+    fn retry(self, backoff: RetrySettings) -> Retry<Self> {
         Retry::new(self, backoff)
     }
 
     /// Asks a second time when the first takes long, and takes the answer that comes first.
-    fn hedge(self, after: Duration, backoff: Backoff) -> Hedge<Self> {
+    fn hedge(self, after: Duration, backoff: RetrySettings) -> Hedge<Self> {
         Hedge::new(self, after, backoff)
     }
 
     /// Asks another model when this one cannot answer.
-    fn fallback(self, other: impl Into<Alternate>) -> Fallback<Self> {
+    fn fallback(self, other: impl Into<FallbackModel>) -> Fallback<Self> {
         Fallback::new(self, other)
     }
 }

@@ -9,7 +9,7 @@ use brigade_core::{ChatReply, ModelError, ModelErrorKind, RateLimits, RetryAdvic
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    Charging, Limits, Priority,
+    Charging, Priority, RateLimitSettings,
     rate_limit::dimension::{DAY, Dimension, MINUTE, is_daily},
     rate_limit::draw::{DIMENSIONS, Demand, Draw, Experience},
     rate_limit::pause::Pause,
@@ -19,7 +19,7 @@ use crate::{
 /// Admits calls to a model, or a family of models, within the limits of their account.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    limits: Limits,
+    limits: RateLimitSettings,
     pause: Arc<Pause>,
     state: Mutex<State>,
 }
@@ -69,7 +69,7 @@ const UNTOLD_PAUSE: Duration = Duration::from_secs(1);
 
 impl Limiter {
     /// Limited as configured until responses say more; `pause` is shared by the whole account.
-    pub(crate) fn new(limits: Limits, pause: Arc<Pause>) -> Self {
+    pub(crate) fn new(limits: RateLimitSettings, pause: Arc<Pause>) -> Self {
         let now = Instant::now();
         let each = |name, window, limit| Dimension::new(name, window, (limit, limits.burst_percent), now);
         // In the order of `Draw::amounts`.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// account that is shared with others, or a provider that says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
+pub struct RateLimitSettings {
     /// Requests in a minute.
     pub requests_per_minute: Option<u64>,
     /// Input tokens in a minute, for providers that count them apart.
@@ -71,7 +71,7 @@ pub enum Priority {
     Low,
 }
 
-impl Default for Limits {
+impl Default for RateLimitSettings {
     fn default() -> Self {
         Self {
             requests_per_minute: None,

@@ -9,7 +9,7 @@ use brigade_core::{
 use tokio::time::Instant;
 
 use crate::{
-    Limits, Priority,
+    Priority, RateLimitSettings,
     rate_limit::draw::Demand,
     rate_limit::limiter::{Admission, Entry, Limiter, Ticket, TooLong},
     shared::stopped::stopped,
@@ -23,20 +23,20 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct RateLimit<M> {
     inner: M,
-    limits: Limits,
+    limits: RateLimitSettings,
     priority: Priority,
     limiter: Arc<Limiter>,
 }
 
 impl<M: ChatModel> RateLimit<M> {
     /// Holds calls to `inner` to `limits`. What was used is shared with clones; [`RateLimit::within`] shares it further.
-    pub fn new(inner: M, limits: Limits) -> Self {
+    pub fn new(inner: M, limits: RateLimitSettings) -> Self {
         let limiter = Arc::new(Limiter::new(limits.clone(), Arc::default()));
         Self { inner, limits, priority: Priority::default(), limiter }
     }
 
     /// The settings this wrapper was built with.
-    pub(crate) fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &RateLimitSettings {
         &self.limits
     }
 

@@ -10,7 +10,7 @@ use crate::shared::jitter::Jitter;
 /// When and how often a failed call is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Backoff {
+pub struct RetrySettings {
     /// Attempts per call, the first included. 3: what does not work three times in a row is rarely a blip.
     pub attempts: u32,
     /// The same for attempts that the provider may bill although they failed: answers that broke off, made no sense or
@@ -26,7 +26,7 @@ pub struct Backoff {
     /// The longest wait asked for by a provider that is slept. 30 s: a longer one is handed on to whoever called, who
     /// may have another model.
     #[serde(with = "humantime_serde")]
-    pub longest_told: Duration,
+    pub max_retry_after: Duration,
     /// How often an answer of which a part has been shown may begin again. 1: a listener who saw two beginnings
     /// distrusts a third, and each is paid for.
     pub restarts: u32,
@@ -45,7 +45,7 @@ const STRETCH: u32 = 4;
 /// …within these bounds, since "at once" is said to a crowd too, and a second spreads any crowd.
 const STRETCH_RANGE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
-impl Backoff {
+impl RetrySettings {
     /// How long to wait after the failed attempt number `attempt`, counted from 1; absent if trying again is useless or
     /// the wait too long to be slept. Never shorter than the provider asked for.
     pub(crate) fn delay(&self, error: &ModelError, attempt: u32, jitter: &Jitter) -> Option<Duration> {
@@ -56,7 +56,7 @@ impl Backoff {
         }
         match error.retry() {
             RetryAdvice::Never => None,
-            RetryAdvice::After(told) if told > self.longest_told => None,
+            RetryAdvice::After(told) if told > self.max_retry_after => None,
             RetryAdvice::After(told) => {
                 let [least, most] = STRETCH_RANGE;
                 Some(told + jitter.up_to((told / STRETCH).clamp(least, most)))
@@ -70,14 +70,14 @@ impl Backoff {
     }
 }
 
-impl Default for Backoff {
+impl Default for RetrySettings {
     fn default() -> Self {
         Self {
             attempts: 3,
             attempts_billed: 2,
             base: Duration::from_millis(500),
             cap: Duration::from_secs(8),
-            longest_told: Duration::from_secs(30),
+            max_retry_after: Duration::from_secs(30),
             restarts: 1,
             budget_percent: 20,
             budget_per_second: 1,

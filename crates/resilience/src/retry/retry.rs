@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use brigade_core::{ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelErrorKind, ModelId, Run, Settings};
 
 use crate::{
-    Backoff,
+    RetrySettings,
     retry::retry_budget::RetryBudget,
     shared::{jitter::Jitter, stopped::stopped, watch::Watched},
 };
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Retry<M> {
     inner: M,
-    backoff: Backoff,
+    backoff: RetrySettings,
     jitter: Arc<Jitter>,
     budget: Arc<RetryBudget>,
     hands_on_timeouts: bool,
@@ -28,13 +28,13 @@ pub struct Retry<M> {
 impl<M: ChatModel> Retry<M> {
     /// Tries calls to `inner` again as `backoff` says. The budget of retries is shared with clones;
     /// [`Retry::within`] shares it further.
-    pub fn new(inner: M, backoff: Backoff) -> Self {
+    pub fn new(inner: M, backoff: RetrySettings) -> Self {
         let budget = Arc::new(RetryBudget::new(&backoff));
         Self { inner, backoff, jitter: Arc::default(), budget, hands_on_timeouts: false }
     }
 
     /// The settings this wrapper was built with.
-    pub(crate) fn backoff(&self) -> &Backoff {
+    pub(crate) fn backoff(&self) -> &RetrySettings {
         &self.backoff
     }
 
@@ -46,7 +46,7 @@ impl<M: ChatModel> Retry<M> {
     /// Another model stands behind this one: a call that kept it waiting is not tried again but handed on, because the
     /// same model would probably take as long again.
     #[must_use]
-    pub fn handing_on_timeouts(self) -> Self {
+    pub fn without_timeout_retries(self) -> Self {
         Self { hands_on_timeouts: true, ..self }
     }
 

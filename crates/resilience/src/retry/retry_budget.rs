@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{Backoff, shared::tally::Tally};
+use crate::{RetrySettings, shared::tally::Tally};
 
 /// How many retries all callers of one model may make together: a share of the recent calls and a few besides.
 ///
@@ -22,8 +22,8 @@ pub(crate) struct RetryBudget {
 
 impl RetryBudget {
     /// As `backoff` sets it.
-    pub(crate) fn new(backoff: &Backoff) -> Self {
-        let Backoff { budget_percent, budget_per_second, budget_window, .. } = *backoff;
+    pub(crate) fn new(backoff: &RetrySettings) -> Self {
+        let RetrySettings { budget_percent, budget_per_second, budget_window, .. } = *backoff;
         let free = Duration::from_secs(budget_per_second.into()).as_millis() * budget_window.as_millis() / 1_000_000;
         Self {
             percent: budget_percent.into(),

@@ -7,8 +7,11 @@ use crate::{
 };
 
 fn guarded(fake: Fake, accounts: &Accounts) -> impl ChatModel {
-    let limited = RateLimit::new(fake, Limits { requests_per_minute: Some(60), ..Limits::default() }).within(accounts);
-    Retry::new(Breaker::new(limited, Thresholds::default()).within(accounts), Backoff::default()).within(accounts)
+    let limited =
+        RateLimit::new(fake, RateLimitSettings { requests_per_minute: Some(60), ..RateLimitSettings::default() })
+            .within(accounts);
+    Retry::new(Breaker::new(limited, BreakerSettings::default()).within(accounts), RetrySettings::default())
+        .within(accounts)
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,8 +51,8 @@ async fn a_breaker_can_be_opened_and_closed_by_hand() {
 
 #[tokio::test(start_paused = true)]
 async fn wrappers_without_accounts_keep_to_themselves() {
-    let one = Fake::broken("m", ModelErrorKind::Quota).breaker(Thresholds::default());
-    let other = Fake::well("m").breaker(Thresholds::default());
+    let one = Fake::broken("m", ModelErrorKind::Quota).breaker(BreakerSettings::default());
+    let other = Fake::well("m").breaker(BreakerSettings::default());
     one.chat(&question(), &Run::new()).await.unwrap_err();
     assert!(other.chat(&question(), &Run::new()).await.is_ok());
 }

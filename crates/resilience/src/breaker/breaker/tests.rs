@@ -15,7 +15,7 @@ async fn ask(model: &impl ChatModel) -> Option<Kind> {
 }
 
 fn breaker(fake: Fake, accounts: &Accounts) -> Breaker<Fake> {
-    Breaker::new(fake, Thresholds::default()).within(accounts)
+    Breaker::new(fake, BreakerSettings::default()).within(accounts)
 }
 
 #[tokio::test(start_paused = true)]

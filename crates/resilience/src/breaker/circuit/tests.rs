@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::seconds;
 
 fn circuit() -> Circuit {
-    Circuit::new(Thresholds::default(), Arc::new(Jitter::seeded(1)))
+    Circuit::new(BreakerSettings::default(), Arc::new(Jitter::seeded(1)))
 }
 
 fn call(circuit: &Circuit, verdict: Verdict) -> Option<BreakerState> {

@@ -61,7 +61,7 @@ async fn when_all_have_failed_the_last_error_is_returned() {
 async fn a_prompt_that_is_too_long_goes_only_to_a_model_that_takes_more() {
     let (small, large) = (Fake::well("small"), Fake::well("large"));
     let model = Fallback::new(Fake::broken("a", Kind::ContextLength), small.clone())
-        .fallback(Alternate::new(large.clone()).with_larger_context());
+        .fallback(FallbackModel::new(large.clone()).with_larger_context());
     assert!(model.chat(&question(), &Run::new()).await.is_ok());
     assert_eq!((small.calls(), large.calls()), (0, 1));
 

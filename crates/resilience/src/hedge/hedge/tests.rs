@@ -16,7 +16,7 @@ fn slow(after: &'static [Option<u64>]) -> Fake {
 }
 
 fn hedge(fake: &Fake) -> Hedge<Fake> {
-    Hedge::new(fake.clone(), seconds(10), Backoff::default())
+    Hedge::new(fake.clone(), seconds(10), RetrySettings::default())
 }
 
 /// Who answered and after how many seconds.
@@ -102,6 +102,7 @@ async fn a_request_with_tools_is_asked_once() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_retry_budget_forbids_it() {
     let fake = slow(&[Some(30)]);
-    let model = Hedge::new(fake.clone(), seconds(10), Backoff { budget_per_second: 0, ..Backoff::default() });
+    let model =
+        Hedge::new(fake.clone(), seconds(10), RetrySettings { budget_per_second: 0, ..RetrySettings::default() });
     assert_eq!(ask(&model, &Run::new()).await, ("1".to_owned(), 31));
 }

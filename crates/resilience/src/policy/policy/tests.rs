@@ -20,7 +20,7 @@ use crate::{
 
 fn wrap(model: Fake, fallbacks: Vec<Fake>, accounts: &Accounts) -> Arc<dyn ChatModel> {
     let policy = Policy::default();
-    let guarded = |fallback| Alternate::new(policy.wrap(fallback, [], accounts));
+    let guarded = |fallback| FallbackModel::new(policy.wrap(fallback, [], accounts));
     policy.wrap(model, fallbacks.into_iter().map(guarded), accounts)
 }
 
@@ -146,7 +146,10 @@ async fn a_storm_at_one_model_is_sat_out_at_another() {
 async fn retries_of_a_call_are_timed_counted_and_judged_one_by_one() {
     let hangs = Fake::new("m", |_, _| std::future::pending());
     let accounts = Accounts::seeded(1);
-    let policy = Policy { limits: Limits { requests_per_minute: Some(60), ..Limits::default() }, ..Policy::default() };
+    let policy = Policy {
+        limits: RateLimitSettings { requests_per_minute: Some(60), ..RateLimitSettings::default() },
+        ..Policy::default()
+    };
     let model = policy.wrap(hangs.clone(), [], &accounts);
     let (run, recorder) = listened();
     let started = Instant::now();
@@ -180,7 +183,7 @@ async fn a_cancelled_call_leaves_nothing_behind() {
             _ => Ok(reply("ok")),
         }
     });
-    let limits = Limits { requests_per_minute: Some(120), burst_percent: 5, ..Limits::default() };
+    let limits = RateLimitSettings { requests_per_minute: Some(120), burst_percent: 5, ..RateLimitSettings::default() };
     let model = Policy { limits, ..Policy::default() }.wrap(fake, [], &accounts);
     let mut calls = JoinSet::new();
     for patience in 0..400 {

@@ -13,12 +13,12 @@ use crate::{
     testing::{error, question, reply, seconds, told},
 };
 
-fn limiter(limits: Limits) -> Arc<Limiter> {
+fn limiter(limits: RateLimitSettings) -> Arc<Limiter> {
     Arc::new(Limiter::new(limits, Arc::default()))
 }
 
-fn requests(limit: u64) -> Limits {
-    Limits { requests_per_minute: Some(limit), ..Limits::default() }
+fn requests(limit: u64) -> RateLimitSettings {
+    RateLimitSettings { requests_per_minute: Some(limit), ..RateLimitSettings::default() }
 }
 
 fn demand() -> Demand {
@@ -54,7 +54,7 @@ async fn call(limiter: &Limiter, result: Result<ChatReply, ModelError>) {
 
 #[tokio::test(start_paused = true)]
 async fn without_known_limits_nobody_waits() {
-    let limiter = limiter(Limits::default());
+    let limiter = limiter(RateLimitSettings::default());
     for _ in 0..10_000 {
         assert!(matches!(limiter.enter(demand(), Priority::Normal, &Run::new()), Ok(Entry::Admitted(_))));
     }
@@ -62,11 +62,11 @@ async fn without_known_limits_nobody_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_is_learned_from_a_response() {
-    let limiter = limiter(Limits::default());
+    let limiter = limiter(RateLimitSettings::default());
     call(&limiter, Ok(saying(allowance(100, 40, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(40));
     // What is in flight may not have been seen by whoever said that.
-    let limiter = self::limiter(Limits::default());
+    let limiter = self::limiter(RateLimitSettings::default());
     let in_flight: Vec<_> = (0..5).map(|_| limiter.enter(demand(), Priority::Normal, &Run::new())).collect();
     call(&limiter, Ok(saying(allowance(100, 40, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(35));
@@ -76,7 +76,7 @@ async fn a_limit_is_learned_from_a_response() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_left_is_lowered_at_once_and_raised_only_by_a_new_limit() {
-    let limiter = limiter(Limits::default());
+    let limiter = limiter(RateLimitSettings::default());
     call(&limiter, Ok(saying(allowance(100, 99, None)))).await;
     call(&limiter, Ok(saying(allowance(100, 10, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(10));
@@ -99,7 +99,7 @@ async fn a_configured_limit_holds_besides_what_is_learned() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_comes_back_slowly_is_a_days() {
-    let limiter = limiter(Limits::default());
+    let limiter = limiter(RateLimitSettings::default());
     call(&limiter, Ok(saying(allowance(14_400, 14_370, Some(seconds(180)))))).await;
     assert_eq!(left(&limiter, "requests_per_day"), Some(14_370));
     assert_eq!(left(&limiter, "requests_per_minute"), None);
@@ -107,7 +107,7 @@ async fn a_limit_that_comes_back_slowly_is_a_days() {
 
 #[tokio::test(start_paused = true)]
 async fn an_exhausted_window_that_ends_soon_is_waited_for() {
-    let limiter = limiter(Limits::default());
+    let limiter = limiter(RateLimitSettings::default());
     call(&limiter, Ok(saying(allowance(60, 0, Some(seconds(20)))))).await;
     let started = Instant::now();
     let _admission = admit(&limiter, &Run::new()).await.unwrap();
@@ -116,7 +116,7 @@ async fn an_exhausted_window_that_ends_soon_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn an_exhausted_limit_that_refills_steadily_is_not_waited_for_until_it_is_whole() {
-    let limiter = limiter(Limits::default());
+    let limiter = limiter(RateLimitSettings::default());
     call(&limiter, Ok(saying(allowance(60, 0, Some(seconds(60)))))).await;
     let started = Instant::now();
     let _admission = admit(&limiter, &Run::new()).await.unwrap();
@@ -125,7 +125,7 @@ async fn an_exhausted_limit_that_refills_steadily_is_not_waited_for_until_it_is_
 
 #[tokio::test(start_paused = true)]
 async fn what_a_call_did_not_use_is_given_back_and_what_it_used_besides_is_owed() {
-    let tokens = Limits { tokens_per_minute: Some(10_000), ..Limits::default() };
+    let tokens = RateLimitSettings { tokens_per_minute: Some(10_000), ..RateLimitSettings::default() };
     for (usage, rest) in [(Usage::new(100, 100), 9_800), (Usage::new(9_000, 3_000), 0)] {
         let limiter = limiter(tokens.clone());
         call(&limiter, Ok(ChatReply { usage: Some(usage), ..reply("ok") })).await;
@@ -135,7 +135,7 @@ async fn what_a_call_did_not_use_is_given_back_and_what_it_used_besides_is_owed(
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_takes_what_the_provider_has_seen_of_it() {
-    let limits = Limits { tokens_per_minute: Some(10_000), ..requests(10) };
+    let limits = RateLimitSettings { tokens_per_minute: Some(10_000), ..requests(10) };
     let rest = async |result| {
         let limiter = limiter(limits.clone());
         call(&limiter, result).await;
@@ -164,7 +164,7 @@ async fn a_wait_that_cannot_fit_fails_at_once_and_says_how_long_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn the_queue_has_an_end() {
-    let limiter = limiter(Limits { queue: 3, ..requests(60) });
+    let limiter = limiter(RateLimitSettings { queue: 3, ..requests(60) });
     for _ in 0..60 {
         call(&limiter, Ok(reply("ok"))).await;
     }
@@ -242,7 +242,7 @@ async fn a_refusal_pauses_everybody_for_as_long_as_it_says() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_without_advice_pauses_until_the_exhausted_limit_is_whole() {
-    let limiter = limiter(Limits::default());
+    let limiter = limiter(RateLimitSettings::default());
     let refusal = error(ModelErrorKind::RateLimited).with(|failure| {
         failure.limits.requests = allowance(60, 30, Some(seconds(25)));
         failure.limits.tokens = allowance(1_000, 0, Some(seconds(11)));
@@ -291,7 +291,7 @@ proptest! {
         calls in prop::collection::vec((0_u64..8_000, 0_u64..4_000, 0_u64..20_000, any::<bool>()), 1..40),
     ) {
         block_on(async {
-            let limits = Limits { tokens_per_minute: Some(30_000), charging: Some(Charging::Anthropic), ..requests(60) };
+            let limits = RateLimitSettings { tokens_per_minute: Some(30_000), charging: Some(Charging::Anthropic), ..requests(60) };
             let limiter = limiter(limits);
             for _ in 0..50 {
                 call(&limiter, Ok(reply("ok"))).await;

@@ -95,7 +95,7 @@ impl Provider {
             let provider = Arc::clone(&provider);
             async move { provider.serve().await }
         });
-        RateLimit::new(fake, Limits { charging: Some(Charging::OpenAi), ..Limits::default() })
+        RateLimit::new(fake, RateLimitSettings { charging: Some(Charging::OpenAi), ..RateLimitSettings::default() })
     }
 }
 
@@ -136,7 +136,7 @@ async fn a_crowd_uses_what_is_allowed_and_is_never_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn one_caller_among_many_of_another_run_waits_at_most_twice_its_fair_share() {
-    let limits = Limits { requests_per_minute: Some(60), burst_percent: 2, ..Limits::default() };
+    let limits = RateLimitSettings { requests_per_minute: Some(60), burst_percent: 2, ..RateLimitSettings::default() };
     let model = RateLimit::new(Fake::well("m"), limits);
     let crowd = Run::new();
     let mut workers = JoinSet::new();
@@ -160,7 +160,10 @@ async fn one_caller_among_many_of_another_run_waits_at_most_twice_its_fair_share
 
 #[tokio::test(start_paused = true)]
 async fn waiting_is_told_and_not_waiting_is_not() {
-    let model = RateLimit::new(Fake::well("m"), Limits { requests_per_minute: Some(1), ..Limits::default() });
+    let model = RateLimit::new(
+        Fake::well("m"),
+        RateLimitSettings { requests_per_minute: Some(1), ..RateLimitSettings::default() },
+    );
     let (run, recorder) = listened();
     for _ in 0..2 {
         model.chat(&question(), &run).await.unwrap();
@@ -171,7 +174,10 @@ async fn waiting_is_told_and_not_waiting_is_not() {
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_turn_comes_too_late_fails_at_once_and_costs_nothing() {
     let fake = Fake::well("m");
-    let model = RateLimit::new(fake.clone(), Limits { requests_per_minute: Some(1), ..Limits::default() });
+    let model = RateLimit::new(
+        fake.clone(),
+        RateLimitSettings { requests_per_minute: Some(1), ..RateLimitSettings::default() },
+    );
     model.chat(&question(), &Run::new()).await.unwrap();
     let run = Run::builder().deadline(Instant::now() + seconds(30)).build();
     let started = Instant::now();
@@ -183,7 +189,11 @@ async fn a_call_whose_turn_comes_too_late_fails_at_once_and_costs_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_of_output_in_the_models_settings_counts_like_one_in_the_request() {
     let settings = Settings { max_output_tokens: Some(600), ..Settings::default() };
-    let limits = Limits { tokens_per_minute: Some(1_000), charging: Some(Charging::OpenAi), ..Limits::default() };
+    let limits = RateLimitSettings {
+        tokens_per_minute: Some(1_000),
+        charging: Some(Charging::OpenAi),
+        ..RateLimitSettings::default()
+    };
     let model = RateLimit::new(Fake::well("m").with_settings(settings), limits);
     model.chat(&question(), &Run::new()).await.unwrap();
     assert_eq!(model.limiter.headroom(), [("tokens_per_minute", 1_000, 400)]);
@@ -191,7 +201,10 @@ async fn a_limit_of_output_in_the_models_settings_counts_like_one_in_the_request
 
 #[tokio::test(start_paused = true)]
 async fn cancelling_ends_the_wait() {
-    let model = RateLimit::new(Fake::well("m"), Limits { requests_per_minute: Some(1), ..Limits::default() });
+    let model = RateLimit::new(
+        Fake::well("m"),
+        RateLimitSettings { requests_per_minute: Some(1), ..RateLimitSettings::default() },
+    );
     model.chat(&question(), &Run::new()).await.unwrap();
     let run = Run::new();
     let canceller = async {
@@ -207,10 +220,10 @@ async fn cancelling_ends_the_wait() {
 #[tokio::test(start_paused = true)]
 async fn models_of_a_family_share_their_limit_and_others_do_not() {
     let accounts = Accounts::seeded(1);
-    let limits = |family: Option<&str>| Limits {
+    let limits = |family: Option<&str>| RateLimitSettings {
         requests_per_minute: Some(1),
         family: family.map(Into::into),
-        ..Limits::default()
+        ..RateLimitSettings::default()
     };
     let model = |name, family| RateLimit::new(Fake::well(name), limits(family)).within(&accounts);
     let started = Instant::now();

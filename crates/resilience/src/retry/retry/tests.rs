@@ -8,7 +8,7 @@ use crate::{
 };
 
 fn retry(fake: &Fake) -> Retry<Fake> {
-    Retry::new(fake.clone(), Backoff::default()).within(&Accounts::seeded(1))
+    Retry::new(fake.clone(), RetrySettings::default()).within(&Accounts::seeded(1))
 }
 
 async fn timed(model: &Retry<Fake>, run: &Run) -> (Result<ChatReply, ModelError>, Duration) {
@@ -52,7 +52,7 @@ async fn a_call_that_timed_out_is_handed_on_if_another_model_stands_by() {
         [(TimeoutPhase::FirstDelta, true, 1), (TimeoutPhase::Idle, true, 1), (TimeoutPhase::Connect, false, 3)]
     {
         let fake = timed_out(phase, sent);
-        assert!(retry(&fake).handing_on_timeouts().chat(&question(), &Run::new()).await.is_err());
+        assert!(retry(&fake).without_timeout_retries().chat(&question(), &Run::new()).await.is_err());
         assert_eq!(fake.calls(), calls, "{phase:?}");
     }
 }
@@ -109,7 +109,7 @@ async fn a_wait_that_is_too_long_is_passed_on_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_retry_budget_fails_fast_and_says_so() {
     let fake = Fake::broken("m", Kind::Transient);
-    let model = Retry::new(fake.clone(), Backoff { budget_per_second: 0, ..Backoff::default() });
+    let model = Retry::new(fake.clone(), RetrySettings { budget_per_second: 0, ..RetrySettings::default() });
     let (run, recorder) = listened();
     for _ in 0..4 {
         assert!(model.chat(&question(), &run).await.is_err());
@@ -126,7 +126,7 @@ async fn the_budget_is_shared_by_all_who_ask_the_model_at_the_account() {
     let accounts = Accounts::seeded(1);
     let fake = Fake::broken("m", Kind::Transient);
     for _ in 0..7 {
-        let model = Retry::new(fake.clone(), Backoff::default()).within(&accounts);
+        let model = Retry::new(fake.clone(), RetrySettings::default()).within(&accounts);
         let (result, elapsed) = timed(&model, &Run::new()).await;
         assert!(result.is_err() && elapsed < seconds(2));
     }
@@ -151,7 +151,7 @@ async fn an_answer_of_which_a_part_was_shown_begins_again_once_and_listeners_are
     });
     assert!(retry(&fake).chat(&question(), &run).await.is_err());
     assert_eq!(fake.calls(), 2);
-    let never = Backoff { restarts: 0, ..Backoff::default() };
+    let never = RetrySettings { restarts: 0, ..RetrySettings::default() };
     assert!(Retry::new(fake.clone(), never).chat(&question(), &run).await.is_err());
     assert_eq!(fake.calls(), 3);
 }

@@ -6,7 +6,7 @@ use crate::testing::seconds;
 
 #[tokio::test(start_paused = true)]
 async fn a_quiet_program_may_retry_once_a_second() {
-    let budget = RetryBudget::new(&Backoff::default());
+    let budget = RetryBudget::new(&RetrySettings::default());
     assert_eq!(budget.balance(), 10);
     assert!((0..10).all(|_| budget.withdraw()));
     assert!(!budget.withdraw());
@@ -16,7 +16,7 @@ async fn a_quiet_program_may_retry_once_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn five_calls_pay_for_one_retry_for_ten_seconds() {
-    let budget = RetryBudget::new(&Backoff { budget_per_second: 0, ..Backoff::default() });
+    let budget = RetryBudget::new(&RetrySettings { budget_per_second: 0, ..RetrySettings::default() });
     (0..9).for_each(|_| budget.deposit());
     assert!(budget.withdraw());
     assert!(!budget.withdraw());
@@ -34,7 +34,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().start_paused(true).enable_time().build().unwrap();
         runtime.block_on(async {
-            let budget = RetryBudget::new(&Backoff::default());
+            let budget = RetryBudget::new(&RetrySettings::default());
             let (mut calls, mut retries): (Vec<Instant>, Vec<Instant>) = Default::default();
             for (pause, retry) in steps {
                 advance(Duration::from_millis(pause)).await;
