@@ -59,6 +59,17 @@ fn the_example_of_a_server_that_remembers_is_right_and_wise() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn the_supervisor_in_toml_passes_a_strict_check() {
+    let (_, rest) = README.split_once("```toml\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("brigade.toml");
+    std::fs::write(&file, rest.split_once("```").unwrap().0).unwrap();
+    let output = Command::new(BRIGADE).args(["check", "--no-secrets", "--deny-warnings", "--config"]).arg(file).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[tokio::test]
 async fn the_walk_with_curl_works_as_printed() {
     if Command::new("curl").arg("--version").output().is_err() {
