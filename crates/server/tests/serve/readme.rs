@@ -65,7 +65,8 @@ fn the_supervisor_in_toml_passes_a_strict_check() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("brigade.toml");
     std::fs::write(&file, rest.split_once("```").unwrap().0).unwrap();
-    let output = Command::new(BRIGADE).args(["check", "--no-secrets", "--deny-warnings", "--config"]).arg(file).output();
+    let output =
+        Command::new(BRIGADE).args(["check", "--no-secrets", "--deny-warnings", "--config"]).arg(file).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
