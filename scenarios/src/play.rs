@@ -8,7 +8,7 @@ use std::{
 };
 
 use brigade_core::{
-    Budget, Cap, Event, Ledger, ModelId, Money, Observer, Outcome, Pricing, Run, RunError, Runnable, Served, Task,
+    Budget, Cap, Event, Ledger, ModelId, Money, Observer, Outcome, Pricing, Run, RunError, Runnable, ServedCall, Task,
     TraceId, Usage,
 };
 use brigade_observability::{LogTarget, Logging, PriceBook};
@@ -211,7 +211,7 @@ fn billed(calls: &[CallRecord], prices: &PriceBook) -> Money {
 
 fn cost(call: &CallRecord, prices: &PriceBook) -> Option<Money> {
     let asked = ModelId::new(account(call.dialect, "main"), call.model.as_str());
-    let served = Served { asked: &asked, model: None, service_tier: None };
+    let served = ServedCall { asked: &asked, model: None, service_tier: None };
     if call.usage == brigade_rehearsal::BilledUsage::default() {
         return None;
     }

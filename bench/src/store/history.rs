@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use brigade_core::{Certainty, Charge, Event, ModelId, Money, Observer, Run, StopKind, StopReason, Usage};
+use brigade_core::{Certainty, Charge, Event, FinishReason, ModelId, Money, Observer, Run, StopReason, Usage};
 use brigade_store::{Database, History, RunFilter, RunStatus, UsageBy, UsageFilter};
 use tokio::time::Instant;
 
@@ -62,7 +62,7 @@ fn call(observer: &dyn Observer, run: &Run, model: &ModelId) {
     observer.on_event(run, &Event::TurnStarted { turn: 1, model: model.clone() });
     observer.on_event(run, &Event::AttemptStarted { model: model.clone() });
     observer.on_event(run, &Event::AttemptEnded { model: model.clone(), error: None, charge: Some(charge), elapsed });
-    let (model, stop) = (model.clone(), StopKind::EndTurn);
+    let (model, stop) = (model.clone(), FinishReason::EndTurn);
     observer
         .on_event(run, &Event::TurnEnded { turn: 1, model, usage: Some(usage), cost, stop, tool_calls: 0, elapsed });
 }

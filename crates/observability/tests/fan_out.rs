@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use brigade_core::{
     Agent, ChatModel, ChatReply, ChatRequest, Event, Metered, ModelError, ModelErrorKind, ModelExt, ModelId, Money,
-    OnFailure, Rate, Rates, Run, Settings, ToolOutput, TraceId, Unpriced, Worker,
+    OnFailure, Rate, Rates, Run, Settings, ToolOutput, TraceId, UnpricedPolicy, Worker,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
@@ -83,7 +83,7 @@ async fn fan_out(name: &str, trace: TraceId) -> String {
 fn priced(model: ScriptedModel) -> Metered<ScriptedModel> {
     let dollars = |nano| Rate::per_million(Money::from_nano(nano));
     let rates = Rates { input: dollars(10_000_000_000), output: dollars(20_000_000_000), ..Rates::default() };
-    Metered::new(model, Arc::new(PriceBook::bundled())).unpriced(Unpriced::Assume(rates))
+    Metered::new(model, Arc::new(PriceBook::bundled())).unpriced(UnpricedPolicy::Assume(rates))
 }
 
 fn lines(path: &Path) -> Vec<String> {

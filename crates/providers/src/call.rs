@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use brigade_core::{Arguments, Part, StopKind, ToolCall};
+use brigade_core::{Arguments, FinishReason, Part, ToolCall};
 
 use crate::{
     digest::digest,
@@ -43,7 +43,7 @@ pub(crate) fn arguments_object(arguments: &Arguments) -> Cow<'_, str> {
 
 /// Counts what is odd about the tool calls of an answer. Answers why it really stopped: arguments that break off mean
 /// that there was no room for more, whatever the provider says.
-pub(crate) fn inspect(parts: &[Part], stop: StopKind, sink: &mut Sink<'_>) -> StopKind {
+pub(crate) fn inspect(parts: &[Part], stop: FinishReason, sink: &mut Sink<'_>) -> FinishReason {
     let mut really = stop;
     let calls = parts.iter().filter_map(|part| if let Part::ToolCall(call) = part { Some(call) } else { None });
     let calls: Vec<&ToolCall> = calls.collect();
@@ -55,9 +55,9 @@ pub(crate) fn inspect(parts: &[Part], stop: StopKind, sink: &mut Sink<'_>) -> St
         }
         if let Arguments::Malformed(_) = call.arguments {
             sink.quirk(Quirk::ArgumentsMalformed);
-            if matches!(stop, StopKind::ToolCalls | StopKind::EndTurn) {
+            if matches!(stop, FinishReason::ToolCalls | FinishReason::EndTurn) {
                 sink.quirk(Quirk::StopMismatch);
-                really = StopKind::MaxTokens;
+                really = FinishReason::MaxTokens;
             }
         }
     }

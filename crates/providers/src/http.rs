@@ -77,7 +77,7 @@ impl Account {
 
     pub(crate) fn without_key(&self, error: ModelError) -> ModelError {
         let Some(key) = self.0.api_key.as_ref().map(|key| key.expose_secret().trim()) else { return error };
-        if key.is_empty() || !error.failure().message.contains(key) {
+        if key.is_empty() || !error.details().message.contains(key) {
             return error;
         }
         error.with(|failure| failure.message = failure.message.replace(key, "[the API key]"))

@@ -52,7 +52,7 @@
 //! let mut request = ChatRequest::new("Why is the sky blue?");
 //! let run = Run::builder().deltas(true).observer(Arc::new(Printer)).build();
 //! let reply = mini.chat(&request, &run).await?;
-//! println!("\n{:?}, {:?}, from {}", reply.stop.kind, reply.usage, reply.model);
+//! println!("\n{:?}, {:?}, from {}", reply.finish_reason, reply.usage, reply.model);
 //!
 //! // The same conversation goes on at another provider.
 //! request.transcript.push(reply.message)?;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use brigade_core::{Allowance, RateLimits};
+use brigade_core::{RateLimitStatus, RateLimits};
 use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
@@ -24,14 +24,14 @@ pub(crate) fn exhausted_reset(limits: &RateLimits) -> Option<Duration> {
 /// What is limited, by the names that the headers have for it.
 #[derive(Debug, Default)]
 pub(crate) struct Allowances {
-    requests: Allowance,
-    minute_requests: Allowance,
-    unnamed: Allowance,
-    tokens: Allowance,
-    minute_tokens: Allowance,
-    project_tokens: Allowance,
-    input_tokens: Allowance,
-    output_tokens: Allowance,
+    requests: RateLimitStatus,
+    minute_requests: RateLimitStatus,
+    unnamed: RateLimitStatus,
+    tokens: RateLimitStatus,
+    minute_tokens: RateLimitStatus,
+    project_tokens: RateLimitStatus,
+    input_tokens: RateLimitStatus,
+    output_tokens: RateLimitStatus,
 }
 
 /// A header value that makes no sense.
@@ -51,7 +51,7 @@ impl Allowances {
         }
     }
 
-    fn of(&mut self, limited: &str) -> Option<&mut Allowance> {
+    fn of(&mut self, limited: &str) -> Option<&mut RateLimitStatus> {
         Some(match limited {
             "requests" => &mut self.requests,
             "req-minute" => &mut self.minute_requests,
@@ -77,7 +77,7 @@ impl Allowances {
     }
 
     /// OpenAI counts a project's tokens beside the organisation's; the one with less left is the one that binds.
-    fn tokens(&self) -> Allowance {
+    fn tokens(&self) -> RateLimitStatus {
         let own = first([self.tokens, self.minute_tokens]);
         let project = self.project_tokens;
         match (own.remaining, project.remaining) {
@@ -89,8 +89,8 @@ impl Allowances {
 }
 
 /// The first of which anything is known.
-fn first<const N: usize>(allowances: [Allowance; N]) -> Allowance {
-    allowances.into_iter().find(|known| *known != Allowance::default()).unwrap_or_default()
+fn first<const N: usize>(allowances: [RateLimitStatus; N]) -> RateLimitStatus {
+    allowances.into_iter().find(|known| *known != RateLimitStatus::default()).unwrap_or_default()
 }
 
 /// What a header tells about which limit: `requests` and `remaining` of `x-ratelimit-remaining-requests`.

@@ -49,13 +49,13 @@ async fn failures_are_told_apart_as_those_of_answers_are() {
         let (_provider, model) = served(&fault(what)).await;
         let error = model.embed(&["text"], &Run::new()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
-        assert_eq!(error.failure().model.as_ref(), Some(model.id()));
-        assert!(error.failure().sent);
+        assert_eq!(error.details().model.as_ref(), Some(model.id()));
+        assert!(error.details().sent);
         if kind == ModelErrorKind::RateLimited {
             assert_eq!(error.retry(), RetryAdvice::After(std::time::Duration::from_secs(7)));
         }
     }
     let (_provider, model) = served("").await;
     let error = model.embed(&[""], &Run::new()).await.unwrap_err();
-    assert_eq!((error.kind(), error.failure().status), (ModelErrorKind::Caller, Some(400)));
+    assert_eq!((error.kind(), error.details().status), (ModelErrorKind::Caller, Some(400)));
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use brigade_core::{
-    Arguments, ChatModel, ChatReply, ChatRequest, Event, Message, ModelError, ModelErrorKind as Kind, RawJson, Role,
-    Run, StopKind, ToolResult, ToolSet, ToolSpec, Transcript, testing::Recorder,
+    Arguments, ChatModel, ChatReply, ChatRequest, Event, FinishReason, Message, ModelError, ModelErrorKind as Kind,
+    RawJson, Role, Run, ToolResult, ToolSet, ToolSpec, Transcript, testing::Recorder,
 };
 use brigade_providers::{Anthropic, OpenAi, OpenAiResponses};
 use brigade_rehearsal::{
@@ -112,7 +112,7 @@ async fn the_probe_costs_nothing_and_sees_a_wrong_address() {
     let gone = running.base_url();
     running.shutdown().await;
     let error = OpenAi::builder().base_url(gone).build().unwrap().probe().await.unwrap_err();
-    assert_eq!((error.kind(), error.failure().sent), (Kind::Unreachable, false));
+    assert_eq!((error.kind(), error.details().sent), (Kind::Unreachable, false));
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn r01_nobody_there_is_told_before_anything_is_sent() {
     running.shutdown().await;
     for model in models {
         let error = model.chat(&question(false), &Run::new()).await.unwrap_err();
-        assert_eq!((error.kind(), error.failure().sent), (Kind::Unreachable, false), "{error}");
+        assert_eq!((error.kind(), error.details().sent), (Kind::Unreachable, false), "{error}");
     }
 }
 
@@ -153,8 +153,8 @@ async fn r07_a_proxys_page_is_a_passing_failure_and_kept_in_part() {
             let fault = format!("do = {{ status = {status}, html_bytes = 1048576, {headers} }}");
             let seen = struck(&fault, protocol, STREAM).await;
             let error = seen.error();
-            assert_eq!((error.kind(), error.failure().status), (Kind::Transient, Some(status)), "{protocol}");
-            assert!(error.failure().message.len() <= 2048);
+            assert_eq!((error.kind(), error.details().status), (Kind::Transient, Some(status)), "{protocol}");
+            assert!(error.details().message.len() <= 2048);
         }
     }
 }
@@ -174,8 +174,8 @@ async fn r08_a_permanent_failure_is_typed_and_has_the_id_of_the_exchange() {
             let seen = struck(&format!("do = {{ status = {status} }}"), protocol, WHOLE).await;
             let error = seen.error();
             assert_eq!((error.kind(), error.retry()), (kind, brigade_core::RetryAdvice::Never), "{protocol} {status}");
-            assert!(error.failure().request_id.is_some(), "{protocol} {status}");
-            assert!(error.failure().sent);
+            assert!(error.details().request_id.is_some(), "{protocol} {status}");
+            assert!(error.details().sent);
         }
     }
 }
@@ -204,7 +204,7 @@ async fn r10_a_body_that_is_cut_is_broken() {
         ] {
             let seen = struck(fault, protocol, WHOLE).await;
             assert_eq!(seen.error().kind(), Kind::Broken, "{protocol} {fault}");
-            assert!(seen.error().failure().sent);
+            assert!(seen.error().details().sent);
         }
     }
 }
@@ -237,11 +237,17 @@ async fn r13_an_error_event_has_its_own_class() {
 
 #[tokio::test]
 async fn r16_one_terminal_marker_is_enough() {
-    for (markers, stop) in
-        [("no_finish", StopKind::Unknown), ("null_finish", StopKind::Unknown), ("no_done", StopKind::EndTurn)]
-    {
+    for (markers, stop) in [
+        ("no_finish", FinishReason::Unknown),
+        ("null_finish", FinishReason::Unknown),
+        ("no_done", FinishReason::EndTurn),
+    ] {
         let seen = struck(&format!("do = {{ markers = \"{markers}\" }}"), CHAT, STREAM).await;
-        assert_eq!((seen.reply().stop.kind, seen.reply().message.text()), (stop, "one two three".into()), "{markers}");
+        assert_eq!(
+            (seen.reply().finish_reason, seen.reply().message.text()),
+            (stop, "one two three".into()),
+            "{markers}"
+        );
         assert!(!seen.quirks().is_empty());
     }
     for protocol in ALL {
@@ -289,7 +295,7 @@ async fn r18_tool_deltas_of_every_shape_make_the_right_calls() {
         "finish_twice",
     ] {
         let seen = struck(&format!("do = {{ tool_deltas = \"{shape}\" }}"), CHAT, CALL).await;
-        assert_eq!((seen.calls(), seen.reply().stop.kind), (expected.clone(), StopKind::ToolCalls), "{shape}");
+        assert_eq!((seen.calls(), seen.reply().finish_reason), (expected.clone(), FinishReason::ToolCalls), "{shape}");
     }
     let seen = struck("do = { tool_deltas = \"empty_name\" }", CHAT, CALL).await;
     assert_eq!(seen.calls(), [(String::new(), r#"{"query":"a"}"#.to_owned())]);
@@ -319,16 +325,16 @@ async fn r19_usage_is_the_last_that_was_told_or_absent() {
 async fn r20_and_r21_an_empty_answer_is_an_answer() {
     for protocol in ALL {
         for (say, stop) in [
-            ("empty", StopKind::EndTurn),
-            ("nothing", StopKind::EndTurn),
-            ("whitespace", StopKind::EndTurn),
-            ("reasoning_only", StopKind::EndTurn),
-            ("out_of_tokens", StopKind::MaxTokens),
+            ("empty", FinishReason::EndTurn),
+            ("nothing", FinishReason::EndTurn),
+            ("whitespace", FinishReason::EndTurn),
+            ("reasoning_only", FinishReason::EndTurn),
+            ("out_of_tokens", FinishReason::MaxTokens),
         ] {
             for ask in [STREAM, WHOLE] {
                 let seen = struck(&format!("do = {{ say = \"{say}\" }}"), protocol, ask).await;
                 assert_eq!(seen.reply().message.text().trim(), "", "{protocol} {say}");
-                assert_eq!(seen.reply().stop.kind, stop, "{protocol} {say}");
+                assert_eq!(seen.reply().finish_reason, stop, "{protocol} {say}");
             }
         }
     }
@@ -343,7 +349,7 @@ async fn r22_and_r23_cut_arguments_are_kept_as_text_and_mean_the_limit() {
             for ask in asks.into_iter().filter(|ask| ask.stream || protocol != ANTHROPIC) {
                 let seen = struck(&format!("do = {{ say = \"{say}\" }}"), protocol, ask).await;
                 let reply = seen.reply();
-                assert_eq!(reply.stop.kind, StopKind::MaxTokens, "{protocol} {say} {:?}", reply.message);
+                assert_eq!(reply.finish_reason, FinishReason::MaxTokens, "{protocol} {say} {:?}", reply.message);
                 assert!(reply.message.tool_calls().all(|call| matches!(call.arguments, Arguments::Malformed(_))));
             }
         }
@@ -391,12 +397,12 @@ async fn r27_a_refusal_and_a_filter_are_typed_outcomes() {
     for protocol in ALL {
         for ask in [STREAM, WHOLE] {
             let refused = struck("do = { say = \"refusal\" }", protocol, ask).await;
-            assert_eq!(refused.reply().stop.kind, StopKind::Refusal, "{protocol}");
+            assert_eq!(refused.reply().finish_reason, FinishReason::Refusal, "{protocol}");
         }
     }
     for protocol in [CHAT, RESPONSES] {
         let filtered = struck("do = { say = \"content_filter\" }", protocol, STREAM).await;
-        assert_eq!(filtered.reply().stop.kind, StopKind::ContentFilter, "{protocol}");
+        assert_eq!(filtered.reply().finish_reason, FinishReason::ContentFilter, "{protocol}");
     }
 }
 

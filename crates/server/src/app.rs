@@ -282,8 +282,8 @@ impl Pass<'_> {
 
     fn metered(&self, account: &Account, model: &config::Model) -> Arc<dyn ChatModel> {
         let unpriced = match model.unpriced {
-            config::Unpriced::Deny => brigade_core::Unpriced::Deny,
-            config::Unpriced::Warn => brigade_core::Unpriced::Warn,
+            config::Unpriced::Deny => brigade_core::UnpricedPolicy::Deny,
+            config::Unpriced::Warn => brigade_core::UnpricedPolicy::Warn,
         };
         let client = account.model(&model.model, model.settings());
         let client = match &self.standing.store {

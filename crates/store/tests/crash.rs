@@ -13,8 +13,8 @@ use std::{
 };
 
 use brigade_core::{
-    Agent, Ceiling, Event, Message, ModelExt, ModelId, Money, Pricing, Rates, Run, Served, Settings, Spending, Usage,
-    Window,
+    Agent, Event, Message, ModelExt, ModelId, Money, PriceCeiling, Pricing, Rates, Run, ServedCall, Settings, Spending,
+    Usage, Window,
     testing::{ScriptedModel, Turn},
 };
 use brigade_store::{
@@ -35,10 +35,10 @@ struct Flat;
 const PRICE: Money = Money::from_nano(1_000_000);
 
 impl Pricing for Flat {
-    fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<Ceiling> {
-        Some(Ceiling { rates: Rates { call: PRICE, ..Rates::default() }, max_output_tokens: Some(100) })
+    fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
+        Some(PriceCeiling { rates: Rates { call: PRICE, ..Rates::default() }, max_output_tokens: Some(100) })
     }
-    fn cost(&self, _: &Served<'_>, _: &Usage) -> Option<Money> {
+    fn cost(&self, _: &ServedCall<'_>, _: &Usage) -> Option<Money> {
         Some(PRICE)
     }
 }

@@ -1,6 +1,6 @@
 //! What a reply means for the run.
 
-use crate::{Agent, ChatReply, Schema, Settings, StopKind, StopReason, agent::end::End};
+use crate::{Agent, ChatReply, FinishReason, Schema, Settings, StopReason, agent::end::End};
 
 /// What a reply means for the run.
 #[derive(Debug)]
@@ -46,26 +46,26 @@ impl Judge {
 
     pub(crate) fn judge(&mut self, reply: &ChatReply, closing: bool) -> Answer {
         let has_calls = reply.message.tool_calls().next().is_some();
-        match reply.stop.kind {
-            StopKind::Refusal | StopKind::ContentFilter => return Answer::Stop(refused(reply)),
-            StopKind::Pause if !has_calls => return Answer::Continue,
+        match reply.finish_reason {
+            FinishReason::Refusal | FinishReason::ContentFilter => return Answer::Stop(refused(reply)),
+            FinishReason::Pause if !has_calls => return Answer::Continue,
             _ if has_calls && !closing => return Answer::Tools,
             _ => {}
         }
         let text = reply.message.text();
         let text = text.trim();
         if text.is_empty() && !has_calls {
-            return self.empty(reply.stop.kind);
+            return self.empty(reply.finish_reason);
         }
-        if matches!(reply.stop.kind, StopKind::MaxTokens | StopKind::ContextWindow) {
+        if matches!(reply.finish_reason, FinishReason::MaxTokens | FinishReason::ContextWindow) {
             return Answer::Stop(truncated());
         }
         self.check(text)
     }
 
     /// Some models say nothing when they mean to be done, and reasoning can use up all the room for an answer.
-    fn empty(&mut self, stop: StopKind) -> Answer {
-        let cut = matches!(stop, StopKind::MaxTokens | StopKind::ContextWindow);
+    fn empty(&mut self, stop: FinishReason) -> Answer {
+        let cut = matches!(stop, FinishReason::MaxTokens | FinishReason::ContextWindow);
         self.widen = cut;
         // Asking more than once for an answer to an empty one has not been seen to help.
         if self.rejections > 0 || !self.may_ask_again() {
@@ -114,7 +114,7 @@ fn without_fence(text: &str) -> &str {
 }
 
 fn refused(reply: &ChatReply) -> End {
-    let word = reply.stop.raw.as_deref().unwrap_or(reply.stop.kind.name());
+    let word = reply.raw_finish_reason.as_deref().unwrap_or(reply.finish_reason.name());
     End::new(StopReason::Refused, format!("The model declined to answer ({word})."))
 }
 

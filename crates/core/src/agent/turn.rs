@@ -28,7 +28,7 @@ pub(crate) async fn ask(
             model: id.clone(),
             usage: reply.usage,
             cost: spent.cost().map(|_| spent.total() - spent_before),
-            stop: reply.stop.kind,
+            stop: reply.finish_reason,
             tool_calls: reply.message.tool_calls().count(),
             elapsed: started.elapsed(),
         });

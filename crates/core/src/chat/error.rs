@@ -6,12 +6,12 @@ use crate::{ModelId, RateLimits, Usage};
 
 /// A model call that failed. Decided once, by whoever knows the wire; everybody else reads the kind and the advice.
 #[derive(Debug)]
-pub struct ModelError(Box<Failure>);
+pub struct ModelError(Box<ModelErrorDetails>);
 
 /// What is known about a failed model call.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Failure {
+pub struct ModelErrorDetails {
     /// What went wrong.
     pub kind: ModelErrorKind,
     /// Whether asking again may help.
@@ -96,7 +96,7 @@ pub enum RetryAdvice {
 impl ModelError {
     /// A failure of the given kind, with the advice that the kind usually carries.
     pub fn new(kind: ModelErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Failure {
+        Self(Box::new(ModelErrorDetails {
             kind,
             retry: kind.usual_advice(),
             model: None,
@@ -113,7 +113,7 @@ impl ModelError {
 
     /// Fills in what else is known.
     #[must_use]
-    pub fn with(mut self, fill: impl FnOnce(&mut Failure)) -> Self {
+    pub fn with(mut self, fill: impl FnOnce(&mut ModelErrorDetails)) -> Self {
         fill(&mut self.0);
         self
     }
@@ -121,7 +121,7 @@ impl ModelError {
     /// Keeps the cause.
     #[must_use]
     pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.with(|failure| failure.source = Some(source.into()))
+        self.with(|details| details.source = Some(source.into()))
     }
 
     /// What went wrong.
@@ -135,12 +135,12 @@ impl ModelError {
     }
 
     /// Everything that is known.
-    pub fn failure(&self) -> &Failure {
+    pub fn details(&self) -> &ModelErrorDetails {
         &self.0
     }
 }
 
-impl Failure {
+impl ModelErrorDetails {
     /// Whether the provider may bill the call although it failed. Vendors bill no request that they answer with an error
     /// status.
     pub fn may_be_billed(&self) -> bool {
@@ -150,7 +150,7 @@ impl Failure {
 
 impl fmt::Display for ModelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { kind, model, status, request_id, message, .. } = &*self.0;
+        let ModelErrorDetails { kind, model, status, request_id, message, .. } = &*self.0;
         if let Some(model) = model {
             write!(f, "{model}: ")?;
         }

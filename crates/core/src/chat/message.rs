@@ -36,10 +36,10 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// Words.
-    Text(Text),
+    /// Text.
+    Text(TextPart),
     /// The model's reasoning, as far as the provider shows it.
-    Thinking(Thinking),
+    Thinking(TextPart),
     /// The model asks for a tool to be run.
     ToolCall(ToolCall),
     /// What a tool answered.
@@ -50,22 +50,13 @@ pub enum Part {
     Opaque(ProviderData),
 }
 
-/// Words, with what a provider attached to them.
+/// The text of a part, with the provider's own form of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Text {
-    /// The words.
+pub struct TextPart {
+    /// The text; empty for reasoning that the provider withholds.
     pub text: String,
-    /// The provider's own form of this part, where plain text would lose something (citations, annotations).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<ProviderData>,
-}
-
-/// Reasoning that came with an answer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Thinking {
-    /// What may be read of it; empty when the provider withholds it.
-    pub text: String,
-    /// The provider's own form (signature, encrypted content), to be sent back unchanged.
+    /// The provider's own form, where plain text would lose something: citations, annotations, a signature, encrypted
+    /// reasoning. It is sent back unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<ProviderData>,
 }
@@ -256,7 +247,7 @@ struct Stored<'a> {
 impl Part {
     /// Plain text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text(Text { text: text.into(), data: None })
+        Self::Text(TextPart { text: text.into(), data: None })
     }
 
     fn size_bytes(&self) -> usize {
@@ -332,7 +323,7 @@ mod tests {
         let message = Message::new(
             Role::Assistant,
             vec![
-                Part::Thinking(Thinking { text: "hm".into(), data: None }),
+                Part::Thinking(TextPart { text: "hm".into(), data: None }),
                 Part::text("Let me look."),
                 Part::ToolCall(ToolCall {
                     id: "c1".into(),
@@ -357,7 +348,7 @@ mod tests {
 
     #[test]
     fn text_joins_the_text_parts_only() {
-        let parts = vec![Part::text("a"), Part::Thinking(Thinking::default()), Part::text("b"), Part::text("c")];
+        let parts = vec![Part::text("a"), Part::Thinking(TextPart::default()), Part::text("b"), Part::text("c")];
         assert_eq!(Message::new(Role::Assistant, parts).text(), "abc");
     }
 }

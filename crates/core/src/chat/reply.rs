@@ -14,7 +14,9 @@ pub struct ChatReply {
     /// Tokens used; absent if the provider did not tell.
     pub usage: Option<Usage>,
     /// Why it stopped.
-    pub stop: Stop,
+    pub finish_reason: FinishReason,
+    /// The provider's own name of the reason, if it gave one.
+    pub raw_finish_reason: Option<String>,
     /// The model that really answered, as the provider names it. The price is this model's.
     pub model: String,
     /// The service tier that really served the call, where the provider tells.
@@ -29,19 +31,10 @@ pub struct ChatReply {
     pub charge: Option<Charge>,
 }
 
-/// Why a model stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stop {
-    /// The reason, the same for every provider.
-    pub kind: StopKind,
-    /// The provider's word for it, where it gave one.
-    pub raw: Option<String>,
-}
-
 /// Why a model stopped, in the same words for every provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StopKind {
+pub enum FinishReason {
     /// It had said everything.
     EndTurn,
     /// It wants tools to be run.
@@ -66,20 +59,20 @@ pub enum StopKind {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RateLimits {
     /// Requests.
-    pub requests: Allowance,
+    pub requests: RateLimitStatus,
     /// Input and output tokens together.
-    pub tokens: Allowance,
+    pub tokens: RateLimitStatus,
     /// Input tokens, where they are counted apart.
-    pub input_tokens: Allowance,
+    pub input_tokens: RateLimitStatus,
     /// Output tokens, where they are counted apart.
-    pub output_tokens: Allowance,
+    pub output_tokens: RateLimitStatus,
     /// How long the provider asks to wait before the next request. Only meaningful on a failure.
     pub retry_after: Option<Duration>,
 }
 
 /// What is left of one rate limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Allowance {
+pub struct RateLimitStatus {
     /// The most that is allowed in a window.
     pub limit: Option<u64>,
     /// What is left of it.
@@ -92,11 +85,11 @@ impl ChatReply {
     /// An answer with nothing known about it but its content; the stop reason follows from whether tools are called.
     pub fn new(message: Message) -> Self {
         let calls = message.tool_calls().next().is_some();
-        let kind = if calls { StopKind::ToolCalls } else { StopKind::EndTurn };
         Self {
             message,
             usage: None,
-            stop: Stop { kind, raw: None },
+            finish_reason: if calls { FinishReason::ToolCalls } else { FinishReason::EndTurn },
+            raw_finish_reason: None,
             model: String::new(),
             service_tier: None,
             request_id: None,
@@ -114,7 +107,7 @@ impl RateLimits {
     }
 }
 
-impl StopKind {
+impl FinishReason {
     /// A stable name for logs and metric labels.
     pub const fn name(self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@ use crate::{
     RateLimits, Reasoning, Run, Settings, Spender, Usage,
     model::attempt::{Attempt, Verdict},
     model::learned::Learned,
-    model::pricing::Served,
+    model::pricing::ServedCall,
     money::cost::Charge,
     money::ledger::Hold,
     money::rates::Rates,
@@ -24,7 +24,7 @@ use crate::{
 pub struct Metered<M> {
     model: M,
     pricing: Arc<dyn Pricing>,
-    unpriced: Unpriced,
+    unpriced: UnpricedPolicy,
     least_output_tokens: u32,
     shared: Arc<Shared>,
 }
@@ -32,7 +32,7 @@ pub struct Metered<M> {
 /// What to do with a model that has no price, when money is limited. Without such a limit it runs, and its cost is
 /// absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Unpriced {
+pub enum UnpricedPolicy {
     /// Refuse the call: what cannot be counted cannot be limited.
     #[default]
     Deny,
@@ -78,15 +78,15 @@ impl<M: ChatModel> Metered<M> {
         Self {
             model,
             pricing,
-            unpriced: Unpriced::default(),
+            unpriced: UnpricedPolicy::default(),
             least_output_tokens: LEAST_OUTPUT_TOKENS,
             shared: Arc::new(shared),
         }
     }
 
-    /// What to do if the model has no price. [`Unpriced::Deny`] unless set.
+    /// What to do if the model has no price. [`UnpricedPolicy::Deny`] unless set.
     #[must_use]
-    pub fn unpriced(self, unpriced: Unpriced) -> Self {
+    pub fn unpriced(self, unpriced: UnpricedPolicy) -> Self {
         Self { unpriced, ..self }
     }
 
@@ -103,8 +103,8 @@ impl<M: ChatModel> Metered<M> {
         let input_tokens = self.shared.learned.input(request);
         let ceiling = self.pricing.ceiling(self.model.id(), &settings, input_tokens);
         let assumed = match self.unpriced {
-            Unpriced::Assume(rates) => Some(rates),
-            Unpriced::Deny | Unpriced::Warn => None,
+            UnpricedPolicy::Assume(rates) => Some(rates),
+            UnpricedPolicy::Deny | UnpricedPolicy::Warn => None,
         };
         let own_limit = ceiling.and_then(|ceiling| ceiling.max_output_tokens).map(u64::from);
         let asked = settings.output_limit().map(u64::from);
@@ -152,7 +152,7 @@ impl<M: ChatModel> Metered<M> {
     }
 
     fn allow_unpriced(&self, model: &ModelId) -> Result<(), ModelError> {
-        if self.unpriced != Unpriced::Warn {
+        if self.unpriced != UnpricedPolicy::Warn {
             let way_out = "not asked, because it has no price and money is limited; \
                 add its price to the price table, or let unpriced models run at an assumed rate or with a warning";
             return Err(refused(model, way_out));
@@ -179,13 +179,13 @@ impl<M: ChatModel> Metered<M> {
             None => (Certainty::Estimated, guess),
         };
         let model = Some(reply.model.as_str()).filter(|model| !model.is_empty());
-        let served = Served { asked: self.model.id(), model, service_tier: reply.service_tier.as_deref() };
+        let served = ServedCall { asked: self.model.id(), model, service_tier: reply.service_tier.as_deref() };
         self.price(&served, usage, &estimate).at(certainty)
     }
 
     /// The price of `usage`. Where the table knows none for whoever answered, the rates of the estimate stand in: a
     /// call that was held to a limit must not end up free.
-    fn price(&self, served: &Served<'_>, usage: Usage, estimate: &Estimate) -> Priced {
+    fn price(&self, served: &ServedCall<'_>, usage: Usage, estimate: &Estimate) -> Priced {
         let known = self.pricing.cost(served, &usage).or(usage.stated_cost);
         let cost = known.or_else(|| estimate.rates.map(|rates| rates.cost(usage.input_tokens, usage.output_tokens)));
         Priced { usage, cost, guessed: known.is_none() }
@@ -193,9 +193,9 @@ impl<M: ChatModel> Metered<M> {
 
     /// What a failed call used and cost, if that is known; else whether it may be billed.
     fn verdict(&self, error: &ModelError, attempt: &Attempt<'_>) -> Verdict {
-        let failure = error.failure();
+        let failure = error.details();
         if let Some(usage) = failure.usage {
-            let served = Served { asked: self.model.id(), model: None, service_tier: None };
+            let served = ServedCall { asked: self.model.id(), model: None, service_tier: None };
             // Reported before the end: some tell the prompt at the start and count the answer as it grows.
             let output_tokens = usage.output_tokens.max(attempt.output_seen());
             let usage = Usage { output_tokens, ..usage };
@@ -233,7 +233,7 @@ impl<M: ChatModel> ChatModel for Metered<M> {
                 Ok(reply)
             }
             Err(error) => {
-                report(self.id(), &error.failure().limits, run);
+                report(self.id(), &error.details().limits, run);
                 let verdict = self.verdict(&error, &attempt);
                 attempt.end(Some(error.kind()), verdict);
                 Err(error)

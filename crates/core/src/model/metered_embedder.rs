@@ -9,7 +9,7 @@ use crate::{
     Usage,
     model::attempt::{Attempt, Verdict},
     model::metered::refused,
-    model::pricing::Served,
+    model::pricing::ServedCall,
     money::ledger::Hold,
 };
 
@@ -51,7 +51,7 @@ impl<E: Embedder> MeteredEmbedder<E> {
     fn charge(&self, found: &Embeddings, estimate: &Estimate) -> Charge {
         let usage = found.usage.unwrap_or(Usage::new(estimate.input_tokens, 0));
         let model = Some(found.model.as_str()).filter(|model| !model.is_empty());
-        let known = self.pricing.cost(&Served { asked: self.embedder.id(), model, service_tier: None }, &usage);
+        let known = self.pricing.cost(&ServedCall { asked: self.embedder.id(), model, service_tier: None }, &usage);
         let is_sure = found.usage.is_some() && known.is_some();
         let certainty = if is_sure { Certainty::Charged } else { Certainty::Estimated };
         let cost = known.or_else(|| estimate.rates.map(|rates| rates.cost(usage.input_tokens, 0)));
@@ -76,7 +76,7 @@ impl<E: Embedder> Embedder for MeteredEmbedder<E> {
                 attempt.end(None, Verdict::Charge(charge));
             }
             Err(error) => {
-                let failure = error.failure();
+                let failure = error.details();
                 // Vendors bill no request that they answer with an error status.
                 let is_declined = failure.status.is_some_and(|status| status >= 400);
                 let verdict = if failure.sent && !is_declined { Verdict::Uncertain } else { Verdict::Release };
@@ -90,7 +90,7 @@ impl<E: Embedder> Embedder for MeteredEmbedder<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Budget, Ceiling, Ledger, ModelErrorKind, Money, Rate, Rates, model::pricing::Served};
+    use crate::{Budget, Ledger, ModelErrorKind, Money, PriceCeiling, Rate, Rates, model::pricing::ServedCall};
 
     /// Says how many texts there are in so many dimensions, and takes ten tokens for each.
     #[derive(Debug)]
@@ -101,11 +101,11 @@ mod tests {
     struct OneModel;
 
     impl Pricing for OneModel {
-        fn ceiling(&self, model: &ModelId, _: &Settings, _: u64) -> Option<Ceiling> {
+        fn ceiling(&self, model: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
             let rates = Rates { input: Rate::per_million(Money::from_nano(1_000_000_000)), ..Rates::default() };
-            (&**model.model() == "known").then_some(Ceiling { rates, max_output_tokens: None })
+            (&**model.model() == "known").then_some(PriceCeiling { rates, max_output_tokens: None })
         }
-        fn cost(&self, served: &Served<'_>, usage: &Usage) -> Option<Money> {
+        fn cost(&self, served: &ServedCall<'_>, usage: &Usage) -> Option<Money> {
             self.ceiling(served.asked, &Settings::default(), 0).map(|it| it.rates.cost(usage.input_tokens, 0))
         }
     }

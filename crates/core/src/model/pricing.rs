@@ -8,15 +8,15 @@ use crate::{ModelId, Money, Rates, Settings, Usage};
 pub trait Pricing: fmt::Debug + Send + Sync + 'static {
     /// The most that a call may cost: the dearest rates that can apply to a prompt of `input_tokens` asked with
     /// `settings`. Absent if the model has no price.
-    fn ceiling(&self, model: &ModelId, settings: &Settings, input_tokens: u64) -> Option<Ceiling>;
+    fn ceiling(&self, model: &ModelId, settings: &Settings, input_tokens: u64) -> Option<PriceCeiling>;
 
     /// What a call cost, at the price of the model and the service tier that really answered. Absent if it has no price.
-    fn cost(&self, served: &Served<'_>, usage: &Usage) -> Option<Money>;
+    fn cost(&self, served: &ServedCall<'_>, usage: &Usage) -> Option<Money>;
 }
 
 /// The dearest rates that can apply to one call, and the model's own limit of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ceiling {
+pub struct PriceCeiling {
     /// The rates.
     pub rates: Rates,
     /// The most tokens that the model can generate, if known.
@@ -25,7 +25,7 @@ pub struct Ceiling {
 
 /// Who served a call, and how: what its price depends on besides its tokens.
 #[derive(Debug, Clone, Copy)]
-pub struct Served<'a> {
+pub struct ServedCall<'a> {
     /// The model as configured.
     pub asked: &'a ModelId,
     /// The model that answered, as the provider names it; absent if it did not say.
@@ -72,12 +72,12 @@ mod tests {
     struct OneDollar;
 
     impl Pricing for OneDollar {
-        fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<Ceiling> {
+        fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
             let rates = Rates { input: rate("1"), output: rate("1"), call: Money::ZERO };
-            Some(Ceiling { rates, max_output_tokens: Some(1_000) })
+            Some(PriceCeiling { rates, max_output_tokens: Some(1_000) })
         }
 
-        fn cost(&self, _: &Served<'_>, _: &Usage) -> Option<Money> {
+        fn cost(&self, _: &ServedCall<'_>, _: &Usage) -> Option<Money> {
             None
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{BudgetExceeded, Charge, ModelErrorKind, ModelId, Money, RateLimits, Run, StopKind, StopReason, Usage};
+use crate::{BudgetExceeded, Charge, FinishReason, ModelErrorKind, ModelId, Money, RateLimits, Run, StopReason, Usage};
 
 /// Watches runs. Observers only watch: what they do or fail to do changes no answer.
 ///
@@ -57,7 +57,7 @@ pub enum Event {
         /// What the turn cost, all attempts; absent without a price.
         cost: Option<Money>,
         /// Why the model stopped.
-        stop: StopKind,
+        stop: FinishReason,
         /// How many tools it asked for.
         tool_calls: usize,
         /// From asking to the whole answer, retries and waits included.

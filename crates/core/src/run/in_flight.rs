@@ -78,8 +78,8 @@ mod tests {
     use tokio::time::Instant;
 
     use crate::{
-        Agent, Budget, Ceiling, ModelExt, ModelId, Money, OnExhausted, Outcome, Part, Pricing, Rate, Rates, Run,
-        Served, Settings, Spending, ToolLimits, Usage, Worker,
+        Agent, Budget, ModelExt, ModelId, Money, OnExhausted, Outcome, Part, PriceCeiling, Pricing, Rate, Rates, Run,
+        ServedCall, Settings, Spending, ToolLimits, Usage, Worker,
         money::budget::WrapUpPercent,
         testing::{ScriptedModel, Turn},
     };
@@ -95,11 +95,11 @@ mod tests {
     };
 
     impl Pricing for Prices {
-        fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<Ceiling> {
-            Some(Ceiling { rates: RATES, max_output_tokens: Some(10_000) })
+        fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
+            Some(PriceCeiling { rates: RATES, max_output_tokens: Some(10_000) })
         }
 
-        fn cost(&self, _: &Served<'_>, usage: &Usage) -> Option<Money> {
+        fn cost(&self, _: &ServedCall<'_>, usage: &Usage) -> Option<Money> {
             Some(RATES.cost(usage.input_tokens, usage.output_tokens))
         }
     }

@@ -34,7 +34,7 @@ pub async fn model_contract(model: &dyn ChatModel) {
     let run = Run::builder().observer(Arc::new(listener.clone())).deltas(true).build();
     let streamed = ask(&run).await;
     assert_eq!(listener.text(), streamed.message.text(), "the deltas make up the text of the reply");
-    assert_eq!(streamed.stop.kind, whole.stop.kind, "streamed or not, a reply ends for the same reason");
+    assert_eq!(streamed.finish_reason, whole.finish_reason, "streamed or not, a reply ends for the same reason");
     if let Some(usage) = whole.usage {
         let cached = usage.cache_read_tokens.unwrap_or(0) + usage.cache_write_tokens.unwrap_or(0);
         assert!(cached <= usage.input_tokens, "cached tokens are a part of the input");

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::{
-    Arguments, ChatModel, ChatReply, ChatRequest, Delta, Message, ModelError, ModelErrorKind, ModelId, Part, Role, Run,
-    Settings, Stop, StopKind, ToolCall, Usage, sync::unpoisoned,
+    Arguments, ChatModel, ChatReply, ChatRequest, Delta, FinishReason, Message, ModelError, ModelErrorKind, ModelId,
+    Part, Role, Run, Settings, ToolCall, Usage, sync::unpoisoned,
 };
 
 /// A model that answers from a script, one entry for each call, and remembers what it was asked. Clones share both.
@@ -41,7 +41,7 @@ struct Inner {
 #[derive(Debug, Clone)]
 pub struct Turn {
     parts: Vec<Part>,
-    stop: Option<StopKind>,
+    stop: Option<FinishReason>,
     usage: Option<Usage>,
     delay: Duration,
     failure: Option<Failure>,
@@ -128,7 +128,7 @@ impl Turn {
 
     /// Stops for this reason.
     #[must_use]
-    pub fn stopping(self, stop: StopKind) -> Self {
+    pub fn stopping(self, stop: FinishReason) -> Self {
         Self { stop: Some(stop), ..self }
     }
 
@@ -168,8 +168,8 @@ impl ChatModel for ScriptedModel {
         }
         reply.usage = turn.usage;
         reply.model = self.0.id.model().to_string();
-        if let Some(kind) = turn.stop {
-            reply.stop = Stop { kind, raw: None };
+        if let Some(reason) = turn.stop {
+            reply.finish_reason = reason;
         }
         Ok(reply)
     }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BusError, FnTool, Run, ToolError, ToolOutput, tool_fn};
+use crate::{BusError, FunctionTool, Run, ToolError, ToolOutput, tool_fn};
 
 /// The longest message, in bytes: it ends up in the prompt of whoever reads it.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 16 * 1024;
@@ -53,7 +53,7 @@ struct Received<'a> {
 ///
 /// let for_both = [send_message(["writer", "critic"]), wait_for_message()];
 /// ```
-pub fn send_message<N: Into<String>>(team: impl IntoIterator<Item = N>) -> FnTool {
+pub fn send_message<N: Into<String>>(team: impl IntoIterator<Item = N>) -> FunctionTool {
     let team: Arc<[String]> = team.into_iter().map(Into::into).collect();
     let description = format!(
         "Sends a message to another agent that works on the same task: {}. It reads the message when it calls \
@@ -71,7 +71,7 @@ pub fn send_message<N: Into<String>>(team: impl IntoIterator<Item = N>) -> FnToo
 }
 
 /// The tool `wait_for_message`: the oldest unread message to the agent that calls it.
-pub fn wait_for_message() -> FnTool {
+pub fn wait_for_message() -> FunctionTool {
     let description = "Reads the next message from another agent that works on the same task, and waits for one if \
                        there is none yet.";
     let tool = tool_fn("wait_for_message", description, |wait: Wait, run: Run| async move {
@@ -123,14 +123,14 @@ mod tests {
     use super::*;
     use crate::{Budget, Message, Role, Tool};
 
-    async fn call(tool: &FnTool, input: Value, run: &Run) -> String {
+    async fn call(tool: &FunctionTool, input: Value, run: &Run) -> String {
         match tool.call(input, run).await {
             Ok(output) => Message::new(Role::User, output.content).text().into_owned(),
             Err(error) => format!("error: {error}"),
         }
     }
 
-    fn team() -> (Run, Run, FnTool) {
+    fn team() -> (Run, Run, FunctionTool) {
         let desk = Run::new().child("desk", Budget::unlimited()).unwrap();
         let agent = |name| desk.child(name, Budget::unlimited()).unwrap();
         (agent("writer"), agent("critic"), send_message(["writer", "critic"]))

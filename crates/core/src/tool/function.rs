@@ -12,7 +12,7 @@ use crate::{Effect, Run, Tool, ToolError, ToolOutput, ToolSpec, tool::schema::sc
 
 /// A tool made of a function. Made by [`tool_fn`].
 #[derive(Clone)]
-pub struct FnTool {
+pub struct FunctionTool {
     spec: ToolSpec,
     call: Arc<Call>,
 }
@@ -34,7 +34,7 @@ type Call = dyn Fn(Value, Run) -> BoxFuture<'static, Result<ToolOutput, ToolErro
 ///     Ok(ToolOutput::text(format!("{} means nothing to me.", args.word)))
 /// });
 /// ```
-pub fn tool_fn<A, F>(name: &str, description: &str, call: impl Fn(A, Run) -> F + Send + Sync + 'static) -> FnTool
+pub fn tool_fn<A, F>(name: &str, description: &str, call: impl Fn(A, Run) -> F + Send + Sync + 'static) -> FunctionTool
 where
     A: DeserializeOwned + JsonSchema + Send + 'static,
     F: Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
@@ -48,10 +48,10 @@ where
             }
         }
     };
-    FnTool { spec: ToolSpec::new(name, description, schema_of::<A>()), call: Arc::new(call) }
+    FunctionTool { spec: ToolSpec::new(name, description, schema_of::<A>()), call: Arc::new(call) }
 }
 
-impl FnTool {
+impl FunctionTool {
     /// How long one call may take; absent, the toolbox decides.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -75,7 +75,7 @@ impl FnTool {
 }
 
 #[async_trait]
-impl Tool for FnTool {
+impl Tool for FunctionTool {
     fn spec(&self) -> &ToolSpec {
         &self.spec
     }
@@ -85,8 +85,8 @@ impl Tool for FnTool {
     }
 }
 
-impl fmt::Debug for FnTool {
+impl fmt::Debug for FunctionTool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FnTool").field("name", &self.spec.name).finish_non_exhaustive()
+        f.debug_struct("FunctionTool").field("name", &self.spec.name).finish_non_exhaustive()
     }
 }

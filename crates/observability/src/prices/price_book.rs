@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Ceiling, ModelId, Money, Pricing, Served, Settings, Usage};
+use brigade_core::{ModelId, Money, PriceCeiling, Pricing, ServedCall, Settings, Usage};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
@@ -111,15 +111,15 @@ impl PriceBook {
 }
 
 impl Pricing for PriceBook {
-    fn ceiling(&self, model: &ModelId, settings: &Settings, input_tokens: u64) -> Option<Ceiling> {
+    fn ceiling(&self, model: &ModelId, settings: &Settings, input_tokens: u64) -> Option<PriceCeiling> {
         let entry = self.entry(model.provider(), model.model())?;
         let terms = Terms { moment: self.moment, service_tier: settings.service_tier.as_deref(), input_tokens };
         let rates = bill::dearest(entry, &terms, settings)?;
-        Some(Ceiling { rates, max_output_tokens: entry.max_output })
+        Some(PriceCeiling { rates, max_output_tokens: entry.max_output })
     }
 
     /// What the provider itself states is what it bills; the table is for those who state nothing.
-    fn cost(&self, served: &Served<'_>, usage: &Usage) -> Option<Money> {
+    fn cost(&self, served: &ServedCall<'_>, usage: &Usage) -> Option<Money> {
         if let Some(stated) = usage.stated_cost.filter(|&cost| cost >= Money::ZERO) {
             return Some(stated);
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use brigade_core::{Charge, Event, ModelErrorKind, ModelId, Money, Run, StopKind, Usage};
+use brigade_core::{Charge, Event, FinishReason, ModelErrorKind, ModelId, Money, Run, Usage};
 use opentelemetry::{Array, StringValue, Value, trace::SpanKind};
 use opentelemetry_sdk::trace::SpanData;
 
@@ -59,7 +59,7 @@ struct ToolCall {
 struct Answer<'a> {
     usage: Option<&'a Usage>,
     cost: Option<Money>,
-    stop: StopKind,
+    stop: FinishReason,
     tool_calls: usize,
 }
 

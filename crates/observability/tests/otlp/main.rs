@@ -11,7 +11,7 @@ use std::{net::TcpListener, process::Command, sync::Arc, time::Duration};
 
 use brigade_core::{
     Agent, ChatModel, Event, Metered, ModelErrorKind, Money, Observer, OnFailure, Rate, Rates, Run, ToolError,
-    ToolOutput, TraceId, Unpriced, Worker,
+    ToolOutput, TraceId, UnpricedPolicy, Worker,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
@@ -39,7 +39,7 @@ fn priced(name: &str, script: impl IntoIterator<Item = Turn>) -> Metered<Scripte
     let model = ScriptedModel::named(name, script.into_iter().map(|turn| turn.after(SECOND)));
     let dollars = |nano| Rate::per_million(Money::from_nano(nano));
     let rates = Rates { input: dollars(10_000_000_000), output: dollars(20_000_000_000), ..Rates::default() };
-    Metered::new(model, Arc::new(PriceBook::bundled())).unpriced(Unpriced::Assume(rates))
+    Metered::new(model, Arc::new(PriceBook::bundled())).unpriced(UnpricedPolicy::Assume(rates))
 }
 
 fn says() -> Turn {

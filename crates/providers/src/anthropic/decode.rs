@@ -1,8 +1,8 @@
 //! Bytes from Anthropic become a reply.
 
 use brigade_core::{
-    Arguments, ChatReply, Delta, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role, Stop,
-    StopKind, Text, Thinking, ToolCall, Usage,
+    Arguments, ChatReply, Delta, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role,
+    TextPart, ToolCall, Usage,
 };
 use serde_json::value::RawValue;
 
@@ -169,13 +169,14 @@ impl Assembly {
 
     fn reply(&mut self, sink: &mut Sink<'_>) -> ChatReply {
         let stop = self.stop.take();
-        let kind = stop_kind(stop.as_deref(), sink);
-        let cut = kind == StopKind::MaxTokens;
+        let finish_reason = finish_reason(stop.as_deref(), sink);
+        let cut = finish_reason == FinishReason::MaxTokens;
         let parts: Vec<Part> = std::mem::take(&mut self.blocks).into_iter().map(|block| part(block, cut)).collect();
-        let kind = call::inspect(&parts, kind, sink);
+        let finish_reason = call::inspect(&parts, finish_reason, sink);
         let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));
         reply.usage = self.usage.normalised();
-        reply.stop = Stop { kind, raw: stop };
+        reply.finish_reason = finish_reason;
+        reply.raw_finish_reason = stop;
         reply.model = self.model.take().unwrap_or_default();
         reply.service_tier = self.usage.service_tier.take();
         reply.response_id = self.id.take();
@@ -184,22 +185,22 @@ impl Assembly {
 }
 
 /// Every reason to stop: <https://docs.anthropic.com/en/api/handling-stop-reasons>.
-fn stop_kind(reason: Option<&str>, sink: &mut Sink<'_>) -> StopKind {
+fn finish_reason(reason: Option<&str>, sink: &mut Sink<'_>) -> FinishReason {
     match reason {
-        Some("end_turn") => StopKind::EndTurn,
-        Some("tool_use") => StopKind::ToolCalls,
-        Some("max_tokens") => StopKind::MaxTokens,
-        Some("stop_sequence") => StopKind::StopSequence,
-        Some("refusal") => StopKind::Refusal,
-        Some("pause_turn" | "compaction") => StopKind::Pause,
-        Some("model_context_window_exceeded") => StopKind::ContextWindow,
+        Some("end_turn") => FinishReason::EndTurn,
+        Some("tool_use") => FinishReason::ToolCalls,
+        Some("max_tokens") => FinishReason::MaxTokens,
+        Some("stop_sequence") => FinishReason::StopSequence,
+        Some("refusal") => FinishReason::Refusal,
+        Some("pause_turn" | "compaction") => FinishReason::Pause,
+        Some("model_context_window_exceeded") => FinishReason::ContextWindow,
         Some(_) => {
             sink.quirk(Quirk::UnknownStop);
-            StopKind::Unknown
+            FinishReason::Unknown
         }
         None => {
             sink.quirk(Quirk::StopMissing);
-            StopKind::Unknown
+            FinishReason::Unknown
         }
     }
 }
@@ -210,15 +211,15 @@ fn part(mut block: Block, cut: bool) -> Part {
         "text" => {
             let text = block.string("text");
             let more = block.fields_without(&["type", "text"]).values().any(|value| !json::is_blank(value));
-            Part::Text(Text { text, data: more.then(|| own(block.into_raw())) })
+            Part::Text(TextPart { text, data: more.then(|| own(block.into_raw())) })
         }
         "thinking" => {
             let text = block.string("thinking");
             // The token limit can cut a block off before its signature; the API would not take it back.
             let complete = !cut || !block.string("signature").is_empty();
-            Part::Thinking(Thinking { text, data: complete.then(|| own(block.into_raw())) })
+            Part::Thinking(TextPart { text, data: complete.then(|| own(block.into_raw())) })
         }
-        "redacted_thinking" => Part::Thinking(Thinking { text: String::new(), data: Some(own(block.into_raw())) }),
+        "redacted_thinking" => Part::Thinking(TextPart { text: String::new(), data: Some(own(block.into_raw())) }),
         "tool_use" => Part::ToolCall(ToolCall {
             id: block.string("id"),
             name: block.string("name"),

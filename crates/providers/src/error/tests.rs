@@ -89,18 +89,18 @@ fn an_error_inside_a_success_is_told_by_its_words_or_by_the_status_in_it() {
     assert_eq!(streamed(r#"{"type":"invalid_request_error","message":"x"}"#).kind(), Kind::Caller);
     assert_eq!(streamed(r#""something went wrong""#).kind(), Kind::Transient);
     let nested = streamed(r#"{"code":429,"message":"Provider returned error","metadata":{"raw":"try later"}}"#);
-    assert_eq!((nested.kind(), &*nested.failure().message), (Kind::RateLimited, "Provider returned error: try later"));
-    assert_eq!(nested.failure().status, None);
+    assert_eq!((nested.kind(), &*nested.details().message), (Kind::RateLimited, "Provider returned error: try later"));
+    assert_eq!(nested.details().status, None);
 }
 
 #[test]
 fn a_page_is_cut_and_cannot_write_into_a_terminal() {
     let error = failed(502, &format!("<html>\u{1b}[31m\r\n{}", "x".repeat(1 << 20)));
-    let message = &error.failure().message;
+    let message = &error.details().message;
     assert!(message.starts_with("<html> [31m"), "{message:.20}");
     assert!(message.len() <= MAX_MESSAGE_BYTES && !message.contains(char::is_control));
     let error = failed(500, &format!(r#"{{"error":{{"message":"{}"}}}}"#, "é".repeat(5_000)));
-    assert!(error.failure().message.len() <= MAX_MESSAGE_BYTES);
+    assert!(error.details().message.len() <= MAX_MESSAGE_BYTES);
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn the_advice_is_the_providers_where_it_gives_one() {
 #[test]
 fn the_id_comes_from_the_header_or_the_body() {
     let body = r#"{"type":"error","error":{"type":"api_error","message":"x"},"request_id":"req_body"}"#;
-    assert_eq!(failed(500, body).failure().request_id.as_deref(), Some("req_body"));
+    assert_eq!(failed(500, body).details().request_id.as_deref(), Some("req_body"));
     let error = failed_with(500, &[("request-id", "req_head")], body);
-    assert_eq!(error.failure().request_id.as_deref(), Some("req_head"));
+    assert_eq!(error.details().request_id.as_deref(), Some("req_head"));
 }
 
 #[test]

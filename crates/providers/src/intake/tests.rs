@@ -56,7 +56,7 @@ fn read<'a>(status: u16, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<C
 
 fn said(result: &Result<ChatReply, ModelError>) -> String {
     match result {
-        Ok(reply) => format!("{:?} {:?} {:?}", reply.message, reply.stop, reply.usage),
+        Ok(reply) => format!("{:?} {:?} {:?}", reply.message, reply.finish_reason, reply.usage),
         Err(error) => format!("{error:?}"),
     }
 }
@@ -83,7 +83,7 @@ fn a_broken_connection_is_a_failure_unless_the_answer_was_complete() {
     let (result, _) = cut_at("data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\"");
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Broken);
-    assert!(error.failure().sent);
+    assert!(error.details().sent);
     let (result, quirks) = cut_at("data: [DONE]");
     assert_eq!(result.unwrap().usage.unwrap().output_tokens, 2);
     assert_eq!(quirks, ["end_marker_missing", "cut_after_end"]);
@@ -94,8 +94,8 @@ fn usage_that_was_seen_survives_a_failure() {
     let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n";
     let error = read(200, [stream.as_bytes()]).unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Broken);
-    assert_eq!(error.failure().usage.unwrap().input_tokens, 7);
-    assert_eq!(error.failure().model.as_ref().unwrap().to_string(), "account/asked");
+    assert_eq!(error.details().usage.unwrap().input_tokens, 7);
+    assert_eq!(error.details().model.as_ref().unwrap().to_string(), "account/asked");
 }
 
 #[test]

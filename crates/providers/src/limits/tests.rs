@@ -43,7 +43,7 @@ fn openai_limits_are_read() {
     assert_eq!(limits.requests.reset, Some(Duration::from_millis(6)));
     assert_eq!(limits.tokens.remaining, Some(0));
     assert_eq!(exhausted_reset(&limits), Some(Duration::from_millis(60_052)));
-    assert_eq!(limits.input_tokens, Allowance::default());
+    assert_eq!(limits.input_tokens, RateLimitStatus::default());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use brigade_core::{
-    ChatReply, Delta, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role, Stop, StopKind, Text,
-    Thinking, Usage,
+    ChatReply, Delta, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role, TextPart,
+    Usage,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -229,7 +229,7 @@ impl Assembly {
             return Err(ModelError::new(ModelErrorKind::Broken, "the answer has no choices"));
         }
         let calls = std::mem::take(&mut self.calls).finish(sink);
-        let stop = self.stop(&calls, sink)?;
+        let finish_reason = self.finish_reason(&calls, sink)?;
         let reasoning = std::mem::take(&mut self.reasoning).finish().map(Part::Thinking);
         let content = std::mem::take(&mut self.content);
         let mut parts = Vec::with_capacity(content.len() + calls.parts.len() + 2);
@@ -241,12 +241,13 @@ impl Assembly {
         let refusal = std::mem::take(&mut self.refusal);
         if !refusal.is_empty() {
             let data = own(RawJson::of(&BTreeMap::from([("refusal", &refusal)])).ok());
-            parts.push(Part::Text(Text { text: refusal, data }));
+            parts.push(Part::Text(TextPart { text: refusal, data }));
         }
         parts.extend(calls.parts);
         let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));
         reply.usage = self.usage;
-        reply.stop = stop;
+        reply.finish_reason = finish_reason;
+        reply.raw_finish_reason = self.stop.take();
         reply.model = self.model.take().unwrap_or_default();
         reply.service_tier = self.service_tier.take();
         reply.response_id = self.id.take();
@@ -254,7 +255,7 @@ impl Assembly {
     }
 
     /// Why the model stopped. Some stop reasons are failures.
-    fn stop(&mut self, calls: &Closed, sink: &mut Sink<'_>) -> Result<Stop, ModelError> {
+    fn finish_reason(&self, calls: &Closed, sink: &mut Sink<'_>) -> Result<FinishReason, ModelError> {
         let kind = match self.stop.as_deref() {
             Some("error" | "abort") => {
                 return Err(ModelError::new(ModelErrorKind::Broken, "the server gave up in the middle of the answer"));
@@ -264,28 +265,29 @@ impl Assembly {
             }
             word => stop_kind(word.unwrap_or_default()),
         };
-        if kind == StopKind::Unknown && self.stop.is_some() {
+        if kind == FinishReason::Unknown && self.stop.is_some() {
             sink.quirk(Quirk::UnknownStop);
         }
-        let kind = self.corrected(kind, calls, sink);
-        Ok(Stop { kind, raw: self.stop.take() })
+        Ok(self.corrected(kind, calls, sink))
     }
 
     /// What is in the answer can say more than the stop reason.
-    fn corrected(&self, kind: StopKind, calls: &Closed, sink: &mut Sink<'_>) -> StopKind {
+    fn corrected(&self, kind: FinishReason, calls: &Closed, sink: &mut Sink<'_>) -> FinishReason {
         let native_limit = matches!(self.native_stop.as_deref(), Some("max_output_tokens" | "length" | "MAX_TOKENS"));
         match kind {
-            StopKind::EndTurn if !self.refusal.is_empty() => StopKind::Refusal,
-            StopKind::EndTurn | StopKind::ToolCalls | StopKind::Unknown if calls.cut_off || native_limit => {
+            FinishReason::EndTurn if !self.refusal.is_empty() => FinishReason::Refusal,
+            FinishReason::EndTurn | FinishReason::ToolCalls | FinishReason::Unknown
+                if calls.cut_off || native_limit =>
+            {
                 sink.quirk(Quirk::StopMismatch);
-                StopKind::MaxTokens
+                FinishReason::MaxTokens
             }
-            StopKind::EndTurn | StopKind::Unknown if !calls.parts.is_empty() => StopKind::ToolCalls,
-            StopKind::ToolCalls if calls.parts.is_empty() => {
+            FinishReason::EndTurn | FinishReason::Unknown if !calls.parts.is_empty() => FinishReason::ToolCalls,
+            FinishReason::ToolCalls if calls.parts.is_empty() => {
                 sink.quirk(Quirk::StopMismatch);
-                StopKind::EndTurn
+                FinishReason::EndTurn
             }
-            StopKind::EndTurn if self.stop_sequence_matched => StopKind::StopSequence,
+            FinishReason::EndTurn if self.stop_sequence_matched => FinishReason::StopSequence,
             kind => kind,
         }
     }
@@ -301,7 +303,7 @@ impl Piece {
                     RawJson::of(&ThinkingPart { kind: "thinking", thinking: [inner] }).ok()
                 };
                 let data = own(whole.map(RawJson::from).or_else(rebuilt));
-                Part::Thinking(Thinking { text, data })
+                Part::Thinking(TextPart { text, data })
             }
             Self::Opaque(raw) => Part::Opaque(ProviderData { dialect: DIALECT.into(), raw: raw.into() }),
         }
@@ -316,16 +318,16 @@ struct ThinkingPart<'a> {
     thinking: [BTreeMap<&'static str, &'a str>; 1],
 }
 
-fn stop_kind(word: &str) -> StopKind {
+fn stop_kind(word: &str) -> FinishReason {
     match word {
-        "stop" | "eos" | "end_turn" | "STOP" => StopKind::EndTurn,
-        "tool_calls" | "function_call" | "tool_use" => StopKind::ToolCalls,
-        "length" | "max_tokens" | "max_output_tokens" | "MAX_TOKENS" => StopKind::MaxTokens,
-        "stop_sequence" => StopKind::StopSequence,
-        "content_filter" | "safety" | "SAFETY" | "RECITATION" => StopKind::ContentFilter,
-        "refusal" => StopKind::Refusal,
-        "model_length" | "model_context_window_exceeded" => StopKind::ContextWindow,
-        _ => StopKind::Unknown,
+        "stop" | "eos" | "end_turn" | "STOP" => FinishReason::EndTurn,
+        "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
+        "length" | "max_tokens" | "max_output_tokens" | "MAX_TOKENS" => FinishReason::MaxTokens,
+        "stop_sequence" => FinishReason::StopSequence,
+        "content_filter" | "safety" | "SAFETY" | "RECITATION" => FinishReason::ContentFilter,
+        "refusal" => FinishReason::Refusal,
+        "model_length" | "model_context_window_exceeded" => FinishReason::ContextWindow,
+        _ => FinishReason::Unknown,
     }
 }
 

@@ -10,7 +10,7 @@ use async_openai::types::chat::{
     ChatCompletionRequestMessageContentPartText, ChatCompletionRequestUserMessage,
     ChatCompletionRequestUserMessageContent, ChatCompletionRequestUserMessageContentPart, ImageUrl,
 };
-use brigade_core::{Image, Message, ModelError, Part, ProviderData, Role, Text, Thinking, ToolCall, ToolResult};
+use brigade_core::{Image, Message, ModelError, Part, ProviderData, Role, TextPart, ToolCall, ToolResult};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -96,7 +96,7 @@ impl<'a> Assistant<'a> {
         for part in message.parts() {
             match part {
                 Part::Text(text) if is_refusal(text) => refusal = Some(&*text.text),
-                Part::Thinking(Thinking { data: Some(data), .. }) => {
+                Part::Thinking(TextPart { data: Some(data), .. }) => {
                     let beside = own(data).filter(|raw| !is_content_part(raw));
                     echoed.extend(beside.map(|raw| fields(raw, quirks)).unwrap_or_default());
                 }
@@ -144,7 +144,7 @@ fn said(part: &Part) -> Option<&str> {
 /// What goes back in a list of content, as the server gave it.
 fn listed<'a>(part: &'a Part, quirks: &Quirks) -> Option<&'a RawValue> {
     let raw = match part {
-        Part::Thinking(Thinking { data: Some(data), .. }) => own(data).filter(|raw| is_content_part(raw)),
+        Part::Thinking(TextPart { data: Some(data), .. }) => own(data).filter(|raw| is_content_part(raw)),
         Part::Opaque(data) => own(data),
         _ => None,
     };
@@ -251,7 +251,7 @@ fn fields<'a>(raw: &'a RawValue, quirks: &Quirks) -> Echoed<'a> {
     allowed.map(|(name, value)| (name, Cow::Borrowed(value))).collect()
 }
 
-fn is_refusal(text: &Text) -> bool {
+fn is_refusal(text: &TextPart) -> bool {
     let data = text.data.as_ref().and_then(own);
     data.is_some_and(|raw| raw.get().starts_with("{\"refusal\""))
 }

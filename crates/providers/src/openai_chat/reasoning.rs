@@ -1,6 +1,6 @@
 //! Reasoning, which every server puts into another field, some into several at once.
 
-use brigade_core::{ProviderData, RawJson, Thinking};
+use brigade_core::{ProviderData, RawJson, TextPart};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{DIALECT, wire::Said};
@@ -29,7 +29,7 @@ impl Reasoning {
     }
 
     /// The part of the message, if there was any reasoning.
-    pub(super) fn finish(self) -> Option<Thinking> {
+    pub(super) fn finish(self) -> Option<TextPart> {
         let Self { plain, content, details } = self;
         if plain.is_empty() && content.is_empty() && details.is_empty() {
             return None;
@@ -46,7 +46,7 @@ impl Reasoning {
             fields.insert("reasoning_details".to_owned(), details.into_iter().map(Value::Object).collect());
         }
         let raw = RawJson::of(&fields).ok()?;
-        Some(Thinking { text, data: Some(ProviderData { dialect: DIALECT.into(), raw }) })
+        Some(TextPart { text, data: Some(ProviderData { dialect: DIALECT.into(), raw }) })
     }
 
     /// Pieces of one detail come with its type and index; texts grow, and other fields fill up.

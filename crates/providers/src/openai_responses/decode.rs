@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use brigade_core::{
-    Arguments, ChatReply, Delta, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role, Stop,
-    StopKind, Text, Thinking, ToolCall, Usage,
+    Arguments, ChatReply, Delta, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role,
+    TextPart, ToolCall, Usage,
 };
 use serde_json::value::RawValue;
 
@@ -126,11 +126,12 @@ impl Assembly {
             usage.web_searches = Some(said.web_searches);
         }
         let reason = response.incomplete_details.and_then(|details| details.reason);
-        let mut stop = stop(response.status, reason, &said, sink);
-        stop.kind = call::inspect(&parts, stop.kind, sink);
+        let finish_reason = finish_reason(response.status.as_deref(), reason.as_deref(), &said, sink);
+        let finish_reason = call::inspect(&parts, finish_reason, sink);
         let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));
         reply.usage = self.usage;
-        reply.stop = stop;
+        reply.finish_reason = finish_reason;
+        reply.raw_finish_reason = reason.or(response.status);
         reply.model = response.model.unwrap_or_default();
         reply.service_tier = response.service_tier;
         reply.response_id = response.id;
@@ -197,24 +198,23 @@ fn check_ended(status: Option<&str>) -> Result<(), ModelError> {
     }
 }
 
-fn stop(status: Option<String>, reason: Option<String>, said: &Said, sink: &mut Sink<'_>) -> Stop {
-    let kind = match (status.as_deref(), reason.as_deref()) {
-        (_, Some("max_output_tokens" | "max_tokens")) => StopKind::MaxTokens,
-        (_, Some("content_filter")) => StopKind::ContentFilter,
-        (Some("incomplete"), _) => {
-            sink.quirk(Quirk::UnknownStop);
-            StopKind::Unknown
-        }
-        _ if said.calls => StopKind::ToolCalls,
-        _ if said.refused => StopKind::Refusal,
-        _ => StopKind::EndTurn,
-    };
-    match status.as_deref() {
+fn finish_reason(status: Option<&str>, reason: Option<&str>, said: &Said, sink: &mut Sink<'_>) -> FinishReason {
+    match status {
         None => sink.quirk(Quirk::StopMissing),
         Some("completed" | "incomplete") => {}
         Some(_) => sink.quirk(Quirk::UnknownStop),
     }
-    Stop { kind, raw: reason.or(status) }
+    match (status, reason) {
+        (_, Some("max_output_tokens" | "max_tokens")) => FinishReason::MaxTokens,
+        (_, Some("content_filter")) => FinishReason::ContentFilter,
+        (Some("incomplete"), _) => {
+            sink.quirk(Quirk::UnknownStop);
+            FinishReason::Unknown
+        }
+        _ if said.calls => FinishReason::ToolCalls,
+        _ if said.refused => FinishReason::Refusal,
+        _ => FinishReason::EndTurn,
+    }
 }
 
 /// An item in core's terms. What core has no word for is kept as it is.
@@ -225,12 +225,12 @@ fn part(raw: &RawJson, said: &mut Said, sink: &mut Sink<'_>) -> Part {
         "message" if !matches!(item.string("role").as_str(), "user" | "system" | "developer") => {
             let (text, refused) = item.words("content", "");
             said.refused |= refused;
-            Part::Text(Text { text, data })
+            Part::Text(TextPart { text, data })
         }
         "reasoning" => {
             let (summary, _) = item.words("summary", "\n\n");
             let text = if summary.is_empty() { item.words("content", "").0 } else { summary };
-            Part::Thinking(Thinking { text, data })
+            Part::Thinking(TextPart { text, data })
         }
         "function_call" => {
             said.calls = true;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use brigade_core::{Image, Message, Part, ProviderData, RawJson, Role, Thinking, ToolCall, ToolResult};
+use brigade_core::{Image, Message, Part, ProviderData, RawJson, Role, TextPart, ToolCall, ToolResult};
 use serde_json::{Value, json};
 
 use super::{DIALECT, wire::Item};
@@ -87,7 +87,7 @@ fn write_result(out: &mut Vec<u8>, result: &ToolResult) {
 fn write_answer(out: &mut Vec<u8>, parts: &[Part], stored: bool) {
     let end = parts.iter().rposition(|part| !matches!(part, Part::Thinking(_)) && says_something(part));
     let parts = parts.get(..end.map_or(0, |end| end + 1)).unwrap_or_default();
-    let lost = |thinking: &Thinking| reasoning(thinking, stored).is_none();
+    let lost = |thinking: &TextPart| reasoning(thinking, stored).is_none();
     let with_ids = !parts.iter().any(|part| matches!(part, Part::Thinking(thinking) if lost(thinking)));
     let start = out.len();
     for part in parts.iter().filter(|part| says_something(part)) {
@@ -120,7 +120,7 @@ fn says_something(part: &Part) -> bool {
 }
 
 /// A reasoning item that the provider can make sense of: one that it stores, or one that has its content with it.
-fn reasoning(thinking: &Thinking, stored: bool) -> Option<&RawJson> {
+fn reasoning(thinking: &TextPart, stored: bool) -> Option<&RawJson> {
     let raw = own(thinking.data.as_ref()?)?;
     let item = Item::new(raw.as_raw());
     let filled = |field: &str| item.fields.get(field).is_some_and(|value| !json::is_blank(value));

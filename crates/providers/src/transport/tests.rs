@@ -16,7 +16,7 @@ fn asking(url: &str) -> (Transport, Request<Full<Bytes>>) {
 async fn where_nobody_listens_nothing_was_sent() {
     let (transport, request) = asking("http://127.0.0.1:1/");
     let error = transport.send(request).await.err().unwrap();
-    assert_eq!((error.kind(), error.failure().sent), (ModelErrorKind::Unreachable, false));
+    assert_eq!((error.kind(), error.details().sent), (ModelErrorKind::Unreachable, false));
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn a_connection_that_breaks_before_the_answer_may_have_been_billed() {
     };
     let (sent, ()) = tokio::join!(transport.send(request), hangs_up);
     let error = sent.err().unwrap();
-    assert_eq!((error.kind(), error.failure().sent), (ModelErrorKind::Transient, true));
+    assert_eq!((error.kind(), error.details().sent), (ModelErrorKind::Transient, true));
 }
 
 #[tokio::test]
@@ -55,5 +55,5 @@ async fn a_handshake_that_does_not_end_is_given_up() {
     let started = tokio::time::Instant::now();
     let error = transport.send(request).await.err().unwrap();
     assert_eq!(error.kind(), ModelErrorKind::Timeout(TimeoutPhase::Connect));
-    assert!(!error.failure().sent && started.elapsed() < CONNECT_TIMEOUT + Duration::from_millis(100));
+    assert!(!error.details().sent && started.elapsed() < CONNECT_TIMEOUT + Duration::from_millis(100));
 }

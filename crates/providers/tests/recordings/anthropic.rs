@@ -5,7 +5,7 @@ mod request;
 use std::sync::LazyLock;
 
 use brigade_core::{
-    Arguments, ChatReply, ChatRequest, Message, ModelErrorKind, Part, PromptCache, Settings, StopKind, ToolResult,
+    Arguments, ChatReply, ChatRequest, FinishReason, Message, ModelErrorKind, Part, PromptCache, Settings, ToolResult,
     Transcript, Usage,
 };
 use brigade_providers::{Anthropic, AnthropicModel};
@@ -161,20 +161,20 @@ impl Expected {
         let expected = self.of_kind("tool_use");
         let expected = expected.map(|call| (text(&call["id"]), text(&call["name"]), call["input"].clone()));
         same("tool calls", &calls, &expected.collect())?;
-        same("raw stop", &reply.stop.raw.as_deref(), &self.stop.as_str())?;
+        same("raw stop", &reply.raw_finish_reason.as_deref(), &self.stop.as_str())?;
         let malformed = reply.message.tool_calls().any(|call| matches!(call.arguments, Arguments::Malformed(_)));
         let kind = match self.stop.as_str().unwrap_or_default() {
-            "end_turn" | "tool_use" if malformed => StopKind::MaxTokens,
-            "end_turn" => StopKind::EndTurn,
-            "tool_use" => StopKind::ToolCalls,
-            "max_tokens" => StopKind::MaxTokens,
-            "stop_sequence" => StopKind::StopSequence,
-            "refusal" => StopKind::Refusal,
-            "pause_turn" | "compaction" => StopKind::Pause,
-            "model_context_window_exceeded" => StopKind::ContextWindow,
-            _ => StopKind::Unknown,
+            "end_turn" | "tool_use" if malformed => FinishReason::MaxTokens,
+            "end_turn" => FinishReason::EndTurn,
+            "tool_use" => FinishReason::ToolCalls,
+            "max_tokens" => FinishReason::MaxTokens,
+            "stop_sequence" => FinishReason::StopSequence,
+            "refusal" => FinishReason::Refusal,
+            "pause_turn" | "compaction" => FinishReason::Pause,
+            "model_context_window_exceeded" => FinishReason::ContextWindow,
+            _ => FinishReason::Unknown,
         };
-        same("stop", &reply.stop.kind, &kind)?;
+        same("stop", &reply.finish_reason, &kind)?;
         same("service tier", &reply.service_tier.as_deref(), &self.usage.get("service_tier").and_then(Value::as_str))?;
         let successor = self.of_kind("fallback").last().map(|block| &block["to"]["model"]);
         same("model", &reply.model.as_str(), &successor.unwrap_or(&self.model).as_str().unwrap_or("asked"))

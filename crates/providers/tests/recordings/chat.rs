@@ -6,7 +6,7 @@ use std::{
 };
 
 use brigade_core::{
-    ChatReply, ChatRequest, Message, ModelError, ModelErrorKind, Part, StopKind, ToolResult, Transcript, Usage,
+    ChatReply, ChatRequest, FinishReason, Message, ModelError, ModelErrorKind, Part, ToolResult, Transcript, Usage,
 };
 use brigade_providers::{OpenAi, OpenAiChatModel, Quirks, Server};
 use serde_json::{Value, json, value::RawValue};
@@ -199,27 +199,31 @@ impl Expected {
         let calls = reply.message.tool_calls().map(|call| (call.name.clone(), arguments(call.arguments.as_str())));
         let expected = self.calls.iter().map(|call| (call.name.clone(), arguments(&call.arguments)));
         same("tool calls", &calls.collect::<Vec<_>>(), &expected.collect())?;
-        same("raw stop", &reply.stop.raw, &self.stop)?;
+        same("raw stop", &reply.raw_finish_reason, &self.stop)?;
         same("service tier", &reply.service_tier, &self.service_tier)?;
         let cut = |call: &Called| serde_json::from_str::<&RawValue>(&call.arguments).is_err_and(|error| error.is_eof());
         let cut = self.calls.iter().any(|call| !call.arguments.is_empty() && cut(call));
         let native = ["max_output_tokens", "length", "MAX_TOKENS"].map(Some).contains(&self.native_stop.as_deref());
         let expected = match self.stop.as_deref() {
-            Some("length" | "max_tokens" | "max_output_tokens" | "MAX_TOKENS") => StopKind::MaxTokens,
-            Some("content_filter" | "safety" | "SAFETY" | "RECITATION") => StopKind::ContentFilter,
-            Some("refusal" | "stop_sequence" | "model_length" | "model_context_window_exceeded") => reply.stop.kind,
-            Some("stop" | "eos" | "end_turn" | "STOP") if !self.refusal.is_empty() => StopKind::Refusal,
-            _ if cut || native => StopKind::MaxTokens,
-            _ if !self.calls.is_empty() => StopKind::ToolCalls,
-            None => StopKind::Unknown,
+            Some("length" | "max_tokens" | "max_output_tokens" | "MAX_TOKENS") => FinishReason::MaxTokens,
+            Some("content_filter" | "safety" | "SAFETY" | "RECITATION") => FinishReason::ContentFilter,
+            Some("refusal" | "stop_sequence" | "model_length" | "model_context_window_exceeded") => reply.finish_reason,
+            Some("stop" | "eos" | "end_turn" | "STOP") if !self.refusal.is_empty() => FinishReason::Refusal,
+            _ if cut || native => FinishReason::MaxTokens,
+            _ if !self.calls.is_empty() => FinishReason::ToolCalls,
+            None => FinishReason::Unknown,
             Some("stop" | "eos" | "end_turn" | "STOP" | "tool_calls" | "function_call" | "tool_use") => {
-                StopKind::EndTurn
+                FinishReason::EndTurn
             }
             // Another word: that it is kept was seen above.
-            Some(_) => reply.stop.kind,
+            Some(_) => reply.finish_reason,
         };
-        let sequence = reply.stop.kind == StopKind::StopSequence;
-        ensure!(reply.stop.kind == expected || sequence, "stop: got {:?}, expected {expected:?}", reply.stop);
+        let sequence = reply.finish_reason == FinishReason::StopSequence;
+        ensure!(
+            reply.finish_reason == expected || sequence,
+            "stop: got {:?}, expected {expected:?}",
+            reply.finish_reason
+        );
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeFrom};
 
 use brigade_core::{
     Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, ProviderData, RawJson, Reasoning, Role,
-    Settings, Text, Thinking, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
+    Settings, TextPart, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
 };
 use brigade_providers::openai_chat::ReasoningField;
 use serde_json::{Map, Value, json};
@@ -191,7 +191,7 @@ fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
         .map(|name| ((*name).to_owned(), message[*name].clone()))
         .collect();
     if !reasoning.is_empty() {
-        parts.push(Part::Thinking(Thinking { text: String::new(), data: own(reasoning.into()) }));
+        parts.push(Part::Thinking(TextPart { text: String::new(), data: own(reasoning.into()) }));
     }
     match &message["content"] {
         Value::Null => {}
@@ -200,7 +200,7 @@ fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
             for part in list {
                 parts.push(match part["type"].as_str() {
                     Some("text") => Part::text(part["text"].as_str().unwrap_or_default()),
-                    Some("thinking") => Part::Thinking(Thinking { text: String::new(), data: own(part.clone()) }),
+                    Some("thinking") => Part::Thinking(TextPart { text: String::new(), data: own(part.clone()) }),
                     _ => return Err("an assistant part of an odd form".to_owned()),
                 });
             }
@@ -209,7 +209,7 @@ fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
         content => parts.push(Part::text(plain_text(content)?)),
     }
     if let Some(refusal) = message["refusal"].as_str() {
-        parts.push(Part::Text(Text { text: refusal.to_owned(), data: own(json!({ "refusal": refusal })) }));
+        parts.push(Part::Text(TextPart { text: refusal.to_owned(), data: own(json!({ "refusal": refusal })) }));
     }
     for call in message["tool_calls"].as_array().into_iter().flatten() {
         let function = &call["function"];

@@ -72,9 +72,9 @@ fn error_within(document: &Value) -> Option<Value> {
 pub(crate) fn check_error(recording: &Recording, reported: &Value, error: &ModelError) -> Result<(), String> {
     let expected = expected_kind(recording.status(), &reported.to_string().to_lowercase());
     same("error kind", &error.kind(), &expected)?;
-    same("status", &error.failure().status, &Some(recording.status()))?;
-    ensure!(!error.failure().message.is_empty(), "the error has no message");
-    check_request_id(recording, error.failure().request_id.as_deref())
+    same("status", &error.details().status, &Some(recording.status()))?;
+    ensure!(!error.details().message.is_empty(), "the error has no message");
+    check_request_id(recording, error.details().request_id.as_deref())
 }
 
 /// The provider's id of the exchange must get through.

@@ -5,7 +5,7 @@ mod request;
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use brigade_core::{
-    Arguments, ChatReply, ChatRequest, Message, ModelErrorKind, Part, RawJson, Settings, StopKind, ToolResult,
+    Arguments, ChatReply, ChatRequest, FinishReason, Message, ModelErrorKind, Part, RawJson, Settings, ToolResult,
     Transcript, Usage,
 };
 use brigade_providers::{OpenAiResponses, OpenAiResponsesModel};
@@ -147,25 +147,25 @@ impl Expected {
         });
         same("tool calls", &calls.collect::<Vec<_>>(), &expected.collect())?;
         let reason = self.response["incomplete_details"]["reason"].as_str();
-        same("raw stop", &reply.stop.raw.as_deref(), &reason.or(self.response["status"].as_str()))?;
-        same("stop", &reply.stop.kind, &self.stop(reply))?;
+        same("raw stop", &reply.raw_finish_reason.as_deref(), &reason.or(self.response["status"].as_str()))?;
+        same("stop", &reply.finish_reason, &self.stop(reply))?;
         same("service tier", &reply.service_tier.as_deref(), &self.response["service_tier"].as_str())?;
         same("response id", &reply.response_id.as_deref(), &self.response["id"].as_str())?;
         same("model", &reply.model.as_str(), &self.response["model"].as_str().unwrap_or("asked"))
     }
 
-    fn stop(&self, reply: &ChatReply) -> StopKind {
+    fn stop(&self, reply: &ChatReply) -> FinishReason {
         let malformed = reply.message.tool_calls().any(|call| matches!(call.arguments, Arguments::Malformed(_)));
         let pieces = self.items.iter().flat_map(|item| item["content"].as_array().into_iter().flatten());
         let refused = pieces.filter(|piece| piece["type"] == "refusal").count() > 0;
         match self.response["incomplete_details"]["reason"].as_str() {
-            Some("max_output_tokens" | "max_tokens") => StopKind::MaxTokens,
-            Some("content_filter") => StopKind::ContentFilter,
-            _ if self.response["status"] == "incomplete" => StopKind::Unknown,
-            _ if malformed => StopKind::MaxTokens,
-            _ if self.items.iter().any(|item| item["type"] == "function_call") => StopKind::ToolCalls,
-            _ if refused => StopKind::Refusal,
-            _ => StopKind::EndTurn,
+            Some("max_output_tokens" | "max_tokens") => FinishReason::MaxTokens,
+            Some("content_filter") => FinishReason::ContentFilter,
+            _ if self.response["status"] == "incomplete" => FinishReason::Unknown,
+            _ if malformed => FinishReason::MaxTokens,
+            _ if self.items.iter().any(|item| item["type"] == "function_call") => FinishReason::ToolCalls,
+            _ if refused => FinishReason::Refusal,
+            _ => FinishReason::EndTurn,
         }
     }
 

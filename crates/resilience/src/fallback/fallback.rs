@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use brigade_core::{
-    ChatModel, ChatReply, ChatRequest, Degradation, Event, ModelError, ModelErrorKind, ModelId, Run, Settings, StopKind,
+    ChatModel, ChatReply, ChatRequest, Degradation, Event, FinishReason, ModelError, ModelErrorKind, ModelId, Run,
+    Settings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -179,7 +180,7 @@ impl Default for FallbackRules {
 fn failure(result: &Result<ChatReply, ModelError>) -> Option<ModelErrorKind> {
     match result {
         Err(error) => Some(error.kind()),
-        Ok(reply) if matches!(reply.stop.kind, StopKind::Refusal | StopKind::ContentFilter) => {
+        Ok(reply) if matches!(reply.finish_reason, FinishReason::Refusal | FinishReason::ContentFilter) => {
             Some(ModelErrorKind::Refused)
         }
         Ok(_) => None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brigade_core::Allowance;
+use brigade_core::RateLimitStatus;
 use tokio::time::Instant;
 
 use crate::Bucket;
@@ -102,7 +102,7 @@ impl Dimension {
 
     /// Learns what a response to a request of the time `since` said. Lowers what is left at once; raises it only when
     /// the limit itself has changed, because what else the response says is older than what has been taken since.
-    pub(crate) fn learn(&mut self, said: &Allowance, since: Instant, now: Instant) {
+    pub(crate) fn learn(&mut self, said: &RateLimitStatus, since: Instant, now: Instant) {
         if let Some(limit) = said.limit.filter(|limit| *limit > 0 && self.learned != Some(*limit)) {
             self.learned = Some(limit);
             self.change(said.remaining.unwrap_or(limit).saturating_sub(self.in_flight), now);
@@ -142,8 +142,10 @@ impl Dimension {
 
 /// Which window a limit is for that a response does not name: if what is missing comes back so slowly that the whole
 /// would take much longer than a minute, it is a day (Groq counts requests by the day).
-pub(crate) fn is_daily(said: &Allowance) -> bool {
-    let Allowance { limit: Some(limit), remaining: Some(remaining), reset: Some(reset) } = *said else { return false };
+pub(crate) fn is_daily(said: &RateLimitStatus) -> bool {
+    let RateLimitStatus { limit: Some(limit), remaining: Some(remaining), reset: Some(reset) } = *said else {
+        return false;
+    };
     let missing = limit.saturating_sub(remaining);
     // A bare `reset` is rounded up to seconds by some, so that little missing tells nothing.
     missing > 0 && reset > MINUTE && whole_in(reset, limit, missing) > MINUTE * 10
@@ -151,7 +153,7 @@ pub(crate) fn is_daily(said: &Allowance) -> bool {
 
 /// Whether nothing is left and the provider's window ends sooner than a steady refill would have made it whole: then
 /// the limit does not refill at all before that.
-fn ends_early(said: &Allowance, reset: Duration, window: Duration) -> bool {
+fn ends_early(said: &RateLimitStatus, reset: Duration, window: Duration) -> bool {
     said.remaining == Some(0) && !reset.is_zero() && reset < window * 9 / 10
 }
 

@@ -243,7 +243,7 @@ impl Admission<'_> {
         let now = Instant::now();
         let (usage, said) = match result {
             Ok(reply) => (reply.usage, &reply.limits),
-            Err(error) => (error.failure().usage, &error.failure().limits),
+            Err(error) => (error.details().usage, &error.details().limits),
         };
         let used = match (usage, result) {
             (Some(usage), _) => self.demand.taken(&usage, limiter.charging()),
@@ -270,7 +270,7 @@ impl Admission<'_> {
         match error.kind() {
             // Turned away at the door, but "unsuccessful requests contribute to your per-minute limit" (OpenAI).
             ModelErrorKind::RateLimited => Draw { requests: self.draw.requests, ..nothing },
-            _ if error.failure().sent => self.draw,
+            _ if error.details().sent => self.draw,
             _ => nothing,
         }
     }

@@ -49,7 +49,7 @@ impl RetrySettings {
     /// How long to wait after the failed attempt number `attempt`, counted from 1; absent if trying again is useless or
     /// the wait too long to be slept. Never shorter than the provider asked for.
     pub(crate) fn delay(&self, error: &ModelError, attempt: u32, jitter: &Jitter) -> Option<Duration> {
-        let billed = error.failure().may_be_billed();
+        let billed = error.details().may_be_billed();
         let most = if billed { self.attempts.min(self.attempts_billed) } else { self.attempts };
         if attempt >= most || !is_transient(error.kind()) {
             return None;

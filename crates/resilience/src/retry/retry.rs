@@ -53,7 +53,7 @@ impl<M: ChatModel> Retry<M> {
     /// How long to wait before the next attempt, if there is to be one.
     fn plan(&self, error: &ModelError, attempt: u32, run: &Run) -> Option<Duration> {
         // A connection that did not stand took little time.
-        let timed_out = matches!(error.kind(), ModelErrorKind::Timeout(_)) && error.failure().sent;
+        let timed_out = matches!(error.kind(), ModelErrorKind::Timeout(_)) && error.details().sent;
         if timed_out && self.hands_on_timeouts {
             return None;
         }

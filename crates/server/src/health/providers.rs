@@ -95,6 +95,6 @@ pub(crate) async fn problem(app: &App, account: &str) -> Option<String> {
 
 /// A server that answers is there, also when it has no list of models.
 fn unusable(error: &ModelError) -> Option<String> {
-    let is_there = error.kind() == ModelErrorKind::Caller && error.failure().status.is_some();
+    let is_there = error.kind() == ModelErrorKind::Caller && error.details().status.is_some();
     (!is_there).then(|| error.to_string())
 }

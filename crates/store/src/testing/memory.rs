@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use brigade_core::{
-    Arguments, Image, Memory, Message, Part, ProviderData, RawJson, Role, Text, Thinking, ToolCall, ToolResult,
-    Transcript,
+    Arguments, Image, Memory, Message, Part, ProviderData, RawJson, Role, TextPart, ToolCall, ToolResult, Transcript,
 };
 use tokio::task::JoinSet;
 
@@ -110,8 +109,8 @@ fn every_kind_of_part() -> Vec<Message> {
         content: vec![Part::text("x".repeat(100_000)), Part::Image(image.clone())],
         is_error: true,
     };
-    let thinking = Thinking { text: "hm".to_owned(), data: Some(data("{\"signature\":\"a b\"}")) };
-    let cited = Text { text: "Ünïcödé \u{0} \" \\ 🙂".to_owned(), data: Some(data("[1,  2]")) };
+    let thinking = TextPart { text: "hm".to_owned(), data: Some(data("{\"signature\":\"a b\"}")) };
+    let cited = TextPart { text: "Ünïcödé \u{0} \" \\ 🙂".to_owned(), data: Some(data("[1,  2]")) };
     vec![
         Message::new(
             Role::User,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Event, LocalMemory, ModelErrorKind, Role, StopKind, StopReason, ToolError, ToolOutput, Usage,
+    Event, FinishReason, LocalMemory, ModelErrorKind, Role, StopReason, ToolError, ToolOutput, Usage,
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
 };
@@ -88,7 +88,7 @@ async fn a_polling_tool_may_be_called_as_long_as_it_brings_news() {
         })
     };
     let script = || (0..9).map(|turn| look_up(&format!("c{turn}"), "a")).chain([Turn::text("Done.")]);
-    let run = async |tool: crate::FnTool| {
+    let run = async |tool: crate::FunctionTool| {
         let agent = Agent::new("clerk", ScriptedModel::new(script())).tool(tool);
         agent.run("Go on.").await.unwrap().stop
     };
@@ -109,7 +109,7 @@ async fn invented_tools_end_the_run_at_the_third_whatever_their_names() {
 
 #[tokio::test]
 async fn arguments_that_break_off_are_not_run_and_the_third_time_ends_the_run() {
-    let cut = || Turn::parts(Vec::new()).and_call("c", "lookup", "{\"word\": \"ke").stopping(StopKind::MaxTokens);
+    let cut = || Turn::parts(Vec::new()).and_call("c", "lookup", "{\"word\": \"ke").stopping(FinishReason::MaxTokens);
     let model = ScriptedModel::new([cut(), cut(), cut()]);
     let tool = tool_fn("lookup", "", |_: Lookup, _| async { Err(ToolError::fatal("the tool was run")) });
     let outcome = Agent::new("clerk", model).tool(tool).run("Go on.").await.unwrap();
@@ -178,7 +178,7 @@ async fn an_empty_answer_is_asked_for_once_more() {
 
 #[tokio::test]
 async fn reasoning_that_used_up_all_tokens_gets_twice_the_room_once() {
-    let spent = || Turn::text("").stopping(StopKind::MaxTokens);
+    let spent = || Turn::text("").stopping(FinishReason::MaxTokens);
     let model = ScriptedModel::new([spent(), spent(), Turn::text("never asked")]);
     let settings = Settings { max_output_tokens: Some(500), ..Settings::default() };
     let outcome = Agent::new("clerk", model.clone()).settings(settings).run("Go on.").await.unwrap();
@@ -211,7 +211,7 @@ async fn an_answer_that_does_not_match_is_asked_for_again_a_bounded_number_of_ti
 
 #[tokio::test]
 async fn a_refusal_is_an_outcome() {
-    let model = ScriptedModel::new([Turn::text("I'd rather not.").stopping(StopKind::Refusal)]);
+    let model = ScriptedModel::new([Turn::text("I'd rather not.").stopping(FinishReason::Refusal)]);
     let outcome = Agent::new("clerk", model).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Refused, "I'd rather not."));
 }

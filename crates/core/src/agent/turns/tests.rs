@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{
-    Budget, Compactor, ContextWindow, FnTool, Limits, Memory, MemoryError, ToolError, ToolLimits, ToolOutput,
+    Budget, Compactor, ContextWindow, FunctionTool, Limits, Memory, MemoryError, ToolError, ToolLimits, ToolOutput,
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
 };
@@ -22,7 +22,7 @@ fn look_up(id: &str, word: &str) -> Turn {
     Turn::call(id, "lookup", json!({ "word": word }))
 }
 
-fn lookup() -> FnTool {
+fn lookup() -> FunctionTool {
     tool_fn("lookup", "Looks a word up.", |_: Map<String, Value>, _| async { Ok(ToolOutput::text("a cold drink")) })
 }
 
@@ -236,7 +236,7 @@ fn window(compactor: Broken) -> ContextWindow {
 }
 
 /// A tool whose every answer is half of what may be shown.
-fn long_lookup() -> FnTool {
+fn long_lookup() -> FunctionTool {
     tool_fn("lookup", "", |_: Map<String, Value>, run: Run| async move {
         Ok(ToolOutput::text(format!("{} {}", run.count("calls"), "x".repeat(600))))
     })

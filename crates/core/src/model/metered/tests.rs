@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    Budget, BudgetExceeded, Cap, Ceiling, Delta, Ledger, Money, Settings,
+    Budget, BudgetExceeded, Cap, Delta, Ledger, Money, PriceCeiling, Settings,
     money::budget::Quantity,
     money::rates::Rate,
     sync::unpoisoned,
@@ -26,12 +26,12 @@ const RATES: Rates = Rates {
 };
 
 impl Pricing for Prices {
-    fn ceiling(&self, model: &ModelId, _: &Settings, _: u64) -> Option<Ceiling> {
-        let ceiling = Ceiling { rates: RATES, max_output_tokens: Some(10_000) };
+    fn ceiling(&self, model: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
+        let ceiling = PriceCeiling { rates: RATES, max_output_tokens: Some(10_000) };
         (&**model.model() != "secret").then_some(ceiling)
     }
 
-    fn cost(&self, served: &Served<'_>, usage: &Usage) -> Option<Money> {
+    fn cost(&self, served: &ServedCall<'_>, usage: &Usage) -> Option<Money> {
         let known = served.model.unwrap_or(served.asked.model());
         (known != "secret").then(|| RATES.cost(usage.input_tokens, usage.output_tokens))
     }
@@ -137,7 +137,7 @@ async fn a_budget_that_leaves_no_useful_answer_refuses_before_anything_is_sent()
     let run = cents("0.00355").observed_by(Arc::new(recorder.clone()));
     let error = ask(&model.clone().metered(&Prices), &run).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Budget);
-    let source = error.failure().source.as_ref().unwrap().downcast_ref::<BudgetExceeded>().unwrap();
+    let source = error.details().source.as_ref().unwrap().downcast_ref::<BudgetExceeded>().unwrap();
     assert_eq!(source.to_string(), "the money budget of the run is used up: $0.0036 needed, $0.0036 left of $0.0036");
     assert!(model.requests().is_empty());
     assert_eq!(recorder.count(|event| matches!(event, Event::BudgetRefused(refusal) if refusal == source)), 1);
@@ -170,9 +170,9 @@ async fn a_model_without_a_price_is_refused_under_a_limit_of_money_only() {
     let charge = ask(&secret().metered(&Prices), &free).await.unwrap();
     assert_eq!((charge.cost, charge.usage), (None, Usage::new(100, 10)));
     assert_eq!(free.ledger().spending().cost(), None, "absent, not zero");
-    let assumed = ask(&secret().metered(&Prices).unpriced(Unpriced::Assume(RATES)), &cents("5")).await.unwrap();
+    let assumed = ask(&secret().metered(&Prices).unpriced(UnpricedPolicy::Assume(RATES)), &cents("5")).await.unwrap();
     assert_eq!((assumed.cost, assumed.certainty), (Some(usd("0.0002")), Certainty::Estimated));
-    let warned = ask(&secret().metered(&Prices).unpriced(Unpriced::Warn), &cents("5")).await.unwrap();
+    let warned = ask(&secret().metered(&Prices).unpriced(UnpricedPolicy::Warn), &cents("5")).await.unwrap();
     assert_eq!(warned.cost, None);
 }
 
@@ -253,7 +253,7 @@ async fn a_dropped_call_is_settled_and_told() {
 
 #[tokio::test]
 async fn a_failure_costs_what_the_provider_may_bill_and_no_more() {
-    let failure = |fill: fn(&mut crate::Failure)| ModelError::new(ModelErrorKind::Transient, "no").with(fill);
+    let failure = |fill: fn(&mut crate::ModelErrorDetails)| ModelError::new(ModelErrorKind::Transient, "no").with(fill);
     let cases = [
         (failure(|_| ()), "0"),
         (failure(|it| it.sent = true), "0.001"),
@@ -261,7 +261,7 @@ async fn a_failure_costs_what_the_provider_may_bill_and_no_more() {
         (failure(|it| (it.sent, it.status) = (true, Some(200))), "0.001"),
     ];
     for (error, cost) in cases {
-        let (run, what) = (cents("1"), format!("{:?}", error.failure()));
+        let (run, what) = (cents("1"), format!("{:?}", error.details()));
         ask(&Breaks::new(Some(error)), &run).await.unwrap_err();
         assert_eq!(run.ledger().spending().uncertain, usd(cost), "{what}");
     }

@@ -274,7 +274,7 @@ async fn a_pipeline_gives_each_answer_to_the_next_stage_and_stops_at_half_an_ans
         ["press/editor", "press/writer"]
     );
 
-    let cut = ScriptedModel::new([Turn::text("dra").stopping(crate::StopKind::MaxTokens)]);
+    let cut = ScriptedModel::new([Turn::text("dra").stopping(crate::FinishReason::MaxTokens)]);
     let editor = ScriptedModel::new([Turn::text("never asked")]);
     let pipeline = Pipeline::new("press").stage(Agent::new("writer", cut)).stage(Agent::new("editor", editor.clone()));
     let outcome = pipeline.run("Write.").await.unwrap();

@@ -5,8 +5,8 @@ use std::{
 };
 
 use brigade_core::{
-    Agent, Allowance, Budget, BudgetExceeded, Delta, Ledger, ModelErrorKind, ModelExt, Money, Quantity, StopKind,
-    StopReason, ToolOutput, Usage,
+    Agent, Budget, BudgetExceeded, Delta, FinishReason, Ledger, ModelErrorKind, ModelExt, Money, Quantity,
+    RateLimitStatus, StopReason, ToolOutput, Usage,
     testing::{ScriptedModel, Turn},
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn all_events() -> Vec<Event> {
         limit: String::new(),
     };
     let overloaded = ModelErrorKind::Overloaded;
-    let left = Allowance { remaining: Some(7), ..Allowance::default() };
+    let left = RateLimitStatus { remaining: Some(7), ..RateLimitStatus::default() };
     let limits = RateLimits { requests: left, tokens: left, ..RateLimits::default() };
     let ended = |error, certainty| Event::AttemptEnded {
         model: mini(),
@@ -80,7 +80,7 @@ pub(crate) fn all_events() -> Vec<Event> {
             model: mini(),
             usage: None,
             cost: None,
-            stop: StopKind::ToolCalls,
+            stop: FinishReason::ToolCalls,
             tool_calls: 2,
             elapsed: SECOND,
         },

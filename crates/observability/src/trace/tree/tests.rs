@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use brigade_core::{
     Agent, ChatModel, ChatReply, ChatRequest, Event, Metered, ModelError, ModelErrorKind, ModelId, Money, OnFailure,
-    Rate, Rates, Run, Settings, ToolOutput, TraceId, Unpriced, Worker,
+    Rate, Rates, Run, Settings, ToolOutput, TraceId, UnpricedPolicy, Worker,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
@@ -45,7 +45,7 @@ fn after(seconds: u64, turn: Turn) -> Turn {
 fn priced(model: ScriptedModel) -> Metered<ScriptedModel> {
     let dollars = |nano| Rate::per_million(Money::from_nano(nano));
     let rates = Rates { input: dollars(10_000_000_000), output: dollars(20_000_000_000), ..Rates::default() };
-    Metered::new(model, Arc::new(PriceBook::bundled())).unpriced(Unpriced::Assume(rates))
+    Metered::new(model, Arc::new(PriceBook::bundled())).unpriced(UnpricedPolicy::Assume(rates))
 }
 
 /// A desk with two workers: one retries and uses a tool, one fails.

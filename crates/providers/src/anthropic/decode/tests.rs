@@ -104,7 +104,7 @@ fn thinking_call() -> Vec<&'static str> {
 fn a_text_answer_carries_model_usage_and_stop() {
     let (reply, seen) = reply(&[START, TEXT, PING, HELLO, WORLD, STOP_0, END, STOP]);
     assert_eq!(reply.message.text(), "Hällo, world");
-    assert_eq!(reply.stop, Stop { kind: StopKind::EndTurn, raw: Some("end_turn".into()) });
+    assert_eq!((reply.finish_reason, reply.raw_finish_reason.as_deref()), (FinishReason::EndTurn, Some("end_turn")));
     assert_eq!(reply.model, "claude-sonnet-4-5-20250929");
     assert_eq!(reply.response_id.as_deref(), Some("msg_1"));
     assert_eq!(reply.service_tier.as_deref(), Some("standard"));
@@ -135,7 +135,7 @@ fn thinking_keeps_its_signature_and_a_call_its_further_fields() {
     assert_eq!((call.id.as_str(), call.name.as_str()), ("toolu_1", "lookup"));
     assert_eq!(call.arguments.as_str(), r#"{"q": "Paris"}"#);
     assert_eq!(call.data.as_ref().unwrap().raw.get(), r#"{"caller":{"type":"direct"}}"#);
-    assert_eq!(reply.stop.kind, StopKind::ToolCalls);
+    assert_eq!(reply.finish_reason, FinishReason::ToolCalls);
     assert!(seen.deltas().contains(&Delta::ToolCall { name: "lookup".into() }));
     assert!(seen.deltas().contains(&Delta::Arguments { bytes: 9 }));
 }
@@ -153,12 +153,15 @@ fn a_call_without_parameters_gets_an_empty_object() {
 fn cut_arguments_are_kept_as_text_and_counted() {
     let cut = r#"{"type":"message_delta","delta":{"stop_reason":"max_tokens"},"usage":{"output_tokens":40}}"#;
     let (honest, seen) = reply(&[START, CALL, HALF, cut, STOP]);
-    assert_eq!(honest.stop.kind, StopKind::MaxTokens);
+    assert_eq!(honest.finish_reason, FinishReason::MaxTokens);
     assert_eq!(honest.message.tool_calls().next().unwrap().arguments, Arguments::Malformed("{\"q\": \"Pa".into()));
     assert_eq!(seen.quirks(), ["arguments_malformed"]);
     let (mislabelled, seen) = reply(&[START, CALL, HALF, CALLS, STOP]);
     assert!(matches!(mislabelled.message.tool_calls().next().unwrap().arguments, Arguments::Malformed(_)));
-    assert_eq!(mislabelled.stop, Stop { kind: StopKind::MaxTokens, raw: Some("tool_use".into()) });
+    assert_eq!(
+        (mislabelled.finish_reason, mislabelled.raw_finish_reason.as_deref()),
+        (FinishReason::MaxTokens, Some("tool_use"))
+    );
     assert_eq!(seen.quirks(), ["arguments_malformed", "stop_mismatch"]);
 }
 
@@ -168,7 +171,7 @@ fn a_start_that_is_the_whole_answer_is_read() {
     let (reply, _) = reply(&[start, STOP]);
     let call = reply.message.tool_calls().next().unwrap();
     assert_eq!((call.name.as_str(), call.arguments.as_str()), ("add", r#"{"a":1}"#));
-    assert_eq!(reply.stop.kind, StopKind::ToolCalls);
+    assert_eq!(reply.finish_reason, FinishReason::ToolCalls);
     assert_eq!(reply.usage, Some(Usage::new(0, 0)));
 }
 
@@ -263,24 +266,24 @@ fn citations_and_server_tools_go_through_unchanged() {
 fn thinking_that_the_token_limit_cut_off_is_not_sent_back() {
     let cut = r#"{"type":"message_delta","delta":{"stop_reason":"max_tokens"},"usage":{"output_tokens":40}}"#;
     let (reply, _) = reply(&[START, SIGNED[0], SIGNED[1], cut, STOP]);
-    assert!(matches!(reply.message.parts(), [Part::Thinking(Thinking { data: None, .. })]));
+    assert!(matches!(reply.message.parts(), [Part::Thinking(TextPart { data: None, .. })]));
 }
 
 #[test]
 fn every_stop_reason_has_a_kind() {
     let kinds = [
-        ("end_turn", StopKind::EndTurn),
-        ("tool_use", StopKind::ToolCalls),
-        ("max_tokens", StopKind::MaxTokens),
-        ("stop_sequence", StopKind::StopSequence),
-        ("refusal", StopKind::Refusal),
-        ("pause_turn", StopKind::Pause),
-        ("model_context_window_exceeded", StopKind::ContextWindow),
-        ("new_reason", StopKind::Unknown),
+        ("end_turn", FinishReason::EndTurn),
+        ("tool_use", FinishReason::ToolCalls),
+        ("max_tokens", FinishReason::MaxTokens),
+        ("stop_sequence", FinishReason::StopSequence),
+        ("refusal", FinishReason::Refusal),
+        ("pause_turn", FinishReason::Pause),
+        ("model_context_window_exceeded", FinishReason::ContextWindow),
+        ("new_reason", FinishReason::Unknown),
     ];
     for (raw, kind) in kinds {
         let reply = body(&format!(r#"{{"type":"message","content":[],"stop_reason":"{raw}"}}"#)).unwrap();
-        assert_eq!(reply.stop, Stop { kind, raw: Some(raw.into()) });
+        assert_eq!((reply.finish_reason, reply.raw_finish_reason.as_deref()), (kind, Some(raw)));
     }
 }
 
@@ -297,7 +300,7 @@ fn a_document_is_read_like_a_stream_and_blocks_stay_byte_for_byte() {
     };
     assert_eq!((first.data.as_ref().unwrap().raw.get(), first.text.as_str()), (thinking, "Hm."));
     assert_eq!(second.data.as_ref().unwrap().raw.get(), redacted);
-    assert_eq!(text, &Text { text: "Hi".into(), data: None });
+    assert_eq!(text, &TextPart { text: "Hi".into(), data: None });
 }
 
 #[test]
@@ -317,7 +320,11 @@ fn every_split_into_two_gives_the_same_reply() {
     for at in 0..=bytes.len() {
         let (head, tail) = bytes.split_at(at);
         let split = read(&[head, tail]).0.unwrap();
-        assert_eq!((&split.message, split.usage, &split.stop), (&whole.message, whole.usage, &whole.stop), "{at}");
+        assert_eq!(
+            (&split.message, split.usage, split.finish_reason),
+            (&whole.message, whole.usage, whole.finish_reason),
+            "{at}"
+        );
     }
 }
 

@@ -1,6 +1,4 @@
-use brigade_core::{
-    Arguments, Image, ProviderData, RawJson, Text, Thinking as Thought, ToolCall, ToolResult, ToolSet, Transcript,
-};
+use brigade_core::{Arguments, Image, ProviderData, RawJson, TextPart, ToolCall, ToolResult, ToolSet, Transcript};
 use serde_json::Value;
 
 use super::*;
@@ -68,7 +66,7 @@ fn asked() -> Vec<Message> {
     vec![
         Message::user("Where is it?"),
         assistant(vec![
-            Part::Thinking(Thought {
+            Part::Thinking(TextPart {
                 text: "hm".into(),
                 data: Some(own(r#"{"type":"thinking","thinking":"hm","signature":"s"}"#)),
             }),
@@ -181,10 +179,10 @@ fn results_come_first_and_the_users_words_join_them() {
 #[test]
 fn what_belongs_to_another_provider_is_dropped() {
     let parts = vec![
-        Part::Thinking(Thought { text: "secret".into(), data: Some(foreign("{}")) }),
-        Part::Thinking(Thought { text: "plain".into(), data: None }),
+        Part::Thinking(TextPart { text: "secret".into(), data: Some(foreign("{}")) }),
+        Part::Thinking(TextPart { text: "plain".into(), data: None }),
         Part::Opaque(foreign(r#"{"type":"reasoning"}"#)),
-        Part::Text(Text { text: "Seen.".into(), data: Some(foreign("{}")) }),
+        Part::Text(TextPart { text: "Seen.".into(), data: Some(foreign("{}")) }),
         Part::ToolCall(ToolCall { data: Some(foreign(r#"{"id":"fc_1"}"#)), ..call("call|1", "lookup", "") }),
     ];
     let messages = vec![Message::user("?"), assistant(parts), Message::tool(vec![result("call|1", "ok")])];
@@ -207,9 +205,9 @@ fn own_blocks_go_back_in_place_and_a_renamed_call_keeps_its_new_id() {
     let cited = r#"{"type":"text","text":"So.","citations":[{"url":"u"}]}"#;
     let redacted = r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#;
     let parts = vec![
-        Part::Thinking(Thought { text: String::new(), data: Some(own(redacted)) }),
+        Part::Thinking(TextPart { text: String::new(), data: Some(own(redacted)) }),
         Part::Opaque(own(search)),
-        Part::Text(Text { text: "So.".into(), data: Some(own(cited)) }),
+        Part::Text(TextPart { text: "So.".into(), data: Some(own(cited)) }),
         Part::ToolCall(ToolCall {
             data: Some(own(r#"{"caller":{"type":"direct"}}"#)),
             ..call("toolu_1_2", "lookup", "{}")
@@ -223,8 +221,8 @@ fn own_blocks_go_back_in_place_and_a_renamed_call_keeps_its_new_id() {
 
 #[test]
 fn a_message_that_says_nothing_here_is_left_out() {
-    let unsigned = Part::Thinking(Thought { text: "hm".into(), data: Some(foreign("{}")) });
-    let signed = Part::Thinking(Thought { text: "hm".into(), data: Some(own(r#"{"type":"thinking"}"#)) });
+    let unsigned = Part::Thinking(TextPart { text: "hm".into(), data: Some(foreign("{}")) });
+    let signed = Part::Thinking(TextPart { text: "hm".into(), data: Some(own(r#"{"type":"thinking"}"#)) });
     let messages = vec![
         Message::user("One"),
         assistant(vec![unsigned]),
@@ -361,7 +359,7 @@ fn thinking_is_left_out_where_the_api_refuses_it() {
 
 #[test]
 fn thinking_goes_on_in_a_turn_that_began_with_it() {
-    let thought = Part::Thinking(Thought { text: "hm".into(), data: Some(own(r#"{"type":"thinking"}"#)) });
+    let thought = Part::Thinking(TextPart { text: "hm".into(), data: Some(own(r#"{"type":"thinking"}"#)) });
     let mut turn = request(vec![
         Message::user("?"),
         assistant(vec![thought, Part::ToolCall(call("c", "lookup", "{}"))]),

@@ -41,7 +41,7 @@ fn calls(deltas: &[Value]) -> (Vec<(String, String, String)>, Vec<&'static str>)
     let chunks: Vec<Value> = deltas.iter().map(call).chain([finish("tool_calls")]).collect();
     let (reply, quirks) = read(stream(&chunks));
     let reply = reply.unwrap();
-    assert_eq!(reply.stop.kind, StopKind::ToolCalls);
+    assert_eq!(reply.finish_reason, FinishReason::ToolCalls);
     let own = |call: &brigade_core::ToolCall| (call.id.clone(), call.name.clone(), call.arguments.as_str().to_owned());
     (reply.message.tool_calls().map(own).collect(), quirks)
 }
@@ -137,7 +137,10 @@ fn arguments_that_break_off_mean_a_cut_answer_whatever_the_stop_reason_says() {
     let cut = call(&json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{\"x\":" } }));
     let (reply, quirks) = read(stream(&[cut, finish("tool_calls")]));
     let reply = reply.unwrap();
-    assert_eq!(reply.stop, Stop { kind: StopKind::MaxTokens, raw: Some("tool_calls".into()) });
+    assert_eq!(
+        (reply.finish_reason, reply.raw_finish_reason.as_deref()),
+        (FinishReason::MaxTokens, Some("tool_calls"))
+    );
     assert!(matches!(reply.message.tool_calls().next().unwrap().arguments, Arguments::Malformed(_)));
     assert_eq!(quirks, ["arguments_malformed", "stop_mismatch"]);
 }
@@ -146,26 +149,27 @@ fn arguments_that_break_off_mean_a_cut_answer_whatever_the_stop_reason_says() {
 fn either_terminal_marker_ends_a_stream_and_neither_breaks_it() {
     let text = delta(&json!({ "content": "hi" }));
     let (reply, quirks) = read(stream(std::slice::from_ref(&text)));
-    assert_eq!((reply.unwrap().stop.kind, quirks), (StopKind::Unknown, vec!["stop_missing"]));
+    assert_eq!((reply.unwrap().finish_reason, quirks), (FinishReason::Unknown, vec!["stop_missing"]));
     let (reply, quirks) = read(format!("data: {text}\n\ndata: {}", finish("stop")));
-    assert_eq!((reply.unwrap().stop.kind, quirks), (StopKind::EndTurn, vec!["end_marker_missing"]));
+    assert_eq!((reply.unwrap().finish_reason, quirks), (FinishReason::EndTurn, vec!["end_marker_missing"]));
     assert_eq!(read(format!("data: {text}\n\n")).0.unwrap_err().kind(), ModelErrorKind::Broken);
 }
 
 #[test]
 fn every_reason_to_stop_has_its_kind_and_keeps_its_word() {
     let cases = [
-        ("stop", StopKind::EndTurn),
-        ("eos", StopKind::EndTurn),
-        ("length", StopKind::MaxTokens),
-        ("content_filter", StopKind::ContentFilter),
-        ("model_length", StopKind::ContextWindow),
-        ("nobody_knows", StopKind::Unknown),
+        ("stop", FinishReason::EndTurn),
+        ("eos", FinishReason::EndTurn),
+        ("length", FinishReason::MaxTokens),
+        ("content_filter", FinishReason::ContentFilter),
+        ("model_length", FinishReason::ContextWindow),
+        ("nobody_knows", FinishReason::Unknown),
     ];
     for (word, kind) in cases {
         let (reply, quirks) = read(stream(&[delta(&json!({ "content": "x" })), finish(word)]));
-        assert_eq!(reply.unwrap().stop, Stop { kind, raw: Some(word.into()) });
-        assert_eq!(quirks.is_empty(), kind != StopKind::Unknown);
+        let reply = reply.unwrap();
+        assert_eq!((reply.finish_reason, reply.raw_finish_reason.as_deref()), (kind, Some(word)));
+        assert_eq!(quirks.is_empty(), kind != FinishReason::Unknown);
     }
     let (error, _) = read(stream(&[finish("error")]));
     assert_eq!(error.unwrap_err().kind(), ModelErrorKind::Broken);
@@ -175,7 +179,7 @@ fn every_reason_to_stop_has_its_kind_and_keeps_its_word() {
 fn a_refusal_is_told_by_its_field_alone() {
     let body = json!({ "choices": [{ "message": { "content": null, "refusal": "No." }, "finish_reason": "stop" }] });
     let reply = read(body.to_string()).0.unwrap();
-    assert_eq!((reply.stop.kind, reply.message.text()), (StopKind::Refusal, "No.".into()));
+    assert_eq!((reply.finish_reason, reply.message.text()), (FinishReason::Refusal, "No.".into()));
 }
 
 #[test]
@@ -205,7 +209,7 @@ fn an_error_in_the_stream_fails_the_call_with_the_usage_so_far() {
     let error = json!({ "id": "x", "choices": [], "error": { "code": 502, "message": "upstream" } });
     let error = read(stream(&[usage, error])).0.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Transient);
-    assert_eq!(error.failure().usage, Some(Usage::new(5, 1)));
+    assert_eq!(error.details().usage, Some(Usage::new(5, 1)));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use brigade_core::{
-    Arguments, ChatRequest, Image, Message, Part, ProviderData, RawJson, Role, Settings, Thinking, ToolCall,
+    Arguments, ChatRequest, Image, Message, Part, ProviderData, RawJson, Role, Settings, TextPart, ToolCall,
     ToolResult, ToolSet, Transcript,
 };
 use serde_json::{Value, json};
@@ -115,9 +115,9 @@ fn a_call_of_a_free_text_tool_goes_back_as_one() {
 #[test]
 fn reasoning_goes_back_only_in_fields_that_the_server_accepts() {
     let fields = json!({ "reasoning": "a", "reasoning_content": "b", "reasoning_details": [{ "index": 0 }] });
-    let own = Part::Thinking(Thinking { text: "b".into(), data: Some(data(DIALECT, &fields)) });
+    let own = Part::Thinking(TextPart { text: "b".into(), data: Some(data(DIALECT, &fields)) });
     let foreign =
-        Part::Thinking(Thinking { text: "c".into(), data: Some(data("anthropic-messages", &json!({ "type": "x" }))) });
+        Part::Thinking(TextPart { text: "c".into(), data: Some(data("anthropic-messages", &json!({ "type": "x" }))) });
     let answer = Message::new(Role::Assistant, vec![own, foreign, Part::text("ok")]);
     let sent = |server| messages(server, vec![Message::user("?"), answer.clone()])[1].clone();
     assert_eq!(sent(Server::OpenAi), json!({ "role": "assistant", "content": "ok" }));
@@ -130,7 +130,7 @@ fn reasoning_goes_back_only_in_fields_that_the_server_accepts() {
 fn reasoning_within_the_content_goes_back_there_and_to_no_other_server() {
     let thinking = json!({ "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }] });
     let parts =
-        vec![Part::Thinking(Thinking { text: "hm".into(), data: Some(data(DIALECT, &thinking)) }), Part::text("ok")];
+        vec![Part::Thinking(TextPart { text: "hm".into(), data: Some(data(DIALECT, &thinking)) }), Part::text("ok")];
     let answer = Message::new(Role::Assistant, parts);
     let sent = |server| messages(server, vec![Message::user("?"), answer.clone()])[1]["content"].clone();
     assert_eq!(sent(Server::Mistral), json!([thinking, { "type": "text", "text": "ok" }]));
@@ -156,7 +156,7 @@ fn ids_that_a_server_refuses_are_replaced_the_same_way_in_call_and_result() {
 
 #[test]
 fn an_assistant_message_is_never_without_anything_in_it() {
-    let dropped = Part::Thinking(Thinking { text: "hm".into(), data: None });
+    let dropped = Part::Thinking(TextPart { text: "hm".into(), data: None });
     let written = messages(Server::OpenAi, vec![Message::user("?"), Message::new(Role::Assistant, vec![dropped])]);
     assert_eq!(written[1], json!({ "role": "assistant", "content": "" }));
 }

@@ -112,7 +112,7 @@ fn a_text_answer_carries_model_usage_and_stop() {
     let [Part::Text(text)] = reply.message.parts() else { panic!("{reply:?}") };
     assert_eq!(text.text, "Hello, world");
     assert_eq!(text.data.as_ref().unwrap().raw.get(), MESSAGE);
-    assert_eq!(reply.stop, Stop { kind: StopKind::EndTurn, raw: Some("completed".into()) });
+    assert_eq!((reply.finish_reason, reply.raw_finish_reason.as_deref()), (FinishReason::EndTurn, Some("completed")));
     assert_eq!((reply.model.as_str(), reply.response_id.as_deref()), ("gpt-5-mini-2025-08-07", Some("resp_1")));
     assert_eq!(reply.service_tier.as_deref(), Some("default"));
     let expected = Usage {
@@ -136,7 +136,7 @@ fn streamed_items_are_kept_where_the_end_has_none_and_places_may_have_gaps() {
     assert_eq!((call.id.as_str(), call.name.as_str()), ("call_1", "lookup"));
     assert_eq!(call.arguments.as_str(), r#"{"q":"Päris"}"#);
     assert_eq!(call.data.as_ref().unwrap().raw.get(), r#"{"id":"fc_1","status":"completed"}"#);
-    assert_eq!(reply.stop.kind, StopKind::ToolCalls);
+    assert_eq!(reply.finish_reason, FinishReason::ToolCalls);
     let told =
         [Delta::Thinking("First.".into()), Delta::ToolCall { name: "lookup".into() }, Delta::Arguments { bytes: 5 }];
     assert_eq!(seen.deltas(), told);
@@ -159,7 +159,7 @@ fn a_refusal_is_text_with_a_stop_of_its_own() {
     let refused = r#"{"type":"message","role":"assistant","content":[{"type":"refusal","refusal":"No."}]}"#;
     let (reply, seen) =
         reply(&[r#"{"type":"response.refusal.delta","delta":"No."}"#, &done(0, refused), &completed(&[refused])]);
-    assert_eq!((reply.message.text().as_ref(), reply.stop.kind), ("No.", StopKind::Refusal));
+    assert_eq!((reply.message.text().as_ref(), reply.finish_reason), ("No.", FinishReason::Refusal));
     assert_eq!(seen.deltas(), [Delta::Text("No.".into())]);
 }
 
@@ -167,12 +167,13 @@ fn a_refusal_is_text_with_a_stop_of_its_own() {
 fn an_incomplete_response_says_why() {
     let incomplete = |reason: &str| {
         let json = format!(r#"{{"status":"incomplete","incomplete_details":{{"reason":"{reason}"}},"output":[]}}"#);
-        body(&json).unwrap().stop
+        let reply = body(&json).unwrap();
+        assert_eq!(reply.raw_finish_reason.as_deref(), Some(reason));
+        reply.finish_reason
     };
-    let raw = |text: &str| Some(text.to_owned());
-    assert_eq!(incomplete("max_output_tokens"), Stop { kind: StopKind::MaxTokens, raw: raw("max_output_tokens") });
-    assert_eq!(incomplete("content_filter"), Stop { kind: StopKind::ContentFilter, raw: raw("content_filter") });
-    assert_eq!(incomplete("tired"), Stop { kind: StopKind::Unknown, raw: raw("tired") });
+    assert_eq!(incomplete("max_output_tokens"), FinishReason::MaxTokens);
+    assert_eq!(incomplete("content_filter"), FinishReason::ContentFilter);
+    assert_eq!(incomplete("tired"), FinishReason::Unknown);
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn cut_arguments_mean_that_there_was_no_room_for_more() {
     let cut = CALL.replace(r#"Päris\"}"#, "P");
     let (reply, seen) = reply(&[&done(0, &cut), &completed(&[&cut])]);
     assert_eq!(reply.message.tool_calls().next().unwrap().arguments, Arguments::Malformed("{\"q\":\"P".into()));
-    assert_eq!(reply.stop, Stop { kind: StopKind::MaxTokens, raw: Some("completed".into()) });
+    assert_eq!((reply.finish_reason, reply.raw_finish_reason.as_deref()), (FinishReason::MaxTokens, Some("completed")));
     assert_eq!(seen.quirks(), ["arguments_malformed", "stop_mismatch"]);
 }
 
@@ -261,7 +262,11 @@ fn every_split_into_two_gives_the_same_reply() {
     for at in 0..=bytes.len() {
         let (head, tail) = bytes.split_at(at);
         let split = read(&[head, tail]).0.unwrap();
-        assert_eq!((&split.message, split.usage, &split.stop), (&whole.message, whole.usage, &whole.stop), "{at}");
+        assert_eq!(
+            (&split.message, split.usage, split.finish_reason),
+            (&whole.message, whole.usage, whole.finish_reason),
+            "{at}"
+        );
     }
 }
 

@@ -1,5 +1,5 @@
 use brigade_core::{
-    Arguments, Effort, Image, Part, ProviderData, RawJson, Reasoning, Text, Thinking, ToolCall, ToolResult, ToolSet,
+    Arguments, Effort, Image, Part, ProviderData, RawJson, Reasoning, TextPart, ToolCall, ToolResult, ToolSet,
     Transcript,
 };
 use serde_json::Value;
@@ -29,11 +29,11 @@ fn foreign(json: &str) -> ProviderData {
 }
 
 fn thought(data: ProviderData) -> Part {
-    Part::Thinking(Thinking { text: "hm".into(), data: Some(data) })
+    Part::Thinking(TextPart { text: "hm".into(), data: Some(data) })
 }
 
 fn said(data: ProviderData) -> Part {
-    Part::Text(Text { text: "Hm.".into(), data: Some(data) })
+    Part::Text(TextPart { text: "Hm.".into(), data: Some(data) })
 }
 
 fn call(id: &str, data: Option<ProviderData>) -> Part {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use brigade_core::{
     Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, PromptCache, ProviderData, RawJson, Reasoning,
-    Role, Settings, Text, Thinking, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
+    Role, Settings, TextPart, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
 };
 use serde_json::{Map, Value, json};
 
@@ -213,10 +213,10 @@ fn part(block: &Value) -> Result<Part, String> {
         "text" if missing(&["text"]) => Part::Opaque(own(block)),
         "text" => {
             let plain = has_only(block, &["type", "text"]);
-            Part::Text(Text { text: text("text"), data: (!plain).then(|| own(block)) })
+            Part::Text(TextPart { text: text("text"), data: (!plain).then(|| own(block)) })
         }
-        "thinking" => Part::Thinking(Thinking { text: text("thinking"), data: Some(own(block)) }),
-        "redacted_thinking" => Part::Thinking(Thinking { text: String::new(), data: Some(own(block)) }),
+        "thinking" => Part::Thinking(TextPart { text: text("thinking"), data: Some(own(block)) }),
+        "redacted_thinking" => Part::Thinking(TextPart { text: String::new(), data: Some(own(block)) }),
         "tool_use"
             if !(block["input"].is_object() && expect::is_plain(&block["id"]) && expect::is_plain(&block["name"])) =>
         {

@@ -1,8 +1,8 @@
 //! Recorded Responses requests, read into our terms and written again.
 
 use brigade_core::{
-    Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, ProviderData, RawJson, Reasoning, Role, Text,
-    Thinking, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
+    Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, ProviderData, RawJson, Reasoning, Role,
+    TextPart, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
 };
 use serde_json::{Map, Value, json};
 
@@ -149,7 +149,7 @@ fn transcript(input: &Value, stored: bool) -> Result<Transcript, String> {
     let mut transcript = Transcript::new();
     for (role, mut parts) in turns {
         // An answer without words is none.
-        parts.retain(|part| !matches!(part, Part::Text(Text { text, data: None }) if text.is_empty()));
+        parts.retain(|part| !matches!(part, Part::Text(TextPart { text, data: None }) if text.is_empty()));
         if matches!(parts.last(), Some(Part::Thinking(_))) {
             return Err("reasoning that nothing follows".to_owned());
         }
@@ -171,7 +171,7 @@ fn read(item: &Value, stored: bool) -> Result<(Role, Vec<Part>), String> {
             let pieces = item["content"].as_array().into_iter().flatten();
             let words: String = pieces.filter_map(|piece| piece["text"].as_str()).collect();
             let text = item["content"].as_str().map_or(words, str::to_owned);
-            Ok((Role::Assistant, vec![Part::Text(Text { text, data })]))
+            Ok((Role::Assistant, vec![Part::Text(TextPart { text, data })]))
         }
         // Instructions in mid-conversation, and words with marks, are the provider's own idea.
         (None | Some("message"), Some(_)) => whole(Role::User),
@@ -183,7 +183,7 @@ fn read(item: &Value, stored: bool) -> Result<(Role, Vec<Part>), String> {
             {
                 return Err("reasoning without its content".to_owned());
             }
-            Ok((Role::Assistant, vec![Part::Thinking(Thinking { text: String::new(), data: Some(own(item)) })]))
+            Ok((Role::Assistant, vec![Part::Thinking(TextPart { text: String::new(), data: Some(own(item)) })]))
         }
         (Some("function_call"), _) => Ok((Role::Assistant, vec![call(item)?])),
         (Some("function_call_output"), _) => Ok((Role::Tool, vec![result(item)?])),

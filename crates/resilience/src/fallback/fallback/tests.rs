@@ -75,7 +75,7 @@ async fn a_refusal_goes_to_another_model_only_if_the_operator_says_so() {
     let declining = || {
         Fake::new("a", |_, _| async {
             let mut reply = reply("no");
-            reply.stop.kind = StopKind::Refusal;
+            reply.finish_reason = FinishReason::Refusal;
             Ok(reply)
         })
     };

@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use brigade_core::{Allowance, Settings, Usage};
+use brigade_core::{RateLimitStatus, Settings, Usage};
 use proptest::prelude::*;
 use tokio::{
     task::JoinSet,
@@ -37,14 +37,14 @@ fn left(limiter: &Limiter, name: &str) -> Option<u64> {
     limiter.headroom().into_iter().find(|(known, ..)| *known == name).map(|(.., left)| left)
 }
 
-fn saying(requests: Allowance) -> ChatReply {
+fn saying(requests: RateLimitStatus) -> ChatReply {
     let mut reply = reply("ok");
     reply.limits.requests = requests;
     reply
 }
 
-fn allowance(limit: u64, remaining: u64, reset: Option<Duration>) -> Allowance {
-    Allowance { limit: Some(limit), remaining: Some(remaining), reset }
+fn allowance(limit: u64, remaining: u64, reset: Option<Duration>) -> RateLimitStatus {
+    RateLimitStatus { limit: Some(limit), remaining: Some(remaining), reset }
 }
 
 /// One call that is answered at once.

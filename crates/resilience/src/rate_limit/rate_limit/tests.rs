@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Allowance, Usage};
+use brigade_core::{RateLimitStatus, Usage};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::{task::JoinSet, time::sleep};
 
@@ -40,8 +40,8 @@ impl Meter {
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a header is a whole number")]
-    fn header(&self) -> Allowance {
-        Allowance {
+    fn header(&self) -> RateLimitStatus {
+        RateLimitStatus {
             limit: Some(self.limit as u64),
             remaining: Some(self.level as u64),
             reset: Some(Duration::from_secs_f64(60.0 * (self.limit - self.level) / self.limit)),
@@ -183,7 +183,7 @@ async fn a_call_whose_turn_comes_too_late_fails_at_once_and_costs_nothing() {
     let started = Instant::now();
     let error = model.chat(&question(), &run).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ModelErrorKind::RateLimited, RetryAdvice::After(seconds(60))));
-    assert_eq!((started.elapsed(), fake.calls(), error.failure().sent), (Duration::ZERO, 1, false));
+    assert_eq!((started.elapsed(), fake.calls(), error.details().sent), (Duration::ZERO, 1, false));
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,7 +86,7 @@ async fn a_whole_answer_may_take_as_long_as_its_length_can() {
     let model = stalling(&[]);
     let error = model.chat(&question(), &Run::new()).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Timeout(TimeoutPhase::Attempt));
-    assert!(error.failure().may_be_billed());
+    assert!(error.details().may_be_billed());
     assert_eq!(error.to_string(), "a/slow: no complete answer within 600s (timeout_attempt)");
 
     let attempt = ModelErrorKind::Timeout(TimeoutPhase::Attempt);

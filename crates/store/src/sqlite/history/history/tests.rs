@@ -1,6 +1,6 @@
 use brigade_core::{
-    Agent, Budget, Ceiling, Event, ModelExt, ModelId, Pricing, Rates, RunError, Served, Settings, Task, Usage, Window,
-    Worker,
+    Agent, Budget, Event, ModelExt, ModelId, PriceCeiling, Pricing, Rates, RunError, ServedCall, Settings, Task, Usage,
+    Window, Worker,
     testing::{ScriptedModel, Turn},
 };
 use rusqlite::Connection;
@@ -16,10 +16,10 @@ struct Flat;
 const PRICE: Money = Money::from_nano(1_000_000);
 
 impl Pricing for Flat {
-    fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<Ceiling> {
-        Some(Ceiling { rates: Rates { call: PRICE, ..Rates::default() }, max_output_tokens: Some(100) })
+    fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
+        Some(PriceCeiling { rates: Rates { call: PRICE, ..Rates::default() }, max_output_tokens: Some(100) })
     }
-    fn cost(&self, _: &Served<'_>, _: &Usage) -> Option<Money> {
+    fn cost(&self, _: &ServedCall<'_>, _: &Usage) -> Option<Money> {
         Some(PRICE)
     }
 }
