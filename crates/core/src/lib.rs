@@ -67,9 +67,8 @@ mod team;
 mod tool;
 
 pub use agent::agent::Agent;
-pub use agent::guard::GuardLimits;
-pub use agent::limits::Limits;
-pub use agent::outcome::{FailedRun, Outcome, ParseOutputError, RunError, RunFailure, SetupError, Summary};
+pub use agent::limits::TurnLimits;
+pub use agent::outcome::{Outcome, RunError, RunFailure, SetupError};
 pub use agent::runnable::Runnable;
 pub use agent::stream::{RunItem, stream};
 pub use agent::task::Task;

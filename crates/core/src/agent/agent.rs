@@ -5,8 +5,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use crate::{
-    Budget, ChatModel, ChatRequest, Limits, Memory, Message, Notes, Observer, Outcome, OutputSchema, Run, RunError,
-    Settings, Task, Tool, Transcript,
+    Budget, ChatModel, ChatRequest, Memory, Message, Notes, Observer, Outcome, OutputSchema, Run, RunError, Settings,
+    Task, Tool, Transcript, TurnLimits,
     agent::outcome::SetupError,
     agent::runnable::{Runnable, carry_out},
     agent::turns::Turns,
@@ -38,7 +38,7 @@ pub struct Agent {
     pub(crate) settings: Settings,
     /// The schema in the settings, compiled.
     pub(crate) output: Option<Schema>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: TurnLimits,
     pub(crate) window: ContextWindow,
     pub(crate) memory: Option<Arc<dyn Memory>>,
     pub(crate) notes: Option<ShownNotes>,
@@ -58,7 +58,7 @@ impl Agent {
             toolbox: Toolbox::new(),
             settings: Settings::default(),
             output: None,
-            limits: Limits::default(),
+            limits: TurnLimits::default(),
             window: ContextWindow::default(),
             memory: None,
             notes: None,
@@ -119,7 +119,7 @@ impl Agent {
 
     /// Turns, re-asks and repetition.
     #[must_use]
-    pub fn limits(self, limits: Limits) -> Self {
+    pub fn limits(self, limits: TurnLimits) -> Self {
         Self { limits, ..self }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Degradation, Event, Part, Run, StopReason,
+    Degradation, Event, Part, Run, StopReason, TurnLimits,
     agent::cycle,
     agent::end::End,
     run::counts::{Tally, digest},
@@ -11,26 +11,10 @@ use crate::{
     tool::done::Done,
 };
 
-/// How often an agent may do the same before it is told, and before it is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GuardLimits {
-    /// At this many calls of one tool with the same arguments the model is told. Polling twice is normal.
-    pub notice_at: u32,
-    /// At this many the run ends.
-    pub stop_at: u32,
-    /// At this many calls of tools that do not exist, whatever their names, the run ends.
-    pub unknown_tools: u32,
-    /// At this many calls in a row with arguments that cannot be used the run ends.
-    pub invalid_arguments: u32,
-    /// After so many turns in a row in which all calls of a tool failed it is switched off for the rest of the run: each
-    /// try costs the prompt once more, and what fails three times in a row is rarely a blip.
-    pub tool_failures: u32,
-}
-
 /// Watches the tool calls of one agent in one run.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    limits: GuardLimits,
+    limits: TurnLimits,
     /// How often each call was made, by its exact arguments.
     exact: Tally,
     /// How often each call brought the same result, by those arguments that its schema names.
@@ -42,14 +26,8 @@ pub(crate) struct Guard {
     disabled: Vec<String>,
 }
 
-impl Default for GuardLimits {
-    fn default() -> Self {
-        Self { notice_at: 3, stop_at: 5, unknown_tools: 3, invalid_arguments: 3, tool_failures: 3 }
-    }
-}
-
 impl Guard {
-    pub(crate) fn new(limits: GuardLimits) -> Self {
+    pub(crate) fn new(limits: TurnLimits) -> Self {
         Self {
             limits,
             exact: Tally::default(),
@@ -153,7 +131,7 @@ impl Guard {
     fn repetition(&mut self, call: &mut Done, run: &Run) -> Option<End> {
         let exact = call.exact.map_or(0, |call| self.exact.add(call));
         let count = exact.max(self.fruitless.add(with_result(call)));
-        if count < self.limits.notice_at {
+        if count < self.limits.repeats_before_notice {
             return None;
         }
         run.emit(&Event::LoopNoticed { kind: "tool_call", count });
@@ -163,7 +141,7 @@ impl Guard {
              something else, or answer."
         )));
         let why = || format!("The agent repeats itself: `{name}` was called {count} times to no new effect.");
-        (count >= self.limits.stop_at).then(|| End::new(StopReason::LoopDetected, why()))
+        (count >= self.limits.repeats).then(|| End::new(StopReason::LoopDetected, why()))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
 ///
 /// As JSON, for logs and over HTTP, it is all but the conversation, which has a form of its own.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The answer. Empty if the run ended before there was any.
     pub text: String,
@@ -48,23 +49,18 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct RunError(Box<FailedRun>);
 
-/// What is known about a failed run.
 #[derive(Debug)]
-pub struct FailedRun {
-    /// What went wrong.
-    pub cause: RunFailure,
-    /// The conversation until then; valid, so that it can be continued.
-    pub transcript: Transcript,
-    /// What was spent until then.
-    pub cost: CostSummary,
-    /// The id on every log line of this run.
-    pub trace: TraceId,
-    /// The agent's path.
-    pub agent: Arc<str>,
+struct FailedRun {
+    cause: RunFailure,
+    transcript: Transcript,
+    cost: CostSummary,
+    trace: TraceId,
+    agent: Arc<str>,
 }
 
 /// What went wrong in a run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunFailure {
     /// The model could not be asked, after everything that the configuration allows was tried.
     #[error("the model did not answer")]
@@ -118,6 +114,7 @@ pub enum RunFailure {
 /// An agent cannot run as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the agent {agent} cannot run")]
+#[non_exhaustive]
 pub struct SetupError {
     /// Its name.
     pub agent: Arc<str>,
@@ -125,11 +122,6 @@ pub struct SetupError {
     #[source]
     pub problem: ToolboxError,
 }
-
-/// The final answer is not what the caller wants to read it as.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer does not have the expected form")]
-pub struct ParseOutputError(#[from] serde_json::Error);
 
 impl Outcome {
     /// Whether the answer is whole: the model finished by itself.
@@ -165,8 +157,8 @@ impl Outcome {
     }
 
     /// The answer as a value, for an agent with an output schema.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ParseOutputError> {
-        Ok(serde_json::from_str(&self.text)?)
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.text)
     }
 
     /// The messages of this run, without what it inherited from its session.
@@ -175,35 +167,28 @@ impl Outcome {
     }
 
     /// What it took, in one line: `$0.0312 · 7 calls · 2 workers · trace a3f2b1c9`.
-    pub fn summary(&self) -> Summary<'_> {
-        Summary(self)
-    }
-}
-
-/// One line on what a run took. Made by [`Outcome::summary`].
-#[derive(Debug, Clone, Copy)]
-pub struct Summary<'a>(&'a Outcome);
-
-impl fmt::Display for Summary<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outcome { cost, trace, stop, degraded, usage, .. } = self.0;
-        match cost.total.cost() {
-            Some(cost) => write!(f, "{cost}")?,
-            None => write!(f, "{} tokens, no price", usage.total_tokens())?,
-        }
+    pub fn summary(&self) -> String {
+        let Self { cost, trace, stop, degraded, usage, .. } = self;
         let calls = cost.total.calls;
-        write!(f, " · {calls} {}", plural(calls, "call", "calls"))?;
-        let workers = cost.by_agent.keys().filter(|path| path.contains('/')).count() as u64;
+        let mut facts = vec![
+            match cost.total.cost() {
+                Some(cost) => cost.to_string(),
+                None => format!("{} tokens, no price", usage.total_tokens()),
+            },
+            plural(calls, "call"),
+        ];
+        let workers = cost.by_agent.keys().filter(|path| path.contains('/')).count();
         if workers > 0 {
-            write!(f, " · {workers} {}", plural(workers, "worker", "workers"))?;
+            facts.push(plural(workers as u64, "worker"));
         }
         if *stop != StopReason::Finished {
-            write!(f, " · {}", stop.name())?;
+            facts.push(stop.name().to_owned());
         }
         if !degraded.is_empty() {
-            write!(f, " · {} degraded", degraded.len())?;
+            facts.push(format!("{} degraded", degraded.len()));
         }
-        write!(f, " · trace {}", trace.short())
+        facts.push(format!("trace {}", trace.short()));
+        facts.join(" · ")
     }
 }
 
@@ -211,8 +196,8 @@ fn as_millis<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, 
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).serialize(serializer)
 }
 
-fn plural<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
-    if count == 1 { one } else { many }
+fn plural(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 impl RunError {
@@ -232,14 +217,29 @@ impl RunError {
         Self::new(run, cause.into(), Transcript::new())
     }
 
-    /// Everything that is known.
-    pub fn failed(&self) -> &FailedRun {
-        &self.0
-    }
-
     /// What went wrong.
     pub fn cause(&self) -> &RunFailure {
         &self.0.cause
+    }
+
+    /// The conversation until the failure. It is valid, so it can be continued with [`Task::resume`](crate::Task::resume).
+    pub fn transcript(&self) -> &Transcript {
+        &self.0.transcript
+    }
+
+    /// What the run spent before it failed.
+    pub fn cost(&self) -> &CostSummary {
+        &self.0.cost
+    }
+
+    /// The trace id, which is on every log line of the run.
+    pub fn trace(&self) -> TraceId {
+        self.0.trace
+    }
+
+    /// The path of the agent that failed, such as `desk/billing`.
+    pub fn agent(&self) -> &str {
+        &self.0.agent
     }
 
     /// What went wrong and why, down to the first cause, in one line.

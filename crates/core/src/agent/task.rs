@@ -6,6 +6,7 @@ use crate::{Message, Transcript};
 
 /// What an agent is given to do.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Task {
     /// The question; absent to continue where the history ends.
     pub message: Option<Message>,

@@ -49,7 +49,7 @@ impl<'a> Turns<'a> {
             inherited: 0,
             taken: 0,
             judge: Judge::new(agent),
-            guard: Guard::new(agent.limits.guard),
+            guard: Guard::new(agent.limits),
             closing: None,
             unmetered: true,
             session: None,

@@ -15,6 +15,7 @@ use crate::{
 /// instructions and the task always stay, and a tool call is never parted from its result. Hiding much at a time, and
 /// seldom, keeps the prompt's prefix the same for many turns, so that provider caches go on working.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ContextWindow {
     /// The most input tokens of one request, instructions and tools included, estimated at four bytes each. 100,000
     /// fits the smallest context window among current models with room for the answer.
@@ -48,6 +49,24 @@ impl Default for ContextWindow {
 }
 
 impl ContextWindow {
+    /// Sets the most input tokens of one request.
+    #[must_use]
+    pub fn max_tokens(self, max_tokens: u64) -> Self {
+        Self { max_tokens, ..self }
+    }
+
+    /// Sets how much of the window is left after messages were hidden, in percent.
+    #[must_use]
+    pub fn keep_percent(self, keep_percent: u8) -> Self {
+        Self { keep_percent, ..self }
+    }
+
+    /// Replaces hidden messages by a text from `compactor`.
+    #[must_use]
+    pub fn compactor(self, compactor: impl Compactor) -> Self {
+        Self { compactor: Some(Arc::new(compactor)), ..self }
+    }
+
     /// How many tokens to keep of a request that does not fit; absent while everything fits.
     pub(crate) fn excess(&self, request: &ChatRequest) -> Option<u64> {
         let exceeds = request.estimated_input_tokens() > self.max_tokens;

@@ -126,7 +126,7 @@ async fn fulfil(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> Re
             Report::Answer { text, stop, notice, turns, usage, cost: cost.total.cost() }
         }
         Err(error) => {
-            let total = error.failed().cost.total;
+            let total = error.cost().total;
             Report::Failure { message: error.chain(), usage: total.usage, cost: total.cost() }
         }
     }

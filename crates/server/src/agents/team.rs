@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
 use brigade_core::{
-    Agent, Budget, ContextWindow, Limits, LocalMemory, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Recall,
-    Settings, Tool, ToolLimits, Worker,
+    Agent, Budget, ContextWindow, LocalMemory, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Recall,
+    Settings, Tool, ToolLimits, TurnLimits, Worker,
 };
 
 use crate::{
@@ -107,10 +107,10 @@ impl Build<'_> {
             agent = agent.instructions(instructions);
         }
         if let Some(turns) = written.turns {
-            agent = agent.limits(Limits { turns, ..Limits::default() });
+            agent = agent.limits(TurnLimits::default().turns(turns));
         }
         if let Some(max_tokens) = written.context_tokens {
-            agent = agent.window(ContextWindow { max_tokens, ..ContextWindow::default() });
+            agent = agent.window(ContextWindow::default().max_tokens(max_tokens));
         }
         let on_exhausted = match written.when_spent {
             config::OnExhausted::Finish => OnExhausted::Finish,

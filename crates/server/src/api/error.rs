@@ -106,11 +106,7 @@ impl From<&RunError> for ApiError {
             RunFailure::Tool { .. } | RunFailure::Quorum { .. } | RunFailure::Remote { .. } | RunFailure::Bus(_) => {
                 Self { is_exhausted: true, ..Self::new(StatusCode::BAD_GATEWAY, "worker_failed", message) }
             }
-            RunFailure::Memory(_)
-            | RunFailure::Setup(_)
-            | RunFailure::NothingToRun
-            | RunFailure::Depth(_)
-            | RunFailure::Transcript(_) => Self::internal(message),
+            _ => Self::internal(message),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use brigade_core::{LargestRun, Limits, MODEL_CALLS, ModelId, Money, Pricing, Settings};
+use brigade_core::{LargestRun, MODEL_CALLS, ModelId, Money, Pricing, Settings, TurnLimits};
 use brigade_observability::PriceBook;
 use brigade_providers::anthropic;
 
@@ -58,7 +58,7 @@ impl Calls {
 }
 
 fn calls(config: &Config, agent: &Agent, (prices, depth): (&PriceBook, u32)) -> Option<Calls> {
-    let turns = agent.turns.unwrap_or_else(|| Limits::default().turns);
+    let turns = agent.turns.unwrap_or_else(|| TurnLimits::default().turns);
     let model = config.models.get(agent.model.as_ref())?;
     let fallbacks = model.fallbacks.iter().filter_map(|name| config.models.get(name.as_ref()));
     let mut all = Calls { total: Money::ZERO, dearest: Money::ZERO };

@@ -309,7 +309,7 @@ impl End {
 
 impl From<&RunError> for Failed {
     fn from(error: &RunError) -> Self {
-        Self { error: ApiError::from(error), cost: error.failed().cost.clone() }
+        Self { error: ApiError::from(error), cost: error.cost().clone() }
     }
 }
 

@@ -77,7 +77,6 @@ impl<'a> KeptReport<'a> {
 
 impl Failure {
     pub(crate) fn of(error: &RunError) -> Self {
-        let failed = error.failed();
-        Self { error: error.chain(), cost: failed.cost.clone(), trace_id: failed.trace.to_string() }
+        Self { error: error.chain(), cost: error.cost().clone(), trace_id: error.trace().to_string() }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Event, FinishReason, LocalMemory, ModelErrorKind, Role, StopReason, ToolError, ToolOutput, Usage,
+    Event, FinishReason, LocalMemory, ModelErrorKind, Role, StopReason, ToolError, ToolOutput, TurnLimits, Usage,
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
 };
@@ -43,7 +43,7 @@ async fn an_agent_runs_tools_until_it_has_an_answer() {
 async fn the_last_turn_is_without_tools_and_the_outcome_says_why_it_ended() {
     let script = [look_up("c1", "a"), look_up("c2", "b"), Turn::text("What I have so far.")];
     let model = ScriptedModel::new(script);
-    let limits = Limits { turns: 3, ..Limits::default() };
+    let limits = TurnLimits::default().turns(3);
     let outcome = Agent::new("clerk", model.clone()).tool(lookup()).limits(limits).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::MaxTurns, "What I have so far."));
     assert!(outcome.notice.contains("clerk used all of its 3 turns"), "{}", outcome.notice);
@@ -55,7 +55,7 @@ async fn the_last_turn_is_without_tools_and_the_outcome_says_why_it_ended() {
 #[tokio::test]
 async fn a_model_that_calls_tools_in_its_last_turn_gets_none_and_its_history_stays_valid() {
     let model = ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b")]);
-    let limits = Limits { turns: 2, ..Limits::default() };
+    let limits = TurnLimits::default().turns(2);
     let outcome = Agent::new("clerk", model).tool(lookup()).limits(limits).run("Go on.").await.unwrap();
     assert_eq!(outcome.stop, StopReason::MaxTurns);
     assert_eq!(outcome.text, "lookup: a means cold drink");
@@ -221,8 +221,8 @@ async fn a_failed_run_keeps_what_was_said_and_spent() {
     let model = ScriptedModel::new([look_up("c1", "kefir"), Turn::fails(ModelErrorKind::Auth)]);
     let error = Agent::new("clerk", model).tool(lookup()).run("What is kefir?").await.unwrap_err();
     assert_eq!(error.model_error().unwrap().kind(), ModelErrorKind::Auth);
-    assert_eq!(error.failed().transcript.len(), 3);
-    assert_eq!(error.failed().cost.total.usage, Usage::new(100, 10));
+    assert_eq!(error.transcript().len(), 3);
+    assert_eq!(error.cost().total.usage, Usage::new(100, 10));
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{
-    Budget, Compactor, ContextWindow, FunctionTool, Limits, Memory, MemoryError, ToolError, ToolLimits, ToolOutput,
+    Budget, Compactor, ContextWindow, FunctionTool, Memory, MemoryError, ToolError, ToolLimits, ToolOutput, TurnLimits,
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
 };
@@ -30,8 +30,8 @@ fn clerk(model: &ScriptedModel) -> Agent {
     Agent::new("clerk", model.clone()).tool(lookup())
 }
 
-fn turns(turns: u32) -> Limits {
-    Limits { turns, ..Limits::default() }
+fn turns(turns: u32) -> TurnLimits {
+    TurnLimits::default().turns(turns)
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -85,8 +85,8 @@ async fn of_a_budget_of_turns_the_last_one_is_for_the_answer_whoever_used_up_the
 async fn workers_that_go_on_for_ever_end_at_the_run_s_limit_of_model_calls() {
     for (budget, most) in [(Budget::unlimited(), 100), (Budget::unlimited().model_calls(9), 9)] {
         let busy = ScriptedModel::new((0..99).map(|index| look_up(&format!("c{index}"), &index.to_string())));
-        let guard = crate::agent::guard::GuardLimits { notice_at: u32::MAX, stop_at: u32::MAX, ..Default::default() };
-        let worker = crate::Worker::new(clerk(&busy).limits(Limits { guard, ..turns(99) }));
+        let limits = TurnLimits { repeats_before_notice: u32::MAX, repeats: u32::MAX, ..turns(99) };
+        let worker = crate::Worker::new(clerk(&busy).limits(limits));
         let call = Turn::call("c", "clerk", json!({"task": "Look."}));
         let desk = Agent::new("desk", ScriptedModel::new([call, Turn::text("Enough.")])).worker(worker);
         let outcome = desk.budget(budget).run("Go.").await.unwrap();

@@ -39,7 +39,7 @@ async fn whoever_answers_is_heard_piece_by_piece() {
 async fn an_error_tells_what_all_of_them_have_spent() {
     let (desk, _) = desk(Turn::fails(ModelErrorKind::Auth), &Arc::default());
     let error = desk.run("Do I owe you anything?").await.unwrap_err();
-    assert_eq!(&*error.failed().agent, "desk/billing");
-    assert_eq!(error.failed().cost.total.usage, crate::Usage::new(100, 10));
-    assert_eq!(error.failed().cost.by_agent.len(), 1);
+    assert_eq!(error.agent(), "desk/billing");
+    assert_eq!(error.cost().total.usage, crate::Usage::new(100, 10));
+    assert_eq!(error.cost().by_agent.len(), 1);
 }
