@@ -6,7 +6,7 @@
 //! |---|---|
 //! | run an agent | [`Agent`]; its loop is in one place, with limits on turns, time, money and repetition |
 //! | give it tools | [`tool_fn`], or the trait [`Tool`]; the [`Toolbox`] validates, bounds and isolates the calls |
-//! | make a team | an [`Agent`] with [`Worker`]s (a supervisor), [`Pipeline`], [`Handoff`], [`Quorum`]; agents elsewhere with [`host`] and [`OnBus`] |
+//! | make a team | an [`Agent`] with [`Worker`]s (a supervisor), [`Pipeline`], [`Handoff`], [`Quorum`]; agents elsewhere with [`host`] and [`RemoteAgent`] |
 //! | limit what it spends | [`Budget`], kept by the [`Ledger`], enforced by [`Metered`] at the prices of a [`Pricing`] |
 //! | watch it | [`Observer`] of [`Event`]s, or [`stream`] |
 //! | let agents talk | [`bus_tools`], [`blackboard_tools`] |
@@ -108,9 +108,9 @@ pub use run::run::{DepthExceeded, Interruption, Run, RunBuilder, Step};
 pub use run::stop::{Degradation, StopReason};
 pub use run::tool_status::ToolStatus;
 pub use team::handoff::Handoff;
-pub use team::hosted::{Hosted, OnBus, host};
 pub use team::pipeline::Pipeline;
 pub use team::quorum::Quorum;
+pub use team::remote::{Host, RemoteAgent, host};
 pub use team::worker::{OnFailure, Worker};
 pub use tool::arguments::ArgumentLimits;
 pub use tool::blackboard_tools::{read_notes, write_note};

@@ -31,7 +31,7 @@ pub struct ContextWindow {
 pub trait Compactor: fmt::Debug + Send + Sync + 'static {
     /// What the model is shown in their place, or nothing. If it fails, the messages are hidden all the same, and the
     /// outcome tells of it.
-    async fn digest(&self, hidden: &[Message], run: &Run) -> Result<Option<String>, ModelError>;
+    async fn summarize(&self, hidden: &[Message], run: &Run) -> Result<Option<String>, ModelError>;
 }
 
 /// Asks a model for a summary.
@@ -79,7 +79,7 @@ impl ContextWindow {
         let excess_bytes = tokens_before.saturating_sub(keep).saturating_mul(4);
         let Some(boundary) = boundary(&request.transcript, excess_bytes) else { return false };
         let hidden: Vec<_> = request.transcript.hidden_by(boundary).cloned().collect();
-        let digest = self.digest(&hidden, run).await;
+        let digest = self.summarize(&hidden, run).await;
         let hidden = request.transcript.hide_before(boundary, digest);
         let tokens_after = request.estimated_input_tokens();
         run.emit(&Event::Trimmed { hidden, tokens_before, tokens_after });
@@ -87,8 +87,8 @@ impl ContextWindow {
     }
 
     /// What is shown in place of `hidden`. A summary that cannot be had is no reason to lose the run.
-    async fn digest(&self, hidden: &[Message], run: &Run) -> Option<Message> {
-        let text = match self.compactor.as_ref()?.digest(hidden, run).await {
+    async fn summarize(&self, hidden: &[Message], run: &Run) -> Option<Message> {
+        let text = match self.compactor.as_ref()?.summarize(hidden, run).await {
             Ok(text) => text?,
             Err(error) => {
                 run.report_degraded("summary", ErrorChain(&error).to_string());
@@ -130,7 +130,7 @@ impl Summarizer {
 
 #[async_trait]
 impl Compactor for Summarizer {
-    async fn digest(&self, hidden: &[Message], run: &Run) -> Result<Option<String>, ModelError> {
+    async fn summarize(&self, hidden: &[Message], run: &Run) -> Result<Option<String>, ModelError> {
         let mut request = ChatRequest::new(without_middle(&transcribe(hidden), self.max_input_bytes));
         request.instructions = Some(Message::system(
             "Summarize this part of a conversation between a user and an assistant with tools, for the assistant to \

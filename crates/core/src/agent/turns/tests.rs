@@ -221,7 +221,7 @@ struct Broken {
 
 #[async_trait]
 impl Compactor for Broken {
-    async fn digest(&self, hidden: &[Message], _: &Run) -> Result<Option<String>, ModelError> {
+    async fn summarize(&self, hidden: &[Message], _: &Run) -> Result<Option<String>, ModelError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         assert!(!hidden.is_empty(), "there is nothing to summarize");
         if self.hangs {

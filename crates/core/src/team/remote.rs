@@ -16,14 +16,14 @@ use crate::{
 /// An agent that answers on the bus, until this is dropped.
 #[must_use = "the agent answers only until this is dropped"]
 #[derive(Debug)]
-pub struct Hosted(AbortOnDropHandle<()>);
+pub struct Host(AbortOnDropHandle<()>);
 
 /// An agent that is hosted somewhere on the bus, by its name. Give it to a [`Worker`](crate::Worker).
 ///
 /// It may take as much time, spend as much and delegate as deep as is left to the run that asks. What it spends is
 /// charged when it answers, so that several asked at once may together spend what is left more than once.
 #[derive(Debug, Clone)]
-pub struct OnBus {
+pub struct RemoteAgent {
     name: Arc<str>,
     purpose: String,
     within: Duration,
@@ -60,15 +60,15 @@ enum Report {
 
 /// Lets `work` answer on `bus` under its name. Hosts of one name share the tasks. What they spend goes to `account`,
 /// and is told to the caller, whose budget it counts against.
-pub async fn host(work: impl Runnable, bus: &dyn Bus, account: Ledger) -> Result<Hosted, BusError> {
+pub async fn host(work: impl Runnable, bus: &dyn Bus, account: Ledger) -> Result<Host, BusError> {
     let work: Arc<dyn Runnable> = Arc::new(work);
     let inbox = bus.listen(&topic(work.name()), Subscription::Group("hosts".into())).await?;
     #[expect(clippy::disallowed_methods, reason = "the handle aborts the task when the host is dropped")]
     let task = tokio::spawn(serve(work, inbox, account));
-    Ok(Hosted(AbortOnDropHandle::new(task)))
+    Ok(Host(AbortOnDropHandle::new(task)))
 }
 
-impl Hosted {
+impl Host {
     /// Whether it has stopped answering, because the bus is gone.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
@@ -132,7 +132,7 @@ async fn fulfil(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> Re
     }
 }
 
-impl OnBus {
+impl RemoteAgent {
     /// The agent hosted under this name.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), purpose: String::new(), within: WITHIN }
@@ -157,7 +157,7 @@ impl OnBus {
     }
 }
 
-impl OnBus {
+impl RemoteAgent {
     async fn request(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
         let text = task.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default();
         let Headroom { usd: usd_left, tokens: tokens_left } = run.ledger().headroom(false);
@@ -193,7 +193,7 @@ impl OnBus {
 }
 
 #[async_trait]
-impl Runnable for OnBus {
+impl Runnable for RemoteAgent {
     fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -222,7 +222,7 @@ mod tests {
     fn supervisor(calls: usize) -> Agent {
         let call = |index| Turn::call(&format!("c{index}"), "critic", serde_json::json!({"task": "Judge the plan."}));
         let script = (0..calls).map(call).chain([Turn::text("Done.")]);
-        Agent::new("desk", ScriptedModel::new(script)).worker(Worker::new(OnBus::new("critic")))
+        Agent::new("desk", ScriptedModel::new(script)).worker(Worker::new(RemoteAgent::new("critic")))
     }
 
     #[tokio::test]
@@ -286,7 +286,7 @@ mod tests {
         let run = Run::builder().bus(bus).budget(Budget::unlimited().tokens(5_000)).build();
         let mut stops = Vec::new();
         for _ in 0..2 {
-            stops.push(Runnable::run(&OnBus::new("critic"), &run, "Judge.".into()).await.unwrap().stop);
+            stops.push(Runnable::run(&RemoteAgent::new("critic"), &run, "Judge.".into()).await.unwrap().stop);
         }
         assert_eq!((stops, model.requests().len()), (vec![StopReason::Finished, StopReason::Budget], 1));
     }
@@ -299,7 +299,7 @@ mod tests {
         let account = Ledger::root("host", Budget::unlimited());
         let _host = host(Agent::new("critic", model.clone()), &*bus, account).await.unwrap();
         let run = Run::builder().bus(bus).build();
-        let ask = |within: u64| OnBus::new("critic").within(Duration::from_secs(within));
+        let ask = |within: u64| RemoteAgent::new("critic").within(Duration::from_secs(within));
         let busy: Vec<_> = (0..PARALLEL).map(|_| ask(90)).collect();
         let busy = futures::future::join_all(busy.iter().map(|critic| Runnable::run(critic, &run, "Judge.".into())));
         let impatient = ask(5);
