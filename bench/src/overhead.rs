@@ -70,16 +70,15 @@ pub(crate) fn measure(repeat: Repeat) -> Result<Vec<Part>> {
 
 /// Accounts of a process, a team, a key and an agent, each with a limit that is far away.
 fn nested_ledger() -> Result<Ledger> {
-    let ample = Budget::usd("1000000")?;
+    let ample = Budget::default().usd("1000000")?;
     let process = Ledger::root("process", ample.clone());
     Ok(process.child("team", ample.clone()).child("key", ample.clone()).child("agent", ample))
 }
 
 fn reservation(ledger: &Ledger, repeat: Repeat) -> f64 {
     let who = Spender { agent: "desk".into(), model: ModelId::new("openai", "gpt-5-mini") };
-    let rates = Some(Rates::default());
-    let estimate = Estimate { input_tokens: 400, output_tokens: 800, least_output_tokens: 256, rates };
-    let charge = Charge { certainty: Certainty::Charged, usage: Usage::new(400, 12), cost: Some(Money::ZERO) };
+    let estimate = Estimate::new(400, 800).least_output_tokens(256).rates(Rates::default());
+    let charge = Charge::new(Certainty::Charged, Usage::new(400, 12), Some(Money::ZERO));
     let call = |who| ledger.reserve(who, estimate, false).map(|hold| hold.settle(&charge)).is_ok();
     repeat.time_with(|| who.clone(), call)
 }

@@ -28,7 +28,7 @@ async fn brief() -> anyhow::Result<()> {
                 .on_failure(OnFailure::fallback("No research available.")),
         )
         .worker(Worker::new(critic))
-        .budget(Budget::usd("0.50")?.turns(24).wall(Duration::from_mins(5)));
+        .budget(Budget::default().usd("0.50")?.turns(24).wall(Duration::from_mins(5)));
 
     let outcome = desk.run("Should we move our queue from SQS to Kafka?").await?;
     println!("{}\n\n{}", outcome.text, outcome.summary());

@@ -139,7 +139,9 @@ impl Asking<'_> {
 
     fn run(&self, number: u32, cents: Option<u32>, samples: &Arc<Samples>) -> Run {
         let model_calls = self.scenario.model_calls.map(Cap::hard);
-        let budget = Budget { wall: self.scenario.wall, model_calls, ..budget(cents) };
+        let mut budget = budget(cents);
+        budget.wall = self.scenario.wall;
+        budget.model_calls = model_calls;
         let builder = Run::builder().account(self.key.clone()).budget(budget).deltas(self.scenario.streams);
         let builder = builder.observer(Arc::clone(&self.witness) as _).observer(Arc::clone(samples) as _);
         builder.trace(trace(self.seed, number)).build()
@@ -221,12 +223,10 @@ fn cost(call: &CallRecord, prices: &PriceBook) -> Option<Money> {
 /// A provider's count in our form.
 pub(crate) fn usage(call: &CallRecord) -> Usage {
     let some = |tokens: u64| (tokens > 0).then_some(tokens);
-    Usage {
-        cache_read_tokens: some(call.usage.cached),
-        cache_write_tokens: some(call.usage.cache_write),
-        reasoning_tokens: some(call.usage.reasoning),
-        ..Usage::new(call.usage.input, call.usage.output)
-    }
+    Usage::new(call.usage.input, call.usage.output)
+        .cache_read_tokens(some(call.usage.cached))
+        .cache_write_tokens(some(call.usage.cache_write))
+        .reasoning_tokens(some(call.usage.reasoning))
 }
 
 fn key_cents(scenario: &Scenario) -> Option<u32> {

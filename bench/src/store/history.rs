@@ -57,7 +57,7 @@ async fn write(history: &History, amount: Amount, numbers: &mut Numbers) -> Resu
 fn call(observer: &dyn Observer, run: &Run, model: &ModelId) {
     let usage = Usage::new(1_000, 100);
     let cost = Some(Money::from_nano(1_000_000));
-    let charge = Charge { certainty: Certainty::Charged, usage, cost };
+    let charge = Charge::new(Certainty::Charged, usage, cost);
     let elapsed = Duration::from_secs(1);
     observer.on_event(run, &Event::TurnStarted { turn: 1, model: model.clone() });
     observer.on_event(run, &Event::AttemptStarted { model: model.clone() });

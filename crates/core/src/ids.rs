@@ -9,19 +9,15 @@ use uuid::Uuid;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TraceId(u128);
 
-/// The first eight digits of a trace id: what people read and search for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ShortTraceId(u32);
-
 /// The id of one run, a UUID of version 7, so that ids sort by time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(Uuid);
 
-/// The text is no trace id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a trace id is 32 hexadecimal digits, not all zero")]
-pub struct ParseTraceIdError;
+/// A text that could not be parsed. Its message says what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseError(pub(crate) String);
 
 impl TraceId {
     /// A new random id.
@@ -39,20 +35,21 @@ impl TraceId {
         self.0
     }
 
-    /// The first eight digits.
-    pub const fn short(self) -> ShortTraceId {
-        ShortTraceId((self.0 >> 96) as u32)
+    /// The first eight digits, which are enough to search logs for.
+    pub fn short(self) -> String {
+        format!("{:08x}", self.0 >> 96)
     }
 }
 
 impl FromStr for TraceId {
-    type Err = ParseTraceIdError;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, ParseTraceIdError> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         // `from_str_radix` alone would accept a sign.
         let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let bits = u128::from_str_radix(text, 16).ok().filter(|_| hex);
-        bits.and_then(Self::from_bits).ok_or(ParseTraceIdError)
+        bits.and_then(Self::from_bits)
+            .ok_or_else(|| ParseError("a trace id has 32 hexadecimal digits and is not all zero".to_owned()))
     }
 }
 
@@ -77,12 +74,6 @@ impl<'de> Deserialize<'de> for TraceId {
 impl fmt::Debug for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for ShortTraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0)
     }
 }
 
@@ -208,7 +199,7 @@ mod tests {
     fn a_trace_id_reads_back_and_is_searched_by_its_first_eight_digits() {
         let id: TraceId = "a3f2b1c94e5d4c3b8a7f6e5d4c3b2a19".parse().unwrap();
         assert_eq!(id.to_string(), "a3f2b1c94e5d4c3b8a7f6e5d4c3b2a19");
-        assert_eq!(id.short().to_string(), "a3f2b1c9");
+        assert_eq!(id.short(), "a3f2b1c9");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use brigade_core::{Budget, Certainty, Charge, Estimate, Ledger, ModelId, Money, 
 use loom::thread;
 
 /// A cent for each output token.
-const CENT: Money = Money::from_nano(10_000_000);
+const CENT: Money = Money::from_cents(1);
 
 fn spender() -> Spender {
     Spender { agent: "clerk".into(), model: ModelId::new("acme", "m") }
@@ -14,15 +14,14 @@ fn spender() -> Spender {
 
 /// A call of ten cents that cannot be made smaller.
 fn ten_cents() -> Estimate {
-    let rates = Rates { call: CENT.times(10), ..Rates::default() };
-    Estimate { rates: Some(rates), ..Estimate::default() }
+    Estimate::new(0, 0).rates(Rates::default().call(CENT.times(10)))
 }
 
 fn ten_cents_charged() -> Charge {
-    Charge { certainty: Certainty::Charged, usage: Usage::new(1, 1), cost: Some(CENT.times(10)) }
+    Charge::new(Certainty::Charged, Usage::new(1, 1), Some(CENT.times(10)))
 }
 
-/// Reserves and settles, or is refused. Answers whether it was admitted.
+/// Reserves and settles a call. Returns whether it was admitted.
 fn spend(account: &Ledger) -> bool {
     match account.reserve(spender(), ten_cents(), true) {
         Ok(hold) => {
@@ -35,10 +34,10 @@ fn spend(account: &Ledger) -> bool {
 }
 
 #[test]
-fn two_runs_never_share_what_is_enough_for_one() {
+fn money_for_one_call_admits_one_of_two_runs() {
     loom::model(|| {
         let key = Ledger::root("key", Budget::unlimited().money(CENT.times(15)));
-        let runs = [key.itemised_child("one", Budget::unlimited()), key.itemised_child("two", Budget::unlimited())];
+        let runs = [key.child_for_run("one", Budget::unlimited()), key.child_for_run("two", Budget::unlimited())];
         let threads = runs.map(|run| thread::spawn(move || spend(&run)));
         let admitted = threads.into_iter().map(|thread| thread.join().unwrap());
         assert_eq!(admitted.filter(|admitted| *admitted).count(), 1);
@@ -47,10 +46,10 @@ fn two_runs_never_share_what_is_enough_for_one() {
 }
 
 #[test]
-fn a_reservation_that_is_dropped_while_another_is_made_leaves_nothing_reserved() {
+fn a_hold_dropped_while_another_is_reserved_leaves_nothing_reserved() {
     loom::model(|| {
         let key = Ledger::root("key", Budget::unlimited().money(CENT.times(25)));
-        let run = key.itemised_child("run", Budget::unlimited());
+        let run = key.child_for_run("run", Budget::unlimited());
         let other = run.child("worker", Budget::unlimited());
         let drops = thread::spawn(move || drop(other.reserve(spender(), ten_cents(), true)));
         assert!(spend(&run), "there is enough for both");
@@ -61,14 +60,14 @@ fn a_reservation_that_is_dropped_while_another_is_made_leaves_nothing_reserved()
 }
 
 #[test]
-fn nobody_waits_for_somebody_who_waits_for_him() {
+fn callers_at_different_accounts_do_not_deadlock() {
     loom::model(|| {
         let key = Ledger::root("key", Budget::unlimited().turns(3));
-        let run = key.itemised_child("run", Budget::unlimited());
+        let run = key.child_for_run("run", Budget::unlimited());
         let worker = run.child("worker", Budget::unlimited());
-        let below = thread::spawn(move || (worker.take_turn().is_ok(), worker.headroom(false)));
-        let above = (run.take_turn().is_ok(), run.headroom(false), key.take_turn().is_ok());
+        let below = thread::spawn(move || (worker.take_turn(false).is_ok(), worker.money_left()));
+        let above = (run.take_turn(false).is_ok(), run.money_left(), key.take_turn(false).is_ok());
         assert!(below.join().unwrap().0 && above.0 && above.2);
-        assert!(key.take_turn().is_err());
+        assert!(key.take_turn(false).is_err());
     });
 }

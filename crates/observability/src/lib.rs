@@ -44,7 +44,7 @@
 //! // The run as a tree, from the file alone. A recorder writes the rest when it is dropped.
 //! drop((oracle, run));
 //! drop(recorder);
-//! let tree = Tree::open(&path, &outcome.trace.short().to_string())?.to_string();
+//! let tree = Tree::open(&path, &outcome.trace.short())?.to_string();
 //! assert!(tree.contains("oracle · finished · 1 turn"));
 //! # Ok(())
 //! # }

@@ -101,11 +101,9 @@ fn tokens(usage: &Value) -> Usage {
     let output = count(usage, ["/completion_tokens", "/output_tokens"]);
     let read = ["/prompt_tokens_details/cached_tokens", "/input_tokens_details/cached_tokens"];
     let written = ["/prompt_tokens_details/cache_write_tokens", "/input_tokens_details/cache_write_tokens"];
-    Usage {
-        cache_read_tokens: Some(count(usage, read)),
-        cache_write_tokens: Some(count(usage, written)),
-        ..Usage::new(input, output)
-    }
+    Usage::new(input, output)
+        .cache_read_tokens(Some(count(usage, read)))
+        .cache_write_tokens(Some(count(usage, written)))
 }
 
 /// The number at the first of these places that has one.

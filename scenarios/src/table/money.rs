@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use brigade_core::{
     Agent, Budget, Event, Money, OnExhausted, Outcome, Pipeline, Run, RunError, Runnable, Settings, StopReason, Task,
-    ToolLimits, Worker, WrapUpPercent,
+    ToolLimits, Worker,
 };
 use brigade_rehearsal::Latency;
 
@@ -223,7 +223,7 @@ fn two_workers(stage: &Stage) -> anyhow::Result<Agent> {
 }
 
 fn nothing_aside(usd: &str) -> anyhow::Result<Budget> {
-    Ok(Budget { wrap_up_percent: WrapUpPercent(0), ..Budget::usd(usd)? })
+    Ok(Budget::default().usd(usd)?.wrap_up_percent(0))
 }
 
 /// Three whole answers, the others refused before anything was sent, and the key never beyond its limit.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     BudgetExceeded, ErrorChain, Interruption, ModelError, ModelErrorKind, Run, StopReason, chat::message::texts,
-    money::budget::UsedUp, tool::done::Done,
+    tool::done::Done,
 };
 
 /// How the loop ended.
@@ -17,7 +17,7 @@ pub(crate) struct End {
     pub(crate) text: Option<String>,
     pub(crate) ended_by: Option<Arc<str>>,
     /// The budget that was used up, if one was and if it is known.
-    pub(crate) used_up: Option<UsedUp>,
+    pub(crate) used_up: Option<BudgetExceeded>,
 }
 
 impl End {
@@ -39,7 +39,7 @@ impl End {
     }
 
     pub(super) fn refused(refusal: &BudgetExceeded) -> Self {
-        Self { used_up: Some(refusal.used_up()), ..Self::budget(refusal) }
+        Self { used_up: Some(refusal.clone()), ..Self::budget(refusal) }
     }
 
     /// The model was not asked, for want of budget.
@@ -83,7 +83,7 @@ impl End {
 }
 
 /// The budget for want of which a model was not asked.
-fn used_up(error: &ModelError) -> Option<UsedUp> {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.filter_map(|cause| cause.downcast_ref::<BudgetExceeded>()).map(BudgetExceeded::used_up).next()
+fn used_up(error: &ModelError) -> Option<BudgetExceeded> {
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.find_map(|cause| cause.downcast_ref::<BudgetExceeded>()).cloned()
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     Certainty, Charge, ChatModel, ChatReply, ChatRequest, Effect, Event, Interruption, Message, ModelError, ModelId,
-    Run, Step, TranscriptError, Usage,
+    Run, TranscriptError, Usage,
 };
 
 /// Asks the model once, however many attempts that takes below. Ends early when the run is stopped.
@@ -19,8 +19,7 @@ pub(crate) async fn ask(
     run.emit(&Event::TurnStarted { turn, model: id.clone() });
     let started = Instant::now();
     let spent_before = run.ledger().spending().total();
-    let step = Step { turn, tool: None, effect: Effect::Once };
-    let answer = run.step(step, run.until_stopped(model.chat(request, run))).await?;
+    let answer = run.step(turn, None, Effect::Once, run.until_stopped(model.chat(request, run))).await?;
     if let Ok(reply) = &answer {
         let spent = run.ledger().spending();
         run.emit(&Event::TurnEnded {
@@ -48,7 +47,7 @@ pub(crate) fn book_unmetered(
     }
     let certainty = if reply.usage.is_some() { Certainty::Charged } else { Certainty::Estimated };
     let guess = || Usage::new(request.estimated_input_tokens(), (reply.message.size_bytes() as u64).div_ceil(4));
-    run.book(model, &Charge { certainty, usage: reply.usage.unwrap_or_else(guess), cost: None });
+    run.charge(model, &Charge { certainty, usage: reply.usage.unwrap_or_else(guess), cost: None });
     run.ledger().limits_money().then(|| {
         format!("{model} is not metered, so that the limit of money cannot be kept; wrap it with `.metered(&prices)`")
     })

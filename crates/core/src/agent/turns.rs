@@ -127,9 +127,9 @@ impl<'a> Turns<'a> {
         let ledger = self.run.ledger();
         if self.unmetered {
             // Nobody else asks before the call whether any token is left.
-            ledger.admits(Estimate { input_tokens: 1, ..Estimate::default() }, last)?;
+            ledger.check(Estimate { input_tokens: 1, ..Estimate::default() }, last)?;
         }
-        if last { ledger.take_last_turn() } else { ledger.take_turn() }
+        ledger.take_turn(last)
     }
 
     /// Makes the next turn the last one, with tools off.

@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(learned.output(&answer(400)), 100);
         learned.learn(&prompt(4), &answer(4_000), &Usage::new(8, 800));
         assert_eq!(learned.output(&answer(400)), 80);
-        let hidden = Usage { reasoning_tokens: Some(9_000), ..Usage::new(8, 9_800) };
+        let hidden = Usage::new(8, 9_800).reasoning_tokens(Some(9_000));
         learned.learn(&prompt(4), &answer(4_000), &hidden);
         assert_eq!(learned.output(&answer(400)), 80, "what is not shown has no length");
         learned.learn(&prompt(4), &answer(1), &Usage::new(8, 1_000_000));

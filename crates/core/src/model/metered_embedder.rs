@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn run(limit: &str) -> Run {
-        Run::builder().account(Ledger::root("test", Budget::usd(limit).unwrap())).build()
+        Run::builder().account(Ledger::root("test", Budget::default().usd(limit).unwrap())).build()
     }
 
     #[tokio::test]

@@ -2,9 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, money::money::ParseMoneyError};
+use crate::{Money, ParseError};
 
 /// What may be spent. Absent means without limit.
 ///
@@ -12,45 +13,56 @@ use crate::{Money, money::money::ParseMoneyError};
 /// use std::time::Duration;
 /// use brigade_core::Budget;
 ///
-/// let budget = Budget::usd("0.50")?.turns(24).wall(Duration::from_secs(300));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// let budget = Budget::default().usd("0.50")?.turns(24).wall(Duration::from_mins(5));
+/// # Ok::<(), brigade_core::ParseError>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// The setters set hard limits. A soft limit, which only warns, is set as a field:
+///
+/// ```
+/// use brigade_core::{Budget, Cap, Money};
+///
+/// let mut budget = Budget::default();
+/// budget.usd = Some(Cap::soft(Money::from_cents(50)));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Budget {
     /// Money.
     pub usd: Option<Cap<Money>>,
     /// Input and output tokens together.
     pub tokens: Option<Cap<u64>>,
-    /// Model turns. Of a run's the last one is set aside, as `wrap_up_percent` tells, unless it is the only one.
+    /// Model turns. A run sets its last one aside for a last answer, unless it is the only one; see `wrap_up_percent`.
     pub turns: Option<Cap<u64>>,
-    /// Model calls, all agents of a run together: each attempt that is billed or may be, and those in flight. A run that
-    /// says nothing may make [`MODEL_CALLS`]. The last one is set aside as for `turns`.
+    /// Model calls of all agents of a run: those in flight, and those that were or may be billed. Absent, a run may make
+    /// [`Budget::DEFAULT_MODEL_CALLS`]. The last one is set aside as for `turns`.
     pub model_calls: Option<Cap<u64>>,
     /// Tool calls.
     pub tool_calls: Option<Cap<u64>>,
-    /// Time from start to end. It becomes the run's deadline.
+    /// Time from start to end. It sets the run's deadline.
     pub wall: Option<Duration>,
-    /// The span of time that the limits are for.
+    /// The period that the limits apply to.
     pub window: Window,
-    /// How many percent of a run's money and tokens are set aside for one last answer without tools, so that a run that
-    /// meets its limit can still say what it found. A tenth is enough for one answer in twenty-five turns. Keys and
-    /// processes give no last answer, so their accounts set nothing aside.
-    pub wrap_up_percent: WrapUpPercent,
+    /// The percentage of a run's money and tokens that is set aside for one last answer without tools, so that a run that
+    /// meets its limit can still report what it found. The default is 10, which is enough for one answer in twenty-five
+    /// turns. Keys and processes give no last answer, so their accounts set nothing aside.
+    pub wrap_up_percent: u8,
 }
 
 /// One limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Cap<T> {
     /// The most that may be spent.
     pub limit: T,
-    /// A soft limit only tells observers; a hard one refuses.
+    /// Whether crossing the limit only emits a warning. A hard limit refuses.
     #[serde(default)]
     pub soft: bool,
 }
 
-/// The span of time that a budget's limits are for.
+/// The period that the limits of a budget apply to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Window {
@@ -63,52 +75,31 @@ pub enum Window {
     Month,
 }
 
-/// How many model calls a run may make that says nothing of it. A team of five with four turns each is far from it;
-/// what goes beyond has lost its way, and nobody may have thought of a limit of money.
-pub const MODEL_CALLS: u64 = 100;
-
-/// What becomes of work in flight when the budget that pays for it is used up.
+/// What happens to work in flight when the budget that pays for it is exhausted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnExhausted {
-    /// What has begun may end; what would have to begin is refused.
+    /// Work that has begun may finish; new work is refused.
     #[default]
     Finish,
-    /// It is cancelled at once. Model calls that had left count as uncertain.
+    /// Work in flight is cancelled at once. Model calls whose request was sent count as uncertain.
     Cancel,
 }
 
-/// A share of a budget, in percent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct WrapUpPercent(pub u8);
-
-impl Default for WrapUpPercent {
-    fn default() -> Self {
-        Self(10)
-    }
-}
-
-/// A limit refused what was about to be spent.
+/// A limit refused what was about to be spent, or a soft limit was crossed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the {quantity} budget of {scope} is used up: {needed} needed, {remaining} left of {limit}")]
+#[error("{}: {needed} needed, {remaining} left of {limit}", self.summary())]
+#[non_exhaustive]
 pub struct BudgetExceeded {
-    /// Whose limit it is.
+    /// The name of the account whose limit it is.
     pub scope: Arc<str>,
     /// What is limited.
     pub quantity: Quantity,
-    /// What was needed, in words; at a soft limit, what has been spent.
+    /// The amount needed, as text; at a soft limit, the amount spent.
     pub needed: String,
-    /// What was left, in words.
+    /// The amount that was left, as text.
     pub remaining: String,
-    /// The limit, in words.
+    /// The limit, as text.
     pub limit: String,
-}
-
-/// Which limit of whose budget was met: a [`BudgetExceeded`] without its amounts.
-#[derive(Debug, Clone)]
-pub(crate) struct UsedUp {
-    pub(crate) scope: Arc<str>,
-    quantity: Quantity,
 }
 
 /// What a budget can limit.
@@ -123,13 +114,27 @@ pub enum Quantity {
     ToolCalls,
 }
 
-impl Budget {
-    /// A hard limit of money, written as a decimal.
-    pub fn usd(limit: &str) -> Result<Self, ParseMoneyError> {
-        Ok(Self::default().money(limit.parse()?))
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            usd: None,
+            tokens: None,
+            turns: None,
+            model_calls: None,
+            tool_calls: None,
+            wall: None,
+            window: Window::Total,
+            wrap_up_percent: 10,
+        }
     }
+}
 
-    /// Without any limit.
+impl Budget {
+    /// How many model calls a run may make whose budget does not limit them. A team of five with four turns each needs a
+    /// fifth of it; a run that needs more is most likely stuck, and may have no limit of money.
+    pub const DEFAULT_MODEL_CALLS: u64 = 100;
+
+    /// A budget without any limit, like the default.
     pub fn unlimited() -> Self {
         Self::default()
     }
@@ -141,64 +146,87 @@ impl Budget {
         usd.is_none() && wall.is_none() && counts.iter().all(|cap| cap.is_none())
     }
 
-    /// Whether one of its limits only tells observers.
-    pub(crate) fn has_soft_limit(&self) -> bool {
-        let counts = [self.tokens, self.turns, self.model_calls, self.tool_calls];
-        self.usd.is_some_and(|cap| cap.soft) || counts.iter().flatten().any(|cap| cap.soft)
+    /// Limits money. The amount is written as a decimal number of US dollars, such as `"0.50"`.
+    pub fn usd(self, limit: &str) -> Result<Self, ParseError> {
+        Ok(self.money(limit.parse()?))
     }
 
-    /// A hard limit of money.
+    /// Limits money.
     #[must_use]
     pub fn money(self, limit: Money) -> Self {
         Self { usd: Some(Cap::hard(limit)), ..self }
     }
 
-    /// A hard limit of input and output tokens together.
+    /// Limits input and output tokens together.
     #[must_use]
     pub fn tokens(self, limit: u64) -> Self {
         Self { tokens: Some(Cap::hard(limit)), ..self }
     }
 
-    /// A hard limit of model turns, all agents of a run together.
+    /// Limits the model turns of all agents of a run.
     #[must_use]
     pub fn turns(self, limit: u64) -> Self {
         Self { turns: Some(Cap::hard(limit)), ..self }
     }
 
-    /// A hard limit of model calls, all agents of a run together.
+    /// Limits the model calls of all agents of a run.
     #[must_use]
     pub fn model_calls(self, limit: u64) -> Self {
         Self { model_calls: Some(Cap::hard(limit)), ..self }
     }
 
-    /// A hard limit of tool calls.
+    /// Limits tool calls.
     #[must_use]
     pub fn tool_calls(self, limit: u64) -> Self {
         Self { tool_calls: Some(Cap::hard(limit)), ..self }
     }
 
-    /// A limit of time from start to end.
+    /// Limits the time from start to end.
     #[must_use]
     pub fn wall(self, limit: Duration) -> Self {
         Self { wall: Some(limit), ..self }
     }
 
-    /// The span of time that the limits are for.
+    /// Sets the period that the limits apply to.
     #[must_use]
     pub fn per(self, window: Window) -> Self {
         Self { window, ..self }
     }
-}
 
-impl BudgetExceeded {
-    pub(crate) fn used_up(&self) -> UsedUp {
-        UsedUp { scope: Arc::clone(&self.scope), quantity: self.quantity }
+    /// Sets the percentage of money and tokens that a run sets aside for one last answer.
+    #[must_use]
+    pub fn wrap_up_percent(self, percent: u8) -> Self {
+        Self { wrap_up_percent: percent, ..self }
     }
 }
 
-impl fmt::Display for UsedUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} budget of {} is used up", self.quantity, self.scope)
+impl BudgetExceeded {
+    /// A refusal by the limit of the account named `scope`.
+    pub fn new<T: fmt::Display>(
+        scope: impl Into<Arc<str>>,
+        quantity: Quantity,
+        needed: T,
+        remaining: T,
+        limit: T,
+    ) -> Self {
+        let [needed, remaining, limit] = [needed, remaining, limit].map(|amount| amount.to_string());
+        Self { scope: scope.into(), quantity, needed, remaining, limit }
+    }
+
+    /// The message without the amounts.
+    pub(crate) fn summary(&self) -> String {
+        format!("the {} budget of {} is used up", self.quantity, self.scope)
+    }
+}
+
+impl Window {
+    /// The first day of the window that contains `day`.
+    pub(crate) fn first_day(self, day: Date) -> Date {
+        match self {
+            Self::Total => Date::ZERO,
+            Self::Day => day,
+            Self::Month => day.first_of_month(),
+        }
     }
 }
 
@@ -208,7 +236,7 @@ impl<T> Cap<T> {
         Self { limit, soft: false }
     }
 
-    /// A limit that only tells observers.
+    /// A limit that only warns.
     pub const fn soft(limit: T) -> Self {
         Self { limit, soft: true }
     }

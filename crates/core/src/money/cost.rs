@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, fmt, ops::AddAssign, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelId, Money, Usage, money::node::ToolLine};
+use crate::{ModelId, Money, Usage};
 
 /// What one model call used and cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Charge {
     /// How sure the amounts are.
     pub certainty: Certainty,
@@ -17,13 +18,20 @@ pub struct Charge {
     pub cost: Option<Money>,
 }
 
-/// Whose call a reservation is for: the labels of the cost summary.
+/// The agent and the model that a call is charged to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Spender {
     /// The agent's path.
     pub agent: Arc<str>,
     /// The model.
     pub model: ModelId,
+}
+
+/// The agent that called a tool, and the tool.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ToolCaller {
+    pub(crate) agent: Arc<str>,
+    pub(crate) tool: Arc<str>,
 }
 
 /// How sure an amount is.
@@ -33,7 +41,7 @@ pub enum Certainty {
     Charged,
     /// The call succeeded, but the provider reported no usage.
     Estimated,
-    /// The call failed after the request had left; the provider may bill it.
+    /// The call failed after the request was sent; the provider may bill it.
     Uncertain,
 }
 
@@ -41,50 +49,52 @@ pub enum Certainty {
 ///
 /// As JSON it also has the `cost`, absent if no call had a price.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Written")]
+#[serde(into = "SpendingJson")]
+#[non_exhaustive]
 pub struct Spending {
-    /// Attempts on the wire.
+    /// Requests sent to providers.
     pub calls: u64,
-    /// Of these, attempts whose model has no price; their cost is not in the sums.
+    /// How many of `calls` went to a model without a price; their cost is not in the sums.
     pub unpriced_calls: u64,
     /// Tokens.
     pub usage: Usage,
-    /// From usage that providers reported.
+    /// Cost from usage that providers reported.
     pub charged: Money,
-    /// Of calls that succeeded without reported usage.
+    /// Cost of calls that succeeded without reported usage.
     pub estimated: Money,
-    /// Of calls that failed after the request had left; the provider may bill them.
+    /// Cost of calls that failed after the request was sent; the provider may bill them.
     pub uncertain: Money,
 }
 
 /// What a run cost, by agent, by model and by tool.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CostSummary {
-    /// Everything together.
+    /// The whole cost.
     pub total: Spending,
-    /// By the agent's path.
+    /// The cost of each agent, by its path. These add up to the total.
     pub by_agent: BTreeMap<Arc<str>, Spending>,
-    /// By model, as `provider/model`.
+    /// The cost of each model, as `provider/model`. These add up to the total.
     pub by_model: BTreeMap<String, Spending>,
-    /// By the tool's name. Agents and models spend, so this is no further share of the total: it tells through which
-    /// tools it was spent.
+    /// The calls of each tool, by its name. Their cost is a part of what the agents spent: it does not add to the total.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_tool: BTreeMap<Arc<str>, ToolSpending>,
 }
 
 /// How often a tool was called, and what that cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ToolSpending {
     /// Calls that were run.
     pub calls: u64,
-    /// What the workers behind it spent, and those below them; absent for a tool that is no worker.
+    /// For a tool that is a worker, the cost of the worker and of all agents below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spending: Option<Spending>,
 }
 
 /// The JSON form of [`Spending`].
 #[derive(Serialize)]
-struct Written {
+struct SpendingJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Money>,
     calls: u64,
@@ -95,27 +105,37 @@ struct Written {
     uncertain: Money,
 }
 
+impl Charge {
+    /// What one call used and cost.
+    pub const fn new(certainty: Certainty, usage: Usage, cost: Option<Money>) -> Self {
+        Self { certainty, usage, cost }
+    }
+}
+
 impl Spending {
-    /// Charged, estimated and uncertain together: what counts against a limit.
+    /// Charged, estimated and uncertain cost together: the amount that counts against a limit.
     pub fn total(&self) -> Money {
         self.charged + self.estimated + self.uncertain
     }
 
-    /// The total, or nothing if no call had a price: a cost that was not observed is absent, not zero.
+    /// The total, or nothing if no call had a price: an unknown cost is absent, not zero.
     pub fn cost(&self) -> Option<Money> {
         (self.unpriced_calls < self.calls).then(|| self.total())
     }
+}
 
-    pub(crate) fn add(&mut self, &Charge { certainty, usage, cost }: &Charge) {
-        self.calls += 1;
-        self.usage += usage;
-        self.unpriced_calls += u64::from(cost.is_none());
-        let sum = match certainty {
-            Certainty::Charged => &mut self.charged,
-            Certainty::Estimated => &mut self.estimated,
-            Certainty::Uncertain => &mut self.uncertain,
-        };
-        *sum += cost.unwrap_or_default();
+impl From<&Charge> for Spending {
+    /// The spending of one call.
+    fn from(charge: &Charge) -> Self {
+        let cost = charge.cost.unwrap_or_default();
+        let mut spending =
+            Self { calls: 1, unpriced_calls: u64::from(charge.cost.is_none()), usage: charge.usage, ..Self::default() };
+        match charge.certainty {
+            Certainty::Charged => spending.charged = cost,
+            Certainty::Estimated => spending.estimated = cost,
+            Certainty::Uncertain => spending.uncertain = cost,
+        }
+        spending
     }
 }
 
@@ -139,7 +159,7 @@ impl AddAssign for ToolSpending {
     }
 }
 
-impl From<Spending> for Written {
+impl From<Spending> for SpendingJson {
     fn from(spending: Spending) -> Self {
         let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain } = spending;
         Self { cost: spending.cost(), calls, unpriced_calls, usage, charged, estimated, uncertain }
@@ -158,7 +178,27 @@ impl Certainty {
 }
 
 impl CostSummary {
-    /// What the agent with this path and all workers below it spent: the cost of the tool behind which it works.
+    pub(crate) fn new(
+        total: Spending,
+        by_spender: &BTreeMap<Spender, Spending>,
+        tool_calls: &BTreeMap<ToolCaller, u64>,
+    ) -> Self {
+        let mut summary = Self { total, ..Self::default() };
+        for (spender, spending) in by_spender {
+            *summary.by_agent.entry(Arc::clone(&spender.agent)).or_default() += *spending;
+            *summary.by_model.entry(spender.model.to_string()).or_default() += *spending;
+        }
+        for (ToolCaller { agent, tool }, calls) in tool_calls {
+            let worker = summary.with_workers(&[agent, "/", tool].concat());
+            // An agent called by one of its own workers has the cost of that call already.
+            let is_recursive = agent.split('/').skip(1).any(|name| name == &**tool);
+            let spending = (worker.calls > 0 && !is_recursive).then_some(worker);
+            *summary.by_tool.entry(Arc::clone(tool)).or_default() += ToolSpending { calls: *calls, spending };
+        }
+        summary
+    }
+
+    /// The cost of the agent with this path and of all workers below it.
     pub fn with_workers(&self, agent: &str) -> Spending {
         let is_below =
             |path: &str| path.strip_prefix(agent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -166,39 +206,23 @@ impl CostSummary {
         self.by_agent.iter().filter(|(path, _)| is_below(path)).for_each(|(_, spending)| sum += *spending);
         sum
     }
-
-    pub(crate) fn new(total: Spending, lines: &[(Spender, Spending)], tools: &[ToolLine]) -> Self {
-        let mut summary = Self { total, ..Self::default() };
-        for (who, spending) in lines {
-            *summary.by_agent.entry(Arc::clone(&who.agent)).or_default() += *spending;
-            *summary.by_model.entry(who.model.to_string()).or_default() += *spending;
-        }
-        for ToolLine { agent, tool, calls } in tools {
-            let behind = summary.with_workers(&[agent, "/", tool].concat());
-            // An agent that is asked again by those below it has that in its cost already.
-            let is_below_itself = agent.split('/').skip(1).any(|name| name == &**tool);
-            let spending = (behind.calls > 0 && !is_below_itself).then_some(behind);
-            *summary.by_tool.entry(Arc::clone(tool)).or_default() += ToolSpending { calls: *calls, spending };
-        }
-        summary
-    }
 }
 
 impl fmt::Display for CostSummary {
-    /// One line a log can hold:
+    /// One line for a log:
     /// `$0.0312 (desk $0.0290, desk/critic $0.0022; critic 2 calls $0.0022, search 3 calls), 5120 tokens in, 840 out`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_cost(f, &self.total)?;
-        let mut mark = " (";
+        let mut separator = " (";
         for (agent, spending) in &self.by_agent {
-            write!(f, "{mark}{agent} ")?;
+            write!(f, "{separator}{agent} ")?;
             write_cost(f, spending)?;
-            mark = ", ";
+            separator = ", ";
         }
-        mark = if self.by_agent.is_empty() { " (" } else { "; " };
-        for (tool, line) in &self.by_tool {
-            write!(f, "{mark}{tool} {line}")?;
-            mark = ", ";
+        separator = if self.by_agent.is_empty() { " (" } else { "; " };
+        for (tool, calls) in &self.by_tool {
+            write!(f, "{separator}{tool} {calls}")?;
+            separator = ", ";
         }
         f.write_str(if self.by_agent.is_empty() && self.by_tool.is_empty() { "" } else { ")" })?;
         write!(f, ", {} tokens in, {} out", self.total.usage.input_tokens, self.total.usage.output_tokens)?;
@@ -210,7 +234,7 @@ impl fmt::Display for CostSummary {
 }
 
 impl fmt::Display for ToolSpending {
-    /// `2 calls $0.0022`, or `3 calls` for a tool that is no worker.
+    /// `2 calls $0.0022`, or `3 calls` for a tool that is not a worker.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.calls, if self.calls == 1 { "call" } else { "calls" })?;
         match &self.spending {
@@ -234,13 +258,10 @@ fn write_cost(f: &mut fmt::Formatter<'_>, spending: &Spending) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ModelId;
 
     fn summary() -> CostSummary {
         let line = |agent: &str, model, charge| {
-            let mut spending = Spending::default();
-            spending.add(&charge);
-            (Spender { agent: agent.into(), model: ModelId::new("acme", model) }, spending)
+            (Spender { agent: agent.into(), model: ModelId::new("acme", model) }, Spending::from(&charge))
         };
         let charge = |certainty, input, cost: i64| Charge {
             certainty,
@@ -255,16 +276,16 @@ mod tests {
             line("desk/critics", "small", charge(Certainty::Estimated, 20, 4)),
         ];
         let mut total = Spending::default();
-        for (_, line) in &lines {
-            total += *line;
+        for (_, spending) in &lines {
+            total += *spending;
         }
-        let tool = |agent: &str, tool: &str, calls| ToolLine { agent: agent.into(), tool: tool.into(), calls };
+        let tool = |agent: &str, tool: &str, calls| (ToolCaller { agent: agent.into(), tool: tool.into() }, calls);
         let tools = [tool("desk", "critic", 2), tool("desk/critic", "search", 1), tool("desk/critics", "search", 2)];
-        CostSummary::new(total, &lines, &tools)
+        CostSummary::new(total, &lines.into(), &tools.into())
     }
 
     #[test]
-    fn the_line_for_logs_says_what_each_agent_cost_and_what_is_uncertain() {
+    fn the_log_line_shows_the_cost_of_each_agent_and_the_uncertain_part() {
         assert_eq!(
             summary().to_string(),
             "$0.0360 (desk $0.0300, desk/critic $0.0020, desk/critic/scout no price, desk/critics $0.0040; \
@@ -273,14 +294,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_costs_what_the_agents_behind_it_cost() {
+    fn a_worker_costs_what_it_and_the_agents_below_it_cost() {
         let critic = summary().with_workers("desk/critic");
         assert_eq!((critic.calls, critic.cost()), (2, Some(Money::from_nano(2_000_000))));
         assert_eq!(summary().with_workers("desk"), summary().total);
     }
 
     #[test]
-    fn a_tool_that_is_no_worker_has_calls_and_no_cost() {
+    fn a_tool_that_is_not_a_worker_has_calls_and_no_cost() {
         let by_tool = summary().by_tool;
         assert_eq!(by_tool.get("search"), Some(&ToolSpending { calls: 3, spending: None }));
         assert_eq!(by_tool.get("critic").unwrap().spending.unwrap().calls, 2);
@@ -288,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_cost_where_there_is_a_price_and_reads_back() {
+    fn json_includes_the_cost_of_priced_calls_and_can_be_read_back() {
         let json = serde_json::to_value(summary()).unwrap();
         assert_eq!(json["total"]["cost"], "0.036");
         assert_eq!(json["by_model"]["acme/small"]["estimated"], "0.004");

@@ -1,23 +1,41 @@
-//! The most that a model call may cost, estimated before it is made.
+//! The largest cost of a model call, estimated before it is made.
 
 use crate::{Money, Rates};
 
-/// What a model call may cost at the most.
+/// What a model call may use and cost at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Estimate {
     /// Tokens of the prompt.
     pub input_tokens: u64,
     /// The most tokens that may be generated.
     pub output_tokens: u64,
-    /// The fewest tokens that are worth the call: where the budget does not allow all of `output_tokens`, the
-    /// reservation is cut down to as few as these before it is refused.
+    /// The fewest output tokens that make the call worthwhile. If the budget does not cover `output_tokens`, the ledger
+    /// reserves less, but refuses the call rather than go below this.
     pub least_output_tokens: u64,
-    /// What tokens cost; absent for a model without a price.
+    /// The model's prices; absent for a model without a price.
     pub rates: Option<Rates>,
 }
 
 impl Estimate {
-    /// What the call may cost; absent for a model without a price.
+    /// An estimate of a call that is worthwhile with any number of output tokens, without a price.
+    pub fn new(input_tokens: u64, output_tokens: u64) -> Self {
+        Self { input_tokens, output_tokens, ..Self::default() }
+    }
+
+    /// Sets the fewest output tokens that make the call worthwhile.
+    #[must_use]
+    pub fn least_output_tokens(self, tokens: u64) -> Self {
+        Self { least_output_tokens: tokens, ..self }
+    }
+
+    /// Sets the model's prices.
+    #[must_use]
+    pub fn rates(self, rates: Rates) -> Self {
+        Self { rates: Some(rates), ..self }
+    }
+
+    /// The largest cost; absent for a model without a price.
     pub fn cost(&self) -> Option<Money> {
         self.rates.map(|rates| rates.cost(self.input_tokens, self.output_tokens))
     }
@@ -25,5 +43,21 @@ impl Estimate {
     /// Input and output tokens together.
     pub fn tokens(&self) -> u64 {
         self.input_tokens.saturating_add(self.output_tokens)
+    }
+
+    /// Reduces the output so that the call costs at most `money`, but not below the least worthwhile output.
+    pub(crate) fn fit_money(&mut self, money: Money) {
+        if let Some(rates) = self.rates {
+            self.limit_output(rates.output.tokens_for(money - rates.cost(self.input_tokens, 0)));
+        }
+    }
+
+    /// Reduces the output so that the call uses at most `tokens`, but not below the least worthwhile output.
+    pub(crate) fn fit_tokens(&mut self, tokens: u64) {
+        self.limit_output(tokens.saturating_sub(self.input_tokens));
+    }
+
+    fn limit_output(&mut self, most: u64) {
+        self.output_tokens = self.output_tokens.min(most.max(self.least_output_tokens));
     }
 }

@@ -1,322 +1,328 @@
-//! What has been spent, as a tree of accounts; reservations before, settlement after.
+//! The ledger: what has been spent, as a tree of accounts. Calls reserve before they start, and settle or release after.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, iter, sync::Arc};
 
 use crate::{
-    Budget, BudgetExceeded, Estimate, Money, Spender, Usage,
-    money::calendar::Calendar,
-    money::cost::{Certainty, Charge, CostSummary, Spending},
-    money::node::{Counted, Node, Place},
-    money::reservation::Reservation,
+    Budget, BudgetExceeded, Certainty, Charge, CostSummary, Estimate, Money, Spender, Spending, Usage,
+    money::account::{Account, AccountKind, Headroom, Relation},
+    money::balance::Unit,
 };
 
 /// An account in a tree of accounts: process, key, run, agent. Cheap to clone.
 ///
-/// A reservation is admitted only if at this account *and every one above it* what is spent, what is reserved and what
-/// is asked for stay within the limits, all or nothing. So no number of concurrent callers overruns a limit by more
-/// than the error of their estimates.
+/// A call first *reserves* its largest cost. The reservation is admitted only if the account and every account above it
+/// stay within their limits, counting what is spent and what others have reserved. When the call has ended, the
+/// reservation is *settled* with the actual cost, or *released* if nothing was spent. So concurrent callers never exceed a
+/// limit by more than their estimates were wrong.
 ///
-/// An account has one window. A key that is limited by day and by month is two accounts, one above the other.
+/// Each account has one window. A key that is limited by day and by month has two accounts, one above the other.
+///
+/// ```
+/// use brigade_core::{Budget, Certainty, Charge, Estimate, Ledger, ModelId, Money, Rate, Rates, Spender, Usage};
+///
+/// let process = Ledger::root("process", Budget::default());
+/// let key = process.child("ada's key", Budget::default().usd("1.00")?);
+///
+/// let rates = Rates::new(Rate::per_million(Money::from_dollars(1)), Rate::per_million(Money::from_dollars(10)));
+/// let estimate = Estimate::new(2_000, 8_000).rates(rates);
+/// let spender = Spender { agent: "desk".into(), model: ModelId::new("openai", "gpt-5-mini") };
+/// let hold = key.reserve(spender, estimate, false)?;
+/// assert_eq!(key.reserved(), "0.082".parse()?);
+///
+/// // The call is made here.
+/// let usage = Usage::new(2_000, 500);
+/// hold.settle(&Charge::new(Certainty::Charged, usage, Some(rates.cost(2_000, 500))));
+/// assert_eq!(process.spending().total(), "0.007".parse()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
-pub struct Ledger(Arc<Account>);
+pub struct Ledger(Arc<Node>);
 
-struct Account {
-    node: Node,
+struct Node {
+    account: Account,
     parent: Option<Ledger>,
 }
 
-/// A reservation. Settle it; if it is dropped instead, the prompt and the output seen so far count as uncertain,
-/// because a cancelled call is billed all the same.
+/// A reservation. If it is dropped without being settled or released, the prompt and the output recorded so far count as
+/// uncertain spending, because the provider bills a cancelled call too.
 #[must_use = "a dropped hold is settled as uncertain"]
 #[derive(Debug)]
 pub struct Hold {
     ledger: Ledger,
-    who: Spender,
-    reservation: Reservation,
-    output_seen: u64,
-    settled: bool,
-}
-
-/// What is left at the tightest account; absent means without limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Headroom {
-    /// Money; below zero when an account is in debt.
-    pub usd: Option<Money>,
-    /// Tokens.
-    pub tokens: Option<u64>,
+    spender: Spender,
+    estimate: Estimate,
+    output_so_far: u64,
+    is_closed: bool,
 }
 
 impl Ledger {
-    /// The top of a tree: a process, or a run on its own.
+    /// Opens the top account of a tree, such as a process.
     pub fn root(name: impl Into<Arc<str>>, budget: Budget) -> Self {
-        Self::top(Node::standing(name.into(), budget, None))
+        Self::top(Account::new(name.into(), budget, AccountKind::Shared))
     }
 
-    /// The top of a tree whose windows go by another calendar than the system's.
-    pub fn root_with_calendar(name: impl Into<Arc<str>>, budget: Budget, calendar: Arc<dyn Calendar>) -> Self {
-        Self::top(Node::standing(name.into(), budget, Some(calendar)))
+    /// Opens the account of a run that has no account above it.
+    pub(crate) fn root_for_run(name: impl Into<Arc<str>>, budget: Budget) -> Self {
+        Self::top(Account::new(name.into(), budget, AccountKind::Run))
     }
 
-    /// The account of a run that spends from no other.
-    pub(crate) fn run_alone(name: impl Into<Arc<str>>, budget: Budget) -> Self {
-        Self::top(Node::run_alone(name.into(), budget))
-    }
-
-    /// An account below this one.
+    /// Opens an account below this one.
     #[must_use]
     pub fn child(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
-        self.open(self.0.node.child(name.into(), budget))
+        let kind = match self.0.account.kind() {
+            AccountKind::Shared => AccountKind::Shared,
+            AccountKind::Run | AccountKind::Agent | AccountKind::ExtraLimit => AccountKind::Agent,
+        };
+        self.open(name.into(), budget, kind)
     }
 
-    /// The account of a run below this one: it keeps its spending by agent and model, for a [`CostSummary`], and it and
-    /// those below it set a share aside for a last answer ([`Budget::wrap_up_percent`]).
+    /// Opens the account of a run below this one. It keeps its spending by agent and model for a [`CostSummary`], and it
+    /// and the accounts below it set a part aside for a last answer, see [`Budget::wrap_up_percent`].
     #[must_use]
-    pub fn itemised_child(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
-        self.open(self.0.node.run(name.into(), budget))
+    pub fn child_for_run(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
+        self.open(name.into(), budget, AccountKind::Run)
     }
 
-    /// This account under a further limit: what it has set aside for a last answer, and what is left to it, are its
-    /// caller's all the same. It keeps its spending by agent and model.
+    /// Puts a further limit on this account. The caller may still use what this account has set aside for a last answer.
     #[must_use]
-    pub(crate) fn tightened(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
-        self.open(self.0.node.tightened(name.into(), budget))
+    pub(crate) fn with_extra_limit(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
+        self.open(name.into(), budget, AccountKind::ExtraLimit)
     }
 
-    /// The account's name, as refusals give it.
+    /// The account's name, as refusals show it.
     pub fn name(&self) -> &Arc<str> {
-        self.0.node.name()
+        self.0.account.name()
     }
 
     /// The account's own limits.
     pub fn budget(&self) -> &Budget {
-        self.0.node.budget()
+        self.0.account.budget()
     }
 
-    /// Whether money is limited here or above. A model without a price cannot be held to such a limit.
+    /// Whether this account or one above it has a hard limit of money. Such a limit cannot hold for a model without a
+    /// price.
     pub fn limits_money(&self) -> bool {
-        self.lineage().any(|account| account.budget().usd.is_some_and(|cap| !cap.soft))
+        self.lineage().any(|ledger| ledger.budget().usd.is_some_and(|cap| !cap.soft))
     }
 
-    /// Whether money or tokens are limited here or above.
-    pub fn limits_spending(&self) -> bool {
-        self.limits_money() || self.lineage().any(|account| account.budget().tokens.is_some_and(|cap| !cap.soft))
+    /// Whether this account or one above it has a hard limit of money or tokens.
+    pub(crate) fn limits_spending(&self) -> bool {
+        self.limits_money() || self.lineage().any(|ledger| ledger.budget().tokens.is_some_and(|cap| !cap.soft))
     }
 
-    /// Whether the account that is named by this very name is this one or above it.
-    pub(crate) fn spends_from(&self, name: &Arc<str>) -> bool {
-        self.lineage().any(|account| Arc::ptr_eq(account.name(), name))
+    /// Whether `scope`, taken from a refusal, is this account or one above it.
+    pub(crate) fn is_within(&self, scope: &Arc<str>) -> bool {
+        self.lineage().any(|ledger| Arc::ptr_eq(ledger.name(), scope))
     }
 
-    /// Sets the estimated cost of a call aside, or says which limit forbids it. Where a limit leaves too little for the
-    /// whole estimate, less output is reserved: see [`Hold::output_tokens`]. `wrap_up` lets the call use what this
-    /// account has set aside for a last answer; what those above have set aside is theirs.
+    /// Reserves the estimated cost of a call, or returns the limit that forbids it. If a limit leaves less than the
+    /// estimate, the reservation covers less output: see [`Hold::output_tokens`].
     ///
-    /// A reservation that has to be cut takes all that is left, except from the budget of a run above it: of that it
-    /// takes at most half, so that of many workers that start at once each finds something instead of the first
-    /// everything.
-    pub fn reserve(&self, who: Spender, estimate: Estimate, wrap_up: bool) -> Result<Hold, BudgetExceeded> {
-        let reservation = self.admit(Reservation::new(estimate), Place::Own { wrap_up })?;
-        Ok(Hold { ledger: self.clone(), who, reservation, output_seen: 0, settled: false })
+    /// `wrap_up` lets the call use what this account has set aside for a last answer, but not what accounts above it have
+    /// set aside.
+    ///
+    /// A reduced reservation takes all that is left, except at the account of a run above this one: there it takes at
+    /// most half, because several workers may start at once and each should get a share.
+    pub fn reserve(&self, spender: Spender, estimate: Estimate, wrap_up: bool) -> Result<Hold, BudgetExceeded> {
+        let estimate = self.admit(estimate, Relation::Own { wrap_up })?;
+        Ok(Hold { ledger: self.clone(), spender, estimate, output_so_far: 0, is_closed: false })
     }
 
-    /// Whether a call of this size would be admitted now. Nothing is reserved.
-    pub(crate) fn admits(&self, estimate: Estimate, wrap_up: bool) -> Result<(), BudgetExceeded> {
-        let (mut asked, mut place) = (Reservation::new(estimate), Place::Own { wrap_up });
-        for account in self.lineage() {
-            let node = &account.0.node;
-            asked = node.admit(&node.lock(), asked, place)?;
-            place = node.place_above(place);
+    /// Checks that a call of this size would be admitted now, without reserving anything.
+    pub(crate) fn check(&self, mut estimate: Estimate, wrap_up: bool) -> Result<(), BudgetExceeded> {
+        for (account, relation) in self.relations(wrap_up) {
+            estimate = account.admit(&account.balance(), estimate, relation)?;
         }
         Ok(())
     }
 
-    /// Adds what was spent without a reservation, here and above: what was bought is owed.
-    pub(crate) fn book(&self, who: &Spender, charge: &Charge) {
-        for account in self.lineage() {
-            let node = &account.0.node;
-            node.spend(&mut node.lock(), who, charge);
+    /// Adds a charge that was not reserved. It counts even beyond a limit.
+    pub(crate) fn charge(&self, spender: &Spender, charge: &Charge) {
+        for Self(node) in self.lineage() {
+            node.account.spend(&mut node.account.balance(), spender, charge);
         }
     }
 
-    /// Counts a model turn here and above, or says which limit forbids it. Of a limit above one turn, a run's last is
-    /// set aside for [`Ledger::take_last_turn`].
-    pub fn take_turn(&self) -> Result<(), BudgetExceeded> {
-        self.count(Counted::Turn, Place::Own { wrap_up: false })
+    /// Counts a model turn at this account and all above it, or returns the limit that forbids it. `wrap_up` lets the
+    /// turn be the one that this account has set aside for a last answer.
+    pub fn take_turn(&self, wrap_up: bool) -> Result<(), BudgetExceeded> {
+        self.count(Unit::Turn, Relation::Own { wrap_up })
     }
 
-    /// Counts the turn of a last answer, which may be the one that this account has set aside.
-    pub fn take_last_turn(&self) -> Result<(), BudgetExceeded> {
-        self.count(Counted::Turn, Place::Own { wrap_up: true })
+    /// Counts a call of `tool` by `agent` at this account and all above it, or returns the limit that forbids it.
+    pub(crate) fn take_tool_call(&self, agent: &Arc<str>, tool: &Arc<str>) -> Result<(), BudgetExceeded> {
+        self.count(Unit::ToolCall { agent, tool }, Relation::Own { wrap_up: false })
     }
 
-    /// Counts a call of `tool` by `agent` here and above, or says which limit forbids it.
-    pub fn take_tool_call(&self, agent: &Arc<str>, tool: &Arc<str>) -> Result<(), BudgetExceeded> {
-        self.count(Counted::ToolCall { agent, tool }, Place::Own { wrap_up: false })
-    }
-
-    /// What was spent at this account and below, since it was opened.
+    /// What was spent at this account and below it since it was opened.
     pub fn spending(&self) -> Spending {
-        self.0.node.lock().spending
+        self.0.account.balance().spending
     }
 
-    /// Money spent in the current window, at this account and below.
+    /// Money spent in the current window, at this account and below it.
     pub fn spent_in_window(&self) -> Money {
-        self.0.node.lock().spent_in_window()
+        self.0.account.balance().in_window().usd
     }
 
-    /// Money reserved and not yet settled, at this account and below.
+    /// Money reserved and not yet settled, at this account and below it.
     pub fn reserved(&self) -> Money {
-        self.0.node.lock().reserved_usd
+        self.0.account.balance().reserved_usd
     }
 
-    /// Reservations that are not settled yet, at this account and below.
+    /// The number of reservations that are not settled yet, at this account and below it.
     pub fn outstanding(&self) -> u64 {
-        self.0.node.lock().outstanding
+        self.0.account.balance().outstanding
     }
 
-    /// What is left at the tightest of this account and those above, outside of what is set aside for a last answer;
-    /// with `wrap_up`, what this account has set aside is left too.
-    pub fn headroom(&self, wrap_up: bool) -> Headroom {
-        let mut place = Place::Own { wrap_up };
-        self.lineage().fold(Headroom::default(), |least, account| {
-            let node = &account.0.node;
-            let room = node.headroom(&node.lock(), place);
-            place = node.place_above(place);
-            Headroom { usd: least_of(least.usd, room.usd), tokens: least_of(least.tokens, room.tokens) }
+    /// The money that this account and all above it leave, including what this account has set aside for a last answer.
+    /// Negative if more was spent than a limit; absent without a limit.
+    pub fn money_left(&self) -> Option<Money> {
+        self.headroom(true).usd
+    }
+
+    /// What this account and all above it leave. Without `wrap_up`, what is set aside for a last answer is not included.
+    pub(crate) fn headroom(&self, wrap_up: bool) -> Headroom {
+        self.relations(wrap_up).fold(Headroom::default(), |least, (account, relation)| {
+            let headroom = account.headroom(&account.balance(), relation);
+            Headroom { usd: least_of(least.usd, headroom.usd), tokens: least_of(least.tokens, headroom.tokens) }
         })
     }
 
-    /// Spending by agent, model and tool; only the total unless this account is a run's, or that of an agent with a
-    /// budget of its own.
+    /// Spending by agent, model and tool. Only the account of a run, or of an agent with a budget of its own, keeps these;
+    /// of other accounts it has only the total.
     pub fn summary(&self) -> CostSummary {
-        let state = self.0.node.lock();
-        CostSummary::new(state.spending, &state.lines, &state.tools)
+        let balance = self.0.account.balance();
+        CostSummary::new(balance.spending, &balance.by_spender, &balance.tool_calls)
     }
 
-    /// The soft limits, here and above, that were crossed since somebody last asked. Each crossing is told once.
-    pub fn take_warnings(&self) -> Vec<BudgetExceeded> {
-        let mut told = Vec::new();
-        self.lineage().for_each(|account| account.0.node.take_warnings(&mut told));
-        told
+    /// Returns the soft limits at this account and above that were crossed since the last call of this function.
+    pub(crate) fn take_warnings(&self) -> Vec<BudgetExceeded> {
+        self.lineage().flat_map(|Self(node)| std::mem::take(&mut node.account.balance().warnings)).collect()
     }
 
-    /// Adds what this account had already spent in the current window before the process started. Accounts above
-    /// have their own record, so nothing is passed up.
+    /// Adds what this account had spent in the current window before the process started. Accounts above it are restored
+    /// on their own.
     pub fn restore(&self, spent: Spending) {
-        self.0.node.lock().spending += spent;
+        self.0.account.balance().spending += spent;
     }
 
-    fn top(node: Node) -> Self {
-        Self(Arc::new(Account { node, parent: None }))
+    fn top(account: Account) -> Self {
+        Self(Arc::new(Node { account, parent: None }))
     }
 
-    fn open(&self, node: Node) -> Self {
-        Self(Arc::new(Account { node, parent: Some(self.clone()) }))
+    fn open(&self, name: Arc<str>, budget: Budget, kind: AccountKind) -> Self {
+        Self(Arc::new(Node { account: self.0.account.child(name, budget, kind), parent: Some(self.clone()) }))
     }
 
+    /// This account and all above it, from below to above.
     fn lineage(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |account| account.0.parent.as_ref())
+        iter::successors(Some(self), |ledger| ledger.0.parent.as_ref())
     }
 
-    /// Reserves here and above. Every account is locked until all have agreed, and written to on the way back, so a
-    /// refusal leaves no trace. Everybody locks from below to above, so no two callers wait for each other.
-    fn admit(&self, asked: Reservation, place: Place) -> Result<Reservation, BudgetExceeded> {
-        let mut state = self.0.node.lock();
-        let allowed = self.0.node.admit(&state, asked, place)?;
-        let granted = match &self.0.parent {
-            Some(parent) => parent.admit(allowed, self.0.node.place_above(place))?,
-            None => allowed,
-        };
-        state.reserve(&granted);
-        Ok(granted)
+    /// This account and all above it, with their relation to a caller that spends from this account.
+    fn relations(&self, wrap_up: bool) -> impl Iterator<Item = (&Account, Relation)> {
+        let mut relation = Relation::Own { wrap_up };
+        self.lineage().map(move |Self(node)| {
+            let own = relation;
+            relation = node.account.relation_above(own);
+            (&node.account, own)
+        })
     }
 
-    /// Counts one turn or tool call here and above, all or nothing in the same way.
-    fn count(&self, one: Counted<'_>, place: Place) -> Result<(), BudgetExceeded> {
-        let mut state = self.0.node.lock();
-        self.0.node.admit_one(&state, one, place)?;
-        if let Some(parent) = &self.0.parent {
-            parent.count(one, self.0.node.place_above(place))?;
+    /// Reserves at this account and all above it. An account stays locked until those above it have agreed and is changed
+    /// only then, so a refusal changes nothing. All callers lock from below to above, so they cannot deadlock.
+    fn admit(&self, estimate: Estimate, relation: Relation) -> Result<Estimate, BudgetExceeded> {
+        let Node { account, parent } = &*self.0;
+        let mut balance = account.balance();
+        let mut admitted = account.admit(&balance, estimate, relation)?;
+        if let Some(parent) = parent {
+            admitted = parent.admit(admitted, account.relation_above(relation))?;
         }
-        self.0.node.count(&mut state, one);
+        balance.reserve(&admitted);
+        Ok(admitted)
+    }
+
+    /// Counts one turn or tool call at this account and all above it, in the same way.
+    fn count(&self, unit: Unit<'_>, relation: Relation) -> Result<(), BudgetExceeded> {
+        let Node { account, parent } = &*self.0;
+        let mut balance = account.balance();
+        account.admit_unit(&balance, unit, relation)?;
+        if let Some(parent) = parent {
+            parent.count(unit, account.relation_above(relation))?;
+        }
+        account.count(&mut balance, unit);
         Ok(())
-    }
-
-    /// Replaces a reservation by what was spent, which may be nothing, here and above.
-    fn settle(&self, who: &Spender, reservation: &Reservation, charge: Option<&Charge>) {
-        for account in self.lineage() {
-            let node = &account.0.node;
-            let mut state = node.lock();
-            state.unreserve(reservation);
-            if let Some(charge) = charge {
-                node.spend(&mut state, who, charge);
-            }
-        }
     }
 }
 
 impl Hold {
-    /// How many output tokens the reservation covers; fewer than were asked for if a budget left too little.
+    /// The number of output tokens that the reservation covers. It is less than the estimate if a budget left too little.
     pub fn output_tokens(&self) -> u64 {
-        self.reservation.estimate.output_tokens
+        self.estimate.output_tokens
     }
 
     /// What was reserved.
     pub fn estimate(&self) -> &Estimate {
-        &self.reservation.estimate
+        &self.estimate
     }
 
-    /// Remembers how many output tokens have come so far, for the case that the call is cut short.
+    /// Records how many output tokens have arrived so far, in case the call is cut short.
     pub fn record_output(&mut self, tokens: u64) {
-        self.output_seen = tokens;
+        self.output_so_far = tokens;
     }
 
-    /// Replaces the reservation by what the call used and cost, even beyond a limit: what was bought is owed.
+    /// Replaces the reservation by what the call used and cost. The charge counts even beyond a limit.
     pub fn settle(mut self, charge: &Charge) {
-        self.finish(Some(charge));
+        self.close(Some(charge));
     }
 
-    /// Settles a call that failed after the request had left, with what was seen of it.
+    /// Settles a call that failed after its request was sent: charges the estimated prompt and the output recorded so far.
     pub fn settle_uncertain(mut self) -> Charge {
-        let charge = self.seen_so_far();
-        self.finish(Some(&charge));
+        let charge = self.charge_so_far();
+        self.close(Some(&charge));
         charge
     }
 
-    /// Gives the reservation back: nobody bills the call.
+    /// Gives the reservation back, for a call that nobody bills.
     pub fn release(mut self) {
-        self.finish(None);
+        self.close(None);
     }
 
-    fn finish(&mut self, charge: Option<&Charge>) {
-        if !std::mem::replace(&mut self.settled, true) {
-            self.ledger.settle(&self.who, &self.reservation, charge);
+    /// Replaces the reservation by the charge, if there is one, at this account and all above it.
+    fn close(&mut self, charge: Option<&Charge>) {
+        if std::mem::replace(&mut self.is_closed, true) {
+            return;
+        }
+        for Ledger(node) in self.ledger.lineage() {
+            let mut balance = node.account.balance();
+            balance.release(&self.estimate);
+            if let Some(charge) = charge {
+                node.account.spend(&mut balance, &self.spender, charge);
+            }
         }
     }
 
-    /// The prompt as estimated and the output that was seen, at the estimated rates.
-    fn seen_so_far(&self) -> Charge {
-        let Estimate { input_tokens, output_tokens, rates, .. } = self.reservation.estimate;
-        let seen = self.output_seen.min(output_tokens);
-        let cost = rates.map(|rates| rates.cost(input_tokens, seen));
-        Charge { certainty: Certainty::Uncertain, usage: Usage::new(input_tokens, seen), cost }
+    fn charge_so_far(&self) -> Charge {
+        let Estimate { input_tokens, output_tokens, rates, .. } = self.estimate;
+        let output_tokens = self.output_so_far.min(output_tokens);
+        let cost = rates.map(|rates| rates.cost(input_tokens, output_tokens));
+        Charge::new(Certainty::Uncertain, Usage::new(input_tokens, output_tokens), cost)
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let charge = self.seen_so_far();
-        self.finish(Some(&charge));
+        let charge = self.charge_so_far();
+        self.close(Some(&charge));
     }
 }
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (spending, reserved) = (self.spending(), self.reserved());
         f.debug_struct("Ledger")
             .field("name", self.name())
-            .field("spending", &spending)
-            .field("reserved", &reserved)
+            .field("spending", &self.spending())
+            .field("reserved", &self.reserved())
             .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,11 @@
 //! Money: amounts, prices, budgets and the ledger that enforces them.
 
+pub(crate) mod account;
+pub(crate) mod balance;
 pub(crate) mod budget;
-pub(crate) mod calendar;
 pub(crate) mod cost;
 pub(crate) mod estimate;
 pub(crate) mod ledger;
 pub(crate) mod money;
-pub(crate) mod node;
 pub(crate) mod rates;
-pub(crate) mod reservation;
 pub(crate) mod usage;

@@ -4,27 +4,34 @@ use std::{fmt, iter::Sum, ops, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::ParseError;
+
 const NANO_PER_USD: i64 = 1_000_000_000;
 
 /// An amount of money in nano-US-dollars (10⁻⁹ USD).
 ///
-/// Fine enough for the cost of a call; prices of single tokens, which can be finer, are [`Rate`](crate::model::pricing::Rate)s.
+/// This is fine enough for the cost of a call; prices of single tokens, which can be finer, are [`Rate`](crate::Rate)s.
 /// Arithmetic saturates: a sum that left the range would otherwise wrap into a negative, spendable amount.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Money(i64);
 
-/// The text is no amount of money.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no amount of US dollars; write a decimal with at most nine places, such as \"0.50\"")]
-pub struct ParseMoneyError(String);
-
 impl Money {
-    /// Nothing.
+    /// No money.
     pub const ZERO: Self = Self(0);
     /// The largest amount, about nine billion US dollars.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// An amount in nano-US-dollars.
+    /// A number of US dollars.
+    pub const fn from_dollars(dollars: i64) -> Self {
+        Self(dollars.saturating_mul(NANO_PER_USD))
+    }
+
+    /// A number of US cents.
+    pub const fn from_cents(cents: i64) -> Self {
+        Self(cents.saturating_mul(NANO_PER_USD / 100))
+    }
+
+    /// A number of nano-US-dollars.
     pub const fn from_nano(nano: i64) -> Self {
         Self(nano)
     }
@@ -34,8 +41,8 @@ impl Money {
         self.0
     }
 
-    /// This amount in US dollars, for display and metrics only: the conversion rounds.
-    #[expect(clippy::cast_precision_loss, reason = "a float is asked for; exact sums stay in nano-dollars")]
+    /// This amount in US dollars, rounded, for display and metrics only.
+    #[expect(clippy::cast_precision_loss, reason = "the caller wants a float; exact sums stay in nano-dollars")]
     pub fn as_usd_lossy(self) -> f64 {
         self.0 as f64 / NANO_PER_USD as f64
     }
@@ -46,10 +53,21 @@ impl Money {
         self.max(Self::ZERO)
     }
 
-    /// This amount for each of `count` units.
+    /// `count` times this amount.
     #[must_use]
     pub fn times(self, count: u64) -> Self {
         Self(self.0.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX)))
+    }
+
+    /// All significant digits: `0.031250001`.
+    fn exact(self) -> String {
+        let (whole, fraction) = (self.0.unsigned_abs() / 1_000_000_000, self.0.unsigned_abs() % 1_000_000_000);
+        let digits = format!("{fraction:09}");
+        let sign = if self.0 < 0 { "-" } else { "" };
+        match digits.trim_end_matches('0') {
+            "" => format!("{sign}{whole}"),
+            kept => format!("{sign}{whole}.{kept}"),
+        }
     }
 }
 
@@ -86,11 +104,13 @@ impl Sum for Money {
 }
 
 impl FromStr for Money {
-    type Err = ParseMoneyError;
+    type Err = ParseError;
 
-    /// Reads a decimal such as `0.50`, `$3` or `-0.000000001`, exactly.
-    fn from_str(text: &str) -> Result<Self, ParseMoneyError> {
-        parse_nano(text).map(Self).ok_or_else(|| ParseMoneyError(text.to_owned()))
+    /// Parses a decimal number such as `0.50`, `$3` or `-0.000000001`, exactly.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        parse_nano(text).map(Self).ok_or_else(|| {
+            ParseError(format!("`{text}` is not a dollar amount; write it like \"0.50\", with at most nine decimals"))
+        })
     }
 }
 
@@ -112,7 +132,7 @@ fn parse_nano(text: &str) -> Option<i64> {
 }
 
 impl fmt::Display for Money {
-    /// `$0.0312`; six places below a tenth of a cent, so that a small call does not read as free.
+    /// `$0.0312`; six decimals below a tenth of a cent, so that a small call does not look free.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places: u32 = if self.0 != 0 && self.0.unsigned_abs() < 1_000_000 { 6 } else { 4 };
         let unit = 10_u64.pow(9 - places);
@@ -129,19 +149,6 @@ impl fmt::Debug for Money {
     }
 }
 
-impl Money {
-    /// Every digit that counts: `0.031250001`.
-    fn exact(self) -> String {
-        let (whole, fraction) = (self.0.unsigned_abs() / 1_000_000_000, self.0.unsigned_abs() % 1_000_000_000);
-        let digits = format!("{fraction:09}");
-        let sign = if self.0 < 0 { "-" } else { "" };
-        match digits.trim_end_matches('0') {
-            "" => format!("{sign}{whole}"),
-            kept => format!("{sign}{whole}.{kept}"),
-        }
-    }
-}
-
 impl Serialize for Money {
     /// A decimal string in US dollars: JSON numbers are read as floats by many clients.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -151,13 +158,14 @@ impl Serialize for Money {
 
 impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Amount)
+        deserializer.deserialize_str(MoneyVisitor)
     }
 }
 
-struct Amount;
+/// Explains to users who write a number that an amount is written in quotes.
+struct MoneyVisitor;
 
-impl de::Visitor<'_> for Amount {
+impl de::Visitor<'_> for MoneyVisitor {
     type Value = Money;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -174,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decimals_are_read_exactly() {
+    fn decimals_are_parsed_exactly() {
         assert_eq!("0.50".parse(), Ok(Money::from_nano(500_000_000)));
         assert_eq!("$3".parse(), Ok(Money::from_nano(3_000_000_000)));
         assert_eq!("-0.000000001".parse(), Ok(Money::from_nano(-1)));
@@ -182,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amount_is_refused() {
+    fn other_texts_are_refused() {
         for text in ["", ".", "1.", ".5", "1e3", "0.0000000001", "9223372036.854775808", "1,5", "NaN", "--1"] {
             assert!(text.parse::<Money>().is_err(), "{text}");
         }
@@ -197,11 +205,16 @@ mod tests {
     }
 
     #[test]
-    fn json_is_a_decimal_string_that_reads_back() {
+    fn json_is_a_decimal_string() {
         let amount = Money::from_nano(31_250_001);
         let json = serde_json::to_string(&amount).unwrap();
         assert_eq!(json, "\"0.031250001\"");
         assert_eq!(serde_json::from_str::<Money>(&json).unwrap(), amount);
+    }
+
+    #[test]
+    fn dollars_and_cents_are_exact() {
+        assert_eq!(Money::from_dollars(3) + Money::from_cents(50), Money::from_nano(3_500_000_000));
     }
 
     #[test]

@@ -6,14 +6,15 @@ use crate::Money;
 
 const TOKENS_PER_RATE: i128 = 1_000_000;
 
-/// What a call costs, when it is not told apart where the prompt's tokens come from.
+/// The prices of a model call, without a distinction between cached and uncached input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rates {
-    /// Prompt tokens.
+    /// The price of prompt tokens.
     pub input: Rate,
-    /// Generated tokens.
+    /// The price of generated tokens.
     pub output: Rate,
-    /// The call itself, whatever its tokens.
+    /// The price of the call itself, in addition to its tokens.
     pub call: Money,
 }
 
@@ -22,25 +23,25 @@ pub struct Rates {
 pub struct Rate(Money);
 
 impl Rate {
-    /// What a million tokens cost. A price below zero is none.
+    /// A rate of so much money per million tokens. A negative price counts as zero.
     pub const fn per_million(price: Money) -> Self {
         Self(if price.nano() < 0 { Money::ZERO } else { price })
     }
 
-    /// The price of so many tokens, rounded up to the next nano-dollar.
+    /// The price of `tokens` tokens, rounded up to the next nano-dollar.
     pub fn of(self, tokens: u64) -> Money {
         Self::total([(self, tokens)])
     }
 
-    /// The price of tokens at several rates. The sum is exact and rounded up once: vendors sell fractions of a
-    /// nano-dollar (a cached token of `deepseek-chat` costs 2.8).
+    /// The price of tokens at several rates. The exact sum is rounded up once, because some tokens cost a fraction of a
+    /// nano-dollar: a cached token of `deepseek-chat` costs 2.8.
     pub fn total(parts: impl IntoIterator<Item = (Self, u64)>) -> Money {
         let exact = |(rate, tokens): (Self, u64)| i128::from(rate.0.nano()) * i128::from(tokens);
         let sum = parts.into_iter().map(exact).fold(0, i128::saturating_add);
         Money::from_nano(i64::try_from(sum.saturating_add(TOKENS_PER_RATE - 1) / TOKENS_PER_RATE).unwrap_or(i64::MAX))
     }
 
-    /// This rate as many times as `part` is of `whole`, rounded up.
+    /// This rate multiplied by `part / whole`, rounded up.
     #[must_use]
     pub fn scaled(self, part: Self, whole: Self) -> Self {
         let exact = i128::from(self.0.nano()) * i128::from(part.0.nano()) + i128::from(whole.0.nano()) - 1;
@@ -62,14 +63,25 @@ impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let price = Money::deserialize(deserializer)?;
         if price < Money::ZERO {
-            return Err(de::Error::custom("a price is not below zero"));
+            return Err(de::Error::custom("a price must not be negative"));
         }
         Ok(Self(price))
     }
 }
 
 impl Rates {
-    /// What a call of so many tokens costs.
+    /// Prices of input and output tokens, without a price for the call itself.
+    pub const fn new(input: Rate, output: Rate) -> Self {
+        Self { input, output, call: Money::ZERO }
+    }
+
+    /// Sets the price of the call itself.
+    #[must_use]
+    pub const fn call(self, price: Money) -> Self {
+        Self { call: price, ..self }
+    }
+
+    /// The cost of a call with this many tokens.
     pub fn cost(&self, input_tokens: u64, output_tokens: u64) -> Money {
         self.call + Rate::total([(self.input, input_tokens), (self.output, output_tokens)])
     }
@@ -84,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_below_a_nano_dollar_a_token_is_exact_and_the_sum_is_rounded_up_once() {
+    fn fractions_of_a_nano_dollar_are_exact_and_the_sum_is_rounded_up_once() {
         assert_eq!(rate("0.0028").of(10), Money::from_nano(28));
         assert_eq!(rate("0.0028").of(1), Money::from_nano(3));
         assert_eq!(Rate::total([(rate("0.0028"), 1), (rate("0.0028"), 1)]), Money::from_nano(6));
@@ -92,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_money_buys_never_costs_more_than_it() {
+    fn an_amount_buys_as_many_tokens_as_it_pays_for_and_not_one_more() {
         let (price, money) = (rate("0.7"), Money::from_nano(999));
         let bought = price.tokens_for(money);
         assert!(price.of(bought) <= money && price.of(bought + 1) > money);
@@ -101,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_amounts_saturate() {
+    fn amounts_out_of_range_saturate() {
         assert_eq!(Rate::total([(Rate(Money::MAX), u64::MAX), (Rate(Money::MAX), u64::MAX)]), Money::MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens that a model call used, in one normalised form.
+//! Tokens that a model call used, in one form for all providers.
 
 use std::ops::AddAssign;
 
@@ -6,12 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::Money;
 
-/// Tokens used by one model call, or by several added up.
+/// Tokens used by one model call, or the sum of several.
 ///
-/// Providers count differently; clients normalise once, so that everywhere else
-/// `input_tokens = uncached + cache_read_tokens + cache_write_tokens` and `output_tokens` includes reasoning. A part
+/// Providers count differently, so each client converts to this form:
+/// `input_tokens = uncached + cache_read_tokens + cache_write_tokens`, and `output_tokens` includes reasoning. A number
 /// that the provider did not report is absent, not zero.
+///
+/// ```
+/// use brigade_core::Usage;
+///
+/// let usage = Usage::new(1_000, 200).cache_read_tokens(Some(900));
+/// assert_eq!(usage.uncached_input_tokens(), 100);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Usage {
     /// All prompt tokens, cached or not.
     pub input_tokens: u64,
@@ -20,19 +28,19 @@ pub struct Usage {
     /// The part of the input that was read from a prompt cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_read_tokens: Option<u64>,
-    /// The part of the input that was written to a prompt cache, of any life.
+    /// The part of the input that was written to a prompt cache, for any lifetime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write_tokens: Option<u64>,
-    /// The part of `cache_write_tokens` written to a cache with a life of one hour.
+    /// The part of `cache_write_tokens` that was written to a cache with a lifetime of one hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write_1h_tokens: Option<u64>,
     /// The part of the output that was reasoning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,
-    /// Web searches that the provider ran and bills by use.
+    /// Web searches that the provider ran and bills individually.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web_searches: Option<u64>,
-    /// The cost as the provider itself states it, where it does.
+    /// The cost that the provider itself reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stated_cost: Option<Money>,
 }
@@ -52,7 +60,43 @@ impl Usage {
         }
     }
 
-    /// Prompt tokens that neither came from a cache nor went into one.
+    /// Sets the input tokens that were read from a prompt cache.
+    #[must_use]
+    pub const fn cache_read_tokens(self, tokens: Option<u64>) -> Self {
+        Self { cache_read_tokens: tokens, ..self }
+    }
+
+    /// Sets the input tokens that were written to a prompt cache, for any lifetime.
+    #[must_use]
+    pub const fn cache_write_tokens(self, tokens: Option<u64>) -> Self {
+        Self { cache_write_tokens: tokens, ..self }
+    }
+
+    /// Sets the part of the cache writes with a lifetime of one hour.
+    #[must_use]
+    pub const fn cache_write_1h_tokens(self, tokens: Option<u64>) -> Self {
+        Self { cache_write_1h_tokens: tokens, ..self }
+    }
+
+    /// Sets the output tokens that were reasoning.
+    #[must_use]
+    pub const fn reasoning_tokens(self, tokens: Option<u64>) -> Self {
+        Self { reasoning_tokens: tokens, ..self }
+    }
+
+    /// Sets the number of web searches.
+    #[must_use]
+    pub const fn web_searches(self, searches: Option<u64>) -> Self {
+        Self { web_searches: searches, ..self }
+    }
+
+    /// Sets the cost that the provider itself reported.
+    #[must_use]
+    pub const fn stated_cost(self, cost: Option<Money>) -> Self {
+        Self { stated_cost: cost, ..self }
+    }
+
+    /// Prompt tokens that were neither read from a cache nor written to one.
     pub fn uncached_input_tokens(&self) -> u64 {
         let cached = self.cache_read_tokens.unwrap_or(0).saturating_add(self.cache_write_tokens.unwrap_or(0));
         self.input_tokens.saturating_sub(cached)
@@ -79,7 +123,7 @@ impl AddAssign for Usage {
     }
 }
 
-/// Absent plus absent stays absent; anything observed counts.
+/// Adds an amount that may be absent. Absent plus absent stays absent.
 fn add(total: &mut Option<u64>, more: Option<u64>) {
     if let Some(more) = more {
         *total = Some(total.unwrap_or(0).saturating_add(more));
@@ -91,9 +135,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_reported_stays_absent_in_a_sum() {
+    fn a_number_that_was_not_reported_stays_absent_in_a_sum() {
         let mut total = Usage::new(10, 5);
-        total += Usage { cache_read_tokens: Some(3), ..Usage::new(4, 1) };
+        total += Usage::new(4, 1).cache_read_tokens(Some(3));
         assert_eq!(total.input_tokens, 14);
         assert_eq!(total.cache_read_tokens, Some(3));
         assert_eq!(total.reasoning_tokens, None);

@@ -1,4 +1,4 @@
-//! Setting a run up.
+//! Configures a run.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{Inner, Run, Shared, after, earliest};
 use crate::{
-    Blackboard, Budget, Bus, Cap, Ledger, Observer, RunId, Scope, TraceId, money::budget::MODEL_CALLS,
-    run::counts::Counts, run::mailbox::Mailboxes,
+    Blackboard, Budget, Bus, Cap, Ledger, LocalBus, Observer, RunId, Scope, TraceId, run::counts::Counts,
+    run::mailbox::Mailboxes,
 };
 
-/// Sets a run up. Made by [`Run::builder`].
-#[derive(Debug, Default)]
+/// Configures a run. Created by [`Run::builder`].
+#[derive(Debug)]
 pub struct RunBuilder {
     trace: Option<TraceId>,
     id: Option<RunId>,
@@ -22,120 +22,140 @@ pub struct RunBuilder {
     deadline: Option<Instant>,
     observers: Vec<Arc<dyn Observer>>,
     wants_deltas: bool,
-    is_append_only: bool,
-    cancellation: Option<CancellationToken>,
+    append_only: bool,
+    cancellation: CancellationToken,
     bus: Option<Arc<dyn Bus>>,
-    blackboard: Option<Blackboard>,
+    blackboard: Blackboard,
     scope: Scope,
-    max_depth: Option<u32>,
+    max_depth: u32,
 }
 
-/// Agents may delegate to agents that delegate, this deep. Real teams have two or three levels; what is deeper is
-/// recursion.
+/// Real teams have two or three levels of delegation; deeper ones are recursion.
 const MAX_DEPTH: u32 = 5;
 
+impl Default for RunBuilder {
+    fn default() -> Self {
+        Self {
+            trace: None,
+            id: None,
+            agent: Arc::default(),
+            account: None,
+            budget: Budget::default(),
+            deadline: None,
+            observers: Vec::new(),
+            wants_deltas: false,
+            append_only: false,
+            cancellation: CancellationToken::new(),
+            bus: None,
+            blackboard: Blackboard::new(),
+            scope: Scope::default(),
+            max_depth: MAX_DEPTH,
+        }
+    }
+}
+
 impl RunBuilder {
-    /// The trace id, where the request brought one.
+    /// Sets the trace id, for a request that already has one. The default is a random one.
     #[must_use]
     pub fn trace(self, trace: TraceId) -> Self {
         Self { trace: Some(trace), ..self }
     }
 
-    /// The run's id, where it is known beforehand.
+    /// Sets the id of the run. The default is a new one.
     #[must_use]
     pub fn id(self, id: RunId) -> Self {
         Self { id: Some(id), ..self }
     }
 
-    /// Whose run it is from the start.
+    /// Sets the name of the agent that runs.
     pub(crate) fn agent(self, agent: Arc<str>) -> Self {
         Self { agent, ..self }
     }
 
-    /// The account above the run's own: a key's, or the process's.
+    /// Sets the account above the run's own, such as that of a key or of the process.
     #[must_use]
     pub fn account(self, account: Ledger) -> Self {
         Self { account: Some(account), ..self }
     }
 
-    /// What the run may spend. Where it says nothing about model calls, [`MODEL_CALLS`].
+    /// Limits what the run may spend. Without a limit of model calls it may make [`Budget::DEFAULT_MODEL_CALLS`].
     #[must_use]
     pub fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
     }
 
-    /// When the run must end at the latest.
+    /// Sets the time by which the run must end.
     #[must_use]
     pub fn deadline(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// Adds somebody who watches.
+    /// Adds an observer.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observers.push(observer);
         self
     }
 
-    /// Whether model calls tell their answers piece by piece.
+    /// Sets whether model calls emit their replies piece by piece. The default is not to.
     #[must_use]
     pub fn deltas(self, wants_deltas: bool) -> Self {
         Self { wants_deltas, ..self }
     }
 
-    /// Whether what listeners have read of an answer cannot be taken back. Then an answer of which words were shown does
-    /// not begin again when the call fails: the failure is the result.
+    /// Sets whether clients can only append to the text that they show. If so, a reply of which text was shown is not
+    /// restarted when the call fails: the failure is the result.
     #[must_use]
-    pub fn append_only(self, is_append_only: bool) -> Self {
-        Self { is_append_only, ..self }
+    pub fn append_only(self, append_only: bool) -> Self {
+        Self { append_only, ..self }
     }
 
-    /// A token that cancels the run from outside.
+    /// Sets a token that cancels the run from outside.
     #[must_use]
     pub fn cancellation(self, token: CancellationToken) -> Self {
-        Self { cancellation: Some(token), ..self }
+        Self { cancellation: token, ..self }
     }
 
-    /// The bus between the run's agents; a bus in this process if absent.
+    /// Sets the bus between the agents. The default is a new [`LocalBus`].
     #[must_use]
     pub fn bus(self, bus: Arc<dyn Bus>) -> Self {
         Self { bus: Some(bus), ..self }
     }
 
-    /// Notes to start with.
+    /// Sets the notes that the run starts with.
     #[must_use]
     pub fn blackboard(self, blackboard: Blackboard) -> Self {
-        Self { blackboard: Some(blackboard), ..self }
+        Self { blackboard, ..self }
     }
 
-    /// On whose behalf it runs; nobody's if absent, and then there is no long-term memory.
+    /// Sets on whose behalf the agents run. An empty scope, the default, means without long-term memory.
     #[must_use]
     pub fn scope(self, scope: Scope) -> Self {
         Self { scope, ..self }
     }
 
-    /// How deep agents may delegate; 5 if absent.
+    /// Sets how many levels deep agents may delegate. The default is 5.
     #[must_use]
     pub fn max_depth(self, max_depth: u32) -> Self {
-        Self { max_depth: Some(max_depth), ..self }
+        Self { max_depth, ..self }
     }
 
-    /// The run. Its time starts now.
+    /// Starts the run: the time limit of its budget begins now.
     pub fn build(self) -> Run {
         let wall = self.budget.wall.and_then(after);
-        let model_calls = self.budget.model_calls.or(Some(Cap::hard(MODEL_CALLS)));
+        let model_calls = self.budget.model_calls.or(Some(Cap::hard(Budget::DEFAULT_MODEL_CALLS)));
         let budget = Budget { model_calls, ..self.budget };
         let id = self.id.unwrap_or_default();
         let shared = Shared {
             trace: self.trace.unwrap_or_else(TraceId::random),
-            bus: self.bus.map(OnceLock::from).unwrap_or_default(),
+            bus: self.bus.unwrap_or_else(|| Arc::new(LocalBus::new())),
             mailboxes: Mailboxes::new(id),
             scope: self.scope,
-            blackboard: self.blackboard.map(OnceLock::from).unwrap_or_default(),
+            blackboard: self.blackboard,
             degraded: Mutex::default(),
             counts: Counts::default(),
-            max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
-            is_append_only: self.is_append_only,
+            max_depth: self.max_depth,
+            append_only: self.append_only,
         };
         let inner = Inner {
             id,
@@ -143,10 +163,10 @@ impl RunBuilder {
             agent: self.agent,
             depth: 0,
             deadline: earliest(self.deadline, wall),
-            cancellation: self.cancellation.unwrap_or_default(),
+            cancellation: self.cancellation,
             ledger: match self.account {
-                Some(account) => account.itemised_child("the run", budget),
-                None => Ledger::run_alone("the run", budget),
+                Some(account) => account.child_for_run("the run", budget),
+                None => Ledger::root_for_run("the run", budget),
             },
             observers: self.observers,
             wants_deltas: self.wants_deltas,
@@ -155,6 +175,6 @@ impl RunBuilder {
             span: OnceLock::new(),
             shared: Arc::new(shared),
         };
-        Run { inner: Arc::new(inner), given_up: None }
+        Run { inner: Arc::new(inner), drop_reason: None }
     }
 }

@@ -1,4 +1,4 @@
-//! Runs made from a run: those below it, and the same one seen differently.
+//! Derives runs from a run: child runs, and the same run with a change.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -11,13 +11,13 @@ use super::run::{DepthExceeded, Inner, Run, after, earliest};
 use crate::{Budget, Observer, RunId};
 
 impl Run {
-    /// A run below this one for the agent called `name`. It shares the trace and may only shorten the deadline; `budget`
-    /// limits it further. Refused beyond the depth limit.
+    /// Opens a run below this one for the agent called `name`. It shares the trace, `budget` limits it further, and its
+    /// deadline is never later than that of this run. Fails beyond the maximum depth.
     pub fn child(&self, name: &str, budget: Budget) -> Result<Self, DepthExceeded> {
-        if self.inner.depth >= self.inner.shared.max_depth {
-            return Err(DepthExceeded { agent: self.join(name), limit: self.inner.shared.max_depth });
+        let agent = self.path_of(name);
+        if self.depth_left() == 0 {
+            return Err(DepthExceeded { agent, limit: self.inner.shared.max_depth });
         }
-        let agent = self.join(name);
         let inner = Inner {
             id: RunId::new(),
             parent: Some(self.inner.id),
@@ -33,10 +33,10 @@ impl Run {
             span: OnceLock::new(),
             shared: Arc::clone(&self.inner.shared),
         };
-        Ok(Self { inner: Arc::new(inner), given_up: None })
+        Ok(Self { inner: Arc::new(inner), drop_reason: None })
     }
 
-    /// The run as the agent called `name` works in it: at the top it gets the agent's name, below it has one already.
+    /// The run for the agent called `name`. A run at the top takes this name; a child run already has one.
     pub(crate) fn for_agent(&self, name: &str) -> Self {
         if !self.inner.agent.is_empty() {
             return self.clone();
@@ -59,14 +59,14 @@ impl Run {
         self.derive(|inner| inner.deadline = earliest(inner.deadline, after(time)))
     }
 
-    /// The same run, which may spend no more than `budget` from here on: what an agent's own budget leaves of it.
+    /// The same run, limited further by an agent's own budget.
     pub(crate) fn limited_to(&self, budget: &Budget) -> Self {
         if budget.is_unlimited() {
             return self.clone();
         }
         self.derive(|inner| {
             inner.deadline = earliest(inner.deadline, budget.wall.and_then(after));
-            inner.ledger = inner.ledger.tightened(Arc::clone(&inner.agent), budget.clone());
+            inner.ledger = inner.ledger.with_extra_limit(Arc::clone(&inner.agent), budget.clone());
         })
     }
 
@@ -76,44 +76,30 @@ impl Run {
         self.derive(|inner| inner.observers.push(observer))
     }
 
-    /// The same run, whose model calls tell their answers piece by piece if `wanted`.
+    /// The same run, with or without deltas.
     #[must_use]
     pub fn with_deltas(&self, wanted: bool) -> Self {
         self.derive(|inner| inner.wants_deltas = wanted)
     }
 
-    /// The same run for one call that may be given up: see [`Run::give_up`].
+    /// The same run for one model call that may be dropped early. See [`Run::set_drop_reason`].
     #[must_use]
     pub fn for_call(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), given_up: Some(Arc::default()) }
+        Self { inner: Arc::clone(&self.inner), drop_reason: Some(Arc::default()) }
     }
 
-    /// The same run while it asks for one last answer.
+    /// The same run for one last answer.
     pub(crate) fn wrapping_up(&self) -> Self {
         self.derive(|inner| inner.wrapping_up = true)
     }
 
-    fn join(&self, name: &str) -> Arc<str> {
+    fn path_of(&self, name: &str) -> Arc<str> {
         if self.inner.agent.is_empty() { name.into() } else { [&self.inner.agent, "/", name].concat().into() }
     }
 
     pub(super) fn derive(&self, change: impl FnOnce(&mut Inner)) -> Self {
-        let mut inner = Inner {
-            id: self.inner.id,
-            parent: self.inner.parent,
-            agent: Arc::clone(&self.inner.agent),
-            depth: self.inner.depth,
-            deadline: self.inner.deadline,
-            cancellation: self.inner.cancellation.clone(),
-            ledger: self.inner.ledger.clone(),
-            observers: self.inner.observers.clone(),
-            wants_deltas: self.inner.wants_deltas,
-            wrapping_up: self.inner.wrapping_up,
-            in_flight: self.inner.in_flight.clone(),
-            span: self.inner.span.clone(),
-            shared: Arc::clone(&self.inner.shared),
-        };
+        let mut inner = Inner::clone(&self.inner);
         change(&mut inner);
-        Self { inner: Arc::new(inner), given_up: self.given_up.clone() }
+        Self { inner: Arc::new(inner), drop_reason: self.drop_reason.clone() }
     }
 }

@@ -1,4 +1,4 @@
-//! Work in flight that ends with the budget that pays for it.
+//! Calls in flight that are cancelled when the budget that pays for them is exhausted.
 
 use std::{
     future::Future,
@@ -11,62 +11,65 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::run::{Interruption, Run};
-use crate::{Ledger, money::budget::UsedUp, run::until_stopped::UntilStopped};
+use crate::{BudgetExceeded, Ledger};
 
-/// Calls in flight that are to be cancelled when a budget that they share is used up.
+/// Calls that are cancelled together when their common budget is exhausted.
 pub(super) struct InFlight {
-    payer: Ledger,
+    ledger: Ledger,
     cancellation: CancellationToken,
     is_out_of_budget: AtomicBool,
-    above: Option<Arc<Self>>,
+    parent: Option<Arc<Self>>,
 }
 
 impl Run {
-    /// The same run for calls that are cancelled as soon as one of them has ended for want of a budget that all of them
-    /// spend from.
+    /// The same run for calls that are cancelled as soon as one of them exhausts a budget that all of them spend from.
     pub(crate) fn cancelled_on_exhaustion(&self) -> Self {
         self.derive(|inner| {
             inner.cancellation = inner.cancellation.child_token();
             inner.in_flight = Some(Arc::new(InFlight {
-                payer: inner.ledger.clone(),
+                ledger: inner.ledger.clone(),
                 cancellation: inner.cancellation.clone(),
                 is_out_of_budget: AtomicBool::new(false),
-                above: inner.in_flight.take(),
+                parent: inner.in_flight.take(),
             }));
         })
     }
 
-    /// Notes that this run ended before it was done, because a budget was used up. Cancels what is in flight beside it at
-    /// the cost of the same budget, where that is wanted.
-    pub(crate) fn report_exhausted(&self, used_up: Option<&UsedUp>, notice: &str) {
-        let reason = used_up.map_or_else(|| notice.to_owned(), ToString::to_string);
+    /// Records that this run ended early because of a budget, and cancels the calls in flight that spend from that budget
+    /// if they are to be cancelled. `exceeded` is absent if the budget is not known; then `notice` is the reason.
+    pub(crate) fn report_exhausted(&self, exceeded: Option<&BudgetExceeded>, notice: &str) {
+        let reason = exceeded.map_or_else(|| notice.to_owned(), BudgetExceeded::summary);
         if !self.degraded().iter().any(|known| known.part == "budget" && known.reason == reason) {
             self.report_degraded("budget", reason);
         }
-        let Some(used_up) = used_up else { return };
-        for level in self.levels().filter(|level| level.payer.spends_from(&used_up.scope)) {
-            level.is_out_of_budget.store(true, Ordering::Relaxed);
-            level.cancellation.cancel();
+        let Some(exceeded) = exceeded else { return };
+        for calls in self.in_flight().filter(|calls| calls.ledger.is_within(&exceeded.scope)) {
+            calls.is_out_of_budget.store(true, Ordering::Relaxed);
+            calls.cancellation.cancel();
         }
     }
 
-    /// Whether it was cancelled because a budget was used up.
+    /// Whether the run was cancelled because a budget was exhausted.
     pub(crate) fn is_out_of_budget(&self) -> bool {
-        self.levels().any(|level| level.is_out_of_budget.load(Ordering::Relaxed))
+        self.in_flight().any(|calls| calls.is_out_of_budget.load(Ordering::Relaxed))
     }
 
-    /// Does `work` unless the budget that it is paid from is used up by others, and that is to cancel it. It watches this
-    /// run too, and what it has to show then counts.
+    /// Runs `work` until it is done or is cancelled because its budget is exhausted. Like [`Run::until_stopped`], this
+    /// polls cancelled work once more.
     pub(crate) fn until_exhausted<T>(
         &self,
         work: impl Future<Output = T>,
     ) -> impl Future<Output = Result<T, Interruption>> {
-        let level = self.inner.in_flight.as_ref();
-        UntilStopped::new(work, level.map(|level| &level.cancellation), None)
+        let work = Box::pin(work);
+        async move {
+            let Some(calls) = &self.inner.in_flight else { return Ok(work.await) };
+            calls.cancellation.run_until_cancelled(work).await.ok_or(Interruption::Cancelled)
+        }
     }
 
-    fn levels(&self) -> impl Iterator<Item = &InFlight> {
-        std::iter::successors(self.inner.in_flight.as_deref(), |level| level.above.as_deref())
+    /// The groups of calls in flight that this run belongs to, from the innermost to the outermost.
+    fn in_flight(&self) -> impl Iterator<Item = &InFlight> {
+        std::iter::successors(self.inner.in_flight.as_deref(), |calls| calls.parent.as_deref())
     }
 }
 
@@ -80,11 +83,10 @@ mod tests {
     use crate::{
         Agent, Budget, ModelExt, ModelId, Money, OnExhausted, Outcome, Part, PriceCeiling, Pricing, Rate, Rates, Run,
         ServedCall, Settings, Spending, ToolLimits, Usage, Worker,
-        money::budget::WrapUpPercent,
         testing::{ScriptedModel, Turn},
     };
 
-    /// Ten cents for the longest answer, of 10,000 tokens.
+    /// The longest reply, of 10,000 tokens, costs ten cents.
     #[derive(Debug, Clone)]
     struct Prices;
 
@@ -111,7 +113,7 @@ mod tests {
         Worker::new(Agent::new(name, model).tool(search))
     }
 
-    /// `left` spends ten cents in a second and may not spend ten more, while `right` works for ten seconds.
+    /// `left` spends ten cents in its first second and cannot afford ten more, while `right` works for ten seconds.
     async fn two_workers(on_exhausted: OnExhausted, left: Budget) -> (Outcome, Duration, Spending) {
         let cheap = || Some(Usage::new(100, 10));
         let whole = || Some(Usage::new(100, 10_000));
@@ -123,7 +125,7 @@ mod tests {
             .worker(worker("left", [searches, Turn::text("never asked")]).budget(left))
             .worker(worker("right", [thinks, answers]))
             .tool_limits(ToolLimits { on_exhausted, ..ToolLimits::default() });
-        let budget = Budget { wrap_up_percent: WrapUpPercent(0), ..Budget::usd("0.25").unwrap() };
+        let budget = Budget::default().usd("0.25").unwrap().wrap_up_percent(0);
         let run = Run::builder().budget(budget).build();
         let started = Instant::now();
         let outcome = desk.run_in(&run, "Go.").await.unwrap();
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_in_flight_may_finish_when_the_budget_is_used_up() {
+    async fn work_in_flight_finishes_when_the_budget_is_exhausted() {
         let (outcome, elapsed, spent) = two_workers(OnExhausted::Finish, Budget::unlimited()).await;
         assert_eq!((elapsed, spent.uncertain), (Duration::from_secs(10), Money::ZERO));
         assert_eq!((outcome.text.as_str(), degraded(&outcome)), ("All in all.", vec!["budget"]));
@@ -144,19 +146,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_in_flight_is_cancelled_when_the_budget_is_used_up_if_that_is_wanted() {
+    async fn on_exhausted_cancel_cancels_work_in_flight() {
         let (outcome, elapsed, spent) = two_workers(OnExhausted::Cancel, Budget::unlimited()).await;
         assert_eq!(elapsed, Duration::from_secs(1));
         assert!(spent.uncertain > Money::ZERO && spent.uncertain < "0.001".parse().unwrap(), "{}", spent.uncertain);
         assert_eq!((outcome.text.as_str(), degraded(&outcome)), ("All in all.", vec!["budget", "worker:right"]));
         assert!(outcome.degraded[1].reason.contains("the budget was used up"), "{:?}", outcome.degraded);
-        let told = format!("{:?}", outcome.transcript.messages()[2]);
-        assert!(told.contains("it had found until then: My first thought."), "{told}");
+        let shown = format!("{:?}", outcome.transcript.messages()[2]);
+        assert!(shown.contains("it had found until then: My first thought."), "{shown}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_budget_of_one_worker_alone_cancels_nobody_else() {
-        let (outcome, elapsed, spent) = two_workers(OnExhausted::Cancel, Budget::usd("0.15").unwrap()).await;
+    async fn the_budget_of_one_worker_cancels_no_other_worker() {
+        let (outcome, elapsed, spent) = two_workers(OnExhausted::Cancel, Budget::default().usd("0.15").unwrap()).await;
         assert_eq!((elapsed, spent.uncertain), (Duration::from_secs(10), Money::ZERO));
         assert_eq!(outcome.degraded[0].reason, "the money budget of desk/left is used up");
     }

@@ -13,4 +13,3 @@ pub(crate) mod mailbox;
 pub(crate) mod run;
 pub(crate) mod stop;
 pub(crate) mod tool_status;
-pub(crate) mod until_stopped;

@@ -9,29 +9,47 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, level_filters::LevelFilter};
 
 use crate::{
-    Blackboard, Bus, Charge, Degradation, Delta, Effect, Event, Ledger, LocalBus, ModelErrorKind, ModelId, Observer,
-    RunId, Scope, Spender, TraceId, run::counts::Counts, run::mailbox::Mailboxes, run::until_stopped::UntilStopped,
-    sync::unpoisoned,
+    Blackboard, Bus, Charge, Degradation, Delta, Effect, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId,
+    Scope, Spender, TraceId, run::counts::Counts, run::mailbox::Mailboxes, sync::unpoisoned,
 };
 
 pub use super::builder::RunBuilder;
-use super::in_flight::InFlight;
+use super::{in_flight::InFlight, log};
 
-/// The context of one request: who runs, on whose behalf, until when, at whose cost, and who watches.
+/// The context of one request: its ids, its deadline, the account that it spends from, and its observers.
 ///
-/// Cheap to clone. A clone is the same run; [`Run::child`] is a run below it.
+/// Cheap to clone. A clone is the same run; [`Run::child`] opens a run below it.
+///
+/// ```
+/// use std::time::Duration;
+/// use brigade_core::{Budget, Run};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let budget = Budget::default().usd("0.50")?.wall(Duration::from_mins(5));
+/// let run = Run::builder().budget(budget).build();
+/// let worker = run.child("researcher", Budget::default().turns(10))?;
+/// assert_eq!(worker.trace(), run.trace());
+///
+/// // Cancelling a run reaches everything below it.
+/// run.cancel();
+/// assert!(worker.until_stopped(std::future::pending::<()>()).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Run {
     pub(super) inner: Arc<Inner>,
-    /// Why the call that it was made for is given up; absent outside of a call.
-    pub(super) given_up: Option<Arc<OnceLock<ModelErrorKind>>>,
+    /// Why the current model call is dropped; absent outside of a call. See [`Run::for_call`].
+    pub(super) drop_reason: Option<Arc<OnceLock<ModelErrorKind>>>,
 }
 
+#[derive(Clone)]
 pub(super) struct Inner {
     pub(super) id: RunId,
     pub(super) parent: Option<RunId>,
@@ -44,43 +62,42 @@ pub(super) struct Inner {
     pub(super) wants_deltas: bool,
     pub(super) wrapping_up: bool,
     pub(super) in_flight: Option<Arc<InFlight>>,
+    /// Opened when it is first used, by the agent whose name it carries.
     pub(super) span: OnceLock<Span>,
     pub(super) shared: Arc<Shared>,
 }
 
-/// What all runs of one request have in common.
+/// What all runs of one request share.
 pub(super) struct Shared {
     pub(super) trace: TraceId,
-    /// Made when it is first asked for, as few runs have a use for it.
-    pub(super) bus: OnceLock<Arc<dyn Bus>>,
+    pub(super) bus: Arc<dyn Bus>,
     pub(super) mailboxes: Mailboxes,
-    /// Made when it is first asked for, like the bus.
-    pub(super) blackboard: OnceLock<Blackboard>,
+    pub(super) blackboard: Blackboard,
     pub(super) scope: Scope,
     pub(super) degraded: Mutex<Vec<Degradation>>,
     pub(super) counts: Counts,
     pub(super) max_depth: u32,
-    pub(super) is_append_only: bool,
+    pub(super) append_only: bool,
 }
 
-/// Why a run cannot go on.
+/// Why a run was stopped from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interruption {
-    /// Somebody cancelled it.
+    /// The run was cancelled.
     Cancelled,
-    /// Its time is up.
+    /// The deadline has passed.
     Deadline,
 }
 
-/// One effectful step of a run: a model turn, or a tool call.
-#[derive(Debug, Clone, Copy)]
-pub struct Step {
-    /// The turn of the agent, counted from 1.
-    pub turn: u32,
-    /// Which of the turn's tool calls, counted from 0; absent for the model turn itself.
-    pub tool: Option<usize>,
-    /// Whether it may be done again.
-    pub effect: Effect,
+/// A run was not started because agents delegated deeper than is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{agent} was not started: delegation may go {limit} levels deep; answer without delegating further")]
+#[non_exhaustive]
+pub struct DepthExceeded {
+    /// The path of the agent that was not started.
+    pub agent: Arc<str>,
+    /// How many levels deep agents may delegate.
+    pub limit: u32,
 }
 
 impl Run {
@@ -89,12 +106,12 @@ impl Run {
         Self::builder().build()
     }
 
-    /// Sets a run up.
+    /// Configures a run.
     pub fn builder() -> RunBuilder {
         RunBuilder::default()
     }
 
-    /// This run's id.
+    /// The id of this run.
     pub fn id(&self) -> RunId {
         self.inner.id
     }
@@ -109,7 +126,7 @@ impl Run {
         self.inner.parent
     }
 
-    /// The path of the agent that runs, such as `desk/researcher`; empty at the top.
+    /// The path of the running agent, such as `desk/researcher`; empty before an agent has started.
     pub fn agent(&self) -> &Arc<str> {
         &self.inner.agent
     }
@@ -129,7 +146,7 @@ impl Run {
         self.inner.deadline
     }
 
-    /// How much time is left; absent without a deadline, zero when it has passed.
+    /// The time until the deadline; absent without a deadline, zero when it has passed.
     pub fn time_left(&self) -> Option<Duration> {
         self.inner.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
@@ -139,57 +156,55 @@ impl Run {
         &self.inner.ledger
     }
 
-    /// Messages between the agents of this run.
+    /// Carries messages between the agents of this request.
     pub fn bus(&self) -> &Arc<dyn Bus> {
-        self.inner.shared.bus.get_or_init(|| Arc::new(LocalBus::default()))
+        &self.inner.shared.bus
     }
 
     pub(crate) fn mailboxes(&self) -> &Mailboxes {
         &self.inner.shared.mailboxes
     }
 
-    /// On whose behalf it runs: whose notes in long-term memory it may read and write.
+    /// The tenant, user and agent whose notes in long-term memory this run may read and write.
     pub fn scope(&self) -> &Scope {
         &self.inner.shared.scope
     }
 
-    /// Notes that all agents of this run can read and write.
+    /// Notes that all agents of this request can read and write.
     pub fn blackboard(&self) -> &Blackboard {
-        self.inner.shared.blackboard.get_or_init(Blackboard::default)
+        &self.inner.shared.blackboard
     }
 
-    /// Whether the one last answer is being asked for, which may use what the budget has set aside.
+    /// Whether the agent gives its one last answer, which may use what the budget has set aside.
     pub fn is_wrapping_up(&self) -> bool {
         self.inner.wrapping_up
     }
 
-    /// Says why the call that was begun with [`Run::for_call`] is about to be dropped. Without a word it ends as
-    /// cancelled.
+    /// Records why the model call that began with [`Run::for_call`] is about to be dropped. Only the first reason counts.
+    /// A call that is dropped without a reason ends as cancelled.
     pub fn set_drop_reason(&self, reason: ModelErrorKind) {
-        if let Some(given_up) = &self.given_up {
-            // The first reason is the one.
-            let _ = given_up.set(reason);
+        if let Some(drop_reason) = &self.drop_reason {
+            let _ = drop_reason.set(reason);
         }
     }
 
-    /// Why the call is dropped.
     pub(crate) fn drop_reason(&self) -> ModelErrorKind {
-        let reason = self.given_up.as_ref().and_then(|given_up| given_up.get());
+        let reason = self.drop_reason.as_ref().and_then(|reason| reason.get());
         reason.copied().unwrap_or(ModelErrorKind::Cancelled)
     }
 
-    /// Whether a provider should stream its answer.
+    /// Whether providers should stream their replies as [`Event::Delta`]s.
     pub fn wants_deltas(&self) -> bool {
         self.inner.wants_deltas
     }
 
-    /// Whether words of an answer that were shown cannot be taken back.
+    /// Whether text that was shown cannot be withdrawn: see [`RunBuilder::append_only`].
     pub fn is_append_only(&self) -> bool {
-        self.inner.shared.is_append_only
+        self.inner.shared.append_only
     }
 
-    /// The span that this run's work is done in. It carries the ids that every log line of the run shows; what leaves
-    /// the run's task, such as a spawned one, takes them along with [`tracing::Instrument`].
+    /// The span of this run. It carries the ids that every log line of the run shows. Instrument spawned tasks with it:
+    /// see [`tracing::Instrument`].
     pub fn span(&self) -> &Span {
         self.inner.span.get_or_init(|| {
             tracing::info_span!(
@@ -202,24 +217,24 @@ impl Run {
         })
     }
 
-    /// Tells the observers, and the log.
+    /// Logs an event and notifies the observers.
     pub fn emit(&self, event: &Event) {
         if LevelFilter::current() != LevelFilter::OFF {
-            self.span().in_scope(|| crate::run::log::event(self, event));
+            self.span().in_scope(|| log::event(self, event));
         }
-        self.tell(event);
+        self.notify(event);
     }
 
-    /// Tells the observers about a piece of an answer, if deltas are wanted.
+    /// Notifies the observers of a piece of a reply, if deltas are wanted.
     pub fn emit_delta(&self, delta: impl FnOnce() -> Delta) {
         if self.inner.wants_deltas && !self.inner.observers.is_empty() {
-            self.tell(&Event::Delta(delta()));
+            self.notify(&Event::Delta(delta()));
         }
     }
 
-    /// Tells the observers. One that panics is no reason to lose the run, or to end the process if the run is being
-    /// dropped because of another panic.
-    fn tell(&self, event: &Event) {
+    /// Notifies the observers. A panic in one of them must neither fail the run nor, if the run is being dropped because of
+    /// another panic, abort the process.
+    fn notify(&self, event: &Event) {
         for observer in &self.inner.observers {
             if catch_unwind(AssertUnwindSafe(|| observer.on_event(self, event))).is_err() {
                 tracing::error!(target: "brigade_core::run", "an observer panicked");
@@ -227,47 +242,47 @@ impl Run {
         }
     }
 
-    /// Charges the run with what was spent on `model` without a reservation.
-    pub(crate) fn book(&self, model: &ModelId, charge: &Charge) {
-        let who = Spender { agent: Arc::clone(&self.inner.agent), model: model.clone() };
-        self.ledger().book(&who, charge);
+    /// Charges the run for a call of `model` that was not reserved.
+    pub(crate) fn charge(&self, model: &ModelId, charge: &Charge) {
+        let spender = Spender { agent: Arc::clone(&self.inner.agent), model: model.clone() };
+        self.ledger().charge(&spender, charge);
         self.emit_warnings();
     }
 
-    /// Tells the soft limits that were crossed since this was last done.
+    /// Emits a warning for each soft limit that was crossed since the last call of this function.
     pub(crate) fn emit_warnings(&self) {
         for warning in self.ledger().take_warnings() {
             self.emit(&Event::BudgetWarning(warning));
         }
     }
 
-    /// Notes that a part of the run did not work and the answer had to do without it.
-    pub fn degrade(&self, degraded: Degradation) {
-        unpoisoned(&self.inner.shared.degraded).push(degraded);
+    /// Records that a part of the run failed and that the answer does without it.
+    pub fn degrade(&self, degradation: Degradation) {
+        unpoisoned(&self.inner.shared.degraded).push(degradation);
     }
 
-    /// Notes that a part of the run did not work, and tells observers that it goes on without.
+    /// Like [`Run::degrade`], and emits an event.
     pub(crate) fn report_degraded(&self, part: &'static str, reason: String) {
         self.emit(&Event::Degraded { part, reason: reason.as_str().into() });
-        self.degrade(Degradation { part: part.to_owned(), reason });
+        self.degrade(Degradation::new(part, reason));
     }
 
-    /// What did not work so far, in the whole request.
+    /// The parts of the whole request that have failed so far.
     pub fn degraded(&self) -> Vec<Degradation> {
         unpoisoned(&self.inner.shared.degraded).clone()
     }
 
-    /// Counts one more of what `what` names in the whole request, and answers how many there are now.
-    pub fn count(&self, what: impl Hash) -> u32 {
-        self.inner.shared.counts.add(what)
+    /// Counts one more `key` in the whole request, and returns how often it was counted by now.
+    pub fn count(&self, key: impl Hash) -> u32 {
+        self.inner.shared.counts.add(key)
     }
 
-    /// How many there are by now.
-    pub(crate) fn counted(&self, what: impl Hash) -> u32 {
-        self.inner.shared.counts.get(what)
+    /// How often `key` was counted.
+    pub(crate) fn counted(&self, key: impl Hash) -> u32 {
+        self.inner.shared.counts.get(key)
     }
 
-    /// Stops this run and everything below it.
+    /// Cancels this run and everything below it.
     pub fn cancel(&self) {
         self.inner.cancellation.cancel();
     }
@@ -277,12 +292,12 @@ impl Run {
         self.inner.cancellation.is_cancelled()
     }
 
-    /// Resolves when the run is cancelled.
+    /// Waits until the run is cancelled.
     pub async fn cancelled(&self) {
         self.inner.cancellation.cancelled().await;
     }
 
-    /// Whether the run must stop now.
+    /// Returns an error if the run was cancelled or its deadline has passed.
     pub fn check(&self) -> Result<(), Interruption> {
         if self.is_cancelled() {
             return Err(Interruption::Cancelled);
@@ -293,29 +308,35 @@ impl Run {
         }
     }
 
-    /// Does `work` until it is done, the run is cancelled or its time is up, whichever comes first. In the latter cases it
-    /// is polled once more, as it may watch the run itself and have something to show, and then dropped. Where the run was
-    /// cancelled before, it is not begun.
+    /// Runs `work` until it is done, the run is cancelled, or the deadline passes, whichever comes first.
+    ///
+    /// Work that is interrupted is polled once more before it is dropped, because it may watch the run too and have a
+    /// partial result. If the run was cancelled before, the work is not started.
     pub fn until_stopped<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Interruption>> {
-        UntilStopped::new(work, Some(&self.inner.cancellation), self.inner.deadline)
+        // Boxed, as each of the futures around it would otherwise hold the work twice.
+        let work = Box::pin(work);
+        async move {
+            let work = self.inner.cancellation.run_until_cancelled(work);
+            let done = match self.inner.deadline {
+                Some(deadline) => timeout_at(deadline, work).await.map_err(|_| Interruption::Deadline)?,
+                None => work.await,
+            };
+            done.ok_or(Interruption::Cancelled)
+        }
     }
 
-    /// Does one effectful step. Every model turn and tool call passes here, so that a journal can answer a step that
-    /// was done before a crash instead of doing it, and paying for it, again.
-    pub fn step<T>(&self, step: Step, work: impl Future<Output = T>) -> impl Future<Output = T> {
-        tracing::trace!(agent = %self.inner.agent, ?step, "step");
+    /// Performs one step that has an effect: a model turn, or the tool call with this index. All of them go through here, so
+    /// that a journal can answer a step that was done before a crash instead of repeating, and paying for, it.
+    pub(crate) fn step<T>(
+        &self,
+        turn: u32,
+        tool_call: Option<usize>,
+        effect: Effect,
+        work: impl Future<Output = T>,
+    ) -> impl Future<Output = T> {
+        tracing::trace!(agent = %self.inner.agent, turn, tool_call, ?effect, "step");
         work
     }
-}
-
-/// Agents delegated deeper than is allowed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{agent} was not started: delegation may go {limit} levels deep; answer without delegating further")]
-pub struct DepthExceeded {
-    /// The path of the agent that was not started.
-    pub agent: Arc<str>,
-    /// How deep delegation may go.
-    pub limit: u32,
 }
 
 impl Default for Run {
@@ -341,7 +362,7 @@ pub(super) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<I
     }
 }
 
-/// When so much time has passed from now; absent if no clock goes that far, which is as good as never.
+/// The moment after this much time; absent if it is beyond what the clock can represent, which is as good as never.
 pub(super) fn after(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
 }

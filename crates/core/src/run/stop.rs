@@ -1,50 +1,58 @@
-//! Why runs end, and what they had to do without.
+//! Why a run ended, and which parts of it failed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Interruption;
 
-/// Why a run ended. Meeting a limit is an outcome, not an error: what was paid for is kept.
+/// Why a run ended. Reaching a limit is an outcome and not an error, so that work that was paid for is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// The model said all it had to say.
+    /// The model finished its answer.
     Finished,
     /// The agent used all its turns.
     MaxTurns,
-    /// A budget was used up.
+    /// A budget was exhausted.
     Budget,
-    /// The time was up.
+    /// The deadline passed.
     Deadline,
-    /// Somebody cancelled the run.
+    /// The run was cancelled.
     Cancelled,
     /// The agent repeated itself.
     LoopDetected,
-    /// Agents asked each other in a circle, or one gave the same task to another again and again.
+    /// Agents delegated in a cycle, or one delegated the same task again and again.
     DelegationCycle,
-    /// The model asked too often for tools that it does not have.
+    /// The model called too many tools that do not exist.
     UnknownToolLimit,
-    /// The model wrote arguments that broke off, also after it was told to send less.
+    /// The arguments of a tool call were cut off, even after the model was asked to send less.
     ToolArgumentsTruncated,
-    /// The model wrote arguments that do not fit the tool, also after it was told what is wrong.
+    /// The arguments of a tool call did not match the schema, even after the model was shown the error.
     ToolArgumentsInvalid,
     /// The model declined to answer.
     Refused,
     /// The answer was cut off at the limit of output tokens.
     Truncated,
-    /// The model answered with nothing.
+    /// The model gave an empty answer.
     Empty,
-    /// The answer did not match the schema, also after being asked again.
+    /// The answer did not match the schema, even after the model was asked again.
     InvalidOutput,
 }
 
-/// A part of a run that did not work.
+/// A part of a run that failed, while the run went on without it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Degradation {
-    /// Which part: `worker:critic`, `model:claude-sonnet-4-5`, `tool:search`, `session`, `summary`, `budget`.
+    /// The part: `worker:critic`, `model:claude-sonnet-4-5`, `tool:search`, `session`, `summary`, `budget`.
     pub part: String,
     /// What went wrong.
     pub reason: String,
+}
+
+impl Degradation {
+    /// The failure of a part, for this reason.
+    pub fn new(part: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { part: part.into(), reason: reason.into() }
+    }
 }
 
 impl StopReason {
@@ -70,8 +78,8 @@ impl StopReason {
 }
 
 impl From<Interruption> for StopReason {
-    fn from(stopped: Interruption) -> Self {
-        match stopped {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
             Interruption::Cancelled => Self::Cancelled,
             Interruption::Deadline => Self::Deadline,
         }

@@ -8,9 +8,10 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    Budget, Bus, BusError, Cap, Certainty, Charge, Delivery, Envelope, Headroom, Inbox, Ledger, Message, ModelId,
-    Money, Outcome, Run, RunError, RunFailure, StopReason, Subscription, Task, TraceId, Transcript, Usage,
+    Budget, Bus, BusError, Cap, Certainty, Charge, Delivery, Envelope, Inbox, Ledger, Message, ModelId, Money, Outcome,
+    Run, RunError, RunFailure, StopReason, Subscription, Task, TraceId, Transcript, Usage,
     agent::runnable::{Runnable, carry_out},
+    money::account::Headroom,
 };
 
 /// An agent that answers on the bus, until this is dropped.
@@ -151,9 +152,9 @@ impl RemoteAgent {
     }
 
     /// Charges the caller's run with what the host has spent on it.
-    fn book(&self, run: &Run, usage: Usage, cost: Option<Money>) {
+    fn charge(&self, run: &Run, usage: Usage, cost: Option<Money>) {
         let model = ModelId::new("bus", Arc::clone(&self.name));
-        run.book(&model, &Charge { certainty: Certainty::Charged, usage, cost });
+        run.charge(&model, &Charge { certainty: Certainty::Charged, usage, cost });
     }
 }
 
@@ -171,7 +172,7 @@ impl RemoteAgent {
         let envelope = answered.map_err(|error| RunError::before(&run, RunFailure::Bus(error)))?;
         match serde_json::from_str(&envelope.body) {
             Ok(Report::Answer { text, stop, notice, turns, usage, cost }) => {
-                self.book(&run, usage, cost);
+                self.charge(&run, usage, cost);
                 let mut transcript = Transcript::repaired(task.message);
                 // Nothing is open, so the conversation takes an answer.
                 let _ = transcript.push(Message::assistant(text.as_str()));
@@ -181,7 +182,7 @@ impl RemoteAgent {
                 Ok(outcome)
             }
             Ok(Report::Failure { message, usage, cost }) => {
-                self.book(&run, usage, cost);
+                self.charge(&run, usage, cost);
                 Err(RunError::before(&run, RunFailure::Remote { name: Arc::clone(&self.name), message }))
             }
             Err(error) => {

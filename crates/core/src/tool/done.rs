@@ -1,6 +1,6 @@
 //! What came of tool calls.
 
-use crate::{ToolCall, ToolResult, ToolStatus, money::budget::UsedUp};
+use crate::{BudgetExceeded, ToolCall, ToolResult, ToolStatus};
 
 /// One call, done.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Done {
     /// The tool's output is the answer of the run.
     pub ends_run: bool,
     /// The budget for want of which it was not run.
-    pub(crate) used_up: Option<UsedUp>,
+    pub(crate) used_up: Option<BudgetExceeded>,
 }
 
 impl Done {

@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Arguments, Effect, Event, Interruption, OnExhausted, Part, Run, Step, Tool, ToolCall, ToolError, ToolOutput,
-    ToolResult, ToolSet, ToolStatus,
+    Arguments, Effect, Event, Interruption, OnExhausted, Part, Run, Tool, ToolCall, ToolError, ToolOutput, ToolResult,
+    ToolSet, ToolStatus,
     tool::arguments::{self, ArgumentLimits},
     tool::schema::{Schema, SchemaError},
 };
@@ -267,13 +267,12 @@ impl Toolbox {
         if let Err(refusal) = run.ledger().take_tool_call(run.agent(), &spec.name) {
             run.emit(&Event::BudgetRefused(refusal.clone()));
             let done = Done::failed(call, ToolStatus::Budget, format!("The tool was not run: {refusal}."));
-            return Done { used_up: Some(refusal.used_up()), ..done };
+            return Done { used_up: Some(refusal), ..done };
         }
         let timeout = spec.timeout.unwrap_or(self.limits.timeout);
         let work = AssertUnwindSafe(entry.tool.call(input, paid)).catch_unwind();
         let work = run.until_stopped(paid.until_exhausted(tokio::time::timeout(timeout, work)));
-        let step = Step { turn, tool: Some(index), effect: spec.effect };
-        match run.step(step, work).await.flatten() {
+        match run.step(turn, Some(index), spec.effect, work).await.flatten() {
             Ok(Ok(Ok(Ok(output)))) => self.finished(call, output),
             Ok(Ok(Ok(Err(error)))) => {
                 log_cause(&spec.name, &error);

@@ -147,7 +147,7 @@ impl Sampled {
     fn read(&self) {
         for Watched { ledger, limit, remaining, .. } in &self.budgets {
             let cap = ledger.budget().usd.map_or(Money::ZERO, |cap| cap.limit);
-            let left = ledger.headroom(true).usd.unwrap_or_else(|| cap - ledger.spending().total());
+            let left = ledger.money_left().unwrap_or_else(|| cap - ledger.spending().total());
             limit.set(cap.as_usd_lossy());
             remaining.set(left.as_usd_lossy());
         }

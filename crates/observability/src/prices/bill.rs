@@ -62,11 +62,10 @@ pub(super) fn dearest(entry: &Entry, terms: &Terms<'_>, settings: &Settings) -> 
         PromptCache::Auto => tariff.cache_write,
         PromptCache::OneHour => tariff.cache_write.max(tariff.cache_write_1h),
     };
-    Some(Rates {
-        input: tariff.input.max(tariff.cached_input).max(written),
-        output: tariff.output.max(tariff.reasoning),
-        call: tariff.request.of(1) + tariff.web_search.of(searches::allowed(settings)),
-    })
+    let input = tariff.input.max(tariff.cached_input).max(written);
+    let output = tariff.output.max(tariff.reasoning);
+    let call = tariff.request.of(1) + tariff.web_search.of(searches::allowed(settings));
+    Some(Rates::new(input, output).call(call))
 }
 
 fn tariff(entry: &Entry, terms: &Terms<'_>) -> Option<Tariff> {

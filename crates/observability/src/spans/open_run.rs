@@ -222,7 +222,7 @@ impl OpenRun {
         let mut span = self.attempts.swap_remove(place).span;
         let error = error.map(fault);
         span.outcome(error.unwrap_or("ok"));
-        if let Some(Charge { certainty, usage, cost }) = charge {
+        if let Some(Charge { certainty, usage, cost, .. }) = charge {
             span.count(names::ATTEMPT_INPUT_TOKENS, usage.input_tokens);
             span.count(names::ATTEMPT_OUTPUT_TOKENS, usage.output_tokens);
             span.set(names::COST_CERTAINTY, certainty.name());

@@ -14,7 +14,7 @@ use brigade_core::{Run, TraceId};
 /// let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// let caller: Traceparent = header.parse()?;
 /// let run = Run::builder().trace(caller.trace).build();
-/// assert_eq!(run.trace().short().to_string(), "4bf92f35");
+/// assert_eq!(run.trace().short(), "4bf92f35");
 /// assert!(Traceparent::of(&run).to_string().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
 /// # Ok::<(), brigade_observability::ParseTraceparentError>(())
 /// ```

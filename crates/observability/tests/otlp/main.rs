@@ -38,7 +38,7 @@ fn otlp(collector: &Collector) -> Otlp {
 fn priced(name: &str, script: impl IntoIterator<Item = Turn>) -> Metered<ScriptedModel> {
     let model = ScriptedModel::named(name, script.into_iter().map(|turn| turn.after(SECOND)));
     let dollars = |nano| Rate::per_million(Money::from_nano(nano));
-    let rates = Rates { input: dollars(10_000_000_000), output: dollars(20_000_000_000), ..Rates::default() };
+    let rates = Rates::new(dollars(10_000_000_000), dollars(20_000_000_000));
     Metered::new(model, Arc::new(PriceBook::bundled())).unpriced(UnpricedPolicy::Assume(rates))
 }
 

@@ -185,14 +185,12 @@ impl Usage {
         let (uncached, output) = (self.input_tokens.get()?, self.output_tokens.get()?);
         let (read, write) = (self.cache_read_input_tokens.get(), self.cache_creation_input_tokens.get());
         let long_lived = self.cache_creation.and_then(|created| created.ephemeral_1h_input_tokens.get());
-        let mut usage = brigade_core::Usage {
-            cache_read_tokens: read,
-            cache_write_tokens: write,
-            cache_write_1h_tokens: long_lived.map(|tokens| tokens.min(write.unwrap_or(0))),
-            reasoning_tokens: self.output_tokens_details.and_then(|details| details.thinking_tokens.get()),
-            web_searches: self.server_tool_use.and_then(|tools| tools.web_search_requests.get()),
-            ..brigade_core::Usage::new(total(uncached, read, write), output)
-        };
+        let mut usage = brigade_core::Usage::new(total(uncached, read, write), output)
+            .cache_read_tokens(read)
+            .cache_write_tokens(write)
+            .cache_write_1h_tokens(long_lived.map(|tokens| tokens.min(write.unwrap_or(0))))
+            .reasoning_tokens(self.output_tokens_details.and_then(|details| details.thinking_tokens.get()))
+            .web_searches(self.server_tool_use.and_then(|tools| tools.web_search_requests.get()));
         for side in self.iterations.iter().flatten().filter(|iteration| iteration.is_side_work()) {
             usage += side.normalised();
         }
@@ -208,14 +206,12 @@ impl Iteration {
 
     fn normalised(&self) -> brigade_core::Usage {
         let (read, write) = (self.cache_read_input_tokens.get(), self.cache_creation_input_tokens.get());
-        brigade_core::Usage {
-            cache_read_tokens: read,
-            cache_write_tokens: write,
-            ..brigade_core::Usage::new(
-                total(self.input_tokens.get().unwrap_or(0), read, write),
-                self.output_tokens.get().unwrap_or(0),
-            )
-        }
+        brigade_core::Usage::new(
+            total(self.input_tokens.get().unwrap_or(0), read, write),
+            self.output_tokens.get().unwrap_or(0),
+        )
+        .cache_read_tokens(read)
+        .cache_write_tokens(write)
     }
 }
 

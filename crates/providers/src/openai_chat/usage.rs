@@ -178,12 +178,8 @@ mod tests {
             "prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":2},
             "completion_tokens_details":{"reasoning_tokens":3}}"#;
         let deepseek = r#"{"prompt_tokens":10,"completion_tokens":5,"prompt_cache_hit_tokens":4}"#;
-        let expected = Usage {
-            cache_read_tokens: Some(4),
-            cache_write_tokens: Some(2),
-            reasoning_tokens: Some(3),
-            ..Usage::new(10, 5)
-        };
+        let expected =
+            Usage::new(10, 5).cache_read_tokens(Some(4)).cache_write_tokens(Some(2)).reasoning_tokens(Some(3));
         assert_eq!(read(openai), (Some(expected), false));
         assert_eq!(read(deepseek).0.unwrap().cache_read_tokens, Some(4));
     }
@@ -192,7 +188,7 @@ mod tests {
     fn reasoning_beside_the_completion_is_output_too() {
         let xai = r#"{"prompt_tokens":12,"completion_tokens":1,"total_tokens":241,
             "completion_tokens_details":{"reasoning_tokens":228}}"#;
-        assert_eq!(read(xai), (Some(Usage { reasoning_tokens: Some(228), ..Usage::new(12, 229) }), false));
+        assert_eq!(read(xai), (Some(Usage::new(12, 229).reasoning_tokens(Some(228))), false));
     }
 
     #[test]

@@ -113,13 +113,11 @@ pub(super) fn normalised(raw: &RawValue) -> (Option<brigade_core::Usage>, bool) 
         raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
     };
     let (of_input, of_output) = (details(stated.input_tokens_details), details(stated.output_tokens_details));
-    let mut usage = brigade_core::Usage {
-        cache_read_tokens: of_input.cached.get(),
-        cache_write_tokens: of_input.cache_write.get(),
-        reasoning_tokens: of_output.reasoning.get(),
-        stated_cost: stated.cost(),
-        ..brigade_core::Usage::new(input, output)
-    };
+    let mut usage = brigade_core::Usage::new(input, output)
+        .cache_read_tokens(of_input.cached.get())
+        .cache_write_tokens(of_input.cache_write.get())
+        .reasoning_tokens(of_output.reasoning.get())
+        .stated_cost(stated.cost());
     let dropped = drop_implausible(&mut usage);
     (Some(usage), odd || dropped)
 }

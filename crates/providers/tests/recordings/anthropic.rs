@@ -123,13 +123,13 @@ impl Expected {
     fn usage(&self) -> Option<Usage> {
         let usage = Value::Object(self.usage.clone());
         let (input, output) = (count(&usage, &["/input_tokens"])?, count(&usage, &["/output_tokens"])?);
-        let mut total = Usage {
-            cache_write_1h_tokens: count(&usage, &["/cache_creation/ephemeral_1h_input_tokens"])
-                .map(|tokens| tokens.min(count(&usage, &["/cache_creation_input_tokens"]).unwrap_or(0))),
-            reasoning_tokens: count(&usage, &["/output_tokens_details/thinking_tokens"]),
-            web_searches: count(&usage, &["/server_tool_use/web_search_requests"]),
-            ..with_cache(&usage, input, output)
-        };
+        let mut total = with_cache(&usage, input, output)
+            .cache_write_1h_tokens(
+                count(&usage, &["/cache_creation/ephemeral_1h_input_tokens"])
+                    .map(|tokens| tokens.min(count(&usage, &["/cache_creation_input_tokens"]).unwrap_or(0))),
+            )
+            .reasoning_tokens(count(&usage, &["/output_tokens_details/thinking_tokens"]))
+            .web_searches(count(&usage, &["/server_tool_use/web_search_requests"]));
         for side in usage["iterations"].as_array().into_iter().flatten() {
             if ![json!("message"), json!("fallback_message"), Value::Null].contains(&side["type"]) {
                 let tokens = |name| count(side, &[name]).unwrap_or(0);
@@ -257,11 +257,9 @@ fn grow(block: &mut Value, delta: &Value, partial: &mut String) {
 
 fn with_cache(usage: &Value, uncached: u64, output: u64) -> Usage {
     let (read, write) = (count(usage, &["/cache_read_input_tokens"]), count(usage, &["/cache_creation_input_tokens"]));
-    Usage {
-        cache_read_tokens: read,
-        cache_write_tokens: write,
-        ..Usage::new(uncached + read.unwrap_or(0) + write.unwrap_or(0), output)
-    }
+    Usage::new(uncached + read.unwrap_or(0) + write.unwrap_or(0), output)
+        .cache_read_tokens(read)
+        .cache_write_tokens(write)
 }
 
 /// Arguments as JSON; those that are none as text.

@@ -360,10 +360,10 @@ fn usage_of(usage: &Value) -> Option<Usage> {
         parts.clear();
     }
     let reasoning = count(usage, &["/completion_tokens_details/reasoning_tokens", "/reasoning_tokens"]);
-    Some(Usage {
-        cache_read_tokens: parts.get("read").copied().flatten(),
-        cache_write_tokens: parts.get("write").copied().flatten(),
-        reasoning_tokens: reasoning.filter(|reasoning| *reasoning <= output),
-        ..Usage::new(input, output)
-    })
+    Some(
+        Usage::new(input, output)
+            .cache_read_tokens(parts.get("read").copied().flatten())
+            .cache_write_tokens(parts.get("write").copied().flatten())
+            .reasoning_tokens(reasoning.filter(|reasoning| *reasoning <= output)),
+    )
 }

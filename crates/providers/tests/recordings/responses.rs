@@ -114,13 +114,13 @@ impl Expected {
         });
         let searches = u64::try_from(searches.count()).unwrap_or_default();
         let reasoning = count(usage, &["/output_tokens_details/reasoning_tokens"]);
-        Some(Usage {
-            cache_read_tokens: read,
-            cache_write_tokens: write,
-            reasoning_tokens: reasoning.filter(|tokens| *tokens <= output),
-            web_searches: (searches > 0).then_some(searches),
-            ..Usage::new(input, output)
-        })
+        Some(
+            Usage::new(input, output)
+                .cache_read_tokens(read)
+                .cache_write_tokens(write)
+                .reasoning_tokens(reasoning.filter(|tokens| *tokens <= output))
+                .web_searches((searches > 0).then_some(searches)),
+        )
     }
 
     fn check(&self, reply: &ChatReply) -> Result<(), String> {

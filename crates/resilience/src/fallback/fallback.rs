@@ -196,7 +196,7 @@ fn note(run: &Run, result: &Result<ChatReply, ModelError>, (from, to, reason): (
             Err(error) => error.to_string(),
             Ok(_) => "the model declined".to_owned(),
         };
-        run.degrade(Degradation { part, reason: format!("{reason}; {to} was asked instead") });
+        run.degrade(Degradation::new(part, format!("{reason}; {to} was asked instead")));
     }
 }
 

@@ -114,7 +114,7 @@ fn follow(old: u64, seen: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const USAGE: Usage = Usage { cache_read_tokens: Some(900), cache_write_tokens: Some(50), ..Usage::new(1_000, 200) };
+    const USAGE: Usage = Usage::new(1_000, 200).cache_read_tokens(Some(900)).cache_write_tokens(Some(50));
 
     fn taken(charging: Charging, max_output: Option<u64>) -> [u64; 3] {
         let Draw { input, output, total, .. } = Demand { input: 800, max_output }.taken(&USAGE, charging);

@@ -46,7 +46,7 @@ pub(crate) async fn give(State(site): State<Arc<Site>>, mut request: Request, ne
         }
     };
     tell(REQUEST_ID, request_id.map_or_else(|| HeaderValue::try_from(ids.run.to_string()), Ok));
-    tell("x-trace-id", HeaderValue::try_from(ids.trace.short().to_string()));
+    tell("x-trace-id", HeaderValue::try_from(ids.trace.short()));
     tell("traceparent", HeaderValue::try_from(ids.traceparent().to_string()));
     response
 }

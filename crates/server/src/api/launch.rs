@@ -115,13 +115,12 @@ fn scope(caller: &Caller, user: Option<&str>) -> Result<Scope, ApiError> {
 impl Tighter {
     /// The configured budget with these limits, where they are tighter.
     fn over(self, own: &Budget) -> Budget {
-        Budget {
-            usd: least(own.usd, self.usd),
-            tokens: least(own.tokens, self.tokens),
-            turns: least(own.turns, self.turns),
-            wall: own.wall.into_iter().chain(self.wall).min(),
-            ..own.clone()
-        }
+        let mut budget = own.clone();
+        budget.usd = least(own.usd, self.usd);
+        budget.tokens = least(own.tokens, self.tokens);
+        budget.turns = least(own.turns, self.turns);
+        budget.wall = own.wall.into_iter().chain(self.wall).min();
+        budget
     }
 }
 
@@ -155,10 +154,10 @@ mod tests {
 
     #[test]
     fn a_caller_can_only_tighten() {
-        let own = Budget::usd("0.50").unwrap().wall(Duration::from_mins(1));
+        let own = Budget::default().usd("0.50").unwrap().wall(Duration::from_mins(1));
         let looser = Tighter { usd: "9".parse().ok(), wall: Some(Duration::from_secs(90)), ..Tighter::default() };
         assert_eq!(looser.over(&own), own);
         let tighter = Tighter { usd: "0.10".parse().ok(), turns: Some(2), ..Tighter::default() }.over(&own);
-        assert_eq!(tighter, Budget::usd("0.10").unwrap().turns(2).wall(Duration::from_mins(1)));
+        assert_eq!(tighter, Budget::default().usd("0.10").unwrap().turns(2).wall(Duration::from_mins(1)));
     }
 }

@@ -75,7 +75,7 @@ impl Demo {
 
 /// What one run of the demo may spend.
 pub(crate) fn budget() -> anyhow::Result<Budget> {
-    Ok(Budget::usd(BUDGET)?.turns(24).wall(Duration::from_mins(5)))
+    Ok(Budget::default().usd(BUDGET)?.turns(24).wall(Duration::from_mins(5)))
 }
 
 /// Answer and summary go to standard output; what to know about them, to standard error.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brigade_core::{Cap, Money, Window, WrapUpPercent};
+use brigade_core::{Cap, Money, Window};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -43,16 +43,19 @@ pub(crate) struct Budget {
 impl Budget {
     /// The same in core's words.
     pub(crate) fn to_core(&self) -> brigade_core::Budget {
-        let soft = self.soft;
-        brigade_core::Budget {
-            usd: self.usd.map(|limit| Cap { limit, soft }),
-            tokens: self.tokens.map(|limit| Cap { limit, soft }),
-            turns: self.turns.map(|limit| Cap { limit, soft }),
-            model_calls: self.model_calls.map(|limit| Cap { limit, soft }),
-            tool_calls: self.tool_calls.map(|limit| Cap { limit, soft }),
-            wall: self.wall,
-            window: self.per,
-            wrap_up_percent: self.wrap_up_percent.map_or_else(WrapUpPercent::default, WrapUpPercent),
-        }
+        let count = |limit| self.cap(limit);
+        let mut budget = brigade_core::Budget::default().per(self.per);
+        budget.usd = self.usd.map(|limit| self.cap(limit));
+        budget.tokens = self.tokens.map(count);
+        budget.turns = self.turns.map(count);
+        budget.model_calls = self.model_calls.map(count);
+        budget.tool_calls = self.tool_calls.map(count);
+        budget.wall = self.wall;
+        budget.wrap_up_percent = self.wrap_up_percent.unwrap_or(budget.wrap_up_percent);
+        budget
+    }
+
+    fn cap<T>(&self, limit: T) -> Cap<T> {
+        if self.soft { Cap::soft(limit) } else { Cap::hard(limit) }
     }
 }

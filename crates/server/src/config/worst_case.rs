@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use brigade_core::{LargestRun, MODEL_CALLS, ModelId, Money, Pricing, Settings, TurnLimits};
+use brigade_core::{LargestRun, ModelId, Money, Pricing, Settings, TurnLimits};
 use brigade_observability::PriceBook;
 use brigade_providers::anthropic;
 
@@ -35,7 +35,7 @@ struct Calls {
 impl WorstCase {
     /// Of one run of `agent`.
     pub(crate) fn of(config: &Config, agent: &Agent, prices: &PriceBook) -> Self {
-        let usual = Budget { model_calls: Some(MODEL_CALLS), ..Budget::default() };
+        let usual = Budget { model_calls: Some(brigade_core::Budget::DEFAULT_MODEL_CALLS), ..Budget::default() };
         let cost = calls(config, agent, (prices, MAX_DEPTH));
         let cost =
             cost.map(|calls| calls.within(&agent.budget).or_else(|| calls.within(&usual)).unwrap_or(calls.total));

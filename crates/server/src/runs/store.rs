@@ -117,7 +117,7 @@ impl Store {
     /// The same before somebody is told that a run is over. Answers what is missing.
     pub(crate) async fn settle(&self) -> Option<Degradation> {
         let error = self.history.flush().await.err()?;
-        Some(Degradation { part: "history".to_owned(), reason: format!("the run's cost is not on disk yet: {error}") })
+        Some(Degradation::new("history", format!("the run's cost is not on disk yet: {error}")))
     }
 
     /// Whether the file can be written to.

@@ -293,12 +293,13 @@ async fn an_agents_own_budget_holds_also_in_a_run_that_has_none() {
 #[tokio::test]
 async fn a_limit_of_money_is_not_kept_by_guessing() {
     let model = ScriptedModel::new([look_up("c1", "a"), Turn::text("never asked")]);
-    let agent = Agent::new("clerk", model.clone()).tool(lookup()).budget(Budget::usd("0.50").unwrap());
+    let agent = Agent::new("clerk", model.clone()).tool(lookup()).budget(Budget::default().usd("0.50").unwrap());
     let outcome = agent.run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, model.turns_left()), (StopReason::Budget, 1));
     assert!(outcome.notice.contains(".metered(&prices)"), "{}", outcome.notice);
     let model = ScriptedModel::new([Turn::text("Paid for.")]);
-    let outcome = Agent::new("clerk", model).budget(Budget::usd("0.50").unwrap()).run("Go on.").await.unwrap();
+    let outcome =
+        Agent::new("clerk", model).budget(Budget::default().usd("0.50").unwrap()).run("Go on.").await.unwrap();
     assert_eq!(outcome.text, "Paid for.", "what was paid for is not thrown away");
 }
 

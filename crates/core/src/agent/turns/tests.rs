@@ -65,8 +65,8 @@ async fn a_call_that_is_refused_or_too_long_and_asked_again_is_one_turn() {
         let run = Run::builder().budget(Budget::unlimited().turns(4)).build();
         let outcome = clerk(&model).limits(turns(4)).run_in(&run, "Go on.").await.unwrap();
         assert_eq!((outcome.text.as_str(), outcome.turns), ("Done.", 3), "{kind:?}");
-        run.ledger().take_last_turn().unwrap();
-        run.ledger().take_last_turn().unwrap_err();
+        run.ledger().take_turn(true).unwrap();
+        run.ledger().take_turn(true).unwrap_err();
     }
 }
 

@@ -42,7 +42,7 @@ fn run_with(budget: Budget) -> Run {
 }
 
 fn cents(text: &str) -> Run {
-    run_with(Budget { wrap_up_percent: crate::money::budget::WrapUpPercent(0), ..Budget::unlimited().money(usd(text)) })
+    run_with(Budget::unlimited().money(usd(text)).wrap_up_percent(0))
 }
 
 /// A question of 1,000 estimated tokens.

@@ -18,6 +18,7 @@
 //! | the budget hears of spending too late | `metered::what_one_call_spent_counts_for_the_very_next_one_and_nobody_has_to_watch` |
 
 use std::{
+    cell::Cell,
     sync::{
         Barrier,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -25,14 +26,11 @@ use std::{
     thread,
 };
 
+use jiff::civil::{Date, date};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{
-    Cap, ModelId,
-    money::budget::{Quantity, Window, WrapUpPercent},
-    money::rates::{Rate, Rates},
-};
+use crate::{Cap, ModelId, Quantity, Rate, Rates, Window};
 
 /// One dollar for a million tokens, so that a token costs 1,000 nano-dollars.
 const DOLLAR: Rates = Rates { input: rate(1), output: rate(1), call: Money::ZERO };
@@ -46,10 +44,10 @@ fn usd(text: &str) -> Money {
 }
 
 fn no_set_aside() -> Budget {
-    Budget { wrap_up_percent: WrapUpPercent(0), ..Budget::unlimited() }
+    Budget::unlimited().wrap_up_percent(0)
 }
 
-fn who() -> Spender {
+fn spender() -> Spender {
     Spender { agent: "desk".into(), model: ModelId::new("acme", "m") }
 }
 
@@ -72,7 +70,7 @@ fn concurrent_callers_do_not_overshoot_a_limit() {
         for _ in 0..8 {
             scope.spawn(|| {
                 start.wait();
-                if let Ok(hold) = ledger.reserve(who(), whole(0, 100_000), false) {
+                if let Ok(hold) = ledger.reserve(spender(), whole(0, 100_000), false) {
                     admitted.fetch_add(1, Ordering::Relaxed);
                     hold.settle(&charged(0, 100_000));
                 }
@@ -86,30 +84,32 @@ fn concurrent_callers_do_not_overshoot_a_limit() {
 #[test]
 fn a_key_of_45_cents_admits_three_runs_of_15_cents() {
     let key = Ledger::root("process", Budget::unlimited()).child("key", Budget::unlimited().money(usd("0.45")));
-    let runs: Vec<_> = (0..50).map(|_| key.itemised_child("the run", Budget::unlimited())).collect();
-    let holds: Vec<_> = runs.iter().filter_map(|run| run.reserve(who(), whole(50_000, 100_000), false).ok()).collect();
+    let runs: Vec<_> = (0..50).map(|_| key.child_for_run("the run", Budget::unlimited())).collect();
+    let holds: Vec<_> =
+        runs.iter().filter_map(|run| run.reserve(spender(), whole(50_000, 100_000), false).ok()).collect();
     assert_eq!(holds.len(), 3);
     assert_eq!(key.reserved(), usd("0.45"));
 }
 
 #[test]
 fn fifty_children_on_the_budget_of_one_run_stay_within_it() {
-    let run = Ledger::root("process", Budget::unlimited()).itemised_child("the run", no_set_aside().money(usd("0.10")));
+    let run = Ledger::root("process", Budget::unlimited()).child_for_run("the run", no_set_aside().money(usd("0.10")));
     let children: Vec<_> = (0..50).map(|i| run.child(format!("worker {i}"), Budget::unlimited())).collect();
-    let holds: Vec<_> = children.iter().filter_map(|child| child.reserve(who(), whole(0, 9_000), false).ok()).collect();
+    let holds: Vec<_> =
+        children.iter().filter_map(|child| child.reserve(spender(), whole(0, 9_000), false).ok()).collect();
     assert_eq!(holds.len(), 11);
     for hold in holds {
         hold.settle(&charged(0, 9_000));
     }
     assert_eq!(run.spending().charged, usd("0.099"), "each child rolled up once");
-    assert!(children[0].reserve(who(), whole(0, 2_000), false).is_err());
+    assert!(children[0].reserve(spender(), whole(0, 2_000), false).is_err());
 }
 
 #[test]
 fn a_refusal_names_the_limit_and_leaves_no_trace_below_it() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("0.01")));
-    let run = key.itemised_child("the run", Budget::unlimited().money(usd("5")));
-    let refusal = run.reserve(who(), whole(0, 20_000), false).unwrap_err();
+    let run = key.child_for_run("the run", Budget::unlimited().money(usd("5")));
+    let refusal = run.reserve(spender(), whole(0, 20_000), false).unwrap_err();
     assert_eq!(refusal.to_string(), "the money budget of key is used up: $0.0200 needed, $0.0100 left of $0.0100");
     assert_eq!((run.reserved(), run.outstanding()), (Money::ZERO, 0));
 }
@@ -117,16 +117,16 @@ fn a_refusal_names_the_limit_and_leaves_no_trace_below_it() {
 #[test]
 fn asking_whether_a_call_fits_reserves_nothing() {
     let key = Ledger::root("key", Budget::unlimited().tokens(10));
-    let run = key.itemised_child("the run", Budget::unlimited());
-    assert_eq!(run.admits(whole(10, 0), false), Ok(()));
+    let run = key.child_for_run("the run", Budget::unlimited());
+    assert_eq!(run.check(whole(10, 0), false), Ok(()));
     assert_eq!((run.outstanding(), key.outstanding()), (0, 0));
-    assert_eq!(&*run.admits(whole(11, 0), false).unwrap_err().scope, "key");
+    assert_eq!(&*run.check(whole(11, 0), false).unwrap_err().scope, "key");
 }
 
 #[test]
 fn a_dropped_hold_counts_the_prompt_and_the_output_seen_as_uncertain() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
-    let mut hold = ledger.reserve(who(), whole(1_000, 50_000), false).unwrap();
+    let mut hold = ledger.reserve(spender(), whole(1_000, 50_000), false).unwrap();
     hold.record_output(70);
     drop(hold);
     assert_eq!(ledger.outstanding(), 0);
@@ -137,9 +137,9 @@ fn a_dropped_hold_counts_the_prompt_and_the_output_seen_as_uncertain() {
 #[test]
 fn a_hold_is_settled_once() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
-    let mut hold = ledger.reserve(who(), whole(1_000, 1_000), false).unwrap();
-    hold.finish(Some(&charged(500, 500)));
-    hold.finish(Some(&charged(500, 500)));
+    let mut hold = ledger.reserve(spender(), whole(1_000, 1_000), false).unwrap();
+    hold.close(Some(&charged(500, 500)));
+    hold.close(Some(&charged(500, 500)));
     drop(hold);
     assert_eq!(ledger.spending().total(), usd("0.001"));
     assert_eq!(ledger.spending().calls, 1);
@@ -148,28 +148,28 @@ fn a_hold_is_settled_once() {
 #[test]
 fn a_released_hold_costs_nothing() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
-    ledger.reserve(who(), whole(1_000, 1_000), false).unwrap().release();
+    ledger.reserve(spender(), whole(1_000, 1_000), false).unwrap().release();
     assert_eq!(ledger.spending(), Spending::default());
     assert_eq!(ledger.headroom(false).usd, Some(usd("1")));
 }
 
 #[test]
 fn a_worst_case_estimate_is_cut_to_a_small_budget_and_not_refused() {
-    let run = Ledger::root("p", Budget::unlimited()).itemised_child("the run", Budget::unlimited().money(usd("0.01")));
+    let run = Ledger::root("p", Budget::unlimited()).child_for_run("the run", Budget::unlimited().money(usd("0.01")));
     let estimate = Estimate { least_output_tokens: 256, ..whole(1_000, 128_000) };
-    let hold = run.reserve(who(), estimate, false).unwrap();
+    let hold = run.reserve(spender(), estimate, false).unwrap();
     // A tenth is set aside for the last answer; the prompt costs a tenth of a cent.
     assert_eq!(hold.output_tokens(), 8_000);
-    assert!(run.reserve(who(), estimate, false).is_err(), "nothing is left for a prompt");
+    assert!(run.reserve(spender(), estimate, false).is_err(), "nothing is left for a prompt");
 }
 
 #[test]
 fn of_workers_that_start_at_once_none_takes_everything() {
     let budget = no_set_aside().money(usd("0.064"));
-    let run = Ledger::root("p", Budget::unlimited()).itemised_child("the run", budget);
+    let run = Ledger::root("p", Budget::unlimited()).child_for_run("the run", budget);
     let estimate = Estimate { least_output_tokens: 256, ..whole(0, 128_000) };
     let workers: Vec<_> = (0..7).map(|_| run.child("worker", Budget::unlimited())).collect();
-    let holds: Vec<_> = workers.iter().map(|worker| worker.reserve(who(), estimate, false).unwrap()).collect();
+    let holds: Vec<_> = workers.iter().map(|worker| worker.reserve(spender(), estimate, false).unwrap()).collect();
     let cut: Vec<_> = holds.iter().map(Hold::output_tokens).collect();
     assert_eq!(cut, [32_000, 16_000, 8_000, 4_000, 2_000, 1_000, 500]);
 }
@@ -178,19 +178,19 @@ fn of_workers_that_start_at_once_none_takes_everything() {
 fn what_a_key_has_left_goes_whole_to_the_run_that_comes_first() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("0.064")));
     let estimate = Estimate { least_output_tokens: 256, ..whole(0, 128_000) };
-    let run = || key.itemised_child("the run", Budget::unlimited());
-    let hold = run().reserve(who(), estimate, false).unwrap();
+    let run = || key.child_for_run("the run", Budget::unlimited());
+    let hold = run().reserve(spender(), estimate, false).unwrap();
     assert_eq!(hold.output_tokens(), 64_000);
-    assert!(run().reserve(who(), estimate, false).is_err());
+    assert!(run().reserve(spender(), estimate, false).is_err());
 }
 
 #[test]
 fn a_limit_of_tokens_cuts_like_one_of_money() {
-    let run = Ledger::root("p", Budget::unlimited()).itemised_child("r", no_set_aside().tokens(5_000));
+    let run = Ledger::root("p", Budget::unlimited()).child_for_run("r", no_set_aside().tokens(5_000));
     let estimate = Estimate { least_output_tokens: 256, rates: None, ..whole(1_000, 128_000) };
-    let hold = run.reserve(who(), estimate, false).unwrap();
+    let hold = run.reserve(spender(), estimate, false).unwrap();
     assert_eq!(hold.output_tokens(), 4_000);
-    let refusal = run.reserve(who(), estimate, false).unwrap_err();
+    let refusal = run.reserve(spender(), estimate, false).unwrap_err();
     assert_eq!(
         (refusal.quantity, refusal.needed.as_str(), refusal.remaining.as_str()),
         (Quantity::Tokens, "1256", "0")
@@ -200,34 +200,34 @@ fn a_limit_of_tokens_cuts_like_one_of_money() {
 #[test]
 fn what_was_bought_is_owed_beyond_the_limit_and_shows_at_the_next_reservation() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("0.01")));
-    ledger.reserve(who(), whole(1_000, 1_000), false).unwrap().settle(&charged(1_000, 50_000));
+    ledger.reserve(spender(), whole(1_000, 1_000), false).unwrap().settle(&charged(1_000, 50_000));
     assert_eq!(ledger.headroom(false).usd, Some(usd("-0.041")));
-    let refusal = ledger.reserve(who(), whole(1, 0), false).unwrap_err();
+    let refusal = ledger.reserve(spender(), whole(1, 0), false).unwrap_err();
     assert_eq!(refusal.remaining, "$0.0000");
     let free = Estimate { rates: Some(Rates::default()), ..whole(10, 10) };
-    assert!(ledger.reserve(who(), free, false).is_ok(), "what costs nothing fits any budget");
+    assert!(ledger.reserve(spender(), free, false).is_ok(), "what costs nothing fits any budget");
 }
 
 #[test]
 fn the_share_for_a_last_answer_is_the_runs_own() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("1")));
-    let run = key.itemised_child("the run", Budget::unlimited().money(usd("0.10")));
+    let run = key.child_for_run("the run", Budget::unlimited().money(usd("0.10")));
     let worker = run.child("worker", Budget::unlimited());
     assert_eq!(key.headroom(false).usd, Some(usd("1")), "a key gives no last answer");
-    run.reserve(who(), whole(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
-    assert!(run.reserve(who(), whole(0, 1), false).is_err());
-    assert!(worker.reserve(who(), whole(0, 1), true).is_err(), "a worker's last answer is not the run's");
-    assert!(run.reserve(who(), whole(0, 10_000), true).is_ok());
+    run.reserve(spender(), whole(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
+    assert!(run.reserve(spender(), whole(0, 1), false).is_err());
+    assert!(worker.reserve(spender(), whole(0, 1), true).is_err(), "a worker's last answer is not the run's");
+    assert!(run.reserve(spender(), whole(0, 10_000), true).is_ok());
 }
 
 #[test]
 fn turns_and_tool_calls_are_counted_all_the_way_up_or_not_at_all() {
     let key = Ledger::root("key", Budget::unlimited().turns(2).tool_calls(1));
     let (one, other) = (key.child("one", Budget::unlimited().turns(1)), key.child("other", Budget::unlimited()));
-    one.take_turn().unwrap();
-    assert_eq!(one.take_turn().unwrap_err().scope.as_ref(), "one");
-    other.take_turn().unwrap();
-    assert_eq!(other.take_turn().unwrap_err().scope.as_ref(), "key");
+    one.take_turn(false).unwrap();
+    assert_eq!(one.take_turn(false).unwrap_err().scope.as_ref(), "one");
+    other.take_turn(false).unwrap();
+    assert_eq!(other.take_turn(false).unwrap_err().scope.as_ref(), "key");
     other.take_tool_call(&"desk".into(), &"search".into()).unwrap();
     assert_eq!(one.take_tool_call(&"desk".into(), &"search".into()).unwrap_err().quantity, Quantity::ToolCalls);
 }
@@ -235,9 +235,9 @@ fn turns_and_tool_calls_are_counted_all_the_way_up_or_not_at_all() {
 #[test]
 fn calls_in_flight_count_as_made_and_the_last_one_of_a_run_is_for_its_answer() {
     let key = Ledger::root("key", Budget::unlimited());
-    let run = key.itemised_child("the run", Budget::unlimited().model_calls(3));
+    let run = key.child_for_run("the run", Budget::unlimited().model_calls(3));
     let worker = run.child("worker", Budget::unlimited());
-    let ask = |ledger: &Ledger, last| ledger.reserve(who(), whole(10, 10), last);
+    let ask = |ledger: &Ledger, last| ledger.reserve(spender(), whole(10, 10), last);
     let in_flight = ask(&worker, false).unwrap();
     ask(&run, false).unwrap().settle(&charged(10, 10));
     let refusal = ask(&worker, false).unwrap_err();
@@ -257,10 +257,10 @@ fn calls_in_flight_count_as_made_and_the_last_one_of_a_run_is_for_its_answer() {
 fn a_soft_limit_warns_once_per_crossing_and_refuses_nothing() {
     let soft = Budget { usd: Some(Cap::soft(usd("0.01"))), turns: Some(Cap::soft(1)), ..Budget::unlimited() };
     let key = Ledger::root("key", soft);
-    let run = key.itemised_child("the run", Budget::unlimited());
+    let run = key.child_for_run("the run", Budget::unlimited());
     for _ in 0..3 {
-        run.take_turn().unwrap();
-        run.reserve(who(), whole(0, 8_000), false).unwrap().settle(&charged(0, 8_000));
+        run.take_turn(false).unwrap();
+        run.reserve(spender(), whole(0, 8_000), false).unwrap().settle(&charged(0, 8_000));
     }
     let warnings: Vec<_> = run.take_warnings().iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -274,45 +274,39 @@ fn a_soft_limit_warns_once_per_crossing_and_refuses_nothing() {
     assert!(!run.limits_money());
 }
 
-#[derive(Debug, Default)]
-struct Day(AtomicU64);
+thread_local! {
+    static TODAY: Cell<Date> = const { Cell::new(Date::ZERO) };
+}
 
-impl Calendar for Day {
-    fn today(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+fn at_dates(name: &str, budget: Budget) -> Ledger {
+    Ledger::top(Account::new(name.into(), budget, AccountKind::Shared).with_calendar(|| TODAY.get()))
 }
 
 #[test]
-fn a_window_gives_the_budget_anew_and_a_clock_set_back_does_not() {
-    let day = Arc::new(Day::default());
-    // 2026-08-31.
-    day.0.store(20_696, Ordering::Relaxed);
-    let month = Budget::unlimited().money(usd("0.03")).per(Window::Month);
-    let month = Ledger::root_with_calendar("month", month, Arc::clone(&day) as _);
-    let today = month.child("day", Budget::unlimited().money(usd("0.02")).per(Window::Day));
-    let spend = || today.reserve(who(), whole(0, 20_000), false).map(|hold| hold.settle(&charged(0, 20_000)));
+fn a_new_window_renews_the_budget_and_a_clock_set_back_does_not() {
+    let month = at_dates("month", Budget::unlimited().money(usd("0.03")).per(Window::Month));
+    let day = month.child("day", Budget::unlimited().money(usd("0.02")).per(Window::Day));
+    let spend = || day.reserve(spender(), whole(0, 20_000), false).map(|hold| hold.settle(&charged(0, 20_000)));
+    TODAY.set(date(2026, 8, 31));
     spend().unwrap();
     assert_eq!(spend().unwrap_err().scope.as_ref(), "day");
-    day.0.store(20_695, Ordering::Relaxed);
+    TODAY.set(date(2026, 8, 30));
     assert_eq!(spend().unwrap_err().scope.as_ref(), "day", "yesterday is over");
-    // 2026-09-01: a new day and a new month.
-    day.0.store(20_697, Ordering::Relaxed);
+    TODAY.set(date(2026, 9, 1));
     spend().unwrap();
-    day.0.store(20_698, Ordering::Relaxed);
+    TODAY.set(date(2026, 9, 2));
     assert_eq!(spend().unwrap_err().scope.as_ref(), "month");
-    assert_eq!((today.spent_in_window(), month.spent_in_window()), (Money::ZERO, usd("0.02")));
-    assert_eq!(month.spending().charged, usd("0.04"), "what was ever spent is kept");
+    assert_eq!((day.spent_in_window(), month.spent_in_window()), (Money::ZERO, usd("0.02")));
+    assert_eq!(month.spending().charged, usd("0.04"), "all spending is kept");
 }
 
 #[test]
 fn a_call_counts_in_the_window_in_which_it_is_settled() {
-    let day = Arc::new(Day::default());
-    let budget = Budget::unlimited().money(usd("0.02")).per(Window::Day);
-    let ledger = Ledger::root_with_calendar("key", budget, Arc::clone(&day) as _);
-    let hold = ledger.reserve(who(), whole(0, 20_000), false).unwrap();
-    day.0.store(1, Ordering::Relaxed);
-    assert!(ledger.reserve(who(), whole(0, 1), false).is_err(), "midnight returns no reservation");
+    TODAY.set(date(2026, 9, 1));
+    let ledger = at_dates("key", Budget::unlimited().money(usd("0.02")).per(Window::Day));
+    let hold = ledger.reserve(spender(), whole(0, 20_000), false).unwrap();
+    TODAY.set(date(2026, 9, 2));
+    assert!(ledger.reserve(spender(), whole(0, 1), false).is_err(), "a reservation outlives midnight");
     hold.settle(&charged(0, 5_000));
     assert_eq!(ledger.spent_in_window(), usd("0.005"));
 }
@@ -326,8 +320,8 @@ fn restored_spending_counts() {
 
 /// Spent and reserved, as one moment shows them.
 fn committed(account: &Ledger) -> Money {
-    let state = account.0.node.lock();
-    state.spending.total() + state.reserved_usd
+    let balance = account.0.account.balance();
+    balance.spending.total() + balance.reserved_usd
 }
 
 #[test]
@@ -338,9 +332,9 @@ fn a_hundred_thousand_calls_on_eight_threads_end_in_exact_sums() {
         for thread in 0..8_u64 {
             let (key, most) = (&key, &most);
             scope.spawn(move || {
-                let run = key.itemised_child("run", Budget::unlimited());
+                let run = key.child_for_run("run", Budget::unlimited());
                 for call in 0..12_500 {
-                    let Ok(hold) = run.reserve(who(), whole(100, 400), false) else { continue };
+                    let Ok(hold) = run.reserve(spender(), whole(100, 400), false) else { continue };
                     most.fetch_max(committed(key).nano(), Ordering::Relaxed);
                     match (call + thread) % 4 {
                         0 => hold.settle(&charged(100, 300)),
@@ -388,7 +382,7 @@ fn tree() -> Vec<Ledger> {
     let process = Ledger::root("process", capped("0.040").tokens(60_000));
     let key = process.child("key", capped("0.030"));
     let runs =
-        [key.itemised_child("run 1", capped("0.020")), key.itemised_child("run 2", capped("0.015").tokens(20_000))];
+        [key.child_for_run("run 1", capped("0.020")), key.child_for_run("run 2", capped("0.015").tokens(20_000))];
     let agents = runs.iter().flat_map(|run| [run.child("a", capped("0.010")), run.child("b", Budget::unlimited())]);
     let mut accounts: Vec<_> = agents.collect();
     accounts.extend(runs);
@@ -429,7 +423,7 @@ fn act_on(accounts: &[Ledger], holds: &mut Vec<Hold>, overruns: &mut Overruns, a
     match *act {
         Act::Reserve { account, input, output, least, wrap_up } => {
             let estimate = Estimate { least_output_tokens: least.min(output), ..whole(input, output) };
-            holds.extend(accounts[account].reserve(who(), estimate, wrap_up));
+            holds.extend(accounts[account].reserve(spender(), estimate, wrap_up));
         }
         Act::Settle { hold, input, output } => {
             if let Some(hold) = take(holds, hold) {
@@ -471,19 +465,19 @@ proptest! {
 #[test]
 fn a_further_limit_leaves_its_caller_what_the_account_above_has_set_aside() {
     let run = Ledger::root("process", Budget::unlimited())
-        .itemised_child("the run", Budget::unlimited().money(usd("0.10")).turns(3));
-    let agent = run.tightened("desk", Budget::unlimited().money(usd("0.20")).turns(9));
+        .child_for_run("the run", Budget::unlimited().money(usd("0.10")).turns(3));
+    let agent = run.with_extra_limit("desk", Budget::unlimited().money(usd("0.20")).turns(9));
     let below = agent.child("desk/critic", Budget::unlimited());
-    agent.reserve(who(), whole(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
+    agent.reserve(spender(), whole(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
     assert_eq!(agent.headroom(false).usd, Some(Money::ZERO));
-    below.reserve(who(), whole(0, 10_000), true).unwrap_err();
-    agent.reserve(who(), whole(0, 10_000), true).unwrap().release();
+    below.reserve(spender(), whole(0, 10_000), true).unwrap_err();
+    agent.reserve(spender(), whole(0, 10_000), true).unwrap().release();
     assert_eq!(agent.summary().by_agent.len(), 1, "it keeps its own lines");
 
-    agent.take_turn().unwrap();
-    below.take_turn().unwrap();
-    assert_eq!(below.take_last_turn().unwrap_err().scope.as_ref(), "the run", "that turn is for those above");
-    assert_eq!(agent.take_turn().unwrap_err().scope.as_ref(), "the run");
-    agent.take_last_turn().unwrap();
-    agent.take_last_turn().unwrap_err();
+    agent.take_turn(false).unwrap();
+    below.take_turn(false).unwrap();
+    assert_eq!(below.take_turn(true).unwrap_err().scope.as_ref(), "the run", "that turn is for those above");
+    assert_eq!(agent.take_turn(false).unwrap_err().scope.as_ref(), "the run");
+    agent.take_turn(true).unwrap();
+    agent.take_turn(true).unwrap_err();
 }

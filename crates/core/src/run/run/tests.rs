@@ -38,7 +38,7 @@ fn a_child_shares_the_request_and_is_a_run_of_its_own() {
     assert_eq!((&**writer.agent(), writer.agent_name(), writer.depth()), ("desk/writer", "writer", 2));
     writer.blackboard().write("plan", "shared").unwrap();
     assert_eq!(run.blackboard().read("plan").as_deref(), Some("shared"));
-    writer.degrade(Degradation { part: "critic".into(), reason: "slow".into() });
+    writer.degrade(Degradation::new("critic", "slow"));
     assert_eq!(run.degraded().len(), 1);
     assert_eq!((writer.count("things"), run.count("things"), run.count("others")), (1, 2, 1));
 }
@@ -203,8 +203,7 @@ fn the_agent_at_the_top_gives_the_run_its_name() {
 
 #[tokio::test]
 async fn a_step_answers_what_its_work_answers() {
-    let step = Step { turn: 1, tool: None, effect: Effect::Once };
-    assert_eq!(Run::new().step(step, async { 42 }).await, 42);
+    assert_eq!(Run::new().step(1, None, Effect::Once, async { 42 }).await, 42);
 }
 
 #[derive(Debug)]

@@ -31,23 +31,9 @@ fn config() -> MetricsConfig {
 
 /// One of every event, such as a run full of faults sends.
 pub(crate) fn all_events() -> Vec<Event> {
-    let charge = |certainty| Charge {
-        certainty,
-        usage: Usage {
-            cache_read_tokens: Some(60),
-            cache_write_tokens: Some(20),
-            reasoning_tokens: Some(5),
-            ..Usage::new(100, 10)
-        },
-        cost: Some(Money::from_nano(1_500_000_001)),
-    };
-    let limit = BudgetExceeded {
-        scope: "process".into(),
-        quantity: Quantity::Usd,
-        needed: String::new(),
-        remaining: String::new(),
-        limit: String::new(),
-    };
+    let usage = Usage::new(100, 10).cache_read_tokens(Some(60)).cache_write_tokens(Some(20)).reasoning_tokens(Some(5));
+    let charge = |certainty| Charge::new(certainty, usage, Some(Money::from_nano(1_500_000_001)));
+    let limit = BudgetExceeded::new("process", Quantity::Usd, "", "", "");
     let overloaded = ModelErrorKind::Overloaded;
     let left = RateLimitStatus { remaining: Some(7), ..RateLimitStatus::default() };
     let limits = RateLimits { requests: left, tokens: left, ..RateLimits::default() };
@@ -223,13 +209,7 @@ async fn names_that_somebody_made_up_make_no_series() {
         let run = Run::new().child(&name, Budget::unlimited()).unwrap();
         let elapsed = SECOND;
         let call_id: Arc<str> = "1".into();
-        let limit = BudgetExceeded {
-            scope: Arc::clone(&name),
-            quantity: Quantity::Tokens,
-            needed: String::new(),
-            remaining: String::new(),
-            limit: String::new(),
-        };
+        let limit = BudgetExceeded::new(Arc::clone(&name), Quantity::Tokens, "", "", "");
         for event in [
             Event::RunStarted,
             Event::AttemptEnded { model: model.clone(), error: None, charge: None, elapsed },

@@ -23,14 +23,12 @@ fn bill(prices: &PriceBook, name: &str, tier: Option<&str>, usage: &Usage) -> Op
 
 /// Tokens and searches in the order in which [`GOLDEN`] has them.
 fn usage([input, read, written, written_1h, output, reasoning, searches]: [u64; 7]) -> Usage {
-    Usage {
-        cache_read_tokens: Some(read),
-        cache_write_tokens: Some(written),
-        cache_write_1h_tokens: Some(written_1h),
-        reasoning_tokens: Some(reasoning),
-        web_searches: Some(searches),
-        ..Usage::new(input, output)
-    }
+    Usage::new(input, output)
+        .cache_read_tokens(Some(read))
+        .cache_write_tokens(Some(written))
+        .cache_write_1h_tokens(Some(written_1h))
+        .reasoning_tokens(Some(reasoning))
+        .web_searches(Some(searches))
 }
 
 /// Account and model, service tier, day, then all input tokens, of them read from a cache, written to one, of these for
@@ -229,7 +227,7 @@ fn the_model_that_answered_sets_the_price_and_the_one_asked_stands_in_for_it() {
 
 #[test]
 fn what_the_provider_states_is_what_it_bills() {
-    let stated = |cost| Usage { stated_cost: Some(usd(cost)), ..Usage::new(1_000, 0) };
+    let stated = |cost| Usage::new(1_000, 0).stated_cost(Some(usd(cost)));
     assert_eq!(bill(&PriceBook::bundled(), "main/unknown", None, &stated("0.0123")), Some(usd("0.0123")));
     assert_eq!(bill(&PriceBook::bundled(), "openai/gpt-5", None, &stated("0")), Some(Money::ZERO));
     assert_eq!(bill(&PriceBook::bundled(), "openai/gpt-5", None, &stated("-1")), Some(usd("0.00125")));

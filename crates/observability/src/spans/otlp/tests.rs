@@ -56,7 +56,7 @@ fn attempted() -> Event {
 
 fn failed(error: Option<ModelErrorKind>, nano: i64, elapsed: Duration) -> Event {
     let usage = Usage::new(7, 1);
-    let charge = Charge { certainty: Certainty::Uncertain, usage, cost: Some(Money::from_nano(nano)) };
+    let charge = Charge::new(Certainty::Uncertain, usage, Some(Money::from_nano(nano)));
     Event::AttemptEnded { model: model("m"), error, charge: Some(charge), elapsed }
 }
 
@@ -92,7 +92,7 @@ fn tokens_are_named_as_the_chosen_convention_names_them() {
     let name = |convention| {
         let (otlp, kept) = kept(convention);
         let run = Run::new();
-        let usage = Usage { cache_write_tokens: Some(20), ..Usage::new(100, 10) };
+        let usage = Usage::new(100, 10).cache_write_tokens(Some(20));
         let stop = StopReason::Finished;
         let observer = otlp.observer();
         observer.on_event(&run, &Event::RunStarted);

@@ -44,7 +44,7 @@ fn after(seconds: u64, turn: Turn) -> Turn {
 /// At 10 dollars a million tokens in and 20 out.
 fn priced(model: ScriptedModel) -> Metered<ScriptedModel> {
     let dollars = |nano| Rate::per_million(Money::from_nano(nano));
-    let rates = Rates { input: dollars(10_000_000_000), output: dollars(20_000_000_000), ..Rates::default() };
+    let rates = Rates::new(dollars(10_000_000_000), dollars(20_000_000_000));
     Metered::new(model, Arc::new(PriceBook::bundled())).unpriced(UnpricedPolicy::Assume(rates))
 }
 

@@ -108,12 +108,8 @@ fn a_text_answer_carries_model_usage_and_stop() {
     assert_eq!(reply.model, "claude-sonnet-4-5-20250929");
     assert_eq!(reply.response_id.as_deref(), Some("msg_1"));
     assert_eq!(reply.service_tier.as_deref(), Some("standard"));
-    let expected = Usage {
-        cache_read_tokens: Some(3),
-        cache_write_tokens: Some(2),
-        cache_write_1h_tokens: Some(2),
-        ..Usage::new(15, 12)
-    };
+    let expected =
+        Usage::new(15, 12).cache_read_tokens(Some(3)).cache_write_tokens(Some(2)).cache_write_1h_tokens(Some(2));
     assert_eq!(reply.usage, Some(expected));
     assert_eq!(seen.deltas(), [Delta::Text("Hällo".into()), Delta::Text(", world".into())]);
     assert!(seen.quirks().is_empty());

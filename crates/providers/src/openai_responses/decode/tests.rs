@@ -115,12 +115,7 @@ fn a_text_answer_carries_model_usage_and_stop() {
     assert_eq!((reply.finish_reason, reply.raw_finish_reason.as_deref()), (FinishReason::EndTurn, Some("completed")));
     assert_eq!((reply.model.as_str(), reply.response_id.as_deref()), ("gpt-5-mini-2025-08-07", Some("resp_1")));
     assert_eq!(reply.service_tier.as_deref(), Some("default"));
-    let expected = Usage {
-        cache_read_tokens: Some(8),
-        cache_write_tokens: Some(2),
-        reasoning_tokens: Some(4),
-        ..Usage::new(20, 9)
-    };
+    let expected = Usage::new(20, 9).cache_read_tokens(Some(8)).cache_write_tokens(Some(2)).reasoning_tokens(Some(4));
     assert_eq!(reply.usage, Some(expected));
     assert_eq!(seen.deltas(), [Delta::Text("Hello, ".into())]);
     assert!(seen.quirks().is_empty());

@@ -68,7 +68,7 @@ impl Books {
     pub(crate) fn settle(&mut self, run: &Run, account: &Arc<str>, (model, charge): (&ModelId, Option<&Charge>)) {
         let line = Line::of(run, account, model);
         if let Some(charge) = charge {
-            *self.spent.entry(line.clone()).or_default() += spending::of(charge);
+            *self.spent.entry(line.clone()).or_default() += Spending::from(charge);
         }
         self.note_reserved(run, line);
     }
@@ -133,8 +133,9 @@ pub(crate) fn settle_cut_off(connection: &Connection, epoch: i64) -> Result<Spen
     let mut total = Spending::default();
     while let Some(row) = rows.next()? {
         let line = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
-        let uncertain = Money::from_nano(row.get(5)?);
-        let cut_off = Spending { calls: row.get(4)?, uncertain, ..Spending::default() };
+        let mut cut_off = Spending::default();
+        cut_off.calls = row.get(4)?;
+        cut_off.uncertain = Money::from_nano(row.get(5)?);
         add(connection, line, &cut_off)?;
         total += cut_off;
     }

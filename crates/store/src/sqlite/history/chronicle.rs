@@ -229,7 +229,7 @@ impl Batch {
                 Entry::Vacant(new) => *new.insert(happening.run_row(connection, epoch)?),
             };
             if let Event::AttemptEnded { model, charge: Some(charge), .. } = &happening.event {
-                *costs.entry((id, model.to_string())).or_default() += spending::of(charge);
+                *costs.entry((id, model.to_string())).or_default() += Spending::from(charge);
             }
             happening.close(connection, id)?;
             if let Some(entry) = entry {

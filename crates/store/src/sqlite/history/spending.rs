@@ -1,6 +1,6 @@
 //! Spending as columns.
 
-use brigade_core::{Certainty, Charge, Money, Spending, Usage};
+use brigade_core::{Money, Spending, Usage};
 use rusqlite::{Row, types::Value};
 
 /// The columns of spending, in the order of [`values`] and [`read`].
@@ -48,7 +48,7 @@ pub(crate) fn columns(table: &str) -> String {
 
 /// The values of all columns.
 pub(crate) fn values(spending: &Spending) -> impl Iterator<Item = Value> {
-    let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain } = *spending;
+    let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain, .. } = *spending;
     let counted = |count: u64| Value::Integer(i64::try_from(count).unwrap_or(i64::MAX));
     let seen = move |count: Option<u64>| count.map_or(Value::Null, counted);
     let values: [Value; COLUMNS.len()] = [
@@ -74,38 +74,20 @@ pub(crate) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Spending> {
     let count = |column: usize| row.get::<_, Option<u64>>(first + column);
     let money = |column: usize| Ok(row.get::<_, Option<i64>>(first + column)?.map(Money::from_nano));
     let or_nothing = |amount: rusqlite::Result<Option<Money>>| amount.map(Option::unwrap_or_default);
-    Ok(Spending {
-        calls: count(0)?.unwrap_or_default(),
-        unpriced_calls: count(1)?.unwrap_or_default(),
-        usage: Usage {
-            input_tokens: count(2)?.unwrap_or_default(),
-            output_tokens: count(3)?.unwrap_or_default(),
-            cache_read_tokens: count(4)?,
-            cache_write_tokens: count(5)?,
-            cache_write_1h_tokens: count(6)?,
-            reasoning_tokens: count(7)?,
-            web_searches: count(8)?,
-            stated_cost: money(9)?,
-        },
-        charged: or_nothing(money(10))?,
-        estimated: or_nothing(money(11))?,
-        uncertain: or_nothing(money(12))?,
-    })
-}
-
-/// The spending of one call.
-pub(crate) fn of(charge: &Charge) -> Spending {
-    let mut spending = Spending {
-        calls: 1,
-        unpriced_calls: u64::from(charge.cost.is_none()),
-        usage: charge.usage,
-        ..Spending::default()
-    };
-    let cost = charge.cost.unwrap_or_default();
-    match charge.certainty {
-        Certainty::Charged => spending.charged = cost,
-        Certainty::Estimated => spending.estimated = cost,
-        Certainty::Uncertain => spending.uncertain = cost,
-    }
-    spending
+    let input_tokens = count(2)?.unwrap_or_default();
+    let output_tokens = count(3)?.unwrap_or_default();
+    let mut spending = Spending::default();
+    spending.calls = count(0)?.unwrap_or_default();
+    spending.unpriced_calls = count(1)?.unwrap_or_default();
+    spending.usage = Usage::new(input_tokens, output_tokens)
+        .cache_read_tokens(count(4)?)
+        .cache_write_tokens(count(5)?)
+        .cache_write_1h_tokens(count(6)?)
+        .reasoning_tokens(count(7)?)
+        .web_searches(count(8)?)
+        .stated_cost(money(9)?);
+    spending.charged = or_nothing(money(10))?;
+    spending.estimated = or_nothing(money(11))?;
+    spending.uncertain = or_nothing(money(12))?;
+    Ok(spending)
 }

@@ -17,7 +17,7 @@ const PRICE: Money = Money::from_nano(1_000_000);
 
 impl Pricing for Flat {
     fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
-        Some(PriceCeiling { rates: Rates { call: PRICE, ..Rates::default() }, max_output_tokens: Some(100) })
+        Some(PriceCeiling { rates: Rates::default().call(PRICE), max_output_tokens: Some(100) })
     }
     fn cost(&self, _: &ServedCall<'_>, _: &Usage) -> Option<Money> {
         Some(PRICE)
@@ -87,7 +87,7 @@ async fn a_run_is_kept_with_its_workers_events_cost_and_outcome() {
     assert_eq!((desk.outcome.as_deref(), desk.turns, desk.tokens), (Some("finished"), Some(2), Some((300, 30))));
     assert_eq!((desk.cost, desk.run), (Some(PRICE.times(3)), run.id()));
 
-    let short = run.trace().short().to_string();
+    let short = run.trace().short();
     let trace = history.runs().trace(&short).await.unwrap().unwrap();
     assert_eq!(trace.runs.iter().map(|run| run.agent.as_str()).collect::<Vec<_>>(), ["desk", "desk/critic"]);
     let events: Vec<_> = trace.events.iter().map(|event| format!("{} {}", event.agent, event.entry)).collect();
