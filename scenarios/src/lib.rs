@@ -1,26 +1,26 @@
-//! The ways in which providers, models and tools fail, and the judge of what must hold all the same.
+//! Failure scenarios for the whole stack, and the invariants that must hold in each of them.
 //!
-//! A [`Scenario`] is data: what the model says, what goes wrong, who is asked, and what must come of it. [`play`]
-//! performs it in one dialect: the agents, the standard stack of guards and the real HTTP clients against a simulated
-//! provider over loopback, in virtual time ([`clock`]), so that a stall of ten minutes takes no time. The [`judge`] looks
-//! at both ends of the wire and holds every scenario to the same ten invariants, and to what it expects besides.
+//! A [`Scenario`] is data: what the model says, which faults occur, who calls, and what must result. [`play`] runs it in
+//! one dialect: agents, the standard stack of wrappers and the real HTTP clients against a simulated provider over
+//! loopback, in virtual time ([`in_virtual_time`]), so that a stall of ten minutes takes no time. [`judge`] checks the
+//! records of both ends of the wire against ten invariants, and against what the scenario itself expects.
 //!
-//! [`table`] has the scenarios. [`swarm`] draws faults at random and holds the invariants against them.
+//! [`all_scenarios`] lists the scenarios. [`random_scenario`] composes faults at random.
 
-pub mod clock;
 mod judge;
 mod play;
-mod report;
 mod scenario;
-mod seen;
-mod stage;
-pub mod swarm;
-pub mod table;
-pub mod tools;
+mod swarm;
+mod table;
 
-pub use judge::{Breach, judge, judge_invariants};
-pub use play::play;
-pub use report::{Report, Row};
-pub use scenario::{ALL, ANSWER, Act, Bill, Check, Ends, Expected, LOOKS_UP, Nowhere, SAYS, Scenario, Team};
-pub use seen::{Control, Ended, Entry, Seen};
-pub use stage::{API_KEY, CANARY, FLAT_MODEL, Stage, main_model, spare_model};
+pub use judge::judge::{Violation, judge, judge_invariants};
+pub use judge::report::{Report, ReportRow};
+pub use play::play::play;
+pub use play::virtual_time::in_virtual_time;
+pub use scenario::environment::Environment;
+pub use scenario::observation::{Control, Observation, RecordedEvent, RunEnd};
+pub use scenario::scenario::{Caller, Check, Expected, ExpectedBill, ExpectedEnd, Scenario, Team, Unreachable};
+pub use scenario::tools::{ScriptedTool, ToolBehavior, ToolLog};
+pub use swarm::{judge_seed, random_scenario};
+pub use table::broken_on_purpose::broken_on_purpose;
+pub use table::{all_scenarios, scenarios_numbered};

@@ -1,4 +1,4 @@
-//! Faults composed at random: what a seed draws, and what must hold for every seed.
+//! Random compositions of faults (swarm testing), and what must hold for each of them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,24 +7,24 @@ use brigade_rehearsal::{Latency, WireDialect};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use crate::{
-    judge::{Breach, judge_invariants},
-    play::play,
-    scenario::{ALL, ANSWER, Act, LOOKS_UP, SAYS, Scenario, Team},
-    seen::{Ended, Seen},
-    stage::Stage,
-    tools::Behaviour,
+    judge::judge::{Violation, judge_invariants},
+    play::play::play,
+    scenario::environment::Environment,
+    scenario::observation::{Observation, RunEnd},
+    scenario::scenario::{ALL_DIALECTS, ANSWER, ANSWERS_AT_ONCE, CALLS_TOOL_FIRST, Caller, Scenario, Team},
+    scenario::tools::ToolBehavior,
 };
 
-/// How long any run may take. What goes on longer is ended.
-pub const WALL: Duration = Duration::from_mins(15);
+/// The time limit of every run.
+const WALL: Duration = Duration::from_mins(15);
 
-/// How long the tool takes: long enough that some callers go while it is at it.
-const LOOK_UP: Duration = Duration::from_millis(700);
+/// How long the tool takes: long enough that some callers disconnect meanwhile.
+const TOOL_TIME: Duration = Duration::from_millis(700);
 
-/// How many attempts a question to a model may take.
+/// The most attempts for one model call.
 const ATTEMPTS: usize = 3;
 
-/// What can go wrong: one of each kind that the simulator knows, and where. `$` names are filled in by dialect.
+/// One fault of each kind that the simulator has, and where it occurs. Names after a `$` are replaced by dialect.
 const ACTIONS: [&str; 52] = [
     "do = { status = 429, headers = [[\"retry-after\", \"2\"]] }",
     "do = { status = 429, headers = [[\"retry-after-ms\", \"700\"]] }",
@@ -80,8 +80,8 @@ const ACTIONS: [&str; 52] = [
     "do = { say = \"refusal\" }",
 ];
 
-/// A supervisor asks two workers at once, one of which looks something up.
-const DESK: &str = r#"
+/// A supervisor delegates to two workers at once; one of them calls a tool.
+const DELEGATES: &str = r#"
 [[rule]]
 when   = { agent = "desk", turn = 0 }
 answer = { tool_calls = [{ name = "left", arguments = '{"task":"a $CANARY"}' }, { name = "right", arguments = '{"task":"b"}' }] }
@@ -92,13 +92,14 @@ answer = { tool_calls = [{ name = "lookup", arguments = '{"query":"$CANARY"}' }]
 answer = { text = "one two three four five six $CANARY" }
 "#;
 
-/// What a seed draws.
-pub fn drawn(seed: u64) -> (Scenario, WireDialect) {
+/// The scenario and the dialect for a seed.
+pub fn random_scenario(seed: u64) -> (Scenario, WireDialect) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let teams: [(&'static str, Team); 3] = [(SAYS, asker), (LOOKS_UP, looker), (DESK, desk)];
-    let (script, team) = *teams.choose(&mut rng).unwrap_or(&(SAYS, asker));
-    let dialect = *ALL.choose(&mut rng).unwrap_or(&WireDialect::OpenaiChat);
-    let mut scenario = Scenario::new("swarm", "faults drawn at random").script_of(script).team(team);
+    let teams: [(&'static str, Team); 3] =
+        [(ANSWERS_AT_ONCE, asker), (CALLS_TOOL_FIRST, asker_with_tool), (DELEGATES, desk)];
+    let (script, team) = *teams.choose(&mut rng).unwrap_or(&(ANSWERS_AT_ONCE, asker));
+    let dialect = *ALL_DIALECTS.choose(&mut rng).unwrap_or(&WireDialect::OpenaiChat);
+    let mut scenario = Scenario::new("swarm", "random faults").with_script(script).team(team);
     for _ in 0..rng.random_range(1..=4) {
         let action = ACTIONS.choose(&mut rng).unwrap_or(&"");
         scenario = scenario.fault(format_args!("match = {{ {} }}\n{action}", selector(&mut rng)));
@@ -110,47 +111,47 @@ pub fn drawn(seed: u64) -> (Scenario, WireDialect) {
         between: Duration::from_millis(rng.random_range(0..50)),
     };
     scenario.wall = Some(WALL);
-    scenario.act = act(&mut rng);
+    scenario.caller = random_caller(&mut rng);
     (scenario, dialect)
 }
 
-/// Plays what a seed draws, twice if `twice`, and answers what must hold and did not.
+/// Plays the scenario for a seed, twice if `twice`, and checks the invariants.
 ///
 /// # Errors
-/// If it cannot be played.
-pub fn judged(seed: u64, twice: bool) -> anyhow::Result<(Seen, Vec<Breach>)> {
-    let (scenario, dialect) = drawn(seed);
+/// If it cannot be set up.
+pub fn judge_seed(seed: u64, twice: bool) -> anyhow::Result<(Observation, Vec<Violation>)> {
+    let (scenario, dialect) = random_scenario(seed);
     let found = play(&scenario, dialect, seed)?;
-    let mut breaches = judge_invariants(&found);
-    breaches.extend(bounds(&scenario, &found));
+    let mut violations = judge_invariants(&found);
+    violations.extend(bounds(&scenario, &found));
     if twice && play(&scenario, dialect, seed)?.digest() != found.digest() {
-        breaches.push(Breach { rule: "I10", what: "the second time went differently".to_owned() });
+        violations.push(Violation { rule: "I10", what: "the second run differs".to_owned() });
     }
-    Ok((found, breaches))
+    Ok((found, violations))
 }
 
-/// What holds of every composition: a good end is the whole answer, time and requests have a limit.
-fn bounds(scenario: &Scenario, seen: &Seen) -> Vec<Breach> {
-    let mut breaches = Vec::new();
-    let mut breach = |rule, what| breaches.push(Breach { rule, what });
-    for end in &seen.ends {
-        if let Ended::Outcome { stop: StopReason::Finished, text, .. } = end
+/// Further checks: a finished run has the complete answer; time and requests are bounded.
+fn bounds(scenario: &Scenario, observed: &Observation) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut violation = |rule, what| violations.push(Violation { rule, what });
+    for end in &observed.ends {
+        if let RunEnd::Outcome { stop: StopReason::Finished, text, .. } = end
             && text != ANSWER
         {
-            breach("I1", format!("half an answer passes for a whole one: {text:?}"));
+            violation("I1", format!("an incomplete answer was accepted: {text:?}"));
         }
     }
-    if seen.elapsed > WALL + Duration::from_secs(10) {
-        breach("I5", format!("it took {:?}", seen.elapsed));
+    if observed.elapsed > WALL + Duration::from_secs(10) {
+        violation("I5", format!("the scenario took {:?}", observed.elapsed));
     }
-    let questions = seen.count(|event| matches!(event, Event::TurnStarted { .. }));
-    let attempts = seen.count(|event| matches!(event, Event::AttemptStarted { .. }));
+    let questions = observed.count(|event| matches!(event, Event::TurnStarted { .. }));
+    let attempts = observed.count(|event| matches!(event, Event::AttemptStarted { .. }));
     let models = if scenario.has_fallback { 2 } else { 1 };
-    if attempts > questions * ATTEMPTS * models || seen.calls.len() > attempts {
-        let calls = seen.calls.len();
-        breach("I6", format!("{questions} questions, {attempts} attempts, {calls} requests"));
+    if attempts > questions * ATTEMPTS * models || observed.calls.len() > attempts {
+        let calls = observed.calls.len();
+        violation("I6", format!("{questions} questions, {attempts} attempts, {calls} requests"));
     }
-    breaches
+    violations
 }
 
 fn selector(rng: &mut StdRng) -> String {
@@ -165,34 +166,34 @@ fn selector(rng: &mut StdRng) -> String {
     [model, &calls].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(", ")
 }
 
-fn act(rng: &mut StdRng) -> Act {
+fn random_caller(rng: &mut StdRng) -> Caller {
     let after = Duration::from_millis(rng.random_range(0..8_000));
     match rng.random_range(0..10) {
-        0 => Act::HangUp(after),
-        1 => Act::Cancel(after),
-        2..=4 => Act::many(rng.random_range(2..=4), Duration::from_millis(rng.random_range(0..2_000))),
-        _ => Act::once(),
+        0 => Caller::Disconnects(after),
+        1 => Caller::Cancels(after),
+        2..=4 => Caller::many(rng.random_range(2..=4), Duration::from_millis(rng.random_range(0..2_000))),
+        _ => Caller::once(),
     }
 }
 
-/// Answers are limited, so that usage beyond the limit can be told.
+/// Limits the output, so that a reported usage beyond the limit is detected.
 fn limited() -> Settings {
     Settings { max_output_tokens: Some(1_000), ..Settings::default() }
 }
 
-fn asker(stage: &Stage) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
-    Ok(Arc::new(stage.asker()?.settings(limited())))
+fn asker(environment: &Environment) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
+    Ok(Arc::new(environment.asker()?.settings(limited())))
 }
 
-fn looker(stage: &Stage) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
-    let lookup = stage.tools().tool("lookup", Behaviour::AnswersAfter(LOOK_UP))?;
-    Ok(Arc::new(stage.asker()?.settings(limited()).tool(lookup)))
+fn asker_with_tool(environment: &Environment) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
+    let lookup = environment.tools().tool("lookup", ToolBehavior::AnswersAfter(TOOL_TIME))?;
+    Ok(Arc::new(environment.asker()?.settings(limited()).tool(lookup)))
 }
 
-fn desk(stage: &Stage) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
-    let lookup = stage.tools().tool("lookup", Behaviour::AnswersAfter(LOOK_UP))?;
-    let left = stage.agent("left")?.settings(limited()).tool(lookup);
-    let right = stage.agent("right")?.settings(limited());
-    let desk = stage.agent("desk")?.settings(limited());
+fn desk(environment: &Environment) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
+    let lookup = environment.tools().tool("lookup", ToolBehavior::AnswersAfter(TOOL_TIME))?;
+    let left = environment.agent("left")?.settings(limited()).tool(lookup);
+    let right = environment.agent("right")?.settings(limited());
+    let desk = environment.agent("desk")?.settings(limited());
     Ok(Arc::new(desk.worker(Worker::new(left)).worker(Worker::new(right))))
 }

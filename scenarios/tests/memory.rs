@@ -1,4 +1,4 @@
-//! What floods us does not fill our memory: R17 and R31. Alone in its process, where every allocation is counted.
+//! Endless input does not fill the memory: R17 and R31. In a process of its own, where every allocation is counted.
 #![cfg(test)]
 
 use std::{
@@ -20,19 +20,19 @@ use brigade_rehearsal::{Script, Simulator};
 use cap::Cap;
 use serde_json::Value;
 
-/// Who allocates more than is allowed ends the process.
+/// An allocation beyond the limit ends the process.
 #[global_allocator]
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
-/// One test at a time, so that none counts what another one allocates.
+/// Lets one test run at a time, so that none counts the allocations of another one.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The most that is held for one stream…
+/// The most memory for one stream…
 const STREAM_BYTES: usize = 16 << 20;
-/// …besides what any connection takes.
+/// …in addition to that of any connection.
 const CONNECTION_BYTES: usize = 1 << 20;
 
-/// A provider that begins a line and never ends it, until it is hung up on.
+/// A provider that sends a line without end until its client disconnects.
 fn endless_line() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -49,7 +49,7 @@ fn endless_line() -> SocketAddr {
 }
 
 #[test]
-fn a_line_without_end_is_given_up_before_it_fills_the_memory() {
+fn an_endless_line_is_rejected_before_it_fills_the_memory() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for dialect in 0..3 {
@@ -67,7 +67,7 @@ fn a_line_without_end_is_given_up_before_it_fills_the_memory() {
     }
 }
 
-/// Remembers how much is held when the model is asked for the second time.
+/// Records the memory in use at the start of the second turn.
 #[derive(Debug, Default)]
 struct AtSecondTurn(AtomicUsize);
 
@@ -80,7 +80,7 @@ impl Observer for AtSecondTurn {
 }
 
 #[test]
-fn of_a_flood_from_a_tool_no_more_is_held_than_twice_what_is_kept() {
+fn a_large_tool_result_uses_at_most_twice_the_memory_of_what_is_kept() {
     const SCRIPT: &str = r#"
 [[rule]]
 when   = { turn = 0 }
@@ -98,7 +98,7 @@ answer = { text = "Enough." }
             Ok(ToolOutput::text("x".repeat(50 << 20)))
         });
         let agent = Agent::new("asker", client.model("gpt-5-mini")).tool(flood);
-        // What is allocated once is not counted.
+        // The first run makes the allocations that happen only once.
         agent.run("Once.").await.unwrap();
         let held = Arc::new(AtSecondTurn::default());
         let run = Run::builder().observer(Arc::clone(&held) as _).build();
@@ -107,6 +107,6 @@ answer = { text = "Enough." }
         let held = held.0.load(Ordering::Relaxed).saturating_sub(before);
         let kept = ToolLimits::default().output_bytes;
         assert_eq!(outcome.text, "Enough.");
-        assert!((kept..=2 * kept).contains(&held), "{held} bytes are held of {kept} kept");
+        assert!((kept..=2 * kept).contains(&held), "{held} bytes are in use for {kept} kept bytes");
     });
 }

@@ -6,26 +6,26 @@ use std::{
     io::{self, Write},
 };
 
-use brigade_scenarios::{Report, Row, judge, play, table};
+use brigade_scenarios::{Report, ReportRow, all_scenarios, broken_on_purpose, judge, play, scenarios_numbered};
 
 static REPORT: Report = Report::new();
 
-/// Performs all variants of a scenario in all their dialects, twice each, and prints a row for each.
-fn hold(number: &str) {
+/// Plays all variants of a scenario in all their dialects, twice each, and prints a row for each.
+fn check_scenario(number: &str) {
     let mut broken = Vec::new();
-    for scenario in table::numbered(number) {
+    for scenario in scenarios_numbered(number) {
         for &dialect in scenario.dialects {
-            let seen = play(&scenario, dialect, 1).unwrap();
-            let again = play(&scenario, dialect, 1).unwrap();
-            let breaches = judge(&scenario, &seen, &again);
-            let row = Row::new(&scenario, &seen, &breaches);
+            let observed = play(&scenario, dialect, 1).unwrap();
+            let second = play(&scenario, dialect, 1).unwrap();
+            let violations = judge(&scenario, &observed, &second);
+            let row = ReportRow::new(&scenario, &observed, &violations);
             println!("{row}");
-            if !breaches.is_empty() {
-                let breaches: Vec<String> = breaches.iter().map(ToString::to_string).collect();
-                broken.push(format!("{row}\n{}\n{}", breaches.join("\n"), seen.story()));
+            if !violations.is_empty() {
+                let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
+                broken.push(format!("{row}\n{}\n{}", violations.join("\n"), observed.describe()));
             }
-            if let Some(summary) = REPORT.add(row, performances()) {
-                // Past the capture of test output: the table is there to be read.
+            if let Some(summary) = REPORT.add(row, number_of_rows()) {
+                // Past the capture of test output, so that the table is always shown.
                 writeln!(io::stderr(), "{summary}").unwrap();
             }
         }
@@ -33,214 +33,219 @@ fn hold(number: &str) {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-fn performances() -> usize {
-    table::all().iter().map(|scenario| scenario.dialects.len()).sum()
+fn number_of_rows() -> usize {
+    all_scenarios().iter().map(|scenario| scenario.dialects.len()).sum()
 }
 
 #[test]
-fn r01_nobody_there() {
-    hold("R01");
+fn r01_provider_unreachable() {
+    check_scenario("R01");
 }
 
 #[test]
-fn r02_accepts_and_never_answers() {
-    hold("R02");
+fn r02_no_response() {
+    check_scenario("R02");
 }
 
 #[test]
-fn r03_polite_429() {
-    hold("R03");
+fn r03_rate_limit_with_a_short_wait() {
+    check_scenario("R03");
 }
 
 #[test]
-fn r04_hostile_retry_after() {
-    hold("R04");
+fn r04_invalid_or_long_retry_after() {
+    check_scenario("R04");
 }
 
 #[test]
-fn r05_a_spend_cap() {
-    hold("R05");
+fn r05_spend_cap() {
+    check_scenario("R05");
 }
 
 #[test]
-fn r06_an_overloaded_minute() {
-    hold("R06");
+fn r06_overload_for_a_minute() {
+    check_scenario("R06");
 }
 
 #[test]
-fn r07_a_page_of_html() {
-    hold("R07");
+fn r07_html_instead_of_json() {
+    check_scenario("R07");
 }
 
 #[test]
-fn r08_refused_for_good() {
-    hold("R08");
+fn r08_permanent_client_errors() {
+    check_scenario("R08");
 }
 
 #[test]
-fn r09_nonsense_dressed_as_an_answer() {
-    hold("R09");
+fn r09_invalid_body_with_status_200() {
+    check_scenario("R09");
 }
 
 #[test]
-fn r10_a_body_that_is_cut() {
-    hold("R10");
+fn r10_truncated_body() {
+    check_scenario("R10");
 }
 
 #[test]
-fn r11_a_stream_that_ends_early() {
-    hold("R11");
+fn r11_stream_ends_early() {
+    check_scenario("R11");
 }
 
 #[test]
-fn r12_a_reset_inside_a_tool_call() {
-    hold("R12");
+fn r12_reset_within_a_tool_call() {
+    check_scenario("R12");
 }
 
 #[test]
-fn r13_an_error_inside_a_stream() {
-    hold("R13");
+fn r13_error_event_within_a_stream() {
+    check_scenario("R13");
 }
 
 #[test]
-fn r14_silence() {
-    hold("R14");
+fn r14_stalled_stream() {
+    check_scenario("R14");
 }
 
 #[test]
-fn r15_drips_and_pings() {
-    hold("R15");
+fn r15_slow_bytes_comments_and_pings() {
+    check_scenario("R15");
 }
 
 #[test]
-fn r16_terminal_markers_that_disagree() {
-    hold("R16");
+fn r16_missing_or_contradictory_end_markers() {
+    check_scenario("R16");
 }
 
 #[test]
-fn r17_frames_of_all_kinds() {
-    hold("R17");
+fn r17_unusual_and_invalid_framing() {
+    check_scenario("R17");
 }
 
 #[test]
-fn r18_tool_calls_told_strangely() {
-    hold("R18");
+fn r18_unusual_tool_call_deltas() {
+    check_scenario("R18");
 }
 
 #[test]
-fn r19_usage_that_lies() {
-    hold("R19");
+fn r19_missing_or_wrong_usage() {
+    check_scenario("R19");
 }
 
 #[test]
-fn r20_an_answer_of_nothing() {
-    hold("R20");
+fn r20_empty_answer() {
+    check_scenario("R20");
 }
 
 #[test]
-fn r21_all_spent_on_thinking() {
-    hold("R21");
+fn r21_all_tokens_spent_on_reasoning() {
+    check_scenario("R21");
 }
 
 #[test]
-fn r22_arguments_cut_off() {
-    hold("R22");
+fn r22_truncated_arguments() {
+    check_scenario("R22");
 }
 
 #[test]
-fn r23_arguments_cut_off_and_mislabelled() {
-    hold("R23");
+fn r23_truncated_arguments_with_a_wrong_stop_reason() {
+    check_scenario("R23");
 }
 
 #[test]
-fn r24_arguments_wrong_or_huge() {
-    hold("R24");
+fn r24_invalid_or_huge_arguments() {
+    check_scenario("R24");
 }
 
 #[test]
-fn r25_invented_tools() {
-    hold("R25");
+fn r25_unknown_tools() {
+    check_scenario("R25");
 }
 
 #[test]
-fn r26_twin_ids() {
-    hold("R26");
+fn r26_duplicate_call_ids() {
+    check_scenario("R26");
 }
 
 #[test]
 fn r27_refusals() {
-    hold("R27");
+    check_scenario("R27");
 }
 
 #[test]
-fn r28_a_tool_that_hangs() {
-    hold("R28");
+fn r28_tool_hangs() {
+    check_scenario("R28");
 }
 
 #[test]
-fn r29_a_tool_that_crashes() {
-    hold("R29");
+fn r29_tool_panics_or_fails() {
+    check_scenario("R29");
 }
 
 #[test]
 fn r30_results_out_of_order() {
-    hold("R30");
+    check_scenario("R30");
 }
 
 #[test]
-fn r31_poisonous_output() {
-    hold("R31");
+fn r31_huge_hostile_output() {
+    check_scenario("R31");
 }
 
 #[test]
-fn r34_the_same_call_for_ever() {
-    hold("R34");
+fn r34_same_call_in_every_turn() {
+    check_scenario("R34");
 }
 
 #[test]
-fn r35_ping_pong() {
-    hold("R35");
+fn r35_delegation_cycle() {
+    check_scenario("R35");
 }
 
 #[test]
-fn r36_a_race_for_the_budget() {
-    hold("R36");
+fn r36_runs_compete_for_one_budget() {
+    check_scenario("R36");
 }
 
 #[test]
-fn r37_money_runs_out() {
-    hold("R37");
+fn r37_budget_is_spent() {
+    check_scenario("R37");
 }
 
 #[test]
-fn r38_one_worker_dead_and_one_slow() {
-    hold("R38");
+fn r38_one_worker_fails_and_one_is_slow() {
+    check_scenario("R38");
 }
 
 #[test]
-fn r39_a_caller_who_hangs_up() {
-    hold("R39");
+fn r39_caller_disconnects_or_cancels() {
+    check_scenario("R39");
 }
 
 #[test]
-fn a_crowd_keeps_below_the_limits_uses_what_is_allowed_and_starves_nobody() {
-    hold("limits");
+fn many_agents_share_a_rate_limit_fully_and_fairly() {
+    check_scenario("limits");
 }
 
 #[test]
-fn a_second_attempt_saves_time_and_both_are_paid_for() {
-    hold("hedge");
+fn a_hedged_request_saves_time_and_both_attempts_are_paid_for() {
+    check_scenario("hedge");
 }
 
 #[test]
-fn r00_the_judge_sees_each_invariant_that_is_broken_on_purpose() {
-    for (rule, scenario) in table::canary::all() {
-        let seen = play(&scenario, scenario.dialects[0], 1).unwrap();
-        let again = play(&scenario, scenario.dialects[0], 1).unwrap();
-        let breaches = judge(&scenario, &seen, &again);
-        println!("{} {} breaks {rule}: {}", Row::new(&scenario, &seen, &breaches), scenario.id, breaches.len());
-        assert!(breaches.iter().any(|breach| breach.rule == rule), "{}: {breaches:?}", scenario.id);
+fn r00_the_judge_reports_each_invariant_that_is_broken_on_purpose() {
+    for (rule, scenario) in broken_on_purpose() {
+        let observed = play(&scenario, scenario.dialects[0], 1).unwrap();
+        let second = play(&scenario, scenario.dialects[0], 1).unwrap();
+        let violations = judge(&scenario, &observed, &second);
+        println!(
+            "{} {} breaks {rule}: {}",
+            ReportRow::new(&scenario, &observed, &violations),
+            scenario.id,
+            violations.len()
+        );
+        assert!(violations.iter().any(|violation| violation.rule == rule), "{}: {violations:?}", scenario.id);
     }
-    let rules: BTreeSet<&str> = table::canary::all().into_iter().map(|(rule, _)| rule).collect();
+    let rules: BTreeSet<&str> = broken_on_purpose().into_iter().map(|(rule, _)| rule).collect();
     assert_eq!(rules.len(), 10, "{rules:?}");
 }

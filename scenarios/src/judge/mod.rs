@@ -1,4 +1,4 @@
-//! Checks what was observed, and reports the result.
+//! Checks observations against the rules, and reports the results.
 
 pub(crate) mod judge;
 pub(crate) mod report;

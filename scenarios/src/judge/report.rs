@@ -1,4 +1,4 @@
-//! The table of verdicts.
+//! The table of results.
 
 use std::{
     fmt,
@@ -7,30 +7,33 @@ use std::{
 
 use brigade_rehearsal::WireDialect;
 
-use crate::{judge::Breach, scenario::Scenario, seen::Seen};
+use crate::{
+    judge::judge::Violation,
+    scenario::{observation::Observation, scenario::Scenario},
+};
 
-/// One scenario in one dialect.
+/// The result of one scenario in one dialect.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct ReportRow {
     id: String,
     title: String,
     verdict: &'static str,
     seconds: f64,
     requests: usize,
-    ours: String,
-    truth: String,
+    booked: String,
+    billed: String,
 }
 
-/// All rows of one program. It prints a closing summary when all scenarios have reported.
+/// Collects the rows of one test program, and formats them when all have arrived.
 #[derive(Debug, Default)]
 pub struct Report {
-    rows: Mutex<Vec<Row>>,
+    rows: Mutex<Vec<ReportRow>>,
 }
 
-impl Row {
-    /// What came of a scenario.
-    pub fn new(scenario: &Scenario, seen: &Seen, breaches: &[Breach]) -> Self {
-        let dialect = match seen.dialect {
+impl ReportRow {
+    /// The row for a scenario that was played.
+    pub fn new(scenario: &Scenario, observed: &Observation, violations: &[Violation]) -> Self {
+        let dialect = match observed.dialect {
             WireDialect::OpenaiChat => "chat",
             WireDialect::OpenaiResponses => "responses",
             WireDialect::Anthropic => "anthropic",
@@ -38,40 +41,40 @@ impl Row {
         Self {
             id: format!("{} {dialect}", scenario.id),
             title: scenario.title.to_owned(),
-            verdict: if breaches.is_empty() { "holds" } else { "BROKEN" },
-            seconds: seen.elapsed.as_secs_f64(),
-            requests: seen.calls.len(),
-            ours: seen.spending.total().to_string(),
-            truth: seen.truth.to_string(),
+            verdict: if violations.is_empty() { "holds" } else { "BROKEN" },
+            seconds: observed.elapsed.as_secs_f64(),
+            requests: observed.calls.len(),
+            booked: observed.spending.total().to_string(),
+            billed: observed.billed.to_string(),
         }
     }
 }
 
 impl Report {
-    /// Without rows.
+    /// An empty report.
     pub const fn new() -> Self {
         Self { rows: Mutex::new(Vec::new()) }
     }
 
-    /// Adds a row; answers the whole table if that was the last of `total`.
-    pub fn add(&self, row: Row, total: usize) -> Option<String> {
+    /// Adds a row. Returns the whole table if this was the last of `total` rows.
+    pub fn add(&self, row: ReportRow, total: usize) -> Option<String> {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         rows.push(row);
         (rows.len() == total).then(|| {
             rows.sort_by(|one, other| one.id.cmp(&other.id));
             let broken = rows.iter().filter(|row| row.verdict != "holds").count();
             let lines: Vec<String> = rows.iter().map(ToString::to_string).collect();
-            format!("{}\n{} performances, {broken} broken", lines.join("\n"), rows.len())
+            format!("{}\n{} runs of scenarios, {broken} broken", lines.join("\n"), rows.len())
         })
     }
 }
 
-impl fmt::Display for Row {
+impl fmt::Display for ReportRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, title, verdict, seconds, requests, ours, truth } = self;
+        let Self { id, title, verdict, seconds, requests, booked, billed } = self;
         write!(
             f,
-            "{id:<34} {verdict:<6} {seconds:>9.3} s {requests:>4} requests  ours {ours:>9}  truth {truth:>9}  {title}"
+            "{id:<34} {verdict:<6} {seconds:>9.3} s {requests:>4} requests  booked {booked:>9}  billed {billed:>9}  {title}"
         )
     }
 }

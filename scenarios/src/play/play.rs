@@ -1,4 +1,4 @@
-//! Plays one scenario in one dialect, with a healthy run beside it, and writes down what was seen.
+//! Plays one scenario in one dialect, with a control run at the same time, and records both.
 
 use std::{
     convert::Infallible,
@@ -9,7 +9,7 @@ use std::{
 
 use brigade_core::{
     Budget, Cap, Event, Ledger, ModelId, Money, Observer, Outcome, Pricing, Run, RunError, Runnable, ServedCall, Task,
-    TraceId, Usage,
+    TraceId,
 };
 use brigade_observability::{LogTarget, Logging, PriceBook};
 use brigade_rehearsal::{CallRecord, Latency, WireDialect};
@@ -18,19 +18,19 @@ use tokio::{runtime::Handle, time::Instant};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    clock::in_virtual_time,
-    scenario::{Act, Scenario},
-    seen::{Control, Ended, Seen, Witness},
-    stage::{CANARY, Stage, account},
+    play::virtual_time::in_virtual_time,
+    scenario::environment::{CANARY, Environment, account},
+    scenario::observation::{Control, EventRecorder, Observation, RunEnd, recorded_usage},
+    scenario::scenario::{Caller, Scenario},
 };
 
-/// Everything at DEBUG but the provider's own lines, which belong to no run.
+/// Everything at DEBUG except the provider's own lines, which do not belong to a run.
 const LEVEL: &str = "debug,brigade_rehearsal=off";
 
-/// How long after the end the wire may take to settle.
+/// How long connections and tasks may take to close after the end.
 const SETTLING: Duration = Duration::from_millis(250);
 
-/// How often a limited key is looked at besides at every event.
+/// How often the spending of a limited key is sampled, in addition to every event.
 const SAMPLING: Duration = Duration::from_millis(50);
 
 /// Longer than any scenario.
@@ -39,96 +39,99 @@ const NEVER: Duration = Duration::from_hours(24);
 /// Plays a scenario in one dialect. The same seed gives the same events.
 ///
 /// # Errors
-/// If the scenario cannot be set up; whatever goes wrong in it is in what was seen.
-pub fn play(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Result<Seen> {
+/// If the scenario cannot be set up. A failure within the scenario is part of the observation.
+pub fn play(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Result<Observation> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("log");
     let logging = Logging::new().level(LEVEL).variable(None).target(LogTarget::File(path.clone()));
     let (layer, _handle) = logging.layer()?;
     let guard = tracing_subscriber::registry().with(layer).set_default();
     let mut found = in_virtual_time(async {
-        let found = perform(scenario, dialect, seed).await;
-        // Whatever is to end by itself ends now.
+        let found = run_scenario(scenario, dialect, seed).await;
+        // Tasks that end by themselves get the time to do so.
         tokio::time::sleep(SETTLING).await;
-        found.map(|found| Seen { tasks_left: Handle::current().metrics().num_alive_tasks().saturating_sub(1), ..found })
+        found.map(|found| Observation {
+            tasks_left: Handle::current().metrics().num_alive_tasks().saturating_sub(1),
+            ..found
+        })
     })??;
     drop(guard);
-    found.lines = fs::read_to_string(path)?.lines().map(str::to_owned).collect();
+    found.log_lines = fs::read_to_string(path)?.lines().map(str::to_owned).collect();
     Ok(found)
 }
 
-async fn perform(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Result<Seen> {
-    let stage = Stage::set(scenario, dialect, seed).await?;
-    let team = (scenario.team)(&stage)?;
+async fn run_scenario(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Result<Observation> {
+    let environment = Environment::start(scenario, dialect, seed).await?;
+    let team = (scenario.team)(&environment)?;
     let key = Ledger::root("key", budget(key_cents(scenario)));
-    let asking = Asking { scenario, team: &*team, key: &key, witness: Arc::new(Witness::new()), seed };
-    let samples = Arc::new(Samples { key: key.clone(), owed: Mutex::default() });
+    let callers = Callers { scenario, team: &*team, key: &key, recorder: Arc::new(EventRecorder::new()), seed };
+    let samples = Arc::new(KeySamples { key: key.clone(), owed: Mutex::default() });
     let started = Instant::now();
     let watched = async {
         tokio::select! {
-            ends = asking.all(&samples) => (ends, started.elapsed()),
-            ended = samples.keep_on(key_cents(scenario).is_some()) => match ended {},
+            ends = callers.run_all(&samples) => (ends, started.elapsed()),
+            ended = samples.take_repeatedly(key_cents(scenario).is_some()) => match ended {},
         }
     };
     let (control, (ends, elapsed)) = tokio::join!(control(dialect, seed), watched);
-    // A provider that is still at it shows as an open call.
-    let _ = tokio::time::timeout(SETTLING, stage.call_log().wait_until_idle()).await;
-    let calls = stage.call_log().calls();
-    let found = Seen {
+    // A call that the provider has not finished by then is recorded as open.
+    let _ = tokio::time::timeout(SETTLING, environment.call_log().wait_until_idle()).await;
+    let calls = environment.call_log().calls();
+    let found = Observation {
         dialect,
         ends,
-        traces: asking.traces(),
+        traces: callers.traces(),
         elapsed,
-        entries: asking.witness.entries(),
-        truth: billed(&calls, stage.prices()),
+        events: callers.recorder.events(),
+        billed: billed(&calls, environment.prices()),
         calls,
         spending: key.spending(),
         outstanding: key.outstanding(),
         reserved: key.reserved(),
         samples: samples.owed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        tool_runs: stage.tools().runs(),
+        tool_runs: environment.tools().runs(),
         tasks_left: 0,
-        lines: Vec::new(),
+        log_lines: Vec::new(),
         control: control?,
     };
     drop(team);
-    stage.clear().await;
+    environment.shutdown().await;
     Ok(found)
 }
 
-/// Whoever asks.
-struct Asking<'a> {
+/// Starts the runs of a scenario.
+struct Callers<'a> {
     scenario: &'a Scenario,
     team: &'a dyn Runnable,
     key: &'a Ledger,
-    witness: Arc<Witness>,
+    recorder: Arc<EventRecorder>,
     seed: u64,
 }
 
-impl Asking<'_> {
-    async fn all(&self, samples: &Arc<Samples>) -> Vec<Ended> {
-        match self.scenario.act {
-            Act::Ask { times, every, run_cents, .. } => {
+impl Callers<'_> {
+    async fn run_all(&self, samples: &Arc<KeySamples>) -> Vec<RunEnd> {
+        match self.scenario.caller {
+            Caller::Asks { times, every, run_cents, .. } => {
                 let asks = (0..times).map(|number| async move {
                     tokio::time::sleep(every * number).await;
                     let run = self.run(number, run_cents, samples);
-                    Ended::of(&self.ask(&run, number).await)
+                    RunEnd::of(&self.ask(&run, number).await)
                 });
                 join_all(asks).await
             }
-            Act::HangUp(after) => {
+            Caller::Disconnects(after) => {
                 let run = self.run(0, None, samples);
                 let asked = tokio::time::timeout(after, self.ask(&run, 0)).await;
-                vec![asked.map_or(Ended::Dropped, |result| Ended::of(&result))]
+                vec![asked.map_or(RunEnd::Dropped, |result| RunEnd::of(&result))]
             }
-            Act::Cancel(after) => {
+            Caller::Cancels(after) => {
                 let run = self.run(0, None, samples);
                 let cancel = async {
                     tokio::time::sleep(after).await;
                     run.cancel();
                 };
                 let (result, ()) = tokio::join!(self.ask(&run, 0), cancel);
-                vec![Ended::of(&result)]
+                vec![RunEnd::of(&result)]
             }
         }
     }
@@ -137,31 +140,31 @@ impl Asking<'_> {
         self.team.run(run, Task::from(format!("Question {number}: what is a {CANARY}?"))).await
     }
 
-    fn run(&self, number: u32, cents: Option<u32>, samples: &Arc<Samples>) -> Run {
+    fn run(&self, number: u32, cents: Option<u32>, samples: &Arc<KeySamples>) -> Run {
         let model_calls = self.scenario.model_calls.map(Cap::hard);
         let mut budget = budget(cents);
         budget.wall = self.scenario.wall;
         budget.model_calls = model_calls;
         let builder = Run::builder().account(self.key.clone()).budget(budget).deltas(self.scenario.streams);
-        let builder = builder.observer(Arc::clone(&self.witness) as _).observer(Arc::clone(samples) as _);
+        let builder = builder.observer(Arc::clone(&self.recorder) as _).observer(Arc::clone(samples) as _);
         builder.trace(trace(self.seed, number)).build()
     }
 
     fn traces(&self) -> Vec<TraceId> {
-        let times = if let Act::Ask { times, .. } = self.scenario.act { times } else { 1 };
+        let times = if let Caller::Asks { times, .. } = self.scenario.caller { times } else { 1 };
         (0..times).map(|number| trace(self.seed, number)).collect()
     }
 }
 
-/// What a key owed each time somebody looked.
+/// Samples of the spending plus reservations of a key.
 #[derive(Debug)]
-struct Samples {
+struct KeySamples {
     key: Ledger,
     owed: Mutex<Vec<Money>>,
 }
 
-impl Samples {
-    async fn keep_on(&self, wanted: bool) -> Infallible {
+impl KeySamples {
+    async fn take_repeatedly(&self, wanted: bool) -> Infallible {
         let pause = if wanted { SAMPLING } else { NEVER };
         loop {
             tokio::time::sleep(pause).await;
@@ -175,38 +178,38 @@ impl Samples {
     }
 }
 
-impl Observer for Samples {
+impl Observer for KeySamples {
     fn on_event(&self, _: &Run, _: &Event) {
         self.take();
     }
 }
 
-/// A healthy run with accounts and a provider of its own: two turns and a tool.
+/// Runs the control: two turns and a tool call, with accounts and a provider of its own.
 async fn control(dialect: WireDialect, seed: u64) -> anyhow::Result<Control> {
     let second = Duration::from_secs(1);
-    let scenario = Scenario::new("control", "nothing goes wrong").with_tool();
+    let scenario = Scenario::new("control", "nothing fails").with_tool();
     let scenario = Scenario { latency: Latency { first: second, between: Duration::ZERO }, ..scenario };
-    let stage = Stage::set(&scenario, dialect, seed).await?;
-    let team = (scenario.team)(&stage)?;
+    let environment = Environment::start(&scenario, dialect, seed).await?;
+    let team = (scenario.team)(&environment)?;
     let trace = TraceId::from_bits(u128::from(seed) << 8 | 0xc0de << 96).unwrap_or_else(TraceId::random);
     let run = Run::builder().trace(trace).deltas(true).build();
     let started = Instant::now();
     let result = team.run(&run, Task::from("What is nothing?")).await;
     let elapsed = started.elapsed();
-    let _ = tokio::time::timeout(SETTLING, stage.call_log().wait_until_idle()).await;
+    let _ = tokio::time::timeout(SETTLING, environment.call_log().wait_until_idle()).await;
     let spent = run.ledger().spending();
     let control = Control {
-        ended: Ended::of(&result),
+        ended: RunEnd::of(&result),
         elapsed,
         spent: spent.charged,
-        truth: billed(&stage.call_log().calls(), stage.prices()),
+        billed: billed(&environment.call_log().calls(), environment.prices()),
     };
     drop(team);
-    stage.clear().await;
+    environment.shutdown().await;
     Ok(control)
 }
 
-/// What the provider bills at the prices that we know.
+/// The sum of what the provider bills, at our prices.
 fn billed(calls: &[CallRecord], prices: &PriceBook) -> Money {
     calls.iter().fold(Money::ZERO, |sum, call| sum + cost(call, prices).unwrap_or_default())
 }
@@ -217,20 +220,11 @@ fn cost(call: &CallRecord, prices: &PriceBook) -> Option<Money> {
     if call.usage == brigade_rehearsal::BilledUsage::default() {
         return None;
     }
-    prices.cost(&served, &usage(call))
-}
-
-/// A provider's count in our form.
-pub(crate) fn usage(call: &CallRecord) -> Usage {
-    let some = |tokens: u64| (tokens > 0).then_some(tokens);
-    Usage::new(call.usage.input, call.usage.output)
-        .cache_read_tokens(some(call.usage.cached))
-        .cache_write_tokens(some(call.usage.cache_write))
-        .reasoning_tokens(some(call.usage.reasoning))
+    prices.cost(&served, &recorded_usage(call))
 }
 
 fn key_cents(scenario: &Scenario) -> Option<u32> {
-    if let Act::Ask { key_cents, .. } = scenario.act { key_cents } else { None }
+    if let Caller::Asks { key_cents, .. } = scenario.caller { key_cents } else { None }
 }
 
 fn budget(cents: Option<u32>) -> Budget {
@@ -238,7 +232,7 @@ fn budget(cents: Option<u32>) -> Budget {
     cents.map_or_else(Budget::unlimited, limited)
 }
 
-/// The short form of a trace differs from run to run and is the same for the same seed.
+/// A trace id whose short form differs between runs and is the same for the same seed.
 fn trace(seed: u64, number: u32) -> TraceId {
     let bits = u128::from(number + 1) << 96 | u128::from(seed) << 8 | 1;
     TraceId::from_bits(bits).unwrap_or_else(TraceId::random)

@@ -1,9 +1,9 @@
-//! Virtual time that does not run ahead of loopback sockets.
+//! Virtual time that waits for loopback sockets.
 //!
-//! A paused tokio clock jumps to the next timer whenever the runtime has nothing to do. Bytes on their way through a
-//! loopback socket are nothing to do: the runtime polls its sockets once and then jumps, even if that poll found some
-//! of them ready, so that a timeout of a minute ends a call that was about to be answered. Here the runtime has to find
-//! its sockets quiet many times in a row before the clock may jump.
+//! Tokio's paused clock advances to the next timer whenever the runtime is idle. Bytes on their way through a loopback
+//! socket do not keep it busy: the runtime polls its sockets once and then advances, even if that poll found some of them
+//! ready, so that a timeout of a minute ends a call that was about to be answered. Here the runtime has to be idle many
+//! times in a row before the clock may advance.
 
 use std::{
     future::{Future, poll_fn},
@@ -18,56 +18,54 @@ use std::{
 
 use tokio::{runtime::Builder, task::JoinSet};
 
-/// How often sockets must be found quiet. Linux hands bytes over loopback on while they are written, so each round
-/// moves them one hop; the longest way that the work itself does not see (it is polled for each piece of an answer) is
-/// a request of some megabytes.
-const QUIET_ROUNDS: u32 = 24;
+/// How often in a row the runtime must be idle. Each round moves bytes one hop over loopback. The longest transfer that
+/// does not wake the work itself, which is polled for each piece of an answer, is a request of some megabytes.
+const IDLE_ROUNDS: u32 = 24;
 
-/// Counts how long nothing has happened.
+/// Counts how often in a row the runtime was idle.
 #[derive(Debug, Default)]
-struct Quiet {
+struct IdleCounter {
     rounds: AtomicU32,
     waker: Mutex<Option<Waker>>,
 }
 
-/// Does `work` on a runtime of its own, on this thread, in virtual time: waiting takes no time at all.
+/// Runs `work` on a runtime of its own, on this thread, in virtual time: waiting takes no real time.
 ///
 /// # Errors
-/// If the system has no sockets left.
+/// If the runtime cannot be built.
 pub fn in_virtual_time<T>(work: impl Future<Output = T>) -> io::Result<T> {
-    let quiet = Arc::new(Quiet::default());
-    let watch = Arc::clone(&quiet);
+    let idle = Arc::new(IdleCounter::default());
+    let parked = Arc::clone(&idle);
     let runtime = Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
-        .on_thread_park(move || watch.look_again())
+        .on_thread_park(move || parked.on_idle())
         .build()?;
     Ok(runtime.block_on(async {
-        let mut keeper = JoinSet::new();
-        let kept = Arc::clone(&quiet);
-        // Does nothing; that it can be woken keeps the runtime from falling asleep.
-        keeper.spawn(poll_fn(move |context| kept.keep(context)));
+        // A task without work: waking it makes the runtime poll its sockets again instead of advancing the clock.
+        let mut tasks = JoinSet::new();
+        let counter = Arc::clone(&idle);
+        tasks.spawn(poll_fn(move |context| counter.store_waker(context)));
         let mut work = pin!(work);
         poll_fn(|context| {
-            quiet.rounds.store(0, Ordering::Relaxed);
+            idle.rounds.store(0, Ordering::Relaxed);
             Pin::new(&mut work).poll(context)
         })
         .await
     }))
 }
 
-impl Quiet {
-    /// The runtime is about to sleep. Until it was about to for long enough, something is given to do to it, and before
-    /// it does that it looks after its sockets.
-    fn look_again(&self) {
-        if self.rounds.fetch_add(1, Ordering::Relaxed) >= QUIET_ROUNDS {
+impl IdleCounter {
+    /// Called when the runtime has nothing to do. Wakes the task without work until this has happened often enough.
+    fn on_idle(&self) {
+        if self.rounds.fetch_add(1, Ordering::Relaxed) >= IDLE_ROUNDS {
             self.rounds.store(0, Ordering::Relaxed);
         } else if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
             waker.wake_by_ref();
         }
     }
 
-    fn keep(&self, context: &Context<'_>) -> Poll<()> {
+    fn store_waker(&self, context: &Context<'_>) -> Poll<()> {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
         Poll::Pending
     }
@@ -94,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_stands_still_while_bytes_are_on_their_way_and_then_jumps() {
+    fn the_clock_stands_still_while_bytes_are_in_transit_and_then_advances() {
         let took = in_virtual_time(async {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let address = listener.local_addr().unwrap();
             let mut tasks = JoinSet::new();
             tasks.spawn(echo(listener));
-            // A timer that is always near, as in a client that counts the time.
+            // A timer that is always due soon.
             tasks.spawn(async {
                 loop {
                     tokio::time::sleep(Duration::from_secs(1)).await;

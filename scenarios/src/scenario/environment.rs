@@ -1,4 +1,4 @@
-//! What a scenario plays on: a simulated provider, and models with everything that production puts around them.
+//! Where a scenario runs: a simulated provider, and models in the standard stack of wrappers.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -11,22 +11,21 @@ use brigade_resilience::{Accounts, Charging, FallbackModel, Policy, RateLimitSet
 use tokio::net::TcpListener;
 
 use crate::{
-    scenario::{Nowhere, Scenario, filled},
-    tools,
+    scenario::scenario::{Scenario, Unreachable, filled},
+    scenario::tools::ToolLog,
 };
 
-/// The key of every account. It has no form by which a log could recognise it, so it stays out of the log only if
-/// nobody writes it there.
-pub const API_KEY: &str = "the-planted-key-5f1c9a";
+/// The API key of every account. It does not look like a key, so no filter of the log can recognize it: it stays out of
+/// the log only because the code does not log keys.
+pub(crate) const API_KEY: &str = "the-planted-key-5f1c9a";
 
-/// A word in every prompt, answer, argument and tool result, that no event or log line may hold.
-pub const CANARY: &str = "quetzalcoatlus";
+/// A word in every prompt, answer, argument and tool result. No event or log line may contain it.
+pub(crate) const CANARY: &str = "quetzalcoatlus";
 
-/// A label of a name has 63 characters at the most (RFC 1035, 2.3.4), so whoever looks names up knows without asking anybody
-/// that there is none like this.
+/// A label of a host name has at most 63 characters (RFC 1035, 2.3.4), so a resolver rejects this name without a query.
 const UNKNOWN_HOST: &str = "a-name-that-is-too-long-to-be-known-to-any-name-server-in-the-world.test";
 
-/// Prices for the models of the table, and one that costs exactly fifteen cents for its longest answer.
+/// A model that costs exactly fifteen cents for its longest answer.
 const FLAT: &str = r#"
 as_of = "2026-01-01"
 
@@ -36,27 +35,26 @@ max_output = 75000
 standard = { input = "0", output = "2" }
 "#;
 
-/// A simulated provider and all that its callers share.
+/// A simulated provider, and the state that its clients share.
 #[derive(Debug)]
-pub struct Stage {
+pub struct Environment {
     dialect: WireDialect,
     running: RunningSimulator,
-    /// Where nobody listens.
-    dead_end: String,
+    refusing_address: String,
     accounts: Accounts,
     policy: Policy,
     prices: PriceBook,
-    nobody_there: Option<Nowhere>,
+    unreachable: Option<Unreachable>,
     has_fallback: bool,
-    tools: tools::Log,
+    tools: ToolLog,
 }
 
-impl Stage {
-    /// Sets the stage for a scenario.
+impl Environment {
+    /// Starts the provider for a scenario.
     ///
     /// # Errors
-    /// If the scenario's script or plan cannot be read, or no port can be had.
-    pub async fn set(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Result<Self> {
+    /// If the scenario's script or faults cannot be parsed, or no port is free.
+    pub async fn start(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Result<Self> {
         let plan = FaultPlan::from_toml(&filled(&scenario.faults, dialect)).context(scenario.id)?;
         let simulator = Simulator::builder()
             .script(scenario.script(dialect)?)
@@ -68,17 +66,17 @@ impl Stage {
         Ok(Self {
             dialect,
             running: simulator.serve_locally().await?,
-            dead_end: dead_end().await?,
+            refusing_address: refusing_address().await?,
             accounts: Accounts::seeded(seed),
             policy: Policy { hedge_after: scenario.hedge_after, ..policy(dialect) },
             prices: prices()?,
-            nobody_there: scenario.nobody_there,
+            unreachable: scenario.unreachable,
             has_fallback: scenario.has_fallback,
-            tools: tools::Log::default(),
+            tools: ToolLog::default(),
         })
     }
 
-    /// The model in question, guarded as in production, with another one behind it if the scenario has one.
+    /// The main model in the standard stack, with the fallback model if the scenario has one.
     ///
     /// # Errors
     /// If the client cannot be set up.
@@ -86,16 +84,17 @@ impl Stage {
         self.model_called(main_model(self.dialect))
     }
 
-    /// The same by another name.
+    /// A model of this name in the standard stack.
     ///
     /// # Errors
     /// If the client cannot be set up.
     pub fn model_called(&self, name: &str) -> anyhow::Result<Arc<dyn ChatModel>> {
-        let spare = self.has_fallback.then(|| self.guarded("spare", spare_model(self.dialect), None)).transpose()?;
-        self.guarded("main", name, spare)
+        let spare =
+            self.has_fallback.then(|| self.with_policy("spare", spare_model(self.dialect), None)).transpose()?;
+        self.with_policy("main", name, spare)
     }
 
-    /// An agent called `asker` with the model.
+    /// An agent named `asker` with the main model.
     ///
     /// # Errors
     /// If the client cannot be set up.
@@ -103,7 +102,7 @@ impl Stage {
         self.agent("asker")
     }
 
-    /// An agent with the model.
+    /// An agent with the main model.
     ///
     /// # Errors
     /// If the client cannot be set up.
@@ -111,87 +110,87 @@ impl Stage {
         Ok(Agent::new(name, self.model()?).instructions(format!("You are {name}. Never say {CANARY}.")))
     }
 
-    /// The client alone, without meter and guards.
+    /// The main model's client without any wrapper, so that its calls are not booked.
     ///
     /// # Errors
     /// If it cannot be set up.
-    pub fn bare_model(&self) -> anyhow::Result<Arc<dyn ChatModel>> {
+    pub fn unmetered_model(&self) -> anyhow::Result<Arc<dyn ChatModel>> {
         client(self.dialect, "main", &self.running.base_url(), main_model(self.dialect))
     }
 
-    /// Where the provider is.
+    /// The provider's address.
     pub fn address(&self) -> SocketAddr {
         self.running.address()
     }
 
-    /// The tools of the scenario, which remember how often they were run.
-    pub fn tools(&self) -> &tools::Log {
+    /// Makes the scenario's tools, and counts their runs.
+    pub fn tools(&self) -> &ToolLog {
         &self.tools
     }
 
-    /// The protocol that is spoken.
+    /// The dialect of the scenario.
     pub fn dialect(&self) -> WireDialect {
         self.dialect
     }
 
-    /// What the provider knows.
+    /// The provider's own record of all calls.
     pub fn call_log(&self) -> &CallLog {
         self.running.call_log()
     }
 
-    /// What anything costs.
+    /// The prices of all models.
     pub fn prices(&self) -> &PriceBook {
         &self.prices
     }
 
-    /// The state of accounts and models.
+    /// The limiters and breakers of all accounts.
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
     }
 
-    /// Closes the provider.
-    pub async fn clear(self) {
+    /// Stops the provider.
+    pub async fn shutdown(self) {
         self.running.shutdown().await;
     }
 
-    fn guarded(
+    fn with_policy(
         &self,
         role: &str,
         model: &str,
         spare: Option<Arc<dyn ChatModel>>,
     ) -> anyhow::Result<Arc<dyn ChatModel>> {
-        let base = match self.nobody_there.filter(|_| role == "main") {
-            Some(Nowhere::Refuses) => self.dead_end.clone(),
-            Some(Nowhere::Unknown) => format!("http://{UNKNOWN_HOST}"),
+        let base = match self.unreachable.filter(|_| role == "main") {
+            Some(Unreachable::ConnectionRefused) => self.refusing_address.clone(),
+            Some(Unreachable::UnknownHost) => format!("http://{UNKNOWN_HOST}"),
             None => self.running.base_url(),
         };
         let metered: Metered<_> = client(self.dialect, role, &base, model)?.metered(&self.prices);
-        // A flat-rate answer is wanted whole or not at all.
+        // So that a flat-rate call is refused rather than shortened when the budget is nearly spent.
         let metered = if model == FLAT_MODEL { metered.least_output_tokens(75_000) } else { metered };
         Ok(self.policy.wrap(metered, spare.map(FallbackModel::new), &self.accounts))
     }
 }
 
 /// The model whose longest answer costs fifteen cents.
-pub const FLAT_MODEL: &str = "flat-rate";
+pub(crate) const FLAT_MODEL: &str = "flat-rate";
 
-/// The model that faults strike.
-pub fn main_model(dialect: WireDialect) -> &'static str {
+/// The main model, which the faults hit.
+pub(crate) fn main_model(dialect: WireDialect) -> &'static str {
     match dialect {
         WireDialect::Anthropic => "claude-sonnet-4-5",
         WireDialect::OpenaiChat | WireDialect::OpenaiResponses => "gpt-5-mini",
     }
 }
 
-/// The model behind it.
-pub fn spare_model(dialect: WireDialect) -> &'static str {
+/// The fallback model.
+pub(crate) fn spare_model(dialect: WireDialect) -> &'static str {
     match dialect {
         WireDialect::Anthropic => "claude-haiku-4-5",
         WireDialect::OpenaiChat | WireDialect::OpenaiResponses => "gpt-5-nano",
     }
 }
 
-/// The name of an account, by which its prices are found.
+/// The name of an account. Prices are found by its prefix.
 pub(crate) fn account(dialect: WireDialect, role: &str) -> String {
     match dialect {
         WireDialect::Anthropic => format!("anthropic-{role}"),
@@ -232,13 +231,12 @@ fn client(dialect: WireDialect, role: &str, base: &str, model: &str) -> anyhow::
     })
 }
 
-/// The bundled prices and the flat rate.
 fn prices() -> anyhow::Result<PriceBook> {
     Ok(PriceBook::from_toml_overlay(FLAT)?)
 }
 
 /// An address that refuses connections: a port that was free a moment ago.
-async fn dead_end() -> io::Result<String> {
+async fn refusing_address() -> io::Result<String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     Ok(format!("http://{}", listener.local_addr()?))
 }

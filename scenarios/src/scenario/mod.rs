@@ -1,4 +1,4 @@
-//! A scenario, where it runs, and what is recorded of it.
+//! A scenario, its environment, and the records of a run.
 
 pub(crate) mod environment;
 pub(crate) mod observation;

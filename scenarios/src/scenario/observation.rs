@@ -1,4 +1,4 @@
-//! What was seen of a scenario, from both ends of the wire.
+//! The records of a scenario, from both ends of the wire.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,90 +10,90 @@ use std::{
 
 use brigade_core::{
     Certainty, Charge, Event, ModelError, ModelErrorKind, Money, Observer, Outcome, Run, RunError, RunId, Spending,
-    StopReason, TraceId,
+    StopReason, TraceId, Usage,
 };
 use brigade_rehearsal::{CallRecord, WireDialect};
 use tokio::time::Instant;
 
-/// Everything that the judge looks at.
+/// The records of one scenario in one dialect.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    /// The protocol that was spoken.
+pub struct Observation {
+    /// The dialect of the provider.
     pub dialect: WireDialect,
-    /// How the runs ended, in the order in which they were asked.
-    pub ends: Vec<Ended>,
-    /// The traces that the runs were given.
+    /// How the runs ended, in the order in which they were started.
+    pub ends: Vec<RunEnd>,
+    /// The trace ids of the runs.
     pub traces: Vec<TraceId>,
-    /// From the first question to the last end.
+    /// The time from the first question to the last end.
     pub elapsed: Duration,
     /// Every event of the runs.
-    pub entries: Vec<Entry>,
-    /// Every request, as the provider knows it.
+    pub events: Vec<RecordedEvent>,
+    /// Every request in the provider's own record.
     pub calls: Vec<CallRecord>,
-    /// What the provider bills.
-    pub truth: Money,
-    /// What the key has paid for.
+    /// The sum of what the provider bills.
+    pub billed: Money,
+    /// What our ledger has booked for all runs.
     pub spending: Spending,
-    /// Reservations that are left.
+    /// Reservations that were not released.
     pub outstanding: u64,
-    /// Money that is left reserved.
+    /// The money in these reservations.
     pub reserved: Money,
-    /// What the key owed, with what was reserved, at every moment it was looked at.
+    /// Total spending plus reservations, sampled at every event and in between.
     pub samples: Vec<Money>,
-    /// Tools that were run, in order.
+    /// The name of the tool of each tool run, in order.
     pub tool_runs: Vec<&'static str>,
-    /// Tasks that were left when everything was dropped.
+    /// Tasks that still run after everything was dropped.
     pub tasks_left: usize,
-    /// The log at DEBUG.
-    pub lines: Vec<String>,
-    /// The healthy run beside it.
+    /// The log at level DEBUG.
+    pub log_lines: Vec<String>,
+    /// A run at the same time in which nothing fails.
     pub control: Control,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
+pub enum RunEnd {
     /// With an outcome.
     Outcome {
-        /// Why.
+        /// The stop reason.
         stop: StopReason,
         /// The answer.
         text: String,
-        /// What had to be done without.
+        /// The parts that were missing or replaced.
         degraded: Vec<String>,
     },
     /// With an error.
     Failed {
-        /// What went wrong with the model, if that was it.
+        /// The kind of the model error, if a model call failed.
         kind: Option<ModelErrorKind>,
-        /// In words.
+        /// The error with its causes.
         message: String,
     },
     /// It was dropped.
     Dropped,
 }
 
-/// The healthy run beside a scenario.
+/// The control run: it happens at the same time as the scenario, and nothing fails in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
     /// How it ended.
-    pub ended: Ended,
+    pub ended: RunEnd,
     /// How long it took.
     pub elapsed: Duration,
-    /// What it paid.
+    /// What our ledger has booked for it.
     pub spent: Money,
     /// What its provider bills.
-    pub truth: Money,
+    pub billed: Money,
 }
 
-/// One event.
+/// One event with its run.
 #[derive(Debug, Clone)]
-pub struct Entry {
-    /// From the start.
+pub struct RecordedEvent {
+    /// The time since the start of the scenario.
     pub at: Duration,
-    /// Whose.
+    /// The run that emitted it.
     pub run: RunId,
-    /// Of which request.
+    /// The run's trace id.
     pub trace: TraceId,
     /// The agent's path.
     pub agent: Arc<str>,
@@ -101,70 +101,71 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// Remembers every event.
+/// Records every event.
 #[derive(Debug)]
-pub(crate) struct Witness {
+pub(crate) struct EventRecorder {
     started: Instant,
-    entries: Mutex<Vec<Entry>>,
+    events: Mutex<Vec<RecordedEvent>>,
 }
 
-impl Seen {
-    /// The attempts that ended: what went wrong, and what was charged.
+impl Observation {
+    /// The error and the charge of every attempt that ended.
     pub fn attempts(&self) -> impl Iterator<Item = (Option<ModelErrorKind>, Option<Charge>)> {
-        self.entries.iter().filter_map(|entry| match &entry.event {
+        self.events.iter().filter_map(|entry| match &entry.event {
             Event::AttemptEnded { error, charge, .. } => Some((*error, *charge)),
             _ => None,
         })
     }
 
-    /// How many attempts were booked with this certainty.
-    pub fn booked(&self, certainty: Certainty) -> usize {
+    /// The number of attempts that were booked with this certainty.
+    pub fn attempts_booked_as(&self, certainty: Certainty) -> usize {
         self.attempts().filter(|(_, charge)| charge.is_some_and(|charge| charge.certainty == certainty)).count()
     }
 
-    /// How many attempts ended with this kind of failure.
+    /// The number of attempts that ended with this kind of error.
     pub fn failed_with(&self, kind: ModelErrorKind) -> usize {
         self.attempts().filter(|(error, _)| *error == Some(kind)).count()
     }
 
-    /// How many events `matches` holds for.
+    /// The number of events that match.
     pub fn count(&self, matches: impl Fn(&Event) -> bool) -> usize {
-        self.entries.iter().filter(|entry| matches(&entry.event)).count()
+        self.events.iter().filter(|entry| matches(&entry.event)).count()
     }
 
-    /// How often a departure from the protocol was noticed.
+    /// The number of reports of this departure from the protocol.
     pub fn quirks(&self, name: &str) -> usize {
         self.count(|event| matches!(event, Event::WireQuirk { kind, .. } if *kind == name))
     }
 
-    /// How often an answer began again.
+    /// The number of answers that were restarted.
     pub fn restarts(&self) -> usize {
         self.count(|event| matches!(event, Event::ReplyRestarted))
     }
 
-    /// How tool calls ended.
+    /// The outcome of every tool call.
     pub fn tool_ends(&self) -> Vec<&'static str> {
-        let ends = self.entries.iter().filter_map(|entry| match &entry.event {
+        let ends = self.events.iter().filter_map(|entry| match &entry.event {
             Event::ToolEnded { outcome, .. } => Some(*outcome),
             _ => None,
         });
         ends.collect()
     }
 
-    /// The parts that the first run had to do without.
+    /// The degraded parts of the first run.
     pub fn degraded(&self) -> Vec<&str> {
         match self.ends.first() {
-            Some(Ended::Outcome { degraded, .. }) => degraded.iter().map(String::as_str).collect(),
+            Some(RunEnd::Outcome { degraded, .. }) => degraded.iter().map(String::as_str).collect(),
             _ => Vec::new(),
         }
     }
 
-    /// A number that is the same if the same happened: every event with its time, save what depends on the wall clock.
+    /// A hash of every event with its time, without what depends on the wall clock. It is the same for the same course of
+    /// events.
     pub fn digest(&self) -> u64 {
         let mut ordinals: HashMap<RunId, usize> = HashMap::new();
         let mut hasher = DefaultHasher::new();
-        for entry in &self.entries {
-            // Anthropic's headers tell resets as times of day.
+        for entry in &self.events {
+            // Anthropic's headers state resets as times of day.
             if matches!(entry.event, Event::RateLimitsReported { .. }) {
                 continue;
             }
@@ -176,20 +177,20 @@ impl Seen {
         hasher.finish()
     }
 
-    /// The events as a story, for the report of a failure.
-    pub fn story(&self) -> String {
-        let mut story = String::new();
+    /// All events and calls as text, for the report of a failure.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
         for entry in self
-            .entries
+            .events
             .iter()
             .filter(|entry| !matches!(entry.event, Event::Delta(_) | Event::RateLimitsReported { .. }))
         {
             // Writing to a string cannot fail.
-            let _ = writeln!(story, "{:>10.3?} {:<12} {:?}", entry.at, entry.agent, entry.event);
+            let _ = writeln!(text, "{:>10.3?} {:<12} {:?}", entry.at, entry.agent, entry.event);
         }
         for call in &self.calls {
             let _ = writeln!(
-                story,
+                text,
                 "provider: {} {} turn {} status {} {:?} {:?} fault {:?} at {:?} for {:?}",
                 call.number,
                 call.model,
@@ -202,22 +203,31 @@ impl Seen {
                 call.took
             );
         }
-        let _ = writeln!(story, "ends: {:?}", self.ends);
-        story
+        let _ = writeln!(text, "ends: {:?}", self.ends);
+        text
     }
 
     /// The events of each run.
     pub fn by_run(&self) -> BTreeMap<RunId, Vec<&Event>> {
         let mut runs: BTreeMap<RunId, Vec<&Event>> = BTreeMap::new();
-        for entry in &self.entries {
+        for entry in &self.events {
             runs.entry(entry.run).or_default().push(&entry.event);
         }
         runs
     }
 }
 
-impl Ended {
-    /// How a run ended.
+/// The usage that the provider recorded, as one of ours.
+pub(crate) fn recorded_usage(call: &CallRecord) -> Usage {
+    let some = |tokens: u64| (tokens > 0).then_some(tokens);
+    Usage::new(call.usage.input, call.usage.output)
+        .cache_read_tokens(some(call.usage.cached))
+        .cache_write_tokens(some(call.usage.cache_write))
+        .reasoning_tokens(some(call.usage.reasoning))
+}
+
+impl RunEnd {
+    /// The end of a run with this result.
     pub fn of(result: &Result<Outcome, RunError>) -> Self {
         match result {
             Ok(outcome) => Self::Outcome {
@@ -229,7 +239,7 @@ impl Ended {
         }
     }
 
-    /// In a word.
+    /// The stop reason or the error kind.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Outcome { stop, .. } => stop.name(),
@@ -240,25 +250,25 @@ impl Ended {
     }
 }
 
-impl Witness {
+impl EventRecorder {
     pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), entries: Mutex::default() }
+        Self { started: Instant::now(), events: Mutex::default() }
     }
 
-    pub(crate) fn entries(&self) -> Vec<Entry> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn events(&self) -> Vec<RecordedEvent> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Observer for Witness {
+impl Observer for EventRecorder {
     fn on_event(&self, run: &Run, event: &Event) {
-        let entry = Entry {
+        let entry = RecordedEvent {
             at: self.started.elapsed(),
             run: run.id(),
             trace: run.trace(),
             agent: Arc::clone(run.agent()),
             event: event.clone(),
         };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 }

@@ -1,4 +1,4 @@
-//! A scenario as data: what goes wrong, who is asked, and what must come of it.
+//! A scenario as data: what goes wrong, who calls, and what must result.
 
 use std::{borrow::Cow, fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -7,142 +7,142 @@ use brigade_core::{ModelErrorKind, Runnable, StopReason};
 use brigade_rehearsal::{Latency, Script, SimulatedRateLimits, WireDialect};
 
 use crate::{
-    seen::Seen,
-    stage::{CANARY, Stage, main_model, spare_model},
+    scenario::environment::{CANARY, Environment, main_model, spare_model},
+    scenario::observation::Observation,
 };
 
-/// Builds the agent or team that is asked.
-pub type Team = fn(&Stage) -> anyhow::Result<Arc<dyn Runnable>>;
+/// Builds the agent or team under test.
+pub type Team = fn(&Environment) -> anyhow::Result<Arc<dyn Runnable>>;
 
-/// Looks at what only one scenario is about.
-pub type Check = fn(&Seen) -> Result<(), String>;
+/// A check that only one scenario has.
+pub type Check = fn(&Observation) -> Result<(), String>;
 
 /// All dialects.
-pub const ALL: &[WireDialect] = &[WireDialect::OpenaiChat, WireDialect::OpenaiResponses, WireDialect::Anthropic];
+pub(crate) const ALL_DIALECTS: &[WireDialect] =
+    &[WireDialect::OpenaiChat, WireDialect::OpenaiResponses, WireDialect::Anthropic];
 
-/// What the model says in the end, unless a script says otherwise.
-pub const ANSWER: &str = "one two three four five six quetzalcoatlus";
+/// The final answer of the model, unless a script has another one.
+pub(crate) const ANSWER: &str = "one two three four five six quetzalcoatlus";
 
-/// A way in which things go wrong, and what must hold all the same.
+/// One failure, and what must hold in spite of it.
 #[derive(Clone)]
 pub struct Scenario {
     /// `R13`, and the variant where there are several: `R13/first-event`.
     pub id: &'static str,
     /// What goes wrong, in a few words.
     pub title: &'static str,
-    /// Where it can.
+    /// The dialects in which it can happen.
     pub dialects: &'static [WireDialect],
-    /// The rules by which the model answers, in TOML; `$CANARY` stands for the word that must not leak.
+    /// The rules for the model's answers, in TOML. `$CANARY` is replaced with the word that must not leak.
     pub script: Cow<'static, str>,
-    /// What goes wrong, in TOML. Names in capitals after a `$` are filled in for each dialect.
+    /// The faults that the provider injects, in TOML. Names in capitals after a `$` are replaced for each dialect.
     pub faults: Cow<'static, str>,
-    /// What the provider allows each model; nothing is limited unless it says so.
+    /// The provider's rate limits for each model; none by default.
     pub limits: SimulatedRateLimits,
-    /// How long answers take.
+    /// How long the provider takes to answer.
     pub latency: Latency,
-    /// Where the model should be, if nobody is there.
-    pub nobody_there: Option<Nowhere>,
-    /// Another model stands behind the first one.
+    /// Set if the main model's address does not lead to a provider.
+    pub unreachable: Option<Unreachable>,
+    /// Whether there is a fallback model.
     pub has_fallback: bool,
-    /// After how long without an answer the model is asked a second time.
+    /// Sends a second request after this time without an answer.
     pub hedge_after: Option<Duration>,
-    /// Whether answers are asked for piece by piece.
+    /// Whether answers are streamed.
     pub streams: bool,
-    /// How long each run may take; absent without limit.
+    /// How long each run may take; unlimited if absent.
     pub wall: Option<Duration>,
-    /// How many model calls each run may make; absent as usual.
+    /// How many model calls each run may make; core's default if absent.
     pub model_calls: Option<u64>,
-    /// Who is asked.
+    /// The agent or team under test.
     pub team: Team,
-    /// How it is asked.
-    pub act: Act,
-    /// What must come of it.
+    /// Who calls it, and how.
+    pub caller: Caller,
+    /// What must result.
     pub expected: Expected,
 }
 
-/// Where nobody is.
+/// Why a provider cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nowhere {
-    /// An address that refuses connections.
-    Refuses,
-    /// A name that no name server knows.
-    Unknown,
+pub enum Unreachable {
+    /// The address refuses connections.
+    ConnectionRefused,
+    /// The host name does not exist.
+    UnknownHost,
 }
 
-/// How a team is asked.
+/// What the caller of a team does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
-    /// So many times, each so long after the one before, and each with this budget of the common key in cents of a
-    /// dollar.
-    Ask {
-        /// How often.
+pub enum Caller {
+    /// Asks a number of times, and waits for all answers. Amounts are US cents.
+    Asks {
+        /// How many runs.
         times: u32,
-        /// From one to the next.
+        /// The time from the start of one run to the start of the next.
         every: Duration,
-        /// What all together may spend; absent without limit.
+        /// The budget of all runs together; unlimited if absent.
         key_cents: Option<u32>,
-        /// What each may spend; absent without limit.
+        /// The budget of each run; unlimited if absent.
         run_cents: Option<u32>,
     },
-    /// Once, by a caller who goes away after this time.
-    HangUp(Duration),
-    /// Once, and the run is cancelled after this time.
-    Cancel(Duration),
+    /// Asks once, and drops the run after this time, as a server does when its client disconnects.
+    Disconnects(Duration),
+    /// Asks once, and cancels the run after this time.
+    Cancels(Duration),
 }
 
-/// What must come of a scenario.
+/// What must result from a scenario.
 #[derive(Debug, Clone)]
 pub struct Expected {
     /// How each run ends.
-    pub ends: Ends,
-    /// Requests that reach the provider.
+    pub end: ExpectedEnd,
+    /// How many requests reach the provider.
     pub requests: RangeInclusive<usize>,
     /// How long it takes, in virtual time.
     pub time: RangeInclusive<Duration>,
-    /// What is billed.
-    pub bill: Bill,
+    /// How the calls are booked.
+    pub bill: ExpectedBill,
     /// What else must hold.
     pub check: Check,
 }
 
-/// How runs end.
+/// How every run of a scenario ends.
 #[derive(Debug, Clone, Copy)]
-pub enum Ends {
-    /// Each with this answer, whole.
-    Says(&'static str),
-    /// Each for this reason.
-    Stops(StopReason),
-    /// Each with a failure of this kind of the model.
-    Fails(ModelErrorKind),
-    /// Nobody is there to see the end.
-    Unseen,
-    /// It differs; the check looks at it.
-    Differ,
+pub enum ExpectedEnd {
+    /// With this complete answer.
+    Answer(&'static str),
+    /// With an outcome that has this stop reason.
+    Stop(StopReason),
+    /// With a model error of this kind.
+    Failure(ModelErrorKind),
+    /// The run was dropped before its end.
+    NotObserved,
+    /// Differently; the scenario's check decides.
+    Any,
 }
 
-/// What the books say in the end.
+/// How certain the booked costs are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bill {
-    /// Every attempt is charged or free, so that the books agree with the provider's to the last nano-dollar.
+pub enum ExpectedBill {
+    /// Every attempt is charged or free, so the total equals the provider's bill to the nano-dollar.
     Exact,
     /// Nothing was spent.
     Nothing,
-    /// So many attempts are uncertain, and the others exact.
+    /// This number of attempts is booked as uncertain, the others exactly.
     Uncertain(usize),
-    /// So many attempts are estimated, and the others exact.
+    /// This number of attempts is booked as estimated, the others exactly.
     Estimated(usize),
-    /// Attempts may be of any kind. What is charged is charged by the provider all the same.
+    /// Attempts may be booked in any way.
     Mixed,
 }
 
-/// The model says [`ANSWER`].
-pub const SAYS: &str = r#"
+/// A script: the model answers [`ANSWER`] at once.
+pub(crate) const ANSWERS_AT_ONCE: &str = r#"
 [[rule]]
 answer = { text = "one two three four five six $CANARY" }
 "#;
 
-/// The model looks something up, and then says [`ANSWER`].
-pub const LOOKS_UP: &str = r#"
+/// A script: the model calls the tool `lookup`, and then answers [`ANSWER`].
+pub(crate) const CALLS_TOOL_FIRST: &str = r#"
 [[rule]]
 when   = { turn = 0 }
 answer = { tool_calls = [{ name = "lookup", arguments = '{"query":"the price of a ticket to Paris $CANARY"}' }] }
@@ -151,105 +151,104 @@ answer = { text = "one two three four five six $CANARY" }
 "#;
 
 impl Scenario {
-    /// One question to an agent without tools, streamed, that is to be answered at once with [`ANSWER`]; nothing goes
-    /// wrong yet.
+    /// One streamed question to an agent without tools, which must be answered at once with [`ANSWER`]. No faults yet.
     pub fn new(id: &'static str, title: &'static str) -> Self {
         Self {
             id,
             title,
-            dialects: ALL,
-            script: SAYS.into(),
+            dialects: ALL_DIALECTS,
+            script: ANSWERS_AT_ONCE.into(),
             faults: "".into(),
             limits: SimulatedRateLimits::default(),
             latency: Latency { first: Duration::from_millis(100), between: Duration::from_millis(20) },
-            nobody_there: None,
+            unreachable: None,
             has_fallback: false,
             hedge_after: None,
             streams: true,
             wall: None,
             model_calls: None,
-            team: |stage| Ok(Arc::new(stage.asker()?)),
-            act: Act::once(),
+            team: |environment| Ok(Arc::new(environment.asker()?)),
+            caller: Caller::once(),
             expected: Expected {
-                ends: Ends::Says(ANSWER),
+                end: ExpectedEnd::Answer(ANSWER),
                 requests: 1..=1,
                 time: Duration::ZERO..=Duration::from_secs(3),
-                bill: Bill::Exact,
+                bill: ExpectedBill::Exact,
                 check: |_| Ok(()),
             },
         }
     }
 
-    /// Where it applies.
+    /// Limits the scenario to these dialects.
     #[must_use]
-    pub fn only(self, dialects: &'static [WireDialect]) -> Self {
+    pub fn in_dialects(self, dialects: &'static [WireDialect]) -> Self {
         Self { dialects, ..self }
     }
 
-    /// What goes wrong with the model in question, after `[[fault]]`.
+    /// Adds a fault; `fault` is the TOML below `[[fault]]`.
     #[must_use]
     pub fn fault(mut self, fault: impl fmt::Display) -> Self {
         self.faults = format!("{}\n[[fault]]\nid = \"{}\"\n{fault}\n", self.faults, self.id).into();
         self
     }
 
-    /// How the model answers.
+    /// Sets the rules for the model's answers.
     #[must_use]
-    pub fn script_of(self, script: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_script(self, script: impl Into<Cow<'static, str>>) -> Self {
         Self { script: script.into(), ..self }
     }
 
-    /// Who is asked.
+    /// Sets the agent or team under test.
     #[must_use]
     pub fn team(self, team: Team) -> Self {
         Self { team, ..self }
     }
 
-    /// An agent with one tool, which the model uses first.
+    /// Tests an agent with one tool, which the model calls before it answers.
     #[must_use]
     pub fn with_tool(self) -> Self {
-        self.script_of(LOOKS_UP).team(|stage| {
-            let lookup = stage.tools().tool("lookup", crate::tools::Behaviour::Answers)?;
-            Ok(Arc::new(stage.asker()?.tool(lookup)))
+        self.with_script(CALLS_TOOL_FIRST).team(|environment| {
+            let lookup = environment.tools().tool("lookup", crate::scenario::tools::ToolBehavior::Answers)?;
+            Ok(Arc::new(environment.asker()?.tool(lookup)))
         })
     }
 
-    /// How it is asked.
+    /// Sets the caller.
     #[must_use]
-    pub fn act(self, act: Act) -> Self {
-        Self { act, ..self }
+    pub fn called_by(self, caller: Caller) -> Self {
+        Self { caller, ..self }
     }
 
-    /// Asks for whole answers.
+    /// Asks for answers in one piece, without streaming.
     #[must_use]
-    pub fn whole(self) -> Self {
+    pub fn unstreamed(self) -> Self {
         Self { streams: false, ..self }
     }
 
-    /// Puts another model behind the first one.
+    /// Adds a fallback model.
     #[must_use]
     pub fn with_fallback(self) -> Self {
         Self { has_fallback: true, ..self }
     }
 
-    /// How each run ends, and after how many requests in all.
+    /// Expects this end of every run, and this number of requests in total.
     #[must_use]
-    pub fn ends(mut self, ends: Ends, requests: RangeInclusive<usize>) -> Self {
-        self.expected.ends = ends;
+    pub fn expect_end(mut self, end: ExpectedEnd, requests: RangeInclusive<usize>) -> Self {
+        self.expected.end = end;
         self.expected.requests = requests;
         self
     }
 
-    /// How long it takes, in milliseconds of virtual time.
+    /// Expects it to take this long, in milliseconds of virtual time.
     #[must_use]
-    pub fn takes(mut self, millis: RangeInclusive<u64>) -> Self {
+    pub fn takes_millis(mut self, millis: RangeInclusive<u64>) -> Self {
         self.expected.time = Duration::from_millis(*millis.start())..=Duration::from_millis(*millis.end());
         self
     }
 
-    /// What is billed, and what else must hold.
+    /// Expects this bill, and that `check` holds.
     #[must_use]
-    pub fn judged(mut self, bill: Bill, check: Check) -> Self {
+    pub fn expect_bill(mut self, bill: ExpectedBill, check: Check) -> Self {
         self.expected.bill = bill;
         self.expected.check = check;
         self
@@ -261,15 +260,15 @@ impl Scenario {
     }
 }
 
-impl Act {
-    /// Once, without limits.
+impl Caller {
+    /// Asks once, without a budget.
     pub const fn once() -> Self {
         Self::many(1, Duration::ZERO)
     }
 
-    /// So many times, without limits.
+    /// Asks several times, without a budget.
     pub const fn many(times: u32, every: Duration) -> Self {
-        Self::Ask { times, every, key_cents: None, run_cents: None }
+        Self::Asks { times, every, key_cents: None, run_cents: None }
     }
 }
 
@@ -279,7 +278,7 @@ impl fmt::Debug for Scenario {
     }
 }
 
-/// A plan or script with the words of a dialect.
+/// A fault plan or script with the names of a dialect filled in.
 pub(crate) fn filled(text: &str, dialect: WireDialect) -> String {
     let anthropic = dialect == WireDialect::Anthropic;
     let words = [
@@ -289,7 +288,7 @@ pub(crate) fn filled(text: &str, dialect: WireDialect) -> String {
         ("$OVERLOADED", if anthropic { "overloaded_error" } else { "server_is_overloaded" }),
         ("$SERVER_ERROR", if anthropic { "api_error" } else { "server_error" }),
         ("$QUOTA", if anthropic { "enforced_spend_limit_reached" } else { "insufficient_quota" }),
-        ("$KEY", crate::stage::API_KEY),
+        ("$KEY", crate::scenario::environment::API_KEY),
     ];
     words.iter().fold(text.to_owned(), |text, (name, word)| text.replace(name, word))
 }

@@ -1,177 +1,192 @@
-//! What the model says when it says something strange: R20 to R27.
+//! Answers that are empty, cut off, malformed or refused: R20 to R27.
 
 use std::sync::Arc;
 
 use brigade_core::{Event, OutputSchema, RawJson, Settings, StopReason};
 use brigade_rehearsal::WireDialect;
 
-use super::connection::is;
+use super::expect_count;
 use crate::{
-    scenario::{ANSWER, Bill, Ends, Scenario, Team},
-    tools::Behaviour,
+    scenario::observation::Observation,
+    scenario::scenario::{ANSWER, ExpectedBill, ExpectedEnd, Scenario, Team},
+    scenario::tools::ToolBehavior,
 };
 
 const OPENAI: &[WireDialect] = &[WireDialect::OpenaiChat, WireDialect::OpenaiResponses];
 const CHAT: &[WireDialect] = &[WireDialect::OpenaiChat];
 
 pub(super) fn all() -> Vec<Scenario> {
-    let families = [nothing(), out_of_room(), cut(), wrong(), misshapen(), invented(), twins(), refusals()];
+    let families = [
+        empty_answers(),
+        truncated_answers(),
+        truncated_arguments(),
+        invalid_arguments(),
+        invalid_outputs(),
+        unknown_tools(),
+        duplicate_ids(),
+        refusals(),
+    ];
     families.into_iter().flatten().collect()
 }
 
-fn nothing() -> Vec<Scenario> {
+fn empty_answers() -> Vec<Scenario> {
     let once = |id, title, say: &str| {
         Scenario::new(id, title)
             .fault(format!("match = {{ call = 1 }}\ndo = {{ say = \"{say}\" }}"))
-            .ends(Ends::Says(ANSWER), 2..=2)
-            .judged(Bill::Exact, |seen| is(rejected(seen), 1, "re-asks"))
+            .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2)
+            .expect_bill(ExpectedBill::Exact, |observed| expect_count(rejected(observed), 1, "re-asks"))
     };
     vec![
-        once("R20/empty", "an answer of no words", "empty"),
+        once("R20/empty", "an empty answer", "empty"),
         once("R20/nothing", "an answer without content", "nothing"),
-        once("R20/blanks", "an answer of blanks", "whitespace"),
-        once("R20/thoughts", "an answer of nothing but thoughts", "reasoning_only"),
-        Scenario::new("R20/always", "nothing is ever said")
+        once("R20/white-space", "an answer of white space", "whitespace"),
+        once("R20/reasoning", "an answer that has only reasoning", "reasoning_only"),
+        Scenario::new("R20/always", "every answer is empty")
             .fault("do = { say = \"empty\" }")
-            .ends(Ends::Stops(StopReason::Empty), 2..=2),
+            .expect_end(ExpectedEnd::Stop(StopReason::Empty), 2..=2),
     ]
 }
 
-fn out_of_room() -> Vec<Scenario> {
-    let narrow: Team = |stage| {
+fn truncated_answers() -> Vec<Scenario> {
+    let short: Team = |environment| {
         let settings = Settings { max_output_tokens: Some(500), ..Settings::default() };
-        Ok(Arc::new(stage.asker()?.settings(settings)))
+        Ok(Arc::new(environment.asker()?.settings(settings)))
     };
     vec![
-        Scenario::new("R21", "all spent on thinking, once")
-            .team(narrow)
+        Scenario::new("R21", "all output tokens spent on reasoning, once")
+            .team(short)
             .fault("match = { call = 1 }\ndo = { say = \"out_of_tokens\" }")
-            .ends(Ends::Says(ANSWER), 2..=2),
-        Scenario::new("R21/always", "all spent on thinking, each time")
-            .team(narrow)
+            .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2),
+        Scenario::new("R21/always", "all output tokens spent on reasoning, always")
+            .team(short)
             .fault("do = { say = \"out_of_tokens\" }")
-            .ends(Ends::Stops(StopReason::Truncated), 2..=2)
-            .judged(Bill::Exact, |seen| {
-                let outputs: Vec<u64> = seen.calls.iter().map(|call| call.usage.output).collect();
-                if outputs == [500, 1_000] { Ok(()) } else { Err(format!("the room was {outputs:?}")) }
+            .expect_end(ExpectedEnd::Stop(StopReason::Truncated), 2..=2)
+            .expect_bill(ExpectedBill::Exact, |observed| {
+                let outputs: Vec<u64> = observed.calls.iter().map(|call| call.usage.output).collect();
+                if outputs == [500, 1_000] { Ok(()) } else { Err(format!("the limits were {outputs:?}")) }
             }),
     ]
 }
 
-fn cut() -> Vec<Scenario> {
+fn truncated_arguments() -> Vec<Scenario> {
     let cut = |id, title, say: &str| {
         Scenario::new(id, title)
             .with_tool()
             .fault(format!("do = {{ say = \"{say}\" }}"))
-            .ends(Ends::Stops(StopReason::ToolArgumentsTruncated), 3..=3)
-            .judged(Bill::Exact, |seen| {
-                is(seen.tool_runs.len(), 0, "tool runs")?;
-                all_ended(seen, "truncated_arguments", 3)
+            .expect_end(ExpectedEnd::Stop(StopReason::ToolArgumentsTruncated), 3..=3)
+            .expect_bill(ExpectedBill::Exact, |observed| {
+                expect_count(observed.tool_runs.len(), 0, "tool runs")?;
+                all_ended(observed, "truncated_arguments", 3)
             })
     };
     let once = |id, title, say: &str| {
         cut(id, title, say)
-            .ends(Ends::Says(ANSWER), 2..=2)
-            .judged(Bill::Exact, |seen| is(seen.tool_runs.len(), 0, "tool runs"))
+            .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2)
+            .expect_bill(ExpectedBill::Exact, |observed| expect_count(observed.tool_runs.len(), 0, "tool runs"))
     };
     let mislabelled = "cut_arguments_mislabelled";
-    let strike_once = |scenario: Scenario| Scenario {
+    let fault_once = |scenario: Scenario| Scenario {
         faults: scenario.faults.replace("\ndo", "\nmatch = { call = 1 }\ndo").into(),
         ..scenario
     };
     vec![
         cut("R22", "arguments cut off", "cut_arguments"),
-        strike_once(once("R22/once", "arguments cut off, once", "cut_arguments")),
-        cut("R23", "arguments cut off, and called whole", mislabelled).judged(Bill::Exact, |seen| {
-            is(seen.tool_runs.len(), 0, "tool runs")?;
-            is(seen.quirks("stop_mismatch"), 3, "mismatches")?;
-            all_ended(seen, "truncated_arguments", 3)
-        }),
-        strike_once(once("R23/once", "arguments cut off, and called whole, once", mislabelled)),
+        fault_once(once("R22/once", "arguments cut off, once", "cut_arguments")),
+        cut("R23", "arguments cut off, with a stop reason that says they are complete", mislabelled).expect_bill(
+            ExpectedBill::Exact,
+            |observed| {
+                expect_count(observed.tool_runs.len(), 0, "tool runs")?;
+                expect_count(observed.quirks("stop_mismatch"), 3, "mismatches")?;
+                all_ended(observed, "truncated_arguments", 3)
+            },
+        ),
+        fault_once(once("R23/once", "the same, once", mislabelled)),
     ]
 }
 
-fn wrong() -> Vec<Scenario> {
-    // The model is told what is wrong, and answers then.
-    let odd = |id, title, say: &str| {
+fn invalid_arguments() -> Vec<Scenario> {
+    // The model gets the error as the tool's result, and then answers.
+    let invalid = |id, title, say: &str| {
         Scenario::new(id, title)
             .with_tool()
             .fault(format!("match = {{ call = 1 }}\ndo = {{ say = \"{say}\" }}"))
-            .ends(Ends::Says(ANSWER), 2..=2)
-            .judged(Bill::Exact, |seen| {
-                is(seen.tool_runs.len(), 0, "tool runs")?;
-                all_ended(seen, "invalid_arguments", 1)
+            .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2)
+            .expect_bill(ExpectedBill::Exact, |observed| {
+                expect_count(observed.tool_runs.len(), 0, "tool runs")?;
+                all_ended(observed, "invalid_arguments", 1)
             })
     };
     let plain = |id, title, say: &str| {
-        odd(id, title, say)
-            .team(|stage| {
-                let lookup = stage.tools().plain_tool("lookup", Behaviour::Answers)?;
-                Ok(Arc::new(stage.asker()?.tool(lookup)))
+        invalid(id, title, say)
+            .team(|environment| {
+                let lookup = environment.tools().plain_tool("lookup", ToolBehavior::Answers)?;
+                Ok(Arc::new(environment.asker()?.tool(lookup)))
             })
-            .judged(Bill::Exact, |seen| is(seen.tool_runs.len(), 1, "tool runs"))
+            .expect_bill(ExpectedBill::Exact, |observed| expect_count(observed.tool_runs.len(), 1, "tool runs"))
     };
     vec![
-        odd("R24/keys", "arguments of another tool, one key twice", "duplicate_keys"),
-        odd("R24/huge", "arguments of five megabytes", "huge_arguments").takes(0..=300_000),
-        odd("R24/deep", "arguments that nest ten thousand deep", "deep_arguments").takes(0..=300_000),
-        odd("R24/nan", "arguments with no number", "nan_arguments"),
-        odd("R24/none", "no arguments where some are needed", "empty_arguments"),
-        plain("R24/empty", "no arguments where none are needed", "empty_arguments"),
-        plain("R24/null", "arguments of null where none are needed", "null_arguments").only(CHAT),
-        odd("R24/always", "arguments that are always wrong", "duplicate_keys")
-            .script_of("[[rule]]\nanswer = { tool_calls = [{ name = \"lookup\", arguments = '{\"turn\":{{turn}}}' }] }")
-            .ends(Ends::Stops(StopReason::ToolArgumentsInvalid), 3..=3)
-            .judged(Bill::Exact, |seen| all_ended(seen, "invalid_arguments", 3)),
+        invalid("R24/keys", "arguments with a duplicate key", "duplicate_keys"),
+        invalid("R24/huge", "arguments of five megabytes", "huge_arguments").takes_millis(0..=300_000),
+        invalid("R24/deep", "arguments nested ten thousand levels deep", "deep_arguments").takes_millis(0..=300_000),
+        invalid("R24/nan", "arguments with NaN", "nan_arguments"),
+        invalid("R24/none", "no arguments for a tool that needs some", "empty_arguments"),
+        plain("R24/empty", "no arguments for a tool without arguments", "empty_arguments"),
+        plain("R24/null", "null as arguments for a tool without arguments", "null_arguments").in_dialects(CHAT),
+        invalid("R24/always", "arguments that are always invalid", "duplicate_keys")
+            .with_script(
+                "[[rule]]\nanswer = { tool_calls = [{ name = \"lookup\", arguments = '{\"turn\":{{turn}}}' }] }",
+            )
+            .expect_end(ExpectedEnd::Stop(StopReason::ToolArgumentsInvalid), 3..=3)
+            .expect_bill(ExpectedBill::Exact, |observed| all_ended(observed, "invalid_arguments", 3)),
     ]
 }
 
-/// The answer has a form that it must have, and is asked for again when it has not.
-fn misshapen() -> Vec<Scenario> {
-    let misshapen = |id, title, answer: &str| {
+/// The agent has an output schema, and asks again after an answer that does not match it.
+fn invalid_outputs() -> Vec<Scenario> {
+    let invalid = |id, title, answer: &str| {
         Scenario::new(id, title)
-            .script_of(format!("[[rule]]\nanswer = {{ text = '{answer}' }}"))
-            .team(|stage| {
+            .with_script(format!("[[rule]]\nanswer = {{ text = '{answer}' }}"))
+            .team(|environment| {
                 let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#;
                 let schema = OutputSchema { name: "n".into(), schema: RawJson::parse(schema.into())?, strict: false };
-                Ok(Arc::new(stage.asker()?.output_schema(schema)))
+                Ok(Arc::new(environment.asker()?.output_schema(schema)))
             })
-            .ends(Ends::Stops(StopReason::InvalidOutput), 3..=3)
-            .judged(Bill::Exact, |seen| is(rejected(seen), 2, "re-asks"))
+            .expect_end(ExpectedEnd::Stop(StopReason::InvalidOutput), 3..=3)
+            .expect_bill(ExpectedBill::Exact, |observed| expect_count(rejected(observed), 2, "re-asks"))
     };
     vec![
-        misshapen("R24/answer", "an answer that is no number", r#"{"n":"$CANARY"}"#),
-        misshapen("R24/answer-key", "an answer with a field that nobody asked for", r#"{"$CANARY":1}"#),
-        misshapen("R24/answer-text", "an answer in words where JSON is asked for", "$CANARY"),
+        invalid("R24/answer", "an answer with a string instead of a number", r#"{"n":"$CANARY"}"#),
+        invalid("R24/answer-key", "an answer with an additional field", r#"{"$CANARY":1}"#),
+        invalid("R24/answer-text", "an answer that is not JSON", "$CANARY"),
     ]
 }
 
-fn invented() -> Vec<Scenario> {
-    let insists = |id, title, name: &str| {
+fn unknown_tools() -> Vec<Scenario> {
+    let unknown_tool = |id, title, name: &str| {
         let rule = format!("[[rule]]\nanswer = {{ tool_calls = [{{ name = \"{name}\", arguments = '{{}}' }}] }}");
         Scenario::new(id, title)
             .with_tool()
-            .script_of(rule)
-            .ends(Ends::Stops(StopReason::UnknownToolLimit), 3..=3)
-            .judged(Bill::Exact, |seen| is(unknown(seen), 3, "unknown tools"))
+            .with_script(rule)
+            .expect_end(ExpectedEnd::Stop(StopReason::UnknownToolLimit), 3..=3)
+            .expect_bill(ExpectedBill::Exact, |observed| expect_count(unknown(observed), 3, "unknown tools"))
     };
     vec![
-        insists("R25/same", "one invented tool, again and again", "no_such_tool"),
-        insists("R25/new", "a new invented tool each time", "no_such_tool_{{turn}}"),
-        insists("R25/name", "an invented tool whose name no provider takes back", "delete all {{turn}}!"),
-        insists("R25/others", "the tool of another agent", "critic_tool"),
+        unknown_tool("R25/same", "one unknown tool, again and again", "no_such_tool"),
+        unknown_tool("R25/new", "a different unknown tool each time", "no_such_tool_{{turn}}"),
+        unknown_tool("R25/name", "an unknown tool with a name that providers reject", "delete all {{turn}}!"),
+        unknown_tool("R25/others", "the tool of another agent", "critic_tool"),
     ]
 }
 
-fn twins() -> Vec<Scenario> {
-    let twins = |id, title, say: &str| {
+fn duplicate_ids() -> Vec<Scenario> {
+    let duplicate = |id, title, say: &str| {
         Scenario::new(id, title)
             .with_tool()
             .fault(format!("match = {{ call = 1 }}\ndo = {{ say = \"{say}\" }}"))
-            .ends(Ends::Says(ANSWER), 2..=2)
-            .judged(Bill::Exact, |seen| ran(seen, 2))
+            .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2)
+            .expect_bill(ExpectedBill::Exact, |observed| ran(observed, 2))
     };
-    let again = r#"
+    let second = r#"
 [[rule]]
 when   = { turn = 0 }
 answer = { tool_calls = [{ name = "lookup", arguments = '{"query":"one"}' }] }
@@ -182,20 +197,21 @@ answer = { tool_calls = [{ name = "lookup", arguments = '{"query":"two"}' }] }
 answer = { text = "one two three four five six $CANARY" }
 "#;
     vec![
-        twins("R26/different", "two calls, one id", "twin_ids"),
-        twins("R26/same", "one call twice, one id", "identical_twins").judged(Bill::Exact, |seen| ran(seen, 1)),
-        twins("R26/repeatable", "one call twice, one id, a tool that may be run again", "identical_twins").team(
-            |stage| {
-                let lookup = stage.tools().tool("lookup", Behaviour::Answers)?;
-                Ok(Arc::new(stage.asker()?.tool(lookup.repeatable())))
+        duplicate("R26/different", "two calls with one id", "twin_ids"),
+        duplicate("R26/same", "the same call twice with one id", "identical_twins")
+            .expect_bill(ExpectedBill::Exact, |observed| ran(observed, 1)),
+        duplicate("R26/repeatable", "the same call twice with one id, of a repeatable tool", "identical_twins").team(
+            |environment| {
+                let lookup = environment.tools().tool("lookup", ToolBehavior::Answers)?;
+                Ok(Arc::new(environment.asker()?.tool(lookup.repeatable())))
             },
         ),
-        Scenario::new("R26/reused", "an id of an earlier turn")
+        Scenario::new("R26/reused", "a call with the id of an earlier turn")
             .with_tool()
-            .script_of(again)
+            .with_script(second)
             .fault("match = { call = 2 }\ndo = { say = \"reused_id\" }")
-            .ends(Ends::Says(ANSWER), 3..=3)
-            .judged(Bill::Exact, |seen| ran(seen, 2)),
+            .expect_end(ExpectedEnd::Answer(ANSWER), 3..=3)
+            .expect_bill(ExpectedBill::Exact, |observed| ran(observed, 2)),
     ]
 }
 
@@ -203,32 +219,32 @@ fn refusals() -> Vec<Scenario> {
     let refuses = |id, title, say: &str| {
         Scenario::new(id, title)
             .fault(format!("do = {{ say = \"{say}\" }}"))
-            .ends(Ends::Stops(StopReason::Refused), 1..=1)
+            .expect_end(ExpectedEnd::Stop(StopReason::Refused), 1..=1)
     };
     vec![
-        refuses("R27/refusal", "the model declines", "refusal"),
-        refuses("R27/whole", "the model declines, in one piece", "refusal").whole(),
-        refuses("R27/fallback", "the model declines, and another one is not asked", "refusal").with_fallback(),
-        refuses("R27/filter", "a filter cuts the answer", "content_filter").only(OPENAI),
+        refuses("R27/refusal", "the model refuses", "refusal"),
+        refuses("R27/unstreamed", "the model refuses, without streaming", "refusal").unstreamed(),
+        refuses("R27/fallback", "the model refuses, and the fallback is not asked", "refusal").with_fallback(),
+        refuses("R27/filter", "a content filter cuts the answer", "content_filter").in_dialects(OPENAI),
     ]
 }
 
-/// The tool was run so often, and one id was found to be in use.
-fn ran(seen: &crate::Seen, times: usize) -> Result<(), String> {
-    is(seen.tool_runs.len(), times, "tool runs")?;
-    is(seen.quirks("duplicate_tool_call_id"), 1, "ids in use")
+/// The tool ran this often, and one duplicate id was reported.
+fn ran(observed: &Observation, times: usize) -> Result<(), String> {
+    expect_count(observed.tool_runs.len(), times, "tool runs")?;
+    expect_count(observed.quirks("duplicate_tool_call_id"), 1, "duplicate ids")
 }
 
-fn rejected(seen: &crate::Seen) -> usize {
-    seen.count(|event| matches!(event, Event::AnswerRejected { .. }))
+fn rejected(observed: &Observation) -> usize {
+    observed.count(|event| matches!(event, Event::AnswerRejected { .. }))
 }
 
-fn unknown(seen: &crate::Seen) -> usize {
-    seen.count(|event| matches!(event, Event::UnknownTool { .. }))
+fn unknown(observed: &Observation) -> usize {
+    observed.count(|event| matches!(event, Event::UnknownTool { .. }))
 }
 
-/// Every tool call ended so, and there were so many.
-pub(super) fn all_ended(seen: &crate::Seen, end: &str, times: usize) -> Result<(), String> {
-    let ends = seen.tool_ends();
+/// There were this many tool calls, and each ended like this.
+pub(super) fn all_ended(observed: &Observation, end: &str, times: usize) -> Result<(), String> {
+    let ends = observed.tool_ends();
     if ends == vec![end; times] { Ok(()) } else { Err(format!("tool calls ended with {ends:?}, not {times} × {end}")) }
 }

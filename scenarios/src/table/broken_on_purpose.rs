@@ -1,4 +1,4 @@
-//! R00: invariants broken on purpose. A judge who does not see that sees nothing.
+//! R00: scenarios that break an invariant on purpose, to test that the judge reports it.
 
 use std::{
     io,
@@ -23,84 +23,94 @@ use tokio::{
 };
 
 use crate::{
-    scenario::{ANSWER, Bill, Ends, Scenario, Team},
-    stage::{CANARY, Stage},
-    tools::{Behaviour, Prop},
+    scenario::environment::{CANARY, Environment},
+    scenario::scenario::{ANSWER, ExpectedBill, ExpectedEnd, Scenario, Team},
+    scenario::tools::{ScriptedTool, ToolBehavior},
 };
 
-/// What a sabotaged model does.
+/// How a defective model breaks an invariant.
 #[derive(Debug, Clone, Copy)]
-enum Sabotage {
-    /// Asks the provider once more, past the meter.
-    AsksTwice,
+enum Defect {
+    /// Sends one more request past the meter.
+    UnmeteredCall,
     /// Writes the question to the log.
-    Tells,
-    /// Writes a line that belongs to no run.
-    TalksOutOfTurn,
-    /// Passes half an answer off as a whole one.
-    Halves,
-    /// Waits for ever, as far as anybody can tell.
-    Dawdles,
-    /// Does something else each time.
-    Wavers,
-    /// Begins an attempt that never ends.
-    Forgets,
-    /// Leaves a task behind.
-    Leaks,
-    /// Sends a history with a call that nobody answered.
-    Orphans,
-    /// Keeps the thread busy, so that everybody's time passes.
-    Hogs,
+    LogsPrompt,
+    /// Logs a line that does not belong to a run.
+    LogsOutsideRun,
+    /// Returns a part of the answer as if it were complete.
+    CutsAnswer,
+    /// Waits for an hour.
+    Waits,
+    /// Emits a different event each time.
+    VariesEvents,
+    /// Emits the start of an attempt that never ends.
+    OpenAttempt,
+    /// Spawns a task that is never aborted.
+    LeaksTask,
+    /// Sends a conversation with a tool call that has no result.
+    InvalidConversation,
+    /// Blocks the thread, so that time passes for all runs.
+    BlocksThread,
 }
 
-/// A tool that runs what it wraps twice.
+/// A tool that runs the wrapped tool twice.
 #[derive(Debug)]
-struct Stutterer(Prop);
+struct RunsTwice(ScriptedTool);
 
 /// A model that breaks an invariant.
 #[derive(Debug)]
-struct Saboteur {
+struct DefectiveModel {
     inner: Arc<dyn ChatModel>,
     bare: Arc<dyn ChatModel>,
     provider: SocketAddr,
-    sabotage: Sabotage,
+    defect: Defect,
 }
 
-/// Counts what goes wrong in another way each time.
-static WAVERING: AtomicU64 = AtomicU64::new(0);
+/// Makes each event different.
+static EVENT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Each broken invariant, by the rule that must see it.
-pub fn all() -> Vec<(&'static str, Scenario)> {
-    let healthy =
-        |id| Scenario::new(id, "broken on purpose").only(&[WireDialect::OpenaiChat]).judged(Bill::Exact, |_| Ok(()));
-    let stutters: Team = |stage| {
-        let lookup = Stutterer(stage.tools().tool("lookup", Behaviour::Answers)?);
-        Ok(Arc::new(stage.asker()?.tool(lookup)))
+/// Scenarios that break an invariant, each with the name of the invariant.
+pub fn broken_on_purpose() -> Vec<(&'static str, Scenario)> {
+    let scenario = |id| {
+        Scenario::new(id, "broken on purpose")
+            .in_dialects(&[WireDialect::OpenaiChat])
+            .expect_bill(ExpectedBill::Exact, |_| Ok(()))
+    };
+    let run_twice: Team = |environment| {
+        let lookup = RunsTwice(environment.tools().tool("lookup", ToolBehavior::Answers)?);
+        Ok(Arc::new(environment.asker()?.tool(lookup)))
     };
     vec![
-        ("I1", healthy("R00/halves").team(|stage| sabotaged(stage, Sabotage::Halves))),
-        ("I2", healthy("R00/unmetered").team(|stage| sabotaged(stage, Sabotage::AsksTwice))),
-        ("I3", healthy("R00/orphans").team(|stage| sabotaged(stage, Sabotage::Orphans))),
-        ("I4", healthy("R00/stutters").with_tool().team(stutters).ends(Ends::Says(ANSWER), 2..=2)),
-        ("I5", healthy("R00/dawdles").team(|stage| sabotaged(stage, Sabotage::Dawdles))),
-        ("I6", healthy("R00/asks-twice").team(|stage| sabotaged(stage, Sabotage::AsksTwice))),
-        ("I7", healthy("R00/out-of-turn").team(|stage| sabotaged(stage, Sabotage::TalksOutOfTurn))),
-        ("I7", healthy("R00/forgets").team(|stage| sabotaged(stage, Sabotage::Forgets))),
-        ("I8", healthy("R00/tells").team(|stage| sabotaged(stage, Sabotage::Tells))),
-        ("I8", healthy("R00/leaks").team(|stage| sabotaged(stage, Sabotage::Leaks))),
-        ("I9", healthy("R00/hogs").team(|stage| sabotaged(stage, Sabotage::Hogs))),
-        ("I10", healthy("R00/wavers").team(|stage| sabotaged(stage, Sabotage::Wavers))),
+        ("I1", scenario("R00/cut-answer").team(|environment| with_defect(environment, Defect::CutsAnswer))),
+        ("I2", scenario("R00/unmetered").team(|environment| with_defect(environment, Defect::UnmeteredCall))),
+        (
+            "I3",
+            scenario("R00/invalid-conversation")
+                .team(|environment| with_defect(environment, Defect::InvalidConversation)),
+        ),
+        (
+            "I4",
+            scenario("R00/tool-run-twice").with_tool().team(run_twice).expect_end(ExpectedEnd::Answer(ANSWER), 2..=2),
+        ),
+        ("I5", scenario("R00/waits").team(|environment| with_defect(environment, Defect::Waits))),
+        ("I6", scenario("R00/second-request").team(|environment| with_defect(environment, Defect::UnmeteredCall))),
+        ("I7", scenario("R00/log-outside-run").team(|environment| with_defect(environment, Defect::LogsOutsideRun))),
+        ("I7", scenario("R00/open-attempt").team(|environment| with_defect(environment, Defect::OpenAttempt))),
+        ("I8", scenario("R00/logs-prompt").team(|environment| with_defect(environment, Defect::LogsPrompt))),
+        ("I8", scenario("R00/leaks-task").team(|environment| with_defect(environment, Defect::LeaksTask))),
+        ("I9", scenario("R00/blocks-thread").team(|environment| with_defect(environment, Defect::BlocksThread))),
+        ("I10", scenario("R00/varies-events").team(|environment| with_defect(environment, Defect::VariesEvents))),
     ]
 }
 
-fn sabotaged(stage: &Stage, sabotage: Sabotage) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
-    let (inner, bare, provider) = (stage.model()?, stage.bare_model()?, stage.address());
-    let saboteur = Saboteur { inner, bare, provider, sabotage };
+fn with_defect(environment: &Environment, defect: Defect) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {
+    let (inner, bare, provider) = (environment.model()?, environment.unmetered_model()?, environment.address());
+    let saboteur = DefectiveModel { inner, bare, provider, defect };
     Ok(Arc::new(Agent::new("asker", saboteur)))
 }
 
 #[async_trait]
-impl ChatModel for Saboteur {
+impl ChatModel for DefectiveModel {
     fn id(&self) -> &ModelId {
         self.inner.id()
     }
@@ -110,22 +120,22 @@ impl ChatModel for Saboteur {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        match self.sabotage {
-            Sabotage::AsksTwice => drop(self.bare.chat(request, run).await?),
-            Sabotage::Tells => tracing::info!("asked about a {CANARY}"),
-            Sabotage::TalksOutOfTurn => out_of_turn(),
-            Sabotage::Dawdles => tokio::time::sleep(Duration::from_hours(1)).await,
-            Sabotage::Wavers => {
-                let count = WAVERING.fetch_add(1, Ordering::Relaxed);
+        match self.defect {
+            Defect::UnmeteredCall => drop(self.bare.chat(request, run).await?),
+            Defect::LogsPrompt => tracing::info!("asked about a {CANARY}"),
+            Defect::LogsOutsideRun => log_outside_run(),
+            Defect::Waits => tokio::time::sleep(Duration::from_hours(1)).await,
+            Defect::VariesEvents => {
+                let count = EVENT_NUMBER.fetch_add(1, Ordering::Relaxed);
                 run.emit(&Event::Delta(Delta::Text(count.to_string())));
             }
-            Sabotage::Forgets => run.emit(&Event::AttemptStarted { model: self.id().clone() }),
-            Sabotage::Leaks => leak(),
-            Sabotage::Orphans => orphan(self.provider).await.map_err(|error| {
-                ModelError::new(ModelErrorKind::Transient, "the orphan was not sent").caused_by(error)
+            Defect::OpenAttempt => run.emit(&Event::AttemptStarted { model: self.id().clone() }),
+            Defect::LeaksTask => leak(),
+            Defect::InvalidConversation => send_invalid_conversation(self.provider).await.map_err(|error| {
+                ModelError::new(ModelErrorKind::Transient, "the invalid conversation was not sent").caused_by(error)
             })?,
-            Sabotage::Hogs => tokio::time::advance(Duration::from_millis(1_500)).await,
-            Sabotage::Halves => {
+            Defect::BlocksThread => tokio::time::advance(Duration::from_millis(1_500)).await,
+            Defect::CutsAnswer => {
                 let mut reply = self.inner.chat(request, run).await?;
                 reply.message = brigade_core::Message::assistant("one two three");
                 return Ok(reply);
@@ -136,7 +146,7 @@ impl ChatModel for Saboteur {
 }
 
 #[async_trait]
-impl Tool for Stutterer {
+impl Tool for RunsTwice {
     fn spec(&self) -> &ToolSpec {
         self.0.spec()
     }
@@ -147,21 +157,23 @@ impl Tool for Stutterer {
     }
 }
 
-/// What no client of ours can send: a call of a tool without its result.
-const ORPHAN: &str = r#"{"model":"gpt-5-mini","messages":[{"role":"user","content":"And?"},{"role":"assistant","tool_calls":[{"id":"call_1","type":"function","function":{"name":"lookup","arguments":"{}"}}]},{"role":"user","content":"And?"}]}"#;
+/// A tool call without its result, which our clients cannot send.
+const INVALID_CONVERSATION: &str = r#"{"model":"gpt-5-mini","messages":[{"role":"user","content":"And?"},{"role":"assistant","tool_calls":[{"id":"call_1","type":"function","function":{"name":"lookup","arguments":"{}"}}]},{"role":"user","content":"And?"}]}"#;
 
-async fn orphan(provider: SocketAddr) -> io::Result<()> {
+async fn send_invalid_conversation(provider: SocketAddr) -> io::Result<()> {
     let mut stream = TcpStream::connect(provider).await?;
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: provider\r\nconnection: close\r\n";
-    let request = format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{ORPHAN}", ORPHAN.len());
+    let request = format!(
+        "{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{INVALID_CONVERSATION}",
+        INVALID_CONVERSATION.len()
+    );
     stream.write_all(request.as_bytes()).await?;
     stream.read_to_end(&mut Vec::new()).await?;
     Ok(())
 }
 
-/// A line without a run around it.
-fn out_of_turn() {
-    tracing::info!(parent: None, "nobody said this");
+fn log_outside_run() {
+    tracing::info!(parent: None, "this line has no run");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a task without an owner is the point")]

@@ -1,4 +1,4 @@
-//! Loops, budgets and workers: R34 to R38.
+//! Loops, budgets and failing workers: R34 to R38.
 
 use std::{
     sync::{Arc, OnceLock, Weak},
@@ -12,16 +12,16 @@ use brigade_core::{
 };
 use brigade_rehearsal::Latency;
 
-use super::connection::is;
+use super::expect_count;
 use crate::{
-    scenario::{ANSWER, Act, Bill, Ends, Scenario},
-    seen::{Ended, Seen},
-    stage::{FLAT_MODEL, Stage},
-    tools::Behaviour,
+    scenario::environment::{Environment, FLAT_MODEL},
+    scenario::observation::{Observation, RunEnd},
+    scenario::scenario::{ANSWER, Caller, ExpectedBill, ExpectedEnd, Scenario},
+    scenario::tools::ToolBehavior,
 };
 
 pub(super) fn all() -> Vec<Scenario> {
-    let families = [loops(), ping_pong(), races(), shortages(), workers()];
+    let families = [loops(), delegation_cycles(), races(), exhausted_budgets(), workers()];
     families.into_iter().flatten().collect()
 }
 
@@ -31,30 +31,34 @@ fn loops() -> Vec<Scenario> {
             format!("[[rule]]\nanswer = {{ tool_calls = [{{ name = \"lookup\", arguments = '{arguments}' }}] }}");
         Scenario::new(id, title)
             .with_tool()
-            .script_of(rule)
-            .ends(Ends::Stops(StopReason::LoopDetected), 5..=5)
-            .judged(Bill::Exact, |seen| {
-                is(seen.count(|event| matches!(event, Event::LoopNoticed { .. })), 3, "notices")
+            .with_script(rule)
+            .expect_end(ExpectedEnd::Stop(StopReason::LoopDetected), 5..=5)
+            .expect_bill(ExpectedBill::Exact, |observed| {
+                expect_count(observed.count(|event| matches!(event, Event::LoopNoticed { .. })), 3, "notices")
             })
     };
     vec![
-        same("R34", "the same call for ever", "{\"query\":\"q\"}"),
-        same("R34/counter", "the same call with a counter beside it", "{\"query\":\"q\",\"attempt\":{{turn}}}"),
-        same("R34/finds-nothing", "the same call, which finds nothing", "{\"query\":\"q\"}").team(|stage| {
-            let lookup = stage.tools().tool("lookup", Behaviour::FindsNothing)?;
-            Ok(Arc::new(stage.asker()?.tool(lookup)))
+        same("R34", "the same tool call in every turn", "{\"query\":\"q\"}"),
+        same(
+            "R34/counter",
+            "the same tool call with a counter in its arguments",
+            "{\"query\":\"q\",\"attempt\":{{turn}}}",
+        ),
+        same("R34/finds-nothing", "the same tool call, which finds nothing", "{\"query\":\"q\"}").team(|environment| {
+            let lookup = environment.tools().tool("lookup", ToolBehavior::FindsNothing)?;
+            Ok(Arc::new(environment.asker()?.tool(lookup)))
         }),
     ]
 }
 
-/// Agents each of which has the next one as its only worker, and the last the first. The first is asked.
+/// A ring of agents: each has the next one as its only worker, and the last one has the first. The first one is run.
 #[derive(Debug)]
 struct Ring {
     name: Arc<str>,
     members: Vec<Arc<OnceLock<Agent>>>,
 }
 
-/// A member of a ring, as the one before sees it. The ring owns its members; they must not own each other.
+/// A reference to a member of a ring. The ring owns its members; they must not own each other.
 #[derive(Debug)]
 struct Member {
     name: Arc<str>,
@@ -62,24 +66,24 @@ struct Member {
 }
 
 impl Ring {
-    fn of(stage: &Stage, names: &[&str]) -> anyhow::Result<Self> {
+    fn of(environment: &Environment, names: &[&str]) -> anyhow::Result<Self> {
         let members: Vec<Arc<OnceLock<Agent>>> = names.iter().map(|_| Arc::default()).collect();
         let others = members.iter().zip(names).cycle().skip(1);
         for ((own, name), (other, other_name)) in members.iter().zip(names).zip(others) {
             let next = Member { name: (*other_name).into(), agent: Arc::downgrade(other) };
-            let agent = stage.agent(name)?.worker(Worker::new(next));
-            own.set(agent).map_err(|_| anyhow::anyhow!("{name} was built already"))?;
+            let agent = environment.agent(name)?.worker(Worker::new(next));
+            own.set(agent).map_err(|_| anyhow::anyhow!("there are two agents named {name}"))?;
         }
         let name = names.first().copied().unwrap_or_default().into();
         Ok(Self { name, members })
     }
 }
 
-async fn ask(agent: Option<&Arc<OnceLock<Agent>>>, run: &Run, task: Task) -> Result<Outcome, RunError> {
+async fn run_member(agent: Option<&Arc<OnceLock<Agent>>>, run: &Run, task: Task) -> Result<Outcome, RunError> {
     match agent.and_then(|agent| agent.get()) {
         Some(agent) => Runnable::run(agent, run, task).await,
-        // An agent that nobody built says so when it is asked.
-        None => Runnable::run(&Pipeline::new("nobody"), run, task).await,
+        // A pipeline without steps fails.
+        None => Runnable::run(&Pipeline::new("missing"), run, task).await,
     }
 }
 
@@ -90,11 +94,11 @@ impl Runnable for Ring {
     }
 
     fn purpose(&self) -> &'static str {
-        "Asks on."
+        "Delegates to the next agent."
     }
 
     async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        ask(self.members.first(), run, task).await
+        run_member(self.members.first(), run, task).await
     }
 }
 
@@ -105,166 +109,166 @@ impl Runnable for Member {
     }
 
     fn purpose(&self) -> &'static str {
-        "Knows what the other one does not."
+        "Answers questions."
     }
 
     async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        ask(self.agent.upgrade().as_ref(), run, task).await
+        run_member(self.agent.upgrade().as_ref(), run, task).await
     }
 }
 
-fn ping_pong() -> Vec<Scenario> {
-    let asks = |from: &str, to: &str| {
+fn delegation_cycles() -> Vec<Scenario> {
+    let delegates = |from: &str, to: &str| {
         format!(
             "[[rule]]\nwhen = {{ agent = \"{from}\" }}\nanswer = {{ tool_calls = [{{ name = \"{to}\", arguments = '{{\"task\":\"ask on\"}}' }}] }}\n"
         )
     };
     vec![
-        Scenario::new("R35", "two agents that always ask each other")
-            .script_of(asks("ping", "pong") + &asks("pong", "ping"))
-            .team(|stage| Ok(Arc::new(Ring::of(stage, &["ping", "pong"])?)))
-            .ends(Ends::Stops(StopReason::DelegationCycle), 4..=4),
-        Scenario::new("R35/three", "three agents that ask round in a ring")
-            .script_of(asks("one", "two") + &asks("two", "three") + &asks("three", "one"))
-            .team(|stage| Ok(Arc::new(Ring::of(stage, &["one", "two", "three"])?)))
-            .ends(Ends::Stops(StopReason::DelegationCycle), 6..=6),
-        Scenario::new("R35/again", "a supervisor that gives the same task again")
-            .script_of(asks("desk", "worker") + SCRIPT_END)
-            .team(|stage| {
-                let desk = stage.agent("desk")?;
-                Ok(Arc::new(desk.worker(Worker::new(stage.agent("worker")?))))
+        Scenario::new("R35", "two agents that always delegate to each other")
+            .with_script(delegates("ping", "pong") + &delegates("pong", "ping"))
+            .team(|environment| Ok(Arc::new(Ring::of(environment, &["ping", "pong"])?)))
+            .expect_end(ExpectedEnd::Stop(StopReason::DelegationCycle), 4..=4),
+        Scenario::new("R35/three", "three agents that delegate in a ring")
+            .with_script(delegates("one", "two") + &delegates("two", "three") + &delegates("three", "one"))
+            .team(|environment| Ok(Arc::new(Ring::of(environment, &["one", "two", "three"])?)))
+            .expect_end(ExpectedEnd::Stop(StopReason::DelegationCycle), 6..=6),
+        Scenario::new("R35/again", "a supervisor that delegates the same task again and again")
+            .with_script(delegates("desk", "worker") + FINAL_ANSWER)
+            .team(|environment| {
+                let desk = environment.agent("desk")?;
+                Ok(Arc::new(desk.worker(Worker::new(environment.agent("worker")?))))
             })
-            .ends(Ends::Stops(StopReason::DelegationCycle), 7..=7),
+            .expect_end(ExpectedEnd::Stop(StopReason::DelegationCycle), 7..=7),
     ]
 }
 
-const SCRIPT_END: &str = "[[rule]]\nanswer = { text = \"one two three four five six $CANARY\" }\n";
+const FINAL_ANSWER: &str = "[[rule]]\nanswer = { text = \"one two three four five six $CANARY\" }\n";
 
 fn races() -> Vec<Scenario> {
-    let flat: crate::Team = |stage| {
+    let flat: crate::scenario::scenario::Team = |environment| {
         let settings = Settings { max_output_tokens: Some(75_000), ..Settings::default() };
-        Ok(Arc::new(Agent::new("asker", stage.model_called(FLAT_MODEL)?).settings(settings)))
+        Ok(Arc::new(Agent::new("asker", environment.model_called(FLAT_MODEL)?).settings(settings)))
     };
     let slow = Latency { first: Duration::from_secs(2), between: Duration::ZERO };
-    let race = Act::Ask { times: 50, every: Duration::ZERO, key_cents: Some(45), run_cents: None };
+    let race = Caller::Asks { times: 50, every: Duration::ZERO, key_cents: Some(45), run_cents: None };
     let whole_price =
         "[[rule]]\nanswer = { text = \"one two three four five six $CANARY\", usage = { output = 75000 } }";
     vec![
-        Scenario { latency: slow, ..Scenario::new("R36", "fifty runs race for three runs' money") }
+        Scenario { latency: slow, ..Scenario::new("R36", "fifty runs compete for the budget of three") }
             .team(flat)
-            .script_of(whole_price)
-            .act(race)
-            .ends(Ends::Differ, 3..=3)
-            .takes(2_000..=2_010)
-            .judged(Bill::Exact, three_of_fifty),
+            .with_script(whole_price)
+            .called_by(race)
+            .expect_end(ExpectedEnd::Any, 3..=3)
+            .takes_millis(2_000..=2_010)
+            .expect_bill(ExpectedBill::Exact, three_of_fifty),
     ]
 }
 
-/// Two cents a call; all that workers know to do is to look things up.
-const LOOKS_UP_FOR_EVER: &str = r#"
+/// Two cents a call. The workers call a tool in every turn.
+const ALWAYS_CALLS_TOOL: &str = r#"
 [[rule]]
 when   = { agent = "desk", turn = 0 }
 answer = { tool_calls = [{ name = "left", arguments = '{"task":"a"}' }, { name = "right", arguments = '{"task":"b"}' }], usage = { output = 10000 } }
 [[rule]]
 when   = { agent = "desk" }
-answer = { text = "the last words, paid from what was set aside $CANARY", usage = { output = 5000 } }
+answer = { text = "a summary, paid from the reserve $CANARY", usage = { output = 5000 } }
 [[rule]]
 answer = { text = "a part $CANARY {{turn}}", tool_calls = [{ name = "lookup", arguments = '{"query":"{{turn}}"}' }], usage = { output = 10000 } }
 "#;
 
-/// Ten cents, of which one is set aside for last words: four calls of two cents, and no fifth before those. Where nothing
-/// is set aside, the fourth call is in flight until the sixth second, and what is shown then is made without a model. Where
-/// work in flight is to be cancelled, one worker is refused in the fourth second while the other one waits for its first
-/// answer, and that leaves enough for the supervisor's own.
-fn shortages() -> Vec<Scenario> {
+/// With ten cents, one of which is reserved for the summary, there are four calls of two cents and then the summary.
+/// Without a reserve, the fourth call runs until second six, and the outcome is assembled without a model. If calls in
+/// flight are cancelled, one worker is refused in second four while the other one waits for its first answer, which leaves
+/// enough for the supervisor's summary.
+fn exhausted_budgets() -> Vec<Scenario> {
     let short = |id, title, run_cents| {
         let slow = Latency { first: Duration::from_secs(2), between: Duration::ZERO };
-        let scenario = Scenario { latency: slow, ..Scenario::new(id, title) }.script_of(LOOKS_UP_FOR_EVER);
-        scenario.act(Act::Ask { times: 1, every: Duration::ZERO, key_cents: Some(100), run_cents })
+        let scenario = Scenario { latency: slow, ..Scenario::new(id, title) }.with_script(ALWAYS_CALLS_TOOL);
+        scenario.called_by(Caller::Asks { times: 1, every: Duration::ZERO, key_cents: Some(100), run_cents })
     };
     let late = "[[rule]]\nwhen = { agent = \"right\" }\nanswer = { text = \"late\", latency = { first = \"6s\" } }\n";
     vec![
-        short("R37", "the money runs out while two workers work", Some(10))
-            .team(|stage| Ok(Arc::new(two_workers(stage)?)))
-            .ends(Ends::Stops(StopReason::Budget), 5..=5)
-            .takes(8_000..=8_100)
-            .judged(Bill::Exact, last_words_within_ten_cents),
-        short("R37/nothing-aside", "the same with nothing set aside for last words", None)
-            .team(|stage| Ok(Arc::new(two_workers(stage)?.budget(nothing_aside("0.09")?))))
-            .ends(Ends::Stops(StopReason::Budget), 4..=4)
-            .takes(6_000..=7_000)
-            .judged(Bill::Exact, best_partial),
-        short("R37/cancel", "the same where work in flight is to be cancelled", None)
-            .script_of(format!("{late}{LOOKS_UP_FOR_EVER}"))
-            .team(|stage| {
-                let desk = two_workers(stage)?.budget(nothing_aside("0.07")?);
+        short("R37", "the budget is spent while two workers run", Some(10))
+            .team(|environment| Ok(Arc::new(two_workers(environment)?)))
+            .expect_end(ExpectedEnd::Stop(StopReason::Budget), 5..=5)
+            .takes_millis(8_000..=8_100)
+            .expect_bill(ExpectedBill::Exact, has_summary_within_ten_cents),
+        short("R37/no-reserve", "the budget is spent, without a reserve for a summary", None)
+            .team(|environment| Ok(Arc::new(two_workers(environment)?.budget(without_reserve("0.09")?))))
+            .expect_end(ExpectedEnd::Stop(StopReason::Budget), 4..=4)
+            .takes_millis(6_000..=7_000)
+            .expect_bill(ExpectedBill::Exact, has_partial_results),
+        short("R37/cancel", "the budget is spent, and calls in flight are cancelled", None)
+            .with_script(format!("{late}{ALWAYS_CALLS_TOOL}"))
+            .team(|environment| {
+                let desk = two_workers(environment)?.budget(without_reserve("0.07")?);
                 Ok(Arc::new(
                     desk.tool_limits(ToolLimits { on_exhausted: OnExhausted::Cancel, ..ToolLimits::default() }),
                 ))
             })
-            .ends(Ends::Says("the last words, paid from what was set aside quetzalcoatlus"), 4..=4)
-            .takes(6_000..=6_100)
-            .judged(Bill::Uncertain(1), |seen| match seen.degraded()[..] {
+            .expect_end(ExpectedEnd::Answer("a summary, paid from the reserve quetzalcoatlus"), 4..=4)
+            .takes_millis(6_000..=6_100)
+            .expect_bill(ExpectedBill::Uncertain(1), |observed| match observed.degraded()[..] {
                 ["budget", "worker:right"] => Ok(()),
                 ref other => Err(format!("degraded: {other:?}")),
             }),
     ]
 }
 
-fn two_workers(stage: &Stage) -> anyhow::Result<Agent> {
+fn two_workers(environment: &Environment) -> anyhow::Result<Agent> {
     let settings = Settings { max_output_tokens: Some(10_000), ..Settings::default() };
     let agent = |name: &str| -> anyhow::Result<Agent> {
-        Ok(Agent::new(name, stage.model_called(FLAT_MODEL)?).settings(settings.clone()))
+        Ok(Agent::new(name, environment.model_called(FLAT_MODEL)?).settings(settings.clone()))
     };
     let worker = |name: &str| -> anyhow::Result<Worker> {
-        Ok(Worker::new(agent(name)?.tool(stage.tools().tool("lookup", Behaviour::Answers)?)))
+        Ok(Worker::new(agent(name)?.tool(environment.tools().tool("lookup", ToolBehavior::Answers)?)))
     };
     Ok(agent("desk")?.worker(worker("left")?).worker(worker("right")?))
 }
 
-fn nothing_aside(usd: &str) -> anyhow::Result<Budget> {
+fn without_reserve(usd: &str) -> anyhow::Result<Budget> {
     Ok(Budget::default().usd(usd)?.wrap_up_percent(0))
 }
 
-/// Three whole answers, the others refused before anything was sent, and the key never beyond its limit.
-fn three_of_fifty(seen: &Seen) -> Result<(), String> {
-    let ends = |name| seen.ends.iter().filter(|end| end.name() == name).count();
-    is(ends("finished"), 3, "answers")?;
-    is(ends("budget"), 47, "refusals")?;
+/// Three complete answers, the others refused before a request was sent, and the key never above its limit.
+fn three_of_fifty(observed: &Observation) -> Result<(), String> {
+    let ends = |name| observed.ends.iter().filter(|end| end.name() == name).count();
+    expect_count(ends("finished"), 3, "answers")?;
+    expect_count(ends("budget"), 47, "refusals")?;
     let limit = Money::from_nano(450_000_000);
-    if let Some(most) = seen.samples.iter().max().filter(|most| **most > limit) {
-        return Err(format!("the key owed {most}"));
+    if let Some(most) = observed.samples.iter().max().filter(|most| **most > limit) {
+        return Err(format!("the key had spent and reserved {most}"));
     }
-    if seen.truth != limit {
-        return Err(format!("three answers cost {}", seen.truth));
+    if observed.billed != limit {
+        return Err(format!("three answers cost {}", observed.billed));
     }
-    is(seen.samples.len().min(200), 200, "looks at the key")
+    expect_count(observed.samples.len().min(200), 200, "samples of the key")
 }
 
-/// The end of the run by its text, if it cost no more than this, and if all it had to do without was money.
-fn short_of_money(seen: &Seen, limit_cents: i64) -> Result<&str, String> {
-    if seen.truth > Money::from_nano(limit_cents * 10_000_000) {
-        return Err(format!("the run cost {}", seen.truth));
+/// The text of the outcome, if the run cost no more than this and only the budget is degraded.
+fn text_within_budget(observed: &Observation, limit_cents: i64) -> Result<&str, String> {
+    if observed.billed > Money::from_nano(limit_cents * 10_000_000) {
+        return Err(format!("the run cost {}", observed.billed));
     }
-    if seen.degraded() != ["budget"] {
-        return Err(format!("degraded: {:?}", seen.degraded()));
+    if observed.degraded() != ["budget"] {
+        return Err(format!("degraded: {:?}", observed.degraded()));
     }
-    if seen.count(|event| matches!(event, Event::BudgetRefused(_))) == 0 {
-        return Err("no step was said to be denied".to_owned());
+    if observed.count(|event| matches!(event, Event::BudgetRefused(_))) == 0 {
+        return Err("no step was refused".to_owned());
     }
-    match seen.ends.first() {
-        Some(Ended::Outcome { text, .. }) => Ok(text),
+    match observed.ends.first() {
+        Some(RunEnd::Outcome { text, .. }) => Ok(text),
         other => Err(format!("there is no outcome: {other:?}")),
     }
 }
 
-fn last_words_within_ten_cents(seen: &Seen) -> Result<(), String> {
-    let text = short_of_money(seen, 10)?;
-    if text.contains("set aside") { Ok(()) } else { Err(format!("there are no last words: {text}")) }
+fn has_summary_within_ten_cents(observed: &Observation) -> Result<(), String> {
+    let text = text_within_budget(observed, 10)?;
+    if text.contains("from the reserve") { Ok(()) } else { Err(format!("there is no summary: {text}")) }
 }
 
-fn best_partial(seen: &Seen) -> Result<(), String> {
-    let text = short_of_money(seen, 9)?;
+fn has_partial_results(observed: &Observation) -> Result<(), String> {
+    let text = text_within_budget(observed, 9)?;
     let whole = ["left: a part", "right: a part"].iter().all(|part| text.contains(part));
     if whole { Ok(()) } else { Err(format!("a part is missing: {text}")) }
 }
@@ -285,21 +289,21 @@ answer = { text = "too late", latency = { first = "10m" } }
 answer = { text = "one two three four five six $CANARY" }
 "#;
     vec![
-        Scenario::new("R38", "one worker is dead, one is slow")
-            .script_of(five)
+        Scenario::new("R38", "one worker fails, one is too slow")
+            .with_script(five)
             .fault("match = { agent = \"dead\" }\ndo = { status = 500 }")
-            .team(|stage| {
-                let desk = stage.agent("desk")?;
+            .team(|environment| {
+                let desk = environment.agent("desk")?;
                 let names = ["one", "two", "three", "dead", "slow"];
                 let desk = names
                     .iter()
-                    .try_fold(desk, |desk, name| anyhow::Ok(desk.worker(Worker::new(stage.agent(name)?))))?;
+                    .try_fold(desk, |desk, name| anyhow::Ok(desk.worker(Worker::new(environment.agent(name)?))))?;
                 Ok(Arc::new(desk))
             })
-            .ends(Ends::Says(ANSWER), 9..=9)
-            .takes(120_000..=121_000)
-            .judged(Bill::Uncertain(1), |seen| {
-                let degraded = seen.degraded();
+            .expect_end(ExpectedEnd::Answer(ANSWER), 9..=9)
+            .takes_millis(120_000..=121_000)
+            .expect_bill(ExpectedBill::Uncertain(1), |observed| {
+                let degraded = observed.degraded();
                 let both = ["worker:dead", "worker:slow"].iter().all(|part| degraded.contains(part));
                 if both && degraded.len() == 2 { Ok(()) } else { Err(format!("degraded: {degraded:?}")) }
             }),

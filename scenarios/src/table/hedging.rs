@@ -1,11 +1,11 @@
-//! Asking twice: what it saves, and that both attempts are paid for.
+//! Hedged requests: they save time, and both attempts are paid for.
 
 use std::time::Duration;
 
 use brigade_core::ModelErrorKind as Kind;
 
-use super::connection::is;
-use crate::scenario::{ANSWER, Act, Bill, Ends, Scenario};
+use super::expect_count;
+use crate::scenario::scenario::{ANSWER, Caller, ExpectedBill, ExpectedEnd, Scenario};
 
 pub(super) fn all() -> Vec<Scenario> {
     let slow_once = |id, title| {
@@ -14,24 +14,30 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario { hedge_after: Some(Duration::from_secs(2)), ..scenario }
     };
     vec![
-        slow_once("hedge", "the first attempt is slow, the second one is not")
-            .ends(Ends::Says(ANSWER), 2..=2)
-            .takes(2_000..=3_000)
-            .judged(Bill::Uncertain(1), |seen| is(seen.failed_with(Kind::Cancelled), 1, "attempts given up")),
-        slow_once("hedge/whole", "the same for whole answers")
-            .whole()
-            .ends(Ends::Says(ANSWER), 2..=2)
-            .takes(2_000..=3_000)
-            .judged(Bill::Uncertain(1), |seen| is(seen.failed_with(Kind::Cancelled), 1, "attempts given up")),
-        slow_once("hedge/tools", "with tools nothing is asked twice")
+        slow_once("hedge", "the first attempt is slow, the hedged one answers")
+            .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2)
+            .takes_millis(2_000..=3_000)
+            .expect_bill(ExpectedBill::Uncertain(1), |observed| {
+                expect_count(observed.failed_with(Kind::Cancelled), 1, "cancelled attempts")
+            }),
+        slow_once("hedge/unstreamed", "the first attempt is slow, without streaming")
+            .unstreamed()
+            .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2)
+            .takes_millis(2_000..=3_000)
+            .expect_bill(ExpectedBill::Uncertain(1), |observed| {
+                expect_count(observed.failed_with(Kind::Cancelled), 1, "cancelled attempts")
+            }),
+        slow_once("hedge/tools", "requests with tools are not hedged")
             .with_tool()
-            .ends(Ends::Says(ANSWER), 2..=2)
-            .takes(20_000..=21_000),
-        slow_once("hedge/gone", "the caller goes while both attempts run")
+            .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2)
+            .takes_millis(20_000..=21_000),
+        slow_once("hedge/disconnect", "the caller disconnects while both attempts run")
             .fault("match = { call = 2 }\nat = { before_headers = true }\ndo = { stall = \"20s\" }")
-            .act(Act::HangUp(Duration::from_secs(4)))
-            .ends(Ends::Unseen, 2..=2)
-            .takes(4_000..=4_000)
-            .judged(Bill::Uncertain(2), |seen| is(seen.failed_with(Kind::Cancelled), 2, "attempts given up")),
+            .called_by(Caller::Disconnects(Duration::from_secs(4)))
+            .expect_end(ExpectedEnd::NotObserved, 2..=2)
+            .takes_millis(4_000..=4_000)
+            .expect_bill(ExpectedBill::Uncertain(2), |observed| {
+                expect_count(observed.failed_with(Kind::Cancelled), 2, "cancelled attempts")
+            }),
     ]
 }
