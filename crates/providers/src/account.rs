@@ -6,11 +6,11 @@
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{Client, protocol::Protocol, transport::Transport};
+use crate::{Client, protocol::Protocol, transport::HttpClient};
 
 /// A provider account. Cheap to clone; clones share the connections.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub(crate) struct Account(pub(crate) Arc<Inner>);
 /// What an account consists of.
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
-    pub(crate) transport: Transport,
+    pub(crate) http: HttpClient,
     /// Those of every request.
     pub(crate) headers: HeaderMap,
     /// Kept to take it out of errors in which a provider quotes it.
@@ -143,11 +143,10 @@ impl<P: Protocol> ClientBuilder<P> {
         let with_slash = format!("{}/", self.base_url.trim_end_matches('/'));
         let base_url = Url::parse(&with_slash).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let base_url = base_url.ok_or_else(|| AccountError::BaseUrl(self.base_url.to_string()))?;
-        let address = Uri::try_from(base_url.as_str()).map_err(|_| AccountError::BaseUrl(self.base_url.to_string()))?;
         let headers = self.fixed_headers()?;
         let inner = Inner {
             name: self.name.into(),
-            transport: Transport::new(&address, self.http2).map_err(AccountError::Http)?,
+            http: HttpClient::new(&base_url, self.http2).map_err(|error| AccountError::Http(error.into()))?,
             headers,
             api_key: self.api_key,
             base_url,
@@ -185,8 +184,8 @@ impl Account {
         &self.0.name
     }
 
-    /// The URL of an endpoint, which may have a query of its own; absent beyond 64 KiB, which no URL may have.
-    pub(crate) fn url(&self, path: &str) -> Option<Uri> {
+    /// The URL of an endpoint, which may have a query of its own.
+    pub(crate) fn url(&self, path: &str) -> Url {
         let mut url = self.0.base_url.clone();
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(&format!("{}{path}", self.0.base_url.path()));
@@ -194,7 +193,7 @@ impl Account {
         if !queries.is_empty() {
             url.set_query(Some(&queries.join("&")));
         }
-        String::from(url).try_into().ok()
+        url
     }
 }
 

@@ -1,13 +1,14 @@
 //! Clients and models, the same for every protocol.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use ::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use ::http::{HeaderMap, HeaderValue, StatusCode};
 use async_trait::async_trait;
 use brigade_core::{
     ChatModel, ChatReply, ChatRequest, Effort, ModelError, ModelErrorKind, ModelId, Reasoning, Run, Settings,
 };
 use bytes::Bytes;
+use reqwest::{Request, Url};
 
 use crate::{
     account::Account,
@@ -15,7 +16,6 @@ use crate::{
     http,
     intake::Intake,
     protocol::{Protocol, Question, Sink},
-    transport::Response,
 };
 
 pub use crate::account::{AccountError, ClientBuilder};
@@ -32,7 +32,7 @@ pub struct Client<P> {
 pub struct Model<P> {
     client: Client<P>,
     id: ModelId,
-    url: Option<Uri>,
+    url: Url,
     settings: Settings,
 }
 
@@ -130,29 +130,26 @@ impl<P: Protocol> Model<P> {
         self.client.protocol.encode(question).map_err(|error| self.named(error))
     }
 
-    /// Dropping the future closes the connection.
     async fn exchange(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let mut response = self.send(request, run)?.await.map_err(|error| self.named(error))?;
-        // Made only now, as most of a call's life is spent waiting for the head of the answer.
-        let intake = Box::new(self.intake(response.status(), response.headers(), run));
-        http::read(&mut response, intake).await
+        let account = &self.client.account;
+        let response = account.send(self.http_request(request, run)?).await.map_err(|error| self.named(error))?;
+        let intake = self.intake(response.status(), response.headers(), run);
+        // On the heap, because most calls in flight are still waiting for the response.
+        Box::pin(account.read(response, intake)).await
     }
 
-    fn send(
-        &self,
-        request: &ChatRequest,
-        run: &Run,
-    ) -> Result<impl Future<Output = Result<Response, ModelError>>, ModelError> {
+    fn http_request(&self, request: &ChatRequest, run: &Run) -> Result<Request, ModelError> {
+        let account = &self.client.account;
         let settings = request.settings.over(&self.settings);
         let question = self.question(request, &settings, run.wants_deltas());
-        let mut headers = self.client.account.headers(run);
+        let mut headers = account.headers(run);
         self.client.protocol.headers(&question, &mut headers);
         if let Some(name) = P::CLIENT_REQUEST_ID
             && let Ok(id) = HeaderValue::from_str(run.id().uuid().hyphenated().encode_lower(&mut [0; 36]))
         {
             headers.insert(name, id);
         }
-        Ok(self.client.account.post(self.url.as_ref(), headers, self.encode_question(&question)?))
+        Ok(http::post(&self.url, headers, self.encode_question(&question)?))
     }
 
     fn intake<'a>(&'a self, status: StatusCode, headers: &HeaderMap, run: &'a Run) -> Intake<'a, P::Assembly> {

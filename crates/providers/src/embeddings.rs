@@ -3,9 +3,9 @@
 
 use std::{fmt, sync::Arc};
 
-use ::http::Uri;
 use async_trait::async_trait;
 use brigade_core::{Embedder, Embeddings, ModelError, ModelErrorKind, ModelId, Run, Usage};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     head::Head,
     http,
     json::{self, Count},
-    transport,
 };
 
 /// A model of an account that turns texts into vectors.
@@ -24,7 +23,7 @@ use crate::{
 pub struct OpenAiEmbeddings {
     account: Account,
     id: ModelId,
-    url: Option<Uri>,
+    url: Url,
     dimensions: Option<u32>,
 }
 
@@ -137,18 +136,13 @@ impl Embedder for OpenAiEmbeddings {
             let error = caller_error(format!("{MOST_TEXTS} texts are embedded at a time at the most; ask in parts"));
             return Err(error.with(|failure| failure.model = Some(self.id.clone())));
         }
-        let sent = self.account.post(self.url.as_ref(), self.account.headers(run), self.encode(texts)?);
-        let (head, body) = answer(sent)
-            .await
-            .map_err(|error| self.account.without_key(error.with(|failure| failure.model = Some(self.id.clone()))))?;
+        let named =
+            |error: ModelError| self.account.without_key(error.with(|failure| failure.model = Some(self.id.clone())));
+        let request = http::post(&self.url, self.account.headers(run), self.encode(texts)?);
+        let (head, body) =
+            http::read_document(self.account.send(request).await.map_err(named)?).await.map_err(named)?;
         Self::decode(&body, texts.len()).map_err(|error| self.placed(error, &head))
     }
-}
-
-async fn answer(
-    sent: impl Future<Output = Result<transport::Response, ModelError>>,
-) -> Result<(Head, Vec<u8>), ModelError> {
-    http::read_document(&mut sent.await?).await
 }
 
 impl fmt::Debug for OpenAiEmbeddings {

@@ -1,21 +1,16 @@
 //! The one way in which requests leave and responses come in.
 
-use std::future::Future;
-
 use brigade_core::{ChatReply, ModelError, ModelErrorKind, Run};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use reqwest::{Request, Response, Url};
 use secrecy::ExposeSecret;
 
 use crate::{
     account::Account,
-    client::caller_error,
     error,
     head::Head,
     intake::{Intake, MAX_BODY_BYTES},
     protocol::{Assembly, Progress},
-    transport::Response,
 };
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -47,32 +42,42 @@ impl Account {
         headers
     }
 
-    /// Sends one request.
-    pub(crate) fn post(
-        &self,
-        url: Option<&Uri>,
-        headers: HeaderMap,
-        body: Vec<u8>,
-    ) -> impl Future<Output = Result<Response, ModelError>> + use<> {
-        let sent = url.map(|url| self.0.transport.send(request(Method::POST, url.clone(), headers, body)));
-        async { sent.ok_or_else(too_long)?.await }
+    /// Sends one request and waits for the head of its response.
+    pub(crate) async fn send(&self, request: Request) -> Result<Response, ModelError> {
+        self.0.http.send(request).await
     }
 
-    /// Fetches an endpoint and answers the provider's id of the exchange.
+    /// Fetches an endpoint. Returns the provider's id of the exchange.
     pub(crate) async fn get(&self, path: &str) -> Result<Option<String>, ModelError> {
-        let url = self.url(path).ok_or_else(too_long)?;
-        let mut response = self.0.transport.send(request(Method::GET, url, self.0.headers.clone(), Vec::new())).await?;
-        let head = Head::new(response.status(), response.headers());
-        if head.status.is_success() {
+        let mut request = Request::new(Method::GET, self.url(path));
+        request.headers_mut().clone_from(&self.0.headers);
+        let response = self.0.http.send(request).await?;
+        if response.status().is_success() {
+            let head = Head::new(response.status(), response.headers());
+            self.0.http.drain(response);
             return Ok(head.request_id);
         }
-        let mut body = Vec::new();
-        while let Ok(Some(chunk)) = response.body_mut().chunk().await
-            && body.len() < error::MAX_BODY_BYTES
-        {
-            body.extend_from_slice(&chunk);
+        read_document(response).await.map(|(head, _)| head.request_id).map_err(|error| self.without_key(error))
+    }
+
+    /// Reads a response to the end of its answer.
+    pub(crate) async fn read<A: Assembly>(
+        &self,
+        mut response: Response,
+        mut intake: Intake<'_, A>,
+    ) -> Result<ChatReply, ModelError> {
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    if intake.push(chunk)? == Progress::Done {
+                        self.0.http.drain(response);
+                        return intake.finish();
+                    }
+                }
+                Ok(None) => return intake.finish(),
+                Err(error) => return intake.cut(error.without_url()),
+            }
         }
-        Err(self.without_key(error::from_response(&head, &body)))
     }
 
     pub(crate) fn without_key(&self, error: ModelError) -> ModelError {
@@ -84,52 +89,31 @@ impl Account {
     }
 }
 
-/// Reads a response to its end.
-pub(crate) async fn read<A: Assembly>(
-    response: &mut Response,
-    mut intake: Box<Intake<'_, A>>,
-) -> Result<ChatReply, ModelError> {
-    loop {
-        let progress = match response.body_mut().chunk().await {
-            Ok(Some(chunk)) => intake.push(chunk)?,
-            Ok(None) => Progress::Done,
-            Err(error) => return intake.cut(error),
-        };
-        if progress == Progress::Done {
-            return intake.finish();
-        }
-    }
+/// A request with a JSON body.
+pub(crate) fn post(url: &Url, headers: HeaderMap, body: Vec<u8>) -> Request {
+    let mut request = Request::new(Method::POST, url.clone());
+    *request.headers_mut() = headers;
+    *request.body_mut() = Some(body.into());
+    request
 }
 
 /// Reads an answer that is one document.
-pub(crate) async fn read_document(response: &mut Response) -> Result<(Head, Vec<u8>), ModelError> {
+pub(crate) async fn read_document(mut response: Response) -> Result<(Head, Vec<u8>), ModelError> {
     let head = Head::new(response.status(), response.headers());
     let most_bytes = if head.status.is_success() { MAX_BODY_BYTES } else { error::MAX_BODY_BYTES };
     let mut body = Vec::new();
     loop {
-        match response.body_mut().chunk().await {
+        match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= most_bytes => body.extend_from_slice(&chunk),
             Ok(Some(_)) if head.status.is_success() => return Err(broken_off("the answer is too long", &head)),
             Err(cause) if head.status.is_success() => {
-                return Err(broken_off("the connection broke within the answer", &head).caused_by(cause));
+                return Err(broken_off("the connection broke within the answer", &head).caused_by(cause.without_url()));
             }
             Ok(None) if head.status.is_success() => return Ok((head, body)),
             // What there is of an error says more than that it is cut off.
             Ok(_) | Err(_) => return Err(error::from_response(&head, &body)),
         }
     }
-}
-
-fn request(method: Method, url: Uri, headers: HeaderMap, body: Vec<u8>) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::from(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = url;
-    *request.headers_mut() = headers;
-    request
-}
-
-fn too_long() -> ModelError {
-    caller_error("its name makes a URL of more than 64 KiB")
 }
 
 fn broken_off(message: &str, head: &Head) -> ModelError {

@@ -1,7 +1,7 @@
 //! Reads one response, whatever comes: a stream, a document, an error, or nonsense.
 
 use brigade_core::{ChatReply, ModelError, ModelErrorKind, ModelId};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     error,
@@ -109,6 +109,8 @@ impl<'a, A: Assembly> Intake<'a, A> {
     /// Content types lie and are often missing, so the first bytes decide what the body is.
     fn look_at_start(&mut self) -> Result<Progress, ModelError> {
         let Body::Unknown(start) = &mut self.body else { return Ok(Progress::More) };
+        // Dropped, so that megabytes of blanks are not looked at again with every chunk.
+        start.advance(start.len() - start.trim_ascii_start().len());
         match framing(start) {
             None => Ok(Progress::More),
             Some(Framing::Document) => {

@@ -72,7 +72,6 @@ mod account;
 pub mod anthropic;
 mod call;
 mod client;
-mod connections;
 mod digest;
 mod effort;
 mod embeddings;

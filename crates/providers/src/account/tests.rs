@@ -3,6 +3,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use async_compression::{
+    Level,
+    tokio::bufread::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder},
+};
 use brigade_core::{ChatModel, ChatRequest, ModelErrorKind, Run};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,7 +14,9 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{AccountError, Anthropic, OpenAi, Server};
+use crate::{AccountError, Anthropic, OpenAi, Server, intake::MAX_BODY_BYTES};
+
+const ANSWER: &str = r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
 
 /// A server that gives the same answer to every request, and tells what it was asked.
 struct Canned {
@@ -22,11 +28,15 @@ struct Canned {
 
 impl Canned {
     async fn new(status: &str, headers: &str, body: &str) -> Self {
-        let length = body.len();
-        Self::raw(format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")).await
+        Self::binary(status, headers, body.as_bytes()).await
     }
 
-    async fn raw(answer: String) -> Self {
+    async fn binary(status: &str, headers: &str, body: &[u8]) -> Self {
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+        Self::raw([head.as_bytes(), body].concat()).await
+    }
+
+    async fn raw(answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/base", listener.local_addr().unwrap());
         let (tell, asked) = tokio::sync::mpsc::unbounded_channel();
@@ -44,7 +54,7 @@ impl Canned {
                         let head = String::from_utf8_lossy(&request[..length]).into_owned();
                         if head.starts_with("POST") || head.starts_with("GET") {
                             tell.send(head).unwrap();
-                            stream.write_all(answer.as_bytes()).await.unwrap();
+                            stream.write_all(&answer).await.unwrap();
                         }
                     }
                 });
@@ -54,7 +64,7 @@ impl Canned {
     }
 
     async fn answering() -> Self {
-        Self::new("200 OK", "", r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#).await
+        Self::new("200 OK", "", ANSWER).await
     }
 }
 
@@ -131,7 +141,7 @@ async fn one_connection_serves_many_calls_streamed_or_not() {
     let chunk = r#"{"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}"#;
     let events = format!("data: {chunk}\n\ndata: [DONE]\n\n");
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n";
-    let streaming = Canned::raw(format!("{head}\r\n{:x}\r\n{events}\r\n0\r\n\r\n", events.len())).await;
+    let streaming = Canned::raw(format!("{head}\r\n{:x}\r\n{events}\r\n0\r\n\r\n", events.len()).into_bytes()).await;
     for (server, deltas) in [(Canned::answering().await, false), (streaming, true)] {
         let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
         for _ in 0..3 {
@@ -142,6 +152,48 @@ async fn one_connection_serves_many_calls_streamed_or_not() {
         }
         assert_eq!(server.connections.load(Ordering::Relaxed), 1, "deltas: {deltas}");
     }
+}
+
+/// Compresses a body in one of the encodings that the client accepts.
+async fn encoded(encoding: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = match encoding {
+        "gzip" => GzipEncoder::with_quality(body, Level::Fastest).read_to_end(&mut bytes).await,
+        "deflate" => ZlibEncoder::with_quality(body, Level::Fastest).read_to_end(&mut bytes).await,
+        "br" => BrotliEncoder::with_quality(body, Level::Fastest).read_to_end(&mut bytes).await,
+        "zstd" => ZstdEncoder::with_quality(body, Level::Fastest).read_to_end(&mut bytes).await,
+        other => panic!("{other}"),
+    };
+    bytes
+}
+
+#[tokio::test]
+async fn compressed_answers_are_decoded() {
+    for encoding in ["gzip", "deflate", "br", "zstd"] {
+        let header = format!("content-encoding: {encoding}\r\n");
+        let mut server = Canned::binary("200 OK", &header, &encoded(encoding, ANSWER.as_bytes()).await).await;
+        let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
+        assert_eq!(model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap().message.text(), "hi", "{encoding}");
+        let request = server.asked.recv().await.unwrap();
+        let accepted = request.lines().find(|line| line.starts_with("accept-encoding:")).unwrap();
+        assert!(accepted.contains(encoding), "{accepted}");
+
+        let server = Canned::binary("200 OK", &header, b"not compressed").await;
+        let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
+        let error = model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap_err();
+        assert_eq!((error.kind(), error.details().sent), (ModelErrorKind::Broken, true), "{encoding}");
+    }
+}
+
+#[tokio::test]
+async fn the_limit_of_an_answer_counts_decoded_bytes() {
+    let body = encoded("gzip", &vec![b' '; MAX_BODY_BYTES + 1]).await;
+    assert!(body.len() < MAX_BODY_BYTES / 100);
+    let server = Canned::binary("200 OK", "content-encoding: gzip\r\n", &body).await;
+    let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
+    let error = model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ModelErrorKind::Broken);
+    assert!(error.to_string().contains("longer than"), "{error}");
 }
 
 #[test]
