@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use brigade_core::{Agent, Event, Observer, Run, Worker, send_message, wait_for_message};
+use brigade_core::{Agent, Event, Observer, Run, Worker, bus_tools};
 use brigade_providers::OpenAi;
 use brigade_rehearsal::{AgentMatcher, RequestMatcher, Script, ScriptedAnswer, ScriptedToolCall};
 
@@ -25,10 +25,8 @@ impl Observer for Narrator {
 async fn talk() -> anyhow::Result<()> {
     let mini = OpenAi::from_env()?.model("gpt-5-mini");
     let member = |name: &str, instructions: &str| {
-        Agent::new(name, mini.clone())
-            .instructions(instructions)
-            .tool(send_message(["writer", "editor"]))
-            .tool(wait_for_message())
+        let [send_message, wait_for_message] = bus_tools(["writer", "editor"]);
+        Agent::new(name, mini.clone()).instructions(instructions).tool(send_message).tool(wait_for_message)
     };
     let writer = member("writer", "You are writer. Send your draft to the editor, wait for the remarks, then answer.");
     let editor = member("editor", "You are editor. Wait for the writer's draft, then send your remarks back.");

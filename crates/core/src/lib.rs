@@ -73,7 +73,7 @@ pub use agent::runnable::Runnable;
 pub use agent::stream::{RunItem, stream};
 pub use agent::task::Task;
 pub use agent::window::{Compactor, ContextWindow, Summarizer};
-pub use chat::encoded::{Dialect, Encodings};
+pub use chat::encoded::Dialect;
 pub use chat::error::{ModelError, ModelErrorDetails, ModelErrorKind, RetryAdvice, TimeoutPhase};
 pub use chat::json::RawJson;
 pub use chat::message::{Arguments, Image, Message, Part, ProviderData, Role, TextPart, ToolCall, ToolResult};
@@ -111,14 +111,12 @@ pub use team::pipeline::Pipeline;
 pub use team::quorum::Quorum;
 pub use team::remote::{Host, RemoteAgent, host};
 pub use team::worker::{OnFailure, Worker};
-pub use tool::arguments::ArgumentLimits;
-pub use tool::blackboard_tools::{read_notes, write_note};
-pub use tool::bus_tools::{send_message, wait_for_message};
-pub use tool::done::Done;
+pub use tool::blackboard_tools::blackboard_tools;
+pub use tool::bus_tools::bus_tools;
 pub use tool::function::{FunctionTool, tool_fn};
-pub use tool::schema::{Schema, SchemaError, schema_of};
+pub use tool::schema::{Schema, SchemaError};
 pub use tool::tool::{Tool, ToolError, ToolOutput};
-pub use tool::toolbox::{Round, ToolLimits, Toolbox, ToolboxError};
+pub use tool::toolbox::{ToolLimits, Toolbox, ToolboxError};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

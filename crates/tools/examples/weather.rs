@@ -6,7 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 
-use brigade_core::{Run, Tool, ToolSpec, schema_of};
+use brigade_core::{Run, Schema, Tool, ToolSpec};
 use brigade_tools::{CommandTool, EgressGuard, HttpTool};
 use serde_json::json;
 use tokio::{
@@ -26,11 +26,11 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/weather/{{city}}", listener.local_addr()?);
 
-    let spec = ToolSpec::new("weather", "Reports the weather of a city.", schema_of::<City>());
+    let spec = ToolSpec::new("weather", "Reports the weather of a city.", Schema::generate::<City>());
     // Without this, the guard refuses addresses of this machine.
     let weather = HttpTool::builder(spec, url).egress(EgressGuard::default().allow_private(true)).build()?;
 
-    let spec = ToolSpec::new("greet", "Greets a city.", schema_of::<City>());
+    let spec = ToolSpec::new("greet", "Greets a city.", Schema::generate::<City>());
     let greet = CommandTool::builder(spec, ["echo", "Hello,", "{city}"]).env("PATH", "/usr/bin:/bin").build()?;
 
     // An agent would take both with `Agent::tool`; here they are called directly.

@@ -12,7 +12,7 @@ use crate::{
     agent::turns::Turns,
     agent::window::ContextWindow,
     memory::notes::ShownNotes,
-    tool::schema::{Schema, schema_of},
+    tool::schema::Schema,
     tool::toolbox::{ToolLimits, Toolbox, ToolboxError},
 };
 
@@ -103,7 +103,7 @@ impl Agent {
     /// fit; read it with [`Outcome::parse`].
     #[must_use]
     pub fn output<T: JsonSchema>(self) -> Self {
-        self.output_schema(OutputSchema { name: "answer".into(), schema: schema_of::<T>(), strict: false })
+        self.output_schema(OutputSchema { name: "answer".into(), schema: Schema::generate::<T>(), strict: false })
     }
 
     /// The form of the final answer, as a JSON Schema. One that cannot be used is reported like a tool.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    BudgetExceeded, ErrorChain, Interruption, ModelError, ModelErrorKind, Run, StopReason, chat::message::texts,
-    tool::done::Done,
+    BudgetExceeded, ErrorChain, Interruption, ModelError, ModelErrorKind, Run, StopReason,
+    tool::outcome::ToolCallOutcome,
 };
 
 /// How the loop ended.
@@ -47,8 +47,8 @@ impl End {
         Self { used_up: used_up(error), ..Self::budget(&ErrorChain(error).to_string()) }
     }
 
-    pub(super) fn without_tool(call: &Done) -> Self {
-        Self { used_up: call.used_up.clone(), ..Self::new(StopReason::Budget, texts(&call.result.content)) }
+    pub(super) fn without_tool(call: &ToolCallOutcome) -> Self {
+        Self { used_up: call.used_up.clone(), ..Self::new(StopReason::Budget, call.result.text()) }
     }
 
     pub(super) fn stopped(stopped: Interruption, run: &Run) -> Self {
@@ -62,9 +62,9 @@ impl End {
         Self::new(stopped.into(), notice)
     }
 
-    pub(super) fn by_tool(call: &Done) -> Self {
+    pub(super) fn by_tool(call: &ToolCallOutcome) -> Self {
         let ended_by = Some(call.result.name.as_str().into());
-        Self { text: Some(texts(&call.result.content)), ended_by, ..Self::finished() }
+        Self { text: Some(call.result.text()), ended_by, ..Self::finished() }
     }
 
     /// This end after the last answer that was asked for did not come.

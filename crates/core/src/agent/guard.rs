@@ -8,7 +8,7 @@ use crate::{
     agent::end::End,
     run::counts::{Tally, digest},
     run::tool_status::ToolStatus,
-    tool::done::Done,
+    tool::outcome::ToolCallOutcome,
 };
 
 /// Watches the tool calls of one agent in one run.
@@ -44,14 +44,14 @@ impl Guard {
     }
 
     /// Looks at the calls of one turn. Adds a notice to results that repeat; answers how the run must end, if it must.
-    pub(crate) fn watch(&mut self, done: &mut [Done], run: &Run) -> Option<End> {
-        let circling = done.iter_mut().filter(|call| !call.is_twin).find_map(|call| self.judge(call, run));
+    pub(crate) fn watch(&mut self, done: &mut [ToolCallOutcome], run: &Run) -> Option<End> {
+        let circling = done.iter_mut().filter(|call| !call.is_duplicate).find_map(|call| self.judge(call, run));
         self.failures(done, run);
         circling.or_else(|| cycle::noticed(run).map(|why| End::new(StopReason::DelegationCycle, why)))
     }
 
-    fn judge(&mut self, call: &mut Done, run: &Run) -> Option<End> {
-        match call.end {
+    fn judge(&mut self, call: &mut ToolCallOutcome, run: &Run) -> Option<End> {
+        match call.status {
             ToolStatus::UnknownTool => self.unknown_tool(call, run),
             ToolStatus::InvalidArguments | ToolStatus::TruncatedArguments => self.unusable_arguments(call, run),
             // What was not run, or was cut short from outside, says nothing about the model.
@@ -67,7 +67,7 @@ impl Guard {
 
     /// Counted over the whole request: an agent that invents a new name each time, or asks for another agent's tools
     /// in turn, is as lost as one that insists.
-    fn unknown_tool(&self, call: &Done, run: &Run) -> Option<End> {
+    fn unknown_tool(&self, call: &ToolCallOutcome, run: &Run) -> Option<End> {
         let count = run.count("unknown tools");
         run.emit(&Event::LoopNoticed { kind: "unknown_tool", count });
         let name: String = call.result.name.chars().take(64).collect();
@@ -75,16 +75,16 @@ impl Guard {
         (count >= self.limits.unknown_tools).then(|| End::new(StopReason::UnknownToolLimit, why()))
     }
 
-    fn unusable_arguments(&mut self, call: &Done, run: &Run) -> Option<End> {
+    fn unusable_arguments(&mut self, call: &ToolCallOutcome, run: &Run) -> Option<End> {
         self.invalid_in_a_row += 1;
         let (count, tool) = (self.invalid_in_a_row, &call.result.name);
         if count > 1 {
-            run.emit(&Event::LoopNoticed { kind: call.end.name(), count });
+            run.emit(&Event::LoopNoticed { kind: call.status.name(), count });
         }
         if count < self.limits.invalid_arguments {
             return None;
         }
-        Some(if call.end == ToolStatus::TruncatedArguments {
+        Some(if call.status == ToolStatus::TruncatedArguments {
             let why =
                 format!("The arguments of `{tool}` broke off, also after {count} tries; raise `max_output_tokens`.");
             End::new(StopReason::ToolArgumentsTruncated, why)
@@ -95,14 +95,14 @@ impl Guard {
     }
 
     /// Switches tools off that have failed in too many turns.
-    fn failures(&mut self, done: &mut [Done], run: &Run) {
-        for call in done.iter().filter(|call| call.end == ToolStatus::Ok) {
+    fn failures(&mut self, done: &mut [ToolCallOutcome], run: &Run) {
+        for call in done.iter().filter(|call| call.status == ToolStatus::Ok) {
             self.failing.remove(&call.result.name);
         }
         let failed: BTreeSet<String> =
             done.iter().filter(|call| failed(call)).map(|call| call.result.name.clone()).collect();
         for name in failed {
-            let worked_too = done.iter().any(|call| call.end == ToolStatus::Ok && call.result.name == name);
+            let worked_too = done.iter().any(|call| call.status == ToolStatus::Ok && call.result.name == name);
             if worked_too || self.disabled.contains(&name) {
                 continue;
             }
@@ -115,7 +115,7 @@ impl Guard {
         }
     }
 
-    fn disable(&mut self, name: String, count: u32, (done, run): (&mut [Done], &Run)) {
+    fn disable(&mut self, name: String, count: u32, (done, run): (&mut [ToolCallOutcome], &Run)) {
         run.emit(&Event::LoopNoticed { kind: "tool_failure", count });
         let reason = format!("it failed {count} times in a row and was switched off");
         run.degrade(Degradation { part: format!("tool:{name}"), reason });
@@ -128,7 +128,7 @@ impl Guard {
         self.disabled.push(name);
     }
 
-    fn repetition(&mut self, call: &mut Done, run: &Run) -> Option<End> {
+    fn repetition(&mut self, call: &mut ToolCallOutcome, run: &Run) -> Option<End> {
         let exact = call.exact.map_or(0, |call| self.exact.add(call));
         let count = exact.max(self.fruitless.add(with_result(call)));
         if count < self.limits.repeats_before_notice {
@@ -145,12 +145,12 @@ impl Guard {
     }
 }
 
-fn failed(call: &Done) -> bool {
-    matches!(call.end, ToolStatus::Error | ToolStatus::Fatal | ToolStatus::Timeout | ToolStatus::Panic)
+fn failed(call: &ToolCallOutcome) -> bool {
+    matches!(call.status, ToolStatus::Error | ToolStatus::Fatal | ToolStatus::Timeout | ToolStatus::Panic)
 }
 
 /// Identifies a call together with what it brought.
-fn with_result(call: &Done) -> u64 {
+fn with_result(call: &ToolCallOutcome) -> u64 {
     call.result.content.iter().fold(call.signature, |before, part| match part {
         Part::Text(text) => digest((before, &text.text)),
         _ => before,

@@ -10,8 +10,7 @@ use crate::{
     agent::guard::Guard,
     agent::task::Task,
     agent::turn,
-    chat::message::texts,
-    tool::{done::Done, toolbox::Round},
+    tool::{outcome::ToolCallOutcome, toolbox::CallContext},
 };
 
 use super::end::End;
@@ -215,12 +214,12 @@ impl<'a> Turns<'a> {
     async fn use_tools(&mut self) -> Result<Option<End>, RunFailure> {
         let Some(message) = self.request.transcript.messages().last().cloned() else { return Ok(None) };
         let calls: Vec<_> = message.tool_calls().collect();
-        let round = Round { run: self.run, turn: self.taken, disabled: self.guard.disabled() };
-        let mut done = self.agent.toolbox.call_all(&calls, round).await;
+        let context = CallContext { run: self.run, turn: self.taken, disabled: self.guard.disabled() };
+        let mut done = self.agent.toolbox.run_calls(&calls, context).await;
         let circling = self.guard.watch(&mut done, self.run);
-        let fatal = done.iter().find(|call| call.end == ToolStatus::Fatal).map(fatal);
+        let fatal = done.iter().find(|call| call.status == ToolStatus::Fatal).map(fatal);
         let end = done.iter().find(|call| call.ends_run).map(End::by_tool);
-        let refused = done.iter().find(|call| call.end == ToolStatus::Budget).map(End::without_tool);
+        let refused = done.iter().find(|call| call.status == ToolStatus::Budget).map(End::without_tool);
         self.request.transcript.answer_calls(done.into_iter().map(|call| call.result).collect())?;
         match (fatal, circling) {
             (Some(failure), _) => Err(failure),
@@ -314,7 +313,7 @@ impl<'a> Turns<'a> {
         let words = words.map(|message| message.text().trim().to_owned()).find(|text| !text.is_empty());
         words.unwrap_or_else(|| {
             let results = new.iter().flat_map(Message::tool_results).filter(|result| !result.is_error);
-            let texts = results.map(|result| format!("{}: {}", result.name, texts(&result.content)));
+            let texts = results.map(|result| format!("{}: {}", result.name, result.text()));
             texts.collect::<Vec<_>>().join("\n")
         })
     }
@@ -330,8 +329,8 @@ enum Asked {
     End(End),
 }
 
-fn fatal(call: &Done) -> RunFailure {
-    RunFailure::Tool { tool: call.result.name.clone(), message: texts(&call.result.content) }
+fn fatal(call: &ToolCallOutcome) -> RunFailure {
+    RunFailure::Tool { tool: call.result.name.clone(), message: call.result.text() }
 }
 
 fn says_something(message: &Message) -> bool {

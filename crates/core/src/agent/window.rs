@@ -6,7 +6,6 @@ use async_trait::async_trait;
 
 use crate::{
     ChatModel, ChatRequest, ErrorChain, Event, Message, ModelError, Role, Run, Settings, Transcript, agent::turn,
-    chat::message::texts,
 };
 
 /// How much of a conversation a model is shown.
@@ -159,7 +158,7 @@ fn transcribed(message: &Message) -> String {
         Role::System | Role::Tool => "tools",
     };
     let calls = message.tool_calls().map(|call| format!("[calls {} {}]", call.name, call.arguments.as_str()));
-    let results = message.tool_results().map(|result| format!("[{} answers: {}]", result.name, texts(&result.content)));
+    let results = message.tool_results().map(|result| format!("[{} answers: {}]", result.name, result.text()));
     let acts: Vec<_> = calls.chain(results).collect();
     format!("{speaker}: {}{}\n", message.text(), acts.join(" "))
 }

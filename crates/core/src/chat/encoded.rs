@@ -18,11 +18,11 @@ pub struct Dialect {
 /// "everything again" into "what is new". Two dialects suffice for an agent with a fallback at another provider; a
 /// third is written each time.
 #[derive(Debug, Default)]
-pub struct Encodings([OnceLock<(Dialect, Box<[u8]>)>; 2]);
+pub(crate) struct Encodings([OnceLock<(Dialect, Box<[u8]>)>; 2]);
 
 impl Encodings {
     /// Appends the value's bytes in `dialect` to `out`, calling `encode` only when they are not kept yet.
-    pub fn write<E>(
+    pub(crate) fn write<E>(
         &self,
         dialect: Dialect,
         out: &mut Vec<u8>,

@@ -162,10 +162,7 @@ impl Message {
 
     /// All text parts joined; reasoning and tool calls are left out.
     pub fn text(&self) -> Cow<'_, str> {
-        let mut texts = self.parts().iter().filter_map(|part| match part {
-            Part::Text(text) => Some(text.text.as_str()),
-            _ => None,
-        });
+        let mut texts = self.parts().iter().filter_map(Part::as_text);
         match (texts.next(), texts.next()) {
             (None, _) => Cow::Borrowed(""),
             (Some(only), None) => Cow::Borrowed(only),
@@ -250,6 +247,13 @@ impl Part {
         Self::Text(TextPart { text: text.into(), data: None })
     }
 
+    fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(&text.text),
+            Self::Thinking(_) | Self::ToolCall(_) | Self::ToolResult(_) | Self::Image(_) | Self::Opaque(_) => None,
+        }
+    }
+
     fn size_bytes(&self) -> usize {
         let data = |data: &Option<ProviderData>| data.as_ref().map_or(0, |data| data.raw.get().len());
         match self {
@@ -265,13 +269,29 @@ impl Part {
     }
 }
 
-/// The text parts, one to a line.
-pub(crate) fn texts(parts: &[Part]) -> String {
-    let texts = parts.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(text.text.as_str()),
-        _ => None,
-    });
-    texts.collect::<Vec<_>>().join("\n")
+impl ToolCall {
+    /// A call of the tool `name`.
+    pub fn new(id: impl Into<String>, name: impl Into<String>, arguments: Arguments) -> Self {
+        Self { id: id.into(), name: name.into(), arguments, data: None }
+    }
+}
+
+impl ToolResult {
+    /// The result of a call that succeeded.
+    pub fn new(call: &ToolCall, content: Vec<Part>) -> Self {
+        Self { call_id: call.id.clone(), name: call.name.clone(), content, is_error: false }
+    }
+
+    /// The result of a call that failed, with the reason.
+    pub fn error(call: &ToolCall, why: impl Into<String>) -> Self {
+        Self { is_error: true, ..Self::new(call, vec![Part::text(why)]) }
+    }
+
+    /// The text parts, one per line.
+    pub fn text(&self) -> String {
+        let texts: Vec<_> = self.content.iter().filter_map(Part::as_text).collect();
+        texts.join("\n")
+    }
 }
 
 impl Image {

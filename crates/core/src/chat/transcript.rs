@@ -357,11 +357,6 @@ impl ToolCall {
 }
 
 impl ToolResult {
-    /// A result that says why the call failed.
-    pub fn error(call: &ToolCall, why: impl Into<String>) -> Self {
-        Self { call_id: call.id.clone(), name: call.name.clone(), content: vec![Part::text(why)], is_error: true }
-    }
-
     /// This result as the answer to `call`; tools answer with text and images only.
     fn answering(mut self, call: &ToolCall) -> Self {
         self.call_id.clone_from(&call.id);

@@ -172,7 +172,7 @@ pub enum Event {
     },
     /// The model or a tool repeats itself, and the model was told so.
     LoopNoticed {
-        /// What repeats: `tool_call`, `twin_call` (within one turn), `delegation`, `unknown_tool`, `invalid_arguments`,
+        /// What repeats: `tool_call`, `duplicate_call` (within one turn), `delegation`, `unknown_tool`, `invalid_arguments`,
         /// `truncated_arguments`, `tool_failure`.
         kind: &'static str,
         /// How often it was seen.

@@ -13,7 +13,7 @@ use crate::{
     ToolOutput, ToolSpec,
     agent::cycle,
     agent::runnable::Runnable,
-    tool::schema::{Schema, SchemaError, schema_of},
+    tool::schema::{Schema, SchemaError},
 };
 
 /// Something that can be given a task, with a time limit and a policy for its failures. A supervisor sees it as a tool.
@@ -117,7 +117,7 @@ impl Worker {
     /// The form that its answers must have; one that does not fit is a failure.
     #[must_use]
     pub fn answer<T: JsonSchema>(self) -> Self {
-        Self { answer: Some(Schema::compile(&schema_of::<T>())), ..self }
+        Self { answer: Some(Schema::compile(&Schema::generate::<T>())), ..self }
     }
 
     /// Its name.
@@ -129,7 +129,7 @@ impl Worker {
     fn into_tool(self) -> Delegate {
         let told = self.purpose.clone().unwrap_or_else(|| self.work.purpose().to_owned());
         let purpose = if told.is_empty() { format!("Gives a task to {}.", self.name()) } else { told };
-        let mut spec = ToolSpec::new(Arc::clone(self.name()), purpose, schema_of::<Assignment>());
+        let mut spec = ToolSpec::new(Arc::clone(self.name()), purpose, Schema::generate::<Assignment>());
         // The delegate keeps the time itself, so that its failure policy decides what a timeout looks like.
         spec.timeout = Some(Duration::MAX);
         Delegate { spec, worker: self }

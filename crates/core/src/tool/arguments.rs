@@ -1,58 +1,20 @@
-//! What a model wrote as arguments, read with care.
+//! Parses the arguments of tool calls, and computes the digests by which the loop guard recognises a repeated call.
 
 use serde_json::Value;
 
 use crate::{run::counts::digest, tool::schema::Schema};
 
-/// Bounds on the arguments that a model may write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArgumentLimits {
-    /// The most bytes. No useful call needs a megabyte, and each byte was paid for as output.
-    pub bytes: usize,
-    /// How deep arrays and objects may nest. A reader that recurses must be protected before it reads.
-    pub nesting: usize,
-}
-
-impl Default for ArgumentLimits {
-    fn default() -> Self {
-        Self { bytes: 1024 * 1024, nesting: 128 }
-    }
-}
-
-/// Reads arguments; what is too large or too deep is refused before it is parsed.
-pub(crate) fn parse(text: &str, limits: &ArgumentLimits) -> Result<Value, String> {
-    if text.len() > limits.bytes {
+/// Parses arguments of at most `max_bytes`. The error is written for the model. `serde_json` refuses documents that nest
+/// deeper than 128 levels.
+pub(crate) fn parse(text: &str, max_bytes: usize) -> Result<Value, String> {
+    if text.len() > max_bytes {
+        let size = text.len();
         return Err(format!(
-            "The arguments have {} bytes, {} are allowed. The tool was not run. Send less.",
-            text.len(),
-            limits.bytes
+            "The arguments have {size} bytes, {max_bytes} are allowed. The tool was not run. Send less."
         ));
     }
-    // Nothing nests deeper than it has brackets, and these are found faster than followed.
-    let brackets = memchr::memchr2_iter(b'[', b'{', text.as_bytes()).take(limits.nesting.saturating_add(1));
-    if brackets.count() > limits.nesting && nesting(text) > limits.nesting {
-        return Err(format!("The arguments nest deeper than {} levels. The tool was not run.", limits.nesting));
-    }
-    serde_json::from_str(text).map_err(|error| format!("The arguments are no JSON: {error}. The tool was not run."))
-}
-
-/// How deep arrays and objects nest, found without recursion.
-fn nesting(text: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
+    serde_json::from_str(text)
+        .map_err(|error| format!("The arguments are not valid JSON: {error}. The tool was not run."))
 }
 
 /// Identifies a call by the tool and the exact text of its arguments.
@@ -60,8 +22,8 @@ pub(crate) fn exact_signature(tool: &str, text: &str) -> u64 {
     digest((tool, text))
 }
 
-/// Identifies a call by the tool and by those arguments that its schema names: a cosmetic counter in a field that no
-/// tool reads does not make the same call another one. The order of fields does not count.
+/// Identifies a call by the tool and the arguments that its schema names, in any order. An additional field that no
+/// tool reads, such as a counter, does not make it a different call.
 pub(crate) fn signature(tool: &str, input: &Value, schema: &Schema) -> u64 {
     let input = match input {
         Value::Object(fields) => {
@@ -81,19 +43,16 @@ mod tests {
     use crate::RawJson;
 
     #[test]
-    fn arguments_are_bounded_before_they_are_parsed() {
-        let limits = ArgumentLimits { bytes: 40_000, nesting: 128 };
-        assert!(parse(&"[".repeat(10_000), &limits).unwrap_err().contains("nest deeper"));
-        assert!(parse(&format!("\"{}\"", "x".repeat(40_000)), &limits).unwrap_err().contains("40002 bytes"));
-        assert_eq!(
-            parse(r#"{"a": "[[[{\"[["}"#, &ArgumentLimits { nesting: 1, ..limits }),
-            Ok(json!({"a": "[[[{\"[["}))
-        );
-        assert!(parse("{\"a\": NaN}", &limits).unwrap_err().contains("no JSON"));
+    fn arguments_that_are_too_long_too_deep_or_malformed_are_refused() {
+        let refusal = |text: &str| parse(text, 40_000).unwrap_err();
+        assert!(refusal(&"[".repeat(10_000)).contains("recursion limit exceeded"));
+        assert!(refusal(&format!("\"{}\"", "x".repeat(40_000))).contains("40002 bytes"));
+        assert!(refusal("{\"a\": NaN}").contains("not valid JSON"));
+        assert_eq!(parse(r#"{"a": "[[[{\"[["}"#, 40_000), Ok(json!({"a": "[[[{\"[["})));
     }
 
     #[test]
-    fn a_field_that_no_tool_reads_does_not_change_the_signature() {
+    fn a_field_that_the_schema_does_not_name_does_not_change_the_signature() {
         let schema = RawJson::parse(r#"{"type":"object","properties":{"q":{},"n":{}}}"#.into()).unwrap();
         let schema = Schema::compile(&schema).unwrap();
         let of = |value: Value| signature("search", &value, &schema);

@@ -1,7 +1,4 @@
-//! Tools with which the agents of one run talk to each other.
-//!
-//! Give each agent of a team both tools. Who is written to need not be waiting: messages stay in its mailbox until it
-//! reads them, or until the run ends.
+//! Tools with which the agents of one run send each other messages.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,71 +7,80 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BusError, FunctionTool, Run, ToolError, ToolOutput, tool_fn};
 
-/// The longest message, in bytes: it ends up in the prompt of whoever reads it.
-pub(crate) const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+/// The longest message, in bytes: it becomes part of the receiver's prompt.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// The longest wait in seconds. An agent's turn is not held open for longer; it may wait again.
-pub(crate) const MAX_WAIT_SECONDS: u64 = 60;
+/// The longest wait. An agent can call the tool again to wait longer.
+const MAX_WAIT_SECONDS: u64 = 60;
 
 /// Arguments of `send_message`.
 #[derive(Debug, Deserialize, JsonSchema)]
-struct Letter {
-    /// The name of the agent that shall read it.
+struct SendMessage {
+    /// The name of the agent to send it to.
     to: String,
-    /// What to say. The other agent sees nothing else of this conversation.
+    /// The message. The other agent sees nothing else of this conversation.
     text: String,
 }
 
 /// Arguments of `wait_for_message`.
 #[derive(Debug, Deserialize, JsonSchema)]
-struct Wait {
+struct WaitForMessage {
     /// How long to wait if there is no message yet.
-    #[serde(default = "usual_wait")]
+    #[serde(default = "default_wait")]
     #[schemars(range(min = 0, max = MAX_WAIT_SECONDS))]
     within_seconds: u64,
 }
 
 /// Long enough for another agent's turn.
-fn usual_wait() -> u64 {
+fn default_wait() -> u64 {
     30
 }
 
-/// A message as the reader is shown it. As JSON it cannot pose as anything else.
+/// A message as the receiving model reads it. JSON keeps its text apart from other parts of the prompt.
 #[derive(Debug, Serialize)]
 struct Received<'a> {
     from: &'a str,
     text: &'a str,
 }
 
-/// The tool `send_message`, for the agents of a `team`, given by name.
+/// The tools `send_message` and `wait_for_message`, for an agent of a team whose members are given by name.
+///
+/// Give both tools to each agent. A receiver does not have to be waiting: messages stay in its mailbox until it reads
+/// them or the run ends.
 ///
 /// ```
-/// use brigade_core::{send_message, wait_for_message};
+/// use brigade_core::{Agent, ChatModel, bus_tools};
 ///
-/// let for_both = [send_message(["writer", "critic"]), wait_for_message()];
+/// fn writer(model: impl ChatModel) -> Agent {
+///     let [send_message, wait_for_message] = bus_tools(["writer", "critic"]);
+///     Agent::new("writer", model).tool(send_message).tool(wait_for_message)
+/// }
 /// ```
-pub fn send_message<N: Into<String>>(team: impl IntoIterator<Item = N>) -> FunctionTool {
-    let team: Arc<[String]> = team.into_iter().map(Into::into).collect();
+pub fn bus_tools<N: Into<String>>(team: impl IntoIterator<Item = N>) -> [FunctionTool; 2] {
+    [send_message(team.into_iter().map(Into::into).collect()), wait_for_message()]
+}
+
+fn send_message(team: Arc<[String]>) -> FunctionTool {
     let description = format!(
         "Sends a message to another agent that works on the same task: {}. It reads the message when it calls \
          `wait_for_message`.",
         team.join(", ")
     );
-    tool_fn("send_message", &description, move |letter: Letter, run: Run| {
+    tool_fn("send_message", &description, move |message: SendMessage, run: Run| {
         let team = Arc::clone(&team);
         async move {
-            check(&letter, &team, &run)?;
-            run.send_message(&letter.to, letter.text).await.map_err(|error| refusal(&letter.to, error))?;
-            Ok(ToolOutput::text(format!("Sent to {}.", letter.to)))
+            check(&message, &team, &run)?;
+            let SendMessage { to, text } = message;
+            run.send_message(&to, text).await.map_err(|error| refusal(&to, error))?;
+            Ok(ToolOutput::text(format!("Sent to {to}.")))
         }
     })
 }
 
-/// The tool `wait_for_message`: the oldest unread message to the agent that calls it.
-pub fn wait_for_message() -> FunctionTool {
+fn wait_for_message() -> FunctionTool {
     let description = "Reads the next message from another agent that works on the same task, and waits for one if \
                        there is none yet.";
-    let tool = tool_fn("wait_for_message", description, |wait: Wait, run: Run| async move {
+    let tool = tool_fn("wait_for_message", description, |wait: WaitForMessage, run: Run| async move {
         let within = Duration::from_secs(wait.within_seconds.min(MAX_WAIT_SECONDS));
         match run.wait_for_message(within).await {
             Ok(Some(message)) => {
@@ -85,12 +91,12 @@ pub fn wait_for_message() -> FunctionTool {
             Err(error) => Err(ToolError::new("messages cannot be read now").caused_by(error)),
         }
     });
-    // The tool ends in time by itself; this is for a bus that does not.
+    // The tool keeps to its own limit; this one is for a bus that does not return.
     tool.polling().timeout(Duration::from_secs(MAX_WAIT_SECONDS + 5))
 }
 
-fn check(letter: &Letter, team: &[String], run: &Run) -> Result<(), ToolError> {
-    let Letter { to, text } = letter;
+fn check(message: &SendMessage, team: &[String], run: &Run) -> Result<(), ToolError> {
+    let SendMessage { to, text } = message;
     if to == run.agent_name() {
         return Err(ToolError::new("this is your own name; write to another agent"));
     }
@@ -100,7 +106,7 @@ fn check(letter: &Letter, team: &[String], run: &Run) -> Result<(), ToolError> {
     }
     if text.len() > MAX_MESSAGE_BYTES {
         let size = text.len();
-        let why = format!("a message may have {MAX_MESSAGE_BYTES} bytes, this one has {size}; send the gist of it");
+        let why = format!("a message may have {MAX_MESSAGE_BYTES} bytes, this one has {size}; send a summary");
         return Err(ToolError::new(why));
     }
     Ok(())
@@ -109,9 +115,11 @@ fn check(letter: &Letter, team: &[String], run: &Run) -> Result<(), ToolError> {
 fn refusal(to: &str, error: BusError) -> ToolError {
     let why = match error {
         BusError::InboxFull { .. } => {
-            format!("the mailbox of `{to}` is full: it does not read what it is sent; go on without it")
+            format!("the mailbox of `{to}` is full: it does not read its messages; go on without it")
         }
-        _ => format!("the message could not be sent to `{to}`"),
+        BusError::NoListener { .. } | BusError::NoAnswer { .. } | BusError::Unavailable(_) => {
+            format!("the message could not be sent to `{to}`")
+        }
     };
     ToolError::new(why).caused_by(error)
 }
@@ -133,11 +141,11 @@ mod tests {
     fn team() -> (Run, Run, FunctionTool) {
         let desk = Run::new().child("desk", Budget::unlimited()).unwrap();
         let agent = |name| desk.child(name, Budget::unlimited()).unwrap();
-        (agent("writer"), agent("critic"), send_message(["writer", "critic"]))
+        (agent("writer"), agent("critic"), send_message(["writer", "critic"].map(String::from).into()))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn two_agents_talk() {
+    async fn two_agents_exchange_messages() {
         let (writer, critic, send) = team();
         let wait = wait_for_message();
         let receipt = call(&send, json!({"to": "critic", "text": "Is \"this\" good?"}), &writer).await;
@@ -150,12 +158,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_wait_is_longer_than_the_limit() {
+    async fn a_wait_ends_at_the_limit() {
         let (writer, ..) = team();
-        let began = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         let read = call(&wait_for_message(), json!({"within_seconds": u64::MAX}), &writer).await;
         assert_eq!(read, "No message came within 60 seconds.");
-        assert_eq!(began.elapsed(), Duration::from_secs(MAX_WAIT_SECONDS));
+        assert_eq!(started.elapsed(), Duration::from_secs(MAX_WAIT_SECONDS));
     }
 
     #[tokio::test]
@@ -164,13 +172,13 @@ mod tests {
         let to = |to: &str, text: &str| json!({"to": to, "text": text});
         let refused = [to("editor", "hi"), to("writer", "hi"), to("critic", &"x".repeat(MAX_MESSAGE_BYTES + 1))];
         let mut why = Vec::new();
-        for letter in refused {
-            why.push(call(&send, letter, &writer).await);
+        for message in refused {
+            why.push(call(&send, message, &writer).await);
         }
         insta::assert_snapshot!(why.join("\n"), @r"
         error: there is no agent called `editor` to write to; the agents are: writer, critic
         error: this is your own name; write to another agent
-        error: a message may have 16384 bytes, this one has 16385; send the gist of it
+        error: a message may have 16384 bytes, this one has 16385; send a summary
         ");
     }
 

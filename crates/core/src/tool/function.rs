@@ -1,4 +1,4 @@
-//! A tool that is a function.
+//! Functions as tools.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Effect, Run, Tool, ToolError, ToolOutput, ToolSpec, tool::schema::schema_of};
+use crate::{Effect, Run, Schema, Tool, ToolError, ToolOutput, ToolSpec};
 
-/// A tool made of a function. Made by [`tool_fn`].
+/// A tool that calls a function. [`tool_fn`] creates it.
 #[derive(Clone)]
 pub struct FunctionTool {
     spec: ToolSpec,
@@ -19,7 +19,7 @@ pub struct FunctionTool {
 
 type Call = dyn Fn(Value, Run) -> BoxFuture<'static, Result<ToolOutput, ToolError>> + Send + Sync;
 
-/// Makes a tool of a function. The schema of its arguments is derived from their type.
+/// Turns a function into a tool. The schema of its arguments is derived from their type.
 ///
 /// ```
 /// use brigade_core::{ToolOutput, tool_fn};
@@ -31,7 +31,7 @@ type Call = dyn Fn(Value, Run) -> BoxFuture<'static, Result<ToolOutput, ToolErro
 /// }
 ///
 /// let lookup = tool_fn("lookup", "Looks a word up.", |args: Lookup, _run| async move {
-///     Ok(ToolOutput::text(format!("{} means nothing to me.", args.word)))
+///     Ok(ToolOutput::text(format!("{}: not in the dictionary", args.word)))
 /// });
 /// ```
 pub fn tool_fn<A, F>(name: &str, description: &str, call: impl Fn(A, Run) -> F + Send + Sync + 'static) -> FunctionTool
@@ -43,30 +43,31 @@ where
         match serde_json::from_value::<A>(input) {
             Ok(arguments) => Box::pin(call(arguments, run)),
             Err(error) => {
-                let message = format!("the arguments do not fit: {error}");
-                Box::pin(std::future::ready(Err(ToolError::new(message))))
+                let error = ToolError::new(format!("the arguments are not valid: {error}"));
+                Box::pin(std::future::ready(Err(error)))
             }
         }
     };
-    FunctionTool { spec: ToolSpec::new(name, description, schema_of::<A>()), call: Arc::new(call) }
+    FunctionTool { spec: ToolSpec::new(name, description, Schema::generate::<A>()), call: Arc::new(call) }
 }
 
 impl FunctionTool {
-    /// How long one call may take; absent, the toolbox decides.
+    /// Sets how long one call may take, instead of [`ToolLimits::timeout`](crate::ToolLimits::timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.spec.timeout = Some(timeout);
         self
     }
 
-    /// Says that it is meant to be called again with the same arguments: it waits, or asks whether something is done.
+    /// Marks the tool as one that is called again with the same arguments, for example to wait for a result. See
+    /// [`ToolSpec::polling`].
     #[must_use]
     pub fn polling(mut self) -> Self {
         self.spec.polling = true;
         self
     }
 
-    /// What running it a second time would do; [`Effect::Once`] unless said otherwise.
+    /// Sets what a second call with the same arguments would do; [`Effect::Once`] by default.
     #[must_use]
     pub fn effect(mut self, effect: Effect) -> Self {
         self.spec.effect = effect;

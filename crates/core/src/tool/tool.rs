@@ -1,4 +1,4 @@
-//! What an agent can do besides talking.
+//! The trait that every tool implements.
 
 use std::{fmt, sync::Arc};
 
@@ -8,15 +8,66 @@ use serde_json::Value;
 
 use crate::{Part, Run, ToolSpec};
 
-/// A named unit of work that a model may ask for.
+/// A named unit of work that a model may call.
+///
+/// A function becomes a tool with [`tool_fn`](crate::tool_fn). Implement the trait for tools with state:
+///
+/// ```
+/// use async_trait::async_trait;
+/// use brigade_core::{Run, Schema, Tool, ToolError, ToolOutput, ToolSpec};
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Lookup {
+///     /// The word to look up.
+///     word: String,
+/// }
+///
+/// #[derive(Debug)]
+/// struct Glossary {
+///     spec: ToolSpec,
+///     entries: std::collections::HashMap<String, String>,
+/// }
+///
+/// impl Glossary {
+///     fn new(entries: impl IntoIterator<Item = (String, String)>) -> Self {
+///         let spec = ToolSpec::new("glossary", "Explains a term.", Schema::generate::<Lookup>());
+///         Self { spec, entries: entries.into_iter().collect() }
+///     }
+/// }
+///
+/// #[async_trait]
+/// impl Tool for Glossary {
+///     fn spec(&self) -> &ToolSpec {
+///         &self.spec
+///     }
+///
+///     async fn call(&self, input: serde_json::Value, _run: &Run) -> Result<ToolOutput, ToolError> {
+///         let Lookup { word } = serde_json::from_value(input).map_err(|error| ToolError::new(error.to_string()))?;
+///         let meaning = self.entries.get(&word);
+///         let meaning = meaning.ok_or_else(|| ToolError::new(format!("`{word}` is not in the glossary")))?;
+///         Ok(ToolOutput::text(meaning))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), ToolError> {
+/// let glossary = Glossary::new([("kefir".to_owned(), "a fermented milk drink".to_owned())]);
+/// let output = glossary.call(serde_json::json!({"word": "kefir"}), &Run::new()).await?;
+/// assert_eq!(output, ToolOutput::text("a fermented milk drink"));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Tool: fmt::Debug + Send + Sync + 'static {
-    /// What the model is told, and what the toolbox must know.
+    /// The tool's name, description and argument schema, for the model, and how the toolbox must run it.
     fn spec(&self) -> &ToolSpec;
 
-    /// Does the work. `input` has passed the schema. Dropping the future cancels it.
+    /// Does the work. `input` matches the schema. Dropping the future cancels the call.
     ///
-    /// Tools of one turn share a task: work that keeps a processor busy belongs in [`tokio::task::spawn_blocking`].
+    /// The calls of one turn share a task: move CPU-bound work to [`tokio::task::spawn_blocking`].
+    ///
+    /// # Errors
+    ///
+    /// The model reads the error's message, so it should say what to do differently. [`ToolError::fatal`] ends the run.
     async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError>;
 }
 
@@ -32,16 +83,17 @@ impl<T: Tool + ?Sized> Tool for Arc<T> {
     }
 }
 
-/// What a tool answers.
+/// The output of a tool call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ToolOutput {
     /// Text and images for the model.
     pub content: Vec<Part>,
-    /// Whether the run ends here, with this output as its answer, without asking the model again.
+    /// True if the run ends here, with this output as its answer, without another model call.
     pub ends_run: bool,
 }
 
-/// A tool that failed. The model reads the message, so it should say what to do differently.
+/// A tool call failed. The model reads the message.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ToolError {
@@ -51,19 +103,23 @@ pub struct ToolError {
 }
 
 impl ToolOutput {
-    /// Words for the model.
+    /// An output of text.
     pub fn text(text: impl Into<String>) -> Self {
         Self { content: vec![Part::text(text)], ends_run: false }
     }
 
-    /// A value for the model, as JSON.
+    /// A value as JSON text.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be serialized as JSON.
     pub fn json(value: &impl Serialize) -> Result<Self, ToolError> {
         let text = serde_json::to_string(value)
             .map_err(|error| ToolError::new("the tool's result could not be written as JSON").caused_by(error))?;
         Ok(Self::text(text))
     }
 
-    /// This output as the answer of the run.
+    /// Ends the run with this output as its answer.
     #[must_use]
     pub fn ending_run(self) -> Self {
         Self { ends_run: true, ..self }
@@ -83,23 +139,23 @@ impl From<&str> for ToolOutput {
 }
 
 impl ToolError {
-    /// A failure that the model may react to.
+    /// A failure that the model can react to.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), fatal: false, source: None }
     }
 
-    /// A failure that ends the run: going on without this tool makes no sense.
+    /// A failure that ends the run, because continuing without this tool is pointless.
     pub fn fatal(message: impl Into<String>) -> Self {
         Self { message: message.into(), fatal: true, source: None }
     }
 
-    /// Keeps the cause, for logs; the model does not see it.
+    /// Sets the cause. It is logged; the model does not see it.
     #[must_use]
     pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
     }
 
-    /// Whether the run must end.
+    /// Whether the failure ends the run.
     pub fn is_fatal(&self) -> bool {
         self.fatal
     }

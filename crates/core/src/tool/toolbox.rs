@@ -1,26 +1,57 @@
 //! The tools of one agent, and how their calls are run.
 
 use std::{
+    any::Any,
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures::{FutureExt, StreamExt, stream};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
     Arguments, Effect, Event, Interruption, OnExhausted, Part, Run, Tool, ToolCall, ToolError, ToolOutput, ToolResult,
     ToolSet, ToolStatus,
-    tool::arguments::{self, ArgumentLimits},
+    tool::arguments,
+    tool::outcome::ToolCallOutcome,
     tool::schema::{Schema, SchemaError},
 };
 
-use super::done::Done;
-use super::done::with_twins;
-
-/// The tight list of tools that one agent may use.
+/// The tools that one agent may use.
+///
+/// It validates arguments against each tool's schema, runs the calls of one turn in parallel, and turns every failure,
+/// timeout and panic of a tool into a result that the model can read. [`Agent::tool`](crate::Agent::tool) fills the
+/// toolbox of an agent.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use brigade_core::{Arguments, Run, ToolCall, ToolOutput, Toolbox, tool_fn};
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Add {
+///     a: i64,
+///     b: i64,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), brigade_core::ToolboxError> {
+/// let mut toolbox = Toolbox::new();
+/// toolbox.add(Arc::new(tool_fn("add", "Adds two numbers.", |args: Add, _run| async move {
+///     Ok(ToolOutput::text((args.a + args.b).to_string()))
+/// })))?;
+///
+/// let good = ToolCall::new("call_1", "add", Arguments::parse(r#"{"a": 1, "b": 2}"#.into()));
+/// let bad = ToolCall::new("call_2", "add", Arguments::parse(r#"{"a": 1, "b": "two"}"#.into()));
+/// let results = toolbox.call_all(&[&good, &bad], &Run::new()).await;
+/// assert_eq!(results[0].text(), "3");
+/// assert!(results[1].is_error);
+/// assert!(results[1].text().contains("at /b: "));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Toolbox {
     entries: Vec<Entry>,
@@ -34,25 +65,26 @@ struct Entry {
     schema: Schema,
 }
 
-/// Limits on the tools of one agent.
+/// Limits on the tool calls of one agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ToolLimits {
-    /// How many calls of one turn run at a time. Models ask for a handful; more at once only crowds what they reach.
+    /// How many calls of one turn run at a time; 8 by default. Models ask for a handful; running more at once only
+    /// overloads the services that the tools use.
     pub parallel: usize,
-    /// How long one call may take, unless the tool says otherwise. A model waits with a full context meanwhile.
+    /// How long one call may take, unless its [`ToolSpec::timeout`](crate::ToolSpec::timeout) says otherwise; 30 seconds
+    /// by default.
     pub timeout: Duration,
-    /// How much of a tool's text is kept, in bytes. The rest is cut with a marker: it would be sent, and paid for, on
-    /// every later turn.
+    /// How many bytes of a tool's text are kept; 256 KiB by default. The rest is cut off with a marker: it would be
+    /// sent, and paid for, on every later turn.
     pub output_bytes: usize,
-    /// Bounds on the arguments that a model may write.
-    pub arguments: ArgumentLimits,
-    /// What becomes of workers in flight when another one has met the end of a budget that they share. What they have
-    /// begun is paid for either way; their answers are worth having unless time or the rest of a larger budget is worth
-    /// more.
+    /// The most bytes of arguments; 1 MiB by default. No useful call needs more, and each byte was paid for as output.
+    pub argument_bytes: usize,
+    /// Whether workers that are still running are cancelled when another worker has used up a budget that they share.
+    /// By default they finish: their calls so far are paid for either way.
     pub on_exhausted: OnExhausted,
 }
 
-/// A tool cannot be put into a toolbox.
+/// A tool cannot be added to a toolbox, or the schema of an answer cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ToolboxError {
     /// Two tools have the same name.
@@ -61,45 +93,52 @@ pub enum ToolboxError {
     /// Providers would refuse the name.
     #[error("`{0}` cannot be the name of a tool; use 1 to 64 of A-Z, a-z, 0-9, _ and -")]
     Name(Arc<str>),
-    /// The schema of its arguments is of no use.
+    /// The schema of the tool's arguments cannot be used.
     #[error("the arguments of the tool `{tool}`: {error}")]
     Schema {
         /// The tool's name.
         tool: Arc<str>,
-        /// What is wrong.
+        /// What is wrong with the schema.
         error: SchemaError,
     },
-    /// The schema of the agent's answer is of no use.
-    #[error("the form of its answer: {0}")]
+    /// The schema of the agent's answer cannot be used.
+    #[error("the schema of its answer: {0}")]
     Output(SchemaError),
 }
 
-/// The turn of a run in which calls are made.
+/// The turn of an agent in which calls are made.
 #[derive(Debug, Clone, Copy)]
-pub struct Round<'a> {
-    /// Whose.
-    pub run: &'a Run,
-    /// The turn of the agent, counted from 1.
-    pub turn: u32,
-    /// Names of tools that the run has to do without from here on.
-    pub disabled: &'a [String],
+pub(crate) struct CallContext<'a> {
+    pub(crate) run: &'a Run,
+    /// The number of the turn, from 1.
+    pub(crate) turn: u32,
+    /// The names of tools that have failed too often in this run.
+    pub(crate) disabled: &'a [String],
 }
 
-/// One call to be run, and its place in the run.
+/// One call to be run.
 #[derive(Clone, Copy)]
 struct Job<'a> {
     call: &'a ToolCall,
-    round: Round<'a>,
-    /// The run as the tool sees it: it may be cancelled alone.
-    paid: &'a Run,
+    context: CallContext<'a>,
+    /// The run that the tool is given. It can be cancelled without the agent's own run.
+    tool_run: &'a Run,
+    /// The position of the call within its turn.
     index: usize,
 }
 
-/// Arguments that fit, and what they are recognised by.
+/// Arguments that match the schema, with the digests of the call.
 struct Input {
     value: Value,
     exact: Option<u64>,
     signature: u64,
+}
+
+/// What became of a call that was started.
+enum Execution {
+    Returned(Result<ToolOutput, ToolError>),
+    Panicked(Box<dyn Any + Send>),
+    TimedOut,
 }
 
 impl Default for ToolLimits {
@@ -108,7 +147,7 @@ impl Default for ToolLimits {
             parallel: 8,
             timeout: Duration::from_secs(30),
             output_bytes: 256 * 1024,
-            arguments: ArgumentLimits::default(),
+            argument_bytes: 1024 * 1024,
             on_exhausted: OnExhausted::default(),
         }
     }
@@ -121,12 +160,16 @@ impl Toolbox {
     }
 
     /// Adds a tool at the end. The order is part of the prompt.
+    ///
+    /// # Errors
+    ///
+    /// The name is not valid or taken, or the schema of the arguments cannot be compiled.
     pub fn add(&mut self, tool: Arc<dyn Tool>) -> Result<(), ToolboxError> {
         let spec = tool.spec();
         let name = Arc::clone(&spec.name);
-        let fits = (1..=64).contains(&name.len())
+        let is_valid = (1..=64).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        if !fits {
+        if !is_valid {
             return Err(ToolboxError::Name(name));
         }
         if self.find(&name).is_some() {
@@ -149,60 +192,57 @@ impl Toolbox {
         &self.limits
     }
 
-    /// What the model is told.
+    /// The descriptions of the tools, as they are sent to the model.
     pub fn specs(&self) -> &ToolSet {
         &self.specs
     }
 
-    /// Runs calls in parallel, as many at a time as the limits allow, and answers in call order. Every call gets a
-    /// result, whatever happens to it, to its siblings or to the run. None begins once one has failed fatally. A call
-    /// that a model makes twice in one breath is run once, unless the tool may be [run again](Effect::Repeatable).
-    pub async fn call_all(&self, calls: &[&ToolCall], round: Round<'_>) -> Vec<Done> {
-        let paid = match self.limits.on_exhausted {
-            OnExhausted::Finish => round.run.clone(),
-            OnExhausted::Cancel => round.run.cancelled_on_exhaustion(),
-        };
-        let paid = &paid;
-        // Most turns make one call, which runs beside nothing.
-        if let [call] = calls {
-            return vec![Box::pin(self.call(Job { call, round, paid, index: 0 })).await];
-        }
-        let failed = OnceLock::new();
-        let failed = &failed;
-        let twins: Vec<Option<usize>> = (0..calls.len()).map(|index| self.twin(calls, index)).collect();
-        let mut work: Vec<BoxFuture<'_, Done>> = Vec::with_capacity(calls.len());
-        for (index, (call, _)) in calls.iter().zip(&twins).enumerate().filter(|(_, (_, twin))| twin.is_none()) {
-            work.push(Box::pin(async move {
-                if let Some(tool) = failed.get() {
-                    return Done::failed(
-                        call,
-                        ToolStatus::Stopped,
-                        format!("The tool was not run, because {tool} failed."),
-                    );
-                }
-                let done = self.call(Job { call, round, paid, index }).await;
-                if done.end == ToolStatus::Fatal {
-                    failed.get_or_init(|| call.name.clone());
-                }
-                done
-            }));
-        }
-        let ran: Vec<Done> = stream::iter(work).buffered(self.limits.parallel.max(1)).collect().await;
-        if ran.len() == calls.len() {
-            return ran;
-        }
-        round.run.emit(&Event::LoopNoticed {
-            kind: "twin_call",
-            count: u32::try_from(calls.len() - ran.len()).unwrap_or(u32::MAX),
-        });
-        with_twins(calls, &twins, ran)
+    /// Runs calls in parallel, at most [`ToolLimits::parallel`] at a time, and returns their results in call order.
+    ///
+    /// Every call gets a result, even if it fails, panics, times out or is cancelled. After a fatal failure the calls
+    /// that have not started are not run. Of identical calls only the first is run, unless the tool is
+    /// [repeatable](Effect::Repeatable) or polling; the others get a copy of its result.
+    pub async fn call_all(&self, calls: &[&ToolCall], run: &Run) -> Vec<ToolResult> {
+        let outcomes = self.run_calls(calls, CallContext { run, turn: 1, disabled: &[] }).await;
+        outcomes.into_iter().map(|outcome| outcome.result).collect()
     }
 
-    /// Where the same call stands before the one at `index`, if it is not to be run a second time.
-    fn twin(&self, calls: &[&ToolCall], index: usize) -> Option<usize> {
+    /// [`Toolbox::call_all`] for the agent loop.
+    pub(crate) async fn run_calls(&self, calls: &[&ToolCall], context: CallContext<'_>) -> Vec<ToolCallOutcome> {
+        let tool_run = match self.limits.on_exhausted {
+            OnExhausted::Finish => context.run.clone(),
+            OnExhausted::Cancel => context.run.cancelled_on_exhaustion(),
+        };
+        let failed_tool = OnceLock::new();
+        let originals: Vec<Option<usize>> = (0..calls.len()).map(|index| self.original(calls, index)).collect();
+        let mut work = Vec::with_capacity(calls.len());
+        for (index, (call, original)) in calls.iter().zip(&originals).enumerate() {
+            if original.is_none() {
+                work.push(self.call_unless_failed(Job { call, context, tool_run: &tool_run, index }, &failed_tool));
+            }
+        }
+        let skipped = calls.len() - work.len();
+        if skipped > 0 {
+            let count = u32::try_from(skipped).unwrap_or(u32::MAX);
+            context.run.emit(&Event::LoopNoticed { kind: "duplicate_call", count });
+        }
+        let mut ran = stream::iter(work).buffered(self.limits.parallel.max(1));
+        let mut outcomes: Vec<ToolCallOutcome> = Vec::with_capacity(calls.len());
+        for (call, original) in calls.iter().zip(originals) {
+            let outcome = match original.and_then(|index| outcomes.get(index)) {
+                Some(original) => Some(original.duplicate_for(call)),
+                None => ran.next().await,
+            };
+            outcomes.extend(outcome);
+        }
+        outcomes
+    }
+
+    /// The index of an earlier identical call, if the call at `index` must not be run a second time.
+    fn original(&self, calls: &[&ToolCall], index: usize) -> Option<usize> {
         let call = calls.get(index)?;
-        let same = |other: &&ToolCall| other.name == call.name && other.arguments == call.arguments;
-        let first = calls.iter().take(index).position(same)?;
+        let is_same = |other: &&ToolCall| other.name == call.name && other.arguments == call.arguments;
+        let first = calls.iter().take(index).position(is_same)?;
         let spec = self.find(&call.name)?.tool.spec();
         (spec.effect != Effect::Repeatable && !spec.polling).then_some(first)
     }
@@ -211,40 +251,57 @@ impl Toolbox {
         self.entries.iter().find(|entry| &*entry.tool.spec().name == name)
     }
 
-    async fn call(&self, job: Job<'_>) -> Done {
-        let Job { call, round: Round { run, .. }, .. } = job;
+    /// Runs the call, unless another call of the turn has failed fatally by now.
+    async fn call_unless_failed(&self, job: Job<'_>, failed_tool: &OnceLock<String>) -> ToolCallOutcome {
+        if let Some(tool) = failed_tool.get() {
+            let why = format!("The tool was not run, because {tool} failed.");
+            return ToolCallOutcome::failed(job.call, ToolStatus::Stopped, why);
+        }
+        let outcome = self.call(job).await;
+        if outcome.status == ToolStatus::Fatal {
+            failed_tool.get_or_init(|| job.call.name.clone());
+        }
+        outcome
+    }
+
+    async fn call(&self, job: Job<'_>) -> ToolCallOutcome {
+        let Job { call, context: CallContext { run, .. }, .. } = job;
         let Some(entry) = self.find(&call.name) else {
             run.emit(&Event::UnknownTool { name: call.name.as_str().into() });
-            return Done::failed(call, ToolStatus::UnknownTool, self.unknown(&call.name));
+            return ToolCallOutcome::failed(call, ToolStatus::UnknownTool, self.unknown(&call.name));
         };
         let started = Instant::now();
         let (tool, call_id) = (Arc::clone(&entry.tool.spec().name), Arc::<str>::from(call.id.as_str()));
         run.emit(&Event::ToolStarted { tool: Arc::clone(&tool), call_id: Arc::clone(&call_id) });
-        let done = match self.input(entry, call) {
-            Ok(Input { value, exact, signature }) => Done { exact, signature, ..self.attempt(job, entry, value).await },
-            Err(why) if call.arguments.are_truncated() => Done::failed(call, ToolStatus::TruncatedArguments, why),
-            Err(why) => Done::failed(call, ToolStatus::InvalidArguments, why),
+        let outcome = match self.input(entry, call) {
+            Ok(Input { value, exact, signature }) => {
+                ToolCallOutcome { exact, signature, ..self.execute(job, entry, value).await }
+            }
+            Err(why) if call.arguments.are_truncated() => {
+                ToolCallOutcome::failed(call, ToolStatus::TruncatedArguments, why)
+            }
+            Err(why) => ToolCallOutcome::failed(call, ToolStatus::InvalidArguments, why),
         };
-        run.emit(&Event::ToolEnded { tool, call_id, outcome: done.end.name(), elapsed: started.elapsed() });
-        done
+        run.emit(&Event::ToolEnded { tool, call_id, outcome: outcome.status.name(), elapsed: started.elapsed() });
+        outcome
     }
 
-    /// The arguments as a value that fits the schema, or what is wrong with them, for the model.
+    /// Parses and validates the arguments. The error is written for the model.
     fn input(&self, entry: &Entry, call: &ToolCall) -> Result<Input, String> {
         let text = match &call.arguments {
             Arguments::Json(raw) => raw.get(),
             Arguments::Malformed(text) => {
                 return Err(format!(
-                    "The arguments are no JSON document: they break off or are malformed after {} bytes. The tool was \
-                     not run. Send complete arguments; make them shorter if they were cut off.",
+                    "The arguments are not a JSON document: they break off or are malformed after {} bytes. The tool \
+                     was not run. Send complete arguments; make them shorter if they were cut off.",
                     text.len()
                 ));
             }
         };
-        let value = arguments::parse(text, &self.limits.arguments)?;
+        let value = arguments::parse(text, self.limits.argument_bytes)?;
         entry.schema.check(&value).map_err(|violations| {
-            // They say where and what kind of value, not which.
-            tracing::debug!(target: "brigade_core::tool", tool = %call.name, "the arguments do not fit: {violations}");
+            // Safe to log: violations do not repeat the model's words.
+            tracing::debug!(target: "brigade_core::tool", tool = %call.name, "invalid arguments: {violations}");
             format!("The arguments do not match the schema of `{}`: {violations}. The tool was not run.", call.name)
         })?;
         let polling = entry.tool.spec().polling;
@@ -253,46 +310,50 @@ impl Toolbox {
         Ok(Input { value, exact, signature })
     }
 
-    async fn attempt(&self, job: Job<'_>, entry: &Entry, input: Value) -> Done {
-        let Job { call, round: Round { run, turn, disabled }, paid, index } = job;
+    async fn execute(&self, job: Job<'_>, entry: &Entry, input: Value) -> ToolCallOutcome {
+        let Job { call, context: CallContext { run, turn, disabled }, tool_run, index } = job;
         if disabled.contains(&call.name) {
             let why = format!("`{}` is switched off, because it failed again and again. Go on without it.", call.name);
-            return Done::failed(call, ToolStatus::Disabled, why);
+            return ToolCallOutcome::failed(call, ToolStatus::Disabled, why);
         }
-        // It may have waited for its siblings.
-        if let Err(stopped) = paid.check() {
-            return Done::failed(call, ToolStatus::Stopped, stopped_notice(stopped, paid).to_owned());
+        // The run may have been stopped while this call waited for other calls.
+        if let Err(interruption) = tool_run.check() {
+            return interrupted(call, interruption, tool_run);
         }
         let spec = entry.tool.spec();
         if let Err(refusal) = run.ledger().take_tool_call(run.agent(), &spec.name) {
             run.emit(&Event::BudgetRefused(refusal.clone()));
-            let done = Done::failed(call, ToolStatus::Budget, format!("The tool was not run: {refusal}."));
-            return Done { used_up: Some(refusal), ..done };
+            let why = format!("The tool was not run: {refusal}.");
+            let outcome = ToolCallOutcome::failed(call, ToolStatus::Budget, why);
+            return ToolCallOutcome { used_up: Some(refusal), ..outcome };
         }
         let timeout = spec.timeout.unwrap_or(self.limits.timeout);
-        let work = AssertUnwindSafe(entry.tool.call(input, paid)).catch_unwind();
-        let work = run.until_stopped(paid.until_exhausted(tokio::time::timeout(timeout, work)));
-        match run.step(turn, Some(index), spec.effect, work).await.flatten() {
-            Ok(Ok(Ok(Ok(output)))) => self.finished(call, output),
-            Ok(Ok(Ok(Err(error)))) => {
+        let work = execution(&*entry.tool, input, tool_run, timeout);
+        match run
+            .step(turn, Some(index), spec.effect, run.until_stopped(tool_run.until_exhausted(work)))
+            .await
+            .flatten()
+        {
+            Ok(Execution::Returned(Ok(output))) => self.succeeded(call, output),
+            Ok(Execution::Returned(Err(error))) => {
                 log_cause(&spec.name, &error);
-                let end = if error.is_fatal() { ToolStatus::Fatal } else { ToolStatus::Error };
-                Done::failed(call, end, cut(error.to_string(), self.limits.output_bytes))
+                let status = if error.is_fatal() { ToolStatus::Fatal } else { ToolStatus::Error };
+                ToolCallOutcome::failed(call, status, cut(error.to_string(), self.limits.output_bytes))
             }
-            Ok(Ok(Err(panic))) => {
+            Ok(Execution::Panicked(panic)) => {
                 tracing::error!(tool = %spec.name, "panicked: {}", panic_message(&*panic));
-                Done::failed(call, ToolStatus::Panic, "The tool failed with an internal error.".to_owned())
+                ToolCallOutcome::failed(call, ToolStatus::Panic, "The tool failed with an internal error.")
             }
-            Ok(Err(_)) => {
+            Ok(Execution::TimedOut) => {
                 let why = format!("The tool did not answer within {timeout:?} and was stopped.");
-                Done::failed(call, ToolStatus::Timeout, why)
+                ToolCallOutcome::failed(call, ToolStatus::Timeout, why)
             }
-            Err(stopped) => Done::failed(call, ToolStatus::Stopped, stopped_notice(stopped, paid).to_owned()),
+            Err(interruption) => interrupted(call, interruption, tool_run),
         }
     }
 
-    fn finished(&self, call: &ToolCall, output: ToolOutput) -> Done {
-        // What is left for text; nothing more is kept after the first cut.
+    fn succeeded(&self, call: &ToolCall, output: ToolOutput) -> ToolCallOutcome {
+        // The bytes left for text. After the first cut, no more text is kept.
         let mut left = Some(self.limits.output_bytes);
         let content = output.content.into_iter().filter_map(|part| match part {
             Part::Text(text) => {
@@ -302,9 +363,8 @@ impl Toolbox {
             }
             part => Some(part),
         });
-        let content = content.collect();
-        let result = ToolResult { call_id: call.id.clone(), name: call.name.clone(), content, is_error: false };
-        Done { ends_run: output.ends_run, ..Done::new(result, ToolStatus::Ok) }
+        let result = ToolResult::new(call, content.collect());
+        ToolCallOutcome { ends_run: output.ends_run, ..ToolCallOutcome::new(result, ToolStatus::Ok) }
     }
 
     fn unknown(&self, name: &str) -> String {
@@ -318,23 +378,32 @@ impl Toolbox {
     }
 }
 
-fn stopped_notice(stopped: Interruption, run: &Run) -> &'static str {
-    match stopped {
-        Interruption::Cancelled if run.is_out_of_budget() => "The budget was used up before the tool was done.",
-        Interruption::Cancelled => "The run was cancelled before the tool was done.",
-        Interruption::Deadline => "The time of the run was up before the tool was done.",
+/// Calls the tool. Panics are caught, and the call is dropped after `timeout`.
+async fn execution(tool: &dyn Tool, input: Value, run: &Run, timeout: Duration) -> Execution {
+    let work = AssertUnwindSafe(tool.call(input, run)).catch_unwind();
+    match tokio::time::timeout(timeout, work).await {
+        Ok(Ok(result)) => Execution::Returned(result),
+        Ok(Err(panic)) => Execution::Panicked(panic),
+        Err(_) => Execution::TimedOut,
     }
 }
 
-/// Cuts at a character boundary and says so. What is cut off is not kept in memory either.
+fn interrupted(call: &ToolCall, interruption: Interruption, run: &Run) -> ToolCallOutcome {
+    let why = match interruption {
+        Interruption::Cancelled if run.is_out_of_budget() => "The budget was used up before the tool was done.",
+        Interruption::Cancelled => "The run was cancelled before the tool was done.",
+        Interruption::Deadline => "The time of the run was up before the tool was done.",
+    };
+    ToolCallOutcome::failed(call, ToolStatus::Stopped, why)
+}
+
+/// Cuts text at a character boundary and appends a marker. The allocation of the long text is freed.
 fn cut(text: String, limit: usize) -> String {
     if text.len() <= limit {
         return text;
     }
-    let shown = text.get(..text.floor_char_boundary(limit)).unwrap_or_default();
-    let mark = format!("\n[cut: {limit} of {} bytes shown]", text.len());
-    // Of exactly this size, unlike a string that grows.
-    [shown, &mark].concat()
+    let kept = text.get(..text.floor_char_boundary(limit)).unwrap_or_default();
+    format!("{kept}\n[cut: {limit} of {} bytes shown]", text.len())
 }
 
 fn log_cause(tool: &str, error: &ToolError) {
@@ -343,7 +412,7 @@ fn log_cause(tool: &str, error: &ToolError) {
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

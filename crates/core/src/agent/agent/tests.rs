@@ -129,8 +129,8 @@ async fn a_tool_that_fails_three_times_in_a_row_is_switched_off_for_the_run() {
     assert_eq!((outcome.stop, outcome.text.as_str(), run.count("runs")), (StopReason::Finished, "Done.", 7));
     assert_eq!(outcome.degraded[0].part, "tool:lookup");
     let told: Vec<_> = outcome.transcript.messages().iter().flat_map(Message::tool_results).collect();
-    assert!(crate::chat::message::texts(&told[5].content).contains("is switched off for the rest of this task"));
-    assert!(crate::chat::message::texts(&told[6].content).contains("is switched off, because"));
+    assert!(told[5].text().contains("is switched off for the rest of this task"));
+    assert!(told[6].text().contains("is switched off, because"));
     assert!(model.requests().iter().all(|request| !request.tools.is_empty()), "the prompt stays as it is");
 }
 
@@ -369,7 +369,7 @@ async fn the_form_of_the_answer_is_checked_before_anybody_is_asked_and_survives_
     let schema = crate::RawJson::parse("{\"type\": \"nonsense\"}".into()).unwrap();
     let unusable = OutputSchema { name: "answer".into(), schema, strict: false };
     let error = Agent::new("critic", model.clone()).output_schema(unusable).run("Judge.").await.unwrap_err();
-    assert!(error.chain().contains("the form of its answer"), "{}", error.chain());
+    assert!(error.chain().contains("the schema of its answer"), "{}", error.chain());
     assert_eq!(model.turns_left(), 1);
 
     let warm = Settings { temperature: Some(1.0), ..Settings::default() };

@@ -26,7 +26,7 @@ fn calling(workers: &[&str]) -> ScriptedModel {
 
 fn told(outcome: &Outcome) -> Vec<(bool, String)> {
     let results = outcome.transcript.messages()[2].tool_results();
-    results.map(|result| (result.is_error, crate::chat::message::texts(&result.content))).collect()
+    results.map(|result| (result.is_error, result.text())).collect()
 }
 
 #[tokio::test(start_paused = true)]

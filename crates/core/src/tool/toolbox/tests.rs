@@ -14,7 +14,7 @@ struct Wait {
 }
 
 fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
-    ToolCall { id: id.into(), name: name.into(), arguments: Arguments::parse(arguments.into()), data: None }
+    ToolCall::new(id, name, Arguments::parse(arguments.into()))
 }
 
 fn toolbox(tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Toolbox {
@@ -23,10 +23,10 @@ fn toolbox(tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Toolbox {
     toolbox
 }
 
-async fn done(toolbox: &Toolbox, calls: &[ToolCall]) -> Vec<(ToolStatus, String)> {
+async fn run_calls(toolbox: &Toolbox, calls: &[ToolCall]) -> Vec<(ToolStatus, String)> {
     let calls: Vec<_> = calls.iter().collect();
-    let done = toolbox.call_all(&calls, Round { run: &Run::new(), turn: 1, disabled: &[] }).await;
-    done.into_iter().map(|call| (call.end, crate::chat::message::texts(&call.result.content))).collect()
+    let outcomes = toolbox.run_calls(&calls, CallContext { run: &Run::new(), turn: 1, disabled: &[] }).await;
+    outcomes.into_iter().map(|outcome| (outcome.status, outcome.result.text())).collect()
 }
 
 fn wait() -> Arc<dyn Tool> {
@@ -37,19 +37,19 @@ fn wait() -> Arc<dyn Tool> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn results_come_in_call_order_whatever_finishes_first() {
+async fn results_are_in_call_order() {
     let calls = [
         call("a", "wait", "{\"seconds\":3}"),
         call("b", "wait", "{\"seconds\":1}"),
         call("c", "wait", "{\"seconds\":2}"),
     ];
     let started = Instant::now();
-    let texts: Vec<_> = done(&toolbox([wait()]), &calls).await.into_iter().map(|(_, text)| text).collect();
+    let texts: Vec<_> = run_calls(&toolbox([wait()]), &calls).await.into_iter().map(|(_, text)| text).collect();
     assert_eq!((texts, started.elapsed()), (vec!["3".into(), "1".into(), "2".into()], Duration::from_secs(3)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_calls_run_at_a_time_than_allowed() {
+async fn no_more_calls_than_the_limit_run_at_a_time() {
     static RUNNING: AtomicUsize = AtomicUsize::new(0);
     static MOST: AtomicUsize = AtomicUsize::new(0);
     let tool = tool_fn("work", "", |_: serde_json::Map<String, Value>, _| async {
@@ -60,47 +60,47 @@ async fn no_more_calls_run_at_a_time_than_allowed() {
     });
     let toolbox = toolbox([Arc::new(tool) as _]).with_limits(ToolLimits { parallel: 3, ..ToolLimits::default() });
     let calls: Vec<_> = (0..10).map(|index| call(&index.to_string(), "work", &format!("{{\"n\":{index}}}"))).collect();
-    done(&toolbox, &calls).await;
+    run_calls(&toolbox, &calls).await;
     assert_eq!(MOST.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tool_that_hangs_and_one_that_panics_become_results_and_harm_no_sibling() {
+async fn a_hanging_and_a_panicking_tool_become_results_and_do_not_affect_other_calls() {
     let hangs = tool_fn("hangs", "", |_: serde_json::Map<String, Value>, _| pending());
     let panics = tool_fn("panics", "", |_: serde_json::Map<String, Value>, _| async { panic!("secret detail") });
     let toolbox = toolbox([Arc::new(hangs.timeout(Duration::from_secs(7))) as _, Arc::new(panics) as _, wait()]);
     let calls = [call("a", "hangs", "{}"), call("b", "panics", ""), call("c", "wait", "{\"seconds\":1}")];
     let started = Instant::now();
-    let done = done(&toolbox, &calls).await;
+    let outcomes = run_calls(&toolbox, &calls).await;
     assert_eq!(started.elapsed(), Duration::from_secs(7));
-    assert_eq!(done[0], (ToolStatus::Timeout, "The tool did not answer within 7s and was stopped.".into()));
-    assert_eq!(done[1], (ToolStatus::Panic, "The tool failed with an internal error.".into()));
-    assert_eq!(done[2], (ToolStatus::Ok, "1".into()));
+    assert_eq!(outcomes[0], (ToolStatus::Timeout, "The tool did not answer within 7s and was stopped.".into()));
+    assert_eq!(outcomes[1], (ToolStatus::Panic, "The tool failed with an internal error.".into()));
+    assert_eq!(outcomes[2], (ToolStatus::Ok, "1".into()));
 }
 
 #[tokio::test]
-async fn arguments_that_do_not_fit_are_explained_and_the_tool_is_not_run() {
+async fn a_call_with_invalid_arguments_is_explained_and_not_run() {
     let calls =
         [call("a", "wait", "{\"seconds\":\"soon\"}"), call("b", "wait", "{\"seconds\": 1"), call("c", "wait", "")];
-    let done = done(&toolbox([wait()]), &calls).await;
+    let outcomes = run_calls(&toolbox([wait()]), &calls).await;
     let ends = [ToolStatus::InvalidArguments, ToolStatus::TruncatedArguments, ToolStatus::InvalidArguments];
-    assert_eq!(done.iter().map(|(end, _)| *end).collect::<Vec<_>>(), ends);
-    assert!(done[0].1.contains("at /seconds: "), "{}", done[0].1);
-    assert!(done[1].1.contains("break off or are malformed after 13 bytes"), "{}", done[1].1);
-    assert!(done[2].1.contains("\"seconds\" is a required property"), "{}", done[2].1);
+    assert_eq!(outcomes.iter().map(|(status, _)| *status).collect::<Vec<_>>(), ends);
+    assert!(outcomes[0].1.contains("at /seconds: "), "{}", outcomes[0].1);
+    assert!(outcomes[1].1.contains("break off or are malformed after 13 bytes"), "{}", outcomes[1].1);
+    assert!(outcomes[2].1.contains("\"seconds\" is a required property"), "{}", outcomes[2].1);
 }
 
 #[tokio::test]
-async fn long_output_is_cut_at_a_character_and_marked() {
+async fn long_output_is_cut_at_a_character_boundary_with_a_marker() {
     let tool =
         tool_fn("long", "", |_: serde_json::Map<String, Value>, _| async { Ok(ToolOutput::text("ä".repeat(100))) });
     let toolbox = toolbox([Arc::new(tool) as _]).with_limits(ToolLimits { output_bytes: 11, ..ToolLimits::default() });
-    let done = done(&toolbox, &[call("a", "long", "{}")]).await;
-    assert_eq!(done[0].1, "äääää\n[cut: 11 of 200 bytes shown]");
+    let outcomes = run_calls(&toolbox, &[call("a", "long", "{}")]).await;
+    assert_eq!(outcomes[0].1, "äääää\n[cut: 11 of 200 bytes shown]");
 }
 
 #[tokio::test]
-async fn text_in_many_parts_is_cut_as_a_whole() {
+async fn the_output_limit_applies_to_all_parts_together() {
     let tool = tool_fn("pages", "", |_: serde_json::Map<String, Value>, _| async {
         let mut pages = ToolOutput::text("12345678");
         pages.content.extend(["90", "ab", "cd"].map(Part::text));
@@ -108,21 +108,21 @@ async fn text_in_many_parts_is_cut_as_a_whole() {
     });
     let limits = ToolLimits { output_bytes: 11, ..ToolLimits::default() };
     let toolbox = toolbox([Arc::new(tool) as Arc<dyn Tool>]).with_limits(limits);
-    let done = done(&toolbox, &[call("1", "pages", "{}")]).await;
-    assert_eq!(done[0].1, "12345678\n90\na\n[cut: 1 of 2 bytes shown]");
+    let outcomes = run_calls(&toolbox, &[call("1", "pages", "{}")]).await;
+    assert_eq!(outcomes[0].1, "12345678\n90\na\n[cut: 1 of 2 bytes shown]");
 }
 
 #[tokio::test]
-async fn a_budget_of_tool_calls_refuses_the_next_one_and_says_so() {
+async fn a_call_over_the_budget_of_tool_calls_is_refused() {
     let run = Run::builder().budget(Budget::unlimited().tool_calls(1)).build();
     let calls = [call("a", "wait", "{\"seconds\":0}"), call("b", "wait", "{\"seconds\":1}")];
-    let round = Round { run: &run, turn: 1, disabled: &[] };
-    let done = toolbox([wait()]).call_all(&calls.iter().collect::<Vec<_>>(), round).await;
-    assert_eq!([done[0].end, done[1].end], [ToolStatus::Ok, ToolStatus::Budget]);
+    let context = CallContext { run: &run, turn: 1, disabled: &[] };
+    let outcomes = toolbox([wait()]).run_calls(&calls.each_ref(), context).await;
+    assert_eq!([outcomes[0].status, outcomes[1].status], [ToolStatus::Ok, ToolStatus::Budget]);
 }
 
 #[tokio::test]
-async fn the_same_call_twice_in_one_breath_is_run_once_unless_the_tool_is_made_for_it() {
+async fn identical_calls_of_one_turn_run_once_unless_the_tool_is_repeatable_or_polling() {
     let counting = |name: &'static str| {
         tool_fn(name, "", |_: serde_json::Map<String, Value>, run: Run| async move {
             Ok(ToolOutput::text(run.count("runs").to_string()))
@@ -134,24 +134,24 @@ async fn the_same_call_twice_in_one_breath_is_run_once_unless_the_tool_is_made_f
     let toolbox = toolbox([once, reads, polls]);
     let texts = async |name: &str| {
         let calls = [call("a", name, "{}"), call("b", name, "{\"n\":1}"), call("c", name, "{}")];
-        let done = toolbox.call_all(&calls.each_ref(), Round { run: &Run::new(), turn: 1, disabled: &[] }).await;
-        let result = |call: Done| (call.result.call_id, crate::chat::message::texts(&call.result.content));
-        done.into_iter().map(result).collect::<Vec<_>>()
+        let results = toolbox.call_all(&calls.each_ref(), &Run::new()).await;
+        results.into_iter().map(|result| (result.call_id.clone(), result.text())).collect::<Vec<_>>()
     };
-    let told = |third: &str| [("a", "1"), ("b", "2"), ("c", third)].map(|(id, text)| (id.to_owned(), text.to_owned()));
-    assert_eq!(texts("once").await, told("1"));
-    assert_eq!(texts("reads").await, told("3"));
-    assert_eq!(texts("polls").await, told("3"));
+    let expected =
+        |third: &str| [("a", "1"), ("b", "2"), ("c", third)].map(|(id, text)| (id.to_owned(), text.to_owned()));
+    assert_eq!(texts("once").await, expected("1"));
+    assert_eq!(texts("reads").await, expected("3"));
+    assert_eq!(texts("polls").await, expected("3"));
 }
 
 #[tokio::test]
-async fn what_is_cut_off_is_not_kept_in_memory() {
+async fn text_that_was_cut_off_is_freed() {
     let text = cut("x".repeat(1 << 20), 16);
     assert!(text.len() < 64 && text.capacity() < 128, "{} of {}", text.len(), text.capacity());
 }
 
 #[test]
-fn names_that_providers_refuse_are_refused_here() {
+fn names_that_providers_would_refuse_are_refused() {
     for name in ["", "with space", "ümlaut", &"x".repeat(65)] {
         let tool = tool_fn(name, "", |_: Wait, _| async { Ok(ToolOutput::default()) });
         assert_eq!(Toolbox::new().add(Arc::new(tool)), Err(ToolboxError::Name(name.into())));
@@ -159,7 +159,7 @@ fn names_that_providers_refuse_are_refused_here() {
 }
 
 #[test]
-fn the_order_of_tools_is_the_order_of_adding() {
+fn tools_keep_the_order_in_which_they_were_added() {
     let tool = |name| Arc::new(tool_fn(name, "", |_: Wait, _| async { Ok(ToolOutput::default()) })) as Arc<dyn Tool>;
     let toolbox = toolbox([tool("b"), tool("a")]);
     let names: Vec<_> = toolbox.specs().specs().iter().map(|spec| &*spec.name).collect();

@@ -1,0 +1,39 @@
+//! How tool calls ended.
+
+use crate::{BudgetExceeded, ToolCall, ToolResult, ToolStatus};
+
+/// How one tool call ended.
+#[derive(Debug)]
+pub(crate) struct ToolCallOutcome {
+    /// The result that the model reads.
+    pub(crate) result: ToolResult,
+    pub(crate) status: ToolStatus,
+    /// Identifies the tool and the exact text of its arguments. Absent for a polling tool, which is expected to be
+    /// called with the same arguments again.
+    pub(crate) exact: Option<u64>,
+    /// Identifies the tool and the arguments that its schema names.
+    pub(crate) signature: u64,
+    /// An earlier call of the same turn is identical, and this is a copy of its result.
+    pub(crate) is_duplicate: bool,
+    /// The tool's output is the answer of the run.
+    pub(crate) ends_run: bool,
+    /// The budget that did not allow the call.
+    pub(crate) used_up: Option<BudgetExceeded>,
+}
+
+impl ToolCallOutcome {
+    pub(super) fn new(result: ToolResult, status: ToolStatus) -> Self {
+        Self { result, status, exact: None, signature: 0, is_duplicate: false, ends_run: false, used_up: None }
+    }
+
+    pub(super) fn failed(call: &ToolCall, status: ToolStatus, why: impl Into<String>) -> Self {
+        Self::new(ToolResult::error(call, why), status)
+    }
+
+    /// The outcome of `call`, which is identical to this one.
+    pub(super) fn duplicate_for(&self, call: &ToolCall) -> Self {
+        let result = ToolResult { call_id: call.id.clone(), ..self.result.clone() };
+        let used_up = self.used_up.clone();
+        Self { is_duplicate: true, ends_run: self.ends_run, used_up, ..Self::new(result, self.status) }
+    }
+}
