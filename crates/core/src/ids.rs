@@ -1,4 +1,4 @@
-//! The names of things: trace ids, run ids, model ids and memory scopes.
+//! Ids of traces, runs and models, and the scopes of long-term memory.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -9,12 +9,12 @@ use uuid::Uuid;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TraceId(u128);
 
-/// The id of one run, a UUID of version 7, so that ids sort by time.
+/// The id of one run: a UUID of version 7, so that ids sort by time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(Uuid);
 
-/// A text that could not be parsed. Its message says what was expected.
+/// A text could not be parsed. The message names the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParseError(pub(crate) String);
@@ -25,12 +25,12 @@ impl TraceId {
         Self(Uuid::new_v4().as_u128().max(1))
     }
 
-    /// The id with these bits; absent for zero, which the standard forbids.
+    /// The id with these bits, or `None` for zero, which the standard forbids.
     pub const fn from_bits(bits: u128) -> Option<Self> {
         if bits == 0 { None } else { Some(Self(bits)) }
     }
 
-    /// The bits.
+    /// The id as a number.
     pub const fn bits(self) -> u128 {
         self.0
     }
@@ -78,7 +78,7 @@ impl fmt::Debug for TraceId {
 }
 
 impl RunId {
-    /// A new id of now.
+    /// A new id with the current time.
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -113,7 +113,7 @@ impl fmt::Debug for RunId {
     }
 }
 
-/// The configured name of a model: the provider's account and the model's name there. Displays as `openai/gpt-5-mini`.
+/// The configured name of a model: the provider account and the model's name there. Displays as `openai/gpt-5-mini`.
 /// Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModelId(Arc<Names>);
@@ -130,12 +130,12 @@ impl ModelId {
         Self(Arc::new(Names { provider: provider.into(), model: model.into() }))
     }
 
-    /// The account's configured name. Limits, breakers and credentials are shared per account.
+    /// The configured name of the account. All models of an account share its limits, breakers and credentials.
     pub fn provider(&self) -> &Arc<str> {
         &self.0.provider
     }
 
-    /// The model's name as it is sent to the provider.
+    /// The model's name, as sent to the provider.
     pub fn model(&self) -> &Arc<str> {
         &self.0.model
     }
@@ -153,8 +153,8 @@ impl fmt::Debug for ModelId {
     }
 }
 
-/// Whom notes belong to. Scopes do not contain each other: what is noted for a tenant is not found for its users,
-/// so that nothing leaks by a name left out.
+/// The owner of notes in long-term memory. A scope does not include others: notes of a tenant are not found for its users.
+/// So a missing name cannot leak notes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scope {
@@ -185,7 +185,7 @@ impl Scope {
         Self { agent: Some(agent.into()), ..self }
     }
 
-    /// Whether it names nobody.
+    /// Whether it names no tenant, user or agent.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -196,14 +196,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_id_reads_back_and_is_searched_by_its_first_eight_digits() {
+    fn a_trace_id_is_parsed_and_displayed_as_32_digits() {
         let id: TraceId = "a3f2b1c94e5d4c3b8a7f6e5d4c3b2a19".parse().unwrap();
         assert_eq!(id.to_string(), "a3f2b1c94e5d4c3b8a7f6e5d4c3b2a19");
         assert_eq!(id.short(), "a3f2b1c9");
     }
 
     #[test]
-    fn what_the_standard_forbids_is_refused() {
+    fn trace_ids_that_the_standard_forbids_are_refused() {
         for text in ["0".repeat(32), "+".to_owned() + &"1".repeat(31), "g".repeat(32), "a".repeat(31)] {
             assert!(text.parse::<TraceId>().is_err(), "{text}");
         }

@@ -1,25 +1,25 @@
-//! The heart of Brigade: the agent loop, and everything that makes a team of agents trustworthy.
+//! The core of Brigade: agents, their tools, and limits on their time, turns and money.
 //!
-//! This crate does no network I/O and knows no provider. Models come in through [`ChatModel`], tools through [`Tool`].
+//! This crate does no network I/O and knows no provider. Models implement [`ChatModel`], tools implement [`Tool`].
 //!
 //! | to do this | use |
 //! |---|---|
-//! | run an agent | [`Agent`]; its loop is in one place, with limits on turns, time, money and repetition |
-//! | give it tools | [`tool_fn`], or the trait [`Tool`]; the [`Toolbox`] validates, bounds and isolates the calls |
-//! | make a team | an [`Agent`] with [`Worker`]s (a supervisor), [`Pipeline`], [`Handoff`], [`Quorum`]; agents elsewhere with [`host`] and [`RemoteAgent`] |
-//! | limit what it spends | [`Budget`], kept by the [`Ledger`], enforced by [`Metered`] at the prices of a [`Pricing`] |
-//! | watch it | [`Observer`] of [`Event`]s, or [`stream`] |
-//! | let agents talk | [`bus_tools`], [`blackboard_tools`] |
-//! | remember | [`Memory`] for sessions, [`Recall`] for notes, [`ContextWindow`] for what a model is still shown |
+//! | run an agent | [`Agent`], with limits on turns, time, money and repetition |
+//! | add tools | [`tool_fn`], or the trait [`Tool`]; a [`Toolbox`] validates arguments, limits calls and isolates failures |
+//! | build a team | an [`Agent`] with [`Worker`]s (a supervisor), [`Pipeline`], [`Handoff`], [`Quorum`]; agents in other processes with [`host`] and [`RemoteAgent`] |
+//! | limit spending | a [`Budget`]; the [`Ledger`] enforces it for [`Metered`] models at the prices of a [`Pricing`] |
+//! | observe runs | an [`Observer`] of [`Event`]s, or [`stream`] |
+//! | let agents talk to each other | [`send_message`] and [`wait_for_message`], [`read_notes`] and [`write_note`] |
+//! | remember | [`Memory`] for sessions, [`Recall`] for notes, [`ContextWindow`] for long conversations |
 //!
-//! A request runs straight down: [`Agent::run`] opens a [`Run`], the loop asks the model and runs the tools it calls; a
-//! worker is a tool whose work is another agent in a child run. The result is an [`Outcome`] that says how it ended and
-//! what it cost, or a [`RunError`] that says what was spent until then.
+//! [`Agent::run`] opens a [`Run`]. Its loop calls the model, runs the tools that the model calls, and repeats until the
+//! model answers. A worker is a tool that runs another agent in a child run. The result is an [`Outcome`] or a
+//! [`RunError`]; both include the cost of the run.
 //!
 //! ```
 //! # use brigade_core::*;
 //! # #[derive(Debug)] struct Parrot(ModelId);
-//! # #[async_trait::async_trait] impl ChatModel for Parrot {
+//! # #[async_trait] impl ChatModel for Parrot {
 //! #     fn id(&self) -> &ModelId { &self.0 }
 //! #     fn settings(&self) -> &Settings { Settings::none() }
 //! #     async fn chat(&self, request: &ChatRequest, _: &Run) -> Result<ChatReply, ModelError> {
@@ -73,6 +73,7 @@ pub use agent::runnable::Runnable;
 pub use agent::stream::{RunItem, stream};
 pub use agent::task::Task;
 pub use agent::window::{Compactor, ContextWindow, Summarizer};
+pub use async_trait::async_trait;
 pub use chat::encoded::Dialect;
 pub use chat::error::{ModelError, ModelErrorDetails, ModelErrorKind, RetryAdvice, TimeoutPhase};
 pub use chat::json::RawJson;

@@ -1,8 +1,8 @@
-//! Locks.
+//! Helpers for locks.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A panic while the lock was held leaves whole numbers behind, so the state is still good.
+/// Locks a mutex even if a thread panicked while it held the lock: all state behind our locks is valid at every moment.
 pub(crate) fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

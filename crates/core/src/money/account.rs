@@ -176,7 +176,7 @@ impl Account {
         self.update(balance, |balance| balance.spend(spender, charge, self.is_itemized()));
     }
 
-    /// Whether it keeps what was spent by agent, model and tool.
+    /// Whether it keeps its spending by agent, model and tool.
     fn is_itemized(&self) -> bool {
         matches!(self.kind, AccountKind::Run | AccountKind::ExtraLimit)
     }
@@ -209,8 +209,8 @@ impl Account {
         self.percent_set_aside(relation) > 0
     }
 
-    /// Into how many shares the headroom is divided, of which a reservation that must be reduced takes one. Several
-    /// workers of a run may start at once, so each takes half of what is left and the first does not take everything.
+    /// A reservation that must be reduced takes the headroom divided by this. Several workers of a run may start at once,
+    /// so each takes half of the rest, and the first does not take everything.
     fn shares(&self, relation: Relation) -> i64 {
         match (relation, self.kind) {
             (Relation::Ancestor, AccountKind::Run | AccountKind::Agent | AccountKind::ExtraLimit) => 2,

@@ -1,4 +1,4 @@
-//! What was spent and reserved at one account.
+//! The balance of an account: spending and reservations.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     money::cost::{Spending, ToolCaller},
 };
 
-/// What was spent and reserved at one account and below it.
+/// The amounts spent and reserved at one account and below it.
 #[derive(Default)]
 pub(crate) struct Balance {
     pub(crate) spending: Spending,
@@ -38,7 +38,7 @@ pub(crate) struct Totals {
     pub(crate) tool_calls: u64,
 }
 
-/// What is counted one at a time.
+/// A thing that is counted one at a time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unit<'a> {
     /// A model turn.

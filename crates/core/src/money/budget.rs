@@ -35,7 +35,7 @@ pub struct Budget {
     pub tokens: Option<Cap<u64>>,
     /// Model turns. A run sets its last one aside for a last answer, unless it is the only one; see `wrap_up_percent`.
     pub turns: Option<Cap<u64>>,
-    /// Model calls of all agents of a run: those in flight, and those that were or may be billed. Absent, a run may make
+    /// Model calls of all agents of a run, both in flight and billed or possibly billed. Absent, a run may make
     /// [`Budget::DEFAULT_MODEL_CALLS`]. The last one is set aside as for `turns`.
     pub model_calls: Option<Cap<u64>>,
     /// Tool calls.
@@ -45,7 +45,7 @@ pub struct Budget {
     /// The period that the limits apply to.
     pub window: Window,
     /// The percentage of a run's money and tokens that is set aside for one last answer without tools, so that a run that
-    /// meets its limit can still report what it found. The default is 10, which is enough for one answer in twenty-five
+    /// meets its limit can still report its findings. The default is 10, which is enough for one answer in twenty-five
     /// turns. Keys and processes give no last answer, so their accounts set nothing aside.
     pub wrap_up_percent: u8,
 }
@@ -85,14 +85,14 @@ pub enum OnExhausted {
     Cancel,
 }
 
-/// A limit refused what was about to be spent, or a soft limit was crossed.
+/// A hard limit refused a call or a turn, or a soft limit was crossed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {needed} needed, {remaining} left of {limit}", self.summary())]
 #[non_exhaustive]
 pub struct BudgetExceeded {
     /// The name of the account whose limit it is.
     pub scope: Arc<str>,
-    /// What is limited.
+    /// The quantity that is limited.
     pub quantity: Quantity,
     /// The amount needed, as text; at a soft limit, the amount spent.
     pub needed: String,

@@ -11,7 +11,7 @@ use crate::{
 /// An account in a tree of accounts: process, key, run, agent. Cheap to clone.
 ///
 /// A call first *reserves* its largest cost. The reservation is admitted only if the account and every account above it
-/// stay within their limits, counting what is spent and what others have reserved. When the call has ended, the
+/// stay within their limits, counting spent and reserved amounts. When the call has ended, the
 /// reservation is *settled* with the actual cost, or *released* if nothing was spent. So concurrent callers never exceed a
 /// limit by more than their estimates were wrong.
 ///
@@ -154,7 +154,7 @@ impl Ledger {
         self.count(Unit::ToolCall { agent, tool }, Relation::Own { wrap_up: false })
     }
 
-    /// What was spent at this account and below it since it was opened.
+    /// The spending at this account and below it since it was opened.
     pub fn spending(&self) -> Spending {
         self.0.account.balance().spending
     }
@@ -180,7 +180,8 @@ impl Ledger {
         self.headroom(true).usd
     }
 
-    /// What this account and all above it leave. Without `wrap_up`, what is set aside for a last answer is not included.
+    /// The headroom at this account and all above it. Without `wrap_up`, it does not include the part set aside for a last
+    /// answer.
     pub(crate) fn headroom(&self, wrap_up: bool) -> Headroom {
         self.relations(wrap_up).fold(Headroom::default(), |least, (account, relation)| {
             let headroom = account.headroom(&account.balance(), relation);
@@ -261,7 +262,7 @@ impl Hold {
         self.estimate.output_tokens
     }
 
-    /// What was reserved.
+    /// The reserved estimate.
     pub fn estimate(&self) -> &Estimate {
         &self.estimate
     }
@@ -283,7 +284,7 @@ impl Hold {
         charge
     }
 
-    /// Gives the reservation back, for a call that nobody bills.
+    /// Gives the reservation back, for a call that is not billed.
     pub fn release(mut self) {
         self.close(None);
     }

@@ -1,4 +1,4 @@
-//! Small notes that all agents of a run share.
+//! Notes that all agents of a run share.
 
 use std::{
     collections::BTreeMap,
@@ -9,8 +9,8 @@ use crate::sync::unpoisoned;
 
 /// Small notes that all agents of a run can read and write. Cheap to clone; clones share the notes.
 ///
-/// It is bounded: what agents write here they also read into their prompts. The tools for it are in
-/// [`crate::blackboard_tools`].
+/// The number and the size of notes are bounded, because agents read them into their prompts. Agents use it through the
+/// tools [`read_notes`](crate::read_notes) and [`write_note`](crate::write_note).
 ///
 /// ```
 /// use brigade_core::Blackboard;
@@ -25,6 +25,7 @@ pub struct Blackboard(Arc<Mutex<BTreeMap<String, String>>>);
 
 /// A note was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BlackboardError {
     /// The note is too long.
     #[error("a note may have {limit} bytes, this one has {size}; write a shorter one", limit = Blackboard::MAX_NOTE_BYTES)]
@@ -39,12 +40,12 @@ pub enum BlackboardError {
         size: usize,
     },
     /// There are too many notes.
-    #[error("the blackboard holds {limit} notes already; write over one of them", limit = Blackboard::MAX_NOTES)]
+    #[error("the blackboard holds {limit} notes already; overwrite one of them", limit = Blackboard::MAX_NOTES)]
     Full,
 }
 
 impl Blackboard {
-    /// The most notes at a time.
+    /// The most notes that a board can hold.
     pub const MAX_NOTES: usize = 64;
     /// The longest name of a note, in bytes.
     pub const MAX_NAME_BYTES: usize = 128;
@@ -56,7 +57,7 @@ impl Blackboard {
         Self::default()
     }
 
-    /// Writes a note, over an older one of the same name.
+    /// Writes a note. It replaces an older one of the same name.
     pub fn write(&self, name: &str, note: impl Into<String>) -> Result<(), BlackboardError> {
         let note = note.into();
         if name.is_empty() || name.len() > Self::MAX_NAME_BYTES {
@@ -98,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_board_still_takes_new_words_for_an_old_note() {
+    fn a_note_on_a_full_board_can_be_overwritten() {
         let board = Blackboard::new();
         for number in 0..Blackboard::MAX_NOTES {
             board.write(&number.to_string(), "note").unwrap();
         }
         assert_eq!(board.write("one more", "note"), Err(BlackboardError::Full));
-        board.write("0", "new words").unwrap();
+        board.write("0", "new text").unwrap();
         assert_eq!(board.notes().len(), Blackboard::MAX_NOTES);
     }
 

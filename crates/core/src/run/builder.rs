@@ -103,7 +103,7 @@ impl RunBuilder {
         Self { wants_deltas, ..self }
     }
 
-    /// Sets whether clients can only append to the text that they show. If so, a reply of which text was shown is not
+    /// Sets whether clients can only append to the text that they show. If so, a reply that already showed text is not
     /// restarted when the call fails: the failure is the result.
     #[must_use]
     pub fn append_only(self, append_only: bool) -> Self {

@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-/// Carries messages between agents, by topic.
+use crate::TraceId;
+
+/// Delivers messages between agents, by topic.
 ///
-/// A message is delivered at most once to each listener, and nothing is kept for listeners that come later.
+/// A message is delivered at most once to each listener. It is not kept for listeners that subscribe later.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,38 +22,39 @@ use tokio::sync::{mpsc, oneshot};
 /// let mut inbox = bus.listen("reviews", Subscription::Group("reviewers".into())).await?;
 /// let review = async {
 ///     let delivery = inbox.next().await?;
-///     let answer = Envelope::new("critic", format!("{}: too long", delivery.envelope.body));
-///     delivery.reply(answer);
+///     let reply = Envelope::new("critic", format!("{}: too long", delivery.envelope.body));
+///     delivery.reply(reply);
 ///     Some(())
 /// };
 /// let ask = bus.request("reviews", Envelope::new("writer", "Chapter 1"), Duration::from_secs(5));
-/// let (answer, _) = tokio::join!(ask, review);
-/// assert_eq!(answer?.body, "Chapter 1: too long");
+/// let (reply, _) = tokio::join!(ask, review);
+/// assert_eq!(reply?.body, "Chapter 1: too long");
 /// # Ok(())
 /// # }
 /// ```
 #[async_trait]
 pub trait Bus: fmt::Debug + Send + Sync + 'static {
-    /// Sends to everybody who listens to `topic`, once to each group; answers how many got it. A message that nobody
-    /// gets is an error and a dead letter.
+    /// Sends a message to all listeners of `topic`, but only to one listener of each group. Returns how many received it.
+    /// Fails if there is none; the message is then a dead letter.
     async fn publish(&self, topic: &str, envelope: Envelope) -> Result<usize, BusError>;
 
-    /// Sends to one listener of `topic` and waits for its answer, at most `within`.
+    /// Sends a message to one listener of `topic` and waits for the reply, but not longer than `within`.
     async fn request(&self, topic: &str, envelope: Envelope, within: Duration) -> Result<Envelope, BusError>;
 
-    /// Receives what is sent to `topic` from now on, until the inbox is dropped.
+    /// Subscribes to the messages that are sent to `topic` from now on, until the inbox is dropped.
     async fn listen(&self, topic: &str, subscription: Subscription) -> Result<Inbox, BusError>;
 }
 
 /// A message on the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Envelope {
-    /// Who sends it: an agent's path.
+    /// The path of the agent that sends it.
     pub from: Arc<str>,
-    /// What it says.
+    /// The text of the message.
     pub body: String,
-    /// The trace that it belongs to, as 32 hexadecimal digits.
-    pub trace: Option<String>,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceId>,
 }
 
 /// Which messages of a topic a listener receives.
@@ -63,16 +66,16 @@ pub enum Subscription {
     Group(String),
 }
 
-/// What a listener receives, in the order of sending. Dropping it ends the listening.
-#[must_use = "listening ends when this is dropped"]
+/// Receives the messages of one subscription, in the order of sending. Dropping it ends the subscription.
+#[must_use = "the subscription ends when this is dropped"]
 #[derive(Debug)]
 pub struct Inbox {
     receiver: mpsc::Receiver<Delivery>,
-    /// Goes after the receiver, so that whatever it cleans up finds the inbox closed.
+    /// Dropped after the receiver, so that its clean-up finds the inbox closed.
     _registration: Option<Box<dyn fmt::Debug + Send + Sync>>,
 }
 
-/// A message as it arrives.
+/// A received message.
 #[derive(Debug)]
 pub struct Delivery {
     /// The message.
@@ -80,76 +83,83 @@ pub struct Delivery {
     reply: Option<oneshot::Sender<Envelope>>,
 }
 
-/// A message could not be sent or answered.
+/// A message was not delivered or not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BusError {
-    /// Nobody listens.
-    #[error("nobody listens to `{topic}`")]
+    /// The topic has no listener.
+    #[error("`{topic}` has no listener")]
     NoListener {
-        /// Where it was sent.
+        /// The topic.
         topic: String,
     },
-    /// The listener's inbox is full, or that of every listener.
+    /// The inboxes of all listeners are full.
     #[error("the inbox of `{topic}` is full: its listener is slower than its senders")]
     InboxFull {
-        /// Where it was sent.
+        /// The topic.
         topic: String,
     },
-    /// No answer came in time.
+    /// No reply arrived in time.
     #[error("no answer from `{topic}` within {within:?}")]
     NoAnswer {
-        /// Where it was sent.
+        /// The topic.
         topic: String,
-        /// How long was waited.
+        /// How long the sender waited.
         within: Duration,
     },
-    /// The bus cannot carry messages now.
+    /// The bus cannot deliver messages now.
     #[error("the bus is not available: {0}")]
     Unavailable(String),
 }
 
 impl Envelope {
-    /// A message that belongs to no trace.
+    /// A message that does not belong to a trace.
     pub fn new(from: impl Into<Arc<str>>, body: impl Into<String>) -> Self {
         Self { from: from.into(), body: body.into(), trace: None }
+    }
+
+    /// Sets the trace that the message belongs to.
+    #[must_use]
+    pub fn trace(self, trace: TraceId) -> Self {
+        Self { trace: Some(trace), ..self }
     }
 }
 
 impl Inbox {
-    /// An inbox that a bus fills through the other end of a bounded channel.
+    /// An inbox that a bus fills through the sender of a bounded channel.
     pub fn new(receiver: mpsc::Receiver<Delivery>) -> Self {
         Self { receiver, _registration: None }
     }
 
-    /// Keeps something, such as a subscription, that is dropped with the inbox.
+    /// Keeps a value, such as a registration with the bus, until the inbox is dropped.
     pub fn keeping(self, registration: impl fmt::Debug + Send + Sync + 'static) -> Self {
         Self { _registration: Some(Box::new(registration)), ..self }
     }
 
-    /// The next message; none when the bus is gone. Dropping the future loses no message.
+    /// Receives the next message. Returns `None` if the bus was dropped. Dropping the future loses no message.
     pub async fn next(&mut self) -> Option<Delivery> {
         self.receiver.recv().await
     }
 }
 
 impl Delivery {
-    /// A message to whose sender nobody answers.
+    /// A message that expects no reply.
     pub fn new(envelope: Envelope) -> Self {
         Self { envelope, reply: None }
     }
 
-    /// The same message, to be answered through `reply`. Dropping it unanswered tells the sender at once.
+    /// The same message, which expects a reply through `reply`. If it is dropped without one, the sender is notified at once.
     #[must_use]
     pub fn answered_by(self, reply: oneshot::Sender<Envelope>) -> Self {
         Self { reply: Some(reply), ..self }
     }
 
-    /// Whether the sender waits for an answer.
+    /// Whether the sender waits for a reply.
     pub fn wants_reply(&self) -> bool {
         self.reply.is_some()
     }
 
-    /// Resolves when the sender has given up waiting; never, if it did not wait in the first place.
+    /// Waits until the sender stops waiting for the reply. Never completes for a message that expects no reply.
     pub async fn abandoned(&mut self) {
         match &mut self.reply {
             Some(reply) => reply.closed().await,
@@ -157,10 +167,9 @@ impl Delivery {
         }
     }
 
-    /// Answers the sender. Does nothing if nobody waits, or nobody waits any more.
+    /// Replies to the sender. Does nothing if the sender does not wait for a reply.
     pub fn reply(self, envelope: Envelope) {
         if let Some(reply) = self.reply {
-            // The sender may have given up; the answer is then of no use to anybody.
             let _ = reply.send(envelope);
         }
     }

@@ -1,51 +1,45 @@
-//! Counters of things that are told apart by a digest.
+//! Counts how often things happened in a run.
 
 use std::{
-    hash::{BuildHasher, Hash},
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Mutex,
 };
 
-use foldhash::quality::FixedState;
-
 use crate::sync::unpoisoned;
 
-/// How often each of a number of things was seen. A run has so few of them that a list costs less than a map.
+/// Counts keys of any type, by their digests.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Vec<(u64, u32)>);
+pub(crate) struct Tally(HashMap<u64, u32>);
 
-/// A tally that all runs of one request share.
+/// The tally that all runs of one request share.
 #[derive(Debug, Default)]
 pub(crate) struct Counts(Mutex<Tally>);
 
-/// Stands for a thing in a tally. Of the few things of one run no two have the same 64 bits by chance.
-pub(crate) fn digest(what: impl Hash) -> u64 {
-    FixedState::default().hash_one(what)
+/// A number that stands for a key in a tally. A run has too few keys for two of them to have the same 64 bits by chance.
+pub(crate) fn digest(key: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Tally {
-    /// Counts the thing with this digest once more, and answers how often it was seen by now.
+    /// Counts one more key with this digest, and returns how often it was counted by now.
     pub(crate) fn add(&mut self, digest: u64) -> u32 {
-        let Some((_, count)) = self.0.iter_mut().find(|(known, _)| *known == digest) else {
-            self.0.push((digest, 1));
-            return 1;
-        };
+        let count = self.0.entry(digest).or_default();
         *count = count.saturating_add(1);
         *count
-    }
-
-    fn get(&self, digest: u64) -> u32 {
-        self.0.iter().find(|(known, _)| *known == digest).map_or(0, |(_, count)| *count)
     }
 }
 
 impl Counts {
-    /// Counts one more, and answers how many there are now.
-    pub(crate) fn add(&self, what: impl Hash) -> u32 {
-        unpoisoned(&self.0).add(digest(what))
+    /// Counts one more `key`, and returns how often it was counted by now.
+    pub(crate) fn add(&self, key: impl Hash) -> u32 {
+        unpoisoned(&self.0).add(digest(key))
     }
 
-    /// How many there are.
-    pub(crate) fn get(&self, what: impl Hash) -> u32 {
-        unpoisoned(&self.0).get(digest(what))
+    /// How often `key` was counted.
+    pub(crate) fn get(&self, key: impl Hash) -> u32 {
+        unpoisoned(&self.0).0.get(&digest(key)).copied().unwrap_or_default()
     }
 }

@@ -1,233 +1,255 @@
-//! Everything that happens in a run, for those who watch.
+//! The events of a run, and the observers that receive them.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{BudgetExceeded, Charge, FinishReason, ModelErrorKind, ModelId, Money, RateLimits, Run, StopReason, Usage};
 
-/// Watches runs. Observers only watch: what they do or fail to do changes no answer.
+/// Receives the events of runs. An observer cannot change a run: wrap a model or a tool for that.
 ///
-/// Called on the task that runs the agent, so it must not block; hand long work to a channel.
+/// It is called on the task that runs the agent, so it must not block. Send long work to a channel.
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+/// use brigade_core::{Event, Observer, Run};
+///
+/// /// Counts failed requests.
+/// #[derive(Debug, Default)]
+/// struct Failures(AtomicUsize);
+///
+/// impl Observer for Failures {
+///     fn on_event(&self, _run: &Run, event: &Event) {
+///         if let Event::AttemptEnded { error: Some(_), .. } = event {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+///
+/// let failures = Arc::new(Failures::default());
+/// let run = Run::builder().observer(failures.clone()).build();
+/// run.emit(&Event::RunStarted);
+/// assert_eq!(failures.0.load(Ordering::Relaxed), 0);
+/// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
-    /// Something happened in `run`.
+    /// Handles an event of `run`.
     fn on_event(&self, run: &Run, event: &Event);
 }
 
-/// Something that happened in a run. Prompts, answers and arguments are in no event but [`Event::Delta`].
+/// Something that happened in a run. Prompts, replies and tool arguments are in no event but [`Event::Delta`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A run or a child run began.
     RunStarted,
     /// A run or a child run ended with an outcome.
     RunEnded {
-        /// How it ended.
+        /// Why it ended.
         stop: StopReason,
         /// Model turns of this agent.
         turns: u32,
-        /// Tokens of this agent and its workers.
+        /// Tokens used by this agent and its workers.
         usage: Usage,
-        /// Cost of this agent and its workers; absent if nothing had a price.
+        /// The cost of this agent and its workers; absent if no model had a price.
         cost: Option<Money>,
-        /// From start to end.
+        /// The time from start to end.
         elapsed: Duration,
     },
     /// A run or a child run failed.
     RunFailed {
-        /// The kind of the model error, if it was one.
+        /// The kind of the model error, if a model call failed.
         kind: Option<ModelErrorKind>,
         /// What went wrong.
         message: Arc<str>,
-        /// From start to end.
+        /// The time from start to end.
         elapsed: Duration,
     },
-    /// The model is about to be asked.
+    /// A model turn began.
     TurnStarted {
         /// Counted from 1 within the agent.
         turn: u32,
         /// The model as configured.
         model: ModelId,
     },
-    /// The model has answered.
+    /// A model turn ended with a reply.
     TurnEnded {
         /// Counted from 1 within the agent.
         turn: u32,
         /// The model as configured.
         model: ModelId,
-        /// Tokens, if the provider told.
+        /// Tokens, if the provider reported them.
         usage: Option<Usage>,
-        /// What the turn cost, all attempts; absent without a price.
+        /// The cost of all attempts of the turn; absent without a price.
         cost: Option<Money>,
         /// Why the model stopped.
         stop: FinishReason,
-        /// How many tools it asked for.
+        /// The number of tool calls in the reply.
         tool_calls: usize,
-        /// From asking to the whole answer, retries and waits included.
+        /// The time until the reply was complete, including retries and waits.
         elapsed: Duration,
     },
-    /// A request is about to leave for a provider.
+    /// A request to a provider began.
     AttemptStarted {
-        /// Who is asked.
+        /// The model.
         model: ModelId,
     },
-    /// A request to a provider is over.
+    /// A request to a provider ended.
     AttemptEnded {
-        /// Who was asked.
+        /// The model.
         model: ModelId,
-        /// What went wrong, if it failed.
+        /// The kind of error, if it failed.
         error: Option<ModelErrorKind>,
-        /// What it used and cost; absent if nothing was spent.
+        /// Its usage and cost; absent if nothing was spent.
         charge: Option<Charge>,
-        /// From sending to the whole answer.
+        /// The time from sending the request to the end of the reply.
         elapsed: Duration,
     },
-    /// A piece of the answer arrived. Only sent when somebody listens.
+    /// A piece of the reply arrived. Only emitted if the run wants deltas.
     Delta(Delta),
-    /// The pieces so far are void: the answer begins again.
+    /// The reply starts over: the pieces so far are void.
     ReplyRestarted,
-    /// A call waits for its turn under a rate limit.
+    /// A call waited for a rate limit.
     RateLimitWaited {
-        /// Whose limit.
+        /// The model that the limit applies to.
         model: ModelId,
         /// How long it waited.
         waited: Duration,
     },
-    /// A response said what is left of its account's rate limits.
+    /// A response reported the rate limits of the account.
     RateLimitsReported {
-        /// Who answered.
+        /// The model.
         model: ModelId,
-        /// What it said.
+        /// The limits and their remaining amounts.
         limits: RateLimits,
     },
-    /// A failed call is tried again.
+    /// A failed call will be retried.
     Retrying {
-        /// Which model.
+        /// The model.
         model: ModelId,
-        /// The attempt that comes, counted from 1.
+        /// The number of the next attempt, counted from 1.
         attempt: u32,
-        /// Why the last one failed.
+        /// Why the last attempt failed.
         reason: ModelErrorKind,
-        /// How long it waits before.
+        /// The wait before the next attempt.
         delay: Duration,
     },
-    /// A failed call could be tried again, but the retry budget is empty.
+    /// A failed call was not retried because the retry budget is empty.
     RetrySuppressed {
-        /// Which model.
+        /// The model.
         model: ModelId,
-        /// Why the last one failed.
+        /// Why the last attempt failed.
         reason: ModelErrorKind,
     },
-    /// Another model is asked instead.
+    /// A call failed and falls back to another model.
     FellBack {
-        /// The one that failed.
+        /// The model that failed.
         from: ModelId,
-        /// The one asked next.
+        /// The next model.
         to: ModelId,
-        /// Why.
+        /// Why the first model failed.
         reason: ModelErrorKind,
     },
     /// A circuit breaker changed its state.
     BreakerChanged {
-        /// Whose.
+        /// The model that it guards.
         model: ModelId,
-        /// The state it is in now: `closed`, `open`, `half_open`.
+        /// The new state: `closed`, `open`, `half_open`.
         state: &'static str,
     },
-    /// A tool is about to run.
+    /// A tool call began.
     ToolStarted {
-        /// Its name.
+        /// The name of the tool.
         tool: Arc<str>,
-        /// Pairs this with the end.
+        /// The id of the call, as in [`Event::ToolEnded`].
         call_id: Arc<str>,
     },
-    /// A tool is done.
+    /// A tool call ended.
     ToolEnded {
-        /// Its name.
+        /// The name of the tool.
         tool: Arc<str>,
-        /// Pairs this with the start.
+        /// The id of the call, as in [`Event::ToolStarted`].
         call_id: Arc<str>,
-        /// How it went: [`ToolStatus::name`](crate::ToolStatus::name).
+        /// How it ended: [`ToolStatus::name`](crate::ToolStatus::name).
         outcome: &'static str,
-        /// How long it ran.
+        /// How long the call took.
         elapsed: Duration,
     },
-    /// The model asked for a tool that this agent does not have.
+    /// The model called a tool that the agent does not have.
     UnknownTool {
-        /// The name as the model wrote it. Not fit for a metric label.
+        /// The name as the model wrote it. It is unbounded, so do not use it as a metric label.
         name: Arc<str>,
     },
-    /// Old messages were hidden from the model, so that the prompt fits.
+    /// Old messages were hidden from the model so that the prompt fits.
     Trimmed {
-        /// How many messages.
+        /// The number of hidden messages.
         hidden: usize,
-        /// Tokens of the conversation before, estimated.
+        /// The estimated tokens of the conversation before.
         tokens_before: u64,
-        /// Tokens after.
+        /// The estimated tokens after.
         tokens_after: u64,
     },
-    /// The final answer did not match what was asked for; the model is told and asked again.
+    /// The final answer did not match the schema. The model is shown the error and asked again.
     AnswerRejected {
-        /// What did not fit.
+        /// What did not match.
         reason: Arc<str>,
-        /// How often this has happened in the run, counted from 1.
+        /// How many answers of the run were rejected, including this one.
         attempt: u32,
     },
-    /// The model or a tool repeats itself, and the model was told so.
+    /// The agent repeats itself, and the model was warned.
     LoopNoticed {
-        /// What repeats: `tool_call`, `duplicate_call` (within one turn), `delegation`, `unknown_tool`, `invalid_arguments`,
-        /// `truncated_arguments`, `tool_failure`.
+        /// The kind of repetition: `tool_call`, `duplicate_call` (within one turn), `delegation`, `unknown_tool`,
+        /// `invalid_arguments`, `truncated_arguments`, `tool_failure`.
         kind: &'static str,
-        /// How often it was seen.
+        /// How often it was repeated.
         count: u32,
     },
-    /// A hard limit refused something.
+    /// A hard limit of a budget refused a call.
     BudgetRefused(BudgetExceeded),
-    /// A soft limit was crossed.
+    /// A soft limit of a budget was crossed.
     BudgetWarning(BudgetExceeded),
-    /// The conversation goes to another agent.
+    /// The conversation was handed off to another agent.
     HandedOff {
-        /// The agent's name.
+        /// The name of that agent.
         to: Arc<str>,
     },
-    /// Something beside the answer did not work, and the run goes on without it.
+    /// A part of the run failed, and the run goes on without it.
     Degraded {
-        /// What: `session`, whose messages are not kept; `summary`, without which old messages are only hidden;
-        /// `budget`, which is used up or cannot be kept.
+        /// The part: `session` (messages were not saved), `summary` (old messages were hidden without a summary), `notes`
+        /// (notes were not recalled), `budget` (a budget is exhausted, or cannot be enforced).
         part: &'static str,
         /// What went wrong.
         reason: Arc<str>,
     },
-    /// A worker failed, and its policy decided what the supervisor sees.
+    /// A worker failed. Its failure policy decides what the supervisor sees.
     WorkerFailed {
-        /// The worker's name.
+        /// The name of the worker.
         worker: Arc<str>,
-        /// The policy: `fallback`, `isolate`, `required`.
+        /// The failure policy: `fallback`, `isolate`, `required`.
         policy: &'static str,
         /// What went wrong.
         reason: Arc<str>,
     },
-    /// A response departed from the provider's documented form and was read all the same.
+    /// A response deviated from the provider's documentation but could be read.
     WireQuirk {
-        /// Which provider account.
+        /// The provider account.
         provider: Arc<str>,
-        /// A closed set of names, such as `unknown_event`.
+        /// The deviation, from a closed set of names such as `unknown_event`.
         kind: &'static str,
     },
 }
 
-/// A piece of an answer while it is generated.
+/// A piece of a reply while it is generated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delta {
-    /// More of the answer's text.
+    /// Text of the answer.
     Text(String),
-    /// More of the reasoning, where the provider shows it.
+    /// Text of the reasoning, if the provider shows it.
     Thinking(String),
     /// A tool call began.
     ToolCall {
         /// The tool's name.
         name: String,
     },
-    /// More of a tool call's arguments; how many bytes, not which.
+    /// A part of the arguments of a tool call.
     Arguments {
-        /// Bytes of JSON text.
+        /// The number of bytes of JSON text.
         bytes: usize,
     },
 }

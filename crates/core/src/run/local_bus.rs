@@ -17,7 +17,7 @@ use tokio::sync::{
 
 use crate::{Bus, BusError, Delivery, Envelope, Inbox, Subscription, sync::unpoisoned};
 
-/// The bus inside one process: bounded inboxes, nothing kept for listeners that come later.
+/// Delivers messages inside one process, through bounded inboxes.
 #[derive(Debug)]
 pub struct LocalBus {
     topics: Arc<Topics>,
@@ -25,27 +25,27 @@ pub struct LocalBus {
     inbox_capacity: usize,
 }
 
-/// Who listens to what. Topics without a listener are not kept.
+/// The topics that have a listener, by name.
 type Topics = Mutex<HashMap<String, Topic>>;
 
-/// Who listens to one topic, in the order of whose turn it is to be asked. A listener of its own is a group of one.
+/// The groups of listeners of one topic; the first one receives the next request. A broadcast listener is a group of one.
 type Topic = VecDeque<Group>;
 
 #[derive(Debug)]
 struct Group {
     subscription: Subscription,
-    /// The member whose turn it is comes first.
+    /// The first one receives the next message.
     members: VecDeque<mpsc::Sender<Delivery>>,
 }
 
-/// Takes a listener off its topic when its inbox is dropped.
+/// Removes a listener from its topic when its inbox is dropped.
 #[derive(Debug)]
 struct Registration {
     topics: Weak<Topics>,
     topic: String,
 }
 
-/// Agents answer in seconds; an inbox that is this far behind will not catch up.
+/// Agents answer in seconds, so an inbox that is this far behind does not catch up.
 const INBOX_CAPACITY: usize = 64;
 
 impl LocalBus {
@@ -59,7 +59,7 @@ impl LocalBus {
         Self { topics: Arc::default(), dead_letters: AtomicU64::new(0), inbox_capacity: capacity.max(1) }
     }
 
-    /// How many messages did not reach somebody they were for: nobody listened, or an inbox was full.
+    /// The number of undelivered messages, for lack of a listener or of room in an inbox.
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters.load(Ordering::Relaxed)
     }
@@ -68,7 +68,7 @@ impl LocalBus {
         self.dead_letters.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// Runs `send` with the listeners of `topic`, of which there is at least one.
+    /// Calls `send` with the listeners of `topic`. Fails if there is none.
     fn with_listeners<T>(&self, topic: &str, send: impl FnOnce(&mut Topic) -> T) -> Result<T, BusError> {
         let outcome = unpoisoned(&self.topics).get_mut(topic).map(send);
         outcome.ok_or_else(|| {
@@ -79,8 +79,8 @@ impl LocalBus {
 }
 
 impl Group {
-    /// Gives the message to the member whose turn it is, or to the next one that has room for it.
-    fn offer(&mut self, mut delivery: Delivery) -> Result<(), Delivery> {
+    /// Sends the message to the first member that has room for it, and makes the member after it the first.
+    fn send(&mut self, mut delivery: Delivery) -> Result<(), Delivery> {
         for _ in 0..self.members.len() {
             self.members.rotate_left(1);
             let Some(member) = self.members.back() else { break };
@@ -103,8 +103,8 @@ impl Default for LocalBus {
 impl Bus for LocalBus {
     async fn publish(&self, topic: &str, envelope: Envelope) -> Result<usize, BusError> {
         let (groups, delivered) = self.with_listeners(topic, |groups| {
-            let got_it = |group: &mut Group| group.offer(Delivery::new(envelope.clone())).is_ok();
-            let delivered = groups.iter_mut().map(got_it).filter(|got_it| *got_it).count();
+            let send = |group: &mut Group| group.send(Delivery::new(envelope.clone())).is_ok();
+            let delivered = groups.iter_mut().map(send).filter(|is_sent| *is_sent).count();
             (groups.len(), delivered)
         })?;
         self.count_dead_letters(groups - delivered);
@@ -118,7 +118,7 @@ impl Bus for LocalBus {
         let (reply, answer) = oneshot::channel();
         let delivery = Delivery::new(envelope).answered_by(reply);
         let refused = self.with_listeners(topic, |groups| {
-            let refused = groups.iter_mut().try_fold(delivery, |delivery, group| group.offer(delivery).err());
+            let refused = groups.iter_mut().try_fold(delivery, |delivery, group| group.send(delivery).err());
             groups.rotate_left(1);
             refused
         })?;
@@ -128,7 +128,6 @@ impl Bus for LocalBus {
         }
         match tokio::time::timeout(within, answer).await {
             Ok(Ok(envelope)) => Ok(envelope),
-            // The listener dropped the message, or took too long: the same to the sender.
             Ok(Err(_)) | Err(_) => Err(BusError::NoAnswer { topic: topic.to_owned(), within }),
         }
     }

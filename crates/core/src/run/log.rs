@@ -1,187 +1,152 @@
-//! The log lines of a run, one place for all of them.
+//! Writes one log line for each event of a run.
 //!
-//! INFO tells the story of a run in a handful of lines and ends it with a summary; DEBUG is for development. A message
-//! says everything in words; the fields beside it, always with an `event`, repeat the amounts for machines. Where no
-//! subscriber of `tracing` reads them, lines are not even looked for.
+//! INFO summarizes a run in a few lines and ends with its cost; DEBUG is for development. The message of a line is
+//! complete. Its fields, which always include `event`, repeat the amounts for machines.
 
 use std::time::Duration;
 
-use crate::{BudgetExceeded, Charge, CostSummary, Event, ModelErrorKind, ModelId, Money, Run, Usage};
+use crate::{Charge, CostSummary, Event, ModelErrorKind, ModelId, Money, Run, Usage};
 
-/// Writes the line that belongs to an event.
+/// Writes a line at this level to this part of the target `brigade_core`.
+macro_rules! line {
+    ($level:ident, $part:literal, $event:literal, $($fields:tt)+) => {
+        tracing::$level!(target: concat!("brigade_core::", $part), event = $event, $($fields)+)
+    };
+}
+
+/// Writes the line for an event.
+#[expect(clippy::too_many_lines, reason = "the match names every event, so that a new one is not forgotten")]
 pub(crate) fn event(run: &Run, event: &Event) {
     match event {
-        Event::RunStarted | Event::RunEnded { .. } | Event::RunFailed { .. } => run_line(run, event),
-        Event::TurnStarted { turn, model } => {
-            tracing::debug!(target: "brigade_core::agent", event = "turn_started", turn, "turn {turn}: asking {model}");
-        }
-        Event::TurnEnded { .. } => turn_line(event),
-        Event::AttemptStarted { model } => {
-            tracing::debug!(target: "brigade_core::attempt", event = "attempt_started", %model, "asking {model}");
-        }
-        Event::AttemptEnded { model, error, charge, elapsed } => {
-            attempt_line(model, *error, charge.as_ref(), *elapsed);
-        }
-        Event::ReplyRestarted
-        | Event::RateLimitWaited { .. }
-        | Event::Retrying { .. }
-        | Event::RetrySuppressed { .. }
-        | Event::FellBack { .. }
-        | Event::BreakerChanged { .. }
-        | Event::WireQuirk { .. } => way_line(event),
-        Event::ToolStarted { tool, .. } => {
-            tracing::debug!(target: "brigade_core::tool", event = "tool_started", %tool, "{tool} started");
-        }
-        Event::ToolEnded { tool, outcome, elapsed, .. } => tool_line(tool, outcome, *elapsed),
-        Event::BudgetRefused(exceeded) => budget_line(exceeded, "refused"),
-        Event::BudgetWarning(exceeded) => budget_line(exceeded, "soft limit"),
-        Event::WorkerFailed { worker, policy, reason } => tracing::warn!(
-            target: "brigade_core::worker", event = "worker_failed", %worker, policy,
-            "{worker} failed, policy {policy}: {reason}",
-        ),
-        // Pieces of an answer are content, and many; rate limits come with every answer and are for metrics.
-        Event::Delta(_) | Event::RateLimitsReported { .. } => {}
-        _ => conversation_line(event),
-    }
-}
-
-/// Where a run begins and ends. A worker's start is not part of the story: its supervisor's tool line names it.
-fn run_line(run: &Run, event: &Event) {
-    let top = run.depth() == 0;
-    match event {
-        Event::RunStarted if top => tracing::info!(target: "brigade_core::run", event = "run_started", "started"),
-        Event::RunStarted => tracing::debug!(target: "brigade_core::run", event = "run_started", "started"),
-        Event::RunEnded { stop, turns, usage, cost, elapsed } => tracing::info!(
-            target: "brigade_core::run", event = "run_ended", outcome = stop.name(), turns,
-            input_tokens = usage.input_tokens, output_tokens = usage.output_tokens, cost_usd = usd(*cost),
+        // The start of a worker is for development: the tool line of its supervisor names it.
+        Event::RunStarted if run.depth() == 0 => line!(info, "run", "run_started", "started"),
+        Event::RunStarted => line!(debug, "run", "run_started", "started"),
+        Event::RunEnded { stop, turns, usage, cost, elapsed } => line!(
+            info,
+            "run",
+            "run_ended",
+            outcome = stop.name(),
+            turns,
+            input_tokens = usage.input_tokens,
+            output_tokens = usage.output_tokens,
+            cost_usd = usd(*cost),
             elapsed_ms = millis(*elapsed),
-            "{}: {}, {} tokens in, {} out, {}{}, {elapsed:.1?}", stop.name(), count(u64::from(*turns), "turn"),
-            usage.input_tokens, usage.output_tokens, money(*cost), shares(&run.ledger().summary()),
+            "{}: {}, {} tokens in, {} out, {}{}, {elapsed:.1?}",
+            stop.name(),
+            count(u64::from(*turns), "turn"),
+            usage.input_tokens,
+            usage.output_tokens,
+            money(*cost),
+            by_agent(&run.ledger().summary())
         ),
-        // A worker's failure is its supervisor's to judge, and giving up is no fault.
-        Event::RunFailed { kind, message, elapsed } if top && *kind != Some(ModelErrorKind::Cancelled) => {
-            tracing::error!(
-                target: "brigade_core::run", event = "run_failed", error = kind.map(ModelErrorKind::name),
-                cost_usd = usd(spent(run)), elapsed_ms = millis(*elapsed),
-                "failed after {elapsed:.1?}, {}{}: {message}", money(spent(run)), shares(&run.ledger().summary()),
-            );
+        Event::RunFailed { kind, message, elapsed } => run_failed(run, *kind, message, *elapsed),
+        Event::TurnStarted { turn, model } => {
+            line!(debug, "agent", "turn_started", turn, "turn {turn}: asking {model}");
         }
-        Event::RunFailed { kind, message, elapsed } => tracing::warn!(
-            target: "brigade_core::run", event = "run_failed", error = kind.map(ModelErrorKind::name),
-            cost_usd = usd(spent(run)), elapsed_ms = millis(*elapsed),
-            "failed after {elapsed:.1?}, {}{}: {message}", money(spent(run)), shares(&run.ledger().summary()),
-        ),
-        _ => {}
-    }
-}
-
-fn turn_line(event: &Event) {
-    if let Event::TurnEnded { turn, model, usage, cost, stop, tool_calls, elapsed } = event {
-        let asked = || if *tool_calls > 0 { count(*tool_calls as u64, "tool call") } else { stop.name().to_owned() };
-        tracing::info!(
-            target: "brigade_core::agent", event = "turn_ended", turn, %model, stop = stop.name(), tool_calls,
+        Event::TurnEnded { turn, model, usage, cost, stop, tool_calls, elapsed } => line!(
+            info, "agent", "turn_ended", turn, %model, stop = stop.name(), tool_calls,
             input_tokens = usage.map(|usage| usage.input_tokens),
-            output_tokens = usage.map(|usage| usage.output_tokens),
-            cost_usd = usd(*cost), elapsed_ms = millis(*elapsed),
-            "turn {turn}: {model}, {}, {}, {}, {elapsed:.1?}", asked(), tokens(*usage), money(*cost),
-        );
+            output_tokens = usage.map(|usage| usage.output_tokens), cost_usd = usd(*cost), elapsed_ms = millis(*elapsed),
+            "turn {turn}: {model}, {}, {}, {}, {elapsed:.1?}",
+            if *tool_calls > 0 { count(*tool_calls as u64, "tool call") } else { stop.name().to_owned() },
+            tokens(*usage), money(*cost)
+        ),
+        Event::AttemptStarted { model } => line!(debug, "attempt", "attempt_started", %model, "asking {model}"),
+        Event::AttemptEnded { model, error, charge, elapsed } => {
+            attempt_ended(model, *error, charge.as_ref(), *elapsed);
+        }
+        Event::ReplyRestarted => line!(info, "attempt", "reply_restarted", "the reply starts again"),
+        Event::RateLimitWaited { model, waited } => line!(
+            info, "attempt", "rate_limit_waited", %model, elapsed_ms = millis(*waited),
+            "waited {waited:.1?} for the rate limit of {model}"
+        ),
+        Event::Retrying { model, attempt, reason, delay } => line!(
+            info, "attempt", "retrying", %model, attempt, error = reason.name(), delay_ms = millis(*delay),
+            "{model}: attempt {attempt} in {delay:.1?}"
+        ),
+        Event::RetrySuppressed { model, reason } => line!(
+            warn, "attempt", "retry_suppressed", %model, error = reason.name(),
+            "{model}: {}, not tried again: the retry budget is used up", reason.name()
+        ),
+        Event::FellBack { from, to, reason } => line!(
+            warn, "attempt", "fell_back", %from, %to, error = reason.name(),
+            "{from}: {}, falling back to {to}", reason.name()
+        ),
+        Event::BreakerChanged { model, state } => {
+            line!(warn, "attempt", "breaker_changed", %model, state, "the breaker of {model} is {state}");
+        }
+        Event::WireQuirk { provider, kind } => {
+            line!(debug, "attempt", "wire_quirk", %provider, kind, "{provider}: {kind}");
+        }
+        Event::ToolStarted { tool, .. } => line!(debug, "tool", "tool_started", %tool, "{tool} started"),
+        Event::ToolEnded { tool, outcome: outcome @ "ok", elapsed, .. } => line!(
+            info, "tool", "tool_ended", %tool, outcome, elapsed_ms = millis(*elapsed), "{tool}: ok, {elapsed:.1?}"
+        ),
+        Event::ToolEnded { tool, outcome, elapsed, .. } => line!(
+            warn, "tool", "tool_ended", %tool, outcome, elapsed_ms = millis(*elapsed),
+            "{tool}: {outcome} after {elapsed:.1?}"
+        ),
+        Event::UnknownTool { name } => {
+            line!(warn, "tool", "unknown_tool", "asked for {name:?}, which is not among its tools");
+        }
+        Event::Trimmed { hidden, tokens_before, tokens_after } => line!(
+            info,
+            "memory",
+            "trimmed",
+            hidden,
+            tokens_before,
+            tokens_after,
+            "hid {}: about {tokens_before} tokens, now {tokens_after}",
+            count(*hidden as u64, "old message")
+        ),
+        Event::AnswerRejected { reason, attempt } => {
+            line!(warn, "agent", "answer_rejected", attempt, "answer rejected ({attempt}): {reason}");
+        }
+        Event::LoopNoticed { kind, count } => {
+            line!(warn, "agent", "loop_noticed", kind, count, "repeated {kind} seen {count} times");
+        }
+        Event::BudgetRefused(limit) => line!(
+            warn, "budget", "budget", scope = %limit.scope, quantity = limit.quantity.name(), "refused: {limit}"
+        ),
+        Event::BudgetWarning(limit) => line!(
+            warn, "budget", "budget", scope = %limit.scope, quantity = limit.quantity.name(), "soft limit: {limit}"
+        ),
+        Event::HandedOff { to } => line!(info, "agent", "handed_off", %to, "handed off to {to}"),
+        Event::Degraded { part, reason } => line!(error, "run", "degraded", part, "degraded ({part}): {reason}"),
+        Event::WorkerFailed { worker, policy, reason } => line!(
+            warn, "worker", "worker_failed", %worker, policy, "{worker} failed, policy {policy}: {reason}"
+        ),
+        // Pieces of a reply are content, and many. Rate limits come with every reply and are for metrics.
+        Event::Delta(_) | Event::RateLimitsReported { .. } => {}
     }
 }
 
-/// An answered attempt is told by its turn; a failed one took time and perhaps money that no other line shows.
-fn attempt_line(model: &ModelId, error: Option<ModelErrorKind>, charge: Option<&Charge>, elapsed: Duration) {
-    let cost = charge.and_then(|charge| charge.cost);
-    if let Some(error) = error {
-        tracing::warn!(
-            target: "brigade_core::attempt", event = "attempt_ended", %model, error = error.name(),
-            cost_usd = usd(cost), elapsed_ms = millis(elapsed),
-            "{model}: {} after {elapsed:.1?}{}", error.name(), lost(charge),
+/// A supervisor decides about the failure of its worker, and a cancellation is not a fault: neither is an error.
+fn run_failed(run: &Run, kind: Option<ModelErrorKind>, message: &str, elapsed: Duration) {
+    let cost = run.ledger().spending().cost();
+    let (cost_usd, elapsed_ms, error) = (usd(cost), millis(elapsed), kind.map(ModelErrorKind::name));
+    let text = format!("failed after {elapsed:.1?}, {}{}: {message}", money(cost), by_agent(&run.ledger().summary()));
+    if run.depth() == 0 && kind != Some(ModelErrorKind::Cancelled) {
+        line!(error, "run", "run_failed", error, cost_usd, elapsed_ms, "{text}");
+    } else {
+        line!(warn, "run", "run_failed", error, cost_usd, elapsed_ms, "{text}");
+    }
+}
+
+/// The line of the turn covers a successful attempt. A failed one took time, and perhaps money, that no other line shows.
+fn attempt_ended(model: &ModelId, error: Option<ModelErrorKind>, charge: Option<&Charge>, elapsed: Duration) {
+    let cost_usd = usd(charge.and_then(|charge| charge.cost));
+    let elapsed_ms = millis(elapsed);
+    if let Some(error) = error.map(ModelErrorKind::name) {
+        let cost = charge.map(|charge| format!(", {} {}", money(charge.cost), charge.certainty.name()));
+        line!(
+            warn, "attempt", "attempt_ended", %model, error, cost_usd, elapsed_ms,
+            "{model}: {error} after {elapsed:.1?}{}", cost.unwrap_or_default()
         );
     } else {
-        tracing::debug!(
-            target: "brigade_core::attempt", event = "attempt_ended", %model, cost_usd = usd(cost),
-            elapsed_ms = millis(elapsed), "{model} answered after {elapsed:.1?}",
+        line!(
+            debug, "attempt", "attempt_ended", %model, cost_usd, elapsed_ms, "{model} answered after {elapsed:.1?}"
         );
-    }
-}
-
-/// What happens on the way to an answer: waits, retries, detours.
-fn way_line(event: &Event) {
-    match event {
-        Event::ReplyRestarted => {
-            tracing::info!(target: "brigade_core::attempt", event = "reply_restarted", "the reply starts again");
-        }
-        Event::RateLimitWaited { model, waited } => tracing::info!(
-            target: "brigade_core::attempt", event = "rate_limit_waited", %model, elapsed_ms = millis(*waited),
-            "waited {waited:.1?} for the rate limit of {model}",
-        ),
-        Event::Retrying { model, attempt, reason, delay } => tracing::info!(
-            target: "brigade_core::attempt", event = "retrying", %model, attempt, error = reason.name(),
-            delay_ms = millis(*delay), "{model}: attempt {attempt} in {delay:.1?}",
-        ),
-        Event::RetrySuppressed { model, reason } => tracing::warn!(
-            target: "brigade_core::attempt", event = "retry_suppressed", %model, error = reason.name(),
-            "{model}: {}, not tried again: the retry budget is used up", reason.name(),
-        ),
-        Event::FellBack { from, to, reason } => tracing::warn!(
-            target: "brigade_core::attempt", event = "fell_back", %from, %to, error = reason.name(),
-            "{from}: {}, falling back to {to}", reason.name(),
-        ),
-        Event::BreakerChanged { model, state } => tracing::warn!(
-            target: "brigade_core::attempt", event = "breaker_changed", %model, state,
-            "the breaker of {model} is {state}",
-        ),
-        Event::WireQuirk { provider, kind } => tracing::debug!(
-            target: "brigade_core::attempt", event = "wire_quirk", %provider, kind, "{provider}: {kind}",
-        ),
-        _ => {}
-    }
-}
-
-fn tool_line(tool: &str, outcome: &str, elapsed: Duration) {
-    if outcome == "ok" {
-        tracing::info!(
-            target: "brigade_core::tool", event = "tool_ended", tool, outcome, elapsed_ms = millis(elapsed),
-            "{tool}: ok, {elapsed:.1?}",
-        );
-    } else {
-        tracing::warn!(
-            target: "brigade_core::tool", event = "tool_ended", tool, outcome, elapsed_ms = millis(elapsed),
-            "{tool}: {outcome} after {elapsed:.1?}",
-        );
-    }
-}
-
-fn budget_line(exceeded: &BudgetExceeded, what: &str) {
-    tracing::warn!(
-        target: "brigade_core::budget", event = "budget", scope = %exceeded.scope,
-        quantity = exceeded.quantity.name(), "{what}: {exceeded}",
-    );
-}
-
-/// What the agent itself does with the conversation.
-fn conversation_line(event: &Event) {
-    match event {
-        Event::UnknownTool { name } => tracing::warn!(
-            target: "brigade_core::tool", event = "unknown_tool", "asked for {name:?}, which is not among its tools",
-        ),
-        Event::Trimmed { hidden, tokens_before, tokens_after } => tracing::info!(
-            target: "brigade_core::memory", event = "trimmed", hidden, tokens_before, tokens_after,
-            "hid {}: about {tokens_before} tokens, now {tokens_after}", count(*hidden as u64, "old message"),
-        ),
-        Event::AnswerRejected { reason, attempt } => tracing::warn!(
-            target: "brigade_core::agent", event = "answer_rejected", attempt, "answer rejected ({attempt}): {reason}",
-        ),
-        Event::LoopNoticed { kind, count } => tracing::warn!(
-            target: "brigade_core::agent", event = "loop_noticed", kind, count, "repeated {kind} seen {count} times",
-        ),
-        Event::Degraded { part, reason } => tracing::error!(
-            target: "brigade_core::run", event = "degraded", part, "degraded ({part}): {reason}",
-        ),
-        Event::HandedOff { to } => {
-            tracing::info!(target: "brigade_core::agent", event = "handed_off", %to, "handed off to {to}");
-        }
-        _ => {}
     }
 }
 
@@ -197,22 +162,13 @@ fn money(cost: Option<Money>) -> String {
     cost.map_or_else(|| "no price".to_owned(), |cost| cost.to_string())
 }
 
-/// What a failed attempt cost all the same.
-fn lost(charge: Option<&Charge>) -> String {
-    charge.map_or_else(String::new, |charge| format!(", {} {}", money(charge.cost), charge.certainty.name()))
-}
-
-/// Who spent what, where more than one agent did: ` (desk $0.0290, desk/critic $0.0022)`.
-fn shares(summary: &CostSummary) -> String {
+/// The cost of each agent, if there are several: ` (desk $0.0290, desk/critic $0.0022)`.
+fn by_agent(summary: &CostSummary) -> String {
     if summary.by_agent.len() < 2 {
         return String::new();
     }
-    let shares = summary.by_agent.iter().map(|(agent, spending)| format!("{agent} {}", money(spending.cost())));
-    format!(" ({})", shares.collect::<Vec<_>>().join(", "))
-}
-
-fn spent(run: &Run) -> Option<Money> {
-    run.ledger().spending().cost()
+    let costs = summary.by_agent.iter().map(|(agent, spending)| format!("{agent} {}", money(spending.cost())));
+    format!(" ({})", costs.collect::<Vec<_>>().join(", "))
 }
 
 fn usd(cost: Option<Money>) -> Option<f64> {

@@ -1,29 +1,29 @@
-//! How a tool call went.
+//! How a tool call ended.
 
-/// How a tool call went.
+/// How a tool call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ToolStatus {
-    /// It worked.
+    /// The tool returned a result.
     Ok,
-    /// It failed and said why.
+    /// The tool returned an error.
     Error,
-    /// It failed in a way that makes going on pointless.
+    /// The tool returned an error that ends the run.
     Fatal,
-    /// It took too long.
+    /// The tool did not return in time.
     Timeout,
-    /// It panicked.
+    /// The tool panicked.
     Panic,
     /// The arguments were malformed, too large, or did not match the schema. The tool was not run.
     InvalidArguments,
-    /// The arguments broke off before their end. The tool was not run.
+    /// The arguments were cut off. The tool was not run.
     TruncatedArguments,
-    /// It has failed too often in this run, and was not run again.
+    /// The tool had failed too often in this run. It was not run again.
     Disabled,
-    /// There is no such tool.
+    /// The agent does not have this tool.
     UnknownTool,
-    /// The run was stopped before it was done.
+    /// The run was stopped before the tool returned.
     Stopped,
-    /// The budget of tool calls was used up. The tool was not run.
+    /// The budget of tool calls was exhausted. The tool was not run.
     Budget,
 }
 

@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Budget, Bus, BusError, Cap, Certainty, Charge, Delivery, Envelope, Inbox, Ledger, Message, ModelId, Money, Outcome,
-    Run, RunError, RunFailure, StopReason, Subscription, Task, TraceId, Transcript, Usage,
+    Run, RunError, RunFailure, StopReason, Subscription, Task, Transcript, Usage,
     agent::runnable::{Runnable, carry_out},
     money::account::Headroom,
 };
@@ -115,7 +115,7 @@ async fn fulfil(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> Re
         ..Budget::unlimited()
     };
     let mut builder = Run::builder().account(account).budget(budget);
-    if let Some(trace) = envelope.trace.as_deref().and_then(|trace| trace.parse::<TraceId>().ok()) {
+    if let Some(trace) = envelope.trace {
         builder = builder.trace(trace);
     }
     if let Some(levels) = order.depth_left {
@@ -166,7 +166,7 @@ impl RemoteAgent {
             Order { task: text, time_left: run.time_left(), usd_left, tokens_left, depth_left: Some(run.depth_left()) };
         // An order is plain data, which can always be written.
         let body = serde_json::to_string(&order).unwrap_or_default();
-        let envelope = Envelope { from: Arc::clone(run.agent()), body, trace: Some(run.trace().to_string()) };
+        let envelope = Envelope { from: Arc::clone(run.agent()), body, trace: Some(run.trace()) };
         let within = run.time_left().map_or(self.within, |left| left.min(self.within));
         let answered = run.bus().request(&topic(&self.name), envelope, within).await;
         let envelope = answered.map_err(|error| RunError::before(&run, RunFailure::Bus(error)))?;
@@ -244,7 +244,7 @@ mod tests {
     async fn a_worker_that_nobody_hosts_is_a_failed_worker() {
         let outcome = supervisor(1).run("Plan it.").await.unwrap();
         assert_eq!(outcome.degraded.len(), 1);
-        assert!(outcome.degraded[0].reason.contains("nobody listens to `agent/critic`"), "{:?}", outcome.degraded);
+        assert!(outcome.degraded[0].reason.contains("`agent/critic` has no listener"), "{:?}", outcome.degraded);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,21 +1,20 @@
-//! Ways in which bills have gone wrong elsewhere, and the tests that keep them out. Those without a crate's name are in
-//! core.
+//! Accounting mistakes that other systems have made, and the tests that prevent them here.
 //!
-//! | what went wrong | what keeps it out |
+//! | mistake | tests |
 //! |---|---|
-//! | concurrent callers overshoot a limit | `ledger::concurrent_callers_do_not_overshoot_a_limit`, scenario R36 |
-//! | fifty children share one run's budget | `ledger::fifty_children_on_the_budget_of_one_run_stay_within_it` |
-//! | a dropped future keeps its reservation | `metered::calls_dropped_at_any_moment_leave_nothing_reserved_and_no_debt` |
-//! | a call is charged twice | `ledger::a_hold_is_settled_once` |
-//! | the worst case starves a small budget | `ledger::a_worst_case_estimate_is_cut_to_a_small_budget_and_not_refused`, `metered::what_the_client_will_send_is_reserved_where_nobody_limits_the_answer` |
-//! | a model without a price is free | `metered::a_model_without_a_price_is_refused_under_a_limit_of_money_only` |
-//! | the tier of long prompts is forgotten | observability: `the_estimate_knows_the_tier_for_long_prompts` |
-//! | cached tokens are billed twice | providers: `cached_tokens_which_the_prompt_counts_are_not_added_to_it_again`, `cached_tokens_which_the_prompt_does_not_count_are_added_to_it_once` |
-//! | usage beside choices is ignored | providers: `the_last_usage_counts_and_only_the_first_choice_is_read`, scenario R19 |
-//! | an aborted stream is free | `metered::a_broken_stream_costs_the_prompt_and_what_was_seen`, scenario R39 |
-//! | nested retries multiply | resilience: `retries_of_a_call_are_timed_counted_and_judged_one_by_one`; requests of each scenario |
-//! | one route bypasses the books | `agent::a_limit_of_money_is_not_kept_by_guessing`, `turns::a_limit_of_tokens_holds_for_a_model_that_nobody_meters` |
-//! | the budget hears of spending too late | `metered::what_one_call_spent_counts_for_the_very_next_one_and_nobody_has_to_watch` |
+//! | concurrent callers exceed a limit | here; scenario R36 |
+//! | children of a run exceed its budget | here |
+//! | a dropped future keeps its reservation | `model/metered` |
+//! | a call is charged twice | here |
+//! | worst-case estimates make a small budget unusable | here; `model/metered` |
+//! | a model without a price is free | `model/metered` |
+//! | the higher price of long prompts is not applied | observability: `prices` |
+//! | cached tokens are billed twice | providers: usage of each API |
+//! | usage next to the choices is ignored | providers: Chat Completions; scenario R19 |
+//! | a cancelled stream is free | `model/metered`; scenario R39 |
+//! | nested retries multiply | resilience; the number of requests of each scenario |
+//! | one route bypasses the ledger | `agent/agent`, `agent/turns` |
+//! | the ledger learns of spending too late | `model/metered` |
 
 use std::{
     cell::Cell,
@@ -51,8 +50,8 @@ fn spender() -> Spender {
     Spender { agent: "desk".into(), model: ModelId::new("acme", "m") }
 }
 
-/// A call that is worth nothing unless it gets all it asks for.
-fn whole(input_tokens: u64, output_tokens: u64) -> Estimate {
+/// A call whose reservation cannot be reduced.
+fn indivisible(input_tokens: u64, output_tokens: u64) -> Estimate {
     Estimate { input_tokens, output_tokens, least_output_tokens: output_tokens, rates: Some(DOLLAR) }
 }
 
@@ -62,7 +61,7 @@ fn charged(input_tokens: u64, output_tokens: u64) -> Charge {
 }
 
 #[test]
-fn concurrent_callers_do_not_overshoot_a_limit() {
+fn concurrent_callers_do_not_exceed_a_limit() {
     // Each of eight threads asks for a third of the limit at the same moment.
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("0.30")));
     let (admitted, start) = (AtomicU64::new(0), Barrier::new(8));
@@ -70,7 +69,7 @@ fn concurrent_callers_do_not_overshoot_a_limit() {
         for _ in 0..8 {
             scope.spawn(|| {
                 start.wait();
-                if let Ok(hold) = ledger.reserve(spender(), whole(0, 100_000), false) {
+                if let Ok(hold) = ledger.reserve(spender(), indivisible(0, 100_000), false) {
                     admitted.fetch_add(1, Ordering::Relaxed);
                     hold.settle(&charged(0, 100_000));
                 }
@@ -82,51 +81,51 @@ fn concurrent_callers_do_not_overshoot_a_limit() {
 }
 
 #[test]
-fn a_key_of_45_cents_admits_three_runs_of_15_cents() {
+fn a_key_of_45_cents_admits_three_calls_of_15_cents() {
     let key = Ledger::root("process", Budget::unlimited()).child("key", Budget::unlimited().money(usd("0.45")));
     let runs: Vec<_> = (0..50).map(|_| key.child_for_run("the run", Budget::unlimited())).collect();
     let holds: Vec<_> =
-        runs.iter().filter_map(|run| run.reserve(spender(), whole(50_000, 100_000), false).ok()).collect();
+        runs.iter().filter_map(|run| run.reserve(spender(), indivisible(50_000, 100_000), false).ok()).collect();
     assert_eq!(holds.len(), 3);
     assert_eq!(key.reserved(), usd("0.45"));
 }
 
 #[test]
-fn fifty_children_on_the_budget_of_one_run_stay_within_it() {
+fn fifty_children_of_a_run_stay_within_its_budget() {
     let run = Ledger::root("process", Budget::unlimited()).child_for_run("the run", no_set_aside().money(usd("0.10")));
     let children: Vec<_> = (0..50).map(|i| run.child(format!("worker {i}"), Budget::unlimited())).collect();
     let holds: Vec<_> =
-        children.iter().filter_map(|child| child.reserve(spender(), whole(0, 9_000), false).ok()).collect();
+        children.iter().filter_map(|child| child.reserve(spender(), indivisible(0, 9_000), false).ok()).collect();
     assert_eq!(holds.len(), 11);
     for hold in holds {
         hold.settle(&charged(0, 9_000));
     }
-    assert_eq!(run.spending().charged, usd("0.099"), "each child rolled up once");
-    assert!(children[0].reserve(spender(), whole(0, 2_000), false).is_err());
+    assert_eq!(run.spending().charged, usd("0.099"), "the run counts each child once");
+    assert!(children[0].reserve(spender(), indivisible(0, 2_000), false).is_err());
 }
 
 #[test]
-fn a_refusal_names_the_limit_and_leaves_no_trace_below_it() {
+fn a_refusal_names_the_limit_and_reserves_nothing_below_it() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("0.01")));
     let run = key.child_for_run("the run", Budget::unlimited().money(usd("5")));
-    let refusal = run.reserve(spender(), whole(0, 20_000), false).unwrap_err();
+    let refusal = run.reserve(spender(), indivisible(0, 20_000), false).unwrap_err();
     assert_eq!(refusal.to_string(), "the money budget of key is used up: $0.0200 needed, $0.0100 left of $0.0100");
     assert_eq!((run.reserved(), run.outstanding()), (Money::ZERO, 0));
 }
 
 #[test]
-fn asking_whether_a_call_fits_reserves_nothing() {
+fn checking_a_call_reserves_nothing() {
     let key = Ledger::root("key", Budget::unlimited().tokens(10));
     let run = key.child_for_run("the run", Budget::unlimited());
-    assert_eq!(run.check(whole(10, 0), false), Ok(()));
+    assert_eq!(run.check(indivisible(10, 0), false), Ok(()));
     assert_eq!((run.outstanding(), key.outstanding()), (0, 0));
-    assert_eq!(&*run.check(whole(11, 0), false).unwrap_err().scope, "key");
+    assert_eq!(&*run.check(indivisible(11, 0), false).unwrap_err().scope, "key");
 }
 
 #[test]
-fn a_dropped_hold_counts_the_prompt_and_the_output_seen_as_uncertain() {
+fn a_dropped_hold_charges_the_prompt_and_the_recorded_output_as_uncertain() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
-    let mut hold = ledger.reserve(spender(), whole(1_000, 50_000), false).unwrap();
+    let mut hold = ledger.reserve(spender(), indivisible(1_000, 50_000), false).unwrap();
     hold.record_output(70);
     drop(hold);
     assert_eq!(ledger.outstanding(), 0);
@@ -135,9 +134,9 @@ fn a_dropped_hold_counts_the_prompt_and_the_output_seen_as_uncertain() {
 }
 
 #[test]
-fn a_hold_is_settled_once() {
+fn a_hold_is_settled_only_once() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
-    let mut hold = ledger.reserve(spender(), whole(1_000, 1_000), false).unwrap();
+    let mut hold = ledger.reserve(spender(), indivisible(1_000, 1_000), false).unwrap();
     hold.close(Some(&charged(500, 500)));
     hold.close(Some(&charged(500, 500)));
     drop(hold);
@@ -148,15 +147,15 @@ fn a_hold_is_settled_once() {
 #[test]
 fn a_released_hold_costs_nothing() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
-    ledger.reserve(spender(), whole(1_000, 1_000), false).unwrap().release();
+    ledger.reserve(spender(), indivisible(1_000, 1_000), false).unwrap().release();
     assert_eq!(ledger.spending(), Spending::default());
     assert_eq!(ledger.headroom(false).usd, Some(usd("1")));
 }
 
 #[test]
-fn a_worst_case_estimate_is_cut_to_a_small_budget_and_not_refused() {
+fn a_large_estimate_is_reduced_to_a_small_budget() {
     let run = Ledger::root("p", Budget::unlimited()).child_for_run("the run", Budget::unlimited().money(usd("0.01")));
-    let estimate = Estimate { least_output_tokens: 256, ..whole(1_000, 128_000) };
+    let estimate = Estimate { least_output_tokens: 256, ..indivisible(1_000, 128_000) };
     let hold = run.reserve(spender(), estimate, false).unwrap();
     // A tenth is set aside for the last answer; the prompt costs a tenth of a cent.
     assert_eq!(hold.output_tokens(), 8_000);
@@ -164,10 +163,10 @@ fn a_worst_case_estimate_is_cut_to_a_small_budget_and_not_refused() {
 }
 
 #[test]
-fn of_workers_that_start_at_once_none_takes_everything() {
+fn workers_that_start_at_once_each_get_a_share() {
     let budget = no_set_aside().money(usd("0.064"));
     let run = Ledger::root("p", Budget::unlimited()).child_for_run("the run", budget);
-    let estimate = Estimate { least_output_tokens: 256, ..whole(0, 128_000) };
+    let estimate = Estimate { least_output_tokens: 256, ..indivisible(0, 128_000) };
     let workers: Vec<_> = (0..7).map(|_| run.child("worker", Budget::unlimited())).collect();
     let holds: Vec<_> = workers.iter().map(|worker| worker.reserve(spender(), estimate, false).unwrap()).collect();
     let cut: Vec<_> = holds.iter().map(Hold::output_tokens).collect();
@@ -175,9 +174,9 @@ fn of_workers_that_start_at_once_none_takes_everything() {
 }
 
 #[test]
-fn what_a_key_has_left_goes_whole_to_the_run_that_comes_first() {
+fn the_first_run_of_a_key_may_take_all_that_is_left() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("0.064")));
-    let estimate = Estimate { least_output_tokens: 256, ..whole(0, 128_000) };
+    let estimate = Estimate { least_output_tokens: 256, ..indivisible(0, 128_000) };
     let run = || key.child_for_run("the run", Budget::unlimited());
     let hold = run().reserve(spender(), estimate, false).unwrap();
     assert_eq!(hold.output_tokens(), 64_000);
@@ -185,9 +184,9 @@ fn what_a_key_has_left_goes_whole_to_the_run_that_comes_first() {
 }
 
 #[test]
-fn a_limit_of_tokens_cuts_like_one_of_money() {
+fn a_token_limit_reduces_the_estimate_like_a_money_limit() {
     let run = Ledger::root("p", Budget::unlimited()).child_for_run("r", no_set_aside().tokens(5_000));
-    let estimate = Estimate { least_output_tokens: 256, rates: None, ..whole(1_000, 128_000) };
+    let estimate = Estimate { least_output_tokens: 256, rates: None, ..indivisible(1_000, 128_000) };
     let hold = run.reserve(spender(), estimate, false).unwrap();
     assert_eq!(hold.output_tokens(), 4_000);
     let refusal = run.reserve(spender(), estimate, false).unwrap_err();
@@ -198,30 +197,30 @@ fn a_limit_of_tokens_cuts_like_one_of_money() {
 }
 
 #[test]
-fn what_was_bought_is_owed_beyond_the_limit_and_shows_at_the_next_reservation() {
+fn a_charge_counts_beyond_the_limit_and_blocks_the_next_reservation() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("0.01")));
-    ledger.reserve(spender(), whole(1_000, 1_000), false).unwrap().settle(&charged(1_000, 50_000));
+    ledger.reserve(spender(), indivisible(1_000, 1_000), false).unwrap().settle(&charged(1_000, 50_000));
     assert_eq!(ledger.headroom(false).usd, Some(usd("-0.041")));
-    let refusal = ledger.reserve(spender(), whole(1, 0), false).unwrap_err();
+    let refusal = ledger.reserve(spender(), indivisible(1, 0), false).unwrap_err();
     assert_eq!(refusal.remaining, "$0.0000");
-    let free = Estimate { rates: Some(Rates::default()), ..whole(10, 10) };
-    assert!(ledger.reserve(spender(), free, false).is_ok(), "what costs nothing fits any budget");
+    let free = Estimate { rates: Some(Rates::default()), ..indivisible(10, 10) };
+    assert!(ledger.reserve(spender(), free, false).is_ok(), "a free call fits any budget");
 }
 
 #[test]
-fn the_share_for_a_last_answer_is_the_runs_own() {
+fn only_the_run_may_use_its_share_for_a_last_answer() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("1")));
     let run = key.child_for_run("the run", Budget::unlimited().money(usd("0.10")));
     let worker = run.child("worker", Budget::unlimited());
     assert_eq!(key.headroom(false).usd, Some(usd("1")), "a key gives no last answer");
-    run.reserve(spender(), whole(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
-    assert!(run.reserve(spender(), whole(0, 1), false).is_err());
-    assert!(worker.reserve(spender(), whole(0, 1), true).is_err(), "a worker's last answer is not the run's");
-    assert!(run.reserve(spender(), whole(0, 10_000), true).is_ok());
+    run.reserve(spender(), indivisible(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
+    assert!(run.reserve(spender(), indivisible(0, 1), false).is_err());
+    assert!(worker.reserve(spender(), indivisible(0, 1), true).is_err(), "the share of the run is not for a worker");
+    assert!(run.reserve(spender(), indivisible(0, 10_000), true).is_ok());
 }
 
 #[test]
-fn turns_and_tool_calls_are_counted_all_the_way_up_or_not_at_all() {
+fn turns_and_tool_calls_are_counted_at_all_accounts_or_at_none() {
     let key = Ledger::root("key", Budget::unlimited().turns(2).tool_calls(1));
     let (one, other) = (key.child("one", Budget::unlimited().turns(1)), key.child("other", Budget::unlimited()));
     one.take_turn(false).unwrap();
@@ -233,16 +232,16 @@ fn turns_and_tool_calls_are_counted_all_the_way_up_or_not_at_all() {
 }
 
 #[test]
-fn calls_in_flight_count_as_made_and_the_last_one_of_a_run_is_for_its_answer() {
+fn calls_in_flight_count_and_a_run_sets_its_last_call_aside() {
     let key = Ledger::root("key", Budget::unlimited());
     let run = key.child_for_run("the run", Budget::unlimited().model_calls(3));
     let worker = run.child("worker", Budget::unlimited());
-    let ask = |ledger: &Ledger, last| ledger.reserve(spender(), whole(10, 10), last);
+    let ask = |ledger: &Ledger, last| ledger.reserve(spender(), indivisible(10, 10), last);
     let in_flight = ask(&worker, false).unwrap();
     ask(&run, false).unwrap().settle(&charged(10, 10));
     let refusal = ask(&worker, false).unwrap_err();
     assert_eq!((refusal.quantity, refusal.scope.as_ref()), (Quantity::ModelCalls, "the run"));
-    assert!(ask(&worker, true).is_err(), "the last call is the run's");
+    assert!(ask(&worker, true).is_err(), "the last call is for the run");
     in_flight.release();
     ask(&worker, false).unwrap().settle(&charged(10, 10));
     ask(&run, true).unwrap().settle(&charged(10, 10));
@@ -260,7 +259,7 @@ fn a_soft_limit_warns_once_per_crossing_and_refuses_nothing() {
     let run = key.child_for_run("the run", Budget::unlimited());
     for _ in 0..3 {
         run.take_turn(false).unwrap();
-        run.reserve(spender(), whole(0, 8_000), false).unwrap().settle(&charged(0, 8_000));
+        run.reserve(spender(), indivisible(0, 8_000), false).unwrap().settle(&charged(0, 8_000));
     }
     let warnings: Vec<_> = run.take_warnings().iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -286,7 +285,7 @@ fn at_dates(name: &str, budget: Budget) -> Ledger {
 fn a_new_window_renews_the_budget_and_a_clock_set_back_does_not() {
     let month = at_dates("month", Budget::unlimited().money(usd("0.03")).per(Window::Month));
     let day = month.child("day", Budget::unlimited().money(usd("0.02")).per(Window::Day));
-    let spend = || day.reserve(spender(), whole(0, 20_000), false).map(|hold| hold.settle(&charged(0, 20_000)));
+    let spend = || day.reserve(spender(), indivisible(0, 20_000), false).map(|hold| hold.settle(&charged(0, 20_000)));
     TODAY.set(date(2026, 8, 31));
     spend().unwrap();
     assert_eq!(spend().unwrap_err().scope.as_ref(), "day");
@@ -304,9 +303,9 @@ fn a_new_window_renews_the_budget_and_a_clock_set_back_does_not() {
 fn a_call_counts_in_the_window_in_which_it_is_settled() {
     TODAY.set(date(2026, 9, 1));
     let ledger = at_dates("key", Budget::unlimited().money(usd("0.02")).per(Window::Day));
-    let hold = ledger.reserve(spender(), whole(0, 20_000), false).unwrap();
+    let hold = ledger.reserve(spender(), indivisible(0, 20_000), false).unwrap();
     TODAY.set(date(2026, 9, 2));
-    assert!(ledger.reserve(spender(), whole(0, 1), false).is_err(), "a reservation outlives midnight");
+    assert!(ledger.reserve(spender(), indivisible(0, 1), false).is_err(), "a reservation outlives midnight");
     hold.settle(&charged(0, 5_000));
     assert_eq!(ledger.spent_in_window(), usd("0.005"));
 }
@@ -318,14 +317,14 @@ fn restored_spending_counts() {
     assert_eq!(key.headroom(false).usd, Some(usd("0.1")));
 }
 
-/// Spent and reserved, as one moment shows them.
+/// Spent and reserved money, read together.
 fn committed(account: &Ledger) -> Money {
     let balance = account.0.account.balance();
     balance.spending.total() + balance.reserved_usd
 }
 
 #[test]
-fn a_hundred_thousand_calls_on_eight_threads_end_in_exact_sums() {
+fn sums_are_exact_after_a_hundred_thousand_calls_on_eight_threads() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("40")));
     let most = AtomicI64::new(0);
     thread::scope(|scope| {
@@ -334,7 +333,7 @@ fn a_hundred_thousand_calls_on_eight_threads_end_in_exact_sums() {
             scope.spawn(move || {
                 let run = key.child_for_run("run", Budget::unlimited());
                 for call in 0..12_500 {
-                    let Ok(hold) = run.reserve(spender(), whole(100, 400), false) else { continue };
+                    let Ok(hold) = run.reserve(spender(), indivisible(100, 400), false) else { continue };
                     most.fetch_max(committed(key).nano(), Ordering::Relaxed);
                     match (call + thread) % 4 {
                         0 => hold.settle(&charged(100, 300)),
@@ -353,9 +352,9 @@ fn a_hundred_thousand_calls_on_eight_threads_end_in_exact_sums() {
     assert_eq!(spent.calls, 75_000, "the limit was never near");
 }
 
-/// What may happen to the accounts of two runs with two agents each.
+/// An operation on the accounts of two runs with two agents each.
 #[derive(Debug, Clone)]
-enum Act {
+enum Operation {
     Reserve { account: usize, input: u64, output: u64, least: u64, wrap_up: bool },
     Settle { hold: usize, input: u64, output: u64 },
     SettleUncertain { hold: usize, seen: u64 },
@@ -363,17 +362,18 @@ enum Act {
     Drop { hold: usize },
 }
 
-fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let reserve = (0..6_usize, 0..3_000_u64, 0..9_000_u64, 0..500_u64, any::<bool>())
-        .prop_map(|(account, input, output, least, wrap_up)| Act::Reserve { account, input, output, least, wrap_up });
-    let act = prop_oneof![
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    let reserve = (0..6_usize, 0..3_000_u64, 0..9_000_u64, 0..500_u64, any::<bool>()).prop_map(
+        |(account, input, output, least, wrap_up)| Operation::Reserve { account, input, output, least, wrap_up },
+    );
+    let operation = prop_oneof![
         4 => reserve,
-        2 => (0..8_usize, 0..4_000_u64, 0..9_000_u64).prop_map(|(hold, input, output)| Act::Settle { hold, input, output }),
-        1 => (0..8_usize, 0..9_000_u64).prop_map(|(hold, seen)| Act::SettleUncertain { hold, seen }),
-        1 => (0..8_usize).prop_map(|hold| Act::Release { hold }),
-        1 => (0..8_usize).prop_map(|hold| Act::Drop { hold }),
+        2 => (0..8_usize, 0..4_000_u64, 0..9_000_u64).prop_map(|(hold, input, output)| Operation::Settle { hold, input, output }),
+        1 => (0..8_usize, 0..9_000_u64).prop_map(|(hold, seen)| Operation::SettleUncertain { hold, seen }),
+        1 => (0..8_usize).prop_map(|hold| Operation::Release { hold }),
+        1 => (0..8_usize).prop_map(|hold| Operation::Drop { hold }),
     ];
-    vec(act, 1..60)
+    vec(operation, 1..60)
 }
 
 /// A tree with limits at every level: process, key, two runs, two agents in each.
@@ -390,14 +390,14 @@ fn tree() -> Vec<Ledger> {
     accounts
 }
 
-/// By how much calls cost more than was reserved for them, by account.
+/// By how much charges exceeded their reservations, by account.
 type Overruns = std::collections::BTreeMap<Arc<str>, (Money, u64)>;
 
-fn note_overrun(overruns: &mut Overruns, hold: &Hold, charge: &Charge) {
+fn add_overrun(overruns: &mut Overruns, hold: &Hold, charge: &Charge) {
     let money = (charge.cost.unwrap_or_default() - hold.estimate().cost().unwrap_or_default()).or_zero();
     let tokens = charge.usage.total_tokens().saturating_sub(hold.estimate().tokens());
     for account in hold.ledger.lineage() {
-        // Both agents called "a" share a line here, which only loosens what is checked for them.
+        // Both agents called "a" share an entry here, which only makes the check for them less strict.
         let sums = overruns.entry(Arc::clone(account.name())).or_default();
         *sums = (sums.0 + money, sums.1 + tokens);
     }
@@ -416,39 +416,39 @@ fn check_limits(accounts: &[Ledger], overruns: &Overruns) -> Result<(), TestCase
     Ok(())
 }
 
-/// Does one act; what cannot be done is passed over.
-fn act_on(accounts: &[Ledger], holds: &mut Vec<Hold>, overruns: &mut Overruns, act: &Act) {
+/// Applies one operation, or does nothing if it is not possible.
+fn apply(accounts: &[Ledger], holds: &mut Vec<Hold>, overruns: &mut Overruns, operation: &Operation) {
     let take =
         |holds: &mut Vec<Hold>, index: usize| (!holds.is_empty()).then(|| holds.swap_remove(index % holds.len()));
-    match *act {
-        Act::Reserve { account, input, output, least, wrap_up } => {
-            let estimate = Estimate { least_output_tokens: least.min(output), ..whole(input, output) };
+    match *operation {
+        Operation::Reserve { account, input, output, least, wrap_up } => {
+            let estimate = Estimate { least_output_tokens: least.min(output), ..indivisible(input, output) };
             holds.extend(accounts[account].reserve(spender(), estimate, wrap_up));
         }
-        Act::Settle { hold, input, output } => {
+        Operation::Settle { hold, input, output } => {
             if let Some(hold) = take(holds, hold) {
-                note_overrun(overruns, &hold, &charged(input, output));
+                add_overrun(overruns, &hold, &charged(input, output));
                 hold.settle(&charged(input, output));
             }
         }
-        Act::SettleUncertain { hold, seen } => {
+        Operation::SettleUncertain { hold, seen } => {
             if let Some(mut hold) = take(holds, hold) {
                 hold.record_output(seen);
                 hold.settle_uncertain();
             }
         }
-        Act::Release { hold } => drop(take(holds, hold).map(Hold::release)),
-        Act::Drop { hold } => drop(take(holds, hold)),
+        Operation::Release { hold } => drop(take(holds, hold).map(Hold::release)),
+        Operation::Drop { hold } => drop(take(holds, hold)),
     }
 }
 
 proptest! {
     #[test]
-    fn limits_hold_in_every_interleaving_and_nothing_stays_reserved(acts in acts()) {
+    fn limits_hold_after_any_sequence_of_operations_and_nothing_stays_reserved(operations in operations()) {
         let accounts = tree();
         let (mut holds, mut overruns) = (Vec::new(), Overruns::new());
-        for act in &acts {
-            act_on(&accounts, &mut holds, &mut overruns, act);
+        for operation in &operations {
+            apply(&accounts, &mut holds, &mut overruns, operation);
             check_limits(&accounts, &overruns)?;
         }
         drop(holds);
@@ -463,20 +463,20 @@ proptest! {
 }
 
 #[test]
-fn a_further_limit_leaves_its_caller_what_the_account_above_has_set_aside() {
+fn under_an_extra_limit_the_share_for_a_last_answer_stays_usable() {
     let run = Ledger::root("process", Budget::unlimited())
         .child_for_run("the run", Budget::unlimited().money(usd("0.10")).turns(3));
     let agent = run.with_extra_limit("desk", Budget::unlimited().money(usd("0.20")).turns(9));
     let below = agent.child("desk/critic", Budget::unlimited());
-    agent.reserve(spender(), whole(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
+    agent.reserve(spender(), indivisible(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
     assert_eq!(agent.headroom(false).usd, Some(Money::ZERO));
-    below.reserve(spender(), whole(0, 10_000), true).unwrap_err();
-    agent.reserve(spender(), whole(0, 10_000), true).unwrap().release();
-    assert_eq!(agent.summary().by_agent.len(), 1, "it keeps its own lines");
+    below.reserve(spender(), indivisible(0, 10_000), true).unwrap_err();
+    agent.reserve(spender(), indivisible(0, 10_000), true).unwrap().release();
+    assert_eq!(agent.summary().by_agent.len(), 1, "it keeps its own summary");
 
     agent.take_turn(false).unwrap();
     below.take_turn(false).unwrap();
-    assert_eq!(below.take_turn(true).unwrap_err().scope.as_ref(), "the run", "that turn is for those above");
+    assert_eq!(below.take_turn(true).unwrap_err().scope.as_ref(), "the run", "the last turn is for the run");
     assert_eq!(agent.take_turn(false).unwrap_err().scope.as_ref(), "the run");
     agent.take_turn(true).unwrap();
     agent.take_turn(true).unwrap_err();

@@ -7,7 +7,7 @@ use super::*;
 
 const TOPIC: &str = "news";
 
-fn saying(body: &str) -> Envelope {
+fn message(body: &str) -> Envelope {
     Envelope::new("desk", body)
 }
 
@@ -16,10 +16,10 @@ fn one_of(group: &str) -> Subscription {
 }
 
 async fn publish(bus: &LocalBus, body: &str) -> Result<usize, BusError> {
-    bus.publish(TOPIC, saying(body)).await
+    bus.publish(TOPIC, message(body)).await
 }
 
-/// What waits in an inbox now.
+/// The messages that wait in an inbox now.
 fn waiting(inbox: &mut Inbox) -> Vec<String> {
     std::iter::from_fn(|| inbox.next().now_or_never().flatten()).map(|delivery| delivery.envelope.body).collect()
 }
@@ -29,7 +29,7 @@ fn listeners(bus: &LocalBus) -> usize {
 }
 
 #[tokio::test]
-async fn everybody_who_listens_gets_a_message_and_a_group_gets_it_once() {
+async fn every_listener_receives_a_message_and_a_group_receives_it_once() {
     let bus = LocalBus::new();
     let mut one = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     let mut other = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
@@ -59,7 +59,7 @@ async fn the_members_of_a_group_take_turns() {
 }
 
 #[tokio::test]
-async fn a_member_with_a_full_inbox_is_passed_over() {
+async fn a_member_with_a_full_inbox_is_skipped() {
     let bus = LocalBus::with_inbox_capacity(1);
     let mut slow = bus.listen(TOPIC, one_of("team")).await.unwrap();
     let mut fast = bus.listen(TOPIC, one_of("team")).await.unwrap();
@@ -74,55 +74,55 @@ async fn a_member_with_a_full_inbox_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_message_that_nobody_gets_is_a_dead_letter() {
+async fn a_message_without_a_listener_is_a_dead_letter() {
     let bus = LocalBus::with_inbox_capacity(2);
-    let nobody = BusError::NoListener { topic: TOPIC.to_owned() };
-    assert_eq!(publish(&bus, "1").await, Err(nobody.clone()));
-    assert_eq!(bus.request(TOPIC, saying("2"), Duration::from_secs(1)).await, Err(nobody));
+    let no_listener = BusError::NoListener { topic: TOPIC.to_owned() };
+    assert_eq!(publish(&bus, "1").await, Err(no_listener.clone()));
+    assert_eq!(bus.request(TOPIC, message("2"), Duration::from_secs(1)).await, Err(no_listener));
     assert_eq!(bus.dead_letters(), 2);
 }
 
 #[tokio::test]
-async fn a_full_inbox_refuses_and_keeps_what_it_has() {
+async fn a_full_inbox_refuses_messages_and_keeps_the_old_ones() {
     let bus = LocalBus::with_inbox_capacity(2);
     let mut inbox = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     publish(&bus, "1").await.unwrap();
     publish(&bus, "2").await.unwrap();
     let full = BusError::InboxFull { topic: TOPIC.to_owned() };
     assert_eq!(publish(&bus, "3").await, Err(full.clone()));
-    assert_eq!(bus.request(TOPIC, saying("4"), Duration::from_secs(1)).await, Err(full));
+    assert_eq!(bus.request(TOPIC, message("4"), Duration::from_secs(1)).await, Err(full));
     assert_eq!(bus.dead_letters(), 2);
     assert_eq!(waiting(&mut inbox), ["1", "2"]);
 }
 
 #[tokio::test]
-async fn one_listener_that_is_behind_costs_the_others_nothing() {
+async fn a_slow_listener_does_not_delay_the_others() {
     let bus = LocalBus::with_inbox_capacity(1);
-    let mut behind = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
-    let mut prompt = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
+    let mut slow = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
+    let mut fast = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     assert_eq!(publish(&bus, "1").await, Ok(2));
-    assert_eq!(waiting(&mut prompt), ["1"]);
+    assert_eq!(waiting(&mut fast), ["1"]);
     assert_eq!(publish(&bus, "2").await, Ok(1));
-    assert_eq!(waiting(&mut prompt), ["2"]);
-    assert_eq!(waiting(&mut behind), ["1"]);
+    assert_eq!(waiting(&mut fast), ["2"]);
+    assert_eq!(waiting(&mut slow), ["1"]);
     assert_eq!(bus.dead_letters(), 1);
 }
 
 #[tokio::test]
-async fn a_request_is_answered_by_one_listener_and_the_listeners_take_turns() {
+async fn one_listener_answers_a_request_and_listeners_take_turns() {
     let bus = LocalBus::new();
     let mut inboxes =
         [bus.listen(TOPIC, Subscription::Broadcast).await.unwrap(), bus.listen(TOPIC, one_of("team")).await.unwrap()];
     let mut answered_by = Vec::new();
     for _ in 0..4 {
-        let mut request = bus.request(TOPIC, saying("who?"), Duration::from_secs(1));
+        let mut request = bus.request(TOPIC, message("who?"), Duration::from_secs(1));
         assert!(request.as_mut().now_or_never().is_none());
         let next = |inbox: &mut Inbox| inbox.next().now_or_never().flatten();
         let got: Vec<_> = inboxes.iter_mut().map(next).collect();
         for (index, delivery) in got.into_iter().enumerate() {
             if let Some(delivery) = delivery {
                 assert!(delivery.wants_reply());
-                delivery.reply(saying("me"));
+                delivery.reply(message("me"));
                 answered_by.push(index);
             }
         }
@@ -133,31 +133,31 @@ async fn a_request_is_answered_by_one_listener_and_the_listeners_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_an_answer_ends_when_its_time_is_up() {
+async fn a_request_without_a_reply_times_out() {
     let bus = LocalBus::new();
     let mut inbox = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     let within = Duration::from_secs(90);
     let began = Instant::now();
-    let answer = bus.request(TOPIC, saying("hello?"), within).await;
+    let answer = bus.request(TOPIC, message("hello?"), within).await;
     assert_eq!(answer, Err(BusError::NoAnswer { topic: TOPIC.to_owned(), within }));
     assert_eq!(began.elapsed(), within);
     let late = inbox.next().await.unwrap();
-    late.reply(saying("too late, and no harm done"));
+    late.reply(message("too late"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_dropped_unanswered_fails_at_once() {
+async fn a_request_whose_delivery_is_dropped_fails_at_once() {
     let bus = LocalBus::new();
     let mut inbox = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     let began = Instant::now();
-    let request = bus.request(TOPIC, saying("hello?"), Duration::from_secs(90));
+    let request = bus.request(TOPIC, message("hello?"), Duration::from_secs(90));
     let (answer, ()) = tokio::join!(request, async { drop(inbox.next().await) });
     assert!(matches!(answer, Err(BusError::NoAnswer { .. })), "{answer:?}");
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test]
-async fn a_dropped_inbox_leaves_nothing_behind() {
+async fn a_dropped_inbox_is_unsubscribed() {
     let bus = LocalBus::new();
     for _ in 0..3 {
         let one = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
@@ -173,11 +173,11 @@ async fn a_dropped_inbox_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn an_inbox_ends_with_its_bus_after_the_last_message() {
+async fn an_inbox_ends_after_the_last_message_of_a_dropped_bus() {
     let bus = LocalBus::new();
     let mut inbox = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     publish(&bus, "last").await.unwrap();
     drop(bus);
-    assert_eq!(inbox.next().await.unwrap().envelope, saying("last"));
+    assert_eq!(inbox.next().await.unwrap().envelope, message("last"));
     assert!(inbox.next().await.is_none());
 }

@@ -14,22 +14,21 @@ async fn next(run: &Run) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_wait_for_an_agent_that_has_not_begun() {
+async fn messages_wait_for_an_agent_that_has_not_started() {
     let run = Run::new();
     let writer = agent(&run, "writer");
     writer.send_message("critic", "draft 1").await.unwrap();
     writer.send_message("critic", "draft 2").await.unwrap();
     let critic = agent(&run, "critic");
     let first = critic.wait_for_message(SECOND).await.unwrap().unwrap();
-    let trace = Some(run.trace().to_string());
-    assert_eq!(first, Envelope { from: "writer".into(), body: "draft 1".into(), trace });
+    assert_eq!(first, Envelope::new("writer", "draft 1").trace(run.trace()));
     assert_eq!(next(&critic).await.as_deref(), Some("draft 2"));
     assert_eq!(next(&critic).await, None);
     assert_eq!(next(&writer).await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_waits_gets_the_message_at_once() {
+async fn a_waiting_reader_receives_a_message_at_once() {
     let run = Run::new();
     let (writer, critic) = (agent(&run, "writer"), agent(&run, "critic"));
     let began = Instant::now();
@@ -44,7 +43,7 @@ async fn a_reader_that_waits_gets_the_message_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_ends_with_its_time_or_with_the_run() {
+async fn waiting_ends_after_its_time_or_with_the_run() {
     let run = Run::builder().deadline(Instant::now() + 5 * SECOND).build();
     let began = Instant::now();
     assert_eq!(run.wait_for_message(2 * SECOND).await, Ok(None));
@@ -57,7 +56,7 @@ async fn waiting_ends_with_its_time_or_with_the_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_on_one_bus_and_under_one_trace_do_not_mix() {
+async fn requests_that_share_a_bus_and_a_trace_have_separate_mailboxes() {
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
     let one = Run::builder().bus(Arc::clone(&bus)).build();
     let other = Run::builder().bus(bus).trace(one.trace()).build();
@@ -71,7 +70,7 @@ async fn requests_on_one_bus_and_under_one_trace_do_not_mix() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn agents_at_any_depth_are_reached_by_name() {
+async fn agents_at_any_depth_are_addressed_by_name() {
     let run = Run::new();
     let desk = agent(&run, "desk");
     let helper = agent(&agent(&desk, "writer"), "helper");
@@ -82,7 +81,7 @@ async fn agents_at_any_depth_are_reached_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_mailbox_refuses_and_keeps_what_it_has() {
+async fn a_full_mailbox_refuses_messages_and_keeps_the_old_ones() {
     let run = Run::builder().bus(Arc::new(LocalBus::with_inbox_capacity(1))).build();
     run.send_message("critic", "first").await.unwrap();
     assert!(matches!(run.send_message("critic", "second").await, Err(BusError::InboxFull { .. })));
@@ -90,7 +89,7 @@ async fn a_full_mailbox_refuses_and_keeps_what_it_has() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn mailboxes_close_when_the_run_is_gone() {
+async fn mailboxes_close_when_the_run_is_dropped() {
     let bus = Arc::new(LocalBus::new());
     let run = Run::builder().bus(Arc::clone(&bus) as Arc<dyn Bus>).build();
     run.send_message("critic", "hello").await.unwrap();

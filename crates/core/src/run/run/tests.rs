@@ -5,11 +5,11 @@ use crate::{Budget, LocalBus, Scope};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What was seen, with the agent in whose run it happened.
+/// Records events with the agent of their run.
 #[derive(Debug, Default)]
-struct Seen(Mutex<Vec<(String, Event)>>);
+struct Recorder(Mutex<Vec<(String, Event)>>);
 
-impl Observer for Seen {
+impl Observer for Recorder {
     fn on_event(&self, run: &Run, event: &Event) {
         unpoisoned(&self.0).push((run.agent().to_string(), event.clone()));
     }
@@ -24,7 +24,7 @@ fn text(text: &str) -> Delta {
 }
 
 #[test]
-fn a_child_shares_the_request_and_is_a_run_of_its_own() {
+fn a_child_shares_the_request_and_has_an_id_of_its_own() {
     let scope = Scope::default().user("ada");
     let run = Run::builder().bus(Arc::new(LocalBus::new())).scope(scope.clone()).build();
     let desk = child(&run, "desk");
@@ -44,7 +44,7 @@ fn a_child_shares_the_request_and_is_a_run_of_its_own() {
 }
 
 #[test]
-fn a_run_that_says_nothing_may_make_a_hundred_model_calls() {
+fn a_run_may_make_a_hundred_model_calls_by_default() {
     let limit = |budget| Run::builder().budget(budget).build().ledger().budget().model_calls.map(|cap| cap.limit);
     assert_eq!(limit(Budget::unlimited()), Some(100));
     assert_eq!(limit(Budget::unlimited().model_calls(7)), Some(7));
@@ -67,7 +67,7 @@ async fn a_child_may_only_shorten_the_deadline() {
 }
 
 #[test]
-fn delegation_goes_only_so_deep() {
+fn delegation_beyond_the_maximum_depth_is_refused() {
     let run = Run::builder().max_depth(2).build();
     let deepest = child(&child(&run, "a"), "b");
     let refused = deepest.child("c", Budget::unlimited()).unwrap_err();
@@ -75,7 +75,7 @@ fn delegation_goes_only_so_deep() {
 }
 
 #[test]
-fn cancelling_a_run_reaches_all_below_it_and_nothing_else() {
+fn cancelling_a_run_cancels_only_the_runs_below_it() {
     let run = Run::new();
     let (desk, other) = (child(&run, "desk"), child(&run, "other"));
     let writer = child(&desk, "writer");
@@ -97,7 +97,7 @@ fn a_token_from_outside_cancels_the_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_goes_on_until_it_is_done_cancelled_or_out_of_time() {
+async fn work_ends_when_it_is_done_cancelled_or_out_of_time() {
     let run = Run::builder().deadline(Instant::now() + 10 * SECOND).build();
     let began = Instant::now();
     let quick = async {
@@ -122,7 +122,7 @@ async fn work_goes_on_until_it_is_done_cancelled_or_out_of_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_there_is_not_thrown_away_at_the_deadline() {
+async fn work_that_is_ready_at_the_deadline_counts() {
     let run = Run::builder().deadline(Instant::now()).build();
     assert_eq!(run.until_stopped(std::future::ready("paid for")).await, Ok("paid for"));
 }
@@ -141,68 +141,68 @@ async fn stopped_work_is_dropped() {
 }
 
 #[test]
-fn observers_see_what_happens_in_the_run_and_below_it() {
-    let seen = Arc::new(Seen::default());
-    let run = Run::builder().observer(Arc::clone(&seen) as Arc<dyn Observer>).build();
+fn observers_receive_events_of_the_run_and_of_child_runs() {
+    let recorder = Arc::new(Recorder::default());
+    let run = Run::builder().observer(Arc::clone(&recorder) as Arc<dyn Observer>).build();
     run.emit(&Event::RunStarted);
     child(&run, "writer").emit(&Event::ReplyRestarted);
     let expected = [(String::new(), Event::RunStarted), ("writer".to_owned(), Event::ReplyRestarted)];
-    assert_eq!(*unpoisoned(&seen.0), expected);
+    assert_eq!(*unpoisoned(&recorder.0), expected);
 }
 
 #[test]
-fn a_later_observer_sees_only_what_it_was_added_to() {
-    let seen = Arc::new(Seen::default());
+fn an_added_observer_receives_only_events_of_the_derived_run() {
+    let recorder = Arc::new(Recorder::default());
     let run = Run::new();
-    run.observed_by(Arc::clone(&seen) as Arc<dyn Observer>).emit(&Event::RunStarted);
+    run.observed_by(Arc::clone(&recorder) as Arc<dyn Observer>).emit(&Event::RunStarted);
     run.emit(&Event::ReplyRestarted);
-    assert_eq!(*unpoisoned(&seen.0), [(String::new(), Event::RunStarted)]);
+    assert_eq!(*unpoisoned(&recorder.0), [(String::new(), Event::RunStarted)]);
 }
 
 #[test]
-fn deltas_go_to_those_who_want_them_and_are_not_even_made_for_others() {
-    let seen = Arc::new(Seen::default());
-    let run = Run::builder().observer(Arc::clone(&seen) as Arc<dyn Observer>).build();
-    run.emit_delta(|| unreachable!("nobody wants it"));
-    Run::builder().deltas(true).build().emit_delta(|| unreachable!("nobody watches"));
+fn deltas_are_built_only_for_runs_that_want_them() {
+    let recorder = Arc::new(Recorder::default());
+    let run = Run::builder().observer(Arc::clone(&recorder) as Arc<dyn Observer>).build();
+    run.emit_delta(|| unreachable!("the run wants no deltas"));
+    Run::builder().deltas(true).build().emit_delta(|| unreachable!("the run has no observer"));
     let streaming = run.with_deltas(true);
     streaming.emit_delta(|| text("Hel"));
-    assert!(!child(&streaming, "worker").wants_deltas(), "a worker's words are no part of the answer");
-    assert_eq!(*unpoisoned(&seen.0), [(String::new(), Event::Delta(text("Hel")))]);
+    assert!(!child(&streaming, "worker").wants_deltas(), "the reply of a worker is not part of the answer");
+    assert_eq!(*unpoisoned(&recorder.0), [(String::new(), Event::Delta(text("Hel")))]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_derives_from_a_run_is_the_same_run_in_all_else() {
-    let seen = Arc::new(Seen::default());
+async fn a_derived_run_is_the_same_run_apart_from_the_change() {
+    let recorder = Arc::new(Recorder::default());
     let top = Run::builder()
-        .observer(Arc::clone(&seen) as Arc<dyn Observer>)
+        .observer(Arc::clone(&recorder) as Arc<dyn Observer>)
         .deadline(Instant::now() + 10 * SECOND)
         .deltas(true)
         .build();
     let run = child(&top, "desk").with_deltas(true).wrapping_up();
     let derived =
-        run.for_agent("writer").no_later_than(Instant::now() + 20 * SECOND).observed_by(Arc::new(Seen::default()));
+        run.for_agent("writer").no_later_than(Instant::now() + 20 * SECOND).observed_by(Arc::new(Recorder::default()));
     assert_eq!((derived.id(), derived.trace(), derived.depth()), (run.id(), run.trace(), run.depth()));
     assert_eq!(derived.deadline(), run.deadline());
-    assert_eq!(derived.agent(), run.agent(), "it has its name already");
+    assert_eq!(derived.agent(), run.agent(), "it already has a name");
     assert!(derived.is_wrapping_up() && derived.wants_deltas());
-    assert!(!child(&derived, "helper").is_wrapping_up(), "a last answer delegates nothing");
+    assert!(!child(&derived, "helper").is_wrapping_up(), "a last answer does not delegate");
     assert_eq!(derived.ledger().name(), run.ledger().name());
     derived.emit(&Event::RunStarted);
-    assert_eq!(unpoisoned(&seen.0).len(), 1);
+    assert_eq!(unpoisoned(&recorder.0).len(), 1);
     run.cancel();
     assert!(derived.is_cancelled());
 }
 
 #[test]
-fn the_agent_at_the_top_gives_the_run_its_name() {
+fn the_first_agent_names_the_run() {
     let run = Run::new().for_agent("desk");
     assert_eq!((&**run.agent(), run.depth()), ("desk", 0));
     assert_eq!(&**child(&run, "writer").for_agent("writer").agent(), "desk/writer");
 }
 
 #[tokio::test]
-async fn a_step_answers_what_its_work_answers() {
+async fn a_step_returns_the_result_of_its_work() {
     assert_eq!(Run::new().step(1, None, Effect::Once, async { 42 }).await, 42);
 }
 
@@ -211,21 +211,21 @@ struct Panicking;
 
 impl Observer for Panicking {
     fn on_event(&self, _: &Run, _: &Event) {
-        panic!("an observer with a mistake in it");
+        panic!("an observer with a bug");
     }
 }
 
 #[test]
-fn an_observer_that_panics_harms_neither_the_run_nor_other_observers() {
-    let seen = Arc::new(Seen::default());
-    let run = Run::builder().observer(Arc::new(Panicking)).observer(Arc::clone(&seen) as _).deltas(true).build();
+fn a_panic_in_an_observer_affects_neither_the_run_nor_other_observers() {
+    let recorder = Arc::new(Recorder::default());
+    let run = Run::builder().observer(Arc::new(Panicking)).observer(Arc::clone(&recorder) as _).deltas(true).build();
     run.emit(&Event::RunStarted);
     run.emit_delta(|| text("hi"));
-    assert_eq!(unpoisoned(&seen.0).len(), 2);
+    assert_eq!(unpoisoned(&recorder.0).len(), 2);
 }
 
 #[tokio::test]
-async fn more_time_than_a_clock_can_tell_is_no_limit() {
+async fn a_time_beyond_the_range_of_the_clock_is_not_a_limit() {
     let run = Run::builder().budget(Budget::unlimited().wall(Duration::MAX)).build();
     let child = run.child("desk", Budget::unlimited().wall(Duration::MAX)).unwrap().within(Duration::MAX);
     assert_eq!((run.deadline(), child.deadline()), (None, None));
