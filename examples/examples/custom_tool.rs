@@ -1,4 +1,4 @@
-//! An agent with a typed tool, and an answer that is a value.
+//! An agent with a typed tool and a typed answer.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 
@@ -8,14 +8,14 @@ use brigade_rehearsal::{RequestMatcher, Script, ScriptedAnswer, ScriptedToolCall
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What the model writes when it calls the tool. The schema, with these comments, is derived.
+/// The tool's arguments. The schema for the model is derived from the type and these comments.
 #[derive(Deserialize, JsonSchema)]
 struct Stock {
     /// The article number: two letters and four digits.
     article: String,
 }
 
-/// What the agent answers.
+/// The agent's answer.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Advice {
     /// Whether to order more.
@@ -28,7 +28,7 @@ async fn advise() -> anyhow::Result<()> {
     let stock = tool_fn("stock", "How many pieces of an article are in stock.", |args: Stock, _run| async move {
         match args.article.as_str() {
             "AB1234" => Ok(ToolOutput::text("3 pieces, 40 sold last week")),
-            // The model reads this and can do better.
+            // The model gets this message, and can correct its call.
             other => Err(ToolError::new(format!("there is no article {other}; article numbers look like AB1234"))),
         }
     });

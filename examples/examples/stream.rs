@@ -1,4 +1,4 @@
-//! A run as a stream: the answer as it is written, and what happens meanwhile.
+//! A run as a stream of its events, with the answer as it is generated.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 
@@ -9,7 +9,7 @@ use brigade_providers::Anthropic;
 use brigade_rehearsal::{Script, ScriptedAnswer};
 use futures::StreamExt;
 
-async fn tell() -> anyhow::Result<()> {
+async fn stream_story() -> anyhow::Result<()> {
     let teller = Agent::new("teller", Anthropic::from_env()?.model("claude-haiku-4-5").max_output_tokens(300));
     let mut items = pin!(stream(teller, &Run::new(), "Tell me a story of one sentence."));
     while let Some(item) = items.next().await {
@@ -18,8 +18,8 @@ async fn tell() -> anyhow::Result<()> {
                 print!("{text}");
                 std::io::stdout().flush()?;
             }
-            // The call failed midway and begins again: what was shown so far is void.
-            RunItem::Event(_, Event::ReplyRestarted) => println!("\n[again]"),
+            // The call failed within the answer and is repeated: the text so far is discarded.
+            RunItem::Event(_, Event::ReplyRestarted) => println!("\n[restarted]"),
             RunItem::Event(agent, Event::TurnEnded { elapsed, .. }) => println!("\n\n[{agent} took {elapsed:.1?}]"),
             RunItem::Event(..) => {}
             RunItem::Done(outcome) => println!("{}", outcome?.summary()),
@@ -30,9 +30,8 @@ async fn tell() -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let story = ScriptedAnswer::text(
-        "Once there was a queue that nobody measured, and so everybody was sure that it was full.",
-    )
-    .latency(Duration::from_millis(200), Duration::from_millis(20));
-    brigade_examples::run(Script::always(story), tell).await
+    let story =
+        ScriptedAnswer::text("Once there was a queue without metrics, and so everybody was sure that it was full.")
+            .latency(Duration::from_millis(200), Duration::from_millis(20));
+    brigade_examples::run(Script::always(story), stream_story).await
 }

@@ -8,11 +8,11 @@ use brigade_core::{Agent, Event, Observer, Run, Worker, bus_tools};
 use brigade_providers::OpenAi;
 use brigade_rehearsal::{AgentMatcher, RequestMatcher, Script, ScriptedAnswer, ScriptedToolCall};
 
-/// Shows who does what.
+/// Prints each tool call and the end of each run.
 #[derive(Debug)]
-struct Narrator;
+struct Printer;
 
-impl Observer for Narrator {
+impl Observer for Printer {
     fn on_event(&self, run: &Run, event: &Event) {
         match event {
             Event::ToolStarted { tool, .. } => println!("{}: {tool}", run.agent()),
@@ -22,7 +22,7 @@ impl Observer for Narrator {
     }
 }
 
-async fn talk() -> anyhow::Result<()> {
+async fn write_together() -> anyhow::Result<()> {
     let mini = OpenAi::from_env()?.model("gpt-5-mini");
     let member = |name: &str, instructions: &str| {
         let [send_message, wait_for_message] = bus_tools(["writer", "editor"]);
@@ -34,13 +34,13 @@ async fn talk() -> anyhow::Result<()> {
         .instructions("You are desk. Let the writer and the editor work at the same time.")
         .worker(Worker::new(writer))
         .worker(Worker::new(editor))
-        .observer(Arc::new(Narrator));
+        .observer(Arc::new(Printer));
     let outcome = desk.run("Write one line about queues.").await?;
     println!("\n{}\n\n{}", outcome.text, outcome.summary());
     Ok(())
 }
 
-/// What the simulated agents say.
+/// The simulator's answers.
 fn script() -> Script {
     let task = |text| format!(r#"{{"task":"{text}"}}"#);
     let both = [
@@ -74,5 +74,5 @@ fn script() -> Script {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    brigade_examples::run(script(), talk).await
+    brigade_examples::run(script(), write_together).await
 }

@@ -52,11 +52,13 @@ async fn the_first_steps_work_as_printed() {
 }
 
 #[test]
-fn the_example_of_a_server_that_remembers_is_right_and_wise() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/memory.toml");
-    let check = ["check", "--no-secrets", "--deny-warnings", "--config", file];
-    let output = Command::new(BRIGADE).args(check).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+fn the_example_configurations_pass_the_check_without_warnings() {
+    for name in ["memory.toml", "production.toml"] {
+        let file = format!("{}/../../examples/{name}", env!("CARGO_MANIFEST_DIR"));
+        let check = ["check", "--no-secrets", "--deny-warnings", "--config", &file];
+        let output = Command::new(BRIGADE).args(check).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]
