@@ -75,7 +75,7 @@ impl Embedder for Anywhere {
             };
             (0..DIMENSIONS).map(|_| number()).collect()
         });
-        Ok(Embeddings { vectors: vectors.collect(), ..Embeddings::default() })
+        Ok(Embeddings::new(vectors.collect()))
     }
 }
 

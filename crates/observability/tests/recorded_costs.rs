@@ -35,7 +35,7 @@ fn the_table_agrees_with_what_providers_stated() {
     let prices = PriceBook::bundled();
     let (mut agree, mut differ) = (0, Vec::new());
     for call in calls.iter().filter(|call| is_billed_like_its_maker(call)) {
-        let served = ServedCall { asked: &call.asked, model: Some(&call.answered), service_tier: None };
+        let served = ServedCall::new(&call.asked).model(Some(&call.answered));
         match prices.cost(&served, &call.usage) {
             // Floats are cut at some digit; the table rounds up to a nano-dollar.
             Some(cost) if (cost - call.cost).nano().abs() <= 1 => agree += 1,

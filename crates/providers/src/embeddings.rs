@@ -109,7 +109,9 @@ impl OpenAiEmbeddings {
         if lengths.any(|length| length != first) || (first == 0 && texts > 0) {
             return Err(broken("has vectors of different lengths, or empty ones".to_owned()));
         }
-        Ok(Embeddings { vectors, model: response.model, usage })
+        let mut embeddings = Embeddings::new(vectors);
+        (embeddings.model, embeddings.usage) = (response.model, usage);
+        Ok(embeddings)
     }
 
     fn placed(&self, error: ModelError, head: &Head) -> ModelError {

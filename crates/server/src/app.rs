@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use brigade_core::{ChatModel, Embedder, Ledger, Metered, MeteredEmbedder, ModelError, ModelId, Settings};
+use brigade_core::{ChatModel, Embedder, Ledger, Metered, ModelError, ModelId, Settings};
 use brigade_observability::{MetricsConfig, PriceBook};
 use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiResponses, Protocol, Reachable};
 use brigade_rehearsal::demo as story;
@@ -309,8 +309,8 @@ impl Pass<'_> {
         let model = written.dimensions.into_iter().fold(model, brigade_providers::OpenAiEmbeddings::dimensions);
         let prices = Arc::new(self.prices.clone());
         Ok(match &self.standing.store {
-            Some(store) => Arc::new(MeteredEmbedder::new(store.booked(model), prices)),
-            None => Arc::new(MeteredEmbedder::new(model, prices)),
+            Some(store) => Arc::new(Metered::new(store.booked(model), prices)),
+            None => Arc::new(Metered::new(model, prices)),
         })
     }
 

@@ -36,7 +36,7 @@ const PRICE: Money = Money::from_nano(1_000_000);
 
 impl Pricing for Flat {
     fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
-        Some(PriceCeiling { rates: Rates::default().call(PRICE), max_output_tokens: Some(100) })
+        Some(PriceCeiling::new(Rates::default().call(PRICE)).max_output_tokens(Some(100)))
     }
     fn cost(&self, _: &ServedCall<'_>, _: &Usage) -> Option<Money> {
         Some(PRICE)

@@ -216,7 +216,7 @@ fn billed(calls: &[CallRecord], prices: &PriceBook) -> Money {
 
 fn cost(call: &CallRecord, prices: &PriceBook) -> Option<Money> {
     let asked = ModelId::new(account(call.dialect, "main"), call.model.as_str());
-    let served = ServedCall { asked: &asked, model: None, service_tier: None };
+    let served = ServedCall::new(&asked);
     if call.usage == brigade_rehearsal::BilledUsage::default() {
         return None;
     }

@@ -9,80 +9,83 @@ use tokio::time::Instant;
 
 use crate::{Charge, Delta, Estimate, Event, Hold, ModelErrorKind, ModelId, Observer, Run};
 
-/// One attempt under way. If it is dropped, it ends for the reason that it was given up for, or as cancelled, so that no
-/// attempt vanishes from the books or from the record.
+/// An attempt in progress. Dropping it settles it as uncertain, so that no attempt is missing from the ledger or from
+/// the events.
 pub(crate) struct Attempt<'a> {
     run: &'a Run,
-    watched: Option<(Run, Arc<Progress>)>,
+    /// A run that counts the deltas, if the provider sends any.
+    counted: Option<(Run, Arc<OutputCounter>)>,
     model: &'a ModelId,
     hold: Option<Hold>,
     estimate: Estimate,
     started: Instant,
 }
 
-/// What an attempt is to be settled with.
+/// How an attempt is settled.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Verdict {
-    /// What it used and cost.
+pub(crate) enum Settlement {
+    /// Usage and cost are known.
     Charge(Charge),
-    /// Nobody knows, but the provider may bill it.
+    /// The provider may bill the attempt, and its usage is not known.
     Uncertain,
-    /// Nobody bills it.
+    /// The provider does not bill the attempt.
     Release,
 }
 
-/// Counts what has come of an answer.
+/// Counts the bytes of a reply while its deltas arrive.
 #[derive(Debug, Default)]
-struct Progress {
+struct OutputCounter {
     bytes: AtomicU64,
 }
 
 impl<'a> Attempt<'a> {
-    /// Tells that the attempt begins. What it generates is watched if pieces of the answer come at all.
     pub(crate) fn begin(run: &'a Run, model: &'a ModelId, hold: Hold) -> Self {
-        let watched = run.wants_deltas().then(|| {
-            let progress = Arc::new(Progress::default());
-            (run.observed_by(Arc::clone(&progress) as Arc<dyn Observer>), progress)
+        let counted = run.wants_deltas().then(|| {
+            let counter = Arc::new(OutputCounter::default());
+            (run.observed_by(Arc::clone(&counter) as Arc<dyn Observer>), counter)
         });
         run.emit(&Event::AttemptStarted { model: model.clone() });
-        Self { run, watched, model, estimate: *hold.estimate(), hold: Some(hold), started: Instant::now() }
+        Self { run, counted, model, estimate: *hold.estimate(), hold: Some(hold), started: Instant::now() }
     }
 
-    /// The run that the model is to be asked in.
+    /// The run to pass to the model.
     pub(crate) fn run(&self) -> &Run {
-        self.watched.as_ref().map_or(self.run, |(watched, _)| watched)
+        self.counted.as_ref().map_or(self.run, |(run, _)| run)
     }
 
-    /// What was reserved.
+    pub(crate) fn model(&self) -> &'a ModelId {
+        self.model
+    }
+
+    /// The reserved estimate.
     pub(crate) fn estimate(&self) -> &Estimate {
         &self.estimate
     }
 
-    /// How many tokens have come so far, at four bytes a token.
-    pub(crate) fn output_seen(&self) -> u64 {
-        self.watched.as_ref().map_or(0, |(_, progress)| progress.bytes.load(Ordering::Relaxed).div_ceil(4))
+    /// The tokens received so far, at four bytes per token. 0 if the reply is not streamed.
+    pub(crate) fn output_tokens(&self) -> u64 {
+        self.counted.as_ref().map_or(0, |(_, counter)| counter.bytes.load(Ordering::Relaxed).div_ceil(4))
     }
 
-    /// Tells that the provider's report of usage cannot be true.
-    pub(crate) fn suspect_usage(&self) {
+    pub(crate) fn report_implausible_usage(&self) {
         let provider = Arc::clone(self.model.provider());
         self.run.emit(&Event::WireQuirk { provider, kind: "usage_suspect" });
     }
 
-    /// Settles the attempt and tells how it ended. Only the first end counts.
-    pub(crate) fn end(&mut self, error: Option<ModelErrorKind>, verdict: Verdict) {
-        let seen = self.output_seen();
+    /// Settles the attempt and emits its end. Further calls do nothing.
+    pub(crate) fn end(&mut self, error: Option<ModelErrorKind>, settlement: Settlement) {
+        let output_tokens = self.output_tokens();
         let Some(mut hold) = self.hold.take() else { return };
-        let charge = match verdict {
-            Verdict::Charge(charge) => {
+        let charge = match settlement {
+            Settlement::Charge(charge) => {
                 hold.settle(&charge);
                 Some(charge)
             }
-            Verdict::Uncertain => {
-                hold.record_output(seen);
+            Settlement::Uncertain => {
+                hold.record_output(output_tokens);
                 Some(hold.settle_uncertain())
             }
-            Verdict::Release => {
+            Settlement::Release => {
                 hold.release();
                 None
             }
@@ -95,17 +98,17 @@ impl<'a> Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.end(Some(self.run.drop_reason()), Verdict::Uncertain);
+        self.end(Some(self.run.drop_reason()), Settlement::Uncertain);
     }
 }
 
-impl Observer for Progress {
+impl Observer for OutputCounter {
     fn on_event(&self, _: &Run, event: &Event) {
-        let bytes = match event {
-            Event::Delta(Delta::Text(text) | Delta::Thinking(text)) => text.len(),
-            Event::Delta(Delta::ToolCall { name }) => name.len(),
-            Event::Delta(Delta::Arguments { bytes }) => *bytes,
-            _ => 0,
+        let Event::Delta(delta) = event else { return };
+        let bytes = match delta {
+            Delta::Text(text) | Delta::Thinking(text) => text.len(),
+            Delta::ToolCall { name } => name.len(),
+            Delta::Arguments { bytes } => *bytes,
         };
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What texts mean, as vectors.
+//! The trait of embedding models.
 
 use std::{fmt, sync::Arc};
 
@@ -6,17 +6,18 @@ use async_trait::async_trait;
 
 use crate::{ModelError, ModelId, Run, Usage};
 
-/// A model that turns texts into vectors, which are close to each other where the texts mean the same.
+/// A model that turns texts into vectors. Texts of similar meaning have vectors that are close to each other.
 #[async_trait]
 pub trait Embedder: fmt::Debug + Send + Sync + 'static {
-    /// The configured name. Vectors of different models are never compared.
+    /// The configured name. Vectors of different models must not be compared.
     fn id(&self) -> &ModelId;
 
-    /// A vector for each text, asked for on behalf of `run`. Dropping the future cancels the call.
+    /// Returns a vector for each text. Dropping the future cancels the call.
     async fn embed(&self, texts: &[&str], run: &Run) -> Result<Embeddings, ModelError>;
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<E: Embedder + ?Sized> Embedder for Arc<E> {
     fn id(&self) -> &ModelId {
         (**self).id()
@@ -27,13 +28,21 @@ impl<E: Embedder + ?Sized> Embedder for Arc<E> {
     }
 }
 
-/// What some texts mean.
+/// The vectors of some texts.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Embeddings {
-    /// A vector for each text, in their order, all of the same length.
+    /// A vector for each text, in the order of the texts, all of the same length.
     pub vectors: Vec<Vec<f32>>,
-    /// The model that really answered; empty if it did not say.
+    /// The model that answered; empty if the provider did not say.
     pub model: String,
-    /// Tokens of the texts, if they were told.
+    /// The tokens of the texts, if the provider reported them.
     pub usage: Option<Usage>,
+}
+
+impl Embeddings {
+    /// Vectors without a report of model or usage.
+    pub fn new(vectors: Vec<Vec<f32>>) -> Self {
+        Self { vectors, ..Self::default() }
+    }
 }

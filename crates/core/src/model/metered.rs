@@ -1,25 +1,62 @@
-//! Keeps every attempt within the budget, and says what it cost.
+//! Keeps every attempt within the budget, and records its cost.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 
 use crate::{
-    Certainty, ChatModel, ChatReply, ChatRequest, Estimate, Event, ModelError, ModelErrorKind, ModelId, Pricing,
-    RateLimits, Reasoning, Run, Settings, Spender, Usage,
-    model::attempt::{Attempt, Verdict},
+    Certainty, Charge, ChatModel, ChatReply, ChatRequest, Embedder, Embeddings, Estimate, Event, Hold, ModelError,
+    ModelErrorKind, ModelId, PriceCeiling, Pricing, RateLimits, Rates, Reasoning, Run, ServedCall, Settings, Spender,
+    Usage,
+    model::attempt::{Attempt, Settlement},
     model::learned::Learned,
-    model::pricing::ServedCall,
-    money::cost::Charge,
-    money::ledger::Hold,
-    money::rates::Rates,
 };
 
-/// A model whose every attempt is held to the budget of its run: an estimate is reserved before, and replaced after by
-/// what was used. It stands directly around the client, inside retries and fallbacks, so that each attempt is paid.
+/// A model, or an [`Embedder`], that keeps to the budget of its run.
+///
+/// Before each attempt it reserves an estimate of the cost, and it refuses the attempt if the budget does not cover it.
+/// Afterwards it settles the reservation with the real cost. It belongs directly around the client, inside retries and
+/// fallbacks, so that every attempt is paid for. If only a part of the estimated output fits the budget, the request's
+/// limit of output is lowered.
+///
+/// ```
+/// use brigade_core::{
+///     Budget, ChatModel, ChatRequest, ModelErrorKind, ModelExt, ModelId, Money, PriceCeiling, Pricing, Rate, Rates, Run,
+///     ServedCall, Settings, Usage,
+/// };
+///
+/// /// One dollar per million tokens.
+/// #[derive(Debug, Clone)]
+/// struct FlatPrice;
+///
+/// impl FlatPrice {
+///     const RATE: Rate = Rate::per_million(Money::from_cents(100));
+///     const RATES: Rates = Rates::new(Self::RATE, Self::RATE);
+/// }
+///
+/// impl Pricing for FlatPrice {
+///     fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
+///         Some(PriceCeiling::new(Self::RATES))
+///     }
+///
+///     fn cost(&self, _: &ServedCall<'_>, usage: &Usage) -> Option<Money> {
+///         Some(Self::RATES.cost(usage.input_tokens, usage.output_tokens))
+///     }
+/// }
+///
+/// async fn ask(model: impl ChatModel) {
+///     let model = model.metered(&FlatPrice);
+///     let run = Run::builder().budget(Budget::default().money(Money::from_nano(1))).build();
+///     let error = model.chat(&ChatRequest::new("Why is the sky blue?"), &run).await.unwrap_err();
+///     assert_eq!(error.kind(), ModelErrorKind::Budget);
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Metered<M> {
     model: M,
@@ -29,22 +66,22 @@ pub struct Metered<M> {
     shared: Arc<Shared>,
 }
 
-/// What to do with a model that has no price, when money is limited. Without such a limit it runs, and its cost is
-/// absent.
+/// What to do with a model without a price in a run whose money is limited. Without such a limit the model is called,
+/// and its cost is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum UnpricedPolicy {
-    /// Refuse the call: what cannot be counted cannot be limited.
+    /// Refuse the call, because its cost cannot be limited.
     #[default]
     Deny,
-    /// Count it at these rates, with or without a limit.
+    /// Assume these prices, also in runs without a limit of money.
     Assume(Rates),
-    /// Let it run uncounted, and say so once in the log.
+    /// Call the model, and log one warning that its calls do not count against the limit.
     Warn,
 }
 
-/// Puts a meter around a model.
+/// Adds [`ModelExt::metered`] to every model.
 pub trait ModelExt: ChatModel + Sized {
-    /// This model, held to the budget of its runs at these prices.
+    /// Wraps the model in [`Metered`], with these prices.
     fn metered(self, pricing: &(impl Pricing + Clone)) -> Metered<Self> {
         Metered::new(self, Arc::new(pricing.clone()))
     }
@@ -52,110 +89,76 @@ pub trait ModelExt: ChatModel + Sized {
 
 impl<M: ChatModel> ModelExt for M {}
 
-/// What all clones of one meter have learned.
+/// The state that clones share.
 #[derive(Debug)]
 struct Shared {
     learned: Learned,
     warned: AtomicBool,
 }
 
-/// Some 190 words: the shortest answer or tool call that is worth the prompt that was paid for it.
+/// About 190 words: the shortest answer or tool call that is worth the cost of its prompt.
 const LEAST_OUTPUT_TOKENS: u32 = 256;
 
-/// Anthropic's least thinking budget. Less would be refused, or spent before the first word of the answer.
+/// Anthropic's smallest thinking budget. A smaller one would be refused, or used up before the answer begins.
 const LEAST_REASONING_TOKENS: u64 = 1_024;
 
-/// Assumed where neither the request nor the price table limits the answer; the longest that most servers give.
+/// The longest answer that most servers give. Assumed if neither the request nor the price list limits the output.
 const UNKNOWN_OUTPUT_TOKENS: u64 = 32_768;
 
 /// Eight times the largest context window on sale: no prompt has more tokens.
 const MOST_INPUT_TOKENS: u64 = 16_000_000;
 
-impl<M: ChatModel> Metered<M> {
-    /// The model, held to the budget of its runs at these prices.
+impl<M> Metered<M> {
+    /// Wraps a model, with prices.
     pub fn new(model: M, pricing: Arc<dyn Pricing>) -> Self {
-        let shared = Shared { learned: Learned::new(), warned: AtomicBool::new(false) };
         Self {
             model,
             pricing,
             unpriced: UnpricedPolicy::default(),
             least_output_tokens: LEAST_OUTPUT_TOKENS,
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared { learned: Learned::new(), warned: AtomicBool::new(false) }),
         }
     }
 
-    /// What to do if the model has no price. [`UnpricedPolicy::Deny`] unless set.
+    /// Sets what to do if the model has no price; [`UnpricedPolicy::Deny`] by default.
     #[must_use]
     pub fn unpriced(self, unpriced: UnpricedPolicy) -> Self {
         Self { unpriced, ..self }
     }
 
-    /// The fewest output tokens that a tight budget may cut an answer to; below, the call is refused. 256 unless set,
-    /// and the request's reasoning on top.
+    /// Sets the fewest output tokens, in addition to the request's reasoning, that a tight budget may limit an answer
+    /// to; 256 by default. If the budget does not cover them, the call is refused.
     #[must_use]
     pub fn least_output_tokens(self, tokens: u32) -> Self {
         Self { least_output_tokens: tokens, ..self }
     }
 
-    /// What the call may use and cost at the most.
-    fn estimate(&self, request: &ChatRequest) -> Estimate {
-        let settings = request.settings.over(self.model.settings());
-        let input_tokens = self.shared.learned.input(request);
-        let ceiling = self.pricing.ceiling(self.model.id(), &settings, input_tokens);
+    /// An estimate with the prices that apply.
+    fn priced(&self, estimate: Estimate, ceiling: Option<PriceCeiling>) -> Estimate {
         let assumed = match self.unpriced {
             UnpricedPolicy::Assume(rates) => Some(rates),
             UnpricedPolicy::Deny | UnpricedPolicy::Warn => None,
         };
-        let own_limit = ceiling.and_then(|ceiling| ceiling.max_output_tokens).map(u64::from);
-        let asked = settings.output_limit().map(u64::from);
-        let output_tokens = match (asked, own_limit) {
-            (Some(asked), Some(own)) => asked.min(own),
-            (asked, own) => asked.or(own).unwrap_or(UNKNOWN_OUTPUT_TOKENS),
-        };
-        let reasoning = match settings.reasoning {
-            Some(Reasoning::Budget(tokens)) => u64::from(tokens),
-            Some(Reasoning::Effort(_)) => LEAST_REASONING_TOKENS,
-            Some(Reasoning::Off) | None => 0,
-        };
-        let least = u64::from(self.least_output_tokens).saturating_add(reasoning);
-        Estimate {
-            input_tokens,
-            output_tokens,
-            least_output_tokens: least.min(output_tokens),
-            rates: ceiling.map(|ceiling| ceiling.rates).or(assumed),
-        }
+        Estimate { rates: ceiling.map(|ceiling| ceiling.rates).or(assumed), ..estimate }
     }
 
-    /// Sets the estimate aside, or refuses the call before anything is sent.
-    fn reserve(&self, estimate: Estimate, run: &Run) -> Result<Hold, ModelError> {
-        let model = self.model.id();
+    /// Reserves the estimate, or refuses the call.
+    fn reserve(&self, model: &ModelId, estimate: Estimate, run: &Run) -> Result<Hold, ModelError> {
         if estimate.rates.is_none() && run.ledger().limits_money() {
             self.allow_unpriced(model)?;
         }
-        let who = Spender { agent: Arc::clone(run.agent()), model: model.clone() };
-        run.ledger().reserve(who, estimate, run.is_wrapping_up()).map_err(|refusal| {
+        let spender = Spender { agent: Arc::clone(run.agent()), model: model.clone() };
+        run.ledger().reserve(spender, estimate, run.is_wrapping_up()).map_err(|refusal| {
             run.emit(&Event::BudgetRefused(refusal.clone()));
             refused(model, "not asked, because a budget is used up").caused_by(refusal)
         })
     }
 
-    /// Begins an attempt, and answers the request to make where that is another one.
-    fn begin<'a>(
-        &'a self,
-        request: &ChatRequest,
-        run: &'a Run,
-    ) -> Result<(Attempt<'a>, Option<Box<ChatRequest>>), ModelError> {
-        let estimate = self.estimate(request);
-        let hold = self.reserve(estimate, run)?;
-        let cut = within(request, &estimate, &hold, run);
-        Ok((Attempt::begin(run, self.id(), hold), cut.map(Box::new)))
-    }
-
     fn allow_unpriced(&self, model: &ModelId) -> Result<(), ModelError> {
         if self.unpriced != UnpricedPolicy::Warn {
-            let way_out = "not asked, because it has no price and money is limited; \
+            let why = "not asked, because it has no price and money is limited; \
                 add its price to the price table, or let unpriced models run at an assumed rate or with a warning";
-            return Err(refused(model, way_out));
+            return Err(refused(model, why));
         }
         if !self.shared.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -166,44 +169,69 @@ impl<M: ChatModel> Metered<M> {
         Ok(())
     }
 
-    /// What a successful call used and cost.
-    fn charge(&self, reply: &ChatReply, attempt: &Attempt<'_>) -> Charge {
-        let estimate = *attempt.estimate();
+    /// The charge for `usage`. Without a price for the model that answered, the rates of the estimate apply, so that a
+    /// call under a limit does not end up free.
+    fn charge(&self, certainty: Certainty, usage: Usage, served: &ServedCall<'_>, estimate: &Estimate) -> Charge {
+        let known = self.pricing.cost(served, &usage).or(usage.stated_cost);
+        let assumed = || estimate.rates.map(|rates| rates.cost(usage.input_tokens, usage.output_tokens));
+        let cost = known.or_else(assumed);
+        let is_assumed = known.is_none() && cost.is_some();
+        let certainty = match certainty {
+            Certainty::Charged if is_assumed => Certainty::Estimated,
+            Certainty::Charged | Certainty::Estimated | Certainty::Uncertain => certainty,
+        };
+        Charge::new(certainty, usage, cost)
+    }
+
+    /// How to settle a failed attempt.
+    fn settlement_of(&self, error: &ModelError, attempt: &Attempt<'_>) -> Settlement {
+        let details = error.details();
+        if let Some(usage) = details.usage {
+            // Some providers report the prompt at the start and count the output as it grows.
+            let output_tokens = usage.output_tokens.max(attempt.output_tokens());
+            let usage = Usage { output_tokens, ..usage };
+            let served = ServedCall::new(attempt.model());
+            return Settlement::Charge(self.charge(Certainty::Uncertain, usage, &served, attempt.estimate()));
+        }
+        // Output that arrived is billed in any case.
+        let may_be_billed = details.may_be_billed() || (details.sent && attempt.output_tokens() > 0);
+        if may_be_billed { Settlement::Uncertain } else { Settlement::Release }
+    }
+}
+
+impl<M: ChatModel> Metered<M> {
+    /// The largest usage and cost of the call.
+    fn estimate(&self, request: &ChatRequest) -> Estimate {
+        let settings = request.settings.over(self.model.settings());
+        let input_tokens = self.shared.learned.input(request);
+        let ceiling = self.pricing.ceiling(self.model.id(), &settings, input_tokens);
+        let requested = settings.output_limit().map(u64::from);
+        let limit = ceiling.map_or(requested, |ceiling| ceiling.output_tokens(requested));
+        let output_tokens = limit.unwrap_or(UNKNOWN_OUTPUT_TOKENS);
+        let reasoning = match settings.reasoning {
+            Some(Reasoning::Budget(tokens)) => u64::from(tokens),
+            Some(Reasoning::Effort(_)) => LEAST_REASONING_TOKENS,
+            Some(Reasoning::Off) | None => 0,
+        };
+        let least = u64::from(self.least_output_tokens).saturating_add(reasoning);
+        let estimate = Estimate::new(input_tokens, output_tokens).least_output_tokens(least.min(output_tokens));
+        self.priced(estimate, ceiling)
+    }
+
+    /// The charge for a successful call.
+    fn reply_charge(&self, reply: &ChatReply, attempt: &Attempt<'_>) -> Charge {
+        let estimate = attempt.estimate();
         let guess = Usage::new(estimate.input_tokens, self.shared.learned.output(&reply.message));
         let (certainty, usage) = match reply.usage {
-            Some(usage) if is_plausible(&usage, &guess, &estimate) => (Certainty::Charged, usage),
+            Some(usage) if is_plausible(&usage, &guess, estimate) => (Certainty::Charged, usage),
             Some(usage) => {
-                attempt.suspect_usage();
-                (Certainty::Estimated, corrected(usage, &guess, &estimate))
+                attempt.report_implausible_usage();
+                (Certainty::Estimated, corrected(usage, &guess, estimate))
             }
             None => (Certainty::Estimated, guess),
         };
-        let model = Some(reply.model.as_str()).filter(|model| !model.is_empty());
-        let served = ServedCall { asked: self.model.id(), model, service_tier: reply.service_tier.as_deref() };
-        self.price(&served, usage, &estimate).at(certainty)
-    }
-
-    /// The price of `usage`. Where the table knows none for whoever answered, the rates of the estimate stand in: a
-    /// call that was held to a limit must not end up free.
-    fn price(&self, served: &ServedCall<'_>, usage: Usage, estimate: &Estimate) -> Priced {
-        let known = self.pricing.cost(served, &usage).or(usage.stated_cost);
-        let cost = known.or_else(|| estimate.rates.map(|rates| rates.cost(usage.input_tokens, usage.output_tokens)));
-        Priced { usage, cost, guessed: known.is_none() }
-    }
-
-    /// What a failed call used and cost, if that is known; else whether it may be billed.
-    fn verdict(&self, error: &ModelError, attempt: &Attempt<'_>) -> Verdict {
-        let failure = error.details();
-        if let Some(usage) = failure.usage {
-            let served = ServedCall { asked: self.model.id(), model: None, service_tier: None };
-            // Reported before the end: some tell the prompt at the start and count the answer as it grows.
-            let output_tokens = usage.output_tokens.max(attempt.output_seen());
-            let usage = Usage { output_tokens, ..usage };
-            return Verdict::Charge(self.price(&served, usage, attempt.estimate()).at(Certainty::Uncertain));
-        }
-        // Output that came is billed in any case.
-        let billed = failure.may_be_billed() || (failure.sent && attempt.output_seen() > 0);
-        if billed { Verdict::Uncertain } else { Verdict::Release }
+        let served = served_call(self.model.id(), &reply.model).service_tier(reply.service_tier.as_deref());
+        self.charge(certainty, usage, &served, estimate)
     }
 }
 
@@ -219,72 +247,91 @@ impl<M: ChatModel> ChatModel for Metered<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let (mut attempt, cut) = self.begin(request, run)?;
-        let request = cut.as_deref().unwrap_or(request);
-        match self.model.chat(request, attempt.run()).await {
+        let estimate = self.estimate(request);
+        let hold = self.reserve(self.model.id(), estimate, run)?;
+        let request = limit_output(request, &estimate, &hold, run);
+        let mut attempt = Attempt::begin(run, self.model.id(), hold);
+        match self.model.chat(&request, attempt.run()).await {
             Ok(mut reply) => {
-                report(self.id(), &reply.limits, run);
-                let charge = self.charge(&reply, &attempt);
+                report_limits(self.model.id(), &reply.limits, run);
+                let charge = self.reply_charge(&reply, &attempt);
                 if charge.certainty == Certainty::Charged {
-                    self.shared.learned.learn(request, &reply.message, &charge.usage);
+                    self.shared.learned.learn(&request, &reply.message, &charge.usage);
                 }
-                attempt.end(None, Verdict::Charge(charge));
+                attempt.end(None, Settlement::Charge(charge));
                 reply.charge = Some(charge);
                 Ok(reply)
             }
             Err(error) => {
-                report(self.id(), &error.details().limits, run);
-                let verdict = self.verdict(&error, &attempt);
-                attempt.end(Some(error.kind()), verdict);
+                report_limits(self.model.id(), &error.details().limits, run);
+                let settlement = self.settlement_of(&error, &attempt);
+                attempt.end(Some(error.kind()), settlement);
                 Err(error)
             }
         }
     }
 }
 
-/// Tells what a response said about rate limits, if it said anything.
-fn report(model: &ModelId, limits: &RateLimits, run: &Run) {
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<E: Embedder> Embedder for Metered<E> {
+    fn id(&self) -> &ModelId {
+        self.model.id()
+    }
+
+    async fn embed(&self, texts: &[&str], run: &Run) -> Result<Embeddings, ModelError> {
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
+        // A provider adds at most one token at each end of a text.
+        let input_tokens = (bytes as u64).div_ceil(4) + 2 * texts.len() as u64;
+        let ceiling = self.pricing.ceiling(self.model.id(), Settings::none(), input_tokens);
+        let estimate = self.priced(Estimate::new(input_tokens, 0), ceiling);
+        let hold = self.reserve(self.model.id(), estimate, run)?;
+        let mut attempt = Attempt::begin(run, self.model.id(), hold);
+        let result = self.model.embed(texts, attempt.run()).await;
+        match &result {
+            Ok(found) => {
+                let certainty = if found.usage.is_some() { Certainty::Charged } else { Certainty::Estimated };
+                let usage = found.usage.unwrap_or(Usage::new(input_tokens, 0));
+                let served = served_call(self.model.id(), &found.model);
+                let charge = self.charge(certainty, usage, &served, attempt.estimate());
+                attempt.end(None, Settlement::Charge(charge));
+            }
+            Err(error) => attempt.end(Some(error.kind()), self.settlement_of(error, &attempt)),
+        }
+        result
+    }
+}
+
+fn served_call<'a>(asked: &'a ModelId, model: &'a str) -> ServedCall<'a> {
+    ServedCall::new(asked).model(Some(model).filter(|model| !model.is_empty()))
+}
+
+/// Emits the rate limits that a response reported, if any.
+fn report_limits(model: &ModelId, limits: &RateLimits, run: &Run) {
     if !limits.is_empty() {
         run.emit(&Event::RateLimitsReported { model: model.clone(), limits: limits.clone() });
     }
 }
 
-/// Usage with its price.
-struct Priced {
-    usage: Usage,
-    cost: Option<crate::Money>,
-    guessed: bool,
-}
-
-impl Priced {
-    /// This as a charge that is no surer than its price.
-    fn at(self, certainty: Certainty) -> Charge {
-        let Self { usage, cost, guessed } = self;
-        let unsure = guessed && cost.is_some() && certainty == Certainty::Charged;
-        Charge { certainty: if unsure { Certainty::Estimated } else { certainty }, usage, cost }
-    }
-}
-
-/// The request with as many output tokens as were reserved, where that must be said: when a budget cut the answer, or
-/// when a limit holds and nothing else would make the provider keep to the estimate.
-fn within(request: &ChatRequest, asked: &Estimate, hold: &Hold, run: &Run) -> Option<ChatRequest> {
-    let is_cut = hold.output_tokens() < asked.output_tokens;
+/// Limits the output of the request to what was reserved, if a budget lowered the reservation, or if spending is
+/// limited and nothing else keeps the provider to the estimate.
+fn limit_output<'a>(request: &'a ChatRequest, asked: &Estimate, hold: &Hold, run: &Run) -> Cow<'a, ChatRequest> {
+    let is_lowered = hold.output_tokens() < asked.output_tokens;
     let is_open = request.settings.max_output_tokens.is_none() && asked.output_tokens == UNKNOWN_OUTPUT_TOKENS;
-    let must_say = is_cut || (is_open && run.ledger().limits_spending());
-    if !must_say {
-        return None;
+    let mut request = Cow::Borrowed(request);
+    if is_lowered || (is_open && run.ledger().limits_spending()) {
+        let limit = u32::try_from(hold.output_tokens()).unwrap_or(u32::MAX);
+        request.to_mut().settings.max_output_tokens = Some(limit);
     }
-    let mut request = request.clone();
-    request.settings.max_output_tokens = Some(u32::try_from(hold.output_tokens()).unwrap_or(u32::MAX));
-    Some(request)
+    request
 }
 
-/// Whether reported usage can be true: a prompt has tokens, words have tokens, and no provider generates twice what it
-/// was allowed to.
+/// Whether reported usage can be true: a prompt has tokens, an answer with text has tokens, and no provider generates
+/// more than twice the allowed output.
 fn is_plausible(usage: &Usage, guess: &Usage, estimate: &Estimate) -> bool {
-    let said_nothing = guess.output_tokens == 0;
+    let is_empty = guess.output_tokens == 0;
     is_plausible_input(usage.input_tokens)
-        && (usage.output_tokens > 0 || said_nothing)
+        && (usage.output_tokens > 0 || is_empty)
         && usage.output_tokens <= estimate.output_tokens.saturating_mul(2)
 }
 
@@ -292,16 +339,15 @@ fn is_plausible_input(tokens: u64) -> bool {
     (1..=MOST_INPUT_TOKENS).contains(&tokens)
 }
 
-/// What stands in for implausible usage: the larger of what the answer's length tells and what was reported, the latter
-/// no further than was allowed.
+/// Replaces implausible usage by the larger of the guess and the report. The report counts up to the allowed output.
 fn corrected(reported: Usage, guess: &Usage, estimate: &Estimate) -> Usage {
     let base = if is_plausible_input(reported.input_tokens) { reported } else { *guess };
     let output_tokens = guess.output_tokens.max(reported.output_tokens.min(estimate.output_tokens));
     Usage { output_tokens, stated_cost: None, ..base }
 }
 
-pub(crate) fn refused(model: &ModelId, why: &str) -> ModelError {
-    ModelError::new(ModelErrorKind::Budget, why).with(|failure| failure.model = Some(model.clone()))
+fn refused(model: &ModelId, why: &str) -> ModelError {
+    ModelError::new(ModelErrorKind::Budget, why).with(|details| details.model = Some(model.clone()))
 }
 
 #[cfg(test)]

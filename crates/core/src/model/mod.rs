@@ -1,9 +1,8 @@
-//! Models: the trait, prices, cost limits and embeddings.
+//! Models: the traits of models that answer and that embed, their prices, and the wrapper that keeps to the budget.
 
 pub(crate) mod attempt;
 pub(crate) mod embedder;
 pub(crate) mod learned;
 pub(crate) mod metered;
-pub(crate) mod metered_embedder;
 pub(crate) mod model;
 pub(crate) mod pricing;

@@ -6,21 +6,56 @@ use async_trait::async_trait;
 
 use crate::{ChatReply, ChatRequest, ModelError, ModelId, Run, Settings};
 
-/// A model that can be asked.
+/// A model that answers chat requests.
 ///
-/// One method, [`ChatModel::chat`], serves streaming and not: deltas are a side channel that goes to `run`, the answer is the return value.
-/// So a wrapper is one plain `async fn`; a permit it holds lives until the answer is whole, and what it decides, it
-/// decides after the stream has ended, which is the only time at which success is known.
+/// The one method serves streaming and non-streaming callers: partial output goes to the run as
+/// [`Event::Delta`](crate::Event::Delta), and the return value is always the complete reply. A wrapper is therefore one
+/// plain `async fn`. Its decisions come after the stream has ended, the only time at which success is known.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use brigade_core::{ChatModel, ChatReply, ChatRequest, Message, ModelError, ModelId, Run, Settings};
+///
+/// /// Answers every request with the same text.
+/// #[derive(Debug)]
+/// struct Fixed {
+///     id: ModelId,
+///     text: String,
+/// }
+///
+/// #[async_trait]
+/// impl ChatModel for Fixed {
+///     fn id(&self) -> &ModelId {
+///         &self.id
+///     }
+///
+///     fn settings(&self) -> &Settings {
+///         Settings::none()
+///     }
+///
+///     async fn chat(&self, _request: &ChatRequest, _run: &Run) -> Result<ChatReply, ModelError> {
+///         Ok(ChatReply::new(Message::assistant(&self.text)))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), ModelError> {
+/// let model = Fixed { id: ModelId::new("local", "fixed"), text: "Hello.".into() };
+/// let reply = model.chat(&ChatRequest::new("Hi!"), &Run::new()).await?;
+/// assert_eq!(reply.message.text(), "Hello.");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait ChatModel: fmt::Debug + Send + Sync + 'static {
-    /// The configured name. The reply says which model really answered.
+    /// The configured name. [`ChatReply::model`] is the name of the model that answered.
     fn id(&self) -> &ModelId;
 
-    /// What requests say where they leave it open. Whoever estimates what a call may cost must know what will be sent.
+    /// The settings that apply where a request leaves them open. Cost estimates need them before the call.
     fn settings(&self) -> &Settings;
 
-    /// One answer. Deltas go to `run` while the call goes on, when somebody listens
-    /// ([`Run::wants_deltas`]); the return value is always complete. Dropping the future cancels the call.
+    /// Asks the model. Dropping the future cancels the call.
+    ///
+    /// If [`Run::wants_deltas`] is true, deltas are emitted while the reply arrives.
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError>;
 }
 

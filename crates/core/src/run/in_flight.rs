@@ -98,7 +98,7 @@ mod tests {
 
     impl Pricing for Prices {
         fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
-            Some(PriceCeiling { rates: RATES, max_output_tokens: Some(10_000) })
+            Some(PriceCeiling::new(RATES).max_output_tokens(Some(10_000)))
         }
 
         fn cost(&self, _: &ServedCall<'_>, usage: &Usage) -> Option<Money> {

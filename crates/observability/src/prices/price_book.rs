@@ -115,7 +115,7 @@ impl Pricing for PriceBook {
         let entry = self.entry(model.provider(), model.model())?;
         let terms = Terms { moment: self.moment, service_tier: settings.service_tier.as_deref(), input_tokens };
         let rates = bill::dearest(entry, &terms, settings)?;
-        Some(PriceCeiling { rates, max_output_tokens: entry.max_output })
+        Some(PriceCeiling::new(rates).max_output_tokens(entry.max_output))
     }
 
     /// What the provider itself states is what it bills; the table is for those who state nothing.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use brigade_core::{LargestRun, ModelId, Money, Pricing, Settings, TurnLimits};
+use brigade_core::{ModelId, Money, Pricing, Settings, TurnLimits};
 use brigade_observability::PriceBook;
 use brigade_providers::anthropic;
 
@@ -86,12 +86,10 @@ fn dearest_call(config: &Config, (model, agent): (&Model, &Agent), prices: &Pric
         answer_tokens: is_anthropic(config, model).then(|| anthropic::answer_tokens(&model.model)),
         ..Settings::default()
     };
-    let largest = LargestRun {
-        calls: 1,
-        input_tokens: agent.context_tokens.unwrap_or(context).min(context),
-        output_tokens: settings.output_limit_over(&model.settings()).map(u64::from),
-    };
-    largest.cost(&id, &Settings::default(), prices as &dyn Pricing)
+    let input_tokens = agent.context_tokens.unwrap_or(context).min(context);
+    let ceiling = prices.ceiling(&id, Settings::none(), input_tokens)?;
+    let output_tokens = ceiling.output_tokens(settings.output_limit_over(&model.settings()).map(u64::from))?;
+    Some(ceiling.rates.cost(input_tokens, output_tokens))
 }
 
 /// Its clients send a limit of output with each request.

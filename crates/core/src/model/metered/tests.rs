@@ -27,7 +27,7 @@ const RATES: Rates = Rates {
 
 impl Pricing for Prices {
     fn ceiling(&self, model: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
-        let ceiling = PriceCeiling { rates: RATES, max_output_tokens: Some(10_000) };
+        let ceiling = PriceCeiling::new(RATES).max_output_tokens(Some(10_000));
         (&**model.model() != "secret").then_some(ceiling)
     }
 
@@ -440,4 +440,48 @@ async fn what_a_model_is_configured_to_ask_for_is_what_is_reserved() {
     let asked = model.0.clone();
     ask(&model.metered(&Prices), &cents("0.05")).await.unwrap();
     assert_eq!(asked.requests()[0].settings.max_output_tokens, None, "the model's own limit is not written over");
+}
+
+/// Reports ten tokens for each text.
+#[derive(Debug)]
+struct TenTokens(ModelId);
+
+#[async_trait]
+impl Embedder for TenTokens {
+    fn id(&self) -> &ModelId {
+        &self.0
+    }
+
+    async fn embed(&self, texts: &[&str], _: &Run) -> Result<Embeddings, ModelError> {
+        if texts.contains(&"broken") {
+            return Err(ModelError::new(ModelErrorKind::Broken, "cut").with(|details| details.sent = true));
+        }
+        let mut embeddings = Embeddings::new(vec![vec![1.0]; texts.len()]);
+        embeddings.usage = Some(Usage::new(10 * texts.len() as u64, 0));
+        Ok(embeddings)
+    }
+}
+
+fn embedder(model: &str) -> Metered<TenTokens> {
+    Metered::new(TenTokens(ModelId::new("test", model)), Arc::new(Prices))
+}
+
+#[tokio::test]
+async fn embeddings_are_charged_to_the_run() {
+    let run = cents("1");
+    embedder("m").embed(&["one", "two"], &run).await.unwrap();
+    let spent = run.ledger().spending();
+    assert_eq!((spent.calls, spent.charged, spent.usage), (1, usd("0.00002"), Usage::new(20, 0)));
+    embedder("m").embed(&["broken"], &run).await.unwrap_err();
+    assert_eq!(run.ledger().spending().uncertain, usd("0.000004"), "it may be billed");
+    assert_eq!(run.ledger().outstanding(), 0);
+}
+
+#[tokio::test]
+async fn embeddings_that_the_budget_does_not_cover_are_refused() {
+    let error = embedder("m").embed(&["one"], &cents("0.000001")).await.unwrap_err();
+    assert_eq!(error.kind(), ModelErrorKind::Budget);
+    let error = embedder("secret").embed(&["one"], &cents("1")).await.unwrap_err();
+    assert!(error.to_string().contains("no price"), "{error}");
+    embedder("secret").embed(&["one"], &Run::new()).await.unwrap();
 }

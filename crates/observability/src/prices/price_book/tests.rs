@@ -18,7 +18,7 @@ fn prices_of(day: &str) -> PriceBook {
 }
 
 fn bill(prices: &PriceBook, name: &str, tier: Option<&str>, usage: &Usage) -> Option<Money> {
-    prices.cost(&ServedCall { asked: &id(name), model: None, service_tier: tier }, usage)
+    prices.cost(&ServedCall::new(&id(name)).service_tier(tier), usage)
 }
 
 /// Tokens and searches in the order in which [`GOLDEN`] has them.
@@ -218,7 +218,7 @@ fn limits_are_told_with_the_price() {
 fn the_model_that_answered_sets_the_price_and_the_one_asked_stands_in_for_it() {
     let asked = id("openai/gpt-5");
     let cost = |model| {
-        let served = ServedCall { asked: &asked, model: Some(model), service_tier: None };
+        let served = ServedCall::new(&asked).model(Some(model));
         PriceBook::bundled().cost(&served, &Usage::new(1_000, 0))
     };
     assert_eq!(cost("gpt-5-nano-2025-08-07"), Some(usd("0.00005")));
