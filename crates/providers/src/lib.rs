@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `account`, `client` | an account and its connections; [`Client`], [`Model`] and their `ChatModel` |
 //! | `http` | sends one request and reads the response |
-//! | `intake`, `sse` | whatever comes back, cut into events and given to the protocol's assembly |
+//! | `reader`, `sse` | whatever comes back, cut into events and given to the protocol's assembly |
 //! | `head`, `limits` | what the head of a response says, of rate limits above all; the same for all |
 //! | `error` | what an error means; the same for all |
 //! | `embeddings` | what texts mean, for [`Embedder`](brigade_core::Embedder) |
@@ -68,28 +68,23 @@
 //! # }
 //! ```
 
-mod account;
-pub mod anthropic;
-mod call;
+mod anthropic;
 mod client;
-mod digest;
-mod effort;
-mod embeddings;
-mod error;
-mod head;
 mod http;
-mod intake;
 mod json;
-mod limits;
-pub mod openai_chat;
-pub mod openai_responses;
+mod openai_chat;
+mod openai_embeddings;
+mod openai_responses;
 mod protocol;
-mod sse;
-mod transport;
+#[cfg(test)]
+mod tests;
 
-pub use anthropic::{Anthropic, AnthropicModel};
-pub use client::{AccountError, Client, ClientBuilder, Model, Reachable};
-pub use embeddings::OpenAiEmbeddings;
-pub use openai_chat::{OpenAi, OpenAiChatModel, Quirks, Server};
-pub use openai_responses::{OpenAiResponses, OpenAiResponsesModel};
-pub use protocol::Protocol;
+pub use anthropic::messages::{Anthropic, AnthropicModel, Messages};
+pub use anthropic::model_family::anthropic_answer_tokens;
+pub use client::builder::{AccountError, ClientBuilder};
+pub use client::client::{Client, Model, Probe};
+pub use openai_chat::chat_completions::{ChatCompletions, OpenAi, OpenAiChatModel};
+pub use openai_chat::server::{CallIds, Quirks, ReasoningField, Server, UnknownServer};
+pub use openai_embeddings::embeddings::OpenAiEmbeddings;
+pub use openai_responses::responses::{OpenAiResponses, OpenAiResponsesModel, Responses};
+pub use protocol::protocol::Protocol;

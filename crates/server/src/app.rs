@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use brigade_core::{ChatModel, Embedder, Ledger, Metered, ModelError, ModelId, Settings};
 use brigade_observability::{MetricsConfig, PriceBook};
-use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiResponses, Protocol, Reachable};
+use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiResponses, Probe, Protocol};
 use brigade_rehearsal::demo as story;
 use brigade_resilience::{Accounts, FallbackModel, ModelHealth, Policy};
 
@@ -146,7 +146,7 @@ impl App {
 
     /// Asks an account whether it can be reached and accepts the credentials, at no cost. It takes as long as the
     /// caller lets it.
-    pub(crate) async fn probe(&self, account: &str) -> Option<Result<Reachable, ModelError>> {
+    pub(crate) async fn probe(&self, account: &str) -> Option<Result<Probe, ModelError>> {
         Some(match self.providers.get(account)? {
             Account::Chat(client) => client.probe().await,
             Account::Responses(client) => client.probe().await,

@@ -15,6 +15,6 @@ pub(crate) struct Options {
 
 pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
     let test =
-        cargo(shell, "test").args(["--package", "brigade-providers", "--lib", "intake::fuzz", "--", "--nocapture"]);
+        cargo(shell, "test").args(["--package", "brigade-providers", "--lib", "tests::fuzz", "--", "--nocapture"]);
     Ok(test.env("BRIGADE_FUZZ_SECONDS", options.seconds.to_string()).run()?)
 }

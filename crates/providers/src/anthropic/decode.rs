@@ -1,4 +1,4 @@
-//! Bytes from Anthropic become a reply.
+//! Decodes answers of Anthropic.
 
 use brigade_core::{
     Arguments, ChatReply, Delta, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role,
@@ -7,37 +7,41 @@ use brigade_core::{
 use serde_json::value::RawValue;
 
 use super::{
-    DIALECT,
-    wire::{self, Answer, Block, BlockDelta, MessageDelta, StreamEvent},
+    content_block::ContentBlock,
+    messages::DIALECT,
+    wire::{BlockDelta, MessageDelta, MessageObject, StreamEvent, UsageObject},
 };
 use crate::{
-    call, error, json,
-    protocol::{self, Progress, Quirk, Sink},
-    sse,
+    http::{provider_error, sse::SseEvent},
+    json::json,
+    protocol::{
+        protocol::{EventSink, Progress, ReplyDecoder, WireQuirk},
+        tool_calls,
+    },
 };
 
-/// Puts an answer together.
+/// Decodes one answer.
 ///
-/// Blocks keep the order in which they start. A delta finds its block by index; most blocks are complete when they
-/// start, or never get a delta.
+/// Blocks keep the order in which they start. A delta refers to its block by index; most blocks are complete when they
+/// start.
 #[derive(Debug, Default)]
-pub struct Assembly {
+pub struct MessagesDecoder {
     id: Option<String>,
     model: Option<String>,
-    blocks: Vec<Block>,
-    usage: wire::Usage,
+    blocks: Vec<ContentBlock>,
+    usage: UsageObject,
     stop: Option<String>,
     ended: bool,
 }
 
-impl protocol::Assembly for Assembly {
-    fn event(&mut self, event: &sse::Event, sink: &mut Sink<'_>) -> Result<Progress, ModelError> {
+impl ReplyDecoder for MessagesDecoder {
+    fn event(&mut self, event: &SseEvent, sink: &mut EventSink<'_>) -> Result<Progress, ModelError> {
         let data = event.data.trim_ascii();
         if self.ended || data.is_empty() {
             return Ok(self.progress());
         }
         if data == b"[DONE]" {
-            // Not Anthropic's, but gateways that speak for others add it.
+            // Anthropic does not send it, but gateways do.
             self.ended = self.stop.is_some();
             return Ok(self.progress());
         }
@@ -45,64 +49,64 @@ impl protocol::Assembly for Assembly {
         let event: Option<StreamEvent<'_>> = json::read(data);
         let event = event.map(|event| StreamEvent { kind: event.kind.or(Some(name)), ..event });
         let event = event.filter(|event| event.error.is_none() && event.kind != Some("error"));
-        self.take(event.ok_or_else(|| error::not_an_answer("an event of the stream", data))?, sink)?;
+        self.add_event(event.ok_or_else(|| provider_error::not_an_answer("an event of the stream", data))?, sink)?;
         Ok(self.progress())
     }
 
-    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn finish(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
         if !self.ended {
             if self.stop.is_none() {
                 return Err(broken("the stream ended before the answer did"));
             }
-            sink.quirk(Quirk::EndMarkerMissing);
+            sink.quirk(WireQuirk::EndMarkerMissing);
         }
         Ok(self.reply(sink))
     }
 
-    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
-        let answer: Option<Answer<'_>> = json::read(body);
+    fn body(&mut self, body: &[u8], sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
+        let answer: Option<MessageObject<'_>> = json::read(body);
         let answer = answer.filter(|answer| answer.error.is_none() && answer.content.is_some());
-        self.begin(answer.ok_or_else(|| error::not_an_answer("the answer", body))?, sink);
+        self.begin(answer.ok_or_else(|| provider_error::not_an_answer("the answer", body))?, sink);
         Ok(self.reply(sink))
     }
 
     fn usage(&self) -> Option<Usage> {
-        self.usage.normalised()
+        self.usage.to_usage()
     }
 }
 
-impl Assembly {
+impl MessagesDecoder {
     fn progress(&self) -> Progress {
         if self.ended { Progress::Done } else { Progress::More }
     }
 
-    fn take(&mut self, event: StreamEvent<'_>, sink: &mut Sink<'_>) -> Result<(), ModelError> {
+    fn add_event(&mut self, event: StreamEvent<'_>, sink: &mut EventSink<'_>) -> Result<(), ModelError> {
         let StreamEvent { kind, index, message, content_block, delta, usage, error: _ } = event;
         match (kind.unwrap_or_default(), message, content_block, delta) {
-            // On a continued container this is already the whole answer, and nothing but `message_stop` follows.
+            // In a continued container this holds the whole answer, and only `message_stop` follows.
             ("message_start", Some(answer), ..) => self.begin(answer, sink),
-            ("content_block_start", _, Some(block), _) => self.open(Block::new(index, block), sink),
-            ("content_block_delta", .., Some(delta)) => self.grow(index, delta, sink)?,
-            ("message_delta", .., delta) => self.conclude(delta, usage, sink),
+            ("content_block_start", _, Some(block), _) => self.add_block(ContentBlock::new(index, block), sink),
+            ("content_block_delta", .., Some(delta)) => self.add_delta(index, delta, sink)?,
+            ("message_delta", .., delta) => self.add_message_delta(delta, usage, sink),
             ("message_stop", ..) => self.ended = true,
             ("content_block_stop" | "ping", ..) => {}
-            _ => sink.quirk(Quirk::UnknownEvent),
+            _ => sink.quirk(WireQuirk::UnknownEvent),
         }
         Ok(())
     }
 
-    fn begin(&mut self, answer: Answer<'_>, sink: &mut Sink<'_>) {
-        let Answer { id, model, content, stop_reason, usage, error: _ } = answer;
+    fn begin(&mut self, answer: MessageObject<'_>, sink: &mut EventSink<'_>) {
+        let MessageObject { id, model, content, stop_reason, usage, error: _ } = answer;
         self.id = id;
         self.model = model;
         self.stop = stop_reason;
-        self.count(usage, sink);
+        self.add_usage(usage, sink);
         for raw in content.into_iter().flatten() {
-            self.open(Block::new(None, raw), sink);
+            self.add_block(ContentBlock::new(None, raw), sink);
         }
     }
 
-    fn open(&mut self, block: Block, sink: &mut Sink<'_>) {
+    fn add_block(&mut self, block: ContentBlock, sink: &mut EventSink<'_>) {
         match block.kind() {
             kind @ ("text" | "thinking") => {
                 let text = block.string(kind);
@@ -113,20 +117,20 @@ impl Assembly {
             "tool_use" => sink.delta(|| Delta::ToolCall { name: block.string("name") }),
             _ => {}
         }
-        if let Some(model) = block.successor() {
+        if let Some(model) = block.fallback_model() {
             self.model = Some(model);
         }
         self.blocks.push(block);
     }
 
-    fn grow(&mut self, index: Option<usize>, raw: &RawValue, sink: &mut Sink<'_>) -> Result<(), ModelError> {
+    fn add_delta(&mut self, index: Option<usize>, raw: &RawValue, sink: &mut EventSink<'_>) -> Result<(), ModelError> {
         let delta: BlockDelta<'_> = serde_json::from_str(raw.get())
-            .map_err(|error| broken("a delta of the stream has not the documented form").caused_by(error))?;
+            .map_err(|error| broken("a delta of the stream does not have the documented form").caused_by(error))?;
         let known = self.blocks.iter().rposition(|block| block.index == index);
         let position = known.unwrap_or(self.blocks.len());
         if known.is_none() {
-            sink.quirk(Quirk::UnknownPart);
-            self.blocks.push(Block::implied(index, delta.kind.unwrap_or_default()));
+            sink.quirk(WireQuirk::UnknownPart);
+            self.blocks.push(ContentBlock::implied(index, delta.kind.unwrap_or_default()));
         }
         let Some(block) = self.blocks.get_mut(position) else { return Ok(()) };
         match (delta.kind.unwrap_or_default(), &delta) {
@@ -137,44 +141,44 @@ impl Assembly {
             }
             _ => {}
         }
-        if !block.grow(delta) {
-            sink.quirk(Quirk::UnknownPart);
-            block.grow_by_fields(raw);
+        if !block.apply(delta) {
+            sink.quirk(WireQuirk::UnknownPart);
+            block.apply_unknown(raw);
         }
         Ok(())
     }
 
-    fn conclude(&mut self, delta: Option<&RawValue>, usage: Option<&RawValue>, sink: &mut Sink<'_>) {
+    fn add_message_delta(&mut self, delta: Option<&RawValue>, usage: Option<&RawValue>, sink: &mut EventSink<'_>) {
         let delta: MessageDelta = delta.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
         if let Some(reason) = delta.stop_reason {
             if self.stop.is_some() {
-                sink.quirk(Quirk::StopRepeated);
+                sink.quirk(WireQuirk::StopRepeated);
             }
             self.stop = Some(reason);
         }
-        self.count(usage, sink);
+        self.add_usage(usage, sink);
     }
 
-    fn count(&mut self, usage: Option<&RawValue>, sink: &mut Sink<'_>) {
+    fn add_usage(&mut self, usage: Option<&RawValue>, sink: &mut EventSink<'_>) {
         let Some(raw) = usage.filter(|raw| raw.get() != "null") else { return };
-        match serde_json::from_str::<wire::Usage>(raw.get()) {
+        match serde_json::from_str::<UsageObject>(raw.get()) {
             Ok(usage) if !usage.is_implausible() => self.usage.update(usage),
             Ok(usage) => {
-                sink.quirk(Quirk::UsageImplausible);
+                sink.quirk(WireQuirk::UsageImplausible);
                 self.usage.update(usage);
             }
-            Err(_) => sink.quirk(Quirk::UsageImplausible),
+            Err(_) => sink.quirk(WireQuirk::UsageImplausible),
         }
     }
 
-    fn reply(&mut self, sink: &mut Sink<'_>) -> ChatReply {
+    fn reply(&mut self, sink: &mut EventSink<'_>) -> ChatReply {
         let stop = self.stop.take();
         let finish_reason = finish_reason(stop.as_deref(), sink);
-        let cut = finish_reason == FinishReason::MaxTokens;
-        let parts: Vec<Part> = std::mem::take(&mut self.blocks).into_iter().map(|block| part(block, cut)).collect();
-        let finish_reason = call::inspect(&parts, finish_reason, sink);
+        let cut_off = finish_reason == FinishReason::MaxTokens;
+        let parts: Vec<Part> = std::mem::take(&mut self.blocks).into_iter().map(|block| part(block, cut_off)).collect();
+        let finish_reason = tool_calls::check(&parts, finish_reason, sink);
         let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));
-        reply.usage = self.usage.normalised();
+        reply.usage = self.usage.to_usage();
         reply.finish_reason = finish_reason;
         reply.raw_finish_reason = stop;
         reply.model = self.model.take().unwrap_or_default();
@@ -184,8 +188,8 @@ impl Assembly {
     }
 }
 
-/// Every reason to stop: <https://docs.anthropic.com/en/api/handling-stop-reasons>.
-fn finish_reason(reason: Option<&str>, sink: &mut Sink<'_>) -> FinishReason {
+/// All stop reasons: <https://docs.anthropic.com/en/api/handling-stop-reasons>.
+fn finish_reason(reason: Option<&str>, sink: &mut EventSink<'_>) -> FinishReason {
     match reason {
         Some("end_turn") => FinishReason::EndTurn,
         Some("tool_use") => FinishReason::ToolCalls,
@@ -195,45 +199,47 @@ fn finish_reason(reason: Option<&str>, sink: &mut Sink<'_>) -> FinishReason {
         Some("pause_turn" | "compaction") => FinishReason::Pause,
         Some("model_context_window_exceeded") => FinishReason::ContextWindow,
         Some(_) => {
-            sink.quirk(Quirk::UnknownStop);
+            sink.quirk(WireQuirk::UnknownStop);
             FinishReason::Unknown
         }
         None => {
-            sink.quirk(Quirk::StopMissing);
+            sink.quirk(WireQuirk::StopMissing);
             FinishReason::Unknown
         }
     }
 }
 
-/// A block in core's terms. What core has no word for is kept as it is.
-fn part(mut block: Block, cut: bool) -> Part {
+/// Converts a block to a part. A type that core does not know is kept unchanged.
+fn part(mut block: ContentBlock, cut_off: bool) -> Part {
     match block.kind() {
         "text" => {
             let text = block.string("text");
             let more = block.fields_without(&["type", "text"]).values().any(|value| !json::is_blank(value));
-            Part::Text(TextPart { text, data: more.then(|| own(block.into_raw())) })
+            Part::Text(TextPart { text, data: more.then(|| provider_data(block.into_raw())) })
         }
         "thinking" => {
             let text = block.string("thinking");
-            // The token limit can cut a block off before its signature; the API would not take it back.
-            let complete = !cut || !block.string("signature").is_empty();
-            Part::Thinking(TextPart { text, data: complete.then(|| own(block.into_raw())) })
+            // The token limit can cut a block off before its signature. The API would refuse such a block.
+            let complete = !cut_off || !block.string("signature").is_empty();
+            Part::Thinking(TextPart { text, data: complete.then(|| provider_data(block.into_raw())) })
         }
-        "redacted_thinking" => Part::Thinking(TextPart { text: String::new(), data: Some(own(block.into_raw())) }),
+        "redacted_thinking" => {
+            Part::Thinking(TextPart { text: String::new(), data: Some(provider_data(block.into_raw())) })
+        }
         "tool_use" => Part::ToolCall(ToolCall {
             id: block.string("id"),
             name: block.string("name"),
             arguments: Arguments::parse(block.input()),
             data: {
                 let more = block.fields_without(&["type", "id", "name", "input"]);
-                (!more.is_empty()).then(|| RawJson::of(&more).ok().map(own)).flatten()
+                (!more.is_empty()).then(|| RawJson::of(&more).ok().map(provider_data)).flatten()
             },
         }),
-        _ => Part::Opaque(own(block.into_raw())),
+        _ => Part::Opaque(provider_data(block.into_raw())),
     }
 }
 
-fn own(raw: RawJson) -> ProviderData {
+fn provider_data(raw: RawJson) -> ProviderData {
     ProviderData { dialect: DIALECT.into(), raw }
 }
 

@@ -1,17 +1,14 @@
 //! What Anthropic's Messages API sends, read leniently.
 //!
-//! Everything but the names of events may be missing. Content blocks are kept as raw JSON, since most of them must go
-//! back exactly as they came. See <https://docs.anthropic.com/en/api/messages-streaming>.
+//! Any field except an event's name may be missing. Content blocks are kept as raw JSON, because most of them must be
+//! sent back unchanged. See <https://docs.anthropic.com/en/api/messages-streaming>.
 
-use std::{borrow::Cow, collections::BTreeMap};
-
-use brigade_core::RawJson;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json::{self, Count, Fields};
+use crate::json::json::{self, Count};
 
-/// One event of a stream; its kind says which fields are there.
+/// One event of a stream. Its kind determines which fields are present.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamEvent<'a> {
     #[serde(default, borrow, rename = "type", deserialize_with = "json::loose")]
@@ -19,7 +16,7 @@ pub(super) struct StreamEvent<'a> {
     #[serde(default, deserialize_with = "json::loose")]
     pub(super) index: Option<usize>,
     #[serde(borrow)]
-    pub(super) message: Option<Answer<'a>>,
+    pub(super) message: Option<MessageObject<'a>>,
     #[serde(borrow)]
     pub(super) content_block: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -30,9 +27,9 @@ pub(super) struct StreamEvent<'a> {
     pub(super) error: Option<&'a RawValue>,
 }
 
-/// A whole answer, or the frame of one at the start of a stream.
+/// A whole answer, or the start of one in a stream.
 #[derive(Debug, Deserialize)]
-pub(super) struct Answer<'a> {
+pub(super) struct MessageObject<'a> {
     #[serde(default, deserialize_with = "json::loose")]
     pub(super) id: Option<String>,
     #[serde(default, deserialize_with = "json::loose")]
@@ -75,7 +72,7 @@ pub(super) struct BlockDelta<'a> {
 /// In a stream they are totals: each later figure replaces the earlier one.
 /// See <https://docs.anthropic.com/en/api/messages#response-usage>.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Usage {
+pub(super) struct UsageObject {
     #[serde(default)]
     pub(super) input_tokens: Count,
     #[serde(default)]
@@ -96,21 +93,21 @@ pub(super) struct Usage {
     pub(super) iterations: Option<Vec<Iteration>>,
 }
 
-/// Cache writes by the life of the cache.
+/// Cache writes by the lifetime of the cache entry.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub(super) struct CacheCreation {
     #[serde(default)]
     pub(super) ephemeral_1h_input_tokens: Count,
 }
 
-/// What the output consists of.
+/// The parts of the output count.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub(super) struct OutputDetails {
     #[serde(default)]
     pub(super) thinking_tokens: Count,
 }
 
-/// Tools that ran at the provider.
+/// Uses of tools that run at the provider.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub(super) struct ServerToolUse {
     #[serde(default)]
@@ -132,31 +129,8 @@ pub(super) struct Iteration {
     pub(super) cache_creation_input_tokens: Count,
 }
 
-/// A content block that may still grow.
-#[derive(Debug)]
-pub(super) struct Block {
-    pub(super) index: Option<usize>,
-    kind: String,
-    raw: RawJson,
-    fields: Fields,
-    grown: BTreeMap<Cow<'static, str>, Growth>,
-}
-
-/// What deltas add to a field of a block.
-#[derive(Debug)]
-enum Growth {
-    /// More of a string.
-    Text(String),
-    /// Pieces of a JSON document that replaces the field.
-    Json(String),
-    /// More elements of a list.
-    List(Vec<Box<RawValue>>),
-    /// Another value.
-    Value(Box<RawValue>),
-}
-
-impl Usage {
-    /// Takes a later report.
+impl UsageObject {
+    /// Applies a later report.
     pub(super) fn update(&mut self, later: Self) {
         self.input_tokens.update(later.input_tokens);
         self.output_tokens.update(later.output_tokens);
@@ -169,19 +143,19 @@ impl Usage {
         self.iterations = later.iterations.or(self.iterations.take());
     }
 
-    /// Whether a count cannot be right.
+    /// Whether a count is impossible, such as a negative one.
     pub(super) fn is_implausible(&self) -> bool {
         let counts =
             [self.input_tokens, self.output_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens];
         counts.contains(&Count::Implausible)
     }
 
-    /// The counts in core's terms; absent unless both input and output were told.
+    /// Converts the counts; absent unless both input and output are known.
     ///
-    /// Anthropic counts cached tokens beside `input_tokens`, not among them. Its top-level counts leave out the
-    /// samplings that only served the call (compaction, an advisor), which are billed all the same:
+    /// Anthropic does not include cached tokens in `input_tokens`. Its top-level counts also leave out the extra
+    /// samplings inside a call (compaction, an advisor), which are billed:
     /// <https://docs.anthropic.com/en/docs/build-with-claude/compaction#understanding-usage>.
-    pub(super) fn normalised(&self) -> Option<brigade_core::Usage> {
+    pub(super) fn to_usage(&self) -> Option<brigade_core::Usage> {
         let (uncached, output) = (self.input_tokens.get()?, self.output_tokens.get()?);
         let (read, write) = (self.cache_read_input_tokens.get(), self.cache_creation_input_tokens.get());
         let long_lived = self.cache_creation.and_then(|created| created.ephemeral_1h_input_tokens.get());
@@ -192,7 +166,7 @@ impl Usage {
             .reasoning_tokens(self.output_tokens_details.and_then(|details| details.thinking_tokens.get()))
             .web_searches(self.server_tool_use.and_then(|tools| tools.web_search_requests.get()));
         for side in self.iterations.iter().flatten().filter(|iteration| iteration.is_side_work()) {
-            usage += side.normalised();
+            usage += side.to_usage();
         }
         Some(usage)
     }
@@ -204,7 +178,7 @@ impl Iteration {
         self.kind.as_deref().is_some_and(|kind| !matches!(kind, "message" | "fallback_message"))
     }
 
-    fn normalised(&self) -> brigade_core::Usage {
+    fn to_usage(&self) -> brigade_core::Usage {
         let (read, write) = (self.cache_read_input_tokens.get(), self.cache_creation_input_tokens.get());
         brigade_core::Usage::new(
             total(self.input_tokens.get().unwrap_or(0), read, write),
@@ -217,148 +191,4 @@ impl Iteration {
 
 fn total(uncached: u64, read: Option<u64>, write: Option<u64>) -> u64 {
     uncached.saturating_add(read.unwrap_or(0)).saturating_add(write.unwrap_or(0))
-}
-
-impl Block {
-    /// A block as it came. One that is no object is kept, but has no fields.
-    pub(super) fn new(index: Option<usize>, raw: &RawValue) -> Self {
-        let fields: Fields = serde_json::from_str(raw.get()).unwrap_or_default();
-        let kind = fields.get("type").and_then(|raw| json::text(raw)).unwrap_or_default();
-        Self { index, kind, raw: raw.to_owned().into(), fields, grown: BTreeMap::new() }
-    }
-
-    /// A block that never started, to hold a delta of the given kind.
-    pub(super) fn implied(index: Option<usize>, delta_kind: &str) -> Self {
-        let kind = match delta_kind {
-            "text_delta" | "citations_delta" => "text",
-            "thinking_delta" | "signature_delta" => "thinking",
-            other => other.trim_end_matches("_delta"),
-        };
-        let raw = RawJson::of(&BTreeMap::from([("type", kind)])).unwrap_or_else(|_| RawJson::empty_object());
-        Self::new(index, raw.as_raw())
-    }
-
-    /// The block's type.
-    pub(super) fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    /// A string field, as far as it has grown; empty if there is none.
-    pub(super) fn string(&self, field: &str) -> String {
-        let mut text = self.fields.get(field).and_then(|raw| json::text(raw)).unwrap_or_default();
-        if let Some(Growth::Text(more)) = self.grown.get(field) {
-            text.push_str(more);
-        }
-        text
-    }
-
-    /// The model that takes over, if this block says that one does.
-    pub(super) fn successor(&self) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Successor {
-            model: String,
-        }
-        let to = self.fields.get("to").filter(|_| self.kind == "fallback")?;
-        serde_json::from_str::<Successor>(to.get()).ok().map(|successor| successor.model)
-    }
-
-    /// The `input` of a tool call: the streamed pieces if there are any, else what the block started with.
-    pub(super) fn input(&self) -> String {
-        match self.grown.get("input") {
-            Some(Growth::Json(text)) if !text.trim().is_empty() => text.clone(),
-            _ => self.fields.get("input").map(|raw| raw.get().to_owned()).unwrap_or_default(),
-        }
-    }
-
-    /// Takes a delta of a known kind; answers whether it was one.
-    pub(super) fn grow(&mut self, delta: BlockDelta<'_>) -> bool {
-        let BlockDelta { kind, text, thinking, signature, partial_json, citation } = delta;
-        match (kind.unwrap_or_default(), text, thinking, signature, partial_json, citation) {
-            ("text_delta", Some(text), ..) => self.push_text("text", &text),
-            ("thinking_delta", _, Some(text), ..) => self.push_text("thinking", &text),
-            ("signature_delta", _, _, Some(text), ..) => self.push_text("signature", &text),
-            ("input_json_delta", .., Some(text), _) => self.push_json(&text),
-            ("citations_delta", .., Some(citation)) => self.push_item("citations", citation),
-            _ => return false,
-        }
-        true
-    }
-
-    /// Takes a delta of an unknown kind the way all known kinds work: strings and lists are continued, other values
-    /// replaced. (`compaction_delta` is of this form.)
-    pub(super) fn grow_by_fields(&mut self, delta: &RawValue) {
-        let fields: Fields = serde_json::from_str(delta.get()).unwrap_or_default();
-        for (name, content) in fields.into_iter().filter(|(name, content)| name != "type" && content.get() != "null") {
-            match json::text(&content) {
-                Some(text) => self.push_text(name, &text),
-                None => {
-                    self.grown.insert(name.into(), Growth::Value(content));
-                }
-            }
-        }
-    }
-
-    fn push_text(&mut self, field: impl Into<Cow<'static, str>>, more: &str) {
-        let growth = self.grown.entry(field.into()).or_insert_with(|| Growth::Text(String::new()));
-        if let Growth::Text(text) = growth {
-            text.push_str(more);
-        }
-    }
-
-    fn push_json(&mut self, more: &str) {
-        let growth = self.grown.entry("input".into()).or_insert_with(|| Growth::Json(String::new()));
-        if let Growth::Json(text) = growth {
-            text.push_str(more);
-        }
-    }
-
-    fn push_item(&mut self, field: &'static str, item: &RawValue) {
-        let growth = self.grown.entry(field.into()).or_insert_with(|| Growth::List(Vec::new()));
-        if let Growth::List(items) = growth {
-            items.push(item.to_owned());
-        }
-    }
-
-    /// The fields of the whole block, without those named in `known`.
-    pub(super) fn fields_without(&mut self, known: &[&str]) -> Fields {
-        self.settle();
-        let others = self.fields.iter().filter(|(name, _)| !known.contains(&name.as_str()));
-        others.map(|(name, content)| (name.clone(), content.clone())).collect()
-    }
-
-    /// The whole block as JSON, byte for byte as it came if no delta changed it.
-    pub(super) fn into_raw(mut self) -> RawJson {
-        self.settle();
-        self.raw
-    }
-
-    /// Moves what has grown into the block.
-    fn settle(&mut self) {
-        if self.grown.is_empty() {
-            return;
-        }
-        for (name, growth) in std::mem::take(&mut self.grown) {
-            let before = self.fields.get(&*name);
-            let settled = match growth {
-                Growth::Text(more) => {
-                    let before = before.and_then(|raw| json::text(raw)).unwrap_or_default();
-                    serde_json::value::to_raw_value(&(before + &more))
-                }
-                // Half a document cannot go back to the provider; what the block started with can.
-                Growth::Json(text) => RawValue::from_string(text),
-                Growth::List(more) => {
-                    let before = before.and_then(|raw| serde_json::from_str::<Vec<_>>(raw.get()).ok());
-                    let all: Vec<Box<RawValue>> = before.unwrap_or_default().into_iter().chain(more).collect();
-                    serde_json::value::to_raw_value(&all)
-                }
-                Growth::Value(value) => Ok(value),
-            };
-            if let Ok(settled) = settled {
-                self.fields.insert(name.into_owned(), settled);
-            }
-        }
-        if let Ok(raw) = RawJson::of(&self.fields) {
-            self.raw = raw;
-        }
-    }
 }

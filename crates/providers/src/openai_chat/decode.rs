@@ -1,6 +1,6 @@
-//! Reads an answer, from chunks or from one document.
+//! Reads an completion, from chunks or from one document.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use brigade_core::{
     ChatReply, Delta, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role, TextPart,
@@ -10,90 +10,90 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    DIALECT,
-    calls::{Calls, Closed},
+    chat_completions::DIALECT,
     reasoning::Reasoning,
+    tool_call_deltas::{FinishedToolCalls, ToolCallAssembler},
     usage,
-    wire::{Answer, Call, Choice, Content, ContentPart, Said, Word},
+    wire::{Choice, ChoiceMessage, Completion, Content, ContentPart, ToolCallDelta},
 };
 use crate::{
-    error,
-    json::{self, Count, Object},
-    protocol::{self, Progress, Quirk, Sink},
-    sse,
+    http::{provider_error, sse::SseEvent},
+    json::json::{self, Count, LooseObject, LooseString},
+    protocol::protocol::{EventSink, Progress, ReplyDecoder, WireQuirk},
 };
 
-/// An answer that is being put together. Only the first of several alternatives is read.
+/// An completion that is being put together. Only the first of several alternatives is read.
 #[derive(Debug, Default)]
-pub struct Assembly {
+pub struct ChatDecoder {
     id: Option<String>,
     model: Option<String>,
     service_tier: Option<String>,
     usage: Option<Usage>,
     stop: Option<String>,
-    /// What the model's own vendor said, where a router tells.
+    /// What the model's own vendor message, where a router tells.
     native_stop: Option<String>,
     stop_sequence_matched: bool,
     end_marked: bool,
     choice_seen: bool,
     reasoning: Reasoning,
-    content: Vec<Piece>,
+    content: Vec<ContentBlock>,
     refusal: String,
     annotations: Option<Box<RawValue>>,
-    calls: Calls,
+    tool_calls: ToolCallAssembler,
 }
 
 /// A run of content of one type.
 #[derive(Debug)]
-enum Piece {
+enum ContentBlock {
     Text(String),
     /// Reasoning within the content (Mistral), with the server's own form if it came in one piece.
     Thinking(String, Option<Box<RawValue>>),
     Opaque(Box<RawValue>),
 }
 
-impl protocol::Assembly for Assembly {
-    fn event(&mut self, event: &sse::Event, sink: &mut Sink<'_>) -> Result<Progress, ModelError> {
+impl ReplyDecoder for ChatDecoder {
+    fn event(&mut self, event: &SseEvent, sink: &mut EventSink<'_>) -> Result<Progress, ModelError> {
         if event.data.trim_ascii() == b"[DONE]" {
             self.end_marked = true;
             return Ok(Progress::Done);
         }
-        let answer: Option<Object<Answer<'_>>> = json::read(&event.data);
-        let answer = answer
-            .and_then(|answer| answer.0)
-            .ok_or_else(|| error::not_an_answer("an event of the stream", &event.data))?;
-        let says_nothing = answer.choices.is_none() && answer.usage.0.is_none() && answer.error.is_none();
-        if says_nothing && event.name.as_ref() == b"error" {
-            return Err(error::not_an_answer("the stream", &event.data));
+        let completion: Option<LooseObject<Completion<'_>>> = json::read(&event.data);
+        let completion = completion
+            .and_then(|completion| completion.0)
+            .ok_or_else(|| provider_error::not_an_answer("an event of the stream", &event.data))?;
+        let is_empty = completion.choices.is_none() && completion.usage.0.is_none() && completion.error.is_none();
+        if is_empty && event.name.as_ref() == b"error" {
+            return Err(provider_error::not_an_answer("the stream", &event.data));
         }
-        if says_nothing {
-            sink.quirk(Quirk::UnknownEvent);
+        if is_empty {
+            sink.quirk(WireQuirk::UnknownEvent);
         }
-        self.add(answer, sink)?;
+        self.add(completion, sink)?;
         Ok(Progress::More)
     }
 
-    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn finish(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
         match (&self.stop, self.end_marked) {
             (None, false) => {
                 let message = "the stream ended without a finish reason and without `[DONE]`";
                 return Err(ModelError::new(ModelErrorKind::Broken, message));
             }
-            (None, true) => sink.quirk(Quirk::StopMissing),
-            (Some(_), false) => sink.quirk(Quirk::EndMarkerMissing),
+            (None, true) => sink.quirk(WireQuirk::StopMissing),
+            (Some(_), false) => sink.quirk(WireQuirk::EndMarkerMissing),
             (Some(_), true) => {}
         }
         self.reply(sink)
     }
 
-    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
-        let answer: Option<Object<Answer<'_>>> = json::read(body);
-        let answer =
-            answer.and_then(|answer| answer.0).filter(|answer| answer.choices.is_some() && answer.error.is_none());
-        let answer = answer.ok_or_else(|| error::not_an_answer("the body", body))?;
-        self.add(answer, sink)?;
+    fn body(&mut self, body: &[u8], sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
+        let completion: Option<LooseObject<Completion<'_>>> = json::read(body);
+        let completion = completion
+            .and_then(|completion| completion.0)
+            .filter(|completion| completion.choices.is_some() && completion.error.is_none());
+        let completion = completion.ok_or_else(|| provider_error::not_an_answer("the body", body))?;
+        self.add(completion, sink)?;
         if self.stop.is_none() {
-            sink.quirk(Quirk::StopMissing);
+            sink.quirk(WireQuirk::StopMissing);
         }
         self.reply(sink)
     }
@@ -103,16 +103,16 @@ impl protocol::Assembly for Assembly {
     }
 }
 
-impl Assembly {
-    fn add(&mut self, answer: Answer<'_>, sink: &mut Sink<'_>) -> Result<(), ModelError> {
-        keep(&mut self.id, &answer.id);
-        keep(&mut self.model, &answer.model);
-        keep(&mut self.service_tier, &answer.service_tier);
-        self.add_usage(&answer, sink);
-        if let Some(error) = answer.error.filter(|error| !json::is_blank(error)) {
-            return Err(error::in_band(error));
+impl ChatDecoder {
+    fn add(&mut self, completion: Completion<'_>, sink: &mut EventSink<'_>) -> Result<(), ModelError> {
+        keep(&mut self.id, &completion.id);
+        keep(&mut self.model, &completion.model);
+        keep(&mut self.service_tier, &completion.service_tier);
+        self.add_usage(&completion, sink);
+        if let Some(error) = completion.error.filter(|error| !json::is_blank(error)) {
+            return Err(provider_error::in_band(error));
         }
-        for choice in answer.choices.into_iter().flatten().filter_map(|choice| choice.0) {
+        for choice in completion.choices.into_iter().flatten().filter_map(|choice| choice.0) {
             if choice.index.get().unwrap_or(0) == 0 {
                 self.add_choice(choice, sink)?;
             }
@@ -121,29 +121,29 @@ impl Assembly {
     }
 
     /// Usage may come on any chunk, several times; it is a running total, so the last one counts.
-    fn add_usage(&mut self, answer: &Answer<'_>, sink: &mut Sink<'_>) {
-        let groq = || answer.x_groq.0.as_ref()?.usage.0.as_ref();
-        let Some(stated) = answer.usage.0.as_ref().or_else(groq) else { return };
+    fn add_usage(&mut self, completion: &Completion<'_>, sink: &mut EventSink<'_>) {
+        let groq = || completion.x_groq.0.as_ref()?.usage.0.as_ref();
+        let Some(stated) = completion.usage.0.as_ref().or_else(groq) else { return };
         let (usage, implausible) = usage::normalised(stated);
         if implausible {
-            sink.quirk(Quirk::UsageImplausible);
+            sink.quirk(WireQuirk::UsageImplausible);
         }
         self.usage = usage.or(self.usage);
     }
 
-    fn add_choice(&mut self, choice: Choice<'_>, sink: &mut Sink<'_>) -> Result<(), ModelError> {
+    fn add_choice(&mut self, choice: Choice<'_>, sink: &mut EventSink<'_>) -> Result<(), ModelError> {
         self.choice_seen = true;
         if let Some(error) = choice.error.filter(|error| !json::is_blank(error)) {
-            return Err(error::in_band(error));
+            return Err(provider_error::in_band(error));
         }
         // Perplexity repeats the whole message beside each delta.
         let whole = choice.delta.0.is_none();
-        if let Some(said) = choice.delta.0.or(choice.message.0) {
-            self.add_said(said, whole, sink);
+        if let Some(message) = choice.delta.0.or(choice.message.0) {
+            self.add_message(message, whole, sink);
         }
         if let Some(stop) = choice.finish_reason.filled() {
             if self.stop.is_some() {
-                sink.quirk(Quirk::StopRepeated);
+                sink.quirk(WireQuirk::StopRepeated);
             }
             self.stop = Some(stop.to_owned());
         }
@@ -152,89 +152,89 @@ impl Assembly {
         Ok(())
     }
 
-    fn add_said(&mut self, said: Box<Said<'_>>, whole: bool, sink: &mut Sink<'_>) {
-        if let Some(thought) = self.reasoning.push(&said) {
+    fn add_message(&mut self, message: ChoiceMessage<'_>, whole: bool, sink: &mut EventSink<'_>) {
+        if let Some(thought) = self.reasoning.push(&message) {
             sink.delta(|| Delta::Thinking(thought));
         }
-        match said.content {
+        match message.content {
             Content::Text(text) => self.add_text(text, sink),
             Content::Parts(parts) => {
-                sink.quirk(Quirk::ContentForm);
+                sink.quirk(WireQuirk::ContentForm);
                 for part in parts {
                     self.add_part(part, sink);
                 }
             }
-            Content::Other => {}
+            Content::Absent => {}
         }
-        if let Some(refusal) = said.refusal.filled() {
+        if let Some(refusal) = message.refusal.filled() {
             self.refusal.push_str(refusal);
             sink.delta(|| Delta::Text(refusal.to_owned()));
         }
-        if let Some(annotations) = said.annotations.filter(|raw| !json::is_blank(raw)) {
+        if let Some(annotations) = message.annotations.filter(|raw| !json::is_blank(raw)) {
             self.annotations = Some(annotations.to_owned());
         }
         // The form before tool calls has room for one call.
-        let legacy = said.function_call.0.map(|function| Call {
+        let legacy = message.function_call.0.map(|function| ToolCallDelta {
             index: Count::Of(0),
-            function: Object(Some(function)),
-            ..Call::default()
+            function: LooseObject(Some(function)),
+            ..ToolCallDelta::default()
         });
-        for call in said.tool_calls.into_iter().flatten().filter_map(|call| call.0).chain(legacy) {
+        for call in message.tool_calls.into_iter().flatten().filter_map(|call| call.0).chain(legacy) {
             if whole {
-                self.calls.push_whole(&call, sink);
+                self.tool_calls.push_whole(&call, sink);
             } else {
-                self.calls.push(&call, sink);
+                self.tool_calls.push(&call, sink);
             }
         }
     }
 
-    fn add_text(&mut self, text: Cow<'_, str>, sink: &mut Sink<'_>) {
+    fn add_text(&mut self, text: String, sink: &mut EventSink<'_>) {
         if text.is_empty() {
             return;
         }
-        sink.delta(|| Delta::Text(text.clone().into_owned()));
+        sink.delta(|| Delta::Text(text.clone()));
         match self.content.last_mut() {
-            Some(Piece::Text(before)) => before.push_str(&text),
-            _ => self.content.push(Piece::Text(text.into_owned())),
+            Some(ContentBlock::Text(before)) => before.push_str(&text),
+            _ => self.content.push(ContentBlock::Text(text)),
         }
     }
 
-    fn add_part(&mut self, raw: &RawValue, sink: &mut Sink<'_>) {
+    fn add_part(&mut self, raw: &RawValue, sink: &mut EventSink<'_>) {
         let part: ContentPart<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
         match (part.kind.filled(), part.thinking) {
             (Some("text"), _) => self.add_text(part.text.0.unwrap_or_default(), sink),
             (Some("thinking"), Some(thinking)) => self.add_thinking(&plain(&thinking), raw, sink),
             _ => {
-                sink.quirk(Quirk::UnknownPart);
-                self.content.push(Piece::Opaque(raw.to_owned()));
+                sink.quirk(WireQuirk::UnknownPart);
+                self.content.push(ContentBlock::Opaque(raw.to_owned()));
             }
         }
     }
 
-    fn add_thinking(&mut self, text: &str, raw: &RawValue, sink: &mut Sink<'_>) {
+    fn add_thinking(&mut self, text: &str, raw: &RawValue, sink: &mut EventSink<'_>) {
         if !text.is_empty() {
             sink.delta(|| Delta::Thinking(text.to_owned()));
         }
         match self.content.last_mut() {
-            Some(Piece::Thinking(before, whole)) => {
+            Some(ContentBlock::Thinking(before, whole)) => {
                 before.push_str(text);
                 *whole = None;
             }
-            _ => self.content.push(Piece::Thinking(text.to_owned(), Some(raw.to_owned()))),
+            _ => self.content.push(ContentBlock::Thinking(text.to_owned(), Some(raw.to_owned()))),
         }
     }
 
-    fn reply(&mut self, sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn reply(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
         if !self.choice_seen {
-            return Err(ModelError::new(ModelErrorKind::Broken, "the answer has no choices"));
+            return Err(ModelError::new(ModelErrorKind::Broken, "the completion has no choices"));
         }
-        let calls = std::mem::take(&mut self.calls).finish(sink);
+        let calls = std::mem::take(&mut self.tool_calls).finish(sink);
         let finish_reason = self.finish_reason(&calls, sink)?;
         let reasoning = std::mem::take(&mut self.reasoning).finish().map(Part::Thinking);
         let content = std::mem::take(&mut self.content);
         let mut parts = Vec::with_capacity(content.len() + calls.parts.len() + 2);
         parts.extend(reasoning);
-        parts.extend(content.into_iter().map(Piece::into_part));
+        parts.extend(content.into_iter().map(ContentBlock::into_part));
         if let Some(annotations) = self.annotations.take() {
             attach(&annotations, &mut parts);
         }
@@ -255,10 +255,13 @@ impl Assembly {
     }
 
     /// Why the model stopped. Some stop reasons are failures.
-    fn finish_reason(&self, calls: &Closed, sink: &mut Sink<'_>) -> Result<FinishReason, ModelError> {
+    fn finish_reason(&self, calls: &FinishedToolCalls, sink: &mut EventSink<'_>) -> Result<FinishReason, ModelError> {
         let kind = match self.stop.as_deref() {
             Some("error" | "abort") => {
-                return Err(ModelError::new(ModelErrorKind::Broken, "the server gave up in the middle of the answer"));
+                return Err(ModelError::new(
+                    ModelErrorKind::Broken,
+                    "the server gave up in the middle of the completion",
+                ));
             }
             Some("insufficient_system_resource") => {
                 return Err(ModelError::new(ModelErrorKind::Overloaded, "the server has no resources left"));
@@ -266,25 +269,25 @@ impl Assembly {
             word => stop_kind(word.unwrap_or_default()),
         };
         if kind == FinishReason::Unknown && self.stop.is_some() {
-            sink.quirk(Quirk::UnknownStop);
+            sink.quirk(WireQuirk::UnknownStop);
         }
         Ok(self.corrected(kind, calls, sink))
     }
 
-    /// What is in the answer can say more than the stop reason.
-    fn corrected(&self, kind: FinishReason, calls: &Closed, sink: &mut Sink<'_>) -> FinishReason {
+    /// What is in the completion can say more than the stop reason.
+    fn corrected(&self, kind: FinishReason, calls: &FinishedToolCalls, sink: &mut EventSink<'_>) -> FinishReason {
         let native_limit = matches!(self.native_stop.as_deref(), Some("max_output_tokens" | "length" | "MAX_TOKENS"));
         match kind {
             FinishReason::EndTurn if !self.refusal.is_empty() => FinishReason::Refusal,
             FinishReason::EndTurn | FinishReason::ToolCalls | FinishReason::Unknown
                 if calls.cut_off || native_limit =>
             {
-                sink.quirk(Quirk::StopMismatch);
+                sink.quirk(WireQuirk::StopMismatch);
                 FinishReason::MaxTokens
             }
             FinishReason::EndTurn | FinishReason::Unknown if !calls.parts.is_empty() => FinishReason::ToolCalls,
             FinishReason::ToolCalls if calls.parts.is_empty() => {
-                sink.quirk(Quirk::StopMismatch);
+                sink.quirk(WireQuirk::StopMismatch);
                 FinishReason::EndTurn
             }
             FinishReason::EndTurn if self.stop_sequence_matched => FinishReason::StopSequence,
@@ -293,7 +296,7 @@ impl Assembly {
     }
 }
 
-impl Piece {
+impl ContentBlock {
     fn into_part(self) -> Part {
         match self {
             Self::Text(text) => Part::text(text),
@@ -331,7 +334,7 @@ fn stop_kind(word: &str) -> FinishReason {
     }
 }
 
-fn keep(kept: &mut Option<String>, word: &Word<'_>) {
+fn keep(kept: &mut Option<String>, word: &LooseString) {
     if let (None, Some(word)) = (&kept, word.filled()) {
         *kept = Some(word.to_owned());
     }
@@ -344,9 +347,9 @@ fn plain(content: &Content<'_>) -> String {
         part.text.filled().unwrap_or_default().to_owned()
     };
     match content {
-        Content::Text(text) => text.clone().into_owned(),
+        Content::Text(text) => text.clone(),
         Content::Parts(parts) => parts.iter().map(text).collect(),
-        Content::Other => String::new(),
+        Content::Absent => String::new(),
     }
 }
 

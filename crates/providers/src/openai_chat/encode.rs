@@ -7,79 +7,78 @@ use std::{collections::BTreeMap, convert::Infallible};
 use async_openai::types::chat::{ChatCompletionNamedToolChoice, ChatCompletionToolChoiceOption, FunctionName};
 use brigade_core::{Dialect, ModelError, OutputSchema, Reasoning, ToolChoice, ToolSpec};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 
 use super::{
-    ChatCompletions, DIALECT,
+    chat_completions::{ChatCompletions, DIALECT},
     message::{Words, write_message},
     server::{Quirks, ReasoningField},
 };
 use crate::{
-    effort,
-    json::{self, Body},
-    protocol::Question,
+    json::{body_writer::BodyWriter, json},
+    protocol::{effort, protocol::ModelRequest},
 };
 
 /// What `extra` cannot replace: the framing of the answer, and what is written from kept bytes.
 const RESERVED: [&str; 4] = ["model", "messages", "tools", "stream"];
 
 /// The body of a request.
-pub(super) fn request(question: &Question<'_>, protocol: &ChatCompletions) -> Result<Vec<u8>, ModelError> {
+pub(super) fn body(request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Result<Vec<u8>, ModelError> {
     let quirks = &protocol.quirks;
-    let Question { model, request, settings, stream } = *question;
-    let size = 512 + request.transcript.visible_bytes() * 5 / 4 + request.tools.size_bytes() * 5 / 4;
-    let mut body = Body::new(size, &settings.extra);
-    body.fixed("model", |out| json::string(out, model));
+    let ModelRequest { model, chat, settings, stream } = *request;
+    let size = 512 + chat.transcript.visible_bytes() * 5 / 4 + chat.tools.size_bytes() * 5 / 4;
+    let mut body = BodyWriter::new(size, &settings.extra);
+    body.fixed("model", |out| json::write(out, model));
     let mut written = Ok(());
-    body.fixed("messages", |out| written = messages(out, question, protocol));
-    if !request.tools.is_empty() {
+    body.fixed("messages", |out| written = messages(out, request, protocol));
+    if !chat.tools.is_empty() {
         let dialect = Dialect { name: DIALECT, variant: 0 };
         body.fixed("tools", |out| {
-            let Ok(()) = request.tools.write_encoded(dialect, out, |specs, out| {
+            let Ok(()) = chat.tools.write_encoded(dialect, out, |specs, out| {
                 write_tools(specs, out);
                 Ok::<_, Infallible>(())
             });
         });
         write_tool_choice(&mut body, &settings.tool_choice, quirks);
-        body.optional("parallel_tool_calls", settings.parallel_tool_calls.as_ref());
+        body.field("parallel_tool_calls", settings.parallel_tool_calls.as_ref());
     }
     if let Some(schema) = &settings.output {
-        body.field("response_format", |out| json::value(out, &response_format(schema, quirks)));
+        body.field("response_format", Some(&response_format(schema, quirks)));
     }
-    body.optional(quirks.max_tokens_field, settings.output_limit().as_ref());
-    body.optional("temperature", settings.temperature.as_ref());
-    body.optional("top_p", settings.top_p.as_ref());
-    body.optional("stop", Some(&settings.stop_sequences).filter(|stops| !stops.is_empty()));
-    body.optional(quirks.seed_field, settings.seed.as_ref());
+    body.field(quirks.max_tokens_field, settings.output_limit().as_ref());
+    body.field("temperature", settings.temperature.as_ref());
+    body.field("top_p", settings.top_p.as_ref());
+    body.field("stop", Some(&settings.stop_sequences).filter(|stops| !stops.is_empty()));
+    body.field(quirks.seed_field, settings.seed.as_ref());
     if let Some(reasoning) = settings.reasoning {
         write_reasoning(&mut body, model, reasoning, quirks.reasoning);
     }
-    body.optional("prompt_cache_key", settings.prompt_cache_key.as_ref());
-    body.optional("service_tier", settings.service_tier.as_ref());
-    body.optional("user", settings.user.as_ref());
-    body.optional("metadata", Some(&settings.metadata).filter(|labels| !labels.is_empty()));
+    body.field("prompt_cache_key", settings.prompt_cache_key.as_ref());
+    body.field("service_tier", settings.service_tier.as_ref());
+    body.field("user", settings.user.as_ref());
+    body.field("metadata", Some(&settings.metadata).filter(|labels| !labels.is_empty()));
     if stream {
         body.fixed("stream", |out| out.extend_from_slice(b"true"));
         if quirks.stream_options {
-            body.field("stream_options", |out| out.extend_from_slice(br#"{"include_usage":true}"#));
+            body.field("stream_options", Some(&json!({ "include_usage": true })));
         }
     }
     body.extras(&RESERVED);
     written.map(|()| body.finish())
 }
 
-fn messages(out: &mut Vec<u8>, question: &Question<'_>, protocol: &ChatCompletions) -> Result<(), ModelError> {
+fn messages(out: &mut Vec<u8>, request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Result<(), ModelError> {
     let ChatCompletions { quirks, variant } = protocol;
     let dialect = Dialect { name: DIALECT, variant: *variant };
     out.push(b'[');
-    for message in question.request.instructions.iter().chain(question.request.transcript.visible()) {
+    for message in request.chat.instructions.iter().chain(request.chat.transcript.visible()) {
         separate(out);
         message.write_encoded(dialect, out, |message, out| write_message(message, out, quirks))?;
     }
-    if let Some(schema) = question.settings.output.as_ref().filter(|_| !quirks.json_schema) {
+    if let Some(schema) = request.settings.output.as_ref().filter(|_| !quirks.json_schema) {
         separate(out);
         let text = format!("Answer with one JSON document that matches this JSON Schema: {}", schema.schema.get());
-        json::value(out, &Words { role: quirks.system_role, content: text.into() });
+        json::write(out, &Words { role: quirks.system_role, content: text.into() });
     }
     out.push(b']');
     Ok(())
@@ -105,7 +104,7 @@ struct Function<'a> {
 
 fn write_tools(specs: &[ToolSpec], out: &mut Vec<u8>) {
     let tools: Vec<Tool<'_>> = specs.iter().map(tool).collect();
-    json::value(out, &tools);
+    json::write(out, &tools);
 }
 
 fn tool(spec: &ToolSpec) -> Tool<'_> {
@@ -120,14 +119,14 @@ fn tool(spec: &ToolSpec) -> Tool<'_> {
     }
 }
 
-fn write_tool_choice(body: &mut Body<'_>, choice: &ToolChoice, quirks: &Quirks) {
+fn write_tool_choice(body: &mut BodyWriter<'_>, choice: &ToolChoice, quirks: &Quirks) {
     match choice {
         ToolChoice::Auto => {}
-        ToolChoice::None => body.field("tool_choice", |out| json::string(out, "none")),
-        ToolChoice::Required => body.field("tool_choice", |out| json::string(out, quirks.required_tool_choice)),
+        ToolChoice::None => body.field("tool_choice", Some("none")),
+        ToolChoice::Required => body.field("tool_choice", Some(quirks.required_tool_choice)),
         ToolChoice::Named(name) => {
             let function = ChatCompletionNamedToolChoice { function: FunctionName { name: name.clone() } };
-            body.field("tool_choice", |out| json::value(out, &ChatCompletionToolChoiceOption::Function(function)));
+            body.field("tool_choice", Some(&ChatCompletionToolChoiceOption::Function(function)));
         }
     }
 }
@@ -155,22 +154,22 @@ fn response_format<'a>(output: &'a OutputSchema, quirks: &Quirks) -> ResponseFor
     ResponseFormat::JsonSchema { json_schema: NamedSchema { name: &output.name, schema: output.raw(), strict } }
 }
 
-fn write_reasoning(body: &mut Body<'_>, model: &str, reasoning: Reasoning, field: ReasoningField) {
-    let word = effort::word(model, reasoning);
+fn write_reasoning(body: &mut BodyWriter<'_>, model: &str, reasoning: Reasoning, field: ReasoningField) {
+    let word = effort::effort_name(model, reasoning);
     match (field, reasoning) {
-        (ReasoningField::Effort, _) => body.field("reasoning_effort", |out| json::string(out, word)),
-        (ReasoningField::Object, Reasoning::Budget(tokens)) => {
-            body.field("reasoning", |out| json::value(out, &BTreeMap::from([("max_tokens", tokens)])));
+        (ReasoningField::Effort, _) => body.field("reasoning_effort", Some(word)),
+        (ReasoningField::LooseObject, Reasoning::Budget(tokens)) => {
+            body.field("reasoning", Some(&BTreeMap::from([("max_tokens", tokens)])));
         }
-        (ReasoningField::Object, _) => {
-            body.field("reasoning", |out| json::value(out, &BTreeMap::from([("effort", word)])));
+        (ReasoningField::LooseObject, _) => {
+            body.field("reasoning", Some(&BTreeMap::from([("effort", word)])));
         }
         (ReasoningField::Thinking, Reasoning::Off) => {
-            body.field("thinking", |out| out.extend_from_slice(br#"{"type":"disabled"}"#));
+            body.field("thinking", Some(&json!({ "type": "disabled" })));
         }
         (ReasoningField::Thinking, _) => {
-            body.field("thinking", |out| out.extend_from_slice(br#"{"type":"enabled"}"#));
-            body.field("reasoning_effort", |out| json::string(out, word));
+            body.field("thinking", Some(&json!({ "type": "enabled" })));
+            body.field("reasoning_effort", Some(word));
         }
     }
 }

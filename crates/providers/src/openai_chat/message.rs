@@ -15,10 +15,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    DIALECT,
+    chat_completions::DIALECT,
     server::{CallIds, Quirks},
 };
-use crate::{call::fitted, client::caller_error, digest, json};
+use crate::{
+    json::json,
+    protocol::{digest, protocol::caller_error, tool_calls::valid_id},
+};
 
 /// The longest name of a tool that the API takes (<https://platform.openai.com/docs/api-reference/chat/create>).
 const MAX_NAME_BYTES: usize = 64;
@@ -26,9 +29,9 @@ const MAX_NAME_BYTES: usize = 64;
 /// Writes one message, as several where the protocol wants several.
 pub(super) fn write_message(message: &Message, out: &mut Vec<u8>, quirks: &Quirks) -> Result<(), ModelError> {
     match message.role() {
-        Role::System => json::value(out, &Words { role: quirks.system_role, content: message.text() }),
+        Role::System => json::write(out, &Words { role: quirks.system_role, content: message.text() }),
         Role::User => write_user(message.parts().iter(), out),
-        Role::Assistant => json::value(out, &Assistant::new(message, quirks)?),
+        Role::Assistant => json::write(out, &Assistant::new(message, quirks)?),
         Role::Tool => write_results(message, out, quirks),
     }
     Ok(())
@@ -123,7 +126,7 @@ impl<'a> Call<'a> {
         let data = call.data.as_ref().and_then(own);
         let arguments = call.arguments.as_str();
         // A model may have made a name up that the API does not take back.
-        let name = fitted(&call.name, MAX_NAME_BYTES);
+        let name = valid_id(&call.name, MAX_NAME_BYTES);
         if data.is_some_and(|data| data.get().starts_with("{\"custom\"")) {
             let custom = Some(Custom { name, input: arguments });
             return Self { r#type: "custom", id, function: None, custom, echoed: Echoed::new() };
@@ -176,11 +179,11 @@ fn joined<'a>(mut texts: impl Iterator<Item = &'a str>, separator: &'a str) -> O
 fn write_user<'a>(parts: impl Iterator<Item = &'a Part> + Clone, out: &mut Vec<u8>) {
     let mut known = parts.clone().filter(|part| matches!(part, Part::Text(_) | Part::Image(_)));
     if let (Some(Part::Text(only)), None) = (known.next(), known.next()) {
-        return json::value(out, &Words { role: "user", content: (&only.text).into() });
+        return json::write(out, &Words { role: "user", content: (&only.text).into() });
     }
     let content = ChatCompletionRequestUserMessageContent::Array(parts.filter_map(user_part).collect());
     let message = ChatCompletionRequestUserMessage { content, name: None };
-    json::value(out, &ChatCompletionRequestMessage::User(message));
+    json::write(out, &ChatCompletionRequestMessage::User(message));
 }
 
 fn user_part(part: &Part) -> Option<ChatCompletionRequestUserMessageContentPart> {
@@ -216,7 +219,7 @@ fn write_results(message: &Message, out: &mut Vec<u8>, quirks: &Quirks) {
         });
         let content = joined(texts, "\n").unwrap_or_default();
         let tool_call_id = call_id(&result.call_id, quirks.call_ids);
-        json::value(out, &Answer { role: "tool", content, tool_call_id });
+        json::write(out, &Answer { role: "tool", content, tool_call_id });
     }
     let images = results.iter().flat_map(|result| &result.content).filter(|part| matches!(part, Part::Image(_)));
     if images.clone().next().is_some() {

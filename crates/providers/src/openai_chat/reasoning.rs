@@ -3,7 +3,7 @@
 use brigade_core::{ProviderData, RawJson, TextPart};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{DIALECT, wire::Said};
+use super::{chat_completions::DIALECT, wire::ChoiceMessage};
 
 /// The reasoning of one answer, kept by field, so that each goes back where it came from.
 #[derive(Debug, Default)]
@@ -18,12 +18,12 @@ pub(super) struct Reasoning {
 
 impl Reasoning {
     /// Takes what a delta or a message has of it. Answers the new text, once, if it comes in several fields.
-    pub(super) fn push(&mut self, said: &Said<'_>) -> Option<String> {
-        let content = said.reasoning_content.filled();
-        let plain = said.reasoning.filled();
+    pub(super) fn push(&mut self, message: &ChoiceMessage<'_>) -> Option<String> {
+        let content = message.reasoning_content.filled();
+        let plain = message.reasoning.filled();
         self.content.push_str(content.unwrap_or_default());
         self.plain.push_str(plain.unwrap_or_default());
-        let details = said.reasoning_details.map(|raw| self.push_details(raw)).unwrap_or_default();
+        let details = message.reasoning_details.map(|raw| self.push_details(raw)).unwrap_or_default();
         let readable = content.or(plain).map(str::to_owned);
         readable.or_else(|| Some(details).filter(|text| !text.is_empty()))
     }

@@ -1,19 +1,23 @@
 //! Tokens as Chat Completions servers count them, brought to one form.
 
 use brigade_core::{Money, Usage};
-use serde::{Deserialize, de::MapAccess};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json::{self, Count, Members, Object};
+use crate::{
+    json::json::{Count, LooseObject},
+    protocol::usage::{drop_implausible, from_usd},
+};
 
 /// A `usage` object with the names that different servers use for the same thing.
-#[derive(Debug, Default)]
-pub(super) struct Stated<'a> {
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct UsageObject<'a> {
     prompt_tokens: Count,
     completion_tokens: Count,
     total_tokens: Count,
-    prompt_tokens_details: Object<Details>,
-    completion_tokens_details: Object<Details>,
+    prompt_tokens_details: LooseObject<TokenDetails>,
+    completion_tokens_details: LooseObject<TokenDetails>,
     /// `DeepSeek`.
     prompt_cache_hit_tokens: Count,
     /// Gateways to Anthropic.
@@ -23,57 +27,24 @@ pub(super) struct Stated<'a> {
     cached_tokens: Count,
     /// Perplexity.
     reasoning_tokens: Count,
-    /// Mistral counts what was heard in the total alone.
+    /// Mistral counts audio input in the total alone.
     prompt_audio_seconds: Count,
     /// OpenRouter: US dollars. Perplexity: an object.
+    #[serde(borrow)]
     cost: Option<&'a RawValue>,
     /// xAI: ten-billionths of a US dollar.
     cost_in_usd_ticks: Count,
 }
 
-impl<'de: 'a, 'a> Members<'de> for Stated<'a> {
-    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        let count = match name {
-            "prompt_tokens" => &mut self.prompt_tokens,
-            "completion_tokens" => &mut self.completion_tokens,
-            "total_tokens" => &mut self.total_tokens,
-            "prompt_cache_hit_tokens" => &mut self.prompt_cache_hit_tokens,
-            "cache_read_input_tokens" => &mut self.cache_read_input_tokens,
-            "cache_creation_input_tokens" => &mut self.cache_creation_input_tokens,
-            "cached_tokens" => &mut self.cached_tokens,
-            "reasoning_tokens" => &mut self.reasoning_tokens,
-            "prompt_audio_seconds" => &mut self.prompt_audio_seconds,
-            "cost_in_usd_ticks" => &mut self.cost_in_usd_ticks,
-            "prompt_tokens_details" => return object.next_value().map(|details| self.prompt_tokens_details = details),
-            "completion_tokens_details" => {
-                return object.next_value().map(|details| self.completion_tokens_details = details);
-            }
-            "cost" => return object.next_value().map(|cost| self.cost = cost),
-            _ => return json::skip(object),
-        };
-        *count = object.next_value()?;
-        Ok(())
-    }
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Details {
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct TokenDetails {
+    #[serde(rename = "cached_tokens")]
     cache_read: Count,
+    #[serde(rename = "cache_write_tokens")]
     cache_write: Count,
+    #[serde(rename = "reasoning_tokens")]
     reasoning: Count,
-}
-
-impl<'de> Members<'de> for Details {
-    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        let count = match name {
-            "cached_tokens" => &mut self.cache_read,
-            "cache_write_tokens" => &mut self.cache_write,
-            "reasoning_tokens" => &mut self.reasoning,
-            _ => return json::skip(object),
-        };
-        *count = object.next_value()?;
-        Ok(())
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,25 +52,17 @@ struct CostObject {
     total_cost: f64,
 }
 
-/// Where Groq repeats the usage, and at first had it only.
-#[derive(Debug, Default)]
-pub(super) struct Groq<'a> {
-    pub(super) usage: Object<Box<Stated<'a>>>,
-}
-
-impl<'de: 'a, 'a> Members<'de> for Groq<'a> {
-    fn read<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "usage" => self.usage = object.next_value()?,
-            _ => json::skip(object)?,
-        }
-        Ok(())
-    }
+/// Groq's own object, which repeats the usage. At first it was the only place.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct GroqExtension<'a> {
+    #[serde(borrow)]
+    pub(super) usage: LooseObject<UsageObject<'a>>,
 }
 
 /// Brings a `usage` object to one form. The flag says whether something in it cannot be right; that part is left out.
 /// Absent if it states no tokens at all.
-pub(super) fn normalised(stated: &Stated<'_>) -> (Option<Usage>, bool) {
+pub(super) fn normalised(stated: &UsageObject<'_>) -> (Option<Usage>, bool) {
     let counts = [stated.prompt_tokens, stated.completion_tokens, stated.total_tokens];
     let odd = counts.contains(&Count::Implausible);
     let (prompt, completion) = (stated.prompt_tokens.get(), stated.completion_tokens.get());
@@ -125,26 +88,11 @@ pub(super) fn normalised(stated: &Stated<'_>) -> (Option<Usage>, bool) {
     (Some(usage), odd || dropped)
 }
 
-/// A part that is larger than its whole says nothing; without it the call is priced as if nothing had been cached.
-pub(crate) fn drop_implausible(usage: &mut Usage) -> bool {
-    let cached = usage.cache_read_tokens.unwrap_or(0).saturating_add(usage.cache_write_tokens.unwrap_or(0));
-    let cache_odd = cached > usage.input_tokens;
-    if cache_odd {
-        usage.cache_read_tokens = None;
-        usage.cache_write_tokens = None;
-    }
-    let reasoning_odd = usage.reasoning_tokens.unwrap_or(0) > usage.output_tokens;
-    if reasoning_odd {
-        usage.reasoning_tokens = None;
-    }
-    cache_odd || reasoning_odd
-}
-
 fn first<const N: usize>(counts: [Count; N]) -> Option<u64> {
     counts.into_iter().find_map(Count::get)
 }
 
-fn stated_cost(stated: &Stated<'_>) -> Option<Money> {
+fn stated_cost(stated: &UsageObject<'_>) -> Option<Money> {
     if let Some(ticks) = stated.cost_in_usd_ticks.get() {
         return i64::try_from(ticks.div_ceil(10)).ok().map(Money::from_nano);
     }
@@ -155,20 +103,12 @@ fn stated_cost(stated: &Stated<'_>) -> Option<Money> {
     from_usd(usd)
 }
 
-/// Providers state the cost as a float; nine decimals are more than they mean.
-pub(crate) fn from_usd(usd: f64) -> Option<Money> {
-    if !(0.0..1e9).contains(&usd) {
-        return None;
-    }
-    format!("{usd:.9}").parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(json: &str) -> (Option<Usage>, bool) {
-        let stated: Object<Stated<'_>> = serde_json::from_str(json).unwrap();
+        let stated: LooseObject<UsageObject<'_>> = serde_json::from_str(json).unwrap();
         stated.0.map_or((None, false), |stated| normalised(&stated))
     }
 

@@ -9,13 +9,16 @@ use brigade_core::{
 use serde_json::value::RawValue;
 
 use super::{
-    DIALECT,
-    wire::{self, Item, Response, StreamEvent},
+    responses::DIALECT,
+    wire::{self, OutputItem, Response, StreamEvent},
 };
 use crate::{
-    call, error, json,
-    protocol::{self, Progress, Quirk, Sink},
-    sse,
+    http::{provider_error, sse::SseEvent},
+    json::json,
+    protocol::{
+        protocol::{EventSink, Progress, ReplyDecoder, WireQuirk},
+        tool_calls,
+    },
 };
 
 /// Puts an answer together.
@@ -24,14 +27,14 @@ use crate::{
 /// event. What counts is the item as it is when done, as the final response can repeat the output in part, under other
 /// ids, or not at all.
 #[derive(Debug, Default)]
-pub struct Assembly {
+pub struct ResponsesDecoder {
     done: BTreeMap<u64, RawJson>,
     usage: Option<Usage>,
     reply: Option<ChatReply>,
 }
 
-impl protocol::Assembly for Assembly {
-    fn event(&mut self, event: &sse::Event, sink: &mut Sink<'_>) -> Result<Progress, ModelError> {
+impl ReplyDecoder for ResponsesDecoder {
+    fn event(&mut self, event: &SseEvent, sink: &mut EventSink<'_>) -> Result<Progress, ModelError> {
         let data = event.data.trim_ascii();
         if self.reply.is_some() {
             return Ok(Progress::Done);
@@ -44,16 +47,16 @@ impl protocol::Assembly for Assembly {
         let event: Option<StreamEvent<'_>> = json::read(data);
         let event = event.map(|event| StreamEvent { kind: event.kind.or(Some(name)), ..event });
         let event = event.filter(|event| event.kind != Some("error"));
-        let event = event.ok_or_else(|| error::not_an_answer("an event of the stream", data))?;
+        let event = event.ok_or_else(|| provider_error::not_an_answer("an event of the stream", data))?;
         self.take(&event, data, sink)
     }
 
-    fn finish(&mut self, _sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn finish(&mut self, _sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
         let broken = || ModelError::new(ModelErrorKind::Broken, "the stream ended before the answer did");
         self.reply.take().ok_or_else(broken)
     }
 
-    fn body(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<ChatReply, ModelError> {
+    fn body(&mut self, body: &[u8], sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
         let response: Option<Response<'_>> = json::read(body);
         let response = response.filter(|response| response.output.is_some());
         self.conclude(response, body, sink)
@@ -64,8 +67,8 @@ impl protocol::Assembly for Assembly {
     }
 }
 
-impl Assembly {
-    fn take(&mut self, event: &StreamEvent<'_>, data: &[u8], sink: &mut Sink<'_>) -> Result<Progress, ModelError> {
+impl ResponsesDecoder {
+    fn take(&mut self, event: &StreamEvent<'_>, data: &[u8], sink: &mut EventSink<'_>) -> Result<Progress, ModelError> {
         let delta = || event.delta.and_then(json::text).unwrap_or_default();
         match event.kind.unwrap_or_default() {
             "response.output_text.delta" | "response.refusal.delta" => sink.delta(|| Delta::Text(delta())),
@@ -74,7 +77,7 @@ impl Assembly {
             }
             "response.function_call_arguments.delta" => sink.delta(|| Delta::Arguments { bytes: delta().len() }),
             "response.output_item.added" => {
-                let item = event.item.map(Item::new).filter(|item| item.kind == "function_call");
+                let item = event.item.map(OutputItem::new).filter(|item| item.kind == "function_call");
                 if let Some(call) = item {
                     sink.delta(|| Delta::ToolCall { name: call.string("name") });
                 }
@@ -91,16 +94,16 @@ impl Assembly {
                 return Ok(Progress::Done);
             }
             kind if is_known(kind) => {}
-            _ => sink.quirk(Quirk::UnknownEvent),
+            _ => sink.quirk(WireQuirk::UnknownEvent),
         }
         Ok(Progress::More)
     }
 
-    fn keep(&mut self, index: Option<u64>, item: Option<&RawValue>, sink: &mut Sink<'_>) {
-        let Some(item) = item else { return sink.quirk(Quirk::UnknownEvent) };
+    fn keep(&mut self, index: Option<u64>, item: Option<&RawValue>, sink: &mut EventSink<'_>) {
+        let Some(item) = item else { return sink.quirk(WireQuirk::UnknownEvent) };
         let next = self.done.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
         if index.is_none() {
-            sink.quirk(Quirk::CallIndexMissing);
+            sink.quirk(WireQuirk::CallIndexMissing);
         }
         self.done.insert(index.unwrap_or(next), item.to_owned().into());
     }
@@ -110,24 +113,24 @@ impl Assembly {
         &mut self,
         response: Option<Response<'_>>,
         raw: &[u8],
-        sink: &mut Sink<'_>,
+        sink: &mut EventSink<'_>,
     ) -> Result<ChatReply, ModelError> {
         self.usage = response.as_ref().and_then(|response| response.usage).and_then(|raw| counted(raw, sink));
         let response = response.filter(|response| response.error.is_none());
-        let response = response.ok_or_else(|| error::not_an_answer("the response", raw))?;
+        let response = response.ok_or_else(|| provider_error::not_an_answer("the response", raw))?;
         check_ended(response.status.as_deref())?;
         let output = self.output(response.output.as_deref().unwrap_or_default());
         let mut parts = Vec::with_capacity(output.len());
-        let mut said = Said::default();
+        let mut summary = OutputSummary::default();
         for raw in output {
-            parts.push(part(&raw, &mut said, sink));
+            parts.push(part(&raw, &mut summary, sink));
         }
-        if let (Some(usage), 1..) = (&mut self.usage, said.web_searches) {
-            usage.web_searches = Some(said.web_searches);
+        if let (Some(usage), 1..) = (&mut self.usage, summary.web_searches) {
+            usage.web_searches = Some(summary.web_searches);
         }
         let reason = response.incomplete_details.and_then(|details| details.reason);
-        let finish_reason = finish_reason(response.status.as_deref(), reason.as_deref(), &said, sink);
-        let finish_reason = call::inspect(&parts, finish_reason, sink);
+        let finish_reason = finish_reason(response.status.as_deref(), reason.as_deref(), &summary, sink);
+        let finish_reason = tool_calls::check(&parts, finish_reason, sink);
         let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));
         reply.usage = self.usage;
         reply.finish_reason = finish_reason;
@@ -149,7 +152,7 @@ impl Assembly {
 
 /// What the items of an answer add up to.
 #[derive(Debug, Default)]
-struct Said {
+struct OutputSummary {
     calls: bool,
     refused: bool,
     web_searches: u64,
@@ -176,10 +179,10 @@ fn is_known(kind: &str) -> bool {
     topic.is_some_and(|topic| PROGRESS.contains(&topic) || topic.contains("_call")) || kind == "keepalive"
 }
 
-fn counted(raw: &RawValue, sink: &mut Sink<'_>) -> Option<Usage> {
-    let (usage, odd) = wire::normalised(raw);
+fn counted(raw: &RawValue, sink: &mut EventSink<'_>) -> Option<Usage> {
+    let (usage, odd) = wire::usage(raw);
     if odd {
-        sink.quirk(Quirk::UsageImplausible);
+        sink.quirk(WireQuirk::UsageImplausible);
     }
     usage
 }
@@ -198,33 +201,38 @@ fn check_ended(status: Option<&str>) -> Result<(), ModelError> {
     }
 }
 
-fn finish_reason(status: Option<&str>, reason: Option<&str>, said: &Said, sink: &mut Sink<'_>) -> FinishReason {
+fn finish_reason(
+    status: Option<&str>,
+    reason: Option<&str>,
+    summary: &OutputSummary,
+    sink: &mut EventSink<'_>,
+) -> FinishReason {
     match status {
-        None => sink.quirk(Quirk::StopMissing),
+        None => sink.quirk(WireQuirk::StopMissing),
         Some("completed" | "incomplete") => {}
-        Some(_) => sink.quirk(Quirk::UnknownStop),
+        Some(_) => sink.quirk(WireQuirk::UnknownStop),
     }
     match (status, reason) {
         (_, Some("max_output_tokens" | "max_tokens")) => FinishReason::MaxTokens,
         (_, Some("content_filter")) => FinishReason::ContentFilter,
         (Some("incomplete"), _) => {
-            sink.quirk(Quirk::UnknownStop);
+            sink.quirk(WireQuirk::UnknownStop);
             FinishReason::Unknown
         }
-        _ if said.calls => FinishReason::ToolCalls,
-        _ if said.refused => FinishReason::Refusal,
+        _ if summary.calls => FinishReason::ToolCalls,
+        _ if summary.refused => FinishReason::Refusal,
         _ => FinishReason::EndTurn,
     }
 }
 
 /// An item in core's terms. What core has no word for is kept as it is.
-fn part(raw: &RawJson, said: &mut Said, sink: &mut Sink<'_>) -> Part {
-    let mut item = Item::new(raw.as_raw());
+fn part(raw: &RawJson, summary: &mut OutputSummary, sink: &mut EventSink<'_>) -> Part {
+    let mut item = OutputItem::new(raw.as_raw());
     let data = Some(ProviderData { dialect: DIALECT.into(), raw: raw.clone() });
     match item.kind.as_str() {
         "message" if !matches!(item.string("role").as_str(), "user" | "system" | "developer") => {
             let (text, refused) = item.words("content", "");
-            said.refused |= refused;
+            summary.refused |= refused;
             Part::Text(TextPart { text, data })
         }
         "reasoning" => {
@@ -233,7 +241,7 @@ fn part(raw: &RawJson, said: &mut Said, sink: &mut Sink<'_>) -> Part {
             Part::Thinking(TextPart { text, data })
         }
         "function_call" => {
-            said.calls = true;
+            summary.calls = true;
             let id = [item.string("call_id"), item.string("id")].into_iter().find(|id| !id.is_empty());
             let name = item.string("name");
             let arguments = item.fields.get("arguments").map(|raw| arguments(raw, sink)).unwrap_or_default();
@@ -243,19 +251,19 @@ fn part(raw: &RawJson, said: &mut Said, sink: &mut Sink<'_>) -> Part {
             Part::ToolCall(ToolCall { id: id.unwrap_or_default(), name, arguments, data })
         }
         _ => {
-            said.web_searches += u64::from(item.is_web_search());
+            summary.web_searches += u64::from(item.is_web_search());
             Part::Opaque(ProviderData { dialect: DIALECT.into(), raw: raw.clone() })
         }
     }
 }
 
 /// Arguments are JSON in a string; some servers send the JSON itself.
-fn arguments(raw: &RawValue, sink: &mut Sink<'_>) -> Arguments {
+fn arguments(raw: &RawValue, sink: &mut EventSink<'_>) -> Arguments {
     match json::text(raw) {
         Some(text) => Arguments::parse(text),
         None if raw.get() == "null" => Arguments::default(),
         None => {
-            sink.quirk(Quirk::ArgumentsForm);
+            sink.quirk(WireQuirk::ArgumentsForm);
             Arguments::Json(raw.to_owned().into())
         }
     }

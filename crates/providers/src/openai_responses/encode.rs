@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, convert::Infallible};
 
 use brigade_core::{ChatRequest, Dialect, Message, OutputSchema, Role, Settings, ToolChoice, ToolSpec};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{json, value::RawValue};
 
-use super::{DIALECT, items};
+use super::{items, responses::DIALECT};
 use crate::{
-    effort,
-    json::{self, Body},
-    protocol::Question,
+    json::{body_writer::BodyWriter, json},
+    protocol::{effort, protocol::ModelRequest},
 };
 
 /// The API refuses a smaller limit.
@@ -18,40 +18,36 @@ const MIN_OUTPUT_TOKENS: u32 = 16;
 const RESERVED: [&str; 4] = ["model", "stream", "tools", "input"];
 
 /// The body of a request. Its bytes depend on the question alone.
-pub(super) fn body(question: &Question<'_>, summary: Option<&str>) -> Vec<u8> {
-    let Question { model, request, settings, stream } = *question;
+pub(super) fn body(request: &ModelRequest<'_>, summary: Option<&str>) -> Vec<u8> {
+    let ModelRequest { model, chat, settings, stream } = *request;
     let state = State::of(settings);
-    let mut body = Body::new(size_hint(request), &settings.extra);
-    body.fixed("model", |out| json::string(out, model));
+    let mut body = BodyWriter::new(size_hint(chat), &settings.extra);
+    body.fixed("model", |out| json::write(out, model));
     if stream {
-        body.fixed("stream", |out| json::value(out, &true));
+        body.fixed("stream", |out| json::write(out, &true));
     }
     if state == State::Ours {
-        body.optional("store", Some(&false));
+        body.field("store", Some(&false));
         if reasons(model) {
-            body.optional("include", Some(&["reasoning.encrypted_content"]));
+            body.field("include", Some(&["reasoning.encrypted_content"]));
         }
     }
-    if let Some(instructions) = &request.instructions {
-        body.field("instructions", |out| write_instructions(out, instructions));
-    }
-    body.optional("max_output_tokens", settings.output_limit().map(|tokens| tokens.max(MIN_OUTPUT_TOKENS)).as_ref());
-    body.optional("temperature", settings.temperature.as_ref());
-    body.optional("top_p", settings.top_p.as_ref());
+    body.field("instructions", chat.instructions.as_ref().map(Message::text).as_ref());
+    body.field("max_output_tokens", settings.output_limit().map(|tokens| tokens.max(MIN_OUTPUT_TOKENS)).as_ref());
+    body.field("temperature", settings.temperature.as_ref());
+    body.field("top_p", settings.top_p.as_ref());
     if reasons(model) {
-        let effort = settings.reasoning.map(|reasoning| effort::word(model, reasoning));
+        let effort = settings.reasoning.map(|reasoning| effort::effort_name(model, reasoning));
         write_reasoning(&mut body, effort, summary);
     }
-    if let Some(output) = &settings.output {
-        write_format(&mut body, output);
-    }
-    write_tools(&mut body, request, settings);
-    body.optional("prompt_cache_key", settings.prompt_cache_key.as_ref());
-    body.optional("service_tier", settings.service_tier.as_ref());
-    body.optional("user", settings.user.as_ref());
-    body.optional("metadata", Some(&settings.metadata).filter(|labels| !labels.is_empty()));
+    body.field("text", settings.output.as_ref().map(TextConfig::new).as_ref());
+    write_tools(&mut body, chat, settings);
+    body.field("prompt_cache_key", settings.prompt_cache_key.as_ref());
+    body.field("service_tier", settings.service_tier.as_ref());
+    body.field("user", settings.user.as_ref());
+    body.field("metadata", Some(&settings.metadata).filter(|labels| !labels.is_empty()));
     body.extras(&RESERVED);
-    body.fixed("input", |out| write_input(out, request, state));
+    body.fixed("input", |out| write_input(out, chat, state));
     body.finish()
 }
 
@@ -87,51 +83,54 @@ fn reasons(model: &str) -> bool {
     !WITHOUT.iter().any(|start| name.starts_with(start))
 }
 
-fn size_hint(request: &ChatRequest) -> usize {
+fn size_hint(chat: &ChatRequest) -> usize {
     const PER_MESSAGE: usize = 160;
-    let instructions = request.instructions.as_ref().map_or(0, Message::size_bytes);
-    let visible = request.transcript.visible_bytes() + request.transcript.len() * PER_MESSAGE;
-    1_024 + instructions + request.tools.size_bytes() * 5 / 4 + visible
+    let instructions = chat.instructions.as_ref().map_or(0, Message::size_bytes);
+    let visible = chat.transcript.visible_bytes() + chat.transcript.len() * PER_MESSAGE;
+    1_024 + instructions + chat.tools.size_bytes() * 5 / 4 + visible
 }
 
-/// Instructions are a string here, not items; the variant keeps the two apart.
-fn write_instructions(out: &mut Vec<u8>, instructions: &Message) {
-    const AS_STRING: Dialect = Dialect { name: DIALECT, variant: 2 };
-    let Ok(()) = instructions.write_encoded(AS_STRING, out, |message, out| {
-        json::string(out, &message.text());
-        Ok::<_, Infallible>(())
-    });
-}
-
-fn write_reasoning(body: &mut Body<'_>, effort: Option<&str>, summary: Option<&str>) {
+fn write_reasoning(body: &mut BodyWriter<'_>, effort: Option<&str>, summary: Option<&str>) {
     let fields = [("effort", effort), ("summary", summary)];
     let fields: BTreeMap<_, _> = fields.into_iter().filter_map(|(name, word)| Some((name, word?))).collect();
-    body.optional("reasoning", Some(&fields).filter(|fields| !fields.is_empty()));
+    body.field("reasoning", Some(&fields).filter(|fields| !fields.is_empty()));
 }
 
-fn write_format(body: &mut Body<'_>, output: &OutputSchema) {
-    body.field("text", |out| {
-        out.extend_from_slice(b"{\"format\":{\"type\":\"json_schema\",\"name\":");
-        json::string(out, &output.name);
-        out.extend_from_slice(if output.strict { b",\"strict\":true,\"schema\":" } else { b",\"schema\":" });
-        out.extend_from_slice(output.schema.get().as_bytes());
-        out.extend_from_slice(b"}}");
-    });
+#[derive(Serialize)]
+struct TextConfig<'a> {
+    format: TextFormat<'a>,
+}
+
+#[derive(Serialize)]
+struct TextFormat<'a> {
+    r#type: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+    schema: &'a RawValue,
+}
+
+impl<'a> TextConfig<'a> {
+    fn new(output: &'a OutputSchema) -> Self {
+        let strict = output.strict.then_some(true);
+        Self { format: TextFormat { r#type: "json_schema", name: &output.name, strict, schema: output.raw() } }
+    }
 }
 
 /// Writes the tools, followed by those in `extra` (the provider's own, such as web search).
-fn write_tools(body: &mut Body<'_>, request: &ChatRequest, settings: &Settings) {
+fn write_tools(body: &mut BodyWriter<'_>, chat: &ChatRequest, settings: &Settings) {
     let more = settings.extra.get("tools").map(|tools| json::inside(tools.get())).unwrap_or_default();
-    if request.tools.is_empty() && more.is_empty() {
+    if chat.tools.is_empty() && more.is_empty() {
         return;
     }
     body.fixed("tools", |out| {
         out.push(b'[');
-        let Ok(()) = request.tools.write_encoded(Dialect { name: DIALECT, variant: 0 }, out, |specs, out| {
-            write_specs(out, specs);
+        let Ok(()) = chat.tools.write_encoded(Dialect { name: DIALECT, variant: 0 }, out, |specs, out| {
+            let tools: Vec<Tool<'_>> = specs.iter().map(Tool::new).collect();
+            json::write_items(out, &tools);
             Ok::<_, Infallible>(())
         });
-        if !request.tools.is_empty() && !more.is_empty() {
+        if !chat.tools.is_empty() && !more.is_empty() {
             out.push(b',');
         }
         out.extend_from_slice(more.as_bytes());
@@ -143,28 +142,35 @@ fn write_tools(body: &mut Body<'_>, request: &ChatRequest, settings: &Settings) 
         ToolChoice::Required => Some(json!("required")),
         ToolChoice::Named(name) => Some(json!({ "type": "function", "name": name })),
     };
-    body.optional("tool_choice", choice.as_ref());
-    body.optional("parallel_tool_calls", settings.parallel_tool_calls.as_ref());
+    body.field("tool_choice", choice.as_ref());
+    body.field("parallel_tool_calls", settings.parallel_tool_calls.as_ref());
 }
 
-fn write_specs(out: &mut Vec<u8>, specs: &[ToolSpec]) {
-    for (position, spec) in specs.iter().enumerate() {
-        out.extend_from_slice(if position == 0 { b"{\"type\":" } else { b",{\"type\":" });
-        out.extend_from_slice(b"\"function\",\"name\":");
-        json::string(out, &spec.name);
-        if !spec.description.is_empty() {
-            out.extend_from_slice(b",\"description\":");
-            json::string(out, &spec.description);
+#[derive(Serialize)]
+struct Tool<'a> {
+    r#type: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    description: &'a str,
+    parameters: &'a RawValue,
+    /// Always written: the API's default is true, and most schemas do not follow the rules of strict mode.
+    strict: bool,
+}
+
+impl<'a> Tool<'a> {
+    fn new(spec: &'a ToolSpec) -> Self {
+        Self {
+            r#type: "function",
+            name: &spec.name,
+            description: &spec.description,
+            parameters: spec.input_schema.as_raw(),
+            strict: spec.strict,
         }
-        out.extend_from_slice(b",\"parameters\":");
-        out.extend_from_slice(spec.input_schema.get().as_bytes());
-        // Said in any case: left out, it means true, and most schemas do not follow the rules that this brings.
-        out.extend_from_slice(if spec.strict { b",\"strict\":true}" } else { b",\"strict\":false}" });
     }
 }
 
-fn write_input(out: &mut Vec<u8>, request: &ChatRequest, state: State) {
-    let messages: Vec<&Message> = request.transcript.visible().collect();
+fn write_input(out: &mut Vec<u8>, chat: &ChatRequest, state: State) {
+    let messages: Vec<&Message> = chat.transcript.visible().collect();
     let known = messages.iter().rposition(|message| message.role() == Role::Assistant).map_or(0, |last| last + 1);
     let skipped = if state == State::Theirs { known } else { 0 };
     let stored = state != State::Ours;

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use brigade_core::{Image, Message, Part, ProviderData, RawJson, Role, TextPart, ToolCall, ToolResult};
 use serde_json::{Value, json};
 
-use super::{DIALECT, wire::Item};
-use crate::{call, json};
+use super::{responses::DIALECT, wire::OutputItem};
+use crate::{json::json, protocol::tool_calls};
 
 /// The longest that the API takes a call's id or a function's name to be.
 const MAX_ID_BYTES: usize = 64;
@@ -44,7 +44,7 @@ fn write_question(out: &mut Vec<u8>, message: &Message) {
     if !content.is_empty() {
         separate(out, start);
         let role = if message.role() == Role::System { "developer" } else { "user" };
-        json::value(out, &json!({ "role": role, "content": content }));
+        json::write(out, &json!({ "role": role, "content": content }));
     }
 }
 
@@ -56,7 +56,7 @@ fn own_item(part: &Part) -> Option<&str> {
 }
 
 fn is_content(raw: &RawJson) -> bool {
-    Item::new(raw.as_raw()).kind.starts_with("input_")
+    OutputItem::new(raw.as_raw()).kind.starts_with("input_")
 }
 
 /// Text, pictures and files as the content of a message or of a result.
@@ -80,7 +80,7 @@ fn write_result(out: &mut Vec<u8>, result: &ToolResult) {
     let texts: Option<Vec<&str>> = content.iter().map(|piece| piece.get("text")?.as_str()).collect();
     let output = texts.map_or(Value::Array(content.clone()), |texts| texts.join("\n").into());
     let id = call_id(&result.call_id);
-    json::value(out, &json!({ "type": "function_call_output", "call_id": id, "output": output }));
+    json::write(out, &json!({ "type": "function_call_output", "call_id": id, "output": output }));
 }
 
 /// The API refuses a reasoning item that nothing follows, and an item whose id belongs to reasoning that is not there.
@@ -122,7 +122,7 @@ fn says_something(part: &Part) -> bool {
 /// A reasoning item that the provider can make sense of: one that it stores, or one that has its content with it.
 fn reasoning(thinking: &TextPart, stored: bool) -> Option<&RawJson> {
     let raw = own(thinking.data.as_ref()?)?;
-    let item = Item::new(raw.as_raw());
+    let item = OutputItem::new(raw.as_raw());
     let filled = |field: &str| item.fields.get(field).is_some_and(|value| !json::is_blank(value));
     (stored || filled("encrypted_content") || filled("content")).then_some(raw)
 }
@@ -132,7 +132,7 @@ fn identified(raw: &RawJson, with_id: bool) -> Cow<'_, str> {
     if with_id {
         return raw.get().into();
     }
-    let mut fields = Item::new(raw.as_raw()).fields;
+    let mut fields = OutputItem::new(raw.as_raw()).fields;
     let bare = fields.remove("id").and_then(|_| RawJson::of(&fields).ok());
     bare.map_or(raw.get().into(), |bare| bare.get().to_owned().into())
 }
@@ -146,8 +146,8 @@ fn called(call: &ToolCall, with_id: bool) -> String {
     let known = json!({
         "type": "function_call",
         "call_id": call_id(&call.id),
-        "name": call::fitted(&call.name, MAX_ID_BYTES),
-        "arguments": call::arguments_object(&call.arguments),
+        "name": tool_calls::valid_id(&call.name, MAX_ID_BYTES),
+        "arguments": tool_calls::arguments_object(&call.arguments),
     });
     let known = known.to_string();
     let more = call.data.as_ref().and_then(own).map(|raw| identified(raw, with_id)).unwrap_or_default();
@@ -157,7 +157,7 @@ fn called(call: &ToolCall, with_id: bool) -> String {
 
 /// Ids have no form here, only a greatest length.
 fn call_id(id: &str) -> Cow<'_, str> {
-    if id.len() <= MAX_ID_BYTES && !id.is_empty() { id.into() } else { call::fitted(id, MAX_ID_BYTES) }
+    if id.len() <= MAX_ID_BYTES && !id.is_empty() { id.into() } else { tool_calls::valid_id(id, MAX_ID_BYTES) }
 }
 
 fn own(data: &ProviderData) -> Option<&RawJson> {

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    json::{self, Count, Fields},
-    openai_chat::usage::{drop_implausible, from_usd},
+    json::json::{self, Count, RawFields},
+    protocol::usage::{drop_implausible, from_usd},
 };
 
 /// One event of a stream; its kind says which fields are there.
@@ -56,14 +56,14 @@ pub(super) struct IncompleteDetails {
 
 /// An item of the output, taken apart.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(super) struct OutputItem {
     pub(super) kind: String,
-    pub(super) fields: Fields,
+    pub(super) fields: RawFields,
 }
 
-/// A piece of a message, a summary or a reasoning text.
+/// A part of a message, a summary or a reasoning text.
 #[derive(Debug, Default, Deserialize)]
-struct Piece {
+struct TextPart {
     #[serde(default, rename = "type", deserialize_with = "json::loose")]
     kind: Option<String>,
     #[serde(default, deserialize_with = "json::loose")]
@@ -75,7 +75,7 @@ struct Piece {
 /// Token counts, with what compatible servers add.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Stated<'a> {
+struct UsageObject<'a> {
     input_tokens: Count,
     output_tokens: Count,
     #[serde(borrow)]
@@ -92,7 +92,7 @@ struct Stated<'a> {
 /// What input and output consist of.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Details {
+struct TokenDetails {
     #[serde(rename = "cached_tokens")]
     cached: Count,
     #[serde(rename = "cache_write_tokens")]
@@ -103,13 +103,13 @@ struct Details {
 
 /// Brings a `usage` object to core's terms. The flag says whether something in it cannot be right; that part is left
 /// out. Absent unless both input and output were told.
-pub(super) fn normalised(raw: &RawValue) -> (Option<brigade_core::Usage>, bool) {
-    let Ok(stated) = serde_json::from_str::<Stated<'_>>(raw.get()) else { return (None, true) };
+pub(super) fn usage(raw: &RawValue) -> (Option<brigade_core::Usage>, bool) {
+    let Ok(stated) = serde_json::from_str::<UsageObject<'_>>(raw.get()) else { return (None, true) };
     let odd = [stated.input_tokens, stated.output_tokens].contains(&Count::Implausible);
     let (Some(input), Some(output)) = (stated.input_tokens.get(), stated.output_tokens.get()) else {
         return (None, odd);
     };
-    let details = |raw: Option<&RawValue>| -> Details {
+    let details = |raw: Option<&RawValue>| -> TokenDetails {
         raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
     };
     let (of_input, of_output) = (details(stated.input_tokens_details), details(stated.output_tokens_details));
@@ -122,7 +122,7 @@ pub(super) fn normalised(raw: &RawValue) -> (Option<brigade_core::Usage>, bool) 
     (Some(usage), odd || dropped)
 }
 
-impl Stated<'_> {
+impl UsageObject<'_> {
     fn cost(&self) -> Option<Money> {
         let ticks = self.cost_in_usd_ticks.get().and_then(|ticks| i64::try_from(ticks.div_ceil(10)).ok());
         let dollars = || from_usd(serde_json::from_str(self.cost?.get()).ok()?);
@@ -130,10 +130,10 @@ impl Stated<'_> {
     }
 }
 
-impl Item {
+impl OutputItem {
     /// Takes an item apart. One that is no object has no fields.
     pub(super) fn new(raw: &RawValue) -> Self {
-        let fields: Fields = serde_json::from_str(raw.get()).unwrap_or_default();
+        let fields: RawFields = serde_json::from_str(raw.get()).unwrap_or_default();
         let kind = fields.get("type").and_then(|raw| json::text(raw)).unwrap_or_default();
         Self { kind, fields }
     }
@@ -143,20 +143,20 @@ impl Item {
         self.fields.get(field).and_then(|raw| json::text(raw)).unwrap_or_default()
     }
 
-    /// The words in a list of pieces, and whether one of them is a refusal.
+    /// The words in a list of parts, and whether one of them is a refusal.
     pub(super) fn words(&self, field: &str, separator: &str) -> (String, bool) {
         let Some(raw) = self.fields.get(field) else { return (String::new(), false) };
         if let Some(text) = json::text(raw) {
             return (text, false);
         }
-        let pieces: Vec<Piece> = serde_json::from_str(raw.get()).unwrap_or_default();
-        let refused = pieces.iter().any(|piece| piece.kind.as_deref() == Some("refusal"));
-        let words: Vec<String> = pieces.into_iter().filter_map(|piece| piece.text.or(piece.refusal)).collect();
+        let parts: Vec<TextPart> = serde_json::from_str(raw.get()).unwrap_or_default();
+        let refused = parts.iter().any(|part| part.kind.as_deref() == Some("refusal"));
+        let words: Vec<String> = parts.into_iter().filter_map(|part| part.text.or(part.refusal)).collect();
         (words.join(separator), refused)
     }
 
     /// Whether this is a web search, as opposed to opening a page that one has found; only searches are billed by the
-    /// piece.
+    /// part.
     pub(super) fn is_web_search(&self) -> bool {
         #[derive(Deserialize)]
         struct Action {

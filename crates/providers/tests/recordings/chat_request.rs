@@ -6,7 +6,7 @@ use brigade_core::{
     Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, ProviderData, RawJson, Reasoning, Role,
     Settings, TextPart, ToolCall, ToolChoice, ToolResult, ToolSet, ToolSpec, Transcript,
 };
-use brigade_providers::openai_chat::ReasoningField;
+use brigade_providers::ReasoningField;
 use serde_json::{Map, Value, json};
 
 use crate::{

@@ -4,7 +4,7 @@ use std::fmt;
 
 use brigade_core::{ModelId, Money, Pricing, Settings, TurnLimits};
 use brigade_observability::PriceBook;
-use brigade_providers::anthropic;
+use brigade_providers::anthropic_answer_tokens;
 
 use crate::config::{Agent, Budget, Config, Kind, Model};
 
@@ -83,7 +83,7 @@ fn dearest_call(config: &Config, (model, agent): (&Model, &Agent), prices: &Pric
     let context = prices.lookup(&id).and_then(|facts| facts.context_window).unwrap_or(USUAL_CONTEXT);
     let settings = Settings {
         max_output_tokens: agent.max_output_tokens,
-        answer_tokens: is_anthropic(config, model).then(|| anthropic::answer_tokens(&model.model)),
+        answer_tokens: is_anthropic(config, model).then(|| anthropic_answer_tokens(&model.model)),
         ..Settings::default()
     };
     let input_tokens = agent.context_tokens.unwrap_or(context).min(context);

@@ -4,7 +4,7 @@ use brigade_core::{Event, Observer, Run};
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::Assembly as _;
+use crate::http::sse::SseDecoder;
 
 /// Keeps what a run was told.
 #[derive(Debug, Default)]
@@ -39,9 +39,9 @@ fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let run = Run::builder().observer(seen.clone()).deltas(true).build();
     let provider = Arc::from("test");
-    let mut sink = Sink::new(&run, &provider);
-    let mut decoder = sse::Decoder::default();
-    let mut assembly = Assembly::default();
+    let mut sink = EventSink::new(&run, &provider);
+    let mut decoder = SseDecoder::default();
+    let mut assembly = MessagesDecoder::default();
     let mut drive = || {
         for chunk in chunks {
             decoder.push(chunk);
@@ -71,7 +71,7 @@ fn reply(events: &[&str]) -> (ChatReply, Arc<Seen>) {
 fn body(json: &str) -> Result<ChatReply, ModelError> {
     let run = Run::new();
     let provider = Arc::from("test");
-    Assembly::default().body(json.as_bytes(), &mut Sink::new(&run, &provider))
+    MessagesDecoder::default().body(json.as_bytes(), &mut EventSink::new(&run, &provider))
 }
 
 const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-sonnet-4-5-20250929","content":[],"stop_reason":null,"usage":{"input_tokens":10,"cache_read_input_tokens":3,"cache_creation_input_tokens":2,"cache_creation":{"ephemeral_1h_input_tokens":2,"ephemeral_5m_input_tokens":0},"output_tokens":1,"service_tier":"standard"}}}"#;
@@ -194,9 +194,9 @@ fn odd_usage_is_counted_and_does_not_overwrite() {
 fn a_stream_without_any_end_is_broken_and_its_usage_is_kept() {
     let run = Run::new();
     let provider = Arc::from("test");
-    let mut sink = Sink::new(&run, &provider);
-    let mut assembly = Assembly::default();
-    let event = sse::Event { name: "message_start".into(), data: START.into() };
+    let mut sink = EventSink::new(&run, &provider);
+    let mut assembly = MessagesDecoder::default();
+    let event = SseEvent { name: "message_start".into(), data: START.into() };
     assembly.event(&event, &mut sink).unwrap();
     assert_eq!(assembly.finish(&mut sink).unwrap_err().kind(), ModelErrorKind::Broken);
     assert_eq!(assembly.usage().unwrap().input_tokens, 15);

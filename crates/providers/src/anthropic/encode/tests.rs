@@ -1,18 +1,22 @@
-use brigade_core::{Arguments, Image, ProviderData, RawJson, TextPart, ToolCall, ToolResult, ToolSet, Transcript};
+use brigade_core::{
+    Arguments, Effort, Image, Part, ProviderData, RawJson, Reasoning, TextPart, ToolCall, ToolResult, ToolSet,
+    Transcript,
+};
 use serde_json::Value;
 
 use super::*;
+use crate::anthropic_answer_tokens;
 
 const MODEL: &str = "claude-sonnet-4-5";
 
 /// The settings of a model that nobody has set up.
 fn defaults(model: &str) -> Settings {
-    Settings { answer_tokens: Some(super::super::answer_tokens(model)), ..Settings::default() }
+    Settings { answer_tokens: Some(anthropic_answer_tokens(model)), ..Settings::default() }
 }
 
 fn bytes(model: &str, request: &ChatRequest, stream: bool) -> Vec<u8> {
     let settings = request.settings.over(&defaults(model)).into_owned();
-    body(&Question { model, request, settings: &settings, stream })
+    body(&ModelRequest { model, chat: request, settings: &settings, stream })
 }
 
 fn sent(model: &str, request: &ChatRequest) -> Value {
@@ -331,7 +335,7 @@ fn max_tokens_fit_the_model_and_leave_room_beside_the_budget() {
 fn the_limit_that_is_sent_is_the_one_that_the_settings_tell() {
     let reasonings =
         [Reasoning::Off, Reasoning::Budget(3_000), Reasoning::Effort(Effort::Low), Reasoning::Effort(Effort::Max)];
-    for (name, family) in Family::NAMES {
+    for (name, family) in ModelFamily::NAMES {
         for reasoning in reasonings.map(Some).into_iter().chain([None]) {
             let request = with(Settings { reasoning, ..Settings::default() });
             let told = request.settings.output_limit_over(&defaults(name)).unwrap().min(family.max_output_tokens);

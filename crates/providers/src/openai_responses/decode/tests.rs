@@ -4,7 +4,7 @@ use brigade_core::{Event, Observer, Run};
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::Assembly as _;
+use crate::http::sse::SseDecoder;
 
 /// Keeps what a run was told.
 #[derive(Debug, Default)]
@@ -35,9 +35,9 @@ fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let run = Run::builder().observer(seen.clone()).deltas(true).build();
     let provider = Arc::from("test");
-    let mut sink = Sink::new(&run, &provider);
-    let mut decoder = sse::Decoder::default();
-    let mut assembly = Assembly::default();
+    let mut sink = EventSink::new(&run, &provider);
+    let mut decoder = SseDecoder::default();
+    let mut assembly = ResponsesDecoder::default();
     let mut drive = || {
         for chunk in chunks {
             decoder.push(chunk);
@@ -65,7 +65,7 @@ fn reply(events: &[&str]) -> (ChatReply, Arc<Seen>) {
 fn body(json: &str) -> Result<ChatReply, ModelError> {
     let run = Run::new();
     let provider = Arc::from("test");
-    Assembly::default().body(json.as_bytes(), &mut Sink::new(&run, &provider))
+    ResponsesDecoder::default().body(json.as_bytes(), &mut EventSink::new(&run, &provider))
 }
 
 const CREATED: &str = r#"{"type":"response.created","response":{"id":"resp_1","status":"in_progress","output":[]}}"#;
@@ -229,9 +229,9 @@ fn a_failed_response_fails_with_the_kind_of_its_error_and_keeps_its_usage() {
     let failed = r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"Oops."},"output":[],"usage":{"input_tokens":7,"output_tokens":3}}}"#;
     let run = Run::new();
     let provider = Arc::from("test");
-    let mut assembly = Assembly::default();
-    let event = sse::Event { name: "".into(), data: failed.into() };
-    let error = assembly.event(&event, &mut Sink::new(&run, &provider)).unwrap_err();
+    let mut assembly = ResponsesDecoder::default();
+    let event = SseEvent { name: "".into(), data: failed.into() };
+    let error = assembly.event(&event, &mut EventSink::new(&run, &provider)).unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Transient);
     assert_eq!(assembly.usage(), Some(Usage::new(7, 3)));
 }

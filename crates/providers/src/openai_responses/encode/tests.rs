@@ -12,7 +12,7 @@ const BARE: &str = r#"{"id":"rs_2","type":"reasoning","summary":[]}"#;
 const SAID: &str = r#"{"id":"msg_1","type":"message","role":"assistant","phase":"commentary","status":"completed","content":[{"type":"output_text","text":"Hm."}]}"#;
 
 fn sent(model: &str, request: &ChatRequest) -> Value {
-    let question = Question { model, request, settings: &request.settings, stream: false };
+    let question = ModelRequest { model, chat: request, settings: &request.settings, stream: false };
     serde_json::from_slice(&body(&question, None)).unwrap()
 }
 
@@ -114,8 +114,11 @@ fn a_request_has_the_documented_form() {
 #[test]
 fn everything_said_before_has_the_same_bytes_on_the_next_turn() {
     let bytes = |request: &ChatRequest| {
-        String::from_utf8(body(&Question { model: MODEL, request, settings: &request.settings, stream: true }, None))
-            .unwrap()
+        String::from_utf8(body(
+            &ModelRequest { model: MODEL, chat: request, settings: &request.settings, stream: true },
+            None,
+        ))
+        .unwrap()
     };
     let mut conversation = request(vec![Message::user("One"), answer(vec![said(own(SAID))]), Message::user("Two")]);
     let earlier = bytes(&conversation);
@@ -242,7 +245,7 @@ fn settings_become_fields() {
             .into(),
         ..Settings::default()
     };
-    let question = Question { model: MODEL, request: &request, settings: &request.settings, stream: true };
+    let question = ModelRequest { model: MODEL, chat: &request, settings: &request.settings, stream: true };
     let mut sent: Value = serde_json::from_slice(&body(&question, Some("auto"))).unwrap();
     sent.as_object_mut().unwrap().remove("input");
     let expected = json!({

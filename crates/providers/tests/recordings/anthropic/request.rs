@@ -394,7 +394,7 @@ fn has_only(value: &Value, names: &[&str]) -> bool {
 }
 
 fn own(block: &Value) -> ProviderData {
-    ProviderData { dialect: brigade_providers::anthropic::DIALECT.into(), raw: raw(block) }
+    ProviderData { dialect: "anthropic-messages".into(), raw: raw(block) }
 }
 
 fn raw(value: &Value) -> RawJson {

@@ -354,7 +354,7 @@ fn small(value: &Value) -> Option<u32> {
 }
 
 fn own(item: &Value) -> ProviderData {
-    ProviderData { dialect: brigade_providers::openai_responses::DIALECT.into(), raw: raw(item) }
+    ProviderData { dialect: "openai-responses".into(), raw: raw(item) }
 }
 
 fn raw(value: &Value) -> RawJson {

@@ -1,0 +1,180 @@
+//! Sets up provider accounts.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::client::Client;
+use crate::{
+    http::{account::Account, http_client::HttpClient},
+    protocol::protocol::Protocol,
+};
+
+/// Sets an account up. Made by `OpenAi::builder()` and its like.
+pub struct ClientBuilder<P> {
+    pub(crate) protocol: P,
+    pub(crate) auth: Auth,
+    name: Cow<'static, str>,
+    base_url: Cow<'static, str>,
+    query: Option<String>,
+    api_key: Option<SecretString>,
+    headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    http2: bool,
+    propagate_trace: bool,
+    agent_header: bool,
+}
+
+/// How a key is presented.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Auth {
+    /// `Authorization: Bearer …`
+    Bearer,
+    /// A header of the provider's own.
+    Header(&'static str),
+}
+
+/// An account cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The environment has no key.
+    #[error("the environment variable `{0}` is not set; export the provider's API key in it")]
+    KeyMissing(&'static str),
+    /// The base URL is none.
+    #[error("`{0}` is no base URL; write one such as `https://api.openai.com/v1`")]
+    BaseUrl(String),
+    /// A header cannot be sent. Its value is not shown, as it may be a key.
+    #[error("the header `{0}` cannot be sent; names are ASCII tokens, and values have no line breaks")]
+    Header(String),
+    /// The HTTP client cannot be built, for instance because the system has no root certificates.
+    #[error("the HTTP client cannot be set up")]
+    Http(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl<P: Protocol> ClientBuilder<P> {
+    pub(crate) fn new(protocol: P, name: &'static str, base_url: &'static str) -> Self {
+        Self {
+            protocol,
+            auth: Auth::Bearer,
+            name: name.into(),
+            base_url: base_url.into(),
+            query: None,
+            api_key: None,
+            headers: Vec::new(),
+            http2: false,
+            propagate_trace: false,
+            agent_header: false,
+        }
+    }
+
+    /// The account's name in model ids, limits, logs and metrics.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: name.into().into(), ..self }
+    }
+
+    /// Where the provider's endpoints begin, such as `https://api.openai.com/v1`.
+    #[must_use]
+    pub fn base_url(self, url: impl Into<String>) -> Self {
+        Self { base_url: url.into().into(), ..self }
+    }
+
+    /// A query that every URL ends with, such as `api-version=2024-10-21`.
+    #[must_use]
+    pub fn query(self, query: impl Into<String>) -> Self {
+        Self { query: Some(query.into()), ..self }
+    }
+
+    /// The key. Servers on the own machine often need none.
+    #[must_use]
+    pub fn api_key(self, key: impl Into<SecretString>) -> Self {
+        Self { api_key: Some(key.into()), ..self }
+    }
+
+    /// A header that every request carries.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Lets connections speak HTTP/2 where the server offers it; off unless asked for. Requests then share one
+    /// connection, and those beyond the server's limit of concurrent streams wait unseen.
+    #[must_use]
+    pub fn http2(self, allowed: bool) -> Self {
+        Self { http2: allowed, ..self }
+    }
+
+    /// Sends the trace id as W3C `traceparent`; off unless asked for, as it tells a third party which calls belong
+    /// together.
+    #[must_use]
+    pub fn propagate_trace(self, propagate: bool) -> Self {
+        Self { propagate_trace: propagate, ..self }
+    }
+
+    /// Sends the agent's name as `x-brigade-agent`, for gateways and simulators; off unless asked for.
+    #[must_use]
+    pub fn agent_header(self, send: bool) -> Self {
+        Self { agent_header: send, ..self }
+    }
+
+    /// Builds the client with the key, and the base URL if there is one, from these environment variables.
+    pub(crate) fn build_from_env(self, key: &'static str, base_url: &str) -> Result<Client<P>, AccountError> {
+        let filled = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let builder = self.api_key(filled(key).ok_or(AccountError::KeyMissing(key))?);
+        match filled(base_url) {
+            Some(url) => builder.base_url(url).build(),
+            None => builder.build(),
+        }
+    }
+
+    /// Builds the client. Opens no connection.
+    pub fn build(self) -> Result<Client<P>, AccountError> {
+        // With a trailing slash the base URL's last segment is kept when endpoints are joined to it.
+        let with_slash = format!("{}/", self.base_url.trim_end_matches('/'));
+        let base_url = Url::parse(&with_slash).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let base_url = base_url.ok_or_else(|| AccountError::BaseUrl(self.base_url.to_string()))?;
+        let headers = self.fixed_headers()?;
+        let account = Account {
+            name: self.name.into(),
+            http: HttpClient::new(&base_url, self.http2).map_err(|error| AccountError::Http(error.into()))?,
+            headers,
+            api_key: self.api_key,
+            base_url,
+            query: self.query,
+            propagate_trace: self.propagate_trace,
+            agent_header: self.agent_header,
+        };
+        Ok(Client { account: Arc::new(account), protocol: self.protocol })
+    }
+
+    fn fixed_headers(&self) -> Result<HeaderMap, AccountError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("brigade/", env!("CARGO_PKG_VERSION"))));
+        for (name, value) in &self.headers {
+            let bad = || AccountError::Header(name.to_string());
+            let parsed: HeaderName = name.parse().map_err(|_| bad())?;
+            headers.insert(parsed, HeaderValue::from_str(value).map_err(|_| bad())?);
+        }
+        if let Some(key) = &self.api_key {
+            let (name, value) = match self.auth {
+                Auth::Bearer => ("authorization", format!("Bearer {}", key.expose_secret().trim())),
+                Auth::Header(name) => (name, key.expose_secret().trim().to_owned()),
+            };
+            let mut value = HeaderValue::from_str(&value).map_err(|_| AccountError::Header(name.to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+}
+
+impl<P: Protocol> fmt::Debug for ClientBuilder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ClientBuilder { name, base_url, protocol, .. } = self;
+        let mut builder = f.debug_struct("ClientBuilder");
+        builder.field("name", name).field("base_url", base_url).field("protocol", protocol).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,214 @@
+//! Clients and models, the same for every protocol.
+
+use std::{fmt, sync::Arc};
+
+use ::http::{HeaderMap, HeaderValue, StatusCode};
+use async_trait::async_trait;
+use brigade_core::{ChatModel, ChatReply, ChatRequest, Effort, ModelError, ModelId, Reasoning, Run, Settings};
+use bytes::Bytes;
+use reqwest::{Request, Response, Url};
+
+use crate::{
+    http::{
+        account::{self, Account},
+        response_head::ResponseHead,
+    },
+    protocol::{
+        protocol::{EventSink, ModelRequest, Progress, Protocol, ReplyDecoder},
+        response_reader::ResponseReader,
+    },
+};
+
+/// A provider account and the protocol that it speaks. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Client<P> {
+    pub(crate) account: Arc<Account>,
+    pub(crate) protocol: P,
+}
+
+/// One model of a provider account, with the settings that its requests have unless they say otherwise.
+#[derive(Clone)]
+pub struct Model<P> {
+    client: Client<P>,
+    id: ModelId,
+    url: Url,
+    settings: Settings,
+}
+
+/// The provider answered a request that costs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The provider's id of the exchange.
+    pub request_id: Option<String>,
+}
+
+impl<P: Protocol> Client<P> {
+    /// The model that the provider calls `name`.
+    pub fn model(&self, name: &str) -> Model<P> {
+        Model {
+            id: ModelId::new(Arc::clone(&self.account.name), name),
+            url: self.account.url(&self.protocol.path(name)),
+            settings: Settings { answer_tokens: self.protocol.answer_tokens(name), ..Settings::default() },
+            client: self.clone(),
+        }
+    }
+
+    /// The account's configured name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.account.name
+    }
+
+    /// Asks for the list of models, which costs nothing, to see whether the provider can be reached and accepts the
+    /// credentials. Like every call it waits as long as the caller lets it.
+    pub async fn probe(&self) -> Result<Probe, ModelError> {
+        let request_id = self.account.get(&self.protocol.probe_path()).await?;
+        Ok(Probe { request_id })
+    }
+}
+
+impl<P: Protocol> Model<P> {
+    /// Replaces the default settings.
+    #[must_use]
+    pub fn settings(self, settings: Settings) -> Self {
+        let answer_tokens = settings.answer_tokens.or(self.settings.answer_tokens);
+        Self { settings: Settings { answer_tokens, ..settings }, ..self }
+    }
+
+    /// The most tokens of an answer, reasoning included.
+    #[must_use]
+    pub fn max_output_tokens(mut self, tokens: u32) -> Self {
+        self.settings.max_output_tokens = Some(tokens);
+        self
+    }
+
+    /// Randomness, from 0 to 2 (Anthropic: to 1).
+    #[must_use]
+    pub fn temperature(mut self, temperature: f32) -> Self {
+        self.settings.temperature = Some(temperature);
+        self
+    }
+
+    /// How much to reason before answering.
+    #[must_use]
+    pub fn reasoning(mut self, reasoning: Reasoning) -> Self {
+        self.settings.reasoning = Some(reasoning);
+        self
+    }
+
+    /// Reasons for at most so many tokens before answering.
+    #[must_use]
+    pub fn thinking(self, tokens: u32) -> Self {
+        self.reasoning(Reasoning::Budget(tokens))
+    }
+
+    /// Reasons to this degree before answering.
+    #[must_use]
+    pub fn effort(self, effort: Effort) -> Self {
+        self.reasoning(Reasoning::Effort(effort))
+    }
+
+    /// The body that [`ChatModel::chat`] would send; for batch files, and to see what a prompt looks like.
+    pub fn encode(&self, request: &ChatRequest, stream: bool) -> Result<Vec<u8>, ModelError> {
+        let settings = request.settings.over(&self.settings);
+        self.encode_request(&self.model_request(request, &settings, stream))
+    }
+
+    /// Reads a response that somebody else fetched, such as a batch result or a recording, exactly as
+    /// [`ChatModel::chat`] reads its own.
+    pub fn decode(&self, response: &::http::Response<Bytes>, run: &Run) -> Result<ChatReply, ModelError> {
+        let mut reader = self.response_reader(response.status(), response.headers(), run);
+        reader.push(response.body().clone())?;
+        reader.finish()
+    }
+
+    fn model_request<'a>(&'a self, chat: &'a ChatRequest, settings: &'a Settings, stream: bool) -> ModelRequest<'a> {
+        ModelRequest { model: self.id.model(), chat, settings, stream }
+    }
+
+    fn encode_request(&self, request: &ModelRequest<'_>) -> Result<Vec<u8>, ModelError> {
+        self.client.protocol.encode(request).map_err(|error| self.named(error))
+    }
+
+    async fn exchange(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        let account = &self.client.account;
+        let response = account.http.send(self.http_request(request, run)?).await.map_err(|error| self.named(error))?;
+        let reader = self.response_reader(response.status(), response.headers(), run);
+        // On the heap, because most calls in flight are still waiting for the response.
+        Box::pin(read(response, reader, account)).await
+    }
+
+    fn http_request(&self, request: &ChatRequest, run: &Run) -> Result<Request, ModelError> {
+        let account = &self.client.account;
+        let settings = request.settings.over(&self.settings);
+        let request = self.model_request(request, &settings, run.wants_deltas());
+        let mut headers = account.headers(run);
+        self.client.protocol.headers(&request, &mut headers);
+        if let Some(name) = P::CLIENT_REQUEST_ID
+            && let Ok(id) = HeaderValue::from_str(run.id().uuid().hyphenated().encode_lower(&mut [0; 36]))
+        {
+            headers.insert(name, id);
+        }
+        Ok(account::post(&self.url, headers, self.encode_request(&request)?))
+    }
+
+    fn response_reader<'a>(
+        &'a self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        run: &'a Run,
+    ) -> ResponseReader<'a, P::Decoder> {
+        let sink = EventSink::new(run, self.id.provider());
+        ResponseReader::new(&self.id, ResponseHead::new(status, headers), sink, self.client.protocol.decoder())
+    }
+
+    fn named(&self, error: ModelError) -> ModelError {
+        error.with(|failure| failure.model = Some(self.id.clone()))
+    }
+}
+
+/// Reads a response until its answer is complete.
+async fn read<D: ReplyDecoder>(
+    mut response: Response,
+    mut reader: ResponseReader<'_, D>,
+    account: &Account,
+) -> Result<ChatReply, ModelError> {
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                if reader.push(chunk)? == Progress::Done {
+                    account.http.drain(response);
+                    return reader.finish();
+                }
+            }
+            Ok(None) => return reader.finish(),
+            Err(error) => return reader.cut(error.without_url()),
+        }
+    }
+}
+
+#[async_trait]
+impl<P: Protocol> ChatModel for Model<P> {
+    fn id(&self) -> &ModelId {
+        &self.id
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        self.exchange(request, run).await.map_err(|error| self.client.account.without_key(error))
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Client<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("account", &self.account).field("protocol", &self.protocol).finish()
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Model<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model").field("id", &self.id).field("url", &self.url).finish_non_exhaustive()
+    }
+}

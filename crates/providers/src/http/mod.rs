@@ -1,0 +1,8 @@
+//! Sends HTTP requests and interprets what every provider answers in the same way: heads, rate limits, errors, streams.
+
+pub(crate) mod account;
+pub(crate) mod http_client;
+pub(crate) mod provider_error;
+pub(crate) mod rate_limits;
+pub(crate) mod response_head;
+pub(crate) mod sse;

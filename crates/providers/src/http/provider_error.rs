@@ -1,0 +1,383 @@
+//! What a provider's error means, decided once for all protocols.
+//!
+//! An error comes in ten shapes: an `error` object (with `code` a string, a number, null or absent), an `error` string,
+//! a `detail`, a bare `code` and `message`, an array around one of these, HTML, plain text, or nothing. It comes with a
+//! status, inside a 200, or in the middle of a stream. Neither status nor content type alone can be trusted: an empty
+//! account is a 429 at OpenAI and a 400 at Anthropic, a wrong key is a 400 at xAI, and a request that can never fit is a
+//! 429 at OpenAI and a 413 at Groq.
+
+use brigade_core::{ModelError, ModelErrorKind, RetryAdvice};
+use serde_json::{Value, value::RawValue};
+
+use super::{rate_limits, response_head::ResponseHead};
+
+/// How much of an error's body is read: enough for an upstream's error nested in another, not for a proxy's page.
+pub(crate) const MAX_ERROR_BYTES: usize = 64 << 10;
+/// How much of it is kept.
+const MAX_MESSAGE_BYTES: usize = 2 << 10;
+
+/// An error as the provider reports it, whatever the shape.
+#[derive(Debug, Default)]
+struct ErrorReport {
+    message: String,
+    /// The error's code, as text.
+    code: Option<String>,
+    /// The error's type, or Google's status word.
+    kind: Option<String>,
+    /// A second, finer code that some nest deeper.
+    detail: Option<String>,
+    /// A status inside the body, where it differs from the response's.
+    status: Option<u16>,
+    request_id: Option<String>,
+}
+
+/// The error of a response whose status says that it failed.
+pub(crate) fn from_response(head: &ResponseHead, body: &[u8]) -> ModelError {
+    let status = head.status.as_u16();
+    let report = match serde_json::from_slice::<Value>(strip_framing(body)) {
+        Ok(value) => ErrorReport::read(&value),
+        Err(_) => ErrorReport { message: excerpt(body), ..ErrorReport::default() },
+    };
+    let kind = report.kind(Some(status));
+    let advice = advice(kind, head);
+    report.into_error(kind).with(|failure| {
+        failure.retry = advice;
+        failure.status = Some(status);
+        if let Some(id) = &head.request_id {
+            failure.request_id = Some(id.clone());
+        }
+        failure.limits = head.limits.clone();
+        failure.sent = true;
+    })
+}
+
+/// An error inside a response that began as a success: the payload that has it, or the error object itself. The
+/// response's own status and headers say nothing about it.
+pub(crate) fn in_band(raw: &RawValue) -> ModelError {
+    ErrorReport::read(&serde_json::from_str(raw.get()).unwrap_or_default()).into_in_band()
+}
+
+/// `what` was read where an answer, or a piece of one, should be: perhaps an error in disguise, perhaps nonsense.
+pub(crate) fn not_an_answer(what: &str, body: &[u8]) -> ModelError {
+    let broken = |reason: &str| ModelError::new(ModelErrorKind::Broken, format!("{what} is {reason}"));
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) if is_error(&value) => ErrorReport::read(&value).into_in_band(),
+        Ok(_) => broken("JSON, but not of an answer's form"),
+        // Cut or garbled JSON may hold a part of the answer, which must not get into a log.
+        Err(_) if body.trim_ascii_start().starts_with(b"{") => broken("no JSON document, or a part of one"),
+        Err(_) => broken(&format!("no JSON: {}", excerpt(body))),
+    }
+}
+
+fn is_error(value: &Value) -> bool {
+    let value = value.get(0).unwrap_or(value);
+    let has = |name: &str| value.get(name).is_some_and(|inner| !inner.is_null());
+    let said = value.get("message").is_some_and(Value::is_string);
+    said || has("error") || has("detail") || has("errors")
+}
+
+impl ErrorReport {
+    fn read(value: &Value) -> Self {
+        let mut report = match value {
+            Value::Array(items) => items.first().map(Self::read).unwrap_or_default(),
+            Value::Object(_) => Self::read_object(value),
+            Value::String(message) => Self { message: message.clone(), ..Self::default() },
+            _ => Self::default(),
+        };
+        if report.message.is_empty() {
+            report.message = shortened(&value.to_string());
+        }
+        report
+    }
+
+    fn read_object(outer: &Value) -> Self {
+        let error = outer.get("error").filter(|inner| inner.is_object()).unwrap_or(outer);
+        let messages = [
+            text(error, "/message"),
+            text(outer, "/error"),
+            text(outer, "/detail"),
+            text(outer, "/message"),
+            text(outer, "/detail/message"),
+            text(outer, "/detail/0/msg"),
+        ];
+        let message = messages.into_iter().flatten().next().unwrap_or_default();
+        // Routers quote what the model's own provider said.
+        let upstream = text(error, "/metadata/raw").filter(|raw| *raw != message);
+        let message = upstream.map_or_else(|| message.to_owned(), |raw| format!("{message}: {raw}"));
+        // Anthropic's envelope and the Responses event are of the type `error`, which says nothing.
+        let kinds = [text(error, "/type"), text(error, "/status"), text(outer, "/type")];
+        let statuses = [
+            status(error, "/status"),
+            status(error, "/code"),
+            status(outer, "/raw_status_code"),
+            status(outer, "/status"),
+            status(outer, "/code"),
+        ];
+        Self {
+            message: shortened(&message),
+            code: word(error, "/code").or_else(|| word(outer, "/code")),
+            kind: kinds.into_iter().flatten().find(|kind| *kind != "error").map(str::to_owned),
+            detail: word(error, "/details/error_code").or_else(|| word(error, "/innererror/code")),
+            status: statuses.into_iter().flatten().next(),
+            request_id: word(outer, "/request_id"),
+        }
+    }
+
+    /// The provider's words decide where they are known; then the status does.
+    fn kind(&self, status: Option<u16>) -> ModelErrorKind {
+        let codes = [&self.code, &self.kind, &self.detail];
+        let codes: Vec<String> = codes.into_iter().flatten().map(|code| code.to_ascii_lowercase()).collect();
+        let message = self.message.to_lowercase();
+        let by_words = RULES.iter().find(|rule| rule.matches(&codes, &message)).map(|rule| rule.kind);
+        match (by_words, status) {
+            // The first two are what servers say when they do not know better (Ollama calls a wrong key `api_error`).
+            (Some(ModelErrorKind::Caller | ModelErrorKind::Transient) | None, Some(status)) => by_status(status),
+            (Some(kind), _) => kind,
+            (None, None) => ModelErrorKind::Transient,
+        }
+    }
+
+    fn into_in_band(self) -> ModelError {
+        let kind = self.kind(self.status);
+        self.into_error(kind)
+    }
+
+    fn into_error(self, kind: ModelErrorKind) -> ModelError {
+        let Self { message, code, kind: kind_word, request_id, .. } = self;
+        ModelError::new(kind, message).with(|failure| {
+            failure.code = code.or(kind_word);
+            failure.request_id = request_id;
+        })
+    }
+}
+
+/// Words that tell a kind, in the order in which they are tried.
+struct ErrorRule {
+    kind: ModelErrorKind,
+    /// One of these is the code, the type or the finer code.
+    codes: &'static [&'static str],
+    /// Or the code begins or ends with one of these.
+    affixes: &'static [&'static str],
+    /// Or the message, in lower case, has one of these.
+    phrases: &'static [&'static str],
+}
+
+impl ErrorRule {
+    fn matches(&self, codes: &[String], message: &str) -> bool {
+        let affixed = |code: &String| self.affixes.iter().any(|affix| code.starts_with(affix) || code.ends_with(affix));
+        codes.iter().any(|code| self.codes.contains(&code.as_str()) || affixed(code))
+            || self.phrases.iter().any(|phrase| message.contains(phrase))
+    }
+}
+
+const RULES: [ErrorRule; 10] = [
+    ErrorRule {
+        // Google says "exceeded your current quota" also of requests per minute, and then how long to wait.
+        kind: ModelErrorKind::RateLimited,
+        codes: &[],
+        affixes: &[],
+        phrases: &["please retry in"],
+    },
+    ErrorRule {
+        kind: ModelErrorKind::Quota,
+        codes: &[
+            "insufficient_quota",
+            "credit_balance_exhausted",
+            "enforced_spend_limit_reached",
+            "billing_error",
+            "billing_not_active",
+            "billing_hard_limit_reached",
+            "exceeded_current_quota_error",
+            "insufficient_balance",
+            "insufficient_credits",
+            "usage_limit_reached",
+            "payment_required",
+        ],
+        affixes: &["_spend_limit_exceeded", "_spend_limit_reached"],
+        phrases: &[
+            "credit balance is too low",
+            "exceeded your current quota",
+            "spend limit",
+            "spending limit",
+            "specified api usage limits",
+            "insufficient balance",
+            "insufficient credits",
+            "requires more credits",
+            "any credits",
+        ],
+    },
+    ErrorRule {
+        // A request over the per-minute allowance can never fit, however long one waits: the prompt must shrink.
+        kind: ModelErrorKind::ContextLength,
+        codes: &["context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded"],
+        affixes: &["context_length_"],
+        phrases: &[
+            "prompt is too long",
+            "input is too long",
+            "maximum prompt length",
+            "maximum number of tokens",
+            "prompt token count",
+            "prompt exceeds max length",
+            "model token limit",
+            "range of input length",
+            "context length",
+            "context limit",
+            "context size",
+            "context window",
+            "request too large for",
+        ],
+    },
+    ErrorRule {
+        kind: ModelErrorKind::Overloaded,
+        codes: &["server_is_overloaded", "overloaded_error", "engine_overloaded", "overloaded", "no_capacity"],
+        affixes: &["_overloaded"],
+        phrases: &["overloaded"],
+    },
+    ErrorRule {
+        kind: ModelErrorKind::RateLimited,
+        codes: &[
+            "rate_limit_error",
+            "slow_down",
+            "too_many_requests",
+            "ratelimitreached",
+            "throttling",
+            "resource_exhausted",
+        ],
+        affixes: &["rate_limit_"],
+        phrases: &["rate-limited", "rate limit reached", "too many requests"],
+    },
+    ErrorRule {
+        kind: ModelErrorKind::Auth,
+        codes: &["invalid_api_key", "authentication_error", "permission_error", "permission_denied", "unauthorized"],
+        affixes: &[],
+        phrases: &[
+            "incorrect api key",
+            "invalid api key",
+            "api key is invalid",
+            "api key not valid",
+            "invalid x-api-key",
+        ],
+    },
+    ErrorRule {
+        kind: ModelErrorKind::Refused,
+        codes: &[
+            "content_filter",
+            "content_policy_violation",
+            "responsibleaipolicyviolation",
+            "cyber_policy_violation",
+        ],
+        affixes: &[],
+        phrases: &["flagged as potentially", "input was flagged"],
+    },
+    ErrorRule {
+        // The model's own output did not fit what was asked of it; another try may.
+        kind: ModelErrorKind::Broken,
+        codes: &["tool_use_failed", "json_validate_failed", "output_parse_failed"],
+        affixes: &[],
+        phrases: &[],
+    },
+    ErrorRule {
+        kind: ModelErrorKind::Transient,
+        codes: &[
+            "api_error",
+            "server_error",
+            "internal_error",
+            "internal_server_error",
+            "timeout_error",
+            "service_unavailable",
+        ],
+        affixes: &[],
+        phrases: &["upstream connect error"],
+    },
+    ErrorRule {
+        kind: ModelErrorKind::Caller,
+        codes: &[
+            "invalid_request_error",
+            "invalid_prompt",
+            "not_found_error",
+            "model_not_found",
+            "request_too_large",
+            "invalid-argument",
+        ],
+        affixes: &[],
+        phrases: &[],
+    },
+];
+
+fn by_status(status: u16) -> ModelErrorKind {
+    match status {
+        402 => ModelErrorKind::Quota,
+        401 | 403 => ModelErrorKind::Auth,
+        429 => ModelErrorKind::RateLimited,
+        529 => ModelErrorKind::Overloaded,
+        408 | 409 | 425 | 500.. => ModelErrorKind::Transient,
+        // A redirect is not followed: a key must not go to another host.
+        _ => ModelErrorKind::Caller,
+    }
+}
+
+/// Whether to ask again. The provider's own word overrules what the kind says, but an empty account stays empty.
+fn advice(kind: ModelErrorKind, head: &ResponseHead) -> RetryAdvice {
+    let usual = match (kind, head.should_retry) {
+        (ModelErrorKind::Quota, _) | (_, Some(false)) => return RetryAdvice::Never,
+        (_, Some(true)) => RetryAdvice::Backoff,
+        (_, None) => kind.usual_advice(),
+    };
+    let exhausted = (kind == ModelErrorKind::RateLimited).then(|| rate_limits::exhausted_reset(&head.limits)).flatten();
+    match (usual, head.limits.retry_after.or(exhausted)) {
+        (RetryAdvice::Never, _) => RetryAdvice::Never,
+        (_, Some(wait)) => RetryAdvice::After(wait),
+        (usual, None) => usual,
+    }
+}
+
+/// The text at a JSON pointer.
+fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer)?.as_str()
+}
+
+/// A code as text; providers send strings and numbers.
+fn word(value: &Value, pointer: &str) -> Option<String> {
+    match value.pointer(pointer)? {
+        Value::String(word) if !word.is_empty() => Some(word.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// An HTTP status that stands in a body, as a number or as text.
+fn status(value: &Value, pointer: &str) -> Option<u16> {
+    let value = value.pointer(pointer)?;
+    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+    u16::try_from(number).ok().filter(|status| (400..600).contains(status))
+}
+
+/// Some servers frame the error of a stream as an event although the status already failed.
+fn strip_framing(body: &[u8]) -> &[u8] {
+    let body = body.trim_ascii();
+    let body = body.strip_prefix(b"event: error").map_or(body, <[u8]>::trim_ascii_start);
+    body.strip_prefix(b"data:").unwrap_or(body)
+}
+
+/// The beginning of a body that is no JSON.
+fn excerpt(body: &[u8]) -> String {
+    let start = body.trim_ascii();
+    if start.is_empty() {
+        return "the provider gave no reason".to_owned();
+    }
+    let start = start.get(..MAX_MESSAGE_BYTES).unwrap_or(start);
+    String::from_utf8_lossy(start).chars().map(visible).collect()
+}
+
+fn shortened(message: &str) -> String {
+    let end = (0..=MAX_MESSAGE_BYTES.min(message.len())).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+    message.get(..end).unwrap_or_default().chars().map(visible).collect()
+}
+
+/// Control characters would let a provider's page write into a log or a terminal.
+fn visible(character: char) -> char {
+    if character.is_control() { ' ' } else { character }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::*;
+
+fn failed(status: u16, body: &str) -> ModelError {
+    failed_with(status, &[], body)
+}
+
+fn failed_with(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> ModelError {
+    let pairs = headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+    let headers: HeaderMap = pairs.collect();
+    from_response(&ResponseHead::new(StatusCode::from_u16(status).unwrap(), &headers), body.as_bytes())
+}
+
+fn streamed(body: &str) -> ModelError {
+    in_band(serde_json::from_str(body).unwrap())
+}
+
+#[test]
+fn every_documented_error_has_its_kind() {
+    use ModelErrorKind as Kind;
+    let cases = [
+        (429, r#"{"error":{"code":"rate_limit_exceeded","type":"requests","message":"slower"}}"#, Kind::RateLimited),
+        (429, r#"{"error":{"code":"slow_down","message":"slower"}}"#, Kind::RateLimited),
+        (429, r#"{"error":{"code":null,"type":"insufficient_quota","message":"pay"}}"#, Kind::Quota),
+        (429, r#"{"error":{"code":"project_spend_limit_exceeded","message":"pay"}}"#, Kind::Quota),
+        (429, r#"{"error":{"code":"credit_balance_exhausted","message":"pay"}}"#, Kind::Quota),
+        (429, r#"{"type":"error","error":{"type":"rate_limit_error","message":"x"}}"#, Kind::RateLimited),
+        (
+            429,
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"x","details":{"error_code":"enforced_spend_limit_reached"}}}"#,
+            Kind::Quota,
+        ),
+        (402, r#"{"type":"error","error":{"type":"billing_error","message":"x"}}"#, Kind::Quota),
+        (
+            400,
+            r#"{"error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API."}}"#,
+            Kind::Quota,
+        ),
+        (503, r#"{"error":{"code":"server_is_overloaded","message":"x"}}"#, Kind::Overloaded),
+        (529, r#"{"type":"error","error":{"type":"overloaded_error","message":"x"}}"#, Kind::Overloaded),
+        (529, "", Kind::Overloaded),
+        (500, r#"{"type":"error","error":{"type":"api_error","message":"x"}}"#, Kind::Transient),
+        (502, "<html>Bad gateway</html>", Kind::Transient),
+        (503, "upstream connect error or disconnect/reset before headers", Kind::Transient),
+        (408, "", Kind::Transient),
+        (409, r#"{"error":{"type":"invalid_request_error","message":"x"}}"#, Kind::Transient),
+        (401, r#"{"error":{"message":"Unauthorized","type":"api_error","code":null}}"#, Kind::Auth),
+        (401, r#"{"detail":"Invalid API Key"}"#, Kind::Auth),
+        (403, r#"{"error":{"code":"forbidden","type":"invalid_request_error","message":"x"}}"#, Kind::Auth),
+        (400, r#"{"code":"invalid-argument","error":"Incorrect API key provided: xa***"}"#, Kind::Auth),
+        (400, r#"{"object":"error","message":"no","type":"BadRequestError","code":400}"#, Kind::Caller),
+        (404, r#"{"error":{"code":"model_not_found","message":"x"}}"#, Kind::Caller),
+        (413, r#"{"error":{"type":"request_too_large","message":"x"}}"#, Kind::Caller),
+        (422, r#"{"detail":[{"loc":["body"],"msg":"Field required","type":"missing"}]}"#, Kind::Caller),
+        (400, r#"{"error":{"code":"context_length_exceeded","message":"x"}}"#, Kind::ContextLength),
+        (
+            400,
+            r#"{"error":{"type":"invalid_request_error","message":"prompt is too long: 9 > 8"}}"#,
+            Kind::ContextLength,
+        ),
+        (
+            413,
+            r#"{"error":{"message":"Request too large for model `x` on tokens per minute","type":"tokens","code":"rate_limit_exceeded"}}"#,
+            Kind::ContextLength,
+        ),
+        (400, r#"{"error":{"code":"content_filter","message":"filtered"}}"#, Kind::Refused),
+        (400, r#"{"error":{"code":"tool_use_failed","message":"x","failed_generation":"…"}}"#, Kind::Broken),
+        (429, r#"[{"error":{"code":429,"message":"x","status":"RESOURCE_EXHAUSTED"}}]"#, Kind::RateLimited),
+        (307, "", Kind::Caller),
+    ];
+    for (status, body, kind) in cases {
+        assert_eq!(failed(status, body).kind(), kind, "{status} {body}");
+    }
+}
+
+#[test]
+fn an_error_inside_a_success_is_told_by_its_words_or_by_the_status_in_it() {
+    use ModelErrorKind as Kind;
+    assert_eq!(
+        streamed(r#"{"details":null,"type":"overloaded_error","message":"Overloaded"}"#).kind(),
+        Kind::Overloaded
+    );
+    assert_eq!(streamed(r#"{"error":{"code":502,"message":"upstream"}}"#).kind(), Kind::Transient);
+    assert_eq!(streamed(r#"{"type":"error","code":"rate_limit_exceeded","message":"x"}"#).kind(), Kind::RateLimited);
+    assert_eq!(streamed(r#"{"code":"server_error","message":"x"}"#).kind(), Kind::Transient);
+    assert_eq!(streamed(r#"{"type":"invalid_request_error","message":"x"}"#).kind(), Kind::Caller);
+    assert_eq!(streamed(r#""something went wrong""#).kind(), Kind::Transient);
+    let nested = streamed(r#"{"code":429,"message":"Provider returned error","metadata":{"raw":"try later"}}"#);
+    assert_eq!((nested.kind(), &*nested.details().message), (Kind::RateLimited, "Provider returned error: try later"));
+    assert_eq!(nested.details().status, None);
+}
+
+#[test]
+fn a_page_is_cut_and_cannot_write_into_a_terminal() {
+    let error = failed(502, &format!("<html>\u{1b}[31m\r\n{}", "x".repeat(1 << 20)));
+    let message = &error.details().message;
+    assert!(message.starts_with("<html> [31m"), "{message:.20}");
+    assert!(message.len() <= MAX_MESSAGE_BYTES && !message.contains(char::is_control));
+    let error = failed(500, &format!(r#"{{"error":{{"message":"{}"}}}}"#, "é".repeat(5_000)));
+    assert!(error.details().message.len() <= MAX_MESSAGE_BYTES);
+}
+
+#[test]
+fn the_advice_is_the_providers_where_it_gives_one() {
+    let limited = r#"{"error":{"code":"rate_limit_exceeded","message":"x"}}"#;
+    let advice = |headers: &[_]| failed_with(429, headers, limited).retry();
+    assert_eq!(advice(&[]), RetryAdvice::Backoff);
+    assert_eq!(advice(&[("retry-after", "2")]), RetryAdvice::After(Duration::from_secs(2)));
+    assert_eq!(advice(&[("retry-after", "banana")]), RetryAdvice::Backoff);
+    assert_eq!(advice(&[("retry-after", "2"), ("x-should-retry", "false")]), RetryAdvice::Never);
+    let exhausted = [("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6s")];
+    assert_eq!(advice(&exhausted), RetryAdvice::After(Duration::from_secs(6)));
+    assert_eq!(failed_with(400, &[("x-should-retry", "true")], "").retry(), RetryAdvice::Backoff);
+    let empty = r#"{"error":{"type":"insufficient_quota","message":"x"}}"#;
+    assert_eq!(failed_with(429, &[("x-should-retry", "true")], empty).retry(), RetryAdvice::Never);
+}
+
+#[test]
+fn the_id_comes_from_the_header_or_the_body() {
+    let body = r#"{"type":"error","error":{"type":"api_error","message":"x"},"request_id":"req_body"}"#;
+    assert_eq!(failed(500, body).details().request_id.as_deref(), Some("req_body"));
+    let error = failed_with(500, &[("request-id", "req_head")], body);
+    assert_eq!(error.details().request_id.as_deref(), Some("req_head"));
+}
+
+#[test]
+fn a_part_of_an_answer_gets_into_no_message() {
+    let error = not_an_answer("the body", br#"{"choices":[{"message":{"content":"a secret"#);
+    assert_eq!(error.kind(), ModelErrorKind::Broken);
+    assert!(!error.to_string().contains("secret"));
+}

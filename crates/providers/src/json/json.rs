@@ -1,0 +1,163 @@
+//! JSON as providers really send it.
+
+use std::collections::BTreeMap;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, value::MapDeserializer},
+};
+use serde_json::{Value, value::RawValue};
+
+/// The fields of an object, with their values unparsed. Sorted, so that what is written from it never varies.
+pub(crate) type RawFields = BTreeMap<String, Box<RawValue>>;
+
+/// Up to here every whole number has a float of its own: 2^53.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A number of tokens or the like, as a provider states it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// Missing or null.
+    #[default]
+    Absent,
+    /// A whole number.
+    Of(u64),
+    /// Stated, but not a count: negative, fractional, or not a number at all.
+    Implausible,
+}
+
+/// An object of this form. A value of another type counts as absent, and the last of several fields of one name counts.
+#[derive(Debug)]
+pub(crate) struct LooseObject<T>(pub(crate) Option<T>);
+
+/// A string. A value of another type counts as absent.
+#[derive(Debug, Default)]
+pub(crate) struct LooseString(pub(crate) Option<String>);
+
+impl<T> Default for LooseObject<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl Count {
+    /// The number, if it is one.
+    pub(crate) fn get(self) -> Option<u64> {
+        match self {
+            Self::Of(count) => Some(count),
+            Self::Absent | Self::Implausible => None,
+        }
+    }
+
+    /// Replaces the count by a later one, if that is a count.
+    pub(crate) fn update(&mut self, later: Self) {
+        if later != Self::Absent && (later != Self::Implausible || *self == Self::Absent) {
+            *self = later;
+        }
+    }
+}
+
+impl LooseString {
+    /// The string, unless it is absent or empty: a blank must never overwrite a value.
+    pub(crate) fn filled(&self) -> Option<&str> {
+        self.0.as_deref().filter(|text| !text.is_empty())
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = match Value::deserialize(deserializer)? {
+            Value::Null => return Ok(Self::Absent),
+            value => value,
+        };
+        if let Some(count) = value.as_u64() {
+            return Ok(Self::Of(count));
+        }
+        // Some servers write whole numbers as `25.0`.
+        let whole = value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..MAX_EXACT).contains(number));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked in the line above")]
+        Ok(whole.map_or(Self::Implausible, |number| Self::Of(number as u64)))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        if !raw.starts_with('{') {
+            return Ok(Self(None));
+        }
+        // Through a map, because a derived `Deserialize` refuses a field that comes twice.
+        let fields: BTreeMap<String, &'de RawValue> = serde_json::from_str(raw).map_err(D::Error::custom)?;
+        T::deserialize(MapDeserializer::new(fields.into_iter()))
+            .map(|value| Self(Some(value)))
+            .map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for LooseString {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        let is_string = raw.starts_with('"');
+        is_string.then(|| serde_json::from_str(raw)).transpose().map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// Reads a document of this form, or nothing.
+pub(crate) fn read<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Option<T> {
+    serde_json::from_slice(document).ok()
+}
+
+/// Appends a value. Only for values that cannot fail: no maps with keys other than strings.
+pub(crate) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    // Writing plain data to a vector cannot fail.
+    let _ = serde_json::to_writer(out, value);
+}
+
+/// Appends values, separated by commas.
+pub(crate) fn write_items(out: &mut Vec<u8>, values: &[impl Serialize]) {
+    for (position, value) in values.iter().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        write(out, value);
+    }
+}
+
+/// The text between the brackets or braces of a document.
+pub(crate) fn inside(raw: &str) -> &str {
+    let raw = raw.trim_ascii();
+    raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default().trim_ascii()
+}
+
+/// Reads a value. One of an unexpected form counts as absent and does not fail the object around it.
+pub(crate) fn loose<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let raw = <&'de RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
+/// Whether a document is null, or an empty list, object or string.
+pub(crate) fn is_blank(raw: &RawValue) -> bool {
+    let raw = raw.get();
+    raw == "null" || (raw.starts_with(['[', '{', '"']) && inside(raw).is_empty())
+}
+
+/// The text of a JSON string; absent if the document is something else.
+pub(crate) fn text(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_read_from_any_value() {
+        let read = |json: &str| serde_json::from_str::<Count>(json).unwrap();
+        assert_eq!(read("25"), Count::Of(25));
+        assert_eq!(read("25.0"), Count::Of(25));
+        assert_eq!(read("null"), Count::Absent);
+        for odd in ["-1", "2.5", "1e300", "\"25\"", "true", "[1]", "{\"a\":1}"] {
+            assert_eq!(read(odd), Count::Implausible, "{odd}");
+        }
+    }
+}

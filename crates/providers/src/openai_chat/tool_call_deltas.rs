@@ -1,0 +1,182 @@
+//! Puts tool calls together from deltas, whatever a server does with ids and indices.
+
+use std::collections::BTreeMap;
+
+use brigade_core::{Arguments, Delta, Part, ProviderData, RawJson, ToolCall};
+use serde_json::value::RawValue;
+
+use super::{chat_completions::DIALECT, wire::ToolCallDelta};
+use crate::{
+    json::json::{self, Count},
+    protocol::protocol::{EventSink, WireQuirk},
+};
+
+/// The tool calls of one answer, in the order in which they began.
+#[derive(Debug, Default)]
+pub(super) struct ToolCallAssembler(Vec<PartialToolCall>);
+
+/// The tool calls of an answer that has ended.
+#[derive(Debug, Default)]
+pub(super) struct FinishedToolCalls {
+    pub(super) parts: Vec<Part>,
+    /// The arguments of some call end in the middle of a JSON document: the answer was cut off, whatever the stop reason
+    /// says.
+    pub(super) cut_off: bool,
+}
+
+/// A tool call of which some has arrived.
+#[derive(Debug, Default)]
+struct PartialToolCall {
+    index: Option<u64>,
+    id: String,
+    name: String,
+    arguments: String,
+    data: Option<RawJson>,
+}
+
+impl ToolCallAssembler {
+    /// Takes a call that is not a delta; two with one id are two calls.
+    pub(super) fn push_whole(&mut self, call: &ToolCallDelta<'_>, sink: &mut EventSink<'_>) {
+        let mut open = PartialToolCall::default();
+        open.add(call, sink);
+        self.0.push(open);
+    }
+
+    /// Takes a delta of one call.
+    pub(super) fn push(&mut self, call: &ToolCallDelta<'_>, sink: &mut EventSink<'_>) {
+        let place = self.place_of(call, sink);
+        if place == self.0.len() {
+            self.0.push(PartialToolCall { index: call.index.get(), ..PartialToolCall::default() });
+        }
+        if let Some(open) = self.0.get_mut(place) {
+            open.add(call, sink);
+        }
+    }
+
+    /// Finds the call that a delta belongs to; the length of the list if it begins a new one.
+    ///
+    /// The index decides where there is one. But some servers give every call the index 0, and tell calls apart by
+    /// their ids alone; and some change the id from delta to delta. So a call begins anew under a used index only if
+    /// both id and name are given and the id is another one.
+    fn place_of(&self, call: &ToolCallDelta<'_>, sink: &mut EventSink<'_>) -> usize {
+        let end = self.0.len();
+        let named = call.function.0.as_ref().is_some_and(|function| function.name.filled().is_some());
+        let id = call.id.filled();
+        let by_id = || id.and_then(|id| self.0.iter().rposition(|open| open.id == id));
+        let Some(index) = call.index.get() else {
+            if call.index == Count::Absent {
+                sink.quirk(WireQuirk::CallIndexMissing);
+            }
+            return match by_id() {
+                // A whole call once more is another call.
+                Some(place) if named && self.0.get(place).is_some_and(PartialToolCall::is_whole) => end,
+                Some(place) => place,
+                None if id.is_some() || named => end,
+                None => end.saturating_sub(1),
+            };
+        };
+        match self.0.iter().rposition(|open| open.index == Some(index)) {
+            None => end,
+            Some(place) => {
+                let other = self.0.get(place).is_some_and(|open| !open.id.is_empty() && Some(&*open.id) != id);
+                if !(other && named && id.is_some()) {
+                    return place;
+                }
+                sink.quirk(WireQuirk::CallIndexShared);
+                by_id().unwrap_or(end)
+            }
+        }
+    }
+
+    /// The calls as parts of a message. Snowflake sends some without name and arguments, which ask for nothing.
+    pub(super) fn finish(self, sink: &mut EventSink<'_>) -> FinishedToolCalls {
+        let mut finished = FinishedToolCalls::default();
+        for open in self.0.into_iter().filter(|open| !open.is_blank()) {
+            let call = open.close(finished.parts.len() + 1, sink);
+            if let Arguments::Malformed(_) = call.arguments {
+                sink.quirk(WireQuirk::ArgumentsMalformed);
+                finished.cut_off |= call.arguments.are_truncated();
+            }
+            if finished.parts.iter().any(|part| matches!(part, Part::ToolCall(other) if other.id == call.id)) {
+                sink.quirk(WireQuirk::CallIdRepeated);
+            }
+            finished.parts.push(Part::ToolCall(call));
+        }
+        finished
+    }
+}
+
+impl PartialToolCall {
+    /// Whether the arguments are a complete document.
+    fn is_whole(&self) -> bool {
+        serde_json::from_str::<&RawValue>(&self.arguments).is_ok()
+    }
+
+    fn is_blank(&self) -> bool {
+        self.name.is_empty() && self.arguments.is_empty()
+    }
+
+    fn add(&mut self, call: &ToolCallDelta<'_>, sink: &mut EventSink<'_>) {
+        if let (true, Some(id)) = (self.id.is_empty(), call.id.filled()) {
+            id.clone_into(&mut self.id);
+        }
+        if let Some(extra) = call.extra_content {
+            self.data = RawJson::of(&BTreeMap::from([("extra_content", extra)])).ok();
+        }
+        if let Some(function) = &call.function.0 {
+            self.add_name(function.name.filled(), sink);
+            self.add_arguments(function.arguments, sink);
+        }
+        // Snowflake sends an empty one beside each function.
+        if let Some(custom) = call.custom.0.as_ref().filter(|custom| custom.name.filled().is_some()) {
+            self.add_name(custom.name.filled(), sink);
+            self.arguments.push_str(custom.input.filled().unwrap_or_default());
+            self.data = RawJson::of(&BTreeMap::from([("custom", true)])).ok();
+        }
+    }
+
+    fn add_name(&mut self, name: Option<&str>, sink: &mut EventSink<'_>) {
+        if let (true, Some(name)) = (self.name.is_empty(), name) {
+            name.clone_into(&mut self.name);
+            sink.delta(|| Delta::ToolCall { name: name.to_owned() });
+        }
+    }
+
+    fn add_arguments(&mut self, arguments: Option<&RawValue>, sink: &mut EventSink<'_>) {
+        let Some(raw) = arguments else { return };
+        let before = self.arguments.len();
+        if let Some(text) = json::text(raw) {
+            append(&mut self.arguments, text);
+        } else {
+            sink.quirk(WireQuirk::ArgumentsForm);
+            self.arguments.push_str(raw.get());
+        }
+        let bytes = self.arguments.len() - before;
+        if bytes > 0 {
+            sink.delta(|| Delta::Arguments { bytes });
+        }
+    }
+
+    fn close(self, place: usize, sink: &mut EventSink<'_>) -> ToolCall {
+        let id = if self.id.is_empty() {
+            sink.quirk(WireQuirk::CallIdMissing);
+            format!("call_{place}")
+        } else {
+            self.id
+        };
+        // Groq writes `null` for a tool without parameters.
+        let no_arguments = self.arguments.trim() == "null";
+        let arguments = if no_arguments { Arguments::default() } else { Arguments::parse(self.arguments) };
+        let data = self.data.map(|raw| ProviderData { dialect: DIALECT.into(), raw });
+        ToolCall { id, name: self.name, arguments, data }
+    }
+}
+
+/// Most arguments come in one piece, which need not be copied.
+fn append(arguments: &mut String, text: String) {
+    if arguments.is_empty() {
+        *arguments = text;
+    } else {
+        arguments.push_str(&text);
+    }
+}

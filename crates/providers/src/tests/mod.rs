@@ -1,0 +1,5 @@
+//! Tests of clients against local servers, and of response reading in all protocols.
+
+mod client;
+mod fuzz;
+mod response_reader;

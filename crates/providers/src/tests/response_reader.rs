@@ -1,0 +1,178 @@
+use std::sync::Arc;
+
+use brigade_core::{ChatReply, Event, ModelError, ModelErrorKind, ModelId, Run, testing::Recorder};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use proptest::prelude::*;
+
+use crate::{
+    ChatCompletions, Protocol,
+    http::response_head::ResponseHead,
+    protocol::{
+        protocol::{EventSink, Progress},
+        response_reader::ResponseReader,
+    },
+};
+
+const STREAM: &str = concat!(
+    ": PROCESSING\n\n",
+    "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Grüß\"}}]}\r\n\r\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\"\"}}]}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\":1}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n",
+    "data: [DONE]\n\n",
+);
+
+struct Reading {
+    run: Run,
+    heard: Recorder,
+    id: ModelId,
+}
+
+impl Reading {
+    fn new() -> Self {
+        let heard = Recorder::new();
+        let run = Run::builder().deltas(true).observer(Arc::new(heard.clone())).build();
+        Self { run, heard, id: ModelId::new("account", "asked") }
+    }
+
+    fn reader(&self, status: u16) -> ResponseReader<'_, <ChatCompletions as Protocol>::Decoder> {
+        let head = ResponseHead::new(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
+        let sink = EventSink::new(&self.run, self.id.provider());
+        ResponseReader::new(&self.id, head, sink, ChatCompletions::default().decoder())
+    }
+
+    fn quirks(&self) -> Vec<&'static str> {
+        let events = self.heard.events();
+        let quirk =
+            |(_, event): &(Arc<str>, Event)| if let Event::WireQuirk { kind, .. } = event { Some(*kind) } else { None };
+        events.iter().filter_map(quirk).collect()
+    }
+}
+
+fn read<'a>(status: u16, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<ChatReply, ModelError> {
+    let reading = Reading::new();
+    let mut reader = reading.reader(status);
+    for chunk in chunks {
+        if reader.push(Bytes::copy_from_slice(chunk))? == Progress::Done {
+            break;
+        }
+    }
+    reader.finish()
+}
+
+fn said(result: &Result<ChatReply, ModelError>) -> String {
+    match result {
+        Ok(reply) => format!("{:?} {:?} {:?}", reply.message, reply.finish_reason, reply.usage),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+#[test]
+fn nothing_after_the_end_marker_is_waited_for() {
+    let reading = Reading::new();
+    let mut reader = reading.reader(200);
+    assert_eq!(reader.push(STREAM.into()).unwrap(), Progress::Done);
+    let reply = reader.finish().unwrap();
+    assert_eq!((reply.message.text(), &*reply.model), ("Grüß".into(), "m"));
+    assert_eq!(reply.usage.unwrap().input_tokens, 3);
+    assert!(reading.quirks().is_empty(), "{:?}", reading.quirks());
+}
+
+#[test]
+fn a_broken_connection_is_a_failure_unless_the_answer_was_complete() {
+    let cut_at = |end: &str| {
+        let reading = Reading::new();
+        let mut reader = reading.reader(200);
+        reader.push(STREAM[..STREAM.find(end).unwrap()].into()).unwrap();
+        (reader.cut("connection reset"), reading.quirks())
+    };
+    let (result, _) = cut_at("data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\"");
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ModelErrorKind::Broken);
+    assert!(error.details().sent);
+    let (result, quirks) = cut_at("data: [DONE]");
+    assert_eq!(result.unwrap().usage.unwrap().output_tokens, 2);
+    assert_eq!(quirks, ["end_marker_missing", "cut_after_end"]);
+}
+
+#[test]
+fn usage_that_was_seen_survives_a_failure() {
+    let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n";
+    let error = read(200, [stream.as_bytes()]).unwrap_err();
+    assert_eq!(error.kind(), ModelErrorKind::Broken);
+    assert_eq!(error.details().usage.unwrap().input_tokens, 7);
+    assert_eq!(error.details().model.as_ref().unwrap().to_string(), "account/asked");
+}
+
+#[test]
+fn a_document_in_place_of_a_stream_is_read_after_any_number_of_blanks() {
+    let document = br#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
+    let reading = Reading::new();
+    let mut reader = reading.reader(200);
+    for blank in [b"\n         ".as_slice(), b"\n\n", document] {
+        reader.push(Bytes::copy_from_slice(blank)).unwrap();
+    }
+    assert_eq!(reader.finish().unwrap().message.text(), "hi");
+    assert_eq!(reading.quirks(), ["other_framing", "usage_missing"]);
+}
+
+#[test]
+fn what_is_no_answer_at_all_is_broken() {
+    for body in [
+        "",
+        "   ",
+        "OK",
+        "<html></html>",
+        "{}",
+        "[]",
+        "null",
+        r#"{"choices":[]}"#,
+        r#"{"choices":null}"#,
+        "data: [DONE]\n\n",
+    ] {
+        assert_eq!(read(200, [body.as_bytes()]).unwrap_err().kind(), ModelErrorKind::Broken, "{body}");
+    }
+}
+
+#[test]
+fn of_a_failures_page_only_the_beginning_is_read() {
+    let reading = Reading::new();
+    let mut reader = reading.reader(502);
+    let page = Bytes::from(vec![b'x'; 16 << 10]);
+    let pushed = (0..100).take_while(|_| reader.push(page.clone()).unwrap() == Progress::More).count();
+    assert_eq!(pushed, 3);
+    assert_eq!(reader.finish().unwrap_err().kind(), ModelErrorKind::Transient);
+}
+
+#[test]
+fn an_answer_has_a_greatest_length() {
+    let reading = Reading::new();
+    let mut reader = reading.reader(200);
+    let comment = Bytes::from([b": ".as_slice(), &vec![b'x'; 1 << 20], b"\n"].concat());
+    let result = (0..100).try_for_each(|_| reader.push(comment.clone()).map(drop));
+    assert_eq!(result.unwrap_err().kind(), ModelErrorKind::Broken);
+}
+
+proptest! {
+    #[test]
+    fn the_answer_does_not_depend_on_where_the_bytes_are_split(cuts in prop::collection::vec(0..STREAM.len(), 0..12)) {
+        let mut cuts = cuts;
+        cuts.extend([0, STREAM.len()]);
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|pair| &STREAM.as_bytes()[pair[0]..pair[1]]);
+        prop_assert_eq!(said(&read(200, pieces)), said(&read(200, [STREAM.as_bytes()])));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..500), status in 200_u16..600) {
+        let _ = read(status, bytes.chunks(3));
+    }
+
+    #[test]
+    fn a_damaged_stream_never_panics(place in 0..STREAM.len(), byte in any::<u8>()) {
+        let mut bytes = STREAM.as_bytes().to_vec();
+        bytes[place] = byte;
+        let _ = read(200, [bytes.as_slice()]);
+    }
+}
