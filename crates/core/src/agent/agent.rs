@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use crate::{
     Budget, ChatModel, ChatRequest, Memory, Message, Notes, Observer, Outcome, OutputSchema, Run, RunError, Settings,
     Task, Tool, Transcript, TurnLimits,
+    agent::agent_loop::Turns,
     agent::outcome::SetupError,
     agent::runnable::{Runnable, carry_out},
-    agent::turns::Turns,
     agent::window::ContextWindow,
     memory::notes::ShownNotes,
     tool::schema::Schema,

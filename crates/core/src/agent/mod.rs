@@ -1,15 +1,15 @@
 //! The agent and its loop.
 
 pub(crate) mod agent;
-pub(crate) mod answer;
-pub(crate) mod cycle;
-pub(crate) mod end;
-pub(crate) mod guard;
+pub(crate) mod agent_loop;
+pub(crate) mod delegation;
 pub(crate) mod limits;
+pub(crate) mod loop_guard;
+pub(crate) mod next_step;
 pub(crate) mod outcome;
+pub(crate) mod run_end;
 pub(crate) mod runnable;
 pub(crate) mod stream;
 pub(crate) mod task;
 pub(crate) mod turn;
-pub(crate) mod turns;
 pub(crate) mod window;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     Agent, Budget, Degradation, ErrorChain, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError,
     ToolOutput, ToolSpec,
-    agent::cycle,
+    agent::delegation,
     agent::runnable::Runnable,
     tool::schema::{Schema, SchemaError},
 };
@@ -156,7 +156,7 @@ impl Worker {
         let name = self.name();
         let wall = self.budget.wall.map_or(self.timeout, |wall| wall.min(self.timeout));
         let child = run.child(name, Budget { wall: Some(wall), ..self.budget.clone() });
-        if let Some(why) = cycle::closed_by(name, run, child.is_err()) {
+        if let Some(why) = delegation::closed_by(name, run, child.is_err()) {
             return Err(NoAnswer::because(why));
         }
         let child = child.map_err(|error| NoAnswer::because(error.to_string()))?;
@@ -243,7 +243,7 @@ impl Tool for Delegate {
         let Assignment { task } = serde_json::from_value(input)
             .map_err(|error| ToolError::new(format!("the task could not be read: {error}")))?;
         self.worker.take_call(run)?;
-        if let Some(why) = cycle::repeated_by(self.worker.name(), &task, run) {
+        if let Some(why) = delegation::repeated_by(self.worker.name(), &task, run) {
             return Err(ToolError::new(why));
         }
         match self.worker.attempt(task, run).await {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Degradation, Event, Part, Run, StopReason, TurnLimits,
-    agent::cycle,
-    agent::end::End,
+    agent::delegation,
+    agent::run_end::End,
     run::counts::{Tally, digest},
     run::tool_status::ToolStatus,
     tool::outcome::ToolCallOutcome,
@@ -47,7 +47,7 @@ impl Guard {
     pub(crate) fn watch(&mut self, done: &mut [ToolCallOutcome], run: &Run) -> Option<End> {
         let circling = done.iter_mut().filter(|call| !call.is_duplicate).find_map(|call| self.judge(call, run));
         self.failures(done, run);
-        circling.or_else(|| cycle::noticed(run).map(|why| End::new(StopReason::DelegationCycle, why)))
+        circling.or_else(|| delegation::noticed(run).map(|why| End::new(StopReason::DelegationCycle, why)))
     }
 
     fn judge(&mut self, call: &mut ToolCallOutcome, run: &Run) -> Option<End> {

@@ -1,6 +1,6 @@
 //! What a reply means for the run.
 
-use crate::{Agent, ChatReply, FinishReason, Schema, Settings, StopReason, agent::end::End};
+use crate::{Agent, ChatReply, FinishReason, Schema, Settings, StopReason, agent::run_end::End};
 
 /// What a reply means for the run.
 #[derive(Debug)]

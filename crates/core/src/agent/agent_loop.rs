@@ -6,14 +6,14 @@ use crate::{
     Agent, BudgetExceeded, ChatReply, ChatRequest, ErrorChain, Estimate, Event, Interruption, Memory, MemoryError,
     Message, ModelError, ModelErrorKind, Outcome, Part, Role, Run, RunError, RunFailure, StopReason, ToolChoice,
     ToolStatus, Transcript, TranscriptError,
-    agent::answer::{Answer, Judge},
-    agent::guard::Guard,
+    agent::loop_guard::Guard,
+    agent::next_step::{Answer, Judge},
     agent::task::Task,
     agent::turn,
     tool::{outcome::ToolCallOutcome, toolbox::CallContext},
 };
 
-use super::end::End;
+use super::run_end::End;
 
 /// One agent at work on one task.
 pub(crate) struct Turns<'a> {
