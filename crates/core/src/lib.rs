@@ -68,7 +68,8 @@ mod tool;
 
 pub use agent::agent::Agent;
 pub use agent::limits::TurnLimits;
-pub use agent::outcome::{Outcome, RunError, RunFailure, SetupError};
+pub use agent::outcome::Outcome;
+pub use agent::run_error::{RunError, RunFailure, SetupError};
 pub use agent::runnable::Runnable;
 pub use agent::stream::{RunItem, stream};
 pub use agent::task::Task;

@@ -1,68 +1,65 @@
-//! Agents that keep asking each other, or one the other the same.
+//! Detects delegation cycles and repeated delegations.
 //!
-//! An agent that is asked again below itself may have good reason to be. In the third round it has none; nor has a
-//! round that ends only because delegation may go no deeper. All agents of the circle end then, as each would try
-//! again otherwise, and their tries multiply with every level. Those above it are told and go on.
+//! An agent may ask an agent that is already at work above it: that is recursion. It becomes a cycle in the third
+//! round, or in the second one if that reaches the depth limit. Then all agents of the cycle end, because otherwise each
+//! of them would try again, and the tries would multiply with every level. The agents above the cycle go on.
 
 use std::hash::Hash;
 
 use crate::{Event, Run};
 
-/// Splitting a task twice in the same way is recursion, three times is a circle.
-const ROUNDS: u32 = 3;
+/// How often an agent may stand in one path, and how often a worker may get the same task.
+const MAX_ROUNDS: u32 = 3;
 
-/// Counts the circles of a whole request.
-const ANY: &str = "delegation circles";
+/// The counter of all cycles and repetitions of one request.
+const CYCLES: &str = "delegation circles";
 
-/// Whether asking the agent called `name` closes a circle for the last time, and what to say about it.
-pub(crate) fn closed_by(name: &str, run: &Run, too_deep: bool) -> Option<String> {
-    if run.agent().split('/').all(|agent| agent != name) {
+/// Returns why `run` must not delegate to the agent called `name`, if that would close a cycle.
+pub(crate) fn refuse_cycle(name: &str, run: &Run, is_too_deep: bool) -> Option<String> {
+    let path: Vec<&str> = run.agent().split('/').collect();
+    let latest = path.iter().rposition(|agent| *agent == name)?;
+    let before = path.iter().filter(|agent| **agent == name).count();
+    let round = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+    if round < MAX_ROUNDS && !is_too_deep {
         return None;
     }
-    let path: Vec<&str> = run.agent().split('/').collect();
-    let rounds = 1 + narrow(path.iter().filter(|agent| **agent == name).count());
-    let ends = rounds >= ROUNDS || (rounds > 1 && too_deep);
-    let latest = path.iter().rposition(|agent| *agent == name).filter(|_| ends)?;
-    let circle: Vec<&str> = path.iter().skip(latest).copied().collect();
-    // The circle may have begun with any of its members.
-    let start = path.iter().take_while(|agent| !circle.contains(agent)).count();
-    close(path.iter().take(start + 1).copied().collect::<Vec<_>>().join("/"), rounds, run);
-    Some(format!("agents ask each other in a circle: {} → {name}; answer without delegating", circle.join(" → ")))
+    let cycle: Vec<&str> = path.iter().skip(latest).copied().collect();
+    // Any member of the cycle may have been the first one in the path.
+    let above = path.iter().take_while(|agent| !cycle.contains(agent)).count();
+    let first_member = path.iter().take(above + 1).copied().collect::<Vec<_>>().join("/");
+    mark(first_member, round, run);
+    Some(format!("agents ask each other in a circle: {} → {name}; answer without delegating", cycle.join(" → ")))
 }
 
-/// Whether `run` gives a task to `worker` that it has given it too often, and what to say about it. What a worker did
-/// three times it would do a fourth time, and each time is a run of its own.
-pub(crate) fn repeated_by(worker: &str, task: &str, run: &Run) -> Option<String> {
+/// Returns why `run` must not give this task to `worker` again, if it has done so too often. Each delegation is a run of
+/// its own, and one more would bring nothing new.
+pub(crate) fn refuse_repetition(worker: &str, task: &str, run: &Run) -> Option<String> {
     let times = run.count(("task", task, worker, run.id()));
-    if times <= ROUNDS {
+    if times <= MAX_ROUNDS {
         return None;
     }
-    close(run.id(), times, run);
+    mark(run.id(), times, run);
     Some(format!("{worker} was given this same task {times} times; use what it has answered"))
 }
 
-/// Whether the agent of `run` is part of a circle that was closed, or closed one by itself, and so must end.
-pub(crate) fn noticed(run: &Run) -> Option<String> {
-    // Nearly always none, which this one look tells.
-    if run.counted(ANY) == 0 {
+/// Returns why the agent of `run` must end, if it is part of a cycle or has repeated a delegation.
+pub(crate) fn must_end(run: &Run) -> Option<String> {
+    if run.counted(CYCLES) == 0 {
         return None;
     }
     let path = run.agent();
-    if run.counted((ANY, run.id())) > 0 {
+    if run.counted((CYCLES, run.id())) > 0 {
         return Some(format!("{path} gives the same task to the same agent again and again."));
     }
     let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
-    let start = ends.filter_map(|end| path.get(..end)).find(|start| run.counted((ANY, start)) > 0)?;
-    let name = start.rsplit('/').next().unwrap_or(start);
+    let first_member = ends.filter_map(|end| path.get(..end)).find(|path| run.counted((CYCLES, path)) > 0)?;
+    let name = first_member.rsplit('/').next().unwrap_or(first_member);
     Some(format!("{name} and the agents below it ask each other in a circle."))
 }
 
-fn close(start: impl Hash, rounds: u32, run: &Run) {
-    run.count(ANY);
-    run.count((ANY, start));
-    run.emit(&Event::LoopNoticed { kind: "delegation", count: rounds });
-}
-
-fn narrow(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
+/// Marks a cycle by the path of its first member, or a repetition by the run that repeats.
+fn mark(what: impl Hash, count: u32, run: &Run) {
+    run.count(CYCLES);
+    run.count((CYCLES, what));
+    run.emit(&Event::LoopNoticed { kind: "delegation", count });
 }

@@ -1,124 +1,134 @@
-//! What a reply means for the run.
+//! Decides what the loop does with a reply.
 
-use crate::{Agent, ChatReply, FinishReason, Schema, Settings, StopReason, agent::run_end::End};
+use std::mem;
 
-/// What a reply means for the run.
+use crate::{ChatReply, FinishReason, Schema, Settings, StopReason, agent::run_end::RunEnd};
+
+/// What the loop does with a reply.
 #[derive(Debug)]
-pub(crate) enum Answer {
-    /// It is the answer.
-    Final(String),
-    /// It asks for tools.
-    Tools,
-    /// The provider paused; sending the reply back goes on.
+pub(crate) enum NextStep {
+    /// Finish with this answer.
+    Finish(String),
+    /// Run the tools that the reply calls.
+    RunTools,
+    /// Send the reply back, because the provider paused a long turn.
     Continue,
-    /// It is of no use: ask again with this note, showing the reply or not.
-    Again { keep: bool, note: String },
-    /// The run ends here.
-    Stop(End),
+    /// Ask again with this note, because the reply is unusable. The model sees the reply too if `keep_reply` is set.
+    AskAgain { keep_reply: bool, note: String },
+    /// End the run without a usable answer.
+    Stop(RunEnd),
 }
 
-/// Decides what replies mean, and how often the model is asked again.
+/// Decides what the loop does with each reply, and limits how often the model is asked again.
 #[derive(Debug)]
-pub(crate) struct Judge {
+pub(crate) struct ReplyClassifier {
     schema: Option<Schema>,
     reasks_left: u32,
     rejections: u32,
-    widen: bool,
+    /// The last reply used up its tokens before any text.
+    needs_more_output: bool,
 }
 
-impl Judge {
-    pub(crate) fn new(agent: &Agent) -> Self {
-        Self { schema: agent.output.clone(), reasks_left: agent.limits.reasks, rejections: 0, widen: false }
+impl ReplyClassifier {
+    pub(crate) fn new(schema: Option<Schema>, reasks: u32) -> Self {
+        Self { schema, reasks_left: reasks, rejections: 0, needs_more_output: false }
     }
 
-    /// How many answers were rejected so far.
+    /// Returns how many replies were rejected so far.
     pub(crate) fn rejections(&self) -> u32 {
         self.rejections
     }
 
-    /// Gives the next answer twice the room, if the last one had none left for text.
-    pub(crate) fn widen(&mut self, settings: &mut Settings, defaults: &Settings) {
-        if std::mem::take(&mut self.widen) {
+    /// Doubles the limit of output tokens if the last reply used them up before any text.
+    pub(crate) fn raise_output_limit(&mut self, settings: &mut Settings, defaults: &Settings) {
+        if mem::take(&mut self.needs_more_output) {
             let limit = settings.output_limit_over(defaults);
             settings.max_output_tokens = limit.map(|tokens| tokens.saturating_mul(2));
         }
     }
 
-    pub(crate) fn judge(&mut self, reply: &ChatReply, closing: bool) -> Answer {
+    pub(crate) fn next_step(&mut self, reply: &ChatReply, tools_are_off: bool) -> NextStep {
         let has_calls = reply.message.tool_calls().next().is_some();
-        match reply.finish_reason {
-            FinishReason::Refusal | FinishReason::ContentFilter => return Answer::Stop(refused(reply)),
-            FinishReason::Pause if !has_calls => return Answer::Continue,
-            _ if has_calls && !closing => return Answer::Tools,
-            _ => {}
+        let is_cut = match reply.finish_reason {
+            FinishReason::Refusal | FinishReason::ContentFilter => return NextStep::Stop(refused(reply)),
+            FinishReason::Pause if !has_calls => return NextStep::Continue,
+            FinishReason::MaxTokens | FinishReason::ContextWindow => true,
+            FinishReason::EndTurn
+            | FinishReason::ToolCalls
+            | FinishReason::StopSequence
+            | FinishReason::Pause
+            | FinishReason::Unknown => false,
+        };
+        if has_calls && !tools_are_off {
+            return NextStep::RunTools;
         }
         let text = reply.message.text();
-        let text = text.trim();
-        if text.is_empty() && !has_calls {
-            return self.empty(reply.finish_reason);
+        match text.trim() {
+            "" if !has_calls => self.reject_empty(is_cut),
+            _ if is_cut => NextStep::Stop(truncated()),
+            text => self.check(text),
         }
-        if matches!(reply.finish_reason, FinishReason::MaxTokens | FinishReason::ContextWindow) {
-            return Answer::Stop(truncated());
-        }
-        self.check(text)
     }
 
-    /// Some models say nothing when they mean to be done, and reasoning can use up all the room for an answer.
-    fn empty(&mut self, stop: FinishReason) -> Answer {
-        let cut = matches!(stop, FinishReason::MaxTokens | FinishReason::ContextWindow);
-        self.widen = cut;
-        // Asking more than once for an answer to an empty one has not been seen to help.
-        if self.rejections > 0 || !self.may_ask_again() {
-            let end = End::new(StopReason::Empty, "The model answered with nothing, also when asked again.");
-            return Answer::Stop(if cut { truncated() } else { end });
+    /// Some models say nothing when they have finished, and reasoning can use up the tokens of the answer.
+    fn reject_empty(&mut self, is_cut: bool) -> NextStep {
+        self.needs_more_output = is_cut;
+        // A second empty answer is final: asking more often has not been seen to help.
+        let may_ask_again = self.rejections == 0 && self.may_ask_again();
+        match (may_ask_again, is_cut) {
+            (true, true) => ask_again("[notice] Your answer ended before any text. Think less and answer now."),
+            (true, false) => ask_again("[notice] Your answer was empty. Answer the task in words now."),
+            (false, true) => NextStep::Stop(truncated()),
+            (false, false) => {
+                NextStep::Stop(RunEnd::new(StopReason::Empty, "The model gave an empty answer, also when asked again."))
+            }
         }
-        let note = if cut {
-            "[notice] Your answer ended before any text. Think less and answer now."
-        } else {
-            "[notice] Your answer was empty. Answer the task in words now."
-        };
-        Answer::Again { keep: false, note: note.to_owned() }
     }
 
-    /// Checks an answer against the schema that it must match.
-    fn check(&mut self, text: &str) -> Answer {
-        let Some(schema) = &self.schema else { return Answer::Final(text.to_owned()) };
+    /// Checks an answer against the output schema.
+    fn check(&mut self, text: &str) -> NextStep {
+        let Some(schema) = &self.schema else { return NextStep::Finish(text.to_owned()) };
         let json = without_fence(text);
         let checked = match serde_json::from_str(json) {
             Ok(value) => schema.check(&value),
-            Err(error) => Err(format!("it is no JSON document ({error})")),
+            Err(error) => Err(format!("it is not a JSON document ({error})")),
         };
-        let Err(violations) = checked else { return Answer::Final(json.to_owned()) };
-        if !self.may_ask_again() {
-            let notice =
-                format!("The answer does not match the schema, also after {} tries: {violations}.", self.rejections);
-            return Answer::Stop(End::new(StopReason::InvalidOutput, notice));
+        let Err(violations) = checked else { return NextStep::Finish(json.to_owned()) };
+        if self.may_ask_again() {
+            let note =
+                format!("[notice] Your answer does not match the schema: {violations}. Answer again with JSON only.");
+            return NextStep::AskAgain { keep_reply: true, note };
         }
-        let note =
-            format!("[notice] Your answer does not match the schema: {violations}. Answer again with JSON only.");
-        Answer::Again { keep: true, note }
+        let tries = self.rejections;
+        let notice = format!("The answer does not match the schema, also after {tries} tries: {violations}.");
+        NextStep::Stop(RunEnd::new(StopReason::InvalidOutput, notice))
     }
 
     fn may_ask_again(&mut self) -> bool {
         self.rejections += 1;
-        let left = self.reasks_left > 0;
+        let may = self.reasks_left > 0;
         self.reasks_left = self.reasks_left.saturating_sub(1);
-        left
+        may
     }
 }
 
-/// Models without enforced output like to wrap JSON in a Markdown fence.
+/// An empty reply is not kept, because providers reject it.
+fn ask_again(note: &str) -> NextStep {
+    NextStep::AskAgain { keep_reply: false, note: note.to_owned() }
+}
+
+/// Models without enforced output often wrap JSON in a Markdown fence.
 fn without_fence(text: &str) -> &str {
     let inner = text.strip_prefix("```json").or_else(|| text.strip_prefix("```"));
     inner.and_then(|inner| inner.strip_suffix("```")).map_or(text, str::trim)
 }
 
-fn refused(reply: &ChatReply) -> End {
-    let word = reply.raw_finish_reason.as_deref().unwrap_or(reply.finish_reason.name());
-    End::new(StopReason::Refused, format!("The model declined to answer ({word})."))
+fn refused(reply: &ChatReply) -> RunEnd {
+    let reason = reply.raw_finish_reason.as_deref().unwrap_or(reply.finish_reason.name());
+    RunEnd::new(StopReason::Refused, format!("The model declined to answer ({reason})."))
 }
 
-fn truncated() -> End {
+fn truncated() -> RunEnd {
     let notice = "The answer was cut off at the limit of output tokens; raise `max_output_tokens` or ask for less.";
-    End::new(StopReason::Truncated, notice)
+    RunEnd::new(StopReason::Truncated, notice)
 }

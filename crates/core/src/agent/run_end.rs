@@ -1,6 +1,6 @@
 //! How the loop ended.
 
-use std::sync::Arc;
+use std::{fmt, iter, sync::Arc};
 
 use crate::{
     BudgetExceeded, ErrorChain, Interruption, ModelError, ModelErrorKind, Run, StopReason,
@@ -9,20 +9,21 @@ use crate::{
 
 /// How the loop ended.
 #[derive(Debug, Clone)]
-pub(crate) struct End {
+pub(crate) struct RunEnd {
     pub(crate) stop: StopReason,
-    /// What to know about it, for a person.
+    /// A sentence for people about the limit that was met.
     pub(crate) notice: String,
-    /// The answer, where there is a better one than what the transcript holds.
+    /// The answer, if it is a better one than the model's last text.
     pub(crate) text: Option<String>,
+    /// The tool that ended the run.
     pub(crate) ended_by: Option<Arc<str>>,
-    /// The budget that was used up, if one was and if it is known.
-    pub(crate) used_up: Option<BudgetExceeded>,
+    /// The budget that was exhausted, if it is known.
+    pub(crate) exhausted: Option<BudgetExceeded>,
 }
 
-impl End {
+impl RunEnd {
     pub(crate) fn new(stop: StopReason, notice: impl Into<String>) -> Self {
-        Self { stop, notice: notice.into(), text: None, ended_by: None, used_up: None }
+        Self { stop, notice: notice.into(), text: None, ended_by: None, exhausted: None }
     }
 
     pub(super) fn finished() -> Self {
@@ -34,47 +35,49 @@ impl End {
         Self::new(StopReason::MaxTurns, notice)
     }
 
-    pub(crate) fn budget(refusal: &impl std::fmt::Display) -> Self {
+    /// Ends at a budget that is not known in detail.
+    pub(super) fn budget(refusal: &impl fmt::Display) -> Self {
         Self::new(StopReason::Budget, format!("Stopped before the next call: {refusal}."))
     }
 
-    pub(super) fn refused(refusal: &BudgetExceeded) -> Self {
-        Self { used_up: Some(refusal.clone()), ..Self::budget(refusal) }
+    pub(super) fn budget_exceeded(refusal: &BudgetExceeded) -> Self {
+        Self { exhausted: Some(refusal.clone()), ..Self::budget(refusal) }
     }
 
-    /// The model was not asked, for want of budget.
-    pub(super) fn not_asked(error: &ModelError) -> Self {
-        Self { used_up: used_up(error), ..Self::budget(&ErrorChain(error).to_string()) }
+    /// Ends because a budget refused the model call.
+    pub(super) fn call_refused(error: &ModelError) -> Self {
+        Self { exhausted: exhausted(error), ..Self::budget(&ErrorChain(error)) }
     }
 
-    pub(super) fn without_tool(call: &ToolCallOutcome) -> Self {
-        Self { used_up: call.used_up.clone(), ..Self::new(StopReason::Budget, call.result.text()) }
+    /// Ends because a budget refused a tool call.
+    pub(super) fn tool_refused(call: &ToolCallOutcome) -> Self {
+        Self { exhausted: call.used_up.clone(), ..Self::new(StopReason::Budget, call.result.text()) }
     }
 
-    pub(super) fn stopped(stopped: Interruption, run: &Run) -> Self {
-        let notice = match stopped {
+    pub(crate) fn interrupted(interruption: Interruption, run: &Run) -> Self {
+        let notice = match interruption {
             Interruption::Cancelled if run.is_out_of_budget() => {
-                "It was stopped when the budget was used up.".to_owned()
+                "The run was cancelled because the budget was used up.".to_owned()
             }
             Interruption::Cancelled => "The run was cancelled.".to_owned(),
-            Interruption::Deadline => format!("The time of {} was up.", run.agent()),
+            Interruption::Deadline => format!("{} ran out of time.", run.agent()),
         };
-        Self::new(stopped.into(), notice)
+        Self::new(interruption.into(), notice)
     }
 
-    pub(super) fn by_tool(call: &ToolCallOutcome) -> Self {
+    /// Ends with the output of a tool as the answer.
+    pub(super) fn ended_by_tool(call: &ToolCallOutcome) -> Self {
         let ended_by = Some(call.result.name.as_str().into());
         Self { text: Some(call.result.text()), ended_by, ..Self::finished() }
     }
 
-    /// This end after the last answer that was asked for did not come.
-    pub(super) fn without_answer(self, error: &ModelError) -> Self {
-        let notice = match error.kind() {
-            // That is what the notice says already.
-            ModelErrorKind::Budget => self.notice,
-            _ => format!("{} The last answer did not come: {}.", self.notice, ErrorChain(error)),
-        };
-        Self { notice, ..self }
+    /// Adds that the last answer, which the model was asked for at this end, failed.
+    pub(super) fn without_answer(mut self, error: &ModelError) -> Self {
+        // The notice names the budget already.
+        if error.kind() != ModelErrorKind::Budget {
+            self.notice = format!("{} The last answer failed: {}.", self.notice, ErrorChain(error));
+        }
+        self
     }
 
     pub(super) fn with_text(self, text: String) -> Self {
@@ -82,8 +85,7 @@ impl End {
     }
 }
 
-/// The budget for want of which a model was not asked.
-fn used_up(error: &ModelError) -> Option<BudgetExceeded> {
-    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.find_map(|cause| cause.downcast_ref::<BudgetExceeded>()).cloned()
+fn exhausted(error: &ModelError) -> Option<BudgetExceeded> {
+    let causes = iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref::<BudgetExceeded>()).map(BudgetExceeded::used_up).next()
 }

@@ -1,4 +1,4 @@
-//! What can be given a task: agents and everything that is made of agents.
+//! The trait of everything that works on tasks.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -6,15 +6,17 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::{Event, ModelError, ModelErrorKind, Outcome, Run, RunError, agent::task::Task};
+use crate::{Event, ModelError, ModelErrorKind, Outcome, Run, RunError, Task};
 
-/// Something that can be given a task: an agent, a supervisor, a pipeline, a handoff, an agent elsewhere on the bus.
+/// Works on tasks: an [`Agent`](crate::Agent), a group of agents, or an agent elsewhere on the bus.
+///
+/// A [`Worker`](crate::Worker) and a stage of a [`Pipeline`](crate::Pipeline) can be anything that implements this trait.
 #[async_trait]
 pub trait Runnable: fmt::Debug + Send + Sync + 'static {
     /// Its name, unique among its siblings.
     fn name(&self) -> &Arc<str>;
 
-    /// What it is for, in a sentence; may be empty.
+    /// What it is for, in one sentence. It may be empty.
     fn purpose(&self) -> &str;
 
     /// Works on a task within `run`.
@@ -36,66 +38,64 @@ impl<R: Runnable + ?Sized> Runnable for Arc<R> {
     }
 }
 
-/// Does `work` as the run of the agent, or group of agents, called `name`: within the run's span, and telling observers
-/// how it began and how it ended. It is said to have ended also when it is dropped.
-pub(crate) async fn carry_out<F>(run: &Run, name: &str, work: impl FnOnce(Run) -> F) -> Result<Outcome, RunError>
-where
-    F: Future<Output = Result<Outcome, RunError>>,
-{
-    let run = run.for_agent(name);
-    let span = run.span().clone();
-    let work = async {
-        let mut clock = Clock::start(run.clone());
-        match work(run).await {
-            Ok(outcome) => Ok(clock.finished(outcome)),
-            Err(error) => Err(clock.failed(error)),
-        }
-    };
-    work.instrument(span).await
-}
-
-/// Sees to it that every run that began is said to have ended.
-struct Clock {
+/// Reports the start of a run, and its end exactly once, also when the run's future is dropped.
+pub(crate) struct RunReport {
     run: Run,
     started: Instant,
-    ended: bool,
+    has_ended: bool,
 }
 
-impl Clock {
-    fn start(run: Run) -> Self {
-        run.emit(&Event::RunStarted);
-        Self { run, started: Instant::now(), ended: false }
+impl RunReport {
+    /// Does `work` in the span of `run`, and completes its result with what the run has spent.
+    pub(crate) async fn during<F>(run: Run, work: impl FnOnce(Run) -> F) -> Result<Outcome, RunError>
+    where
+        F: Future<Output = Result<Outcome, RunError>>,
+    {
+        let span = run.span().clone();
+        let work = async {
+            let mut report = Self::start(run.clone());
+            match work(run).await {
+                Ok(outcome) => Ok(report.ended(outcome)),
+                Err(error) => Err(report.failed(error)),
+            }
+        };
+        work.instrument(span).await
     }
 
-    fn finished(&mut self, outcome: Outcome) -> Outcome {
+    fn start(run: Run) -> Self {
+        run.emit(&Event::RunStarted);
+        Self { run, started: Instant::now(), has_ended: false }
+    }
+
+    fn ended(&mut self, outcome: Outcome) -> Outcome {
         let outcome = outcome.of_run(&self.run, self.started.elapsed());
         let Outcome { stop, turns, usage, elapsed, .. } = outcome;
-        self.end(&Event::RunEnded { stop, turns, usage, cost: outcome.cost.total.cost(), elapsed });
+        self.emit_end(&Event::RunEnded { stop, turns, usage, cost: outcome.cost.total.cost(), elapsed });
         outcome
     }
 
     fn failed(&mut self, error: RunError) -> RunError {
         let error = error.of_run(&self.run);
         let kind = error.model_error().map(ModelError::kind);
-        self.end(&Event::RunFailed { kind, message: error.chain().into(), elapsed: self.started.elapsed() });
+        self.emit_end(&Event::RunFailed { kind, message: error.chain().into(), elapsed: self.started.elapsed() });
         error
     }
 
-    fn end(&mut self, event: &Event) {
-        self.ended = true;
+    fn emit_end(&mut self, event: &Event) {
+        self.has_ended = true;
         self.run.emit(event);
     }
 }
 
-impl Drop for Clock {
+impl Drop for RunReport {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.has_ended {
             let (kind, message) = if std::thread::panicking() {
                 (None, "it failed with an internal error")
             } else {
                 (Some(ModelErrorKind::Cancelled), "the run was dropped before its end")
             };
-            self.end(&Event::RunFailed { kind, message: message.into(), elapsed: self.started.elapsed() });
+            self.emit_end(&Event::RunFailed { kind, message: message.into(), elapsed: self.started.elapsed() });
         }
     }
 }

@@ -1,38 +1,50 @@
-//! The input of an agent.
+//! The input of a run.
 
 use std::sync::Arc;
 
 use crate::{Message, Transcript};
 
-/// What an agent is given to do.
+/// What an agent is asked to do: a message, and the conversation before it.
+///
+/// ```
+/// use brigade_core::Task;
+///
+/// let task = Task::from("And who pays for it?").session("ticket-4711");
+/// assert_eq!(task.session.as_deref(), Some("ticket-4711"));
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Task {
-    /// The question; absent to continue where the history ends.
+    /// The question. Absent to continue where the history ends.
     pub message: Option<Message>,
-    /// What was said before.
+    /// The conversation before the message.
     pub history: Transcript,
-    /// The session whose conversation this continues, if the agent has a memory. A history given beside it takes the
-    /// place of the stored one; what is said now is stored in any case.
+    /// The session that this continues, if the agent has a memory. A history given as well replaces the stored one, and
+    /// new messages are stored in either case.
     pub session: Option<Arc<str>>,
 }
 
 impl Task {
-    /// Goes on where `history` ends.
+    /// Continues where `history` ends.
     pub fn resume(history: Transcript) -> Self {
-        Self { message: None, history, session: None }
+        Self { history, ..Self::default() }
     }
 
-    /// Continues the conversation of this session.
+    /// Sets the session to continue.
     #[must_use]
     pub fn session(self, session: impl Into<Arc<str>>) -> Self {
         Self { session: Some(session.into()), ..self }
     }
 
-    /// What was said before.
+    /// Sets the conversation before the message.
     #[must_use]
     pub fn history(self, history: Transcript) -> Self {
         Self { history, ..self }
+    }
+
+    /// Returns the text of the message, or nothing.
+    pub(crate) fn text(&self) -> String {
+        self.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default()
     }
 }
 

@@ -138,7 +138,7 @@ impl Compactor for Summarizer {
         ));
         request.settings = Settings { max_output_tokens: Some(self.max_output_tokens), ..Settings::default() };
         let reply = self.model.chat(&request, &run.with_deltas(false)).await?;
-        if let Some(why) = turn::book_unmetered(&reply, &request, (self.model.id(), run)) {
+        if let Some(why) = turn::charge_unmetered(&reply, &request, self.model.id(), run) {
             run.report_degraded("budget", why);
         }
         let text = reply.message.text().trim().to_owned();

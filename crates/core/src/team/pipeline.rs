@@ -1,34 +1,36 @@
-//! Agents one after the other.
+//! Agents that work one after the other.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
 use crate::{
-    Budget, Outcome, Run, RunError, RunFailure, Task,
-    agent::runnable::{Runnable, carry_out},
+    Budget, Outcome, Run, RunError, RunFailure, Runnable, Task,
+    agent::options::{RunOptions, impl_runnable},
 };
 
-/// Agents one after the other: what one answers is the task of the next.
+/// Agents that work one after the other: the answer of one is the task of the next.
 ///
-/// A stage that does not finish ends the pipeline with what it has: the next one would work on half an answer.
+/// A stage that does not finish ends the pipeline with what it has, because the next stage would work on half an answer.
+///
+/// ```
+/// use brigade_core::{Agent, Pipeline, testing::{ScriptedModel, Turn}};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
+/// # let (writer, editor) = (ScriptedModel::new([Turn::text("draft")]), ScriptedModel::new([Turn::text("final")]));
+/// let press = Pipeline::new("press").stage(Agent::new("writer", writer)).stage(Agent::new("editor", editor));
+/// assert_eq!(press.run("Write about kefir.").await?.text, "final");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    name: Arc<str>,
-    purpose: String,
+    options: RunOptions,
     stages: Vec<Arc<dyn Runnable>>,
 }
 
 impl Pipeline {
-    /// A pipeline without stages, which fails when it runs.
+    /// Creates a pipeline without stages, which fails when it runs.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), purpose: String::new(), stages: Vec::new() }
-    }
-
-    /// What it is for, in a sentence.
-    #[must_use]
-    pub fn purpose(self, purpose: impl Into<String>) -> Self {
-        Self { purpose: purpose.into(), ..self }
+        Self { options: RunOptions::new(name.into()), stages: Vec::new() }
     }
 
     /// Adds a stage at the end.
@@ -38,49 +40,32 @@ impl Pipeline {
         self
     }
 
-    /// Works on a task in a run of its own.
-    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
-        self.run_in(&Run::new(), task).await
+    async fn work(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+        self.options.in_session(run, task, |run, task| self.run_stages(run, task)).await
     }
 
-    /// Works on a task within `run`.
-    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
-        Runnable::run(self, run, task.into()).await
-    }
-}
-
-impl Pipeline {
-    async fn run_stages(&self, run: Run, mut task: Task) -> Result<Outcome, RunError> {
-        let (mut turns, mut last) = (0, None);
+    async fn run_stages(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+        let (mut turns, mut stage_task, mut last) = (0, task.clone(), None);
         for (index, stage) in self.stages.iter().enumerate() {
             let child = run.child(stage.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
-            // What the others say is no answer yet.
+            // Only the text of the last stage is the answer.
             let child = child.with_deltas(run.wants_deltas() && index + 1 == self.stages.len());
-            let mut outcome = stage.run(&child, task).await?;
+            let outcome = stage.run(&child, stage_task).await?;
             turns += outcome.turns;
-            outcome.turns = turns;
-            task = Task::from(outcome.text.as_str());
-            let finished = outcome.is_finished();
+            stage_task = Task::from(outcome.text.as_str());
+            let is_finished = outcome.is_finished();
             last = Some(outcome);
-            if !finished {
+            if !is_finished {
                 break;
             }
         }
-        last.ok_or_else(|| RunError::before(&run, RunFailure::NothingToRun))
+        let mut outcome = last.ok_or_else(|| RunError::before(&run, RunFailure::NothingToRun))?;
+        outcome.turns = turns;
+        Ok(outcome.in_answer_to(task))
     }
 }
 
-#[async_trait]
-impl Runnable for Pipeline {
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
+impl_runnable!(Pipeline);
 
-    fn purpose(&self) -> &str {
-        &self.purpose
-    }
-
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        carry_out(run, &self.name, |run| self.run_stages(run, task)).await
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -2,77 +2,67 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use futures::{StreamExt, future::BoxFuture, stream};
+use futures::{StreamExt, stream};
 
 use crate::{
-    Message, Outcome, Run, RunError, RunFailure, StopReason, Task, Transcript,
-    agent::runnable::{Runnable, carry_out},
-    team::worker::{NoAnswer, Worker, shown},
+    Outcome, Run, RunError, RunFailure, StopReason, Task, Transcript,
+    agent::options::{RunOptions, impl_runnable},
+    team::worker::{Worker, WorkerFailure, visible_text},
 };
 
-/// Several workers on one task, of which enough must answer. The answer is all of theirs, each under its name.
+/// Several workers on one task, of which enough must answer. The answer contains theirs, each under its worker's name.
+///
+/// ```
+/// use brigade_core::{Agent, Quorum, Worker, testing::{ScriptedModel, Turn}};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
+/// # let (ann, bob) = (ScriptedModel::new([Turn::text("yes")]), ScriptedModel::new([Turn::text("no")]));
+/// let reviewers = Quorum::new("reviewers")
+///     .worker(Worker::new(Agent::new("ann", ann)))
+///     .worker(Worker::new(Agent::new("bob", bob)))
+///     .at_least(2);
+/// assert_eq!(reviewers.run("Ship it?").await?.text, "ann: yes\n\nbob: no");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Quorum {
-    name: Arc<str>,
-    purpose: String,
+    options: RunOptions,
     workers: Vec<Worker>,
     at_least: usize,
     parallel: usize,
 }
 
 impl Quorum {
-    /// A quorum without workers, of which one must answer.
+    /// Creates a quorum without workers, of which one must answer.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), purpose: String::new(), workers: Vec::new(), at_least: 1, parallel: 8 }
+        Self { options: RunOptions::new(name.into()), workers: Vec::new(), at_least: 1, parallel: 8 }
     }
 
-    /// What it is for, in a sentence.
-    #[must_use]
-    pub fn purpose(self, purpose: impl Into<String>) -> Self {
-        Self { purpose: purpose.into(), ..self }
-    }
-
-    /// Adds a worker. Its failure policy has no say here: what counts is how many answer.
+    /// Adds a worker. Its failure policy is not used: what counts is how many workers answer.
     #[must_use]
     pub fn worker(mut self, worker: Worker) -> Self {
         self.workers.push(worker);
         self
     }
 
-    /// How many must answer, at least one.
+    /// Sets how many workers must answer, at least one.
     #[must_use]
     pub fn at_least(self, at_least: usize) -> Self {
         Self { at_least: at_least.max(1), ..self }
     }
 
-    /// How many run at a time; 8 unless said otherwise.
+    /// Sets how many workers run at a time. 8 by default.
     #[must_use]
     pub fn parallel(self, workers: usize) -> Self {
         Self { parallel: workers.max(1), ..self }
     }
 
-    /// Works on a task in a run of its own.
-    pub async fn run(&self, task: impl Into<Task>) -> Result<Outcome, RunError> {
-        self.run_in(&Run::new(), task).await
+    async fn work(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+        self.options.in_session(run, task, |run, task| self.ask_workers(run, task)).await
     }
 
-    /// Works on a task within `run`.
-    pub async fn run_in(&self, run: &Run, task: impl Into<Task>) -> Result<Outcome, RunError> {
-        Runnable::run(self, run, task.into()).await
-    }
-
-    async fn ask(&self, worker: &Worker, run: &Run, task: String) -> Result<Outcome, NoAnswer> {
-        let answer = match worker.take_call(run) {
-            Ok(()) => worker.attempt(task, run).await,
-            Err(refusal) => Err(NoAnswer::because(refusal.to_string())),
-        };
-        answer.inspect_err(|failure| worker.report_failure(failure, run))
-    }
-}
-
-impl Quorum {
-    async fn ask_all(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+    async fn ask_workers(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
         let too_few = |answered| {
             let failure = RunFailure::Quorum { answered, needed: self.at_least, asked: self.workers.len() };
             RunError::before(&run, failure)
@@ -80,40 +70,32 @@ impl Quorum {
         if self.workers.len() < self.at_least {
             return Err(too_few(0));
         }
-        let text = task.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default();
-        let mut asked: Vec<BoxFuture<'_, _>> = Vec::with_capacity(self.workers.len());
-        for worker in &self.workers {
-            asked.push(Box::pin(self.ask(worker, &run, text.clone())));
+        // Without the session, because workers that share a memory would each store the question.
+        let question = Task { session: None, ..task.clone() };
+        let asked: Vec<_> = self.workers.iter().map(|worker| ask(worker, &run, question.clone())).collect();
+        let results: Vec<_> = stream::iter(asked).buffered(self.parallel).collect().await;
+        let named = self.workers.iter().zip(results);
+        let answers: Vec<_> = named.filter_map(|(worker, result)| Some((worker.name(), result.ok()?))).collect();
+        if answers.len() < self.at_least {
+            return Err(too_few(answers.len()));
         }
-        let answers: Vec<_> = stream::iter(asked).buffered(self.parallel).collect().await;
-        let named = self.workers.iter().zip(answers);
-        let given: Vec<_> = named.filter_map(|(worker, answer)| Some((worker.name(), answer.ok()?))).collect();
-        if given.len() < self.at_least {
-            return Err(too_few(given.len()));
-        }
-        let texts = given.iter().map(|(name, outcome)| format!("{name}: {}", shown(outcome)));
-        let text = texts.collect::<Vec<_>>().join("\n\n");
-        let mut transcript = Transcript::repaired(task.message);
-        // Every open call was answered, so the conversation takes an answer.
-        let _ = transcript.push(Message::assistant(text.as_str()));
-        let turns = given.iter().map(|(_, outcome)| outcome.turns).sum();
-        let mut outcome = Outcome::new(run.trace(), StopReason::Finished, text, transcript);
-        outcome.turns = turns;
-        Ok(outcome)
+        let texts: Vec<_> =
+            answers.iter().map(|(name, outcome)| format!("{name}: {}", visible_text(outcome))).collect();
+        let mut outcome = Outcome::new(run.trace(), StopReason::Finished, texts.join("\n\n"), Transcript::new());
+        outcome.turns = answers.iter().map(|(_, outcome)| outcome.turns).sum();
+        Ok(outcome.in_answer_to(task))
     }
 }
 
-#[async_trait]
-impl Runnable for Quorum {
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    fn purpose(&self) -> &str {
-        &self.purpose
-    }
-
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        carry_out(run, &self.name, |run| self.ask_all(run, task)).await
-    }
+async fn ask(worker: &Worker, run: &Run, task: Task) -> Result<Outcome, WorkerFailure> {
+    let result = match worker.take_call(run) {
+        Ok(()) => worker.attempt(task, run).await,
+        Err(refusal) => Err(WorkerFailure::new(refusal.to_string())),
+    };
+    result.inspect_err(|failure| worker.report_failure(failure, run))
 }
+
+impl_runnable!(Quorum);
+
+#[cfg(test)]
+mod tests;

@@ -2,65 +2,85 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    Budget, Bus, BusError, Cap, Certainty, Charge, Delivery, Envelope, Inbox, Ledger, Message, ModelId, Money, Outcome,
-    Run, RunError, RunFailure, StopReason, Subscription, Task, Transcript, Usage,
-    agent::runnable::{Runnable, carry_out},
-    money::account::Headroom,
+    Budget, Bus, BusError, Cap, Certainty, Charge, Delivery, Envelope, Headroom, Inbox, Ledger, Message, ModelId,
+    Money, Outcome, Run, RunError, RunFailure, Runnable, StopReason, Subscription, Task, TraceId, Transcript, Usage,
+    agent::options::{RunOptions, impl_runnable},
 };
 
-/// An agent that answers on the bus, until this is dropped.
-#[must_use = "the agent answers only until this is dropped"]
+/// An agent that a [`host`] serves on the bus, called by its name. Give it to a [`Worker`](crate::Worker).
+///
+/// It gets the time, the budget and the delegation depth that the calling run has left. Its cost is charged when it
+/// answers, so several remote agents called at once may together spend what is left more than once.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use brigade_core::{Agent, Budget, Ledger, LocalBus, RemoteAgent, Run, host, testing::{ScriptedModel, Turn}};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let model = ScriptedModel::new([Turn::text("The plan is thin.")]);
+/// let bus = Arc::new(LocalBus::new());
+/// // In one process:
+/// let ledger = Ledger::root("host", Budget::unlimited());
+/// let _host = host(Agent::new("critic", model), &*bus, ledger).await?;
+/// // In another one, with a bus that reaches it:
+/// let run = Run::builder().bus(bus).build();
+/// let outcome = RemoteAgent::new("critic").run_in(&run, "Judge the plan.").await?;
+/// assert_eq!(outcome.text, "The plan is thin.");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct RemoteAgent {
+    options: RunOptions,
+    timeout: Duration,
+}
+
+/// Serves an agent on the bus until it is dropped. Made by [`host`].
+#[must_use = "the agent is served only until this is dropped"]
 #[derive(Debug)]
 pub struct Host(AbortOnDropHandle<()>);
 
-/// An agent that is hosted somewhere on the bus, by its name. Give it to a [`Worker`](crate::Worker).
-///
-/// It may take as much time, spend as much and delegate as deep as is left to the run that asks. What it spends is
-/// charged when it answers, so that several asked at once may together spend what is left more than once.
-#[derive(Debug, Clone)]
-pub struct RemoteAgent {
-    name: Arc<str>,
-    purpose: String,
-    within: Duration,
-}
-
-/// How many tasks a host works on at a time; further ones wait in its inbox, which is bounded.
+/// How many tasks a host works on at a time. Further ones wait in its inbox, which is bounded.
 const PARALLEL: usize = 8;
 
-/// How long an answer is waited for, if the run has no nearer deadline.
-const WITHIN: Duration = Duration::from_mins(10);
+/// How long a caller waits for an answer if its run has no earlier deadline.
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A task on its way to a host.
 #[derive(Serialize, Deserialize)]
-struct Order {
+struct TaskMessage {
     task: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    history: Vec<Message>,
     time_left: Option<Duration>,
-    /// What the sender may still spend.
+    /// What the caller may still spend.
     #[serde(default)]
     usd_left: Option<Money>,
     #[serde(default)]
     tokens_left: Option<u64>,
-    /// How many levels below the sender agents may still delegate.
+    /// How many levels of delegation the caller has left.
     #[serde(default)]
     depth_left: Option<u32>,
 }
 
-/// What comes back.
+/// The host's answer to a task.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Report {
+enum TaskResult {
     Answer { text: String, stop: StopReason, notice: String, turns: u32, usage: Usage, cost: Option<Money> },
     Failure { message: String, usage: Usage, cost: Option<Money> },
 }
 
-/// Lets `work` answer on `bus` under its name. Hosts of one name share the tasks. What they spend goes to `account`,
-/// and is told to the caller, whose budget it counts against.
+/// Serves `work` on `bus` under its name. Hosts of the same name share the tasks. The cost is charged to `account`, and
+/// reported to the caller, who charges it to its own budget.
+///
+/// See [`RemoteAgent`] for an example.
 pub async fn host(work: impl Runnable, bus: &dyn Bus, account: Ledger) -> Result<Host, BusError> {
     let work: Arc<dyn Runnable> = Arc::new(work);
     let inbox = bus.listen(&topic(work.name()), Subscription::Group("hosts".into())).await?;
@@ -70,7 +90,7 @@ pub async fn host(work: impl Runnable, bus: &dyn Bus, account: Ledger) -> Result
 }
 
 impl Host {
-    /// Whether it has stopped answering, because the bus is gone.
+    /// Returns whether it has stopped serving because the bus is closed.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
     }
@@ -89,227 +109,112 @@ async fn serve(work: Arc<dyn Runnable>, mut inbox: Inbox, account: Ledger) {
     }
 }
 
-/// Works on one task, for as long as its sender waits.
+/// Works on one task for as long as its caller waits.
 async fn answer(work: Arc<dyn Runnable>, mut delivery: Delivery, account: Ledger) {
     let envelope = delivery.envelope.clone();
-    let report = tokio::select! {
+    let result = tokio::select! {
         biased;
-        // First, so that no call is paid for a sender who gave up while the task was waiting.
+        // First, so that no call is paid for a caller that gave up while the task was waiting.
         () = delivery.abandoned() => return,
-        report = fulfil(&*work, &envelope, account) => report,
+        result = carry_out(&*work, &envelope, account) => result,
     };
-    // A report is plain data, which can always be written.
-    let body = serde_json::to_string(&report).unwrap_or_default();
+    // A result is plain data, which always serializes.
+    let body = serde_json::to_string(&result).unwrap_or_default();
     delivery.reply(Envelope { from: Arc::clone(work.name()), body, trace: envelope.trace });
 }
 
-async fn fulfil(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> Report {
-    let nothing = Usage::default();
-    let Ok(order) = serde_json::from_str::<Order>(&envelope.body) else {
-        return Report::Failure { message: "the task could not be read".into(), usage: nothing, cost: None };
+async fn carry_out(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> TaskResult {
+    let Ok(message) = serde_json::from_str::<TaskMessage>(&envelope.body) else {
+        let message = "the task could not be read".to_owned();
+        return TaskResult::Failure { message, usage: Usage::default(), cost: None };
     };
     let budget = Budget {
-        usd: order.usd_left.map(|left| Cap::hard(left.or_zero())),
-        tokens: order.tokens_left.map(Cap::hard),
-        wall: order.time_left,
+        usd: message.usd_left.map(|left| Cap::hard(left.or_zero())),
+        tokens: message.tokens_left.map(Cap::hard),
+        wall: message.time_left,
         ..Budget::unlimited()
     };
     let mut builder = Run::builder().account(account).budget(budget);
-    if let Some(trace) = envelope.trace {
+    if let Some(trace) = envelope.trace.as_deref().and_then(|trace| trace.parse::<TraceId>().ok()) {
         builder = builder.trace(trace);
     }
-    if let Some(levels) = order.depth_left {
+    if let Some(levels) = message.depth_left {
         builder = builder.max_depth(levels);
     }
-    match work.run(&builder.build(), Task::from(order.task)).await {
+    let task = Task::from(message.task).history(Transcript::repaired(message.history));
+    match work.run(&builder.build(), task).await {
         Ok(outcome) => {
             let Outcome { text, stop, notice, turns, usage, cost, .. } = outcome;
-            Report::Answer { text, stop, notice, turns, usage, cost: cost.total.cost() }
+            TaskResult::Answer { text, stop, notice, turns, usage, cost: cost.total.cost() }
         }
         Err(error) => {
             let total = error.cost().total;
-            Report::Failure { message: error.chain(), usage: total.usage, cost: total.cost() }
+            TaskResult::Failure { message: error.chain(), usage: total.usage, cost: total.cost() }
         }
     }
 }
 
 impl RemoteAgent {
-    /// The agent hosted under this name.
+    /// Refers to the agent that is served under this name.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), purpose: String::new(), within: WITHIN }
+        Self { options: RunOptions::new(name.into()), timeout: TIMEOUT }
     }
 
-    /// What it is for, in a sentence.
+    /// Sets how long to wait for an answer. Ten minutes by default. An earlier deadline of the run takes precedence.
     #[must_use]
-    pub fn purpose(self, purpose: impl Into<String>) -> Self {
-        Self { purpose: purpose.into(), ..self }
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
-    /// How long an answer is waited for; ten minutes, or what the run has left.
-    #[must_use]
-    pub fn within(self, within: Duration) -> Self {
-        Self { within, ..self }
+    async fn work(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+        self.options.in_session(run, task, |run, task| self.request(run, task)).await
     }
 
-    /// Charges the caller's run with what the host has spent on it.
+    async fn request(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+        let Headroom { usd: usd_left, tokens: tokens_left } = run.ledger().headroom(false);
+        let message = TaskMessage {
+            task: task.text(),
+            history: task.history.messages().to_vec(),
+            time_left: run.time_left(),
+            usd_left,
+            tokens_left,
+            depth_left: Some(run.depth_left()),
+        };
+        // A task is plain data, which always serializes.
+        let body = serde_json::to_string(&message).unwrap_or_default();
+        let envelope = Envelope { from: Arc::clone(run.agent()), body, trace: Some(run.trace().to_string()) };
+        let timeout = run.time_left().map_or(self.timeout, |left| left.min(self.timeout));
+        let reply = run.bus().request(&topic(self.name()), envelope, timeout).await;
+        let reply = reply.map_err(|error| RunError::before(&run, RunFailure::Bus(error)))?;
+        let failed = |message| RunError::before(&run, RunFailure::Remote { name: Arc::clone(self.name()), message });
+        match serde_json::from_str(&reply.body) {
+            Ok(TaskResult::Answer { text, stop, notice, turns, usage, cost }) => {
+                self.charge(&run, usage, cost);
+                let mut outcome = Outcome::new(run.trace(), stop, text, Transcript::new());
+                outcome.notice = notice;
+                outcome.turns = turns;
+                Ok(outcome.in_answer_to(task))
+            }
+            Ok(TaskResult::Failure { message, usage, cost }) => {
+                self.charge(&run, usage, cost);
+                Err(failed(message))
+            }
+            Err(error) => Err(failed(format!("its report could not be read: {error}"))),
+        }
+    }
+
+    /// Charges what the host has spent to the caller's run.
     fn charge(&self, run: &Run, usage: Usage, cost: Option<Money>) {
-        let model = ModelId::new("bus", Arc::clone(&self.name));
+        let model = ModelId::new("bus", Arc::clone(self.name()));
         run.charge(&model, &Charge { certainty: Certainty::Charged, usage, cost });
     }
 }
 
-impl RemoteAgent {
-    async fn request(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
-        let text = task.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default();
-        let Headroom { usd: usd_left, tokens: tokens_left } = run.ledger().headroom(false);
-        let order =
-            Order { task: text, time_left: run.time_left(), usd_left, tokens_left, depth_left: Some(run.depth_left()) };
-        // An order is plain data, which can always be written.
-        let body = serde_json::to_string(&order).unwrap_or_default();
-        let envelope = Envelope { from: Arc::clone(run.agent()), body, trace: Some(run.trace()) };
-        let within = run.time_left().map_or(self.within, |left| left.min(self.within));
-        let answered = run.bus().request(&topic(&self.name), envelope, within).await;
-        let envelope = answered.map_err(|error| RunError::before(&run, RunFailure::Bus(error)))?;
-        match serde_json::from_str(&envelope.body) {
-            Ok(Report::Answer { text, stop, notice, turns, usage, cost }) => {
-                self.charge(&run, usage, cost);
-                let mut transcript = Transcript::repaired(task.message);
-                // Nothing is open, so the conversation takes an answer.
-                let _ = transcript.push(Message::assistant(text.as_str()));
-                let mut outcome = Outcome::new(run.trace(), stop, text, transcript);
-                outcome.notice = notice;
-                outcome.turns = turns;
-                Ok(outcome)
-            }
-            Ok(Report::Failure { message, usage, cost }) => {
-                self.charge(&run, usage, cost);
-                Err(RunError::before(&run, RunFailure::Remote { name: Arc::clone(&self.name), message }))
-            }
-            Err(error) => {
-                let message = format!("its report could not be read: {error}");
-                Err(RunError::before(&run, RunFailure::Remote { name: Arc::clone(&self.name), message }))
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Runnable for RemoteAgent {
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    fn purpose(&self) -> &str {
-        &self.purpose
-    }
-
-    async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
-        carry_out(run, &self.name, |run| self.request(run, task)).await
-    }
-}
+impl_runnable!(RemoteAgent);
 
 fn topic(name: &str) -> String {
     format!("agent/{name}")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        Agent, LocalBus, Worker,
-        testing::{ScriptedModel, Turn},
-    };
-
-    fn supervisor(calls: usize) -> Agent {
-        let call = |index| Turn::call(&format!("c{index}"), "critic", serde_json::json!({"task": "Judge the plan."}));
-        let script = (0..calls).map(call).chain([Turn::text("Done.")]);
-        Agent::new("desk", ScriptedModel::new(script)).worker(Worker::new(RemoteAgent::new("critic")))
-    }
-
-    #[tokio::test]
-    async fn a_hosted_agent_is_a_worker_like_any_other_and_its_tokens_count_for_the_caller() {
-        let bus = Arc::new(LocalBus::new());
-        let critic = Agent::new("critic", ScriptedModel::new([Turn::text("It is thin.")]));
-        let account = Ledger::root("host", crate::Budget::unlimited());
-        let _host = host(critic, &*bus, account.clone()).await.unwrap();
-        let run = Run::builder().bus(bus).build();
-        let outcome = supervisor(1).run_in(&run, "Plan it.").await.unwrap();
-        let told = outcome.transcript.messages()[2].tool_results().next().unwrap().content.clone();
-        assert_eq!(told, [crate::Part::text("It is thin.")]);
-        assert_eq!((outcome.text.as_str(), outcome.usage), ("Done.", Usage::new(300, 30)));
-        assert_eq!(account.spending().usage, Usage::new(100, 10));
-    }
-
-    #[tokio::test]
-    async fn a_worker_that_nobody_hosts_is_a_failed_worker() {
-        let outcome = supervisor(1).run("Plan it.").await.unwrap();
-        assert_eq!(outcome.degraded.len(), 1);
-        assert!(outcome.degraded[0].reason.contains("`agent/critic` has no listener"), "{:?}", outcome.degraded);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn cancelling_the_caller_cancels_the_hosted_run() {
-        let bus = Arc::new(LocalBus::new());
-        let model = ScriptedModel::new([Turn::text("late").after(Duration::from_mins(1)), Turn::text("never asked")]);
-        let account = Ledger::root("host", crate::Budget::unlimited());
-        let _host = host(Agent::new("critic", model.clone()), &*bus, account.clone()).await.unwrap();
-        let run = Run::builder().bus(bus).build();
-        let desk = supervisor(1);
-        let cancel = async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            run.cancel();
-        };
-        let (outcome, ()) = tokio::join!(desk.run_in(&run, "Plan it."), cancel);
-        assert_eq!(outcome.unwrap().stop, StopReason::Cancelled);
-        tokio::time::sleep(Duration::from_mins(2)).await;
-        assert_eq!(account.spending().usage, Usage::default(), "the hosted agent went on without its caller");
-    }
-
-    #[tokio::test]
-    async fn a_hosted_agent_may_delegate_no_deeper_than_who_asks() {
-        let bus = Arc::new(LocalBus::new());
-        let ask = Turn::call("c1", "scout", serde_json::json!({"task": "Look."}));
-        let model = ScriptedModel::new([ask, Turn::text("No.")]);
-        let scout = Worker::new(Agent::new("scout", ScriptedModel::new([Turn::text("never asked")])));
-        let critic = Agent::new("critic", model.clone()).worker(scout);
-        let _host = host(critic, &*bus, Ledger::root("host", Budget::unlimited())).await.unwrap();
-        let run = Run::builder().bus(bus).max_depth(1).build();
-        assert_eq!(supervisor(1).run_in(&run, "Plan it.").await.unwrap().text, "Done.");
-        let told = format!("{:?}", model.requests()[1].transcript.messages().last());
-        assert!(told.contains("delegation may go 0 levels deep"), "{told}");
-    }
-
-    #[tokio::test]
-    async fn a_hosted_agent_may_spend_no_more_than_is_left_to_who_asks() {
-        let bus = Arc::new(LocalBus::new());
-        let model = ScriptedModel::new((0..9).map(|_| Turn::text("Well.").usage(Some(Usage::new(9_000, 9_000)))));
-        let _host = host(Agent::new("critic", model.clone()), &*bus, Ledger::root("host", Budget::unlimited())).await;
-        let run = Run::builder().bus(bus).budget(Budget::unlimited().tokens(5_000)).build();
-        let mut stops = Vec::new();
-        for _ in 0..2 {
-            stops.push(Runnable::run(&RemoteAgent::new("critic"), &run, "Judge.".into()).await.unwrap().stop);
-        }
-        assert_eq!((stops, model.requests().len()), (vec![StopReason::Finished, StopReason::Budget], 1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_task_whose_sender_gave_up_while_it_waited_is_not_begun() {
-        let bus = Arc::new(LocalBus::new());
-        let minute = || Turn::text("late").after(Duration::from_mins(1));
-        let model = ScriptedModel::new((0..20).map(|_| minute()));
-        let account = Ledger::root("host", Budget::unlimited());
-        let _host = host(Agent::new("critic", model.clone()), &*bus, account).await.unwrap();
-        let run = Run::builder().bus(bus).build();
-        let ask = |within: u64| RemoteAgent::new("critic").within(Duration::from_secs(within));
-        let busy: Vec<_> = (0..PARALLEL).map(|_| ask(90)).collect();
-        let busy = futures::future::join_all(busy.iter().map(|critic| Runnable::run(critic, &run, "Judge.".into())));
-        let impatient = ask(5);
-        let late = async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            Runnable::run(&impatient, &run, "Judge.".into()).await.unwrap_err();
-        };
-        tokio::join!(busy, late);
-        tokio::time::sleep(Duration::from_mins(2)).await;
-        assert_eq!(model.requests().len(), PARALLEL);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! A worker: something that can be given a task, and what happens when it fails.
+//! A worker: something that works on tasks for a supervisor, with a failure policy.
 
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -9,14 +9,33 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    Agent, Budget, Degradation, ErrorChain, Event, Outcome, Run, RunError, StopReason, Task, Tool, ToolError,
-    ToolOutput, ToolSpec,
-    agent::delegation,
-    agent::runnable::Runnable,
-    tool::schema::{Schema, SchemaError},
+    Agent, Budget, Degradation, ErrorChain, Event, Outcome, Run, Runnable, Schema, SchemaError, StopReason, Task, Tool,
+    ToolError, ToolOutput, ToolSpec, agent::delegation,
 };
 
-/// Something that can be given a task, with a time limit and a policy for its failures. A supervisor sees it as a tool.
+/// An agent, or anything else that is [`Runnable`], that works for a supervisor. Its time and its calls are limited, and
+/// a policy decides what the supervisor sees when it fails.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use brigade_core::{Agent, OnFailure, Worker, testing::{ScriptedModel, Turn}};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
+/// # let asks = Turn::call("c1", "critic", serde_json::json!({"task": "Judge: Kafka is always faster."}));
+/// # let large = ScriptedModel::new([asks, Turn::text("The claim is not proven.")]);
+/// # let small = ScriptedModel::new([Turn::text("No numbers are given.")]);
+/// let critic = Agent::new("critic", small).purpose("Lists what a text has not proven.");
+/// let supervisor = Agent::new("desk", large).instructions("Delegate the work, then answer in your own words.").worker(
+///     Worker::new(critic)
+///         .timeout(Duration::from_secs(30))
+///         .on_failure(OnFailure::fallback("No critique is available.")),
+/// );
+/// let outcome = supervisor.run("Is Kafka always faster than SQS?").await?;
+/// assert_eq!(outcome.text, "The claim is not proven.");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Worker {
     work: Arc<dyn Runnable>,
@@ -25,13 +44,13 @@ pub struct Worker {
     on_failure: OnFailure,
     max_calls: Option<u32>,
     budget: Budget,
-    answer: Option<Result<Schema, SchemaError>>,
+    output: Option<Result<Schema, SchemaError>>,
 }
 
-/// What the supervisor sees of a worker that failed.
+/// What the supervisor sees when a worker fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// What went wrong, so that it can answer without this worker or ask another one.
+    /// The reason, so that it can answer without this worker or ask another one.
     #[default]
     Isolate,
     /// This text in place of an answer.
@@ -40,19 +59,19 @@ pub enum OnFailure {
     Required,
 }
 
-/// Why a worker gave no answer. The reason is for everybody; what it had said until then is content, and for its
-/// supervisor alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NoAnswer {
+/// Why a worker gave no answer.
+#[derive(Debug)]
+pub(crate) struct WorkerFailure {
+    /// What went wrong, for the supervisor, observers and logs.
     reason: String,
+    /// What the worker had found until then. It is content, so only the supervisor sees it.
     partial: String,
 }
 
-/// Long enough for a dozen turns, short enough that the supervisor still answers.
+/// The default time limit: enough for a dozen turns, and the supervisor can still answer.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-// What a supervisor writes to a worker. A comment of documentation would be a part of the schema, and
-// paid for in every request.
+// The arguments of a worker's tool. A doc comment on the type would be part of the schema, and paid for in each request.
 #[derive(Deserialize, JsonSchema)]
 struct Assignment {
     /// What to do, with everything the worker needs to know: it sees nothing else of this conversation.
@@ -60,18 +79,18 @@ struct Assignment {
 }
 
 impl Agent {
-    /// Adds a worker, which makes this agent a supervisor: the model sees the worker as a tool and gives it tasks.
+    /// Adds a worker, which makes this agent a supervisor: its model sees the worker as a tool and gives it tasks.
     ///
     /// Workers called in one turn run in parallel, at most [`ToolLimits::parallel`](crate::ToolLimits::parallel) at a
     /// time. A worker that fails leaves the results of the others untouched.
     #[must_use]
     pub fn worker(self, worker: Worker) -> Self {
-        self.tool(worker.into_tool())
+        self.tool(Delegate::new(worker))
     }
 }
 
 impl Worker {
-    /// A worker with two minutes for each task, whose failures are told to the supervisor.
+    /// Creates a worker with two minutes for each task. By default the supervisor sees why it failed.
     pub fn new(work: impl Runnable) -> Self {
         Self {
             work: Arc::new(work),
@@ -80,155 +99,163 @@ impl Worker {
             on_failure: OnFailure::default(),
             max_calls: None,
             budget: Budget::unlimited(),
-            answer: None,
+            output: None,
         }
     }
 
-    /// What it is for, in a sentence, where it does not say so itself.
+    /// Sets what it is for, in one sentence. By default the purpose of the agent is used.
     #[must_use]
     pub fn purpose(self, purpose: impl Into<String>) -> Self {
         Self { purpose: Some(purpose.into()), ..self }
     }
 
-    /// How long one task may take; never longer than the run has left.
+    /// Sets the time limit for one task. A shorter deadline of the run takes precedence.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// What the supervisor sees when it fails.
+    /// Sets what the supervisor sees when it fails.
     #[must_use]
     pub fn on_failure(self, on_failure: OnFailure) -> Self {
         Self { on_failure, ..self }
     }
 
-    /// How often its supervisor may call it in one run. A call too many is refused and told, and is no failure.
+    /// Limits how often its supervisor may call it in one run. Further calls are refused, which does not count as a
+    /// failure.
     #[must_use]
     pub fn max_calls(self, max_calls: u32) -> Self {
         Self { max_calls: Some(max_calls), ..self }
     }
 
-    /// What one task may spend, within what the run may spend.
+    /// Limits what one task may spend, within the budget of the run.
     #[must_use]
     pub fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
     }
 
-    /// The form that its answers must have; one that does not fit is a failure.
+    /// Requires answers that are JSON of the form of `T`. An answer that does not match is a failure.
     #[must_use]
-    pub fn answer<T: JsonSchema>(self) -> Self {
-        Self { answer: Some(Schema::compile(&Schema::generate::<T>())), ..self }
+    pub fn output<T: JsonSchema>(self) -> Self {
+        Self { output: Some(Schema::compile(&Schema::generate::<T>())), ..self }
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &Arc<str> {
         self.work.name()
     }
 
-    /// The worker as a tool.
-    fn into_tool(self) -> Delegate {
-        let told = self.purpose.clone().unwrap_or_else(|| self.work.purpose().to_owned());
-        let purpose = if told.is_empty() { format!("Gives a task to {}.", self.name()) } else { told };
-        let mut spec = ToolSpec::new(Arc::clone(self.name()), purpose, Schema::generate::<Assignment>());
-        // The delegate keeps the time itself, so that its failure policy decides what a timeout looks like.
-        spec.timeout = Some(Duration::MAX);
-        Delegate { spec, worker: self }
-    }
-
-    /// Counts one more call by the agent of `run`, or says why there may be none.
+    /// Counts one more call by the agent of `run`. Fails if there were too many.
     pub(crate) fn take_call(&self, run: &Run) -> Result<(), ToolError> {
+        let Some(limit) = self.max_calls else { return Ok(()) };
         let name = self.name();
-        match self.max_calls {
-            Some(limit) if run.count(("calls of worker", run.agent(), name)) > limit => Err(ToolError::new(format!(
-                "{name} was not asked: it may be called {limit} times in a run; go on with what it has answered"
-            ))),
-            _ => Ok(()),
+        if run.count(("calls of worker", run.agent(), name)) <= limit {
+            return Ok(());
         }
+        Err(ToolError::new(format!(
+            "{name} was not asked: it may be called {limit} times in a run; go on with what it has answered"
+        )))
     }
 
-    /// Works on a task in a child of `run`. A worker that panics is one that gave no answer.
-    pub(crate) async fn attempt(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
-        let work = AssertUnwindSafe(self.work_on(task, run)).catch_unwind();
-        work.await.unwrap_or_else(|_| Err(NoAnswer::because("it failed with an internal error")))
+    /// Works on a task in a child of `run`. A panic is a failure of this worker alone.
+    pub(crate) async fn attempt(&self, task: Task, run: &Run) -> Result<Outcome, WorkerFailure> {
+        let work = AssertUnwindSafe(self.run_in_child(task, run)).catch_unwind();
+        work.await.unwrap_or_else(|_| Err(WorkerFailure::new("it failed with an internal error")))
     }
 
-    async fn work_on(&self, task: String, run: &Run) -> Result<Outcome, NoAnswer> {
+    async fn run_in_child(&self, task: Task, run: &Run) -> Result<Outcome, WorkerFailure> {
         let name = self.name();
         let wall = self.budget.wall.map_or(self.timeout, |wall| wall.min(self.timeout));
         let child = run.child(name, Budget { wall: Some(wall), ..self.budget.clone() });
-        if let Some(why) = delegation::closed_by(name, run, child.is_err()) {
-            return Err(NoAnswer::because(why));
+        if let Some(reason) = delegation::refuse_cycle(name, run, child.is_err()) {
+            return Err(WorkerFailure::new(reason));
         }
-        let child = child.map_err(|error| NoAnswer::because(error.to_string()))?;
-        // An agent ends by itself when it is stopped; other kinds of work may not.
-        match child.until_stopped(self.work.run(&child, Task::from(task))).await {
-            Ok(Ok(outcome)) => self.judge(outcome),
-            Ok(Err(error)) => Err(NoAnswer::because(told(&error))),
-            Err(_) => Err(NoAnswer::because("it was stopped before it had an answer")),
+        let child = child.map_err(|error| WorkerFailure::new(error.to_string()))?;
+        // An agent ends by itself when its run is stopped, but other implementations of `Runnable` may not.
+        match child.until_stopped(self.work.run(&child, task)).await {
+            Ok(Ok(outcome)) => self.check(outcome),
+            // The cause alone, because the supervisor has no use for the ids in the error itself.
+            Ok(Err(error)) => Err(WorkerFailure::new(ErrorChain(error.cause()).to_string())),
+            Err(_) => Err(WorkerFailure::new("it was stopped before it had an answer")),
         }
     }
 
-    /// Tells observers and the outcome that there was no answer.
-    pub(crate) fn report_failure(&self, NoAnswer { reason, .. }: &NoAnswer, run: &Run) {
-        let worker = Arc::clone(self.name());
-        run.degrade(Degradation { part: format!("worker:{worker}"), reason: reason.clone() });
-        run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name(), reason: reason.as_str().into() });
-    }
-
-    /// Whether an outcome counts as an answer. A partial one does, unless it is partial because time or patience ended.
-    fn judge(&self, outcome: Outcome) -> Result<Outcome, NoAnswer> {
-        let failed = matches!(
-            outcome.stop,
+    /// Returns an outcome that counts as an answer. A partial answer does, unless it was cut short from outside or the
+    /// model could not give a proper one.
+    fn check(&self, outcome: Outcome) -> Result<Outcome, WorkerFailure> {
+        let is_usable = match outcome.stop {
+            StopReason::Finished
+            | StopReason::MaxTurns
+            | StopReason::Budget
+            | StopReason::LoopDetected
+            | StopReason::DelegationCycle
+            | StopReason::UnknownToolLimit
+            | StopReason::ToolArgumentsTruncated
+            | StopReason::ToolArgumentsInvalid
+            | StopReason::Truncated => !outcome.text.is_empty(),
             StopReason::Deadline
-                | StopReason::Cancelled
-                | StopReason::Refused
-                | StopReason::InvalidOutput
-                | StopReason::Empty
-        );
-        if failed || outcome.text.is_empty() {
-            let silent = outcome.notice.is_empty();
-            let reason = if silent { "it answered with nothing".to_owned() } else { outcome.notice };
-            return Err(NoAnswer { reason, partial: outcome.text });
+            | StopReason::Cancelled
+            | StopReason::Refused
+            | StopReason::InvalidOutput
+            | StopReason::Empty => false,
+        };
+        if !is_usable {
+            let is_silent = outcome.notice.is_empty();
+            let reason = if is_silent { "its answer was empty".to_owned() } else { outcome.notice };
+            return Err(WorkerFailure { reason, partial: outcome.text });
         }
-        match &self.answer {
-            None => Ok(outcome),
-            Some(Err(error)) => Err(NoAnswer::because(error.to_string())),
-            Some(Ok(schema)) => {
-                let value = serde_json::from_str::<Value>(&outcome.text);
-                let value = value.map_err(|error| NoAnswer::because(format!("its answer is no JSON: {error}")))?;
-                let fits = schema.check(&value);
-                fits.map_err(|violations| NoAnswer::because(format!("its answer does not fit: {violations}")))?;
-                Ok(outcome)
-            }
+        let Some(schema) = &self.output else { return Ok(outcome) };
+        let schema = schema.as_ref().map_err(|error| WorkerFailure::new(error.to_string()))?;
+        let value = serde_json::from_str(&outcome.text)
+            .map_err(|error| WorkerFailure::new(format!("its answer is not JSON: {error}")))?;
+        match schema.check(&value) {
+            Ok(()) => Ok(outcome),
+            Err(violations) => Err(WorkerFailure::new(format!("its answer does not match the schema: {violations}"))),
         }
+    }
+
+    /// Reports a failure to observers and in the outcome.
+    pub(crate) fn report_failure(&self, failure: &WorkerFailure, run: &Run) {
+        let (worker, reason) = (Arc::clone(self.name()), failure.reason.as_str());
+        run.degrade(Degradation { part: format!("worker:{worker}"), reason: reason.to_owned() });
+        run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name(), reason: reason.into() });
     }
 }
 
-impl NoAnswer {
-    /// It had said nothing.
-    pub(crate) fn because(reason: impl Into<String>) -> Self {
+impl WorkerFailure {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), partial: String::new() }
     }
 }
 
-/// A worker seen as a tool.
+/// A worker as a tool of its supervisor.
 #[derive(Debug, Clone)]
-pub(crate) struct Delegate {
+struct Delegate {
     spec: ToolSpec,
     worker: Worker,
 }
 
 impl Delegate {
-    /// What the policy makes of a failure.
-    fn failed(&self, failure: &NoAnswer, run: &Run) -> Result<ToolOutput, ToolError> {
+    fn new(worker: Worker) -> Self {
+        let purpose = worker.purpose.as_deref().unwrap_or(worker.work.purpose());
+        let description =
+            if purpose.is_empty() { format!("Gives a task to {}.", worker.name()) } else { purpose.to_owned() };
+        let mut spec = ToolSpec::new(Arc::clone(worker.name()), description, Schema::generate::<Assignment>());
+        // The worker has a time limit of its own, so that its failure policy applies to a timeout too.
+        spec.timeout = Some(Duration::MAX);
+        Self { spec, worker }
+    }
+
+    /// Applies the failure policy.
+    fn failed(&self, failure: &WorkerFailure, run: &Run) -> Result<ToolOutput, ToolError> {
         self.worker.report_failure(failure, run);
-        let NoAnswer { reason, partial } = failure;
-        let told = format!("{} gave no answer: {reason}", self.worker.name());
+        let WorkerFailure { reason, partial } = failure;
+        let message = format!("{} gave no answer: {reason}", self.worker.name());
         match &self.worker.on_failure {
-            OnFailure::Isolate if partial.is_empty() => Err(ToolError::new(told)),
-            OnFailure::Isolate => Err(ToolError::new(format!("{told}; it had found until then: {partial}"))),
+            OnFailure::Isolate if partial.is_empty() => Err(ToolError::new(message)),
+            OnFailure::Isolate => Err(ToolError::new(format!("{message}; it had found until then: {partial}"))),
             OnFailure::Fallback(text) => Ok(ToolOutput::text(text)),
-            OnFailure::Required => Err(ToolError::fatal(told)),
+            OnFailure::Required => Err(ToolError::fatal(message)),
         }
     }
 }
@@ -243,18 +270,18 @@ impl Tool for Delegate {
         let Assignment { task } = serde_json::from_value(input)
             .map_err(|error| ToolError::new(format!("the task could not be read: {error}")))?;
         self.worker.take_call(run)?;
-        if let Some(why) = delegation::repeated_by(self.worker.name(), &task, run) {
-            return Err(ToolError::new(why));
+        if let Some(reason) = delegation::refuse_repetition(self.worker.name(), &task, run) {
+            return Err(ToolError::new(reason));
         }
-        match self.worker.attempt(task, run).await {
-            Ok(outcome) => Ok(ToolOutput::text(shown(&outcome))),
+        match self.worker.attempt(Task::from(task), run).await {
+            Ok(outcome) => Ok(ToolOutput::text(visible_text(&outcome))),
             Err(failure) => self.failed(&failure, run),
         }
     }
 }
 
-/// A partial answer is shown as one.
-pub(crate) fn shown(outcome: &Outcome) -> Cow<'_, str> {
+/// The answer as others are shown it: a partial one is marked as incomplete.
+pub(crate) fn visible_text(outcome: &Outcome) -> Cow<'_, str> {
     if outcome.is_finished() {
         Cow::Borrowed(&outcome.text)
     } else {
@@ -262,13 +289,8 @@ pub(crate) fn shown(outcome: &Outcome) -> Cow<'_, str> {
     }
 }
 
-/// What a supervisor is told of an error: what went wrong and why, without ids it has no use for.
-fn told(error: &RunError) -> String {
-    ErrorChain(error.cause()).to_string()
-}
-
 impl OnFailure {
-    /// This text in place of an answer.
+    /// Answers with this text in place of the worker.
     pub fn fallback(text: impl Into<String>) -> Self {
         Self::Fallback(text.into())
     }

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Event, FinishReason, LocalMemory, ModelErrorKind, Role, StopReason, ToolError, ToolOutput, TurnLimits, Usage,
+    Budget, Event, FinishReason, LocalMemory, ModelErrorKind, Role, StopReason, ToolError, ToolOutput, TurnLimits,
+    Usage,
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
 };

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Delta, LocalMemory, Memory, ModelErrorKind,
+    Delta, LocalMemory, Memory, ModelErrorKind, Part,
     testing::{Recorder, ScriptedModel, Turn},
 };
 
@@ -42,4 +42,34 @@ async fn an_error_tells_what_all_of_them_have_spent() {
     assert_eq!(error.agent(), "desk/billing");
     assert_eq!(error.cost().total.usage, crate::Usage::new(100, 10));
     assert_eq!(error.cost().by_agent.len(), 1);
+}
+
+#[tokio::test]
+async fn a_handoff_passes_the_whole_conversation_on() {
+    let front = ScriptedModel::new([Turn::call("c1", "transfer_to_billing", json!({"reason": "an invoice"}))]);
+    let billing = ScriptedModel::new([Turn::text("You are paid up.")]);
+    let desk = Handoff::new("desk").agent(Agent::new("front", front)).agent(Agent::new("billing", billing.clone()));
+    let outcome = desk.run("Do I owe you anything?").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.stop), ("You are paid up.", StopReason::Finished));
+    let seen = billing.requests().remove(0).transcript;
+    assert_eq!(seen.messages()[0].text(), "Do I owe you anything?");
+    assert_eq!(
+        seen.messages()[2].tool_results().next().unwrap().content,
+        [Part::text("The conversation is with billing now.")]
+    );
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_only_passed_on_ends() {
+    let passing = |to: &str| {
+        let turn = |index| Turn::call(&format!("c{index}"), to, json!({"reason": "not mine"}));
+        ScriptedModel::new((0..9).map(turn))
+    };
+    let desk = Handoff::new("desk")
+        .agent(Agent::new("a", passing("transfer_to_b")))
+        .agent(Agent::new("b", passing("transfer_to_a")))
+        .max_transfers(4);
+    let outcome = desk.run("Who helps me?").await.unwrap();
+    assert_eq!(outcome.stop, StopReason::LoopDetected);
+    assert!(outcome.notice.contains("passed on 4 times"), "{}", outcome.notice);
 }

@@ -1,0 +1,156 @@
+//! Why a run failed.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use crate::{
+    BusError, CostSummary, DepthExceeded, ErrorChain, MemoryError, ModelError, Run, ToolboxError, TraceId, Transcript,
+    TranscriptError,
+};
+
+/// A run failed. The error keeps the conversation and the cost until then.
+#[derive(Debug)]
+pub struct RunError(Box<FailedRun>);
+
+#[derive(Debug)]
+struct FailedRun {
+    cause: RunFailure,
+    transcript: Transcript,
+    cost: CostSummary,
+    trace: TraceId,
+    agent: Arc<str>,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunFailure {
+    /// The model did not answer, although every configured retry and fallback was tried.
+    #[error("the model did not answer")]
+    Model(#[source] ModelError),
+    /// A tool or a required worker failed, and going on without it is pointless.
+    #[error("{tool} failed: {message}")]
+    Tool {
+        /// The tool's name.
+        tool: String,
+        /// What went wrong.
+        message: String,
+    },
+    /// The session could not be loaded.
+    #[error("the session could not be loaded")]
+    Memory(#[source] MemoryError),
+    /// The agent's configuration is invalid.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// Too few workers of a quorum answered.
+    #[error("{answered} of {asked} workers answered, {needed} must")]
+    Quorum {
+        /// How many answered.
+        answered: usize,
+        /// How many must answer.
+        needed: usize,
+        /// How many were asked.
+        asked: usize,
+    },
+    /// A remote agent could not be reached.
+    #[error("the agent on the bus did not answer")]
+    Bus(#[source] BusError),
+    /// A remote agent failed.
+    #[error("{name} failed: {message}")]
+    Remote {
+        /// The agent's name.
+        name: Arc<str>,
+        /// Its error message.
+        message: String,
+    },
+    /// A pipeline has no stages, or a handoff has no agents.
+    #[error("there is no agent to run; add one")]
+    NothingToRun,
+    /// Agents delegated too deep.
+    #[error(transparent)]
+    Depth(#[from] DepthExceeded),
+    /// A provider's reply does not fit the conversation.
+    #[error("the conversation could not go on")]
+    Transcript(#[from] TranscriptError),
+}
+
+/// An agent's configuration is invalid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the agent {agent} cannot run")]
+#[non_exhaustive]
+pub struct SetupError {
+    /// The agent's name.
+    pub agent: Arc<str>,
+    /// What is wrong.
+    #[source]
+    pub problem: ToolboxError,
+}
+
+impl RunError {
+    pub(crate) fn new(run: &Run, cause: RunFailure, transcript: Transcript) -> Self {
+        let (cost, trace, agent) = (run.ledger().summary(), run.trace(), Arc::clone(run.agent()));
+        Self(Box::new(FailedRun { cause, transcript, cost, trace, agent }))
+    }
+
+    /// A run that failed before it had a conversation.
+    pub(crate) fn before(run: &Run, cause: impl Into<RunFailure>) -> Self {
+        Self::new(run, cause.into(), Transcript::new())
+    }
+
+    /// Replaces the cost by all that `run` has spent. A group's run has spent more than the member that failed.
+    pub(crate) fn of_run(mut self, run: &Run) -> Self {
+        self.0.cost = run.ledger().summary();
+        self
+    }
+
+    /// Returns why the run failed.
+    pub fn cause(&self) -> &RunFailure {
+        &self.0.cause
+    }
+
+    /// Returns the conversation until the failure. It is valid: [`Task::resume`](crate::Task::resume) continues it.
+    pub fn transcript(&self) -> &Transcript {
+        &self.0.transcript
+    }
+
+    /// Returns what the run spent before it failed.
+    pub fn cost(&self) -> &CostSummary {
+        &self.0.cost
+    }
+
+    /// Returns the trace id, which is on every log line of the run.
+    pub fn trace(&self) -> TraceId {
+        self.0.trace
+    }
+
+    /// Returns the path of the agent that failed, such as `desk/billing`.
+    pub fn agent(&self) -> &str {
+        &self.0.agent
+    }
+
+    /// Returns the error and its causes in one line.
+    pub fn chain(&self) -> String {
+        ErrorChain(self).to_string()
+    }
+
+    /// Returns the model error that made the run fail, if one did.
+    pub fn model_error(&self) -> Option<&ModelError> {
+        match &self.0.cause {
+            RunFailure::Model(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FailedRun { agent, cause, trace, cost, .. } = &*self.0;
+        let agent = if agent.is_empty() { "the run" } else { agent };
+        write!(f, "{agent}: {cause} (trace {}, spent {})", trace.short(), cost.total.total())
+    }
+}
+
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.cause.source()
+    }
+}

@@ -1,0 +1,44 @@
+use super::*;
+use crate::{
+    Agent, Runnable,
+    testing::{ScriptedModel, Turn},
+};
+
+fn worker(name: &str, turn: Turn) -> Worker {
+    Worker::new(Agent::new(name, ScriptedModel::new([turn])))
+}
+
+#[tokio::test]
+async fn a_panicking_worker_of_a_quorum_is_one_that_did_not_answer() {
+    let reviewers =
+        Quorum::new("reviewers").worker(worker("ann", Turn::text("yes"))).worker(worker("mad", Turn::panics()));
+    let outcome = reviewers.run("Ship it?").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.degraded.len()), ("ann: yes", 1));
+}
+
+#[tokio::test]
+async fn a_quorum_that_cannot_be_reached_asks_nobody_and_one_that_needs_nobody_needs_one() {
+    let ann = ScriptedModel::new([Turn::fails(crate::ModelErrorKind::Auth)]);
+    let quorum = |needed| Quorum::new("reviewers").worker(Worker::new(Agent::new("ann", ann.clone()))).at_least(needed);
+    let error = quorum(2).run("Ship it?").await.unwrap_err();
+    assert!(error.to_string().contains("0 of 1 workers answered, 2 must"), "{error}");
+    assert_eq!(ann.turns_left(), 1);
+    let error = quorum(0).run("Ship it?").await.unwrap_err();
+    assert!(error.to_string().contains("0 of 1 workers answered, 1 must"), "{error}");
+}
+
+#[tokio::test]
+async fn a_quorum_answers_when_enough_do() {
+    let reviewers = |needed| {
+        Quorum::new("reviewers")
+            .worker(worker("ann", Turn::text("yes")))
+            .worker(worker("bob", Turn::fails(crate::ModelErrorKind::Transient)))
+            .worker(worker("cid", Turn::text("no")))
+            .at_least(needed)
+    };
+    let outcome = Runnable::run(&reviewers(2), &Run::new(), "Ship it?".into()).await.unwrap();
+    assert_eq!(outcome.text, "ann: yes\n\ncid: no");
+    assert_eq!(outcome.degraded.len(), 1);
+    let error = Runnable::run(&reviewers(3), &Run::new(), "Ship it?".into()).await.unwrap_err();
+    assert!(error.to_string().contains("2 of 3 workers answered, 3 must"), "{error}");
+}

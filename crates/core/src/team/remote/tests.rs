@@ -1,0 +1,98 @@
+use super::*;
+use crate::{
+    Agent, LocalBus, Worker,
+    testing::{ScriptedModel, Turn},
+};
+
+fn supervisor(calls: usize) -> Agent {
+    let call = |index| Turn::call(&format!("c{index}"), "critic", serde_json::json!({"task": "Judge the plan."}));
+    let script = (0..calls).map(call).chain([Turn::text("Done.")]);
+    Agent::new("desk", ScriptedModel::new(script)).worker(Worker::new(RemoteAgent::new("critic")))
+}
+
+#[tokio::test]
+async fn a_hosted_agent_is_a_worker_like_any_other_and_its_tokens_count_for_the_caller() {
+    let bus = Arc::new(LocalBus::new());
+    let critic = Agent::new("critic", ScriptedModel::new([Turn::text("It is thin.")]));
+    let account = Ledger::root("host", crate::Budget::unlimited());
+    let _host = host(critic, &*bus, account.clone()).await.unwrap();
+    let run = Run::builder().bus(bus).build();
+    let outcome = supervisor(1).run_in(&run, "Plan it.").await.unwrap();
+    let told = outcome.transcript.messages()[2].tool_results().next().unwrap().content.clone();
+    assert_eq!(told, [crate::Part::text("It is thin.")]);
+    assert_eq!((outcome.text.as_str(), outcome.usage), ("Done.", Usage::new(300, 30)));
+    assert_eq!(account.spending().usage, Usage::new(100, 10));
+}
+
+#[tokio::test]
+async fn a_worker_that_nobody_hosts_is_a_failed_worker() {
+    let outcome = supervisor(1).run("Plan it.").await.unwrap();
+    assert_eq!(outcome.degraded.len(), 1);
+    assert!(outcome.degraded[0].reason.contains("nobody listens to `agent/critic`"), "{:?}", outcome.degraded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelling_the_caller_cancels_the_hosted_run() {
+    let bus = Arc::new(LocalBus::new());
+    let model = ScriptedModel::new([Turn::text("late").after(Duration::from_mins(1)), Turn::text("never asked")]);
+    let account = Ledger::root("host", crate::Budget::unlimited());
+    let _host = host(Agent::new("critic", model.clone()), &*bus, account.clone()).await.unwrap();
+    let run = Run::builder().bus(bus).build();
+    let desk = supervisor(1);
+    let cancel = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        run.cancel();
+    };
+    let (outcome, ()) = tokio::join!(desk.run_in(&run, "Plan it."), cancel);
+    assert_eq!(outcome.unwrap().stop, StopReason::Cancelled);
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    assert_eq!(account.spending().usage, Usage::default(), "the hosted agent went on without its caller");
+}
+
+#[tokio::test]
+async fn a_hosted_agent_may_delegate_no_deeper_than_who_asks() {
+    let bus = Arc::new(LocalBus::new());
+    let ask = Turn::call("c1", "scout", serde_json::json!({"task": "Look."}));
+    let model = ScriptedModel::new([ask, Turn::text("No.")]);
+    let scout = Worker::new(Agent::new("scout", ScriptedModel::new([Turn::text("never asked")])));
+    let critic = Agent::new("critic", model.clone()).worker(scout);
+    let _host = host(critic, &*bus, Ledger::root("host", Budget::unlimited())).await.unwrap();
+    let run = Run::builder().bus(bus).max_depth(1).build();
+    assert_eq!(supervisor(1).run_in(&run, "Plan it.").await.unwrap().text, "Done.");
+    let told = format!("{:?}", model.requests()[1].transcript.messages().last());
+    assert!(told.contains("delegation may go 0 levels deep"), "{told}");
+}
+
+#[tokio::test]
+async fn a_hosted_agent_may_spend_no_more_than_is_left_to_who_asks() {
+    let bus = Arc::new(LocalBus::new());
+    let model = ScriptedModel::new((0..9).map(|_| Turn::text("Well.").usage(Some(Usage::new(9_000, 9_000)))));
+    let _host = host(Agent::new("critic", model.clone()), &*bus, Ledger::root("host", Budget::unlimited())).await;
+    let run = Run::builder().bus(bus).budget(Budget::unlimited().tokens(5_000)).build();
+    let mut stops = Vec::new();
+    for _ in 0..2 {
+        stops.push(Runnable::run(&RemoteAgent::new("critic"), &run, "Judge.".into()).await.unwrap().stop);
+    }
+    assert_eq!((stops, model.requests().len()), (vec![StopReason::Finished, StopReason::Budget], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_sender_gave_up_while_it_waited_is_not_begun() {
+    let bus = Arc::new(LocalBus::new());
+    let minute = || Turn::text("late").after(Duration::from_mins(1));
+    let model = ScriptedModel::new((0..20).map(|_| minute()));
+    let account = Ledger::root("host", Budget::unlimited());
+    let _host = host(Agent::new("critic", model.clone()), &*bus, account).await.unwrap();
+    let run = Run::builder().bus(bus).build();
+    let ask = |within: u64| RemoteAgent::new("critic").timeout(Duration::from_secs(within));
+    let busy: Vec<_> = (0..PARALLEL).map(|_| ask(90)).collect();
+    let busy = futures::future::join_all(busy.iter().map(|critic| Runnable::run(critic, &run, "Judge.".into())));
+    let impatient = ask(5);
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Runnable::run(&impatient, &run, "Judge.".into()).await.unwrap_err();
+    };
+    tokio::join!(busy, late);
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    assert_eq!(model.requests().len(), PARALLEL);
+}
