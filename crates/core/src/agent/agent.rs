@@ -17,7 +17,8 @@ use crate::{
 /// An agent with [workers](Agent::worker) is a supervisor. See [`Worker`](crate::Worker) for an example.
 ///
 /// ```
-/// use brigade_core::{Agent, Budget, ToolOutput, TurnLimits, testing::{ScriptedModel, Turn}, tool_fn};
+/// use brigade_core::{Agent, Budget, ToolOutput, TurnLimits, tool_fn};
+/// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]
 /// struct Lookup {

@@ -11,7 +11,8 @@ use crate::{CostSummary, Degradation, Message, Run, StopReason, Task, TraceId, T
 /// Its JSON form, for logs and HTTP, leaves the conversation out.
 ///
 /// ```
-/// use brigade_core::{Agent, StopReason, testing::{ScriptedModel, Turn}};
+/// use brigade_core::{Agent, StopReason};
+/// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let outcome = Agent::new("oracle", ScriptedModel::new([Turn::text("42")])).run("What is six times seven?").await?;

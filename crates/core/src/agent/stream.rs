@@ -1,4 +1,4 @@
-//! A run as a stream of what happens in it.
+//! A run as a stream of its events.
 
 use std::sync::Arc;
 
@@ -7,24 +7,26 @@ use tokio::sync::mpsc;
 
 use crate::{Event, Observer, Outcome, Run, RunError, Task, agent::runnable::Runnable};
 
-/// What a stream of a run yields.
+/// An item of the stream of a run.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a run ends once, and its end is moved once")]
 pub enum RunItem {
-    /// Something happened to the agent with this path.
+    /// An event of the agent with this path.
     Event(Arc<str>, Event),
-    /// The run is over; nothing comes after this.
+    /// The end of the run, and the last item.
     Done(Result<Outcome, RunError>),
 }
 
-/// Runs `work` on a task, and yields what happens, deltas of the answer included, as it happens. Dropping the stream
-/// cancels the run; the run goes on only while somebody asks for the next item.
+/// Runs `work` on a task, and yields the run's events, deltas of the answer included. The run makes progress only while
+/// the stream is polled. Dropping the stream cancels the run.
 ///
 /// ```
-/// # async fn example(model: impl brigade_core::ChatModel) {
 /// use brigade_core::{Agent, Delta, Event, Run, RunItem, stream};
+/// # use brigade_core::testing::{ScriptedModel, Turn};
 /// use futures::StreamExt;
 ///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let model = ScriptedModel::new([Turn::text("Good morning.")]);
 /// let run = Run::new();
 /// let mut items = std::pin::pin!(stream(Agent::new("clerk", model), &run, "Greet me."));
 /// while let Some(item) = items.next().await {
@@ -45,16 +47,14 @@ pub fn stream<W: Runnable, T: Into<Task>>(
     let (queue, events) = mpsc::unbounded_channel();
     let run = run.observed_by(Arc::new(Queue(queue))).with_deltas(true);
     let task = task.into();
-    let done = Box::pin(async move { work.run(&run, task).await });
-    stream::unfold((events, Some(done)), |(mut events, done)| async move {
-        let Some(mut running) = done else {
-            // What happened in the last moment comes before the end was told; here the end was told.
-            return None;
-        };
+    let work = Box::pin(async move { work.run(&run, task).await });
+    stream::unfold((events, Some(work)), |(mut events, work)| async move {
+        let mut running = work?;
         tokio::select! {
             biased;
             Some((agent, event)) = events.recv() => Some((vec![RunItem::Event(agent, event)], (events, Some(running)))),
             outcome = &mut running => {
+                // The last events come before the end.
                 let mut items = Vec::new();
                 while let Ok((agent, event)) = events.try_recv() {
                     items.push(RunItem::Event(agent, event));
@@ -72,7 +72,7 @@ struct Queue(mpsc::UnboundedSender<(Arc<str>, Event)>);
 
 impl Observer for Queue {
     fn on_event(&self, run: &Run, event: &Event) {
-        // Nobody listens any more once the stream is dropped, and then nobody misses this.
+        // Fails once the stream is dropped, and then nobody reads the events.
         let _ = self.0.send((Arc::clone(run.agent()), event.clone()));
     }
 }

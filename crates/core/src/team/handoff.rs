@@ -15,7 +15,8 @@ use crate::{
 /// other one, and the last agent that got the conversation answers.
 ///
 /// ```
-/// use brigade_core::{Agent, Handoff, testing::{ScriptedModel, Turn}};
+/// use brigade_core::{Agent, Handoff};
+/// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
 /// # let transfer = Turn::call("c1", "transfer_to_billing", serde_json::json!({"reason": "It is about money."}));

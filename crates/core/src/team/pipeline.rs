@@ -12,7 +12,8 @@ use crate::{
 /// A stage that does not finish ends the pipeline with what it has, because the next stage would work on half an answer.
 ///
 /// ```
-/// use brigade_core::{Agent, Pipeline, testing::{ScriptedModel, Turn}};
+/// use brigade_core::{Agent, Pipeline};
+/// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
 /// # let (writer, editor) = (ScriptedModel::new([Turn::text("draft")]), ScriptedModel::new([Turn::text("final")]));

@@ -13,7 +13,8 @@ use crate::{
 /// Several workers on one task, of which enough must answer. The answer contains theirs, each under its worker's name.
 ///
 /// ```
-/// use brigade_core::{Agent, Quorum, Worker, testing::{ScriptedModel, Turn}};
+/// use brigade_core::{Agent, Quorum, Worker};
+/// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
 /// # let (ann, bob) = (ScriptedModel::new([Turn::text("yes")]), ScriptedModel::new([Turn::text("no")]));

@@ -20,7 +20,8 @@ use crate::{
 /// ```
 /// use std::sync::Arc;
 ///
-/// use brigade_core::{Agent, Budget, Ledger, LocalBus, RemoteAgent, Run, host, testing::{ScriptedModel, Turn}};
+/// use brigade_core::{Agent, Budget, Ledger, LocalBus, RemoteAgent, Run, host};
+/// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let model = ScriptedModel::new([Turn::text("The plan is thin.")]);

@@ -19,7 +19,8 @@ use crate::{
 /// ```
 /// use std::time::Duration;
 ///
-/// use brigade_core::{Agent, OnFailure, Worker, testing::{ScriptedModel, Turn}};
+/// use brigade_core::{Agent, OnFailure, Worker};
+/// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
 /// # let asks = Turn::call("c1", "critic", serde_json::json!({"task": "Judge: Kafka is always faster."}));
