@@ -273,7 +273,7 @@ impl<'a> AgentLoop<'a> {
     fn outcome(mut self, end: RunEnd) -> Outcome {
         for met in [Some(&end), self.wrapping_up.as_ref()].into_iter().flatten() {
             if met.stop == StopReason::Budget {
-                self.run.report_exhausted(met.exhausted.as_ref(), &met.notice);
+                self.run.report_exhausted(met.exhausted.as_deref(), &met.notice);
             }
         }
         let text = end.text.unwrap_or_else(|| self.best_so_far());

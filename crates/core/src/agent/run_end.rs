@@ -18,7 +18,7 @@ pub(crate) struct RunEnd {
     /// The tool that ended the run.
     pub(crate) ended_by: Option<Arc<str>>,
     /// The budget that was exhausted, if it is known.
-    pub(crate) exhausted: Option<BudgetExceeded>,
+    pub(crate) exhausted: Option<Box<BudgetExceeded>>,
 }
 
 impl RunEnd {
@@ -41,17 +41,17 @@ impl RunEnd {
     }
 
     pub(super) fn budget_exceeded(refusal: &BudgetExceeded) -> Self {
-        Self { exhausted: Some(refusal.clone()), ..Self::budget(refusal) }
+        Self { exhausted: Some(Box::new(refusal.clone())), ..Self::budget(refusal) }
     }
 
     /// Ends because a budget refused the model call.
     pub(super) fn call_refused(error: &ModelError) -> Self {
-        Self { exhausted: exhausted(error), ..Self::budget(&ErrorChain(error)) }
+        Self { exhausted: exhausted(error).map(Box::new), ..Self::budget(&ErrorChain(error)) }
     }
 
     /// Ends because a budget refused a tool call.
     pub(super) fn tool_refused(call: &ToolCallOutcome) -> Self {
-        Self { exhausted: call.used_up.clone(), ..Self::new(StopReason::Budget, call.result.text()) }
+        Self { exhausted: call.used_up.clone().map(Box::new), ..Self::new(StopReason::Budget, call.result.text()) }
     }
 
     pub(crate) fn interrupted(interruption: Interruption, run: &Run) -> Self {
@@ -86,6 +86,6 @@ impl RunEnd {
 }
 
 fn exhausted(error: &ModelError) -> Option<BudgetExceeded> {
-    let causes = iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.filter_map(|cause| cause.downcast_ref::<BudgetExceeded>()).map(BudgetExceeded::used_up).next()
+    let mut causes = iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.find_map(|cause| cause.downcast_ref::<BudgetExceeded>()).cloned()
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     Certainty, Charge, ChatModel, ChatReply, ChatRequest, Effect, Event, Interruption, Message, ModelError, ModelId,
-    Run, Step, TranscriptError, Usage,
+    Run, TranscriptError, Usage,
 };
 
 /// Why a turn brought no reply.
@@ -28,8 +28,7 @@ pub(crate) async fn ask(
     run.emit(&Event::TurnStarted { turn, model: id.clone() });
     let started = Instant::now();
     let spent_before = run.ledger().spending().total();
-    let step = Step { turn, tool: None, effect: Effect::Once };
-    let answer = run.step(step, run.until_stopped(model.chat(request, run))).await;
+    let answer = run.step(turn, None, Effect::Once, run.until_stopped(model.chat(request, run))).await;
     let reply = answer.map_err(TurnError::Interrupted)?.map_err(TurnError::Model)?;
     let spent = run.ledger().spending();
     run.emit(&Event::TurnEnded {

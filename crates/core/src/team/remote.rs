@@ -7,9 +7,10 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    Budget, Bus, BusError, Cap, Certainty, Charge, Delivery, Envelope, Headroom, Inbox, Ledger, Message, ModelId,
-    Money, Outcome, Run, RunError, RunFailure, Runnable, StopReason, Subscription, Task, TraceId, Transcript, Usage,
+    Budget, Bus, BusError, Cap, Certainty, Charge, Delivery, Envelope, Inbox, Ledger, Message, ModelId, Money, Outcome,
+    Run, RunError, RunFailure, Runnable, StopReason, Subscription, Task, Transcript, Usage,
     agent::options::{RunOptions, impl_runnable},
+    money::account::Headroom,
 };
 
 /// An agent that a [`host`] serves on the bus, called by its name. Give it to a [`Worker`](crate::Worker).
@@ -136,7 +137,7 @@ async fn carry_out(work: &dyn Runnable, envelope: &Envelope, account: Ledger) ->
         ..Budget::unlimited()
     };
     let mut builder = Run::builder().account(account).budget(budget);
-    if let Some(trace) = envelope.trace.as_deref().and_then(|trace| trace.parse::<TraceId>().ok()) {
+    if let Some(trace) = envelope.trace {
         builder = builder.trace(trace);
     }
     if let Some(levels) = message.depth_left {
@@ -183,7 +184,7 @@ impl RemoteAgent {
         };
         // A task is plain data, which always serializes.
         let body = serde_json::to_string(&message).unwrap_or_default();
-        let envelope = Envelope { from: Arc::clone(run.agent()), body, trace: Some(run.trace().to_string()) };
+        let envelope = Envelope { from: Arc::clone(run.agent()), body, trace: Some(run.trace()) };
         let timeout = run.time_left().map_or(self.timeout, |left| left.min(self.timeout));
         let reply = run.bus().request(&topic(self.name()), envelope, timeout).await;
         let reply = reply.map_err(|error| RunError::before(&run, RunFailure::Bus(error)))?;

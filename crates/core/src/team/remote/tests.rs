@@ -28,7 +28,7 @@ async fn a_hosted_agent_is_a_worker_like_any_other_and_its_tokens_count_for_the_
 async fn a_worker_that_nobody_hosts_is_a_failed_worker() {
     let outcome = supervisor(1).run("Plan it.").await.unwrap();
     assert_eq!(outcome.degraded.len(), 1);
-    assert!(outcome.degraded[0].reason.contains("nobody listens to `agent/critic`"), "{:?}", outcome.degraded);
+    assert!(outcome.degraded[0].reason.contains("`agent/critic` has no listener"), "{:?}", outcome.degraded);
 }
 
 #[tokio::test(start_paused = true)]
