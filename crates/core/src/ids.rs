@@ -155,6 +155,7 @@ impl fmt::Debug for ModelId {
 
 /// The owner of notes in long-term memory. A scope does not include others: notes of a tenant are not found for its users.
 /// So a missing name cannot leak notes.
+#[must_use]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scope {
@@ -168,19 +169,16 @@ pub struct Scope {
 
 impl Scope {
     /// The scope within this organisation.
-    #[must_use]
     pub fn tenant(self, tenant: impl Into<Arc<str>>) -> Self {
         Self { tenant: Some(tenant.into()), ..self }
     }
 
     /// The scope of this person.
-    #[must_use]
     pub fn user(self, user: impl Into<Arc<str>>) -> Self {
         Self { user: Some(user.into()), ..self }
     }
 
     /// The scope of this agent.
-    #[must_use]
     pub fn agent(self, agent: impl Into<Arc<str>>) -> Self {
         Self { agent: Some(agent.into()), ..self }
     }

@@ -55,7 +55,7 @@ impl Balance {
     }
 
     pub(crate) fn release(&mut self, estimate: &Estimate) {
-        self.reserved_usd -= estimate.cost().unwrap_or_default();
+        self.reserved_usd = self.reserved_usd - estimate.cost().unwrap_or_default();
         self.reserved_tokens = self.reserved_tokens.saturating_sub(estimate.tokens());
         self.outstanding = self.outstanding.saturating_sub(1);
     }

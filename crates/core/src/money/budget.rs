@@ -25,6 +25,7 @@ use crate::{Money, ParseError};
 /// let mut budget = Budget::default();
 /// budget.usd = Some(Cap::soft(Money::from_cents(50)));
 /// ```
+#[must_use]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -141,9 +142,8 @@ impl Budget {
 
     /// Whether it limits nothing.
     pub fn is_unlimited(&self) -> bool {
-        let Self { usd, tokens, turns, model_calls, tool_calls, wall, window: _, wrap_up_percent: _ } = self;
-        let counts = [tokens, turns, model_calls, tool_calls];
-        usd.is_none() && wall.is_none() && counts.iter().all(|cap| cap.is_none())
+        let unlimited = Self { window: self.window, wrap_up_percent: self.wrap_up_percent, ..Self::default() };
+        *self == unlimited
     }
 
     /// Limits money. The amount is written as a decimal number of US dollars, such as `"0.50"`.
@@ -152,49 +152,41 @@ impl Budget {
     }
 
     /// Limits money.
-    #[must_use]
     pub fn money(self, limit: Money) -> Self {
         Self { usd: Some(Cap::hard(limit)), ..self }
     }
 
     /// Limits input and output tokens together.
-    #[must_use]
     pub fn tokens(self, limit: u64) -> Self {
         Self { tokens: Some(Cap::hard(limit)), ..self }
     }
 
     /// Limits the model turns of all agents of a run.
-    #[must_use]
     pub fn turns(self, limit: u64) -> Self {
         Self { turns: Some(Cap::hard(limit)), ..self }
     }
 
     /// Limits the model calls of all agents of a run.
-    #[must_use]
     pub fn model_calls(self, limit: u64) -> Self {
         Self { model_calls: Some(Cap::hard(limit)), ..self }
     }
 
     /// Limits tool calls.
-    #[must_use]
     pub fn tool_calls(self, limit: u64) -> Self {
         Self { tool_calls: Some(Cap::hard(limit)), ..self }
     }
 
     /// Limits the time from start to end.
-    #[must_use]
     pub fn wall(self, limit: Duration) -> Self {
         Self { wall: Some(limit), ..self }
     }
 
     /// Sets the period that the limits apply to.
-    #[must_use]
     pub fn per(self, window: Window) -> Self {
         Self { window, ..self }
     }
 
     /// Sets the percentage of money and tokens that a run sets aside for one last answer.
-    #[must_use]
     pub fn wrap_up_percent(self, percent: u8) -> Self {
         Self { wrap_up_percent: percent, ..self }
     }

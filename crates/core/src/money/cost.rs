@@ -199,7 +199,7 @@ impl CostSummary {
     }
 
     /// The cost of the agent with this path and of all workers below it.
-    pub fn with_workers(&self, agent: &str) -> Spending {
+    fn with_workers(&self, agent: &str) -> Spending {
         let is_below =
             |path: &str| path.strip_prefix(agent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let mut sum = Spending::default();

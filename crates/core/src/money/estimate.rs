@@ -3,6 +3,7 @@
 use crate::{Money, Rates};
 
 /// What a model call may use and cost at most.
+#[must_use]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Estimate {
@@ -24,13 +25,11 @@ impl Estimate {
     }
 
     /// Sets the fewest output tokens that make the call worthwhile.
-    #[must_use]
     pub fn least_output_tokens(self, tokens: u64) -> Self {
         Self { least_output_tokens: tokens, ..self }
     }
 
     /// Sets the model's prices.
-    #[must_use]
     pub fn rates(self, rates: Rates) -> Self {
         Self { rates: Some(rates), ..self }
     }

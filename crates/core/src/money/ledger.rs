@@ -35,6 +35,7 @@ use crate::{
 /// assert_eq!(process.spending().total(), "0.007".parse()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use]
 #[derive(Clone)]
 pub struct Ledger(Arc<Node>);
 
@@ -67,7 +68,6 @@ impl Ledger {
     }
 
     /// Opens an account below this one.
-    #[must_use]
     pub fn child(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
         let kind = match self.0.account.kind() {
             AccountKind::Shared => AccountKind::Shared,
@@ -78,13 +78,11 @@ impl Ledger {
 
     /// Opens the account of a run below this one. It keeps its spending by agent and model for a [`CostSummary`], and it
     /// and the accounts below it set a part aside for a last answer, see [`Budget::wrap_up_percent`].
-    #[must_use]
     pub fn child_for_run(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
         self.open(name.into(), budget, AccountKind::Run)
     }
 
     /// Puts a further limit on this account. The caller may still use what this account has set aside for a last answer.
-    #[must_use]
     pub(crate) fn with_extra_limit(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
         self.open(name.into(), budget, AccountKind::ExtraLimit)
     }

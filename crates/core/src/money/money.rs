@@ -1,6 +1,6 @@
 //! Money as an integer number of nano-US-dollars.
 
-use std::{fmt, iter::Sum, ops, str::FromStr};
+use std::{fmt, ops, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -12,6 +12,7 @@ const NANO_PER_USD: i64 = 1_000_000_000;
 ///
 /// This is fine enough for the cost of a call; prices of single tokens, which can be finer, are [`Rate`](crate::Rate)s.
 /// Arithmetic saturates: a sum that left the range would otherwise wrap into a negative, spendable amount.
+#[must_use]
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Money(i64);
 
@@ -48,13 +49,11 @@ impl Money {
     }
 
     /// The larger of this amount and zero.
-    #[must_use]
     pub fn or_zero(self) -> Self {
         self.max(Self::ZERO)
     }
 
     /// `count` times this amount.
-    #[must_use]
     pub fn times(self, count: u64) -> Self {
         Self(self.0.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX)))
     }
@@ -88,18 +87,6 @@ impl ops::Sub for Money {
 impl ops::AddAssign for Money {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
-    }
-}
-
-impl ops::SubAssign for Money {
-    fn sub_assign(&mut self, other: Self) {
-        *self = *self - other;
-    }
-}
-
-impl Sum for Money {
-    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
-        amounts.fold(Self::ZERO, ops::Add::add)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::Money;
 const TOKENS_PER_RATE: i128 = 1_000_000;
 
 /// The prices of a model call, without a distinction between cached and uncached input.
+#[must_use]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rates {
@@ -19,6 +20,7 @@ pub struct Rates {
 }
 
 /// A price per million tokens.
+#[must_use]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate(Money);
 
@@ -42,7 +44,6 @@ impl Rate {
     }
 
     /// This rate multiplied by `part / whole`, rounded up.
-    #[must_use]
     pub fn scaled(self, part: Self, whole: Self) -> Self {
         let exact = i128::from(self.0.nano()) * i128::from(part.0.nano()) + i128::from(whole.0.nano()) - 1;
         exact
@@ -76,7 +77,6 @@ impl Rates {
     }
 
     /// Sets the price of the call itself.
-    #[must_use]
     pub const fn call(self, price: Money) -> Self {
         Self { call: price, ..self }
     }

@@ -18,6 +18,7 @@ use crate::Money;
 /// let usage = Usage::new(1_000, 200).cache_read_tokens(Some(900));
 /// assert_eq!(usage.uncached_input_tokens(), 100);
 /// ```
+#[must_use]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Usage {
@@ -61,37 +62,31 @@ impl Usage {
     }
 
     /// Sets the input tokens that were read from a prompt cache.
-    #[must_use]
     pub const fn cache_read_tokens(self, tokens: Option<u64>) -> Self {
         Self { cache_read_tokens: tokens, ..self }
     }
 
     /// Sets the input tokens that were written to a prompt cache, for any lifetime.
-    #[must_use]
     pub const fn cache_write_tokens(self, tokens: Option<u64>) -> Self {
         Self { cache_write_tokens: tokens, ..self }
     }
 
     /// Sets the part of the cache writes with a lifetime of one hour.
-    #[must_use]
     pub const fn cache_write_1h_tokens(self, tokens: Option<u64>) -> Self {
         Self { cache_write_1h_tokens: tokens, ..self }
     }
 
     /// Sets the output tokens that were reasoning.
-    #[must_use]
     pub const fn reasoning_tokens(self, tokens: Option<u64>) -> Self {
         Self { reasoning_tokens: tokens, ..self }
     }
 
     /// Sets the number of web searches.
-    #[must_use]
     pub const fn web_searches(self, searches: Option<u64>) -> Self {
         Self { web_searches: searches, ..self }
     }
 
     /// Sets the cost that the provider itself reported.
-    #[must_use]
     pub const fn stated_cost(self, cost: Option<Money>) -> Self {
         Self { stated_cost: cost, ..self }
     }

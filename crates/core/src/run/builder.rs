@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// Configures a run. Created by [`Run::builder`].
-#[derive(Debug)]
+#[must_use]
+#[derive(Debug, Default)]
 pub struct RunBuilder {
     trace: Option<TraceId>,
     id: Option<RunId>,
@@ -27,42 +28,19 @@ pub struct RunBuilder {
     bus: Option<Arc<dyn Bus>>,
     blackboard: Blackboard,
     scope: Scope,
-    max_depth: u32,
+    max_depth: Option<u32>,
 }
 
 /// Real teams have two or three levels of delegation; deeper ones are recursion.
 const MAX_DEPTH: u32 = 5;
 
-impl Default for RunBuilder {
-    fn default() -> Self {
-        Self {
-            trace: None,
-            id: None,
-            agent: Arc::default(),
-            account: None,
-            budget: Budget::default(),
-            deadline: None,
-            observers: Vec::new(),
-            wants_deltas: false,
-            append_only: false,
-            cancellation: CancellationToken::new(),
-            bus: None,
-            blackboard: Blackboard::new(),
-            scope: Scope::default(),
-            max_depth: MAX_DEPTH,
-        }
-    }
-}
-
 impl RunBuilder {
     /// Sets the trace id, for a request that already has one. The default is a random one.
-    #[must_use]
     pub fn trace(self, trace: TraceId) -> Self {
         Self { trace: Some(trace), ..self }
     }
 
     /// Sets the id of the run. The default is a new one.
-    #[must_use]
     pub fn id(self, id: RunId) -> Self {
         Self { id: Some(id), ..self }
     }
@@ -73,71 +51,60 @@ impl RunBuilder {
     }
 
     /// Sets the account above the run's own, such as that of a key or of the process.
-    #[must_use]
     pub fn account(self, account: Ledger) -> Self {
         Self { account: Some(account), ..self }
     }
 
     /// Limits what the run may spend. Without a limit of model calls it may make [`Budget::DEFAULT_MODEL_CALLS`].
-    #[must_use]
     pub fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
     }
 
     /// Sets the time by which the run must end.
-    #[must_use]
     pub fn deadline(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
 
     /// Adds an observer.
-    #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observers.push(observer);
         self
     }
 
     /// Sets whether model calls emit their replies piece by piece. The default is not to.
-    #[must_use]
     pub fn deltas(self, wants_deltas: bool) -> Self {
         Self { wants_deltas, ..self }
     }
 
     /// Sets whether clients can only append to the text that they show. If so, a reply that already showed text is not
     /// restarted when the call fails: the failure is the result.
-    #[must_use]
     pub fn append_only(self, append_only: bool) -> Self {
         Self { append_only, ..self }
     }
 
     /// Sets a token that cancels the run from outside.
-    #[must_use]
     pub fn cancellation(self, token: CancellationToken) -> Self {
         Self { cancellation: token, ..self }
     }
 
     /// Sets the bus between the agents. The default is a new [`LocalBus`].
-    #[must_use]
     pub fn bus(self, bus: Arc<dyn Bus>) -> Self {
         Self { bus: Some(bus), ..self }
     }
 
     /// Sets the notes that the run starts with.
-    #[must_use]
     pub fn blackboard(self, blackboard: Blackboard) -> Self {
         Self { blackboard, ..self }
     }
 
     /// Sets on whose behalf the agents run. An empty scope, the default, means without long-term memory.
-    #[must_use]
     pub fn scope(self, scope: Scope) -> Self {
         Self { scope, ..self }
     }
 
     /// Sets how many levels deep agents may delegate. The default is 5.
-    #[must_use]
     pub fn max_depth(self, max_depth: u32) -> Self {
-        Self { max_depth, ..self }
+        Self { max_depth: Some(max_depth), ..self }
     }
 
     /// Starts the run: the time limit of its budget begins now.
@@ -154,7 +121,7 @@ impl RunBuilder {
             blackboard: self.blackboard,
             degraded: Mutex::default(),
             counts: Counts::default(),
-            max_depth: self.max_depth,
+            max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
             append_only: self.append_only,
         };
         let inner = Inner {

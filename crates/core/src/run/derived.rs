@@ -18,22 +18,20 @@ impl Run {
         if self.depth_left() == 0 {
             return Err(DepthExceeded { agent, limit: self.inner.shared.max_depth });
         }
-        let inner = Inner {
-            id: RunId::new(),
-            parent: Some(self.inner.id),
-            depth: self.inner.depth + 1,
-            deadline: earliest(self.inner.deadline, budget.wall.and_then(after)),
-            cancellation: self.inner.cancellation.child_token(),
-            ledger: self.inner.ledger.child(Arc::clone(&agent), budget),
-            agent,
-            observers: self.inner.observers.clone(),
-            wants_deltas: false,
-            wrapping_up: false,
-            in_flight: self.inner.in_flight.clone(),
-            span: OnceLock::new(),
-            shared: Arc::clone(&self.inner.shared),
-        };
-        Ok(Self { inner: Arc::new(inner), drop_reason: None })
+        let mut child = self.derive(|inner| {
+            inner.parent = Some(inner.id);
+            inner.id = RunId::new();
+            inner.depth += 1;
+            inner.deadline = earliest(inner.deadline, budget.wall.and_then(after));
+            inner.cancellation = inner.cancellation.child_token();
+            inner.ledger = inner.ledger.child(Arc::clone(&agent), budget);
+            inner.agent = agent;
+            inner.wants_deltas = false;
+            inner.wrapping_up = false;
+            inner.span = OnceLock::new();
+        });
+        child.drop_reason = None;
+        Ok(child)
     }
 
     /// The run for the agent called `name`. A run at the top takes this name; a child run already has one.

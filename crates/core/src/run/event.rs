@@ -35,204 +35,81 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Something that happened in a run. Prompts, replies and tool arguments are in no event but [`Event::Delta`].
+///
+/// A `model` is the model as configured. `elapsed` is the time from the start to the end of the thing that ended. A `cost`
+/// is absent if no model had a price.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the documentation of each event explains its fields")]
 pub enum Event {
     /// A run or a child run began.
     RunStarted,
-    /// A run or a child run ended with an outcome.
-    RunEnded {
-        /// Why it ended.
-        stop: StopReason,
-        /// Model turns of this agent.
-        turns: u32,
-        /// Tokens used by this agent and its workers.
-        usage: Usage,
-        /// The cost of this agent and its workers; absent if no model had a price.
-        cost: Option<Money>,
-        /// The time from start to end.
-        elapsed: Duration,
-    },
-    /// A run or a child run failed.
-    RunFailed {
-        /// The kind of the model error, if a model call failed.
-        kind: Option<ModelErrorKind>,
-        /// What went wrong.
-        message: Arc<str>,
-        /// The time from start to end.
-        elapsed: Duration,
-    },
-    /// A model turn began.
-    TurnStarted {
-        /// Counted from 1 within the agent.
-        turn: u32,
-        /// The model as configured.
-        model: ModelId,
-    },
-    /// A model turn ended with a reply.
+    /// A run or a child run ended with an outcome. `turns` are those of its agent; `usage` and `cost` include the workers.
+    RunEnded { stop: StopReason, turns: u32, usage: Usage, cost: Option<Money>, elapsed: Duration },
+    /// A run or a child run failed. `kind` is present if a model call was the cause.
+    RunFailed { kind: Option<ModelErrorKind>, message: Arc<str>, elapsed: Duration },
+    /// A model turn began. Turns are counted from 1 within the agent.
+    TurnStarted { turn: u32, model: ModelId },
+    /// A model turn ended with a reply. `cost` and `elapsed` include all attempts and waits; `usage` is present if the
+    /// provider reported it; `tool_calls` is the number of calls in the reply.
     TurnEnded {
-        /// Counted from 1 within the agent.
         turn: u32,
-        /// The model as configured.
         model: ModelId,
-        /// Tokens, if the provider reported them.
         usage: Option<Usage>,
-        /// The cost of all attempts of the turn; absent without a price.
         cost: Option<Money>,
-        /// Why the model stopped.
         stop: FinishReason,
-        /// The number of tool calls in the reply.
         tool_calls: usize,
-        /// The time until the reply was complete, including retries and waits.
         elapsed: Duration,
     },
     /// A request to a provider began.
-    AttemptStarted {
-        /// The model.
-        model: ModelId,
-    },
-    /// A request to a provider ended.
-    AttemptEnded {
-        /// The model.
-        model: ModelId,
-        /// The kind of error, if it failed.
-        error: Option<ModelErrorKind>,
-        /// Its usage and cost; absent if nothing was spent.
-        charge: Option<Charge>,
-        /// The time from sending the request to the end of the reply.
-        elapsed: Duration,
-    },
+    AttemptStarted { model: ModelId },
+    /// A request to a provider ended. `error` is present if it failed, `charge` if anything was spent.
+    AttemptEnded { model: ModelId, error: Option<ModelErrorKind>, charge: Option<Charge>, elapsed: Duration },
     /// A piece of the reply arrived. Only emitted if the run wants deltas.
     Delta(Delta),
     /// The reply starts over: the pieces so far are void.
     ReplyRestarted,
-    /// A call waited for a rate limit.
-    RateLimitWaited {
-        /// The model that the limit applies to.
-        model: ModelId,
-        /// How long it waited.
-        waited: Duration,
-    },
+    /// A call waited for a rate limit of the model.
+    RateLimitWaited { model: ModelId, waited: Duration },
     /// A response reported the rate limits of the account.
-    RateLimitsReported {
-        /// The model.
-        model: ModelId,
-        /// The limits and their remaining amounts.
-        limits: RateLimits,
-    },
-    /// A failed call will be retried.
-    Retrying {
-        /// The model.
-        model: ModelId,
-        /// The number of the next attempt, counted from 1.
-        attempt: u32,
-        /// Why the last attempt failed.
-        reason: ModelErrorKind,
-        /// The wait before the next attempt.
-        delay: Duration,
-    },
-    /// A failed call was not retried because the retry budget is empty.
-    RetrySuppressed {
-        /// The model.
-        model: ModelId,
-        /// Why the last attempt failed.
-        reason: ModelErrorKind,
-    },
-    /// A call failed and falls back to another model.
-    FellBack {
-        /// The model that failed.
-        from: ModelId,
-        /// The next model.
-        to: ModelId,
-        /// Why the first model failed.
-        reason: ModelErrorKind,
-    },
-    /// A circuit breaker changed its state.
-    BreakerChanged {
-        /// The model that it guards.
-        model: ModelId,
-        /// The new state: `closed`, `open`, `half_open`.
-        state: &'static str,
-    },
+    RateLimitsReported { model: ModelId, limits: RateLimits },
+    /// A call failed for this reason and will be retried after the delay. `attempt` is the number of the next attempt,
+    /// counted from 1.
+    Retrying { model: ModelId, attempt: u32, reason: ModelErrorKind, delay: Duration },
+    /// A call failed for this reason and was not retried, because the retry budget is empty.
+    RetrySuppressed { model: ModelId, reason: ModelErrorKind },
+    /// A call of one model failed for this reason and falls back to the next model.
+    FellBack { from: ModelId, to: ModelId, reason: ModelErrorKind },
+    /// The circuit breaker of a model has a new state: `closed`, `open` or `half_open`.
+    BreakerChanged { model: ModelId, state: &'static str },
     /// A tool call began.
-    ToolStarted {
-        /// The name of the tool.
-        tool: Arc<str>,
-        /// The id of the call, as in [`Event::ToolEnded`].
-        call_id: Arc<str>,
-    },
-    /// A tool call ended.
-    ToolEnded {
-        /// The name of the tool.
-        tool: Arc<str>,
-        /// The id of the call, as in [`Event::ToolStarted`].
-        call_id: Arc<str>,
-        /// How it ended: [`ToolStatus::name`](crate::ToolStatus::name).
-        outcome: &'static str,
-        /// How long the call took.
-        elapsed: Duration,
-    },
-    /// The model called a tool that the agent does not have.
-    UnknownTool {
-        /// The name as the model wrote it. It is unbounded, so do not use it as a metric label.
-        name: Arc<str>,
-    },
-    /// Old messages were hidden from the model so that the prompt fits.
-    Trimmed {
-        /// The number of hidden messages.
-        hidden: usize,
-        /// The estimated tokens of the conversation before.
-        tokens_before: u64,
-        /// The estimated tokens after.
-        tokens_after: u64,
-    },
-    /// The final answer did not match the schema. The model is shown the error and asked again.
-    AnswerRejected {
-        /// What did not match.
-        reason: Arc<str>,
-        /// How many answers of the run were rejected, including this one.
-        attempt: u32,
-    },
-    /// The agent repeats itself, and the model was warned.
-    LoopNoticed {
-        /// The kind of repetition: `tool_call`, `duplicate_call` (within one turn), `delegation`, `unknown_tool`,
-        /// `invalid_arguments`, `truncated_arguments`, `tool_failure`.
-        kind: &'static str,
-        /// How often it was repeated.
-        count: u32,
-    },
+    ToolStarted { tool: Arc<str>, call_id: Arc<str> },
+    /// A tool call ended. `outcome` is the name of its [`ToolStatus`](crate::ToolStatus).
+    ToolEnded { tool: Arc<str>, call_id: Arc<str>, outcome: &'static str, elapsed: Duration },
+    /// The model called a tool that the agent does not have. The name is unbounded, so do not use it as a metric label.
+    UnknownTool { name: Arc<str> },
+    /// Old messages were hidden from the model so that the prompt fits. The tokens of the conversation are estimates.
+    Trimmed { hidden: usize, tokens_before: u64, tokens_after: u64 },
+    /// The final answer did not match the schema. The model is shown the error and asked again. `attempt` is the number of
+    /// answers that were rejected so far.
+    AnswerRejected { reason: Arc<str>, attempt: u32 },
+    /// The agent repeated something this many times, and the model was warned. The kind is `tool_call`, `duplicate_call`
+    /// (within one turn), `delegation`, `unknown_tool`, `invalid_arguments`, `truncated_arguments` or `tool_failure`.
+    LoopNoticed { kind: &'static str, count: u32 },
     /// A hard limit of a budget refused a call.
     BudgetRefused(BudgetExceeded),
     /// A soft limit of a budget was crossed.
     BudgetWarning(BudgetExceeded),
-    /// The conversation was handed off to another agent.
-    HandedOff {
-        /// The name of that agent.
-        to: Arc<str>,
-    },
-    /// A part of the run failed, and the run goes on without it.
-    Degraded {
-        /// The part: `session` (messages were not saved), `summary` (old messages were hidden without a summary), `notes`
-        /// (notes were not recalled), `budget` (a budget is exhausted, or cannot be enforced).
-        part: &'static str,
-        /// What went wrong.
-        reason: Arc<str>,
-    },
-    /// A worker failed. Its failure policy decides what the supervisor sees.
-    WorkerFailed {
-        /// The name of the worker.
-        worker: Arc<str>,
-        /// The failure policy: `fallback`, `isolate`, `required`.
-        policy: &'static str,
-        /// What went wrong.
-        reason: Arc<str>,
-    },
-    /// A response deviated from the provider's documentation but could be read.
-    WireQuirk {
-        /// The provider account.
-        provider: Arc<str>,
-        /// The deviation, from a closed set of names such as `unknown_event`.
-        kind: &'static str,
-    },
+    /// The conversation was handed off to the agent with this name.
+    HandedOff { to: Arc<str> },
+    /// A part of the run failed, and the run goes on without it. The part is `session` (messages were not saved),
+    /// `summary` (old messages were hidden without a summary), `notes` (notes were not recalled), or `budget` (a budget is
+    /// exhausted, or cannot be enforced).
+    Degraded { part: &'static str, reason: Arc<str> },
+    /// A worker failed. Its failure policy, `fallback`, `isolate` or `required`, decides what the supervisor sees.
+    WorkerFailed { worker: Arc<str>, policy: &'static str, reason: Arc<str> },
+    /// A response deviated from the provider's documentation but could be read. The kind is from a closed set of names,
+    /// such as `unknown_event`.
+    WireQuirk { provider: Arc<str>, kind: &'static str },
 }
 
 /// A piece of a reply while it is generated.
