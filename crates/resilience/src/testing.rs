@@ -1,4 +1,4 @@
-//! A model that does what a test tells it to.
+//! Test fixtures: a model whose calls a test defines, and short constructors.
 
 use std::{
     fmt,
@@ -17,30 +17,30 @@ use brigade_core::{
     Settings, testing::Recorder,
 };
 
-pub(crate) type Answer = Result<ChatReply, ModelError>;
+pub(crate) type CallResult = Result<ChatReply, ModelError>;
 
-/// A model that does what a test tells it to. Clones count together.
+/// A model whose calls a test defines. Clones share the number of calls.
 #[derive(Clone)]
 pub(crate) struct Fake {
     id: ModelId,
     settings: Settings,
     calls: Arc<AtomicUsize>,
-    act: Arc<Act>,
+    behavior: Arc<Behavior>,
 }
 
-type Act = dyn Fn(usize, Run) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
+type Behavior = dyn Fn(usize, Run) -> Pin<Box<dyn Future<Output = CallResult> + Send>> + Send + Sync;
 
 impl Fake {
-    /// A model called `a/name` whose every call does `act`, which is told the number of the call, from 1.
-    pub(crate) fn new<F>(name: &str, act: impl Fn(usize, Run) -> F + Send + Sync + 'static) -> Self
+    /// A model called `a/name`. Each call runs `behavior` with the number of the call, from 1.
+    pub(crate) fn new<F>(name: &str, behavior: impl Fn(usize, Run) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Answer> + Send + 'static,
+        F: Future<Output = CallResult> + Send + 'static,
     {
-        let act = Arc::new(move |call, run| Box::pin(act(call, run)) as Pin<Box<_>>);
-        Self { id: ModelId::new("a", name), settings: Settings::default(), calls: Arc::default(), act }
+        let behavior = Arc::new(move |call, run| Box::pin(behavior(call, run)) as Pin<Box<_>>);
+        Self { id: ModelId::new("a", name), settings: Settings::default(), calls: Arc::default(), behavior }
     }
 
-    /// Fails in these ways one after the other, then answers.
+    /// Fails once with each of these kinds, then answers.
     pub(crate) fn failing(name: &str, kinds: &[ModelErrorKind]) -> Self {
         let kinds = kinds.to_vec();
         Self::new(name, move |call, _| {
@@ -49,22 +49,22 @@ impl Fake {
         })
     }
 
-    /// Always fails in the same way.
+    /// Always fails with this kind.
     pub(crate) fn broken(name: &str, kind: ModelErrorKind) -> Self {
         Self::new(name, move |_, _| async move { Err(error(kind)) })
     }
 
     /// Always answers.
-    pub(crate) fn well(name: &str) -> Self {
+    pub(crate) fn healthy(name: &str) -> Self {
         Self::failing(name, &[])
     }
 
-    /// The same with settings of its own.
+    /// Replaces the settings.
     pub(crate) fn with_settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
     }
 
-    /// How often it was asked.
+    /// The number of calls so far.
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -80,9 +80,9 @@ impl ChatModel for Fake {
         &self.settings
     }
 
-    async fn chat(&self, _: &ChatRequest, run: &Run) -> Answer {
+    async fn chat(&self, _: &ChatRequest, run: &Run) -> CallResult {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        (self.act)(call, run.clone()).await
+        (self.behavior)(call, run.clone()).await
     }
 }
 
@@ -97,15 +97,15 @@ pub(crate) fn reply(text: &str) -> ChatReply {
 }
 
 pub(crate) fn error(kind: ModelErrorKind) -> ModelError {
-    ModelError::new(kind, "as told")
+    ModelError::new(kind, "scripted failure")
 }
 
-/// A failure whose provider asked to wait.
-pub(crate) fn told(kind: ModelErrorKind, wait: Duration) -> ModelError {
+/// A failure with which the provider asks for a delay.
+pub(crate) fn retry_after(kind: ModelErrorKind, wait: Duration) -> ModelError {
     error(kind).with(|failure| failure.retry = RetryAdvice::After(wait))
 }
 
-pub(crate) fn say(run: &Run, text: &str) {
+pub(crate) fn emit_text(run: &Run, text: &str) {
     run.emit_delta(|| Delta::Text(text.to_owned()));
 }
 
@@ -113,14 +113,14 @@ pub(crate) fn question() -> ChatRequest {
     ChatRequest::new("?")
 }
 
-/// A run that somebody listens to, and the listener.
-pub(crate) fn listened() -> (Run, Recorder) {
+/// A run with a listener for deltas, and the listener.
+pub(crate) fn observed_run() -> (Run, Recorder) {
     let recorder = Recorder::new();
     (Run::builder().observer(Arc::new(recorder.clone())).deltas(true).build(), recorder)
 }
 
-/// What happened, deltas aside, one line an event.
-pub(crate) fn story(recorder: &Recorder) -> Vec<String> {
+/// The recorded events without deltas, one line per event.
+pub(crate) fn event_lines(recorder: &Recorder) -> Vec<String> {
     let line = |event: Event| match event {
         Event::Delta(_) => None,
         Event::Retrying { model, attempt, reason, .. } => Some(format!("retry {model} #{attempt}: {}", reason.name())),

@@ -68,7 +68,7 @@ impl Environment {
             running: simulator.serve_locally().await?,
             refusing_address: refusing_address().await?,
             accounts: Accounts::seeded(seed),
-            policy: Policy { hedge_after: scenario.hedge_after, ..policy(dialect) },
+            policy: policy(dialect).hedge_after(scenario.hedge_after),
             prices: prices()?,
             unreachable: scenario.unreachable,
             has_fallback: scenario.has_fallback,
@@ -204,10 +204,7 @@ fn policy(dialect: WireDialect) -> Policy {
         WireDialect::Anthropic => Charging::Anthropic,
         WireDialect::OpenaiChat | WireDialect::OpenaiResponses => Charging::OpenAi,
     };
-    Policy {
-        limits: RateLimitSettings { charging: Some(charging), ..RateLimitSettings::default() },
-        ..Policy::default()
-    }
+    Policy::default().limits(RateLimitSettings::default().charging(charging))
 }
 
 fn client(dialect: WireDialect, role: &str, base: &str, model: &str) -> anyhow::Result<Arc<dyn ChatModel>> {

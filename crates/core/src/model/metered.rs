@@ -15,7 +15,7 @@ use crate::{
     ModelErrorKind, ModelId, PriceCeiling, Pricing, RateLimits, Rates, Reasoning, Run, ServedCall, Settings, Spender,
     Usage,
     model::attempt::{Attempt, Settlement},
-    model::learned::Learned,
+    model::token_estimator::TokenEstimator,
 };
 
 /// A model, or an [`Embedder`], that keeps to the budget of its run.
@@ -92,7 +92,7 @@ impl<M: ChatModel> ModelExt for M {}
 /// The state that clones share.
 #[derive(Debug)]
 struct Shared {
-    learned: Learned,
+    tokens: TokenEstimator,
     warned: AtomicBool,
 }
 
@@ -116,7 +116,7 @@ impl<M> Metered<M> {
             pricing,
             unpriced: UnpricedPolicy::default(),
             least_output_tokens: LEAST_OUTPUT_TOKENS,
-            shared: Arc::new(Shared { learned: Learned::new(), warned: AtomicBool::new(false) }),
+            shared: Arc::new(Shared { tokens: TokenEstimator::new(), warned: AtomicBool::new(false) }),
         }
     }
 
@@ -203,7 +203,7 @@ impl<M: ChatModel> Metered<M> {
     /// The largest usage and cost of the call.
     fn estimate(&self, request: &ChatRequest) -> Estimate {
         let settings = request.settings.over(self.model.settings());
-        let input_tokens = self.shared.learned.input(request);
+        let input_tokens = self.shared.tokens.input(request);
         let ceiling = self.pricing.ceiling(self.model.id(), &settings, input_tokens);
         let requested = settings.output_limit().map(u64::from);
         let limit = ceiling.map_or(requested, |ceiling| ceiling.output_tokens(requested));
@@ -221,7 +221,7 @@ impl<M: ChatModel> Metered<M> {
     /// The charge for a successful call.
     fn reply_charge(&self, reply: &ChatReply, attempt: &Attempt<'_>) -> Charge {
         let estimate = attempt.estimate();
-        let guess = Usage::new(estimate.input_tokens, self.shared.learned.output(&reply.message));
+        let guess = Usage::new(estimate.input_tokens, self.shared.tokens.output(&reply.message));
         let (certainty, usage) = match reply.usage {
             Some(usage) if is_plausible(&usage, &guess, estimate) => (Certainty::Charged, usage),
             Some(usage) => {
@@ -256,7 +256,7 @@ impl<M: ChatModel> ChatModel for Metered<M> {
                 report_limits(self.model.id(), &reply.limits, run);
                 let charge = self.reply_charge(&reply, &attempt);
                 if charge.certainty == Certainty::Charged {
-                    self.shared.learned.learn(&request, &reply.message, &charge.usage);
+                    self.shared.tokens.learn(&request, &reply.message, &charge.usage);
                 }
                 attempt.end(None, Settlement::Charge(charge));
                 reply.charge = Some(charge);

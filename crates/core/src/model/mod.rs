@@ -2,7 +2,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod embedder;
-pub(crate) mod learned;
 pub(crate) mod metered;
 pub(crate) mod model;
 pub(crate) mod pricing;
+pub(crate) mod token_estimator;

@@ -71,7 +71,7 @@ fn desk() -> Agent {
     let elsewhere = priced("locked", [Turn::fails(ModelErrorKind::Auth)])
         .breaker(BreakerSettings::default())
         .fallback(priced("other", [calls("lookup"), says()]));
-    let once_a_minute = RateLimitSettings { requests_per_minute: Some(1), ..RateLimitSettings::default() };
+    let once_a_minute = RateLimitSettings::default().requests_per_minute(1);
     let limited = priced("limited", [calls("lookup"), says()]).rate_limit(once_a_minute);
     let slow = ScriptedModel::named("slow", [says().after(3_600 * SECOND)]).retry(RetrySettings::default());
     let slow = Metered::new(slow, Arc::new(PriceBook::bundled()));

@@ -1,218 +1,164 @@
-//! What is known about provider accounts and their models, shared by all who use them.
+//! The registry of shared state.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use brigade_core::{ModelErrorKind, ModelId};
+use brigade_core::ModelId;
 use tokio::time::Instant;
 
 use crate::{
-    BreakerSettings, BreakerState, RateLimitSettings, RetrySettings,
+    BreakerSettings, ModelHealth, RateLimitSettings, RetrySettings,
     breaker::{breaker::Circuits, circuit::Circuit},
     rate_limit::{limiter::Limiter, pause::Pause},
-    retry::retry_budget::RetryBudget,
+    retry::budget::RetryBudget,
     shared::jitter::Jitter,
 };
 
-/// What is known about provider accounts and their models: limits, circuits, budgets of retries.
+/// State that wrappers share for each provider account and model: rate limits, circuits and retry budgets.
 ///
-/// A provider limits and fails accounts, not agents; so all agents and runs of a program should share one of these.
-/// Cheap to clone.
+/// Providers limit accounts, not agents. So all agents and runs of a program should share one `Accounts`. Cloning is
+/// cheap.
+///
+/// # Examples
+///
+/// ```
+/// use brigade_core::testing::{ScriptedModel, Turn};
+/// use brigade_resilience::{Accounts, Breaker, BreakerSettings};
+///
+/// let accounts = Accounts::new();
+/// let model = ScriptedModel::named("small", [Turn::text("Hello.")]);
+/// let model = Breaker::new(model, BreakerSettings::default()).within(&accounts);
+/// assert!(accounts.snapshot()[0].is_available());
+/// ```
 #[derive(Debug, Clone, Default)]
-pub struct Accounts(Arc<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
+pub struct Accounts {
     jitter: Arc<Jitter>,
-    accounts: Mutex<BTreeMap<Arc<str>, Arc<Account>>>,
+    registry: Arc<Mutex<Registry>>,
 }
 
-/// One provider account.
 #[derive(Debug, Default)]
-struct Account {
-    credential: OnceLock<Arc<Circuit>>,
+struct Registry {
+    accounts: BTreeMap<Arc<str>, AccountState>,
+    models: BTreeMap<ModelId, ModelState>,
+}
+
+/// The state of one account. Each part is set up by the first wrapper that needs it.
+#[derive(Debug, Default)]
+struct AccountState {
+    circuit: Option<Arc<Circuit>>,
     pause: Arc<Pause>,
-    families: Mutex<BTreeMap<Arc<str>, Arc<Limiter>>>,
-    models: Mutex<BTreeMap<Arc<str>, Arc<ModelState>>>,
+    /// By the name of the model family.
+    limiters: BTreeMap<Arc<str>, Arc<Limiter>>,
 }
 
-/// What is known about one model of an account. Each part comes into being with the first wrapper that needs it, which
-/// also sets it up.
-#[derive(Debug)]
-pub(crate) struct ModelState {
-    id: ModelId,
-    account: Arc<Account>,
-    jitter: Arc<Jitter>,
-    limiter: OnceLock<Arc<Limiter>>,
-    circuit: OnceLock<Arc<Circuit>>,
-    retry_budget: OnceLock<Arc<RetryBudget>>,
-}
-
-/// What is known about one model at one account. What no wrapper has set up is absent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ModelHealth {
-    /// Which model.
-    pub model: ModelId,
-    /// Its breaker.
-    pub breaker: Option<BreakerState>,
-    /// The breaker of its account's credentials and money.
-    pub credential: Option<BreakerState>,
-    /// What went wrong last, however long ago.
-    pub last_error: Option<ModelErrorKind>,
-    /// What is left of each limit that is known.
-    pub headroom: Vec<LimitHealth>,
-    /// How many calls wait for the rate limit, the model's family together.
-    pub waiting: usize,
-    /// How many calls are with the provider, the model's family together.
-    pub in_flight: u64,
-    /// How long the account is not asked, because the provider said so.
-    pub paused_for: Option<Duration>,
-    /// How many retries could be made now.
-    pub retries_left: Option<u64>,
-}
-
-/// What is left of one limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitHealth {
-    /// Which, as a stable name: `requests_per_minute`.
-    pub name: &'static str,
-    /// The limit.
-    pub limit: u64,
-    /// What is left of it.
-    pub left: u64,
-}
-
-impl ModelHealth {
-    /// Whether a call would be let through, as far as breakers are concerned.
-    pub fn is_available(&self) -> bool {
-        [self.breaker, self.credential].iter().all(|state| *state != Some(BreakerState::Open))
-    }
+/// The state of one model. Each part is set up by the first wrapper that needs it.
+#[derive(Debug, Default)]
+struct ModelState {
+    limiter: Option<Arc<Limiter>>,
+    circuit: Option<Arc<Circuit>>,
+    retry_budget: Option<Arc<RetryBudget>>,
 }
 
 impl Accounts {
-    /// Nothing is known yet.
+    /// An empty registry.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same with delays that are the same each time, for tests that repeat.
+    /// A registry whose random delays are the same each time, for reproducible tests.
     pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(Inner { jitter: Arc::new(Jitter::seeded(seed)), accounts: Mutex::default() }))
+        Self { jitter: Arc::new(Jitter::seeded(seed)), registry: Arc::default() }
     }
 
-    /// What is known about each model now, in the order of their names: for health checks and metrics.
+    /// The current health of each model, ordered by name.
     pub fn snapshot(&self) -> Vec<ModelHealth> {
-        let accounts: Vec<_> = locked(&self.0.accounts).values().cloned().collect();
-        let models = accounts.iter().flat_map(|account| locked(&account.models).values().cloned().collect::<Vec<_>>());
-        models.map(|model| model.health()).collect()
+        let registry = self.lock();
+        let models = registry.models.iter();
+        models.map(|(id, model)| model.health(id, registry.accounts.get(id.provider()))).collect()
     }
 
-    /// Refuses calls to `model` until [`Accounts::close`], for example while a provider is being repaired. False if no
-    /// breaker of that name exists.
+    /// Refuses calls to `model` until [`Accounts::close`], for example while a provider is repaired. Returns false if the
+    /// model has no breaker.
     pub fn open(&self, model: &ModelId) -> bool {
-        self.switch(model, "opened", |state| {
-            let circuit = state.circuit.get();
-            circuit.inspect(|circuit| circuit.open()).is_some()
-        })
+        let circuit = self.lock().models.get(model).and_then(|state| state.circuit.clone());
+        let Some(circuit) = circuit else { return false };
+        circuit.open();
+        tracing::warn!("the breaker of {model} was opened manually");
+        true
     }
 
-    /// Lets calls to `model` pass again, whatever had opened its breaker or that of its account's credentials. False if
-    /// no breaker of that name exists.
+    /// Lets calls to `model` pass again, whether its own breaker or that of its account was open. Returns false if the
+    /// model has no breaker.
     pub fn close(&self, model: &ModelId) -> bool {
-        self.switch(model, "closed", |state| {
-            let circuits = state.circuit.get().into_iter().chain(state.account.credential.get());
-            circuits.map(|circuit| circuit.close()).count() > 0
-        })
-    }
-
-    fn switch(&self, model: &ModelId, action: &str, change: impl FnOnce(&ModelState) -> bool) -> bool {
-        let account = locked(&self.0.accounts).get(model.provider()).cloned();
-        let state = account.and_then(|account| locked(&account.models).get(model.model()).cloned());
-        let is_known = state.is_some_and(|state| change(&state));
-        if is_known {
-            tracing::warn!("the breaker of {model} was {action} by hand");
+        let registry = self.lock();
+        let Some(state) = registry.models.get(model) else { return false };
+        let account = registry.accounts.get(model.provider()).and_then(|account| account.circuit.as_ref());
+        let closed = state.circuit.iter().chain(account).map(|circuit| circuit.close()).count();
+        if closed > 0 {
+            tracing::warn!("the breaker of {model} was closed manually");
         }
-        is_known
+        closed > 0
     }
 
-    /// What is known about one model.
-    pub(crate) fn model(&self, id: &ModelId) -> Arc<ModelState> {
-        let account = Arc::clone(locked(&self.0.accounts).entry(id.provider().clone()).or_default());
-        let mut models = locked(&account.models);
-        let state = models.entry(id.model().clone()).or_insert_with(|| {
-            Arc::new(ModelState {
-                id: id.clone(),
-                account: Arc::clone(&account),
-                jitter: Arc::clone(&self.0.jitter),
-                limiter: OnceLock::new(),
-                circuit: OnceLock::new(),
-                retry_budget: OnceLock::new(),
-            })
-        });
-        Arc::clone(state)
-    }
-}
-
-impl ModelState {
-    /// Where random delays come from.
+    /// The source of random delays.
     pub(crate) fn jitter(&self) -> Arc<Jitter> {
         Arc::clone(&self.jitter)
     }
 
-    /// What admits calls within the limits of the model, or of its family.
-    pub(crate) fn limiter(&self, limits: &RateLimitSettings) -> Arc<Limiter> {
-        let limiter = self.limiter.get_or_init(|| {
-            let family = limits.family.as_ref().unwrap_or(self.id.model());
-            let mut families = locked(&self.account.families);
-            let limiter = families
-                .entry(Arc::clone(family))
-                .or_insert_with(|| Arc::new(Limiter::new(limits.clone(), Arc::clone(&self.account.pause))));
-            Arc::clone(limiter)
+    /// The limiter of the model, or of its family.
+    pub(crate) fn limiter(&self, id: &ModelId, settings: &RateLimitSettings) -> Arc<Limiter> {
+        let mut registry = self.lock();
+        let Registry { accounts, models } = &mut *registry;
+        let limiter = models.entry(id.clone()).or_default().limiter.get_or_insert_with(|| {
+            let AccountState { limiters, pause, .. } = accounts.entry(id.provider().clone()).or_default();
+            let family = settings.family.as_ref().unwrap_or(id.model());
+            let limiter = limiters.entry(Arc::clone(family));
+            Arc::clone(limiter.or_insert_with(|| Arc::new(Limiter::new(settings.clone(), Arc::clone(pause)))))
         });
         Arc::clone(limiter)
     }
 
-    /// What must be closed for a call to pass.
-    pub(crate) fn circuits(&self, thresholds: BreakerSettings) -> Circuits {
-        let circuit = || Arc::new(Circuit::new(thresholds, Arc::clone(&self.jitter)));
-        Circuits {
-            credential: Arc::clone(self.account.credential.get_or_init(circuit)),
-            model: Arc::clone(self.circuit.get_or_init(circuit)),
-        }
+    /// The circuits that must be closed for a call to the model.
+    pub(crate) fn circuits(&self, id: &ModelId, settings: BreakerSettings) -> Circuits {
+        let mut registry = self.lock();
+        let circuit = || Arc::new(Circuit::new(settings, self.jitter()));
+        let account = registry.accounts.entry(id.provider().clone()).or_default().circuit.get_or_insert_with(circuit);
+        let account = Arc::clone(account);
+        let model = registry.models.entry(id.clone()).or_default().circuit.get_or_insert_with(circuit);
+        Circuits { account, model: Arc::clone(model) }
     }
 
-    /// How many retries all callers may make together.
-    pub(crate) fn retry_budget(&self, backoff: &RetrySettings) -> Arc<RetryBudget> {
-        Arc::clone(self.retry_budget.get_or_init(|| Arc::new(RetryBudget::new(backoff))))
+    /// The retry budget of the model.
+    pub(crate) fn retry_budget(&self, id: &ModelId, settings: &RetrySettings) -> Arc<RetryBudget> {
+        let mut registry = self.lock();
+        let budget = &mut registry.models.entry(id.clone()).or_default().retry_budget;
+        Arc::clone(budget.get_or_insert_with(|| Arc::new(RetryBudget::new(settings))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        // A panic cannot leave the maps in an invalid state.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ModelState {
-    fn health(&self) -> ModelHealth {
-        let (model, credential) = (self.circuit.get(), self.account.credential.get());
-        let limiter = self.limiter.get();
-        let headroom = limiter.map(|limiter| limiter.headroom()).unwrap_or_default();
+    fn health(&self, id: &ModelId, account: Option<&AccountState>) -> ModelHealth {
+        let credential = account.and_then(|account| account.circuit.as_ref());
+        let paused_for = account.map(|account| account.pause.remaining(Instant::now()));
         ModelHealth {
-            model: self.id.clone(),
-            breaker: model.map(|circuit| circuit.state()),
+            model: id.clone(),
+            breaker: self.circuit.as_ref().map(|circuit| circuit.state()),
             credential: credential.map(|circuit| circuit.state()),
-            last_error: model.and_then(|circuit| circuit.last_error()),
-            headroom: headroom.into_iter().map(|(name, limit, left)| LimitHealth { name, limit, left }).collect(),
-            waiting: limiter.map_or(0, |limiter| limiter.queue_length()),
-            in_flight: limiter.map_or(0, |limiter| limiter.calls_in_flight()),
-            paused_for: Some(self.account.pause.left(Instant::now())).filter(|left| !left.is_zero()),
-            retries_left: self.retry_budget.get().map(|budget| budget.balance()),
+            last_error: self.circuit.as_ref().and_then(|circuit| circuit.last_error()),
+            headroom: self.limiter.as_ref().map(|limiter| limiter.headroom()).unwrap_or_default(),
+            waiting: self.limiter.as_ref().map_or(0, |limiter| limiter.queue_length()),
+            in_flight: self.limiter.as_ref().map_or(0, |limiter| limiter.calls_in_flight()),
+            paused_for: paused_for.filter(|left| !left.is_zero()),
+            retries_left: self.retry_budget.as_ref().map(|budget| budget.remaining()),
         }
     }
-}
-
-/// A panic while one of these locks was held leaves a whole map behind.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -9,17 +9,17 @@ impl<M: ChatModel> RateLimit<M> {
     /// determines the settings.
     #[must_use]
     pub fn within(self, accounts: &Accounts) -> Self {
-        let limiter = accounts.model(self.id()).limiter(self.limits());
+        let limiter = accounts.limiter(self.id(), self.rate_limit_settings());
         self.with_limiter(limiter)
     }
 }
 
 impl<M: ChatModel> Breaker<M> {
     /// Shares the circuits with all callers of the same model or account that use `accounts`. The first wrapper
-    /// determines the thresholds.
+    /// determines the settings.
     #[must_use]
     pub fn within(self, accounts: &Accounts) -> Self {
-        let circuits = accounts.model(self.id()).circuits(self.thresholds());
+        let circuits = accounts.circuits(self.id(), self.breaker_settings());
         self.with_circuits(circuits)
     }
 }
@@ -29,9 +29,8 @@ impl<M: ChatModel> Retry<M> {
     /// its size.
     #[must_use]
     pub fn within(self, accounts: &Accounts) -> Self {
-        let model = accounts.model(self.id());
-        let budget = model.retry_budget(self.backoff());
-        self.with_budget(budget, model.jitter())
+        let budget = accounts.retry_budget(self.id(), self.retry_settings());
+        self.with_budget(budget, accounts.jitter())
     }
 }
 
@@ -40,7 +39,7 @@ impl<M: ChatModel> Hedge<M> {
     /// its size.
     #[must_use]
     pub fn within(self, accounts: &Accounts) -> Self {
-        let budget = accounts.model(self.id()).retry_budget(self.backoff());
+        let budget = accounts.retry_budget(self.id(), self.retry_settings());
         self.with_budget(budget)
     }
 }

@@ -1,4 +1,4 @@
-//! Not asking a model that fails.
+//! The [`Breaker`] wrapper.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -8,74 +8,89 @@ use brigade_core::{
 };
 
 use crate::{
-    BreakerSettings,
-    breaker::circuit::{BreakerState, Circuit, Pass, Verdict},
+    BreakerSettings, BreakerState,
+    breaker::circuit::{CallPermit, CallResult, Circuit, CircuitOpen},
     shared::jitter::Jitter,
 };
 
-/// Refuses calls to a model that fails too often, and to all models of an account whose credentials or money are gone;
-/// lets one through from time to time to see whether it works again.
+/// Refuses calls to a model that fails too often, and to all models of an account whose credentials are rejected or
+/// whose quota is exhausted. From time to time one call is let through to probe whether the model works again.
 ///
-/// A refusal is a [`ModelErrorKind::CircuitOpen`] that costs nothing and says how long the circuit stays open.
+/// A refused call fails with [`ModelErrorKind::CircuitOpen`], costs nothing and says how long the circuit stays open.
+///
+/// # Examples
+///
+/// ```
+/// use brigade_core::{
+///     ChatModel, ChatRequest, ModelErrorKind, Run,
+///     testing::{ScriptedModel, Turn},
+/// };
+/// use brigade_resilience::{Breaker, BreakerSettings};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let failing = ScriptedModel::new([Turn::fails(ModelErrorKind::Overloaded), Turn::text("Not reached.")]);
+/// let model = Breaker::new(failing, BreakerSettings::default().failures_in_row(1));
+/// let (request, run) = (ChatRequest::new("Hello?"), Run::new());
+/// assert_eq!(model.chat(&request, &run).await.unwrap_err().kind(), ModelErrorKind::Overloaded);
+/// assert_eq!(model.chat(&request, &run).await.unwrap_err().kind(), ModelErrorKind::CircuitOpen);
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Breaker<M> {
     inner: M,
-    thresholds: BreakerSettings,
+    settings: BreakerSettings,
     circuits: Circuits,
 }
 
-/// What must be closed for a call to pass.
+/// The circuits that must be closed for a call to pass.
 #[derive(Debug, Clone)]
 pub(crate) struct Circuits {
-    /// The account's credentials and money.
-    pub(crate) credential: Arc<Circuit>,
-    /// The model at this account.
+    /// Opens when the account's credentials are rejected or its quota is exhausted.
+    pub(crate) account: Arc<Circuit>,
+    /// Opens when the model fails.
     pub(crate) model: Arc<Circuit>,
 }
 
 impl<M: ChatModel> Breaker<M> {
-    /// Breaks off calls to `inner` as `thresholds` say. What is known is shared with clones; [`Breaker::within`] shares
-    /// it further.
-    pub fn new(inner: M, thresholds: BreakerSettings) -> Self {
+    /// Guards calls to `inner`. Clones share the circuits; [`Breaker::within`] shares them further.
+    pub fn new(inner: M, settings: BreakerSettings) -> Self {
         let jitter = Arc::new(Jitter::default());
-        let circuit = || Arc::new(Circuit::new(thresholds, Arc::clone(&jitter)));
-        Self { inner, thresholds, circuits: Circuits { credential: circuit(), model: circuit() } }
+        let circuit = || Arc::new(Circuit::new(settings, Arc::clone(&jitter)));
+        Self { inner, settings, circuits: Circuits { account: circuit(), model: circuit() } }
     }
 
-    /// The settings this wrapper was built with.
-    pub(crate) fn thresholds(&self) -> BreakerSettings {
-        self.thresholds
+    pub(crate) fn breaker_settings(&self) -> BreakerSettings {
+        self.settings
     }
 
-    /// Replaces the circuits by ones that other wrappers use too.
+    /// Uses circuits that other wrappers share.
     pub(crate) fn with_circuits(self, circuits: Circuits) -> Self {
         Self { circuits, ..self }
     }
 
-    fn enter<'a>(&self, circuit: &'a Circuit, what: Guarded, run: &Run) -> Result<Pass<'a>, ModelError> {
-        match circuit.enter() {
-            Ok((pass, changed)) => {
-                self.tell(changed, run);
-                Ok(pass)
-            }
-            Err(wait) => Err(self.refusal(circuit, what, wait)),
-        }
+    fn request<'a>(&self, circuit: &'a Circuit, subject: Subject, run: &Run) -> Result<CallPermit<'a>, ModelError> {
+        let permit = circuit.request().map_err(|open| self.refused(circuit, subject, open))?;
+        self.report(permit.state_change, run);
+        Ok(permit)
     }
 
-    fn refusal(&self, circuit: &Circuit, what: Guarded, wait: Option<Duration>) -> ModelError {
-        let reason = circuit.last_error().map_or("opened by hand", ModelErrorKind::name);
-        let message = match wait {
-            Some(wait) => format!("{what} rests for {wait:.1?} more, the last failure was: {reason}"),
-            None => format!("{what} was switched off by hand and rests until it is switched on"),
+    fn refused(&self, circuit: &Circuit, subject: Subject, open: CircuitOpen) -> ModelError {
+        let message = match open.retry_after {
+            Some(wait) => {
+                let reason = circuit.last_error().map_or("opened manually", ModelErrorKind::name);
+                format!("{subject} is blocked for another {wait:.1?}; the last failure was: {reason}")
+            }
+            None => format!("{subject} was blocked manually until it is unblocked"),
         };
         ModelError::new(ModelErrorKind::CircuitOpen, message).with(|failure| {
             failure.model = Some(self.id().clone());
-            failure.retry = wait.map_or(RetryAdvice::Never, RetryAdvice::After);
+            failure.retry = open.retry_after.map_or(RetryAdvice::Never, RetryAdvice::After);
         })
     }
 
-    fn tell(&self, changed: Option<BreakerState>, run: &Run) {
-        if let Some(state) = changed {
+    fn report(&self, state_change: Option<BreakerState>, run: &Run) {
+        if let Some(state) = state_change {
             run.emit(&Event::BreakerChanged { model: self.id().clone(), state: state.name() });
         }
     }
@@ -93,65 +108,76 @@ impl<M: ChatModel> ChatModel for Breaker<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let Circuits { credential, model } = &self.circuits;
-        let by_credential = self.enter(credential, Guarded::Credential, run)?;
-        let by_model = self.enter(model, Guarded::Model, run)?;
+        let account = self.request(&self.circuits.account, Subject::Account, run)?;
+        let model = self.request(&self.circuits.model, Subject::Model, run)?;
         let result = self.inner.chat(request, run).await;
         let error = result.as_ref().err();
         let kind = error.map(ModelError::kind);
-        self.tell(by_model.judge(model_verdict(error), kind), run);
-        let verdict = credential_verdict(kind, self.thresholds.credential_open);
-        self.tell(by_credential.judge(verdict, kind), run);
+        self.report(model.record(model_result(error), kind), run);
+        self.report(account.record(account_result(kind, self.settings.credential_open), kind), run);
         result
     }
 }
 
-/// What a circuit guards, in the words of a refusal.
+/// The subject of a circuit, as error messages name it.
 #[derive(Debug, Clone, Copy)]
-enum Guarded {
-    Credential,
+enum Subject {
+    Account,
     Model,
 }
 
-impl fmt::Display for Guarded {
+impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Credential => "the account",
+            Self::Account => "the account",
             Self::Model => "the model",
         })
     }
 }
 
-/// What a call says about the model. A request that is wrong was answered, and so shows that the provider works.
-fn model_verdict(error: Option<&ModelError>) -> Verdict {
+/// What a call means for the model's circuit. The rejection of an invalid request shows that the provider works.
+fn model_result(error: Option<&ModelError>) -> CallResult {
     let Some(error) = error else {
-        return Verdict::Works;
+        return CallResult::Success;
     };
     match error.kind() {
-        ModelErrorKind::Caller | ModelErrorKind::Refused | ModelErrorKind::ContextLength => Verdict::Works,
+        ModelErrorKind::Caller | ModelErrorKind::Refused | ModelErrorKind::ContextLength => CallResult::Success,
         ModelErrorKind::Overloaded
         | ModelErrorKind::Unreachable
         | ModelErrorKind::Transient
         | ModelErrorKind::Timeout(_)
-        | ModelErrorKind::Broken => Verdict::Fails(match error.retry() {
-            RetryAdvice::After(told) => Some(told),
-            RetryAdvice::Never | RetryAdvice::Backoff => None,
-        }),
+        | ModelErrorKind::Broken => CallResult::Failure {
+            retry_after: match error.retry() {
+                RetryAdvice::After(wait) => Some(wait),
+                RetryAdvice::Never | RetryAdvice::Backoff => None,
+            },
+        },
         ModelErrorKind::RateLimited
         | ModelErrorKind::Auth
         | ModelErrorKind::Quota
         | ModelErrorKind::Budget
         | ModelErrorKind::CircuitOpen
-        | ModelErrorKind::Cancelled => Verdict::Unknown,
+        | ModelErrorKind::Cancelled => CallResult::Ignored,
     }
 }
 
-/// What a call says about the account's credentials and money. A provider that is down says nothing about them.
-fn credential_verdict(error: Option<ModelErrorKind>, rest: Duration) -> Verdict {
-    match error {
-        None | Some(ModelErrorKind::Caller | ModelErrorKind::Refused | ModelErrorKind::ContextLength) => Verdict::Works,
-        Some(ModelErrorKind::Auth | ModelErrorKind::Quota) => Verdict::Rests(rest),
-        Some(_) => Verdict::Unknown,
+/// What a call means for the account's circuit. The failure of a model says nothing about credentials and quota.
+fn account_result(error: Option<ModelErrorKind>, block: Duration) -> CallResult {
+    let Some(kind) = error else {
+        return CallResult::Success;
+    };
+    match kind {
+        ModelErrorKind::Caller | ModelErrorKind::Refused | ModelErrorKind::ContextLength => CallResult::Success,
+        ModelErrorKind::Auth | ModelErrorKind::Quota => CallResult::Block { duration: block },
+        ModelErrorKind::Overloaded
+        | ModelErrorKind::Unreachable
+        | ModelErrorKind::Transient
+        | ModelErrorKind::Timeout(_)
+        | ModelErrorKind::Broken
+        | ModelErrorKind::RateLimited
+        | ModelErrorKind::Budget
+        | ModelErrorKind::CircuitOpen
+        | ModelErrorKind::Cancelled => CallResult::Ignored,
     }
 }
 

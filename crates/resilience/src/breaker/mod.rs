@@ -2,3 +2,4 @@
 
 pub(crate) mod breaker;
 pub(crate) mod circuit;
+pub(crate) mod settings;

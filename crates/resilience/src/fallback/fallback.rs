@@ -1,4 +1,4 @@
-//! Asking another model when one cannot answer.
+//! The [`Fallback`] wrapper.
 
 use std::sync::Arc;
 
@@ -9,103 +9,90 @@ use brigade_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::shared::watch::Watched;
+use crate::shared::reply_watch::ReplyWatch;
 
-/// Asks the next model of a chain when one could not answer. The last resort, and never for a request that is wrong
-/// or may not be paid for: the next model would only fail, or spend, as well.
+/// Asks the next model of a chain when one cannot answer. The last resort. It is not used for a request that is invalid
+/// or over budget, because the next model would fail, or spend money, as well.
 ///
-/// The run's outcome lists each model that was done without under `degraded`. If no model answers, the last one's
-/// error is returned.
+/// The run's outcome lists each model that was replaced under `degraded`. If no model answers, the last error is
+/// returned.
+///
+/// # Examples
+///
+/// ```
+/// use brigade_core::{
+///     ChatModel, ChatRequest, ModelErrorKind, Run,
+///     testing::{ScriptedModel, Turn},
+/// };
+/// use brigade_resilience::Fallback;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let large = ScriptedModel::named("large", [Turn::fails(ModelErrorKind::Overloaded)]);
+/// let small = ScriptedModel::named("small", [Turn::text("I am small.")]);
+/// let run = Run::new();
+/// let reply = Fallback::new(large, small).chat(&ChatRequest::new("Who are you?"), &run).await?;
+/// assert_eq!(reply.message.text(), "I am small.");
+/// assert_eq!(run.degraded()[0].part, "model:large");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Fallback<M> {
     first: M,
-    others: Vec<FallbackModel>,
+    fallbacks: Vec<FallbackModel>,
     rules: FallbackRules,
 }
 
-/// A model that stands in for another.
+/// A model that replaces another one which cannot answer.
 #[derive(Debug, Clone)]
 pub struct FallbackModel {
     model: Arc<dyn ChatModel>,
     has_larger_context: bool,
 }
 
-/// For which failures another model is asked, besides those of the provider.
+/// The failures after which another model is asked, in addition to failures of the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FallbackRules {
-    /// Also a prompt that is too long for the model before. Off: without knowing that the next model takes more, that
-    /// is a wasted call; [`FallbackModel::with_larger_context`] says so of one model.
+    /// Also if the prompt was too long. Default off: unless the next model takes longer prompts, the call is wasted. See
+    /// [`FallbackModel::with_larger_context`] for a single model.
     pub on_context_length: bool,
-    /// Also a request that the model before declined. Off: shopping around for a model that complies is a decision
-    /// that only the operator can make.
+    /// Also if the model refused to answer. Default off: only the operator can decide to look for a model that complies.
     pub on_refused: bool,
-    /// How often an answer of which a part has been shown may begin again, retries included. 1: a listener who saw two
-    /// beginnings distrusts a third.
+    /// How often a reply may start again after a part of it was shown, including retries. Default 1: a listener who saw
+    /// two beginnings does not trust a third.
     pub restarts: u32,
 }
 
+setters!(FallbackRules { on_context_length: bool, on_refused: bool, restarts: u32 });
+
 impl<M: ChatModel> Fallback<M> {
-    /// Asks `first`, and `other` when that fails.
+    /// Asks `first`, and `other` if that fails.
     pub fn new(first: M, other: impl Into<FallbackModel>) -> Self {
         Self::chain(first, [other.into()])
     }
 
-    /// Asks `first`, and the others one after the other when those before have failed.
-    pub fn chain(first: M, others: impl IntoIterator<Item = FallbackModel>) -> Self {
-        Self { first, others: others.into_iter().collect(), rules: FallbackRules::default() }
+    /// Asks `first`, and each fallback in turn if all models before it failed.
+    pub fn chain(first: M, fallbacks: impl IntoIterator<Item = FallbackModel>) -> Self {
+        Self { first, fallbacks: fallbacks.into_iter().collect(), rules: FallbackRules::default() }
     }
 
-    /// One more model, for when all before it have failed.
+    /// Adds a model at the end of the chain.
     #[must_use]
     pub fn fallback(mut self, other: impl Into<FallbackModel>) -> Self {
-        self.others.push(other.into());
+        self.fallbacks.push(other.into());
         self
     }
 
-    /// For which failures the next model is asked.
+    /// Sets the failures after which the next model is asked.
     #[must_use]
     pub fn rules(self, rules: FallbackRules) -> Self {
         Self { rules, ..self }
     }
 
-    async fn ask(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let watched = Watched::over(run);
-        let result = self.first.chat(request, watched.run()).await;
-        if failure(&result).is_none() {
-            return result;
-        }
-        // In a box, as few calls come here, and every call would have to hold room for it.
-        Box::pin(self.ask_others(result, request, &watched)).await
-    }
-
-    /// Asks one after the other until one has an answer that stands.
-    async fn ask_others(
-        &self,
-        mut result: Result<ChatReply, ModelError>,
-        request: &ChatRequest,
-        watched: &Watched,
-    ) -> Result<ChatReply, ModelError> {
-        let run = watched.run();
-        let mut from = self.id();
-        for other in &self.others {
-            let Some(reason) = failure(&result) else { break };
-            if !self.allows(reason, other) {
-                continue;
-            }
-            if run.check().is_err() || !self.restart(watched) {
-                break;
-            }
-            note(run, &result, (from, other.model.id(), reason));
-            let next = other.model.chat(request, run).await;
-            // A model that declined has at least answered.
-            result = if next.is_err() && result.is_ok() { result } else { next };
-            from = other.model.id();
-        }
-        result
-    }
-
-    /// Whether `other` may be asked after a failure of kind `reason`.
+    /// Whether `other` may be asked after a failure of this kind.
     fn allows(&self, reason: ModelErrorKind, other: &FallbackModel) -> bool {
         match reason {
             ModelErrorKind::Caller | ModelErrorKind::Budget | ModelErrorKind::Cancelled => false,
@@ -123,15 +110,16 @@ impl<M: ChatModel> Fallback<M> {
         }
     }
 
-    /// Declares void what listeners have seen, if they have seen something. False if they were told so often enough.
-    fn restart(&self, watched: &Watched) -> bool {
-        if watched.has_shown() {
-            if !watched.may_restart(self.rules.restarts) {
-                return false;
-            }
-            watched.run().emit(&Event::ReplyRestarted);
+    /// Restarts the reply if a part of it was shown. False if that is not allowed any more.
+    fn restart(&self, watch: &ReplyWatch) -> bool {
+        if !watch.has_partial_reply() {
+            return true;
         }
-        true
+        let is_allowed = watch.may_restart(self.rules.restarts);
+        if is_allowed {
+            watch.run().emit(&Event::ReplyRestarted);
+        }
+        is_allowed
     }
 }
 
@@ -147,17 +135,38 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        if self.others.is_empty() { self.first.chat(request, run).await } else { self.ask(request, run).await }
+        let watch = ReplyWatch::new(run);
+        let run = watch.run();
+        let mut result = self.first.chat(request, run).await;
+        let mut failed = self.id();
+        for other in &self.fallbacks {
+            let Some(reason) = failure(&result) else { break };
+            if !self.allows(reason, other) {
+                continue;
+            }
+            if run.check().is_err() || !self.restart(&watch) {
+                break;
+            }
+            let to = other.model.id().clone();
+            run.emit(&Event::FellBack { from: failed.clone(), to, reason });
+            degrade(run, &result, failed, other.model.id());
+            let next = other.model.chat(request, run).await;
+            // A refusal is a better answer than an error.
+            result = if next.is_err() && result.is_ok() { result } else { next };
+            failed = other.model.id();
+        }
+        result
     }
 }
 
 impl FallbackModel {
-    /// A model that stands in for another.
+    /// A fallback for another model.
     pub fn new(model: impl ChatModel) -> Self {
         Self { model: Arc::new(model), has_larger_context: false }
     }
 
-    /// The model takes longer prompts than those before it, so it may be asked when a prompt was too long for them.
+    /// Declares that the model takes longer prompts than those before it, so that it is asked if a prompt was too long
+    /// for them.
     #[must_use]
     pub fn with_larger_context(self) -> Self {
         Self { has_larger_context: true, ..self }
@@ -176,7 +185,7 @@ impl Default for FallbackRules {
     }
 }
 
-/// Why the next model might be asked; absent for an answer that stands.
+/// Why another model may have to be asked; `None` if the result is an answer.
 fn failure(result: &Result<ChatReply, ModelError>) -> Option<ModelErrorKind> {
     match result {
         Err(error) => Some(error.kind()),
@@ -187,17 +196,17 @@ fn failure(result: &Result<ChatReply, ModelError>) -> Option<ModelErrorKind> {
     }
 }
 
-/// Tells observers, and the run's outcome once for all turns.
-fn note(run: &Run, result: &Result<ChatReply, ModelError>, (from, to, reason): (&ModelId, &ModelId, ModelErrorKind)) {
-    run.emit(&Event::FellBack { from: from.clone(), to: to.clone(), reason });
+/// Notes in the run's outcome that a model was replaced, once for all turns.
+fn degrade(run: &Run, result: &Result<ChatReply, ModelError>, from: &ModelId, to: &ModelId) {
     let part = format!("model:{}", from.model());
-    if run.degraded().iter().all(|known| known.part != part) {
-        let reason = match result {
-            Err(error) => error.to_string(),
-            Ok(_) => "the model declined".to_owned(),
-        };
-        run.degrade(Degradation::new(part, format!("{reason}; {to} was asked instead")));
+    if run.degraded().iter().any(|known| known.part == part) {
+        return;
     }
+    let reason = match result {
+        Err(error) => error.to_string(),
+        Ok(_) => "the model declined".to_owned(),
+    };
+    run.degrade(Degradation::new(part, format!("{reason}; {to} was asked instead")));
 }
 
 #[cfg(test)]

@@ -1,45 +1,66 @@
-//! Asking twice when the first answer is slow.
+//! The [`Hedge`] wrapper.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use brigade_core::{ChatModel, ChatReply, ChatRequest, ModelError, ModelId, Run, Settings};
 
-use crate::{RetrySettings, retry::retry_budget::RetryBudget, shared::watch::Watched};
+use crate::{RetrySettings, retry::budget::RetryBudget, shared::reply_watch::ReplyWatch};
 
-/// Asks the same model a second time when nothing of the answer has come for a while, and takes what comes first.
+/// Sends the request a second time if nothing of the reply has arrived for a while, and returns the reply that starts
+/// first.
 ///
-/// Slow answers of a healthy provider are mostly bad luck with one machine, which a second request seldom shares (Dean,
-/// Barroso: The Tail at Scale, 2013). Both attempts are paid for, so this is for those who wait for the first word.
-/// Only requests without tools are asked twice, and only as far as the model's budget of retries goes.
+/// A slow reply of a healthy provider is usually bad luck with one machine, which a second request rarely shares (Dean,
+/// Barroso: The Tail at Scale, 2013). Both attempts are paid for, so use it where a person waits for the first word. Only
+/// requests without tools are sent twice, and only as far as the model's retry budget allows.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use brigade_core::{
+///     ChatModel, ChatRequest, Run,
+///     testing::{ScriptedModel, Turn},
+/// };
+/// use brigade_resilience::{Hedge, RetrySettings};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let slow_once = ScriptedModel::new([Turn::text("Slow.").after(Duration::from_secs(60)), Turn::text("Fast.")]);
+/// let model = Hedge::new(slow_once, Duration::from_secs(5), RetrySettings::default());
+/// let reply = model.chat(&ChatRequest::new("Hello?"), &Run::new()).await?;
+/// assert_eq!(reply.message.text(), "Fast.");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Hedge<M> {
     inner: M,
     after: Duration,
-    backoff: RetrySettings,
+    settings: RetrySettings,
     budget: Arc<RetryBudget>,
 }
 
 impl<M: ChatModel> Hedge<M> {
-    /// Asks `inner` again when it has shown nothing for `after`; that should be longer than nineteen of twenty answers
-    /// take to begin. `backoff` sizes the budget of retries.
-    pub fn new(inner: M, after: Duration, backoff: RetrySettings) -> Self {
-        let budget = Arc::new(RetryBudget::new(&backoff));
-        Self { inner, after, backoff, budget }
+    /// Sends a second request to `inner` if nothing has arrived for `after`, which should be longer than 95 % of replies
+    /// take to start. `settings` determine the size of the retry budget.
+    pub fn new(inner: M, after: Duration, settings: RetrySettings) -> Self {
+        let budget = Arc::new(RetryBudget::new(&settings));
+        Self { inner, after, settings, budget }
     }
 
-    /// The settings this wrapper was built with.
-    pub(crate) fn backoff(&self) -> &RetrySettings {
-        &self.backoff
+    pub(crate) fn retry_settings(&self) -> &RetrySettings {
+        &self.settings
     }
 
-    /// Replaces the retry budget by one that other wrappers use too.
+    /// Uses a retry budget that other wrappers share.
     pub(crate) fn with_budget(self, budget: Arc<RetryBudget>) -> Self {
         Self { budget, ..self }
     }
 
-    fn ask<'a>(&'a self, request: &'a ChatRequest, watched: &'a Watched) -> Attempt<'a> {
-        Attempt { call: self.inner.chat(request, watched.run()), watched }
+    fn attempt<'a>(&'a self, request: &'a ChatRequest, watch: &'a ReplyWatch) -> Attempt<'a> {
+        Attempt { call: self.inner.chat(request, watch.run()), watch, result: None }
     }
 }
 
@@ -58,52 +79,56 @@ impl<M: ChatModel> ChatModel for Hedge<M> {
         if !request.tools.is_empty() {
             return self.inner.chat(request, run).await;
         }
-        let (one, other) = (Watched::over(run), Watched::over(run));
-        let mut first = self.ask(request, &one);
+        let (first_watch, second_watch) = (ReplyWatch::new(run), ReplyWatch::new(run));
+        let mut first = self.attempt(request, &first_watch);
         tokio::select! {
             biased;
-            result = first.progress() => return first.go_on(result).await,
+            () = first.progress() => return first.finish().await,
             () = tokio::time::sleep(self.after) => {}
         }
-        if !self.budget.withdraw() {
-            return first.call.await;
+        if !self.budget.try_retry() {
+            return first.finish().await;
         }
-        let mut second = self.ask(request, &other);
-        // On one task and in this order: when one attempt has shown something, the other is dropped before it is polled
-        // again, so that listeners never hear both.
-        let (result, ahead, behind) = tokio::select! {
+        let mut second = self.attempt(request, &second_watch);
+        // Both attempts run on one task and in this order. As soon as one has emitted a delta, the other is dropped
+        // before it is polled again, so that listeners never see deltas of both.
+        let (winner, loser) = tokio::select! {
             biased;
-            result = first.progress() => (result, first, second),
-            result = second.progress() => (result, second, first),
+            () = first.progress() => (first, second),
+            () = second.progress() => (second, first),
         };
-        if let Some(Err(_)) = result {
-            return behind.call.await;
+        if winner.has_failed() {
+            return loser.finish().await;
         }
-        drop(behind);
-        ahead.go_on(result).await
+        drop(loser);
+        winner.finish().await
     }
 }
 
-/// One of two attempts at the same question.
+/// One of two attempts at the same request.
 struct Attempt<'a> {
     call: Pin<Box<dyn Future<Output = Result<ChatReply, ModelError>> + Send + 'a>>,
-    watched: &'a Watched,
+    watch: &'a ReplyWatch,
+    /// Present once the call has ended.
+    result: Option<Result<ChatReply, ModelError>>,
 }
 
 impl Attempt<'_> {
-    /// Until it is over, or listeners have seen something of the answer: then there is no result yet.
-    async fn progress(&mut self) -> Option<Result<ChatReply, ModelError>> {
-        poll_fn(|context| match self.call.as_mut().poll(context) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending if self.watched.has_shown() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
+    /// Waits until listeners have seen the start of the reply, or the call has ended.
+    async fn progress(&mut self) {
+        tokio::select! {
+            biased;
+            result = &mut self.call => self.result = Some(result),
+            () = self.watch.new_delta() => {}
+        }
     }
 
-    /// The result, if it is not there yet.
-    async fn go_on(self, result: Option<Result<ChatReply, ModelError>>) -> Result<ChatReply, ModelError> {
-        match result {
+    fn has_failed(&self) -> bool {
+        matches!(self.result, Some(Err(_)))
+    }
+
+    async fn finish(self) -> Result<ChatReply, ModelError> {
+        match self.result {
             Some(result) => result,
             None => self.call.await,
         }

@@ -10,31 +10,68 @@ use crate::{
     RateLimitSettings, Retry, RetrySettings, Timeout, Timeouts,
 };
 
-/// How calls to a model are guarded: plain settings for the standard stack of wrappers.
+/// The settings of the standard stack of wrappers around a model.
+///
+/// # Examples
+///
+/// ```
+/// use brigade_core::{
+///     ChatModel, ChatRequest, ModelErrorKind, Run,
+///     testing::{ScriptedModel, Turn},
+/// };
+/// use brigade_resilience::{Accounts, FallbackModel, Policy, RetrySettings};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Shared by all models of the program.
+/// let accounts = Accounts::new();
+/// let policy = Policy::default().retry(RetrySettings::default().attempts(1));
+///
+/// let small = policy.wrap(ScriptedModel::named("small", [Turn::text("I am small.")]), [], &accounts);
+/// let large = ScriptedModel::named("large", [Turn::fails(ModelErrorKind::Overloaded)]);
+/// let model = policy.wrap(large, [FallbackModel::new(small)], &accounts);
+///
+/// let reply = model.chat(&ChatRequest::new("Who are you?"), &Run::new()).await?;
+/// assert_eq!(reply.message.text(), "I am small.");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Policy {
     /// How long one attempt may take.
     pub timeouts: Timeouts,
-    /// What the account may use. Nothing by default: limits are learned from responses.
+    /// The rate limits of the account. Default none: they are learned from responses.
     pub limits: RateLimitSettings,
-    /// Who goes first when calls wait for the limits. Normal: a program knows best which of its models somebody waits for.
+    /// Which calls go first when several wait for the rate limit. Default normal.
     pub priority: Priority,
-    /// When calls are refused because the model fails.
+    /// When calls are refused because the model keeps failing.
     pub breaker: BreakerSettings,
-    /// When and how often a failed call is tried again.
+    /// When and how often a failed call is retried.
     pub retry: RetrySettings,
-    /// After how long without an answer the model is asked a second time. Never by default: both answers are paid for.
+    /// After how long without a reply the request is sent a second time. Default never: both replies are paid for.
     #[serde(with = "humantime_serde")]
     pub hedge_after: Option<Duration>,
-    /// For which failures another model is asked.
+    /// After which failures another model is asked.
     pub fallback: FallbackRules,
 }
 
+setters!(Policy {
+    timeouts: Timeouts,
+    limits: RateLimitSettings,
+    priority: Priority,
+    breaker: BreakerSettings,
+    retry: RetrySettings,
+    fallback: FallbackRules,
+} optional {
+    hedge_after: Duration,
+});
+
 impl Policy {
-    /// Puts the standard stack around `model`, which is best metered before, so that every attempt is paid for and seen.
-    /// When it cannot answer, `fallbacks` are asked in turn; each should have been through a policy of its own, because
-    /// another account has other limits.
+    /// Puts the standard stack around `model`. Wrap it in [`Metered`](brigade_core::Metered) before, so that each attempt
+    /// is charged. If the model cannot answer, `fallbacks` are asked in turn. Wrap each of them with a policy of its own,
+    /// because another account has other limits.
     pub fn wrap<M: ChatModel>(
         &self,
         model: M,
@@ -54,7 +91,7 @@ impl Policy {
         };
         // Around them, so that each attempt is timed, counted and judged.
         let model = Retry::new(model, self.retry).within(accounts);
-        // Unless another model can be asked by then: whoever has waited a minute in vain is not to wait another one.
+        // With a fallback, a caller who has waited for one timeout must not wait for a second one.
         let mut fallbacks = fallbacks.into_iter().peekable();
         let model = if fallbacks.peek().is_some() { model.without_timeout_retries() } else { model };
         // Outermost: the last resort, when this model has been given up.

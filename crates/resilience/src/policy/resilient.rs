@@ -1,4 +1,4 @@
-//! Wrapping a model in the order in which one would say it.
+//! Methods that wrap a model.
 
 use std::time::Duration;
 
@@ -9,33 +9,33 @@ use crate::{
     Timeout, Timeouts,
 };
 
-/// Puts wrappers around a model, from the inside to the outside.
+/// Wraps a model by method calls, from the inside to the outside.
 ///
-/// [`Policy::wrap`](crate::Policy::wrap) puts the standard ones in their order; these are for building a stack by hand.
+/// Use these methods to build a stack by hand. [`Policy::wrap`](crate::Policy::wrap) builds the standard one.
 pub trait Resilient: ChatModel + Sized {
     /// Ends attempts that take too long.
-    fn timeout(self, limits: Timeouts) -> Timeout<Self> {
-        Timeout::new(self, limits)
+    fn timeout(self, timeouts: Timeouts) -> Timeout<Self> {
+        Timeout::new(self, timeouts)
     }
 
-    /// Lets calls wait until they fit under the account's limits.
-    fn rate_limit(self, limits: RateLimitSettings) -> RateLimit<Self> {
-        RateLimit::new(self, limits)
+    /// Makes calls wait until they fit under the account's limits.
+    fn rate_limit(self, settings: RateLimitSettings) -> RateLimit<Self> {
+        RateLimit::new(self, settings)
     }
 
-    /// Refuses calls while the model fails.
-    fn breaker(self, thresholds: BreakerSettings) -> Breaker<Self> {
-        Breaker::new(self, thresholds)
+    /// Refuses calls while the model keeps failing.
+    fn breaker(self, settings: BreakerSettings) -> Breaker<Self> {
+        Breaker::new(self, settings)
     }
 
-    /// Tries failed calls again.
-    fn retry(self, backoff: RetrySettings) -> Retry<Self> {
-        Retry::new(self, backoff)
+    /// Retries failed calls.
+    fn retry(self, settings: RetrySettings) -> Retry<Self> {
+        Retry::new(self, settings)
     }
 
-    /// Asks a second time when the first takes long, and takes the answer that comes first.
-    fn hedge(self, after: Duration, backoff: RetrySettings) -> Hedge<Self> {
-        Hedge::new(self, after, backoff)
+    /// Sends a slow request a second time, and returns the reply that starts first.
+    fn hedge(self, after: Duration, settings: RetrySettings) -> Hedge<Self> {
+        Hedge::new(self, after, settings)
     }
 
     /// Asks another model when this one cannot answer.

@@ -1,52 +1,64 @@
-//! A quantity that refills with time.
+//! The token bucket behind every limit.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So much of something in a span of time, refilled continuously: what [`RateLimit`](crate::RateLimit) counts with, for
-/// limits of one's own. What is taken may be given back exactly, and more may be taken than there is: a debt is worked
-/// off before anything else.
+/// A token bucket: an amount that refills continuously over time. [`RateLimit`](crate::RateLimit) counts with it; it is
+/// public for limits of your own.
 ///
-/// The level is counted in units times nanoseconds of the window, so that refilling loses nothing to rounding.
+/// More may be taken than the bucket holds. The debt is paid off by the refill before anything else can be taken. An
+/// amount that is given back leaves no trace.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use brigade_resilience::Bucket;
+/// use tokio::time::Instant;
+///
+/// let now = Instant::now();
+/// let mut bucket = Bucket::full(60, 60, Duration::from_secs(60), now);
+/// bucket.take(60, now);
+/// assert_eq!(bucket.ready_in(1, now), Duration::from_secs(1));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Bucket {
     limit: u64,
     capacity: u64,
-    /// Nanoseconds of the window: one unit of what is counted, in the level.
-    unit: i128,
+    window_nanos: i128,
+    /// In units times nanoseconds of the window, so that refilling loses nothing to rounding.
     level: i128,
     updated: Instant,
 }
 
 impl Bucket {
-    /// A full bucket of `capacity` that refills by `limit` in each `window`. Neither is less than one.
+    /// A full bucket of `capacity` that refills by `limit` per `window`. Both are at least one.
     pub fn full(limit: u64, capacity: u64, window: Duration, now: Instant) -> Self {
         let (limit, capacity) = (limit.max(1), capacity.max(1));
-        let unit = i128::try_from(window.as_nanos()).unwrap_or(i128::MAX).max(1);
-        let mut bucket = Self { limit, capacity, unit, level: 0, updated: now };
+        let window_nanos = i128::try_from(window.as_nanos()).unwrap_or(i128::MAX).max(1);
+        let mut bucket = Self { limit, capacity, window_nanos, level: 0, updated: now };
         bucket.level = bucket.scaled(capacity);
         bucket
     }
 
-    /// What refills in a window.
+    /// The amount that refills per window.
     pub(crate) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// How much can be taken now.
+    /// The amount that can be taken now.
     pub fn remaining(&mut self, now: Instant) -> u64 {
         self.refill(now);
-        u64::try_from(self.level.max(0) / self.unit).unwrap_or(u64::MAX)
+        u64::try_from(self.level.max(0) / self.window_nanos).unwrap_or(u64::MAX)
     }
 
-    /// How long until `amount` can be taken. What is more than the bucket holds can be taken when it is full.
+    /// The time until `amount` can be taken. An amount above the capacity can be taken from a full bucket.
     pub fn ready_in(&mut self, amount: u64, now: Instant) -> Duration {
-        self.holds_in(amount.min(self.capacity), now)
+        self.refilled_in(amount.min(self.capacity), now)
     }
 
-    /// How long until `amount` would have come together if the bucket had no bottom and no brim.
-    pub(crate) fn holds_in(&mut self, amount: u64, now: Instant) -> Duration {
+    /// The time until `amount` has refilled in total, regardless of the capacity.
+    pub(crate) fn refilled_in(&mut self, amount: u64, now: Instant) -> Duration {
         self.refill(now);
         let missing = self.scaled(amount).saturating_sub(self.level);
         if missing <= 0 {
@@ -57,37 +69,37 @@ impl Bucket {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Takes `amount`, into debt if need be.
+    /// Takes `amount`, if necessary into debt.
     pub fn take(&mut self, amount: u64, now: Instant) {
         self.refill(now);
         self.level = self.level.saturating_sub(self.scaled(amount));
     }
 
-    /// Gives `amount` back, up to the brim.
-    pub(crate) fn give(&mut self, amount: u64, now: Instant) {
+    /// Gives `amount` back, up to the capacity.
+    pub(crate) fn give_back(&mut self, amount: u64, now: Instant) {
         self.refill(now);
         self.level = self.level.saturating_add(self.scaled(amount)).min(self.scaled(self.capacity));
     }
 
-    /// Somebody who knows saw `remaining` at some time after `since`: there cannot be more now than that and what has
-    /// come in from then on.
-    pub(crate) fn lower(&mut self, remaining: u64, since: Instant, now: Instant) {
+    /// Lowers the level to what the provider reports. It saw `remaining` at some time after `since`, so there is at most
+    /// that much and the refill since then.
+    pub(crate) fn lower_to(&mut self, remaining: u64, since: Instant, now: Instant) {
         self.refill(now);
         let most = self.scaled(remaining).saturating_add(self.inflow(since, now));
         self.level = self.level.min(most);
     }
 
-    /// Goes on with another limit. A higher one alone raises nothing.
+    /// Raises the level to at least `remaining`.
+    pub(crate) fn raise_to(&mut self, remaining: u64, now: Instant) {
+        self.refill(now);
+        self.level = self.level.max(self.scaled(remaining.min(self.capacity)));
+    }
+
+    /// Changes the limit and the capacity. The level is cut to the new capacity and never raised.
     pub fn set_limit(&mut self, limit: u64, capacity: u64, now: Instant) {
         self.refill(now);
         (self.limit, self.capacity) = (limit.max(1), capacity.max(1));
         self.level = self.level.min(self.scaled(self.capacity));
-    }
-
-    /// Somebody who knows says that at least `remaining` can be taken.
-    pub(crate) fn raise(&mut self, remaining: u64, now: Instant) {
-        self.refill(now);
-        self.level = self.level.max(self.scaled(remaining.min(self.capacity)));
     }
 
     fn refill(&mut self, now: Instant) {
@@ -104,7 +116,7 @@ impl Bucket {
     }
 
     fn scaled(&self, amount: u64) -> i128 {
-        self.unit.saturating_mul(amount.into())
+        self.window_nanos.saturating_mul(amount.into())
     }
 }
 

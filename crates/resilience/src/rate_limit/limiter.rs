@@ -1,4 +1,4 @@
-//! Admission to a model under its account's limits.
+//! Admits calls within the limits of an account.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,289 +10,314 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     Charging, Priority, RateLimitSettings,
-    rate_limit::dimension::{DAY, Dimension, MINUTE, is_daily},
-    rate_limit::draw::{DIMENSIONS, Demand, Draw, Experience},
-    rate_limit::pause::Pause,
-    rate_limit::queue::{Place, Queue, Waiter},
+    rate_limit::{
+        consumption::{CallSize, Consumption, ConsumptionEstimator},
+        dimension::{Dimension, Quantity},
+        pause::Pause,
+        queue::{Position, Queue, Waiter},
+    },
 };
 
-/// Admits calls to a model, or a family of models, within the limits of their account.
+/// Admits calls to a model, or to a family of models, within the limits of their account.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    limits: RateLimitSettings,
+    settings: RateLimitSettings,
     pause: Arc<Pause>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    dimensions: [Dimension; DIMENSIONS],
+    dimensions: Vec<Dimension>,
     queue: Queue,
-    experience: Experience,
+    estimator: ConsumptionEstimator,
 }
 
-/// What became of asking to be admitted.
+/// The answer to a call that asks to be admitted.
 #[derive(Debug)]
-pub(crate) enum Entry<'a> {
-    Admitted(Admission<'a>),
-    Waits(Ticket<'a>),
+pub(crate) enum Admission<'a> {
+    Admitted(Permit<'a>),
+    Queued(QueuedCall<'a>),
 }
 
-/// A place in the queue, left when dropped.
+/// A call that waits in the queue. Dropping it removes it from the queue.
 #[derive(Debug)]
-pub(crate) struct Ticket<'a> {
+pub(crate) struct QueuedCall<'a> {
     limiter: &'a Limiter,
-    place: Place,
-    demand: Demand,
-    draw: Draw,
-    patience: Instant,
+    position: Position,
+    call: CallSize<'a>,
+    expected: Consumption,
+    gives_up_at: Instant,
     wake: Arc<Notify>,
 }
 
-/// A call that was admitted. What it was expected to take counts as taken when it is dropped without a word, because
-/// the provider has probably counted it.
+/// An admitted call. If it is dropped without [`Permit::settle`], its expected consumption counts as used, because the
+/// provider has probably counted it.
 #[derive(Debug)]
-pub(crate) struct Admission<'a> {
+pub(crate) struct Permit<'a> {
     limiter: &'a Limiter,
-    demand: Demand,
-    draw: Draw,
-    since: Instant,
-    settled: bool,
+    call: CallSize<'a>,
+    expected: Consumption,
+    admitted_at: Instant,
+    is_settled: bool,
 }
 
-/// The wait is too long. How long it would be.
+/// The call would have to wait this long, which is longer than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooLong(pub(crate) Duration);
+pub(crate) struct WaitTooLong(pub(crate) Duration);
 
-/// How long an account rests after a refusal that says nothing about it.
-const UNTOLD_PAUSE: Duration = Duration::from_secs(1);
+/// The limit of one dimension and what remains of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitHealth {
+    /// A stable name, such as `requests_per_minute`.
+    pub name: &'static str,
+    /// The limit.
+    pub limit: u64,
+    /// What can be taken now.
+    pub remaining: u64,
+}
+
+/// How long an account is paused after a 429 that does not say how long to wait.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Limiter {
-    /// Limited as configured until responses say more; `pause` is shared by the whole account.
-    pub(crate) fn new(limits: RateLimitSettings, pause: Arc<Pause>) -> Self {
-        let now = Instant::now();
-        let each = |name, window, limit| Dimension::new(name, window, (limit, limits.burst_percent), now);
-        // In the order of `Draw::amounts`.
-        let dimensions = [
-            each("requests_per_minute", MINUTE, limits.requests_per_minute),
-            each("input_tokens_per_minute", MINUTE, limits.input_tokens_per_minute),
-            each("output_tokens_per_minute", MINUTE, limits.output_tokens_per_minute),
-            each("tokens_per_minute", MINUTE, limits.tokens_per_minute),
-            each("requests_per_day", DAY, limits.requests_per_day),
-            each("tokens_per_day", DAY, limits.tokens_per_day),
-        ];
-        let state = State { dimensions, queue: Queue::default(), experience: Experience::new() };
-        Self { limits, pause, state: Mutex::new(state) }
+    /// A limiter that starts with the configured limits. All limiters of an account share its `pause`.
+    pub(crate) fn new(settings: RateLimitSettings, pause: Arc<Pause>) -> Self {
+        let dimensions = Dimension::all(&settings, Instant::now());
+        let state = State { dimensions, queue: Queue::default(), estimator: ConsumptionEstimator::new() };
+        Self { settings, pause, state: Mutex::new(state) }
     }
 
-    /// Admits a call at once if it fits and nobody waits; otherwise gives it a place in the queue, if its turn will come
+    /// Admits a call at once if it fits and no other call waits. Otherwise adds it to the queue, if its turn will come
     /// in time.
-    pub(crate) fn enter(&self, demand: Demand, priority: Priority, run: &Run) -> Result<Entry<'_>, TooLong> {
+    pub(crate) fn request<'a>(
+        &'a self,
+        call: CallSize<'a>,
+        priority: Priority,
+        run: &Run,
+    ) -> Result<Admission<'a>, WaitTooLong> {
         let now = Instant::now();
         let mut state = self.lock();
-        let draw = state.experience.expect(&demand, self.charging());
-        if state.queue.is_empty() && self.ready_in(&mut state, &draw, now)?.is_zero() {
-            state.reserve(&draw, now);
-            return Ok(Entry::Admitted(self.admission(demand, draw, now)));
+        let expected = state.estimator.estimate(&call, self.charging());
+        if state.queue.is_empty() && self.ready_in(&mut state, &expected, now)?.is_zero() {
+            state.reserve(&expected, now);
+            return Ok(Admission::Admitted(self.permit(call, expected, now)));
         }
-        let place = state.queue.place(run.trace(), priority);
-        let mut before = state.queue.before(place);
-        before.iter_mut().zip(draw.amounts()).for_each(|(sum, amount)| *sum = sum.saturating_add(amount));
-        let wait = state.holds_in(&before, now).max(self.paused(now)?);
-        let patience = self.limits.longest_wait.min(run.time_left().unwrap_or(Duration::MAX));
-        if wait > patience || state.queue.len() >= self.limits.queue {
-            return Err(TooLong(wait));
+        let position = state.queue.position(run.trace(), priority);
+        let until_then = state.queue.consumption_before(position).plus(&expected);
+        let wait = state.refilled_in(&until_then, now).max(self.pause_left(now)?);
+        let longest_wait = self.settings.longest_wait.min(run.time_left().unwrap_or(Duration::MAX));
+        if wait > longest_wait || state.queue.len() >= self.settings.queue {
+            return Err(WaitTooLong(wait));
         }
         let wake = Arc::new(Notify::new());
-        let length = state.share(&draw);
-        state.queue.join(place, Waiter { run: run.trace(), draw, length, wake: Arc::clone(&wake) });
-        Ok(Entry::Waits(Ticket { limiter: self, place, demand, draw, patience: now + patience, wake }))
+        let length = state.dominant_share(&expected);
+        state.queue.insert(position, Waiter { run: run.trace(), expected, length, wake: Arc::clone(&wake) });
+        let gives_up_at = now + longest_wait;
+        Ok(Admission::Queued(QueuedCall { limiter: self, position, call, expected, gives_up_at, wake }))
     }
 
-    /// How many calls wait.
+    /// The number of waiting calls.
     pub(crate) fn queue_length(&self) -> usize {
         self.lock().queue.len()
     }
 
-    /// How many calls are with the provider.
+    /// The number of admitted calls that have not ended.
     pub(crate) fn calls_in_flight(&self) -> u64 {
-        let [requests, ..] = &self.lock().dimensions;
-        requests.in_flight()
+        let state = self.lock();
+        let mut requests = state.dimensions.iter().filter(|dimension| dimension.quantity() == Quantity::Requests);
+        requests.next().map_or(0, Dimension::in_flight)
     }
 
-    /// Name, limit and rest of each limit that is known.
-    pub(crate) fn headroom(&self) -> Vec<(&'static str, u64, u64)> {
+    /// Each limit that is known.
+    pub(crate) fn headroom(&self) -> Vec<LimitHealth> {
         let now = Instant::now();
         let mut state = self.lock();
         let known = state.dimensions.iter_mut().filter_map(|dimension| {
-            let (limit, remaining) = dimension.headroom(now)?;
-            Some((dimension.name(), limit, remaining))
+            let name = dimension.name();
+            let bucket = dimension.bucket()?;
+            Some(LimitHealth { name, limit: bucket.limit(), remaining: bucket.remaining(now) })
         });
         known.collect()
     }
 
-    /// How long until `draw` fits, if nobody else comes.
-    fn ready_in(&self, state: &mut State, draw: &Draw, now: Instant) -> Result<Duration, TooLong> {
-        let each = state.dimensions.iter_mut().zip(draw.amounts());
-        let ready = each.map(|(dimension, amount)| dimension.ready_in(amount, now)).max().unwrap_or_default();
-        Ok(ready.max(self.paused(now)?))
+    /// The time until the call fits, if no other call comes first.
+    fn ready_in(&self, state: &mut State, expected: &Consumption, now: Instant) -> Result<Duration, WaitTooLong> {
+        let dimensions = state.dimensions.iter_mut();
+        let ready = dimensions.map(|dimension| dimension.ready_in(expected.of(dimension.quantity()), now)).max();
+        Ok(ready.unwrap_or_default().max(self.pause_left(now)?))
     }
 
-    /// How long the account rests, unless that is longer than anybody should wait.
-    fn paused(&self, now: Instant) -> Result<Duration, TooLong> {
-        let left = self.pause.left(now);
-        if left > self.limits.longest_pause { Err(TooLong(left)) } else { Ok(left) }
+    /// How long the account is still paused; an error if callers should not wait for the end.
+    fn pause_left(&self, now: Instant) -> Result<Duration, WaitTooLong> {
+        let left = self.pause.remaining(now);
+        if left > self.settings.longest_pause { Err(WaitTooLong(left)) } else { Ok(left) }
     }
 
     fn charging(&self) -> Charging {
-        self.limits.charging.unwrap_or_default()
+        self.settings.charging.unwrap_or_default()
     }
 
-    fn admission(&self, demand: Demand, draw: Draw, since: Instant) -> Admission<'_> {
-        Admission { limiter: self, demand, draw, since, settled: false }
+    fn permit<'a>(&'a self, call: CallSize<'a>, expected: Consumption, admitted_at: Instant) -> Permit<'a> {
+        Permit { limiter: self, call, expected, admitted_at, is_settled: false }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change is of plain numbers, so a panic leaves a usable state.
+        // A panic cannot leave these numbers in an invalid state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn reserve(&mut self, draw: &Draw, now: Instant) {
-        for (dimension, amount) in self.dimensions.iter_mut().zip(draw.amounts()) {
-            dimension.reserve(amount, now);
+    fn reserve(&mut self, expected: &Consumption, now: Instant) {
+        for dimension in &mut self.dimensions {
+            dimension.reserve(expected.of(dimension.quantity()), now);
         }
     }
 
-    fn settle(&mut self, reserved: &Draw, used: &Draw, now: Instant) {
-        let amounts = reserved.amounts().into_iter().zip(used.amounts());
-        for (dimension, (reserved, used)) in self.dimensions.iter_mut().zip(amounts) {
-            dimension.settle(reserved, used, now);
+    fn settle(&mut self, reserved: &Consumption, used: &Consumption, now: Instant) {
+        for dimension in &mut self.dimensions {
+            let quantity = dimension.quantity();
+            dimension.settle(reserved.of(quantity), used.of(quantity), now);
         }
         self.queue.wake_first();
     }
 
-    fn holds_in(&mut self, amounts: &[u64; DIMENSIONS], now: Instant) -> Duration {
-        let each = self.dimensions.iter_mut().zip(amounts);
-        each.map(|(dimension, amount)| dimension.holds_in(*amount, now)).max().unwrap_or_default()
+    fn refilled_in(&mut self, amounts: &Consumption, now: Instant) -> Duration {
+        let dimensions = self.dimensions.iter_mut();
+        let waits = dimensions.map(|dimension| dimension.refilled_in(amounts.of(dimension.quantity()), now));
+        waits.max().unwrap_or_default()
     }
 
-    /// The largest part of any limit that a call takes.
-    fn share(&self, draw: &Draw) -> u64 {
-        let each = self.dimensions.iter().zip(draw.amounts());
-        each.map(|(dimension, amount)| dimension.share(amount)).max().unwrap_or_default()
+    /// The largest share of any limit that a call takes.
+    fn dominant_share(&self, expected: &Consumption) -> u64 {
+        let shares = self.dimensions.iter().map(|dimension| dimension.share(expected.of(dimension.quantity())));
+        shares.max().unwrap_or_default()
     }
 
-    fn learn(&mut self, said: &RateLimits, since: Instant, now: Instant) {
-        let [requests, input, output, tokens, requests_daily, tokens_daily] = &mut self.dimensions;
-        input.learn(&said.input_tokens, since, now);
-        output.learn(&said.output_tokens, since, now);
-        let requests = if is_daily(&said.requests) { requests_daily } else { requests };
-        requests.learn(&said.requests, since, now);
-        let tokens = if is_daily(&said.tokens) { tokens_daily } else { tokens };
-        tokens.learn(&said.tokens, since, now);
+    fn learn(&mut self, reported: &RateLimits, since: Instant, now: Instant) {
+        for dimension in &mut self.dimensions {
+            let status = match dimension.quantity() {
+                Quantity::Requests => &reported.requests,
+                Quantity::InputTokens => &reported.input_tokens,
+                Quantity::OutputTokens => &reported.output_tokens,
+                Quantity::TotalTokens => &reported.tokens,
+            };
+            if dimension.is_reported_by(status) {
+                dimension.learn(status, since, now);
+            }
+        }
     }
 }
 
-impl<'a> Ticket<'a> {
-    /// Waits for its turn.
-    pub(crate) async fn admitted(self) -> Result<Admission<'a>, TooLong> {
+/// What a queued call does next.
+enum Turn {
+    Admitted,
+    /// It is the first in the queue, and fits after this time.
+    FitsIn(Duration),
+    /// Other calls come first.
+    NotYet,
+}
+
+impl<'a> QueuedCall<'a> {
+    /// Waits until the call is admitted.
+    pub(crate) async fn admitted(self) -> Result<Permit<'a>, WaitTooLong> {
         loop {
             let now = Instant::now();
-            let look_again = match self.turn(now)? {
-                Some(Duration::ZERO) => return Ok(self.limiter.admission(self.demand, self.draw, now)),
-                Some(wait) => self.patience.min(now + wait),
-                None => self.patience,
+            let check_at = match self.turn(now)? {
+                Turn::Admitted => return Ok(self.limiter.permit(self.call, self.expected, now)),
+                Turn::FitsIn(wait) => self.gives_up_at.min(now + wait),
+                Turn::NotYet => self.gives_up_at,
             };
             tokio::select! {
                 biased;
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep_until(look_again) => {}
+                () = tokio::time::sleep_until(check_at) => {}
             }
         }
     }
 
-    /// How long until it is admitted, zero if it is now; absent while others come first.
-    fn turn(&self, now: Instant) -> Result<Option<Duration>, TooLong> {
+    fn turn(&self, now: Instant) -> Result<Turn, WaitTooLong> {
         let mut state = self.limiter.lock();
-        if !state.queue.is_first(self.place) {
-            return if now < self.patience { Ok(None) } else { Err(TooLong(self.limiter.limits.longest_wait)) };
+        if !state.queue.is_first(self.position) {
+            let may_wait = now < self.gives_up_at;
+            return if may_wait { Ok(Turn::NotYet) } else { Err(WaitTooLong(self.limiter.settings.longest_wait)) };
         }
-        let wait = self.limiter.ready_in(&mut state, &self.draw, now)?;
+        let wait = self.limiter.ready_in(&mut state, &self.expected, now)?;
         if wait.is_zero() {
-            state.reserve(&self.draw, now);
-            state.queue.serve(self.place);
-        } else if now + wait > self.patience {
-            return Err(TooLong(wait));
+            state.reserve(&self.expected, now);
+            state.queue.serve(self.position);
+            return Ok(Turn::Admitted);
         }
-        Ok(Some(wait))
+        if now + wait > self.gives_up_at { Err(WaitTooLong(wait)) } else { Ok(Turn::FitsIn(wait)) }
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for QueuedCall<'_> {
     fn drop(&mut self) {
-        self.limiter.lock().queue.leave(self.place);
+        self.limiter.lock().queue.remove(self.position);
     }
 }
 
-impl Admission<'_> {
-    /// Replaces what was expected by what the call took, and learns from what the response said.
+impl Permit<'_> {
+    /// Replaces the expected consumption with the actual one, and learns from the response.
     pub(crate) fn settle(mut self, result: &Result<ChatReply, ModelError>) {
         let limiter = self.limiter;
         let now = Instant::now();
-        let (usage, said) = match result {
+        let (usage, reported) = match result {
             Ok(reply) => (reply.usage, &reply.limits),
             Err(error) => (error.details().usage, &error.details().limits),
         };
-        let used = match (usage, result) {
-            (Some(usage), _) => self.demand.taken(&usage, limiter.charging()),
-            (None, Err(error)) => self.taken_by_failure(error),
-            (None, Ok(_)) => self.draw,
+        let reported_consumption = usage.map(|usage| self.call.consumption(&usage, limiter.charging()));
+        let used = match (reported_consumption, result) {
+            (Some(used), _) => used,
+            (None, Err(error)) => self.consumption_of_failure(error),
+            (None, Ok(_)) => self.expected,
         };
         let mut state = limiter.lock();
-        if usage.is_some() && result.is_ok() {
-            state.experience.learn(&self.demand, &used);
+        match result {
+            Ok(reply) if usage.is_some() => state.estimator.learn(&self.call, reply, &used),
+            Err(error) if error.kind() == ModelErrorKind::RateLimited => {
+                limiter.pause.extend(pause_after(error.retry(), reported));
+            }
+            Ok(_) | Err(_) => {}
         }
-        if let Err(error) = result
-            && error.kind() == ModelErrorKind::RateLimited
-        {
-            limiter.pause.extend(told_pause(error.retry(), said));
-        }
-        self.settled = true;
-        state.settle(&self.draw, &used, now);
-        state.learn(said, self.since, now);
+        self.is_settled = true;
+        state.settle(&self.expected, &used, now);
+        state.learn(reported, self.admitted_at, now);
     }
 
-    /// What a call took that failed without reporting usage.
-    fn taken_by_failure(&self, error: &ModelError) -> Draw {
-        let nothing = Draw { requests: 0, input: 0, output: 0, total: 0 };
-        match error.kind() {
-            // Turned away at the door, but "unsuccessful requests contribute to your per-minute limit" (OpenAI).
-            ModelErrorKind::RateLimited => Draw { requests: self.draw.requests, ..nothing },
-            _ if error.details().sent => self.draw,
-            _ => nothing,
+    /// The consumption of a failed call whose usage was not reported.
+    fn consumption_of_failure(&self, error: &ModelError) -> Consumption {
+        if error.kind() == ModelErrorKind::RateLimited {
+            // "Unsuccessful requests contribute to your per-minute limit" (OpenAI).
+            Consumption { requests: self.expected.requests, ..Consumption::default() }
+        } else if error.details().sent {
+            self.expected
+        } else {
+            Consumption::default()
         }
     }
 }
 
-impl Drop for Admission<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if !self.settled {
-            self.limiter.lock().settle(&self.draw, &self.draw, Instant::now());
+        if !self.is_settled {
+            self.limiter.lock().settle(&self.expected, &self.expected, Instant::now());
         }
     }
 }
 
-/// How long an account rests after a refusal: as it says, or until the exhausted limit is whole again.
-fn told_pause(advice: RetryAdvice, said: &RateLimits) -> Duration {
+/// How long to pause an account after a 429: as long as the response asks for, or until the exhausted limit resets.
+fn pause_after(advice: RetryAdvice, reported: &RateLimits) -> Duration {
     if let RetryAdvice::After(wait) = advice {
         return wait;
     }
-    let allowances = [&said.requests, &said.tokens, &said.input_tokens, &said.output_tokens];
-    let exhausted = allowances.into_iter().filter(|allowance| allowance.remaining == Some(0));
-    let reset = exhausted.filter_map(|allowance| allowance.reset).max();
-    said.retry_after.or(reset).unwrap_or(UNTOLD_PAUSE)
+    let statuses = [&reported.requests, &reported.tokens, &reported.input_tokens, &reported.output_tokens];
+    let exhausted = statuses.into_iter().filter(|status| status.remaining == Some(0));
+    let reset = exhausted.filter_map(|status| status.reset).max();
+    reported.retry_after.or(reset).unwrap_or(DEFAULT_PAUSE)
 }
 
 #[cfg(test)]

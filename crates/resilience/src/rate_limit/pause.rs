@@ -1,4 +1,4 @@
-//! A time in which an account is not asked.
+//! Pauses that a provider asks for.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,24 +7,23 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A time in which an account is not asked at all, because the provider said so.
+/// The time during which no call to an account is made, because the provider asked for a pause.
 #[derive(Debug, Default)]
 pub(crate) struct Pause(Mutex<Option<Instant>>);
 
-/// The longest pause. After an hour one call finds out whether it is over: one bad header must not switch an account
-/// off for good.
-const LONGEST: Duration = Duration::from_hours(1);
+/// The longest pause. After an hour one call probes the account: a single wrong header must not disable it for good.
+const MAX_PAUSE: Duration = Duration::from_hours(1);
 
 impl Pause {
-    /// Pauses for `wait` from now, or as long as before if that is longer.
+    /// Pauses for `wait` from now, unless a longer pause is in effect.
     pub(crate) fn extend(&self, wait: Duration) {
-        let until = Instant::now() + wait.min(LONGEST);
+        let until = Instant::now() + wait.min(MAX_PAUSE);
         let mut pause = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *pause = Some(pause.map_or(until, |known| known.max(until)));
+        *pause = Some(pause.map_or(until, |current| current.max(until)));
     }
 
-    /// How long it still is.
-    pub(crate) fn left(&self, now: Instant) -> Duration {
+    /// How much of the pause remains.
+    pub(crate) fn remaining(&self, now: Instant) -> Duration {
         let pause = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pause.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }

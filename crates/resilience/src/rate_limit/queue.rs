@@ -1,4 +1,4 @@
-//! Who is next.
+//! The queue of calls that wait for the same limits.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,132 +8,121 @@ use std::{
 use brigade_core::TraceId;
 use tokio::sync::Notify;
 
-use crate::{
-    Priority,
-    rate_limit::draw::{DIMENSIONS, Draw},
-};
+use crate::{Priority, rate_limit::consumption::Consumption};
 
 /// Calls that wait for the same limits, in the order in which they will be served.
 ///
-/// Between runs it is start-time fair queueing: each call starts where its run's last one ended, on a clock that shows
-/// how far the service has got. So a run with a hundred workers and a run with one get the same share, nobody who was
-/// idle can save up, and nobody starves behind newcomers. A call is as long as its dominant share, the largest part of
-/// any limit that it takes. (Goyal, Vin, Cheng: Start-time Fair Queuing, 1996; Ghodsi et al.: Dominant Resource
-/// Fairness, 2011.)
+/// Runs share the queue by start-time fair queueing. A call starts, in virtual time, where the previous call of its run
+/// ended, and virtual time advances as calls are served. So a run with a hundred workers and a run with one get the same
+/// share, an idle run cannot save up, and no run starves behind new ones. The length of a call is its dominant share:
+/// the largest share of any limit that it takes. (Goyal, Vin, Cheng: Start-time Fair Queuing, 1996; Ghodsi et al.:
+/// Dominant Resource Fairness, 2011.)
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    waiting: BTreeMap<Place, Waiter>,
-    runs: HashMap<TraceId, Share>,
-    /// How many runs have calls that wait.
-    active: usize,
-    clock: u64,
+    waiters: BTreeMap<Position, Waiter>,
+    runs: HashMap<TraceId, RunShare>,
+    /// The number of runs that have waiting calls.
+    active_runs: usize,
+    virtual_time: u64,
     arrivals: u64,
 }
 
-/// A place in the queue; the least is served first.
+/// A position in the queue; the smallest is served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     priority: Priority,
     start: u64,
     arrival: u64,
 }
 
-/// A call that waits.
+/// A waiting call.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    /// Whose call it is.
     pub(crate) run: TraceId,
-    /// What it will take.
-    pub(crate) draw: Draw,
-    /// How much of the service that is.
+    /// What the call is expected to take from the limits.
+    pub(crate) expected: Consumption,
+    /// The dominant share of the call.
     pub(crate) length: u64,
-    /// Told when it should look again.
+    /// Notified when the call should check again whether it is its turn.
     pub(crate) wake: Arc<Notify>,
 }
 
 /// What is known about a run that has or had calls here.
 #[derive(Debug, Default)]
-struct Share {
-    /// Where its latest call ends on the clock.
+struct RunShare {
+    /// Where its last call ends in virtual time.
     end: u64,
     waiting: usize,
 }
 
 impl Queue {
-    /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+        self.waiters.len()
     }
 
-    /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiters.is_empty()
     }
 
-    /// Where a call of `run` would stand now.
-    pub(crate) fn place(&self, run: TraceId, priority: Priority) -> Place {
-        let start = self.runs.get(&run).map_or(self.clock, |share| self.clock.max(share.end));
-        Place { priority, start, arrival: self.arrivals }
+    /// The position that a call of `run` would have now.
+    pub(crate) fn position(&self, run: TraceId, priority: Priority) -> Position {
+        let start = self.runs.get(&run).map_or(self.virtual_time, |share| self.virtual_time.max(share.end));
+        Position { priority, start, arrival: self.arrivals }
     }
 
-    /// Puts a call there.
-    pub(crate) fn join(&mut self, place: Place, waiter: Waiter) {
-        // Runs whose calls have all been served are like runs that never called.
-        if self.runs.len() > 2 * self.active + 64 {
-            self.runs.retain(|_, share| share.waiting > 0 || share.end > self.clock);
+    /// Adds a call at this position.
+    pub(crate) fn insert(&mut self, position: Position, waiter: Waiter) {
+        // A run whose calls have all been served is treated like a new one.
+        if self.runs.len() > 2 * self.active_runs + 64 {
+            self.runs.retain(|_, share| share.waiting > 0 || share.end > self.virtual_time);
         }
         let share = self.runs.entry(waiter.run).or_default();
-        share.end = place.start.saturating_add(waiter.length.max(1));
+        share.end = position.start.saturating_add(waiter.length.max(1));
         share.waiting += 1;
-        self.active += usize::from(share.waiting == 1);
+        self.active_runs += usize::from(share.waiting == 1);
         self.arrivals += 1;
-        self.waiting.insert(place, waiter);
+        self.waiters.insert(position, waiter);
     }
 
-    /// Whether the call at `place` is next.
-    pub(crate) fn is_first(&self, place: Place) -> bool {
-        self.waiting.first_key_value().is_some_and(|(first, _)| *first == place)
+    /// Whether the call at this position is the next one.
+    pub(crate) fn is_first(&self, position: Position) -> bool {
+        self.waiters.first_key_value().is_some_and(|(first, _)| *first == position)
     }
 
-    /// What all calls before `place` take together.
-    pub(crate) fn before(&self, place: Place) -> [u64; DIMENSIONS] {
-        let mut sums = [0; DIMENSIONS];
-        for (_, waiter) in self.waiting.range(..place) {
-            for (sum, amount) in sums.iter_mut().zip(waiter.draw.amounts()) {
-                *sum = u64::saturating_add(*sum, amount);
-            }
-        }
-        sums
+    /// What all calls before this position take together.
+    pub(crate) fn consumption_before(&self, position: Position) -> Consumption {
+        let before = self.waiters.range(..position).map(|(_, waiter)| waiter.expected);
+        before.fold(Consumption::default(), |sum, expected| sum.plus(&expected))
     }
 
-    /// Serves the call at `place`.
-    pub(crate) fn serve(&mut self, place: Place) {
-        let length = self.waiting.get(&place).map_or(0, |waiter| waiter.length);
-        // Were all runs served at the same time, each would have got this far.
-        let moved = length / u64::try_from(self.active.max(1)).unwrap_or(u64::MAX);
-        self.clock = self.clock.saturating_add(moved.max(1)).max(place.start);
-        self.leave(place);
+    /// Removes the call at this position because it is served.
+    pub(crate) fn serve(&mut self, position: Position) {
+        let length = self.waiters.get(&position).map_or(0, |waiter| waiter.length);
+        // Each active run would have advanced this far if all were served at the same time.
+        let advance = length / u64::try_from(self.active_runs.max(1)).unwrap_or(u64::MAX);
+        self.virtual_time = self.virtual_time.saturating_add(advance.max(1)).max(position.start);
+        self.remove(position);
     }
 
-    /// Takes the call at `place` out, if it is there, and tells the next if that makes it first.
-    pub(crate) fn leave(&mut self, place: Place) {
-        let was_first = self.is_first(place);
-        let Some(waiter) = self.waiting.remove(&place) else { return };
+    /// Removes the call at this position, if it is there, and wakes the new first call.
+    pub(crate) fn remove(&mut self, position: Position) {
+        let was_first = self.is_first(position);
+        let Some(waiter) = self.waiters.remove(&position) else { return };
         if let Some(share) = self.runs.get_mut(&waiter.run) {
             share.waiting -= 1;
-            self.active -= usize::from(share.waiting == 0);
+            self.active_runs -= usize::from(share.waiting == 0);
         }
-        if self.waiting.is_empty() {
+        if self.waiters.is_empty() {
             self.runs.clear();
-            self.clock = 0;
+            self.virtual_time = 0;
         } else if was_first {
             self.wake_first();
         }
     }
 
-    /// Tells the first call to look again.
+    /// Wakes the first call.
     pub(crate) fn wake_first(&self) {
-        if let Some((_, waiter)) = self.waiting.first_key_value() {
+        if let Some((_, waiter)) = self.waiters.first_key_value() {
             waiter.wake.notify_one();
         }
     }
@@ -143,50 +132,49 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn join(queue: &mut Queue, run: TraceId, length: u64) -> Place {
-        let place = queue.place(run, Priority::Normal);
-        let draw = Draw { requests: 1, input: 0, output: 0, total: 0 };
-        queue.join(place, Waiter { run, draw, length, wake: Arc::default() });
-        place
+    fn join(queue: &mut Queue, run: TraceId, length: u64) -> Position {
+        let position = queue.position(run, Priority::Normal);
+        queue.insert(position, Waiter { run, expected: Consumption::default(), length, wake: Arc::default() });
+        position
     }
 
     #[test]
-    fn who_was_idle_cannot_save_up() {
+    fn an_idle_run_cannot_save_up() {
         let (busy, idle) = (TraceId::random(), TraceId::random());
         let mut queue = Queue::default();
-        let mut places: Vec<_> = (0..12).map(|_| join(&mut queue, busy, 10)).collect();
-        let rest = places.split_off(10);
-        for place in places {
-            queue.serve(place);
+        let mut positions: Vec<_> = (0..12).map(|_| join(&mut queue, busy, 10)).collect();
+        let rest = positions.split_off(10);
+        for position in positions {
+            queue.serve(position);
         }
         let late: Vec<_> = (0..2).map(|_| join(&mut queue, idle, 10)).collect();
-        // The newcomer starts where the service is, not where the busy run began.
+        // The new run starts at the current virtual time, not where the busy run started.
         let mut order = [rest[0], rest[1], late[0], late[1]];
         order.sort();
         assert_eq!(order, [rest[0], late[0], rest[1], late[1]]);
     }
 
     #[test]
-    fn a_run_whose_calls_take_twice_as_much_gets_half_as_many() {
+    fn a_run_whose_calls_are_twice_as_large_gets_half_as_many() {
         let (large, small) = (TraceId::random(), TraceId::random());
         let mut queue = Queue::default();
-        let mut places: Vec<_> = (0..4).map(|_| (join(&mut queue, large, 20), 'L')).collect();
-        places.extend((0..4).map(|_| (join(&mut queue, small, 10), 's')));
-        places.sort();
-        assert_eq!(places.iter().map(|(_, name)| name).collect::<String>(), "LssLssLL");
+        let mut positions: Vec<_> = (0..4).map(|_| (join(&mut queue, large, 20), 'L')).collect();
+        positions.extend((0..4).map(|_| (join(&mut queue, small, 10), 's')));
+        positions.sort();
+        assert_eq!(positions.iter().map(|(_, name)| name).collect::<String>(), "LssLssLL");
     }
 
     #[test]
-    fn newcomers_neither_starve_who_waits_nor_are_remembered_for_ever() {
+    fn new_runs_do_not_starve_waiting_calls_and_are_forgotten() {
         let mut queue = Queue::default();
-        let patient = TraceId::random();
-        join(&mut queue, patient, 10);
-        let second = join(&mut queue, patient, 10);
-        // One newcomer for every call that is served, so that the queue never empties.
+        let old = TraceId::random();
+        join(&mut queue, old, 10);
+        let second = join(&mut queue, old, 10);
+        // One new run for every call that is served, so that the queue never empties.
         for served in 0.. {
             assert!(served < 10, "the second call starves");
             join(&mut queue, TraceId::random(), 10);
-            let first = *queue.waiting.keys().next().unwrap();
+            let first = *queue.waiters.keys().next().unwrap();
             queue.serve(first);
             if first == second {
                 break;
@@ -194,7 +182,7 @@ mod tests {
         }
         for _ in 0..1_000 {
             join(&mut queue, TraceId::random(), 10);
-            let first = *queue.waiting.keys().next().unwrap();
+            let first = *queue.waiters.keys().next().unwrap();
             queue.serve(first);
         }
         assert!(queue.runs.len() < 100, "{}", queue.runs.len());

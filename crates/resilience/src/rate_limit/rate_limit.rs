@@ -1,4 +1,4 @@
-//! Staying below a provider's limits.
+//! The [`RateLimit`] wrapper.
 
 use std::sync::Arc;
 
@@ -10,56 +10,81 @@ use tokio::time::Instant;
 
 use crate::{
     Priority, RateLimitSettings,
-    rate_limit::draw::Demand,
-    rate_limit::limiter::{Admission, Entry, Limiter, Ticket, TooLong},
-    shared::stopped::stopped,
+    rate_limit::{
+        consumption::CallSize,
+        limiter::{Admission, Limiter, Permit, QueuedCall, WaitTooLong},
+    },
+    shared::run_end::run_ended,
 };
 
-/// Lets calls wait until they fit under the limits of the provider account, instead of letting the provider refuse
-/// them. What the limits are it learns from every response.
+/// Makes calls wait until they fit under the rate limits of the provider account, instead of letting the provider refuse
+/// them. The limits are learned from every response.
 ///
-/// A call whose turn would not come in time fails at once as [`ModelErrorKind::RateLimited`], with the time that it
-/// would have taken, so that another model can be asked.
+/// A call whose turn would come too late fails at once with [`ModelErrorKind::RateLimited`] and the time it would have
+/// waited, so that another model can be asked.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use brigade_core::{
+///     ChatModel, ChatRequest, Run,
+///     testing::{ScriptedModel, Turn},
+/// };
+/// use brigade_resilience::{RateLimit, RateLimitSettings};
+/// use tokio::time::Instant;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let inner = ScriptedModel::new([Turn::text("One."), Turn::text("Two.")]);
+/// let model = RateLimit::new(inner, RateLimitSettings::default().requests_per_minute(1));
+/// let (request, started) = (ChatRequest::new("Count."), Instant::now());
+/// model.chat(&request, &Run::new()).await?;
+/// model.chat(&request, &Run::new()).await?;
+/// assert_eq!(started.elapsed(), Duration::from_secs(60));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct RateLimit<M> {
     inner: M,
-    limits: RateLimitSettings,
+    settings: RateLimitSettings,
     priority: Priority,
     limiter: Arc<Limiter>,
 }
 
 impl<M: ChatModel> RateLimit<M> {
-    /// Holds calls to `inner` to `limits`. What was used is shared with clones; [`RateLimit::within`] shares it further.
-    pub fn new(inner: M, limits: RateLimitSettings) -> Self {
-        let limiter = Arc::new(Limiter::new(limits.clone(), Arc::default()));
-        Self { inner, limits, priority: Priority::default(), limiter }
+    /// Limits the rate of calls to `inner`. Clones share the limits; [`RateLimit::within`] shares them further.
+    pub fn new(inner: M, settings: RateLimitSettings) -> Self {
+        let limiter = Arc::new(Limiter::new(settings.clone(), Arc::default()));
+        Self { inner, settings, priority: Priority::default(), limiter }
     }
 
-    /// The settings this wrapper was built with.
-    pub(crate) fn limits(&self) -> &RateLimitSettings {
-        &self.limits
-    }
-
-    /// Replaces the limiter by one that other wrappers use too.
-    pub(crate) fn with_limiter(self, limiter: Arc<Limiter>) -> Self {
-        Self { limiter, ..self }
-    }
-
-    /// Who goes first when calls wait.
+    /// Sets which calls go first when several wait.
     #[must_use]
     pub fn priority(self, priority: Priority) -> Self {
         Self { priority, ..self }
     }
 
-    async fn wait<'a>(&self, ticket: Ticket<'a>, run: &Run) -> Result<Admission<'a>, ModelError> {
-        let started = Instant::now();
-        let admitted = run.until_stopped(ticket.admitted()).await;
-        let waited = started.elapsed();
-        run.emit(&Event::RateLimitWaited { model: self.id().clone(), waited });
-        admitted.map_err(|end| stopped(end, self.id()))?.map_err(|wait| self.refusal(wait))
+    pub(crate) fn rate_limit_settings(&self) -> &RateLimitSettings {
+        &self.settings
     }
 
-    fn refusal(&self, TooLong(wait): TooLong) -> ModelError {
+    /// Uses a limiter that other wrappers share.
+    pub(crate) fn with_limiter(self, limiter: Arc<Limiter>) -> Self {
+        Self { limiter, ..self }
+    }
+
+    async fn wait<'a>(&self, queued: QueuedCall<'a>, run: &Run) -> Result<Permit<'a>, ModelError> {
+        let started = Instant::now();
+        let admitted = run.until_stopped(queued.admitted()).await;
+        let waited = started.elapsed();
+        run.emit(&Event::RateLimitWaited { model: self.id().clone(), waited });
+        admitted.map_err(|interruption| run_ended(interruption, self.id()))?.map_err(|wait| self.refused(wait))
+    }
+
+    fn refused(&self, WaitTooLong(wait): WaitTooLong) -> ModelError {
         let message = format!("the rate limit leaves no room for {wait:.1?}, longer than the call can wait");
         ModelError::new(ModelErrorKind::RateLimited, message).with(|failure| {
             failure.model = Some(self.id().clone());
@@ -80,15 +105,14 @@ impl<M: ChatModel> ChatModel for RateLimit<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let demand = Demand::of(request, self.inner.settings());
-        let entry = self.limiter.enter(demand, self.priority, run).map_err(|wait| self.refusal(wait))?;
-        let admission = match entry {
-            Entry::Admitted(admission) => admission,
-            // In a box, as few calls wait, and every call would have to hold room for it.
-            Entry::Waits(ticket) => Box::pin(self.wait(ticket, run)).await?,
+        let call = CallSize::new(request, self.inner.settings());
+        let admission = self.limiter.request(call, self.priority, run).map_err(|wait| self.refused(wait))?;
+        let permit = match admission {
+            Admission::Admitted(permit) => permit,
+            Admission::Queued(queued) => self.wait(queued, run).await?,
         };
         let result = self.inner.chat(request, run).await;
-        admission.settle(&result);
+        permit.settle(&result);
         result
     }
 }

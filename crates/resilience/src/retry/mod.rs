@@ -1,5 +1,6 @@
 //! Retrying failed calls, within a budget that all callers of a model share.
 
 pub(crate) mod backoff;
+pub(crate) mod budget;
 pub(crate) mod retry;
-pub(crate) mod retry_budget;
+pub(crate) mod settings;

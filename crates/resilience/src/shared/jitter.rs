@@ -1,4 +1,4 @@
-//! Chance, for delays that must not coincide.
+//! Random delays.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,21 +7,21 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-/// A source of random delays. Callers that failed together must not come back together.
+/// A source of random delays. Callers that failed at the same time must not retry at the same time.
 #[derive(Debug)]
 pub(crate) struct Jitter(Mutex<SmallRng>);
 
 impl Jitter {
-    /// The same delays in every run of the program, for tests that repeat.
+    /// Returns the same delays in every run of the program, for reproducible tests.
     pub(crate) fn seeded(seed: u64) -> Self {
         Self(Mutex::new(SmallRng::seed_from_u64(seed)))
     }
 
-    /// Anything from nothing to `most`.
-    pub(crate) fn up_to(&self, most: Duration) -> Duration {
-        let most_nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+    /// A random duration between zero and `max`.
+    pub(crate) fn up_to(&self, max: Duration) -> Duration {
+        let max_nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);
         let mut random = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Duration::from_nanos(random.random_range(0..=most_nanos))
+        Duration::from_nanos(random.random_range(0..=max_nanos))
     }
 }
 

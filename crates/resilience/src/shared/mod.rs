@@ -1,6 +1,9 @@
 //! Helpers that several wrappers use.
 
+#[macro_use]
+mod setters;
+
 pub(crate) mod jitter;
-pub(crate) mod stopped;
-pub(crate) mod tally;
-pub(crate) mod watch;
+pub(crate) mod reply_watch;
+pub(crate) mod rolling_counter;
+pub(crate) mod run_end;

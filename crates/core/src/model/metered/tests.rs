@@ -327,7 +327,7 @@ async fn the_estimate_learns_how_long_prompts_really_are() {
     assert_eq!(model.estimate(&question()).input_tokens, 1_000);
     ask(&model, &run).await.unwrap();
     assert_eq!(model.clone().estimate(&question()).input_tokens, 1_600, "at once, and in clones");
-    let learn = |input| model.shared.learned.learn(&question(), &"".into(), &Usage::new(input, 10));
+    let learn = |input| model.shared.tokens.learn(&question(), &"".into(), &Usage::new(input, 10));
     learn(800);
     assert_eq!(model.estimate(&question()).input_tokens, 1_500, "slowly");
     learn(1_000_000);

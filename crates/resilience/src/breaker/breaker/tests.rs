@@ -7,7 +7,7 @@ use tokio::{
 use super::*;
 use crate::{
     Accounts,
-    testing::{Fake, error, listened, question, reply, seconds, story},
+    testing::{Fake, error, event_lines, observed_run, question, reply, seconds},
 };
 
 async fn ask(model: &impl ChatModel) -> Option<Kind> {
@@ -49,7 +49,7 @@ async fn only_failures_of_the_provider_open_the_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_answered_breaks_the_row_and_what_says_nothing_does_not() {
+async fn rejected_requests_reset_the_failure_count_and_rate_limits_do_not() {
     for (between, opens) in [(Kind::Caller, false), (Kind::ContextLength, false), (Kind::RateLimited, true)] {
         let mut kinds = vec![Kind::Transient; 6];
         kinds.extend([between, Kind::Transient]);
@@ -63,10 +63,10 @@ async fn what_was_answered_breaks_the_row_and_what_says_nothing_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_credentials_or_an_empty_account_rest_every_model_of_the_account() {
+async fn rejected_credentials_or_exhausted_quota_block_every_model_of_the_account() {
     for kind in [Kind::Quota, Kind::Auth] {
         let accounts = Accounts::seeded(1);
-        let (big, small) = (Fake::failing("big", &[kind]), Fake::well("small"));
+        let (big, small) = (Fake::failing("big", &[kind]), Fake::healthy("small"));
         let (one, other) = (breaker(big.clone(), &accounts), breaker(small.clone(), &accounts));
         assert_eq!(ask(&one).await, Some(kind));
         assert_eq!((ask(&one).await, ask(&other).await), (Some(Kind::CircuitOpen), Some(Kind::CircuitOpen)));
@@ -77,18 +77,18 @@ async fn refused_credentials_or_an_empty_account_rest_every_model_of_the_account
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_says_why_and_for_how_long() {
+async fn an_open_circuit_reports_its_cause_and_the_remaining_time() {
     let model = breaker(Fake::broken("m", Kind::Quota), &Accounts::seeded(1));
     ask(&model).await;
     advance(seconds(60)).await;
     let error = model.chat(&question(), &Run::new()).await.unwrap_err();
     assert_eq!(error.retry(), RetryAdvice::After(seconds(840)));
-    let message = "a/m: the account rests for 840.0s more, the last failure was: quota (circuit_open)";
+    let message = "a/m: the account is blocked for another 840.0s; the last failure was: quota (circuit_open)";
     assert_eq!(error.to_string(), message);
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_at_once_exactly_one_probes() {
+async fn of_many_concurrent_calls_exactly_one_probes() {
     let down_for_a_while = Fake::new("m", |call, _| async move {
         sleep(seconds(1)).await;
         if call <= 7 { Err(error(Kind::Transient)) } else { Ok(reply("ok")) }
@@ -128,9 +128,9 @@ async fn a_cancelled_probe_lets_the_next_call_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_change_is_told_to_the_run_that_caused_it() {
+async fn each_state_change_is_emitted_to_the_run_that_caused_it() {
     let model = breaker(Fake::failing("m", &[Kind::Transient; 8]), &Accounts::seeded(1));
-    let (run, recorder) = listened();
+    let (run, recorder) = observed_run();
     for _ in 0..7 {
         assert!(model.chat(&question(), &run).await.is_err());
     }
@@ -139,5 +139,5 @@ async fn every_change_is_told_to_the_run_that_caused_it() {
     advance(seconds(3)).await;
     assert!(model.chat(&question(), &run).await.is_ok());
     let told = ["open", "half_open", "open", "half_open", "closed"].map(|state| format!("breaker a/m {state}"));
-    assert_eq!(story(&recorder), told);
+    assert_eq!(event_lines(&recorder), told);
 }

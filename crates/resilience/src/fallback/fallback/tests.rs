@@ -1,10 +1,10 @@
 use brigade_core::{ModelErrorKind as Kind, TimeoutPhase};
 
 use super::*;
-use crate::testing::{Fake, error, listened, question, reply, say, story};
+use crate::testing::{Fake, emit_text, error, event_lines, observed_run, question, reply};
 
 async fn asks_the_second(kind: Kind) -> bool {
-    let second = Fake::well("b");
+    let second = Fake::healthy("b");
     let model = Fallback::new(Fake::broken("a", kind), second.clone());
     let result = model.chat(&question(), &Run::new()).await;
     assert_eq!(result.is_ok(), second.calls() == 1);
@@ -12,7 +12,7 @@ async fn asks_the_second(kind: Kind) -> bool {
 }
 
 #[tokio::test]
-async fn another_model_is_asked_when_the_provider_failed_and_not_when_the_request_did() {
+async fn another_model_is_asked_only_after_failures_of_the_provider() {
     for kind in [
         Kind::Auth,
         Kind::Quota,
@@ -32,34 +32,34 @@ async fn another_model_is_asked_when_the_provider_failed_and_not_when_the_reques
 }
 
 #[tokio::test]
-async fn the_outcome_lists_each_model_that_was_done_without_once() {
-    let (run, recorder) = listened();
+async fn the_outcome_lists_each_replaced_model_once() {
+    let (run, recorder) = observed_run();
     let a = Fake::broken("a", Kind::Overloaded);
-    let model = Fallback::new(a, Fake::broken("b", Kind::Auth)).fallback(Fake::well("c"));
+    let model = Fallback::new(a, Fake::broken("b", Kind::Auth)).fallback(Fake::healthy("c"));
     for _ in 0..2 {
         assert!(model.chat(&question(), &run).await.is_ok());
     }
-    assert_eq!(story(&recorder)[..2], ["a/a -> a/b: overloaded", "a/b -> a/c: auth"]);
+    assert_eq!(event_lines(&recorder)[..2], ["a/a -> a/b: overloaded", "a/b -> a/c: auth"]);
     let degraded: Vec<_> = run.degraded().into_iter().map(|part| (part.part, part.reason)).collect();
     let because = |reason: &str| reason.to_owned();
     assert_eq!(
         degraded,
         [
-            ("model:a".to_owned(), because("as told (overloaded); a/b was asked instead")),
-            ("model:b".to_owned(), because("as told (auth); a/c was asked instead")),
+            ("model:a".to_owned(), because("scripted failure (overloaded); a/b was asked instead")),
+            ("model:b".to_owned(), because("scripted failure (auth); a/c was asked instead")),
         ]
     );
 }
 
 #[tokio::test]
-async fn when_all_have_failed_the_last_error_is_returned() {
+async fn if_all_models_fail_the_last_error_is_returned() {
     let model = Fallback::new(Fake::broken("a", Kind::Overloaded), Fake::broken("b", Kind::Quota));
     assert_eq!(model.chat(&question(), &Run::new()).await.unwrap_err().kind(), Kind::Quota);
 }
 
 #[tokio::test]
-async fn a_prompt_that_is_too_long_goes_only_to_a_model_that_takes_more() {
-    let (small, large) = (Fake::well("small"), Fake::well("large"));
+async fn a_prompt_that_is_too_long_goes_only_to_a_model_with_a_larger_context() {
+    let (small, large) = (Fake::healthy("small"), Fake::healthy("large"));
     let model = Fallback::new(Fake::broken("a", Kind::ContextLength), small.clone())
         .fallback(FallbackModel::new(large.clone()).with_larger_context());
     assert!(model.chat(&question(), &Run::new()).await.is_ok());
@@ -71,7 +71,7 @@ async fn a_prompt_that_is_too_long_goes_only_to_a_model_that_takes_more() {
 }
 
 #[tokio::test]
-async fn a_refusal_goes_to_another_model_only_if_the_operator_says_so() {
+async fn a_refusal_goes_to_another_model_only_if_configured() {
     let declining = || {
         Fake::new("a", |_, _| async {
             let mut reply = reply("no");
@@ -82,31 +82,31 @@ async fn a_refusal_goes_to_another_model_only_if_the_operator_says_so() {
     let ask =
         async |model: Fallback<Fake>| model.chat(&question(), &Run::new()).await.unwrap().message.text().into_owned();
     let rules = FallbackRules { on_refused: true, ..FallbackRules::default() };
-    assert_eq!(ask(Fallback::new(declining(), Fake::well("b"))).await, "no");
-    assert_eq!(ask(Fallback::new(declining(), Fake::well("b")).rules(rules)).await, "ok");
+    assert_eq!(ask(Fallback::new(declining(), Fake::healthy("b"))).await, "no");
+    assert_eq!(ask(Fallback::new(declining(), Fake::healthy("b")).rules(rules)).await, "ok");
     let failing = Fake::broken("b", Kind::Transient);
     assert_eq!(ask(Fallback::new(declining(), failing).rules(rules)).await, "no", "an answer is better than an error");
 }
 
 #[tokio::test]
-async fn listeners_see_an_answer_begin_again_once_at_the_most() {
+async fn a_reply_restarts_at_most_once() {
     let breaking = |name| {
         Fake::new(name, |_, run| async move {
-            say(&run, "Hel");
+            emit_text(&run, "Hel");
             Err(error(Kind::Broken))
         })
     };
-    let (run, recorder) = listened();
-    let last = Fake::well("c");
+    let (run, recorder) = observed_run();
+    let last = Fake::healthy("c");
     let model = Fallback::new(breaking("a"), breaking("b")).fallback(last.clone());
     assert_eq!(model.chat(&question(), &run).await.unwrap_err().kind(), Kind::Broken);
-    assert_eq!(story(&recorder), ["restarted", "a/a -> a/b: broken"]);
+    assert_eq!(event_lines(&recorder), ["restarted", "a/a -> a/b: broken"]);
     assert_eq!(last.calls(), 0);
 }
 
 #[tokio::test]
-async fn a_cancelled_run_asks_nobody_else() {
-    let second = Fake::well("b");
+async fn no_other_model_is_asked_after_a_cancellation() {
+    let second = Fake::healthy("b");
     let first = Fake::new("a", |_, run| async move {
         run.cancel();
         Err(error(Kind::Transient))

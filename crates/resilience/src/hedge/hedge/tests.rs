@@ -2,14 +2,14 @@ use brigade_core::{ModelErrorKind, RawJson, ToolSet, ToolSpec};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::testing::{Fake, error, listened, question, reply, say, seconds};
+use crate::testing::{Fake, emit_text, error, observed_run, question, reply, seconds};
 
 /// Each call shows its number after as many seconds, and answers a second later; an absent number never answers.
 fn slow(after: &'static [Option<u64>]) -> Fake {
     Fake::new("m", move |call, run| async move {
         let Some(pause) = after[call - 1] else { return std::future::pending().await };
         sleep(seconds(pause)).await;
-        say(&run, &call.to_string());
+        emit_text(&run, &call.to_string());
         sleep(seconds(1)).await;
         Ok(reply(&call.to_string()))
     })
@@ -27,42 +27,42 @@ async fn ask(model: &Hedge<Fake>, run: &Run) -> (String, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quick_answer_is_asked_for_once() {
+async fn a_fast_reply_is_requested_once() {
     let fake = slow(&[Some(9)]);
-    assert_eq!(ask(&hedge(&fake), &listened().0).await, ("1".to_owned(), 10));
+    assert_eq!(ask(&hedge(&fake), &observed_run().0).await, ("1".to_owned(), 10));
     assert_eq!(fake.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_to_show_something_wins_and_listeners_hear_only_that_one() {
+async fn the_first_attempt_to_emit_a_delta_wins_and_only_its_deltas_are_seen() {
     for (script, wins, took) in [
         (&[None, Some(2)], "2", 13),
         (&[Some(15), Some(2)], "2", 13),
         (&[Some(12), Some(2)], "1", 13),
         (&[Some(11), Some(5)], "1", 12),
     ] {
-        let (run, recorder) = listened();
+        let (run, recorder) = observed_run();
         assert_eq!(ask(&hedge(&slow(script)), &run).await, (wins.to_owned(), took));
         assert_eq!(recorder.text(), wins);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_loser_is_given_up_as_soon_as_the_winner_shows_something() {
+async fn the_loser_is_dropped_at_the_first_delta_of_the_winner() {
     let going_on = Arc::new(());
     let held = Arc::clone(&going_on);
     let fake = Fake::new("m", move |call, run| {
         let held = Arc::clone(&held);
         async move {
             sleep(seconds(if call == 1 { 60 } else { 1 })).await;
-            say(&run, "2");
+            emit_text(&run, "2");
             sleep(seconds(5)).await;
             drop(held);
             Ok(reply("2"))
         }
     });
     let model = hedge(&fake);
-    let (run, _) = listened();
+    let (run, _) = observed_run();
     let observed = async {
         sleep(Duration::from_millis(10_500)).await;
         let both = Arc::strong_count(&going_on);
@@ -74,12 +74,12 @@ async fn the_loser_is_given_up_as_soon_as_the_winner_shows_something() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_listeners_the_first_whole_answer_wins() {
+async fn without_listeners_the_first_complete_reply_wins() {
     assert_eq!(ask(&hedge(&slow(&[Some(30), Some(2)])), &Run::new()).await, ("2".to_owned(), 13));
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_failure_leaves_the_other_attempt_its_chance() {
+async fn if_one_attempt_fails_the_other_continues() {
     let fake = Fake::new("m", |call, _| async move {
         sleep(seconds(if call == 1 { 20 } else { 1 })).await;
         if call == 1 { Ok(reply("1")) } else { Err(error(ModelErrorKind::Transient)) }
@@ -91,7 +91,7 @@ async fn one_failure_leaves_the_other_attempt_its_chance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_with_tools_is_asked_once() {
+async fn a_request_with_tools_is_sent_once() {
     let fake = slow(&[Some(30)]);
     let mut request = question();
     request.tools = ToolSet::new(vec![ToolSpec::new("t", "", RawJson::empty_object())]);
@@ -100,7 +100,7 @@ async fn a_request_with_tools_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_retry_budget_forbids_it() {
+async fn an_empty_retry_budget_prevents_a_second_attempt() {
     let fake = slow(&[Some(30)]);
     let model =
         Hedge::new(fake.clone(), seconds(10), RetrySettings { budget_per_second: 0, ..RetrySettings::default() });

@@ -15,7 +15,7 @@ use tokio::{
 use super::*;
 use crate::{
     BreakerState,
-    testing::{Fake, error, listened, question, reply, seconds, story, told},
+    testing::{Fake, error, event_lines, observed_run, question, reply, retry_after, seconds},
 };
 
 fn wrap(model: Fake, fallbacks: Vec<Fake>, accounts: &Accounts) -> Arc<dyn ChatModel> {
@@ -31,7 +31,7 @@ async fn timed(model: &dyn ChatModel) -> (Result<ChatReply, ModelError>, Duratio
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_standard_stack_behaves_like_a_model() {
+async fn the_standard_stack_passes_the_model_contract() {
     let model = ScriptedModel::new((0..8).map(|_| Turn::text("Hello.").after(seconds(1))));
     model_contract(&Policy::default().wrap(model, [], &Accounts::seeded(1))).await;
     let hedged = Policy { hedge_after: Some(seconds(30)), ..Policy::default() };
@@ -40,7 +40,7 @@ async fn the_standard_stack_behaves_like_a_model() {
 }
 
 #[test]
-fn settings_survive_a_file_and_say_when_one_is_unknown() {
+fn settings_round_trip_through_json_and_unknown_keys_are_rejected() {
     let policy = Policy { hedge_after: Some(seconds(7)), ..Policy::default() };
     let written = serde_json::to_string(&policy).unwrap();
     assert_eq!(serde_json::from_str::<Policy>(&written).unwrap(), policy);
@@ -53,10 +53,10 @@ fn settings_survive_a_file_and_say_when_one_is_unknown() {
 
 /// R03.
 #[tokio::test(start_paused = true)]
-async fn a_polite_refusal_ends_in_an_answer_and_never_earlier_than_asked() {
+async fn a_429_with_a_short_delay_ends_in_an_answer() {
     for wait in [seconds(2), Duration::from_millis(1_500)] {
         let fake = Fake::new("m", move |call, _| async move {
-            if call == 1 { Err(told(Kind::RateLimited, wait)) } else { Ok(reply("ok")) }
+            if call == 1 { Err(retry_after(Kind::RateLimited, wait)) } else { Ok(reply("ok")) }
         });
         let (result, elapsed) = timed(&wrap(fake.clone(), vec![], &Accounts::seeded(1))).await;
         assert!(result.is_ok() && elapsed >= wait && elapsed <= seconds(3), "{elapsed:?}");
@@ -66,9 +66,9 @@ async fn a_polite_refusal_ends_in_an_answer_and_never_earlier_than_asked() {
 
 /// R04.
 #[tokio::test(start_paused = true)]
-async fn a_hostile_wait_is_not_slept_but_passed_on_or_gone_around() {
+async fn an_excessive_delay_is_returned_or_answered_by_a_fallback() {
     let day = seconds(86_400);
-    let hostile = Fake::new("m", move |_, _| async move { Err(told(Kind::RateLimited, day)) });
+    let hostile = Fake::new("m", move |_, _| async move { Err(retry_after(Kind::RateLimited, day)) });
     let (result, elapsed) = timed(&wrap(hostile.clone(), vec![], &Accounts::seeded(1))).await;
     assert_eq!((result.unwrap_err().retry(), elapsed), (RetryAdvice::After(day), Duration::ZERO));
 
@@ -84,7 +84,7 @@ async fn a_hostile_wait_is_not_slept_but_passed_on_or_gone_around() {
 
 /// R05.
 #[tokio::test(start_paused = true)]
-async fn an_empty_account_is_asked_once_in_fifteen_minutes() {
+async fn an_account_without_quota_is_called_once_in_fifteen_minutes() {
     let accounts = Accounts::seeded(1);
     let empty = Fake::broken("m", Kind::Quota);
     let model = wrap(empty.clone(), vec![], &accounts);
@@ -101,7 +101,7 @@ async fn an_empty_account_is_asked_once_in_fifteen_minutes() {
 
 /// R06: one of two models is overloaded for a minute, while fifty runs ask once a second.
 #[tokio::test(start_paused = true)]
-async fn a_storm_at_one_model_is_sat_out_at_another() {
+async fn an_overloaded_model_is_replaced_until_it_recovers() {
     let accounts = Accounts::seeded(1);
     let storm = Arc::new(AtomicBool::new(true));
     let weather = Arc::clone(&storm);
@@ -143,7 +143,7 @@ async fn a_storm_at_one_model_is_sat_out_at_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_of_a_call_are_timed_counted_and_judged_one_by_one() {
+async fn each_attempt_has_its_own_timeout() {
     let hangs = Fake::new("m", |_, _| std::future::pending());
     let accounts = Accounts::seeded(1);
     let policy = Policy {
@@ -151,24 +151,24 @@ async fn retries_of_a_call_are_timed_counted_and_judged_one_by_one() {
         ..Policy::default()
     };
     let model = policy.wrap(hangs.clone(), [], &accounts);
-    let (run, recorder) = listened();
+    let (run, recorder) = observed_run();
     let started = Instant::now();
     assert!(model.chat(&question(), &run).await.is_err());
     assert!(started.elapsed() >= seconds(120) && started.elapsed() < seconds(121));
-    assert_eq!(story(&recorder), ["retry a/m #2: timeout_first_delta"]);
+    assert_eq!(event_lines(&recorder), ["retry a/m #2: timeout_first_delta"]);
     assert_eq!(hangs.calls(), 2);
 }
 
 /// R02.
 #[tokio::test(start_paused = true)]
-async fn a_model_that_keeps_silent_is_asked_once_if_another_one_stands_by() {
+async fn a_silent_model_with_a_fallback_is_called_once() {
     let hangs = Fake::new("m", |_, _| std::future::pending());
-    let model = wrap(hangs.clone(), vec![Fake::well("spare")], &Accounts::seeded(1));
-    let (run, recorder) = listened();
+    let model = wrap(hangs.clone(), vec![Fake::healthy("spare")], &Accounts::seeded(1));
+    let (run, recorder) = observed_run();
     let started = Instant::now();
     assert!(model.chat(&question(), &run).await.is_ok());
     assert_eq!((started.elapsed(), hangs.calls()), (seconds(60), 1));
-    assert_eq!(story(&recorder), ["a/m -> a/spare: timeout_first_delta"]);
+    assert_eq!(event_lines(&recorder), ["a/m -> a/spare: timeout_first_delta"]);
 }
 
 /// Whoever gives up at whatever point: nothing stays reserved, waiting or probing.
@@ -179,7 +179,7 @@ async fn a_cancelled_call_leaves_nothing_behind() {
         sleep(Duration::from_millis(700)).await;
         match call % 4 {
             0 => Err(error(Kind::Transient)),
-            1 => Err(told(Kind::RateLimited, seconds(1))),
+            1 => Err(retry_after(Kind::RateLimited, seconds(1))),
             _ => Ok(reply("ok")),
         }
     });

@@ -6,7 +6,7 @@ use crate::testing::seconds;
 const MINUTE: Duration = seconds(60);
 
 #[test]
-fn what_is_missing_comes_back_steadily() {
+fn the_bucket_refills_continuously() {
     let start = Instant::now();
     let mut bucket = Bucket::full(60, 60, MINUTE, start);
     bucket.take(60, start);
@@ -16,7 +16,7 @@ fn what_is_missing_comes_back_steadily() {
 }
 
 #[test]
-fn a_debt_is_worked_off_first() {
+fn debt_is_paid_off_first() {
     let start = Instant::now();
     let mut bucket = Bucket::full(60, 60, MINUTE, start);
     bucket.take(90, start);
@@ -24,7 +24,7 @@ fn a_debt_is_worked_off_first() {
 }
 
 #[test]
-fn more_than_it_holds_can_be_taken_when_it_is_full() {
+fn an_amount_above_the_capacity_can_be_taken_from_a_full_bucket() {
     let start = Instant::now();
     let mut bucket = Bucket::full(60, 30, MINUTE, start);
     assert_eq!(bucket.ready_in(1_000, start), Duration::ZERO);
@@ -33,16 +33,16 @@ fn more_than_it_holds_can_be_taken_when_it_is_full() {
 }
 
 #[test]
-fn an_observation_lowers_the_level_and_never_raises_it() {
+fn a_reported_remainder_never_raises_the_level() {
     let start = Instant::now();
     let mut bucket = Bucket::full(60, 60, MINUTE, start);
-    bucket.lower(10, start, start);
+    bucket.lower_to(10, start, start);
     assert_eq!(bucket.remaining(start), 10);
-    bucket.lower(50, start, start);
+    bucket.lower_to(50, start, start);
     assert_eq!(bucket.remaining(start), 10);
     // Seen at some time in the last twenty seconds, in which twenty have come in.
     let later = start + seconds(20);
-    bucket.lower(3, start, later);
+    bucket.lower_to(3, start, later);
     assert_eq!(bucket.remaining(later), 23);
 }
 
@@ -54,27 +54,27 @@ fn a_lower_limit_cuts_the_level_and_a_higher_one_raises_nothing_by_itself() {
     assert_eq!(bucket.remaining(start), 30);
     bucket.set_limit(100, 100, start);
     assert_eq!(bucket.remaining(start), 30);
-    bucket.raise(80, start);
-    bucket.raise(40, start);
+    bucket.raise_to(80, start);
+    bucket.raise_to(40, start);
     assert_eq!(bucket.remaining(start), 80);
-    bucket.raise(1_000, start);
+    bucket.raise_to(1_000, start);
     assert_eq!(bucket.remaining(start), 100);
 }
 
 #[test]
-fn no_number_overflows() {
+fn extreme_amounts_do_not_overflow() {
     let start = Instant::now();
     let mut bucket = Bucket::full(u64::MAX, u64::MAX, seconds(u64::MAX / 2_000_000_000), start);
     for _ in 0..4 {
         bucket.take(u64::MAX, start);
     }
     assert!(bucket.ready_in(u64::MAX, start + seconds(1)) > Duration::ZERO);
-    bucket.give(u64::MAX, start);
+    bucket.give_back(u64::MAX, start);
 }
 
 proptest! {
     #[test]
-    fn no_span_of_time_sees_more_than_the_burst_and_the_refill(
+    fn no_time_span_admits_more_than_the_burst_and_the_refill(
         limit in 1_u64..5_000,
         burst in 1_u64..5_000,
         steps in prop::collection::vec((0_u64..20_000_000_000, 1_u64..400), 1..60),
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_given_back_is_as_if_it_had_never_been_taken(
+    fn giving_back_undoes_taking(
         limit in 1_u64..5_000,
         steps in prop::collection::vec((0_u64..5_000_000_000, 0_u64..9_000, 0_u64..900), 1..60),
     ) {
@@ -112,14 +112,14 @@ proptest! {
         for (pause, lent, used) in steps {
             now += Duration::from_nanos(pause);
             bucket.take(lent + used, now);
-            bucket.give(lent, now);
+            bucket.give_back(lent, now);
             plain.take(used, now);
             prop_assert_eq!(bucket.level, plain.level);
         }
     }
 
     #[test]
-    fn the_time_until_it_is_ready_is_exact(limit in 1_u64..5_000, taken in 1_u64..20_000, amount in 1_u64..5_000) {
+    fn the_time_until_an_amount_is_ready_is_exact(limit in 1_u64..5_000, taken in 1_u64..20_000, amount in 1_u64..5_000) {
         let start = Instant::now();
         let mut bucket = Bucket::full(limit, limit, MINUTE, start);
         bucket.take(taken, start);

@@ -1,6 +1,6 @@
-use std::future::Future;
+use std::{future::Future, sync::LazyLock};
 
-use brigade_core::{RateLimitStatus, Settings, Usage};
+use brigade_core::{ChatRequest, RateLimitStatus, Settings, Usage};
 use proptest::prelude::*;
 use tokio::{
     task::JoinSet,
@@ -10,31 +10,32 @@ use tokio::{
 use super::*;
 use crate::{
     Charging,
-    testing::{error, question, reply, seconds, told},
+    testing::{error, question, reply, retry_after, seconds},
 };
 
-fn limiter(limits: RateLimitSettings) -> Arc<Limiter> {
-    Arc::new(Limiter::new(limits, Arc::default()))
+fn limiter(settings: RateLimitSettings) -> Arc<Limiter> {
+    Arc::new(Limiter::new(settings, Arc::default()))
 }
 
 fn requests(limit: u64) -> RateLimitSettings {
     RateLimitSettings { requests_per_minute: Some(limit), ..RateLimitSettings::default() }
 }
 
-fn demand() -> Demand {
-    Demand::of(&question(), Settings::none())
+fn size() -> CallSize<'static> {
+    static REQUEST: LazyLock<ChatRequest> = LazyLock::new(question);
+    CallSize::new(&REQUEST, Settings::none())
 }
 
-async fn admit<'a>(limiter: &'a Limiter, run: &Run) -> Result<Admission<'a>, TooLong> {
-    match limiter.enter(demand(), Priority::Normal, run)? {
-        Entry::Admitted(admission) => Ok(admission),
-        Entry::Waits(ticket) => ticket.admitted().await,
+async fn admit<'a>(limiter: &'a Limiter, run: &Run) -> Result<Permit<'a>, WaitTooLong> {
+    match limiter.request(size(), Priority::Normal, run)? {
+        Admission::Admitted(permit) => Ok(permit),
+        Admission::Queued(queued) => queued.admitted().await,
     }
 }
 
 /// What is left of a limit; absent while it is not known.
 fn left(limiter: &Limiter, name: &str) -> Option<u64> {
-    limiter.headroom().into_iter().find(|(known, ..)| *known == name).map(|(.., left)| left)
+    limiter.headroom().into_iter().find(|limit| limit.name == name).map(|limit| limit.remaining)
 }
 
 fn saying(requests: RateLimitStatus) -> ChatReply {
@@ -53,10 +54,10 @@ async fn call(limiter: &Limiter, result: Result<ChatReply, ModelError>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_known_limits_nobody_waits() {
+async fn without_known_limits_no_call_waits() {
     let limiter = limiter(RateLimitSettings::default());
     for _ in 0..10_000 {
-        assert!(matches!(limiter.enter(demand(), Priority::Normal, &Run::new()), Ok(Entry::Admitted(_))));
+        assert!(matches!(limiter.request(size(), Priority::Normal, &Run::new()), Ok(Admission::Admitted(_))));
     }
 }
 
@@ -67,7 +68,7 @@ async fn a_limit_is_learned_from_a_response() {
     assert_eq!(left(&limiter, "requests_per_minute"), Some(40));
     // What is in flight may not have been seen by whoever said that.
     let limiter = self::limiter(RateLimitSettings::default());
-    let in_flight: Vec<_> = (0..5).map(|_| limiter.enter(demand(), Priority::Normal, &Run::new())).collect();
+    let in_flight: Vec<_> = (0..5).map(|_| limiter.request(size(), Priority::Normal, &Run::new())).collect();
     call(&limiter, Ok(saying(allowance(100, 40, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(35));
     drop(in_flight);
@@ -75,7 +76,7 @@ async fn a_limit_is_learned_from_a_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_is_lowered_at_once_and_raised_only_by_a_new_limit() {
+async fn the_remainder_is_lowered_at_once_and_raised_only_by_a_new_limit() {
     let limiter = limiter(RateLimitSettings::default());
     call(&limiter, Ok(saying(allowance(100, 99, None)))).await;
     call(&limiter, Ok(saying(allowance(100, 10, None)))).await;
@@ -89,7 +90,7 @@ async fn what_is_left_is_lowered_at_once_and_raised_only_by_a_new_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_configured_limit_holds_besides_what_is_learned() {
+async fn a_configured_limit_applies_in_addition_to_a_learned_one() {
     let limiter = limiter(requests(20));
     call(&limiter, Ok(saying(allowance(100, 99, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(19));
@@ -98,7 +99,7 @@ async fn a_configured_limit_holds_besides_what_is_learned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_comes_back_slowly_is_a_days() {
+async fn a_limit_that_refills_slowly_is_a_daily_limit() {
     let limiter = limiter(RateLimitSettings::default());
     call(&limiter, Ok(saying(allowance(14_400, 14_370, Some(seconds(180)))))).await;
     assert_eq!(left(&limiter, "requests_per_day"), Some(14_370));
@@ -115,7 +116,7 @@ async fn an_exhausted_window_that_ends_soon_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exhausted_limit_that_refills_steadily_is_not_waited_for_until_it_is_whole() {
+async fn an_exhausted_limit_that_refills_continuously_is_used_before_it_is_full() {
     let limiter = limiter(RateLimitSettings::default());
     call(&limiter, Ok(saying(allowance(60, 0, Some(seconds(60)))))).await;
     let started = Instant::now();
@@ -124,7 +125,7 @@ async fn an_exhausted_limit_that_refills_steadily_is_not_waited_for_until_it_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_call_did_not_use_is_given_back_and_what_it_used_besides_is_owed() {
+async fn unused_tokens_are_given_back_and_excess_tokens_become_debt() {
     let tokens = RateLimitSettings { tokens_per_minute: Some(10_000), ..RateLimitSettings::default() };
     for (usage, rest) in [(Usage::new(100, 100), 9_800), (Usage::new(9_000, 3_000), 0)] {
         let limiter = limiter(tokens.clone());
@@ -134,7 +135,7 @@ async fn what_a_call_did_not_use_is_given_back_and_what_it_used_besides_is_owed(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_takes_what_the_provider_has_seen_of_it() {
+async fn a_failed_call_consumes_what_the_provider_received() {
     let limits = RateLimitSettings { tokens_per_minute: Some(10_000), ..requests(10) };
     let rest = async |result| {
         let limiter = limiter(limits.clone());
@@ -148,29 +149,29 @@ async fn a_failure_takes_what_the_provider_has_seen_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_cannot_fit_fails_at_once_and_says_how_long_it_is() {
+async fn a_wait_beyond_the_deadline_fails_at_once_with_its_length() {
     let limiter = limiter(requests(60));
     for _ in 0..60 {
         call(&limiter, Ok(reply("ok"))).await;
     }
     let run = Run::builder().deadline(Instant::now() + seconds(2)).build();
-    let _first = limiter.enter(demand(), Priority::Normal, &run).unwrap();
-    let _second = limiter.enter(demand(), Priority::Normal, &run).unwrap();
-    assert_eq!(limiter.enter(demand(), Priority::Normal, &run).unwrap_err(), TooLong(seconds(3)));
+    let _first = limiter.request(size(), Priority::Normal, &run).unwrap();
+    let _second = limiter.request(size(), Priority::Normal, &run).unwrap();
+    assert_eq!(limiter.request(size(), Priority::Normal, &run).unwrap_err(), WaitTooLong(seconds(3)));
     // Another run shares fairly, so that its first call comes before the second one of this.
     let other = Run::builder().deadline(Instant::now() + seconds(2)).build();
-    assert!(limiter.enter(demand(), Priority::Normal, &other).is_ok());
+    assert!(limiter.request(size(), Priority::Normal, &other).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_queue_has_an_end() {
+async fn the_queue_is_bounded() {
     let limiter = limiter(RateLimitSettings { queue: 3, ..requests(60) });
     for _ in 0..60 {
         call(&limiter, Ok(reply("ok"))).await;
     }
     let run = Run::new();
-    let waiting: Vec<_> = (0..3).map(|_| limiter.enter(demand(), Priority::Normal, &run).unwrap()).collect();
-    assert_eq!(limiter.enter(demand(), Priority::Normal, &run).unwrap_err(), TooLong(seconds(4)));
+    let waiting: Vec<_> = (0..3).map(|_| limiter.request(size(), Priority::Normal, &run).unwrap()).collect();
+    assert_eq!(limiter.request(size(), Priority::Normal, &run).unwrap_err(), WaitTooLong(seconds(4)));
     drop(waiting);
     assert_eq!(limiter.queue_length(), 0);
 }
@@ -184,8 +185,8 @@ async fn order(limiter: Arc<Limiter>, callers: Vec<(&'static str, Run, Priority)
     for (name, run, priority) in callers {
         let limiter = Arc::clone(&limiter);
         tasks.spawn(async move {
-            let Ok(Entry::Waits(ticket)) = limiter.enter(demand(), priority, &run) else { panic!("must wait") };
-            ticket.admitted().await.unwrap().settle(&Ok(reply("ok")));
+            let Ok(Admission::Queued(queued)) = limiter.request(size(), priority, &run) else { panic!("must wait") };
+            queued.admitted().await.unwrap().settle(&Ok(reply("ok")));
             name
         });
     }
@@ -197,7 +198,7 @@ async fn order(limiter: Arc<Limiter>, callers: Vec<(&'static str, Run, Priority)
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_take_turns_and_within_a_run_the_first_comes_first() {
+async fn runs_alternate_and_calls_of_a_run_keep_their_order() {
     let (many, few) = (Run::new(), Run::new());
     let callers = [("m1", &many), ("m2", &many), ("m3", &many), ("m4", &many), ("f1", &few), ("f2", &few)];
     let callers = callers.map(|(name, run)| (name, run.clone(), Priority::Normal)).to_vec();
@@ -205,14 +206,14 @@ async fn runs_take_turns_and_within_a_run_the_first_comes_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_later_does_not_overtake_even_if_there_is_room_again() {
+async fn later_calls_do_not_overtake_queued_ones() {
     let limiter = limiter(requests(60));
     for _ in 0..60 {
         call(&limiter, Ok(reply("ok"))).await;
     }
-    let Ok(Entry::Waits(first)) = limiter.enter(demand(), Priority::Normal, &Run::new()) else { panic!() };
+    let Ok(Admission::Queued(first)) = limiter.request(size(), Priority::Normal, &Run::new()) else { panic!() };
     advance(seconds(1)).await;
-    let Ok(Entry::Waits(second)) = limiter.enter(demand(), Priority::Normal, &Run::new()) else { panic!() };
+    let Ok(Admission::Queued(second)) = limiter.request(size(), Priority::Normal, &Run::new()) else { panic!() };
     let started = Instant::now();
     let _first = first.admitted().await.unwrap();
     assert_eq!(started.elapsed(), Duration::ZERO);
@@ -228,10 +229,10 @@ async fn a_higher_priority_goes_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_pauses_everybody_for_as_long_as_it_says() {
+async fn a_429_pauses_the_whole_account_for_the_requested_time() {
     let pause = Arc::<Pause>::default();
     let (one, other) = (Limiter::new(requests(60), Arc::clone(&pause)), Limiter::new(requests(60), pause));
-    call(&one, Err(told(ModelErrorKind::RateLimited, seconds(7)))).await;
+    call(&one, Err(retry_after(ModelErrorKind::RateLimited, seconds(7)))).await;
     let started = Instant::now();
     call(&other, Ok(reply("ok"))).await;
     assert_eq!(started.elapsed(), seconds(7));
@@ -241,7 +242,7 @@ async fn a_refusal_pauses_everybody_for_as_long_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_without_advice_pauses_until_the_exhausted_limit_is_whole() {
+async fn a_429_without_a_delay_pauses_until_the_exhausted_limit_resets() {
     let limiter = limiter(RateLimitSettings::default());
     let refusal = error(ModelErrorKind::RateLimited).with(|failure| {
         failure.limits.requests = allowance(60, 30, Some(seconds(25)));
@@ -254,7 +255,7 @@ async fn a_refusal_without_advice_pauses_until_the_exhausted_limit_is_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_pause_is_not_sat_out_and_sends_away_who_already_waits() {
+async fn a_long_pause_fails_waiting_and_new_calls_at_once() {
     let limiter = limiter(requests(60));
     let last = admit(&limiter, &Run::new()).await.unwrap();
     for _ in 0..59 {
@@ -264,11 +265,11 @@ async fn a_long_pause_is_not_sat_out_and_sends_away_who_already_waits() {
     let waiting = async { tokio::join!(admit(&limiter, &run), admit(&limiter, &run)) };
     let refused = async {
         tokio::task::yield_now().await;
-        last.settle(&Err(told(ModelErrorKind::RateLimited, seconds(86_400))));
+        last.settle(&Err(retry_after(ModelErrorKind::RateLimited, seconds(86_400))));
     };
     let started = Instant::now();
     let ((first, second), ()) = tokio::join!(waiting, refused);
-    let hour = TooLong(Duration::from_hours(1));
+    let hour = WaitTooLong(Duration::from_hours(1));
     assert_eq!((first.unwrap_err(), second.unwrap_err()), (hour, hour));
     assert_eq!(started.elapsed(), Duration::ZERO);
     assert_eq!(admit(&limiter, &run).await.unwrap_err(), hour);
@@ -287,7 +288,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 proptest! {
     #[test]
-    fn whoever_gives_up_at_whatever_point_leaves_nothing_behind(
+    fn a_call_cancelled_at_any_point_leaves_nothing_behind(
         calls in prop::collection::vec((0_u64..8_000, 0_u64..4_000, 0_u64..20_000, any::<bool>()), 1..40),
     ) {
         block_on(async {

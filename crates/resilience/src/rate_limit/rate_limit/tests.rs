@@ -12,24 +12,24 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::*;
 use crate::{
-    Accounts, Charging,
-    testing::{Answer, Fake, error, listened, question, reply, seconds, story},
+    Accounts, Charging, LimitHealth,
+    testing::{CallResult, Fake, error, event_lines, observed_run, question, reply, seconds},
 };
 
-/// A provider's door: counts by itself, refuses what exceeds the limit, and says in headers how much is left.
-struct Door {
-    requests: Meter,
-    tokens: Meter,
-    chance: SmallRng,
+/// A provider's own rate limiter: refuses calls above the limit and reports in headers what remains.
+struct ProviderLimits {
+    requests: Gauge,
+    tokens: Gauge,
+    random: SmallRng,
 }
 
-struct Meter {
+struct Gauge {
     limit: f64,
     level: f64,
     at: Instant,
 }
 
-impl Meter {
+impl Gauge {
     fn new(limit: u32) -> Self {
         Self { limit: limit.into(), level: limit.into(), at: Instant::now() }
     }
@@ -49,26 +49,26 @@ impl Meter {
     }
 }
 
-/// Tokens of every prompt, as the provider counts them: more than four bytes a token would make it.
+/// Tokens of every prompt as the provider counts them, which is more than its bytes divided by four.
 const PROMPT: u32 = 700;
 
 struct Provider {
-    door: Mutex<Door>,
+    limits: Mutex<ProviderLimits>,
     refusals: AtomicU32,
     served: AtomicU32,
 }
 
 impl Provider {
     fn new(requests: u32, tokens: u32) -> Arc<Self> {
-        let door =
-            Door { requests: Meter::new(requests), tokens: Meter::new(tokens), chance: SmallRng::seed_from_u64(7) };
-        Arc::new(Self { door: Mutex::new(door), refusals: AtomicU32::new(0), served: AtomicU32::new(0) })
+        let random = SmallRng::seed_from_u64(7);
+        let limits = ProviderLimits { requests: Gauge::new(requests), tokens: Gauge::new(tokens), random };
+        Arc::new(Self { limits: Mutex::new(limits), refusals: AtomicU32::new(0), served: AtomicU32::new(0) })
     }
 
     /// Counts as OpenAI does: the larger of `max_tokens` and the prompt, when the request arrives.
-    async fn serve(&self) -> Answer {
+    async fn serve(&self) -> CallResult {
         let (limits, admitted, took) = {
-            let Door { requests, tokens, chance } = &mut *self.door.lock().unwrap();
+            let ProviderLimits { requests, tokens, random } = &mut *self.limits.lock().unwrap();
             requests.refill();
             tokens.refill();
             let admitted = requests.level >= 1.0 && tokens.level >= f64::from(PROMPT);
@@ -78,7 +78,7 @@ impl Provider {
             }
             let mut limits = reply("").limits;
             (limits.requests, limits.tokens) = (requests.header(), tokens.header());
-            (limits, admitted, Duration::from_millis(chance.random_range(300..6_000)))
+            (limits, admitted, Duration::from_millis(random.random_range(300..6_000)))
         };
         if !admitted {
             self.refusals.fetch_add(1, Ordering::Relaxed);
@@ -103,8 +103,8 @@ fn prompt() -> ChatRequest {
     ChatRequest::new("word ".repeat(400))
 }
 
-/// Sixty-four workers of four runs that do nothing but ask, for ten minutes after the limits are known.
-async fn crowd(provider: &Arc<Provider>) {
+/// Sixty-four workers of four runs call the model for ten minutes, after its limits are known.
+async fn run_workers(provider: &Arc<Provider>) {
     let model = provider.model();
     model.chat(&prompt(), &Run::new()).await.unwrap();
     let runs = [Run::new(), Run::new(), Run::new(), Run::new()];
@@ -121,11 +121,11 @@ async fn crowd(provider: &Arc<Provider>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crowd_uses_what_is_allowed_and_is_never_refused() {
+async fn many_workers_use_the_whole_limit_and_are_never_refused() {
     // Bound by requests, then by tokens.
     for (requests, tokens) in [(300, 1_000_000), (10_000, 210_000)] {
         let provider = Provider::new(requests, tokens);
-        crowd(&provider).await;
+        run_workers(&provider).await;
         let allowed = 11 * requests.min(tokens / PROMPT);
         let served = provider.served.load(Ordering::Relaxed);
         assert_eq!(provider.refusals.load(Ordering::Relaxed), 0);
@@ -137,7 +137,7 @@ async fn a_crowd_uses_what_is_allowed_and_is_never_refused() {
 #[tokio::test(start_paused = true)]
 async fn one_caller_among_many_of_another_run_waits_at_most_twice_its_fair_share() {
     let limits = RateLimitSettings { requests_per_minute: Some(60), burst_percent: 2, ..RateLimitSettings::default() };
-    let model = RateLimit::new(Fake::well("m"), limits);
+    let model = RateLimit::new(Fake::healthy("m"), limits);
     let crowd = Run::new();
     let mut workers = JoinSet::new();
     for _ in 0..63 {
@@ -153,27 +153,27 @@ async fn one_caller_among_many_of_another_run_waits_at_most_twice_its_fair_share
     for _ in 0..20 {
         let started = Instant::now();
         model.chat(&question(), &alone).await.unwrap();
-        // Of one call a second, half of them each: a call every two seconds.
+        // One call per second, half of them for each run: a call every two seconds.
         assert!(started.elapsed() <= seconds(4), "{:?}", started.elapsed());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_is_told_and_not_waiting_is_not() {
+async fn only_calls_that_waited_emit_an_event() {
     let model = RateLimit::new(
-        Fake::well("m"),
+        Fake::healthy("m"),
         RateLimitSettings { requests_per_minute: Some(1), ..RateLimitSettings::default() },
     );
-    let (run, recorder) = listened();
+    let (run, recorder) = observed_run();
     for _ in 0..2 {
         model.chat(&question(), &run).await.unwrap();
     }
-    assert_eq!(story(&recorder), ["waited 60s for a/m"]);
+    assert_eq!(event_lines(&recorder), ["waited 60s for a/m"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_turn_comes_too_late_fails_at_once_and_costs_nothing() {
-    let fake = Fake::well("m");
+    let fake = Fake::healthy("m");
     let model = RateLimit::new(
         fake.clone(),
         RateLimitSettings { requests_per_minute: Some(1), ..RateLimitSettings::default() },
@@ -187,22 +187,22 @@ async fn a_call_whose_turn_comes_too_late_fails_at_once_and_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_of_output_in_the_models_settings_counts_like_one_in_the_request() {
+async fn max_output_tokens_of_the_model_count_like_those_of_the_request() {
     let settings = Settings { max_output_tokens: Some(600), ..Settings::default() };
     let limits = RateLimitSettings {
         tokens_per_minute: Some(1_000),
         charging: Some(Charging::OpenAi),
         ..RateLimitSettings::default()
     };
-    let model = RateLimit::new(Fake::well("m").with_settings(settings), limits);
+    let model = RateLimit::new(Fake::healthy("m").with_settings(settings), limits);
     model.chat(&question(), &Run::new()).await.unwrap();
-    assert_eq!(model.limiter.headroom(), [("tokens_per_minute", 1_000, 400)]);
+    assert_eq!(model.limiter.headroom(), [LimitHealth { name: "tokens_per_minute", limit: 1_000, remaining: 400 }]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn cancelling_ends_the_wait() {
     let model = RateLimit::new(
-        Fake::well("m"),
+        Fake::healthy("m"),
         RateLimitSettings { requests_per_minute: Some(1), ..RateLimitSettings::default() },
     );
     model.chat(&question(), &Run::new()).await.unwrap();
@@ -225,7 +225,7 @@ async fn models_of_a_family_share_their_limit_and_others_do_not() {
         family: family.map(Into::into),
         ..RateLimitSettings::default()
     };
-    let model = |name, family| RateLimit::new(Fake::well(name), limits(family)).within(&accounts);
+    let model = |name, family| RateLimit::new(Fake::healthy(name), limits(family)).within(&accounts);
     let started = Instant::now();
     for model in [model("a", Some("f")), model("b", None), model("c", None)] {
         model.chat(&question(), &Run::new()).await.unwrap();

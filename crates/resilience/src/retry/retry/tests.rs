@@ -4,7 +4,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     Accounts,
-    testing::{Fake, error, listened, question, reply, say, seconds, story, told},
+    testing::{Fake, emit_text, error, event_lines, observed_run, question, reply, retry_after, seconds},
 };
 
 fn retry(fake: &Fake) -> Retry<Fake> {
@@ -18,7 +18,7 @@ async fn timed(model: &Retry<Fake>, run: &Run) -> (Result<ChatReply, ModelError>
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_pass_by_itself_is_tried_three_times_with_growing_random_pauses() {
+async fn transient_failures_are_retried_twice_with_growing_random_delays() {
     for kind in [Kind::RateLimited, Kind::Overloaded, Kind::Transient, Kind::Timeout(TimeoutPhase::Idle), Kind::Broken]
     {
         let fake = Fake::broken("m", kind);
@@ -30,7 +30,7 @@ async fn what_may_pass_by_itself_is_tried_three_times_with_growing_random_pauses
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_be_billed_is_tried_twice() {
+async fn attempts_that_may_be_billed_are_retried_once() {
     let failing = |status: Option<u16>| {
         Fake::new("m", move |_, _| async move {
             Err(error(Kind::Broken).with(|failure| (failure.sent, failure.status) = (true, status)))
@@ -44,7 +44,7 @@ async fn what_may_be_billed_is_tried_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_timed_out_is_handed_on_if_another_model_stands_by() {
+async fn timeouts_are_not_retried_if_there_is_a_fallback() {
     let timed_out = |phase, sent| {
         Fake::new("m", move |_, _| async move { Err(error(Kind::Timeout(phase)).with(|failure| failure.sent = sent)) })
     };
@@ -58,7 +58,7 @@ async fn a_call_that_timed_out_is_handed_on_if_another_model_stands_by() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_will_fail_again_is_not_tried_again() {
+async fn permanent_failures_are_not_retried() {
     let kinds = [
         Kind::Caller,
         Kind::Auth,
@@ -71,7 +71,7 @@ async fn what_will_fail_again_is_not_tried_again() {
     ];
     for kind in kinds {
         // Not even when a header says otherwise.
-        let fake = Fake::new("m", move |_, _| async move { Err(told(kind, seconds(1))) });
+        let fake = Fake::new("m", move |_, _| async move { Err(retry_after(kind, seconds(1))) });
         let (result, elapsed) = timed(&retry(&fake), &Run::new()).await;
         assert_eq!((result.unwrap_err().kind(), fake.calls(), elapsed), (kind, 1, Duration::ZERO));
     }
@@ -82,11 +82,11 @@ async fn what_will_fail_again_is_not_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_polite_refusal_is_obeyed_and_never_earlier_than_asked() {
+async fn a_retry_never_comes_earlier_than_the_provider_asked() {
     for millis in [2_000, 1_500, 0] {
         let wait = Duration::from_millis(millis);
         let fake = Fake::new("m", move |call, _| async move {
-            if call == 1 { Err(told(Kind::RateLimited, wait)) } else { Ok(reply("ok")) }
+            if call == 1 { Err(retry_after(Kind::RateLimited, wait)) } else { Ok(reply("ok")) }
         });
         let (result, elapsed) = timed(&retry(&fake), &Run::new()).await;
         assert!(result.is_ok() && elapsed >= wait && elapsed <= wait + seconds(1), "{elapsed:?}");
@@ -94,23 +94,23 @@ async fn a_polite_refusal_is_obeyed_and_never_earlier_than_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_too_long_is_passed_on_at_once() {
+async fn an_error_whose_delay_is_too_long_is_returned_at_once() {
     let day = seconds(86_400);
-    let fake = Fake::new("m", move |_, _| async move { Err(told(Kind::RateLimited, day)) });
+    let fake = Fake::new("m", move |_, _| async move { Err(retry_after(Kind::RateLimited, day)) });
     let (result, elapsed) = timed(&retry(&fake), &Run::new()).await;
     assert_eq!((result.unwrap_err().retry(), elapsed), (RetryAdvice::After(day), Duration::ZERO));
 
-    let fake = Fake::new("m", |_, _| async { Err(told(Kind::RateLimited, seconds(20))) });
+    let fake = Fake::new("m", |_, _| async { Err(retry_after(Kind::RateLimited, seconds(20))) });
     let hurried = Run::builder().deadline(Instant::now() + seconds(20)).build();
     let (result, elapsed) = timed(&retry(&fake), &hurried).await;
     assert_eq!((result.unwrap_err().kind(), elapsed), (Kind::RateLimited, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_retry_budget_fails_fast_and_says_so() {
+async fn an_empty_retry_budget_fails_fast_and_is_reported() {
     let fake = Fake::broken("m", Kind::Transient);
     let model = Retry::new(fake.clone(), RetrySettings { budget_per_second: 0, ..RetrySettings::default() });
-    let (run, recorder) = listened();
+    let (run, recorder) = observed_run();
     for _ in 0..4 {
         assert!(model.chat(&question(), &run).await.is_err());
     }
@@ -118,11 +118,11 @@ async fn an_empty_retry_budget_fails_fast_and_says_so() {
     assert!(model.chat(&question(), &run).await.is_err());
     assert_eq!(fake.calls(), 6, "the fifth call pays for one retry");
     let tail = ["suppressed a/m: transient", "retry a/m #2: transient", "suppressed a/m: transient"];
-    assert_eq!(story(&recorder)[3..], tail);
+    assert_eq!(event_lines(&recorder)[3..], tail);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_is_shared_by_all_who_ask_the_model_at_the_account() {
+async fn all_callers_of_a_model_share_its_retry_budget() {
     let accounts = Accounts::seeded(1);
     let fake = Fake::broken("m", Kind::Transient);
     for _ in 0..7 {
@@ -135,18 +135,18 @@ async fn the_budget_is_shared_by_all_who_ask_the_model_at_the_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_of_which_a_part_was_shown_begins_again_once_and_listeners_are_told() {
+async fn a_partial_reply_restarts_once_and_listeners_are_notified() {
     let fake = Fake::new("m", |call, run| async move {
-        say(&run, if call == 1 { "Hel" } else { "Hello" });
+        emit_text(&run, if call == 1 { "Hel" } else { "Hello" });
         if call == 1 { Err(error(Kind::Broken)) } else { Ok(reply("Hello")) }
     });
-    let (run, recorder) = listened();
+    let (run, recorder) = observed_run();
     assert!(retry(&fake).chat(&question(), &run).await.is_ok());
     assert_eq!(recorder.text(), "Hello");
-    assert_eq!(story(&recorder), ["retry a/m #2: broken", "restarted"]);
+    assert_eq!(event_lines(&recorder), ["retry a/m #2: broken", "restarted"]);
 
     let fake = Fake::new("m", |_, run| async move {
-        say(&run, "Hel");
+        emit_text(&run, "Hel");
         Err(error(Kind::Broken))
     });
     assert!(retry(&fake).chat(&question(), &run).await.is_err());
@@ -157,7 +157,7 @@ async fn an_answer_of_which_a_part_was_shown_begins_again_once_and_listeners_are
 }
 
 #[tokio::test(start_paused = true)]
-async fn words_that_cannot_be_taken_back_stand_and_thoughts_are_no_words() {
+async fn append_only_text_prevents_a_restart_and_thinking_does_not() {
     let breaking = |delta: fn() -> Delta| {
         Fake::new("m", move |call, run| async move {
             run.emit_delta(delta);
@@ -173,16 +173,16 @@ async fn words_that_cannot_be_taken_back_stand_and_thoughts_are_no_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_has_seen_is_tried_again_in_silence() {
+async fn a_reply_that_nobody_saw_is_retried_without_a_restart_event() {
     let fake = Fake::failing("m", &[Kind::Broken, Kind::Broken]);
-    let (run, recorder) = listened();
+    let (run, recorder) = observed_run();
     assert!(retry(&fake).chat(&question(), &run).await.is_ok());
-    assert_eq!(story(&recorder), ["retry a/m #2: broken", "retry a/m #3: broken"]);
+    assert_eq!(event_lines(&recorder), ["retry a/m #2: broken", "retry a/m #3: broken"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancelling_ends_the_pause() {
-    let fake = Fake::new("m", |_, _| async { Err(told(Kind::RateLimited, seconds(20))) });
+async fn cancelling_ends_the_delay() {
+    let fake = Fake::new("m", |_, _| async { Err(retry_after(Kind::RateLimited, seconds(20))) });
     let model = retry(&fake);
     let run = Run::new();
     let canceller = async {

@@ -2,14 +2,14 @@ use brigade_core::{ModelErrorKind, Reasoning, Run, Settings, TimeoutPhase};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::testing::{Fake, listened, question, reply, say, seconds};
+use crate::testing::{Fake, emit_text, observed_run, question, reply, seconds};
 
 /// Shows a piece after each of the given pauses, then never ends.
 fn stalling(pauses: &'static [u64]) -> Timeout<Fake> {
     let fake = Fake::new("slow", move |_, run| async move {
         for pause in pauses {
             sleep(seconds(*pause)).await;
-            say(&run, "a");
+            emit_text(&run, "a");
         }
         std::future::pending().await
     });
@@ -24,8 +24,8 @@ async fn ends(model: &impl ChatModel, request: &ChatRequest, run: &Run) -> (Mode
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_never_begins_ends_after_a_minute_or_five_with_reasoning() {
-    let (run, _) = listened();
+async fn a_stream_that_never_starts_ends_after_one_minute_or_five_with_reasoning() {
+    let (run, _) = observed_run();
     let first_delta = ModelErrorKind::Timeout(TimeoutPhase::FirstDelta);
     assert_eq!(ends(&stalling(&[]), &question(), &run).await, (first_delta, 60));
     let mut thinking = question();
@@ -42,8 +42,8 @@ async fn a_stream_that_never_begins_ends_after_a_minute_or_five_with_reasoning()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_stalls_ends_two_minutes_after_its_latest_piece() {
-    let (run, _) = listened();
+async fn a_stalled_stream_ends_two_minutes_after_its_last_delta() {
+    let (run, _) = observed_run();
     let idle = ModelErrorKind::Timeout(TimeoutPhase::Idle);
     assert_eq!(ends(&stalling(&[5]), &question(), &run).await, (idle, 125));
     assert_eq!(ends(&stalling(&[5, 100, 100]), &question(), &run).await, (idle, 325));
@@ -51,38 +51,38 @@ async fn a_stream_that_stalls_ends_two_minutes_after_its_latest_piece() {
     thinking.settings.reasoning = Some(Reasoning::Budget(4_000));
     assert_eq!(ends(&stalling(&[5]), &thinking, &run).await, (idle, 125), "though it had five minutes for the first");
     let brief = Timeouts { idle: seconds(1), ..Timeouts::default() };
-    let model = Timeout { limits: brief, ..stalling(&[5, 1, 0]) };
+    let model = Timeout { timeouts: brief, ..stalling(&[5, 1, 0]) };
     assert_eq!(ends(&model, &question(), &run).await, (idle, 7));
 }
 
 #[tokio::test(start_paused = true)]
-async fn empty_pieces_are_no_progress() {
+async fn empty_deltas_are_not_progress() {
     let fake = Fake::new("pings", |_, run| async move {
         loop {
             sleep(seconds(10)).await;
-            say(&run, "");
+            emit_text(&run, "");
         }
     });
-    let (run, _) = listened();
+    let (run, _) = observed_run();
     let model = Timeout::new(fake, Timeouts::default());
     assert_eq!(ends(&model, &question(), &run).await, (ModelErrorKind::Timeout(TimeoutPhase::FirstDelta), 60));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_drips_for_ever_ends_with_the_attempt() {
+async fn a_slow_endless_stream_ends_with_the_attempt() {
     let fake = Fake::new("drips", |_, run| async move {
         loop {
             sleep(seconds(7)).await;
-            say(&run, "a");
+            emit_text(&run, "a");
         }
     });
-    let (run, _) = listened();
+    let (run, _) = observed_run();
     let model = Timeout::new(fake, Timeouts::default());
     assert_eq!(ends(&model, &question(), &run).await, (ModelErrorKind::Timeout(TimeoutPhase::Attempt), 600));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_whole_answer_may_take_as_long_as_its_length_can() {
+async fn a_reply_without_streaming_gets_time_for_its_length() {
     let model = stalling(&[]);
     let error = model.chat(&question(), &Run::new()).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Timeout(TimeoutPhase::Attempt));
@@ -103,7 +103,7 @@ async fn a_whole_answer_may_take_as_long_as_its_length_can() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_the_run_ends_the_attempt_and_is_not_the_providers_fault() {
+async fn the_end_of_the_run_cancels_the_attempt() {
     let run = Run::builder().deadline(Instant::now() + seconds(3)).build();
     assert_eq!(ends(&stalling(&[]), &question(), &run).await, (ModelErrorKind::Cancelled, 3));
 
@@ -119,14 +119,14 @@ async fn the_end_of_the_run_ends_the_attempt_and_is_not_the_providers_fault() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_in_time_passes_unchanged() {
+async fn a_reply_in_time_passes_unchanged() {
     let fake = Fake::new("good", |_, run| async move {
         sleep(seconds(59)).await;
-        say(&run, "ok");
+        emit_text(&run, "ok");
         sleep(seconds(119)).await;
         Ok(reply("ok"))
     });
-    let (run, recorder) = listened();
+    let (run, recorder) = observed_run();
     let reply = Timeout::new(fake, Timeouts::default()).chat(&question(), &run).await.unwrap();
     assert_eq!((reply.message.text(), recorder.text()), ("ok".into(), "ok".to_owned()));
 }

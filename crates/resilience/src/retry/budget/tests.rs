@@ -7,29 +7,29 @@ use crate::testing::seconds;
 #[tokio::test(start_paused = true)]
 async fn a_quiet_program_may_retry_once_a_second() {
     let budget = RetryBudget::new(&RetrySettings::default());
-    assert_eq!(budget.balance(), 10);
-    assert!((0..10).all(|_| budget.withdraw()));
-    assert!(!budget.withdraw());
+    assert_eq!(budget.remaining(), 10);
+    assert!((0..10).all(|_| budget.try_retry()));
+    assert!(!budget.try_retry());
     advance(seconds(10)).await;
-    assert!(budget.withdraw());
+    assert!(budget.try_retry());
 }
 
 #[tokio::test(start_paused = true)]
 async fn five_calls_pay_for_one_retry_for_ten_seconds() {
     let budget = RetryBudget::new(&RetrySettings { budget_per_second: 0, ..RetrySettings::default() });
-    (0..9).for_each(|_| budget.deposit());
-    assert!(budget.withdraw());
-    assert!(!budget.withdraw());
-    budget.deposit();
-    assert!(budget.withdraw());
-    (0..10).for_each(|_| budget.deposit());
+    (0..9).for_each(|_| budget.record_call());
+    assert!(budget.try_retry());
+    assert!(!budget.try_retry());
+    budget.record_call();
+    assert!(budget.try_retry());
+    (0..10).for_each(|_| budget.record_call());
     advance(seconds(10)).await;
-    assert_eq!(budget.balance(), 0);
+    assert_eq!(budget.remaining(), 0);
 }
 
 proptest! {
     #[test]
-    fn no_retry_is_admitted_that_recent_calls_do_not_pay_for(
+    fn retries_never_exceed_the_share_of_recent_calls(
         steps in prop::collection::vec((0_u64..1_500, any::<bool>()), 1..300),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().start_paused(true).enable_time().build().unwrap();
@@ -40,9 +40,9 @@ proptest! {
                 advance(Duration::from_millis(pause)).await;
                 let now = Instant::now();
                 if !retry {
-                    budget.deposit();
+                    budget.record_call();
                     calls.push(now);
-                } else if budget.withdraw() {
+                } else if budget.try_retry() {
                     retries.push(now);
                     // Counts leave up to a tenth of the window early, so the promise is kept over nine seconds.
                     let recent =

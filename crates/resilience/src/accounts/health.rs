@@ -1,0 +1,38 @@
+//! The health of models, for health checks and metrics.
+
+use std::time::Duration;
+
+use brigade_core::{ModelErrorKind, ModelId};
+
+use crate::{BreakerState, LimitHealth};
+
+/// The state of one model at one account. Fields are `None` if no wrapper has set up the state behind them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelHealth {
+    /// The model.
+    pub model: ModelId,
+    /// The state of the model's circuit breaker.
+    pub breaker: Option<BreakerState>,
+    /// The state of the circuit breaker for the account's credentials and quota.
+    pub credential: Option<BreakerState>,
+    /// The kind of the last failure, however long ago.
+    pub last_error: Option<ModelErrorKind>,
+    /// Each known limit and what remains of it.
+    pub headroom: Vec<LimitHealth>,
+    /// The number of calls that wait for the rate limit, for all models of the family.
+    pub waiting: usize,
+    /// The number of calls that the provider is working on, for all models of the family.
+    pub in_flight: u64,
+    /// How long calls to the account are still paused because the provider asked for it.
+    pub paused_for: Option<Duration>,
+    /// The number of retries that the retry budget allows now.
+    pub retries_left: Option<u64>,
+}
+
+impl ModelHealth {
+    /// Whether the circuit breakers let a call pass.
+    pub fn is_available(&self) -> bool {
+        [self.breaker, self.credential].iter().all(|state| *state != Some(BreakerState::Open))
+    }
+}
