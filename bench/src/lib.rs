@@ -1,28 +1,19 @@
-//! Brigade against a hand-written loop, measured on the same simulated provider.
+//! Brigade compared with a hand-written loop, on the same simulated provider.
 //!
-//! The provider and each contender are processes of their own; the process that one starts only keeps the score. The
-//! contenders share a program that has nothing else in it, since most of a small process is its code. Times are CPU times
-//! where possible, since the machine may be busy with other things, and contenders take turns, so that what disturbs one
-//! disturbs the other.
+//! The provider and each contender run in processes of their own; the main process only collects the results. The
+//! contenders share a program that contains nothing else, because most of the memory of a small process is its code. CPU
+//! times are measured where possible, because the machine may be busy with other things. The contenders take turns, so
+//! that a disturbance affects both.
 
 #![allow(clippy::print_stdout, reason = "a command line program talks on its standard output")]
 
-mod brigade;
-mod child;
-mod codec;
-mod floor;
+mod compare;
 mod load;
 mod micro;
-mod overhead;
-mod report;
-mod resources;
-mod rounds;
-mod scenario;
-mod side;
-mod simulated;
+mod process;
 mod statistics;
 mod store;
-mod wire;
+mod workload;
 
 use std::fmt::Display;
 
@@ -30,11 +21,13 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use report::Report;
-use rounds::Effort;
-use scenario::Scenario;
+use compare::compare::Effort;
+use compare::contender;
+use compare::report::Report;
+use process::provider;
+use workload::Workload;
 
-/// Brigade against a hand-written loop.
+/// Compares Brigade with a hand-written loop.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Arguments {
@@ -46,54 +39,54 @@ struct Arguments {
 
 #[derive(Debug, Args)]
 struct Options {
-    /// Takes a few seconds, to see that everything works; the numbers mean little.
+    /// Takes a few seconds, to check that everything works. The numbers are not precise.
     #[arg(long, global = true)]
     quick: bool,
     /// Prints JSON.
     #[arg(long, global = true)]
     json: bool,
-    /// Only this scenario; may be given several times.
+    /// Only this workload; may be given several times.
     #[arg(long)]
-    scenario: Vec<Scenario>,
-    /// How often the contenders take turns.
+    workload: Vec<Workload>,
+    /// The number of interleaved rounds.
     #[arg(long)]
     rounds: Option<usize>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Part {
-    /// Single parts of a call: encoding, decoding, wrappers, ledger, log and metrics.
+    /// Parts of a call: encoding, decoding, wrappers, ledger, log and metrics.
     Micro,
     /// The store: a long session, many notes, a million events.
-    Store(store::Options),
-    /// The server as it ships under load: 200 clients at once, then 1,000 requests a second.
+    Store(store::store::Options),
+    /// The released server under load: 200 clients at once, then 1,000 requests per second.
     Load,
     #[command(hide = true)]
-    Simulator(simulated::Options),
+    Simulator(provider::Options),
 }
 
-/// The program that one starts.
+/// The main program, which starts the others.
 pub fn main() -> Result<()> {
     let Arguments { options, part } = Arguments::parse();
     match part {
         None => print(&compare(&options)?, options.json),
-        Some(Part::Micro) => print(&micro::measure(options.quick)?, options.json),
-        Some(Part::Store(part)) => print(&store::measure(&part, options.quick)?, options.json),
-        Some(Part::Load) => print(&load::measure(options.quick)?, options.json),
-        Some(Part::Simulator(options)) => simulated::serve(options),
+        Some(Part::Micro) => print(&micro::micro::measure(options.quick)?, options.json),
+        Some(Part::Store(part)) => print(&store::store::measure(&part, options.quick)?, options.json),
+        Some(Part::Load) => print(&load::load::measure(options.quick)?, options.json),
+        Some(Part::Simulator(options)) => provider::serve(options),
     }
 }
 
 /// The program that is measured.
-pub fn side() -> Result<()> {
-    side::serve(&side::Arguments::parse().options)
+pub fn contender() -> Result<()> {
+    contender::serve(&contender::Arguments::parse().options)
 }
 
 fn compare(options: &Options) -> Result<Report> {
     let mut effort = if options.quick { Effort::QUICK } else { Effort::FULL };
     effort.rounds = options.rounds.unwrap_or(effort.rounds).max(1);
-    let all = if options.scenario.is_empty() { Scenario::ALL.to_vec() } else { options.scenario.clone() };
-    let compared = all.into_iter().map(|scenario| rounds::compare(scenario, &effort));
+    let all = if options.workload.is_empty() { Workload::ALL.to_vec() } else { options.workload.clone() };
+    let compared = all.into_iter().map(|workload| compare::compare::compare(workload, &effort));
     Ok(Report::new(compared.collect::<Result<_>>()?))
 }
 
@@ -107,6 +100,6 @@ fn print(found: &(impl Display + Serialize), as_json: bool) -> Result<()> {
 }
 
 impl Effort {
-    const FULL: Self = Self { rounds: 15, batch_ms: 400.0, cold_starts: 40, crowd: 1_000, crowds: 3 };
-    const QUICK: Self = Self { rounds: 3, batch_ms: 100.0, cold_starts: 4, crowd: 50, crowds: 1 };
+    const FULL: Self = Self { rounds: 15, batch_ms: 400.0, cold_starts: 40, concurrent_runs: 1_000, memory_rounds: 3 };
+    const QUICK: Self = Self { rounds: 3, batch_ms: 100.0, cold_starts: 4, concurrent_runs: 50, memory_rounds: 1 };
 }

@@ -1,4 +1,4 @@
-//! The program that one starts: see the library.
+//! The main program; see the library.
 
 fn main() -> anyhow::Result<()> {
     brigade_bench::main()

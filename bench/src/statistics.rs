@@ -1,6 +1,6 @@
-//! Numbers out of many numbers.
+//! Quantiles.
 
-/// The value below which this part of the values lies; NaN if there are none.
+/// The quantile at `part`, from 0 to 1; NaN if there are no values.
 pub(crate) fn quantile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,5 +1,5 @@
-//! Clients that cost next to nothing, because they share the machine with what is measured: one thread, one request
-//! written once, and of the answers only what tells where they end.
+//! Clients that need little CPU, because they share the machine with the measured processes: one thread, one prepared
+//! request, and only the length of each response is parsed.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{self, Runtime};
 use tokio::time::{Instant, sleep_until};
 
-/// Connected clients that all ask the same.
+/// Connected clients that all send the same request.
 #[derive(Debug)]
 pub(super) struct Clients {
     runtime: Runtime,
@@ -19,12 +19,12 @@ pub(super) struct Clients {
     connections: Vec<Connection>,
 }
 
-/// What came back.
+/// The responses of all clients.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// How long each answer took.
+    /// The latency of each response.
     pub(super) millis: Vec<f64>,
-    /// Answers with another status than 200.
+    /// Responses with a status other than 200.
     pub(super) errors: u64,
     pub(super) elapsed: Duration,
 }
@@ -35,7 +35,7 @@ struct Connection {
     buffer: Vec<u8>,
 }
 
-/// Longer than any answer.
+/// Longer than any response.
 const BUFFER: usize = 64 << 10;
 
 impl Clients {
@@ -60,7 +60,7 @@ impl Clients {
         Ok(Self { runtime, request: request.into_bytes(), connections })
     }
 
-    /// All ask all the time.
+    /// Every client sends its next request as soon as it has its response.
     pub(super) fn crowd(&mut self, time: Duration) -> Result<Answers> {
         let begin = Instant::now();
         self.each(&async |connection, request| {
@@ -72,7 +72,8 @@ impl Clients {
         })
     }
 
-    /// So many ask in each second, whether earlier ones have their answers or not, as long as there is a client left.
+    /// Sends this number of requests per second, whether or not earlier ones have their responses, as long as a client is
+    /// free.
     pub(super) fn paced(&mut self, per_second: u32, time: Duration) -> Result<Answers> {
         let (begin, next) = (Instant::now(), Cell::new(0));
         let pause = Duration::from_secs(1) / per_second;
@@ -117,7 +118,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the answer, read to its end, has the status 200.
+    /// Reads the response to its end; true if its status is 200.
     async fn ask(&mut self, request: &[u8]) -> Result<bool> {
         self.stream.write_all(request).await?;
         let (mut filled, mut whole) = (0, None);
@@ -138,7 +139,7 @@ impl Connection {
 }
 
 impl Answers {
-    #[expect(clippy::cast_precision_loss, reason = "nobody asks so often")]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     pub(super) fn count(&self) -> f64 {
         self.millis.len() as f64
     }
@@ -150,7 +151,7 @@ impl Answers {
     }
 }
 
-/// How long an answer is, head and body, once its head is there.
+/// The length of a response, head and body, once its head is complete.
 fn length(answer: &[u8]) -> Result<Option<usize>> {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let lines = answer.get(..head).unwrap_or_default().split(|byte| *byte == b'\n');
@@ -160,7 +161,7 @@ fn length(answer: &[u8]) -> Result<Option<usize>> {
             return Ok(Some(head + 4 + body));
         }
     }
-    bail!("an answer does not say how long it is")
+    bail!("a response has no content length")
 }
 
 #[cfg(test)]
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_ends_where_its_head_says() {
+    fn the_length_of_a_response_is_read_from_its_head() {
         assert_eq!(length(b"HTTP/1.1 200 OK\r\ncontent-le").unwrap(), None);
         assert_eq!(length(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap(), Some(40));
         assert!(length(b"HTTP/1.1 200 OK\r\n\r\n").is_err());

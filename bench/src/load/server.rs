@@ -1,4 +1,4 @@
-//! The shipped server as a process.
+//! The released server as a process.
 
 use std::env;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::resources;
+use crate::process::resources;
 
 /// A running `brigade serve`, killed when it is dropped.
 #[derive(Debug)]
@@ -37,13 +37,13 @@ instructions = "You are oracle."
 "#;
 
 impl Server {
-    /// Starts the program that was built beside this one.
+    /// Starts the program in the folder of this one.
     pub(super) fn start(simulator: &str) -> Result<Self> {
         let program = env::current_exe()?.with_file_name("brigade");
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("brigade.toml"), CONFIG.replace("$SIMULATOR", simulator))?;
         let mut command = Command::new(&program);
-        // The log is written, as anywhere, but nobody keeps it.
+        // The log is written as in production, but not kept.
         command.arg("serve").current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let output = process.stdout.take().context("the server has no output")?;
@@ -55,7 +55,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Where its endpoints begin.
+    /// The base URL of its endpoints.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
@@ -71,7 +71,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // An error means that it has ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! Runs with their events.
+//! The history of runs with their events.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use brigade_core::{Certainty, Charge, Event, FinishReason, ModelId, Money, Obser
 use brigade_store::{Database, History, RunFilter, RunStatus, UsageBy, UsageFilter};
 use tokio::time::Instant;
 
-use super::{Amount, Numbers};
-use crate::resources::{cpu_time, thread_cpu_time};
+use super::store::{Amount, Numbers};
+use crate::process::resources::{cpu_time, thread_cpu_time};
 
 const CALLS_PER_RUN: u32 = 5;
 
-/// About as long as an event is in the server's form.
-#[expect(clippy::unnecessary_wraps, reason = "others leave events out")]
+/// About as long as an event in the server's format.
+#[expect(clippy::unnecessary_wraps, reason = "the signature allows to leave events out")]
 fn describe(event: &Event) -> Option<String> {
     Some(format!("{:.150}", format!("{event:?}")))
 }
@@ -45,15 +45,15 @@ async fn write(history: &History, amount: Amount, numbers: &mut Numbers) -> Resu
     history.flush().await?;
     anyhow::ensure!(history.lost() == 0, "{} events are missing", history.lost());
     let calls = CALLS_PER_RUN * u32::try_from(amount.runs)?;
-    numbers.add_at_most(Duration::from_micros(10), "keep a model call's four events, CPU of the run's task", &times);
+    numbers.add_at_most(Duration::from_micros(10), "record a model call's four events, CPU of the run's task", &times);
     numbers.add(
-        "the same with all that other threads do until it is on disk",
+        "the same with the work of other threads until it is on disk",
         &[cpu_time().saturating_sub(everything) / calls],
     );
     Ok(())
 }
 
-/// Four events, as one model call has.
+/// The four events of a model call.
 fn call(observer: &dyn Observer, run: &Run, model: &ModelId) {
     let usage = Usage::new(1_000, 100);
     let cost = Some(Money::from_nano(1_000_000));
@@ -74,7 +74,7 @@ async fn read(history: &History, amount: Amount, numbers: &mut Numbers) -> Resul
         ("the last 50 runs", all()),
         ("the last 50 runs of a key", RunFilter { account: Some("ada".to_owned()), ..all() }),
         ("50 runs that ended", RunFilter { status: Some(RunStatus::Ended), ..all() }),
-        ("interrupted runs, of which there are none", RunFilter { status: Some(RunStatus::Interrupted), ..all() }),
+        ("interrupted runs (there are none)", RunFilter { status: Some(RunStatus::Interrupted), ..all() }),
     ];
     for (name, filter) in lists {
         let mut times = Vec::new();

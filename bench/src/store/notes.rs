@@ -11,17 +11,17 @@ use brigade_store::{Database, RecallSettings, SqliteRecall};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Amount, Numbers};
+use super::store::{Amount, Numbers};
 
-/// Words that are as frequent as in a language: the n-th is about 1/n as frequent as the first (Zipf).
+/// Words with the frequencies of a natural language: the n-th is about 1/n as frequent as the first (Zipf's law).
 struct Words {
     words: Vec<String>,
     seed: u64,
 }
 
-/// Points somewhere of its own for each text.
+/// Returns a pseudo-random vector for each text.
 #[derive(Debug)]
-struct Anywhere(ModelId);
+struct RandomEmbedder(ModelId);
 
 const WORDS: u32 = 20_000;
 const DIMENSIONS: usize = 512;
@@ -61,7 +61,7 @@ fn step(seed: u64) -> u64 {
 }
 
 #[async_trait]
-impl Embedder for Anywhere {
+impl Embedder for RandomEmbedder {
     fn id(&self) -> &ModelId {
         &self.0
     }
@@ -82,7 +82,7 @@ impl Embedder for Anywhere {
 pub(super) async fn measure(path: &Path, amount: Amount, numbers: &mut Numbers) -> Result<()> {
     let settings = RecallSettings { max_notes: u32::MAX, ..RecallSettings::default() };
     let by_words = SqliteRecall::with_settings(Database::open(path)?, settings);
-    let by_both = by_words.clone().embedder(Arc::new(Anywhere(ModelId::new("bench", "anywhere"))));
+    let by_both = by_words.clone().embedder(Arc::new(RandomEmbedder(ModelId::new("bench", "anywhere"))));
     for (name, scopes, recall) in [
         ("in one scope, by words", 1, &by_words),
         ("in 100 scopes, by words", 100, &by_words),

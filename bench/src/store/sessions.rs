@@ -8,7 +8,7 @@ use brigade_core::Message;
 use brigade_store::{Database, Exchange, MemorySettings, SqliteMemory};
 use tokio::time::Instant;
 
-use super::{Amount, Numbers};
+use super::store::{Amount, Numbers};
 
 pub(super) async fn measure(path: &Path, amount: Amount, numbers: &mut Numbers) -> Result<()> {
     let settings = MemorySettings { window_tokens: 100_000, ..MemorySettings::default() };

@@ -1,4 +1,4 @@
-//! Processes with a part of their own each, so that their CPU and memory can be told apart.
+//! Child processes, so that the CPU and memory of each part can be measured separately.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A running process that answers lines of JSON with lines of JSON. Dropping it ends it; it also ends by itself when
-/// nobody holds the other end of its standard input any more.
+/// A running process that answers lines of JSON with lines of JSON. It is killed on drop, and ends by itself when its
+/// standard input is closed.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: process::Child,
@@ -18,7 +18,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts a program that was built beside this one.
+    /// Starts a program in the folder of this one.
     pub(crate) fn start(program: &str, arguments: &[String]) -> Result<Self> {
         let path = env::current_exe().context("cannot find this program")?.with_file_name(program);
         let mut process = Command::new(path)
@@ -32,7 +32,7 @@ impl Child {
         Ok(Self { process, questions, answers: BufReader::new(answers) })
     }
 
-    /// Asks one thing and waits for the answer.
+    /// Sends one question and waits for the answer.
     pub(crate) fn ask<A: DeserializeOwned>(&mut self, question: &impl Serialize) -> Result<A> {
         let mut line = serde_json::to_string(question)?;
         line.push('\n');
@@ -44,7 +44,7 @@ impl Child {
     pub(crate) fn answer<A: DeserializeOwned>(&mut self) -> Result<A> {
         let mut line = String::new();
         if self.answers.read_line(&mut line)? == 0 {
-            bail!("a measured process has ended early; its own words are above");
+            bail!("a measured process has ended early; its error is above");
         }
         Ok(serde_json::from_str(&line)?)
     }
@@ -52,7 +52,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // An error means that it has ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,7 +1,7 @@
-//! The floor: the same work without a framework, as a good engineer would write it for this one purpose.
+//! The same work without a framework, as a good engineer would write it for this one purpose.
 //!
-//! One pooled client with its headers and its URL prepared; the history as typed messages, serialised for each call;
-//! the answer read into types; tools called directly; workers joined in place. No retries, no budget, no events.
+//! It has one pooled client with prepared headers and URL. The history is a list of typed messages, serialized for each
+//! call, and answers are parsed into types. Tools are called directly. There are no retries, no budget and no events.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
-use crate::scenario::{
-    CLERK, Cast, DESK, LOOKUP, LOOKUP_PURPOSE, ORACLE, Scenario, TASK_PURPOSE, TOPIC_PURPOSE, WORKERS, look_up,
+use crate::compare::wire::{Answer, Function, Message, Request, Response, Tool, ToolCall};
+use crate::workload::{
+    AgentSpec, CLERK, DESK, LOOKUP, LOOKUP_PURPOSE, ORACLE, TASK_PURPOSE, TOPIC_PURPOSE, WORKERS, Workload, look_up,
 };
-use crate::wire::{Answer, Function, Message, Request, Response, Tool, ToolCall};
 
-/// The hand-written loop, set up for one scenario.
+/// The hand-written loop, set up for one workload.
 #[derive(Debug)]
-pub(crate) struct Floor {
+pub(crate) struct HandWritten {
     client: reqwest::Client,
     url: Url,
     lookup: Vec<Tool>,
@@ -29,7 +29,7 @@ pub(crate) struct Floor {
     tokens: AtomicU64,
 }
 
-/// No conversation has more turns.
+/// The most turns of a conversation.
 const MAX_TURNS: usize = 25;
 
 #[derive(Deserialize)]
@@ -42,9 +42,9 @@ struct Assignment {
     task: String,
 }
 
-impl Floor {
+impl HandWritten {
     pub(crate) fn new(base_url: &str) -> Result<Self> {
-        // A second installation is refused, and the first is as good.
+        // An error means that a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -67,23 +67,25 @@ impl Floor {
     }
 
     /// The answer of one run.
-    pub(crate) async fn run(&self, scenario: Scenario) -> Result<String> {
-        let (cast, tools) = match scenario {
-            Scenario::Chat => (&ORACLE, [].as_slice()),
-            Scenario::ToolLoop => (&CLERK, &*self.lookup),
-            Scenario::Supervisor => (&DESK, &*self.workers),
+    pub(crate) async fn run(&self, workload: Workload) -> Result<String> {
+        let (agent, tools) = match workload {
+            Workload::Chat => (&ORACLE, [].as_slice()),
+            Workload::ToolLoop => (&CLERK, &*self.lookup),
+            Workload::Supervisor => (&DESK, &*self.workers),
         };
-        self.converse(cast, tools, scenario.task()).await
+        self.converse(agent, tools, workload.task()).await
     }
 
-    async fn converse(&self, cast: &Cast, tools: &[Tool], task: &str) -> Result<String> {
-        let mut messages =
-            vec![Message::System { content: cast.instructions.to_owned() }, Message::User { content: task.to_owned() }];
+    async fn converse(&self, agent: &AgentSpec, tools: &[Tool], task: &str) -> Result<String> {
+        let mut messages = vec![
+            Message::System { content: agent.instructions.to_owned() },
+            Message::User { content: task.to_owned() },
+        ];
         for _ in 0..MAX_TURNS {
             let Answer { content, tool_calls } =
-                self.ask(&Request { model: cast.model, messages: &messages, tools }).await?;
+                self.ask(&Request { model: agent.model, messages: &messages, tools }).await?;
             if tool_calls.is_empty() {
-                return content.context("the model said nothing");
+                return content.context("the answer is empty");
             }
             let results = try_join_all(tool_calls.iter().map(|call| self.call(call))).await?;
             let results: Vec<_> = tool_calls
@@ -103,7 +105,7 @@ impl Floor {
         let response: Response = serde_json::from_slice(&response.bytes().await?)?;
         let tokens = response.usage.prompt_tokens + response.usage.completion_tokens;
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
-        let choice = response.choices.into_iter().next().context("an answer without choices")?;
+        let choice = response.choices.into_iter().next().context("the answer has no choices")?;
         match choice.finish_reason.as_str() {
             "stop" | "tool_calls" => Ok(choice.message),
             reason => bail!("the answer stopped early: {reason}"),

@@ -1,13 +1,13 @@
-//! What is measured: three kinds of work, said once for both contenders and for the simulator.
+//! The workloads, defined once for both contenders and for the simulator.
 
 use brigade_rehearsal::{AgentMatcher, RequestMatcher, Script, ScriptedAnswer, ScriptedToolCall};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// One kind of work.
+/// The work of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Scenario {
+pub(crate) enum Workload {
     /// One agent, one call.
     #[value(name = "chat-1")]
     #[serde(rename = "chat-1")]
@@ -15,31 +15,31 @@ pub(crate) enum Scenario {
     /// One agent that uses a tool ten times, so that its history grows.
     #[value(name = "tool-loop")]
     ToolLoop,
-    /// A supervisor that calls four workers at once, each of which uses a tool.
+    /// A supervisor that calls four workers at once. Each uses a tool.
     #[value(name = "supervisor-4")]
     #[serde(rename = "supervisor-4")]
     Supervisor,
 }
 
-/// An agent, as far as a model can see it.
+/// An agent as the model sees it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cast {
+pub(crate) struct AgentSpec {
     pub(crate) name: &'static str,
     pub(crate) model: &'static str,
-    /// What a supervisor is told about it.
+    /// Its description in the supervisor's list of tools.
     pub(crate) purpose: &'static str,
     pub(crate) instructions: &'static str,
 }
 
-pub(crate) const ORACLE: Cast = Cast {
+pub(crate) const ORACLE: AgentSpec = AgentSpec {
     name: "oracle",
     model: "gpt-5-mini",
     purpose: "",
-    instructions: "You are oracle. ScriptedAnswer in one paragraph, name your sources, and say what you are not sure of. \
+    instructions: "You are oracle. Answer in one paragraph, name your sources, and say what you are not sure of. \
         Do not repeat the question, and do not offer further help.",
 };
 
-pub(crate) const CLERK: Cast = Cast {
+pub(crate) const CLERK: AgentSpec = AgentSpec {
     name: "clerk",
     model: "gpt-5-mini",
     purpose: "",
@@ -48,7 +48,7 @@ pub(crate) const CLERK: Cast = Cast {
         what holds, the second what does not. Never state a figure that no lookup has shown.",
 };
 
-pub(crate) const DESK: Cast = Cast {
+pub(crate) const DESK: AgentSpec = AgentSpec {
     name: "desk",
     model: "gpt-5",
     purpose: "",
@@ -56,15 +56,15 @@ pub(crate) const DESK: Cast = Cast {
         own words. Say what the workers disagree about. Do not do the work of a worker yourself.",
 };
 
-pub(crate) const WORKERS: [Cast; 4] = [
+pub(crate) const WORKERS: [AgentSpec; 4] = [
     worker("researcher", "Finds facts and cites each one."),
     worker("analyst", "Compares figures and says what they mean."),
     worker("critic", "Lists what a draft has not proven."),
     worker("editor", "Writes the text that people read."),
 ];
 
-const fn worker(name: &'static str, purpose: &'static str) -> Cast {
-    Cast {
+const fn worker(name: &'static str, purpose: &'static str) -> AgentSpec {
+    AgentSpec {
         name,
         model: "gpt-5-mini",
         purpose,
@@ -73,20 +73,20 @@ const fn worker(name: &'static str, purpose: &'static str) -> Cast {
     }
 }
 
-/// The tool that the clerk and the workers have.
+/// The tool of the clerk and the workers.
 pub(crate) const LOOKUP: &str = "lookup";
 pub(crate) const LOOKUP_PURPOSE: &str = "Looks a subject up in the archive and returns what is known about it.";
 
-/// What a worker is asked for, as Brigade words it.
+/// The description of a worker's argument, as Brigade writes it.
 pub(crate) const TASK_PURPOSE: &str =
     "What to do, with everything the worker needs to know: it sees nothing else of this conversation.";
 
 pub(crate) const TOPIC_PURPOSE: &str = "The subject, in a few words.";
 
-/// How often the clerk uses its tool.
+/// How often the clerk calls its tool.
 const TOOL_TURNS: usize = 10;
 
-/// A tool result is some 250 tokens.
+/// A tool result of about 250 tokens.
 const RECORD: &str = "The archive holds four entries on this subject. The first, of March, puts the figure at 41.7 \
     per cent and gives no method; it is quoted by the two that follow, which add nothing of their own. The fourth, of \
     September, measured it anew on 2,400 cases and found 38.2 per cent with an error of 1.1 either way; it names the \
@@ -94,9 +94,9 @@ const RECORD: &str = "The archive holds four entries on this subject. The first,
     counted twice, and a week in which the instrument was not calibrated. A note in the margin, in another hand, \
     doubts the correction for the double cases and proposes 38.9 instead, without showing how. No later entry takes \
     this up. Related subjects in the archive: calibration of instruments, double counting, the survey of the year \
-    before, and the correspondence about the note, of which only the answers are kept.";
+    before, and the correspondence about the note, with only the answers kept.";
 
-impl Scenario {
+impl Workload {
     pub(crate) const ALL: [Self; 3] = [Self::Chat, Self::ToolLoop, Self::Supervisor];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -130,22 +130,14 @@ impl Scenario {
             Self::Supervisor => "Should the survey be published as it stands?",
         }
     }
-
-    /// How much CPU a run may take, as a multiple of the hand-written loop's.
-    pub(crate) const fn cpu_target(self) -> f64 {
-        match self {
-            Self::Chat => 1.25,
-            Self::ToolLoop | Self::Supervisor => 1.1,
-        }
-    }
 }
 
-/// The work of the tool.
+/// The tool's result.
 pub(crate) fn look_up(topic: &str) -> String {
     format!("{topic}: {RECORD}")
 }
 
-/// What the simulator answers in all scenarios; agents are told apart by their instructions.
+/// The simulator's answers in all workloads. It recognizes agents by their instructions.
 pub(crate) fn script() -> Script {
     let looks_up =
         |topic: &str| ScriptedAnswer::calls([ScriptedToolCall::new(LOOKUP, format_args!(r#"{{"topic":"{topic}"}}"#))]);
@@ -159,7 +151,7 @@ pub(crate) fn script() -> Script {
         turn: Some(turn),
         ..RequestMatcher::default()
     };
-    let delegate = |worker: &Cast| {
+    let delegate = |worker: &AgentSpec| {
         let task = r#"{"task":"Look at the survey of the spring from your side, and say whether its main figure, 41.7 per cent, may stand. The desk publishes on Friday."}"#;
         ScriptedToolCall::new(worker.name, task)
     };

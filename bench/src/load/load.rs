@@ -1,11 +1,7 @@
-//! `cargo xtask bench load`: the server as it ships between many clients and the simulated provider, beside the simulated
-//! provider alone.
+//! `cargo xtask bench load`: the released server between many clients and the simulated provider, compared with the
+//! simulated provider alone.
 //!
-//! Generator, server and simulator are processes of their own that share the machine, so what is told is what is
-//! possible on it, all three included.
-
-mod clients;
-mod server;
+//! The load generator, the server and the simulator are separate processes that share the machine.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -14,37 +10,37 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::simulated::{self, Provider};
+use super::clients::{Answers, Clients};
+use super::server::Server;
+use crate::process::provider::{self, Provider};
 use crate::statistics::quantile;
-use clients::{Answers, Clients};
-use server::Server;
 
-/// How many clients ask all the time.
+/// Clients that send requests without a pause.
 const CROWD: usize = 200;
 
-/// The rate at which the added latency counts.
+/// The requests per second at which the added latency is measured.
 const RATE: u32 = 1_000;
 
-/// Enough for that rate where an answer takes some milliseconds; each waits for its own.
+/// Clients that share this rate. Each waits for its answer before its next request.
 const PACED_CLIENTS: usize = 64;
 
-/// What the server may add to the slowest hundredth at that rate, in milliseconds.
+/// The target for the latency that the server adds to the 99th percentile, in milliseconds.
 const ADDED_P99_MS: f64 = 0.5;
 
-/// What it may hold when nobody asks, in MiB.
+/// The target for the memory of an idle server, in MiB.
 const IDLE_MIB: f64 = 20.0;
 
-/// Everything that was measured.
+/// All measurements.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     idle_mib: f64,
-    /// After a third, two thirds and all of the crowd's time.
+    /// The server's memory after each third of the time without pauses.
     crowd_mib: [f64; 3],
     crowd: Compared,
     paced: Compared,
 }
 
-/// The same requests through the server, and without it.
+/// The same requests through the server and without it.
 #[derive(Debug, Serialize)]
 struct Compared {
     clients: usize,
@@ -66,7 +62,7 @@ struct Measured {
 /// Measures for some seconds each: the crowd, then the steady rate.
 pub(crate) fn measure(quick: bool) -> Result<Report> {
     let third = Duration::from_secs(if quick { 1 } else { 10 });
-    let provider = Provider::start(simulated::Options::counting())?;
+    let provider = Provider::start(provider::Options::counting())?;
     let server = Server::start(provider.base_url())?;
     let body =
         |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": "How was the spring?" }] });
@@ -87,7 +83,7 @@ pub(crate) fn measure(quick: bool) -> Result<Report> {
         through: Measured::of(&answers),
         alone: Measured::of(&alone(CROWD)?.crowd(third)?),
     };
-    // In turns, because the machine may be busy with other things.
+    // Interleaved, because the machine may be busy with other things.
     let (mut with, mut without, mut cpu) = (Answers::default(), Answers::default(), Duration::ZERO);
     let (mut one, mut other) = (through(PACED_CLIENTS)?, alone(PACED_CLIENTS)?);
     for _ in 0..3 {
@@ -122,7 +118,7 @@ impl Measured {
 }
 
 impl Report {
-    /// How much more memory the server held at the end than when a third of the crowd's time was over.
+    /// The growth of the server's memory from the first third to the end.
     fn growth_percent(&self) -> f64 {
         let [first, _, last] = self.crowd_mib;
         (last / first - 1.0) * 100.0
@@ -134,13 +130,13 @@ impl Display for Report {
         let verdict = |is_met| if is_met { "met" } else { "MISSED" };
         let Self { idle_mib, crowd_mib: [one, two, three], crowd, paced } = self;
         writeln!(f, "the server, idle: {idle_mib:.1} MiB   ≤ {IDLE_MIB:.0} MiB  {}", verdict(*idle_mib <= IDLE_MIB))?;
-        writeln!(f, "\n{} clients that ask all the time, {} s\n{crowd}", crowd.clients, crowd.seconds)?;
+        writeln!(f, "\n{} clients without pauses, {} s\n{crowd}", crowd.clients, crowd.seconds)?;
         writeln!(
             f,
             "  memory after each third: {one:.1}, {two:.1}, {three:.1} MiB; {:+.1} % since the first",
             self.growth_percent()
         )?;
-        writeln!(f, "\n{RATE} requests a second, {} s\n{paced}", paced.seconds)?;
+        writeln!(f, "\n{RATE} requests per second, {} s\n{paced}", paced.seconds)?;
         let added = paced.through.p99_ms - paced.alone.p99_ms;
         let ratio = added / ADDED_P99_MS;
         writeln!(f, "  added to p99: {added:.3} ms, {ratio:.2}× of {ADDED_P99_MS} ms  {}", verdict(ratio <= 1.0))
@@ -156,8 +152,8 @@ impl Display for Compared {
         };
         line("latency p50, ms", through.p50_ms, alone.p50_ms)?;
         line("latency p99, ms", through.p99_ms, alone.p99_ms)?;
-        writeln!(f, "  {:<24}{:>12.0}{:>18.0}", "requests a second", through.per_second, alone.per_second)?;
+        writeln!(f, "  {:<24}{:>12.0}{:>18.0}", "requests per second", through.per_second, alone.per_second)?;
         writeln!(f, "  {:<24}{:>12}{:>18}", "errors", through.errors, alone.errors)?;
-        write!(f, "  {:<24}{server_cpu_us:>12.0}", "CPU of the server, µs each")
+        write!(f, "  {:<24}{server_cpu_us:>12.0}", "server CPU per request, µs")
     }
 }

@@ -1,16 +1,17 @@
-//! Writing questions and reading answers.
+//! Encoding of requests and decoding of responses.
 
 use std::fmt::Write;
 
 use anyhow::Result;
 use brigade_core::{
-    Arguments, ChatRequest, Message, Part as Said, Role, Run, Settings, ToolCall, ToolResult, ToolSet, Transcript,
+    Arguments, ChatRequest, Message, Part as MessagePart, Role, Run, Settings, ToolCall, ToolResult, ToolSet,
+    Transcript,
 };
 use brigade_providers::{OpenAi, OpenAiChatModel};
 use bytes::Bytes;
 
-use crate::micro::{Part, Repeat};
-use crate::scenario::{CLERK, LOOKUP, look_up};
+use crate::micro::micro::{Part, Repeat};
+use crate::workload::{CLERK, LOOKUP, look_up};
 
 const MESSAGES: usize = 200;
 const EVENTS: usize = 2_000;
@@ -22,7 +23,7 @@ pub(crate) fn measure(repeat: Repeat) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// A question at the end of a long conversation: when nothing of it was ever sent, and when only the end is new.
+/// Encodes a question after a long conversation: for the first time, and again.
 fn encode(model: &OpenAiChatModel, repeat: Repeat) -> Result<Vec<Part>> {
     let fresh = || history(MESSAGES).unwrap_or_default();
     let first = repeat
@@ -30,20 +31,20 @@ fn encode(model: &OpenAiChatModel, repeat: Repeat) -> Result<Vec<Part>> {
         .time_with(|| question(fresh()), |question| model.encode(&question, false).map(|body| body.len()));
     let question = question(history(MESSAGES)?);
     let bytes = model.encode(&question, false)?.len();
-    let again = repeat.time(|| model.encode(&question, false).map(|body| body.len()));
+    let second = repeat.time(|| model.encode(&question, false).map(|body| body.len()));
     let copy = model.encode(&question, false)?;
-    let floor = repeat.time(|| copy.clone());
+    let copied = repeat.time(|| copy.clone());
     #[expect(clippy::cast_precision_loss, reason = "a size far below 2^53")]
     let kibibytes = bytes as f64 / 1_024.0;
     Ok(vec![
         Part::new("a question with a history of 200 messages", kibibytes, "KiB"),
         Part::new("  encoded for the first time", first, "µs"),
-        Part::new("  encoded again", again, "µs"),
-        Part::new("  its bytes copied, for comparison", floor, "µs"),
+        Part::new("  encoded again", second, "µs"),
+        Part::new("  its bytes copied, for comparison", copied, "µs"),
     ])
 }
 
-/// A long streamed answer, as it comes from the wire.
+/// Decodes a long streamed answer.
 fn decode(model: &OpenAiChatModel, repeat: Repeat) -> Result<Part> {
     let stream = Bytes::from(stream(EVENTS)?);
     let response = http::Response::builder().header("content-type", "text/event-stream").body(stream.clone())?;
@@ -71,8 +72,8 @@ fn history(messages: usize) -> Result<Transcript> {
         let (id, name) = (format!("call_{number:024}"), LOOKUP.to_owned());
         let arguments = Arguments::parse(format!(r#"{{"topic":"subject {number} of the spring survey"}}"#));
         let call = ToolCall { id: id.clone(), name: name.clone(), arguments, data: None };
-        transcript.push(Message::new(Role::Assistant, vec![Said::ToolCall(call)]))?;
-        let content = vec![Said::text(look_up("subject"))];
+        transcript.push(Message::new(Role::Assistant, vec![MessagePart::ToolCall(call)]))?;
+        let content = vec![MessagePart::text(look_up("subject"))];
         transcript.answer_calls(vec![ToolResult { call_id: id, name, content, is_error: false }])?;
     }
     transcript.push(Message::assistant("Done."))?;
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_long_conversation_and_the_long_stream_are_as_long_as_they_say() {
+    fn the_conversation_and_the_stream_have_the_stated_length() {
         assert_eq!(history(MESSAGES).unwrap().len(), MESSAGES);
         assert_eq!(stream(EVENTS).unwrap().matches("data: {").count(), EVENTS);
     }

@@ -1,4 +1,4 @@
-//! Brigade's side: the same work with agents, tools and workers, as its documentation shows them.
+//! The same work with Brigade's agents, tools and workers, as its documentation shows them.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use brigade_resilience::{Accounts, Policy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::scenario::{CLERK, Cast, DESK, LOOKUP, LOOKUP_PURPOSE, ORACLE, Scenario, WORKERS, look_up};
+use crate::workload::{AgentSpec, CLERK, DESK, LOOKUP, LOOKUP_PURPOSE, ORACLE, WORKERS, Workload, look_up};
 
-/// The wrappers that every model has here, from the outside to the inside.
+/// The wrappers around every model, from the outside to the inside.
 pub(crate) const WRAPPERS: &str = "Fallback ▸ Retry ▸ Breaker ▸ RateLimit ▸ Timeout ▸ Metered(PriceBook) ▸ OpenAi";
 
-/// An agent, set up for one scenario.
+/// The agent for one workload.
 #[derive(Debug)]
 pub(crate) struct Brigade {
     agent: Agent,
 }
 
-/// What all models of a program share.
-struct Station {
+/// The client and the state that all models share.
+struct Shared {
     openai: OpenAi,
     prices: PriceBook,
     accounts: Accounts,
@@ -35,15 +35,15 @@ struct Topic {
 }
 
 impl Brigade {
-    pub(crate) fn new(base_url: &str, scenario: Scenario) -> Result<Self> {
+    pub(crate) fn new(base_url: &str, workload: Workload) -> Result<Self> {
         let openai = OpenAi::builder().base_url(format!("{base_url}/v1")).api_key("simulated").build()?;
-        let station = Station { openai, prices: PriceBook::bundled(), accounts: Accounts::new() };
-        let agent = match scenario {
-            Scenario::Chat => station.agent(&ORACLE),
-            Scenario::ToolLoop => with_lookup(station.agent(&CLERK)),
-            Scenario::Supervisor => {
-                let worker = |cast| Worker::new(with_lookup(station.agent(cast)));
-                WORKERS.iter().map(worker).fold(station.agent(&DESK), Agent::worker)
+        let shared = Shared { openai, prices: PriceBook::bundled(), accounts: Accounts::new() };
+        let agent = match workload {
+            Workload::Chat => shared.agent(&ORACLE),
+            Workload::ToolLoop => with_lookup(shared.agent(&CLERK)),
+            Workload::Supervisor => {
+                let worker = |agent| Worker::new(with_lookup(shared.agent(agent)));
+                WORKERS.iter().map(worker).fold(shared.agent(&DESK), Agent::worker)
             }
         };
         agent.check()?;
@@ -51,19 +51,19 @@ impl Brigade {
     }
 
     /// The answer of one run.
-    pub(crate) async fn run(&self, scenario: Scenario) -> Result<String> {
-        let outcome = self.agent.run(scenario.task()).await?;
+    pub(crate) async fn run(&self, workload: Workload) -> Result<String> {
+        let outcome = self.agent.run(workload.task()).await?;
         ensure!(outcome.is_finished() && outcome.degraded.is_empty(), "the run did not finish: {}", outcome.notice);
         Ok(outcome.text)
     }
 }
 
-impl Station {
-    fn agent(&self, cast: &Cast) -> Agent {
-        Agent::new(cast.name, self.model(cast.model)).purpose(cast.purpose).instructions(cast.instructions)
+impl Shared {
+    fn agent(&self, agent: &AgentSpec) -> Agent {
+        Agent::new(agent.name, self.model(agent.model)).purpose(agent.purpose).instructions(agent.instructions)
     }
 
-    /// A model with what stands around it in production.
+    /// A model in the standard stack of wrappers.
     fn model(&self, name: &str) -> Arc<dyn ChatModel> {
         Policy::default().wrap(self.openai.model(name).metered(&self.prices), [], &self.accounts)
     }

@@ -1,4 +1,4 @@
-//! A measured process: one contender, one scenario.
+//! The measured process: one contender with one workload.
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::brigade::Brigade;
-use crate::child::Child;
-use crate::floor::Floor;
-use crate::resources;
-use crate::scenario::Scenario;
+use crate::compare::hand_written::HandWritten;
+use crate::compare::with_brigade::Brigade;
+use crate::process::child::Child;
+use crate::process::resources;
+use crate::workload::Workload;
 
-/// Who does the work.
+/// The implementations that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Contender {
     Brigade,
-    Floor,
+    HandWritten,
 }
 
-/// What a measured process does.
+/// The contender and the workload of a process.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     contender: Contender,
-    scenario: Scenario,
+    workload: Workload,
     base_url: String,
 }
 
@@ -40,61 +40,61 @@ pub(crate) struct Arguments {
     pub(crate) options: Options,
 }
 
-/// Work to be done at once.
+/// A number of runs.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Batch {
     pub(crate) runs: u64,
-    /// How many of them at a time.
+    /// How many of them run at the same time.
     pub(crate) in_flight: u64,
 }
 
-/// What a batch took.
+/// The time and memory of a batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Spent {
+pub(crate) struct BatchResult {
     pub(crate) cpu_ms: f64,
     pub(crate) elapsed_ms: f64,
-    /// Of each run, in no order.
+    /// The latency of each run, in any order.
     pub(crate) latencies_ms: Vec<f64>,
-    /// Of the process, from its start until now.
+    /// The peak of the process since its start.
     pub(crate) peak_memory_bytes: u64,
 }
 
 #[derive(Debug)]
-enum Work {
+enum Implementation {
     Brigade(Box<Brigade>),
-    Floor(Floor),
+    HandWritten(HandWritten),
 }
 
 impl Options {
-    pub(crate) fn new(contender: Contender, scenario: Scenario, base_url: &str) -> Self {
-        Self { contender, scenario, base_url: base_url.to_owned() }
+    pub(crate) fn new(contender: Contender, workload: Workload, base_url: &str) -> Self {
+        Self { contender, workload, base_url: base_url.to_owned() }
     }
 
     /// Starts the process.
     pub(crate) fn start(&self) -> Result<Child> {
         let contender = self.contender.to_possible_value().context("every contender has a name")?;
-        let arguments = [contender.get_name(), self.scenario.name(), &self.base_url];
-        Child::start("brigade-bench-side", &arguments.map(str::to_owned))
+        let arguments = [contender.get_name(), self.workload.name(), &self.base_url];
+        Child::start("brigade-bench-contender", &arguments.map(str::to_owned))
     }
 
-    fn set_up(&self) -> Result<Work> {
+    fn set_up(&self) -> Result<Implementation> {
         Ok(match self.contender {
-            Contender::Brigade => Work::Brigade(Box::new(Brigade::new(&self.base_url, self.scenario)?)),
-            Contender::Floor => Work::Floor(Floor::new(&self.base_url)?),
+            Contender::Brigade => Implementation::Brigade(Box::new(Brigade::new(&self.base_url, self.workload)?)),
+            Contender::HandWritten => Implementation::HandWritten(HandWritten::new(&self.base_url)?),
         })
     }
 }
 
-impl Work {
-    async fn run(&self, scenario: Scenario) -> Result<String> {
+impl Implementation {
+    async fn run(&self, workload: Workload) -> Result<String> {
         match self {
-            Self::Brigade(brigade) => brigade.run(scenario).await,
-            Self::Floor(floor) => floor.run(scenario).await,
+            Self::Brigade(team) => team.run(workload).await,
+            Self::HandWritten(team) => team.run(workload).await,
         }
     }
 }
 
-/// Works off batches until standard input ends.
+/// Runs batches until standard input ends.
 pub(crate) fn serve(options: &Options) -> Result<()> {
     resources::raise_file_limit()?;
     let runtime = Runtime::new()?;
@@ -102,13 +102,13 @@ pub(crate) fn serve(options: &Options) -> Result<()> {
     let mut output = io::stdout().lock();
     for line in io::stdin().lock().lines() {
         let batch = serde_json::from_str(&line?)?;
-        let spent = runtime.block_on(work_off(&work, options.scenario, batch))?;
-        writeln!(output, "{}", serde_json::to_string(&spent)?)?;
+        let result = runtime.block_on(run_batch(&work, options.workload, batch))?;
+        writeln!(output, "{}", serde_json::to_string(&result)?)?;
     }
     Ok(())
 }
 
-async fn work_off(work: &Arc<Work>, scenario: Scenario, batch: Batch) -> Result<Spent> {
+async fn run_batch(work: &Arc<Implementation>, workload: Workload, batch: Batch) -> Result<BatchResult> {
     let left = Arc::new(AtomicU64::new(batch.runs));
     let mut workers = JoinSet::new();
     let (cpu, started) = (resources::cpu_time(), Instant::now());
@@ -118,7 +118,7 @@ async fn work_off(work: &Arc<Work>, scenario: Scenario, batch: Batch) -> Result<
             let mut latencies_ms = Vec::new();
             while take_one(&left) {
                 let started = Instant::now();
-                work.run(scenario).await?;
+                work.run(workload).await?;
                 latencies_ms.push(started.elapsed().as_secs_f64() * 1_000.0);
             }
             anyhow::Ok(latencies_ms)
@@ -128,7 +128,7 @@ async fn work_off(work: &Arc<Work>, scenario: Scenario, batch: Batch) -> Result<
     while let Some(done) = workers.join_next().await {
         latencies_ms.append(&mut done??);
     }
-    Ok(Spent {
+    Ok(BatchResult {
         cpu_ms: resources::cpu_time().saturating_sub(cpu).as_secs_f64() * 1_000.0,
         elapsed_ms: started.elapsed().as_secs_f64() * 1_000.0,
         latencies_ms,

@@ -1,4 +1,4 @@
-//! Single parts of a call, each on its own, without a network.
+//! Parts of a call, measured one by one without a network.
 
 use std::fmt::{self, Display, Formatter};
 use std::hint::black_box;
@@ -7,16 +7,16 @@ use anyhow::Result;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::micro::{codec, overhead};
 use crate::statistics::median;
-use crate::{codec, overhead};
 
-/// What the parts cost.
+/// All measurements.
 #[derive(Debug, Serialize)]
 pub(crate) struct Parts {
     parts: Vec<Part>,
 }
 
-/// One number.
+/// One measurement.
 #[derive(Debug, Serialize)]
 pub(crate) struct Part {
     name: &'static str,
@@ -29,11 +29,11 @@ pub(crate) struct Part {
     met: Option<bool>,
 }
 
-/// How often to repeat a measurement of so many repetitions.
+/// How often a measurement is repeated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Repeat {
     batches: usize,
-    /// Repetitions in a batch of what takes about a microsecond.
+    /// Calls in a batch, for calls of about a microsecond.
     pub(crate) calls: usize,
 }
 
@@ -42,7 +42,7 @@ impl Repeat {
         if quick { Self { batches: 3, calls: 1_000 } } else { Self { batches: 15, calls: 20_000 } }
     }
 
-    /// The same for what takes so many times longer.
+    /// Fewer calls in a batch, for calls that take longer by this factor.
     pub(crate) fn fewer(self, times: usize) -> Self {
         Self { calls: (self.calls / times).max(10), ..self }
     }
@@ -52,7 +52,7 @@ impl Repeat {
         self.time_with(|| (), |()| call())
     }
 
-    /// The same, where each call needs something that is prepared outside the time.
+    /// The same for a call with an input, which is prepared outside the measured time.
     pub(crate) fn time_with<P, T>(self, mut prepare: impl FnMut() -> P, mut call: impl FnMut(P) -> T) -> f64 {
         let mut batches = Vec::with_capacity(self.batches);
         for _ in 0..self.batches {
@@ -66,7 +66,7 @@ impl Repeat {
         median(&batches)
     }
 
-    /// How many microseconds longer a call takes than another one. They take turns.
+    /// How many microseconds a call takes longer than another one, in interleaved batches.
     pub(crate) async fn time_beyond(self, call: impl AsyncFn(), other: impl AsyncFn()) -> f64 {
         let mut beyond = Vec::with_capacity(self.batches);
         for _ in 0..self.batches {
@@ -101,7 +101,7 @@ impl Part {
     }
 }
 
-/// Measures all of them.
+/// Measures all parts.
 pub(crate) fn measure(quick: bool) -> Result<Parts> {
     let repeat = Repeat::new(quick);
     let mut parts = codec::measure(repeat)?;

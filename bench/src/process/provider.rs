@@ -1,4 +1,4 @@
-//! The process that plays the provider.
+//! The process of the simulated provider.
 
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
-use crate::child::Child;
-use crate::resources;
-use crate::scenario::script;
+use crate::process::child::Child;
+use crate::process::resources;
+use crate::workload::script;
 
-/// How the provider behaves.
+/// The provider's latency, and whether it keeps records.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Options {
     /// How long every answer takes, in milliseconds.
@@ -24,27 +24,27 @@ pub(crate) struct Options {
     records: bool,
 }
 
-/// The provider, running in a process of its own.
+/// The provider in a process of its own.
 #[derive(Debug)]
 pub(crate) struct Provider {
     child: Child,
     base_url: String,
 }
 
-/// What the provider saw since it was last asked.
+/// The calls since the counts were last taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Seen {
+pub(crate) struct CallCounts {
     pub(crate) calls: u64,
-    /// Calls that did not get a whole answer.
+    /// Calls without a complete answer.
     pub(crate) failed: u64,
     pub(crate) request_bytes: u64,
     /// Each call, if records are kept.
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<CallKey>,
 }
 
-/// One call, by what must be the same for all contenders.
+/// The properties of a call that must be the same for all contenders.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct CallKey {
     pub(crate) agent: String,
     pub(crate) model: String,
     pub(crate) turn: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Record {
 }
 
 impl Options {
-    /// Answers at once, and keeps no more than sums.
+    /// Answers at once, and keeps only sums.
     pub(crate) const fn counting() -> Self {
         Self { latency_ms: 0, records: false }
     }
@@ -82,48 +82,48 @@ impl Provider {
         &self.base_url
     }
 
-    /// Everything since the last time, once no call is open.
-    pub(crate) fn seen(&mut self) -> Result<Seen> {
+    /// Waits until no call is open, and returns the counts since the last time.
+    pub(crate) fn take_counts(&mut self) -> Result<CallCounts> {
         self.child.ask(&())
     }
 }
 
-/// Plays the provider until standard input ends.
+/// Runs the provider until standard input ends.
 pub(crate) fn serve(options: Options) -> Result<()> {
     resources::raise_file_limit()?;
     let runtime = Runtime::new()?;
     let latency = Latency { first: Duration::from_millis(options.latency_ms), between: Duration::ZERO };
-    // Limits that nobody reaches: without any, the provider would state common ones, and clients would keep to them.
+    // Limits that are never reached. Without them the provider would state common limits, and clients would obey them.
     let limits = SimulatedRateLimits { requests_per_minute: Some(u32::MAX), tokens_per_minute: Some(u32::MAX) };
     let builder = Simulator::builder().script(script()).latency(latency).rate_limits(limits);
     let simulator = if options.records { builder } else { builder.count_only() }.build();
     let running = runtime.block_on(simulator.serve_locally())?;
     let mut output = io::stdout().lock();
     writeln!(output, "{}", serde_json::to_string(&running.base_url())?)?;
-    let (mut before, mut told) = (CallTotals::default(), 0);
+    let (mut before, mut reported) = (CallTotals::default(), 0);
     for line in io::stdin().lock().lines() {
         line?;
         runtime.block_on(running.call_log().wait_until_idle());
-        let (seen, now) = since(&before, told, running.call_log());
-        (before, told) = (now, told + seen.records.len());
-        writeln!(output, "{}", serde_json::to_string(&seen)?)?;
+        let (counts, now) = since(&before, reported, running.call_log());
+        (before, reported) = (now, reported + counts.records.len());
+        writeln!(output, "{}", serde_json::to_string(&counts)?)?;
     }
     Ok(())
 }
 
-fn since(before: &CallTotals, told: usize, truth: &CallLog) -> (Seen, CallTotals) {
-    let now = truth.totals();
+fn since(before: &CallTotals, reported: usize, call_log: &CallLog) -> (CallCounts, CallTotals) {
+    let now = call_log.totals();
     let failed = |totals: &CallTotals| totals.refused + totals.cut + totals.disconnected;
-    let seen = Seen {
+    let counts = CallCounts {
         calls: now.arrived - before.arrived,
         failed: failed(&now) - failed(before),
         request_bytes: now.request_bytes - before.request_bytes,
-        records: truth.calls().into_iter().skip(told).map(Record::from).collect(),
+        records: call_log.calls().into_iter().skip(reported).map(CallKey::from).collect(),
     };
-    (seen, now)
+    (counts, now)
 }
 
-impl From<CallRecord> for Record {
+impl From<CallRecord> for CallKey {
     fn from(call: CallRecord) -> Self {
         Self {
             agent: call.agent.unwrap_or_default(),

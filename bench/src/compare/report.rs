@@ -1,34 +1,35 @@
-//! What was found, for people and for programs.
+//! The results, as text and as JSON.
 
 use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
 
-use crate::brigade::WRAPPERS;
-use crate::scenario::Scenario;
+use crate::compare::pair::Pair;
+use crate::compare::with_brigade::WRAPPERS;
+use crate::workload::Workload;
 
-/// Everything that was measured.
+/// The results of all workloads.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// Brigade's wrappers around each model.
     pub(crate) wrappers: &'static str,
-    pub(crate) scenarios: Vec<Comparison>,
+    pub(crate) workloads: Vec<Comparison>,
 }
 
-/// Both contenders at one scenario.
+/// Both contenders with one workload.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
-    pub(crate) scenario: Scenario,
+    pub(crate) workload: Workload,
     pub(crate) rounds: usize,
     pub(crate) rows: Vec<Row>,
 }
 
-/// One number of both.
+/// One measurement of both contenders.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) brigade: f64,
-    pub(crate) floor: f64,
+    pub(crate) hand_written: f64,
     pub(crate) ratio: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<Target>,
@@ -36,26 +37,25 @@ pub(crate) struct Row {
     pub(crate) met: Option<bool>,
 }
 
-/// What Brigade's number should be.
+/// The target for Brigade.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
-    /// At most so many times the floor's.
+    /// At most this multiple of the hand-written loop's number.
     Ratio(f64),
-    /// At most this.
+    /// At most this number.
     Value(f64),
 }
 
 impl Report {
-    pub(crate) const fn new(scenarios: Vec<Comparison>) -> Self {
-        Self { wrappers: WRAPPERS, scenarios }
+    pub(crate) const fn new(workloads: Vec<Comparison>) -> Self {
+        Self { wrappers: WRAPPERS, workloads }
     }
 }
 
 impl Row {
-    /// `values` are Brigade's and the floor's.
-    pub(crate) fn new(name: &'static str, (brigade, floor): (f64, f64)) -> Self {
-        Self { name, brigade, floor, ratio: brigade / floor, target: None, met: None }
+    pub(crate) fn new(name: &'static str, Pair { brigade, hand_written }: Pair<f64>) -> Self {
+        Self { name, brigade, hand_written, ratio: brigade / hand_written, target: None, met: None }
     }
 
     pub(crate) fn at_most(self, target: Target) -> Self {
@@ -70,25 +70,25 @@ impl Row {
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "Brigade with {}", self.wrappers)?;
-        writeln!(f, "floor: hand-written loop on reqwest and serde_json, which does none of this")?;
-        self.scenarios.iter().try_for_each(|comparison| write!(f, "\n{comparison}"))
+        writeln!(f, "by hand: a loop on reqwest and serde_json without any of this")?;
+        self.workloads.iter().try_for_each(|comparison| write!(f, "\n{comparison}"))
     }
 }
 
 impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { scenario, rounds, rows } = self;
-        writeln!(f, "{} · {}", scenario.name(), scenario.about())?;
-        writeln!(f, "  medians of {rounds} rounds in which they take turns")?;
-        writeln!(f, "  {:<36}{:>12}{:>12}{:>9}   target", "", "brigade", "floor", "ratio")?;
+        let Self { workload, rounds, rows } = self;
+        writeln!(f, "{} · {}", workload.name(), workload.about())?;
+        writeln!(f, "  medians of {rounds} interleaved rounds")?;
+        writeln!(f, "  {:<36}{:>12}{:>12}{:>9}   target", "", "brigade", "by hand", "ratio")?;
         rows.iter().try_for_each(|row| writeln!(f, "  {row}"))
     }
 }
 
 impl Display for Row {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (brigade, floor) = (number(self.brigade), number(self.floor));
-        write!(f, "{:<36}{brigade:>12}{floor:>12}{:>8.2}×", self.name, self.ratio)?;
+        let (brigade, by_hand) = (number(self.brigade), number(self.hand_written));
+        write!(f, "{:<36}{brigade:>12}{by_hand:>12}{:>8.2}×", self.name, self.ratio)?;
         match self.target {
             Some(Target::Ratio(most)) => write!(f, "   ≤ {most:.2}×")?,
             Some(Target::Value(most)) => write!(f, "   ≤ {}", number(most))?,
@@ -102,7 +102,7 @@ impl Display for Row {
     }
 }
 
-/// Three digits that matter, and no more.
+/// Three significant digits.
 fn number(value: f64) -> String {
     match value.abs() {
         ..10.0 => format!("{value:.3}"),
@@ -117,11 +117,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_says_whether_its_target_was_met() {
-        let row = Row::new("CPU per run, ms", (1.21, 1.1));
+    fn a_row_states_whether_its_target_is_met() {
+        let row = Row::new("CPU per run, ms", Pair { brigade: 1.21, hand_written: 1.1 });
         let missed = "CPU per run, ms                            1.210       1.100    1.10×   ≤ 1.05×  MISSED";
         assert_eq!(row.at_most(Target::Ratio(1.05)).to_string(), missed);
-        let row = Row::new("CPU per run, ms", (1.21, 1.1)).at_most(Target::Value(2.0));
+        let row = Row::new("CPU per run, ms", Pair { brigade: 1.21, hand_written: 1.1 }).at_most(Target::Value(2.0));
         assert_eq!(row.met, Some(true));
     }
 }

@@ -1,4 +1,4 @@
-//! What a process has used, as the kernel counts it.
+//! CPU time and memory of processes, as the kernel counts them.
 
 use std::fs;
 use std::time::Duration;
@@ -7,20 +7,20 @@ use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time of all threads of this process since it began.
+/// CPU time of all threads of this process since its start.
 pub(crate) fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// CPU time of the thread that asks.
+/// CPU time of the current thread.
 pub(crate) fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// CPU time of the children of this process that have ended and were waited for. Counted exactly, but told in ticks of
-/// commonly 10 ms, so it is good for the sum over many.
+/// CPU time of the child processes that have ended. It is reported in ticks of commonly 10 ms, so only the sum of many is
+/// precise.
 pub(crate) fn ended_children_cpu_time() -> Result<Duration> {
     ticks(&fs::read_to_string("/proc/self/stat")?, 13)
 }
@@ -32,19 +32,19 @@ pub(crate) fn cpu_time_of(process: u32) -> Result<Duration> {
 
 /// The sum of two fields of a `stat`, counted after the name of the program.
 fn ticks(stat: &str, first: usize) -> Result<Duration> {
-    // The name, in brackets, may hold blanks.
-    let (_, after_name) = stat.rsplit_once(')').context("/proc/…/stat has another form")?;
+    // The name, in parentheses, may contain spaces.
+    let (_, after_name) = stat.rsplit_once(')').context("/proc/…/stat has an unknown format")?;
     let ticks: u32 = after_name
         .split_ascii_whitespace()
         .skip(first)
         .take(2)
-        .map(|field| field.parse::<u32>().context("/proc/…/stat has another form"))
+        .map(|field| field.parse::<u32>().context("/proc/…/stat has an unknown format"))
         .sum::<Result<_>>()?;
     let per_second = u32::try_from(rustix::param::clock_ticks_per_second())?;
     Ok(Duration::from_secs(1) * ticks / per_second)
 }
 
-/// The memory that another process holds now, in MiB.
+/// The resident memory of another process, in MiB.
 pub(crate) fn memory_mib(process: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     Ok(f64::from(u32::try_from(kibibytes(&status, "VmRSS:")?)?) / 1024.0)
@@ -56,12 +56,12 @@ fn kibibytes(status: &str, name: &str) -> Result<u64> {
     Ok(number.with_context(|| format!("/proc/…/status has no {name}"))?.trim().parse()?)
 }
 
-/// The most memory that this process ever held at a time, in bytes.
+/// The peak resident memory of this process, in bytes.
 pub(crate) fn peak_memory_bytes() -> Result<u64> {
     Ok(kibibytes(&fs::read_to_string("/proc/self/status")?, "VmHWM:")? * 1024)
 }
 
-/// Allows as many open connections as the system lets this process have.
+/// Raises the limit of open files to the maximum for this process.
 pub(crate) fn raise_file_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_tells_what_is_asked() {
+    fn the_kernel_reports_time_and_memory() {
         assert!(cpu_time() > thread_cpu_time() && thread_cpu_time() > Duration::ZERO);
         assert!(peak_memory_bytes().unwrap() > 100_000);
         let before = ended_children_cpu_time().unwrap();

@@ -1,4 +1,4 @@
-//! What each part of the runtime adds to a call, around a model that answers at once.
+//! The time that each part of the runtime adds to a call of a model that answers at once.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use brigade_resilience::{Accounts, Policy};
 use tokio::runtime::Builder;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::micro::{Part, Repeat};
+use crate::micro::micro::{Part, Repeat};
 
-/// Answers at once, always the same.
+/// A model that answers at once, always with the same text.
 #[derive(Debug, Clone)]
 struct Ready {
     id: ModelId,
@@ -64,11 +64,11 @@ pub(crate) fn measure(repeat: Repeat) -> Result<Vec<Part>> {
         Part::new("Metered with PriceBook, per call", beyond(&metered), "µs").at_most(10.0),
         Part::new("the standard resilience stack, per call", beyond(&resilient), "µs").at_most(25.0),
         Part::new("the agent loop, per run of one call", agent_loop(&bare, repeat)?, "µs"),
-        Part::new("log at INFO and metrics, per run of one call", watching(&bare, repeat)?, "µs").at_most(15.0),
+        Part::new("log at INFO and metrics, per run of one call", observing(&bare, repeat)?, "µs").at_most(15.0),
     ])
 }
 
-/// Accounts of a process, a team, a key and an agent, each with a limit that is far away.
+/// Accounts of a process, a team, a key and an agent, each with a limit that is never reached.
 fn nested_ledger() -> Result<Ledger> {
     let ample = Budget::default().usd("1000000")?;
     let process = Ledger::root("process", ample.clone());
@@ -93,8 +93,8 @@ fn agent_loop(model: &Ready, repeat: Repeat) -> Result<f64> {
     Ok(runtime.block_on(repeat.fewer(5).time_beyond(looped, asked)))
 }
 
-/// The log goes to a file that keeps nothing, so that the disk has no part in it.
-fn watching(model: &Ready, repeat: Repeat) -> Result<f64> {
+/// The log goes to `/dev/null`, so that the disk is not measured.
+fn observing(model: &Ready, repeat: Repeat) -> Result<f64> {
     let logging = Logging::new().variable(None).target(LogTarget::File("/dev/null".into()));
     let (layer, _handle) = logging.layer::<tracing_subscriber::Registry>()?;
     let subscriber = tracing_subscriber::registry().with(layer);

@@ -1,4 +1,4 @@
-//! The store alone, with as much in it as years bring.
+//! The store alone, with as much data as years of use produce.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -7,47 +7,44 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use super::{history, notes, sessions};
 use crate::statistics::quantile;
 
-mod history;
-mod notes;
-mod sessions;
-
-/// Where to measure.
+/// Options of `cargo xtask bench store`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The folder for the data bases, which are deleted afterwards. A disk tells more than a file system in memory.
+    /// The folder for the databases, which are deleted afterwards. It should be on a disk, not in memory.
     #[arg(long, default_value = ".")]
     folder: std::path::PathBuf,
 }
 
-/// What was measured.
+/// All measurements.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Numbers {
     numbers: Vec<Number>,
 }
 
-/// How long something takes, in milliseconds.
+/// The time of one operation, in milliseconds.
 #[derive(Debug, Serialize)]
 struct Number {
     name: String,
     p50_ms: f64,
     p99_ms: f64,
-    /// The median is to be at most this.
+    /// The target for the median.
     #[serde(skip_serializing_if = "Option::is_none")]
     target_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     met: Option<bool>,
 }
 
-/// How much is put into the store.
+/// How much data is written.
 #[derive(Debug, Clone, Copy)]
-struct Amount {
-    exchanges: usize,
-    notes: usize,
-    /// Each of twenty-two events.
-    runs: usize,
-    repetitions: usize,
+pub(super) struct Amount {
+    pub(super) exchanges: usize,
+    pub(super) notes: usize,
+    /// Each has 22 events.
+    pub(super) runs: usize,
+    pub(super) repetitions: usize,
 }
 
 impl Amount {
@@ -70,12 +67,12 @@ pub(crate) fn measure(options: &Options, quick: bool) -> Result<Numbers> {
 }
 
 impl Numbers {
-    fn add(&mut self, name: impl Into<String>, times: &[Duration]) {
+    pub(super) fn add(&mut self, name: impl Into<String>, times: &[Duration]) {
         self.numbers.push(Number::new(name.into(), times));
     }
 
-    /// The same, where the median is to be at most `target`.
-    fn add_at_most(&mut self, target: Duration, name: impl Into<String>, times: &[Duration]) {
+    /// The same with a target for the median.
+    pub(super) fn add_at_most(&mut self, target: Duration, name: impl Into<String>, times: &[Duration]) {
         let number = Number::new(name.into(), times);
         let target_ms = millis(target);
         let met = Some(number.p50_ms <= target_ms);

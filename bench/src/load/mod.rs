@@ -1,0 +1,5 @@
+//! The server under load.
+
+mod clients;
+pub(crate) mod load;
+mod server;

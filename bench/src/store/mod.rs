@@ -1,0 +1,6 @@
+//! The store with a lot of data.
+
+mod history;
+mod notes;
+mod sessions;
+pub(crate) mod store;
