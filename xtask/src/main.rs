@@ -1,18 +1,17 @@
-//! The chores of the workspace, run as `cargo xtask <chore>`.
+//! The development commands of the workspace, run as `cargo xtask <command>`.
 //!
-//! `ci` is the one that matters: it is all that continuous integration runs, and a laptop runs the
-//! same steps in the same order. [`ci`] holds the list of steps; each family of checks has its own
-//! file.
+//! Continuous integration runs only `cargo xtask ci`, and a developer runs the same steps in the same order. [`ci`] has
+//! the list of steps.
 
-#![allow(clippy::print_stdout, reason = "a command line program talks on its standard output")]
+#![allow(clippy::print_stdout, reason = "a command line program prints its results")]
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
-    reason = "a chore has no runtime, and the time that it measures is real"
+    reason = "there is no async runtime, and the measured time is real"
 )]
 
-mod chores;
 mod ci;
+mod commands;
 mod rules;
 mod source;
 mod steps;
@@ -26,36 +25,36 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xshell::Shell;
 
-/// The chores of the Brigade workspace.
+/// The development commands of the Brigade workspace.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
-    chore: Chore,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Chore {
-    /// Checks everything that a change must pass, and stops at the first failure.
+enum Command {
+    /// Runs all checks that a change must pass, and stops at the first failure.
     Ci(ci::ci::Options),
-    /// Runs the benchmarks, built as what ships; what follows goes to the benchmark program.
+    /// Runs the benchmarks in the release profile. All arguments go to the benchmark program.
     Bench {
         /// Arguments of the benchmark program.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Plays faults composed at random against the whole stack, and stops at nothing but a broken invariant.
-    Swarm(chores::swarm::Options),
-    /// Reads responses damaged at random, and stops at a panic or where the chunks make a difference.
-    Fuzz(chores::fuzz::Options),
-    /// Sends requests to the server that are derived from its own description, and stops where an answer breaks it.
+    /// Tests the whole stack with random faults, and fails if an invariant is broken.
+    Swarm(commands::swarm::Options),
+    /// Tests the provider clients with damaged responses, and fails at a panic or if the chunking makes a difference.
+    Fuzz(commands::fuzz::Options),
+    /// Sends requests to the server that are generated from its `OpenAPI` description, and checks the responses.
     FuzzApi(steps::fuzz_api::Options),
-    /// Writes the embedded price table anew, from joined price lists.
-    Prices(chores::prices::Options),
+    /// Writes the embedded price table from joined price lists.
+    Prices(commands::prices::Options),
 }
 
 fn main() -> ExitCode {
-    let Err(error) = run(Arguments::parse().chore) else {
+    let Err(error) = run(Arguments::parse().command) else {
         return ExitCode::SUCCESS;
     };
     eprintln!("error: {error}");
@@ -65,18 +64,18 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(chore: Chore) -> Result<()> {
+fn run(command: Command) -> Result<()> {
     let shell = Shell::new()?;
-    // Cargo says at run time where this package lies: the program may be older than its place.
+    // Set by cargo at run time. The path at compile time may be outdated.
     let package = env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo xtask`")?;
     let root = Path::new(&package).parent();
-    shell.change_dir(root.context("xtask lies in a folder of the workspace")?);
-    match chore {
-        Chore::Ci(options) => ci::ci::run(&shell, &options),
-        Chore::Bench { arguments } => chores::bench::run(&shell, &arguments),
-        Chore::Swarm(options) => chores::swarm::run(&shell, &options),
-        Chore::Fuzz(options) => chores::fuzz::run(&shell, &options),
-        Chore::FuzzApi(options) => steps::fuzz_api::run(&shell, &options),
-        Chore::Prices(options) => chores::prices::run(&shell, &options),
+    shell.change_dir(root.context("xtask is in a folder of the workspace")?);
+    match command {
+        Command::Ci(options) => ci::ci::run(&shell, &options),
+        Command::Bench { arguments } => commands::bench::run(&shell, &arguments),
+        Command::Swarm(options) => commands::swarm::run(&shell, &options),
+        Command::Fuzz(options) => commands::fuzz::run(&shell, &options),
+        Command::FuzzApi(options) => steps::fuzz_api::run(&shell, &options),
+        Command::Prices(options) => commands::prices::run(&shell, &options),
     }
 }

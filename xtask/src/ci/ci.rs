@@ -12,8 +12,7 @@ use crate::steps::tally::Tally;
 use crate::steps::{build, deny, deploy, examples, fuzz_api};
 use crate::tools::programs;
 
-/// One step. They run in the order in which they stand here: cheap ones first, so that a small slip
-/// shows early.
+/// A step. They run in this order: cheap ones first, so that a small mistake shows early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
     /// Formatting.
@@ -32,11 +31,11 @@ pub(crate) enum Step {
     Tests,
     /// Generated requests against the server, both valid and invalid by its OpenAPI description.
     Api,
-    /// The ledger under all interleavings of its threads.
+    /// The ledger with all interleavings of its threads.
     Interleavings,
-    /// Examples inside the documentation.
+    /// The examples in the documentation.
     Doctests,
-    /// Every program of the examples folder.
+    /// Every program in the examples folder.
     Examples,
     /// Documentation, warnings denied.
     Docs,
@@ -46,7 +45,7 @@ pub(crate) enum Step {
     Deploy,
 }
 
-/// What to run.
+/// The options of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Leave out the slow steps: programs, alone, api, interleavings, examples, docs, deny, deploy.
@@ -55,7 +54,7 @@ pub(crate) struct Options {
     /// Fail if any check was skipped, for example because a program or the network is missing.
     #[arg(long)]
     strict: bool,
-    /// Run this step and no other; may be given several times.
+    /// Run only this step; may be given several times.
     #[arg(long, value_name = "STEP", conflicts_with = "fast")]
     only: Vec<Step>,
 }
@@ -82,7 +81,7 @@ impl Step {
         }
     }
 
-    /// The name on the command line, and what the step checks.
+    /// The name on the command line, and the description of the step.
     fn label(self) -> (String, String) {
         self.to_possible_value().map_or_else(Default::default, |value| {
             (value.get_name().to_owned(), value.get_help().map(ToString::to_string).unwrap_or_default())
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_step_says_what_it_checks() {
+    fn every_step_has_a_description() {
         assert!(Step::value_variants().iter().all(|step| !step.label().1.is_empty()));
     }
 

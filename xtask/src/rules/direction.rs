@@ -1,7 +1,7 @@
-//! Who may depend on whom, and what may be compiled into whose program.
+//! Rules for dependencies: between the members of the workspace, and on other crates.
 //!
-//! The rules are data at the top of this file. Manifests are checked for direct dependencies,
-//! resolved trees for what comes in behind them.
+//! The rules are data at the top of this file. Manifests are checked for direct dependencies, and resolved trees for
+//! indirect ones.
 
 use anyhow::Result;
 use xshell::Shell;
@@ -11,7 +11,7 @@ use crate::rules::manifest;
 use crate::source::files;
 use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
-/// For each member that others build on, the only members it may build on itself. Tests are free.
+/// The members that each library may depend on. Tests may depend on any.
 const DIRECTIONS: [(&str, &[&str]); 8] = [
     ("brigade-core", &[]),
     ("brigade-providers", &["brigade-core"]),
@@ -23,7 +23,7 @@ const DIRECTIONS: [(&str, &[&str]); 8] = [
     ("xtask", &[]),
 ];
 
-/// Web servers and data bases: a library user who wants agents should compile neither.
+/// Web servers and databases. A user of the libraries for agents should not have to compile them.
 const SERVERS: [&str; 15] = [
     "actix-web",
     "axum",
@@ -42,7 +42,7 @@ const SERVERS: [&str; 15] = [
     "warp",
 ];
 
-/// Whatever else speaks to the network: no part of the core.
+/// Other crates for the network, which the core must not depend on.
 const NETWORK: [&str; 16] = [
     "async-nats",
     "curl",
@@ -62,18 +62,17 @@ const NETWORK: [&str; 16] = [
     "ureq",
 ];
 
-/// Other TLS stacks compile hundreds of C files or need a C library at run time; ours is rustls on
-/// ring.
+/// Other TLS stacks compile hundreds of C files or need a C library at run time. Brigade uses rustls with ring.
 const NOWHERE: [&str; 5] = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys"];
 
-/// The parts of tokio that need no I/O driver. `test-util` comes with the `testing` feature only.
+/// The features of tokio that do not need an I/O driver. `test-util` comes with the `testing` feature only.
 const CORE_TOKIO: [&str; 7] = ["default", "macros", "rt", "sync", "test-util", "time", "tokio-macros"];
 
-/// Members that must stay free of web servers and data bases.
+/// Members that must not depend on web servers and databases.
 const LEAN: [&str; 5] =
     ["brigade-core", "brigade-providers", "brigade-resilience", "brigade-observability", "brigade-tools"];
 
-/// The crates that only one file of the server may name together, and that file.
+/// The crates that only one file of the server may use together, and that file.
 const COMPOSED: [&str; 3] = ["brigade_providers", "brigade_resilience", "brigade_observability"];
 const COMPOSER: &str = "crates/server/src/app.rs";
 
@@ -101,13 +100,13 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
     DIRECTIONS.iter().find(|(name, _)| *name == package).map(|(_, allowed)| *allowed)
 }
 
-/// A new library must be given its place before anything can build on it.
+/// A finding for a new library without a rule.
 fn undirected(library: &str) -> Option<Finding> {
     let missing = allowed(library).is_none() && library != "brigade-server";
     missing.then(|| {
         Finding::new(
             library,
-            "its direction of dependency is not decided",
+            "there is no rule for its dependencies",
             "add it to DIRECTIONS in xtask/src/rules/direction.rs",
         )
     })
@@ -138,7 +137,8 @@ fn unwelcome(place: &str, tree: &[Resolved], banned: &[&str]) -> Vec<Finding> {
     tree.iter()
         .filter(|resolved| banned.contains(&resolved.name.as_str()))
         .map(|Resolved { name, .. }| {
-            let remedy = format!("see who brings it with `cargo tree --all-features --target all --invert {name}`");
+            let remedy =
+                format!("see what depends on it with `cargo tree --all-features --target all --invert {name}`");
             Finding::new(place, format!("compiles {name}"), remedy)
         })
         .collect()
@@ -169,7 +169,7 @@ fn composers(sources: &[(String, String)]) -> Vec<Finding> {
         .iter()
         .filter(|(path, text)| path != COMPOSER && COMPOSED.iter().all(|name| text.contains(name)))
         .map(|(path, _)| {
-            let what = "names providers, resilience and observability together";
+            let what = "uses providers, resilience and observability together";
             Finding::new(path.clone(), what, format!("compose them in {COMPOSER} and pass the result on"))
         })
         .collect()

@@ -1,17 +1,17 @@
-//! What a check has to say: where, what is wrong, and what to do about it.
+//! The result of a check: where, what is wrong, and what to do.
 
 use std::fmt;
 
 use anyhow::{Result, bail};
 
-/// One breach of a rule.
+/// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// A file, `file:line`, or a crate, as the reader can jump to it.
+    /// A file, `file:line`, or a crate.
     pub(crate) place: String,
     /// What is wrong.
     pub(crate) what: String,
-    /// What to do about it.
+    /// How to fix it.
     pub(crate) remedy: String,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Prints all findings and fails if there are any: one run shows everything there is to mend.
+/// Prints all findings, and fails if there are any.
 pub(crate) fn report(findings: &[Finding]) -> Result<()> {
     for finding in findings {
         println!("{finding}");

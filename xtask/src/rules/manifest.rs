@@ -1,4 +1,4 @@
-//! Rules for `Cargo.toml`: versions and lints in one place, nothing published by accident.
+//! Rules for `Cargo.toml`: shared versions and lints, and no accidental publication.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -61,7 +61,7 @@ fn dependencies(manifest: &Table) -> impl Iterator<Item = (&str, &Value)> {
         .flat_map(|table| table.iter().map(|(name, entry)| (name.as_str(), entry)))
 }
 
-/// A version that nobody uses any more is a claim about the project that is not true.
+/// Shared versions that are not used by any member.
 fn unused(root: &Table, used: &BTreeSet<String>) -> Vec<Finding> {
     let shared = root.get("workspace").and_then(|workspace| workspace.get("dependencies")).and_then(Value::as_table);
     shared

@@ -1,15 +1,15 @@
-//! The README's first example is an example that is compiled and run.
+//! The README's first code block must be a part of an example, which is compiled and run.
 
 use crate::rules::finding::Finding;
 
-/// The example, and the README that shows the part between its marks.
+/// The README shows the part of this example between two marks.
 pub(crate) const EXAMPLE: &str = "examples/examples/brief.rs";
 pub(crate) const README: &str = "README.md";
 
 const BEGIN: &str = "// README: begin\n";
 const END: &str = "// README: end\n";
 
-/// Whether the README's first Rust block is the marked part of the example, to the letter.
+/// A finding unless the README's first Rust block is exactly the marked part of the example.
 pub(crate) fn check(readme: &str, example: &str) -> Option<Finding> {
     let marked = between(example, BEGIN, END).map(str::trim);
     let shown = between(readme, "```rust\n", "```\n").map(str::trim);

@@ -15,7 +15,7 @@ use crate::source::workspace::Workspace;
 /// Whether the rules about words, folders, public names and the sizes of crates fail, or only print what they find.
 const NEW_RULES_FAIL: bool = false;
 
-/// Marks of unfinished work, in pieces so that this file does not find itself.
+/// Marks of unfinished work, split so that this file does not match itself.
 const UNFINISHED: [&str; 5] = [
     concat!("TO", "DO"),
     concat!("FIX", "ME"),
@@ -24,7 +24,7 @@ const UNFINISHED: [&str; 5] = [
     concat!("#[ig", "nore"),
 ];
 
-/// Paths and hosts that mean something on one machine only.
+/// Paths and hosts of one machine.
 const LOCAL: [&str; 6] = [
     concat!("/wo", "rk/"),
     concat!("/ho", "me/"),
@@ -34,7 +34,7 @@ const LOCAL: [&str; 6] = [
     concat!("replace", "-with"),
 ];
 
-/// Folders and endings of data that is kept byte for byte as it was recorded.
+/// Parts of paths of data that must stay as it was recorded.
 const VERBATIM: [&str; 6] = ["/recordings/", "/snapshots/", "/fixtures/", "/corpus/", ".snap", ".sse"];
 
 /// Checks every text file of the project, and the modules of every crate.
@@ -42,7 +42,7 @@ pub(crate) fn check(shell: &Shell) -> Result<()> {
     let (mut findings, mut announced) = (Vec::new(), Vec::new());
     let mut sizes = Sizes::default();
     for path in files::list(shell)? {
-        // What is not UTF-8 is not text.
+        // Files that are not UTF-8 are not text.
         if let Ok(text) = String::from_utf8(shell.read_binary_file(&path)?)
             && !is_verbatim(&path)
         {
@@ -87,7 +87,7 @@ fn check_modules(workspace: &Workspace) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// All rules for one file.
+/// The rules for one file.
 fn check_text(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = white_space(path, text);
     findings.extend(local_names(path, text));
@@ -108,14 +108,14 @@ fn is_verbatim(path: &str) -> bool {
     VERBATIM.iter().any(|part| rooted.contains(part))
 }
 
-/// Library and program code, and the examples that are read like it.
+/// Whether a file is the code of a library, a program or an example.
 fn is_module(path: &str) -> bool {
     (path.contains("/src/") || path.starts_with("examples/")) && !files::is_test_only(path)
 }
 
 fn white_space(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = by_line(path, text, |line| {
-        line.ends_with([' ', '\t', '\r']).then(|| ("white space at the end of the line".to_owned(), "take it away"))
+        line.ends_with([' ', '\t', '\r']).then(|| ("white space at the end of the line".to_owned(), "remove it"))
     });
     if !text.is_empty() && !text.ends_with('\n') {
         findings.push(Finding::new(path, "no new line at the end of the file", "add one"));
@@ -130,8 +130,7 @@ fn local_names(path: &str, text: &str) -> Vec<Finding> {
     })
 }
 
-/// Whether `line` has `name`, but not as the tail of something longer: a path inside a URL is no
-/// local path.
+/// Whether `line` contains `name`, but not as the end of a longer word or of the path in a URL.
 fn names(line: &str, name: &str) -> bool {
     line.match_indices(name).any(|(start, _)| {
         let before = line.get(..start).and_then(|head| head.chars().next_back());
@@ -142,11 +141,11 @@ fn names(line: &str, name: &str) -> bool {
 fn unfinished(path: &str, text: &str) -> Vec<Finding> {
     by_line(path, text, |line| {
         let mark = UNFINISHED.iter().find(|mark| names(line, mark))?;
-        Some((format!("unfinished: `{mark}`"), "finish it, or leave it out and open an issue"))
+        Some((format!("unfinished: `{mark}`"), "finish it, or open an issue for it"))
     })
 }
 
-/// An exception from a lint says why: with `reason = "…"` or in a comment on the line above.
+/// An exception from a lint needs a reason: `reason = "…"` or a comment on the line above.
 fn unexplained_exceptions(path: &str, text: &str) -> Vec<Finding> {
     let exceptions = ["#[allow(", "#![allow(", "#[expect(", "#![expect("];
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
@@ -161,12 +160,12 @@ fn unexplained_exceptions(path: &str, text: &str) -> Vec<Finding> {
         .collect()
 }
 
-/// Documentation says what an item is, not why it may break a rule.
+/// Documentation does not count as a reason.
 fn is_comment(line: &str) -> bool {
     line.starts_with("//") && !line.starts_with("///") && !line.starts_with("//!")
 }
 
-/// Looks through the attribute that begins with the first of `lines`.
+/// Whether the attribute that begins with the first of `lines` has a reason.
 fn has_reason(lines: &[&str]) -> bool {
     let end = lines.iter().position(|line| line.ends_with(']')).unwrap_or_default();
     lines.iter().take(end + 1).any(|line| line.contains("reason ="))
@@ -175,17 +174,16 @@ fn has_reason(lines: &[&str]) -> bool {
 fn undocumented(path: &str, text: &str) -> Option<Finding> {
     let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let missing = !first.starts_with("//!");
-    missing
-        .then(|| Finding::new(format!("{path}:1"), "the module does not say what it is", "begin with a `//!` sentence"))
+    missing.then(|| Finding::new(format!("{path}:1"), "the module has no documentation", "begin with a `//!` sentence"))
 }
 
-/// A finding for each line of which `breach` has something to say: what, and what to do.
-fn by_line<B>(path: &str, text: &str, breach: B) -> Vec<Finding>
+/// A finding for each line for which `violation` returns what is wrong and how to fix it.
+fn by_line<B>(path: &str, text: &str, violation: B) -> Vec<Finding>
 where
     B: Fn(&str) -> Option<(String, &'static str)>,
 {
     let lines = text.split_terminator('\n').enumerate();
-    lines.filter_map(|(index, line)| breach(line).map(|(what, remedy)| at(path, index, what, remedy))).collect()
+    lines.filter_map(|(index, line)| violation(line).map(|(what, remedy)| at(path, index, what, remedy))).collect()
 }
 
 fn at(path: &str, index: usize, what: impl Into<String>, remedy: &str) -> Finding {

@@ -1,16 +1,16 @@
-//! The files that belong to the project.
+//! The files of the project.
 
 use std::path::Path;
 
 use anyhow::Result;
 use xshell::Shell;
 
-/// Hidden folders that are ours. All others belong to git, an editor, or some other tool.
-const HIDDEN_AND_OURS: [&str; 3] = [".cargo", ".ci", ".github"];
+/// Hidden folders of the project. All others belong to git, an editor, or another tool.
+const HIDDEN_FOLDERS: [&str; 3] = [".cargo", ".ci", ".github"];
 
 /// Paths relative to the root, with `/`, in order.
 ///
-/// Found by walking the folders, not by asking git, so that an unpacked archive can be checked.
+/// The folders are searched without git, so that an unpacked archive can be checked.
 pub(crate) fn list(shell: &Shell) -> Result<Vec<String>> {
     let mut files = Vec::new();
     let mut folders = vec![String::new()];
@@ -21,9 +21,9 @@ pub(crate) fn list(shell: &Shell) -> Result<Vec<String>> {
             };
             let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
             if !entry.is_dir() {
-                // In a worktree of git, `.git` is a file, which says where the repository is.
+                // In a git worktree, `.git` is a file.
                 files.extend((path != ".git").then_some(path));
-            } else if is_ours(name) {
+            } else if belongs_to_project(name) {
                 folders.push(path);
             }
         }
@@ -32,11 +32,11 @@ pub(crate) fn list(shell: &Shell) -> Result<Vec<String>> {
     Ok(files)
 }
 
-fn is_ours(folder: &str) -> bool {
-    folder != "target" && (!folder.starts_with('.') || HIDDEN_AND_OURS.contains(&folder))
+fn belongs_to_project(folder: &str) -> bool {
+    folder != "target" && (!folder.starts_with('.') || HIDDEN_FOLDERS.contains(&folder))
 }
 
-/// Whether a file holds tests and nothing else.
+/// Whether a file contains only tests.
 pub(crate) fn is_test_only(path: &str) -> bool {
     path.ends_with("/tests.rs") || path.contains("/tests/")
 }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_files_are_listed_and_what_is_built_is_not() {
+    fn the_files_of_the_project_are_listed_and_build_output_is_not() {
         let shell = Shell::new().expect("a shell");
         shell.change_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         let files = list(&shell).expect("the workspace can be read");

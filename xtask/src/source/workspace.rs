@@ -8,7 +8,7 @@ use xshell::Shell;
 
 use crate::tools::cargo::cargo;
 
-/// The members of the workspace, without what they depend on.
+/// The members of the workspace, without their dependencies.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Workspace {
     /// The members.
@@ -25,7 +25,7 @@ pub(crate) struct Package {
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) targets: Vec<Target>,
-    /// The registries it may be published to; `None` is all of them, an empty list none.
+    /// The registries to which it may be published; `None` allows all of them, an empty list none.
     pub(crate) publish: Option<Vec<String>>,
 }
 
@@ -50,7 +50,7 @@ impl Workspace {
         Ok(serde_json::from_str(&json)?)
     }
 
-    /// Names of the members in `crates/` that others can depend on.
+    /// Names of the libraries in `crates/`.
     pub(crate) fn libraries(&self) -> impl Iterator<Item = &str> {
         let crates = self.root.join("crates");
         self.packages
@@ -74,12 +74,12 @@ pub(crate) struct Resolved {
     pub(crate) features: Vec<String>,
 }
 
-/// All crates that a user of `package` compiles with all its features, on whatever platform.
+/// All crates that a user of `package` compiles with all its features, on any platform.
 pub(crate) fn normal_tree(shell: &Shell, package: &str) -> Result<Vec<Resolved>> {
     tree(shell, &["--package", package, "--edges", "normal"])
 }
 
-/// All crates that anybody who works on the workspace can come to compile.
+/// All crates that a developer of the workspace may compile, with those for tests.
 pub(crate) fn whole_tree(shell: &Shell) -> Result<Vec<Resolved>> {
     tree(shell, &["--workspace"])
 }
@@ -123,6 +123,6 @@ mod tests {
         let tokio = Resolved { name: "tokio".into(), features: vec!["default".into(), "sync".into()] };
         assert_eq!(resolved("tokio v1.54.1|default,sync"), Some(tokio));
         assert_eq!(resolved("itoa v1.0.0 (proc-macro)|").map(|itoa| itoa.features), Some(vec![]));
-        assert_eq!(resolved(""), None, "a blank line parts two trees");
+        assert_eq!(resolved(""), None, "a blank line separates two trees");
     }
 }

@@ -14,7 +14,7 @@ use crate::tools::{programs, time_limit};
 /// The version whose configuration format `deny.toml` follows.
 const VERSION: &str = "0.20.2";
 
-/// The database is a small git repository; a host that does not answer must not hold up the rest.
+/// The database is a small git repository. A host that does not answer must not delay the other checks.
 const FETCH_LIMIT: Duration = Duration::from_mins(2);
 
 /// Checks the dependencies. Only the advisories need more than the registry.

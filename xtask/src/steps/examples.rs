@@ -1,4 +1,4 @@
-//! Every example is run: an example that does not work teaches the wrong thing.
+//! Runs every example, because a broken example misleads its readers.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,17 +13,17 @@ use crate::source::workspace::{Target, Workspace};
 use crate::tools::cargo::{EVERYTHING, cargo};
 use crate::tools::time_limit;
 
-/// Examples talk to the simulator in their own process; a few seconds is already slow.
+/// Examples use the simulator in their own process; a few seconds are already slow.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// The part that concerns us of a line that cargo prints with `--message-format json`.
+/// The fields that are needed here of a line that cargo prints with `--message-format json`.
 #[derive(Debug, Deserialize)]
 struct Message {
     target: Option<Target>,
     executable: Option<PathBuf>,
 }
 
-/// Runs every `examples/examples/*.rs`; each must end well, and in time.
+/// Runs every `examples/examples/*.rs`. Each must succeed within the time limit.
 pub(crate) fn run_all(shell: &Shell) -> Result<()> {
     let workspace = Workspace::load(shell)?;
     let sources = sources(&workspace.root.join("examples/examples"))?;
@@ -51,7 +51,7 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(sources)
 }
 
-/// Source file and program of each example that cargo has built.
+/// The source file and the program of each example that cargo has built.
 fn programs(json: &str) -> Vec<(PathBuf, PathBuf)> {
     json.lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
@@ -61,7 +61,7 @@ fn programs(json: &str) -> Vec<(PathBuf, PathBuf)> {
         .collect()
 }
 
-/// What an example prints is worth reading only when it fails.
+/// Runs one example. Its output is shown only if it fails.
 fn run(program: &Path, logs: &Path) -> Result<()> {
     let name = program.file_stem().context("a program has a name")?.to_string_lossy();
     let log = logs.join(format!("{name}.log"));
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_read_from_what_cargo_prints() {
+    fn programs_are_read_from_the_output_of_cargo() {
         let json = r#"{"reason":"compiler-artifact","target":{"name":"a","kind":["lib"],"src_path":"/p/lib.rs"},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"b","kind":["example"],"src_path":"/p/b.rs"},"executable":"/t/b"}
 {"reason":"compiler-artifact","target":{"name":"c","kind":["bin"],"src_path":"/p/c.rs"},"executable":"/t/c"}

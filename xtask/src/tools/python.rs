@@ -1,4 +1,4 @@
-//! Tools that come as Python packages.
+//! Tools that are Python packages.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
-/// Installs packages, each as `name==version`, in a folder of their own; the second time they are there. Needs python3
-/// and its registry.
+/// Installs packages, each as `name==version`, in a folder of their own, unless they are there already. Needs python3 and
+/// access to their registry.
 pub(crate) fn install(shell: &Shell, folder: &Path, packages: &[&str]) -> Result<()> {
     let done = folder.join(packages.join(","));
     if !done.exists() {

@@ -1,4 +1,4 @@
-//! Running a program that may hang.
+//! Runs programs that may hang.
 
 use std::process::Command;
 use std::thread;
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Short against any program we run, and long enough to cost nothing.
+/// Shorter than any program takes, and long enough to cost nothing.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Runs to the end and asks for success; kills the program after `limit`.
+/// Waits for the end of the program, which must succeed. Kills it after `limit`.
 pub(crate) fn run(mut command: Command, limit: Duration) -> Result<()> {
     let mut child = command.spawn().with_context(|| format!("starting {}", command.get_program().display()))?;
     let start = Instant::now();
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_ends_well_passes() {
+    fn a_program_that_succeeds_passes() {
         assert!(run(cargo_version(), Duration::from_mins(1)).is_ok());
     }
 

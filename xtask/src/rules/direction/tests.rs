@@ -41,7 +41,7 @@ fn the_server_may_depend_on_all() {
 }
 
 #[test]
-fn a_new_library_needs_a_direction() {
+fn a_new_library_needs_a_rule() {
     assert!(undirected("brigade-novelty").is_some());
     assert_eq!(undirected("brigade-core"), None);
 }

@@ -39,7 +39,7 @@ fn lints_of_its_own_are_found() {
 }
 
 #[test]
-fn a_shared_version_that_nobody_uses_is_found() {
+fn an_unused_shared_version_is_found() {
     let root = table("[workspace.dependencies]\nserde = '1'\nrand = '0.9'");
     let findings = unused(&root, &BTreeSet::from(["serde".to_owned()]));
     assert_eq!(whats(&findings), ["no member uses rand"]);

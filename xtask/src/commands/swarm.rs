@@ -1,17 +1,17 @@
-//! `cargo xtask swarm`: faults composed at random, as many as one likes.
+//! `cargo xtask swarm`: tests a given number of random compositions of faults.
 
 use anyhow::Result;
 use xshell::Shell;
 
 use crate::tools::cargo::{EVERYTHING, cargo};
 
-/// How many, and from where.
+/// The options of `cargo xtask swarm`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How many compositions to play.
+    /// The number of compositions.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
-    /// The first seed. A failure says which seed to begin with to repeat it.
+    /// The first seed. A failure prints its seed, to repeat it.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     from: u64,
 }

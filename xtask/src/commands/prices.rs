@@ -16,11 +16,11 @@ use xshell::Shell;
 
 const TABLE: &str = "crates/observability/prices/models.json";
 
-/// The first thing that a reader of the table sees.
+/// Stands at the top of the table.
 const ABOUT: &str = "What models cost and what they can take. Written by `cargo xtask prices`; do not edit. US dollars \
     per 1,000,000 tokens; web_search and request per 1,000. Joined from the sources, each under its own licence.";
 
-/// Where the facts come from.
+/// The options of `cargo xtask prices`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// The joined price lists, a JSON file.
@@ -58,7 +58,7 @@ struct Model {
     max_output: Option<u64>,
 }
 
-/// Prices, with the condition under which they hold, if there is one.
+/// Prices, with the condition under which they apply, if any.
 #[derive(Deserialize)]
 struct Prices {
     from: Option<String>,
@@ -79,7 +79,7 @@ struct Prices {
 
 /// Reads the source and writes the table.
 pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
-    // A path on the command line is meant from where the command was given.
+    // A path on the command line is relative to the folder in which the command was run.
     let given = std::env::var_os("PWD").map(PathBuf::from).unwrap_or_default().join(&options.source);
     let source: Source = read(shell, &given)?;
     ensure!(source.currency == "USD", "prices must be in USD, not in {}", source.currency);
@@ -91,7 +91,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
 
 fn read(shell: &Shell, path: &Path) -> Result<Source> {
     let text = shell.read_file(path)?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no joined price list", path.display()))
+    serde_json::from_str(&text).with_context(|| format!("{} is not a joined price list", path.display()))
 }
 
 fn table(source: &Source) -> Result<String> {
@@ -124,14 +124,14 @@ fn lines(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(",\n")
 }
 
-/// Everything about a model but its name: the fields of an object, in the order in which people look for them.
+/// The fields of a model without its name, the most important ones first.
 fn facts(model: &Model) -> Result<String> {
     let limits =
         [("context_window", model.context_window), ("max_input", model.max_input), ("max_output", model.max_output)];
     let mut fields: Vec<_> =
         limits.iter().filter_map(|(name, tokens)| tokens.map(|tokens| field(name, tokens))).collect();
     let (first, changes) = model.periods.split_first().context("a model without prices")?;
-    ensure!(first.from.is_none(), "the first prices must have held always");
+    ensure!(first.from.is_none(), "the first prices must not have a start date");
     fields.push(field("standard", prices(first)));
     let changes = changes.iter().map(|change| {
         let from = change.from.as_deref().context("later prices need a date")?;
@@ -146,7 +146,7 @@ fn facts(model: &Model) -> Result<String> {
     });
     fields.extend(group("hours", &hours.collect::<Result<Vec<_>>>()?));
     let tiers = [("batch", &model.batch), ("flex", &model.flex), ("priority", &model.priority), ("fast", &model.fast)];
-    // Half a price list is a slip of its source, not a price.
+    // A tier without input or output price is a mistake in the source.
     let whole = |tier: &&Prices| tier.input.is_some() && tier.output.is_some();
     let tiers = tiers.iter().filter_map(|(name, tier)| Some(field(name, prices(tier.as_ref().filter(whole)?))));
     fields.extend(tiers);
@@ -178,7 +178,7 @@ fn field(name: &str, value: impl Display) -> String {
     format!("{}:{value}", json!(name))
 }
 
-/// An object as a field, unless it is empty.
+/// A field with an object, unless the object is empty.
 fn group(name: &str, fields: &[String]) -> Option<String> {
     (!fields.is_empty()).then(|| field(name, object(fields)))
 }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_that_cost_the_same_share_an_entry_and_conditions_are_kept() {
+    fn models_with_the_same_prices_share_an_entry_and_conditions_are_kept() {
         let model = |id: &str| {
             format!(
                 r#"{{"provider": "deepseek", "id": "{id}", "context_window": 64000, "max_output": null,

@@ -1,4 +1,4 @@
-//! Commands besides `ci`.
+//! Commands other than `ci`.
 
 pub(crate) mod bench;
 pub(crate) mod fuzz;

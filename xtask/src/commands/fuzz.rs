@@ -1,14 +1,14 @@
-//! `cargo xtask fuzz`: damaged responses for the provider clients, for as long as one likes.
+//! `cargo xtask fuzz`: tests the provider clients with damaged responses for a given time.
 
 use anyhow::Result;
 use xshell::Shell;
 
 use crate::tools::cargo::cargo;
 
-/// How long.
+/// The options of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// For how many seconds.
+    /// How many seconds.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
 }
