@@ -13,14 +13,8 @@ use crate::process::resources::{cpu_time, thread_cpu_time};
 
 const CALLS_PER_RUN: u32 = 5;
 
-/// About as long as an event in the server's format.
-#[expect(clippy::unnecessary_wraps, reason = "the signature allows to leave events out")]
-fn describe(event: &Event) -> Option<String> {
-    Some(format!("{:.150}", format!("{event:?}")))
-}
-
 pub(super) async fn measure(path: &Path, amount: Amount, numbers: &mut Numbers) -> Result<()> {
-    let history = History::start(Database::open(path)?, describe).await?;
+    let history = History::start(Database::open(path)?, Event::clone).await?;
     write(&history, amount, numbers).await?;
     read(&history, amount, numbers).await
 }
@@ -72,9 +66,9 @@ async fn read(history: &History, amount: Amount, numbers: &mut Numbers) -> Resul
     let all = RunFilter::default;
     let lists = [
         ("the last 50 runs", all()),
-        ("the last 50 runs of a key", RunFilter { account: Some("ada".to_owned()), ..all() }),
-        ("50 runs that ended", RunFilter { status: Some(RunStatus::Ended), ..all() }),
-        ("interrupted runs (there are none)", RunFilter { status: Some(RunStatus::Interrupted), ..all() }),
+        ("the last 50 runs of a key", all().account("ada")),
+        ("50 runs that ended", all().status(RunStatus::Ended)),
+        ("interrupted runs (there are none)", all().status(RunStatus::Interrupted)),
     ];
     for (name, filter) in lists {
         let mut times = Vec::new();

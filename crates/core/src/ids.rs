@@ -147,6 +147,20 @@ impl fmt::Display for ModelId {
     }
 }
 
+impl Serialize for ModelId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (provider, model) = text.split_once('/').ok_or_else(|| de::Error::custom("a model is `provider/model`"))?;
+        Ok(Self::new(provider, model))
+    }
+}
+
 impl fmt::Debug for ModelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -8,7 +8,7 @@
 //! | prices of models | [`PriceBook`] | `Metered`, around each model |
 //! | log lines, each with the short trace id of its run | [`Logging`] | `tracing`, also from libraries |
 //! | metrics for Prometheus | [`Metrics`], [`MetricsHandle`] | events, as an observer |
-//! | a file of events, and a run as a tree | [`Recorder`], [`Tree`] | events, as an observer |
+//! | a file of events, and a run as a tree | [`Recorder`], [`RunTree`] | events, as an observer |
 //! | spans for OpenTelemetry (feature `otlp`) | `Otlp` | events, as an observer |
 //! | what was said, for those who ask for it | [`ContentLog`] | itself, around a model |
 //!
@@ -16,7 +16,7 @@
 //! use std::sync::Arc;
 //!
 //! use brigade_core::{Agent, ModelExt, Run, testing::{ScriptedModel, Turn}};
-//! use brigade_observability::{Logging, Metrics, MetricsConfig, PriceBook, Recorder, Tree};
+//! use brigade_observability::{Logging, Metrics, MetricsConfig, PriceBook, Recorder, RunTree};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -44,7 +44,7 @@
 //! // The run as a tree, from the file alone. A recorder writes the rest when it is dropped.
 //! drop((oracle, run));
 //! drop(recorder);
-//! let tree = Tree::open(&path, &outcome.trace.short())?.to_string();
+//! let tree = RunTree::open(&path, &outcome.trace.short())?.to_string();
 //! assert!(tree.contains("oracle · finished · 1 turn"));
 //! # Ok(())
 //! # }
@@ -60,6 +60,7 @@ mod trace;
 pub use logs::content_log::ContentLog;
 pub use logs::line::Format;
 pub use logs::logging::{LogLayer, LogTarget, Logging, LoggingError, LoggingHandle, log_panics};
+pub use logs::mask_event::mask_event;
 pub use logs::secrets::mask;
 pub use metrics::metrics::{Metrics, MetricsConfig};
 pub use metrics::names::Convention;
@@ -67,7 +68,6 @@ pub use metrics::prometheus::{MetricsError, MetricsHandle};
 pub use prices::price_book::{ModelFacts, PriceBook, PriceBookError};
 #[cfg(feature = "otlp")]
 pub use spans::otlp::{Otlp, OtlpConfig, OtlpError};
-pub use trace::record::{Entry, Record, Spent};
 pub use trace::recorder::Recorder;
 pub use trace::traceparent::{ParseTraceparentError, Traceparent};
-pub use trace::tree::{TraceError, Tree};
+pub use trace::tree::{RunTree, TraceError};

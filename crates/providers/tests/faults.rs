@@ -3,7 +3,7 @@
 //! Waits are not tested here: clients have none. A provider that stalls is for the wrapper that counts the time.
 #![cfg(test)]
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use brigade_core::{
     Arguments, ChatModel, ChatReply, ChatRequest, Event, FinishReason, Message, ModelError, ModelErrorKind as Kind,
@@ -61,8 +61,9 @@ impl Seen {
 
     fn quirks(&self) -> Vec<&'static str> {
         let events = self.heard.events();
-        let quirk =
-            |(_, event): &(Arc<str>, Event)| if let Event::WireQuirk { kind, .. } = event { Some(*kind) } else { None };
+        let quirk = |(_, event): &(Arc<str>, Event)| {
+            if let Event::WireQuirk { kind: Cow::Borrowed(kind), .. } = event { Some(*kind) } else { None }
+        };
         events.iter().filter_map(quirk).collect()
     }
 

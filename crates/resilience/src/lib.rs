@@ -58,7 +58,7 @@ mod testing;
 pub use accounts::accounts::Accounts;
 pub use accounts::health::ModelHealth;
 pub use breaker::breaker::Breaker;
-pub use breaker::settings::{BreakerSettings, BreakerState};
+pub use breaker::settings::BreakerSettings;
 pub use fallback::fallback::{Fallback, FallbackModel, FallbackRules};
 pub use hedge::hedge::Hedge;
 pub use policy::policy::Policy;

@@ -126,7 +126,7 @@ pub(crate) fn event_lines(recorder: &Recorder) -> Vec<String> {
         Event::Retrying { model, attempt, reason, .. } => Some(format!("retry {model} #{attempt}: {}", reason.name())),
         Event::RetrySuppressed { model, reason } => Some(format!("suppressed {model}: {}", reason.name())),
         Event::FellBack { from, to, reason } => Some(format!("{from} -> {to}: {}", reason.name())),
-        Event::BreakerChanged { model, state } => Some(format!("breaker {model} {state}")),
+        Event::BreakerChanged { model, state } => Some(format!("breaker {model} {}", state.name())),
         Event::RateLimitWaited { model, waited } => Some(format!("waited {waited:?} for {model}")),
         Event::ReplyRestarted => Some("restarted".to_owned()),
         other => Some(format!("{other:?}")),

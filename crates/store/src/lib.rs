@@ -1,19 +1,17 @@
-//! What outlives the process: sessions, notes, and the history of runs with what they cost, in one SQLite file.
+//! Persistent storage in one SQLite file: sessions, notes, and the history of runs with what they cost.
 //!
-//! | what | type | seen as |
+//! | stores | type | used as |
 //! |---|---|---|
 //! | the file | [`Database`] | opened once, shared by all below |
 //! | conversations | [`SqliteMemory`] | [`Memory`](brigade_core::Memory) |
-//! | long-term notes | [`SqliteRecall`], with an [`Embedder`](brigade_core::Embedder) by meaning, too | [`Recall`](brigade_core::Recall) |
-//! | runs, events, money | [`History`] writes, [`Runs`] tells | [`Observer`](brigade_core::Observer), and [`Booked`] around a model |
+//! | long-term notes | [`SqliteRecall`], optionally with an [`Embedder`](brigade_core::Embedder) | [`Recall`](brigade_core::Recall) |
+//! | runs, events, spending | [`History`], queried with [`RunHistory`] | [`Observer`](brigade_core::Observer), and [`WriteBarrier`] around a model |
 //!
-//! Everything is written by one thread in groups that share a commit, and read on connections of their own, so no task
-//! ever blocks. What a call has answered is on disk. A file that is damaged, from a newer version or somebody else's is
-//! refused and left as it is. One process writes it; others may look at its history with [`Runs::open`].
+//! One thread writes everything, in groups that share a commit; reads use connections of their own. So no task blocks,
+//! and data is on disk when a call returns. A file that is damaged, from a newer version, or of another program is
+//! refused and not changed. One process writes the file; others may read its history with [`RunHistory::open`].
 //!
 //! ```
-//! use std::sync::Arc;
-//!
 //! use brigade_core::{Agent, Budget, Event, Ledger, Run, Task, Window, testing::{ScriptedModel, Turn}};
 //! use brigade_store::{Database, History, RunFilter, SqliteMemory};
 //!
@@ -23,11 +21,9 @@
 //! # let path = folder.path().join("brigade.db");
 //! let database = Database::open(path)?;
 //! let memory = SqliteMemory::new(database.clone());
-//! // What is kept of an event is the program's choice; a name is little.
-//! let describe = |event: &Event| matches!(event, Event::RunStarted).then(|| "\"run_started\"".to_owned());
-//! let history = History::start(database, describe).await?;
+//! let history = History::start(database, Event::clone).await?;
 //!
-//! // What a key has spent this month counts also after a restart.
+//! // What a key has spent this month still counts after a restart.
 //! let limit = Budget::unlimited().tokens(1_000_000).per(Window::Month);
 //! let account = Ledger::root("ada's key", limit);
 //! history.restore(&account, Some("ada's key")).await?;
@@ -50,10 +46,10 @@ mod sqlite;
 
 pub use error::{Cause, StoreError};
 pub use sqlite::database::{Database, DatabaseSettings};
-pub use sqlite::history::booked::Booked;
-pub use sqlite::history::history::{CutOff, Describe, History, HistorySettings};
-pub use sqlite::history::runs::{EventInfo, RunFilter, RunInfo, RunStatus, Runs, TraceHistory};
-pub use sqlite::history::usage::{UsageBy, UsageFilter, UsageLine};
+pub use sqlite::history::history::{History, HistorySettings, InterruptedWork};
+pub use sqlite::history::run_history::{RunFilter, RunHistory, RunInfo, RunStatus, TraceHistory};
+pub use sqlite::history::usage::{UsageBy, UsageFilter, UsageRow};
+pub use sqlite::history::write_barrier::WriteBarrier;
 pub use sqlite::notes::recall::{RecallSettings, SqliteRecall};
 pub use sqlite::sessions::memory::{MemorySettings, RequestMemory, SqliteMemory};
 pub use sqlite::sessions::session::{Conversation, Exchange, SessionFilter, SessionInfo};
@@ -61,7 +57,7 @@ pub use sqlite::sessions::session::{Conversation, Exchange, SessionFilter, Sessi
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-/// A panic while the lock was held leaves whole values behind.
+/// Locks a mutex. A panic while it was locked cannot have left a broken value behind.
 pub(crate) fn unpoisoned<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

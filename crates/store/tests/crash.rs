@@ -30,22 +30,17 @@ const WORK: &str = "BRIGADE_CRASH_WORK";
 
 /// Every call costs a tenth of a cent, and is estimated at that.
 #[derive(Debug, Clone)]
-struct Flat;
+struct FixedPrice;
 
 const PRICE: Money = Money::from_nano(1_000_000);
 
-impl Pricing for Flat {
+impl Pricing for FixedPrice {
     fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
         Some(PriceCeiling::new(Rates::default().call(PRICE)).max_output_tokens(Some(100)))
     }
     fn cost(&self, _: &ServedCall<'_>, _: &Usage) -> Option<Money> {
         Some(PRICE)
     }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "others leave events out")]
-fn describe(event: &Event) -> Option<String> {
-    Some(format!("{:.100}", format!("{event:?}")))
 }
 
 fn exchange(number: u64) -> [Message; 3] {
@@ -61,7 +56,7 @@ async fn the_process_that_is_killed() {
     let database = Database::open(path).unwrap();
     match std::env::var(WORK).as_deref() {
         Ok("append") => append(&SqliteMemory::new(database)).await,
-        Ok("run") => run(&History::start(database, describe).await.unwrap()).await,
+        Ok("run") => run(&History::start(database, Event::clone).await.unwrap()).await,
         other => panic!("{other:?}"),
     }
 }
@@ -80,7 +75,7 @@ async fn append(memory: &SqliteMemory) {
 async fn run(history: &History) {
     for number in 0_u64.. {
         // It answers at once, so that a call begins and ends within one commit.
-        let model = history.booked(ScriptedModel::new([Turn::text("Done.")])).metered(&Flat);
+        let model = history.write_barrier(ScriptedModel::new([Turn::text("Done.")])).metered(&FixedPrice);
         let run = Run::builder().observer(history.of_account("ada")).build();
         println!("begun");
         Agent::new("clerk", model).run_in(&run, "Go.").await.unwrap();
@@ -171,7 +166,7 @@ async fn a_killed_process_loses_no_settled_cost() {
         let begun = lines.iter().filter(|line| line.starts_with("begun")).count() as u64;
         let database = Database::open(&path).unwrap();
         database.check().await.unwrap();
-        let history = History::start(database, describe).await.unwrap();
+        let history = History::start(database, Event::clone).await.unwrap();
         let spent = history.runs().spent_in_window(Window::Total, Some("ada")).await.unwrap();
         let calls = spent.calls - before.calls;
         assert!(calls >= answered, "{calls} calls are known of {answered} answered ones");
@@ -180,10 +175,10 @@ async fn a_killed_process_loses_no_settled_cost() {
         assert!(calls <= begun, "{calls} calls are known of {begun}");
         assert_eq!(spent.total(), PRICE.times(spent.calls), "each at its price");
         assert!(spent.uncertain - before.uncertain <= PRICE, "one call at a time is under way");
-        let running = RunFilter { status: Some(RunStatus::Running), ..RunFilter::default() };
+        let running = RunFilter::default().status(RunStatus::Running);
         assert!(history.runs().list(running).await.unwrap().is_empty());
         let by_agent = history.runs().usage(UsageFilter::default(), &[UsageBy::Agent]).await.unwrap();
-        assert!(by_agent.iter().all(|line| line.on == ["clerk"]));
+        assert!(by_agent.iter().all(|row| row.group == ["clerk"]));
         before = spent;
     }
     assert!(before.calls > 0);

@@ -134,7 +134,7 @@ impl Observation {
 
     /// The number of reports of this departure from the protocol.
     pub fn quirks(&self, name: &str) -> usize {
-        self.count(|event| matches!(event, Event::WireQuirk { kind, .. } if *kind == name))
+        self.count(|event| matches!(event, Event::WireQuirk { kind, .. } if kind == name))
     }
 
     /// The number of answers that were restarted.
@@ -145,7 +145,7 @@ impl Observation {
     /// The outcome of every tool call.
     pub fn tool_ends(&self) -> Vec<&'static str> {
         let ends = self.events.iter().filter_map(|entry| match &entry.event {
-            Event::ToolEnded { outcome, .. } => Some(*outcome),
+            Event::ToolEnded { outcome, .. } => Some(outcome.name()),
             _ => None,
         });
         ends.collect()

@@ -253,7 +253,7 @@ fn text_within_budget(observed: &Observation, limit_cents: i64) -> Result<&str, 
     if observed.degraded() != ["budget"] {
         return Err(format!("degraded: {:?}", observed.degraded()));
     }
-    if observed.count(|event| matches!(event, Event::BudgetRefused(_))) == 0 {
+    if observed.count(|event| matches!(event, Event::BudgetRefused { .. })) == 0 {
         return Err("no step was refused".to_owned());
     }
     match observed.ends.first() {

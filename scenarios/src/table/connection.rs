@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use brigade_core::{Event, ModelErrorKind as Kind, Settings, TimeoutPhase};
+use brigade_core::{BreakerState, Event, ModelErrorKind as Kind, Settings, TimeoutPhase};
 use brigade_rehearsal::WireDialect;
 
 use super::expect_count;
@@ -142,7 +142,7 @@ fn spend_caps() -> Vec<Scenario> {
             .expect_bill(ExpectedBill::Nothing, |observed| {
                 is_ended(observed, &["quota", "circuit_open"])?;
                 expect_count(
-                    observed.count(|event| matches!(event, Event::BreakerChanged { state: "open", .. })),
+                    observed.count(|event| matches!(event, Event::BreakerChanged { state: BreakerState::Open, .. })),
                     1,
                     "open breakers",
                 )
@@ -170,7 +170,8 @@ fn overload() -> Vec<Scenario> {
             .expect_end(ExpectedEnd::Answer(ANSWER), 100..=110)
             .takes_millis(0..=5_000)
             .expect_bill(ExpectedBill::Exact, |observed| {
-                let opened = observed.count(|event| matches!(event, Event::BreakerChanged { state: "open", .. }));
+                let opened =
+                    observed.count(|event| matches!(event, Event::BreakerChanged { state: BreakerState::Open, .. }));
                 let suppressed = observed.count(|event| matches!(event, Event::RetrySuppressed { .. }));
                 if opened == 0 || suppressed == 0 {
                     return Err(format!("{opened} breakers opened, {suppressed} retries were suppressed"));
@@ -226,7 +227,7 @@ fn client_errors() -> Vec<Scenario> {
     let opens_breaker = |scenario: Scenario| {
         scenario.expect_bill(ExpectedBill::Nothing, |observed| {
             expect_count(
-                observed.count(|event| matches!(event, Event::BreakerChanged { state: "open", .. })),
+                observed.count(|event| matches!(event, Event::BreakerChanged { state: BreakerState::Open, .. })),
                 1,
                 "open breakers",
             )

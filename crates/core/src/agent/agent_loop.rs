@@ -136,7 +136,7 @@ impl<'a> AgentLoop<'a> {
             self.wrap_up(out_of_turns());
         }
         let Err(refusal) = self.take_turn(self.wrapping_up.is_some()) else { return Ok(()) };
-        self.run.emit(&Event::BudgetRefused(refusal.clone()));
+        self.run.emit(&Event::budget_refused(&refusal));
         let end = RunEnd::budget_exceeded(&refusal);
         if self.wrapping_up.is_none() && self.take_turn(true).is_ok() {
             self.wrap_up(end);

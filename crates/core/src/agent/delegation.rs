@@ -61,5 +61,5 @@ pub(crate) fn must_end(run: &Run) -> Option<String> {
 fn mark(what: impl Hash, count: u32, run: &Run) {
     run.count(CYCLES);
     run.count((CYCLES, what));
-    run.emit(&Event::LoopNoticed { kind: "delegation", count });
+    run.emit(&Event::LoopNoticed { kind: "delegation".into(), count });
 }

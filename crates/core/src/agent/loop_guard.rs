@@ -67,7 +67,7 @@ impl LoopGuard {
     /// Counts over the whole request, because agents that ask for each other's tools in turn are stuck as well.
     fn unknown_tool(&self, call: &ToolCallOutcome, run: &Run) -> Option<RunEnd> {
         let count = run.count("unknown tools");
-        run.emit(&Event::LoopNoticed { kind: "unknown_tool", count });
+        run.emit(&Event::LoopNoticed { kind: "unknown_tool".into(), count });
         if count < self.limits.unknown_tools {
             return None;
         }
@@ -80,7 +80,7 @@ impl LoopGuard {
         self.invalid_in_a_row += 1;
         let (count, tool) = (self.invalid_in_a_row, &call.result.name);
         if count > 1 {
-            run.emit(&Event::LoopNoticed { kind: call.status.name(), count });
+            run.emit(&Event::LoopNoticed { kind: call.status.name().into(), count });
         }
         if count < self.limits.invalid_arguments {
             return None;
@@ -101,7 +101,7 @@ impl LoopGuard {
         if count < self.limits.repeats_before_notice {
             return None;
         }
-        run.emit(&Event::LoopNoticed { kind: "tool_call", count });
+        run.emit(&Event::LoopNoticed { kind: "tool_call".into(), count });
         let name = &call.result.name;
         call.result.content.push(Part::text(format!(
             "[notice] You have made this same call of `{name}` {count} times. Do not repeat it: use what you have, try \
@@ -126,7 +126,7 @@ impl LoopGuard {
             *count += 1;
             let count = *count;
             if count >= self.limits.tool_failures {
-                run.emit(&Event::LoopNoticed { kind: "tool_failure", count });
+                run.emit(&Event::LoopNoticed { kind: "tool_failure".into(), count });
                 let reason = format!("it failed {count} times in a row and was switched off");
                 run.degrade(Degradation { part: format!("tool:{name}"), reason });
                 notify_disabled(done, &name, count);

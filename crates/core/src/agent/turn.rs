@@ -68,7 +68,10 @@ pub(crate) fn push_calls(
     request.transcript.push(reply)?;
     for (call, kept) in original.tool_calls().zip(request.transcript.open_calls()) {
         if !call.id.is_empty() && call.id != kept.id {
-            run.emit(&Event::WireQuirk { provider: Arc::clone(model.provider()), kind: "duplicate_tool_call_id" });
+            run.emit(&Event::WireQuirk {
+                provider: Arc::clone(model.provider()),
+                kind: "duplicate_tool_call_id".into(),
+            });
         }
     }
     Ok(())

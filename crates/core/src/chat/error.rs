@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use crate::{ModelId, RateLimits, Usage};
 
 /// A model call that failed. Decided once, by whoever knows the wire; everybody else reads the kind and the advice.
@@ -172,6 +174,26 @@ impl std::error::Error for ModelError {
 }
 
 impl ModelErrorKind {
+    pub(crate) const ALL: [Self; 17] = [
+        Self::Caller,
+        Self::Auth,
+        Self::Quota,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::Unreachable,
+        Self::Transient,
+        Self::Timeout(TimeoutPhase::Connect),
+        Self::Timeout(TimeoutPhase::FirstDelta),
+        Self::Timeout(TimeoutPhase::Idle),
+        Self::Timeout(TimeoutPhase::Attempt),
+        Self::Broken,
+        Self::Refused,
+        Self::ContextLength,
+        Self::Budget,
+        Self::CircuitOpen,
+        Self::Cancelled,
+    ];
+
     /// A stable name for logs and metric labels.
     pub const fn name(self) -> &'static str {
         match self {
@@ -213,5 +235,20 @@ impl ModelErrorKind {
             | Self::CircuitOpen
             | Self::Cancelled => RetryAdvice::Never,
         }
+    }
+}
+
+/// By its [name](ModelErrorKind::name).
+impl Serialize for ModelErrorKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelErrorKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let kind = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        kind.ok_or_else(|| de::Error::custom(format_args!("`{name}` is not a kind of model error")))
     }
 }

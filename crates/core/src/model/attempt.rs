@@ -69,7 +69,7 @@ impl<'a> Attempt<'a> {
 
     pub(crate) fn report_implausible_usage(&self) {
         let provider = Arc::clone(self.model.provider());
-        self.run.emit(&Event::WireQuirk { provider, kind: "usage_suspect" });
+        self.run.emit(&Event::WireQuirk { provider, kind: "usage_suspect".into() });
     }
 
     /// Settles the attempt and emits its end. Further calls do nothing.

@@ -149,7 +149,7 @@ impl<M> Metered<M> {
         }
         let spender = Spender { agent: Arc::clone(run.agent()), model: model.clone() };
         run.ledger().reserve(spender, estimate, run.is_wrapping_up()).map_err(|refusal| {
-            run.emit(&Event::BudgetRefused(refusal.clone()));
+            run.emit(&Event::budget_refused(&refusal));
             refused(model, "not asked, because a budget is used up").caused_by(refusal)
         })
     }

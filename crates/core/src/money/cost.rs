@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ModelId, Money, Usage};
 
 /// What one model call used and cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Charge {
     /// How sure the amounts are.
@@ -35,7 +35,8 @@ pub(crate) struct ToolCaller {
 }
 
 /// How sure an amount is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Certainty {
     /// From the usage that the provider reported.
     Charged,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{Charge, CostSummary, Event, ModelErrorKind, ModelId, Money, Run, Usage};
+use crate::{Charge, CostSummary, Event, ModelErrorKind, ModelId, Money, Quantity, Run, ToolStatus, Usage};
 
 /// Writes a line at this level to this part of the target `brigade_core`.
 macro_rules! line {
@@ -73,18 +73,18 @@ pub(crate) fn event(run: &Run, event: &Event) {
             "{from}: {}, falling back to {to}", reason.name()
         ),
         Event::BreakerChanged { model, state } => {
-            line!(warn, "attempt", "breaker_changed", %model, state, "the breaker of {model} is {state}");
+            line!(warn, "attempt", "breaker_changed", %model, state = state.name(), "the breaker of {model} is {}", state.name());
         }
         Event::WireQuirk { provider, kind } => {
-            line!(debug, "attempt", "wire_quirk", %provider, kind, "{provider}: {kind}");
+            line!(debug, "attempt", "wire_quirk", %provider, %kind, "{provider}: {kind}");
         }
         Event::ToolStarted { tool, .. } => line!(debug, "tool", "tool_started", %tool, "{tool} started"),
-        Event::ToolEnded { tool, outcome: outcome @ "ok", elapsed, .. } => line!(
-            info, "tool", "tool_ended", %tool, outcome, elapsed_ms = millis(*elapsed), "{tool}: ok, {elapsed:.1?}"
+        Event::ToolEnded { tool, outcome: ToolStatus::Ok, elapsed, .. } => line!(
+            info, "tool", "tool_ended", %tool, outcome = "ok", elapsed_ms = millis(*elapsed), "{tool}: ok, {elapsed:.1?}"
         ),
         Event::ToolEnded { tool, outcome, elapsed, .. } => line!(
-            warn, "tool", "tool_ended", %tool, outcome, elapsed_ms = millis(*elapsed),
-            "{tool}: {outcome} after {elapsed:.1?}"
+            warn, "tool", "tool_ended", %tool, outcome = outcome.name(), elapsed_ms = millis(*elapsed),
+            "{tool}: {} after {elapsed:.1?}", outcome.name()
         ),
         Event::UnknownTool { name } => {
             line!(warn, "tool", "unknown_tool", "asked for {name:?}, which is not among its tools");
@@ -103,18 +103,18 @@ pub(crate) fn event(run: &Run, event: &Event) {
             line!(warn, "agent", "answer_rejected", attempt, "answer rejected ({attempt}): {reason}");
         }
         Event::LoopNoticed { kind, count } => {
-            line!(warn, "agent", "loop_noticed", kind, count, "repeated {kind} seen {count} times");
+            line!(warn, "agent", "loop_noticed", %kind, count, "repeated {kind} seen {count} times");
         }
-        Event::BudgetRefused(limit) => line!(
-            warn, "budget", "budget", scope = %limit.scope, quantity = limit.quantity.name(), "refused: {limit}"
+        Event::BudgetRefused { scope, quantity, limit } => line!(
+            warn, "budget", "budget", %scope, quantity = quantity.map(Quantity::name), "refused: {limit}"
         ),
-        Event::BudgetWarning(limit) => line!(
-            warn, "budget", "budget", scope = %limit.scope, quantity = limit.quantity.name(), "soft limit: {limit}"
+        Event::BudgetWarning { scope, quantity, limit } => line!(
+            warn, "budget", "budget", %scope, quantity = quantity.map(Quantity::name), "soft limit: {limit}"
         ),
         Event::HandedOff { to } => line!(info, "agent", "handed_off", %to, "handed off to {to}"),
-        Event::Degraded { part, reason } => line!(error, "run", "degraded", part, "degraded ({part}): {reason}"),
+        Event::Degraded { part, reason } => line!(error, "run", "degraded", %part, "degraded ({part}): {reason}"),
         Event::WorkerFailed { worker, policy, reason } => line!(
-            warn, "worker", "worker_failed", %worker, policy, "{worker} failed, policy {policy}: {reason}"
+            warn, "worker", "worker_failed", %worker, %policy, "{worker} failed, policy {policy}: {reason}"
         ),
         // Pieces of a reply are content, and many. Rate limits come with every reply and are for metrics.
         Event::Delta(_) | Event::RateLimitsReported { .. } => {}

@@ -10,6 +10,7 @@ pub(crate) mod in_flight;
 pub(crate) mod local_bus;
 pub(crate) mod log;
 pub(crate) mod mailbox;
+pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod stop;
 pub(crate) mod tool_status;

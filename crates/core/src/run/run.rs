@@ -252,7 +252,7 @@ impl Run {
     /// Emits a warning for each soft limit that was crossed since the last call of this function.
     pub(crate) fn emit_warnings(&self) {
         for warning in self.ledger().take_warnings() {
-            self.emit(&Event::BudgetWarning(warning));
+            self.emit(&Event::budget_warning(&warning));
         }
     }
 
@@ -263,7 +263,7 @@ impl Run {
 
     /// Like [`Run::degrade`], and emits an event.
     pub(crate) fn report_degraded(&self, part: &'static str, reason: String) {
-        self.emit(&Event::Degraded { part, reason: reason.as_str().into() });
+        self.emit(&Event::Degraded { part: part.into(), reason: reason.as_str().into() });
         self.degrade(Degradation::new(part, reason));
     }
 

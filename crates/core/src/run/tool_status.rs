@@ -1,7 +1,10 @@
 //! How a tool call ended.
 
+use serde::{Deserialize, Serialize};
+
 /// How a tool call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ToolStatus {
     /// The tool returned a result.
     Ok,

@@ -219,7 +219,7 @@ impl Worker {
     pub(crate) fn report_failure(&self, failure: &WorkerFailure, run: &Run) {
         let (worker, reason) = (Arc::clone(self.name()), failure.reason.as_str());
         run.degrade(Degradation { part: format!("worker:{worker}"), reason: reason.to_owned() });
-        run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name(), reason: reason.into() });
+        run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name().into(), reason: reason.into() });
     }
 }
 

@@ -224,7 +224,7 @@ impl Toolbox {
         let skipped = calls.len() - work.len();
         if skipped > 0 {
             let count = u32::try_from(skipped).unwrap_or(u32::MAX);
-            context.run.emit(&Event::LoopNoticed { kind: "duplicate_call", count });
+            context.run.emit(&Event::LoopNoticed { kind: "duplicate_call".into(), count });
         }
         let mut ran = stream::iter(work).buffered(self.limits.parallel.max(1));
         let mut outcomes: Vec<ToolCallOutcome> = Vec::with_capacity(calls.len());
@@ -282,7 +282,7 @@ impl Toolbox {
             }
             Err(why) => ToolCallOutcome::failed(call, ToolStatus::InvalidArguments, why),
         };
-        run.emit(&Event::ToolEnded { tool, call_id, outcome: outcome.status.name(), elapsed: started.elapsed() });
+        run.emit(&Event::ToolEnded { tool, call_id, outcome: outcome.status, elapsed: started.elapsed() });
         outcome
     }
 
@@ -322,7 +322,7 @@ impl Toolbox {
         }
         let spec = entry.tool.spec();
         if let Err(refusal) = run.ledger().take_tool_call(run.agent(), &spec.name) {
-            run.emit(&Event::BudgetRefused(refusal.clone()));
+            run.emit(&Event::budget_refused(&refusal));
             let why = format!("The tool was not run: {refusal}.");
             let outcome = ToolCallOutcome::failed(call, ToolStatus::Budget, why);
             return ToolCallOutcome { used_up: Some(refusal), ..outcome };

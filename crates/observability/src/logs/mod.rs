@@ -4,5 +4,6 @@ pub(crate) mod content_log;
 pub(crate) mod escape;
 pub(crate) mod line;
 pub(crate) mod logging;
+pub(crate) mod mask_event;
 pub(crate) mod run_scope;
 pub(crate) mod secrets;

@@ -1,17 +1,19 @@
 //! All metrics, ready to be recorded.
 
+use std::sync::Arc;
+
 use brigade_core::Usage;
-use metrics::{Counter, Gauge, Histogram};
+use metrics::{Counter, Gauge, Histogram, SharedString};
 
 use super::{
-    metrics::lossy,
+    labels::ModelLabels,
+    metrics::to_gauge,
     names,
-    series::{Family, Series},
-    vocabulary::{ModelTerms, Value},
+    series::{Family, Registry},
 };
 use crate::Convention;
 
-/// All metrics that follow from the events of runs.
+/// All metrics.
 #[derive(Debug)]
 pub(crate) struct Instruments {
     pub(crate) inference_duration: Family<4, Histogram>,
@@ -40,9 +42,12 @@ pub(crate) struct Instruments {
     pub(crate) usage_missing: Family<2, Counter>,
     pub(crate) wire_quirks: Family<1, Counter>,
     pub(crate) request_errors: Family<1, Counter>,
+    pub(crate) budget_limit: Family<1, Gauge>,
+    pub(crate) budget_remaining: Family<1, Gauge>,
+    pub(crate) price_table_age: Family<0, Gauge>,
 }
 
-/// Tokens, as the chosen convention wants them.
+/// Token metrics of one convention.
 #[derive(Debug)]
 pub(crate) enum Tokens {
     /// A counter for each kind.
@@ -61,68 +66,72 @@ pub(crate) struct TokenCounters {
     reasoning: Family<3, Counter>,
 }
 
-/// The name of the operation in the conventions.
-pub(crate) const CHAT: Value = Value::Word("chat");
+/// The conventions' name of a model call.
+pub(crate) const CHAT: SharedString = SharedString::const_str("chat");
 
 impl Instruments {
-    pub(crate) fn new(all: &Series, convention: Convention) -> Self {
+    pub(crate) fn new(registry: &Arc<Registry>, convention: Convention) -> Self {
         let (duration, first_chunk) = match convention {
             Convention::ClientInference => (names::INFERENCE_DURATION, names::INFERENCE_FIRST_CHUNK),
             Convention::ClientOperation => (names::OPERATION_DURATION, names::OPERATION_FIRST_CHUNK),
         };
         Self {
-            inference_duration: all.family(duration),
-            first_chunk: all.family(first_chunk),
-            tokens: Tokens::new(all, convention),
-            invoke_agent: all.family(names::INVOKE_AGENT),
-            execute_tool: all.family(names::EXECUTE_TOOL),
-            cost: all.family(names::COST),
-            runs: all.family(names::RUNS),
-            run_duration: all.family(names::RUN_DURATION),
-            overhead: all.family(names::OVERHEAD),
-            turns: all.family(names::TURNS),
-            runs_in_flight: all.family(names::RUNS_IN_FLIGHT),
-            attempts: all.family(names::ATTEMPTS),
-            retries: all.family(names::RETRIES),
-            retries_suppressed: all.family(names::RETRIES_SUPPRESSED),
-            fallbacks: all.family(names::FALLBACKS),
-            breaker_state: all.family(names::BREAKER_STATE),
-            rate_limit_wait: all.family(names::RATE_LIMIT_WAIT),
-            rate_limit_remaining: all.family(names::RATE_LIMIT_REMAINING),
-            tool_calls: all.family(names::TOOL_CALLS),
-            worker_failures: all.family(names::WORKER_FAILURES),
-            loops: all.family(names::LOOPS),
-            budget_refusals: all.family(names::BUDGET_REFUSALS),
-            budget_warnings: all.family(names::BUDGET_WARNINGS),
-            usage_missing: all.family(names::USAGE_MISSING),
-            wire_quirks: all.family(names::WIRE_QUIRKS),
-            request_errors: all.family(names::REQUEST_ERRORS),
+            inference_duration: registry.family(duration),
+            first_chunk: registry.family(first_chunk),
+            tokens: Tokens::new(registry, convention),
+            invoke_agent: registry.family(names::INVOKE_AGENT),
+            execute_tool: registry.family(names::EXECUTE_TOOL),
+            cost: registry.family(names::COST),
+            runs: registry.family(names::RUNS),
+            run_duration: registry.family(names::RUN_DURATION),
+            overhead: registry.family(names::OVERHEAD),
+            turns: registry.family(names::TURNS),
+            runs_in_flight: registry.family(names::RUNS_IN_FLIGHT),
+            attempts: registry.family(names::ATTEMPTS),
+            retries: registry.family(names::RETRIES),
+            retries_suppressed: registry.family(names::RETRIES_SUPPRESSED),
+            fallbacks: registry.family(names::FALLBACKS),
+            breaker_state: registry.family(names::BREAKER_STATE),
+            rate_limit_wait: registry.family(names::RATE_LIMIT_WAIT),
+            rate_limit_remaining: registry.family(names::RATE_LIMIT_REMAINING),
+            tool_calls: registry.family(names::TOOL_CALLS),
+            worker_failures: registry.family(names::WORKER_FAILURES),
+            loops: registry.family(names::LOOPS),
+            budget_refusals: registry.family(names::BUDGET_REFUSALS),
+            budget_warnings: registry.family(names::BUDGET_WARNINGS),
+            usage_missing: registry.family(names::USAGE_MISSING),
+            wire_quirks: registry.family(names::WIRE_QUIRKS),
+            request_errors: registry.family(names::REQUEST_ERRORS),
+            budget_limit: registry.family(names::BUDGET_LIMIT),
+            budget_remaining: registry.family(names::BUDGET_REMAINING),
+            price_table_age: registry.family(names::PRICE_TABLE_AGE),
         }
     }
 }
 
 impl Tokens {
-    fn new(all: &Series, convention: Convention) -> Self {
+    fn new(registry: &Arc<Registry>, convention: Convention) -> Self {
         match convention {
-            Convention::ClientOperation => Self::Histogram(all.family(names::TOKEN_USAGE)),
+            Convention::ClientOperation => Self::Histogram(registry.family(names::TOKEN_USAGE)),
             Convention::ClientInference => Self::Counters(Box::new(TokenCounters {
-                input: all.family(names::INPUT_TOKENS),
-                output: all.family(names::OUTPUT_TOKENS),
-                cache_read: all.family(names::CACHE_READ_TOKENS),
-                cache_write: all.family(names::CACHE_WRITE_TOKENS),
-                reasoning: all.family(names::REASONING_TOKENS),
+                input: registry.family(names::INPUT_TOKENS),
+                output: registry.family(names::OUTPUT_TOKENS),
+                cache_read: registry.family(names::CACHE_READ_TOKENS),
+                cache_write: registry.family(names::CACHE_WRITE_TOKENS),
+                reasoning: registry.family(names::REASONING_TOKENS),
             })),
         }
     }
 
-    /// Counts what a call used. What the provider did not report is not counted as zero: it makes no series.
-    pub(crate) fn record(&self, all: &Series, model: ModelTerms, usage: &Usage) {
+    /// Counts the tokens of a call. A part that the provider did not report makes no series, not even one at zero.
+    pub(crate) fn record(&self, model: ModelLabels, usage: &Usage) {
+        let ModelLabels { provider, model, .. } = model;
         match self {
-            Self::Counters(counters) => counters.count(all, [CHAT, model.provider, model.model], usage),
+            Self::Counters(counters) => counters.count(&[CHAT, provider, model], usage),
             Self::Histogram(histogram) => {
                 for (kind, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
-                    let labels = [CHAT, model.provider, model.model, Value::Word(kind)];
-                    histogram.with(all, labels).record(lossy(tokens));
+                    let labels = [CHAT, provider.clone(), model.clone(), kind.into()];
+                    histogram.with(labels).record(to_gauge(tokens));
                 }
             }
         }
@@ -130,17 +139,17 @@ impl Tokens {
 }
 
 impl TokenCounters {
-    fn count(&self, all: &Series, labels: [Value; 3], usage: &Usage) {
-        let kinds = [
+    fn count(&self, labels: &[SharedString; 3], usage: &Usage) {
+        let parts = [
             (&self.input, Some(usage.input_tokens)),
             (&self.output, Some(usage.output_tokens)),
             (&self.cache_read, usage.cache_read_tokens),
             (&self.cache_write, usage.cache_write_tokens),
             (&self.reasoning, usage.reasoning_tokens),
         ];
-        for (family, tokens) in kinds {
+        for (family, tokens) in parts {
             if let Some(tokens) = tokens {
-                family.with(all, labels).increment(tokens);
+                family.with(labels.clone()).increment(tokens);
             }
         }
     }

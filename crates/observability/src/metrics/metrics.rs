@@ -1,51 +1,67 @@
 //! Turns the events of runs into metrics.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
 
-use brigade_core::{Certainty, Charge, Event, ModelId, Observer, RateLimits, Run};
-use metrics::Recorder;
+use brigade_core::{
+    BreakerState, Certainty, Charge, Event, ModelErrorKind, ModelId, Observer, Quantity, RateLimits, Run, StopReason,
+    ToolStatus,
+};
+use metrics::{Recorder, SharedString};
 
 use super::{
-    in_flight::{Clock, InFlight},
     instruments::{CHAT, Instruments},
-    series::Series,
-    vocabulary::{INTERNAL, OTHER, Value, Vocabulary, fault},
+    labels::{ABSENT, INTERNAL_ERROR, KnownNames, ModelLabels, OTHER, error_type, word},
+    run_timer::{RunTimer, RunTimers},
+    series::Registry,
 };
 use crate::Convention;
 
-/// What the metrics may show.
+/// Settings of [`Metrics`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MetricsConfig {
-    /// The names of the agents. Agents that are not listed show as `other`, as do models and tools.
+    /// The names of the agents. Agents that are not listed are shown as `other`; the same holds for models and tools.
     pub agents: Vec<Arc<str>>,
     /// The models.
     pub models: Vec<ModelId>,
     /// The names of the tools. Workers need not be repeated here.
     pub tools: Vec<Arc<str>>,
-    /// How many lines a scrape may have. 20,000 is twice what ten agents with ten models and fifty tools come to, and
-    /// little for Prometheus. What exceeds it is dropped and counted.
+    /// The most lines that a scrape may have. 20,000 is twice what ten agents with ten models and fifty tools need, and
+    /// little for Prometheus. Further series are dropped and counted.
     pub max_series: usize,
-    /// How the `gen_ai_*` metrics are named.
+    /// The names of the `gen_ai_*` metrics.
     pub convention: Convention,
 }
 
 /// An observer that turns the events of runs into metrics, recorded with the [`metrics`](https://docs.rs/metrics)
 /// facade.
 ///
-/// Labels are names from the configuration or words of the program, never ids, keys, texts or names that a model made
-/// up.
+/// Label values are names from the configuration or words of the program, never ids, keys, texts or names that a model
+/// made up.
+///
+/// ```
+/// use brigade_core::{Agent, testing::{ScriptedModel, Turn}};
+/// use brigade_observability::{Metrics, MetricsConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // `Metrics::install` would also make it the recorder of the whole process.
+/// let metrics = Metrics::local(&MetricsConfig::default().agent("clerk"))?;
+/// let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Hello.")])).observer(metrics.observer());
+/// agent.run("Say hello.").await?;
+///
+/// assert!(metrics.render().contains(r#"brigade_runs_total{agent="clerk",outcome="finished"} 1"#));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Metrics {
-    series: Series,
+    names: RwLock<KnownNames>,
     instruments: Instruments,
-    in_flight: InFlight,
-}
-
-/// How a run ended; `error` is empty if it ended with an outcome.
-struct End {
-    outcome: &'static str,
-    error: &'static str,
-    elapsed: Duration,
+    timers: RunTimers,
 }
 
 impl Default for MetricsConfig {
@@ -61,118 +77,174 @@ impl Default for MetricsConfig {
 }
 
 impl MetricsConfig {
-    /// Names one more agent or worker.
+    /// Adds an agent or worker.
     #[must_use]
     pub fn agent(mut self, name: impl Into<Arc<str>>) -> Self {
         self.agents.push(name.into());
         self
     }
 
-    /// Names one more model.
+    /// Adds a model.
     #[must_use]
     pub fn model(mut self, id: ModelId) -> Self {
         self.models.push(id);
         self
     }
 
-    /// Names one more tool.
+    /// Adds a tool.
     #[must_use]
     pub fn tool(mut self, name: impl Into<Arc<str>>) -> Self {
         self.tools.push(name.into());
         self
     }
+
+    /// Sets the most lines that a scrape may have.
+    #[must_use]
+    pub fn max_series(self, max_series: usize) -> Self {
+        Self { max_series, ..self }
+    }
+
+    /// Sets the names of the `gen_ai_*` metrics.
+    #[must_use]
+    pub fn convention(self, convention: Convention) -> Self {
+        Self { convention, ..self }
+    }
 }
 
 impl Metrics {
-    /// Metrics for a recorder of one's own. The recorder should have buckets for the histograms; see
-    /// [`Metrics::install`] for one that has.
+    /// Records with a recorder of the caller. It should have buckets for the histograms; [`Metrics::install`] provides
+    /// one that has.
     pub fn with_recorder(config: &MetricsConfig, recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
-        let series = Series::new(recorder, Vocabulary::default(), config.max_series);
-        let instruments = Instruments::new(&series, config.convention);
-        let metrics = Self { series, instruments, in_flight: InFlight::default() };
-        metrics.learn(config);
+        let registry = Registry::new(recorder, config.max_series);
+        let instruments = Instruments::new(&registry, config.convention);
+        let metrics = Self { names: RwLock::default(), instruments, timers: RunTimers::default() };
+        metrics.add_names(config);
         metrics
     }
 
-    /// Also shows the names of this configuration from now on, for a program that reads its configuration again. Names
-    /// that it lacks are not forgotten, and the limit of series stays as it was.
-    pub fn learn(&self, config: &MetricsConfig) {
-        self.series.teach(|words| words.learn(&config.agents, &config.tools, &config.models));
+    /// Adds the names of this configuration, for a program that reloads its configuration. Known names stay known, and
+    /// the limit of series does not change.
+    pub fn add_names(&self, config: &MetricsConfig) {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.add(&config.agents, &config.tools, &config.models);
     }
 
-    /// Counts a request of a client that the program answered with an error of this code: a word of the program.
+    /// Counts a request that the program answered with an error of this code, which must be a word of the program.
     pub fn request_failed(&self, code: &'static str) {
-        self.instruments.request_errors.with(&self.series, [Value::Word(code)]).increment(1);
+        self.instruments.request_errors.with([code.into()]).increment(1);
     }
 
-    pub(crate) fn series(&self) -> &Series {
-        &self.series
+    pub(crate) fn instruments(&self) -> &Instruments {
+        &self.instruments
     }
 
-    /// Forgets runs that ended without telling.
-    pub(crate) fn forget_silent_runs(&self) {
-        self.in_flight.forget_silent().iter().for_each(|clock| self.leave(clock));
+    /// Drops the timers of runs that never reported an end.
+    pub(crate) fn drop_silent_runs(&self) {
+        self.timers.remove_silent().iter().for_each(|timer| self.left(timer));
     }
 
-    fn begin(&self, run: &Run) {
-        let agent = self.series.vocabulary().agent(run.agent());
-        self.instruments.runs_in_flight.with(&self.series, [agent]).increment(1.0);
-        if let Some(gone) = self.in_flight.begin(run.id(), agent) {
-            self.leave(&gone);
+    fn names(&self) -> RwLockReadGuard<'_, KnownNames> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn agent(&self, run: &Run) -> SharedString {
+        self.names().agent(run.agent())
+    }
+
+    fn model(&self, id: &ModelId) -> ModelLabels {
+        self.names().model(id)
+    }
+
+    fn run_started(&self, run: &Run) {
+        let agent = self.agent(run);
+        self.instruments.runs_in_flight.with([agent.clone()]).increment(1.0);
+        if let Some(replaced) = self.timers.start(run.id(), agent) {
+            self.left(&replaced);
         }
     }
 
-    fn leave(&self, clock: &Clock) {
-        self.instruments.runs_in_flight.with(&self.series, [clock.agent]).decrement(1.0);
+    fn left(&self, timer: &RunTimer) {
+        self.instruments.runs_in_flight.with([timer.agent.clone()]).decrement(1.0);
     }
 
-    fn end(&self, run: &Run, end: &End) {
-        let End { outcome, error, elapsed } = *end;
-        let (all, to) = (&self.series, &self.instruments);
-        let agent = all.vocabulary().agent(run.agent());
-        to.runs.with(all, [agent, Value::Word(outcome)]).increment(1);
-        to.run_duration.with(all, [agent]).record(elapsed);
-        to.invoke_agent.with(all, [agent, Value::Word(error)]).record(elapsed);
-        if let Some(clock) = self.in_flight.end(run.id()) {
-            self.leave(&clock);
-            to.overhead.with(all, [agent]).record(clock.overhead());
+    fn run_ended(&self, run: &Run, stop: StopReason, turns: u32, elapsed: Duration) {
+        self.run_over(run, stop.name(), ABSENT, elapsed);
+        self.instruments.turns.with([self.agent(run)]).record(f64::from(turns));
+    }
+
+    fn run_failed(&self, run: &Run, kind: Option<ModelErrorKind>, elapsed: Duration) {
+        let error = kind.map_or(INTERNAL_ERROR, error_type);
+        self.run_over(run, error, error.into(), elapsed);
+    }
+
+    fn run_over(&self, run: &Run, outcome: &'static str, error: SharedString, elapsed: Duration) {
+        let (agent, to) = (self.agent(run), &self.instruments);
+        to.runs.with([agent.clone(), outcome.into()]).increment(1);
+        to.run_duration.with([agent.clone()]).record(elapsed);
+        to.invoke_agent.with([agent.clone(), error]).record(elapsed);
+        if let Some(timer) = self.timers.stop(run.id()) {
+            self.left(&timer);
+            to.overhead.with([agent]).record(timer.overhead());
         }
     }
 
-    fn attempt_ended(&self, run: &Run, event: &Event) {
-        let Event::AttemptEnded { model: id, error, charge, elapsed } = event else { return };
-        let (all, to) = (&self.series, &self.instruments);
-        let model = all.vocabulary().model(id);
-        let error = error.map_or("", fault);
-        let outcome = if error.is_empty() { "ok" } else { error };
-        to.attempts.with(all, [model.provider, model.model, Value::Word(outcome)]).increment(1);
-        let labels = [CHAT, model.provider, model.model, Value::Word(error)];
-        to.inference_duration.with(all, labels).record(*elapsed);
-        self.in_flight.note(run.id(), |clock, now| {
-            clock.first_sign(now);
-            clock.end_work(now);
+    fn attempt_started(&self, run: &Run, model: &ModelId) {
+        let model = self.model(model);
+        self.timers.update(run.id(), |timer, now| {
+            timer.request_sent(model, now);
+            timer.start_work(now);
+        });
+    }
+
+    fn attempt_ended(
+        &self,
+        run: &Run,
+        id: &ModelId,
+        error: Option<ModelErrorKind>,
+        charge: Option<&Charge>,
+        elapsed: Duration,
+    ) {
+        let (model, to) = (self.model(id), &self.instruments);
+        let outcome = error.map_or("ok", error_type);
+        to.attempts.with([model.provider.clone(), model.model.clone(), outcome.into()]).increment(1);
+        let error = error.map_or(ABSENT, |error| error_type(error).into());
+        to.inference_duration.with([CHAT, model.provider.clone(), model.model.clone(), error]).record(elapsed);
+        self.timers.update(run.id(), |timer, now| {
+            timer.first_response(now);
+            timer.end_work(now);
         });
         if let Some(charge) = charge {
-            self.charged(run, id, charge);
+            self.charged(run, model, charge);
         }
     }
 
-    fn charged(&self, run: &Run, model: &ModelId, charge: &Charge) {
-        let (all, to) = (&self.series, &self.instruments);
-        let model = all.vocabulary().model(model);
-        // What a failed call used is not known, only what it may have used.
-        if charge.certainty != Certainty::Uncertain {
-            to.tokens.record(all, model, &charge.usage);
-        }
+    fn charged(&self, run: &Run, model: ModelLabels, charge: &Charge) {
+        let to = &self.instruments;
         if let Some(cost) = charge.cost {
-            let agent = all.vocabulary().agent(run.agent());
-            let labels = [model.provider, model.model, agent, Value::Word(charge.certainty.name())];
-            to.cost.with(all, labels).increment(u64::try_from(cost.nano()).unwrap_or(0));
+            let kind = charge.certainty.name().into();
+            let labels = [model.provider.clone(), model.model.clone(), self.agent(run), kind];
+            to.cost.with(labels).increment(u64::try_from(cost.nano()).unwrap_or(0));
         }
+        // The usage of a failed call is an upper bound, not a measurement.
+        if charge.certainty != Certainty::Uncertain {
+            to.tokens.record(model, &charge.usage);
+        }
+    }
+
+    fn first_delta(&self, run: &Run) {
+        if let Some((elapsed, model)) = self.timers.update(run.id(), RunTimer::first_response).flatten() {
+            self.instruments.first_chunk.with([CHAT, model.provider, model.model]).record(elapsed);
+        }
+    }
+
+    fn rate_limit_waited(&self, run: &Run, model: &ModelId, waited: Duration) {
+        let model = self.model(model);
+        self.instruments.rate_limit_wait.with([model.provider, model.model]).record(waited);
+        self.timers.update(run.id(), |timer, now| timer.waited(waited, now));
     }
 
     fn limits_reported(&self, model: &ModelId, limits: &RateLimits) {
-        let model = self.series.vocabulary().model(model);
+        let model = self.model(model);
         let dimensions = [
             ("requests", limits.requests),
             ("tokens", limits.tokens),
@@ -181,132 +253,102 @@ impl Metrics {
         ];
         for (dimension, allowance) in dimensions {
             if let Some(remaining) = allowance.remaining {
-                let labels = [model.provider, model.model, Value::Word(dimension)];
-                let gauge = self.instruments.rate_limit_remaining.with(&self.series, labels);
-                gauge.set(lossy(remaining));
+                let labels = [model.provider.clone(), model.model.clone(), dimension.into()];
+                self.instruments.rate_limit_remaining.with(labels).set(to_gauge(remaining));
             }
         }
     }
 
-    fn tool_ended(&self, run: &Run, event: &Event) {
-        let Event::ToolEnded { tool, outcome, elapsed, .. } = event else { return };
-        let (all, to) = (&self.series, &self.instruments);
-        let tool = all.vocabulary().tool(tool);
-        to.tool_calls.with(all, [tool, Value::Word(outcome)]).increment(1);
-        let error = if *outcome == "ok" { "" } else { outcome };
-        to.execute_tool.with(all, [tool, Value::Word(error)]).record(*elapsed);
-        self.in_flight.note(run.id(), Clock::end_work);
+    fn retrying(&self, run: &Run, reason: ModelErrorKind, delay: Duration) {
+        self.instruments.retries.with([error_type(reason).into()]).increment(1);
+        self.timers.update(run.id(), |timer, now| timer.pause(delay, now));
     }
 
-    fn first_delta(&self, run: &Run) {
-        let first = self.in_flight.note(run.id(), Clock::first_sign).flatten();
-        if let Some((elapsed, model)) = first {
-            let labels = [CHAT, model.provider, model.model];
-            self.instruments.first_chunk.with(&self.series, labels).record(elapsed);
-        }
+    fn fell_back(&self, from: &ModelId, to: &ModelId, reason: ModelErrorKind) {
+        let labels = [self.model(from).both, self.model(to).both, error_type(reason).into()];
+        self.instruments.fallbacks.with(labels).increment(1);
     }
 
-    /// What happens on the way to an answer: waits, retries, detours.
-    fn on_the_way(&self, run: &Run, event: &Event) {
-        let (all, to) = (&self.series, &self.instruments);
-        let words = all.vocabulary();
-        match event {
-            Event::RateLimitWaited { model, waited } => {
-                let model = words.model(model);
-                to.rate_limit_wait.with(all, [model.provider, model.model]).record(*waited);
-                self.in_flight.note(run.id(), |clock, now| clock.waited(*waited, now));
-            }
-            Event::Retrying { reason, delay, .. } => {
-                to.retries.with(all, [Value::Word(fault(*reason))]).increment(1);
-                self.in_flight.note(run.id(), |clock, now| clock.pause(*delay, now));
-            }
-            Event::RetrySuppressed { reason, .. } => {
-                to.retries_suppressed.with(all, [Value::Word(fault(*reason))]).increment(1);
-            }
-            Event::FellBack { from, to: next, reason } => {
-                let labels = [words.model(from).both, words.model(next).both, Value::Word(fault(*reason))];
-                to.fallbacks.with(all, labels).increment(1);
-            }
-            Event::BreakerChanged { model, state } => {
-                let model = words.model(model);
-                to.breaker_state.with(all, [model.provider, model.model]).set(breaker_number(state));
-            }
-            Event::WireQuirk { kind, .. } => to.wire_quirks.with(all, [Value::Word(kind)]).increment(1),
-            _ => {}
-        }
+    fn breaker_changed(&self, model: &ModelId, state: BreakerState) {
+        let model = self.model(model);
+        let number = match state {
+            BreakerState::Closed => 0.0,
+            BreakerState::HalfOpen => 1.0,
+            BreakerState::Open => 2.0,
+        };
+        self.instruments.breaker_state.with([model.provider, model.model]).set(number);
     }
 
-    /// What is refused, noticed or put up with.
-    fn on_trouble(&self, event: &Event) {
-        let (all, to) = (&self.series, &self.instruments);
-        let words = all.vocabulary();
-        match event {
-            Event::UnknownTool { .. } => to.tool_calls.with(all, [OTHER, Value::Word("unknown")]).increment(1),
-            Event::WorkerFailed { worker, policy, .. } => {
-                to.worker_failures.with(all, [words.agent(worker), Value::Word(policy)]).increment(1);
-            }
-            Event::LoopNoticed { kind, .. } => to.loops.with(all, [Value::Word(kind)]).increment(1),
-            Event::BudgetRefused(limit) => {
-                let labels = [words.scope(&limit.scope), Value::Word(limit.quantity.name())];
-                to.budget_refusals.with(all, labels).increment(1);
-            }
-            Event::BudgetWarning(limit) => {
-                let labels = [words.scope(&limit.scope), Value::Word(limit.quantity.name())];
-                to.budget_warnings.with(all, labels).increment(1);
-            }
-            Event::TurnEnded { model, usage: None, .. } => {
-                let model = words.model(model);
-                to.usage_missing.with(all, [model.provider, model.model]).increment(1);
-            }
-            _ => {}
-        }
+    fn tool_ended(&self, run: &Run, tool: &str, outcome: ToolStatus, elapsed: Duration) {
+        let (tool, to) = (self.names().tool(tool), &self.instruments);
+        to.tool_calls.with([tool.clone(), outcome.name().into()]).increment(1);
+        let error = if outcome == ToolStatus::Ok { ABSENT } else { outcome.name().into() };
+        to.execute_tool.with([tool, error]).record(elapsed);
+        self.timers.update(run.id(), RunTimer::end_work);
+    }
+
+    fn budget_labels(&self, scope: &str, quantity: Option<Quantity>) -> [SharedString; 2] {
+        [self.names().scope(scope), quantity.map_or(ABSENT, |quantity| quantity.name().into())]
+    }
+
+    fn usage_missing(&self, model: &ModelId) {
+        let model = self.model(model);
+        self.instruments.usage_missing.with([model.provider, model.model]).increment(1);
     }
 }
 
 impl Observer for Metrics {
     fn on_event(&self, run: &Run, event: &Event) {
+        let to = &self.instruments;
         match event {
-            Event::RunStarted => self.begin(run),
-            Event::RunEnded { stop, turns, elapsed, .. } => {
-                self.end(run, &End { outcome: stop.name(), error: "", elapsed: *elapsed });
-                let agent = self.series.vocabulary().agent(run.agent());
-                self.instruments.turns.with(&self.series, [agent]).record(f64::from(*turns));
+            Event::RunStarted => self.run_started(run),
+            Event::RunEnded { stop, turns, elapsed, .. } => self.run_ended(run, *stop, *turns, *elapsed),
+            Event::RunFailed { kind, elapsed, .. } => self.run_failed(run, *kind, *elapsed),
+            Event::TurnEnded { model, usage: None, .. } => self.usage_missing(model),
+            Event::AttemptStarted { model } => self.attempt_started(run, model),
+            Event::AttemptEnded { model, error, charge, elapsed } => {
+                self.attempt_ended(run, model, *error, charge.as_ref(), *elapsed);
             }
-            Event::RunFailed { kind, elapsed, .. } => {
-                let error = kind.map_or(INTERNAL, fault);
-                self.end(run, &End { outcome: error, error, elapsed: *elapsed });
-            }
-            Event::AttemptStarted { model } => {
-                let model = self.series.vocabulary().model(model);
-                self.in_flight.note(run.id(), |clock, now| {
-                    clock.ask(model, now);
-                    clock.begin_work(now);
-                });
-            }
-            Event::AttemptEnded { .. } => self.attempt_ended(run, event),
             Event::Delta(_) => self.first_delta(run),
+            Event::RateLimitWaited { model, waited } => self.rate_limit_waited(run, model, *waited),
             Event::RateLimitsReported { model, limits } => self.limits_reported(model, limits),
-            Event::ToolStarted { .. } => drop(self.in_flight.note(run.id(), Clock::begin_work)),
-            Event::ToolEnded { .. } => self.tool_ended(run, event),
-            _ => {
-                self.on_the_way(run, event);
-                self.on_trouble(event);
+            Event::Retrying { reason, delay, .. } => self.retrying(run, *reason, *delay),
+            Event::RetrySuppressed { reason, .. } => {
+                to.retries_suppressed.with([error_type(*reason).into()]).increment(1);
             }
+            Event::FellBack { from, to, reason } => self.fell_back(from, to, *reason),
+            Event::BreakerChanged { model, state } => self.breaker_changed(model, *state),
+            Event::ToolStarted { .. } => drop(self.timers.update(run.id(), RunTimer::start_work)),
+            Event::ToolEnded { tool, outcome, elapsed, .. } => self.tool_ended(run, tool, *outcome, *elapsed),
+            Event::UnknownTool { .. } => to.tool_calls.with([OTHER, "unknown".into()]).increment(1),
+            Event::LoopNoticed { kind, .. } => to.loops.with([word(kind)]).increment(1),
+            Event::BudgetRefused { scope, quantity, .. } => {
+                to.budget_refusals.with(self.budget_labels(scope, *quantity)).increment(1);
+            }
+            Event::BudgetWarning { scope, quantity, .. } => {
+                to.budget_warnings.with(self.budget_labels(scope, *quantity)).increment(1);
+            }
+            Event::WorkerFailed { worker, policy, .. } => {
+                let worker = self.names().agent(worker);
+                to.worker_failures.with([worker, word(policy)]).increment(1);
+            }
+            Event::WireQuirk { kind, .. } => to.wire_quirks.with([word(kind)]).increment(1),
+            // The end of the run counts its turns, and the retry counts the reply that restarts. The others are of
+            // interest within one run only.
+            Event::TurnStarted { .. }
+            | Event::TurnEnded { usage: Some(_), .. }
+            | Event::ReplyRestarted
+            | Event::Trimmed { .. }
+            | Event::AnswerRejected { .. }
+            | Event::HandedOff { .. }
+            | Event::Degraded { .. } => {}
         }
     }
 }
 
-fn breaker_number(state: &str) -> f64 {
-    match state {
-        "open" => 2.0,
-        "half_open" => 1.0,
-        _ => 0.0,
-    }
-}
-
-/// A count as a gauge shows it.
-#[expect(clippy::cast_precision_loss, reason = "gauges are floats; what a person reads needs no more than 2⁵³")]
-pub(crate) fn lossy(count: u64) -> f64 {
+/// A count as the value of a gauge.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats, exact up to 2⁵³")]
+pub(crate) fn to_gauge(count: u64) -> f64 {
     count as f64
 }
 

@@ -1,20 +1,20 @@
-//! The name, the labels and the meaning of every metric, in one place.
+//! The name, labels and help text of every metric.
 //!
-//! Where OpenTelemetry has a name for something, it is that name, spelled for Prometheus: `_` for `.`, the unit and
-//! `_total` at the end. What only Brigade has begins with `brigade_`. The conventions for generative AI are in
+//! Where OpenTelemetry has a name for something, it is used, spelled for Prometheus: `_` for `.`, the unit and
+//! `_total` at the end. Names of Brigade's own start with `brigade_`. The conventions for generative AI are in
 //! development and have been renamed before, hence [`Convention`].
 //! See <https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/>.
 
 use serde::Deserialize;
 
-/// Which version of the OpenTelemetry conventions for generative AI the `gen_ai_*` metrics follow.
+/// A version of the OpenTelemetry conventions for generative AI.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Convention {
     /// The newest names: `gen_ai.client.inference.*`, with a counter for each kind of token.
     #[default]
     ClientInference,
-    /// The names until then: `gen_ai.client.operation.*`, with one histogram `gen_ai.client.token.usage`.
+    /// The earlier names: `gen_ai.client.operation.*`, with one histogram `gen_ai.client.token.usage`.
     ClientOperation,
 }
 
@@ -30,45 +30,42 @@ const fn metric<const L: usize>(name: &'static str, labels: [&'static str; L], h
     Metric { name, labels, help }
 }
 
-/// The labels that the conventions give to a call of a model.
+/// The labels of a model call in the conventions.
 const CALL: [&str; 4] = ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type"];
 
-/// The labels that the conventions give to the tokens of a call.
+/// The labels of the tokens of a call in the conventions.
 const TOKENS: [&str; 3] = ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"];
 
 pub(crate) const INFERENCE_DURATION: Metric<4> =
-    metric("gen_ai_client_inference_duration_seconds", CALL, "How long one request to a model took.");
+    metric("gen_ai_client_inference_duration_seconds", CALL, "Duration of one request to a model.");
 pub(crate) const OPERATION_DURATION: Metric<4> =
     metric("gen_ai_client_operation_duration_seconds", CALL, INFERENCE_DURATION.help);
 pub(crate) const INFERENCE_FIRST_CHUNK: Metric<3> = metric(
     "gen_ai_client_inference_time_to_first_chunk_seconds",
     TOKENS,
-    "From asking a model to the first piece of its answer; streamed calls only.",
+    "Time from the request to the first chunk of the answer; streamed calls only.",
 );
 pub(crate) const OPERATION_FIRST_CHUNK: Metric<3> =
     metric("gen_ai_client_operation_time_to_first_chunk_seconds", TOKENS, INFERENCE_FIRST_CHUNK.help);
 pub(crate) const INPUT_TOKENS: Metric<3> = metric(
     "gen_ai_client_inference_usage_input_tokens_total",
     TOKENS,
-    "Prompt tokens, read from and written to caches included.",
+    "Prompt tokens, including those read from and written to caches.",
 );
 pub(crate) const OUTPUT_TOKENS: Metric<3> =
-    metric("gen_ai_client_inference_usage_output_tokens_total", TOKENS, "Generated tokens, reasoning included.");
+    metric("gen_ai_client_inference_usage_output_tokens_total", TOKENS, "Generated tokens, including reasoning.");
 pub(crate) const CACHE_READ_TOKENS: Metric<3> = metric(
     "gen_ai_client_inference_usage_cache_read_input_tokens_total",
     TOKENS,
-    "Prompt tokens that were read from a prompt cache.",
+    "Prompt tokens read from a prompt cache.",
 );
 pub(crate) const CACHE_WRITE_TOKENS: Metric<3> = metric(
     "gen_ai_client_inference_usage_cache_write_input_tokens_total",
     TOKENS,
-    "Prompt tokens that were written to a prompt cache.",
+    "Prompt tokens written to a prompt cache.",
 );
-pub(crate) const REASONING_TOKENS: Metric<3> = metric(
-    "gen_ai_client_inference_usage_reasoning_output_tokens_total",
-    TOKENS,
-    "Generated tokens that were reasoning.",
-);
+pub(crate) const REASONING_TOKENS: Metric<3> =
+    metric("gen_ai_client_inference_usage_reasoning_output_tokens_total", TOKENS, "Generated reasoning tokens.");
 pub(crate) const TOKEN_USAGE: Metric<4> = metric(
     "gen_ai_client_token_usage",
     ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_token_type"],
@@ -77,98 +74,88 @@ pub(crate) const TOKEN_USAGE: Metric<4> = metric(
 pub(crate) const INVOKE_AGENT: Metric<2> = metric(
     "gen_ai_invoke_agent_duration_seconds",
     ["gen_ai_agent_name", "error_type"],
-    "How long an agent worked, its workers included.",
+    "Duration of agent runs, including their workers.",
 );
 pub(crate) const EXECUTE_TOOL: Metric<2> =
-    metric("gen_ai_execute_tool_duration_seconds", ["gen_ai_tool_name", "error_type"], "How long a tool ran.");
+    metric("gen_ai_execute_tool_duration_seconds", ["gen_ai_tool_name", "error_type"], "Duration of tool calls.");
 
-/// Money as the recorder keeps it: its counters are integers. It is shown as [`COST_USD`].
+/// Cost in nano-dollars, as the counters of the recorder are integers. It is exported as [`COST_USD`].
 pub(crate) const COST: Metric<4> = metric(
     "brigade_cost_nano_usd_total",
     ["provider", "model", "agent", "kind"],
     "Cost of model calls in US dollars; kind: charged (reported usage), estimated, uncertain (failed after sending).",
 );
-/// Money as Prometheus reads it, in US dollars.
+/// Cost in US dollars, as Prometheus reads it.
 pub(crate) const COST_USD: &str = "brigade_cost_usd_total";
 pub(crate) const RUNS: Metric<2> =
-    metric("brigade_runs_total", ["agent", "outcome"], "Ended runs by how they ended; errors by whose fault.");
+    metric("brigade_runs_total", ["agent", "outcome"], "Ended runs by outcome; errors by the party at fault.");
 pub(crate) const RUN_DURATION: Metric<1> =
-    metric("brigade_run_duration_seconds", ["agent"], "How long a run took from start to end.");
+    metric("brigade_run_duration_seconds", ["agent"], "Duration of runs from start to end.");
 pub(crate) const OVERHEAD: Metric<1> = metric(
     "brigade_overhead_seconds",
     ["agent"],
-    "Time of a run in which neither a model nor a tool worked for it and nothing outside made it wait.",
+    "Time of a run in which no model or tool worked for it and it waited for no limit or retry.",
 );
 pub(crate) const TURNS: Metric<1> = metric("brigade_turns_per_run", ["agent"], "Model turns of a run.");
 pub(crate) const RUNS_IN_FLIGHT: Metric<1> =
-    metric("brigade_runs_in_flight", ["agent"], "Runs that have begun and not ended.");
+    metric("brigade_runs_in_flight", ["agent"], "Runs that have started and not ended.");
 pub(crate) const ATTEMPTS: Metric<3> = metric(
     "brigade_attempts_total",
     ["provider", "model", "outcome"],
-    "Requests to models by outcome: ok, or the error by whose fault.",
+    "Requests to models by outcome: ok, or the error by the party at fault.",
 );
-pub(crate) const RETRIES: Metric<1> = metric("brigade_retries_total", ["reason"], "Failed calls that were repeated.");
+pub(crate) const RETRIES: Metric<1> = metric("brigade_retries_total", ["reason"], "Retries of failed calls.");
 pub(crate) const RETRIES_SUPPRESSED: Metric<1> = metric(
     "brigade_retries_suppressed_total",
     ["reason"],
-    "Failed calls that were not repeated because the retry budget was empty.",
+    "Failed calls that were not retried because the retry budget was used up.",
 );
 pub(crate) const FALLBACKS: Metric<3> =
-    metric("brigade_fallbacks_total", ["from", "to", "reason"], "Calls that went to another model.");
+    metric("brigade_fallbacks_total", ["from", "to", "reason"], "Calls that fell back to another model.");
 pub(crate) const BREAKER_STATE: Metric<2> = metric(
     "brigade_breaker_state",
     ["provider", "model"],
     "State of a circuit breaker: 0 closed, 1 half open, 2 open.",
 );
-pub(crate) const RATE_LIMIT_WAIT: Metric<2> = metric(
-    "brigade_rate_limit_wait_seconds",
-    ["provider", "model"],
-    "How long calls waited for their turn under a rate limit.",
-);
+pub(crate) const RATE_LIMIT_WAIT: Metric<2> =
+    metric("brigade_rate_limit_wait_seconds", ["provider", "model"], "Time that calls waited for a rate limit.");
 pub(crate) const RATE_LIMIT_REMAINING: Metric<3> = metric(
     "brigade_rate_limit_remaining",
     ["provider", "model", "dimension"],
-    "What the last response left of a rate limit.",
+    "What remains of a rate limit according to the last response.",
 );
 pub(crate) const TOOL_CALLS: Metric<2> =
-    metric("brigade_tool_calls_total", ["tool", "outcome"], "Tool calls by how they went.");
-pub(crate) const WORKER_FAILURES: Metric<2> = metric(
-    "brigade_worker_failures_total",
-    ["worker", "policy"],
-    "Failed workers by the policy that decided what their supervisor saw.",
-);
+    metric("brigade_tool_calls_total", ["tool", "outcome"], "Tool calls by outcome.");
+pub(crate) const WORKER_FAILURES: Metric<2> =
+    metric("brigade_worker_failures_total", ["worker", "policy"], "Failed workers by failure policy.");
 pub(crate) const LOOPS: Metric<1> =
-    metric("brigade_loop_detected_total", ["kind"], "Agents that were told that they repeat themselves.");
+    metric("brigade_loop_detected_total", ["kind"], "Notices to agents that repeat themselves.");
 pub(crate) const BUDGET_REFUSALS: Metric<2> = metric(
     "brigade_budget_refusals_total",
     ["scope", "quantity"],
-    "What a hard limit refused; scope: process, run, agent, account.",
+    "Refusals by hard limits; scope: process, run, agent, account.",
 );
 pub(crate) const BUDGET_WARNINGS: Metric<2> =
-    metric("brigade_budget_warnings_total", ["scope", "quantity"], "Soft limits that were crossed.");
+    metric("brigade_budget_warnings_total", ["scope", "quantity"], "Crossed soft limits.");
 pub(crate) const USAGE_MISSING: Metric<2> =
     metric("brigade_usage_missing_total", ["provider", "model"], "Answers whose provider did not report usage.");
 pub(crate) const WIRE_QUIRKS: Metric<1> = metric(
     "brigade_wire_quirks_total",
     ["kind"],
-    "Responses that departed from the provider's documentation and were read all the same.",
+    "Responses that deviate from the provider's documentation and could be read.",
 );
 pub(crate) const REQUEST_ERRORS: Metric<1> =
-    metric("brigade_request_errors_total", ["code"], "Requests that were answered with an error, by its code.");
+    metric("brigade_request_errors_total", ["code"], "Requests that were answered with an error, by code.");
 pub(crate) const BUDGET_LIMIT: Metric<1> =
-    metric("brigade_budget_limit_usd", ["scope"], "The limit of money of a watched account.");
+    metric("brigade_budget_limit_usd", ["scope"], "Money limit of a watched account.");
 pub(crate) const BUDGET_REMAINING: Metric<1> =
-    metric("brigade_budget_remaining_usd", ["scope"], "What is left of it, reservations taken off.");
-pub(crate) const PRICE_TABLE_AGE: Metric<0> =
-    metric("brigade_price_table_age_seconds", [], "How old the table of prices is.");
-pub(crate) const SERIES_DROPPED: Metric<0> = metric(
-    "brigade_metric_samples_dropped_total",
-    [],
-    "Samples that were not recorded because there were too many series.",
-);
+    metric("brigade_budget_remaining_usd", ["scope"], "What remains of the money limit, less reservations.");
+pub(crate) const PRICE_TABLE_AGE: Metric<0> = metric("brigade_price_table_age_seconds", [], "Age of the price table.");
+pub(crate) const SERIES_DROPPED: Metric<0> =
+    metric("brigade_metric_samples_dropped_total", [], "Samples that were dropped because there were too many series.");
 
-/// The upper bounds of every histogram's buckets; without them the exporter would write summaries, which cannot be
-/// added up over several processes.
+/// The upper bounds of the buckets of every histogram. Without them the exporter would write summaries, which cannot be
+/// summed over several processes.
 pub(crate) const BUCKETS: [(&str, &[f64]); 11] = [
     (INFERENCE_DURATION.name, &CALL_SECONDS),
     (OPERATION_DURATION.name, &CALL_SECONDS),
@@ -183,11 +170,11 @@ pub(crate) const BUCKETS: [(&str, &[f64]); 11] = [
     (TURNS.name, &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 25.0, 50.0, 100.0]),
 ];
 
-/// As the conventions advise for calls of models.
+/// The buckets that the conventions recommend for model calls.
 const CALL_SECONDS: [f64; 14] =
     [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 
-/// As the conventions advise for tokens of one call: powers of four.
+/// The buckets that the conventions recommend for tokens of one call: powers of four.
 const TOKEN_COUNTS: [f64; 14] = [
     1.0,
     4.0,

@@ -1,68 +1,63 @@
-//! Shows the metrics to Prometheus.
+//! Exports the metrics to Prometheus.
 
 use std::{
-    fmt::Write,
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    fmt::{self, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use brigade_core::{Ledger, Money};
-use metrics::Gauge;
+use brigade_core::Ledger;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::names;
+use super::{instruments::Instruments, names};
 use crate::{Metrics, MetricsConfig, PriceBook};
 
-/// Metrics that are kept for Prometheus. Cheap to clone.
+/// Metrics and their Prometheus exporter. Cheap to clone.
 ///
-/// Keep it as long as the program runs: when the last clone is dropped, the task that folds samples into buckets ends,
-/// and unfolded samples pile up.
+/// Keep a clone as long as the program runs. Dropping the last one ends the task that folds samples into buckets, and
+/// samples pile up.
 #[must_use = "dropping it ends the upkeep of the metrics"]
 #[derive(Clone)]
-pub struct MetricsHandle(Arc<Kept>);
+pub struct MetricsHandle(Arc<Inner>);
 
-struct Kept {
+struct Inner {
     metrics: Arc<Metrics>,
     prometheus: PrometheusHandle,
     sampled: Mutex<Sampled>,
     _upkeep: AbortOnDropHandle<()>,
 }
 
-/// What is not told by events but read when somebody looks.
+/// The sources of gauges that are read at each scrape.
 #[derive(Default)]
 struct Sampled {
-    budgets: Vec<Watched>,
-    prices: Option<(PriceBook, Gauge)>,
-}
-
-struct Watched {
-    scope: String,
-    ledger: Ledger,
-    limit: Gauge,
-    remaining: Gauge,
+    /// The watched accounts, by scope.
+    budgets: BTreeMap<String, Ledger>,
+    prices: Option<PriceBook>,
 }
 
 /// Metrics could not be set up.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MetricsError {
-    /// Somebody has installed a recorder before.
+    /// The process has another recorder.
     #[error("another metrics recorder is installed; use `Metrics::with_recorder` to record with that one")]
     AlreadyInstalled,
-    /// There is no runtime to run the upkeep on.
-    #[error("metrics need a tokio runtime for their upkeep; set them up inside of one")]
+    /// There is no runtime for the upkeep.
+    #[error("metrics need a tokio runtime for their upkeep; set them up inside one")]
     NoRuntime(#[source] tokio::runtime::TryCurrentError),
     /// The exporter refused its configuration.
     #[error("the Prometheus exporter could not be set up")]
     Exporter(#[source] metrics_exporter_prometheus::BuildError),
 }
 
-/// Between two scrapes at the usual 15 s there are a few of these, so that a busy histogram holds seconds of samples.
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// A few times between two scrapes at the usual 15 s, so that a busy histogram holds seconds of samples.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Metrics {
-    /// Installs a Prometheus recorder for the whole process, so that metrics of other libraries show too.
+    /// Installs a Prometheus recorder for the whole process, so that metrics of other libraries are exported, too.
     pub fn install(config: &MetricsConfig) -> Result<MetricsHandle, MetricsError> {
         let recorder = Arc::new(builder()?.build_recorder());
         let handle = MetricsHandle::new(config, &recorder)?;
@@ -70,7 +65,7 @@ impl Metrics {
         Ok(handle)
     }
 
-    /// Keeps metrics for Prometheus beside whatever recorder the process has.
+    /// Creates metrics with a Prometheus recorder of their own, whatever recorder the process has.
     pub fn local(config: &MetricsConfig) -> Result<MetricsHandle, MetricsError> {
         MetricsHandle::new(config, &Arc::new(builder()?.build_recorder()))
     }
@@ -86,79 +81,66 @@ impl MetricsHandle {
         let metrics = Arc::new(Metrics::with_recorder(config, Arc::clone(recorder) as _));
         let upkeep = runtime.spawn(keep_up(prometheus.clone(), Arc::clone(&metrics)));
         let sampled = Mutex::default();
-        Ok(Self(Arc::new(Kept { metrics, prometheus, sampled, _upkeep: AbortOnDropHandle::new(upkeep) })))
+        Ok(Self(Arc::new(Inner { metrics, prometheus, sampled, _upkeep: AbortOnDropHandle::new(upkeep) })))
     }
 
-    /// What runs must tell their events to.
+    /// The observer to register with runs.
     pub fn observer(&self) -> Arc<Metrics> {
         Arc::clone(&self.0.metrics)
     }
 
-    /// Shows the limit of money of an account and what is left of it, as `brigade_budget_*_usd{scope}`. `scope` must be
-    /// a name from the configuration; another account of this scope is not shown any more. An account without such a
-    /// limit shows nothing.
+    /// Exports the money limit of an account and what remains of it as `brigade_budget_*_usd{scope}`. `scope` must be a
+    /// name from the configuration; it replaces another account of this scope. An account without such a limit is not
+    /// exported.
     pub fn watch_budget(&self, scope: &str, ledger: &Ledger) {
         if ledger.budget().usd.is_none() {
             return self.forget_budget(scope);
         }
-        self.sampled(|sampled| {
-            if let Some(known) = sampled.budgets.iter_mut().find(|watched| watched.scope == scope) {
-                known.ledger = ledger.clone();
-                return;
-            }
-            let series = self.0.metrics.series();
-            sampled.budgets.push(Watched {
-                scope: scope.to_owned(),
-                ledger: ledger.clone(),
-                limit: series.single(names::BUDGET_LIMIT, [scope.to_owned()]),
-                remaining: series.single(names::BUDGET_REMAINING, [scope.to_owned()]),
-            });
-        });
+        self.sampled().budgets.insert(scope.to_owned(), ledger.clone());
     }
 
-    /// Shows no limit of this scope any more: its series are not a number from now on, which no alert is above or below.
+    /// Stops exporting the limit of this scope. Its series become NaN, which matches no alert.
     pub fn forget_budget(&self, scope: &str) {
-        self.sampled(|sampled| {
-            for gone in sampled.budgets.extract_if(.., |watched| watched.scope == scope) {
-                gone.limit.set(f64::NAN);
-                gone.remaining.set(f64::NAN);
-            }
-        });
+        if self.sampled().budgets.remove(scope).is_some() {
+            let to = self.0.metrics.instruments();
+            to.budget_limit.with([scope.to_owned().into()]).set(f64::NAN);
+            to.budget_remaining.with([scope.to_owned().into()]).set(f64::NAN);
+        }
     }
 
-    /// Shows how old a table of prices is.
+    /// Exports the age of a price table.
     pub fn watch_prices(&self, prices: &PriceBook) {
-        let gauge = self.0.metrics.series().single(names::PRICE_TABLE_AGE, []);
-        self.sampled(|sampled| sampled.prices = Some((prices.clone(), gauge)));
+        self.sampled().prices = Some(prices.clone());
     }
 
-    /// The metrics of now in the text format of Prometheus, version 0.0.4: the body of `/metrics`.
+    /// The current metrics in the text format of Prometheus, version 0.0.4: the body of `/metrics`.
     pub fn render(&self) -> String {
-        self.sampled(|sampled| sampled.read());
+        self.sampled().record(self.0.metrics.instruments());
         in_dollars(&self.0.prometheus.render())
     }
 
-    fn sampled<T>(&self, act: impl FnOnce(&mut Sampled) -> T) -> T {
-        act(&mut self.0.sampled.lock().unwrap_or_else(PoisonError::into_inner))
+    fn sampled(&self) -> MutexGuard<'_, Sampled> {
+        self.0.sampled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Sampled {
-    fn read(&self) {
-        for Watched { ledger, limit, remaining, .. } in &self.budgets {
-            let cap = ledger.budget().usd.map_or(Money::ZERO, |cap| cap.limit);
-            let left = ledger.money_left().unwrap_or_else(|| cap - ledger.spending().total());
-            limit.set(cap.as_usd_lossy());
-            remaining.set(left.as_usd_lossy());
+    fn record(&self, to: &Instruments) {
+        for (scope, ledger) in &self.budgets {
+            let Some(cap) = ledger.budget().usd.map(|cap| cap.limit) else { continue };
+            // A soft limit reserves nothing.
+            let remaining = ledger.money_left().unwrap_or_else(|| cap - ledger.spending().total());
+            to.budget_limit.with([scope.clone().into()]).set(cap.as_usd_lossy());
+            to.budget_remaining.with([scope.clone().into()]).set(remaining.as_usd_lossy());
         }
-        if let Some((prices, gauge)) = &self.prices {
-            gauge.set(prices.age().as_secs_f64());
+        if let Some(prices) = &self.prices {
+            to.price_table_age.with([]).set(prices.age().as_secs_f64());
         }
     }
 }
 
-impl std::fmt::Debug for MetricsHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for MetricsHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MetricsHandle").finish_non_exhaustive()
     }
 }
@@ -171,40 +153,40 @@ fn builder() -> Result<PrometheusBuilder, MetricsError> {
 }
 
 async fn keep_up(prometheus: PrometheusHandle, metrics: Arc<Metrics>) {
-    let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         prometheus.run_upkeep();
-        metrics.forget_silent_runs();
+        metrics.drop_silent_runs();
     }
 }
 
-/// The counters of the `metrics` crate are integers, so money is counted in nano-dollars; Prometheus wants base units,
-/// hence dollars are what is shown.
+/// The counters of the `metrics` crate are integers, so money is counted in nano-dollars. Prometheus expects base units,
+/// so it is exported in dollars.
 fn in_dollars(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
+    let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         match line.split_once(names::COST.name) {
             Some((before, labels_and_value)) => {
-                shown.push_str(before);
-                shown.push_str(names::COST_USD);
-                push_dollars(&mut shown, labels_and_value);
+                out.push_str(before);
+                out.push_str(names::COST_USD);
+                push_dollars(&mut out, labels_and_value);
             }
-            None => shown.push_str(line),
+            None => out.push_str(line),
         }
     }
-    shown
+    out
 }
 
-/// `{…} 1500000000` becomes `{…} 1.500000000`; a line of help or type stays as it is.
-fn push_dollars(shown: &mut String, labels_and_value: &str) {
+/// `{…} 1500000000` becomes `{…} 1.500000000`; lines of help and type stay unchanged.
+fn push_dollars(out: &mut String, labels_and_value: &str) {
     let amount = labels_and_value.trim_end().rsplit_once(' ');
     match amount.and_then(|(labels, nano)| Some((labels, nano.parse::<u64>().ok()?))) {
-        // A `String` takes whatever is written to it.
+        // Writing to a `String` cannot fail.
         Some((labels, nano)) => {
-            let _ = writeln!(shown, "{labels} {}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
+            let _ = writeln!(out, "{labels} {}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
         }
-        None => shown.push_str(labels_and_value),
+        None => out.push_str(labels_and_value),
     }
 }

@@ -1,42 +1,39 @@
-//! The time series of a metric, each resolved once, and a limit to how many there are.
+//! Time series: each is registered once, up to a limit.
 
 use std::{
     collections::HashMap,
-    hash::Hash,
+    fmt,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 
-use super::{
-    names::{self, Metric},
-    vocabulary::{Value, Vocabulary},
-};
+use super::names::{self, Metric};
 
-/// Where series are made.
-pub(crate) struct Series {
+/// Registers time series with a recorder, up to a limit.
+pub(crate) struct Registry {
     recorder: Arc<dyn Recorder + Send + Sync>,
-    vocabulary: RwLock<Arc<Vocabulary>>,
-    left: AtomicUsize,
+    remaining_lines: AtomicUsize,
     dropped: Counter,
 }
 
-/// All series of one metric.
+/// All time series of one metric.
 #[derive(Debug)]
 pub(crate) struct Family<const L: usize, I> {
     metric: Metric<L>,
-    series: RwLock<HashMap<[Value; L], I>>,
+    registry: Arc<Registry>,
+    series: RwLock<HashMap<[SharedString; L], I>>,
 }
 
-/// What a series is recorded with.
+/// A counter, gauge or histogram.
 pub(crate) trait Instrument: Clone {
     fn describe<const L: usize>(metric: &Metric<L>, recorder: &dyn Recorder);
     fn register(key: &Key, recorder: &dyn Recorder) -> Self;
     fn noop() -> Self;
-    /// How many lines of a scrape one series is.
+    /// The number of lines that one series takes in a scrape.
     fn lines<const L: usize>(_: &Metric<L>) -> usize {
         1
     }
@@ -44,54 +41,38 @@ pub(crate) trait Instrument: Clone {
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-impl Series {
-    pub(crate) fn new(recorder: Arc<dyn Recorder + Send + Sync>, vocabulary: Vocabulary, limit: usize) -> Self {
+impl Registry {
+    pub(crate) fn new(recorder: Arc<dyn Recorder + Send + Sync>, max_lines: usize) -> Arc<Self> {
         let metric = names::SERIES_DROPPED;
         Counter::describe(&metric, &*recorder);
         let dropped = Counter::register(&Key::from_static_name(metric.name), &*recorder);
-        Self { recorder, vocabulary: RwLock::new(Arc::new(vocabulary)), left: AtomicUsize::new(limit), dropped }
+        Arc::new(Self { recorder, remaining_lines: AtomicUsize::new(max_lines), dropped })
     }
 
-    /// The words of now.
-    pub(crate) fn vocabulary(&self) -> Arc<Vocabulary> {
-        Arc::clone(&self.vocabulary.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Lets the words become more.
-    pub(crate) fn teach(&self, teach: impl FnOnce(&mut Vocabulary)) {
-        teach(Arc::make_mut(&mut self.vocabulary.write().unwrap_or_else(PoisonError::into_inner)));
-    }
-
-    pub(crate) fn family<const L: usize, I: Instrument>(&self, metric: Metric<L>) -> Family<L, I> {
+    pub(crate) fn family<const L: usize, I: Instrument>(self: &Arc<Self>, metric: Metric<L>) -> Family<L, I> {
         I::describe(&metric, &*self.recorder);
-        Family { metric, series: RwLock::default() }
+        Family { metric, registry: Arc::clone(self), series: RwLock::default() }
     }
 
-    /// A series whose labels are chosen by the program that asks, once.
-    pub(crate) fn single<const L: usize, I: Instrument>(&self, metric: Metric<L>, values: [String; L]) -> I {
-        I::describe(&metric, &*self.recorder);
-        let labels: Vec<Label> =
-            metric.labels.into_iter().zip(values).map(|(label, value)| Label::new(label, value)).collect();
-        self.make(&metric, &Key::from_parts(metric.name, labels)).unwrap_or_else(I::noop)
-    }
-
-    fn make<const L: usize, I: Instrument>(&self, metric: &Metric<L>, key: &Key) -> Option<I> {
-        let taken =
-            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(I::lines(metric)));
+    /// Registers a series; `None` past the limit.
+    fn register<const L: usize, I: Instrument>(&self, metric: &Metric<L>, values: &[SharedString; L]) -> Option<I> {
+        let lines = I::lines(metric);
+        let taken = self
+            .remaining_lines
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |remaining| remaining.checked_sub(lines));
         if taken.is_err() {
             self.dropped.increment(1);
             return None;
         }
-        Some(I::register(key, &*self.recorder))
+        let labels = metric.labels.into_iter().zip(values).filter(|(_, value)| !value.is_empty());
+        let labels: Vec<Label> = labels.map(|(label, value)| Label::new(label, value.clone())).collect();
+        Some(I::register(&Key::from_parts(metric.name, labels), &*self.recorder))
     }
 }
 
 impl<const L: usize, I: Instrument> Family<L, I> {
-    /// The series with these label values. Past the limit of series, nothing is recorded, and that is counted.
-    pub(crate) fn with(&self, all: &Series, values: [Value; L]) -> I
-    where
-        [Value; L]: Eq + Hash,
-    {
+    /// The series with these label values. Past the limit nothing is recorded, and that is counted.
+    pub(crate) fn with(&self, values: [SharedString; L]) -> I {
         if let Some(known) = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&values) {
             return known.clone();
         }
@@ -99,21 +80,15 @@ impl<const L: usize, I: Instrument> Family<L, I> {
         if let Some(known) = series.get(&values) {
             return known.clone();
         }
-        let words = all.vocabulary();
-        let texts = values.iter().map(|value| words.text(*value));
-        let labels = self.metric.labels.into_iter().zip(texts);
-        let labels: Vec<Label> = labels.filter_map(|(label, text)| text.map(|text| Label::new(label, text))).collect();
-        let Some(made) = all.make::<L, I>(&self.metric, &Key::from_parts(self.metric.name, labels)) else {
-            return I::noop();
-        };
-        series.insert(values, made.clone());
-        made
+        let Some(new) = self.registry.register::<L, I>(&self.metric, &values) else { return I::noop() };
+        series.insert(values, new.clone());
+        new
     }
 }
 
-impl std::fmt::Debug for Series {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Series").field("left", &self.left).finish_non_exhaustive()
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("remaining_lines", &self.remaining_lines).finish_non_exhaustive()
     }
 }
 
@@ -158,7 +133,7 @@ impl Instrument for Histogram {
         Self::noop()
     }
 
-    /// The buckets, the last of them without a bound, the sum and the count.
+    /// The buckets, the unbounded one included, the sum and the count.
     fn lines<const L: usize>(metric: &Metric<L>) -> usize {
         let bounds = names::BUCKETS.iter().find(|(name, _)| *name == metric.name);
         bounds.map_or(0, |(_, bounds)| bounds.len()) + 3

@@ -1,6 +1,6 @@
 //! The names of spans' attributes and events.
 //!
-//! Where OpenTelemetry has a name for something, it is that name; what only Brigade has begins with `brigade.`. See
+//! Where OpenTelemetry has a name for something, it is that name; names of Brigade's own start with `brigade.`. See
 //! <https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-spans.md>.
 
 use crate::Convention;
@@ -20,13 +20,13 @@ pub(super) const TOOL_TYPE: &str = "gen_ai.tool.type";
 pub(super) const TOOL_CALL_ID: &str = "gen_ai.tool.call.id";
 pub(super) const ERROR_TYPE: &str = "error.type";
 
-/// Cost in US dollars as a float. No convention has it, but this is what several backends read.
+/// Cost in US dollars as a float. It is in no convention, but several backends read it.
 pub(super) const COST_USD: &str = "gen_ai.usage.cost";
-/// The same, exact.
+/// The exact cost.
 pub(super) const COST_NANO_USD: &str = "brigade.cost.nano_usd";
-/// How sure it is: `charged`, `estimated`, `uncertain`.
+/// The certainty of the cost: `charged`, `estimated`, `uncertain`.
 pub(super) const COST_CERTAINTY: &str = "brigade.cost.certainty";
-/// How something ended, in one word.
+/// The outcome in one word.
 pub(super) const OUTCOME: &str = "brigade.outcome";
 pub(super) const RUN_ID: &str = "brigade.run.id";
 pub(super) const AGENT_PATH: &str = "brigade.agent.path";

@@ -2,41 +2,41 @@
 
 use std::{sync::Arc, time::Duration};
 
-use brigade_core::{Charge, Event, FinishReason, ModelErrorKind, ModelId, Money, Run, Usage};
+use brigade_core::{Charge, Event, FinishReason, ModelErrorKind, ModelId, Money, Run, StopReason, ToolStatus, Usage};
 use opentelemetry::{Array, StringValue, Value, trace::SpanKind};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::{
-    happening::happening,
     names,
-    span::{Clock, Place, Span},
+    span::{Span, SpanIds, TraceClock},
+    span_event::span_event,
 };
 use crate::{
     Convention,
-    metrics::vocabulary::{INTERNAL, fault},
+    metrics::labels::{INTERNAL_ERROR, error_type},
 };
 
-/// A run that has not ended: its own span, and those below it that have not ended either.
+/// A run that has not ended: its span, and the open spans below it.
 #[derive(Debug)]
 pub(super) struct OpenRun {
     span: Span,
-    clock: Clock,
+    clock: TraceClock,
     convention: Convention,
-    call: Option<Call>,
+    call: Option<ModelCall>,
     attempts: Vec<Attempt>,
-    tools: Vec<ToolCall>,
+    tools: Vec<OpenTool>,
 }
 
-/// One logical call of a model.
+/// One model call with all its attempts.
 #[derive(Debug)]
-struct Call {
+struct ModelCall {
     span: Span,
     attempts: i64,
-    /// What its attempts cost so far.
-    spent: Option<Money>,
-    /// How its last attempt failed.
+    /// The cost of its attempts so far.
+    cost: Option<Money>,
+    /// The error of its last attempt.
     error: Option<&'static str>,
-    has_shown: bool,
+    has_delta: bool,
 }
 
 /// One request to a provider.
@@ -47,32 +47,24 @@ struct Attempt {
 }
 
 #[derive(Debug)]
-struct ToolCall {
+struct OpenTool {
     span: Span,
     name: Arc<str>,
     call_id: Arc<str>,
-    /// Whether a run was found that this call started.
+    /// Whether the run that this call started is known.
     has_run: bool,
 }
 
-/// What of an answer the span of its call tells.
-struct Answer<'a> {
-    usage: Option<&'a Usage>,
-    cost: Option<Money>,
-    stop: FinishReason,
-    tool_calls: usize,
-}
-
-/// How a span ends of whose end nothing was told.
+/// The outcome of a span whose end was never reported.
 const UNFINISHED: &str = "unfinished";
 
-/// Longer than any vendor's ids; what is longer was made up.
-const MOST_ID_CHARS: usize = 64;
+/// Longer than the ids of any provider.
+const MAX_ID_CHARS: usize = 64;
 
 impl OpenRun {
-    pub(super) fn start(run: &Run, place: Place, clock: Clock, convention: Convention) -> Self {
+    pub(super) fn start(run: &Run, ids: SpanIds, clock: TraceClock, convention: Convention) -> Self {
         let name = run.agent_name();
-        let mut span = Span::start(place, SpanKind::Internal, format!("invoke_agent {name}"), clock.now());
+        let mut span = Span::start(ids, SpanKind::Internal, format!("invoke_agent {name}"), clock.now());
         span.set(names::OPERATION, "invoke_agent");
         span.set(names::AGENT_NAME, name.to_owned());
         span.set(names::AGENT_PATH, Arc::clone(run.agent()));
@@ -80,85 +72,83 @@ impl OpenRun {
         Self { span, clock, convention, call: None, attempts: Vec::new(), tools: Vec::new() }
     }
 
-    pub(super) fn clock(&self) -> Clock {
+    pub(super) fn clock(&self) -> TraceClock {
         self.clock
     }
 
-    /// The place of a run that this one started for the agent called `name`: below the call of the tool with this name,
-    /// if there is one. Of several, the first that has no run yet: calls and runs begin in the same order.
-    pub(super) fn place_for(&mut self, name: &str) -> Place {
+    /// The ids for the span of a run that this one started for the agent called `name`: below the call of the tool with
+    /// this name, if there is one. Of several calls, the first without a run: calls and runs start in the same order.
+    pub(super) fn ids_for(&mut self, name: &str) -> SpanIds {
         match self.tools.iter_mut().find(|tool| &*tool.name == name && !tool.has_run) {
             Some(tool) => {
                 tool.has_run = true;
-                tool.span.place().below()
+                tool.span.ids().child()
             }
-            None => self.span.place().below(),
+            None => self.span.ids().child(),
         }
     }
 
-    /// Something happened in the run. Gives back the spans that ended with it.
-    pub(super) fn note(&mut self, event: &Event) -> Vec<SpanData> {
+    /// Handles an event within the run. Returns the span that ended with it.
+    pub(super) fn handle(&mut self, event: &Event) -> Option<SpanData> {
         match event {
-            Event::TurnStarted { turn, model } => self.begin_call(*turn, model).into_iter().collect(),
+            Event::TurnStarted { turn, model } => self.start_call(*turn, model),
             Event::TurnEnded { usage, cost, stop, tool_calls, .. } => {
-                let answer = Answer { usage: usage.as_ref(), cost: *cost, stop: *stop, tool_calls: *tool_calls };
-                self.end_call(&answer).into_iter().collect()
+                self.end_call(usage.as_ref(), *cost, *stop, *tool_calls)
             }
-            Event::AttemptStarted { model } => {
-                self.begin_attempt(model);
-                Vec::new()
-            }
+            Event::AttemptStarted { model } => self.start_attempt(model),
             Event::AttemptEnded { model, error, charge, elapsed } => {
-                self.end_attempt((model, *elapsed), *error, charge.as_ref()).into_iter().collect()
+                self.end_attempt(model, *error, charge.as_ref(), *elapsed)
             }
-            Event::ToolStarted { tool, call_id } => {
-                self.begin_tool(tool, call_id);
-                Vec::new()
-            }
-            Event::ToolEnded { call_id, outcome, .. } => self.end_tool(call_id, outcome).into_iter().collect(),
-            Event::RateLimitWaited { model, waited } => vec![self.wait(model, *waited)],
-            Event::Delta(_) => {
-                self.first_delta();
-                Vec::new()
-            }
-            _ => {
-                if let Some((name, attributes)) = happening(event) {
-                    let at = self.clock.now();
-                    self.innermost().event(name, at, attributes);
-                }
-                Vec::new()
-            }
+            Event::ToolStarted { tool, call_id } => self.start_tool(tool, call_id),
+            Event::ToolEnded { call_id, outcome, .. } => self.end_tool(call_id, *outcome),
+            Event::RateLimitWaited { model, waited } => Some(self.rate_limit_waited(model, *waited)),
+            Event::Delta(_) => self.first_delta(),
+            Event::ReplyRestarted
+            | Event::RateLimitsReported { .. }
+            | Event::Retrying { .. }
+            | Event::RetrySuppressed { .. }
+            | Event::FellBack { .. }
+            | Event::BreakerChanged { .. }
+            | Event::UnknownTool { .. }
+            | Event::Trimmed { .. }
+            | Event::AnswerRejected { .. }
+            | Event::LoopNoticed { .. }
+            | Event::BudgetRefused { .. }
+            | Event::BudgetWarning { .. }
+            | Event::HandedOff { .. }
+            | Event::Degraded { .. }
+            | Event::WorkerFailed { .. }
+            | Event::WireQuirk { .. } => self.add_event(event),
+            // `OpenRuns` handles these.
+            Event::RunStarted | Event::RunEnded { .. } | Event::RunFailed { .. } => None,
         }
     }
 
-    /// The run is over. Gives back its span, and before it all that are still open below.
-    pub(super) fn end(mut self, event: &Event) -> Vec<SpanData> {
-        match event {
-            Event::RunEnded { stop, turns, usage, cost, .. } => {
-                self.span.set(names::OUTCOME, stop.name());
-                self.span.count(names::TURNS, *turns);
-                self.span.usage(usage, self.convention);
-                if let Some(cost) = cost {
-                    self.span.cost(*cost);
-                }
-                self.close(UNFINISHED)
-            }
-            Event::RunFailed { kind, .. } => {
-                let error = kind.map_or(INTERNAL, fault);
-                self.span.outcome(error);
-                self.close(error)
-            }
-            _ => self.abandon(),
+    /// Ends the span of the run, and before it all open spans below.
+    pub(super) fn end(mut self, stop: StopReason, turns: u32, usage: &Usage, cost: Option<Money>) -> Vec<SpanData> {
+        self.span.set(names::OUTCOME, stop.name());
+        self.span.count(names::TURNS, turns);
+        self.span.usage(usage, self.convention);
+        if let Some(cost) = cost {
+            self.span.cost(cost);
         }
+        self.close(UNFINISHED)
     }
 
-    /// Nobody will tell how the run ended.
+    /// Ends the span of a run that failed.
+    pub(super) fn fail(mut self, kind: Option<ModelErrorKind>) -> Vec<SpanData> {
+        let error = kind.map_or(INTERNAL_ERROR, error_type);
+        self.span.outcome(error);
+        self.close(error)
+    }
+
+    /// Ends the span of a run that did not report its end.
     pub(super) fn abandon(mut self) -> Vec<SpanData> {
         self.span.outcome(UNFINISHED);
         self.close(UNFINISHED)
     }
 
-    /// Ends everything; what is below ends with `error`.
+    /// Ends all spans; those below the run's own end with `error`.
     fn close(mut self, error: &'static str) -> Vec<SpanData> {
         let now = self.clock.now();
         let attempts = self.attempts.drain(..).map(|attempt| attempt.span);
@@ -167,60 +157,67 @@ impl OpenRun {
             span.end(now)
         });
         let mut ended: Vec<SpanData> = below.collect();
-        ended.extend(self.call.take().map(|call| call.give_up(error).end(now)));
+        ended.extend(self.call.take().map(|call| call.fail(error).end(now)));
         ended.push(self.span.end(now));
         ended
     }
 
-    /// A call whose answer nobody told of failed, and the agent asks again.
-    fn begin_call(&mut self, turn: u32, model: &ModelId) -> Option<SpanData> {
+    /// Starts the span of a model call. One that is still open got no answer, and the agent asks again.
+    fn start_call(&mut self, turn: u32, model: &ModelId) -> Option<SpanData> {
         let now = self.clock.now();
-        let place = self.span.place().below();
-        let mut span = Span::start(place, SpanKind::Client, format!("chat {}", model.model()), now);
+        let name = format!("chat {}", model.model());
+        let mut span = Span::start(self.span.ids().child(), SpanKind::Client, name, now);
         span.set(names::OPERATION, "chat");
         span.set(names::PROVIDER, Arc::clone(model.provider()));
         span.set(names::REQUEST_MODEL, Arc::clone(model.model()));
         span.count(names::TURN, turn);
-        let call = Call { span, attempts: 0, spent: None, error: None, has_shown: false };
-        self.call.replace(call).map(|failed| failed.give_up(UNFINISHED).end(now))
+        let call = ModelCall { span, attempts: 0, cost: None, error: None, has_delta: false };
+        self.call.replace(call).map(|unanswered| unanswered.fail(UNFINISHED).end(now))
     }
 
-    fn end_call(&mut self, answer: &Answer<'_>) -> Option<SpanData> {
+    fn end_call(
+        &mut self,
+        usage: Option<&Usage>,
+        cost: Option<Money>,
+        stop: FinishReason,
+        tool_calls: usize,
+    ) -> Option<SpanData> {
         let mut call = self.call.take()?;
-        if let Some(usage) = answer.usage {
+        if let Some(usage) = usage {
             call.span.usage(usage, self.convention);
         }
-        let reason = StringValue::from(answer.stop.name());
+        let reason = StringValue::from(stop.name());
         call.span.set(names::FINISH_REASONS, Value::Array(Array::String(vec![reason])));
-        call.span.count(names::TOOL_CALLS, answer.tool_calls);
+        call.span.count(names::TOOL_CALLS, tool_calls);
         call.span.outcome("ok");
-        call.spent = answer.cost.or(call.spent);
-        Some(call.priced().end(self.clock.now()))
+        call.cost = cost.or(call.cost);
+        Some(call.with_cost().end(self.clock.now()))
     }
 
-    fn begin_attempt(&mut self, model: &ModelId) {
-        let (mut number, mut place) = (1, self.span.place());
+    fn start_attempt(&mut self, model: &ModelId) -> Option<SpanData> {
+        let (mut number, mut parent) = (1, self.span.ids());
         if let Some(call) = &mut self.call {
             call.attempts += 1;
-            (number, place) = (call.attempts, call.span.place());
+            (number, parent) = (call.attempts, call.span.ids());
         }
-        let mut span =
-            Span::start(place.below(), SpanKind::Client, format!("attempt {}", model.model()), self.clock.now());
+        let name = format!("attempt {}", model.model());
+        let mut span = Span::start(parent.child(), SpanKind::Client, name, self.clock.now());
         span.set(names::MODEL, model.to_string());
         span.set(names::ATTEMPT, number);
         self.attempts.push(Attempt { span, model: model.clone() });
+        None
     }
 
     fn end_attempt(
         &mut self,
-        (model, elapsed): (&ModelId, Duration),
+        model: &ModelId,
         error: Option<ModelErrorKind>,
         charge: Option<&Charge>,
+        elapsed: Duration,
     ) -> Option<SpanData> {
-        let now = self.clock.now();
-        let place = self.attempt_that_took(model, elapsed)?;
-        let mut span = self.attempts.swap_remove(place).span;
-        let error = error.map(fault);
+        let index = self.attempt_that_took(model, elapsed)?;
+        let mut span = self.attempts.swap_remove(index).span;
+        let error = error.map(error_type);
         span.outcome(error.unwrap_or("ok"));
         if let Some(Charge { certainty, usage, cost, .. }) = charge {
             span.count(names::ATTEMPT_INPUT_TOKENS, usage.input_tokens);
@@ -233,76 +230,83 @@ impl OpenRun {
         if let Some(call) = &mut self.call {
             call.error = error;
             if let Some(cost) = charge.and_then(|charge| charge.cost) {
-                call.spent = Some(call.spent.unwrap_or_default() + cost);
+                call.cost = Some(call.cost.unwrap_or_default() + cost);
             }
         }
-        Some(span.end(now))
-    }
-
-    /// Which of the open attempts at `model` has taken this long. There are several only if one hedges another.
-    fn attempt_that_took(&self, model: &ModelId, elapsed: Duration) -> Option<usize> {
-        let began = self.clock.now().checked_sub(elapsed)?;
-        let distance = |attempt: &Attempt| {
-            let started = attempt.span.started();
-            started.duration_since(began).unwrap_or_else(|before| before.duration())
-        };
-        let open = self.attempts.iter().enumerate().filter(|(_, attempt)| attempt.model == *model);
-        open.min_by_key(|(_, attempt)| distance(attempt)).map(|(place, _)| place)
-    }
-
-    fn begin_tool(&mut self, tool: &Arc<str>, call_id: &Arc<str>) {
-        let name = format!("execute_tool {tool}");
-        let mut span = Span::start(self.span.place().below(), SpanKind::Internal, name, self.clock.now());
-        span.set(names::OPERATION, "execute_tool");
-        span.set(names::TOOL_NAME, Arc::clone(tool));
-        span.set(names::TOOL_TYPE, "function");
-        span.set(names::TOOL_CALL_ID, call_id.chars().take(MOST_ID_CHARS).collect::<String>());
-        self.tools.push(ToolCall { span, name: Arc::clone(tool), call_id: Arc::clone(call_id), has_run: false });
-    }
-
-    fn end_tool(&mut self, call_id: &str, outcome: &'static str) -> Option<SpanData> {
-        let place = self.tools.iter().position(|tool| &*tool.call_id == call_id)?;
-        let mut span = self.tools.remove(place).span;
-        span.outcome(outcome);
         Some(span.end(self.clock.now()))
     }
 
-    /// A wait is told of when it is over.
-    fn wait(&mut self, model: &ModelId, waited: Duration) -> SpanData {
+    /// The open attempt at `model` that started `elapsed` ago. There are several only if one hedges another.
+    fn attempt_that_took(&self, model: &ModelId, elapsed: Duration) -> Option<usize> {
+        let start = self.clock.now().checked_sub(elapsed)?;
+        let distance = |attempt: &Attempt| {
+            let started = attempt.span.started();
+            started.duration_since(start).unwrap_or_else(|before| before.duration())
+        };
+        let open = self.attempts.iter().enumerate().filter(|(_, attempt)| attempt.model == *model);
+        open.min_by_key(|(_, attempt)| distance(attempt)).map(|(index, _)| index)
+    }
+
+    fn start_tool(&mut self, tool: &Arc<str>, call_id: &Arc<str>) -> Option<SpanData> {
+        let name = format!("execute_tool {tool}");
+        let mut span = Span::start(self.span.ids().child(), SpanKind::Internal, name, self.clock.now());
+        span.set(names::OPERATION, "execute_tool");
+        span.set(names::TOOL_NAME, Arc::clone(tool));
+        span.set(names::TOOL_TYPE, "function");
+        span.set(names::TOOL_CALL_ID, call_id.chars().take(MAX_ID_CHARS).collect::<String>());
+        self.tools.push(OpenTool { span, name: Arc::clone(tool), call_id: Arc::clone(call_id), has_run: false });
+        None
+    }
+
+    fn end_tool(&mut self, call_id: &str, outcome: ToolStatus) -> Option<SpanData> {
+        let index = self.tools.iter().position(|tool| &*tool.call_id == call_id)?;
+        let mut span = self.tools.remove(index).span;
+        span.outcome(outcome.name());
+        Some(span.end(self.clock.now()))
+    }
+
+    /// The span of a wait, which is reported when it is over.
+    fn rate_limit_waited(&mut self, model: &ModelId, waited: Duration) -> SpanData {
         let now = self.clock.now();
-        let place = self.innermost().place().below();
-        let began = now.checked_sub(waited).unwrap_or(now);
-        let mut span = Span::start(place, SpanKind::Internal, "rate_limit_wait", began);
+        let ids = self.innermost().ids().child();
+        let start = now.checked_sub(waited).unwrap_or(now);
+        let mut span = Span::start(ids, SpanKind::Internal, "rate_limit_wait", start);
         span.set(names::MODEL, model.to_string());
         span.end(now)
     }
 
-    fn first_delta(&mut self) {
+    fn first_delta(&mut self) -> Option<SpanData> {
         let now = self.clock.now();
-        if let Some(call) = &mut self.call
-            && !std::mem::replace(&mut call.has_shown, true)
-        {
+        let call = self.call.as_mut()?;
+        if !std::mem::replace(&mut call.has_delta, true) {
             let elapsed = now.duration_since(call.span.started()).unwrap_or_default();
             call.span.set(names::TIME_TO_FIRST_CHUNK, elapsed.as_secs_f64());
         }
+        None
     }
 
-    /// The span that something happens in that has no span of its own.
+    fn add_event(&mut self, event: &Event) -> Option<SpanData> {
+        let now = self.clock.now();
+        self.innermost().event(span_event(event)?, now);
+        None
+    }
+
+    /// The open model call, else the run.
     fn innermost(&mut self) -> &mut Span {
         self.call.as_mut().map_or(&mut self.span, |call| &mut call.span)
     }
 }
 
-impl Call {
-    /// The span of a call that got no answer: its last attempt tells why, if there was one.
-    fn give_up(mut self, error: &'static str) -> Span {
+impl ModelCall {
+    /// The span of a call without an answer; it ends with the error of its last attempt, if there was one.
+    fn fail(mut self, error: &'static str) -> Span {
         self.span.outcome(self.error.unwrap_or(error));
-        self.priced()
+        self.with_cost()
     }
 
-    /// The one kind of span that has the cost in dollars, so that a sum over a trace counts nothing twice.
-    fn priced(mut self) -> Span {
-        if let Some(cost) = self.spent {
+    /// Only these spans have the cost in dollars, so that a sum over a trace counts nothing twice.
+    fn with_cost(mut self) -> Span {
+        if let Some(cost) = self.cost {
             self.span.set(names::COST_USD, cost.as_usd_lossy());
             self.span.cost(cost);
         }

@@ -17,21 +17,21 @@ use opentelemetry_sdk::trace::{BatchSpanProcessor, SamplingDecision, ShouldSampl
 
 use super::{
     open_run::OpenRun,
-    span::{Clock, Place},
+    span::{SpanIds, TraceClock},
 };
 use crate::{Convention, Traceparent};
 
-/// All runs that have not ended, and where their spans go.
+/// All runs that have not ended, and the processor that exports their spans.
 #[derive(Debug)]
 pub(super) struct OpenRuns {
     runs: Mutex<BTreeMap<Key, OpenRun>>,
     processor: BatchSpanProcessor,
     sampler: Box<dyn ShouldSample>,
     convention: Convention,
-    is_shut: AtomicBool,
+    is_shut_down: AtomicBool,
 }
 
-/// Tells the spans of a request from its events.
+/// Turns the events of a request into spans.
 #[derive(Debug)]
 pub(super) struct SpanObserver {
     pub(super) runs: Arc<OpenRuns>,
@@ -42,19 +42,19 @@ pub(super) struct SpanObserver {
 /// A run and its agent's path: at the top, two agents may share a run.
 type Key = (RunId, Arc<str>);
 
-/// More runs at once than a process can serve, at a few kilobytes each. A run whose end was never told must not be kept
-/// for ever; ids sort by time, so the oldest goes first.
-pub(super) const MOST_RUNS: usize = 10_000;
+/// More runs at once than a process can serve, at a few kilobytes each. A run that never reports its end must not be
+/// kept for ever; ids sort by time, so the oldest is dropped first.
+pub(super) const MAX_RUNS: usize = 10_000;
 
 impl OpenRuns {
     pub(super) fn new(processor: BatchSpanProcessor, sampler: Box<dyn ShouldSample>, convention: Convention) -> Self {
-        Self { runs: Mutex::default(), processor, sampler, convention, is_shut: AtomicBool::new(false) }
+        Self { runs: Mutex::default(), processor, sampler, convention, is_shut_down: AtomicBool::new(false) }
     }
 
-    /// Ends all spans, and takes no more.
-    pub(super) fn shut(&self) {
-        self.is_shut.store(true, Ordering::Relaxed);
-        let runs = std::mem::take(&mut *self.runs());
+    /// Ends all spans and ignores later events.
+    pub(super) fn shut_down(&self) {
+        self.is_shut_down.store(true, Ordering::Relaxed);
+        let runs = std::mem::take(&mut *self.lock());
         self.export(runs.into_values().flat_map(OpenRun::abandon));
     }
 
@@ -64,31 +64,26 @@ impl OpenRuns {
 
     #[cfg(test)]
     pub(super) fn open(&self) -> usize {
-        self.runs().len()
+        self.lock().len()
     }
 
-    fn begin(&self, run: &Run, caller: Option<&Traceparent>) -> Vec<SpanData> {
+    fn start(&self, run: &Run, caller: Option<&Traceparent>) -> Vec<SpanData> {
         let key = key(run);
-        let mut runs = self.runs();
-        let Some((place, clock)) = above(&mut runs, run).or_else(|| self.root(run, caller)) else {
+        let mut runs = self.lock();
+        let Some((ids, clock)) = below_parent(&mut runs, run).or_else(|| self.root(run, caller)) else {
             return Vec::new();
         };
-        let replaced = runs.insert(key, OpenRun::start(run, place, clock, self.convention));
-        let oldest = if runs.len() > MOST_RUNS { runs.pop_first().map(|(_, run)| run) } else { None };
+        let replaced = runs.insert(key, OpenRun::start(run, ids, clock, self.convention));
+        let oldest = if runs.len() > MAX_RUNS { runs.pop_first().map(|(_, run)| run) } else { None };
         replaced.into_iter().chain(oldest).flat_map(OpenRun::abandon).collect()
     }
 
-    fn note(&self, run: &Run, event: &Event) -> Vec<SpanData> {
-        self.runs().get_mut(&key(run)).map_or_else(Vec::new, |run| run.note(event))
+    fn remove(&self, run: &Run) -> Option<OpenRun> {
+        self.lock().remove(&key(run))
     }
 
-    fn end(&self, run: &Run, event: &Event) -> Vec<SpanData> {
-        let ended = self.runs().remove(&key(run));
-        ended.map_or_else(Vec::new, |run| run.end(event))
-    }
-
-    /// The place of a run at the top, if its trace is sampled.
-    fn root(&self, run: &Run, caller: Option<&Traceparent>) -> Option<(Place, Clock)> {
+    /// The ids of a run at the top, if its trace is sampled.
+    fn root(&self, run: &Run, caller: Option<&Traceparent>) -> Option<(SpanIds, TraceClock)> {
         let trace = TraceId::from(run.trace().bits());
         let caller = caller.filter(|caller| caller.trace == run.trace());
         let context = caller.map_or_else(Context::new, |caller| {
@@ -98,21 +93,21 @@ impl OpenRuns {
             Context::new().with_remote_span_context(remote)
         });
         let result = self.sampler.should_sample(Some(&context), trace, "invoke_agent", &SpanKind::Internal, &[], &[]);
-        let place = Place {
+        let ids = SpanIds {
             trace,
             id: span_id(run),
             parent: caller.map_or(SpanId::INVALID, |caller| SpanId::from(caller.span.get())),
             is_remote: caller.is_some(),
         };
-        (result.decision == SamplingDecision::RecordAndSample).then(|| (place, Clock::start()))
+        (result.decision == SamplingDecision::RecordAndSample).then(|| (ids, TraceClock::start()))
     }
 
     fn export(&self, spans: impl IntoIterator<Item = SpanData>) {
-        // Never blocks: what a full queue does not take is dropped and counted.
+        // Never blocks: if the queue is full, spans are dropped and counted.
         spans.into_iter().for_each(|span| self.processor.on_end(span));
     }
 
-    fn runs(&self) -> MutexGuard<'_, BTreeMap<Key, OpenRun>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, OpenRun>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,37 +115,41 @@ impl OpenRuns {
 impl Observer for SpanObserver {
     fn on_event(&self, run: &Run, event: &Event) {
         let runs = &self.runs;
-        if runs.is_shut.load(Ordering::Relaxed) {
+        if runs.is_shut_down.load(Ordering::Relaxed) {
             return;
         }
-        let ended = match event {
-            Event::RunStarted => runs.begin(run, self.caller.as_ref()),
-            Event::RunEnded { .. } | Event::RunFailed { .. } => runs.end(run, event),
-            _ => runs.note(run, event),
-        };
-        runs.export(ended);
+        if let Event::RunStarted = event {
+            runs.export(runs.start(run, self.caller.as_ref()));
+        } else if let Event::RunEnded { stop, turns, usage, cost, .. } = event {
+            runs.export(runs.remove(run).into_iter().flat_map(|run| run.end(*stop, *turns, usage, *cost)));
+        } else if let Event::RunFailed { kind, .. } = event {
+            runs.export(runs.remove(run).into_iter().flat_map(|run| run.fail(*kind)));
+        } else {
+            let ended = runs.lock().get_mut(&key(run)).and_then(|run| run.handle(event));
+            runs.export(ended);
+        }
     }
 }
 
-/// The place of a run below the run that started it, if that is open.
-fn above(runs: &mut BTreeMap<Key, OpenRun>, run: &Run) -> Option<(Place, Clock)> {
+/// The ids of a run below the run that started it, if that is open.
+fn below_parent(runs: &mut BTreeMap<Key, OpenRun>, run: &Run) -> Option<(SpanIds, TraceClock)> {
     let parent = run.parent()?;
     let of_parent = runs.range_mut((parent, "".into())..).take_while(|((id, _), _)| *id == parent);
     let mut of_parent = of_parent.filter(|((_, path), _)| is_below(run.agent(), path));
-    let (_, above) = of_parent.next()?;
-    let place = above.place_for(run.agent_name());
-    Some((Place { id: span_id(run), ..place }, above.clock()))
+    let (_, parent) = of_parent.next()?;
+    let ids = parent.ids_for(run.agent_name());
+    Some((SpanIds { id: span_id(run), ..ids }, parent.clock()))
 }
 
 fn is_below(path: &str, above: &str) -> bool {
     path.strip_prefix(above).is_some_and(|rest| above.is_empty() || rest.starts_with('/'))
 }
 
-/// What [`Traceparent::of`] names, so that those whom a run calls hang below it. If agents take turns in one run, only
-/// the first can have this id.
+/// The span id of [`Traceparent::of`], so that the spans of servers that the run calls are below this one. If several
+/// agents use one run, only the first gets this id.
 fn span_id(run: &Run) -> SpanId {
     let is_first = run.count(("spans", run.id())) == 1;
-    if is_first { SpanId::from(Traceparent::of(run).span.get()) } else { Place::random_id() }
+    if is_first { SpanId::from(Traceparent::of(run).span.get()) } else { SpanIds::random_id() }
 }
 
 fn key(run: &Run) -> Key {

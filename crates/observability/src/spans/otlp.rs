@@ -1,4 +1,4 @@
-//! Spans of runs for a collector that speaks OTLP.
+//! Exports spans to a collector over OTLP.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,36 +13,36 @@ use opentelemetry_sdk::{
 
 use super::{
     open_runs::{OpenRuns, SpanObserver},
-    transport::OnTokio,
+    transport::CollectorClient,
 };
 use crate::{Convention, Traceparent};
 
-/// Where spans go and how they are named.
+/// Settings of [`Otlp`].
 ///
-/// What is absent here comes from the environment variables that OpenTelemetry defines: `OTEL_EXPORTER_OTLP_ENDPOINT`,
+/// Unset values come from the environment variables that OpenTelemetry defines: `OTEL_EXPORTER_OTLP_ENDPOINT`,
 /// `_HEADERS` and `_TIMEOUT`, also with `_TRACES_`; `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`;
 /// `OTEL_TRACES_SAMPLER` and `_ARG`; `OTEL_BSP_*`; `OTEL_SDK_DISABLED`. See
 /// <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OtlpConfig {
-    /// The whole URL that takes traces, such as `http://localhost:4318/v1/traces`. Absent unless said otherwise, so
-    /// that the environment decides, as operators expect; without a word from either it is that URL.
+    /// The complete URL for traces. Unset by default, so that the environment decides, as operators expect; if that
+    /// names none, it is `http://localhost:4318/v1/traces`.
     pub endpoint: Option<String>,
-    /// What the process is called if the environment has no name for it: `brigade`, as the collector would otherwise
-    /// show `unknown_service`.
+    /// The service name if the environment sets none. `brigade`; the collector would otherwise show `unknown_service`.
     pub service_name: String,
-    /// Which names the attributes have; the newest unless a backend wants others.
+    /// The names of the attributes. The newest by default; older backends may need the other ones.
     pub convention: Convention,
 }
 
 /// Exports the spans of runs over OTLP (HTTP with protobuf), in batches and in the background. Cheap to clone.
 ///
 /// Each agent's run is a span `invoke_agent`, each model turn below it a span `chat` with all its attempts, each tool
-/// call a span `execute_tool` with the runs of workers below it. Waits for rate limits are spans too; retries,
-/// fallbacks and refusals are events of the span they happen in. The trace id is that of the run. No span holds a
-/// prompt, an answer, or arguments, nor a message of an error, which may quote them.
+/// call a span `execute_tool` with the runs of workers below it. Waits for rate limits are spans, too; retries,
+/// fallbacks and refusals are events of the span they happen in. The trace id is that of the run. Spans hold no prompts,
+/// answers, arguments, or error messages, which may quote them.
 ///
-/// A collector that is slow or gone makes spans go missing, never a run wait.
+/// If the collector is slow or down, spans are lost, but runs never wait.
 ///
 /// ```no_run
 /// # async fn example(agent: brigade_core::Agent) -> Result<(), Box<dyn std::error::Error>> {
@@ -62,20 +62,21 @@ pub struct OtlpConfig {
 #[derive(Debug, Clone)]
 pub struct Otlp(Arc<OpenRuns>);
 
-/// Spans cannot be exported.
+/// Spans could not be exported.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OtlpError {
     /// There is no runtime to send requests on.
-    #[error("spans are sent on a tokio runtime; set their export up inside of one")]
+    #[error("spans are sent on a tokio runtime; set up their export inside one")]
     NoRuntime(#[source] tokio::runtime::TryCurrentError),
-    /// The HTTP client cannot be built, for instance because the system has no root certificates.
+    /// The HTTP client cannot be built, for example because the system has no root certificates.
     #[error("the HTTP client for spans cannot be set up")]
     Http(#[source] reqwest::Error),
-    /// The configuration or the environment makes no sense.
+    /// The configuration or the environment is invalid.
     #[error("the export of spans cannot be set up; check the endpoint and the variables `OTEL_EXPORTER_OTLP_*`")]
     Exporter(#[source] ExporterBuildError),
-    /// Not everything reached the collector in time.
-    #[error("the last spans did not reach the collector; see whether it runs, and allow more time if it is slow")]
+    /// Some spans did not reach the collector in time.
+    #[error("the last spans did not reach the collector; check that it runs, and allow more time if it is slow")]
     Shutdown(#[source] OTelSdkError),
 }
 
@@ -85,10 +86,30 @@ impl Default for OtlpConfig {
     }
 }
 
+impl OtlpConfig {
+    /// Sets the complete URL for traces.
+    #[must_use]
+    pub fn endpoint(self, url: impl Into<String>) -> Self {
+        Self { endpoint: Some(url.into()), ..self }
+    }
+
+    /// Sets the service name for an environment that sets none.
+    #[must_use]
+    pub fn service_name(self, name: impl Into<String>) -> Self {
+        Self { service_name: name.into(), ..self }
+    }
+
+    /// Sets the names of the attributes.
+    #[must_use]
+    pub fn convention(self, convention: Convention) -> Self {
+        Self { convention, ..self }
+    }
+}
+
 impl Otlp {
-    /// Starts the export. Requests are sent on the runtime that this is called in.
+    /// Starts the export. Requests are sent on the current runtime.
     pub fn start(config: &OtlpConfig) -> Result<Self, OtlpError> {
-        let client = OnTokio::new(config.endpoint.as_deref())?;
+        let client = CollectorClient::new(config.endpoint.as_deref())?;
         let exporter = SpanExporter::builder().with_http().with_http_client(client);
         let exporter = match &config.endpoint {
             Some(endpoint) => exporter.with_endpoint(endpoint),
@@ -99,32 +120,28 @@ impl Otlp {
         Ok(Self(Arc::new(OpenRuns::new(processor, sampler(), config.convention))))
     }
 
-    /// What runs must tell their events to.
+    /// The observer to register with runs.
     pub fn observer(&self) -> Arc<dyn Observer> {
         Arc::new(SpanObserver { runs: Arc::clone(&self.0), caller: None })
     }
 
-    /// The same for one request that came with this header: its spans hang below the caller's, provided that the run
-    /// was given the caller's trace id. Whether the caller records its trace decides whether this process does, unless
-    /// the sampler is told otherwise.
+    /// The observer for a request with this header: its spans are below the caller's if the run has the caller's trace
+    /// id. By default the trace is recorded if the caller records it; the sampler can be configured otherwise.
     pub fn continuing(&self, caller: Traceparent) -> Arc<dyn Observer> {
         Arc::new(SpanObserver { runs: Arc::clone(&self.0), caller: Some(caller) })
     }
 
-    /// Ends the spans of runs that go on, and exports what is left. Whatever happens then is not exported. Takes no
-    /// longer than `within`; what has not arrived by then is lost.
+    /// Ends the spans of unfinished runs, and exports all remaining spans. Later events are ignored. Takes no longer than
+    /// `within`; spans that have not arrived by then are lost.
     pub async fn shutdown(&self, within: Duration) -> Result<(), OtlpError> {
         let runs = Arc::clone(&self.0);
         // The processor blocks until its thread is done, and that needs the runtime to send the last batch.
-        let stopping = tokio::task::spawn_blocking(move || {
-            runs.shut();
+        let shutdown = tokio::task::spawn_blocking(move || {
+            runs.shut_down();
             runs.processor().shutdown_with_timeout(within)
         });
-        let stopped = match stopping.await {
-            Ok(result) => result,
-            Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
-        };
-        stopped.map_err(OtlpError::Shutdown)
+        let result = shutdown.await.unwrap_or_else(|error| Err(OTelSdkError::InternalFailure(error.to_string())));
+        result.map_err(OtlpError::Shutdown)
     }
 }
 
@@ -137,7 +154,7 @@ fn resource(service_name: &str) -> Resource {
     Resource::builder().with_service_name(service_name.to_owned()).build()
 }
 
-/// The sampler that the environment names; everything that a caller wants traced if it names none.
+/// The sampler that the environment names; by default, the caller's decision.
 fn sampler() -> Box<dyn ShouldSample> {
     let is_disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
     if is_disabled { Box::new(Sampler::AlwaysOff) } else { Config::default().sampler }

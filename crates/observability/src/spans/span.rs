@@ -10,25 +10,25 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
 
-use super::names;
+use super::{names, span_event::SpanEvent};
 use crate::Convention;
 
-/// The time of a trace: the system's when its first span began, the monotonic clock's from then on. So the spans of a
-/// trace fit together even if somebody sets the system's clock meanwhile.
+/// The clock of a trace: the system time at its first span, and the monotonic clock from then on. So the spans of a trace
+/// fit together even if the system time is set meanwhile.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(super) struct TraceClock {
     wall: SystemTime,
-    began: Instant,
+    started: Instant,
 }
 
-/// Where in its trace a span is.
+/// The ids of a span, its parent and its trace.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct SpanIds {
     pub(super) trace: TraceId,
     pub(super) id: SpanId,
-    /// The span above; invalid for a root.
+    /// Invalid for a root.
     pub(super) parent: SpanId,
-    /// Whether the span above is another process's.
+    /// Whether the parent belongs to another process.
     pub(super) is_remote: bool,
 }
 
@@ -36,25 +36,25 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Span(SpanData);
 
-/// As many as the OpenTelemetry SDK keeps of a span unless told otherwise.
-const MOST_EVENTS: usize = 128;
+/// The default limit of the OpenTelemetry SDK.
+const MAX_EVENTS: usize = 128;
 
 static SCOPE: LazyLock<InstrumentationScope> =
     LazyLock::new(|| InstrumentationScope::builder("brigade").with_version(env!("CARGO_PKG_VERSION")).build());
 
-impl Clock {
+impl TraceClock {
     pub(super) fn start() -> Self {
-        Self { wall: SystemTime::now(), began: Instant::now() }
+        Self { wall: SystemTime::now(), started: Instant::now() }
     }
 
     pub(super) fn now(&self) -> SystemTime {
-        self.wall + self.began.elapsed()
+        self.wall + self.started.elapsed()
     }
 }
 
-impl Place {
-    /// A new place right below this one.
-    pub(super) fn below(&self) -> Self {
+impl SpanIds {
+    /// Ids for a new span below this one.
+    pub(super) fn child(&self) -> Self {
         Self { trace: self.trace, id: Self::random_id(), parent: self.id, is_remote: false }
     }
 
@@ -64,12 +64,12 @@ impl Place {
 }
 
 impl Span {
-    pub(super) fn start(place: Place, kind: SpanKind, name: impl Into<Cow<'static, str>>, at: SystemTime) -> Self {
-        let span_context = SpanContext::new(place.trace, place.id, TraceFlags::SAMPLED, false, TraceState::default());
+    pub(super) fn start(ids: SpanIds, kind: SpanKind, name: impl Into<Cow<'static, str>>, at: SystemTime) -> Self {
+        let span_context = SpanContext::new(ids.trace, ids.id, TraceFlags::SAMPLED, false, TraceState::default());
         Self(SpanData {
             span_context,
-            parent_span_id: place.parent,
-            parent_span_is_remote: place.is_remote,
+            parent_span_id: ids.parent,
+            parent_span_is_remote: ids.is_remote,
             span_kind: kind,
             name: name.into(),
             start_time: at,
@@ -91,7 +91,7 @@ impl Span {
         self.0.attributes.push(KeyValue::new(name, value));
     }
 
-    /// Sets how many there were of something.
+    /// Sets an attribute to a count.
     pub(super) fn count(&mut self, name: &'static str, count: impl TryInto<i64>) {
         self.set(name, integer(count));
     }
@@ -115,17 +115,17 @@ impl Span {
         self.set(names::COST_NANO_USD, integer(cost.nano()));
     }
 
-    /// Notes something that happened while the span went on. What exceeds the limit is counted.
-    pub(super) fn event(&mut self, name: &'static str, at: SystemTime, attributes: Vec<KeyValue>) {
+    /// Adds an event. Events past the limit are counted.
+    pub(super) fn event(&mut self, event: SpanEvent, at: SystemTime) {
         let events = &mut self.0.events;
-        if events.events.len() < MOST_EVENTS {
-            events.events.push(Event::new(name, at, attributes, 0));
+        if events.events.len() < MAX_EVENTS {
+            events.events.push(Event::new(event.name, at, event.attributes, 0));
         } else {
             events.dropped_count = events.dropped_count.saturating_add(1);
         }
     }
 
-    /// Says how it ended, and that this is an error unless it is `ok`.
+    /// Sets the outcome; each but `ok` is an error.
     pub(super) fn outcome(&mut self, outcome: &'static str) {
         self.set(names::OUTCOME, outcome);
         if outcome != "ok" {
@@ -134,8 +134,8 @@ impl Span {
         }
     }
 
-    pub(super) fn place(&self) -> Place {
-        Place {
+    pub(super) fn ids(&self) -> SpanIds {
+        SpanIds {
             trace: self.0.span_context.trace_id(),
             id: self.0.span_context.span_id(),
             parent: self.0.parent_span_id,

@@ -1,4 +1,4 @@
-//! How requests reach the collector.
+//! Sends requests to the collector.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::OtlpError;
 
-/// An HTTP client for a thread that is none of tokio's, such as the one that the OpenTelemetry SDK exports spans on:
-/// what needs a reactor is done on the runtime.
+/// An HTTP client for the export thread of the OpenTelemetry SDK, which is not one of tokio's: requests run on the
+/// runtime.
 #[derive(Debug)]
-pub(super) struct OnTokio {
+pub(super) struct CollectorClient {
     runtime: Handle,
     client: reqwest::Client,
 }
 
 /// A collector answers with a few bytes.
-const MOST_RESPONSE_BYTES: usize = 64 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-impl OnTokio {
-    /// A client for the collector at `endpoint`, or where the environment says.
+impl CollectorClient {
+    /// A client for the collector at `endpoint`, or at the address in the environment.
     pub(super) fn new(endpoint: Option<&str>) -> Result<Self, OtlpError> {
         let runtime = Handle::try_current().map_err(OtlpError::NoRuntime)?;
-        // A second installation is refused, and the first is as good.
+        // Fails if a provider is already installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("brigade/", env!("CARGO_PKG_VERSION")))
@@ -36,7 +36,7 @@ impl OnTokio {
             // Headers may hold a key, which must not follow a redirect to another host.
             .redirect(reqwest::redirect::Policy::none());
         if is_this_machine(endpoint) {
-            // A proxy that the system is set to use knows another machine by this name.
+            // For a proxy, this name is another machine.
             builder = builder.no_proxy();
         }
         Ok(Self { runtime, client: builder.build().map_err(OtlpError::Http)? })
@@ -44,7 +44,7 @@ impl OnTokio {
 }
 
 #[async_trait]
-impl HttpClient for OnTokio {
+impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let exchange = self.runtime.spawn(exchange(self.client.clone(), request));
         AbortOnDropHandle::new(exchange).await?
@@ -55,7 +55,7 @@ async fn exchange(client: reqwest::Client, request: Request<Bytes>) -> Result<Re
     let mut response = client.execute(request.try_into()?).await?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MOST_RESPONSE_BYTES {
+        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
             return Err(ResponseBodyTooLarge::new().into());
         }
         body.extend_from_slice(&chunk);
@@ -66,7 +66,7 @@ async fn exchange(client: reqwest::Client, request: Request<Bytes>) -> Result<Re
     Ok(whole)
 }
 
-/// The SDK leaves it to the client to end a request in time.
+/// The SDK expects the client to limit the time of a request.
 fn timeout() -> Duration {
     let milliseconds = variable([OTEL_EXPORTER_OTLP_TRACES_TIMEOUT, OTEL_EXPORTER_OTLP_TIMEOUT]);
     let milliseconds = milliseconds.and_then(|text| text.parse().ok());
@@ -81,7 +81,7 @@ fn is_this_machine(endpoint: Option<&str>) -> bool {
     url.is_some_and(|url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")))
 }
 
-/// The first of these environment variables that is set; an empty one is none.
+/// The first of these environment variables that is set and not empty.
 fn variable(names: [&str; 2]) -> Option<String> {
     names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }

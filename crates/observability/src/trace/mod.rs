@@ -1,6 +1,5 @@
 //! The run log: a file of events, and the tree of a run that it shows.
 
-pub(crate) mod record;
 pub(crate) mod recorder;
 pub(crate) mod traceparent;
 pub(crate) mod tree;

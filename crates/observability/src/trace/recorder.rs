@@ -12,41 +12,57 @@ use std::{
     thread::JoinHandle,
 };
 
-use brigade_core::{Event, Observer, Run};
+use brigade_core::{Event, EventRecord, Observer, Run};
 
-use crate::Record;
+use crate::mask_event;
 
-/// An observer that writes the events of runs to a file, one JSON object a line, so that a run can be understood after
-/// the fact; see [`Tree`](crate::Tree). The file holds no prompts, answers or arguments.
+/// An observer that writes the events of runs to a file, one JSON object a line, so that a run can be inspected later;
+/// see [`RunTree`](crate::RunTree). The file holds no prompts, answers or arguments, and credentials are masked.
 ///
-/// Writing is done by a thread of its own. A disk that does not keep up makes events go missing, which is counted, but
-/// never makes a run wait. Dropping the recorder writes what is left.
+/// A thread of its own writes the file. If the disk cannot keep up, events are lost and counted, but runs never wait.
+/// Dropping the recorder writes the remaining events.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use brigade_core::{Agent, testing::{ScriptedModel, Turn}};
+/// use brigade_observability::Recorder;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("events.jsonl");
+/// let recorder = Arc::new(Recorder::open(&path)?);
+/// let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Hello.")])).observer(recorder);
+/// agent.run("Say hello.").await?;
+///
+/// drop(agent);
+/// assert!(std::fs::read_to_string(&path)?.contains(r#""event":"run_ended""#));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Recorder {
-    queue: Option<SyncSender<Record>>,
+    queue: Option<SyncSender<EventRecord>>,
     lost: Arc<AtomicU64>,
-    writer: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Some seconds of a busy process, a few megabytes.
-const QUEUE: usize = 8_192;
+const QUEUE_LENGTH: usize = 8_192;
 
 impl Recorder {
-    /// Adds to the end of the file at `path`, which is made if it is missing.
+    /// Appends to the file at `path`, and creates it if it is missing.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Self::start(file)
-    }
-
-    fn start(file: File) -> io::Result<Self> {
-        let (queue, records) = sync_channel(QUEUE);
+        let (queue, records) = sync_channel(QUEUE_LENGTH);
         let lost = Arc::new(AtomicU64::new(0));
-        let page = Page { file: BufWriter::new(file), lost: Arc::clone(&lost), broken: false };
-        let writer = std::thread::Builder::new().name("brigade-recorder".to_owned()).spawn(|| page.fill(records))?;
-        Ok(Self { queue: Some(queue), lost, writer: Some(writer) })
+        let writer = Writer { file: BufWriter::new(file), lost: Arc::clone(&lost), is_broken: false };
+        let thread = std::thread::Builder::new().name("brigade-recorder".to_owned()).spawn(|| writer.run(records))?;
+        Ok(Self { queue: Some(queue), lost, thread: Some(thread) })
     }
 
-    /// How many events are missing from the file, because it could not be written or not fast enough.
+    /// The number of events that are missing from the file because the disk was full or too slow.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -54,47 +70,48 @@ impl Recorder {
 
 impl Observer for Recorder {
     fn on_event(&self, run: &Run, event: &Event) {
-        let (Some(queue), Some(record)) = (&self.queue, Record::of(run, event)) else { return };
+        let Some(queue) = self.queue.as_ref().filter(|_| event.is_stored()) else { return };
+        let record = EventRecord::new(run, mask_event(event));
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(record)
             && self.lost.fetch_add(1, Ordering::Relaxed) == 0
         {
-            tracing::warn!("the run log cannot keep up: events go missing from it");
+            tracing::warn!("the run log cannot keep up: events are missing from it");
         }
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // Without a sender, the writer ends when it has written everything.
+        // Without a sender, the thread ends when it has written everything.
         drop(self.queue.take());
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
         {
-            tracing::error!("the writer of the run log panicked");
+            tracing::error!("the thread that writes the run log panicked");
         }
     }
 }
 
 /// The file, on the thread that writes it.
-struct Page {
+struct Writer {
     file: BufWriter<File>,
     lost: Arc<AtomicU64>,
-    broken: bool,
+    is_broken: bool,
 }
 
-impl Page {
+impl Writer {
     #[expect(clippy::needless_pass_by_value, reason = "the thread owns its end of the queue")]
-    fn fill(mut self, records: Receiver<Record>) {
+    fn run(mut self, records: Receiver<EventRecord>) {
         while let Ok(record) = records.recv() {
             self.write(&record);
-            // Whatever came meanwhile goes with it, then a reader may see it.
-            records.try_iter().take(QUEUE).for_each(|record| self.write(&record));
+            // Flushes once for all records that are queued.
+            records.try_iter().take(QUEUE_LENGTH).for_each(|record| self.write(&record));
             let flushed = self.file.flush();
             self.check(flushed);
         }
     }
 
-    fn write(&mut self, record: &Record) {
+    fn write(&mut self, record: &EventRecord) {
         let written = match serde_json::to_string(record) {
             Ok(line) => writeln!(self.file, "{line}"),
             Err(error) => Err(error.into()),
@@ -102,11 +119,11 @@ impl Page {
         self.check(written);
     }
 
-    /// A full disk must not fill the log with the news of it, nor stop the program.
+    /// Logs the first failure only, so that a full disk does not flood the log.
     fn check(&mut self, result: io::Result<()>) {
         if let Err(error) = result {
             self.lost.fetch_add(1, Ordering::Relaxed);
-            if !std::mem::replace(&mut self.broken, true) {
+            if !std::mem::replace(&mut self.is_broken, true) {
                 tracing::error!(error = &error as &dyn std::error::Error, "the run log cannot be written");
             }
         }
@@ -115,16 +132,17 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{Entry, metrics::metrics::tests::all_events};
+    use brigade_core::testing::all_events;
 
-    fn records(path: &Path) -> Vec<Record> {
+    use super::*;
+
+    fn records(path: &Path) -> Vec<EventRecord> {
         let text = std::fs::read_to_string(path).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     #[test]
-    fn every_event_is_a_line_of_json_that_reads_back_without_what_was_said() {
+    fn every_stored_event_is_one_line_without_content() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
         let recorder = Recorder::open(&path).unwrap();
@@ -134,29 +152,21 @@ mod tests {
         }
         drop(recorder);
         let written = records(&path);
-        let kept = events.iter().filter_map(|event| Record::of(&run, event).map(|record| record.entry));
-        assert_eq!(written.iter().map(|record| record.entry.clone()).collect::<Vec<_>>(), kept.collect::<Vec<_>>());
-        assert_eq!(written.len(), events.len() - 2, "all but the delta and the rate limits");
-        assert!(written.iter().all(|record| record.trace == run.trace().to_string() && record.run == run.id()));
-        assert!(!std::fs::read_to_string(&path).unwrap().contains("secret words"));
+        let stored = events.iter().filter(|event| event.is_stored()).map(|event| serde_json::to_value(event).unwrap());
+        let read = written.iter().map(|record| serde_json::to_value(&record.event).unwrap());
+        assert_eq!(read.collect::<Vec<_>>(), stored.collect::<Vec<_>>());
+        assert!(written.iter().all(|record| record.trace == run.trace() && record.run == run.id()));
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("private text"));
     }
 
     #[test]
-    fn a_file_is_continued() {
+    fn an_existing_file_is_appended_to() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
         for _ in 0..2 {
             Recorder::open(&path).unwrap().on_event(&Run::new(), &Event::RunStarted);
         }
         assert_eq!(records(&path).len(), 2);
-    }
-
-    #[test]
-    fn a_line_of_a_newer_version_is_read_as_unknown() {
-        let mut record = Record::of(&Run::new(), &Event::RunStarted).unwrap();
-        let line = serde_json::to_string(&record).unwrap().replace("run_started", "run_dreamt");
-        record.entry = Entry::Unknown;
-        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
     }
 
     #[cfg(target_os = "linux")]

@@ -1,52 +1,62 @@
-//! A run as a tree, read from its log.
+//! The tree of a run, built from its records.
 
 use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use brigade_core::RunId;
+use brigade_core::{Event, EventRecord, RunId, TraceId};
 use jiff::Timestamp;
-
-use crate::{Entry, Record};
 
 mod describe;
 mod render;
 
 /// All runs of one trace as a tree: agents, their turns with attempts, waits, retries and fallbacks, and their tools,
-/// each with its time, tokens and cost. Display it to see it.
+/// each with its time, tokens and cost. [`Display`](std::fmt::Display) draws it.
+///
+/// ```
+/// use brigade_core::{Event, EventRecord, Run};
+/// use brigade_observability::RunTree;
+///
+/// let run = Run::new();
+/// let records = [Event::RunStarted, Event::HandedOff { to: "critic".into() }];
+/// let tree = RunTree::from_records("", records.map(|event| EventRecord::new(&run, event)))?;
+/// assert!(tree.to_string().ends_with("run · not ended\n└─ handed off to critic\n"));
+/// # Ok::<(), brigade_observability::TraceError>(())
+/// ```
 #[derive(Debug, Default)]
-pub struct Tree {
-    trace: String,
-    began: Option<Timestamp>,
-    /// All branches; a branch names those below it by their place here.
-    branches: Vec<Branch>,
+pub struct RunTree {
+    trace: Option<TraceId>,
+    started: Option<Timestamp>,
+    /// All lines; a line refers to those below it by their index here.
+    nodes: Vec<Node>,
     roots: Vec<usize>,
-    runs: HashMap<RunId, Growth>,
-    /// Agents that are seen only by what is below them, such as a pipeline: the branch of each path.
+    runs: HashMap<RunId, OpenRun>,
+    /// The node of each agent without a run of its own, such as a pipeline, by its path.
     groups: HashMap<String, usize>,
-    /// The order in which the runs began.
+    /// The runs in the order in which they started.
     order: Vec<RunId>,
-    cut: bool,
+    is_cut: bool,
 }
 
-/// One line of the tree and what is below it.
+/// One line of the tree and the lines below it.
 #[derive(Debug, Default)]
-struct Branch {
+struct Node {
     title: String,
-    /// What is known about its end; nothing while it goes on.
+    /// The result; empty until the end is known.
     facts: Vec<String>,
     is_open: bool,
-    below: Vec<usize>,
+    children: Vec<usize>,
 }
 
-/// Where the lines of one run go.
+/// The nodes that the next events of one run belong to.
 #[derive(Debug)]
-struct Growth {
+struct OpenRun {
     agent: String,
-    branch: usize,
+    node: usize,
     turn: Option<usize>,
     attempt: Option<usize>,
     tools: Vec<OpenTool>,
@@ -56,38 +66,40 @@ struct Growth {
 struct OpenTool {
     name: String,
     call_id: String,
-    branch: usize,
+    node: usize,
     has_run: bool,
 }
 
-/// There is no tree to show.
+/// A tree could not be built.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TraceError {
-    /// What was given is no trace id.
-    #[error("`{0}` is no trace id; give the 8 digits from a log line, or all 32")]
+    /// The id has the wrong form.
+    #[error("`{0}` is not a trace id; give the 8 digits from a log line, or all 32")]
     Id(String),
     /// The file cannot be read.
     #[error("the run log {} cannot be read", path.display())]
     Read {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Nothing in the file belongs to the trace.
+    /// No record belongs to the trace.
     #[error("nothing in the run log belongs to trace {0}; is this the file that the process wrote?")]
     NotFound(String),
 }
 
-/// More lines than any run within the default limits writes; what comes after is left out, and the tree says so.
-const MOST_RECORDS: usize = 200_000;
+/// More records than a run within the default limits writes. The tree omits later ones and says so.
+const MAX_RECORDS: usize = 200_000;
 
 /// Deeper than agents delegate. A damaged file must not exhaust the stack.
-const MOST_LEVELS: usize = 32;
+const MAX_LEVELS: usize = 32;
 
-impl Tree {
-    /// Reads the tree of the trace whose id begins with `id` from a file that a [`Recorder`](crate::Recorder) wrote.
+impl RunTree {
+    /// Reads the tree of the trace whose id starts with `id` from a file that a [`Recorder`](crate::Recorder) wrote.
+    /// Lines that cannot be read, for example because another version wrote them, are skipped.
     pub fn open(path: impl AsRef<Path>, id: &str) -> Result<Self, TraceError> {
         let path = path.as_ref();
         let failed = |source| TraceError::Read { path: path.to_owned(), source };
@@ -100,140 +112,167 @@ impl Tree {
         if !(8..=32).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(TraceError::Id(id));
         }
-        let mut unreadable = None;
-        let lines = log.lines().map_while(|line| line.map_err(|error| unreadable = Some(failed(error))).ok());
-        // Parsing is what takes the time; the last line may be half written.
+        let mut failure = None;
+        let lines = log.lines().map_while(|line| line.map_err(|error| failure = Some(failed(error))).ok());
+        // Parsing takes most of the time, so it is left to lines that contain the id.
         let lines = lines.filter(|line| line.contains(&id));
-        let records = lines.filter_map(|line| serde_json::from_str::<Record>(&line).ok());
-        let tree = Self::of(&id, records.filter(|record| record.trace.starts_with(&id)));
-        unreadable.map_or(tree, Err)
+        let records = lines.filter_map(|line| serde_json::from_str::<EventRecord>(&line).ok());
+        let tree = Self::from_records(&id, records.filter(|record| record.trace.to_string().starts_with(&id)));
+        failure.map_or(tree, Err)
     }
 
-    /// The tree of these records, which are one trace's in the order in which they were made; `id` names it if there
-    /// are none.
-    pub fn of(id: &str, records: impl IntoIterator<Item = Record>) -> Result<Self, TraceError> {
+    /// Builds the tree of these records, which belong to one trace and are in the order in which they were made. The
+    /// error names `id` if there are none.
+    pub fn from_records(id: &str, records: impl IntoIterator<Item = EventRecord>) -> Result<Self, TraceError> {
         let mut tree = Self::default();
         let mut records = records.into_iter();
-        records.by_ref().take(MOST_RECORDS).for_each(|record| tree.add(&record));
-        tree.cut = records.next().is_some();
+        records.by_ref().take(MAX_RECORDS).for_each(|record| tree.add(&record));
+        tree.is_cut = records.next().is_some();
         if tree.roots.is_empty() { Err(TraceError::NotFound(id.to_owned())) } else { Ok(tree) }
     }
 
-    fn add(&mut self, record: &Record) {
-        if self.began.is_none() {
-            self.began = Some(record.at);
-            self.trace.clone_from(&record.trace);
-        }
-        let mut run = self.runs.remove(&record.run).unwrap_or_else(|| self.begin(record));
-        self.grow(&mut run, &record.entry);
+    fn add(&mut self, record: &EventRecord) {
+        self.trace.get_or_insert(record.trace);
+        self.started.get_or_insert(record.at);
+        let mut run = self.runs.remove(&record.run).unwrap_or_else(|| self.start_run(record));
+        self.add_event(&mut run, &record.event);
         self.runs.insert(record.run, run);
     }
 
-    /// A run that was not seen before.
-    fn begin(&mut self, record: &Record) -> Growth {
+    fn start_run(&mut self, record: &EventRecord) -> OpenRun {
         let agent = record.agent.to_string();
-        let branch = self.groups.get(&agent).copied().unwrap_or_else(|| self.hang(&agent, true));
+        let node = self.groups.get(&agent).copied().unwrap_or_else(|| self.add_agent(&agent, true));
         self.order.push(record.run);
-        Growth { agent, branch, turn: None, attempt: None, tools: Vec::new() }
+        OpenRun { agent, node, turn: None, attempt: None, tools: Vec::new() }
     }
 
-    /// A branch for the agent at `path`: below the tool call that started it, else below the agent above it.
-    fn hang(&mut self, path: &str, is_open: bool) -> usize {
+    /// Adds a node for the agent at `path`: below the tool call that started it, else below the agent above it.
+    fn add_agent(&mut self, path: &str, is_open: bool) -> usize {
         let title = if path.is_empty() { "run".to_owned() } else { path.to_owned() };
-        let branch = self.branch(title, is_open);
-        match path.rsplit_once('/').filter(|_| path.matches('/').count() < MOST_LEVELS) {
-            Some((above, name)) => {
-                let parent = self.caller(above, name).unwrap_or_else(|| self.group(above));
-                self.put_below(parent, branch);
+        let node = self.add_node(title, is_open);
+        match path.rsplit_once('/').filter(|_| path.matches('/').count() < MAX_LEVELS) {
+            Some((parent_path, name)) => {
+                let parent = self.caller(parent_path, name).unwrap_or_else(|| self.group(parent_path));
+                self.add_child(parent, node);
             }
-            None => self.roots.push(branch),
+            None => self.roots.push(node),
         }
-        branch
+        node
     }
 
     fn group(&mut self, path: &str) -> usize {
         if let Some(known) = self.groups.get(path) {
             return *known;
         }
-        let branch = self.hang(path, false);
-        self.groups.insert(path.to_owned(), branch);
-        branch
+        let node = self.add_agent(path, false);
+        self.groups.insert(path.to_owned(), node);
+        node
     }
 
-    /// The branch of the call of `name` by the agent at `above`. Of several, the first that has no run yet: calls and
-    /// runs begin in the same order.
-    fn caller(&mut self, above: &str, name: &str) -> Option<usize> {
+    /// The node of the call of `name` by the agent at `path`. Of several calls, the first without a run: calls and runs
+    /// start in the same order.
+    fn caller(&mut self, path: &str, name: &str) -> Option<usize> {
         for id in self.order.iter().rev() {
-            let Some(run) = self.runs.get_mut(id).filter(|run| run.agent == above) else { continue };
+            let Some(run) = self.runs.get_mut(id).filter(|run| run.agent == path) else { continue };
             if let Some(tool) = run.tools.iter_mut().find(|tool| tool.name == name && !tool.has_run) {
                 tool.has_run = true;
-                return Some(tool.branch);
+                return Some(tool.node);
             }
         }
-        let mut above = self.order.iter().rev().filter_map(|id| self.runs.get(id).filter(|run| run.agent == above));
-        above.next().map(|run| run.branch)
+        let mut callers = self.order.iter().rev().filter_map(|id| self.runs.get(id).filter(|run| run.agent == path));
+        callers.next().map(|run| run.node)
     }
 
-    fn grow(&mut self, run: &mut Growth, entry: &Entry) {
-        match entry {
-            Entry::RunEnded { .. } | Entry::RunFailed { .. } => {
-                let unfinished = run.turn.take().into_iter().chain(run.attempt.take());
-                let unfinished = unfinished.chain(run.tools.drain(..).map(|tool| tool.branch));
-                unfinished.for_each(|branch| self.close(branch, vec!["no answer".to_owned()]));
-                self.close(run.branch, describe::facts(entry));
+    fn add_event(&mut self, run: &mut OpenRun, event: &Event) {
+        match event {
+            Event::RunStarted | Event::Delta(_) | Event::RateLimitsReported { .. } => {}
+            Event::RunEnded { stop, turns, usage, cost, elapsed } => {
+                let turns = describe::count(u64::from(*turns), "turn");
+                let usage = describe::tokens(Some(usage));
+                self.close_run(run, vec![stop.name().to_owned(), turns, usage, describe::money(*cost)], *elapsed);
             }
-            Entry::TurnStarted { .. } => run.turn = Some(self.leaf(run.branch, entry, true)),
-            Entry::TurnEnded { .. } => {
-                let turn = run.turn.take().unwrap_or_else(|| self.leaf(run.branch, entry, true));
-                self.close(turn, describe::facts(entry));
+            Event::RunFailed { message, elapsed, .. } => {
+                self.close_run(run, vec![format!("failed: {message}")], *elapsed);
             }
-            Entry::AttemptStarted { .. } => {
-                run.attempt = Some(self.leaf(run.turn.unwrap_or(run.branch), entry, true));
+            Event::TurnStarted { .. } => run.turn = Some(self.add_leaf(run.node, event, true)),
+            Event::TurnEnded { usage, cost, stop, tool_calls, elapsed, .. } => {
+                let turn = run.turn.take().unwrap_or_else(|| self.add_leaf(run.node, event, true));
+                self.close(turn, describe::turn(usage.as_ref(), *cost, *stop, *tool_calls), *elapsed);
             }
-            Entry::AttemptEnded { .. } => {
-                let above = run.turn.unwrap_or(run.branch);
-                let attempt = run.attempt.take().unwrap_or_else(|| self.leaf(above, entry, true));
-                self.close(attempt, describe::facts(entry));
+            Event::AttemptStarted { .. } => {
+                run.attempt = Some(self.add_leaf(run.turn.unwrap_or(run.node), event, true));
             }
-            Entry::ToolStarted { tool, call_id } => {
-                let branch = self.leaf(run.branch, entry, true);
-                let (name, call_id) = (tool.clone(), call_id.clone());
-                run.tools.push(OpenTool { name, call_id, branch, has_run: false });
+            Event::AttemptEnded { error, charge, elapsed, .. } => {
+                let parent = run.turn.unwrap_or(run.node);
+                let attempt = run.attempt.take().unwrap_or_else(|| self.add_leaf(parent, event, true));
+                self.close(attempt, describe::attempt(*error, charge.as_ref()), *elapsed);
             }
-            Entry::ToolEnded { call_id, .. } => {
-                let open = run.tools.iter().position(|tool| tool.call_id == *call_id);
-                let branch = match open {
-                    Some(place) => run.tools.remove(place).branch,
-                    None => self.leaf(run.branch, entry, true),
+            Event::ToolStarted { tool, call_id } => {
+                let node = self.add_leaf(run.node, event, true);
+                let (name, call_id) = (tool.to_string(), call_id.to_string());
+                run.tools.push(OpenTool { name, call_id, node, has_run: false });
+            }
+            Event::ToolEnded { call_id, outcome, elapsed, .. } => {
+                let open = run.tools.iter().position(|tool| *tool.call_id == **call_id);
+                let node = match open {
+                    Some(index) => run.tools.remove(index).node,
+                    None => self.add_leaf(run.node, event, true),
                 };
-                self.close(branch, describe::facts(entry));
+                self.close(node, vec![outcome.name().to_owned()], *elapsed);
             }
-            Entry::RunStarted | Entry::Unknown => {}
-            _ => drop(self.leaf(run.turn.unwrap_or(run.branch), entry, false)),
+            Event::ReplyRestarted
+            | Event::RateLimitWaited { .. }
+            | Event::Retrying { .. }
+            | Event::RetrySuppressed { .. }
+            | Event::FellBack { .. }
+            | Event::BreakerChanged { .. }
+            | Event::UnknownTool { .. }
+            | Event::Trimmed { .. }
+            | Event::AnswerRejected { .. }
+            | Event::LoopNoticed { .. }
+            | Event::BudgetRefused { .. }
+            | Event::BudgetWarning { .. }
+            | Event::HandedOff { .. }
+            | Event::Degraded { .. }
+            | Event::WorkerFailed { .. }
+            | Event::WireQuirk { .. } => drop(self.add_leaf(run.turn.unwrap_or(run.node), event, false)),
         }
     }
 
-    fn branch(&mut self, title: String, is_open: bool) -> usize {
-        self.branches.push(Branch { title, is_open, ..Branch::default() });
-        self.branches.len() - 1
+    fn add_node(&mut self, title: String, is_open: bool) -> usize {
+        self.nodes.push(Node { title, is_open, ..Node::default() });
+        self.nodes.len() - 1
     }
 
-    fn leaf(&mut self, above: usize, entry: &Entry, is_open: bool) -> usize {
-        let leaf = self.branch(describe::title(entry), is_open);
-        self.put_below(above, leaf);
+    fn add_leaf(&mut self, parent: usize, event: &Event, is_open: bool) -> usize {
+        let leaf = self.add_node(describe::title(event), is_open);
+        self.add_child(parent, leaf);
         leaf
     }
 
-    fn put_below(&mut self, above: usize, branch: usize) {
-        if let Some(above) = self.branches.get_mut(above) {
-            above.below.push(branch);
+    fn add_child(&mut self, parent: usize, child: usize) {
+        if let Some(parent) = self.nodes.get_mut(parent) {
+            parent.children.push(child);
         }
     }
 
-    fn close(&mut self, branch: usize, facts: Vec<String>) {
-        if let Some(branch) = self.branches.get_mut(branch) {
-            branch.is_open = false;
-            branch.facts = facts;
+    fn close_run(&mut self, run: &mut OpenRun, facts: Vec<String>, elapsed: Duration) {
+        let tools = run.tools.drain(..).map(|tool| tool.node);
+        for node in run.turn.take().into_iter().chain(run.attempt.take()).chain(tools) {
+            self.end(node, vec!["no answer".to_owned()]);
+        }
+        self.close(run.node, facts, elapsed);
+    }
+
+    fn close(&mut self, node: usize, mut facts: Vec<String>, elapsed: Duration) {
+        facts.push(describe::time(elapsed));
+        self.end(node, facts);
+    }
+
+    fn end(&mut self, node: usize, facts: Vec<String>) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.is_open = false;
+            node.facts = facts;
         }
     }
 }

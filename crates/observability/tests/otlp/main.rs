@@ -31,7 +31,7 @@ const CANARY: &str = "canary-3fd1";
 const SECOND: Duration = Duration::from_secs(1);
 
 fn otlp(collector: &Collector) -> Otlp {
-    Otlp::start(&OtlpConfig { endpoint: Some(collector.endpoint.clone()), ..OtlpConfig::default() }).unwrap()
+    Otlp::start(&OtlpConfig::default().endpoint(&collector.endpoint)).unwrap()
 }
 
 /// At 10 dollars a million tokens in and 20 out.
@@ -246,7 +246,7 @@ async fn a_trace_that_its_caller_does_not_record_is_not_recorded() {
 async fn a_collector_that_never_answers_holds_up_neither_runs_nor_the_shutdown() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}/v1/traces", silent.local_addr().unwrap());
-    let otlp = Otlp::start(&OtlpConfig { endpoint: Some(endpoint), ..OtlpConfig::default() }).unwrap();
+    let otlp = Otlp::start(&OtlpConfig::default().endpoint(endpoint)).unwrap();
     let began = Instant::now();
     // More spans than the queue of the exporter holds.
     for _ in 0..2_000 {

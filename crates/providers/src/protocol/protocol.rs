@@ -109,7 +109,7 @@ impl<'a> EventSink<'a> {
         let bit = 1 << quirk as u32;
         if self.seen & bit == 0 {
             self.seen |= bit;
-            self.run.emit(&Event::WireQuirk { provider: Arc::clone(self.provider), kind: quirk.name() });
+            self.run.emit(&Event::WireQuirk { provider: Arc::clone(self.provider), kind: quirk.name().into() });
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use brigade_core::{ChatReply, Event, ModelError, ModelErrorKind, ModelId, Run, testing::Recorder};
 use bytes::Bytes;
@@ -44,8 +44,9 @@ impl Reading {
 
     fn quirks(&self) -> Vec<&'static str> {
         let events = self.heard.events();
-        let quirk =
-            |(_, event): &(Arc<str>, Event)| if let Event::WireQuirk { kind, .. } = event { Some(*kind) } else { None };
+        let quirk = |(_, event): &(Arc<str>, Event)| {
+            if let Event::WireQuirk { kind: Cow::Borrowed(kind), .. } = event { Some(*kind) } else { None }
+        };
         events.iter().filter_map(quirk).collect()
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use brigade_core::{ModelErrorKind, ModelId};
+use brigade_core::{BreakerState, ModelErrorKind, ModelId};
 
-use crate::{BreakerState, LimitHealth};
+use crate::LimitHealth;
 
 /// The state of one model at one account. Fields are `None` if no wrapper has set up the state behind them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use brigade_core::{
-    ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelErrorKind, ModelId, RetryAdvice, Run, Settings,
+    BreakerState, ChatModel, ChatReply, ChatRequest, Event, ModelError, ModelErrorKind, ModelId, RetryAdvice, Run,
+    Settings,
 };
 
 use crate::{
-    BreakerSettings, BreakerState,
+    BreakerSettings,
     breaker::circuit::{CallPermit, CallResult, Circuit, CircuitOpen},
     shared::jitter::Jitter,
 };
@@ -91,7 +92,7 @@ impl<M: ChatModel> Breaker<M> {
 
     fn report(&self, state_change: Option<BreakerState>, run: &Run) {
         if let Some(state) = state_change {
-            run.emit(&Event::BreakerChanged { model: self.id().clone(), state: state.name() });
+            run.emit(&Event::BreakerChanged { model: self.id().clone(), state });
         }
     }
 }

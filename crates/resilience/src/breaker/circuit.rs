@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::ModelErrorKind;
+use brigade_core::{BreakerState, ModelErrorKind};
 use tokio::time::Instant;
 
 use crate::{
-    BreakerSettings, BreakerState,
+    BreakerSettings,
     shared::{jitter::Jitter, rolling_counter::RollingCounter},
 };
 

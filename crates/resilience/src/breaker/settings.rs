@@ -41,29 +41,6 @@ setters!(BreakerSettings {
     credential_open: Duration,
 });
 
-/// The state of a circuit breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BreakerState {
-    /// Calls pass.
-    Closed,
-    /// Calls are refused.
-    Open,
-    /// One call is let through to probe whether the model works again.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// A stable name for events and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
-
 impl Default for BreakerSettings {
     fn default() -> Self {
         Self {

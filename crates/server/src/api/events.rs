@@ -19,7 +19,6 @@ use crate::{
     runs::event_log::{EventLog, Line},
     runs::history::Found,
     runs::manager::Record,
-    runs::store,
 };
 
 /// A reader of a run's events.
@@ -69,7 +68,7 @@ async fn kept(site: &Site, run: &RunInfo, last: u64) -> Result<Response, ApiErro
     let Some(store) = &site.store else { return Ok(streamed(stream::empty())) };
     let history = store.runs().trace(&run.run.to_string()).await?;
     let events = history.into_iter().flat_map(|history| history.events);
-    let lines = events.filter_map(|event| serde_json::to_string(&store::record(&run.trace, event)?).ok());
+    let lines = events.filter_map(|event| serde_json::to_string(&event).ok());
     let view = serde_json::to_string(&runs::RunView::of_kept(run)).unwrap_or_default();
     let mut frames: Vec<_> = lines.map(|line| Frame::default().data(line)).collect();
     frames.push(Frame::default().event("ended").data(view));

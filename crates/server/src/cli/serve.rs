@@ -240,7 +240,7 @@ fn metrics(current: &Current) -> anyhow::Result<MetricsHandle> {
 
 /// Shows what this configuration names.
 fn show(metrics: &MetricsHandle, Current { app, doors, .. }: &Current) {
-    metrics.observer().learn(&app.labels);
+    metrics.observer().add_names(&app.labels);
     metrics.watch_prices(&app.prices);
     doors.callers().for_each(|caller| metrics.watch_budget(&caller.name, &caller.account));
 }

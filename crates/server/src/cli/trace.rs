@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use brigade_observability::Tree;
-use brigade_store::Runs;
+use brigade_observability::RunTree;
+use brigade_store::RunHistory;
 use clap::Args;
 
-use crate::{cli::exit::Exit, config::ConfigFile, runs::store};
+use crate::{cli::exit::Exit, config::ConfigFile};
 
 /// Arguments of `brigade trace`.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ impl Trace {
     pub(crate) async fn run(self) -> anyhow::Result<Exit> {
         let tree = match self.source()? {
             Source::Store(path) => stored(&path, &self.id).await?,
-            Source::Events(path) => Tree::open(&path, &self.id)?,
+            Source::Events(path) => RunTree::open(&path, &self.id)?,
         };
         println!("{tree}");
         Ok(Exit::Finished)
@@ -67,10 +67,8 @@ impl Trace {
     }
 }
 
-async fn stored(path: &Path, id: &str) -> anyhow::Result<Tree> {
-    let runs = Runs::open(path).with_context(|| format!("the store {}", path.display()))?;
+async fn stored(path: &Path, id: &str) -> anyhow::Result<RunTree> {
+    let runs = RunHistory::open(path).with_context(|| format!("the store {}", path.display()))?;
     let found = runs.trace(id).await.with_context(|| format!("the store {}", path.display()))?;
-    let trace = found.as_ref().and_then(|found| found.runs.first()).map(|run| run.trace.clone()).unwrap_or_default();
-    let events = found.into_iter().flat_map(|found| found.events);
-    Ok(Tree::of(id, events.filter_map(|event| store::record(&trace, event)))?)
+    Ok(RunTree::from_records(id, found.into_iter().flat_map(|found| found.events))?)
 }

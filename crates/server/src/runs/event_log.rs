@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-use brigade_core::{Delta, Event, Observer, Run};
-use brigade_observability::Record;
+use brigade_core::{Delta, Event, EventRecord, Observer, Run};
+use brigade_observability::mask_event;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -99,13 +99,12 @@ impl EventLog {
 
 impl Observer for EventLog {
     fn on_event(&self, run: &Run, event: &Event) {
-        match event {
-            Event::Delta(Delta::Text(text)) if run.depth() == 0 => self.write(&Text { event: "text", text }),
-            _ => {
-                if let Some(record) = Record::of(run, event) {
-                    self.write(&record);
-                }
-            }
+        if event.is_stored() {
+            self.write(&EventRecord::new(run, mask_event(event)));
+        } else if let Event::Delta(Delta::Text(text)) = event
+            && run.depth() == 0
+        {
+            self.write(&Text { event: "text", text });
         }
     }
 }

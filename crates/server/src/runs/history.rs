@@ -120,15 +120,13 @@ impl Wanted {
 
     /// The same question to the store, for one more than is wanted.
     fn in_store(&self) -> RunFilter {
-        RunFilter {
-            account: self.owner.as_deref().map(str::to_owned),
-            agent: self.agent.clone(),
-            status: self.status,
-            session: self.session.clone(),
-            before: self.before,
-            limit: u32::try_from(self.limit + 1).unwrap_or(u32::MAX),
-            ..RunFilter::default()
-        }
+        let mut filter = RunFilter::default().limit(u32::try_from(self.limit + 1).unwrap_or(u32::MAX));
+        filter.account = self.owner.as_deref().map(str::to_owned);
+        filter.agent.clone_from(&self.agent);
+        filter.status = self.status;
+        filter.session.clone_from(&self.session);
+        filter.before = self.before;
+        filter
     }
 }
 
@@ -142,22 +140,17 @@ impl WantedSpending {
     }
 
     fn in_store(&self) -> UsageFilter {
-        UsageFilter {
-            since_day: self.from.map(day_number),
-            until_day: self.to.map(day_number),
-            account: self.key.as_deref().map(str::to_owned),
-            agent: self.agent.clone(),
-            model: self.model.clone(),
-        }
+        let mut filter = UsageFilter::default();
+        filter.since_day = self.from;
+        filter.until_day = self.to;
+        filter.account = self.key.as_deref().map(str::to_owned);
+        filter.agent.clone_from(&self.agent);
+        filter.model.clone_from(&self.model);
+        filter
     }
 }
 
 /// Whether a value is the one that is wanted, if one is.
 fn is(wanted: Option<&str>, value: Option<&str>) -> bool {
     wanted.is_none_or(|wanted| Some(wanted) == value)
-}
-
-/// Days since 1970-01-01.
-fn day_number(date: Date) -> i64 {
-    i64::from((date - Date::constant(1970, 1, 1)).get_days())
 }

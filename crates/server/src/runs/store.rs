@@ -4,13 +4,12 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use brigade_core::{Degradation, Event, Ledger, Memory, Observer, Spending};
-use brigade_observability::{Entry, Record};
+use brigade_core::{Degradation, Ledger, Memory, Observer, Spending};
+use brigade_observability::mask_event;
 use brigade_store::{
-    Booked, Database, EventInfo, History, HistorySettings, MemorySettings, RecallSettings, Runs, SqliteMemory,
-    SqliteRecall, StoreError, UsageBy, UsageFilter,
+    Database, History, HistorySettings, MemorySettings, RecallSettings, RunHistory, SqliteMemory, SqliteRecall,
+    StoreError, UsageBy, UsageFilter, WriteBarrier,
 };
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use crate::{
     config::{Loaded, Retention},
@@ -43,8 +42,8 @@ impl Store {
         let database = database.with_context(|| format!("the store {}", path.display()))?;
         let settings = MemorySettings { keep_for: keep.sessions, ..MemorySettings::default() };
         let memory = SqliteMemory::with_settings(database.clone(), settings);
-        let settings = HistorySettings { keep_events: keep.events, keep_runs: keep.runs, ..HistorySettings::default() };
-        let history = History::start_with(database.clone(), describe, settings).await;
+        let settings = HistorySettings::default().keep_events(keep.events).keep_runs(keep.runs);
+        let history = History::start_with(database.clone(), mask_event, settings).await;
         let history = history.context("the history of runs cannot be kept")?;
         Ok(Self { database, memory, history })
     }
@@ -81,8 +80,8 @@ impl Store {
     }
 
     /// The model, whose answers wait until they are known to be paid for. It belongs directly inside of its meter.
-    pub(crate) fn booked<M>(&self, model: M) -> Booked<M> {
-        self.history.booked(model)
+    pub(crate) fn booked<M>(&self, model: M) -> WriteBarrier<M> {
+        self.history.write_barrier(model)
     }
 
     /// Sessions, for one request: others of the same session wait for their turn.
@@ -91,7 +90,7 @@ impl Store {
     }
 
     /// The runs of this process until now, and of those before it.
-    pub(crate) fn runs(&self) -> Runs {
+    pub(crate) fn runs(&self) -> RunHistory {
         self.history.runs()
     }
 
@@ -102,9 +101,9 @@ impl Store {
         let post = |on: &[String]| {
             let [day, key, agent, model] = on else { return None };
             let asked = agent.split('/').next().unwrap_or_default();
-            Some(Post { day: date(day)?, key: key.as_str().into(), agent: asked.into(), model: model.clone() })
+            Some(Post { day: day.parse().ok()?, key: key.as_str().into(), agent: asked.into(), model: model.clone() })
         };
-        Ok(lines.into_iter().filter_map(|line| Some((post(&line.on)?, line.spending))).collect())
+        Ok(lines.into_iter().filter_map(|line| Some((post(&line.group)?, line.spending))).collect())
     }
 
     /// Writes down what has happened until now. What cannot be written is in the log, and is tried again.
@@ -132,26 +131,4 @@ impl Store {
             tracing::error!("the last of the history is lost: {error}");
         }
     }
-}
-
-/// An event of the store as a line of a run log.
-pub(crate) fn record(trace: &str, event: EventInfo) -> Option<Record> {
-    Some(Record {
-        at: Timestamp::from_microsecond(event.at_us).ok()?,
-        trace: trace.to_owned(),
-        run: event.run,
-        agent: event.agent.into(),
-        entry: serde_json::from_str(&event.entry).ok()?,
-    })
-}
-
-/// What is kept of an event: no prompts, no answers.
-fn describe(event: &Event) -> Option<String> {
-    Entry::of(event).and_then(|entry| serde_json::to_string(&entry).ok())
-}
-
-/// The day of this number since 1970-01-01.
-fn date(number: &str) -> Option<Date> {
-    let seconds = number.parse::<i64>().ok()?.checked_mul(86_400)?;
-    Some(Timestamp::from_second(seconds).ok()?.to_zoned(TimeZone::UTC).date())
 }

@@ -1,11 +1,11 @@
-//! Conditions of a query and their values.
+//! The `WHERE` clause of a query.
 
 use rusqlite::types::Value;
 
-/// As many as a page shows, and more than anybody reads.
-pub(crate) const MOST_LINES: u32 = 10_000;
+/// The most rows of a result, more than a page shows.
+pub(crate) const MAX_ROWS: u32 = 10_000;
 
-/// Conditions of a query and their values.
+/// The conditions of a `WHERE` clause, and their values.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions {
     clauses: Vec<String>,
@@ -13,7 +13,7 @@ pub(crate) struct Conditions {
 }
 
 impl Conditions {
-    /// Adds a condition that ends where its value goes.
+    /// Adds a condition that ends with its value, if there is one.
     pub(crate) fn and(&mut self, clause: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.values.push(value.into());
@@ -25,10 +25,10 @@ impl Conditions {
     pub(crate) fn and_below(&mut self, column: &str, path: Option<String>) {
         if let Some(path) = path {
             self.values.push(path.into());
-            let place = self.values.len();
+            let number = self.values.len();
             // The character after `/` is `0`.
-            let below = format!("{column} > ?{place} || '/' AND {column} < ?{place} || '0'");
-            self.clauses.push(format!("({column} = ?{place} OR {below})"));
+            let below = format!("{column} > ?{number} || '/' AND {column} < ?{number} || '0'");
+            self.clauses.push(format!("({column} = ?{number} OR {below})"));
         }
     }
 

@@ -5,9 +5,10 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
@@ -153,18 +154,19 @@ impl Drop for Lock {
     }
 }
 
+/// Today in UTC.
+pub(crate) fn today() -> Date {
+    Timestamp::now().to_zoned(TimeZone::UTC).date()
+}
+
 /// Milliseconds since 1970, for rows.
 pub(crate) fn now_ms() -> i64 {
-    i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
+    Timestamp::now().as_millisecond()
 }
 
 /// Microseconds since 1970, for rows.
 pub(crate) fn now_us() -> i64 {
-    i64::try_from(since_epoch().as_micros()).unwrap_or(i64::MAX)
-}
-
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    Timestamp::now().as_microsecond()
 }
 
 /// Two processes would each take the other's open work for cut off. A lock on the database itself would get in the way

@@ -353,7 +353,7 @@ fn name(event: &Event) -> String {
         Event::TurnStarted { .. } => "turn".into(),
         Event::TurnEnded { .. } => "turn ended".into(),
         Event::ToolStarted { tool, .. } => format!("tool {tool}"),
-        Event::ToolEnded { outcome, .. } => format!("tool {outcome}"),
+        Event::ToolEnded { outcome, .. } => format!("tool {}", outcome.name()),
         Event::RunEnded { stop, .. } => stop.name().into(),
         other => format!("{other:?}"),
     }

@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use brigade_core::{Event, ModelId, Money, Run, RunId, StopReason, TraceId, Usage};
+use brigade_core::{Event, ModelId, Money, Run, RunId, StopReason, TraceId, Usage, testing::all_events};
 use tokio::task::JoinSet;
 use tracing::{Instrument, Span, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
@@ -172,6 +172,45 @@ fn json_has_the_ids_and_the_fields_of_the_line() {
         })
     );
     assert_eq!(lines[1].get("trace_id"), None);
+}
+
+#[test]
+fn every_event_has_its_line_or_none() {
+    let line_of = |event: &Event| {
+        let (page, _handle, _guard) = log(Logging::new().level("trace"));
+        desk(1).emit(event);
+        page.lines().join("\n").replace("[00000001] desk brigade_core::", "")
+    };
+    let expected = [
+        "DEBUG run: started",
+        "DEBUG agent: turn 1: asking openai/gpt-5-mini",
+        " INFO attempt: waited 1.0s for the rate limit of openai/gpt-5-mini",
+        "DEBUG attempt: asking openai/gpt-5-mini",
+        "", // deltas are content
+        "DEBUG attempt: openai/gpt-5-mini answered after 1.0s",
+        " INFO attempt: openai/gpt-5-mini: attempt 2 in 1.0s",
+        " INFO attempt: the reply starts again",
+        " WARN attempt: openai/gpt-5-mini: overloaded, not tried again: the retry budget is used up",
+        " WARN attempt: the breaker of openai/gpt-5-mini is open",
+        " WARN attempt: openai/gpt-5-mini: overloaded, falling back to anthropic/claude-sonnet-4-5",
+        "", // rate limits come with every answer
+        "DEBUG attempt: openai: unknown_event",
+        " INFO agent: turn 1: openai/gpt-5-mini, 2 tool calls, tokens unknown, no price, 1.0s",
+        "DEBUG tool: lookup started",
+        " WARN tool: lookup: timeout after 1.0s",
+        r#" WARN tool: asked for "rm -rf", which is not among its tools"#,
+        " WARN worker: critic failed, policy fallback: late",
+        " WARN agent: repeated tool_call seen 3 times",
+        " INFO memory: hid 2 old messages: about 9 tokens, now 3",
+        " WARN agent: answer rejected (1): private text",
+        " INFO agent: handed off to critic",
+        "ERROR run: degraded (session): disk full",
+        " WARN budget: soft limit: 9 of 10 turns",
+        " WARN budget: refused: 10 of 10 turns",
+        " INFO run: finished: 2 turns, 100 tokens in, 10 out, $1.5000, 1.0s",
+        " WARN run: failed after 1.0s, no price: no capacity",
+    ];
+    assert_eq!(all_events().iter().map(line_of).collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::{
 };
 
 use brigade_core::{
-    Agent, Budget, BudgetExceeded, Delta, FinishReason, Ledger, ModelErrorKind, ModelExt, Money, Quantity,
-    RateLimitStatus, StopReason, ToolOutput, Usage,
-    testing::{ScriptedModel, Turn},
+    Agent, BreakerState, Budget, Certainty, Charge, Delta, Ledger, ModelErrorKind, ModelExt, Money, Quantity,
+    ToolOutput, ToolStatus, Usage,
+    testing::{ScriptedModel, Turn, all_events},
 };
 
 use super::*;
@@ -29,83 +29,59 @@ fn config() -> MetricsConfig {
     MetricsConfig::default().agent("desk").agent("critic").model(mini()).model(claude()).tool("lookup")
 }
 
-/// One of every event, such as a run full of faults sends.
-pub(crate) fn all_events() -> Vec<Event> {
+/// The charge of a call with every kind of token.
+fn charge(certainty: Certainty) -> Charge {
     let usage = Usage::new(100, 10).cache_read_tokens(Some(60)).cache_write_tokens(Some(20)).reasoning_tokens(Some(5));
-    let charge = |certainty| Charge::new(certainty, usage, Some(Money::from_nano(1_500_000_001)));
-    let limit = BudgetExceeded::new("process", Quantity::Usd, "", "", "");
-    let overloaded = ModelErrorKind::Overloaded;
-    let left = RateLimitStatus { remaining: Some(7), ..RateLimitStatus::default() };
-    let limits = RateLimits { requests: left, tokens: left, ..RateLimits::default() };
-    let ended = |error, certainty| Event::AttemptEnded {
-        model: mini(),
-        error,
-        charge: Some(charge(certainty)),
-        elapsed: SECOND,
-    };
-    let asked = || Event::AttemptStarted { model: mini() };
-    vec![
-        Event::RunStarted,
-        Event::TurnStarted { turn: 1, model: mini() },
-        Event::RateLimitWaited { model: mini(), waited: SECOND },
-        asked(),
-        ended(Some(overloaded), Certainty::Uncertain),
-        Event::Retrying { model: mini(), attempt: 2, reason: overloaded, delay: SECOND },
-        asked(),
-        Event::Delta(Delta::Text("secret words".to_owned())),
-        Event::ReplyRestarted,
-        ended(None, Certainty::Estimated),
-        Event::RetrySuppressed { model: mini(), reason: overloaded },
-        Event::BreakerChanged { model: mini(), state: "open" },
-        Event::FellBack { from: mini(), to: claude(), reason: overloaded },
-        ended(None, Certainty::Charged),
-        Event::RateLimitsReported { model: mini(), limits },
-        Event::WireQuirk { provider: "openai".into(), kind: "unknown_event" },
-        Event::TurnEnded {
-            turn: 1,
-            model: mini(),
-            usage: None,
-            cost: None,
-            stop: FinishReason::ToolCalls,
-            tool_calls: 2,
-            elapsed: SECOND,
-        },
-        Event::ToolStarted { tool: "lookup".into(), call_id: "1".into() },
-        Event::ToolEnded { tool: "lookup".into(), call_id: "1".into(), outcome: "ok", elapsed: SECOND },
-        Event::ToolEnded { tool: "critic".into(), call_id: "2".into(), outcome: "timeout", elapsed: SECOND },
-        Event::UnknownTool { name: "rm -rf".into() },
-        Event::WorkerFailed { worker: "critic".into(), policy: "fallback", reason: "late".into() },
-        Event::LoopNoticed { kind: "tool_call", count: 3 },
-        Event::BudgetWarning(limit.clone()),
-        Event::BudgetRefused(limit),
-        Event::Trimmed { hidden: 2, tokens_before: 9, tokens_after: 3 },
-        Event::AnswerRejected { reason: "no JSON".into(), attempt: 1 },
-        Event::HandedOff { to: "critic".into() },
-    ]
+    Charge::new(certainty, usage, Some(Money::from_nano(1_500_000_001)))
 }
 
-/// A desk that met with everything and two runs that ended, one well and one badly.
+/// A run of the desk with every event, and then some runs that end, well and badly.
 pub(crate) fn exercised(config: &MetricsConfig) -> MetricsHandle {
     let handle = Metrics::local(config).unwrap();
     let observer = handle.observer();
     let desk = Run::new().child("desk", Budget::unlimited()).unwrap();
     let critic = desk.child("critic", Budget::unlimited()).unwrap();
-    for event in all_events() {
+    let is_end = |event: &Event| matches!(event, Event::RunEnded { .. } | Event::RunFailed { .. });
+    let (ends, others): (Vec<_>, Vec<_>) = all_events().into_iter().partition(is_end);
+    let attempt = |error, certainty| {
+        [
+            Event::AttemptStarted { model: mini() },
+            Event::AttemptEnded { model: mini(), error, charge: Some(charge(certainty)), elapsed: SECOND },
+        ]
+    };
+    let failed = attempt(Some(ModelErrorKind::Overloaded), Certainty::Uncertain);
+    let tool =
+        |tool: &str, outcome| Event::ToolEnded { tool: tool.into(), call_id: "2".into(), outcome, elapsed: SECOND };
+    let tools = [tool("lookup", ToolStatus::Ok), tool("critic", ToolStatus::Timeout)];
+    for event in others.into_iter().chain(failed).chain(attempt(None, Certainty::Estimated)).chain(tools) {
         observer.on_event(&desk, &event);
     }
     observer.on_event(&critic, &Event::RunStarted);
-    let message = "the model did not answer".into();
-    let kind = Some(ModelErrorKind::Overloaded);
-    observer.on_event(&critic, &Event::RunFailed { kind, message, elapsed: SECOND });
-    let usage = Usage::new(300, 30);
-    let stop = StopReason::Finished;
-    observer.on_event(&desk, &Event::RunEnded { stop, turns: 2, usage, cost: None, elapsed: SECOND });
+    for end in ends {
+        let run = if matches!(end, Event::RunFailed { .. }) { &critic } else { &desk };
+        observer.on_event(run, &end);
+    }
     observer.on_event(&Run::new().child("desk", Budget::unlimited()).unwrap(), &Event::RunStarted);
     observer.request_failed("too_many_runs");
     handle.watch_prices(&PriceBook::bundled());
     handle
         .watch_budget("process", &Ledger::root("process", Budget::unlimited().money(Money::from_nano(2_500_000_000))));
     handle
+}
+
+pub(crate) fn name_of(event: &Event) -> String {
+    let debug = format!("{event:?}");
+    debug.split([' ', '(']).next().unwrap_or_default().to_owned()
+}
+
+/// The metrics that an event changes.
+fn changed_by(event: &Event) -> BTreeSet<String> {
+    let handle = Metrics::local(&config()).unwrap();
+    handle.observer().on_event(&Run::new().child("desk", Budget::unlimited()).unwrap(), event);
+    let text = handle.render();
+    let samples = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#') && !line.ends_with(" 0"));
+    let names = samples.map(|line| line.split(['{', ' ']).next().unwrap_or_default());
+    names.filter(|name| !name.ends_with("_bucket") && !name.ends_with("_sum")).map(str::to_owned).collect()
 }
 
 /// The samples without histograms, sorted.
@@ -120,6 +96,60 @@ fn assert_shows(text: &str, lines: &[&str]) {
     for line in lines {
         assert!(text.lines().any(|shown| shown == *line), "no `{line}` in\n{text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_event_changes_its_metrics_or_none() {
+    let tokens = |kind| format!("gen_ai_client_inference_usage_{kind}_tokens_total");
+    let attempt = [
+        "brigade_attempts_total".to_owned(),
+        "brigade_cost_usd_total".to_owned(),
+        "gen_ai_client_inference_duration_seconds_count".to_owned(),
+        tokens("cache_read_input"),
+        tokens("cache_write_input"),
+        tokens("input"),
+        tokens("output"),
+        tokens("reasoning_output"),
+    ];
+    let attempt: Vec<_> = attempt.iter().map(String::as_str).collect();
+    let invoke_agent = "gen_ai_invoke_agent_duration_seconds_count";
+    let expected: [(&str, &[&str]); 27] = [
+        ("RunStarted", &["brigade_runs_in_flight"]),
+        ("TurnStarted", &[]), // the end of the run counts its turns
+        ("RateLimitWaited", &["brigade_rate_limit_wait_seconds_count"]),
+        ("AttemptStarted", &[]), // starts a timer
+        ("Delta", &[]),          // the first one of an attempt records the time to the first chunk
+        ("AttemptEnded", &attempt),
+        ("Retrying", &["brigade_retries_total"]),
+        ("ReplyRestarted", &[]), // the retry or fallback before it is counted
+        ("RetrySuppressed", &["brigade_retries_suppressed_total"]),
+        ("BreakerChanged", &["brigade_breaker_state"]),
+        ("FellBack", &["brigade_fallbacks_total"]),
+        ("RateLimitsReported", &["brigade_rate_limit_remaining"]),
+        ("WireQuirk", &["brigade_wire_quirks_total"]),
+        ("TurnEnded", &["brigade_usage_missing_total"]),
+        ("ToolStarted", &[]), // starts a timer
+        ("ToolEnded", &["brigade_tool_calls_total", "gen_ai_execute_tool_duration_seconds_count"]),
+        ("UnknownTool", &["brigade_tool_calls_total"]),
+        ("WorkerFailed", &["brigade_worker_failures_total"]),
+        ("LoopNoticed", &["brigade_loop_detected_total"]),
+        ("Trimmed", &[]), // of interest within one run only, as the next three
+        ("AnswerRejected", &[]),
+        ("HandedOff", &[]),
+        ("Degraded", &[]),
+        ("BudgetWarning", &["brigade_budget_warnings_total"]),
+        ("BudgetRefused", &["brigade_budget_refusals_total"]),
+        (
+            "RunEnded",
+            &["brigade_run_duration_seconds_count", "brigade_runs_total", "brigade_turns_per_run_count", invoke_agent],
+        ),
+        ("RunFailed", &["brigade_run_duration_seconds_count", "brigade_runs_total", invoke_agent]),
+    ];
+    let expected: Vec<_> = expected.map(|(event, metrics)| (event.to_owned(), metrics.to_vec())).into();
+    let changed: Vec<_> = all_events().iter().map(|event| (name_of(event), changed_by(event))).collect();
+    let changed: Vec<_> =
+        changed.iter().map(|(event, metrics)| (event.clone(), metrics.iter().map(String::as_str).collect())).collect();
+    assert_eq!(changed, expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,8 +176,8 @@ async fn every_event_is_counted_under_configured_names_only() {
             r#"brigade_tool_calls_total{tool="other",outcome="unknown"} 1"#,
             r#"brigade_worker_failures_total{worker="critic",policy="fallback"} 1"#,
             r#"brigade_loop_detected_total{kind="tool_call"} 1"#,
-            r#"brigade_budget_refusals_total{scope="process",quantity="usd"} 1"#,
-            r#"brigade_budget_warnings_total{scope="process",quantity="usd"} 1"#,
+            r#"brigade_budget_refusals_total{scope="process",quantity="turns"} 1"#,
+            r#"brigade_budget_warnings_total{scope="process",quantity="turns"} 1"#,
             r#"brigade_usage_missing_total{provider="openai",model="gpt-5-mini"} 1"#,
             r#"brigade_wire_quirks_total{kind="unknown_event"} 1"#,
             r#"brigade_request_errors_total{code="too_many_runs"} 1"#,
@@ -184,7 +214,7 @@ async fn every_metric_has_its_help_and_type() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promtool_finds_nothing_to_say() {
+async fn promtool_accepts_the_text() {
     let Ok(mut promtool) =
         Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
     else {
@@ -199,7 +229,7 @@ async fn promtool_finds_nothing_to_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_somebody_made_up_make_no_series() {
+async fn unknown_names_make_no_series() {
     let handle = Metrics::local(&config()).unwrap();
     let observer = handle.observer();
     let series = || handle.render().lines().filter(|line| !line.starts_with('#')).count();
@@ -209,16 +239,17 @@ async fn names_that_somebody_made_up_make_no_series() {
         let run = Run::new().child(&name, Budget::unlimited()).unwrap();
         let elapsed = SECOND;
         let call_id: Arc<str> = "1".into();
-        let limit = BudgetExceeded::new(Arc::clone(&name), Quantity::Tokens, "", "", "");
+        let refused =
+            Event::BudgetRefused { scope: Arc::clone(&name), quantity: Some(Quantity::Tokens), limit: "".into() };
         for event in [
             Event::RunStarted,
             Event::AttemptEnded { model: model.clone(), error: None, charge: None, elapsed },
             Event::FellBack { from: model.clone(), to: model.clone(), reason: ModelErrorKind::Auth },
-            Event::BreakerChanged { model, state: "open" },
-            Event::ToolEnded { tool: Arc::clone(&name), call_id, outcome: "ok", elapsed },
+            Event::BreakerChanged { model, state: BreakerState::Open },
+            Event::ToolEnded { tool: Arc::clone(&name), call_id, outcome: ToolStatus::Ok, elapsed },
             Event::UnknownTool { name: Arc::clone(&name) },
-            Event::WorkerFailed { worker: name, policy: "isolate", reason: "late".into() },
-            Event::BudgetRefused(limit),
+            Event::WorkerFailed { worker: name, policy: "isolate".into(), reason: "late".into() },
+            refused,
             Event::RunFailed { kind: None, message: "m".into(), elapsed },
         ] {
             observer.on_event(&run, &event);
@@ -234,14 +265,14 @@ async fn names_that_somebody_made_up_make_no_series() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_are_learned_later_go_on_beside_those_that_were_known() {
+async fn names_can_be_added_later() {
     let handle = Metrics::local(&config()).unwrap();
     let observer = handle.observer();
     let asked = |agent: &str| {
         observer.on_event(&Run::new().child(agent, Budget::unlimited()).unwrap(), &Event::RunStarted);
     };
     ["desk", "porter"].into_iter().for_each(asked);
-    observer.learn(&MetricsConfig::default().agent("porter").agent("desk"));
+    observer.add_names(&MetricsConfig::default().agent("porter").agent("desk"));
     ["desk", "porter", "stranger"].into_iter().for_each(asked);
     assert_shows(
         &handle.render(),
@@ -254,7 +285,7 @@ async fn names_that_are_learned_later_go_on_beside_those_that_were_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_that_changes_is_shown_as_it_is_and_one_that_goes_is_no_number() {
+async fn a_budget_can_be_replaced_and_becomes_nan_when_forgotten() {
     let handle = Metrics::local(&config()).unwrap();
     let of = |nano| Ledger::root("key", Budget::unlimited().money(Money::from_nano(nano)));
     handle.watch_budget("key", &of(1_000_000_000));
@@ -267,13 +298,14 @@ async fn a_budget_that_changes_is_shown_as_it_is_and_one_that_goes_is_no_number(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_exceeds_the_limit_of_series_is_dropped_and_counted() {
+async fn series_past_the_limit_are_dropped_and_counted() {
     let tools: Vec<Arc<str>> = (0..10_000).map(|number| format!("tool-{number}").into()).collect();
-    let config = MetricsConfig { tools: tools.clone(), max_series: 500, ..config() };
+    let config = MetricsConfig { tools: tools.clone(), ..config() }.max_series(500);
     let handle = Metrics::local(&config).unwrap();
     let (observer, run) = (handle.observer(), Run::new());
     for tool in tools {
-        observer.on_event(&run, &Event::ToolEnded { tool, call_id: "1".into(), outcome: "ok", elapsed: SECOND });
+        observer
+            .on_event(&run, &Event::ToolEnded { tool, call_id: "1".into(), outcome: ToolStatus::Ok, elapsed: SECOND });
     }
     let text = handle.render();
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count();
@@ -283,8 +315,8 @@ async fn what_exceeds_the_limit_of_series_is_dropped_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_older_convention_has_its_own_names() {
-    let config = MetricsConfig { convention: Convention::ClientOperation, ..config() };
+async fn the_earlier_convention_has_its_own_names() {
+    let config = config().convention(Convention::ClientOperation);
     let text = exercised(&config).render();
     assert!(!text.contains("gen_ai_client_inference"), "{text}");
     assert!(text.contains("gen_ai_client_operation_duration_seconds_bucket"));
@@ -292,7 +324,7 @@ async fn the_older_convention_has_its_own_names() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_to_the_first_piece_is_measured_once_an_attempt() {
+async fn the_time_to_the_first_chunk_is_measured_once_per_attempt() {
     let handle = Metrics::local(&config()).unwrap();
     let (observer, run) = (handle.observer(), Run::new());
     let say = |event| observer.on_event(&run, &event);
@@ -308,7 +340,7 @@ async fn the_time_to_the_first_piece_is_measured_once_an_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_of_a_slow_model_and_a_slow_tool_is_no_overhead() {
+async fn time_in_models_and_tools_is_not_overhead() {
     let handle = Metrics::local(&config()).unwrap();
     let slow = brigade_core::tool_fn("lookup", "Looks a word up.", |_: serde_json::Value, _: Run| async {
         tokio::time::sleep(30 * SECOND).await;
@@ -325,7 +357,7 @@ async fn the_time_of_a_slow_model_and_a_slow_tool_is_no_overhead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_dropped_is_counted_and_no_longer_in_flight() {
+async fn a_dropped_run_is_counted_and_no_longer_in_flight() {
     let handle = Metrics::local(&config()).unwrap();
     let model = ScriptedModel::new([Turn::text("Too late.").after(Duration::from_mins(1))]);
     let agent = Agent::new("desk", model.metered(&PriceBook::bundled())).observer(handle.observer());
@@ -341,6 +373,6 @@ async fn a_run_that_is_dropped_is_counted_and_no_longer_in_flight() {
 }
 
 #[test]
-fn without_a_runtime_there_is_an_error_and_no_panic() {
+fn without_a_runtime_there_is_an_error_not_a_panic() {
     assert!(matches!(Metrics::local(&config()), Err(crate::MetricsError::NoRuntime(_))));
 }

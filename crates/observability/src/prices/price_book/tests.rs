@@ -320,17 +320,17 @@ fn an_overlay_replaces_entries_adds_models_and_leaves_the_rest() {
 }
 
 #[test]
-fn an_overlay_with_a_slip_is_refused_with_the_place_of_it() {
+fn an_invalid_overlay_is_refused_with_the_line_of_the_mistake() {
     let standard = |price: &str| format!("[[models]]\nids = [\"m\"]\nstandard = {{ {price} }}\n");
-    let slips = [
+    let mistakes = [
         (r#"input = "1""#, "missing field `output`"),
-        (r#"input = "1", output = "-1""#, "not below zero"),
-        (r#"input = "1", output = "1e3""#, "no amount of US dollars"),
+        (r#"input = "1", output = "-1""#, "must not be negative"),
+        (r#"input = "1", output = "1e3""#, "is not a dollar amount"),
         (r#"input = "1", output = "1", cached = "1""#, "unknown field `cached`"),
         (r#"input = "1", output = "1", above.many = { input = "1", output = "1" }"#, "invalid digit"),
     ];
-    for (slip, words) in slips {
-        let error = PriceBook::from_toml_overlay(&standard(slip)).unwrap_err();
+    for (mistake, words) in mistakes {
+        let error = PriceBook::from_toml_overlay(&standard(mistake)).unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains(words) && cause.contains("line 3"), "{cause}");
     }

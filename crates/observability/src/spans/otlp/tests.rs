@@ -2,37 +2,37 @@ use std::sync::Mutex;
 
 use brigade_core::{
     Agent, Budget, Certainty, Charge, Event, ModelErrorKind, ModelId, Money, Run, StopReason, Usage, Worker,
-    testing::{ScriptedModel, Turn},
+    testing::{ScriptedModel, Turn, all_events},
 };
 use opentelemetry::{Value, trace::Status};
 use opentelemetry_sdk::{error::OTelSdkResult, trace::SpanData};
 use serde_json::json;
 
 use super::*;
-use crate::{metrics::metrics::tests::all_events, spans::open_runs::MOST_RUNS};
+use crate::{metrics::metrics::tests::name_of, spans::open_runs::MAX_RUNS};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Keeps what is exported.
+/// Remembers exported spans.
 #[derive(Debug, Clone, Default)]
-struct Kept(Arc<Mutex<Vec<SpanData>>>);
+struct Exported(Arc<Mutex<Vec<SpanData>>>);
 
-impl opentelemetry_sdk::trace::SpanExporter for Kept {
+impl opentelemetry_sdk::trace::SpanExporter for Exported {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         self.0.lock().unwrap().extend(batch);
         Ok(())
     }
 }
 
-fn kept(convention: Convention) -> (Otlp, Kept) {
-    let kept = Kept::default();
-    let processor = BatchSpanProcessor::builder(kept.clone()).build();
-    (Otlp(Arc::new(OpenRuns::new(processor, Box::new(Sampler::AlwaysOn), convention))), kept)
+fn start(convention: Convention) -> (Otlp, Exported) {
+    let exported = Exported::default();
+    let processor = BatchSpanProcessor::builder(exported.clone()).build();
+    (Otlp(Arc::new(OpenRuns::new(processor, Box::new(Sampler::AlwaysOn), convention))), exported)
 }
 
-impl Kept {
+impl Exported {
     fn after(&self, otlp: &Otlp) -> Vec<SpanData> {
-        otlp.0.shut();
+        otlp.0.shut_down();
         otlp.0.processor().shutdown_with_timeout(60 * SECOND).unwrap();
         self.0.lock().unwrap().clone()
     }
@@ -73,31 +73,94 @@ fn named<'a>(spans: &'a [SpanData], name: &str) -> Vec<&'a SpanData> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
-#[test]
-fn every_event_is_taken_and_none_quotes_what_was_said() {
-    for convention in [Convention::ClientInference, Convention::ClientOperation] {
-        let (otlp, kept) = kept(convention);
-        let run = Run::new();
-        let observer = otlp.observer();
-        all_events().iter().chain([&ended()]).for_each(|event| observer.on_event(&run, event));
-        let told = format!("{:?}", kept.after(&otlp));
-        for quoted in ["secret words", "rm -rf", "late", "no JSON"] {
-            assert!(!told.contains(&format!("\"{quoted}\"")), "{quoted} is told in {told}");
+/// The exported spans of a run with these events.
+fn spans_of(events: &[Event]) -> Vec<SpanData> {
+    let (otlp, exported) = start(Convention::default());
+    let (run, observer) = (Run::new(), otlp.observer());
+    for event in events {
+        observer.on_event(&run, event);
+    }
+    exported.after(&otlp)
+}
+
+/// What an event adds to the spans of a run with an open turn, attempt and tool call.
+fn effect(event: &Event) -> String {
+    let is_other = |earlier: &Event| std::mem::discriminant(earlier) != std::mem::discriminant(event);
+    let mut events = vec![Event::RunStarted];
+    events.extend(all_events().into_iter().filter(|earlier| {
+        matches!(earlier, Event::TurnStarted { .. } | Event::AttemptStarted { .. } | Event::ToolStarted { .. })
+    }));
+    events.retain(is_other);
+    let before: Vec<_> = spans_of(&events).iter().map(|span| span.name.to_string()).collect();
+    events.push(event.clone());
+    let mut effects = Vec::new();
+    for span in spans_of(&events) {
+        if !before.contains(&span.name.to_string()) {
+            effects.push(format!("starts {}", span.name.trim()));
         }
+        effects.extend(span.events.iter().map(|event| event.name.to_string()));
+        effects.extend(value(&span, "gen_ai.response.time_to_first_chunk").map(|_| "time to first chunk".to_owned()));
+        if span.status != Status::error("unfinished") {
+            effects.push(format!("ends {}", span.name.trim()));
+        }
+    }
+    effects.join(", ")
+}
+
+#[test]
+fn every_event_becomes_a_span_or_a_span_event_or_nothing() {
+    let expected = [
+        ("RunStarted", "starts invoke_agent"),
+        ("TurnStarted", "starts chat gpt-5-mini"),
+        ("RateLimitWaited", "starts rate_limit_wait, ends rate_limit_wait"),
+        ("AttemptStarted", "starts attempt gpt-5-mini"),
+        ("Delta", "time to first chunk"), // its text is content
+        ("AttemptEnded", "ends attempt gpt-5-mini"),
+        ("Retrying", "brigade.retry"),
+        ("ReplyRestarted", "brigade.reply_restarted"),
+        ("RetrySuppressed", "brigade.retry_suppressed"),
+        ("BreakerChanged", "brigade.breaker_changed"),
+        ("FellBack", "brigade.fallback"),
+        ("RateLimitsReported", ""), // comes with every answer
+        ("WireQuirk", "brigade.wire_quirk"),
+        ("TurnEnded", "ends chat gpt-5-mini"),
+        ("ToolStarted", "starts execute_tool lookup"),
+        ("ToolEnded", "ends execute_tool lookup"),
+        ("UnknownTool", "brigade.unknown_tool"),
+        ("WorkerFailed", "brigade.worker_failed"),
+        ("LoopNoticed", "brigade.loop_noticed"),
+        ("Trimmed", "brigade.trimmed"),
+        ("AnswerRejected", "brigade.answer_rejected"),
+        ("HandedOff", "brigade.handed_off"),
+        ("Degraded", "brigade.degraded"),
+        ("BudgetWarning", "brigade.budget_warning"),
+        ("BudgetRefused", "brigade.budget_refused"),
+        ("RunEnded", "ends invoke_agent"),
+        ("RunFailed", "ends attempt gpt-5-mini, ends execute_tool lookup, ends chat gpt-5-mini, ends invoke_agent"),
+    ];
+    let effects: Vec<_> = all_events().iter().map(|event| (name_of(event), effect(event))).collect();
+    assert_eq!(effects, expected.map(|(event, effect)| (event.to_owned(), effect.to_owned())));
+}
+
+#[test]
+fn no_span_quotes_what_a_model_wrote_or_an_error_message() {
+    let text = format!("{:?}", spans_of(&all_events()));
+    for quoted in ["private text", "rm -rf", "late", "disk full", "no capacity"] {
+        assert!(!text.contains(&format!("\"{quoted}\"")), "{quoted} is in {text}");
     }
 }
 
 #[test]
 fn tokens_are_named_as_the_chosen_convention_names_them() {
     let name = |convention| {
-        let (otlp, kept) = kept(convention);
+        let (otlp, exported) = start(convention);
         let run = Run::new();
         let usage = Usage::new(100, 10).cache_write_tokens(Some(20));
         let stop = StopReason::Finished;
         let observer = otlp.observer();
         observer.on_event(&run, &Event::RunStarted);
         observer.on_event(&run, &Event::RunEnded { stop, turns: 1, usage, cost: None, elapsed: SECOND });
-        let spans = kept.after(&otlp);
+        let spans = exported.after(&otlp);
         spans[0].attributes.iter().find(|one| one.value == Value::I64(20)).unwrap().key.to_string()
     };
     assert_eq!(name(Convention::ClientInference), "gen_ai.usage.cache_write.input_tokens");
@@ -106,7 +169,7 @@ fn tokens_are_named_as_the_chosen_convention_names_them() {
 
 #[tokio::test(start_paused = true)]
 async fn of_two_attempts_at_once_the_one_ends_that_took_as_long() {
-    let (otlp, kept) = kept(Convention::default());
+    let (otlp, exported) = start(Convention::default());
     let run = Run::new();
     let observer = otlp.observer();
     for event in [Event::RunStarted, asked(1), attempted()] {
@@ -117,7 +180,7 @@ async fn of_two_attempts_at_once_the_one_ends_that_took_as_long() {
     tokio::time::sleep(SECOND).await;
     observer.on_event(&run, &failed(Some(ModelErrorKind::Broken), 1, 3 * SECOND));
     observer.on_event(&run, &failed(None, 1, SECOND));
-    let spans = kept.after(&otlp);
+    let spans = exported.after(&otlp);
     let attempts = named(&spans, "attempt m");
     let told = attempts
         .iter()
@@ -127,7 +190,7 @@ async fn of_two_attempts_at_once_the_one_ends_that_took_as_long() {
 
 #[test]
 fn a_call_without_an_answer_ends_as_its_last_attempt_did_and_costs_what_all_did() {
-    let (otlp, kept) = kept(Convention::default());
+    let (otlp, exported) = start(Convention::default());
     let run = Run::new();
     let observer = otlp.observer();
     let overloaded = Some(ModelErrorKind::Overloaded);
@@ -142,7 +205,7 @@ fn a_call_without_an_answer_ends_as_its_last_attempt_did_and_costs_what_all_did(
     ] {
         observer.on_event(&run, &event);
     }
-    let spans = kept.after(&otlp);
+    let spans = exported.after(&otlp);
     let call = named(&spans, "chat m")[0];
     assert_eq!(call.status, Status::error("provider_overloaded"));
     assert_eq!(value(call, "brigade.cost.nano_usd"), Some(Value::I64(5)));
@@ -151,7 +214,7 @@ fn a_call_without_an_answer_ends_as_its_last_attempt_did_and_costs_what_all_did(
 
 #[test]
 fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
-    let (otlp, kept) = kept(Convention::default());
+    let (otlp, exported) = start(Convention::default());
     let desk = child(&Run::new(), "desk");
     let observer = otlp.observer();
     observer.on_event(&desk, &Event::RunStarted);
@@ -165,7 +228,7 @@ fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
         // Of the same path, but each below its own critic.
         observer.on_event(&child(critic, "reader"), &Event::RunStarted);
     }
-    let spans = kept.after(&otlp);
+    let spans = exported.after(&otlp);
     let (tools, critics) = (named(&spans, "execute_tool critic"), named(&spans, "invoke_agent critic"));
     let below = |above: &[&SpanData], spans: &[&SpanData]| {
         let ids: Vec<_> = above.iter().map(|span| span.span_context.span_id()).collect();
@@ -178,7 +241,7 @@ fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
 
 #[tokio::test]
 async fn workers_of_two_agents_that_share_a_run_hang_below_their_own() {
-    let (otlp, kept) = kept(Convention::default());
+    let (otlp, exported) = start(Convention::default());
     let run = Run::builder().observer(otlp.observer()).build();
     let delegates = |name: &str| {
         let helper = Agent::new("helper", ScriptedModel::new([Turn::text("Fine.")]));
@@ -189,7 +252,7 @@ async fn workers_of_two_agents_that_share_a_run_hang_below_their_own() {
     let (first, second) = (delegates("desk"), delegates("desk-2"));
     let (one, other) = tokio::join!(first.run_in(&run, "Work."), second.run_in(&run, "Work."));
     assert!(one.is_ok() && other.is_ok());
-    let spans = kept.after(&otlp);
+    let spans = exported.after(&otlp);
     for name in ["desk", "desk-2"] {
         let path = |span: &&SpanData| value(span, "brigade.agent.path") == Some(format!("{name}/helper").into());
         let helper = spans.iter().find(path).unwrap();
@@ -201,27 +264,27 @@ async fn workers_of_two_agents_that_share_a_run_hang_below_their_own() {
 
 #[test]
 fn the_span_of_a_run_is_the_one_that_its_traceparent_names() {
-    let (otlp, kept) = kept(Convention::default());
+    let (otlp, exported) = start(Convention::default());
     let run = child(&Run::new(), "desk");
     otlp.observer().on_event(&run, &Event::RunStarted);
     otlp.observer().on_event(&run, &ended());
     // The next to work in the same run.
     otlp.observer().on_event(&run, &Event::RunStarted);
     let ids: Vec<u64> =
-        kept.after(&otlp).iter().map(|span| u64::from_be_bytes(span.span_context.span_id().to_bytes())).collect();
+        exported.after(&otlp).iter().map(|span| u64::from_be_bytes(span.span_context.span_id().to_bytes())).collect();
     assert_eq!(ids[0], Traceparent::of(&run).span.get());
     assert_ne!(ids[0], ids[1]);
 }
 
 #[test]
 fn what_goes_on_at_the_shutdown_ends_unfinished_and_nothing_is_taken_after() {
-    let (otlp, kept) = kept(Convention::default());
+    let (otlp, exported) = start(Convention::default());
     let run = Run::new();
     let observer = otlp.observer();
     for event in [Event::RunStarted, asked(1), attempted()] {
         observer.on_event(&run, &event);
     }
-    let spans = kept.after(&otlp);
+    let spans = exported.after(&otlp);
     let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
     assert_eq!(names, ["attempt m", "chat m", "invoke_agent "]);
     assert!(spans.iter().all(|span| span.status == Status::error("unfinished")));
@@ -231,27 +294,27 @@ fn what_goes_on_at_the_shutdown_ends_unfinished_and_nothing_is_taken_after() {
 
 #[test]
 fn runs_whose_end_is_never_told_make_room_the_oldest_first() {
-    let (otlp, kept) = kept(Convention::default());
+    let (otlp, exported) = start(Convention::default());
     let observer = otlp.observer();
     let first = Run::new();
     observer.on_event(&first, &Event::RunStarted);
-    for _ in 0..MOST_RUNS {
+    for _ in 0..MAX_RUNS {
         observer.on_event(&Run::new(), &Event::RunStarted);
     }
-    assert_eq!(otlp.0.open(), MOST_RUNS);
-    let spans = kept.after(&otlp);
+    assert_eq!(otlp.0.open(), MAX_RUNS);
+    let spans = exported.after(&otlp);
     assert_eq!(spans[0].span_context.span_id().to_bytes(), Traceparent::of(&first).span.get().to_be_bytes());
     assert_eq!(spans[0].status, Status::error("unfinished"));
 }
 
 #[test]
 fn a_run_that_turns_in_circles_holds_a_limited_number_of_events() {
-    let (otlp, kept) = kept(Convention::default());
+    let (otlp, exported) = start(Convention::default());
     let run = Run::new();
     otlp.observer().on_event(&run, &Event::RunStarted);
     for count in 0..1_000 {
-        otlp.observer().on_event(&run, &Event::LoopNoticed { kind: "tool_call", count });
+        otlp.observer().on_event(&run, &Event::LoopNoticed { kind: "tool_call".into(), count });
     }
-    let events = &kept.after(&otlp)[0].events;
+    let events = &exported.after(&otlp)[0].events;
     assert_eq!((events.len(), events.dropped_count), (128, 872));
 }

@@ -1,79 +1,80 @@
-//! What a line of the tree says.
+//! The texts of the tree's lines.
 
 use std::time::Duration;
 
-use brigade_core::{Money, Usage};
+use brigade_core::{Certainty, Charge, Event, FinishReason, ModelErrorKind, Money, Usage};
 
-use crate::Entry;
-
-/// What is known when it begins, or all there is to say.
-pub(super) fn title(entry: &Entry) -> String {
-    match entry {
-        Entry::TurnStarted { turn, model } | Entry::TurnEnded { turn, model, .. } => format!("turn {turn} {model}"),
-        Entry::AttemptStarted { model } | Entry::AttemptEnded { model, .. } => format!("attempt {model}"),
-        Entry::ToolStarted { tool, .. } | Entry::ToolEnded { tool, .. } => format!("tool {tool}"),
-        Entry::ReplyRestarted => "the reply starts again".to_owned(),
-        Entry::RateLimitWaited { waited_us, .. } => format!("rate limit: waited {}", time(*waited_us)),
-        Entry::Retrying { attempt, reason, delay_us, .. } => {
-            format!("retry: attempt {attempt} in {}, because {reason}", time(*delay_us))
+/// The title of an event's line: all there is to say about an event without a duration.
+pub(super) fn title(event: &Event) -> String {
+    match event {
+        Event::TurnStarted { turn, model } | Event::TurnEnded { turn, model, .. } => format!("turn {turn} {model}"),
+        Event::AttemptStarted { model } | Event::AttemptEnded { model, .. } => format!("attempt {model}"),
+        Event::ToolStarted { tool, .. } | Event::ToolEnded { tool, .. } => format!("tool {tool}"),
+        Event::ReplyRestarted => "the reply starts again".to_owned(),
+        Event::RateLimitWaited { waited, .. } => format!("rate limit: waited {}", time(*waited)),
+        Event::Retrying { attempt, reason, delay, .. } => {
+            format!("retry: attempt {attempt} in {}, because {}", time(*delay), reason.name())
         }
-        Entry::RetrySuppressed { reason, .. } => format!("no retry after {reason}: the retry budget is used up"),
-        Entry::FellBack { to, reason, .. } => format!("fallback to {to}, because {reason}"),
-        Entry::BreakerChanged { model, state } => format!("breaker of {model} is {state}"),
-        Entry::UnknownTool { name } => format!("asked for an unknown tool {name:?}"),
-        Entry::Trimmed { hidden, tokens_before, tokens_after } => {
+        Event::RetrySuppressed { reason, .. } => {
+            format!("no retry after {}: the retry budget is used up", reason.name())
+        }
+        Event::FellBack { to, reason, .. } => format!("fallback to {to}, because {}", reason.name()),
+        Event::BreakerChanged { model, state } => format!("breaker of {model} is {}", state.name()),
+        Event::UnknownTool { name } => format!("asked for an unknown tool {name:?}"),
+        Event::Trimmed { hidden, tokens_before, tokens_after } => {
             format!("hid {hidden} old messages: {tokens_before} tokens, now {tokens_after}")
         }
-        Entry::AnswerRejected { attempt } => format!("answer rejected ({attempt})"),
-        Entry::LoopNoticed { kind, count } => format!("repeated {kind} seen {count} times"),
-        Entry::BudgetRefused { limit } => format!("refused: {limit}"),
-        Entry::BudgetWarning { limit } => format!("soft limit: {limit}"),
-        Entry::HandedOff { to } => format!("handed off to {to}"),
-        Entry::WorkerFailed { worker, policy, reason } => format!("worker {worker} failed, policy {policy}: {reason}"),
-        Entry::WireQuirk { provider, kind } => format!("quirk of {provider}: {kind}"),
-        Entry::RunStarted | Entry::RunEnded { .. } | Entry::RunFailed { .. } | Entry::Unknown => String::new(),
+        Event::AnswerRejected { attempt, .. } => format!("answer rejected ({attempt})"),
+        Event::LoopNoticed { kind, count } => format!("repeated {kind} seen {count} times"),
+        Event::BudgetRefused { limit, .. } => format!("refused: {limit}"),
+        Event::BudgetWarning { limit, .. } => format!("soft limit: {limit}"),
+        Event::HandedOff { to } => format!("handed off to {to}"),
+        Event::Degraded { part, reason } => format!("degraded ({part}): {reason}"),
+        Event::WorkerFailed { worker, policy, reason } => format!("worker {worker} failed, policy {policy}: {reason}"),
+        Event::WireQuirk { provider, kind } => format!("quirk of {provider}: {kind}"),
+        // A run's line is titled with the agent's path; deltas and rate limits have no line.
+        Event::RunStarted
+        | Event::RunEnded { .. }
+        | Event::RunFailed { .. }
+        | Event::Delta(_)
+        | Event::RateLimitsReported { .. } => String::new(),
     }
 }
 
-/// What is known when it is over.
-pub(super) fn facts(entry: &Entry) -> Vec<String> {
-    match entry {
-        Entry::RunEnded { stop, turns, usage, cost, elapsed_us } => {
-            let turns = format!("{turns} turn{}", if *turns == 1 { "" } else { "s" });
-            vec![stop.clone(), turns, tokens(Some(usage)), money(*cost), time(*elapsed_us)]
-        }
-        Entry::RunFailed { message, elapsed_us, .. } => vec![format!("failed: {message}"), time(*elapsed_us)],
-        Entry::TurnEnded { usage, cost, stop, tool_calls, elapsed_us, .. } => {
-            let calls = format!("{tool_calls} tool call{}", if *tool_calls == 1 { "" } else { "s" });
-            let asked = if *tool_calls > 0 { calls } else { stop.clone() };
-            vec![asked, tokens(usage.as_ref()), money(*cost), time(*elapsed_us)]
-        }
-        Entry::AttemptEnded { error, charge, elapsed_us, .. } => {
-            let mut facts = vec![error.clone().unwrap_or_else(|| "ok".to_owned())];
-            if let Some(charge) = charge {
-                let unsure =
-                    if charge.certainty == "charged" { String::new() } else { format!(" {}", charge.certainty) };
-                facts.extend([tokens(Some(&charge.usage)), money(charge.cost) + &unsure]);
-            }
-            facts.push(time(*elapsed_us));
-            facts
-        }
-        Entry::ToolEnded { outcome, elapsed_us, .. } => vec![outcome.clone(), time(*elapsed_us)],
-        _ => Vec::new(),
-    }
+/// The result of a turn.
+pub(super) fn turn(usage: Option<&Usage>, cost: Option<Money>, stop: FinishReason, tool_calls: usize) -> Vec<String> {
+    let asked = if tool_calls > 0 { count(tool_calls as u64, "tool call") } else { stop.name().to_owned() };
+    vec![asked, tokens(usage), money(cost)]
 }
 
-fn tokens(usage: Option<&Usage>) -> String {
+/// The result of an attempt.
+pub(super) fn attempt(error: Option<ModelErrorKind>, charge: Option<&Charge>) -> Vec<String> {
+    let mut facts = vec![error.map_or("ok", ModelErrorKind::name).to_owned()];
+    if let Some(Charge { certainty, usage, cost, .. }) = charge {
+        let unsure = match certainty {
+            Certainty::Charged => String::new(),
+            Certainty::Estimated | Certainty::Uncertain => format!(" {}", certainty.name()),
+        };
+        facts.extend([tokens(Some(usage)), money(*cost) + &unsure]);
+    }
+    facts
+}
+
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+pub(super) fn tokens(usage: Option<&Usage>) -> String {
     usage.map_or_else(
         || "tokens unknown".to_owned(),
         |usage| format!("{} tokens in, {} out", usage.input_tokens, usage.output_tokens),
     )
 }
 
-fn money(cost: Option<Money>) -> String {
+pub(super) fn money(cost: Option<Money>) -> String {
     cost.map_or_else(|| "no price".to_owned(), |cost| cost.to_string())
 }
 
-fn time(micros: u64) -> String {
-    format!("{:.1?}", Duration::from_micros(micros))
+pub(super) fn time(duration: Duration) -> String {
+    format!("{duration:.1?}")
 }

@@ -2,49 +2,44 @@
 
 use std::fmt::{self, Write};
 
-use super::{Branch, Tree};
+use super::{Node, RunTree};
 use crate::logs::escape::OneLine;
 
-/// What stands before a branch's own line, and before those below it.
-#[derive(Default)]
-struct Margin {
-    own: String,
-    below: String,
-}
-
-impl fmt::Display for Tree {
+impl fmt::Display for RunTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "trace {}", self.trace)?;
-        if let Some(began) = self.began {
-            write!(f, ", began {began:.3}")?;
+        f.write_str("trace ")?;
+        if let Some(trace) = self.trace {
+            write!(f, "{trace}")?;
+        }
+        if let Some(started) = self.started {
+            write!(f, ", began {started:.3}")?;
         }
         f.write_char('\n')?;
         for root in &self.roots {
-            self.draw(f, *root, &Margin::default())?;
+            self.draw(f, *root, "", "")?;
         }
-        if self.cut {
+        if self.is_cut {
             f.write_str("… and more than this program shows\n")?;
         }
         Ok(())
     }
 }
 
-impl Tree {
-    fn draw(&self, f: &mut fmt::Formatter<'_>, place: usize, margin: &Margin) -> fmt::Result {
-        let Margin { own, below } = margin;
-        let Some(branch) = self.branches.get(place) else { return Ok(()) };
-        writeln!(f, "{own}{branch}")?;
-        let last = branch.below.last();
-        for twig in &branch.below {
-            let (mark, carry) = if Some(twig) == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-            let margin = Margin { own: format!("{below}{mark}"), below: format!("{below}{carry}") };
-            self.draw(f, *twig, &margin)?;
+impl RunTree {
+    /// Draws a node behind `prefix`, and the nodes below it behind `below`.
+    fn draw(&self, f: &mut fmt::Formatter<'_>, index: usize, prefix: &str, below: &str) -> fmt::Result {
+        let Some(node) = self.nodes.get(index) else { return Ok(()) };
+        writeln!(f, "{prefix}{node}")?;
+        let last = node.children.last();
+        for child in &node.children {
+            let (branch, trunk) = if Some(child) == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            self.draw(f, *child, &format!("{below}{branch}"), &format!("{below}{trunk}"))?;
         }
         Ok(())
     }
 }
 
-impl fmt::Display for Branch {
+impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = OneLine(&mut *f);
         out.write_str(&self.title)?;

@@ -11,12 +11,12 @@ use serde_json::json;
 use super::*;
 use crate::{PriceBook, Recorder};
 
-/// Tries a second time, as a retry would.
+/// Repeats a failed call once.
 #[derive(Debug)]
-struct Twice<M>(M);
+struct RetryOnce<M>(M);
 
 #[async_trait::async_trait]
-impl<M: ChatModel> ChatModel for Twice<M> {
+impl<M: ChatModel> ChatModel for RetryOnce<M> {
     fn id(&self) -> &ModelId {
         self.0.id()
     }
@@ -73,7 +73,7 @@ async fn run_desk(trace: TraceId, recorder: Arc<Recorder>) {
         ],
     );
     let critic = ScriptedModel::named("critic", [after(1, Turn::fails(ModelErrorKind::Refused))]);
-    let finder = Agent::new("finder", Twice(priced(finder))).tool(lookup);
+    let finder = Agent::new("finder", RetryOnce(priced(finder))).tool(lookup);
     let critic = Worker::new(Agent::new("critic", priced(critic))).on_failure(OnFailure::fallback("Fine."));
     let desk = Agent::new("desk", priced(desk)).worker(Worker::new(finder)).worker(critic);
     let run = Run::builder().trace(trace).observer(recorder).build();
@@ -119,32 +119,33 @@ async fn two_desks(folder: &Path) -> PathBuf {
 async fn a_run_can_be_understood_from_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = two_desks(folder.path()).await;
-    let shown = Tree::open(path, "a3f2b1c9").unwrap().to_string();
+    let shown = RunTree::open(path, "a3f2b1c9").unwrap().to_string();
     let (first, tree) = shown.split_once('\n').unwrap();
     assert!(first.starts_with("trace a3f2b1c9000000000000000000000001, began 20"), "{first}");
     assert_eq!(tree, DESK, "{shown}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_did_not_end_and_what_cannot_be_read_is_shown_or_skipped() {
+async fn an_open_run_is_shown_and_a_damaged_line_is_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let path = two_desks(folder.path()).await;
     let text = std::fs::read_to_string(&path).unwrap();
+    let unknown = text.lines().next().unwrap().replace("run_started", "from_another_version");
     let half: String = text.split_inclusive('\n').take(6).collect();
-    std::fs::write(&path, format!("not JSON a3f2b1c9\n{half}{{\"trace\": \"a3f2b1c9")).unwrap();
-    let shown = Tree::open(&path, "A3F2B1C9").unwrap().to_string();
+    std::fs::write(&path, format!("not JSON a3f2b1c9\n{unknown}\n{half}{{\"trace\": \"a3f2b1c9")).unwrap();
+    let shown = RunTree::open(&path, "A3F2B1C9").unwrap().to_string();
     assert!(shown.contains("\ndesk · not ended\n"), "{shown}");
 }
 
 #[test]
-fn what_is_no_trace_or_nobodys_is_refused() {
+fn an_invalid_or_unknown_trace_id_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
-    assert!(matches!(Tree::open(&path, "a3f2b1c9"), Err(TraceError::Read { .. })));
+    assert!(matches!(RunTree::open(&path, "a3f2b1c9"), Err(TraceError::Read { .. })));
     std::fs::write(&path, "").unwrap();
-    assert!(matches!(Tree::open(&path, "a3f2b1c9"), Err(TraceError::NotFound(_))));
+    assert!(matches!(RunTree::open(&path, "a3f2b1c9"), Err(TraceError::NotFound(_))));
     for id in ["", "a3f2", "a3f2b1cx", &"a".repeat(33)] {
-        assert!(matches!(Tree::open(&path, id), Err(TraceError::Id(_))), "{id}");
+        assert!(matches!(RunTree::open(&path, id), Err(TraceError::Id(_))), "{id}");
     }
 }
 
@@ -152,8 +153,8 @@ fn what_is_no_trace_or_nobodys_is_refused() {
 fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
     let desk = Run::new().child("desk", brigade_core::Budget::unlimited()).unwrap();
     let started = |id: &str| Event::ToolStarted { tool: "critic".into(), call_id: id.into() };
-    let mut tree = Tree::default();
-    let mut add = |run: &Run, event: &Event| tree.add(&Record::of(run, event).unwrap());
+    let mut tree = RunTree::default();
+    let mut add = |run: &Run, event: &Event| tree.add(&EventRecord::new(run, event.clone()));
     add(&desk, &Event::RunStarted);
     add(&desk, &started("1"));
     add(&desk, &started("2"));
@@ -175,12 +176,12 @@ fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
 }
 
 #[test]
-fn the_members_of_a_group_that_has_no_run_of_its_own_stay_together() {
+fn members_of_a_group_without_a_run_stay_together() {
     let run = |path: &[&str]| {
         path.iter().fold(Run::new(), |run, name| run.child(name, brigade_core::Budget::unlimited()).unwrap())
     };
-    let mut tree = Tree::default();
-    let mut add = |run: &Run, event: &Event| tree.add(&Record::of(run, event).unwrap());
+    let mut tree = RunTree::default();
+    let mut add = |run: &Run, event: &Event| tree.add(&EventRecord::new(run, event.clone()));
     let desk = run(&["desk"]);
     add(&desk, &Event::ToolStarted { tool: "team".into(), call_id: "1".into() });
     add(&run(&["desk", "team", "first"]), &Event::RunStarted);

@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex},
+};
 
 use brigade_core::{Event, Observer, Run};
 use proptest::prelude::*;
@@ -21,7 +24,9 @@ impl Seen {
         let events = self.0.lock().unwrap();
         events
             .iter()
-            .filter_map(|event| if let Event::WireQuirk { kind, .. } = event { Some(*kind) } else { None })
+            .filter_map(
+                |event| if let Event::WireQuirk { kind: Cow::Borrowed(kind), .. } = event { Some(*kind) } else { None },
+            )
             .collect()
     }
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use brigade_core::{Arguments, Event, Run, testing::Recorder};
 use bytes::Bytes;
@@ -14,8 +14,9 @@ fn read(body: impl Into<Bytes>) -> (Result<ChatReply, ModelError>, Vec<&'static 
     let run = Run::builder().deltas(body.starts_with(b"data")).observer(Arc::new(heard.clone())).build();
     let model = OpenAi::builder().build().unwrap().model("asked");
     let result = model.decode(&http::Response::new(body), &run);
-    let quirk =
-        |(_, event): &(Arc<str>, Event)| if let Event::WireQuirk { kind, .. } = event { Some(*kind) } else { None };
+    let quirk = |(_, event): &(Arc<str>, Event)| {
+        if let Event::WireQuirk { kind: Cow::Borrowed(kind), .. } = event { Some(*kind) } else { None }
+    };
     (result, heard.events().iter().filter_map(quirk).filter(|kind| *kind != "usage_missing").collect())
 }
 

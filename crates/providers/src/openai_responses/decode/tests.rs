@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex},
+};
 
 use brigade_core::{Event, Observer, Run};
 use proptest::prelude::*;
@@ -19,7 +22,9 @@ impl Observer for Seen {
 impl Seen {
     fn quirks(&self) -> Vec<&'static str> {
         let events = self.0.lock().unwrap();
-        let quirk = |event: &Event| if let Event::WireQuirk { kind, .. } = event { Some(*kind) } else { None };
+        let quirk = |event: &Event| {
+            if let Event::WireQuirk { kind: Cow::Borrowed(kind), .. } = event { Some(*kind) } else { None }
+        };
         events.iter().filter_map(quirk).collect()
     }
 

@@ -1,8 +1,8 @@
-use brigade_core::{ChatModel, ModelErrorKind, Run};
+use brigade_core::{BreakerState, ChatModel, ModelErrorKind, Run};
 
 use super::*;
 use crate::{
-    Breaker, BreakerState, LimitHealth, RateLimit, Resilient, Retry,
+    Breaker, LimitHealth, RateLimit, Resilient, Retry,
     testing::{Fake, question, retry_after, seconds},
 };
 

@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use brigade_core::{
-    ChatReply, ModelError, ModelErrorKind as Kind, RetryAdvice, Run,
+    BreakerState, ChatReply, ModelError, ModelErrorKind as Kind, RetryAdvice, Run,
     testing::{ScriptedModel, Turn, model_contract},
 };
 use tokio::{
@@ -13,10 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{
-    BreakerState,
-    testing::{Fake, error, event_lines, observed_run, question, reply, retry_after, seconds},
-};
+use crate::testing::{Fake, error, event_lines, observed_run, question, reply, retry_after, seconds};
 
 fn wrap(model: Fake, fallbacks: Vec<Fake>, accounts: &Accounts) -> Arc<dyn ChatModel> {
     let policy = Policy::default();

@@ -1,4 +1,4 @@
-//! Keeps what ran, what happened and what it cost.
+//! Stores runs, their events and what they cost.
 
 use std::{
     fmt,
@@ -11,109 +11,134 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Event, Ledger, Money, Observer, Run};
+use brigade_core::{Event, EventRecord, Ledger, Money, Observer, Run};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    books::{self, Books},
-    chronicle::{Chronicle, Happening},
+    event_writer::{EventWriter, FlushRequest, Message, QueuedEvent},
+    spending_log::{self, SpendingLog},
 };
-use crate::{Booked, Database, Runs, StoreError, sqlite::database::now_us, unpoisoned};
+use crate::{Database, RunHistory, StoreError, WriteBarrier, sqlite::database::now_us, unpoisoned};
 
-/// Writes an event as JSON, or leaves it out. It decides what of an event is kept; it is called off the run's task.
-pub type Describe = fn(&Event) -> Option<String>;
-
-/// Keeps every run with its events, what it cost and how it ended, and all money that was settled or is reserved.
+/// Stores every run with its events, cost and outcome, and all money that was settled or is reserved.
 ///
-/// Events are queued, and written in batches by a thread of its own. A run never waits for the disk: a queue that is
-/// full makes events go missing, which [`History::lost`] counts, and so does a crash with those of the last batch.
+/// Events are queued, and a thread writes them in batches. Runs never wait for the disk. If the queue is full, events
+/// are lost, which [`History::lost`] counts; a crash loses those of the last batch.
 ///
-/// Money is not queued but added up, and on its way to the disk the moment a call begins and ends. What a call reserves
-/// is written while the provider still works on it; what it costs replaces that in one transaction. What a crash makes
-/// of a call depends on how far that has come:
+/// Spending is not queued but summed up, and written as soon as a call starts or ends. The reservation of a call is
+/// written while the provider works on it, and the cost replaces the reservation in one transaction. After a crash, a
+/// call counts as follows:
 ///
-/// | the process ends | the call counts |
+/// | the process dies | the call counts |
 /// |---|---|
-/// | within the commit that follows a call's start, some milliseconds | not, if it was not answered by then |
-/// | later, but before the commit that follows its end | as uncertain, with what was reserved for it |
-/// | after [`History::flush`] has answered | exactly |
+/// | within the commit after the start of the call, some milliseconds | not at all if it was not answered by then |
+/// | later, but before the commit after its end | as uncertain, with the amount reserved |
+/// | after [`History::flush`] has returned | exactly |
 ///
-/// So that the first of these is never a call that was answered and settled, models are given to agents as
-/// [`History::booked`]: then an answer waits for its reservation to be on disk, which it is long before most answers
-/// come. Before telling a caller that a run is over, await [`History::flush`]. While the disk is full, sums stay in
-/// memory and are tried again.
+/// Wrap models with [`History::write_barrier`], so that the first case never concerns a call that was answered and
+/// settled. Await [`History::flush`] before reporting to a caller that a run is over. While the disk is full, sums stay
+/// in memory and are written again.
 ///
-/// Dropping the last clone writes what is left. Observers hold on to it.
+/// Dropping the last clone writes what is left. Observers hold a clone.
+///
+/// ```
+/// use brigade_core::{Agent, Event, Run, testing::{ScriptedModel, Turn}};
+/// use brigade_store::{Database, History, RunFilter};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("brigade.db");
+/// // `mask_event` of `brigade-observability` would mask credentials; a plain clone stores events as they are.
+/// let history = History::start(Database::open(path)?, Event::clone).await?;
+///
+/// let model = history.write_barrier(ScriptedModel::new([Turn::text("Hello.")]));
+/// let run = Run::builder().observer(history.of_account("ada's key")).build();
+/// Agent::new("clerk", model).run_in(&run, "Say hello.").await?;
+///
+/// history.flush().await?;
+/// let runs = history.runs().list(RunFilter::default().account("ada's key")).await?;
+/// assert_eq!(runs[0].outcome.as_deref(), Some("finished"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct History(Arc<Inner>);
 
-/// How history is kept.
+/// Settings of [`History`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HistorySettings {
-    /// How long events wait for others to be written with; the most that a crash loses of them. A fifth of a second is
-    /// short to people who look, and five commits a second are little to any disk.
+    /// How long events wait for others to be written with, which is also the most that a crash loses. 200 ms: little
+    /// for people who look, and five commits a second are little for any disk.
     pub interval: Duration,
-    /// For how long events are kept. A month is when people still ask what happened; they are most of the file.
+    /// The retention of events, which are most of the file. 30 days.
     pub keep_events: Duration,
-    /// For how long runs are kept after their events, with their cost and outcome. Spending by day is kept for ever.
+    /// The retention of runs with their cost and outcome. 90 days. Spending by day is kept for ever.
     pub keep_runs: Duration,
 }
 
-/// What was found of a process that did not end by itself.
+/// The work that an earlier process left unfinished, for example because it crashed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CutOff {
-    /// Runs that were going on.
+#[non_exhaustive]
+pub struct InterruptedWork {
+    /// The number of runs.
     pub runs: u64,
-    /// Calls that were under way.
+    /// The number of model calls.
     pub calls: u64,
-    /// What these had reserved. It counts as uncertain now, as they may be billed.
+    /// What these calls had reserved. It counts as uncertain, as the provider may bill it.
     pub uncertain: Money,
 }
 
 struct Inner {
-    queue: Option<SyncSender<Option<Happening>>>,
-    pending: Arc<Pending>,
-    cut_off: CutOff,
+    queue: Option<SyncSender<Message>>,
+    shared: Arc<Shared>,
+    interrupted: InterruptedWork,
     database: Database,
-    nobody: Arc<str>,
-    chronicler: Option<JoinHandle<()>>,
+    unowned: RunOwner,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// What does not pass through the queue, because it must not be lost when that is full.
+/// What observers and the writer share outside the queue, so that a full queue cannot lose it.
 #[derive(Debug)]
-pub(crate) struct Pending {
-    pub(crate) books: Mutex<Books>,
-    pub(crate) written: watch::Sender<Written>,
-    /// Those who wait until everything is written.
-    pub(crate) waiting: Mutex<Vec<oneshot::Sender<Result<(), StoreError>>>>,
-    /// Events that are missing.
-    pub(crate) lost: AtomicU64,
+pub(super) struct Shared {
+    pub(super) spending: Mutex<SpendingLog>,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) flush_requests: Mutex<Vec<FlushRequest>>,
+    /// The number of lost events.
+    pub(super) lost: AtomicU64,
 }
 
-/// How far the books have come.
+/// How far the spending is written.
 #[derive(Debug)]
-pub(crate) struct Written {
-    /// Of [`Books::noted`].
-    pub(crate) noted: u64,
-    /// Whether it is on disk.
-    pub(crate) result: Result<(), StoreError>,
+pub(super) struct Progress {
+    /// The [revision](SpendingLog::revision) of the last write.
+    pub(super) revision: u64,
+    /// The result of that write.
+    pub(super) result: Result<(), StoreError>,
 }
 
-impl Written {
-    /// What was noted when the writer has ended: more than ever will be.
-    pub(crate) const ENDED: u64 = u64::MAX;
+impl Progress {
+    /// The revision once the writer has ended.
+    pub(super) const ENDED: u64 = u64::MAX;
 }
 
-/// Watches the runs of one account.
+/// The account that pays for a run, and the session that the run continues.
+#[derive(Debug, Clone)]
+pub(super) struct RunOwner {
+    pub(super) account: Arc<str>,
+    pub(super) session: Option<Arc<str>>,
+}
+
+/// Observes the runs of one account.
 #[derive(Debug)]
-struct AccountHistory {
+struct AccountObserver {
     history: History,
-    account: Arc<str>,
-    session: Option<Arc<str>>,
+    owner: RunOwner,
 }
 
 /// Some seconds of a busy process, a few megabytes.
-const QUEUE: usize = 8_192;
+const QUEUE_LENGTH: usize = 8_192;
 
 impl Default for HistorySettings {
     fn default() -> Self {
@@ -122,183 +147,207 @@ impl Default for HistorySettings {
     }
 }
 
-impl History {
-    /// Begins to keep history in `database`, once a process, and settles what an earlier process left open.
-    pub async fn start(database: Database, describe: Describe) -> Result<Self, StoreError> {
-        Self::start_with(database, describe, HistorySettings::default()).await
+impl HistorySettings {
+    /// Sets how long events wait for others to be written with.
+    #[must_use]
+    pub fn interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
     }
 
-    /// The same with other settings.
+    /// Sets the retention of events.
+    #[must_use]
+    pub fn keep_events(self, keep_events: Duration) -> Self {
+        Self { keep_events, ..self }
+    }
+
+    /// Sets the retention of runs.
+    #[must_use]
+    pub fn keep_runs(self, keep_runs: Duration) -> Self {
+        Self { keep_runs, ..self }
+    }
+}
+
+impl History {
+    /// Starts the history in `database`, once per process, and settles what an earlier process left unfinished. `mask`
+    /// prepares each event for storage, on the writer's thread; it should mask credentials.
+    pub async fn start(database: Database, mask: fn(&Event) -> Event) -> Result<Self, StoreError> {
+        Self::start_with(database, mask, HistorySettings::default()).await
+    }
+
+    /// Like [`History::start`], with settings.
     pub async fn start_with(
         database: Database,
-        describe: Describe,
+        mask: fn(&Event) -> Event,
         settings: HistorySettings,
     ) -> Result<Self, StoreError> {
-        let (epoch, cut_off) = database.write(begin).await?;
-        if cut_off != CutOff::default() {
-            let CutOff { runs, calls, uncertain } = cut_off;
-            tracing::warn!(runs, calls, %uncertain, "the last process was cut off: its open calls count as uncertain");
+        let (epoch, interrupted) = database.write(start_epoch).await?;
+        if interrupted != InterruptedWork::default() {
+            let InterruptedWork { runs, calls, uncertain } = interrupted;
+            tracing::warn!(runs, calls, %uncertain, "an earlier process was interrupted: its open calls count as uncertain");
         }
-        let (queue, happenings) = sync_channel(QUEUE);
-        let pending = Arc::new(Pending {
-            books: Mutex::default(),
-            written: watch::Sender::new(Written { noted: 0, result: Ok(()) }),
-            waiting: Mutex::default(),
+        let (queue, messages) = sync_channel(QUEUE_LENGTH);
+        let shared = Arc::new(Shared {
+            spending: Mutex::default(),
+            progress: watch::Sender::new(Progress { revision: 0, result: Ok(()) }),
+            flush_requests: Mutex::default(),
             lost: AtomicU64::new(0),
         });
-        let chronicle = Chronicle::new(database.clone(), describe, (settings, epoch), Arc::clone(&pending));
-        let failed = |error| StoreError::Open { path: database.path().to_owned(), source: Arc::new(error) };
-        let chronicler = std::thread::Builder::new()
+        let writer = EventWriter {
+            database: database.clone(),
+            mask,
+            settings,
+            epoch,
+            shared: Arc::clone(&shared),
+            flushing: Vec::new(),
+            is_broken: false,
+        };
+        let thread = std::thread::Builder::new()
             .name("brigade-history".to_owned())
-            .spawn(move || chronicle.keep(&happenings))
-            .map_err(failed)?;
-        let (queue, nobody, chronicler) = (Some(queue), "".into(), Some(chronicler));
-        Ok(Self(Arc::new(Inner { queue, pending, cut_off, database, nobody, chronicler })))
+            .spawn(move || writer.run(&messages))
+            .map_err(|error| StoreError::Open { path: database.path().to_owned(), source: Arc::new(error) })?;
+        let unowned = RunOwner { account: "".into(), session: None };
+        Ok(Self(Arc::new(Inner { queue: Some(queue), shared, interrupted, database, unowned, thread: Some(thread) })))
     }
 
-    /// What the last process left open.
-    pub fn cut_off(&self) -> CutOff {
-        self.0.cut_off
+    /// The work that an earlier process left unfinished.
+    pub fn interrupted(&self) -> InterruptedWork {
+        self.0.interrupted
     }
 
-    /// Watches the runs that are billed to `account`, such as an API key's name. A [`History`] itself watches runs that
-    /// are billed to nobody.
+    /// An observer for runs that `account` pays for, such as the name of an API key. [`History`] itself observes runs
+    /// without an account.
     pub fn of_account(&self, account: impl Into<Arc<str>>) -> Arc<dyn Observer> {
         self.of_session(account, None)
     }
 
-    /// The same for a run that continues this session.
+    /// An observer for runs that `account` pays for and that continue this session.
     pub fn of_session(&self, account: impl Into<Arc<str>>, session: Option<Arc<str>>) -> Arc<dyn Observer> {
-        Arc::new(AccountHistory { history: self.clone(), account: account.into(), session })
+        let owner = RunOwner { account: account.into(), session };
+        Arc::new(AccountObserver { history: self.clone(), owner })
     }
 
-    /// The model, whose answers wait until what was reserved for them is on disk: place it directly inside of
-    /// [`Metered`](brigade_core::Metered).
-    pub fn booked<M>(&self, model: M) -> Booked<M> {
-        Booked::new(model, self.clone())
+    /// Wraps a model or embedder, so that its answers wait until their reservation is on disk. It belongs directly
+    /// inside [`Metered`](brigade_core::Metered).
+    pub fn write_barrier<M>(&self, model: M) -> WriteBarrier<M> {
+        WriteBarrier::new(model, self.clone())
     }
 
-    /// How much of reservations and costs was noted until now.
-    pub(crate) fn noted(&self) -> u64 {
-        unpoisoned(&self.0.pending.books).noted()
+    /// The number of changes of spending and reservations so far.
+    pub(super) fn spending_revision(&self) -> u64 {
+        unpoisoned(&self.0.shared.spending).revision()
     }
 
-    /// Answers when so much of what was noted is on disk, or could not be written. What could not is kept and tried
-    /// again.
-    pub(crate) async fn written(&self, noted: u64) -> Result<(), StoreError> {
-        let mut written = self.0.pending.written.subscribe();
-        let written = written.wait_for(|written| written.noted >= noted).await;
-        written.map_err(|_| StoreError::Closed)?.result.clone()
+    /// Waits until the spending up to this revision is on disk, or could not be written.
+    pub(super) async fn spending_written(&self, revision: u64) -> Result<(), StoreError> {
+        let mut progress = self.0.shared.progress.subscribe();
+        let progress = progress.wait_for(|progress| progress.revision >= revision).await;
+        progress.map_err(|_| StoreError::Closed)?.result.clone()
     }
 
-    /// Answers when all that has happened until now is on disk.
+    /// Waits until everything that has happened so far is on disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        let (done, written) = oneshot::channel();
-        unpoisoned(&self.0.pending.waiting).push(done);
+        let (request, written) = oneshot::channel();
+        unpoisoned(&self.0.shared.flush_requests).push(request);
         self.0.wake();
-        // Whoever came too late for its end is not answered by it.
-        if self.0.pending.written.borrow().noted == Written::ENDED {
+        // A writer that ended before the request was pushed does not answer it.
+        if self.0.shared.progress.borrow().revision == Progress::ENDED {
             return Err(StoreError::Closed);
         }
         written.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// How many events are missing, because the disk was full or not fast enough.
+    /// The number of lost events: the disk was full or too slow.
     pub fn lost(&self) -> u64 {
-        self.0.pending.lost.load(Ordering::Relaxed)
+        self.0.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// What was kept, to be asked.
-    pub fn runs(&self) -> Runs {
-        Runs::new(&self.0.database)
+    /// Queries over what is stored.
+    pub fn runs(&self) -> RunHistory {
+        RunHistory::new(&self.0.database)
     }
 
-    /// Tells a ledger what was spent in its current window before this process began: by `account`, or by all. Call it
-    /// before the first run.
+    /// Adds to a ledger what was spent in its current window before this process started: by `account`, or by all. Call
+    /// it before the first run.
     pub async fn restore(&self, ledger: &Ledger, account: Option<&str>) -> Result<(), StoreError> {
         let spent = self.runs().spent_in_window(ledger.budget().window, account).await?;
         ledger.restore(spent);
         Ok(())
     }
 
-    fn keep(&self, run: &Run, (account, session): (&Arc<str>, Option<&Arc<str>>), event: &Event) {
-        match event {
-            // Content, or more than anybody will read.
-            Event::Delta(_) | Event::RateLimitsReported { .. } => return,
-            Event::AttemptStarted { model } => unpoisoned(&self.0.pending.books).begin(run, account, model),
-            Event::AttemptEnded { model, charge, .. } => {
-                unpoisoned(&self.0.pending.books).settle(run, account, (model, charge.as_ref()));
-            }
-            _ => {}
+    fn store(&self, run: &Run, owner: &RunOwner, event: &Event) {
+        if !event.is_stored() {
+            return;
+        }
+        if let Event::AttemptStarted { model } = event {
+            unpoisoned(&self.0.shared.spending).call_started(run, &owner.account, model);
+        } else if let Event::AttemptEnded { model, charge, .. } = event {
+            unpoisoned(&self.0.shared.spending).call_ended(run, &owner.account, model, charge.as_ref());
         }
         let has_failed = matches!(event, Event::RunFailed { .. });
-        self.0.tell(Happening {
-            at_us: now_us(),
-            run: run.id(),
-            trace: run.trace(),
-            agent: Arc::clone(run.agent()),
-            account: Arc::clone(account),
-            session: session.cloned(),
+        self.0.send(QueuedEvent {
+            record: EventRecord::new(run, event.clone()),
+            owner: owner.clone(),
             depth: run.depth(),
             spent: has_failed.then(|| run.ledger().spending()),
-            event: event.clone(),
         });
     }
 }
 
-/// Opens an epoch, and closes what earlier ones left open.
-fn begin(connection: &rusqlite::Connection) -> Result<(i64, CutOff), StoreError> {
+/// Starts an epoch, and closes what earlier ones left open.
+fn start_epoch(connection: &rusqlite::Connection) -> Result<(i64, InterruptedWork), StoreError> {
     connection.execute("INSERT INTO epochs (started_us) VALUES (?1)", [now_us()])?;
     let epoch = connection.last_insert_rowid();
     let closed = "UPDATE runs SET outcome = 'interrupted' WHERE outcome IS NULL AND epoch < ?1";
     let runs = connection.execute(closed, [epoch])? as u64;
-    let spent = books::settle_cut_off(connection, epoch)?;
-    Ok((epoch, CutOff { runs, calls: spent.calls, uncertain: spent.uncertain }))
+    let spent = spending_log::settle_interrupted(connection, epoch)?;
+    Ok((epoch, InterruptedWork { runs, calls: spent.calls, uncertain: spent.uncertain }))
 }
 
 impl Inner {
-    fn tell(&self, happening: Happening) {
+    fn send(&self, event: QueuedEvent) {
         let Some(queue) = &self.queue else { return };
-        if queue.try_send(Some(happening)).is_err() && self.pending.lost.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!("the history cannot keep up: events go missing from it, money does not");
+        if queue.try_send(Message::Event(Box::new(event))).is_err()
+            && self.shared.lost.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            tracing::warn!("the history cannot keep up: events are lost, spending is not");
         }
     }
 
-    /// A full queue wakes the writer just as well.
+    /// Wakes the writer. If the queue is full, it is awake.
     fn wake(&self) {
         if let Some(queue) = &self.queue {
-            drop(queue.try_send(None));
+            drop(queue.try_send(Message::Flush));
         }
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Without a sender, the chronicler ends when it has written everything.
+        // Without a sender, the thread ends when it has written everything.
         drop(self.queue.take());
-        if let Some(chronicler) = self.chronicler.take()
-            && chronicler.join().is_err()
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
         {
-            tracing::error!("the writer of the history panicked");
+            tracing::error!("the thread that writes the history panicked");
         }
     }
 }
 
 impl Observer for History {
     fn on_event(&self, run: &Run, event: &Event) {
-        self.keep(run, (&self.0.nobody, None), event);
+        self.store(run, &self.0.unowned, event);
     }
 }
 
-impl Observer for AccountHistory {
+impl Observer for AccountObserver {
     fn on_event(&self, run: &Run, event: &Event) {
-        self.history.keep(run, (&self.account, self.session.as_ref()), event);
+        self.history.store(run, &self.owner, event);
     }
 }
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner").field("pending", &self.pending).finish_non_exhaustive()
+        f.debug_struct("Inner").field("shared", &self.shared).finish_non_exhaustive()
     }
 }
 

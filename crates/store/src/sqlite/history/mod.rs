@@ -1,9 +1,9 @@
 //! Runs, their events, and what they cost.
 
-pub(crate) mod booked;
-pub(crate) mod books;
-pub(crate) mod chronicle;
+pub(crate) mod event_writer;
 pub(crate) mod history;
-pub(crate) mod runs;
-pub(crate) mod spending;
+pub(crate) mod run_history;
+pub(crate) mod spending_columns;
+pub(crate) mod spending_log;
 pub(crate) mod usage;
+pub(crate) mod write_barrier;

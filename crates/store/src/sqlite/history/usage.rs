@@ -1,50 +1,83 @@
-//! What was spent, summed up.
+//! Sums of what was spent.
 
 use brigade_core::{Spending, Window};
+use jiff::{Span, civil::Date};
 use rusqlite::{Connection, params_from_iter, types::Value};
 
-use super::spending;
+use super::spending_columns as columns;
 use crate::{
     StoreError,
-    sqlite::conditions::{Conditions, MOST_LINES},
+    sqlite::conditions::{Conditions, MAX_ROWS},
 };
 
-/// Which spending to sum up. Absent means any.
+/// Selects spending. By default, all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UsageFilter {
-    /// From this day on, in days since 1970-01-01 UTC.
-    pub since_day: Option<i64>,
-    /// Up to and with this day.
-    pub until_day: Option<i64>,
-    /// Billed to this account.
+    /// From this day on, UTC.
+    pub since_day: Option<Date>,
+    /// Up to and including this day, UTC.
+    pub until_day: Option<Date>,
+    /// Only what this account pays for.
     pub account: Option<String>,
-    /// Of this agent and of those below it, by its path.
+    /// Only this agent and the agents below it, given by its path.
     pub agent: Option<String>,
-    /// Of this model, as `provider/model`.
+    /// Only this model, as `provider/model`.
     pub model: Option<String>,
 }
 
-/// What usage is listed by.
+/// A column to group usage by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsageBy {
-    /// By day.
+    /// The day in UTC.
     Day,
-    /// By the account that is billed, such as a key.
+    /// The account that pays, such as a key.
     Account,
-    /// By the agent's path.
+    /// The agent's path.
     Agent,
-    /// By model.
+    /// The model.
     Model,
 }
 
-/// What was spent on one thing.
+/// The spending of one group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageLine {
-    /// What it was spent on, in the order that was asked for; a day is its number since 1970-01-01.
-    pub on: Vec<String>,
-    /// How much.
+#[non_exhaustive]
+pub struct UsageRow {
+    /// The values of the columns that the rows are grouped by, in the order of the request. A day is written as
+    /// `2026-11-30`.
+    pub group: Vec<String>,
+    /// The sum.
     pub spending: Spending,
 }
+
+impl UsageFilter {
+    /// Selects days from this one on.
+    #[must_use]
+    pub fn since_day(self, day: Date) -> Self {
+        Self { since_day: Some(day), ..self }
+    }
+
+    /// Selects days up to and including this one.
+    #[must_use]
+    pub fn until_day(self, day: Date) -> Self {
+        Self { until_day: Some(day), ..self }
+    }
+
+    /// Selects what this account pays for.
+    #[must_use]
+    pub fn account(self, account: impl Into<String>) -> Self {
+        Self { account: Some(account.into()), ..self }
+    }
+
+    /// Selects this agent and the agents below it.
+    #[must_use]
+    pub fn agent(self, agent: impl Into<String>) -> Self {
+        Self { agent: Some(agent.into()), ..self }
+    }
+}
+
+/// Rows store days as their number since this one.
+const EPOCH: Date = Date::constant(1970, 1, 1);
 
 impl UsageBy {
     const fn column(self) -> &'static str {
@@ -61,41 +94,50 @@ pub(crate) fn usage(
     connection: &Connection,
     filter: &UsageFilter,
     by: &[UsageBy],
-) -> Result<Vec<UsageLine>, StoreError> {
+) -> Result<Vec<UsageRow>, StoreError> {
     let mut conditions = Conditions::default();
-    conditions.and("day >=", filter.since_day);
-    conditions.and("day <=", filter.until_day);
+    conditions.and("day >=", filter.since_day.map(day_number));
+    conditions.and("day <=", filter.until_day.map(day_number));
     conditions.and("account =", filter.account.clone());
     conditions.and_below("agent", filter.agent.clone());
     conditions.and("model =", filter.model.clone());
-    let columns: Vec<_> = by.iter().map(|by| by.column()).collect();
-    let (group, select) = match columns.as_slice() {
+    let group_columns: Vec<_> = by.iter().map(|by| by.column()).collect();
+    let (group, select) = match group_columns.as_slice() {
         [] => (String::new(), String::new()),
         columns => {
             let list = columns.join(", ");
             (format!("GROUP BY {list} ORDER BY {list}"), format!("{list}, "))
         }
     };
-    let (sums, conditions_sql) = (spending::sums(), conditions.sql());
-    let sql = format!("SELECT {select}{sums} FROM spend WHERE {conditions_sql} {group} LIMIT {MOST_LINES}");
+    let (sums, conditions_sql) = (columns::sums(), conditions.sql());
+    let sql = format!("SELECT {select}{sums} FROM spend WHERE {conditions_sql} {group} LIMIT {MAX_ROWS}");
     let mut select = connection.prepare_cached(&sql)?;
-    let lines = select.query_map(params_from_iter(conditions.values), |row| {
-        let on = (0..columns.len()).map(|column| match row.get(column)? {
-            Value::Integer(day) => Ok(day.to_string()),
+    let rows = select.query_map(params_from_iter(conditions.values), |row| {
+        let group = (0..group_columns.len()).map(|column| match row.get(column)? {
+            Value::Integer(number) => Ok(day(number).to_string()),
             Value::Text(text) => Ok(text),
-            _ => Ok(String::new()),
+            Value::Null | Value::Real(_) | Value::Blob(_) => Ok(String::new()),
         });
-        Ok(UsageLine { on: on.collect::<rusqlite::Result<_>>()?, spending: spending::read(row, columns.len())? })
+        let group = group.collect::<rusqlite::Result<_>>()?;
+        Ok(UsageRow { group, spending: columns::read(row, group_columns.len())? })
     })?;
-    Ok(lines.collect::<Result<_, _>>()?)
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The first day of the window that holds `day`.
-pub(crate) fn first_day(connection: &Connection, window: Window, day: i64) -> Result<i64, StoreError> {
-    let start_of_month = "SELECT unixepoch(?1 * 86400, 'unixepoch', 'start of month') / 86400";
+/// The first day of the window that contains `day`; `None` if the window has no start.
+pub(super) fn first_day(window: Window, day: Date) -> Option<Date> {
     match window {
-        Window::Total => Ok(i64::MIN),
-        Window::Day => Ok(day),
-        Window::Month => Ok(connection.query_row(start_of_month, [day], |row| row.get(0))?),
+        Window::Total => None,
+        Window::Day => Some(day),
+        Window::Month => Some(day.first_of_month()),
     }
+}
+
+/// The number of a day since 1970-01-01.
+pub(super) fn day_number(day: Date) -> i64 {
+    i64::from((day - EPOCH).get_days())
+}
+
+fn day(number: i64) -> Date {
+    Span::new().try_days(number).map(|days| EPOCH.saturating_add(days)).unwrap_or_default()
 }

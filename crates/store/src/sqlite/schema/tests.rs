@@ -1,7 +1,7 @@
 use brigade_core::{Memory, Message, Note, NoteSource, Recall, Run, Scope};
 
 use super::*;
-use crate::{Database, Exchange, RunFilter, Runs, SqliteMemory, SqliteRecall, sqlite::notes::notes};
+use crate::{Database, Exchange, RunFilter, RunHistory, SqliteMemory, SqliteRecall, sqlite::notes::notes};
 
 /// A file as the first version wrote it, and what was in it.
 fn first_version(path: &Path) {
@@ -27,7 +27,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_i
 
     let recall = SqliteRecall::new(database.clone());
     recall.remember(&Scope::default(), Note::new("new", NoteSource::User), &Run::new()).await.unwrap();
-    assert!(Runs::new(&database).list(RunFilter::default()).await.unwrap().is_empty());
+    assert!(RunHistory::new(&database).list(RunFilter::default()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -65,10 +65,10 @@ fn who_only_looks_brings_no_file_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.db");
     first_version(&path);
-    let error = Runs::open(&path).unwrap_err();
+    let error = RunHistory::open(&path).unwrap_err();
     assert!(matches!(error, StoreError::Older { found: 1, .. }), "{error:?}");
     drop(Database::open(&path).unwrap());
-    Runs::open(&path).unwrap();
+    RunHistory::open(&path).unwrap();
 }
 
 #[test]

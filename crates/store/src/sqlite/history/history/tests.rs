@@ -11,11 +11,11 @@ use crate::{DatabaseSettings, RunFilter, RunStatus, UsageBy, UsageFilter};
 
 /// Every call costs a tenth of a cent.
 #[derive(Debug, Clone)]
-struct Flat;
+struct FixedPrice;
 
 const PRICE: Money = Money::from_nano(1_000_000);
 
-impl Pricing for Flat {
+impl Pricing for FixedPrice {
     fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
         Some(PriceCeiling::new(Rates::default().call(PRICE)).max_output_tokens(Some(100)))
     }
@@ -24,14 +24,19 @@ impl Pricing for Flat {
     }
 }
 
-fn describe(event: &Event) -> Option<String> {
-    Some(match event {
-        Event::RunStarted => "run_started".to_owned(),
-        Event::RunEnded { .. } => "run_ended".to_owned(),
-        Event::TurnStarted { turn, .. } => format!("turn {turn}"),
-        Event::ToolStarted { tool, .. } => format!("tool {tool}"),
-        _ => return None,
-    })
+/// The events of a trace in words; those of attempts are left out.
+fn in_words(events: &[EventRecord]) -> Vec<String> {
+    let words = |record: &EventRecord| {
+        let event = match &record.event {
+            Event::RunStarted => "run started".to_owned(),
+            Event::RunEnded { .. } => "run ended".to_owned(),
+            Event::TurnStarted { turn, .. } => format!("turn {turn}"),
+            Event::ToolStarted { tool, .. } => format!("tool {tool}"),
+            _ => return None,
+        };
+        Some(format!("{} {event}", record.agent))
+    };
+    events.iter().filter_map(words).collect()
 }
 
 fn folder() -> (tempfile::TempDir, std::path::PathBuf) {
@@ -41,11 +46,11 @@ fn folder() -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 async fn start(path: &std::path::Path) -> History {
-    History::start(Database::open(path).unwrap(), describe).await.unwrap()
+    History::start(Database::open(path).unwrap(), Event::clone).await.unwrap()
 }
 
 fn clerk() -> Agent {
-    Agent::new("clerk", ScriptedModel::new([Turn::text("Done.")]).metered(&Flat))
+    Agent::new("clerk", ScriptedModel::new([Turn::text("Done.")]).metered(&FixedPrice))
 }
 
 async fn work(observer: Arc<dyn Observer>) -> Run {
@@ -54,9 +59,9 @@ async fn work(observer: Arc<dyn Observer>) -> Run {
     run
 }
 
-/// A run that waits for its model for ever.
-async fn begin_call(observer: Arc<dyn Observer>) -> Run {
-    let model = ScriptedModel::new([Turn::text("Late.").after(Duration::from_hours(1))]).metered(&Flat);
+/// A run whose model never answers.
+async fn start_call(observer: Arc<dyn Observer>) -> Run {
+    let model = ScriptedModel::new([Turn::text("Late.").after(Duration::from_hours(1))]).metered(&FixedPrice);
     let run = Run::builder().observer(observer).build();
     let agent = Agent::new("slow", model);
     let mut call = Box::pin(agent.run_in(&run, "Go."));
@@ -65,18 +70,19 @@ async fn begin_call(observer: Arc<dyn Observer>) -> Run {
         _ = &mut call => panic!("the model does not answer"),
         () = async { while run.ledger().outstanding() == 0 { tokio::task::yield_now().await } } => {}
     }
-    // As a process that dies forgets it: nothing is settled.
+    // Like a process that dies: nothing is settled.
     std::mem::forget(call);
     run
 }
 
 #[tokio::test]
-async fn a_run_is_kept_with_its_workers_events_cost_and_outcome() {
+async fn a_run_is_stored_with_its_workers_events_cost_and_outcome() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     let script = [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("All good.")];
-    let critic = Agent::new("critic", ScriptedModel::named("small", [Turn::text("Fine.")]).metered(&Flat));
-    let desk = Agent::new("desk", ScriptedModel::named("large", script).metered(&Flat)).worker(Worker::new(critic));
+    let critic = Agent::new("critic", ScriptedModel::named("small", [Turn::text("Fine.")]).metered(&FixedPrice));
+    let desk =
+        Agent::new("desk", ScriptedModel::named("large", script).metered(&FixedPrice)).worker(Worker::new(critic));
     let run = Run::builder().observer(history.of_account("ada")).build();
     desk.run_in(&run, "Check it.").await.unwrap();
     history.flush().await.unwrap();
@@ -90,46 +96,49 @@ async fn a_run_is_kept_with_its_workers_events_cost_and_outcome() {
     let short = run.trace().short();
     let trace = history.runs().trace(&short).await.unwrap().unwrap();
     assert_eq!(trace.runs.iter().map(|run| run.agent.as_str()).collect::<Vec<_>>(), ["desk", "desk/critic"]);
-    let events: Vec<_> = trace.events.iter().map(|event| format!("{} {}", event.agent, event.entry)).collect();
     let expected = [
-        "desk run_started",
+        "desk run started",
         "desk turn 1",
         "desk tool critic",
-        "desk/critic run_started",
+        "desk/critic run started",
         "desk/critic turn 1",
-        "desk/critic run_ended",
+        "desk/critic run ended",
         "desk turn 2",
-        "desk run_ended",
+        "desk run ended",
     ];
-    assert_eq!(events, expected);
+    assert_eq!(in_words(&trace.events), expected);
     let costs: Vec<_> =
         trace.costs.iter().map(|((agent, model), spent)| (agent.as_str(), model.as_str(), spent.charged)).collect();
     assert_eq!(costs, [("desk", "scripted/large", PRICE.times(2)), ("desk/critic", "scripted/small", PRICE)]);
     let by_id = history.runs().trace(&trace.runs[1].run.to_string()).await.unwrap().unwrap();
     assert_eq!(by_id, trace, "a run is also found by its id");
     assert_eq!(history.runs().find(run.id()).await.unwrap().as_ref(), trace.runs.first());
-    assert!(history.runs().trace("").await.unwrap().is_none(), "what fits all is no id");
+    assert!(history.runs().trace("").await.unwrap().is_none(), "the empty id is not valid");
     assert!(history.runs().trace("ffffffff").await.unwrap().is_none());
     assert_eq!(history.lost(), 0);
 }
 
 #[tokio::test]
-async fn a_run_that_fails_is_kept_with_the_kind_of_its_error() {
+async fn a_failed_run_is_stored_with_the_kind_of_its_error() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     let run = Run::builder().observer(Arc::new(history.clone())).build();
-    let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&Flat));
-    let model = ScriptedModel::new([Turn::call("c1", "critic", json!({"task": "Look."}))]).metered(&Flat);
+    let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&FixedPrice));
+    let model = ScriptedModel::new([Turn::call("c1", "critic", json!({"task": "Look."}))]).metered(&FixedPrice);
     let agent = Agent::new("desk", model).worker(Worker::new(critic));
     let _: RunError = agent.run_in(&run, Task::from("Go.")).await.unwrap_err();
     history.flush().await.unwrap();
     let listed = history.runs().list(RunFilter::default()).await.unwrap();
     assert_eq!((listed[0].outcome.as_deref(), listed[0].error.as_deref()), (Some("failed"), Some("caller")));
-    assert_eq!((listed[0].cost, listed[0].tokens), (Some(PRICE.times(2)), Some((200, 20))), "what it cost until then");
+    assert_eq!(
+        (listed[0].cost, listed[0].tokens),
+        (Some(PRICE.times(2)), Some((200, 20))),
+        "the cost up to the failure"
+    );
 }
 
 #[tokio::test]
-async fn a_flush_waits_for_all_that_has_happened() {
+async fn a_flush_waits_for_all_earlier_events() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     for round in 1..=3 {
@@ -143,7 +152,7 @@ async fn a_flush_waits_for_all_that_has_happened() {
 }
 
 #[tokio::test]
-async fn dropping_the_history_writes_what_is_left() {
+async fn dropping_the_history_writes_the_rest() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     for _ in 0..20 {
@@ -151,13 +160,13 @@ async fn dropping_the_history_writes_what_is_left() {
     }
     drop(history);
     let history = start(&path).await;
-    assert_eq!(history.cut_off(), CutOff::default());
+    assert_eq!(history.interrupted(), InterruptedWork::default());
     let finished = RunFilter { status: Some(RunStatus::Ended), ..RunFilter::default() };
     assert_eq!(history.runs().list(finished).await.unwrap().len(), 20);
 }
 
 #[tokio::test]
-async fn what_a_key_has_spent_counts_after_a_restart() {
+async fn spending_of_a_key_still_counts_after_a_restart() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     for account in ["ada", "ada", "bob"] {
@@ -175,17 +184,17 @@ async fn what_a_key_has_spent_counts_after_a_restart() {
 
     let run = Run::builder().account(process).build();
     let outcome = clerk().run_in(&run, "Go.").await;
-    assert!(outcome.is_err() || !outcome.unwrap().is_finished(), "the process has nothing left");
+    assert!(outcome.is_err() || !outcome.unwrap().is_finished(), "the budget of the process is used up");
 }
 
 #[tokio::test]
-async fn a_call_that_a_crash_cut_off_counts_as_uncertain_and_its_run_as_interrupted() {
+async fn an_interrupted_call_counts_as_uncertain_and_its_run_as_interrupted() {
     let (folder, path) = folder();
     let history = start(&path).await;
     work(history.of_account("ada")).await;
-    let run = begin_call(history.of_account("ada")).await;
+    let run = start_call(history.of_account("ada")).await;
     history.flush().await.unwrap();
-    // The file as it would be found if the process died now.
+    // The file as a crash would leave it.
     let copy = folder.path().join("copy.db");
     for end in ["", "-wal"] {
         let [from, to] = [&path, &copy].map(|path| format!("{}{end}", path.display()));
@@ -193,21 +202,21 @@ async fn a_call_that_a_crash_cut_off_counts_as_uncertain_and_its_run_as_interrup
     }
 
     let after = start(&copy).await;
-    let expected = CutOff { runs: 1, calls: 1, uncertain: run.ledger().reserved() };
-    assert_eq!(after.cut_off(), expected);
+    let expected = InterruptedWork { runs: 1, calls: 1, uncertain: run.ledger().reserved() };
+    assert_eq!(after.interrupted(), expected);
     let spent = after.runs().spent_in_window(Window::Total, Some("ada")).await.unwrap();
     assert_eq!((spent.charged, spent.uncertain, spent.calls), (PRICE, PRICE, 2));
     let interrupted = RunFilter { status: Some(RunStatus::Interrupted), ..RunFilter::default() };
     assert_eq!(after.runs().list(interrupted).await.unwrap()[0].run, run.id());
     drop(after);
-    assert_eq!(start(&copy).await.cut_off(), CutOff::default(), "it is counted once");
+    assert_eq!(start(&copy).await.interrupted(), InterruptedWork::default(), "it is counted once");
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_is_settled_and_leaves_no_reservation() {
+async fn a_dropped_call_is_settled_and_leaves_no_reservation() {
     let (_folder, path) = folder();
     let history = start(&path).await;
-    let model = ScriptedModel::new([Turn::text("Late.").after(Duration::from_hours(1))]).metered(&Flat);
+    let model = ScriptedModel::new([Turn::text("Late.").after(Duration::from_hours(1))]).metered(&FixedPrice);
     let run = Run::builder().observer(history.of_account("ada")).build();
     let agent = Agent::new("slow", model);
     {
@@ -222,13 +231,13 @@ async fn a_call_that_is_dropped_is_settled_and_leaves_no_reservation() {
     drop(agent);
     drop(history);
     let history = start(&path).await;
-    assert_eq!(history.cut_off(), CutOff::default());
+    assert_eq!(history.interrupted(), InterruptedWork::default());
     let spent = history.runs().spent_in_window(Window::Total, None).await.unwrap();
     assert_eq!((spent.calls, spent.uncertain), (1, PRICE));
 }
 
 #[tokio::test]
-async fn usage_is_told_by_day_account_agent_and_model() {
+async fn usage_is_grouped_by_day_account_agent_and_model() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     for account in ["ada", "ada", "bob"] {
@@ -238,19 +247,20 @@ async fn usage_is_told_by_day_account_agent_and_model() {
     let runs = history.runs();
     let by = [UsageBy::Day, UsageBy::Account, UsageBy::Agent, UsageBy::Model];
     let lines = runs.usage(UsageFilter::default(), &by).await.unwrap();
-    let today = books::today().to_string();
-    assert_eq!(lines[0].on, [today.as_str(), "ada", "clerk", "scripted/model"]);
+    let today = crate::sqlite::database::today().to_string();
+    assert_eq!(lines[0].group, [today.as_str(), "ada", "clerk", "scripted/model"]);
     assert_eq!((lines[0].spending.charged, lines[0].spending.calls), (PRICE.times(2), 2));
-    assert_eq!(lines[0].spending.usage.cache_read_tokens, None, "what no provider told is absent");
+    assert_eq!(lines[0].spending.usage.cache_read_tokens, None, "a count that no provider reported is absent");
     assert_eq!(lines.len(), 2);
     let bobs = UsageFilter { account: Some("bob".to_owned()), ..UsageFilter::default() };
     assert_eq!(runs.usage(bobs, &[UsageBy::Model]).await.unwrap()[0].spending.calls, 1);
-    let yesterday = UsageFilter { until_day: Some(books::today() - 1), ..UsageFilter::default() };
+    let day_before = crate::sqlite::database::today().yesterday().unwrap();
+    let yesterday = UsageFilter { until_day: Some(day_before), ..UsageFilter::default() };
     assert_eq!(runs.usage(yesterday, &[UsageBy::Model]).await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn the_runs_of_a_session_are_found() {
+async fn runs_are_found_by_session() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     for session in [Some("one"), None, Some("two"), Some("one")] {
@@ -264,12 +274,12 @@ async fn the_runs_of_a_session_are_found() {
 }
 
 #[tokio::test]
-async fn usage_of_an_agent_is_also_that_of_its_workers() {
+async fn usage_of_an_agent_includes_its_workers() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     let script = [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("All good.")];
-    let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&Flat));
-    let desk = Agent::new("desk", ScriptedModel::new(script).metered(&Flat)).worker(Worker::new(critic));
+    let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&FixedPrice));
+    let desk = Agent::new("desk", ScriptedModel::new(script).metered(&FixedPrice)).worker(Worker::new(critic));
     let run = Run::builder().observer(history.of_account("ada")).build();
     desk.run_in(&run, "Check it.").await.unwrap();
     history.flush().await.unwrap();
@@ -280,7 +290,7 @@ async fn usage_of_an_agent_is_also_that_of_its_workers() {
 }
 
 #[tokio::test]
-async fn runs_are_listed_page_by_page_and_filtered() {
+async fn runs_are_listed_in_pages_and_filtered() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     let mut ids = Vec::new();
@@ -308,7 +318,7 @@ async fn runs_are_listed_page_by_page_and_filtered() {
 }
 
 #[tokio::test]
-async fn old_events_go_before_old_runs_and_money_stays() {
+async fn old_events_are_deleted_before_old_runs_and_spending_stays() {
     let (_folder, path) = folder();
     let history = start(&path).await;
     for _ in 0..3 {
@@ -328,29 +338,32 @@ async fn old_events_go_before_old_runs_and_money_stays() {
     database.write(aged).await.unwrap();
     let hours = Duration::from_hours;
     let settings = HistorySettings { keep_events: hours(24), keep_runs: hours(48), ..HistorySettings::default() };
-    // It sweeps when it starts; the end waits for it.
-    drop(History::start_with(database.clone(), describe, settings).await.unwrap());
+    // It sweeps at the start, and dropping it waits for the sweep.
+    drop(History::start_with(database.clone(), Event::clone, settings).await.unwrap());
     let count = |sql: &'static str| {
         database.read(move |connection| Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?))
     };
     assert_eq!(count("SELECT count(*) FROM runs").await.unwrap(), 2);
     assert_eq!(count("SELECT count(DISTINCT run) FROM events").await.unwrap(), 1);
     assert_eq!(count("SELECT count(*) FROM run_costs").await.unwrap(), 2);
-    let spent = crate::Runs::new(&database).spent_in_window(Window::Total, None).await.unwrap();
+    let spent = crate::RunHistory::new(&database).spent_in_window(Window::Total, None).await.unwrap();
     assert_eq!(spent.charged, PRICE.times(3));
 }
 
 #[tokio::test]
-async fn a_full_disk_loses_events_and_no_money() {
+async fn a_full_disk_loses_events_but_no_spending() {
     let (_folder, path) = folder();
     let settings = DatabaseSettings { max_bytes: Some(300 * 1_024), ..DatabaseSettings::default() };
     let database = Database::open_with(&path, &settings).unwrap();
-    let wordy: Describe = |event| matches!(event, Event::RunStarted).then(|| "x".repeat(50_000));
-    let history = History::start(database.clone(), wordy).await.unwrap();
+    let enlarge = |event: &Event| match event {
+        Event::RunStarted => Event::UnknownTool { name: "x".repeat(50_000).into() },
+        other => other.clone(),
+    };
+    let history = History::start(database.clone(), enlarge).await.unwrap();
     let mut calls = 0;
     let error = loop {
-        // No answer waits for a disk that takes nothing.
-        let model = history.booked(ScriptedModel::new([Turn::text("Done.")])).metered(&Flat);
+        // Answers do not wait for a full disk.
+        let model = history.write_barrier(ScriptedModel::new([Turn::text("Done.")])).metered(&FixedPrice);
         let run = Run::builder().observer(history.of_account("ada")).build();
         Agent::new("clerk", model).run_in(&run, "Go.").await.unwrap();
         calls += 1;
@@ -367,11 +380,11 @@ async fn a_full_disk_loses_events_and_no_money() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_writer_that_has_died() {
+async fn callers_do_not_wait_for_a_writer_that_panicked() {
     let (_folder, path) = folder();
-    let describe: Describe = |_| panic!("a bug of the program's");
-    let history = History::start(Database::open(&path).unwrap(), describe).await.unwrap();
-    let model = history.booked(ScriptedModel::new([Turn::text("Done.")])).metered(&Flat);
+    let mask = |_: &Event| panic!("a bug of the program");
+    let history = History::start(Database::open(&path).unwrap(), mask).await.unwrap();
+    let model = history.write_barrier(ScriptedModel::new([Turn::text("Done.")])).metered(&FixedPrice);
     let run = Run::builder().observer(history.of_account("ada")).build();
     assert_eq!(Agent::new("clerk", model).run_in(&run, "Go.").await.unwrap().text, "Done.");
     let error = history.flush().await.unwrap_err();

@@ -1,60 +1,76 @@
-//! What history tells.
+//! Queries over runs, their events and what they cost.
 
 use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
-use brigade_core::{Money, RunId, Spending, Window};
+use brigade_core::{EventRecord, Money, RunId, Spending, TraceId, Window};
+use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params_from_iter};
 use uuid::Uuid;
 
 use super::{
-    books::today,
-    spending,
+    spending_columns as columns,
     usage::{first_day, usage},
 };
 use crate::{
-    Database, DatabaseSettings, StoreError, UsageBy, UsageFilter, UsageLine,
+    Database, DatabaseSettings, StoreError, UsageBy, UsageFilter, UsageRow,
     sqlite::{
-        conditions::{Conditions, MOST_LINES},
+        conditions::{Conditions, MAX_ROWS},
+        database::today,
         readers::Readers,
         schema,
     },
 };
 
-/// Runs, what happened in them, and what they cost. Cheap to make: see [`History::runs`](crate::History::runs).
+/// Queries over stored runs, their events and what they cost. Cheap to create; see
+/// [`History::runs`](crate::History::runs).
+///
+/// ```no_run
+/// # async fn example() -> Result<(), brigade_store::StoreError> {
+/// use brigade_store::{RunFilter, RunHistory, RunStatus};
+///
+/// // Another process may be writing the file.
+/// let runs = RunHistory::open("brigade.db")?;
+/// for run in runs.list(RunFilter::default().status(RunStatus::Failed)).await? {
+///     println!("{} {}: {:?}", run.trace, run.agent, run.error);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
-pub struct Runs {
+pub struct RunHistory {
     readers: Readers,
 }
 
-/// Which runs to list. Absent means any.
+/// Selects runs. By default, the newest fifty at the top level.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunFilter {
-    /// Billed to this account.
+    /// Only runs that this account pays for.
     pub account: Option<String>,
-    /// Of this agent, by its path.
+    /// Only runs of this agent, given by its path.
     pub agent: Option<String>,
-    /// That stand so.
+    /// Only runs with this status.
     pub status: Option<RunStatus>,
-    /// Of this session.
+    /// Only runs of this session.
     pub session: Option<String>,
-    /// That began at this time or later, in microseconds since 1970.
+    /// Only runs that started at this time or later, in microseconds since 1970.
     pub since_us: Option<i64>,
-    /// Also the runs of workers.
+    /// Whether to include the runs of workers.
     pub children: bool,
-    /// Only runs that began before this one: the last one of the page before.
+    /// Only runs that started before this one: the last one of the previous page.
     pub before: Option<RunId>,
-    /// How many at the most.
+    /// The most runs to return.
     pub limit: u32,
 }
 
-/// How a run stands.
+/// The status of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunStatus {
-    /// It goes on.
+    /// It has not ended.
     Running,
-    /// It has an outcome, whole or partial.
+    /// It has an outcome, complete or partial.
     Ended,
-    /// Somebody cancelled it.
+    /// It was cancelled.
     Cancelled,
     /// It ended with an error.
     Failed,
@@ -62,91 +78,119 @@ pub enum RunStatus {
     Interrupted,
 }
 
-/// What a list says of a run.
+/// A stored run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunInfo {
     /// Its id.
     pub run: RunId,
-    /// The id on its log lines, 32 hexadecimal digits.
+    /// Its trace id, 32 hexadecimal digits.
     pub trace: String,
     /// The agent's path.
     pub agent: String,
-    /// The account it is billed to; empty for nobody's.
+    /// The account that pays for it; empty if there is none.
     pub account: String,
-    /// The session that it continued, if it was one.
+    /// The session that it continues.
     pub session: Option<String>,
-    /// How many agents are above this one.
+    /// The number of agents above this one.
     pub depth: u32,
-    /// When it began, in microseconds since 1970.
+    /// When it started, in microseconds since 1970.
     pub started_us: i64,
-    /// How it ended: the name of a [`StopReason`](brigade_core::StopReason), `failed`, or `interrupted` if its process
-    /// ended first; absent while it goes on.
+    /// The name of its [`StopReason`](brigade_core::StopReason), `failed`, or `interrupted` if its process ended first;
+    /// absent while it runs.
     pub outcome: Option<String>,
-    /// The kind of the model error that it failed with, if it was one.
+    /// The kind of the model error that it failed with.
     pub error: Option<String>,
     /// Model turns of this agent.
     pub turns: Option<u32>,
-    /// Input and output tokens, with workers.
+    /// Input and output tokens, including workers.
     pub tokens: Option<(u64, u64)>,
-    /// What it cost, with workers; absent if nothing had a price.
+    /// Its cost, including workers; absent if nothing had a price.
     pub cost: Option<Money>,
-    /// From start to end, in microseconds.
+    /// Its duration in microseconds.
     pub elapsed_us: Option<u64>,
 }
 
-/// A request as a whole: its runs, what they cost, and what happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// All runs of one request, with their costs and events.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TraceHistory {
-    /// The runs, in the order in which they began.
+    /// The runs, in the order in which they started.
     pub runs: Vec<RunInfo>,
-    /// What each agent cost with each model, by the agent's path and the model's name; workers on their own.
+    /// The cost of each agent's calls of each model, without workers, by the agent's path and the model's name.
     pub costs: BTreeMap<(String, String), Spending>,
-    /// What happened, in order.
-    pub events: Vec<EventInfo>,
+    /// The events, in order. Events that this version does not know are left out.
+    pub events: Vec<EventRecord>,
 }
 
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventInfo {
-    /// When, in microseconds since 1970.
-    pub at_us: i64,
-    /// In which run.
-    pub run: RunId,
-    /// The agent's path.
-    pub agent: String,
-    /// What, as [`Describe`](crate::Describe) wrote it.
-    pub entry: String,
-}
+/// More events than a run within the default limits has. Later ones are left out.
+const MAX_EVENTS: u32 = 200_000;
 
-/// More than any run within the default limits has; what comes after is left out.
-const MOST_EVENTS: u32 = 200_000;
-
-/// Digits.
-const SHORTEST_TRACE: usize = 8;
+/// The digits of a short trace id.
+const MIN_TRACE_DIGITS: usize = 8;
 
 const RUN_COLUMNS: &str = "session, run, trace, agent, account, depth, started_us, outcome, error, turns, \
                            input_tokens, output_tokens, cost_nano, elapsed_us";
 
-/// The outcomes that are no [`RunStatus::Ended`].
+/// The outcomes with a status other than [`RunStatus::Ended`].
 const CANCELLED: &str = "cancelled";
 const FAILED: &str = "failed";
 const INTERRUPTED: &str = "interrupted";
 
 impl Default for RunFilter {
-    /// The last fifty requests.
     fn default() -> Self {
-        let (account, agent, status, session) = (None, None, None, None);
-        Self { account, agent, status, session, since_us: None, children: false, before: None, limit: 50 }
+        Self {
+            account: None,
+            agent: None,
+            status: None,
+            session: None,
+            since_us: None,
+            children: false,
+            before: None,
+            limit: 50,
+        }
     }
 }
 
-impl Runs {
+impl RunFilter {
+    /// Selects runs that this account pays for.
+    #[must_use]
+    pub fn account(self, account: impl Into<String>) -> Self {
+        Self { account: Some(account.into()), ..self }
+    }
+
+    /// Selects runs of the agent with this path.
+    #[must_use]
+    pub fn agent(self, agent: impl Into<String>) -> Self {
+        Self { agent: Some(agent.into()), ..self }
+    }
+
+    /// Selects runs with this status.
+    #[must_use]
+    pub fn status(self, status: RunStatus) -> Self {
+        Self { status: Some(status), ..self }
+    }
+
+    /// Selects runs of this session.
+    #[must_use]
+    pub fn session(self, session: impl Into<String>) -> Self {
+        Self { session: Some(session.into()), ..self }
+    }
+
+    /// Sets the most runs to return.
+    #[must_use]
+    pub fn limit(self, limit: u32) -> Self {
+        Self { limit, ..self }
+    }
+}
+
+impl RunHistory {
     /// The history in this database.
     pub fn new(database: &Database) -> Self {
         Self { readers: database.readers().clone() }
     }
 
-    /// The history in the file at `path`, for programs that only look: another process may be writing it. Blocks.
+    /// Opens the history in the file at `path` for reading only; another process may be writing the file. Blocks.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let failed = |error| StoreError::Open { path: path.to_owned(), source: Arc::new(error) };
@@ -156,12 +200,12 @@ impl Runs {
         Ok(Self { readers })
     }
 
-    /// Runs, the latest first.
+    /// Lists runs, the newest first.
     pub async fn list(&self, filter: RunFilter) -> Result<Vec<RunInfo>, StoreError> {
         self.readers.read(move |connection| list(connection, &filter)).await
     }
 
-    /// The run with this id.
+    /// Finds the run with this id.
     pub async fn find(&self, id: RunId) -> Result<Option<RunInfo>, StoreError> {
         let read = move |connection: &Connection| {
             let mut select = connection.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs WHERE run = ?1"))?;
@@ -170,30 +214,28 @@ impl Runs {
         self.readers.read(read).await
     }
 
-    /// The request whose trace id begins with `id`, the latest of several, or of which `id` is a run's. Fewer than the
-    /// eight digits that people read are no trace id.
+    /// Finds the request whose trace id starts with `id`, at least eight digits, or that has a run with this id. Of
+    /// several requests, the newest.
     pub async fn trace(&self, id: &str) -> Result<Option<TraceHistory>, StoreError> {
         let id = id.to_ascii_lowercase();
         self.readers.read(move |connection| trace(connection, &id)).await
     }
 
-    /// What was spent, by day, account, agent and model, or by some of them.
-    pub async fn usage(&self, filter: UsageFilter, by: &[UsageBy]) -> Result<Vec<UsageLine>, StoreError> {
+    /// Sums what was spent, grouped by day, account, agent or model, or several of them.
+    pub async fn usage(&self, filter: UsageFilter, by: &[UsageBy]) -> Result<Vec<UsageRow>, StoreError> {
         let by = by.to_vec();
         self.readers.read(move |connection| usage(connection, &filter, &by)).await
     }
 
-    /// What was spent in the budget window that is now, by `account`, or by all.
+    /// Sums what was spent in the current budget window, by `account` or by all.
     pub async fn spent_in_window(&self, window: Window, account: Option<&str>) -> Result<Spending, StoreError> {
-        let account = account.map(str::to_owned);
-        self.readers
-            .read(move |connection| {
-                let since_day = Some(first_day(connection, window, today())?);
-                let filter = UsageFilter { since_day, account, ..UsageFilter::default() };
-                let sum = usage(connection, &filter, &[])?.into_iter().next();
-                Ok(sum.map(|line| line.spending).unwrap_or_default())
-            })
-            .await
+        let filter = UsageFilter {
+            since_day: first_day(window, today()),
+            account: account.map(str::to_owned),
+            ..UsageFilter::default()
+        };
+        let total = self.usage(filter, &[]).await?.into_iter().next();
+        Ok(total.map(|row| row.spending).unwrap_or_default())
     }
 }
 
@@ -209,7 +251,7 @@ fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunInfo>, Sto
     let sql = format!(
         "SELECT {RUN_COLUMNS} FROM runs WHERE {} ORDER BY run DESC LIMIT {}",
         conditions.sql(),
-        filter.limit.min(MOST_LINES),
+        filter.limit.min(MAX_ROWS),
     );
     let mut select = connection.prepare_cached(&sql)?;
     Ok(select.query_map(params_from_iter(conditions.values), run_info)?.collect::<Result<_, _>>()?)
@@ -245,34 +287,44 @@ fn trace(connection: &Connection, id: &str) -> Result<Option<TraceHistory>, Stor
 
     let sql = format!(
         "SELECT agent, model, {} FROM run_costs JOIN runs ON runs.id = run_costs.run WHERE trace = ?1",
-        spending::columns("run_costs"),
+        columns::columns("run_costs"),
     );
     let mut select = connection.prepare_cached(&sql)?;
     let mut rows = select.query([&trace])?;
     let mut costs: BTreeMap<_, Spending> = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        *costs.entry((row.get(0)?, row.get(1)?)).or_default() += spending::read(row, 2)?;
+        *costs.entry((row.get(0)?, row.get(1)?)).or_default() += columns::read(row, 2)?;
     }
+    Ok(Some(TraceHistory { runs, costs, events: events(connection, &trace)? }))
+}
 
+fn events(connection: &Connection, trace: &str) -> Result<Vec<EventRecord>, StoreError> {
+    let id: TraceId = trace.parse().map_err(|error| StoreError::unreadable("trace id", error))?;
     let mut select = connection.prepare_cached(
         "SELECT at_us, runs.run, agent, entry FROM events JOIN runs ON runs.id = events.run
          WHERE trace = ?1 ORDER BY at_us, events.run, number LIMIT ?2",
     )?;
-    let events = select.query_map(rusqlite::params![trace, MOST_EVENTS], |row| {
-        Ok(EventInfo { at_us: row.get(0)?, run: run_id(row.get(1)?), agent: row.get(2)?, entry: row.get(3)? })
-    })?;
-    let events = events.collect::<Result<_, _>>()?;
-    Ok(Some(TraceHistory { runs, costs, events }))
+    let mut rows = select.query(rusqlite::params![trace, MAX_EVENTS])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let json = row.get_ref(3)?.as_str().map_err(|error| StoreError::unreadable("event", error))?;
+        // Another version may have written it.
+        let Ok(event) = serde_json::from_str(json) else { continue };
+        let at = Timestamp::from_microsecond(row.get(0)?).unwrap_or_default();
+        let agent: String = row.get(2)?;
+        events.push(EventRecord { at, trace: id, run: run_id(row.get(1)?), agent: agent.into(), event });
+    }
+    Ok(events)
 }
 
-/// The trace id that begins with `id`, or that of the run with this id.
+/// The trace id that starts with `id`, or that of the run with this id.
 fn full_trace(connection: &Connection, id: &str) -> Result<Option<String>, StoreError> {
     let found = match Uuid::try_parse(id) {
         // A UUID without hyphens is as long as a trace id.
         Ok(run) if id.contains('-') => connection
             .prepare_cached("SELECT trace FROM runs WHERE run = ?1")?
             .query_row([run.into_bytes()], |row| row.get(0)),
-        _ if id.len() < SHORTEST_TRACE => return Ok(None),
+        _ if id.len() < MIN_TRACE_DIGITS => return Ok(None),
         _ => connection
             .prepare_cached(
                 "SELECT trace FROM runs WHERE trace >= ?1 AND trace < ?1 || 'g' ORDER BY runs.id DESC LIMIT 1",
@@ -283,7 +335,7 @@ fn full_trace(connection: &Connection, id: &str) -> Result<Option<String>, Store
 }
 
 impl RunInfo {
-    /// How it stands.
+    /// The status that follows from the outcome.
     pub fn status(&self) -> RunStatus {
         match self.outcome.as_deref() {
             None => RunStatus::Running,
@@ -296,7 +348,7 @@ impl RunInfo {
 }
 
 impl RunStatus {
-    /// All there are.
+    /// All statuses.
     pub const ALL: [Self; 5] = [Self::Running, Self::Ended, Self::Cancelled, Self::Failed, Self::Interrupted];
 
     /// A stable name.

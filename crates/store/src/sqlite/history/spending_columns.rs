@@ -1,9 +1,9 @@
-//! Spending as columns.
+//! The columns of spending.
 
 use brigade_core::{Money, Spending, Usage};
 use rusqlite::{Row, types::Value};
 
-/// The columns of spending, in the order of [`values`] and [`read`].
+/// All columns, in the order of [`values`] and [`read`].
 const COLUMNS: [&str; 13] = [
     "calls",
     "unpriced_calls",
@@ -20,28 +20,28 @@ const COLUMNS: [&str; 13] = [
     "uncertain_nano",
 ];
 
-/// A statement that adds spending to the row of `table` with these key columns, or makes the row.
+/// A statement that adds spending to the row of `table` with these key columns, or inserts the row.
 pub(crate) fn upsert(table: &str, keys: &[&str]) -> String {
     let columns: Vec<_> = keys.iter().chain(&COLUMNS).copied().collect();
-    let places: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+    let parameters: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
     // Absent plus absent stays absent.
     let sums =
         COLUMNS.map(|column| format!("{column} = coalesce({column} + excluded.{column}, {column}, excluded.{column})"));
     format!(
         "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}",
         columns.join(", "),
-        places.join(", "),
+        parameters.join(", "),
         keys.join(", "),
         sums.join(", "),
     )
 }
 
-/// The columns summed up, for a query.
+/// The sums of all columns, for a query.
 pub(crate) fn sums() -> String {
     COLUMNS.map(|column| format!("sum({column})")).join(", ")
 }
 
-/// The columns of `table` as they are, for a query.
+/// The columns of `table`, for a query.
 pub(crate) fn columns(table: &str) -> String {
     COLUMNS.map(|column| format!("{table}.{column}")).join(", ")
 }
@@ -49,18 +49,18 @@ pub(crate) fn columns(table: &str) -> String {
 /// The values of all columns.
 pub(crate) fn values(spending: &Spending) -> impl Iterator<Item = Value> {
     let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain, .. } = *spending;
-    let counted = |count: u64| Value::Integer(i64::try_from(count).unwrap_or(i64::MAX));
-    let seen = move |count: Option<u64>| count.map_or(Value::Null, counted);
+    let count = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+    let optional = move |number: Option<u64>| number.map_or(Value::Null, count);
     let values: [Value; COLUMNS.len()] = [
-        counted(calls),
-        counted(unpriced_calls),
-        counted(usage.input_tokens),
-        counted(usage.output_tokens),
-        seen(usage.cache_read_tokens),
-        seen(usage.cache_write_tokens),
-        seen(usage.cache_write_1h_tokens),
-        seen(usage.reasoning_tokens),
-        seen(usage.web_searches),
+        count(calls),
+        count(unpriced_calls),
+        count(usage.input_tokens),
+        count(usage.output_tokens),
+        optional(usage.cache_read_tokens),
+        optional(usage.cache_write_tokens),
+        optional(usage.cache_write_1h_tokens),
+        optional(usage.reasoning_tokens),
+        optional(usage.web_searches),
         usage.stated_cost.map_or(Value::Null, |cost| Value::Integer(cost.nano())),
         Value::Integer(charged.nano()),
         Value::Integer(estimated.nano()),
@@ -69,11 +69,11 @@ pub(crate) fn values(spending: &Spending) -> impl Iterator<Item = Value> {
     values.into_iter()
 }
 
-/// Reads the columns from the one numbered `first` on. A sum over no rows is nothing spent.
+/// Reads the columns from index `first` on. A sum over no rows is zero.
 pub(crate) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Spending> {
     let count = |column: usize| row.get::<_, Option<u64>>(first + column);
     let money = |column: usize| Ok(row.get::<_, Option<i64>>(first + column)?.map(Money::from_nano));
-    let or_nothing = |amount: rusqlite::Result<Option<Money>>| amount.map(Option::unwrap_or_default);
+    let or_zero = |amount: rusqlite::Result<Option<Money>>| amount.map(Option::unwrap_or_default);
     let input_tokens = count(2)?.unwrap_or_default();
     let output_tokens = count(3)?.unwrap_or_default();
     let mut spending = Spending::default();
@@ -86,8 +86,8 @@ pub(crate) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Spending> {
         .reasoning_tokens(count(7)?)
         .web_searches(count(8)?)
         .stated_cost(money(9)?);
-    spending.charged = or_nothing(money(10))?;
-    spending.estimated = or_nothing(money(11))?;
-    spending.uncertain = or_nothing(money(12))?;
+    spending.charged = or_zero(money(10))?;
+    spending.estimated = or_zero(money(11))?;
+    spending.uncertain = or_zero(money(12))?;
     Ok(spending)
 }
