@@ -1,17 +1,20 @@
-//! Writes a request.
+//! Encodes requests.
 //!
-//! Messages and tools are written once each and their bytes kept with them, so that a turn only adds what is new.
+//! Messages and tools are encoded once each and their bytes kept with them, so that a turn encodes only what is new.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::convert::Infallible;
 
-use async_openai::types::chat::{ChatCompletionNamedToolChoice, ChatCompletionToolChoiceOption, FunctionName};
+use async_openai::types::chat::{
+    ChatCompletionNamedToolChoice, ChatCompletionStreamOptions, ChatCompletionToolChoiceOption, FunctionName,
+    ToolChoiceOptions,
+};
 use brigade_core::{Dialect, ModelError, OutputSchema, Reasoning, ToolChoice, ToolSpec};
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
 use super::{
     chat_completions::{ChatCompletions, DIALECT},
-    message::{Words, write_message},
+    message::{SystemMessage, write_message},
     server::{Quirks, ReasoningField},
 };
 use crate::{
@@ -19,10 +22,10 @@ use crate::{
     protocol::{effort, protocol::ModelRequest},
 };
 
-/// What `extra` cannot replace: the framing of the answer, and what is written from kept bytes.
+/// Fields that `extra` cannot replace.
 const RESERVED: [&str; 4] = ["model", "messages", "tools", "stream"];
 
-/// The body of a request.
+/// The body of a request. Its bytes depend on the request alone.
 pub(super) fn body(request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Result<Vec<u8>, ModelError> {
     let quirks = &protocol.quirks;
     let ModelRequest { model, chat, settings, stream } = *request;
@@ -30,21 +33,19 @@ pub(super) fn body(request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Re
     let mut body = BodyWriter::new(size, &settings.extra);
     body.fixed("model", |out| json::write(out, model));
     let mut written = Ok(());
-    body.fixed("messages", |out| written = messages(out, request, protocol));
+    body.fixed("messages", |out| written = write_messages(out, request, protocol));
     if !chat.tools.is_empty() {
         let dialect = Dialect { name: DIALECT, variant: 0 };
         body.fixed("tools", |out| {
             let Ok(()) = chat.tools.write_encoded(dialect, out, |specs, out| {
-                write_tools(specs, out);
+                json::write(out, &specs.iter().map(Tool::new).collect::<Vec<_>>());
                 Ok::<_, Infallible>(())
             });
         });
         write_tool_choice(&mut body, &settings.tool_choice, quirks);
         body.field("parallel_tool_calls", settings.parallel_tool_calls.as_ref());
     }
-    if let Some(schema) = &settings.output {
-        body.field("response_format", Some(&response_format(schema, quirks)));
-    }
+    body.field("response_format", settings.output.as_ref().map(|output| ResponseFormat::new(output, quirks)).as_ref());
     body.field(quirks.max_tokens_field, settings.output_limit().as_ref());
     body.field("temperature", settings.temperature.as_ref());
     body.field("top_p", settings.top_p.as_ref());
@@ -58,16 +59,15 @@ pub(super) fn body(request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Re
     body.field("user", settings.user.as_ref());
     body.field("metadata", Some(&settings.metadata).filter(|labels| !labels.is_empty()));
     if stream {
-        body.fixed("stream", |out| out.extend_from_slice(b"true"));
-        if quirks.stream_options {
-            body.field("stream_options", Some(&json!({ "include_usage": true })));
-        }
+        body.fixed("stream", |out| json::write(out, &true));
+        let options = ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None };
+        body.field("stream_options", Some(&options).filter(|_| quirks.stream_options));
     }
     body.extras(&RESERVED);
     written.map(|()| body.finish())
 }
 
-fn messages(out: &mut Vec<u8>, request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Result<(), ModelError> {
+fn write_messages(out: &mut Vec<u8>, request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Result<(), ModelError> {
     let ChatCompletions { quirks, variant } = protocol;
     let dialect = Dialect { name: DIALECT, variant: *variant };
     out.push(b'[');
@@ -75,13 +75,19 @@ fn messages(out: &mut Vec<u8>, request: &ModelRequest<'_>, protocol: &ChatComple
         separate(out);
         message.write_encoded(dialect, out, |message, out| write_message(message, out, quirks))?;
     }
-    if let Some(schema) = request.settings.output.as_ref().filter(|_| !quirks.json_schema) {
+    if let Some(output) = request.settings.output.as_ref().filter(|_| !quirks.json_schema) {
         separate(out);
-        let text = format!("Answer with one JSON document that matches this JSON Schema: {}", schema.schema.get());
-        json::write(out, &Words { role: quirks.system_role, content: text.into() });
+        let text = format!("Answer with one JSON document that matches this JSON Schema: {}", output.schema.get());
+        json::write(out, &SystemMessage { role: quirks.system_role, content: &text });
     }
     out.push(b']');
     Ok(())
+}
+
+fn separate(out: &mut Vec<u8>) {
+    if out.last() != Some(&b'[') {
+        out.push(b',');
+    }
 }
 
 #[derive(Serialize)]
@@ -90,8 +96,6 @@ struct Tool<'a> {
     function: Function<'a>,
 }
 
-/// A tool. The schema goes out as it was written, since the order of its properties is the order of the answer's;
-/// `async-openai` would sort it.
 #[derive(Serialize)]
 struct Function<'a> {
     name: &'a str,
@@ -102,33 +106,29 @@ struct Function<'a> {
     strict: Option<bool>,
 }
 
-fn write_tools(specs: &[ToolSpec], out: &mut Vec<u8>) {
-    let tools: Vec<Tool<'_>> = specs.iter().map(tool).collect();
-    json::write(out, &tools);
-}
-
-fn tool(spec: &ToolSpec) -> Tool<'_> {
-    Tool {
-        r#type: "function",
-        function: Function {
+impl<'a> Tool<'a> {
+    fn new(spec: &'a ToolSpec) -> Self {
+        let function = Function {
             name: &spec.name,
             description: &spec.description,
             parameters: spec.input_schema.as_raw(),
             strict: spec.strict.then_some(true),
-        },
+        };
+        Self { r#type: "function", function }
     }
 }
 
 fn write_tool_choice(body: &mut BodyWriter<'_>, choice: &ToolChoice, quirks: &Quirks) {
-    match choice {
-        ToolChoice::Auto => {}
-        ToolChoice::None => body.field("tool_choice", Some("none")),
-        ToolChoice::Required => body.field("tool_choice", Some(quirks.required_tool_choice)),
-        ToolChoice::Named(name) => {
-            let function = ChatCompletionNamedToolChoice { function: FunctionName { name: name.clone() } };
-            body.field("tool_choice", Some(&ChatCompletionToolChoiceOption::Function(function)));
-        }
-    }
+    let choice = match choice {
+        ToolChoice::Auto => return,
+        // Mistral has another name for this mode.
+        ToolChoice::Required => return body.field("tool_choice", Some(quirks.required_tool_choice)),
+        ToolChoice::None => ChatCompletionToolChoiceOption::Mode(ToolChoiceOptions::None),
+        ToolChoice::Named(name) => ChatCompletionToolChoiceOption::Function(ChatCompletionNamedToolChoice {
+            function: FunctionName { name: name.clone() },
+        }),
+    };
+    body.field("tool_choice", Some(&choice));
 }
 
 #[derive(Serialize)]
@@ -146,37 +146,31 @@ struct NamedSchema<'a> {
     strict: Option<bool>,
 }
 
-fn response_format<'a>(output: &'a OutputSchema, quirks: &Quirks) -> ResponseFormat<'a> {
-    if !quirks.json_schema {
-        return ResponseFormat::JsonObject;
+impl<'a> ResponseFormat<'a> {
+    fn new(output: &'a OutputSchema, quirks: &Quirks) -> Self {
+        if !quirks.json_schema {
+            return Self::JsonObject;
+        }
+        let strict = output.strict.then_some(true);
+        Self::JsonSchema { json_schema: NamedSchema { name: &output.name, schema: output.raw(), strict } }
     }
-    let strict = output.strict.then_some(true);
-    ResponseFormat::JsonSchema { json_schema: NamedSchema { name: &output.name, schema: output.raw(), strict } }
 }
 
 fn write_reasoning(body: &mut BodyWriter<'_>, model: &str, reasoning: Reasoning, field: ReasoningField) {
-    let word = effort::effort_name(model, reasoning);
+    let effort = effort::reasoning_effort(model, reasoning);
     match (field, reasoning) {
-        (ReasoningField::Effort, _) => body.field("reasoning_effort", Some(word)),
-        (ReasoningField::LooseObject, Reasoning::Budget(tokens)) => {
-            body.field("reasoning", Some(&BTreeMap::from([("max_tokens", tokens)])));
+        (ReasoningField::Effort, _) => body.field("reasoning_effort", Some(&effort)),
+        (ReasoningField::Object, Reasoning::Budget(tokens)) => {
+            body.field("reasoning", Some(&json!({ "max_tokens": tokens })));
         }
-        (ReasoningField::LooseObject, _) => {
-            body.field("reasoning", Some(&BTreeMap::from([("effort", word)])));
+        (ReasoningField::Object, Reasoning::Off | Reasoning::Effort(_)) => {
+            body.field("reasoning", Some(&json!({ "effort": effort })));
         }
-        (ReasoningField::Thinking, Reasoning::Off) => {
-            body.field("thinking", Some(&json!({ "type": "disabled" })));
-        }
-        (ReasoningField::Thinking, _) => {
+        (ReasoningField::Thinking, Reasoning::Off) => body.field("thinking", Some(&json!({ "type": "disabled" }))),
+        (ReasoningField::Thinking, Reasoning::Budget(_) | Reasoning::Effort(_)) => {
             body.field("thinking", Some(&json!({ "type": "enabled" })));
-            body.field("reasoning_effort", Some(word));
+            body.field("reasoning_effort", Some(&effort));
         }
-    }
-}
-
-fn separate(out: &mut Vec<u8>) {
-    if out.last() != Some(&b'[') {
-        out.push(b',');
     }
 }
 

@@ -54,7 +54,7 @@ pub enum ReasoningField {
     /// `reasoning_effort`, a word.
     Effort,
     /// `reasoning`, an object with an effort or a number of tokens.
-    LooseObject,
+    Object,
     /// `thinking`, an object that turns it on or off, beside `reasoning_effort`.
     Thinking,
 }
@@ -144,7 +144,7 @@ impl Server {
         match self {
             Self::OpenAi | Self::Azure => openai,
             Self::Ollama | Self::Vllm | Self::LlamaCpp | Self::LmStudio | Self::Together => Quirks::COMPATIBLE,
-            Self::OpenRouter => Quirks { reasoning: ReasoningField::LooseObject, ..Quirks::COMPATIBLE },
+            Self::OpenRouter => Quirks { reasoning: ReasoningField::Object, ..Quirks::COMPATIBLE },
             // Refuses a message with a property that it does not know.
             Self::Groq => Quirks { echo: &["reasoning"], ..openai },
             Self::DeepSeek => Quirks {

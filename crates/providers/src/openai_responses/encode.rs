@@ -1,10 +1,13 @@
-//! A question becomes the body of a request to the Responses API.
+//! Encodes requests to the Responses API.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::convert::Infallible;
 
-use brigade_core::{ChatRequest, Dialect, Message, OutputSchema, Role, Settings, ToolChoice, ToolSpec};
+use async_openai::types::responses::{
+    IncludeEnum, ReasoningEffort, ToolChoiceFunction, ToolChoiceOptions, ToolChoiceParam,
+};
+use brigade_core::{ChatRequest, Dialect, Message, OutputSchema, RawJson, Role, Settings, ToolChoice, ToolSpec};
 use serde::Serialize;
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{items, responses::DIALECT};
 use crate::{
@@ -17,28 +20,27 @@ const MIN_OUTPUT_TOKENS: u32 = 16;
 /// Fields that `extra` cannot replace.
 const RESERVED: [&str; 4] = ["model", "stream", "tools", "input"];
 
-/// The body of a request. Its bytes depend on the question alone.
+/// The body of a request. Its bytes depend on the request alone.
 pub(super) fn body(request: &ModelRequest<'_>, summary: Option<&str>) -> Vec<u8> {
     let ModelRequest { model, chat, settings, stream } = *request;
-    let state = State::of(settings);
+    let state = ConversationState::of(settings);
     let mut body = BodyWriter::new(size_hint(chat), &settings.extra);
     body.fixed("model", |out| json::write(out, model));
     if stream {
         body.fixed("stream", |out| json::write(out, &true));
     }
-    if state == State::Ours {
+    let can_reason = can_reason(model);
+    if state == ConversationState::Stateless {
         body.field("store", Some(&false));
-        if reasons(model) {
-            body.field("include", Some(&["reasoning.encrypted_content"]));
-        }
+        body.field("include", Some(&[IncludeEnum::ReasoningEncryptedContent]).filter(|_| can_reason));
     }
     body.field("instructions", chat.instructions.as_ref().map(Message::text).as_ref());
     body.field("max_output_tokens", settings.output_limit().map(|tokens| tokens.max(MIN_OUTPUT_TOKENS)).as_ref());
     body.field("temperature", settings.temperature.as_ref());
     body.field("top_p", settings.top_p.as_ref());
-    if reasons(model) {
-        let effort = settings.reasoning.map(|reasoning| effort::effort_name(model, reasoning));
-        write_reasoning(&mut body, effort, summary);
+    let effort = settings.reasoning.map(|reasoning| effort::reasoning_effort(model, reasoning));
+    if can_reason && (effort.is_some() || summary.is_some()) {
+        body.field("reasoning", Some(&Reasoning { effort, summary }));
     }
     body.field("text", settings.output.as_ref().map(TextConfig::new).as_ref());
     write_tools(&mut body, chat, settings);
@@ -51,32 +53,32 @@ pub(super) fn body(request: &ModelRequest<'_>, summary: Option<&str>) -> Vec<u8>
     body.finish()
 }
 
-/// Who keeps the conversation.
+/// Where the conversation is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// We do: all of it is sent each time.
-    Ours,
-    /// We do, but the provider stores answers as well and knows their items by id.
+enum ConversationState {
+    /// Here alone: each request has all of it.
+    Stateless,
+    /// Here, but the provider stores answers as well and knows their items by id.
     Stored,
-    /// The provider does: only what is new is sent.
-    Theirs,
+    /// At the provider: a request has only what is new.
+    Continued,
 }
 
-impl State {
+impl ConversationState {
     fn of(settings: &Settings) -> Self {
-        let given = |name: &str| settings.extra.get(name).map(brigade_core::RawJson::get).filter(|raw| *raw != "null");
+        let given = |name: &str| settings.extra.get(name).map(RawJson::get).filter(|raw| *raw != "null");
         if given("previous_response_id").or(given("conversation")).is_some() {
-            Self::Theirs
+            Self::Continued
         } else if given("store") == Some("true") {
             Self::Stored
         } else {
-            Self::Ours
+            Self::Stateless
         }
     }
 }
 
-/// Whether a model may reason. Those that cannot refuse every field about it; of unknown ones the better is assumed.
-fn reasons(model: &str) -> bool {
+/// Whether a model may reason; assumed of unknown models. The others refuse every field about reasoning.
+fn can_reason(model: &str) -> bool {
     const WITHOUT: [&str; 5] = ["gpt-3", "gpt-4", "chatgpt", "gpt-5-chat", "computer-use"];
     let name = model.rsplit('/').next().unwrap_or(model);
     let name = name.strip_prefix("openai.").or_else(|| name.strip_prefix("ft:")).unwrap_or(name);
@@ -90,10 +92,12 @@ fn size_hint(chat: &ChatRequest) -> usize {
     1_024 + instructions + chat.tools.size_bytes() * 5 / 4 + visible
 }
 
-fn write_reasoning(body: &mut BodyWriter<'_>, effort: Option<&str>, summary: Option<&str>) {
-    let fields = [("effort", effort), ("summary", summary)];
-    let fields: BTreeMap<_, _> = fields.into_iter().filter_map(|(name, word)| Some((name, word?))).collect();
-    body.field("reasoning", Some(&fields).filter(|fields| !fields.is_empty()));
+#[derive(Serialize)]
+struct Reasoning<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<ReasoningEffort>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -138,9 +142,9 @@ fn write_tools(body: &mut BodyWriter<'_>, chat: &ChatRequest, settings: &Setting
     });
     let choice = match &settings.tool_choice {
         ToolChoice::Auto => None,
-        ToolChoice::None => Some(json!("none")),
-        ToolChoice::Required => Some(json!("required")),
-        ToolChoice::Named(name) => Some(json!({ "type": "function", "name": name })),
+        ToolChoice::None => Some(ToolChoiceParam::Option(ToolChoiceOptions::None)),
+        ToolChoice::Required => Some(ToolChoiceParam::Option(ToolChoiceOptions::Required)),
+        ToolChoice::Named(name) => Some(ToolChoiceParam::Function(ToolChoiceFunction { name: name.clone() })),
     };
     body.field("tool_choice", choice.as_ref());
     body.field("parallel_tool_calls", settings.parallel_tool_calls.as_ref());
@@ -169,11 +173,11 @@ impl<'a> Tool<'a> {
     }
 }
 
-fn write_input(out: &mut Vec<u8>, chat: &ChatRequest, state: State) {
+fn write_input(out: &mut Vec<u8>, chat: &ChatRequest, state: ConversationState) {
     let messages: Vec<&Message> = chat.transcript.visible().collect();
     let known = messages.iter().rposition(|message| message.role() == Role::Assistant).map_or(0, |last| last + 1);
-    let skipped = if state == State::Theirs { known } else { 0 };
-    let stored = state != State::Ours;
+    let skipped = if state == ConversationState::Continued { known } else { 0 };
+    let stored = state != ConversationState::Stateless;
     out.push(b'[');
     let start = out.len();
     for message in messages.into_iter().skip(skipped) {

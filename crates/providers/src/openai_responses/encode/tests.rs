@@ -2,7 +2,7 @@ use brigade_core::{
     Arguments, Effort, Image, Part, ProviderData, RawJson, Reasoning, TextPart, ToolCall, ToolResult, ToolSet,
     Transcript,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 
