@@ -176,7 +176,7 @@ answer = { text = "a summary, paid from the reserve $CANARY", usage = { output =
 answer = { text = "a part $CANARY {{turn}}", tool_calls = [{ name = "lookup", arguments = '{"query":"{{turn}}"}' }], usage = { output = 10000 } }
 "#;
 
-/// With ten cents, one of which is reserved for the summary, there are four calls of two cents and then the summary.
+/// With ten cents and one cent reserved for the summary, there are four calls of two cents and then the summary.
 /// Without a reserve, the fourth call runs until second six, and the outcome is assembled without a model. If calls in
 /// flight are cancelled, one worker is refused in second four while the other one waits for its first answer, which leaves
 /// enough for the supervisor's summary.

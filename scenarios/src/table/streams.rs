@@ -210,7 +210,7 @@ fn usage() -> Vec<Scenario> {
 }
 
 /// A longer answer. Its tokens have more than four bytes on average.
-const PROSE: &str = "Queues between services smooth over bursts, but they also hide trouble: a consumer that falls behind is not seen until its backlog is hours deep. Measure the age of the oldest message, not the length of the queue. Set a limit on both, and decide beforehand what is dropped when it is met, because at three in the morning nobody will decide it well. Of the two designs, the log keeps what was said and lets each reader go at its own pace; the broker forgets, and is simpler to run. If replay matters, take the log. If it does not, the broker costs less and wakes fewer people.";
+const PROSE: &str = "Queues between services smooth over bursts, but they also hide trouble: a consumer that falls behind is not seen until its backlog is hours deep. Measure the age of the oldest message, not the length of the queue. Set a limit on both, and decide beforehand what is dropped when it is met, because at three in the morning it will not be decided well. Of the two designs, the log keeps what was said and lets each reader go at its own pace; the broker forgets, and is simpler to run. If replay matters, take the log. If it does not, the broker costs less and wakes fewer people.";
 
 /// The estimate is within 15 % of what the provider bills for the same calls.
 fn is_close_estimate(observed: &Observation) -> Result<(), String> {

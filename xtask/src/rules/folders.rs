@@ -29,7 +29,7 @@ pub(crate) fn circles(crate_name: &str, modules: &Modules) -> Vec<Finding> {
             found.insert(rotated(circle));
         }
     }
-    found.iter().map(|circle| describe_circle(crate_name, circle, &imports)).collect()
+    smallest(found).iter().map(|circle| describe_circle(crate_name, circle, &imports)).collect()
 }
 
 /// Imports against the order of `layers`, and folders that have no place in it.
@@ -82,6 +82,19 @@ fn shortest_way<'a>(imports: &Imports<'a>, from: &'a str, to: &str) -> Option<Ve
         }
     }
     None
+}
+
+/// Leaves out circles that contain all folders of a smaller one: cutting the smaller one is the next thing to do.
+fn smallest(found: BTreeSet<Vec<&str>>) -> Vec<Vec<&str>> {
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort_by_key(Vec::len);
+    let mut kept: Vec<Vec<&str>> = Vec::new();
+    for circle in found {
+        if !kept.iter().any(|smaller| smaller.iter().all(|folder| circle.contains(folder))) {
+            kept.push(circle);
+        }
+    }
+    kept
 }
 
 /// The same circle whichever of its folders it was found from.
@@ -156,6 +169,19 @@ mod tests {
             ("chat/mod.rs", "pub struct Message;"),
         ]);
         assert_eq!(circles("a", &modules).len(), 1);
+    }
+
+    #[test]
+    fn of_overlapping_circles_the_smallest_are_listed() {
+        let modules = load(&[
+            ROOT_FILE,
+            ("ids.rs", "use crate::money;"),
+            ("money/mod.rs", "use crate::chat; pub struct Money;"),
+            ("chat/mod.rs", "use crate::{ids, money}; pub struct Message;"),
+        ]);
+        let findings = circles("a", &modules);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(!findings[0].what.contains(ROOT), "{findings:?}");
     }
 
     #[test]

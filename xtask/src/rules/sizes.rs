@@ -8,7 +8,7 @@ use crate::source::files;
 /// A file is about one thing; a longer one is about two.
 const MAX_FILE_LINES: usize = 400;
 
-/// The most lines of a crate without its tests, and of those that have a limit of their own.
+/// The most lines of a crate without its tests, and the crates with a limit of their own.
 const MAX_CRATE_LINES: usize = 10_000;
 const CRATE_LIMITS: [(&str, usize); 1] = [("crates/core", 9_500)];
 
