@@ -81,33 +81,13 @@ mod tests {
     use tokio::time::Instant;
 
     use crate::{
-        Agent, Budget, ModelExt, ModelId, Money, OnExhausted, Outcome, Part, PriceCeiling, Pricing, Rate, Rates, Run,
-        ServedCall, Settings, Spending, ToolLimits, Usage, Worker,
+        Agent, Budget, ModelExt, Money, OnExhausted, Outcome, Part, Run, Spending, ToolLimits, Usage, Worker,
+        testing::fixtures::FlatPrices,
         testing::{ScriptedModel, Turn},
     };
 
-    /// The longest reply, of 10,000 tokens, costs ten cents.
-    #[derive(Debug, Clone)]
-    struct Prices;
-
-    const RATES: Rates = Rates {
-        input: Rate::per_million(Money::from_nano(1_000_000_000)),
-        output: Rate::per_million(Money::from_nano(10_000_000_000)),
-        call: Money::ZERO,
-    };
-
-    impl Pricing for Prices {
-        fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
-            Some(PriceCeiling::new(RATES).max_output_tokens(Some(10_000)))
-        }
-
-        fn cost(&self, _: &ServedCall<'_>, usage: &Usage) -> Option<Money> {
-            Some(RATES.cost(usage.input_tokens, usage.output_tokens))
-        }
-    }
-
     fn worker(name: &str, script: impl IntoIterator<Item = Turn>) -> Worker {
-        let model = ScriptedModel::new(script).metered(&Prices).least_output_tokens(10_000);
+        let model = ScriptedModel::new(script).metered(&FlatPrices).least_output_tokens(10_000);
         let search =
             crate::tool_fn("search", "", |_: serde_json::Value, _| async { Ok(crate::ToolOutput::text("found")) });
         Worker::new(Agent::new(name, model).tool(search))
@@ -121,7 +101,7 @@ mod tests {
         let searches = Turn::call("c", "search", json!({})).usage(whole()).after(Duration::from_secs(1));
         let thinks = Turn::parts(vec![Part::text("My first thought.")]).and_call("c", "search", "{}").usage(cheap());
         let answers = Turn::text("A long answer.").usage(whole()).after(Duration::from_secs(10));
-        let desk = Agent::new("desk", ScriptedModel::new([both, Turn::text("All in all.")]).metered(&Prices))
+        let desk = Agent::new("desk", ScriptedModel::new([both, Turn::text("All in all.")]).metered(&FlatPrices))
             .worker(worker("left", [searches, Turn::text("never asked")]).budget(left))
             .worker(worker("right", [thinks, answers]))
             .tool_limits(ToolLimits { on_exhausted, ..ToolLimits::default() });

@@ -1,7 +1,9 @@
-//! Fakes and contract checks for the tests of agents, wrappers and providers. Feature `testing`.
+//! Fakes and contract checks for tests of agents, wrappers and providers. Enabled by the feature `testing`.
 
 mod contract;
 mod events;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod recorder;
 mod scripted;
 mod skip;

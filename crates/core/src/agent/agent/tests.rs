@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     Budget, Event, FinishReason, LocalMemory, ModelErrorKind, Role, StopReason, ToolError, ToolOutput, TurnLimits,
     Usage,
+    testing::fixtures::{look_up, look_ups, lookup},
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
 };
@@ -15,16 +16,6 @@ use crate::{
 #[derive(Deserialize, JsonSchema)]
 struct Lookup {
     word: String,
-}
-
-fn lookup() -> impl Tool {
-    tool_fn("lookup", "Looks a word up.", |args: Lookup, _| async move {
-        Ok(ToolOutput::text(format!("{} means cold drink", args.word)))
-    })
-}
-
-fn look_up(id: &str, word: &str) -> Turn {
-    Turn::call(id, "lookup", json!({ "word": word }))
 }
 
 #[tokio::test]
@@ -36,12 +27,12 @@ async fn an_agent_runs_tools_until_it_has_an_answer() {
     assert_eq!(roles, [Role::User, Role::Assistant, Role::Tool, Role::Assistant]);
     let seen = model.requests().pop().unwrap();
     let results: Vec<_> = seen.transcript.messages()[2].tool_results().cloned().collect();
-    assert_eq!(results[0].content, [crate::Part::text("kefir means cold drink")]);
+    assert_eq!(results[0].content, [crate::Part::text("a cold drink")]);
     assert_eq!(outcome.usage, Usage::new(200, 20));
 }
 
 #[tokio::test]
-async fn the_last_turn_is_without_tools_and_the_outcome_says_why_it_ended() {
+async fn the_last_turn_has_no_tools_and_the_outcome_names_the_limit() {
     let script = [look_up("c1", "a"), look_up("c2", "b"), Turn::text("What I have so far.")];
     let model = ScriptedModel::new(script);
     let limits = TurnLimits::default().turns(3);
@@ -54,27 +45,27 @@ async fn the_last_turn_is_without_tools_and_the_outcome_says_why_it_ended() {
 }
 
 #[tokio::test]
-async fn a_model_that_calls_tools_in_its_last_turn_gets_none_and_its_history_stays_valid() {
+async fn tool_calls_in_the_last_turn_are_not_run_and_the_history_stays_valid() {
     let model = ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b")]);
     let limits = TurnLimits::default().turns(2);
     let outcome = Agent::new("clerk", model).tool(lookup()).limits(limits).run("Go on.").await.unwrap();
     assert_eq!(outcome.stop, StopReason::MaxTurns);
-    assert_eq!(outcome.text, "lookup: a means cold drink");
+    assert_eq!(outcome.text, "lookup: a cold drink");
     assert!(outcome.transcript.open_calls().is_empty());
 }
 
 #[tokio::test]
-async fn the_same_call_again_and_again_is_noticed_and_then_stopped() {
+async fn a_repeated_call_gets_a_notice_and_then_ends_the_run() {
     let model = ScriptedModel::new((0..9).map(|turn| look_up(&format!("c{turn}"), "a")));
     let outcome = Agent::new("clerk", model.clone()).tool(lookup()).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, model.requests().len()), (StopReason::LoopDetected, 5));
     let notices = outcome.transcript.messages().iter().flat_map(Message::tool_results);
     let notices: Vec<_> = notices.map(|result| result.content.len()).collect();
-    assert_eq!(notices, [1, 1, 2, 2, 2], "from the third call on the model is told");
+    assert_eq!(notices, [1, 1, 2, 2, 2], "the third call and later ones get a notice");
 }
 
 #[tokio::test]
-async fn a_cosmetic_counter_does_not_hide_a_repetition() {
+async fn arguments_outside_the_schema_do_not_hide_a_repetition() {
     let call = |turn: u32| Turn::call(&format!("c{turn}"), "lookup", json!({"word": "a", "attempt": turn}));
     let model = ScriptedModel::new((0..9).map(call));
     let outcome = Agent::new("clerk", model.clone()).tool(lookup()).run("Go on.").await.unwrap();
@@ -82,7 +73,7 @@ async fn a_cosmetic_counter_does_not_hide_a_repetition() {
 }
 
 #[tokio::test]
-async fn a_polling_tool_may_be_called_as_long_as_it_brings_news() {
+async fn a_polling_tool_may_be_called_while_its_results_change() {
     let poll = |news: bool| {
         tool_fn("lookup", "", move |_: Lookup, run: Run| async move {
             Ok(ToolOutput::text(if news { run.count("polls").to_string() } else { "nothing".to_owned() }))
@@ -99,17 +90,17 @@ async fn a_polling_tool_may_be_called_as_long_as_it_brings_news() {
 }
 
 #[tokio::test]
-async fn invented_tools_end_the_run_at_the_third_whatever_their_names() {
+async fn the_third_call_of_any_unknown_tool_ends_the_run() {
     let model = ScriptedModel::new((0..9).map(|turn| Turn::call("c", &format!("invented_{turn}"), json!({}))));
     let outcome = Agent::new("clerk", model.clone()).tool(lookup()).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, model.requests().len()), (StopReason::UnknownToolLimit, 3));
-    let told = outcome.transcript.messages()[2].tool_results().next().unwrap().clone();
-    assert!(told.is_error);
-    assert_eq!(told.content, [crate::Part::text("There is no tool called `invented_0`. The tools are: lookup.")]);
+    let result = outcome.transcript.messages()[2].tool_results().next().unwrap().clone();
+    assert!(result.is_error);
+    assert_eq!(result.content, [crate::Part::text("There is no tool called `invented_0`. The tools are: lookup.")]);
 }
 
 #[tokio::test]
-async fn arguments_that_break_off_are_not_run_and_the_third_time_ends_the_run() {
+async fn the_third_call_with_truncated_arguments_ends_the_run_and_none_is_run() {
     let cut = || Turn::parts(Vec::new()).and_call("c", "lookup", "{\"word\": \"ke").stopping(FinishReason::MaxTokens);
     let model = ScriptedModel::new([cut(), cut(), cut()]);
     let tool = tool_fn("lookup", "", |_: Lookup, _| async { Err(ToolError::fatal("the tool was run")) });
@@ -129,14 +120,14 @@ async fn a_tool_that_fails_three_times_in_a_row_is_switched_off_for_the_run() {
     let outcome = Agent::new("clerk", model.clone()).tool(fails).run_in(&run, "Go on.").await.unwrap();
     assert_eq!((outcome.stop, outcome.text.as_str(), run.count("runs")), (StopReason::Finished, "Done.", 7));
     assert_eq!(outcome.degraded[0].part, "tool:lookup");
-    let told: Vec<_> = outcome.transcript.messages().iter().flat_map(Message::tool_results).collect();
-    assert!(told[5].text().contains("is switched off for the rest of this task"));
-    assert!(told[6].text().contains("is switched off, because"));
+    let results: Vec<_> = outcome.transcript.messages().iter().flat_map(Message::tool_results).collect();
+    assert!(results[5].text().contains("is switched off for the rest of this task"));
+    assert!(results[6].text().contains("is switched off, because"));
     assert!(model.requests().iter().all(|request| !request.tools.is_empty()), "the prompt stays as it is");
 }
 
 #[tokio::test]
-async fn calls_of_one_turn_are_one_try_and_one_that_works_is_enough() {
+async fn a_tool_fails_in_a_turn_only_if_all_its_calls_fail() {
     let fails = || {
         tool_fn("lookup", "", |args: Lookup, _| async move {
             if args.word == "ok" { Ok(ToolOutput::text("found")) } else { Err(ToolError::new("no such word")) }
@@ -158,9 +149,9 @@ async fn calls_of_one_turn_are_one_try_and_one_that_works_is_enough() {
 }
 
 #[tokio::test]
-async fn who_insists_on_a_tool_that_is_switched_off_is_stopped() {
+async fn calling_a_disabled_tool_again_and_again_ends_the_run() {
     let fails = tool_fn("lookup", "", |_: Lookup, _| async { Err(ToolError::new("nothing works today")) });
-    let model = ScriptedModel::new((0..9).map(|turn| look_up(&format!("c{turn}"), &turn.to_string())));
+    let model = ScriptedModel::new(look_ups(9));
     let outcome = Agent::new("clerk", model.clone()).tool(fails).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, model.requests().len()), (StopReason::UnknownToolLimit, 6));
 }
@@ -174,11 +165,11 @@ async fn an_empty_answer_is_asked_for_once_more() {
     let outcome = Agent::new("clerk", model.clone()).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, model.turns_left()), (StopReason::Empty, 1));
     let roles: Vec<_> = outcome.transcript.messages().iter().map(Message::role).collect();
-    assert_eq!(roles, [Role::User, Role::User], "no provider takes an empty answer back");
+    assert_eq!(roles, [Role::User, Role::User], "providers reject a history with an empty answer");
 }
 
 #[tokio::test]
-async fn reasoning_that_used_up_all_tokens_gets_twice_the_room_once() {
+async fn the_output_limit_is_doubled_once_when_reasoning_used_it_up() {
     let spent = || Turn::text("").stopping(FinishReason::MaxTokens);
     let model = ScriptedModel::new([spent(), spent(), Turn::text("never asked")]);
     let settings = Settings { max_output_tokens: Some(500), ..Settings::default() };
@@ -194,7 +185,7 @@ struct Verdict {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_match_is_asked_for_again_a_bounded_number_of_times() {
+async fn an_answer_that_does_not_match_the_schema_is_asked_for_again_twice() {
     let model = ScriptedModel::new([
         Turn::text("good"),
         Turn::text("{\"score\": -1}"),
@@ -218,7 +209,7 @@ async fn a_refusal_is_an_outcome() {
 }
 
 #[tokio::test]
-async fn a_failed_run_keeps_what_was_said_and_spent() {
+async fn the_error_of_a_failed_run_has_the_transcript_and_the_cost() {
     let model = ScriptedModel::new([look_up("c1", "kefir"), Turn::fails(ModelErrorKind::Auth)]);
     let error = Agent::new("clerk", model).tool(lookup()).run("What is kefir?").await.unwrap_err();
     assert_eq!(error.model_error().unwrap().kind(), ModelErrorKind::Auth);
@@ -227,17 +218,17 @@ async fn a_failed_run_keeps_what_was_said_and_spent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_the_run_with_what_there_is() {
+async fn a_deadline_ends_the_run_with_a_partial_answer() {
     let model = ScriptedModel::new([look_up("c1", "kefir"), Turn::text("late").after(Duration::from_mins(1))]);
     let agent = Agent::new("clerk", model).tool(lookup()).budget(Budget::unlimited().wall(Duration::from_secs(5)));
     let started = tokio::time::Instant::now();
     let outcome = agent.run("What is kefir?").await.unwrap();
     assert_eq!((outcome.stop, started.elapsed()), (StopReason::Deadline, Duration::from_secs(5)));
-    assert_eq!(outcome.text, "lookup: kefir means cold drink");
+    assert_eq!(outcome.text, "lookup: a cold drink");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_that_gives_up_at_the_deadline_ends_the_run_in_the_same_way() {
+async fn a_model_error_at_the_deadline_counts_as_the_deadline() {
     let model = ScriptedModel::new([Turn::fails(ModelErrorKind::Cancelled).after(Duration::from_secs(5))]);
     let agent = Agent::new("clerk", model).budget(Budget::unlimited().wall(Duration::from_secs(5)));
     assert_eq!(agent.run("What is kefir?").await.unwrap().stop, StopReason::Deadline);
@@ -258,7 +249,7 @@ async fn cancelling_reaches_a_tool_that_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_dropped_is_said_to_have_ended() {
+async fn a_dropped_run_emits_its_end() {
     let recorder = Recorder::new();
     let model = ScriptedModel::new([Turn::text("late").after(Duration::from_mins(1))]);
     let agent = Agent::new("clerk", model).observer(Arc::new(recorder.clone()));
@@ -268,7 +259,7 @@ async fn a_run_that_is_dropped_is_said_to_have_ended() {
 }
 
 #[tokio::test]
-async fn a_turn_budget_is_shared_and_refuses_the_next_call() {
+async fn a_turn_budget_refuses_the_next_call() {
     let model = ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b"), Turn::text("never asked")]);
     let agent = Agent::new("clerk", model.clone()).tool(lookup()).budget(Budget::unlimited().turns(2));
     let outcome = agent.run("Go on.").await.unwrap();
@@ -277,8 +268,8 @@ async fn a_turn_budget_is_shared_and_refuses_the_next_call() {
 }
 
 #[tokio::test]
-async fn an_agents_own_budget_holds_also_in_a_run_that_has_none() {
-    let script = || ScriptedModel::new((0..9).map(|index| look_up(&format!("c{index}"), &index.to_string())));
+async fn an_agents_budget_holds_in_a_run_with_and_without_a_budget() {
+    let script = || ScriptedModel::new(look_ups(9));
     let model = script();
     let agent = |model: &ScriptedModel| Agent::new("clerk", model.clone()).tool(lookup());
     let outcome = agent(&model).budget(Budget::unlimited().turns(3)).run_in(&Run::new(), "Go on.").await.unwrap();
@@ -292,7 +283,7 @@ async fn an_agents_own_budget_holds_also_in_a_run_that_has_none() {
 }
 
 #[tokio::test]
-async fn a_limit_of_money_is_not_kept_by_guessing() {
+async fn an_unmetered_model_ends_a_run_with_a_money_budget_after_one_call() {
     let model = ScriptedModel::new([look_up("c1", "a"), Turn::text("never asked")]);
     let agent = Agent::new("clerk", model.clone()).tool(lookup()).budget(Budget::default().usd("0.50").unwrap());
     let outcome = agent.run("Go on.").await.unwrap();
@@ -301,11 +292,11 @@ async fn a_limit_of_money_is_not_kept_by_guessing() {
     let model = ScriptedModel::new([Turn::text("Paid for.")]);
     let outcome =
         Agent::new("clerk", model).budget(Budget::default().usd("0.50").unwrap()).run("Go on.").await.unwrap();
-    assert_eq!(outcome.text, "Paid for.", "what was paid for is not thrown away");
+    assert_eq!(outcome.text, "Paid for.", "a paid answer is kept");
 }
 
 #[tokio::test]
-async fn a_session_goes_on_where_it_ended() {
+async fn a_session_continues_the_stored_conversation() {
     let model = ScriptedModel::new([Turn::text("Hello Ada."), Turn::text("You are Ada.")]);
     let agent = Agent::new("clerk", model.clone()).memory(LocalMemory::new());
     agent.run(Task::from("I am Ada.").session("s1")).await.unwrap();
@@ -316,7 +307,7 @@ async fn a_session_goes_on_where_it_ended() {
 }
 
 #[tokio::test]
-async fn a_tool_can_give_the_answer_itself() {
+async fn a_tool_can_end_the_run_with_its_output_as_the_answer() {
     let tool = tool_fn("lookup", "", |_: Lookup, _| async { Ok(ToolOutput::text("as is").ending_run()) });
     let model = ScriptedModel::new([look_up("c1", "kefir"), Turn::text("never asked")]);
     let outcome = Agent::new("clerk", model).tool(tool).run("What is kefir?").await.unwrap();
@@ -324,7 +315,7 @@ async fn a_tool_can_give_the_answer_itself() {
 }
 
 #[tokio::test]
-async fn an_agent_with_two_tools_of_one_name_says_so_and_does_not_run() {
+async fn an_agent_with_two_tools_of_one_name_fails_before_any_model_call() {
     let model = ScriptedModel::new([Turn::text("never asked")]);
     let agent = Agent::new("clerk", model.clone()).tool(lookup()).tool(lookup());
     let error = agent.run("Go on.").await.unwrap_err();
@@ -333,15 +324,15 @@ async fn an_agent_with_two_tools_of_one_name_says_so_and_does_not_run() {
 }
 
 #[tokio::test]
-async fn the_events_of_a_run_tell_its_story() {
+async fn a_run_emits_its_events_in_order() {
     let recorder = Recorder::new();
     let model = ScriptedModel::new([look_up("c1", "kefir"), Turn::text("A drink.")]);
     let agent = Agent::new("clerk", model).tool(lookup()).observer(Arc::new(recorder.clone()));
     agent.run("What is kefir?").await.unwrap();
-    let story: Vec<_> =
+    let events: Vec<_> =
         recorder.events().into_iter().map(|(agent, event)| format!("{agent}: {}", name(&event))).collect();
     assert_eq!(
-        story,
+        events,
         ["started", "turn", "turn ended", "tool lookup", "tool ok", "turn", "turn ended", "finished"]
             .map(|name| format!("clerk: {name}"))
     );
@@ -365,7 +356,7 @@ async fn the_scripted_model_passes_the_contract() {
 }
 
 #[tokio::test]
-async fn the_form_of_the_answer_is_checked_before_anybody_is_asked_and_survives_other_settings() {
+async fn an_output_schema_is_checked_before_any_model_call_and_survives_other_settings() {
     let model = ScriptedModel::new([Turn::text("{\"score\": 7}")]);
     let schema = crate::RawJson::parse("{\"type\": \"nonsense\"}".into()).unwrap();
     let unusable = OutputSchema { name: "answer".into(), schema, strict: false };
@@ -380,15 +371,15 @@ async fn the_form_of_the_answer_is_checked_before_anybody_is_asked_and_survives_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_as_json_tells_all_but_the_conversation() {
+async fn the_json_of_an_outcome_leaves_the_conversation_out() {
     let outcome = Agent::new("clerk", ScriptedModel::new([Turn::text("Hello.")])).run("Greet me.").await.unwrap();
     let mut json = serde_json::to_value(&outcome).unwrap();
     assert_eq!(json["trace"].take(), outcome.trace.to_string());
     assert_eq!(json["cost"]["by_agent"]["clerk"]["calls"], 1);
     json["cost"].take();
-    let told = json!({
+    let expected = json!({
         "text": "Hello.", "stop": "finished", "notice": "", "turns": 1, "degraded": [], "elapsed_ms": 0,
         "usage": {"input_tokens": 100, "output_tokens": 10}, "cost": null, "trace": null,
     });
-    assert_eq!(json, told);
+    assert_eq!(json, expected);
 }

@@ -14,17 +14,10 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::{
     Budget, Compactor, ContextWindow, FunctionTool, Memory, MemoryError, ToolError, ToolLimits, ToolOutput, TurnLimits,
+    testing::fixtures::{look_up, look_ups, lookup},
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
 };
-
-fn look_up(id: &str, word: &str) -> Turn {
-    Turn::call(id, "lookup", json!({ "word": word }))
-}
-
-fn lookup() -> FunctionTool {
-    tool_fn("lookup", "Looks a word up.", |_: Map<String, Value>, _| async { Ok(ToolOutput::text("a cold drink")) })
-}
 
 fn clerk(model: &ScriptedModel) -> Agent {
     Agent::new("clerk", model.clone()).tool(lookup())
@@ -41,7 +34,7 @@ struct Verdict {
 }
 
 #[tokio::test]
-async fn a_tool_call_in_the_last_turn_instead_of_a_structured_answer_does_not_fail_the_run() {
+async fn a_tool_call_in_the_last_turn_in_place_of_a_structured_answer_does_not_fail_the_run() {
     let model = ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b")]);
     let outcome = clerk(&model).output::<Verdict>().limits(turns(2)).run("Judge.").await.unwrap();
     assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::MaxTurns, "lookup: a cold drink"));
@@ -49,7 +42,7 @@ async fn a_tool_call_in_the_last_turn_instead_of_a_structured_answer_does_not_fa
 }
 
 #[tokio::test]
-async fn a_last_answer_that_cannot_be_had_leaves_what_the_limit_left() {
+async fn a_failed_last_turn_keeps_the_partial_answer_and_the_stop_reason() {
     let model = ScriptedModel::new([look_up("c1", "a"), Turn::fails(ModelErrorKind::Overloaded)]);
     let outcome = clerk(&model).limits(turns(2)).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::MaxTurns, "lookup: a cold drink"));
@@ -58,7 +51,7 @@ async fn a_last_answer_that_cannot_be_had_leaves_what_the_limit_left() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_refused_or_too_long_and_asked_again_is_one_turn() {
+async fn a_repeated_model_call_counts_as_one_turn() {
     for kind in [ModelErrorKind::Budget, ModelErrorKind::ContextLength] {
         let model =
             ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b"), Turn::fails(kind), Turn::text("Done.")]);
@@ -71,8 +64,8 @@ async fn a_call_that_is_refused_or_too_long_and_asked_again_is_one_turn() {
 }
 
 #[tokio::test]
-async fn of_a_budget_of_turns_the_last_one_is_for_the_answer_whoever_used_up_the_others() {
-    let busy = ScriptedModel::new((0..9).map(|index| look_up(&format!("c{index}"), &index.to_string())));
+async fn the_last_turn_of_a_shared_turn_budget_is_kept_for_the_supervisors_answer() {
+    let busy = ScriptedModel::new(look_ups(9));
     let worker = crate::Worker::new(clerk(&busy));
     let model = ScriptedModel::new([Turn::call("c", "clerk", json!({"task": "Look."})), Turn::text("All in all.")]);
     let desk = Agent::new("desk", model).worker(worker).budget(Budget::unlimited().turns(5));
@@ -82,9 +75,9 @@ async fn of_a_budget_of_turns_the_last_one_is_for_the_answer_whoever_used_up_the
 }
 
 #[tokio::test]
-async fn workers_that_go_on_for_ever_end_at_the_run_s_limit_of_model_calls() {
+async fn endless_workers_end_at_the_model_call_budget_of_the_run() {
     for (budget, most) in [(Budget::unlimited(), 100), (Budget::unlimited().model_calls(9), 9)] {
-        let busy = ScriptedModel::new((0..99).map(|index| look_up(&format!("c{index}"), &index.to_string())));
+        let busy = ScriptedModel::new(look_ups(99));
         let limits = TurnLimits { repeats_before_notice: u32::MAX, repeats: u32::MAX, ..turns(99) };
         let worker = crate::Worker::new(clerk(&busy).limits(limits));
         let call = Turn::call("c", "clerk", json!({"task": "Look."}));
@@ -98,24 +91,24 @@ async fn workers_that_go_on_for_ever_end_at_the_run_s_limit_of_model_calls() {
 }
 
 #[tokio::test]
-async fn a_limit_of_tokens_holds_for_a_model_that_nobody_meters() {
-    let model = ScriptedModel::new((0..9).map(|index| look_up(&format!("c{index}"), &index.to_string())));
+async fn a_token_budget_holds_for_an_unmetered_model() {
+    let model = ScriptedModel::new(look_ups(9));
     let outcome = clerk(&model).budget(Budget::unlimited().tokens(240)).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, model.requests().len()), (StopReason::Budget, 3));
     assert!(outcome.notice.contains("token budget"), "{}", outcome.notice);
     let last = model.requests().pop().unwrap();
-    assert_eq!(last.settings.tool_choice, ToolChoice::None, "what is set aside is for one last answer");
+    assert_eq!(last.settings.tool_choice, ToolChoice::None, "the reserve pays for one last answer");
 }
 
 #[tokio::test]
-async fn without_reported_usage_the_prompt_is_estimated_too() {
+async fn usage_that_is_not_reported_is_estimated() {
     let model = ScriptedModel::new([Turn::text("Yes.").usage(None)]);
     let outcome = Agent::new("clerk", model).run("word ".repeat(400)).await.unwrap();
     assert_eq!((outcome.usage.input_tokens, outcome.usage.output_tokens), (507, 1));
 }
 
 #[tokio::test]
-async fn when_the_budget_of_tool_calls_is_used_up_the_next_turn_is_the_last() {
+async fn an_exhausted_tool_call_budget_makes_the_next_turn_the_last() {
     let model = ScriptedModel::new([look_up("c1", "a"), look_up("c2", "b"), Turn::text("One, at least.")]);
     let outcome = clerk(&model).budget(Budget::unlimited().tool_calls(1)).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, outcome.text.as_str()), (StopReason::Budget, "One, at least."));
@@ -125,7 +118,7 @@ async fn when_the_budget_of_tool_calls_is_used_up_the_next_turn_is_the_last() {
 }
 
 #[tokio::test]
-async fn a_task_without_words_is_refused_before_anybody_is_asked() {
+async fn an_empty_task_fails_before_any_model_call() {
     for task in [Task::from(" \n"), Task::default()] {
         let model = ScriptedModel::new([Turn::text("never asked")]);
         let error = clerk(&model).run(task).await.unwrap_err();
@@ -135,7 +128,7 @@ async fn a_task_without_words_is_refused_before_anybody_is_asked() {
 }
 
 #[tokio::test]
-async fn a_history_that_breaks_off_at_a_tool_call_is_closed_before_it_goes_on() {
+async fn open_tool_calls_of_the_history_are_closed_first() {
     let mut history = crate::Transcript::new();
     history.push_task(Message::user("Go on.")).unwrap();
     let call =
@@ -175,7 +168,7 @@ impl Memory for Store {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_not_lost_because_its_session_cannot_be_kept() {
+async fn a_session_that_cannot_be_stored_degrades_the_run_and_keeps_the_answer() {
     for hangs in [false, true] {
         let recorder = Recorder::new();
         let agent = clerk(&ScriptedModel::new([Turn::text("Paid for.")])).memory(Store { loads: true, hangs });
@@ -188,7 +181,7 @@ async fn an_answer_is_not_lost_because_its_session_cannot_be_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hangs_does_not_hang_the_run() {
+async fn loading_a_session_from_a_hanging_store_times_out() {
     let model = ScriptedModel::new([Turn::text("never asked")]);
     let agent = clerk(&model).memory(Store { loads: false, hangs: true });
     let error = agent.run(Task::from("Go.").session("s")).await.unwrap_err();
@@ -201,7 +194,7 @@ async fn a_store_that_hangs_does_not_hang_the_run() {
 }
 
 #[tokio::test]
-async fn a_given_history_takes_the_place_of_the_stored_one() {
+async fn a_given_history_replaces_the_stored_one() {
     let memory = Arc::new(crate::LocalMemory::new());
     memory.append("s", &[Message::user("old"), Message::assistant("old")]).await.unwrap();
     let agent = clerk(&ScriptedModel::new([Turn::text("Hello.")])).memory(Arc::clone(&memory));
@@ -223,7 +216,7 @@ struct Broken {
 impl Compactor for Broken {
     async fn summarize(&self, hidden: &[Message], _: &Run) -> Result<Option<String>, ModelError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        assert!(!hidden.is_empty(), "there is nothing to summarize");
+        assert!(!hidden.is_empty(), "only hidden messages are summarized");
         if self.hangs {
             std::future::pending::<()>().await;
         }
@@ -243,8 +236,8 @@ fn long_lookup() -> FunctionTool {
 }
 
 #[tokio::test]
-async fn what_cannot_be_summarized_is_hidden_all_the_same_and_the_outcome_says_so() {
-    let script = (0..4).map(|index| look_up(&format!("c{index}"), &index.to_string())).chain([Turn::text("Read.")]);
+async fn a_failed_summary_degrades_the_run_and_the_messages_are_hidden() {
+    let script = look_ups(4).chain([Turn::text("Read.")]);
     let model = ScriptedModel::new(script);
     let agent = Agent::new("clerk", model).tool(long_lookup()).window(window(Broken::default()));
     let outcome = agent.run("Read.").await.unwrap();
@@ -254,8 +247,8 @@ async fn what_cannot_be_summarized_is_hidden_all_the_same_and_the_outcome_says_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_compactor_that_hangs_is_stopped_with_the_run() {
-    let script = (0..4).map(|index| look_up(&format!("c{index}"), &index.to_string()));
+async fn a_hanging_compactor_is_stopped_at_the_deadline() {
+    let script = look_ups(4);
     let agent = Agent::new("clerk", ScriptedModel::new(script)).tool(long_lookup());
     let agent = agent.window(window(Broken { hangs: true, ..Broken::default() }));
     let outcome = agent.budget(Budget::unlimited().wall(Duration::from_secs(9))).run("Read.").await.unwrap();
@@ -263,7 +256,7 @@ async fn a_compactor_that_hangs_is_stopped_with_the_run() {
 }
 
 #[tokio::test]
-async fn where_nothing_can_be_hidden_no_summary_is_paid_for() {
+async fn no_summary_is_made_when_no_message_can_be_hidden() {
     let asked = Arc::new(AtomicU32::new(0));
     let agent = clerk(&ScriptedModel::new([look_up("c1", "a"), Turn::text("Read.")]));
     let agent = agent.window(window(Broken { asked: Arc::clone(&asked), ..Broken::default() }));
@@ -272,7 +265,7 @@ async fn where_nothing_can_be_hidden_no_summary_is_paid_for() {
 }
 
 #[tokio::test]
-async fn a_conversation_that_cannot_be_cut_shorter_is_not_asked_again_for_ever() {
+async fn a_conversation_too_long_to_shrink_fails_after_one_call() {
     let model = ScriptedModel::new((0..9).map(|_| Turn::fails(ModelErrorKind::ContextLength)));
     let error = clerk(&model).run("word ".repeat(400)).await.unwrap_err();
     assert_eq!(error.model_error().unwrap().kind(), ModelErrorKind::ContextLength);
@@ -280,7 +273,7 @@ async fn a_conversation_that_cannot_be_cut_shorter_is_not_asked_again_for_ever()
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_tool_begins_after_the_run_was_stopped_or_has_failed() {
+async fn no_tool_starts_after_the_run_was_stopped_or_failed() {
     let begun = Arc::new(AtomicU32::new(0));
     let tool = |ends: Result<Duration, ()>| {
         let begun = Arc::clone(&begun);

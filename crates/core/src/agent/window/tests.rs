@@ -22,7 +22,7 @@ async fn fetch(pages: usize, window: ContextWindow) -> (ScriptedModel, Recorder)
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_hidden_before_the_call_and_the_task_stays() {
+async fn old_messages_are_hidden_before_the_call_and_the_task_stays() {
     let window = ContextWindow { max_tokens: 5_000, ..ContextWindow::default() };
     let (model, recorder) = fetch(20, window).await;
     for request in model.requests() {
@@ -34,14 +34,14 @@ async fn what_does_not_fit_is_hidden_before_the_call_and_the_task_stays() {
 }
 
 #[tokio::test]
-async fn what_fits_is_left_alone() {
+async fn a_request_that_fits_is_not_changed() {
     let (model, recorder) = fetch(3, ContextWindow::default()).await;
     assert_eq!(recorder.count(|event| matches!(event, Event::Trimmed { .. })), 0);
     assert_eq!(model.requests().pop().unwrap().transcript.visible().count(), 7);
 }
 
 #[tokio::test]
-async fn a_summary_stands_in_for_what_is_hidden() {
+async fn a_summary_replaces_the_hidden_messages() {
     let writer = ScriptedModel::named("writer", (0..9).map(|index| Turn::text(&format!("summary {index}"))));
     let compactor: Arc<dyn Compactor> = Arc::new(Summarizer::new(writer.clone()).max_input_bytes(3_000));
     let window = ContextWindow { max_tokens: 5_000, keep_percent: 60, compactor: Some(compactor) };

@@ -4,38 +4,14 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    Budget, BudgetExceeded, Cap, Delta, Ledger, Money, PriceCeiling, Settings,
+    Budget, BudgetExceeded, Cap, Delta, Ledger, Money, Settings,
     money::budget::Quantity,
-    money::rates::Rate,
     sync::unpoisoned,
+    testing::fixtures::{FlatPrices, usd},
     testing::{Recorder, ScriptedModel, Turn},
 };
 
-fn usd(text: &str) -> Money {
-    text.parse().unwrap()
-}
-
-/// One dollar for a million input tokens, ten for a million output tokens; answers of at most 10,000 tokens.
-#[derive(Debug, Clone)]
-struct Prices;
-
-const RATES: Rates = Rates {
-    input: Rate::per_million(Money::from_nano(1_000_000_000)),
-    output: Rate::per_million(Money::from_nano(10_000_000_000)),
-    call: Money::ZERO,
-};
-
-impl Pricing for Prices {
-    fn ceiling(&self, model: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
-        let ceiling = PriceCeiling::new(RATES).max_output_tokens(Some(10_000));
-        (&**model.model() != "secret").then_some(ceiling)
-    }
-
-    fn cost(&self, served: &ServedCall<'_>, usage: &Usage) -> Option<Money> {
-        let known = served.model.unwrap_or(served.asked.model());
-        (known != "secret").then(|| RATES.cost(usage.input_tokens, usage.output_tokens))
-    }
-}
+const RATES: Rates = FlatPrices::RATES;
 
 fn run_with(budget: Budget) -> Run {
     Run::builder().budget(budget).build()
@@ -67,7 +43,7 @@ struct Breaks {
 
 impl Breaks {
     fn new(error: Option<ModelError>) -> Metered<Self> {
-        Self { id: ModelId::new("acme", "m"), error: Mutex::new(error) }.metered(&Prices)
+        Self { id: ModelId::new("acme", "m"), error: Mutex::new(error) }.metered(&FlatPrices)
     }
 }
 
@@ -102,7 +78,7 @@ fn broken() -> ModelError {
 #[tokio::test]
 async fn reported_usage_is_charged_and_the_rest_of_the_reservation_returns() {
     let run = cents("0.05");
-    let charge = ask(&answers(Some(Usage::new(900, 200))).metered(&Prices), &run).await.unwrap();
+    let charge = ask(&answers(Some(Usage::new(900, 200))).metered(&FlatPrices), &run).await.unwrap();
     assert_eq!((charge.certainty, charge.cost), (Certainty::Charged, Some(usd("0.0029"))));
     assert_eq!(run.ledger().spending().charged, usd("0.0029"));
     assert_eq!(run.ledger().headroom(false).usd, Some(usd("0.0471")));
@@ -111,7 +87,7 @@ async fn reported_usage_is_charged_and_the_rest_of_the_reservation_returns() {
 #[tokio::test]
 async fn without_usage_the_length_of_the_answer_is_what_counts() {
     let run = cents("0.05");
-    let charge = ask(&answers(None).metered(&Prices), &run).await.unwrap();
+    let charge = ask(&answers(None).metered(&FlatPrices), &run).await.unwrap();
     assert_eq!((charge.certainty, charge.usage), (Certainty::Estimated, Usage::new(1_000, 50)));
     assert_eq!(run.ledger().spending().estimated, usd("0.0015"));
 }
@@ -119,14 +95,14 @@ async fn without_usage_the_length_of_the_answer_is_what_counts() {
 #[tokio::test]
 async fn an_answer_is_cut_to_what_the_budget_leaves() {
     let (run, model) = (cents("0.05"), answers(Some(Usage::new(1_000, 10))));
-    ask(&model.clone().metered(&Prices), &run).await.unwrap();
+    ask(&model.clone().metered(&FlatPrices), &run).await.unwrap();
     assert_eq!(model.requests()[0].settings.max_output_tokens, Some(4_900));
 }
 
 #[tokio::test]
 async fn a_request_that_fits_is_passed_on_untouched() {
     let (run, model) = (cents("0.50"), answers(Some(Usage::new(1_000, 10))));
-    ask(&model.clone().metered(&Prices), &run).await.unwrap();
+    ask(&model.clone().metered(&FlatPrices), &run).await.unwrap();
     assert_eq!(model.requests()[0].settings.max_output_tokens, None);
 }
 
@@ -135,7 +111,7 @@ async fn a_budget_that_leaves_no_useful_answer_refuses_before_anything_is_sent()
     // The prompt and 256 tokens of answer cost 0.00356.
     let (recorder, model) = (Recorder::new(), answers(None));
     let run = cents("0.00355").observed_by(Arc::new(recorder.clone()));
-    let error = ask(&model.clone().metered(&Prices), &run).await.unwrap_err();
+    let error = ask(&model.clone().metered(&FlatPrices), &run).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Budget);
     let source = error.details().source.as_ref().unwrap().downcast_ref::<BudgetExceeded>().unwrap();
     assert_eq!(source.to_string(), "the money budget of the run is used up: $0.0036 needed, $0.0036 left of $0.0036");
@@ -145,7 +121,7 @@ async fn a_budget_that_leaves_no_useful_answer_refuses_before_anything_is_sent()
         1
     );
     assert_eq!(recorder.count(|event| matches!(event, Event::AttemptStarted { .. })), 0);
-    assert!(ask(&model.metered(&Prices).least_output_tokens(255), &run).await.is_ok());
+    assert!(ask(&model.metered(&FlatPrices).least_output_tokens(255), &run).await.is_ok());
 }
 
 #[tokio::test]
@@ -153,36 +129,37 @@ async fn reasoning_is_not_cut_below_its_own_budget() {
     let (run, model) = (cents("0.02"), answers(None));
     let mut request = question();
     request.settings.reasoning = Some(Reasoning::Budget(1_700));
-    let error = model.clone().metered(&Prices).chat(&request, &run).await.unwrap_err();
+    let error = model.clone().metered(&FlatPrices).chat(&request, &run).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Budget);
     request.settings.reasoning = Some(Reasoning::Budget(1_600));
-    model.clone().metered(&Prices).chat(&request, &run).await.unwrap();
+    model.clone().metered(&FlatPrices).chat(&request, &run).await.unwrap();
     assert_eq!(model.requests()[0].settings.max_output_tokens, Some(1_900));
 }
 
 #[tokio::test]
 async fn a_model_without_a_price_is_refused_under_a_limit_of_money_only() {
     let secret = || ScriptedModel::named("secret", vec![Turn::text("psst"); 3]);
-    let error = ask(&secret().metered(&Prices), &cents("5")).await.unwrap_err();
+    let error = ask(&secret().metered(&FlatPrices), &cents("5")).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "scripted/secret: not asked, because it has no price and money is limited; add its price to the price table, \
          or let unpriced models run at an assumed rate or with a warning (budget)"
     );
     let free = Run::new();
-    let charge = ask(&secret().metered(&Prices), &free).await.unwrap();
+    let charge = ask(&secret().metered(&FlatPrices), &free).await.unwrap();
     assert_eq!((charge.cost, charge.usage), (None, Usage::new(100, 10)));
     assert_eq!(free.ledger().spending().cost(), None, "absent, not zero");
-    let assumed = ask(&secret().metered(&Prices).unpriced(UnpricedPolicy::Assume(RATES)), &cents("5")).await.unwrap();
+    let assumed =
+        ask(&secret().metered(&FlatPrices).unpriced(UnpricedPolicy::Assume(RATES)), &cents("5")).await.unwrap();
     assert_eq!((assumed.cost, assumed.certainty), (Some(usd("0.0002")), Certainty::Estimated));
-    let warned = ask(&secret().metered(&Prices).unpriced(UnpricedPolicy::Warn), &cents("5")).await.unwrap();
+    let warned = ask(&secret().metered(&FlatPrices).unpriced(UnpricedPolicy::Warn), &cents("5")).await.unwrap();
     assert_eq!(warned.cost, None);
 }
 
 #[tokio::test]
 async fn an_answer_of_unknown_length_is_bounded_where_a_limit_holds() {
     let model = ScriptedModel::named("secret", vec![Turn::text("psst"); 2]);
-    let metered = model.clone().metered(&Prices);
+    let metered = model.clone().metered(&FlatPrices);
     ask(&metered, &Run::new()).await.unwrap();
     ask(&metered, &run_with(Budget::unlimited().tokens(100_000))).await.unwrap();
     let sent: Vec<_> = model.requests().iter().map(|request| request.settings.max_output_tokens).collect();
@@ -206,7 +183,7 @@ async fn a_price_that_nobody_knows_for_the_model_that_answered_is_estimated_and_
             self.0.chat(request, run).await.map(|reply| ChatReply { model: "secret".into(), ..reply })
         }
     }
-    let charge = ask(&Other(answers(Some(Usage::new(900, 200)))).metered(&Prices), &cents("1")).await.unwrap();
+    let charge = ask(&Other(answers(Some(Usage::new(900, 200)))).metered(&FlatPrices), &cents("1")).await.unwrap();
     assert_eq!((charge.certainty, charge.cost), (Certainty::Estimated, Some(usd("0.0029"))));
 }
 
@@ -221,14 +198,14 @@ async fn usage_that_cannot_be_true_is_replaced_by_the_larger_of_length_and_limit
     for (lie, counted) in reported {
         let recorder = Recorder::new();
         let run = cents("1").observed_by(Arc::new(recorder.clone()));
-        let charge = ask(&answers(Some(lie)).metered(&Prices), &run).await.unwrap();
+        let charge = ask(&answers(Some(lie)).metered(&FlatPrices), &run).await.unwrap();
         assert_eq!((charge.certainty, charge.usage), (Certainty::Estimated, counted), "{lie:?}");
         assert_eq!(
             recorder.count(|event| matches!(event, Event::WireQuirk { kind, .. } if kind == "usage_suspect")),
             1
         );
     }
-    let most = ask(&answers(Some(Usage::new(1_000, 20_000))).metered(&Prices), &cents("1")).await.unwrap();
+    let most = ask(&answers(Some(Usage::new(1_000, 20_000))).metered(&FlatPrices), &cents("1")).await.unwrap();
     assert_eq!(most.certainty, Certainty::Charged);
 }
 
@@ -292,7 +269,7 @@ async fn an_attempt_that_is_given_up_ends_for_that_reason() {
     let recorder = Recorder::new();
     for (reason, told) in [(None, ModelErrorKind::Cancelled), (Some(ModelErrorKind::Broken), ModelErrorKind::Broken)] {
         let run = cents("1").observed_by(Arc::new(recorder.clone())).for_call();
-        let model = ScriptedModel::new([Turn::text("late").after(Duration::from_secs(9))]).metered(&Prices);
+        let model = ScriptedModel::new([Turn::text("late").after(Duration::from_secs(9))]).metered(&FlatPrices);
         let mut asked = Box::pin(ask(&model, &run));
         assert!(futures::poll!(&mut asked).is_pending());
         if let Some(reason) = reason {
@@ -306,7 +283,7 @@ async fn an_attempt_that_is_given_up_ends_for_that_reason() {
 
 #[tokio::test]
 async fn what_one_call_spent_counts_for_the_very_next_one_and_nobody_has_to_watch() {
-    let model = answers(Some(Usage::new(1_000, 900))).metered(&Prices);
+    let model = answers(Some(Usage::new(1_000, 900))).metered(&FlatPrices);
     let run = cents("0.0125");
     ask(&model, &run).await.unwrap();
     assert_eq!(ask(&model, &run).await.unwrap_err().kind(), ModelErrorKind::Budget);
@@ -318,7 +295,7 @@ async fn a_soft_limit_is_told_and_refuses_nothing() {
     let recorder = Recorder::new();
     let soft = Budget { usd: Some(Cap::soft(usd("0.002"))), ..Budget::unlimited() };
     let run = run_with(soft).observed_by(Arc::new(recorder.clone()));
-    let model = answers(Some(Usage::new(1_000, 10))).metered(&Prices);
+    let model = answers(Some(Usage::new(1_000, 10))).metered(&FlatPrices);
     for _ in 0..4 {
         ask(&model, &run).await.unwrap();
     }
@@ -329,7 +306,7 @@ async fn a_soft_limit_is_told_and_refuses_nothing() {
 #[tokio::test]
 async fn the_estimate_learns_how_long_prompts_really_are() {
     let run = Run::new();
-    let model = answers(Some(Usage::new(1_600, 10))).metered(&Prices);
+    let model = answers(Some(Usage::new(1_600, 10))).metered(&FlatPrices);
     assert_eq!(model.estimate(&question()).input_tokens, 1_000);
     ask(&model, &run).await.unwrap();
     assert_eq!(model.clone().estimate(&question()).input_tokens, 1_600, "at once, and in clones");
@@ -345,7 +322,7 @@ async fn an_answer_without_usage_is_estimated_by_what_earlier_ones_took() {
     let run = Run::new();
     let words = || Turn::text(&"word".repeat(50));
     let script = [words().usage(Some(Usage::new(1_100, 40))), words().usage(None)];
-    let model = ScriptedModel::new(script).metered(&Prices);
+    let model = ScriptedModel::new(script).metered(&FlatPrices);
     ask(&model, &run).await.unwrap();
     let charge = ask(&model, &run).await.unwrap();
     assert_eq!((charge.certainty, charge.usage), (Certainty::Estimated, Usage::new(1_100, 40)));
@@ -370,7 +347,7 @@ async fn what_the_client_will_send_is_reserved_where_nobody_limits_the_answer() 
         }
     }
     let settings = Settings { answer_tokens: Some(800), ..Settings::default() };
-    let model = Roomy(answers(Some(Usage::new(1_000, 50))), settings).metered(&Prices);
+    let model = Roomy(answers(Some(Usage::new(1_000, 50))), settings).metered(&FlatPrices);
     assert_eq!(model.estimate(&question()).output_tokens, 800);
     let mut thinking = question();
     thinking.settings.reasoning = Some(Reasoning::Budget(2_000));
@@ -385,7 +362,7 @@ async fn fifty_runs_at_once_on_a_key_of_45_cents_never_owe_more() {
     // Each call may cost 0.001 + 0.1 and is worth nothing if it is cut.
     let key = Ledger::root("key", Budget::unlimited().money(usd("0.45")));
     let turn = Turn::text("word").usage(Some(Usage::new(1_000, 10_000))).after(Duration::from_secs(2));
-    let model = ScriptedModel::new(vec![turn; 50]).metered(&Prices);
+    let model = ScriptedModel::new(vec![turn; 50]).metered(&FlatPrices);
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..50 {
         let (model, run) = (model.clone(), Run::builder().account(key.clone()).build());
@@ -409,7 +386,7 @@ proptest! {
         runtime.block_on(async {
             let calls = calls.into_iter().map(|(takes, patience, reports)| {
                 let turn = Turn::text(&"word".repeat(50)).usage(usage(reports)).after(Duration::from_millis(takes));
-                let (model, run) = (ScriptedModel::new([turn]).metered(&Prices), run.clone());
+                let (model, run) = (ScriptedModel::new([turn]).metered(&FlatPrices), run.clone());
                 async move { tokio::time::timeout(Duration::from_millis(patience), ask(&model, &run)).await.is_ok() }
             });
             futures::future::join_all(calls).await;
@@ -444,7 +421,7 @@ async fn what_a_model_is_configured_to_ask_for_is_what_is_reserved() {
     let settings = Settings { max_output_tokens: Some(300), ..Settings::default() };
     let model = Configured(answers(Some(Usage::new(900, 200))), settings);
     let asked = model.0.clone();
-    ask(&model.metered(&Prices), &cents("0.05")).await.unwrap();
+    ask(&model.metered(&FlatPrices), &cents("0.05")).await.unwrap();
     assert_eq!(asked.requests()[0].settings.max_output_tokens, None, "the model's own limit is not written over");
 }
 
@@ -469,7 +446,7 @@ impl Embedder for TenTokens {
 }
 
 fn embedder(model: &str) -> Metered<TenTokens> {
-    Metered::new(TenTokens(ModelId::new("test", model)), Arc::new(Prices))
+    Metered::new(TenTokens(ModelId::new("test", model)), Arc::new(FlatPrices))
 }
 
 #[tokio::test]

@@ -29,17 +29,13 @@ use jiff::civil::{Date, date};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{Cap, ModelId, Quantity, Rate, Rates, Window};
+use crate::{Cap, ModelId, Quantity, Rate, Rates, Window, testing::fixtures::usd};
 
 /// One dollar for a million tokens, so that a token costs 1,000 nano-dollars.
 const DOLLAR: Rates = Rates { input: rate(1), output: rate(1), call: Money::ZERO };
 
 const fn rate(usd: i64) -> Rate {
     Rate::per_million(Money::from_nano(usd * 1_000_000_000))
-}
-
-fn usd(text: &str) -> Money {
-    text.parse().unwrap()
 }
 
 fn no_set_aside() -> Budget {

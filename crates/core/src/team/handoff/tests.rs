@@ -17,7 +17,7 @@ fn desk(billing: Turn, memory: &Arc<LocalMemory>) -> (Handoff, ScriptedModel) {
 }
 
 #[tokio::test]
-async fn a_session_keeps_what_whoever_held_the_conversation_said() {
+async fn a_session_shared_by_the_agents_keeps_the_whole_conversation() {
     let memory = Arc::new(LocalMemory::new());
     let (desk, front) = desk(Turn::text("You are paid up."), &memory);
     let outcome = desk.run(Task::from("Do I owe you anything?").session("s")).await.unwrap();
@@ -28,7 +28,7 @@ async fn a_session_keeps_what_whoever_held_the_conversation_said() {
 }
 
 #[tokio::test]
-async fn whoever_answers_is_heard_piece_by_piece() {
+async fn the_deltas_of_every_agent_are_emitted() {
     let recorder = Recorder::new();
     let run = Run::builder().observer(Arc::new(recorder.clone())).deltas(true).build();
     desk(Turn::text("You are paid up."), &Arc::default()).0.run_in(&run, "Do I owe you anything?").await.unwrap();
@@ -36,7 +36,7 @@ async fn whoever_answers_is_heard_piece_by_piece() {
 }
 
 #[tokio::test]
-async fn an_error_tells_what_all_of_them_have_spent() {
+async fn the_error_of_one_agent_has_the_cost_of_all() {
     let (desk, _) = desk(Turn::fails(ModelErrorKind::Auth), &Arc::default());
     let error = desk.run("Do I owe you anything?").await.unwrap_err();
     assert_eq!(error.agent(), "desk/billing");
@@ -45,7 +45,7 @@ async fn an_error_tells_what_all_of_them_have_spent() {
 }
 
 #[tokio::test]
-async fn a_handoff_passes_the_whole_conversation_on() {
+async fn a_transfer_passes_the_whole_conversation_on() {
     let front = ScriptedModel::new([Turn::call("c1", "transfer_to_billing", json!({"reason": "an invoice"}))]);
     let billing = ScriptedModel::new([Turn::text("You are paid up.")]);
     let desk = Handoff::new("desk").agent(Agent::new("front", front)).agent(Agent::new("billing", billing.clone()));
@@ -60,7 +60,7 @@ async fn a_handoff_passes_the_whole_conversation_on() {
 }
 
 #[tokio::test]
-async fn a_conversation_that_is_only_passed_on_ends() {
+async fn a_conversation_ends_at_the_transfer_limit() {
     let passing = |to: &str| {
         let turn = |index| Turn::call(&format!("c{index}"), to, json!({"reason": "not mine"}));
         ScriptedModel::new((0..9).map(turn))

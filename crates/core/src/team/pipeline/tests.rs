@@ -5,7 +5,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_pipeline_gives_each_answer_to_the_next_stage_and_stops_at_half_an_answer() {
+async fn each_answer_is_the_task_of_the_next_stage_and_a_partial_answer_ends_the_pipeline() {
     let writer = ScriptedModel::new([Turn::text("draft")]);
     let editor = ScriptedModel::new([Turn::text("final")]);
     let pipeline =
@@ -26,12 +26,12 @@ async fn a_pipeline_gives_each_answer_to_the_next_stage_and_stops_at_half_an_ans
 }
 
 #[tokio::test]
-async fn a_group_of_agents_is_a_run_like_any_other() {
+async fn a_pipeline_emits_the_start_and_end_of_its_own_run() {
     let recorder = crate::testing::Recorder::new();
     let pipeline = Pipeline::new("press").stage(Agent::new("writer", ScriptedModel::new([Turn::text("draft")])));
     let run = Run::builder().observer(Arc::new(recorder.clone())).build();
     Runnable::run(&pipeline, &run, "Write.".into()).await.unwrap();
-    let told: Vec<_> = recorder
+    let events: Vec<_> = recorder
         .events()
         .into_iter()
         .filter_map(|(agent, event)| match event {
@@ -41,5 +41,5 @@ async fn a_group_of_agents_is_a_run_like_any_other() {
         })
         .collect();
     let ends = ["press/writer ended after 1 turns", "press ended after 1 turns"];
-    assert_eq!(told, ["press started", "press/writer started", ends[0], ends[1]]);
+    assert_eq!(events, ["press started", "press/writer started", ends[0], ends[1]]);
 }

@@ -1,15 +1,12 @@
 use super::*;
 use crate::{
     Agent, Runnable,
+    testing::fixtures::worker,
     testing::{ScriptedModel, Turn},
 };
 
-fn worker(name: &str, turn: Turn) -> Worker {
-    Worker::new(Agent::new(name, ScriptedModel::new([turn])))
-}
-
 #[tokio::test]
-async fn a_panicking_worker_of_a_quorum_is_one_that_did_not_answer() {
+async fn a_panicking_worker_counts_as_one_without_an_answer() {
     let reviewers =
         Quorum::new("reviewers").worker(worker("ann", Turn::text("yes"))).worker(worker("mad", Turn::panics()));
     let outcome = reviewers.run("Ship it?").await.unwrap();
@@ -17,7 +14,7 @@ async fn a_panicking_worker_of_a_quorum_is_one_that_did_not_answer() {
 }
 
 #[tokio::test]
-async fn a_quorum_that_cannot_be_reached_asks_nobody_and_one_that_needs_nobody_needs_one() {
+async fn an_unreachable_quorum_fails_before_any_call_and_at_least_one_worker_must_answer() {
     let ann = ScriptedModel::new([Turn::fails(crate::ModelErrorKind::Auth)]);
     let quorum = |needed| Quorum::new("reviewers").worker(Worker::new(Agent::new("ann", ann.clone()))).at_least(needed);
     let error = quorum(2).run("Ship it?").await.unwrap_err();

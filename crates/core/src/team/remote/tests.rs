@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     Agent, LocalBus, Worker,
+    testing::fixtures::tool_results,
     testing::{ScriptedModel, Turn},
 };
 
@@ -11,21 +12,20 @@ fn supervisor(calls: usize) -> Agent {
 }
 
 #[tokio::test]
-async fn a_hosted_agent_is_a_worker_like_any_other_and_its_tokens_count_for_the_caller() {
+async fn a_remote_agent_works_as_a_worker_and_its_tokens_are_charged_to_the_caller() {
     let bus = Arc::new(LocalBus::new());
     let critic = Agent::new("critic", ScriptedModel::new([Turn::text("It is thin.")]));
     let account = Ledger::root("host", crate::Budget::unlimited());
     let _host = host(critic, &*bus, account.clone()).await.unwrap();
     let run = Run::builder().bus(bus).build();
     let outcome = supervisor(1).run_in(&run, "Plan it.").await.unwrap();
-    let told = outcome.transcript.messages()[2].tool_results().next().unwrap().content.clone();
-    assert_eq!(told, [crate::Part::text("It is thin.")]);
+    assert_eq!(tool_results(&outcome), [(false, "It is thin.".into())]);
     assert_eq!((outcome.text.as_str(), outcome.usage), ("Done.", Usage::new(300, 30)));
     assert_eq!(account.spending().usage, Usage::new(100, 10));
 }
 
 #[tokio::test]
-async fn a_worker_that_nobody_hosts_is_a_failed_worker() {
+async fn a_remote_agent_without_a_host_is_a_failed_worker() {
     let outcome = supervisor(1).run("Plan it.").await.unwrap();
     assert_eq!(outcome.degraded.len(), 1);
     assert!(outcome.degraded[0].reason.contains("`agent/critic` has no listener"), "{:?}", outcome.degraded);
@@ -46,11 +46,11 @@ async fn cancelling_the_caller_cancels_the_hosted_run() {
     let (outcome, ()) = tokio::join!(desk.run_in(&run, "Plan it."), cancel);
     assert_eq!(outcome.unwrap().stop, StopReason::Cancelled);
     tokio::time::sleep(Duration::from_mins(2)).await;
-    assert_eq!(account.spending().usage, Usage::default(), "the hosted agent went on without its caller");
+    assert_eq!(account.spending().usage, Usage::default(), "the remote agent ends with its caller");
 }
 
 #[tokio::test]
-async fn a_hosted_agent_may_delegate_no_deeper_than_who_asks() {
+async fn a_remote_agent_has_the_delegation_depth_that_its_caller_has_left() {
     let bus = Arc::new(LocalBus::new());
     let ask = Turn::call("c1", "scout", serde_json::json!({"task": "Look."}));
     let model = ScriptedModel::new([ask, Turn::text("No.")]);
@@ -59,12 +59,12 @@ async fn a_hosted_agent_may_delegate_no_deeper_than_who_asks() {
     let _host = host(critic, &*bus, Ledger::root("host", Budget::unlimited())).await.unwrap();
     let run = Run::builder().bus(bus).max_depth(1).build();
     assert_eq!(supervisor(1).run_in(&run, "Plan it.").await.unwrap().text, "Done.");
-    let told = format!("{:?}", model.requests()[1].transcript.messages().last());
-    assert!(told.contains("delegation may go 0 levels deep"), "{told}");
+    let result = format!("{:?}", model.requests()[1].transcript.messages().last());
+    assert!(result.contains("delegation may go 0 levels deep"), "{result}");
 }
 
 #[tokio::test]
-async fn a_hosted_agent_may_spend_no_more_than_is_left_to_who_asks() {
+async fn a_remote_agent_has_the_budget_that_its_caller_has_left() {
     let bus = Arc::new(LocalBus::new());
     let model = ScriptedModel::new((0..9).map(|_| Turn::text("Well.").usage(Some(Usage::new(9_000, 9_000)))));
     let _host = host(Agent::new("critic", model.clone()), &*bus, Ledger::root("host", Budget::unlimited())).await;
@@ -77,7 +77,7 @@ async fn a_hosted_agent_may_spend_no_more_than_is_left_to_who_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_whose_sender_gave_up_while_it_waited_is_not_begun() {
+async fn a_task_whose_caller_gave_up_is_not_started() {
     let bus = Arc::new(LocalBus::new());
     let minute = || Turn::text("late").after(Duration::from_mins(1));
     let model = ScriptedModel::new((0..20).map(|_| minute()));

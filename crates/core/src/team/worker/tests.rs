@@ -5,15 +5,12 @@ use serde_json::json;
 use super::*;
 use crate::{
     OnFailure, RunError, RunFailure, StopReason, ToolLimits, Usage,
+    testing::fixtures::{tool_results, worker},
     testing::{ScriptedModel, Turn},
 };
 
 fn one_by_one() -> ToolLimits {
     ToolLimits { parallel: 1, ..ToolLimits::default() }
-}
-
-fn worker(name: &str, turn: Turn) -> Worker {
-    Worker::new(Agent::new(name, ScriptedModel::new([turn])))
 }
 
 /// A model that calls these workers at once and then answers.
@@ -24,27 +21,22 @@ fn calling(workers: &[&str]) -> ScriptedModel {
     ScriptedModel::new([calls, Turn::text("All in all.")])
 }
 
-fn told(outcome: &Outcome) -> Vec<(bool, String)> {
-    let results = outcome.transcript.messages()[2].tool_results();
-    results.map(|result| (result.is_error, result.text())).collect()
-}
-
 #[tokio::test(start_paused = true)]
-async fn workers_of_one_turn_run_side_by_side_and_answer_in_call_order() {
+async fn workers_called_in_one_turn_run_in_parallel_and_answer_in_call_order() {
     let desk = Agent::new("desk", calling(&["slow", "quick"]))
         .worker(worker("slow", Turn::text("second").after(Duration::from_secs(9))))
         .worker(worker("quick", Turn::text("first").after(Duration::from_secs(8))));
     let started = tokio::time::Instant::now();
     let outcome = desk.clone().run("Go.").await.unwrap();
     assert_eq!(started.elapsed(), Duration::from_secs(9));
-    assert_eq!(told(&outcome), [(false, "second".into()), (false, "first".into())]);
+    assert_eq!(tool_results(&outcome), [(false, "second".into()), (false, "first".into())]);
     assert_eq!(outcome.usage, Usage::new(400, 40), "the workers' tokens are the run's");
     let slow = *outcome.cost.by_tool.get("slow").unwrap();
     assert_eq!((slow.calls, slow.spending.map(|spent| spent.usage)), (1, Some(Usage::new(100, 10))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn sequential_workers_run_one_after_the_other() {
+async fn workers_with_a_parallelism_of_one_run_one_after_the_other() {
     let desk = Agent::new("desk", calling(&["a", "b"]))
         .worker(worker("a", Turn::text("a").after(Duration::from_secs(9))))
         .worker(worker("b", Turn::text("b").after(Duration::from_secs(8))))
@@ -55,7 +47,7 @@ async fn sequential_workers_run_one_after_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_dead_one_slow_and_one_panicking_worker_leave_the_others_results_untouched() {
+async fn failing_slow_and_panicking_workers_leave_the_results_of_others_untouched() {
     let desk = Agent::new("desk", calling(&["dead", "slow", "mad", "fine", "spare"]))
         .worker(worker("dead", Turn::fails(crate::ModelErrorKind::Transient)))
         .worker(worker("slow", Turn::text("never").after(Duration::from_mins(10))).timeout(Duration::from_secs(30)))
@@ -67,10 +59,10 @@ async fn one_dead_one_slow_and_one_panicking_worker_leave_the_others_results_unt
     let started = tokio::time::Instant::now();
     let outcome = desk.run("Go.").await.unwrap();
     assert_eq!(started.elapsed(), Duration::from_secs(30));
-    let told = told(&outcome);
-    assert_eq!(told.iter().map(|(error, _)| *error).collect::<Vec<_>>(), [true, true, true, false, false]);
-    assert!(told[0].1.starts_with("dead gave no answer: the model did not answer: "), "{}", told[0].1);
-    assert_eq!(told[4].1, "Nothing known.");
+    let results = tool_results(&outcome);
+    assert_eq!(results.iter().map(|(error, _)| *error).collect::<Vec<_>>(), [true, true, true, false, false]);
+    assert!(results[0].1.starts_with("dead gave no answer: the model did not answer: "), "{}", results[0].1);
+    assert_eq!(results[4].1, "Nothing known.");
     let mut parts: Vec<_> = outcome.degraded.iter().map(|degraded| degraded.part.as_str()).collect();
     parts.sort_unstable();
     assert_eq!(parts, ["worker:dead", "worker:mad", "worker:slow", "worker:spare"]);
@@ -78,7 +70,7 @@ async fn one_dead_one_slow_and_one_panicking_worker_leave_the_others_results_unt
 }
 
 #[tokio::test]
-async fn a_task_is_given_to_the_same_worker_three_times_and_the_fourth_ends_the_run() {
+async fn giving_the_same_task_to_a_worker_a_fourth_time_ends_the_run() {
     let again = |turn: u32| Turn::call(&format!("c{turn}"), "critic", json!({"task": "Read it."}));
     let desk = Agent::new("desk", ScriptedModel::new((0..9).map(again)));
     let critic = ScriptedModel::new(["thin", "thinner", "thinnest", "none"].map(Turn::text));
@@ -95,40 +87,40 @@ async fn a_required_worker_that_fails_fails_the_run() {
 }
 
 #[tokio::test]
-async fn a_worker_is_called_no_more_than_allowed() {
+async fn a_call_beyond_max_calls_is_refused() {
     let desk = Agent::new("desk", calling(&["critic", "critic"]))
         .worker(worker("critic", Turn::text("thin")).max_calls(1))
         .tool_limits(one_by_one());
     let outcome = desk.run("Go.").await.unwrap();
-    assert_eq!(told(&outcome)[0], (false, "thin".into()));
-    assert!(told(&outcome)[1].1.contains("it may be called 1 times in a run"), "{:?}", told(&outcome));
+    assert_eq!(tool_results(&outcome)[0], (false, "thin".into()));
+    assert!(tool_results(&outcome)[1].1.contains("it may be called 1 times in a run"), "{:?}", tool_results(&outcome));
 }
 
 #[tokio::test]
-async fn a_call_too_many_is_refused_whatever_the_failure_policy_and_degrades_nothing() {
+async fn a_call_beyond_max_calls_is_refused_under_every_failure_policy_and_degrades_nothing() {
     for policy in [OnFailure::Required, OnFailure::fallback("Nothing known.")] {
         let critic = worker("critic", Turn::text("thin")).max_calls(1).on_failure(policy);
         let desk = Agent::new("desk", calling(&["critic", "critic"])).worker(critic).tool_limits(one_by_one());
         let outcome = desk.run("Go.").await.unwrap();
         assert_eq!((outcome.text.as_str(), outcome.degraded.len()), ("All in all.", 0));
-        let (is_error, told) = told(&outcome).remove(1);
-        assert!(is_error && told.contains("it may be called 1 times in a run"), "{told}");
+        let (is_error, message) = tool_results(&outcome).remove(1);
+        assert!(is_error && message.contains("it may be called 1 times in a run"), "{message}");
     }
 }
 
 #[tokio::test]
-async fn a_worker_that_says_nothing_is_told_as_such() {
+async fn an_empty_answer_of_a_worker_is_a_failure() {
     let silent =
         crate::tool_fn("stop", "", |_: serde_json::Value, _| async { Ok(crate::ToolOutput::text("").ending_run()) });
     let mute = Agent::new("mute", ScriptedModel::new([Turn::call("1", "stop", json!({}))])).tool(silent);
     let outcome = Agent::new("desk", calling(&["mute"])).worker(Worker::new(mute)).run("Go.").await.unwrap();
-    assert_eq!(told(&outcome), [(true, "mute gave no answer: its answer was empty".into())]);
+    assert_eq!(tool_results(&outcome), [(true, "mute gave no answer: its answer was empty".into())]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_with_all_the_time_in_the_world_answers() {
+async fn a_worker_with_an_endless_timeout_answers() {
     let desk = Agent::new("desk", calling(&["slow"])).worker(worker("slow", Turn::text("x")).timeout(Duration::MAX));
-    assert_eq!(told(&desk.run("Go.").await.unwrap()), [(false, "x".into())]);
+    assert_eq!(tool_results(&desk.run("Go.").await.unwrap()), [(false, "x".into())]);
 }
 
 #[tokio::test]
@@ -144,19 +136,23 @@ async fn delegation_ends_at_the_depth_limit_with_a_message_for_the_model() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_worker_had_said_is_for_its_supervisor_and_in_no_event() {
+async fn the_partial_answer_of_a_failed_worker_goes_to_its_supervisor_and_into_no_event() {
     let recorder = crate::testing::Recorder::new();
     let late = Turn::call("1", "find", json!({})).after(Duration::from_secs(1));
     let model = ScriptedModel::new([late, Turn::text("never").after(Duration::from_mins(10))]);
     let find = crate::tool_fn("find", "Finds.", |_: serde_json::Value, _| async { Ok("a secret".into()) });
     let desk = Agent::new("desk", calling(&["scout"])).worker(Worker::new(Agent::new("scout", model).tool(find)));
     let outcome = desk.observer(Arc::new(recorder.clone())).run("Go.").await.unwrap();
-    assert!(told(&outcome)[0].1.ends_with("it had found until then: find: a secret"), "{:?}", told(&outcome));
+    assert!(
+        tool_results(&outcome)[0].1.ends_with("it had found until then: find: a secret"),
+        "{:?}",
+        tool_results(&outcome)
+    );
     assert_eq!(outcome.degraded[0].reason, "desk/scout ran out of time.");
     assert_eq!(recorder.count(|event| format!("{event:?}").contains("a secret")), 0);
 }
 
-/// An agent that is built after those who ask it.
+/// An agent that is built after the agents that call it.
 #[derive(Debug, Clone)]
 struct Later(Arc<str>, Arc<std::sync::OnceLock<Agent>>);
 
@@ -175,7 +171,7 @@ impl Runnable for Later {
     }
 }
 
-/// Agents in a ring, each of which asks the next one whatever happens; and the model of the first.
+/// The first of several agents in a ring, each of which always calls the next one; and its model.
 fn ring(names: &[&str]) -> (Agent, ScriptedModel) {
     let ring: Vec<_> = names.iter().map(|name| Later((*name).into(), Arc::default())).collect();
     let mut first = None;
@@ -190,19 +186,19 @@ fn ring(names: &[&str]) -> (Agent, ScriptedModel) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn agents_that_ask_each_other_in_a_circle_all_end_with_its_third_round() {
+async fn all_agents_of_a_delegation_cycle_end_in_its_third_round() {
     for (names, asked_first) in [(&["ping", "pong"][..], 2), (&["a", "b", "c"], 2), (&["a", "b", "c", "d"], 2)] {
         let (first, model) = ring(names);
         let outcome = first.run("Go.").await.unwrap();
         assert_eq!(outcome.stop, StopReason::DelegationCycle, "{names:?}");
         assert!(outcome.notice.contains("in a circle"), "{}", outcome.notice);
         assert!(outcome.cost.total.calls <= 6, "{names:?}: {}", outcome.cost.total.calls);
-        assert_eq!(100 - model.turns_left(), asked_first, "{names:?}: the tries do not multiply");
+        assert_eq!(100 - model.turns_left(), asked_first, "{names:?}: no agent tries again");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stands_above_a_circle_goes_on_without_it() {
+async fn an_agent_above_a_delegation_cycle_goes_on() {
     let (first, _) = ring(&["ping", "pong"]);
     let desk = Agent::new("desk", calling(&["ping"])).worker(Worker::new(first));
     let outcome = desk.run("Go.").await.unwrap();
@@ -211,7 +207,7 @@ async fn who_stands_above_a_circle_goes_on_without_it() {
 }
 
 #[tokio::test]
-async fn a_worker_answer_that_does_not_fit_its_schema_is_a_failure() {
+async fn a_worker_answer_that_does_not_match_its_schema_is_a_failure() {
     #[derive(schemars::JsonSchema)]
     #[expect(dead_code, reason = "only its schema is looked at")]
     struct Score {
@@ -221,6 +217,10 @@ async fn a_worker_answer_that_does_not_fit_its_schema_is_a_failure() {
         .worker(worker("good", Turn::text("{\"score\": 7}")).output::<Score>())
         .worker(worker("bad", Turn::text("{\"score\": \"high\"}")).output::<Score>());
     let outcome = desk.run("Go.").await.unwrap();
-    assert_eq!(told(&outcome)[0], (false, "{\"score\": 7}".into()));
-    assert!(told(&outcome)[1].1.contains("its answer does not match the schema: at /score"), "{:?}", told(&outcome));
+    assert_eq!(tool_results(&outcome)[0], (false, "{\"score\": 7}".into()));
+    assert!(
+        tool_results(&outcome)[1].1.contains("its answer does not match the schema: at /score"),
+        "{:?}",
+        tool_results(&outcome)
+    );
 }
