@@ -69,7 +69,7 @@ mod tool;
 pub use agent::agent::Agent;
 pub use agent::limits::TurnLimits;
 pub use agent::outcome::Outcome;
-pub use agent::run_error::{RunError, RunFailure, SetupError};
+pub use agent::run_error::{RunError, RunFailure};
 pub use agent::runnable::Runnable;
 pub use agent::stream::{RunItem, stream};
 pub use agent::task::Task;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 
 use crate::{
     ChatModel, ChatRequest, ContextWindow, Message, Notes, Outcome, OutputSchema, Run, RunError, Schema, Settings,
-    SetupError, Task, Tool, ToolLimits, Toolbox, ToolboxError, Transcript, TurnLimits,
+    Task, Tool, ToolLimits, Toolbox, ToolboxError, Transcript, TurnLimits,
     agent::agent_loop::AgentLoop,
     agent::options::{RunOptions, impl_runnable},
     memory::notes::ShownNotes,
@@ -54,7 +54,7 @@ pub struct Agent {
     instructions: Option<Message>,
     settings: Settings,
     notes: Option<ShownNotes>,
-    problem: Option<SetupError>,
+    problem: Option<ToolboxError>,
 }
 
 impl Agent {
@@ -153,14 +153,13 @@ impl Agent {
         &self.toolbox
     }
 
-    /// Returns the first problem of its configuration, if there is one.
-    pub fn check(&self) -> Result<(), SetupError> {
+    /// Returns the first invalid tool or output schema, if there is one.
+    pub fn check(&self) -> Result<(), ToolboxError> {
         self.problem.clone().map_or(Ok(()), Err)
     }
 
     fn set_problem(&mut self, problem: ToolboxError) {
-        let agent = Arc::clone(self.name());
-        self.problem.get_or_insert(SetupError { agent, problem });
+        self.problem.get_or_insert(problem);
     }
 
     /// The task with the notes that fit it.

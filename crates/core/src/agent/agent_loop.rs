@@ -60,7 +60,7 @@ impl<'a> AgentLoop<'a> {
         }
     }
 
-    /// Works on `task` until the run ends, and stores what was said, whether it ended well or not.
+    /// Works on `task` until the run ends, and stores the new messages, also if the run fails.
     pub(crate) async fn run(mut self, task: Task) -> Result<Outcome, RunError> {
         let result = self.work_on(task).await;
         self.request.transcript.abandon_calls("The run ended before this tool was run.");
@@ -109,7 +109,7 @@ impl<'a> AgentLoop<'a> {
         {
             transcript = session.load(self.run).await?;
         }
-        transcript.abandon_calls("What came before ended before this tool was run.");
+        transcript.abandon_calls("The earlier run ended before this tool was run.");
         self.inherited = transcript.len();
         match message {
             Some(message) if says_something(&message) => {

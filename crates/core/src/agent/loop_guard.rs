@@ -55,7 +55,7 @@ impl LoopGuard {
             ToolStatus::InvalidArguments | ToolStatus::TruncatedArguments => self.unusable_arguments(call, run),
             // The model is not to blame for a call that was not run or was stopped.
             ToolStatus::Stopped | ToolStatus::Budget => None,
-            // The model was told that this tool is gone, so it counts as an unknown one.
+            // The model got a notice that this tool is off, so it counts as an unknown one.
             ToolStatus::Disabled => self.repetition(call, run).or_else(|| self.unknown_tool(call, run)),
             ToolStatus::Ok | ToolStatus::Error | ToolStatus::Fatal | ToolStatus::Timeout | ToolStatus::Panic => {
                 self.invalid_in_a_row = 0;

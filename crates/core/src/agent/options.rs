@@ -39,7 +39,7 @@ impl RunOptions {
         RunReport::during(run.for_agent(&self.name), |run| work(run.limited_to(&self.budget))).await
     }
 
-    /// Does the `work` of a group: gives it the conversation of the session as its history, and stores what is new.
+    /// Does the `work` of a group within the session: loads the history before it, and stores the new messages after it.
     ///
     /// The group's members get the history but not the session, so that no message is stored twice.
     pub(crate) async fn in_session<F>(
@@ -78,7 +78,7 @@ impl RunOptions {
 macro_rules! impl_runnable {
     ($type:ty) => {
         impl $type {
-            /// Sets what it is for, in one sentence. A supervisor's model reads it when it chooses a worker.
+            /// Sets its purpose, in one sentence. A supervisor's model reads it when it chooses a worker.
             #[must_use]
             pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
                 self.options.purpose = purpose.into();

@@ -88,7 +88,7 @@ impl Outcome {
     /// Replaces the conversation by the task and the answer: the caller of a group sees nothing else of it.
     pub(crate) fn in_answer_to(mut self, task: Task) -> Self {
         let mut transcript = task.history;
-        transcript.abandon_calls("What came before ended before this tool was run.");
+        transcript.abandon_calls("The earlier run ended before this tool was run.");
         self.inherited = transcript.len();
         // No call is open, so both messages fit.
         if let Some(message) = task.message {
@@ -111,7 +111,7 @@ impl Outcome {
         serde_json::from_str(&self.text)
     }
 
-    /// Returns the messages of this run, without those that it inherited from its session.
+    /// Returns the messages of this run, without the history or session that it continued.
     pub fn new_messages(&self) -> &[Message] {
         self.transcript.messages().get(self.inherited..).unwrap_or_default()
     }

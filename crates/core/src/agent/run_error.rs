@@ -38,9 +38,9 @@ pub enum RunFailure {
     /// The session could not be loaded.
     #[error("the session could not be loaded")]
     Memory(#[source] MemoryError),
-    /// The agent's configuration is invalid.
-    #[error(transparent)]
-    Setup(#[from] SetupError),
+    /// The agent has an invalid tool or output schema.
+    #[error("the agent cannot run")]
+    Setup(#[source] ToolboxError),
     /// Too few workers of a quorum answered.
     #[error("{answered} of {asked} workers answered, {needed} must")]
     Quorum {
@@ -71,18 +71,6 @@ pub enum RunFailure {
     /// A provider's reply does not fit the conversation.
     #[error("the conversation could not go on")]
     Transcript(#[from] TranscriptError),
-}
-
-/// An agent's configuration is invalid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the agent {agent} cannot run")]
-#[non_exhaustive]
-pub struct SetupError {
-    /// The agent's name.
-    pub agent: Arc<str>,
-    /// What is wrong.
-    #[source]
-    pub problem: ToolboxError,
 }
 
 impl RunError {

@@ -16,7 +16,7 @@ pub trait Runnable: fmt::Debug + Send + Sync + 'static {
     /// Its name, unique among its siblings.
     fn name(&self) -> &Arc<str>;
 
-    /// What it is for, in one sentence. It may be empty.
+    /// Its purpose, in one sentence. It may be empty.
     fn purpose(&self) -> &str;
 
     /// Works on a task within `run`.

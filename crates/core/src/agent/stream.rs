@@ -72,7 +72,7 @@ struct Queue(mpsc::UnboundedSender<(Arc<str>, Event)>);
 
 impl Observer for Queue {
     fn on_event(&self, run: &Run, event: &Event) {
-        // Fails once the stream is dropped, and then nobody reads the events.
+        // Fails once the stream is dropped. The events are not needed then.
         let _ = self.0.send((Arc::clone(run.agent()), event.clone()));
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn charge_unmetered(reply: &ChatReply, request: &ChatRequest, model: 
     })
 }
 
-/// Adds a reply with tool calls to the transcript, which makes repeated call ids unique. Reports those that it changed.
+/// Adds a reply with tool calls to the transcript, which makes repeated call ids unique. Emits an event for each change.
 pub(crate) fn push_calls(
     request: &mut ChatRequest,
     reply: Message,

@@ -1,4 +1,4 @@
-//! Several workers on one task, of which enough must answer.
+//! Several workers on one task, with a minimum of answers.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     team::worker::{Worker, WorkerFailure, visible_text},
 };
 
-/// Several workers on one task, of which enough must answer. The answer contains theirs, each under its worker's name.
+/// Several workers on one task. If enough of them answer, the answers are joined, each under its worker's name.
 ///
 /// ```
 /// use brigade_core::{Agent, Quorum, Worker};
@@ -35,7 +35,7 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// Creates a quorum without workers, of which one must answer.
+    /// Creates a quorum without workers. By default one worker must answer.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self { options: RunOptions::new(name.into()), workers: Vec::new(), at_least: 1, parallel: 8 }
     }

@@ -104,7 +104,7 @@ impl Worker {
         }
     }
 
-    /// Sets what it is for, in one sentence. By default the purpose of the agent is used.
+    /// Sets its purpose, in one sentence. By default it is the purpose of the agent.
     #[must_use]
     pub fn purpose(self, purpose: impl Into<String>) -> Self {
         Self { purpose: Some(purpose.into()), ..self }

@@ -1,33 +1,33 @@
-//! An observer that remembers.
+//! An observer that records events.
 
 use std::sync::{Arc, Mutex};
 
 use crate::{Event, Observer, Run, sync::unpoisoned};
 
-/// An observer that remembers every event, with the path of the agent it happened to. Clones share the memory.
+/// An observer that records every event with the path of its agent. Clones share the record.
 #[derive(Debug, Clone, Default)]
 pub struct Recorder(Arc<Mutex<Vec<Recorded>>>);
 
-/// The path of an agent, and what happened to it.
+/// The path of an agent, and an event.
 type Recorded = (Arc<str>, Event);
 
 impl Recorder {
-    /// Nothing recorded yet.
+    /// Creates an empty recorder.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Everything that happened, in order.
+    /// Returns all events in order.
     pub fn events(&self) -> Vec<(Arc<str>, Event)> {
         unpoisoned(&self.0).clone()
     }
 
-    /// How many events `matches` holds for.
+    /// Counts the events that match.
     pub fn count(&self, matches: impl Fn(&Event) -> bool) -> usize {
         unpoisoned(&self.0).iter().filter(|(_, event)| matches(event)).count()
     }
 
-    /// The text of all deltas since the reply last began again.
+    /// Returns the text of all deltas since the reply was last restarted.
     pub fn text(&self) -> String {
         let events = unpoisoned(&self.0);
         let start = events.iter().rposition(|(_, event)| *event == Event::ReplyRestarted).map_or(0, |index| index + 1);

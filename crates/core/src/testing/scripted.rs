@@ -1,4 +1,4 @@
-//! A model that answers from a script.
+//! A model that replies from a script.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use crate::{
     Part, Role, Run, Settings, ToolCall, Usage, sync::unpoisoned,
 };
 
-/// A model that answers from a script, one entry for each call, and remembers what it was asked. Clones share both.
+/// A model that replies from a script, one [`Turn`] for each call, and records the requests. Clones share both.
 ///
 /// ```
 /// use brigade_core::{Agent, testing::{ScriptedModel, Turn}};
@@ -37,7 +37,7 @@ struct Inner {
     requests: Mutex<Vec<ChatRequest>>,
 }
 
-/// One entry of a script.
+/// One reply of a script, or a failure.
 #[derive(Debug, Clone)]
 pub struct Turn {
     parts: Vec<Part>,
@@ -54,12 +54,12 @@ enum Failure {
 }
 
 impl ScriptedModel {
-    /// A model called `scripted/model` with this script. When the script has ended, further calls fail as `Caller`.
+    /// Creates a model called `scripted/model`. Calls after the end of the script fail with [`ModelErrorKind::Caller`].
     pub fn new(script: impl IntoIterator<Item = Turn>) -> Self {
         Self::named("model", script)
     }
 
-    /// The same under another name.
+    /// Creates a model called `scripted/{name}`.
     pub fn named(name: &str, script: impl IntoIterator<Item = Turn>) -> Self {
         Self(Arc::new(Inner {
             id: ModelId::new("scripted", name),
@@ -69,36 +69,36 @@ impl ScriptedModel {
         }))
     }
 
-    /// What it was asked so far.
+    /// Returns the requests so far.
     pub fn requests(&self) -> Vec<ChatRequest> {
         unpoisoned(&self.0.requests).clone()
     }
 
-    /// How many entries of the script are left.
+    /// Returns how many turns of the script are left.
     pub fn turns_left(&self) -> usize {
         unpoisoned(&self.0.script).len()
     }
 }
 
 impl Turn {
-    /// An answer in words.
+    /// A reply with this text.
     pub fn text(text: &str) -> Self {
         Self::parts(vec![Part::text(text)])
     }
 
-    /// An answer of any parts.
+    /// A reply with these parts.
     pub fn parts(parts: Vec<Part>) -> Self {
         let usage = Some(Usage::new(100, 10));
         Self { parts, stop: None, usage, delay: Duration::ZERO, failure: None }
     }
 
-    /// A call of one tool.
+    /// A reply that calls one tool.
     #[expect(clippy::needless_pass_by_value, reason = "scripts read better without borrowing literals")]
     pub fn call(id: &str, tool: &str, arguments: Value) -> Self {
         Self::parts(Vec::new()).and_call(id, tool, &arguments.to_string())
     }
 
-    /// One more tool call, with its arguments as text.
+    /// Adds a tool call, with its arguments as JSON text.
     #[must_use]
     pub fn and_call(mut self, id: &str, tool: &str, arguments: &str) -> Self {
         self.parts.push(Part::ToolCall(ToolCall {
@@ -110,29 +110,29 @@ impl Turn {
         self
     }
 
-    /// A failure.
+    /// A failed call.
     pub fn fails(kind: ModelErrorKind) -> Self {
         Self { failure: Some(Failure::Error(kind)), ..Self::parts(Vec::new()) }
     }
 
-    /// A panic.
+    /// A call that panics.
     pub fn panics() -> Self {
         Self { failure: Some(Failure::Panic), ..Self::parts(Vec::new()) }
     }
 
-    /// Waits before answering.
+    /// Waits before the reply.
     #[must_use]
     pub fn after(self, delay: Duration) -> Self {
         Self { delay, ..self }
     }
 
-    /// Stops for this reason.
+    /// Sets the finish reason.
     #[must_use]
     pub fn stopping(self, stop: FinishReason) -> Self {
         Self { stop: Some(stop), ..self }
     }
 
-    /// Reports this usage, or none.
+    /// Sets the reported usage. 100 input and 10 output tokens by default.
     #[must_use]
     pub fn usage(self, usage: Option<Usage>) -> Self {
         Self { usage, ..self }

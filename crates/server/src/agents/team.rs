@@ -79,7 +79,7 @@ struct Build<'a> {
 impl Build<'_> {
     fn served(&self, name: &str) -> anyhow::Result<Served> {
         let agent = self.agent(name).with_context(|| format!("the agent `{name}`"))?;
-        agent.check()?;
+        agent.check().with_context(|| format!("the agent {name} cannot run"))?;
         let written = self.written(name)?;
         let chain = self.models.get(written.model.as_ref()).map(|guarded| guarded.chain.clone()).unwrap_or_default();
         Ok(Served {
