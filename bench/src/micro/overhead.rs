@@ -6,7 +6,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use brigade_core::{
     Agent, Budget, Certainty, Charge, ChatModel, ChatReply, ChatRequest, Estimate, Ledger, Message, ModelError,
-    ModelExt, ModelId, Money, Rates, Run, Settings, Spender, Usage,
+    ModelExt, ModelId, Money, Rates, Run, Settings, Usage,
 };
 use brigade_observability::{LogTarget, Logging, Metrics, MetricsConfig, PriceBook};
 use brigade_resilience::{Accounts, Policy};
@@ -76,11 +76,10 @@ fn nested_ledger() -> Result<Ledger> {
 }
 
 fn reservation(ledger: &Ledger, repeat: Repeat) -> f64 {
-    let who = Spender { agent: "desk".into(), model: ModelId::new("openai", "gpt-5-mini") };
+    let (agent, model) = ("desk".into(), ModelId::new("openai", "gpt-5-mini"));
     let estimate = Estimate::new(400, 800).least_output_tokens(256).rates(Rates::default());
     let charge = Charge::new(Certainty::Charged, Usage::new(400, 12), Some(Money::ZERO));
-    let call = |who| ledger.reserve(who, estimate, false).map(|hold| hold.settle(&charge)).is_ok();
-    repeat.time_with(|| who.clone(), call)
+    repeat.time(|| ledger.reserve(&agent, &model, estimate, false).map(|hold| hold.settle(&charge)).is_ok())
 }
 
 fn agent_loop(model: &Ready, repeat: Repeat) -> Result<f64> {

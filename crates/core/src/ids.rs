@@ -172,6 +172,7 @@ impl fmt::Debug for ModelId {
 #[must_use]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Scope {
     /// The organisation.
     pub tenant: Option<Arc<str>>,

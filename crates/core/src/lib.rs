@@ -95,7 +95,7 @@ pub use model::model::ChatModel;
 pub use model::pricing::{PriceCeiling, Pricing, ServedCall};
 pub use model::token_estimator::TokenEstimator;
 pub use money::budget::{Budget, BudgetExceeded, Cap, OnExhausted, Quantity, Window};
-pub use money::cost::{Certainty, Charge, CostSummary, Spender, Spending, ToolSpending};
+pub use money::cost::{Certainty, Charge, CostSummary, Spending, ToolSpending};
 pub use money::estimate::Estimate;
 pub use money::ledger::{Hold, Ledger};
 pub use money::money::Money;

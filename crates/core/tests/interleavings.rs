@@ -2,14 +2,14 @@
 
 #![cfg(brigade_loom)]
 
-use brigade_core::{Budget, Certainty, Charge, Estimate, Ledger, ModelId, Money, Rates, Spender, Usage};
+use brigade_core::{Budget, BudgetExceeded, Certainty, Charge, Estimate, Hold, Ledger, ModelId, Money, Rates, Usage};
 use loom::thread;
 
 /// A cent for each output token.
 const CENT: Money = Money::from_cents(1);
 
-fn spender() -> Spender {
-    Spender { agent: "clerk".into(), model: ModelId::new("acme", "m") }
+fn reserve(account: &Ledger) -> Result<Hold, BudgetExceeded> {
+    account.reserve(&"clerk".into(), &ModelId::new("acme", "m"), ten_cents(), true)
 }
 
 /// A call of ten cents that cannot be made smaller.
@@ -23,7 +23,7 @@ fn ten_cents_charged() -> Charge {
 
 /// Reserves and settles a call. Returns whether it was admitted.
 fn spend(account: &Ledger) -> bool {
-    match account.reserve(spender(), ten_cents(), true) {
+    match reserve(account) {
         Ok(hold) => {
             assert!(account.reserved() >= CENT.times(10));
             hold.settle(&ten_cents_charged());
@@ -51,7 +51,7 @@ fn a_hold_dropped_while_another_is_reserved_leaves_nothing_reserved() {
         let key = Ledger::root("key", Budget::unlimited().money(CENT.times(25)));
         let run = key.child_for_run("run", Budget::unlimited());
         let other = run.child("worker", Budget::unlimited());
-        let drops = thread::spawn(move || drop(other.reserve(spender(), ten_cents(), true)));
+        let drops = thread::spawn(move || drop(reserve(&other)));
         assert!(spend(&run), "there is enough for both");
         drops.join().unwrap();
         assert_eq!((key.reserved(), key.outstanding()), (Money::ZERO, 0));

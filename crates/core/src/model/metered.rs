@@ -12,8 +12,7 @@ use async_trait::async_trait;
 
 use crate::{
     Certainty, Charge, ChatModel, ChatReply, ChatRequest, Embedder, Embeddings, Estimate, Event, Hold, ModelError,
-    ModelErrorKind, ModelId, PriceCeiling, Pricing, RateLimits, Rates, Reasoning, Run, ServedCall, Settings, Spender,
-    Usage,
+    ModelErrorKind, ModelId, PriceCeiling, Pricing, RateLimits, Rates, Reasoning, Run, ServedCall, Settings, Usage,
     model::attempt::{Attempt, Settlement},
     model::token_estimator::TokenEstimator,
 };
@@ -147,8 +146,7 @@ impl<M> Metered<M> {
         if estimate.rates.is_none() && run.ledger().limits_money() {
             self.allow_unpriced(model)?;
         }
-        let spender = Spender { agent: Arc::clone(run.agent()), model: model.clone() };
-        run.ledger().reserve(spender, estimate, run.is_wrapping_up()).map_err(|refusal| {
+        run.ledger().reserve(run.agent(), model, estimate, run.is_wrapping_up()).map_err(|refusal| {
             run.emit(&Event::budget_refused(&refusal));
             refused(model, "not asked, because a budget is used up").caused_by(refusal)
         })

@@ -13,8 +13,9 @@ use loom::sync::{Mutex, MutexGuard};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::{
-    Budget, BudgetExceeded, Cap, Charge, Estimate, Money, Quantity, Spender, Window,
+    Budget, BudgetExceeded, Cap, Charge, Estimate, Money, Quantity, Window,
     money::balance::{Balance, Totals, Unit},
+    money::cost::Spender,
 };
 
 /// One account of the ledger.

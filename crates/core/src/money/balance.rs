@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::civil::Date;
 
 use crate::{
-    BudgetExceeded, Charge, Estimate, Money, Spender,
-    money::cost::{Spending, ToolCaller},
+    BudgetExceeded, Charge, Estimate, Money, Spending,
+    money::cost::{Spender, ToolCaller},
 };
 
 /// The amounts spent and reserved at one account and below it.

@@ -19,12 +19,10 @@ pub struct Charge {
 }
 
 /// The agent and the model that a call is charged to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Spender {
-    /// The agent's path.
-    pub agent: Arc<str>,
-    /// The model.
-    pub model: ModelId,
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Spender {
+    pub(crate) agent: Arc<str>,
+    pub(crate) model: ModelId,
 }
 
 /// The agent that called a tool, and the tool.

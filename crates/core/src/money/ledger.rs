@@ -3,9 +3,10 @@
 use std::{fmt, iter, sync::Arc};
 
 use crate::{
-    Budget, BudgetExceeded, Certainty, Charge, CostSummary, Estimate, Money, Spender, Spending, Usage,
+    Budget, BudgetExceeded, Certainty, Charge, CostSummary, Estimate, ModelId, Money, Spending, Usage,
     money::account::{Account, AccountKind, Headroom, Relation},
     money::balance::Unit,
+    money::cost::Spender,
 };
 
 /// An account in a tree of accounts: process, key, run, agent. Cheap to clone.
@@ -18,15 +19,14 @@ use crate::{
 /// Each account has one window. A key that is limited by day and by month has two accounts, one above the other.
 ///
 /// ```
-/// use brigade_core::{Budget, Certainty, Charge, Estimate, Ledger, ModelId, Money, Rate, Rates, Spender, Usage};
+/// use brigade_core::{Budget, Certainty, Charge, Estimate, Ledger, ModelId, Money, Rate, Rates, Usage};
 ///
 /// let process = Ledger::root("process", Budget::default());
 /// let key = process.child("ada's key", Budget::default().usd("1.00")?);
 ///
 /// let rates = Rates::new(Rate::per_million(Money::from_dollars(1)), Rate::per_million(Money::from_dollars(10)));
 /// let estimate = Estimate::new(2_000, 8_000).rates(rates);
-/// let spender = Spender { agent: "desk".into(), model: ModelId::new("openai", "gpt-5-mini") };
-/// let hold = key.reserve(spender, estimate, false)?;
+/// let hold = key.reserve(&"desk".into(), &ModelId::new("openai", "gpt-5-mini"), estimate, false)?;
 /// assert_eq!(key.reserved(), "0.082".parse()?);
 ///
 /// // The call is made here.
@@ -113,7 +113,7 @@ impl Ledger {
         self.lineage().any(|ledger| Arc::ptr_eq(ledger.name(), scope))
     }
 
-    /// Reserves the estimated cost of a call, or returns the limit that forbids it. If a limit leaves less than the
+    /// Reserves the estimated cost of a call of `model` by the agent with this path, or returns the limit that forbids it. If a limit leaves less than the
     /// estimate, the reservation covers less output: see [`Hold::output_tokens`].
     ///
     /// `wrap_up` lets the call use what this account has set aside for a last answer, but not what accounts above it have
@@ -121,8 +121,15 @@ impl Ledger {
     ///
     /// A reduced reservation takes all that is left, except at the account of a run above this one: there it takes at
     /// most half, because several workers may start at once and each should get a share.
-    pub fn reserve(&self, spender: Spender, estimate: Estimate, wrap_up: bool) -> Result<Hold, BudgetExceeded> {
+    pub fn reserve(
+        &self,
+        agent: &Arc<str>,
+        model: &ModelId,
+        estimate: Estimate,
+        wrap_up: bool,
+    ) -> Result<Hold, BudgetExceeded> {
         let estimate = self.admit(estimate, Relation::Own { wrap_up })?;
+        let spender = Spender { agent: Arc::clone(agent), model: model.clone() };
         Ok(Hold { ledger: self.clone(), spender, estimate, output_so_far: 0, is_closed: false })
     }
 
@@ -135,9 +142,10 @@ impl Ledger {
     }
 
     /// Adds a charge that was not reserved. It counts even beyond a limit.
-    pub(crate) fn charge(&self, spender: &Spender, charge: &Charge) {
+    pub(crate) fn charge(&self, agent: &Arc<str>, model: &ModelId, charge: &Charge) {
+        let spender = Spender { agent: Arc::clone(agent), model: model.clone() };
         for Self(node) in self.lineage() {
-            node.account.spend(&mut node.account.balance(), spender, charge);
+            node.account.spend(&mut node.account.balance(), &spender, charge);
         }
     }
 

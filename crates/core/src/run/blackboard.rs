@@ -27,18 +27,12 @@ pub struct Blackboard(Arc<Mutex<BTreeMap<String, String>>>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlackboardError {
-    /// The note is too long.
-    #[error("a note may have {limit} bytes, this one has {size}; write a shorter one", limit = Blackboard::MAX_NOTE_BYTES)]
-    NoteTooLong {
-        /// Its size in bytes.
-        size: usize,
-    },
-    /// The name is empty or too long.
-    #[error("the name of a note has 1 to {limit} bytes, this one has {size}", limit = Blackboard::MAX_NAME_BYTES)]
-    Name {
-        /// Its size in bytes.
-        size: usize,
-    },
+    /// The note is too long: it has this many bytes.
+    #[error("a note may have {limit} bytes, this one has {0}; write a shorter one", limit = Blackboard::MAX_NOTE_BYTES)]
+    NoteTooLong(usize),
+    /// The name is empty or too long: it has this many bytes.
+    #[error("the name of a note has 1 to {limit} bytes, this one has {0}", limit = Blackboard::MAX_NAME_BYTES)]
+    Name(usize),
     /// There are too many notes.
     #[error("the blackboard holds {limit} notes already; overwrite one of them", limit = Blackboard::MAX_NOTES)]
     Full,
@@ -61,10 +55,10 @@ impl Blackboard {
     pub fn write(&self, name: &str, note: impl Into<String>) -> Result<(), BlackboardError> {
         let note = note.into();
         if name.is_empty() || name.len() > Self::MAX_NAME_BYTES {
-            return Err(BlackboardError::Name { size: name.len() });
+            return Err(BlackboardError::Name(name.len()));
         }
         if note.len() > Self::MAX_NOTE_BYTES {
-            return Err(BlackboardError::NoteTooLong { size: note.len() });
+            return Err(BlackboardError::NoteTooLong(note.len()));
         }
         let mut notes = unpoisoned(&self.0);
         if notes.len() >= Self::MAX_NOTES && !notes.contains_key(name) {
@@ -113,9 +107,9 @@ mod tests {
     fn notes_and_names_are_bounded() {
         let board = Blackboard::new();
         let too_long = "x".repeat(Blackboard::MAX_NOTE_BYTES + 1);
-        assert_eq!(board.write("a", &*too_long), Err(BlackboardError::NoteTooLong { size: too_long.len() }));
-        assert_eq!(board.write("", "note"), Err(BlackboardError::Name { size: 0 }));
-        assert_eq!(board.write(&"x".repeat(129), "note"), Err(BlackboardError::Name { size: 129 }));
+        assert_eq!(board.write("a", &*too_long), Err(BlackboardError::NoteTooLong(too_long.len())));
+        assert_eq!(board.write("", "note"), Err(BlackboardError::Name(0)));
+        assert_eq!(board.write(&"x".repeat(129), "note"), Err(BlackboardError::Name(129)));
         assert!(board.notes().is_empty());
     }
 }

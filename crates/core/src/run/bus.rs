@@ -48,6 +48,7 @@ pub trait Bus: fmt::Debug + Send + Sync + 'static {
 /// A message on the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[must_use]
 pub struct Envelope {
     /// The path of the agent that sends it.
     pub from: Arc<str>,
@@ -77,6 +78,7 @@ pub struct Inbox {
 
 /// A received message.
 #[derive(Debug)]
+#[must_use]
 pub struct Delivery {
     /// The message.
     pub envelope: Envelope,
@@ -87,18 +89,12 @@ pub struct Delivery {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusError {
-    /// The topic has no listener.
-    #[error("`{topic}` has no listener")]
-    NoListener {
-        /// The topic.
-        topic: String,
-    },
-    /// The inboxes of all listeners are full.
-    #[error("the inbox of `{topic}` is full: its listener is slower than its senders")]
-    InboxFull {
-        /// The topic.
-        topic: String,
-    },
+    /// The topic with this name has no listener.
+    #[error("`{0}` has no listener")]
+    NoListener(String),
+    /// The inboxes of all listeners of the topic with this name are full.
+    #[error("the inbox of `{0}` is full: its listener is slower than its senders")]
+    InboxFull(String),
     /// No reply arrived in time.
     #[error("no answer from `{topic}` within {within:?}")]
     NoAnswer {
@@ -119,7 +115,6 @@ impl Envelope {
     }
 
     /// Sets the trace that the message belongs to.
-    #[must_use]
     pub fn trace(self, trace: TraceId) -> Self {
         Self { trace: Some(trace), ..self }
     }
@@ -149,14 +144,8 @@ impl Delivery {
     }
 
     /// The same message, which expects a reply through `reply`. If it is dropped without one, the sender is notified at once.
-    #[must_use]
     pub fn answered_by(self, reply: oneshot::Sender<Envelope>) -> Self {
         Self { reply: Some(reply), ..self }
-    }
-
-    /// Whether the sender waits for a reply.
-    pub fn wants_reply(&self) -> bool {
-        self.reply.is_some()
     }
 
     /// Waits until the sender stops waiting for the reply. Never completes for a message that expects no reply.

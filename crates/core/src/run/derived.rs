@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
 use super::run::{DepthExceeded, Inner, Run, after, earliest};
 use crate::{Budget, Observer, RunId};
 
@@ -43,12 +41,6 @@ impl Run {
             inner.agent = name.into();
             inner.span = OnceLock::new();
         })
-    }
-
-    /// The same run with a deadline no later than `deadline`.
-    #[must_use]
-    pub fn no_later_than(&self, deadline: Instant) -> Self {
-        self.derive(|inner| inner.deadline = earliest(inner.deadline, Some(deadline)))
     }
 
     /// The same run with no more than this much time left.

@@ -73,7 +73,7 @@ impl LocalBus {
         let outcome = unpoisoned(&self.topics).get_mut(topic).map(send);
         outcome.ok_or_else(|| {
             self.count_dead_letters(1);
-            BusError::NoListener { topic: topic.to_owned() }
+            BusError::NoListener(topic.to_owned())
         })
     }
 }
@@ -109,7 +109,7 @@ impl Bus for LocalBus {
         })?;
         self.count_dead_letters(groups - delivered);
         if delivered == 0 {
-            return Err(BusError::InboxFull { topic: topic.to_owned() });
+            return Err(BusError::InboxFull(topic.to_owned()));
         }
         Ok(delivered)
     }
@@ -124,7 +124,7 @@ impl Bus for LocalBus {
         })?;
         if refused.is_some() {
             self.count_dead_letters(1);
-            return Err(BusError::InboxFull { topic: topic.to_owned() });
+            return Err(BusError::InboxFull(topic.to_owned()));
         }
         match tokio::time::timeout(within, answer).await {
             Ok(Ok(envelope)) => Ok(envelope),

@@ -15,7 +15,7 @@ use tracing::{Span, level_filters::LevelFilter};
 
 use crate::{
     Blackboard, Bus, Charge, Degradation, Delta, Effect, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId,
-    Scope, Spender, TraceId, run::counts::Counts, run::mailbox::Mailboxes, sync::unpoisoned,
+    Scope, TraceId, run::counts::Counts, run::mailbox::Mailboxes, sync::unpoisoned,
 };
 
 pub use super::builder::RunBuilder;
@@ -244,8 +244,7 @@ impl Run {
 
     /// Charges the run for a call of `model` that was not reserved.
     pub(crate) fn charge(&self, model: &ModelId, charge: &Charge) {
-        let spender = Spender { agent: Arc::clone(&self.inner.agent), model: model.clone() };
-        self.ledger().charge(&spender, charge);
+        self.ledger().charge(&self.inner.agent, model, charge);
         self.emit_warnings();
     }
 

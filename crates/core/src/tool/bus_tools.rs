@@ -114,10 +114,10 @@ fn check(message: &SendMessage, team: &[String], run: &Run) -> Result<(), ToolEr
 
 fn refusal(to: &str, error: BusError) -> ToolError {
     let why = match error {
-        BusError::InboxFull { .. } => {
+        BusError::InboxFull(_) => {
             format!("the mailbox of `{to}` is full: it does not read its messages; go on without it")
         }
-        BusError::NoListener { .. } | BusError::NoAnswer { .. } | BusError::Unavailable(_) => {
+        BusError::NoListener(_) | BusError::NoAnswer { .. } | BusError::Unavailable(_) => {
             format!("the message could not be sent to `{to}`")
         }
     };

@@ -42,8 +42,9 @@ fn no_set_aside() -> Budget {
     Budget::unlimited().wrap_up_percent(0)
 }
 
-fn spender() -> Spender {
-    Spender { agent: "desk".into(), model: ModelId::new("acme", "m") }
+/// Reserves for one agent and model.
+fn reserve(ledger: &Ledger, estimate: Estimate, wrap_up: bool) -> Result<Hold, BudgetExceeded> {
+    ledger.reserve(&"desk".into(), &ModelId::new("acme", "m"), estimate, wrap_up)
 }
 
 /// A call whose reservation cannot be reduced.
@@ -65,7 +66,7 @@ fn concurrent_callers_do_not_exceed_a_limit() {
         for _ in 0..8 {
             scope.spawn(|| {
                 start.wait();
-                if let Ok(hold) = ledger.reserve(spender(), indivisible(0, 100_000), false) {
+                if let Ok(hold) = reserve(&ledger, indivisible(0, 100_000), false) {
                     admitted.fetch_add(1, Ordering::Relaxed);
                     hold.settle(&charged(0, 100_000));
                 }
@@ -80,8 +81,7 @@ fn concurrent_callers_do_not_exceed_a_limit() {
 fn a_key_of_45_cents_admits_three_calls_of_15_cents() {
     let key = Ledger::root("process", Budget::unlimited()).child("key", Budget::unlimited().money(usd("0.45")));
     let runs: Vec<_> = (0..50).map(|_| key.child_for_run("the run", Budget::unlimited())).collect();
-    let holds: Vec<_> =
-        runs.iter().filter_map(|run| run.reserve(spender(), indivisible(50_000, 100_000), false).ok()).collect();
+    let holds: Vec<_> = runs.iter().filter_map(|run| reserve(run, indivisible(50_000, 100_000), false).ok()).collect();
     assert_eq!(holds.len(), 3);
     assert_eq!(key.reserved(), usd("0.45"));
 }
@@ -90,21 +90,20 @@ fn a_key_of_45_cents_admits_three_calls_of_15_cents() {
 fn fifty_children_of_a_run_stay_within_its_budget() {
     let run = Ledger::root("process", Budget::unlimited()).child_for_run("the run", no_set_aside().money(usd("0.10")));
     let children: Vec<_> = (0..50).map(|i| run.child(format!("worker {i}"), Budget::unlimited())).collect();
-    let holds: Vec<_> =
-        children.iter().filter_map(|child| child.reserve(spender(), indivisible(0, 9_000), false).ok()).collect();
+    let holds: Vec<_> = children.iter().filter_map(|child| reserve(child, indivisible(0, 9_000), false).ok()).collect();
     assert_eq!(holds.len(), 11);
     for hold in holds {
         hold.settle(&charged(0, 9_000));
     }
     assert_eq!(run.spending().charged, usd("0.099"), "the run counts each child once");
-    assert!(children[0].reserve(spender(), indivisible(0, 2_000), false).is_err());
+    assert!(reserve(&children[0], indivisible(0, 2_000), false).is_err());
 }
 
 #[test]
 fn a_refusal_names_the_limit_and_reserves_nothing_below_it() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("0.01")));
     let run = key.child_for_run("the run", Budget::unlimited().money(usd("5")));
-    let refusal = run.reserve(spender(), indivisible(0, 20_000), false).unwrap_err();
+    let refusal = reserve(&run, indivisible(0, 20_000), false).unwrap_err();
     assert_eq!(refusal.to_string(), "the money budget of key is used up: $0.0200 needed, $0.0100 left of $0.0100");
     assert_eq!((run.reserved(), run.outstanding()), (Money::ZERO, 0));
 }
@@ -121,7 +120,7 @@ fn checking_a_call_reserves_nothing() {
 #[test]
 fn a_dropped_hold_charges_the_prompt_and_the_recorded_output_as_uncertain() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
-    let mut hold = ledger.reserve(spender(), indivisible(1_000, 50_000), false).unwrap();
+    let mut hold = reserve(&ledger, indivisible(1_000, 50_000), false).unwrap();
     hold.record_output(70);
     drop(hold);
     assert_eq!(ledger.outstanding(), 0);
@@ -132,7 +131,7 @@ fn a_dropped_hold_charges_the_prompt_and_the_recorded_output_as_uncertain() {
 #[test]
 fn a_hold_is_settled_only_once() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
-    let mut hold = ledger.reserve(spender(), indivisible(1_000, 1_000), false).unwrap();
+    let mut hold = reserve(&ledger, indivisible(1_000, 1_000), false).unwrap();
     hold.close(Some(&charged(500, 500)));
     hold.close(Some(&charged(500, 500)));
     drop(hold);
@@ -143,7 +142,7 @@ fn a_hold_is_settled_only_once() {
 #[test]
 fn a_released_hold_costs_nothing() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
-    ledger.reserve(spender(), indivisible(1_000, 1_000), false).unwrap().release();
+    reserve(&ledger, indivisible(1_000, 1_000), false).unwrap().release();
     assert_eq!(ledger.spending(), Spending::default());
     assert_eq!(ledger.headroom(false).usd, Some(usd("1")));
 }
@@ -152,10 +151,10 @@ fn a_released_hold_costs_nothing() {
 fn a_large_estimate_is_reduced_to_a_small_budget() {
     let run = Ledger::root("p", Budget::unlimited()).child_for_run("the run", Budget::unlimited().money(usd("0.01")));
     let estimate = Estimate { least_output_tokens: 256, ..indivisible(1_000, 128_000) };
-    let hold = run.reserve(spender(), estimate, false).unwrap();
+    let hold = reserve(&run, estimate, false).unwrap();
     // A tenth is set aside for the last answer; the prompt costs a tenth of a cent.
     assert_eq!(hold.output_tokens(), 8_000);
-    assert!(run.reserve(spender(), estimate, false).is_err(), "nothing is left for a prompt");
+    assert!(reserve(&run, estimate, false).is_err(), "nothing is left for a prompt");
 }
 
 #[test]
@@ -164,7 +163,7 @@ fn workers_that_start_at_once_each_get_a_share() {
     let run = Ledger::root("p", Budget::unlimited()).child_for_run("the run", budget);
     let estimate = Estimate { least_output_tokens: 256, ..indivisible(0, 128_000) };
     let workers: Vec<_> = (0..7).map(|_| run.child("worker", Budget::unlimited())).collect();
-    let holds: Vec<_> = workers.iter().map(|worker| worker.reserve(spender(), estimate, false).unwrap()).collect();
+    let holds: Vec<_> = workers.iter().map(|worker| reserve(worker, estimate, false).unwrap()).collect();
     let cut: Vec<_> = holds.iter().map(Hold::output_tokens).collect();
     assert_eq!(cut, [32_000, 16_000, 8_000, 4_000, 2_000, 1_000, 500]);
 }
@@ -174,18 +173,18 @@ fn the_first_run_of_a_key_may_take_all_that_is_left() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("0.064")));
     let estimate = Estimate { least_output_tokens: 256, ..indivisible(0, 128_000) };
     let run = || key.child_for_run("the run", Budget::unlimited());
-    let hold = run().reserve(spender(), estimate, false).unwrap();
+    let hold = reserve(&run(), estimate, false).unwrap();
     assert_eq!(hold.output_tokens(), 64_000);
-    assert!(run().reserve(spender(), estimate, false).is_err());
+    assert!(reserve(&run(), estimate, false).is_err());
 }
 
 #[test]
 fn a_token_limit_reduces_the_estimate_like_a_money_limit() {
     let run = Ledger::root("p", Budget::unlimited()).child_for_run("r", no_set_aside().tokens(5_000));
     let estimate = Estimate { least_output_tokens: 256, rates: None, ..indivisible(1_000, 128_000) };
-    let hold = run.reserve(spender(), estimate, false).unwrap();
+    let hold = reserve(&run, estimate, false).unwrap();
     assert_eq!(hold.output_tokens(), 4_000);
-    let refusal = run.reserve(spender(), estimate, false).unwrap_err();
+    let refusal = reserve(&run, estimate, false).unwrap_err();
     assert_eq!(
         (refusal.quantity, refusal.needed.as_str(), refusal.remaining.as_str()),
         (Quantity::Tokens, "1256", "0")
@@ -195,12 +194,12 @@ fn a_token_limit_reduces_the_estimate_like_a_money_limit() {
 #[test]
 fn a_charge_counts_beyond_the_limit_and_blocks_the_next_reservation() {
     let ledger = Ledger::root("key", Budget::unlimited().money(usd("0.01")));
-    ledger.reserve(spender(), indivisible(1_000, 1_000), false).unwrap().settle(&charged(1_000, 50_000));
+    reserve(&ledger, indivisible(1_000, 1_000), false).unwrap().settle(&charged(1_000, 50_000));
     assert_eq!(ledger.headroom(false).usd, Some(usd("-0.041")));
-    let refusal = ledger.reserve(spender(), indivisible(1, 0), false).unwrap_err();
+    let refusal = reserve(&ledger, indivisible(1, 0), false).unwrap_err();
     assert_eq!(refusal.remaining, "$0.0000");
     let free = Estimate { rates: Some(Rates::default()), ..indivisible(10, 10) };
-    assert!(ledger.reserve(spender(), free, false).is_ok(), "a free call fits any budget");
+    assert!(reserve(&ledger, free, false).is_ok(), "a free call fits any budget");
 }
 
 #[test]
@@ -209,10 +208,10 @@ fn only_the_run_may_use_its_share_for_a_last_answer() {
     let run = key.child_for_run("the run", Budget::unlimited().money(usd("0.10")));
     let worker = run.child("worker", Budget::unlimited());
     assert_eq!(key.headroom(false).usd, Some(usd("1")), "a key gives no last answer");
-    run.reserve(spender(), indivisible(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
-    assert!(run.reserve(spender(), indivisible(0, 1), false).is_err());
-    assert!(worker.reserve(spender(), indivisible(0, 1), true).is_err(), "the share of the run is not for a worker");
-    assert!(run.reserve(spender(), indivisible(0, 10_000), true).is_ok());
+    reserve(&run, indivisible(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
+    assert!(reserve(&run, indivisible(0, 1), false).is_err());
+    assert!(reserve(&worker, indivisible(0, 1), true).is_err(), "the share of the run is not for a worker");
+    assert!(reserve(&run, indivisible(0, 10_000), true).is_ok());
 }
 
 #[test]
@@ -232,7 +231,7 @@ fn calls_in_flight_count_and_a_run_sets_its_last_call_aside() {
     let key = Ledger::root("key", Budget::unlimited());
     let run = key.child_for_run("the run", Budget::unlimited().model_calls(3));
     let worker = run.child("worker", Budget::unlimited());
-    let ask = |ledger: &Ledger, last| ledger.reserve(spender(), indivisible(10, 10), last);
+    let ask = |ledger: &Ledger, last| reserve(ledger, indivisible(10, 10), last);
     let in_flight = ask(&worker, false).unwrap();
     ask(&run, false).unwrap().settle(&charged(10, 10));
     let refusal = ask(&worker, false).unwrap_err();
@@ -255,7 +254,7 @@ fn a_soft_limit_warns_once_per_crossing_and_refuses_nothing() {
     let run = key.child_for_run("the run", Budget::unlimited());
     for _ in 0..3 {
         run.take_turn(false).unwrap();
-        run.reserve(spender(), indivisible(0, 8_000), false).unwrap().settle(&charged(0, 8_000));
+        reserve(&run, indivisible(0, 8_000), false).unwrap().settle(&charged(0, 8_000));
     }
     let warnings: Vec<_> = run.take_warnings().iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -281,7 +280,7 @@ fn at_dates(name: &str, budget: Budget) -> Ledger {
 fn a_new_window_renews_the_budget_and_a_clock_set_back_does_not() {
     let month = at_dates("month", Budget::unlimited().money(usd("0.03")).per(Window::Month));
     let day = month.child("day", Budget::unlimited().money(usd("0.02")).per(Window::Day));
-    let spend = || day.reserve(spender(), indivisible(0, 20_000), false).map(|hold| hold.settle(&charged(0, 20_000)));
+    let spend = || reserve(&day, indivisible(0, 20_000), false).map(|hold| hold.settle(&charged(0, 20_000)));
     TODAY.set(date(2026, 8, 31));
     spend().unwrap();
     assert_eq!(spend().unwrap_err().scope.as_ref(), "day");
@@ -299,9 +298,9 @@ fn a_new_window_renews_the_budget_and_a_clock_set_back_does_not() {
 fn a_call_counts_in_the_window_in_which_it_is_settled() {
     TODAY.set(date(2026, 9, 1));
     let ledger = at_dates("key", Budget::unlimited().money(usd("0.02")).per(Window::Day));
-    let hold = ledger.reserve(spender(), indivisible(0, 20_000), false).unwrap();
+    let hold = reserve(&ledger, indivisible(0, 20_000), false).unwrap();
     TODAY.set(date(2026, 9, 2));
-    assert!(ledger.reserve(spender(), indivisible(0, 1), false).is_err(), "a reservation outlives midnight");
+    assert!(reserve(&ledger, indivisible(0, 1), false).is_err(), "a reservation outlives midnight");
     hold.settle(&charged(0, 5_000));
     assert_eq!(ledger.spent_in_window(), usd("0.005"));
 }
@@ -329,7 +328,7 @@ fn sums_are_exact_after_a_hundred_thousand_calls_on_eight_threads() {
             scope.spawn(move || {
                 let run = key.child_for_run("run", Budget::unlimited());
                 for call in 0..12_500 {
-                    let Ok(hold) = run.reserve(spender(), indivisible(100, 400), false) else { continue };
+                    let Ok(hold) = reserve(&run, indivisible(100, 400), false) else { continue };
                     most.fetch_max(committed(key).nano(), Ordering::Relaxed);
                     match (call + thread) % 4 {
                         0 => hold.settle(&charged(100, 300)),
@@ -419,7 +418,7 @@ fn apply(accounts: &[Ledger], holds: &mut Vec<Hold>, overruns: &mut Overruns, op
     match *operation {
         Operation::Reserve { account, input, output, least, wrap_up } => {
             let estimate = Estimate { least_output_tokens: least.min(output), ..indivisible(input, output) };
-            holds.extend(accounts[account].reserve(spender(), estimate, wrap_up));
+            holds.extend(reserve(&accounts[account], estimate, wrap_up));
         }
         Operation::Settle { hold, input, output } => {
             if let Some(hold) = take(holds, hold) {
@@ -464,10 +463,10 @@ fn under_an_extra_limit_the_share_for_a_last_answer_stays_usable() {
         .child_for_run("the run", Budget::unlimited().money(usd("0.10")).turns(3));
     let agent = run.with_extra_limit("desk", Budget::unlimited().money(usd("0.20")).turns(9));
     let below = agent.child("desk/critic", Budget::unlimited());
-    agent.reserve(spender(), indivisible(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
+    reserve(&agent, indivisible(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
     assert_eq!(agent.headroom(false).usd, Some(Money::ZERO));
-    below.reserve(spender(), indivisible(0, 10_000), true).unwrap_err();
-    agent.reserve(spender(), indivisible(0, 10_000), true).unwrap().release();
+    reserve(&below, indivisible(0, 10_000), true).unwrap_err();
+    reserve(&agent, indivisible(0, 10_000), true).unwrap().release();
     assert_eq!(agent.summary().by_agent.len(), 1, "it keeps its own summary");
 
     agent.take_turn(false).unwrap();

@@ -59,8 +59,8 @@ async fn a_child_may_only_shorten_the_deadline() {
     assert_eq!(child(&run, "a").time_left(), Some(10 * SECOND));
     assert_eq!(run.child("a", Budget::unlimited().wall(3 * SECOND)).unwrap().time_left(), Some(3 * SECOND));
     assert_eq!(run.child("a", Budget::unlimited().wall(30 * SECOND)).unwrap().time_left(), Some(10 * SECOND));
-    assert_eq!(run.no_later_than(Instant::now() + 30 * SECOND).time_left(), Some(10 * SECOND));
-    assert_eq!(run.no_later_than(Instant::now() + SECOND).time_left(), Some(SECOND));
+    assert_eq!(run.within(30 * SECOND).time_left(), Some(10 * SECOND));
+    assert_eq!(run.within(SECOND).time_left(), Some(SECOND));
     assert_eq!(Run::new().time_left(), None);
     let given = Run::builder().deadline(Instant::now() + SECOND).budget(Budget::unlimited().wall(10 * SECOND)).build();
     assert_eq!(given.time_left(), Some(SECOND), "the earlier of two deadlines counts");
@@ -180,8 +180,7 @@ async fn a_derived_run_is_the_same_run_apart_from_the_change() {
         .deltas(true)
         .build();
     let run = child(&top, "desk").with_deltas(true).wrapping_up();
-    let derived =
-        run.for_agent("writer").no_later_than(Instant::now() + 20 * SECOND).observed_by(Arc::new(Recorder::default()));
+    let derived = run.for_agent("writer").within(20 * SECOND).observed_by(Arc::new(Recorder::default()));
     assert_eq!((derived.id(), derived.trace(), derived.depth()), (run.id(), run.trace(), run.depth()));
     assert_eq!(derived.deadline(), run.deadline());
     assert_eq!(derived.agent(), run.agent(), "it already has a name");
