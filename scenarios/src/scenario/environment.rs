@@ -89,9 +89,9 @@ impl Environment {
     /// # Errors
     /// If the client cannot be set up.
     pub fn model_called(&self, name: &str) -> anyhow::Result<Arc<dyn ChatModel>> {
-        let spare =
-            self.has_fallback.then(|| self.with_policy("spare", spare_model(self.dialect), None)).transpose()?;
-        self.with_policy("main", name, spare)
+        let fallback =
+            self.has_fallback.then(|| self.with_policy("fallback", fallback_model(self.dialect), None)).transpose()?;
+        self.with_policy("main", name, fallback)
     }
 
     /// An agent named `asker` with the main model.
@@ -157,7 +157,7 @@ impl Environment {
         &self,
         role: &str,
         model: &str,
-        spare: Option<Arc<dyn ChatModel>>,
+        fallback: Option<Arc<dyn ChatModel>>,
     ) -> anyhow::Result<Arc<dyn ChatModel>> {
         let base = match self.unreachable.filter(|_| role == "main") {
             Some(Unreachable::ConnectionRefused) => self.refusing_address.clone(),
@@ -167,7 +167,7 @@ impl Environment {
         let metered: Metered<_> = client(self.dialect, role, &base, model)?.metered(&self.prices);
         // So that a flat-rate call is refused rather than shortened when the budget is nearly spent.
         let metered = if model == FLAT_MODEL { metered.least_output_tokens(75_000) } else { metered };
-        Ok(self.policy.wrap(metered, spare.map(FallbackModel::new), &self.accounts))
+        Ok(self.policy.wrap(metered, fallback.map(FallbackModel::new), &self.accounts))
     }
 }
 
@@ -183,7 +183,7 @@ pub(crate) fn main_model(dialect: WireDialect) -> &'static str {
 }
 
 /// The fallback model.
-pub(crate) fn spare_model(dialect: WireDialect) -> &'static str {
+pub(crate) fn fallback_model(dialect: WireDialect) -> &'static str {
     match dialect {
         WireDialect::Anthropic => "claude-haiku-4-5",
         WireDialect::OpenaiChat | WireDialect::OpenaiResponses => "gpt-5-nano",

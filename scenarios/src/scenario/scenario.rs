@@ -7,7 +7,7 @@ use brigade_core::{ModelErrorKind, Runnable, StopReason};
 use brigade_rehearsal::{Latency, Script, SimulatedRateLimits, WireDialect};
 
 use crate::{
-    scenario::environment::{CANARY, Environment, main_model, spare_model},
+    scenario::environment::{CANARY, Environment, fallback_model, main_model},
     scenario::observation::Observation,
 };
 
@@ -284,7 +284,7 @@ pub(crate) fn filled(text: &str, dialect: WireDialect) -> String {
     let words = [
         ("$CANARY", CANARY),
         ("$MAIN", main_model(dialect)),
-        ("$SPARE", spare_model(dialect)),
+        ("$FALLBACK", fallback_model(dialect)),
         ("$OVERLOADED", if anthropic { "overloaded_error" } else { "server_is_overloaded" }),
         ("$SERVER_ERROR", if anthropic { "api_error" } else { "server_error" }),
         ("$QUOTA", if anthropic { "enforced_spend_limit_reached" } else { "insufficient_quota" }),
