@@ -1,22 +1,21 @@
-//! What a run cost, what it did, and where its time went: prices, log lines, metrics, and run logs.
+//! Prices, log lines, metrics, run logs and spans for Brigade.
 //!
-//! Everything here watches or prices; nothing steers. A program gives the same answers without this crate, except that
-//! a budget of money needs prices.
+//! Nothing here changes an answer: it observes, or knows prices. Only budgets of money need it, for the prices.
 //!
-//! | what | type | fed by |
+//! | to get | use | fed by |
 //! |---|---|---|
 //! | prices of models | [`PriceBook`] | `Metered`, around each model |
 //! | log lines, each with the short trace id of its run | [`Logging`] | `tracing`, also from libraries |
 //! | metrics for Prometheus | [`Metrics`], [`MetricsHandle`] | events, as an observer |
-//! | a file of events, and a run as a tree | [`Recorder`], [`RunTree`] | events, as an observer |
+//! | a log of events, and a run as a tree | [`RunLog`], [`RunTree`] | events, as an observer |
 //! | spans for OpenTelemetry (feature `otlp`) | `Otlp` | events, as an observer |
-//! | what was said, for those who ask for it | [`ContentLog`] | itself, around a model |
+//! | prompts and answers in the log | [`ContentLog`] | itself, around a model |
 //!
 //! ```
 //! use std::sync::Arc;
 //!
 //! use brigade_core::{Agent, ModelExt, Run, testing::{ScriptedModel, Turn}};
-//! use brigade_observability::{Logging, Metrics, MetricsConfig, PriceBook, Recorder, RunTree};
+//! use brigade_observability::{Logging, Metrics, MetricsConfig, PriceBook, RunLog, RunTree};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,23 +26,22 @@
 //! metrics.watch_prices(&prices);
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("events.jsonl");
-//! let recorder = Arc::new(Recorder::open(&path)?);
+//! let run_log = Arc::new(RunLog::open(&path)?);
 //!
-//! // A client of a provider takes the place of the script.
+//! // Use the client of a provider instead of the script.
 //! let model = ScriptedModel::new([Turn::text("Forty-two.")]).metered(&prices);
 //! let oracle = Agent::new("oracle", model);
 //!
-//! // Whoever watches is named once a run; workers are watched with it.
-//! let run = Run::builder().observer(metrics.observer()).observer(recorder.clone()).build();
+//! // Workers have the observers of their run.
+//! let run = Run::builder().observer(metrics.observer()).observer(run_log.clone()).build();
 //! let outcome = oracle.run_in(&run, "What is the answer?").await?;
 //! assert_eq!(outcome.text, "Forty-two.");
 //!
 //! // The body of `/metrics`.
 //! assert!(metrics.render().contains(r#"brigade_runs_total{agent="oracle",outcome="finished"} 1"#));
 //!
-//! // The run as a tree, from the file alone. A recorder writes the rest when it is dropped.
-//! drop((oracle, run));
-//! drop(recorder);
+//! // The run as a tree, from the file alone. The last events are written when the log is dropped.
+//! drop((oracle, run, run_log));
 //! let tree = RunTree::open(&path, &outcome.trace.short())?.to_string();
 //! assert!(tree.contains("oracle · finished · 1 turn"));
 //! # Ok(())
@@ -58,16 +56,16 @@ mod spans;
 mod trace;
 
 pub use logs::content_log::ContentLog;
-pub use logs::line::Format;
+pub use logs::format::LogFormat;
 pub use logs::logging::{LogLayer, LogTarget, Logging, LoggingError, LoggingHandle, log_panics};
+pub use logs::mask::mask;
 pub use logs::mask_event::mask_event;
-pub use logs::secrets::mask;
 pub use metrics::metrics::{Metrics, MetricsConfig};
 pub use metrics::names::Convention;
 pub use metrics::prometheus::{MetricsError, MetricsHandle};
-pub use prices::price_book::{ModelFacts, PriceBook, PriceBookError};
+pub use prices::price_book::{ModelLimits, PriceBook, PriceBookError};
 #[cfg(feature = "otlp")]
 pub use spans::otlp::{Otlp, OtlpConfig, OtlpError};
-pub use trace::recorder::Recorder;
+pub use trace::run_log::RunLog;
 pub use trace::traceparent::{ParseTraceparentError, Traceparent};
 pub use trace::tree::{RunTree, TraceError};

@@ -1,4 +1,4 @@
-//! Two fan-outs full of faults at once: every line of the log carries the trace id of its run.
+//! Two concurrent fan-outs with many faults: every log line carries the trace id of its run.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use serde_json::json;
 use tracing::Instrument;
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
-/// A model whose client library writes log lines of its own, and which is asked again when it fails.
+/// A model whose client library writes log lines, and that retries a failed call.
 #[derive(Debug)]
 struct Chatty<M>(M);
 
@@ -40,8 +40,8 @@ impl<M: ChatModel> ChatModel for Chatty<M> {
     }
 }
 
-/// Eight workers: two that fail once, one that always fails, one that panics, one that hangs, three that are well, all
-/// with a tool that spawns a task.
+/// Eight workers: two fail once, one always fails, one panics, one hangs, and three are healthy; all of them
+/// have a tool that spawns a task.
 fn worker(number: u64, book: &PriceBook) -> Worker {
     let overloaded = || Turn::fails(ModelErrorKind::Overloaded);
     let call = || Turn::call("1", "tool", json!({}));
@@ -79,7 +79,7 @@ async fn fan_out(name: &str, trace: TraceId) -> String {
     desk.run_in(&Run::builder().trace(trace).build(), "Work.").await.unwrap().text
 }
 
-/// At 10 dollars a million tokens in and 20 out.
+/// Costs 10 dollars per million input tokens, and 20 per million output tokens.
 fn priced(model: ScriptedModel) -> Metered<ScriptedModel> {
     let dollars = |nano| Rate::per_million(Money::from_nano(nano));
     let rates = Rates::new(dollars(10_000_000_000), dollars(20_000_000_000));
@@ -121,7 +121,7 @@ async fn every_line_of_two_fan_outs_carries_the_trace_id_of_its_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_is_told_in_a_handful_of_lines_that_end_with_its_summary() {
+async fn a_run_has_a_handful_of_lines_that_end_with_its_summary() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("brigade.log");
     let (layer, _handle) = Logging::new().variable(None).target(LogTarget::File(path.clone())).layer().unwrap();

@@ -1,11 +1,12 @@
-//! Metrics hold their memory however much is recorded. Alone in its process, so that nothing else allocates.
+//! The memory of metrics does not grow with the number of samples. The test has a process of its own, so that nothing
+//! else allocates.
 
 use std::time::Duration;
 
 use brigade_core::{Event, ModelId, Observer, Run};
 use brigade_observability::{Metrics, MetricsConfig};
 
-/// The resident memory of this process, where the system tells.
+/// The resident memory of this process, on systems that report it.
 fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     Some(statm.split(' ').nth(1)?.parse::<u64>().ok()? * 4_096)
@@ -26,7 +27,7 @@ async fn a_million_samples_leave_memory_flat() {
         for _ in 0..10_000 {
             observer.on_event(&run, &event);
         }
-        // Time is paused, so this is when the upkeep has its turn.
+        // Time is paused, so the upkeep runs now.
         tokio::time::sleep(Duration::from_secs(6)).await;
         if round == 20 {
             after_warm_up = resident_bytes().unwrap();

@@ -1,4 +1,4 @@
-//! Costs that providers stated themselves, against the bundled prices.
+//! Compares costs that providers stated with the bundled prices.
 //!
 //! `cargo test -p brigade-observability --test recorded_costs -- --nocapture` reads the recordings below
 //! `$BRIGADE_RECORDINGS`, by default the folder `shared/recordings` beside the workspace. OpenRouter states dollars as a
@@ -23,7 +23,7 @@ struct Stated {
 }
 
 #[test]
-fn the_table_agrees_with_what_providers_stated() {
+fn the_table_agrees_with_stated_costs() {
     let folder = folder();
     let mut calls = read(&folder.join("openai-compatible-openrouter"), "openrouter");
     calls.extend(read(&folder.join("openai-compatible-xai"), "xai"));
@@ -37,7 +37,7 @@ fn the_table_agrees_with_what_providers_stated() {
     for call in calls.iter().filter(|call| is_billed_like_its_maker(call)) {
         let served = ServedCall::new(&call.asked).model(Some(&call.answered));
         match prices.cost(&served, &call.usage) {
-            // Floats are cut at some digit; the table rounds up to a nano-dollar.
+            // Floats are truncated; the table rounds up to a nano-dollar.
             Some(cost) if (cost - call.cost).nano().abs() <= 1 => agree += 1,
             cost => differ.push(format!("{call:?}: {cost:?}")),
         }
@@ -51,7 +51,7 @@ fn the_table_agrees_with_what_providers_stated() {
     assert!(agree >= 30, "{agree}");
 }
 
-/// OpenRouter passes on the prices of these makers; open models cost what their host asks.
+/// OpenRouter charges the prices of these vendors; open models cost what their host charges.
 fn is_billed_like_its_maker(call: &Stated) -> bool {
     let makers = ["openai/gpt-", "anthropic/", "x-ai/"];
     let model = call.asked.model();
@@ -106,7 +106,7 @@ fn tokens(usage: &Value) -> Usage {
         .cache_write_tokens(Some(count(usage, written)))
 }
 
-/// The number at the first of these places that has one.
+/// The number at the first of these paths that has one.
 fn count(usage: &Value, places: [&str; 2]) -> u64 {
     places.iter().find_map(|place| usage.pointer(place)?.as_u64()).unwrap_or(0)
 }

@@ -1,17 +1,16 @@
-//! Logs what is said, for those who ask for it.
+//! Logs prompts and answers.
 
 use std::{fmt, fmt::Write, sync::Arc};
 
 use async_trait::async_trait;
 use brigade_core::{ChatModel, ChatReply, ChatRequest, Message, ModelError, ModelId, Part, Role, Run, Settings};
 
-use crate::mask;
+use super::mask::mask;
 
-/// A model whose questions and answers are written to the log at INFO, target `brigade_observability::content`.
+/// Logs the prompts and answers of a model at INFO, target `brigade_observability::content`.
 ///
-/// Content is in no log unless this wrapper is put around a model on purpose. Each call logs what is new since the
-/// model last spoke, and the answer; instructions, tool schemas, reasoning and images are left out. What looks like a
-/// credential is masked. Personal data can be taken out with [`ContentLog::redact`].
+/// No other log contains them. Each call logs the messages since the last answer, and the new answer; instructions, tool
+/// schemas, reasoning and images are left out. Credentials are masked. [`ContentLog::redact`] can remove personal data.
 ///
 /// ```
 /// use brigade_core::testing::{ScriptedModel, Turn};
@@ -28,28 +27,28 @@ pub struct ContentLog<M> {
 
 type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
-/// A page or two: enough to follow a conversation, and little enough to keep.
-const MOST_CHARS: usize = 4_000;
+/// A page or two: enough to follow a conversation.
+const MAX_CHARS: usize = 4_000;
 
 impl<M: ChatModel> ContentLog<M> {
-    /// Logs what is said to `model` and what it answers.
+    /// Wraps a model.
     pub fn new(model: M) -> Self {
         Self { model, redact: Arc::new(str::to_owned) }
     }
 
-    /// Changes every text before it is logged. It is given the whole text and runs on the task of the run, so it must
-    /// be quick.
+    /// Sets a function that changes every text before it is logged. It gets the complete text and runs on the task of the
+    /// run, so it must be fast.
     #[must_use]
     pub fn redact(self, redact: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         Self { redact: Arc::new(redact), ..self }
     }
 
     fn log(&self, direction: &str, message: &Message) {
-        let said = (self.redact)(words(message).trim_end());
-        let said = mask(&said);
-        let (shown, dots) = match said.char_indices().nth(MOST_CHARS) {
-            Some((end, _)) => (said.split_at(end).0, "…"),
-            None => (&*said, ""),
+        let text = (self.redact)(text_of(message).trim_end());
+        let text = mask(&text);
+        let (shown, dots) = match text.char_indices().nth(MAX_CHARS) {
+            Some((end, _)) => (text.split_at(end).0, "…"),
+            None => (&*text, ""),
         };
         tracing::info!(target: "brigade_observability::content", model = %self.model.id(), "{direction}: {shown}{dots}");
     }
@@ -84,24 +83,24 @@ impl<M: fmt::Debug> fmt::Debug for ContentLog<M> {
     }
 }
 
-fn words(message: &Message) -> String {
-    let mut words = String::new();
-    write_words(&mut words, message.parts());
-    words
+fn text_of(message: &Message) -> String {
+    let mut text = String::new();
+    write_parts(&mut text, message.parts());
+    text
 }
 
-fn write_words(words: &mut String, parts: &[Part]) {
+fn write_parts(out: &mut String, parts: &[Part]) {
     for part in parts {
-        // A `String` takes whatever is written to it.
+        // Writing to a `String` cannot fail.
         let _ = match part {
-            Part::Text(text) => write!(words, "{} ", text.text),
-            Part::ToolCall(call) => write!(words, "[calls {} {}] ", call.name, call.arguments.as_str()),
+            Part::Text(text) => write!(out, "{} ", text.text),
+            Part::ToolCall(call) => write!(out, "[calls {} {}] ", call.name, call.arguments.as_str()),
             Part::ToolResult(result) => {
-                let _ = write!(words, "[{}] ", result.name);
-                write_words(words, &result.content);
+                let _ = write!(out, "[{}] ", result.name);
+                write_parts(out, &result.content);
                 Ok(())
             }
-            Part::Image(_) => write!(words, "[image] "),
+            Part::Image(_) => write!(out, "[image] "),
             Part::Thinking(_) | Part::Opaque(_) => Ok(()),
         };
     }
@@ -121,7 +120,7 @@ mod tests {
     use crate::{LogTarget, Logging};
 
     #[tokio::test]
-    async fn a_conversation_is_logged_once_without_secrets_and_as_the_hook_wants_it() {
+    async fn each_message_is_logged_once_masked_and_redacted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("brigade.log");
         let target = LogTarget::File(path.clone());
@@ -139,9 +138,9 @@ mod tests {
         let model = ContentLog::new(model).redact(|text| text.replace("Ada", "[name]"));
         Agent::new("desk", model).tool(lookup).run("Who is Ada?").await.unwrap();
         let text = std::fs::read_to_string(path).unwrap();
-        let said: Vec<&str> = text.lines().map(|line| line.split_once("content: ").unwrap().1).collect();
+        let logged: Vec<&str> = text.lines().map(|line| line.split_once("content: ").unwrap().1).collect();
         assert_eq!(
-            said,
+            logged,
             [
                 "user: Who is [name]? model=scripted/model",
                 r#"assistant: [calls lookup {"name":"[name]"}] model=scripted/model"#,

@@ -1,14 +1,14 @@
-//! Characters that could forge a line or steer a terminal, made harmless.
+//! Escapes characters that could forge a log line or control a terminal.
 
 use std::fmt::{self, Write};
 
-/// Writes text so that it stays on one line and cannot steer a terminal: `\n`, `\u{1b}`.
+/// Escapes text so that it stays on one line and cannot control a terminal: `\n`, `\u{1b}`.
 ///
-/// Text from models, tools and providers ends up in log lines. A line break in it would forge a line, an escape
-/// sequence would repaint the terminal (CWE-117), and a change of direction would show text that is not there.
+/// Text from models, tools and providers ends up in log lines. A line break would forge a line, an escape sequence would
+/// repaint the terminal (CWE-117), and a change of the text direction would hide or reorder text.
 pub(crate) struct OneLine<W>(pub(crate) W);
 
-/// Writes text that is JSON already so that it cannot steer a terminal. JSON itself only escapes what is below a space.
+/// Escapes JSON so that it cannot control a terminal. JSON itself only escapes characters below a space.
 pub(crate) struct InJson<W>(pub(crate) W);
 
 impl<W: Write> Write for OneLine<W> {
@@ -34,7 +34,7 @@ fn write_escaped<W: Write>(out: &mut W, text: &str, escape: impl Fn(&mut W, char
     out.write_str(rest)
 }
 
-/// Control characters, line and paragraph separators, and what overrides the direction of writing.
+/// Control characters, line and paragraph separators, and overrides of the text direction.
 fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -45,14 +45,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_can_begin_a_line_or_an_escape_sequence() {
+    fn line_breaks_and_escape_sequences_are_escaped() {
         let mut out = String::new();
         write!(OneLine(&mut out), "a\r\n2026 \u{1b}[31m\u{9b}\u{202e}ü").unwrap();
         assert_eq!(out, r"a\r\n2026 \u{1b}[31m\u{9b}\u{202e}ü");
     }
 
     #[test]
-    fn json_stays_json() {
+    fn escaped_json_is_still_valid() {
         let mut out = String::new();
         write!(InJson(&mut out), "{}", serde_json::json!({"a": "x\n\u{9b}y"})).unwrap();
         assert_eq!(out, r#"{"a":"x\n\u009by"}"#);

@@ -1,4 +1,4 @@
-//! Sets logging up in one call.
+//! Sets up logging.
 
 use std::{fs::OpenOptions, io, io::IsTerminal, path::PathBuf, sync::Arc};
 
@@ -15,84 +15,85 @@ use tracing_subscriber::{
 };
 
 use super::{
-    line::Format,
+    format::LogFormat,
     run_scope::{RunSpans, is_run_span},
 };
 
-/// What is logged, how and to where.
+/// Sets up logging.
 ///
-/// Every line written on behalf of a run carries the run's short trace id and the agent's path, whoever writes it.
-/// A task that a tool spawns has left the run; [`tracing::Instrument::in_current_span`] keeps it there.
-/// Lines show no prompts, answers or arguments; see [`ContentLog`](crate::ContentLog) for those who need them. What
-/// looks like a credential is masked.
+/// Every line written on behalf of a run carries the short trace id of the run and the agent's path, also lines of tools
+/// and libraries. A task that a tool spawns is outside the run unless it is instrumented with
+/// [`tracing::Instrument::in_current_span`]. Lines show no prompts, answers or arguments
+/// ([`ContentLog`](crate::ContentLog) does), and credentials are masked.
 ///
 /// ```no_run
-/// use brigade_observability::{Format, Logging};
+/// use brigade_observability::{LogFormat, Logging};
 ///
-/// let logging = Logging::new().format(Format::Json).level("info,my_tools=debug").init()?;
+/// let logging = Logging::new().format(LogFormat::Json).level("info,my_tools=debug").init()?;
 /// logging.set_level("debug")?; // later, while the program runs
 /// # Ok::<(), brigade_observability::LoggingError>(())
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "nothing is logged before `init`"]
+#[must_use = "`init` or `layer` sets up logging"]
 pub struct Logging {
-    format: Format,
+    format: LogFormat,
     level: String,
     variable: Option<String>,
     target: LogTarget,
 }
 
-/// Where lines go.
+/// The destination of log lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum LogTarget {
     /// The standard error output: coloured on a terminal unless the variable `NO_COLOR` is set (<https://no-color.org>).
     #[default]
     Stderr,
-    /// The end of a file, which is made if it is missing.
+    /// A file. Lines are appended; the file is created if it is missing.
     File(PathBuf),
 }
 
-/// Changes the level while the program runs. Cheap to clone.
+/// Changes the log level while the program runs. Cheap to clone.
 #[derive(Clone)]
 pub struct LoggingHandle {
     reload: Arc<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
 }
 
-/// A layer for a subscriber of one's own. Made by [`Logging::layer`].
+/// A layer for the subscriber of a program, made by [`Logging::layer`].
 pub type LogLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
 /// Logging could not be set up or changed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoggingError {
-    /// The level is not understood.
-    #[error("`{level}` is no log level; write a level such as `info`, or a list such as `info,my_crate=debug`")]
+    /// The level is not valid.
+    #[error("`{level}` is not a log level; write a level such as `info`, or a list such as `info,my_crate=debug`")]
     Level {
-        /// As it was given.
+        /// The level as given.
         level: String,
-        /// What is wrong with it.
+        /// The mistake.
         #[source]
         source: filter::ParseError,
     },
     /// The log file cannot be written.
     #[error("the log file {} cannot be opened for writing", path.display())]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Somebody has set logging up before.
+    /// The process has a subscriber already.
     #[error("logging is set up already; add `Logging::layer` to that subscriber instead of calling `init`")]
     AlreadySetUp,
-    /// What was set up is gone.
-    #[error("the level cannot be changed: the subscriber is gone")]
+    /// The subscriber was dropped.
+    #[error("the level cannot be changed: the subscriber was dropped")]
     Gone(#[source] reload::Error),
 }
 
-/// Levels of libraries, unless the level that is asked for names them. `async_openai` logs whole response bodies, hence
-/// answers; the others tell about every connection and frame.
-const QUIET: &str = "async_openai=off,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,tower=warn";
+/// Default levels of libraries. `async_openai` logs whole response bodies, hence answers; the others log every connection
+/// and frame.
+const LIBRARY_LEVELS: &str = "async_openai=off,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,tower=warn";
 
 impl Default for Logging {
     fn default() -> Self {
@@ -101,44 +102,43 @@ impl Default for Logging {
 }
 
 impl Logging {
-    /// Text on the standard error output at INFO, which tells the whole story of a run in a handful of lines; the
-    /// variable `RUST_LOG` overrides the level.
+    /// Text on the standard error output at INFO, which shows the course of a run in a handful of lines. The variable
+    /// `RUST_LOG` overrides the level.
     pub fn new() -> Self {
         Self {
-            format: Format::default(),
+            format: LogFormat::default(),
             level: "info".to_owned(),
             variable: Some("RUST_LOG".to_owned()),
             target: LogTarget::default(),
         }
     }
 
-    /// How lines are written.
-    pub fn format(self, format: Format) -> Self {
+    /// Sets the format of the lines.
+    pub fn format(self, format: LogFormat) -> Self {
         Self { format, ..self }
     }
 
-    /// The least level that is logged: a level, or a list with levels of single crates, in the form that
-    /// [`EnvFilter`] reads.
+    /// Sets the minimum level: a level, or a list with levels of single crates, as [`EnvFilter`] reads it.
     pub fn level(self, level: impl Into<String>) -> Self {
         Self { level: level.into(), ..self }
     }
 
-    /// Whether the level can be read. Nothing is set up.
+    /// Checks that the level is valid, without setting anything up.
     pub fn check(&self) -> Result<(), LoggingError> {
         parse(&self.level).map(drop)
     }
 
-    /// The environment variable that overrides the level where it is set; with `None` the environment is not read.
+    /// Sets the environment variable that overrides the level; with `None` the environment is not read.
     pub fn variable(self, variable: Option<&str>) -> Self {
         Self { variable: variable.map(str::to_owned), ..self }
     }
 
-    /// Where lines go.
+    /// Sets the destination of the lines.
     pub fn target(self, target: LogTarget) -> Self {
         Self { target, ..self }
     }
 
-    /// Sets logging up for the whole process, including what libraries write with the `log` crate, and panics
+    /// Sets up logging for the whole process, including libraries that use the `log` crate, and logs panics
     /// ([`log_panics`]).
     pub fn init(self) -> Result<LoggingHandle, LoggingError> {
         let (layer, handle) = self.layer::<Registry>()?;
@@ -147,8 +147,8 @@ impl Logging {
         Ok(handle)
     }
 
-    /// The same as a layer, for a program that has a subscriber of its own. That subscriber must not filter out the
-    /// INFO spans of target `brigade_core::run` for everybody: they carry the trace id.
+    /// Returns logging as a layer for the subscriber of the program. That subscriber must not filter out the INFO spans of
+    /// target `brigade_core::run`, which carry the trace id.
     pub fn layer<S>(self) -> Result<(LogLayer<S>, LoggingHandle), LoggingError>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -164,7 +164,7 @@ impl Logging {
         W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     {
         let (level, handle) = reload::Layer::new(parse(&self.effective_level())?);
-        // The spans of runs pass at any level: a warning needs its trace id also where INFO is off.
+        // The spans of runs pass at any level: a warning needs its trace id even if INFO is off.
         let run_spans = filter::filter_fn(is_run_span).with_max_level_hint(LevelFilter::INFO);
         let lines = fmt::layer().event_format(self.format).with_ansi(ansi).with_writer(writer);
         let layer = RunSpans.and_then(lines).with_filter(run_spans.or(level));
@@ -173,8 +173,8 @@ impl Logging {
     }
 
     fn effective_level(&self) -> String {
-        let overriding = self.variable.as_ref().and_then(|name| std::env::var(name).ok());
-        overriding.filter(|level| !level.trim().is_empty()).unwrap_or_else(|| self.level.clone())
+        let override_level = self.variable.as_ref().and_then(|name| std::env::var(name).ok());
+        override_level.filter(|level| !level.trim().is_empty()).unwrap_or_else(|| self.level.clone())
     }
 
     fn open(&self) -> Result<BoxMakeWriter, LoggingError> {
@@ -190,7 +190,7 @@ impl Logging {
 }
 
 impl LoggingHandle {
-    /// Logs at another level from now on; the form is that of [`Logging::level`].
+    /// Sets the minimum level, in the form of [`Logging::level`].
     pub fn set_level(&self, level: &str) -> Result<(), LoggingError> {
         (self.reload)(parse(level)?).map_err(LoggingError::Gone)
     }
@@ -202,20 +202,20 @@ impl std::fmt::Debug for LoggingHandle {
     }
 }
 
-/// Writes panics to the log instead of the standard error output: one line each, with the trace id of the run that it
-/// happened in. It replaces the panic hook of the process.
+/// Logs panics, one line each, with the trace id of the run. Replaces the panic hook of the process, which writes to the
+/// standard error output.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
-        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-        tracing::error!(target: "panic", "panicked at {place}: {message}");
+        let location = panic.location().map_or_else(|| "an unknown location".to_owned(), ToString::to_string);
+        tracing::error!(target: "panic", "panicked at {location}: {message}");
     }));
 }
 
-/// What names a target later in the list replaces what was said about it before.
+/// A later entry of the list replaces earlier ones for the same target.
 fn parse(level: &str) -> Result<EnvFilter, LoggingError> {
     EnvFilter::builder()
-        .parse(format!("{QUIET},{level}"))
+        .parse(format!("{LIBRARY_LEVELS},{level}"))
         .map_err(|source| LoggingError::Level { level: level.to_owned(), source })
 }
 

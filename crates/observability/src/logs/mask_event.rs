@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use brigade_core::Event;
 
-use super::secrets::mask;
+use super::mask::mask;
 
 /// Enough of a message to know what went wrong; what a provider or a model wrote may be long.
 const MAX_TEXT_CHARS: usize = 500;

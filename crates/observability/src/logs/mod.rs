@@ -2,8 +2,8 @@
 
 pub(crate) mod content_log;
 pub(crate) mod escape;
-pub(crate) mod line;
+pub(crate) mod format;
 pub(crate) mod logging;
+pub(crate) mod mask;
 pub(crate) mod mask_event;
 pub(crate) mod run_scope;
-pub(crate) mod secrets;

@@ -1,4 +1,4 @@
-//! Which run a line belongs to, read from the spans around it.
+//! The run that a line belongs to, read from the spans around it.
 
 use std::fmt::{self, Write};
 
@@ -16,7 +16,7 @@ use tracing_subscriber::{
 
 use crate::logs::escape::OneLine;
 
-/// Whose work a line is part of.
+/// The run that a line belongs to.
 #[derive(Debug, Default)]
 pub(crate) struct RunScope {
     /// The trace id, 32 hexadecimal digits.
@@ -27,14 +27,14 @@ pub(crate) struct RunScope {
     pub(crate) agent: String,
 }
 
-/// Keeps with every run's span what the lines inside it are to show.
+/// Stores a [`RunScope`] with every run's span.
 ///
-/// `brigade_core` polls a run inside a span called `run`. So whatever writes a line while the run is polled (a tool, a
-/// worker, a library) writes it inside that span, and nobody has to remember to name the run.
+/// `brigade_core` polls a run inside a span called `run`. So every line that is written meanwhile, by a tool, a worker or
+/// a library, is inside that span.
 #[derive(Debug)]
 pub(crate) struct RunSpans;
 
-/// Whether these are the spans that a run is polled in.
+/// Whether this is the kind of span that a run is polled in.
 pub(crate) fn is_run_span(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && metadata.name() == "run" && metadata.target() == "brigade_core::run"
 }
@@ -53,12 +53,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for RunSpans {
 }
 
 impl RunScope {
-    /// The digits of the trace id that people read.
+    /// The first eight digits of the trace id.
     pub(crate) fn short_trace(&self) -> &str {
         self.trace.get(..8).unwrap_or(&self.trace)
     }
 
-    /// Calls `show` with the innermost run around an event, if it is inside one.
+    /// Calls `show` with the innermost run around a line, if there is one.
     pub(crate) fn around<S, N, T>(context: &FmtContext<'_, S, N>, show: impl FnOnce(Option<&Self>) -> T) -> T
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -81,7 +81,7 @@ impl Visit for RunScope {
             "agent" => &mut self.agent,
             _ => return,
         };
-        // A `String` takes whatever is written to it.
+        // Writing to a `String` cannot fail.
         let _ = write!(OneLine(text), "{value:?}");
     }
 

@@ -1,6 +1,6 @@
 //! Prices of models, and what a call costs.
 
-pub(crate) mod bill;
+pub(crate) mod cost;
 pub(crate) mod price_book;
-pub(crate) mod searches;
 pub(crate) mod table;
+pub(crate) mod web_searches;

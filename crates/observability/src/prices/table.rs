@@ -1,4 +1,4 @@
-//! The form of a price table, and how a model is found in it.
+//! The format of a price table, and the lookup of a model in it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -6,7 +6,6 @@ use std::{
 };
 
 use brigade_core::{Money, Rate};
-use foldhash::fast::RandomState;
 use jiff::civil::{Date, Time};
 use serde::Deserialize;
 
@@ -14,18 +13,18 @@ use serde::Deserialize;
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) as_of: Option<Date>,
-    entries: Vec<Entry>,
-    /// The places of the entries that list a model of this name. Of two for one provider the last one holds.
-    models: HashMap<String, Vec<usize>, RandomState>,
-    /// Whoever has an entry of its own.
+    entries: Vec<ModelEntry>,
+    /// The indexes of the entries that list a model of this name. Of two entries for one provider, the last one counts.
+    models: HashMap<String, Vec<usize>>,
+    /// All providers with an entry.
     providers: BTreeSet<String>,
 }
 
-/// What a bundled file says of itself besides, such as its sources, is for its readers.
+/// A bundled file. Its other fields, such as its sources, are for its readers.
 #[derive(Deserialize)]
 struct Bundled {
     as_of: Option<Date>,
-    models: Vec<Entry>,
+    models: Vec<ModelEntry>,
 }
 
 /// A user's file.
@@ -34,80 +33,80 @@ struct Bundled {
 struct Overlay {
     as_of: Option<Date>,
     #[serde(default)]
-    models: Vec<Entry>,
+    models: Vec<ModelEntry>,
 }
 
-/// Models of one provider that cost the same.
+/// Models of one provider with the same prices.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    /// Absent: every provider.
+pub(super) struct ModelEntry {
+    /// Empty for entries that apply to every provider.
     #[serde(default)]
     provider: String,
     ids: Vec<String>,
     pub(super) context_window: Option<u64>,
     pub(super) max_input: Option<u64>,
     pub(super) max_output: Option<u32>,
-    /// The prices of the standard service tier, from the beginning.
-    pub(super) standard: Prices,
-    /// What replaced them, by the day from which it holds.
+    /// The first prices of the standard service tier.
+    pub(super) standard: PriceList,
+    /// The prices that replaced them, by their first day.
     #[serde(default)]
-    pub(super) changes: BTreeMap<Date, Prices>,
-    /// What replaces them at certain hours of each day.
+    pub(super) changes: BTreeMap<Date, PriceList>,
+    /// The prices at certain times of each day.
     #[serde(default)]
-    pub(super) hours: BTreeMap<Hours, Prices>,
-    pub(super) batch: Option<Box<Prices>>,
-    pub(super) flex: Option<Box<Prices>>,
-    pub(super) priority: Option<Box<Prices>>,
-    pub(super) fast: Option<Box<Prices>>,
+    pub(super) hours: BTreeMap<TimeRange, PriceList>,
+    pub(super) batch: Option<PriceList>,
+    pub(super) flex: Option<PriceList>,
+    pub(super) priority: Option<PriceList>,
+    pub(super) fast: Option<PriceList>,
 }
 
-/// One price list. What it leaves out follows from the rest: see `bill`.
+/// One price list. Missing prices are derived from the others, see `CallRates`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Prices {
+pub(super) struct PriceList {
     pub(super) input: Rate,
     pub(super) output: Rate,
     pub(super) cached_input: Option<Rate>,
-    /// Into a cache of the provider's usual life.
+    /// For writes to a cache with the provider's default lifetime.
     pub(super) cache_write: Option<Rate>,
-    /// Into a cache with a life of one hour.
+    /// For writes to a cache with a lifetime of one hour.
     pub(super) cache_write_1h: Option<Rate>,
-    /// Only where reasoning does not cost the same as the answer.
+    /// Only if reasoning does not cost the same as the answer.
     pub(super) reasoning: Option<Rate>,
     /// For a thousand web searches.
     pub(super) web_search: Option<Money>,
     /// For a thousand requests.
     pub(super) request: Option<Money>,
-    /// Prices for a prompt, cached tokens included, of more than so many tokens. They hold for all of its tokens.
+    /// Prices of calls whose prompt, including cached tokens, is longer than the threshold. They apply to all tokens.
     #[serde(default)]
-    pub(super) above: BTreeMap<Threshold, Prices>,
+    pub(super) above: BTreeMap<Threshold, PriceList>,
 }
 
-/// A number of tokens, written as a key.
+/// A number of tokens, written as a key of the table.
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(try_from = "String")]
 pub(super) struct Threshold(pub(super) u64);
 
-/// A part of the day in UTC, as `00:30:00/16:30:00`. It may pass midnight.
+/// A part of the day in UTC, as `00:30:00/16:30:00`. It may extend past midnight.
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(try_from = "String")]
-pub(super) struct Hours {
+pub(super) struct TimeRange {
     from: Time,
     to: Time,
 }
 
-/// Providers that run other people's models at prices of their own. The maker's price tells nothing about theirs.
+/// Providers that host models of others at their own prices, so that the vendor's price does not apply.
 const HOSTS: [&str; 4] = ["cerebras", "fireworks", "groq", "together"];
 
-/// Those who make models, in the order in which a name is looked for where the account does not tell the provider.
-const MAKERS: [&str; 8] = ["openai", "anthropic", "mistral", "xai", "deepseek", "moonshot", "zai", "perplexity"];
+/// Vendors of models, in the order in which they are searched if the account does not name the provider.
+const VENDORS: [&str; 8] = ["openai", "anthropic", "mistral", "xai", "deepseek", "moonshot", "zai", "perplexity"];
 
-/// Makers as resellers such as OpenRouter spell them.
+/// Spellings of vendors by resellers such as OpenRouter.
 const SPELLINGS: [(&str, &str); 4] =
     [("x-ai", "xai"), ("mistralai", "mistral"), ("moonshotai", "moonshot"), ("z-ai", "zai")];
 
-/// The provider of entries that hold for every account.
+/// The provider of entries that apply to every account.
 const ANY: &str = "";
 
 impl Table {
@@ -126,32 +125,32 @@ impl Table {
         Ok(Self::new(as_of, models))
     }
 
-    fn new(as_of: Option<Date>, mut entries: Vec<Entry>) -> Self {
-        let mut models: HashMap<_, Vec<_>, _> = HashMap::default();
-        for (place, entry) in entries.iter_mut().enumerate() {
+    fn new(as_of: Option<Date>, mut entries: Vec<ModelEntry>) -> Self {
+        let mut models: HashMap<_, Vec<_>> = HashMap::new();
+        for (index, entry) in entries.iter_mut().enumerate() {
             for id in mem::take(&mut entry.ids) {
-                models.entry(id).or_default().push(place);
+                models.entry(id).or_default().push(index);
             }
         }
         let providers = entries.iter().map(|entry| entry.provider.clone()).collect();
         Self { as_of, entries, models, providers }
     }
 
-    /// Provider and model of everything listed.
+    /// The provider and name of every listed model.
     #[cfg(test)]
     pub(super) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
         self.models.iter().flat_map(move |(id, listed)| {
-            listed.iter().map(move |place| (self.entries[*place].provider.as_str(), id.as_str()))
+            listed.iter().map(move |index| (self.entries[*index].provider.as_str(), id.as_str()))
         })
     }
 
-    /// The entry of the model that an account called `account` calls `model`.
-    pub(super) fn find(&self, account: &str, model: &str) -> Option<&Entry> {
+    /// The entry for the model `model` of the account `account`.
+    pub(super) fn find(&self, account: &str, model: &str) -> Option<&ModelEntry> {
         let model = model.strip_prefix("models/").unwrap_or(model);
         self.named(account, model).or_else(|| self.named(account, undated(model)?))
     }
 
-    fn named(&self, account: &str, model: &str) -> Option<&Entry> {
+    fn named(&self, account: &str, model: &str) -> Option<&ModelEntry> {
         let listed = self.listed(model);
         if let Some(entry) = self.of(ANY, listed).or_else(|| self.of(account, listed)) {
             return Some(entry);
@@ -161,10 +160,10 @@ impl Table {
         if entry.is_some() || own.is_some_and(|own| HOSTS.contains(&own)) {
             return entry;
         }
-        self.made_by(model).or_else(|| MAKERS.iter().find_map(|maker| self.of(maker, listed)))
+        self.by_vendor(model).or_else(|| VENDORS.iter().find_map(|vendor| self.of(vendor, listed)))
     }
 
-    /// The provider that an account is named after: `groq`, `groq-eu`, `groq_2`.
+    /// The provider that an account is named after: `groq` for `groq`, `groq-eu` and `groq_2`.
     fn provider_of(&self, account: &str) -> Option<&str> {
         if let Some(provider) = self.providers.get(account) {
             return Some(provider);
@@ -176,28 +175,28 @@ impl Table {
         self.providers.iter().map(String::as_str).filter(is_named_after).max_by_key(|provider| provider.len())
     }
 
-    /// `anthropic/claude-sonnet-4.5:beta` at the price of its maker.
-    fn made_by(&self, model: &str) -> Option<&Entry> {
-        let (maker, name) = model.split_once('/')?;
-        let maker = SPELLINGS.iter().find(|(spelling, _)| *spelling == maker).map_or(maker, |(_, maker)| maker);
+    /// The vendor's entry for names such as `anthropic/claude-sonnet-4.5:beta`.
+    fn by_vendor(&self, model: &str) -> Option<&ModelEntry> {
+        let (vendor, name) = model.split_once('/')?;
+        let vendor = SPELLINGS.iter().find(|(spelling, _)| *spelling == vendor).map_or(vendor, |(_, vendor)| vendor);
         let name = name.split(':').next().unwrap_or(name);
-        let by_name = |name: &str| self.of(maker, self.listed(name));
+        let by_name = |name: &str| self.of(vendor, self.listed(name));
         by_name(name).or_else(|| by_name(&name.replace('.', "-")))
     }
 
-    /// The places of the entries that list `model`.
+    /// The indexes of the entries that list `model`.
     fn listed(&self, model: &str) -> &[usize] {
         self.models.get(model).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Of the entries at these places the one that holds for `provider`.
-    fn of(&self, provider: &str, listed: &[usize]) -> Option<&Entry> {
-        listed.iter().rev().filter_map(|place| self.entries.get(*place)).find(|entry| entry.provider == provider)
+    /// Of the entries at these indexes, the one for `provider`.
+    fn of(&self, provider: &str, listed: &[usize]) -> Option<&ModelEntry> {
+        listed.iter().rev().filter_map(|index| self.entries.get(*index)).find(|entry| entry.provider == provider)
     }
 }
 
-/// The name without the date of its snapshot: `-2025-08-07`, `-20250929`, `@20250929`, `-latest`. Shorter numbers stay:
-/// they tell models apart that cost different.
+/// The name without the date of its snapshot: `-2025-08-07`, `-20250929`, `@20250929`, `-latest`. Shorter numbers
+/// distinguish models with different prices, so they stay.
 fn undated(model: &str) -> Option<&str> {
     if let Some(name) = model.strip_suffix("-latest") {
         return Some(name);
@@ -214,8 +213,8 @@ fn undated(model: &str) -> Option<&str> {
     }
 }
 
-impl Hours {
-    pub(super) fn contain(&self, time: Time) -> bool {
+impl TimeRange {
+    pub(super) fn contains(&self, time: Time) -> bool {
         if self.from <= self.to { self.from <= time && time < self.to } else { time >= self.from || time < self.to }
     }
 }
@@ -228,12 +227,12 @@ impl TryFrom<String> for Threshold {
     }
 }
 
-impl TryFrom<String> for Hours {
+impl TryFrom<String> for TimeRange {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let parse = |time: &str| time.parse::<Time>().map_err(|error| error.to_string());
-        let (from, to) = text.split_once('/').ok_or("hours are written as \"00:30:00/16:30:00\", in UTC")?;
+        let (from, to) = text.split_once('/').ok_or("write a time range like \"00:30:00/16:30:00\", in UTC")?;
         Ok(Self { from: parse(from)?, to: parse(to)? })
     }
 }

@@ -1,10 +1,10 @@
-//! The trace context that comes with a request and goes out with its response.
+//! The W3C trace context of requests and responses.
 
 use std::{fmt, num::NonZeroU64, str::FromStr};
 
 use brigade_core::{Run, TraceId};
 
-/// The header `traceparent` of the W3C: which trace a request belongs to, and which span of it sent the request.
+/// The W3C header `traceparent`: the trace of a request, and the span that sent it.
 /// See <https://www.w3.org/TR/trace-context/#traceparent-header>.
 ///
 /// ```
@@ -22,22 +22,24 @@ use brigade_core::{Run, TraceId};
 pub struct Traceparent {
     /// The trace.
     pub trace: TraceId,
-    /// The span that sent it.
+    /// The span that sent the request.
     pub span: NonZeroU64,
     /// Whether the sender records the trace.
     pub sampled: bool,
 }
 
-/// The text is no `traceparent`. The standard wants it ignored, and a new trace begun.
+/// The text is not a valid `traceparent`. According to the standard it should be ignored, and a new trace started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no traceparent: `00-`, 32 and 16 lowercase hexadecimal digits, not all zero, and 2 of flags")]
+#[error(
+    "not a valid traceparent, which is `00-`, 32 and 16 lowercase hexadecimal digits, not all zero, and 2 of flags"
+)]
 pub struct ParseTraceparentError;
 
-/// The length of version 00. A later version may be longer, but only after another dash.
+/// The length of version 00. Later versions may add more after another dash.
 const LENGTH: usize = 55;
 
 impl Traceparent {
-    /// What a run gives to those it calls. The span's id is the random half of the run's id.
+    /// The header for requests that a run sends. The span id is the random half of the run's id.
     pub fn of(run: &Run) -> Self {
         let (_, random) = run.id().uuid().as_u64_pair();
         Self { trace: run.trace(), span: NonZeroU64::new(random).unwrap_or(NonZeroU64::MIN), sampled: true }
@@ -93,14 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_may_say_more() {
+    fn a_later_version_may_be_longer() {
         let later = WHOLE.replacen("00", "cc", 1) + "-what-comes";
         assert_eq!(later.parse(), WHOLE.parse::<Traceparent>());
         assert!(!WHOLE.replace("-01", "-02").parse::<Traceparent>().unwrap().sampled);
     }
 
     #[test]
-    fn what_the_standard_forbids_is_refused() {
+    fn invalid_headers_are_refused() {
         for text in [
             "",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",

@@ -98,7 +98,7 @@ const MAX_RECORDS: usize = 200_000;
 const MAX_LEVELS: usize = 32;
 
 impl RunTree {
-    /// Reads the tree of the trace whose id starts with `id` from a file that a [`Recorder`](crate::Recorder) wrote.
+    /// Reads the tree of the trace whose id starts with `id` from a file that a [`RunLog`](crate::RunLog) wrote.
     /// Lines that cannot be read, for example because another version wrote them, are skipped.
     pub fn open(path: impl AsRef<Path>, id: &str) -> Result<Self, TraceError> {
         let path = path.as_ref();

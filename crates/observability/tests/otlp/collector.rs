@@ -1,4 +1,4 @@
-//! A collector on this machine, and what it was sent.
+//! A local collector, and the spans that it received.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 
-/// Takes what is exported to it. It listens until the test ends.
+/// Accepts exported spans until the test ends.
 pub(crate) struct Collector {
     pub(crate) endpoint: String,
     exports: Arc<Mutex<Vec<Export>>>,
@@ -75,7 +75,7 @@ fn answer(stream: &TcpStream, exports: &Mutex<Vec<Export>>) {
     }
 }
 
-/// The trees of spans, one for each span that has no parent here, as text. Brothers are in the order in which they
+/// The trees of spans as text, one for each span without a parent here. Brothers are in the order in which they
 /// began.
 pub(crate) fn trees(spans: &[Span]) -> String {
     let is_here = |id: &[u8]| spans.iter().any(|span| span.span_id == id);

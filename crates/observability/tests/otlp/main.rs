@@ -1,4 +1,4 @@
-//! Spans as a collector gets them.
+//! The spans that a collector receives.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,7 +25,7 @@ use collector::{Collector, facts, trees};
 
 mod collector;
 
-/// Stands in every prompt, answer, argument, result and error, and must be in no span.
+/// Is in every prompt, answer, argument, result and error, and must not be in any span.
 const CANARY: &str = "canary-3fd1";
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ fn otlp(collector: &Collector) -> Otlp {
     Otlp::start(&OtlpConfig::default().endpoint(&collector.endpoint)).unwrap()
 }
 
-/// At 10 dollars a million tokens in and 20 out.
+/// Costs 10 dollars per million input tokens, and 20 per million output tokens.
 fn priced(name: &str, script: impl IntoIterator<Item = Turn>) -> Metered<ScriptedModel> {
     let model = ScriptedModel::named(name, script.into_iter().map(|turn| turn.after(SECOND)));
     let dollars = |nano| Rate::per_million(Money::from_nano(nano));
@@ -57,8 +57,8 @@ fn worker(name: &str, model: impl ChatModel) -> Worker {
     Worker::new(Agent::new(name, model).instructions(CANARY).tool(lookup))
 }
 
-/// A desk whose workers meet with everything: one is asked again, one gets another model, one waits for a rate limit,
-/// one takes too long, one panics; and its own tool panics too.
+/// A desk whose workers have all kinds of faults: one retries, one falls back, one waits for a rate limit, one times out,
+/// one panics; and a tool of the desk panics, too.
 fn desk() -> Agent {
     let script = calls("asked-again")
         .and_call("2", "elsewhere", &json!({ "task": CANARY }).to_string())
@@ -174,13 +174,13 @@ fn took(span: &Span) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_interleaved_runs_full_of_faults_are_two_whole_trees_that_quote_nothing() {
+async fn two_concurrent_runs_with_faults_are_two_complete_trees_without_content() {
     let collector = Collector::listen();
     let otlp = otlp(&collector);
     let caller: Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
     let here = TraceId::random();
     tokio::join!(work(here, otlp.observer()), work(caller.trace, otlp.continuing(caller)));
-    // Virtual time would leap over every wait for the network.
+    // Paused time would skip every wait for the network.
     tokio::time::resume();
     otlp.shutdown(60 * SECOND).await.unwrap();
 
@@ -199,7 +199,7 @@ async fn two_interleaved_runs_full_of_faults_are_two_whole_trees_that_quote_noth
 }
 
 #[tokio::test(start_paused = true)]
-async fn spans_tell_tokens_cost_times_and_errors_as_the_conventions_name_them() {
+async fn spans_have_tokens_cost_times_and_errors_by_the_conventions() {
     let collector = Collector::listen();
     let otlp = otlp(&collector);
     work(TraceId::random(), otlp.observer()).await;
@@ -224,7 +224,7 @@ async fn spans_tell_tokens_cost_times_and_errors_as_the_conventions_name_them() 
 }
 
 #[tokio::test]
-async fn a_trace_that_its_caller_does_not_record_is_not_recorded() {
+async fn a_trace_is_not_recorded_if_its_caller_does_not_record_it() {
     let collector = Collector::listen();
     let otlp = otlp(&collector);
     let caller: Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00".parse().unwrap();
@@ -233,7 +233,7 @@ async fn a_trace_that_its_caller_does_not_record_is_not_recorded() {
         Agent::new("oracle", ScriptedModel::new([says()])).run_in(&run, CANARY).await.unwrap();
     };
     answer(caller.trace, otlp.continuing(caller)).await;
-    // A header that is not this trace's says nothing about it.
+    // A header of another trace does not matter.
     let other = TraceId::random();
     answer(other, otlp.continuing(caller)).await;
     otlp.shutdown(60 * SECOND).await.unwrap();
@@ -243,7 +243,7 @@ async fn a_trace_that_its_caller_does_not_record_is_not_recorded() {
 }
 
 #[tokio::test]
-async fn a_collector_that_never_answers_holds_up_neither_runs_nor_the_shutdown() {
+async fn a_collector_that_never_answers_delays_neither_runs_nor_the_shutdown() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}/v1/traces", silent.local_addr().unwrap());
     let otlp = Otlp::start(&OtlpConfig::default().endpoint(endpoint)).unwrap();
@@ -259,7 +259,7 @@ async fn a_collector_that_never_answers_holds_up_neither_runs_nor_the_shutdown()
 }
 
 #[tokio::test]
-async fn the_shutdown_flushes_also_what_goes_on() {
+async fn the_shutdown_exports_unfinished_runs() {
     let collector = Collector::listen();
     let otlp = otlp(&collector);
     let observer = otlp.observer();
@@ -271,11 +271,11 @@ async fn the_shutdown_flushes_also_what_goes_on() {
     assert_eq!((spans.len(), &*facts(&spans[0].attributes)["brigade.outcome"]), (1, "unfinished"));
 }
 
-/// The program that [`what_the_environment_says_is_heard`] starts: the same test in another environment.
-async fn speak_as_the_environment_says() {
+/// The program that [`the_environment_is_honored`] starts: the same test in another environment.
+async fn export_with_the_environment() {
     let otlp = Otlp::start(&OtlpConfig::default()).unwrap();
     for first_digit in 0..8 {
-        // A ratio of traces is taken by the low half of their ids.
+        // The ratio sampler decides by the low half of the trace id.
         let trace = TraceId::from_bits(u128::from(u64::MAX / 8 * first_digit + 1)).unwrap();
         let run = Run::builder().trace(trace).observer(otlp.observer()).build();
         Agent::new("oracle", ScriptedModel::new([says()])).run_in(&run, CANARY).await.unwrap();
@@ -284,13 +284,13 @@ async fn speak_as_the_environment_says() {
 }
 
 #[tokio::test]
-async fn what_the_environment_says_is_heard() {
+async fn the_environment_is_honored() {
     if std::env::var_os("BRIGADE_TEST_SPEAKS").is_some() {
-        return speak_as_the_environment_says().await;
+        return export_with_the_environment().await;
     }
     let collector = Collector::listen();
     let spoken = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "what_the_environment_says_is_heard"])
+        .args(["--exact", "the_environment_is_honored"])
         .env("BRIGADE_TEST_SPEAKS", "1")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint.trim_end_matches("/v1/traces"))
         .env("OTEL_EXPORTER_OTLP_HEADERS", "x-team=night%20watch")
@@ -310,7 +310,7 @@ async fn what_the_environment_says_is_heard() {
 }
 
 #[tokio::test]
-async fn without_a_name_in_the_environment_the_process_has_the_configured_one() {
+async fn the_configured_service_name_is_used_without_one_in_the_environment() {
     let collector = Collector::listen();
     let otlp = otlp(&collector);
     let run = Run::builder().observer(otlp.observer()).build();
@@ -323,6 +323,6 @@ async fn without_a_name_in_the_environment_the_process_has_the_configured_one() 
 }
 
 #[test]
-fn outside_of_a_runtime_there_is_no_export() {
+fn without_a_runtime_there_is_an_error() {
     assert!(matches!(Otlp::start(&OtlpConfig::default()), Err(OtlpError::NoRuntime(_))));
 }

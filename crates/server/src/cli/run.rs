@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use brigade_core::{Delta, Event, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream};
-use brigade_observability::{Logging, Recorder};
+use brigade_observability::{Logging, RunLog};
 use clap::Args;
 use futures::StreamExt;
 
@@ -119,7 +119,7 @@ impl RunAgent {
         let run = kept.into_iter().fold(run, RunBuilder::observer);
         let configured = loaded.config.log.events.as_ref().map(|path| loaded.folder.join(path));
         let Some(path) = self.events.clone().or(configured) else { return Ok(run.build()) };
-        let recorder = Recorder::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
+        let recorder = RunLog::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
         Ok(run.observer(Arc::new(recorder)).build())
     }
 

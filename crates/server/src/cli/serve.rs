@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::Path, sy
 
 use anyhow::{Context, bail};
 use brigade_core::Observer;
-use brigade_observability::{Logging, LoggingHandle, Metrics, MetricsHandle, Recorder};
+use brigade_observability::{Logging, LoggingHandle, Metrics, MetricsHandle, RunLog};
 use clap::Args;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -224,7 +224,7 @@ fn watchers(loaded: &Loaded, current: &Current, store: Option<Store>) -> anyhow:
     let mut others: Vec<Arc<dyn Observer>> = Vec::new();
     if let Some(path) = &loaded.config.log.events {
         let path = loaded.folder.join(path);
-        let recorder = Recorder::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
+        let recorder = RunLog::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
         others.push(Arc::new(recorder));
     }
     let spans = Spans::start()?;

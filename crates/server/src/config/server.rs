@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use brigade_observability::Format;
+use brigade_observability::LogFormat;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ pub(crate) struct Server {
 pub(crate) struct Log {
     /// "text" for people, "json" for machines.
     #[schemars(with = "Option<String>")]
-    pub(crate) format: Format,
+    pub(crate) format: LogFormat,
     /// "info" if absent; the variable `RUST_LOG` goes before it.
     pub(crate) level: Option<String>,
     /// A file that takes the events of all runs, for `brigade trace`. It holds no prompts and no answers.

@@ -11,11 +11,11 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 
-/// Keeps the lines.
+/// Remembers what is logged.
 #[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
+struct Output(Arc<Mutex<Vec<u8>>>);
 
-impl Page {
+impl Output {
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap()
     }
@@ -30,7 +30,7 @@ impl Page {
     }
 }
 
-impl Write for Page {
+impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes().write(bytes)
     }
@@ -40,7 +40,7 @@ impl Write for Page {
     }
 }
 
-impl<'w> MakeWriter<'w> for Page {
+impl<'w> MakeWriter<'w> for Output {
     type Writer = Self;
 
     fn make_writer(&'w self) -> Self {
@@ -48,11 +48,11 @@ impl<'w> MakeWriter<'w> for Page {
     }
 }
 
-/// Logs to a page on this thread until the guard is dropped.
-fn log(logging: Logging) -> (Page, LoggingHandle, DefaultGuard) {
-    let page = Page::default();
-    let (layer, handle) = logging.variable(None).layer_to(page.clone(), false).unwrap();
-    (page, handle, tracing_subscriber::registry().with(layer).set_default())
+/// Logs on this thread until the guard is dropped.
+fn log(logging: Logging) -> (Output, LoggingHandle, DefaultGuard) {
+    let output = Output::default();
+    let (layer, handle) = logging.variable(None).layer_to(output.clone(), false).unwrap();
+    (output, handle, tracing_subscriber::registry().with(layer).set_default())
 }
 
 fn run_with_trace(first: u32) -> Run {
@@ -77,89 +77,89 @@ fn span_of(run: &Run, agent: &str) -> Span {
 
 #[test]
 fn a_line_of_a_run_shows_the_short_trace_id_and_the_agent() {
-    let (page, _handle, _guard) = log(Logging::new());
+    let (output, _handle, _guard) = log(Logging::new());
     span_of(&run_with_trace(0xa3f2_b1c9), "desk/researcher").in_scope(|| {
         tracing::info_span!("of a library").in_scope(|| tracing::info!(target: "library", rows = 3, "queried"));
     });
     tracing::warn!(target: "main", "outside");
     assert_eq!(
-        page.lines(),
+        output.lines(),
         [" INFO [a3f2b1c9] desk/researcher library: queried rows=3", " WARN [--------] main: outside"]
     );
 }
 
 #[test]
-fn the_innermost_run_counts() {
-    let (page, _handle, _guard) = log(Logging::new());
+fn a_line_belongs_to_the_innermost_run() {
+    let (output, _handle, _guard) = log(Logging::new());
     let run = run_with_trace(1);
     span_of(&run, "desk").in_scope(|| span_of(&run, "desk/critic").in_scope(|| tracing::info!(target: "tool", "hi")));
-    assert_eq!(page.lines(), [" INFO [00000001] desk/critic tool: hi"]);
+    assert_eq!(output.lines(), [" INFO [00000001] desk/critic tool: hi"]);
 }
 
 #[test]
 fn a_warning_keeps_its_trace_id_where_info_is_off() {
-    let (page, _handle, _guard) = log(Logging::new().level("warn"));
+    let (output, _handle, _guard) = log(Logging::new().level("warn"));
     span_of(&run_with_trace(7), "desk").in_scope(|| {
         tracing::info!(target: "tool", "not shown");
         tracing::warn!(target: "tool", "shown");
     });
-    assert_eq!(page.lines(), [" WARN [00000007] desk tool: shown"]);
+    assert_eq!(output.lines(), [" WARN [00000007] desk tool: shown"]);
 }
 
 #[test]
 fn the_level_changes_while_the_program_runs() {
-    let (page, handle, _guard) = log(Logging::new().level("warn"));
+    let (output, handle, _guard) = log(Logging::new().level("warn"));
     let line = || tracing::debug!(target: "tool", "detail");
     line();
     handle.set_level("debug").unwrap();
     line();
     handle.set_level("debug,tool=error").unwrap();
     line();
-    assert_eq!(page.lines(), ["DEBUG [--------] tool: detail"]);
+    assert_eq!(output.lines(), ["DEBUG [--------] tool: detail"]);
     let error = handle.set_level("tool=loud").unwrap_err();
-    assert!(error.to_string().starts_with("`tool=loud` is no log level"), "{error}");
+    assert!(error.to_string().starts_with("`tool=loud` is not a log level"), "{error}");
 }
 
 #[test]
-fn a_library_that_logs_answers_is_silent_unless_it_is_named() {
-    let (page, handle, _guard) = log(Logging::new().level("trace"));
+fn a_library_that_logs_answers_is_silent_by_default() {
+    let (output, handle, _guard) = log(Logging::new().level("trace"));
     let line = || tracing::error!(target: "async_openai::client", "the whole body");
     line();
     handle.set_level("info,async_openai=error").unwrap();
     line();
-    assert_eq!(page.lines(), ["ERROR [--------] async_openai::client: the whole body"]);
+    assert_eq!(output.lines(), ["ERROR [--------] async_openai::client: the whole body"]);
 }
 
 #[test]
 fn a_message_cannot_forge_a_line() {
-    let (page, _handle, _guard) = log(Logging::new());
+    let (output, _handle, _guard) = log(Logging::new());
     span_of(&run_with_trace(2), "de\nsk").in_scope(|| {
         tracing::info!(target: "tool", said = "x\n", "a\n2026-01-01T00:00:00Z ERROR [00000003] forged\u{1b}[2J");
     });
     assert_eq!(
-        page.lines(),
+        output.lines(),
         [r#" INFO [00000002] de\nsk tool: a\n2026-01-01T00:00:00Z ERROR [00000003] forged\u{1b}[2J said="x\n""#]
     );
 }
 
 #[test]
 fn a_credential_in_an_error_message_is_masked() {
-    for format in [Format::Text, Format::Json] {
-        let (page, _handle, _guard) = log(Logging::new().format(format));
+    for format in [LogFormat::Text, LogFormat::Json] {
+        let (output, _handle, _guard) = log(Logging::new().format(format));
         tracing::error!(target: "tool", header = "Bearer abcdefghijklmnopq", "wrong key sk-proj-abcdefghijklmnop");
-        let text = page.text();
+        let text = output.text();
         assert!(text.contains("wrong key sk-[masked]") && text.contains("Bearer [masked]"), "{text}");
     }
 }
 
 #[test]
 fn json_has_the_ids_and_the_fields_of_the_line() {
-    let (page, _handle, _guard) = log(Logging::new().format(Format::Json));
+    let (output, _handle, _guard) = log(Logging::new().format(LogFormat::Json));
     span_of(&run_with_trace(0xa3f2_b1c9), "desk").in_scope(|| {
         tracing::info!(target: "tool", rows = 3, level = "mine", "queried\n");
     });
     tracing::info!(target: "main", "outside");
-    let text = page.text();
+    let text = output.text();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut first = lines[0].clone();
     assert!(first["timestamp"].take().as_str().unwrap().ends_with('Z'));
@@ -177,9 +177,9 @@ fn json_has_the_ids_and_the_fields_of_the_line() {
 #[test]
 fn every_event_has_its_line_or_none() {
     let line_of = |event: &Event| {
-        let (page, _handle, _guard) = log(Logging::new().level("trace"));
+        let (output, _handle, _guard) = log(Logging::new().level("trace"));
         desk(1).emit(event);
-        page.lines().join("\n").replace("[00000001] desk brigade_core::", "")
+        output.lines().join("\n").replace("[00000001] desk brigade_core::", "")
     };
     let expected = [
         "DEBUG run: started",
@@ -214,7 +214,7 @@ fn every_event_has_its_line_or_none() {
 }
 
 #[test]
-fn the_events_of_a_run_tell_their_amounts_in_words_or_in_fields_but_not_twice() {
+fn text_lines_have_amounts_in_words_and_json_lines_in_fields() {
     let end = Event::RunEnded {
         stop: StopReason::Finished,
         turns: 2,
@@ -222,36 +222,36 @@ fn the_events_of_a_run_tell_their_amounts_in_words_or_in_fields_but_not_twice() 
         cost: Some(Money::from_nano(31_200_000)),
         elapsed: std::time::Duration::from_millis(12_300),
     };
-    let (page, _handle, guard) = log(Logging::new());
+    let (output, _handle, guard) = log(Logging::new());
     desk(1).emit(&end);
     assert_eq!(
-        page.lines(),
+        output.lines(),
         [" INFO [00000001] desk brigade_core::run: finished: 2 turns, 5120 tokens in, 840 out, $0.0312, 12.3s"]
     );
     drop(guard);
-    let (page, _handle, _guard) = log(Logging::new().format(Format::Json));
+    let (output, _handle, _guard) = log(Logging::new().format(LogFormat::Json));
     desk(1).emit(&end);
-    let line: serde_json::Value = serde_json::from_str(&page.text()).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&output.text()).unwrap();
     assert_eq!((&line["outcome"], &line["turns"]), (&"finished".into(), &2.into()));
     assert_eq!((&line["cost_usd"], &line["elapsed_ms"]), (&0.0312.into(), &12_300.into()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn lines_of_runs_that_interleave_are_never_mixed() {
-    let (page, _handle, _guard) = log(Logging::new());
+async fn lines_of_concurrent_runs_are_not_mixed() {
+    let (output, _handle, _guard) = log(Logging::new());
     let mut tasks = JoinSet::new();
     for number in 1..=20_u32 {
         let run = run_with_trace(number);
         tasks.spawn(whole_run(run.clone(), number).instrument(span_of(&run, "desk")));
     }
     tasks.join_all().await;
-    let lines = page.lines();
+    let lines = output.lines();
     assert_eq!(lines.len(), 20 * (1 + 8 * 3));
     for line in &lines {
         let number = line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap();
         assert!(line.contains(&format!("[{number:08x}] desk")), "{line}");
     }
-    // They did interleave: neighbours are of different runs.
+    // The runs did interleave: neighbors belong to different runs.
     let neighbours: BTreeSet<_> = lines.windows(2).map(|pair| pair[0][6..16] == pair[1][6..16]).collect();
     assert!(neighbours.contains(&false));
 }
@@ -293,20 +293,20 @@ fn a_log_file_is_appended_to() {
 }
 
 #[test]
-fn an_event_shows_its_own_run_wherever_it_is_told() {
-    let (page, _handle, _guard) = log(Logging::new());
+fn an_event_shows_its_own_run_inside_another() {
+    let (output, _handle, _guard) = log(Logging::new());
     desk(1).emit(&Event::HandedOff { to: "critic".into() });
     desk(2).span().in_scope(|| desk(3).emit(&Event::HandedOff { to: "critic".into() }));
     let line = |trace| format!(" INFO [0000000{trace}] desk brigade_core::agent: handed off to critic");
-    assert_eq!(page.lines(), [line(1), line(3)]);
+    assert_eq!(output.lines(), [line(1), line(3)]);
 }
 
 #[test]
-fn what_a_tool_is_called_by_a_model_stays_on_its_line() {
-    let (page, _handle, _guard) = log(Logging::new());
+fn a_name_with_a_line_break_stays_on_its_line() {
+    let (output, _handle, _guard) = log(Logging::new());
     let run = desk(1);
     let model = ModelId::new("openai", "gpt\n5");
     run.emit(&Event::UnknownTool { name: "rm\n-rf".into() });
     run.emit(&Event::FellBack { from: model.clone(), to: model, reason: brigade_core::ModelErrorKind::Overloaded });
-    assert_eq!(page.lines().len(), 2);
+    assert_eq!(output.lines().len(), 2);
 }

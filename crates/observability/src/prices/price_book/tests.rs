@@ -11,7 +11,7 @@ fn id(name: &str) -> ModelId {
     ModelId::new(account, model)
 }
 
-/// The bundled prices at noon of this day; the day of the table if there is none.
+/// The bundled prices at noon of this day, or of the day of the table.
 fn prices_of(day: &str) -> PriceBook {
     let day = if day.is_empty() { "2026-08-21" } else { day };
     PriceBook::bundled().at(format!("{day}T12:00:00Z").parse().unwrap())
@@ -151,7 +151,7 @@ const GOLDEN: [(&str, &str, &str, [u64; 7], &str); 56] = [
 ];
 
 #[test]
-fn calls_cost_what_they_cost_by_hand() {
+fn costs_equal_those_computed_by_hand() {
     for (name, tier, day, tokens, cost) in GOLDEN {
         let tier = Some(tier).filter(|tier| !tier.is_empty());
         let billed = bill(&prices_of(day), name, tier, &usage(tokens));
@@ -172,7 +172,7 @@ fn every_listed_model_has_a_price_and_is_found_by_its_provider() {
 }
 
 #[test]
-fn a_model_is_found_by_dated_and_by_borrowed_names() {
+fn a_model_is_found_by_dated_and_vendor_names() {
     let prices = PriceBook::bundled();
     let found = [
         "openai/gpt-5-mini-2025-08-07",
@@ -196,7 +196,7 @@ fn a_model_is_found_by_dated_and_by_borrowed_names() {
         "openai/",
         "main/-2025-08-07",
         "main/llama3.2",
-        // A host's prices are its own, whoever made the model.
+        // The prices of a host are its own.
         "groq/gpt-5-mini",
         "fireworks/deepseek-chat",
         "groqqy/qwen/qwen3-32b",
@@ -207,15 +207,18 @@ fn a_model_is_found_by_dated_and_by_borrowed_names() {
 }
 
 #[test]
-fn limits_are_told_with_the_price() {
+fn limits_are_known_for_listed_models() {
     let facts = PriceBook::bundled().lookup(&id("openai/gpt-5-mini")).unwrap();
-    let expected =
-        ModelFacts { context_window: Some(400_000), max_input_tokens: Some(272_000), max_output_tokens: Some(128_000) };
+    let expected = ModelLimits {
+        context_window: Some(400_000),
+        max_input_tokens: Some(272_000),
+        max_output_tokens: Some(128_000),
+    };
     assert_eq!(facts, expected);
 }
 
 #[test]
-fn the_model_that_answered_sets_the_price_and_the_one_asked_stands_in_for_it() {
+fn the_model_that_answered_sets_the_price_if_it_is_listed() {
     let asked = id("openai/gpt-5");
     let cost = |model| {
         let served = ServedCall::new(&asked).model(Some(model));
@@ -226,7 +229,7 @@ fn the_model_that_answered_sets_the_price_and_the_one_asked_stands_in_for_it() {
 }
 
 #[test]
-fn what_the_provider_states_is_what_it_bills() {
+fn a_stated_cost_replaces_the_computed_one() {
     let stated = |cost| Usage::new(1_000, 0).stated_cost(Some(usd(cost)));
     assert_eq!(bill(&PriceBook::bundled(), "main/unknown", None, &stated("0.0123")), Some(usd("0.0123")));
     assert_eq!(bill(&PriceBook::bundled(), "openai/gpt-5", None, &stated("0")), Some(Money::ZERO));
@@ -234,7 +237,7 @@ fn what_the_provider_states_is_what_it_bills() {
 }
 
 #[test]
-fn prices_change_with_the_hour_where_the_provider_says_so() {
+fn prices_can_depend_on_the_time_of_day() {
     let at = |time: &str| {
         let prices = PriceBook::bundled().at(format!("2026-08-21T{time}Z").parse().unwrap());
         bill(&prices, "deepseek/deepseek-chat-v3-0324", None, &Usage::new(1_000_000, 0))
@@ -250,14 +253,14 @@ fn ceiling(name: &str, input_tokens: u64, settings: &Settings) -> Option<(Money,
 }
 
 #[test]
-fn the_estimate_knows_the_tier_for_long_prompts() {
+fn the_estimate_uses_the_prices_of_long_prompts() {
     let settings = Settings { prompt_cache: PromptCache::Off, ..Settings::default() };
     assert_eq!(ceiling("anthropic/claude-sonnet-4-5", 200_000, &settings), Some((usd("3"), usd("15"))));
     assert_eq!(ceiling("anthropic/claude-sonnet-4-5", 200_001, &settings), Some((usd("6"), usd("22.5"))));
 }
 
 #[test]
-fn the_estimate_knows_that_a_prompt_may_be_written_to_a_cache() {
+fn the_estimate_includes_cache_writes() {
     let cached = |prompt_cache| Settings { prompt_cache, ..Settings::default() };
     let input = |cache| ceiling("anthropic/claude-sonnet-4-6", 10, &cached(cache)).unwrap().0;
     assert_eq!(input(PromptCache::Off), usd("3"));
@@ -266,7 +269,7 @@ fn the_estimate_knows_that_a_prompt_may_be_written_to_a_cache() {
 }
 
 #[test]
-fn the_estimate_follows_a_dearer_tier_and_no_cheaper_one() {
+fn the_estimate_follows_a_more_expensive_tier_but_not_a_cheaper_one() {
     let tier = |tier: &str| Settings { service_tier: Some(tier.into()), ..Settings::default() };
     assert_eq!(ceiling("openai/gpt-5", 10, &tier("auto")), Some((usd("1.25"), usd("10"))));
     assert_eq!(ceiling("openai/gpt-5", 10, &tier("flex")), Some((usd("1.25"), usd("10"))));
@@ -275,13 +278,13 @@ fn the_estimate_follows_a_dearer_tier_and_no_cheaper_one() {
 }
 
 #[test]
-fn a_request_with_a_price_of_its_own_is_in_the_estimate() {
+fn the_estimate_includes_the_price_of_a_request() {
     let ceiling = prices_of("").ceiling(&id("perplexity/sonar"), &Settings::default(), 10).unwrap();
     assert_eq!(ceiling.rates.call, usd("0.012"));
 }
 
 #[test]
-fn the_web_searches_that_a_request_allows_are_reserved() {
+fn the_estimate_includes_allowed_web_searches() {
     let tools = brigade_core::RawJson::parse(r#"[{"type":"web_search_20250305","max_uses":3}]"#.to_owned()).unwrap();
     let settings = Settings { extra: [("tools".to_owned(), tools)].into(), ..Settings::default() };
     let call = |settings| prices_of("").ceiling(&id("anthropic/claude-sonnet-4-5"), settings, 10).unwrap().rates.call;
@@ -289,7 +292,7 @@ fn the_web_searches_that_a_request_allows_are_reserved() {
 }
 
 #[test]
-fn an_overlay_replaces_entries_adds_models_and_leaves_the_rest() {
+fn an_overlay_replaces_and_adds_entries() {
     let prices = PriceBook::from_toml_overlay(
         r#"
         as_of = "2026-10-01"
@@ -337,7 +340,7 @@ fn an_invalid_overlay_is_refused_with_the_line_of_the_mistake() {
 }
 
 #[test]
-fn the_table_has_an_age() {
+fn the_age_of_the_table_is_known() {
     assert_eq!(PriceBook::bundled().as_of().to_string(), "2026-08-21");
     assert_eq!(prices_of("2026-08-23").age(), Duration::from_hours(60));
     assert_eq!(prices_of("2026-08-20").age(), Duration::ZERO);

@@ -151,7 +151,7 @@ fn no_span_quotes_what_a_model_wrote_or_an_error_message() {
 }
 
 #[test]
-fn tokens_are_named_as_the_chosen_convention_names_them() {
+fn token_attributes_follow_the_convention() {
     let name = |convention| {
         let (otlp, exported) = start(convention);
         let run = Run::new();
@@ -168,7 +168,7 @@ fn tokens_are_named_as_the_chosen_convention_names_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_attempts_at_once_the_one_ends_that_took_as_long() {
+async fn of_two_open_attempts_the_one_with_this_duration_ends() {
     let (otlp, exported) = start(Convention::default());
     let run = Run::new();
     let observer = otlp.observer();
@@ -189,7 +189,7 @@ async fn of_two_attempts_at_once_the_one_ends_that_took_as_long() {
 }
 
 #[test]
-fn a_call_without_an_answer_ends_as_its_last_attempt_did_and_costs_what_all_did() {
+fn an_unanswered_call_has_the_last_error_and_the_cost_of_all_attempts() {
     let (otlp, exported) = start(Convention::default());
     let run = Run::new();
     let observer = otlp.observer();
@@ -213,7 +213,7 @@ fn a_call_without_an_answer_ends_as_its_last_attempt_did_and_costs_what_all_did(
 }
 
 #[test]
-fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
+fn two_parallel_calls_of_one_worker_have_a_run_each() {
     let (otlp, exported) = start(Convention::default());
     let desk = child(&Run::new(), "desk");
     let observer = otlp.observer();
@@ -240,7 +240,7 @@ fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
 }
 
 #[tokio::test]
-async fn workers_of_two_agents_that_share_a_run_hang_below_their_own() {
+async fn workers_of_two_agents_in_one_run_are_below_their_own_agent() {
     let (otlp, exported) = start(Convention::default());
     let run = Run::builder().observer(otlp.observer()).build();
     let delegates = |name: &str| {
@@ -263,7 +263,7 @@ async fn workers_of_two_agents_that_share_a_run_hang_below_their_own() {
 }
 
 #[test]
-fn the_span_of_a_run_is_the_one_that_its_traceparent_names() {
+fn the_span_of_a_run_has_the_id_in_its_traceparent() {
     let (otlp, exported) = start(Convention::default());
     let run = child(&Run::new(), "desk");
     otlp.observer().on_event(&run, &Event::RunStarted);
@@ -277,7 +277,7 @@ fn the_span_of_a_run_is_the_one_that_its_traceparent_names() {
 }
 
 #[test]
-fn what_goes_on_at_the_shutdown_ends_unfinished_and_nothing_is_taken_after() {
+fn open_spans_end_unfinished_at_shutdown_and_later_events_are_ignored() {
     let (otlp, exported) = start(Convention::default());
     let run = Run::new();
     let observer = otlp.observer();
@@ -293,7 +293,7 @@ fn what_goes_on_at_the_shutdown_ends_unfinished_and_nothing_is_taken_after() {
 }
 
 #[test]
-fn runs_whose_end_is_never_told_make_room_the_oldest_first() {
+fn the_oldest_of_too_many_open_runs_ends() {
     let (otlp, exported) = start(Convention::default());
     let observer = otlp.observer();
     let first = Run::new();
@@ -308,7 +308,7 @@ fn runs_whose_end_is_never_told_make_room_the_oldest_first() {
 }
 
 #[test]
-fn a_run_that_turns_in_circles_holds_a_limited_number_of_events() {
+fn the_events_of_a_span_are_limited() {
     let (otlp, exported) = start(Convention::default());
     let run = Run::new();
     otlp.observer().on_event(&run, &Event::RunStarted);

@@ -9,7 +9,7 @@ use brigade_core::{
 use serde_json::json;
 
 use super::*;
-use crate::{PriceBook, Recorder};
+use crate::{PriceBook, RunLog};
 
 /// Repeats a failed call once.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ fn after(seconds: u64, turn: Turn) -> Turn {
     turn.after(Duration::from_secs(seconds))
 }
 
-/// At 10 dollars a million tokens in and 20 out.
+/// Costs 10 dollars per million input tokens, and 20 per million output tokens.
 fn priced(model: ScriptedModel) -> Metered<ScriptedModel> {
     let dollars = |nano| Rate::per_million(Money::from_nano(nano));
     let rates = Rates::new(dollars(10_000_000_000), dollars(20_000_000_000));
@@ -49,7 +49,7 @@ fn priced(model: ScriptedModel) -> Metered<ScriptedModel> {
 }
 
 /// A desk with two workers: one retries and uses a tool, one fails.
-async fn run_desk(trace: TraceId, recorder: Arc<Recorder>) {
+async fn run_desk(trace: TraceId, recorder: Arc<RunLog>) {
     let lookup = tool_fn("lookup", "Looks a word up.", |_: serde_json::Value, _: Run| async {
         tokio::time::sleep(Duration::from_secs(3)).await;
         Ok::<_, brigade_core::ToolError>(ToolOutput::text("a word"))
@@ -106,17 +106,17 @@ desk · finished · 2 turns · 400 tokens in, 40 out · $0.0048 · 9.5s
    └─ attempt scripted/desk · ok · 100 tokens in, 10 out · $0.0012 estimated · 2.0s
 ";
 
-/// A run log with two runs of the desk, mixed.
+/// A run log with two concurrent runs of the desk.
 async fn two_desks(folder: &Path) -> PathBuf {
     let path = folder.join("events.jsonl");
-    let recorder = Arc::new(Recorder::open(&path).unwrap());
+    let recorder = Arc::new(RunLog::open(&path).unwrap());
     tokio::join!(run_desk(trace_of(0xa3f2_b1c9), Arc::clone(&recorder)), run_desk(trace_of(7), Arc::clone(&recorder)));
     assert_eq!(Arc::into_inner(recorder).unwrap().lost(), 0);
     path
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_can_be_understood_from_its_log() {
+async fn the_tree_shows_agents_turns_attempts_and_tools() {
     let folder = tempfile::tempdir().unwrap();
     let path = two_desks(folder.path()).await;
     let shown = RunTree::open(path, "a3f2b1c9").unwrap().to_string();
@@ -150,7 +150,7 @@ fn an_invalid_or_unknown_trace_id_is_an_error() {
 }
 
 #[test]
-fn two_calls_of_one_worker_at_once_keep_their_runs_apart() {
+fn two_parallel_calls_of_one_worker_have_a_run_each() {
     let desk = Run::new().child("desk", brigade_core::Budget::unlimited()).unwrap();
     let started = |id: &str| Event::ToolStarted { tool: "critic".into(), call_id: id.into() };
     let mut tree = RunTree::default();

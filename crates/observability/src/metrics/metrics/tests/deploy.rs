@@ -1,4 +1,4 @@
-//! The dashboard and the alerts in `deploy/` use only what a scrape has.
+//! The dashboard and the alerts in `deploy/` use only metrics and labels of a scrape.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::*;
 
-/// What stands in a query besides metrics and labels, `up` and its label included.
+/// The words of a query other than metrics and labels; `up` and its label are included.
 const WORDS: [&str; 17] = [
     "sum",
     "by",

@@ -1,4 +1,4 @@
-//! How one log line looks, as text and as JSON.
+//! The format of log lines: text or JSON.
 
 use std::{error::Error, fmt, fmt::Write};
 
@@ -17,24 +17,24 @@ use tracing_subscriber::{
 
 use super::{
     escape::{InJson, OneLine},
+    mask::mask,
     run_scope::RunScope,
-    secrets::mask,
 };
 
-/// How lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum LogFormat {
     /// For people: `2026-11-22T14:03:01.123Z  INFO [a3f2b1c9] desk/researcher brigade_core::agent: turn 2: …`. A line
-    /// outside of any run shows `[--------]`.
+    /// outside a run shows `[--------]`.
     #[default]
     Text,
-    /// For machines: one JSON object a line with `timestamp`, `level`, `trace_id`, `run_id`, `agent`, `target`,
-    /// `message` and the line's own fields. Outside of any run the three ids are absent.
+    /// For machines: one JSON object per line with `timestamp`, `level`, `trace_id`, `run_id`, `agent`, `target`,
+    /// `message` and the line's own fields. Outside a run, `trace_id`, `run_id` and `agent` are absent.
     Json,
 }
 
-/// What a line of JSON begins with; its own fields follow.
+/// A line as JSON: the fixed fields, and then its own.
 #[derive(Serialize)]
 struct JsonLine<'a> {
     timestamp: String,
@@ -52,9 +52,9 @@ struct JsonLine<'a> {
 }
 
 /// The keys that a line's own fields must not overwrite.
-const TAKEN: [&str; 6] = ["timestamp", "level", "trace_id", "run_id", "agent", "target"];
+const RESERVED_KEYS: [&str; 6] = ["timestamp", "level", "trace_id", "run_id", "agent", "target"];
 
-impl<S, N> FormatEvent<S, N> for Format
+impl<S, N> FormatEvent<S, N> for LogFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'w> FormatFields<'w> + 'static,
@@ -117,19 +117,19 @@ fn colour(level: Level) -> &'static str {
     }
 }
 
-/// A line's message, and its other fields as ` name=value`.
+/// The message of a line, and its other fields as ` name=value`.
 #[derive(Default)]
 struct TextFields {
     message: String,
     rest: String,
     log_target: Option<String>,
-    /// Whether the message says in words what the fields repeat for machines, as the lines of a run's events do.
+    /// Whether it is the line of an event, whose message repeats the fields in words.
     is_event: bool,
 }
 
 impl Visit for TextFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // A `String` takes whatever is written to it.
+        // Writing to a `String` cannot fail.
         let _ = match field.name() {
             "message" => write!(OneLine(&mut self.message), "{value:?}"),
             "event" => {
@@ -154,7 +154,7 @@ impl Visit for TextFields {
     }
 }
 
-/// A line's message, and its other fields as JSON.
+/// The message of a line, and its other fields as JSON.
 #[derive(Default)]
 struct JsonFields {
     message: String,
@@ -168,15 +168,15 @@ impl JsonFields {
             ("message", Value::String(text)) => self.message = text,
             ("log.target", Value::String(target)) => self.log_target = Some(target),
             (name, _) if name.starts_with("log.") => {}
-            (name, Value::String(text)) => drop(self.rest.insert(free(name), mask(&text).into())),
-            (name, value) => drop(self.rest.insert(free(name), value)),
+            (name, Value::String(text)) => drop(self.rest.insert(key_of(name), mask(&text).into())),
+            (name, value) => drop(self.rest.insert(key_of(name), value)),
         }
     }
 }
 
-/// A key that none of the line's own parts has.
-fn free(name: &str) -> String {
-    if TAKEN.contains(&name) { format!("{name}_") } else { name.to_owned() }
+/// The key of a field; reserved ones get an underscore.
+fn key_of(name: &str) -> String {
+    if RESERVED_KEYS.contains(&name) { format!("{name}_") } else { name.to_owned() }
 }
 
 impl Visit for JsonFields {

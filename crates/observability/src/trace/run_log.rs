@@ -20,20 +20,20 @@ use crate::mask_event;
 /// see [`RunTree`](crate::RunTree). The file holds no prompts, answers or arguments, and credentials are masked.
 ///
 /// A thread of its own writes the file. If the disk cannot keep up, events are lost and counted, but runs never wait.
-/// Dropping the recorder writes the remaining events.
+/// Dropping it writes the remaining events.
 ///
 /// ```
 /// use std::sync::Arc;
 ///
 /// use brigade_core::{Agent, testing::{ScriptedModel, Turn}};
-/// use brigade_observability::Recorder;
+/// use brigade_observability::RunLog;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("events.jsonl");
-/// let recorder = Arc::new(Recorder::open(&path)?);
-/// let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Hello.")])).observer(recorder);
+/// let log = Arc::new(RunLog::open(&path)?);
+/// let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Hello.")])).observer(log);
 /// agent.run("Say hello.").await?;
 ///
 /// drop(agent);
@@ -42,7 +42,7 @@ use crate::mask_event;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Recorder {
+pub struct RunLog {
     queue: Option<SyncSender<EventRecord>>,
     lost: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
@@ -51,14 +51,14 @@ pub struct Recorder {
 /// Some seconds of a busy process, a few megabytes.
 const QUEUE_LENGTH: usize = 8_192;
 
-impl Recorder {
+impl RunLog {
     /// Appends to the file at `path`, and creates it if it is missing.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let (queue, records) = sync_channel(QUEUE_LENGTH);
         let lost = Arc::new(AtomicU64::new(0));
         let writer = Writer { file: BufWriter::new(file), lost: Arc::clone(&lost), is_broken: false };
-        let thread = std::thread::Builder::new().name("brigade-recorder".to_owned()).spawn(|| writer.run(records))?;
+        let thread = std::thread::Builder::new().name("brigade-run-log".to_owned()).spawn(|| writer.run(records))?;
         Ok(Self { queue: Some(queue), lost, thread: Some(thread) })
     }
 
@@ -68,7 +68,7 @@ impl Recorder {
     }
 }
 
-impl Observer for Recorder {
+impl Observer for RunLog {
     fn on_event(&self, run: &Run, event: &Event) {
         let Some(queue) = self.queue.as_ref().filter(|_| event.is_stored()) else { return };
         let record = EventRecord::new(run, mask_event(event));
@@ -80,7 +80,7 @@ impl Observer for Recorder {
     }
 }
 
-impl Drop for Recorder {
+impl Drop for RunLog {
     fn drop(&mut self) {
         // Without a sender, the thread ends when it has written everything.
         drop(self.queue.take());
@@ -145,12 +145,12 @@ mod tests {
     fn every_stored_event_is_one_line_without_content() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
-        let recorder = Recorder::open(&path).unwrap();
+        let log = RunLog::open(&path).unwrap();
         let (run, events) = (Run::new(), all_events());
         for event in &events {
-            recorder.on_event(&run, event);
+            log.on_event(&run, event);
         }
-        drop(recorder);
+        drop(log);
         let written = records(&path);
         let stored = events.iter().filter(|event| event.is_stored()).map(|event| serde_json::to_value(event).unwrap());
         let read = written.iter().map(|record| serde_json::to_value(&record.event).unwrap());
@@ -164,7 +164,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
         for _ in 0..2 {
-            Recorder::open(&path).unwrap().on_event(&Run::new(), &Event::RunStarted);
+            RunLog::open(&path).unwrap().on_event(&Run::new(), &Event::RunStarted);
         }
         assert_eq!(records(&path).len(), 2);
     }
@@ -172,10 +172,10 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_full_disk_loses_events_and_nothing_else() {
-        let recorder = Recorder::open("/dev/full").unwrap();
-        let lost = Arc::clone(&recorder.lost);
-        recorder.on_event(&Run::new(), &Event::RunStarted);
-        drop(recorder);
+        let log = RunLog::open("/dev/full").unwrap();
+        let lost = Arc::clone(&log.lost);
+        log.on_event(&Run::new(), &Event::RunStarted);
+        drop(log);
         assert!(lost.load(Ordering::Relaxed) > 0);
     }
 }

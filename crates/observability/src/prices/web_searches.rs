@@ -1,9 +1,9 @@
-//! How many web searches a request lets its provider make.
+//! The number of web searches that a request allows.
 
 use brigade_core::{RawJson, Settings};
 use serde::Deserialize;
 
-/// A tool that the provider runs, as a request asks for it in the further fields of its settings.
+/// A tool that the provider runs, from the extra fields of a request's settings.
 #[derive(Deserialize)]
 struct HostedTool {
     #[serde(rename = "type", default)]
@@ -11,8 +11,8 @@ struct HostedTool {
     max_uses: Option<u64>,
 }
 
-/// The most web searches that a request allows: as its tools limit them (`max_uses` of Anthropic), or all tools together
-/// (`max_tool_calls` of `OpenAI`). Where nothing does, one for each tool: what comes beyond is charged when it is reported.
+/// The most web searches that a request allows: the limits of its tools (Anthropic's `max_uses`), or of all tools together
+/// (`OpenAI`'s `max_tool_calls`). Without a limit it is one for each tool; further searches are charged when reported.
 pub(super) fn allowed(settings: &Settings) -> u64 {
     let field = |name: &str| settings.extra.get(name).map(RawJson::get);
     let tools = field("tools").and_then(|tools| serde_json::from_str::<Vec<HostedTool>>(tools).ok());
@@ -20,9 +20,9 @@ pub(super) fn allowed(settings: &Settings) -> u64 {
     let uses = searching.map(|tool| (tool.max_uses, 1)).reduce(|(one, tools), (other, more)| {
         (one.zip(other).map(|(one, other)| one.saturating_add(other)), tools + more)
     });
-    let together = || field("max_tool_calls").and_then(|limit| serde_json::from_str::<u64>(limit).ok());
-    let of_tools = uses.map_or(0, |(limit, tools)| limit.or_else(together).unwrap_or(tools));
-    of_tools.max(u64::from(field("web_search_options").is_some()))
+    let all_tools = || field("max_tool_calls").and_then(|limit| serde_json::from_str::<u64>(limit).ok());
+    let by_tools = uses.map_or(0, |(limit, tools)| limit.or_else(all_tools).unwrap_or(tools));
+    by_tools.max(u64::from(field("web_search_options").is_some()))
 }
 
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn searches_are_limited_by_their_tools_or_by_all_calls_or_count_once() {
+    fn searches_are_limited_by_tool_or_by_request_or_one_per_tool() {
         let cases: [(&[(&str, &str)], u64); 7] = [
             (&[], 0),
             (&[("tools", r#"[{"type":"code_execution_20250522","max_uses":9}]"#)], 0),

@@ -1,11 +1,11 @@
-//! Hides what looks like a credential.
+//! Masks credentials.
 
 use std::borrow::Cow;
 
-/// How credentials begin that one can tell by their form: keys of model providers, clouds, code hosts, chat services,
-/// and JSON Web Tokens. See for example
+/// Prefixes of credentials with a recognizable form: keys of model providers, clouds, code hosts and chat services, and
+/// JSON Web Tokens. See for example
 /// <https://docs.github.com/en/code-security/secret-scanning/introduction/supported-secret-scanning-patterns>.
-const BEGINNINGS: [&str; 19] = [
+const PREFIXES: [&str; 19] = [
     "sk-",
     "sk_live_",
     "rk_live_",
@@ -27,23 +27,29 @@ const BEGINNINGS: [&str; 19] = [
     "eyJ",
 ];
 
-/// Shorter words that begin so are words, not keys.
-const SHORTEST: usize = 16;
+/// Shorter words with such a prefix are not keys.
+const MIN_LENGTH: usize = 16;
 
-/// The text with everything that looks like a credential cut to its beginning. Credentials are in one type that shows
-/// nothing; this is for those that come back in somebody's error message, or that a person pastes into a prompt.
+/// Replaces everything that looks like a credential with its prefix and `[masked]`. Use it for texts from outside:
+/// providers quote keys in error messages, and people paste them into prompts.
+///
+/// ```
+/// use brigade_observability::mask;
+///
+/// assert_eq!(mask("wrong key sk-proj-abcdefghijklmnop"), "wrong key sk-[masked]");
+/// ```
 pub fn mask(text: &str) -> Cow<'_, str> {
-    let suspicious = |text: &str| text.contains("earer ") || BEGINNINGS.iter().any(|start| text.contains(start));
+    let suspicious = |text: &str| text.contains("earer ") || PREFIXES.iter().any(|start| text.contains(start));
     if !suspicious(text) {
         return Cow::Borrowed(text);
     }
     let mut masked = String::with_capacity(text.len());
     let mut after_bearer = false;
-    for piece in text.split_inclusive(|character: char| !is_of_key(character)) {
-        let word = piece.trim_end_matches(|character: char| !is_of_key(character));
-        match beginning(word).or((after_bearer && word.len() >= SHORTEST).then_some("")) {
-            Some(beginning) => {
-                masked.extend([beginning, "[masked]"]);
+    for piece in text.split_inclusive(|character: char| !is_key_character(character)) {
+        let word = piece.trim_end_matches(|character: char| !is_key_character(character));
+        match prefix_of(word).or((after_bearer && word.len() >= MIN_LENGTH).then_some("")) {
+            Some(prefix) => {
+                masked.extend([prefix, "[masked]"]);
                 masked.push_str(piece.strip_prefix(word).unwrap_or_default());
             }
             None => masked.push_str(piece),
@@ -53,12 +59,12 @@ pub fn mask(text: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-fn beginning(word: &str) -> Option<&'static str> {
-    let long = word.len() >= SHORTEST;
-    BEGINNINGS.into_iter().find(|start| long && word.starts_with(start))
+fn prefix_of(word: &str) -> Option<&'static str> {
+    let is_long = word.len() >= MIN_LENGTH;
+    PREFIXES.into_iter().find(|start| is_long && word.starts_with(start))
 }
 
-fn is_of_key(character: char) -> bool {
+fn is_key_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.')
 }
 
@@ -67,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_cut_to_their_beginning_wherever_they_stand() {
+    fn credentials_are_masked_anywhere_in_a_text() {
         for (text, masked) in [
             ("key sk-proj-abcdefghijklmnop.", "key sk-[masked]"),
             (r#"{"api_key":"sk-ant-api03-abcdefghij","n":1}"#, r#"{"api_key":"sk-[masked]","n":1}"#),
@@ -80,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn words_stay() {
+    fn ordinary_words_are_not_masked() {
         for text in ["", "a risk-averse answer", "sk-", "the bearer of news", "eyJ", "ask-me-anything-you-want-to-know"]
         {
             assert_eq!(mask(text), text);
