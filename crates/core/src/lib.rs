@@ -9,7 +9,7 @@
 //! | build a team | an [`Agent`] with [`Worker`]s (a supervisor), [`Pipeline`], [`Handoff`], [`Quorum`]; agents in other processes with [`host`] and [`RemoteAgent`] |
 //! | limit spending | a [`Budget`]; the [`Ledger`] enforces it for [`Metered`] models at the prices of a [`Pricing`] |
 //! | observe runs | an [`Observer`] of [`Event`]s, or [`stream`] |
-//! | let agents talk to each other | [`send_message`] and [`wait_for_message`], [`read_notes`] and [`write_note`] |
+//! | let agents talk to each other | [`bus_tools`], [`blackboard_tools`] |
 //! | remember | [`Memory`] for sessions, [`Recall`] for notes, [`ContextWindow`] for long conversations |
 //!
 //! [`Agent::run`] opens a [`Run`]. Its loop calls the model, runs the tools that the model calls, and repeats until the

@@ -5,11 +5,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use crate::{
-    ChatModel, ChatRequest, ContextWindow, Message, Notes, Outcome, OutputSchema, Run, RunError, Schema, Settings,
-    Task, Tool, ToolLimits, Toolbox, ToolboxError, Transcript, TurnLimits,
-    agent::agent_loop::AgentLoop,
-    agent::options::{RunOptions, impl_runnable},
-    memory::notes::ShownNotes,
+    ChatModel, ChatRequest, ContextWindow, Message, Notes, OutputSchema, Run, Schema, Settings, Tool, ToolLimits,
+    Toolbox, ToolboxError, Transcript, TurnLimits, agent::options::RunOptions, memory::notes::ShownNotes,
 };
 
 /// A model with a name, instructions, tools and limits.
@@ -100,7 +97,7 @@ impl Agent {
     }
 
     /// Requires a final answer that is JSON of the form of `T`. The model is asked again if its answer does not match;
-    /// [`Outcome::parse`] reads it.
+    /// [`Outcome::parse`](crate::Outcome::parse) reads it.
     #[must_use]
     pub fn output<T: JsonSchema>(self) -> Self {
         self.output_schema(OutputSchema { name: "answer".into(), schema: Schema::generate::<T>(), strict: false })
@@ -179,13 +176,7 @@ impl Agent {
             settings: self.settings.clone(),
         }
     }
-
-    async fn work(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
-        AgentLoop::new(self, &run).run(task).await
-    }
 }
-
-impl_runnable!(Agent);
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use crate::{
     Outcome, Part, Role, Run, RunError, RunFailure, StopReason, Task, ToolChoice, ToolStatus, TranscriptError,
     agent::loop_guard::LoopGuard,
     agent::next_step::{NextStep, ReplyClassifier},
+    agent::options::impl_runnable,
     agent::run_end::RunEnd,
     agent::session::{LoadError, Session},
     agent::turn::{self, TurnError},
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// One agent at work on one task.
-pub(crate) struct AgentLoop<'a> {
+struct AgentLoop<'a> {
     agent: &'a Agent,
     run: &'a Run,
     request: ChatRequest,
@@ -44,8 +45,16 @@ enum Exit {
 const WRAP_UP_NOTE: &str = "[notice] This is your last turn for this task: tools are off now. Answer with what you have, \
                             and say what is missing.";
 
+impl Agent {
+    async fn work(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+        AgentLoop::new(self, &run).run(task).await
+    }
+}
+
+impl_runnable!(Agent);
+
 impl<'a> AgentLoop<'a> {
-    pub(crate) fn new(agent: &'a Agent, run: &'a Run) -> Self {
+    fn new(agent: &'a Agent, run: &'a Run) -> Self {
         Self {
             agent,
             run,
@@ -61,7 +70,7 @@ impl<'a> AgentLoop<'a> {
     }
 
     /// Works on `task` until the run ends, and stores the new messages, also if the run fails.
-    pub(crate) async fn run(mut self, task: Task) -> Result<Outcome, RunError> {
+    async fn run(mut self, task: Task) -> Result<Outcome, RunError> {
         let result = self.work_on(task).await;
         self.request.transcript.abandon_calls("The run ended before this tool was run.");
         if let Some(session) = &self.session {

@@ -122,10 +122,8 @@ impl RunError {
 
     /// Returns the model error that made the run fail, if one did.
     pub fn model_error(&self) -> Option<&ModelError> {
-        match &self.0.cause {
-            RunFailure::Model(error) => Some(error),
-            _ => None,
-        }
+        let RunFailure::Model(error) = &self.0.cause else { return None };
+        Some(error)
     }
 }
 

@@ -10,7 +10,35 @@ use crate::{Event, ModelError, ModelErrorKind, Outcome, Run, RunError, Task};
 
 /// Works on tasks: an [`Agent`](crate::Agent), a group of agents, or an agent elsewhere on the bus.
 ///
-/// A [`Worker`](crate::Worker) and a stage of a [`Pipeline`](crate::Pipeline) can be anything that implements this trait.
+/// A [`Worker`](crate::Worker) and a stage of a [`Pipeline`](crate::Pipeline) can be anything that implements this trait,
+/// for example a wrapper:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use brigade_core::{Outcome, Run, RunError, Runnable, Task, async_trait};
+///
+/// /// Removes the white space around answers.
+/// #[derive(Debug)]
+/// struct Trimmed<R>(R);
+///
+/// #[async_trait]
+/// impl<R: Runnable> Runnable for Trimmed<R> {
+///     fn name(&self) -> &Arc<str> {
+///         self.0.name()
+///     }
+///
+///     fn purpose(&self) -> &str {
+///         self.0.purpose()
+///     }
+///
+///     async fn run(&self, run: &Run, task: Task) -> Result<Outcome, RunError> {
+///         let mut outcome = self.0.run(run, task).await?;
+///         outcome.text = outcome.text.trim().to_owned();
+///         Ok(outcome)
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Runnable: fmt::Debug + Send + Sync + 'static {
     /// Its name, unique among its siblings.

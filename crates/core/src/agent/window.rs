@@ -34,7 +34,22 @@ pub struct ContextWindow {
     pub compactor: Option<Arc<dyn Compactor>>,
 }
 
-/// Summarizes messages that are about to be hidden from the model.
+/// Summarizes messages that are about to be hidden from the model. [`Summarizer`] asks a model.
+///
+/// ```
+/// use brigade_core::{Compactor, Message, ModelError, Run, async_trait};
+///
+/// /// Says only how much is hidden.
+/// #[derive(Debug)]
+/// struct Counted;
+///
+/// #[async_trait]
+/// impl Compactor for Counted {
+///     async fn summarize(&self, hidden: &[Message], _run: &Run) -> Result<Option<String>, ModelError> {
+///         Ok(Some(format!("{} earlier messages are not shown.", hidden.len())))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Compactor: fmt::Debug + Send + Sync + 'static {
     /// Returns the text that the model sees in place of `hidden`, or nothing. If this fails, the messages are hidden

@@ -10,7 +10,7 @@ use crate::sync::unpoisoned;
 /// Small notes that all agents of a run can read and write. Cheap to clone; clones share the notes.
 ///
 /// The number and the size of notes are bounded, because agents read them into their prompts. Agents use it through the
-/// tools [`read_notes`](crate::read_notes) and [`write_note`](crate::write_note).
+/// tools of [`blackboard_tools`](crate::blackboard_tools).
 ///
 /// ```
 /// use brigade_core::Blackboard;

@@ -46,7 +46,7 @@ pub struct RemoteAgent {
 /// Serves an agent on the bus until it is dropped. Made by [`host`].
 #[must_use = "the agent is served only until this is dropped"]
 #[derive(Debug)]
-pub struct Host(AbortOnDropHandle<()>);
+pub struct Host(#[expect(dead_code, reason = "dropping it ends the task")] AbortOnDropHandle<()>);
 
 /// How many tasks a host works on at a time. Further ones wait in its inbox, which is bounded.
 const PARALLEL: usize = 8;
@@ -89,13 +89,6 @@ pub async fn host(work: impl Runnable, bus: &dyn Bus, account: Ledger) -> Result
     #[expect(clippy::disallowed_methods, reason = "the handle aborts the task when the host is dropped")]
     let task = tokio::spawn(serve(work, inbox, account));
     Ok(Host(AbortOnDropHandle::new(task)))
-}
-
-impl Host {
-    /// Returns whether it has stopped serving because the bus is closed.
-    pub fn is_finished(&self) -> bool {
-        self.0.is_finished()
-    }
 }
 
 async fn serve(work: Arc<dyn Runnable>, mut inbox: Inbox, account: Ledger) {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::{Event, Observer, Run, sync::unpoisoned};
+use crate::{Delta, Event, Observer, Run, sync::unpoisoned};
 
 /// An observer that records every event with the path of its agent. Clones share the record.
 #[derive(Debug, Clone, Default)]
@@ -31,9 +31,9 @@ impl Recorder {
     pub fn text(&self) -> String {
         let events = unpoisoned(&self.0);
         let start = events.iter().rposition(|(_, event)| *event == Event::ReplyRestarted).map_or(0, |index| index + 1);
-        let deltas = events.iter().skip(start).filter_map(|(_, event)| match event {
-            Event::Delta(crate::Delta::Text(text)) => Some(text.as_str()),
-            _ => None,
+        let deltas = events.iter().skip(start).filter_map(|(_, event)| {
+            let Event::Delta(Delta::Text(text)) = event else { return None };
+            Some(text.as_str())
         });
         deltas.collect()
     }

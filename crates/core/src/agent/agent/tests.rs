@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Budget, Event, FinishReason, LocalMemory, ModelErrorKind, Role, StopReason, ToolError, ToolOutput, TurnLimits,
-    Usage,
+    Budget, Event, FinishReason, LocalMemory, ModelErrorKind, Role, StopReason, Task, ToolError, ToolOutput,
+    TurnLimits, Usage,
     testing::fixtures::{look_up, look_ups, lookup},
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
