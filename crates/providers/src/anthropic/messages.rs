@@ -1,25 +1,9 @@
-//! Anthropic Messages.
-//!
-//! Follows <https://docs.anthropic.com/en/api/messages>. What differs from other protocols, and how it is met:
-//!
-//! - Instructions stand apart from the conversation. Tool results are user messages; all results of one turn go into
-//!   the message right after the calls, before any words of the user.
-//! - `max_tokens` is mandatory. Unless set, it leaves [`anthropic_answer_tokens`] for the answer beside the reasoning, within what
-//!   the model can do. The model's settings tell, so that budgets reserve what is sent.
-//! - Reasoning is asked for by a token budget or by a degree, as the model wants it ([`Reasoning`] of the other form is
-//!   translated). It is left out where the API forbids it: when a tool choice is forced, or when the tool calls in
-//!   progress came without signed reasoning, as after a change of provider.
-//! - Prompts are cached up to marks. With [`PromptCache`] on, these stand on the tools, the instructions and the last
-//!   two messages of the user; the marks are spliced in, so that all other bytes are the same from turn to turn.
-//! - A schema is enforced where the model can; for older ones it is put in words behind the instructions.
-//!
-//! [`PromptCache`]: brigade_core::PromptCache
-//! [`Reasoning`]: brigade_core::Reasoning
+//! The protocol and its client.
 
 use std::borrow::Cow;
 
 use brigade_core::ModelError;
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 
 use super::{decode::MessagesDecoder, encode, model_family::anthropic_answer_tokens};
 use crate::{
@@ -30,28 +14,44 @@ use crate::{
     protocol::protocol::{ModelRequest, Protocol},
 };
 
-/// The name of this wire format in [`brigade_core::Dialect`] and [`brigade_core::ProviderData`].
+/// The name of this protocol in [`brigade_core::Dialect`] and [`brigade_core::ProviderData`].
 pub(super) const DIALECT: &str = "anthropic-messages";
 
 /// An account at Anthropic, or at a server that speaks its protocol.
 pub type Anthropic = Client<Messages>;
 
-/// A model of such an account.
+/// A model of an [`Anthropic`] account.
 pub type AnthropicModel = Model<Messages>;
 
-/// The protocol.
+/// Anthropic's Messages API.
+///
+/// - Instructions are separate from the conversation. Tool results are user messages; the results of one turn are in one
+///   message after the calls, before any text of the user.
+/// - `max_tokens` is mandatory. Its default is [`anthropic_answer_tokens`], which [`Settings::answer_tokens`] states, so
+///   that budgets reserve the limit that is sent.
+/// - Reasoning is requested by a token budget or an effort, whichever the model accepts; [`Reasoning`] of the other form
+///   is converted. It is left out where the API refuses it: with a forced tool choice, and when the tool calls in progress
+///   have no signed reasoning, for example after a change of provider.
+/// - Prompts are cached up to marks. With [`PromptCache`] on, the marks are on the tools, the instructions and the last
+///   two user messages. All other bytes stay the same from turn to turn.
+/// - A schema is enforced by the API where the model supports it. For older models it is appended to the instructions.
+///
+/// <https://docs.anthropic.com/en/api/messages>
+///
+/// [`PromptCache`]: brigade_core::PromptCache
+/// [`Reasoning`]: brigade_core::Reasoning
+/// [`Settings::answer_tokens`]: brigade_core::Settings::answer_tokens
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Messages;
 
 impl Anthropic {
-    /// The account whose key is in `ANTHROPIC_API_KEY`, at `ANTHROPIC_BASE_URL` if that is set.
+    /// An account with the key from `ANTHROPIC_API_KEY`, and the base URL from `ANTHROPIC_BASE_URL` if that is set.
     pub fn from_env() -> Result<Self, AccountError> {
         Self::builder().build_from_env("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
     }
 
-    /// Sets an account up, called `anthropic` and at Anthropic's own address unless told otherwise. The base URL is
-    /// written as the vendor's own clients want it, without `/v1`. Beta features are asked for with
-    /// `.header("anthropic-beta", "…")`.
+    /// Configures an account. Its defaults are the name `anthropic` and Anthropic's base URL. As in the vendor's own
+    /// clients, the base URL does not contain `/v1`. Enable beta features with `.header("anthropic-beta", "…")`.
     pub fn builder() -> ClientBuilder<Messages> {
         let mut builder = ClientBuilder::new(Messages, "anthropic", "https://api.anthropic.com");
         builder.auth = Auth::Header("x-api-key");
@@ -79,8 +79,6 @@ impl Protocol for Messages {
     fn encode(&self, request: &ModelRequest<'_>) -> Result<Vec<u8>, ModelError> {
         Ok(encode::body(request))
     }
-
-    fn headers(&self, _request: &ModelRequest<'_>, _headers: &mut HeaderMap) {}
 
     fn decoder(&self) -> Self::Decoder {
         MessagesDecoder::default()

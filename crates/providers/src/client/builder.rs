@@ -12,7 +12,7 @@ use crate::{
     protocol::protocol::Protocol,
 };
 
-/// Sets an account up. Made by `OpenAi::builder()` and its like.
+/// Configures a [`Client`]. Created by [`OpenAi::builder`](crate::OpenAi::builder) and the like.
 pub struct ClientBuilder<P> {
     pub(crate) protocol: P,
     pub(crate) auth: Auth,
@@ -26,7 +26,7 @@ pub struct ClientBuilder<P> {
     agent_header: bool,
 }
 
-/// How a key is presented.
+/// The header that carries the API key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Auth {
     /// `Authorization: Bearer …`
@@ -35,19 +35,19 @@ pub(crate) enum Auth {
     Header(&'static str),
 }
 
-/// An account cannot be set up.
+/// Why an account cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// The environment has no key.
+    /// The environment variable with the API key is not set.
     #[error("the environment variable `{0}` is not set; export the provider's API key in it")]
     KeyMissing(&'static str),
-    /// The base URL is none.
-    #[error("`{0}` is no base URL; write one such as `https://api.openai.com/v1`")]
+    /// The base URL is not a valid HTTP URL.
+    #[error("`{0}` is not a base URL; write it like `https://api.openai.com/v1`")]
     BaseUrl(String),
-    /// A header cannot be sent. Its value is not shown, as it may be a key.
-    #[error("the header `{0}` cannot be sent; names are ASCII tokens, and values have no line breaks")]
+    /// A header is not valid. Its value is not shown, because it may be a key.
+    #[error("the header `{0}` is not valid; names are ASCII tokens, and values have no line breaks")]
     Header(String),
-    /// The HTTP client cannot be built, for instance because the system has no root certificates.
+    /// The HTTP client cannot be built, for example because the system has no root certificates.
     #[error("the HTTP client cannot be set up")]
     Http(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -68,52 +68,53 @@ impl<P: Protocol> ClientBuilder<P> {
         }
     }
 
-    /// The account's name in model ids, limits, logs and metrics.
+    /// Sets the account's name in model ids, limits, logs and metrics.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         Self { name: name.into().into(), ..self }
     }
 
-    /// Where the provider's endpoints begin, such as `https://api.openai.com/v1`.
+    /// Sets the base URL of the provider's endpoints, such as `https://api.openai.com/v1`.
     #[must_use]
     pub fn base_url(self, url: impl Into<String>) -> Self {
         Self { base_url: url.into().into(), ..self }
     }
 
-    /// A query that every URL ends with, such as `api-version=2024-10-21`.
+    /// Adds a query to every URL, such as `api-version=2024-10-21`.
     #[must_use]
     pub fn query(self, query: impl Into<String>) -> Self {
         Self { query: Some(query.into()), ..self }
     }
 
-    /// The key. Servers on the own machine often need none.
+    /// Sets the API key. Servers on the same machine often need none.
     #[must_use]
     pub fn api_key(self, key: impl Into<SecretString>) -> Self {
         Self { api_key: Some(key.into()), ..self }
     }
 
-    /// A header that every request carries.
+    /// Adds a header to every request.
     #[must_use]
     pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Lets connections speak HTTP/2 where the server offers it; off unless asked for. Requests then share one
-    /// connection, and those beyond the server's limit of concurrent streams wait unseen.
+    /// Allows HTTP/2 where the server offers it over TLS. Off by default: with HTTP/2 all requests share one
+    /// connection, one stalled connection stalls them all, and requests beyond the server's limit of concurrent streams
+    /// (often 100) wait in a queue that no metric shows.
     #[must_use]
     pub fn http2(self, allowed: bool) -> Self {
         Self { http2: allowed, ..self }
     }
 
-    /// Sends the trace id as W3C `traceparent`; off unless asked for, as it tells a third party which calls belong
+    /// Sends the trace id as W3C `traceparent`. Off by default, because it shows a third party which calls belong
     /// together.
     #[must_use]
     pub fn propagate_trace(self, propagate: bool) -> Self {
         Self { propagate_trace: propagate, ..self }
     }
 
-    /// Sends the agent's name as `x-brigade-agent`, for gateways and simulators; off unless asked for.
+    /// Sends the agent's name as `x-brigade-agent`, for gateways and simulators. Off by default.
     #[must_use]
     pub fn agent_header(self, send: bool) -> Self {
         Self { agent_header: send, ..self }
@@ -131,7 +132,7 @@ impl<P: Protocol> ClientBuilder<P> {
 
     /// Builds the client. Opens no connection.
     pub fn build(self) -> Result<Client<P>, AccountError> {
-        // With a trailing slash the base URL's last segment is kept when endpoints are joined to it.
+        // Endpoints are appended to the base URL's path.
         let with_slash = format!("{}/", self.base_url.trim_end_matches('/'));
         let base_url = Url::parse(&with_slash).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let base_url = base_url.ok_or_else(|| AccountError::BaseUrl(self.base_url.to_string()))?;

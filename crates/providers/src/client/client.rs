@@ -26,7 +26,7 @@ pub struct Client<P> {
     pub(crate) protocol: P,
 }
 
-/// One model of a provider account, with the settings that its requests have unless they say otherwise.
+/// One model of a provider account, with default settings for its requests.
 #[derive(Clone)]
 pub struct Model<P> {
     client: Client<P>,
@@ -35,15 +35,15 @@ pub struct Model<P> {
     settings: Settings,
 }
 
-/// The provider answered a request that costs nothing.
+/// The result of a successful [`Client::probe`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// The provider's id of the exchange.
+    /// The provider's id of the request, if it sent one.
     pub request_id: Option<String>,
 }
 
 impl<P: Protocol> Client<P> {
-    /// The model that the provider calls `name`.
+    /// The model with the provider's name `name`.
     pub fn model(&self, name: &str) -> Model<P> {
         Model {
             id: ModelId::new(Arc::clone(&self.account.name), name),
@@ -53,13 +53,13 @@ impl<P: Protocol> Client<P> {
         }
     }
 
-    /// The account's configured name.
+    /// The account's name.
     pub fn name(&self) -> &Arc<str> {
         &self.account.name
     }
 
-    /// Asks for the list of models, which costs nothing, to see whether the provider can be reached and accepts the
-    /// credentials. Like every call it waits as long as the caller lets it.
+    /// Requests the list of models, which is free, to check that the provider can be reached and accepts the API key.
+    /// Has no timeout of its own, like every call.
     pub async fn probe(&self) -> Result<Probe, ModelError> {
         let request_id = self.account.get(&self.protocol.probe_path()).await?;
         Ok(Probe { request_id })
@@ -67,54 +67,53 @@ impl<P: Protocol> Client<P> {
 }
 
 impl<P: Protocol> Model<P> {
-    /// Replaces the default settings.
+    /// Replaces the default settings of requests.
     #[must_use]
     pub fn settings(self, settings: Settings) -> Self {
         let answer_tokens = settings.answer_tokens.or(self.settings.answer_tokens);
         Self { settings: Settings { answer_tokens, ..settings }, ..self }
     }
 
-    /// The most tokens of an answer, reasoning included.
+    /// Limits the tokens of an answer, including reasoning.
     #[must_use]
     pub fn max_output_tokens(mut self, tokens: u32) -> Self {
         self.settings.max_output_tokens = Some(tokens);
         self
     }
 
-    /// Randomness, from 0 to 2 (Anthropic: to 1).
+    /// Sets the sampling temperature, from 0 to 2. Anthropic's maximum is 1.
     #[must_use]
     pub fn temperature(mut self, temperature: f32) -> Self {
         self.settings.temperature = Some(temperature);
         self
     }
 
-    /// How much to reason before answering.
+    /// Sets how much the model reasons before it answers.
     #[must_use]
     pub fn reasoning(mut self, reasoning: Reasoning) -> Self {
         self.settings.reasoning = Some(reasoning);
         self
     }
 
-    /// Reasons for at most so many tokens before answering.
+    /// Limits the model's reasoning to a number of tokens.
     #[must_use]
     pub fn thinking(self, tokens: u32) -> Self {
         self.reasoning(Reasoning::Budget(tokens))
     }
 
-    /// Reasons to this degree before answering.
+    /// Sets the model's reasoning effort.
     #[must_use]
     pub fn effort(self, effort: Effort) -> Self {
         self.reasoning(Reasoning::Effort(effort))
     }
 
-    /// The body that [`ChatModel::chat`] would send; for batch files, and to see what a prompt looks like.
+    /// Encodes the body that [`ChatModel::chat`] would send, for example for a batch file.
     pub fn encode(&self, request: &ChatRequest, stream: bool) -> Result<Vec<u8>, ModelError> {
         let settings = request.settings.over(&self.settings);
         self.encode_request(&self.model_request(request, &settings, stream))
     }
 
-    /// Reads a response that somebody else fetched, such as a batch result or a recording, exactly as
-    /// [`ChatModel::chat`] reads its own.
+    /// Decodes a response received elsewhere, such as a batch result or a recording, as [`ChatModel::chat`] does.
     pub fn decode(&self, response: &::http::Response<Bytes>, run: &Run) -> Result<ChatReply, ModelError> {
         let mut reader = self.response_reader(response.status(), response.headers(), run);
         reader.push(response.body().clone())?;
@@ -126,12 +125,13 @@ impl<P: Protocol> Model<P> {
     }
 
     fn encode_request(&self, request: &ModelRequest<'_>) -> Result<Vec<u8>, ModelError> {
-        self.client.protocol.encode(request).map_err(|error| self.named(error))
+        self.client.protocol.encode(request).map_err(|error| self.with_model(error))
     }
 
     async fn exchange(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let account = &self.client.account;
-        let response = account.http.send(self.http_request(request, run)?).await.map_err(|error| self.named(error))?;
+        let response =
+            account.http.send(self.http_request(request, run)?).await.map_err(|error| self.with_model(error))?;
         let reader = self.response_reader(response.status(), response.headers(), run);
         // On the heap, because most calls in flight are still waiting for the response.
         Box::pin(read(response, reader, account)).await
@@ -142,7 +142,6 @@ impl<P: Protocol> Model<P> {
         let settings = request.settings.over(&self.settings);
         let request = self.model_request(request, &settings, run.wants_deltas());
         let mut headers = account.headers(run);
-        self.client.protocol.headers(&request, &mut headers);
         if let Some(name) = P::CLIENT_REQUEST_ID
             && let Ok(id) = HeaderValue::from_str(run.id().uuid().hyphenated().encode_lower(&mut [0; 36]))
         {
@@ -161,7 +160,7 @@ impl<P: Protocol> Model<P> {
         ResponseReader::new(&self.id, ResponseHead::new(status, headers), sink, self.client.protocol.decoder())
     }
 
-    fn named(&self, error: ModelError) -> ModelError {
+    fn with_model(&self, error: ModelError) -> ModelError {
         error.with(|failure| failure.model = Some(self.id.clone()))
     }
 }

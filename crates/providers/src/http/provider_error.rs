@@ -1,8 +1,8 @@
-//! What a provider's error means, decided once for all protocols.
+//! Classifies provider errors, in the same way for all protocols.
 //!
-//! An error comes in ten shapes: an `error` object (with `code` a string, a number, null or absent), an `error` string,
-//! a `detail`, a bare `code` and `message`, an array around one of these, HTML, plain text, or nothing. It comes with a
-//! status, inside a 200, or in the middle of a stream. Neither status nor content type alone can be trusted: an empty
+//! Errors have many forms: an `error` object (with `code` a string, a number, null or absent), an `error` string,
+//! a `detail`, a bare `code` and `message`, an array around one of these, HTML, plain text, or an empty body. They come
+//! with a status, inside a 200, or in the middle of a stream. Neither status nor content type is reliable: an empty
 //! account is a 429 at OpenAI and a 400 at Anthropic, a wrong key is a 400 at xAI, and a request that can never fit is a
 //! 429 at OpenAI and a 413 at Groq.
 
@@ -11,12 +11,12 @@ use serde_json::{Value, value::RawValue};
 
 use super::{rate_limits, response_head::ResponseHead};
 
-/// How much of an error's body is read: enough for an upstream's error nested in another, not for a proxy's page.
+/// The most bytes of an error's body that are read: enough for an upstream error nested in another one.
 pub(crate) const MAX_ERROR_BYTES: usize = 64 << 10;
-/// How much of it is kept.
+/// The most bytes of an error's message.
 const MAX_MESSAGE_BYTES: usize = 2 << 10;
 
-/// An error as the provider reports it, whatever the shape.
+/// An error as the provider reports it.
 #[derive(Debug, Default)]
 struct ErrorReport {
     message: String,
@@ -24,14 +24,14 @@ struct ErrorReport {
     code: Option<String>,
     /// The error's type, or Google's status word.
     kind: Option<String>,
-    /// A second, finer code that some nest deeper.
+    /// A more specific code, which some providers nest deeper.
     detail: Option<String>,
     /// A status inside the body, where it differs from the response's.
     status: Option<u16>,
     request_id: Option<String>,
 }
 
-/// The error of a response whose status says that it failed.
+/// Reads the error of a response with a failure status.
 pub(crate) fn from_response(head: &ResponseHead, body: &[u8]) -> ModelError {
     let status = head.status.as_u16();
     let report = match serde_json::from_slice::<Value>(strip_framing(body)) {
@@ -51,29 +51,30 @@ pub(crate) fn from_response(head: &ResponseHead, body: &[u8]) -> ModelError {
     })
 }
 
-/// An error inside a response that began as a success: the payload that has it, or the error object itself. The
-/// response's own status and headers say nothing about it.
+/// Reads an error inside a successful response: the payload that contains it, or the error object itself. The status
+/// and headers of the response do not apply to it.
 pub(crate) fn in_band(raw: &RawValue) -> ModelError {
     ErrorReport::read(&serde_json::from_str(raw.get()).unwrap_or_default()).into_in_band()
 }
 
-/// `what` was read where an answer, or a piece of one, should be: perhaps an error in disguise, perhaps nonsense.
+/// The error for a document that is not an answer or an event of one: the error inside it, if there is one, or that the
+/// document has the wrong form. `what` names the document.
 pub(crate) fn not_an_answer(what: &str, body: &[u8]) -> ModelError {
     let broken = |reason: &str| ModelError::new(ModelErrorKind::Broken, format!("{what} is {reason}"));
     match serde_json::from_slice::<Value>(body) {
         Ok(value) if is_error(&value) => ErrorReport::read(&value).into_in_band(),
-        Ok(_) => broken("JSON, but not of an answer's form"),
-        // Cut or garbled JSON may hold a part of the answer, which must not get into a log.
-        Err(_) if body.trim_ascii_start().starts_with(b"{") => broken("no JSON document, or a part of one"),
-        Err(_) => broken(&format!("no JSON: {}", excerpt(body))),
+        Ok(_) => broken("JSON, but does not have the form of an answer"),
+        // Damaged JSON may hold a part of the answer, which must not get into a log.
+        Err(_) if body.trim_ascii_start().starts_with(b"{") => broken("not a complete JSON document"),
+        Err(_) => broken(&format!("not JSON: {}", excerpt(body))),
     }
 }
 
 fn is_error(value: &Value) -> bool {
     let value = value.get(0).unwrap_or(value);
     let has = |name: &str| value.get(name).is_some_and(|inner| !inner.is_null());
-    let said = value.get("message").is_some_and(Value::is_string);
-    said || has("error") || has("detail") || has("errors")
+    let has_message = value.get("message").is_some_and(Value::is_string);
+    has_message || has("error") || has("detail") || has("errors")
 }
 
 impl ErrorReport {
@@ -101,10 +102,10 @@ impl ErrorReport {
             text(outer, "/detail/0/msg"),
         ];
         let message = messages.into_iter().flatten().next().unwrap_or_default();
-        // Routers quote what the model's own provider said.
+        // Routers quote the error of the model's own provider.
         let upstream = text(error, "/metadata/raw").filter(|raw| *raw != message);
         let message = upstream.map_or_else(|| message.to_owned(), |raw| format!("{message}: {raw}"));
-        // Anthropic's envelope and the Responses event are of the type `error`, which says nothing.
+        // Anthropic's envelope and the Responses event have the type `error`, which is not specific.
         let kinds = [text(error, "/type"), text(error, "/status"), text(outer, "/type")];
         let statuses = [
             status(error, "/status"),
@@ -115,22 +116,22 @@ impl ErrorReport {
         ];
         Self {
             message: shortened(&message),
-            code: word(error, "/code").or_else(|| word(outer, "/code")),
+            code: code_text(error, "/code").or_else(|| code_text(outer, "/code")),
             kind: kinds.into_iter().flatten().find(|kind| *kind != "error").map(str::to_owned),
-            detail: word(error, "/details/error_code").or_else(|| word(error, "/innererror/code")),
+            detail: code_text(error, "/details/error_code").or_else(|| code_text(error, "/innererror/code")),
             status: statuses.into_iter().flatten().next(),
-            request_id: word(outer, "/request_id"),
+            request_id: code_text(outer, "/request_id"),
         }
     }
 
-    /// The provider's words decide where they are known; then the status does.
+    /// Known codes and phrases decide, then the status.
     fn kind(&self, status: Option<u16>) -> ModelErrorKind {
         let codes = [&self.code, &self.kind, &self.detail];
         let codes: Vec<String> = codes.into_iter().flatten().map(|code| code.to_ascii_lowercase()).collect();
         let message = self.message.to_lowercase();
-        let by_words = RULES.iter().find(|rule| rule.matches(&codes, &message)).map(|rule| rule.kind);
-        match (by_words, status) {
-            // The first two are what servers say when they do not know better (Ollama calls a wrong key `api_error`).
+        let by_text = RULES.iter().find(|rule| rule.matches(&codes, &message)).map(|rule| rule.kind);
+        match (by_text, status) {
+            // Servers use the first two as defaults (Ollama reports a wrong key as `api_error`).
             (Some(ModelErrorKind::Caller | ModelErrorKind::Transient) | None, Some(status)) => by_status(status),
             (Some(kind), _) => kind,
             (None, None) => ModelErrorKind::Transient,
@@ -143,22 +144,22 @@ impl ErrorReport {
     }
 
     fn into_error(self, kind: ModelErrorKind) -> ModelError {
-        let Self { message, code, kind: kind_word, request_id, .. } = self;
+        let Self { message, code, kind: kind_text, request_id, .. } = self;
         ModelError::new(kind, message).with(|failure| {
-            failure.code = code.or(kind_word);
+            failure.code = code.or(kind_text);
             failure.request_id = request_id;
         })
     }
 }
 
-/// Words that tell a kind, in the order in which they are tried.
+/// A rule that recognizes a kind of error by its text. The first match counts.
 struct ErrorRule {
     kind: ModelErrorKind,
-    /// One of these is the code, the type or the finer code.
+    /// Values of the code, the type or the more specific code.
     codes: &'static [&'static str],
-    /// Or the code begins or ends with one of these.
+    /// Beginnings or endings of these.
     affixes: &'static [&'static str],
-    /// Or the message, in lower case, has one of these.
+    /// Parts of the message, in lower case.
     phrases: &'static [&'static str],
 }
 
@@ -172,7 +173,7 @@ impl ErrorRule {
 
 const RULES: [ErrorRule; 10] = [
     ErrorRule {
-        // Google says "exceeded your current quota" also of requests per minute, and then how long to wait.
+        // Google also reports "exceeded your current quota" for requests per minute, and then how long to wait.
         kind: ModelErrorKind::RateLimited,
         codes: &[],
         affixes: &[],
@@ -207,7 +208,7 @@ const RULES: [ErrorRule; 10] = [
         ],
     },
     ErrorRule {
-        // A request over the per-minute allowance can never fit, however long one waits: the prompt must shrink.
+        // A request over the per-minute limit never fits, however long the client waits: the prompt must shrink.
         kind: ModelErrorKind::ContextLength,
         codes: &["context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded"],
         affixes: &["context_length_"],
@@ -270,7 +271,7 @@ const RULES: [ErrorRule; 10] = [
         phrases: &["flagged as potentially", "input was flagged"],
     },
     ErrorRule {
-        // The model's own output did not fit what was asked of it; another try may.
+        // The model's output was not valid. Another attempt may succeed.
         kind: ModelErrorKind::Broken,
         codes: &["tool_use_failed", "json_validate_failed", "output_parse_failed"],
         affixes: &[],
@@ -311,12 +312,12 @@ fn by_status(status: u16) -> ModelErrorKind {
         429 => ModelErrorKind::RateLimited,
         529 => ModelErrorKind::Overloaded,
         408 | 409 | 425 | 500.. => ModelErrorKind::Transient,
-        // A redirect is not followed: a key must not go to another host.
+        // A redirect is not followed, because an API key must not go to another host.
         _ => ModelErrorKind::Caller,
     }
 }
 
-/// Whether to ask again. The provider's own word overrules what the kind says, but an empty account stays empty.
+/// Whether to retry. The provider's advice overrides that of the kind, except for exhausted quotas.
 fn advice(kind: ModelErrorKind, head: &ResponseHead) -> RetryAdvice {
     let usual = match (kind, head.should_retry) {
         (ModelErrorKind::Quota, _) | (_, Some(false)) => return RetryAdvice::Never,
@@ -337,29 +338,29 @@ fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
 }
 
 /// A code as text; providers send strings and numbers.
-fn word(value: &Value, pointer: &str) -> Option<String> {
+fn code_text(value: &Value, pointer: &str) -> Option<String> {
     match value.pointer(pointer)? {
-        Value::String(word) if !word.is_empty() => Some(word.clone()),
+        Value::String(code) if !code.is_empty() => Some(code.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
 }
 
-/// An HTTP status that stands in a body, as a number or as text.
+/// An HTTP status in a body, as a number or as text.
 fn status(value: &Value, pointer: &str) -> Option<u16> {
     let value = value.pointer(pointer)?;
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
     u16::try_from(number).ok().filter(|status| (400..600).contains(status))
 }
 
-/// Some servers frame the error of a stream as an event although the status already failed.
+/// Removes the framing of an event. Some servers add it although the response has a failure status.
 fn strip_framing(body: &[u8]) -> &[u8] {
     let body = body.trim_ascii();
     let body = body.strip_prefix(b"event: error").map_or(body, <[u8]>::trim_ascii_start);
     body.strip_prefix(b"data:").unwrap_or(body)
 }
 
-/// The beginning of a body that is no JSON.
+/// The beginning of a body that is not JSON.
 fn excerpt(body: &[u8]) -> String {
     let start = body.trim_ascii();
     if start.is_empty() {
@@ -374,7 +375,7 @@ fn shortened(message: &str) -> String {
     message.get(..end).unwrap_or_default().chars().map(visible).collect()
 }
 
-/// Control characters would let a provider's page write into a log or a terminal.
+/// Replaces control characters, which could forge lines in a log or on a terminal.
 fn visible(character: char) -> char {
     if character.is_control() { ' ' } else { character }
 }

@@ -1,4 +1,4 @@
-//! What response headers say about rate limits, in one neutral form.
+//! Rate limits from response headers, in one form for all providers.
 //!
 //! OpenAI and its look-alikes send `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` with resets as Go durations
 //! (`1m13.588s`, `120ms`) or bare seconds; Anthropic sends `anthropic-ratelimit-{requests,tokens,input-tokens,
@@ -11,17 +11,16 @@ use brigade_core::{RateLimitStatus, RateLimits};
 use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
-/// A wait that no provider can mean; beyond it a value is taken for invalid.
-const LONGEST_WAIT: Duration = Duration::from_hours(366 * 24);
+/// The longest plausible wait. A value beyond it is treated as invalid.
+const MAX_WAIT: Duration = Duration::from_hours(366 * 24);
 
-/// When a limit that reads zero is whole again: the wait that a failure without `retry-after` asks for. The latest, if
-/// there are several.
+/// The time until all exhausted limits are reset: the wait after a failure without `retry-after`.
 pub(crate) fn exhausted_reset(limits: &RateLimits) -> Option<Duration> {
     let all = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
     all.iter().filter(|allowance| allowance.remaining == Some(0)).filter_map(|allowance| allowance.reset).max()
 }
 
-/// What is limited, by the names that the headers have for it.
+/// The limits by their names in the headers.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimitHeaders {
     requests: RateLimitStatus,
@@ -34,12 +33,12 @@ pub(crate) struct RateLimitHeaders {
     output_tokens: RateLimitStatus,
 }
 
-/// A header value that makes no sense.
+/// A header value that cannot be parsed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InvalidHeader;
 
 impl RateLimitHeaders {
-    /// Takes a header, if it is about a limit.
+    /// Adds a header, if it is about a limit.
     pub(crate) fn add(&mut self, name: &str, value: &HeaderValue, now: Timestamp) {
         let Some((limited, field)) = parts(name) else { return };
         let (Some(allowance), Some(value)) = (self.of(limited), filled(value)) else { return };
@@ -65,7 +64,7 @@ impl RateLimitHeaders {
         })
     }
 
-    /// The limits in one neutral form, with the wait that was asked for.
+    /// The limits in one form, with the requested wait.
     pub(crate) fn limits(&self, retry_after: Option<Duration>) -> RateLimits {
         RateLimits {
             requests: first([self.requests, self.minute_requests, self.unnamed]),
@@ -76,7 +75,7 @@ impl RateLimitHeaders {
         }
     }
 
-    /// OpenAI counts a project's tokens beside the organisation's; the one with less left is the one that binds.
+    /// OpenAI limits the tokens of a project and of its organization. The limit with fewer remaining tokens applies.
     fn tokens(&self) -> RateLimitStatus {
         let own = first([self.tokens, self.minute_tokens]);
         let project = self.project_tokens;
@@ -88,12 +87,12 @@ impl RateLimitHeaders {
     }
 }
 
-/// The first of which anything is known.
+/// The first limit that was stated.
 fn first<const N: usize>(allowances: [RateLimitStatus; N]) -> RateLimitStatus {
     allowances.into_iter().find(|known| *known != RateLimitStatus::default()).unwrap_or_default()
 }
 
-/// What a header tells about which limit: `requests` and `remaining` of `x-ratelimit-remaining-requests`.
+/// Splits a header's name into limit and field: `requests` and `remaining` of `x-ratelimit-remaining-requests`.
 fn parts(name: &str) -> Option<(&str, &str)> {
     if let Some(name) = name.strip_prefix("x-ratelimit-") {
         let split = |field| Some((name.strip_prefix(field)?, field));
@@ -103,7 +102,7 @@ fn parts(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix("anthropic-ratelimit-")?.rsplit_once('-')
 }
 
-/// `retry-after-ms` is exact where both are given; a zero in it beside a `retry-after` in seconds (Azure) is not.
+/// The requested wait. `retry-after-ms` is more exact than `retry-after`, except where it is zero (Azure).
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Result<Option<Duration>, InvalidHeader> {
     let exact = single(headers, "retry-after-ms")?.map(|value| seconds(value).ok_or(InvalidHeader)).transpose();
     let exact = exact.map(|wait| wait.map(|wait| wait / 1000));
@@ -118,7 +117,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Result<Option<
     }
 }
 
-/// The value of a header that must not come twice with different values.
+/// The value of a header, which is invalid if there are several different values.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, InvalidHeader> {
     let mut values = headers.get_all(name).iter();
     let Some(first) = values.next() else { return Ok(None) };
@@ -128,33 +127,33 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Inv
     first.to_str().map(|value| Some(value.trim())).map_err(|_| InvalidHeader)
 }
 
-/// An HTTP date ahead of now.
+/// The time until an HTTP date.
 fn until_date(value: &str, now: Timestamp) -> Option<Duration> {
     let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
     let wait = Duration::try_from(date.duration_since(now)).ok()?;
-    (wait <= LONGEST_WAIT).then_some(wait)
+    (wait <= MAX_WAIT).then_some(wait)
 }
 
-/// A time from now in any of the forms that resets come in.
+/// Parses a reset in any of its forms.
 fn wait(value: &str, now: Timestamp) -> Option<Duration> {
     let time = || unix_time(value).or_else(|| value.parse().ok());
-    // How long until then; nothing if it has passed.
+    // Zero if the time has passed.
     let until = |time: Timestamp| time.duration_since(now).max(SignedDuration::ZERO).unsigned_abs();
     go_duration(value).or_else(|| seconds(value)).or_else(|| time().map(until))
 }
 
-/// A value that can be read, without blanks around it; absent if there is nothing else.
+/// The value of a header without blanks around it; absent if it is empty or not text.
 pub(crate) fn filled(value: &HeaderValue) -> Option<&str> {
     value.to_str().ok().map(str::trim_ascii).filter(|value| !value.is_empty())
 }
 
-/// A plain decimal number of seconds.
+/// Parses a decimal number of seconds.
 fn seconds(value: &str) -> Option<Duration> {
     let number: f64 = value.parse().ok()?;
-    Duration::try_from_secs_f64(number).ok().filter(|wait| *wait <= LONGEST_WAIT)
+    Duration::try_from_secs_f64(number).ok().filter(|wait| *wait <= MAX_WAIT)
 }
 
-/// A number too large for a wait: seconds or milliseconds since 1970.
+/// Parses a number too large for a wait: seconds or milliseconds since 1970.
 fn unix_time(value: &str) -> Option<Timestamp> {
     let number: i64 = value.parse().ok().filter(|number| *number > 1_000_000_000)?;
     if number > 100_000_000_000 {
@@ -164,7 +163,7 @@ fn unix_time(value: &str) -> Option<Timestamp> {
     }
 }
 
-/// A duration as Go prints it: `1h2m3.5s`, `120ms`, `0s`.
+/// Parses a duration as Go prints it: `1h2m3.5s`, `120ms`, `0s`.
 fn go_duration(value: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = value;
@@ -186,7 +185,7 @@ fn go_duration(value: &str) -> Option<Duration> {
         total = total.checked_add(Duration::try_from_secs_f64(number * factor).ok()?)?;
         rest = tail;
     }
-    (!value.is_empty() && total <= LONGEST_WAIT).then_some(total)
+    (!value.is_empty() && total <= MAX_WAIT).then_some(total)
 }
 
 #[cfg(test)]

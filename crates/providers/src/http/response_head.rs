@@ -1,4 +1,4 @@
-//! What the head of a response says.
+//! The status and headers of a response.
 
 use brigade_core::RateLimits;
 use http::{HeaderMap, StatusCode};
@@ -6,17 +6,16 @@ use jiff::Timestamp;
 
 use super::rate_limits::{self, RateLimitHeaders};
 
-/// What the head of a response says.
+/// What the status and headers of a response say.
 #[derive(Debug)]
 pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
-    /// The provider's id of the exchange.
+    /// The provider's id of the request.
     pub(crate) request_id: Option<String>,
     pub(crate) limits: RateLimits,
-    /// The provider's own word on whether to ask again (`x-should-retry`); OpenAI and Anthropic overrule with it what a
-    /// status says.
+    /// The provider's retry advice (`x-should-retry`), with which OpenAI and Anthropic override the status.
     pub(crate) should_retry: Option<bool>,
-    /// A `retry-after` was there that makes no sense.
+    /// The response had a `retry-after` that is not valid.
     pub(crate) retry_after_rejected: bool,
 }
 
@@ -25,16 +24,15 @@ impl ResponseHead {
         Self::read(status, headers, Timestamp::now())
     }
 
-    /// One pass over what came costs a fraction of a look-up for each of the three dozen names that may come.
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Self {
         let mut request_id = None;
         let mut should_retry = None;
-        let mut asked_to_wait = false;
+        let mut has_retry_after = false;
         let mut allowances = RateLimitHeaders::default();
         for (name, value) in headers {
             match name.as_str() {
                 "x-should-retry" => should_retry = should_retry.or_else(|| rate_limits::filled(value)?.parse().ok()),
-                "retry-after" | "retry-after-ms" => asked_to_wait = true,
+                "retry-after" | "retry-after-ms" => has_retry_after = true,
                 name => match request_id_rank(name) {
                     Some(rank) => {
                         let id = rate_limits::filled(value).map(|id| (rank, id));
@@ -44,7 +42,7 @@ impl ResponseHead {
                 },
             }
         }
-        let retry_after = if asked_to_wait { rate_limits::retry_after(headers, now) } else { Ok(None) };
+        let retry_after = if has_retry_after { rate_limits::retry_after(headers, now) } else { Ok(None) };
         Self {
             status,
             request_id: request_id.map(|(_, id)| id.to_owned()),
@@ -55,7 +53,7 @@ impl ResponseHead {
     }
 }
 
-/// Which of the names for an id of the exchange this is, from the best on.
+/// The rank of a header that holds a request id; the lowest is used.
 fn request_id_rank(name: &str) -> Option<u8> {
     Some(match name {
         "x-request-id" => 0,

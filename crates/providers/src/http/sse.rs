@@ -22,22 +22,22 @@ pub struct SseEvent {
 #[error("an event of the stream is longer than {MAX_EVENT_BYTES} bytes")]
 pub(crate) struct EventTooLong;
 
-/// Cuts a stream of bytes into events, wherever the chunks end.
+/// Splits a stream of bytes into events, independently of the chunks.
 ///
 /// Bytes are copied once, into the buffer; an event is a slice of it unless it has several `data` lines.
 #[derive(Debug, Default)]
 pub(crate) struct SseDecoder {
     buffer: BytesMut,
-    /// How much of `buffer` is known to hold no line end, so that a line that drips in is not scanned again and again.
+    /// How much of `buffer` has no line end, so that a line in many chunks is scanned once.
     scanned: usize,
-    /// The last line ended in CR; a LF that follows belongs to it.
+    /// The last line ended in CR. A following LF belongs to it.
     after_cr: bool,
     started: bool,
     name: Bytes,
     data: EventData,
 }
 
-/// The data of the event that is being read.
+/// The data of the incomplete event.
 #[derive(Debug, Default)]
 enum EventData {
     #[default]
@@ -47,12 +47,12 @@ enum EventData {
 }
 
 impl SseDecoder {
-    /// Takes more bytes.
+    /// Adds bytes.
     pub(crate) fn push(&mut self, chunk: &[u8]) {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// The next event that is complete.
+    /// Returns the next complete event.
     pub(crate) fn next(&mut self) -> Result<Option<SseEvent>, EventTooLong> {
         while let Some(line) = self.line()? {
             if let Some(event) = self.take_line(&line)? {
@@ -62,10 +62,10 @@ impl SseDecoder {
         Ok(None)
     }
 
-    /// The event that the end of the stream left without its blank line. The standard drops it; servers that forget
-    /// the last line feed mean it, and if it was cut its JSON will tell.
+    /// Returns an event at the end of the stream without its blank line. The standard drops it, but servers that omit
+    /// the last line feed intend it. If it was cut off, its JSON is not valid.
     pub(crate) fn finish(&mut self) -> Result<Option<SseEvent>, EventTooLong> {
-        // Whatever is left may still begin with a byte order mark or the LF of a CRLF.
+        // The rest may begin with a byte order mark or the LF of a CRLF.
         self.skip_prefixes();
         self.scanned = 0;
         let rest = self.buffer.split().freeze();
@@ -91,7 +91,7 @@ impl SseDecoder {
         if line.len() > MAX_EVENT_BYTES { Err(EventTooLong) } else { Ok(Some(line)) }
     }
 
-    /// Skips a byte order mark at the start, and the LF of a CRLF. Answers whether there are enough bytes to know.
+    /// Skips a byte order mark at the start, and the LF of a CRLF. Returns false if more bytes are needed to decide.
     fn skip_prefixes(&mut self) -> bool {
         const BOM: &[u8] = b"\xEF\xBB\xBF";
         if !self.started {
@@ -124,7 +124,7 @@ impl SseDecoder {
         match line.get(..colon) {
             Some(b"data") => self.add_data(value)?,
             Some(b"event") => self.name = value,
-            // `id` and `retry` serve reconnection, which no provider offers on a POST; other names are to be ignored.
+            // `id` and `retry` are for reconnection, which no provider offers for a POST. The standard ignores others.
             _ => {}
         }
         Ok(None)
@@ -148,7 +148,7 @@ impl SseDecoder {
         Ok(())
     }
 
-    /// An event without data is none, says the standard, and its name is forgotten.
+    /// Ends the event. The standard discards an event without data.
     fn dispatch(&mut self) -> Option<SseEvent> {
         let name = std::mem::take(&mut self.name);
         let data = match std::mem::take(&mut self.data) {

@@ -1,19 +1,9 @@
-//! OpenAI Chat Completions, and the many servers that speak it.
-//!
-//! Requests differ by server and say so in [`Quirks`]; responses are read in the same tolerant way from all of them.
-//! What is read leniently is counted as [`Event::WireQuirk`](brigade_core::Event::WireQuirk).
-//!
-//! What goes back to a server: an assistant's text, refusal and tool calls always; reasoning only in the fields that the
-//! server gives and accepts itself ([`Quirks::echo`]); another protocol's reasoning and opaque items never. Results of
-//! tools are text here, so pictures in them follow in a user message. Whether a tool failed has no field: the text says
-//! it.
-//!
-//! <https://platform.openai.com/docs/api-reference/chat>
+//! The protocol and its client.
 
 use std::borrow::Cow;
 
 use brigade_core::ModelError;
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 
 use super::{
     decode::ChatDecoder,
@@ -28,35 +18,43 @@ use crate::{
     protocol::protocol::{ModelRequest, Protocol},
 };
 
-/// The name under which this protocol keeps what is its own in a transcript.
+/// The name of this protocol in [`brigade_core::Dialect`] and [`brigade_core::ProviderData`].
 pub(super) const DIALECT: &str = "openai-chat";
 
-/// An account at OpenAI or at a compatible server, asked through Chat Completions.
+/// An account at OpenAI or at a compatible server, used through Chat Completions.
 pub type OpenAi = Client<ChatCompletions>;
 
-/// A model of such an account.
+/// A model of an [`OpenAi`] account.
 pub type OpenAiChatModel = Model<ChatCompletions>;
 
-/// The protocol, as a certain server speaks it.
+/// OpenAI's Chat Completions API, and its variants at other servers.
+///
+/// Requests differ between servers as [`Quirks`] describes. Responses are read in the same tolerant way from all of them.
+///
+/// - A server gets back an assistant's text, refusal and tool calls, and reasoning only in fields that the server itself
+///   sends and accepts ([`Quirks::echo`]). It never gets another protocol's reasoning or opaque items.
+/// - Tool results are text, so images in them follow in a user message. There is no field for a failed tool.
+///
+/// <https://platform.openai.com/docs/api-reference/chat>
 #[derive(Debug, Clone, Copy)]
 pub struct ChatCompletions {
     pub(super) quirks: Quirks,
-    /// [`Quirks::variant`], worked out once.
+    /// [`Quirks::variant`], computed once.
     pub(super) variant: u64,
 }
 
 impl OpenAi {
-    /// The account whose key is in `OPENAI_API_KEY`, at `OPENAI_BASE_URL` if that is set.
+    /// An account with the key from `OPENAI_API_KEY`, and the base URL from `OPENAI_BASE_URL` if that is set.
     pub fn from_env() -> Result<Self, AccountError> {
         Self::builder().build_from_env("OPENAI_API_KEY", "OPENAI_BASE_URL")
     }
 
-    /// Sets up an account at OpenAI.
+    /// Configures an account at OpenAI.
     pub fn builder() -> ClientBuilder<ChatCompletions> {
         Self::server(Server::OpenAi)
     }
 
-    /// Sets up an account at a server known by name, with its usual address and its quirks, but without a key.
+    /// Configures an account at a known server, with its usual base URL and quirks, but without a key.
     pub fn server(server: Server) -> ClientBuilder<ChatCompletions> {
         let protocol = ChatCompletions::new(server.quirks());
         let mut builder = ClientBuilder::new(protocol, server.name(), server.base_url());
@@ -66,14 +64,14 @@ impl OpenAi {
         builder
     }
 
-    /// Sets up an account at a server that is not known by name.
+    /// Configures an account at any other server.
     pub fn compatible(name: impl Into<String>, base_url: impl Into<String>) -> ClientBuilder<ChatCompletions> {
         Self::builder().quirks(Quirks::COMPATIBLE).name(name).base_url(base_url)
     }
 }
 
 impl ClientBuilder<ChatCompletions> {
-    /// In what the server departs from the others.
+    /// Sets how requests to this server differ from those to others.
     #[must_use]
     pub fn quirks(mut self, quirks: Quirks) -> Self {
         self.protocol = ChatCompletions::new(quirks);
@@ -113,8 +111,6 @@ impl Protocol for ChatCompletions {
     fn encode(&self, request: &ModelRequest<'_>) -> Result<Vec<u8>, ModelError> {
         encode::body(request, self)
     }
-
-    fn headers(&self, _request: &ModelRequest<'_>, _headers: &mut HeaderMap) {}
 
     fn decoder(&self) -> ChatDecoder {
         ChatDecoder::default()

@@ -1,4 +1,4 @@
-//! Reads an completion, from chunks or from one document.
+//! Decodes answers, from chunks or from one document.
 
 use std::collections::BTreeMap;
 
@@ -22,19 +22,19 @@ use crate::{
     protocol::protocol::{EventSink, Progress, ReplyDecoder, WireQuirk},
 };
 
-/// An completion that is being put together. Only the first of several alternatives is read.
+/// Decodes one answer. Only the first of several choices is read.
 #[derive(Debug, Default)]
 pub struct ChatDecoder {
     id: Option<String>,
     model: Option<String>,
     service_tier: Option<String>,
     usage: Option<Usage>,
-    stop: Option<String>,
-    /// What the model's own vendor message, where a router tells.
-    native_stop: Option<String>,
+    finish_reason_text: Option<String>,
+    /// The finish reason of the model's own provider, where a router states it.
+    native_finish_reason: Option<String>,
     stop_sequence_matched: bool,
-    end_marked: bool,
-    choice_seen: bool,
+    has_end_marker: bool,
+    has_choice: bool,
     reasoning: Reasoning,
     content: Vec<ContentBlock>,
     refusal: String,
@@ -42,19 +42,22 @@ pub struct ChatDecoder {
     tool_calls: ToolCallAssembler,
 }
 
-/// A run of content of one type.
+/// Consecutive content of one type.
 #[derive(Debug)]
 enum ContentBlock {
     Text(String),
-    /// Reasoning within the content (Mistral), with the server's own form if it came in one piece.
-    Thinking(String, Option<Box<RawValue>>),
+    /// Reasoning within the content (Mistral), with the server's own form if it arrived in one part.
+    Thinking {
+        text: String,
+        raw: Option<Box<RawValue>>,
+    },
     Opaque(Box<RawValue>),
 }
 
 impl ReplyDecoder for ChatDecoder {
     fn event(&mut self, event: &SseEvent, sink: &mut EventSink<'_>) -> Result<Progress, ModelError> {
         if event.data.trim_ascii() == b"[DONE]" {
-            self.end_marked = true;
+            self.has_end_marker = true;
             return Ok(Progress::Done);
         }
         let completion: Option<LooseObject<Completion<'_>>> = json::read(&event.data);
@@ -73,7 +76,7 @@ impl ReplyDecoder for ChatDecoder {
     }
 
     fn finish(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
-        match (&self.stop, self.end_marked) {
+        match (&self.finish_reason_text, self.has_end_marker) {
             (None, false) => {
                 let message = "the stream ended without a finish reason and without `[DONE]`";
                 return Err(ModelError::new(ModelErrorKind::Broken, message));
@@ -92,7 +95,7 @@ impl ReplyDecoder for ChatDecoder {
             .filter(|completion| completion.choices.is_some() && completion.error.is_none());
         let completion = completion.ok_or_else(|| provider_error::not_an_answer("the body", body))?;
         self.add(completion, sink)?;
-        if self.stop.is_none() {
+        if self.finish_reason_text.is_none() {
             sink.quirk(WireQuirk::StopMissing);
         }
         self.reply(sink)
@@ -105,9 +108,9 @@ impl ReplyDecoder for ChatDecoder {
 
 impl ChatDecoder {
     fn add(&mut self, completion: Completion<'_>, sink: &mut EventSink<'_>) -> Result<(), ModelError> {
-        keep(&mut self.id, &completion.id);
-        keep(&mut self.model, &completion.model);
-        keep(&mut self.service_tier, &completion.service_tier);
+        set_if_absent(&mut self.id, &completion.id);
+        set_if_absent(&mut self.model, &completion.model);
+        set_if_absent(&mut self.service_tier, &completion.service_tier);
         self.add_usage(&completion, sink);
         if let Some(error) = completion.error.filter(|error| !json::is_blank(error)) {
             return Err(provider_error::in_band(error));
@@ -120,11 +123,11 @@ impl ChatDecoder {
         Ok(())
     }
 
-    /// Usage may come on any chunk, several times; it is a running total, so the last one counts.
+    /// Any chunk may have usage. It is a running total, so the last one counts.
     fn add_usage(&mut self, completion: &Completion<'_>, sink: &mut EventSink<'_>) {
         let groq = || completion.x_groq.0.as_ref()?.usage.0.as_ref();
         let Some(stated) = completion.usage.0.as_ref().or_else(groq) else { return };
-        let (usage, implausible) = usage::normalised(stated);
+        let (usage, implausible) = usage::parse(stated);
         if implausible {
             sink.quirk(WireQuirk::UsageImplausible);
         }
@@ -132,22 +135,22 @@ impl ChatDecoder {
     }
 
     fn add_choice(&mut self, choice: Choice<'_>, sink: &mut EventSink<'_>) -> Result<(), ModelError> {
-        self.choice_seen = true;
+        self.has_choice = true;
         if let Some(error) = choice.error.filter(|error| !json::is_blank(error)) {
             return Err(provider_error::in_band(error));
         }
-        // Perplexity repeats the whole message beside each delta.
+        // Perplexity sends the whole message beside each delta.
         let whole = choice.delta.0.is_none();
         if let Some(message) = choice.delta.0.or(choice.message.0) {
             self.add_message(message, whole, sink);
         }
         if let Some(stop) = choice.finish_reason.filled() {
-            if self.stop.is_some() {
+            if self.finish_reason_text.is_some() {
                 sink.quirk(WireQuirk::StopRepeated);
             }
-            self.stop = Some(stop.to_owned());
+            self.finish_reason_text = Some(stop.to_owned());
         }
-        keep(&mut self.native_stop, &choice.native_finish_reason);
+        set_if_absent(&mut self.native_finish_reason, &choice.native_finish_reason);
         self.stop_sequence_matched |= choice.stop_reason.filled().is_some();
         Ok(())
     }
@@ -173,7 +176,7 @@ impl ChatDecoder {
         if let Some(annotations) = message.annotations.filter(|raw| !json::is_blank(raw)) {
             self.annotations = Some(annotations.to_owned());
         }
-        // The form before tool calls has room for one call.
+        // The API's form before tool calls, which has one call.
         let legacy = message.function_call.0.map(|function| ToolCallDelta {
             index: Count::Of(0),
             function: LooseObject(Some(function)),
@@ -203,7 +206,7 @@ impl ChatDecoder {
         let part: ContentPart<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
         match (part.kind.filled(), part.thinking) {
             (Some("text"), _) => self.add_text(part.text.0.unwrap_or_default(), sink),
-            (Some("thinking"), Some(thinking)) => self.add_thinking(&plain(&thinking), raw, sink),
+            (Some("thinking"), Some(thinking)) => self.add_thinking(&readable_text(&thinking), raw, sink),
             _ => {
                 sink.quirk(WireQuirk::UnknownPart);
                 self.content.push(ContentBlock::Opaque(raw.to_owned()));
@@ -216,17 +219,17 @@ impl ChatDecoder {
             sink.delta(|| Delta::Thinking(text.to_owned()));
         }
         match self.content.last_mut() {
-            Some(ContentBlock::Thinking(before, whole)) => {
+            Some(ContentBlock::Thinking { text: before, raw }) => {
                 before.push_str(text);
-                *whole = None;
+                *raw = None;
             }
-            _ => self.content.push(ContentBlock::Thinking(text.to_owned(), Some(raw.to_owned()))),
+            _ => self.content.push(ContentBlock::Thinking { text: text.to_owned(), raw: Some(raw.to_owned()) }),
         }
     }
 
     fn reply(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
-        if !self.choice_seen {
-            return Err(ModelError::new(ModelErrorKind::Broken, "the completion has no choices"));
+        if !self.has_choice {
+            return Err(ModelError::new(ModelErrorKind::Broken, "the answer has no choices"));
         }
         let calls = std::mem::take(&mut self.tool_calls).finish(sink);
         let finish_reason = self.finish_reason(&calls, sink)?;
@@ -236,48 +239,51 @@ impl ChatDecoder {
         parts.extend(reasoning);
         parts.extend(content.into_iter().map(ContentBlock::into_part));
         if let Some(annotations) = self.annotations.take() {
-            attach(&annotations, &mut parts);
+            attach_annotations(&annotations, &mut parts);
         }
         let refusal = std::mem::take(&mut self.refusal);
         if !refusal.is_empty() {
-            let data = own(RawJson::of(&BTreeMap::from([("refusal", &refusal)])).ok());
+            let data = provider_data(RawJson::of(&BTreeMap::from([("refusal", &refusal)])).ok());
             parts.push(Part::Text(TextPart { text: refusal, data }));
         }
         parts.extend(calls.parts);
         let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));
         reply.usage = self.usage;
         reply.finish_reason = finish_reason;
-        reply.raw_finish_reason = self.stop.take();
+        reply.raw_finish_reason = self.finish_reason_text.take();
         reply.model = self.model.take().unwrap_or_default();
         reply.service_tier = self.service_tier.take();
         reply.response_id = self.id.take();
         Ok(reply)
     }
 
-    /// Why the model stopped. Some stop reasons are failures.
+    /// The finish reason. Some values are errors.
     fn finish_reason(&self, calls: &FinishedToolCalls, sink: &mut EventSink<'_>) -> Result<FinishReason, ModelError> {
-        let kind = match self.stop.as_deref() {
+        let reason = match self.finish_reason_text.as_deref() {
             Some("error" | "abort") => {
-                return Err(ModelError::new(
-                    ModelErrorKind::Broken,
-                    "the server gave up in the middle of the completion",
-                ));
+                return Err(ModelError::new(ModelErrorKind::Broken, "the server aborted the answer"));
             }
             Some("insufficient_system_resource") => {
                 return Err(ModelError::new(ModelErrorKind::Overloaded, "the server has no resources left"));
             }
-            word => stop_kind(word.unwrap_or_default()),
+            reason => parse_finish_reason(reason.unwrap_or_default()),
         };
-        if kind == FinishReason::Unknown && self.stop.is_some() {
+        if reason == FinishReason::Unknown && self.finish_reason_text.is_some() {
             sink.quirk(WireQuirk::UnknownStop);
         }
-        Ok(self.corrected(kind, calls, sink))
+        Ok(self.correct_finish_reason(reason, calls, sink))
     }
 
-    /// What is in the completion can say more than the stop reason.
-    fn corrected(&self, kind: FinishReason, calls: &FinishedToolCalls, sink: &mut EventSink<'_>) -> FinishReason {
-        let native_limit = matches!(self.native_stop.as_deref(), Some("max_output_tokens" | "length" | "MAX_TOKENS"));
-        match kind {
+    /// Corrects a finish reason that contradicts the answer.
+    fn correct_finish_reason(
+        &self,
+        reason: FinishReason,
+        calls: &FinishedToolCalls,
+        sink: &mut EventSink<'_>,
+    ) -> FinishReason {
+        let native_limit =
+            matches!(self.native_finish_reason.as_deref(), Some("max_output_tokens" | "length" | "MAX_TOKENS"));
+        match reason {
             FinishReason::EndTurn if !self.refusal.is_empty() => FinishReason::Refusal,
             FinishReason::EndTurn | FinishReason::ToolCalls | FinishReason::Unknown
                 if calls.cut_off || native_limit =>
@@ -291,7 +297,7 @@ impl ChatDecoder {
                 FinishReason::EndTurn
             }
             FinishReason::EndTurn if self.stop_sequence_matched => FinishReason::StopSequence,
-            kind => kind,
+            reason => reason,
         }
     }
 }
@@ -300,12 +306,12 @@ impl ContentBlock {
     fn into_part(self) -> Part {
         match self {
             Self::Text(text) => Part::text(text),
-            Self::Thinking(text, whole) => {
+            Self::Thinking { text, raw } => {
                 let rebuilt = || {
                     let inner = BTreeMap::from([("text", &*text), ("type", "text")]);
                     RawJson::of(&ThinkingPart { kind: "thinking", thinking: [inner] }).ok()
                 };
-                let data = own(whole.map(RawJson::from).or_else(rebuilt));
+                let data = provider_data(raw.map(RawJson::from).or_else(rebuilt));
                 Part::Thinking(TextPart { text, data })
             }
             Self::Opaque(raw) => Part::Opaque(ProviderData { dialect: DIALECT.into(), raw: raw.into() }),
@@ -321,8 +327,8 @@ struct ThinkingPart<'a> {
     thinking: [BTreeMap<&'static str, &'a str>; 1],
 }
 
-fn stop_kind(word: &str) -> FinishReason {
-    match word {
+fn parse_finish_reason(reason: &str) -> FinishReason {
+    match reason {
         "stop" | "eos" | "end_turn" | "STOP" => FinishReason::EndTurn,
         "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
         "length" | "max_tokens" | "max_output_tokens" | "MAX_TOKENS" => FinishReason::MaxTokens,
@@ -334,14 +340,14 @@ fn stop_kind(word: &str) -> FinishReason {
     }
 }
 
-fn keep(kept: &mut Option<String>, word: &LooseString) {
-    if let (None, Some(word)) = (&kept, word.filled()) {
-        *kept = Some(word.to_owned());
+fn set_if_absent(target: &mut Option<String>, value: &LooseString) {
+    if let (None, Some(value)) = (&target, value.filled()) {
+        *target = Some(value.to_owned());
     }
 }
 
 /// The readable text of a string or of a list of parts.
-fn plain(content: &Content<'_>) -> String {
+fn readable_text(content: &Content<'_>) -> String {
     let text = |raw: &&RawValue| -> String {
         let part: ContentPart<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
         part.text.filled().unwrap_or_default().to_owned()
@@ -353,18 +359,18 @@ fn plain(content: &Content<'_>) -> String {
     }
 }
 
-/// Keeps citations with the text that they are about.
-fn attach(annotations: &RawValue, parts: &mut [Part]) {
+/// Attaches citations to the last text.
+fn attach_annotations(annotations: &RawValue, parts: &mut [Part]) {
     let last_text = parts.iter_mut().rev().find_map(|part| match part {
         Part::Text(text) => Some(text),
         _ => None,
     });
     if let Some(text) = last_text {
-        text.data = own(RawJson::of(&BTreeMap::from([("annotations", annotations)])).ok());
+        text.data = provider_data(RawJson::of(&BTreeMap::from([("annotations", annotations)])).ok());
     }
 }
 
-fn own(raw: Option<RawJson>) -> Option<ProviderData> {
+fn provider_data(raw: Option<RawJson>) -> Option<ProviderData> {
     raw.map(|raw| ProviderData { dialect: DIALECT.into(), raw })
 }
 

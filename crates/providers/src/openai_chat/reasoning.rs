@@ -1,11 +1,11 @@
-//! Reasoning, which every server puts into another field, some into several at once.
+//! Reasoning, for which servers use different fields, some several at once.
 
 use brigade_core::{ProviderData, RawJson, TextPart};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{chat_completions::DIALECT, wire::ChoiceMessage};
 
-/// The reasoning of one answer, kept by field, so that each goes back where it came from.
+/// The reasoning of one answer by field, so that each text is sent back in the field it came from.
 #[derive(Debug, Default)]
 pub(super) struct Reasoning {
     /// The field `reasoning` (Groq, OpenRouter, Ollama, Cerebras).
@@ -17,7 +17,7 @@ pub(super) struct Reasoning {
 }
 
 impl Reasoning {
-    /// Takes what a delta or a message has of it. Answers the new text, once, if it comes in several fields.
+    /// Adds the reasoning of a delta or message. Returns the new text, once if it is in several fields.
     pub(super) fn push(&mut self, message: &ChoiceMessage<'_>) -> Option<String> {
         let content = message.reasoning_content.filled();
         let plain = message.reasoning.filled();
@@ -28,7 +28,7 @@ impl Reasoning {
         readable.or_else(|| Some(details).filter(|text| !text.is_empty()))
     }
 
-    /// The part of the message, if there was any reasoning.
+    /// The reasoning as a part of the message, if there is any.
     pub(super) fn finish(self) -> Option<TextPart> {
         let Self { plain, content, details } = self;
         if plain.is_empty() && content.is_empty() && details.is_empty() {
@@ -49,14 +49,14 @@ impl Reasoning {
         Some(TextPart { text, data: Some(ProviderData { dialect: DIALECT.into(), raw }) })
     }
 
-    /// Pieces of one detail come with its type and index; texts grow, and other fields fill up.
+    /// Adds typed parts. Deltas of one part have its type and index: texts are appended, other fields are set once.
     fn push_details(&mut self, raw: &RawValue) -> String {
-        let pieces: Vec<Map<String, Value>> = serde_json::from_str(raw.get()).unwrap_or_default();
-        let text = pieces.iter().filter_map(text_of).collect();
-        for piece in pieces {
-            match self.details.last_mut().filter(|last| continues(last, &piece)) {
-                Some(last) => merge(last, piece),
-                None => self.details.push(piece),
+        let deltas: Vec<Map<String, Value>> = serde_json::from_str(raw.get()).unwrap_or_default();
+        let text = deltas.iter().filter_map(text_of).collect();
+        for delta in deltas {
+            match self.details.last_mut().filter(|last| continues(last, &delta)) {
+                Some(last) => merge(last, delta),
+                None => self.details.push(delta),
             }
         }
         text
@@ -67,14 +67,14 @@ fn text_of(detail: &Map<String, Value>) -> Option<&str> {
     ["text", "summary"].into_iter().find_map(|name| detail.get(name)?.as_str())
 }
 
-/// Whether a piece belongs to the detail before it. Details without an index are whole.
-fn continues(last: &Map<String, Value>, piece: &Map<String, Value>) -> bool {
-    let same = |name: &str| last.get(name) == piece.get(name);
-    piece.get("index").is_some_and(Value::is_number) && same("index") && same("type")
+/// Whether a delta continues the last part. Parts without an index are complete.
+fn continues(last: &Map<String, Value>, delta: &Map<String, Value>) -> bool {
+    let same = |name: &str| last.get(name) == delta.get(name);
+    delta.get("index").is_some_and(Value::is_number) && same("index") && same("type")
 }
 
-fn merge(detail: &mut Map<String, Value>, piece: Map<String, Value>) {
-    for (name, value) in piece {
+fn merge(detail: &mut Map<String, Value>, delta: Map<String, Value>) {
+    for (name, value) in delta {
         match (detail.get_mut(&name), value) {
             (Some(Value::String(text)), Value::String(more)) if matches!(&*name, "text" | "summary" | "data") => {
                 text.push_str(&more);

@@ -1,4 +1,4 @@
-//! The servers that speak Chat Completions, and in what they differ where tolerance is not enough.
+//! The servers that speak Chat Completions, and the differences between their requests.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -23,32 +23,32 @@ pub enum Server {
     Mistral,
 }
 
-/// In what a server departs from the others, as far as requests go. Responses are read the same way from all.
+/// How requests to a server differ from those to others. Responses are read in the same way from all servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quirks {
-    /// The field that caps the tokens of an answer.
+    /// The field that limits the tokens of an answer.
     pub max_tokens_field: &'static str,
-    /// The field that asks for repeatable sampling.
+    /// The field of the sampling seed.
     pub seed_field: &'static str,
     /// The role of instructions.
     pub system_role: &'static str,
     /// The `tool_choice` that makes the model call at least one tool.
     pub required_tool_choice: &'static str,
-    /// Whether usage in a stream must be, and may be, asked for.
+    /// Whether the usage of a stream is requested with `stream_options`.
     pub stream_options: bool,
-    /// Whether an answer can be held to a JSON Schema. Without it the schema is put into the prompt, and the server
-    /// holds the answer to JSON only.
+    /// Whether the server enforces a JSON Schema. Without it the schema is added to the prompt, and the server enforces
+    /// JSON only.
     pub json_schema: bool,
-    /// How reasoning is asked for.
+    /// How reasoning is requested.
     pub reasoning: ReasoningField,
-    /// The fields of an assistant message, beyond the standard ones, that may be sent back as they came. Strict servers
-    /// refuse a message for one that they do not know; others lose their reasoning without it.
+    /// The nonstandard fields of an assistant message that are sent back. Strict servers refuse a message with an unknown
+    /// field; others lose their reasoning without it.
     pub echo: &'static [&'static str],
     /// Which tool call ids are accepted.
     pub call_ids: CallIds,
 }
 
-/// How reasoning is asked for.
+/// How reasoning is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReasoningField {
     /// `reasoning_effort`, a word.
@@ -59,17 +59,17 @@ pub enum ReasoningField {
     Thinking,
 }
 
-/// Which tool call ids are accepted. Others are replaced by a digest of theirs, always the same.
+/// Which tool call ids are accepted. Other ids are replaced by a hash, always the same for an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallIds {
-    /// Up to so many bytes.
+    /// Any, up to this number of bytes.
     UpTo(usize),
     /// Exactly nine letters and digits.
     NineAlphanumeric,
 }
 
 impl Server {
-    /// All of them.
+    /// All known servers.
     pub const ALL: [Self; 11] = [
         Self::OpenAi,
         Self::Azure,
@@ -84,7 +84,7 @@ impl Server {
         Self::Mistral,
     ];
 
-    /// The name in configuration files, and the account's name unless another is given.
+    /// The name in configuration files, and the default name of the account.
     pub const fn name(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
@@ -101,7 +101,7 @@ impl Server {
         }
     }
 
-    /// Where it is usually found. Azure has no common address: give the resource's own, up to `/openai/v1` or
+    /// The usual base URL. Azure has none: use that of the resource, up to `/openai/v1` or
     /// `/openai/deployments/{deployment}`.
     pub const fn base_url(self) -> &'static str {
         match self {
@@ -119,7 +119,7 @@ impl Server {
         }
     }
 
-    /// The environment variable in which the vendor's own tools look for the key; none for servers on the own machine.
+    /// The environment variable from which the vendor's own tools read the key; none for servers on the same machine.
     pub const fn key_variable(self) -> Option<&'static str> {
         match self {
             Self::OpenAi => Some("OPENAI_API_KEY"),
@@ -133,7 +133,7 @@ impl Server {
         }
     }
 
-    /// In what it departs from the others.
+    /// How requests to this server differ.
     pub const fn quirks(self) -> Quirks {
         let openai = Quirks {
             max_tokens_field: "max_completion_tokens",
@@ -145,7 +145,7 @@ impl Server {
             Self::OpenAi | Self::Azure => openai,
             Self::Ollama | Self::Vllm | Self::LlamaCpp | Self::LmStudio | Self::Together => Quirks::COMPATIBLE,
             Self::OpenRouter => Quirks { reasoning: ReasoningField::Object, ..Quirks::COMPATIBLE },
-            // Refuses a message with a property that it does not know.
+            // Refuses a message with an unknown field.
             Self::Groq => Quirks { echo: &["reasoning"], ..openai },
             Self::DeepSeek => Quirks {
                 json_schema: false,
@@ -167,7 +167,7 @@ impl Server {
 }
 
 impl Quirks {
-    /// What a server most likely understands that is not known by name.
+    /// The most widely accepted values, for unknown servers.
     pub const COMPATIBLE: Self = Self {
         max_tokens_field: "max_tokens",
         seed_field: "seed",
@@ -180,7 +180,7 @@ impl Quirks {
         call_ids: CallIds::UpTo(64),
     };
 
-    /// A number that differs where messages are written differently.
+    /// A number that differs between quirks that encode messages differently.
     pub(super) fn variant(&self) -> u64 {
         let Self { system_role, echo, call_ids, .. } = self;
         let mut hasher = DefaultHasher::new();
@@ -195,9 +195,9 @@ impl Default for Quirks {
     }
 }
 
-/// There is no server of that name.
+/// A name is not that of a known server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no known server; known are {known}, and any other works by its base URL", known = known_names())]
+#[error("`{0}` is not a known server; use one of {known}, or any server by its base URL", known = known_names())]
 pub struct UnknownServer(String);
 
 impl FromStr for Server {

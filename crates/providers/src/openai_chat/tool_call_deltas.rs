@@ -1,4 +1,4 @@
-//! Puts tool calls together from deltas, whatever a server does with ids and indices.
+//! Assembles tool calls from deltas. Servers use ids and indices in different ways.
 
 use std::collections::BTreeMap;
 
@@ -19,12 +19,11 @@ pub(super) struct ToolCallAssembler(Vec<PartialToolCall>);
 #[derive(Debug, Default)]
 pub(super) struct FinishedToolCalls {
     pub(super) parts: Vec<Part>,
-    /// The arguments of some call end in the middle of a JSON document: the answer was cut off, whatever the stop reason
-    /// says.
+    /// The arguments of a call end inside a JSON document, so the answer was cut off.
     pub(super) cut_off: bool,
 }
 
-/// A tool call of which some has arrived.
+/// A tool call that may be incomplete.
 #[derive(Debug, Default)]
 struct PartialToolCall {
     index: Option<u64>,
@@ -35,52 +34,53 @@ struct PartialToolCall {
 }
 
 impl ToolCallAssembler {
-    /// Takes a call that is not a delta; two with one id are two calls.
+    /// Adds a call that is not a delta. Two with the same id are two calls.
     pub(super) fn push_whole(&mut self, call: &ToolCallDelta<'_>, sink: &mut EventSink<'_>) {
-        let mut open = PartialToolCall::default();
-        open.add(call, sink);
-        self.0.push(open);
+        let mut partial = PartialToolCall::default();
+        partial.add(call, sink);
+        self.0.push(partial);
     }
 
-    /// Takes a delta of one call.
+    /// Adds a delta.
     pub(super) fn push(&mut self, call: &ToolCallDelta<'_>, sink: &mut EventSink<'_>) {
-        let place = self.place_of(call, sink);
-        if place == self.0.len() {
+        let position = self.position_of(call, sink);
+        if position == self.0.len() {
             self.0.push(PartialToolCall { index: call.index.get(), ..PartialToolCall::default() });
         }
-        if let Some(open) = self.0.get_mut(place) {
-            open.add(call, sink);
+        if let Some(partial) = self.0.get_mut(position) {
+            partial.add(call, sink);
         }
     }
 
-    /// Finds the call that a delta belongs to; the length of the list if it begins a new one.
+    /// The position of the call that a delta belongs to; the length of the list if the delta begins a new call.
     ///
-    /// The index decides where there is one. But some servers give every call the index 0, and tell calls apart by
-    /// their ids alone; and some change the id from delta to delta. So a call begins anew under a used index only if
-    /// both id and name are given and the id is another one.
-    fn place_of(&self, call: &ToolCallDelta<'_>, sink: &mut EventSink<'_>) -> usize {
+    /// The index decides, if there is one. But some servers give every call the index 0 and distinguish calls by id
+    /// alone, and others change the id from delta to delta. So a used index begins a new call only if the delta has a
+    /// name and another id.
+    fn position_of(&self, call: &ToolCallDelta<'_>, sink: &mut EventSink<'_>) -> usize {
         let end = self.0.len();
-        let named = call.function.0.as_ref().is_some_and(|function| function.name.filled().is_some());
+        let has_name = call.function.0.as_ref().is_some_and(|function| function.name.filled().is_some());
         let id = call.id.filled();
-        let by_id = || id.and_then(|id| self.0.iter().rposition(|open| open.id == id));
+        let by_id = || id.and_then(|id| self.0.iter().rposition(|partial| partial.id == id));
         let Some(index) = call.index.get() else {
             if call.index == Count::Absent {
                 sink.quirk(WireQuirk::CallIndexMissing);
             }
             return match by_id() {
-                // A whole call once more is another call.
-                Some(place) if named && self.0.get(place).is_some_and(PartialToolCall::is_whole) => end,
-                Some(place) => place,
-                None if id.is_some() || named => end,
+                // A complete call that is repeated is another call.
+                Some(position) if has_name && self.0.get(position).is_some_and(PartialToolCall::is_complete) => end,
+                Some(position) => position,
+                None if id.is_some() || has_name => end,
                 None => end.saturating_sub(1),
             };
         };
-        match self.0.iter().rposition(|open| open.index == Some(index)) {
+        match self.0.iter().rposition(|partial| partial.index == Some(index)) {
             None => end,
-            Some(place) => {
-                let other = self.0.get(place).is_some_and(|open| !open.id.is_empty() && Some(&*open.id) != id);
-                if !(other && named && id.is_some()) {
-                    return place;
+            Some(position) => {
+                let other =
+                    self.0.get(position).is_some_and(|partial| !partial.id.is_empty() && Some(&*partial.id) != id);
+                if !(other && has_name && id.is_some()) {
+                    return position;
                 }
                 sink.quirk(WireQuirk::CallIndexShared);
                 by_id().unwrap_or(end)
@@ -88,11 +88,11 @@ impl ToolCallAssembler {
         }
     }
 
-    /// The calls as parts of a message. Snowflake sends some without name and arguments, which ask for nothing.
+    /// The calls as parts of a message. Calls without name and arguments, which Snowflake sends, are left out.
     pub(super) fn finish(self, sink: &mut EventSink<'_>) -> FinishedToolCalls {
         let mut finished = FinishedToolCalls::default();
-        for open in self.0.into_iter().filter(|open| !open.is_blank()) {
-            let call = open.close(finished.parts.len() + 1, sink);
+        for partial in self.0.into_iter().filter(|partial| !partial.is_blank()) {
+            let call = partial.finish(finished.parts.len() + 1, sink);
             if let Arguments::Malformed(_) = call.arguments {
                 sink.quirk(WireQuirk::ArgumentsMalformed);
                 finished.cut_off |= call.arguments.are_truncated();
@@ -108,7 +108,7 @@ impl ToolCallAssembler {
 
 impl PartialToolCall {
     /// Whether the arguments are a complete document.
-    fn is_whole(&self) -> bool {
+    fn is_complete(&self) -> bool {
         serde_json::from_str::<&RawValue>(&self.arguments).is_ok()
     }
 
@@ -127,7 +127,7 @@ impl PartialToolCall {
             self.add_name(function.name.filled(), sink);
             self.add_arguments(function.arguments, sink);
         }
-        // Snowflake sends an empty one beside each function.
+        // Snowflake sends an empty `custom` beside each function.
         if let Some(custom) = call.custom.0.as_ref().filter(|custom| custom.name.filled().is_some()) {
             self.add_name(custom.name.filled(), sink);
             self.arguments.push_str(custom.input.filled().unwrap_or_default());
@@ -157,10 +157,10 @@ impl PartialToolCall {
         }
     }
 
-    fn close(self, place: usize, sink: &mut EventSink<'_>) -> ToolCall {
+    fn finish(self, position: usize, sink: &mut EventSink<'_>) -> ToolCall {
         let id = if self.id.is_empty() {
             sink.quirk(WireQuirk::CallIdMissing);
-            format!("call_{place}")
+            format!("call_{position}")
         } else {
             self.id
         };
@@ -172,7 +172,7 @@ impl PartialToolCall {
     }
 }
 
-/// Most arguments come in one piece, which need not be copied.
+/// Appends text. Most arguments arrive in one delta, which is not copied.
 fn append(arguments: &mut String, text: String) {
     if arguments.is_empty() {
         *arguments = text;

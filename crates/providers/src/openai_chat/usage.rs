@@ -1,4 +1,4 @@
-//! Tokens as Chat Completions servers count them, brought to one form.
+//! Token counts of Chat Completions servers.
 
 use brigade_core::{Money, Usage};
 use serde::Deserialize;
@@ -60,19 +60,19 @@ pub(super) struct GroqExtension<'a> {
     pub(super) usage: LooseObject<UsageObject<'a>>,
 }
 
-/// Brings a `usage` object to one form. The flag says whether something in it cannot be right; that part is left out.
-/// Absent if it states no tokens at all.
-pub(super) fn normalised(stated: &UsageObject<'_>) -> (Option<Usage>, bool) {
+/// Converts a `usage` object; absent if it has no token counts. The flag is true if a count is impossible; that count is
+/// left out.
+pub(super) fn parse(stated: &UsageObject<'_>) -> (Option<Usage>, bool) {
     let counts = [stated.prompt_tokens, stated.completion_tokens, stated.total_tokens];
-    let odd = counts.contains(&Count::Implausible);
+    let implausible = counts.contains(&Count::Implausible);
     let (prompt, completion) = (stated.prompt_tokens.get(), stated.completion_tokens.get());
     if prompt.is_none() && completion.is_none() {
-        return (None, odd);
+        return (None, implausible);
     }
     let input = stated.prompt_tokens_details.0.unwrap_or_default();
     let output = stated.completion_tokens_details.0.unwrap_or_default();
     let mut usage = Usage::new(prompt.unwrap_or(0), completion.unwrap_or(0));
-    // What the total has beyond its parts is reasoning that was not counted as completion (xAI, Gemini).
+    // The total beyond its parts is reasoning that is not in the completion count (xAI, Gemini).
     let uncounted = stated.total_tokens.get().unwrap_or(0).saturating_sub(usage.total_tokens());
     if stated.prompt_audio_seconds == Count::Absent {
         usage.output_tokens += uncounted;
@@ -85,7 +85,7 @@ pub(super) fn normalised(stated: &UsageObject<'_>) -> (Option<Usage>, bool) {
     usage.reasoning_tokens = first([output.reasoning, stated.reasoning_tokens]);
     usage.stated_cost = stated_cost(stated);
     let dropped = drop_implausible(&mut usage);
-    (Some(usage), odd || dropped)
+    (Some(usage), implausible || dropped)
 }
 
 fn first<const N: usize>(counts: [Count; N]) -> Option<u64> {
@@ -109,11 +109,11 @@ mod tests {
 
     fn read(json: &str) -> (Option<Usage>, bool) {
         let stated: LooseObject<UsageObject<'_>> = serde_json::from_str(json).unwrap();
-        stated.0.map_or((None, false), |stated| normalised(&stated))
+        stated.0.map_or((None, false), |stated| parse(&stated))
     }
 
     #[test]
-    fn the_same_thing_has_many_names() {
+    fn a_count_has_different_names() {
         let openai = r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,
             "prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":2},
             "completion_tokens_details":{"reasoning_tokens":3}}"#;
@@ -125,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_beside_the_completion_is_output_too() {
+    fn reasoning_outside_the_completion_count_is_output() {
         let xai = r#"{"prompt_tokens":12,"completion_tokens":1,"total_tokens":241,
             "completion_tokens_details":{"reasoning_tokens":228}}"#;
         assert_eq!(read(xai), (Some(Usage::new(12, 229).reasoning_tokens(Some(228))), false));
     }
 
     #[test]
-    fn what_cannot_be_right_is_left_out() {
+    fn impossible_counts_are_left_out() {
         let grok = r#"{"prompt_tokens":24,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":161}}"#;
         assert_eq!(read(grok), (Some(Usage::new(24, 2)), true));
         assert_eq!(read(r#"{"prompt_tokens":-4,"completion_tokens":2}"#), (Some(Usage::new(0, 2)), true));

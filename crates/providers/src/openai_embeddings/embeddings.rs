@@ -1,4 +1,4 @@
-//! Embeddings, as `OpenAI` and the servers that speak its protocol give them:
+//! Embeddings of `OpenAI` and compatible servers:
 //! <https://platform.openai.com/docs/api-reference/embeddings/create>.
 
 use std::{fmt, sync::Arc};
@@ -19,7 +19,7 @@ use crate::{
     protocol::protocol::caller_error,
 };
 
-/// A model of an account that turns texts into vectors.
+/// An embedding model of an account.
 #[derive(Clone)]
 pub struct OpenAiEmbeddings {
     account: Arc<Account>,
@@ -28,8 +28,8 @@ pub struct OpenAiEmbeddings {
     dimensions: Option<u32>,
 }
 
-/// The most texts of one request, as `OpenAI` documents it.
-const MOST_TEXTS: usize = 2_048;
+/// The documented maximum of texts in one request.
+const MAX_TEXTS: usize = 2_048;
 
 #[derive(Serialize)]
 struct EmbeddingsRequest<'a> {
@@ -61,7 +61,7 @@ struct EmbeddingUsage {
 }
 
 impl OpenAi {
-    /// The embedding model that the provider calls `name`.
+    /// The embedding model with the provider's name `name`.
     pub fn embeddings(&self, name: &str) -> OpenAiEmbeddings {
         OpenAiEmbeddings {
             id: ModelId::new(Arc::clone(&self.account.name), name),
@@ -73,8 +73,7 @@ impl OpenAi {
 }
 
 impl OpenAiEmbeddings {
-    /// Asks for vectors of so many numbers, which newer models can shorten theirs to. As many as the model has, if not
-    /// said.
+    /// Requests shorter vectors, which newer models support. By default vectors have the model's full length.
     #[must_use]
     pub fn dimensions(self, dimensions: u32) -> Self {
         Self { dimensions: Some(dimensions), ..self }
@@ -83,10 +82,11 @@ impl OpenAiEmbeddings {
     fn encode(&self, texts: &[&str]) -> Result<Vec<u8>, ModelError> {
         let (model, dimensions) = (self.id.model(), self.dimensions);
         let request = EmbeddingsRequest { model, input: texts, encoding_format: "float", dimensions };
-        serde_json::to_vec(&request).map_err(|error| caller_error("the texts cannot be written").caused_by(error))
+        serde_json::to_vec(&request)
+            .map_err(|error| caller_error("the texts cannot be encoded as JSON").caused_by(error))
     }
 
-    /// The vectors in the order of the texts, whatever the order in which they came.
+    /// Decodes the vectors and sorts them in the order of the texts.
     fn decode(body: &[u8], texts: usize) -> Result<Embeddings, ModelError> {
         let response: Option<EmbeddingsResponse> = json::read(body);
         let response = response.ok_or_else(|| provider_error::not_an_answer("the list of embeddings", body))?;
@@ -98,8 +98,8 @@ impl OpenAiEmbeddings {
         let mut vectors = vec![None; texts];
         for (position, EmbeddingItem { index, embedding }) in response.data.into_iter().enumerate() {
             let index = index.unwrap_or(position);
-            let place = vectors.get_mut(index).ok_or_else(|| broken(format!("has one for text {index} of {texts}")))?;
-            if place.replace(embedding).is_some() {
+            let slot = vectors.get_mut(index).ok_or_else(|| broken(format!("has one for text {index} of {texts}")))?;
+            if slot.replace(embedding).is_some() {
                 return Err(broken(format!("has two for text {index}")));
             }
         }
@@ -115,7 +115,7 @@ impl OpenAiEmbeddings {
         Ok(embeddings)
     }
 
-    fn placed(&self, error: ModelError, head: &ResponseHead) -> ModelError {
+    fn with_head(&self, error: ModelError, head: &ResponseHead) -> ModelError {
         error.with(|failure| {
             failure.model = Some(self.id.clone());
             failure.status.get_or_insert(head.status.as_u16());
@@ -135,16 +135,17 @@ impl Embedder for OpenAiEmbeddings {
         if texts.is_empty() {
             return Ok(Embeddings::default());
         }
-        if texts.len() > MOST_TEXTS {
-            let error = caller_error(format!("{MOST_TEXTS} texts are embedded at a time at the most; ask in parts"));
+        if texts.len() > MAX_TEXTS {
+            let error = caller_error(format!("one request embeds at most {MAX_TEXTS} texts; split them"));
             return Err(error.with(|failure| failure.model = Some(self.id.clone())));
         }
-        let named =
+        let with_model =
             |error: ModelError| self.account.without_key(error.with(|failure| failure.model = Some(self.id.clone())));
         let request = account::post(&self.url, self.account.headers(run), self.encode(texts)?);
-        let (head, body) =
-            account::read_document(self.account.http.send(request).await.map_err(named)?).await.map_err(named)?;
-        Self::decode(&body, texts.len()).map_err(|error| self.placed(error, &head))
+        let (head, body) = account::read_document(self.account.http.send(request).await.map_err(with_model)?)
+            .await
+            .map_err(with_model)?;
+        Self::decode(&body, texts.len()).map_err(|error| self.with_head(error, &head))
     }
 }
 
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_asks_for_numbers_and_for_fewer_dimensions_if_told_to() {
+    fn a_request_has_the_dimensions_if_they_are_set() {
         let body = |model: OpenAiEmbeddings| String::from_utf8(model.encode(&["a", "b\n"]).unwrap()).unwrap();
         let plain = r#"{"model":"text-embedding-3-small","input":["a","b\n"],"encoding_format":"float"}"#;
         assert_eq!(body(model()), plain);
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_are_put_in_the_order_of_the_texts() {
+    fn vectors_are_in_the_order_of_the_texts() {
         let body = br#"{"object":"list","model":"m-2024","usage":{"prompt_tokens":8,"total_tokens":8},"data":[
             {"object":"embedding","index":1,"embedding":[0.5,-1]},{"object":"embedding","index":0,"embedding":[1e-3,2]}]}"#;
         let found = OpenAiEmbeddings::decode(body, 2).unwrap();
@@ -180,25 +181,32 @@ mod tests {
         assert_eq!((found.model.as_str(), found.usage), ("m-2024", Some(Usage::new(8, 0))));
         let bare = br#"{"data":[{"embedding":[1]},{"embedding":[2]}]}"#;
         let found = OpenAiEmbeddings::decode(bare, 2).unwrap();
-        assert_eq!((found.vectors, found.usage), (vec![vec![1.0], vec![2.0]], None), "what is not told is absent");
+        assert_eq!(
+            (found.vectors, found.usage),
+            (vec![vec![1.0], vec![2.0]], None),
+            "usage that is not stated is absent"
+        );
     }
 
     #[test]
-    fn a_list_that_does_not_fit_the_texts_is_broken() {
+    fn a_list_that_does_not_match_the_texts_is_broken() {
         for (body, why) in [
             (r#"{"data":[{"embedding":[1]}]}"#, "has none for some of 2 texts"),
             (r#"{"data":[{"embedding":[1]},{"index":0,"embedding":[1]}]}"#, "has two for text 0"),
             (r#"{"data":[{"index":7,"embedding":[1]}]}"#, "has one for text 7 of 2"),
             (r#"{"data":[{"embedding":[1]},{"embedding":[1,2]}]}"#, "different lengths"),
             (r#"{"data":[{"embedding":[]},{"embedding":[]}]}"#, "or empty ones"),
-            (r#"{"data":3}"#, "not of an answer's form"),
-            ("<html>", "no JSON"),
+            (r#"{"data":3}"#, "does not have the form of an answer"),
+            ("<html>", "not JSON"),
         ] {
             let error = OpenAiEmbeddings::decode(body.as_bytes(), 2).unwrap_err();
             assert_eq!(error.kind(), ModelErrorKind::Broken, "{body}");
             assert!(error.to_string().contains(why), "{error}");
         }
         let error = OpenAiEmbeddings::decode(br#"{"error":{"message":"overloaded","type":"server_error"}}"#, 2);
-        assert!(error.unwrap_err().to_string().contains("overloaded"), "an error in disguise is told as what it is");
+        assert!(
+            error.unwrap_err().to_string().contains("overloaded"),
+            "an error in a successful response is reported as an error"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes from the Responses API become a reply.
+//! Decodes answers of the Responses API.
 
 use std::collections::BTreeMap;
 
@@ -21,14 +21,14 @@ use crate::{
     },
 };
 
-/// Puts an answer together.
+/// Decodes one answer.
 ///
-/// An item is followed by its place in the output, which may have gaps: some servers give one item another id in each
-/// event. What counts is the item as it is when done, as the final response can repeat the output in part, under other
-/// ids, or not at all.
+/// Items are identified by their index in the output, which may have gaps, because some servers change an item's id from
+/// event to event. The items of `response.output_item.done` count: the final response may repeat the output in part, with
+/// other ids, or not at all.
 #[derive(Debug, Default)]
 pub struct ResponsesDecoder {
-    done: BTreeMap<u64, RawJson>,
+    items: BTreeMap<u64, RawJson>,
     usage: Option<Usage>,
     reply: Option<ChatReply>,
 }
@@ -39,7 +39,7 @@ impl ReplyDecoder for ResponsesDecoder {
         if self.reply.is_some() {
             return Ok(Progress::Done);
         }
-        // OpenRouter ends its stream as Chat Completions do; the answer has ended before.
+        // OpenRouter ends its stream like Chat Completions.
         if data.is_empty() || data == b"[DONE]" {
             return Ok(Progress::More);
         }
@@ -48,7 +48,7 @@ impl ReplyDecoder for ResponsesDecoder {
         let event = event.map(|event| StreamEvent { kind: event.kind.or(Some(name)), ..event });
         let event = event.filter(|event| event.kind != Some("error"));
         let event = event.ok_or_else(|| provider_error::not_an_answer("an event of the stream", data))?;
-        self.take(&event, data, sink)
+        self.add_event(&event, data, sink)
     }
 
     fn finish(&mut self, _sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
@@ -59,7 +59,7 @@ impl ReplyDecoder for ResponsesDecoder {
     fn body(&mut self, body: &[u8], sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
         let response: Option<Response<'_>> = json::read(body);
         let response = response.filter(|response| response.output.is_some());
-        self.conclude(response, body, sink)
+        self.finish_response(response, body, sink)
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -68,7 +68,12 @@ impl ReplyDecoder for ResponsesDecoder {
 }
 
 impl ResponsesDecoder {
-    fn take(&mut self, event: &StreamEvent<'_>, data: &[u8], sink: &mut EventSink<'_>) -> Result<Progress, ModelError> {
+    fn add_event(
+        &mut self,
+        event: &StreamEvent<'_>,
+        data: &[u8],
+        sink: &mut EventSink<'_>,
+    ) -> Result<Progress, ModelError> {
         let delta = || event.delta.and_then(json::text).unwrap_or_default();
         match event.kind.unwrap_or_default() {
             "response.output_text.delta" | "response.refusal.delta" => sink.delta(|| Delta::Text(delta())),
@@ -82,43 +87,43 @@ impl ResponsesDecoder {
                     sink.delta(|| Delta::ToolCall { name: call.string("name") });
                 }
             }
-            "response.output_item.done" => self.keep(event.output_index, event.item, sink),
+            "response.output_item.done" => self.add_item(event.output_index, event.item, sink),
             "response.completed"
             | "response.incomplete"
             | "response.failed"
             | "response.cancelled"
             | "response.done" => {
                 let raw = event.response.map_or(data, |raw| raw.get().as_bytes());
-                let reply = self.conclude(json::read(raw), raw, sink)?;
+                let reply = self.finish_response(json::read(raw), raw, sink)?;
                 self.reply = Some(reply);
                 return Ok(Progress::Done);
             }
-            kind if is_known(kind) => {}
+            kind if is_ignored(kind) => {}
             _ => sink.quirk(WireQuirk::UnknownEvent),
         }
         Ok(Progress::More)
     }
 
-    fn keep(&mut self, index: Option<u64>, item: Option<&RawValue>, sink: &mut EventSink<'_>) {
+    fn add_item(&mut self, index: Option<u64>, item: Option<&RawValue>, sink: &mut EventSink<'_>) {
         let Some(item) = item else { return sink.quirk(WireQuirk::UnknownEvent) };
-        let next = self.done.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
+        let next = self.items.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
         if index.is_none() {
             sink.quirk(WireQuirk::CallIndexMissing);
         }
-        self.done.insert(index.unwrap_or(next), item.to_owned().into());
+        self.items.insert(index.unwrap_or(next), item.to_owned().into());
     }
 
-    /// Makes the reply of a response that has come to its end, whatever the end is.
-    fn conclude(
+    /// Converts a response that has ended to a reply or an error.
+    fn finish_response(
         &mut self,
         response: Option<Response<'_>>,
         raw: &[u8],
         sink: &mut EventSink<'_>,
     ) -> Result<ChatReply, ModelError> {
-        self.usage = response.as_ref().and_then(|response| response.usage).and_then(|raw| counted(raw, sink));
+        self.usage = response.as_ref().and_then(|response| response.usage).and_then(|raw| parse_usage(raw, sink));
         let response = response.filter(|response| response.error.is_none());
         let response = response.ok_or_else(|| provider_error::not_an_answer("the response", raw))?;
-        check_ended(response.status.as_deref())?;
+        check_status(response.status.as_deref())?;
         let output = self.output(response.output.as_deref().unwrap_or_default());
         let mut parts = Vec::with_capacity(output.len());
         let mut summary = OutputSummary::default();
@@ -141,16 +146,16 @@ impl ResponsesDecoder {
         Ok(reply)
     }
 
-    /// The items as they were streamed, unless the end has more of them (a stream may be joined in its middle).
-    fn output(&mut self, finally: &[&RawValue]) -> Vec<RawJson> {
-        if self.done.len() < finally.len() {
-            return finally.iter().map(|raw| (*raw).to_owned().into()).collect();
+    /// The streamed items, unless the final response has more (a client may join a stream in its middle).
+    fn output(&mut self, final_items: &[&RawValue]) -> Vec<RawJson> {
+        if self.items.len() < final_items.len() {
+            return final_items.iter().map(|raw| (*raw).to_owned().into()).collect();
         }
-        std::mem::take(&mut self.done).into_values().collect()
+        std::mem::take(&mut self.items).into_values().collect()
     }
 }
 
-/// What the items of an answer add up to.
+/// What the items of an answer contain.
 #[derive(Debug, Default)]
 struct OutputSummary {
     calls: bool,
@@ -158,9 +163,9 @@ struct OutputSummary {
     web_searches: u64,
 }
 
-/// Whether an event is one that brings nothing new: it begins something, repeats it whole, or tells the progress of a
-/// tool that the provider runs.
-fn is_known(kind: &str) -> bool {
+/// Whether an event is known but not needed: it begins something, repeats it, or reports the progress of a tool that the
+/// provider runs.
+fn is_ignored(kind: &str) -> bool {
     const PROGRESS: [&str; 12] = [
         "created",
         "in_progress",
@@ -179,24 +184,25 @@ fn is_known(kind: &str) -> bool {
     topic.is_some_and(|topic| PROGRESS.contains(&topic) || topic.contains("_call")) || kind == "keepalive"
 }
 
-fn counted(raw: &RawValue, sink: &mut EventSink<'_>) -> Option<Usage> {
-    let (usage, odd) = wire::usage(raw);
-    if odd {
+fn parse_usage(raw: &RawValue, sink: &mut EventSink<'_>) -> Option<Usage> {
+    let (usage, implausible) = wire::usage(raw);
+    if implausible {
         sink.quirk(WireQuirk::UsageImplausible);
     }
     usage
 }
 
-/// A response that still runs, or never will, is no answer.
-fn check_ended(status: Option<&str>) -> Result<(), ModelError> {
+/// Fails for a response that has not ended, or that the provider aborted.
+fn check_status(status: Option<&str>) -> Result<(), ModelError> {
     match status {
         Some("queued" | "in_progress") => Err(ModelError::new(
             ModelErrorKind::Caller,
-            "the response runs in the background and is not there yet; leave `background` out of the request",
+            "the response is still running in the background; remove `background` from the request",
         )),
-        Some(status @ ("failed" | "cancelled")) => {
-            Err(ModelError::new(ModelErrorKind::Transient, format!("the provider gave the response up: {status}")))
-        }
+        Some(status @ ("failed" | "cancelled")) => Err(ModelError::new(
+            ModelErrorKind::Transient,
+            format!("the provider did not complete the response: {status}"),
+        )),
         _ => Ok(()),
     }
 }
@@ -225,19 +231,19 @@ fn finish_reason(
     }
 }
 
-/// An item in core's terms. What core has no word for is kept as it is.
+/// Converts an item to a part. A type that core does not know is kept unchanged.
 fn part(raw: &RawJson, summary: &mut OutputSummary, sink: &mut EventSink<'_>) -> Part {
     let mut item = OutputItem::new(raw.as_raw());
     let data = Some(ProviderData { dialect: DIALECT.into(), raw: raw.clone() });
     match item.kind.as_str() {
         "message" if !matches!(item.string("role").as_str(), "user" | "system" | "developer") => {
-            let (text, refused) = item.words("content", "");
+            let (text, refused) = item.text("content", "");
             summary.refused |= refused;
             Part::Text(TextPart { text, data })
         }
         "reasoning" => {
-            let (summary, _) = item.words("summary", "\n\n");
-            let text = if summary.is_empty() { item.words("content", "").0 } else { summary };
+            let (summary, _) = item.text("summary", "\n\n");
+            let text = if summary.is_empty() { item.text("content", "").0 } else { summary };
             Part::Thinking(TextPart { text, data })
         }
         "function_call" => {

@@ -15,7 +15,7 @@ use crate::{
     protocol::{effort, protocol::ModelRequest},
 };
 
-/// The API refuses a smaller limit.
+/// The smallest answer limit that the API accepts.
 const MIN_OUTPUT_TOKENS: u32 = 16;
 /// Fields that `extra` cannot replace.
 const RESERVED: [&str; 4] = ["model", "stream", "tools", "input"];
@@ -56,11 +56,11 @@ pub(super) fn body(request: &ModelRequest<'_>, summary: Option<&str>) -> Vec<u8>
 /// Where the conversation is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConversationState {
-    /// Here alone: each request has all of it.
+    /// Only here: each request contains the whole conversation.
     Stateless,
-    /// Here, but the provider stores answers as well and knows their items by id.
+    /// Here, and the provider stores answers and knows their items by id.
     Stored,
-    /// At the provider: a request has only what is new.
+    /// At the provider: a request contains only the new messages.
     Continued,
 }
 
@@ -77,7 +77,7 @@ impl ConversationState {
     }
 }
 
-/// Whether a model may reason; assumed of unknown models. The others refuse every field about reasoning.
+/// Whether a model may reason. Unknown models may. Models that cannot refuse every field about reasoning.
 fn can_reason(model: &str) -> bool {
     const WITHOUT: [&str; 5] = ["gpt-3", "gpt-4", "chatgpt", "gpt-5-chat", "computer-use"];
     let name = model.rsplit('/').next().unwrap_or(model);

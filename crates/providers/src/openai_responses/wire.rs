@@ -1,6 +1,6 @@
 //! What the Responses API sends, read leniently.
 //!
-//! Output items are kept as raw JSON, since most of them must go back exactly as they came.
+//! Output items are kept as raw JSON, because most of them must be sent back unchanged.
 //! See <https://platform.openai.com/docs/api-reference/responses-streaming>.
 
 use brigade_core::Money;
@@ -12,7 +12,7 @@ use crate::{
     protocol::usage::{drop_implausible, from_usd},
 };
 
-/// One event of a stream; its kind says which fields are there.
+/// One event of a stream. Its kind determines which fields are present.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamEvent<'a> {
     #[serde(default, borrow, rename = "type", deserialize_with = "json::loose")]
@@ -54,7 +54,7 @@ pub(super) struct IncompleteDetails {
     pub(super) reason: Option<String>,
 }
 
-/// An item of the output, taken apart.
+/// An item of the output with its fields.
 #[derive(Debug)]
 pub(super) struct OutputItem {
     pub(super) kind: String,
@@ -63,7 +63,7 @@ pub(super) struct OutputItem {
 
 /// A part of a message, a summary or a reasoning text.
 #[derive(Debug, Default, Deserialize)]
-struct TextPart {
+struct ItemText {
     #[serde(default, rename = "type", deserialize_with = "json::loose")]
     kind: Option<String>,
     #[serde(default, deserialize_with = "json::loose")]
@@ -72,7 +72,7 @@ struct TextPart {
     refusal: Option<String>,
 }
 
-/// Token counts, with what compatible servers add.
+/// Token counts, with the fields that compatible servers add.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct UsageObject<'a> {
@@ -89,7 +89,7 @@ struct UsageObject<'a> {
     cost_in_usd_ticks: Count,
 }
 
-/// What input and output consist of.
+/// The parts of the input and output counts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct TokenDetails {
@@ -101,25 +101,25 @@ struct TokenDetails {
     reasoning: Count,
 }
 
-/// Brings a `usage` object to core's terms. The flag says whether something in it cannot be right; that part is left
-/// out. Absent unless both input and output were told.
+/// Converts a `usage` object; absent unless it has both input and output. The flag is true if a count is impossible; that
+/// count is left out.
 pub(super) fn usage(raw: &RawValue) -> (Option<brigade_core::Usage>, bool) {
     let Ok(stated) = serde_json::from_str::<UsageObject<'_>>(raw.get()) else { return (None, true) };
-    let odd = [stated.input_tokens, stated.output_tokens].contains(&Count::Implausible);
+    let implausible = [stated.input_tokens, stated.output_tokens].contains(&Count::Implausible);
     let (Some(input), Some(output)) = (stated.input_tokens.get(), stated.output_tokens.get()) else {
-        return (None, odd);
+        return (None, implausible);
     };
     let details = |raw: Option<&RawValue>| -> TokenDetails {
         raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
     };
-    let (of_input, of_output) = (details(stated.input_tokens_details), details(stated.output_tokens_details));
+    let (input_details, output_details) = (details(stated.input_tokens_details), details(stated.output_tokens_details));
     let mut usage = brigade_core::Usage::new(input, output)
-        .cache_read_tokens(of_input.cached.get())
-        .cache_write_tokens(of_input.cache_write.get())
-        .reasoning_tokens(of_output.reasoning.get())
+        .cache_read_tokens(input_details.cached.get())
+        .cache_write_tokens(input_details.cache_write.get())
+        .reasoning_tokens(output_details.reasoning.get())
         .stated_cost(stated.cost());
     let dropped = drop_implausible(&mut usage);
-    (Some(usage), odd || dropped)
+    (Some(usage), implausible || dropped)
 }
 
 impl UsageObject<'_> {
@@ -131,7 +131,7 @@ impl UsageObject<'_> {
 }
 
 impl OutputItem {
-    /// Takes an item apart. One that is no object has no fields.
+    /// Parses an item. One that is not an object has no fields.
     pub(super) fn new(raw: &RawValue) -> Self {
         let fields: RawFields = serde_json::from_str(raw.get()).unwrap_or_default();
         let kind = fields.get("type").and_then(|raw| json::text(raw)).unwrap_or_default();
@@ -143,20 +143,19 @@ impl OutputItem {
         self.fields.get(field).and_then(|raw| json::text(raw)).unwrap_or_default()
     }
 
-    /// The words in a list of parts, and whether one of them is a refusal.
-    pub(super) fn words(&self, field: &str, separator: &str) -> (String, bool) {
+    /// The text of a list of parts, and whether one of them is a refusal.
+    pub(super) fn text(&self, field: &str, separator: &str) -> (String, bool) {
         let Some(raw) = self.fields.get(field) else { return (String::new(), false) };
         if let Some(text) = json::text(raw) {
             return (text, false);
         }
-        let parts: Vec<TextPart> = serde_json::from_str(raw.get()).unwrap_or_default();
+        let parts: Vec<ItemText> = serde_json::from_str(raw.get()).unwrap_or_default();
         let refused = parts.iter().any(|part| part.kind.as_deref() == Some("refusal"));
-        let words: Vec<String> = parts.into_iter().filter_map(|part| part.text.or(part.refusal)).collect();
-        (words.join(separator), refused)
+        let texts: Vec<String> = parts.into_iter().filter_map(|part| part.text.or(part.refusal)).collect();
+        (texts.join(separator), refused)
     }
 
-    /// Whether this is a web search, as opposed to opening a page that one has found; only searches are billed by the
-    /// part.
+    /// Whether this is a web search, rather than the opening of a page. Only searches are billed.
     pub(super) fn is_web_search(&self) -> bool {
         #[derive(Deserialize)]
         struct Action {

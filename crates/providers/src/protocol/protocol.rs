@@ -1,69 +1,65 @@
-//! What a wire protocol must say about itself, and what it reports while it reads an answer.
+//! The interface of a wire protocol, and what it reports while it decodes an answer.
 //!
-//! A protocol is a folder of four files: `mod.rs` (its marker type, which implements [`Protocol`], and the constructors
-//! of its client), `wire.rs` (lenient serde structs), `encode.rs` (a [`ModelRequest`] becomes bytes) and `decode.rs` (bytes
-//! become a reply, through an [`ReplyDecoder`]); what would make one of them long has a file of its own beside it.
+//! A protocol is a folder with a marker type that implements [`Protocol`], `wire.rs` (lenient serde structs), `encode.rs`
+//! (from a [`ModelRequest`] to bytes) and `decode.rs` (a [`ReplyDecoder`]).
 //!
-//! What a protocol need not care about, because [`crate::reader`] does it for all: telling a stream from a single
-//! document, HTTP failures, caps on size, and filling in what the head of the response says (model asked, status,
-//! request id, limits) and the usage seen so far, in replies and errors alike.
+//! The response reader does what is the same for all protocols: it distinguishes a stream from a single document, turns
+//! HTTP failures into errors, limits sizes, and adds to replies and errors what the head of the response says (model,
+//! status, request id, rate limits) and the usage received so far.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use brigade_core::{ChatReply, ChatRequest, Delta, Event, ModelError, ModelErrorKind, Run, Settings, Usage};
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 
 use crate::http::sse::SseEvent;
 
-/// One wire protocol. The value carries what distinguishes servers that speak it.
+/// A wire protocol. The value holds the differences between the servers that speak it.
 pub trait Protocol: fmt::Debug + Clone + Send + Sync + 'static {
-    /// Reads one answer.
+    /// Decodes one answer.
     type Decoder: ReplyDecoder;
 
-    /// The header in which this protocol's vendor accepts the caller's own id of a request, if it does.
+    /// The header in which the vendor accepts the client's own request id, if there is one.
     const CLIENT_REQUEST_ID: Option<HeaderName>;
 
-    /// The endpoint of `model`, relative to the base URL; a query is allowed.
+    /// The endpoint of `model`, relative to the base URL. May have a query.
     fn path(&self, model: &str) -> Cow<'static, str>;
 
-    /// An endpoint that costs nothing to GET, relative to the base URL.
+    /// An endpoint for free GET requests, relative to the base URL.
     fn probe_path(&self) -> Cow<'static, str>;
 
-    /// Room for the answer of `model` where nobody limits it, for a protocol that must send a limit:
-    /// [`Settings::answer_tokens`].
+    /// The default answer limit of `model`, for a protocol that requires one: [`Settings::answer_tokens`].
     fn answer_tokens(&self, model: &str) -> Option<u32>;
 
-    /// The body of the request: deterministic, and without building a tree of what was said before.
+    /// Encodes the body of a request. The same request always gives the same bytes, because prompt caches compare
+    /// them.
     fn encode(&self, request: &ModelRequest<'_>) -> Result<Vec<u8>, ModelError>;
 
-    /// Adds headers that depend on the question.
-    fn headers(&self, request: &ModelRequest<'_>, headers: &mut HeaderMap);
-
-    /// Begins to read an answer.
+    /// Creates a decoder for one answer.
     fn decoder(&self) -> Self::Decoder;
 }
 
-/// Puts one answer together from the events of a stream, or reads it from a single document.
+/// Decodes one answer from the events of a stream or from a single document.
 pub trait ReplyDecoder: Send {
-    /// Takes the next event. An error reported by the provider is an `Err` (see [`crate::provider_error::in_band`]).
+    /// Decodes the next event. Returns an error that the provider reports inside the stream as `Err`.
     fn event(&mut self, event: &SseEvent, sink: &mut EventSink<'_>) -> Result<Progress, ModelError>;
 
-    /// The whole answer, once the stream has ended. Without a terminal marker this is a failure of kind `Broken`.
+    /// Returns the answer once the stream has ended. Without a terminal marker this is an error of kind `Broken`.
     fn finish(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError>;
 
-    /// Reads an answer that came as one document.
+    /// Decodes an answer that is one document.
     fn body(&mut self, body: &[u8], sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError>;
 
-    /// The tokens reported so far; they were spent even if the answer never gets whole.
+    /// The usage reported so far. It was spent even if the answer is never completed.
     fn usage(&self) -> Option<Usage>;
 }
 
-/// One question, ready to be encoded.
+/// A chat request with its settings merged, ready to be encoded.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelRequest<'a> {
     /// The model's name as the provider knows it.
     pub model: &'a str,
-    /// What is asked. Its settings are not to be read: [`ModelRequest::settings`] has them merged.
+    /// The request. Use [`ModelRequest::settings`] in place of its own settings.
     pub chat: &'a ChatRequest,
     /// The request's settings over the model's defaults.
     pub settings: &'a Settings,
@@ -71,73 +67,74 @@ pub struct ModelRequest<'a> {
     pub stream: bool,
 }
 
-/// Whether more is to be read.
+/// Whether a decoder needs more of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// The answer goes on.
+    /// The answer is not complete.
     More,
-    /// The terminal marker was read; what follows is of no interest.
+    /// The terminal marker was read.
     Done,
 }
 
-/// Where an assembly reports what happens on the way.
+/// Receives the deltas and quirks that a decoder finds, and emits them as events of the run.
 #[derive(Debug)]
 pub struct EventSink<'a> {
     run: &'a Run,
     provider: &'a Arc<str>,
-    seen: u64,
+    /// A bit for each quirk that was reported.
+    reported: u64,
 }
 
 impl<'a> EventSink<'a> {
     pub(crate) fn new(run: &'a Run, provider: &'a Arc<str>) -> Self {
-        Self { run, provider, seen: 0 }
+        Self { run, provider, reported: 0 }
     }
 
-    /// Whether a stream was asked for.
+    /// Whether a stream was requested.
     pub(crate) fn wants_deltas(&self) -> bool {
         self.run.wants_deltas()
     }
 
-    /// A piece of the answer has arrived; built only if somebody listens.
+    /// Emits a part of the answer. The delta is built only if there is a listener.
     pub fn delta(&mut self, delta: impl FnOnce() -> Delta) {
         self.run.emit_delta(delta);
     }
 
-    /// The response departs from the documented form. Each kind is reported once per response, so that an unknown
-    /// event repeated a thousand times does not drown the rest.
+    /// Reports that the response departs from the documented form. Each quirk is reported once per response, so that
+    /// repeated ones do not hide the others.
     pub fn quirk(&mut self, quirk: WireQuirk) {
         let bit = 1 << quirk as u32;
-        if self.seen & bit == 0 {
-            self.seen |= bit;
+        if self.reported & bit == 0 {
+            self.reported |= bit;
             self.run.emit(&Event::WireQuirk { provider: Arc::clone(self.provider), kind: quirk.name().into() });
         }
     }
 }
 
-/// A departure from the documented form that was read all the same. A closed set: the names are metric labels.
+/// A tolerated departure from the documented form. A closed set, because the names are metric labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireQuirk {
-    /// An event of a name that is not known; skipped.
+    /// An event with an unknown name; skipped.
     UnknownEvent,
-    /// A content part or output item of a type that is not known; kept as opaque data where possible.
+    /// A content part or output item of an unknown type; kept as opaque data where possible.
     UnknownPart,
-    /// A stop reason that is not known.
+    /// An unknown stop reason.
     UnknownStop,
-    /// The end of the stream was marked, but no stop reason was given.
+    /// The stream has an end marker but no stop reason.
     StopMissing,
-    /// A stop reason was given, but the stream ended without its end marker.
+    /// The stream has a stop reason but no end marker.
     EndMarkerMissing,
     /// The stream broke off after the answer was complete.
     CutAfterEnd,
     /// The stop reason came twice.
     StopRepeated,
-    /// The stop reason says that tools are called, or that all was said, but the arguments are cut off.
+    /// The stop reason contradicts the answer, for example because the arguments of a tool call are cut off.
     StopMismatch,
-    /// A stream was asked for and one document came, or the other way round.
+    /// A stream was requested and one document received, or the other way round.
     OtherFraming,
-    /// The answer came without usage.
+    /// The answer has no usage.
     UsageMissing,
-    /// The usage cannot be right: negative, fractional, or parts larger than their whole.
+    /// The usage is impossible: negative, fractional, or with parts larger than the whole.
     UsageImplausible,
     /// A tool call without an id.
     CallIdMissing,
@@ -149,11 +146,11 @@ pub enum WireQuirk {
     CallIndexShared,
     /// Tool arguments that are an object where a string is documented, or the other way round.
     ArgumentsForm,
-    /// Tool arguments that are no JSON document.
+    /// Tool arguments that are not a JSON document.
     ArgumentsMalformed,
     /// Content as a list where a string is documented.
     ContentForm,
-    /// A `retry-after` that makes no sense; treated as absent.
+    /// A `retry-after` that is not a duration or date; treated as absent.
     RetryAfterRejected,
 }
 

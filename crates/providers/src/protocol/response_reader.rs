@@ -1,4 +1,4 @@
-//! Reads one response, whatever comes: a stream, a document, an error, or nonsense.
+//! Reads one response, which may be a stream, a document or an error.
 
 use brigade_core::{ChatReply, ModelError, ModelErrorKind, ModelId};
 use bytes::{Buf, Bytes, BytesMut};
@@ -11,75 +11,76 @@ use crate::http::{
     sse::SseDecoder,
 };
 
-/// Takes the bytes of one response as they come, and ends in a reply or an error that carry all that is known.
+/// Reads the bytes of one response as they arrive, and adds the head of the response to the reply or error.
 #[derive(Debug)]
-pub(crate) struct ResponseReader<'a, A> {
+pub(crate) struct ResponseReader<'a, D> {
     model: &'a ModelId,
     head: ResponseHead,
     sink: EventSink<'a>,
-    assembly: A,
-    streaming_asked: bool,
-    body: Body,
-    received: usize,
+    reply: D,
+    stream_requested: bool,
+    body: BodyKind,
+    received_bytes: usize,
 }
 
-/// What the body turned out to be.
+/// The form of the body.
 #[derive(Debug)]
-enum Body {
-    /// Too little has arrived to tell.
+enum BodyKind {
+    /// The bytes received so far do not tell.
     Unknown(Bytes),
     /// A stream of events.
-    Events(SseDecoder),
+    Stream(SseDecoder),
     /// One document, or an error.
-    Whole(Bytes),
+    Document(Bytes),
 }
 
-impl<'a, A: ReplyDecoder> ResponseReader<'a, A> {
-    pub(crate) fn new(model: &'a ModelId, head: ResponseHead, sink: EventSink<'a>, assembly: A) -> Self {
-        let body = if head.status.is_success() { Body::Unknown(Bytes::new()) } else { Body::Whole(Bytes::new()) };
-        let streaming_asked = sink.wants_deltas();
-        let mut reader = Self { model, head, sink, assembly, streaming_asked, body, received: 0 };
+impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
+    pub(crate) fn new(model: &'a ModelId, head: ResponseHead, sink: EventSink<'a>, reply: D) -> Self {
+        let success = head.status.is_success();
+        let body = if success { BodyKind::Unknown(Bytes::new()) } else { BodyKind::Document(Bytes::new()) };
+        let stream_requested = sink.wants_deltas();
+        let mut reader = Self { model, head, sink, reply, stream_requested, body, received_bytes: 0 };
         if reader.head.retry_after_rejected {
             reader.sink.quirk(WireQuirk::RetryAfterRejected);
         }
         reader
     }
 
-    /// Takes the next bytes.
+    /// Reads the next bytes of the body.
     pub(crate) fn push(&mut self, chunk: Bytes) -> Result<Progress, ModelError> {
-        self.received += chunk.len();
+        self.received_bytes += chunk.len();
         if !self.head.status.is_success() {
             return Ok(self.push_failure(chunk));
         }
-        if self.received > MAX_BODY_BYTES {
+        if self.received_bytes > MAX_BODY_BYTES {
             let error = broken(format!("the answer is longer than {MAX_BODY_BYTES} bytes"));
-            return Err(self.explained(error));
+            return Err(self.with_head(error));
         }
         match &mut self.body {
-            Body::Whole(document) => {
+            BodyKind::Document(document) => {
                 append(document, chunk);
                 Ok(Progress::More)
             }
-            Body::Events(decoder) => {
-                decoder.push(&chunk);
+            BodyKind::Stream(events) => {
+                events.push(&chunk);
                 self.read_events()
             }
-            Body::Unknown(start) => {
+            BodyKind::Unknown(start) => {
                 append(start, chunk);
-                self.look_at_start()
+                self.detect_kind()
             }
         }
     }
 
-    /// The body has ended, or its terminal marker was read.
+    /// Returns the reply after the end of the body or the terminal marker.
     pub(crate) fn finish(&mut self) -> Result<ChatReply, ModelError> {
-        match self.end() {
-            Ok(reply) => Ok(self.completed(reply)),
-            Err(error) => Err(self.explained(error)),
+        match self.decode_reply() {
+            Ok(reply) => Ok(self.complete(reply)),
+            Err(error) => Err(self.with_head(error)),
         }
     }
 
-    /// The connection broke. That is a failure, unless nothing but the end of the stream is missing.
+    /// Handles a broken connection. That is an error, unless only the end of the stream is missing.
     pub(crate) fn cut(
         &mut self,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -87,70 +88,70 @@ impl<'a, A: ReplyDecoder> ResponseReader<'a, A> {
         if !self.head.status.is_success() {
             return self.finish();
         }
-        if let Body::Events(_) = self.body
-            && let Ok(reply) = self.end()
+        if let BodyKind::Stream(_) = self.body
+            && let Ok(reply) = self.decode_reply()
         {
             self.sink.quirk(WireQuirk::CutAfterEnd);
-            return Ok(self.completed(reply));
+            return Ok(self.complete(reply));
         }
-        let message = format!("the connection broke after {} bytes of the answer", self.received);
-        Err(self.explained(ModelError::new(ModelErrorKind::Broken, message).caused_by(cause)))
+        let message = format!("the connection broke after {} bytes of the answer", self.received_bytes);
+        Err(self.with_head(broken(message).caused_by(cause)))
     }
 
     fn push_failure(&mut self, chunk: Bytes) -> Progress {
-        if let Body::Whole(page) = &mut self.body {
+        if let BodyKind::Document(page) = &mut self.body {
             append(page, chunk);
         }
-        if self.received < MAX_ERROR_BYTES { Progress::More } else { Progress::Done }
+        if self.received_bytes < MAX_ERROR_BYTES { Progress::More } else { Progress::Done }
     }
 
-    /// Content types lie and are often missing, so the first bytes decide what the body is.
-    fn look_at_start(&mut self) -> Result<Progress, ModelError> {
-        let Body::Unknown(start) = &mut self.body else { return Ok(Progress::More) };
-        // Dropped, so that megabytes of blanks are not looked at again with every chunk.
+    /// Content types are often wrong or missing, so the first bytes decide what the body is.
+    fn detect_kind(&mut self) -> Result<Progress, ModelError> {
+        let BodyKind::Unknown(start) = &mut self.body else { return Ok(Progress::More) };
+        // Dropped, so that megabytes of blanks are not scanned again with every chunk.
         start.advance(start.len() - start.trim_ascii_start().len());
         match framing(start) {
             None => Ok(Progress::More),
             Some(Framing::Document) => {
-                self.body = Body::Whole(std::mem::take(start));
+                self.body = BodyKind::Document(std::mem::take(start));
                 Ok(Progress::More)
             }
             Some(Framing::Events) => {
-                let mut decoder = SseDecoder::default();
-                decoder.push(start);
-                self.body = Body::Events(decoder);
+                let mut events = SseDecoder::default();
+                events.push(start);
+                self.body = BodyKind::Stream(events);
                 self.read_events()
             }
         }
     }
 
     fn read_events(&mut self) -> Result<Progress, ModelError> {
-        let Body::Events(decoder) = &mut self.body else { return Ok(Progress::More) };
+        let BodyKind::Stream(events) = &mut self.body else { return Ok(Progress::More) };
         let mut result = Ok(Progress::More);
         while let Ok(Progress::More) = result {
-            result = match decoder.next() {
-                Ok(Some(event)) => self.assembly.event(&event, &mut self.sink),
+            result = match events.next() {
+                Ok(Some(event)) => self.reply.event(&event, &mut self.sink),
                 Ok(None) => return Ok(Progress::More),
-                Err(too_long) => Err(ModelError::new(ModelErrorKind::Broken, too_long.to_string())),
+                Err(too_long) => Err(broken(too_long.to_string())),
             };
         }
-        result.map_err(|error| self.explained(error))
+        result.map_err(|error| self.with_head(error))
     }
 
-    fn end(&mut self) -> Result<ChatReply, ModelError> {
-        let streamed = matches!(self.body, Body::Events(_));
-        if self.head.status.is_success() && streamed != self.streaming_asked {
+    fn decode_reply(&mut self) -> Result<ChatReply, ModelError> {
+        let is_stream = matches!(self.body, BodyKind::Stream(_));
+        if self.head.status.is_success() && is_stream != self.stream_requested {
             self.sink.quirk(WireQuirk::OtherFraming);
         }
         match &mut self.body {
-            Body::Events(decoder) => {
-                let last = decoder.finish().map_err(|error| broken(error.to_string()))?;
+            BodyKind::Stream(events) => {
+                let last = events.finish().map_err(|error| broken(error.to_string()))?;
                 if let Some(event) = last {
-                    self.assembly.event(&event, &mut self.sink)?;
+                    self.reply.event(&event, &mut self.sink)?;
                 }
-                self.assembly.finish(&mut self.sink)
+                self.reply.finish(&mut self.sink)
             }
-            Body::Unknown(body) | Body::Whole(body) => {
+            BodyKind::Unknown(body) | BodyKind::Document(body) => {
                 if !self.head.status.is_success() {
                     return Err(provider_error::from_response(&self.head, body));
                 }
@@ -158,12 +159,12 @@ impl<'a, A: ReplyDecoder> ResponseReader<'a, A> {
                 if body.is_empty() {
                     return Err(broken("the answer is empty".into()));
                 }
-                self.assembly.body(body, &mut self.sink)
+                self.reply.body(body, &mut self.sink)
             }
         }
     }
 
-    fn completed(&mut self, mut reply: ChatReply) -> ChatReply {
+    fn complete(&mut self, mut reply: ChatReply) -> ChatReply {
         reply.request_id = self.head.request_id.take().or(reply.request_id);
         reply.limits = std::mem::take(&mut self.head.limits);
         if reply.model.is_empty() {
@@ -175,8 +176,8 @@ impl<'a, A: ReplyDecoder> ResponseReader<'a, A> {
         reply
     }
 
-    /// Adds to an error all that is known about the exchange.
-    fn explained(&self, error: ModelError) -> ModelError {
+    /// Adds to an error what the head of the response says, and the usage received so far.
+    fn with_head(&self, error: ModelError) -> ModelError {
         error.with(|failure| {
             failure.model.get_or_insert_with(|| self.model.clone());
             failure.status = Some(self.head.status.as_u16());
@@ -184,13 +185,13 @@ impl<'a, A: ReplyDecoder> ResponseReader<'a, A> {
                 failure.request_id.clone_from(&self.head.request_id);
             }
             failure.limits = self.head.limits.clone();
-            failure.usage = failure.usage.or_else(|| self.assembly.usage());
+            failure.usage = failure.usage.or_else(|| self.reply.usage());
             failure.sent = true;
         })
     }
 }
 
-/// Adds to what has come. Most documents come in one piece, which is kept as it is.
+/// Appends a chunk. Most documents arrive in one chunk, which is kept without a copy.
 fn append(bytes: &mut Bytes, chunk: Bytes) {
     if bytes.is_empty() {
         *bytes = chunk;
@@ -208,8 +209,8 @@ enum Framing {
     Document,
 }
 
-/// Tells a stream from a document by the first bytes that are not blank, once they suffice. Blanks alone are the
-/// heartbeat of a server that is still thinking (OpenRouter sends them before documents too).
+/// Distinguishes a stream from a document by the first bytes that are not blank, once there are enough. Blanks alone
+/// are the heartbeat of a server whose model is still working (OpenRouter sends them before documents too).
 fn framing(start: &[u8]) -> Option<Framing> {
     const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b":", b"id:", b"retry:"];
     let start = start.trim_ascii_start();

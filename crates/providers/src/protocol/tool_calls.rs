@@ -1,4 +1,4 @@
-//! Tool calls as every protocol sees them.
+//! Tool calls in a form that every provider accepts.
 
 use std::borrow::Cow;
 
@@ -9,42 +9,42 @@ use super::{
     protocol::{EventSink, WireQuirk},
 };
 
-/// How much of malformed arguments a model is shown again: enough to see what went wrong.
-const MALFORMED_SHOWN_BYTES: usize = 1_000;
+/// The most bytes of malformed arguments that are sent back to a model: enough to see the mistake.
+const MAX_MALFORMED_BYTES: usize = 1_000;
 
-/// An identifier of at most `max_bytes` made of letters, digits, `_` and `-`, the form that all providers accept.
+/// An identifier of at most `max_bytes` made of letters, digits, `_` and `-`, which all providers accept.
 ///
-/// One that fits is left alone. Another is changed the same way each time, so that a call and its result still pair,
-/// and ends in a hash of the original, so that two different ones stay different.
+/// A valid identifier is unchanged. Another is always changed in the same way, so that a call and its result still
+/// match, and ends in a hash of the original, so that different ones stay different.
 pub(crate) fn valid_id(id: &str, max_bytes: usize) -> Cow<'_, str> {
-    let fits = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-    if !id.is_empty() && id.len() <= max_bytes && id.chars().all(fits) {
+    let is_valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+    if !id.is_empty() && id.len() <= max_bytes && id.chars().all(is_valid) {
         return Cow::Borrowed(id);
     }
     let hash = format!("_{:016x}", digest(id.as_bytes()));
-    let kept = id.chars().map(|character| if fits(character) { character } else { '_' });
+    let kept = id.chars().map(|character| if is_valid(character) { character } else { '_' });
     let kept: String = kept.take(max_bytes.saturating_sub(hash.len())).collect();
     Cow::Owned(kept + &hash)
 }
 
-/// The arguments as a JSON object. The APIs take no other form back, but a model may have written one: it is shown
-/// as `{"_malformed": "…"}`, so that it sees what the error in the result is about.
+/// The arguments as a JSON object, which the APIs require. Arguments of another form become `{"_malformed": "…"}`,
+/// so that the model sees what the error in the result refers to.
 pub(crate) fn arguments_object(arguments: &Arguments) -> Cow<'_, str> {
     match arguments {
         Arguments::Json(raw) if raw.get().starts_with('{') => Cow::Borrowed(raw.get()),
         other => {
             let text = other.as_str();
-            let end = (0..=MALFORMED_SHOWN_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+            let end = (0..=MAX_MALFORMED_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
             let shown = text.get(..end.unwrap_or(0)).unwrap_or_default();
             Cow::Owned(serde_json::json!({ "_malformed": shown }).to_string())
         }
     }
 }
 
-/// Counts what is odd about the tool calls of an answer. Answers why it really stopped: arguments that break off mean
-/// that there was no room for more, whatever the provider says.
-pub(crate) fn check(parts: &[Part], stop: FinishReason, sink: &mut EventSink<'_>) -> FinishReason {
-    let mut really = stop;
+/// Reports the quirks of an answer's tool calls, and returns the real finish reason: arguments that are cut off mean
+/// that the answer reached its token limit, even if the provider states another reason.
+pub(crate) fn check(parts: &[Part], reason: FinishReason, sink: &mut EventSink<'_>) -> FinishReason {
+    let mut real_reason = reason;
     let calls = parts.iter().filter_map(|part| if let Part::ToolCall(call) = part { Some(call) } else { None });
     let calls: Vec<&ToolCall> = calls.collect();
     for (position, call) in calls.iter().enumerate() {
@@ -55,13 +55,13 @@ pub(crate) fn check(parts: &[Part], stop: FinishReason, sink: &mut EventSink<'_>
         }
         if let Arguments::Malformed(_) = call.arguments {
             sink.quirk(WireQuirk::ArgumentsMalformed);
-            if matches!(stop, FinishReason::ToolCalls | FinishReason::EndTurn) {
+            if matches!(reason, FinishReason::ToolCalls | FinishReason::EndTurn) {
                 sink.quirk(WireQuirk::StopMismatch);
-                really = FinishReason::MaxTokens;
+                real_reason = FinishReason::MaxTokens;
             }
         }
     }
-    really
+    real_reason
 }
 
 #[cfg(test)]
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_that_fits_is_left_alone_and_others_stay_different() {
+    fn a_valid_id_is_unchanged_and_other_ids_stay_different() {
         assert_eq!(valid_id("call_1-A", 64), "call_1-A");
         let (dotted, spaced) = (valid_id("call.1", 64), valid_id("call 1", 64));
         assert!(dotted.starts_with("call_1_") && spaced.starts_with("call_1_"));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_are_no_object_go_back_as_one() {
+    fn arguments_that_are_not_an_object_become_one() {
         assert_eq!(arguments_object(&Arguments::parse(r#"{"a":1}"#.into())), r#"{"a":1}"#);
         assert_eq!(arguments_object(&Arguments::parse(String::new())), "{}");
         assert_eq!(arguments_object(&Arguments::parse("[1]".into())), r#"{"_malformed":"[1]"}"#);

@@ -2,7 +2,8 @@
 
 use brigade_core::{Money, Usage};
 
-/// A part that is larger than its whole says nothing; without it the call is priced as if nothing had been cached.
+/// Removes counts of parts that are larger than the whole, and returns whether there were any. Without them the call is
+/// priced as if nothing had been cached.
 pub(crate) fn drop_implausible(usage: &mut Usage) -> bool {
     let cached = usage.cache_read_tokens.unwrap_or(0).saturating_add(usage.cache_write_tokens.unwrap_or(0));
     let cache_odd = cached > usage.input_tokens;
@@ -17,7 +18,7 @@ pub(crate) fn drop_implausible(usage: &mut Usage) -> bool {
     cache_odd || reasoning_odd
 }
 
-/// Providers state the cost as a float; nine decimals are more than they mean.
+/// Converts a cost that a provider states as a float, to nine decimals.
 pub(crate) fn from_usd(usd: f64) -> Option<Money> {
     if !(0.0..1e9).contains(&usd) {
         return None;
