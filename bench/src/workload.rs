@@ -141,25 +141,16 @@ pub(crate) fn look_up(topic: &str) -> String {
 pub(crate) fn script() -> Script {
     let looks_up =
         |topic: &str| ScriptedAnswer::calls([ScriptedToolCall::new(LOOKUP, format_args!(r#"{{"topic":"{topic}"}}"#))]);
-    let mark = |name: &str, text: &str| AgentMatcher {
-        name: name.to_owned(),
-        system_contains: Some(text.to_owned()),
-        tool_offered: None,
-    };
-    let turn = |agent: &str, turn: usize| RequestMatcher {
-        agent: Some(agent.to_owned()),
-        turn: Some(turn),
-        ..RequestMatcher::default()
-    };
+    let turn = |agent: &str, turn: usize| RequestMatcher::default().agent(agent).turn(turn);
     let delegate = |worker: &AgentSpec| {
         let task = r#"{"task":"Look at the survey of the spring from your side, and say whether its main figure, 41.7 per cent, may stand. The desk publishes on Friday."}"#;
         ScriptedToolCall::new(worker.name, task)
     };
     let mut script = Script::default()
-        .agent(mark("oracle", "You are oracle"))
-        .agent(mark("clerk", "You are clerk"))
-        .agent(mark("desk", "You are desk"))
-        .agent(mark("worker", "You work for the desk"));
+        .agent(AgentMatcher::by_system("oracle", "You are oracle"))
+        .agent(AgentMatcher::by_system("clerk", "You are clerk"))
+        .agent(AgentMatcher::by_system("desk", "You are desk"))
+        .agent(AgentMatcher::by_system("worker", "You work for the desk"));
     for number in 0..TOOL_TURNS {
         script = script.rule(turn("clerk", number), looks_up("subject {{turn}} of the spring survey"));
     }

@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
     let asks = ScriptedAnswer::calls([ScriptedToolCall::new("stock", r#"{"article":"AB1234"}"#)]);
     let answers =
         ScriptedAnswer::text(r#"{"order": true, "reason": "Three pieces last half a day at last week's pace."}"#);
-    let first = RequestMatcher { turn: Some(0), ..RequestMatcher::default() };
+    let first = RequestMatcher::default().turn(0);
     let script = Script::default().rule(first, asks).rule(RequestMatcher::default(), answers);
     brigade_examples::run(script, advise).await
 }

@@ -51,17 +51,10 @@ fn script() -> Script {
         ScriptedAnswer::calls([ScriptedToolCall::new("send_message", format!(r#"{{"to":"{to}","text":"{text}"}}"#))])
     };
     let wait = || ScriptedAnswer::calls([ScriptedToolCall::new("wait_for_message", r#"{"within_seconds":20}"#)]);
-    let at = |agent: &str, turn| RequestMatcher {
-        agent: Some(agent.to_owned()),
-        turn: Some(turn),
-        ..RequestMatcher::default()
-    };
+    let at = |agent: &str, turn: usize| RequestMatcher::default().agent(agent).turn(turn);
     ["desk", "writer", "editor"]
         .into_iter()
-        .fold(Script::default(), |script, name| {
-            let system_contains = Some(format!("You are {name}"));
-            script.agent(AgentMatcher { name: name.to_owned(), system_contains, tool_offered: None })
-        })
+        .fold(Script::default(), |script, name| script.agent(AgentMatcher::by_system(name, format!("You are {name}"))))
         .rule(at("desk", 0), ScriptedAnswer::calls(both))
         .rule(at("writer", 0), send("editor", "A queue is a promise."))
         .rule(at("writer", 1), wait())

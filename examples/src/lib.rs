@@ -72,11 +72,7 @@ pub fn calculator() -> impl Tool {
 
 /// The simulator's answers for a supervisor `desk` with the workers `researcher` and `estimator`.
 pub fn two_workers() -> Script {
-    let turn = |agent: &str, turn| RequestMatcher {
-        agent: Some(agent.to_owned()),
-        turn: Some(turn),
-        ..RequestMatcher::default()
-    };
+    let turn = |agent: &str, turn: usize| RequestMatcher::default().agent(agent).turn(turn);
     let call = |tool: &str, arguments: &str| ScriptedToolCall::new(tool, arguments);
     let delegation = [
         call("researcher", r#"{"task":"Compare the guarantees of SQS and Kafka."}"#),
@@ -84,10 +80,7 @@ pub fn two_workers() -> Script {
     ];
     ["desk", "researcher", "estimator"]
         .into_iter()
-        .fold(Script::default(), |script, name| {
-            let system_contains = Some(format!("You are {name}"));
-            script.agent(AgentMatcher { name: name.to_owned(), system_contains, tool_offered: None })
-        })
+        .fold(Script::default(), |script, name| script.agent(AgentMatcher::by_system(name, format!("You are {name}"))))
         .rule(turn("desk", 0), ScriptedAnswer::calls(delegation))
         .rule(turn("researcher", 0), ScriptedAnswer::calls([call("search", r#"{"query":"SQS Kafka guarantees"}"#)]))
         .rule(turn("estimator", 0), ScriptedAnswer::calls([call("calculate", r#"{"expression":"489.90 - 144"}"#)]))

@@ -94,7 +94,7 @@ pub(crate) fn serve(options: Options) -> Result<()> {
     let runtime = Runtime::new()?;
     let latency = Latency { first: Duration::from_millis(options.latency_ms), between: Duration::ZERO };
     // Limits that are never reached. Without them the provider would state common limits, and clients would obey them.
-    let limits = SimulatedRateLimits { requests_per_minute: Some(u32::MAX), tokens_per_minute: Some(u32::MAX) };
+    let limits = SimulatedRateLimits::default().requests_per_minute(u32::MAX).tokens_per_minute(u32::MAX);
     let builder = Simulator::builder().script(script()).latency(latency).rate_limits(limits);
     let simulator = if options.records { builder } else { builder.count_only() }.build();
     let running = runtime.block_on(simulator.serve_locally())?;

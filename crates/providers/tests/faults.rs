@@ -31,7 +31,7 @@ fn model(running: &RunningSimulator, protocol: &str) -> Arc<dyn ChatModel> {
 /// A simulator that says three words, or calls a tool where one is offered, and breaks every call in one way.
 async fn simulator(fault: &str) -> RunningSimulator {
     let calls = [ScriptedToolCall::new("lookup", r#"{"query":"a"}"#)];
-    let offered = RequestMatcher { tools: Some(true), ..RequestMatcher::default() };
+    let offered = RequestMatcher::default().tools(true);
     let script = Script::default()
         .rule(offered, ScriptedAnswer::calls(calls))
         .rule(RequestMatcher::default(), ScriptedAnswer::text("one two three"));
@@ -411,7 +411,7 @@ async fn r27_a_refusal_and_a_filter_are_typed_outcomes() {
 async fn a_conversation_moves_between_protocols_in_the_middle() {
     let script = Script::default()
         .rule(
-            RequestMatcher { turn: Some(0), ..RequestMatcher::default() },
+            RequestMatcher::default().turn(0),
             ScriptedAnswer::calls([ScriptedToolCall::new("lookup", "{}")]).thinking("Let me look."),
         )
         .rule(RequestMatcher::default(), ScriptedAnswer::text("{{tool_results}}").thinking("Now I know."));

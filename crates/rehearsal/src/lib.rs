@@ -1,26 +1,24 @@
-//! A provider that is not there: a simulator of model providers, with faults.
+//! A simulator of model providers, with faults.
 //!
-//! It speaks `OpenAI` Chat Completions, `OpenAI` Responses and Anthropic Messages over HTTP/1.1, and
-//! `OpenAI`'s embeddings, whose vectors are close to each other where texts share words or parts of words;
-//! with the headers, error bodies, event framing and usage rules of the vendors, as recorded from
-//! the real services. It is made for tests and demonstrations of whatever calls models: it costs
-//! nothing, needs no key, and breaks on demand in the ways in which providers break.
+//! It speaks `OpenAI` Chat Completions, `OpenAI` Responses, Anthropic Messages and `OpenAI` embeddings over HTTP/1.1, with
+//! the headers, error bodies, event framing and usage rules of the vendors, as recorded from the real services. Use it for
+//! tests and demonstrations of anything that calls models: it costs nothing, needs no key, and fails on demand in the ways
+//! in which providers fail.
 //!
-//! | part | what it is |
+//! | item | what it is |
 //! |---|---|
-//! | [`Script`] | what is answered: rules over agent, model, turn and text. Stateless; a default answer echoes |
-//! | [`FaultPlan`] | what goes wrong, with which call, and where in its answer |
-//! | [`CallLog`] | what was generated and what a vendor would bill, also for streams cut short |
-//! | [`SimulatorBuilder::strict`] | refuses the requests that the vendor refuses, in the vendor's words |
-//! | [`SimulatedRateLimits`] | enforced limits, with the headers and the 429 of the vendor |
+//! | [`Script`] | the answers: rules over agent, model, turn and text. By default the last user message is repeated |
+//! | [`FaultPlan`] | which calls fail, how, and where in their answer |
+//! | [`CallLog`] | what was generated and what a vendor would bill, even for streams that were cut off |
+//! | [`SimulatorBuilder::strict`] | rejects the requests that the vendor rejects, with the vendor's messages |
+//! | [`SimulatedRateLimits`] | enforces rate limits, with the headers and the 429 of the vendor |
 //! | [`demo`] | a built-in script with a supervisor and three workers |
 //!
-//! [`Simulator::serve`] listens on a socket; [`Simulator::serve_connection`] serves a stream in
-//! memory, where a paused clock makes a stall of ten minutes last no time at all. All waiting goes
-//! through `tokio::time`.
+//! [`Simulator::serve`] listens on a socket. [`Simulator::serve_connection`] serves a stream in memory, where tokio's clock
+//! can be paused, so that a stall of ten minutes takes no time.
 //!
 //! ```
-//! use brigade_rehearsal::{Ending, FaultPlan, Script, Simulator};
+//! use brigade_rehearsal::{CallState, FaultPlan, Script, Simulator};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let script = Script::from_toml(r#"
@@ -45,12 +43,12 @@
 //!     do    = { then = "reset" }
 //! "#)?;
 //!
-//! # let runtime = tokio::runtime::SimulatorBuilder::new_current_thread().enable_all().build()?;
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
 //! let simulator = Simulator::builder().script(script).faults(plan).build();
 //! let running = simulator.serve_locally().await?;
 //!
-//! // Point a client at running.base_url(), run what is to be tested, and then ask:
+//! // Let a client call running.base_url(), and then check what the provider saw:
 //! running.call_log().wait_until_idle().await;
 //! assert!(running.call_log().calls().iter().all(|call| call.state == CallState::Complete));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -59,8 +57,8 @@
 //! # }
 //! ```
 //!
-//! Who asks is told by the header `x-brigade-agent`, or else by the marks in the script
-//! ([`AgentMatcher`]). Numbers of tokens, where a script does not give them, are about those of the vendors' tokenizers.
+//! The calling agent is known by the header `x-brigade-agent`, or else by the [`AgentMatcher`]s of the script. Token counts
+//! that a script does not set are estimated, close to those of the vendors' tokenizers.
 
 mod anthropic;
 mod call_log;
@@ -74,17 +72,17 @@ mod protocol;
 mod script;
 mod simulator;
 
-pub use call_log::call_log::{CallLog, CallRecord, CallState, CallTotals};
+pub use call_log::call_log::{CallLog, CallTotals};
+pub use call_log::record::{CallRecord, CallState};
 pub use fault::action::{FaultAction, InjectionPoint};
 pub use fault::kinds::{Framing, ReplyFault, ResponseEnd, TerminalMarkers, ToolDeltas, UsageFault};
 pub use fault::plan::{CallMatcher, Fault, FaultPlan};
-pub use limits::limits::SimulatedRateLimits;
+pub use limits::limiter::SimulatedRateLimits;
 pub use protocol::dialect::WireDialect;
 pub use protocol::usage::BilledUsage;
+pub use script::answer::{Latency, ScriptedAnswer, ScriptedFinish, ScriptedToolCall, TokenCounts};
 pub use script::demo;
-pub use script::script::{
-    AgentMatcher, FinishReason, Latency, PlanError, RequestMatcher, Rule, Script, ScriptedAnswer, ScriptedToolCall,
-    TokenCounts,
-};
+pub use script::error::PlanError;
+pub use script::script::{AgentMatcher, RequestMatcher, Rule, Script};
 pub use simulator::service::AGENT_HEADER;
 pub use simulator::simulator::{RunningSimulator, Simulator, SimulatorBuilder};

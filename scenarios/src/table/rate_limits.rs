@@ -54,20 +54,20 @@ pub(super) fn all() -> Vec<Scenario> {
         crowd(
             "limits/requests",
             "64 agents under a limit of requests",
-            SimulatedRateLimits { requests_per_minute: Some(REQUESTS_PER_MINUTE), tokens_per_minute: None },
+            SimulatedRateLimits::default().requests_per_minute(REQUESTS_PER_MINUTE),
             |observed| used(observed, REQUESTS_PER_MINUTE, |_| 1),
         ),
         crowd(
             "limits/tokens",
             "64 agents under a limit of tokens",
-            SimulatedRateLimits { requests_per_minute: None, tokens_per_minute: Some(CHAT_TOKENS_PER_MINUTE) },
+            SimulatedRateLimits::default().tokens_per_minute(CHAT_TOKENS_PER_MINUTE),
             |observed| used(observed, CHAT_TOKENS_PER_MINUTE, |call| call.usage.input),
         )
         .in_dialects(CHAT),
         crowd(
             "limits/long-tokens",
             "64 agents under a limit of tokens, with prompts that are longer than estimated",
-            SimulatedRateLimits { requests_per_minute: None, tokens_per_minute: Some(ANTHROPIC_TOKENS_PER_MINUTE) },
+            SimulatedRateLimits::default().tokens_per_minute(ANTHROPIC_TOKENS_PER_MINUTE),
             |observed| used(observed, ANTHROPIC_TOKENS_PER_MINUTE, |call| call.usage.input),
         )
         .in_dialects(ANTHROPIC),

@@ -4,9 +4,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::exchange::reply::{Part, Reply};
+use crate::protocol::field::Field;
 use crate::protocol::ids::{Ids, signature};
-use crate::protocol::usage::{Field, Told};
-use crate::script::script::FinishReason;
+use crate::protocol::usage::ReportedUsage;
+use crate::script::answer::ScriptedFinish;
 
 #[derive(Serialize)]
 pub(crate) struct Message<'a> {
@@ -31,8 +32,7 @@ pub(crate) enum Block<'a> {
     ToolUse { id: &'a str, name: &'a str, input: Input<'a>, caller: Caller },
 }
 
-/// A tool's arguments. What is no JSON object goes out as a string, so that a script can show how a
-/// client takes it.
+/// The arguments of a tool call. Arguments that are not valid JSON are sent as a string.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum Input<'a> {
@@ -50,7 +50,7 @@ impl Caller {
     pub(crate) const DIRECT: Self = Self { kind: "direct" };
 }
 
-/// The token numbers as Messages tells them: cached tokens stand beside the input, not in it.
+/// The usage as Messages reports it: the input excludes cached tokens.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Usage {
     input_tokens: i64,
@@ -68,13 +68,16 @@ struct CacheCreation {
 }
 
 impl Usage {
-    /// The numbers with this many output tokens so far.
-    pub(crate) fn so_far(told: Told, output_tokens: i64) -> Self {
+    /// The usage with this many output tokens so far.
+    pub(crate) fn so_far(reported: ReportedUsage, output_tokens: i64) -> Self {
         Self {
-            input_tokens: told.input - told.cached - told.cache_write,
-            cache_creation_input_tokens: told.cache_write,
-            cache_read_input_tokens: told.cached,
-            cache_creation: CacheCreation { ephemeral_5m_input_tokens: told.cache_write, ephemeral_1h_input_tokens: 0 },
+            input_tokens: reported.input - reported.cached - reported.cache_write,
+            cache_creation_input_tokens: reported.cache_write,
+            cache_read_input_tokens: reported.cached,
+            cache_creation: CacheCreation {
+                ephemeral_5m_input_tokens: reported.cache_write,
+                ephemeral_1h_input_tokens: 0,
+            },
             output_tokens,
             service_tier: "standard",
         }
@@ -92,26 +95,26 @@ pub(crate) fn opening(reply: &Reply) -> Message<'_> {
         stop_reason: None,
         stop_sequence: None,
         stop_details: None,
-        usage: Field::usage(reply.place, Usage::so_far(reply.told, reply.told.output.min(1))),
+        usage: reply.usage_placement.field(Usage::so_far(reply.reported, reply.reported.output.min(1))),
     }
 }
 
 pub(crate) fn document(reply: &Reply) -> Vec<u8> {
     let message = Message {
         content: reply.parts.iter().filter_map(block).collect(),
-        stop_reason: Some(stop_reason(reply.stop)),
-        usage: Field::usage(reply.place, Usage::so_far(reply.told, reply.told.output)),
+        stop_reason: Some(stop_reason(reply.finish)),
+        usage: reply.usage_placement.field(Usage::so_far(reply.reported, reply.reported.output)),
         ..opening(reply)
     };
     serde_json::to_vec(&message).unwrap_or_default()
 }
 
-pub(crate) fn stop_reason(stop: FinishReason) -> &'static str {
+pub(crate) fn stop_reason(stop: ScriptedFinish) -> &'static str {
     match stop {
-        FinishReason::Stop => "end_turn",
-        FinishReason::ToolCalls => "tool_use",
-        FinishReason::Length => "max_tokens",
-        FinishReason::ContentFilter | FinishReason::Refusal => "refusal",
+        ScriptedFinish::Stop => "end_turn",
+        ScriptedFinish::ToolCalls => "tool_use",
+        ScriptedFinish::Length => "max_tokens",
+        ScriptedFinish::ContentFilter | ScriptedFinish::Refusal => "refusal",
     }
 }
 
@@ -119,12 +122,12 @@ fn block(part: &Part) -> Option<Block<'_>> {
     Some(match part {
         Part::Thinking(thinking) => Block::Thinking { thinking, signature: signature(thinking) },
         Part::Text(text) => Block::Text { text },
-        // Messages has no field for the words of a refusal; the stop reason tells.
+        // Messages has no field for the text of a refusal, only a stop reason.
         Part::Refusal(_) => return None,
         Part::Call(call) => Block::ToolUse {
             id: &call.id,
             name: &call.name,
-            input: serde_json::from_str(call.object()).map_or(Input::Text(&call.arguments), Input::Object),
+            input: serde_json::from_str(call.arguments_object()).map_or(Input::Text(&call.arguments), Input::Object),
             caller: Caller::DIRECT,
         },
     })

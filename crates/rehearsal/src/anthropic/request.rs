@@ -1,10 +1,11 @@
-//! Messages requests.
+//! Parses Messages requests.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::anthropic::history;
-use crate::exchange::request::{Block, Content, Request, says};
+use crate::exchange::content::Content;
+use crate::exchange::request::{Request, contains};
 use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 
@@ -33,12 +34,6 @@ pub(crate) struct Body<'a> {
 pub(crate) struct Message {
     pub(crate) role: String,
     pub(crate) content: Content,
-}
-
-impl Message {
-    pub(crate) fn blocks(&self) -> &[Block] {
-        self.content.blocks()
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,15 +69,15 @@ pub(crate) fn read(bytes: &[u8], strict: bool) -> Result<Request, Failure> {
     request.thinking =
         body.thinking.as_ref().is_some_and(|thinking| matches!(thinking.kind.as_str(), "enabled" | "adaptive"));
     for message in body.history() {
-        hear(&mut request, message);
+        read_message(&mut request, message);
     }
     request.tools = body.tools.into_iter().flatten().map(|tool| tool.name).collect();
-    request.may_call = !request.tools.is_empty() && !says(body.tool_choice, "\"none\"");
+    request.may_call = !request.tools.is_empty() && !contains(body.tool_choice, "\"none\"");
     request.model = body.model.ok_or_else(|| Failure::invalid("model: Field required"))?;
     Ok(request)
 }
 
-fn hear(request: &mut Request, message: &Message) {
+fn read_message(request: &mut Request, message: &Message) {
     if message.role == "assistant" {
         request.turn += 1;
         let mut blocks = message.content.blocks().iter();
@@ -97,10 +92,10 @@ fn hear(request: &mut Request, message: &Message) {
         .filter(|block| block.kind == "tool_result")
         .map(|block| block.content.text())
         .collect();
-    // A message of tool results is not something the user said.
-    let said = message.content.text();
-    if !said.is_empty() {
-        request.last_user = said;
+    // A message with only tool results is not a user message.
+    let text = message.content.text();
+    if !text.is_empty() {
+        request.last_user = text;
     }
     request.tool_results = results.join("\n");
 }

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::anthropic::reply::{Block, Caller, Input, Message, opening, stop_reason};
-use crate::exchange::reply::{Event, Kind, Part, Reply, pieces, words};
+use crate::exchange::event::{Event, EventKind, argument_pieces, words};
+use crate::exchange::reply::{Part, Reply};
 use crate::protocol::failure::Failure;
+use crate::protocol::field::Field;
 use crate::protocol::ids::{Ids, signature};
-use crate::protocol::usage::Field;
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -26,7 +27,7 @@ enum Body<'a> {
         index: usize,
     },
     MessageDelta {
-        delta: Ending,
+        delta: StopDelta,
         #[serde(skip_serializing_if = "Field::is_absent")]
         usage: Field<DeltaUsage>,
     },
@@ -48,13 +49,13 @@ enum Delta<'a> {
 
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the names are the vendor's")]
-struct Ending {
+struct StopDelta {
     stop_reason: &'static str,
     stop_sequence: Option<()>,
     stop_details: Option<()>,
 }
 
-/// Totals of the whole answer; they replace what `message_start` said.
+/// The totals of the whole reply, which replace those of `message_start`.
 #[derive(Serialize)]
 struct DeltaUsage {
     input_tokens: i64,
@@ -74,31 +75,31 @@ pub(crate) const PING: &str = r#"{"type": "ping"}"#;
 pub(crate) fn events(reply: &Reply) -> Vec<Event> {
     let mut stream = Stream { padding: Ids::new(reply.seed), index: 0, events: Vec::new() };
     let message = opening(reply);
-    stream.push(Kind::Frame, "message_start", &Body::MessageStart { message });
+    stream.push(EventKind::Frame, "message_start", &Body::MessageStart { message });
     for part in &reply.parts {
         stream.part(part);
     }
-    let told = reply.told;
+    let reported = reply.reported;
     let usage = DeltaUsage {
-        input_tokens: told.input - told.cached - told.cache_write,
-        cache_creation_input_tokens: told.cache_write,
-        cache_read_input_tokens: told.cached,
-        output_tokens: told.output,
-        output_tokens_details: OutputDetails { thinking_tokens: told.reasoning },
+        input_tokens: reported.input - reported.cached - reported.cache_write,
+        cache_creation_input_tokens: reported.cache_write,
+        cache_read_input_tokens: reported.cached,
+        output_tokens: reported.output,
+        output_tokens_details: OutputDetails { thinking_tokens: reported.reasoning },
     };
-    let ending = Body::MessageDelta {
-        delta: Ending { stop_reason: stop_reason(reply.stop), stop_sequence: None, stop_details: None },
-        usage: Field::usage(reply.place, usage),
+    let stop = Body::MessageDelta {
+        delta: StopDelta { stop_reason: stop_reason(reply.finish), stop_sequence: None, stop_details: None },
+        usage: reply.usage_placement.field(usage),
     };
-    stream.push(Kind::Finish, "message_delta", &ending);
-    stream.push(Kind::Done, "message_stop", &Body::MessageStop);
+    stream.push(EventKind::Finish, "message_delta", &stop);
+    stream.push(EventKind::Done, "message_stop", &Body::MessageStop);
     stream.events
 }
 
-/// The event of an error in the middle of a stream.
+/// The event of an error within a stream.
 pub(crate) fn failed(failure: &Failure) -> Event {
     let data = serde_json::to_string(&failure.anthropic_body(None)).unwrap_or_default();
-    Event { name: Some("error"), data, kind: Kind::Frame }
+    Event { name: Some("error"), data, kind: EventKind::Frame }
 }
 
 struct Stream {
@@ -115,10 +116,10 @@ impl Stream {
                 words(thinking)
                     .map(|thinking| Delta::Thinking { thinking })
                     .chain([Delta::Signature { signature: signature(thinking) }]),
-                Kind::Delta,
+                EventKind::Delta,
             ),
             Part::Text(text) => {
-                self.block(Block::Text { text: "" }, words(text).map(|text| Delta::Text { text }), Kind::Delta);
+                self.block(Block::Text { text: "" }, words(text).map(|text| Delta::Text { text }), EventKind::Delta);
             }
             Part::Refusal(_) => {}
             Part::Call(call) => self.block(
@@ -129,34 +130,34 @@ impl Stream {
                     caller: Caller::DIRECT,
                 },
                 std::iter::once("")
-                    .chain(pieces(&call.arguments))
+                    .chain(argument_pieces(&call.arguments))
                     .map(|partial_json| Delta::InputJson { partial_json }),
-                Kind::Arguments,
+                EventKind::Arguments,
             ),
         }
     }
 
-    fn block<'a>(&mut self, content_block: Block<'a>, deltas: impl Iterator<Item = Delta<'a>>, kind: Kind) {
+    fn block<'a>(&mut self, content_block: Block<'a>, deltas: impl Iterator<Item = Delta<'a>>, kind: EventKind) {
         let index = self.index;
         self.index += 1;
         let start = Body::ContentBlockStart { index, content_block };
-        let opens = if kind == Kind::Arguments { Kind::Delta } else { Kind::Frame };
+        let opens = if kind == EventKind::Arguments { EventKind::Delta } else { EventKind::Frame };
         self.push(opens, "content_block_start", &start);
         if index == 0 {
-            // The API sends its ping once the first block is open.
+            // The API sends a ping after the start of the first block.
             let data = PING.to_owned();
-            self.events.push(Event { name: Some("ping"), data, kind: Kind::Ping });
+            self.events.push(Event { name: Some("ping"), data, kind: EventKind::Ping });
         }
         for delta in deltas {
             let body = Body::ContentBlockDelta { index, delta };
             self.push(kind, "content_block_delta", &body);
         }
-        self.push(Kind::Frame, "content_block_stop", &Body::ContentBlockStop { index });
+        self.push(EventKind::Frame, "content_block_stop", &Body::ContentBlockStop { index });
     }
 
-    fn push(&mut self, kind: Kind, name: &'static str, body: &Body<'_>) {
+    fn push(&mut self, kind: EventKind, name: &'static str, body: &Body<'_>) {
         let mut data = serde_json::to_string(body).unwrap_or_default();
-        // The API pads its events with blanks before the last brace.
+        // The API pads its events with blanks before the closing brace.
         let blanks = usize::try_from(self.padding.next() % 16).unwrap_or_default();
         if data.pop().is_some() {
             data.extend(std::iter::repeat_n(' ', blanks));

@@ -1,11 +1,11 @@
-//! The kinds of faults, each at its own layer of the answer.
+//! The kinds of faults, by layer.
 
 use serde::{Deserialize, Serialize};
 
-/// What a model may say instead of what the script has it say. Those that concern a tool call make
-/// one up if the script has none.
+/// A faulty reply of the model in place of the scripted one. Faults of a tool call invent one if the script has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ReplyFault {
     /// An empty text.
     Empty,
@@ -13,13 +13,13 @@ pub enum ReplyFault {
     Nothing,
     /// Blanks.
     Whitespace,
-    /// Thoughts and nothing else.
+    /// Only thinking.
     ReasoningOnly,
-    /// Nothing, because the whole token limit went into thinking.
+    /// Nothing, because thinking used the whole token limit.
     OutOfTokens,
     /// A call whose arguments break off at the token limit.
     CutArguments,
-    /// The same, but the stop reason claims that the call is whole.
+    /// The same, but the stop reason claims that the call is complete.
     CutArgumentsMislabelled,
     /// A call with empty arguments.
     EmptyArguments,
@@ -33,30 +33,31 @@ pub enum ReplyFault {
     HugeArguments,
     /// A call whose arguments nest ten thousand deep.
     DeepArguments,
-    /// A call to a tool that nobody offered; its name differs from turn to turn.
+    /// A call to a tool that was not offered. Its name differs from turn to turn.
     UnknownTool,
     /// Two different calls with the same id.
     TwinIds,
     /// The same call twice, byte for byte.
     IdenticalTwins,
-    /// A call with an id that an earlier turn has used.
+    /// A call with the id of a call in an earlier turn.
     ReusedId,
     /// A refusal.
     Refusal,
-    /// A text that a content filter cuts in the middle.
+    /// A text that a content filter cut off in the middle.
     ContentFilter,
 }
 
-/// How tool-call deltas of Chat Completions may be cut and labelled. All of these were seen on
-/// compatible servers, save `interleaved`, which the format allows.
+/// Unusual tool-call deltas of Chat Completions. All of them were observed on compatible servers, except `interleaved`,
+/// which the format allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ToolDeltas {
     /// The id comes with every delta.
     IdEveryChunk,
     /// All calls have index 0; only their ids tell them apart.
     IndexZero,
-    /// There is no index; only the ids tell the calls apart.
+    /// No index; only the ids tell the calls apart.
     NoIndex,
     /// The name comes with the last piece of the arguments.
     NameAfterArguments,
@@ -66,19 +67,20 @@ pub enum ToolDeltas {
     BlankLater,
     /// A whole call comes in one delta.
     WholeCall,
-    /// A whole call comes in one delta, its arguments an object and not a string.
+    /// A whole call comes in one delta, with an object as arguments instead of a string.
     ArgumentsObject,
-    /// The deltas of parallel calls come in turns.
+    /// The deltas of parallel calls alternate.
     Interleaved,
-    /// The finishing chunk comes twice.
+    /// The chunk with the finish reason comes twice.
     FinishTwice,
 }
 
-/// What an answer may tell about usage instead of the truth.
+/// Wrong usage in a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum UsageFault {
-    /// Nothing.
+    /// No usage.
     None,
     /// Null.
     Null,
@@ -86,31 +88,32 @@ pub enum UsageFault {
     Zero,
     /// A negative number of output tokens.
     Negative,
-    /// More output tokens than the request allows: twice `max_tokens` and a thousand.
+    /// More output tokens than the request allows: twice `max_tokens`, plus a thousand.
     Implausible,
     /// A running total on every chunk of Chat Completions.
     EveryChunk,
-    /// On the finishing chunk of Chat Completions, and not on a chunk of its own.
+    /// On the chunk with the finish reason instead of a chunk of its own, in Chat Completions.
     OnFinish,
 }
 
-/// How a stream may end.
+/// Missing or additional terminal markers of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum TerminalMarkers {
-    /// Without the event that tells why the model stopped.
+    /// Without the event with the stop reason.
     NoFinish,
     /// With a stop reason of null.
     NullFinish,
     /// Without `[DONE]`, `message_stop` or `response.completed`.
     NoDone,
-    /// Without either: a clean end of the body that says nothing.
+    /// Without both: only the body ends cleanly.
     Neither,
-    /// As it should, but the connection stays open and silent.
+    /// All markers, but the connection stays open and silent.
     HeldOpen,
-    /// As it should, and then a delta comes.
+    /// All markers, followed by another delta.
     DataAfterDone,
-    /// With `[DONE]` at the end in dialects that have none.
+    /// With `[DONE]` at the end, in dialects that do not have it.
     DoneAdded,
 }
 
@@ -118,44 +121,46 @@ pub enum TerminalMarkers {
 /// the last two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Framing {
     /// Lines end with CRLF.
     Crlf,
     /// Lines end with CR alone.
     Cr,
-    /// Each event ends its lines in another way: LF, CRLF, CR.
+    /// The line end changes with each event: LF, CRLF, CR.
     Mixed,
     /// The stream begins with a byte order mark.
     Bom,
     /// No blank after the colon.
     NoSpace,
-    /// The data of each event stands on two lines.
+    /// The data of each event is split into two lines.
     MultiLine,
     /// A comment before each event.
     Comments,
-    /// An event of an unknown name before each event.
+    /// An event with an unknown name before each event.
     UnknownEvents,
-    /// No `event:` lines, also where the dialect has them.
+    /// No `event:` lines, even where the dialect has them.
     NoEventNames,
-    /// Every byte is a chunk of its own, so that letters of several bytes are split.
+    /// Every byte is a chunk of its own, which splits characters of several bytes.
     ByteSegments,
-    /// For an answer in one piece: lines of blanks before the JSON, as a heartbeat.
+    /// For a reply that is not streamed: blank lines before the JSON, as a heartbeat.
     LeadingBlanks,
-    /// After the third event, one whose data is not JSON.
+    /// After the third event, an event whose data is not JSON.
     BadJson,
-    /// After the third event, one with a line of nine mebibytes.
+    /// After the third event, an event with a line of nine mebibytes.
     OversizeLine,
 }
 
-/// How an answer ends.
+/// How a response ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ResponseEnd {
-    /// The body ends well-formed, as if that had been all.
+    /// The body ends cleanly, as if it were complete.
     End,
     /// The connection is closed (FIN) in the middle of the body.
     Close,
-    /// The connection is reset (RST). In memory, where there is none, it is closed.
+    /// The connection is reset (RST). A connection in memory is closed instead.
     Reset,
     /// Nothing more comes, and the connection stays open.
     Hold,

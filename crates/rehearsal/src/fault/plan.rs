@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::action::{FaultAction, InjectionPoint};
 use crate::protocol::dialect::WireDialect;
-use crate::script::script::PlanError;
+use crate::script::error::PlanError;
 
-/// A list of faults. The first whose selector fits a call strikes it.
+/// A list of faults. The first one that matches a call is injected into its answer.
+///
+/// # Examples
 ///
 /// ```
 /// use brigade_rehearsal::FaultPlan;
@@ -30,6 +32,7 @@ use crate::script::script::PlanError;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FaultPlan {
     /// The faults, in the order in which they are tried.
     #[serde(rename = "fault")]
@@ -37,61 +40,58 @@ pub struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// Reads a plan from TOML.
+    /// Parses a plan from TOML.
     ///
     /// # Errors
-    /// If the text is not TOML or not a fault plan; the message names line and column.
+    /// If the text is not a valid fault plan. The source of the error names line and column.
     pub fn from_toml(text: &str) -> Result<Self, PlanError> {
         Ok(toml::from_str(text)?)
     }
-
-    /// A plan of one fault.
-    pub fn one(fault: Fault) -> Self {
-        Self { faults: vec![fault] }
-    }
 }
 
-/// One thing that goes wrong.
+/// One fault.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Fault {
-    /// Its name in the ledger of truth.
+    /// Its name in the call log.
     pub id: String,
-    /// The calls it strikes.
+    /// The calls into whose answers it is injected.
     #[serde(rename = "match")]
-    pub selector: CallMatcher,
-    /// Where in the answer it strikes, for actions that have a place.
+    pub calls: CallMatcher,
+    /// Where in the answer it is injected, for actions that have a place.
     pub at: InjectionPoint,
     /// What happens.
     #[serde(rename = "do")]
     pub action: FaultAction,
 }
 
-/// Conditions on a call; those that are absent hold for every call.
+/// Conditions on a call. Conditions that are not set always hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct CallMatcher {
-    /// The agent that asks.
+    /// The calling agent.
     pub agent: Option<String>,
-    /// The model asked for.
+    /// The requested model.
     pub model: Option<String>,
-    /// The protocol spoken.
+    /// The protocol.
     pub dialect: Option<WireDialect>,
-    /// Whether the answer is asked for as a stream.
+    /// Whether the reply is streamed.
     pub stream: Option<bool>,
-    /// Text in the last user message.
+    /// A text in the last user message.
     pub last_user_contains: Option<String>,
-    /// The one call to strike, among those that fit all of the above, counted from 1. Calls that are
-    /// refused before they reach the model, as invalid or as too many, are not counted.
+    /// The number of the call, counted from 1 among the calls for which all conditions above hold. Calls that are
+    /// rejected as invalid or as rate limited are not counted.
     pub call: Option<u64>,
-    /// The first call to strike, counted likewise.
+    /// The number of the first call, counted in the same way.
     pub from_call: Option<u64>,
-    /// The last call to strike, counted likewise.
+    /// The number of the last call, counted in the same way.
     pub to_call: Option<u64>,
-    /// Strike only this long after the simulator was built.
+    /// Only before this time since the simulator was built.
     #[serde(with = "humantime_serde")]
     pub before: Option<Duration>,
-    /// Strike only from this long after the simulator was built.
+    /// Only from this time on since the simulator was built.
     #[serde(with = "humantime_serde")]
     pub after: Option<Duration>,
 }

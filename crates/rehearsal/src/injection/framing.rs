@@ -1,27 +1,24 @@
-//! The layer of frames: how events become bytes.
+//! Writes events as bytes, with faults in their framing.
 
-use crate::exchange::reply::{Event, Kind};
+use crate::exchange::event::{Event, EventKind};
 use crate::fault::kinds::Framing;
 
-const ODD_EVENT_AT: usize = 3;
+/// The position at which an invalid event is inserted.
+const INVALID_EVENT_POSITION: usize = 3;
 const OVERSIZE_BYTES: usize = 9 << 20;
 
-/// The bytes of one event, the `at`th of its stream.
-pub(crate) fn encode(event: &Event, at: usize, framing: &[Framing]) -> Vec<u8> {
-    let mut text = String::with_capacity(event.data.len() + 48);
-    if framing.is_empty() {
-        write_event(&mut text, event, "data: ", "\n");
-        return text.into_bytes();
-    }
-    let has = |way| framing.contains(&way);
-    let newline = match at % 3 {
+/// The bytes of the event at this position of its stream.
+pub(crate) fn encode(event: &Event, position: usize, framing: &[Framing]) -> Vec<u8> {
+    let has = |kind| framing.contains(&kind);
+    let newline = match position % 3 {
         1 if has(Framing::Mixed) => "\r\n",
         2 if has(Framing::Mixed) => "\r",
         _ if has(Framing::Crlf) => "\r\n",
         _ if has(Framing::Cr) => "\r",
         _ => "\n",
     };
-    if at == 0 && has(Framing::Bom) {
+    let mut text = String::new();
+    if position == 0 && has(Framing::Bom) {
         text.push('\u{feff}');
     }
     if has(Framing::Comments) {
@@ -30,16 +27,17 @@ pub(crate) fn encode(event: &Event, at: usize, framing: &[Framing]) -> Vec<u8> {
         text.push_str(newline);
     }
     if has(Framing::UnknownEvents) {
-        let unknown = odd("rehearsal_notice", r#"{"type":"rehearsal_notice","unknown":true}"#.to_owned());
+        let data = r#"{"type":"rehearsal_notice","unknown":true}"#.to_owned();
+        let unknown = Event { name: Some("rehearsal_notice"), data, kind: EventKind::Frame };
         write_event(&mut text, &unknown, "data: ", newline);
     }
-    if at == ODD_EVENT_AT && has(Framing::BadJson) {
-        let unquoted = odd("message", "{not json".to_owned());
-        write_event(&mut text, &Event { name: event.name, ..unquoted }, "data: ", newline);
-    }
-    if at == ODD_EVENT_AT && has(Framing::OversizeLine) {
-        let long = odd("message", format!(r#"{{"padding":"{}"}}"#, "x".repeat(OVERSIZE_BYTES)));
-        write_event(&mut text, &Event { name: event.name, ..long }, "data: ", newline);
+    if position == INVALID_EVENT_POSITION {
+        let bad_json = has(Framing::BadJson).then(|| "{not json".to_owned());
+        let oversize = has(Framing::OversizeLine).then(|| format!(r#"{{"padding":"{}"}}"#, "x".repeat(OVERSIZE_BYTES)));
+        for data in [bad_json, oversize].into_iter().flatten() {
+            let invalid = Event { name: event.name, data, kind: EventKind::Frame };
+            write_event(&mut text, &invalid, "data: ", newline);
+        }
     }
     let mut event = event.clone();
     if has(Framing::NoEventNames) {
@@ -47,7 +45,7 @@ pub(crate) fn encode(event: &Event, at: usize, framing: &[Framing]) -> Vec<u8> {
     }
     let data = if has(Framing::NoSpace) { "data:" } else { "data: " };
     if has(Framing::MultiLine) {
-        // A line break between two tokens of JSON changes nothing.
+        // A line break between two JSON tokens changes nothing.
         event.data = event.data.replacen('{', &format!("{{{newline}{data}"), 1);
     }
     write_event(&mut text, &event, data, newline);
@@ -64,8 +62,4 @@ fn write_event(text: &mut String, event: &Event, data: &str, newline: &str) {
     for piece in [data, &event.data, newline, newline] {
         text.push_str(piece);
     }
-}
-
-fn odd(name: &'static str, data: String) -> Event {
-    Event { name: Some(name), data, kind: Kind::Frame }
 }

@@ -1,4 +1,4 @@
-//! Applying a fault to a reply, its events, its bytes and its timing.
+//! Applies a fault to the reply, its events, their bytes and the response.
 
 pub(crate) mod events;
 pub(crate) mod framing;

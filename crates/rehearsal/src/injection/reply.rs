@@ -1,30 +1,33 @@
-//! The innermost layer: what the model says.
+//! Faults in the reply of the model.
 
 use crate::exchange::reply::{Call, Part, Reply, call_id};
 use crate::exchange::request::Request;
 use crate::fault::kinds::ReplyFault;
 use crate::protocol::ids::Ids;
-use crate::script::script::FinishReason;
+use crate::script::answer::ScriptedFinish;
 
 const HUGE_BYTES: usize = 5 << 20;
-const DEEP: usize = 10_000;
+const NESTING_DEPTH: usize = 10_000;
 
-pub(crate) fn apply(reply: &mut Reply, say: ReplyFault, request: &Request) {
-    match say {
-        ReplyFault::Empty => only(reply, Part::Text(String::new()), FinishReason::Stop),
-        ReplyFault::Whitespace => only(reply, Part::Text(" \n ".to_owned()), FinishReason::Stop),
-        ReplyFault::ReasoningOnly => only(reply, Part::Thinking("Let me see.".to_owned()), FinishReason::Stop),
-        ReplyFault::Refusal => {
-            let words = "I'm sorry, but I can't assist with that request.".to_owned();
-            only(reply, Part::Refusal(words), FinishReason::Refusal);
+/// Changes the reply as the fault says.
+pub(crate) fn apply(reply: &mut Reply, fault: ReplyFault, request: &Request) {
+    match fault {
+        ReplyFault::Empty => replace_parts(reply, Part::Text(String::new()), ScriptedFinish::Stop),
+        ReplyFault::Whitespace => replace_parts(reply, Part::Text(" \n ".to_owned()), ScriptedFinish::Stop),
+        ReplyFault::ReasoningOnly => {
+            replace_parts(reply, Part::Thinking("Let me see.".to_owned()), ScriptedFinish::Stop);
         }
-        ReplyFault::Nothing => (reply.parts, reply.stop) = (Vec::new(), FinishReason::Stop),
+        ReplyFault::Refusal => {
+            let refusal = "I'm sorry, but I can't assist with that request.".to_owned();
+            replace_parts(reply, Part::Refusal(refusal), ScriptedFinish::Refusal);
+        }
+        ReplyFault::Nothing => (reply.parts, reply.finish) = (Vec::new(), ScriptedFinish::Stop),
         ReplyFault::OutOfTokens => {
-            (reply.parts, reply.stop) = (Vec::new(), FinishReason::Length);
-            exhaust(reply, request);
+            (reply.parts, reply.finish) = (Vec::new(), ScriptedFinish::Length);
+            use_all_tokens(reply, request);
         }
         ReplyFault::ContentFilter => {
-            reply.stop = FinishReason::ContentFilter;
+            reply.finish = ScriptedFinish::ContentFilter;
             for part in &mut reply.parts {
                 if let Part::Text(text) = part {
                     halve(text);
@@ -33,54 +36,50 @@ pub(crate) fn apply(reply: &mut Reply, say: ReplyFault, request: &Request) {
         }
         ReplyFault::CutArguments | ReplyFault::CutArgumentsMislabelled => {
             each_call(reply, request, |call| halve(&mut call.arguments));
-            if say == ReplyFault::CutArguments {
-                reply.stop = FinishReason::Length;
+            if fault == ReplyFault::CutArguments {
+                reply.finish = ScriptedFinish::Length;
             }
-            exhaust(reply, request);
+            use_all_tokens(reply, request);
         }
-        ReplyFault::TwinIds | ReplyFault::IdenticalTwins | ReplyFault::ReusedId => repeat_ids(reply, say, request),
+        ReplyFault::TwinIds | ReplyFault::IdenticalTwins | ReplyFault::ReusedId => repeat_ids(reply, fault, request),
         ReplyFault::UnknownTool => each_call(reply, request, |call| {
             call.name = format!("no_such_tool_{}", request.turn);
         }),
-        ReplyFault::EmptyArguments
-        | ReplyFault::NullArguments
-        | ReplyFault::NanArguments
-        | ReplyFault::DuplicateKeys
-        | ReplyFault::HugeArguments
-        | ReplyFault::DeepArguments => {
-            each_call(reply, request, |call| call.arguments = odd_arguments(say));
+        ReplyFault::EmptyArguments => set_arguments(reply, request, ""),
+        ReplyFault::NullArguments => set_arguments(reply, request, "null"),
+        ReplyFault::NanArguments => set_arguments(reply, request, r#"{"value":NaN}"#),
+        ReplyFault::DuplicateKeys => set_arguments(reply, request, r#"{"value":1,"value":2}"#),
+        ReplyFault::HugeArguments => {
+            set_arguments(reply, request, &format!(r#"{{"value":"{}"}}"#, "x".repeat(HUGE_BYTES)));
+        }
+        ReplyFault::DeepArguments => {
+            let nested = format!("{}{}", r#"{"value":"#.repeat(NESTING_DEPTH), "}".repeat(NESTING_DEPTH));
+            set_arguments(reply, request, &nested);
         }
     }
 }
 
-fn only(reply: &mut Reply, part: Part, stop: FinishReason) {
-    (reply.parts, reply.stop) = (vec![part], stop);
+fn replace_parts(reply: &mut Reply, part: Part, finish: ScriptedFinish) {
+    (reply.parts, reply.finish) = (vec![part], finish);
 }
 
 /// Bills the whole token limit.
-fn exhaust(reply: &mut Reply, request: &Request) {
+fn use_all_tokens(reply: &mut Reply, request: &Request) {
     reply.usage.output = request.max_tokens.unwrap_or(1024);
     reply.usage.reasoning = reply.usage.reasoning.min(reply.usage.output);
     if reply.parts.is_empty() {
         reply.usage.reasoning = reply.usage.output;
     }
-    reply.told = reply.usage.into();
+    reply.reported = reply.usage.into();
 }
 
 fn halve(text: &mut String) {
-    let letters = text.chars().count();
-    *text = text.chars().take(letters / 2).collect();
+    let characters = text.chars().count();
+    *text = text.chars().take(characters / 2).collect();
 }
 
-fn odd_arguments(say: ReplyFault) -> String {
-    match say {
-        ReplyFault::NullArguments => "null".to_owned(),
-        ReplyFault::NanArguments => r#"{"value":NaN}"#.to_owned(),
-        ReplyFault::DuplicateKeys => r#"{"value":1,"value":2}"#.to_owned(),
-        ReplyFault::HugeArguments => format!(r#"{{"value":"{}"}}"#, "x".repeat(HUGE_BYTES)),
-        ReplyFault::DeepArguments => format!("{}{}", r#"{"value":"#.repeat(DEEP), "}".repeat(DEEP)),
-        _ => String::new(),
-    }
+fn set_arguments(reply: &mut Reply, request: &Request, arguments: &str) {
+    each_call(reply, request, |call| arguments.clone_into(&mut call.arguments));
 }
 
 fn each_call(reply: &mut Reply, request: &Request, change: impl Fn(&mut Call)) {
@@ -98,12 +97,12 @@ fn ensure_call(reply: &mut Reply, request: &Request) {
         name: request.tools.first().cloned().unwrap_or_else(|| "lookup".to_owned()),
         arguments: r#"{"query":"the price of a ticket to Paris"}"#.to_owned(),
     }));
-    reply.stop = FinishReason::ToolCalls;
+    reply.finish = ScriptedFinish::ToolCalls;
 }
 
-fn repeat_ids(reply: &mut Reply, say: ReplyFault, request: &Request) {
+fn repeat_ids(reply: &mut Reply, fault: ReplyFault, request: &Request) {
     ensure_call(reply, request);
-    if say == ReplyFault::ReusedId {
+    if fault == ReplyFault::ReusedId {
         if let (Some(call), Some(id)) = (reply.calls_mut().next(), &request.earlier_call_id) {
             call.id.clone_from(id);
         }
@@ -117,7 +116,7 @@ fn repeat_ids(reply: &mut Reply, say: ReplyFault, request: &Request) {
         ..first.clone()
     });
     twin.id.clone_from(&first.id);
-    if say == ReplyFault::IdenticalTwins {
+    if fault == ReplyFault::IdenticalTwins {
         twin.clone_from(&first);
     }
     reply.parts.retain(|part| !matches!(part, Part::Call(_)));

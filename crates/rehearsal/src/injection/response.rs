@@ -1,4 +1,4 @@
-//! Answers that are not the model's: errors, pages, other bodies.
+//! Faults that replace the response: errors, pages, other bodies, headers.
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -7,7 +7,7 @@ use crate::exchange::request::Request;
 use crate::fault::action::FaultAction;
 use crate::protocol::failure::Failure;
 
-/// Status and body that the action puts in place of the model's answer, if it does.
+/// The status and body that replace the model's reply, if the action sets any.
 pub(crate) fn replacement(action: &FaultAction, request: &Request, id: &str) -> Option<(u16, Vec<u8>)> {
     let failure = match (&action.error, action.status) {
         (Some(name), status) => {
@@ -26,7 +26,7 @@ pub(crate) fn replacement(action: &FaultAction, request: &Request, id: &str) -> 
     body.map(|body| (status.unwrap_or(200), body))
 }
 
-/// Sets the action's headers. One that cannot stand in HTTP is left out.
+/// Sets the headers of the action. Invalid ones are skipped.
 pub(crate) fn headers(action: &FaultAction, map: &mut HeaderMap) {
     if action.html_bytes.is_some() {
         map.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
@@ -47,15 +47,15 @@ pub(crate) fn headers(action: &FaultAction, map: &mut HeaderMap) {
     }
 }
 
-/// A gzip stream of stored blocks (RFC 1951, 3.2.4), whose check sum is wrong on purpose: it is
-/// for streams that break off before it.
+/// A gzip stream of stored blocks (RFC 1951, 3.2.4). Its checksum is wrong, because it is meant for streams that break off
+/// before it.
 pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     let blocks = body.chunks(usize::from(u16::MAX));
     let last = blocks.len().saturating_sub(1);
-    for (at, block) in blocks.enumerate() {
+    for (index, block) in blocks.enumerate() {
         let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
-        out.push(u8::from(at == last));
+        out.push(u8::from(index == last));
         out.extend(length.to_le_bytes());
         out.extend((!length).to_le_bytes());
         out.extend(block);

@@ -1,21 +1,22 @@
-//! The outermost layer: bytes, time, and the end of the connection.
+//! The steps of a response, and faults in its bytes and timing.
 
 use std::time::Duration;
 
-use crate::exchange::reply::Kind;
-use crate::fault::action::InjectionPoint;
-use crate::fault::kinds::{Framing, ResponseEnd};
 use bytes::Bytes;
 
-/// One thing done to the connection.
+use crate::exchange::event::EventKind;
+use crate::fault::action::InjectionPoint;
+use crate::fault::kinds::{Framing, ResponseEnd};
+
+/// One step of writing a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     Write {
         bytes: Bytes,
-        kind: Kind,
+        kind: EventKind,
     },
     Sleep(Duration),
-    /// For ever: wait, then write.
+    /// Waits and writes, for ever.
     Repeat {
         every: Duration,
         bytes: Bytes,
@@ -29,7 +30,7 @@ impl Step {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Write { bytes, .. } => bytes,
-            _ => &[],
+            Self::Sleep(_) | Self::Repeat { .. } | Self::Close | Self::Reset | Self::Hold => &[],
         }
     }
 
@@ -37,136 +38,129 @@ impl Step {
         matches!(self, Self::Write { kind, .. } if kind.is_delta())
     }
 
-    /// Whether it tells that the answer is over.
-    pub(crate) fn ends(&self) -> bool {
-        matches!(self, Self::Write { kind: Kind::Done, .. })
+    /// Whether this step writes the end of the reply.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Write { kind: EventKind::Done, .. })
     }
-}
 
-impl ResponseEnd {
-    pub(crate) fn step(self) -> Option<Step> {
-        match self {
-            Self::End => None,
-            Self::Close => Some(Step::Close),
-            Self::Reset => Some(Step::Reset),
-            Self::Hold => Some(Step::Hold),
+    /// The step that ends a response in this way.
+    pub(crate) fn end(end: ResponseEnd) -> Option<Self> {
+        match end {
+            ResponseEnd::End => None,
+            ResponseEnd::Close => Some(Self::Close),
+            ResponseEnd::Reset => Some(Self::Reset),
+            ResponseEnd::Hold => Some(Self::Hold),
         }
     }
 }
 
-/// What happens at a place, and whether the rest of the answer follows.
-pub(crate) struct Strike<'a> {
-    pub(crate) at: &'a InjectionPoint,
+/// How steps are inserted into a response.
+pub(crate) struct Injection<'a> {
+    pub(crate) point: &'a InjectionPoint,
+    /// Write the rest of the response one byte per time span.
     pub(crate) drip: Option<Duration>,
-    pub(crate) goes_on: bool,
+    /// Whether the rest of the response follows.
+    pub(crate) continues: bool,
 }
 
-/// Cuts the steps at the place and puts in what `happens` there; it is told how many events have
-/// gone before.
-pub(crate) fn strike(steps: Vec<Step>, strike: &Strike<'_>, happens: impl FnOnce(usize) -> Vec<Step>) -> Vec<Step> {
-    let (mut done, rest) = split(steps, strike.at);
-    let sent = done.iter().filter(|step| matches!(step, Step::Write { .. })).count();
-    done.extend(happens(sent));
-    if !strike.goes_on {
-        return done;
-    }
-    match strike.drip {
-        None => done.extend(rest),
-        Some(every) => {
-            for step in segments(rest) {
-                done.extend([Step::Sleep(every), step]);
-            }
+impl Injection<'_> {
+    /// Inserts the steps that `inserted` returns for the number of events before the injection point.
+    pub(crate) fn apply(&self, steps: Vec<Step>, inserted: impl FnOnce(usize) -> Vec<Step>) -> Vec<Step> {
+        let (mut result, rest) = split(steps, self.point);
+        let sent = result.iter().filter(|step| matches!(step, Step::Write { .. })).count();
+        result.extend(inserted(sent));
+        match self.drip {
+            _ if !self.continues => {}
+            None => result.extend(rest),
+            Some(every) => result.extend(single_bytes(rest).flat_map(|step| [Step::Sleep(every), step])),
         }
+        result
     }
-    done
 }
 
-/// Every byte as a write of its own.
-pub(crate) fn segments(steps: Vec<Step>) -> impl Iterator<Item = Step> {
+/// Splits each write into writes of one byte.
+fn single_bytes(steps: Vec<Step>) -> impl Iterator<Item = Step> {
     steps.into_iter().flat_map(|step| match step {
         Step::Write { bytes, kind } => (0..bytes.len())
-            .map(|at| Step::Write {
-                bytes: bytes.slice(at..=at),
-                // The event has arrived when its last byte has.
-                kind: if at + 1 == bytes.len() { kind } else { Kind::Frame },
+            .map(|index| Step::Write {
+                bytes: bytes.slice(index..=index),
+                // An event counts once its last byte is written.
+                kind: if index + 1 == bytes.len() { kind } else { EventKind::Frame },
             })
             .collect(),
         other => vec![other],
     })
 }
 
-/// Applies the framings that concern whole steps.
-pub(crate) fn cut_up(steps: Vec<Step>, framing: &[Framing]) -> Vec<Step> {
-    if framing.contains(&Framing::ByteSegments) { segments(steps).collect() } else { steps }
+/// Applies the framing that concerns writes.
+pub(crate) fn apply_framing(steps: Vec<Step>, framing: &[Framing]) -> Vec<Step> {
+    if framing.contains(&Framing::ByteSegments) { single_bytes(steps).collect() } else { steps }
 }
 
-/// Cuts the steps in two at a place.
-fn split(steps: Vec<Step>, at: &InjectionPoint) -> (Vec<Step>, Vec<Step>) {
-    if let Some(bytes) = at.after_bytes {
-        return split_bytes(steps, bytes);
+/// Splits the steps at an injection point.
+fn split(mut steps: Vec<Step>, point: &InjectionPoint) -> (Vec<Step>, Vec<Step>) {
+    if let Some(bytes) = point.after_bytes {
+        return split_after_bytes(steps, bytes);
     }
-    let end = steps.len();
-    let position = if let Some(count) = at.after_events {
-        after_nth(&steps, count, |_| true)
-    } else if let Some(count) = at.after_deltas {
-        after_nth(&steps, count, Kind::is_delta)
-    } else if let Some(millis) = at.after_ms {
-        let mut left = Duration::from_millis(millis);
-        steps.iter().position(|step| match step {
-            Step::Sleep(time) if *time > left => true,
-            Step::Sleep(time) => {
-                left -= *time;
-                false
-            }
-            _ => false,
-        })
-    } else if at.mid_arguments {
-        let pieces = steps.iter().filter(|step| is_argument(step)).count();
+    let position = if let Some(count) = point.after_events {
+        position_after(&steps, count, |_| true)
+    } else if let Some(count) = point.after_deltas {
+        position_after(&steps, count, EventKind::is_delta)
+    } else if let Some(millis) = point.after_ms {
+        position_at(&steps, Duration::from_millis(millis))
+    } else if point.mid_arguments {
+        let is_piece = |step: &&Step| matches!(step, Step::Write { kind: EventKind::Arguments, .. });
+        let pieces = steps.iter().filter(is_piece).count();
         if pieces == 0 {
             let bytes: usize = steps.iter().map(|step| step.bytes().len()).sum();
-            return split_bytes(steps, bytes / 2);
+            return split_after_bytes(steps, bytes / 2);
         }
-        after_nth(&steps, pieces.div_ceil(2), |kind| kind == Kind::Arguments)
+        position_after(&steps, pieces.div_ceil(2), |kind| kind == EventKind::Arguments)
     } else {
-        Some(0)
+        0
     };
-    let mut done = steps;
-    let rest = done.split_off(position.unwrap_or(end));
-    (done, rest)
+    let rest = steps.split_off(position);
+    (steps, rest)
 }
 
-fn is_argument(step: &Step) -> bool {
-    matches!(step, Step::Write { kind: Kind::Arguments, .. })
-}
-
-/// The position after the `count`th write of which `counts` holds.
-fn after_nth(steps: &[Step], count: usize, counts: impl Fn(Kind) -> bool) -> Option<usize> {
-    let Some(before) = count.checked_sub(1) else {
-        return Some(0);
+/// The position after this many writes of the counted kinds, or the end.
+fn position_after(steps: &[Step], count: usize, is_counted: impl Fn(EventKind) -> bool) -> usize {
+    let Some(skipped) = count.checked_sub(1) else {
+        return 0;
     };
-    let mut writes = steps.iter().enumerate().filter(|(_, step)| match step {
-        Step::Write { kind, .. } => counts(*kind),
-        _ => false,
-    });
-    writes.nth(before).map(|(at, _)| at + 1)
+    let is_counted = |step: &Step| matches!(step, Step::Write { kind, .. } if is_counted(*kind));
+    let mut positions = steps.iter().enumerate().filter(|(_, step)| is_counted(step)).map(|(index, _)| index + 1);
+    positions.nth(skipped).unwrap_or(steps.len())
 }
 
-fn split_bytes(steps: Vec<Step>, mut left: usize) -> (Vec<Step>, Vec<Step>) {
-    let (mut done, mut rest) = (Vec::new(), Vec::new());
+/// The position of the first step that starts later than `time`, or the end.
+fn position_at(steps: &[Step], time: Duration) -> usize {
+    let mut elapsed = Duration::ZERO;
+    let passes = |step: &Step| {
+        if let Step::Sleep(pause) = step {
+            elapsed += *pause;
+        }
+        elapsed > time
+    };
+    steps.iter().position(passes).unwrap_or(steps.len())
+}
+
+fn split_after_bytes(steps: Vec<Step>, mut left: usize) -> (Vec<Step>, Vec<Step>) {
+    let (mut before, mut after) = (Vec::new(), Vec::new());
     for step in steps {
         match step {
-            _ if !rest.is_empty() => rest.push(step),
+            _ if !after.is_empty() => after.push(step),
             Step::Write { mut bytes, kind } if bytes.len() > left => {
                 let head = bytes.split_to(left);
-                done.push(Step::Write { bytes: head, kind: Kind::Frame });
-                rest.push(Step::Write { bytes, kind });
+                before.push(Step::Write { bytes: head, kind: EventKind::Frame });
+                after.push(Step::Write { bytes, kind });
                 left = 0;
             }
             step => {
                 left -= step.bytes().len();
-                done.push(step);
+                before.push(step);
             }
         }
     }
-    (done, rest)
+    (before, after)
 }

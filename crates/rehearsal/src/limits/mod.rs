@@ -1,3 +1,3 @@
-//! Rate limits as the vendors enforce them.
+//! Rate limits, enforced as the vendors do.
 
-pub(crate) mod limits;
+pub(crate) mod limiter;

@@ -1,11 +1,11 @@
-//! What the Chat Completions API refuses about a history, in its own words.
+//! Validates the history of a request as the Chat Completions API does, with its error messages.
 
 use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use crate::exchange::request::Content;
-use crate::openai_chat::request::{Body, Called, Message};
+use crate::exchange::content::Content;
+use crate::openai_chat::request::{Body, Function, Message};
 use crate::protocol::failure::Failure;
 
 const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
@@ -16,72 +16,74 @@ pub(crate) fn check(body: &Body<'_>) -> Result<(), Failure> {
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.";
         return Err(Failure::invalid(message).param("messages").code("empty_array"));
     }
-    let mut open = Open::default();
-    for (at, message) in body.messages.iter().enumerate() {
-        shape(at, message)?;
+    let mut calls = PendingCalls::default();
+    for (index, message) in body.messages.iter().enumerate() {
+        check_message(index, message)?;
         match message.role.as_str() {
-            "tool" => open.answer(at, message)?,
+            "tool" => calls.add_result(index, message)?,
             role => {
-                open.close()?;
+                calls.finish()?;
                 if role == "assistant" {
-                    open.ask(at, message)?;
+                    calls.add_calls(index, message)?;
                 }
             }
         }
     }
-    open.close()
+    calls.finish()
 }
 
-/// The tool calls of the latest assistant message and which of them have been answered.
+/// The tool calls of the last assistant message, and their results so far.
 #[derive(Default)]
-struct Open<'a> {
-    asked_at: usize,
-    asked: Vec<&'a str>,
-    answered: HashSet<&'a str>,
-    seen: HashSet<&'a str>,
+struct PendingCalls<'a> {
+    message: usize,
+    call_ids: Vec<&'a str>,
+    result_ids: HashSet<&'a str>,
+    /// The ids of all calls in the history.
+    known_ids: HashSet<&'a str>,
 }
 
-impl<'a> Open<'a> {
-    fn ask(&mut self, at: usize, message: &'a Message) -> Result<(), Failure> {
-        self.asked_at = at;
-        for (place, call) in message.calls().iter().enumerate() {
-            called(&format!("messages[{at}].tool_calls[{place}].function"), &call.function)?;
-            if !self.seen.insert(&call.id) {
+impl<'a> PendingCalls<'a> {
+    fn add_calls(&mut self, index: usize, message: &'a Message) -> Result<(), Failure> {
+        self.message = index;
+        for (call_index, call) in message.calls().iter().enumerate() {
+            check_function(&format!("messages[{index}].tool_calls[{call_index}].function"), &call.function)?;
+            if !self.known_ids.insert(&call.id) {
                 let message = format!("Duplicate value for 'tool_call_id' of '{}'", call.id);
-                return Err(Failure::invalid(message).param(format!("messages.[{at}].tool_calls")));
+                return Err(Failure::invalid(message).param(format!("messages.[{index}].tool_calls")));
             }
-            self.asked.push(&call.id);
+            self.call_ids.push(&call.id);
         }
         Ok(())
     }
 
-    fn answer(&mut self, at: usize, message: &'a Message) -> Result<(), Failure> {
-        let param = format!("messages.[{at}].role");
-        if self.asked.is_empty() {
+    fn add_result(&mut self, index: usize, message: &'a Message) -> Result<(), Failure> {
+        let param = format!("messages.[{index}].role");
+        if self.call_ids.is_empty() {
             let message = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.";
             return Err(Failure::invalid(message).param(param));
         }
         let Some(id) = message.tool_call_id.as_deref() else {
-            let message = format!("Missing required parameter: 'messages[{at}].tool_call_id'.");
+            let message = format!("Missing required parameter: 'messages[{index}].tool_call_id'.");
             return Err(Failure::invalid(message)
-                .param(format!("messages[{at}].tool_call_id"))
+                .param(format!("messages[{index}].tool_call_id"))
                 .code("missing_required_parameter"));
         };
-        if !self.asked.contains(&id) {
+        if !self.call_ids.contains(&id) {
             let message =
                 format!("Invalid parameter: 'tool_call_id' of '{id}' not found in 'tool_calls' of previous message.");
-            return Err(Failure::invalid(message).param(format!("messages.[{at}].tool_call_id")));
+            return Err(Failure::invalid(message).param(format!("messages.[{index}].tool_call_id")));
         }
-        if !self.answered.insert(id) {
-            let message = format!("Duplicate value for 'tool_call_id' of '{id}' in message[{at}]");
+        if !self.result_ids.insert(id) {
+            let message = format!("Duplicate value for 'tool_call_id' of '{id}' in message[{index}]");
             return Err(Failure::invalid(message).param(param));
         }
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Failure> {
-        let missing: Vec<&str> = self.asked.drain(..).filter(|id| !self.answered.contains(id)).collect();
-        self.answered.clear();
+    /// Fails if a call has no result.
+    fn finish(&mut self) -> Result<(), Failure> {
+        let missing: Vec<&str> = self.call_ids.drain(..).filter(|id| !self.result_ids.contains(id)).collect();
+        self.result_ids.clear();
         if missing.is_empty() {
             return Ok(());
         }
@@ -89,37 +91,37 @@ impl<'a> Open<'a> {
             "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: {}",
             missing.join(", ")
         );
-        Err(Failure::invalid(message).param(format!("messages.[{}].role", self.asked_at)))
+        Err(Failure::invalid(message).param(format!("messages.[{}].role", self.message)))
     }
 }
 
-fn shape(at: usize, message: &Message) -> Result<(), Failure> {
+fn check_message(index: usize, message: &Message) -> Result<(), Failure> {
     if !ROLES.contains(&message.role.as_str()) {
         let text = format!(
             "Invalid value: '{}'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', and 'developer'.",
             message.role
         );
-        return Err(Failure::invalid(text).param(format!("messages[{at}].role")).code("invalid_value"));
+        return Err(Failure::invalid(text).param(format!("messages[{index}].role")).code("invalid_value"));
     }
-    let silent = matches!(message.content, Content::Missing);
-    let excused = message.role == "assistant" && (message.tool_calls.is_some() || message.refusal.is_some());
-    if silent && !excused {
+    let is_missing = matches!(message.content, Content::Missing);
+    let may_be_missing = message.role == "assistant" && (message.tool_calls.is_some() || message.refusal.is_some());
+    if is_missing && !may_be_missing {
         let text = "Invalid value for 'content': expected a string, got null.";
-        return Err(Failure::invalid(text).param(format!("messages.[{at}].content")));
+        return Err(Failure::invalid(text).param(format!("messages.[{index}].content")));
     }
     if message.tool_calls.as_ref().is_some_and(Vec::is_empty) {
         let text = format!(
-            "Invalid 'messages[{at}].tool_calls': empty array. Expected an array with minimum length 1, but got an empty array instead."
+            "Invalid 'messages[{index}].tool_calls': empty array. Expected an array with minimum length 1, but got an empty array instead."
         );
-        return Err(Failure::invalid(text).param(format!("messages[{at}].tool_calls")).code("empty_array"));
+        return Err(Failure::invalid(text).param(format!("messages[{index}].tool_calls")).code("empty_array"));
     }
     Ok(())
 }
 
-fn called(path: &str, function: &Called) -> Result<(), Failure> {
+fn check_function(path: &str, function: &Function) -> Result<(), Failure> {
     let name = &function.name;
-    let legal = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
-    if name.is_empty() || !name.chars().all(legal) {
+    let is_valid = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    if name.is_empty() || !name.chars().all(is_valid) {
         let text = format!(
             "Invalid '{path}.name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
         );

@@ -5,9 +5,10 @@ use serde_json::value::RawValue;
 
 use crate::exchange::reply::{CREATED, Call, Part, Reply, Style};
 use crate::fault::kinds::ToolDeltas;
+use crate::protocol::field::Field;
 use crate::protocol::ids::Ids;
-use crate::protocol::usage::{Field, Told};
-use crate::script::script::FinishReason;
+use crate::protocol::usage::ReportedUsage;
+use crate::script::answer::ScriptedFinish;
 
 #[derive(Serialize)]
 struct Completion<'a> {
@@ -55,7 +56,7 @@ struct Function<'a> {
     arguments: Arguments<'a>,
 }
 
-/// The arguments: a string, or (from some compatible servers) the object itself.
+/// The arguments: a string, or from some compatible servers an object.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum Arguments<'a> {
@@ -63,7 +64,7 @@ pub(crate) enum Arguments<'a> {
     Object(&'a RawValue),
 }
 
-/// The token numbers as Chat Completions tells them.
+/// The usage as Chat Completions reports it.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Usage {
     prompt_tokens: i64,
@@ -88,15 +89,15 @@ struct CompletionDetails {
     rejected_prediction_tokens: i64,
 }
 
-impl From<Told> for Usage {
-    fn from(told: Told) -> Self {
+impl From<ReportedUsage> for Usage {
+    fn from(reported: ReportedUsage) -> Self {
         Self {
-            prompt_tokens: told.input,
-            completion_tokens: told.output,
-            total_tokens: told.input + told.output,
-            prompt_tokens_details: PromptDetails { cached_tokens: told.cached, audio_tokens: 0 },
+            prompt_tokens: reported.input,
+            completion_tokens: reported.output,
+            total_tokens: reported.input + reported.output,
+            prompt_tokens_details: PromptDetails { cached_tokens: reported.cached, audio_tokens: 0 },
             completion_tokens_details: CompletionDetails {
-                reasoning_tokens: told.reasoning,
+                reasoning_tokens: reported.reasoning,
                 audio_tokens: 0,
                 accepted_prediction_tokens: 0,
                 rejected_prediction_tokens: 0,
@@ -137,9 +138,9 @@ pub(crate) fn document(reply: &Reply, style: Style) -> Vec<u8> {
                 refusal,
                 annotations: [],
             },
-            finish_reason: finish_reason(reply.stop),
+            finish_reason: finish_reason(reply.finish),
         }],
-        usage: Field::usage(reply.place, reply.told.into()),
+        usage: reply.usage_placement.field(reply.reported.into()),
         service_tier: "default",
         system_fingerprint: None,
     };
@@ -150,17 +151,17 @@ pub(crate) fn completion_id(reply: &Reply) -> String {
     Ids::new(reply.seed).letters("chatcmpl-", 29)
 }
 
-pub(crate) fn finish_reason(stop: FinishReason) -> &'static str {
+pub(crate) fn finish_reason(stop: ScriptedFinish) -> &'static str {
     match stop {
-        // A refusal is told by the `refusal` field; the reason is an ordinary one.
-        FinishReason::Stop | FinishReason::Refusal => "stop",
-        FinishReason::ToolCalls => "tool_calls",
-        FinishReason::Length => "length",
-        FinishReason::ContentFilter => "content_filter",
+        // A refusal is reported in the `refusal` field only.
+        ScriptedFinish::Stop | ScriptedFinish::Refusal => "stop",
+        ScriptedFinish::ToolCalls => "tool_calls",
+        ScriptedFinish::Length => "length",
+        ScriptedFinish::ContentFilter => "content_filter",
     }
 }
 
-/// The arguments in the form the style asks for.
+/// The arguments in the form that the style requires.
 pub(crate) fn arguments(text: &str, style: Style) -> Arguments<'_> {
     let object =
         matches!(style.deltas, Some(ToolDeltas::ArgumentsObject)).then(|| serde_json::from_str(text).ok()).flatten();

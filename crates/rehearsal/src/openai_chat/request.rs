@@ -1,9 +1,10 @@
-//! Chat Completions requests.
+//! Parses Chat Completions requests.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::exchange::request::{Content, Request, says};
+use crate::exchange::content::Content;
+use crate::exchange::request::{Request, contains};
 use crate::openai_chat::history;
 use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
@@ -36,11 +37,11 @@ struct StreamOptions {
 #[derive(Debug, Deserialize)]
 struct Tool {
     #[serde(default)]
-    function: Named,
+    function: OfferedFunction,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Named {
+struct OfferedFunction {
     #[serde(default)]
     name: String,
 }
@@ -59,12 +60,12 @@ pub(crate) struct Message {
 #[serde(default)]
 pub(crate) struct ToolCall {
     pub(crate) id: String,
-    pub(crate) function: Called,
+    pub(crate) function: Function,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Called {
+pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) arguments: Option<Box<RawValue>>,
 }
@@ -88,14 +89,14 @@ pub(crate) fn read(bytes: &[u8], strict: bool) -> Result<Request, Failure> {
     request.include_usage = body.stream_options.is_some_and(|options| options.include_usage);
     request.max_tokens = body.max_completion_tokens.or(body.max_tokens);
     request.tools = body.tools.into_iter().flatten().map(|tool| tool.function.name).collect();
-    request.may_call = !request.tools.is_empty() && !says(body.tool_choice, "\"none\"");
+    request.may_call = !request.tools.is_empty() && !contains(body.tool_choice, "\"none\"");
     for message in &body.messages {
-        hear(&mut request, message);
+        read_message(&mut request, message);
     }
     Ok(request)
 }
 
-fn hear(request: &mut Request, message: &Message) {
+fn read_message(request: &mut Request, message: &Message) {
     match message.role.as_str() {
         "system" | "developer" => {
             request.system.push_str(&message.content.text());

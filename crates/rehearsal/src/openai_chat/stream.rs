@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
-use crate::exchange::reply::{CREATED, Call, Event, Kind, Part, Reply, Style, pieces, words};
+use crate::exchange::event::{Event, EventKind, argument_pieces, words};
+use crate::exchange::reply::{CREATED, Call, Part, Reply, Style};
 use crate::exchange::request::Request;
 use crate::fault::kinds::ToolDeltas;
 use crate::openai_chat::reply::{Arguments, Usage, arguments, completion_id, finish_reason};
 use crate::protocol::failure::{Failure, OpenaiBody};
+use crate::protocol::field::Field;
 use crate::protocol::ids::Ids;
-use crate::protocol::usage::{Field, Place, Told};
+use crate::protocol::usage::{ReportedUsage, UsagePlacement};
 
 #[derive(Serialize)]
 struct Chunk<'a> {
@@ -69,7 +71,7 @@ pub(crate) fn events(reply: &Reply, request: &Request, style: Style) -> Vec<Even
     let mut stream = Stream {
         id: completion_id(reply),
         reply,
-        tells_usage: request.include_usage,
+        reports_usage: request.include_usage,
         deltas: 0,
         padding: Ids::new(reply.seed),
         events: Vec::new(),
@@ -86,7 +88,7 @@ pub(crate) fn events(reply: &Reply, request: &Request, style: Style) -> Vec<Even
 struct Stream<'a> {
     id: String,
     reply: &'a Reply,
-    tells_usage: bool,
+    reports_usage: bool,
     deltas: i64,
     padding: Ids,
     events: Vec<Event>,
@@ -102,7 +104,7 @@ impl<'a> Stream<'a> {
             refusal: Field::Null,
             ..Delta::default()
         };
-        self.push(Kind::Frame, delta);
+        self.push(EventKind::Frame, delta);
     }
 
     fn part(&mut self, part: &'a Part, style: Style) {
@@ -110,19 +112,19 @@ impl<'a> Stream<'a> {
             Part::Text(text) => {
                 for word in words(text) {
                     let content = Field::Value(word);
-                    self.push(Kind::Delta, Delta { content, ..Delta::default() });
+                    self.push(EventKind::Delta, Delta { content, ..Delta::default() });
                 }
             }
             Part::Refusal(text) => {
                 for word in words(text) {
                     let refusal = Field::Value(word);
-                    self.push(Kind::Delta, Delta { refusal, ..Delta::default() });
+                    self.push(EventKind::Delta, Delta { refusal, ..Delta::default() });
                 }
             }
             Part::Thinking(text) if style.reasoning_content => {
                 for word in words(text) {
                     let reasoning_content = Some(word);
-                    self.push(Kind::Delta, Delta { reasoning_content, ..Delta::default() });
+                    self.push(EventKind::Delta, Delta { reasoning_content, ..Delta::default() });
                 }
             }
             Part::Thinking(_) | Part::Call(_) => {}
@@ -130,14 +132,18 @@ impl<'a> Stream<'a> {
     }
 
     fn calls(&mut self, style: Style) {
-        let mut lists: Vec<_> =
-            self.reply.calls().enumerate().map(|(at, call)| call_deltas(at, call, style).into_iter()).collect();
+        let mut lists: Vec<_> = self
+            .reply
+            .calls()
+            .enumerate()
+            .map(|(position, call)| call_deltas(position, call, style).into_iter())
+            .collect();
         let interleaved = matches!(style.deltas, Some(ToolDeltas::Interleaved));
         while !lists.is_empty() {
             for list in &mut lists {
                 for delta in list.by_ref() {
-                    let named = delta.function.name.is_some();
-                    let kind = if named { Kind::Delta } else { Kind::Arguments };
+                    let has_name = delta.function.name.is_some();
+                    let kind = if has_name { EventKind::Delta } else { EventKind::Arguments };
                     let tool_calls = vec![delta];
                     self.push(kind, Delta { tool_calls, ..Delta::default() });
                     if interleaved {
@@ -150,40 +156,42 @@ impl<'a> Stream<'a> {
     }
 
     fn close(&mut self, style: Style) {
-        let finish = finish_reason(self.reply.stop);
-        self.chunk(Kind::Finish, Delta::default(), Some(finish));
+        let finish = finish_reason(self.reply.finish);
+        self.chunk(EventKind::Finish, Delta::default(), Some(finish));
         if matches!(style.deltas, Some(ToolDeltas::FinishTwice)) {
-            self.chunk(Kind::Finish, Delta::default(), Some(finish));
+            self.chunk(EventKind::Finish, Delta::default(), Some(finish));
         }
-        let null = self.reply.place == Place::Null;
-        if self.tells_usage && (self.reply.place == Place::Usual || null) {
-            let usage = if null { Field::Null } else { Field::Value(self.reply.told.into()) };
-            self.write(Kind::Usage, &[], usage);
+        let null = self.reply.usage_placement == UsagePlacement::Null;
+        if self.reports_usage && (self.reply.usage_placement == UsagePlacement::Usual || null) {
+            let usage = if null { Field::Null } else { Field::Value(self.reply.reported.into()) };
+            self.write(EventKind::Usage, &[], usage);
         }
-        self.events.push(Event { name: None, data: "[DONE]".to_owned(), kind: Kind::Done });
+        self.events.push(Event { name: None, data: "[DONE]".to_owned(), kind: EventKind::Done });
     }
 
-    fn push(&mut self, kind: Kind, delta: Delta<'_>) {
+    fn push(&mut self, kind: EventKind, delta: Delta<'_>) {
         self.deltas += i64::from(kind.is_delta());
         self.chunk(kind, delta, None);
     }
 
-    fn chunk(&mut self, kind: Kind, delta: Delta<'_>, finish_reason: Option<&'static str>) {
-        let usage = match (self.reply.place, finish_reason) {
-            (Place::Everywhere | Place::Finish, Some(_)) => Field::Value(self.reply.told.into()),
-            (Place::Everywhere, None) => {
-                let output = self.deltas.min(self.reply.told.output);
-                Field::Value(Told { output, reasoning: 0, ..self.reply.told }.into())
+    fn chunk(&mut self, kind: EventKind, delta: Delta<'_>, finish_reason: Option<&'static str>) {
+        let usage = match (self.reply.usage_placement, finish_reason) {
+            (UsagePlacement::EveryChunk | UsagePlacement::Finish, Some(_)) => Field::Value(self.reply.reported.into()),
+            (UsagePlacement::EveryChunk, None) => {
+                let output = self.deltas.min(self.reply.reported.output);
+                Field::Value(ReportedUsage { output, reasoning: 0, ..self.reply.reported }.into())
             }
-            // While usage is still to come, every chunk says that it is not there yet.
-            (Place::Usual | Place::Null | Place::Finish, _) if self.tells_usage => Field::Null,
+            // If usage follows in a later chunk, all other chunks have `null`.
+            (UsagePlacement::Usual | UsagePlacement::Null | UsagePlacement::Finish, _) if self.reports_usage => {
+                Field::Null
+            }
             _ => Field::Absent,
         };
         let choice = Choice { index: 0, delta, logprobs: None, finish_reason };
         self.write(kind, &[choice], usage);
     }
 
-    fn write(&mut self, kind: Kind, choices: &[Choice<'_>], usage: Field<Usage>) {
+    fn write(&mut self, kind: EventKind, choices: &[Choice<'_>], usage: Field<Usage>) {
         let padding = 4 + usize::try_from(self.padding.next() % 12).unwrap_or_default();
         let chunk = Chunk {
             id: &self.id,
@@ -200,18 +208,18 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// The event of an error in the middle of a stream.
+/// The event of an error within a stream.
 pub(crate) fn failed(failure: &Failure) -> Event {
     let body = OpenaiBody { error: failure.openai_body() };
-    Event { name: None, data: serde_json::to_string(&body).unwrap_or_default(), kind: Kind::Frame }
+    Event { name: None, data: serde_json::to_string(&body).unwrap_or_default(), kind: EventKind::Frame }
 }
 
 /// The deltas of one call: normally id and name first, then the arguments in pieces.
-fn call_deltas(at: usize, call: &Call, style: Style) -> Vec<CallDelta<'_>> {
+fn call_deltas(position: usize, call: &Call, style: Style) -> Vec<CallDelta<'_>> {
     let index = match style.deltas {
         Some(ToolDeltas::NoIndex) => None,
         Some(ToolDeltas::IndexZero) => Some(0),
-        _ => Some(at),
+        _ => Some(position),
     };
     let head = CallDelta {
         index,
@@ -224,7 +232,7 @@ fn call_deltas(at: usize, call: &Call, style: Style) -> Vec<CallDelta<'_>> {
         function: FunctionDelta { name: None, arguments: Some(Arguments::Text(text)) },
         ..CallDelta::default()
     };
-    let mut deltas: Vec<_> = std::iter::once(head).chain(pieces(&call.arguments).map(piece)).collect();
+    let mut deltas: Vec<_> = std::iter::once(head).chain(argument_pieces(&call.arguments).map(piece)).collect();
     match style.deltas {
         Some(ToolDeltas::IdEveryChunk | ToolDeltas::IndexZero | ToolDeltas::NoIndex) => {
             for delta in &mut deltas {

@@ -1,4 +1,4 @@
-//! What the Responses API refuses about its input, in its own words.
+//! Validates the input of a request as the Responses API does, with its error messages.
 
 use std::collections::HashSet;
 
@@ -8,29 +8,29 @@ use crate::protocol::ids::encrypted_content;
 
 pub(crate) fn check(items: &[Item], stored: bool) -> Result<(), Failure> {
     let mut ids = HashSet::new();
-    for (at, item) in items.iter().enumerate() {
-        identity(at, item)?;
-        parts(at, item)?;
+    for (index, item) in items.iter().enumerate() {
+        check_id(index, item)?;
+        check_parts(index, item)?;
         if let Some(id) = item.id.as_deref().filter(|id| !ids.insert(*id)) {
             return Err(duplicate(id));
         }
         if item.kind() == "reasoning" {
-            reasoning(item, items.get(at + 1), stored)?;
+            check_reasoning(item, items.get(index + 1), stored)?;
         }
     }
-    pairs(items)
+    check_pairs(items)
 }
 
-fn input(message: String) -> Failure {
+fn input_error(message: String) -> Failure {
     Failure::invalid(message).param("input")
 }
 
 fn duplicate(id: &str) -> Failure {
-    input(format!("Duplicate item found with id {id}. Remove duplicate items from your input and try again."))
+    input_error(format!("Duplicate item found with id {id}. Remove duplicate items from your input and try again."))
 }
 
-/// Ids begin as the API made them.
-fn identity(at: usize, item: &Item) -> Result<(), Failure> {
+/// Ids start with the prefix that the API gives them.
+fn check_id(index: usize, item: &Item) -> Result<(), Failure> {
     let prefix = match item.kind() {
         "function_call" => "fc",
         "reasoning" => "rs",
@@ -39,37 +39,37 @@ fn identity(at: usize, item: &Item) -> Result<(), Failure> {
     };
     match &item.id {
         Some(id) if !id.starts_with(prefix) => Err(Failure::invalid(format!(
-            "Invalid 'input[{at}].id': '{id}'. Expected an ID that begins with '{prefix}'."
+            "Invalid 'input[{index}].id': '{id}'. Expected an ID that begins with '{prefix}'."
         ))
-        .param(format!("input[{at}].id"))
+        .param(format!("input[{index}].id"))
         .code("invalid_value")),
         _ => Ok(()),
     }
 }
 
-/// A message's parts are typed by direction: `input_text` in, `output_text` out.
-fn parts(at: usize, item: &Item) -> Result<(), Failure> {
+/// The types of a message's parts depend on its direction: `input_text` or `output_text`.
+fn check_parts(index: usize, item: &Item) -> Result<(), Failure> {
     let supported = match (item.kind(), item.role.as_str()) {
         ("message", "assistant") => ["output_text", "refusal", "refusal"],
         ("message", _) => ["input_text", "input_image", "input_file"],
         _ => return Ok(()),
     };
-    for (place, block) in item.content.blocks().iter().enumerate() {
+    for (part, block) in item.content.blocks().iter().enumerate() {
         if !supported.contains(&block.kind.as_str()) {
             return Err(Failure::invalid(format!(
                 "Invalid value: '{}'. Supported values are: '{}'.",
                 block.kind,
                 supported.join("', '")
             ))
-            .param(format!("input[{at}].content[{place}].type"))
+            .param(format!("input[{index}].content[{part}].type"))
             .code("invalid_value"));
         }
     }
     Ok(())
 }
 
-/// A reasoning item comes back as it was sent, with what the model said after it.
-fn reasoning(item: &Item, next: Option<&Item>, stored: bool) -> Result<(), Failure> {
+/// A reasoning item comes back unchanged, followed by the item that the model produced after it.
+fn check_reasoning(item: &Item, next: Option<&Item>, stored: bool) -> Result<(), Failure> {
     let id = item.id.as_deref().unwrap_or_default();
     match item.encrypted_content.as_deref() {
         Some(content) if content != encrypted_content(id) => {
@@ -89,18 +89,19 @@ fn reasoning(item: &Item, next: Option<&Item>, stored: bool) -> Result<(), Failu
     if next.is_some_and(Item::is_from_model) {
         return Ok(());
     }
-    Err(input(format!("Item '{id}' of type 'reasoning' was provided without its required following item.")))
+    Err(input_error(format!("Item '{id}' of type 'reasoning' was provided without its required following item.")))
 }
 
-fn pairs(items: &[Item]) -> Result<(), Failure> {
-    let mut asked = HashSet::new();
+/// Each call has exactly one output, and each output has a call.
+fn check_pairs(items: &[Item]) -> Result<(), Failure> {
+    let mut called = HashSet::new();
     let mut answered = HashSet::new();
     for item in items {
         let id = item.call_id.as_deref().unwrap_or_default();
         match item.kind() {
-            "function_call" if !asked.insert(id) => return Err(duplicate(id)),
-            "function_call_output" if !asked.contains(id) => {
-                return Err(input(format!("No tool call found for function call output with call_id {id}.")));
+            "function_call" if !called.insert(id) => return Err(duplicate(id)),
+            "function_call_output" if !called.contains(id) => {
+                return Err(input_error(format!("No tool call found for function call output with call_id {id}.")));
             }
             "function_call_output" if !answered.insert(id) => return Err(duplicate(id)),
             _ => {}
@@ -109,7 +110,7 @@ fn pairs(items: &[Item]) -> Result<(), Failure> {
     let calls = items.iter().filter(|item| item.kind() == "function_call");
     let mut ids = calls.map(|item| item.call_id.as_deref().unwrap_or_default());
     match ids.find(|id| !answered.contains(id)) {
-        Some(id) => Err(input(format!("No tool output found for function call {id}."))),
+        Some(id) => Err(input_error(format!("No tool output found for function call {id}."))),
         None => Ok(()),
     }
 }

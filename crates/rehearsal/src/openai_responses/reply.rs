@@ -5,9 +5,10 @@ use serde_json::value::RawValue;
 
 use crate::exchange::reply::{CREATED, Part, Reply};
 use crate::exchange::request::Request;
+use crate::protocol::field::Field;
 use crate::protocol::ids::{Ids, encrypted_content};
-use crate::protocol::usage::{Field, Told};
-use crate::script::script::FinishReason;
+use crate::protocol::usage::ReportedUsage;
+use crate::script::answer::ScriptedFinish;
 
 #[derive(Serialize)]
 pub(crate) struct Response<'a> {
@@ -106,7 +107,7 @@ pub(crate) enum Item<'a> {
     },
 }
 
-/// A part of an item's content.
+/// A part of an item.
 #[derive(Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Piece<'a> {
@@ -121,7 +122,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// The token numbers as Responses tells them.
+/// The usage as Responses reports it.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Usage {
     input_tokens: i64,
@@ -141,14 +142,14 @@ struct OutputDetails {
     reasoning_tokens: i64,
 }
 
-impl From<Told> for Usage {
-    fn from(told: Told) -> Self {
+impl From<ReportedUsage> for Usage {
+    fn from(reported: ReportedUsage) -> Self {
         Self {
-            input_tokens: told.input,
-            input_tokens_details: InputDetails { cached_tokens: told.cached },
-            output_tokens: told.output,
-            output_tokens_details: OutputDetails { reasoning_tokens: told.reasoning },
-            total_tokens: told.input + told.output,
+            input_tokens: reported.input,
+            input_tokens_details: InputDetails { cached_tokens: reported.cached },
+            output_tokens: reported.output,
+            output_tokens_details: OutputDetails { reasoning_tokens: reported.reasoning },
+            total_tokens: reported.input + reported.output,
         }
     }
 }
@@ -158,7 +159,7 @@ pub(crate) fn document(reply: &Reply, request: &Request) -> Vec<u8> {
     serde_json::to_vec_pretty(&finished(reply, request, items)).unwrap_or_default()
 }
 
-/// The response as a stream opens with it.
+/// The response at the start of a stream.
 pub(crate) fn opening<'a>(reply: &'a Reply, request: &'a Request) -> Response<'a> {
     Response {
         id: Ids::new(reply.seed).hex("resp_", 50),
@@ -168,7 +169,7 @@ pub(crate) fn opening<'a>(reply: &'a Reply, request: &'a Request) -> Response<'a
         background: false,
         error: None,
         incomplete_details: None,
-        instructions: request.echo.instructions.as_deref(),
+        instructions: request.echoed.instructions.as_deref(),
         max_output_tokens: request.max_tokens,
         max_tool_calls: None,
         model: &reply.model,
@@ -179,11 +180,11 @@ pub(crate) fn opening<'a>(reply: &'a Reply, request: &'a Request) -> Response<'a
         reasoning: Reasoning { effort: "medium", summary: request.thinking.then_some("detailed") },
         safety_identifier: None,
         service_tier: "default",
-        store: request.echo.store,
+        store: request.echoed.store,
         temperature: 1.0,
         text: Text { format: Format { kind: "text" }, verbosity: "medium" },
         tool_choice: "auto",
-        tools: request.echo.tools.as_deref().or_else(|| serde_json::from_str("[]").ok()),
+        tools: request.echoed.tools.as_deref().or_else(|| serde_json::from_str("[]").ok()),
         top_logprobs: 0,
         top_p: 1.0,
         truncation: "disabled",
@@ -193,29 +194,29 @@ pub(crate) fn opening<'a>(reply: &'a Reply, request: &'a Request) -> Response<'a
     }
 }
 
-/// The response when the model has stopped.
+/// The response after the model has stopped.
 pub(crate) fn finished<'a>(reply: &'a Reply, request: &'a Request, output: Vec<Item<'a>>) -> Response<'a> {
-    let reason = match reply.stop {
-        FinishReason::Length => Some("max_output_tokens"),
-        FinishReason::ContentFilter => Some("content_filter"),
-        FinishReason::Stop | FinishReason::ToolCalls | FinishReason::Refusal => None,
+    let reason = match reply.finish {
+        ScriptedFinish::Length => Some("max_output_tokens"),
+        ScriptedFinish::ContentFilter => Some("content_filter"),
+        ScriptedFinish::Stop | ScriptedFinish::ToolCalls | ScriptedFinish::Refusal => None,
     };
     Response {
         status: if reason.is_some() { "incomplete" } else { "completed" },
         incomplete_details: reason.map(|reason| Incomplete { reason }),
         output,
-        usage: Field::usage(reply.place, reply.told.into()),
+        usage: reply.usage_placement.field(reply.reported.into()),
         ..opening(reply, request)
     }
 }
 
-/// The finished items, one for each part of the reply.
+/// The complete items, one for each part of the reply.
 pub(crate) fn items<'a>(reply: &'a Reply, request: &'a Request) -> impl Iterator<Item = Item<'a>> {
     let mut ids = Ids::new(reply.seed ^ 1);
-    let cut = matches!(reply.stop, FinishReason::Length | FinishReason::ContentFilter);
+    let is_cut = matches!(reply.finish, ScriptedFinish::Length | ScriptedFinish::ContentFilter);
     let last = reply.parts.len().saturating_sub(1);
-    reply.parts.iter().enumerate().map(move |(at, part)| {
-        let status = if cut && at == last { "incomplete" } else { "completed" };
+    reply.parts.iter().enumerate().map(move |(index, part)| {
+        let status = if is_cut && index == last { "incomplete" } else { "completed" };
         let message =
             |id, piece| Item::Message { id, kind: "message", status, content: vec![piece], role: "assistant" };
         match part {

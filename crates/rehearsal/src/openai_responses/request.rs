@@ -1,9 +1,10 @@
-//! Responses requests.
+//! Parses Responses requests.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::exchange::request::{Content, Echo, Request, says};
+use crate::exchange::content::Content;
+use crate::exchange::request::{EchoedFields, Request, contains};
 use crate::openai_responses::history;
 use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
@@ -46,7 +47,7 @@ struct Tool {
     name: String,
 }
 
-/// One entry of the input, with the fields that any kind of item uses.
+/// One item of the input, with the fields of all kinds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Item {
@@ -61,7 +62,7 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// The type; an item with a role and no type is a message.
+    /// The type. An item with a role and without a type is a message.
     pub(crate) fn kind(&self) -> &str {
         self.kind.as_deref().unwrap_or("message")
     }
@@ -81,7 +82,7 @@ pub(crate) fn read(bytes: &[u8], strict: bool) -> Result<Request, Failure> {
         .map_err(|_| Failure::invalid("We could not parse the JSON body of your request."))?;
     let stored = body.store.unwrap_or(true);
     if let Some(id) = body.previous_response_id.filter(|_| strict) {
-        // Nothing is kept between calls, so no earlier response can be found.
+        // The simulator is stateless, so it has no earlier responses.
         return Err(Failure::invalid(format!("Previous response with id '{id}' not found."))
             .param("previous_response_id")
             .code("previous_response_not_found"));
@@ -101,14 +102,15 @@ pub(crate) fn read(bytes: &[u8], strict: bool) -> Result<Request, Failure> {
         body.include.is_some_and(|list| list.iter().any(|name| name == "reasoning.encrypted_content"));
     let tools: Vec<Tool> = body.tools.and_then(|tools| serde_json::from_str(tools.get()).ok()).unwrap_or_default();
     request.tools = tools.into_iter().map(|tool| tool.name).collect();
-    request.may_call = !request.tools.is_empty() && !says(body.tool_choice, "\"none\"");
+    request.may_call = !request.tools.is_empty() && !contains(body.tool_choice, "\"none\"");
     request.system = body.instructions.clone().unwrap_or_default();
-    request.echo = Echo { instructions: body.instructions, tools: body.tools.map(RawValue::to_owned), store: stored };
-    hear(&mut request, &items);
+    request.echoed =
+        EchoedFields { instructions: body.instructions, tools: body.tools.map(RawValue::to_owned), store: stored };
+    read_items(&mut request, &items);
     Ok(request)
 }
 
-/// The input: a list of items, or a text that is one user message.
+/// The items of the input. A text is one user message.
 fn items(input: Option<&RawValue>) -> Result<Vec<Item>, Failure> {
     let Some(input) = input else {
         return Err(Failure::invalid(
@@ -127,7 +129,7 @@ fn items(input: Option<&RawValue>) -> Result<Vec<Item>, Failure> {
     })
 }
 
-fn hear(request: &mut Request, items: &[Item]) {
+fn read_items(request: &mut Request, items: &[Item]) {
     let mut in_turn = false;
     for item in items {
         if item.is_from_model() && !in_turn {

@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
-use crate::exchange::reply::{Event, Kind, Reply, pieces, words};
+use crate::exchange::event::{Event, EventKind, argument_pieces, words};
+use crate::exchange::reply::Reply;
 use crate::exchange::request::Request;
 use crate::openai_responses::reply::{Item, Piece, Response, ResponseError, finished, items, opening};
 use crate::protocol::failure::{Failure, OpenaiError};
 use crate::protocol::ids::Ids;
 
 #[derive(Serialize)]
-struct Numbered<'a, T> {
+struct NumberedEvent<'a, T> {
     #[serde(rename = "type")]
     name: &'static str,
     sequence_number: usize,
@@ -18,7 +19,7 @@ struct Numbered<'a, T> {
 }
 
 #[derive(Serialize)]
-struct Whole<'a> {
+struct ResponseBody<'a> {
     response: Response<'a>,
 }
 
@@ -57,22 +58,23 @@ struct ErrorBody<'a> {
     error: OpenaiError<'a>,
 }
 
-/// The names of the events that build one kind of content.
-struct Names {
+/// The names of the events for one kind of content.
+struct EventNames {
     part_added: &'static str,
     delta: &'static str,
     done: &'static str,
     part_done: &'static str,
 }
 
-const OUTPUT_TEXT: Names = Names {
+const OUTPUT_TEXT: EventNames = EventNames {
     part_added: "response.content_part.added",
     delta: "response.output_text.delta",
     done: "response.output_text.done",
     part_done: "response.content_part.done",
 };
-const REFUSAL: Names = Names { delta: "response.refusal.delta", done: "response.refusal.done", ..OUTPUT_TEXT };
-const SUMMARY: Names = Names {
+const REFUSAL: EventNames =
+    EventNames { delta: "response.refusal.delta", done: "response.refusal.done", ..OUTPUT_TEXT };
+const SUMMARY: EventNames = EventNames {
     part_added: "response.reasoning_summary_part.added",
     delta: "response.reasoning_summary_text.delta",
     done: "response.reasoning_summary_text.done",
@@ -82,19 +84,19 @@ const SUMMARY: Names = Names {
 pub(crate) fn events(reply: &Reply, request: &Request) -> Vec<Event> {
     let mut stream = Stream { padding: Ids::new(reply.seed), events: Vec::new() };
     for name in ["response.created", "response.in_progress"] {
-        stream.push(Kind::Frame, name, &Whole { response: opening(reply, request) });
+        stream.push(EventKind::Frame, name, &ResponseBody { response: opening(reply, request) });
     }
     let finished_items: Vec<_> = items(reply, request).collect();
-    for (at, item) in finished_items.iter().enumerate() {
-        stream.item(at, item);
+    for (index, item) in finished_items.iter().enumerate() {
+        stream.item(index, item);
     }
     let response = finished(reply, request, finished_items);
     let name = if response.status == "incomplete" { "response.incomplete" } else { "response.completed" };
-    stream.push(Kind::Done, name, &Whole { response });
+    stream.push(EventKind::Done, name, &ResponseBody { response });
     stream.events
 }
 
-/// The events of an error after `sent` others: `error`, then `response.failed`.
+/// The events of an error after `sent` other events.
 pub(crate) fn failed(reply: &Reply, request: &Request, failure: &Failure, sent: usize) -> Vec<Event> {
     let error = ErrorBody { error: failure.openai_body() };
     let mut response = opening(reply, request);
@@ -102,8 +104,8 @@ pub(crate) fn failed(reply: &Reply, request: &Request, failure: &Failure, sent: 
     response.error =
         Some(ResponseError { code: failure.code.as_deref().unwrap_or(&failure.kind), message: &failure.message });
     vec![
-        event(Kind::Frame, "error", sent, &error),
-        event(Kind::Frame, "response.failed", sent + 1, &Whole { response }),
+        event(EventKind::Frame, "error", sent, &error),
+        event(EventKind::Frame, "response.failed", sent + 1, &ResponseBody { response }),
     ]
 }
 
@@ -124,7 +126,7 @@ impl Stream {
             }
         }
         let opens = ItemBody { output_index, item: &opened };
-        let kind = if matches!(item, Item::Call { .. }) { Kind::Delta } else { Kind::Frame };
+        let kind = if matches!(item, Item::Call { .. }) { EventKind::Delta } else { EventKind::Frame };
         self.push(kind, "response.output_item.added", &opens);
         match item {
             Item::Call { id, arguments, .. } => self.call(output_index, id, arguments),
@@ -140,21 +142,21 @@ impl Stream {
             }
         }
         let closes = ItemBody { output_index, item };
-        self.push(Kind::Frame, "response.output_item.done", &closes);
+        self.push(EventKind::Frame, "response.output_item.done", &closes);
     }
 
     fn call(&mut self, output_index: usize, id: &str, arguments: &str) {
-        for delta in pieces(arguments) {
+        for delta in argument_pieces(arguments) {
             let body = PartBody {
                 delta: Some(delta),
                 obfuscation: Some(self.obfuscation(delta)),
                 ..PartBody::of(id, output_index)
             };
-            self.push(Kind::Arguments, "response.function_call_arguments.delta", &body);
+            self.push(EventKind::Arguments, "response.function_call_arguments.delta", &body);
         }
         let arguments = Some(arguments);
         let body = PartBody { arguments, ..PartBody::of(id, output_index) };
-        self.push(Kind::Frame, "response.function_call_arguments.done", &body);
+        self.push(EventKind::Frame, "response.function_call_arguments.done", &body);
     }
 
     fn content(&mut self, output_index: usize, id: &str, piece: &Piece<'_>) {
@@ -171,7 +173,7 @@ impl Stream {
             summary_index: summary.then_some(0),
             ..PartBody::of(id, output_index)
         };
-        self.push(Kind::Frame, names.part_added, &PartBody { part: Some(empty), ..base() });
+        self.push(EventKind::Frame, names.part_added, &PartBody { part: Some(empty), ..base() });
         for delta in words(whole) {
             let body = PartBody {
                 delta: Some(delta),
@@ -179,7 +181,7 @@ impl Stream {
                 obfuscation: Some(self.obfuscation(delta)),
                 ..base()
             };
-            self.push(Kind::Delta, names.delta, &body);
+            self.push(EventKind::Delta, names.delta, &body);
         }
         let done = PartBody {
             text: (!refused).then_some(whole),
@@ -187,17 +189,17 @@ impl Stream {
             logprobs: text.then_some([]),
             ..base()
         };
-        self.push(Kind::Frame, names.done, &done);
+        self.push(EventKind::Frame, names.done, &done);
         let part = Some(piece.clone());
-        self.push(Kind::Frame, names.part_done, &PartBody { part, ..base() });
+        self.push(EventKind::Frame, names.part_done, &PartBody { part, ..base() });
     }
 
-    /// Padding that hides the length of a delta: both together are a multiple of sixteen.
+    /// Padding that hides the length of a delta: together they are a multiple of 16 bytes long.
     fn obfuscation(&mut self, delta: &str) -> String {
         self.padding.letters("", 16 - delta.len() % 16)
     }
 
-    fn push<T: Serialize>(&mut self, kind: Kind, name: &'static str, body: &T) {
+    fn push<T: Serialize>(&mut self, kind: EventKind, name: &'static str, body: &T) {
         let event = event(kind, name, self.events.len(), body);
         self.events.push(event);
     }
@@ -221,8 +223,8 @@ impl<'a> PartBody<'a> {
     }
 }
 
-fn event<T: Serialize>(kind: Kind, name: &'static str, sequence_number: usize, body: &T) -> Event {
-    let numbered = Numbered { name, sequence_number, body };
+fn event<T: Serialize>(kind: EventKind, name: &'static str, sequence_number: usize, body: &T) -> Event {
+    let numbered = NumberedEvent { name, sequence_number, body };
     let data = serde_json::to_string(&numbered).unwrap_or_default();
     Event { name: Some(name), data, kind }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which provider protocol a call speaks. It follows from the path of the request.
+/// The provider protocol of a call. It follows from the path of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WireDialect {
@@ -20,7 +20,7 @@ pub enum WireDialect {
 }
 
 impl WireDialect {
-    /// The path a client posts to.
+    /// The path of its requests.
     pub const fn path(self) -> &'static str {
         match self {
             Self::OpenaiChat => "/v1/chat/completions",
@@ -29,7 +29,7 @@ impl WireDialect {
         }
     }
 
-    /// The dialect that is spoken at this path, if any.
+    /// The dialect of requests to this path, if any.
     pub fn of_path(path: &str) -> Option<Self> {
         [Self::OpenaiChat, Self::OpenaiResponses, Self::Anthropic].into_iter().find(|dialect| dialect.path() == path)
     }

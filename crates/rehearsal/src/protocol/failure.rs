@@ -1,9 +1,9 @@
-//! Error answers, in the words of each vendor.
+//! Error responses, in each vendor's words.
 
 use serde::Serialize;
 
 use crate::protocol::dialect::WireDialect;
-use crate::protocol::usage::Field;
+use crate::protocol::field::Field;
 
 const OPENAI_QUOTA: &str = "You exceeded your current quota, please check your plan and billing details. For more information on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.";
 const OPENAI_FAULT: &str = "The server had an error while processing your request. Sorry about that!";
@@ -11,48 +11,48 @@ const ANTHROPIC_LIMIT: &str = "This request would exceed your account's rate lim
 const ANTHROPIC_CREDIT: &str = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.";
 const ANTHROPIC_SPEND: &str = "You have reached your specified API usage limits. You will regain access later.";
 
-/// A refusal to answer, before it is put into a dialect's form.
+/// An error response, independent of its dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) status: u16,
-    pub(crate) kind: Box<str>,
-    pub(crate) message: Box<str>,
+    pub(crate) kind: String,
+    pub(crate) message: String,
     /// `OpenAI` only.
-    pub(crate) code: Option<Box<str>>,
+    pub(crate) code: Option<String>,
     /// `OpenAI` only.
-    pub(crate) param: Option<Box<str>>,
+    pub(crate) param: Option<String>,
     /// Anthropic only: `error.details.error_code`.
-    pub(crate) detail: Option<Box<str>>,
+    pub(crate) detail: Option<&'static str>,
 }
 
 impl Failure {
-    /// A 400 of type `invalid_request_error`, which all dialects have.
-    pub(crate) fn invalid(message: impl Into<Box<str>>) -> Self {
+    /// A 400 of type `invalid_request_error`, which exists in all dialects.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(400, "invalid_request_error", message)
     }
 
-    pub(crate) fn new(status: u16, kind: &str, message: impl Into<Box<str>>) -> Self {
+    pub(crate) fn new(status: u16, kind: &str, message: impl Into<String>) -> Self {
         Self { status, kind: kind.into(), message: message.into(), code: None, param: None, detail: None }
     }
 
     #[must_use]
-    pub(crate) fn param(mut self, param: impl Into<Box<str>>) -> Self {
+    pub(crate) fn param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
     }
 
     #[must_use]
-    pub(crate) fn code(mut self, code: impl Into<Box<str>>) -> Self {
+    pub(crate) fn code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
         self
     }
 
-    fn detail(mut self, detail: &str) -> Self {
-        self.detail = Some(detail.into());
+    fn detail(mut self, detail: &'static str) -> Self {
+        self.detail = Some(detail);
         self
     }
 
-    /// What this vendor says with this status.
+    /// The vendor's error for this status.
     pub(crate) fn with_status(dialect: WireDialect, status: u16, model: &str) -> Self {
         let name = match (dialect, status) {
             (WireDialect::Anthropic, 401) => "authentication_error",
@@ -78,8 +78,8 @@ impl Failure {
         failure
     }
 
-    /// What this vendor says under this name: `OpenAI`'s code or Anthropic's type. An unknown name
-    /// becomes a server error of that name.
+    /// The vendor's error with this name: `OpenAI`'s code or Anthropic's type. An unknown name becomes a server error of that
+    /// name.
     pub(crate) fn named(dialect: WireDialect, name: &str, model: &str) -> Self {
         match dialect {
             WireDialect::Anthropic => Self::anthropic(name, model),
@@ -97,7 +97,9 @@ impl Failure {
             "not_found_error" => Self::new(404, name, format!("model: {model}")),
             "request_too_large" => Self::new(413, name, "Request exceeds the maximum size"),
             "rate_limit_error" => Self::new(429, name, ANTHROPIC_LIMIT),
-            "enforced_spend_limit_reached" => Self::new(429, "rate_limit_error", ANTHROPIC_SPEND).detail(name),
+            "enforced_spend_limit_reached" => {
+                Self::new(429, "rate_limit_error", ANTHROPIC_SPEND).detail("enforced_spend_limit_reached")
+            }
             "credit_balance_too_low" => Self::invalid(ANTHROPIC_CREDIT),
             "spend_limit_reached" => Self::invalid(ANTHROPIC_SPEND),
             "prompt_too_long" => Self::invalid("prompt is too long: 201413 tokens > 200000 maximum"),
@@ -148,33 +150,33 @@ impl Failure {
         }
     }
 
-    /// The error as JSON, in the dialect's form. `OpenAI` sends its documents indented.
+    /// The JSON body of the error. `OpenAI` indents it.
     pub(crate) fn body(&self, dialect: WireDialect, request_id: &str) -> Vec<u8> {
-        let written = match dialect {
+        let json = match dialect {
             WireDialect::Anthropic => serde_json::to_vec(&self.anthropic_body(Some(request_id))),
             WireDialect::OpenaiChat | WireDialect::OpenaiResponses => {
                 serde_json::to_vec_pretty(&OpenaiBody { error: self.openai_body() })
             }
         };
-        written.unwrap_or_default()
+        json.unwrap_or_default()
     }
 
     pub(crate) fn anthropic_body<'a>(&'a self, request_id: Option<&'a str>) -> AnthropicBody<'a> {
-        // The one error that comes from the edge and not from the API has another shape.
-        let from_edge = &*self.kind == "request_too_large";
+        // This error comes from a proxy in front of the API and has another shape.
+        let from_proxy = self.kind == "request_too_large";
         AnthropicBody {
-            kind: (!from_edge).then_some("error"),
+            kind: (!from_proxy).then_some("error"),
             error: AnthropicError {
-                details: match (&self.detail, request_id) {
+                details: match (self.detail, request_id) {
                     (Some(error_code), _) => Field::Value(ErrorCode { error_code }),
-                    // The event in a stream has the field even when there is nothing in it.
+                    // An event in a stream has the field even if it is empty.
                     (None, None) => Field::Null,
                     (None, Some(_)) => Field::Absent,
                 },
                 kind: &self.kind,
                 message: &self.message,
             },
-            request_id: request_id.filter(|_| !from_edge),
+            request_id: request_id.filter(|_| !from_proxy),
         }
     }
 

@@ -1,12 +1,12 @@
-//! Identifiers and other random-looking text that follow from a seed alone, so that the same
-//! request gets the same answer, byte for byte.
+//! Identifiers and other random-looking text. They depend on a seed alone, so the same request gets the same reply, byte
+//! for byte.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// A stream of identifiers (the `SplitMix64` generator).
+/// A generator of identifiers (`SplitMix64`).
 #[derive(Debug, Clone)]
 pub(crate) struct Ids(u64);
 
@@ -23,12 +23,12 @@ impl Ids {
         z ^ (z >> 31)
     }
 
-    /// `prefix` and `length` letters and digits, as in `call_…`, `toolu_01…`, `chatcmpl-…`.
+    /// `prefix` followed by `length` letters and digits, as in `call_…`, `toolu_01…`, `chatcmpl-…`.
     pub(crate) fn letters(&mut self, prefix: &str, length: usize) -> String {
         self.text(prefix, length, BASE62)
     }
 
-    /// `prefix` and `length` hexadecimal digits, as in `resp_…`, `rs_…`, `req_…`.
+    /// `prefix` followed by `length` hexadecimal digits, as in `resp_…`, `rs_…`, `req_…`.
     pub(crate) fn hex(&mut self, prefix: &str, length: usize) -> String {
         self.text(prefix, length, HEX)
     }
@@ -36,34 +36,34 @@ impl Ids {
     fn text(&mut self, prefix: &str, length: usize, alphabet: &[u8]) -> String {
         let mut text = String::with_capacity(prefix.len() + length);
         text.push_str(prefix);
-        let mut left = 0;
         let mut random = 0;
-        for _ in 0..length {
-            if left == 0 {
-                (random, left) = (self.next(), 10);
+        for position in 0..length {
+            // One random number is enough for ten letters.
+            if position % 10 == 0 {
+                random = self.next();
             }
             let letter = usize::try_from(random % alphabet.len() as u64).unwrap_or_default();
             text.push(alphabet.get(letter).copied().map_or('0', char::from));
-            (random, left) = (random / alphabet.len() as u64, left - 1);
+            random /= alphabet.len() as u64;
         }
         text
     }
 }
 
-/// A number that stands for `bytes`. It is the same in every process of one build.
+/// A hash of `bytes`. It is the same in every process of one build.
 pub(crate) fn digest(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()
 }
 
-/// The signature the simulator puts under a thinking block. It covers the text, so that a
-/// client that alters either is found out when it sends the block back.
+/// The signature of a thinking block. It covers the text, so the simulator notices if a client sends the block back with
+/// either of them changed.
 pub(crate) fn signature(thinking: &str) -> String {
     Ids::new(digest(thinking.as_bytes())).letters("EqQBCkYIBxgCKkC", 140) + "=="
 }
 
-/// The opaque content of the reasoning item with this id. It covers the id for the same reason.
+/// The opaque content of the reasoning item with this id. It covers the id, for the same reason.
 pub(crate) fn encrypted_content(item_id: &str) -> String {
     Ids::new(digest(item_id.as_bytes())).letters("gAAAAABo", 190) + "=="
 }
@@ -80,12 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_has_the_length_asked_for() {
+    fn an_identifier_has_the_requested_length() {
         assert_eq!(Ids::new(1).hex("req_", 32).len(), 36);
     }
 
     #[test]
-    fn a_signature_covers_the_text() {
+    fn a_signature_depends_on_the_text() {
         assert_ne!(signature("one"), signature("two"));
     }
 }

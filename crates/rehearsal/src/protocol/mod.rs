@@ -1,7 +1,8 @@
-//! What all parts know of the vendors' protocols.
+//! What all parts of the simulator know about the vendors' protocols.
 
 pub(crate) mod dialect;
 pub(crate) mod failure;
+pub(crate) mod field;
 pub(crate) mod ids;
 pub(crate) mod tokens;
 pub(crate) mod usage;

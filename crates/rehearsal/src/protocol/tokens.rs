@@ -1,8 +1,8 @@
-//! Counts tokens about as the vendors' tokenizers do.
+//! Counts tokens approximately as the vendors' tokenizers do.
 //!
-//! The rules were held against the usage that `OpenAI` and Anthropic reported for recorded prompts and answers: without
-//! tools, they are within a tenth of most. So a client that guesses by the length of a text is as wrong here as it would be
-//! there: too high for prose, too low for code, and far too low for a short prompt.
+//! The rules were compared with the usage that `OpenAI` and Anthropic reported for recorded prompts and answers. Without
+//! tools they are within a tenth of most. So a client that estimates by the length of a text is as wrong here as it is with
+//! the vendors: too high for prose, too low for code, and far too low for a short prompt.
 
 use std::fmt;
 
@@ -12,56 +12,56 @@ use serde_json::value::RawValue;
 
 use crate::protocol::dialect::WireDialect;
 
-/// What the vendors add to every prompt, and to each message for its role and its borders. `OpenAI` documents three each
-/// and one for the role: <https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken_inputs>.
+/// The tokens that vendors add to every prompt, and to each message for its role and delimiters. `OpenAI` documents three
+/// for each and one for the role: <https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken_inputs>.
 const PROMPT: u64 = 3;
 const MESSAGE: u64 = 4;
 
-/// The instructions that Anthropic puts before tools:
+/// The instructions that Anthropic adds for tools:
 /// <https://docs.anthropic.com/en/docs/build-with-claude/tool-use#pricing>.
 const ANTHROPIC_TOOLS: u64 = 346;
 
-/// What it takes to begin and end a tool call.
+/// The delimiters of a tool call.
 const CALL: u64 = 8;
 
-/// Letters that a word may have and still be one token; common ones are, rare ones fall into pieces.
+/// The letters per token in a word: a common word is one token, a rare one several.
 const WORD_LETTERS: usize = 8;
 
-/// Tokens of a text.
+/// The tokens of a text.
 pub(crate) fn of_text(text: &str) -> u64 {
-    let runs = text.as_bytes().chunk_by(|one, next| Kind::of(*one) == Kind::of(*next));
-    let tokens = runs.map(|run| match run.first().map(|byte| Kind::of(*byte)) {
-        Some(Kind::Word) => run.len().div_ceil(WORD_LETTERS),
-        // A single blank belongs to the word behind it.
-        Some(Kind::Blank) => usize::from(run.len() > 1),
-        Some(Kind::Break) => 1,
-        // Three digits or marks, and a letter of most scripts, which has two or three bytes.
-        Some(Kind::Digit | Kind::Mark | Kind::Foreign) => run.len().div_ceil(3),
+    let runs = text.as_bytes().chunk_by(|one, next| ByteKind::new(*one) == ByteKind::new(*next));
+    let tokens = runs.map(|run| match run.first().map(|byte| ByteKind::new(*byte)) {
+        Some(ByteKind::Word) => run.len().div_ceil(WORD_LETTERS),
+        // A single blank belongs to the next word.
+        Some(ByteKind::Blank) => usize::from(run.len() > 1),
+        Some(ByteKind::Break) => 1,
+        // Three digits or punctuation marks, or one letter of another script, which has two or three bytes.
+        Some(ByteKind::Digit | ByteKind::Mark | ByteKind::Foreign) => run.len().div_ceil(3),
         None => 0,
     });
     tokens.sum::<usize>() as u64
 }
 
-/// Tokens of a tool call in an answer.
+/// The tokens of a tool call in an answer.
 pub(crate) fn of_call(name: &str, arguments: &str) -> u64 {
     CALL + of_text(name) + of_text(arguments)
 }
 
-/// Tokens of the prompt in a request: what is said in it, not how the protocol writes it down.
+/// The input tokens of a request: those of its content, without the syntax of the protocol.
 pub(crate) fn of_prompt(dialect: WireDialect, body: &[u8]) -> u64 {
-    // A body that cannot be read is refused, and nothing is billed.
+    // An unreadable body is rejected, and nothing is billed.
     let Ok(prompt) = serde_json::from_slice::<Prompt>(body) else { return 0 };
-    let standing = prompt.system.tokens + prompt.instructions.tokens;
-    let messages = prompt.messages.entries + prompt.input.entries + u64::from(standing > 0);
+    let instructions = prompt.system.tokens + prompt.instructions.tokens;
+    let messages = prompt.messages.entries + prompt.input.entries + u64::from(instructions > 0);
     let tools = prompt.tools.map(RawValue::get).filter(|tools| *tools != "[]").map_or(0, |tools| {
         let added = if dialect == WireDialect::Anthropic { ANTHROPIC_TOOLS } else { 0 };
         added + of_text(tools)
     });
-    PROMPT + MESSAGE * messages + standing + prompt.messages.tokens + prompt.input.tokens + tools
+    PROMPT + MESSAGE * messages + instructions + prompt.messages.tokens + prompt.input.tokens + tools
 }
 
 #[derive(PartialEq, Eq)]
-enum Kind {
+enum ByteKind {
     Word,
     Digit,
     Blank,
@@ -70,8 +70,8 @@ enum Kind {
     Foreign,
 }
 
-impl Kind {
-    fn of(byte: u8) -> Self {
+impl ByteKind {
+    fn new(byte: u8) -> Self {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' => Self::Word,
             b'0'..=b'9' => Self::Digit,
@@ -83,39 +83,38 @@ impl Kind {
     }
 }
 
-/// The parts of a body that a model gets to see, in all three dialects.
-#[derive(Deserialize)]
+/// The fields of a body that the model sees, in all three dialects.
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Prompt<'a> {
-    messages: Said,
-    input: Said,
-    system: Said,
-    instructions: Said,
+    messages: TextCount,
+    input: TextCount,
+    system: TextCount,
+    instructions: TextCount,
     #[serde(borrow)]
     tools: Option<&'a RawValue>,
 }
 
-/// Any value, with its texts counted.
+/// The tokens of the texts in a JSON value.
 #[derive(Default, Clone, Copy)]
-struct Said {
+struct TextCount {
     tokens: u64,
-    /// Of a list, its entries; of a text, one.
+    /// The number of entries of a list; one for a text.
     entries: u64,
 }
 
-/// The name of a field.
-enum Field {
-    /// The protocol's own, and so is its value.
+/// How the name of a JSON field and its value count.
+enum FieldName {
+    /// Neither the name nor the value counts.
     Protocol,
-    /// The protocol's own; what it holds is said.
+    /// Only the value counts.
     Content,
-    /// Said, such as the name of an argument.
+    /// Both count, as for the name of an argument. Holds the tokens of the name.
     Other(u64),
 }
 
-impl Field {
-    fn of(name: &str) -> Self {
+impl FieldName {
+    fn new(name: &str) -> Self {
         match name {
             "role" | "type" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "status" | "signature" | "data"
             | "encrypted_content" | "cache_control" | "source" | "image_url" | "detail" | "annotations" => {
@@ -128,25 +127,25 @@ impl Field {
     }
 }
 
-impl<'de> Deserialize<'de> for Field {
+impl<'de> Deserialize<'de> for FieldName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Names;
         impl Visitor<'_> for Names {
-            type Value = Field;
+            type Value = FieldName;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("the name of a field")
             }
 
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Field, E> {
-                Ok(Field::of(name))
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<FieldName, E> {
+                Ok(FieldName::new(name))
             }
         }
         deserializer.deserialize_str(Names)
     }
 }
 
-impl<'de> Deserialize<'de> for Said {
+impl<'de> Deserialize<'de> for TextCount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Counter)
     }
@@ -155,55 +154,55 @@ impl<'de> Deserialize<'de> for Said {
 struct Counter;
 
 impl<'de> Visitor<'de> for Counter {
-    type Value = Said;
+    type Value = TextCount;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Said, E> {
-        Ok(Said { tokens: of_text(text), entries: 1 })
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<TextCount, E> {
+        Ok(TextCount { tokens: of_text(text), entries: 1 })
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Said, E> {
-        Ok(Said::default())
+    fn visit_unit<E: de::Error>(self) -> Result<TextCount, E> {
+        Ok(TextCount::default())
     }
 
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Said, E> {
-        Ok(Said { tokens: 1, entries: 1 })
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<TextCount, E> {
+        Ok(TextCount { tokens: 1, entries: 1 })
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Said, E> {
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<TextCount, E> {
         self.visit_bool(true)
     }
 
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Said, E> {
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<TextCount, E> {
         self.visit_bool(true)
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Said, E> {
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<TextCount, E> {
         self.visit_bool(true)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Said, A::Error> {
-        let mut all = Said::default();
-        while let Some(entry) = list.next_element::<Said>()? {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<TextCount, A::Error> {
+        let mut all = TextCount::default();
+        while let Some(entry) = list.next_element::<TextCount>()? {
             all.tokens += entry.tokens;
             all.entries += 1;
         }
         Ok(all)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Said, A::Error> {
-        let mut all = Said { tokens: 0, entries: 1 };
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<TextCount, A::Error> {
+        let mut all = TextCount { tokens: 0, entries: 1 };
         while let Some(field) = fields.next_key()? {
             all.tokens += match field {
-                Field::Protocol => {
+                FieldName::Protocol => {
                     fields.next_value::<IgnoredAny>()?;
                     0
                 }
-                Field::Content => fields.next_value::<Said>()?.tokens,
-                Field::Other(tokens) => tokens + fields.next_value::<Said>()?.tokens,
+                FieldName::Content => fields.next_value::<TextCount>()?.tokens,
+                FieldName::Other(tokens) => tokens + fields.next_value::<TextCount>()?.tokens,
             };
         }
         Ok(all)
@@ -241,14 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_is_not_said_and_tools_are() {
+    fn tools_count_and_the_syntax_of_the_protocol_does_not() {
         let bare = r#"{"messages":[{"role":"user","content":"Hi"}]}"#;
         let labelled = r#"{"model":"m","metadata":{"a":"long label"},"messages":[{"role":"user","id":"msg_0123456789","content":[{"type":"text","text":"Hi","cache_control":{"type":"ephemeral"}}]}]}"#;
         let tools = r#"{"messages":[{"role":"user","content":"Hi"}],"tools":[{"name":"lookup"}]}"#;
-        let of = |dialect, body: &str| of_prompt(dialect, body.as_bytes());
-        assert_eq!(of(WireDialect::Anthropic, bare), 8);
-        assert_eq!(of(WireDialect::Anthropic, labelled), 8);
-        assert_eq!(of(WireDialect::OpenaiChat, tools), 8 + of_text(r#"[{"name":"lookup"}]"#));
-        assert_eq!(of(WireDialect::Anthropic, tools), of(WireDialect::OpenaiChat, tools) + ANTHROPIC_TOOLS);
+        let tokens = |dialect, body: &str| of_prompt(dialect, body.as_bytes());
+        assert_eq!(tokens(WireDialect::Anthropic, bare), 8);
+        assert_eq!(tokens(WireDialect::Anthropic, labelled), 8);
+        assert_eq!(tokens(WireDialect::OpenaiChat, tools), 8 + of_text(r#"[{"name":"lookup"}]"#));
+        assert_eq!(tokens(WireDialect::Anthropic, tools), tokens(WireDialect::OpenaiChat, tools) + ANTHROPIC_TOOLS);
     }
 }

@@ -1,28 +1,30 @@
-//! Token counts: those that are true, and those that an answer tells.
+//! Token counts: those that a vendor would bill, and those that a reply reports.
 
 use serde::{Deserialize, Serialize};
 
-/// Tokens of one call, as a vendor would bill them.
+use crate::protocol::field::Field;
+
+/// The tokens of one call, as a vendor would bill them.
 ///
-/// `input` counts the whole prompt, with what came from a cache and what was written to it;
-/// `output` counts the reasoning too. Anthropic's wire numbers differ (its `input_tokens` leave
-/// the cached ones out); the simulator translates.
+/// `input` is the whole prompt, including the tokens that were read from a cache or written to it. `output` includes
+/// reasoning. Anthropic's `input_tokens` exclude cached tokens; the simulator converts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BilledUsage {
-    /// Tokens of the prompt, cached ones included.
+    /// Input tokens, including cached ones.
     pub input: u64,
-    /// Tokens of the prompt that were read from a cache.
+    /// Input tokens that were read from a cache.
     pub cached: u64,
-    /// Tokens of the prompt that were written to a cache. Anthropic alone reports them.
+    /// Input tokens that were written to a cache. Only Anthropic reports them.
     pub cache_write: u64,
-    /// Tokens that the model produced, reasoning included.
+    /// Output tokens, including reasoning.
     pub output: u64,
-    /// Tokens of the output that were reasoning.
+    /// Output tokens that were reasoning.
     pub reasoning: u64,
 }
 
 impl BilledUsage {
-    /// Adds another call's tokens.
+    /// Adds the tokens of another call.
     pub fn add(&mut self, other: &Self) {
         self.input += other.input;
         self.cached += other.cached;
@@ -32,9 +34,9 @@ impl BilledUsage {
     }
 }
 
-/// The token numbers an answer shows on the wire, signed because some servers sent a negative one.
+/// The token counts that a reply reports. Signed, because some servers reported negative ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct ReportedUsage {
     pub(crate) input: i64,
     pub(crate) cached: i64,
     pub(crate) cache_write: i64,
@@ -42,7 +44,7 @@ pub(crate) struct Told {
     pub(crate) reasoning: i64,
 }
 
-impl From<BilledUsage> for Told {
+impl From<BilledUsage> for ReportedUsage {
     fn from(usage: BilledUsage) -> Self {
         let signed = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         Self {
@@ -55,44 +57,29 @@ impl From<BilledUsage> for Told {
     }
 }
 
-/// Where in an answer the usage stands.
+/// Where a reply reports its usage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Where the vendor puts it.
+pub(crate) enum UsagePlacement {
+    /// Where the vendor reports it.
     #[default]
     Usual,
     /// Nowhere.
     Absent,
-    /// Where the vendor puts it, but null.
+    /// Where the vendor reports it, but `null`.
     Null,
-    /// On the chunk that carries the finish reason.
+    /// On the chunk with the finish reason.
     Finish,
     /// On every chunk, as a running total.
-    Everywhere,
+    EveryChunk,
 }
 
-/// A field of a document that may be there, be there as null, or be left out (with
-/// `skip_serializing_if = "Field::is_absent"`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub(crate) enum Field<T> {
-    #[default]
-    Absent,
-    Null,
-    Value(T),
-}
-
-impl<T> Field<T> {
-    pub(crate) fn is_absent(&self) -> bool {
-        matches!(self, Self::Absent)
-    }
-
-    /// The usage of an answer that tells it once.
-    pub(crate) fn usage(place: Place, usage: T) -> Self {
-        match place {
-            Place::Absent => Self::Absent,
-            Place::Null => Self::Null,
-            Place::Usual | Place::Finish | Place::Everywhere => Self::Value(usage),
+impl UsagePlacement {
+    /// The `usage` field of a reply that reports it once.
+    pub(crate) fn field<T>(self, usage: T) -> Field<T> {
+        match self {
+            Self::Absent => Field::Absent,
+            Self::Null => Field::Null,
+            Self::Usual | Self::Finish | Self::EveryChunk => Field::Value(usage),
         }
     }
 }

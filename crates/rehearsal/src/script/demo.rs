@@ -1,29 +1,29 @@
-//! The built-in script: a supervisor and three workers settle a question, in under four seconds
-//! and for about three cents at list prices.
+//! The demo script: a supervisor and three workers answer a question in less than four seconds, for about three cents at
+//! list prices.
 //!
-//! | agent | recognised by | model, dialect | turn 0 | then |
+//! | agent | recognized by | model, dialect | turn 0 | later turns |
 //! |---|---|---|---|---|
-//! | `desk` | system prompt has `You are desk`, or the tool `researcher` is offered | [`SUPERVISOR_MODEL`], Anthropic | a thought, a sentence, one call to each worker | the final answer |
+//! | `desk` | `You are desk` in the system prompt, or the tool `researcher` | [`SUPERVISOR_MODEL`], Anthropic | thinking, a sentence, one call to each worker | the final answer |
 //! | `researcher` | `You are researcher`, or the tool `search` | [`WORKER_MODEL`], Chat Completions | calls `search` with `{"query": …}` | facts with their sources |
 //! | `critic` | `You are critic` | the same | what is not proven | the same |
 //! | `estimator` | `You are estimator`, or the tool `calculate` | the same | calls `calculate` with `{"expression": …}` | the cost of both |
 //!
-//! The header `x-brigade-agent` goes before all of these. A worker is a tool of its name that takes
-//! `{"task": …}`. An agent that is offered no tools answers at once. The thought is shown only
-//! where the request switches thinking on. The rules do not look at the model or the dialect, so
-//! the cast can be changed.
+//! The header `x-brigade-agent` takes precedence. Each worker is a tool with the worker's name that takes `{"task": …}`. An
+//! agent without tools answers at once. Thinking is sent only if the request enables it. The rules do not depend on the
+//! model or the dialect, so other models can be used.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::script::script::{AgentMatcher, RequestMatcher, Script, ScriptedAnswer, ScriptedToolCall};
+use crate::script::answer::{ScriptedAnswer, ScriptedToolCall};
+use crate::script::script::{AgentMatcher, RequestMatcher, Script};
 
-/// The question the story is about.
+/// The question.
 pub const QUESTION: &str = "Should we move our queue from SQS to Kafka?";
 /// The supervisor's name.
 pub const SUPERVISOR: &str = "desk";
-/// The workers' names, which are the names of the supervisor's tools as well.
+/// The workers' names, which are also the names of the supervisor's tools.
 pub const WORKERS: [&str; 3] = ["researcher", "critic", "estimator"];
 /// The supervisor's model.
 pub const SUPERVISOR_MODEL: &str = "claude-sonnet-4-5";
@@ -33,10 +33,10 @@ pub const WORKER_MODEL: &str = "gpt-5-mini";
 pub const SEARCH_TOOL: &str = "search";
 /// The estimator's tool; takes `{"expression": …}`, numbers with `+ - *`.
 pub const CALCULATE_TOOL: &str = "calculate";
-/// What a stand-in for the search tool may return, to fit the story.
+/// A result for the search tool that fits the answers.
 pub const SEARCH_RESULT: &str = "1. AWS, Amazon SQS quotas: standard queues deliver at least once, retain messages for at most 14 days and have a nearly unlimited throughput.\n2. Apache Kafka documentation, Design: consumers keep their own offset in a log and may read it again; order holds within a partition.\n3. AWS, Amazon MSK pricing: kafka.m5.large $0.21 per broker-hour, storage $0.10 per GB-month.";
 
-/// The models of the story.
+/// The models of the demo.
 pub(crate) const MODELS: [&str; 2] = [SUPERVISOR_MODEL, WORKER_MODEL];
 
 const PLAN: &str = "The question hides three: what Kafka offers that SQS does not, whether this team needs it, and what it costs. Each has a specialist, and none depends on another, so all three can work at once.";
@@ -50,43 +50,29 @@ const DOUBTS: &str = "Not proven so far:\n1. That throughput is a problem at all
 const COST: &str = "For 120 million messages a month, three requests each (send, receive, delete):\n- SQS: 360 million requests at $0.40 per million = $144 a month.\n- MSK: 3 brokers at $0.21 an hour for 730 hours, and 300 GB at $0.10 = $489.90 a month.\nKafka costs $345.90 a month more, without the hours of those who operate it.";
 
 impl Script {
-    /// The story of the [`demo`](crate::demo) module.
+    /// The script of the [`demo`](crate::demo) module.
     pub fn demo() -> Self {
         let mut script = Self::default();
         for name in [SUPERVISOR].into_iter().chain(WORKERS) {
-            script = script.agent(AgentMatcher {
-                name: name.to_owned(),
-                system_contains: Some(format!("You are {name}")),
-                tool_offered: None,
-            });
+            script = script.agent(AgentMatcher::by_system(name, format!("You are {name}")));
         }
         for (name, tool) in [(SUPERVISOR, WORKERS[0]), ("researcher", SEARCH_TOOL), ("estimator", CALCULATE_TOOL)] {
-            script = script.agent(AgentMatcher {
-                name: name.to_owned(),
-                system_contains: None,
-                tool_offered: Some(tool.to_owned()),
-            });
+            script = script.agent(AgentMatcher::by_tool(name, tool));
         }
+        let first_turn = |agent| RequestMatcher::default().agent(agent).turn(0);
+        let any_turn = |agent| RequestMatcher::default().agent(agent);
         script
-            .rule(at("desk", Some(0)), delegation())
-            .rule(at("desk", None), verdict())
-            .rule(at("researcher", Some(0)), search())
-            .rule(at("researcher", None), said(FACTS, 250, (1480, 230)))
-            .rule(at("critic", None), said(DOUBTS, 500, (590, 402)))
-            .rule(at("estimator", Some(0)), calculation())
-            .rule(at("estimator", None), said(COST, 300, (740, 168)))
+            .rule(first_turn(SUPERVISOR), delegation())
+            .rule(any_turn(SUPERVISOR), verdict())
+            .rule(first_turn("researcher"), search())
+            .rule(any_turn("researcher"), paced(ScriptedAnswer::text(FACTS), 250).usage(1480, 230))
+            .rule(any_turn("critic"), paced(ScriptedAnswer::text(DOUBTS), 500).usage(590, 402))
+            .rule(first_turn("estimator"), calculation())
+            .rule(any_turn("estimator"), paced(ScriptedAnswer::text(COST), 300).usage(740, 168))
     }
 }
 
-fn at(agent: &str, turn: Option<usize>) -> RequestMatcher {
-    RequestMatcher { agent: Some(agent.to_owned()), turn, ..RequestMatcher::default() }
-}
-
-fn said(text: &str, first_millis: u64, (input, output): (u64, u64)) -> ScriptedAnswer {
-    paced(ScriptedAnswer::text(text), first_millis).usage(input, output)
-}
-
-/// An answer that begins after so many milliseconds and then runs at about 150 words a second.
+/// An answer that starts after so many milliseconds and continues at about 150 words per second.
 fn paced(answer: ScriptedAnswer, first_millis: u64) -> ScriptedAnswer {
     answer.latency(Duration::from_millis(first_millis), Duration::from_millis(5))
 }
@@ -106,7 +92,7 @@ fn delegation() -> ScriptedAnswer {
 }
 
 fn verdict() -> ScriptedAnswer {
-    let mut answer = said(VERDICT, 350, (3120, 418));
+    let mut answer = paced(ScriptedAnswer::text(VERDICT), 350).usage(3120, 418);
     answer.usage.cached = Some(1792);
     answer
 }

@@ -1,4 +1,6 @@
-//! What the simulator answers, as data.
+//! The answers of the simulator, as data.
 
+pub(crate) mod answer;
 pub mod demo;
+pub(crate) mod error;
 pub(crate) mod script;

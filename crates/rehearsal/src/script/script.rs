@@ -1,16 +1,17 @@
-//! What the simulator answers, as data.
-
-use std::time::Duration;
+//! Scripts: rules that determine the answers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::dialect::WireDialect;
+use crate::script::answer::ScriptedAnswer;
+use crate::script::error::PlanError;
 
-/// A list of rules; the first that fits a request says what is answered.
+/// A list of rules. The first rule that matches a request determines the answer.
 ///
-/// The script has no memory: what is answered follows from the request alone, so a retry gets the
-/// same answer and calls may come in any order. If no rule fits, the simulator repeats the last
-/// user message.
+/// A script is stateless: the answer depends on the request alone. So a retry gets the same answer, and calls may come in
+/// any order. If no rule matches, the simulator repeats the last user message.
+///
+/// # Examples
 ///
 /// ```
 /// use brigade_rehearsal::Script;
@@ -33,8 +34,9 @@ use crate::protocol::dialect::WireDialect;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Script {
-    /// How to tell which agent asks, for clients that do not send the `x-brigade-agent` header.
+    /// How to recognize the calling agent, for clients that do not send the `x-brigade-agent` header.
     #[serde(rename = "agent")]
     pub agents: Vec<AgentMatcher>,
     /// The rules, in the order in which they are tried.
@@ -42,43 +44,58 @@ pub struct Script {
     pub rules: Vec<Rule>,
 }
 
-/// How to recognise an agent by its request. All marks that are given must be there.
+/// Recognizes an agent by its requests. All conditions that are set must hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct AgentMatcher {
-    /// The agent's name, as in `when.agent` and in a fault's `match.agent`.
+    /// The agent's name, for `when.agent` of rules and `match.agent` of faults.
     pub name: String,
-    /// Text in the system prompt.
+    /// A text in the system prompt.
     pub system_contains: Option<String>,
     /// The name of a tool that the request offers.
     pub tool_offered: Option<String>,
 }
 
-/// One rule: an answer and when to give it.
+impl AgentMatcher {
+    /// Recognizes the agent by a text in the system prompt.
+    pub fn by_system(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), system_contains: Some(text.into()), tool_offered: None }
+    }
+
+    /// Recognizes the agent by a tool that the request offers.
+    pub fn by_tool(name: impl Into<String>, tool: impl Into<String>) -> Self {
+        Self { name: name.into(), system_contains: None, tool_offered: Some(tool.into()) }
+    }
+}
+
+/// One rule: an answer, and the requests that get it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Rule {
-    /// What the request must be like.
+    /// The requests that the rule matches.
     pub when: RequestMatcher,
-    /// What is answered.
+    /// Their answer.
     pub answer: ScriptedAnswer,
 }
 
-/// Conditions on a request. Those that are absent hold for every request.
+/// Conditions on a request. Conditions that are not set always hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RequestMatcher {
-    /// The agent that asks, by header or by [`AgentMatcher`].
+    /// The calling agent, known by header or by [`AgentMatcher`].
     pub agent: Option<String>,
-    /// The model asked for.
+    /// The requested model.
     pub model: Option<String>,
-    /// The protocol spoken.
+    /// The protocol.
     pub dialect: Option<WireDialect>,
-    /// How many assistant turns the history already holds.
+    /// The number of assistant turns in the history.
     pub turn: Option<usize>,
-    /// Text in the last user message.
+    /// A text in the last user message.
     pub last_user_contains: Option<String>,
-    /// Text in the system prompt.
+    /// A text in the system prompt.
     pub system_contains: Option<String>,
     /// Whether the request lets the model call tools.
     pub tools: Option<bool>,
@@ -86,136 +103,41 @@ pub struct RequestMatcher {
     pub tool_offered: Option<String>,
 }
 
-/// What a model says and how long it takes.
-///
-/// Texts and arguments may hold `{{last_user}}`, `{{tool_results}}`, `{{turn}}`, `{{model}}` and
-/// `{{agent}}`; inside arguments the values are escaped for JSON. A rule with tool calls does not
-/// fit a request that offers no tools, because no model calls tools it was not offered.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ScriptedAnswer {
-    /// What the model thinks first. Shown as each vendor shows it, and billed in any case.
-    pub thinking: String,
-    /// What it says.
-    pub text: String,
-    /// The tools it calls, all in one turn.
-    pub tool_calls: Vec<ScriptedToolCall>,
-    /// The text of a refusal, instead of `text`.
-    pub refusal: String,
-    /// Why it stops. By default `tool_calls` if there are any, else `stop`.
-    pub stop: Option<FinishReason>,
-    /// The model that claims to have answered. By default the one asked for; vendors tell the dated
-    /// name behind an alias.
-    pub model: Option<String>,
-    /// Token counts that are to replace those of a usual tokenizer.
-    pub usage: TokenCounts,
-    /// How long the answer takes. By default what the simulator was built with.
-    pub latency: Option<Latency>,
-}
-
-impl ScriptedAnswer {
-    /// An answer of text only.
-    pub fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
-
-    /// An answer that calls tools.
-    pub fn calls(calls: impl IntoIterator<Item = ScriptedToolCall>) -> Self {
-        Self { tool_calls: calls.into_iter().collect(), ..Self::default() }
-    }
-
-    /// Adds a thought in front.
+impl RequestMatcher {
+    /// Sets the calling agent.
     #[must_use]
-    pub fn thinking(mut self, thinking: impl Into<String>) -> Self {
-        self.thinking = thinking.into();
+    pub fn agent(mut self, name: impl Into<String>) -> Self {
+        self.agent = Some(name.into());
         self
     }
 
-    /// Fixes the input and output tokens.
+    /// Sets the number of assistant turns in the history.
     #[must_use]
-    pub fn usage(mut self, input: u64, output: u64) -> Self {
-        self.usage.input = Some(input);
-        self.usage.output = Some(output);
+    pub fn turn(mut self, turn: impl Into<Option<usize>>) -> Self {
+        self.turn = turn.into();
         self
     }
 
-    /// Fixes the latency.
+    /// Sets whether the request lets the model call tools.
     #[must_use]
-    pub fn latency(mut self, first: Duration, between: Duration) -> Self {
-        self.latency = Some(Latency { first, between });
+    pub fn tools(mut self, offered: bool) -> Self {
+        self.tools = Some(offered);
         self
     }
-}
-
-/// One tool call of an answer.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScriptedToolCall {
-    /// The tool's name; may hold placeholders.
-    pub name: String,
-    /// The arguments as the model writes them: JSON, or what should have been JSON.
-    #[serde(default)]
-    pub arguments: String,
-}
-
-impl ScriptedToolCall {
-    /// A call; `arguments` is anything that displays as JSON, such as `serde_json::json!`.
-    pub fn new(name: impl Into<String>, arguments: impl std::fmt::Display) -> Self {
-        Self { name: name.into(), arguments: arguments.to_string() }
-    }
-}
-
-/// Why a model stops. Each vendor has its own words for these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinishReason {
-    /// It had said all.
-    Stop,
-    /// It wants tools to be called.
-    ToolCalls,
-    /// It reached the token limit.
-    Length,
-    /// A filter cut it off.
-    ContentFilter,
-    /// It declines (Anthropic's `refusal`; `OpenAI` says `stop`).
-    Refusal,
-}
-
-/// Token counts that override the estimate where they are given.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TokenCounts {
-    /// Tokens of the whole prompt, cached ones included.
-    pub input: Option<u64>,
-    /// Tokens of the prompt read from a cache.
-    pub cached: Option<u64>,
-    /// Tokens of the prompt written to a cache.
-    pub cache_write: Option<u64>,
-    /// Tokens of the answer, reasoning included.
-    pub output: Option<u64>,
-    /// Tokens of the answer that were reasoning.
-    pub reasoning: Option<u64>,
-}
-
-/// How long an answer takes. An answer in one piece takes as long as its stream would.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Latency {
-    /// From the request to the first delta.
-    #[serde(with = "humantime_serde")]
-    pub first: Duration,
-    /// From one delta to the next.
-    #[serde(with = "humantime_serde")]
-    pub between: Duration,
 }
 
 impl Script {
-    /// Reads a script from TOML.
+    /// Parses a script from TOML.
     ///
     /// # Errors
-    /// If the text is not TOML or not a script; the message names line and column.
+    /// If the text is not a valid script. The source of the error names line and column.
     pub fn from_toml(text: &str) -> Result<Self, PlanError> {
         Ok(toml::from_str(text)?)
+    }
+
+    /// A script that gives the same answer to every request.
+    pub fn always(answer: ScriptedAnswer) -> Self {
+        Self::default().rule(RequestMatcher::default(), answer)
     }
 
     /// Adds a rule at the end.
@@ -225,20 +147,10 @@ impl Script {
         self
     }
 
-    /// Adds a way to recognise an agent.
+    /// Adds a way to recognize an agent.
     #[must_use]
-    pub fn agent(mut self, mark: AgentMatcher) -> Self {
-        self.agents.push(mark);
+    pub fn agent(mut self, matcher: AgentMatcher) -> Self {
+        self.agents.push(matcher);
         self
     }
-
-    /// A script that gives the same answer to every request.
-    pub fn always(answer: ScriptedAnswer) -> Self {
-        Self::default().rule(RequestMatcher::default(), answer)
-    }
 }
-
-/// A script or a fault plan that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the plan; correct the text at the place shown below")]
-pub struct PlanError(#[from] toml::de::Error);

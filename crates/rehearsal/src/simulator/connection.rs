@@ -1,58 +1,55 @@
-//! A connection that can be ended in ways an HTTP library would not.
+//! A connection that faults can close or reset.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-const OPEN: u8 = 0;
-const CLOSE: u8 = 1;
-const RESET: u8 = 2;
+/// How a fault ends the connection.
+#[derive(Debug, Clone, Copy)]
+enum Abort {
+    Close,
+    Reset,
+}
 
-/// How the connection is to end. Whoever answers a request says it here; the connection does it
-/// once everything written before has gone out.
+/// Ends a connection from a response. The connection ends once everything written before has been sent.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Lever(Arc<AtomicU8>);
+pub(crate) struct ConnectionControl(Arc<OnceLock<Abort>>);
 
-impl Lever {
+impl ConnectionControl {
     pub(crate) fn close(&self) {
-        self.0.store(CLOSE, Ordering::Release);
+        let _ = self.0.set(Abort::Close);
     }
 
     pub(crate) fn reset(&self) {
-        self.0.store(RESET, Ordering::Release);
-    }
-
-    fn pulled(&self) -> u8 {
-        self.0.load(Ordering::Acquire)
+        let _ = self.0.set(Abort::Reset);
     }
 }
 
-/// The stream that the HTTP library writes to.
+/// The stream that the HTTP library uses.
 #[derive(Debug)]
 pub(crate) struct Connection<Io> {
     io: Io,
-    lever: Lever,
-    /// Makes sure that dropping the stream resets the connection.
-    abort: fn(&Io),
+    control: ConnectionControl,
+    /// Prepares the stream so that dropping it resets the connection.
+    prepare_reset: fn(&Io),
 }
 
 impl Connection<TcpStream> {
-    pub(crate) fn tcp(io: TcpStream, lever: Lever) -> Self {
-        // Without linger a drop resets. If it cannot be set the peer sees an orderly end instead.
-        let abort = |io: &TcpStream| drop(io.set_zero_linger());
-        Self { io, lever, abort }
+    pub(crate) fn tcp(io: TcpStream, control: ConnectionControl) -> Self {
+        // With a linger time of zero, dropping the stream resets it. If it cannot be set, the peer sees a normal end.
+        let prepare_reset = |io: &TcpStream| drop(io.set_zero_linger());
+        Self { io, control, prepare_reset }
     }
 }
 
 impl<Io> Connection<Io> {
-    /// A stream that knows no reset, such as one in memory: it is closed instead.
-    pub(crate) fn plain(io: Io, lever: Lever) -> Self {
-        Self { io, lever, abort: |_| {} }
+    /// A stream that has no reset, such as one in memory. It is closed instead.
+    pub(crate) fn in_memory(io: Io, control: ConnectionControl) -> Self {
+        Self { io, control, prepare_reset: |_| {} }
     }
 }
 
@@ -69,12 +66,12 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Connection<Io> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        match self.lever.pulled() {
-            OPEN => return Poll::Ready(Ok(())),
-            RESET => (self.abort)(&self.io),
-            _ => {}
+        match self.control.0.get() {
+            None => return Poll::Ready(Ok(())),
+            Some(Abort::Close) => {}
+            Some(Abort::Reset) => (self.prepare_reset)(&self.io),
         }
-        // An error makes the HTTP library drop the stream at once, without its own goodbye.
+        // An error makes the HTTP library drop the stream at once, without ending the body.
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 

@@ -1,6 +1,7 @@
 //! Reads and writes the three dialects.
 
-use crate::exchange::reply::{Event, Reply, Style};
+use crate::exchange::event::Event;
+use crate::exchange::reply::{Reply, Style};
 use crate::exchange::request::Request;
 use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;

@@ -1,4 +1,4 @@
-//! Embeddings that mean something: texts that share words, or parts of words, are close to each other.
+//! Embeddings: texts that share words, or parts of words, have similar vectors.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,15 +9,15 @@ use crate::protocol::ids::digest;
 use crate::protocol::tokens;
 use crate::protocol::usage::BilledUsage;
 
-/// Where they are asked for.
+/// The path of requests.
 pub(crate) const PATH: &str = "/v1/embeddings";
 
-/// Enough to tell the texts of a test apart; vendors have a thousand and more.
+/// Enough to distinguish the texts of a test. Vendors use a thousand and more.
 const DIMENSIONS: usize = 256;
 
-/// A request.
+/// An embeddings request.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Wanted {
+pub(crate) struct EmbeddingRequest {
     model: String,
     input: Input,
     dimensions: Option<usize>,
@@ -36,7 +36,7 @@ struct Document<'a> {
     object: &'static str,
     data: Vec<Item>,
     model: &'a str,
-    usage: Told,
+    usage: Usage,
 }
 
 #[derive(Serialize)]
@@ -47,30 +47,30 @@ struct Item {
 }
 
 #[derive(Serialize)]
-struct Told {
+struct Usage {
     prompt_tokens: u64,
     total_tokens: u64,
 }
 
-impl Wanted {
-    /// Reads a body, and refuses what the vendor refuses.
+impl EmbeddingRequest {
+    /// Parses a body. Rejects what the vendor rejects.
     pub(crate) fn read(body: &[u8]) -> Result<Self, Failure> {
-        let refused = |message: String| Failure::new(400, "invalid_request_error", message);
-        let wanted: Self = serde_json::from_slice(body).map_err(|error| refused(error.to_string()))?;
-        let texts = wanted.texts();
+        let rejected = |message: String| Failure::new(400, "invalid_request_error", message);
+        let request: Self = serde_json::from_slice(body).map_err(|error| rejected(error.to_string()))?;
+        let texts = request.texts();
         if texts.is_empty() || texts.len() > 2_048 || texts.iter().any(String::is_empty) {
-            return Err(refused("'$.input' is invalid. Please check the API reference.".to_owned()));
+            return Err(rejected("'$.input' is invalid. Please check the API reference.".to_owned()));
         }
-        if wanted.dimensions == Some(0) {
-            return Err(refused("Invalid value for 'dimensions': it must be at least 1.".to_owned()));
+        if request.dimensions == Some(0) {
+            return Err(rejected("Invalid value for 'dimensions': it must be at least 1.".to_owned()));
         }
-        if wanted.encoding_format.as_deref().is_some_and(|format| format != "float") {
-            return Err(refused("The simulator writes embeddings as `float` only.".to_owned()));
+        if request.encoding_format.as_deref().is_some_and(|format| format != "float") {
+            return Err(rejected("The simulator writes embeddings as `float` only.".to_owned()));
         }
-        Ok(wanted)
+        Ok(request)
     }
 
-    /// The request, as faults and records see it.
+    /// The request, for faults and the call log.
     pub(crate) fn request(&self, body: &[u8]) -> Request {
         let last_user = self.texts().join("\n");
         Request { model: self.model.clone(), last_user, ..Request::new(WireDialect::OpenaiChat, body) }
@@ -80,15 +80,15 @@ impl Wanted {
         BilledUsage { input: self.texts().iter().map(|text| tokens::of_text(text)).sum(), ..BilledUsage::default() }
     }
 
-    /// The answer.
+    /// The response body.
     pub(crate) fn document(&self) -> Vec<u8> {
         let dimensions = self.dimensions.unwrap_or(DIMENSIONS);
         let vectors = self.texts().iter().map(|text| vector(text, dimensions));
         let data = vectors.enumerate().map(|(index, embedding)| Item { object: "embedding", index, embedding });
         let tokens = self.usage().input;
-        let usage = Told { prompt_tokens: tokens, total_tokens: tokens };
+        let usage = Usage { prompt_tokens: tokens, total_tokens: tokens };
         let document = Document { object: "list", data: data.collect(), model: &self.model, usage };
-        // Plain data can be written.
+        // Serializing plain data cannot fail.
         serde_json::to_vec(&document).unwrap_or_default()
     }
 
@@ -100,11 +100,10 @@ impl Wanted {
     }
 }
 
-/// A vector of length one: each word, and each three letters of a word, points somewhere of its own, and a text where its
-/// words point together. Feature hashing, after Weinberger et al., "Feature Hashing for Large Scale Multitask Learning",
-/// 2009.
+/// A vector of length one: the sum of one pseudo-random direction for each word and for each three letters of a word.
+/// (Weinberger et al.: Feature Hashing for Large Scale Multitask Learning, 2009.)
 fn vector(text: &str, dimensions: usize) -> Vec<f32> {
-    const PART: f32 = 0.5;
+    const PART_WEIGHT: f32 = 0.5;
     let mut vector = vec![0.0; dimensions];
     let mut add = |feature: &str, weight: f32| {
         let hash = digest(feature.as_bytes());
@@ -118,7 +117,7 @@ fn vector(text: &str, dimensions: usize) -> Vec<f32> {
         add(word, 1.0);
         let letters: Vec<char> = word.chars().collect();
         for part in letters.windows(3) {
-            add(&format!("_{}", part.iter().collect::<String>()), PART);
+            add(&format!("_{}", part.iter().collect::<String>()), PART_WEIGHT);
         }
     }
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
@@ -127,7 +126,7 @@ fn vector(text: &str, dimensions: usize) -> Vec<f32> {
             *value /= length;
         }
     } else if let Some(first) = vector.first_mut() {
-        // Without words it means nothing in particular.
+        // A text without words gets an arbitrary direction.
         *first = 1.0;
     }
     vector
@@ -137,28 +136,28 @@ fn vector(text: &str, dimensions: usize) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    fn closeness(one: &str, other: &str) -> f32 {
+    fn similarity(one: &str, other: &str) -> f32 {
         vector(one, DIMENSIONS).iter().zip(vector(other, DIMENSIONS)).map(|(one, other)| one * other).sum()
     }
 
     #[test]
-    fn texts_that_share_words_or_parts_of_words_are_close() {
-        assert!((closeness("Trains to Basel.", "trains TO basel") - 1.0).abs() < 1e-5);
-        let related = closeness("She prefers trains.", "a training run");
-        let same_word = closeness("She prefers trains.", "He prefers trains, too.");
-        let other = closeness("She prefers trains.", "cats and dogs");
+    fn texts_with_common_words_or_parts_of_words_are_similar() {
+        assert!((similarity("Trains to Basel.", "trains TO basel") - 1.0).abs() < 1e-5);
+        let related = similarity("She prefers trains.", "a training run");
+        let same_word = similarity("She prefers trains.", "He prefers trains, too.");
+        let other = similarity("She prefers trains.", "cats and dogs");
         assert!(same_word > related && related > other.abs() + 0.05, "{same_word} {related} {other}");
         assert_eq!(vector("?!", 4), [1.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]
-    fn what_the_vendor_refuses_is_refused() {
+    fn invalid_requests_are_rejected() {
         for body in ["{}", r#"{"model":"m","input":""}"#, r#"{"model":"m","input":[]}"#, "nonsense"] {
-            assert!(Wanted::read(body.as_bytes()).is_err(), "{body}");
+            assert!(EmbeddingRequest::read(body.as_bytes()).is_err(), "{body}");
         }
-        let wanted = Wanted::read(br#"{"model":"m","input":["one two","three"],"dimensions":8}"#).unwrap();
-        assert_eq!(wanted.usage().input, 3);
-        let document: serde_json::Value = serde_json::from_slice(&wanted.document()).unwrap();
+        let request = EmbeddingRequest::read(br#"{"model":"m","input":["one two","three"],"dimensions":8}"#).unwrap();
+        assert_eq!(request.usage().input, 3);
+        let document: serde_json::Value = serde_json::from_slice(&request.document()).unwrap();
         assert_eq!(
             (document["data"][1]["index"].as_u64(), document["usage"]["prompt_tokens"].as_u64()),
             (Some(1), Some(3))

@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::limits::limits::{Level, Standing};
+use crate::limits::limiter::{BucketLevel, LimitStatus};
 use crate::protocol::dialect::WireDialect;
 use crate::protocol::ids::Ids;
 
@@ -19,8 +19,8 @@ pub(crate) fn request_id(dialect: WireDialect, number: u64) -> String {
     }
 }
 
-/// The headers of an answer.
-pub(crate) fn standard(dialect: WireDialect, stream: bool, id: &str, standing: &Standing) -> HeaderMap {
+/// The headers of a response.
+pub(crate) fn standard(dialect: WireDialect, stream: bool, id: &str, limits: &LimitStatus) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(24);
     let content_type = if stream { "text/event-stream; charset=utf-8" } else { "application/json" };
     map.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -33,7 +33,7 @@ pub(crate) fn standard(dialect: WireDialect, stream: bool, id: &str, standing: &
         WireDialect::Anthropic => {
             set(&mut map, "request-id", id);
             map.insert("x-robots-tag", HeaderValue::from_static("none"));
-            anthropic_limits(&mut map, standing);
+            anthropic_limits(&mut map, limits);
         }
         WireDialect::OpenaiChat | WireDialect::OpenaiResponses => {
             set(&mut map, "x-request-id", id);
@@ -41,18 +41,17 @@ pub(crate) fn standard(dialect: WireDialect, stream: bool, id: &str, standing: &
             map.insert("access-control-expose-headers", exposed);
             map.insert("openai-version", HeaderValue::from_static("2020-10-01"));
             map.insert("openai-processing-ms", HeaderValue::from_static("42"));
-            openai_limits(&mut map, standing);
+            openai_limits(&mut map, limits);
         }
     }
     map
 }
 
-/// What a failure adds: whether and when to come again.
-pub(crate) fn failure(map: &mut HeaderMap, dialect: WireDialect, status: u16, wait: Option<Duration>) {
+/// Adds whether and when a failed call should be retried.
+pub(crate) fn add_retry_headers(map: &mut HeaderMap, dialect: WireDialect, status: u16, wait: Option<Duration>) {
     if dialect == WireDialect::Anthropic {
-        let again = matches!(status, 408 | 409 | 429 | 500..);
-        let again = HeaderValue::from_static(if again { "true" } else { "false" });
-        map.insert("x-should-retry", again);
+        let should_retry = matches!(status, 408 | 409 | 429 | 500..);
+        map.insert("x-should-retry", HeaderValue::from_static(if should_retry { "true" } else { "false" }));
     }
     let Some(wait) = wait else {
         return;
@@ -64,19 +63,19 @@ pub(crate) fn failure(map: &mut HeaderMap, dialect: WireDialect, status: u16, wa
     }
 }
 
-fn openai_limits(map: &mut HeaderMap, standing: &Standing) {
+fn openai_limits(map: &mut HeaderMap, limits: &LimitStatus) {
     let names = [
         ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
         ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
     ];
-    for ((limit, remaining, reset), level) in names.into_iter().zip([standing.requests, standing.tokens]) {
+    for ((limit, remaining, reset), level) in names.into_iter().zip([limits.requests, limits.tokens]) {
         map.insert(limit, level.limit.into());
         map.insert(remaining, level.remaining.into());
         set(map, reset, &go_duration(level.reset));
     }
 }
 
-fn anthropic_limits(map: &mut HeaderMap, standing: &Standing) {
+fn anthropic_limits(map: &mut HeaderMap, limits: &LimitStatus) {
     let names = [
         (
             "anthropic-ratelimit-requests-limit",
@@ -99,13 +98,13 @@ fn anthropic_limits(map: &mut HeaderMap, standing: &Standing) {
             "anthropic-ratelimit-tokens-reset",
         ),
     ];
-    let output = Level { limit: 800_000, remaining: 800_000, reset: Duration::ZERO };
-    let both = Level {
-        limit: standing.tokens.limit.saturating_add(output.limit),
-        remaining: standing.tokens.remaining.saturating_add(output.remaining),
-        reset: standing.tokens.reset,
+    let output = BucketLevel { limit: 800_000, remaining: 800_000, reset: Duration::ZERO };
+    let both = BucketLevel {
+        limit: limits.tokens.limit.saturating_add(output.limit),
+        remaining: limits.tokens.remaining.saturating_add(output.remaining),
+        reset: limits.tokens.reset,
     };
-    let levels = [standing.requests, standing.tokens, output, both];
+    let levels = [limits.requests, limits.tokens, output, both];
     let now = Timestamp::now();
     for ((limit, remaining, reset), level) in names.into_iter().zip(levels) {
         map.insert(limit, level.limit.into());
@@ -120,7 +119,7 @@ fn set(map: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-/// A moment to the second, rounded up, so that nobody who waits for it comes too early.
+/// A time in whole seconds, rounded up so that a client that waits for it does not come too early.
 fn rfc_3339(now: Timestamp, after: Duration) -> String {
     let seconds = i64::try_from(after.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
     let moment = now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
@@ -128,7 +127,7 @@ fn rfc_3339(now: Timestamp, after: Duration) -> String {
     whole.unwrap_or(moment).to_string()
 }
 
-/// A span in the form of Go's `time.Duration`, which `OpenAI` uses: `0s`, `120ms`, `6m0s`,
+/// A duration in the format of Go's `time.Duration`, which `OpenAI` uses: `0s`, `120ms`, `6m0s`,
 /// `1m13.588s`.
 fn go_duration(span: Duration) -> String {
     let millis = span.as_millis();
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_written_as_go_does() {
+    fn durations_are_formatted_as_in_go() {
         let spans = [
             (0, "0s"),
             (120, "120ms"),
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_is_never_told_too_early() {
+    fn a_reset_is_never_too_early() {
         let now: Timestamp = "2026-01-01T00:00:00.9Z".parse().unwrap();
         assert_eq!(rfc_3339(now, Duration::from_millis(10)), "2026-01-01T00:00:02Z");
         assert_eq!(rfc_3339(now, Duration::ZERO), "2026-01-01T00:00:00Z");

@@ -36,11 +36,12 @@ struct AnthropicModel<'a> {
     created_at: &'static str,
 }
 
-/// Those of the models that this vendor would have: the Claudes, or all the others.
+/// The models of this vendor: those whose names start with `claude`, or all others.
 pub(crate) fn list(dialect: WireDialect, models: &[String]) -> Vec<u8> {
-    let anthropic = dialect == WireDialect::Anthropic;
-    let ids: Vec<&str> = models.iter().map(String::as_str).filter(|id| id.starts_with("claude") == anthropic).collect();
-    let written = if anthropic {
+    let is_anthropic = dialect == WireDialect::Anthropic;
+    let ids: Vec<&str> =
+        models.iter().map(String::as_str).filter(|id| id.starts_with("claude") == is_anthropic).collect();
+    let json = if is_anthropic {
         let model = |&id| AnthropicModel { kind: "model", id, display_name: id, created_at: "2026-01-01T00:00:00Z" };
         serde_json::to_vec(&AnthropicList {
             data: ids.iter().map(model).collect(),
@@ -52,5 +53,5 @@ pub(crate) fn list(dialect: WireDialect, models: &[String]) -> Vec<u8> {
         let model = |&id| OpenaiModel { id, object: "model", created: CREATED, owned_by: "system" };
         serde_json::to_vec_pretty(&OpenaiList { object: "list", data: ids.iter().map(model).collect() })
     };
-    written.unwrap_or_default()
+    json.unwrap_or_default()
 }

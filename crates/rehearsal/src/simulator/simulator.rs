@@ -1,4 +1,4 @@
-//! The simulator, how it is built, and how it is served.
+//! The simulator and its builder.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,20 +15,35 @@ use tokio::task::JoinSet;
 
 use crate::call_log::call_log::CallLog;
 use crate::fault::plan::FaultPlan;
-use crate::injection::injector::Armed;
-use crate::limits::limits::{Limiter, SimulatedRateLimits};
+use crate::injection::injector::FaultInjector;
+use crate::limits::limiter::{Limiter, SimulatedRateLimits};
+use crate::script::answer::Latency;
 use crate::script::demo;
-use crate::script::script::{Latency, Script};
-use crate::simulator::connection::{Connection, Lever};
-use crate::simulator::service::Provider;
+use crate::script::script::Script;
+use crate::simulator::connection::{Connection, ConnectionControl};
+use crate::simulator::service::Service;
 
-/// A provider that is not there. Clones are the same provider.
+/// A simulated model provider. Clones share its state.
+///
+/// # Examples
+///
+/// ```
+/// use brigade_rehearsal::{Script, ScriptedAnswer, Simulator};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let script = Script::always(ScriptedAnswer::text("Hello."));
+/// let running = Simulator::builder().script(script).build().serve_locally().await?;
+/// assert!(running.base_url().starts_with("http://127.0.0.1:"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Simulator {
-    provider: Arc<Provider>,
+    service: Arc<Service>,
 }
 
-/// Puts a simulator together. Without further words it echoes, at once, and is strict.
+/// Builds a [`Simulator`]. By default it repeats the last user message without latency, and rejects invalid requests.
 #[derive(Debug)]
 pub struct SimulatorBuilder {
     script: Script,
@@ -42,7 +57,7 @@ pub struct SimulatorBuilder {
 }
 
 impl Simulator {
-    /// A simulator with other than the default settings.
+    /// A builder with the default settings.
     pub fn builder() -> SimulatorBuilder {
         SimulatorBuilder {
             script: Script::default(),
@@ -59,101 +74,101 @@ impl Simulator {
     /// Serves HTTP/1.1 on the listener until the returned handle is dropped.
     ///
     /// # Errors
-    /// If the listener does not know its address.
+    /// If the listener has no local address.
     pub fn serve(&self, listener: TcpListener) -> io::Result<RunningSimulator> {
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(self.provider.clone(), listener));
+        tasks.spawn(accept(self.service.clone(), listener));
         Ok(RunningSimulator { address, call_log: self.call_log(), tasks })
     }
 
     /// Serves on a free port of the loopback interface.
     ///
     /// # Errors
-    /// If no port can be had.
+    /// If no port is available.
     pub async fn serve_locally(&self) -> io::Result<RunningSimulator> {
         self.serve(TcpListener::bind(("127.0.0.1", 0)).await?)
     }
 
-    /// Serves HTTP/1.1 on one connection until it ends. With `tokio::io::duplex` client and server
-    /// meet in memory, where a paused clock runs.
+    /// Serves HTTP/1.1 on one connection until it ends. With `tokio::io::duplex` client and server communicate in memory,
+    /// which works with tokio's paused clock.
     pub fn serve_connection<Io>(&self, io: Io) -> impl Future<Output = ()> + Send + use<Io>
     where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let lever = Lever::default();
-        converse(self.provider.clone(), Connection::plain(io, lever.clone()), lever)
+        let control = ConnectionControl::default();
+        serve_http(self.service.clone(), Connection::in_memory(io, control.clone()), control)
     }
 
-    /// The simulator's record of what happened.
+    /// The log of all calls.
     pub fn call_log(&self) -> CallLog {
-        self.provider.call_log.clone()
+        self.service.call_log.clone()
     }
 }
 
 impl SimulatorBuilder {
-    /// What is answered.
+    /// Sets the answers.
     #[must_use]
     pub fn script(mut self, script: Script) -> Self {
         self.script = script;
         self
     }
 
-    /// What goes wrong.
+    /// Sets the faults.
     #[must_use]
     pub fn faults(mut self, plan: FaultPlan) -> Self {
         self.faults = plan;
         self
     }
 
-    /// How long an answer takes if its rule does not say.
+    /// Sets how long an answer takes if its rule does not set it. Default none.
     #[must_use]
     pub fn latency(mut self, latency: Latency) -> Self {
         self.latency = latency;
         self
     }
 
-    /// Whether requests are refused that the vendor would refuse. On by default.
+    /// Sets whether requests that the vendor would reject are rejected. Default on.
     #[must_use]
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
         self
     }
 
-    /// Whether Chat Completions shows thinking as `reasoning_content`, as `DeepSeek` and many
-    /// compatible servers do. Off by default, as `OpenAI` does not.
+    /// Sets whether Chat Completions sends thinking as `reasoning_content`, as `DeepSeek` and many compatible servers do.
+    /// Default off, as with `OpenAI`.
     #[must_use]
     pub fn reasoning_content(mut self, shown: bool) -> Self {
         self.reasoning_content = shown;
         self
     }
 
-    /// The rate limits to enforce. None by default.
+    /// Sets the rate limits. Default none.
     #[must_use]
     pub fn rate_limits(mut self, limits: SimulatedRateLimits) -> Self {
         self.limits = Some(limits);
         self
     }
 
-    /// The models that `GET /v1/models` lists. Any model is answered.
+    /// Sets the models that `GET /v1/models` lists. Requests for other models are answered, too.
     #[must_use]
     pub fn models(mut self, models: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.models = models.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Keeps sums and no records of single calls, for benchmarks that make millions.
+    /// Keeps only totals instead of a record per call, for benchmarks with millions of calls.
     #[must_use]
     pub fn count_only(mut self) -> Self {
         self.records = false;
         self
     }
 
-    /// The simulator. Its clock starts now.
+    /// Builds the simulator. Its clock starts now.
     pub fn build(self) -> Simulator {
-        let provider = Provider {
+        let service = Service {
             script: self.script,
-            faults: Armed::new(self.faults),
+            faults: FaultInjector::new(self.faults),
             latency: self.latency,
             strict: self.strict,
             reasoning_content: self.reasoning_content,
@@ -161,11 +176,11 @@ impl SimulatorBuilder {
             models: self.models,
             call_log: CallLog::new(self.records),
         };
-        Simulator { provider: Arc::new(provider) }
+        Simulator { service: Arc::new(service) }
     }
 }
 
-/// A simulator that listens. Dropping it closes the port and every connection.
+/// A simulator that listens on a port. Dropping it closes the port and all connections.
 #[derive(Debug)]
 pub struct RunningSimulator {
     address: SocketAddr,
@@ -179,55 +194,55 @@ impl RunningSimulator {
         self.address
     }
 
-    /// The URL to give to clients, without a path: `http://127.0.0.1:…`.
+    /// The URL for clients, without a path: `http://127.0.0.1:…`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The simulator's record of what happened.
+    /// The log of all calls.
     pub fn call_log(&self) -> &CallLog {
         &self.call_log
     }
 
-    /// Closes the port and every connection, and returns when that is done.
+    /// Closes the port and all connections, and waits until they are closed.
     pub async fn shutdown(mut self) {
         self.tasks.shutdown().await;
     }
 }
 
-async fn accept(provider: Arc<Provider>, listener: TcpListener) {
+async fn accept(service: Arc<Service>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // Either the peer is gone already, or file descriptors are short, which passes when
-                // connections end.
+                // Either the peer has already disconnected, or there are no free file descriptors until other connections
+                // end.
                 let Ok((stream, _)) = accepted else {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;
                 };
-                // Small events must not wait for each other.
+                // Small events must be sent at once.
                 let _ = stream.set_nodelay(true);
-                let lever = Lever::default();
-                let connection = Connection::tcp(stream, lever.clone());
-                connections.spawn(converse(provider.clone(), connection, lever));
+                let control = ConnectionControl::default();
+                let connection = Connection::tcp(stream, control.clone());
+                connections.spawn(serve_http(service.clone(), connection, control));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn converse<Io>(provider: Arc<Provider>, connection: Connection<Io>, lever: Lever)
+async fn serve_http<Io>(service: Arc<Service>, connection: Connection<Io>, control: ConnectionControl)
 where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = service_fn(move |request| {
-        let (provider, lever) = (provider.clone(), lever.clone());
-        async move { Ok::<_, Infallible>(provider.respond(request, lever).await) }
+    let handler = service_fn(move |request| {
+        let (service, control) = (service.clone(), control.clone());
+        async move { Ok::<_, Infallible>(service.respond(request, control).await) }
     });
-    let served = http1::Builder::new().serve_connection(TokioIo::new(connection), service).await;
+    let served = http1::Builder::new().serve_connection(TokioIo::new(connection), handler).await;
     if let Err(error) = served {
-        // A client that hangs up and a fault that cuts the line both end here.
+        // Clients that disconnect and faults that cut the connection both end here.
         tracing::debug!(%error, "connection ended early");
     }
 }

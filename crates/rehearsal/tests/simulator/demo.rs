@@ -1,4 +1,4 @@
-//! The built-in story, played by a client that only follows the protocols.
+//! The demo script, run by a client that only follows the protocols.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{Answer, post_in_memory, with_tool};
 const CHAT: WireDialect = WireDialect::OpenaiChat;
 const MESSAGES: WireDialect = WireDialect::Anthropic;
 
-/// The answer's content blocks, put together again from the stream.
+/// The content blocks of a streamed reply.
 fn blocks(answer: &Answer) -> Vec<Value> {
     let mut blocks: Vec<Value> = Vec::new();
     let mut arguments = String::new();
@@ -63,7 +63,7 @@ async fn worker(simulator: &Simulator, name: &str, tool: Option<&str>, task: &st
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_story_runs_to_its_end_within_four_seconds_for_about_three_cents() {
+async fn the_demo_ends_within_four_seconds_for_about_three_cents() {
     let simulator = Simulator::builder().script(Script::demo()).build();
     let started = Instant::now();
     let mut messages = vec![json!({ "role": "user", "content": demo::QUESTION })];
@@ -108,20 +108,20 @@ async fn the_story_runs_to_its_end_within_four_seconds_for_about_three_cents() {
     assert!((25_000_000..35_000_000).contains(&nano_usd), "{nano_usd}");
 }
 
-/// List prices in nano-USD for a token: fresh input, cached input, cache write, output.
+/// List prices in nano-USD per token: uncached input, cached input, cache write, output.
 fn price(model: &str, usage: &brigade_rehearsal::BilledUsage) -> u64 {
-    let [fresh, cached, write, output] = match model {
+    let [uncached, cached, write, output] = match model {
         demo::SUPERVISOR_MODEL => [3000, 300, 3750, 15_000],
         _ => [250, 25, 0, 2000],
     };
-    (usage.input - usage.cached - usage.cache_write) * fresh
+    (usage.input - usage.cached - usage.cache_write) * uncached
         + usage.cached * cached
         + usage.cache_write * write
         + usage.output * output
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_supervisor_that_may_call_no_tools_answers_at_once() {
+async fn a_supervisor_without_tools_answers_at_once() {
     let simulator = Simulator::builder().script(Script::demo()).build();
     let body = json!({
         "model": demo::SUPERVISOR_MODEL, "max_tokens": 1000, "system": "You are desk.",

@@ -1,7 +1,7 @@
-//! What a well-behaved answer looks like in each dialect.
+//! Replies without faults in each dialect.
 
-use crate::support::{DIALECTS, ask, client, post, stream, with_tool};
-use brigade_rehearsal::{BilledUsage, CallState, Script, ScriptedAnswer, ScriptedToolCall, Simulator, WireDialect};
+use crate::support::{DIALECTS, chat_request, client, post, stream_request, with_tool};
+use brigade_rehearsal::{CallState, Script, ScriptedAnswer, ScriptedToolCall, Simulator, WireDialect};
 use serde_json::{Value, json};
 
 fn two_calls() -> Script {
@@ -16,7 +16,7 @@ fn two_calls() -> Script {
 }
 
 #[tokio::test]
-async fn without_a_script_the_last_user_message_comes_back() {
+async fn without_a_script_the_last_user_message_is_repeated() {
     let simulator = Simulator::builder().build().serve_locally().await.unwrap();
     let base = simulator.base_url();
     let said = |dialect, json: &Value| match dialect {
@@ -25,16 +25,16 @@ async fn without_a_script_the_last_user_message_comes_back() {
         WireDialect::Anthropic => json["content"][0]["text"].clone(),
     };
     for dialect in DIALECTS {
-        let answer = post(&base, dialect, &ask(dialect, "hello")).await.unwrap();
+        let answer = post(&base, dialect, &chat_request(dialect, "hello")).await.unwrap();
         assert_eq!(answer.status, 200);
         assert_eq!(said(dialect, &answer.json()), json!("You said: hello"));
     }
 }
 
 #[tokio::test]
-async fn a_chat_stream_has_role_words_finish_usage_and_done() {
+async fn a_chat_stream_has_role_words_finish_reason_usage_and_done() {
     let simulator = Simulator::builder().build().serve_locally().await.unwrap();
-    let body = stream(WireDialect::OpenaiChat, "hello");
+    let body = stream_request(WireDialect::OpenaiChat, "hello");
     let answer = post(&simulator.base_url(), WireDialect::OpenaiChat, &body).await.unwrap();
     let events = answer.events();
     assert_eq!(events[0]["choices"][0]["delta"]["role"], "assistant");
@@ -48,18 +48,18 @@ async fn a_chat_stream_has_role_words_finish_usage_and_done() {
 }
 
 #[tokio::test]
-async fn chat_usage_in_a_stream_must_be_asked_for() {
+async fn chat_streams_report_usage_only_on_request() {
     let simulator = Simulator::builder().build().serve_locally().await.unwrap();
-    let mut body = stream(WireDialect::OpenaiChat, "hello");
+    let mut body = stream_request(WireDialect::OpenaiChat, "hello");
     body["stream_options"] = Value::Null;
     let answer = post(&simulator.base_url(), WireDialect::OpenaiChat, &body).await.unwrap();
     assert!(!answer.text().contains("usage"));
 }
 
 #[tokio::test]
-async fn an_anthropic_stream_tells_thinking_text_and_calls_block_by_block() {
+async fn an_anthropic_stream_has_blocks_for_thinking_text_and_calls() {
     let simulator = Simulator::builder().script(two_calls()).build().serve_locally().await.unwrap();
-    let mut body = with_tool(stream(WireDialect::Anthropic, "hello"), WireDialect::Anthropic, "search");
+    let mut body = with_tool(stream_request(WireDialect::Anthropic, "hello"), WireDialect::Anthropic, "search");
     body["max_tokens"] = json!(4000);
     body["thinking"] = json!({ "type": "enabled", "budget_tokens": 2000 });
     let answer = post(&simulator.base_url(), WireDialect::Anthropic, &body).await.unwrap();
@@ -81,10 +81,10 @@ async fn an_anthropic_stream_tells_thinking_text_and_calls_block_by_block() {
 }
 
 #[tokio::test]
-async fn a_responses_stream_numbers_its_events_and_ends_with_the_whole_response() {
+async fn a_responses_stream_numbers_its_events_and_ends_with_the_complete_response() {
     let simulator = Simulator::builder().script(two_calls()).build().serve_locally().await.unwrap();
     let dialect = WireDialect::OpenaiResponses;
-    let mut body = with_tool(stream(dialect, "hello"), dialect, "search");
+    let mut body = with_tool(stream_request(dialect, "hello"), dialect, "search");
     body["include"] = json!(["reasoning.encrypted_content"]);
     let answer = post(&simulator.base_url(), dialect, &body).await.unwrap();
     let events = answer.events();
@@ -102,10 +102,10 @@ async fn a_responses_stream_numbers_its_events_and_ends_with_the_whole_response(
 }
 
 #[tokio::test]
-async fn parallel_calls_have_different_ids_and_whole_arguments_in_a_chat_stream() {
+async fn parallel_calls_in_a_chat_stream_have_different_ids_and_complete_arguments() {
     let simulator = Simulator::builder().script(two_calls()).build().serve_locally().await.unwrap();
     let dialect = WireDialect::OpenaiChat;
-    let body = with_tool(stream(dialect, "hello"), dialect, "search");
+    let body = with_tool(stream_request(dialect, "hello"), dialect, "search");
     let answer = post(&simulator.base_url(), dialect, &body).await.unwrap();
     let mut calls: Vec<(String, String)> = Vec::new();
     for event in answer.events() {
@@ -124,10 +124,10 @@ async fn parallel_calls_have_different_ids_and_whole_arguments_in_a_chat_stream(
 }
 
 #[tokio::test]
-async fn the_truth_holds_what_a_vendor_would_bill() {
+async fn the_call_log_contains_what_a_vendor_would_bill() {
     let simulator = Simulator::builder().script(two_calls()).build().serve_locally().await.unwrap();
     for dialect in DIALECTS {
-        let body = with_tool(ask(dialect, "hello"), dialect, "search");
+        let body = with_tool(chat_request(dialect, "hello"), dialect, "search");
         post(&simulator.base_url(), dialect, &body).await.unwrap();
     }
     simulator.call_log().wait_until_idle().await;
@@ -135,12 +135,12 @@ async fn the_truth_holds_what_a_vendor_would_bill() {
         assert_eq!((call.usage.input, call.usage.output), (300, 60));
         assert_eq!((call.status, call.state), (200, CallState::Complete));
     }
-    let sum = BilledUsage { input: 900, cached: 300, output: 180, ..simulator.call_log().totals().usage };
-    assert_eq!(simulator.call_log().totals().usage, sum);
+    let sum = simulator.call_log().totals().usage;
+    assert_eq!((sum.input, sum.cached, sum.output), (900, 300, 180));
 }
 
 #[tokio::test]
-async fn each_vendor_lists_its_models_in_its_form() {
+async fn each_vendor_lists_its_models_in_its_own_format() {
     let simulator = Simulator::builder().build().serve_locally().await.unwrap();
     let url = format!("{}/v1/models", simulator.base_url());
     let get = |key: &'static str| client().get(url.clone()).header(key, "x").send();
@@ -155,10 +155,10 @@ async fn each_vendor_lists_its_models_in_its_form() {
 }
 
 #[tokio::test]
-async fn a_port_that_was_shut_down_refuses_connections() {
+async fn after_shutdown_the_port_refuses_connections() {
     let simulator = Simulator::builder().build().serve_locally().await.unwrap();
     let base = simulator.base_url();
     simulator.shutdown().await;
-    let refused = post(&base, WireDialect::OpenaiChat, &ask(WireDialect::OpenaiChat, "x")).await;
+    let refused = post(&base, WireDialect::OpenaiChat, &chat_request(WireDialect::OpenaiChat, "x")).await;
     assert!(refused.unwrap_err().is_connect());
 }

@@ -1,11 +1,11 @@
-//! What a client sees of each kind of fault.
+//! How each kind of fault looks to a client.
 
 use std::time::Duration;
 
 use brigade_rehearsal::{FaultPlan, Latency, Script, ScriptedAnswer, ScriptedToolCall, Simulator, WireDialect};
 use serde_json::{Value, json};
 
-use crate::support::{DIALECTS, ask, post_in_memory, stream, struck, with_tool};
+use crate::support::{DIALECTS, chat_request, post_in_memory, post_with_faults, stream_request, with_tool};
 
 const CHAT: WireDialect = WireDialect::OpenaiChat;
 const MESSAGES: WireDialect = WireDialect::Anthropic;
@@ -17,13 +17,13 @@ fn fault(rest: &str) -> String {
 }
 
 /// The answer of a model that calls two tools, struck by a fault.
-async fn struck_call(action: &str, dialect: WireDialect) -> crate::support::Answer {
+async fn faulty_call(action: &str, dialect: WireDialect) -> crate::support::Answer {
     let calls = ["Paris", "Rome"].map(|city| ScriptedToolCall::new("weather", json!({ "city": city, "days": 3 })));
     let simulator = Simulator::builder()
         .script(Script::always(ScriptedAnswer::calls(calls)))
         .faults(FaultPlan::from_toml(&fault(action)).unwrap())
         .build();
-    let body = with_tool(stream(dialect, "How is the weather?"), dialect, "weather");
+    let body = with_tool(stream_request(dialect, "How is the weather?"), dialect, "weather");
     post_in_memory(&simulator, dialect, &body).await.unwrap()
 }
 
@@ -38,14 +38,14 @@ fn tool_deltas(answer: &crate::support::Answer) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_status_comes_with_the_vendors_body_and_the_headers_asked_for() {
+async fn a_status_comes_with_the_vendors_body_and_the_configured_headers() {
     let plan = fault("do = { status = 429, headers = [[\"retry-after\", \"2\"], [\"retry-after\", \"banana\"]] }");
     for (dialect, path, expected) in [
         (CHAT, "/error/code", "rate_limit_exceeded"),
         (RESPONSES, "/error/code", "rate_limit_exceeded"),
         (MESSAGES, "/error/type", "rate_limit_error"),
     ] {
-        let answer = struck(&plan, dialect, &stream(dialect, "x")).await;
+        let answer = post_with_faults(&plan, dialect, &stream_request(dialect, "x")).await;
         assert_eq!(answer.status, 429);
         assert_eq!(answer.json().pointer(path).unwrap(), expected);
         let waits: Vec<_> = answer.headers.get_all("retry-after").iter().collect();
@@ -54,75 +54,80 @@ async fn a_status_comes_with_the_vendors_body_and_the_headers_asked_for() {
 }
 
 #[tokio::test]
-async fn an_error_can_be_named() {
-    let quota = struck(&fault("do = { error = \"insufficient_quota\" }"), CHAT, &ask(CHAT, "x")).await;
+async fn an_error_can_be_selected_by_name() {
+    let quota =
+        post_with_faults(&fault("do = { error = \"insufficient_quota\" }"), CHAT, &chat_request(CHAT, "x")).await;
     assert_eq!(quota.status, 429);
     assert_eq!(quota.json()["error"]["type"], "insufficient_quota");
     let plan = fault("do = { error = \"enforced_spend_limit_reached\" }");
-    let spend = struck(&plan, MESSAGES, &ask(MESSAGES, "x")).await;
+    let spend = post_with_faults(&plan, MESSAGES, &chat_request(MESSAGES, "x")).await;
     assert_eq!(spend.json()["error"]["details"]["error_code"], "enforced_spend_limit_reached");
-    let overloaded = struck(&fault("do = { status = 529 }"), MESSAGES, &ask(MESSAGES, "x")).await;
+    let overloaded = post_with_faults(&fault("do = { status = 529 }"), MESSAGES, &chat_request(MESSAGES, "x")).await;
     assert_eq!((overloaded.status, overloaded.header("x-should-retry")), (529, "true"));
 }
 
 #[tokio::test]
-async fn an_error_can_be_dressed_up_as_success_and_success_as_a_page() {
-    let dressed = struck(&fault("do = { status = 200, error = \"server_error\" }"), CHAT, &ask(CHAT, "x")).await;
+async fn an_error_can_have_status_200_and_a_page_can_replace_json() {
+    let dressed =
+        post_with_faults(&fault("do = { status = 200, error = \"server_error\" }"), CHAT, &chat_request(CHAT, "x"))
+            .await;
     assert_eq!(dressed.status, 200);
     assert!(dressed.json()["error"].is_object());
-    let page = struck(&fault("do = { status = 502, html_bytes = 1048576 }"), CHAT, &ask(CHAT, "x")).await;
+    let page =
+        post_with_faults(&fault("do = { status = 502, html_bytes = 1048576 }"), CHAT, &chat_request(CHAT, "x")).await;
     assert_eq!((page.status, page.header("content-type")), (502, "text/html; charset=UTF-8"));
     assert!(page.text().starts_with("<html>") && page.body.len() >= 1 << 20, "{}", page.body.len());
-    let text = struck(&fault("do = { status = 200, body = \"\" }"), CHAT, &ask(CHAT, "x")).await;
+    let text = post_with_faults(&fault("do = { status = 200, body = \"\" }"), CHAT, &chat_request(CHAT, "x")).await;
     assert_eq!((text.status, text.body.len()), (200, 0));
 }
 
 #[tokio::test]
-async fn a_body_is_shorter_than_announced() {
+async fn a_body_can_be_shorter_than_announced() {
     let body = json!("x".repeat(3000));
     let plan = fault("at = { after_bytes = 1200 }\ndo = { content_length = 5000, then = \"close\" }");
-    let answer = struck(&plan, CHAT, &ask(CHAT, body.as_str().unwrap())).await;
+    let answer = post_with_faults(&plan, CHAT, &chat_request(CHAT, body.as_str().unwrap())).await;
     assert_eq!((answer.body.len(), answer.whole), (1200, false));
     assert_eq!(answer.header("content-length"), "5000");
     let plan = fault("at = { after_bytes = 1200 }\ndo = { gzip = true, then = \"close\" }");
-    let answer = struck(&plan, CHAT, &ask(CHAT, body.as_str().unwrap())).await;
+    let answer = post_with_faults(&plan, CHAT, &chat_request(CHAT, body.as_str().unwrap())).await;
     assert_eq!((answer.body.len(), answer.whole), (1200, false));
     assert_eq!((answer.header("content-encoding"), &answer.body[..2]), ("gzip", &[0x1f, 0x8b][..]));
 }
 
 #[tokio::test]
-async fn a_stream_ends_early_cleanly_or_not() {
+async fn a_stream_can_end_early_cleanly_or_not() {
     for dialect in DIALECTS {
         let plan = |then| fault(&format!("at = {{ after_deltas = 2 }}\ndo = {{ then = \"{then}\" }}"));
-        let ended = struck(&plan("end"), dialect, &stream(dialect, "one two three")).await;
+        let ended = post_with_faults(&plan("end"), dialect, &stream_request(dialect, "one two three")).await;
         assert!(ended.whole && ended.text().ends_with("\n\n"));
         assert!(ended.text().contains("said:") && !ended.text().contains("three"));
-        let closed = struck(&plan("close"), dialect, &stream(dialect, "one two three")).await;
+        let closed = post_with_faults(&plan("close"), dialect, &stream_request(dialect, "one two three")).await;
         assert_eq!((closed.whole, closed.body), (false, ended.body));
     }
 }
 
 #[tokio::test]
-async fn a_connection_breaks_inside_a_tool_call() {
+async fn a_connection_can_break_inside_a_tool_call() {
     for dialect in DIALECTS {
-        let answer = struck_call("at = { mid_arguments = true }\ndo = { then = \"reset\" }", dialect).await;
+        let answer = faulty_call("at = { mid_arguments = true }\ndo = { then = \"reset\" }", dialect).await;
         assert!(!answer.whole && answer.text().contains("weather"));
         assert!(!answer.text().contains("Rome"), "{}", answer.text());
     }
 }
 
 #[tokio::test]
-async fn an_error_event_comes_in_the_dialects_form_and_ends_the_stream() {
+async fn an_error_event_has_the_form_of_the_dialect_and_ends_the_stream() {
     let plan = |name| fault(&format!("at = {{ after_deltas = 1 }}\ndo = {{ sse_error = \"{name}\" }}"));
-    let answer = struck(&plan("overloaded_error"), MESSAGES, &stream(MESSAGES, "x")).await;
+    let answer = post_with_faults(&plan("overloaded_error"), MESSAGES, &stream_request(MESSAGES, "x")).await;
     let end = "event: error\ndata: {\"type\":\"error\",\"error\":{\"details\":null,\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
     assert!(answer.whole && answer.text().ends_with(end), "{}", answer.text());
 
-    let answer = struck(&plan("server_error"), CHAT, &stream(CHAT, "x")).await;
+    let answer = post_with_faults(&plan("server_error"), CHAT, &stream_request(CHAT, "x")).await;
     assert!(answer.events().last().unwrap()["error"]["message"].is_string());
     assert!(!answer.text().contains("[DONE]"));
 
-    let events = struck(&plan("insufficient_quota"), RESPONSES, &stream(RESPONSES, "x")).await.events();
+    let events =
+        post_with_faults(&plan("insufficient_quota"), RESPONSES, &stream_request(RESPONSES, "x")).await.events();
     let [.., error, failed] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!((&error["type"], &failed["type"]), (&json!("error"), &json!("response.failed")));
     assert_eq!(failed["response"]["error"]["code"], "insufficient_quota");
@@ -132,32 +137,32 @@ async fn an_error_event_comes_in_the_dialects_form_and_ends_the_stream() {
 #[tokio::test]
 async fn an_error_can_be_the_first_event() {
     let plan = fault("at = { after_events = 0 }\ndo = { sse_error = \"overloaded_error\" }");
-    let answer = struck(&plan, MESSAGES, &stream(MESSAGES, "x")).await;
+    let answer = post_with_faults(&plan, MESSAGES, &stream_request(MESSAGES, "x")).await;
     assert_eq!((answer.status, answer.events().len()), (200, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stall_is_as_long_as_it_is_said_to_be() {
+async fn a_stall_has_the_configured_length() {
     let plan = fault("at = { after_deltas = 1 }\ndo = { stall = \"10m\" }");
-    let answer = struck(&plan, CHAT, &stream(CHAT, "x")).await;
+    let answer = post_with_faults(&plan, CHAT, &stream_request(CHAT, "x")).await;
     assert!(answer.whole);
     assert_eq!(answer.took.as_secs(), 600);
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_can_last_for_ever_before_or_after_the_headers() {
+async fn a_response_can_hang_before_or_after_the_headers() {
     for at in ["before_headers = true", "after_events = 5"] {
         let plan = fault(&format!("at = {{ {at} }}\ndo = {{ then = \"hold\" }}"));
-        let body = stream(CHAT, "x");
-        let answer = tokio::time::timeout(Duration::from_hours(24), struck(&plan, CHAT, &body)).await;
+        let body = stream_request(CHAT, "x");
+        let answer = tokio::time::timeout(Duration::from_hours(24), post_with_faults(&plan, CHAT, &body)).await;
         assert!(answer.is_err());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_can_drip() {
+async fn bytes_can_be_sent_one_by_one() {
     let plan = fault("at = { after_events = 1 }\ndo = { drip = \"5s\" }");
-    let answer = struck(&plan, CHAT, &stream(CHAT, "x")).await;
+    let answer = post_with_faults(&plan, CHAT, &stream_request(CHAT, "x")).await;
     let (first, rest) = answer.pieces.split_first().unwrap();
     assert!(rest.iter().all(|(_, bytes)| *bytes == 1));
     assert_eq!(answer.took.as_secs(), 5 * rest.len() as u64);
@@ -165,11 +170,11 @@ async fn bytes_can_drip() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn comments_and_pings_can_go_on_for_ever() {
+async fn comments_and_pings_can_repeat_for_ever() {
     for (action, dialect) in [("comments", CHAT), ("pings", MESSAGES), ("pings", CHAT)] {
         let plan = FaultPlan::from_toml(&fault(&format!("do = {{ {action} = \"10s\" }}"))).unwrap();
         let simulator = Simulator::builder().faults(plan).build();
-        let body = stream(dialect, "x");
+        let body = stream_request(dialect, "x");
         let endless = post_in_memory(&simulator, dialect, &body);
         assert!(tokio::time::timeout(Duration::from_secs(95), endless).await.is_err());
         simulator.call_log().wait_until_idle().await;
@@ -179,10 +184,10 @@ async fn comments_and_pings_can_go_on_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn terminal_markers_can_be_missing_or_doubled() {
+async fn terminal_markers_can_be_missing_or_repeated() {
     let chat = |markers| {
         let plan = fault(&format!("do = {{ markers = \"{markers}\" }}"));
-        async move { struck(&plan, CHAT, &stream(CHAT, "x")).await.text() }
+        async move { post_with_faults(&plan, CHAT, &stream_request(CHAT, "x")).await.text() }
     };
     let normal = chat("held_open");
     assert!(tokio::time::timeout(Duration::from_mins(10), normal).await.is_err());
@@ -198,23 +203,23 @@ async fn terminal_markers_can_be_missing_or_doubled() {
     let after = chat("data_after_done").await;
     assert!(after.split_once("[DONE]").unwrap().1.contains("chat.completion.chunk"));
     let plan = fault("do = { markers = \"null_finish\" }");
-    let messages = struck(&plan, MESSAGES, &stream(MESSAGES, "x")).await;
+    let messages = post_with_faults(&plan, MESSAGES, &stream_request(MESSAGES, "x")).await;
     assert!(messages.events().iter().any(|event| event["delta"]["stop_reason"] == Value::Null));
 }
 
 #[tokio::test]
-async fn legal_framings_tell_the_same_events() {
+async fn legal_framings_carry_the_same_events() {
     for dialect in DIALECTS {
-        let usual = struck("", dialect, &stream(dialect, "größer 🦀")).await.events();
+        let usual = post_with_faults("", dialect, &stream_request(dialect, "größer 🦀")).await.events();
         for framing in ["crlf", "cr", "mixed", "bom", "no_space", "multi_line", "comments", "byte_segments"] {
             let plan = fault(&format!("do = {{ framing = [\"{framing}\"] }}"));
-            let answer = struck(&plan, dialect, &stream(dialect, "größer 🦀")).await;
+            let answer = post_with_faults(&plan, dialect, &stream_request(dialect, "größer 🦀")).await;
             assert_eq!(decode(&answer.text()), usual, "{framing}");
         }
     }
 }
 
-/// A decoder by the letter of the standard: three line ends, a mark at the beginning, lines joined.
+/// Decodes an event stream as the standard says: three line ends, a byte order mark, joined lines.
 fn decode(text: &str) -> Vec<Value> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -226,10 +231,10 @@ fn decode(text: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_stream_can_hold_unknown_events_bad_json_and_a_line_beyond_all_bounds() {
+async fn a_stream_can_contain_unknown_events_invalid_json_and_an_oversized_line() {
     let with = |framing| {
         let plan = fault(&format!("do = {{ framing = [\"{framing}\"] }}"));
-        async move { struck(&plan, MESSAGES, &stream(MESSAGES, "x")).await }
+        async move { post_with_faults(&plan, MESSAGES, &stream_request(MESSAGES, "x")).await }
     };
     assert!(with("unknown_events").await.text().contains("event: rehearsal_notice\n"));
     assert!(with("bad_json").await.text().contains("data: {not json\n\n"));
@@ -240,23 +245,26 @@ async fn a_stream_can_hold_unknown_events_bad_json_and_a_line_beyond_all_bounds(
 }
 
 #[tokio::test]
-async fn names_and_blanks_can_be_left_out_or_put_in() {
+async fn event_names_and_blanks_can_be_omitted_or_added() {
     let plan = fault("do = { framing = [\"no_event_names\"] }");
-    assert!(!struck(&plan, MESSAGES, &stream(MESSAGES, "x")).await.text().contains("event:"));
-    let blank = struck(&fault("do = { framing = [\"leading_blanks\"] }"), CHAT, &ask(CHAT, "x")).await;
+    assert!(!post_with_faults(&plan, MESSAGES, &stream_request(MESSAGES, "x")).await.text().contains("event:"));
+    let blank =
+        post_with_faults(&fault("do = { framing = [\"leading_blanks\"] }"), CHAT, &chat_request(CHAT, "x")).await;
     assert!(blank.text().starts_with("\n  ") && blank.json()["choices"].is_array());
-    let added = struck(&fault("do = { markers = \"done_added\" }"), RESPONSES, &stream(RESPONSES, "x")).await;
+    let added =
+        post_with_faults(&fault("do = { markers = \"done_added\" }"), RESPONSES, &stream_request(RESPONSES, "x")).await;
     assert!(added.text().ends_with("data: [DONE]\n\n"));
-    let neither = struck(&fault("do = { markers = \"neither\" }"), MESSAGES, &stream(MESSAGES, "x")).await;
+    let neither =
+        post_with_faults(&fault("do = { markers = \"neither\" }"), MESSAGES, &stream_request(MESSAGES, "x")).await;
     assert!(neither.whole && !neither.text().contains("stop_reason\":\""));
 }
 
 #[tokio::test]
-async fn arguments_can_be_odd_in_every_way() {
+async fn arguments_can_be_unusual_in_every_way() {
     let arguments = |say| async move {
         let plan = fault(&format!("do = {{ say = \"{say}\" }}"));
-        let body = with_tool(ask(CHAT, "x"), CHAT, "weather");
-        let call = struck(&plan, CHAT, &body).await.json()["choices"][0]["message"]["tool_calls"][0].clone();
+        let body = with_tool(chat_request(CHAT, "x"), CHAT, "weather");
+        let call = post_with_faults(&plan, CHAT, &body).await.json()["choices"][0]["message"]["tool_calls"][0].clone();
         (call["function"]["name"].clone(), call["function"]["arguments"].as_str().unwrap().to_owned())
     };
     assert_eq!(arguments("empty_arguments").await.1, "");
@@ -269,18 +277,18 @@ async fn arguments_can_be_odd_in_every_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_can_be_a_moment() {
+async fn an_injection_point_can_be_a_time() {
     let plan = FaultPlan::from_toml(&fault("at = { after_ms = 2600 }\ndo = { then = \"close\" }")).unwrap();
     let pace = Latency { first: Duration::from_secs(2), between: Duration::from_millis(500) };
     let simulator = Simulator::builder().faults(plan).latency(pace).build();
-    let answer = post_in_memory(&simulator, CHAT, &stream(CHAT, "one two three")).await.unwrap();
+    let answer = post_in_memory(&simulator, CHAT, &stream_request(CHAT, "one two three")).await.unwrap();
     assert!(answer.text().contains("said:") && !answer.text().contains("one"), "{}", answer.text());
 }
 
 #[tokio::test]
-async fn tool_deltas_come_in_every_shape_seen() {
+async fn tool_deltas_have_every_observed_shape() {
     let with = |shape| async move {
-        let answer = struck_call(&format!("do = {{ tool_deltas = \"{shape}\" }}"), CHAT).await;
+        let answer = faulty_call(&format!("do = {{ tool_deltas = \"{shape}\" }}"), CHAT).await;
         (tool_deltas(&answer), answer)
     };
     let everywhere = with("id_every_chunk").await.0;
@@ -304,13 +312,13 @@ async fn tool_deltas_come_in_every_shape_seen() {
 }
 
 #[tokio::test]
-async fn usage_can_be_told_wrongly_while_the_truth_stays() {
+async fn wrong_usage_can_be_reported_while_the_call_log_stays_correct() {
     for (lie, told) in
         [("zero", Some(0)), ("negative", Some(-4)), ("implausible", Some(3000)), ("none", None), ("null", None)]
     {
         let plan = FaultPlan::from_toml(&fault(&format!("do = {{ usage = \"{lie}\" }}"))).unwrap();
         let simulator = Simulator::builder().faults(plan).build();
-        let mut body = stream(CHAT, "hello");
+        let mut body = stream_request(CHAT, "hello");
         body["max_completion_tokens"] = json!(1000);
         let answer = post_in_memory(&simulator, CHAT, &body).await.unwrap();
         let last = answer.events().iter().rev().find_map(|event| event["usage"]["completion_tokens"].as_i64());
@@ -321,10 +329,10 @@ async fn usage_can_be_told_wrongly_while_the_truth_stays() {
 }
 
 #[tokio::test]
-async fn usage_can_be_a_running_total_or_stand_on_the_finish() {
+async fn usage_can_be_a_running_total_or_come_with_the_finish_reason() {
     let with = |lie| async move {
         let plan = fault(&format!("do = {{ usage = \"{lie}\" }}"));
-        struck(&plan, CHAT, &stream(CHAT, "hello")).await.events()
+        post_with_faults(&plan, CHAT, &stream_request(CHAT, "hello")).await.events()
     };
     let totals: Vec<_> =
         with("every_chunk").await.iter().map(|event| event["usage"]["completion_tokens"].as_i64().unwrap()).collect();
@@ -335,10 +343,10 @@ async fn usage_can_be_a_running_total_or_stand_on_the_finish() {
 }
 
 #[tokio::test]
-async fn a_model_can_say_nothing_or_decline() {
+async fn a_model_can_answer_nothing_or_refuse() {
     let say = |say, dialect: WireDialect| {
         let plan = fault(&format!("do = {{ say = \"{say}\" }}"));
-        async move { struck(&plan, dialect, &ask(dialect, "one two three four")).await.json() }
+        async move { post_with_faults(&plan, dialect, &chat_request(dialect, "one two three four")).await.json() }
     };
     assert_eq!(say("empty", CHAT).await["choices"][0]["message"]["content"], "");
     assert_eq!(say("nothing", CHAT).await["choices"][0]["message"]["content"], Value::Null);
@@ -356,9 +364,9 @@ async fn a_model_can_say_nothing_or_decline() {
 }
 
 #[tokio::test]
-async fn arguments_can_be_cut_with_and_without_saying_so() {
+async fn arguments_can_be_cut_with_and_without_the_right_finish_reason() {
     for (said, finish) in [("cut_arguments", "length"), ("cut_arguments_mislabelled", "tool_calls")] {
-        let answer = struck_call(&format!("do = {{ say = \"{said}\" }}"), CHAT).await;
+        let answer = faulty_call(&format!("do = {{ say = \"{said}\" }}"), CHAT).await;
         let arguments: String = tool_deltas(&answer)
             .iter()
             .filter(|delta| delta["index"] == 0)
@@ -375,52 +383,52 @@ async fn ids_can_be_shared_and_reused() {
         let deltas = tool_deltas(answer);
         deltas.iter().filter_map(|delta| delta["id"].as_str().map(str::to_owned)).collect()
     };
-    let twins = struck_call("do = { say = \"twin_ids\" }", CHAT).await;
+    let twins = faulty_call("do = { say = \"twin_ids\" }", CHAT).await;
     assert_eq!(ids(&twins)[0], ids(&twins)[1]);
     assert!(twins.text().contains("Paris") && twins.text().contains("Rome"));
-    let same = struck_call("do = { say = \"identical_twins\" }", CHAT).await;
+    let same = faulty_call("do = { say = \"identical_twins\" }", CHAT).await;
     assert_eq!(ids(&same)[0], ids(&same)[1]);
     assert!(!same.text().contains("Rome"));
 
-    let mut body = with_tool(stream(CHAT, "x"), CHAT, "weather");
+    let mut body = with_tool(stream_request(CHAT, "x"), CHAT, "weather");
     let function = json!({ "name": "weather", "arguments": "{}" });
     body["messages"] = json!([
         { "role": "user", "content": "x" },
         { "role": "assistant", "tool_calls": [{ "id": "call_old", "type": "function", "function": function }] },
         { "role": "tool", "tool_call_id": "call_old", "content": "rain" },
     ]);
-    let reused = struck(&fault("do = { say = \"reused_id\" }"), CHAT, &body).await;
+    let reused = post_with_faults(&fault("do = { say = \"reused_id\" }"), CHAT, &body).await;
     assert_eq!(ids(&reused), ["call_old"]);
 }
 
 #[tokio::test]
-async fn a_fault_strikes_the_calls_it_was_meant_for() {
+async fn a_fault_applies_to_the_calls_that_it_matches() {
     let plan = "[[fault]]\nid = \"second\"\nmatch = { dialect = \"anthropic\", call = 2 }\ndo = { status = 529 }\n\
                 [[fault]]\nid = \"storm\"\nmatch = { model = \"gpt-5-mini\", from_call = 2, to_call = 3 }\ndo = { status = 500 }\n\
                 [[fault]]\nid = \"late\"\nmatch = { call = 2 }\ndo = { status = 503 }";
     let simulator = Simulator::builder().faults(FaultPlan::from_toml(plan).unwrap()).build();
     for (dialect, expected) in [(MESSAGES, [200, 529, 200, 200]), (CHAT, [200, 500, 500, 200])] {
         for status in expected {
-            let answer = post_in_memory(&simulator, dialect, &ask(dialect, "x")).await.unwrap();
+            let answer = post_in_memory(&simulator, dialect, &chat_request(dialect, "x")).await.unwrap();
             assert_eq!(answer.status, status);
         }
     }
-    let struck: Vec<_> = simulator.call_log().calls().into_iter().filter_map(|call| call.fault).collect();
-    assert_eq!(struck, ["second", "storm", "storm"]);
+    let injected: Vec<_> = simulator.call_log().calls().into_iter().filter_map(|call| call.fault).collect();
+    assert_eq!(injected, ["second", "storm", "storm"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_passes() {
+async fn a_fault_can_end_after_a_time() {
     let plan = fault("match = { before = \"60s\" }\ndo = { status = 529 }");
     let simulator = Simulator::builder().faults(FaultPlan::from_toml(&plan).unwrap()).build();
-    let body = ask(MESSAGES, "x");
+    let body = chat_request(MESSAGES, "x");
     assert_eq!(post_in_memory(&simulator, MESSAGES, &body).await.unwrap().status, 529);
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(post_in_memory(&simulator, MESSAGES, &body).await.unwrap().status, 200);
 }
 
 #[test]
-fn a_mistake_in_a_plan_is_shown_with_its_place() {
+fn an_error_in_a_plan_names_its_line() {
     let error = FaultPlan::from_toml("[[fault]]\nid = \"x\"\ndo = { stal = \"10s\" }").unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("line 3") && cause.contains("stal"), "{cause}");

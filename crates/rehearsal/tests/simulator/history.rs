@@ -1,12 +1,12 @@
-//! What is refused, in the vendor's words.
+//! Requests that are rejected, with the vendor's messages.
 
 use brigade_rehearsal::{Script, ScriptedAnswer, ScriptedToolCall, Simulator, WireDialect};
 use serde_json::{Value, json};
 
-use crate::support::{ask, post_in_memory, with_tool};
+use crate::support::{chat_request, post_in_memory, with_tool};
 
-/// What the simulator says to a body: nothing, or the message of its refusal.
-async fn refusal(dialect: WireDialect, body: &Value) -> Option<String> {
+/// The error message for a body; `None` if it is accepted.
+async fn rejection(dialect: WireDialect, body: &Value) -> Option<String> {
     let answer = post_in_memory(&Simulator::builder().build(), dialect, body).await.unwrap();
     if answer.status == 200 {
         return None;
@@ -16,17 +16,17 @@ async fn refusal(dialect: WireDialect, body: &Value) -> Option<String> {
 }
 
 async fn chat(messages: Value) -> Option<String> {
-    refusal(WireDialect::OpenaiChat, &json!({ "model": "gpt-5-mini", "messages": messages })).await
+    rejection(WireDialect::OpenaiChat, &json!({ "model": "gpt-5-mini", "messages": messages })).await
 }
 
 async fn anthropic(messages: Value) -> Option<String> {
-    let mut body = ask(WireDialect::Anthropic, "");
+    let mut body = chat_request(WireDialect::Anthropic, "");
     body["messages"] = messages;
-    refusal(WireDialect::Anthropic, &body).await
+    rejection(WireDialect::Anthropic, &body).await
 }
 
 async fn responses(input: Value) -> Option<String> {
-    refusal(WireDialect::OpenaiResponses, &json!({ "model": "gpt-5-mini", "store": false, "input": input })).await
+    rejection(WireDialect::OpenaiResponses, &json!({ "model": "gpt-5-mini", "store": false, "input": input })).await
 }
 
 fn user(text: &str) -> Value {
@@ -51,20 +51,20 @@ fn tool_result(id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn chat_accepts_calls_that_are_answered() {
+async fn chat_accepts_calls_with_results() {
     let asked = json!({ "role": "assistant", "content": null, "tool_calls": [chat_call("a"), chat_call("b")] });
     assert_eq!(chat(json!([user("x"), asked, chat_result("b"), chat_result("a")])).await, None);
 }
 
 #[tokio::test]
-async fn chat_refuses_a_call_without_its_result() {
+async fn chat_rejects_a_call_without_a_result() {
     let asked = json!({ "role": "assistant", "tool_calls": [chat_call("a"), chat_call("b")] });
     let said = chat(json!([user("x"), asked, chat_result("a"), user("go on")])).await.unwrap();
     assert!(said.ends_with("The following tool_call_ids did not have response messages: b"), "{said}");
 }
 
 #[tokio::test]
-async fn chat_refuses_a_result_without_its_call() {
+async fn chat_rejects_a_result_without_a_call() {
     let said = chat(json!([user("x"), chat_result("a")])).await.unwrap();
     assert!(said.contains("must be a response to a preceeding message with 'tool_calls'"), "{said}");
     let asked = json!({ "role": "assistant", "tool_calls": [chat_call("a")] });
@@ -73,7 +73,7 @@ async fn chat_refuses_a_result_without_its_call() {
 }
 
 #[tokio::test]
-async fn chat_refuses_ids_that_are_used_twice() {
+async fn chat_rejects_duplicate_ids() {
     let asked = json!({ "role": "assistant", "tool_calls": [chat_call("a"), chat_call("a")] });
     assert!(chat(json!([user("x"), asked, chat_result("a")])).await.is_some());
     let asked = json!({ "role": "assistant", "tool_calls": [chat_call("a")] });
@@ -83,7 +83,7 @@ async fn chat_refuses_ids_that_are_used_twice() {
 }
 
 #[tokio::test]
-async fn chat_refuses_null_content_and_arguments_that_are_no_string() {
+async fn chat_rejects_null_content_and_arguments_that_are_not_a_string() {
     assert!(chat(json!([{ "role": "user", "content": null }])).await.is_some());
     let mut call = chat_call("a");
     call["function"]["arguments"] = json!({});
@@ -106,7 +106,7 @@ async fn anthropic_accepts_results_that_follow_their_calls() {
 }
 
 #[tokio::test]
-async fn anthropic_refuses_a_call_whose_result_does_not_follow_at_once() {
+async fn anthropic_rejects_a_call_whose_result_does_not_follow_at_once() {
     let asked = json!({ "role": "assistant", "content": [tool_use("a"), tool_use("b")] });
     let one = json!({ "role": "user", "content": [tool_result("a")] });
     let said = anthropic(json!([user("x"), asked, one])).await.unwrap();
@@ -118,7 +118,7 @@ async fn anthropic_refuses_a_call_whose_result_does_not_follow_at_once() {
 }
 
 #[tokio::test]
-async fn anthropic_refuses_orphans_and_twins() {
+async fn anthropic_rejects_results_without_calls_and_duplicate_ids() {
     let orphan = json!({ "role": "user", "content": [tool_result("a")] });
     let said = anthropic(json!([orphan])).await.unwrap();
     assert!(said.starts_with("messages.0.content.0: unexpected `tool_use_id`"), "{said}");
@@ -131,21 +131,21 @@ async fn anthropic_refuses_orphans_and_twins() {
 }
 
 #[tokio::test]
-async fn anthropic_refuses_empty_content_a_wrong_beginning_and_no_max_tokens() {
+async fn anthropic_rejects_empty_content_a_wrong_first_role_and_missing_max_tokens() {
     let empty = json!([user("x"), { "role": "assistant", "content": [] }, user("y")]);
     assert!(anthropic(empty).await.unwrap().starts_with("messages.1: all messages must have non-empty"));
     let blank = json!([{ "role": "user", "content": [{ "type": "text", "text": "" }] }]);
     assert_eq!(anthropic(blank).await.unwrap(), "messages: text content blocks must be non-empty");
     let backwards = json!([{ "role": "assistant", "content": "x" }, user("y")]);
     assert!(anthropic(backwards).await.unwrap().contains("first message must use the \"user\" role"));
-    let mut body = ask(WireDialect::Anthropic, "x");
+    let mut body = chat_request(WireDialect::Anthropic, "x");
     body.as_object_mut().unwrap().remove("max_tokens");
-    assert_eq!(refusal(WireDialect::Anthropic, &body).await.unwrap(), "max_tokens: Field required");
+    assert_eq!(rejection(WireDialect::Anthropic, &body).await.unwrap(), "max_tokens: Field required");
 }
 
-/// An answer with thinking and a call, and the body that sends it back with its result.
-async fn thought_and_called(simulator: &Simulator) -> Value {
-    let mut body = with_tool(ask(WireDialect::Anthropic, "x"), WireDialect::Anthropic, "search");
+/// The request that sends a reply with thinking and a tool call back, with the result of the call.
+async fn follow_up_with_thinking(simulator: &Simulator) -> Value {
+    let mut body = with_tool(chat_request(WireDialect::Anthropic, "x"), WireDialect::Anthropic, "search");
     body["max_tokens"] = json!(4000);
     body["thinking"] = json!({ "type": "enabled", "budget_tokens": 2000 });
     let answer = post_in_memory(simulator, WireDialect::Anthropic, &body).await.unwrap().json();
@@ -159,34 +159,34 @@ async fn thought_and_called(simulator: &Simulator) -> Value {
 }
 
 #[tokio::test]
-async fn anthropic_wants_its_thinking_back_unchanged_and_in_front() {
+async fn anthropic_requires_unchanged_leading_thinking_blocks() {
     let answer = ScriptedAnswer::calls([ScriptedToolCall::new("search", "{}")]).thinking("Hm.");
     let simulator = Simulator::builder().script(Script::always(answer)).build();
-    let body = thought_and_called(&simulator).await;
-    assert_eq!(refusal(WireDialect::Anthropic, &body).await, None);
+    let body = follow_up_with_thinking(&simulator).await;
+    assert_eq!(rejection(WireDialect::Anthropic, &body).await, None);
 
     let mut altered = body.clone();
     altered["messages"][1]["content"][0]["thinking"] = json!("Hmm.");
-    let said = refusal(WireDialect::Anthropic, &altered).await.unwrap();
+    let said = rejection(WireDialect::Anthropic, &altered).await.unwrap();
     assert_eq!(said, "messages.1.content.0: Invalid `signature` in `thinking` block");
 
     let mut unsigned = body.clone();
     unsigned["messages"][1]["content"][0].as_object_mut().unwrap().remove("signature");
-    assert!(refusal(WireDialect::Anthropic, &unsigned).await.unwrap().ends_with("signature: Field required"));
+    assert!(rejection(WireDialect::Anthropic, &unsigned).await.unwrap().ends_with("signature: Field required"));
 
     let mut dropped = body;
     dropped["messages"][1]["content"].as_array_mut().unwrap().remove(0);
-    let said = refusal(WireDialect::Anthropic, &dropped).await.unwrap();
+    let said = rejection(WireDialect::Anthropic, &dropped).await.unwrap();
     assert!(said.contains("Expected `thinking` or `redacted_thinking`, but found `tool_use`"), "{said}");
 }
 
 #[tokio::test]
-async fn a_call_without_a_thought_comes_with_a_bare_signature_when_thinking_is_on() {
+async fn a_call_without_thinking_gets_an_empty_signed_block_if_thinking_is_enabled() {
     let answer = ScriptedAnswer::calls([ScriptedToolCall::new("search", "{}")]);
     let simulator = Simulator::builder().script(Script::always(answer)).build();
-    let body = thought_and_called(&simulator).await;
+    let body = follow_up_with_thinking(&simulator).await;
     assert_eq!(body["messages"][1]["content"][0]["thinking"], "");
-    assert_eq!(refusal(WireDialect::Anthropic, &body).await, None);
+    assert_eq!(rejection(WireDialect::Anthropic, &body).await, None);
 }
 
 #[tokio::test]
@@ -201,10 +201,10 @@ async fn responses_pairs_calls_and_outputs() {
 }
 
 #[tokio::test]
-async fn responses_wants_its_reasoning_back_with_what_followed() {
+async fn responses_requires_reasoning_with_its_following_item() {
     let answer = ScriptedAnswer::calls([ScriptedToolCall::new("search", "{}")]).thinking("Hm.");
     let simulator = Simulator::builder().script(Script::always(answer)).build();
-    let mut body = with_tool(ask(WireDialect::OpenaiResponses, "x"), WireDialect::OpenaiResponses, "search");
+    let mut body = with_tool(chat_request(WireDialect::OpenaiResponses, "x"), WireDialect::OpenaiResponses, "search");
     body["include"] = json!(["reasoning.encrypted_content"]);
     let answer = post_in_memory(&simulator, WireDialect::OpenaiResponses, &body).await.unwrap().json();
     let (reasoning, call) = (&answer["output"][0], &answer["output"][1]);
@@ -220,13 +220,13 @@ async fn responses_wants_its_reasoning_back_with_what_followed() {
 }
 
 #[tokio::test]
-async fn responses_refuses_text_that_goes_the_wrong_way() {
+async fn responses_rejects_parts_of_the_wrong_direction() {
     let wrong = json!([{ "role": "assistant", "content": [{ "type": "input_text", "text": "x" }] }]);
     assert!(responses(wrong).await.unwrap().starts_with("Invalid value: 'input_text'"));
 }
 
 #[tokio::test]
-async fn a_lenient_simulator_answers_anything_it_can_read() {
+async fn a_lenient_simulator_answers_all_readable_requests() {
     let simulator = Simulator::builder().strict(false).build();
     let body = json!({ "model": "gpt-5-mini", "messages": [chat_result("nobody asked")] });
     let answer = post_in_memory(&simulator, WireDialect::OpenaiChat, &body).await.unwrap();
@@ -234,7 +234,7 @@ async fn a_lenient_simulator_answers_anything_it_can_read() {
 }
 
 #[tokio::test]
-async fn errors_have_each_vendors_form() {
+async fn errors_have_the_format_of_each_vendor() {
     let simulator = Simulator::builder().build();
     let answer = post_in_memory(&simulator, WireDialect::Anthropic, &json!({ "model": "x" })).await.unwrap();
     let error = answer.json();

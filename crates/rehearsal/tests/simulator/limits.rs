@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use brigade_rehearsal::{SimulatedRateLimits, Simulator, WireDialect};
 
-use crate::support::{ask, post_in_memory};
+use crate::support::{chat_request, post_in_memory};
 
 #[tokio::test(start_paused = true)]
-async fn a_call_too_many_is_told_when_to_come_again_and_then_fits() {
-    let limits = SimulatedRateLimits { requests_per_minute: Some(2), tokens_per_minute: None };
+async fn a_rejected_call_learns_when_to_retry_and_then_succeeds() {
+    let limits = SimulatedRateLimits::default().requests_per_minute(2);
     for dialect in [WireDialect::OpenaiChat, WireDialect::Anthropic] {
         let simulator = Simulator::builder().rate_limits(limits).build();
-        let body = ask(dialect, "x");
+        let body = chat_request(dialect, "x");
         for _ in 0..2 {
             assert_eq!(post_in_memory(&simulator, dialect, &body).await.unwrap().status, 200);
         }
@@ -29,12 +29,12 @@ async fn a_call_too_many_is_told_when_to_come_again_and_then_fits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn openai_counts_the_tokens_asked_for_and_anthropic_only_the_input() {
-    let limits = SimulatedRateLimits { requests_per_minute: None, tokens_per_minute: Some(1500) };
+async fn openai_counts_requested_tokens_and_anthropic_only_the_input() {
+    let limits = SimulatedRateLimits::default().tokens_per_minute(1500);
     let simulator = Simulator::builder().rate_limits(limits).build();
-    let mut chat = ask(WireDialect::OpenaiChat, "x");
+    let mut chat = chat_request(WireDialect::OpenaiChat, "x");
     chat["max_completion_tokens"] = serde_json::json!(1000);
-    let messages = ask(WireDialect::Anthropic, "x");
+    let messages = chat_request(WireDialect::Anthropic, "x");
     for (dialect, body, status) in [
         (WireDialect::OpenaiChat, &chat, 200),
         (WireDialect::OpenaiChat, &chat, 429),
@@ -48,9 +48,10 @@ async fn openai_counts_the_tokens_asked_for_and_anthropic_only_the_input() {
 
 #[tokio::test(start_paused = true)]
 async fn an_openai_reset_is_a_go_duration() {
-    let limits = SimulatedRateLimits { requests_per_minute: Some(60), tokens_per_minute: None };
+    let limits = SimulatedRateLimits::default().requests_per_minute(60);
     let simulator = Simulator::builder().rate_limits(limits).build();
-    let answer = post_in_memory(&simulator, WireDialect::OpenaiChat, &ask(WireDialect::OpenaiChat, "x")).await.unwrap();
+    let answer =
+        post_in_memory(&simulator, WireDialect::OpenaiChat, &chat_request(WireDialect::OpenaiChat, "x")).await.unwrap();
     assert_eq!(answer.header("x-ratelimit-reset-requests"), "1s");
     assert_eq!(answer.header("x-ratelimit-limit-requests"), "60");
 }

@@ -1,4 +1,4 @@
-//! Clients that show everything an HTTP client can see.
+//! HTTP clients that record everything they receive.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// One answer, read to its end.
+/// One response, read to its end.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
-    /// Whether the body came to its proper end.
+    /// Whether the body ended cleanly.
     pub(crate) whole: bool,
-    /// When each piece of the body came, from the sending of the request.
+    /// When each piece of the body arrived, since the request was sent, and its length.
     pub(crate) pieces: Vec<(Duration, usize)>,
-    /// When the body ended, or failed.
+    /// When the body ended or failed.
     pub(crate) took: Duration,
 }
 
@@ -40,10 +40,10 @@ impl Answer {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
     }
 
-    /// The data of each event, where it is JSON.
+    /// The data of each event, if it is JSON.
     pub(crate) fn events(&self) -> Vec<Value> {
         self.text().lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect()
     }
@@ -58,7 +58,7 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
-/// Posts a body over a socket and reads the answer as far as it comes.
+/// Posts a body over a socket and reads the response as far as possible.
 pub(crate) async fn post(base: &str, dialect: WireDialect, body: &Value) -> Result<Answer, reqwest::Error> {
     let started = Instant::now();
     let url = format!("{base}{}", dialect.path());
@@ -75,7 +75,7 @@ pub(crate) async fn post(base: &str, dialect: WireDialect, body: &Value) -> Resu
     Ok(answer)
 }
 
-/// Posts a body in memory, where a paused clock runs, and reads the answer as far as it comes.
+/// Posts a body in memory, which works with a paused clock, and reads the response as far as possible.
 pub(crate) async fn post_in_memory(
     simulator: &Simulator,
     dialect: WireDialect,
@@ -104,15 +104,15 @@ pub(crate) async fn post_in_memory(
     Ok(answer)
 }
 
-/// The answer to a body from a simulator that echoes, struck by the faults of this plan.
-pub(crate) async fn struck(plan: &str, dialect: WireDialect, body: &Value) -> Answer {
+/// The response to a body from a simulator with these faults and no script.
+pub(crate) async fn post_with_faults(plan: &str, dialect: WireDialect, body: &Value) -> Answer {
     let plan = FaultPlan::from_toml(plan).unwrap();
     let simulator = Simulator::builder().faults(plan).build();
     post_in_memory(&simulator, dialect, body).await.unwrap()
 }
 
-/// A plain question in the dialect's form.
-pub(crate) fn ask(dialect: WireDialect, text: &str) -> Value {
+/// A request with one user message.
+pub(crate) fn chat_request(dialect: WireDialect, text: &str) -> Value {
     match dialect {
         WireDialect::OpenaiChat => json!({
             "model": "gpt-5-mini",
@@ -127,9 +127,9 @@ pub(crate) fn ask(dialect: WireDialect, text: &str) -> Value {
     }
 }
 
-/// The same, asking for a stream.
-pub(crate) fn stream(dialect: WireDialect, text: &str) -> Value {
-    let mut body = ask(dialect, text);
+/// The same request with streaming.
+pub(crate) fn stream_request(dialect: WireDialect, text: &str) -> Value {
+    let mut body = chat_request(dialect, text);
     body["stream"] = json!(true);
     if dialect == WireDialect::OpenaiChat {
         body["stream_options"] = json!({ "include_usage": true });
@@ -137,7 +137,7 @@ pub(crate) fn stream(dialect: WireDialect, text: &str) -> Value {
     body
 }
 
-/// The question with a tool on offer.
+/// The request with one more tool.
 pub(crate) fn with_tool(mut body: Value, dialect: WireDialect, name: &str) -> Value {
     let schema = json!({ "type": "object", "properties": { "query": { "type": "string" } } });
     let tool = match dialect {

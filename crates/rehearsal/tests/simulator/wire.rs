@@ -1,4 +1,4 @@
-//! Time, sockets, and the ledger of truth.
+//! Timing, sockets and the call log.
 
 use std::io;
 use std::time::Duration;
@@ -7,26 +7,26 @@ use brigade_rehearsal::{CallState, FaultPlan, Latency, Script, ScriptedAnswer, S
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{DIALECTS, ask, client, post_in_memory, stream};
+use crate::support::{DIALECTS, chat_request, client, post_in_memory, stream_request};
 
 const SLOW: Latency = Latency { first: Duration::from_secs(2), between: Duration::from_millis(500) };
 
 #[tokio::test(start_paused = true)]
-async fn deltas_come_at_the_pace_of_the_script() {
+async fn deltas_follow_the_configured_latency() {
     for dialect in DIALECTS {
         let simulator = Simulator::builder().latency(SLOW).build();
-        let streamed = post_in_memory(&simulator, dialect, &stream(dialect, "hello")).await.unwrap();
+        let streamed = post_in_memory(&simulator, dialect, &stream_request(dialect, "hello")).await.unwrap();
         assert_eq!(streamed.took, Duration::from_secs(3), "three words: two seconds, and twice a half");
-        let whole = post_in_memory(&simulator, dialect, &ask(dialect, "hello")).await.unwrap();
+        let whole = post_in_memory(&simulator, dialect, &chat_request(dialect, "hello")).await.unwrap();
         assert_eq!(whole.took, Duration::from_secs(3), "in one piece it takes as long");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_hangs_up_is_billed_for_what_was_produced() {
+async fn a_client_that_disconnects_is_billed_for_the_produced_output() {
     let answer = ScriptedAnswer::text("one two three four five six seven eight nine ten").usage(100, 100);
     let simulator = Simulator::builder().script(Script::always(answer)).latency(SLOW).build();
-    let body = stream(WireDialect::OpenaiChat, "x");
+    let body = stream_request(WireDialect::OpenaiChat, "x");
     let call = post_in_memory(&simulator, WireDialect::OpenaiChat, &body);
     // Two seconds to the first word, then two a second: five words by then.
     assert!(tokio::time::timeout(Duration::from_millis(4100), call).await.is_err());
@@ -38,9 +38,9 @@ async fn a_client_that_hangs_up_is_billed_for_what_was_produced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_hangs_up_before_the_headers_is_seen_too() {
+async fn a_client_that_disconnects_before_the_headers_is_recorded() {
     let simulator = Simulator::builder().latency(SLOW).build();
-    let body = ask(WireDialect::Anthropic, "x");
+    let body = chat_request(WireDialect::Anthropic, "x");
     let call = post_in_memory(&simulator, WireDialect::Anthropic, &body);
     assert!(tokio::time::timeout(Duration::from_secs(1), call).await.is_err());
     simulator.call_log().wait_until_idle().await;
@@ -48,12 +48,12 @@ async fn a_client_that_hangs_up_before_the_headers_is_seen_too() {
     assert_eq!((record.state, record.status), (CallState::ClientDisconnected, 0));
 }
 
-/// Sends a request over a bare socket and reads until the end, or until an error.
+/// Sends a request over a raw socket and reads until the end or an error.
 async fn exchange(plan: &str) -> (Vec<u8>, io::Result<()>) {
     let plan = FaultPlan::from_toml(plan).unwrap();
     let simulator = Simulator::builder().faults(plan).build().serve_locally().await.unwrap();
     let mut socket = TcpStream::connect(simulator.address()).await.unwrap();
-    let body = stream(WireDialect::OpenaiChat, "one two three").to_string();
+    let body = stream_request(WireDialect::OpenaiChat, "one two three").to_string();
     let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
     socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -62,7 +62,7 @@ async fn exchange(plan: &str) -> (Vec<u8>, io::Result<()>) {
 }
 
 #[tokio::test]
-async fn a_reset_is_a_reset_and_a_close_is_a_close_on_a_socket() {
+async fn on_a_socket_reset_and_close_differ() {
     let plan = |at, then| format!("[[fault]]\nat = {{ {at} }}\ndo = {{ then = \"{then}\" }}");
     let (nothing, end) = exchange(&plan("before_headers = true", "reset")).await;
     assert_eq!((nothing.len(), end.unwrap_err().kind()), (0, io::ErrorKind::ConnectionReset));
@@ -76,10 +76,10 @@ async fn a_reset_is_a_reset_and_a_close_is_a_close_on_a_socket() {
 }
 
 #[tokio::test]
-async fn a_fault_that_cuts_the_line_is_told_from_a_client_that_hangs_up() {
+async fn a_cut_by_a_fault_is_distinguished_from_a_disconnect() {
     let plan = FaultPlan::from_toml("[[fault]]\nid = \"cut\"\nat = { after_deltas = 1 }\ndo = { then = \"close\" }");
     let simulator = Simulator::builder().faults(plan.unwrap()).build();
-    let body = stream(WireDialect::Anthropic, "hello");
+    let body = stream_request(WireDialect::Anthropic, "hello");
     assert!(!post_in_memory(&simulator, WireDialect::Anthropic, &body).await.unwrap().whole);
     simulator.call_log().wait_until_idle().await;
     let record = simulator.call_log().calls().remove(0);
@@ -91,7 +91,7 @@ async fn a_fault_that_cuts_the_line_is_told_from_a_client_that_hangs_up() {
 async fn one_connection_serves_many_calls() {
     let simulator = Simulator::builder().count_only().build().serve_locally().await.unwrap();
     let (client, url) = (client(), format!("{}/v1/messages", simulator.base_url()));
-    let body = ask(WireDialect::Anthropic, "x").to_string();
+    let body = chat_request(WireDialect::Anthropic, "x").to_string();
     for _ in 0..50 {
         let answer = client.post(&url).body(body.clone()).send().await.unwrap();
         assert!(!answer.bytes().await.unwrap().is_empty());
@@ -105,7 +105,7 @@ async fn the_same_request_gets_the_same_answer() {
     for dialect in DIALECTS {
         let bodies = [(); 2].map(|()| async {
             let simulator = Simulator::builder().build();
-            post_in_memory(&simulator, dialect, &stream(dialect, "x")).await.unwrap().body
+            post_in_memory(&simulator, dialect, &stream_request(dialect, "x")).await.unwrap().body
         });
         let [one, two] = bodies;
         assert_eq!(one.await, two.await);

@@ -88,10 +88,9 @@ impl Simulate {
             builder = builder.latency(Latency { first: Duration::from_millis(self.latency_ms), ..Latency::default() });
         }
         if self.requests_per_minute.is_some() || self.tokens_per_minute.is_some() {
-            builder = builder.rate_limits(SimulatedRateLimits {
-                requests_per_minute: self.requests_per_minute,
-                tokens_per_minute: self.tokens_per_minute,
-            });
+            let limits = SimulatedRateLimits::default();
+            let limits = limits.requests_per_minute(self.requests_per_minute).tokens_per_minute(self.tokens_per_minute);
+            builder = builder.rate_limits(limits);
         }
         Ok(builder.build())
     }

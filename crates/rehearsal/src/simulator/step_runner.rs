@@ -1,4 +1,4 @@
-//! Carries out the steps of an answer.
+//! Carries out the steps of a response.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -10,59 +10,58 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::Frame;
 
-use crate::call_log::call_log::OpenCall;
+use crate::call_log::record::OpenCall;
 use crate::injection::steps::Step;
-use crate::simulator::connection::Lever;
+use crate::simulator::connection::ConnectionControl;
 
 /// The body of a response.
 pub(crate) type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
 
-/// Steps on the way to the connection. Dropped before the end, it notes that the client hung up.
+/// Carries out the steps of a response. If the client disconnects, it is dropped, and `call` records that.
 #[derive(Debug)]
-pub(crate) struct Performance {
+pub(crate) struct StepRunner {
     steps: VecDeque<Step>,
-    lever: Lever,
+    control: ConnectionControl,
     call: OpenCall,
 }
 
-impl Performance {
-    pub(crate) fn new(lever: Lever, call: OpenCall) -> Self {
-        Self { steps: VecDeque::new(), lever, call }
+impl StepRunner {
+    pub(crate) fn new(control: ConnectionControl, call: OpenCall) -> Self {
+        Self { steps: VecDeque::new(), control, call }
     }
 
-    pub(crate) fn status(&mut self, status: u16) {
-        self.call.status(status);
+    pub(crate) fn set_status(&mut self, status: u16) {
+        self.call.set_status(status);
     }
 
-    /// Does what comes before the headers. Returns when they are to go out, which may be never.
-    pub(crate) async fn before(&mut self, steps: Vec<Step>) {
+    /// Carries out the steps before the headers. May never return.
+    pub(crate) async fn run_before_headers(&mut self, steps: Vec<Step>) {
         self.steps = steps.into();
-        // Nothing can be written before the headers.
-        while self.next().await.is_some() {}
+        // Nothing can be written before the headers, so the bytes are ignored.
+        while self.next_bytes().await.is_some() {}
     }
 
-    /// The body that does the rest.
-    pub(crate) fn body(mut self, steps: Vec<Step>) -> Body {
-        self.steps = steps.into();
-        if let [Step::Write { .. }] = self.steps.make_contiguous()
-            && let Some(Step::Write { bytes, .. }) = self.steps.pop_front()
-        {
+    /// The body, which carries out the other steps.
+    pub(crate) fn into_body(mut self, steps: Vec<Step>) -> Body {
+        // A body of one write has a `content-length`.
+        if let [Step::Write { bytes, .. }] = steps.as_slice() {
             self.call.sent(bytes.len(), false);
             self.call.complete();
-            return Either::Left(Full::new(bytes));
+            return Either::Left(Full::new(bytes.clone()));
         }
-        let frames = stream::unfold(self, |mut performance| async move {
-            let bytes = performance.next().await;
-            if performance.steps.is_empty() {
-                performance.call.complete();
+        self.steps = steps.into();
+        let frames = stream::unfold(self, |mut runner| async move {
+            let bytes = runner.next_bytes().await;
+            if runner.steps.is_empty() {
+                runner.call.complete();
             }
-            bytes.map(|bytes| (Ok(Frame::data(bytes)), performance))
+            bytes.map(|bytes| (Ok(Frame::data(bytes)), runner))
         });
         Either::Right(StreamBody::new(frames).boxed_unsync())
     }
 
-    /// The next bytes to write, when it is time for them.
-    async fn next(&mut self) -> Option<Bytes> {
+    /// The next bytes, once it is time to write them.
+    async fn next_bytes(&mut self) -> Option<Bytes> {
         loop {
             match self.steps.pop_front()? {
                 Step::Write { bytes, kind } => {
@@ -78,12 +77,12 @@ impl Performance {
                 }
                 Step::Close => {
                     self.call.cut();
-                    self.lever.close();
+                    self.control.close();
                     pending::<()>().await;
                 }
                 Step::Reset => {
                     self.call.cut();
-                    self.lever.reset();
+                    self.control.reset();
                     pending::<()>().await;
                 }
                 Step::Hold => pending().await,
