@@ -20,11 +20,11 @@ use crate::{
 
 /// One account of the ledger.
 pub(crate) struct Account {
-    name: Arc<str>,
-    budget: Budget,
-    kind: AccountKind,
+    pub(crate) name: Arc<str>,
+    pub(crate) budget: Budget,
+    pub(crate) kind: AccountKind,
     /// The date in UTC, by which windows of a day or a month begin.
-    today: fn() -> Date,
+    pub(crate) today: fn() -> Date,
     balance: Mutex<Balance>,
 }
 
@@ -67,27 +67,6 @@ impl Account {
             today: || Timestamp::now().to_zoned(TimeZone::UTC).date(),
             balance: Mutex::default(),
         }
-    }
-
-    /// An account below this one, with the same calendar.
-    pub(crate) fn child(&self, name: Arc<str>, budget: Budget, kind: AccountKind) -> Self {
-        Self::new(name, budget, kind).with_calendar(self.today)
-    }
-
-    pub(crate) fn with_calendar(self, today: fn() -> Date) -> Self {
-        Self { today, ..self }
-    }
-
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    pub(crate) fn budget(&self) -> &Budget {
-        &self.budget
-    }
-
-    pub(crate) fn kind(&self) -> AccountKind {
-        self.kind
     }
 
     /// The relation of the account above, given that of this one.

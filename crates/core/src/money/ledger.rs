@@ -69,7 +69,7 @@ impl Ledger {
 
     /// Opens an account below this one.
     pub fn child(&self, name: impl Into<Arc<str>>, budget: Budget) -> Self {
-        let kind = match self.0.account.kind() {
+        let kind = match self.0.account.kind {
             AccountKind::Shared => AccountKind::Shared,
             AccountKind::Run | AccountKind::Agent | AccountKind::ExtraLimit => AccountKind::Agent,
         };
@@ -89,12 +89,12 @@ impl Ledger {
 
     /// The account's name, as refusals show it.
     pub fn name(&self) -> &Arc<str> {
-        self.0.account.name()
+        &self.0.account.name
     }
 
     /// The account's own limits.
     pub fn budget(&self) -> &Budget {
-        self.0.account.budget()
+        &self.0.account.budget
     }
 
     /// Whether this account or one above it has a hard limit of money. Such a limit cannot hold for a model without a
@@ -218,7 +218,9 @@ impl Ledger {
     }
 
     fn open(&self, name: Arc<str>, budget: Budget, kind: AccountKind) -> Self {
-        Self(Arc::new(Node { account: self.0.account.child(name, budget, kind), parent: Some(self.clone()) }))
+        let mut account = Account::new(name, budget, kind);
+        account.today = self.0.account.today;
+        Self(Arc::new(Node { account, parent: Some(self.clone()) }))
     }
 
     /// This account and all above it, from below to above.

@@ -10,8 +10,8 @@ use crate::{Event, Run, RunId, TraceId};
 /// An event with its time and its run: a line of a run log, or a row of a store.
 ///
 /// As JSON it is one flat object:
-/// `{"at": "2026-11-22T14:03:01.123456Z", "trace": "…", "run": "…", "agent": "desk", "event": "run_started"}`. Messages of
-/// errors and names that a model made up are in it as the event has them; whoever writes records masks credentials first.
+/// `{"at": "2026-11-22T14:03:01.123456Z", "trace": "…", "run": "…", "agent": "desk", "event": "run_started"}`. It contains
+/// error messages and names written by the model unchanged, so mask credentials before you write it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {
     /// When the record was made.

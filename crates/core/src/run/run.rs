@@ -18,8 +18,7 @@ use crate::{
     Scope, TraceId, run::counts::Counts, run::mailbox::Mailboxes, sync::unpoisoned,
 };
 
-pub use super::builder::RunBuilder;
-use super::{in_flight::InFlight, log};
+use super::{builder::RunBuilder, in_flight::InFlight, log};
 
 /// The context of one request: its ids, its deadline, the account that it spends from, and its observers.
 ///

@@ -273,7 +273,9 @@ thread_local! {
 }
 
 fn at_dates(name: &str, budget: Budget) -> Ledger {
-    Ledger::top(Account::new(name.into(), budget, AccountKind::Shared).with_calendar(|| TODAY.get()))
+    let mut account = Account::new(name.into(), budget, AccountKind::Shared);
+    account.today = || TODAY.get();
+    Ledger::top(account)
 }
 
 #[test]
