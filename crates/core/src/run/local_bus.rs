@@ -118,6 +118,7 @@ impl Bus for LocalBus {
         let (reply, answer) = oneshot::channel();
         let delivery = Delivery::new(envelope).answered_by(reply);
         let refused = self.with_listeners(topic, |groups| {
+            // The groups are asked in order until one accepts the message.
             let refused = groups.iter_mut().try_fold(delivery, |delivery, group| group.send(delivery).err());
             groups.rotate_left(1);
             refused

@@ -35,7 +35,7 @@ use crate::{Cap, ModelId, Quantity, Rate, Rates, Window, testing::fixtures::usd}
 const DOLLAR: Rates = Rates { input: rate(1), output: rate(1), call: Money::ZERO };
 
 const fn rate(usd: i64) -> Rate {
-    Rate::per_million(Money::from_nano(usd * 1_000_000_000))
+    Rate::per_million(Money::from_dollars(usd))
 }
 
 fn no_set_aside() -> Budget {
