@@ -73,7 +73,7 @@ pub use agent::run_error::{RunError, RunFailure};
 pub use agent::runnable::Runnable;
 pub use agent::stream::{RunItem, stream};
 pub use agent::task::Task;
-pub use agent::window::{Compactor, ContextWindow, Summarizer};
+pub use agent::window::ContextWindow;
 pub use async_trait::async_trait;
 pub use chat::encoded::Dialect;
 pub use chat::error::{ModelError, ModelErrorDetails, ModelErrorKind, RetryAdvice, TimeoutPhase};

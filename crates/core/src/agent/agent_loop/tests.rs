@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{
-    Budget, Compactor, ContextWindow, FunctionTool, Memory, MemoryError, ToolError, ToolLimits, ToolOutput, TurnLimits,
+    Budget, ContextWindow, FunctionTool, Memory, MemoryError, ToolError, ToolLimits, ToolOutput, TurnLimits,
     testing::fixtures::{look_up, look_ups, lookup},
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
@@ -205,27 +205,8 @@ async fn a_given_history_replaces_the_stored_one() {
     assert_eq!(kept, ["old", "old", "Greet me.", "Hello."]);
 }
 
-/// A compactor that fails, or hangs.
-#[derive(Debug, Default)]
-struct Broken {
-    hangs: bool,
-    asked: Arc<AtomicU32>,
-}
-
-#[async_trait]
-impl Compactor for Broken {
-    async fn summarize(&self, hidden: &[Message], _: &Run) -> Result<Option<String>, ModelError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        assert!(!hidden.is_empty(), "only hidden messages are summarized");
-        if self.hangs {
-            std::future::pending::<()>().await;
-        }
-        Err(ModelError::new(ModelErrorKind::Overloaded, "busy"))
-    }
-}
-
-fn window(compactor: Broken) -> ContextWindow {
-    ContextWindow { max_tokens: 300, compactor: Some(Arc::new(compactor)), ..ContextWindow::default() }
+fn window(summarizer: &ScriptedModel) -> ContextWindow {
+    ContextWindow::default().max_tokens(300).summarizer(summarizer.clone())
 }
 
 /// A tool whose every answer is half of what may be shown.
@@ -239,29 +220,30 @@ fn long_lookup() -> FunctionTool {
 async fn a_failed_summary_degrades_the_run_and_the_messages_are_hidden() {
     let script = look_ups(4).chain([Turn::text("Read.")]);
     let model = ScriptedModel::new(script);
-    let agent = Agent::new("clerk", model).tool(long_lookup()).window(window(Broken::default()));
+    let busy = ScriptedModel::new((0..9).map(|_| Turn::fails(ModelErrorKind::Overloaded)));
+    let agent = Agent::new("clerk", model).tool(long_lookup()).window(window(&busy));
     let outcome = agent.run("Read.").await.unwrap();
     assert_eq!(outcome.text, "Read.");
     assert_eq!(outcome.degraded[0].part, "summary");
-    assert!(outcome.degraded[0].reason.contains("busy"), "{:?}", outcome.degraded);
+    assert!(outcome.degraded[0].reason.contains("overloaded"), "{:?}", outcome.degraded);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hanging_compactor_is_stopped_at_the_deadline() {
+async fn a_slow_summary_is_stopped_at_the_deadline() {
     let script = look_ups(4);
     let agent = Agent::new("clerk", ScriptedModel::new(script)).tool(long_lookup());
-    let agent = agent.window(window(Broken { hangs: true, ..Broken::default() }));
+    let agent = agent.window(window(&ScriptedModel::new([Turn::text("late").after(Duration::from_hours(1))])));
     let outcome = agent.budget(Budget::unlimited().wall(Duration::from_secs(9))).run("Read.").await.unwrap();
     assert_eq!(outcome.stop, StopReason::Deadline);
 }
 
 #[tokio::test]
 async fn no_summary_is_made_when_no_message_can_be_hidden() {
-    let asked = Arc::new(AtomicU32::new(0));
+    let summarizer = ScriptedModel::new([Turn::text("never asked")]);
     let agent = clerk(&ScriptedModel::new([look_up("c1", "a"), Turn::text("Read.")]));
-    let agent = agent.window(window(Broken { asked: Arc::clone(&asked), ..Broken::default() }));
+    let agent = agent.window(window(&summarizer));
     let outcome = agent.run("word ".repeat(400)).await.unwrap();
-    assert_eq!((outcome.text.as_str(), asked.load(Ordering::Relaxed)), ("Read.", 0));
+    assert_eq!((outcome.text.as_str(), summarizer.turns_left()), ("Read.", 1));
 }
 
 #[tokio::test]
