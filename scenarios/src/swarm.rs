@@ -178,7 +178,7 @@ fn random_caller(rng: &mut StdRng) -> Caller {
 
 /// Limits the output, so that a reported usage beyond the limit is detected.
 fn limited() -> Settings {
-    Settings { max_output_tokens: Some(1_000), ..Settings::default() }
+    Settings::default().max_output_tokens(Some(1_000))
 }
 
 fn asker(environment: &Environment) -> anyhow::Result<Arc<dyn brigade_core::Runnable>> {

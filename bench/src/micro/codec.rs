@@ -57,12 +57,11 @@ fn decode(model: &OpenAiChatModel, repeat: Repeat) -> Result<Part> {
 }
 
 fn question(transcript: Transcript) -> ChatRequest {
-    ChatRequest {
-        instructions: Some(Message::system(CLERK.instructions)),
-        transcript,
-        tools: ToolSet::default(),
-        settings: Settings::default(),
-    }
+    ChatRequest::default()
+        .instructions(Some(Message::system(CLERK.instructions)))
+        .transcript(transcript)
+        .tools(ToolSet::default())
+        .settings(Settings::default())
 }
 
 fn history(messages: usize) -> Result<Transcript> {

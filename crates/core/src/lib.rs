@@ -54,6 +54,9 @@
 //! # }
 //! ```
 
+#[macro_use]
+mod setters;
+
 mod agent;
 mod chat;
 mod error_chain;

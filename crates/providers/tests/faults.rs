@@ -42,7 +42,7 @@ async fn simulator(fault: &str) -> RunningSimulator {
 fn question(tools: bool) -> ChatRequest {
     let schema = RawJson::parse(r#"{"type":"object"}"#.to_owned()).unwrap();
     let tools = if tools { vec![ToolSpec::new("lookup", "Looks it up.", schema)] } else { vec![] };
-    ChatRequest { tools: ToolSet::new(tools), ..ChatRequest::new("Say three words.") }
+    ChatRequest::new("Say three words.").tools(ToolSet::new(tools))
 }
 
 struct Seen {

@@ -49,7 +49,7 @@ fn empty_answers() -> Vec<Scenario> {
 
 fn truncated_answers() -> Vec<Scenario> {
     let short: Team = |environment| {
-        let settings = Settings { max_output_tokens: Some(500), ..Settings::default() };
+        let settings = Settings::default().max_output_tokens(Some(500));
         Ok(Arc::new(environment.asker()?.settings(settings)))
     };
     vec![
@@ -148,7 +148,7 @@ fn invalid_outputs() -> Vec<Scenario> {
             .with_script(format!("[[rule]]\nanswer = {{ text = '{answer}' }}"))
             .team(|environment| {
                 let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#;
-                let schema = OutputSchema { name: "n".into(), schema: RawJson::parse(schema.into())?, strict: false };
+                let schema = OutputSchema::new("n", RawJson::parse(schema.into())?);
                 Ok(Arc::new(environment.asker()?.output_schema(schema)))
             })
             .expect_end(ExpectedEnd::Stop(StopReason::InvalidOutput), 3..=3)

@@ -146,7 +146,7 @@ const FINAL_ANSWER: &str = "[[rule]]\nanswer = { text = \"one two three four fiv
 
 fn races() -> Vec<Scenario> {
     let flat: crate::scenario::scenario::Team = |environment| {
-        let settings = Settings { max_output_tokens: Some(75_000), ..Settings::default() };
+        let settings = Settings::default().max_output_tokens(Some(75_000));
         Ok(Arc::new(Agent::new("asker", environment.model_called(FLAT_MODEL)?).settings(settings)))
     };
     let slow = Latency { first: Duration::from_secs(2), between: Duration::ZERO };
@@ -202,9 +202,7 @@ fn exhausted_budgets() -> Vec<Scenario> {
             .with_script(format!("{late}{ALWAYS_CALLS_TOOL}"))
             .team(|environment| {
                 let desk = two_workers(environment)?.budget(without_reserve("0.07")?);
-                Ok(Arc::new(
-                    desk.tool_limits(ToolLimits { on_exhausted: OnExhausted::Cancel, ..ToolLimits::default() }),
-                ))
+                Ok(Arc::new(desk.tool_limits(ToolLimits::default().on_exhausted(OnExhausted::Cancel))))
             })
             .expect_end(ExpectedEnd::Answer("a summary, paid from the reserve quetzalcoatlus"), 4..=4)
             .takes_millis(6_000..=6_100)
@@ -216,7 +214,7 @@ fn exhausted_budgets() -> Vec<Scenario> {
 }
 
 fn two_workers(environment: &Environment) -> anyhow::Result<Agent> {
-    let settings = Settings { max_output_tokens: Some(10_000), ..Settings::default() };
+    let settings = Settings::default().max_output_tokens(Some(10_000));
     let agent = |name: &str| -> anyhow::Result<Agent> {
         Ok(Agent::new(name, environment.model_called(FLAT_MODEL)?).settings(settings.clone()))
     };

@@ -78,7 +78,7 @@ fn no_response() -> Vec<Scenario> {
         silent("R02/unstreamed", "no response, without streaming", "")
             .unstreamed()
             .team(|environment| {
-                let settings = Settings { max_output_tokens: Some(1_000), ..Settings::default() };
+                let settings = Settings::default().max_output_tokens(Some(1_000));
                 Ok(Arc::new(environment.asker()?.settings(settings)))
             })
             .expect_end(ExpectedEnd::Failure(Kind::Timeout(TimeoutPhase::Attempt)), 2..=2)

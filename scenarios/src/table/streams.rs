@@ -193,7 +193,7 @@ fn usage() -> Vec<Scenario> {
         // The reported usage counts up to the output limit, which is far more than the answer's length.
         wrong("R19/implausible", "more output than max_output_tokens", "implausible")
             .team(|environment| {
-                let settings = Settings { max_output_tokens: Some(1_000), ..Settings::default() };
+                let settings = Settings::default().max_output_tokens(Some(1_000));
                 Ok(Arc::new(environment.asker()?.settings(settings)))
             })
             .expect_bill(ExpectedBill::Estimated(1), |observed| {

@@ -42,7 +42,7 @@ impl ReplyClassifier {
     /// Doubles the limit of output tokens if the last reply used them up before any text.
     pub(crate) fn raise_output_limit(&mut self, settings: &mut Settings, defaults: &Settings) {
         if mem::take(&mut self.needs_more_output) {
-            let limit = settings.output_limit_over(defaults);
+            let limit = settings.over(defaults).output_limit();
             settings.max_output_tokens = limit.map(|tokens| tokens.saturating_mul(2));
         }
     }

@@ -1,27 +1,26 @@
-//! Bytes that were serialised once for the wire, kept beside what they say.
+//! A cache of the encoded form of messages and tools.
 
 use std::sync::OnceLock;
 
-/// Names one way of writing a value as bytes. Core gives it no meaning: a client picks a name for each wire format it
-/// writes, and a variant for every setting that changes the bytes.
+/// Names one encoding of a value. Each client chooses a name for its wire format, and a variant for every setting that
+/// changes the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Dialect {
-    /// The wire format, such as `anthropic-messages`.
+    /// The wire format, for example `anthropic-messages`.
     pub name: &'static str,
-    /// What else the bytes depend on; 0 where nothing does.
+    /// Distinguishes encodings within the format; 0 if there is only one.
     pub variant: u64,
 }
 
 /// A cache of an immutable value's bytes in up to two dialects.
 ///
-/// A conversation is resent whole on every turn, so serialising each message once turns the cost of a turn from
-/// "everything again" into "what is new". Two dialects suffice for an agent with a fallback at another provider; a
-/// third is written each time.
+/// Every turn sends the whole conversation again, so without the cache every turn would encode all of it again. Two
+/// dialects are enough for an agent with a fallback at another provider; a third one is encoded each time.
 #[derive(Debug, Default)]
 pub(crate) struct Encodings([OnceLock<(Dialect, Box<[u8]>)>; 2]);
 
 impl Encodings {
-    /// Appends the value's bytes in `dialect` to `out`, calling `encode` only when they are not kept yet.
+    /// Appends the value's bytes in `dialect` to `out`. Calls `encode` only if they are not cached.
     pub(crate) fn write<E>(
         &self,
         dialect: Dialect,
@@ -37,7 +36,7 @@ impl Encodings {
         let bytes: Box<[u8]> = out.get(start..).unwrap_or_default().into();
         let [first, second] = &self.0;
         if let Err(entry) = first.set((dialect, bytes)) {
-            // Losing this race, or having no slot left, costs a later encoding and nothing else.
+            // If another thread was faster, or both slots are taken, the value is only encoded once more.
             let _ = second.set(entry);
         }
         Ok(())
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_encoding_is_not_kept() {
+    fn a_failed_encoding_is_not_cached() {
         let cache = Encodings::default();
         let failed = cache.write(Dialect { name: "a", variant: 0 }, &mut Vec::new(), |_| Err("no"));
         assert_eq!(failed, Err("no"));

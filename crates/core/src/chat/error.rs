@@ -6,101 +6,114 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{ModelId, RateLimits, Usage};
 
-/// A model call that failed. Decided once, by whoever knows the wire; everybody else reads the kind and the advice.
+/// A model call failed.
+///
+/// The client that knows the provider's protocol classifies the error once. Retry, circuit breaker, fallback, metrics and
+/// HTTP statuses depend on the kind and on the retry advice only.
+///
+/// ```
+/// use brigade_core::{ModelError, ModelErrorKind};
+///
+/// let error = ModelError::new(ModelErrorKind::Overloaded, "no capacity").with(|details| details.status = Some(529));
+/// assert_eq!(error.to_string(), "no capacity (overloaded, HTTP 529)");
+/// ```
 #[derive(Debug)]
 pub struct ModelError(Box<ModelErrorDetails>);
 
-/// What is known about a failed model call.
+/// The details of a failed model call.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ModelErrorDetails {
-    /// What went wrong.
+    /// The kind of failure.
     pub kind: ModelErrorKind,
-    /// Whether asking again may help.
+    /// Whether a retry may succeed.
     pub retry: RetryAdvice,
-    /// Which model was asked, once known.
+    /// The model that was called, if known.
     pub model: Option<ModelId>,
-    /// The HTTP status, where there was one.
+    /// The HTTP status, if a response arrived.
     pub status: Option<u16>,
     /// The provider's own error code or type.
     pub code: Option<String>,
-    /// The provider's id of the failed exchange.
+    /// The provider's id of the failed request.
     pub request_id: Option<String>,
-    /// Tokens that the provider reported for the failed call.
+    /// The tokens that the provider reported for the failed call.
     pub usage: Option<Usage>,
-    /// Whether the request left, so that the provider may bill it.
+    /// Whether the request was sent, so that the provider may bill it.
     pub sent: bool,
-    /// What the response said about rate limits.
+    /// The rate limits that the response reported.
     pub limits: RateLimits,
-    /// What went wrong, in words.
+    /// A description of the failure.
     pub message: String,
     /// The cause.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What went wrong in a model call.
+/// The kind of a failed model call.
+///
+/// The enum is exhaustive on purpose: each wrapper decides about every kind, and a new kind must not compile until it
+/// has done so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ModelErrorKind {
-    /// The request is wrong and will be wrong again.
+    /// The request is not valid; a retry fails again.
     Caller,
-    /// The credentials are not accepted.
+    /// The credentials were not accepted.
     Auth,
     /// The account has no money left.
     Quota,
-    /// Too many requests or tokens for now.
+    /// A rate limit of requests or tokens was exceeded.
     RateLimited,
     /// The provider has no capacity.
     Overloaded,
-    /// Nobody answers at the provider's address; nothing was sent.
+    /// No connection could be made; nothing was sent.
     Unreachable,
-    /// The provider or the way to it failed for now.
+    /// The provider or the network failed temporarily.
     Transient,
-    /// It took too long.
+    /// A timeout elapsed.
     Timeout(TimeoutPhase),
-    /// The answer was cut off or malformed.
+    /// The reply was cut off or malformed.
     Broken,
-    /// The provider declined.
+    /// The provider declined to answer.
     Refused,
     /// The prompt does not fit the model's context window.
     ContextLength,
     /// The call would exceed a budget.
     Budget,
-    /// Too many recent failures: the call was not tried.
+    /// The circuit breaker is open after too many failures; the call was not made.
     CircuitOpen,
-    /// The caller gave up.
+    /// The caller cancelled the call.
     Cancelled,
 }
 
-/// Which wait took too long.
+/// The phase of a call in which a timeout elapsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TimeoutPhase {
-    /// Until a connection stood.
+    /// Until the connection was established.
     Connect,
-    /// Until the first delta, or the response head.
+    /// Until the first delta or the response head.
     FirstDelta,
-    /// Between two deltas that carried content.
+    /// Between two deltas with content.
     Idle,
     /// The whole attempt.
     Attempt,
 }
 
-/// Whether asking again may help.
+/// Whether a retry may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAdvice {
-    /// It will fail again.
+    /// A retry fails again.
     Never,
-    /// After a delay of the caller's choice.
+    /// After a delay that the caller chooses.
     Backoff,
-    /// Not before this has passed: the provider said so.
+    /// After this delay, which the provider asked for.
     After(Duration),
 }
 
 impl ModelError {
-    /// A failure of the given kind, with the advice that the kind usually carries.
+    /// An error with the kind's [default advice](ModelErrorKind::default_advice).
     pub fn new(kind: ModelErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(ModelErrorDetails {
             kind,
-            retry: kind.usual_advice(),
+            retry: kind.default_advice(),
             model: None,
             status: None,
             code: None,
@@ -113,38 +126,37 @@ impl ModelError {
         }))
     }
 
-    /// Fills in what else is known.
+    /// Sets details.
     #[must_use]
-    pub fn with(mut self, fill: impl FnOnce(&mut ModelErrorDetails)) -> Self {
-        fill(&mut self.0);
+    pub fn with(mut self, set: impl FnOnce(&mut ModelErrorDetails)) -> Self {
+        set(&mut self.0);
         self
     }
 
-    /// Keeps the cause.
+    /// Sets the cause.
     #[must_use]
     pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.with(|details| details.source = Some(source.into()))
     }
 
-    /// What went wrong.
+    /// The kind of failure.
     pub fn kind(&self) -> ModelErrorKind {
         self.0.kind
     }
 
-    /// Whether asking again may help.
+    /// Whether a retry may succeed.
     pub fn retry(&self) -> RetryAdvice {
         self.0.retry
     }
 
-    /// Everything that is known.
+    /// All details.
     pub fn details(&self) -> &ModelErrorDetails {
         &self.0
     }
 }
 
 impl ModelErrorDetails {
-    /// Whether the provider may bill the call although it failed. Vendors bill no request that they answer with an error
-    /// status.
+    /// Whether the provider may bill the failed call. Vendors do not bill requests that they answer with an error status.
     pub fn may_be_billed(&self) -> bool {
         self.sent && self.status.is_none_or(|status| status < 400)
     }
@@ -217,8 +229,8 @@ impl ModelErrorKind {
         }
     }
 
-    /// The advice that fits this kind when the provider gives none.
-    pub const fn usual_advice(self) -> RetryAdvice {
+    /// The advice if the provider gives none.
+    pub const fn default_advice(self) -> RetryAdvice {
         match self {
             Self::RateLimited
             | Self::Overloaded

@@ -1,27 +1,27 @@
-//! JSON kept as text.
+//! JSON documents as text.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// A JSON document kept as text. Equal when the text is equal.
+/// A JSON document as text. Two documents are equal if their texts are.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RawJson(Box<RawValue>);
 
 impl RawJson {
-    /// `{}`.
+    /// The document `{}`.
     pub fn empty_object() -> Self {
         Self(RawValue::from_string("{}".to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned()))
     }
 
-    /// Takes a text that must be one JSON document.
+    /// Checks that the text is one JSON document.
     pub fn parse(text: String) -> Result<Self, serde_json::Error> {
         RawValue::from_string(text).map(Self)
     }
 
-    /// Writes a value as JSON.
+    /// Serializes a value.
     pub fn of(value: &impl Serialize) -> Result<Self, serde_json::Error> {
         serde_json::value::to_raw_value(value).map(Self)
     }
@@ -31,7 +31,7 @@ impl RawJson {
         self.0.get()
     }
 
-    /// The document as serde sees it.
+    /// The document as a `serde_json` value.
     pub fn as_raw(&self) -> &RawValue {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! What was said: messages and their parts.
+//! Messages and their parts.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -7,21 +7,21 @@ use serde_json::value::RawValue;
 
 use crate::{Dialect, RawJson, chat::encoded::Encodings};
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Standing instructions. They travel beside a transcript, never inside one.
+    /// The system prompt. A transcript does not contain it.
     System,
-    /// A person, or a program that speaks for one.
+    /// The user, or a program on behalf of one.
     User,
     /// The model.
     Assistant,
-    /// Results of the tools that the message before asked for.
+    /// The results of the tool calls in the message before.
     Tool,
 }
 
-/// One message. It never changes once made and is cheap to clone.
+/// One message of a conversation. It is immutable and cheap to clone.
 #[derive(Clone)]
 pub struct Message(Arc<Inner>);
 
@@ -32,45 +32,45 @@ struct Inner {
     encodings: Encodings,
 }
 
-/// A piece of a message.
+/// A part of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Text.
     Text(TextPart),
-    /// The model's reasoning, as far as the provider shows it.
+    /// The model's reasoning, if the provider shows it.
     Thinking(TextPart),
-    /// The model asks for a tool to be run.
+    /// A call of a tool by the model.
     ToolCall(ToolCall),
-    /// What a tool answered.
+    /// The result of a tool call.
     ToolResult(ToolResult),
-    /// A picture.
+    /// An image.
     Image(Image),
-    /// A provider's item that only this provider understands. It goes back to it unchanged and to nobody else.
+    /// An item that only its provider understands. It is sent back to this provider unchanged, and to no other.
     Opaque(ProviderData),
 }
 
-/// The text of a part, with the provider's own form of it.
+/// Text, with the provider's own form of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextPart {
     /// The text; empty for reasoning that the provider withholds.
     pub text: String,
-    /// The provider's own form, where plain text would lose something: citations, annotations, a signature, encrypted
+    /// The provider's own form, if the text alone would lose something: citations, annotations, a signature, encrypted
     /// reasoning. It is sent back unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<ProviderData>,
 }
 
-/// A request of the model to run a tool.
+/// A call of a tool by a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// Pairs the call with its result; unique within a transcript.
+    /// Identifies the call within a transcript. Its result has the same id.
     pub id: String,
     /// The tool's name as the model wrote it.
     pub name: String,
     /// The arguments.
     pub arguments: Arguments,
-    /// The provider's own form of this part, where the fields above would lose something.
+    /// The provider's own form of this part, if the fields above would lose something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<ProviderData>,
 }
@@ -81,86 +81,86 @@ pub struct ToolCall {
 pub enum Arguments {
     /// A JSON document.
     Json(RawJson),
-    /// Text that is no JSON: cut off by a token limit, or malformed. A call with such arguments is never run.
+    /// Text that is not valid JSON, because a token limit cut it off or the model made a mistake. Such a call is not run.
     Malformed(String),
 }
 
-/// The answer to one tool call.
+/// The result of one tool call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolResult {
-    /// The id of the call that this answers.
+    /// The id of the call.
     pub call_id: String,
     /// The tool's name.
     pub name: String,
     /// Text and images.
     pub content: Vec<Part>,
-    /// Whether the tool failed. The content then says why, for the model to read.
+    /// Whether the call failed. The content then tells the model why.
     #[serde(default)]
     pub is_error: bool,
 }
 
-/// A picture given to a model.
+/// An image for a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Image {
-    /// An address that the provider fetches.
+    /// An address that the provider fetches the image from.
     Url(String),
-    /// The picture itself.
+    /// The image itself.
     Base64 {
-        /// Such as `image/png`.
+        /// For example `image/png`.
         media_type: String,
         /// The bytes in standard base64.
         data: String,
     },
 }
 
-/// Something in a provider's own format, kept as it came.
+/// Data in a provider's own format, unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderData {
-    /// The wire format it belongs to, as in [`Dialect::name`].
+    /// The wire format, as in [`Dialect::name`].
     pub dialect: Cow<'static, str>,
-    /// The provider's JSON, byte for byte.
+    /// The provider's JSON.
     pub raw: RawJson,
 }
 
 impl Message {
-    /// A message of the given parts.
+    /// A message of these parts.
     pub fn new(role: Role, parts: Vec<Part>) -> Self {
         let size_bytes = parts.iter().map(Part::size_bytes).sum();
         Self(Arc::new(Inner { role, parts, size_bytes, encodings: Encodings::default() }))
     }
 
-    /// Standing instructions.
+    /// A system prompt.
     pub fn system(text: impl Into<String>) -> Self {
         Self::new(Role::System, vec![Part::text(text)])
     }
 
-    /// Words of the user.
+    /// A message of the user.
     pub fn user(text: impl Into<String>) -> Self {
         Self::new(Role::User, vec![Part::text(text)])
     }
 
-    /// Words of the model.
+    /// A message of the model.
     pub fn assistant(text: impl Into<String>) -> Self {
         Self::new(Role::Assistant, vec![Part::text(text)])
     }
 
-    /// Tool results.
+    /// A message of tool results.
     pub fn tool(results: Vec<ToolResult>) -> Self {
         Self::new(Role::Tool, results.into_iter().map(Part::ToolResult).collect())
     }
 
-    /// Who speaks.
+    /// The author.
     pub fn role(&self) -> Role {
         self.0.role
     }
 
-    /// What is said, in order.
+    /// The parts, in order.
     pub fn parts(&self) -> &[Part] {
         &self.0.parts
     }
 
-    /// All text parts joined; reasoning and tool calls are left out.
+    /// The text parts, joined. Reasoning and tool calls are not included.
     pub fn text(&self) -> Cow<'_, str> {
         let mut texts = self.parts().iter().filter_map(Part::as_text);
         match (texts.next(), texts.next()) {
@@ -170,7 +170,7 @@ impl Message {
         }
     }
 
-    /// The tools that this message asks for, in order.
+    /// The tool calls, in order.
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.parts().iter().filter_map(|part| match part {
             Part::ToolCall(call) => Some(call),
@@ -178,7 +178,7 @@ impl Message {
         })
     }
 
-    /// The tool results in this message, in order.
+    /// The tool results, in order.
     pub fn tool_results(&self) -> impl Iterator<Item = &ToolResult> {
         self.parts().iter().filter_map(|part| match part {
             Part::ToolResult(result) => Some(result),
@@ -186,12 +186,12 @@ impl Message {
         })
     }
 
-    /// Roughly how many bytes this message is on the wire; the base of token estimates.
+    /// The approximate size of the message in a request. Token estimates are based on it.
     pub fn size_bytes(&self) -> usize {
         self.0.size_bytes
     }
 
-    /// Appends this message in `dialect` to `out`; `encode` is called only the first time.
+    /// Appends the message, encoded in `dialect`, to `out`. The bytes are cached: `encode` is called the first time only.
     pub fn write_encoded<E>(
         &self,
         dialect: Dialect,
@@ -203,7 +203,7 @@ impl Message {
 }
 
 impl<T: Into<String>> From<T> for Message {
-    /// Words of the user.
+    /// A message of the user.
     fn from(text: T) -> Self {
         Self::user(text)
     }
@@ -234,7 +234,7 @@ impl<'de> Deserialize<'de> for Message {
     }
 }
 
-/// A message as sessions keep it.
+/// The stored form of a message.
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
     role: Role,
@@ -295,12 +295,12 @@ impl ToolResult {
 }
 
 impl Image {
-    /// Vendors bill a picture by its area, at most some 1,600 tokens, whatever its bytes; four bytes are one token.
+    /// Vendors bill an image by its area, at most about 1,600 tokens; a token counts as four bytes.
     const SIZE_BYTES: usize = 6_400;
 }
 
 impl Arguments {
-    /// Reads what a model wrote. Nothing at all means no arguments, `{}`; what does not parse is kept as text.
+    /// Parses the text that a model wrote. An empty text means `{}`. Malformed text is kept as it is.
     pub fn parse(text: String) -> Self {
         if text.trim().is_empty() {
             return Self::default();
@@ -311,7 +311,7 @@ impl Arguments {
         }
     }
 
-    /// Whether the document breaks off before its end.
+    /// Whether the JSON text ends too early.
     pub fn are_truncated(&self) -> bool {
         match self {
             Self::Json(_) => false,
@@ -339,18 +339,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_survives_storage() {
+    fn a_message_can_be_stored_and_loaded() {
         let message = Message::new(
             Role::Assistant,
             vec![
                 Part::Thinking(TextPart { text: "hm".into(), data: None }),
                 Part::text("Let me look."),
-                Part::ToolCall(ToolCall {
-                    id: "c1".into(),
-                    name: "lookup".into(),
-                    arguments: Arguments::parse("{\"q\": 1}".into()),
-                    data: None,
-                }),
+                Part::ToolCall(ToolCall::new("c1", "lookup", Arguments::parse("{\"q\": 1}".into()))),
             ],
         );
         let json = serde_json::to_string(&message).unwrap();
@@ -358,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_arguments_mean_none_and_half_a_document_is_kept_as_text() {
+    fn empty_arguments_are_an_empty_object_and_malformed_ones_are_kept_as_text() {
         assert_eq!(Arguments::parse("  ".into()), Arguments::default());
         assert_eq!(Arguments::parse("{\"a\":".into()), Arguments::Malformed("{\"a\":".into()));
         let truncated =
@@ -367,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn text_joins_the_text_parts_only() {
+    fn only_text_parts_are_joined() {
         let parts = vec![Part::text("a"), Part::Thinking(TextPart::default()), Part::text("b"), Part::text("c")];
         assert_eq!(Message::new(Role::Assistant, parts).text(), "abc");
     }

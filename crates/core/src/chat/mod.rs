@@ -1,4 +1,4 @@
-//! The data of one model call: messages, transcripts, requests, replies and errors.
+//! Messages, requests, replies and errors of model calls.
 
 pub(crate) mod encoded;
 pub(crate) mod error;

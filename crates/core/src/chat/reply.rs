@@ -1,4 +1,4 @@
-//! One complete answer of a model.
+//! Replies of models.
 
 use std::time::Duration;
 
@@ -6,83 +6,108 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Charge, Message, Usage};
 
-/// One complete answer of a model.
+/// A complete reply of a model.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ChatReply {
-    /// What it said.
+    /// The model's message.
     pub message: Message,
-    /// Tokens used; absent if the provider did not tell.
+    /// The tokens used; absent if the provider did not report them.
     pub usage: Option<Usage>,
-    /// Why it stopped.
+    /// Why the model stopped.
     pub finish_reason: FinishReason,
-    /// The provider's own name of the reason, if it gave one.
+    /// The reason in the provider's own term, if it gave one.
     pub raw_finish_reason: Option<String>,
-    /// The model that really answered, as the provider names it. The price is this model's.
+    /// The model that answered, as the provider names it; empty if it did not say. It determines the price.
     pub model: String,
-    /// The service tier that really served the call, where the provider tells.
+    /// The service tier that served the call, if the provider reported it.
     pub service_tier: Option<String>,
-    /// The provider's id of this exchange, for support requests.
+    /// The provider's id of the request, for support.
     pub request_id: Option<String>,
-    /// The provider's id of the answer (OpenAI Responses: what `previous_response_id` may name).
+    /// The provider's id of the reply (OpenAI Responses: the value for `previous_response_id`).
     pub response_id: Option<String>,
-    /// What the response said about rate limits.
+    /// The rate limits that the response reported.
     pub limits: RateLimits,
-    /// What the call cost, once it was metered.
+    /// The cost of the call; absent until [`Metered`](crate::Metered) sets it.
     pub charge: Option<Charge>,
 }
 
-/// Why a model stopped, in the same words for every provider.
+/// Why a model stopped, in the same terms for every provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// It had said everything.
+    /// The answer is complete.
     EndTurn,
-    /// It wants tools to be run.
+    /// The model calls tools.
     ToolCalls,
-    /// It reached the limit of output tokens.
+    /// The limit of output tokens was reached.
     MaxTokens,
-    /// It came to a stop sequence.
+    /// A stop sequence was generated.
     StopSequence,
-    /// It declined to answer.
+    /// The model declined to answer.
     Refusal,
     /// A filter of the provider withheld the answer or a part of it.
     ContentFilter,
-    /// The provider paused a long turn; sending the answer back continues it.
+    /// The provider paused a long turn. Sending the message back continues it.
     Pause,
     /// Prompt and answer together filled the context window.
     ContextWindow,
-    /// The provider gave no reason, or one that is not known here.
+    /// The provider gave no reason, or an unknown one.
     Unknown,
 }
 
-/// What a response said about the account's rate limits. Absent is unknown, never zero.
+/// The rate limits of an account, as a response reported them. An unreported number is absent, never zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RateLimits {
-    /// Requests.
+    /// The limit of requests.
     pub requests: RateLimitStatus,
-    /// Input and output tokens together.
+    /// The limit of input and output tokens together.
     pub tokens: RateLimitStatus,
-    /// Input tokens, where they are counted apart.
+    /// The limit of input tokens, if they are counted separately.
     pub input_tokens: RateLimitStatus,
-    /// Output tokens, where they are counted apart.
+    /// The limit of output tokens, if they are counted separately.
     pub output_tokens: RateLimitStatus,
     /// How long the provider asks to wait before the next request. Only meaningful on a failure.
     pub retry_after: Option<Duration>,
 }
 
-/// What is left of one rate limit.
+/// The state of one rate limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RateLimitStatus {
-    /// The most that is allowed in a window.
+    /// The amount allowed per window.
     pub limit: Option<u64>,
-    /// What is left of it.
+    /// The amount left in this window.
     pub remaining: Option<u64>,
-    /// When the limit is whole again, from now.
+    /// The time until the full amount is available again.
     pub reset: Option<Duration>,
 }
 
+setters!(ChatReply {
+    usage: Option<Usage>,
+    finish_reason: FinishReason,
+    raw_finish_reason: Option<String>,
+    model: String,
+    service_tier: Option<String>,
+    request_id: Option<String>,
+    response_id: Option<String>,
+    limits: RateLimits,
+});
+
+setters!(RateLimits {
+    requests: RateLimitStatus,
+    tokens: RateLimitStatus,
+    input_tokens: RateLimitStatus,
+    output_tokens: RateLimitStatus,
+    retry_after: Option<Duration>,
+});
+
+setters!(RateLimitStatus { limit: Option<u64>, remaining: Option<u64>, reset: Option<Duration> });
+
 impl ChatReply {
-    /// An answer with nothing known about it but its content; the stop reason follows from whether tools are called.
+    /// A reply of which only the message is known. The finish reason is [`FinishReason::ToolCalls`] if the message calls
+    /// tools, else [`FinishReason::EndTurn`].
     pub fn new(message: Message) -> Self {
         let calls = message.tool_calls().next().is_some();
         Self {
@@ -101,7 +126,7 @@ impl ChatReply {
 }
 
 impl RateLimits {
-    /// Whether the response said nothing at all.
+    /// Whether the response reported nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

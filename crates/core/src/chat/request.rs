@@ -1,4 +1,4 @@
-//! One question to a model.
+//! Requests to models, and the tools that they offer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,64 +6,80 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dialect, Message, RawJson, Settings, Transcript, chat::encoded::Encodings};
 
-/// One question to a model: what was said so far, which tools it may ask for, and how it should answer.
+/// A request to a model: the conversation, the tools that it may call, and how it should answer.
+///
+/// ```
+/// use brigade_core::{ChatRequest, Message, Settings};
+///
+/// let request = ChatRequest::new("Why is the sky blue?")
+///     .instructions(Some(Message::system("Answer in one sentence.")))
+///     .settings(Settings::default().max_output_tokens(Some(200)));
+/// assert_eq!(request.transcript.messages()[0].text(), "Why is the sky blue?");
+/// ```
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct ChatRequest {
-    /// Standing instructions, a message of [`Role::System`](crate::Role::System).
+    /// The system prompt, a message of [`Role::System`](crate::Role::System).
     pub instructions: Option<Message>,
-    /// The conversation; [`Transcript::visible`] is what the model gets to see.
+    /// The conversation. The model is sent its [visible](Transcript::visible) messages.
     pub transcript: Transcript,
-    /// The tools that the model may ask for.
+    /// The tools that the model may call.
     pub tools: ToolSet,
     /// How to answer.
     pub settings: Settings,
 }
 
-/// What a model is told about a tool, and what the runtime must know to run it.
+/// A tool as the model sees it, and how the toolbox must run it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ToolSpec {
     /// `[A-Za-z0-9_-]{1,64}`, the form that all providers accept.
     pub name: Arc<str>,
-    /// What it does and when to use it, for the model.
+    /// What the tool does and when to use it, for the model.
     pub description: String,
     /// The JSON Schema of its arguments: an object.
     pub input_schema: RawJson,
-    /// Whether the provider should hold the model to the schema while generating, where it can.
+    /// Whether the provider should enforce the schema while generating, if it can. False by default, because providers
+    /// accept only some schemas.
     pub strict: bool,
-    /// Whether the tool may be run again.
+    /// What a second call with the same arguments would do. Decides whether a call may be repeated.
     pub effect: Effect,
-    /// Whether it is meant to be called again with the same arguments: it waits, or asks whether something is done. The
-    /// loop guard then counts only calls that also bring the same result.
+    /// Whether the tool is called again with the same arguments, for example to wait for a result. The loop guard then
+    /// counts a repeated call only if its result is the same, too. False by default.
     pub polling: bool,
-    /// How long one call may take; absent means the toolbox decides.
+    /// How long one call may take; absent, [`ToolLimits::timeout`](crate::ToolLimits::timeout) applies.
     pub timeout: Option<Duration>,
 }
 
-/// What running a tool a second time would do. Decides what may be repeated after a crash.
+/// What a second call of a tool with the same arguments would do. Decides what may be repeated after a crash.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// Nothing new: it only reads, or writes the same again.
+    /// No further effect: the tool only reads, or writes the same value again.
     Repeatable,
-    /// Nothing new if the same idempotency key is given; the call's step path serves as one.
+    /// No further effect if the call has the same idempotency key. The path of the run's step serves as the key.
     Keyed,
-    /// Possibly harm: it is not repeated without a decision.
+    /// Possibly a second effect, such as a second payment. The call is not repeated automatically.
     #[default]
     Once,
 }
 
-/// The tools of one agent in a fixed order. Cheap to clone; the order is part of the prompt, and caches depend on it.
+/// The tools of one agent in a fixed order, which prompt caches depend on. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct ToolSet(Arc<SetInner>);
+pub struct ToolSet(Arc<Inner>);
 
 #[derive(Debug, Default)]
-struct SetInner {
+struct Inner {
     specs: Vec<ToolSpec>,
     encodings: Encodings,
 }
 
+setters!(ChatRequest { instructions: Option<Message>, transcript: Transcript, tools: ToolSet, settings: Settings });
+
+setters!(ToolSpec { strict: bool, effect: Effect, polling: bool, timeout: Option<Duration> });
+
 impl ToolSpec {
-    /// A tool with the given schema of arguments, run at most once per call and without a time limit of its own.
+    /// A tool with the given schema of its arguments. It has [`Effect::Once`] and no timeout of its own.
     pub fn new(name: impl Into<Arc<str>>, description: impl Into<String>, input_schema: RawJson) -> Self {
         Self {
             name: name.into(),
@@ -78,9 +94,9 @@ impl ToolSpec {
 }
 
 impl ToolSet {
-    /// The tools in the order given.
+    /// A set of tools in this order.
     pub fn new(specs: Vec<ToolSpec>) -> Self {
-        Self(Arc::new(SetInner { specs, encodings: Encodings::default() }))
+        Self(Arc::new(Inner { specs, encodings: Encodings::default() }))
     }
 
     /// The tools in order.
@@ -88,18 +104,18 @@ impl ToolSet {
         &self.0.specs
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.specs.is_empty()
     }
 
-    /// Roughly how many bytes the tools are on the wire.
+    /// The approximate size of the tools in a request.
     pub fn size_bytes(&self) -> usize {
         let size = |spec: &ToolSpec| spec.name.len() + spec.description.len() + spec.input_schema.get().len();
         self.specs().iter().map(size).sum()
     }
 
-    /// Appends all tools in `dialect` to `out`; `encode` is called only the first time.
+    /// Appends the tools, encoded in `dialect`, to `out`. The bytes are cached: `encode` is called the first time only.
     pub fn write_encoded<E>(
         &self,
         dialect: Dialect,
@@ -111,16 +127,16 @@ impl ToolSet {
 }
 
 impl ChatRequest {
-    /// A question without history or tools.
+    /// A request of one user message, without tools.
     pub fn new(question: impl Into<String>) -> Self {
         let mut transcript = Transcript::new();
-        // An empty transcript takes any user message.
+        // An empty transcript accepts every user message.
         let _ = transcript.push_task(Message::user(question));
         Self { transcript, ..Self::default() }
     }
 
-    /// Roughly how many input tokens this request is: one for four bytes of UTF-8, and what vendors add for each message
-    /// and to the whole. Of short prompts that is within a fifth of what they count.
+    /// An estimate of the input tokens: one per four bytes of UTF-8, and the tokens that vendors add for each message and
+    /// for the prompt. For short prompts it is within a fifth of the vendors' counts.
     pub fn estimated_input_tokens(&self) -> u64 {
         const PROMPT: u64 = 3;
         const MESSAGE: u64 = 4;

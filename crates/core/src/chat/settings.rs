@@ -1,14 +1,21 @@
-//! How a model should answer.
+//! Settings that control how a model answers.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::RawJson;
 
-/// How a model should answer. What is absent is left to the provider's default.
+/// Controls how a model answers. The provider's default applies to absent settings.
+///
+/// ```
+/// use brigade_core::{Reasoning, Settings};
+///
+/// let settings = Settings::default().answer_tokens(Some(8_000)).reasoning(Some(Reasoning::Budget(2_000)));
+/// assert_eq!(settings.output_limit(), Some(10_000));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Whether and which tools may be called.
     pub tool_choice: ToolChoice,
@@ -18,8 +25,8 @@ pub struct Settings {
     pub output: Option<OutputSchema>,
     /// The most tokens that may be generated, reasoning included.
     pub max_output_tokens: Option<u32>,
-    /// The most tokens of the answer itself, where `max_output_tokens` says nothing; what is asked for in reasoning comes on
-    /// top. Clients whose provider insists on a limit set it.
+    /// The most tokens of the answer without its reasoning, which is added. It applies if `max_output_tokens` is absent.
+    /// Clients of providers that require a limit set it.
     pub answer_tokens: Option<u32>,
     /// Randomness, from 0 to 2 (Anthropic: to 1).
     pub temperature: Option<f32>,
@@ -27,21 +34,21 @@ pub struct Settings {
     pub top_p: Option<f32>,
     /// Texts at which generation ends.
     pub stop_sequences: Vec<String>,
-    /// Asks for repeatable sampling where the provider offers it.
+    /// Asks for repeatable sampling, if the provider offers it.
     pub seed: Option<u64>,
     /// How much to reason before the answer.
     pub reasoning: Option<Reasoning>,
     /// Groups requests that share a prompt prefix (OpenAI `prompt_cache_key`).
     pub prompt_cache_key: Option<String>,
-    /// Whether stable prefixes are marked for caching where the provider wants marks (Anthropic `cache_control`).
+    /// Whether stable prefixes are marked for caching, if the provider needs marks (Anthropic `cache_control`).
     pub prompt_cache: PromptCache,
-    /// Such as `auto`, `default`, `flex`, `priority`.
+    /// For example `auto`, `default`, `flex` or `priority`.
     pub service_tier: Option<String>,
     /// An opaque id of the end user, for the provider's abuse detection.
     pub user: Option<String>,
     /// Labels that the provider stores with the request.
     pub metadata: BTreeMap<String, String>,
-    /// Further fields of the provider's request, merged into it as they are.
+    /// Further fields of the provider's request, added to it unchanged.
     pub extra: BTreeMap<String, RawJson>,
 }
 
@@ -51,11 +58,11 @@ pub enum ToolChoice {
     /// The model decides.
     #[default]
     Auto,
-    /// None. The tools stay in the request: histories that used them need them, and prompt caches too.
+    /// None. The tools stay in the request, because prompt caches and earlier tool calls depend on them.
     None,
     /// At least one.
     Required,
-    /// This one.
+    /// The tool with this name.
     Named(String),
 }
 
@@ -67,14 +74,14 @@ pub enum Reasoning {
     Off,
     /// At most this many tokens.
     Budget(u32),
-    /// A degree. Models with token budgets get one that fits it.
+    /// A degree. Clients of models with token budgets send [`Effort::tokens`] instead.
     Effort(Effort),
 }
 
-/// Degrees of reasoning.
+/// A degree of reasoning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say all there is to say")]
+#[expect(missing_docs, reason = "the names are the vendors' own")]
 pub enum Effort {
     Minimal,
     Low,
@@ -88,114 +95,89 @@ pub enum Effort {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptCache {
-    /// Instructions, tools and the conversation so far, with the provider's short life (Anthropic: 5 minutes).
+    /// Marks instructions, tools and the conversation so far, with the provider's short lifetime (Anthropic: 5 minutes).
     #[default]
     Auto,
-    /// The same with a life of one hour, where offered.
+    /// The same with a lifetime of one hour, if the provider offers it.
     OneHour,
-    /// No marks.
+    /// Sets no marks.
     Off,
 }
 
-/// The form that an answer must have.
+/// The JSON Schema that an answer must match.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OutputSchema {
     /// A short name, `[A-Za-z0-9_-]{1,64}`.
     pub name: String,
-    /// A JSON Schema.
+    /// The JSON Schema.
     pub schema: RawJson,
-    /// Whether the provider should enforce it while generating, where it can. It is checked afterwards in any case.
+    /// Whether the provider should enforce the schema while generating, if it can. The agent checks the answer in any
+    /// case. False by default, because providers accept only some schemas.
     pub strict: bool,
 }
 
+setters!(Settings {
+    tool_choice: ToolChoice,
+    parallel_tool_calls: Option<bool>,
+    output: Option<OutputSchema>,
+    max_output_tokens: Option<u32>,
+    answer_tokens: Option<u32>,
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    stop_sequences: Vec<String>,
+    seed: Option<u64>,
+    reasoning: Option<Reasoning>,
+    prompt_cache_key: Option<String>,
+    prompt_cache: PromptCache,
+    service_tier: Option<String>,
+    user: Option<String>,
+    metadata: BTreeMap<String, String>,
+    extra: BTreeMap<String, RawJson>,
+});
+
+setters!(OutputSchema { strict: bool });
+
 impl Settings {
-    /// Nothing said.
+    /// The default settings, for models that return a reference to their settings.
     pub fn none() -> &'static Self {
-        static NONE: Settings = Settings {
-            tool_choice: ToolChoice::Auto,
-            parallel_tool_calls: None,
-            output: None,
-            max_output_tokens: None,
-            answer_tokens: None,
-            temperature: None,
-            top_p: None,
-            stop_sequences: Vec::new(),
-            seed: None,
-            reasoning: None,
-            prompt_cache_key: None,
-            prompt_cache: PromptCache::Auto,
-            service_tier: None,
-            user: None,
-            metadata: BTreeMap::new(),
-            extra: BTreeMap::new(),
-        };
+        static NONE: LazyLock<Settings> = LazyLock::new(Settings::default);
         &NONE
     }
 
-    /// The limit of output that is sent with a request of these settings; absent where none is. Whoever sends it and
-    /// whoever reserves it goes by this.
+    /// The limit of output that is sent with a request; absent if none is.
     pub fn output_limit(&self) -> Option<u32> {
-        self.output_limit_over(Self::none())
+        let reasoning = self.reasoning.map_or(0, Reasoning::tokens);
+        self.max_output_tokens.or(self.answer_tokens.map(|tokens| tokens.saturating_add(reasoning)))
     }
 
-    /// The same of these settings [`over`](Settings::over) `defaults`.
-    pub fn output_limit_over(&self, defaults: &Self) -> Option<u32> {
-        let reasoning = || self.reasoning.or(defaults.reasoning).map_or(0, Reasoning::tokens);
-        let answer_tokens = self.answer_tokens.or(defaults.answer_tokens);
-        let roomy = answer_tokens.map(|tokens| tokens.saturating_add(reasoning()));
-        self.max_output_tokens.or(defaults.max_output_tokens).or(roomy)
-    }
-
-    /// What these settings say, and where they say nothing, what `defaults` say.
-    pub fn over<'a>(&'a self, defaults: &'a Self) -> Cow<'a, Self> {
-        if defaults == Self::none() {
-            return Cow::Borrowed(self);
+    /// These settings, with `defaults` in place of absent ones.
+    #[must_use]
+    pub fn over(&self, defaults: &Self) -> Self {
+        let (own, defaults) = (self.clone(), defaults.clone());
+        Self {
+            tool_choice: if own.tool_choice == ToolChoice::Auto { defaults.tool_choice } else { own.tool_choice },
+            parallel_tool_calls: own.parallel_tool_calls.or(defaults.parallel_tool_calls),
+            output: own.output.or(defaults.output),
+            max_output_tokens: own.max_output_tokens.or(defaults.max_output_tokens),
+            answer_tokens: own.answer_tokens.or(defaults.answer_tokens),
+            temperature: own.temperature.or(defaults.temperature),
+            top_p: own.top_p.or(defaults.top_p),
+            stop_sequences: if own.stop_sequences.is_empty() { defaults.stop_sequences } else { own.stop_sequences },
+            seed: own.seed.or(defaults.seed),
+            reasoning: own.reasoning.or(defaults.reasoning),
+            prompt_cache_key: own.prompt_cache_key.or(defaults.prompt_cache_key),
+            prompt_cache: if own.prompt_cache == PromptCache::Auto { defaults.prompt_cache } else { own.prompt_cache },
+            service_tier: own.service_tier.or(defaults.service_tier),
+            user: own.user.or(defaults.user),
+            metadata: defaults.metadata.into_iter().chain(own.metadata).collect(),
+            extra: defaults.extra.into_iter().chain(own.extra).collect(),
         }
-        if self == Self::none() {
-            return Cow::Borrowed(defaults);
-        }
-        let Self {
-            tool_choice,
-            parallel_tool_calls,
-            output,
-            max_output_tokens,
-            answer_tokens,
-            temperature,
-            top_p,
-            stop_sequences,
-            seed,
-            reasoning,
-            prompt_cache_key,
-            prompt_cache,
-            service_tier,
-            user,
-            metadata,
-            extra,
-        } = self.clone();
-        let defaults = defaults.clone();
-        Cow::Owned(Self {
-            tool_choice: if tool_choice == ToolChoice::Auto { defaults.tool_choice } else { tool_choice },
-            parallel_tool_calls: parallel_tool_calls.or(defaults.parallel_tool_calls),
-            output: output.or(defaults.output),
-            max_output_tokens: max_output_tokens.or(defaults.max_output_tokens),
-            answer_tokens: answer_tokens.or(defaults.answer_tokens),
-            temperature: temperature.or(defaults.temperature),
-            top_p: top_p.or(defaults.top_p),
-            stop_sequences: if stop_sequences.is_empty() { defaults.stop_sequences } else { stop_sequences },
-            seed: seed.or(defaults.seed),
-            reasoning: reasoning.or(defaults.reasoning),
-            prompt_cache_key: prompt_cache_key.or(defaults.prompt_cache_key),
-            prompt_cache: if prompt_cache == PromptCache::Auto { defaults.prompt_cache } else { prompt_cache },
-            service_tier: service_tier.or(defaults.service_tier),
-            user: user.or(defaults.user),
-            metadata: defaults.metadata.into_iter().chain(metadata).collect(),
-            extra: defaults.extra.into_iter().chain(extra).collect(),
-        })
     }
 }
 
 impl Reasoning {
-    /// About how many tokens it may take.
+    /// The tokens that the reasoning is expected to take at most.
     pub const fn tokens(self) -> u32 {
         match self {
             Self::Off => 0,
@@ -206,7 +188,7 @@ impl Reasoning {
 }
 
 impl Effort {
-    /// A budget that fits the degree, as vendors' clients commonly translate it; above 32,000 tokens Anthropic advises
+    /// The token budget that vendors' clients commonly use for this degree. Above 32,000 tokens Anthropic recommends
     /// batches.
     pub const fn tokens(self) -> u32 {
         match self {
@@ -221,9 +203,9 @@ impl Effort {
 }
 
 impl OutputSchema {
-    /// The schema as serde sees it.
-    pub fn raw(&self) -> &RawValue {
-        self.schema.as_raw()
+    /// A schema that is checked after the answer, not enforced by the provider.
+    pub fn new(name: impl Into<String>, schema: RawJson) -> Self {
+        Self { name: name.into(), schema, strict: false }
     }
 }
 
@@ -237,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_wins_where_it_says_something() {
+    fn settings_of_the_request_take_precedence() {
         let defaults = Settings { max_output_tokens: Some(10), temperature: Some(0.5), ..extra("top_k", "1") };
         let request = Settings { temperature: Some(0.0), ..extra("min_p", "2") };
         let merged = request.over(&defaults);
@@ -246,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_comes_on_top_of_the_room_for_the_answer_and_within_an_explicit_limit() {
+    fn reasoning_is_added_to_the_answer_tokens_but_not_to_an_explicit_limit() {
         let settings = |max, reasoning| Settings {
             max_output_tokens: max,
             answer_tokens: Some(8_000),
@@ -258,12 +240,5 @@ mod tests {
         assert_eq!(settings(None, Some(Reasoning::Effort(Effort::Low))).output_limit(), Some(10_048));
         assert_eq!(settings(Some(500), Some(Reasoning::Budget(2_000))).output_limit(), Some(500));
         assert_eq!(Settings::default().output_limit(), None);
-    }
-
-    #[test]
-    fn nothing_is_copied_where_one_side_is_silent() {
-        let request = extra("a", "1");
-        assert!(matches!(request.over(Settings::none()), Cow::Borrowed(_)));
-        assert!(matches!(Settings::none().over(&request), Cow::Borrowed(_)));
     }
 }

@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 
-use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Message, Part, Role, ToolCall, ToolResult};
 
-/// A conversation that every provider accepts: the user speaks first, and every tool call has exactly one result, in
-/// the message right after it and in call order.
+/// A conversation that every provider accepts: it begins with a user message, and every tool call has exactly one result,
+/// in the message right after it and in call order.
 ///
-/// Providers refuse a history that breaks this rule, and go on refusing it for ever, so no method can produce one:
-/// while calls are open only their results are accepted, and [`Transcript::abandon_calls`] closes them when a run is
-/// cut short. Nothing is ever removed; trimming only changes what [`Transcript::visible`] shows to the model. It is
-/// stored as its messages; what was hidden is decided afresh after loading.
+/// A history that breaks this rule is refused on every later request, so no method can produce one. While tool calls are
+/// open, only their results are accepted; [`Transcript::abandon_calls`] closes them when a run is stopped. Messages are
+/// never removed. [`Transcript::hide_before`] only changes which ones the model is sent. The serialized form is the list
+/// of messages, without what was hidden.
 ///
 /// ```
 /// use brigade_core::{Message, Transcript};
@@ -28,67 +27,68 @@ use crate::{Message, Part, Role, ToolCall, ToolResult};
 #[serde(try_from = "Vec<Message>")]
 pub struct Transcript {
     messages: Vec<Message>,
-    /// Every id in use, with the last number that was appended to it to make another.
-    call_ids: HashMap<String, u64, RandomState>,
-    /// Where the current task stands; it stays visible whatever is trimmed.
+    /// Every call id in use, with the last number that was appended to it to make a new one.
+    call_ids: HashMap<String, u64>,
+    /// The index of the current task, which is never hidden.
     task: usize,
-    /// A task from before `start` that is shown all the same. It may be older than the current one: what the model
-    /// has seen stays as it is, so that prompt caches hold, until the next trimming.
+    /// The index of a task before `start` that is visible. It can be older than the current task: until the next trim,
+    /// the visible messages do not change, so that prompt caches stay valid.
     pinned: Option<usize>,
-    /// Stands in for what is not visible.
-    digest: Option<Message>,
-    /// The first message that is visible, apart from the pinned one.
+    /// A summary of the hidden messages.
+    summary: Option<Message>,
+    /// The index of the first visible message, apart from the pinned one.
     start: usize,
     visible_bytes: usize,
 }
 
-/// A message does not fit where it was to go.
+/// A message cannot be appended to a transcript.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TranscriptError {
-    /// Something else was appended before the open calls were answered.
+    /// The open tool calls must be answered first.
     #[error("{open} tool calls are still open; answer or abandon them before appending a {role:?} message")]
     CallsOpen {
-        /// How many calls wait for a result.
+        /// The number of calls without a result.
         open: usize,
-        /// Whose message was refused.
+        /// The author of the refused message.
         role: Role,
     },
-    /// A result answers no open call, or answers one twice.
-    #[error("the tool result for call `{call_id}` answers no open call")]
+    /// No open call has the id of the result.
+    #[error("there is no open tool call `{call_id}` for this result")]
     UnknownCall {
-        /// The id in the result.
+        /// The id of the result.
         call_id: String,
     },
-    /// An open call got no result.
-    #[error("the tool call `{call_id}` got no result")]
+    /// An open call has no result.
+    #[error("the tool call `{call_id}` has no result")]
     MissingResult {
         /// The id of the call.
         call_id: String,
     },
-    /// Instructions travel beside a transcript.
+    /// A transcript does not contain the system prompt.
     #[error("system messages do not belong in a transcript; set the instructions instead")]
     SystemMessage,
-    /// Several providers refuse a conversation that the model began.
-    #[error("nothing was asked; a conversation begins with words of the user")]
+    /// Several providers refuse a conversation that begins with a message of the model.
+    #[error("nothing was asked; a conversation begins with a user message")]
     NothingAsked,
-    /// Only the model calls tools, and only a tool message answers them.
-    #[error("a {role:?} message cannot hold such a tool call or tool result; leave the part out")]
+    /// Only an assistant message can call tools, and only a tool message can have results.
+    #[error("a {role:?} message cannot contain this tool call or tool result; leave the part out")]
     MisplacedPart {
-        /// Whose message was refused.
+        /// The author of the refused message.
         role: Role,
     },
-    /// Tasks come from the user.
+    /// Only a user message can be the task.
     #[error("a {role:?} message cannot be the task; give the task as a user message")]
     NoTask {
-        /// Whose message was refused.
+        /// The author of the refused message.
         role: Role,
     },
 }
 
-/// What the model reads in place of a result that is nowhere to be found.
+/// Stands in for a missing tool result.
 const LOST_RESULT: &str = "The result of this call was lost.";
 
-/// What the model reads in place of a question that is nowhere to be found.
+/// Stands in for a missing first user message.
 const LOST_QUESTION: &str = "(What came before this was lost.)";
 
 impl Transcript {
@@ -97,33 +97,33 @@ impl Transcript {
         Self::default()
     }
 
-    /// All messages, visible to the model or not.
+    /// All messages, also hidden ones.
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// How many messages there are, visible or not.
+    /// The number of messages, also hidden ones.
     pub fn len(&self) -> usize {
         self.messages.len()
     }
 
-    /// Whether nothing has been said.
+    /// Whether there are no messages.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// What the model is shown: everything until [`Transcript::hide_before`] has hidden something.
+    /// The messages that the model is sent: all that [`Transcript::hide_before`] has not hidden.
     pub fn visible(&self) -> impl Iterator<Item = &Message> {
         let pinned = self.pinned.and_then(|index| self.messages.get(index));
-        pinned.into_iter().chain(&self.digest).chain(self.messages.iter().skip(self.start))
+        pinned.into_iter().chain(&self.summary).chain(self.messages.iter().skip(self.start))
     }
 
-    /// Roughly the size on the wire of what is visible.
+    /// The approximate size of the visible messages in a request.
     pub fn visible_bytes(&self) -> usize {
         self.visible_bytes
     }
 
-    /// Appends a user message and makes it the task, which trimming never hides. Until then the first message is.
+    /// Appends a user message and makes it the task, which is never hidden. Until then the first message is the task.
     pub fn push_task(&mut self, task: Message) -> Result<(), TranscriptError> {
         if task.role() != Role::User {
             return Err(TranscriptError::NoTask { role: task.role() });
@@ -134,8 +134,8 @@ impl Transcript {
         Ok(())
     }
 
-    /// Appends a message. Tool calls whose id was used before get a new one, so that ids identify; results are for the
-    /// ids of [`Transcript::open_calls`].
+    /// Appends a message. Tool calls with an id that is already in use get a new one; results must have the ids of
+    /// [`Transcript::open_calls`].
     pub fn push(&mut self, message: Message) -> Result<(), TranscriptError> {
         let role = message.role();
         if role == Role::Tool {
@@ -151,7 +151,7 @@ impl Transcript {
         if role == Role::Assistant && self.is_empty() {
             return Err(TranscriptError::NothingAsked);
         }
-        if !message.parts().iter().all(|part| may_say(role, part)) {
+        if !message.parts().iter().all(|part| may_contain(role, part)) {
             return Err(TranscriptError::MisplacedPart { role });
         }
         let message = self.with_unique_call_ids(message);
@@ -159,18 +159,18 @@ impl Transcript {
         Ok(())
     }
 
-    /// The calls of the last message, while they wait for their results.
+    /// The tool calls of the last message, until they have results.
     pub fn open_calls(&self) -> Vec<&ToolCall> {
         self.open().collect()
     }
 
-    /// Answers all open calls. Results may come in any order and are stored in call order.
+    /// Appends the results of all open calls, given in any order, in call order.
     pub fn answer_calls(&mut self, mut results: Vec<ToolResult>) -> Result<(), TranscriptError> {
         let mut ordered = Vec::with_capacity(results.len());
         for call in self.open() {
             let found = results.iter().position(|result| result.call_id == call.id);
             let found = found.ok_or_else(|| TranscriptError::MissingResult { call_id: call.id.clone() })?;
-            ordered.push(Part::ToolResult(results.remove(found).answering(call)));
+            ordered.push(Part::ToolResult(results.remove(found).for_call(call)));
         }
         if let Some(extra) = results.pop() {
             return Err(TranscriptError::UnknownCall { call_id: extra.call_id });
@@ -181,7 +181,8 @@ impl Transcript {
         Ok(())
     }
 
-    /// Answers all open calls with an error that gives `reason`, so that the conversation can go on or be kept.
+    /// Appends an error with this reason as the result of every open call, so that the conversation can be continued or
+    /// stored.
     pub fn abandon_calls(&mut self, reason: &str) {
         let results: Vec<_> = self.open().map(|call| ToolResult::error(call, reason)).collect();
         if !results.is_empty() {
@@ -189,62 +190,65 @@ impl Transcript {
         }
     }
 
-    /// Reads a history from elsewhere and mends what a provider would refuse: calls without a result get an error
-    /// result, results without a call, system messages and empty messages are left out, results in several messages
-    /// are joined, ids that were used twice are told apart. The last words of the user are the task.
+    /// Builds a transcript from any history, and repairs what a provider would refuse: calls without a result get an error
+    /// result; results without a call, system messages and empty messages are dropped; results in several messages are
+    /// joined; duplicate call ids are replaced. The last user message is the task.
     pub fn repaired(history: impl IntoIterator<Item = Message>) -> Self {
         let mut transcript = Self::new();
-        // The ids of the open calls as the history has them, and what it has answered so far.
-        let (mut asked, mut given) = (Vec::new(), Vec::new());
+        let mut open_ids = Vec::new();
+        let mut results = Vec::new();
         for message in history {
             let role = message.role();
             if matches!(role, Role::User | Role::Tool) {
-                given.extend(message.tool_results().cloned());
+                results.extend(message.tool_results().cloned());
             }
             let message = without_misplaced_parts(message);
             if matches!(role, Role::System | Role::Tool) || message.parts().is_empty() {
                 continue;
             }
-            transcript.close_calls(&mut asked, &mut given);
-            asked = message.tool_calls().map(|call| call.id.clone()).collect();
+            transcript.close_calls(&mut open_ids, &mut results);
+            open_ids = message.tool_calls().map(|call| call.id.clone()).collect();
             transcript.push_repaired(message);
         }
-        transcript.close_calls(&mut asked, &mut given);
+        transcript.close_calls(&mut open_ids, &mut results);
         transcript
     }
 
-    /// Where the visible part could begin: indices at which hiding everything before splits no call from its result.
+    /// The indices at which the visible part can begin without separating a tool call from its result.
     pub fn boundaries(&self) -> impl Iterator<Item = usize> {
         (self.start + 1..self.messages.len()).filter(|index| self.is_boundary(*index))
     }
 
-    /// Hides everything before `boundary` except the task, and shows `digest`, which becomes words of the user, in its
-    /// place. Answers how many more messages are hidden now; 0, and no change, if `boundary` is none of
-    /// [`Transcript::boundaries`].
-    pub fn hide_before(&mut self, boundary: usize, digest: Option<Message>) -> usize {
+    /// Hides the messages before `boundary` except the task, and shows a summary in their place, as a user message.
+    ///
+    /// Returns how many more messages are hidden now. If `boundary` is not one of [`Transcript::boundaries`], nothing
+    /// changes and it returns 0.
+    pub fn hide_before(&mut self, boundary: usize, summary: Option<Message>) -> usize {
         if !self.is_boundary(boundary) {
             return 0;
         }
         let hidden = self.hides(boundary);
         self.pinned = (self.task < boundary).then_some(self.task);
-        self.digest = digest.map(as_users_words);
+        self.summary = summary.map(as_user_message);
         self.start = boundary;
         self.visible_bytes = self.visible().map(Message::size_bytes).sum();
         hidden
     }
 
-    /// What [`Transcript::hide_before`] would hide at `boundary`, an older digest included: what a new digest has to
-    /// stand for. Nothing if `boundary` is none of [`Transcript::boundaries`].
+    /// The messages that [`Transcript::hide_before`] would hide at `boundary`, with the current summary: a new summary has
+    /// to cover them. Empty if `boundary` is not one of [`Transcript::boundaries`].
     pub fn hidden_by(&self, boundary: usize) -> impl Iterator<Item = &Message> {
-        let passed = if self.is_boundary(boundary) { self.start..boundary } else { 0..0 };
-        let shown_before = if passed.is_empty() { (None, None) } else { (self.pinned, self.digest.as_ref()) };
+        let is_boundary = self.is_boundary(boundary);
+        let hidden = if is_boundary { self.start..boundary } else { 0..0 };
+        let pinned = self.pinned.filter(|_| is_boundary);
+        let summary = self.summary.as_ref().filter(|_| is_boundary);
         let message = |index: usize| self.messages.get(index).filter(|_| index != self.task);
-        shown_before.0.and_then(message).into_iter().chain(shown_before.1).chain(passed.filter_map(message))
+        pinned.and_then(message).into_iter().chain(summary).chain(hidden.filter_map(message))
     }
 
-    /// How many more messages would be hidden at `boundary`.
+    /// How many more messages [`Transcript::hide_before`] would hide.
     pub(crate) fn hides(&self, boundary: usize) -> usize {
-        self.hidden_by(boundary).count().saturating_sub(usize::from(self.digest.is_some()))
+        self.hidden_by(boundary).count().saturating_sub(usize::from(self.summary.is_some()))
     }
 
     fn open(&self) -> impl Iterator<Item = &ToolCall> {
@@ -254,7 +258,7 @@ impl Transcript {
 
     fn is_boundary(&self, index: usize) -> bool {
         let role = self.messages.get(index).filter(|_| index > self.start).map(Message::role);
-        // Before the task a model must not be shown an answer without its question.
+        // Before the task, the visible part must not begin with an answer to a hidden question.
         role == Some(Role::User) || (role == Some(Role::Assistant) && index > self.task)
     }
 
@@ -276,13 +280,14 @@ impl Transcript {
         Message::new(message.role(), parts.collect())
     }
 
-    /// Nothing if `id` is new, else what to say instead: `id_2`, `id_3`, … A blank id, which some servers send, becomes
-    /// `call`.
+    /// Reserves a call id. Returns a replacement if the id is already in use: `id_2`, `id_3`, … An empty id, which some
+    /// servers send, is replaced by `call`.
     fn claim_call_id(&mut self, id: &str) -> Option<String> {
-        let (id, is_blank) = if id.is_empty() { ("call", true) } else { (id, false) };
+        let is_empty = id.is_empty();
+        let id = if is_empty { "call" } else { id };
         let Some(last) = self.call_ids.get(id) else {
             self.call_ids.insert(id.to_owned(), 1);
-            return is_blank.then(|| id.to_owned());
+            return is_empty.then(|| id.to_owned());
         };
         let mut number = last + 1;
         while self.call_ids.contains_key(&format!("{id}_{number}")) {
@@ -294,7 +299,7 @@ impl Transcript {
         Some(claimed)
     }
 
-    /// Appends what [`Transcript::repaired`] has left of a message.
+    /// Appends a message that [`Transcript::repaired`] has cleaned.
     fn push_repaired(&mut self, message: Message) {
         if self.is_empty() && message.role() == Role::Assistant {
             self.append(Message::user(LOST_QUESTION));
@@ -306,48 +311,48 @@ impl Transcript {
         self.append(message);
     }
 
-    /// Answers the open calls, which the history calls `asked`, with what was `given`.
-    fn close_calls(&mut self, asked: &mut Vec<String>, given: &mut Vec<ToolResult>) {
-        let calls = self.open_calls().into_iter().zip(asked.drain(..));
-        let results = calls.map(|(call, id)| match given.iter().position(|result| result.call_id == id) {
-            Some(found) => given.remove(found).answering(call),
+    /// Appends results for the open calls. `ids` are their ids in the history, and `results` what it has for them.
+    fn close_calls(&mut self, ids: &mut Vec<String>, results: &mut Vec<ToolResult>) {
+        let calls = self.open_calls().into_iter().zip(ids.drain(..));
+        let closed = calls.map(|(call, id)| match results.iter().position(|result| result.call_id == id) {
+            Some(found) => results.remove(found).for_call(call),
             None => ToolResult::error(call, LOST_RESULT),
         });
-        let results: Vec<_> = results.collect();
-        given.clear();
-        if !results.is_empty() {
-            self.append(Message::tool(results));
+        let closed: Vec<_> = closed.collect();
+        results.clear();
+        if !closed.is_empty() {
+            self.append(Message::tool(closed));
         }
     }
 }
 
-/// Whether a message of this role may have this part.
-fn may_say(role: Role, part: &Part) -> bool {
+/// Whether a message of this role may contain the part.
+fn may_contain(role: Role, part: &Part) -> bool {
     match part {
         Part::ToolCall(_) => role == Role::Assistant,
         Part::ToolResult(_) => role == Role::Tool,
-        _ => true,
+        Part::Text(_) | Part::Thinking(_) | Part::Image(_) | Part::Opaque(_) => true,
     }
 }
 
 fn without_misplaced_parts(message: Message) -> Message {
     let role = message.role();
-    if message.parts().iter().all(|part| may_say(role, part)) {
+    if message.parts().iter().all(|part| may_contain(role, part)) {
         return message;
     }
-    Message::new(role, message.parts().iter().filter(|part| may_say(role, part)).cloned().collect())
+    Message::new(role, message.parts().iter().filter(|part| may_contain(role, part)).cloned().collect())
 }
 
-/// A digest may be the first thing that the model is shown, and calls in it would be open for ever.
-fn as_users_words(digest: Message) -> Message {
-    match digest.role() {
-        Role::User => without_misplaced_parts(digest),
-        _ => Message::user(digest.text()),
+/// A summary can be the first visible message, and tool calls in it would never get results.
+fn as_user_message(summary: Message) -> Message {
+    match summary.role() {
+        Role::User => without_misplaced_parts(summary),
+        Role::System | Role::Assistant | Role::Tool => Message::user(summary.text()),
     }
 }
 
 impl ToolCall {
-    /// The same call under another id. The provider's own form goes, because it has the old one.
+    /// The call with another id, without the provider's own form, which has the old id.
     fn renamed(self, id: Option<String>) -> Self {
         match id {
             Some(id) => Self { id, data: None, ..self },
@@ -357,8 +362,8 @@ impl ToolCall {
 }
 
 impl ToolResult {
-    /// This result as the answer to `call`; tools answer with text and images only.
-    fn answering(mut self, call: &ToolCall) -> Self {
+    /// The result with the id and name of `call`, and without parts other than text and images.
+    fn for_call(mut self, call: &ToolCall) -> Self {
         self.call_id.clone_from(&call.id);
         self.name.clone_from(&call.name);
         self.content.retain(|part| matches!(part, Part::Text(_) | Part::Image(_)));

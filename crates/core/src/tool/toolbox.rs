@@ -67,6 +67,7 @@ struct Entry {
 
 /// Limits on the tool calls of one agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ToolLimits {
     /// How many calls of one turn run at a time; 8 by default. Models ask for a handful; running more at once only
     /// overloads the services that the tools use.
@@ -86,6 +87,7 @@ pub struct ToolLimits {
 
 /// A tool cannot be added to a toolbox, or the schema of an answer cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ToolboxError {
     /// Two tools have the same name.
     #[error("there are two tools called `{0}`; give one of them another name")]
@@ -140,6 +142,14 @@ enum Execution {
     Panicked(Box<dyn Any + Send>),
     TimedOut,
 }
+
+setters!(ToolLimits {
+    parallel: usize,
+    timeout: Duration,
+    output_bytes: usize,
+    argument_bytes: usize,
+    on_exhausted: OnExhausted,
+});
 
 impl Default for ToolLimits {
     fn default() -> Self {

@@ -88,7 +88,7 @@ struct OutputFormat<'a> {
 
 impl<'a> OutputConfig<'a> {
     fn new(effort: Option<&'static str>, schema: Option<&'a OutputSchema>) -> Self {
-        let format = schema.map(|output| OutputFormat { r#type: "json_schema", schema: output.raw() });
+        let format = schema.map(|output| OutputFormat { r#type: "json_schema", schema: output.schema.as_raw() });
         Self { effort, format }
     }
 }

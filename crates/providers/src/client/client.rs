@@ -48,7 +48,7 @@ impl<P: Protocol> Client<P> {
         Model {
             id: ModelId::new(Arc::clone(&self.account.name), name),
             url: self.account.url(&self.protocol.path(name)),
-            settings: Settings { answer_tokens: self.protocol.answer_tokens(name), ..Settings::default() },
+            settings: Settings::default().answer_tokens(self.protocol.answer_tokens(name)),
             client: self.clone(),
         }
     }
@@ -71,7 +71,7 @@ impl<P: Protocol> Model<P> {
     #[must_use]
     pub fn settings(self, settings: Settings) -> Self {
         let answer_tokens = settings.answer_tokens.or(self.settings.answer_tokens);
-        Self { settings: Settings { answer_tokens, ..settings }, ..self }
+        Self { settings: settings.answer_tokens(answer_tokens), ..self }
     }
 
     /// Limits the tokens of an answer, including reasoning.

@@ -322,7 +322,7 @@ fn advice(kind: ModelErrorKind, head: &ResponseHead) -> RetryAdvice {
     let usual = match (kind, head.should_retry) {
         (ModelErrorKind::Quota, _) | (_, Some(false)) => return RetryAdvice::Never,
         (_, Some(true)) => RetryAdvice::Backoff,
-        (_, None) => kind.usual_advice(),
+        (_, None) => kind.default_advice(),
     };
     let exhausted = (kind == ModelErrorKind::RateLimited).then(|| rate_limits::exhausted_reset(&head.limits)).flatten();
     match (usual, head.limits.retry_after.or(exhausted)) {

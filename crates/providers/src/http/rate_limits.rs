@@ -66,13 +66,12 @@ impl RateLimitHeaders {
 
     /// The limits in one form, with the requested wait.
     pub(crate) fn limits(&self, retry_after: Option<Duration>) -> RateLimits {
-        RateLimits {
-            requests: first([self.requests, self.minute_requests, self.unnamed]),
-            tokens: self.tokens(),
-            input_tokens: self.input_tokens,
-            output_tokens: self.output_tokens,
-            retry_after,
-        }
+        RateLimits::default()
+            .requests(first([self.requests, self.minute_requests, self.unnamed]))
+            .tokens(self.tokens())
+            .input_tokens(self.input_tokens)
+            .output_tokens(self.output_tokens)
+            .retry_after(retry_after)
     }
 
     /// OpenAI limits the tokens of a project and of its organization. The limit with fewer remaining tokens applies.

@@ -152,7 +152,7 @@ impl<'a> ResponseFormat<'a> {
             return Self::JsonObject;
         }
         let strict = output.strict.then_some(true);
-        Self::JsonSchema { json_schema: NamedSchema { name: &output.name, schema: output.raw(), strict } }
+        Self::JsonSchema { json_schema: NamedSchema { name: &output.name, schema: output.schema.as_raw(), strict } }
     }
 }
 

@@ -117,7 +117,9 @@ struct TextFormat<'a> {
 impl<'a> TextConfig<'a> {
     fn new(output: &'a OutputSchema) -> Self {
         let strict = output.strict.then_some(true);
-        Self { format: TextFormat { r#type: "json_schema", name: &output.name, strict, schema: output.raw() } }
+        Self {
+            format: TextFormat { r#type: "json_schema", name: &output.name, strict, schema: output.schema.as_raw() },
+        }
     }
 }
 

@@ -157,7 +157,7 @@ fn send_on(reply: ChatReply) {
     transcript.push(reply.message).unwrap();
     let results: Vec<_> = transcript.open_calls().into_iter().map(|call| ToolResult::error(call, "no")).collect();
     transcript.answer_calls(results).unwrap();
-    let request = ChatRequest { transcript, ..ChatRequest::default() };
+    let request = ChatRequest::default().transcript(transcript);
     let (chat, responses, messages) = &*CLIENTS;
     let bodies = [
         chat.model("m").encode(&request, false),

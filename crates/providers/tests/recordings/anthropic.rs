@@ -189,8 +189,8 @@ impl Expected {
         pushed.map_err(|error| error.to_string())?;
         let results = transcript.open_calls().into_iter().map(|call| ToolResult::error(call, "no")).collect();
         transcript.answer_calls(results).map_err(|error| error.to_string())?;
-        let settings = Settings { prompt_cache: PromptCache::Off, ..Settings::default() };
-        let request = ChatRequest { transcript, settings, ..ChatRequest::default() };
+        let settings = Settings::default().prompt_cache(PromptCache::Off);
+        let request = ChatRequest::default().transcript(transcript).settings(settings);
         let body = model("claude-sonnet-4-5").encode(&request, false).map_err(|error| error.to_string())?;
         let body: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         let sent = &body["messages"][1]["content"];

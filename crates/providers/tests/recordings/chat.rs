@@ -250,7 +250,7 @@ impl Expected {
             transcript.open_calls().into_iter().map(|call| ToolResult::error(call, "no")).collect();
         let ids: Vec<String> = results.iter().map(|result| result.call_id.clone()).collect();
         transcript.answer_calls(results).map_err(|error| error.to_string())?;
-        let request = ChatRequest { transcript, ..ChatRequest::default() };
+        let request = ChatRequest::default().transcript(transcript);
         let everything = Quirks {
             echo: &["content", "reasoning", "reasoning_content", "reasoning_details", "extra_content"],
             ..Quirks::COMPATIBLE

@@ -280,7 +280,7 @@ fn output(format: &Value) -> Option<OutputSchema> {
     only(format, &["type", "json_schema"], "").and_then(|()| only(schema, &["name", "schema", "strict"], "")).ok()?;
     let plain = format["type"] == "json_schema" && schema["schema"].is_object();
     let name = schema["name"].as_str().filter(|_| plain)?.to_owned();
-    Some(OutputSchema { name, schema: raw(&schema["schema"]), strict: schema["strict"] == true })
+    Some(OutputSchema::new(name, raw(&schema["schema"])).strict(schema["strict"] == true))
 }
 
 fn effort(word: &str) -> Option<Reasoning> {

@@ -187,7 +187,7 @@ impl Expected {
         for stores in [true, false] {
             let mut settings = Settings::default();
             settings.extra.insert("store".to_owned(), RawJson::of(&stores).expect("a flag can be written"));
-            let request = ChatRequest { transcript: transcript.clone(), settings, ..ChatRequest::default() };
+            let request = ChatRequest::default().transcript(transcript.clone()).settings(settings);
             let body = model("asked").encode(&request, false).map_err(|error| error.to_string())?;
             let body: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
             let input = body["input"].as_array().cloned().unwrap_or_default();

@@ -64,7 +64,7 @@ impl Consumption {
 impl<'a> CallSize<'a> {
     /// The size of a call to a model with these settings.
     pub(crate) fn new(request: &'a ChatRequest, model: &Settings) -> Self {
-        Self { request, max_output_tokens: request.settings.output_limit_over(model).map(u64::from) }
+        Self { request, max_output_tokens: request.settings.over(model).output_limit().map(u64::from) }
     }
 
     /// The consumption of the call according to its reported usage.

@@ -159,7 +159,7 @@ fn capacity(limit: u64, burst_percent: u32) -> u64 {
 /// Whether a limit applies per day: at the rate at which the missing part refills, the whole would take much longer than
 /// a minute. Groq counts requests per day.
 fn is_daily(status: &RateLimitStatus) -> bool {
-    let RateLimitStatus { limit: Some(limit), remaining: Some(remaining), reset: Some(reset) } = *status else {
+    let RateLimitStatus { limit: Some(limit), remaining: Some(remaining), reset: Some(reset), .. } = *status else {
         return false;
     };
     let missing = limit.saturating_sub(remaining);

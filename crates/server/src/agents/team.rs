@@ -118,7 +118,7 @@ impl Build<'_> {
         };
         let usual = ToolLimits::default();
         let parallel = written.parallel.unwrap_or(usual.parallel);
-        agent = agent.tool_limits(ToolLimits { parallel, on_exhausted, ..usual });
+        agent = agent.tool_limits(usual.parallel(parallel).on_exhausted(on_exhausted));
         for tool in &written.tools {
             let tool = self.tools.get(tool.as_ref().as_str()).context("its tool is missing")?;
             agent = agent.tool(Arc::clone(tool));
@@ -157,12 +157,10 @@ impl Build<'_> {
     fn settings(&self, written: &config::Agent) -> anyhow::Result<Settings> {
         let model = self.config.models.get(written.model.as_ref());
         let output = written.output_schema.as_deref().map(|path| self.schema(path)).transpose()?;
-        Ok(Settings {
-            output,
-            max_output_tokens: written.max_output_tokens.or(model.and_then(|model| model.max_output_tokens)),
-            temperature: written.temperature,
-            ..Settings::default()
-        })
+        Ok(Settings::default()
+            .output(output)
+            .max_output_tokens(written.max_output_tokens.or(model.and_then(|model| model.max_output_tokens)))
+            .temperature(written.temperature))
     }
 
     fn schema(&self, path: &Path) -> anyhow::Result<OutputSchema> {
@@ -170,7 +168,7 @@ impl Build<'_> {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let schema = RawJson::parse(text).with_context(|| format!("{} is no JSON", path.display()))?;
         brigade_core::Schema::compile(&schema).with_context(|| path.display().to_string())?;
-        Ok(OutputSchema { name: "answer".into(), schema, strict: false })
+        Ok(OutputSchema::new("answer", schema))
     }
 
     fn instructions(&self, written: &config::Agent) -> anyhow::Result<String> {

@@ -259,22 +259,22 @@ impl ChatBody {
             }
         }
         let output = self.output(&own)?;
-        Ok(Settings {
-            output,
-            max_output_tokens: own.max_output_tokens.into_iter().chain(asked).min(),
-            temperature: self.temperature.or(own.temperature),
-            top_p: self.top_p.or(own.top_p),
-            stop_sequences: match &self.stop {
-                None => own.stop_sequences,
-                Some(OneOrMore::One(text)) => vec![text.clone()],
-                Some(OneOrMore::More(texts)) => texts.clone(),
-            },
-            seed: self.seed.and_then(|seed| u64::try_from(seed).ok()).or(own.seed),
-            reasoning: self.reasoning_effort.as_deref().map(reasoning).transpose()?.or(own.reasoning),
-            user: self.user.clone().or(own.user),
-            metadata: self.metadata.clone().unwrap_or(own.metadata),
-            ..own
-        })
+        let mut settings = own;
+        settings.output = output;
+        settings.max_output_tokens = settings.max_output_tokens.into_iter().chain(asked).min();
+        settings.temperature = self.temperature.or(settings.temperature);
+        settings.top_p = self.top_p.or(settings.top_p);
+        match &self.stop {
+            None => {}
+            Some(OneOrMore::One(text)) => settings.stop_sequences = vec![text.clone()],
+            Some(OneOrMore::More(texts)) => settings.stop_sequences.clone_from(texts),
+        }
+        settings.seed = self.seed.and_then(|seed| u64::try_from(seed).ok()).or(settings.seed);
+        let asked_reasoning = self.reasoning_effort.as_deref().map(reasoning).transpose()?;
+        settings.reasoning = asked_reasoning.or(settings.reasoning);
+        settings.user = self.user.clone().or(settings.user);
+        settings.metadata = self.metadata.clone().unwrap_or(settings.metadata);
+        Ok(settings)
     }
 
     fn output(&self, own: &Settings) -> Result<Option<OutputSchema>, ApiError> {
@@ -292,7 +292,7 @@ impl ChatBody {
         let wrong = |error: String| ApiError::field("response_format.json_schema.schema", error);
         let schema = RawJson::of(schema).map_err(|error| wrong(error.to_string()))?;
         brigade_core::Schema::compile(&schema).map_err(|error| wrong(error.to_string()))?;
-        Ok(Some(OutputSchema { name: name.to_owned(), schema, strict }))
+        Ok(Some(OutputSchema::new(name, schema).strict(strict)))
     }
 }
 

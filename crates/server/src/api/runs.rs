@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use brigade_core::{Money, Observer, RunId, Settings, Task};
+use brigade_core::{Money, Observer, RunId, Task};
 use brigade_store::{RunInfo, RunStatus};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -242,7 +242,7 @@ impl RunBody {
         let Object(RunBudget { usd, tokens, turns }) = self.budget;
         let log = EventLog::new();
         let ask = Ask {
-            settings: Settings { user: self.user.clone(), ..served.settings.clone() },
+            settings: served.settings.clone().user(self.user.clone()),
             served,
             task,
             instructions: self.instructions.clone(),

@@ -56,13 +56,11 @@ pub(crate) enum Unpriced {
 impl Model {
     /// How it answers, unless the agent says otherwise.
     pub(crate) fn settings(&self) -> Settings {
-        Settings {
-            max_output_tokens: self.max_output_tokens,
-            temperature: self.temperature,
-            reasoning: self.thinking.map(Reasoning::Budget).or(self.effort.map(Reasoning::Effort)),
-            service_tier: self.service_tier.clone(),
-            ..Settings::default()
-        }
+        Settings::default()
+            .max_output_tokens(self.max_output_tokens)
+            .temperature(self.temperature)
+            .reasoning(self.thinking.map(Reasoning::Budget).or(self.effort.map(Reasoning::Effort)))
+            .service_tier(self.service_tier.clone())
     }
 }
 

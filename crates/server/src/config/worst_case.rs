@@ -81,14 +81,12 @@ fn calls(config: &Config, agent: &Agent, (prices, depth): (&PriceBook, u32)) -> 
 fn dearest_call(config: &Config, (model, agent): (&Model, &Agent), prices: &PriceBook) -> Option<Money> {
     let id = ModelId::new(model.provider.as_ref().as_str(), model.model.as_str());
     let context = prices.lookup(&id).and_then(|facts| facts.context_window).unwrap_or(USUAL_CONTEXT);
-    let settings = Settings {
-        max_output_tokens: agent.max_output_tokens,
-        answer_tokens: is_anthropic(config, model).then(|| anthropic_answer_tokens(&model.model)),
-        ..Settings::default()
-    };
+    let settings = Settings::default()
+        .max_output_tokens(agent.max_output_tokens)
+        .answer_tokens(is_anthropic(config, model).then(|| anthropic_answer_tokens(&model.model)));
     let input_tokens = agent.context_tokens.unwrap_or(context).min(context);
     let ceiling = prices.ceiling(&id, Settings::none(), input_tokens)?;
-    let output_tokens = ceiling.output_tokens(settings.output_limit_over(&model.settings()).map(u64::from))?;
+    let output_tokens = ceiling.output_tokens(settings.over(&model.settings()).output_limit().map(u64::from))?;
     Some(ceiling.rates.cost(input_tokens, output_tokens))
 }
 

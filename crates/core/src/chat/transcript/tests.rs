@@ -42,7 +42,7 @@ fn answers(message: &Message) -> Vec<(&str, String)> {
 }
 
 #[test]
-fn results_come_in_any_order_and_are_kept_in_call_order() {
+fn results_are_stored_in_call_order() {
     let mut transcript = talk(&["task"]);
     transcript.push(asks(&["a", "b"])).unwrap();
     transcript.answer_calls(vec![result("b", "2"), result("a", "1")]).unwrap();
@@ -51,7 +51,7 @@ fn results_come_in_any_order_and_are_kept_in_call_order() {
 }
 
 #[test]
-fn open_calls_take_their_results_and_nothing_else() {
+fn open_calls_accept_their_results_only() {
     let mut transcript = talk(&["task"]);
     transcript.push(asks(&["a", "b"])).unwrap();
     let early = transcript.push(Message::user("hurry"));
@@ -71,7 +71,7 @@ fn a_result_without_an_open_call_is_refused() {
 }
 
 #[test]
-fn what_no_provider_would_take_is_refused() {
+fn messages_that_providers_would_refuse_are_refused() {
     let mut transcript = Transcript::new();
     assert_eq!(transcript.push(Message::assistant("Hi!")), Err(TranscriptError::NothingAsked));
     assert_eq!(transcript.push(Message::system("Be kind.")), Err(TranscriptError::SystemMessage));
@@ -83,7 +83,7 @@ fn what_no_provider_would_take_is_refused() {
 }
 
 #[test]
-fn abandoned_calls_are_answered_with_the_reason() {
+fn abandoned_calls_get_an_error_result_with_the_reason() {
     let mut transcript = talk(&["task"]);
     transcript.push(asks(&["a", "b"])).unwrap();
     transcript.abandon_calls("cancelled");
@@ -94,7 +94,7 @@ fn abandoned_calls_are_answered_with_the_reason() {
 }
 
 #[test]
-fn ids_that_a_server_uses_again_are_told_apart() {
+fn duplicate_call_ids_are_replaced() {
     let mut transcript = talk(&["task"]);
     for round in [["call_0", "call_0"], ["call_0", ""], ["", "call_0_2"]] {
         transcript.push(asks(&round)).unwrap();
@@ -105,7 +105,7 @@ fn ids_that_a_server_uses_again_are_told_apart() {
 }
 
 #[test]
-fn a_renamed_call_loses_the_form_that_has_its_old_id() {
+fn a_call_with_a_replaced_id_loses_the_providers_form() {
     let raw = RawJson::parse(r#"{"call_id":"a"}"#.into()).unwrap();
     let data = Some(ProviderData { dialect: "some".into(), raw });
     let with_data = || {
@@ -122,7 +122,7 @@ fn a_renamed_call_loses_the_form_that_has_its_old_id() {
 }
 
 #[test]
-fn trimming_keeps_the_task_and_shows_the_digest_after_it() {
+fn trimming_keeps_the_task_and_shows_the_summary_after_it() {
     let mut transcript = talk(&["task", "1", "2", "3", "4"]);
     let hidden = transcript.hide_before(3, Some(Message::assistant("what was said")));
     assert_eq!(hidden, 2);
@@ -132,16 +132,16 @@ fn trimming_keeps_the_task_and_shows_the_digest_after_it() {
 }
 
 #[test]
-fn a_second_trimming_counts_messages_and_hands_the_old_digest_on() {
+fn a_second_trim_includes_the_old_summary_but_does_not_count_it() {
     let mut transcript = talk(&["task", "1", "2", "3", "4"]);
-    transcript.hide_before(2, Some(Message::user("digest of 1")));
-    assert_eq!(texts(transcript.hidden_by(4)), ["digest of 1", "2", "3"]);
-    assert_eq!(transcript.hide_before(4, Some(Message::user("digest of 1 to 3"))), 2);
-    assert_eq!(texts(transcript.visible()), ["task", "digest of 1 to 3", "4"]);
+    transcript.hide_before(2, Some(Message::user("summary of 1")));
+    assert_eq!(texts(transcript.hidden_by(4)), ["summary of 1", "2", "3"]);
+    assert_eq!(transcript.hide_before(4, Some(Message::user("summary of 1 to 3"))), 2);
+    assert_eq!(texts(transcript.visible()), ["task", "summary of 1 to 3", "4"]);
 }
 
 #[test]
-fn a_new_task_leaves_the_prompt_as_it_was_until_the_next_trimming() {
+fn a_new_task_does_not_change_the_visible_messages_until_the_next_trim() {
     let mut transcript = talk(&["task", "1", "2", "3"]);
     transcript.hide_before(3, None);
     transcript.push_task(Message::user("new task")).unwrap();
@@ -153,20 +153,20 @@ fn a_new_task_leaves_the_prompt_as_it_was_until_the_next_trimming() {
 }
 
 #[test]
-fn before_the_task_only_a_question_may_come_first() {
+fn before_the_task_the_visible_part_begins_with_a_user_message() {
     let mut transcript = talk(&["old", "1", "2", "3"]);
     transcript.push_task(Message::user("task")).unwrap();
     transcript.push(Message::assistant("5")).unwrap();
     assert_eq!(transcript.boundaries().collect::<Vec<_>>(), [2, 4, 5]);
     for elsewhere in [0, 1, 3, 6, usize::MAX] {
-        assert_eq!(transcript.hide_before(elsewhere, Some(Message::user("digest"))), 0);
+        assert_eq!(transcript.hide_before(elsewhere, Some(Message::user("summary"))), 0);
         assert_eq!(transcript.hidden_by(elsewhere).count(), 0);
     }
     assert_eq!(transcript.visible().count(), 6);
 }
 
 #[test]
-fn a_call_is_never_parted_from_its_result() {
+fn a_call_is_never_separated_from_its_result() {
     let mut transcript = talk(&["task"]);
     transcript.push(asks(&["a"])).unwrap();
     transcript.answer_calls(vec![result("a", "1")]).unwrap();
@@ -175,7 +175,7 @@ fn a_call_is_never_parted_from_its_result() {
 }
 
 #[test]
-fn repair_joins_results_that_come_one_by_one() {
+fn repair_joins_results_in_several_messages() {
     let history = [
         Message::user("task"),
         asks(&["a", "b"]),
@@ -206,14 +206,14 @@ fn repair_pairs_results_with_calls_whose_id_was_used_before() {
 }
 
 #[test]
-fn repair_gives_a_stray_result_to_no_later_call() {
+fn repair_does_not_use_a_stray_result_for_a_later_call() {
     let stray = Message::tool(vec![result("a", "stray")]);
     let transcript = Transcript::repaired([Message::user("task"), stray, asks(&["a"])]);
     assert_eq!(answers(&transcript.messages()[2]), [("a", LOST_RESULT.to_owned())]);
 }
 
 #[test]
-fn repair_answers_what_was_lost_and_drops_what_fits_nowhere() {
+fn repair_adds_missing_results_and_drops_misplaced_parts() {
     use Role::{Assistant, Tool, User};
     let history = [
         Message::system("be kind"),
@@ -233,7 +233,7 @@ fn repair_answers_what_was_lost_and_drops_what_fits_nowhere() {
 }
 
 #[test]
-fn the_last_words_of_the_user_are_the_task_of_a_repaired_history() {
+fn the_last_user_message_is_the_task_of_a_repaired_history() {
     let history = [Message::user("old"), Message::assistant("1"), Message::user("task"), Message::assistant("3")];
     let mut transcript = Transcript::repaired(history);
     transcript.hide_before(3, None);
@@ -241,7 +241,7 @@ fn the_last_words_of_the_user_are_the_task_of_a_repaired_history() {
 }
 
 #[test]
-fn storage_keeps_the_messages_and_forgets_the_window() {
+fn the_serialized_form_has_all_messages() {
     let mut transcript = talk(&["task", "1", "2"]);
     transcript.push(asks(&["a"])).unwrap();
     transcript.hide_before(2, None);
@@ -253,13 +253,13 @@ fn storage_keeps_the_messages_and_forgets_the_window() {
 }
 
 #[test]
-fn a_stored_history_that_is_broken_does_not_load() {
+fn an_invalid_history_cannot_be_deserialized() {
     let broken = serde_json::to_string(&[Message::user("task"), asks(&["a"]), Message::user("next")]).unwrap();
     let error = serde_json::from_str::<Transcript>(&broken).unwrap_err();
     assert!(error.to_string().starts_with("1 tool calls are still open"), "{error}");
 }
 
-/// What a strict provider checks.
+/// Checks what a strict provider checks.
 fn assert_acceptable<'a>(messages: impl Iterator<Item = &'a Message>) {
     let messages: Vec<_> = messages.collect();
     assert!(messages.first().is_none_or(|first| first.role() == Role::User), "the user speaks first: {messages:?}");
@@ -293,13 +293,13 @@ fn assert_valid(transcript: &Transcript) {
     }
 }
 
-/// Messages that are visible and no digest.
+/// The number of visible messages without the summary.
 fn shown(transcript: &Transcript) -> usize {
-    transcript.visible().count() - usize::from(transcript.digest.is_some())
+    transcript.visible().count() - usize::from(transcript.summary.is_some())
 }
 
 #[derive(Debug, Clone)]
-enum Act {
+enum Action {
     Push(Message),
     PushTask(Message),
     /// Answers the open calls, from the last to the first, without the one at this place if there is one.
@@ -312,10 +312,10 @@ enum Act {
     Reload,
 }
 
-impl Act {
+impl Action {
     fn apply(self, transcript: &mut Transcript) {
         match self {
-            // Whether it is refused does not matter here; what counts is what is left.
+            // Refusals are fine: the transcript must be valid afterwards.
             Self::Push(message) => drop(transcript.push(message)),
             Self::PushTask(message) => push_task(transcript, message),
             Self::Answer(without) => {
@@ -328,13 +328,13 @@ impl Act {
                 assert_eq!(transcript.answer_calls(results).is_ok(), complete);
             }
             Self::Abandon => transcript.abandon_calls("abandoned"),
-            Self::Trim(index, digest) => {
+            Self::Trim(index, summary) => {
                 let boundaries: Vec<_> = transcript.boundaries().collect();
                 if !boundaries.is_empty() {
-                    trim(transcript, *index.get(&boundaries), digest);
+                    trim(transcript, *index.get(&boundaries), summary);
                 }
             }
-            Self::TrimAnywhere(index, digest) => trim(transcript, index, digest),
+            Self::TrimAnywhere(index, summary) => trim(transcript, index, summary),
             Self::Reload => {
                 let json = serde_json::to_string(&transcript).unwrap();
                 let loaded: Transcript = serde_json::from_str(&json).unwrap();
@@ -353,13 +353,13 @@ fn push_task(transcript: &mut Transcript, task: Message) {
     }
 }
 
-fn trim(transcript: &mut Transcript, boundary: usize, digest: Option<Message>) {
+fn trim(transcript: &mut Transcript, boundary: usize, summary: Option<Message>) {
     let (before, visible, len) = (shown(transcript), texts(transcript.visible()), transcript.len());
     let fits = transcript.boundaries().any(|index| index == boundary);
-    let to_digest = transcript.hidden_by(boundary).count() - usize::from(fits && transcript.digest.is_some());
-    let hidden = transcript.hide_before(boundary, digest);
+    let expected = transcript.hidden_by(boundary).count() - usize::from(fits && transcript.summary.is_some());
+    let hidden = transcript.hide_before(boundary, summary);
     assert_eq!(hidden, before - shown(transcript));
-    assert_eq!(hidden, to_digest);
+    assert_eq!(hidden, expected);
     assert_eq!(transcript.len(), len);
     assert!(fits || texts(transcript.visible()) == visible);
 }
@@ -378,13 +378,13 @@ fn any_part() -> impl Strategy<Value = Part> {
     ]
 }
 
-/// Anything at all.
+/// Any parts under any role.
 fn any_message() -> impl Strategy<Value = Message> {
     let role = prop::sample::select(vec![Role::System, Role::User, Role::Assistant, Role::Assistant, Role::Tool]);
     (role, prop::collection::vec(any_part(), 0..5)).prop_map(|(role, parts)| Message::new(role, parts))
 }
 
-/// What makes sense somewhere.
+/// Messages that are valid in some position.
 fn likely_message() -> impl Strategy<Value = Message> {
     let id = prop::sample::select(vec!["", "a", "b", "a_2", "call"]);
     prop_oneof![
@@ -396,28 +396,28 @@ fn likely_message() -> impl Strategy<Value = Message> {
     ]
 }
 
-fn any_act() -> impl Strategy<Value = Act> {
-    let digest = || prop::option::of(any_message());
+fn any_action() -> impl Strategy<Value = Action> {
+    let summary = || prop::option::of(any_message());
     prop_oneof![
-        6 => likely_message().prop_map(Act::Push),
-        2 => any_message().prop_map(Act::Push),
-        2 => likely_message().prop_map(Act::PushTask),
-        4 => Just(Act::Answer(None)),
-        1 => (0_usize..3).prop_map(|place| Act::Answer(Some(place))),
-        1 => Just(Act::Abandon),
-        2 => (any::<Index>(), digest()).prop_map(|(index, digest)| Act::Trim(index, digest)),
-        1 => (0_usize..20, digest()).prop_map(|(index, digest)| Act::TrimAnywhere(index, digest)),
-        1 => Just(Act::Reload),
+        6 => likely_message().prop_map(Action::Push),
+        2 => any_message().prop_map(Action::Push),
+        2 => likely_message().prop_map(Action::PushTask),
+        4 => Just(Action::Answer(None)),
+        1 => (0_usize..3).prop_map(|place| Action::Answer(Some(place))),
+        1 => Just(Action::Abandon),
+        2 => (any::<Index>(), summary()).prop_map(|(index, summary)| Action::Trim(index, summary)),
+        1 => (0_usize..20, summary()).prop_map(|(index, summary)| Action::TrimAnywhere(index, summary)),
+        1 => Just(Action::Reload),
     ]
 }
 
 proptest! {
     #[test]
-    fn no_sequence_of_acts_makes_a_conversation_that_a_provider_refuses(
-        acts in prop::collection::vec(any_act(), 0..40),
+    fn no_sequence_of_actions_makes_a_conversation_that_a_provider_refuses(
+        actions in prop::collection::vec(any_action(), 0..40),
     ) {
         let mut transcript = Transcript::new();
-        for act in acts {
+        for act in actions {
             act.apply(&mut transcript);
             assert_valid(&transcript);
         }
@@ -426,21 +426,21 @@ proptest! {
     #[test]
     fn any_history_can_be_repaired(
         history in prop::collection::vec(prop_oneof![likely_message(), any_message()], 0..20),
-        acts in prop::collection::vec(any_act(), 0..10),
+        actions in prop::collection::vec(any_action(), 0..10),
     ) {
         let mut transcript = Transcript::repaired(history);
         assert_valid(&transcript);
         assert!(transcript.open_calls().is_empty());
         let again = Transcript::repaired(transcript.messages().iter().cloned());
         prop_assert_eq!(again.messages(), transcript.messages(), "what is whole stays as it is");
-        for act in acts {
+        for act in actions {
             act.apply(&mut transcript);
             assert_valid(&transcript);
         }
     }
 
     #[test]
-    fn repair_loses_no_words(
+    fn repair_loses_no_text(
         history in prop::collection::vec(prop_oneof![likely_message(), any_message()], 0..20),
     ) {
         let words: Vec<_> = history

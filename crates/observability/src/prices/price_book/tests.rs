@@ -254,14 +254,14 @@ fn ceiling(name: &str, input_tokens: u64, settings: &Settings) -> Option<(Money,
 
 #[test]
 fn the_estimate_uses_the_prices_of_long_prompts() {
-    let settings = Settings { prompt_cache: PromptCache::Off, ..Settings::default() };
+    let settings = Settings::default().prompt_cache(PromptCache::Off);
     assert_eq!(ceiling("anthropic/claude-sonnet-4-5", 200_000, &settings), Some((usd("3"), usd("15"))));
     assert_eq!(ceiling("anthropic/claude-sonnet-4-5", 200_001, &settings), Some((usd("6"), usd("22.5"))));
 }
 
 #[test]
 fn the_estimate_includes_cache_writes() {
-    let cached = |prompt_cache| Settings { prompt_cache, ..Settings::default() };
+    let cached = |prompt_cache| Settings::default().prompt_cache(prompt_cache);
     let input = |cache| ceiling("anthropic/claude-sonnet-4-6", 10, &cached(cache)).unwrap().0;
     assert_eq!(input(PromptCache::Off), usd("3"));
     assert_eq!(input(PromptCache::Auto), usd("3.75"));
@@ -270,7 +270,7 @@ fn the_estimate_includes_cache_writes() {
 
 #[test]
 fn the_estimate_follows_a_more_expensive_tier_but_not_a_cheaper_one() {
-    let tier = |tier: &str| Settings { service_tier: Some(tier.into()), ..Settings::default() };
+    let tier = |tier: &str| Settings::default().service_tier(Some(tier.into()));
     assert_eq!(ceiling("openai/gpt-5", 10, &tier("auto")), Some((usd("1.25"), usd("10"))));
     assert_eq!(ceiling("openai/gpt-5", 10, &tier("flex")), Some((usd("1.25"), usd("10"))));
     assert_eq!(ceiling("openai/gpt-5", 10, &tier("priority")), Some((usd("2.5"), usd("20"))));
@@ -286,7 +286,7 @@ fn the_estimate_includes_the_price_of_a_request() {
 #[test]
 fn the_estimate_includes_allowed_web_searches() {
     let tools = brigade_core::RawJson::parse(r#"[{"type":"web_search_20250305","max_uses":3}]"#.to_owned()).unwrap();
-    let settings = Settings { extra: [("tools".to_owned(), tools)].into(), ..Settings::default() };
+    let settings = Settings::default().extra([("tools".to_owned(), tools)].into());
     let call = |settings| prices_of("").ceiling(&id("anthropic/claude-sonnet-4-5"), settings, 10).unwrap().rates.call;
     assert_eq!((call(&settings), call(&Settings::default())), (usd("0.03"), Money::ZERO));
 }

@@ -11,11 +11,11 @@ const MODEL: &str = "claude-sonnet-4-5";
 
 /// The settings of a model that nobody has set up.
 fn defaults(model: &str) -> Settings {
-    Settings { answer_tokens: Some(anthropic_answer_tokens(model)), ..Settings::default() }
+    Settings::default().answer_tokens(Some(anthropic_answer_tokens(model)))
 }
 
 fn bytes(model: &str, request: &ChatRequest, stream: bool) -> Vec<u8> {
-    let settings = request.settings.over(&defaults(model)).into_owned();
+    let settings = request.settings.over(&defaults(model));
     body(&ModelRequest { model, chat: request, settings: &settings, stream })
 }
 
@@ -48,7 +48,7 @@ fn request(messages: Vec<Message>) -> ChatRequest {
     for message in messages {
         transcript.push(message).unwrap();
     }
-    ChatRequest { transcript, ..ChatRequest::default() }
+    ChatRequest::default().transcript(transcript)
 }
 
 fn assistant(parts: Vec<Part>) -> Message {
@@ -57,12 +57,12 @@ fn assistant(parts: Vec<Part>) -> Message {
 
 fn tools() -> ToolSet {
     let schema = raw(r#"{"type":"object","properties":{"q":{"type":"string"}}}"#);
-    let strict = ToolSpec { strict: true, ..ToolSpec::new("save", "", schema.clone()) };
+    let strict = ToolSpec::new("save", "", schema.clone()).strict(true);
     ToolSet::new(vec![ToolSpec::new("lookup", "Looks a word up.", schema), strict])
 }
 
 fn unmarked() -> Settings {
-    Settings { prompt_cache: PromptCache::Off, ..Settings::default() }
+    Settings::default().prompt_cache(PromptCache::Off)
 }
 
 /// A conversation of one question, a call and its result.
@@ -168,7 +168,7 @@ fn results_come_first_and_the_users_words_join_them() {
     let mut messages = asked();
     messages.push(Message::user("Well?"));
     messages.push(Message::user("Say."));
-    let request = ChatRequest { settings: unmarked(), ..request(messages) };
+    let request = request(messages).settings(unmarked());
     let body = sent(MODEL, &request);
     let kinds: Vec<&str> = body["messages"][2]["content"]
         .as_array()
@@ -190,7 +190,7 @@ fn what_belongs_to_another_provider_is_dropped() {
         Part::ToolCall(ToolCall { data: Some(foreign(r#"{"id":"fc_1"}"#)), ..call("call|1", "lookup", "") }),
     ];
     let messages = vec![Message::user("?"), assistant(parts), Message::tool(vec![result("call|1", "ok")])];
-    let body = sent(MODEL, &ChatRequest { settings: unmarked(), ..request(messages) });
+    let body = sent(MODEL, &request(messages).settings(unmarked()));
     let used = body["messages"][1]["content"][1]["id"].as_str().unwrap();
     assert!(used.starts_with("call_1_"));
     assert_eq!(
@@ -234,7 +234,7 @@ fn a_message_that_says_nothing_here_is_left_out() {
         assistant(vec![Part::text("Yes."), signed]),
         Message::user("Two"),
     ];
-    let body = sent(MODEL, &ChatRequest { settings: unmarked(), ..request(messages) });
+    let body = sent(MODEL, &request(messages).settings(unmarked()));
     let roles: Vec<&str> =
         body["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "user"]);
@@ -252,7 +252,7 @@ fn images_and_failed_tools_are_sent() {
         assistant(vec![Part::ToolCall(call("t", "lookup", "{\"q\":"))]),
         Message::tool(vec![failed]),
     ];
-    let body = sent(MODEL, &ChatRequest { settings: unmarked(), ..request(messages) });
+    let body = sent(MODEL, &request(messages).settings(unmarked()));
     assert_eq!(
         body["messages"][0]["content"],
         json!([
@@ -267,14 +267,11 @@ fn images_and_failed_tools_are_sent() {
 }
 
 fn with(settings: Settings) -> ChatRequest {
-    ChatRequest {
-        settings: Settings { prompt_cache: PromptCache::Off, ..settings },
-        ..request(vec![Message::user("?")])
-    }
+    request(vec![Message::user("?")]).settings(settings.prompt_cache(PromptCache::Off))
 }
 
 fn reasoning(reasoning: Reasoning) -> ChatRequest {
-    with(Settings { reasoning: Some(reasoning), ..Settings::default() })
+    with(Settings::default().reasoning(Some(reasoning)))
 }
 
 #[test]
@@ -319,7 +316,7 @@ fn reasoning_is_asked_for_in_the_way_of_each_model() {
 fn max_tokens_fit_the_model_and_leave_room_beside_the_budget() {
     let limited = |tokens, budget| {
         let reasoning = Some(Reasoning::Budget(budget));
-        let body = sent(MODEL, &with(Settings { max_output_tokens: Some(tokens), reasoning, ..Settings::default() }));
+        let body = sent(MODEL, &with(Settings::default().max_output_tokens(Some(tokens)).reasoning(reasoning)));
         (body["max_tokens"].as_u64().unwrap(), body["thinking"]["budget_tokens"].as_u64())
     };
     assert_eq!(sent(MODEL, &reasoning(Reasoning::Budget(4_000)))["max_tokens"], 12_192);
@@ -337,8 +334,8 @@ fn the_limit_that_is_sent_is_the_one_that_the_settings_tell() {
         [Reasoning::Off, Reasoning::Budget(3_000), Reasoning::Effort(Effort::Low), Reasoning::Effort(Effort::Max)];
     for (name, family) in ModelFamily::NAMES {
         for reasoning in reasonings.map(Some).into_iter().chain([None]) {
-            let request = with(Settings { reasoning, ..Settings::default() });
-            let told = request.settings.output_limit_over(&defaults(name)).unwrap().min(family.max_output_tokens);
+            let request = with(Settings::default().reasoning(reasoning));
+            let told = request.settings.over(&defaults(name)).output_limit().unwrap().min(family.max_output_tokens);
             assert_eq!(sent(name, &request)["max_tokens"], told, "{name} {reasoning:?}");
         }
     }
@@ -378,7 +375,7 @@ fn thinking_goes_on_in_a_turn_that_began_with_it() {
 #[test]
 fn sampling_is_sent_only_where_it_is_accepted() {
     let sampled = |model: &str, reasoning| {
-        let settings = Settings { temperature: Some(1.5), top_p: Some(0.5), reasoning, ..Settings::default() };
+        let settings = Settings::default().temperature(Some(1.5)).top_p(Some(0.5)).reasoning(reasoning);
         let body = sent(model, &with(settings));
         (body["temperature"].clone(), body["top_p"].clone())
     };
@@ -391,8 +388,8 @@ fn sampling_is_sent_only_where_it_is_accepted() {
 #[test]
 fn a_schema_is_enforced_or_put_in_words() {
     let schema = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
-    let output = Some(OutputSchema { name: "answer".into(), schema: raw(schema), strict: true });
-    let request = with(Settings { output, ..Settings::default() });
+    let output = Some(OutputSchema::new("answer", raw(schema)).strict(true));
+    let request = with(Settings::default().output(output));
     let format = json!({ "type": "json_schema", "schema": serde_json::from_str::<Value>(schema).unwrap() });
     assert_eq!(sent(MODEL, &request)["output_config"], json!({ "format": format }));
     let body = sent("claude-sonnet-4-20250514", &request);
@@ -403,7 +400,7 @@ fn a_schema_is_enforced_or_put_in_words() {
 #[test]
 fn the_choice_of_tools_is_mapped() {
     let chosen = |tool_choice, parallel_tool_calls| {
-        let mut request = with(Settings { tool_choice, parallel_tool_calls, ..Settings::default() });
+        let mut request = with(Settings::default().tool_choice(tool_choice).parallel_tool_calls(parallel_tool_calls));
         request.tools = tools();
         sent(MODEL, &request)["tool_choice"].clone()
     };
@@ -423,15 +420,13 @@ fn further_settings_and_fields_are_sent() {
         ("max_tokens", "77"),
         ("model", "\"x\""),
     ];
-    let settings = Settings {
-        stop_sequences: vec!["END".into(), " ".into()],
-        service_tier: Some("default".into()),
-        user: Some("u1".into()),
-        seed: Some(4),
-        prompt_cache_key: Some("k".into()),
-        extra: extra.into_iter().map(|(name, json)| (name.to_owned(), raw(json))).collect(),
-        ..Settings::default()
-    };
+    let settings = Settings::default()
+        .stop_sequences(vec!["END".into(), " ".into()])
+        .service_tier(Some("default".into()))
+        .user(Some("u1".into()))
+        .seed(Some(4))
+        .prompt_cache_key(Some("k".into()))
+        .extra(extra.into_iter().map(|(name, json)| (name.to_owned(), raw(json))).collect());
     let mut request = with(settings);
     request.tools = tools();
     let body = sent(MODEL, &request);

@@ -17,13 +17,13 @@ fn messages(server: Server, messages: Vec<Message>) -> Value {
     for message in messages {
         transcript.push(message).unwrap();
     }
-    let request = ChatRequest { transcript, ..ChatRequest::default() };
+    let request = ChatRequest::default().transcript(transcript);
     encoded(server, &request, false)["messages"].clone()
 }
 
 fn with_settings(server: Server, settings: Settings) -> Value {
     let tools = ToolSet::new(vec![ToolSpec::new("f", "Does it.", RawJson::empty_object())]);
-    encoded(server, &ChatRequest { settings, tools, ..ChatRequest::new("?") }, false)
+    encoded(server, &ChatRequest::new("?").settings(settings).tools(tools), false)
 }
 
 fn data(dialect: &'static str, raw: &Value) -> ProviderData {
@@ -163,13 +163,11 @@ fn an_assistant_message_is_never_without_anything_in_it() {
 
 #[test]
 fn settings_have_the_names_that_each_server_knows() {
-    let settings = Settings {
-        max_output_tokens: Some(9),
-        tool_choice: ToolChoice::Required,
-        reasoning: Some(Reasoning::Budget(2_000)),
-        temperature: Some(0.1),
-        ..Settings::default()
-    };
+    let settings = Settings::default()
+        .max_output_tokens(Some(9))
+        .tool_choice(ToolChoice::Required)
+        .reasoning(Some(Reasoning::Budget(2_000)))
+        .temperature(Some(0.1));
     let sent = |server| with_settings(server, settings.clone());
     let openai = sent(Server::OpenAi);
     assert_eq!(openai["max_completion_tokens"], 9);
@@ -180,7 +178,7 @@ fn settings_have_the_names_that_each_server_knows() {
     assert_eq!(sent(Server::Mistral)["max_tokens"], 9);
     assert_eq!(sent(Server::OpenRouter)["reasoning"], json!({ "max_tokens": 2_000 }));
     assert_eq!(sent(Server::DeepSeek)["thinking"], json!({ "type": "enabled" }));
-    let named = Settings { tool_choice: ToolChoice::Named("f".into()), ..Settings::default() };
+    let named = Settings::default().tool_choice(ToolChoice::Named("f".into()));
     let choice = with_settings(Server::OpenAi, named)["tool_choice"].clone();
     assert_eq!(choice, json!({ "type": "function", "function": { "name": "f" } }));
 }
@@ -188,8 +186,8 @@ fn settings_have_the_names_that_each_server_knows() {
 #[test]
 fn a_schema_goes_into_the_prompt_where_the_server_knows_none() {
     let schema = RawJson::parse(r#"{"type":"object"}"#.into()).unwrap();
-    let output = Some(OutputSchema { name: "answer".into(), schema, strict: true });
-    let settings = Settings { output, ..Settings::default() };
+    let output = Some(OutputSchema::new("answer", schema).strict(true));
+    let settings = Settings::default().output(output);
     let format = json!({ "type": "json_schema", "json_schema": {
         "name": "answer", "schema": { "type": "object" }, "strict": true,
     } });
@@ -203,13 +201,11 @@ fn a_schema_goes_into_the_prompt_where_the_server_knows_none() {
 fn the_order_of_a_schema_is_kept_and_extra_fields_win() {
     let schema = RawJson::parse(r#"{"type":"object","properties":{"b":{},"a":{}}}"#.into()).unwrap();
     let extra = |name: &str, json: &str| (name.to_owned(), RawJson::parse(json.to_owned()).unwrap());
-    let settings = Settings {
-        temperature: Some(1.0),
-        extra: [extra("temperature", "0.5"), extra("top_k", "3"), extra("stream", "true")].into(),
-        ..Settings::default()
-    };
+    let settings = Settings::default()
+        .temperature(Some(1.0))
+        .extra([extra("temperature", "0.5"), extra("top_k", "3"), extra("stream", "true")].into());
     let tools = ToolSet::new(vec![ToolSpec::new("f", "", schema)]);
-    let request = ChatRequest { settings, tools, ..ChatRequest::new("?") };
+    let request = ChatRequest::new("?").settings(settings).tools(tools);
     let body = OpenAi::builder().build().unwrap().model("m").encode(&request, false).unwrap();
     let body = String::from_utf8(body).unwrap();
     assert!(body.contains(r#""properties":{"b":{},"a":{}}"#), "{body}");

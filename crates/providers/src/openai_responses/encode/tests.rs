@@ -54,7 +54,7 @@ fn request(messages: Vec<Message>) -> ChatRequest {
     for message in messages {
         transcript.push(message).unwrap();
     }
-    ChatRequest { transcript, ..ChatRequest::default() }
+    ChatRequest::default().transcript(transcript)
 }
 
 fn with_extra(mut request: ChatRequest, name: &str, json: &str) -> ChatRequest {
@@ -87,7 +87,7 @@ fn a_request_has_the_documented_form() {
         Message::tool(vec![result("call_1", vec![Part::text("Here."), Part::text("Or there.")])]),
     ]);
     let schema = raw(r#"{"type":"object","properties":{}}"#);
-    let strict = ToolSpec { strict: true, ..ToolSpec::new("save", "", schema.clone()) };
+    let strict = ToolSpec::new("save", "", schema.clone()).strict(true);
     request.instructions = Some(Message::system("Be brief."));
     request.tools = ToolSet::new(vec![ToolSpec::new("lookup", "Looks it up.", schema.clone()), strict]);
     let parameters = json!({ "type": "object", "properties": {} });
@@ -227,24 +227,24 @@ fn settings_become_fields() {
     let mut request = request(vec![Message::user("?")]);
     let schema = raw(r#"{"type":"object"}"#);
     request.tools = ToolSet::new(vec![ToolSpec::new("f", "", schema.clone())]);
-    request.settings = Settings {
-        tool_choice: ToolChoice::Named("f".into()),
-        parallel_tool_calls: Some(false),
-        output: Some(OutputSchema { name: "answer".into(), schema, strict: true }),
-        max_output_tokens: Some(5),
-        temperature: Some(0.5),
-        top_p: Some(0.9),
-        stop_sequences: vec!["END".into()],
-        seed: Some(1),
-        reasoning: Some(Reasoning::Effort(Effort::Max)),
-        prompt_cache_key: Some("k".into()),
-        service_tier: Some("flex".into()),
-        user: Some("u".into()),
-        metadata: [("team".to_owned(), "a".to_owned())].into(),
-        extra: [("tools".to_owned(), raw(r#"[{"type":"web_search"}]"#)), ("truncation".to_owned(), raw("\"auto\""))]
-            .into(),
-        ..Settings::default()
-    };
+    request.settings = Settings::default()
+        .tool_choice(ToolChoice::Named("f".into()))
+        .parallel_tool_calls(Some(false))
+        .output(Some(OutputSchema::new("answer", schema).strict(true)))
+        .max_output_tokens(Some(5))
+        .temperature(Some(0.5))
+        .top_p(Some(0.9))
+        .stop_sequences(vec!["END".into()])
+        .seed(Some(1))
+        .reasoning(Some(Reasoning::Effort(Effort::Max)))
+        .prompt_cache_key(Some("k".into()))
+        .service_tier(Some("flex".into()))
+        .user(Some("u".into()))
+        .metadata([("team".to_owned(), "a".to_owned())].into())
+        .extra(
+            [("tools".to_owned(), raw(r#"[{"type":"web_search"}]"#)), ("truncation".to_owned(), raw("\"auto\""))]
+                .into(),
+        );
     let question = ModelRequest { model: MODEL, chat: &request, settings: &request.settings, stream: true };
     let mut sent: Value = serde_json::from_slice(&body(&question, Some("auto"))).unwrap();
     sent.as_object_mut().unwrap().remove("input");

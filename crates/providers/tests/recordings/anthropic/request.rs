@@ -109,8 +109,7 @@ fn understood(body: &Value) -> Result<ChatRequest, String> {
 fn configure_output(settings: &mut Settings, config: &Value, body: &Value) {
     let format = &config["format"];
     if has_only(config, &["format"]) && has_only(format, &["type", "schema"]) && format["type"] == "json_schema" {
-        settings.output =
-            Some(OutputSchema { name: "answer".to_owned(), schema: raw(&format["schema"]), strict: true });
+        settings.output = Some(OutputSchema::new("answer", raw(&format["schema"])).strict(true));
     } else if let Some(effort) = effort(&config["effort"])
         && has_only(config, &["effort"])
         && body["thinking"] == json!({ "type": "adaptive" })
@@ -160,7 +159,7 @@ fn is_plain_tool(tool: &Value) -> bool {
 fn tool(tool: &Value) -> ToolSpec {
     let text = |name: &str| tool[name].as_str().unwrap_or_default();
     let spec = ToolSpec::new(text("name"), text("description"), raw(&tool["input_schema"]));
-    ToolSpec { strict: tool["strict"] == true, ..spec }
+    spec.strict(tool["strict"] == true)
 }
 
 fn transcript(messages: &Value) -> Result<Transcript, String> {

@@ -97,7 +97,7 @@ fn is_plain_tool(tool: &Value) -> bool {
 fn tool(tool: &Value) -> ToolSpec {
     let text = |name: &str| tool[name].as_str().unwrap_or_default();
     let spec = ToolSpec::new(text("name"), text("description"), raw(&tool["parameters"]));
-    ToolSpec { strict: tool["strict"] == true, ..spec }
+    spec.strict(tool["strict"] == true)
 }
 
 fn tool_choice(choice: &Value) -> Option<ToolChoice> {
@@ -116,7 +116,7 @@ fn output(format: &Value) -> Option<OutputSchema> {
         && format["type"] == "json_schema"
         && format["schema"].is_object();
     let name = format["name"].as_str().filter(|_| plain)?.to_owned();
-    Some(OutputSchema { name, schema: raw(&format["schema"]), strict: format["strict"] == true })
+    Some(OutputSchema::new(name, raw(&format["schema"])).strict(format["strict"] == true))
 }
 
 fn effort(reasoning: &Value) -> Option<Reasoning> {

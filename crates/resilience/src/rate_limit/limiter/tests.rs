@@ -45,7 +45,7 @@ fn saying(requests: RateLimitStatus) -> ChatReply {
 }
 
 fn allowance(limit: u64, remaining: u64, reset: Option<Duration>) -> RateLimitStatus {
-    RateLimitStatus { limit: Some(limit), remaining: Some(remaining), reset }
+    RateLimitStatus::default().limit(Some(limit)).remaining(Some(remaining)).reset(reset)
 }
 
 /// One call that is answered at once.
@@ -129,7 +129,7 @@ async fn unused_tokens_are_given_back_and_excess_tokens_become_debt() {
     let tokens = RateLimitSettings { tokens_per_minute: Some(10_000), ..RateLimitSettings::default() };
     for (usage, rest) in [(Usage::new(100, 100), 9_800), (Usage::new(9_000, 3_000), 0)] {
         let limiter = limiter(tokens.clone());
-        call(&limiter, Ok(ChatReply { usage: Some(usage), ..reply("ok") })).await;
+        call(&limiter, Ok(reply("ok").usage(Some(usage)))).await;
         assert_eq!(left(&limiter, "tokens_per_minute"), Some(rest));
     }
 }

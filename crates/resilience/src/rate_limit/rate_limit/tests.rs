@@ -41,11 +41,10 @@ impl Gauge {
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a header is a whole number")]
     fn header(&self) -> RateLimitStatus {
-        RateLimitStatus {
-            limit: Some(self.limit as u64),
-            remaining: Some(self.level as u64),
-            reset: Some(Duration::from_secs_f64(60.0 * (self.limit - self.level) / self.limit)),
-        }
+        RateLimitStatus::default()
+            .limit(Some(self.limit as u64))
+            .remaining(Some(self.level as u64))
+            .reset(Some(Duration::from_secs_f64(60.0 * (self.limit - self.level) / self.limit)))
     }
 }
 
@@ -86,7 +85,7 @@ impl Provider {
         }
         sleep(took).await;
         self.served.fetch_add(1, Ordering::Relaxed);
-        Ok(ChatReply { usage: Some(Usage::new(PROMPT.into(), 50)), limits, ..reply("ok") })
+        Ok(reply("ok").usage(Some(Usage::new(PROMPT.into(), 50))).limits(limits))
     }
 
     fn model(self: &Arc<Self>) -> RateLimit<Fake> {
@@ -188,7 +187,7 @@ async fn a_call_whose_turn_comes_too_late_fails_at_once_and_costs_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn max_output_tokens_of_the_model_count_like_those_of_the_request() {
-    let settings = Settings { max_output_tokens: Some(600), ..Settings::default() };
+    let settings = Settings::default().max_output_tokens(Some(600));
     let limits = RateLimitSettings {
         tokens_per_minute: Some(1_000),
         charging: Some(Charging::OpenAi),

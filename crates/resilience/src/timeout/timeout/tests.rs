@@ -34,7 +34,7 @@ async fn a_stream_that_never_starts_ends_after_one_minute_or_five_with_reasoning
     thinking.settings.reasoning = Some(Reasoning::Off);
     assert_eq!(ends(&stalling(&[]), &thinking, &run).await, (first_delta, 60));
 
-    let thinks = Settings { reasoning: Some(Reasoning::Budget(4_000)), ..Settings::default() };
+    let thinks = Settings::default().reasoning(Some(Reasoning::Budget(4_000)));
     let fake = Fake::new("m", |_, _| std::future::pending()).with_settings(thinks);
     let model = Timeout::new(fake, Timeouts::default());
     assert_eq!(ends(&model, &question(), &run).await, (first_delta, 300));

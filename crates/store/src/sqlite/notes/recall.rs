@@ -148,7 +148,7 @@ impl Recall for SqliteRecall {
     }
 
     async fn recall(&self, query: &RecallQuery<'_>, run: &Run) -> Result<Vec<Note>, RecallError> {
-        let RecallQuery { scope, text, limit } = *query;
+        let RecallQuery { scope, text, limit, .. } = *query;
         let scope = notes::scope_name(scope)?;
         let (words, oldest_ms) = (notes::words(text), self.oldest_ms());
         let direction = if words.is_empty() { None } else { self.direction(text, run).await };
