@@ -22,7 +22,7 @@
 //! | `http` | connections, accounts, response heads, rate limits, errors, server-sent events |
 //! | `protocol` | the interface of a wire protocol, the response reader, helpers that several protocols share |
 //! | `client` | [`Client`], [`Model`] and [`ClientBuilder`] |
-//! | `openai_chat`, `openai_responses`, `anthropic` | a protocol each: `wire` (what is read), `encode`, `decode` |
+//! | `openai_chat`, `openai_responses`, `anthropic` | a protocol each: `wire` (types of responses), `encode`, `decode` |
 //! | `openai_embeddings` | [`OpenAiEmbeddings`] |
 //!
 //! # Request types

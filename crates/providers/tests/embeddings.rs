@@ -14,7 +14,7 @@ async fn served(faults: &str) -> (RunningSimulator, OpenAiEmbeddings) {
 }
 
 #[tokio::test]
-async fn texts_become_vectors_in_their_order_and_the_provider_counts_the_same_tokens() {
+async fn vectors_have_the_order_of_the_texts_and_usage_matches_the_providers() {
     let (provider, model) = served("").await;
     let found = model.embed(&["trains to Basel", "cats", "a train to Basel"], &Run::new()).await.unwrap();
     let closeness = |one: usize, other: usize| {
@@ -29,7 +29,7 @@ async fn texts_become_vectors_in_their_order_and_the_provider_counts_the_same_to
 }
 
 #[tokio::test]
-async fn no_text_asks_nobody_and_too_many_are_refused_before() {
+async fn no_texts_need_no_request_and_too_many_are_refused() {
     let (provider, model) = served("").await;
     assert!(model.embed(&[], &Run::new()).await.unwrap().vectors.is_empty());
     let error = model.embed(&vec!["x"; 2_049], &Run::new()).await.unwrap_err();
@@ -38,7 +38,7 @@ async fn no_text_asks_nobody_and_too_many_are_refused_before() {
 }
 
 #[tokio::test]
-async fn failures_are_told_apart_as_those_of_answers_are() {
+async fn failures_have_the_same_kinds_as_those_of_chat_models() {
     let fault = |what: &str| format!("[[fault]]\nid = \"x\"\nmatch = {{}}\n{what}");
     for (what, kind) in [
         ("do = { status = 429, headers = [[\"retry-after\", \"7\"]] }", ModelErrorKind::RateLimited),

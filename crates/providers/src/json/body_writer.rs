@@ -41,7 +41,7 @@ impl<'a> BodyWriter<'a> {
         }
     }
 
-    /// Writes the fields of `extra`, except those that are `reserved`.
+    /// Writes the fields of `extra`, except for `reserved` ones.
     pub(crate) fn extras(&mut self, reserved: &[&str]) {
         for (name, content) in self.extra {
             if !reserved.contains(&name.as_str()) {

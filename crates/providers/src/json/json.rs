@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-/// The fields of an object, with their values unparsed. Sorted, so that what is written from it never varies.
+/// The fields of an object with unparsed values. Sorted, so that they are always encoded in the same order.
 pub(crate) type RawFields = BTreeMap<String, Box<RawValue>>;
 
 /// Up to here every whole number has a float of its own: 2^53.

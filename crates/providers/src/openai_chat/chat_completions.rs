@@ -33,7 +33,7 @@ pub type OpenAiChatModel = Model<ChatCompletions>;
 ///
 /// - A server gets back an assistant's text, refusal and tool calls, and reasoning only in fields that the server itself
 ///   sends and accepts ([`Quirks::echo`]). It never gets another protocol's reasoning or opaque items.
-/// - Tool results are text, so images in them follow in a user message. There is no field for a failed tool.
+/// - Tool results are text, so images in them follow in a user message. A failed tool is not marked as such.
 ///
 /// <https://platform.openai.com/docs/api-reference/chat>
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Encodes requests.
 //!
-//! Messages and tools are encoded once each and their bytes kept with them, so that a turn encodes only what is new.
+//! Each message is encoded once and keeps its bytes, and so do the tools, so that a turn encodes only new messages.
 
 use std::convert::Infallible;
 

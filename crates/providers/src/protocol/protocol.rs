@@ -1,9 +1,9 @@
-//! The interface of a wire protocol, and what it reports while it decodes an answer.
+//! The interface of a wire protocol, and the events that it reports while it decodes an answer.
 //!
 //! A protocol is a folder with a marker type that implements [`Protocol`], `wire.rs` (lenient serde structs), `encode.rs`
 //! (from a [`ModelRequest`] to bytes) and `decode.rs` (a [`ReplyDecoder`]).
 //!
-//! The response reader does what is the same for all protocols: it distinguishes a stream from a single document, turns
+//! The response reader handles everything that all protocols have in common: it distinguishes a stream from a single document, turns
 //! HTTP failures into errors, limits sizes, and adds to replies and errors what the head of the response says (model,
 //! status, request id, rate limits) and the usage received so far.
 

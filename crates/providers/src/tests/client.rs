@@ -18,15 +18,15 @@ use crate::{AccountError, Anthropic, OpenAi, Server, http::account::MAX_BODY_BYT
 
 const ANSWER: &str = r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
 
-/// A server that gives the same answer to every request, and tells what it was asked.
-struct Canned {
+/// A server that sends the same response to every request, and records the requests.
+struct CannedServer {
     url: String,
-    asked: tokio::sync::mpsc::UnboundedReceiver<String>,
+    requests: tokio::sync::mpsc::UnboundedReceiver<String>,
     connections: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
-impl Canned {
+impl CannedServer {
     async fn new(status: &str, headers: &str, body: &str) -> Self {
         Self::binary(status, headers, body.as_bytes()).await
     }
@@ -39,28 +39,28 @@ impl Canned {
     async fn raw(answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/base", listener.local_addr().unwrap());
-        let (tell, asked) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, requests) = tokio::sync::mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((mut stream, _)) = listener.accept().await {
-                let (tell, answer) = (tell.clone(), answer.clone());
+                let (sender, answer) = (sender.clone(), answer.clone());
                 counted.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(async move {
                     let mut request = vec![0; 64 << 10];
                     while let Ok(length @ 1..) = stream.read(&mut request).await {
                         let head = String::from_utf8_lossy(&request[..length]).into_owned();
                         if head.starts_with("POST") || head.starts_with("GET") {
-                            tell.send(head).unwrap();
+                            sender.send(head).unwrap();
                             stream.write_all(&answer).await.unwrap();
                         }
                     }
                 });
             }
         });
-        Self { url, asked, connections, _tasks: tasks }
+        Self { url, requests, connections, _tasks: tasks }
     }
 
     async fn answering() -> Self {
@@ -69,16 +69,16 @@ impl Canned {
 }
 
 #[tokio::test]
-async fn a_request_has_the_key_and_what_the_account_adds() {
-    let mut server = Canned::answering().await;
+async fn a_request_has_the_key_and_the_accounts_headers() {
+    let mut server = CannedServer::answering().await;
     let account =
         OpenAi::builder().base_url(&server.url).query("api-version=1").api_key("sk-planted").header("x-org", "o");
     let account = account.propagate_trace(true).agent_header(true).build().unwrap();
     let run = Run::new();
     let run = run.child("researcher", brigade_core::Budget::unlimited()).unwrap();
     account.model("m").chat(&ChatRequest::new("?"), &run).await.unwrap();
-    let asked = server.asked.recv().await.unwrap();
-    assert!(asked.starts_with("POST /base/chat/completions?api-version=1 HTTP/1.1"), "{asked}");
+    let request = server.requests.recv().await.unwrap();
+    assert!(request.starts_with("POST /base/chat/completions?api-version=1 HTTP/1.1"), "{request}");
     for header in [
         "authorization: Bearer sk-planted",
         "content-type: application/json",
@@ -87,44 +87,44 @@ async fn a_request_has_the_key_and_what_the_account_adds() {
         &format!("traceparent: 00-{}-", run.trace()),
         &format!("x-client-request-id: {}", run.id()),
     ] {
-        assert!(asked.contains(header), "{header} is not in {asked}");
+        assert!(request.contains(header), "{header} is not in {request}");
     }
 }
 
 #[tokio::test]
-async fn nothing_is_told_to_providers_that_was_not_asked_for() {
-    let mut server = Canned::answering().await;
+async fn optional_headers_are_not_sent_by_default() {
+    let mut server = CannedServer::answering().await;
     let account = OpenAi::builder().base_url(&server.url).build().unwrap();
     account.model("m").chat(&ChatRequest::new("?"), &Run::new()).await.unwrap();
-    let asked = server.asked.recv().await.unwrap();
+    let request = server.requests.recv().await.unwrap();
     for header in ["authorization", "traceparent", "x-brigade-agent"] {
-        assert!(!asked.contains(header), "{asked}");
+        assert!(!request.contains(header), "{request}");
     }
 }
 
 #[tokio::test]
-async fn other_servers_take_the_key_in_headers_of_their_own() {
-    let mut server = Canned::answering().await;
+async fn some_servers_expect_the_key_in_their_own_header() {
+    let mut server = CannedServer::answering().await;
     let azure = OpenAi::server(Server::Azure).base_url(&server.url).api_key("k").build().unwrap();
     azure.model("m").chat(&ChatRequest::new("?"), &Run::new()).await.unwrap();
-    assert!(server.asked.recv().await.unwrap().contains("api-key: k"));
+    assert!(server.requests.recv().await.unwrap().contains("api-key: k"));
     let anthropic = Anthropic::builder().base_url(&server.url).api_key("k").build().unwrap();
     let _ = anthropic.model("m").chat(&ChatRequest::new("?"), &Run::new()).await;
-    assert!(server.asked.recv().await.unwrap().contains("x-api-key: k"));
+    assert!(server.requests.recv().await.unwrap().contains("x-api-key: k"));
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let server = Canned::new("307 Temporary Redirect", "location: http://127.0.0.1:1/\r\n", "").await;
+    let server = CannedServer::new("307 Temporary Redirect", "location: http://127.0.0.1:1/\r\n", "").await;
     let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
     let error = model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap_err();
     assert_eq!((error.kind(), error.details().status), (ModelErrorKind::Caller, Some(307)));
 }
 
 #[tokio::test]
-async fn a_key_is_in_no_error_and_in_no_debug_text() {
+async fn an_api_key_is_never_in_an_error_or_in_debug_output() {
     let body = r#"{"error":{"message":"Incorrect API key provided: sk-planted."}}"#;
-    let server = Canned::new("401 Unauthorized", "", body).await;
+    let server = CannedServer::new("401 Unauthorized", "", body).await;
     let builder = OpenAi::builder().base_url(&server.url).api_key("sk-planted");
     let builder_text = format!("{builder:?}");
     let account = builder.build().unwrap();
@@ -132,8 +132,8 @@ async fn a_key_is_in_no_error_and_in_no_debug_text() {
     let error = model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Auth);
     let probe = account.probe().await.unwrap_err();
-    let seen = format!("{builder_text} {account:?} {model:?} {error:?} {error} {probe:?}");
-    assert!(!seen.contains("sk-planted"), "{seen}");
+    let text = format!("{builder_text} {account:?} {model:?} {error:?} {error} {probe:?}");
+    assert!(!text.contains("sk-planted"), "{text}");
 }
 
 #[tokio::test]
@@ -141,13 +141,14 @@ async fn one_connection_serves_many_calls_streamed_or_not() {
     let chunk = r#"{"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}"#;
     let events = format!("data: {chunk}\n\ndata: [DONE]\n\n");
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n";
-    let streaming = Canned::raw(format!("{head}\r\n{:x}\r\n{events}\r\n0\r\n\r\n", events.len()).into_bytes()).await;
-    for (server, deltas) in [(Canned::answering().await, false), (streaming, true)] {
+    let streaming =
+        CannedServer::raw(format!("{head}\r\n{:x}\r\n{events}\r\n0\r\n\r\n", events.len()).into_bytes()).await;
+    for (server, deltas) in [(CannedServer::answering().await, false), (streaming, true)] {
         let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
         for _ in 0..3 {
             let run = Run::new().with_deltas(deltas);
             assert_eq!(model.chat(&ChatRequest::new("?"), &run).await.unwrap().message.text(), "hi");
-            // The connection goes back to the pool on a task of its own.
+            // A task puts the connection back into the pool.
             tokio::task::yield_now().await;
         }
         assert_eq!(server.connections.load(Ordering::Relaxed), 1, "deltas: {deltas}");
@@ -171,14 +172,14 @@ async fn encoded(encoding: &str, body: &[u8]) -> Vec<u8> {
 async fn compressed_answers_are_decoded() {
     for encoding in ["gzip", "deflate", "br", "zstd"] {
         let header = format!("content-encoding: {encoding}\r\n");
-        let mut server = Canned::binary("200 OK", &header, &encoded(encoding, ANSWER.as_bytes()).await).await;
+        let mut server = CannedServer::binary("200 OK", &header, &encoded(encoding, ANSWER.as_bytes()).await).await;
         let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
         assert_eq!(model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap().message.text(), "hi", "{encoding}");
-        let request = server.asked.recv().await.unwrap();
+        let request = server.requests.recv().await.unwrap();
         let accepted = request.lines().find(|line| line.starts_with("accept-encoding:")).unwrap();
         assert!(accepted.contains(encoding), "{accepted}");
 
-        let server = Canned::binary("200 OK", &header, b"not compressed").await;
+        let server = CannedServer::binary("200 OK", &header, b"not compressed").await;
         let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
         let error = model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap_err();
         assert_eq!((error.kind(), error.details().sent), (ModelErrorKind::Broken, true), "{encoding}");
@@ -189,7 +190,7 @@ async fn compressed_answers_are_decoded() {
 async fn the_limit_of_an_answer_counts_decoded_bytes() {
     let body = encoded("gzip", &vec![b' '; MAX_BODY_BYTES + 1]).await;
     assert!(body.len() < MAX_BODY_BYTES / 100);
-    let server = Canned::binary("200 OK", "content-encoding: gzip\r\n", &body).await;
+    let server = CannedServer::binary("200 OK", "content-encoding: gzip\r\n", &body).await;
     let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
     let error = model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Broken);
@@ -197,7 +198,7 @@ async fn the_limit_of_an_answer_counts_decoded_bytes() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_at_once() {
+fn invalid_configuration_is_refused_at_once() {
     for url in ["", "api.openai.com", "ftp://x", "http://"] {
         assert!(matches!(OpenAi::builder().base_url(url).build(), Err(AccountError::BaseUrl(_))), "{url}");
     }
@@ -207,11 +208,11 @@ fn what_cannot_work_is_refused_at_once() {
 }
 
 #[test]
-fn every_server_has_a_name_that_reads_back() {
+fn every_server_name_parses() {
     for server in Server::ALL {
         assert_eq!(server.name().parse(), Ok(server));
     }
-    assert!("nobody".parse::<Server>().unwrap_err().to_string().contains("openrouter"));
+    assert!("unknown".parse::<Server>().unwrap_err().to_string().contains("openrouter"));
 }
 
 #[tokio::test]
@@ -219,6 +220,6 @@ async fn a_call_in_flight_is_small() {
     let model = OpenAi::builder().base_url("http://127.0.0.1:9").build().unwrap().model("m");
     let (request, run) = (ChatRequest::new("?"), Run::new());
     let call = model.chat(&request, &run);
-    // What is sent is in a box of its own. A future that is held twice, and twice again, would be ten times as large.
+    // The futures around this one hold it twice each, so a large one would take ten times its size.
     assert!(size_of_val(&*call) < 1_024, "{} bytes", size_of_val(&*call));
 }

@@ -1,8 +1,8 @@
-//! Bytes that no server should send.
+//! Damaged responses.
 //!
-//! Streams and documents of all protocols are damaged at random, and cut into chunks at random. Whatever comes of that,
-//! nothing panics, the chunks make no difference, and what was read can be sent to every provider. Runs for as many
-//! seconds as `BRIGADE_FUZZ_SECONDS` says; `cargo xtask fuzz` sets it.
+//! Streams and documents of all protocols are damaged and split into chunks at random. No response may cause a panic, the
+//! chunks must not change the result, and every decoded reply must be accepted by every encoder. Runs for
+//! `BRIGADE_FUZZ_SECONDS` seconds; `cargo xtask fuzz` sets it.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -57,8 +57,8 @@ const SEEDS: [&str; 7] = [
     "[{\"error\":{\"code\":429,\"message\":\"wait\",\"status\":\"RESOURCE_EXHAUSTED\",\"details\":[{\"a\":1}]},\"request_id\":null}]",
 ];
 
-/// What is put in a place where it may mean something.
-const WORDS: [&str; 24] = [
+/// Texts with a meaning in JSON or in an event stream, inserted at random.
+const TOKENS: [&str; 24] = [
     "\n",
     "\r",
     "\r\n\r\n",
@@ -87,7 +87,7 @@ const WORDS: [&str; 24] = [
 
 #[derive(Debug, Clone)]
 enum Damage {
-    Put(Index, &'static str),
+    Insert(Index, &'static str),
     Overwrite(Index, u8),
     Cut(Index, usize),
     Repeat(Index, usize),
@@ -97,36 +97,36 @@ enum Damage {
 impl Damage {
     fn strategy() -> impl Strategy<Value = Self> {
         prop_oneof![
-            4 => (any::<Index>(), prop::sample::select(&WORDS[..])).prop_map(|(place, word)| Self::Put(place, word)),
-            2 => (any::<Index>(), any::<u8>()).prop_map(|(place, byte)| Self::Overwrite(place, byte)),
-            3 => (any::<Index>(), 1_usize..40).prop_map(|(place, length)| Self::Cut(place, length)),
-            2 => (any::<Index>(), 1_usize..200).prop_map(|(place, length)| Self::Repeat(place, length)),
+            4 => (any::<Index>(), prop::sample::select(&TOKENS[..])).prop_map(|(position, token)| Self::Insert(position, token)),
+            2 => (any::<Index>(), any::<u8>()).prop_map(|(position, byte)| Self::Overwrite(position, byte)),
+            3 => (any::<Index>(), 1_usize..40).prop_map(|(position, length)| Self::Cut(position, length)),
+            2 => (any::<Index>(), 1_usize..200).prop_map(|(position, length)| Self::Repeat(position, length)),
             1 => any::<Index>().prop_map(Self::End),
         ]
     }
 
     fn apply(&self, bytes: &mut Vec<u8>) {
-        let (Self::Put(place, _)
-        | Self::Overwrite(place, _)
-        | Self::Cut(place, _)
-        | Self::Repeat(place, _)
-        | Self::End(place)) = self;
-        let place = place.index(bytes.len() + 1);
-        let until = |length: &usize| (place + length).min(bytes.len());
+        let (Self::Insert(position, _)
+        | Self::Overwrite(position, _)
+        | Self::Cut(position, _)
+        | Self::Repeat(position, _)
+        | Self::End(position)) = self;
+        let position = position.index(bytes.len() + 1);
+        let until = |length: &usize| (position + length).min(bytes.len());
         match self {
-            Self::Put(_, word) => drop(bytes.splice(place..place, word.bytes())),
-            Self::Overwrite(_, byte) => bytes.iter_mut().skip(place).take(1).for_each(|old| *old = *byte),
-            Self::Cut(_, length) => drop(bytes.drain(place..until(length))),
+            Self::Insert(_, token) => drop(bytes.splice(position..position, token.bytes())),
+            Self::Overwrite(_, byte) => bytes.iter_mut().skip(position).take(1).for_each(|old| *old = *byte),
+            Self::Cut(_, length) => drop(bytes.drain(position..until(length))),
             Self::Repeat(_, length) => {
-                let again = bytes[place..until(length)].to_vec();
-                drop(bytes.splice(place..place, again));
+                let again = bytes[position..until(length)].to_vec();
+                drop(bytes.splice(position..position, again));
             }
-            Self::End(_) => bytes.truncate(place),
+            Self::End(_) => bytes.truncate(position),
         }
     }
 }
 
-/// Reads a response that arrives in pieces which end at `cuts`.
+/// Reads a response in chunks that end at `cuts`.
 fn read<P: Protocol>(protocol: &P, status: u16, body: &[u8], cuts: &[usize]) -> Result<ChatReply, ModelError> {
     let run = Run::builder().deltas(true).build();
     let id = ModelId::new("account", "asked");
@@ -143,8 +143,8 @@ fn read<P: Protocol>(protocol: &P, status: u16, body: &[u8], cuts: &[usize]) -> 
     reader.finish()
 }
 
-/// What was read can be said again to anybody.
-fn send_on(reply: ChatReply) {
+/// Checks that every client can encode a decoded reply.
+fn encode_everywhere(reply: ChatReply) {
     static CLIENTS: LazyLock<(OpenAi, OpenAiResponses, Anthropic)> = LazyLock::new(|| {
         (
             OpenAi::builder().build().unwrap(),
@@ -171,15 +171,15 @@ fn send_on(reply: ChatReply) {
 
 fn check<P: Protocol>(protocol: &P, status: u16, body: &[u8], cuts: &[usize]) {
     let whole = read(protocol, status, body, &[]);
-    let pieces = read(protocol, status, body, cuts);
-    assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
+    let chunked = read(protocol, status, body, cuts);
+    assert_eq!(format!("{whole:?}"), format!("{chunked:?}"));
     if let Ok(reply) = whole {
-        send_on(reply);
+        encode_everywhere(reply);
     }
 }
 
 #[test]
-fn no_bytes_break_a_protocol() {
+fn damaged_responses_never_panic_and_every_reply_can_be_sent() {
     let seconds = std::env::var("BRIGADE_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(2));
     let response = (

@@ -1,5 +1,6 @@
 //! Tests of clients against local servers, and of response reading in all protocols.
 
 mod client;
+pub(crate) mod events;
 mod fuzz;
 mod response_reader;

@@ -1,6 +1,6 @@
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
-use brigade_core::{ChatReply, Event, ModelError, ModelErrorKind, ModelId, Run, testing::Recorder};
+use brigade_core::{ChatReply, ModelError, ModelErrorKind, ModelId, Run, testing::Recorder};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
@@ -12,6 +12,7 @@ use crate::{
         protocol::{EventSink, Progress},
         response_reader::ResponseReader,
     },
+    tests::events::quirks,
 };
 
 const STREAM: &str = concat!(
@@ -23,17 +24,17 @@ const STREAM: &str = concat!(
     "data: [DONE]\n\n",
 );
 
-struct Reading {
+struct Fixture {
     run: Run,
-    heard: Recorder,
+    recorder: Recorder,
     id: ModelId,
 }
 
-impl Reading {
+impl Fixture {
     fn new() -> Self {
-        let heard = Recorder::new();
-        let run = Run::builder().deltas(true).observer(Arc::new(heard.clone())).build();
-        Self { run, heard, id: ModelId::new("account", "asked") }
+        let recorder = Recorder::new();
+        let run = Run::builder().deltas(true).observer(Arc::new(recorder.clone())).build();
+        Self { run, recorder, id: ModelId::new("account", "asked") }
     }
 
     fn reader(&self, status: u16) -> ResponseReader<'_, <ChatCompletions as Protocol>::Decoder> {
@@ -43,17 +44,13 @@ impl Reading {
     }
 
     fn quirks(&self) -> Vec<&'static str> {
-        let events = self.heard.events();
-        let quirk = |(_, event): &(Arc<str>, Event)| {
-            if let Event::WireQuirk { kind: Cow::Borrowed(kind), .. } = event { Some(*kind) } else { None }
-        };
-        events.iter().filter_map(quirk).collect()
+        quirks(&self.recorder)
     }
 }
 
 fn read<'a>(status: u16, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<ChatReply, ModelError> {
-    let reading = Reading::new();
-    let mut reader = reading.reader(status);
+    let fixture = Fixture::new();
+    let mut reader = fixture.reader(status);
     for chunk in chunks {
         if reader.push(Bytes::copy_from_slice(chunk))? == Progress::Done {
             break;
@@ -62,7 +59,7 @@ fn read<'a>(status: u16, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<C
     reader.finish()
 }
 
-fn said(result: &Result<ChatReply, ModelError>) -> String {
+fn summary(result: &Result<ChatReply, ModelError>) -> String {
     match result {
         Ok(reply) => format!("{:?} {:?} {:?}", reply.message, reply.finish_reason, reply.usage),
         Err(error) => format!("{error:?}"),
@@ -70,23 +67,23 @@ fn said(result: &Result<ChatReply, ModelError>) -> String {
 }
 
 #[test]
-fn nothing_after_the_end_marker_is_waited_for() {
-    let reading = Reading::new();
-    let mut reader = reading.reader(200);
+fn a_reply_does_not_wait_for_bytes_after_the_terminal_marker() {
+    let fixture = Fixture::new();
+    let mut reader = fixture.reader(200);
     assert_eq!(reader.push(STREAM.into()).unwrap(), Progress::Done);
     let reply = reader.finish().unwrap();
     assert_eq!((reply.message.text(), &*reply.model), ("Grüß".into(), "m"));
     assert_eq!(reply.usage.unwrap().input_tokens, 3);
-    assert!(reading.quirks().is_empty(), "{:?}", reading.quirks());
+    assert!(fixture.quirks().is_empty(), "{:?}", fixture.quirks());
 }
 
 #[test]
 fn a_broken_connection_is_a_failure_unless_the_answer_was_complete() {
     let cut_at = |end: &str| {
-        let reading = Reading::new();
-        let mut reader = reading.reader(200);
+        let fixture = Fixture::new();
+        let mut reader = fixture.reader(200);
         reader.push(STREAM[..STREAM.find(end).unwrap()].into()).unwrap();
-        (reader.cut("connection reset"), reading.quirks())
+        (reader.cut("connection reset"), fixture.quirks())
     };
     let (result, _) = cut_at("data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\"");
     let error = result.unwrap_err();
@@ -98,7 +95,7 @@ fn a_broken_connection_is_a_failure_unless_the_answer_was_complete() {
 }
 
 #[test]
-fn usage_that_was_seen_survives_a_failure() {
+fn an_error_keeps_the_usage_received_before() {
     let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n";
     let error = read(200, [stream.as_bytes()]).unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Broken);
@@ -107,19 +104,19 @@ fn usage_that_was_seen_survives_a_failure() {
 }
 
 #[test]
-fn a_document_in_place_of_a_stream_is_read_after_any_number_of_blanks() {
+fn a_document_in_place_of_a_stream_may_follow_blanks() {
     let document = br#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
-    let reading = Reading::new();
-    let mut reader = reading.reader(200);
+    let fixture = Fixture::new();
+    let mut reader = fixture.reader(200);
     for blank in [b"\n         ".as_slice(), b"\n\n", document] {
         reader.push(Bytes::copy_from_slice(blank)).unwrap();
     }
     assert_eq!(reader.finish().unwrap().message.text(), "hi");
-    assert_eq!(reading.quirks(), ["other_framing", "usage_missing"]);
+    assert_eq!(fixture.quirks(), ["other_framing", "usage_missing"]);
 }
 
 #[test]
-fn what_is_no_answer_at_all_is_broken() {
+fn a_body_that_is_not_an_answer_is_broken() {
     for body in [
         "",
         "   ",
@@ -137,9 +134,9 @@ fn what_is_no_answer_at_all_is_broken() {
 }
 
 #[test]
-fn of_a_failures_page_only_the_beginning_is_read() {
-    let reading = Reading::new();
-    let mut reader = reading.reader(502);
+fn only_the_beginning_of_an_error_page_is_read() {
+    let fixture = Fixture::new();
+    let mut reader = fixture.reader(502);
     let page = Bytes::from(vec![b'x'; 16 << 10]);
     let pushed = (0..100).take_while(|_| reader.push(page.clone()).unwrap() == Progress::More).count();
     assert_eq!(pushed, 3);
@@ -147,9 +144,9 @@ fn of_a_failures_page_only_the_beginning_is_read() {
 }
 
 #[test]
-fn an_answer_has_a_greatest_length() {
-    let reading = Reading::new();
-    let mut reader = reading.reader(200);
+fn an_answer_has_a_maximum_length() {
+    let fixture = Fixture::new();
+    let mut reader = fixture.reader(200);
     let comment = Bytes::from([b": ".as_slice(), &vec![b'x'; 1 << 20], b"\n"].concat());
     let result = (0..100).try_for_each(|_| reader.push(comment.clone()).map(drop));
     assert_eq!(result.unwrap_err().kind(), ModelErrorKind::Broken);
@@ -162,7 +159,7 @@ proptest! {
         cuts.extend([0, STREAM.len()]);
         cuts.sort_unstable();
         let pieces = cuts.windows(2).map(|pair| &STREAM.as_bytes()[pair[0]..pair[1]]);
-        prop_assert_eq!(said(&read(200, pieces)), said(&read(200, [STREAM.as_bytes()])));
+        prop_assert_eq!(summary(&read(200, pieces)), summary(&read(200, [STREAM.as_bytes()])));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     ensure,
     expect::{self, count, same},
-    recording::{Recording, Told, Verdict},
+    recording::{DeltaTexts, Recording, Verdict},
 };
 
 pub(crate) fn check(recording: &Recording) -> Verdict {
@@ -32,7 +32,7 @@ fn model(name: &str) -> AnthropicModel {
 }
 
 fn check_response(recording: &Recording) -> Result<(), String> {
-    let (run, told) = Told::listening(recording.stream.is_some());
+    let (run, texts) = DeltaTexts::observe(recording.stream.is_some());
     let result = model("asked").decode(&recording.response(), &run);
     if let Some(reported) = expect::reported_error(recording) {
         let error = result.err().ok_or("an error was read as an answer")?;
@@ -47,14 +47,14 @@ fn check_response(recording: &Recording) -> Result<(), String> {
     expect::check_usage(reply.usage, expected.usage())?;
     expected.check(&reply)?;
     if recording.stream.is_some() {
-        let (text, thinking) = told.texts();
-        same("text told on the way", &text, &expected.joined("text"))?;
-        same("reasoning told on the way", &thinking, &expected.joined("thinking"))?;
+        let (text, thinking) = texts.texts();
+        same("text texts on the way", &text, &expected.joined("text"))?;
+        same("reasoning texts on the way", &thinking, &expected.joined("thinking"))?;
     }
     expected.check_round_trip(&reply)
 }
 
-/// An answer as a plain reading of the JSON gives it.
+/// An answer as a simple reading of the JSON gives it.
 #[derive(Debug, Default)]
 struct Expected {
     blocks: Vec<Value>,
@@ -180,7 +180,7 @@ impl Expected {
         same("model", &reply.model.as_str(), &successor.unwrap_or(&self.model).as_str().unwrap_or("asked"))
     }
 
-    /// What was decoded goes into storage, a transcript and out again, and every block is as it was.
+    /// Checks that a decoded message is stored, loaded and encoded with every block unchanged.
     fn check_round_trip(&self, reply: &ChatReply) -> Result<(), String> {
         let stored = serde_json::to_string(&reply.message).map_err(|error| error.to_string())?;
         let message: Message = serde_json::from_str(&stored).map_err(|error| error.to_string())?;
@@ -209,7 +209,7 @@ impl Expected {
         same("ids in results", &answered, &calls.map(|block| &block["id"]).collect())
     }
 
-    /// The blocks that can go back: thinking that the token limit cut off has no signature and cannot.
+    /// The blocks that can be sent back. Thinking without a signature, because it was cut off, cannot.
     fn returned(&self) -> Vec<Value> {
         let cut = self.stop == "max_tokens";
         let unsigned = |block: &Value| block["signature"].as_str().unwrap_or_default().is_empty();
@@ -224,7 +224,7 @@ impl Expected {
     }
 }
 
-/// A delta of a known kind has one field that counts; one of another kind continues the fields that it has.
+/// Applies a delta. One of a known kind has one field; one of another kind continues each of its fields.
 fn grow(block: &mut Value, delta: &Value, partial: &mut String) {
     let counts = match delta["type"].as_str().unwrap_or_default() {
         "text_delta" => "text",
@@ -262,7 +262,7 @@ fn with_cache(usage: &Value, uncached: u64, output: u64) -> Usage {
         .cache_write_tokens(write)
 }
 
-/// Arguments as JSON; those that are none as text.
+/// Arguments as JSON, or as text if they are not JSON.
 fn arguments(arguments: &Arguments) -> Value {
     match arguments {
         Arguments::Json(raw) => serde_json::from_str(raw.get()).expect("it was checked"),

@@ -14,7 +14,7 @@ use serde_json::{Value, json, value::RawValue};
 use crate::{
     chat_request, ensure,
     expect::{self, count, same},
-    recording::{Recording, Told, Verdict},
+    recording::{DeltaTexts, Recording, Verdict},
 };
 
 const NO_RESOURCES: &str = "the server had no resources left";
@@ -47,7 +47,7 @@ pub(crate) fn model(quirks: Quirks, name: &str) -> OpenAiChatModel {
 }
 
 fn check_response(recording: &Recording) -> Result<(), String> {
-    let (run, told) = Told::listening(recording.stream.is_some());
+    let (run, texts) = DeltaTexts::observe(recording.stream.is_some());
     let result = model(quirks(recording), "asked").decode(&recording.response(), &run);
     if let Some(reported) = expect::reported_error(recording) {
         let error = result.err().ok_or("an error was read as an answer")?;
@@ -64,14 +64,14 @@ fn check_response(recording: &Recording) -> Result<(), String> {
     expect::check_usage(reply.usage, expected.usage)?;
     expected.check(&reply)?;
     if recording.stream.is_some() {
-        let (text, thinking) = told.texts();
-        same("text told on the way", &text, &expected.spoken())?;
-        same("reasoning told on the way", &thinking, &expected.readable_thinking())?;
+        let (text, thinking) = texts.texts();
+        same("text texts on the way", &text, &expected.spoken())?;
+        same("reasoning texts on the way", &thinking, &expected.readable_thinking())?;
     }
     expected.check_round_trip(&reply)
 }
 
-/// An answer as a plain reading of the JSON gives it.
+/// An answer as a simple reading of the JSON gives it.
 #[derive(Debug, Default)]
 struct Expected {
     text: String,
@@ -114,7 +114,7 @@ impl Expected {
             add(&mut expected.service_tier, &document["service_tier"]);
         }
         expected.calls.retain(|call| !(call.name.is_empty() && call.arguments.is_empty()));
-        ensure!(choices > 0, "there is no choice");
+        ensure!(choices > 0, "the answer has no choices");
         let ended = recording.stream.as_ref().is_none_or(|stream| stream.contains("[DONE]")) || expected.stop.is_some();
         ensure!(ended, "the stream has no end");
         ensure!(!matches!(expected.stop.as_deref(), Some("error" | "abort")), "the server gave up");
@@ -157,8 +157,8 @@ impl Expected {
         }
     }
 
-    /// A call begins anew under a known index if it has another name and id; without an index the id tells, or, with
-    /// neither, the order. Outside streams every call is one of its own.
+    /// A known index begins a new call if the delta has another name and id. Without an index the id decides, and without
+    /// both the order. Outside streams each entry is a call.
     fn add_call(&mut self, call: &Value, whole: bool) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (id, index) = (text(&call["id"]), call["index"].as_u64());
@@ -239,7 +239,7 @@ impl Expected {
         outer.unwrap_or_else(|| self.details.iter().map(detail).collect()) + &self.inner_thinking
     }
 
-    /// What was decoded goes into a transcript and out again, and nothing that matters is lost.
+    /// Checks that a decoded message is encoded without loss.
     fn check_round_trip(&self, reply: &ChatReply) -> Result<(), String> {
         let mut transcript = Transcript::new();
         let stored = serde_json::to_string(&reply.message).map_err(|error| error.to_string())?;
@@ -300,7 +300,7 @@ impl Expected {
     }
 }
 
-/// Pieces of one detail, as they come in a stream, make one.
+/// Merges the deltas of one detail.
 fn merged(pieces: &[Value]) -> Vec<Value> {
     let mut details: Vec<Value> = Vec::new();
     for piece in pieces {
@@ -324,7 +324,7 @@ fn merged(pieces: &[Value]) -> Vec<Value> {
     details
 }
 
-/// Arguments to compare; nothing and `null` mean none.
+/// Arguments in comparable form. Empty and `null` mean none.
 fn arguments(text: &str) -> String {
     if matches!(text.trim(), "" | "null") { "{}".to_owned() } else { text.to_owned() }
 }

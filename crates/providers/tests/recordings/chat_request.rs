@@ -1,4 +1,4 @@
-//! Recorded Chat Completions requests, read into our terms and written again.
+//! Recorded Chat Completions requests, converted to a `ChatRequest` and encoded again.
 
 use std::{collections::BTreeMap, ops::RangeFrom};
 
@@ -15,10 +15,10 @@ use crate::{
     recording::Recording,
 };
 
-/// What a model takes decides how these are written.
+/// Fields that are encoded differently for each model.
 const FITTED: [&str; 3] = ["reasoning", "reasoning_effort", "thinking"];
 
-/// Whether the recorded request can be written again; a reason if it cannot be tried.
+/// Checks that the recorded request is encoded alike. Returns a reason if that is skipped.
 pub(crate) fn check(recording: &Recording) -> Result<Option<String>, String> {
     if recording.request.is_null() {
         return Ok(Some("the request was not recorded".to_owned()));
@@ -44,7 +44,7 @@ pub(crate) fn check(recording: &Recording) -> Result<Option<String>, String> {
     expect::same_request(&normalised(&written), &normalised(&recording.request), &FITTED)
 }
 
-/// The recorded request in our terms, or what it has that they do not.
+/// Converts the recorded request, or returns the feature that cannot be converted.
 fn understood(recording: &Recording) -> Result<ChatRequest, String> {
     let body = recording.request.as_object().ok_or("no object")?;
     let quirks = quirks(recording);
@@ -93,7 +93,7 @@ fn understood(recording: &Recording) -> Result<ChatRequest, String> {
     Ok(request)
 }
 
-/// A field that has no word here goes in as it is.
+/// Other fields are passed on unchanged.
 fn extra(settings: &mut Settings, name: &str, value: &Value) {
     settings.extra.insert(name.to_owned(), raw(value));
 }
@@ -140,7 +140,7 @@ fn read_messages(messages: &[Value], echo: &[&str], request: &mut ChatRequest) -
 
 fn known_fields(message: &Value, echo: &[&str]) -> Result<(), String> {
     let known = ["role", "content", "tool_calls", "tool_call_id", "refusal"];
-    let fields = message.as_object().ok_or("a message that is no object")?;
+    let fields = message.as_object().ok_or("a message that is not an object")?;
     let unknown = fields
         .iter()
         .find(|(name, value)| !value.is_null() && !known.contains(&name.as_str()) && !echo.contains(&name.as_str()));
@@ -220,14 +220,16 @@ fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
                 .filter(|_| expect::is_plain(&function["name"]))
                 .ok_or("a custom tool, or a name that not all take")?
                 .to_owned(),
-            arguments: Arguments::parse(function["arguments"].as_str().ok_or("arguments that are no text")?.to_owned()),
+            arguments: Arguments::parse(
+                function["arguments"].as_str().ok_or("arguments that are not text")?.to_owned(),
+            ),
             data: call.get("extra_content").and_then(|extra| own(json!({ "extra_content": extra }))),
         }));
     }
     Ok(parts)
 }
 
-/// A result; its id may have been renamed in the transcript, so it is found by its place.
+/// A tool result, by position, because the transcript may have changed its id.
 fn result(message: &Value, transcript: &Transcript) -> Result<ToolResult, String> {
     let id = message["tool_call_id"].as_str().ok_or("a result without an id")?;
     let open = transcript.open_calls();
@@ -242,7 +244,7 @@ fn tool(tool: &Value) -> Result<ToolSpec, String> {
     let function = tool["function"]
         .as_object()
         .filter(|_| tool["type"].is_null() || tool["type"] == "function")
-        .ok_or("a tool that is no function")?;
+        .ok_or("a tool that is not a function")?;
     only(tool, &["type", "function"], "a tool")?;
     only(&tool["function"], &["name", "description", "parameters", "strict"], "a tool")?;
     let text = |name: &str| function.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -255,9 +257,9 @@ fn tool(tool: &Value) -> Result<ToolSpec, String> {
     Ok(spec)
 }
 
-/// An object that has no other fields.
+/// An object without other fields.
 fn only(value: &Value, known: &[&str], what: &str) -> Result<(), String> {
-    let fields = value.as_object().ok_or_else(|| format!("{what} that is no object"))?;
+    let fields = value.as_object().ok_or_else(|| format!("{what} that is not an object"))?;
     let other = fields.iter().find(|(name, value)| !known.contains(&name.as_str()) && !value.is_null());
     other.map_or(Ok(()), |(name, _)| Err(format!("{what} with `{name}`")))
 }
@@ -314,9 +316,9 @@ fn narrow(number: f64) -> f32 {
     number as f32
 }
 
-/// Different ways of saying the same: absent and null; `any` tool and one `required`; a tool with and without its type; `auto` and no tool choice; one stop sequence and a list of one;
-/// content as a string and as a list with one text; empty content and none beside tool calls; either name of the cap;
-/// either role of instructions; integers and floats; ids of calls by any name.
+/// Normalizes equivalent forms: absent and null; `any` tool and one `required`; a tool with and without its type; `auto` and no tool choice; one stop sequence and a list of one;
+/// content as a string and as a list with one text; empty content and none beside tool calls; both names of the token limit;
+/// both roles of instructions; integers and floats; call ids.
 fn normalised(body: &Value) -> Value {
     let mut body = body.as_object().cloned().unwrap_or_default();
     body.retain(|_, value| !value.is_null());
@@ -393,7 +395,7 @@ fn normalise_message(message: &mut Value, ids: &mut BTreeMap<String, String>, ca
     }
 }
 
-/// Nulls, `strict: false`, and tools' empty descriptions go; numbers become floats.
+/// Removes nulls, `strict: false` and empty descriptions of tools, and converts numbers to floats.
 fn normalise_values(value: Value) -> Value {
     match value {
         Value::Object(fields) => {

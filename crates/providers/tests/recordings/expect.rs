@@ -1,4 +1,4 @@
-//! What must come of an exchange, computed from its raw JSON.
+//! Expected results, computed from the raw JSON of a recording.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::recording::Recording;
 
-/// Stops the check of one recording with a reason.
+/// Fails the check of one recording with a reason.
 #[macro_export]
 macro_rules! ensure {
     ($condition:expr, $($why:tt)+) => {
@@ -17,27 +17,27 @@ macro_rules! ensure {
     };
 }
 
-/// Compares, and says what differs.
+/// Compares two values.
 pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, expected: &T) -> Result<(), String> {
     ensure!(got == expected, "{what}: got {got:?}, expected {expected:?}");
     Ok(())
 }
 
-/// Compares a request that was written with the recorded one. Settings in `fitted` are written as the model takes
-/// them; where such a one differs, and nothing else, the request cannot be expressed.
+/// Compares an encoded request with the recorded one. The encoder adapts the settings in `fitted` to the model; if only
+/// these differ, the request is skipped.
 pub(crate) fn same_request(got: &Value, expected: &Value, fitted: &[&str]) -> Result<Option<String>, String> {
     let names = [got, expected].into_iter().filter_map(Value::as_object).flat_map(|fields| fields.keys());
     let differing: BTreeSet<&String> = names.filter(|name| got[*name] != expected[*name]).collect();
     match differing.first() {
         None => Ok(None),
         Some(first) if differing.iter().all(|name| fitted.contains(&name.as_str())) => {
-            Ok(Some(format!("`{first}` as the model is not known to take it")))
+            Ok(Some(format!("`{first}` in a form that is not known for the model")))
         }
         Some(_) => Err(format!("request: got {got}\n  expected {expected}")),
     }
 }
 
-/// The error that a response reports, as its body or as the part of it that says so; absent if it is an answer.
+/// The error that a response reports: its body or a part of it; absent if the response is an answer.
 pub(crate) fn reported_error(recording: &Recording) -> Option<Value> {
     let status = recording.status();
     if status >= 300 {
@@ -48,7 +48,7 @@ pub(crate) fn reported_error(recording: &Recording) -> Option<Value> {
     whole.cloned().or_else(|| events.into_iter().find_map(|document| error_within(&document)))
 }
 
-/// An error without any envelope, where the status that came with it is not known.
+/// Whether this is an error without an envelope, for recordings without a status.
 fn is_bare_error(document: &Value) -> bool {
     let answers = ["choices", "content", "output"].iter().any(|name| !document[*name].is_null());
     !answers && (document["message"].is_string() || !document["detail"].is_null())
@@ -77,14 +77,14 @@ pub(crate) fn check_error(recording: &Recording, reported: &Value, error: &Model
     check_request_id(recording, error.details().request_id.as_deref())
 }
 
-/// The provider's id of the exchange must get through.
+/// Checks that the provider's request id was read.
 pub(crate) fn check_request_id(recording: &Recording, got: Option<&str>) -> Result<(), String> {
     let names = ["x-request-id", "request-id", "mistral-correlation-id", "x-generation-id", "apim-request-id"];
     let Some(expected) = names.iter().find_map(|name| recording.header(name)) else { return Ok(()) };
     same("request id", &got, &Some(expected))
 }
 
-/// The table of error classes, by the words in an error's body and by its status.
+/// The kind of an error by the text of its body and its status.
 fn expected_kind(status: u16, body: &str) -> ModelErrorKind {
     let words: [(ModelErrorKind, &[&str]); 7] = [
         (ModelErrorKind::RateLimited, &["please retry in"]),
@@ -168,19 +168,19 @@ const AUTH: [&str; 8] = [
     "permission_error",
 ];
 
-/// Compares usage, apart from the cost that a provider states.
+/// Compares usage, except for the stated cost.
 pub(crate) fn check_usage(got: Option<Usage>, expected: Option<Usage>) -> Result<(), String> {
     let tokens = |usage: Usage| usage.stated_cost(None);
     same("usage", &got.map(tokens), &expected.map(tokens))
 }
 
-/// Whether a name or an id has the form that every provider takes.
+/// Whether a name or an id has a form that every provider accepts.
 pub(crate) fn is_plain(name: &Value) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     name.as_str().is_some_and(|name| (1..=64).contains(&name.len()) && name.bytes().all(fits))
 }
 
-/// Names that not every provider takes are written in another way; what counts is that they are written.
+/// Accepts any replacement of a name that not every provider accepts.
 pub(crate) fn allow_renaming(expected: &mut Value, sent: &Value, names: &[&str]) {
     for name in names.iter().filter(|name| is_plain(&sent[**name])) {
         if !is_plain(&expected[*name]) {

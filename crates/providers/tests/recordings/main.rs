@@ -1,8 +1,8 @@
 //! Real exchanges with real providers: responses must decode, requests must encode to the same.
 //!
 //! `cargo test -p brigade-providers --test recordings` reads every recording below
-//! `$BRIGADE_RECORDINGS`, by default the folder `shared/recordings` beside the workspace. What is expected of each is
-//! computed here from its raw JSON, apart from the code under test.
+//! `$BRIGADE_RECORDINGS`, by default the folder `shared/recordings` beside the workspace. The expected results are
+//! computed here from the raw JSON, independently of the code under test.
 #![cfg(test)]
 
 mod anthropic;
@@ -21,7 +21,7 @@ use std::{
 
 use recording::{Recording, Verdict};
 
-/// What came of the recordings of one provider.
+/// The results for one provider.
 #[derive(Debug, Default)]
 struct Tally {
     passed: usize,
@@ -30,7 +30,7 @@ struct Tally {
 }
 
 #[test]
-fn every_recording_is_understood() {
+fn every_recording_is_decoded_and_encoded() {
     let folder = folder();
     let files = recording::files(&folder);
     if files.is_empty() {
@@ -43,7 +43,7 @@ fn every_recording_is_understood() {
     let mut failures = Vec::new();
     for file in &files {
         let name = file.strip_prefix(&folder).unwrap_or(file).display().to_string();
-        let (provider, verdict) = judge(file);
+        let (provider, verdict) = check(file);
         let tally = tallies.entry(provider).or_default();
         match verdict {
             Verdict::Passed { request_unchecked } => {
@@ -71,8 +71,8 @@ fn folder() -> PathBuf {
     std::env::var_os("BRIGADE_RECORDINGS").map_or_else(default, PathBuf::from)
 }
 
-/// A panic is a failure of this recording alone.
-fn judge(file: &Path) -> (String, Verdict) {
+/// Checks one recording. A panic fails this recording alone.
+fn check(file: &Path) -> (String, Verdict) {
     let recording = match Recording::read(file) {
         Ok(recording) => recording,
         Err(why) => return ("unreadable".to_owned(), Verdict::Failed(why)),
@@ -81,7 +81,7 @@ fn judge(file: &Path) -> (String, Verdict) {
         "chat" => chat::check(&recording),
         "messages" => anthropic::check(&recording),
         "responses" => responses::check(&recording),
-        _ => Verdict::Skipped("no completion".to_owned()),
+        _ => Verdict::Skipped("not a completion".to_owned()),
     };
     let verdict = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<String>().map(String::as_str);
@@ -109,11 +109,6 @@ fn report(tallies: &BTreeMap<String, Tally>, skips: &BTreeMap<String, usize>, fa
     let sum = |count: fn(&Tally) -> usize| tallies.values().map(count).sum::<usize>();
     let (passed, failed, skipped) = (sum(|tally| tally.passed), sum(|tally| tally.failed), sum(|tally| tally.skipped));
     line(format!("recordings: {passed} passed, {failed} failed, {skipped} skipped"));
-    say(&text);
-}
-
-/// Speaks past the test harness, which swallows what a test that succeeds prints.
-fn say(text: &str) {
-    // With nobody to listen there is nothing to say.
+    // Directly, because the test harness hides the output of a test that succeeds.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

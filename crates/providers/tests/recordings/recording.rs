@@ -16,9 +16,9 @@ pub(crate) struct Recording {
     pub(crate) provider: String,
     pub(crate) method: String,
     pub(crate) path: String,
-    /// The request's body; null if nobody recorded it.
+    /// The request's body; null if it was not recorded.
     pub(crate) request: Value,
-    /// The response's body as JSON; null if it is a stream or no JSON.
+    /// The response's body as JSON; null if it is a stream or not JSON.
     pub(crate) document: Value,
     /// The response's body as an event stream.
     pub(crate) stream: Option<String>,
@@ -27,14 +27,14 @@ pub(crate) struct Recording {
     text: Option<String>,
 }
 
-/// What came of one recording.
+/// The result for one recording.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// The response was understood; the request too, unless there is a reason why it could not be tried.
+    /// The response was decoded as expected. So was the request encoded, unless there is a reason to skip that.
     Passed { request_unchecked: Option<String> },
-    /// It is nothing that a client of this crate would ever ask for.
+    /// The recording is of an endpoint or a form that this crate does not use.
     Skipped(String),
-    /// What went wrong.
+    /// The check failed for this reason.
     Failed(String),
 }
 
@@ -60,22 +60,22 @@ impl Recording {
         let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
         let value: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let (request, response) = (&value["request"], &value["response"]);
-        let words = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let headers = response["headers"].as_object().into_iter().flatten();
         Ok(Self {
-            provider: words(&value["provider"]),
-            method: words(&request["method"]),
-            path: words(&request["path"]),
+            provider: text(&value["provider"]),
+            method: text(&request["method"]),
+            path: text(&request["path"]),
             request: request["body"].clone(),
             document: response["body"].clone(),
             stream: response["sse"].as_str().map(str::to_owned),
             status: response["status"].as_u64().and_then(|status| u16::try_from(status).ok()),
-            headers: headers.map(|(name, value)| (name.clone(), words(value))).collect(),
+            headers: headers.map(|(name, value)| (name.clone(), text(value))).collect(),
             text: response["text"].as_str().map(str::to_owned),
         })
     }
 
-    /// Which protocol the exchange is of; empty if it is no question to a model.
+    /// The protocol of the exchange; empty if it is not a call to a model.
     pub(crate) fn endpoint(&self) -> &'static str {
         let path = self.path.split('?').next().unwrap_or_default().trim_end_matches('/');
         let endings = [("/chat/completions", "chat"), ("/messages", "messages"), ("/responses", "responses")];
@@ -83,24 +83,24 @@ impl Recording {
         found.filter(|_| self.method != "GET").map_or("", |(_, name)| name)
     }
 
-    /// The status; where it was not recorded, the one that fits what was.
+    /// The status. If it was not recorded, it is derived from the body.
     pub(crate) fn status(&self) -> u16 {
         let failed = self.document.is_null() && self.stream.is_none();
         self.status.unwrap_or(if failed { 503 } else { 200 })
     }
 
-    /// Whether the provider found fault with the request itself, so that none like it should be written.
+    /// Whether the provider refused the request, so that the encoder need not produce it.
     pub(crate) fn refused_request(&self) -> bool {
         matches!(self.status(), 400 | 422)
     }
 
-    /// The body as it came.
+    /// The body as text.
     pub(crate) fn body(&self) -> String {
         let written = || if self.document.is_null() { String::new() } else { self.document.to_string() };
         self.stream.clone().or_else(|| self.text.clone()).unwrap_or_else(written)
     }
 
-    /// The response, as a client gets it.
+    /// The response as a client receives it.
     pub(crate) fn response(&self) -> http::Response<Bytes> {
         let mut response = http::Response::new(Bytes::from(self.body()));
         *response.status_mut() = http::StatusCode::from_u16(self.status()).unwrap_or_default();
@@ -139,16 +139,16 @@ fn event(block: &str) -> Option<Value> {
     Some(document)
 }
 
-/// What was told while an answer came in.
+/// The text and reasoning that was streamed.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Mutex<(String, String)>);
+pub(crate) struct DeltaTexts(Mutex<(String, String)>);
 
-impl Told {
-    /// A run that streams, and what it is told.
-    pub(crate) fn listening(stream: bool) -> (Run, Arc<Self>) {
-        let told = Arc::new(Self::default());
-        let observer: Arc<dyn Observer> = told.clone();
-        (Run::builder().deltas(stream).observer(observer).build(), told)
+impl DeltaTexts {
+    /// A run, and the texts of its deltas.
+    pub(crate) fn observe(stream: bool) -> (Run, Arc<Self>) {
+        let texts = Arc::new(Self::default());
+        let observer: Arc<dyn Observer> = texts.clone();
+        (Run::builder().deltas(stream).observer(observer).build(), texts)
     }
 
     /// All text, and all reasoning.
@@ -157,12 +157,12 @@ impl Told {
     }
 }
 
-impl Observer for Told {
+impl Observer for DeltaTexts {
     fn on_event(&self, _: &Run, event: &Event) {
-        let mut told = self.0.lock().unwrap();
+        let mut texts = self.0.lock().unwrap();
         match event {
-            Event::Delta(Delta::Text(text)) => told.0.push_str(text),
-            Event::Delta(Delta::Thinking(text)) => told.1.push_str(text),
+            Event::Delta(Delta::Text(text)) => texts.0.push_str(text),
+            Event::Delta(Delta::Thinking(text)) => texts.1.push_str(text),
             _ => {}
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     expect::{self, count, same},
-    recording::{Recording, Told, Verdict},
+    recording::{DeltaTexts, Recording, Verdict},
 };
 
 pub(crate) fn check(recording: &Recording) -> Verdict {
@@ -31,7 +31,7 @@ fn model(name: &str) -> OpenAiResponsesModel {
 }
 
 fn check_response(recording: &Recording) -> Result<(), String> {
-    let (run, told) = Told::listening(recording.stream.is_some());
+    let (run, texts) = DeltaTexts::observe(recording.stream.is_some());
     let result = model("asked").decode(&recording.response(), &run);
     if let Some(reported) = expect::reported_error(recording) {
         let error = result.err().ok_or("an error was read as an answer")?;
@@ -49,15 +49,15 @@ fn check_response(recording: &Recording) -> Result<(), String> {
     expect::check_usage(reply.usage, expected.usage())?;
     expected.check(&reply)?;
     if recording.stream.is_some() {
-        let (text, thinking) = told.texts();
-        same("text told on the way", &text, &expected.deltas(&["output_text", "refusal"]))?;
+        let (text, thinking) = texts.texts();
+        same("text texts on the way", &text, &expected.deltas(&["output_text", "refusal"]))?;
         let reasoning = ["reasoning_summary_text", "reasoning_text"];
-        same("reasoning told on the way", &thinking, &expected.deltas(&reasoning))?;
+        same("reasoning texts on the way", &thinking, &expected.deltas(&reasoning))?;
     }
     expected.check_round_trip(&reply)
 }
 
-/// An answer as a plain reading of the JSON gives it.
+/// An answer as a simple reading of the JSON gives it.
 #[derive(Debug, Default)]
 struct Expected {
     items: Vec<Value>,
@@ -97,8 +97,8 @@ impl Expected {
 
     fn deltas(&self, topics: &[&str]) -> String {
         let kinds: Vec<String> = topics.iter().map(|topic| format!("response.{topic}.delta")).collect();
-        let told = self.events.iter().filter(|event| kinds.iter().any(|kind| event["type"] == kind.as_str()));
-        told.filter_map(|event| event["delta"].as_str()).collect()
+        let texts = self.events.iter().filter(|event| kinds.iter().any(|kind| event["type"] == kind.as_str()));
+        texts.filter_map(|event| event["delta"].as_str()).collect()
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -169,8 +169,8 @@ impl Expected {
         }
     }
 
-    /// What was decoded goes into storage, a transcript and out again. To a provider that stores answers every item
-    /// goes back as it was; to one that does not, all but reasoning without content.
+    /// Checks that a decoded message is stored, loaded and encoded with every item unchanged. If the provider does not
+    /// store answers, reasoning without content is left out.
     fn check_round_trip(&self, reply: &ChatReply) -> Result<(), String> {
         let stored = serde_json::to_string(&reply.message).map_err(|error| error.to_string())?;
         let message: Message = serde_json::from_str(&stored).map_err(|error| error.to_string())?;
@@ -237,7 +237,7 @@ impl Expected {
     }
 }
 
-/// A call in the form in which it is sent.
+/// A call as it is sent.
 fn normalise_call(item: &mut Value) {
     let arguments = item["arguments"].as_str().map(str::trim).filter(|text| !text.is_empty()).unwrap_or("{}");
     item["arguments"] = match serde_json::from_str::<Value>(arguments) {
@@ -246,7 +246,7 @@ fn normalise_call(item: &mut Value) {
     };
 }
 
-/// The words in a list of pieces.
+/// The text of a list of parts.
 fn words(pieces: &Value, separator: &str) -> String {
     let text = |piece: &Value| piece["text"].as_str().or_else(|| piece["refusal"].as_str()).map(str::to_owned);
     let words: Vec<String> = pieces.as_array().into_iter().flatten().filter_map(text).collect();

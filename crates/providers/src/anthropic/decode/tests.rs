@@ -1,64 +1,34 @@
-use std::{
-    borrow::Cow,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
-use brigade_core::{Event, Observer, Run};
+use brigade_core::{Run, testing::Recorder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::sse::SseDecoder;
-
-/// Keeps what a run was told.
-#[derive(Debug, Default)]
-struct Seen(Mutex<Vec<Event>>);
-
-impl Observer for Seen {
-    fn on_event(&self, _: &Run, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-}
-
-impl Seen {
-    fn quirks(&self) -> Vec<&'static str> {
-        let events = self.0.lock().unwrap();
-        events
-            .iter()
-            .filter_map(
-                |event| if let Event::WireQuirk { kind: Cow::Borrowed(kind), .. } = event { Some(*kind) } else { None },
-            )
-            .collect()
-    }
-
-    fn deltas(&self) -> Vec<Delta> {
-        let events = self.0.lock().unwrap();
-        events
-            .iter()
-            .filter_map(|event| if let Event::Delta(delta) = event { Some(delta.clone()) } else { None })
-            .collect()
-    }
-}
+use crate::{
+    http::sse::SseDecoder,
+    tests::events::{deltas, quirks},
+};
 
 /// Reads a stream that arrives in the given chunks.
-fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Arc<Seen>) {
-    let seen = Arc::new(Seen::default());
-    let run = Run::builder().observer(seen.clone()).deltas(true).build();
+fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Recorder) {
+    let recorder = Recorder::new();
+    let run = Run::builder().observer(Arc::new(recorder.clone())).deltas(true).build();
     let provider = Arc::from("test");
     let mut sink = EventSink::new(&run, &provider);
-    let mut decoder = SseDecoder::default();
-    let mut assembly = MessagesDecoder::default();
-    let mut drive = || {
+    let mut events = SseDecoder::default();
+    let mut decoder = MessagesDecoder::default();
+    let mut decode = || {
         for chunk in chunks {
-            decoder.push(chunk);
-            while let Some(event) = decoder.next().map_err(|_| broken("too long"))? {
-                if assembly.event(&event, &mut sink)? == Progress::Done {
-                    return assembly.finish(&mut sink);
+            events.push(chunk);
+            while let Some(event) = events.next().map_err(|_| broken("too long"))? {
+                if decoder.event(&event, &mut sink)? == Progress::Done {
+                    return decoder.finish(&mut sink);
                 }
             }
         }
-        assembly.finish(&mut sink)
+        decoder.finish(&mut sink)
     };
-    (drive(), seen)
+    (decode(), recorder)
 }
 
 /// A stream of the given events, framed as Anthropic does.
@@ -68,9 +38,9 @@ fn stream(events: &[&str]) -> Vec<u8> {
     events.iter().flat_map(|event| format!("event: {}\ndata: {event}\n\n", name(event)).into_bytes()).collect()
 }
 
-fn reply(events: &[&str]) -> (ChatReply, Arc<Seen>) {
-    let (result, seen) = read(&[&stream(events)]);
-    (result.unwrap(), seen)
+fn reply(events: &[&str]) -> (ChatReply, Recorder) {
+    let (result, recorder) = read(&[&stream(events)]);
+    (result.unwrap(), recorder)
 }
 
 fn body(json: &str) -> Result<ChatReply, ModelError> {
@@ -106,8 +76,8 @@ fn thinking_call() -> Vec<&'static str> {
 }
 
 #[test]
-fn a_text_answer_carries_model_usage_and_stop() {
-    let (reply, seen) = reply(&[START, TEXT, PING, HELLO, WORLD, STOP_0, END, STOP]);
+fn a_text_answer_has_model_usage_and_finish_reason() {
+    let (reply, recorder) = reply(&[START, TEXT, PING, HELLO, WORLD, STOP_0, END, STOP]);
     assert_eq!(reply.message.text(), "Hällo, world");
     assert_eq!((reply.finish_reason, reply.raw_finish_reason.as_deref()), (FinishReason::EndTurn, Some("end_turn")));
     assert_eq!(reply.model, "claude-sonnet-4-5-20250929");
@@ -116,19 +86,19 @@ fn a_text_answer_carries_model_usage_and_stop() {
     let expected =
         Usage::new(15, 12).cache_read_tokens(Some(3)).cache_write_tokens(Some(2)).cache_write_1h_tokens(Some(2));
     assert_eq!(reply.usage, Some(expected));
-    assert_eq!(seen.deltas(), [Delta::Text("Hällo".into()), Delta::Text(", world".into())]);
-    assert!(seen.quirks().is_empty());
+    assert_eq!(deltas(&recorder), [Delta::Text("Hällo".into()), Delta::Text(", world".into())]);
+    assert!(quirks(&recorder).is_empty());
 }
 
 #[test]
-fn cached_tokens_which_the_prompt_does_not_count_are_added_to_it_once() {
+fn cached_tokens_outside_the_prompt_count_are_added_once() {
     let usage = reply(&[START, TEXT, HELLO, STOP_0, END, STOP]).0.usage.unwrap();
     assert_eq!((usage.input_tokens, usage.uncached_input_tokens()), (10 + 3 + 2, 10));
 }
 
 #[test]
-fn thinking_keeps_its_signature_and_a_call_its_further_fields() {
-    let (reply, seen) = reply(&thinking_call());
+fn thinking_keeps_its_signature_and_a_call_its_extra_fields() {
+    let (reply, recorder) = reply(&thinking_call());
     let [Part::Thinking(thinking), Part::ToolCall(call)] = reply.message.parts() else { panic!("{reply:?}") };
     assert_eq!(thinking.text, "Let me see.");
     let raw = thinking.data.as_ref().unwrap().raw.get();
@@ -137,8 +107,8 @@ fn thinking_keeps_its_signature_and_a_call_its_further_fields() {
     assert_eq!(call.arguments.as_str(), r#"{"q": "Paris"}"#);
     assert_eq!(call.data.as_ref().unwrap().raw.get(), r#"{"caller":{"type":"direct"}}"#);
     assert_eq!(reply.finish_reason, FinishReason::ToolCalls);
-    assert!(seen.deltas().contains(&Delta::ToolCall { name: "lookup".into() }));
-    assert!(seen.deltas().contains(&Delta::Arguments { bytes: 9 }));
+    assert!(deltas(&recorder).contains(&Delta::ToolCall { name: "lookup".into() }));
+    assert!(deltas(&recorder).contains(&Delta::Arguments { bytes: 9 }));
 }
 
 #[test]
@@ -151,23 +121,23 @@ fn a_call_without_parameters_gets_an_empty_object() {
 }
 
 #[test]
-fn cut_arguments_are_kept_as_text_and_counted() {
+fn cut_arguments_are_kept_as_text_and_reported() {
     let cut = r#"{"type":"message_delta","delta":{"stop_reason":"max_tokens"},"usage":{"output_tokens":40}}"#;
-    let (honest, seen) = reply(&[START, CALL, HALF, cut, STOP]);
+    let (honest, recorder) = reply(&[START, CALL, HALF, cut, STOP]);
     assert_eq!(honest.finish_reason, FinishReason::MaxTokens);
     assert_eq!(honest.message.tool_calls().next().unwrap().arguments, Arguments::Malformed("{\"q\": \"Pa".into()));
-    assert_eq!(seen.quirks(), ["arguments_malformed"]);
-    let (mislabelled, seen) = reply(&[START, CALL, HALF, CALLS, STOP]);
+    assert_eq!(quirks(&recorder), ["arguments_malformed"]);
+    let (mislabelled, recorder) = reply(&[START, CALL, HALF, CALLS, STOP]);
     assert!(matches!(mislabelled.message.tool_calls().next().unwrap().arguments, Arguments::Malformed(_)));
     assert_eq!(
         (mislabelled.finish_reason, mislabelled.raw_finish_reason.as_deref()),
         (FinishReason::MaxTokens, Some("tool_use"))
     );
-    assert_eq!(seen.quirks(), ["arguments_malformed", "stop_mismatch"]);
+    assert_eq!(quirks(&recorder), ["arguments_malformed", "stop_mismatch"]);
 }
 
 #[test]
-fn a_start_that_is_the_whole_answer_is_read() {
+fn a_stream_may_begin_with_the_whole_answer() {
     let start = r#"{"type":"message_start","message":{"id":"m","model":"c","content":[{"type":"tool_use","id":"t","name":"add","input":{"a":1}}],"stop_reason":"tool_use","usage":{"input_tokens":0,"output_tokens":0}}}"#;
     let (reply, _) = reply(&[start, STOP]);
     let call = reply.message.tool_calls().next().unwrap();
@@ -177,7 +147,7 @@ fn a_start_that_is_the_whole_answer_is_read() {
 }
 
 #[test]
-fn the_last_usage_counts_and_samplings_beside_the_answer_are_added() {
+fn the_last_usage_counts_and_extra_samplings_are_added() {
     let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":612,"cache_read_input_tokens":0,"cache_creation_input_tokens":0,"output_tokens":2819,"output_tokens_details":{"thinking_tokens":7},"server_tool_use":{"web_search_requests":2},"iterations":[{"type":"compaction","input_tokens":60385,"output_tokens":522},{"type":"message","input_tokens":612,"output_tokens":2819}]}}"#;
     let usage = reply(&[START, end, STOP]).0.usage.unwrap();
     assert_eq!((usage.input_tokens, usage.output_tokens), (612 + 60_385, 2_819 + 522));
@@ -185,33 +155,33 @@ fn the_last_usage_counts_and_samplings_beside_the_answer_are_added() {
 }
 
 #[test]
-fn odd_usage_is_counted_and_does_not_overwrite() {
+fn implausible_usage_is_reported_and_replaces_nothing() {
     let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":null,"output_tokens":-5}}"#;
-    let (odd, seen) = reply(&[START, end, STOP]);
+    let (odd, recorder) = reply(&[START, end, STOP]);
     assert_eq!(odd.usage.unwrap().output_tokens, 1);
-    assert_eq!(seen.quirks(), ["usage_implausible"]);
+    assert_eq!(quirks(&recorder), ["usage_implausible"]);
     let bare = r#"{"type":"message_start","message":{"content":[]}}"#;
     let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
     assert_eq!(reply(&[bare, end, STOP]).0.usage, None);
 }
 
 #[test]
-fn a_stream_without_any_end_is_broken_and_its_usage_is_kept() {
+fn a_stream_without_a_terminal_marker_is_broken_and_its_usage_is_kept() {
     let run = Run::new();
     let provider = Arc::from("test");
     let mut sink = EventSink::new(&run, &provider);
-    let mut assembly = MessagesDecoder::default();
+    let mut decoder = MessagesDecoder::default();
     let event = SseEvent { name: "message_start".into(), data: START.into() };
-    assembly.event(&event, &mut sink).unwrap();
-    assert_eq!(assembly.finish(&mut sink).unwrap_err().kind(), ModelErrorKind::Broken);
-    assert_eq!(assembly.usage().unwrap().input_tokens, 15);
+    decoder.event(&event, &mut sink).unwrap();
+    assert_eq!(decoder.finish(&mut sink).unwrap_err().kind(), ModelErrorKind::Broken);
+    assert_eq!(decoder.usage().unwrap().input_tokens, 15);
 }
 
 #[test]
-fn a_stop_reason_suffices_as_an_end() {
-    let (reply, seen) = reply(&[START, TEXT, HELLO, END]);
+fn a_stop_reason_is_a_sufficient_end() {
+    let (reply, recorder) = reply(&[START, TEXT, HELLO, END]);
     assert_eq!(reply.message.text(), "Hällo");
-    assert_eq!(seen.quirks(), ["end_marker_missing"]);
+    assert_eq!(quirks(&recorder), ["end_marker_missing"]);
 }
 
 #[test]
@@ -224,8 +194,8 @@ fn an_error_event_fails_the_call_with_its_own_kind() {
 }
 
 #[test]
-fn unknown_events_deltas_and_blocks_are_kept_or_skipped_and_counted() {
-    let (odd, seen) = reply(&[
+fn unknown_events_deltas_and_blocks_are_kept_or_skipped_and_reported() {
+    let (odd, recorder) = reply(&[
         START,
         r#"{"type":"content_block_start","index":0,"content_block":{"type":"compaction","content":null}}"#,
         r#"{"type":"content_block_delta","index":0,"delta":{"type":"compaction_delta","content":"Short"}}"#,
@@ -239,11 +209,11 @@ fn unknown_events_deltas_and_blocks_are_kept_or_skipped_and_counted() {
     let [Part::Opaque(kept), Part::Text(late)] = odd.message.parts() else { panic!("{odd:?}") };
     assert_eq!(kept.raw.get(), r#"{"content":"Short story","type":"compaction"}"#);
     assert_eq!(late.text, "late");
-    assert_eq!(seen.quirks(), ["unknown_part", "unknown_event"]);
+    assert_eq!(quirks(&recorder), ["unknown_part", "unknown_event"]);
 }
 
 #[test]
-fn citations_and_server_tools_go_through_unchanged() {
+fn citations_and_server_tools_are_sent_back_unchanged() {
     let (cited, _) = reply(&[
         START,
         r#"{"type":"content_block_start","index":0,"content_block":{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}}"#,
@@ -305,7 +275,7 @@ fn a_document_is_read_like_a_stream_and_blocks_stay_byte_for_byte() {
 }
 
 #[test]
-fn what_is_no_answer_fails_with_the_kind_that_fits() {
+fn a_document_that_is_not_an_answer_fails_with_its_kind() {
     let error = r#"{"type":"error","error":{"type":"rate_limit_error","message":"Slow down"}}"#;
     assert_eq!(body(error).unwrap_err().kind(), ModelErrorKind::RateLimited);
     for odd in ["{}", "[]", "hello", r#"{"type":"message","content":"#] {

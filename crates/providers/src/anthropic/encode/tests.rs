@@ -9,7 +9,7 @@ use crate::anthropic_answer_tokens;
 
 const MODEL: &str = "claude-sonnet-4-5";
 
-/// The settings of a model that nobody has set up.
+/// The default settings of a model.
 fn defaults(model: &str) -> Settings {
     Settings::default().answer_tokens(Some(anthropic_answer_tokens(model)))
 }
@@ -113,7 +113,7 @@ fn a_request_has_the_documented_form() {
 }
 
 #[test]
-fn everything_before_the_marks_is_the_same_on_the_next_turn() {
+fn bytes_before_the_cache_marks_stay_the_same_on_the_next_turn() {
     let without_marks = |bytes: Vec<u8>| {
         let text = String::from_utf8(bytes).unwrap();
         text.replace(r#","cache_control":{"type":"ephemeral"}"#, "")
@@ -131,7 +131,7 @@ fn everything_before_the_marks_is_the_same_on_the_next_turn() {
 }
 
 #[test]
-fn kept_bytes_have_no_mark_and_the_mark_moves_on() {
+fn cached_bytes_have_no_mark_and_the_mark_moves() {
     let first = request(asked());
     let once = bytes(MODEL, &first, false);
     assert_eq!(once, bytes(MODEL, &first, false));
@@ -154,7 +154,7 @@ fn kept_bytes_have_no_mark_and_the_mark_moves_on() {
 }
 
 #[test]
-fn marks_can_live_an_hour_or_be_left_out() {
+fn cache_marks_can_last_an_hour_or_be_left_out() {
     let mut request = request(asked());
     request.settings.prompt_cache = PromptCache::OneHour;
     let text = sent(MODEL, &request).to_string();
@@ -164,7 +164,7 @@ fn marks_can_live_an_hour_or_be_left_out() {
 }
 
 #[test]
-fn results_come_first_and_the_users_words_join_them() {
+fn results_come_first_and_the_users_text_follows_in_the_same_message() {
     let mut messages = asked();
     messages.push(Message::user("Well?"));
     messages.push(Message::user("Say."));
@@ -181,7 +181,7 @@ fn results_come_first_and_the_users_words_join_them() {
 }
 
 #[test]
-fn what_belongs_to_another_provider_is_dropped() {
+fn data_of_another_provider_is_dropped() {
     let parts = vec![
         Part::Thinking(TextPart { text: "secret".into(), data: Some(foreign("{}")) }),
         Part::Thinking(TextPart { text: "plain".into(), data: None }),
@@ -204,7 +204,7 @@ fn what_belongs_to_another_provider_is_dropped() {
 }
 
 #[test]
-fn own_blocks_go_back_in_place_and_a_renamed_call_keeps_its_new_id() {
+fn own_blocks_are_sent_back_in_order_and_a_renamed_call_keeps_its_new_id() {
     let search = r#"{"type":"server_tool_use","id":"srv_1","name":"web_search","input":{"query":"x"}}"#;
     let cited = r#"{"type":"text","text":"So.","citations":[{"url":"u"}]}"#;
     let redacted = r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#;
@@ -224,7 +224,7 @@ fn own_blocks_go_back_in_place_and_a_renamed_call_keeps_its_new_id() {
 }
 
 #[test]
-fn a_message_that_says_nothing_here_is_left_out() {
+fn a_message_without_sendable_parts_is_left_out() {
     let unsigned = Part::Thinking(TextPart { text: "hm".into(), data: Some(foreign("{}")) });
     let signed = Part::Thinking(TextPart { text: "hm".into(), data: Some(own(r#"{"type":"thinking"}"#)) });
     let messages = vec![
@@ -275,7 +275,7 @@ fn reasoning(reasoning: Reasoning) -> ChatRequest {
 }
 
 #[test]
-fn reasoning_is_asked_for_in_the_way_of_each_model() {
+fn reasoning_is_requested_in_the_form_of_each_model() {
     let cases = [
         (
             "claude-sonnet-4-5",
@@ -313,7 +313,7 @@ fn reasoning_is_asked_for_in_the_way_of_each_model() {
 }
 
 #[test]
-fn max_tokens_fit_the_model_and_leave_room_beside_the_budget() {
+fn max_tokens_fit_the_model_and_exceed_the_thinking_budget() {
     let limited = |tokens, budget| {
         let reasoning = Some(Reasoning::Budget(budget));
         let body = sent(MODEL, &with(Settings::default().max_output_tokens(Some(tokens)).reasoning(reasoning)));
@@ -329,7 +329,7 @@ fn max_tokens_fit_the_model_and_leave_room_beside_the_budget() {
 }
 
 #[test]
-fn the_limit_that_is_sent_is_the_one_that_the_settings_tell() {
+fn the_limit_that_is_sent_is_the_one_in_the_settings() {
     let reasonings =
         [Reasoning::Off, Reasoning::Budget(3_000), Reasoning::Effort(Effort::Low), Reasoning::Effort(Effort::Max)];
     for (name, family) in ModelFamily::NAMES {
@@ -359,7 +359,7 @@ fn thinking_is_left_out_where_the_api_refuses_it() {
 }
 
 #[test]
-fn thinking_goes_on_in_a_turn_that_began_with_it() {
+fn thinking_continues_in_a_turn_that_began_with_it() {
     let thought = Part::Thinking(TextPart { text: "hm".into(), data: Some(own(r#"{"type":"thinking"}"#)) });
     let mut turn = request(vec![
         Message::user("?"),
@@ -386,7 +386,7 @@ fn sampling_is_sent_only_where_it_is_accepted() {
 }
 
 #[test]
-fn a_schema_is_enforced_or_put_in_words() {
+fn a_schema_is_enforced_or_added_to_the_instructions() {
     let schema = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
     let output = Some(OutputSchema::new("answer", raw(schema)).strict(true));
     let request = with(Settings::default().output(output));
@@ -413,7 +413,7 @@ fn the_choice_of_tools_is_mapped() {
 }
 
 #[test]
-fn further_settings_and_fields_are_sent() {
+fn other_settings_and_extra_fields_are_sent() {
     let extra = [
         ("top_k", "5"),
         ("tools", r#"[{"type":"web_search_20250305","name":"web_search"}]"#),
@@ -441,7 +441,7 @@ fn further_settings_and_fields_are_sent() {
 }
 
 #[test]
-fn a_turn_of_results_and_words_has_one_mark_at_its_end() {
+fn a_turn_of_results_and_text_has_one_mark_at_its_end() {
     let mut messages = asked();
     messages.push(Message::user("Well?"));
     let body = sent(MODEL, &request(messages));

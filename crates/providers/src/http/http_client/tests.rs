@@ -89,7 +89,7 @@ async fn pass_time(duration: Duration) {
 }
 
 async fn is_closed(mut stream: TcpStream) -> bool {
-    // Bytes that were not read make it a reset.
+    // Unread bytes make it a reset.
     stream.read(&mut [0]).await.map_or(true, |read| read == 0)
 }
 
@@ -125,7 +125,7 @@ async fn https_speaks_tls_and_refuses_plain_text() {
         // The type of a TLS handshake record (RFC 8446, section 5.1).
         assert_eq!(stream.read_u8().await.unwrap(), 22);
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-        // Open until the client has read that; what was not read would reset the connection.
+        // Open until the client has read the response, because closing with unread bytes would reset the connection.
         let _ = stream.read_to_end(&mut Vec::new()).await;
     };
     let (result, ()) = tokio::join!(host.send("{}"), server);

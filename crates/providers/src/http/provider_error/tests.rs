@@ -77,7 +77,7 @@ fn every_documented_error_has_its_kind() {
 }
 
 #[test]
-fn an_error_inside_a_success_is_told_by_its_words_or_by_the_status_in_it() {
+fn an_error_in_a_successful_response_is_classified_by_text_or_inner_status() {
     use ModelErrorKind as Kind;
     assert_eq!(
         streamed(r#"{"details":null,"type":"overloaded_error","message":"Overloaded"}"#).kind(),
@@ -94,7 +94,7 @@ fn an_error_inside_a_success_is_told_by_its_words_or_by_the_status_in_it() {
 }
 
 #[test]
-fn a_page_is_cut_and_cannot_write_into_a_terminal() {
+fn an_error_page_is_shortened_and_has_no_control_characters() {
     let error = failed(502, &format!("<html>\u{1b}[31m\r\n{}", "x".repeat(1 << 20)));
     let message = &error.details().message;
     assert!(message.starts_with("<html> [31m"), "{message:.20}");
@@ -104,7 +104,7 @@ fn a_page_is_cut_and_cannot_write_into_a_terminal() {
 }
 
 #[test]
-fn the_advice_is_the_providers_where_it_gives_one() {
+fn the_providers_retry_advice_overrides_the_kind() {
     let limited = r#"{"error":{"code":"rate_limit_exceeded","message":"x"}}"#;
     let advice = |headers: &[_]| failed_with(429, headers, limited).retry();
     assert_eq!(advice(&[]), RetryAdvice::Backoff);
@@ -119,7 +119,7 @@ fn the_advice_is_the_providers_where_it_gives_one() {
 }
 
 #[test]
-fn the_id_comes_from_the_header_or_the_body() {
+fn the_request_id_is_in_the_header_or_the_body() {
     let body = r#"{"type":"error","error":{"type":"api_error","message":"x"},"request_id":"req_body"}"#;
     assert_eq!(failed(500, body).details().request_id.as_deref(), Some("req_body"));
     let error = failed_with(500, &[("request-id", "req_head")], body);
@@ -127,7 +127,7 @@ fn the_id_comes_from_the_header_or_the_body() {
 }
 
 #[test]
-fn a_part_of_an_answer_gets_into_no_message() {
+fn error_messages_never_contain_a_part_of_an_answer() {
     let error = not_an_answer("the body", br#"{"choices":[{"message":{"content":"a secret"#);
     assert_eq!(error.kind(), ModelErrorKind::Broken);
     assert!(!error.to_string().contains("secret"));

@@ -47,7 +47,7 @@ fn openai_limits_are_read() {
 }
 
 #[test]
-fn anthropic_limits_are_read_and_the_exhausted_one_says_how_long() {
+fn anthropic_limits_are_read_and_the_exhausted_one_gives_the_wait() {
     let limits = limits(&[
         ("anthropic-ratelimit-input-tokens-limit", "200000"),
         ("anthropic-ratelimit-input-tokens-remaining", "0"),
@@ -61,13 +61,13 @@ fn anthropic_limits_are_read_and_the_exhausted_one_says_how_long() {
 }
 
 #[test]
-fn the_tighter_of_organisation_and_project_counts() {
+fn the_lower_limit_of_organization_and_project_applies() {
     let limits = limits(&[("x-ratelimit-remaining-tokens", "500"), ("x-ratelimit-remaining-project-tokens", "20")]);
     assert_eq!(limits.tokens.remaining, Some(20));
 }
 
 #[test]
-fn resets_come_in_many_forms() {
+fn resets_of_all_forms_are_read() {
     let reset = |value: &str| limits(&[("x-ratelimit-reset-requests", value)]).requests.reset;
     assert_eq!(reset("0s"), Some(Duration::ZERO));
     assert_eq!(reset("6m0s"), Some(Duration::from_mins(6)));
@@ -82,7 +82,7 @@ fn resets_come_in_many_forms() {
 }
 
 #[test]
-fn milliseconds_are_exact_and_seconds_are_not() {
+fn milliseconds_override_seconds() {
     assert_eq!(
         retry_after(&[("retry-after", "1"), ("retry-after-ms", "494")]),
         (Some(Duration::from_millis(494)), false)
@@ -95,7 +95,7 @@ fn milliseconds_are_exact_and_seconds_are_not() {
 }
 
 #[test]
-fn a_hostile_retry_after_counts_as_absent() {
+fn an_invalid_retry_after_counts_as_absent() {
     for value in ["-1", "banana", "NaN", "inf", "1e300", "Mon, 02 Jun 2025 15:14:00 GMT", "99999999999999999999"] {
         assert_eq!(retry_after(&[("retry-after", value)]), (None, true), "{value}");
     }
@@ -103,7 +103,7 @@ fn a_hostile_retry_after_counts_as_absent() {
 }
 
 #[test]
-fn the_best_known_request_id_counts() {
+fn the_preferred_request_id_header_is_used() {
     let id = |pairs| head(pairs).request_id;
     assert_eq!(id(&[("apim-request-id", "a"), ("x-request-id", "b"), ("request-id", "c")]).as_deref(), Some("b"));
     assert_eq!(id(&[("x-request-id", " "), ("x-generation-id", "g")]).as_deref(), Some("g"));
@@ -111,7 +111,7 @@ fn the_best_known_request_id_counts() {
 }
 
 #[test]
-fn the_providers_word_on_retrying_is_read() {
+fn the_providers_retry_advice_is_read() {
     assert_eq!(head(&[("x-should-retry", "false")]).should_retry, Some(false));
     assert_eq!(head(&[("x-should-retry", "perhaps")]).should_retry, None);
 }

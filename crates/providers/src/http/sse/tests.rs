@@ -22,7 +22,7 @@ fn datas(stream: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_line_end_is_understood_also_mixed() {
+fn all_line_ends_are_accepted_even_mixed() {
     for stream in [
         "data: a\n\ndata: b\n\n",
         "data: a\r\n\r\ndata: b\r\n\r\n",
@@ -34,7 +34,7 @@ fn every_line_end_is_understood_also_mixed() {
 }
 
 #[test]
-fn byte_order_mark_comments_and_missing_spaces_are_no_obstacle() {
+fn byte_order_marks_comments_and_missing_spaces_are_accepted() {
     assert_eq!(
         datas("\u{feff}: OPENROUTER PROCESSING\n\ndata:a\n\n:\n\ndata:  b\n\nid: 7\nretry: 1\nfoo\n\n"),
         ["a", " b"]

@@ -1,23 +1,20 @@
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
-use brigade_core::{Arguments, Event, Run, testing::Recorder};
+use brigade_core::{Arguments, Run, testing::Recorder};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::OpenAi;
+use crate::{OpenAi, tests::events::quirks};
 
-/// Reads an answer, and says which oddities were counted.
+/// Decodes an answer, and returns the reported quirks except for missing usage.
 fn read(body: impl Into<Bytes>) -> (Result<ChatReply, ModelError>, Vec<&'static str>) {
     let body = body.into();
-    let heard = Recorder::new();
-    let run = Run::builder().deltas(body.starts_with(b"data")).observer(Arc::new(heard.clone())).build();
+    let recorder = Recorder::new();
+    let run = Run::builder().deltas(body.starts_with(b"data")).observer(Arc::new(recorder.clone())).build();
     let model = OpenAi::builder().build().unwrap().model("asked");
     let result = model.decode(&http::Response::new(body), &run);
-    let quirk = |(_, event): &(Arc<str>, Event)| {
-        if let Event::WireQuirk { kind: Cow::Borrowed(kind), .. } = event { Some(*kind) } else { None }
-    };
-    (result, heard.events().iter().filter_map(quirk).filter(|kind| *kind != "usage_missing").collect())
+    (result, quirks(&recorder).into_iter().filter(|kind| *kind != "usage_missing").collect())
 }
 
 fn stream(chunks: &[Value]) -> String {
@@ -52,7 +49,7 @@ fn triple(id: &str, name: &str, arguments: &str) -> (String, String, String) {
 }
 
 #[test]
-fn what_is_of_another_type_counts_as_absent_and_what_comes_twice_is_what_comes_last() {
+fn values_of_another_type_count_as_absent_and_the_last_of_two_fields_counts() {
     let said = json!({ "content": "hi", "refusal": 7, "tool_calls": [null, "f"], "function_call": [] });
     let choice = json!({ "index": 0, "delta": "?", "message": said, "finish_reason": "stop" });
     let answer = json!({ "choices": [null, choice], "usage": "none", "x_groq": 1 }).to_string();
@@ -63,13 +60,13 @@ fn what_is_of_another_type_counts_as_absent_and_what_comes_twice_is_what_comes_l
 }
 
 #[test]
-fn bytes_that_are_no_text_are_no_answer() {
+fn bytes_that_are_not_text_are_not_an_answer() {
     let body = b"{\"choices\":[{\"message\":{\"content\":\"\xFF\"}}]}";
     assert_eq!(read(body.as_slice()).0.unwrap_err().kind(), ModelErrorKind::Broken);
 }
 
 #[test]
-fn the_id_may_come_with_every_delta_or_with_the_first_only() {
+fn the_id_may_be_in_every_delta_or_only_in_the_first() {
     let expected = vec![triple("a", "f", r#"{"x":1}"#)];
     let always = [
         json!({ "index": 0, "id": "a", "type": "function", "function": { "name": "f", "arguments": "{\"x\"" } }),
@@ -85,7 +82,7 @@ fn the_id_may_come_with_every_delta_or_with_the_first_only() {
 }
 
 #[test]
-fn two_calls_under_one_index_are_told_apart_by_their_ids() {
+fn two_calls_with_one_index_are_distinguished_by_id() {
     let deltas = [
         json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{}" } }),
         json!({ "index": 0, "id": "b", "function": { "name": "f", "arguments": "{\"x\"" } }),
@@ -98,7 +95,7 @@ fn two_calls_under_one_index_are_told_apart_by_their_ids() {
 }
 
 #[test]
-fn calls_without_an_index_are_told_apart_too() {
+fn calls_without_an_index_are_separate() {
     let deltas = [
         json!({ "id": "a", "function": { "name": "f", "arguments": "{\"x\"" } }),
         json!({ "function": { "arguments": ":1}" } }),
@@ -109,7 +106,7 @@ fn calls_without_an_index_are_told_apart_too() {
 }
 
 #[test]
-fn deltas_of_two_calls_may_come_in_turns_and_the_name_after_the_arguments() {
+fn deltas_of_two_calls_may_alternate_and_a_name_may_follow_its_arguments() {
     let deltas = [
         json!({ "index": 0, "id": "a", "function": { "arguments": "{\"x\"" } }),
         json!({ "index": 1, "id": "b", "function": { "name": "g", "arguments": "" } }),
@@ -128,13 +125,13 @@ fn arguments_may_be_an_object_or_null() {
 }
 
 #[test]
-fn twins_stay_two_calls_and_are_counted() {
+fn calls_with_the_same_id_stay_separate_and_are_reported() {
     let twin = |index| json!({ "index": index, "id": "a", "function": { "name": "f", "arguments": "{}" } });
     assert_eq!(calls(&[twin(0), twin(1)]), (vec![triple("a", "f", "{}"); 2], vec!["call_id_repeated"]));
 }
 
 #[test]
-fn arguments_that_break_off_mean_a_cut_answer_whatever_the_stop_reason_says() {
+fn arguments_that_are_cut_off_mean_that_the_answer_was_cut_off() {
     let cut = call(&json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{\"x\":" } }));
     let (reply, quirks) = read(stream(&[cut, finish("tool_calls")]));
     let reply = reply.unwrap();
@@ -147,7 +144,7 @@ fn arguments_that_break_off_mean_a_cut_answer_whatever_the_stop_reason_says() {
 }
 
 #[test]
-fn either_terminal_marker_ends_a_stream_and_neither_breaks_it() {
+fn one_terminal_marker_is_enough_and_none_is_broken() {
     let text = delta(&json!({ "content": "hi" }));
     let (reply, quirks) = read(stream(std::slice::from_ref(&text)));
     assert_eq!((reply.unwrap().finish_reason, quirks), (FinishReason::Unknown, vec!["stop_missing"]));
@@ -157,14 +154,14 @@ fn either_terminal_marker_ends_a_stream_and_neither_breaks_it() {
 }
 
 #[test]
-fn every_reason_to_stop_has_its_kind_and_keeps_its_word() {
+fn every_stop_reason_maps_to_a_finish_reason_and_is_kept() {
     let cases = [
         ("stop", FinishReason::EndTurn),
         ("eos", FinishReason::EndTurn),
         ("length", FinishReason::MaxTokens),
         ("content_filter", FinishReason::ContentFilter),
         ("model_length", FinishReason::ContextWindow),
-        ("nobody_knows", FinishReason::Unknown),
+        ("unheard_of", FinishReason::Unknown),
     ];
     for (word, kind) in cases {
         let (reply, quirks) = read(stream(&[delta(&json!({ "content": "x" })), finish(word)]));
@@ -177,7 +174,7 @@ fn every_reason_to_stop_has_its_kind_and_keeps_its_word() {
 }
 
 #[test]
-fn a_refusal_is_told_by_its_field_alone() {
+fn the_refusal_field_alone_means_a_refusal() {
     let body = json!({ "choices": [{ "message": { "content": null, "refusal": "No." }, "finish_reason": "stop" }] });
     let reply = read(body.to_string()).0.unwrap();
     assert_eq!((reply.finish_reason, reply.message.text()), (FinishReason::Refusal, "No.".into()));
@@ -196,7 +193,7 @@ fn the_last_usage_counts_and_only_the_first_choice_is_read() {
 }
 
 #[test]
-fn cached_tokens_which_the_prompt_counts_are_not_added_to_it_again() {
+fn cached_tokens_in_the_prompt_count_are_not_added_again() {
     let told = json!({ "prompt_tokens": 15, "completion_tokens": 1, "prompt_tokens_details": { "cached_tokens": 3 } });
     let chunk = json!({ "choices": [{ "index": 0, "delta": { "content": "a" } }] });
     let end = json!({ "choices": [], "usage": told });
@@ -214,7 +211,7 @@ fn an_error_in_the_stream_fails_the_call_with_the_usage_so_far() {
 }
 
 #[test]
-fn fields_of_any_type_are_read_as_absent() {
+fn fields_of_an_unexpected_type_count_as_absent() {
     let body = json!({
         "id": 7, "model": null, "created": 1.5, "service_tier": ["x"], "usage": [],
         "choices": [{ "index": "0", "logprobs": 3, "finish_reason": "stop", "message": {

@@ -44,7 +44,7 @@ fn result(id: &str, content: Vec<Part>) -> ToolResult {
 }
 
 #[test]
-fn a_plain_question_is_small_and_a_stream_asks_for_usage() {
+fn a_minimal_request_is_small_and_a_stream_requests_usage() {
     let mut request = ChatRequest::new("Hi");
     request.instructions = Some(Message::system("Be brief."));
     let plain = json!({ "model": "m", "messages": [
@@ -57,7 +57,7 @@ fn a_plain_question_is_small_and_a_stream_asks_for_usage() {
 }
 
 #[test]
-fn a_name_that_a_model_made_up_is_sent_back_in_a_form_that_the_api_takes() {
+fn an_invented_tool_name_is_sent_back_in_a_form_that_the_api_accepts() {
     let named = |name: &str| {
         let call = ToolCall { id: "a".into(), name: name.into(), arguments: Arguments::parse("{}".into()), data: None };
         let history = vec![Message::user("?"), Message::new(Role::Assistant, vec![Part::ToolCall(call)])];
@@ -74,7 +74,7 @@ fn a_name_that_a_model_made_up_is_sent_back_in_a_form_that_the_api_takes() {
 }
 
 #[test]
-fn parallel_calls_and_their_results_are_paired_one_message_for_each() {
+fn parallel_calls_have_one_result_message_each() {
     let picture = Part::Image(Image::Base64 { media_type: "image/png".into(), data: "AAAA".into() });
     let calls = Message::new(Role::Assistant, vec![Part::text("So."), call("a", r#"{"x": 1}"#), call("b", "{\"x\":")]);
     let results = Message::tool(vec![result("a", vec![Part::text("1"), picture]), result("b", vec![Part::text("no")])]);
@@ -93,7 +93,7 @@ fn parallel_calls_and_their_results_are_paired_one_message_for_each() {
 }
 
 #[test]
-fn a_call_of_a_free_text_tool_goes_back_as_one() {
+fn a_call_of_a_free_text_tool_is_sent_back_as_one() {
     let free = ToolCall {
         id: "c".into(),
         name: "code".into(),
@@ -113,7 +113,7 @@ fn a_call_of_a_free_text_tool_goes_back_as_one() {
 }
 
 #[test]
-fn reasoning_goes_back_only_in_fields_that_the_server_accepts() {
+fn reasoning_is_sent_back_only_in_fields_that_the_server_accepts() {
     let fields = json!({ "reasoning": "a", "reasoning_content": "b", "reasoning_details": [{ "index": 0 }] });
     let own = Part::Thinking(TextPart { text: "b".into(), data: Some(data(DIALECT, &fields)) });
     let foreign =
@@ -127,7 +127,7 @@ fn reasoning_goes_back_only_in_fields_that_the_server_accepts() {
 }
 
 #[test]
-fn reasoning_within_the_content_goes_back_there_and_to_no_other_server() {
+fn reasoning_within_the_content_is_sent_back_only_to_its_server() {
     let thinking = json!({ "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }] });
     let parts =
         vec![Part::Thinking(TextPart { text: "hm".into(), data: Some(data(DIALECT, &thinking)) }), Part::text("ok")];
@@ -138,7 +138,7 @@ fn reasoning_within_the_content_goes_back_there_and_to_no_other_server() {
 }
 
 #[test]
-fn ids_that_a_server_refuses_are_replaced_the_same_way_in_call_and_result() {
+fn ids_that_a_server_refuses_are_replaced_alike_in_call_and_result() {
     let long = "x".repeat(65);
     let history = vec![
         Message::user("?"),
@@ -155,14 +155,14 @@ fn ids_that_a_server_refuses_are_replaced_the_same_way_in_call_and_result() {
 }
 
 #[test]
-fn an_assistant_message_is_never_without_anything_in_it() {
+fn an_assistant_message_is_never_empty() {
     let dropped = Part::Thinking(TextPart { text: "hm".into(), data: None });
     let written = messages(Server::OpenAi, vec![Message::user("?"), Message::new(Role::Assistant, vec![dropped])]);
     assert_eq!(written[1], json!({ "role": "assistant", "content": "" }));
 }
 
 #[test]
-fn settings_have_the_names_that_each_server_knows() {
+fn settings_have_the_field_names_of_each_server() {
     let settings = Settings::default()
         .max_output_tokens(Some(9))
         .tool_choice(ToolChoice::Required)
@@ -184,7 +184,7 @@ fn settings_have_the_names_that_each_server_knows() {
 }
 
 #[test]
-fn a_schema_goes_into_the_prompt_where_the_server_knows_none() {
+fn a_schema_is_added_to_the_prompt_if_the_server_does_not_enforce_it() {
     let schema = RawJson::parse(r#"{"type":"object"}"#.into()).unwrap();
     let output = Some(OutputSchema::new("answer", schema).strict(true));
     let settings = Settings::default().output(output);
@@ -213,7 +213,7 @@ fn the_order_of_a_schema_is_kept_and_extra_fields_win() {
 }
 
 #[test]
-fn a_message_is_written_once_for_each_way_of_writing_it() {
+fn a_message_is_encoded_once_for_each_variant() {
     let message = Message::user("hello");
     let other = Quirks { system_role: "developer", ..Quirks::default() };
     assert_ne!(other.variant(), Quirks::default().variant());

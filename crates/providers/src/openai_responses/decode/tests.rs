@@ -1,60 +1,34 @@
-use std::{
-    borrow::Cow,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
-use brigade_core::{Event, Observer, Run};
+use brigade_core::{Run, testing::Recorder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::sse::SseDecoder;
-
-/// Keeps what a run was told.
-#[derive(Debug, Default)]
-struct Seen(Mutex<Vec<Event>>);
-
-impl Observer for Seen {
-    fn on_event(&self, _: &Run, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-}
-
-impl Seen {
-    fn quirks(&self) -> Vec<&'static str> {
-        let events = self.0.lock().unwrap();
-        let quirk = |event: &Event| {
-            if let Event::WireQuirk { kind: Cow::Borrowed(kind), .. } = event { Some(*kind) } else { None }
-        };
-        events.iter().filter_map(quirk).collect()
-    }
-
-    fn deltas(&self) -> Vec<Delta> {
-        let events = self.0.lock().unwrap();
-        let delta = |event: &Event| if let Event::Delta(delta) = event { Some(delta.clone()) } else { None };
-        events.iter().filter_map(delta).collect()
-    }
-}
+use crate::{
+    http::sse::SseDecoder,
+    tests::events::{deltas, quirks},
+};
 
 /// Reads a stream that arrives in the given chunks.
-fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Arc<Seen>) {
-    let seen = Arc::new(Seen::default());
-    let run = Run::builder().observer(seen.clone()).deltas(true).build();
+fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Recorder) {
+    let recorder = Recorder::new();
+    let run = Run::builder().observer(Arc::new(recorder.clone())).deltas(true).build();
     let provider = Arc::from("test");
     let mut sink = EventSink::new(&run, &provider);
-    let mut decoder = SseDecoder::default();
-    let mut assembly = ResponsesDecoder::default();
-    let mut drive = || {
+    let mut events = SseDecoder::default();
+    let mut decoder = ResponsesDecoder::default();
+    let mut decode = || {
         for chunk in chunks {
-            decoder.push(chunk);
-            while let Ok(Some(event)) = decoder.next() {
-                if assembly.event(&event, &mut sink)? == Progress::Done {
-                    return assembly.finish(&mut sink);
+            events.push(chunk);
+            while let Ok(Some(event)) = events.next() {
+                if decoder.event(&event, &mut sink)? == Progress::Done {
+                    return decoder.finish(&mut sink);
                 }
             }
         }
-        assembly.finish(&mut sink)
+        decoder.finish(&mut sink)
     };
-    (drive(), seen)
+    (decode(), recorder)
 }
 
 /// A stream of the given events; like Bedrock's, without names.
@@ -62,9 +36,9 @@ fn stream(events: &[&str]) -> Vec<u8> {
     events.iter().flat_map(|event| format!("data: {event}\n\n").into_bytes()).collect()
 }
 
-fn reply(events: &[&str]) -> (ChatReply, Arc<Seen>) {
-    let (result, seen) = read(&[&stream(events)]);
-    (result.unwrap(), seen)
+fn reply(events: &[&str]) -> (ChatReply, Recorder) {
+    let (result, recorder) = read(&[&stream(events)]);
+    (result.unwrap(), recorder)
 }
 
 fn body(json: &str) -> Result<ChatReply, ModelError> {
@@ -112,8 +86,8 @@ fn tool_bytes() -> Vec<u8> {
 }
 
 #[test]
-fn a_text_answer_carries_model_usage_and_stop() {
-    let (reply, seen) = reply(&[CREATED, HELLO, &done(0, MESSAGE), &completed(&[MESSAGE])]);
+fn a_text_answer_has_model_usage_and_finish_reason() {
+    let (reply, recorder) = reply(&[CREATED, HELLO, &done(0, MESSAGE), &completed(&[MESSAGE])]);
     let [Part::Text(text)] = reply.message.parts() else { panic!("{reply:?}") };
     assert_eq!(text.text, "Hello, world");
     assert_eq!(text.data.as_ref().unwrap().raw.get(), MESSAGE);
@@ -122,13 +96,13 @@ fn a_text_answer_carries_model_usage_and_stop() {
     assert_eq!(reply.service_tier.as_deref(), Some("default"));
     let expected = Usage::new(20, 9).cache_read_tokens(Some(8)).cache_write_tokens(Some(2)).reasoning_tokens(Some(4));
     assert_eq!(reply.usage, Some(expected));
-    assert_eq!(seen.deltas(), [Delta::Text("Hello, ".into())]);
-    assert!(seen.quirks().is_empty());
+    assert_eq!(deltas(&recorder), [Delta::Text("Hello, ".into())]);
+    assert!(quirks(&recorder).is_empty());
 }
 
 #[test]
-fn streamed_items_are_kept_where_the_end_has_none_and_places_may_have_gaps() {
-    let (result, seen) = read(&[&tool_bytes()]);
+fn streamed_items_are_kept_if_the_final_response_has_none() {
+    let (result, recorder) = read(&[&tool_bytes()]);
     let reply = result.unwrap();
     let [Part::Thinking(thinking), Part::ToolCall(call)] = reply.message.parts() else { panic!("{reply:?}") };
     assert_eq!(thinking.text, "First.\n\nThen.");
@@ -139,28 +113,28 @@ fn streamed_items_are_kept_where_the_end_has_none_and_places_may_have_gaps() {
     assert_eq!(reply.finish_reason, FinishReason::ToolCalls);
     let told =
         [Delta::Thinking("First.".into()), Delta::ToolCall { name: "lookup".into() }, Delta::Arguments { bytes: 5 }];
-    assert_eq!(seen.deltas(), told);
+    assert_eq!(deltas(&recorder), told);
 }
 
 #[test]
-fn an_end_that_has_more_than_was_streamed_is_believed() {
+fn a_final_response_with_more_items_is_used() {
     let (reply, _) = reply(&[&done(1, CALL), &completed(&[REASONING, CALL])]);
     assert!(matches!(reply.message.parts(), [Part::Thinking(_), Part::ToolCall(_)]));
 }
 
 #[test]
-fn items_done_out_of_order_take_their_places() {
+fn items_completed_out_of_order_are_sorted() {
     let (reply, _) = reply(&[&done(1, MESSAGE), &done(0, REASONING), &completed(&[MESSAGE, REASONING])]);
     assert!(matches!(reply.message.parts(), [Part::Thinking(_), Part::Text(_)]));
 }
 
 #[test]
-fn a_refusal_is_text_with_a_stop_of_its_own() {
+fn a_refusal_is_text_with_its_own_finish_reason() {
     let refused = r#"{"type":"message","role":"assistant","content":[{"type":"refusal","refusal":"No."}]}"#;
-    let (reply, seen) =
+    let (reply, recorder) =
         reply(&[r#"{"type":"response.refusal.delta","delta":"No."}"#, &done(0, refused), &completed(&[refused])]);
     assert_eq!((reply.message.text().as_ref(), reply.finish_reason), ("No.", FinishReason::Refusal));
-    assert_eq!(seen.deltas(), [Delta::Text("No.".into())]);
+    assert_eq!(deltas(&recorder), [Delta::Text("No.".into())]);
 }
 
 #[test]
@@ -177,16 +151,16 @@ fn an_incomplete_response_says_why() {
 }
 
 #[test]
-fn cut_arguments_mean_that_there_was_no_room_for_more() {
+fn cut_arguments_mean_that_the_token_limit_was_reached() {
     let cut = CALL.replace(r#"Päris\"}"#, "P");
-    let (reply, seen) = reply(&[&done(0, &cut), &completed(&[&cut])]);
+    let (reply, recorder) = reply(&[&done(0, &cut), &completed(&[&cut])]);
     assert_eq!(reply.message.tool_calls().next().unwrap().arguments, Arguments::Malformed("{\"q\":\"P".into()));
     assert_eq!((reply.finish_reason, reply.raw_finish_reason.as_deref()), (FinishReason::MaxTokens, Some("completed")));
-    assert_eq!(seen.quirks(), ["arguments_malformed", "stop_mismatch"]);
+    assert_eq!(quirks(&recorder), ["arguments_malformed", "stop_mismatch"]);
 }
 
 #[test]
-fn arguments_come_in_odd_forms() {
+fn arguments_of_undocumented_forms_are_read() {
     for (given, expected) in [(r#""""#, "{}"), ("null", "{}"), (r#"{"a":1}"#, r#"{"a":1}"#)] {
         let call = format!(r#"{{"type":"function_call","call_id":"c","name":"f","arguments":{given}}}"#);
         let reply = body(&format!(r#"{{"status":"completed","output":[{call}]}}"#)).unwrap();
@@ -195,11 +169,11 @@ fn arguments_come_in_odd_forms() {
 }
 
 #[test]
-fn items_of_unknown_types_are_kept_as_they_came() {
+fn items_of_unknown_types_are_kept_unchanged() {
     let item = r#"{"type":"hologram","id":"h_1","beams":[1, 2]}"#;
     let search = r#"{"type":"web_search_call","action":{"type":"search"}}"#;
     let opened = r#"{"type":"web_search_call","action":{"type":"open_page"}}"#;
-    let (reply, seen) = reply(&[
+    let (reply, recorder) = reply(&[
         r#"{"type":"response.hologram_call.in_progress"}"#,
         r#"{"type":"weather.report"}"#,
         &done(0, item),
@@ -210,7 +184,7 @@ fn items_of_unknown_types_are_kept_as_they_came() {
     let [Part::Opaque(kept), Part::Opaque(_), Part::Opaque(_)] = reply.message.parts() else { panic!("{reply:?}") };
     assert_eq!(kept.raw.get(), item);
     assert_eq!(reply.usage.unwrap().web_searches, Some(1));
-    assert_eq!(seen.quirks(), ["unknown_event"]);
+    assert_eq!(quirks(&recorder), ["unknown_event"]);
 }
 
 #[test]
@@ -234,15 +208,15 @@ fn a_failed_response_fails_with_the_kind_of_its_error_and_keeps_its_usage() {
     let failed = r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"Oops."},"output":[],"usage":{"input_tokens":7,"output_tokens":3}}}"#;
     let run = Run::new();
     let provider = Arc::from("test");
-    let mut assembly = ResponsesDecoder::default();
+    let mut decoder = ResponsesDecoder::default();
     let event = SseEvent { name: "".into(), data: failed.into() };
-    let error = assembly.event(&event, &mut EventSink::new(&run, &provider)).unwrap_err();
+    let error = decoder.event(&event, &mut EventSink::new(&run, &provider)).unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Transient);
-    assert_eq!(assembly.usage(), Some(Usage::new(7, 3)));
+    assert_eq!(decoder.usage(), Some(Usage::new(7, 3)));
 }
 
 #[test]
-fn what_is_no_answer_is_not_taken_for_one() {
+fn a_document_that_is_not_an_answer_is_an_error() {
     assert_eq!(read(&[&stream(&[CREATED, HELLO])]).0.unwrap_err().kind(), ModelErrorKind::Broken);
     assert_eq!(read(&[&stream(&[CREATED, HELLO, "[DONE]"])]).0.unwrap_err().kind(), ModelErrorKind::Broken);
     assert_eq!(read(&[b"data: nonsense\n\n"]).0.unwrap_err().kind(), ModelErrorKind::Broken);

@@ -62,7 +62,7 @@ fn with_extra(mut request: ChatRequest, name: &str, json: &str) -> ChatRequest {
     request
 }
 
-/// What is sent of an answer, between a question and the results of its calls.
+/// The items that are sent for an answer, between a user message and the results of its calls.
 fn sent_back(parts: Vec<Part>, store: bool) -> Vec<Value> {
     let answer = answer(parts);
     let results: Vec<ToolResult> = answer.tool_calls().map(|call| result(&call.id, vec![])).collect();
@@ -112,7 +112,7 @@ fn a_request_has_the_documented_form() {
 }
 
 #[test]
-fn everything_said_before_has_the_same_bytes_on_the_next_turn() {
+fn earlier_messages_keep_their_bytes_on_the_next_turn() {
     let bytes = |request: &ChatRequest| {
         String::from_utf8(body(
             &ModelRequest { model: MODEL, chat: request, settings: &request.settings, stream: true },
@@ -129,14 +129,14 @@ fn everything_said_before_has_the_same_bytes_on_the_next_turn() {
 }
 
 #[test]
-fn items_go_back_as_they_came_and_in_order() {
+fn items_are_sent_back_unchanged_and_in_order() {
     let search = r#"{"id":"ws_1","type":"web_search_call","status":"completed"}"#;
     let items = sent_back(vec![thought(own(REASONING)), said(own(SAID)), Part::Opaque(own(search))], false);
     assert_eq!(items, [json(REASONING), json(SAID), json(search)]);
 }
 
 #[test]
-fn reasoning_that_nothing_follows_is_left_out() {
+fn reasoning_without_a_following_item_is_left_out() {
     assert_eq!(sent_back(vec![said(own(SAID)), thought(own(REASONING))], true), [json(SAID)]);
     assert_eq!(sent_back(vec![thought(own(REASONING))], true), Vec::<Value>::new());
     let unsaid = Part::text("");
@@ -144,7 +144,7 @@ fn reasoning_that_nothing_follows_is_left_out() {
 }
 
 #[test]
-fn reasoning_without_content_takes_the_ids_that_name_it_along() {
+fn without_its_reasoning_an_item_is_sent_without_id() {
     let data = || Some(own(r#"{"id":"fc_1","status":"completed"}"#));
     let parts = || vec![thought(own(BARE)), said(own(SAID)), call("call_1", data())];
     let stored = sent_back(parts(), true);
@@ -156,13 +156,13 @@ fn reasoning_without_content_takes_the_ids_that_name_it_along() {
 }
 
 #[test]
-fn readable_reasoning_of_open_models_goes_back() {
+fn readable_reasoning_of_open_models_is_sent_back() {
     let open = r#"{"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"hm"}]}"#;
     assert_eq!(sent_back(vec![thought(own(open)), said(own(SAID))], false), [json(open), json(SAID)]);
 }
 
 #[test]
-fn what_belongs_to_another_provider_is_dropped_and_long_ids_are_fitted() {
+fn data_of_another_provider_is_dropped_and_long_ids_are_shortened() {
     let long = "x".repeat(70);
     let parts = vec![
         thought(foreign("{}")),
@@ -185,7 +185,7 @@ fn what_belongs_to_another_provider_is_dropped_and_long_ids_are_fitted() {
 }
 
 #[test]
-fn pictures_go_into_questions_and_results() {
+fn images_are_sent_in_messages_and_results() {
     let picture = || Part::Image(Image::Base64 { media_type: "image/png".into(), data: "iVBO".into() });
     let address = Part::Image(Image::Url("https://example.com/a.png".into()));
     let file = Part::Opaque(own(r#"{"type":"input_file","file_id":"f_1"}"#));
@@ -208,7 +208,7 @@ fn pictures_go_into_questions_and_results() {
 }
 
 #[test]
-fn a_conversation_that_the_provider_keeps_is_not_repeated() {
+fn a_conversation_kept_by_the_provider_is_not_sent_again() {
     let messages = vec![
         Message::user("?"),
         answer(vec![call("c", None)]),
@@ -266,7 +266,7 @@ fn settings_become_fields() {
 }
 
 #[test]
-fn models_that_cannot_reason_are_not_asked_to() {
+fn models_that_cannot_reason_get_no_reasoning_fields() {
     let mut request = request(vec![Message::user("?")]);
     request.settings.reasoning = Some(Reasoning::Budget(4_000));
     for model in ["gpt-4.1", "openai/gpt-4o-mini", "ft:gpt-4o:team", "gpt-5-chat-latest"] {

@@ -1,4 +1,4 @@
-//! Recorded Anthropic requests, read into our terms and written again.
+//! Recorded Anthropic requests, converted to a `ChatRequest` and encoded again.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use crate::{
     recording::Recording,
 };
 
-/// What a family of models takes decides how these are written.
+/// Fields that are encoded differently for each family of models.
 const FITTED: [&str; 5] = ["max_tokens", "output_config", "temperature", "thinking", "top_p"];
 
-/// Whether the recorded request can be written again; a reason if it cannot be tried.
+/// Checks that the recorded request is encoded alike. Returns a reason if that is skipped.
 pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
     if recording.request.is_null() {
         return Ok(Some("the request was not recorded".to_owned()));
@@ -46,7 +46,7 @@ pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
     })
 }
 
-/// The request without what goes to some families of models only: thinking, and schemas for the arguments of tools.
+/// The request without the fields for some families of models only: thinking, and schemas of tool arguments.
 fn reduced(body: &Value) -> Value {
     let mut body = body.clone();
     for tool in body["tools"].as_array_mut().into_iter().flatten() {
@@ -60,8 +60,8 @@ fn reduced(body: &Value) -> Value {
     body
 }
 
-/// The recorded request in our terms, or what it has that they do not. Blocks with marks of their own are in their
-/// own form already, so that none are added.
+/// Converts the recorded request, or returns the feature that cannot be converted. Blocks with their own cache marks are
+/// kept in the provider's form, so that no marks are added.
 fn understood(body: &Value) -> Result<ChatRequest, String> {
     let fields = body.as_object().ok_or("no object")?;
     let mut request = ChatRequest::default();
@@ -194,7 +194,7 @@ fn transcript(messages: &Value) -> Result<Transcript, String> {
 fn instructions(system: &Value) -> Result<Vec<Part>, String> {
     let parts = parts(system)?;
     let plain = parts.iter().all(|part| matches!(part, Part::Text(_)));
-    if plain { Ok(parts) } else { Err("instructions that are no text".to_owned()) }
+    if plain { Ok(parts) } else { Err("instructions that are not text".to_owned()) }
 }
 
 fn parts(content: &Value) -> Result<Vec<Part>, String> {
@@ -262,8 +262,8 @@ fn image(block: &Value) -> Part {
     }
 }
 
-/// Different ways of saying the same: content as a string and as a list with one text; neighbours of one role and one
-/// message; texts without words and none; defaults and silence; tools, and results of one turn, in any order.
+/// Normalizes equivalent forms: content as a string and as a list with one text; neighbors of one role and one
+/// message; empty texts and none; defaults and absent fields; tools, and results of one turn, in any order.
 fn normalised(body: &Value) -> Value {
     let mut body = body.as_object().cloned().unwrap_or_default();
     body.retain(|_, value| !value.is_null());
@@ -319,7 +319,7 @@ fn merged(messages: &[Value]) -> Vec<Value> {
     merged.into_iter().map(|(role, content)| json!({ "role": role, "content": content })).collect()
 }
 
-/// Content in one form: without texts that have no words, nulls and defaults, or thinking at the end.
+/// Content without empty texts, nulls, defaults, or thinking at the end.
 pub(super) fn content(content: &Value) -> Value {
     let mut blocks = match content {
         Value::String(text) => vec![json!({ "type": "text", "text": text })],
@@ -353,7 +353,7 @@ fn block(mut block: Value) -> Value {
     without_defaults(block)
 }
 
-/// Top-level nulls go, as do `false` flags and empty descriptions.
+/// Removes top-level nulls, `false` flags and empty descriptions.
 fn without_defaults(value: Value) -> Value {
     let Value::Object(fields) = value else { return value };
     let said = |name: &str, value: &Value| {

@@ -1,4 +1,4 @@
-//! Recorded Responses requests, read into our terms and written again.
+//! Recorded Responses requests, converted to a `ChatRequest` and encoded again.
 
 use brigade_core::{
     Arguments, ChatRequest, Effort, Image, Message, OutputSchema, Part, ProviderData, RawJson, Reasoning, Role,
@@ -12,12 +12,12 @@ use crate::{
     recording::Recording,
 };
 
-/// The longest id that the API takes.
+/// The longest id that the API accepts.
 const MAX_ID_BYTES: usize = 64;
-/// What a model takes decides how these are written.
+/// Fields that are encoded differently for each model.
 const FITTED: [&str; 1] = ["reasoning"];
 
-/// Whether the recorded request can be written again; a reason if it cannot be tried.
+/// Checks that the recorded request is encoded alike. Returns a reason if that is skipped.
 pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
     let body = &recording.request;
     if body.is_null() {
@@ -39,7 +39,8 @@ pub(super) fn check(recording: &Recording) -> Result<Option<String>, String> {
     expect::same_request(&normalised(&written), &normalised(body), &FITTED)
 }
 
-/// The recorded request in our terms, or what it has that they do not. It says itself whether answers are stored.
+/// Converts the recorded request, or returns the feature that cannot be converted. The request states whether answers
+/// are stored.
 fn understood(body: &Value) -> Result<ChatRequest, String> {
     let fields = body.as_object().ok_or("no object")?;
     if !body["previous_response_id"].is_null() || !body["conversation"].is_null() {
@@ -131,7 +132,7 @@ fn effort(reasoning: &Value) -> Option<Reasoning> {
     })
 }
 
-/// Items of one side in a row are one message.
+/// Consecutive items of one role are one message.
 fn transcript(input: &Value, stored: bool) -> Result<Transcript, String> {
     const ORPHANS: &str = "a history with orphans";
     let items = match input {
@@ -194,7 +195,7 @@ fn read(item: &Value, stored: bool) -> Result<(Role, Vec<Part>), String> {
     }
 }
 
-/// An assistant's message that is nothing but one string.
+/// An assistant message with one string.
 fn is_plain_speech(item: &Value) -> bool {
     item["content"].is_string() && has_only(item, &["type", "role", "content"])
 }
@@ -207,7 +208,7 @@ fn call(item: &Value) -> Result<Part, String> {
     }
     let arguments = Arguments::parse(text("arguments"));
     if !arguments.as_str().starts_with('{') || matches!(arguments, Arguments::Malformed(_)) {
-        return Err("arguments that are no object".to_owned());
+        return Err("arguments that are not an object".to_owned());
     }
     let mut more = item.as_object().cloned().unwrap_or_default();
     more.retain(|name, _| !["type", "call_id", "name", "arguments"].contains(&name.as_str()));
@@ -256,9 +257,9 @@ fn says(text: &Value) -> bool {
     text.as_str().is_some_and(|text| !text.is_empty())
 }
 
-/// Different ways of saying the same: input and content as a string and as a list; messages with and without their
-/// type; defaults and silence; tools, and results in a row, in any order; a result's status, which says nothing; an
-/// empty answer and none; arguments in other spacing.
+/// Normalizes equivalent forms: input and content as a string and as a list; messages with and without their
+/// type; defaults and absent fields; tools, and results in a row, in any order; the status of results; an
+/// empty answer and none; the spacing of arguments.
 fn normalised(body: &Value) -> Value {
     let mut body = body.as_object().cloned().unwrap_or_default();
     body.retain(|name, value| {
@@ -319,7 +320,7 @@ fn item(mut item: Value) -> Value {
     without_defaults(&item)
 }
 
-/// Top-level nulls go, as do `false` flags and empty descriptions.
+/// Removes top-level nulls, `false` flags and empty descriptions.
 fn without_defaults(value: &Value) -> Value {
     let Some(fields) = value.as_object() else { return value.clone() };
     let said = |name: &str, value: &Value| {
