@@ -27,8 +27,9 @@ use crate::{
 /// Everything at DEBUG except the provider's own lines, which do not belong to a run.
 const LEVEL: &str = "debug,brigade_rehearsal=off";
 
-/// How long connections and tasks may take to close after the end.
-const SETTLING: Duration = Duration::from_millis(250);
+/// How long connections and tasks may take to close after the end. The client reads the rest of a response for up to a
+/// second after its answer is complete.
+const SETTLING: Duration = Duration::from_millis(1_250);
 
 /// How often the spending of a limited key is sampled, in addition to every event.
 const SAMPLING: Duration = Duration::from_millis(50);
