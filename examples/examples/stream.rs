@@ -22,7 +22,7 @@ async fn stream_story() -> anyhow::Result<()> {
             RunItem::Event(_, Event::ReplyRestarted) => println!("\n[restarted]"),
             RunItem::Event(agent, Event::TurnEnded { elapsed, .. }) => println!("\n\n[{agent} took {elapsed:.1?}]"),
             RunItem::Event(..) => {}
-            RunItem::Done(outcome) => println!("{}", outcome?.summary()),
+            RunItem::End(outcome) => println!("{}", outcome?.summary()),
         }
     }
     Ok(())

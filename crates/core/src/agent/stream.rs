@@ -14,7 +14,7 @@ pub enum RunItem {
     /// An event of the agent with this path.
     Event(Arc<str>, Event),
     /// The end of the run, and the last item.
-    Done(Result<Outcome, RunError>),
+    End(Result<Outcome, RunError>),
 }
 
 /// Runs `work` on a task, and yields the run's events, deltas of the answer included. The run makes progress only while
@@ -33,7 +33,7 @@ pub enum RunItem {
 ///     match item {
 ///         RunItem::Event(_, Event::Delta(Delta::Text(more))) => print!("{more}"),
 ///         RunItem::Event(..) => {}
-///         RunItem::Done(outcome) => println!("{:?}", outcome.map(|outcome| outcome.stop)),
+///         RunItem::End(outcome) => println!("{:?}", outcome.map(|outcome| outcome.stop)),
 ///     }
 /// }
 /// # }
@@ -59,7 +59,7 @@ pub fn stream<W: Runnable, T: Into<Task>>(
                 while let Ok((agent, event)) = events.try_recv() {
                     items.push(RunItem::Event(agent, event));
                 }
-                items.push(RunItem::Done(outcome));
+                items.push(RunItem::End(outcome));
                 Some((items, (events, None)))
             }
         }

@@ -159,7 +159,7 @@ async fn work(served: &Served, (run, task): (&Run, Task), is_live: bool) -> Resu
         tokio::select! {
             item = items.next() => match item {
                 Some(RunItem::Event(agent, event)) if !agent.contains('/') => show_live(&event),
-                Some(RunItem::Done(result)) => return result,
+                Some(RunItem::End(result)) => return result,
                 // The end of the run is told before the stream ends.
                 Some(RunItem::Event(..)) | None => {}
             },

@@ -171,7 +171,7 @@ impl Runnable for Later {
     }
 }
 
-/// The first of several agents in a ring, each of which always calls the next one; and its model.
+/// Builds agents in a ring. Each one always calls the next. Returns the first agent and its model.
 fn ring(names: &[&str]) -> (Agent, ScriptedModel) {
     let ring: Vec<_> = names.iter().map(|name| Later((*name).into(), Arc::default())).collect();
     let mut first = None;
