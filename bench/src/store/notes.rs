@@ -80,7 +80,7 @@ impl Embedder for RandomEmbedder {
 }
 
 pub(super) async fn measure(path: &Path, amount: Amount, numbers: &mut Numbers) -> Result<()> {
-    let settings = RecallSettings { max_notes: u32::MAX, ..RecallSettings::default() };
+    let settings = RecallSettings::default().max_notes(u32::MAX);
     let by_words = SqliteRecall::with_settings(Database::open(path)?, settings);
     let by_both = by_words.clone().embedder(Arc::new(RandomEmbedder(ModelId::new("bench", "anywhere"))));
     for (name, scopes, recall) in [

@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use super::store::{Amount, Numbers};
 
 pub(super) async fn measure(path: &Path, amount: Amount, numbers: &mut Numbers) -> Result<()> {
-    let settings = MemorySettings { window_tokens: 100_000, ..MemorySettings::default() };
+    let settings = MemorySettings::default().window_tokens(100_000);
     let memory = SqliteMemory::with_settings(Database::open(path)?, settings);
     let mut times = Vec::new();
     for number in 0..amount.exchanges {
         let question = format!("Question {number}: {}", "what of it? ".repeat(16));
         let messages = [Message::user(question), Message::assistant("It is so. ".repeat(20))];
         let start = Instant::now();
-        memory.append_exchange("long", Exchange::of(&messages)).await?;
+        memory.append_exchange("long", Exchange::new(&messages)).await?;
         times.push(start.elapsed());
     }
     numbers.add("append an exchange, synced", &times);

@@ -44,7 +44,7 @@
 mod error;
 mod sqlite;
 
-pub use error::{Cause, StoreError};
+pub use error::{ErrorCause, StoreError};
 pub use sqlite::database::{Database, DatabaseSettings};
 pub use sqlite::history::history::{History, HistorySettings, InterruptedWork};
 pub use sqlite::history::run_history::{RunFilter, RunHistory, RunInfo, RunStatus, TraceHistory};

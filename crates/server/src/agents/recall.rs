@@ -13,11 +13,11 @@ use crate::{
 /// The notes of all who ask. Without a store, as on the command line, they end with the process.
 pub(crate) fn open(config: &Config, store: Option<&Store>, embedder: Option<Arc<dyn Embedder>>) -> Arc<dyn Recall> {
     let Some(store) = store else { return Arc::new(LocalRecall::new()) };
-    let recall = store.recall(RecallSettings {
-        max_note_bytes: config.recall.max_note.bytes,
-        max_notes: config.recall.max_notes,
-        keep_for: config.retention.notes,
-    });
+    let settings = RecallSettings::default()
+        .max_note_bytes(config.recall.max_note.bytes)
+        .max_notes(config.recall.max_notes)
+        .keep_for(config.retention.notes);
+    let recall = store.recall(settings);
     match embedder {
         Some(embedder) => Arc::new(recall.embedder(embedder)),
         None => Arc::new(recall),

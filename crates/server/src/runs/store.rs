@@ -40,7 +40,7 @@ impl Store {
         let owned = path.to_owned();
         let database = tokio::task::spawn_blocking(move || Database::open(owned)).await?;
         let database = database.with_context(|| format!("the store {}", path.display()))?;
-        let settings = MemorySettings { keep_for: keep.sessions, ..MemorySettings::default() };
+        let settings = MemorySettings::default().keep_for(keep.sessions);
         let memory = SqliteMemory::with_settings(database.clone(), settings);
         let settings = HistorySettings::default().keep_events(keep.events).keep_runs(keep.runs);
         let history = History::start_with(database.clone(), mask_event, settings).await;
@@ -56,7 +56,7 @@ impl Store {
     /// Deletes what has expired, now and once an hour, for ever; `notes_for` is how long notes are kept. Nobody is shown
     /// it any more in any case.
     pub(crate) async fn sweep(self, notes_for: Option<Duration>) {
-        let recall = self.recall(RecallSettings { keep_for: notes_for, ..RecallSettings::default() });
+        let recall = self.recall(RecallSettings::default().keep_for(notes_for));
         loop {
             for swept in [self.memory.sweep().await, recall.sweep().await] {
                 if let Err(error) = swept {

@@ -1,4 +1,4 @@
-//! One SQLite file.
+//! The SQLite file.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -18,42 +18,54 @@ use super::{
 };
 use crate::StoreError;
 
-/// A SQLite file in which sessions, notes and the history of runs are kept. Cheap to clone; dropping the last clone
-/// writes what is queued and closes it.
+/// A SQLite file with sessions, notes and the history of runs. Cheap to clone. Dropping the last clone writes what is
+/// queued and closes the file.
 ///
-/// One process at a time writes the file, which a lock on a file beside it sees to; others may look at the history in it
-/// meanwhile ([`Runs::open`](crate::Runs::open)). What is written is on disk when the call returns: every commit is
-/// synced, and one commit serves all who wait.
+/// One process at a time writes the file, which a lock on a file beside it ensures; others may read its history
+/// ([`RunHistory::open`](crate::RunHistory::open)). Data is on disk when a call returns: every commit is synced, and one
+/// commit serves all callers that wait.
+///
+/// ```
+/// use brigade_store::{Database, DatabaseSettings, SqliteMemory, SqliteRecall};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("brigade.db");
+/// let database = Database::open_with(path, &DatabaseSettings::default().max_bytes(10 << 30))?;
+/// let memory = SqliteMemory::new(database.clone());
+/// let recall = SqliteRecall::new(database);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Database(Arc<Inner>);
 
-/// How a file is used.
+/// Settings of [`Database`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DatabaseSettings {
-    /// How long to wait for a program that looks into the file with tools of its own. Five seconds are longer than any
-    /// of our own transactions, and shorter than people wait.
+    /// How long to wait for another program that locks the file. 5 s: longer than any transaction of this crate.
     pub busy_timeout: Duration,
-    /// How large the file may grow, in bytes; the disk is the limit if absent, as it is for most who set quotas on
-    /// volumes.
+    /// The most bytes that the file may have. Unlimited by default; the quota of the volume is the usual limit.
     pub max_bytes: Option<u64>,
-    /// How many connections read at the same time. Reads are short, and more would share the same disk.
+    /// The number of connections that read concurrently. 4: reads are short, and more would share the same disk.
     pub readers: usize,
 }
 
-/// Fields are dropped in this order: readers before the writer, which checkpoints, and the lock at last.
+/// Fields are dropped in this order: the readers before the writer, which checkpoints, and the lock last.
 #[derive(Debug)]
 struct Inner {
     readers: Readers,
     writer: Writer,
     path: PathBuf,
-    _lock: Lock,
+    _lock: FileLock,
 }
 
-/// Keeps other processes out.
+/// Excludes other processes.
 #[derive(Debug)]
-struct Lock(File);
+struct FileLock(File);
 
-/// As SQLite's default page size, which no migration changes.
+/// SQLite's default page size, which no migration changes.
 const PAGE_BYTES: u64 = 4_096;
 
 impl Default for DatabaseSettings {
@@ -62,13 +74,33 @@ impl Default for DatabaseSettings {
     }
 }
 
+impl DatabaseSettings {
+    /// Sets how long to wait for another program that locks the file.
+    #[must_use]
+    pub fn busy_timeout(self, busy_timeout: Duration) -> Self {
+        Self { busy_timeout, ..self }
+    }
+
+    /// Sets the most bytes that the file may have.
+    #[must_use]
+    pub fn max_bytes(self, max_bytes: u64) -> Self {
+        Self { max_bytes: Some(max_bytes), ..self }
+    }
+
+    /// Sets the number of connections that read concurrently.
+    #[must_use]
+    pub fn readers(self, readers: usize) -> Self {
+        Self { readers, ..self }
+    }
+}
+
 impl Database {
-    /// Opens the file at `path`, makes it if there is none, and brings an older one to the newest schema. Blocks.
+    /// Opens the file at `path`, creates it if it is missing, and migrates an older one to the newest schema. Blocks.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_with(path, &DatabaseSettings::default())
     }
 
-    /// The same with other settings.
+    /// Like [`Database::open`], with settings.
     pub fn open_with(path: impl AsRef<Path>, settings: &DatabaseSettings) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let failed = |error: io::Error| StoreError::Open { path: path.clone(), source: Arc::new(error) };
@@ -80,12 +112,12 @@ impl Database {
         Ok(Self(Arc::new(Inner { readers, writer, path, _lock: lock })))
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// Looks for damage in the whole file, which takes about a second for each gigabyte.
+    /// Checks the whole file for damage, which takes about a second per gigabyte.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.read(|connection| {
             let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -94,23 +126,23 @@ impl Database {
         .await
     }
 
-    /// Whether the file can be written to now; for readiness checks.
+    /// Checks that the file can be written to now, for readiness checks.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         self.write(schema::touch).await
     }
 
-    /// Empties the log, in which deleted rows can be read until it is written over. Waits for readers at the most as
-    /// long as the busy timeout.
-    pub(crate) async fn empty_log(&self) -> Result<(), StoreError> {
+    /// Truncates the write-ahead log, which contains deleted rows until they are overwritten. Waits for readers, at most
+    /// the busy timeout.
+    pub(crate) async fn truncate_log(&self) -> Result<(), StoreError> {
         let readers = self.0.readers.clone();
-        let emptying = tokio::task::spawn_blocking(move || {
+        let truncation = tokio::task::spawn_blocking(move || {
             let connection = readers.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
         });
-        emptying.await.map_err(|_| StoreError::Closed)?
+        truncation.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Writes everything that was queued before, and answers when it is on disk.
+    /// Waits until everything that was queued before is on disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.write(|_| Ok(())).await
     }
@@ -135,7 +167,7 @@ impl Database {
         &self.0.readers
     }
 
-    /// Reads one consistent state of the file on a thread that may block.
+    /// Reads a consistent snapshot of the file, on a thread that may block.
     pub(crate) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -145,9 +177,9 @@ impl Database {
     }
 }
 
-impl Drop for Lock {
+impl Drop for FileLock {
     fn drop(&mut self) {
-        // A process that is just being started has a copy of the file; closing ours alone would leave it locked.
+        // A child process that is being spawned has a copy of the handle; closing this one would not unlock the file.
         if let Err(error) = self.0.unlock() {
             tracing::debug!(%error, "the database stays locked until this process ends");
         }
@@ -169,21 +201,21 @@ pub(crate) fn now_us() -> i64 {
     Timestamp::now().as_microsecond()
 }
 
-/// Two processes would each take the other's open work for cut off. A lock on the database itself would get in the way
-/// of SQLite's own, and on some systems end them: <https://sqlite.org/howtocorrupt.html>, section 2.2.
-fn lock(path: &Path) -> Result<Lock, StoreError> {
+/// Two processes would each settle the other's open calls as interrupted. A lock on the database file itself would
+/// interfere with SQLite's own, and on some systems release them: <https://sqlite.org/howtocorrupt.html>, section 2.2.
+fn lock(path: &Path) -> Result<FileLock, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let failed = |error: io::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(error) };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(name).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
+        Ok(()) => Ok(FileLock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 
-/// Conversations are nobody else's business. SQLite gives its log the mode of the database.
+/// Only the owner may read conversations. SQLite gives its log the mode of the database.
 fn create_private(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -200,7 +232,7 @@ fn connect_writer(path: &Path, settings: &DatabaseSettings) -> Result<Connection
     schema::check(&connection, path)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
-    // What is deleted is overwritten: deleting a session has to mean it.
+    // Overwrites deleted rows, so that a deleted session cannot be read from the file.
     connection.pragma_update(None, "secure_delete", true)?;
     if let Some(max_bytes) = settings.max_bytes {
         let pages = i64::try_from(max_bytes / PAGE_BYTES).unwrap_or(i64::MAX);

@@ -1,4 +1,4 @@
-//! Connections that read.
+//! Reading connections.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,21 +11,21 @@ use tokio::sync::Semaphore;
 
 use crate::{DatabaseSettings, StoreError, unpoisoned};
 
-/// Connections that read, opened when they are needed. Cheap to clone; clones share them.
+/// Reading connections, opened on demand. Cheap to clone; clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Readers(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Those that nobody uses right now.
+    /// Connections that are not in use.
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
     path: PathBuf,
     busy_timeout: Duration,
 }
 
-/// Enough for all statements of this crate to stay prepared.
-const STATEMENTS: usize = 64;
+/// Enough to keep all statements of this crate prepared.
+const CACHED_STATEMENTS: usize = 64;
 
 impl Readers {
     pub(crate) fn new(path: &Path, settings: &DatabaseSettings) -> Self {
@@ -37,12 +37,12 @@ impl Readers {
         }))
     }
 
-    /// A connection that is not one of these.
+    /// A connection outside the pool.
     pub(crate) fn connect(&self, access: OpenFlags) -> Result<Connection, StoreError> {
         connect(&self.0.path, access, self.0.busy_timeout)
     }
 
-    /// Reads one consistent state of the file on a thread that may block.
+    /// Reads a consistent snapshot of the file, on a thread that may block.
     pub(crate) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -56,7 +56,7 @@ impl Readers {
             let result = work(&transaction);
             drop(transaction);
             unpoisoned(&readers.0.idle).push(connection);
-            // Not earlier, also if nobody waits for the result any more.
+            // Only now, also if the caller no longer waits for the result.
             drop(permit);
             result
         });
@@ -73,6 +73,6 @@ pub(crate) fn connect(path: &Path, access: OpenFlags, busy_timeout: Duration) ->
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(busy_timeout)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     Ok(connection)
 }

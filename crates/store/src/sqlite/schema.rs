@@ -1,16 +1,17 @@
-//! The versions of the schema, and how a file gets from one to the next.
+//! The versions of the schema, and the migrations between them.
 
 use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior, functions::FunctionFlags};
 
-use super::vectors::Direction;
+use super::vectors::QuantizedVector;
 use crate::StoreError;
 
-/// Marks a file as ours: "Brig" in ASCII. See <https://sqlite.org/pragma.html#pragma_application_id>.
+/// Marks files of this crate: "Brig" in ASCII. See <https://sqlite.org/pragma.html#pragma_application_id>.
 const APPLICATION: i64 = 0x4272_6967;
 
-/// Each brings a file from the version of its index to the next. Only ever added to: files of every version exist.
+/// Each migrates a file from the version of its index to the next. Published ones never change, as files of every version
+/// exist.
 const MIGRATIONS: [&str; 5] = [
     include_str!("../../migrations/0001_sessions.sql"),
     include_str!("../../migrations/0002_notes.sql"),
@@ -19,7 +20,7 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("../../migrations/0005_note_directions.sql"),
 ];
 
-/// Refuses a file that is not ours or is from the future, before anything is written to it.
+/// Refuses a file of another program or a newer version, before anything is written to it.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let (application, found) = (pragma(connection, "application_id")?, pragma(connection, "user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -34,20 +35,20 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Refuses to read a file that cannot be read without being brought up to date first.
+/// Refuses a file that must be migrated before it can be read.
 pub(crate) fn check_current(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     check(connection, path)?;
     let (found, known) = (pragma(connection, "user_version")?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
     if found < known { Err(StoreError::Older { path: path.to_owned(), found, known }) } else { Ok(()) }
 }
 
-/// Brings the file to the newest version, each step whole or not at all.
+/// Migrates the file to the newest version, each step in a transaction.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let found = usize::try_from(pragma(connection, "user_version")?).unwrap_or(0);
-    // SQL alone cannot read floats from bytes.
+    // A migration uses it: SQL cannot read floats from bytes.
     connection.create_scalar_function("direction", 1, FunctionFlags::default(), |values| {
         let vector = values.get_raw(0).as_blob_or_null()?;
-        Ok(vector.and_then(Direction::of_floats).map(|direction| direction.as_bytes().to_vec()))
+        Ok(vector.and_then(QuantizedVector::from_floats).map(|vector| vector.as_bytes().to_vec()))
     })?;
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -59,7 +60,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes what is there already.
+/// Writes without changing anything.
 pub(crate) fn touch(connection: &Connection) -> Result<(), StoreError> {
     let version = pragma(connection, "user_version")?;
     Ok(connection.pragma_update(None, "user_version", version)?)

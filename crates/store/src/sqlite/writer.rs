@@ -1,4 +1,4 @@
-//! The one thread that writes.
+//! The writer thread.
 
 use std::{io, thread::JoinHandle};
 
@@ -7,40 +7,40 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::StoreError;
 
-/// Something to be written, or to be refused because no transaction could begin.
-type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Done + Send>;
+/// A queued write. It gets the error if no transaction could begin.
+type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> PendingCommit + Send>;
 
-/// A job that has run and waits for the commit.
-struct Done {
+/// A job that has run, until the commit.
+struct PendingCommit {
     failure: Option<StoreError>,
     answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
-/// The thread that writes, and the queue before it.
+/// The writer thread and its queue.
 ///
-/// SQLite has one writer at a time. One thread with a queue makes the others wait without blocking the runtime, and lets
-/// one commit, which waits for the disk, serve all who wait meanwhile.
+/// SQLite has one writer at a time. With one thread and a queue, callers wait without blocking the runtime, and one commit,
+/// which waits for the disk, serves all callers that wait meanwhile.
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Whoever finds the queue full waits, so that a slow disk is felt and not hidden in memory.
-const QUEUE: usize = 256;
+/// Callers wait while the queue is full, so that a slow disk causes back pressure and not memory growth.
+const QUEUE_LENGTH: usize = 256;
 
-/// More would make the first of a group wait for the last.
-const MOST_PER_COMMIT: usize = 128;
+/// With more, the first job of a group would wait too long for the last.
+const MAX_PER_COMMIT: usize = 128;
 
 impl Writer {
     pub(crate) fn start(connection: Connection) -> io::Result<Self> {
-        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (queue, jobs) = mpsc::channel(QUEUE_LENGTH);
         let thread =
             std::thread::Builder::new().name("brigade-store".to_owned()).spawn(move || write_all(connection, jobs))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Does `work` whole or not at all and answers when it is on disk. If the caller goes away it is done all the same.
+    /// Runs `work` in a transaction, and returns when it is on disk. It runs even if the future is dropped.
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -52,7 +52,7 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// The same for threads that may block.
+    /// Like [`Writer::write`], for threads that may block.
     pub(crate) fn write_blocking<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -85,23 +85,23 @@ where
     let (answer, answered) = oneshot::channel();
     let job: Job = Box::new(move |connection| {
         let result = connection.and_then(|connection| in_savepoint(connection, work));
-        Done {
+        PendingCommit {
             failure: result.as_ref().err().cloned(),
-            // Whoever asked may have gone away.
+            // The caller may have gone away.
             answer: Box::new(move |committed| drop(answer.send(result.and_then(|value| committed.map(|()| value))))),
         }
     });
     (job, answered)
 }
 
-/// One job's failure must not undo the others of its group.
+/// The failure of one job must not roll back the others of its group.
 fn in_savepoint<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     connection.execute_batch("SAVEPOINT job")?;
     let result = work(connection);
-    // A full disk may have rolled everything back already: https://sqlite.org/lang_transaction.html, section 3.1.
+    // A full disk may have rolled back everything: https://sqlite.org/lang_transaction.html, section 3.1.
     if !connection.is_autocommit() {
         let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
         connection.execute_batch(end)?;
@@ -111,19 +111,19 @@ fn in_savepoint<T>(
 
 fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
     while let Some(first) = jobs.blocking_recv() {
-        let waiting = std::iter::from_fn(|| jobs.try_recv().ok()).take(MOST_PER_COMMIT);
+        let waiting = std::iter::from_fn(|| jobs.try_recv().ok()).take(MAX_PER_COMMIT);
         let mut group = std::iter::once(first).chain(waiting).peekable();
         while group.peek().is_some() {
             write_group(&mut connection, &mut group);
         }
     }
-    // Readers may still have the file open; the next start does what this could not.
+    // Readers may still have the file open; then the next start checkpoints the log.
     if let Err((_, error)) = connection.close() {
         tracing::debug!(%error, "the database was not closed cleanly");
     }
 }
 
-/// Writes as many jobs as one commit holds: all of them, unless one makes SQLite roll the group back.
+/// Runs the jobs in one transaction. If one makes SQLite roll back, the rest stays in `jobs`.
 fn write_group(connection: &mut Connection, jobs: &mut impl Iterator<Item = Job>) {
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
@@ -138,12 +138,12 @@ fn write_group(connection: &mut Connection, jobs: &mut impl Iterator<Item = Job>
     let mut group = Vec::new();
     let mut rolled_back = None;
     for job in jobs {
-        let done = job(Ok(&transaction));
-        // The next job would run outside of a transaction.
+        let pending = job(Ok(&transaction));
+        // The next job would run outside a transaction.
         if transaction.is_autocommit() {
-            rolled_back.clone_from(&done.failure);
+            rolled_back.clone_from(&pending.failure);
         }
-        group.push(done);
+        group.push(pending);
         if transaction.is_autocommit() {
             break;
         }
@@ -152,8 +152,8 @@ fn write_group(connection: &mut Connection, jobs: &mut impl Iterator<Item = Job>
         Some(error) => Err(error),
         None => transaction.commit().map_err(StoreError::from),
     };
-    for done in group {
-        (done.answer)(committed.clone());
+    for pending in group {
+        (pending.answer)(committed.clone());
     }
 }
 

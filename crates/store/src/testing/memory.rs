@@ -1,4 +1,4 @@
-//! What any memory must do.
+//! The contract of [`Memory`].
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use tokio::task::JoinSet;
 
 use super::ok;
 
-/// Checks what any [`Memory`] must do. It writes to sessions of its own, whose names begin with `contract-`, which must
-/// be new.
+/// Checks that a [`Memory`] keeps its contract. It writes to sessions whose names start with `contract-`, which must be
+/// new.
 ///
 /// # Panics
 ///
-/// With the rule that was broken.
+/// If a rule is broken; the message names the rule.
 pub async fn memory_contract(memory: Arc<dyn Memory>) {
     let shared = Arc::clone(&memory);
     let memory = &*memory;
@@ -31,25 +31,25 @@ pub async fn memory_contract(memory: Arc<dyn Memory>) {
 
     let everything = every_kind_of_part();
     append(memory, "contract-parts", &everything).await;
-    assert_eq!(load(memory, "contract-parts").await, everything, "messages come back as they were");
+    assert_eq!(load(memory, "contract-parts").await, everything, "messages are loaded unchanged");
 
     calls_keep_their_results(memory).await;
     exchanges_stay_whole(&shared).await;
 }
 
-/// However many exchanges are loaded, a provider accepts them.
+/// A provider accepts the loaded messages, however many are loaded.
 async fn calls_keep_their_results(memory: &dyn Memory) {
     for turn in 0..20 {
         append(memory, "contract-calls", &exchange(turn)).await;
     }
     let loaded = load(memory, "contract-calls").await;
     let repaired = Transcript::repaired(loaded.clone());
-    assert_eq!(loaded, repaired.messages(), "what is loaded needs no mending");
+    assert_eq!(loaded, repaired.messages(), "loaded messages need no repair");
     let last = loaded.last().map(|message| message.text().into_owned());
     assert_eq!(last.as_deref(), Some("answer 19"), "the newest exchange is loaded");
 }
 
-/// Appended at the same time, exchanges come one after the other.
+/// Exchanges that are appended concurrently are not mixed.
 async fn exchanges_stay_whole(memory: &Arc<dyn Memory>) {
     const WRITERS: usize = 16;
     let mut writers = JoinSet::new();
@@ -62,14 +62,14 @@ async fn exchanges_stay_whole(memory: &Arc<dyn Memory>) {
     }
     let loaded = load(&**memory, "contract-whole").await;
     let length = exchange(0).len();
-    assert_eq!(loaded.len(), WRITERS * length, "every exchange is kept");
+    assert_eq!(loaded.len(), WRITERS * length, "every exchange is stored");
     for messages in loaded.chunks(length) {
         let whole = (0..WRITERS).any(|writer| messages == exchange(writer));
         assert!(whole, "exchanges are not mixed: {messages:?}");
     }
 }
 
-/// A question that takes a tool to answer.
+/// A question that is answered with a tool.
 fn exchange(number: usize) -> Vec<Message> {
     let call = ToolCall {
         id: format!("call-{number}"),
@@ -123,7 +123,7 @@ fn every_kind_of_part() -> Vec<Message> {
 }
 
 async fn append(memory: &dyn Memory, session: &str, messages: &[Message]) {
-    ok(memory.append(session, messages).await, "an exchange must be kept");
+    ok(memory.append(session, messages).await, "an exchange must be stored");
 }
 
 async fn load(memory: &dyn Memory, session: &str) -> Vec<Message> {

@@ -1,4 +1,4 @@
-//! Contract checks: what every back end of the store traits must do. Feature `testing`.
+//! Contract checks for back ends of the store traits. Feature `testing`.
 
 mod memory;
 mod recall;
@@ -6,8 +6,8 @@ mod recall;
 pub use memory::memory_contract;
 pub use recall::recall_contract;
 
-/// The value, or a failed test.
-#[expect(clippy::panic, reason = "a broken rule has to fail the test that called")]
+/// The value; panics on an error.
+#[expect(clippy::panic, reason = "a broken rule must fail the calling test")]
 fn ok<T, E: std::error::Error>(result: Result<T, E>, what: &str) -> T {
     match result {
         Ok(value) => value,

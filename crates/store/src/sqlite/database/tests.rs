@@ -17,7 +17,7 @@ async fn filled(path: &Path) {
     }
 }
 
-/// Opening fails in this way, twice, and leaves the file as it is.
+/// Checks that opening fails with this error, twice, and does not change the file.
 fn is_refused(path: &Path, is_expected: impl Fn(&StoreError) -> bool) -> String {
     let before = std::fs::read(path).unwrap();
     let messages = [(); 2].map(|()| {
@@ -30,15 +30,15 @@ fn is_refused(path: &Path, is_expected: impl Fn(&StoreError) -> bool) -> String 
 }
 
 #[test]
-fn a_file_that_is_no_data_base_is_refused_and_left_alone() {
+fn a_file_that_is_not_a_database_is_refused_and_not_changed() {
     let (_folder, path) = folder();
     std::fs::write(&path, "Dear diary, ".repeat(1_000)).unwrap();
     let message = is_refused(&path, |error| matches!(error, StoreError::Corrupt(_)));
-    assert!(message.contains("it was left as it is, restore it from a copy"), "{message}");
+    assert!(message.contains("it was not changed, restore it from a backup"), "{message}");
 }
 
 #[tokio::test]
-async fn a_file_whose_schema_is_damaged_is_refused_and_left_alone() {
+async fn a_file_with_a_damaged_schema_is_refused_and_not_changed() {
     let (_folder, path) = folder();
     filled(&path).await;
     let mut bytes = std::fs::read(&path).unwrap();
@@ -48,12 +48,12 @@ async fn a_file_whose_schema_is_damaged_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn damage_further_down_is_told_by_who_meets_it_and_by_a_check() {
+async fn damaged_data_is_reported_by_reads_and_by_a_check() {
     let (_folder, path) = folder();
     filled(&path).await;
     let mut bytes = std::fs::read(&path).unwrap();
     let length = bytes.len();
-    // The head of the first page that holds messages.
+    // The header of the first page with messages.
     let page = bytes.chunks(4_096).position(|page| page.windows(400).any(|bytes| bytes == [b'x'; 400])).unwrap();
     bytes[page * 4_096..][..8].fill(0xAA);
     std::fs::write(&path, &bytes).unwrap();
@@ -74,24 +74,24 @@ async fn damage_further_down_is_told_by_who_meets_it_and_by_a_check() {
 }
 
 #[test]
-fn another_programs_data_base_is_refused_and_left_alone() {
+fn a_database_of_another_program_is_refused_and_not_changed() {
     let (_folder, path) = folder();
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
     let message = is_refused(&path, |error| matches!(error, StoreError::Foreign(_)));
-    assert!(message.ends_with("holds the data of another program; name another file"), "{message}");
+    assert!(message.ends_with("holds the data of another program; choose another file"), "{message}");
 }
 
 #[test]
-fn a_file_from_a_newer_version_is_refused_and_left_alone() {
+fn a_file_of_a_newer_version_is_refused_and_not_changed() {
     let (_folder, path) = folder();
     drop(Database::open(&path).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let message = is_refused(&path, |error| matches!(error, StoreError::Newer { found: 99, .. }));
-    assert!(message.contains("has schema 99, this program knows"), "{message}");
+    assert!(message.contains("has schema 99, this program supports"), "{message}");
 }
 
 #[test]
-fn a_second_owner_is_refused_until_the_first_is_gone() {
+fn a_second_writer_is_refused_until_the_first_is_dropped() {
     let (_folder, path) = folder();
     let first = Database::open(&path).unwrap();
     let error = Database::open(&path).unwrap_err();
@@ -101,17 +101,15 @@ fn a_second_owner_is_refused_until_the_first_is_gone() {
 }
 
 #[test]
-fn a_folder_that_is_missing_is_named() {
+fn a_missing_folder_is_named_in_the_error() {
     let (folder, _) = folder();
     let error = Database::open(folder.path().join("missing/test.db")).unwrap_err();
-    assert!(
-        error.to_string().ends_with("test.db cannot be opened; check that the folder exists and may be written to")
-    );
+    assert!(error.to_string().ends_with("test.db cannot be opened; check that the folder exists and is writable"));
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn nobody_else_may_read_the_file() {
+async fn only_the_owner_may_read_the_file() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, path) = folder();
     let memory = SqliteMemory::new(Database::open(&path).unwrap());
@@ -123,28 +121,29 @@ async fn nobody_else_may_read_the_file() {
 }
 
 #[tokio::test]
-async fn a_full_data_base_keeps_what_it_has_and_says_that_it_is_full() {
+async fn a_full_database_keeps_its_data_and_reports_that_it_is_full() {
     let (_folder, path) = folder();
     let settings = DatabaseSettings { max_bytes: Some(400 * 1_024), ..DatabaseSettings::default() };
     let memory = SqliteMemory::new(Database::open_with(&path, &settings).unwrap());
     let exchange = [Message::user("x".repeat(5_000)), Message::assistant("y".repeat(5_000))];
-    let mut kept = 0;
+    let mut stored = 0;
     let error = loop {
-        match memory.append_exchange("s", Exchange::of(&exchange)).await {
-            Ok(_) => kept += 2,
+        match memory.append_exchange("s", Exchange::new(&exchange)).await {
+            Ok(_) => stored += 2,
             Err(error) => break error,
         }
     };
-    let message = "the disk or the database's size cap is full and nothing of this was kept; make room and try again";
+    let message =
+        "the disk is full or the size limit of the database is reached; nothing was stored, make room and try again";
     assert_eq!(error.to_string(), message);
-    assert!(kept > 0);
-    assert_eq!(memory.load("s").await.unwrap().len(), kept);
-    assert!(memory.delete("s").await.unwrap(), "there is a way out");
+    assert!(stored > 0);
+    assert_eq!(memory.load("s").await.unwrap().len(), stored);
+    assert!(memory.delete("s").await.unwrap(), "sessions can still be deleted");
     memory.append("s", &exchange).await.unwrap();
 }
 
 #[tokio::test]
-async fn readiness_is_a_write() {
+async fn the_readiness_check_writes() {
     let (_folder, path) = folder();
     let database = Database::open(&path).unwrap();
     database.check_writable().await.unwrap();

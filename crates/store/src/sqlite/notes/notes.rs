@@ -1,4 +1,4 @@
-//! The rows of notes.
+//! The rows of notes, and their queries.
 
 use std::collections::BTreeSet;
 
@@ -9,38 +9,39 @@ use uuid::Uuid;
 
 use crate::{
     StoreError,
-    sqlite::{database::now_ms, vectors::Direction},
+    sqlite::{database::now_ms, vectors::QuantizedVector},
 };
 
-/// A note with what it means, if a model told.
+/// A note to be written.
 #[derive(Debug)]
 pub(crate) struct StoredNote {
     pub(crate) note: Note,
-    pub(crate) direction: Option<(String, Direction)>,
+    /// The embedding model, and the embedding.
+    pub(crate) embedding: Option<(String, QuantizedVector)>,
 }
 
-/// A question of more words than this is a document, and its first words tell what it is about.
-const MOST_WORDS: usize = 64;
+/// A query with more words than this is a document, and its first words say what it is about.
+const MAX_QUERY_WORDS: usize = 64;
 
-/// A word in as many notes of a scope as this does not tell them apart.
+/// A word in this many notes of a scope is common.
 const COMMON: u32 = 2_000;
 
-/// So many notes are scored by their words at the most, the newest ones.
-const MOST_SCORED: u32 = 5_000;
+/// The most notes to score by their words, the newest ones.
+const MAX_SCORED: u32 = 5_000;
 
-/// Only the newest notes of a scope are compared by meaning: each of them is read, which takes about a microsecond.
-const MOST_COMPARED: u32 = 10_000;
+/// The most notes to compare by embedding, the newest ones. Each takes about a microsecond to read.
+const MAX_COMPARED: u32 = 10_000;
 
-/// A statement that deletes many rows keeps others from writing.
-const MOST_SWEPT: u32 = 500;
+/// A statement that deletes many rows blocks other writers.
+const MAX_SWEPT: u32 = 500;
 
 pub(crate) fn scope_name(scope: &Scope) -> Result<String, StoreError> {
     serde_json::to_string(scope).map_err(|error| StoreError::unreadable("scope", error))
 }
 
-/// What is searched for: each word of a question once.
+/// The distinct words of a query.
 pub(crate) fn words(query: &str) -> BTreeSet<String> {
-    split(query).map(str::to_lowercase).take(MOST_WORDS).collect()
+    split(query).map(str::to_lowercase).take(MAX_QUERY_WORDS).collect()
 }
 
 fn split(text: &str) -> impl Iterator<Item = &str> {
@@ -52,9 +53,9 @@ pub(crate) fn scope_id(connection: &Connection, scope: &str) -> Result<Option<i6
     Ok(select.query_row([scope], |row| row.get(0)).optional()?)
 }
 
-/// Keeps a note in place of one with its id and of one that says the same.
-pub(crate) fn keep(connection: &Connection, scope: &str, stored: &StoredNote) -> Result<(), StoreError> {
-    let StoredNote { note, direction } = stored;
+/// Inserts a note, and deletes one with the same id and one with the same text.
+pub(crate) fn insert(connection: &Connection, scope: &str, stored: &StoredNote) -> Result<(), StoreError> {
+    let StoredNote { note, embedding } = stored;
     connection.prepare_cached("INSERT INTO scopes (name) VALUES (?1) ON CONFLICT DO NOTHING")?.execute([scope])?;
     let scope: i64 =
         connection.prepare_cached("SELECT id FROM scopes WHERE name = ?1")?.query_row([scope], |row| row.get(0))?;
@@ -71,16 +72,16 @@ pub(crate) fn keep(connection: &Connection, scope: &str, stored: &StoredNote) ->
         .prepare_cached("INSERT INTO notes_words (rowid, words) VALUES (?1, ?2)")?
         .execute(params![id, indexed(scope, &note.text)])?;
     connection.prepare_cached("UPDATE scopes SET notes = notes + 1 WHERE id = ?1")?.execute([scope])?;
-    if let Some((model, direction)) = direction {
+    if let Some((model, vector)) = embedding {
         connection
             .prepare_cached("INSERT INTO note_directions (note, model, direction) VALUES (?1, ?2, ?3)")?
-            .execute(params![id, model, direction.as_bytes()])?;
+            .execute(params![id, model, vector.as_bytes()])?;
     }
     Ok(())
 }
 
-/// Forgets the oldest notes of a scope until `max_notes` are left.
-pub(crate) fn forget_oldest(connection: &Connection, scope: &str, max_notes: u32) -> Result<(), StoreError> {
+/// Deletes the oldest notes of a scope until `max_notes` are left.
+pub(crate) fn delete_oldest(connection: &Connection, scope: &str, max_notes: u32) -> Result<(), StoreError> {
     let mut select = connection.prepare_cached("SELECT id, notes - ?2 FROM scopes WHERE name = ?1 AND notes > ?2")?;
     let excess = select.query_row(params![scope, max_notes], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     if let Some::<(i64, i64)>((scope, excess)) = excess {
@@ -93,33 +94,33 @@ pub(crate) fn forget_oldest(connection: &Connection, scope: &str, max_notes: u32
 pub(crate) fn forget(connection: &Connection, scope: &str, id: &str) -> Result<bool, StoreError> {
     let Some(scope) = scope_id(connection, scope)? else { return Ok(false) };
     let forgotten = delete_where(connection, "scope = ?1 AND name = ?2", params![scope, id])?;
-    forget_empty_scopes(connection, forgotten)?;
+    delete_empty_scopes(connection, forgotten)?;
     Ok(forgotten > 0)
 }
 
 pub(crate) fn forget_all(connection: &Connection, scope: &str) -> Result<u64, StoreError> {
     let Some(scope) = scope_id(connection, scope)? else { return Ok(0) };
     let forgotten = delete_where(connection, "scope = ?1", params![scope])?;
-    forget_empty_scopes(connection, forgotten)?;
+    delete_empty_scopes(connection, forgotten)?;
     Ok(forgotten)
 }
 
-/// Deletes some of the notes from before `oldest_ms`, and answers how many.
+/// Deletes some of the notes from before `oldest_ms`. Returns their number.
 pub(crate) fn sweep(connection: &Connection, oldest_ms: i64) -> Result<u64, StoreError> {
     let expired = "id IN (SELECT id FROM notes WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)";
-    let deleted = delete_where(connection, expired, params![oldest_ms, MOST_SWEPT])?;
-    forget_empty_scopes(connection, deleted)?;
+    let deleted = delete_where(connection, expired, params![oldest_ms, MAX_SWEPT])?;
+    delete_empty_scopes(connection, deleted)?;
     Ok(deleted)
 }
 
-/// Best first by Okapi BM25, newer ones first among equals.
+/// Finds notes by their words, ranked by Okapi BM25; newer ones first among equals.
 pub(crate) fn by_words(
     connection: &Connection,
     scope: i64,
     words: &BTreeSet<String>,
     limit: usize,
 ) -> Result<Vec<i64>, StoreError> {
-    let wanted = telling(connection, scope, words)?;
+    let wanted = selective_words(connection, scope, words)?;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -128,13 +129,13 @@ pub(crate) fn by_words(
                             ORDER BY rowid DESC LIMIT ?2)
          ORDER BY score, rowid DESC LIMIT ?3",
     )?;
-    let found = select.query_map(params![wanted.join(" OR "), MOST_SCORED, limit], |row| row.get(0))?;
+    let found = select.query_map(params![wanted.join(" OR "), MAX_SCORED, limit], |row| row.get(0))?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// The words that tell notes apart, as the index has them. A word that very many notes share adds next to nothing to
-/// their scores, and scoring them all is what takes time; it counts only if there is no rarer one.
-fn telling(connection: &Connection, scope: i64, words: &BTreeSet<String>) -> Result<Vec<String>, StoreError> {
+/// The words to search for, in the form of the index. A common word adds little to a score and takes the most time, so it
+/// is used only if there is no rarer one.
+fn selective_words(connection: &Connection, scope: i64, words: &BTreeSet<String>) -> Result<Vec<String>, StoreError> {
     let mut count = connection
         .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM notes_words WHERE notes_words MATCH ?1 LIMIT ?2)")?;
     let (mut rare, mut common) = (Vec::new(), Vec::new());
@@ -150,23 +151,24 @@ fn telling(connection: &Connection, scope: i64, words: &BTreeSet<String>) -> Res
     Ok(if rare.is_empty() { common } else { rare })
 }
 
-/// The closest first. `among` is a scope and the model whose directions can be compared.
-pub(crate) fn by_meaning(
+/// Finds notes by their embeddings by this model, the closest first.
+pub(crate) fn by_embedding(
     connection: &Connection,
-    among: (i64, &str),
-    wanted: &Direction,
+    scope: i64,
+    model: &str,
+    wanted: &QuantizedVector,
     limit: usize,
 ) -> Result<Vec<i64>, StoreError> {
     let mut select = connection.prepare_cached(
         "SELECT note, direction FROM notes JOIN note_directions ON note = notes.id AND model = ?2
          WHERE scope = ?1 ORDER BY notes.id DESC LIMIT ?3",
     )?;
-    let mut rows = select.query(params![among.0, among.1, MOST_COMPARED])?;
+    let mut rows = select.query(params![scope, model, MAX_COMPARED])?;
     let mut found: Vec<(i64, f64)> = Vec::new();
     while let Some(row) = rows.next()? {
-        let direction = row.get_ref(1)?.as_blob().map_err(|error| StoreError::unreadable("direction", error))?;
-        // At a right angle and beyond, texts have nothing to do with each other.
-        if let Some(cosine) = wanted.cosine(direction).filter(|cosine| *cosine > 0.0) {
+        let vector = row.get_ref(1)?.as_blob().map_err(|error| StoreError::unreadable("embedding", error))?;
+        // Texts at a right angle or more are unrelated.
+        if let Some(cosine) = wanted.cosine(vector).filter(|cosine| *cosine > 0.0) {
             found.push((row.get(0)?, cosine));
         }
     }
@@ -179,7 +181,7 @@ pub(crate) fn newest(connection: &Connection, scope: i64, limit: usize) -> Resul
     Ok(select.query_map(params![scope, limit], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
-/// The notes with these ids, in their order, without expired ones.
+/// Reads the notes with these ids, in this order, without expired ones.
 pub(crate) fn read(
     connection: &Connection,
     ids: impl Iterator<Item = i64>,
@@ -205,7 +207,7 @@ fn delete_where(connection: &Connection, which: &str, values: &[&dyn ToSql]) -> 
     let mut deleted = 0;
     while let Some(row) = rows.next()? {
         let (id, scope, text): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        // A table without content is told what to take out: https://sqlite.org/fts5.html, section 6.3.
+        // An index without content needs the text to delete: https://sqlite.org/fts5.html, section 6.3.
         connection
             .prepare_cached("INSERT INTO notes_words (notes_words, rowid, words) VALUES ('delete', ?1, ?2)")?
             .execute(params![id, indexed(scope, &text)])?;
@@ -216,15 +218,15 @@ fn delete_where(connection: &Connection, which: &str, values: &[&dyn ToSql]) -> 
     Ok(deleted)
 }
 
-/// Who had notes is nobody's business once the notes are gone.
-fn forget_empty_scopes(connection: &Connection, deleted: u64) -> Result<(), StoreError> {
+/// Deletes the names of scopes without notes, which may be personal data.
+fn delete_empty_scopes(connection: &Connection, deleted: u64) -> Result<(), StoreError> {
     if deleted > 0 {
         connection.execute("DELETE FROM scopes WHERE notes = 0", [])?;
     }
     Ok(())
 }
 
-/// The words of a note as the index has them.
+/// The words of a note in the form of the index, which contains their scope.
 fn indexed(scope: i64, text: &str) -> String {
     split(text).map(|word| in_scope(scope, &word.to_lowercase())).collect::<Vec<_>>().join(" ")
 }
@@ -233,7 +235,7 @@ fn in_scope(scope: i64, word: &str) -> String {
     format!("s{scope}x{word}")
 }
 
-/// The same for notes from the same source with the same words.
+/// The digest of a note's source and words, by which equal notes are found.
 fn digest(note: &Note) -> [u8; 32] {
     let words: Vec<_> = note.text.split_whitespace().map(str::to_lowercase).collect();
     Sha256::digest(format!("{}\n{}", source_name(note.source), words.join(" "))).into()
@@ -247,7 +249,7 @@ const fn source_name(source: NoteSource) -> &'static str {
     }
 }
 
-/// What is unknown is trusted least.
+/// An unknown source is trusted the least.
 fn source_of(name: &str) -> NoteSource {
     match name {
         "user" => NoteSource::User,

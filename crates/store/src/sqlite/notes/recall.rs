@@ -1,4 +1,4 @@
-//! Notes in the database.
+//! The long-term memory in SQLite.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,15 +10,15 @@ use crate::{
     Database, StoreError,
     sqlite::{
         database::now_ms,
-        vectors::{Direction, fuse},
+        vectors::{QuantizedVector, fuse},
     },
 };
 
-/// Long-term memory that outlives the process.
+/// Stores long-term notes in SQLite.
 ///
-/// Notes are found by their words (FTS5 with BM25; accents and capitals do not matter, word forms do) and, with an
-/// [`Embedder`], also by what they mean; reciprocal rank fusion makes one ranking of both. Where the embedding model
-/// does not answer, words alone have to do.
+/// Notes are found by their words (FTS5 with BM25; accents and case do not matter, word forms do) and, with an
+/// [`Embedder`], by their embeddings, too. Reciprocal rank fusion combines both rankings. If the embedding model fails,
+/// notes are found by their words only.
 ///
 /// ```
 /// use brigade_core::{Note, NoteSource, Recall, RecallQuery, Run, Scope};
@@ -44,26 +44,47 @@ pub struct SqliteRecall {
     embedder: Option<Arc<dyn Embedder>>,
 }
 
-/// How notes are kept.
+/// Settings of [`SqliteRecall`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecallSettings {
-    /// The longest note, in bytes. 4 KiB are a thousand tokens, more than a note of one fact needs.
+    /// The longest note, in bytes. 4 KiB: a thousand tokens, more than a note of one fact needs.
     pub max_note_bytes: usize,
-    /// The most notes of a scope; the oldest are forgotten first. Finding notes by their words takes a millisecond or two
-    /// among a hundred thousand. By meaning, the newest ten thousand are compared, which takes some ten milliseconds with
-    /// 512 dimensions, and some twenty with 1,536.
+    /// The most notes of a scope; the oldest are deleted first. 10,000. A search by words takes a millisecond or two among
+    /// a hundred thousand notes. A search by embedding compares the newest ten thousand, which takes about ten milliseconds
+    /// with 512 dimensions, and twenty with 1,536.
     pub max_notes: u32,
-    /// For how long a note is kept; for ever if absent, as facts and preferences last.
+    /// The retention of notes. For ever by default, as facts and preferences last.
     pub keep_for: Option<Duration>,
 }
 
-/// Each ranking is read this deep before the two are made one: what is further down in one of them needs to be near the
-/// top of the other, and then it is found there.
-const MOST_FUSED: usize = 50;
+/// The length of each ranking before the fusion. A note that is further down in one ranking matters only if it is near
+/// the top of the other, where it is found.
+const FUSED_LENGTH: usize = 50;
 
 impl Default for RecallSettings {
     fn default() -> Self {
         Self { max_note_bytes: 4 * 1024, max_notes: 10_000, keep_for: None }
+    }
+}
+
+impl RecallSettings {
+    /// Sets the longest note, in bytes.
+    #[must_use]
+    pub fn max_note_bytes(self, max_note_bytes: usize) -> Self {
+        Self { max_note_bytes, ..self }
+    }
+
+    /// Sets the most notes of a scope.
+    #[must_use]
+    pub fn max_notes(self, max_notes: u32) -> Self {
+        Self { max_notes, ..self }
+    }
+
+    /// Sets the retention of notes; `None` is for ever.
+    #[must_use]
+    pub fn keep_for(self, keep_for: impl Into<Option<Duration>>) -> Self {
+        Self { keep_for: keep_for.into(), ..self }
     }
 }
 
@@ -73,27 +94,27 @@ impl SqliteRecall {
         Self::with_settings(database, RecallSettings::default())
     }
 
-    /// The same with other settings.
+    /// Like [`SqliteRecall::new`], with settings.
     pub fn with_settings(database: Database, settings: RecallSettings) -> Self {
         Self { database, settings, embedder: None }
     }
 
-    /// Finds notes by meaning, too. Notes that were written without this model are found by their words only.
+    /// Finds notes by their embeddings, too. Notes that were stored without this model are found by their words only.
     #[must_use]
     pub fn embedder(self, embedder: Arc<dyn Embedder>) -> Self {
         Self { embedder: Some(embedder), ..self }
     }
 
-    /// Deletes all notes of a scope for good, and answers how many there were.
+    /// Deletes all notes of a scope and overwrites their data in the file. Returns their number.
     pub async fn forget_all(&self, scope: &Scope) -> Result<u64, StoreError> {
         let scope = notes::scope_name(scope)?;
         let forgotten = self.database.write(move |connection| notes::forget_all(connection, &scope)).await?;
-        self.database.empty_log().await?;
+        self.database.truncate_log().await?;
         Ok(forgotten)
     }
 
-    /// Deletes the notes that are older than they are kept, and answers how many. They are not found any more in any
-    /// case; this makes room, so call it now and then.
+    /// Deletes expired notes, and returns their number. Expired notes are never found; call this now and then to free their
+    /// space.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         let oldest_ms = self.oldest_ms();
         let mut deleted = 0;
@@ -105,23 +126,23 @@ impl SqliteRecall {
             }
         }
         if deleted > 0 {
-            self.database.empty_log().await?;
+            self.database.truncate_log().await?;
         }
         Ok(deleted)
     }
 
-    /// Where a text points, if there is a model that knows and answers.
-    async fn direction(&self, text: &str, run: &Run) -> Option<(String, Direction)> {
+    /// The model and the embedding of a text; `None` without an embedder, or if it fails.
+    async fn embed(&self, text: &str, run: &Run) -> Option<(String, QuantizedVector)> {
         let embedder = self.embedder.as_ref()?;
         let vector = match embedder.embed(&[text], run).await {
             Ok(found) => found.vectors.into_iter().next(),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the embedding model did not answer: notes are found by their words only");
+                tracing::warn!(error, "the embedding model failed: notes are found by their words only");
                 None
             }
         };
-        Some((embedder.id().to_string(), Direction::of(&vector?)?))
+        Some((embedder.id().to_string(), QuantizedVector::new(&vector?)?))
     }
 
     fn oldest_ms(&self) -> i64 {
@@ -138,11 +159,11 @@ impl Recall for SqliteRecall {
             return Err(StoreError::TooLarge { what: "a note", limit, size }.into());
         }
         let scope = notes::scope_name(scope)?;
-        let direction = self.direction(&note.text, run).await;
+        let embedding = self.embed(&note.text, run).await;
         let max_notes = self.settings.max_notes;
         let write = self.database.write(move |connection| {
-            notes::keep(connection, &scope, &StoredNote { note, direction })?;
-            notes::forget_oldest(connection, &scope, max_notes)
+            notes::insert(connection, &scope, &StoredNote { note, embedding })?;
+            notes::delete_oldest(connection, &scope, max_notes)
         });
         Ok(write.await?)
     }
@@ -151,15 +172,15 @@ impl Recall for SqliteRecall {
         let RecallQuery { scope, text, limit, .. } = *query;
         let scope = notes::scope_name(scope)?;
         let (words, oldest_ms) = (notes::words(text), self.oldest_ms());
-        let direction = if words.is_empty() { None } else { self.direction(text, run).await };
+        let embedding = if words.is_empty() { None } else { self.embed(text, run).await };
         let read = self.database.read(move |connection| {
             let Some(scope) = notes::scope_id(connection, &scope)? else { return Ok(Vec::new()) };
             let ids = if words.is_empty() {
                 notes::newest(connection, scope, limit)?
-            } else if let Some((model, direction)) = direction {
-                let depth = limit.max(MOST_FUSED);
+            } else if let Some((model, vector)) = embedding {
+                let depth = limit.max(FUSED_LENGTH);
                 let by_words = notes::by_words(connection, scope, &words, depth)?;
-                fuse(&[by_words, notes::by_meaning(connection, (scope, &model), &direction, depth)?])
+                fuse(&[by_words, notes::by_embedding(connection, scope, &model, &vector, depth)?])
             } else {
                 notes::by_words(connection, scope, &words, limit)?
             };
@@ -172,7 +193,7 @@ impl Recall for SqliteRecall {
         let (scope, id) = (notes::scope_name(scope)?, id.to_owned());
         let forgotten = self.database.write(move |connection| notes::forget(connection, &scope, &id)).await?;
         if forgotten {
-            self.database.empty_log().await?;
+            self.database.truncate_log().await?;
         }
         Ok(forgotten)
     }

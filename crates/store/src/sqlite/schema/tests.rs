@@ -3,7 +3,7 @@ use brigade_core::{Memory, Message, Note, NoteSource, Recall, Run, Scope};
 use super::*;
 use crate::{Database, Exchange, RunFilter, RunHistory, SqliteMemory, SqliteRecall, sqlite::notes::notes};
 
-/// A file as the first version wrote it, and what was in it.
+/// Creates a file as the first version wrote it, with data.
 fn first_version(path: &Path) {
     let connection = Connection::open(path).unwrap();
     connection.execute_batch(MIGRATIONS[0]).unwrap();
@@ -11,7 +11,7 @@ fn first_version(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {
+async fn a_file_of_the_first_version_is_migrated_with_its_data() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.db");
     first_version(&path);
@@ -21,8 +21,8 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_i
     let memory = SqliteMemory::new(database.clone());
     let old = [Message::user("I am Ada."), Message::assistant("Hello, Ada.")];
     assert_eq!(memory.load("session-1").await.unwrap(), old);
-    let again = Exchange { key: Some("request-1"), ..Exchange::of(&old) };
-    assert_eq!(memory.append_exchange("session-1", again).await.unwrap(), 1, "keys are still known");
+    let again = Exchange::new(&old).key("request-1");
+    assert_eq!(memory.append_exchange("session-1", again).await.unwrap(), 1, "idempotency keys are still known");
     memory.append("session-1", &[Message::user("Who am I?")]).await.unwrap();
 
     let recall = SqliteRecall::new(database.clone());
@@ -31,7 +31,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_i
 }
 
 #[tokio::test]
-async fn notes_of_the_fourth_version_are_still_found_by_meaning() {
+async fn notes_of_the_fourth_version_are_still_found_by_embedding() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.db");
     let old = Connection::open(&path).unwrap();
@@ -53,15 +53,15 @@ async fn notes_of_the_fourth_version_are_still_found_by_meaning() {
 
     let database = Database::open(&path).unwrap();
     database.check().await.unwrap();
-    let wanted = Direction::of(&[1.0, 0.0]).unwrap();
-    let found = database.read(move |connection| notes::by_meaning(connection, (1, "test/model"), &wanted, 9));
-    assert_eq!(found.await.unwrap(), [2, 1], "the closest first, and nothing that points elsewhere");
+    let wanted = QuantizedVector::new(&[1.0, 0.0]).unwrap();
+    let found = database.read(move |connection| notes::by_embedding(connection, 1, "test/model", &wanted, 9));
+    assert_eq!(found.await.unwrap(), [2, 1], "the closest first, and none in the opposite direction");
     let notes = database.read(|connection| notes::read(connection, 1..=4, 0)).await.unwrap();
-    assert_eq!(notes.len(), 4, "a note outlives a vector that nobody can read");
+    assert_eq!(notes.len(), 4, "a note stays if its vector cannot be read");
 }
 
 #[test]
-fn who_only_looks_brings_no_file_up_to_date() {
+fn a_reader_does_not_migrate_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.db");
     first_version(&path);
@@ -72,22 +72,22 @@ fn who_only_looks_brings_no_file_up_to_date() {
 }
 
 #[test]
-fn a_migration_that_fails_leaves_the_version_before() {
+fn a_failed_migration_leaves_the_previous_version() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.db");
     first_version(&path);
-    // What a later migration makes is in the way.
+    // A later migration creates this table.
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE spend (x)").unwrap();
     Database::open(&path).unwrap_err();
     let connection = Connection::open(&path).unwrap();
-    assert_eq!(pragma(&connection, "user_version").unwrap(), 2, "the second step is whole");
+    assert_eq!(pragma(&connection, "user_version").unwrap(), 2, "the second step is committed");
     let epochs = "SELECT count(*) FROM sqlite_schema WHERE name IN ('epochs', 'runs')";
     let tables: i64 = connection.query_row(epochs, [], |row| row.get(0)).unwrap();
-    assert_eq!(tables, 0, "and nothing of the third is there");
+    assert_eq!(tables, 0, "the third is rolled back");
 }
 
 #[test]
-fn migrations_that_were_published_never_change() {
+fn published_migrations_never_change() {
     use sha2::{Digest, Sha256};
     let digest =
         |sql: &str| Sha256::digest(sql).first_chunk().map(|bytes| format!("{:08x}", u32::from_be_bytes(*bytes)));

@@ -1,4 +1,4 @@
-//! Sessions in the database.
+//! The session memory in SQLite.
 
 use std::{
     collections::HashMap,
@@ -8,14 +8,14 @@ use std::{
 
 use async_trait::async_trait;
 use brigade_core::{Memory, MemoryError, Message};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::session;
 use crate::{
     Conversation, Database, Exchange, SessionFilter, SessionInfo, StoreError, sqlite::database::now_ms, unpoisoned,
 };
 
-/// Conversations that outlive the process.
+/// Stores conversations in SQLite.
 ///
 /// ```
 /// use brigade_core::{Memory, Message};
@@ -39,41 +39,62 @@ use crate::{
 pub struct SqliteMemory {
     database: Database,
     settings: MemorySettings,
-    busy: Arc<Mutex<HashMap<String, Weak<AsyncMutex<()>>>>>,
+    /// The locks of the sessions in use.
+    locks: Arc<Mutex<HashMap<String, Weak<AsyncMutex<()>>>>>,
 }
 
-/// How sessions are kept and shown.
+/// Settings of [`SqliteMemory`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemorySettings {
-    /// How much of a conversation is loaded, in tokens estimated at four bytes each. Twice the default of
-    /// [`brigade_core::ContextWindow`], which decides what a model is shown, so that it finds all it can use.
+    /// The most tokens of a conversation to load, estimated at four bytes each. 200,000: twice the default of
+    /// [`brigade_core::ContextWindow`], which selects what the model gets.
     pub window_tokens: u64,
-    /// For how long a session is kept after it was last continued; for ever if absent.
+    /// The retention of a session after its last use. For ever by default.
     pub keep_for: Option<Duration>,
-    /// How long a request waits for another one of the same session. Two minutes are a slow answer; who waits longer
-    /// has given up.
+    /// How long a request waits for another one of the same session. 2 min, the time of a slow answer.
     pub wait: Duration,
 }
 
-/// Sessions as one request sees them: see [`SqliteMemory::for_request`].
+/// The memory for one request; see [`SqliteMemory::for_request`].
 #[derive(Debug)]
 pub struct RequestMemory {
     memory: SqliteMemory,
     key: Option<String>,
-    seen: Mutex<HashMap<String, Seen>>,
+    loaded: Mutex<HashMap<String, LoadedSession>>,
 }
 
-/// A session that a request has loaded.
+/// A session that the request has loaded.
 #[derive(Debug)]
-struct Seen {
+struct LoadedSession {
     version: u64,
-    /// Keeps others out until the request is over.
-    _turn: tokio::sync::OwnedMutexGuard<()>,
+    /// Excludes other requests until this one ends.
+    guard: OwnedMutexGuard<()>,
 }
 
 impl Default for MemorySettings {
     fn default() -> Self {
         Self { window_tokens: 200_000, keep_for: None, wait: Duration::from_mins(2) }
+    }
+}
+
+impl MemorySettings {
+    /// Sets the most tokens of a conversation to load.
+    #[must_use]
+    pub fn window_tokens(self, window_tokens: u64) -> Self {
+        Self { window_tokens, ..self }
+    }
+
+    /// Sets the retention of a session after its last use; `None` is for ever.
+    #[must_use]
+    pub fn keep_for(self, keep_for: impl Into<Option<Duration>>) -> Self {
+        Self { keep_for: keep_for.into(), ..self }
+    }
+
+    /// Sets how long a request waits for another one of the same session.
+    #[must_use]
+    pub fn wait(self, wait: Duration) -> Self {
+        Self { wait, ..self }
     }
 }
 
@@ -83,61 +104,60 @@ impl SqliteMemory {
         Self::with_settings(database, MemorySettings::default())
     }
 
-    /// The same with other settings.
+    /// Like [`SqliteMemory::new`], with settings.
     pub fn with_settings(database: Database, settings: MemorySettings) -> Self {
-        Self { database, settings, busy: Arc::default() }
+        Self { database, settings, locks: Arc::default() }
     }
 
-    /// The sessions for one request: what it loads nobody else continues until it is done, as the others wait, and what
-    /// it appends is refused if the session has gone on all the same ([`StoreError::Conflict`]). `key` names the
-    /// request: sent twice, it is kept once. Drop it with the request.
+    /// The memory for one request. It locks the sessions that it loads until it is dropped; other requests for them wait.
+    /// It refuses to append to a session that was continued without the lock ([`StoreError::Conflict`]). `key` is the
+    /// idempotency key of the request: the exchange of a repeated request is stored once.
     pub fn for_request(&self, key: Option<&str>) -> RequestMemory {
-        RequestMemory { memory: self.clone(), key: key.map(str::to_owned), seen: Mutex::default() }
+        RequestMemory { memory: self.clone(), key: key.map(str::to_owned), loaded: Mutex::default() }
     }
 
-    /// The end of a conversation, as much as the window holds, and which version of the session it is.
+    /// Loads the newest part of a conversation that fits in the window, with the version of the session.
     pub async fn conversation(&self, session: &str) -> Result<Conversation, StoreError> {
         let (session, window) = (session.to_owned(), self.settings.window_tokens.saturating_mul(4));
         let oldest_ms = self.oldest_ms();
         self.database.read(move |connection| session::load(connection, &session, window, oldest_ms)).await
     }
 
-    /// Adds an exchange, all of it or nothing. Answers the version of the session after it; a key that the session
-    /// knows already changes nothing.
+    /// Adds an exchange, atomically. Returns the new version of the session. An exchange with a known key changes nothing.
     pub async fn append_exchange(&self, session: &str, exchange: Exchange<'_>) -> Result<u64, StoreError> {
-        let exchange = session::Written::of(session, exchange)?;
+        let exchange = session::ExchangeRows::new(session, exchange)?;
         let oldest_ms = self.oldest_ms();
         self.database.write(move |connection| session::append(connection, &exchange, oldest_ms)).await
     }
 
-    /// Sessions, the last used first.
+    /// Lists sessions, the last used first.
     pub async fn list(&self, filter: SessionFilter) -> Result<Vec<SessionInfo>, StoreError> {
         let oldest_ms = self.oldest_ms();
         self.database.read(move |connection| session::list(connection, &filter, oldest_ms)).await
     }
 
-    /// All messages of a session from number `from` on, counted from 0, at most `limit`; for showing, not for models.
+    /// Reads messages of a session, for display: from number `from` on, counted from 0, at most `limit`.
     pub async fn read(&self, session: &str, from: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
         let session = session.to_owned();
         self.database.read(move |connection| session::read(connection, &session, from, limit)).await
     }
 
-    /// Deletes a session for good: its rows are overwritten, large parts that no other session holds as well. Answers
-    /// whether there was one.
+    /// Deletes a session and overwrites its data in the file, except large parts that other sessions contain, too. Returns
+    /// whether it existed.
     pub async fn delete(&self, session: &str) -> Result<bool, StoreError> {
         let session = session.to_owned();
         let deleted = self.database.write(move |connection| session::delete(connection, &session)).await?;
-        self.database.empty_log().await?;
+        self.database.truncate_log().await?;
         Ok(deleted)
     }
 
-    /// Deletes the sessions that were not continued for as long as they are kept, and answers how many. Expired
-    /// sessions are not shown any more in any case; this makes room, so call it now and then.
+    /// Deletes expired sessions, and returns their number. Expired sessions are never returned; call this now and then to
+    /// free their space.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         let oldest_ms = self.oldest_ms();
         let mut deleted = 0;
         loop {
-            // Little at a time, so that others get to write in between.
+            // A few at a time, so that other writers do not wait long.
             let some = self.database.write(move |connection| session::sweep(connection, oldest_ms)).await?;
             deleted += some;
             if some == 0 {
@@ -145,31 +165,31 @@ impl SqliteMemory {
             }
         }
         if deleted > 0 {
-            self.database.empty_log().await?;
+            self.database.truncate_log().await?;
         }
         Ok(deleted)
     }
 
-    /// Sessions last used before this are expired.
+    /// Sessions that were last used before this have expired.
     fn oldest_ms(&self) -> i64 {
         let Some(keep_for) = self.settings.keep_for else { return i64::MIN };
         now_ms().saturating_sub(i64::try_from(keep_for.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Waits until no other request has the session.
-    async fn turn(&self, session: &str) -> Result<tokio::sync::OwnedMutexGuard<()>, StoreError> {
-        let turn = {
-            let mut busy = unpoisoned(&self.busy);
-            busy.retain(|_, turn| turn.strong_count() > 0);
-            let known = busy.get(session).and_then(Weak::upgrade);
+    /// Waits until no other request uses the session.
+    async fn lock(&self, session: &str) -> Result<OwnedMutexGuard<()>, StoreError> {
+        let lock = {
+            let mut locks = unpoisoned(&self.locks);
+            locks.retain(|_, lock| lock.strong_count() > 0);
+            let known = locks.get(session).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
-                let turn = Arc::new(AsyncMutex::new(()));
-                busy.insert(session.to_owned(), Arc::downgrade(&turn));
-                turn
+                let lock = Arc::new(AsyncMutex::new(()));
+                locks.insert(session.to_owned(), Arc::downgrade(&lock));
+                lock
             })
         };
-        let waited = tokio::time::timeout(self.settings.wait, turn.lock_owned()).await;
-        waited.map_err(|_| StoreError::SessionBusy(session.to_owned()))
+        let guard = tokio::time::timeout(self.settings.wait, lock.lock_owned()).await;
+        guard.map_err(|_| StoreError::SessionBusy(session.to_owned()))
     }
 }
 
@@ -180,7 +200,7 @@ impl Memory for SqliteMemory {
     }
 
     async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError> {
-        self.append_exchange(session, Exchange::of(messages)).await?;
+        self.append_exchange(session, Exchange::new(messages)).await?;
         Ok(())
     }
 }
@@ -188,23 +208,23 @@ impl Memory for SqliteMemory {
 #[async_trait]
 impl Memory for RequestMemory {
     async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError> {
-        // A request that loads twice has the session already.
-        let known = unpoisoned(&self.seen).remove(session);
-        let turn = match known {
-            Some(seen) => seen._turn,
-            None => self.memory.turn(session).await?,
+        // A request that loads twice has the lock already.
+        let known = unpoisoned(&self.loaded).remove(session);
+        let guard = match known {
+            Some(loaded) => loaded.guard,
+            None => self.memory.lock(session).await?,
         };
         let Conversation { messages, version } = self.memory.conversation(session).await?;
-        unpoisoned(&self.seen).insert(session.to_owned(), Seen { version, _turn: turn });
+        unpoisoned(&self.loaded).insert(session.to_owned(), LoadedSession { version, guard });
         Ok(messages)
     }
 
     async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError> {
-        let after = unpoisoned(&self.seen).get(session).map(|seen| seen.version);
+        let after = unpoisoned(&self.loaded).get(session).map(|loaded| loaded.version);
         let exchange = Exchange { messages, key: self.key.as_deref(), after };
         let version = self.memory.append_exchange(session, exchange).await?;
-        if let Some(seen) = unpoisoned(&self.seen).get_mut(session) {
-            seen.version = version;
+        if let Some(loaded) = unpoisoned(&self.loaded).get_mut(session) {
+            loaded.version = version;
         }
         Ok(())
     }

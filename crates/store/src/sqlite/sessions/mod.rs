@@ -1,5 +1,5 @@
 //! Conversations.
 
 pub(crate) mod memory;
-pub(crate) mod parts;
 pub(crate) mod session;
+pub(crate) mod stored_message;

@@ -1,54 +1,58 @@
-//! The rows of sessions.
+//! The rows of sessions, and their queries.
 
 use std::collections::BTreeMap;
 
 use brigade_core::{Message, Role};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::parts::{self, Hash, StoredMessage, role_name};
+use super::stored_message::{self, Hash, StoredMessage, role_name};
 use crate::{StoreError, sqlite::database::now_ms};
 
-/// The end of a conversation.
+/// The newest part of a conversation.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Conversation {
-    /// The messages, oldest first. They begin with the user and hold every tool call with its result.
+    /// The messages, oldest first. They start with a user's message, and every tool call has its result.
     pub messages: Vec<Message>,
-    /// How many exchanges the session has had.
+    /// The number of exchanges of the session.
     pub version: u64,
 }
 
-/// What one request adds to a session.
+/// The messages that one request adds to a session.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct Exchange<'a> {
     /// The messages, in order.
     pub messages: &'a [Message],
-    /// The request's name. The same exchange is kept once under it, however often it is appended.
+    /// The idempotency key of the request. An exchange with a known key is not stored again.
     pub key: Option<&'a str>,
-    /// The version of the session that the exchange continues; any if absent.
+    /// The version of the session that the exchange continues; `None` accepts any.
     pub after: Option<u64>,
 }
 
-/// Which sessions to list.
+/// Selects sessions. By default, the last used fifty.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionFilter {
-    /// Only names that begin so: a tenant's or a key's, where names are made like that.
+    /// Only sessions whose name has this prefix, such as that of a tenant.
     pub prefix: String,
-    /// Only sessions listed after this one, which was the last of the page before.
+    /// Only sessions after this one: the last one of the previous page.
     pub after: Option<SessionInfo>,
-    /// How many at the most.
+    /// The most sessions to return.
     pub limit: u32,
 }
 
-/// What a list says of a session.
+/// A stored session.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionInfo {
     /// Its name.
     pub name: String,
-    /// How many messages it has.
+    /// The number of its messages.
     pub messages: u64,
-    /// Their size, as [`Message::size_bytes`] counts it.
+    /// The size of its messages, by [`Message::size_bytes`].
     pub size_bytes: u64,
-    /// When it began, in milliseconds since 1970.
+    /// When it was created, in milliseconds since 1970.
     pub created_ms: i64,
     /// When it was last continued, in milliseconds since 1970.
     pub updated_ms: i64,
@@ -56,44 +60,75 @@ pub struct SessionInfo {
 
 /// An exchange as rows, made on the caller's thread.
 #[derive(Debug)]
-pub(crate) struct Written {
+pub(crate) struct ExchangeRows {
     session: String,
     key: Option<String>,
     after: Option<u64>,
     messages: Vec<StoredMessage>,
 }
 
-/// A session as it is before an exchange.
-struct State {
+/// The row of a session before an exchange.
+struct SessionRow {
     id: i64,
     version: u64,
     messages: u64,
 }
 
-/// A statement that deletes many rows keeps others from writing.
-const MOST_SWEPT: u32 = 100;
+/// A statement that deletes many rows blocks other writers.
+const MAX_SWEPT: u32 = 100;
 
 impl<'a> Exchange<'a> {
-    /// These messages, without a key, after anything.
-    pub fn of(messages: &'a [Message]) -> Self {
+    /// An exchange without a key that continues any version.
+    pub fn new(messages: &'a [Message]) -> Self {
         Self { messages, ..Self::default() }
+    }
+
+    /// Sets the idempotency key.
+    #[must_use]
+    pub fn key(self, key: &'a str) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// Sets the version of the session that the exchange continues.
+    #[must_use]
+    pub fn after(self, version: u64) -> Self {
+        Self { after: Some(version), ..self }
+    }
+}
+
+impl SessionFilter {
+    /// Selects sessions whose name has this prefix.
+    #[must_use]
+    pub fn prefix(self, prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), ..self }
+    }
+
+    /// Selects sessions after this one: the last one of the previous page.
+    #[must_use]
+    pub fn after(self, last: SessionInfo) -> Self {
+        Self { after: Some(last), ..self }
+    }
+
+    /// Sets the most sessions to return.
+    #[must_use]
+    pub fn limit(self, limit: u32) -> Self {
+        Self { limit, ..self }
     }
 }
 
 impl Default for SessionFilter {
-    /// The first fifty of all.
     fn default() -> Self {
         Self { prefix: String::new(), after: None, limit: 50 }
     }
 }
 
-impl Written {
-    pub(crate) fn of(session: &str, exchange: Exchange<'_>) -> Result<Self, StoreError> {
+impl ExchangeRows {
+    pub(crate) fn new(session: &str, exchange: Exchange<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             session: session.to_owned(),
             key: exchange.key.map(str::to_owned),
             after: exchange.after,
-            messages: exchange.messages.iter().map(StoredMessage::of).collect::<Result<_, _>>()?,
+            messages: exchange.messages.iter().map(StoredMessage::new).collect::<Result<_, _>>()?,
         })
     }
 
@@ -102,8 +137,8 @@ impl Written {
     }
 }
 
-/// Adds an exchange. The caller's transaction makes it whole.
-pub(crate) fn append(connection: &Connection, exchange: &Written, oldest_ms: i64) -> Result<u64, StoreError> {
+/// Adds an exchange, inside the caller's transaction. Returns the new version.
+pub(crate) fn append(connection: &Connection, exchange: &ExchangeRows, oldest_ms: i64) -> Result<u64, StoreError> {
     delete_where(connection, "name = ?1 AND updated_ms < ?2", params![exchange.session, oldest_ms])?;
     let state = state(connection, &exchange.session)?;
     if let Some((state, key)) = state.as_ref().zip(exchange.key.as_ref()) {
@@ -122,62 +157,63 @@ pub(crate) fn append(connection: &Connection, exchange: &Written, oldest_ms: i64
     }
     let state = match state {
         Some(state) => state,
-        None => begin(connection, &exchange.session)?,
+        None => create(connection, &exchange.session)?,
     };
     insert(connection, &state, exchange)?;
     Ok(state.version + 1)
 }
 
-fn state(connection: &Connection, session: &str) -> Result<Option<State>, StoreError> {
+fn state(connection: &Connection, session: &str) -> Result<Option<SessionRow>, StoreError> {
     let mut select = connection.prepare_cached("SELECT id, version, messages FROM sessions WHERE name = ?1")?;
-    let state = |row: &rusqlite::Row<'_>| Ok(State { id: row.get(0)?, version: row.get(1)?, messages: row.get(2)? });
+    let state =
+        |row: &rusqlite::Row<'_>| Ok(SessionRow { id: row.get(0)?, version: row.get(1)?, messages: row.get(2)? });
     Ok(select.query_row([session], state).optional()?)
 }
 
-fn begin(connection: &Connection, session: &str) -> Result<State, StoreError> {
+fn create(connection: &Connection, session: &str) -> Result<SessionRow, StoreError> {
     let now = now_ms();
     let mut insert = connection.prepare_cached(
         "INSERT INTO sessions (name, version, messages, size_bytes, created_ms, updated_ms) VALUES (?1, 0, 0, 0, ?2, ?2)",
     )?;
-    Ok(State { id: insert.insert(params![session, now])?, version: 0, messages: 0 })
+    Ok(SessionRow { id: insert.insert(params![session, now])?, version: 0, messages: 0 })
 }
 
-fn insert(connection: &Connection, state: &State, exchange: &Written) -> Result<(), StoreError> {
+fn insert(connection: &Connection, session: &SessionRow, exchange: &ExchangeRows) -> Result<(), StoreError> {
     let (now, size) = (now_ms(), exchange.size_bytes());
     let is_start = exchange.messages.first().is_some_and(|message| message.role == Role::User);
     let mut row = connection.prepare_cached(
         "INSERT INTO exchanges (session, number, key, first_message, size_bytes, is_start, at_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
-    row.execute(params![state.id, state.version, exchange.key, state.messages, size, is_start, now])?;
+    row.execute(params![session.id, session.version, exchange.key, session.messages, size, is_start, now])?;
 
     let mut row =
         connection.prepare_cached("INSERT INTO messages (session, number, role, parts) VALUES (?1, ?2, ?3, ?4)")?;
-    for (number, message) in (state.messages..).zip(&exchange.messages) {
-        row.execute(params![state.id, number, role_name(message.role), message.parts])?;
-        keep_blobs(connection, state.id, &message.blobs)?;
+    for (number, message) in (session.messages..).zip(&exchange.messages) {
+        row.execute(params![session.id, number, role_name(message.role), message.parts])?;
+        insert_blobs(connection, session.id, &message.blobs)?;
     }
 
     let mut update = connection.prepare_cached(
         "UPDATE sessions SET version = version + 1, messages = messages + ?2, size_bytes = size_bytes + ?3,
          updated_ms = max(updated_ms, ?4) WHERE id = ?1",
     )?;
-    update.execute(params![state.id, exchange.messages.len(), size, now])?;
+    update.execute(params![session.id, exchange.messages.len(), size, now])?;
     Ok(())
 }
 
-fn keep_blobs(connection: &Connection, session: i64, blobs: &BTreeMap<Hash, String>) -> Result<(), StoreError> {
+fn insert_blobs(connection: &Connection, session: i64, blobs: &BTreeMap<Hash, String>) -> Result<(), StoreError> {
     let mut link = connection
         .prepare_cached("INSERT INTO message_blobs (session, hash) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     for (hash, content) in blobs {
-        parts::keep(connection, hash, content)?;
+        stored_message::insert_blob(connection, hash, content)?;
         link.execute(params![session, hash])?;
     }
     Ok(())
 }
 
-/// The last exchanges that `window_bytes` hold. An exchange is never cut, so at least the last one is loaded, and a tool
-/// call is never without its result.
+/// The newest exchanges that fit in `window_bytes`. Exchanges are not split: the newest one is always loaded, and a tool
+/// call always has its result.
 pub(crate) fn load(
     connection: &Connection,
     session: &str,
@@ -192,8 +228,8 @@ pub(crate) fn load(
     Ok(Conversation { messages: messages(connection, id, first, u32::MAX)?, version })
 }
 
-/// The number of the first message to load. A conversation is loaded from where the user speaks; of an exchange that
-/// does not begin so, the one before is a part.
+/// The number of the first message to load, which must be a user's. An exchange that starts otherwise belongs to the one
+/// before it.
 fn first_in_window(connection: &Connection, session: i64, window_bytes: u64) -> Result<u64, StoreError> {
     let mut select = connection.prepare_cached(
         "SELECT first_message, size_bytes, is_start FROM exchanges WHERE session = ?1 ORDER BY number DESC",
@@ -221,12 +257,12 @@ fn messages(connection: &Connection, session: i64, first: u64, limit: u32) -> Re
     while let Some(row) = rows.next()? {
         let role = row.get_ref(0)?.as_str().map_err(|error| StoreError::unreadable("message", error))?;
         let stored = row.get_ref(1)?.as_str().map_err(|error| StoreError::unreadable("message", error))?;
-        messages.push(parts::message(connection, role, stored)?);
+        messages.push(stored_message::read(connection, role, stored)?);
     }
     Ok(messages)
 }
 
-/// A page of a session's messages.
+/// A page of the messages of a session.
 pub(crate) fn read(connection: &Connection, session: &str, from: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
     match state(connection, session)? {
         Some(state) => messages(connection, state.id, from, limit),
@@ -266,25 +302,25 @@ pub(crate) fn delete(connection: &Connection, session: &str) -> Result<bool, Sto
     Ok(delete_where(connection, "name = ?1", params![session])? > 0)
 }
 
-/// Deletes some of the sessions last used before `oldest_ms`, and answers how many.
+/// Deletes some of the sessions last used before `oldest_ms`. Returns their number.
 pub(crate) fn sweep(connection: &Connection, oldest_ms: i64) -> Result<u64, StoreError> {
     let expired = "id IN (SELECT id FROM sessions WHERE updated_ms < ?1 ORDER BY updated_ms LIMIT ?2)";
-    delete_where(connection, expired, params![oldest_ms, MOST_SWEPT])
+    delete_where(connection, expired, params![oldest_ms, MAX_SWEPT])
 }
 
-/// Deletes sessions, and the blobs that no other session holds.
+/// Deletes sessions, and blobs that no other session refers to.
 fn delete_where(connection: &Connection, which: &str, values: &[&dyn rusqlite::ToSql]) -> Result<u64, StoreError> {
     let mut select = connection.prepare_cached(&format!("SELECT id FROM sessions WHERE {which}"))?;
     let ids = select.query_map(values, |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
     for id in &ids {
-        let mut held = connection.prepare_cached("SELECT hash FROM message_blobs WHERE session = ?1")?;
-        let hashes = held.query_map([id], |row| row.get(0))?.collect::<Result<Vec<Hash>, _>>()?;
+        let mut linked = connection.prepare_cached("SELECT hash FROM message_blobs WHERE session = ?1")?;
+        let hashes = linked.query_map([id], |row| row.get(0))?.collect::<Result<Vec<Hash>, _>>()?;
         connection.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([id])?;
-        let mut unheld = connection.prepare_cached(
+        let mut unlinked = connection.prepare_cached(
             "DELETE FROM blobs WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM message_blobs WHERE hash = ?1)",
         )?;
         for hash in hashes {
-            unheld.execute([hash])?;
+            unlinked.execute([hash])?;
         }
     }
     Ok(ids.len() as u64)

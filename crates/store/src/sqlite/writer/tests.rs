@@ -17,37 +17,37 @@ fn count(folder: &tempfile::TempDir) -> i64 {
     connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
 }
 
-/// Keeps the thread busy until it is told to go on, so that what comes meanwhile is one group.
+/// Blocks the thread until the returned sender is used or dropped, so that jobs queued meanwhile form one group.
 async fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
-    let (go_on, told) = std::sync::mpsc::channel();
-    let (job, _) = job(move |_| told.recv().map_err(|_| StoreError::Closed));
+    let (release, released) = std::sync::mpsc::channel();
+    let (job, _) = job(move |_| released.recv().map_err(|_| StoreError::Closed));
     writer.queue.as_ref().unwrap().send(job).await.unwrap();
-    go_on
+    release
 }
 
 #[tokio::test]
-async fn a_job_that_fails_undoes_its_own_work_and_not_that_of_its_group() {
+async fn a_failed_job_rolls_back_only_itself() {
     let (writer, folder) = writer("");
-    let go_on = hold(&writer).await;
+    let release = hold(&writer).await;
     let half = writer.write(|connection| {
         connection.execute("INSERT INTO t VALUES (1)", [])?;
         Err::<(), _>(StoreError::Closed)
     });
     let (one, half, two, ()) =
-        tokio::join!(writer.write(insert("1")), half, writer.write(insert("2")), async { go_on.send(()).unwrap() });
+        tokio::join!(writer.write(insert("1")), half, writer.write(insert("2")), async { release.send(()).unwrap() });
     assert!(one.is_ok() && half.is_err() && two.is_ok());
     assert_eq!(count(&folder), 2);
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_whoever_shares_the_transaction_and_nobody_else() {
+async fn a_full_disk_fails_the_jobs_of_its_transaction_only() {
     let (writer, folder) = writer("PRAGMA max_page_count = 20");
-    let go_on = hold(&writer).await;
+    let release = hold(&writer).await;
     let (one, large, two, ()) = tokio::join!(
         writer.write(insert("1")),
         writer.write(insert(vec![0; 1_000_000])),
         writer.write(insert("2")),
-        async { go_on.send(()).unwrap() },
+        async { release.send(()).unwrap() },
     );
     assert!(matches!(large, Err(StoreError::Full(_))), "{large:?}");
     let kept = [one.is_ok(), two.is_ok()].iter().filter(|ok| **ok).count();
@@ -57,22 +57,22 @@ async fn a_full_disk_fails_whoever_shares_the_transaction_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn what_is_queued_is_written_before_the_thread_ends() {
+async fn queued_jobs_are_written_before_the_thread_ends() {
     let (writer, folder) = writer("");
-    let go_on = hold(&writer).await;
+    let release = hold(&writer).await;
     for _ in 0..10 {
         let (job, _) = job(insert("x"));
         writer.queue.as_ref().unwrap().send(job).await.unwrap();
     }
-    go_on.send(()).unwrap();
+    release.send(()).unwrap();
     drop(writer);
     assert_eq!(count(&folder), 10);
 }
 
 #[tokio::test]
-async fn what_was_begun_is_written_although_nobody_waits_for_it() {
+async fn a_job_is_written_even_if_its_caller_is_gone() {
     let (writer, folder) = writer("");
-    let go_on = hold(&writer).await;
+    let release = hold(&writer).await;
     let mut write = Box::pin(writer.write(insert("x")));
     tokio::select! {
         biased;
@@ -80,7 +80,7 @@ async fn what_was_begun_is_written_although_nobody_waits_for_it() {
         () = std::future::ready(()) => {}
     }
     drop(write);
-    go_on.send(()).unwrap();
+    release.send(()).unwrap();
     drop(writer);
     assert_eq!(count(&folder), 1);
 }

@@ -29,7 +29,7 @@ async fn found(recall: &SqliteRecall, query: &str) -> Vec<String> {
         .collect()
 }
 
-/// Knows two meanings: means of transport, and everything else.
+/// Embeds texts in two dimensions: transport, and everything else.
 #[derive(Debug)]
 struct Transport {
     id: ModelId,
@@ -59,19 +59,19 @@ impl Embedder for Transport {
 }
 
 #[tokio::test]
-async fn the_recall_in_the_process_keeps_the_contract() {
+async fn the_local_recall_passes_the_contract() {
     recall_contract(&LocalRecall::new()).await;
 }
 
 #[tokio::test]
-async fn the_recall_on_disk_keeps_the_contract() {
+async fn the_sqlite_recall_passes_the_contract() {
     let (recall, _folder) = recall(RecallSettings::default());
     recall_contract(&recall).await;
     recall.database.check().await.unwrap();
 }
 
 #[tokio::test]
-async fn notes_are_found_by_meaning_and_by_words() {
+async fn notes_are_found_by_embedding_and_by_words() {
     let (recall, _folder) = recall(RecallSettings::default());
     let recall = recall.embedder(Arc::new(Transport::default()));
     for text in ["Likes the railway.", "Has two cats.", "Took a train to see cats."] {
@@ -82,7 +82,7 @@ async fn notes_are_found_by_meaning_and_by_words() {
 }
 
 #[tokio::test]
-async fn words_do_where_the_embedding_model_is_down() {
+async fn notes_are_found_by_words_if_the_embedding_model_fails() {
     let (recall, _folder) = recall(RecallSettings::default());
     let embedder = Arc::new(Transport::default());
     let recall = recall.embedder(Arc::clone(&embedder) as Arc<dyn Embedder>);
@@ -95,7 +95,7 @@ async fn words_do_where_the_embedding_model_is_down() {
 }
 
 #[tokio::test]
-async fn the_same_words_from_the_same_source_are_kept_once() {
+async fn equal_notes_of_one_source_are_stored_once() {
     let (recall, _folder) = recall(RecallSettings::default());
     let first = note("Prefers   TRAINS.");
     let planted = Note::new("prefers trains.", NoteSource::Tool);
@@ -111,7 +111,7 @@ async fn the_same_words_from_the_same_source_are_kept_once() {
 }
 
 #[tokio::test]
-async fn a_full_scope_forgets_its_oldest_notes_only() {
+async fn a_full_scope_deletes_its_oldest_notes() {
     let (recall, _folder) = recall(RecallSettings { max_notes: 3, ..RecallSettings::default() });
     recall.remember(&Scope::default(), note("of another scope"), &Run::new()).await.unwrap();
     for number in 0..5 {
@@ -123,12 +123,12 @@ async fn a_full_scope_forgets_its_oldest_notes_only() {
 }
 
 #[tokio::test]
-async fn a_word_that_all_notes_share_still_finds_them_and_does_not_hide_a_rare_one() {
+async fn common_words_find_notes_and_do_not_hide_rare_ones() {
     let (recall, _folder) = recall(RecallSettings::default());
     let many = |connection: &rusqlite::Connection| {
         for number in 0..2_500 {
-            let stored = StoredNote { note: note(&format!("Ada said {number}")), direction: None };
-            notes::keep(connection, &notes::scope_name(&ada())?, &stored)?;
+            let stored = StoredNote { note: note(&format!("Ada said {number}")), embedding: None };
+            notes::insert(connection, &notes::scope_name(&ada())?, &stored)?;
         }
         Ok(())
     };
@@ -140,15 +140,15 @@ async fn a_word_that_all_notes_share_still_finds_them_and_does_not_hide_a_rare_o
 }
 
 #[tokio::test]
-async fn a_note_that_is_too_long_is_refused() {
+async fn a_long_note_is_refused() {
     let (recall, _folder) = recall(RecallSettings::default());
     let error = recall.remember(&ada(), note(&"x".repeat(4_097)), &Run::new()).await.unwrap_err();
-    assert_eq!(error.to_string(), "a note may have 4096 bytes, this one has 4097; shorten it");
+    assert_eq!(error.to_string(), "a note may have 4096 bytes, but this one has 4097; shorten it");
     recall.remember(&ada(), note(&"x".repeat(4_096)), &Run::new()).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_old_note_is_not_found_and_is_swept() {
+async fn an_expired_note_is_not_found_and_is_deleted() {
     let day = Duration::from_hours(24);
     let (recall, _folder) = recall(RecallSettings { keep_for: Some(day), ..RecallSettings::default() });
     for text in ["old train", "new train"] {
@@ -166,7 +166,7 @@ async fn an_old_note_is_not_found_and_is_swept() {
 }
 
 #[tokio::test]
-async fn a_forgotten_note_is_nowhere_in_the_file() {
+async fn a_forgotten_note_is_overwritten_in_the_file() {
     let (recall, folder) = recall(RecallSettings::default());
     let holds = |word: &str| {
         let files =

@@ -6,7 +6,7 @@ use brigade_core::{
 use super::*;
 use crate::{DatabaseSettings, testing::memory_contract};
 
-/// A memory in a file of its own, which lasts as long as the folder.
+/// A memory in a temporary file, which exists as long as the folder.
 fn memory(settings: MemorySettings) -> (SqliteMemory, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("test.db")).unwrap();
@@ -17,7 +17,7 @@ fn exchange(number: u32) -> [Message; 2] {
     [Message::user(format!("question {number:04}")), Message::assistant(format!("answer {number:06}"))]
 }
 
-/// What a caller that sees the trait only can tell errors apart by.
+/// The store's error behind the error of the trait.
 fn cause(error: &MemoryError) -> StoreError {
     std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<StoreError>()).unwrap().clone()
 }
@@ -30,19 +30,19 @@ async fn rows(memory: &SqliteMemory, table: &'static str) -> i64 {
 }
 
 #[tokio::test]
-async fn the_memory_in_the_process_keeps_the_contract() {
+async fn the_local_memory_passes_the_contract() {
     memory_contract(Arc::new(LocalMemory::new())).await;
 }
 
 #[tokio::test]
-async fn the_memory_on_disk_keeps_the_contract() {
+async fn the_sqlite_memory_passes_the_contract() {
     let (memory, _folder) = memory(MemorySettings::default());
     memory_contract(Arc::new(memory.clone())).await;
     memory.database.check().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_session_goes_on_after_a_restart() {
+async fn a_session_continues_after_a_restart() {
     let (memory, folder) = memory(MemorySettings::default());
     memory.append("s", &exchange(1)).await.unwrap();
     drop(memory);
@@ -52,7 +52,7 @@ async fn a_session_goes_on_after_a_restart() {
 }
 
 #[tokio::test]
-async fn the_window_holds_the_newest_whole_exchanges() {
+async fn the_window_has_the_newest_complete_exchanges() {
     // Each exchange has 26 bytes; 20 tokens are 80.
     let (memory, _folder) = memory(MemorySettings { window_tokens: 20, ..MemorySettings::default() });
     for number in 0..10 {
@@ -63,7 +63,7 @@ async fn the_window_holds_the_newest_whole_exchanges() {
 }
 
 #[tokio::test]
-async fn the_window_never_cuts_an_exchange_and_begins_with_the_user() {
+async fn the_window_never_splits_an_exchange_and_starts_with_the_user() {
     let (memory, _folder) = memory(MemorySettings { window_tokens: 1, ..MemorySettings::default() });
     memory.append("s", &exchange(1)).await.unwrap();
     let long: Vec<_> = (0..50).flat_map(exchange).collect();
@@ -79,10 +79,10 @@ async fn the_window_never_cuts_an_exchange_and_begins_with_the_user() {
 }
 
 #[tokio::test]
-async fn the_same_key_is_kept_once() {
+async fn an_exchange_with_a_known_key_is_stored_once() {
     let (memory, _folder) = memory(MemorySettings::default());
     let messages = exchange(1);
-    let request = Exchange { key: Some("request-1"), ..Exchange::of(&messages) };
+    let request = Exchange::new(&messages).key("request-1");
     for _ in 0..3 {
         assert_eq!(memory.append_exchange("s", request).await.unwrap(), 1);
     }
@@ -92,24 +92,24 @@ async fn the_same_key_is_kept_once() {
 }
 
 #[tokio::test]
-async fn an_exchange_after_an_old_version_is_a_conflict_and_changes_nothing() {
+async fn an_exchange_after_an_old_version_is_a_conflict() {
     let (memory, _folder) = memory(MemorySettings::default());
     memory.append("s", &exchange(1)).await.unwrap();
     let seen = memory.conversation("s").await.unwrap().version;
     memory.append("s", &exchange(2)).await.unwrap();
     let late = exchange(3);
-    let error = memory.append_exchange("s", Exchange { after: Some(seen), ..Exchange::of(&late) }).await.unwrap_err();
+    let error = memory.append_exchange("s", Exchange::new(&late).after(seen)).await.unwrap_err();
     assert!(matches!(error, StoreError::Conflict { seen: 1, found: 2, .. }), "{error}");
     assert_eq!(memory.load("s").await.unwrap().len(), 4);
 }
 
 #[tokio::test]
-async fn requests_of_one_session_take_turns() {
+async fn requests_of_one_session_wait_for_each_other() {
     let (memory, _folder) = memory(MemorySettings::default());
     let (first, second) = (memory.for_request(Some("1")), memory.for_request(Some("2")));
     first.load("s").await.unwrap();
     let goes_first = async {
-        // The other one asks for the session in the meantime.
+        // The other request waits for the session meanwhile.
         tokio::task::yield_now().await;
         first.append("s", &exchange(1)).await.unwrap();
         drop(first);
@@ -119,7 +119,7 @@ async fn requests_of_one_session_take_turns() {
 }
 
 #[tokio::test]
-async fn who_waits_too_long_for_a_session_is_told_so() {
+async fn waiting_too_long_for_a_session_is_an_error() {
     let (memory, _folder) = memory(MemorySettings { wait: Duration::ZERO, ..MemorySettings::default() });
     let first = memory.for_request(None);
     first.load("s").await.unwrap();
@@ -128,11 +128,11 @@ async fn who_waits_too_long_for_a_session_is_told_so() {
     memory.for_request(None).load("other").await.unwrap();
     drop(first);
     memory.for_request(None).load("s").await.unwrap();
-    assert_eq!(unpoisoned(&memory.busy).len(), 1, "turns that nobody takes are forgotten");
+    assert_eq!(unpoisoned(&memory.locks).len(), 1, "unused locks are removed");
 }
 
 #[tokio::test]
-async fn a_request_that_goes_behind_the_turns_is_refused() {
+async fn a_session_that_was_continued_without_the_lock_is_a_conflict() {
     let (memory, _folder) = memory(MemorySettings::default());
     let request = memory.for_request(None);
     request.load("s").await.unwrap();
@@ -143,7 +143,7 @@ async fn a_request_that_goes_behind_the_turns_is_refused() {
 }
 
 #[tokio::test]
-async fn a_large_part_is_kept_once_and_goes_with_its_last_session() {
+async fn a_large_part_is_stored_once_and_deleted_with_its_last_session() {
     let (memory, _folder) = memory(MemorySettings::default());
     let picture = || Message::new(Role::User, vec![Part::text("See:"), Part::text("p".repeat(50_000))]);
     for session in ["a", "a", "b"] {
@@ -157,11 +157,11 @@ async fn a_large_part_is_kept_once_and_goes_with_its_last_session() {
 }
 
 #[tokio::test]
-async fn a_deleted_session_is_nowhere_in_the_file() {
+async fn a_deleted_session_is_overwritten_in_the_file() {
     let (memory, folder) = memory(MemorySettings::default());
     let secret = "sesame-".repeat(4);
     let messages = [Message::user(secret.clone()), Message::assistant(secret.repeat(1_000))];
-    let exchange = Exchange { key: Some(&secret), ..Exchange::of(&messages) };
+    let exchange = Exchange::new(&messages).key(&secret);
     memory.append_exchange(&format!("session {secret}"), exchange).await.unwrap();
     memory.append("other", &[Message::user("stay")]).await.unwrap();
     assert!(memory.delete(&format!("session {secret}")).await.unwrap());
@@ -178,7 +178,7 @@ async fn a_deleted_session_is_nowhere_in_the_file() {
 }
 
 #[tokio::test]
-async fn sessions_are_listed_by_use_page_by_page() {
+async fn sessions_are_listed_by_last_use_in_pages() {
     let (memory, _folder) = memory(MemorySettings::default());
     for session in ["acme/1", "acme/2", "other/1", "acme/3", "acme%"] {
         memory.append(session, &exchange(1)).await.unwrap();
@@ -202,7 +202,7 @@ async fn sessions_are_listed_by_use_page_by_page() {
 }
 
 #[tokio::test]
-async fn an_expired_session_begins_anew_and_is_swept() {
+async fn an_expired_session_starts_empty_and_is_deleted() {
     let (memory, folder) = memory(MemorySettings::default());
     for session in ["a", "b", "c"] {
         memory.append(session, &exchange(1)).await.unwrap();
@@ -225,7 +225,7 @@ async fn an_expired_session_begins_anew_and_is_swept() {
 }
 
 #[tokio::test]
-async fn an_agent_goes_on_where_it_was() {
+async fn an_agent_continues_its_conversation() {
     let (memory, _folder) = memory(MemorySettings::default());
     for (number, said) in [(1, "Hello, Ada."), (2, "You are Ada.")] {
         let request = memory.for_request(Some(&number.to_string()));

@@ -1,4 +1,4 @@
-//! Messages as rows, and large parts as blobs.
+//! Messages as rows, with large parts as blobs.
 
 use std::collections::BTreeMap;
 
@@ -9,33 +9,33 @@ use sha2::{Digest, Sha256};
 
 use crate::StoreError;
 
-/// A hash of content, which is its name.
+/// The hash of a blob's content, which is its key.
 pub(crate) type Hash = [u8; 32];
 
-/// Parts from this size on are kept once, however often a conversation carries them: pictures and tool output, which
-/// clients resend. Smaller ones cost more as a row of their own than they save.
-const LARGE_BYTES: usize = 8 * 1024;
+/// Parts of at least this size, such as images and tool output, are stored once as a blob, however often clients resend
+/// them. For smaller parts, a row of their own costs more than it saves.
+const MIN_BLOB_BYTES: usize = 8 * 1024;
 
-/// A message as it is written.
+/// A message to be written.
 #[derive(Debug)]
 pub(crate) struct StoredMessage {
     pub(crate) role: Role,
     pub(crate) size_bytes: usize,
     /// A JSON array.
     pub(crate) parts: String,
-    /// The JSON of large parts.
+    /// The JSON of the large parts.
     pub(crate) blobs: BTreeMap<Hash, String>,
 }
 
 impl StoredMessage {
-    pub(crate) fn of(message: &Message) -> Result<Self, StoreError> {
+    pub(crate) fn new(message: &Message) -> Result<Self, StoreError> {
         let (mut parts, mut blobs) = (String::from("["), BTreeMap::new());
         for part in message.parts() {
             let json = serde_json::to_string(part).map_err(|error| StoreError::unreadable("message", error))?;
             if parts.len() > 1 {
                 parts.push(',');
             }
-            if json.len() < LARGE_BYTES {
+            if json.len() < MIN_BLOB_BYTES {
                 parts.push_str(&json);
             } else {
                 let hash: Hash = Sha256::digest(&json).into();
@@ -48,19 +48,19 @@ impl StoredMessage {
     }
 }
 
-/// Reads a message back.
-pub(crate) fn message(connection: &Connection, role: &str, parts: &str) -> Result<Message, StoreError> {
+/// Reads a message.
+pub(crate) fn read(connection: &Connection, role: &str, parts: &str) -> Result<Message, StoreError> {
     let unreadable = |error| StoreError::unreadable("message", error);
     let parts: Vec<&RawValue> = serde_json::from_str(parts).map_err(unreadable)?;
     let parts = parts.into_iter().map(|part| match hash_in(part.get()) {
         None => serde_json::from_str::<Part>(part.get()).map_err(unreadable),
-        Some(hash) => serde_json::from_str(&content(connection, hash)?).map_err(unreadable),
+        Some(hash) => serde_json::from_str(&read_blob(connection, hash)?).map_err(unreadable),
     });
     Ok(Message::new(role_of(role), parts.collect::<Result<_, _>>()?))
 }
 
-/// Keeps a blob, unless it is kept already.
-pub(crate) fn keep(connection: &Connection, hash: &Hash, content: &str) -> Result<(), StoreError> {
+/// Inserts a blob, unless it exists.
+pub(crate) fn insert_blob(connection: &Connection, hash: &Hash, content: &str) -> Result<(), StoreError> {
     let mut insert =
         connection.prepare_cached("INSERT INTO blobs (hash, content) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     insert.execute(params![hash, content])?;
@@ -85,18 +85,18 @@ fn role_of(name: &str) -> Role {
     }
 }
 
-/// No part is written like this: parts are tagged with what they are.
-const BEFORE_HASH: &str = r#"{"blob":""#;
-const AFTER_HASH: &str = r#""}"#;
+/// A reference to a blob is `{"blob":"<hash>"}`. No part has this form: parts are tagged with their kind.
+const REFERENCE_START: &str = r#"{"blob":""#;
+const REFERENCE_END: &str = r#""}"#;
 
 fn reference(hash: &Hash) -> String {
     let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     let digits: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
-    format!("{BEFORE_HASH}{digits}{AFTER_HASH}")
+    format!("{REFERENCE_START}{digits}{REFERENCE_END}")
 }
 
 fn hash_in(json: &str) -> Option<Hash> {
-    let digits = json.strip_prefix(BEFORE_HASH)?.strip_suffix(AFTER_HASH)?;
+    let digits = json.strip_prefix(REFERENCE_START)?.strip_suffix(REFERENCE_END)?;
     let mut hash = Hash::default();
     for (index, byte) in hash.iter_mut().enumerate() {
         *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
@@ -104,7 +104,7 @@ fn hash_in(json: &str) -> Option<Hash> {
     Some(hash)
 }
 
-fn content(connection: &Connection, hash: Hash) -> Result<String, StoreError> {
+fn read_blob(connection: &Connection, hash: Hash) -> Result<String, StoreError> {
     let mut select = connection.prepare_cached("SELECT content FROM blobs WHERE hash = ?1")?;
     let content: Option<String> = select.query_row([hash], |row| row.get(0)).optional()?;
     content.ok_or_else(|| StoreError::damaged("a large part of a message is missing".to_owned()))
