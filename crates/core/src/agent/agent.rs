@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 
 use crate::{
     ChatModel, ChatRequest, ContextWindow, Message, Notes, OutputSchema, Run, Schema, Settings, Tool, ToolLimits,
-    Toolbox, ToolboxError, Transcript, TurnLimits, agent::options::RunOptions, memory::notes::ShownNotes,
+    Toolbox, ToolboxError, Transcript, TurnLimits, agent::options::RunOptions, memory::notes::TaskNotes,
 };
 
 /// A model with a name, instructions, tools and limits.
@@ -50,7 +50,7 @@ pub struct Agent {
     pub(crate) output: Option<Schema>,
     instructions: Option<Message>,
     settings: Settings,
-    notes: Option<ShownNotes>,
+    notes: Option<TaskNotes>,
     problem: Option<ToolboxError>,
 }
 
@@ -137,7 +137,7 @@ impl Agent {
     /// each.
     #[must_use]
     pub fn notes(self, notes: Notes, max_tokens: u32) -> Self {
-        Self { notes: Some(ShownNotes::new(notes, max_tokens)), ..self }
+        Self { notes: Some(TaskNotes::new(notes, max_tokens)), ..self }
     }
 
     /// Returns its model.
@@ -162,7 +162,7 @@ impl Agent {
     /// The task with the notes that fit it.
     pub(super) async fn with_notes(&self, task: Message, history: &Transcript, run: &Run) -> Message {
         match &self.notes {
-            Some(notes) => notes.with(task, history, run).await,
+            Some(notes) => notes.add_to(task, history, run).await,
             None => task,
         }
     }

@@ -9,35 +9,34 @@ use async_trait::async_trait;
 
 use crate::{Note, Recall, RecallError, RecallQuery, Run, Scope, memory::recent::RecentMap, sync::unpoisoned};
 
-/// Notes in this process; they end with it.
+/// Long-term memory within this process.
 ///
-/// Bounded: the oldest notes of a scope are forgotten first, and of all scopes the one that was not written to for
-/// longest. Notes are ranked by the words that they share with the query (Okapi BM25); it knows no synonyms and no
-/// word forms.
+/// It is bounded: the oldest notes of a scope are evicted first, and the least recently written scope. Notes are ranked by
+/// the words that they share with the query (Okapi BM25), without synonyms or word forms.
 #[derive(Debug)]
 pub struct LocalRecall {
     scopes: Mutex<RecentMap<Scope, VecDeque<Indexed>>>,
 }
 
-/// A note and its words.
+/// A note with its word counts.
 #[derive(Debug)]
 struct Indexed {
     note: Note,
-    /// How often each word occurs.
+    /// The number of occurrences of each word.
     words: HashMap<String, u32>,
-    /// How many words there are.
+    /// The number of words.
     length: u32,
 }
 
 impl LocalRecall {
-    /// The most scopes kept.
+    /// The most scopes stored.
     pub const MAX_SCOPES: usize = 1_000;
-    /// The most notes kept of a scope.
+    /// The most notes stored per scope.
     pub const MAX_NOTES: usize = 1_000;
     /// The longest note, in bytes.
     pub const MAX_NOTE_BYTES: usize = 4 * 1024;
 
-    /// No notes yet.
+    /// An empty memory.
     pub fn new() -> Self {
         Self { scopes: Mutex::new(RecentMap::new(Self::MAX_SCOPES)) }
     }
@@ -58,7 +57,7 @@ impl Recall for LocalRecall {
             return Err(RecallError::new(format!("a note may have {limit} bytes, this one has {size}; shorten it")));
         }
         let mut scopes = unpoisoned(&self.scopes);
-        let notes = scopes.entry(scope);
+        let notes = scopes.write(scope);
         notes.retain(|kept| kept.note.id != note.id);
         if notes.len() >= Self::MAX_NOTES {
             notes.pop_front();
@@ -69,7 +68,7 @@ impl Recall for LocalRecall {
 
     async fn recall(&self, query: &RecallQuery<'_>, _: &Run) -> Result<Vec<Note>, RecallError> {
         let scopes = unpoisoned(&self.scopes);
-        let notes = scopes.get(query.scope).map(rank_by(query.text)).unwrap_or_default();
+        let notes = scopes.get(query.scope).map(|notes| rank(notes, query.text)).unwrap_or_default();
         Ok(notes.into_iter().take(query.limit).map(|indexed| indexed.note.clone()).collect())
     }
 
@@ -98,39 +97,37 @@ fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
-/// Orders notes by how well they fit `query`, best first and newer ones first among equals; without those that share
-/// no word with it.
+/// The notes that share a word with `query`, best match first and newer notes first among equals. All notes, newest
+/// first, if the query has no words.
 ///
 /// Okapi BM25 with its usual constants (Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
-/// Beyond", 2009): rare words count more, repetition counts less and less, long notes count less.
-fn rank_by(query: &str) -> impl FnOnce(&VecDeque<Indexed>) -> Vec<&Indexed> {
+/// Beyond", 2009): rare words count more, each repetition counts less, long notes count less.
+fn rank<'a>(notes: &'a VecDeque<Indexed>, query: &str) -> Vec<&'a Indexed> {
     const SATURATION: f64 = 1.2;
     const LENGTH_WEIGHT: f64 = 0.75;
     let wanted: BTreeSet<String> = words(query).collect();
-    move |notes| {
-        if wanted.is_empty() {
-            return notes.iter().rev().collect();
-        }
-        let count = as_f64(notes.len());
-        let mean_length = notes.iter().map(|note| f64::from(note.length)).sum::<f64>() / count.max(1.0);
-        let mut scores = vec![0.0; notes.len()];
-        for word in &wanted {
-            let having = as_f64(notes.iter().filter(|note| note.words.contains_key(word)).count());
-            let rarity = (1.0 + (count - having + 0.5) / (having + 0.5)).ln();
-            for (score, note) in scores.iter_mut().zip(notes) {
-                let occurrences = note.words.get(word).copied().map_or(0.0, f64::from);
-                let relative_length = f64::from(note.length) / mean_length.max(1.0);
-                let damping = SATURATION * (1.0 - LENGTH_WEIGHT + LENGTH_WEIGHT * relative_length);
-                *score += rarity * occurrences * (SATURATION + 1.0) / (occurrences + damping);
-            }
-        }
-        let mut ranked: Vec<_> = scores.into_iter().zip(notes).rev().filter(|(score, _)| *score > 0.0).collect();
-        ranked.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-        ranked.into_iter().map(|(_, note)| note).collect()
+    if wanted.is_empty() {
+        return notes.iter().rev().collect();
     }
+    let count = as_f64(notes.len());
+    let mean_length = notes.iter().map(|note| f64::from(note.length)).sum::<f64>() / count.max(1.0);
+    let mut scores = vec![0.0; notes.len()];
+    for word in &wanted {
+        let having = as_f64(notes.iter().filter(|note| note.words.contains_key(word)).count());
+        let rarity = (1.0 + (count - having + 0.5) / (having + 0.5)).ln();
+        for (score, note) in scores.iter_mut().zip(notes) {
+            let occurrences = note.words.get(word).copied().map_or(0.0, f64::from);
+            let relative_length = f64::from(note.length) / mean_length.max(1.0);
+            let damping = SATURATION * (1.0 - LENGTH_WEIGHT + LENGTH_WEIGHT * relative_length);
+            *score += rarity * occurrences * (SATURATION + 1.0) / (occurrences + damping);
+        }
+    }
+    let mut ranked: Vec<_> = scores.into_iter().zip(notes).rev().filter(|(score, _)| *score > 0.0).collect();
+    ranked.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    ranked.into_iter().map(|(_, note)| note).collect()
 }
 
-/// Exact for as many notes as are ever kept.
+/// Exact, because at most [`LocalRecall::MAX_NOTES`] notes are counted.
 fn as_f64(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::MAX, f64::from)
 }

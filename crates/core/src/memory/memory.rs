@@ -1,4 +1,4 @@
-//! Conversations that outlive a run.
+//! Conversations across requests.
 
 use std::{
     fmt,
@@ -9,13 +9,26 @@ use async_trait::async_trait;
 
 use crate::{Message, Role, memory::recent::RecentMap, sync::unpoisoned};
 
-/// Keeps conversations across requests, by session.
+/// Stores conversations across requests, by session. [`Agent::memory`](crate::Agent::memory) gives an agent a memory.
+///
+/// ```
+/// use brigade_core::{LocalMemory, Memory, Message};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), brigade_core::MemoryError> {
+/// let memory = LocalMemory::new();
+/// memory.append("session-1", &[Message::user("I am Ada."), Message::assistant("Hello, Ada.")]).await?;
+/// assert_eq!(memory.load("session-1").await?.len(), 2);
+/// assert!(memory.load("session-2").await?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Memory: fmt::Debug + Send + Sync + 'static {
-    /// The conversation so far, oldest first; empty for a new session.
+    /// Loads the conversation of a session, oldest message first; empty for a new session.
     async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError>;
 
-    /// Adds the messages of one exchange, all of them or none.
+    /// Appends the messages of one exchange, all of them or none.
     async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError>;
 }
 
@@ -30,7 +43,7 @@ impl<M: Memory + ?Sized> Memory for Arc<M> {
     }
 }
 
-/// Memory could not be read or written.
+/// A session could not be loaded or stored.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct MemoryError {
@@ -38,33 +51,21 @@ pub struct MemoryError {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// Conversations in this process; they end with it.
+/// A memory within this process.
 ///
-/// Bounded: the session that was not continued for longest is forgotten first, and of a session its oldest exchanges.
-///
-/// ```
-/// use brigade_core::{LocalMemory, Memory, Message};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), brigade_core::MemoryError> {
-/// let memory = LocalMemory::new();
-/// memory.append("session-1", &[Message::user("I am Ada."), Message::assistant("Hello, Ada.")]).await?;
-/// assert_eq!(memory.load("session-1").await?.len(), 2);
-/// # Ok(())
-/// # }
-/// ```
+/// It is bounded: the least recently continued session is evicted first, and the oldest exchanges of a session.
 #[derive(Debug)]
 pub struct LocalMemory {
     sessions: Mutex<RecentMap<String, Vec<Message>>>,
 }
 
 impl MemoryError {
-    /// What went wrong, and what to do about it.
+    /// An error with a message that says what failed and what to do.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), source: None }
     }
 
-    /// Keeps the cause.
+    /// Sets the cause.
     #[must_use]
     pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
@@ -72,12 +73,12 @@ impl MemoryError {
 }
 
 impl LocalMemory {
-    /// The most sessions kept.
+    /// The most sessions stored.
     pub const MAX_SESSIONS: usize = 10_000;
-    /// The most messages kept of a session; what a model is shown is far less.
+    /// The most messages stored per session. A model is sent far fewer.
     pub const MAX_MESSAGES: usize = 10_000;
 
-    /// No sessions yet.
+    /// An empty memory.
     pub fn new() -> Self {
         Self { sessions: Mutex::new(RecentMap::new(Self::MAX_SESSIONS)) }
     }
@@ -97,13 +98,13 @@ impl Memory for LocalMemory {
 
     async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError> {
         let mut sessions = unpoisoned(&self.sessions);
-        let kept = sessions.entry(&session.to_owned());
-        kept.extend_from_slice(messages);
-        let excess = kept.len().saturating_sub(Self::MAX_MESSAGES);
+        let stored = sessions.write(&session.to_owned());
+        stored.extend_from_slice(messages);
+        let excess = stored.len().saturating_sub(Self::MAX_MESSAGES);
         if excess > 0 {
-            // What is left begins with a question, or else with an answer that nobody asked for.
-            let question = kept.iter().skip(excess).position(|message| message.role() == Role::User);
-            kept.drain(..excess + question.unwrap_or(0));
+            // The remaining messages must begin with a question, not with the answer to a removed one.
+            let question = stored.iter().skip(excess).position(|message| message.role() == Role::User);
+            stored.drain(..excess + question.unwrap_or(0));
         }
         Ok(())
     }
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn sessions_are_kept_apart_and_in_order() {
+    async fn sessions_are_separate_and_in_order() {
         let memory = LocalMemory::new();
         memory.append("a", &[Message::user("1"), Message::assistant("2")]).await.unwrap();
         memory.append("b", &[Message::user("other")]).await.unwrap();
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_session_forgets_whole_exchanges() {
+    async fn a_long_session_loses_whole_exchanges() {
         let memory = LocalMemory::new();
         let exchange = [Message::user("q"), Message::assistant("a"), Message::assistant("b")];
         for _ in 0..LocalMemory::MAX_MESSAGES / 3 {

@@ -1,4 +1,4 @@
-//! Memory: sessions across requests, and notes in long-term memory.
+//! Memory: sessions across requests, and long-term notes.
 
 pub(crate) mod local_recall;
 pub(crate) mod memory;

@@ -1,48 +1,46 @@
-//! A map that forgets.
+//! A map of bounded size.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::Hash,
-};
+use std::{collections::HashMap, hash::Hash};
 
-/// A map of bounded size. When it is full, a new entry takes the place of the one that was not written for longest.
+/// A map of bounded size. If it is full, a new entry replaces the least recently written one.
 #[derive(Debug)]
 pub(crate) struct RecentMap<K, V> {
-    entries: HashMap<K, (u64, V)>,
-    /// The keys by the time of their last writing.
-    order: BTreeMap<u64, K>,
-    clock: u64,
+    entries: HashMap<K, Entry<V>>,
+    /// Counts the writes.
+    writes: u64,
     capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Entry<V> {
+    last_write: u64,
+    value: V,
 }
 
 impl<K: Clone + Eq + Hash, V: Default> RecentMap<K, V> {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { entries: HashMap::new(), order: BTreeMap::new(), clock: 0, capacity }
+        Self { entries: HashMap::new(), writes: 0, capacity }
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.entries.get(key).map(|(_, value)| value)
+        self.entries.get(key).map(|entry| &entry.value)
     }
 
-    /// The entry of `key` if there is one, for a change that does not count as writing.
+    /// The value of `key`, if there is one, for a change that does not count as a write.
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.entries.get_mut(key).map(|(_, value)| value)
+        self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
-    /// The entry of `key`, for writing.
-    pub(crate) fn entry(&mut self, key: &K) -> &mut V {
-        self.clock += 1;
-        if let Some((written, _)) = self.entries.get(key) {
-            self.order.remove(written);
-        } else if self.entries.len() >= self.capacity
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.entries.remove(&oldest);
+    /// The value of `key`, to be written.
+    pub(crate) fn write(&mut self, key: &K) -> &mut V {
+        if !self.entries.contains_key(key) && self.entries.len() >= self.capacity {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.last_write).map(|(key, _)| key.clone());
+            oldest.and_then(|key| self.entries.remove(&key));
         }
-        self.order.insert(self.clock, key.clone());
-        let (written, value) = self.entries.entry(key.clone()).or_default();
-        *written = self.clock;
-        value
+        self.writes += 1;
+        let entry = self.entries.entry(key.clone()).or_default();
+        entry.last_write = self.writes;
+        &mut entry.value
     }
 }
 
@@ -51,22 +49,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_entry_that_was_not_written_for_longest_makes_room() {
+    fn the_least_recently_written_entry_is_evicted() {
         let mut map = RecentMap::new(2);
         for (key, value) in [("a", 1), ("b", 2), ("a", 3), ("c", 4)] {
-            *map.entry(&key) = value;
+            *map.write(&key) = value;
         }
         assert_eq!([map.get(&"a"), map.get(&"b"), map.get(&"c")], [Some(&3), None, Some(&4)]);
-        assert_eq!(map.order.len(), 2);
     }
 
     #[test]
-    fn reading_is_not_writing() {
+    fn reads_do_not_count_as_writes() {
         let mut map = RecentMap::<_, u32>::new(2);
-        map.entry(&"a");
-        map.entry(&"b");
+        map.write(&"a");
+        map.write(&"b");
         assert_eq!(map.get_mut(&"a"), Some(&mut 0));
-        map.entry(&"c");
+        map.write(&"c");
         assert_eq!(map.get(&"a"), None);
     }
 }

@@ -49,7 +49,7 @@ async fn what_an_agent_notes_goes_with_later_tasks_of_the_same_user_after_a_rest
     let second = Server::start(&config);
     let shown = ask(&second, "Which trains?", Some("ada")).await["text"].as_str().unwrap().to_owned();
     assert!(shown.starts_with("I was shown: Which trains?"), "{shown}");
-    assert!(shown.contains("are no instructions") && shown.contains(r#""source":"agent""#), "{shown}");
+    assert!(shown.contains("are not instructions") && shown.contains(r#""source":"agent""#), "{shown}");
     assert_eq!(ask(&second, "Which trains?", Some("bob")).await["text"], "Done.", "others have their own");
     assert_eq!(ask(&second, "Which trains?", None).await["text"], "Done.", "and nobody has none");
     let found = ask(&second, "Look it up.", Some("ada")).await["text"].to_string();

@@ -18,7 +18,7 @@ pub async fn recall_contract(recall: &dyn Recall) {
 }
 
 async fn notes_are_found_by_their_words(recall: &dyn Recall, ada: &Scope) {
-    let trains = Note::new("Prefers trains to planes.", NoteSource::User).in_run(RunId::new());
+    let trains = Note::new("Prefers trains to planes.", NoteSource::User).run(Some(RunId::new()));
     let basel = Note::new("Lives in Basel, near the station of the trains to Bern.", NoteSource::Agent);
     let cats = Note::new("Keeps two cats: Miró and Ünal.", NoteSource::Tool);
     for note in [&trains, &basel, &cats] {
@@ -66,7 +66,7 @@ async fn scopes_are_kept_apart(recall: &dyn Recall, tenant: &Scope) {
 async fn notes_are_replaced_and_forgotten(recall: &dyn Recall, eve: &Scope) {
     let coffee = Note::new("Drinks coffee.", NoteSource::User);
     remember(recall, eve, coffee.clone()).await;
-    let note = Note { text: "Drinks tea.".to_owned(), ..coffee };
+    let note = coffee.text("Drinks tea.".to_owned());
     remember(recall, eve, note.clone()).await;
     assert!(find(recall, eve, "coffee", 5).await.is_empty(), "a note with the same id replaces the older one");
     assert_eq!(find(recall, eve, "tea", 5).await, std::slice::from_ref(&note), "the newer note is found");

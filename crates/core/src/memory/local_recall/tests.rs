@@ -38,7 +38,7 @@ async fn a_short_note_beats_a_long_one_with_the_same_words() {
 }
 
 #[tokio::test]
-async fn notes_without_a_common_word_are_not_found() {
+async fn notes_that_share_no_word_with_the_query_are_not_found() {
     let recall = remembering(&["The cat likes fish."]).await;
     assert!(found(&recall, "bicycle").await.is_empty());
 }
@@ -57,7 +57,7 @@ async fn newer_notes_come_first_among_equals() {
 }
 
 #[tokio::test]
-async fn scopes_see_nothing_of_each_other() {
+async fn scopes_are_separate() {
     let recall = remembering(&["Ada likes tea."]).await;
     let others = [Scope::default(), Scope::default().tenant("acme"), Scope::default().tenant("other").user("ada")];
     for scope in others.into_iter().chain([ada().agent("desk")]) {
@@ -69,16 +69,16 @@ async fn scopes_see_nothing_of_each_other() {
 }
 
 #[tokio::test]
-async fn a_note_with_the_same_id_takes_the_place_of_the_old_one() {
+async fn a_note_replaces_one_with_the_same_id() {
     let recall = LocalRecall::new();
     let note = Note::new("Lives in Bern.", NoteSource::User);
     recall.remember(&ada(), note.clone(), &Run::new()).await.unwrap();
-    recall.remember(&ada(), Note { text: "Lives in Basel.".into(), ..note }, &Run::new()).await.unwrap();
+    recall.remember(&ada(), note.text("Lives in Basel.".into()), &Run::new()).await.unwrap();
     assert_eq!(found(&recall, "lives").await, ["Lives in Basel."]);
 }
 
 #[tokio::test]
-async fn what_is_forgotten_is_gone() {
+async fn a_forgotten_note_is_deleted() {
     let recall = remembering(&["secret"]).await;
     let note = recall.recall(&RecallQuery::new(&ada(), "secret", 1), &Run::new()).await.unwrap().remove(0);
     assert!(!recall.forget(&ada().agent("desk"), &note.id).await.unwrap());
@@ -88,7 +88,7 @@ async fn what_is_forgotten_is_gone() {
 }
 
 #[tokio::test]
-async fn it_is_bounded() {
+async fn the_number_of_notes_and_scopes_is_bounded() {
     let recall = LocalRecall::new();
     for number in 0..=LocalRecall::MAX_NOTES {
         recall.remember(&ada(), Note::new(format!("number {number}"), NoteSource::Tool), &Run::new()).await.unwrap();

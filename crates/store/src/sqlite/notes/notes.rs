@@ -194,7 +194,8 @@ pub(crate) fn read(
         let note = select.query_row(params![id, oldest_ms], |row| {
             let (source, run): (String, Option<[u8; 16]>) = (row.get(2)?, row.get(3)?);
             let run = run.map(|bytes| RunId::from(Uuid::from_bytes(bytes)));
-            Ok(Note { id: row.get(0)?, text: row.get(1)?, source: source_of(&source), run })
+            let text: String = row.get(1)?;
+            Ok(Note::new(text, source_of(&source)).id(row.get(0)?).run(run))
         });
         notes.extend(note.optional()?);
     }
