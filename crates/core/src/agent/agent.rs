@@ -145,6 +145,16 @@ impl Agent {
         &self.model
     }
 
+    /// Returns the settings of its model calls.
+    pub fn model_settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns the text of its system message, empty if it has none.
+    pub fn system_prompt(&self) -> String {
+        self.instructions.as_ref().map(|message| message.text().into_owned()).unwrap_or_default()
+    }
+
     /// Returns its tools. Workers are among them.
     pub fn toolbox(&self) -> &Toolbox {
         &self.toolbox

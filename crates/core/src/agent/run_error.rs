@@ -115,6 +115,13 @@ impl RunError {
         &self.0.agent
     }
 
+    /// Removes the conversation, for callers that keep errors of many runs in memory.
+    #[must_use]
+    pub fn without_transcript(mut self) -> Self {
+        self.0.transcript = Transcript::new();
+        self
+    }
+
     /// Returns the error and its causes in one line.
     pub fn chain(&self) -> String {
         ErrorChain(self).to_string()

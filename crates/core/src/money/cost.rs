@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, ops::AddAssign, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelId, Money, Usage};
@@ -47,8 +48,9 @@ pub enum Certainty {
 /// Money and tokens spent by a number of model calls.
 ///
 /// As JSON it also has the `cost`, absent if no call had a price.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "SpendingJson")]
+#[schemars(with = "SpendingJson")]
 #[non_exhaustive]
 pub struct Spending {
     /// Requests sent to providers.
@@ -66,7 +68,7 @@ pub struct Spending {
 }
 
 /// What a run cost, by agent, by model and by tool.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct CostSummary {
     /// The whole cost.
@@ -81,7 +83,7 @@ pub struct CostSummary {
 }
 
 /// How often a tool was called, and what that cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct ToolSpending {
     /// Calls that were run.
@@ -92,7 +94,8 @@ pub struct ToolSpending {
 }
 
 /// The JSON form of [`Spending`].
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Spending")]
 struct SpendingJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Money>,

@@ -2,6 +2,7 @@
 
 use std::{fmt, ops, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::ParseError;
@@ -140,6 +141,20 @@ impl Serialize for Money {
     /// A decimal string in US dollars: JSON numbers are read as floats by many clients.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.exact())
+    }
+}
+
+impl JsonSchema for Money {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Money".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "US dollars as a decimal.",
+            "pattern": r"^-?[0-9]+(\.[0-9]+)?$"
+        })
     }
 }
 
