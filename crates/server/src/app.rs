@@ -1,321 +1,221 @@
-//! Where the crates meet: accounts, models with their prices, limits and policies, and the agents that use them.
+//! Composes the crates: accounts, models with prices and policies, and the agents that use them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
     sync::Arc,
 };
 
-use anyhow::{Context as _, anyhow, bail};
-use brigade_core::{ChatModel, Embedder, Ledger, Metered, ModelError, ModelId, Settings};
+use anyhow::{Context as _, bail};
+use brigade_core::{ChatModel, Embedder, Ledger, Metered, ModelId, UnpricedPolicy};
 use brigade_observability::{MetricsConfig, PriceBook};
-use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiResponses, Probe, Protocol};
-use brigade_rehearsal::demo as story;
-use brigade_resilience::{Accounts, FallbackModel, ModelHealth, Policy};
+use brigade_providers::{Anthropic, OpenAi, OpenAiEmbeddings};
+use brigade_rehearsal::demo as script;
+use brigade_resilience::{Accounts, FallbackModel, Policy};
 
 use crate::{
-    agents::recall,
-    agents::team::{self, Served},
-    config::{self, Config, Kind, Loaded, NoteTool, Provider},
-    models::simulated::Simulated,
+    agents::{
+        self, demo,
+        from_config::{AgentBuilder, ConfiguredModel},
+        served::ServedAgent,
+    },
+    config::{
+        Config, EmbeddingConfig, LoadedConfig, ModelConfig, NoteTool, ProviderConfig, ProviderKind, UnpricedConfig,
+    },
+    health::providers::ProbeTargets,
+    models::{account::Account, simulator::SharedSimulator},
     runs::store::Store,
 };
 
-/// What the program does its work with: agents, and the accounts and models behind them.
+/// Agents, and the accounts and prices that they use.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) agents: BTreeMap<String, Arc<Served>>,
+    pub(crate) agents: Vec<ServedAgent>,
+    pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) prices: PriceBook,
-    /// The names that metrics may show.
+    /// The names that may become metric labels.
     pub(crate) labels: MetricsConfig,
-    providers: BTreeMap<String, Account>,
-    standing: Standing,
 }
 
-/// What stays when the configuration is read again: what was spent, where that is kept, and what is known about
-/// providers.
+/// What survives a reload of the configuration.
 #[derive(Debug, Clone)]
-pub(crate) struct Standing {
+pub(crate) struct SharedState {
     pub(crate) ledger: Ledger,
     pub(crate) store: Option<Store>,
-    accounts: Accounts,
-    simulated: Simulated,
+    /// Circuit breakers and rate limits of all models.
+    pub(crate) breakers: Accounts,
+    simulator: SharedSimulator,
 }
 
-/// A model that agents can be given, and all models that may answer in its place, itself first.
-#[derive(Debug, Clone)]
-pub(crate) struct Guarded {
-    pub(crate) model: Arc<dyn ChatModel>,
-    pub(crate) chain: Vec<ModelId>,
-}
-
-/// A provider account, by what it speaks.
-#[derive(Debug, Clone)]
-enum Account {
-    Chat(OpenAi),
-    Responses(OpenAiResponses),
-    Anthropic(Anthropic),
-}
-
-/// Gives prices, policies and shared state to models.
-struct Pass<'a> {
+struct ModelBuilder<'a> {
     prices: &'a PriceBook,
-    standing: &'a Standing,
-    providers: &'a BTreeMap<String, Provider>,
+    state: &'a SharedState,
+    accounts: &'a BTreeMap<String, Account>,
+    providers: &'a BTreeMap<String, ProviderConfig>,
 }
 
-impl Standing {
-    /// Nothing is spent, and nothing known.
+impl SharedState {
+    /// State without a store and without spending.
     pub(crate) fn new(config: &Config) -> Self {
         let ledger = Ledger::root("this process", config.budget.to_core());
-        Self { ledger, store: None, accounts: Accounts::new(), simulated: Simulated::default() }
+        Self { ledger, store: None, breakers: Accounts::new(), simulator: SharedSimulator::default() }
     }
 
-    /// What was spent before this process began counts, and what it spends is kept.
-    pub(crate) async fn kept_in(self, store: Option<Store>) -> anyhow::Result<Self> {
-        if let Some(store) = &store {
-            store.restore(&self.ledger, None).await?;
-        }
-        Ok(Self { store, ..self })
+    /// Opens the configured store and counts the spending that it has recorded.
+    pub(crate) async fn open(loaded: &LoadedConfig) -> anyhow::Result<Self> {
+        let LoadedConfig { config, folder, .. } = loaded;
+        let state = Self::new(config);
+        let Some(path) = &config.store else { return Ok(state) };
+        let store = Store::open(&folder.join(path), config.retention.clone()).await?;
+        store.restore(&state.ledger, None).await?;
+        Ok(Self { store: Some(store), ..state })
     }
 }
 
 impl App {
-    /// What a configuration describes.
-    pub(crate) fn from_config(loaded: &Loaded, standing: Standing) -> anyhow::Result<Self> {
-        let Loaded { config, folder, .. } = loaded;
+    /// Builds what a configuration describes.
+    pub(crate) fn from_config(loaded: &LoadedConfig, state: &SharedState) -> anyhow::Result<Self> {
+        let LoadedConfig { config, folder, .. } = loaded;
         let prices = prices(loaded)?;
-        let embedding = config.recall.embedding.iter().map(|embedding| embedding.provider.as_ref().as_str());
-        let used = config.models.values().map(|model| model.provider.as_ref().as_str());
-        let used: BTreeSet<&str> = used.chain(embedding).collect();
-        let used = config.providers.iter().filter(|(name, _)| used.contains(name.as_str()));
-        let providers: BTreeMap<_, _> = used
-            .map(|(name, provider)| Ok((name.clone(), Account::open(name, provider, (folder, &standing.simulated))?)))
+        let used = used_providers(config);
+        let accounts = config.providers.iter().filter(|(name, _)| used.contains(name.as_str()));
+        let accounts: BTreeMap<_, _> = accounts
+            .map(|(name, provider)| Ok((name.clone(), Account::open(name, provider, folder, &state.simulator)?)))
             .collect::<anyhow::Result<_>>()?;
-        let pass = Pass { prices: &prices, standing: &standing, providers: &config.providers };
-        let models = pass.models(&config.models, &providers)?;
-        let embedder = config.recall.embedding.as_ref().map(|embedding| pass.embedder(embedding, &providers));
-        let embedder = embedder.transpose()?;
+        let builder = ModelBuilder { prices: &prices, state, accounts: &accounts, providers: &config.providers };
+        let models = builder.models(&config.models)?;
+        let embedder = config.recall.embedding.as_ref().map(|embedding| builder.embedder(embedding)).transpose()?;
         let embedding = embedder.as_ref().map(|embedder| embedder.id().clone());
-        let recall = recall::open(config, standing.store.as_ref(), embedder);
-        let agents = team::build(config, folder, (&models, recall))?;
+        let recall = agents::open_recall(config, state.store.as_ref(), embedder);
+        let agents = AgentBuilder { config, folder, models: &models, recall }.build()?;
         let tools = config.tools.keys().map(String::as_str).chain(NoteTool::ALL.map(NoteTool::name));
-        let labels = embedding.into_iter().fold(labels(&agents, tools), MetricsConfig::model);
-        Ok(Self { agents, prices, labels, providers, standing })
+        let labels = metric_labels(&agents, tools);
+        let labels = embedding.into_iter().fold(labels, MetricsConfig::model);
+        Ok(Self { agents, accounts, prices, labels })
     }
 
-    /// The team of `brigade demo`, at a simulator.
-    pub(crate) fn demo(base_url: &str, standing: Standing) -> anyhow::Result<Self> {
-        let address = "the simulator's address cannot be used";
-        let claude = Anthropic::builder().base_url(base_url).api_key("simulated").agent_header(true).build();
+    /// Builds the team of `brigade demo`, whose provider is a simulator at this address.
+    pub(crate) fn demo(base_url: &str, state: &SharedState) -> anyhow::Result<Self> {
+        let invalid = || format!("{base_url} is not a valid address of a simulator");
+        let anthropic = Anthropic::builder().base_url(base_url).api_key("simulated").agent_header(true).build();
         let openai = OpenAi::builder().base_url(format!("{base_url}/v1")).api_key("simulated").agent_header(true);
-        let (claude, openai) = (claude.context(address)?, openai.build().context(address)?);
+        let (anthropic, openai) = (anthropic.with_context(invalid)?, openai.build().with_context(invalid)?);
         let prices = PriceBook::bundled();
-        let guarded = |model: Arc<dyn ChatModel>| {
+        let with_policy = |model: Arc<dyn ChatModel>| {
             let metered = Metered::new(model, Arc::new(prices.clone()));
-            Policy::default().wrap(metered, [], &standing.accounts)
+            Policy::default().wrap(metered, [], &state.breakers)
         };
-        let supervisor = guarded(Arc::new(claude.model(story::SUPERVISOR_MODEL).thinking(1_024)));
-        let worker = guarded(Arc::new(openai.model(story::WORKER_MODEL)));
-        let chain = vec![supervisor.id().clone(), worker.id().clone()];
-        let desk = crate::cli::demo::team(supervisor, &worker);
-        let served = Served::of_demo(desk, chain)?;
-        let agents = BTreeMap::from([(story::SUPERVISOR.to_owned(), Arc::new(served))]);
-        let labels = labels(&agents, [story::SEARCH_TOOL, story::CALCULATE_TOOL]);
-        let labels = story::WORKERS.into_iter().fold(labels, MetricsConfig::agent);
-        let accounts = [("anthropic", Account::Anthropic(claude)), ("openai", Account::Chat(openai))];
-        let providers = accounts.into_iter().map(|(name, account)| (name.to_owned(), account)).collect();
-        Ok(Self { agents, prices, labels, providers, standing })
+        let supervisor = with_policy(Arc::new(anthropic.model(script::SUPERVISOR_MODEL).thinking(1_024)));
+        let worker = with_policy(Arc::new(openai.model(script::WORKER_MODEL)));
+        let models = vec![supervisor.id().clone(), worker.id().clone()];
+        let team = ServedAgent::new(demo::team(supervisor, &worker))
+            .purpose("Answers a question with a researcher, a critic and an estimator.")
+            .budget(demo::budget()?)
+            .models(models);
+        let agents = vec![team.check()?];
+        let labels = metric_labels(&agents, [script::SEARCH_TOOL, script::CALCULATE_TOOL]);
+        let labels = script::WORKERS.into_iter().fold(labels, MetricsConfig::agent);
+        let accounts = [("anthropic", Account::Anthropic(anthropic)), ("openai", Account::OpenAi(openai))];
+        let accounts = accounts.into_iter().map(|(name, account)| (name.to_owned(), account)).collect();
+        Ok(Self { agents, accounts, prices, labels })
     }
 
-    /// What the whole process spends from.
-    pub(crate) fn ledger(&self) -> &Ledger {
-        &self.standing.ledger
+    pub(crate) fn agent(&self, name: &str) -> Option<&ServedAgent> {
+        self.agents.iter().find(|served| **served.agent.name() == *name)
     }
 
-    /// What is known about each model.
-    pub(crate) fn models(&self) -> Vec<ModelHealth> {
-        self.standing.accounts.snapshot()
-    }
-
-    /// The names of the accounts that models use.
-    pub(crate) fn accounts(&self) -> impl Iterator<Item = &String> {
-        self.providers.keys()
-    }
-
-    /// Asks an account whether it can be reached and accepts the credentials, at no cost. It takes as long as the
-    /// caller lets it.
-    pub(crate) async fn probe(&self, account: &str) -> Option<Result<Probe, ModelError>> {
-        Some(match self.providers.get(account)? {
-            Account::Chat(client) => client.probe().await,
-            Account::Responses(client) => client.probe().await,
-            Account::Anthropic(client) => client.probe().await,
-        })
+    pub(crate) fn probe_targets(&self, config: &Config) -> ProbeTargets {
+        let models = self.agents.iter().map(|served| (served.agent.name().to_string(), served.models.clone()));
+        ProbeTargets { accounts: self.accounts.clone(), models: models.collect(), interval: config.server.probe_every }
     }
 }
 
-impl Account {
-    /// Sets an account up; the error names it.
-    fn open(name: &str, provider: &Provider, (folder, simulated): (&Path, &Simulated)) -> anyhow::Result<Self> {
-        let kind = provider.kind(name).map_err(|error| anyhow!(error))?;
-        let opened = match kind {
-            Kind::Anthropic => set_up(Anthropic::builder(), name, (provider, kind, folder)).map(Self::Anthropic),
-            Kind::OpenAiResponses => {
-                set_up(OpenAiResponses::builder(), name, (provider, kind, folder)).map(Self::Responses)
-            }
-            Kind::Server(server) => set_up(OpenAi::server(server), name, (provider, kind, folder)).map(Self::Chat),
-            Kind::Simulator => {
-                tracing::warn!("the provider `{name}` is simulated: its answers are made up, and nobody is asked");
-                let base_url = format!("{}/v1", simulated.base_url()?);
-                set_up(OpenAi::compatible(name, base_url), name, (provider, kind, folder)).map(Self::Chat)
-            }
-            Kind::Compatible => {
-                let base_url = provider.base_url.as_deref().unwrap_or_default();
-                set_up(OpenAi::compatible(name, base_url), name, (provider, kind, folder)).map(Self::Chat)
-            }
-        };
-        opened.with_context(|| format!("the provider `{name}`"))
-    }
-
-    fn model(&self, name: &str, settings: Settings) -> Arc<dyn ChatModel> {
-        match self {
-            Self::Chat(client) => Arc::new(client.model(name).settings(settings)),
-            Self::Responses(client) => Arc::new(client.model(name).settings(settings)),
-            Self::Anthropic(client) => Arc::new(client.model(name).settings(settings)),
-        }
-    }
-}
-
-fn set_up<P: Protocol>(
-    builder: ClientBuilder<P>,
-    name: &str,
-    (provider, kind, folder): (&Provider, Kind, &Path),
-) -> anyhow::Result<Client<P>> {
-    let mut builder = builder.name(name).propagate_trace(provider.propagate_trace).agent_header(provider.agent_header);
-    if let Some(url) = &provider.base_url {
-        builder = builder.base_url(url.clone());
-    }
-    if let Some(http2) = provider.http2 {
-        builder = builder.http2(http2);
-    }
-    for (header, value) in &provider.headers {
-        builder = builder.header(header.clone(), value.clone());
-    }
-    if let Some(key) = key(provider, kind, folder)? {
-        builder = builder.api_key(key);
-    }
-    Ok(builder.build()?)
-}
-
-/// The account's key. A server at an address of its own need not have one.
-fn key(provider: &Provider, kind: Kind, folder: &Path) -> anyhow::Result<Option<String>> {
-    if let Some(secret) = &provider.api_key {
-        return secret.as_ref().read(folder).map(Some).map_err(|error| anyhow!("its API key: {error}"));
-    }
-    match kind.key_variable() {
-        // The vendor's key is for the vendor's address.
-        Some(variable) if provider.base_url.is_none() => {
-            let key = config::Secret::Env(variable.to_owned()).read(folder);
-            key.map(Some).map_err(|error| anyhow!("it has no `api_key`, and {error}"))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The names that metrics may show: those of the configuration.
-fn labels<'a>(agents: &BTreeMap<String, Arc<Served>>, tools: impl IntoIterator<Item = &'a str>) -> MetricsConfig {
-    let mut labels = tools.into_iter().fold(MetricsConfig::default(), MetricsConfig::tool);
-    for (name, served) in agents {
-        labels = served.chain.iter().cloned().fold(labels.agent(name.as_str()), MetricsConfig::model);
-    }
-    labels
-}
-
-/// The bundled prices, below those that the configuration names.
-pub(crate) fn prices(loaded: &Loaded) -> anyhow::Result<PriceBook> {
+/// The bundled prices, overridden by the configured file.
+pub(crate) fn prices(loaded: &LoadedConfig) -> anyhow::Result<PriceBook> {
     let Some(path) = &loaded.config.prices else { return Ok(PriceBook::bundled()) };
     let path = loaded.folder.join(path);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read the prices in {}", path.display()))?;
-    PriceBook::from_toml_overlay(&text).with_context(|| format!("the prices in {}", path.display()))
+    PriceBook::from_toml_overlay(&text).with_context(|| format!("the prices in {} are not valid", path.display()))
 }
 
-impl Pass<'_> {
-    /// Every configured model, guarded, with its fallbacks behind it.
-    fn models(
-        &self,
-        models: &BTreeMap<String, config::Model>,
-        providers: &BTreeMap<String, Account>,
-    ) -> anyhow::Result<BTreeMap<String, Guarded>> {
+/// The names that may become metric labels: those of agents, their models and tools. Names that a model invents may not.
+fn metric_labels<'a>(agents: &[ServedAgent], tools: impl IntoIterator<Item = &'a str>) -> MetricsConfig {
+    let labels = tools.into_iter().fold(MetricsConfig::default(), MetricsConfig::tool);
+    agents.iter().fold(labels, |labels, agent| agent.add_labels(labels))
+}
+
+/// Only accounts that a model uses are opened, so that unused ones need no key.
+fn used_providers(config: &Config) -> BTreeSet<&str> {
+    let embedding = config.recall.embedding.iter().map(|embedding| embedding.provider.as_ref().as_str());
+    config.models.values().map(|model| model.provider.as_ref().as_str()).chain(embedding).collect()
+}
+
+impl ModelBuilder<'_> {
+    /// Wraps every configured model in its policy, with its fallbacks.
+    fn models(&self, configs: &BTreeMap<String, ModelConfig>) -> anyhow::Result<BTreeMap<String, ConfiguredModel>> {
         let mut metered = BTreeMap::new();
-        for (name, model) in models {
-            let account = providers.get(model.provider.as_ref()).context("a model has no provider")?;
-            metered.insert(name.as_str(), self.metered(account, model));
+        for (name, config) in configs {
+            metered.insert(name.as_str(), self.metered(config)?);
         }
-        let mut guarded = BTreeMap::new();
-        for (name, model) in models {
-            let own = metered.get(name.as_str()).context("a model is missing")?;
-            let (mut chain, mut alternates) = (vec![own.id().clone()], Vec::new());
-            for fallback in &model.fallbacks {
-                let other = metered.get(fallback.as_ref().as_str()).context("a fallback is missing")?;
-                let policy = models.get(fallback.as_ref()).map(|model| self.policy(model));
-                let policy = policy.context("a policy is missing")?;
-                let alternate = FallbackModel::new(policy.wrap(Arc::clone(other), [], &self.standing.accounts));
-                let is_larger = self.context_of(other.id()) > self.context_of(own.id());
-                alternates.push(if is_larger { alternate.with_larger_context() } else { alternate });
-                chain.push(other.id().clone());
+        let mut models = BTreeMap::new();
+        for (name, config) in configs {
+            let own = metered.get(name.as_str()).context("a model does not exist")?;
+            let (mut ids, mut fallbacks) = (vec![own.id().clone()], Vec::new());
+            for fallback in &config.fallbacks {
+                let other = metered.get(fallback.as_ref().as_str()).context("a fallback does not exist")?;
+                let policy = configs.get(fallback.as_ref()).map(|config| self.policy(config));
+                let policy = policy.context("a fallback does not exist")?;
+                let model = FallbackModel::new(policy.wrap(Arc::clone(other), [], &self.state.breakers));
+                let is_larger = self.context_window(other.id()) > self.context_window(own.id());
+                fallbacks.push(if is_larger { model.with_larger_context() } else { model });
+                ids.push(other.id().clone());
             }
-            let model = self.policy(model).wrap(Arc::clone(own), alternates, &self.standing.accounts);
-            guarded.insert(name.clone(), Guarded { model, chain });
+            let model = self.policy(config).wrap(Arc::clone(own), fallbacks, &self.state.breakers);
+            models.insert(name.clone(), ConfiguredModel { model, ids });
         }
-        Ok(guarded)
+        Ok(models)
     }
 
-    /// The model's policy, with tokens counted as its provider counts them.
-    fn policy(&self, model: &config::Model) -> Policy {
-        let mut policy = model.policy.clone();
-        let name = model.provider.as_ref();
+    /// The configured policy. Tokens count against rate limits as the provider counts them.
+    fn policy(&self, config: &ModelConfig) -> Policy {
+        let mut policy = config.policy.clone();
+        let name = config.provider.as_ref();
         let kind = self.providers.get(name).and_then(|provider| provider.kind(name).ok());
-        policy.limits.charging = policy.limits.charging.or(kind.and_then(Kind::charging));
+        policy.limits.charging = policy.limits.charging.or(kind.and_then(ProviderKind::charging));
         policy
     }
 
-    fn metered(&self, account: &Account, model: &config::Model) -> Arc<dyn ChatModel> {
-        let unpriced = match model.unpriced {
-            config::Unpriced::Deny => brigade_core::UnpricedPolicy::Deny,
-            config::Unpriced::Warn => brigade_core::UnpricedPolicy::Warn,
+    fn metered(&self, config: &ModelConfig) -> anyhow::Result<Arc<dyn ChatModel>> {
+        let account = self.accounts.get(config.provider.as_ref()).context("a provider does not exist")?;
+        let unpriced = match config.unpriced {
+            UnpricedConfig::Deny => UnpricedPolicy::Deny,
+            UnpricedConfig::Warn => UnpricedPolicy::Warn,
         };
-        let client = account.model(&model.model, model.settings());
-        let client = match &self.standing.store {
-            Some(store) => Arc::new(store.booked(client)),
-            None => client,
+        let model = account.model(&config.model, config.settings());
+        let model = match &self.state.store {
+            Some(store) => Arc::new(store.booked(model)),
+            None => model,
         };
-        Arc::new(Metered::new(client, Arc::new(self.prices.clone())).unpriced(unpriced))
+        Ok(Arc::new(Metered::new(model, Arc::new(self.prices.clone())).unpriced(unpriced)))
     }
 
-    /// The model that finds notes by what they mean, paid for by the runs that ask it.
-    fn embedder(
-        &self,
-        written: &config::Embedding,
-        providers: &BTreeMap<String, Account>,
-    ) -> anyhow::Result<Arc<dyn Embedder>> {
-        let name = written.provider.as_ref().as_str();
-        let Some(Account::Chat(client)) = providers.get(name) else {
+    /// The model that finds notes by meaning. The run that searches pays for it.
+    fn embedder(&self, config: &EmbeddingConfig) -> anyhow::Result<Arc<dyn Embedder>> {
+        let name = config.provider.as_ref().as_str();
+        let Some(model) = self.accounts.get(name).and_then(|account| account.embeddings(&config.model)) else {
             bail!(
-                "`recall.embedding`: the provider `{name}` gives no embeddings here; name one of kind \"openai\", or a compatible one"
+                "`recall.embedding`: the provider `{name}` has no embeddings; use one of kind \"openai\" or \"compatible\""
             );
         };
-        let model = client.embeddings(&written.model);
-        let model = written.dimensions.into_iter().fold(model, brigade_providers::OpenAiEmbeddings::dimensions);
+        let model = config.dimensions.into_iter().fold(model, OpenAiEmbeddings::dimensions);
         let prices = Arc::new(self.prices.clone());
-        Ok(match &self.standing.store {
+        Ok(match &self.state.store {
             Some(store) => Arc::new(Metered::new(store.booked(model), prices)),
             None => Arc::new(Metered::new(model, prices)),
         })
     }
 
-    /// The context window, where both are known enough to compare.
-    fn context_of(&self, model: &ModelId) -> Option<u64> {
+    fn context_window(&self, model: &ModelId) -> Option<u64> {
         self.prices.lookup(model)?.context_window
     }
 }

@@ -1,5 +1,9 @@
-//! Agents as the configuration describes them.
+//! Agents that clients can call, built in code or from the configuration.
 
-pub(crate) mod recall;
-pub(crate) mod team;
-pub(crate) mod tools;
+pub(crate) mod demo;
+pub(crate) mod from_config;
+mod recall;
+pub(crate) mod served;
+mod tools;
+
+pub(crate) use recall::open as open_recall;

@@ -1,4 +1,4 @@
-//! Long-term memory as the configuration describes it.
+//! Long-term memory for agents, as configured.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use brigade_core::{Agent, Embedder, LocalRecall, Notes, Recall};
 use brigade_store::RecallSettings;
 
 use crate::{
-    config::{AgentRecall, Config, NoteTool, NotesOf},
+    config::{AgentRecallConfig, Config, NoteOwner, NoteTool},
     runs::store::Store,
 };
 
-/// The notes of all who ask. Without a store, as on the command line, they end with the process.
+/// Opens the notes of all agents. Without a store they are lost when the process ends.
 pub(crate) fn open(config: &Config, store: Option<&Store>, embedder: Option<Arc<dyn Embedder>>) -> Arc<dyn Recall> {
     let Some(store) = store else { return Arc::new(LocalRecall::new()) };
     let settings = RecallSettings::default()
@@ -24,17 +24,17 @@ pub(crate) fn open(config: &Config, store: Option<&Store>, embedder: Option<Arc<
     }
 }
 
-/// The agent with its notes.
-pub(crate) fn give(agent: Agent, written: &AgentRecall, recall: &Arc<dyn Recall>) -> Agent {
+/// Gives an agent the configured access to notes.
+pub(super) fn add_notes(agent: Agent, config: &AgentRecallConfig, recall: &Arc<dyn Recall>) -> Agent {
     let mut notes = Notes::new(Arc::clone(recall));
-    if !written.of.contains(&NotesOf::User) {
+    if !config.of.contains(&NoteOwner::User) {
         notes = notes.of_tenant();
     }
-    if written.of.contains(&NotesOf::Agent) {
+    if config.of.contains(&NoteOwner::Agent) {
         notes = notes.of_agent();
     }
-    // In an order of their own, as every byte of a prompt has.
-    let tools = NoteTool::ALL.into_iter().filter(|tool| written.tools.contains(tool));
+    // In a fixed order, because prompt caches depend on every byte of a request.
+    let tools = NoteTool::ALL.into_iter().filter(|tool| config.tools.contains(tool));
     let agent = tools.fold(agent, |agent, tool| {
         agent.tool(match tool {
             NoteTool::Remember => notes.remember(),
@@ -42,8 +42,8 @@ pub(crate) fn give(agent: Agent, written: &AgentRecall, recall: &Arc<dyn Recall>
             NoteTool::Forget => notes.forget(),
         })
     });
-    match written.context_tokens {
-        Some(most) => agent.notes(notes, most),
+    match config.context_tokens {
+        Some(max_tokens) => agent.notes(notes, max_tokens),
         None => agent,
     }
 }

@@ -1,4 +1,4 @@
-//! Tools that the configuration describes.
+//! Builds the tools of the configuration.
 
 use std::{path::Path, sync::Arc};
 
@@ -7,12 +7,12 @@ use brigade_core::{RawJson, Schema, Tool, ToolSpec};
 use brigade_observability::mask;
 use brigade_tools::{CommandTool, EgressGuard, HttpTool, Method};
 
-use crate::config::{self, ToolKind};
+use crate::config::{CommandConfig, HttpConfig, HttpMethod, ToolConfig, ToolKind};
 
 /// Builds a tool. `folder` is the base of relative paths; `allow_commands` permits tools that run programs.
 pub(crate) fn build(
     name: &str,
-    config: &config::Tool,
+    config: &ToolConfig,
     folder: &Path,
     allow_commands: bool,
 ) -> anyhow::Result<Arc<dyn Tool>> {
@@ -32,14 +32,14 @@ pub(crate) fn build(
     }
 }
 
-fn build_http(spec: ToolSpec, http: &config::Http, folder: &Path, max_output: usize) -> anyhow::Result<Arc<dyn Tool>> {
+fn build_http(spec: ToolSpec, http: &HttpConfig, folder: &Path, max_output: usize) -> anyhow::Result<Arc<dyn Tool>> {
     let mut tool = HttpTool::builder(spec, &http.url)
         .method(match http.method {
-            config::Method::Get => Method::GET,
-            config::Method::Post => Method::POST,
-            config::Method::Put => Method::PUT,
-            config::Method::Patch => Method::PATCH,
-            config::Method::Delete => Method::DELETE,
+            HttpMethod::Get => Method::GET,
+            HttpMethod::Post => Method::POST,
+            HttpMethod::Put => Method::PUT,
+            HttpMethod::Patch => Method::PATCH,
+            HttpMethod::Delete => Method::DELETE,
         })
         .egress(EgressGuard::default().allow_private(http.allow_private))
         .propagate_trace(http.propagate_trace)
@@ -56,7 +56,7 @@ fn build_http(spec: ToolSpec, http: &config::Http, folder: &Path, max_output: us
 
 fn build_command(
     spec: ToolSpec,
-    command: &config::Command,
+    command: &CommandConfig,
     folder: &Path,
     max_output: usize,
 ) -> anyhow::Result<Arc<dyn Tool>> {

@@ -1,28 +1,47 @@
-//! Who may ask for what.
+//! API keys: who may send requests, and what each key may do.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, sync::Arc};
 
-use anyhow::bail;
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header::AUTHORIZATION, header::HOST, uri::Authority},
     middleware::Next,
     response::Response,
 };
-use brigade_core::Ledger;
+use brigade_core::{Budget, Ledger};
 
-use super::{ApiError, Site, rate::Rate};
+use super::{ApiError, api::Api, request_rate::RequestLimiter};
 use crate::{
-    config::{Config, KeyHash, Scope},
+    config::{KeyHash, KeyScope},
     runs::store::Store,
 };
 
-/// Whom the server lets in.
+/// An API key of a client.
+///
+/// ```
+/// use brigade_core::Budget;
+/// use brigade_server::{ApiKey, KeyHash};
+///
+/// let key = ApiKey::new("mobile-app", KeyHash::of("brg_1")).budget(Budget::default().usd("5.00")?);
+/// # Ok::<(), brigade_core::ParseError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    name: Arc<str>,
+    hash: KeyHash,
+    scopes: Vec<KeyScope>,
+    budget: Budget,
+    requests_per_minute: Option<NonZeroU32>,
+    burst: Option<NonZeroU32>,
+}
+
+/// The keys that are accepted.
 #[derive(Debug)]
-pub(crate) struct Doors {
+pub(crate) struct Access {
     keys: Vec<KnownKey>,
-    /// Whoever asks where no keys are configured.
-    anybody: Caller,
+    /// The caller of all requests if there are no keys.
+    local: Caller,
+    allow_any_host: bool,
 }
 
 #[derive(Debug)]
@@ -31,164 +50,200 @@ struct KnownKey {
     caller: Caller,
 }
 
-/// Who asks.
+/// The key that a request was sent with.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    /// The key's name in the configuration.
     pub(crate) name: Arc<str>,
-    scopes: Arc<[Scope]>,
-    /// What the caller's runs spend from.
+    scopes: Arc<[KeyScope]>,
+    /// The account that the key's runs spend from.
     pub(crate) account: Ledger,
-    /// How often the caller may ask, if that is limited.
-    rate: Option<Rate>,
+    limiter: Option<RequestLimiter>,
 }
 
-/// The name of those who ask where no keys are configured, and of those at the command line.
-pub(crate) const ANYBODY: &str = "local";
+/// The name of the caller if there are no keys, and on the command line.
+pub(crate) const LOCAL_CALLER: &str = "local";
 
-impl Doors {
-    /// As configured. An address that others can reach needs keys. How often keys that `before` knew have asked counts on,
-    /// and so does what they have spent; other accounts count what the store knows of them.
-    pub(crate) async fn new(
-        config: &Config,
-        (process, store): (&Ledger, Option<&Store>),
-        before: Option<&Self>,
-    ) -> anyhow::Result<Self> {
-        let listen = config.server.listen;
-        if config.keys.is_empty() && !listen.ip().is_loopback() {
-            bail!(
-                "{listen} can be reached by others, and no keys are configured, so anybody could spend your money; \
-                 add a key with `brigade keys new`, or listen on 127.0.0.1"
-            );
+impl ApiKey {
+    /// A key that may start and read its own runs, without a budget.
+    pub fn new(name: impl Into<Arc<str>>, hash: KeyHash) -> Self {
+        Self {
+            name: name.into(),
+            hash,
+            scopes: vec![KeyScope::Run, KeyScope::Read],
+            budget: Budget::default(),
+            requests_per_minute: None,
+            burst: None,
         }
-        let known: BTreeMap<_, _> =
-            before.into_iter().flat_map(|before| &before.keys).map(|key| (&*key.caller.name, &key.caller)).collect();
-        let mut keys = Vec::new();
-        for (name, key) in &config.keys {
-            let (budget, before) = (key.budget.to_core(), known.get(name.as_str()));
-            let spent_from = before.map(|caller| &caller.account);
-            let account = match spent_from.filter(|account| *account.budget() == budget) {
-                Some(account) => account.clone(),
-                None => opened(process.child(format!("the key {name}"), budget), (name, spent_from), store).await?,
-            };
-            let rate = Rate::of(key, before.and_then(|caller| caller.rate.as_ref()));
-            let caller = Caller { name: name.as_str().into(), scopes: key.scopes.as_slice().into(), account, rate };
-            keys.push(KnownKey { hash: key.hash, caller });
-        }
-        let anybody = Caller {
-            name: ANYBODY.into(),
-            scopes: [Scope::Run, Scope::Read, Scope::Admin].into(),
-            account: process.clone(),
-            rate: None,
-        };
-        Ok(Self { keys, anybody })
     }
 
-    /// Whether anybody may ask.
-    pub(crate) fn are_open(&self) -> bool {
+    /// What the key may do. [`KeyScope::Run`] and [`KeyScope::Read`] by default.
+    #[must_use]
+    pub fn scopes(self, scopes: impl IntoIterator<Item = KeyScope>) -> Self {
+        Self { scopes: scopes.into_iter().collect(), ..self }
+    }
+
+    /// What all runs of the key may spend together.
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// The maximum number of requests per minute. Unlimited by default.
+    #[must_use]
+    pub fn requests_per_minute(self, limit: Option<NonZeroU32>) -> Self {
+        Self { requests_per_minute: limit, ..self }
+    }
+
+    /// The number of requests that may come at once after a pause. By default, what ten seconds allow.
+    #[must_use]
+    pub fn burst(self, burst: Option<NonZeroU32>) -> Self {
+        Self { burst, ..self }
+    }
+}
+
+impl Access {
+    /// Opens an account per key below the account of the `process`. A key that `previous` has too keeps its account, unless
+    /// its budget changed, and its request limiter. New accounts start with what the store knows of their spending.
+    pub(crate) async fn new(
+        keys: Vec<ApiKey>,
+        process: &Ledger,
+        store: Option<&Store>,
+        previous: Option<&Self>,
+    ) -> anyhow::Result<Self> {
+        let known: BTreeMap<_, _> = previous.into_iter().flat_map(Self::callers).map(|key| (&*key.name, key)).collect();
+        let mut accepted = Vec::new();
+        for key in keys {
+            let before = known.get(&*key.name);
+            let account = match before.filter(|before| *before.account.budget() == key.budget) {
+                Some(before) => before.account.clone(),
+                None => open_account(&key, process, before.map(|before| &before.account), store).await?,
+            };
+            let previous = before.and_then(|before| before.limiter.as_ref());
+            let limiter = key
+                .requests_per_minute
+                .map(|limit| RequestLimiter::new(limit.into(), key.burst.map(Into::into), previous));
+            let caller = Caller { name: key.name, scopes: key.scopes.into(), account, limiter };
+            accepted.push(KnownKey { hash: key.hash, caller });
+        }
+        let local = Caller {
+            name: LOCAL_CALLER.into(),
+            scopes: [KeyScope::Run, KeyScope::Read, KeyScope::Admin].into(),
+            account: process.clone(),
+            limiter: None,
+        };
+        Ok(Self { keys: accepted, local, allow_any_host: false })
+    }
+
+    pub(crate) fn allow_any_host(self, allow_any_host: bool) -> Self {
+        Self { allow_any_host, ..self }
+    }
+
+    /// True if requests need no key.
+    pub(crate) fn is_open(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The callers that have limits of their own.
+    /// The callers with keys.
     pub(crate) fn callers(&self) -> impl Iterator<Item = &Caller> {
         self.keys.iter().map(|key| &key.caller)
     }
 
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         if self.keys.is_empty() {
-            return Ok(self.anybody.clone());
+            return Ok(self.local.clone());
         }
-        let refused = |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+        let refuse = |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
         let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let key = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
-        let hash = KeyHash::of(key.ok_or_else(|| refused("send your key as `authorization: Bearer …`"))?.trim());
-        // All are compared, so that the time tells nothing about which fits.
+        let hash = KeyHash::of(key.ok_or_else(|| refuse("send your API key as `authorization: Bearer …`"))?.trim());
+        // Compares all keys, so that the response time does not depend on which one matches.
         let found = self.keys.iter().fold(None, |found, key| if key.hash.matches(&hash) { Some(key) } else { found });
-        found.map(|key| key.caller.clone()).ok_or_else(|| refused("this key is not known here"))
+        found.map(|key| key.caller.clone()).ok_or_else(|| refuse("this API key is unknown"))
     }
 }
 
 impl Caller {
-    /// Whether the caller may do what `scope` names.
-    pub(crate) fn may(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    fn has(&self, scope: KeyScope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&KeyScope::Admin)
     }
 
-    /// Whether the caller may see what belongs to the key called `owner`.
+    /// True if the caller may see runs of the key called `owner`.
     pub(crate) fn may_see(&self, owner: &str) -> bool {
-        *self.name == *owner || self.may(Scope::Admin)
+        *self.name == *owner || self.has(KeyScope::Admin)
     }
 
-    /// Whose runs the caller is shown who asks for those of the key called `wanted`, or for any; absent means
-    /// everybody's.
-    pub(crate) fn sees_only(&self, wanted: Option<&str>) -> Result<Option<Arc<str>>, ApiError> {
-        match wanted {
-            Some(name) if self.may_see(name) => Ok(Some(name.into())),
-            Some(name) => {
-                let message = format!("the key `{}` sees nothing of `{name}`", self.name);
+    /// The key whose runs the caller gets if it asks for those of `key`, or of any. `None` means all keys.
+    pub(crate) fn visible_key(&self, key: Option<&str>) -> Result<Option<Arc<str>>, ApiError> {
+        match key {
+            Some(key) if self.may_see(key) => Ok(Some(key.into())),
+            Some(key) => {
+                let message =
+                    format!("the key `{}` may not see runs of `{key}`; that needs the scope `admin`", self.name);
                 Err(ApiError::new(StatusCode::FORBIDDEN, "scope_missing", message))
             }
-            None if self.may(Scope::Admin) => Ok(None),
+            None if self.has(KeyScope::Admin) => Ok(None),
             None => Ok(Some(Arc::clone(&self.name))),
         }
     }
 
-    /// An error unless the caller may do what `scope` names.
-    pub(crate) fn require(&self, scope: Scope) -> Result<(), ApiError> {
-        if self.may(scope) {
+    pub(crate) fn require(&self, scope: KeyScope) -> Result<(), ApiError> {
+        if self.has(scope) {
             return Ok(());
         }
         let scope = format!("{scope:?}").to_lowercase();
-        let message = format!("the key `{}` has no scope `{scope}`", self.name);
+        let message = format!("the key `{}` does not have the scope `{scope}`", self.name);
         Err(ApiError::new(StatusCode::FORBIDDEN, "scope_missing", message))
     }
 }
 
-/// A new account of the key called `name`, which counts what was spent from it before.
-async fn opened(
-    account: Ledger,
-    (name, before): (&str, Option<&Ledger>),
+async fn open_account(
+    key: &ApiKey,
+    process: &Ledger,
+    previous: Option<&Ledger>,
     store: Option<&Store>,
 ) -> anyhow::Result<Ledger> {
-    match (store, before) {
-        (Some(store), _) => store.restore(&account, Some(name)).await?,
-        (None, Some(before)) => account.restore(before.spending()),
+    let account = process.child(format!("the key {}", key.name), key.budget.clone());
+    match (store, previous) {
+        (Some(store), _) => store.restore(&account, Some(&key.name)).await?,
+        (None, Some(previous)) => account.restore(previous.spending()),
         (None, None) => {}
     }
     Ok(account)
 }
 
-/// Lets a request in whose key is known and has not asked too often, and notes who asks.
-pub(crate) async fn admit(
-    State(site): State<Arc<Site>>,
+/// Middleware that requires a known key and enforces its request rate. Adds the [`Caller`] to the request.
+pub(crate) async fn authenticate(
+    State(api): State<Arc<Api>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let caller = site.current().doors.caller(request.headers())?;
-    if let Some(rate) = &caller.rate {
-        rate.admit(&caller.name)?;
+    let caller = api.setup().access.caller(request.headers())?;
+    if let Some(limiter) = &caller.limiter {
+        limiter.admit(&caller.name)?;
     }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-/// Refuses requests that were sent to another name than this machine's own, where no key protects: a page whose name was
-/// made to lead to 127.0.0.1 must not reach the server.
+/// Middleware against DNS rebinding: without keys, only requests to this machine's own names are accepted. Otherwise a
+/// web page whose name resolves to 127.0.0.1 could send requests.
 pub(crate) async fn check_host(
-    State(site): State<Arc<Site>>,
+    State(api): State<Arc<Api>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if site.current().doors.are_open() && !names_loopback(request.headers()) {
-        let message = "this server answers to localhost, 127.0.0.1 and [::1] only, because it has no keys";
+    let access = &api.setup().access;
+    if access.is_open() && !access.allow_any_host && !is_loopback(request.headers()) {
+        let message =
+            "without keys this server accepts requests to localhost, 127.0.0.1 and [::1] only; configure keys";
         return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", message));
     }
     Ok(next.run(request).await)
 }
 
-fn names_loopback(headers: &HeaderMap) -> bool {
+fn is_loopback(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST) else { return true };
     let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }

@@ -1,7 +1,8 @@
-//! `POST /v1/chat/completions`, as `OpenAI` documents it: <https://platform.openai.com/docs/api-reference/chat/create>.
+//! `POST /v1/chat/completions`, as documented by `OpenAI`:
+//! <https://platform.openai.com/docs/api-reference/chat/create>.
 //!
-//! The model is the name of an agent. The agent brings its own instructions and tools, so a client's tools are refused;
-//! a client's instructions follow the agent's own.
+//! The model is the name of an agent. The agent has its own instructions and tools: a client's instructions follow the
+//! agent's, and a client's tools are refused.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,29 +12,26 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::{
-    Effort, Image, Message, Outcome, OutputSchema, Part, RawJson, Reasoning, Role, Settings, StopReason, Task,
-    Transcript,
+    Effort, Image, Message, OutputSchema, Part, RawJson, Reasoning, Role, Schema, Settings, Task, Transcript,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    ApiError, Site,
+    ApiError,
     access::Caller,
-    answer::{self, Details, Tokens},
-    body::{JsonBody, Object},
+    api::Api,
     chat_stream,
-    ids::Ids,
-    launch::{Ask, Tighter},
+    json_body::{JsonBody, Object},
     models,
+    openai::{self, ChatCompletion},
+    request_ids::RequestIds,
+    start::RunRequest,
 };
-use crate::{
-    agents::team::Served,
-    runs::manager::{CancelOnDrop, Record},
-};
+use crate::{agents::served::ServedAgent, runs::manager::CancelOnDrop};
 
-/// What a client asks. Fields that change nothing here are not read.
+/// A request. Fields without an effect are ignored.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct ChatBody {
     model: String,
@@ -49,7 +47,7 @@ pub(crate) struct ChatBody {
     temperature: Option<f32>,
     #[schemars(range(min = 0, max = 1))]
     top_p: Option<f32>,
-    stop: Option<OneOrMore>,
+    stop: Option<OneOrMany>,
     seed: Option<i64>,
     #[schemars(range(min = 1, max = 1))]
     n: Option<u32>,
@@ -75,9 +73,9 @@ struct StreamOptions {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum OneOrMore {
+enum OneOrMany {
     One(String),
-    More(Vec<String>),
+    Many(Vec<String>),
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -136,167 +134,113 @@ struct ImageUrl {
     url: String,
 }
 
-/// What the messages of a request come to.
+/// The messages of a request, split by purpose.
 struct Conversation {
     instructions: String,
     task: Task,
 }
 
-/// Answers as the agent that `model` names.
+/// Runs the agent that `model` names.
 pub(crate) async fn complete(
-    State(site): State<Arc<Site>>,
+    State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Extension(ids): Extension<Ids>,
+    Extension(ids): Extension<RequestIds>,
     JsonBody(body): JsonBody<ChatBody>,
 ) -> Result<Response, ApiError> {
-    let served = models::find(&site.current(), &body.model)?;
-    body.refuse_what_is_not_done()?;
-    let settings = body.settings(&served)?;
+    let agent = models::find(&api.setup(), &body.model)?;
+    body.refuse_unsupported()?;
+    let settings = body.settings(&agent)?;
     let Conversation { instructions, task } = conversation(body.messages)?;
-    let ask = Ask {
-        served,
-        task,
-        instructions,
-        settings,
-        limits: Tighter::default(),
-        observer: None,
-        deltas: false,
-        append_only: false,
-    };
+    let request = RunRequest { instructions, settings, ..RunRequest::new(agent, task) };
     if body.stream == Some(true) {
         let include_usage = body.stream_options.is_some_and(|options| options.0.include_usage == Some(true));
-        return chat_stream::respond(&site, &caller, (ids, ask, include_usage)).await;
+        return chat_stream::respond(&api, &caller, ids, request, include_usage).await;
     }
-    let record = ask.start(&site, &caller, ids)?;
-    // The client hanging up drops this future, and the run is cancelled.
-    let _guard = CancelOnDrop(Arc::clone(&record));
-    let end = record.ended().await;
-    let outcome = answer::outcome(&end)?;
-    Ok(Json(Completion::of(&record, outcome)).into_response())
-}
-
-/// A whole answer.
-#[derive(Debug, Serialize)]
-struct Completion<'a> {
-    id: String,
-    object: &'static str,
-    created: i64,
-    model: &'a str,
-    choices: [Choice<'a>; 1],
-    usage: Tokens,
-    brigade: Details<'a>,
-}
-
-#[derive(Debug, Serialize)]
-struct Choice<'a> {
-    index: u32,
-    message: Said<'a>,
-    logprobs: (),
-    finish_reason: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Said<'a> {
-    role: &'static str,
-    content: &'a str,
-    refusal: Option<&'a str>,
-}
-
-impl<'a> Completion<'a> {
-    fn of(record: &'a Record, outcome: &'a Outcome) -> Self {
-        let refusal = (outcome.stop == StopReason::Refused).then_some(&*outcome.notice);
-        let message = Said { role: "assistant", content: &outcome.text, refusal };
-        let finish_reason = answer::finish_reason(outcome.stop);
-        Self {
-            id: completion_id(record),
-            object: "chat.completion",
-            created: record.began.as_second(),
-            model: &record.agent,
-            choices: [Choice { index: 0, message, logprobs: (), finish_reason }],
-            usage: Tokens::from(&outcome.usage),
-            brigade: Details::of(record.id, outcome),
-        }
-    }
-}
-
-/// The run's id, in the form that clients expect.
-pub(crate) fn completion_id(record: &Record) -> String {
-    format!("chatcmpl-{}", record.id)
+    let run = request.start(&api, &caller, ids)?;
+    // If the client disconnects, this future is dropped and the run is cancelled.
+    let _guard = CancelOnDrop(Arc::clone(&run));
+    let end = run.wait().await;
+    let outcome = openai::outcome(&end)?;
+    Ok(Json(ChatCompletion::new(&run, outcome)).into_response())
 }
 
 impl ChatBody {
-    fn refuse_what_is_not_done(&self) -> Result<(), ApiError> {
+    fn refuse_unsupported(&self) -> Result<(), ApiError> {
         let has_tools = |tools: &Option<Vec<Value>>| tools.as_ref().is_some_and(|tools| !tools.is_empty());
-        let own_tools = "agents use the tools that the server configures for them; take the client's own out";
+        let tools = "agents use the tools that the server configures; remove the tools from the request";
         if has_tools(&self.tools) {
-            return Err(ApiError::unsupported("tools", own_tools));
+            return Err(ApiError::unsupported("tools", tools));
         }
         if has_tools(&self.functions) {
-            return Err(ApiError::unsupported("functions", own_tools));
+            return Err(ApiError::unsupported("functions", tools));
         }
         if self.n.is_some_and(|n| n != 1) {
-            return Err(ApiError::unsupported("n", "an agent gives one answer; ask again for another"));
+            return Err(ApiError::unsupported("n", "an agent returns one answer; send several requests for more"));
         }
         if self.logprobs == Some(true) {
-            return Err(ApiError::unsupported("logprobs", "agents do not tell probabilities of tokens"));
+            return Err(ApiError::unsupported("logprobs", "agents do not return probabilities; remove `logprobs`"));
         }
         if self.audio.is_some() {
-            return Err(ApiError::unsupported("audio", "agents answer in text"));
+            return Err(ApiError::unsupported("audio", "agents answer in text; remove `audio`"));
         }
         Ok(())
     }
 
-    /// The agent's settings, with what the client asks for. Its answers get shorter that way, never longer.
-    fn settings(&self, served: &Served) -> Result<Settings, ApiError> {
-        let own = served.settings.clone();
-        let asked = self.max_completion_tokens.into_iter().chain(self.max_tokens).min();
-        if asked == Some(0) {
-            return Err(ApiError::field("max_tokens", "an answer has at least one token"));
+    /// The agent's settings with those of the request. The request can shorten answers, not lengthen them.
+    fn settings(&self, agent: &ServedAgent) -> Result<Settings, ApiError> {
+        let mut settings = agent.agent.model_settings().clone();
+        let max_tokens = self.max_completion_tokens.into_iter().chain(self.max_tokens).min();
+        if max_tokens == Some(0) {
+            return Err(ApiError::field("max_tokens", "`max_tokens` must be at least 1"));
         }
-        for (name, value, most) in [("temperature", self.temperature, 2.0), ("top_p", self.top_p, 1.0)] {
-            if value.is_some_and(|value| !(0.0..=most).contains(&value)) {
-                return Err(ApiError::field(name, format!("`{name}` is between 0 and {most}")));
-            }
-        }
-        let output = self.output(&own)?;
-        let mut settings = own;
-        settings.output = output;
-        settings.max_output_tokens = settings.max_output_tokens.into_iter().chain(asked).min();
+        check_range("temperature", self.temperature, 2.0)?;
+        check_range("top_p", self.top_p, 1.0)?;
+        settings.output = self.output(settings.output)?;
+        settings.max_output_tokens = settings.max_output_tokens.into_iter().chain(max_tokens).min();
         settings.temperature = self.temperature.or(settings.temperature);
         settings.top_p = self.top_p.or(settings.top_p);
         match &self.stop {
             None => {}
-            Some(OneOrMore::One(text)) => settings.stop_sequences = vec![text.clone()],
-            Some(OneOrMore::More(texts)) => settings.stop_sequences.clone_from(texts),
+            Some(OneOrMany::One(text)) => settings.stop_sequences = vec![text.clone()],
+            Some(OneOrMany::Many(texts)) => settings.stop_sequences.clone_from(texts),
         }
         settings.seed = self.seed.and_then(|seed| u64::try_from(seed).ok()).or(settings.seed);
-        let asked_reasoning = self.reasoning_effort.as_deref().map(reasoning).transpose()?;
-        settings.reasoning = asked_reasoning.or(settings.reasoning);
+        let reasoning = self.reasoning_effort.as_deref().map(parse_effort).transpose()?;
+        settings.reasoning = reasoning.or(settings.reasoning);
         settings.user = self.user.clone().or(settings.user);
-        settings.metadata = self.metadata.clone().unwrap_or(settings.metadata);
+        if let Some(metadata) = &self.metadata {
+            settings.metadata.clone_from(metadata);
+        }
         Ok(settings)
     }
 
-    fn output(&self, own: &Settings) -> Result<Option<OutputSchema>, ApiError> {
+    fn output(&self, configured: Option<OutputSchema>) -> Result<Option<OutputSchema>, ApiError> {
         let (name, schema, strict) = match self.response_format.as_ref().map(|format| &format.0) {
-            None | Some(ResponseFormat::Text) => return Ok(own.output.clone()),
+            None | Some(ResponseFormat::Text) => return Ok(configured),
             Some(ResponseFormat::JsonObject) => ("answer", &json!({ "type": "object" }), false),
             Some(ResponseFormat::JsonSchema { json_schema: Object(NamedSchema { name, schema, strict }) }) => {
                 (name.as_str(), schema, *strict == Some(true))
             }
         };
-        if own.output.is_some() {
-            let message = "the answers of this agent have a form of their own; leave `response_format` out";
+        if configured.is_some() {
+            let message = "the answers of this agent have a configured schema; remove `response_format`";
             return Err(ApiError::unsupported("response_format", message));
         }
-        let wrong = |error: String| ApiError::field("response_format.json_schema.schema", error);
-        let schema = RawJson::of(schema).map_err(|error| wrong(error.to_string()))?;
-        brigade_core::Schema::compile(&schema).map_err(|error| wrong(error.to_string()))?;
+        let invalid = |error: String| ApiError::field("response_format.json_schema.schema", error);
+        let schema = RawJson::of(schema).map_err(|error| invalid(error.to_string()))?;
+        Schema::compile(&schema).map_err(|error| invalid(error.to_string()))?;
         Ok(Some(OutputSchema::new(name, schema).strict(strict)))
     }
 }
 
-fn reasoning(effort: &str) -> Result<Reasoning, ApiError> {
+fn check_range(name: &str, value: Option<f32>, max: f32) -> Result<(), ApiError> {
+    if value.is_some_and(|value| !(0.0..=max).contains(&value)) {
+        return Err(ApiError::field(name, format!("`{name}` must be between 0 and {max}")));
+    }
+    Ok(())
+}
+
+fn parse_effort(effort: &str) -> Result<Reasoning, ApiError> {
     Ok(Reasoning::Effort(match effort {
         "none" => return Ok(Reasoning::Off),
         "minimal" => Effort::Minimal,
@@ -305,7 +249,7 @@ fn reasoning(effort: &str) -> Result<Reasoning, ApiError> {
         "high" => Effort::High,
         "xhigh" => Effort::XHigh,
         other => {
-            let message = format!("`{other}` is no effort; there are none, minimal, low, medium, high, xhigh");
+            let message = format!("unknown effort `{other}`; use none, minimal, low, medium, high or xhigh");
             return Err(ApiError::field("reasoning_effort", message));
         }
     }))
@@ -315,24 +259,29 @@ fn conversation(messages: Vec<Object<ChatMessage>>) -> Result<Conversation, ApiE
     let (mut instructions, mut history) = (Vec::new(), Vec::new());
     for (index, Object(message)) in messages.into_iter().enumerate() {
         let param = format!("messages[{index}]");
-        let calls_tools = message.tool_calls.is_some_and(|calls| !calls.is_empty());
-        if calls_tools || matches!(message.role, ChatRole::Tool | ChatRole::Function) {
-            let why = "agents use their own tools, whose calls are not part of the conversation; leave them out";
-            return Err(ApiError::unsupported(&param, why));
-        }
+        let has_calls = message.tool_calls.is_some_and(|calls| !calls.is_empty());
         let parts = parts(message.content, &param)?;
         match message.role {
-            ChatRole::System | ChatRole::Developer => {
+            ChatRole::System | ChatRole::Developer if !has_calls => {
                 instructions.push(Message::new(Role::System, parts).text().into_owned());
             }
-            ChatRole::Assistant => history.push(Message::new(Role::Assistant, parts)),
-            _ => history.push(Message::new(Role::User, parts)),
+            ChatRole::Assistant if !has_calls => history.push(Message::new(Role::Assistant, parts)),
+            ChatRole::User if !has_calls => history.push(Message::new(Role::User, parts)),
+            ChatRole::System
+            | ChatRole::Developer
+            | ChatRole::Assistant
+            | ChatRole::User
+            | ChatRole::Tool
+            | ChatRole::Function => {
+                let message =
+                    "tool calls of agents are not part of the conversation; remove calls and results of tools";
+                return Err(ApiError::unsupported(&param, message));
+            }
         }
     }
     let question = history.pop().filter(|message| message.role() == Role::User && !message.parts().is_empty());
-    let question = question.ok_or_else(|| {
-        ApiError::field("messages", "the last message must be a question: `role` \"user\", with some content")
-    })?;
+    let question = question
+        .ok_or_else(|| ApiError::field("messages", "the last message must have the role \"user\" and some content"))?;
     let task = Task::from(question).history(Transcript::repaired(history));
     Ok(Conversation { instructions: instructions.join("\n\n"), task })
 }
@@ -342,11 +291,11 @@ fn parts(content: Option<Content>, param: &str) -> Result<Vec<Part>, ApiError> {
         None => Ok(Vec::new()),
         Some(Content::Text(text)) if text.is_empty() => Ok(Vec::new()),
         Some(Content::Text(text)) => Ok(vec![Part::text(text)]),
-        Some(Content::Parts(parts)) => parts.into_iter().map(|Object(part)| read_part(part, param)).collect(),
+        Some(Content::Parts(parts)) => parts.into_iter().map(|Object(part)| parse_part(part, param)).collect(),
     }
 }
 
-fn read_part(part: ContentPart, param: &str) -> Result<Part, ApiError> {
+fn parse_part(part: ContentPart, param: &str) -> Result<Part, ApiError> {
     let url = match part {
         ContentPart::Text { text } => return Ok(Part::text(text)),
         ContentPart::ImageUrl { image_url: Object(image) } => image.url,
@@ -355,10 +304,10 @@ fn read_part(part: ContentPart, param: &str) -> Result<Part, ApiError> {
         if url.starts_with("https://") || url.starts_with("http://") {
             return Ok(Part::Image(Image::Url(url)));
         }
-        return Err(ApiError::field(param, "a picture has an `https` address or is a `data:` URL"));
+        return Err(ApiError::field(param, "the URL of an image must be an `https:` or a `data:` URL"));
     };
     let (media_type, data) = inline
         .split_once(";base64,")
-        .ok_or_else(|| ApiError::field(param, "a picture in the request is written as `data:image/png;base64,…`"))?;
+        .ok_or_else(|| ApiError::field(param, "an inline image must be written as `data:image/png;base64,…`"))?;
     Ok(Part::Image(Image::Base64 { media_type: media_type.to_owned(), data: data.to_owned() }))
 }

@@ -1,13 +1,14 @@
-//! Chat Completions as server-sent events.
+//! Chat completions as server-sent events.
 //!
-//! Shown is what the agent says while it says it, also what it says before it asks its tools and workers. What they say
-//! is theirs. An answer that must match a schema is shown when it is whole, because until then it may be rejected.
+//! The stream contains what the agent says, including what it says before it calls tools and workers, but not what those
+//! say. An answer with a schema is sent when it is complete, because it may be rejected until then.
 //!
-//! The protocol cannot take words back. What was shown of an answer stands, so a call that fails after that is not tried
-//! again: as whenever a run fails, the stream ends with an error in the form of `OpenAI`'s, and without `[DONE]`.
+//! The protocol cannot retract text. A model call that fails after its text was sent is therefore not retried; the stream
+//! then ends with an error in `OpenAI`'s form and without `[DONE]`.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
+use async_openai::types::chat::Role;
 use axum::response::{
     IntoResponse, Response,
     sse::{Event as Frame, KeepAlive, Sse},
@@ -18,139 +19,107 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{
-    ApiError, Site,
+    ApiError,
     access::Caller,
-    answer::{self, Details, Tokens},
-    chat::completion_id,
-    ids::Ids,
-    launch::Ask,
+    api::Api,
+    openai::{self, BrigadeDetails, Chunk, ChunkChoice, ChunkDelta},
+    request_ids::RequestIds,
+    start::RunRequest,
 };
-use crate::runs::manager::{CancelOnDrop, End, Record};
+use crate::runs::manager::{CancelOnDrop, RunEnd, RunHandle};
 
-/// What the top agent of a run says.
+/// An event of the top agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum AgentEvent {
     Text(String),
-    /// The model is asked again: what was said is said.
     TurnStarted,
 }
 
-/// Hands on what the top agent says.
+/// Sends events of the top agent to the stream.
 #[derive(Debug)]
-struct Listener {
-    pieces: mpsc::UnboundedSender<Piece>,
-    /// Whether text may be shown before the answer is whole.
-    is_live: bool,
+struct AgentObserver {
+    events: mpsc::UnboundedSender<AgentEvent>,
+    /// False if text must not be sent before the answer is complete.
+    sends_text: bool,
 }
 
-/// A piece of a completion.
-#[derive(Debug, Serialize)]
-struct Chunk<'a> {
-    id: String,
-    object: &'static str,
-    created: i64,
-    model: &'a str,
-    choices: Vec<Choice<'a>>,
-    /// Null on all chunks but the last, if the client asks for it at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Reported>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    brigade: Option<Details<'a>>,
-}
-
-/// Tokens, which are known at the end.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Reported {
-    NotYet,
-    Tokens(Tokens),
-}
-
-#[derive(Debug, Serialize)]
-struct Choice<'a> {
-    index: u32,
-    delta: More<'a>,
-    logprobs: (),
-    finish_reason: Option<&'static str>,
-}
-
-/// What is new.
-#[derive(Debug, Default, Serialize)]
-struct More<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<&'a str>,
-}
-
-/// A run, seen as chunks of a completion.
-struct Chunks {
-    record: Arc<Record>,
+/// A run as a stream of chunks.
+struct ChunkStream {
+    run: Arc<RunHandle>,
     _guard: CancelOnDrop,
-    pieces: mpsc::UnboundedReceiver<Piece>,
+    events: mpsc::UnboundedReceiver<AgentEvent>,
+    /// Frames that were not sent yet.
     ready: VecDeque<Frame>,
     include_usage: bool,
-    /// What was shown of this turn.
-    shown: String,
-    has_shown: bool,
+    /// The text of the current turn that was sent.
+    sent: String,
+    has_sent: bool,
     is_over: bool,
 }
 
-/// For so long it is waited for the first words or the end, so that a failure gets a status of its own. Longer, and
-/// what lies between would take the silence for a dead connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the first text, so that an early failure gets its own HTTP status. Proxies take a longer silence
+/// for a dead connection.
+const FIRST_TEXT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Below the 30 s to 60 s after which proxies give a silent connection up.
+/// Proxies close silent connections after 30 to 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Starts the run and answers with its chunks.
+/// Starts a run and streams its answer.
 pub(crate) async fn respond(
-    site: &Site,
+    api: &Api,
     caller: &Caller,
-    (ids, ask, include_usage): (Ids, Ask, bool),
+    ids: RequestIds,
+    request: RunRequest,
+    include_usage: bool,
 ) -> Result<Response, ApiError> {
-    // Unbounded, but no longer than the answers of one run, which are bounded.
-    let (sender, pieces) = mpsc::unbounded_channel();
-    let is_live = ask.served.speaks_live() && ask.settings.output.is_none();
-    let observer = Some(Arc::new(Listener { pieces: sender, is_live }) as Arc<dyn Observer>);
-    let ask = Ask { observer, deltas: true, append_only: is_live, ..ask };
-    let record = ask.start(site, caller, ids)?;
-    let mut chunks = Chunks {
-        _guard: CancelOnDrop(Arc::clone(&record)),
-        record,
-        pieces,
+    // Unbounded, but it holds no more than the answers of one run, which are bounded.
+    let (sender, events) = mpsc::unbounded_channel();
+    let sends_text = request.agent.streams_text() && request.settings.output.is_none();
+    let observer = Some(Arc::new(AgentObserver { events: sender, sends_text }) as Arc<dyn Observer>);
+    let request = RunRequest { observer, deltas: true, append_only: sends_text, ..request };
+    let run = request.start(api, caller, ids)?;
+    let mut chunks = ChunkStream {
+        _guard: CancelOnDrop(Arc::clone(&run)),
+        run,
+        events,
         ready: VecDeque::new(),
         include_usage,
-        shown: String::new(),
-        has_shown: false,
+        sent: String::new(),
+        has_sent: false,
         is_over: false,
     };
-    chunks.begin().await?;
+    chunks.wait_for_first().await?;
     let frames = stream::unfold(chunks, |mut chunks| async move {
         let frame = chunks.next().await?;
         Some((Ok::<_, Infallible>(frame), chunks))
     });
-    let events = Sse::new(frames).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    // Proxies that collect answers would spoil the show.
-    Ok(([("x-accel-buffering", "no")], events).into_response())
+    Ok(sse_response(Sse::new(frames)))
 }
 
-impl Chunks {
-    /// Waits for the first words. A run that fails before is an error with a status.
-    async fn begin(&mut self) -> Result<(), ApiError> {
+/// Finishes a response of server-sent events.
+pub(super) fn sse_response<S>(events: Sse<S>) -> Response
+where
+    Sse<axum::response::sse::KeepAliveStream<S>>: IntoResponse,
+    S: stream::Stream<Item = Result<Frame, Infallible>> + Send + 'static,
+{
+    let events = events.keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    // Tells proxies not to buffer the response.
+    ([("x-accel-buffering", "no")], events).into_response()
+}
+
+impl ChunkStream {
+    /// Waits for the first text. A run that fails before is an error with its own status.
+    async fn wait_for_first(&mut self) -> Result<(), ApiError> {
         let first = async {
             while self.ready.is_empty() && !self.is_over {
                 if let Some(end) = self.advance().await {
-                    answer::outcome(&end)?;
+                    openai::outcome(&end)?;
                     self.finish(&end);
                 }
             }
             Ok(())
         };
-        match tokio::time::timeout(PATIENCE, first).await {
-            Ok(result) => result,
-            Err(_) => Ok(()),
-        }
+        tokio::time::timeout(FIRST_TEXT_TIMEOUT, first).await.unwrap_or(Ok(()))
     }
 
     async fn next(&mut self) -> Option<Frame> {
@@ -167,111 +136,90 @@ impl Chunks {
         }
     }
 
-    /// Takes in what happens next. Everything that was said comes before the end.
-    async fn advance(&mut self) -> Option<Arc<End>> {
+    /// Processes the next event, or returns the end of the run once all events were processed.
+    async fn advance(&mut self) -> Option<Arc<RunEnd>> {
         tokio::select! {
             biased;
-            Some(piece) = self.pieces.recv() => {
-                self.take(piece);
+            Some(event) = self.events.recv() => {
+                match event {
+                    AgentEvent::Text(text) => self.send(&text),
+                    AgentEvent::TurnStarted => self.sent.clear(),
+                }
                 None
             }
-            end = self.record.ended() => Some(end),
+            end = self.run.wait() => Some(end),
         }
     }
 
-    fn take(&mut self, piece: Piece) {
-        match piece {
-            Piece::Text(text) => self.show(&text),
-            Piece::TurnStarted => self.shown.clear(),
+    fn send(&mut self, text: &str) {
+        self.send_role();
+        // Text before tool calls becomes a paragraph of its own.
+        let gap = if self.has_sent && self.sent.is_empty() { "\n\n" } else { "" };
+        self.push(ChunkDelta { content: Some(&format!("{gap}{text}")), ..ChunkDelta::default() });
+        self.has_sent = true;
+        self.sent.push_str(text);
+    }
+
+    /// The first chunk contains the role.
+    fn send_role(&mut self) {
+        if !self.has_sent {
+            self.push(ChunkDelta { role: Some(Role::Assistant), content: Some("") });
         }
     }
 
-    fn show(&mut self, text: &str) {
-        self.open();
-        // Remarks before tool calls are paragraphs of their own.
-        let gap = if self.has_shown && self.shown.is_empty() { "\n\n" } else { "" };
-        self.push(More { content: Some(&format!("{gap}{text}")), ..More::default() });
-        self.has_shown = true;
-        self.shown.push_str(text);
-    }
-
-    /// The first chunk says who speaks.
-    fn open(&mut self) {
-        if !self.has_shown {
-            self.push(More { role: Some("assistant"), content: Some("") });
-        }
-    }
-
-    fn finish(&mut self, end: &End) {
+    fn finish(&mut self, end: &RunEnd) {
         if self.is_over {
             return;
         }
-        match answer::outcome(end) {
+        match openai::outcome(end) {
             Ok(outcome) => self.complete(outcome),
-            Err(error) => self.fail(&error),
+            Err(error) => self.ready.push_back(frame(&error.body())),
         }
+        self.is_over = true;
     }
 
     fn complete(&mut self, outcome: &Outcome) {
-        // What was not shown yet: all, of an agent that was not heard live; nothing, as a rule, of one that was.
-        let shown = self.shown.trim();
-        match outcome.text.strip_prefix(shown).unwrap_or(&outcome.text) {
-            "" => self.open(),
-            rest => self.show(rest),
+        // Sends the text that was not sent yet: all of it if text is not streamed, usually none otherwise.
+        match outcome.text.strip_prefix(self.sent.trim()).unwrap_or(&outcome.text) {
+            "" => self.send_role(),
+            rest => self.send(rest),
         }
-        let finish_reason = Some(answer::finish_reason(outcome.stop));
-        let last = Choice { index: 0, delta: More::default(), logprobs: (), finish_reason };
-        let extension = Some(Details::of(self.record.id, outcome));
-        let last = frame(&Chunk { brigade: extension, ..self.chunk(vec![last]) });
+        let brigade = BrigadeDetails::new(self.run.id(), outcome);
+        let last = frame(&self.chunk(vec![ChunkChoice::finish(outcome.stop)]).brigade(brigade));
         self.ready.push_back(last);
         if self.include_usage {
-            let usage = Some(Reported::Tokens(Tokens::from(&outcome.usage)));
-            let usage = frame(&Chunk { usage, ..self.chunk(Vec::new()) });
+            let usage = frame(&self.chunk(Vec::new()).usage(Some(&outcome.usage)));
             self.ready.push_back(usage);
         }
         self.ready.push_back(Frame::default().data("[DONE]"));
-        self.is_over = true;
     }
 
-    fn fail(&mut self, error: &ApiError) {
-        self.ready.push_back(frame(&error.body()));
-        self.is_over = true;
+    fn push(&mut self, delta: ChunkDelta<'_>) {
+        let frame = frame(&self.chunk(vec![ChunkChoice::delta(delta)]));
+        self.ready.push_back(frame);
     }
 
-    fn push(&mut self, delta: More<'_>) {
-        let chunk = frame(&self.chunk(vec![Choice { index: 0, delta, logprobs: (), finish_reason: None }]));
-        self.ready.push_back(chunk);
-    }
-
-    fn chunk<'a>(&'a self, choices: Vec<Choice<'a>>) -> Chunk<'a> {
-        Chunk {
-            id: completion_id(&self.record),
-            object: "chat.completion.chunk",
-            created: self.record.began.as_second(),
-            model: &self.record.agent,
-            choices,
-            usage: self.include_usage.then_some(Reported::NotYet),
-            brigade: None,
-        }
+    fn chunk<'a>(&'a self, choices: Vec<ChunkChoice<'a>>) -> Chunk<'a> {
+        let chunk = Chunk::new(&self.run, choices);
+        if self.include_usage { chunk.usage(None) } else { chunk }
     }
 }
 
-/// JSON has no line breaks of its own, so one line takes it all.
 fn frame(content: &impl Serialize) -> Frame {
     Frame::default().data(serde_json::to_string(content).unwrap_or_default())
 }
 
-impl Observer for Listener {
+impl Observer for AgentObserver {
     fn on_event(&self, run: &Run, event: &Event) {
         if run.depth() > 0 {
             return;
         }
-        let piece = match event {
-            Event::Delta(Delta::Text(text)) if self.is_live && !text.is_empty() => Piece::Text(text.clone()),
-            Event::TurnStarted { .. } => Piece::TurnStarted,
+        let event = match event {
+            Event::Delta(Delta::Text(text)) if self.sends_text && !text.is_empty() => AgentEvent::Text(text.clone()),
+            Event::TurnStarted { .. } => AgentEvent::TurnStarted,
             _ => return,
         };
-        // Nobody listens any more when the client has hung up.
-        let _ = self.pieces.send(piece);
+        // Fails if the client has disconnected.
+        let _ = self.events.send(event);
     }
 }

@@ -1,4 +1,4 @@
-//! Errors in `OpenAI`'s form, which their clients turn into exceptions by status.
+//! Errors in the form of `OpenAI`'s API, whose clients raise an exception by status.
 
 use std::{any::Any, time::Duration};
 
@@ -9,43 +9,70 @@ use axum::{
 };
 use brigade_core::{ModelError, ModelErrorKind, RetryAdvice, RunError, RunFailure};
 use brigade_store::StoreError;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-/// Why a request got no answer.
+use crate::runs::{idempotency::IdempotencyConflict, manager::StartRunError};
+
+/// The error that a client gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
-    /// A stable word for programs.
+    /// A stable name for programs.
     pub(crate) code: &'static str,
-    /// What went wrong, why, and what to do.
+    /// What went wrong, why, and what to do next.
     pub(crate) message: String,
-    /// The field of the request that is wrong.
+    /// The field of the request that is not valid.
     pub(crate) param: Option<String>,
     pub(crate) retry_after: Option<Duration>,
-    /// What was tried as often as is sensible must not be tried again by the client.
-    pub(crate) is_exhausted: bool,
+    /// The server has retried already, so the client should not.
+    pub(crate) was_retried: bool,
 }
 
-/// The code of the error that a response tells, for those who count.
+/// The code of an error response, for the middleware that counts errors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ErrorCode(pub(super) &'static str);
 
+/// The body of an error response.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(crate) struct ErrorBody {
+    pub(crate) error: ErrorDetails,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct ErrorDetails {
+    /// What went wrong, why, and what to do next.
+    pub(crate) message: String,
+    pub(crate) r#type: &'static str,
+    /// The field of the request that is not valid.
+    pub(crate) param: Option<String>,
+    /// A stable name for programs.
+    pub(crate) code: String,
+}
+
+/// Running runs take seconds, so a second later one may have ended.
+const FULL_DELAY: Duration = Duration::from_secs(1);
+
+/// By then a load balancer has noticed the shutdown, or a new process listens.
+const DRAINING_DELAY: Duration = Duration::from_secs(5);
+
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None, retry_after: None, is_exhausted: false }
+        Self { status, code, message: message.into(), param: None, retry_after: None, was_retried: false }
     }
 
-    /// The request is wrong.
+    /// The request is not valid.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
     }
 
-    /// A field of the request is wrong.
+    /// A field of the request is not valid.
     pub(crate) fn field(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self { param: Some(param.into()), ..Self::invalid(message) }
     }
 
-    /// A field asks for something that is not done here.
+    /// A field of the request is not supported.
     pub(crate) fn unsupported(param: &str, message: impl Into<String>) -> Self {
         Self { code: "unsupported_parameter", ..Self::field(param, message) }
     }
@@ -58,18 +85,26 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
 
+    /// The run ended in a panic, which is a bug.
+    pub(crate) fn panicked() -> Self {
+        Self::internal("the run ended in an internal error; see the server's log")
+    }
+
     #[must_use]
     pub(crate) fn retry_after(self, delay: Duration) -> Self {
         Self { retry_after: Some(delay), ..self }
     }
 
-    /// As JSON in `OpenAI`'s form.
-    pub(crate) fn body(&self) -> serde_json::Value {
-        let Self { code, message, param, .. } = self;
-        json!({ "error": { "message": message, "type": self.kind(), "param": param, "code": code } })
+    pub(crate) fn body(&self) -> ErrorBody {
+        ErrorBody { error: self.details() }
     }
 
-    /// `OpenAI`'s word for the kind of error.
+    pub(crate) fn details(&self) -> ErrorDetails {
+        let Self { code, message, param, .. } = self.clone();
+        ErrorDetails { message, r#type: self.kind(), param, code: code.to_owned() }
+    }
+
+    /// `OpenAI`'s name for the kind of error.
     fn kind(&self) -> &'static str {
         match self.status.as_u16() {
             401 => "authentication_error",
@@ -86,12 +121,12 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Extension(ErrorCode(self.code)), Json(self.body())).into_response();
         if let Some(delay) = self.retry_after {
-            // Whole seconds, and never earlier than meant.
+            // In whole seconds, rounded up.
             let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.is_exhausted {
-            // OpenAI's own clients heed it; others do not mind.
+        if self.was_retried {
+            // OpenAI's own clients read this header.
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response
@@ -104,10 +139,26 @@ impl From<&RunError> for ApiError {
         match error.cause() {
             RunFailure::Model(cause) => Self { message, ..Self::from(cause) },
             RunFailure::Tool { .. } | RunFailure::Quorum { .. } | RunFailure::Remote { .. } | RunFailure::Bus(_) => {
-                Self { is_exhausted: true, ..Self::new(StatusCode::BAD_GATEWAY, "worker_failed", message) }
+                Self { was_retried: true, ..Self::new(StatusCode::BAD_GATEWAY, "worker_failed", message) }
             }
             _ => Self::internal(message),
         }
+    }
+}
+
+impl From<StartRunError> for ApiError {
+    fn from(error: StartRunError) -> Self {
+        let (status, code, delay) = match error {
+            StartRunError::TooManyRuns { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_runs", FULL_DELAY),
+            StartRunError::Draining => (StatusCode::SERVICE_UNAVAILABLE, "stopping", DRAINING_DELAY),
+        };
+        Self::new(status, code, error.to_string()).retry_after(delay)
+    }
+}
+
+impl From<IdempotencyConflict> for ApiError {
+    fn from(error: IdempotencyConflict) -> Self {
+        Self::new(StatusCode::CONFLICT, "idempotency_key_reused", error.to_string())
     }
 }
 
@@ -140,22 +191,25 @@ impl From<&ModelError> for ApiError {
             RetryAdvice::Backoff => Some(Duration::from_secs(1)).filter(|_| status.is_server_error()),
             RetryAdvice::Never => None,
         };
-        Self { retry_after, is_exhausted: true, ..Self::new(status, code, error.to_string()) }
+        Self { retry_after, was_retried: true, ..Self::new(status, code, error.to_string()) }
     }
 }
 
-/// Nothing is served at this path.
+/// The fallback for unknown paths.
 pub(crate) async fn no_such_route(uri: Uri) -> ApiError {
-    ApiError::not_found("no_such_route", format!("nothing is served at {}; the API is below /v1", uri.path()))
+    ApiError::not_found(
+        "no_such_route",
+        format!("there is nothing at {}; the API is below /v1, and /docs describes it", uri.path()),
+    )
 }
 
-/// The path is served, but not with this method.
+/// The fallback for known paths with other methods.
 pub(crate) async fn no_such_method(method: Method, uri: Uri) -> ApiError {
-    let message = format!("{} is not served with {method}", uri.path());
+    let message = format!("{} does not support {method}; /docs lists the methods", uri.path());
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message)
 }
 
-/// A bug of ours. What it was is in the log.
+/// A handler panicked, which is a bug. The log has the details.
 pub(crate) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    ApiError::internal("the server failed; its log says why").into_response()
+    ApiError::internal("internal error; see the server's log").into_response()
 }

@@ -1,4 +1,4 @@
-//! How long the head of a request may be.
+//! Limits the size of a request's head.
 
 use axum::{
     extract::Request,
@@ -9,22 +9,23 @@ use axum::{
 
 use super::ApiError;
 
-/// Clients send a few KiB; so much holds every cookie and token there is. The connection's own bound, above which nothing
-/// is read at all, is twice as large.
-const MOST_BYTES: usize = 32 << 10;
+/// Clients send a few KiB; this leaves room for large cookies and tokens. The connection's own limit, at which it is closed
+/// without an answer, is twice as high.
+const MAX_BYTES: usize = 32 << 10;
 
-/// Refuses a request whose head is too long, with a reason.
-pub(super) async fn bound(request: Request, next: Next) -> Result<Response, ApiError> {
-    let bytes = length(request.uri(), request.headers());
-    if bytes > MOST_BYTES {
-        let message = format!("the head of the request has {bytes} bytes; at most {MOST_BYTES} are read");
+/// Middleware that refuses a request whose head is too large.
+pub(super) async fn limit(request: Request, next: Next) -> Result<Response, ApiError> {
+    let bytes = size(request.uri(), request.headers());
+    if bytes > MAX_BYTES {
+        let message =
+            format!("the head of the request has {bytes} bytes, the limit is {MAX_BYTES}; send fewer headers");
         return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_long", message));
     }
     Ok(next.run(request).await)
 }
 
-/// As it was sent: each header has a colon, a space and a line break besides.
-fn length(uri: &Uri, headers: &HeaderMap) -> usize {
+/// The size on the wire, where each header also has a colon, a space and a line break.
+fn size(uri: &Uri, headers: &HeaderMap) -> usize {
     let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
     path + headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>()
 }

@@ -1,8 +1,7 @@
-//! Connections: accepted, bounded in number and in patience, and ended when the server stops.
+//! Accepts connections, limits their number and how long they may take, and closes them at shutdown.
 
-use std::{io, net::SocketAddr, pin::pin, time::Duration};
+use std::{io, pin::pin, time::Duration};
 
-use anyhow::Context;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -15,43 +14,38 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Four for each run that may go on by default; each takes a few KiB, and one file descriptor of usually 1,024 or more.
-const MOST_CONNECTIONS: usize = 1_000;
+/// Four per run of the default limit. Each takes a few KiB and one file descriptor, of which a process often has 1,024.
+const MAX_CONNECTIONS: usize = 1_000;
 
-/// How long a client may take for the head of a request, the pause before it included. Who sends a byte at a time to
-/// keep connections busy is cut off; who pools connections opens a new one.
+/// How long a client may take to send the head of a request, including the time since the last response. Protects against
+/// clients that send one byte at a time; a client with a connection pool opens a new connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most that is held of a head, roughly: what comes in one piece is read whole. The exact limit is half of it, and
-/// refused with a reason.
+/// The approximate maximum size of a head, at which the connection is closed. Half of it is refused with a reason.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// When no connection can be accepted because the process has no descriptors left, some must end first.
+/// The pause after an error such as too few file descriptors, so that connections can end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Opens a socket.
-pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    listener
-        .with_context(|| format!("cannot listen on {address}; is another process using it? `--listen` takes another"))
-}
-
-/// Serves until it is told to stop, and then until open requests have been answered.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
+/// Serves connections until `shutdown` is true, then until all open requests are answered.
+///
+/// Unlike `axum::serve`, it limits the number of connections and the time that a client may take for the head of a
+/// request, so that it can face the internet.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
-    let mut stop = pin!(until(stopped.clone()));
+    let mut stop = pin!(wait_for(shutdown.clone()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        // Those that have ended take their memory with them.
+        // Frees the memory of connections that have ended.
         while connections.try_join_next().is_some() {}
         match accepted {
-            // One too many is closed at once, which clients understand better than silence.
-            Ok(_) if connections.len() >= MOST_CONNECTIONS => {}
+            // Closed at once: clients handle that better than waiting.
+            Ok(_) if connections.len() >= MAX_CONNECTIONS => {}
             Ok((stream, _)) => {
-                connections.spawn(connection(stream, router.clone(), stopped.clone()));
+                connections.spawn(serve_connection(stream, router.clone(), shutdown.clone()));
             }
             Err(error) => pause_after(&error).await,
         }
@@ -60,25 +54,25 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stopped: watch:
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one connection. One that breaks is its client's affair.
-async fn connection(stream: TcpStream, router: Router, stopped: watch::Receiver<bool>) {
-    // Pieces of an answer are small, and must not wait for each other.
+async fn serve_connection(stream: TcpStream, router: Router, shutdown: watch::Receiver<bool>) {
+    // Streamed chunks are small and must be sent at once.
     let _ = stream.set_nodelay(true);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    // An error of the connection concerns only its client.
     tokio::select! {
         _ = serving.as_mut() => {}
-        () = until(stopped) => {
+        () = wait_for(shutdown) => {
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
         }
     }
 }
 
-/// Resolves when it is true, or when nobody can say so any more.
-async fn until(mut stopped: watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|stopped| *stopped).await;
+/// Waits until the value is true or the sender is dropped.
+async fn wait_for(mut shutdown: watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|shutdown| *shutdown).await;
 }
 
 async fn pause_after(error: &io::Error) {

@@ -1,47 +1,70 @@
-//! `GET /v1/models`: the agents, as models that clients can name.
+//! `GET /v1/models`: the agents, which clients use as models.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{ApiError, Current, Site, path::PathId};
-use crate::agents::team::Served;
+use super::{
+    ApiError,
+    api::{Api, Setup},
+    path::PathId,
+};
+use crate::agents::served::ServedAgent;
 
-/// All agents that clients may ask for.
-pub(crate) async fn list(State(site): State<Arc<Site>>) -> Json<Value> {
-    let current = site.current();
-    let exposed = current.app.agents.iter().filter(|(_, served)| served.exposed);
-    let data: Vec<_> = exposed.map(|(name, served)| described(name, served)).collect();
-    Json(json!({ "object": "list", "data": data }))
+/// An agent as a model of `OpenAI`'s API.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Model")]
+pub(crate) struct AgentModel {
+    /// The agent's name.
+    id: String,
+    #[schemars(extend("const" = "model"))]
+    object: &'static str,
+    /// Always 0, because the age of an agent is not known.
+    created: u32,
+    owned_by: &'static str,
+    /// What the agent is for.
+    description: String,
 }
 
-/// One of them.
-pub(crate) async fn show(State(site): State<Arc<Site>>, PathId(id): PathId) -> Result<Json<Value>, ApiError> {
-    let current = site.current();
-    let served = find(&current, &id)?;
-    Ok(Json(described(&id, &served)))
+/// All agents that clients may call.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ModelList {
+    #[schemars(extend("const" = "list"))]
+    object: &'static str,
+    data: Vec<AgentModel>,
 }
 
-/// The agent that clients know by this name.
-pub(crate) fn find(current: &Current, name: &str) -> Result<Arc<Served>, ApiError> {
-    let agents = &current.app.agents;
-    if let Some(served) = agents.get(name).filter(|served| served.exposed) {
-        return Ok(Arc::clone(served));
+pub(crate) async fn list(State(api): State<Arc<Api>>) -> Json<ModelList> {
+    let setup = api.setup();
+    let data = exposed(&setup).map(|(name, agent)| AgentModel::new(name, agent)).collect();
+    Json(ModelList { object: "list", data })
+}
+
+pub(crate) async fn show(State(api): State<Arc<Api>>, PathId(id): PathId) -> Result<Json<AgentModel>, ApiError> {
+    let agent = find(&api.setup(), &id)?;
+    Ok(Json(AgentModel::new(&id, &agent)))
+}
+
+/// The agent that clients call by this name.
+pub(crate) fn find(setup: &Setup, name: &str) -> Result<Arc<ServedAgent>, ApiError> {
+    if let Some((_, agent)) = exposed(setup).find(|(known, _)| *known == name) {
+        return Ok(Arc::clone(agent));
     }
-    let exposed = agents.iter().filter(|(_, served)| served.exposed).map(|(name, _)| name.as_str());
-    let known: Vec<&str> = exposed.collect();
-    let message = format!("there is no agent `{name}`; there are: {}", known.join(", "));
+    let known: Vec<&str> = exposed(setup).map(|(name, _)| name).collect();
+    let message = format!("there is no agent `{name}`; the agents are: {}", known.join(", "));
     Err(ApiError { param: Some("model".to_owned()), ..ApiError::not_found("model_not_found", message) })
 }
 
-fn described(name: &str, served: &Served) -> Value {
-    json!({
-        "id": name,
-        "object": "model",
-        // The field must be there; agents are as old as the configuration, which does not say.
-        "created": 0,
-        "owned_by": "brigade",
-        "description": served.purpose,
-    })
+/// The agents that clients may call, with their names.
+pub(crate) fn exposed(setup: &Setup) -> impl Iterator<Item = (&str, &Arc<ServedAgent>)> {
+    setup.agents.iter().filter(|(_, agent)| agent.exposed).map(|(name, agent)| (name.as_str(), agent))
+}
+
+impl AgentModel {
+    fn new(name: &str, agent: &ServedAgent) -> Self {
+        let description = agent.purpose.clone();
+        Self { id: name.to_owned(), object: "model", created: 0, owned_by: "brigade", description }
+    }
 }

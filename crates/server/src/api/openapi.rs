@@ -1,96 +1,360 @@
-//! The interface described as `OpenAPI` 3.1, for generators of clients and for tests.
+//! The API as an `OpenAPI` 3.1 document, for client generators, tests and people.
 //!
-//! Paths and answers are in `openapi.json`; what requests may say is derived from the types that read them.
+//! The schemas come from the types of requests and responses. Only the paths are written here.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
     extract::State,
-    http::{
-        StatusCode,
-        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
-    },
+    http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
-use serde_json::{Map, Value};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
+use serde_json::{Map, Value, json};
 
-use super::{ApiError, Current, Site, chat::ChatBody, runs::RunBody};
+use super::{
+    api::{Api, Setup},
+    chat::ChatBody,
+    error::ErrorBody,
+    models::{self, AgentModel, ModelList},
+    openai::ChatCompletion,
+    runs::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, RunBody, RunList, RunListParams, RunView},
+    usage::{UsageParams, UsageReport},
+};
+use crate::health::check::Readiness;
 
-/// The page brings its own script and style, and asks this server only.
+/// The page has inline script and style, and sends requests to this server only.
 const PAGE_POLICY: &str =
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'";
 
-/// The schema of the agent's name in the path.
-const MODEL_ID: &str = "/paths/~1v1~1models~1{id}/get/parameters/0/schema";
+/// Where the document names an agent.
+const AGENT_NAMES: [&str; 3] = [
+    "/components/schemas/ChatBody/properties/model",
+    "/components/schemas/RunBody/properties/agent",
+    "/paths/~1v1~1models~1{id}/get/parameters/0/schema",
+];
 
 /// `GET /openapi.json`
-pub(crate) async fn document(State(site): State<Arc<Site>>) -> Response {
-    match describe() {
-        Ok(mut document) => {
-            let current = site.current();
-            // Who needs a key is told no names without one.
-            if current.doors.are_open() {
-                name_agents(&mut document, &current);
-            }
-            (StatusCode::OK, Json(document)).into_response()
-        }
-        Err(error) => ApiError::internal(format!("the description cannot be read: {error}")).into_response(),
+pub(crate) async fn document(State(api): State<Arc<Api>>) -> Json<Value> {
+    let mut document = describe();
+    let setup = api.setup();
+    // The names of agents are not public if requests need a key.
+    if setup.access.is_open() {
+        list_agents(&mut document, &setup);
     }
+    Json(document)
 }
 
-/// `GET /docs`: the same for people.
+/// `GET /docs`
 pub(crate) async fn page() -> Response {
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, PAGE_POLICY)];
     (headers, include_str!("openapi.html")).into_response()
 }
 
-fn describe() -> serde_json::Result<Value> {
-    let mut document: Value = serde_json::from_str(include_str!("openapi.json"))?;
-    let version = document.pointer_mut("/info/version");
-    if let Some(version) = version {
-        *version = env!("CARGO_PKG_VERSION").into();
-    }
-    if let Some(Value::Object(schemas)) = document.pointer_mut("/components/schemas") {
-        schemas.extend(requests());
-    }
-    Ok(document)
-}
-
-/// Lists the agents wherever one is to be named.
-fn name_agents(document: &mut Value, current: &Current) {
-    let exposed = current.app.agents.iter().filter(|(_, served)| served.exposed);
-    let names: Vec<_> = exposed.map(|(name, _)| name.as_str()).collect();
-    for place in
-        ["/components/schemas/ChatBody/properties/model", "/components/schemas/RunBody/properties/agent", MODEL_ID]
-    {
-        if let Some(Value::Object(schema)) = document.pointer_mut(place) {
+/// Lists the agents wherever a request names one.
+fn list_agents(document: &mut Value, setup: &Setup) {
+    let names: Vec<_> = models::exposed(setup).map(|(name, _)| name).collect();
+    for pointer in AGENT_NAMES {
+        if let Some(Value::Object(schema)) = document.pointer_mut(pointer) {
             schema.insert("enum".to_owned(), names.clone().into());
         }
     }
 }
 
-/// What the bodies of requests may be.
-fn requests() -> Map<String, Value> {
-    let mut settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(bound_integers));
-    settings.definitions_path = "/components/schemas".into();
-    let mut generator = settings.into_generator();
-    generator.subschema_for::<ChatBody>();
-    generator.subschema_for::<RunBody>();
-    generator.take_definitions(true)
+fn describe() -> Value {
+    let mut schemas = Schemas::new();
+    let mut paths = Map::new();
+    paths.extend(chat_paths(&mut schemas));
+    paths.extend(run_paths(&mut schemas));
+    paths.extend(operations_paths(&mut schemas));
+    let error = schemas.response::<ErrorBody>();
+    let run = schemas.response::<RunView<'_>>();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Brigade",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Agents over HTTP: OpenAI's chat completions, with agents as models, and Brigade's own runs.",
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" }
+        },
+        "security": [{ "key": [] }, {}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "key": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A key of `brigade keys new`. Not needed if no keys are configured."
+            } },
+            "responses": { "Error": {
+                "description": "The error, in the form of OpenAI's errors. `code` is a stable name.",
+                "content": json_content(&json!({ "anyOf": [error, run] })),
+                "headers": {
+                    "retry-after": {
+                        "description": "The number of seconds after which a retry may succeed.",
+                        "schema": { "type": "integer" }
+                    },
+                    "x-should-retry": {
+                        "description": "`false` if the server has retried already.",
+                        "schema": { "type": "string" }
+                    }
+                }
+            } },
+            "schemas": schemas.definitions()
+        }
+    })
 }
 
-/// Says in numbers what the format of an integer means, for readers that do not know the format.
+fn chat_paths(schemas: &mut Schemas) -> Map<String, Value> {
+    let mut answer = json_content(&schemas.response::<ChatCompletion<'_>>());
+    answer.insert("text/event-stream".to_owned(), json!({}));
+    Map::from_iter([
+        path(
+            "/v1/chat/completions",
+            json!({ "post": {
+            "operationId": "createChatCompletion",
+            "summary": "Runs an agent, as OpenAI's clients do. If `stream` is true the answer is streamed; an error within \
+                        the stream is a frame with `error`, and no `[DONE]` follows.",
+            "requestBody": body(&schemas.request::<ChatBody>()),
+            "responses": { "200": { "description": "The answer.", "content": answer }, "default": error() }
+        } }),
+        ),
+        path(
+            "/v1/models",
+            json!({ "get": {
+            "operationId": "listModels",
+            "summary": "Lists the agents, which clients use as models.",
+            "responses": { "200": response("All agents that clients may call.", &schemas.response::<ModelList>()), "default": error() }
+        } }),
+        ),
+        path(
+            "/v1/models/{id}",
+            json!({ "get": {
+            "operationId": "getModel",
+            "summary": "Shows one agent.",
+            "parameters": [id("The agent's name.")],
+            "responses": { "200": response("The agent.", &schemas.response::<AgentModel>()), "default": error() }
+        } }),
+        ),
+    ])
+}
+
+fn run_paths(schemas: &mut Schemas) -> Map<String, Value> {
+    let run = schemas.response::<RunView<'_>>();
+    let run_id = || id("The run's id.");
+    let mut started = response("The run, which continues.", &run);
+    if let Value::Object(started) = &mut started {
+        let location = json!({ "description": "The URL of the run.", "schema": { "type": "string" } });
+        started.insert("headers".to_owned(), json!({ "location": location }));
+    }
+    Map::from_iter([
+        path(
+            "/v1/runs",
+            json!({
+                "post": {
+                    "operationId": "createRun",
+                    "summary": "Starts a run, and waits for its end unless `background` is true. A run that fails returns \
+                                the status of its error, and the run.",
+                    "parameters": [{
+                        "name": IDEMPOTENCY_KEY,
+                        "in": "header",
+                        "description": "Requests with the same key and body start one run.",
+                        "schema": {
+                            "type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY, "pattern": "^[!-~]+$"
+                        }
+                    }],
+                    "requestBody": body(&schemas.request::<RunBody>()),
+                    "responses": { "200": response("The run, which has ended.", &run), "202": started, "default": error() }
+                },
+                "get": {
+                    "operationId": "listRuns",
+                    "summary": "Lists the runs of the key, the newest first.",
+                    "parameters": schemas.query::<RunListParams>(),
+                    "responses": { "200": response("A page.", &schemas.response::<RunList<'_>>()), "default": error() }
+                }
+            }),
+        ),
+        path(
+            "/v1/runs/{id}",
+            json!({ "get": {
+            "operationId": "getRun",
+            "summary": "Shows one run.",
+            "parameters": [run_id()],
+            "responses": { "200": response("The run.", &run), "default": error() }
+        } }),
+        ),
+        path(
+            "/v1/runs/{id}/events",
+            json!({ "get": {
+            "operationId": "followRun",
+            "summary": "Sends the events of a run until its end. The last event is `ended`.",
+            "parameters": [run_id(), {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "description": "Sends only events after this one.",
+                "schema": { "type": "integer", "minimum": 0 }
+            }],
+            "responses": {
+                "200": { "description": "The events.", "content": { "text/event-stream": {} } },
+                "default": error()
+            }
+        } }),
+        ),
+        path(
+            "/v1/runs/{id}/cancel",
+            json!({ "post": {
+            "operationId": "cancelRun",
+            "summary": "Cancels a run. Its result is what it has until then.",
+            "parameters": [run_id()],
+            "responses": { "202": response("The run.", &run), "default": error() }
+        } }),
+        ),
+    ])
+}
+
+fn operations_paths(schemas: &mut Schemas) -> Map<String, Value> {
+    let live = |id: &str, summary: &str| {
+        json!({ "get": {
+            "operationId": id,
+            "summary": summary,
+            "responses": { "200": { "description": "It does.", "content": text_content() } },
+            "security": []
+        } })
+    };
+    let mut readiness = json_content(&schemas.response::<Readiness>());
+    readiness.extend(text_content());
+    Map::from_iter([
+        path(
+            "/v1/usage",
+            json!({ "get": {
+            "operationId": "getUsage",
+            "summary": "Shows what runs have cost, by day, key, agent and model.",
+            "parameters": schemas.query::<UsageParams>(),
+            "responses": { "200": response("The sums.", &schemas.response::<UsageReport>()), "default": error() }
+        } }),
+        ),
+        path(
+            "/metrics",
+            json!({ "get": {
+            "operationId": "metrics",
+            "summary": "Metrics for Prometheus. If there are keys, this needs the scope `admin`.",
+            "responses": { "200": { "description": "The metrics.", "content": text_content() }, "default": error() }
+        } }),
+        ),
+        path("/livez", live("live", "Reports that the process answers.")),
+        path("/healthz", live("health", "The same as `/livez`.")),
+        path(
+            "/readyz",
+            json!({ "get": {
+            "operationId": "ready",
+            "summary": "Reports whether the server should get requests.",
+            "parameters": [{
+                "name": "verbose",
+                "in": "query",
+                "description": "Lists the checks.",
+                "schema": { "type": "string" }
+            }],
+            "responses": {
+                "200": { "description": "It should.", "content": readiness },
+                "503": { "description": "It should not.", "content": readiness }
+            },
+            "security": []
+        } }),
+        ),
+    ])
+}
+
+fn path(path: &str, operations: Value) -> (String, Value) {
+    (path.to_owned(), operations)
+}
+
+fn id(description: &str) -> Value {
+    json!({
+        "name": "id", "in": "path", "required": true, "description": description, "schema": { "type": "string" }
+    })
+}
+
+fn body(schema: &Value) -> Value {
+    json!({ "required": true, "content": json_content(schema) })
+}
+
+fn response(description: &str, schema: &Value) -> Value {
+    json!({ "description": description, "content": json_content(schema) })
+}
+
+fn error() -> Value {
+    json!({ "$ref": "#/components/responses/Error" })
+}
+
+fn json_content(schema: &Value) -> Map<String, Value> {
+    Map::from_iter([("application/json".to_owned(), json!({ "schema": schema }))])
+}
+
+fn text_content() -> Map<String, Value> {
+    Map::from_iter([("text/plain".to_owned(), json!({ "schema": { "type": "string" } }))])
+}
+
+/// The schemas of the types that the document refers to.
+struct Schemas {
+    requests: SchemaGenerator,
+    responses: SchemaGenerator,
+}
+
+impl Schemas {
+    fn new() -> Self {
+        let mut settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(bound_integers));
+        settings.definitions_path = "/components/schemas".into();
+        Self { requests: settings.clone().into_generator(), responses: settings.for_serialize().into_generator() }
+    }
+
+    /// A reference to the schema of a request's type.
+    fn request<T: JsonSchema>(&mut self) -> Value {
+        self.requests.subschema_for::<T>().to_value()
+    }
+
+    /// A reference to the schema of a response's type.
+    fn response<T: JsonSchema>(&mut self) -> Value {
+        self.responses.subschema_for::<T>().to_value()
+    }
+
+    /// The fields of a type as query parameters.
+    fn query<T: JsonSchema>(&mut self) -> Vec<Value> {
+        let mut schema = T::json_schema(&mut self.requests).to_value();
+        let Some(Value::Object(fields)) = schema.get_mut("properties").map(Value::take) else { return Vec::new() };
+        fields.into_iter().map(|(name, schema)| query_parameter(&name, schema)).collect()
+    }
+
+    fn definitions(mut self) -> Map<String, Value> {
+        let mut definitions = self.requests.take_definitions(true);
+        definitions.extend(self.responses.take_definitions(true));
+        definitions
+    }
+}
+
+/// A parameter is absent rather than null.
+fn query_parameter(name: &str, mut schema: Value) -> Value {
+    let mut description = Value::Null;
+    if let Value::Object(schema) = &mut schema {
+        description = schema.remove("description").unwrap_or_default();
+        schema.remove("default");
+        if let Some(Value::Array(types)) = schema.get("type") {
+            let value = types.iter().find(|name| *name != "null").cloned().unwrap_or_default();
+            schema.insert("type".to_owned(), value);
+        }
+    }
+    json!({ "name": name, "in": "query", "description": description, "schema": schema })
+}
+
+/// States the range of an integer as numbers, for tools that do not know its format.
 fn bound_integers(schema: &mut Schema) {
-    let most: u64 = match schema.get("format").and_then(Value::as_str) {
+    let max: u64 = match schema.get("format").and_then(Value::as_str) {
         Some("uint32") => u32::MAX.into(),
         Some("int64") => i64::MAX.unsigned_abs(),
         Some("uint64") => u64::MAX,
         _ => return,
     };
     if schema.get("maximum").is_none() {
-        schema.insert("maximum".to_owned(), most.into());
+        schema.insert("maximum".to_owned(), max.into());
     }
 }
 
@@ -99,13 +363,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reference_in_the_description_leads_somewhere() {
-        let document = describe().unwrap();
+    fn every_reference_in_the_document_resolves() {
+        let document = describe();
         let text = document.to_string();
         let references: Vec<_> = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(references.len() > 20, "{references:?}");
         for reference in references {
             assert!(document.pointer(reference).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn the_document_describes_answers_runs_and_their_cost() {
+        let document = describe();
+        for pointer in [
+            "/components/schemas/ChatCompletion/properties/brigade",
+            "/components/schemas/Run/properties/result",
+            "/components/schemas/CostSummary/properties/by_agent",
+            "/components/schemas/Spending/properties/charged",
+            "/components/schemas/Money/pattern",
+            "/components/schemas/StopReason",
+            "/paths/~1v1~1runs/get/parameters/4/schema/type",
+        ] {
+            assert!(document.pointer(pointer).is_some(), "{pointer}: {document}");
         }
     }
 }

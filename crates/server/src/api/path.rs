@@ -7,7 +7,7 @@ use axum::{
 
 use super::ApiError;
 
-/// What stands for `{id}` in a path.
+/// The `{id}` of a path. A path that cannot be decoded is an [`ApiError`].
 #[derive(Debug)]
 pub(crate) struct PathId(pub(crate) String);
 

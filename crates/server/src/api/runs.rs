@@ -1,4 +1,4 @@
-//! Brigade's own interface: runs that can be waited for, watched, found again and cancelled.
+//! `/v1/runs`: start, list, show and cancel runs.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use brigade_core::{Money, Observer, RunId, Task};
+use brigade_core::{Money, RunId, Task};
 use brigade_store::{RunInfo, RunStatus};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -16,57 +16,60 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    ApiError, Site,
+    ApiError,
     access::Caller,
-    body::{JsonBody, Object},
-    error::ErrorCode,
-    idempotency::{self, Once},
-    ids::Ids,
-    launch::{Ask, Tighter},
+    api::Api,
+    error::{ErrorCode, ErrorDetails},
+    json_body::{JsonBody, Object},
     models,
     path::PathId,
+    request_ids::RequestIds,
+    start::{CallerLimits, RunRequest},
 };
 use crate::{
-    config::Scope,
-    runs::event_log::EventLog,
-    runs::history::{Found, Wanted},
-    runs::manager::{CancelOnDrop, End, Record},
-    runs::report::{KeptReport, Report},
+    config::KeyScope,
+    runs::{
+        event_log::EventLog,
+        idempotency::IdempotentRequest,
+        lookup::{FoundRun, RunPage, RunQuery},
+        manager::{CancelOnDrop, RunEnd, RunHandle},
+        report::RunResult,
+    },
 };
 
 /// A task for an agent.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunBody {
-    /// The agent.
+    /// The agent's name.
     agent: String,
-    /// What it is to do.
+    /// The task.
     #[schemars(regex(pattern = r"\S"))]
     task: String,
     /// Instructions that follow the agent's own.
     #[serde(default)]
     instructions: String,
-    /// The conversation that this continues. Sessions belong to the key.
-    #[schemars(length(min = 1, max = LONGEST_SESSION_ID))]
+    /// The session to continue. Sessions belong to the key.
+    #[schemars(length(min = 1, max = MAX_SESSION_ID))]
     session_id: Option<String>,
-    /// The person for whom it is. Agents keep the notes of each person apart, and providers are told.
+    /// The end user. Agents keep the notes of each user separate, and providers receive the name.
     user: Option<String>,
-    /// Answers at once; the run goes on.
+    /// Responds at once, while the run continues.
     #[serde(default)]
     background: bool,
-    /// Puts the answer's text into the events, piece by piece.
+    /// Adds the answer's text to the events while it is generated.
     #[serde(default)]
     stream: bool,
-    /// What it may spend, where that is less than the configuration allows.
+    /// Limits that are lower than the configured ones.
     #[serde(default)]
     budget: Object<RunBudget>,
-    /// How long it may take, such as "30s", where that is less than the configuration allows.
+    /// A time limit such as "30s" that is lower than the configured one.
     #[serde(default, with = "humantime_serde")]
     #[schemars(with = "Option<String>", regex(pattern = r"^[0-9]{1,9}(ms|s|m|h)$"))]
     timeout: Option<Duration>,
 }
 
-/// Limits that are tighter than the configured ones.
+/// Limits that are lower than the configured ones.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct RunBudget {
@@ -77,194 +80,205 @@ struct RunBudget {
     turns: Option<u64>,
 }
 
-/// A run, as it is shown.
-#[derive(Debug, Serialize)]
+/// A run.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Run")]
 pub(crate) struct RunView<'a> {
+    #[schemars(with = "String", extend("format" = "uuid"))]
     id: RunId,
+    #[schemars(extend("const" = "run"))]
     object: &'static str,
     agent: &'a str,
+    #[schemars(extend("enum" = RunStatus::ALL.map(RunStatus::name)))]
     status: &'static str,
+    #[schemars(with = "String", extend("format" = "date-time"))]
     began_at: Timestamp,
     trace_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Answer<'a>>,
+    result: Option<RunResult<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<serde_json::Value>,
-    /// What it has cost until now.
+    error: Option<ErrorDetails>,
+    /// What the run has cost so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_usd: Option<Money>,
 }
 
-/// How it ended.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Answer<'a> {
-    Known(Report<'a>),
-    /// What was said is not kept.
-    Kept(KeptReport<'a>),
+/// A page of runs, the newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RunList<'a> {
+    #[schemars(extend("const" = "list"))]
+    object: &'static str,
+    data: Vec<RunView<'a>>,
+    has_more: bool,
 }
 
-/// Which runs are asked for.
-#[derive(Debug, Default, Deserialize)]
+/// The query of `GET /v1/runs`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Filter {
+pub(crate) struct RunListParams {
+    /// Only runs of this agent.
     agent: Option<String>,
+    /// Only runs with this status.
+    #[schemars(extend("enum" = RunStatus::ALL.map(RunStatus::name)))]
     status: Option<String>,
+    /// Only runs of this session.
     session_id: Option<String>,
+    /// The maximum number of runs. 20 by default.
+    #[schemars(range(min = 1, max = MAX_PAGE))]
     limit: Option<usize>,
     /// Only runs older than the one with this id.
+    #[schemars(with = "Option<String>", extend("format" = "uuid"))]
     before: Option<Uuid>,
 }
 
-/// Longer ids than this are no ids.
-const LONGEST_SESSION_ID: usize = 256;
+const MAX_SESSION_ID: usize = 256;
 
-/// A page, where nothing is said, and the largest.
-const PAGE: usize = 20;
-const LARGEST_PAGE: usize = 100;
+const DEFAULT_PAGE: usize = 20;
+const MAX_PAGE: usize = 100;
 
-/// Starts a run, and waits for its end unless it is to go on in the background.
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(super) const MAX_IDEMPOTENCY_KEY: usize = 256;
+
+/// Starts a run, and waits for its end unless it runs in the background.
 pub(crate) async fn create(
-    State(site): State<Arc<Site>>,
+    State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    (Extension(ids), headers): (Extension<Ids>, HeaderMap),
+    Extension(ids): Extension<RequestIds>,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<RunBody>,
 ) -> Result<Response, ApiError> {
-    let background = body.background;
-    let key = idempotency::key(&headers)?;
-    let ask = || body.start(&site, &caller, ids);
-    // The client hanging up drops this future, and the run with it; but not a run that it may ask for again.
-    let cancels = key.is_none() && !background;
-    let record = match key {
-        None => ask()?,
-        Some(key) => site.once.run(Once::new(&caller.name, key, &body), &site.runs, ask)?,
+    let key = idempotency_key(&headers)?;
+    // If the client disconnects, this future is dropped and cancels the run, unless the client may ask for it again.
+    let cancel_on_disconnect = key.is_none() && !body.background;
+    let run = match key {
+        None => body.start(&api, &caller, ids)?,
+        Some(key) => {
+            let request = IdempotentRequest::new(Arc::clone(&caller.name), key, &body);
+            api.idempotency.start_once(request, api.runs(), || body.start(&api, &caller, ids))?
+        }
     };
-    if background {
-        let location = [("location", format!("/v1/runs/{}", record.id))];
-        return Ok((StatusCode::ACCEPTED, location, view(&record, None)).into_response());
+    if body.background {
+        let location = [("location", format!("/v1/runs/{}", run.id()))];
+        return Ok((StatusCode::ACCEPTED, location, Json(RunView::of(&run, None))).into_response());
     }
-    let _guard = cancels.then(|| CancelOnDrop(Arc::clone(&record)));
-    let end = record.ended().await;
-    let shown = view(&record, Some(&end));
+    let _guard = cancel_on_disconnect.then(|| CancelOnDrop(Arc::clone(&run)));
+    let end = run.wait().await;
+    let view = Json(RunView::of(&run, Some(&end)));
     Ok(match failure(&end) {
-        None => shown,
-        Some(error) => (error.status, Extension(ErrorCode(error.code)), shown).into_response(),
+        None => view.into_response(),
+        Some(error) => (error.status, Extension(ErrorCode(error.code)), view).into_response(),
     })
 }
 
-/// One run.
+/// Shows one run.
 pub(crate) async fn show(
-    State(site): State<Arc<Site>>,
+    State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     PathId(id): PathId,
 ) -> Result<Response, ApiError> {
-    match find(&site, &caller, &id).await? {
-        Found::Known(record) => Ok(view(&record, record.end().as_deref())),
-        Found::Kept(run) => Ok(Json(RunView::of_kept(&run)).into_response()),
-    }
+    let found = find(&api, &caller, &id).await?;
+    Ok(Json(RunView::of_found(&found, found.end().as_deref())).into_response())
 }
 
-/// Tells a run to stop.
+/// Cancels a run. A run that has ended stays as it is.
 pub(crate) async fn cancel(
-    State(site): State<Arc<Site>>,
+    State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     PathId(id): PathId,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Run)?;
-    match find(&site, &caller, &id).await? {
-        Found::Known(record) => {
-            record.cancel();
-            Ok((StatusCode::ACCEPTED, view(&record, record.end().as_deref())).into_response())
-        }
-        // It has ended.
-        Found::Kept(run) => Ok((StatusCode::ACCEPTED, Json(RunView::of_kept(&run))).into_response()),
+    caller.require(KeyScope::Run)?;
+    let found = find(&api, &caller, &id).await?;
+    if let FoundRun::InMemory(run) = &found {
+        run.cancel();
     }
+    Ok((StatusCode::ACCEPTED, Json(RunView::of_found(&found, found.end().as_deref()))).into_response())
 }
 
-/// The runs of the caller, the newest first; everybody's, for who may administrate.
+/// Lists the runs of the caller's key, or of all keys to a caller with the scope `admin`.
 pub(crate) async fn list(
-    State(site): State<Arc<Site>>,
+    State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    query: Result<Query<Filter>, QueryRejection>,
+    query: Result<Query<RunListParams>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Read)?;
-    let Query(filter) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
-    let (page, has_more) = site.past().list(&filter.wanted(&caller)?).await?;
-    let ends: Vec<_> = page.iter().map(Found::end).collect();
-    let data: Vec<_> = page.iter().zip(&ends).map(|(found, end)| RunView::of_found(found, end.as_deref())).collect();
-    Ok(Json(serde_json::json!({ "object": "list", "data": data, "has_more": has_more })).into_response())
+    caller.require(KeyScope::Read)?;
+    let Query(params) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    let RunPage { runs, has_more } = api.lookup().list(&params.query(&caller)?).await?;
+    let ends: Vec<_> = runs.iter().map(FoundRun::end).collect();
+    let data = runs.iter().zip(&ends).map(|(found, end)| RunView::of_found(found, end.as_deref())).collect();
+    Ok(Json(RunList { object: "list", data, has_more }).into_response())
 }
 
-/// The run with this id, if the caller may see it.
-pub(crate) async fn find(site: &Site, caller: &Caller, id: &str) -> Result<Found, ApiError> {
-    caller.require(Scope::Read)?;
+/// Finds a run that the caller may see.
+pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<FoundRun, ApiError> {
+    caller.require(KeyScope::Read)?;
     let found = match Uuid::from_str(id) {
-        Ok(id) => site.past().find(id.into()).await?,
+        Ok(id) => api.lookup().find(id.into()).await?,
         Err(_) => None,
     };
     found.filter(|found| caller.may_see(found.owner())).ok_or_else(|| {
-        let message = "there is no run with this id; without a store, runs are remembered until newer ones take their \
-                       place";
+        let message = "there is no run with this id; without a store, only the last runs are kept";
         ApiError::not_found("run_not_found", message)
     })
 }
 
-/// The error that a run ended with, if it did.
-fn failure(end: &End) -> Option<ApiError> {
+/// The error of a run that failed.
+fn failure(end: &RunEnd) -> Option<ApiError> {
     match end {
-        End::Outcome(_) => None,
-        End::Failed(failed) => Some(failed.error.clone()),
-        End::Panicked => Some(ApiError::internal("the run failed by a bug; the log says more")),
+        RunEnd::Finished(_) => None,
+        RunEnd::Failed(error) => Some(ApiError::from(error)),
+        RunEnd::Panicked => Some(ApiError::panicked()),
     }
 }
 
-fn view(record: &Record, end: Option<&End>) -> Response {
-    Json(RunView::of(record, end)).into_response()
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(header) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let is_visible = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = header.to_str().ok().filter(is_visible).filter(|key| (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()));
+    let message = "an idempotency key must have 1 to 256 visible ASCII characters";
+    Ok(Some(key.ok_or_else(|| ApiError::field(IDEMPOTENCY_KEY, message))?.to_owned()))
 }
 
 impl RunBody {
-    fn start(&self, site: &Site, caller: &Caller, ids: Ids) -> Result<Arc<Record>, ApiError> {
-        let served = models::find(&site.current(), &self.agent)
+    fn start(&self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
+        let agent = models::find(&api.setup(), &self.agent)
             .map_err(|error| ApiError { param: Some("agent".to_owned()), ..error })?;
         if self.task.trim().is_empty() {
-            return Err(ApiError::field("task", "the task is empty"));
+            return Err(ApiError::field("task", "`task` is empty; write what the agent should do"));
         }
         let mut task = Task::from(self.task.as_str());
         if let Some(session) = &self.session_id {
-            if session.is_empty() || session.chars().count() > LONGEST_SESSION_ID {
-                return Err(ApiError::field("session_id", "a session's id has 1 to 256 characters"));
+            if session.is_empty() || session.chars().count() > MAX_SESSION_ID {
+                return Err(ApiError::field("session_id", "`session_id` must have 1 to 256 characters"));
             }
-            // Nobody reads what others said, even if the id is guessed.
+            // The key's name is part of the id, so that no key can read another one's sessions.
             task = task.session(format!("{}/{session}", caller.name));
         }
         let Object(RunBudget { usd, tokens, turns }) = self.budget;
-        let log = EventLog::new();
-        let ask = Ask {
-            settings: served.settings.clone().user(self.user.clone()),
-            served,
-            task,
+        let mut request = RunRequest::new(agent, task);
+        request.settings.user.clone_from(&self.user);
+        let request = RunRequest {
             instructions: self.instructions.clone(),
-            limits: Tighter { usd, tokens, turns, wall: self.timeout },
-            observer: Some(Arc::clone(&log) as Arc<dyn Observer>),
+            limits: CallerLimits { usd, tokens, turns, wall: self.timeout },
+            session: self.session_id.as_deref().map(Arc::from),
+            events: Some(EventLog::new()),
             deltas: self.stream,
-            // The event of a new beginning is told.
-            append_only: false,
+            ..request
         };
-        ask.start_logged(site, caller, (ids, self.session_id.as_deref(), Some(log)))
+        request.start(api, caller, ids)
     }
 }
 
-impl Filter {
-    fn wanted(self, caller: &Caller) -> Result<Wanted, ApiError> {
-        let status = self.status.as_deref().map(status_called).transpose()?;
-        let limit = self.limit.unwrap_or(PAGE);
-        if !(1..=LARGEST_PAGE).contains(&limit) {
-            return Err(ApiError::field("limit", format!("a page has 1 to {LARGEST_PAGE} runs")));
+impl RunListParams {
+    fn query(self, caller: &Caller) -> Result<RunQuery, ApiError> {
+        let status = self.status.as_deref().map(parse_status).transpose()?;
+        let limit = self.limit.unwrap_or(DEFAULT_PAGE);
+        if !(1..=MAX_PAGE).contains(&limit) {
+            return Err(ApiError::field("limit", format!("`limit` must be between 1 and {MAX_PAGE}")));
         }
-        Ok(Wanted {
-            owner: caller.sees_only(None)?,
+        Ok(RunQuery {
+            owner: caller.visible_key(None)?,
             agent: self.agent,
             status,
             session: self.session_id,
@@ -275,36 +289,34 @@ impl Filter {
 }
 
 impl<'a> RunView<'a> {
-    pub(crate) fn of(record: &'a Record, end: Option<&'a End>) -> Self {
+    pub(super) fn of(run: &'a RunHandle, end: Option<&'a RunEnd>) -> Self {
         let result = match end {
-            Some(End::Outcome(outcome)) => Some(Answer::Known(Report::of(outcome))),
-            Some(End::Failed(_) | End::Panicked) | None => None,
+            Some(RunEnd::Finished(outcome)) => Some(RunResult::of_outcome(outcome)),
+            Some(RunEnd::Failed(_) | RunEnd::Panicked) | None => None,
         };
-        // In the form in which requests fail, so that clients find it.
-        let error = end.and_then(failure).and_then(|error| error.body().get("error").cloned());
         Self {
-            id: record.id,
+            id: run.id(),
             object: "run",
-            agent: &record.agent,
-            status: end.map_or(RunStatus::Running, End::status).name(),
-            began_at: record.began,
-            trace_id: record.trace.to_string(),
-            session_id: record.session.as_deref(),
+            agent: run.agent(),
+            status: end.map_or(RunStatus::Running, RunEnd::status).name(),
+            began_at: run.started(),
+            trace_id: run.trace().to_string(),
+            session_id: run.session(),
             result,
-            error,
-            cost_usd: record.cost().total.cost(),
+            error: end.and_then(failure).map(|error| error.details()),
+            cost_usd: run.cost().total.cost(),
         }
     }
 
-    fn of_found(found: &'a Found, end: Option<&'a End>) -> Self {
+    fn of_found(found: &'a FoundRun, end: Option<&'a RunEnd>) -> Self {
         match found {
-            Found::Known(record) => Self::of(record, end),
-            Found::Kept(run) => Self::of_kept(run),
+            FoundRun::InMemory(run) => Self::of(run, end),
+            FoundRun::Stored(run) => Self::of_stored(run),
         }
     }
 
-    /// A run that this process does not remember.
-    pub(crate) fn of_kept(run: &'a RunInfo) -> Self {
+    /// A run that only the store knows.
+    pub(super) fn of_stored(run: &'a RunInfo) -> Self {
         let has_outcome = matches!(run.status(), RunStatus::Ended | RunStatus::Cancelled);
         Self {
             id: run.run,
@@ -314,28 +326,27 @@ impl<'a> RunView<'a> {
             began_at: Timestamp::from_microsecond(run.started_us).unwrap_or_default(),
             trace_id: run.trace.clone(),
             session_id: run.session.as_deref(),
-            result: has_outcome.then(|| Answer::Kept(KeptReport::of(run))),
-            error: kept_failure(run),
+            result: has_outcome.then(|| RunResult::of_stored(run)),
+            error: stored_failure(run),
             cost_usd: run.cost,
         }
     }
 }
 
-/// Why a run that this process does not remember did not end by itself.
-fn kept_failure(run: &RunInfo) -> Option<serde_json::Value> {
+fn stored_failure(run: &RunInfo) -> Option<ErrorDetails> {
     let message = match run.status() {
-        RunStatus::Failed => "the run failed; its events say how",
+        RunStatus::Failed => "the run failed; its events have the details",
         RunStatus::Interrupted => "the server ended before the run did",
         RunStatus::Running | RunStatus::Ended | RunStatus::Cancelled => return None,
     };
-    let code = run.error.as_deref().unwrap_or(run.status().name());
-    Some(serde_json::json!({ "message": message, "type": "server_error", "param": null, "code": code }))
+    let code = run.error.as_deref().unwrap_or(run.status().name()).to_owned();
+    Some(ErrorDetails { message: message.to_owned(), r#type: "server_error", param: None, code })
 }
 
-fn status_called(name: &str) -> Result<RunStatus, ApiError> {
+fn parse_status(name: &str) -> Result<RunStatus, ApiError> {
     let known = RunStatus::ALL.into_iter().find(|status| status.name() == name);
     known.ok_or_else(|| {
         let names = RunStatus::ALL.map(RunStatus::name).join(", ");
-        ApiError::field("status", format!("there is no status `{name}`; there are {names}"))
+        ApiError::field("status", format!("unknown status `{name}`; use one of {names}"))
     })
 }

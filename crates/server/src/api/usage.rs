@@ -1,65 +1,75 @@
-//! `GET /v1/usage`: what runs have cost; with a store ever, without since this process started.
+//! `GET /v1/usage`: what runs have cost.
 
 use std::sync::Arc;
 
 use axum::{
     Extension, Json,
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
 };
 use brigade_core::Spending;
 use jiff::civil::Date;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, Site, access::Caller};
-use crate::{config::Scope, runs::history::WantedSpending, runs::totals::Post};
+use super::{ApiError, access::Caller, api::Api};
+use crate::{
+    config::KeyScope,
+    runs::{
+        lookup::UsageQuery,
+        totals::{UsageKey, UsageSum},
+    },
+};
 
-/// What is asked for; everything, where nothing is said.
-#[derive(Debug, Default, Deserialize)]
+/// The query of `GET /v1/usage`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Filter {
+pub(crate) struct UsageParams {
+    /// Only from this day on, in UTC.
+    #[schemars(with = "Option<String>", extend("format" = "date"))]
     from: Option<Date>,
+    /// Only up to this day, in UTC.
+    #[schemars(with = "Option<String>", extend("format" = "date"))]
     to: Option<Date>,
+    /// Only this agent.
     agent: Option<String>,
+    /// Only this model, as `provider/model`.
     model: Option<String>,
+    /// Only this key.
     key: Option<String>,
 }
 
-/// What it came to.
-#[derive(Debug, Serialize)]
-pub(crate) struct UsageList {
+/// Sums of spending.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "UsageReport")]
+pub(crate) struct UsageReport {
     total: Spending,
-    data: Vec<Line>,
+    data: Vec<UsageLine>,
 }
 
-#[derive(Debug, Serialize)]
-struct Line {
+/// What was spent on one day by one key, agent and model.
+#[derive(Debug, Serialize, JsonSchema)]
+struct UsageLine {
     #[serde(flatten)]
-    post: Post,
+    key: UsageKey,
     #[serde(flatten)]
     spending: Spending,
 }
 
-/// The spending of the caller; of everybody, for who may administrate.
+/// Shows the spending of the caller's key, or of all keys to a caller with the scope `admin`.
 pub(crate) async fn show(
-    State(site): State<Arc<Site>>,
+    State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    query: Result<Query<Filter>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<UsageList>, ApiError> {
-    caller.require(Scope::Read)?;
-    let Query(filter) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
-    let posts = site.past().spending(&filter.wanted(&caller)?).await?;
+    query: Result<Query<UsageParams>, QueryRejection>,
+) -> Result<Json<UsageReport>, ApiError> {
+    caller.require(KeyScope::Read)?;
+    let Query(params) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    let UsageParams { from, to, agent, model, key } = params;
+    let key = caller.visible_key(key.as_deref())?;
+    let sums = api.lookup().usage(&UsageQuery { from, to, key, agent, model }).await?;
     let mut total = Spending::default();
-    for (_, spending) in &posts {
-        total += *spending;
+    for sum in &sums {
+        total += sum.spending;
     }
-    let data = posts.into_iter().map(|(post, spending)| Line { post, spending }).collect();
-    Ok(Json(UsageList { total, data }))
-}
-
-impl Filter {
-    fn wanted(self, caller: &Caller) -> Result<WantedSpending, ApiError> {
-        let Self { from, to, agent, model, key } = self;
-        let key = caller.sees_only(key.as_deref())?;
-        Ok(WantedSpending { from, to, key, agent, model })
-    }
+    let data = sums.into_iter().map(|UsageSum { key, spending }| UsageLine { key, spending }).collect();
+    Ok(Json(UsageReport { total, data }))
 }

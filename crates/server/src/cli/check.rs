@@ -1,56 +1,53 @@
-//! `brigade check`: is a configuration right, and is it wise?
+//! `brigade check`
 
 use anyhow::Context as _;
 use brigade_observability::Logging;
 use clap::Args;
 
+use super::{ConfigArg, exit::Exit};
 use crate::{
-    app::{self, App, Standing},
-    cli::exit::Exit,
-    config::lint::lint,
-    config::worst_case::WorstCase,
-    config::{ConfigFile, Loaded},
+    app::{self, App, SharedState},
+    config::{LoadedConfig, lint::lint, worst_case::WorstCase},
 };
 
-/// Arguments of `brigade check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  brigade check                     ./brigade.toml: names, files, keys, and advice
+  brigade check                     checks names, files and keys in ./brigade.toml, and gives advice
   brigade check --deny-warnings     fails on advice too, for continuous integration
-  brigade check --no-secrets        where the keys are not at hand
+  brigade check --no-secrets        for machines without the API keys
 
-No provider is asked; `brigade doctor` does that.")]
-pub(crate) struct Check {
+It sends nothing to providers; `brigade doctor` does.")]
+pub(super) struct CheckCommand {
     #[command(flatten)]
-    config: ConfigFile,
-    /// Fails if there is advice
+    config: ConfigArg,
+    /// Fails if there are warnings
     #[arg(long)]
     deny_warnings: bool,
-    /// Does not look for keys
+    /// Does not read API keys and other secrets
     #[arg(long)]
     no_secrets: bool,
 }
 
-impl Check {
-    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+impl CheckCommand {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
         let loaded = self.config.load()?;
         let prices = app::prices(&loaded)?;
         let level = loaded.config.log.level.as_deref().unwrap_or_default();
         Logging::new().level(level).check().context("`log.level`")?;
         if !self.no_secrets {
-            App::from_config(&loaded, Standing::new(&loaded.config))?;
+            App::from_config(&loaded, &SharedState::new(&loaded.config))?;
         }
-        let Loaded { config, .. } = &loaded;
+        let LoadedConfig { config, .. } = &loaded;
         let lints = lint(config, &prices);
         for lint in &lints {
             eprintln!("warning: {lint}");
         }
         for (name, agent) in config.agents.iter().filter(|(_, agent)| agent.exposed) {
-            println!("{name}: {}", WorstCase::of(config, agent, &prices));
+            println!("{name}: {}", WorstCase::estimate(config, agent, &prices));
         }
         println!(
-            "{} is right: {} agents, {} models, {} providers, {} warnings",
+            "{} is valid: {} agents, {} models, {} providers, {} warnings",
             self.config.path.display(),
             config.agents.len(),
             config.models.len(),

@@ -1,16 +1,12 @@
-//! `brigade config`: what the configuration may say, and what it says.
+//! `brigade config`
 
 use clap::{Args, Subcommand};
-use schemars::generate::SchemaSettings;
 
-use crate::{
-    cli::exit::Exit,
-    config::{Config, ConfigFile, Loaded, Server},
-};
+use super::{ConfigArg, exit::Exit};
+use crate::config::{ConfigValue, LoadedConfig};
 
-/// Arguments of `brigade config`.
 #[derive(Debug, Args)]
-pub(crate) struct ConfigCommand {
+pub(super) struct ConfigCommand {
     #[command(subcommand)]
     command: Command,
 }
@@ -24,51 +20,31 @@ Example:
   # and as the first line of brigade.toml:
   #:schema ./brigade.schema.json")]
     Schema,
-    /// Prints what the file and the environment say together
+    /// Prints the configuration file merged with the environment variables
     #[command(after_help = "\
 Examples:
   brigade config show
   BRIGADE__SERVER__LISTEN=127.0.0.1:9000 brigade config show --origin")]
     Show {
         #[command(flatten)]
-        config: ConfigFile,
-        /// Says of each value where it was set: in a line of the file, in a variable, or nowhere but in the program
+        config: ConfigArg,
+        /// Shows where each value was set: the line of the file, the environment variable, or the default
         #[arg(long)]
         origin: bool,
     },
 }
 
 impl ConfigCommand {
-    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
         match self.command {
-            Command::Schema => {
-                let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
-                println!("{}", serde_json::to_string_pretty(&schema)?);
-            }
-            Command::Show { config, origin } => {
-                let loaded = config.load()?;
-                if origin {
-                    show_origins(&loaded)?;
-                } else {
-                    print!("{}", toml::to_string_pretty(&loaded.table)?);
+            Command::Schema => println!("{}", serde_json::to_string_pretty(&LoadedConfig::schema())?),
+            Command::Show { config, origin: false } => print!("{}", toml::to_string_pretty(&config.load()?.table)?),
+            Command::Show { config, origin: true } => {
+                for ConfigValue { key, value, origin } in config.load()?.origins()? {
+                    println!("{key} = {value}  # {origin}");
                 }
             }
         }
         Ok(Exit::Finished)
     }
-}
-
-/// One value a line, in TOML, with its origin behind it.
-fn show_origins(loaded: &Loaded) -> anyhow::Result<()> {
-    let mut lines: Vec<_> =
-        loaded.values.iter().map(|value| (&*value.key, value.value.to_string(), &*value.origin)).collect();
-    let built_in = toml::Table::try_from(Server::default())?;
-    let built_in: Vec<_> = built_in.iter().map(|(key, value)| (format!("server.{key}"), value.to_string())).collect();
-    let unset = built_in.iter().filter(|(key, _)| loaded.values.iter().all(|value| value.key != *key));
-    lines.extend(unset.map(|(key, value)| (&**key, value.clone(), "built in")));
-    lines.sort_unstable();
-    for (key, value, origin) in lines {
-        println!("{key} = {value}  # {origin}");
-    }
-    Ok(())
 }

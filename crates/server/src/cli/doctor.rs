@@ -1,45 +1,45 @@
-//! `brigade doctor`: can the providers be reached, and do they accept the keys?
+//! `brigade doctor`
 
 use clap::Args;
 use futures::future::join_all;
 
+use super::{ConfigArg, exit::Exit};
 use crate::{
-    app::{App, Standing},
-    cli::exit::Exit,
-    config::ConfigFile,
-    health::providers::problem,
+    app::{App, SharedState},
+    health::providers::probe,
 };
 
-/// Arguments of `brigade doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   brigade doctor --config team.toml
 
-Each account is asked for its list of models, which costs nothing.")]
-pub(crate) struct Doctor {
+It asks each account for its list of models, which costs nothing.")]
+pub(super) struct DoctorCommand {
     #[command(flatten)]
-    config: ConfigFile,
+    config: ConfigArg,
 }
 
-impl Doctor {
-    pub(crate) async fn run(self) -> anyhow::Result<Exit> {
+/// Vendors change prices a few times a year.
+const OLD_PRICES_DAYS: u64 = 90;
+
+impl DoctorCommand {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let loaded = self.config.load()?;
-        let app = App::from_config(&loaded, Standing::new(&loaded.config))?;
-        let app = &app;
-        let probes = app.accounts().map(|name| async move { (name, problem(app, name).await) });
+        let app = App::from_config(&loaded, &SharedState::new(&loaded.config))?;
+        let probes = app.accounts.iter().map(|(name, account)| async move { (name, probe(account).await) });
         let mut exit = Exit::Finished;
-        for (name, problem) in join_all(probes).await {
-            match problem {
-                None => println!("✓ {name}: reached, and its key accepted"),
-                Some(problem) => {
+        for (name, result) in join_all(probes).await {
+            match result {
+                Ok(()) => println!("✓ {name}: reachable, and it accepts the key"),
+                Err(problem) => {
                     println!("✗ {name}: {problem}");
                     exit = Exit::Failed;
                 }
             }
         }
-        let (prices, days) = (app.prices.as_of(), app.prices.age().as_secs() / 86_400);
-        println!("{} prices are of {prices}, {days} days old", if days < 90 { "✓" } else { "!" });
+        let (date, days) = (app.prices.as_of(), app.prices.age().as_secs() / 86_400);
+        println!("{} the prices are from {date}, {days} days old", if days < OLD_PRICES_DAYS { "✓" } else { "!" });
         Ok(exit)
     }
 }

@@ -1,18 +1,18 @@
-//! How the process ends.
+//! Exit codes.
 
 use std::process::ExitCode;
 
 use brigade_core::{Outcome, StopReason};
 
-/// How the process ends. Scripts read the code; `--help` lists them.
+/// The exit code of the process. `--help` lists the codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// The answer is whole.
+pub(super) enum Exit {
+    /// The answer is complete.
     Finished = 0,
     /// Something failed; standard error says what.
     Failed = 1,
-    // 2 is clap's: the command line is wrong.
-    /// A limit was met; what there is of an answer was printed.
+    // 2 is clap's, for an invalid command line.
+    /// A limit was reached; the partial answer was printed.
     Partial = 3,
     /// The model declined to answer.
     Refused = 4,
@@ -21,12 +21,12 @@ pub(crate) enum Exit {
 }
 
 /// The list that `--help` shows.
-pub(crate) const EXIT_CODES: &str = "\
+pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-    0  the answer is whole
+    0  the answer is complete
     1  something failed; standard error says what
-    2  the command line is wrong
-    3  a limit was met; what there is of an answer was printed
+    2  the command line is not valid
+    3  a limit was reached; the partial answer was printed
     4  the model declined to answer
   130  the run was cancelled";
 

@@ -1,37 +1,37 @@
-//! `brigade keys`: keys of those who may ask.
+//! `brigade keys`
 
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use crate::{cli::exit::Exit, config::KeyHash};
+use super::exit::Exit;
+use crate::config::KeyHash;
 
-/// Arguments of `brigade keys`.
 #[derive(Debug, Args)]
-pub(crate) struct Keys {
+pub(super) struct KeysCommand {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes a key, and shows what to add to the configuration
+    /// Creates a key, and shows what to add to the configuration
     #[command(after_help = "\
 Example:
   brigade keys new mobile-app
 
-The key is shown once. The configuration keeps its hash, from which nobody can find the key.")]
+The key is shown once. The configuration contains only its hash, from which the key cannot be computed.")]
     New {
-        /// A name for logs and usage: who gets the key
+        /// The key's name in logs and usage: who gets the key
         name: String,
     },
 }
 
-impl Keys {
-    pub(crate) fn run(self) -> Exit {
+impl KeysCommand {
+    pub(super) fn run(self) -> Exit {
         let Command::New { name } = self.command;
         // 244 random bits.
         let key = format!("brg_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        eprintln!("Give this key away; it is not shown again:");
+        eprintln!("Give this key to the client; it is not shown again:");
         println!("{key}");
         eprintln!(
             "\nAdd to the configuration:\n\n[keys.{name:?}]\nhash = \"{}\"\nbudget = {{ usd = \"5.00\", per = \"day\" }}",

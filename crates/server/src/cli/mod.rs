@@ -1,98 +1,117 @@
-//! The command line.
+//! The command line of `brigade`.
 
-pub(crate) mod board;
-pub(crate) mod check;
-pub(crate) mod config;
-pub(crate) mod demo;
-pub(crate) mod doctor;
-pub(crate) mod exit;
-pub(crate) mod init;
-pub(crate) mod keys;
-pub(crate) mod run;
-pub(crate) mod serve;
-pub(crate) mod signals;
-pub(crate) mod simulate;
-pub(crate) mod trace;
+#![expect(clippy::print_stdout, reason = "a command line prints its results")]
 
-use clap::{CommandFactory, Parser, Subcommand};
+mod check;
+mod config;
+mod demo;
+mod doctor;
+mod exit;
+mod init;
+mod keys;
+mod progress;
+mod run;
+mod serve;
+mod signals;
+mod simulate;
+mod simulator;
+mod trace;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{
-    cli::check::Check,
-    cli::config::ConfigCommand,
-    cli::demo::Demo,
-    cli::doctor::Doctor,
-    cli::exit::{EXIT_CODES, Exit},
-    cli::init::Init,
-    cli::keys::Keys,
-    cli::run::RunAgent,
-    cli::serve::Serve,
-    cli::simulate::Simulate,
-    cli::trace::Trace,
-};
+use self::exit::{EXIT_CODES, Exit};
+use crate::config::LoadedConfig;
 
-/// Runs teams of agents: with budgets that hold, limits kept, and a trace id on every line.
+/// Runs agents and teams of agents, with enforced budgets and limits.
 #[derive(Debug, Parser)]
 #[command(name = "brigade", version, arg_required_else_help = true, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
-pub(crate) struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows a supervisor with three workers at work, against a simulated provider
-    Demo(Demo),
-    /// Writes a configuration for the keys, or the Ollama, that it finds
-    Init(Init),
-    /// Checks a configuration: is it right, and is it wise?
-    Check(Check),
-    /// Asks the providers, at no cost, whether they accept the keys
-    Doctor(Doctor),
-    /// Gives one agent one task
-    Run(RunAgent),
-    /// Serves agents over HTTP, to any OpenAI client
-    Serve(Serve),
-    /// Shows a run as a tree, from the store or the file of its events
-    Trace(Trace),
-    /// Makes keys for those who may ask
-    Keys(Keys),
-    /// Shows the configuration, or its schema
-    Config(ConfigCommand),
+    /// Runs a demo team, a supervisor with three workers, on a simulated provider
+    Demo(demo::DemoCommand),
+    /// Writes a configuration for the API keys, or the Ollama, that it finds
+    Init(init::InitCommand),
+    /// Checks a configuration and gives advice
+    Check(check::CheckCommand),
+    /// Checks that all providers are reachable and accept their keys, at no cost
+    Doctor(doctor::DoctorCommand),
+    /// Runs one agent with one task
+    Run(run::RunCommand),
+    /// Serves agents over HTTP to any OpenAI client
+    Serve(serve::ServeCommand),
+    /// Shows a run as a tree, from the store or a file of events
+    Trace(trace::TraceCommand),
+    /// Creates API keys for clients
+    Keys(keys::KeysCommand),
+    /// Prints the configuration or its JSON Schema
+    Config(config::ConfigCommand),
     /// Runs a provider simulator: OpenAI and Anthropic protocols, scripted answers, faults
-    Simulate(Simulate),
+    Simulate(simulate::SimulateCommand),
     /// Prints completions for a shell
     #[command(after_help = "Example:\n  brigade completions bash > /etc/bash_completion.d/brigade")]
     Completions {
-        /// Which shell
+        /// The shell
         shell: Shell,
     },
 }
 
+/// The option for the configuration file.
+#[derive(Debug, Clone, Args)]
+struct ConfigArg {
+    /// The configuration, a TOML file
+    #[arg(long = "config", value_name = "FILE", default_value = "brigade.toml", env = "BRIGADE_CONFIG")]
+    path: PathBuf,
+}
+
 const EXAMPLES: &str = "\
 Examples:
-  brigade demo                                  a team at work, no key needed
-  brigade init && brigade run assistant \"Hi.\"   an agent of your own
-  brigade serve --demo                          the team over HTTP";
+  brigade demo                                  runs a demo team, without an API key
+  brigade init && brigade run assistant \"Hi.\"   runs your own agent
+  brigade serve --demo                          serves the demo team over HTTP";
+
+/// Runs the `brigade` program with the arguments of the process.
+pub async fn main() -> ExitCode {
+    match Cli::parse().run().await {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::Failed.into()
+        }
+    }
+}
 
 impl Cli {
-    pub(crate) async fn run(self) -> anyhow::Result<Exit> {
+    async fn run(self) -> anyhow::Result<Exit> {
         match self.command {
-            Command::Demo(demo) => demo.run().await,
-            Command::Init(init) => init.run().await,
-            Command::Check(check) => check.run(),
-            Command::Doctor(doctor) => doctor.run().await,
-            Command::Run(run) => run.run().await,
-            Command::Serve(serve) => serve.run().await,
-            Command::Trace(trace) => trace.run().await,
-            Command::Keys(keys) => Ok(keys.run()),
-            Command::Config(config) => config.run(),
-            Command::Simulate(simulate) => simulate.run().await,
+            Command::Demo(command) => command.run().await,
+            Command::Init(command) => command.run().await,
+            Command::Check(command) => command.run(),
+            Command::Doctor(command) => command.run().await,
+            Command::Run(command) => command.run().await,
+            Command::Serve(command) => command.run().await,
+            Command::Trace(command) => command.run().await,
+            Command::Keys(command) => Ok(command.run()),
+            Command::Config(command) => command.run(),
+            Command::Simulate(command) => command.run().await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "brigade", &mut std::io::stdout());
                 Ok(Exit::Finished)
             }
         }
+    }
+}
+
+impl ConfigArg {
+    fn load(&self) -> anyhow::Result<LoadedConfig> {
+        LoadedConfig::from_file(&self.path)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `brigade run`: one task for one agent, from the command line.
+//! `brigade run`
 
 use std::{
     io::{IsTerminal, Read, Write},
@@ -13,19 +13,19 @@ use brigade_observability::{Logging, RunLog};
 use clap::Args;
 use futures::StreamExt;
 
+use super::{
+    ConfigArg,
+    exit::{EXIT_CODES, Exit},
+    signals,
+};
 use crate::{
-    agents::team::Served,
-    api::ANYBODY,
-    app::{App, Standing},
-    cli::exit::{EXIT_CODES, Exit},
-    cli::signals,
-    config::worst_case::WorstCase,
-    config::{ConfigFile, Loaded},
-    runs::report::{Failure, Report},
-    runs::store::Store,
+    agents::served::ServedAgent,
+    api::access::LOCAL_CALLER,
+    app::{App, SharedState},
+    config::{LoadedConfig, worst_case::WorstCase},
+    runs::report::{RunFailureReport, RunResult},
 };
 
-/// Arguments of `brigade run`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 Examples:
@@ -34,67 +34,68 @@ Examples:
   brigade run desk \"Plan a week.\" --json | jq -r .text
   brigade run desk \"Plan a week.\" --dry-run
 
-The answer goes to standard output, what it took to standard error.
+The answer is printed to standard output, the summary to standard error.
 
 {EXIT_CODES}"))]
-pub(crate) struct RunAgent {
-    /// The agent
+pub(super) struct RunCommand {
+    /// The agent's name
     agent: String,
-    /// What it is to do; `-` reads it from standard input
+    /// The task; `-` reads it from standard input
     task: String,
     #[command(flatten)]
-    config: ConfigFile,
-    /// Asks nobody: tells what the run can cost at the most
+    config: ConfigArg,
+    /// Calls no model; prints the maximum cost of the run
     #[arg(long, conflicts_with_all = ["json", "events"])]
     dry_run: bool,
-    /// Answers with one JSON object: text, stop, cost, usage, trace
+    /// Prints one JSON object: text, stop, cost, usage, trace
     #[arg(long)]
     json: bool,
-    /// Adds the run's events to this file, for `brigade trace`
+    /// Appends the run's events to this file, for `brigade trace`
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
 }
 
-impl RunAgent {
-    pub(crate) async fn run(self) -> anyhow::Result<Exit> {
+impl RunCommand {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let loaded = self.config.load()?;
         let log = &loaded.config.log;
-        // A person reads this: what goes well is in the answer and the summary.
+        // Only warnings: the answer and the summary say what went well.
         let logging = Logging::new().format(log.format).level(log.level.as_deref().unwrap_or("warn")).init();
-        let _logging = logging.context("cannot set up the log")?;
-        // What can be told without asking anybody is told beside a server that has the store open.
-        let store = if self.dry_run { None } else { Store::of(&loaded).await? };
-        let app = App::from_config(&loaded, Standing::new(&loaded.config).kept_in(store.clone()).await?)?;
-        let Some(served) = app.agents.get(&self.agent) else {
-            let known: Vec<_> = app.agents.keys().map(String::as_str).collect();
-            bail!("there is no agent `{}`; the configuration has: {}", self.agent, known.join(", "));
+        let _logging = logging.context("cannot set up logging")?;
+        // A dry run needs no store, which a server may have open.
+        let state = if self.dry_run { SharedState::new(&loaded.config) } else { SharedState::open(&loaded).await? };
+        let app = App::from_config(&loaded, &state)?;
+        let Some(agent) = app.agent(&self.agent) else {
+            let known: Vec<_> = app.agents.iter().map(|served| &**served.agent.name()).collect();
+            bail!("there is no agent `{}`; the agents are: {}", self.agent, known.join(", "));
         };
         if self.dry_run {
-            return Ok(self.tell_worst_case(&loaded, &app));
+            return Ok(self.print_worst_case(&loaded, &app));
         }
         let task = self.task()?;
-        let run = self.context(&app, served, (&loaded, store.as_ref()))?;
-        let is_live = !self.json && served.speaks_live() && std::io::stdout().is_terminal();
-        let result = work(served, (&run, task), is_live).await;
-        if let Some(store) = store {
+        let run = self.build_run(agent, &loaded, &state)?;
+        let is_live = !self.json && agent.streams_text() && std::io::stdout().is_terminal();
+        let result =
+            if is_live { run_live(agent, &run, task).await } else { run_until_stopped(agent, &run, task).await };
+        if let Some(store) = &state.store {
             store.close().await;
         }
         match result {
             Ok(outcome) => {
-                self.show(&outcome, is_live)?;
+                self.print(&outcome, is_live)?;
                 Ok(Exit::from(&outcome))
             }
             Err(error) if self.json => {
-                println!("{}", serde_json::to_string_pretty(&Failure::of(&error))?);
+                println!("{}", serde_json::to_string_pretty(&RunFailureReport::of(&error))?);
                 Ok(Exit::Failed)
             }
             Err(error) => bail!("{}", error.chain()),
         }
     }
 
-    fn tell_worst_case(&self, loaded: &Loaded, app: &App) -> Exit {
+    fn print_worst_case(&self, loaded: &LoadedConfig, app: &App) -> Exit {
         if let Some(agent) = loaded.config.agents.get(&self.agent) {
-            println!("{}: {}", self.agent, WorstCase::of(&loaded.config, agent, &app.prices));
+            println!("{}: {}", self.agent, WorstCase::estimate(&loaded.config, agent, &app.prices));
         }
         Exit::Finished
     }
@@ -111,56 +112,56 @@ impl RunAgent {
         Ok(text.into())
     }
 
-    /// On behalf of whoever may ask without a key.
-    fn context(&self, app: &App, served: &Served, (loaded, store): (&Loaded, Option<&Store>)) -> anyhow::Result<Run> {
-        let run = Run::builder().account(app.ledger().clone()).budget(served.budget.clone());
-        let run = run.scope(Scope::default().tenant(ANYBODY));
-        let kept = store.map(|store| store.observer(&ANYBODY.into(), None));
-        let run = kept.into_iter().fold(run, RunBuilder::observer);
+    fn build_run(&self, agent: &ServedAgent, loaded: &LoadedConfig, state: &SharedState) -> anyhow::Result<Run> {
+        let run = Run::builder().account(state.ledger.clone()).budget(agent.budget.clone());
+        let run = run.scope(Scope::default().tenant(LOCAL_CALLER));
+        let recorder = state.store.as_ref().map(|store| store.observer(&LOCAL_CALLER.into(), None));
+        let run = recorder.into_iter().fold(run, RunBuilder::observer);
         let configured = loaded.config.log.events.as_ref().map(|path| loaded.folder.join(path));
         let Some(path) = self.events.clone().or(configured) else { return Ok(run.build()) };
         let recorder = RunLog::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
         Ok(run.observer(Arc::new(recorder)).build())
     }
 
-    fn show(&self, outcome: &Outcome, was_live: bool) -> anyhow::Result<()> {
+    fn print(&self, outcome: &Outcome, was_live: bool) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&Report::of(outcome))?);
+            println!("{}", serde_json::to_string_pretty(&RunResult::of_outcome(outcome))?);
             return Ok(());
         }
-        println!("{}", if was_live { String::new() } else { harmless(&outcome.text) });
+        println!("{}", if was_live { String::new() } else { printable(&outcome.text) });
         eprintln!("{}", outcome.summary());
         if !outcome.notice.is_empty() {
-            eprintln!("note: {}", harmless(&outcome.notice));
+            eprintln!("note: {}", printable(&outcome.notice));
         }
         for degraded in &outcome.degraded {
-            eprintln!("degraded: {}: {}", degraded.part, harmless(&degraded.reason));
+            eprintln!("degraded: {}: {}", degraded.part, printable(&degraded.reason));
         }
         Ok(())
     }
 }
 
-/// Works on the task, and shows the answer as it comes if somebody looks on. Ctrl-C cancels the run, not the program, so
-/// that what there is of an answer is shown.
-async fn work(served: &Served, (run, task): (&Run, Task), is_live: bool) -> Result<Outcome, RunError> {
-    if !is_live {
-        let mut work = pin!(served.agent.run_in(run, task));
-        return tokio::select! {
-            result = &mut work => result,
-            () = signals::stop() => {
-                run.cancel();
-                work.await
-            }
-        };
+/// Runs the agent. Ctrl-C cancels the run rather than the program, so that the partial answer is printed.
+async fn run_until_stopped(agent: &ServedAgent, run: &Run, task: Task) -> Result<Outcome, RunError> {
+    let mut result = pin!(agent.agent.run_in(run, task));
+    tokio::select! {
+        result = &mut result => result,
+        () = signals::stop() => {
+            run.cancel();
+            result.await
+        }
     }
-    let (mut items, mut stop) = (pin!(stream(served.agent.clone(), run, task)), pin!(signals::stop()));
+}
+
+/// Like [`run_until_stopped`], and prints the answer while it is generated.
+async fn run_live(agent: &ServedAgent, run: &Run, task: Task) -> Result<Outcome, RunError> {
+    let (mut items, mut stop) = (pin!(stream(agent.agent.clone(), run, task)), pin!(signals::stop()));
     let mut is_stopping = false;
     loop {
         tokio::select! {
             item = items.next() => match item {
-                Some(RunItem::Event(agent, event)) if !agent.contains('/') => show_live(&event),
+                Some(RunItem::Event(agent, event)) if !agent.contains('/') => print_event(&event),
                 Some(RunItem::End(result)) => return result,
-                // The end of the run is told before the stream ends.
+                // The stream ends only after `End`.
                 Some(RunItem::Event(..)) | None => {}
             },
             () = &mut stop, if !is_stopping => {
@@ -171,19 +172,19 @@ async fn work(served: &Served, (run, task): (&Run, Task), is_live: bool) -> Resu
     }
 }
 
-/// A model, or what a tool has brought, must not steer the terminal: only text and line breaks pass.
-fn harmless(text: &str) -> String {
+/// Removes control characters, so that a model or a tool cannot control the terminal.
+fn printable(text: &str) -> String {
     text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect()
 }
 
-fn show_live(event: &Event) {
+fn print_event(event: &Event) {
     let text = match event {
         Event::Delta(Delta::Text(text)) => text.as_str(),
         Event::TurnEnded { tool_calls: 1.., .. } => "\n\n",
-        Event::ReplyRestarted => "\n[the answer begins again]\n",
+        Event::ReplyRestarted => "\n[the answer starts again]\n",
         _ => return,
     };
     let mut stdout = std::io::stdout();
-    // A reader that went away takes the display with it, not the run.
-    let _ = stdout.write_all(harmless(text).as_bytes()).and_then(|()| stdout.flush());
+    // The run goes on if standard output was closed.
+    let _ = stdout.write_all(printable(text).as_bytes()).and_then(|()| stdout.flush());
 }

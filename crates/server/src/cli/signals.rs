@@ -1,11 +1,11 @@
-//! Signals to the process.
+//! Signals of the operating system.
 
 use std::future::pending;
 
-/// Waits for Ctrl-C, or for SIGTERM where there is such a thing.
-pub(crate) async fn stop() {
+/// Waits for Ctrl-C or SIGTERM.
+pub(super) async fn stop() {
     let ctrl_c = async {
-        // Where no handler can be set up, the process ends without one, which is what was asked for.
+        // Without a handler, Ctrl-C ends the process.
         if tokio::signal::ctrl_c().await.is_err() {
             pending::<()>().await;
         }
@@ -21,18 +21,18 @@ async fn terminate() {
     on(tokio::signal::unix::SignalKind::terminate()).await;
 }
 
-/// SIGHUP, where there is such a thing. From when this is made none is lost, and none ends the process.
+/// Receives SIGHUP. From its creation on, the signal no longer ends the process.
 #[cfg(unix)]
-pub(crate) struct Hangups(Option<tokio::signal::unix::Signal>);
+pub(super) struct HangupSignal(Option<tokio::signal::unix::Signal>);
 
 #[cfg(unix)]
-impl Hangups {
-    pub(crate) fn listen() -> Self {
+impl HangupSignal {
+    pub(super) fn listen() -> Self {
         Self(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok())
     }
 
-    /// Waits for the next one.
-    pub(crate) async fn next(&mut self) {
+    /// Waits for the next signal.
+    pub(super) async fn next(&mut self) {
         match &mut self.0 {
             Some(signal) => drop(signal.recv().await),
             None => pending().await,
@@ -55,17 +55,17 @@ async fn terminate() {
     pending().await
 }
 
-/// There is no such signal here.
+/// This platform has no SIGHUP.
 #[cfg(not(unix))]
-pub(crate) struct Hangups;
+pub(super) struct HangupSignal;
 
 #[cfg(not(unix))]
-impl Hangups {
-    pub(crate) fn listen() -> Self {
+impl HangupSignal {
+    pub(super) fn listen() -> Self {
         Self
     }
 
-    pub(crate) async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         pending().await
     }
 }

@@ -1,4 +1,4 @@
-//! `brigade simulate`: the provider simulator as a process of its own.
+//! `brigade simulate`
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -7,40 +7,39 @@ use brigade_rehearsal::{FaultPlan, Latency, Script, SimulatedRateLimits, Simulat
 use clap::Args;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
-use crate::cli::exit::Exit;
+use super::exit::Exit;
 
-/// Arguments of `brigade simulate`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  brigade simulate                                   echoes what it is asked, on a free port
+  brigade simulate                                   echoes each question, on a free port
   brigade simulate --demo --listen 127.0.0.1:4010    plays the demo's provider
   brigade simulate --script script.toml --faults faults.toml
 
 Point a client at the address it prints: OpenAI's protocols below /v1, Anthropic's at /v1/messages.")]
-pub(crate) struct Simulate {
-    /// Where to listen. Loopback only: it accepts any key
+pub(super) struct SimulateCommand {
+    /// The address to listen on. Loopback only, because it accepts any key
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// What is answered, as TOML rules
+    /// A TOML file with rules for the answers
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     script: Option<PathBuf>,
-    /// Answers with the script of `brigade demo`
+    /// Uses the script of `brigade demo`
     #[arg(long)]
     demo: bool,
-    /// What goes wrong, as TOML
+    /// A TOML file with faults to inject
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
-    /// Waits this long before each answer, in milliseconds, where the script says nothing else
+    /// Waits this long before each answer, in milliseconds, unless the script sets a latency
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency_ms: u64,
-    /// Accepts histories that the real providers refuse
+    /// Accepts conversations that real providers refuse
     #[arg(long)]
     lenient: bool,
-    /// Enforces this many requests a minute, with the vendors' headers and 429
+    /// Limits requests per minute, with the vendors' headers and status 429
     #[arg(long, value_name = "N")]
     requests_per_minute: Option<u32>,
-    /// Enforces this many tokens a minute, in the same way
+    /// Limits tokens per minute, in the same way
     #[arg(long, value_name = "N")]
     tokens_per_minute: Option<u32>,
     /// Ends when standard input is closed
@@ -48,8 +47,8 @@ pub(crate) struct Simulate {
     until_stdin_closes: bool,
 }
 
-impl Simulate {
-    pub(crate) async fn run(self) -> anyhow::Result<Exit> {
+impl SimulateCommand {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
         if !self.listen.ip().is_loopback() {
             bail!(
                 "{} is not a loopback address; the simulator accepts any key, so it listens on 127.0.0.1 or [::1] only",

@@ -1,4 +1,4 @@
-//! `brigade trace`: a run as a tree, from the store or from the file of its events.
+//! `brigade trace`
 
 use std::path::{Path, PathBuf};
 
@@ -7,42 +7,41 @@ use brigade_observability::RunTree;
 use brigade_store::RunHistory;
 use clap::Args;
 
-use crate::{cli::exit::Exit, config::ConfigFile};
+use super::{ConfigArg, exit::Exit};
 
-/// Arguments of `brigade trace`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  brigade trace a3f2b1c9                        a run of the server that ./brigade.toml describes
+  brigade trace a3f2b1c9                        a run of the server that uses ./brigade.toml
   brigade trace a3f2b1c9 --store brigade.db
   brigade run desk \"Plan a week.\" --events events.jsonl
   brigade trace a3f2b1c9 --events events.jsonl
 
-The id is the one of the log lines and of the header `x-trace-id`. Without an option it is looked for in the `store` of
-the configuration, or else in the file that its `log.events` names. The server may go on meanwhile.")]
-pub(crate) struct Trace {
+The id is in the log lines and in the response header `x-trace-id`. Without an option, the run is looked up in the
+configured `store`, or else in the configured file `log.events`. The server may be running meanwhile.")]
+pub(super) struct TraceCommand {
     /// The trace id: its first 8 digits, or all 32
     id: String,
-    /// The file of events
+    /// A file of events
     #[arg(long, value_name = "FILE", conflicts_with = "store")]
     events: Option<PathBuf>,
-    /// The store
+    /// A store
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     #[command(flatten)]
-    config: ConfigFile,
+    config: ConfigArg,
 }
 
-/// Where runs are kept.
+/// Where to look for the run.
 enum Source {
     Store(PathBuf),
     Events(PathBuf),
 }
 
-impl Trace {
-    pub(crate) async fn run(self) -> anyhow::Result<Exit> {
+impl TraceCommand {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let tree = match self.source()? {
-            Source::Store(path) => stored(&path, &self.id).await?,
+            Source::Store(path) => from_store(&path, &self.id).await?,
             Source::Events(path) => RunTree::open(&path, &self.id)?,
         };
         println!("{tree}");
@@ -56,19 +55,20 @@ impl Trace {
         if let Some(path) = &self.events {
             return Ok(Source::Events(path.clone()));
         }
-        let usual = || Source::Events(PathBuf::from("events.jsonl"));
+        let default = || Source::Events(PathBuf::from("events.jsonl"));
         if !self.config.path.exists() {
-            return Ok(usual());
+            return Ok(default());
         }
         let loaded = self.config.load()?;
         let store = loaded.config.store.map(|path| Source::Store(loaded.folder.join(path)));
         let events = loaded.config.log.events.map(|path| Source::Events(loaded.folder.join(path)));
-        Ok(store.or(events).unwrap_or_else(usual))
+        Ok(store.or(events).unwrap_or_else(default))
     }
 }
 
-async fn stored(path: &Path, id: &str) -> anyhow::Result<RunTree> {
-    let runs = RunHistory::open(path).with_context(|| format!("the store {}", path.display()))?;
-    let found = runs.trace(id).await.with_context(|| format!("the store {}", path.display()))?;
-    Ok(RunTree::from_records(id, found.into_iter().flat_map(|found| found.events))?)
+async fn from_store(path: &Path, id: &str) -> anyhow::Result<RunTree> {
+    let context = || format!("cannot read the store {}", path.display());
+    let runs = RunHistory::open(path).with_context(context)?;
+    let history = runs.trace(id).await.with_context(context)?;
+    Ok(RunTree::from_records(id, history.into_iter().flat_map(|history| history.events))?)
 }

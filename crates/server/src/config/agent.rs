@@ -1,115 +1,116 @@
-//! Agents, and the workers of supervisors.
+//! `[agents.NAME]` sections.
 
 use std::{path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AgentRecall, Budget, Name, Text, units};
+use super::{AgentRecallConfig, BudgetConfig, Name, TextSource, units};
 
-/// An agent; with workers, a supervisor.
+/// An agent. An agent with workers is a supervisor.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Agent {
-    /// Its model.
+pub(crate) struct AgentConfig {
+    /// The name of a model in `models`.
     #[schemars(with = "String")]
     pub(crate) model: Name,
-    /// What it is for, in a sentence. Clients and supervisors are told.
+    /// What the agent is for, in one sentence. Clients and supervisors see it.
     #[serde(default)]
     pub(crate) purpose: String,
-    /// What it is told before everything else.
-    pub(crate) instructions: Option<Text>,
-    /// What happens with instructions that a client sends.
+    /// The system prompt.
+    pub(crate) instructions: Option<TextSource>,
+    /// What to do with system or developer messages of a client.
     #[serde(default)]
     pub(crate) caller_instructions: CallerInstructions,
-    /// The tools that it may use; the fewer, the better it uses them.
+    /// Names of tools in `tools` that the agent may call. Models choose better among few tools.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(crate) tools: Vec<Name>,
-    /// Notes that it keeps and finds again in later conversations; `{}` gives it all tools for them. It needs a `store`.
-    pub(crate) recall: Option<AgentRecall>,
-    /// The agents that it may give tasks to.
+    /// Long-term memory: notes that the agent writes and finds again in later conversations. `{}` gives it all tools for
+    /// notes. Needs a `store`.
+    pub(crate) recall: Option<AgentRecallConfig>,
+    /// Agents that this agent may delegate tasks to.
     #[serde(default)]
-    pub(crate) workers: Vec<Worker>,
-    /// How many workers run at a time.
+    pub(crate) workers: Vec<WorkerConfig>,
+    /// The number of tools and workers that run at the same time. 8 by default.
     #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) parallel: Option<usize>,
-    /// What becomes of workers in flight when another one has met the end of a budget that they share.
+    /// What happens to running workers when another worker has used up a budget that they share.
     #[serde(default)]
-    pub(crate) when_spent: OnExhausted,
-    /// The most model turns of one run. 25 if absent.
+    pub(crate) when_spent: OnExhaustedConfig,
+    /// The maximum number of model turns in one run. 25 by default.
     #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) turns: Option<u32>,
-    /// The most tokens of one answer, reasoning included.
+    /// The maximum number of tokens in one answer, including reasoning. Overrides the model's.
     #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) max_output_tokens: Option<u32>,
-    /// Randomness, from 0 to 2 (Anthropic: to 1).
+    /// Randomness from 0 to 2 (Anthropic: 0 to 1). Overrides the model's.
     pub(crate) temperature: Option<f32>,
-    /// A file with the JSON Schema that its answers must match.
+    /// A file with the JSON Schema that answers must match.
     pub(crate) output_schema: Option<PathBuf>,
-    /// The most tokens of a conversation that it is shown.
+    /// The maximum number of tokens of the conversation that is sent to the model; older messages are left out.
     pub(crate) context_tokens: Option<u64>,
-    /// What one run of it may spend, workers included.
+    /// What one run may spend, including its workers.
     #[serde(default)]
-    pub(crate) budget: Budget,
-    /// Whether clients may ask for it. Workers need not be asked for by others than their supervisor.
+    pub(crate) budget: BudgetConfig,
+    /// Whether clients may call the agent. True by default; set it to false for agents that only work for a supervisor.
     #[serde(default = "yes")]
     pub(crate) exposed: bool,
 }
 
-/// What becomes of work in flight when the budget that pays for it is used up.
+/// What happens to running workers when a shared budget is used up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum OnExhausted {
-    /// What has begun may end.
+pub(crate) enum OnExhaustedConfig {
+    /// Running work may finish.
     #[default]
     Finish,
-    /// It is cancelled at once.
+    /// Running work is cancelled at once.
     Cancel,
 }
 
-/// What happens with instructions that a client sends as a system or developer message.
+/// What to do with system or developer messages of a client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum CallerInstructions {
-    /// They follow the agent's own.
+pub enum CallerInstructions {
+    /// Appends them to the agent's own instructions.
     #[default]
     Append,
-    /// The request is refused.
+    /// Refuses the request.
     Refuse,
 }
 
-/// An agent that a supervisor may give tasks to.
+/// An agent that a supervisor may delegate tasks to.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Worker {
-    /// Which agent.
+pub(crate) struct WorkerConfig {
+    /// The name of an agent in `agents`.
     #[schemars(with = "String")]
     pub(crate) agent: Name,
-    /// How long one task may take, such as "30s". Two minutes if absent.
-    #[serde(default, deserialize_with = "units::some_time")]
+    /// The maximum duration of one task, such as "30s". Two minutes by default.
+    #[serde(default, deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]
     pub(crate) timeout: Option<Duration>,
-    /// What the supervisor sees when it fails.
+    /// What the supervisor sees if the worker fails.
     #[serde(default)]
     pub(crate) on_failure: FailurePolicy,
-    /// How often it may be called in one run.
+    /// The maximum number of tasks in one run.
     #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) max_calls: Option<u32>,
-    /// What one task may spend; the agent's own budget if absent.
-    pub(crate) budget: Option<Budget>,
+    /// What one task may spend. The agent's own budget by default.
+    pub(crate) budget: Option<BudgetConfig>,
 }
 
-/// What a supervisor sees of a worker that failed.
+/// What a supervisor sees if a worker fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FailurePolicy {
-    /// What went wrong.
+    /// The supervisor sees the error and goes on.
     #[default]
     Isolate,
-    /// Nothing: the whole run fails.
+    /// The whole run fails.
     Required,
-    /// This text in place of an answer: `{ fallback = "No research available." }`.
+    /// The supervisor sees this text instead of an answer: `{ fallback = "No research available." }`.
     Fallback(String),
 }
 

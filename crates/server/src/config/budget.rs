@@ -1,50 +1,49 @@
-//! Limits of spending.
+//! Spending limits.
 
 use std::time::Duration;
 
-use brigade_core::{Cap, Money, Window};
+use brigade_core::{Budget, Cap, Money, Window};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::units;
 
-/// What may be spent. Absent is without limit.
+/// Spending limits. A limit that is not set is unlimited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Budget {
-    /// US dollars, as a decimal such as "0.50".
+pub(crate) struct BudgetConfig {
+    /// US dollars, as a decimal in quotes such as "0.50".
     #[serde(deserialize_with = "units::some_positive")]
     #[schemars(with = "Option<String>")]
     pub(crate) usd: Option<Money>,
     /// Input and output tokens together.
     #[serde(deserialize_with = "units::some_positive")]
     pub(crate) tokens: Option<u64>,
-    /// Model turns, all agents of a run together.
+    /// Model turns of all agents of a run together.
     #[serde(deserialize_with = "units::some_positive")]
     pub(crate) turns: Option<u64>,
-    /// Model calls, all agents of a run together. 100 for a run if absent.
+    /// Model calls of all agents of a run together. 100 per run by default.
     #[serde(deserialize_with = "units::some_positive")]
     pub(crate) model_calls: Option<u64>,
-    /// Tool calls, all agents of a run together.
+    /// Tool calls of all agents of a run together.
     pub(crate) tool_calls: Option<u64>,
-    /// Time from start to end, such as "5m". It means nothing for a process or a key.
-    #[serde(deserialize_with = "units::some_time")]
+    /// Time from start to end, such as "5m". Only for runs, not for the process or a key.
+    #[serde(deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]
     pub(crate) wall: Option<Duration>,
-    /// The span of time that the limits are for: "total", "day" or "month", in UTC.
+    /// When the limits start again: "total" (never, the default), "day" or "month", in UTC.
     #[schemars(with = "Option<String>")]
     pub(crate) per: Window,
-    /// Only warns when a limit is crossed.
+    /// Only warns when a limit is exceeded.
     pub(crate) soft: bool,
-    /// How many percent of money and tokens are set aside for a last answer when the rest is used up.
+    /// The percentage of money and tokens that is reserved for a last answer when the rest is used up.
     pub(crate) wrap_up_percent: Option<u8>,
 }
 
-impl Budget {
-    /// The same in core's words.
-    pub(crate) fn to_core(&self) -> brigade_core::Budget {
+impl BudgetConfig {
+    pub(crate) fn to_core(&self) -> Budget {
         let count = |limit| self.cap(limit);
-        let mut budget = brigade_core::Budget::default().per(self.per);
+        let mut budget = Budget::default().per(self.per);
         budget.usd = self.usd.map(|limit| self.cap(limit));
         budget.tokens = self.tokens.map(count);
         budget.turns = self.turns.map(count);

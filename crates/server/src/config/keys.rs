@@ -1,4 +1,4 @@
-//! Keys of those who may ask.
+//! `[keys.NAME]` sections: API keys of clients.
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
@@ -7,50 +7,59 @@ use serde::{Deserialize, Deserializer, de};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Budget;
+use super::BudgetConfig;
 
-/// A key of somebody who may ask. Only its hash is kept; `brigade keys new` makes both.
+/// An API key of a client. The configuration contains only its hash; `brigade keys new` creates both.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Key {
-    /// The hash of the key, as `sha256:…`.
+pub(crate) struct KeyConfig {
+    /// The SHA-256 hash of the key, as `sha256:…`.
     #[schemars(with = "String")]
     pub(crate) hash: KeyHash,
-    /// What it may do: "run", "read", "admin". Run and read if absent.
-    #[serde(default = "usual_scopes")]
-    pub(crate) scopes: Vec<Scope>,
-    /// What all runs with this key may spend together.
+    /// What the key may do: "run", "read", "admin". "run" and "read" by default.
+    #[serde(default = "default_scopes")]
+    pub(crate) scopes: Vec<KeyScope>,
+    /// What all runs of this key may spend together.
     #[serde(default)]
-    pub(crate) budget: Budget,
-    /// How many requests a minute, of whatever kind. More are answered with 429. Without limit if absent.
+    pub(crate) budget: BudgetConfig,
+    /// The maximum number of requests per minute, of any kind; more get status 429. Unlimited by default.
     pub(crate) requests_per_minute: Option<NonZeroU32>,
-    /// How many of them may come at once after a pause; what ten seconds allow, if absent.
+    /// The number of requests that may come at once after a pause. By default, what ten seconds allow.
     pub(crate) burst: Option<NonZeroU32>,
 }
 
-/// What a key may do.
+/// What an API key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Scope {
-    /// Start runs, and cancel its own.
+pub enum KeyScope {
+    /// Start runs, and cancel the key's own runs.
     Run,
-    /// See its own runs and what they cost.
+    /// Read the key's own runs and their cost.
     Read,
-    /// See and cancel everybody's runs, and read the metrics.
+    /// Read and cancel the runs of all keys, and read the metrics.
     Admin,
 }
 
-/// The SHA-256 of a key. Keys are 256 random bits, so a slow hash would protect nothing.
+/// The SHA-256 hash of an API key. Keys are random, so a slow hash would add no protection.
+///
+/// ```
+/// use brigade_server::KeyHash;
+///
+/// let hash = KeyHash::of("brg_1");
+/// assert!(hash.to_string().starts_with("sha256:"));
+/// assert_eq!(hash.to_string().parse::<KeyHash>()?, hash);
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeyHash([u8; 32]);
+pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    /// The hash of a key.
-    pub(crate) fn of(key: &str) -> Self {
+    /// Hashes a key.
+    pub fn of(key: &str) -> Self {
         Self(Sha256::digest(key.as_bytes()).into())
     }
 
-    /// Whether both are the same, in a time that tells nothing about where they differ.
+    /// Compares in constant time, so that the response time does not reveal how much of a hash is right.
     pub(crate) fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -60,12 +69,12 @@ impl FromStr for KeyHash {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = "a key's hash is `sha256:` and 64 hexadecimal digits; `brigade keys new` prints one";
-        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.is_ascii()).ok_or(wrong)?;
+        let invalid = "the hash of a key is `sha256:` and 64 hexadecimal digits; `brigade keys new` prints one";
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.is_ascii()).ok_or(invalid)?;
         let mut bytes = [0; 32];
-        for (place, byte) in bytes.iter_mut().enumerate() {
-            let digits = hex.get(2 * place..2 * place + 2).ok_or(wrong)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong)?;
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            let digits = hex.get(2 * index..2 * index + 2).ok_or(invalid)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| invalid)?;
         }
         Ok(Self(bytes))
     }
@@ -90,8 +99,8 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-fn usual_scopes() -> Vec<Scope> {
-    vec![Scope::Run, Scope::Read]
+fn default_scopes() -> Vec<KeyScope> {
+    vec![KeyScope::Run, KeyScope::Read]
 }
 
 #[cfg(test)]
@@ -99,11 +108,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_reads_back_and_fits_its_key_only() {
+    fn a_hash_round_trips_and_matches_only_its_key() {
         let hash = KeyHash::of("brg_1");
-        let read: KeyHash = hash.to_string().parse().unwrap();
-        assert!(read.matches(&KeyHash::of("brg_1")));
-        assert!(!read.matches(&KeyHash::of("brg_2")));
+        let parsed: KeyHash = hash.to_string().parse().unwrap();
+        assert!(parsed.matches(&KeyHash::of("brg_1")));
+        assert!(!parsed.matches(&KeyHash::of("brg_2")));
         assert!("sha256:+1".parse::<KeyHash>().is_err());
     }
 }

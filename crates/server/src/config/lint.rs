@@ -1,93 +1,93 @@
-//! What is allowed and still unwise: costs without a limit, and failures without an answer.
+//! Advice on configurations that are valid but risky: unlimited cost, and failures without a fallback.
 
 use std::fmt;
 
 use brigade_core::ModelId;
 use brigade_observability::PriceBook;
 
-use crate::config::{Agent, Config, FailurePolicy};
+use super::{AgentConfig, Config, FailurePolicy};
 
-/// Advice on a configuration.
+/// A warning about a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lint {
-    /// Where: `agents.desk`.
-    place: String,
+    /// The path of keys, such as `agents.desk`.
+    path: String,
     advice: String,
 }
 
-/// Beyond so many tools and workers models begin to pick wrong ones; the vendors advise fewer than 20.
+/// Models start to choose wrong tools beyond this number; the vendors advise fewer than 20.
 const MANY_TOOLS: usize = 15;
 
-/// All advice on a configuration.
+/// Checks a whole configuration.
 pub(crate) fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
     let mut lints = Vec::new();
+    let has_price = |provider: &str, model: &str| prices.lookup(&ModelId::new(provider, model)).is_some();
     for (name, model) in &config.models {
-        let place = format!("models.{name}");
-        let id = ModelId::new(model.provider.as_ref().as_str(), model.model.as_str());
-        if prices.lookup(&id).is_none() {
+        let path = format!("models.{name}");
+        if !has_price(model.provider.as_ref(), &model.model) {
             let advice =
-                "has no price: its cost is not counted, and a budget in dollars refuses it; add it to `prices`";
-            lints.push(Lint::new(&place, advice));
+                "has no price: its cost is not counted, and a budget in dollars refuses it; add its price to `prices`";
+            lints.push(Lint::new(&path, advice));
         }
         if model.fallbacks.is_empty() && config.models.len() > 1 {
-            lints.push(Lint::new(&place, "has no fallback: while its provider is down, so are its agents"));
+            lints.push(Lint::new(&path, "has no fallback: its agents fail while its provider is down"));
         }
     }
     if let Some(embedding) = &config.recall.embedding
-        && prices.lookup(&ModelId::new(embedding.provider.as_ref().as_str(), embedding.model.as_str())).is_none()
+        && !has_price(embedding.provider.as_ref(), &embedding.model)
     {
         let advice =
             "has no price: its cost is not counted, and under a budget in dollars notes are found by words only";
         lints.push(Lint::new("recall.embedding", advice));
     }
     for (name, agent) in &config.agents {
-        lints.extend(of_agent(config, name, agent));
+        lints.extend(lint_agent(config, name, agent));
     }
     if config.budget.usd.is_none() && !config.agents.is_empty() {
-        let advice = "is not limited: add `[budget]` with `usd` and `per = \"day\"` for all runs together";
+        let advice = "has no limit in dollars for all runs together: set `usd = \"5.00\"` and `per = \"day\"`";
         lints.push(Lint::new("budget", advice));
     }
     lints
 }
 
-fn of_agent(config: &Config, name: &str, agent: &Agent) -> Vec<Lint> {
-    let place = format!("agents.{name}");
+fn lint_agent(config: &Config, name: &str, agent: &AgentConfig) -> Vec<Lint> {
+    let path = format!("agents.{name}");
     let mut lints = Vec::new();
     if agent.exposed && agent.budget.usd.is_none() {
-        lints.push(Lint::new(&place, "has no budget in dollars: one run may spend what the process may"));
+        lints.push(Lint::new(&path, "has no budget in dollars: one run may spend the budget of the whole process"));
     }
     if agent.exposed && agent.budget.wall.is_none() {
-        lints.push(Lint::new(&place, "has no limit of time: set `budget.wall`, such as \"5m\""));
+        lints.push(Lint::new(&path, "has no time limit: set `budget.wall`, for example to \"5m\""));
     }
     let tools = agent.tools.len() + agent.workers.len();
     if tools > MANY_TOOLS {
-        let advice = format!("has {tools} tools and workers: models pick badly among more than {MANY_TOOLS}");
-        lints.push(Lint::new(&place, advice));
+        let advice = format!("has {tools} tools and workers: models choose badly among more than {MANY_TOOLS}");
+        lints.push(Lint::new(&path, advice));
     }
     for worker in &agent.workers {
-        let place = format!("{place}.workers.{}", worker.agent.as_ref());
+        let path = format!("{path}.workers.{}", worker.agent.as_ref());
         if worker.timeout.is_none() {
-            lints.push(Lint::new(&place, "has no timeout of its own: a task may take two minutes"));
+            lints.push(Lint::new(&path, "has no timeout: a task may take the default of two minutes"));
         }
         if worker.on_failure == FailurePolicy::Required {
-            lints.push(Lint::new(&place, "is required: when it fails, the whole run fails"));
+            lints.push(Lint::new(&path, "is required: if it fails, the whole run fails"));
         }
         let has_purpose = config.agents.get(worker.agent.as_ref()).is_some_and(|agent| !agent.purpose.is_empty());
         if !has_purpose {
-            lints.push(Lint::new(&place, "has no purpose: its supervisor cannot know what it is for"));
+            lints.push(Lint::new(&path, "has no purpose: its supervisor cannot know when to use it"));
         }
     }
     lints
 }
 
 impl Lint {
-    fn new(place: &str, advice: impl Into<String>) -> Self {
-        Self { place: place.to_owned(), advice: advice.into() }
+    fn new(path: &str, advice: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), advice: advice.into() }
     }
 }
 
 impl fmt::Display for Lint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.place, self.advice)
+        write!(f, "{} {}", self.path, self.advice)
     }
 }

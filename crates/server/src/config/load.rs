@@ -1,4 +1,4 @@
-//! Reading a configuration.
+//! Reads a configuration file and the environment variables that override it.
 
 use std::{
     borrow::Cow,
@@ -7,128 +7,155 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::{Context as _, bail};
+use schemars::generate::SchemaSettings;
 use serde::Deserialize;
 use toml::{
     Spanned, Table, Value,
     de::{DeArray, DeTable, DeValue, Deserializer, ValueDeserializer},
 };
 
-use super::{Config, ConfigError, Problem, references, sources::Sources, yaml};
+use super::{Config, ConfigError, Problem, ServerConfig, references, sources::Sources};
 
-/// Which file a command reads.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct ConfigFile {
-    /// The configuration: TOML, or YAML where the name ends so
-    #[arg(long = "config", value_name = "FILE", default_value = "brigade.toml", env = "BRIGADE_CONFIG")]
-    pub(crate) path: PathBuf,
-}
-
-/// A configuration and where it came from.
+/// A configuration that was read and checked.
+///
+/// ```
+/// use brigade_server::LoadedConfig;
+///
+/// let text = r#"
+/// [providers.openai]
+/// [models.mini]
+/// provider = "openai"
+/// model = "gpt-5-mini"
+/// [agents.clerk]
+/// model = "mini"
+/// "#;
+/// let config = LoadedConfig::parse("brigade.toml".as_ref(), text, [])?;
+/// # Ok::<(), brigade_server::ConfigError>(())
+/// ```
 #[derive(Debug, Clone)]
-pub(crate) struct Loaded {
+pub struct LoadedConfig {
     pub(crate) config: Config,
-    /// What its relative paths begin at.
+    /// The base of relative paths.
     pub(crate) folder: PathBuf,
-    /// The file and the environment together, as they were written.
+    /// The file merged with the environment variables.
     pub(crate) table: Table,
-    /// The same, value by value.
-    pub(crate) values: Vec<Written>,
+    pub(crate) values: Vec<ConfigValue>,
 }
 
-/// A value that somebody wrote.
+/// A value of the configuration and where it was set.
 #[derive(Debug, Clone)]
-pub(crate) struct Written {
-    /// The keys that lead to it, as `server.listen`.
+pub(crate) struct ConfigValue {
+    /// The path of keys, such as `server.listen`.
     pub(crate) key: String,
     pub(crate) value: Value,
-    /// The file and the line, or the variable.
+    /// The file and line, or the environment variable.
     pub(crate) origin: String,
 }
 
 /// `BRIGADE__SERVER__LISTEN` sets `server.listen`.
-const PREFIX: &str = "BRIGADE__";
+const ENV_PREFIX: &str = "BRIGADE__";
 
-impl ConfigFile {
-    /// Reads it, with the environment above it.
-    pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
-        Loaded::from_file(&self.path)
-    }
-}
-
-impl Loaded {
-    /// Reads a file, with the process's environment above it.
-    pub(crate) fn from_file(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).map_err(|error| {
-            anyhow::anyhow!("cannot read {}: {error}; `brigade init` writes a configuration", path.display())
-        })?;
+impl LoadedConfig {
+    /// Reads a TOML file. Environment variables such as `BRIGADE__SERVER__LISTEN` override its values.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read or the configuration is not valid. The error lists all problems.
+    pub fn from_file(path: &Path) -> anyhow::Result<Self> {
+        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            bail!(
+                "{} is a YAML file, but the configuration must be TOML; convert it, or start with `brigade init`",
+                path.display()
+            );
+        }
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}; `brigade init` writes a configuration", path.display()))?;
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
         Ok(Self { folder, ..Self::parse(path, &text, std::env::vars())? })
     }
 
-    /// Reads a text, with these variables above it.
-    pub(crate) fn parse(
+    /// Parses TOML text, overridden by these environment variables. `path` is only used in error messages.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the configuration is not valid. The error lists all problems.
+    pub fn parse(
         path: &Path,
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let overriding: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
-        let variables = overriding.iter().map(|(name, _)| name.clone()).collect();
+        let overrides: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
+        let variables = overrides.iter().map(|(name, _)| name.clone()).collect();
         let sources = Sources::new(path, text, variables);
-        Self::read(&sources, text, &overriding).map_err(|problems| ConfigError::new(sources, problems))
+        Self::read(&sources, text, &overrides).map_err(|problems| ConfigError::new(sources, problems))
     }
 
-    fn read(sources: &Sources, text: &str, overriding: &[(String, String)]) -> Result<Self, Vec<Problem>> {
-        let wrong = |error: &toml::de::Error| vec![Problem::of_toml(error)];
-        let is_yaml = sources.path().extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-        let mut tree = if is_yaml {
-            yaml::parse(text).map_err(|problem| vec![problem])?
-        } else {
-            DeTable::parse(text).map_err(|error| wrong(&error))?
-        };
-        for (number, (name, value)) in overriding.iter().enumerate() {
-            let place = sources.of_variable(number);
-            let place = place..place + 1;
-            let keys =
-                name.strip_prefix(PREFIX).unwrap_or_default().split("__").map(str::to_lowercase).collect::<Vec<_>>();
-            set(tree.get_mut(), &keys, moved(value_of(value), &place));
+    fn read(sources: &Sources, text: &str, overrides: &[(String, String)]) -> Result<Self, Vec<Problem>> {
+        let invalid = |error: &toml::de::Error| vec![Problem::from_toml(error)];
+        let mut tree = DeTable::parse(text).map_err(|error| invalid(&error))?;
+        for (index, (name, value)) in overrides.iter().enumerate() {
+            let start = sources.variable_offset(index);
+            let keys: Vec<_> =
+                name.strip_prefix(ENV_PREFIX).unwrap_or_default().split("__").map(str::to_lowercase).collect();
+            set(tree.get_mut(), &keys, with_span(variable_value(value), &(start..start + 1)));
         }
-        let config = Config::deserialize(Deserializer::from(tree.clone())).map_err(|error| wrong(&error))?;
-        let table = Table::deserialize(Deserializer::from(tree.clone())).map_err(|error| wrong(&error))?;
+        let config = Config::deserialize(Deserializer::from(tree.clone())).map_err(|error| invalid(&error))?;
+        let table = Table::deserialize(Deserializer::from(tree.clone())).map_err(|error| invalid(&error))?;
         let problems = references::check(&config);
         if !problems.is_empty() {
             return Err(problems);
         }
         let mut values = Vec::new();
-        list(tree.get_ref(), &mut Vec::new(), (sources, &mut values));
+        collect_values(tree.get_ref(), &mut Vec::new(), sources, &mut values);
         Ok(Self { config, folder: PathBuf::new(), table, values })
+    }
+
+    /// All values with their origins, including the server's defaults, sorted by key.
+    pub(crate) fn origins(&self) -> anyhow::Result<Vec<ConfigValue>> {
+        let mut values = self.values.clone();
+        for (key, value) in Table::try_from(ServerConfig::default())? {
+            let key = format!("server.{key}");
+            if self.values.iter().all(|value| value.key != key) {
+                values.push(ConfigValue { key, value, origin: "default".to_owned() });
+            }
+        }
+        values.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        Ok(values)
+    }
+
+    /// The JSON Schema of the configuration.
+    pub(crate) fn schema() -> schemars::Schema {
+        SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>()
     }
 }
 
-/// Numbers, truth values and tables are written as in the file; what is none of these is a text.
-fn value_of(text: &str) -> DeValue<'_> {
+/// A variable's text as a TOML value. Text that is not valid TOML is a string.
+fn variable_value(text: &str) -> DeValue<'_> {
     DeValue::parse(text).map_or_else(|_| DeValue::String(text.into()), Spanned::into_inner)
 }
 
-/// A value, all of which stands at this place.
-fn moved<'t>(value: DeValue<'t>, place: &Range<usize>) -> Spanned<DeValue<'t>> {
-    let moved = match value {
-        DeValue::Table(table) => DeValue::Table(
-            table
-                .into_iter()
-                .map(|(key, value)| (Spanned::new(place.clone(), key.into_inner()), moved(value.into_inner(), place)))
-                .collect(),
-        ),
-        DeValue::Array(list) => {
-            let mut all = DeArray::new();
-            list.into_iter().for_each(|value| all.push(moved(value.into_inner(), place)));
-            DeValue::Array(all)
+/// Gives a value and everything inside it the same span.
+fn with_span<'t>(value: DeValue<'t>, span: &Range<usize>) -> Spanned<DeValue<'t>> {
+    let value = match value {
+        DeValue::Table(table) => {
+            let entries = table.into_iter();
+            let entries = entries.map(|(key, value)| {
+                (Spanned::new(span.clone(), key.into_inner()), with_span(value.into_inner(), span))
+            });
+            DeValue::Table(entries.collect())
+        }
+        DeValue::Array(items) => {
+            let mut array = DeArray::new();
+            items.into_iter().for_each(|item| array.push(with_span(item.into_inner(), span)));
+            DeValue::Array(array)
         }
         value => value,
     };
-    Spanned::new(place.clone(), moved)
+    Spanned::new(span.clone(), value)
 }
 
-/// Sets what these keys lead to.
+/// Sets the value at a path of keys, and creates the tables on the way.
 fn set<'t>(table: &mut DeTable<'t>, keys: &[String], value: Spanned<DeValue<'t>>) {
     let Some((first, rest)) = keys.split_first() else { return };
     let key = Spanned::new(value.span(), Cow::Owned(first.clone()));
@@ -136,25 +163,24 @@ fn set<'t>(table: &mut DeTable<'t>, keys: &[String], value: Spanned<DeValue<'t>>
         table.insert(key, value);
         return;
     }
-    let below = table.entry(key).or_insert_with(|| Spanned::new(value.span(), DeValue::Table(DeTable::new())));
-    if !below.get_ref().is_table() {
-        *below = Spanned::new(value.span(), DeValue::Table(DeTable::new()));
+    let inner = table.entry(key).or_insert_with(|| Spanned::new(value.span(), DeValue::Table(DeTable::new())));
+    if !inner.get_ref().is_table() {
+        *inner = Spanned::new(value.span(), DeValue::Table(DeTable::new()));
     }
-    if let DeValue::Table(below) = below.get_mut() {
-        set(below, rest, value);
+    if let DeValue::Table(inner) = inner.get_mut() {
+        set(inner, rest, value);
     }
 }
 
-/// Lists all values below these keys.
-fn list(table: &DeTable<'_>, keys: &mut Vec<String>, (sources, values): (&Sources, &mut Vec<Written>)) {
+fn collect_values(table: &DeTable<'_>, keys: &mut Vec<String>, sources: &Sources, values: &mut Vec<ConfigValue>) {
     for (key, value) in table {
         keys.push(key.get_ref().clone().into_owned());
         match value.get_ref() {
-            DeValue::Table(below) if !below.is_empty() => list(below, keys, (sources, values)),
+            DeValue::Table(inner) if !inner.is_empty() => collect_values(inner, keys, sources, values),
             _ => {
-                if let Ok(read) = Value::deserialize(ValueDeserializer::from(value.clone())) {
-                    let origin = sources.place(value.span().start).to_string();
-                    values.push(Written { key: keys.join("."), value: read, origin });
+                let origin = sources.location(value.span().start).to_string();
+                if let Ok(value) = Value::deserialize(ValueDeserializer::from(value.clone())) {
+                    values.push(ConfigValue { key: keys.join("."), value, origin });
                 }
             }
         }

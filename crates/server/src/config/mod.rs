@@ -1,7 +1,7 @@
-//! The configuration: one TOML or YAML file, with the environment above it and the command line above both.
+//! The configuration: one TOML file, overridden by environment variables, overridden by the command line.
 //!
-//! Everything is checked when it is read, so that what starts also runs: unknown keys, names that lead nowhere, secrets
-//! that are not there. Each problem says where it is and, if it looks like a slip, what was probably meant.
+//! It is checked completely when it is read: unknown keys, references between sections, and secrets. Each problem is
+//! reported with its location and, for a typo, with a suggestion.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -24,53 +24,57 @@ mod sources;
 mod tool;
 mod units;
 pub(crate) mod worst_case;
-mod yaml;
 
-pub(crate) use agent::{Agent, CallerInstructions, FailurePolicy, OnExhausted, Worker};
-pub(crate) use budget::Budget;
-pub(crate) use keys::{Key, KeyHash, Scope};
-pub(crate) use load::{ConfigFile, Loaded, Written};
-pub(crate) use model::{Model, Unpriced};
-pub(crate) use problem::{ConfigError, Problem};
-pub(crate) use provider::{Kind, Provider};
-pub(crate) use recall::{AgentRecall, Embedding, NoteTool, NotesOf, Recall, Retention};
-pub(crate) use reference::{Secret, Text};
-pub(crate) use server::{Log, Server};
-pub(crate) use tool::{Command, Http, Method, Tool, ToolKind};
+pub use agent::CallerInstructions;
+pub(crate) use agent::{AgentConfig, FailurePolicy, OnExhaustedConfig, WorkerConfig};
+pub(crate) use budget::BudgetConfig;
+pub(crate) use keys::KeyConfig;
+pub use keys::{KeyHash, KeyScope};
+pub(crate) use load::ConfigValue;
+pub use load::LoadedConfig;
+pub(crate) use model::{ModelConfig, UnpricedConfig};
+pub use problem::ConfigError;
+pub(crate) use problem::Problem;
+pub(crate) use provider::{ProviderConfig, ProviderKind};
+pub use recall::Retention;
+pub(crate) use recall::{AgentRecallConfig, EmbeddingConfig, NoteOwner, NoteTool, RecallConfig};
+pub(crate) use reference::{SecretSource, TextSource};
+pub(crate) use server::{LogConfig, ServerConfig};
+pub(crate) use tool::{CommandConfig, HttpConfig, HttpMethod, ToolConfig, ToolKind};
 
-/// What `brigade.toml` says.
+/// The root of `brigade.toml`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "brigade.toml")]
 pub(crate) struct Config {
-    /// Where and how the server listens.
-    pub(crate) server: Server,
-    /// What is logged.
-    pub(crate) log: Log,
+    /// How the server listens and what it limits.
+    pub(crate) server: ServerConfig,
+    /// Logging.
+    pub(crate) log: LogConfig,
     /// What all runs of this process may spend together.
-    pub(crate) budget: Budget,
-    /// A file that keeps sessions, the history of runs and what was spent over a restart; made if absent. Without one
-    /// they are forgotten.
+    pub(crate) budget: BudgetConfig,
+    /// A SQLite file for sessions, run history, notes and spending. It is created if it does not exist. Without a store
+    /// all of this is lost at a restart.
     pub(crate) store: Option<PathBuf>,
-    /// For how long the store keeps what.
+    /// How long the store keeps data.
     pub(crate) retention: Retention,
     /// Long-term memory.
-    pub(crate) recall: Recall,
-    /// A file of prices that go before the bundled ones, in their form.
+    pub(crate) recall: RecallConfig,
+    /// A TOML file of prices that override the bundled ones.
     pub(crate) prices: Option<PathBuf>,
     /// Accounts at model providers, by a name of your choice.
-    pub(crate) providers: BTreeMap<String, Provider>,
+    pub(crate) providers: BTreeMap<String, ProviderConfig>,
     /// Models of these accounts, by a name of your choice.
-    pub(crate) models: BTreeMap<String, Model>,
-    /// Tools that agents may be given, by the name under which models ask for them.
-    pub(crate) tools: BTreeMap<String, Tool>,
-    /// Agents, by the name under which clients ask for them. One with workers is a supervisor.
-    pub(crate) agents: BTreeMap<String, Agent>,
-    /// Keys of those who may ask, by a name of your choice.
-    pub(crate) keys: BTreeMap<String, Key>,
+    pub(crate) models: BTreeMap<String, ModelConfig>,
+    /// Tools for agents, by the name that models see.
+    pub(crate) tools: BTreeMap<String, ToolConfig>,
+    /// Agents, by the name that clients use as the model.
+    pub(crate) agents: BTreeMap<String, AgentConfig>,
+    /// API keys of clients, by a name of your choice. Without keys, only this machine may send requests.
+    pub(crate) keys: BTreeMap<String, KeyConfig>,
 }
 
-/// A name that leads to another section, and where it stands in the file.
+/// A reference to another section, with its location in the file.
 pub(crate) type Name = toml::Spanned<String>;
 
 #[cfg(test)]

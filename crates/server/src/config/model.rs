@@ -1,4 +1,4 @@
-//! Models.
+//! `[models.NAME]` sections.
 
 use brigade_core::{Effort, Reasoning, Settings};
 use brigade_resilience::Policy;
@@ -7,54 +7,53 @@ use serde::Deserialize;
 
 use super::{Name, units};
 
-/// A model, how it answers, and what is done when it does not.
+/// A model, its settings and its resilience policy.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "a model has a name, which is called a model")]
-pub(crate) struct Model {
-    /// The account.
+pub(crate) struct ModelConfig {
+    /// The name of an account in `providers`.
     #[schemars(with = "String")]
     pub(crate) provider: Name,
     /// The model's name at the provider.
     pub(crate) model: String,
-    /// The models that are asked, in turn, when this one cannot answer. Their own fallbacks do not count.
+    /// Names of models in `models` that are tried in turn if this one fails. Their own fallbacks are not used.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(crate) fallbacks: Vec<Name>,
-    /// The most tokens of an answer, reasoning included.
+    /// The maximum number of tokens in one answer, including reasoning.
     #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) max_output_tokens: Option<u32>,
-    /// Randomness, from 0 to 2 (Anthropic: to 1).
+    /// Randomness from 0 to 2 (Anthropic: 0 to 1).
     pub(crate) temperature: Option<f32>,
-    /// Reasons for at most so many tokens before answering.
+    /// The maximum number of reasoning tokens per answer. Set either this or `effort`.
     pub(crate) thinking: Option<u32>,
-    /// Reasons to this degree: "minimal", "low", "medium", "high", "`x_high`" or "max".
+    /// The reasoning effort: "minimal", "low", "medium", "high", "`x_high`" or "max".
     #[schemars(with = "Option<String>")]
     pub(crate) effort: Option<Effort>,
-    /// Such as "flex" or "priority", where the provider has such tiers.
+    /// The provider's service tier, such as "flex" or "priority".
     pub(crate) service_tier: Option<String>,
-    /// What happens when money is limited and the model has no price.
+    /// What to do under a limit in dollars if the model has no price.
     #[serde(default)]
-    pub(crate) unpriced: Unpriced,
-    /// Timeouts, rate limits, breaker, retries and rules for fallbacks.
+    pub(crate) unpriced: UnpricedConfig,
+    /// Timeouts, rate limits, circuit breaker, retries and rules for fallbacks.
     #[serde(default)]
     #[schemars(schema_with = "policy_schema")]
     pub(crate) policy: Policy,
 }
 
-/// What happens when money is limited and a model has no price.
+/// What to do under a limit in dollars if a model has no price.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Unpriced {
-    /// The call is refused: what cannot be counted cannot be limited.
+pub(crate) enum UnpricedConfig {
+    /// Refuses the call, because its cost cannot be limited.
     #[default]
     Deny,
-    /// It runs uncounted, and the log says so once.
+    /// Makes the call without counting its cost, and logs one warning.
     Warn,
 }
 
-impl Model {
-    /// How it answers, unless the agent says otherwise.
+impl ModelConfig {
+    /// The settings that apply unless the agent overrides them.
     pub(crate) fn settings(&self) -> Settings {
         Settings::default()
             .max_output_tokens(self.max_output_tokens)
@@ -64,18 +63,18 @@ impl Model {
     }
 }
 
-/// The names and the kinds of the policy's fields follow from its defaults.
+/// Derives the names and types of the policy's fields from its defaults.
 fn policy_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let defaults = serde_json::to_value(Policy::default()).unwrap_or_default();
-    schemars::Schema::try_from(schema_like(&defaults)).unwrap_or_default()
+    schemars::Schema::try_from(schema_of_default(&defaults)).unwrap_or_default()
 }
 
-fn schema_like(value: &serde_json::Value) -> serde_json::Value {
+fn schema_of_default(value: &serde_json::Value) -> serde_json::Value {
     use serde_json::{Value, json};
     match value {
         Value::Object(fields) => {
             let fields: serde_json::Map<_, _> =
-                fields.iter().map(|(name, value)| (name.clone(), schema_like(value))).collect();
+                fields.iter().map(|(name, value)| (name.clone(), schema_of_default(value))).collect();
             json!({ "type": "object", "properties": fields, "additionalProperties": false })
         }
         Value::String(_) => json!({ "type": "string", "default": value }),

@@ -1,46 +1,44 @@
-//! What is wrong with a configuration, and where.
+//! Problems in a configuration and their locations.
 
 use std::{fmt, ops::Range};
 
 use super::{
     reference::LITERAL_SECRET,
-    sources::{Place, Sources},
+    sources::{Location, Sources},
 };
 
-/// Something wrong at a place.
+/// A problem in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(super) message: String,
     pub(super) span: Option<Range<usize>>,
 }
 
-/// A configuration that cannot be used.
+/// A configuration that is not valid. Its message lists all problems with their locations.
 #[derive(Debug)]
-pub(crate) struct ConfigError {
+pub struct ConfigError {
     sources: Sources,
     problems: Vec<Problem>,
 }
 
-/// Names that are less alike than this are different names.
-const ALIKE: f64 = 0.75;
+/// Names that are less similar than this are not suggested.
+const MIN_SIMILARITY: f64 = 0.75;
 
 impl Problem {
     pub(crate) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { message: message.into(), span: Some(span) }
     }
 
-    pub(crate) fn anywhere(message: impl Into<String>) -> Self {
+    pub(crate) fn without_location(message: impl Into<String>) -> Self {
         Self { message: message.into(), span: None }
     }
 
-    /// What the reader of the tree found wrong.
-    pub(crate) fn of_toml(error: &toml::de::Error) -> Self {
-        Self { message: told(error.message()), span: error.span() }
+    pub(crate) fn from_toml(error: &toml::de::Error) -> Self {
+        Self { message: improve(error.message()), span: error.span() }
     }
 
-    /// What is wrong in the file, as far as it may be shown: up to where the problem ends, and nothing that may be a
-    /// secret.
-    fn quoted<'s>(&self, span: &Range<usize>, sources: &'s Sources) -> Option<&'s str> {
+    /// The line of the file up to the end of the problem, unless it may contain a secret.
+    fn quote<'s>(&self, span: &Range<usize>, sources: &'s Sources) -> Option<&'s str> {
         let line = sources.line(span.start, span.end)?;
         (!self.message.starts_with(LITERAL_SECRET) && !line.contains("key")).then_some(line)
     }
@@ -54,8 +52,8 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, problem) in self.problems.iter().enumerate() {
-            if number > 0 {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
                 writeln!(f)?;
             }
             let Problem { message, span } = problem;
@@ -63,9 +61,9 @@ impl fmt::Display for ConfigError {
                 write!(f, "{}: {message}", self.sources.path().display())?;
                 continue;
             };
-            let place = self.sources.place(span.start);
-            write!(f, "{place}: {message}")?;
-            if let (Place::File(_, _, column), Some(line)) = (place, problem.quoted(span, &self.sources)) {
+            let location = self.sources.location(span.start);
+            write!(f, "{location}: {message}")?;
+            if let (Location::File { column, .. }, Some(line)) = (location, problem.quote(span, &self.sources)) {
                 write!(f, "\n    {line}\n    {:>column$}", "^")?;
             }
         }
@@ -75,10 +73,10 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A message of the reader, with what to write instead if that can be known.
-fn told(message: &str) -> String {
+/// Adds a suggestion to a message of the TOML parser.
+fn improve(message: &str) -> String {
     if message == "invalid socket address syntax" {
-        return "this is no address with a port; write one such as \"127.0.0.1:8080\"".to_owned();
+        return "this is not an address with a port; write one such as \"127.0.0.1:8080\"".to_owned();
     }
     // unknown field `modle`, expected one of `model`, `tools`
     let (what, rest) = if let Some(rest) = message.strip_prefix("unknown field `") {
@@ -90,18 +88,18 @@ fn told(message: &str) -> String {
     };
     let unknown = rest.split('`').next().unwrap_or_default();
     let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-    format!("there is no {what} `{unknown}` here{}", suggestion(unknown, known.iter().copied()))
+    format!("unknown {what} `{unknown}`{}", suggestion(unknown, known.iter().copied()))
 }
 
-/// What was probably meant by `name`, as the end of a sentence; or what there is, if little.
+/// The end of a message about an unknown name: the most similar known name, or all of them.
 pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    let scored = known.iter().map(|&one| (strsim::jaro_winkler(name, one), one));
+    let scored = known.iter().map(|&candidate| (strsim::jaro_winkler(name, candidate), candidate));
     match scored.max_by(|one, other| one.0.total_cmp(&other.0)) {
-        Some((score, best)) if score >= ALIKE => format!("; did you mean `{best}`?"),
+        Some((score, best)) if score >= MIN_SIMILARITY => format!("; did you mean `{best}`?"),
         Some(_) => {
-            format!("; there are {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+            format!("; expected one of {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
         }
-        None => "; none are configured".to_owned(),
+        None => "; none is configured".to_owned(),
     }
 }

@@ -1,64 +1,64 @@
-//! Accounts at model providers.
+//! `[providers.NAME]` sections: accounts at model providers.
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use brigade_providers::Server as KnownServer;
+use brigade_providers::Server as CompatibleServer;
 use brigade_resilience::Charging;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Name, Secret};
+use super::{Name, SecretSource};
 
 /// An account at a model provider.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Provider {
-    /// What it speaks: "openai", "`openai_responses`", "anthropic", the name of a server that speaks `OpenAI`'s protocol
-    /// ("ollama", "vllm", "openrouter", "groq", …), "compatible" for any other, or "simulator", which is none and comes
-    /// with this program. The account's name, if absent.
+pub(crate) struct ProviderConfig {
+    /// The protocol: "openai", "`openai_responses`", "anthropic", the name of a server that is compatible with `OpenAI`
+    /// ("ollama", "vllm", "openrouter", "groq", …), "compatible" for any other such server, or "simulator" for the
+    /// built-in simulator. The account's name by default.
     #[schemars(with = "Option<String>")]
     pub(crate) kind: Option<Name>,
-    /// Where its endpoints begin; the vendor's own address, if absent.
+    /// The base URL of the endpoints. The vendor's own by default.
     pub(crate) base_url: Option<String>,
-    /// Where the key is kept; the variable that the vendor's own tools read, if absent.
-    #[schemars(with = "Option<Secret>")]
-    pub(crate) api_key: Option<toml::Spanned<Secret>>,
-    /// Further headers of each request. They are no place for secrets.
+    /// Where to read the API key. By default, the environment variable that the vendor's own tools use.
+    #[schemars(with = "Option<SecretSource>")]
+    pub(crate) api_key: Option<toml::Spanned<SecretSource>>,
+    /// Additional headers of each request. Do not put secrets here.
     pub(crate) headers: BTreeMap<String, String>,
-    /// Whether HTTP/2 may be used.
+    /// Uses HTTP/2 if the server supports it.
     pub(crate) http2: Option<bool>,
-    /// Sends `traceparent`, for a gateway of your own that continues traces.
+    /// Sends the trace as a `traceparent` header, for your own gateway. Off by default, because it tells a third party
+    /// which requests belong together.
     pub(crate) propagate_trace: bool,
-    /// Sends the agent's path as `x-brigade-agent`, for a gateway of your own, or the simulator.
+    /// Sends the agent's path as an `x-brigade-agent` header, for your own gateway or the simulator.
     pub(crate) agent_header: bool,
 }
 
-/// What an account speaks.
+/// The protocol of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ProviderKind {
     Anthropic,
     OpenAiResponses,
-    Server(KnownServer),
+    Server(CompatibleServer),
     Compatible,
     Simulator,
 }
 
-impl Provider {
-    /// What it speaks: what it says, or else what its name says.
-    pub(crate) fn kind(&self, name: &str) -> Result<Kind, String> {
+impl ProviderConfig {
+    /// The configured kind, or the kind that the account is named after.
+    pub(crate) fn kind(&self, name: &str) -> Result<ProviderKind, String> {
         self.kind.as_ref().map_or(name, |kind| kind.as_ref()).parse()
     }
 }
 
-impl Kind {
-    /// All names there are.
+impl ProviderKind {
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         ["anthropic", "openai_responses", "compatible", "simulator"]
             .into_iter()
-            .chain(KnownServer::ALL.map(KnownServer::name))
+            .chain(CompatibleServer::ALL.map(CompatibleServer::name))
     }
 
-    /// The variable in which the vendor's own tools look for the key.
+    /// The environment variable in which the vendor's own tools look for the key.
     pub(crate) const fn key_variable(self) -> Option<&'static str> {
         match self {
             Self::Anthropic => Some("ANTHROPIC_API_KEY"),
@@ -68,17 +68,19 @@ impl Kind {
         }
     }
 
-    /// How its tokens count against limits, as far as the vendor says.
+    /// How tokens count against rate limits, if the vendor documents it.
     pub(crate) const fn charging(self) -> Option<Charging> {
         match self {
             Self::Anthropic => Some(Charging::Anthropic),
-            Self::OpenAiResponses | Self::Server(KnownServer::OpenAi | KnownServer::Azure) => Some(Charging::OpenAi),
+            Self::OpenAiResponses | Self::Server(CompatibleServer::OpenAi | CompatibleServer::Azure) => {
+                Some(Charging::OpenAi)
+            }
             Self::Server(_) | Self::Compatible | Self::Simulator => None,
         }
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for ProviderKind {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
@@ -87,7 +89,7 @@ impl FromStr for Kind {
             "openai_responses" => Ok(Self::OpenAiResponses),
             "compatible" => Ok(Self::Compatible),
             "simulator" => Ok(Self::Simulator),
-            other => other.parse().map(Self::Server).map_err(|_| format!("there is no kind of provider `{other}`")),
+            other => other.parse().map(Self::Server).map_err(|_| format!("unknown kind of provider `{other}`")),
         }
     }
 }

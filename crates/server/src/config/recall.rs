@@ -1,4 +1,4 @@
-//! Long-term memory, and for how long the store keeps what.
+//! Long-term memory, and how long the store keeps data.
 
 use std::time::Duration;
 
@@ -7,55 +7,56 @@ use serde::Deserialize;
 
 use super::{
     Name,
-    units::{self, Size},
+    units::{self, ByteSize},
 };
 
-/// Long-term memory: notes that agents are given with a `recall` of their own. They are kept in the `store`.
+/// Long-term memory. Agents with a `recall` section write and find notes, which are kept in the `store`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Recall {
-    /// The model that finds notes by what they mean. Without one they are found by their words.
-    pub(crate) embedding: Option<Embedding>,
-    /// The longest note. 4 KiB: a thousand tokens, more than one fact needs.
-    pub(crate) max_note: Size,
-    /// The most notes that are kept together; the oldest are forgotten first. 10,000.
+pub(crate) struct RecallConfig {
+    /// The model that finds notes by meaning. Without it, notes are found by their words.
+    pub(crate) embedding: Option<EmbeddingConfig>,
+    /// The maximum size of a note. 4 KiB by default: about a thousand tokens, more than one fact needs.
+    pub(crate) max_note: ByteSize,
+    /// The maximum number of notes per owner; the oldest are deleted first. 10,000 by default, which is searched in
+    /// milliseconds.
     #[serde(deserialize_with = "units::positive")]
     pub(crate) max_notes: u32,
 }
 
-/// A model that turns texts into vectors.
+/// An embedding model.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Embedding {
-    /// Its account, which speaks `OpenAI`'s protocol.
+pub(crate) struct EmbeddingConfig {
+    /// The name of an account in `providers`, of a kind that is compatible with `OpenAI`.
     #[schemars(with = "String")]
     pub(crate) provider: Name,
-    /// Its name there, such as "text-embedding-3-small".
+    /// The model's name at the provider, such as "text-embedding-3-small".
     pub(crate) model: String,
-    /// How many numbers a vector has, where the model can shorten its own.
+    /// The length of the vectors, for models that can shorten them.
     #[serde(default, deserialize_with = "units::some_positive")]
     pub(crate) dimensions: Option<u32>,
 }
 
-/// What an agent has of long-term memory.
+/// An agent's access to long-term memory.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct AgentRecall {
-    /// Whose notes: always those of the key that asks; and each `user` of its requests has notes of their own, unless
-    /// this names no "user"; and so has each agent, if it names "agent".
-    pub(crate) of: Vec<NotesOf>,
-    /// The tools that it may use: all three, if absent.
+pub(crate) struct AgentRecallConfig {
+    /// Who has separate notes. Keys always do. "user" separates the users that requests name, "agent" separates agents.
+    /// `["user"]` by default.
+    pub(crate) of: Vec<NoteOwner>,
+    /// The tools for notes that the agent may call. All three by default.
     pub(crate) tools: Vec<NoteTool>,
-    /// The most tokens of notes that go with each task, without its asking. None, if absent.
+    /// Adds matching notes to each task, up to this number of tokens. Off by default.
     #[serde(deserialize_with = "units::some_positive")]
     pub(crate) context_tokens: Option<u32>,
 }
 
-/// Who has notes of their own.
+/// Who has separate notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum NotesOf {
-    /// Each person that requests name.
+pub(crate) enum NoteOwner {
+    /// Each user that requests name.
     User,
     /// Each agent.
     Agent,
@@ -65,7 +66,7 @@ pub(crate) enum NotesOf {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NoteTool {
-    /// Keeps a note.
+    /// Writes a note.
     Remember,
     /// Finds notes.
     Recall,
@@ -73,30 +74,30 @@ pub(crate) enum NoteTool {
     Forget,
 }
 
-/// For how long the store keeps what. What was spent is kept for ever.
+/// How long the store keeps data. Spending is kept forever.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Retention {
-    /// Sessions, from when they were last continued; such as "90d". For ever, if absent.
-    #[serde(deserialize_with = "units::some_time")]
+pub struct Retention {
+    /// Sessions, since their last message; such as "90d". Forever by default.
+    #[serde(deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]
-    pub(crate) sessions: Option<Duration>,
-    /// Notes. For ever, if absent.
-    #[serde(deserialize_with = "units::some_time")]
+    pub sessions: Option<Duration>,
+    /// Notes, since they were written. Forever by default.
+    #[serde(deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]
-    pub(crate) notes: Option<Duration>,
-    /// What happened in runs. 30 days: when people still ask.
-    #[serde(deserialize_with = "units::time")]
+    pub notes: Option<Duration>,
+    /// Events of runs. 30 days by default, while somebody may still investigate a run.
+    #[serde(deserialize_with = "units::duration")]
     #[schemars(with = "String")]
-    pub(crate) events: Duration,
-    /// Runs with their cost and outcome. 90 days.
-    #[serde(deserialize_with = "units::time")]
+    pub events: Duration,
+    /// Runs with their cost and outcome. 90 days by default, which covers a quarter.
+    #[serde(deserialize_with = "units::duration")]
     #[schemars(with = "String")]
-    pub(crate) runs: Duration,
+    pub runs: Duration,
 }
 
 impl NoteTool {
-    /// The name by which models ask for it.
+    /// The tool's name, as models see it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Remember => "remember",
@@ -105,19 +106,18 @@ impl NoteTool {
         }
     }
 
-    /// All there are.
     pub(crate) const ALL: [Self; 3] = [Self::Remember, Self::Recall, Self::Forget];
 }
 
-impl Default for Recall {
+impl Default for RecallConfig {
     fn default() -> Self {
-        Self { embedding: None, max_note: Size { bytes: 4 << 10 }, max_notes: 10_000 }
+        Self { embedding: None, max_note: ByteSize { bytes: 4 << 10 }, max_notes: 10_000 }
     }
 }
 
-impl Default for AgentRecall {
+impl Default for AgentRecallConfig {
     fn default() -> Self {
-        Self { of: vec![NotesOf::User], tools: NoteTool::ALL.to_vec(), context_tokens: None }
+        Self { of: vec![NoteOwner::User], tools: NoteTool::ALL.to_vec(), context_tokens: None }
     }
 }
 

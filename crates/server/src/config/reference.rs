@@ -1,4 +1,4 @@
-//! What a file refers to instead of saying it: secrets, and texts in files of their own.
+//! Values that the configuration refers to: secrets, and text in separate files.
 
 use std::{
     fmt, fs,
@@ -11,24 +11,24 @@ use serde::{
     de::{self, MapAccess, Visitor},
 };
 
-/// Where a secret is kept: `{ env = "OPENAI_API_KEY" }` or `{ file = "/run/secrets/openai" }`. Never the secret itself,
-/// because files are shown, sent and committed.
+/// Where to read a secret: `{ env = "OPENAI_API_KEY" }` or `{ file = "/run/secrets/openai" }`. The secret itself is not
+/// allowed, because configuration files are committed and shared.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Secret {
-    /// The environment variable that holds it.
+pub(crate) enum SecretSource {
+    /// An environment variable.
     Env(String),
-    /// The file that holds it. White space around it does not count.
+    /// A file. White space at its start and end is ignored.
     File(PathBuf),
 }
 
-/// A text, or the file that holds it: `{ file = "desk.md" }`.
+/// Text, or a file that contains it: `{ file = "desk.md" }`.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(untagged)]
-pub(crate) enum Text {
+pub(crate) enum TextSource {
     /// The text.
     Inline(String),
-    /// The file, from the folder of the configuration.
+    /// A file, relative to the configuration file.
     #[serde(rename_all = "snake_case")]
     File {
         /// Its path.
@@ -36,8 +36,8 @@ pub(crate) enum Text {
     },
 }
 
-impl Secret {
-    /// The secret. The error says where it was looked for, never what was found.
+impl SecretSource {
+    /// Reads the secret. The error names the source, never its content.
     pub(crate) fn read(&self, folder: &Path) -> Result<String, String> {
         let secret = match self {
             Self::Env(name) => {
@@ -53,7 +53,7 @@ impl Secret {
     }
 }
 
-impl fmt::Display for Secret {
+impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(name) => write!(f, "the environment variable `{name}`"),
@@ -62,7 +62,7 @@ impl fmt::Display for Secret {
     }
 }
 
-impl<'de> Deserialize<'de> for Secret {
+impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SecretVisitor)
     }
@@ -70,39 +70,39 @@ impl<'de> Deserialize<'de> for Secret {
 
 struct SecretVisitor;
 
-/// How the problem of a secret that was written down begins.
-pub(super) const LITERAL_SECRET: &str = "a secret must not stand in the configuration";
+/// The start of the message about a literal secret.
+pub(super) const LITERAL_SECRET: &str = "a secret must not be written in the configuration";
 
 const SECRET_FORM: &str = "a reference to a secret: `{ env = \"NAME\" }` or `{ file = \"PATH\" }`";
 
 impl<'de> Visitor<'de> for SecretVisitor {
-    type Value = Secret;
+    type Value = SecretSource;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(SECRET_FORM)
     }
 
     // Not `invalid_type`, which would repeat the secret.
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<Secret, E> {
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<SecretSource, E> {
         Err(E::custom(format!("{LITERAL_SECRET}; write {SECRET_FORM}")))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretSource, A::Error> {
         let secret = match map.next_key::<String>()?.as_deref() {
-            Some("env") => Secret::Env(map.next_value()?),
-            Some("file") => Secret::File(map.next_value()?),
+            Some("env") => SecretSource::Env(map.next_value()?),
+            Some("file") => SecretSource::File(map.next_value()?),
             Some(other) => return Err(de::Error::unknown_field(other, &["env", "file"])),
-            None => return Err(de::Error::custom(format!("this is empty; write {SECRET_FORM}"))),
+            None => return Err(de::Error::custom(format!("the secret is empty; write {SECRET_FORM}"))),
         };
         match map.next_key::<String>()? {
-            Some(_) => Err(de::Error::custom("a secret is in one place; keep `env` or `file`")),
+            Some(_) => Err(de::Error::custom("a secret has one source; keep either `env` or `file`")),
             None => Ok(secret),
         }
     }
 }
 
-impl Text {
-    /// The text.
+impl TextSource {
+    /// Reads the text.
     pub(crate) fn read(&self, folder: &Path) -> Result<String, String> {
         match self {
             Self::Inline(text) => Ok(text.clone()),
@@ -114,7 +114,7 @@ impl Text {
     }
 }
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de> Deserialize<'de> for TextSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TextVisitor)
     }
@@ -123,21 +123,21 @@ impl<'de> Deserialize<'de> for Text {
 struct TextVisitor;
 
 impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text;
+    type Value = TextSource;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, or `{ file = \"PATH\" }`")
+        f.write_str("text, or `{ file = \"PATH\" }`")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
-        Ok(Text::Inline(text.to_owned()))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<TextSource, E> {
+        Ok(TextSource::Inline(text.to_owned()))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TextSource, A::Error> {
         match map.next_key::<String>()?.as_deref() {
-            Some("file") => Ok(Text::File { file: map.next_value()? }),
+            Some("file") => Ok(TextSource::File { file: map.next_value()? }),
             Some(other) => Err(de::Error::unknown_field(other, &["file"])),
-            None => Err(de::Error::custom("this is empty; write a text, or `{ file = \"PATH\" }`")),
+            None => Err(de::Error::custom("the text is empty; write text, or `{ file = \"PATH\" }`")),
         }
     }
 }

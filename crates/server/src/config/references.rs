@@ -1,10 +1,10 @@
-//! Names that lead from one section to another.
+//! Checks references between sections.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Config, Kind, Name, Problem, Provider, problem::suggestion};
+use super::{Config, Name, Problem, ProviderConfig, ProviderKind, problem::suggestion};
 
-/// Every name that leads nowhere, and every circle of agents.
+/// Finds references to names that do not exist, cycles of agents, and values that exclude each other.
 pub(crate) fn check(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, provider) in &config.providers {
@@ -17,7 +17,7 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         if let (Some(_), Some(_)) = (model.thinking, model.effort) {
             problems.push(Problem::at(
                 model.provider.span(),
-                "a model reasons by `thinking` tokens or by `effort`; keep one of them",
+                "`thinking` and `effort` exclude each other; remove one of them",
             ));
         }
     }
@@ -26,45 +26,45 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
     for (name, agent) in &config.agents {
         problems.extend(name_problem(name));
         if agent.recall.is_some() && config.store.is_none() {
-            let message = "has a `recall`, whose notes need a file; add `store = \"brigade.db\"`";
-            problems.push(Problem::anywhere(format!("the agent `{name}` {message}")));
+            let message = "has `recall`, which needs a store; add `store = \"brigade.db\"`";
+            problems.push(Problem::without_location(format!("the agent `{name}` {message}")));
         }
         problems.extend(missing("model", &agent.model, &config.models));
         problems.extend(agent.workers.iter().filter_map(|worker| missing("agent", &worker.agent, &config.agents)));
         problems.extend(agent.tools.iter().filter_map(|tool| missing("tool", tool, &config.tools)));
-        problems.extend(circle(config, name));
+        problems.extend(cycle(config, name));
     }
     problems
 }
 
 fn kind_problem(account: &str, kind: Option<&Name>) -> Option<Problem> {
     let written = kind.map_or(account, |kind| kind.as_ref());
-    let problem = written.parse::<Kind>().err()?;
+    let problem = written.parse::<ProviderKind>().err()?;
     Some(match kind {
-        Some(kind) => Problem::at(kind.span(), problem + &suggestion(written, Kind::names())),
-        None => Problem::anywhere(format!(
-            "the provider `{account}` needs a `kind`, because its name is none{}",
-            suggestion(account, Kind::names())
+        Some(kind) => Problem::at(kind.span(), problem + &suggestion(written, ProviderKind::names())),
+        None => Problem::without_location(format!(
+            "the provider `{account}` needs a `kind`, because its name is not the name of one{}",
+            suggestion(account, ProviderKind::names())
         )),
     })
 }
 
-fn simulator_problem(account: &str, provider: &Provider) -> Option<Problem> {
+fn simulator_problem(account: &str, provider: &ProviderConfig) -> Option<Problem> {
     let kind = provider.kind.as_ref().map_or(account, |kind| kind.as_ref());
-    let message = "the simulator has an address of its own; for another one, the `kind` is \"compatible\"";
+    let message = "the built-in simulator has no `base_url`; for a server of your own use the kind \"compatible\"";
     (kind == "simulator" && provider.base_url.is_some()).then(|| match &provider.kind {
         Some(kind) => Problem::at(kind.span(), message),
-        None => Problem::anywhere(format!("the provider `{account}`: {message}")),
+        None => Problem::without_location(format!("the provider `{account}`: {message}")),
     })
 }
 
-/// Agents are named in paths, labels and log lines; those that are workers, in requests, whose stricter rule is checked
-/// with their supervisor.
+/// Agents are named in paths, metric labels and log lines. The stricter rule for workers, whose names become names of
+/// tools, is checked by their supervisor.
 fn name_problem(agent: &str) -> Option<Problem> {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.');
     let is_name = (1..=64).contains(&agent.len()) && agent.chars().all(is_plain);
-    let message = format!("`{agent}` cannot be the name of an agent; use 1 to 64 of A-Z, a-z, 0-9, _, - and .");
-    (!is_name).then(|| Problem::anywhere(message))
+    let message = format!("`{agent}` is not a valid name of an agent; use 1 to 64 of A-Z, a-z, 0-9, _, - and .");
+    (!is_name).then(|| Problem::without_location(message))
 }
 
 fn missing<T>(what: &str, name: &Name, known: &BTreeMap<String, T>) -> Option<Problem> {
@@ -75,14 +75,14 @@ fn missing<T>(what: &str, name: &Name, known: &BTreeMap<String, T>) -> Option<Pr
     })
 }
 
-/// The worker that leads back to the supervisor called `start`.
-fn circle(config: &Config, start: &str) -> Option<Problem> {
+/// Finds a worker through which an agent delegates to itself.
+fn cycle(config: &Config, start: &str) -> Option<Problem> {
     let (mut seen, mut open) = (BTreeSet::new(), vec![start]);
     while let Some(name) = open.pop() {
         for worker in config.agents.get(name).into_iter().flat_map(|agent| &agent.workers) {
             let next = worker.agent.as_ref().as_str();
             if next == start {
-                let message = format!("`{start}` works for itself, by way of `{name}`; take one of them out");
+                let message = format!("`{start}` is its own worker through `{name}`; remove one of the two references");
                 return Some(Problem::at(worker.agent.span(), message));
             }
             if seen.insert(next) {

@@ -1,4 +1,4 @@
-//! Where the server listens, and what it logs.
+//! The `[server]` and `[log]` sections.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -6,56 +6,57 @@ use brigade_observability::LogFormat;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{self, Size};
+use super::units::{self, ByteSize};
 
-/// Where and how the server listens.
+/// How the server listens and what it limits.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Server {
-    /// The address. Loopback unless keys are configured.
+pub(crate) struct ServerConfig {
+    /// The address to listen on. "127.0.0.1:8080" by default; an address that other machines can reach needs `keys`.
     #[schemars(with = "String")]
     pub(crate) listen: SocketAddr,
-    /// Another address for `/metrics` and health, which then ask for no key.
+    /// A second address that serves `/metrics` and health checks without a key.
     #[schemars(with = "Option<String>")]
     pub(crate) metrics_listen: Option<SocketAddr>,
-    /// The longest body of a request. 4 MiB: a long conversation with a picture or two.
-    pub(crate) max_body: Size,
-    /// How many runs go on at a time; more are answered with 429; with 0, all are. 256: each holds a conversation in memory.
+    /// The maximum size of a request body. 4 MiB by default: a long conversation with a few images.
+    pub(crate) max_body: ByteSize,
+    /// The maximum number of runs at the same time; more get status 429, and with 0 all do. 256 by default, because each
+    /// run holds a conversation in memory.
     pub(crate) max_runs: usize,
-    /// How many finished runs are kept, to be asked about. 1,000.
+    /// The number of finished runs that are kept in memory for `/v1/runs`. 1,000 by default.
     #[serde(deserialize_with = "units::positive")]
     pub(crate) kept_runs: usize,
-    /// How long runs may go on after a signal to stop. 30 s: what orchestrators wait before they kill.
+    /// How long runs may continue after SIGTERM. 30 s by default, which is what orchestrators wait before SIGKILL.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub(crate) drain: Duration,
-    /// Whether tools may run programs.
+    /// Allows tools that run programs on this machine. Off by default.
     pub(crate) commands: bool,
-    /// How often providers are asked, at no cost, whether they are there. 60 s.
-    #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::time")]
+    /// How often the providers' health is checked, at no cost. 60 s by default.
+    #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::duration")]
     #[schemars(with = "String")]
     pub(crate) probe_every: Duration,
 }
 
-/// What is logged.
+/// Logging.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Log {
-    /// "text" for people, "json" for machines.
+pub(crate) struct LogConfig {
+    /// "text" (the default) for people, "json" for machines.
     #[schemars(with = "Option<String>")]
     pub(crate) format: LogFormat,
-    /// "info" if absent; the variable `RUST_LOG` goes before it.
+    /// The log level. "info" by default; the environment variable `RUST_LOG` overrides it.
     pub(crate) level: Option<String>,
-    /// A file that takes the events of all runs, for `brigade trace`. It holds no prompts and no answers.
+    /// A file to which the events of all runs are appended, for `brigade trace`. It contains no prompts and answers.
     pub(crate) events: Option<PathBuf>,
 }
 
-impl Default for Server {
+impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             metrics_listen: None,
-            max_body: Size { bytes: 4 << 20 },
+            max_body: ByteSize { bytes: 4 << 20 },
             max_runs: 256,
             kept_runs: 1_000,
             drain: Duration::from_secs(30),

@@ -1,12 +1,12 @@
-//! Where the values of a configuration stand: in its file, or in a variable of the environment.
+//! Maps values of a configuration to their locations in the file or the environment.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
-/// A file and the variables above it, as one text: places within the file are bytes of it, places beyond its end are
-/// variables, one byte each.
+/// A file and the environment variables that override it. An offset within the file is a byte of it; offsets beyond its
+/// end stand for the variables, one each.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
     path: PathBuf,
@@ -14,12 +14,10 @@ pub(crate) struct Sources {
     variables: Vec<String>,
 }
 
-/// Where something stands.
+/// Where a value was set. Lines and columns start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place<'a> {
-    /// A line and a column of the file, counted from 1.
-    File(&'a Path, usize, usize),
-    /// A variable of the environment.
+pub(crate) enum Location<'a> {
+    File { path: &'a Path, line: usize, column: usize },
     Variable(&'a str),
 }
 
@@ -28,39 +26,37 @@ impl Sources {
         Self { path: path.to_owned(), text: text.to_owned(), variables }
     }
 
-    /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The place of a variable, by its number.
-    pub(crate) fn of_variable(&self, number: usize) -> usize {
-        self.text.len() + 1 + number
+    /// The offset that stands for a variable.
+    pub(crate) fn variable_offset(&self, index: usize) -> usize {
+        self.text.len() + 1 + index
     }
 
-    /// Where this byte stands.
-    pub(crate) fn place(&self, byte: usize) -> Place<'_> {
-        let variable = byte.checked_sub(self.text.len() + 1).and_then(|number| self.variables.get(number));
+    pub(crate) fn location(&self, offset: usize) -> Location<'_> {
+        let variable = offset.checked_sub(self.text.len() + 1).and_then(|index| self.variables.get(index));
         if let Some(variable) = variable {
-            return Place::Variable(variable);
+            return Location::Variable(variable);
         }
-        let before = self.text.get(..byte).unwrap_or(&self.text);
+        let before = self.text.get(..offset).unwrap_or(&self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Place::File(&self.path, line, column)
+        Location::File { path: &self.path, line, column }
     }
 
-    /// The line of the file in which this byte stands, up to the byte `end`.
-    pub(crate) fn line(&self, byte: usize, end: usize) -> Option<&str> {
-        let start = self.text.get(..byte)?.rfind('\n').map_or(0, |line_break| line_break + 1);
+    /// The line of the file that contains an offset, up to the offset `end`.
+    pub(crate) fn line(&self, offset: usize, end: usize) -> Option<&str> {
+        let start = self.text.get(..offset)?.rfind('\n').map_or(0, |line_break| line_break + 1);
         self.text.get(start..end.min(self.text.len()))?.lines().next()
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path, line, column) => write!(f, "{}:{line}:{column}", path.display()),
+            Self::File { path, line, column } => write!(f, "{}:{line}:{column}", path.display()),
             Self::Variable(name) => f.write_str(name),
         }
     }

@@ -1,4 +1,4 @@
-//! Tools that need no code: a request, or a program.
+//! `[tools.NAME]` sections: tools without code.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -8,53 +8,54 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
 use super::{
-    Secret,
-    units::{self, Size},
+    SecretSource,
+    units::{self, ByteSize},
 };
 
-/// A tool that agents may be given. It has either `http` or `command`.
+/// A tool for agents. Set either `http` or `command`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Tool {
-    /// What it does and when to use it, for the model.
+pub(crate) struct ToolConfig {
+    /// What the tool does and when to use it. The model sees this.
     pub(crate) description: String,
-    /// The JSON Schema of its arguments: an object.
+    /// The JSON Schema of the arguments, which must be an object. No arguments by default.
     #[serde(default = "no_arguments")]
     pub(crate) input: Map<String, Value>,
-    /// Whether it may be run again: "repeatable", "keyed" or "once".
+    /// Whether a call may be repeated: "repeatable", "keyed" (with an idempotency key) or "once".
     #[serde(default)]
     #[schemars(with = "String")]
     pub(crate) effect: Effect,
-    /// How long one call may take. 30 s if absent.
-    #[serde(default, deserialize_with = "units::some_time")]
+    /// The maximum duration of one call. 30 s by default.
+    #[serde(default, deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]
     pub(crate) timeout: Option<Duration>,
-    /// How much of its output is kept.
-    #[serde(default = "usual_output")]
-    pub(crate) max_output: Size,
-    /// A request to a server.
-    pub(crate) http: Option<Http>,
-    /// A program on this machine. Only where `server.commands` is on.
-    pub(crate) command: Option<Command>,
-    /// A server that offers tools of its own. There is no such kind yet, and whoever writes it is told so.
+    /// The maximum size of the output; the rest is cut off. 64 KiB by default: more would fill the context of most
+    /// models.
+    #[serde(default = "default_output")]
+    pub(crate) max_output: ByteSize,
+    /// Sends an HTTP request.
+    pub(crate) http: Option<HttpConfig>,
+    /// Runs a program on this machine. Needs `server.commands = true`.
+    pub(crate) command: Option<CommandConfig>,
+    /// Reserved for MCP servers; setting it is an error that says what to use instead.
     #[serde(default, rename = "mcp")]
     #[schemars(skip)]
-    _mcp: Option<NotYet>,
+    _mcp: Option<Unsupported>,
 }
 
 /// What a tool does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ToolKind<'c> {
-    Http(&'c Http),
-    Command(&'c Command),
+    Http(&'c HttpConfig),
+    Command(&'c CommandConfig),
 }
 
-/// What cannot be written.
+/// A key that is known but not supported; reading it fails.
 #[derive(Debug, Clone)]
-enum NotYet {}
+enum Unsupported {}
 
-impl Tool {
-    /// What it does, if it says one thing.
+impl ToolConfig {
+    /// What the tool does, if exactly one of `http` and `command` is set.
     pub(crate) fn kind(&self) -> Option<ToolKind<'_>> {
         match (&self.http, &self.command) {
             (Some(http), None) => Some(ToolKind::Http(http)),
@@ -64,41 +65,39 @@ impl Tool {
     }
 }
 
-impl<'de> Deserialize<'de> for NotYet {
+impl<'de> Deserialize<'de> for Unsupported {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(de::Error::custom(
-            "tools of MCP servers cannot be used yet; describe what the tool does as `http` or `command`",
-        ))
+        Err(de::Error::custom("tools of MCP servers are not supported yet; use `http` or `command`"))
     }
 }
 
-/// A request to a server. Arguments that the address does not name become its JSON body.
+/// An HTTP request. Arguments that are not in the URL are sent as a JSON body, unless the method is GET.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Http {
-    /// "GET", if absent.
+pub(crate) struct HttpConfig {
+    /// The method. "GET" by default.
     #[serde(default)]
-    pub(crate) method: Method,
-    /// The address. `{name}` is replaced by the argument of that name, but not in the host.
+    pub(crate) method: HttpMethod,
+    /// The URL. `{name}` is replaced by the argument of that name; it is not allowed in the host.
     pub(crate) url: String,
-    /// Headers that are no secrets.
+    /// Headers without secrets.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
-    /// Headers that are.
+    /// Headers with secrets.
     #[serde(default)]
-    pub(crate) secret_headers: BTreeMap<String, Secret>,
-    /// Also addresses of this machine and of private networks. The metadata services of clouds are never reached.
+    pub(crate) secret_headers: BTreeMap<String, SecretSource>,
+    /// Allows addresses of this machine and of private networks. Metadata services of clouds are always refused.
     #[serde(default)]
     pub(crate) allow_private: bool,
-    /// Sends `traceparent`, for a server of your own that continues traces.
+    /// Sends the trace as a `traceparent` header, for your own server.
     #[serde(default)]
     pub(crate) propagate_trace: bool,
 }
 
-/// What a request does.
+/// An HTTP method.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-pub(crate) enum Method {
+pub(crate) enum HttpMethod {
     #[default]
     Get,
     Post,
@@ -107,15 +106,16 @@ pub(crate) enum Method {
     Delete,
 }
 
-/// A program. It has no shell, an empty environment, and its arguments as JSON on standard input.
+/// A program. It runs without a shell and with an empty environment, and reads its arguments as JSON from standard
+/// input.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Command {
+pub(crate) struct CommandConfig {
     /// The program and its arguments. `{name}` is replaced by the argument of that name.
     pub(crate) argv: Vec<String>,
-    /// Where it runs; the folder of the configuration if absent.
+    /// The working directory. The folder of the configuration by default.
     pub(crate) folder: Option<PathBuf>,
-    /// The environment it gets.
+    /// Environment variables.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
 }
@@ -124,6 +124,6 @@ fn no_arguments() -> Map<String, Value> {
     Map::from_iter([("type".to_owned(), "object".into()), ("properties".to_owned(), Map::new().into())])
 }
 
-const fn usual_output() -> Size {
-    Size { bytes: 64 << 10 }
+const fn default_output() -> ByteSize {
+    ByteSize { bytes: 64 << 10 }
 }

@@ -1,86 +1,86 @@
-//! What one run of an agent can cost at the most.
+//! The maximum cost of one run.
 
 use std::fmt;
 
-use brigade_core::{ModelId, Money, Pricing, Settings, TurnLimits};
+use brigade_core::{Budget, ModelId, Money, Pricing, Settings, TurnLimits};
 use brigade_observability::PriceBook;
 use brigade_providers::anthropic_answer_tokens;
 
-use crate::config::{Agent, Budget, Config, Kind, Model};
+use super::{AgentConfig, BudgetConfig, Config, ModelConfig, ProviderKind};
 
-/// What one run of an agent can cost at the most: every turn as large as it can be, at the dearest rate, as often tried
-/// again as allowed; each worker called once a turn, unless its `max_calls` says otherwise; all within the limit of model
-/// calls.
+/// The maximum cost of one run of an agent.
+///
+/// Assumes that each turn is as large as the limits allow, at the highest rate, with all retries, and that each worker is
+/// called once per turn unless `max_calls` says otherwise; all within the limit on model calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WorstCase {
-    /// Without a budget; unknown if a model has no price.
+    /// Ignores the budget. Unknown if a model has no price.
     cost: Option<Money>,
-    /// Where the agent's own budget stops it.
+    /// The agent's own budget in dollars.
     limit: Option<Money>,
 }
 
-/// Assumed where neither the configuration nor the price table limits a prompt.
-const USUAL_CONTEXT: u64 = 128_000;
+/// The context window that is assumed if neither the configuration nor the price table limits a prompt.
+const DEFAULT_CONTEXT: u64 = 128_000;
 
-/// Agents may delegate this deep.
 const MAX_DEPTH: u32 = 5;
 
-/// All calls that a run may make, and the dearest of them.
+/// The cost of all calls that a run may make, and of the most expensive one.
 #[derive(Debug, Clone, Copy)]
-struct Calls {
+struct CallCosts {
     total: Money,
-    dearest: Money,
+    most_expensive: Money,
 }
 
 impl WorstCase {
-    /// Of one run of `agent`.
-    pub(crate) fn of(config: &Config, agent: &Agent, prices: &PriceBook) -> Self {
-        let usual = Budget { model_calls: Some(brigade_core::Budget::DEFAULT_MODEL_CALLS), ..Budget::default() };
-        let cost = calls(config, agent, (prices, MAX_DEPTH));
-        let cost =
-            cost.map(|calls| calls.within(&agent.budget).or_else(|| calls.within(&usual)).unwrap_or(calls.total));
+    /// Estimates one run of `agent`.
+    pub(crate) fn estimate(config: &Config, agent: &AgentConfig, prices: &PriceBook) -> Self {
+        let default = BudgetConfig { model_calls: Some(Budget::DEFAULT_MODEL_CALLS), ..BudgetConfig::default() };
+        let cost = call_costs(config, agent, prices, MAX_DEPTH)
+            .map(|costs| costs.within(&agent.budget).or_else(|| costs.within(&default)).unwrap_or(costs.total));
         Self { cost, limit: agent.budget.usd }
     }
 }
 
-impl Calls {
-    /// What they cost if a budget limits their number.
-    fn within(self, budget: &Budget) -> Option<Money> {
-        let most = budget.model_calls?;
-        Some(if budget.soft { self.total } else { self.total.min(self.dearest.times(most)) })
+impl CallCosts {
+    /// The cost under the budget's limit on the number of calls, if it has one.
+    fn within(self, budget: &BudgetConfig) -> Option<Money> {
+        let calls = budget.model_calls?;
+        Some(if budget.soft { self.total } else { self.total.min(self.most_expensive.times(calls)) })
     }
 
-    /// What one task of them costs under a worker's budget.
-    fn under(self, budget: &Budget) -> Money {
+    /// The cost of one task under a worker's budget.
+    fn limited_by(self, budget: &BudgetConfig) -> Money {
         let cost = self.within(budget).unwrap_or(self.total);
         budget.usd.map_or(cost, |limit| cost.min(limit))
     }
 }
 
-fn calls(config: &Config, agent: &Agent, (prices, depth): (&PriceBook, u32)) -> Option<Calls> {
+fn call_costs(config: &Config, agent: &AgentConfig, prices: &PriceBook, depth: u32) -> Option<CallCosts> {
     let turns = agent.turns.unwrap_or_else(|| TurnLimits::default().turns);
     let model = config.models.get(agent.model.as_ref())?;
     let fallbacks = model.fallbacks.iter().filter_map(|name| config.models.get(name.as_ref()));
-    let mut all = Calls { total: Money::ZERO, dearest: Money::ZERO };
+    let mut costs = CallCosts { total: Money::ZERO, most_expensive: Money::ZERO };
     for model in std::iter::once(model).chain(fallbacks) {
-        let call = dearest_call(config, (model, agent), prices)?;
+        let call = largest_call(config, model, agent, prices)?;
         let attempts = u64::from(turns) * u64::from(model.policy.retry.attempts);
-        all = Calls { total: all.total.max(call.times(attempts)), dearest: all.dearest.max(call) };
+        costs.total = costs.total.max(call.times(attempts));
+        costs.most_expensive = costs.most_expensive.max(call);
     }
     for worker in agent.workers.iter().filter(|_| depth > 0) {
-        let work = config.agents.get(worker.agent.as_ref())?;
-        let task = calls(config, work, (prices, depth - 1))?;
-        let cost = task.under(worker.budget.as_ref().unwrap_or(&work.budget));
-        all.total += cost.times(u64::from(worker.max_calls.unwrap_or(turns)));
-        all.dearest = all.dearest.max(task.dearest);
+        let worker_agent = config.agents.get(worker.agent.as_ref())?;
+        let task = call_costs(config, worker_agent, prices, depth - 1)?;
+        let cost = task.limited_by(worker.budget.as_ref().unwrap_or(&worker_agent.budget));
+        costs.total += cost.times(u64::from(worker.max_calls.unwrap_or(turns)));
+        costs.most_expensive = costs.most_expensive.max(task.most_expensive);
     }
-    Some(all)
+    Some(costs)
 }
 
-/// The longest answer to the longest prompt.
-fn dearest_call(config: &Config, (model, agent): (&Model, &Agent), prices: &PriceBook) -> Option<Money> {
+/// The cost of the longest answer to the longest prompt.
+fn largest_call(config: &Config, model: &ModelConfig, agent: &AgentConfig, prices: &PriceBook) -> Option<Money> {
     let id = ModelId::new(model.provider.as_ref().as_str(), model.model.as_str());
-    let context = prices.lookup(&id).and_then(|facts| facts.context_window).unwrap_or(USUAL_CONTEXT);
+    let context = prices.lookup(&id).and_then(|facts| facts.context_window).unwrap_or(DEFAULT_CONTEXT);
     let settings = Settings::default()
         .max_output_tokens(agent.max_output_tokens)
         .answer_tokens(is_anthropic(config, model).then(|| anthropic_answer_tokens(&model.model)));
@@ -90,22 +90,21 @@ fn dearest_call(config: &Config, (model, agent): (&Model, &Agent), prices: &Pric
     Some(ceiling.rates.cost(input_tokens, output_tokens))
 }
 
-/// Its clients send a limit of output with each request.
-fn is_anthropic(config: &Config, model: &Model) -> bool {
+/// Anthropic's client sends an output limit with each request.
+fn is_anthropic(config: &Config, model: &ModelConfig) -> bool {
     let name = model.provider.as_ref();
-    let provider = config.providers.get(name);
-    provider.is_some_and(|provider| provider.kind.as_ref().map_or(name, AsRef::as_ref).parse() == Ok(Kind::Anthropic))
+    config.providers.get(name).is_some_and(|provider| provider.kind(name) == Ok(ProviderKind::Anthropic))
 }
 
 impl fmt::Display for WorstCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cost {
-            Some(cost) => write!(f, "at the most {cost} a run, workers included")?,
-            None => f.write_str("a run can cost nobody knows what, because a model has no price")?,
+            Some(cost) => write!(f, "at most {cost} per run, including workers")?,
+            None => f.write_str("the cost of a run is unbounded, because a model has no price")?,
         }
         match self.limit {
-            Some(limit) => write!(f, "; its budget stops it at {limit}"),
-            None => f.write_str("; no budget stops it"),
+            Some(limit) => write!(f, "; its budget limits it to {limit}"),
+            None => f.write_str("; it has no budget"),
         }
     }
 }

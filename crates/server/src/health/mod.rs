@@ -1,3 +1,4 @@
 //! Health checks.
 
+pub(crate) mod check;
 pub(crate) mod providers;

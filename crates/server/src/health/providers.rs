@@ -1,100 +1,120 @@
-//! Whether agents can work: is there a model for each whose provider can be reached?
+//! Checks whether each agent has a model whose provider is available.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use async_trait::async_trait;
 use brigade_core::{ModelError, ModelErrorKind, ModelId};
+use brigade_resilience::Accounts;
 use futures::future::join_all;
-use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::{api::Site, app::App};
+use super::check::{CheckResult, HealthCheck};
+use crate::models::account::Account;
 
-/// What is known about reaching providers. Only calls that cost nothing are made to find out.
-#[derive(Debug, Default)]
-pub(crate) struct Reach {
-    /// What is wrong with each account, if something is.
-    accounts: Mutex<BTreeMap<String, Option<String>>>,
+/// Probes all accounts at intervals, at no cost, and reports one check per agent.
+#[derive(Debug)]
+pub(crate) struct ProviderHealth {
+    state: Mutex<ProbeState>,
+    breakers: Accounts,
 }
 
-/// One thing that must be so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Check {
-    pub(crate) name: String,
-    pub(crate) passed: bool,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) reason: String,
+#[derive(Debug)]
+struct ProbeState {
+    targets: Arc<ProbeTargets>,
+    /// The last result of each account.
+    results: BTreeMap<String, Result<(), String>>,
 }
 
-/// A list of models is a small file; who needs longer for it would not answer well either.
-pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a configuration says to probe.
+#[derive(Debug)]
+pub(crate) struct ProbeTargets {
+    pub(crate) accounts: BTreeMap<String, Account>,
+    /// The models of each agent, in order of preference.
+    pub(crate) models: BTreeMap<String, Vec<ModelId>>,
+    pub(crate) interval: Duration,
+}
 
-/// Until the first answers are in, they are asked for more often.
-const FIRST_PROBES: Duration = Duration::from_secs(2);
+/// Providers answer the list of models in well under a second.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Check {
-    pub(crate) fn new(name: impl Into<String>, passed: bool, reason: impl Into<String>) -> Self {
-        let reason = if passed { String::new() } else { reason.into() };
-        Self { name: name.into(), passed, reason }
+/// The interval while an account fails.
+const FAILING_INTERVAL: Duration = Duration::from_secs(2);
+
+impl ProviderHealth {
+    pub(crate) fn new(targets: ProbeTargets, breakers: Accounts) -> Self {
+        let state = ProbeState { targets: Arc::new(targets), results: BTreeMap::new() };
+        Self { state: Mutex::new(state), breakers }
     }
-}
 
-impl Reach {
-    /// Keeps asking all accounts, for ever.
-    pub(crate) async fn watch(site: Arc<Site>) {
+    /// Probes these targets from now on. Results of accounts with the same name are kept until the next probe.
+    pub(crate) fn replace(&self, targets: ProbeTargets) {
+        self.state().targets = Arc::new(targets);
+    }
+
+    /// Probes forever.
+    pub(crate) async fn watch(self: Arc<Self>) {
         loop {
-            let current = site.current();
-            let all_reached = site.reach.probe(&current.app).await;
-            let pause = current.server.probe_every;
-            drop(current);
-            tokio::time::sleep(if all_reached { pause } else { pause.min(FIRST_PROBES) }).await;
+            let targets = Arc::clone(&self.state().targets);
+            let probes =
+                targets.accounts.iter().map(|(name, account)| async move { (name.clone(), probe(account).await) });
+            let results: BTreeMap<_, _> = join_all(probes).await.into_iter().collect();
+            let all_passed = results.values().all(Result::is_ok);
+            self.state().results = results;
+            let interval = targets.interval;
+            drop(targets);
+            tokio::time::sleep(if all_passed { interval } else { interval.min(FAILING_INTERVAL) }).await;
         }
     }
 
-    /// Asks all accounts once; whether all can be used.
-    async fn probe(&self, app: &App) -> bool {
-        let probes = app.accounts().map(|name| async move { (name.clone(), problem(app, name).await) });
-        let found: BTreeMap<_, _> = join_all(probes).await.into_iter().collect();
-        let all_reached = found.values().all(Option::is_none);
-        *self.accounts.lock().unwrap_or_else(PoisonError::into_inner) = found;
-        all_reached
-    }
-
-    /// One check for each agent.
-    pub(crate) fn checks(&self, app: &App) -> Vec<Check> {
-        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let health: BTreeMap<ModelId, bool> =
-            app.models().into_iter().map(|model| (model.model.clone(), model.is_available())).collect();
-        let reason = |model: &ModelId| match accounts.get(&**model.provider()) {
-            None => Some(format!("{model}: its provider was not asked yet")),
-            Some(Some(problem)) => Some(format!("{model}: {problem}")),
-            Some(None) if health.get(model) == Some(&false) => Some(format!("{model}: its circuit breaker is open")),
-            Some(None) => None,
-        };
-        let check = |(name, served): (&String, &Arc<crate::agents::team::Served>)| {
-            let reasons: Vec<_> = served.chain.iter().map(reason).collect();
-            let passed = reasons.iter().any(Option::is_none);
-            Check::new(format!("agent {name}"), passed, reasons.into_iter().flatten().collect::<Vec<_>>().join("; "))
-        };
-        app.agents.iter().map(check).collect()
+    fn state(&self) -> MutexGuard<'_, ProbeState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is wrong with an account, if something is.
-pub(crate) async fn problem(app: &App, account: &str) -> Option<String> {
-    match timeout(PROBE_TIMEOUT, app.probe(account)).await {
-        Ok(Some(Ok(_))) => None,
-        Ok(Some(Err(error))) => unusable(&error),
-        Ok(None) => Some("the account is not configured".to_owned()),
-        Err(_) => Some(format!("it did not answer within {} s", PROBE_TIMEOUT.as_secs())),
+#[async_trait]
+impl HealthCheck for ProviderHealth {
+    async fn check(&self) -> Vec<CheckResult> {
+        let (targets, results) = {
+            let state = self.state();
+            (Arc::clone(&state.targets), state.results.clone())
+        };
+        let available: BTreeMap<ModelId, bool> =
+            self.breakers.snapshot().into_iter().map(|model| (model.model.clone(), model.is_available())).collect();
+        let problem = |model: &ModelId| match results.get(&**model.provider()) {
+            None => Some(format!("{model}: its provider has not been probed yet")),
+            Some(Err(problem)) => Some(format!("{model}: {problem}")),
+            Some(Ok(())) if available.get(model) == Some(&false) => {
+                Some(format!("{model}: its circuit breaker is open"))
+            }
+            Some(Ok(())) => None,
+        };
+        let check = |(agent, models): (&String, &Vec<ModelId>)| {
+            let problems: Vec<_> = models.iter().map(problem).collect();
+            let name = format!("agent {agent}");
+            if problems.iter().any(Option::is_none) {
+                return CheckResult::passed(name);
+            }
+            CheckResult::failed(name, problems.into_iter().flatten().collect::<Vec<_>>().join("; "))
+        };
+        targets.models.iter().map(check).collect()
     }
 }
 
-/// A server that answers is there, also when it has no list of models.
-fn unusable(error: &ModelError) -> Option<String> {
-    let is_there = error.kind() == ModelErrorKind::Caller && error.details().status.is_some();
-    (!is_there).then(|| error.to_string())
+/// Checks the address and the key of an account.
+pub(crate) async fn probe(account: &Account) -> Result<(), String> {
+    match timeout(PROBE_TIMEOUT, account.probe()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if is_reachable(&error) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())),
+    }
+}
+
+/// A server that refuses the request as invalid is reachable; it may have no list of models.
+fn is_reachable(error: &ModelError) -> bool {
+    error.kind() == ModelErrorKind::Caller && error.details().status.is_some()
 }

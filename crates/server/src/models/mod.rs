@@ -1,3 +1,4 @@
-//! Provider accounts.
+//! Accounts at model providers.
 
-pub(crate) mod simulated;
+pub(crate) mod account;
+pub(crate) mod simulator;

@@ -1,4 +1,4 @@
-//! The events of one run, kept so that somebody can read them from any point on.
+//! The events of one run, kept in memory for clients that follow it.
 
 use std::{
     collections::VecDeque,
@@ -13,87 +13,90 @@ use brigade_observability::mask_event;
 use serde::Serialize;
 use tokio::sync::watch;
 
-/// The events of one run, numbered from 1. The oldest are forgotten when there are too many.
+/// The events of one run as JSON, numbered from 1. It is an [`Observer`] of the run. The oldest events are dropped when
+/// there are too many.
 #[derive(Debug)]
-pub(crate) struct EventLog {
-    lines: Mutex<Lines>,
+pub struct EventLog {
+    entries: Mutex<Entries>,
     last: watch::Sender<u64>,
     bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
-struct Lines {
-    kept: VecDeque<Line>,
-    /// How many were written.
+struct Entries {
+    kept: VecDeque<LoggedEvent>,
     written: u64,
 }
 
-/// One event.
+/// An event of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
-    pub(crate) number: u64,
-    pub(crate) json: Arc<str>,
+#[non_exhaustive]
+pub struct LoggedEvent {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The event as JSON.
+    pub json: Arc<str>,
 }
 
-/// More of the answer of the top agent.
+/// More text of the top agent's answer.
 #[derive(Serialize)]
-struct Text<'a> {
+struct TextEvent<'a> {
     event: &'static str,
     text: &'a str,
 }
 
-/// What a run within the default limits writes, answers included, fits twice.
-const MOST_LINES: usize = 20_000;
+/// Twice what a run within the default limits writes, including deltas.
+const MAX_ENTRIES: usize = 20_000;
 
 impl EventLog {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { lines: Mutex::default(), last: watch::Sender::new(0), bytes: AtomicUsize::new(0) })
+    /// An empty log.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { entries: Mutex::default(), last: watch::Sender::new(0), bytes: AtomicUsize::new(0) })
     }
 
-    /// What was written after the line with this number, and is still there.
-    pub(crate) fn after(&self, number: u64) -> Vec<Line> {
-        let lines = self.lock();
-        // The kept lines are numbered without gaps.
-        let first = lines.kept.front().map_or(0, |line| line.number);
+    /// The events after the one with this number that are still kept.
+    pub fn after(&self, number: u64) -> Vec<LoggedEvent> {
+        let entries = self.lock();
+        // The kept entries are numbered without gaps.
+        let first = entries.kept.front().map_or(0, |entry| entry.number);
         let known = usize::try_from(number.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
-        lines.kept.iter().skip(known).cloned().collect()
+        entries.kept.iter().skip(known).cloned().collect()
     }
 
-    /// How many lines were written.
-    pub(crate) fn written(&self) -> u64 {
+    /// The number of the last event.
+    pub fn last_number(&self) -> u64 {
         self.lock().written
     }
 
-    /// How long the kept lines are together.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Waits until more than `number` lines were written.
-    pub(crate) async fn grown_beyond(&self, number: u64) {
-        // The sender is here, so it cannot have gone away.
+    /// Waits until there is an event after the one with this number.
+    pub async fn wait_for_more(&self, number: u64) {
+        // The sender lives as long as `self`, so this does not fail.
         let _ = self.last.subscribe().wait_for(|last| *last > number).await;
     }
 
-    fn write(&self, entry: &impl Serialize) {
-        let Ok(json) = serde_json::to_string(entry) else { return };
-        let mut lines = self.lock();
-        lines.written += 1;
-        let number = lines.written;
+    /// The size of the kept events.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn write(&self, event: &impl Serialize) {
+        let Ok(json) = serde_json::to_string(event) else { return };
+        let mut entries = self.lock();
+        entries.written += 1;
+        let number = entries.written;
         self.bytes.fetch_add(json.len(), Ordering::Relaxed);
-        lines.kept.push_back(Line { number, json: json.into() });
-        if lines.kept.len() > MOST_LINES
-            && let Some(forgotten) = lines.kept.pop_front()
+        entries.kept.push_back(LoggedEvent { number, json: json.into() });
+        if entries.kept.len() > MAX_ENTRIES
+            && let Some(dropped) = entries.kept.pop_front()
         {
-            self.bytes.fetch_sub(forgotten.json.len(), Ordering::Relaxed);
+            self.bytes.fetch_sub(dropped.json.len(), Ordering::Relaxed);
         }
-        drop(lines);
+        drop(entries);
         self.last.send_replace(number);
     }
 
-    /// A panic while the lock was held leaves whole lines behind.
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,7 +107,7 @@ impl Observer for EventLog {
         } else if let Event::Delta(Delta::Text(text)) = event
             && run.depth() == 0
         {
-            self.write(&Text { event: "text", text });
+            self.write(&TextEvent { event: "text", text });
         }
     }
 }
@@ -114,15 +117,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_goes_on_where_it_stopped_also_when_the_beginning_is_forgotten() {
+    fn a_reader_resumes_where_it_stopped_even_if_old_events_were_dropped() {
         let log = EventLog::new();
-        let numbers = |after| log.after(after).iter().map(|line| line.number).collect::<Vec<_>>();
+        let numbers = |after| log.after(after).iter().map(|entry| entry.number).collect::<Vec<_>>();
         assert!(numbers(0).is_empty());
         (0..3).for_each(|number| log.write(&number));
         assert_eq!((numbers(0), numbers(2), numbers(9)), (vec![1, 2, 3], vec![3], vec![]));
         assert!(numbers(u64::MAX).is_empty());
-        (0..MOST_LINES).for_each(|number| log.write(&number));
-        assert_eq!((numbers(0).len(), numbers(0)[0]), (MOST_LINES, 4));
-        assert_eq!(numbers(MOST_LINES as u64 + 1), [MOST_LINES as u64 + 2, MOST_LINES as u64 + 3]);
+        (0..MAX_ENTRIES).for_each(|number| log.write(&number));
+        assert_eq!((numbers(0).len(), numbers(0)[0]), (MAX_ENTRIES, 4));
+        assert_eq!(numbers(MAX_ENTRIES as u64 + 1), [MAX_ENTRIES as u64 + 2, MAX_ENTRIES as u64 + 3]);
     }
 }

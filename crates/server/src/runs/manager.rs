@@ -1,4 +1,4 @@
-//! The runs of this process: those that go on, and the last that ended.
+//! Starts runs, limits their number, and keeps the last ones that ended.
 
 use std::{
     collections::VecDeque,
@@ -19,308 +19,387 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{api::ApiError, runs::event_log::EventLog, runs::store::Store, runs::totals::Tally};
+use super::{event_log::EventLog, store::Store, totals::UsageTotals};
 
 /// The runs of this process.
 ///
-/// Each goes on in a task of its own, so that it can be told to stop, and be waited for, whoever asked for it.
+/// Each run has its own task, so it does not depend on the request that started it and can be followed, cancelled and
+/// waited for by id. Dropping this aborts all runs, whose handles then never end.
+///
+/// ```
+/// # use brigade_core::testing::{ScriptedModel, Turn};
+/// use std::time::Duration;
+///
+/// use brigade_core::{Agent, Run};
+/// use brigade_server::{NewRun, RunEnd, Runs};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_server::StartRunError> {
+/// # let model = ScriptedModel::new([Turn::text("Done.")]);
+/// let runs = Runs::new(256, 1_000);
+/// let run = runs.start(NewRun::new(Run::new(), Agent::new("clerk", model), "File the letters."))?;
+/// let end = run.wait().await;
+/// assert!(matches!(&*end, RunEnd::Finished(outcome) if outcome.text == "Done."));
+/// let cancelled = runs.drain(Duration::from_secs(30)).await;
+/// assert_eq!(cancelled, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-pub(crate) struct Runs {
+pub struct Runs {
     permits: Arc<Semaphore>,
-    most: usize,
-    kept: usize,
+    max_running: usize,
+    max_kept: usize,
     is_draining: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
-    records: Mutex<VecDeque<Arc<Record>>>,
-    /// Roughly what all that have ended take.
+    handles: Mutex<VecDeque<Arc<RunHandle>>>,
+    /// The approximate size of all runs that have ended.
     bytes: Arc<AtomicUsize>,
-    tally: Arc<Tally>,
+    totals: Arc<UsageTotals>,
 }
 
-/// A run to be started.
+/// A run to start.
 #[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) run: Run,
-    pub(crate) agent: Agent,
-    pub(crate) task: Task,
-    /// The name of the key that asked for it.
-    pub(crate) owner: Arc<str>,
-    pub(crate) session: Option<Arc<str>>,
-    /// What happens in it, if somebody may ask.
-    pub(crate) log: Option<Arc<EventLog>>,
-    /// Where its cost is kept, which it must be before anybody is told that it has ended.
-    pub(crate) store: Option<Store>,
+pub struct NewRun {
+    run: Run,
+    agent: Agent,
+    task: Task,
+    owner: Arc<str>,
+    session: Option<Arc<str>>,
+    events: Option<Arc<EventLog>>,
+    store: Option<Store>,
 }
 
-/// What is known about a run.
+/// A run that was started, running or ended.
 #[derive(Debug)]
-pub(crate) struct Record {
-    pub(crate) id: RunId,
-    pub(crate) trace: TraceId,
-    pub(crate) agent: Arc<str>,
-    pub(crate) owner: Arc<str>,
-    pub(crate) session: Option<Arc<str>>,
-    pub(crate) log: Option<Arc<EventLog>>,
-    pub(crate) began: Timestamp,
-    end: watch::Sender<Option<Arc<End>>>,
-    /// Roughly what it takes to remember it, once it has ended.
+pub struct RunHandle {
+    id: RunId,
+    trace: TraceId,
+    agent: Arc<str>,
+    owner: Arc<str>,
+    session: Option<Arc<str>>,
+    events: Option<Arc<EventLog>>,
+    started: Timestamp,
+    end: watch::Sender<Option<Arc<RunEnd>>>,
     bytes: AtomicUsize,
-    /// Let go when the run has ended, because a run holds its notes and its watchers.
+    /// `None` once the run has ended, because a run holds its notes and observers.
     run: Mutex<Option<Run>>,
 }
 
 /// How a run ended.
 #[derive(Debug)]
-pub(crate) enum End {
-    /// With an answer, whole or partial. The conversation is let go: sessions keep theirs, and nobody asks for others.
-    Outcome(Box<Outcome>),
-    /// Without.
-    Failed(Box<Failed>),
-    /// By a bug.
+#[expect(clippy::large_enum_variant, reason = "it is always behind an `Arc`")]
+pub enum RunEnd {
+    /// With an answer, complete or partial. Its transcript is empty.
+    Finished(Outcome),
+    /// With an error. Its transcript is empty.
+    Failed(RunError),
+    /// With a panic, which is a bug.
     Panicked,
 }
 
-/// What is kept of a run that failed.
-#[derive(Debug)]
-pub(crate) struct Failed {
-    pub(crate) error: ApiError,
-    cost: CostSummary,
-}
-
-/// Why a run was not started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotStarted {
-    /// As many runs go on as may.
-    Full(usize),
-    /// The process is about to end.
+/// A run could not be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartRunError {
+    /// The maximum number of runs is running.
+    #[error("{limit} runs are running, which is the limit; try again soon")]
+    TooManyRuns {
+        /// The maximum.
+        limit: usize,
+    },
+    /// The process is shutting down.
+    #[error("this server is shutting down; send the request to another one")]
     Draining,
 }
 
-/// Those who keep what a run leaves behind. The permit is given back when it is all kept.
+/// Cancels a run when it is dropped, for example when the client that waits for it disconnects.
 #[derive(Debug)]
-struct Keepers {
+pub struct CancelOnDrop(pub Arc<RunHandle>);
+
+/// What a run's task needs when the run ends. The permit is released last.
+#[derive(Debug)]
+struct Completion {
     _permit: OwnedSemaphorePermit,
     bytes: Arc<AtomicUsize>,
-    tally: Arc<Tally>,
+    totals: Arc<UsageTotals>,
     store: Option<Store>,
 }
 
-/// What may be remembered of all runs together: a tenth of a small machine.
-const MOST_BYTES: usize = 128 << 20;
+/// The maximum size of all kept runs: a tenth of a small machine.
+const MAX_BYTES: usize = 128 << 20;
 
-/// Cancels a run when whoever waits for it goes away.
-#[derive(Debug)]
-pub(crate) struct CancelOnDrop(pub(crate) Arc<Record>);
+impl NewRun {
+    /// A task for an agent. `run` carries its budget, observers and ids.
+    pub fn new(run: Run, agent: Agent, task: impl Into<Task>) -> Self {
+        Self { run, agent, task: task.into(), owner: "".into(), session: None, events: None, store: None }
+    }
+
+    /// The name of the key that started the run. Empty by default.
+    #[must_use]
+    pub fn owner(self, owner: Arc<str>) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// The client's session.
+    #[must_use]
+    pub fn session(self, session: Option<Arc<str>>) -> Self {
+        Self { session, ..self }
+    }
+
+    /// A log that observes the run, for clients that follow it.
+    #[must_use]
+    pub fn events(self, events: Option<Arc<EventLog>>) -> Self {
+        Self { events, ..self }
+    }
+
+    /// The store that records the run. Its cost is on disk before its end is reported.
+    #[must_use]
+    pub fn store(self, store: Option<Store>) -> Self {
+        Self { store, ..self }
+    }
+}
 
 impl Runs {
-    /// At most `most` at a time; the last `kept` are remembered.
-    pub(crate) fn new(most: usize, kept: usize) -> Self {
-        let most = most.min(Semaphore::MAX_PERMITS);
+    /// Allows `max_running` runs at the same time, and keeps the last `max_kept` runs.
+    pub fn new(max_running: usize, max_kept: usize) -> Self {
+        let max_running = max_running.min(Semaphore::MAX_PERMITS);
         Self {
-            permits: Arc::new(Semaphore::new(most)),
-            most,
-            kept: kept.max(1),
+            permits: Arc::new(Semaphore::new(max_running)),
+            max_running,
+            max_kept: max_kept.max(1),
             is_draining: AtomicBool::new(false),
             tasks: Mutex::default(),
-            records: Mutex::default(),
+            handles: Mutex::default(),
             bytes: Arc::default(),
-            tally: Arc::default(),
+            totals: Arc::default(),
         }
     }
 
-    /// Starts a run, unless there are too many.
-    pub(crate) fn start(&self, job: Job) -> Result<Arc<Record>, NotStarted> {
+    /// Starts a run. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails if too many runs are running or the process is shutting down.
+    pub fn start(&self, new: NewRun) -> Result<Arc<RunHandle>, StartRunError> {
         if self.is_draining() {
-            return Err(NotStarted::Draining);
+            return Err(StartRunError::Draining);
         }
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| NotStarted::Full(self.most))?;
-        let Job { run, agent, task, owner, session, log, store } = job;
-        let record = Arc::new(Record {
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| StartRunError::TooManyRuns { limit: self.max_running })?;
+        let NewRun { run, agent, task, owner, session, events, store } = new;
+        let handle = Arc::new(RunHandle {
             id: run.id(),
             trace: run.trace(),
             agent: Arc::clone(agent.name()),
             owner,
             session,
-            log,
-            began: Timestamp::now(),
+            events,
+            started: Timestamp::now(),
             end: watch::Sender::new(None),
             bytes: AtomicUsize::new(0),
             run: Mutex::new(Some(run.clone())),
         });
-        self.remember(Arc::clone(&record));
-        let mut tasks = locked(&self.tasks);
-        // Those that are done take their memory with them.
+        self.keep(Arc::clone(&handle));
+        let (bytes, totals) = (Arc::clone(&self.bytes), Arc::clone(&self.totals));
+        let completion = Completion { _permit: permit, bytes, totals, store };
+        let mut tasks = lock(&self.tasks);
+        // Frees the memory of tasks that have ended.
         while tasks.try_join_next().is_some() {}
-        let keepers =
-            Keepers { _permit: permit, bytes: Arc::clone(&self.bytes), tally: Arc::clone(&self.tally), store };
-        tasks.spawn(Arc::clone(&record).work(agent, (run, task), keepers));
-        Ok(record)
+        tasks.spawn(Arc::clone(&handle).execute(agent, run, task, completion));
+        Ok(handle)
     }
 
-    /// The run with this id, if it goes on or is remembered.
-    pub(crate) fn find(&self, id: RunId) -> Option<Arc<Record>> {
-        locked(&self.records).iter().rev().find(|record| record.id == id).cloned()
+    /// The run with this id, if it is running or kept.
+    pub fn find(&self, id: RunId) -> Option<Arc<RunHandle>> {
+        lock(&self.handles).iter().rev().find(|handle| handle.id == id).cloned()
     }
 
-    /// All that go on or are remembered, the newest first.
-    pub(crate) fn all(&self) -> Vec<Arc<Record>> {
-        locked(&self.records).iter().rev().cloned().collect()
+    /// All runs that are running or kept, the newest first.
+    pub fn all(&self) -> Vec<Arc<RunHandle>> {
+        lock(&self.handles).iter().rev().cloned().collect()
     }
 
-    /// How many runs are remembered.
-    pub(crate) fn kept(&self) -> usize {
-        self.kept
-    }
-
-    /// What all runs have cost.
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// Whether no more runs are started.
-    pub(crate) fn is_draining(&self) -> bool {
+    /// True once [`Runs::drain`] was called.
+    pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Acquire)
     }
 
-    /// Starts no more runs, and waits for those that go on; what is left after `patience` is cancelled. Answers how
-    /// many were.
-    pub(crate) async fn drain(&self, patience: Duration) -> usize {
+    /// Refuses new runs and waits for running ones. Runs that are still running after `timeout` are cancelled. Returns
+    /// the number of cancelled runs.
+    pub async fn drain(&self, timeout: Duration) -> usize {
         self.is_draining.store(true, Ordering::Release);
-        if tokio::time::timeout(patience, self.all_ended()).await.is_ok() {
+        if tokio::time::timeout(timeout, self.all_ended()).await.is_ok() {
             return 0;
         }
-        let late: Vec<_> = self.all().into_iter().filter(|record| !record.has_ended()).collect();
-        for record in &late {
-            record.cancel();
+        let late: Vec<_> = self.all().into_iter().filter(|handle| !handle.has_ended()).collect();
+        for handle in &late {
+            handle.cancel();
         }
-        // A cancelled run ends at its next breath; one that does not is not waited for.
+        // A cancelled run ends at its next await point. One that does not is abandoned.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.all_ended()).await;
         late.len()
     }
 
+    pub(super) fn max_kept(&self) -> usize {
+        self.max_kept
+    }
+
+    pub(super) fn totals(&self) -> &UsageTotals {
+        &self.totals
+    }
+
     async fn all_ended(&self) {
-        // Nobody else takes permits now, so all are there when all runs have ended.
-        let all = u32::try_from(self.most).unwrap_or(u32::MAX);
+        // No new runs are started now, so all permits are free when all runs have ended.
+        let all = u32::try_from(self.max_running).unwrap_or(u32::MAX);
         let _ = self.permits.acquire_many(all).await;
     }
 
-    fn remember(&self, record: Arc<Record>) {
-        let mut records = locked(&self.records);
-        records.push_back(record);
-        // Those that go on are never forgotten, and they are bounded by themselves.
-        while records.len() > self.kept || self.bytes.load(Ordering::Relaxed) > MOST_BYTES {
-            let Some(oldest) = records.iter().position(|record| record.has_ended()) else { return };
-            if let Some(forgotten) = records.remove(oldest) {
-                self.bytes.fetch_sub(forgotten.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+    fn keep(&self, handle: Arc<RunHandle>) {
+        let mut handles = lock(&self.handles);
+        handles.push_back(handle);
+        // Running runs are never dropped; the semaphore limits their number.
+        while handles.len() > self.max_kept || self.bytes.load(Ordering::Relaxed) > MAX_BYTES {
+            let Some(oldest) = handles.iter().position(|handle| handle.has_ended()) else { return };
+            if let Some(dropped) = handles.remove(oldest) {
+                self.bytes.fetch_sub(dropped.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
             }
         }
     }
 }
 
-impl Record {
-    async fn work(self: Arc<Self>, agent: Agent, (run, task): (Run, Task), keepers: Keepers) {
-        let work = AssertUnwindSafe(agent.run_in(&run, task)).catch_unwind();
-        let mut end = match work.await {
-            Ok(Ok(mut outcome)) => {
-                outcome.transcript = Transcript::new();
-                End::Outcome(Box::new(outcome))
-            }
-            Ok(Err(error)) => End::Failed(Box::new(Failed::from(&error))),
-            Err(_) => End::Panicked,
-        };
-        keepers.tally.add(&self.owner, &self.agent, &run.ledger().summary());
-        if let Some(store) = &keepers.store
-            && let Some(missing) = store.settle().await
-            && let End::Outcome(outcome) = &mut end
-        {
-            outcome.degraded.push(missing);
-        }
-        locked(&self.run).take();
-        // Before the end is told, because whoever has ended may be forgotten.
-        let bytes = self.bytes_with(&end);
-        self.bytes.store(bytes, Ordering::Relaxed);
-        keepers.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.end.send_replace(Some(Arc::new(end)));
+impl RunHandle {
+    /// The run's id.
+    pub fn id(&self) -> RunId {
+        self.id
     }
 
-    /// How it ended, once it has.
-    pub(crate) async fn ended(&self) -> Arc<End> {
+    /// The trace of the request that started the run.
+    pub fn trace(&self) -> TraceId {
+        self.trace
+    }
+
+    /// The agent's name.
+    pub fn agent(&self) -> &str {
+        &self.agent
+    }
+
+    /// The name of the key that started the run.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The client's session, if it named one.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
+    /// The run's events, if they are kept.
+    pub fn events(&self) -> Option<&Arc<EventLog>> {
+        self.events.as_ref()
+    }
+
+    /// When the run was started.
+    pub fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// Waits for the end of the run.
+    pub async fn wait(&self) -> Arc<RunEnd> {
         let mut end = self.end.subscribe();
         let ended = end.wait_for(Option::is_some).await.ok().and_then(|end| (*end).clone());
-        // The sender is here, so it cannot have gone away.
-        ended.unwrap_or_else(|| Arc::new(End::Panicked))
+        // The sender lives as long as `self`, so there always is an end.
+        ended.unwrap_or_else(|| Arc::new(RunEnd::Panicked))
     }
 
-    /// How it ended, if it has.
-    pub(crate) fn end(&self) -> Option<Arc<End>> {
+    /// How the run ended, or `None` while it is running.
+    pub fn end(&self) -> Option<Arc<RunEnd>> {
         self.end.borrow().clone()
     }
 
-    /// How it stands.
-    pub(crate) fn status(&self) -> RunStatus {
-        self.end.borrow().as_deref().map_or(RunStatus::Running, End::status)
+    /// The run's status.
+    pub fn status(&self) -> RunStatus {
+        self.end.borrow().as_deref().map_or(RunStatus::Running, RunEnd::status)
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.end.borrow().is_some()
-    }
-
-    fn bytes_with(&self, end: &End) -> usize {
-        let answer = match end {
-            End::Outcome(outcome) => outcome.text.len(),
-            End::Failed(_) | End::Panicked => 0,
-        };
-        answer + self.log.as_ref().map_or(0, |log| log.bytes())
-    }
-
-    /// Tells it to stop. What it has until then is its outcome.
-    pub(crate) fn cancel(&self) {
-        if let Some(run) = locked(&self.run).as_ref() {
+    /// Cancels the run. Its outcome is what it has until then. Does nothing if it has ended.
+    pub fn cancel(&self) {
+        if let Some(run) = lock(&self.run).as_ref() {
             run.cancel();
         }
     }
 
-    /// What it has cost until now.
-    pub(crate) fn cost(&self) -> CostSummary {
-        let running = locked(&self.run).as_ref().map(|run| run.ledger().summary());
+    /// What the run has cost so far.
+    pub fn cost(&self) -> CostSummary {
+        let running = lock(&self.run).as_ref().map(|run| run.ledger().summary());
         running.or_else(|| self.end()?.cost()).unwrap_or_default()
+    }
+
+    async fn execute(self: Arc<Self>, agent: Agent, run: Run, task: Task, completion: Completion) {
+        let result = AssertUnwindSafe(agent.run_in(&run, task)).catch_unwind().await;
+        // Sessions keep their own transcript, and nothing else needs it.
+        let mut end = match result {
+            Ok(Ok(mut outcome)) => {
+                outcome.transcript = Transcript::new();
+                RunEnd::Finished(outcome)
+            }
+            Ok(Err(error)) => RunEnd::Failed(error.without_transcript()),
+            Err(_) => RunEnd::Panicked,
+        };
+        completion.totals.add(&self.owner, &self.agent, &run.ledger().summary());
+        if let Some(store) = &completion.store
+            && let Some(degraded) = store.settle().await
+            && let RunEnd::Finished(outcome) = &mut end
+        {
+            outcome.degraded.push(degraded);
+        }
+        lock(&self.run).take();
+        // Before the end is set, because a run that has ended may be dropped from the list at any time.
+        let bytes = self.size(&end);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        completion.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.end.send_replace(Some(Arc::new(end)));
+    }
+
+    fn has_ended(&self) -> bool {
+        self.end.borrow().is_some()
+    }
+
+    fn size(&self, end: &RunEnd) -> usize {
+        let answer = match end {
+            RunEnd::Finished(outcome) => outcome.text.len(),
+            RunEnd::Failed(_) | RunEnd::Panicked => 0,
+        };
+        answer + self.events.as_ref().map_or(0, |events| events.bytes())
     }
 }
 
-impl End {
-    /// How a run stands that ended so.
-    pub(crate) fn status(&self) -> RunStatus {
+impl RunEnd {
+    /// The status of a run that ended like this.
+    pub fn status(&self) -> RunStatus {
         match self {
-            Self::Outcome(outcome) if outcome.stop == StopReason::Cancelled => RunStatus::Cancelled,
-            Self::Outcome(_) => RunStatus::Ended,
+            Self::Finished(outcome) if outcome.stop == StopReason::Cancelled => RunStatus::Cancelled,
+            Self::Finished(_) => RunStatus::Ended,
             Self::Failed(_) | Self::Panicked => RunStatus::Failed,
         }
     }
 
-    /// What the run cost; unknown if a bug ended it.
-    pub(crate) fn cost(&self) -> Option<CostSummary> {
+    /// What the run cost. Unknown after a panic.
+    pub fn cost(&self) -> Option<CostSummary> {
         match self {
-            Self::Outcome(outcome) => Some(outcome.cost.clone()),
-            Self::Failed(failed) => Some(failed.cost.clone()),
+            Self::Finished(outcome) => Some(outcome.cost.clone()),
+            Self::Failed(error) => Some(error.cost().clone()),
             Self::Panicked => None,
         }
     }
 }
 
-impl From<&RunError> for Failed {
-    fn from(error: &RunError) -> Self {
-        Self { error: ApiError::from(error), cost: error.cost().clone() }
-    }
-}
-
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        // Nothing happens to a run that has ended.
         self.0.cancel();
     }
 }
 
-/// A panic while one of these locks was held leaves whole values behind.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

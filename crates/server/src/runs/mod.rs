@@ -1,7 +1,8 @@
-//! Runs: started, watched, recorded and counted.
+//! Runs: starting, following, recording and billing them.
 
 pub(crate) mod event_log;
-pub(crate) mod history;
+pub(crate) mod idempotency;
+pub(crate) mod lookup;
 pub(crate) mod manager;
 pub(crate) mod report;
 pub(crate) mod spans;

@@ -1,81 +1,78 @@
-//! How a run ended, as JSON: the same from the command line and over HTTP.
+//! The result of a run as JSON, for the command line and the HTTP API.
 
-use brigade_core::{CostSummary, Outcome, RunError, StopReason, Usage};
+use brigade_core::{CostSummary, Degradation, Outcome, RunError, StopReason, Usage};
 use brigade_store::RunInfo;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How a run ended. What is not known is left out.
-#[derive(Debug, Serialize)]
-pub(crate) struct Report<'a> {
-    text: &'a str,
-    stop: StopReason,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    notice: &'a str,
-    turns: u32,
-    usage: Usage,
-    cost: &'a CostSummary,
-    degraded: Vec<Degraded<'a>>,
-    elapsed_ms: u64,
-    trace_id: String,
-}
-
-/// The same of a run that only the store knows, which keeps nothing of what was said.
-#[derive(Debug, Serialize)]
-pub(crate) struct KeptReport<'a> {
+/// The result of a run. The store keeps neither text nor cost details, so a run that only the store knows has fewer
+/// fields.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RunResult<'a> {
+    /// The answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    /// Why the run ended.
+    #[schemars(with = "StopReason")]
     stop: &'a str,
+    /// Which limit was reached and what to do, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<&'a str>,
+    /// Model turns of the agent itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     turns: Option<u32>,
+    /// Tokens, including workers.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<&'a CostSummary>,
+    /// Parts of the run that failed and were left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<&'a [Degradation]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     elapsed_ms: Option<u64>,
-    trace_id: &'a str,
+    trace_id: String,
 }
 
-/// How a run failed.
+/// A failed run.
 #[derive(Debug, Serialize)]
-pub(crate) struct Failure {
+pub(crate) struct RunFailureReport {
     error: String,
     cost: CostSummary,
     trace_id: String,
 }
 
-#[derive(Debug, Serialize)]
-struct Degraded<'a> {
-    part: &'a str,
-    reason: &'a str,
-}
-
-impl<'a> Report<'a> {
-    pub(crate) fn of(outcome: &'a Outcome) -> Self {
-        let degraded = outcome.degraded.iter().map(|lost| Degraded { part: &lost.part, reason: &lost.reason });
+impl<'a> RunResult<'a> {
+    pub(crate) fn of_outcome(outcome: &'a Outcome) -> Self {
         Self {
-            text: &outcome.text,
-            stop: outcome.stop,
-            notice: &outcome.notice,
-            turns: outcome.turns,
-            usage: outcome.usage,
-            cost: &outcome.cost,
-            degraded: degraded.collect(),
-            elapsed_ms: u64::try_from(outcome.elapsed.as_millis()).unwrap_or(u64::MAX),
+            text: Some(&outcome.text),
+            stop: outcome.stop.name(),
+            notice: Some(&*outcome.notice).filter(|notice| !notice.is_empty()),
+            turns: Some(outcome.turns),
+            usage: Some(outcome.usage),
+            cost: Some(&outcome.cost),
+            degraded: Some(&outcome.degraded),
+            elapsed_ms: Some(u64::try_from(outcome.elapsed.as_millis()).unwrap_or(u64::MAX)),
             trace_id: outcome.trace.to_string(),
         }
     }
-}
 
-impl<'a> KeptReport<'a> {
-    pub(crate) fn of(run: &'a RunInfo) -> Self {
+    pub(crate) fn of_stored(run: &'a RunInfo) -> Self {
         Self {
+            text: None,
             stop: run.outcome.as_deref().unwrap_or_default(),
+            notice: None,
             turns: run.turns,
             usage: run.tokens.map(|(input, output)| Usage::new(input, output)),
+            cost: None,
+            degraded: None,
             elapsed_ms: run.elapsed_us.map(|elapsed| elapsed / 1_000),
-            trace_id: &run.trace,
+            trace_id: run.trace.clone(),
         }
     }
 }
 
-impl Failure {
+impl RunFailureReport {
     pub(crate) fn of(error: &RunError) -> Self {
         Self { error: error.chain(), cost: error.cost().clone(), trace_id: error.trace().to_string() }
     }

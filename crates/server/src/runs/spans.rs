@@ -1,16 +1,16 @@
-//! Spans for an OpenTelemetry collector. Sent when the program was built with the feature `otlp` and the environment names
-//! a collector (`OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`).
+//! Exports spans to an OpenTelemetry collector.
+//!
+//! Needs the feature `otlp`, and a collector in the environment variable `OTEL_EXPORTER_OTLP_ENDPOINT` or
+//! `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`.
 
 use std::{env, sync::Arc};
 
 use brigade_core::Observer;
 use brigade_observability::Traceparent;
 
-/// The variables that name a collector.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 
-/// Whether the environment names a collector.
-fn is_wanted() -> bool {
+fn has_collector() -> bool {
     ENDPOINTS.iter().any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
@@ -21,31 +21,30 @@ mod export {
     use anyhow::Context as _;
     use brigade_observability::{Otlp, OtlpConfig};
 
-    use super::{Arc, Observer, Traceparent, is_wanted};
+    use super::{Arc, Observer, Traceparent, has_collector};
 
-    /// Exports spans, if somebody takes them.
+    /// Exports spans, if a collector is configured.
     #[derive(Debug)]
     pub(crate) struct Spans(Option<Otlp>);
 
-    /// A collector that takes longer for the last spans is not waited for.
-    const LAST_SPANS: Duration = Duration::from_secs(5);
+    const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
     impl Spans {
         pub(crate) fn start() -> anyhow::Result<Self> {
-            let otlp = is_wanted().then(|| Otlp::start(&OtlpConfig::default())).transpose();
+            let otlp = has_collector().then(|| Otlp::start(&OtlpConfig::default())).transpose();
             Ok(Self(otlp.context("cannot export spans")?))
         }
 
-        /// Who watches a run that was asked for within `caller`'s trace.
+        /// An observer for a run, which is part of the caller's trace if it has one.
         pub(crate) fn observer(&self, caller: Option<Traceparent>) -> Option<Arc<dyn Observer>> {
             let otlp = self.0.as_ref()?;
             Some(caller.map_or_else(|| otlp.observer(), |caller| otlp.continuing(caller)))
         }
 
-        /// Sends what is left.
+        /// Sends the remaining spans.
         pub(crate) async fn shutdown(&self) {
             if let Some(otlp) = &self.0
-                && let Err(error) = otlp.shutdown(LAST_SPANS).await
+                && let Err(error) = otlp.shutdown(SHUTDOWN_TIMEOUT).await
             {
                 tracing::warn!("{error}");
             }
@@ -55,18 +54,19 @@ mod export {
 
 #[cfg(not(feature = "otlp"))]
 mod export {
-    use super::{Arc, Observer, Traceparent, is_wanted};
+    use super::{Arc, Observer, Traceparent, has_collector};
 
-    /// Exports nothing: the program was built without.
+    /// Exports nothing without the feature `otlp`.
     #[derive(Debug)]
     pub(crate) struct Spans;
 
     impl Spans {
         #[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
         pub(crate) fn start() -> anyhow::Result<Self> {
-            if is_wanted() {
+            if has_collector() {
                 tracing::warn!(
-                    "the environment names a collector, but this program was built without spans; build it with `--features otlp`"
+                    "a collector is configured, but this program was built without the feature `otlp`; build it with \
+                     `--features otlp` to export spans"
                 );
             }
             Ok(Self)

@@ -1,134 +1,141 @@
-//! What outlives the process, where the configuration names a file for it: sessions, the history of runs, and what was
-//! spent.
+//! The store: sessions, notes, run history and spending in one SQLite file.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use brigade_core::{Degradation, Ledger, Memory, Observer, Spending};
+use async_trait::async_trait;
+use brigade_core::{Degradation, Ledger, Memory, Observer};
 use brigade_observability::mask_event;
 use brigade_store::{
     Database, History, HistorySettings, MemorySettings, RecallSettings, RunHistory, SqliteMemory, SqliteRecall,
     StoreError, UsageBy, UsageFilter, WriteBarrier,
 };
 
+use super::totals::{UsageKey, UsageSum};
 use crate::{
-    config::{Loaded, Retention},
-    health::providers::Check,
-    runs::totals::Post,
+    config::Retention,
+    health::check::{CheckResult, HealthCheck},
 };
 
-/// Sessions, history and spending in one file. Cheap to clone.
+/// Sessions, notes, run history and spending in one SQLite file. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Store {
+pub struct Store {
     database: Database,
     memory: SqliteMemory,
     history: History,
+    retention: Retention,
 }
 
-/// Retention counts in days.
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 
 impl Store {
-    /// Opens the file that the configuration names, if it names one.
-    pub(crate) async fn of(loaded: &Loaded) -> anyhow::Result<Option<Self>> {
-        let Some(path) = &loaded.config.store else { return Ok(None) };
-        Self::open(&loaded.folder.join(path), &loaded.config.retention).await.map(Some)
-    }
-
-    /// Opens the file, or makes it. What calls of a process that was cut off had reserved counts as spent.
-    async fn open(path: &Path, keep: &Retention) -> anyhow::Result<Self> {
+    /// Opens the file, or creates it. Reservations of calls that a crash interrupted count as spent.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be opened or is not a store.
+    pub async fn open(path: &Path, retention: Retention) -> anyhow::Result<Self> {
         let owned = path.to_owned();
         let database = tokio::task::spawn_blocking(move || Database::open(owned)).await?;
-        let database = database.with_context(|| format!("the store {}", path.display()))?;
-        let settings = MemorySettings::default().keep_for(keep.sessions);
+        let database = database.with_context(|| format!("cannot open the store {}", path.display()))?;
+        let settings = MemorySettings::default().keep_for(retention.sessions);
         let memory = SqliteMemory::with_settings(database.clone(), settings);
-        let settings = HistorySettings::default().keep_events(keep.events).keep_runs(keep.runs);
+        let settings = HistorySettings::default().keep_events(retention.events).keep_runs(retention.runs);
         let history = History::start_with(database.clone(), mask_event, settings).await;
-        let history = history.context("the history of runs cannot be kept")?;
-        Ok(Self { database, memory, history })
+        let history = history.context("cannot record the history of runs")?;
+        Ok(Self { database, memory, history, retention })
     }
 
-    /// Long-term memory.
     pub(crate) fn recall(&self, settings: RecallSettings) -> SqliteRecall {
         SqliteRecall::with_settings(self.database.clone(), settings)
     }
 
-    /// Deletes what has expired, now and once an hour, for ever; `notes_for` is how long notes are kept. Nobody is shown
-    /// it any more in any case.
-    pub(crate) async fn sweep(self, notes_for: Option<Duration>) {
-        let recall = self.recall(RecallSettings::default().keep_for(notes_for));
+    /// Deletes expired data now and every hour, forever. Expired data is not shown before it is deleted either.
+    pub(crate) async fn sweep(self) {
+        let recall = self.recall(RecallSettings::default().keep_for(self.retention.notes));
         loop {
-            for swept in [self.memory.sweep().await, recall.sweep().await] {
-                if let Err(error) = swept {
-                    tracing::warn!("what has expired could not be deleted; it is tried again in an hour: {error}");
+            for result in [self.memory.sweep().await, recall.sweep().await] {
+                if let Err(error) = result {
+                    tracing::warn!("cannot delete expired data, will retry in an hour: {error}");
                 }
             }
             tokio::time::sleep(SWEEP_INTERVAL).await;
         }
     }
 
-    /// Tells an account what was spent from it in its window until now, but not by this account; without a name, what
-    /// all spent.
+    /// Adds what others have spent from an account in its current window: the key called `name`, or all keys.
     pub(crate) async fn restore(&self, account: &Ledger, name: Option<&str>) -> anyhow::Result<()> {
         self.flush().await;
-        self.history.restore(account, name).await.context("earlier spending cannot be read")
+        self.history.restore(account, name).await.context("cannot read earlier spending from the store")
     }
 
-    /// Keeps a run of whoever spends from this account.
+    /// Records a run of an account.
     pub(crate) fn observer(&self, account: &Arc<str>, session: Option<&Arc<str>>) -> Arc<dyn Observer> {
         self.history.of_session(Arc::clone(account), session.cloned())
     }
 
-    /// The model, whose answers wait until they are known to be paid for. It belongs directly inside of its meter.
+    /// A model whose replies are returned only once their cost is recorded. Put it directly inside its meter.
     pub(crate) fn booked<M>(&self, model: M) -> WriteBarrier<M> {
         self.history.write_barrier(model)
     }
 
-    /// Sessions, for one request: others of the same session wait for their turn.
+    /// Sessions for one request. Requests of the same session wait for each other.
     pub(crate) fn memory(&self) -> impl Memory + use<> {
         self.memory.for_request(None)
     }
 
-    /// The runs of this process until now, and of those before it.
+    /// The recorded runs.
     pub(crate) fn runs(&self) -> RunHistory {
         self.history.runs()
     }
 
-    /// What was spent on each thing. The agent is the one that was asked, not a worker of it.
-    pub(crate) async fn spending(&self, filter: UsageFilter) -> Result<Vec<(Post, Spending)>, StoreError> {
+    /// Sums of spending. The agent is the one that the client called.
+    pub(crate) async fn usage(&self, filter: UsageFilter) -> Result<Vec<UsageSum>, StoreError> {
         let by = [UsageBy::Day, UsageBy::Account, UsageBy::Agent, UsageBy::Model];
         let lines = self.history.runs().usage(filter, &by).await?;
-        let post = |on: &[String]| {
+        let key = |on: &[String]| {
             let [day, key, agent, model] = on else { return None };
-            let asked = agent.split('/').next().unwrap_or_default();
-            Some(Post { day: day.parse().ok()?, key: key.as_str().into(), agent: asked.into(), model: model.clone() })
+            let agent = agent.split('/').next().unwrap_or_default();
+            Some(UsageKey {
+                day: day.parse().ok()?,
+                key: key.as_str().into(),
+                agent: agent.into(),
+                model: model.clone(),
+            })
         };
-        Ok(lines.into_iter().filter_map(|line| Some((post(&line.group)?, line.spending))).collect())
+        Ok(lines
+            .into_iter()
+            .filter_map(|line| Some(UsageSum { key: key(&line.group)?, spending: line.spending }))
+            .collect())
     }
 
-    /// Writes down what has happened until now. What cannot be written is in the log, and is tried again.
+    /// Writes pending history to disk. A failure is logged by the history, which retries.
     pub(crate) async fn flush(&self) {
         if let Err(error) = self.history.flush().await {
-            tracing::debug!("the history is behind: {error}");
+            tracing::debug!("cannot write the history yet: {error}");
         }
     }
 
-    /// The same before somebody is told that a run is over. Answers what is missing.
+    /// Writes the cost of a run to disk before its end is reported. Returns what could not be written.
     pub(crate) async fn settle(&self) -> Option<Degradation> {
         let error = self.history.flush().await.err()?;
         Some(Degradation::new("history", format!("the run's cost is not on disk yet: {error}")))
     }
 
-    /// Whether the file can be written to.
-    pub(crate) async fn check(&self) -> Check {
-        let written = self.database.check_writable().await;
-        Check::new("store", written.is_ok(), written.err().map(|error| error.to_string()).unwrap_or_default())
-    }
-
-    /// Writes down what is left to write.
-    pub(crate) async fn close(&self) {
+    /// Writes pending history to disk before the process ends.
+    pub async fn close(&self) {
         if let Err(error) = self.history.flush().await {
-            tracing::error!("the last of the history is lost: {error}");
+            tracing::error!("cannot write the last part of the history, which is lost: {error}");
         }
+    }
+}
+
+#[async_trait]
+impl HealthCheck for Store {
+    async fn check(&self) -> Vec<CheckResult> {
+        vec![match self.database.check_writable().await {
+            Ok(()) => CheckResult::passed("store"),
+            Err(error) => CheckResult::failed("store", error.to_string()),
+        }]
     }
 }

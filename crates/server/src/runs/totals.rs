@@ -1,4 +1,4 @@
-//! What all runs of this process have cost, by day, key, agent and model.
+//! Sums of what the runs of this process have cost.
 
 use std::{
     collections::BTreeMap,
@@ -7,43 +7,58 @@ use std::{
 
 use brigade_core::{CostSummary, Spending};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What all runs of this process have cost.
+/// Sums of what the runs of this process have cost, by day, key, agent and model.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<BTreeMap<Post, Spending>>);
+pub(crate) struct UsageTotals(Mutex<BTreeMap<UsageKey, Spending>>);
 
-/// What is counted together.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Post {
+/// What one sum is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub(crate) struct UsageKey {
     /// The day on which the run ended, in UTC.
+    #[schemars(with = "String", extend("format" = "date"))]
     pub(crate) day: Date,
+    /// The name of the API key.
+    #[schemars(with = "String")]
     pub(crate) key: Arc<str>,
+    /// The name of the agent that the client called.
+    #[schemars(with = "String")]
     pub(crate) agent: Arc<str>,
+    /// The model, as `provider/model`.
     pub(crate) model: String,
 }
 
-/// So many lines are a year of ten agents with three models each, for one key.
-const MOST_POSTS: usize = 10_000;
+/// One sum.
+#[derive(Debug, Clone)]
+pub(crate) struct UsageSum {
+    pub(crate) key: UsageKey,
+    pub(crate) spending: Spending,
+}
 
-impl Tally {
-    /// Adds what a run has cost that ends now.
+/// A year of ten agents with three models each, for one key.
+const MAX_SUMS: usize = 10_000;
+
+impl UsageTotals {
+    /// Adds the cost of a run that has just ended.
     pub(crate) fn add(&self, key: &Arc<str>, agent: &Arc<str>, cost: &CostSummary) {
         let day = Timestamp::now().to_zoned(TimeZone::UTC).date();
-        let mut posts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (model, spending) in &cost.by_model {
-            let post = Post { day, key: Arc::clone(key), agent: Arc::clone(agent), model: model.clone() };
-            *posts.entry(post).or_default() += *spending;
+            let key = UsageKey { day, key: Arc::clone(key), agent: Arc::clone(agent), model: model.clone() };
+            *sums.entry(key).or_default() += *spending;
         }
-        while posts.len() > MOST_POSTS {
-            // The oldest day comes first.
-            posts.pop_first();
+        while sums.len() > MAX_SUMS {
+            // The oldest day is first.
+            sums.pop_first();
         }
     }
 
-    /// Everything that `wanted` wants.
-    pub(crate) fn posts(&self, wanted: impl Fn(&Post) -> bool) -> Vec<(Post, Spending)> {
-        let posts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        posts.iter().filter(|(post, _)| wanted(post)).map(|(post, spending)| (post.clone(), *spending)).collect()
+    /// The sums that match a filter.
+    pub(crate) fn sums(&self, matches: impl Fn(&UsageKey) -> bool) -> Vec<UsageSum> {
+        let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let matching = sums.iter().filter(|(key, _)| matches(key));
+        matching.map(|(key, spending)| UsageSum { key: key.clone(), spending: *spending }).collect()
     }
 }

@@ -26,7 +26,7 @@ fn keys() -> String {
 }
 
 #[tokio::test]
-async fn a_key_opens_what_its_scopes_name() {
+async fn a_key_may_do_what_its_scopes_allow() {
     let provider = provider("Hello.").await;
     let server = Server::start(&format!("{}{}", config(&provider), keys()));
     let ask = || server.post("/v1/chat/completions", &question("Hello?"));
@@ -57,7 +57,7 @@ async fn a_key_spends_no_more_than_its_budget_over_all_runs() {
 }
 
 #[tokio::test]
-async fn a_key_asks_no_oftener_than_its_rate_also_over_a_reload() {
+async fn the_request_rate_of_a_key_holds_across_a_reload() {
     let provider = provider("Hello.").await;
     let limited = keys().replace("budget = { usd = \"0.0001\" }", "requests_per_minute = 1");
     let config = format!("{}{limited}", config(&provider));
@@ -66,7 +66,7 @@ async fn a_key_asks_no_oftener_than_its_rate_also_over_a_reload() {
     assert_eq!(json_of(ask("runner")).await.0, 200);
     server.write_config(&config.replace("Answers.", "Answers well."));
     server.signal("-HUP");
-    eventually("it is read", || server.log().contains("brigade.toml again").then_some(())).await;
+    eventually("it is read", || server.log().contains("reloaded brigade.toml").then_some(())).await;
     let refused = ask("runner").send().await.unwrap();
     let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((40..=60).contains(&wait), "{wait}");
@@ -80,7 +80,7 @@ async fn a_key_asks_no_oftener_than_its_rate_also_over_a_reload() {
 }
 
 #[tokio::test]
-async fn a_server_without_keys_answers_to_this_machines_own_names_only() {
+async fn a_server_without_keys_accepts_only_local_host_names() {
     let provider = provider("Hello.").await;
     let server = Server::start(&config(&provider));
     let (status, body) = json_of(server.get("/v1/models").header("host", "evil.example:8080")).await;
@@ -91,19 +91,19 @@ async fn a_server_without_keys_answers_to_this_machines_own_names_only() {
 }
 
 #[tokio::test]
-async fn an_address_that_others_can_reach_needs_keys() {
+async fn a_public_address_needs_keys() {
     let provider = provider("Hello.").await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("brigade.toml"), config(&provider)).unwrap();
     let output =
         Command::new(BRIGADE).args(["serve", "--listen", "0.0.0.0:0"]).current_dir(folder.path()).output().unwrap();
     assert!(!output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("brigade keys new"), "{told}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("brigade keys new"), "{message}");
 }
 
 #[tokio::test]
-async fn heads_of_requests_are_bounded() {
+async fn the_size_of_request_heads_is_limited() {
     let provider = provider("Hello.").await;
     let server = Server::start(&config(&provider));
     let with = |bytes: usize| server.get("/v1/models").header("x-long", "x".repeat(bytes));

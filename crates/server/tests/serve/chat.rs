@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Server, config, json_of, provider, question};
 
 #[tokio::test]
-async fn a_question_is_answered_with_usage_cost_and_ids() {
+async fn an_answer_has_usage_cost_and_ids() {
     let provider = provider("Good morning.").await;
     let propagating = config(&provider).replace("agent_header = true", "agent_header = true\npropagate_trace = true");
     let server = Server::start(&propagating);
@@ -35,7 +35,7 @@ async fn a_question_is_answered_with_usage_cost_and_ids() {
 }
 
 #[tokio::test]
-async fn a_conversation_reaches_the_model_with_the_clients_instructions_after_the_agents() {
+async fn a_clients_instructions_follow_the_agents_own() {
     let script = r#"
 [[rule]]
 when = { system_contains = "You are a clerk.\n\nBe brief.", last_user_contains = "And now?" }
@@ -56,7 +56,7 @@ answer = { text = "What?" }
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_is_told_exactly() {
+async fn invalid_chat_requests_are_refused_with_exact_messages() {
     let provider = provider("Never asked.").await;
     let server = Server::start(&config(&provider).replace("[server]", "[server]\nmax_body = \"64 KiB\""));
     let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
@@ -98,7 +98,7 @@ async fn what_is_wrong_with_a_request_is_told_exactly() {
 }
 
 #[tokio::test]
-async fn a_failing_provider_is_an_error_by_its_kind_that_clients_do_not_retry() {
+async fn a_provider_error_maps_to_a_status_that_clients_do_not_retry() {
     let cases = [
         ("status = 401", 503, "provider_credentials_refused"),
         ("status = 400", 400, "provider_rejected_request"),
@@ -120,7 +120,7 @@ async fn a_failing_provider_is_an_error_by_its_kind_that_clients_do_not_retry() 
 }
 
 #[tokio::test]
-async fn a_provider_that_nobody_answers_for_is_told_apart_from_one_that_fails() {
+async fn an_unreachable_provider_differs_from_a_failing_one() {
     let gone = provider("Hello.").await;
     let config = config(&gone);
     gone.shutdown().await;
@@ -133,7 +133,7 @@ async fn a_provider_that_nobody_answers_for_is_told_apart_from_one_that_fails() 
 }
 
 #[tokio::test]
-async fn a_budget_that_is_used_up_is_payment_required() {
+async fn an_exhausted_budget_is_payment_required() {
     let provider = provider("Never asked.").await;
     let server = Server::start(&format!("{}budget = {{ usd = \"0.000001\" }}\n", config(&provider)));
     let (status, body) = json_of(server.post("/v1/chat/completions", &question("Hello?"))).await;
@@ -142,7 +142,7 @@ async fn a_budget_that_is_used_up_is_payment_required() {
 }
 
 #[tokio::test]
-async fn an_answer_can_be_held_to_a_schema() {
+async fn an_answer_can_be_required_to_match_a_schema() {
     let provider = provider("{\"city\": \"Paris\"}").await;
     let server = Server::start(&config(&provider));
     let mut body = question("Where?");
@@ -160,7 +160,7 @@ async fn an_answer_can_be_held_to_a_schema() {
 }
 
 #[tokio::test]
-async fn models_are_the_agents_that_clients_may_ask() {
+async fn models_are_the_exposed_agents() {
     let provider = provider("Hello.").await;
     let hidden = "[agents.helper]\nmodel = \"mini\"\nexposed = false\n";
     let server = Server::start(&format!("{}{hidden}", config(&provider)));

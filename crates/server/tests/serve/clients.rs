@@ -44,7 +44,7 @@ do = { status = 503 }
 const PAUPER: &str = "[agents.pauper]\nmodel = \"mini\"\nbudget = { usd = \"0.000001\" }\n";
 
 #[tokio::test]
-async fn the_vendors_python_client_finds_everything_where_it_expects_it() {
+async fn the_official_python_client_works() {
     match python().await {
         Ok(program) => all_is_as_expected(Command::new(program).arg(beside("openai_client.py"))).await,
         Err(reason) => skip("Python", &reason),
@@ -52,7 +52,7 @@ async fn the_vendors_python_client_finds_everything_where_it_expects_it() {
 }
 
 #[tokio::test]
-async fn the_vendors_javascript_client_finds_everything_where_it_expects_it() {
+async fn the_official_javascript_client_works() {
     match javascript().await {
         Ok(script) => all_is_as_expected(Command::new("node").arg(script)).await,
         Err(reason) => skip("JavaScript", &reason),

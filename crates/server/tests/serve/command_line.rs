@@ -27,31 +27,31 @@ async fn brigade(folder: &Path, arguments: &[&str], input: &str) -> Output {
     tokio::task::spawn_blocking(|| process.wait_with_output()).await.unwrap().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn told(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_is_refused_with_place_reason_and_suggestion() {
+async fn an_invalid_configuration_is_refused_with_location_reason_and_suggestion() {
     let provider = provider("Hello.").await;
     let right = config(&provider);
     let cases = [
         (
             right.replace("purpose =", "porpose ="),
-            "brigade.toml:16:1: there is no key `porpose` here; did you mean `purpose`?",
+            "brigade.toml:16:1: unknown key `porpose`; did you mean `purpose`?",
         ),
-        (right.replace("model = \"mini\"", "model = \"maxi\""), "there is no model `maxi`; there are `mini`"),
+        (right.replace("model = \"mini\"", "model = \"maxi\""), "there is no model `maxi`; expected one of `mini`"),
         (
             right.replace("kind = \"compatible\"", "kind = \"olama\""),
-            "there is no kind of provider `olama`; did you mean `ollama`?",
+            "unknown kind of provider `olama`; did you mean `ollama`?",
         ),
         (
             right.replace("kind = \"compatible\"", "kind = \"compatible\"\napi_key = \"sk-canary\""),
-            "a secret must not stand in the configuration",
+            "a secret must not be written in the configuration",
         ),
         (right.replace("[server]", "[server]\ndrain = \"soon\""), "brigade.toml:3:9: "),
         (right.replace("[server]", "[server"), "brigade.toml:2:"),
@@ -63,32 +63,32 @@ async fn a_wrong_configuration_is_refused_with_place_reason_and_suggestion() {
         ),
         (
             right.replace("You are a clerk.\"", "You are a clerk.\"\nworkers = [{ agent = \"clerk\" }]"),
-            "`clerk` works for itself",
+            "`clerk` is its own worker",
         ),
     ];
     for (config, expected) in cases {
         let output = brigade(folder(&config).path(), &["check"], "").await;
         assert_eq!(output.status.code(), Some(1));
-        assert!(told(&output).contains(expected), "expected {expected}\n{}", told(&output));
-        assert!(!told(&output).contains("sk-canary"));
+        assert!(stderr(&output).contains(expected), "expected {expected}\n{}", stderr(&output));
+        assert!(!stderr(&output).contains("sk-canary"));
     }
     let output = brigade(tempfile::tempdir().unwrap().path(), &["check"], "").await;
-    assert!(told(&output).contains("`brigade init` writes a configuration"), "{}", told(&output));
+    assert!(stderr(&output).contains("`brigade init` writes a configuration"), "{}", stderr(&output));
 }
 
 #[tokio::test]
-async fn a_right_configuration_is_judged_for_wisdom() {
+async fn a_valid_but_risky_configuration_gets_warnings() {
     let provider = provider("Hello.").await;
     let folder = folder(&config(&provider));
     let output = brigade(folder.path(), &["check"], "").await;
-    assert!(output.status.success(), "{}", told(&output));
-    assert!(told(&output).contains("warning: agents.clerk has no budget in dollars"), "{}", told(&output));
-    assert!(said(&output).contains("clerk: at the most $"), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("warning: agents.clerk has no budget in dollars"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("clerk: at most $"), "{}", stdout(&output));
     assert!(!brigade(folder.path(), &["check", "--deny-warnings"], "").await.status.success());
 }
 
 #[tokio::test]
-async fn a_dry_run_asks_nobody_and_counts_the_workers() {
+async fn a_dry_run_calls_no_model_and_includes_workers() {
     let provider = provider("Hello.").await;
     let desk = r#"
 [agents.desk]
@@ -103,28 +103,28 @@ workers = [{ agent = "clerk" }]
     let folder = folder(&(config(&provider) + desk));
     let cost = async |agent: &str| {
         let output = brigade(folder.path(), &["run", agent, "Go.", "--dry-run"], "").await;
-        assert!(output.status.success(), "{}", told(&output));
-        let said = said(&output);
-        let cost = said.split('$').nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
-        (cost.parse::<f64>().unwrap(), said)
+        assert!(output.status.success(), "{}", stderr(&output));
+        let stdout = stdout(&output);
+        let cost = stdout.split('$').nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+        (cost.parse::<f64>().unwrap(), stdout)
     };
-    let ((clerk, _), (desk, said)) = (cost("clerk").await, cost("desk").await);
-    assert!((desk - 2.0 * clerk).abs() < 0.001, "a desk with one call of a clerk costs two clerks: {said}");
-    assert!(said.contains("its budget stops it at $0.2500"), "{said}");
-    let (usual, said) = cost("usual").await;
-    assert!((usual - clerk * 100.0 / 75.0).abs() < 0.001, "a hundred calls, where a clerk can make 75: {said}");
+    let ((clerk, _), (desk, stdout)) = (cost("clerk").await, cost("desk").await);
+    assert!((desk - 2.0 * clerk).abs() < 0.001, "a desk with one call of a clerk costs two clerks: {stdout}");
+    assert!(stdout.contains("its budget limits it to $0.2500"), "{stdout}");
+    let (usual, stdout) = cost("usual").await;
+    assert!((usual - clerk * 100.0 / 75.0).abs() < 0.001, "a hundred calls, where a clerk can make 75: {stdout}");
     assert_eq!(provider.call_log().totals().arrived, 0);
 }
 
 #[tokio::test]
-async fn one_task_is_done_from_the_command_line_and_can_be_traced() {
+async fn a_run_from_the_command_line_can_be_traced() {
     let provider = provider("It is done.").await;
     let folder = folder(&config(&provider));
     let output = brigade(folder.path(), &["run", "clerk", "Do it.", "--events", "events.jsonl"], "").await;
-    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "It is done.\n"), "{}", told(&output));
-    let trace = told(&output).trim().rsplit(' ').next().unwrap().to_owned();
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "It is done.\n"), "{}", stderr(&output));
+    let trace = stderr(&output).trim().rsplit(' ').next().unwrap().to_owned();
     let tree = brigade(folder.path(), &["trace", &trace], "").await;
-    assert!(said(&tree).contains("clerk · finished · 1 turn"), "{}{}", said(&tree), told(&tree));
+    assert!(stdout(&tree).contains("clerk · finished · 1 turn"), "{}{}", stdout(&tree), stderr(&tree));
     let output = brigade(folder.path(), &["run", "clerk", "-", "--json"], "Do it.").await;
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["text"], &report["stop"]), (&"It is done.".into(), &"finished".into()));
@@ -132,54 +132,63 @@ async fn one_task_is_done_from_the_command_line_and_can_be_traced() {
 }
 
 #[tokio::test]
-async fn the_exit_code_says_how_a_run_ended() {
+async fn the_exit_code_shows_how_a_run_ended() {
     let provider = provider("Never asked.").await;
     let tight = format!("{}budget = {{ usd = \"0.0000001\" }}\n", config(&provider));
     let output = brigade(folder(&tight).path(), &["run", "clerk", "Do it."], "").await;
-    assert_eq!(output.status.code(), Some(3), "{}", told(&output));
-    assert!(told(&output).contains("note: "), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("note: "), "{}", stderr(&output));
     let failing = scripted("", "[[fault]]\nid = \"x\"\nmatch = {}\ndo = { status = 401 }\n").await;
     let output = brigade(folder(&config(&failing)).path(), &["run", "clerk", "Do it."], "").await;
     assert_eq!(output.status.code(), Some(1));
     let output = brigade(folder(&tight).path(), &["run", "nobody", "Do it."], "").await;
-    assert!(told(&output).contains("there is no agent `nobody`; the configuration has: clerk"), "{}", told(&output));
+    assert!(stderr(&output).contains("there is no agent `nobody`; the agents are: clerk"), "{}", stderr(&output));
     assert_eq!(brigade(folder(&tight).path(), &["run"], "").await.status.code(), Some(2));
 }
 
 #[tokio::test]
-async fn what_init_writes_is_right_and_is_never_written_over_something() {
+async fn init_writes_a_valid_configuration_and_overwrites_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let output = brigade(folder.path(), &["init"], "").await;
-    assert!(output.status.success(), "{}", told(&output));
-    assert_eq!(said(&output), "brigade.toml\n");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "brigade.toml\n");
     let output = brigade(folder.path(), &["check", "--deny-warnings", "--no-secrets"], "").await;
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", stderr(&output));
     assert!(!brigade(folder.path(), &["init"], "").await.status.success());
 }
 
 #[tokio::test]
-async fn without_a_key_the_first_steps_lead_to_a_simulated_answer() {
+async fn without_a_key_the_first_steps_use_the_simulator() {
     if std::net::TcpStream::connect("127.0.0.1:11434").is_ok() {
         brigade_core::testing::skip_test("brigade init", "Ollama listens here, and is preferred to the simulator");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let output = brigade(folder.path(), &["init"], "").await;
-    assert!(told(&output).contains("a simulator answers"), "{}", told(&output));
+    assert!(stderr(&output).contains("the configuration uses a simulator"), "{}", stderr(&output));
     let output = brigade(folder.path(), &["check", "--deny-warnings"], "").await;
-    assert!(output.status.success() && said(&output).contains("its budget stops it at $0.5000"), "{}", told(&output));
+    assert!(
+        output.status.success() && stdout(&output).contains("its budget limits it to $0.5000"),
+        "{}",
+        stderr(&output)
+    );
     let output = brigade(folder.path(), &["run", "assistant", "Say hello."], "").await;
-    assert!(output.status.success() && said(&output).contains("Say hello."), "{}{}", said(&output), told(&output));
-    assert!(told(&output).contains("`simulator` is simulated"), "{}", told(&output));
+    assert!(
+        output.status.success() && stdout(&output).contains("Say hello."),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
+    assert!(stderr(&output).contains("`simulator` is a simulator"), "{}", stderr(&output));
     // The run is in the store that `init` set up, and so is what it cost.
-    let summary = told(&output);
+    let summary = stderr(&output);
     let (_, trace) = summary.trim().rsplit_once("trace ").unwrap();
     let output = brigade(folder.path(), &["trace", trace], "").await;
-    assert!(output.status.success() && said(&output).contains("assistant"), "{}{}", said(&output), told(&output));
+    assert!(output.status.success() && stdout(&output).contains("assistant"), "{}{}", stdout(&output), stderr(&output));
 }
 
 #[tokio::test]
-async fn runs_from_the_command_line_share_the_budget_of_a_day() {
+async fn runs_from_the_command_line_share_a_daily_budget() {
     let provider = provider("Hello.").await;
     // A little more than the shortest answer that is worth asking for may cost.
     let budget = "store = \"brigade.db\"\n[budget]\nusd = \"0.0008\"\nper = \"day\"\n";
@@ -188,8 +197,8 @@ async fn runs_from_the_command_line_share_the_budget_of_a_day() {
         let output = brigade(folder.path(), &["run", "clerk", "Do it."], "").await;
         assert_eq!(provider.call_log().totals().arrived, if output.status.success() { answered + 1 } else { answered });
         if !output.status.success() {
-            assert_eq!(output.status.code(), Some(3), "{}", told(&output));
-            assert!(answered > 1 && told(&output).contains("0.000800"), "{answered}: {}", told(&output));
+            assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+            assert!(answered > 1 && stderr(&output).contains("0.000800"), "{answered}: {}", stderr(&output));
             return;
         }
     }
@@ -197,7 +206,7 @@ async fn runs_from_the_command_line_share_the_budget_of_a_day() {
 }
 
 #[tokio::test]
-async fn with_a_key_in_the_environment_the_first_steps_lead_to_its_provider() {
+async fn with_a_key_in_the_environment_the_first_steps_use_its_provider() {
     for (variable, account, path) in [("ANTHROPIC_API_KEY", "ANTHROPIC", ""), ("OPENAI_API_KEY", "OPENAI", "/v1")] {
         let provider = provider("Hello from afar.").await;
         let folder = tempfile::tempdir().unwrap();
@@ -212,10 +221,10 @@ async fn with_a_key_in_the_environment_the_first_steps_lead_to_its_provider() {
                 command.env(&address.0, &address.1);
             }
             let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-            assert!(output.status.success(), "{step:?}: {}", told(&output));
-            assert!(!format!("{}{}", said(&output), told(&output)).contains("canary"), "{step:?}");
+            assert!(output.status.success(), "{step:?}: {}", stderr(&output));
+            assert!(!format!("{}{}", stdout(&output), stderr(&output)).contains("canary"), "{step:?}");
             if number == 2 {
-                assert_eq!(said(&output), "Hello from afar.\n");
+                assert_eq!(stdout(&output), "Hello from afar.\n");
             }
         }
         assert_eq!(provider.call_log().totals().arrived, 1);
@@ -224,73 +233,75 @@ async fn with_a_key_in_the_environment_the_first_steps_lead_to_its_provider() {
 }
 
 #[tokio::test]
-async fn the_doctor_asks_each_account_for_nothing() {
+async fn doctor_probes_each_account_without_a_model_call() {
     let provider = provider("Hello.").await;
     let folder = folder(&config(&provider));
     let output = brigade(folder.path(), &["doctor"], "").await;
-    assert!(output.status.success() && said(&output).contains("✓ sim: reached"), "{}", said(&output));
+    assert!(output.status.success() && stdout(&output).contains("✓ sim: reachable"), "{}", stdout(&output));
     assert_eq!(provider.call_log().totals().arrived, 0);
     provider.shutdown().await;
     let output = brigade(folder.path(), &["doctor"], "").await;
-    assert!(!output.status.success() && said(&output).contains("✗ sim: "), "{}", said(&output));
+    assert!(!output.status.success() && stdout(&output).contains("✗ sim: "), "{}", stdout(&output));
 }
 
 #[tokio::test]
-async fn the_configuration_is_shown_and_described() {
+async fn config_prints_the_configuration_and_its_schema() {
     let provider = provider("Hello.").await;
     let folder = folder(&config(&provider));
     let output = brigade(folder.path(), &["config", "schema"], "").await;
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(schema["properties"]["agents"]["additionalProperties"]["$ref"], "#/$defs/Agent");
+    assert_eq!(schema["properties"]["agents"]["additionalProperties"]["$ref"], "#/$defs/AgentConfig");
     assert_eq!(schema["additionalProperties"], false);
     let output = brigade(folder.path(), &["config", "show"], "").await;
-    assert!(said(&output).contains("[agents.clerk]"), "{}", said(&output));
+    assert!(stdout(&output).contains("[agents.clerk]"), "{}", stdout(&output));
 }
 
 #[tokio::test]
-async fn every_value_says_where_it_comes_from() {
+async fn config_show_origin_prints_where_each_value_was_set() {
     let provider = provider("Hello.").await;
     let folder = folder(&config(&provider));
     let mut command = Command::new(BRIGADE);
     command.args(["config", "show", "--origin"]).current_dir(folder.path()).env("BRIGADE__SERVER__MAX_RUNS", "7");
-    let shown = said(&command.output().unwrap());
+    let shown = stdout(&command.output().unwrap());
     for line in [
         "agents.clerk.model = \"mini\"  # brigade.toml:15:9",
         "server.listen = \"127.0.0.1:0\"  # brigade.toml:3:10",
         "server.max_runs = 7  # BRIGADE__SERVER__MAX_RUNS",
-        "server.max_body = \"4 MiB\"  # built in",
+        "server.max_body = \"4 MiB\"  # default",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "no {line}:\n{shown}");
     }
 }
 
 #[tokio::test]
-async fn a_configuration_may_be_yaml() {
-    let provider = provider("It is done.").await;
-    let toml: toml::Table = toml::from_str(&config(&provider)).unwrap();
+async fn a_yaml_configuration_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    // JSON is YAML, too.
-    std::fs::write(folder.path().join("team.yaml"), serde_json::to_string_pretty(&toml).unwrap()).unwrap();
-    let output = brigade(folder.path(), &["run", "clerk", "Do it.", "--config", "team.yaml"], "").await;
-    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "It is done.\n"), "{}", told(&output));
+    std::fs::write(folder.path().join("team.yaml"), "agents: {}").unwrap();
+    let output = brigade(folder.path(), &["check", "--config", "team.yaml"], "").await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("team.yaml is a YAML file, but the configuration must be TOML"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[tokio::test]
-async fn a_new_key_is_shown_once_and_its_hash_is_for_the_configuration() {
+async fn a_new_key_is_printed_once_with_its_hash() {
     let folder = tempfile::tempdir().unwrap();
     let output = brigade(folder.path(), &["keys", "new", "app"], "").await;
-    let key = said(&output).trim().to_owned();
+    let key = stdout(&output).trim().to_owned();
     assert!(key.starts_with("brg_") && key.len() == 68, "{key}");
-    assert!(told(&output).contains("hash = \"sha256:") && !told(&output).contains(&key));
+    assert!(stderr(&output).contains("hash = \"sha256:") && !stderr(&output).contains(&key));
     let output = brigade(folder.path(), &["completions", "bash"], "").await;
-    assert!(said(&output).contains("brigade"));
+    assert!(stdout(&output).contains("brigade"));
 }
 
 /// R31.
 #[tokio::test]
-async fn an_answer_cannot_steer_the_terminal() {
+async fn an_answer_cannot_control_the_terminal() {
     let answer = r#"answer = { text = "red \u001b[31m and\u0007 \u009bgone" }"#;
     let provider = scripted(&format!("[[rule]]\n{answer}"), "").await;
     let output = brigade(folder(&config(&provider)).path(), &["run", "clerk", "Do it."], "").await;
-    assert_eq!(said(&output), "red [31m and gone\n");
+    assert_eq!(stdout(&output), "red [31m and gone\n");
 }

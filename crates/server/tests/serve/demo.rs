@@ -11,19 +11,19 @@ use tokio::time::Instant;
 use crate::support::{BRIGADE, eventually};
 
 #[test]
-fn the_demo_ends_well_and_says_what_it_cost() {
+fn the_demo_finishes_and_prints_its_cost() {
     let began = Instant::now();
     let output = Command::new(BRIGADE).arg("demo").output().unwrap();
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
-    let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{told}");
-    assert!(said.contains("Stay on SQS for now"), "{said}");
-    assert!(said.contains("$0.0279 · ") && said.contains("3 workers · trace "), "{said}");
-    assert!(told.contains("waits for 3 workers"), "{told}");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    assert!(stdout.contains("Stay on SQS for now"), "{stdout}");
+    assert!(stdout.contains("$0.0279 · ") && stdout.contains("3 workers · trace "), "{stdout}");
+    assert!(stderr.contains("waits for 3 workers"), "{stderr}");
 }
 
 #[tokio::test]
-async fn a_demo_whose_simulator_dies_says_so() {
+async fn a_demo_without_its_simulator_reports_an_error() {
     let simulator = Simulator::builder().script(Script::demo()).build().serve_locally().await.unwrap();
     let demo = Command::new(BRIGADE)
         .args(["demo", "--simulator", &simulator.base_url()])
@@ -35,7 +35,7 @@ async fn a_demo_whose_simulator_dies_says_so() {
     eventually("the workers are asked", is_amid).await;
     simulator.shutdown().await;
     let output = tokio::task::spawn_blocking(|| demo.wait_with_output()).await.unwrap().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("error: ") && told.contains("still running?"), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("error: ") && stderr.contains("still running?"), "{stderr}");
 }

@@ -16,7 +16,7 @@ fn judged(program: &mut Command) -> Option<(bool, String)> {
 }
 
 #[test]
-fn the_configuration_in_the_kubernetes_manifest_is_right_and_wise() {
+fn the_configuration_in_the_kubernetes_manifest_passes_a_strict_check() {
     let manifest = read("kubernetes.yaml");
     let (_, config) = manifest.split_once("brigade.toml: |\n").unwrap();
     let (config, _) = config.split_once("\n---").unwrap();
@@ -29,7 +29,7 @@ fn the_configuration_in_the_kubernetes_manifest_is_right_and_wise() {
 }
 
 #[test]
-fn the_image_holds_the_program_alone_and_runs_it_without_rights() {
+fn the_image_contains_only_the_program_and_runs_it_unprivileged() {
     let dockerfile = read("Dockerfile");
     let (_, image) = dockerfile.rsplit_once("\nFROM ").unwrap();
     let mut lines = image.lines();
@@ -43,7 +43,7 @@ fn the_image_holds_the_program_alone_and_runs_it_without_rights() {
 }
 
 #[test]
-fn systemd_takes_the_unit_and_finds_it_confined() {
+fn systemd_accepts_the_unit_and_its_sandbox() {
     // The program must be there for systemd to be content.
     let unit = read("brigade.service").replace("/usr/local/bin/brigade", BRIGADE);
     let folder = tempfile::tempdir().unwrap();

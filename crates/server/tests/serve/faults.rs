@@ -102,7 +102,7 @@ async fn usage(server: &Server) -> Value {
 }
 
 #[tokio::test]
-async fn r06_an_overloaded_model_is_spared_and_another_answers() {
+async fn r06_an_overloaded_model_is_skipped_and_its_fallback_answers() {
     const RUNS: usize = 50;
     let scenario = Scenario::begin("R06", "overloaded for twelve seconds, fifty runs at once, another model");
     let script = "[[rule]]\nwhen = { model = \"gpt-5\" }\nanswer = { text = \"The first.\" }\n\
@@ -141,7 +141,7 @@ async fn r06_an_overloaded_model_is_spared_and_another_answers() {
 }
 
 #[tokio::test]
-async fn r11_a_stream_that_ends_early_is_begun_again_before_the_first_word_and_told_after() {
+async fn r11_a_stream_that_ends_early_is_retried_before_the_first_text_and_reported_after_it() {
     let scenario = Scenario::begin("R11/silent", "a clean early end before anything was shown");
     let ends = |events: &str| {
         format!("[[fault]]\nid = \"end\"\nmatch = {{ call = 1 }}\nat = {{ {events} }}\ndo = {{ then = \"end\" }}\n")
@@ -168,7 +168,7 @@ async fn r11_a_stream_that_ends_early_is_begun_again_before_the_first_word_and_t
 }
 
 #[tokio::test]
-async fn r14_a_stream_that_stalls_is_given_up_when_the_pause_is_too_long() {
+async fn r14_a_stalled_stream_times_out() {
     let stall = |events: &str| {
         format!("[[fault]]\nid = \"stall\"\nmatch = {{ call = 1 }}\nat = {{ {events} }}\ndo = {{ stall = \"10m\" }}\n")
     };
@@ -206,7 +206,7 @@ async fn r14_a_stream_that_stalls_is_given_up_when_the_pause_is_too_long() {
 }
 
 #[tokio::test]
-async fn r36_fifty_runs_race_for_three_runs_money() {
+async fn r36_fifty_runs_compete_for_a_budget_of_three() {
     let scenario = Scenario::begin("R36", "fifty runs at once, a key with the money for three");
     let limit = 45.0;
     let script =
@@ -250,7 +250,7 @@ async fn r36_fifty_runs_race_for_three_runs_money() {
 }
 
 #[tokio::test]
-async fn r39_a_client_that_hangs_up_ends_the_call_behind_it_at_once() {
+async fn r39_a_disconnected_client_cancels_its_model_call() {
     let first = "[[fault]]\nid = \"stall\"\nmatch = {}\nat = { after_events = 1 }\ndo = { stall = \"10m\" }\n";
     let cases = [
         ("R39/first", "the client is gone before the first word", true, first),
@@ -288,7 +288,7 @@ async fn r39_a_client_that_hangs_up_ends_the_call_behind_it_at_once() {
 }
 
 #[tokio::test]
-async fn r40_a_signal_to_stop_ends_twenty_runs_each_with_a_clear_state() {
+async fn r40_a_shutdown_ends_twenty_runs_each_with_a_clear_status() {
     let scenario = Scenario::begin("R40/term", "SIGTERM with twenty runs, half of them too slow");
     let script = "[[rule]]\nwhen = { last_user_contains = \"slowly\" }\nanswer = { text = \"Never.\", latency = { first = \"10m\" } }\n\
                   [[rule]]\nanswer = { text = \"At last.\", latency = { first = \"1s\" } }\n";

@@ -9,7 +9,7 @@ const STALL: &str = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { after_deltas = 1 
 const WORDS: &str = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
 
 #[tokio::test]
-async fn health_says_whether_agents_can_work() {
+async fn readiness_reports_whether_agents_can_run() {
     let provider = provider("Hello.").await;
     let server = Server::start(&config(&provider));
     assert_eq!(json_of(server.get("/livez")).await, (200, Value::String("ok\n".to_owned())));
@@ -21,7 +21,7 @@ async fn health_says_whether_agents_can_work() {
 }
 
 #[tokio::test]
-async fn an_agent_whose_provider_is_not_there_is_not_ready_and_the_reason_is_told() {
+async fn an_agent_without_a_reachable_provider_is_not_ready_and_the_reason_is_reported() {
     let provider = provider("Hello.").await;
     let config = config(&provider);
     provider.shutdown().await;
@@ -30,7 +30,7 @@ async fn an_agent_whose_provider_is_not_there_is_not_ready_and_the_reason_is_tol
         let (status, verbose) = json_of(server.get("/readyz?verbose")).await;
         assert_eq!(status, 503);
         let reason = verbose["checks"][1]["reason"].as_str().unwrap().to_owned();
-        if !reason.contains("not asked yet") {
+        if !reason.contains("not been probed yet") {
             break reason;
         }
     };
@@ -39,7 +39,7 @@ async fn an_agent_whose_provider_is_not_there_is_not_ready_and_the_reason_is_tol
 }
 
 #[tokio::test]
-async fn metrics_show_the_run() {
+async fn metrics_count_the_run() {
     let provider = provider("Hello.").await;
     let server = Server::start(&config(&provider));
     json_of(server.post("/v1/chat/completions", &question("Hello?"))).await;
@@ -49,7 +49,7 @@ async fn metrics_show_the_run() {
 }
 
 #[tokio::test]
-async fn a_signal_to_stop_lets_runs_finish_and_refuses_new_ones() {
+async fn a_shutdown_lets_runs_finish_and_refuses_new_ones() {
     let script = "[[rule]]\nanswer = { text = \"At last.\", latency = { first = \"600ms\" } }";
     let provider = scripted(script, "").await;
     let mut server = Server::start(&config(&provider));
@@ -58,7 +58,7 @@ async fn a_signal_to_stop_lets_runs_finish_and_refuses_new_ones() {
     let mut asking = tokio::task::JoinSet::from_iter([json_of(request)]);
     eventually("the provider is asked", || (provider.call_log().totals().arrived == 1).then_some(())).await;
     server.signal("-TERM");
-    eventually("it is told", || server.log().contains("stopping").then_some(())).await;
+    eventually("shutdown is logged", || server.log().contains("shutting down").then_some(())).await;
     assert_eq!(json_of(server.get("/readyz")).await.0, 503);
     let (status, refused) = json_of(server.post("/v1/chat/completions", &question("Me too."))).await;
     assert_eq!((status, &refused["error"]["code"]), (503, &json!("stopping")));
@@ -68,7 +68,7 @@ async fn a_signal_to_stop_lets_runs_finish_and_refuses_new_ones() {
 }
 
 #[tokio::test]
-async fn runs_that_do_not_end_in_time_are_cancelled_and_a_second_signal_does_not_wait() {
+async fn late_runs_are_cancelled_and_a_second_signal_does_not_wait() {
     let provider = scripted(WORDS, STALL).await;
     let mut server = Server::start(&config(&provider).replace("[server]", "[server]\ndrain = \"100ms\""));
     let request = server.post("/v1/chat/completions", &question("Count."));
@@ -83,14 +83,14 @@ async fn runs_that_do_not_end_in_time_are_cancelled_and_a_second_signal_does_not
     let _asking = tokio::task::JoinSet::from_iter([async move { request.send().await.map(|_| ()) }]);
     eventually("the provider is asked", || (provider.call_log().totals().arrived == 2).then_some(())).await;
     server.signal("-TERM");
-    eventually("it is told", || server.log().contains("stopping").then_some(())).await;
+    eventually("shutdown is logged", || server.log().contains("shutting down").then_some(())).await;
     server.signal("-TERM");
     server.exit().await;
     assert!(server.log().contains("second signal"), "{}", server.log());
 }
 
 #[tokio::test]
-async fn more_runs_than_may_go_on_are_told_to_come_back() {
+async fn too_many_runs_are_refused_with_retry_after() {
     let provider = scripted(WORDS, STALL).await;
     let server = Server::start(&config(&provider).replace("[server]", "[server]\nmax_runs = 1"));
     let request = server.post("/v1/chat/completions", &question("Count."));
@@ -101,29 +101,29 @@ async fn more_runs_than_may_go_on_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_hangup_reads_the_configuration_again_all_of_it_or_nothing() {
+async fn a_hangup_reloads_the_whole_configuration_or_nothing() {
     let provider = provider("Hello.").await;
     let config = config(&provider);
     let server = Server::start(&config);
     server.write_config(&config.replace("[agents.clerk]", "[agents.porter]\nmodle = 1"));
     server.signal("-HUP");
-    eventually("it is refused", || server.log().contains("kept the configuration as it was").then_some(())).await;
+    eventually("it is refused", || server.log().contains("cannot reload the configuration").then_some(())).await;
     assert_eq!(json_of(server.get("/v1/models/clerk")).await.0, 200);
     server.write_config(&config.replace("[agents.clerk]", "[agents.porter]"));
     server.signal("-HUP");
-    eventually("it is read", || server.log().contains("brigade.toml again").then_some(())).await;
+    eventually("it is read", || server.log().contains("reloaded brigade.toml").then_some(())).await;
     assert_eq!(json_of(server.get("/v1/models/clerk")).await.0, 404);
     assert_eq!(json_of(server.get("/v1/models/porter")).await.0, 200);
 }
 
 #[tokio::test]
-async fn an_agent_that_came_by_a_reload_has_its_name_in_the_metrics() {
+async fn an_agent_added_by_a_reload_has_its_name_in_the_metrics() {
     let provider = provider("Hello.").await;
     let config = config(&provider);
     let server = Server::start(&config);
     server.write_config(&config.replace("[agents.clerk]", "[agents.porter]"));
     server.signal("-HUP");
-    eventually("it is read", || server.log().contains("brigade.toml again").then_some(())).await;
+    eventually("it is read", || server.log().contains("reloaded brigade.toml").then_some(())).await;
     let body = json!({ "agent": "porter", "task": "Carry." });
     assert_eq!(json_of(server.post("/v1/runs", &body)).await.0, 200);
     let (_, metrics) = json_of(server.get("/metrics")).await;
@@ -132,21 +132,25 @@ async fn an_agent_that_came_by_a_reload_has_its_name_in_the_metrics() {
 }
 
 #[tokio::test]
-async fn what_takes_a_restart_is_told_at_a_reload() {
+async fn a_reload_logs_changes_that_need_a_restart() {
     let provider = provider("Hello.").await;
     let config = config(&provider);
     let server = Server::start(&config);
     server.write_config(&format!("{}\n[budget]\nusd = \"1\"", config.replace("[server]", "[server]\nmax_runs = 1")));
     server.signal("-HUP");
-    eventually("it is read", || server.log().contains("brigade.toml again").then_some(())).await;
+    eventually("it is read", || server.log().contains("reloaded brigade.toml").then_some(())).await;
     for key in ["budget", "server.max_runs"] {
-        assert!(server.log().contains(&format!("`{key}` has changed, which takes a restart")), "{}", server.log());
+        assert!(
+            server.log().contains(&format!("`{key}` has changed, but it only takes effect at a restart")),
+            "{}",
+            server.log()
+        );
     }
     assert!(!server.log().contains("`server.listen`"));
 }
 
 #[tokio::test]
-async fn errors_are_counted_by_their_code() {
+async fn errors_are_counted_by_code() {
     let provider = scripted("", "[[fault]]\nid = \"x\"\nmatch = {}\ndo = { status = 401 }\n").await;
     let server = Server::start(&config(&provider));
     json_of(server.get("/v1/nothing")).await;
@@ -161,7 +165,7 @@ async fn errors_are_counted_by_their_code() {
 }
 
 #[tokio::test]
-async fn everything_that_the_description_lists_is_served() {
+async fn every_path_of_the_openapi_document_is_served() {
     let provider = provider("Hello.").await;
     let server = Server::start(&config(&provider));
     let (status, document) = json_of(server.get("/openapi.json")).await;

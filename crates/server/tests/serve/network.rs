@@ -102,7 +102,7 @@ async fn run(provider: &RunningSimulator, url: &str, variables: &[(&str, &str)])
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_is_reached_by_tls_by_the_name_that_its_certificate_has() {
+async fn a_provider_with_tls_needs_a_certificate_for_its_name() {
     let provider = provider("Hello.").await;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
@@ -123,7 +123,7 @@ async fn a_provider_is_reached_by_tls_by_the_name_that_its_certificate_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_the_environment_names_is_used() {
+async fn the_proxy_of_the_environment_is_used() {
     let provider = provider("Hello.").await;
     let mut between = Between::start(&provider, None).await;
     let proxy = format!("http://127.0.0.1:{}", between.port);

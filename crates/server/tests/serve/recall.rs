@@ -40,7 +40,7 @@ async fn ask(server: &Server, task: &str, user: Option<&str>) -> Value {
 }
 
 #[tokio::test]
-async fn what_an_agent_notes_goes_with_later_tasks_of_the_same_user_after_a_restart_too() {
+async fn notes_are_added_to_later_tasks_of_the_same_user_even_after_a_restart() {
     let (provider, folder) = (scripted(SCRIPT, "").await, tempfile::tempdir().unwrap());
     let config = remembering(&provider, &folder, "[agents.clerk.recall]\ncontext_tokens = 300\n");
     let first = Server::start(&config);
@@ -59,7 +59,7 @@ async fn what_an_agent_notes_goes_with_later_tasks_of_the_same_user_after_a_rest
 }
 
 #[tokio::test]
-async fn the_user_of_a_chat_request_is_the_same_person() {
+async fn chat_requests_share_the_notes_of_their_user() {
     let (provider, folder) = (scripted(SCRIPT, "").await, tempfile::tempdir().unwrap());
     let server = Server::start(&remembering(&provider, &folder, "[agents.clerk.recall]\ncontext_tokens = 300\n"));
     ask(&server, "Remember this.", Some("ada")).await;
@@ -73,7 +73,7 @@ async fn the_user_of_a_chat_request_is_the_same_person() {
 }
 
 #[tokio::test]
-async fn notes_are_found_by_meaning_where_an_embedding_model_is_configured_which_is_paid_for() {
+async fn notes_are_found_by_meaning_with_an_embedding_model_whose_calls_are_paid_for() {
     let (provider, folder) = (scripted(SCRIPT, "").await, tempfile::tempdir().unwrap());
     let prices = folder.path().join("prices.toml");
     std::fs::write(&prices, "[[models]]\nids = [\"embed\"]\nstandard = { input = \"10\", output = \"0\" }\n").unwrap();
@@ -94,7 +94,7 @@ async fn notes_are_found_by_meaning_where_an_embedding_model_is_configured_which
 }
 
 #[tokio::test]
-async fn an_embedding_model_that_is_down_costs_no_answer() {
+async fn an_unavailable_embedding_model_does_not_fail_the_run() {
     let down = "[[fault]]\nid = \"x\"\nmatch = { model = \"embed\" }\ndo = { status = 503 }\n";
     let (provider, folder) = (scripted(SCRIPT, down).await, tempfile::tempdir().unwrap());
     let server = Server::start(&remembering(&provider, &folder, BY_MEANING));
@@ -107,6 +107,6 @@ async fn an_embedding_model_that_is_down_costs_no_answer() {
 #[tokio::test]
 async fn recall_without_a_store_is_refused() {
     let provider = scripted(SCRIPT, "").await;
-    let said = Server::refused(&format!("{}[agents.clerk.recall]\n", config(&provider)));
-    assert!(said.contains("add `store = \"brigade.db\"`"), "{said}");
+    let message = Server::refused(&format!("{}[agents.clerk.recall]\n", config(&provider)));
+    assert!(message.contains("add `store = \"brigade.db\"`"), "{message}");
 }

@@ -23,7 +23,7 @@ async fn events(server: &Server, id: &str, last: u64) -> Vec<(u64, Value)> {
 }
 
 #[tokio::test]
-async fn a_run_that_is_waited_for_answers_with_its_result() {
+async fn a_run_in_the_foreground_responds_with_its_result() {
     let provider = provider("Done.").await;
     let server = Server::start(&config(&provider));
     let (status, run) = json_of(server.post("/v1/runs", &task("Do it."))).await;
@@ -37,7 +37,7 @@ async fn a_run_that_is_waited_for_answers_with_its_result() {
 }
 
 #[tokio::test]
-async fn a_run_in_the_background_is_followed_by_its_events_which_can_be_taken_up_again() {
+async fn the_events_of_a_background_run_can_be_followed_and_resumed() {
     let provider = provider("One two three.").await;
     let server = Server::start(&config(&provider));
     let mut body = task("Count.");
@@ -58,7 +58,7 @@ async fn a_run_in_the_background_is_followed_by_its_events_which_can_be_taken_up
 }
 
 #[tokio::test]
-async fn a_run_is_cancelled_and_keeps_what_it_has() {
+async fn a_cancelled_run_keeps_its_partial_result() {
     let provider = scripted(WORDS, STALL).await;
     let server = Server::start(&config(&provider));
     let mut body = task("Count.");
@@ -74,7 +74,7 @@ async fn a_run_is_cancelled_and_keeps_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_session_goes_on_where_it_stopped() {
+async fn a_session_continues_where_it_stopped() {
     let provider = acquaintance().await;
     let server = Server::start(&config(&provider));
     let ask = |text: &str, session: &str| {
@@ -89,7 +89,7 @@ async fn a_session_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
-async fn the_same_request_under_one_idempotency_key_starts_one_run() {
+async fn requests_with_the_same_idempotency_key_start_one_run() {
     let provider = provider("Once.").await;
     let server = Server::start(&config(&provider));
     let ask = |text: &str| json_of(server.post("/v1/runs", &task(text)).header("idempotency-key", "k-1"));
@@ -100,7 +100,7 @@ async fn the_same_request_under_one_idempotency_key_starts_one_run() {
 }
 
 #[tokio::test]
-async fn a_request_may_tighten_its_limits() {
+async fn a_request_may_lower_its_limits() {
     let provider = scripted(WORDS, STALL).await;
     let server = Server::start(&config(&provider));
     let mut body = task("Count.");
@@ -116,7 +116,7 @@ async fn a_request_may_tighten_its_limits() {
 }
 
 #[tokio::test]
-async fn runs_are_listed_by_page_and_their_cost_by_agent_and_model() {
+async fn runs_are_listed_in_pages_and_usage_by_agent_and_model() {
     let provider = provider("Done.").await;
     let server = Server::start(&config(&provider));
     for _ in 0..3 {
@@ -139,7 +139,7 @@ async fn runs_are_listed_by_page_and_their_cost_by_agent_and_model() {
 }
 
 #[tokio::test]
-async fn as_many_runs_are_remembered_as_are_configured() {
+async fn the_configured_number_of_runs_is_kept() {
     let provider = provider("Done.").await;
     let server = Server::start(&config(&provider).replace("[server]", "[server]\nkept_runs = 2"));
     for _ in 0..3 {
@@ -150,7 +150,7 @@ async fn as_many_runs_are_remembered_as_are_configured() {
 }
 
 #[tokio::test]
-async fn a_run_that_fails_says_why_and_what_it_cost() {
+async fn a_failed_run_reports_its_error_and_cost() {
     let provider = scripted("", "[[fault]]\nid = \"x\"\nmatch = {}\ndo = { status = 401 }\n").await;
     let server = Server::start(&config(&provider));
     let (status, run) = json_of(server.post("/v1/runs", &task("Do it."))).await;
@@ -159,7 +159,7 @@ async fn a_run_that_fails_says_why_and_what_it_cost() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_run_is_told_exactly() {
+async fn invalid_run_requests_are_refused_with_exact_messages() {
     let provider = provider("Never asked.").await;
     let server = Server::start(&config(&provider).replace("[server]", "[server]\nmax_body = \"64 KiB\""));
     let with = |field: &str, value: Value| {
@@ -200,7 +200,7 @@ async fn what_is_wrong_with_a_run_is_told_exactly() {
 }
 
 #[tokio::test]
-async fn ids_and_filters_that_are_none_are_told_as_errors_in_the_usual_form() {
+async fn invalid_ids_and_filters_are_errors_in_the_usual_form() {
     let provider = provider("Done.").await;
     let server = Server::start(&config(&provider));
     let unknown = "00000000-0000-7000-8000-000000000000";

@@ -27,7 +27,7 @@ async fn collector() -> (tokio::task::JoinSet<()>, String, Received) {
 }
 
 #[tokio::test]
-async fn a_run_is_a_span_below_the_callers() {
+async fn a_run_is_a_child_span_of_the_caller() {
     let (_collector, url, received) = collector().await;
     let provider = provider("Hello.").await;
     let mut server = Server::start_with(&config(&provider), &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]);
@@ -37,7 +37,7 @@ async fn a_run_is_a_span_below_the_callers() {
     server.signal("-TERM");
     assert!(server.exit().await.success());
     if cfg!(not(feature = "otlp")) {
-        assert!(server.log().contains("built without spans"), "{}", server.log());
+        assert!(server.log().contains("built without the feature `otlp`"), "{}", server.log());
         return;
     }
     let received = received.lock().unwrap();

@@ -21,7 +21,7 @@ fn stored(config: &str, folder: &tempfile::TempDir) -> String {
 }
 
 #[tokio::test]
-async fn a_session_goes_on_after_a_restart() {
+async fn a_session_continues_after_a_restart() {
     let (provider, folder) = (acquaintance().await, tempfile::tempdir().unwrap());
     let config = stored(&config(&provider), &folder);
     let mut answers = Vec::new();
@@ -36,7 +36,7 @@ async fn a_session_goes_on_after_a_restart() {
 }
 
 #[tokio::test]
-async fn what_was_spent_today_counts_after_a_restart() {
+async fn spending_of_today_counts_after_a_restart() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     // Enough for one call, but not for the least that a second one may have to cost.
     let budget = "[budget]\nusd = \"0.0006\"\nper = \"day\"\n";
@@ -51,7 +51,7 @@ async fn what_was_spent_today_counts_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_something_else_is_refused_and_left_alone() {
+async fn a_file_that_is_not_a_store_is_refused_and_not_changed() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let path = folder.path().join("brigade.db");
     std::fs::write(&path, "my diary, which is no database").unwrap();
@@ -69,7 +69,7 @@ fn key_of_ada(budget: &str) -> String {
 }
 
 #[tokio::test]
-async fn runs_and_usage_are_told_after_a_restart_by_page_and_filter() {
+async fn runs_and_usage_survive_a_restart_with_pages_and_filters() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let config = stored(&config(&provider), &folder);
     let first = Server::start(&config);
@@ -79,7 +79,7 @@ async fn runs_and_usage_are_told_after_a_restart_by_page_and_filter() {
         let (_, run) = json_of(first.post("/v1/runs", &body)).await;
         ids.insert(0, run["id"].clone());
     }
-    let told = json_of(first.get("/v1/usage")).await.1;
+    let usage = json_of(first.get("/v1/usage")).await.1;
     stop(first).await;
 
     let second = Server::start(&config);
@@ -107,8 +107,8 @@ async fn runs_and_usage_are_told_after_a_restart_by_page_and_filter() {
     assert!(events.starts_with("id: 2\n") || events.contains("\nid: 2\n"), "{events}");
     assert!(events.contains("\"run_ended\"") && events.contains("event: ended"), "{events}");
 
-    assert_eq!(json_of(second.get("/v1/usage")).await.1, told);
-    assert_eq!((&told["total"]["calls"], &told["data"][0]["agent"]), (&json!(3), &json!("clerk")));
+    assert_eq!(json_of(second.get("/v1/usage")).await.1, usage);
+    assert_eq!((&usage["total"]["calls"], &usage["data"][0]["agent"]), (&json!(3), &json!("clerk")));
     // What this process runs is among what earlier ones ran.
     let (_, new) = json_of(second.post("/v1/runs", &json!({ "agent": "clerk", "task": "Hello?" }))).await;
     assert_eq!(list("limit=2").await, (vec![new["id"].clone(), ids[0].clone()], true));
@@ -117,7 +117,7 @@ async fn runs_and_usage_are_told_after_a_restart_by_page_and_filter() {
 }
 
 #[tokio::test]
-async fn a_run_is_traced_while_the_server_goes_on_and_after_it_has_ended() {
+async fn a_run_can_be_traced_while_the_server_runs_and_after_it_ended() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let server = Server::start(&stored(&config(&provider), &folder));
     let (_, run) = json_of(server.post("/v1/runs", &json!({ "agent": "clerk", "task": "Hello?" }))).await;
@@ -132,12 +132,12 @@ async fn a_run_is_traced_while_the_server_goes_on_and_after_it_has_ended() {
     assert_eq!(trace(&[id, "--config", &server.config_path()]).1, running, "the configuration names the store");
     stop(server).await;
     assert_eq!(trace(&[id, "--store", &path]).1, running);
-    let (is_found, said) = trace(&["ffffffff", "--store", &path]);
-    assert!(!is_found && said.contains("nothing in the run log belongs to trace ffffffff"), "{said}");
+    let (is_found, message) = trace(&["ffffffff", "--store", &path]);
+    assert!(!is_found && message.contains("nothing in the run log belongs to trace ffffffff"), "{message}");
 }
 
 #[tokio::test]
-async fn what_was_answered_is_paid_for_also_when_the_server_is_killed() {
+async fn answered_calls_are_billed_even_if_the_server_is_killed() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let config = stored(&config(&provider), &folder);
     for round in 1..=3 {
@@ -151,7 +151,7 @@ async fn what_was_answered_is_paid_for_also_when_the_server_is_killed() {
 }
 
 #[tokio::test]
-async fn a_run_that_the_end_of_its_server_cut_off_is_told_as_interrupted() {
+async fn a_run_cut_off_by_a_crash_is_interrupted() {
     let stall = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { before_headers = true }\ndo = { stall = \"10m\" }\n";
     let (provider, folder) = (scripted("", stall).await, tempfile::tempdir().unwrap());
     let config = stored(&config(&provider), &folder);
@@ -171,7 +171,7 @@ async fn a_run_that_the_end_of_its_server_cut_off_is_told_as_interrupted() {
 }
 
 #[tokio::test]
-async fn a_key_that_comes_back_while_the_server_runs_has_spent_what_it_had_spent() {
+async fn a_key_that_is_removed_and_added_again_keeps_its_spending() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let without = stored(&config(&provider), &folder);
     // Enough for one call, but not for the least that a second one may have to cost.
@@ -187,13 +187,13 @@ async fn a_key_that_comes_back_while_the_server_runs_has_spent_what_it_had_spent
     let second = Server::start(&without);
     second.write_config(&with);
     second.signal("-HUP");
-    eventually("it is read again", || second.log().contains("again").then_some(())).await;
+    eventually("it is read again", || second.log().contains("reloaded").then_some(())).await;
     assert_eq!(ask(&second).await, 402, "{}", second.log());
 }
 
 /// A server whose files may not grow beyond so many blocks of 512 bytes, which is what a full disk looks like.
 #[tokio::test]
-async fn a_store_that_cannot_grow_is_told_and_loses_no_answer() {
+async fn a_full_disk_degrades_runs_and_loses_no_answer() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let config = stored(&config(&provider), &folder);
     stop(Server::start(&config)).await;
@@ -226,7 +226,7 @@ async fn a_store_that_cannot_grow_is_told_and_loses_no_answer() {
 }
 
 #[tokio::test]
-async fn a_damaged_store_is_told_and_left_as_it_is() {
+async fn a_damaged_store_is_reported_and_not_changed() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let (config, path) = (stored(&config(&provider), &folder), folder.path().join("brigade.db"));
     let server = Server::start(&config);
@@ -235,7 +235,7 @@ async fn a_damaged_store_is_told_and_left_as_it_is() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[100..4_096].fill(0xAA);
     std::fs::write(&path, &bytes).unwrap();
-    let said = Server::refused(&config);
-    assert!(said.contains("damaged") && said.contains("restore it from a copy"), "{said}");
+    let message = Server::refused(&config);
+    assert!(message.contains("damaged") && message.contains("restore it from a copy"), "{message}");
     assert!(std::fs::read(&path).unwrap() == bytes, "it was left as it is");
 }

@@ -24,7 +24,7 @@ fn streamed(text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_answer_comes_in_pieces_with_its_usage_last() {
+async fn an_answer_is_streamed_with_its_usage_last() {
     let provider = provider("It is sunny in Paris today.").await;
     let server = Server::start(&config(&provider));
     let mut body = streamed("How is the weather?");
@@ -41,7 +41,7 @@ async fn an_answer_comes_in_pieces_with_its_usage_last() {
 }
 
 #[tokio::test]
-async fn an_answer_with_a_schema_is_shown_when_it_is_whole() {
+async fn an_answer_with_a_schema_is_sent_when_it_is_complete() {
     let provider = provider("{\"a\": 1}").await;
     let server = Server::start(&config(&provider));
     let mut body = streamed("Answer.");
@@ -59,7 +59,7 @@ fn fault(at: &str, act: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_failure_after_the_first_words_is_a_typed_error_frame_without_done_and_is_not_tried_again() {
+async fn a_failure_after_the_first_text_is_an_error_frame_without_done_and_is_not_retried() {
     let cases = [
         ("sse_error = \"overloaded\", then = \"close\"", "provider_overloaded"),
         ("then = \"end\"", "provider_answer_broken"),
@@ -81,7 +81,7 @@ async fn a_failure_after_the_first_words_is_a_typed_error_frame_without_done_and
 }
 
 #[tokio::test]
-async fn a_failure_before_the_first_words_is_tried_again_and_nobody_notices() {
+async fn a_failure_before_the_first_text_is_retried() {
     for act in ["sse_error = \"overloaded\", then = \"close\"", "then = \"end\""] {
         let provider = scripted(WORDS, &fault("after_deltas = 0", act)).await;
         let server = Server::start(&config(&provider));
@@ -92,7 +92,7 @@ async fn a_failure_before_the_first_words_is_tried_again_and_nobody_notices() {
 }
 
 #[tokio::test]
-async fn a_failure_before_the_first_word_has_a_status_of_its_own() {
+async fn a_final_failure_before_the_first_text_has_its_own_status() {
     let provider = scripted("", "[[fault]]\nid = \"x\"\nmatch = {}\ndo = { status = 401 }\n").await;
     let server = Server::start(&config(&provider));
     let response = server.post("/v1/chat/completions", &streamed("Hello?")).send().await.unwrap();

@@ -77,24 +77,24 @@ async fn target() -> Target {
 }
 
 #[tokio::test]
-async fn a_request_brings_its_answer_and_its_argument_stays_in_its_place() {
+async fn an_http_tool_returns_the_body_and_encodes_its_arguments() {
     let (target, model) = (target().await, model(r#"{"word": "a/../b?c"}"#).await);
     let tool = format!("http = {{ url = \"http://127.0.0.1:{}/words/{{word}}\", allow_private = true }}", target.port);
     assert_eq!(answer(&with_tool(&model, &tool)).await, "It says: <a/../b?c>");
 }
 
 #[tokio::test]
-async fn a_server_is_told_the_trace_only_where_that_is_asked_for() {
+async fn the_trace_is_sent_only_if_configured() {
     let (target, model) = (target().await, model("{}").await);
     let tool =
         |more| format!("http = {{ url = \"http://127.0.0.1:{}/trace\", allow_private = true{more} }}", target.port);
     assert_eq!(answer(&with_tool(&model, &tool(""))).await, "It says: None");
-    let told = answer(&with_tool(&model, &tool(", propagate_trace = true"))).await;
-    assert!(told.starts_with("It says: Some(\"00-"), "{told}");
+    let message = answer(&with_tool(&model, &tool(", propagate_trace = true"))).await;
+    assert!(message.starts_with("It says: Some(\"00-"), "{message}");
 }
 
 #[tokio::test]
-async fn a_long_answer_is_cut_and_a_refusal_is_told() {
+async fn a_long_body_is_cut_and_an_error_status_is_reported() {
     let target = target().await;
     let model = model("{}").await;
     let http = |path| format!("http = {{ url = \"http://127.0.0.1:{}/{path}\", allow_private = true }}", target.port);
@@ -105,15 +105,18 @@ async fn a_long_answer_is_cut_and_a_refusal_is_told() {
 }
 
 #[tokio::test]
-async fn r33_machines_inside_are_not_reached_by_name_address_or_redirect() {
+async fn r33_private_addresses_are_not_reached_by_name_address_or_redirect() {
     let (target, model) = (target().await, model("{}").await);
     let by_name = format!("http = {{ url = \"http://localhost:{}/words/x\" }}", target.port);
-    let told = answer(&with_tool(&model, &by_name)).await;
-    assert!(told.contains("requests to localhost are denied"), "{told}");
+    let message = answer(&with_tool(&model, &by_name)).await;
+    assert!(message.contains("requests to localhost are denied"), "{message}");
     assert_eq!(target.visits.load(Ordering::Relaxed), 0);
     let redirected = format!("http = {{ url = \"http://127.0.0.1:{}/metadata\", allow_private = true }}", target.port);
-    let told = answer(&with_tool(&model, &redirected)).await;
-    assert!(told.contains("requests to 169.254.169.254 are denied: the address is a cloud metadata service"), "{told}");
+    let message = answer(&with_tool(&model, &redirected)).await;
+    assert!(
+        message.contains("requests to 169.254.169.254 are denied: the address is a cloud metadata service"),
+        "{message}"
+    );
     let by_address = with_tool(&model, &format!("http = {{ url = \"http://127.0.0.1:{}/words/x\" }}", target.port));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("brigade.toml"), by_address).unwrap();
@@ -122,7 +125,7 @@ async fn r33_machines_inside_are_not_reached_by_name_address_or_redirect() {
 }
 
 #[tokio::test]
-async fn a_program_runs_without_a_shell_and_without_an_environment() {
+async fn a_program_runs_without_a_shell_and_with_an_empty_environment() {
     let model = model(r#"{"word": "$HOME; id"}"#).await;
     let tool = "command = { argv = [\"/bin/echo\", \"word:\", \"{word}\"] }";
     let config = with_tool(&model, tool).replace("[server]", "[server]\ncommands = true");
@@ -132,32 +135,32 @@ async fn a_program_runs_without_a_shell_and_without_an_environment() {
 }
 
 #[tokio::test]
-async fn a_program_that_fails_hangs_or_is_given_an_option_is_told_to_the_model() {
+async fn a_program_that_fails_hangs_or_gets_an_option_is_reported_to_the_model() {
     let enabled = |config: String| config.replace("[server]", "[server]\ncommands = true");
     let dashed = model(r#"{"word": "--version"}"#).await;
-    let told = answer(&enabled(with_tool(&dashed, "command = { argv = [\"/bin/echo\", \"{word}\"] }"))).await;
-    assert!(told.contains("must not start with a dash"), "{told}");
-    let told = answer(&enabled(with_tool(&dashed, "command = { argv = [\"/bin/false\"] }"))).await;
-    assert!(told.contains("the program ended with exit status: 1"), "{told}");
+    let message = answer(&enabled(with_tool(&dashed, "command = { argv = [\"/bin/echo\", \"{word}\"] }"))).await;
+    assert!(message.contains("must not start with a dash"), "{message}");
+    let message = answer(&enabled(with_tool(&dashed, "command = { argv = [\"/bin/false\"] }"))).await;
+    assert!(message.contains("the program ended with exit status: 1"), "{message}");
     let slow = "timeout = \"100ms\"\ncommand = { argv = [\"/bin/sleep\", \"60\"] }";
-    let told = answer(&enabled(with_tool(&dashed, slow))).await;
-    assert!(told.contains("did not answer within 100ms"), "{told}");
+    let message = answer(&enabled(with_tool(&dashed, slow))).await;
+    assert!(message.contains("did not answer within 100ms"), "{message}");
 }
 
 #[tokio::test]
-async fn programs_run_only_where_they_are_allowed() {
+async fn programs_run_only_if_allowed() {
     let model = model("{}").await;
     let folder = tempfile::tempdir().unwrap();
     let config = with_tool(&model, "command = { argv = [\"/bin/echo\"] }");
     std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
     let output = Command::new(BRIGADE).arg("check").current_dir(folder.path()).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("server.commands = true"), "{told}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("server.commands = true"), "{message}");
 }
 
 /// R25.
 #[tokio::test]
-async fn how_a_run_ended_is_told_in_the_answer_the_log_and_the_metrics() {
+async fn the_stop_reason_is_in_the_answer_the_log_and_the_metrics() {
     let model =
         scripted("[[rule]]\nanswer = { tool_calls = [{ name = \"invented_{{turn}}\", arguments = '{}' }] }", "").await;
     let tool = "http = { url = \"https://example.com/\" }";

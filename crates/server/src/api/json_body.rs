@@ -1,4 +1,4 @@
-//! JSON bodies, whose mistakes are told exactly.
+//! JSON request bodies with exact error messages.
 
 use std::{fmt, marker::PhantomData};
 
@@ -16,25 +16,25 @@ use serde_json::error::Category;
 
 use super::ApiError;
 
-/// A body of JSON that reads as `T`.
+/// A request body of JSON that deserializes to `T`.
 #[derive(Debug)]
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
-/// A value that is written as a JSON object. Derived readers take the bare values of the fields as an array too, which
-/// no client means.
+/// Deserializes only from a JSON object. Derived implementations also accept an array of the fields' values, which would
+/// hide a mistake of the client.
 #[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
     }
 }
 
-struct Fields<T>(PhantomData<T>);
+struct ObjectVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     type Value = T;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,7 +50,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        // Pages of other sites may send text and forms to this address without asking, but not JSON.
+        // Browsers let pages of other sites send text and forms to any address, but not JSON.
         if !is_json(request.headers()) {
             let message = "the body must be JSON; send the header `content-type: application/json`";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
@@ -59,16 +59,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
-                "the body is longer than `server.max_body` allows",
+                "the body is larger than the limit `server.max_body`; send a shorter conversation",
             ),
-            _ => ApiError::invalid("the body could not be read to its end"),
+            _ => ApiError::invalid("the connection ended before the whole body was received"),
         })?;
-        read(&bytes).map(Self)
+        parse(&bytes).map(Self)
     }
 }
 
-/// Reads JSON. The depth of nesting is bounded by the parser.
-pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+/// Parses JSON. The parser limits the depth of nesting.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize::<_, Object<T>>(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -76,12 +76,12 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         match error.classify() {
             Category::Data if path == "." => ApiError::invalid(format!("the body: {error}")),
             Category::Data => ApiError::field(path.clone(), format!("`{path}`: {error}")),
-            _ => ApiError { code: "invalid_json", ..ApiError::invalid(format!("the body is no JSON: {error}")) },
+            _ => ApiError { code: "invalid_json", ..ApiError::invalid(format!("the body is not valid JSON: {error}")) },
         }
     })?;
     json.end().map_err(|error| ApiError {
         code: "invalid_json",
-        ..ApiError::invalid(format!("the body goes on after its end: {error}"))
+        ..ApiError::invalid(format!("there is more after the end of the JSON body: {error}"))
     })?;
     Ok(value.0)
 }

@@ -1,4 +1,4 @@
-//! The simulator inside of this program, for configurations that name it in place of a provider.
+//! The provider simulator inside this process, for accounts of the kind "simulator".
 
 use std::{
     net,
@@ -9,12 +9,11 @@ use anyhow::Context as _;
 use brigade_rehearsal::{RunningSimulator, Simulator};
 use tokio::net::TcpListener;
 
-/// A simulator that echoes: started when an account first needs it, ended with the process.
+/// Starts a simulator on first use and stops it when the process ends.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Simulated(Arc<Mutex<Option<RunningSimulator>>>);
+pub(crate) struct SharedSimulator(Arc<Mutex<Option<RunningSimulator>>>);
 
-impl Simulated {
-    /// Where it listens.
+impl SharedSimulator {
     pub(crate) fn base_url(&self) -> anyhow::Result<String> {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = &*running {
@@ -28,6 +27,6 @@ impl Simulated {
 fn start() -> std::io::Result<RunningSimulator> {
     let listener = net::TcpListener::bind((net::Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
-    // Nobody asks what it was asked, and it may run for long.
+    // Recording every request would fill the memory of a server that runs for long.
     Simulator::builder().count_only().build().serve(TcpListener::from_std(listener)?)
 }

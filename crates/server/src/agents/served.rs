@@ -1,0 +1,87 @@
+//! An agent that clients can call.
+
+use brigade_core::{Agent, Budget, ModelId, ToolboxError};
+use brigade_observability::MetricsConfig;
+
+use crate::config::CallerInstructions;
+
+/// An agent that clients can call, by its name.
+///
+/// ```
+/// # fn example(model: impl brigade_core::ChatModel) -> Result<(), Box<dyn std::error::Error>> {
+/// use brigade_core::{Agent, Budget};
+/// use brigade_server::ServedAgent;
+///
+/// let clerk = Agent::new("clerk", model).instructions("You are a clerk.");
+/// let clerk = ServedAgent::new(clerk).purpose("Answers letters.").budget(Budget::default().usd("0.50")?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ServedAgent {
+    pub(crate) agent: Agent,
+    pub(crate) purpose: String,
+    pub(crate) caller_instructions: CallerInstructions,
+    /// What one run may spend.
+    pub(crate) budget: Budget,
+    pub(crate) exposed: bool,
+    /// The models that may answer, in order of preference.
+    pub(crate) models: Vec<ModelId>,
+}
+
+impl ServedAgent {
+    /// Serves an agent under its name.
+    pub fn new(agent: Agent) -> Self {
+        let models = vec![agent.model().id().clone()];
+        Self {
+            agent,
+            purpose: String::new(),
+            caller_instructions: CallerInstructions::Append,
+            budget: Budget::default(),
+            exposed: true,
+            models,
+        }
+    }
+
+    /// What the agent is for, in one sentence. Clients see it in the list of models.
+    #[must_use]
+    pub fn purpose(self, purpose: impl Into<String>) -> Self {
+        Self { purpose: purpose.into(), ..self }
+    }
+
+    /// What one run may spend; clients can only lower it. Unlimited by default, but the agent's own budget holds too.
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// What to do with system and developer messages of clients. They are appended to the agent's own instructions by
+    /// default.
+    #[must_use]
+    pub fn caller_instructions(self, instructions: CallerInstructions) -> Self {
+        Self { caller_instructions: instructions, ..self }
+    }
+
+    pub(crate) fn exposed(self, exposed: bool) -> Self {
+        Self { exposed, ..self }
+    }
+
+    pub(crate) fn models(self, models: Vec<ModelId>) -> Self {
+        Self { models, ..self }
+    }
+
+    /// Finds mistakes in the agent's tools and workers before the first request does.
+    pub(crate) fn check(self) -> Result<Self, ToolboxError> {
+        self.agent.check().map(|()| self)
+    }
+
+    /// Adds the names that may become metric labels.
+    pub(crate) fn add_labels(&self, labels: MetricsConfig) -> MetricsConfig {
+        self.models.iter().cloned().fold(labels.agent(self.agent.name().as_ref()), MetricsConfig::model)
+    }
+
+    /// Whether text can be shown while it is generated. An answer with a schema may be rejected once it is complete.
+    pub(crate) fn streams_text(&self) -> bool {
+        self.agent.model_settings().output.is_none()
+    }
+}

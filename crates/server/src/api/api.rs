@@ -1,0 +1,302 @@
+//! The state behind the HTTP API, built in code or from a configuration.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use axum::Router;
+use brigade_core::{Budget, Ledger, Observer};
+use brigade_observability::{Metrics, MetricsConfig, MetricsHandle};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    access::{Access, ApiKey},
+    routes,
+};
+use crate::{
+    agents::served::ServedAgent,
+    health::check::{CheckResult, Health, HealthCheck},
+    runs::{idempotency::IdempotencyKeys, lookup::RunLookup, manager::Runs, spans::Spans, store::Store},
+};
+
+/// The HTTP API: agents, keys, budget and store, and the runs that clients start.
+///
+/// ```no_run
+/// # async fn example(model: impl brigade_core::ChatModel) -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, routing::get};
+/// use brigade_core::{Agent, Budget};
+/// use brigade_server::{Api, ServedAgent};
+///
+/// let clerk = Agent::new("clerk", model).instructions("You are a clerk.");
+/// let api = Api::builder()
+///     .agent(ServedAgent::new(clerk).purpose("Answers letters."))
+///     .budget(Budget::default().usd("5.00")?)
+///     .build()
+///     .await?;
+/// let app: Router = Router::new().route("/", get(|| async { "Hello." })).merge(api.router());
+/// axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8080").await?, app).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Api {
+    setup: RwLock<Arc<Setup>>,
+    pub(crate) ledger: Ledger,
+    runs: Runs,
+    pub(crate) idempotency: IdempotencyKeys,
+    health: Health,
+    pub(crate) metrics: MetricsHandle,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) spans: Option<Spans>,
+    pub(crate) store: Option<Store>,
+    pub(crate) max_body: usize,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+/// What a reload replaces. A request uses one setup from start to end.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) agents: BTreeMap<String, Arc<ServedAgent>>,
+    pub(crate) access: Access,
+}
+
+/// Builds an [`Api`].
+#[derive(Debug)]
+#[must_use]
+pub struct ApiBuilder {
+    agents: Vec<ServedAgent>,
+    keys: Vec<ApiKey>,
+    allow_any_host: bool,
+    budget: Budget,
+    ledger: Option<Ledger>,
+    store: Option<Store>,
+    observers: Vec<Arc<dyn Observer>>,
+    health: Health,
+    metrics: Option<MetricsHandle>,
+    spans: Option<Spans>,
+    max_runs: usize,
+    kept_runs: usize,
+    max_body: usize,
+    tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Api {
+    /// Starts a builder.
+    pub fn builder() -> ApiBuilder {
+        ApiBuilder {
+            agents: Vec::new(),
+            keys: Vec::new(),
+            allow_any_host: false,
+            budget: Budget::default(),
+            ledger: None,
+            store: None,
+            observers: Vec::new(),
+            health: Health::new(),
+            metrics: None,
+            spans: None,
+            max_runs: 256,
+            kept_runs: 1_000,
+            max_body: 4 << 20,
+            tasks: Vec::new(),
+        }
+    }
+
+    /// All routes: the OpenAI-compatible API, Brigade's own API, metrics, health and documentation.
+    pub fn router(self: &Arc<Self>) -> Router {
+        routes::all(self)
+    }
+
+    /// Metrics and health only, without authentication, for a separate address.
+    pub fn metrics_router(self: &Arc<Self>) -> Router {
+        routes::metrics_and_health(self)
+    }
+
+    /// The runs that clients have started.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    /// The account of the whole process.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The checks behind `/readyz`, to be combined with those of the service that mounts the router.
+    pub fn health(self: &Arc<Self>) -> Health {
+        let health = Health::new().check(AcceptsRuns(Arc::clone(self))).check(self.health.clone());
+        match &self.store {
+            Some(store) => health.check(store.clone()),
+            None => health,
+        }
+    }
+
+    /// Exports the remaining spans and writes pending history to disk. Call it after [`Runs::drain`].
+    pub async fn close(&self) {
+        if let Some(spans) = &self.spans {
+            spans.shutdown().await;
+        }
+        if let Some(store) = &self.store {
+            store.close().await;
+        }
+    }
+
+    pub(crate) fn lookup(&self) -> RunLookup<'_> {
+        RunLookup { runs: &self.runs, store: self.store.as_ref() }
+    }
+
+    pub(crate) fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Uses another setup for new requests. Running requests keep theirs.
+    pub(crate) fn replace(&self, setup: Setup) {
+        *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
+    }
+}
+
+impl ApiBuilder {
+    /// Adds an agent. Its name is the model that clients ask for.
+    pub fn agent(mut self, agent: ServedAgent) -> Self {
+        self.agents.push(agent);
+        self
+    }
+
+    /// Adds an API key. Without keys, requests need none, but only those to localhost are accepted.
+    pub fn key(mut self, key: ApiKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Accepts requests to any host name even without keys, for a service that authenticates requests itself.
+    pub fn allow_any_host(self) -> Self {
+        Self { allow_any_host: true, ..self }
+    }
+
+    /// What all runs together may spend. Unlimited by default.
+    pub fn budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Keeps sessions, history and spending. Without a store they are lost when the process ends.
+    pub fn store(self, store: Option<Store>) -> Self {
+        Self { store, ..self }
+    }
+
+    /// Observes all runs.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Adds a check to `/readyz`.
+    pub fn health_check(mut self, check: impl HealthCheck) -> Self {
+        self.health = self.health.check(check);
+        self
+    }
+
+    pub(crate) fn shared_health_check(mut self, check: Arc<dyn HealthCheck>) -> Self {
+        self.health = self.health.shared_check(check);
+        self
+    }
+
+    /// The maximum number of runs at the same time; more get status 429. 256 by default, because each run holds a
+    /// conversation in memory.
+    pub fn max_runs(self, runs: usize) -> Self {
+        Self { max_runs: runs, ..self }
+    }
+
+    /// The number of finished runs that are kept in memory. 1,000 by default.
+    pub fn kept_runs(self, runs: usize) -> Self {
+        Self { kept_runs: runs, ..self }
+    }
+
+    /// The maximum size of a request body in bytes. 4 MiB by default: a long conversation with a few images.
+    pub fn max_body(self, bytes: usize) -> Self {
+        Self { max_body: bytes, ..self }
+    }
+
+    /// The metrics that runs are counted in. By default the API has its own, which `/metrics` serves.
+    pub fn metrics(self, metrics: MetricsHandle) -> Self {
+        Self { metrics: Some(metrics), ..self }
+    }
+
+    /// The account of the process, in place of a new one with [`ApiBuilder::budget`].
+    pub(crate) fn ledger(self, ledger: Ledger) -> Self {
+        Self { ledger: Some(ledger), ..self }
+    }
+
+    pub(crate) fn spans(self, spans: Spans) -> Self {
+        Self { spans: Some(spans), ..self }
+    }
+
+    /// Adds a background task that ends with the API.
+    pub(crate) fn task(mut self, task: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.tasks.push(AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(task)));
+        self
+    }
+
+    /// Builds the API. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are no agents, an agent is not valid, or the store cannot be read.
+    pub async fn build(self) -> anyhow::Result<Arc<Api>> {
+        if self.agents.is_empty() {
+            bail!("there are no agents; add one with `ApiBuilder::agent`");
+        }
+        let ledger = if let Some(ledger) = self.ledger {
+            ledger
+        } else {
+            let ledger = Ledger::root("this process", self.budget);
+            if let Some(store) = &self.store {
+                store.restore(&ledger, None).await?;
+            }
+            ledger
+        };
+        let agents = self.agents.into_iter().map(|agent| {
+            let name = agent.agent.name().to_string();
+            let agent = agent.check().with_context(|| format!("the agent {name} cannot run"))?;
+            Ok((name, Arc::new(agent)))
+        });
+        let agents = agents.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+        let access = Access::new(self.keys, &ledger, self.store.as_ref(), None).await?;
+        let access = access.allow_any_host(self.allow_any_host);
+        let labels = agents.values().fold(MetricsConfig::default(), |labels, agent| agent.add_labels(labels));
+        let metrics = match self.metrics {
+            Some(metrics) => metrics,
+            None => Metrics::local(&labels)?,
+        };
+        let mut observers = self.observers;
+        observers.push(metrics.observer());
+        Ok(Arc::new(Api {
+            setup: RwLock::new(Arc::new(Setup { agents, access })),
+            ledger,
+            runs: Runs::new(self.max_runs, self.kept_runs),
+            idempotency: IdempotencyKeys::default(),
+            health: self.health,
+            metrics,
+            observers,
+            spans: self.spans,
+            store: self.store,
+            max_body: self.max_body,
+            _tasks: self.tasks,
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct AcceptsRuns(Arc<Api>);
+
+#[async_trait]
+impl HealthCheck for AcceptsRuns {
+    async fn check(&self) -> Vec<CheckResult> {
+        vec![if self.0.runs.is_draining() {
+            CheckResult::failed("accepts runs", "the server is shutting down")
+        } else {
+            CheckResult::passed("accepts runs")
+        }]
+    }
+}

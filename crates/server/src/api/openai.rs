@@ -1,0 +1,344 @@
+//! `OpenAI`'s types for what this API writes, and how a run's outcome maps to them.
+//!
+//! The types come from `async-openai`, except where they cannot write what `OpenAI` writes:
+//!
+//! | own type | why |
+//! |---|---|
+//! | `ChatCompletion`, `Choice` | the vendor's type omits `logprobs: null`, which clients expect; `brigade` is our extension |
+//! | `AnswerMessage` | adds `refusal: null`, which the vendor's type omits |
+//! | `Chunk`, `ChunkChoice`, `ChunkDelta` | the vendor's types write `null` for every field of a delta that is not set |
+//! | `ChatUsage` | the vendor's token details write `null` for every part that is not known |
+//! | `AgentModel` | adds a `description` |
+//!
+//! Tests check that `async-openai` can read all of them.
+
+use async_openai::types::chat::{ChatCompletionResponseMessage, CompletionUsage, FinishReason, Role};
+use axum::http::StatusCode;
+use brigade_core::{Degradation, Money, Outcome, RunId, StopReason, Usage};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::ApiError;
+use crate::runs::manager::{RunEnd, RunHandle};
+
+/// A complete answer.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ChatCompletion<'a> {
+    id: String,
+    #[schemars(extend("const" = "chat.completion"))]
+    object: &'static str,
+    created: i64,
+    /// The agent.
+    model: &'a str,
+    choices: [Choice; 1],
+    usage: ChatUsage,
+    brigade: BrigadeDetails<'a>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Choice {
+    index: u32,
+    #[schemars(with = "AnswerMessageSchema")]
+    message: AnswerMessage,
+    logprobs: (),
+    #[schemars(with = "FinishReasonSchema")]
+    finish_reason: FinishReason,
+}
+
+#[derive(Debug, Serialize)]
+struct AnswerMessage {
+    #[serde(flatten)]
+    message: ChatCompletionResponseMessage,
+    refusal: Option<String>,
+}
+
+/// A part of a streamed answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Chunk<'a> {
+    id: String,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    choices: Vec<ChunkChoice<'a>>,
+    /// Only if the client asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<ChunkUsage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    brigade: Option<BrigadeDetails<'a>>,
+}
+
+/// Null in all chunks except the last.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ChunkUsage {
+    Pending,
+    Known(ChatUsage),
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ChunkChoice<'a> {
+    index: u32,
+    delta: ChunkDelta<'a>,
+    logprobs: (),
+    finish_reason: Option<FinishReason>,
+}
+
+/// New text, or the role in the first chunk.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct ChunkDelta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content: Option<&'a str>,
+}
+
+/// Tokens of the agent and its workers. What no provider reported is left out.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct ChatUsage {
+    #[serde(flatten)]
+    #[schemars(with = "CompletionUsageSchema")]
+    totals: CompletionUsage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens_details: Option<PromptDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens_details: Option<CompletionDetails>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+struct PromptDetails {
+    cached_tokens: u64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+struct CompletionDetails {
+    reasoning_tokens: u64,
+}
+
+/// What `OpenAI`'s form has no field for.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct BrigadeDetails<'a> {
+    #[schemars(with = "String", extend("format" = "uuid"))]
+    run_id: RunId,
+    trace_id: String,
+    /// Why the run ended.
+    stop: StopReason,
+    /// Which limit was reached and what to do, for people.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    notice: &'a str,
+    /// Model turns of the agent itself.
+    turns: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<Money>,
+    /// Parts of the run that failed and were left out.
+    degraded: &'a [Degradation],
+}
+
+/// The schema of `async-openai`'s type, which has none.
+#[derive(JsonSchema)]
+#[expect(dead_code, clippy::struct_field_names, reason = "only its schema is used")]
+struct CompletionUsageSchema {
+    prompt_tokens: u32,
+    completion_tokens: u32,
+    total_tokens: u32,
+}
+
+/// The schema of [`AnswerMessage`].
+#[derive(JsonSchema)]
+#[schemars(rename = "AnswerMessage")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct AnswerMessageSchema {
+    #[schemars(extend("const" = "assistant"))]
+    role: String,
+    content: String,
+    refusal: Option<String>,
+}
+
+/// The part of the vendor's values that this API uses.
+#[derive(JsonSchema)]
+#[schemars(rename = "FinishReason", rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum FinishReasonSchema {
+    Stop,
+    Length,
+    ContentFilter,
+}
+
+impl<'a> ChatCompletion<'a> {
+    pub(crate) fn new(run: &'a RunHandle, outcome: &'a Outcome) -> Self {
+        let refusal = (outcome.stop == StopReason::Refused).then(|| outcome.notice.clone());
+        let content = Some(outcome.text.clone());
+        let message = ChatCompletionResponseMessage { role: Role::Assistant, content, ..Default::default() };
+        let message = AnswerMessage { message, refusal };
+        let choice = Choice { index: 0, message, logprobs: (), finish_reason: finish_reason(outcome.stop) };
+        Self {
+            id: completion_id(run),
+            object: "chat.completion",
+            created: run.started().as_second(),
+            model: run.agent(),
+            choices: [choice],
+            usage: ChatUsage::from(&outcome.usage),
+            brigade: BrigadeDetails::new(run.id(), outcome),
+        }
+    }
+}
+
+impl<'a> Chunk<'a> {
+    pub(crate) fn new(run: &'a RunHandle, choices: Vec<ChunkChoice<'a>>) -> Self {
+        Self {
+            id: completion_id(run),
+            object: "chat.completion.chunk",
+            created: run.started().as_second(),
+            model: run.agent(),
+            choices,
+            usage: None,
+            brigade: None,
+        }
+    }
+
+    /// Adds `usage`: null unless it is known.
+    pub(crate) fn usage(self, usage: Option<&Usage>) -> Self {
+        let usage = usage.map_or(ChunkUsage::Pending, |usage| ChunkUsage::Known(ChatUsage::from(usage)));
+        Self { usage: Some(usage), ..self }
+    }
+
+    pub(crate) fn brigade(self, brigade: BrigadeDetails<'a>) -> Self {
+        Self { brigade: Some(brigade), ..self }
+    }
+}
+
+impl<'a> ChunkChoice<'a> {
+    pub(crate) fn delta(delta: ChunkDelta<'a>) -> Self {
+        Self { index: 0, delta, logprobs: (), finish_reason: None }
+    }
+
+    pub(crate) fn finish(stop: StopReason) -> Self {
+        Self { finish_reason: Some(finish_reason(stop)), ..Self::delta(ChunkDelta::default()) }
+    }
+}
+
+impl From<&Usage> for ChatUsage {
+    fn from(usage: &Usage) -> Self {
+        let count = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
+        let totals = CompletionUsage {
+            prompt_tokens: count(usage.input_tokens),
+            completion_tokens: count(usage.output_tokens),
+            total_tokens: count(usage.total_tokens()),
+            ..CompletionUsage::default()
+        };
+        Self {
+            totals,
+            prompt_tokens_details: usage.cache_read_tokens.map(|cached_tokens| PromptDetails { cached_tokens }),
+            completion_tokens_details: usage
+                .reasoning_tokens
+                .map(|reasoning_tokens| CompletionDetails { reasoning_tokens }),
+        }
+    }
+}
+
+impl<'a> BrigadeDetails<'a> {
+    pub(crate) fn new(run: RunId, outcome: &'a Outcome) -> Self {
+        Self {
+            run_id: run,
+            trace_id: outcome.trace.to_string(),
+            stop: outcome.stop,
+            notice: &outcome.notice,
+            turns: outcome.turns,
+            cost_usd: outcome.cost.total.cost(),
+            degraded: &outcome.degraded,
+        }
+    }
+}
+
+fn completion_id(run: &RunHandle) -> String {
+    format!("chatcmpl-{}", run.id())
+}
+
+/// The outcome of a run, or the error that the client gets instead. A limit that was reached before there was any text is
+/// an error.
+pub(crate) fn outcome(end: &RunEnd) -> Result<&Outcome, ApiError> {
+    let outcome = match end {
+        RunEnd::Finished(outcome) => outcome,
+        RunEnd::Failed(error) => return Err(ApiError::from(error)),
+        RunEnd::Panicked => return Err(ApiError::panicked()),
+    };
+    if !outcome.text.is_empty() {
+        return Ok(outcome);
+    }
+    let failed = |status, code| Err(ApiError::new(status, code, outcome.notice.clone()));
+    match outcome.stop {
+        StopReason::Budget => failed(StatusCode::PAYMENT_REQUIRED, "budget_exhausted"),
+        StopReason::Deadline => failed(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
+        StopReason::Cancelled => failed(StatusCode::SERVICE_UNAVAILABLE, "cancelled"),
+        StopReason::Finished
+        | StopReason::MaxTurns
+        | StopReason::LoopDetected
+        | StopReason::DelegationCycle
+        | StopReason::UnknownToolLimit
+        | StopReason::ToolArgumentsTruncated
+        | StopReason::ToolArgumentsInvalid
+        | StopReason::Refused
+        | StopReason::Truncated
+        | StopReason::Empty
+        | StopReason::InvalidOutput => Ok(outcome),
+    }
+}
+
+/// `OpenAI` has few reasons; the exact one is in [`BrigadeDetails`].
+fn finish_reason(stop: StopReason) -> FinishReason {
+    match stop {
+        StopReason::Finished => FinishReason::Stop,
+        StopReason::Refused => FinishReason::ContentFilter,
+        StopReason::MaxTurns
+        | StopReason::Budget
+        | StopReason::Deadline
+        | StopReason::Cancelled
+        | StopReason::LoopDetected
+        | StopReason::DelegationCycle
+        | StopReason::UnknownToolLimit
+        | StopReason::ToolArgumentsTruncated
+        | StopReason::ToolArgumentsInvalid
+        | StopReason::Truncated
+        | StopReason::Empty
+        | StopReason::InvalidOutput => FinishReason::Length,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_openai::types::chat::{CreateChatCompletionResponse, CreateChatCompletionStreamResponse};
+    use brigade_core::testing::{ScriptedModel, Turn};
+    use brigade_core::{Agent, Run};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::runs::manager::{NewRun, Runs};
+
+    /// Parses JSON as the vendor's type, and returns what that type writes.
+    fn vendor_form<T: Serialize + serde::de::DeserializeOwned>(ours: &impl Serialize) -> Value {
+        let parsed: T = serde_json::from_value(serde_json::to_value(ours).unwrap()).unwrap();
+        serde_json::to_value(parsed).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_vendors_types_read_answers_and_chunks() {
+        let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Hello.")]));
+        let runs = Runs::new(1, 1);
+        let run = runs.start(NewRun::new(Run::new(), agent, "Hello?")).unwrap();
+        let end = run.wait().await;
+        let outcome = outcome(&end).unwrap();
+
+        let answer = vendor_form::<CreateChatCompletionResponse>(&ChatCompletion::new(&run, outcome));
+        assert_eq!(answer["choices"][0]["message"], json!({ "role": "assistant", "content": "Hello." }));
+        assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+        assert!(answer["usage"]["total_tokens"].is_u64(), "{answer}");
+
+        let delta = ChunkDelta { role: Some(Role::Assistant), content: Some("Hello.") };
+        let chunk = Chunk::new(&run, vec![ChunkChoice::delta(delta)]);
+        let chunk = vendor_form::<CreateChatCompletionStreamResponse>(&chunk);
+        assert_eq!(chunk["choices"][0]["delta"]["content"], "Hello.");
+        let last = Chunk::new(&run, vec![ChunkChoice::finish(outcome.stop)]).usage(Some(&outcome.usage));
+        let last = vendor_form::<CreateChatCompletionStreamResponse>(&last);
+        assert_eq!(last["choices"][0]["finish_reason"], "stop");
+        assert!(last["usage"]["total_tokens"].is_u64(), "{last}");
+    }
+}

@@ -1,0 +1,161 @@
+//! Starts a run for a request. A request may tighten the configured limits, never loosen them.
+
+use std::{sync::Arc, time::Duration};
+
+use brigade_core::{Agent, Budget, Cap, Money, Observer, Run, RunBuilder, Scope, Settings, Task};
+
+use super::{ApiError, access::Caller, api::Api, request_ids::RequestIds};
+use crate::{
+    agents::served::ServedAgent,
+    config::{CallerInstructions, KeyScope},
+    runs::{
+        event_log::EventLog,
+        manager::{NewRun, RunHandle},
+    },
+};
+
+/// A run that a client asks for.
+#[derive(Debug)]
+pub(crate) struct RunRequest {
+    pub(crate) agent: Arc<ServedAgent>,
+    pub(crate) task: Task,
+    /// The client's instructions, which follow the agent's own.
+    pub(crate) instructions: String,
+    pub(crate) settings: Settings,
+    pub(crate) limits: CallerLimits,
+    /// The client's session, if it has one.
+    pub(crate) session: Option<Arc<str>>,
+    /// Keeps the run's events for clients that follow it.
+    pub(crate) events: Option<Arc<EventLog>>,
+    /// An additional observer of the run.
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    /// Whether the answer is streamed.
+    pub(crate) deltas: bool,
+    /// True if partial output cannot be taken back, so a reply must not restart.
+    pub(crate) append_only: bool,
+}
+
+/// Limits that a client sets for one run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CallerLimits {
+    pub(crate) usd: Option<Money>,
+    pub(crate) tokens: Option<u64>,
+    pub(crate) turns: Option<u64>,
+    pub(crate) wall: Option<Duration>,
+}
+
+const MAX_USER_BYTES: usize = 256;
+
+impl RunRequest {
+    /// A request with the agent's settings, which neither streams nor keeps events.
+    pub(crate) fn new(agent: Arc<ServedAgent>, task: Task) -> Self {
+        let settings = agent.agent.model_settings().clone();
+        Self {
+            agent,
+            task,
+            instructions: String::new(),
+            settings,
+            limits: CallerLimits::default(),
+            session: None,
+            events: None,
+            observer: None,
+            deltas: false,
+            append_only: false,
+        }
+    }
+
+    pub(crate) fn start(self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
+        caller.require(KeyScope::Run)?;
+        let agent = self.agent()?;
+        let agent = match &api.store {
+            Some(store) => agent.memory(store.memory()),
+            None => agent,
+        };
+        let run = Run::builder()
+            .scope(scope(caller, self.settings.user.as_deref())?)
+            .id(ids.run)
+            .trace(ids.trace)
+            .account(caller.account.clone())
+            .budget(self.limits.tighten(&self.agent.budget))
+            .deltas(self.deltas)
+            .append_only(self.append_only);
+        let recorder = api.store.as_ref().map(|store| store.observer(&caller.name, self.session.as_ref()));
+        let events = self.events.clone().map(|events| events as Arc<dyn Observer>);
+        let observers =
+            api.observers.iter().cloned().chain(api.spans.as_ref().and_then(|spans| spans.observer(ids.caller)));
+        let run = observers.chain(recorder).chain(events).chain(self.observer).fold(run, RunBuilder::observer);
+        let new = NewRun::new(run.build(), agent, self.task)
+            .owner(Arc::clone(&caller.name))
+            .session(self.session)
+            .events(self.events)
+            .store(api.store.clone());
+        Ok(api.runs().start(new)?)
+    }
+
+    fn agent(&self) -> Result<Agent, ApiError> {
+        let agent = self.agent.agent.clone().settings(self.settings.clone());
+        if self.instructions.is_empty() {
+            return Ok(agent);
+        }
+        match self.agent.caller_instructions {
+            CallerInstructions::Append => {
+                let own = agent.system_prompt();
+                let gap = if own.is_empty() { "" } else { "\n\n" };
+                Ok(agent.instructions(format!("{own}{gap}{}", self.instructions)))
+            }
+            CallerInstructions::Refuse => {
+                let message = "this agent does not accept instructions; send only user and assistant messages";
+                Err(ApiError::unsupported("messages", message))
+            }
+        }
+    }
+}
+
+/// The scope of notes. Keys have separate notes, and so do the users of a key that requests name.
+fn scope(caller: &Caller, user: Option<&str>) -> Result<Scope, ApiError> {
+    let scope = Scope::default().tenant(Arc::clone(&caller.name));
+    match user {
+        None | Some("") => Ok(scope),
+        Some(user) if user.len() > MAX_USER_BYTES => {
+            Err(ApiError::field("user", format!("`user` is longer than {MAX_USER_BYTES} bytes")))
+        }
+        Some(user) => Ok(scope.user(user)),
+    }
+}
+
+impl CallerLimits {
+    /// The configured budget with these limits where they are lower.
+    fn tighten(self, budget: &Budget) -> Budget {
+        let mut tightened = budget.clone();
+        tightened.usd = lower(budget.usd, self.usd);
+        tightened.tokens = lower(budget.tokens, self.tokens);
+        tightened.turns = lower(budget.turns, self.turns);
+        tightened.wall = budget.wall.into_iter().chain(self.wall).min();
+        tightened
+    }
+}
+
+/// A configured soft limit does not weaken a limit that the client sets.
+fn lower<T: Ord + Copy>(configured: Option<Cap<T>>, asked: Option<T>) -> Option<Cap<T>> {
+    match (configured, asked) {
+        (configured, None) => configured,
+        (Some(configured), Some(asked)) if !configured.soft => Some(Cap::hard(configured.limit.min(asked))),
+        (_, Some(asked)) => Some(Cap::hard(asked)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_can_only_lower_limits() {
+        let budget = Budget::default().usd("0.50").unwrap().wall(Duration::from_mins(1));
+        let higher =
+            CallerLimits { usd: "9".parse().ok(), wall: Some(Duration::from_secs(90)), ..CallerLimits::default() };
+        assert_eq!(higher.tighten(&budget), budget);
+        let lower = CallerLimits { usd: "0.10".parse().ok(), turns: Some(2), ..CallerLimits::default() };
+        let expected = Budget::default().usd("0.10").unwrap().turns(2).wall(Duration::from_mins(1));
+        assert_eq!(lower.tighten(&budget), expected);
+    }
+}

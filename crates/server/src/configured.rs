@@ -1,0 +1,213 @@
+//! An API that a configuration describes.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use brigade_observability::{Metrics, MetricsError, MetricsHandle, RunLog};
+
+use crate::{
+    api::{
+        access::{Access, ApiKey},
+        api::{Api, ApiBuilder, Setup},
+    },
+    app::{App, SharedState},
+    config::{Config, ConfigValue, LoadedConfig},
+    health::providers::ProviderHealth,
+    runs::spans::Spans,
+};
+
+/// An [`Api`] that a configuration describes and that can be reloaded.
+///
+/// ```no_run
+/// # async fn example() -> anyhow::Result<()> {
+/// use brigade_server::{ConfiguredApi, LoadedConfig};
+///
+/// let config = LoadedConfig::from_file("brigade.toml".as_ref())?;
+/// let configured = ConfiguredApi::start(&config).await?;
+/// let app: axum::Router = axum::Router::new().merge(configured.api().router());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ConfiguredApi {
+    api: Arc<Api>,
+    state: SharedState,
+    health: Arc<ProviderHealth>,
+    listen: SocketAddr,
+    /// The values at the start.
+    values: Vec<ConfigValue>,
+}
+
+/// A configuration that was built and can be applied without errors.
+pub(crate) struct PreparedReload {
+    app: App,
+    setup: Setup,
+    loaded: LoadedConfig,
+}
+
+/// Keys that only take effect at a start: open sockets and files, and accounts that were spent from.
+const ONLY_AT_START: [&str; 13] = [
+    "budget",
+    "log.events",
+    "log.format",
+    "retention.events",
+    "retention.runs",
+    "retention.sessions",
+    "server.drain",
+    "server.kept_runs",
+    "server.listen",
+    "server.max_body",
+    "server.max_runs",
+    "server.metrics_listen",
+    "store",
+];
+
+impl ConfiguredApi {
+    /// Opens the store, builds the agents and starts health probes. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails if something that the configuration names is missing, such as a key or a file.
+    pub async fn start(loaded: &LoadedConfig) -> anyhow::Result<Self> {
+        let state = SharedState::open(loaded).await?;
+        let app = App::from_config(loaded, &state)?;
+        Self::serve(loaded, state, app).await
+    }
+
+    /// Serves the demo's team, whose provider is a simulator at this address.
+    pub(crate) async fn start_demo(loaded: &LoadedConfig, base_url: &str) -> anyhow::Result<Self> {
+        let state = SharedState::new(&loaded.config);
+        let app = App::demo(base_url, &state)?;
+        Self::serve(loaded, state, app).await
+    }
+
+    async fn serve(loaded: &LoadedConfig, state: SharedState, app: App) -> anyhow::Result<Self> {
+        let LoadedConfig { config, folder, .. } = loaded;
+        require_agents(&app)?;
+        require_keys(config, config.server.listen)?;
+        let metrics = metrics(&app)?;
+        metrics.watch_budget("process", &state.ledger);
+        metrics.watch_prices(&app.prices);
+        let health = Arc::new(ProviderHealth::new(app.probe_targets(config), state.breakers.clone()));
+        let mut builder = Api::builder()
+            .ledger(state.ledger.clone())
+            .store(state.store.clone())
+            .metrics(metrics)
+            .spans(Spans::start()?)
+            .max_runs(config.server.max_runs)
+            .kept_runs(config.server.kept_runs)
+            .max_body(config.server.max_body.bytes)
+            .shared_health_check(Arc::clone(&health) as _)
+            .task(Arc::clone(&health).watch());
+        builder = app.agents.into_iter().fold(builder, ApiBuilder::agent);
+        builder = api_keys(config).into_iter().fold(builder, ApiBuilder::key);
+        if let Some(store) = state.store.clone() {
+            builder = builder.task(store.sweep());
+        }
+        if let Some(path) = &config.log.events {
+            let path = folder.join(path);
+            let recorder = RunLog::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
+            builder = builder.observer(Arc::new(recorder));
+        }
+        let api = builder.build().await?;
+        watch_budgets(&api.metrics, &api.setup().access);
+        Ok(Self { api, state, health, listen: config.server.listen, values: loaded.values.clone() })
+    }
+
+    /// The API.
+    pub fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
+    /// Uses another configuration for new requests. Keys that only take effect at a start are logged if they changed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the configuration cannot be used; then nothing changes.
+    pub async fn reload(&self, loaded: LoadedConfig) -> anyhow::Result<()> {
+        let prepared = self.prepare(loaded).await?;
+        self.apply(prepared);
+        Ok(())
+    }
+
+    pub(crate) async fn prepare(&self, loaded: LoadedConfig) -> anyhow::Result<PreparedReload> {
+        let config = &loaded.config;
+        // The socket stays at its address, which decides whether keys are needed.
+        require_keys(config, self.listen)?;
+        let previous = self.api.setup();
+        let (ledger, store) = (&self.state.ledger, self.state.store.as_ref());
+        let access = Access::new(api_keys(config), ledger, store, Some(&previous.access)).await?;
+        let app = App::from_config(&loaded, &self.state)?;
+        require_agents(&app)?;
+        let agents = app.agents.iter().map(|agent| (agent.agent.name().to_string(), Arc::new(agent.clone())));
+        let setup = Setup { agents: agents.collect(), access };
+        Ok(PreparedReload { app, setup, loaded })
+    }
+
+    pub(crate) fn apply(&self, prepared: PreparedReload) {
+        let PreparedReload { app, setup, loaded } = prepared;
+        let metrics = &self.api.metrics;
+        metrics.observer().add_names(&app.labels);
+        metrics.watch_prices(&app.prices);
+        watch_budgets(metrics, &setup.access);
+        for previous in self.api.setup().access.callers() {
+            if setup.access.callers().all(|caller| caller.name != previous.name) {
+                metrics.forget_budget(&previous.name);
+            }
+        }
+        for key in ONLY_AT_START.into_iter().filter(|key| values(key, &self.values) != values(key, &loaded.values)) {
+            tracing::warn!("`{key}` has changed, but it only takes effect at a restart");
+        }
+        self.health.replace(app.probe_targets(&loaded.config));
+        self.api.replace(setup);
+    }
+}
+
+/// The value of a key and of all keys below it.
+fn values<'a>(key: &str, all: &'a [ConfigValue]) -> BTreeMap<&'a str, &'a toml::Value> {
+    let is_below =
+        |value: &&ConfigValue| value.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    all.iter().filter(is_below).map(|value| (value.key.as_str(), &value.value)).collect()
+}
+
+fn require_agents(app: &App) -> anyhow::Result<()> {
+    if app.agents.is_empty() {
+        bail!("no agents are configured; add one as `[agents.NAME]`, or try `brigade serve --demo`");
+    }
+    Ok(())
+}
+
+/// An address that other machines can reach needs keys.
+fn require_keys(config: &Config, listen: SocketAddr) -> anyhow::Result<()> {
+    if config.keys.is_empty() && !listen.ip().is_loopback() {
+        bail!(
+            "other machines can reach {listen}, but no keys are configured, so anybody could spend your money; add a key \
+             with `brigade keys new`, or listen on 127.0.0.1"
+        );
+    }
+    Ok(())
+}
+
+fn api_keys(config: &Config) -> Vec<ApiKey> {
+    let keys = config.keys.iter().map(|(name, key)| {
+        ApiKey::new(name.as_str(), key.hash)
+            .scopes(key.scopes.iter().copied())
+            .budget(key.budget.to_core())
+            .requests_per_minute(key.requests_per_minute)
+            .burst(key.burst)
+    });
+    keys.collect()
+}
+
+/// Installs the metrics for the whole process, or keeps them apart if the process has a recorder already.
+fn metrics(app: &App) -> anyhow::Result<MetricsHandle> {
+    let metrics = match Metrics::install(&app.labels) {
+        Err(MetricsError::AlreadyInstalled) => Metrics::local(&app.labels),
+        result => result,
+    };
+    metrics.context("cannot set up metrics")
+}
+
+fn watch_budgets(metrics: &MetricsHandle, access: &Access) {
+    access.callers().for_each(|caller| metrics.watch_budget(&caller.name, &caller.account));
+}

@@ -1,0 +1,47 @@
+//! Brigade's HTTP API as a library, and the `brigade` program.
+//!
+//! | to do this | use |
+//! |---|---|
+//! | serve agents that are built in code | [`Api`] with [`ServedAgent`], [`ApiKey`] and [`Store`]; mount its [`Api::router`] in any axum application |
+//! | serve agents of a configuration file | [`LoadedConfig`] and [`ConfiguredApi`] |
+//! | start, follow and cancel runs without HTTP | [`Runs`] with [`EventLog`] |
+//! | start a run once per request, even if it is sent twice | [`IdempotencyKeys`] |
+//! | add health checks to any axum application | [`Health`] |
+//! | accept connections from the internet | [`serve`] |
+//!
+//! ```no_run
+//! # async fn example(model: impl brigade_core::ChatModel) -> Result<(), Box<dyn std::error::Error>> {
+//! use brigade_core::Agent;
+//! use brigade_server::{Api, ServedAgent};
+//!
+//! let clerk = Agent::new("clerk", model).instructions("You are a clerk.");
+//! let api = Api::builder().agent(ServedAgent::new(clerk)).build().await?;
+//! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8080").await?, api.router()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod agents;
+mod api;
+mod app;
+mod cli;
+mod config;
+mod configured;
+mod health;
+mod models;
+mod runs;
+
+pub use agents::served::ServedAgent;
+pub use api::access::ApiKey;
+pub use api::api::{Api, ApiBuilder};
+pub use api::listen::serve;
+pub use async_trait::async_trait;
+pub use brigade_store::RunStatus;
+pub use cli::main as run_command_line;
+pub use config::{CallerInstructions, ConfigError, KeyHash, KeyScope, LoadedConfig, Retention};
+pub use configured::ConfiguredApi;
+pub use health::check::{CheckResult, Health, HealthCheck, Readiness};
+pub use runs::event_log::{EventLog, LoggedEvent};
+pub use runs::idempotency::{IdempotencyConflict, IdempotencyKeys, IdempotentRequest};
+pub use runs::manager::{CancelOnDrop, NewRun, RunEnd, RunHandle, Runs, StartRunError};
+pub use runs::store::Store;

@@ -1,0 +1,162 @@
+//! Finds runs and their cost, in the memory of this process and in the store.
+//!
+//! If both know a run, the process knows more: its answer and its current status.
+
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+
+use brigade_core::{RunId, Spending};
+use brigade_store::{RunFilter, RunInfo, RunStatus, StoreError, UsageFilter};
+use jiff::civil::Date;
+
+use super::{
+    manager::{RunEnd, RunHandle, Runs},
+    store::Store,
+    totals::{UsageKey, UsageSum},
+};
+
+/// Runs and their cost, wherever they are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunLookup<'a> {
+    pub(crate) runs: &'a Runs,
+    pub(crate) store: Option<&'a Store>,
+}
+
+/// A run that was found.
+#[derive(Debug)]
+pub(crate) enum FoundRun {
+    /// In the memory of this process.
+    InMemory(Arc<RunHandle>),
+    /// Only in the store.
+    Stored(Box<RunInfo>),
+}
+
+/// Selects runs. A field that is `None` matches all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RunQuery {
+    pub(crate) owner: Option<Arc<str>>,
+    pub(crate) agent: Option<String>,
+    pub(crate) status: Option<RunStatus>,
+    pub(crate) session: Option<String>,
+    pub(crate) before: Option<RunId>,
+    pub(crate) limit: usize,
+}
+
+/// A page of runs, the newest first.
+#[derive(Debug)]
+pub(crate) struct RunPage {
+    pub(crate) runs: Vec<FoundRun>,
+    pub(crate) has_more: bool,
+}
+
+/// Selects spending. A field that is `None` matches all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UsageQuery {
+    pub(crate) from: Option<Date>,
+    pub(crate) to: Option<Date>,
+    pub(crate) key: Option<Arc<str>>,
+    pub(crate) agent: Option<String>,
+    pub(crate) model: Option<String>,
+}
+
+impl RunLookup<'_> {
+    pub(crate) async fn find(&self, id: RunId) -> Result<Option<FoundRun>, StoreError> {
+        if let Some(handle) = self.runs.find(id) {
+            return Ok(Some(FoundRun::InMemory(handle)));
+        }
+        let Some(store) = self.store else { return Ok(None) };
+        // Runs of workers are part of their supervisor's run.
+        let stored = store.runs().find(id).await?.filter(|run| run.depth == 0);
+        Ok(stored.map(|run| FoundRun::Stored(Box::new(run))))
+    }
+
+    pub(crate) async fn list(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
+        let in_memory = self.runs.all().into_iter().filter(|handle| query.matches(handle));
+        let mut found: BTreeMap<_, _> =
+            in_memory.map(|handle| (Reverse(handle.id()), FoundRun::InMemory(handle))).collect();
+        let mut has_more = found.len() > query.limit;
+        if let Some(store) = self.store {
+            store.flush().await;
+            let stored = store.runs().list(query.for_store()).await?;
+            has_more |= stored.len() > query.limit;
+            let stored = stored.into_iter().filter(|run| self.runs.find(run.run).is_none());
+            found.extend(stored.map(|run| (Reverse(run.run), FoundRun::Stored(Box::new(run)))));
+        }
+        Ok(RunPage { runs: found.into_values().take(query.limit).collect(), has_more })
+    }
+
+    /// Sums by day, key, agent and model. With a store they cover all time, without one the runs of this process that
+    /// have ended. What workers spend counts for their supervisor.
+    pub(crate) async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageSum>, StoreError> {
+        let Some(store) = self.store else { return Ok(self.runs.totals().sums(|key| query.matches(key))) };
+        store.flush().await;
+        let mut sums: BTreeMap<UsageKey, Spending> = BTreeMap::new();
+        for UsageSum { key, spending } in store.usage(query.for_store()).await? {
+            *sums.entry(key).or_default() += spending;
+        }
+        Ok(sums.into_iter().map(|(key, spending)| UsageSum { key, spending }).collect())
+    }
+}
+
+impl FoundRun {
+    /// The name of the key that started the run.
+    pub(crate) fn owner(&self) -> &str {
+        match self {
+            Self::InMemory(handle) => handle.owner(),
+            Self::Stored(run) => &run.account,
+        }
+    }
+
+    /// How the run ended, if this process knows.
+    pub(crate) fn end(&self) -> Option<Arc<RunEnd>> {
+        match self {
+            Self::InMemory(handle) => handle.end(),
+            Self::Stored(_) => None,
+        }
+    }
+}
+
+impl RunQuery {
+    fn matches(&self, run: &RunHandle) -> bool {
+        is_equal(self.owner.as_deref(), Some(run.owner()))
+            && is_equal(self.agent.as_deref(), Some(run.agent()))
+            && is_equal(self.session.as_deref(), run.session())
+            && self.status.is_none_or(|status| run.status() == status)
+            && self.before.is_none_or(|before| run.id() < before)
+    }
+
+    /// The same query for the store, with one more run, which shows whether there are more.
+    fn for_store(&self) -> RunFilter {
+        let mut filter = RunFilter::default().limit(u32::try_from(self.limit + 1).unwrap_or(u32::MAX));
+        filter.account = self.owner.as_deref().map(str::to_owned);
+        filter.agent.clone_from(&self.agent);
+        filter.status = self.status;
+        filter.session.clone_from(&self.session);
+        filter.before = self.before;
+        filter
+    }
+}
+
+impl UsageQuery {
+    fn matches(&self, key: &UsageKey) -> bool {
+        self.from.is_none_or(|from| key.day >= from)
+            && self.to.is_none_or(|to| key.day <= to)
+            && is_equal(self.key.as_deref(), Some(&key.key))
+            && is_equal(self.agent.as_deref(), Some(&key.agent))
+            && is_equal(self.model.as_deref(), Some(&key.model))
+    }
+
+    fn for_store(&self) -> UsageFilter {
+        let mut filter = UsageFilter::default();
+        filter.since_day = self.from;
+        filter.until_day = self.to;
+        filter.account = self.key.as_deref().map(str::to_owned);
+        filter.agent.clone_from(&self.agent);
+        filter.model.clone_from(&self.model);
+        filter
+    }
+}
+
+/// True if there is no expected value.
+fn is_equal(expected: Option<&str>, value: Option<&str>) -> bool {
+    expected.is_none_or(|expected| Some(expected) == value)
+}
