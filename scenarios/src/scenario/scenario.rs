@@ -135,13 +135,13 @@ pub enum ExpectedBill {
     Mixed,
 }
 
-/// A script: the model answers [`ANSWER`] at once.
+/// A script: the model answers `ANSWER` at once.
 pub(crate) const ANSWERS_AT_ONCE: &str = r#"
 [[rule]]
 answer = { text = "one two three four five six $CANARY" }
 "#;
 
-/// A script: the model calls the tool `lookup`, and then answers [`ANSWER`].
+/// A script: the model calls the tool `lookup`, and then answers `ANSWER`.
 pub(crate) const CALLS_TOOL_FIRST: &str = r#"
 [[rule]]
 when   = { turn = 0 }
@@ -151,7 +151,7 @@ answer = { text = "one two three four five six $CANARY" }
 "#;
 
 impl Scenario {
-    /// One streamed question to an agent without tools, which must be answered at once with [`ANSWER`]. No faults yet.
+    /// One streamed question to an agent without tools, which must be answered at once with `ANSWER`. No faults yet.
     pub fn new(id: &'static str, title: &'static str) -> Self {
         Self {
             id,
