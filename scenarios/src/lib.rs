@@ -18,7 +18,7 @@ pub use judge::report::{Report, ReportRow};
 pub use play::play::play;
 pub use play::virtual_time::in_virtual_time;
 pub use scenario::environment::Environment;
-pub use scenario::observation::{Control, Observation, RecordedEvent, RunEnd};
+pub use scenario::observation::{Control, Observation, ObservedEnd, RecordedEvent};
 pub use scenario::scenario::{Caller, Check, Expected, ExpectedBill, ExpectedEnd, Scenario, Team, Unreachable};
 pub use scenario::tools::{ScriptedTool, ToolBehavior, ToolLog};
 pub use swarm::{judge_seed, random_scenario};

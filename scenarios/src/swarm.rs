@@ -10,7 +10,7 @@ use crate::{
     judge::judge::{Violation, judge_invariants},
     play::play::play,
     scenario::environment::Environment,
-    scenario::observation::{Observation, RunEnd},
+    scenario::observation::{Observation, ObservedEnd},
     scenario::scenario::{ALL_DIALECTS, ANSWER, ANSWERS_AT_ONCE, CALLS_TOOL_FIRST, Caller, Scenario, Team},
     scenario::tools::ToolBehavior,
 };
@@ -135,7 +135,7 @@ fn bounds(scenario: &Scenario, observed: &Observation) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut violation = |rule, what| violations.push(Violation { rule, what });
     for end in &observed.ends {
-        if let RunEnd::Outcome { stop: StopReason::Finished, text, .. } = end
+        if let ObservedEnd::Outcome { stop: StopReason::Finished, text, .. } = end
             && text != ANSWER
         {
             violation("I1", format!("an incomplete answer was accepted: {text:?}"));

@@ -24,7 +24,7 @@ use brigade_rehearsal::{CallRecord, CallState};
 
 use crate::{
     scenario::environment::{API_KEY, CANARY},
-    scenario::observation::{Observation, RunEnd, recorded_usage},
+    scenario::observation::{Observation, ObservedEnd, recorded_usage},
     scenario::scenario::{ANSWER, Caller, ExpectedBill, ExpectedEnd, Scenario},
 };
 
@@ -89,7 +89,7 @@ impl Judge {
     }
 
     fn runs_end_once(&mut self, observed: &Observation) {
-        let dropped = observed.ends.contains(&RunEnd::Dropped);
+        let dropped = observed.ends.contains(&ObservedEnd::Dropped);
         for (run, events) in observed.by_run() {
             let begun = events.iter().filter(|event| matches!(event, Event::RunStarted)).count();
             let ends = |event: &&&Event| matches!(event, Event::RunEnded { .. } | Event::RunFailed { .. });
@@ -190,8 +190,10 @@ impl Judge {
                 .find(|entry| !matches!(entry.event, Event::Delta(_)) && format!("{:?}", entry.event).contains(word));
             self.check("I8", event.is_none(), || format!("an event contains `{word}`: {event:?}"));
         }
-        let end =
-            observed.ends.iter().find(|end| matches!(end, RunEnd::Failed { message, .. } if message.contains(API_KEY)));
+        let end = observed
+            .ends
+            .iter()
+            .find(|end| matches!(end, ObservedEnd::Failed { message, .. } if message.contains(API_KEY)));
         self.check("I8", end.is_none(), || format!("an error contains the key: {end:?}"));
     }
 
@@ -207,8 +209,11 @@ impl Judge {
 
     fn control(&mut self, observed: &Observation) {
         let control = &observed.control;
-        let well =
-            RunEnd::Outcome { stop: brigade_core::StopReason::Finished, text: ANSWER.to_owned(), degraded: vec![] };
+        let well = ObservedEnd::Outcome {
+            stop: brigade_core::StopReason::Finished,
+            text: ANSWER.to_owned(),
+            degraded: vec![],
+        };
         let unaffected = control.ended == well
             && control.elapsed >= CONTROL_TIME
             && control.elapsed < CONTROL_TIME + Duration::from_millis(10)
@@ -223,12 +228,12 @@ impl Judge {
         });
         for end in &observed.ends {
             let holds = match (scenario.expected.end, end) {
-                (ExpectedEnd::Answer(answer), RunEnd::Outcome { stop, text, .. }) => {
+                (ExpectedEnd::Answer(answer), ObservedEnd::Outcome { stop, text, .. }) => {
                     *stop == brigade_core::StopReason::Finished && text == answer
                 }
-                (ExpectedEnd::Stop(reason), RunEnd::Outcome { stop, .. }) => *stop == reason,
-                (ExpectedEnd::Failure(expected), RunEnd::Failed { kind, .. }) => *kind == Some(expected),
-                (ExpectedEnd::NotObserved, RunEnd::Dropped) | (ExpectedEnd::Any, _) => true,
+                (ExpectedEnd::Stop(reason), ObservedEnd::Outcome { stop, .. }) => *stop == reason,
+                (ExpectedEnd::Failure(expected), ObservedEnd::Failed { kind, .. }) => *kind == Some(expected),
+                (ExpectedEnd::NotObserved, ObservedEnd::Dropped) | (ExpectedEnd::Any, _) => true,
                 _ => false,
             };
             self.check("I1", holds, || format!("the run ended with {end:?}"));

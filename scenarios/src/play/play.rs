@@ -20,7 +20,7 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 use crate::{
     play::virtual_time::in_virtual_time,
     scenario::environment::{CANARY, Environment, account},
-    scenario::observation::{Control, EventRecorder, Observation, RunEnd, recorded_usage},
+    scenario::observation::{Control, EventRecorder, Observation, ObservedEnd, recorded_usage},
     scenario::scenario::{Caller, Scenario},
 };
 
@@ -110,20 +110,20 @@ struct Callers<'a> {
 }
 
 impl Callers<'_> {
-    async fn run_all(&self, samples: &Arc<KeySamples>) -> Vec<RunEnd> {
+    async fn run_all(&self, samples: &Arc<KeySamples>) -> Vec<ObservedEnd> {
         match self.scenario.caller {
             Caller::Asks { times, every, run_cents, .. } => {
                 let asks = (0..times).map(|number| async move {
                     tokio::time::sleep(every * number).await;
                     let run = self.run(number, run_cents, samples);
-                    RunEnd::of(&self.ask(&run, number).await)
+                    ObservedEnd::of(&self.ask(&run, number).await)
                 });
                 join_all(asks).await
             }
             Caller::Disconnects(after) => {
                 let run = self.run(0, None, samples);
                 let asked = tokio::time::timeout(after, self.ask(&run, 0)).await;
-                vec![asked.map_or(RunEnd::Dropped, |result| RunEnd::of(&result))]
+                vec![asked.map_or(ObservedEnd::Dropped, |result| ObservedEnd::of(&result))]
             }
             Caller::Cancels(after) => {
                 let run = self.run(0, None, samples);
@@ -132,7 +132,7 @@ impl Callers<'_> {
                     run.cancel();
                 };
                 let (result, ()) = tokio::join!(self.ask(&run, 0), cancel);
-                vec![RunEnd::of(&result)]
+                vec![ObservedEnd::of(&result)]
             }
         }
     }
@@ -200,7 +200,7 @@ async fn control(dialect: WireDialect, seed: u64) -> anyhow::Result<Control> {
     let _ = tokio::time::timeout(SETTLING, environment.call_log().wait_until_idle()).await;
     let spent = run.ledger().spending();
     let control = Control {
-        ended: RunEnd::of(&result),
+        ended: ObservedEnd::of(&result),
         elapsed,
         spent: spent.charged,
         billed: billed(&environment.call_log().calls(), environment.prices()),

@@ -21,7 +21,7 @@ pub struct Observation {
     /// The dialect of the provider.
     pub dialect: WireDialect,
     /// How the runs ended, in the order in which they were started.
-    pub ends: Vec<RunEnd>,
+    pub ends: Vec<ObservedEnd>,
     /// The trace ids of the runs.
     pub traces: Vec<TraceId>,
     /// The time from the first question to the last end.
@@ -52,7 +52,7 @@ pub struct Observation {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RunEnd {
+pub enum ObservedEnd {
     /// With an outcome.
     Outcome {
         /// The stop reason.
@@ -77,7 +77,7 @@ pub enum RunEnd {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
     /// How it ended.
-    pub ended: RunEnd,
+    pub ended: ObservedEnd,
     /// How long it took.
     pub elapsed: Duration,
     /// What our ledger has booked for it.
@@ -154,7 +154,7 @@ impl Observation {
     /// The degraded parts of the first run.
     pub fn degraded(&self) -> Vec<&str> {
         match self.ends.first() {
-            Some(RunEnd::Outcome { degraded, .. }) => degraded.iter().map(String::as_str).collect(),
+            Some(ObservedEnd::Outcome { degraded, .. }) => degraded.iter().map(String::as_str).collect(),
             _ => Vec::new(),
         }
     }
@@ -226,7 +226,7 @@ pub(crate) fn recorded_usage(call: &CallRecord) -> Usage {
         .reasoning_tokens(some(call.usage.reasoning))
 }
 
-impl RunEnd {
+impl ObservedEnd {
     /// The end of a run with this result.
     pub fn of(result: &Result<Outcome, RunError>) -> Self {
         match result {

@@ -15,7 +15,7 @@ use brigade_rehearsal::Latency;
 use super::expect_count;
 use crate::{
     scenario::environment::{Environment, FLAT_MODEL},
-    scenario::observation::{Observation, RunEnd},
+    scenario::observation::{Observation, ObservedEnd},
     scenario::scenario::{ANSWER, Caller, ExpectedBill, ExpectedEnd, Scenario},
     scenario::tools::ToolBehavior,
 };
@@ -255,7 +255,7 @@ fn text_within_budget(observed: &Observation, limit_cents: i64) -> Result<&str, 
         return Err("no step was refused".to_owned());
     }
     match observed.ends.first() {
-        Some(RunEnd::Outcome { text, .. }) => Ok(text),
+        Some(ObservedEnd::Outcome { text, .. }) => Ok(text),
         other => Err(format!("there is no outcome: {other:?}")),
     }
 }

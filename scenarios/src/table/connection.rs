@@ -7,7 +7,7 @@ use brigade_rehearsal::WireDialect;
 
 use super::expect_count;
 use crate::{
-    scenario::observation::{Observation, RunEnd},
+    scenario::observation::{Observation, ObservedEnd},
     scenario::scenario::{ANSWER, Caller, ExpectedBill, ExpectedEnd, Scenario, Unreachable},
 };
 
@@ -293,7 +293,7 @@ fn truncated_bodies() -> Vec<Scenario> {
 /// Every outcome lists a degraded model.
 fn degraded(observed: &Observation) -> Result<(), String> {
     let all = observed.ends.iter().all(|end| match end {
-        RunEnd::Outcome { degraded, .. } => degraded.iter().any(|part| part.starts_with("model:")),
+        ObservedEnd::Outcome { degraded, .. } => degraded.iter().any(|part| part.starts_with("model:")),
         _ => false,
     });
     if all { Ok(()) } else { Err("an outcome does not list the failed model as degraded".to_owned()) }
@@ -302,7 +302,7 @@ fn degraded(observed: &Observation) -> Result<(), String> {
 /// The error message of the first run.
 fn failure(observed: &Observation) -> Result<&str, String> {
     match observed.ends.first() {
-        Some(RunEnd::Failed { message, .. }) => Ok(message),
+        Some(ObservedEnd::Failed { message, .. }) => Ok(message),
         other => Err(format!("the run did not fail: {other:?}")),
     }
 }
@@ -328,6 +328,6 @@ fn recovered(observed: &Observation) -> Result<(), String> {
 }
 
 fn is_ended(observed: &Observation, expected: &[&str]) -> Result<(), String> {
-    let names: Vec<&str> = observed.ends.iter().map(RunEnd::name).collect();
+    let names: Vec<&str> = observed.ends.iter().map(ObservedEnd::name).collect();
     if names == expected { Ok(()) } else { Err(format!("the runs ended with {names:?}, not {expected:?}")) }
 }

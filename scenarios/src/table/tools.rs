@@ -8,7 +8,7 @@ use brigade_core::{Agent, StopReason};
 use super::expect_count;
 use crate::{
     scenario::environment::Environment,
-    scenario::observation::{Observation, RunEnd},
+    scenario::observation::{Observation, ObservedEnd},
     scenario::scenario::{ANSWER, ExpectedBill, ExpectedEnd, Scenario},
     scenario::tools::ToolBehavior::{self, Answers, AnswersAfter, Fails, Floods, Hangs, Panics},
 };
@@ -105,7 +105,7 @@ fn was_disabled(observed: &Observation) -> Result<(), String> {
 
 /// The model received these results, in this order.
 fn model_read(observed: &Observation, results: [&str; 3]) -> Result<(), String> {
-    let Some(RunEnd::Outcome { stop: StopReason::Finished, text, .. }) = observed.ends.first() else {
+    let Some(ObservedEnd::Outcome { stop: StopReason::Finished, text, .. }) = observed.ends.first() else {
         return Err("the run did not finish".to_owned());
     };
     let places: Vec<_> = results.iter().map(|result| text.find(result)).collect();

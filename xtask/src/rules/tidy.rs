@@ -12,9 +12,6 @@ use crate::source::files;
 use crate::source::modules::Modules;
 use crate::source::workspace::Workspace;
 
-/// Whether the rules about words, folders, public names and the sizes of crates fail, or only print what they find.
-const NEW_RULES_FAIL: bool = false;
-
 /// Marks of unfinished work, split so that this file does not match itself.
 const UNFINISHED: [&str; 5] = [
     concat!("TO", "DO"),
@@ -39,7 +36,7 @@ const VERBATIM: [&str; 6] = ["/recordings/", "/snapshots/", "/fixtures/", "/corp
 
 /// Checks every text file of the project, and the modules of every crate.
 pub(crate) fn check(shell: &Shell) -> Result<()> {
-    let (mut findings, mut announced) = (Vec::new(), Vec::new());
+    let mut findings = Vec::new();
     let mut sizes = Sizes::default();
     for path in files::list(shell)? {
         // Files that are not UTF-8 are not text.
@@ -47,21 +44,15 @@ pub(crate) fn check(shell: &Shell) -> Result<()> {
             && !is_verbatim(&path)
         {
             findings.extend(check_text(&path, &text));
-            announced.extend(words::check(&path, &text));
+            findings.extend(words::check(&path, &text));
             sizes.add(&path, &text);
         }
     }
     let (readme, example) = (shell.read_file(readme::README)?, shell.read_file(readme::EXAMPLE)?);
     findings.extend(readme::check(&readme, &example));
-    announced.extend(sizes.check());
-    announced.extend(check_modules(&Workspace::load(shell)?)?);
+    findings.extend(sizes.check());
+    findings.extend(check_modules(&Workspace::load(shell)?)?);
     sizes.print();
-    if NEW_RULES_FAIL {
-        findings.append(&mut announced);
-    }
-    for finding in &announced {
-        println!("(not enforced yet) {finding}");
-    }
     report(&findings)
 }
 

@@ -106,7 +106,7 @@ setters!(RateLimits {
 setters!(RateLimitStatus { limit: Option<u64>, remaining: Option<u64>, reset: Option<Duration> });
 
 impl ChatReply {
-    /// A reply of which only the message is known. The finish reason is [`FinishReason::ToolCalls`] if the message calls
+    /// A reply with only a message. The finish reason is [`FinishReason::ToolCalls`] if the message calls
     /// tools, else [`FinishReason::EndTurn`].
     pub fn new(message: Message) -> Self {
         let calls = message.tool_calls().next().is_some();

@@ -116,7 +116,7 @@ fn happened(event: &Event) -> String {
 /// Attributes by name, values as text.
 pub(crate) fn facts(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
     let facts: BTreeMap<_, _> = attributes.iter().map(|one| (one.key.as_str(), shown(one.value.as_ref()))).collect();
-    assert_eq!(facts.len(), attributes.len(), "an attribute is told twice: {attributes:?}");
+    assert_eq!(facts.len(), attributes.len(), "an attribute occurs twice: {attributes:?}");
     facts
 }
 

@@ -255,7 +255,7 @@ async fn a_collector_that_never_answers_delays_neither_runs_nor_the_shutdown() {
     }
     let stopped = otlp.shutdown(SECOND / 5).await;
     assert!(matches!(stopped, Err(OtlpError::Shutdown(_))), "{stopped:?}");
-    assert!(began.elapsed() < 9 * SECOND, "it waited for the answer, of which the exporter despairs after 10 s");
+    assert!(began.elapsed() < 9 * SECOND, "it waited for the response, which the exporter gives up after 10 s");
 }
 
 #[tokio::test]

@@ -176,7 +176,7 @@ impl Bucket {
         let refill = (now - self.updated).as_secs_f64() * self.per_second();
         self.level = (self.level + refill).min(f64::from(self.limit));
         self.updated = now;
-        // A request above the capacity never fits; it is told to wait for a full bucket.
+        // A request above the capacity never fits; it has to wait for a full bucket.
         let amount = amount.min(f64::from(self.limit));
         if self.level < amount { self.refill_time(amount - self.level) } else { Duration::ZERO }
     }

@@ -1,4 +1,4 @@
-//! Token counts: those that a vendor would bill, and those that a reply reports.
+//! Token counts: the ones that a vendor would bill, and the ones that a reply reports.
 
 use serde::{Deserialize, Serialize};
 

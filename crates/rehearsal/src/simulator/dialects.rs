@@ -34,7 +34,7 @@ pub(crate) fn events(reply: &Reply, request: &Request, style: Style) -> Vec<Even
     }
 }
 
-/// The events of an error in a stream of which `sent` events have been told.
+/// The events of an error in a stream after `sent` events.
 pub(crate) fn error_events(reply: &Reply, request: &Request, failure: &Failure, sent: usize) -> Vec<Event> {
     match request.dialect {
         WireDialect::OpenaiChat => vec![openai_chat::stream::failed(failure)],

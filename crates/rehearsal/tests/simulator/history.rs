@@ -228,7 +228,7 @@ async fn responses_rejects_parts_of_the_wrong_direction() {
 #[tokio::test]
 async fn a_lenient_simulator_answers_all_readable_requests() {
     let simulator = Simulator::builder().strict(false).build();
-    let body = json!({ "model": "gpt-5-mini", "messages": [chat_result("nobody asked")] });
+    let body = json!({ "model": "gpt-5-mini", "messages": [chat_result("not called")] });
     let answer = post_in_memory(&simulator, WireDialect::OpenaiChat, &body).await.unwrap();
     assert_eq!(answer.status, 200);
 }

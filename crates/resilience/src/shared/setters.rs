@@ -1,3 +1,5 @@
+//! Setters for the settings structs.
+
 /// Defines one setter per field of a settings struct. Those of `optional` fields take a value or an `Option`.
 macro_rules! setters {
     ($settings:ty { $($field:ident: $value:ty),* $(,)? } $(optional { $($option:ident: $inner:ty),* $(,)? })?) => {

@@ -168,7 +168,7 @@ async fn a_silent_model_with_a_fallback_is_called_once() {
     assert_eq!(event_lines(&recorder), ["a/m -> a/spare: timeout_first_delta"]);
 }
 
-/// Whoever gives up at whatever point: nothing stays reserved, waiting or probing.
+/// At whatever point a caller gives up, nothing stays reserved, waiting or probing.
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_call_leaves_nothing_behind() {
     let accounts = Accounts::seeded(1);

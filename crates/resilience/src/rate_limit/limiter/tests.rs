@@ -66,7 +66,7 @@ async fn a_limit_is_learned_from_a_response() {
     let limiter = limiter(RateLimitSettings::default());
     call(&limiter, Ok(saying(allowance(100, 40, None)))).await;
     assert_eq!(left(&limiter, "requests_per_minute"), Some(40));
-    // What is in flight may not have been seen by whoever said that.
+    // The response may not have counted the calls that are still in flight.
     let limiter = self::limiter(RateLimitSettings::default());
     let in_flight: Vec<_> = (0..5).map(|_| limiter.request(size(), Priority::Normal, &Run::new())).collect();
     call(&limiter, Ok(saying(allowance(100, 40, None)))).await;
@@ -277,7 +277,7 @@ async fn a_long_pause_fails_waiting_and_new_calls_at_once() {
     assert!(admit(&limiter, &run).await.is_ok(), "after an hour somebody may ask");
 }
 
-/// Nobody waits and nothing is in flight.
+/// No call waits and none is in flight.
 fn is_idle(limiter: &Limiter) -> bool {
     limiter.queue_length() == 0 && limiter.lock().dimensions.iter().all(|dimension| dimension.in_flight() == 0)
 }
@@ -312,7 +312,7 @@ proptest! {
             }
             tasks.join_all().await;
             prop_assert!(is_idle(&limiter));
-            // Whoever comes next is served: no wake-up was lost.
+            // The next call is admitted: no wake-up was lost.
             let wait = timeout(seconds(61), admit(&limiter, &Run::new())).await;
             prop_assert!(wait.is_ok());
             Ok(())
