@@ -69,3 +69,8 @@ pub use spans::otlp::{Otlp, OtlpConfig, OtlpError};
 pub use trace::run_log::RunLog;
 pub use trace::traceparent::{ParseTraceparentError, Traceparent};
 pub use trace::tree::{RunTree, TraceError};
+
+/// Returns the guard of a lock. A panic while it was locked cannot have left a broken value behind.
+pub(crate) fn unpoisoned<G>(locked: Result<G, std::sync::PoisonError<G>>) -> G {
+    locked.unwrap_or_else(std::sync::PoisonError::into_inner)
+}

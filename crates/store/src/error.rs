@@ -121,7 +121,7 @@ impl From<rusqlite::Error> for StoreError {
         match code {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Corrupt(cause),
             Some(ErrorCode::DiskFull) => Self::Full(cause),
-            // Also a full disk, if there is no room for the shared memory or the log.
+            // A full disk also causes this error, if the shared memory or the log do not fit.
             Some(ErrorCode::SystemIoFailure) => Self::Disk(cause),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(cause),
             _ => Self::Sqlite(cause),

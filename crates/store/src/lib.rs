@@ -1,4 +1,4 @@
-//! Persistent storage in one SQLite file: sessions, notes, and the history of runs with what they cost.
+//! Persistent storage in one SQLite file: sessions, notes, and the history of runs with their costs.
 //!
 //! | stores | type | used as |
 //! |---|---|---|

@@ -1,7 +1,7 @@
 //! Turns the events of runs into metrics.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use super::{
     run_timer::{RunTimer, RunTimers},
     series::Registry,
 };
-use crate::Convention;
+use crate::{Convention, unpoisoned};
 
 /// Settings of [`Metrics`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Metrics {
     /// Adds the names of this configuration, for a program that reloads its configuration. Known names stay known, and
     /// the limit of series does not change.
     pub fn add_names(&self, config: &MetricsConfig) {
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let mut names = unpoisoned(self.names.write());
         names.add(&config.agents, &config.tools, &config.models);
     }
 
@@ -144,7 +144,7 @@ impl Metrics {
     }
 
     fn names(&self) -> RwLockReadGuard<'_, KnownNames> {
-        self.names.read().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.names.read())
     }
 
     fn agent(&self, run: &Run) -> SharedString {

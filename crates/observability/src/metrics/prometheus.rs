@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{instruments::Instruments, names};
-use crate::{Metrics, MetricsConfig, PriceBook};
+use crate::{Metrics, MetricsConfig, PriceBook, unpoisoned};
 
 /// Metrics and their Prometheus exporter. Cheap to clone.
 ///
@@ -45,7 +45,7 @@ pub enum MetricsError {
     /// The process has another recorder.
     #[error("another metrics recorder is installed; use `Metrics::with_recorder` to record with that one")]
     AlreadyInstalled,
-    /// There is no runtime for the upkeep.
+    /// The upkeep needs a runtime.
     #[error("metrics need a tokio runtime for their upkeep; set them up inside one")]
     NoRuntime(#[source] tokio::runtime::TryCurrentError),
     /// The exporter refused its configuration.
@@ -120,7 +120,7 @@ impl MetricsHandle {
     }
 
     fn sampled(&self) -> MutexGuard<'_, Sampled> {
-        self.0.sampled.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.sampled.lock())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use metrics::SharedString;
 use tokio::time::Instant;
 
 use super::labels::ModelLabels;
+use crate::unpoisoned;
 
 /// The timers of all runs in flight.
 #[derive(Debug, Default)]
@@ -86,7 +87,7 @@ impl RunTimers {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, RunTimer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.lock())
     }
 }
 
@@ -158,8 +159,8 @@ impl RunTimer {
         }
     }
 
-    /// Counts a stretch of time as external, but no part of it twice: neither what is counted already nor what will be
-    /// when the work in progress ends.
+    /// Counts a stretch of time as external, except the parts that are counted already or will be counted when the work in
+    /// progress ends.
     fn count(&mut self, from: Instant, until: Instant) {
         let from = from.max(self.counted_until);
         let until = if self.in_progress > 0 { until.min(self.work_started) } else { until };

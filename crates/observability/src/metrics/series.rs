@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -12,6 +12,7 @@ use std::{
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 
 use super::names::{self, Metric};
+use crate::unpoisoned;
 
 /// Registers time series with a recorder, up to a limit.
 pub(crate) struct Registry {
@@ -73,10 +74,10 @@ impl Registry {
 impl<const L: usize, I: Instrument> Family<L, I> {
     /// The series with these label values. Past the limit nothing is recorded, and that is counted.
     pub(crate) fn with(&self, values: [SharedString; L]) -> I {
-        if let Some(known) = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&values) {
+        if let Some(known) = unpoisoned(self.series.read()).get(&values) {
             return known.clone();
         }
-        let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        let mut series = unpoisoned(self.series.write());
         if let Some(known) = series.get(&values) {
             return known.clone();
         }

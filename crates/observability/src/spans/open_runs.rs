@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -19,7 +19,7 @@ use super::{
     open_run::OpenRun,
     span::{SpanIds, TraceClock},
 };
-use crate::{Convention, Traceparent};
+use crate::{Convention, Traceparent, unpoisoned};
 
 /// All runs that have not ended, and the processor that exports their spans.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl OpenRuns {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, OpenRun>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.runs.lock())
     }
 }
 

@@ -66,7 +66,7 @@ pub struct Otlp(Arc<OpenRuns>);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OtlpError {
-    /// There is no runtime to send requests on.
+    /// Sending requests needs a runtime.
     #[error("spans are sent on a tokio runtime; set up their export inside one")]
     NoRuntime(#[source] tokio::runtime::TryCurrentError),
     /// The HTTP client cannot be built, for example because the system has no root certificates.

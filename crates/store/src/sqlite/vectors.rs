@@ -89,7 +89,7 @@ mod tests {
         };
         let cosine = |stored| QuantizedVector::new(&one)?.cosine(QuantizedVector::from_floats(stored)?.as_bytes());
         assert!((cosine(&stored).unwrap() - exact).abs() < 1e-3);
-        assert_eq!(cosine(&stored[1..]), None, "these are no floats");
+        assert_eq!(cosine(&stored[1..]), None, "not a vector of floats");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Stores runs, their events and what they cost.
+//! Stores runs, their events and their costs.
 
 use std::{
     fmt,
@@ -39,7 +39,7 @@ use crate::{Database, RunHistory, StoreError, WriteBarrier, sqlite::database::no
 /// settled. Await [`History::flush`] before reporting to a caller that a run is over. While the disk is full, sums stay
 /// in memory and are written again.
 ///
-/// Dropping the last clone writes what is left. Observers hold a clone.
+/// Dropping the last clone writes the rest. Observers hold a clone.
 ///
 /// ```
 /// use brigade_core::{Agent, Event, Run, testing::{ScriptedModel, Turn}};
@@ -261,13 +261,13 @@ impl History {
         self.0.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// Queries over what is stored.
+    /// Queries over the stored runs.
     pub fn runs(&self) -> RunHistory {
         RunHistory::new(&self.0.database)
     }
 
-    /// Adds to a ledger what was spent in its current window before this process started: by `account`, or by all. Call
-    /// it before the first run.
+    /// Adds to a ledger the spending of its current window before this process started, by `account` or by all. Call it
+    /// before the first run.
     pub async fn restore(&self, ledger: &Ledger, account: Option<&str>) -> Result<(), StoreError> {
         let spent = self.runs().spent_in_window(ledger.budget().window, account).await?;
         ledger.restore(spent);

@@ -1,4 +1,4 @@
-//! Runs, their events, and what they cost.
+//! Runs, their events, and their costs.
 
 pub(crate) mod event_writer;
 pub(crate) mod history;

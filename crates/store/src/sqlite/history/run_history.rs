@@ -1,4 +1,4 @@
-//! Queries over runs, their events and what they cost.
+//! Queries over runs, their events and their costs.
 
 use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Queries over stored runs, their events and what they cost. Cheap to create; see
+/// Queries over stored runs, their events and their costs. Cheap to create; see
 /// [`History::runs`](crate::History::runs).
 ///
 /// ```no_run
@@ -221,13 +221,13 @@ impl RunHistory {
         self.readers.read(move |connection| trace(connection, &id)).await
     }
 
-    /// Sums what was spent, grouped by day, account, agent or model, or several of them.
+    /// Sums the spending, grouped by day, account, agent or model, or several of them.
     pub async fn usage(&self, filter: UsageFilter, by: &[UsageBy]) -> Result<Vec<UsageRow>, StoreError> {
         let by = by.to_vec();
         self.readers.read(move |connection| usage(connection, &filter, &by)).await
     }
 
-    /// Sums what was spent in the current budget window, by `account` or by all.
+    /// Sums the spending of the current budget window, by `account` or by all.
     pub async fn spent_in_window(&self, window: Window, account: Option<&str>) -> Result<Spending, StoreError> {
         let filter = UsageFilter {
             since_day: first_day(window, today()),

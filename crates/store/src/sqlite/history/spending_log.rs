@@ -43,7 +43,7 @@ impl SpendingLog {
         self.revision
     }
 
-    /// Takes what is not written yet. The revision stays.
+    /// Takes the unwritten changes. The revision stays.
     pub(super) fn take(&mut self) -> Self {
         let revision = self.revision;
         std::mem::replace(self, Self { revision, ..Self::default() })
@@ -72,7 +72,7 @@ impl SpendingLog {
         self.reserved.insert(run.id(), (calls > 0).then_some(Reservation { key, calls, amount }));
     }
 
-    /// Puts back what could not be written. Reservations that changed since are newer.
+    /// Puts back changes that could not be written. Reservations that changed since are newer.
     pub(super) fn put_back(&mut self, unwritten: Self) {
         for (key, spending) in unwritten.spent {
             *self.spent.entry(key).or_default() += spending;

@@ -1,4 +1,4 @@
-//! Sums of what was spent.
+//! Sums of spending.
 
 use brigade_core::{Spending, Window};
 use jiff::{Span, civil::Date};
@@ -18,7 +18,7 @@ pub struct UsageFilter {
     pub since_day: Option<Date>,
     /// Up to and including this day, UTC.
     pub until_day: Option<Date>,
-    /// Only what this account pays for.
+    /// Only calls that this account pays for.
     pub account: Option<String>,
     /// Only this agent and the agents below it, given by its path.
     pub agent: Option<String>,
@@ -63,7 +63,7 @@ impl UsageFilter {
         Self { until_day: Some(day), ..self }
     }
 
-    /// Selects what this account pays for.
+    /// Selects calls that this account pays for.
     #[must_use]
     pub fn account(self, account: impl Into<String>) -> Self {
         Self { account: Some(account.into()), ..self }

@@ -10,7 +10,7 @@ use crate::History;
 /// A model or embedder whose answers wait until the reservation of the call is on disk; see [`History::write_barrier`].
 ///
 /// So the file knows of every call that an agent has an answer of, at least as a reservation, and a crash cannot make
-/// such a call free. There is no delay if the answer takes longer than a commit. If the disk cannot be written to,
+/// such a call free. Answers that take longer than a commit are not delayed. If the disk cannot be written to,
 /// answers do not wait: the spending stays in memory, is written again, and the failure is logged.
 #[derive(Debug, Clone)]
 pub struct WriteBarrier<M> {

@@ -20,7 +20,7 @@ pub(crate) struct StoredNote {
     pub(crate) embedding: Option<(String, QuantizedVector)>,
 }
 
-/// A query with more words than this is a document, and its first words say what it is about.
+/// A query with more words than this is a document, and its first words say enough about it.
 const MAX_QUERY_WORDS: usize = 64;
 
 /// A word in this many notes of a scope is common.
@@ -134,7 +134,7 @@ pub(crate) fn by_words(
 }
 
 /// The words to search for, in the form of the index. A common word adds little to a score and takes the most time, so it
-/// is used only if there is no rarer one.
+/// is used only without a rarer one.
 fn selective_words(connection: &Connection, scope: i64, words: &BTreeSet<String>) -> Result<Vec<String>, StoreError> {
     let mut count = connection
         .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM notes_words WHERE notes_words MATCH ?1 LIMIT ?2)")?;

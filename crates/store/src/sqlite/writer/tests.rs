@@ -51,7 +51,7 @@ async fn a_full_disk_fails_the_jobs_of_its_transaction_only() {
     );
     assert!(matches!(large, Err(StoreError::Full(_))), "{large:?}");
     let kept = [one.is_ok(), two.is_ok()].iter().filter(|ok| **ok).count();
-    assert_eq!(count(&folder), i64::try_from(kept).unwrap(), "what was said to be kept is, and nothing else");
+    assert_eq!(count(&folder), i64::try_from(kept).unwrap(), "exactly the acknowledged rows are stored");
     assert!(two.is_ok(), "there is room for it");
     assert!(writer.write(insert("3")).await.is_ok(), "and the thread goes on");
 }

@@ -176,7 +176,7 @@ async fn a_forgotten_note_is_overwritten_in_the_file() {
     let secret = note("opensesame");
     recall.remember(&ada(), secret.clone(), &Run::new()).await.unwrap();
     recall.remember(&ada(), note("opening hours"), &Run::new()).await.unwrap();
-    assert!(holds("opensesame"), "the search finds what is there");
+    assert!(holds("opensesame"), "the search finds existing text");
     assert!(recall.forget(&ada(), &secret.id).await.unwrap());
     assert!(!holds("opensesame"));
     assert!(!holds("sesame"), "nor a part of it in the index of words");

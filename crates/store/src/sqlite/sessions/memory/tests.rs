@@ -74,7 +74,7 @@ async fn the_window_never_splits_an_exchange_and_starts_with_the_user() {
     assert_eq!(
         memory.load("s").await.unwrap().len(),
         101,
-        "what does not begin with the user belongs to what is before"
+        "an exchange that does not start with the user belongs to the one before"
     );
 }
 
@@ -174,7 +174,7 @@ async fn a_deleted_session_is_overwritten_in_the_file() {
     };
     assert!(!holds_secret());
     memory.append("other", &[Message::assistant(secret.clone())]).await.unwrap();
-    assert!(holds_secret(), "the search finds what is there");
+    assert!(holds_secret(), "the search finds existing text");
 }
 
 #[tokio::test]
