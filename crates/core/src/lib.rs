@@ -121,9 +121,10 @@ pub use team::worker::{OnFailure, Worker};
 pub use tool::blackboard_tools::blackboard_tools;
 pub use tool::bus_tools::bus_tools;
 pub use tool::function::{FunctionTool, tool_fn};
+pub use tool::limits::ToolLimits;
 pub use tool::schema::{Schema, SchemaError};
 pub use tool::tool::{Tool, ToolError, ToolOutput};
-pub use tool::toolbox::{ToolLimits, Toolbox, ToolboxError};
+pub use tool::toolbox::{Toolbox, ToolboxError};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

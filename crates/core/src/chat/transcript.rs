@@ -12,7 +12,7 @@ use crate::{Message, Part, Role, ToolCall, ToolResult};
 /// A history that breaks this rule is refused on every later request, so no method can produce one. While tool calls are
 /// open, only their results are accepted; [`Transcript::abandon_calls`] closes them when a run is stopped. Messages are
 /// never removed. [`Transcript::hide_before`] only changes which ones the model is sent. The serialized form is the list
-/// of messages, without what was hidden.
+/// of all messages.
 ///
 /// ```
 /// use brigade_core::{Message, Transcript};
@@ -311,7 +311,7 @@ impl Transcript {
         self.append(message);
     }
 
-    /// Appends results for the open calls. `ids` are their ids in the history, and `results` what it has for them.
+    /// Appends results for the open calls. `ids` are their ids in the history, and `results` its results for them.
     fn close_calls(&mut self, ids: &mut Vec<String>, results: &mut Vec<ToolResult>) {
         let calls = self.open_calls().into_iter().zip(ids.drain(..));
         let closed = calls.map(|(call, id)| match results.iter().position(|result| result.call_id == id) {

@@ -311,7 +311,7 @@ fn report_limits(model: &ModelId, limits: &RateLimits, run: &Run) {
     }
 }
 
-/// Limits the output of the request to what was reserved, if a budget lowered the reservation, or if spending is
+/// Limits the output of the request to the reservation, if a budget lowered the reservation, or if spending is
 /// limited and nothing else keeps the provider to the estimate.
 fn limit_output<'a>(request: &'a ChatRequest, asked: &Estimate, hold: &Hold, run: &Run) -> Cow<'a, ChatRequest> {
     let is_lowered = hold.output_tokens() < asked.output_tokens;

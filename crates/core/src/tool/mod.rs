@@ -4,6 +4,7 @@ pub(crate) mod arguments;
 pub(crate) mod blackboard_tools;
 pub(crate) mod bus_tools;
 pub(crate) mod function;
+pub(crate) mod limits;
 pub(crate) mod outcome;
 pub(crate) mod schema;
 pub(crate) mod tool;

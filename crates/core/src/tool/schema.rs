@@ -72,7 +72,7 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// A text that names, for each of the first violations, its place as a JSON Pointer and what was expected. It does
+    /// A text that names, for each of the first violations, its place as a JSON Pointer and the expectation. It does
     /// not repeat the value.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         let mut errors = self.0.validator.iter_errors(value);

@@ -60,7 +60,7 @@ fn open_calls_accept_their_results_only() {
     assert_eq!(half, Err(TranscriptError::MissingResult { call_id: "b".into() }));
     let twice = transcript.answer_calls(vec![result("a", "1"), result("b", "2"), result("a", "3")]);
     assert_eq!(twice, Err(TranscriptError::UnknownCall { call_id: "a".into() }));
-    assert_eq!(transcript.open_calls().len(), 2, "what was refused changed nothing");
+    assert_eq!(transcript.open_calls().len(), 2, "a refused message changes nothing");
 }
 
 #[test]
@@ -124,9 +124,9 @@ fn a_call_with_a_replaced_id_loses_the_providers_form() {
 #[test]
 fn trimming_keeps_the_task_and_shows_the_summary_after_it() {
     let mut transcript = talk(&["task", "1", "2", "3", "4"]);
-    let hidden = transcript.hide_before(3, Some(Message::assistant("what was said")));
+    let hidden = transcript.hide_before(3, Some(Message::assistant("summary")));
     assert_eq!(hidden, 2);
-    assert_eq!(texts(transcript.visible()), ["task", "what was said", "3", "4"]);
+    assert_eq!(texts(transcript.visible()), ["task", "summary", "3", "4"]);
     assert_eq!(transcript.visible().nth(1).unwrap().role(), Role::User);
     assert_eq!(transcript.len(), 5, "nothing is removed");
 }
@@ -432,7 +432,7 @@ proptest! {
         assert_valid(&transcript);
         assert!(transcript.open_calls().is_empty());
         let again = Transcript::repaired(transcript.messages().iter().cloned());
-        prop_assert_eq!(again.messages(), transcript.messages(), "what is whole stays as it is");
+        prop_assert_eq!(again.messages(), transcript.messages(), "a valid transcript is unchanged");
         for act in actions {
             act.apply(&mut transcript);
             assert_valid(&transcript);

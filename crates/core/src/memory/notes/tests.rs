@@ -109,10 +109,10 @@ async fn matching_notes_are_added_to_the_task_once() {
     "#);
     note(&recall, "The train is late.", NoteSource::User).await;
     let second = ask("And the train to Bern?").await;
-    assert_eq!(second.messages()[..2], first.messages()[..2], "what was sent stays as it was");
+    assert_eq!(second.messages()[..2], first.messages()[..2], "earlier messages are unchanged");
     let text = second.messages()[2].text();
     assert!(text.starts_with("And the train to Bern?") && text.contains("late"), "{text}");
-    assert!(!text.contains("takes the train"), "what was shown is not shown again: {text}");
+    assert!(!text.contains("takes the train"), "a note is added only once: {text}");
 }
 
 #[tokio::test]

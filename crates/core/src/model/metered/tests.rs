@@ -76,7 +76,7 @@ fn broken() -> ModelError {
 }
 
 #[tokio::test]
-async fn reported_usage_is_charged_and_the_rest_of_the_reservation_returns() {
+async fn reported_usage_is_charged_and_the_rest_of_the_reservation_released() {
     let run = cents("0.05");
     let charge = ask(&answers(Some(Usage::new(900, 200))).metered(&FlatPrices), &run).await.unwrap();
     assert_eq!((charge.certainty, charge.cost), (Certainty::Charged, Some(usd("0.0029"))));
@@ -85,7 +85,7 @@ async fn reported_usage_is_charged_and_the_rest_of_the_reservation_returns() {
 }
 
 #[tokio::test]
-async fn without_usage_the_length_of_the_answer_is_what_counts() {
+async fn without_reported_usage_the_length_of_the_answer_is_charged() {
     let run = cents("0.05");
     let charge = ask(&answers(None).metered(&FlatPrices), &run).await.unwrap();
     assert_eq!((charge.certainty, charge.usage), (Certainty::Estimated, Usage::new(1_000, 50)));
@@ -93,21 +93,21 @@ async fn without_usage_the_length_of_the_answer_is_what_counts() {
 }
 
 #[tokio::test]
-async fn an_answer_is_cut_to_what_the_budget_leaves() {
+async fn an_answer_is_limited_to_the_remaining_budget() {
     let (run, model) = (cents("0.05"), answers(Some(Usage::new(1_000, 10))));
     ask(&model.clone().metered(&FlatPrices), &run).await.unwrap();
     assert_eq!(model.requests()[0].settings.max_output_tokens, Some(4_900));
 }
 
 #[tokio::test]
-async fn a_request_that_fits_is_passed_on_untouched() {
+async fn a_request_within_the_budget_is_passed_on_unchanged() {
     let (run, model) = (cents("0.50"), answers(Some(Usage::new(1_000, 10))));
     ask(&model.clone().metered(&FlatPrices), &run).await.unwrap();
     assert_eq!(model.requests()[0].settings.max_output_tokens, None);
 }
 
 #[tokio::test]
-async fn a_budget_that_leaves_no_useful_answer_refuses_before_anything_is_sent() {
+async fn a_call_is_refused_if_the_budget_does_not_cover_a_useful_answer() {
     // The prompt and 256 tokens of answer cost 0.00356.
     let (recorder, model) = (Recorder::new(), answers(None));
     let run = cents("0.00355").observed_by(Arc::new(recorder.clone()));
@@ -125,7 +125,7 @@ async fn a_budget_that_leaves_no_useful_answer_refuses_before_anything_is_sent()
 }
 
 #[tokio::test]
-async fn reasoning_is_not_cut_below_its_own_budget() {
+async fn the_output_is_not_limited_below_the_reasoning_budget() {
     let (run, model) = (cents("0.02"), answers(None));
     let mut request = question();
     request.settings.reasoning = Some(Reasoning::Budget(1_700));
@@ -137,7 +137,7 @@ async fn reasoning_is_not_cut_below_its_own_budget() {
 }
 
 #[tokio::test]
-async fn a_model_without_a_price_is_refused_under_a_limit_of_money_only() {
+async fn a_model_without_a_price_is_refused_only_under_a_limit_of_money() {
     let secret = || ScriptedModel::named("secret", vec![Turn::text("psst"); 3]);
     let error = ask(&secret().metered(&FlatPrices), &cents("5")).await.unwrap_err();
     assert_eq!(
@@ -157,7 +157,7 @@ async fn a_model_without_a_price_is_refused_under_a_limit_of_money_only() {
 }
 
 #[tokio::test]
-async fn an_answer_of_unknown_length_is_bounded_where_a_limit_holds() {
+async fn an_answer_without_a_limit_gets_one_under_a_budget() {
     let model = ScriptedModel::named("secret", vec![Turn::text("psst"); 2]);
     let metered = model.clone().metered(&FlatPrices);
     ask(&metered, &Run::new()).await.unwrap();
@@ -167,7 +167,7 @@ async fn an_answer_of_unknown_length_is_bounded_where_a_limit_holds() {
 }
 
 #[tokio::test]
-async fn a_price_that_nobody_knows_for_the_model_that_answered_is_estimated_and_not_free() {
+async fn an_unknown_model_that_answered_is_charged_at_the_estimated_price() {
     #[derive(Debug)]
     struct Other(ScriptedModel);
     #[async_trait]
@@ -188,7 +188,7 @@ async fn a_price_that_nobody_knows_for_the_model_that_answered_is_estimated_and_
 }
 
 #[tokio::test]
-async fn usage_that_cannot_be_true_is_replaced_by_the_larger_of_length_and_limit() {
+async fn implausible_usage_is_corrected() {
     let reported = [
         (Usage::new(1_000, 20_001), Usage::new(1_000, 10_000)),
         (Usage::new(1_000, 0), Usage::new(1_000, 50)),
@@ -210,7 +210,7 @@ async fn usage_that_cannot_be_true_is_replaced_by_the_larger_of_length_and_limit
 }
 
 #[tokio::test]
-async fn a_broken_stream_costs_the_prompt_and_what_was_seen() {
+async fn a_broken_stream_is_charged_for_the_prompt_and_the_received_output() {
     let run = cents("1").with_deltas(true);
     ask(&Breaks::new(Some(broken())), &run).await.unwrap_err();
     // 160 bytes of deltas are 40 tokens.
@@ -219,7 +219,7 @@ async fn a_broken_stream_costs_the_prompt_and_what_was_seen() {
 }
 
 #[tokio::test]
-async fn a_dropped_call_is_settled_and_told() {
+async fn a_dropped_call_is_settled_and_emits_its_end() {
     let recorder = Recorder::new();
     let run = cents("1").with_deltas(true).observed_by(Arc::new(recorder.clone()));
     let model = Breaks::new(None);
@@ -235,7 +235,7 @@ async fn a_dropped_call_is_settled_and_told() {
 }
 
 #[tokio::test]
-async fn a_failure_costs_what_the_provider_may_bill_and_no_more() {
+async fn a_failed_call_is_charged_only_if_the_provider_may_bill_it() {
     let failure = |fill: fn(&mut crate::ModelErrorDetails)| ModelError::new(ModelErrorKind::Transient, "no").with(fill);
     let cases = [
         (failure(|_| ()), "0"),
@@ -255,7 +255,7 @@ async fn a_failure_costs_what_the_provider_may_bill_and_no_more() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_costs_the_prompt_as_reported_and_at_least_the_words_that_came() {
+async fn a_broken_stream_with_usage_is_charged_at_least_for_the_received_output() {
     let run = cents("1").with_deltas(true).observed_by(Arc::new(Recorder::new()));
     let cut = ModelError::new(ModelErrorKind::Broken, "cut").with(|it| it.usage = Some(Usage::new(2_000, 1)));
     ask(&Breaks::new(Some(cut)), &run).await.unwrap_err();
@@ -265,7 +265,7 @@ async fn an_answer_that_is_cut_costs_the_prompt_as_reported_and_at_least_the_wor
 }
 
 #[tokio::test]
-async fn an_attempt_that_is_given_up_ends_for_that_reason() {
+async fn an_abandoned_attempt_ends_with_the_reason_for_dropping_it() {
     let recorder = Recorder::new();
     for (reason, told) in [(None, ModelErrorKind::Cancelled), (Some(ModelErrorKind::Broken), ModelErrorKind::Broken)] {
         let run = cents("1").observed_by(Arc::new(recorder.clone())).for_call();
@@ -282,7 +282,7 @@ async fn an_attempt_that_is_given_up_ends_for_that_reason() {
 }
 
 #[tokio::test]
-async fn what_one_call_spent_counts_for_the_very_next_one_and_nobody_has_to_watch() {
+async fn the_cost_of_a_call_counts_for_the_next_one_without_observers() {
     let model = answers(Some(Usage::new(1_000, 900))).metered(&FlatPrices);
     let run = cents("0.0125");
     ask(&model, &run).await.unwrap();
@@ -291,7 +291,7 @@ async fn what_one_call_spent_counts_for_the_very_next_one_and_nobody_has_to_watc
 }
 
 #[tokio::test]
-async fn a_soft_limit_is_told_and_refuses_nothing() {
+async fn a_soft_limit_warns_once_and_refuses_nothing() {
     let recorder = Recorder::new();
     let soft = Budget { usd: Some(Cap::soft(usd("0.002"))), ..Budget::unlimited() };
     let run = run_with(soft).observed_by(Arc::new(recorder.clone()));
@@ -304,7 +304,7 @@ async fn a_soft_limit_is_told_and_refuses_nothing() {
 }
 
 #[tokio::test]
-async fn the_estimate_learns_how_long_prompts_really_are() {
+async fn the_estimate_learns_from_reported_input_tokens() {
     let run = Run::new();
     let model = answers(Some(Usage::new(1_600, 10))).metered(&FlatPrices);
     assert_eq!(model.estimate(&question()).input_tokens, 1_000);
@@ -318,7 +318,7 @@ async fn the_estimate_learns_how_long_prompts_really_are() {
 }
 
 #[tokio::test]
-async fn an_answer_without_usage_is_estimated_by_what_earlier_ones_took() {
+async fn an_answer_without_usage_is_estimated_from_earlier_ones() {
     let run = Run::new();
     let words = || Turn::text(&"word".repeat(50));
     let script = [words().usage(Some(Usage::new(1_100, 40))), words().usage(None)];
@@ -329,7 +329,7 @@ async fn an_answer_without_usage_is_estimated_by_what_earlier_ones_took() {
 }
 
 #[tokio::test]
-async fn what_the_client_will_send_is_reserved_where_nobody_limits_the_answer() {
+async fn the_clients_own_limit_is_reserved_if_the_request_has_none() {
     /// A client whose provider insists on a limit.
     #[derive(Debug)]
     struct Roomy(ScriptedModel, Settings);
@@ -358,7 +358,7 @@ async fn what_the_client_will_send_is_reserved_where_nobody_limits_the_answer() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn fifty_runs_at_once_on_a_key_of_45_cents_never_owe_more() {
+async fn fifty_concurrent_runs_do_not_exceed_a_shared_limit() {
     // Each call may cost 0.001 + 0.1 and is worth nothing if it is cut.
     let key = Ledger::root("key", Budget::unlimited().money(usd("0.45")));
     let turn = Turn::text("word").usage(Some(Usage::new(1_000, 10_000))).after(Duration::from_secs(2));
@@ -377,7 +377,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn calls_dropped_at_any_moment_leave_nothing_reserved_and_no_debt(
+    fn calls_dropped_at_any_moment_leave_nothing_reserved_and_keep_to_the_budget(
         calls in vec((0..50_u64, 0..50_u64, any::<bool>()), 1..30),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -417,7 +417,7 @@ impl ChatModel for Configured {
 }
 
 #[tokio::test]
-async fn what_a_model_is_configured_to_ask_for_is_what_is_reserved() {
+async fn the_models_configured_limit_is_reserved() {
     let settings = Settings { max_output_tokens: Some(300), ..Settings::default() };
     let model = Configured(answers(Some(Usage::new(900, 200))), settings);
     let asked = model.0.clone();
