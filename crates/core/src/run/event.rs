@@ -148,8 +148,8 @@ pub enum Event {
     /// The agent repeated something this many times, and the model was warned. The kind is `tool_call`, `duplicate_call`
     /// (within one turn), `delegation`, `unknown_tool`, `invalid_arguments`, `truncated_arguments` or `tool_failure`.
     LoopNoticed { kind: Cow<'static, str>, count: u32 },
-    /// A hard limit of a budget refused a call. `scope` is the account of the limit, `limit` says in words what was needed
-    /// and what is left; records of old versions have no quantity.
+    /// A hard limit of a budget refused a call. `scope` is the account of the limit, `limit` is the message of the
+    /// refusal, with its amounts. Records of old versions have no quantity.
     BudgetRefused {
         #[serde(default)]
         scope: Arc<str>,
