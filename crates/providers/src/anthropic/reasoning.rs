@@ -20,7 +20,7 @@ pub(super) enum ThinkingMode {
     Budget(u32),
 }
 
-/// How much the model should reason and write, in the API's terms.
+/// The limits of an answer: its tokens and its reasoning.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReasoningPlan {
     pub(super) max_tokens: u32,

@@ -37,6 +37,7 @@ pub(crate) enum Auth {
 
 /// Why an account cannot be set up.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AccountError {
     /// The environment variable with the API key is not set.
     #[error("the environment variable `{0}` is not set; export the provider's API key in it")]

@@ -37,6 +37,7 @@ pub struct Model<P> {
 
 /// The result of a successful [`Client::probe`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Probe {
     /// The provider's id of the request, if it sent one.
     pub request_id: Option<String>,

@@ -22,7 +22,7 @@ struct ErrorReport {
     message: String,
     /// The error's code, as text.
     code: Option<String>,
-    /// The error's type, or Google's status word.
+    /// The error's type, or Google's status.
     kind: Option<String>,
     /// A more specific code, which some providers nest deeper.
     detail: Option<String>,

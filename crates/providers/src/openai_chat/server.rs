@@ -51,7 +51,7 @@ pub struct Quirks {
 /// How reasoning is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReasoningField {
-    /// `reasoning_effort`, a word.
+    /// `reasoning_effort`, a string.
     Effort,
     /// `reasoning`, an object with an effort or a number of tokens.
     Object,

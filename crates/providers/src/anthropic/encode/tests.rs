@@ -19,7 +19,7 @@ fn bytes(model: &str, request: &ChatRequest, stream: bool) -> Vec<u8> {
     body(&ModelRequest { model, chat: request, settings: &settings, stream })
 }
 
-fn sent(model: &str, request: &ChatRequest) -> Value {
+fn encoded(model: &str, request: &ChatRequest) -> Value {
     serde_json::from_slice(&bytes(model, request, false)).unwrap()
 }
 
@@ -27,11 +27,11 @@ fn raw(json: &str) -> RawJson {
     RawJson::parse(json.to_owned()).unwrap()
 }
 
-fn own(json: &str) -> ProviderData {
+fn own_data(json: &str) -> ProviderData {
     ProviderData { dialect: DIALECT.into(), raw: raw(json) }
 }
 
-fn foreign(json: &str) -> ProviderData {
+fn foreign_data(json: &str) -> ProviderData {
     ProviderData { dialect: "openai-responses".into(), raw: raw(json) }
 }
 
@@ -61,18 +61,18 @@ fn tools() -> ToolSet {
     ToolSet::new(vec![ToolSpec::new("lookup", "Looks a word up.", schema), strict])
 }
 
-fn unmarked() -> Settings {
+fn without_cache_marks() -> Settings {
     Settings::default().prompt_cache(PromptCache::Off)
 }
 
-/// A conversation of one question, a call and its result.
-fn asked() -> Vec<Message> {
+/// A user message, a tool call and its result.
+fn conversation() -> Vec<Message> {
     vec![
         Message::user("Where is it?"),
         assistant(vec![
             Part::Thinking(TextPart {
                 text: "hm".into(),
-                data: Some(own(r#"{"type":"thinking","thinking":"hm","signature":"s"}"#)),
+                data: Some(own_data(r#"{"type":"thinking","thinking":"hm","signature":"s"}"#)),
             }),
             Part::ToolCall(call("toolu_1", "lookup", r#"{"q":"it"}"#)),
         ]),
@@ -82,7 +82,7 @@ fn asked() -> Vec<Message> {
 
 #[test]
 fn a_request_has_the_documented_form() {
-    let mut request = request(asked());
+    let mut request = request(conversation());
     request.instructions = Some(Message::system("Be brief."));
     request.tools = tools();
     let mark = json!({ "type": "ephemeral" });
@@ -107,7 +107,7 @@ fn a_request_has_the_documented_form() {
             ] },
         ],
     });
-    assert_eq!(sent(MODEL, &request), expected);
+    assert_eq!(encoded(MODEL, &request), expected);
     let streamed: Value = serde_json::from_slice(&bytes(MODEL, &request, true)).unwrap();
     assert_eq!(streamed["stream"], true);
 }
@@ -118,7 +118,7 @@ fn bytes_before_the_cache_marks_stay_the_same_on_the_next_turn() {
         let text = String::from_utf8(bytes).unwrap();
         text.replace(r#","cache_control":{"type":"ephemeral"}"#, "")
     };
-    let mut messages = asked();
+    let mut messages = conversation();
     let mut earlier = request(messages.clone());
     earlier.tools = tools();
     messages.push(Message::assistant("It is here."));
@@ -132,7 +132,7 @@ fn bytes_before_the_cache_marks_stay_the_same_on_the_next_turn() {
 
 #[test]
 fn cached_bytes_have_no_mark_and_the_mark_moves() {
-    let first = request(asked());
+    let first = request(conversation());
     let once = bytes(MODEL, &first, false);
     assert_eq!(once, bytes(MODEL, &first, false));
     let mut longer = first.clone();
@@ -141,7 +141,7 @@ fn cached_bytes_have_no_mark_and_the_mark_moves() {
     {
         longer.transcript.push(message).unwrap();
     }
-    let body = sent(MODEL, &longer);
+    let body = encoded(MODEL, &longer);
     let marked: Vec<String> = body["messages"]
         .as_array()
         .unwrap()
@@ -155,21 +155,21 @@ fn cached_bytes_have_no_mark_and_the_mark_moves() {
 
 #[test]
 fn cache_marks_can_last_an_hour_or_be_left_out() {
-    let mut request = request(asked());
+    let mut request = request(conversation());
     request.settings.prompt_cache = PromptCache::OneHour;
-    let text = sent(MODEL, &request).to_string();
+    let text = encoded(MODEL, &request).to_string();
     assert_eq!(text.matches(r#"{"ttl":"1h","type":"ephemeral"}"#).count(), 2);
     request.settings.prompt_cache = PromptCache::Off;
-    assert!(!sent(MODEL, &request).to_string().contains("cache_control"));
+    assert!(!encoded(MODEL, &request).to_string().contains("cache_control"));
 }
 
 #[test]
 fn results_come_first_and_the_users_text_follows_in_the_same_message() {
-    let mut messages = asked();
+    let mut messages = conversation();
     messages.push(Message::user("Well?"));
     messages.push(Message::user("Say."));
-    let request = request(messages).settings(unmarked());
-    let body = sent(MODEL, &request);
+    let request = request(messages).settings(without_cache_marks());
+    let body = encoded(MODEL, &request);
     let kinds: Vec<&str> = body["messages"][2]["content"]
         .as_array()
         .unwrap()
@@ -183,14 +183,14 @@ fn results_come_first_and_the_users_text_follows_in_the_same_message() {
 #[test]
 fn data_of_another_provider_is_dropped() {
     let parts = vec![
-        Part::Thinking(TextPart { text: "secret".into(), data: Some(foreign("{}")) }),
+        Part::Thinking(TextPart { text: "secret".into(), data: Some(foreign_data("{}")) }),
         Part::Thinking(TextPart { text: "plain".into(), data: None }),
-        Part::Opaque(foreign(r#"{"type":"reasoning"}"#)),
-        Part::Text(TextPart { text: "Seen.".into(), data: Some(foreign("{}")) }),
-        Part::ToolCall(ToolCall { data: Some(foreign(r#"{"id":"fc_1"}"#)), ..call("call|1", "lookup", "") }),
+        Part::Opaque(foreign_data(r#"{"type":"reasoning"}"#)),
+        Part::Text(TextPart { text: "Seen.".into(), data: Some(foreign_data("{}")) }),
+        Part::ToolCall(ToolCall { data: Some(foreign_data(r#"{"id":"fc_1"}"#)), ..call("call|1", "lookup", "") }),
     ];
     let messages = vec![Message::user("?"), assistant(parts), Message::tool(vec![result("call|1", "ok")])];
-    let body = sent(MODEL, &request(messages).settings(unmarked()));
+    let body = encoded(MODEL, &request(messages).settings(without_cache_marks()));
     let used = body["messages"][1]["content"][1]["id"].as_str().unwrap();
     assert!(used.starts_with("call_1_"));
     assert_eq!(
@@ -209,11 +209,11 @@ fn own_blocks_are_sent_back_in_order_and_a_renamed_call_keeps_its_new_id() {
     let cited = r#"{"type":"text","text":"So.","citations":[{"url":"u"}]}"#;
     let redacted = r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#;
     let parts = vec![
-        Part::Thinking(TextPart { text: String::new(), data: Some(own(redacted)) }),
-        Part::Opaque(own(search)),
-        Part::Text(TextPart { text: "So.".into(), data: Some(own(cited)) }),
+        Part::Thinking(TextPart { text: String::new(), data: Some(own_data(redacted)) }),
+        Part::Opaque(own_data(search)),
+        Part::Text(TextPart { text: "So.".into(), data: Some(own_data(cited)) }),
         Part::ToolCall(ToolCall {
-            data: Some(own(r#"{"caller":{"type":"direct"}}"#)),
+            data: Some(own_data(r#"{"caller":{"type":"direct"}}"#)),
             ..call("toolu_1_2", "lookup", "{}")
         }),
     ];
@@ -225,8 +225,8 @@ fn own_blocks_are_sent_back_in_order_and_a_renamed_call_keeps_its_new_id() {
 
 #[test]
 fn a_message_without_sendable_parts_is_left_out() {
-    let unsigned = Part::Thinking(TextPart { text: "hm".into(), data: Some(foreign("{}")) });
-    let signed = Part::Thinking(TextPart { text: "hm".into(), data: Some(own(r#"{"type":"thinking"}"#)) });
+    let unsigned = Part::Thinking(TextPart { text: "hm".into(), data: Some(foreign_data("{}")) });
+    let signed = Part::Thinking(TextPart { text: "hm".into(), data: Some(own_data(r#"{"type":"thinking"}"#)) });
     let messages = vec![
         Message::user("One"),
         assistant(vec![unsigned]),
@@ -234,7 +234,7 @@ fn a_message_without_sendable_parts_is_left_out() {
         assistant(vec![Part::text("Yes."), signed]),
         Message::user("Two"),
     ];
-    let body = sent(MODEL, &request(messages).settings(unmarked()));
+    let body = encoded(MODEL, &request(messages).settings(without_cache_marks()));
     let roles: Vec<&str> =
         body["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "user"]);
@@ -252,7 +252,7 @@ fn images_and_failed_tools_are_sent() {
         assistant(vec![Part::ToolCall(call("t", "lookup", "{\"q\":"))]),
         Message::tool(vec![failed]),
     ];
-    let body = sent(MODEL, &request(messages).settings(unmarked()));
+    let body = encoded(MODEL, &request(messages).settings(without_cache_marks()));
     assert_eq!(
         body["messages"][0]["content"],
         json!([
@@ -307,7 +307,7 @@ fn reasoning_is_requested_in_the_form_of_each_model() {
         ("claude-3-haiku-20240307", Reasoning::Budget(4_000), Value::Null, Value::Null),
     ];
     for (model, asked, thinking, effort) in cases {
-        let body = sent(model, &reasoning(asked));
+        let body = encoded(model, &reasoning(asked));
         assert_eq!((&body["thinking"], &body["output_config"]["effort"]), (&thinking, &effort), "{model} {asked:?}");
     }
 }
@@ -316,12 +316,12 @@ fn reasoning_is_requested_in_the_form_of_each_model() {
 fn max_tokens_fit_the_model_and_exceed_the_thinking_budget() {
     let limited = |tokens, budget| {
         let reasoning = Some(Reasoning::Budget(budget));
-        let body = sent(MODEL, &with(Settings::default().max_output_tokens(Some(tokens)).reasoning(reasoning)));
+        let body = encoded(MODEL, &with(Settings::default().max_output_tokens(Some(tokens)).reasoning(reasoning)));
         (body["max_tokens"].as_u64().unwrap(), body["thinking"]["budget_tokens"].as_u64())
     };
-    assert_eq!(sent(MODEL, &reasoning(Reasoning::Budget(4_000)))["max_tokens"], 12_192);
-    assert_eq!(sent("claude-3-haiku-20240307", &with(Settings::default()))["max_tokens"], 4_096);
-    assert_eq!(sent("claude-sonnet-5", &with(Settings::default()))["max_tokens"], 16_384);
+    assert_eq!(encoded(MODEL, &reasoning(Reasoning::Budget(4_000)))["max_tokens"], 12_192);
+    assert_eq!(encoded("claude-3-haiku-20240307", &with(Settings::default()))["max_tokens"], 4_096);
+    assert_eq!(encoded("claude-sonnet-5", &with(Settings::default()))["max_tokens"], 16_384);
     assert_eq!(limited(1_000_000, 2_000), (64_000, Some(2_000)));
     assert_eq!(limited(1_025, 1_024), (1_025, Some(1_024)));
     assert_eq!(limited(8_000, 9_000), (8_000, Some(6_000)));
@@ -335,8 +335,8 @@ fn the_limit_that_is_sent_is_the_one_in_the_settings() {
     for (name, family) in ModelFamily::NAMES {
         for reasoning in reasonings.map(Some).into_iter().chain([None]) {
             let request = with(Settings::default().reasoning(reasoning));
-            let told = request.settings.over(&defaults(name)).output_limit().unwrap().min(family.max_output_tokens);
-            assert_eq!(sent(name, &request)["max_tokens"], told, "{name} {reasoning:?}");
+            let expected = request.settings.over(&defaults(name)).output_limit().unwrap().min(family.max_output_tokens);
+            assert_eq!(encoded(name, &request)["max_tokens"], expected, "{name} {reasoning:?}");
         }
     }
 }
@@ -346,21 +346,21 @@ fn thinking_is_left_out_where_the_api_refuses_it() {
     let mut forced = reasoning(Reasoning::Budget(2_000));
     forced.tools = tools();
     forced.settings.tool_choice = ToolChoice::Required;
-    assert_eq!(sent(MODEL, &forced)["thinking"], Value::Null);
-    assert_eq!(sent("claude-sonnet-5", &forced)["thinking"], json!({ "type": "disabled" }));
+    assert_eq!(encoded(MODEL, &forced)["thinking"], Value::Null);
+    assert_eq!(encoded("claude-sonnet-5", &forced)["thinking"], json!({ "type": "disabled" }));
     let mut moved = request(vec![
         Message::user("?"),
         assistant(vec![Part::ToolCall(call("c", "lookup", "{}"))]),
         Message::tool(vec![result("c", "ok")]),
     ]);
     moved.settings.reasoning = Some(Reasoning::Budget(2_000));
-    assert_eq!(sent(MODEL, &moved)["thinking"], Value::Null);
-    assert_eq!(sent("claude-opus-4-8", &moved)["thinking"]["type"], "adaptive");
+    assert_eq!(encoded(MODEL, &moved)["thinking"], Value::Null);
+    assert_eq!(encoded("claude-opus-4-8", &moved)["thinking"]["type"], "adaptive");
 }
 
 #[test]
 fn thinking_continues_in_a_turn_that_began_with_it() {
-    let thought = Part::Thinking(TextPart { text: "hm".into(), data: Some(own(r#"{"type":"thinking"}"#)) });
+    let thought = Part::Thinking(TextPart { text: "hm".into(), data: Some(own_data(r#"{"type":"thinking"}"#)) });
     let mut turn = request(vec![
         Message::user("?"),
         assistant(vec![thought, Part::ToolCall(call("c", "lookup", "{}"))]),
@@ -369,14 +369,14 @@ fn thinking_continues_in_a_turn_that_began_with_it() {
         Message::tool(vec![result("d", "ok")]),
     ]);
     turn.settings.reasoning = Some(Reasoning::Budget(2_000));
-    assert_eq!(sent(MODEL, &turn)["thinking"]["type"], "enabled");
+    assert_eq!(encoded(MODEL, &turn)["thinking"]["type"], "enabled");
 }
 
 #[test]
 fn sampling_is_sent_only_where_it_is_accepted() {
     let sampled = |model: &str, reasoning| {
         let settings = Settings::default().temperature(Some(1.5)).top_p(Some(0.5)).reasoning(reasoning);
-        let body = sent(model, &with(settings));
+        let body = encoded(model, &with(settings));
         (body["temperature"].clone(), body["top_p"].clone())
     };
     assert_eq!(sampled("claude-3-haiku-20240307", None), (json!(1.0), json!(0.5)));
@@ -391,8 +391,8 @@ fn a_schema_is_enforced_or_added_to_the_instructions() {
     let output = Some(OutputSchema::new("answer", raw(schema)).strict(true));
     let request = with(Settings::default().output(output));
     let format = json!({ "type": "json_schema", "schema": serde_json::from_str::<Value>(schema).unwrap() });
-    assert_eq!(sent(MODEL, &request)["output_config"], json!({ "format": format }));
-    let body = sent("claude-sonnet-4-20250514", &request);
+    assert_eq!(encoded(MODEL, &request)["output_config"], json!({ "format": format }));
+    let body = encoded("claude-sonnet-4-20250514", &request);
     assert_eq!(body["output_config"], Value::Null);
     assert!(body["system"][0]["text"].as_str().unwrap().ends_with(schema));
 }
@@ -402,7 +402,7 @@ fn the_choice_of_tools_is_mapped() {
     let chosen = |tool_choice, parallel_tool_calls| {
         let mut request = with(Settings::default().tool_choice(tool_choice).parallel_tool_calls(parallel_tool_calls));
         request.tools = tools();
-        sent(MODEL, &request)["tool_choice"].clone()
+        encoded(MODEL, &request)["tool_choice"].clone()
     };
     assert_eq!(chosen(ToolChoice::Auto, None), Value::Null);
     assert_eq!(chosen(ToolChoice::Auto, Some(false)), json!({ "type": "auto", "disable_parallel_tool_use": true }));
@@ -429,7 +429,7 @@ fn other_settings_and_extra_fields_are_sent() {
         .extra(extra.into_iter().map(|(name, json)| (name.to_owned(), raw(json))).collect());
     let mut request = with(settings);
     request.tools = tools();
-    let body = sent(MODEL, &request);
+    let body = encoded(MODEL, &request);
     assert_eq!(body["stop_sequences"], json!(["END"]));
     assert_eq!(body["service_tier"], "standard_only");
     assert_eq!(body["metadata"], json!({ "user_id": "u1" }));
@@ -442,9 +442,9 @@ fn other_settings_and_extra_fields_are_sent() {
 
 #[test]
 fn a_turn_of_results_and_text_has_one_mark_at_its_end() {
-    let mut messages = asked();
+    let mut messages = conversation();
     messages.push(Message::user("Well?"));
-    let body = sent(MODEL, &request(messages));
+    let body = encoded(MODEL, &request(messages));
     let marked = |turn: usize| -> Vec<bool> {
         let blocks = body["messages"][turn]["content"].as_array().unwrap();
         blocks.iter().map(|block| block["cache_control"].is_object()).collect()

@@ -414,8 +414,9 @@ async fn the_systems_proxy_is_used_for_other_machines() {
         .args(["--exact", "http::http_client::tests::the_systems_proxy_is_used_for_other_machines"])
         .env(CHILD, "1")
         .env("http_proxy", format!("http://{}", proxy.url.authority()))
-        .env_remove("no_proxy")
+        .env_remove("HTTP_PROXY")
         .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
         .spawn()
         .unwrap();
     let request = timeout(Duration::from_secs(30), async { serve(&mut proxy.accept().await).await }).await.unwrap();

@@ -194,9 +194,9 @@ fn the_last_usage_counts_and_only_the_first_choice_is_read() {
 
 #[test]
 fn cached_tokens_in_the_prompt_count_are_not_added_again() {
-    let told = json!({ "prompt_tokens": 15, "completion_tokens": 1, "prompt_tokens_details": { "cached_tokens": 3 } });
+    let usage = json!({ "prompt_tokens": 15, "completion_tokens": 1, "prompt_tokens_details": { "cached_tokens": 3 } });
     let chunk = json!({ "choices": [{ "index": 0, "delta": { "content": "a" } }] });
-    let end = json!({ "choices": [], "usage": told });
+    let end = json!({ "choices": [], "usage": usage });
     let usage = read(stream(&[chunk, finish("stop"), end])).0.unwrap().usage.unwrap();
     assert_eq!((usage.input_tokens, usage.uncached_input_tokens()), (15, 12));
 }

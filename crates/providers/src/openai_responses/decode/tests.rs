@@ -111,9 +111,9 @@ fn streamed_items_are_kept_if_the_final_response_has_none() {
     assert_eq!(call.arguments.as_str(), r#"{"q":"Päris"}"#);
     assert_eq!(call.data.as_ref().unwrap().raw.get(), r#"{"id":"fc_1","status":"completed"}"#);
     assert_eq!(reply.finish_reason, FinishReason::ToolCalls);
-    let told =
+    let expected =
         [Delta::Thinking("First.".into()), Delta::ToolCall { name: "lookup".into() }, Delta::Arguments { bytes: 5 }];
-    assert_eq!(deltas(&recorder), told);
+    assert_eq!(deltas(&recorder), expected);
 }
 
 #[test]

@@ -11,28 +11,28 @@ const REASONING: &str = r#"{"id":"rs_1","type":"reasoning","encrypted_content":"
 const BARE: &str = r#"{"id":"rs_2","type":"reasoning","summary":[]}"#;
 const SAID: &str = r#"{"id":"msg_1","type":"message","role":"assistant","phase":"commentary","status":"completed","content":[{"type":"output_text","text":"Hm."}]}"#;
 
-fn sent(model: &str, request: &ChatRequest) -> Value {
-    let question = ModelRequest { model, chat: request, settings: &request.settings, stream: false };
-    serde_json::from_slice(&body(&question, None)).unwrap()
+fn encoded(model: &str, request: &ChatRequest) -> Value {
+    let model_request = ModelRequest { model, chat: request, settings: &request.settings, stream: false };
+    serde_json::from_slice(&body(&model_request, None)).unwrap()
 }
 
 fn raw(json: &str) -> RawJson {
     RawJson::parse(json.to_owned()).unwrap()
 }
 
-fn own(json: &str) -> ProviderData {
+fn own_data(json: &str) -> ProviderData {
     ProviderData { dialect: DIALECT.into(), raw: raw(json) }
 }
 
-fn foreign(json: &str) -> ProviderData {
+fn foreign_data(json: &str) -> ProviderData {
     ProviderData { dialect: "anthropic-messages".into(), raw: raw(json) }
 }
 
-fn thought(data: ProviderData) -> Part {
+fn thinking_part(data: ProviderData) -> Part {
     Part::Thinking(TextPart { text: "hm".into(), data: Some(data) })
 }
 
-fn said(data: ProviderData) -> Part {
+fn text_part(data: ProviderData) -> Part {
     Part::Text(TextPart { text: "Hm.".into(), data: Some(data) })
 }
 
@@ -70,7 +70,7 @@ fn sent_back(parts: Vec<Part>, store: bool) -> Vec<Value> {
     if !results.is_empty() {
         messages.push(Message::tool(results));
     }
-    let body = sent(MODEL, &with_extra(request(messages), "store", if store { "true" } else { "false" }));
+    let body = encoded(MODEL, &with_extra(request(messages), "store", if store { "true" } else { "false" }));
     let items = body["input"].as_array().unwrap().iter().skip(1);
     items.filter(|item| item["type"] != "function_call_output").cloned().collect()
 }
@@ -83,7 +83,10 @@ fn json(text: &str) -> Value {
 fn a_request_has_the_documented_form() {
     let mut request = request(vec![
         Message::user("Where is it?"),
-        answer(vec![thought(own(REASONING)), call("call_1", Some(own(r#"{"id":"fc_1","status":"completed"}"#)))]),
+        answer(vec![
+            thinking_part(own_data(REASONING)),
+            call("call_1", Some(own_data(r#"{"id":"fc_1","status":"completed"}"#))),
+        ]),
         Message::tool(vec![result("call_1", vec![Part::text("Here."), Part::text("Or there.")])]),
     ]);
     let schema = raw(r#"{"type":"object","properties":{}}"#);
@@ -108,7 +111,7 @@ fn a_request_has_the_documented_form() {
             { "type": "function_call_output", "call_id": "call_1", "output": "Here.\nOr there." },
         ],
     });
-    assert_eq!(sent(MODEL, &request), expected);
+    assert_eq!(encoded(MODEL, &request), expected);
 }
 
 #[test]
@@ -120,7 +123,8 @@ fn earlier_messages_keep_their_bytes_on_the_next_turn() {
         ))
         .unwrap()
     };
-    let mut conversation = request(vec![Message::user("One"), answer(vec![said(own(SAID))]), Message::user("Two")]);
+    let mut conversation =
+        request(vec![Message::user("One"), answer(vec![text_part(own_data(SAID))]), Message::user("Two")]);
     let earlier = bytes(&conversation);
     assert_eq!(earlier, bytes(&conversation));
     conversation.transcript.push(Message::assistant("Well.")).unwrap();
@@ -131,22 +135,25 @@ fn earlier_messages_keep_their_bytes_on_the_next_turn() {
 #[test]
 fn items_are_sent_back_unchanged_and_in_order() {
     let search = r#"{"id":"ws_1","type":"web_search_call","status":"completed"}"#;
-    let items = sent_back(vec![thought(own(REASONING)), said(own(SAID)), Part::Opaque(own(search))], false);
+    let items = sent_back(
+        vec![thinking_part(own_data(REASONING)), text_part(own_data(SAID)), Part::Opaque(own_data(search))],
+        false,
+    );
     assert_eq!(items, [json(REASONING), json(SAID), json(search)]);
 }
 
 #[test]
 fn reasoning_without_a_following_item_is_left_out() {
-    assert_eq!(sent_back(vec![said(own(SAID)), thought(own(REASONING))], true), [json(SAID)]);
-    assert_eq!(sent_back(vec![thought(own(REASONING))], true), Vec::<Value>::new());
+    assert_eq!(sent_back(vec![text_part(own_data(SAID)), thinking_part(own_data(REASONING))], true), [json(SAID)]);
+    assert_eq!(sent_back(vec![thinking_part(own_data(REASONING))], true), Vec::<Value>::new());
     let unsaid = Part::text("");
-    assert_eq!(sent_back(vec![thought(own(REASONING)), unsaid], true), Vec::<Value>::new());
+    assert_eq!(sent_back(vec![thinking_part(own_data(REASONING)), unsaid], true), Vec::<Value>::new());
 }
 
 #[test]
 fn without_its_reasoning_an_item_is_sent_without_id() {
-    let data = || Some(own(r#"{"id":"fc_1","status":"completed"}"#));
-    let parts = || vec![thought(own(BARE)), said(own(SAID)), call("call_1", data())];
+    let data = || Some(own_data(r#"{"id":"fc_1","status":"completed"}"#));
+    let parts = || vec![thinking_part(own_data(BARE)), text_part(own_data(SAID)), call("call_1", data())];
     let stored = sent_back(parts(), true);
     assert_eq!((&stored[0], &stored[1]["id"], &stored[2]["id"]), (&json(BARE), &json!("msg_1"), &json!("fc_1")));
     let stateless = sent_back(parts(), false);
@@ -158,20 +165,23 @@ fn without_its_reasoning_an_item_is_sent_without_id() {
 #[test]
 fn readable_reasoning_of_open_models_is_sent_back() {
     let open = r#"{"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"hm"}]}"#;
-    assert_eq!(sent_back(vec![thought(own(open)), said(own(SAID))], false), [json(open), json(SAID)]);
+    assert_eq!(
+        sent_back(vec![thinking_part(own_data(open)), text_part(own_data(SAID))], false),
+        [json(open), json(SAID)]
+    );
 }
 
 #[test]
 fn data_of_another_provider_is_dropped_and_long_ids_are_shortened() {
     let long = "x".repeat(70);
     let parts = vec![
-        thought(foreign("{}")),
-        Part::Opaque(foreign(r#"{"type":"server_tool_use"}"#)),
-        said(foreign("{}")),
-        call(&long, Some(foreign(r#"{"caller":1}"#))),
+        thinking_part(foreign_data("{}")),
+        Part::Opaque(foreign_data(r#"{"type":"server_tool_use"}"#)),
+        text_part(foreign_data("{}")),
+        call(&long, Some(foreign_data(r#"{"caller":1}"#))),
     ];
     let messages = vec![Message::user("?"), answer(parts), Message::tool(vec![result(&long, vec![])])];
-    let body = sent(MODEL, &request(messages));
+    let body = encoded(MODEL, &request(messages));
     let input = body["input"].as_array().unwrap();
     let content = json!([{ "type": "output_text", "text": "Hm." }]);
     assert_eq!(input[1], json!({ "type": "message", "role": "assistant", "content": content }));
@@ -188,13 +198,13 @@ fn data_of_another_provider_is_dropped_and_long_ids_are_shortened() {
 fn images_are_sent_in_messages_and_results() {
     let picture = || Part::Image(Image::Base64 { media_type: "image/png".into(), data: "iVBO".into() });
     let address = Part::Image(Image::Url("https://example.com/a.png".into()));
-    let file = Part::Opaque(own(r#"{"type":"input_file","file_id":"f_1"}"#));
+    let file = Part::Opaque(own_data(r#"{"type":"input_file","file_id":"f_1"}"#));
     let messages = vec![
         Message::new(Role::User, vec![picture(), address, file]),
         answer(vec![call("c", None)]),
         Message::tool(vec![result("c", vec![Part::text("See."), picture()])]),
     ];
-    let body = sent(MODEL, &request(messages));
+    let body = encoded(MODEL, &request(messages));
     let inline = json!({ "type": "input_image", "image_url": "data:image/png;base64,iVBO" });
     assert_eq!(
         body["input"][0]["content"],
@@ -215,7 +225,7 @@ fn a_conversation_kept_by_the_provider_is_not_sent_again() {
         Message::tool(vec![result("c", vec![Part::text("ok")])]),
         Message::user("Go on."),
     ];
-    let body = sent(MODEL, &with_extra(request(messages), "previous_response_id", "\"resp_1\""));
+    let body = encoded(MODEL, &with_extra(request(messages), "previous_response_id", "\"resp_1\""));
     let kinds: Vec<&str> =
         body["input"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap_or("user")).collect();
     assert_eq!(kinds, ["function_call_output", "user"]);
@@ -245,9 +255,9 @@ fn settings_become_fields() {
             [("tools".to_owned(), raw(r#"[{"type":"web_search"}]"#)), ("truncation".to_owned(), raw("\"auto\""))]
                 .into(),
         );
-    let question = ModelRequest { model: MODEL, chat: &request, settings: &request.settings, stream: true };
-    let mut sent: Value = serde_json::from_slice(&body(&question, Some("auto"))).unwrap();
-    sent.as_object_mut().unwrap().remove("input");
+    let model_request = ModelRequest { model: MODEL, chat: &request, settings: &request.settings, stream: true };
+    let mut body: Value = serde_json::from_slice(&body(&model_request, Some("auto"))).unwrap();
+    body.as_object_mut().unwrap().remove("input");
     let expected = json!({
         "model": MODEL, "stream": true, "store": false, "include": ["reasoning.encrypted_content"],
         "max_output_tokens": 16, "temperature": 0.5, "top_p": 0.9,
@@ -261,8 +271,8 @@ fn settings_become_fields() {
         "prompt_cache_key": "k", "service_tier": "flex", "user": "u", "metadata": { "team": "a" }, "truncation": "auto",
     });
     // The last digits of a number of single precision do not matter.
-    sent["top_p"] = json!(0.9);
-    assert_eq!(sent, expected);
+    body["top_p"] = json!(0.9);
+    assert_eq!(body, expected);
 }
 
 #[test]
@@ -270,8 +280,8 @@ fn models_that_cannot_reason_get_no_reasoning_fields() {
     let mut request = request(vec![Message::user("?")]);
     request.settings.reasoning = Some(Reasoning::Budget(4_000));
     for model in ["gpt-4.1", "openai/gpt-4o-mini", "ft:gpt-4o:team", "gpt-5-chat-latest"] {
-        let body = sent(model, &request);
+        let body = encoded(model, &request);
         assert_eq!((&body["reasoning"], &body["include"]), (&Value::Null, &Value::Null), "{model}");
     }
-    assert_eq!(sent("openai.gpt-5.5", &request)["reasoning"], json!({ "effort": "low" }));
+    assert_eq!(encoded("openai.gpt-5.5", &request)["reasoning"], json!({ "effort": "low" }));
 }
