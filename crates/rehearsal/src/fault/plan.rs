@@ -56,7 +56,7 @@ impl FaultPlan {
 pub struct Fault {
     /// Its name in the call log.
     pub id: String,
-    /// The calls into whose answers it is injected.
+    /// The calls that it applies to.
     #[serde(rename = "match")]
     pub calls: CallMatcher,
     /// Where in the answer it is injected, for actions that have a place.

@@ -11,7 +11,7 @@ use crate::exchange::request::Request;
 use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 
-/// The rate limits of an account for each model. What is not set is not limited.
+/// The rate limits of an account for each model. A limit that is not set does not apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

@@ -4,10 +4,8 @@
 //! tools they are within a tenth of most. So a client that estimates by the length of a text is as wrong here as it is with
 //! the vendors: too high for prose, too low for code, and far too low for a short prompt.
 
-use std::fmt;
-
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::protocol::dialect::WireDialect;
@@ -51,13 +49,57 @@ pub(crate) fn of_call(name: &str, arguments: &str) -> u64 {
 pub(crate) fn of_prompt(dialect: WireDialect, body: &[u8]) -> u64 {
     // An unreadable body is rejected, and nothing is billed.
     let Ok(prompt) = serde_json::from_slice::<Prompt>(body) else { return 0 };
-    let instructions = prompt.system.tokens + prompt.instructions.tokens;
-    let messages = prompt.messages.entries + prompt.input.entries + u64::from(instructions > 0);
+    let instructions = of_value(&prompt.system) + of_value(&prompt.instructions);
+    let messages = entries(&prompt.messages) + entries(&prompt.input) + u64::from(instructions > 0);
+    let content = of_value(&prompt.messages) + of_value(&prompt.input);
     let tools = prompt.tools.map(RawValue::get).filter(|tools| *tools != "[]").map_or(0, |tools| {
         let added = if dialect == WireDialect::Anthropic { ANTHROPIC_TOOLS } else { 0 };
         added + of_text(tools)
     });
-    PROMPT + MESSAGE * messages + instructions + prompt.messages.tokens + prompt.input.tokens + tools
+    PROMPT + MESSAGE * messages + instructions + content + tools
+}
+
+/// The fields of a body that the model sees, in all three dialects.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Prompt<'a> {
+    messages: Value,
+    input: Value,
+    system: Value,
+    instructions: Value,
+    #[serde(borrow)]
+    tools: Option<&'a RawValue>,
+}
+
+/// The number of messages in a field: a list of them or a single text.
+fn entries(value: &Value) -> u64 {
+    match value {
+        Value::Null => 0,
+        Value::Array(list) => list.len() as u64,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => 1,
+    }
+}
+
+/// The tokens of all texts in a JSON value.
+fn of_value(value: &Value) -> u64 {
+    match value {
+        Value::Null => 0,
+        Value::Bool(_) | Value::Number(_) => 1,
+        Value::String(text) => of_text(text),
+        Value::Array(list) => list.iter().map(of_value).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| of_field(name, value)).sum(),
+    }
+}
+
+fn of_field(name: &str, value: &Value) -> u64 {
+    match name {
+        "role" | "type" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "status" | "signature" | "data"
+        | "encrypted_content" | "cache_control" | "source" | "image_url" | "detail" | "annotations" => 0,
+        "content" | "text" | "thinking" | "summary" | "refusal" | "output" | "tool_calls" | "function" | "name"
+        | "arguments" | "input" => of_value(value),
+        // A name that is not the protocol's own, such as that of an argument.
+        other => of_text(other) + of_value(value),
+    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -80,132 +122,6 @@ impl ByteKind {
             0x80.. => Self::Foreign,
             _ => Self::Mark,
         }
-    }
-}
-
-/// The fields of a body that the model sees, in all three dialects.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Prompt<'a> {
-    messages: TextCount,
-    input: TextCount,
-    system: TextCount,
-    instructions: TextCount,
-    #[serde(borrow)]
-    tools: Option<&'a RawValue>,
-}
-
-/// The tokens of the texts in a JSON value.
-#[derive(Default, Clone, Copy)]
-struct TextCount {
-    tokens: u64,
-    /// The number of entries of a list; one for a text.
-    entries: u64,
-}
-
-/// How the name of a JSON field and its value count.
-enum FieldName {
-    /// Neither the name nor the value counts.
-    Protocol,
-    /// Only the value counts.
-    Content,
-    /// Both count, as for the name of an argument. Holds the tokens of the name.
-    Other(u64),
-}
-
-impl FieldName {
-    fn new(name: &str) -> Self {
-        match name {
-            "role" | "type" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "status" | "signature" | "data"
-            | "encrypted_content" | "cache_control" | "source" | "image_url" | "detail" | "annotations" => {
-                Self::Protocol
-            }
-            "content" | "text" | "thinking" | "summary" | "refusal" | "output" | "tool_calls" | "function" | "name"
-            | "arguments" | "input" => Self::Content,
-            other => Self::Other(of_text(other)),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for FieldName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Names;
-        impl Visitor<'_> for Names {
-            type Value = FieldName;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a field")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<FieldName, E> {
-                Ok(FieldName::new(name))
-            }
-        }
-        deserializer.deserialize_str(Names)
-    }
-}
-
-impl<'de> Deserialize<'de> for TextCount {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Counter)
-    }
-}
-
-struct Counter;
-
-impl<'de> Visitor<'de> for Counter {
-    type Value = TextCount;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<TextCount, E> {
-        Ok(TextCount { tokens: of_text(text), entries: 1 })
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<TextCount, E> {
-        Ok(TextCount::default())
-    }
-
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<TextCount, E> {
-        Ok(TextCount { tokens: 1, entries: 1 })
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<TextCount, E> {
-        self.visit_bool(true)
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<TextCount, E> {
-        self.visit_bool(true)
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<TextCount, E> {
-        self.visit_bool(true)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<TextCount, A::Error> {
-        let mut all = TextCount::default();
-        while let Some(entry) = list.next_element::<TextCount>()? {
-            all.tokens += entry.tokens;
-            all.entries += 1;
-        }
-        Ok(all)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<TextCount, A::Error> {
-        let mut all = TextCount { tokens: 0, entries: 1 };
-        while let Some(field) = fields.next_key()? {
-            all.tokens += match field {
-                FieldName::Protocol => {
-                    fields.next_value::<IgnoredAny>()?;
-                    0
-                }
-                FieldName::Content => fields.next_value::<TextCount>()?.tokens,
-                FieldName::Other(tokens) => tokens + fields.next_value::<TextCount>()?.tokens,
-            };
-        }
-        Ok(all)
     }
 }
 

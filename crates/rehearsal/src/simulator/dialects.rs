@@ -7,7 +7,7 @@ use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 use crate::{anthropic, openai_chat, openai_responses};
 
-/// Reads a body; with `strict`, refuses what the vendor refuses.
+/// Parses a body. With `strict`, rejects what the vendor rejects.
 pub(crate) fn read(dialect: WireDialect, body: &[u8], strict: bool) -> Result<Request, Failure> {
     match dialect {
         WireDialect::OpenaiChat => openai_chat::request::read(body, strict),
@@ -16,7 +16,7 @@ pub(crate) fn read(dialect: WireDialect, body: &[u8], strict: bool) -> Result<Re
     }
 }
 
-/// The body of an answer in one piece.
+/// The body of a reply that is not streamed.
 pub(crate) fn document(reply: &Reply, request: &Request, style: Style) -> Vec<u8> {
     match request.dialect {
         WireDialect::OpenaiChat => openai_chat::reply::document(reply, style),
@@ -25,7 +25,7 @@ pub(crate) fn document(reply: &Reply, request: &Request, style: Style) -> Vec<u8
     }
 }
 
-/// The events of a streamed answer.
+/// The events of a streamed reply.
 pub(crate) fn events(reply: &Reply, request: &Request, style: Style) -> Vec<Event> {
     match request.dialect {
         WireDialect::OpenaiChat => openai_chat::stream::events(reply, request, style),

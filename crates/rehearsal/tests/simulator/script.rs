@@ -1,4 +1,4 @@
-//! Which rule answers, and what it says.
+//! Scripts: which rule determines the answer, and what the answer contains.
 
 use brigade_rehearsal::{AGENT_HEADER, Script, Simulator, WireDialect};
 use serde_json::{Value, json};

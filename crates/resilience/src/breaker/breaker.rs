@@ -14,8 +14,8 @@ use crate::{
     shared::jitter::Jitter,
 };
 
-/// Refuses calls to a model that fails too often, and to all models of an account whose credentials are rejected or
-/// whose quota is exhausted. From time to time one call is let through to probe whether the model works again.
+/// Refuses calls to a model that fails too often, and to all models of an account after its credentials were rejected or
+/// its quota was exhausted. From time to time one call is let through to probe whether the model works again.
 ///
 /// A refused call fails with [`ModelErrorKind::CircuitOpen`], costs nothing and says how long the circuit stays open.
 ///

@@ -37,7 +37,7 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Closed,
-    /// Open until this time; without one, until somebody closes it.
+    /// Open until this time; without one, until [`Circuit::close`] is called.
     Open {
         until: Option<Instant>,
     },

@@ -138,6 +138,6 @@ async fn each_state_change_is_emitted_to_the_run_that_caused_it() {
     assert!(model.chat(&question(), &run).await.is_err());
     advance(seconds(3)).await;
     assert!(model.chat(&question(), &run).await.is_ok());
-    let told = ["open", "half_open", "open", "half_open", "closed"].map(|state| format!("breaker a/m {state}"));
-    assert_eq!(event_lines(&recorder), told);
+    let changes = ["open", "half_open", "open", "half_open", "closed"].map(|state| format!("breaker a/m {state}"));
+    assert_eq!(event_lines(&recorder), changes);
 }

@@ -3,7 +3,7 @@ use brigade_core::{ModelErrorKind as Kind, TimeoutPhase};
 use super::*;
 use crate::testing::{Fake, emit_text, error, event_lines, observed_run, question, reply};
 
-async fn asks_the_second(kind: Kind) -> bool {
+async fn falls_back(kind: Kind) -> bool {
     let second = Fake::healthy("b");
     let model = Fallback::new(Fake::broken("a", kind), second.clone());
     let result = model.chat(&question(), &Run::new()).await;
@@ -24,10 +24,10 @@ async fn another_model_is_asked_only_after_failures_of_the_provider() {
         Kind::Broken,
         Kind::CircuitOpen,
     ] {
-        assert!(asks_the_second(kind).await, "{kind:?}");
+        assert!(falls_back(kind).await, "{kind:?}");
     }
     for kind in [Kind::Caller, Kind::Budget, Kind::Cancelled, Kind::ContextLength, Kind::Refused] {
-        assert!(!asks_the_second(kind).await, "{kind:?}");
+        assert!(!falls_back(kind).await, "{kind:?}");
     }
 }
 

@@ -65,48 +65,48 @@ async fn a_429_with_a_short_delay_ends_in_an_answer() {
 #[tokio::test(start_paused = true)]
 async fn an_excessive_delay_is_returned_or_answered_by_a_fallback() {
     let day = seconds(86_400);
-    let hostile = Fake::new("m", move |_, _| async move { Err(retry_after(Kind::RateLimited, day)) });
-    let (result, elapsed) = timed(&wrap(hostile.clone(), vec![], &Accounts::seeded(1))).await;
+    let excessive = Fake::new("m", move |_, _| async move { Err(retry_after(Kind::RateLimited, day)) });
+    let (result, elapsed) = timed(&wrap(excessive.clone(), vec![], &Accounts::seeded(1))).await;
     assert_eq!((result.unwrap_err().retry(), elapsed), (RetryAdvice::After(day), Duration::ZERO));
 
     let accounts = Accounts::seeded(1);
     let other = ScriptedModel::new([Turn::text("ok"), Turn::text("ok")]);
-    let model = Policy::default().wrap(hostile.clone(), [other.into()], &accounts);
+    let model = Policy::default().wrap(excessive.clone(), [other.into()], &accounts);
     for _ in 0..2 {
         let (result, elapsed) = timed(&model).await;
         assert!(result.is_ok() && elapsed.is_zero());
     }
-    assert_eq!(hostile.calls(), 2, "the account rests, so that it is not asked again");
+    assert_eq!(excessive.calls(), 2, "the account is paused, so it is not called again");
 }
 
 /// R05.
 #[tokio::test(start_paused = true)]
 async fn an_account_without_quota_is_called_once_in_fifteen_minutes() {
     let accounts = Accounts::seeded(1);
-    let empty = Fake::broken("m", Kind::Quota);
-    let model = wrap(empty.clone(), vec![], &accounts);
+    let exhausted = Fake::broken("m", Kind::Quota);
+    let model = wrap(exhausted.clone(), vec![], &accounts);
     assert_eq!(timed(&model).await.0.unwrap_err().kind(), Kind::Quota);
     for _ in 0..14 {
         sleep(seconds(60)).await;
         assert_eq!(timed(&model).await.0.unwrap_err().kind(), Kind::CircuitOpen);
     }
-    assert_eq!(empty.calls(), 1);
+    assert_eq!(exhausted.calls(), 1);
     assert_eq!(accounts.snapshot()[0].credential, Some(BreakerState::Open));
     sleep(seconds(60)).await;
     assert_eq!(timed(&model).await.0.unwrap_err().kind(), Kind::Quota);
 }
 
-/// R06: one of two models is overloaded for a minute, while fifty runs ask once a second.
+/// R06: one of two models is overloaded for a minute, while fifty runs call once a second.
 #[tokio::test(start_paused = true)]
 async fn an_overloaded_model_is_replaced_until_it_recovers() {
     let accounts = Accounts::seeded(1);
-    let storm = Arc::new(AtomicBool::new(true));
-    let weather = Arc::clone(&storm);
+    let overload = Arc::new(AtomicBool::new(true));
+    let is_overloaded = Arc::clone(&overload);
     let first = Fake::new("first", move |_, _| {
-        let weather = Arc::clone(&weather);
+        let is_overloaded = Arc::clone(&is_overloaded);
         async move {
             sleep(Duration::from_millis(200)).await;
-            if weather.load(Ordering::Relaxed) { Err(error(Kind::Overloaded)) } else { Ok(reply("ok")) }
+            if is_overloaded.load(Ordering::Relaxed) { Err(error(Kind::Overloaded)) } else { Ok(reply("ok")) }
         }
     });
     let second = ScriptedModel::new((0..4_000).map(|_| Turn::text("ok").after(seconds(1))));
@@ -131,40 +131,40 @@ async fn an_overloaded_model_is_replaced_until_it_recovers() {
     assert!(outcomes.iter().all(|(_, slowest)| *slowest < seconds(5)));
     assert!(calls > 2_000 && first.calls() <= 100, "{} of {calls}", first.calls());
 
-    storm.store(false, Ordering::Relaxed);
-    let calm = Instant::now();
+    overload.store(false, Ordering::Relaxed);
+    let recovered = Instant::now();
     while accounts.snapshot().iter().any(|health| health.breaker != Some(BreakerState::Closed)) {
         timed(&model).await.0.unwrap();
     }
-    assert!(calm.elapsed() < seconds(20), "{:?}", calm.elapsed());
+    assert!(recovered.elapsed() < seconds(20), "{:?}", recovered.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_attempt_has_its_own_timeout() {
-    let hangs = Fake::new("m", |_, _| std::future::pending());
+    let silent = Fake::new("m", |_, _| std::future::pending());
     let accounts = Accounts::seeded(1);
     let policy = Policy {
         limits: RateLimitSettings { requests_per_minute: Some(60), ..RateLimitSettings::default() },
         ..Policy::default()
     };
-    let model = policy.wrap(hangs.clone(), [], &accounts);
+    let model = policy.wrap(silent.clone(), [], &accounts);
     let (run, recorder) = observed_run();
     let started = Instant::now();
     assert!(model.chat(&question(), &run).await.is_err());
     assert!(started.elapsed() >= seconds(120) && started.elapsed() < seconds(121));
     assert_eq!(event_lines(&recorder), ["retry a/m #2: timeout_first_delta"]);
-    assert_eq!(hangs.calls(), 2);
+    assert_eq!(silent.calls(), 2);
 }
 
 /// R02.
 #[tokio::test(start_paused = true)]
 async fn a_silent_model_with_a_fallback_is_called_once() {
-    let hangs = Fake::new("m", |_, _| std::future::pending());
-    let model = wrap(hangs.clone(), vec![Fake::healthy("spare")], &Accounts::seeded(1));
+    let silent = Fake::new("m", |_, _| std::future::pending());
+    let model = wrap(silent.clone(), vec![Fake::healthy("spare")], &Accounts::seeded(1));
     let (run, recorder) = observed_run();
     let started = Instant::now();
     assert!(model.chat(&question(), &run).await.is_ok());
-    assert_eq!((started.elapsed(), hangs.calls()), (seconds(60), 1));
+    assert_eq!((started.elapsed(), silent.calls()), (seconds(60), 1));
     assert_eq!(event_lines(&recorder), ["a/m -> a/spare: timeout_first_delta"]);
 }
 
@@ -183,10 +183,10 @@ async fn a_cancelled_call_leaves_nothing_behind() {
     let limits = RateLimitSettings { requests_per_minute: Some(120), burst_percent: 5, ..RateLimitSettings::default() };
     let model = Policy { limits, ..Policy::default() }.wrap(fake, [], &accounts);
     let mut calls = JoinSet::new();
-    for patience in 0..400 {
+    for limit in 0..400 {
         let model = Arc::clone(&model);
         calls.spawn(async move {
-            let _ = timeout(Duration::from_millis(patience * 37), model.chat(&question(), &Run::new())).await;
+            let _ = timeout(Duration::from_millis(limit * 37), model.chat(&question(), &Run::new())).await;
         });
     }
     calls.join_all().await;

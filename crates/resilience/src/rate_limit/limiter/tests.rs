@@ -176,7 +176,7 @@ async fn the_queue_is_bounded() {
     assert_eq!(limiter.queue_length(), 0);
 }
 
-/// The order in which callers are admitted, who all come at once to an exhausted limit.
+/// The order in which callers are admitted that all call at the same time, after the limit is exhausted.
 async fn order(limiter: Arc<Limiter>, callers: Vec<(&'static str, Run, Priority)>) -> Vec<&'static str> {
     for _ in 0..60 {
         call(&limiter, Ok(reply("ok"))).await;
@@ -238,7 +238,7 @@ async fn a_429_pauses_the_whole_account_for_the_requested_time() {
     assert_eq!(started.elapsed(), seconds(7));
     call(&one, Err(error(ModelErrorKind::RateLimited))).await;
     call(&other, Ok(reply("ok"))).await;
-    assert_eq!(started.elapsed(), seconds(8), "a refusal that says nothing means a second");
+    assert_eq!(started.elapsed(), seconds(8), "a 429 without a delay pauses for a second");
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,7 +274,7 @@ async fn a_long_pause_fails_waiting_and_new_calls_at_once() {
     assert_eq!(started.elapsed(), Duration::ZERO);
     assert_eq!(admit(&limiter, &run).await.unwrap_err(), hour);
     advance(Duration::from_hours(1)).await;
-    assert!(admit(&limiter, &run).await.is_ok(), "after an hour somebody may ask");
+    assert!(admit(&limiter, &run).await.is_ok(), "after an hour one call is admitted");
 }
 
 /// No call waits and none is in flight.

@@ -70,7 +70,7 @@ async fn permanent_failures_are_not_retried() {
         Kind::Cancelled,
     ];
     for kind in kinds {
-        // Not even when a header says otherwise.
+        // Not even if a header asks for a retry.
         let fake = Fake::new("m", move |_, _| async move { Err(retry_after(kind, seconds(1))) });
         let (result, elapsed) = timed(&retry(&fake), &Run::new()).await;
         assert_eq!((result.unwrap_err().kind(), fake.calls(), elapsed), (kind, 1, Duration::ZERO));
