@@ -47,5 +47,6 @@ pub use configured::ConfiguredApi;
 pub use health::check::{CheckResult, Health, HealthCheck, Readiness};
 pub use runs::event_log::{EventLog, LoggedEvent};
 pub use runs::idempotency::{IdempotencyConflict, IdempotencyKeys, IdempotentRequest};
-pub use runs::manager::{CancelOnDrop, NewRun, RunEnd, RunHandle, Runs, StartRunError};
+pub use runs::manager::{CancelOnDrop, RunEnd, RunHandle, Runs, StartRunError};
+pub use runs::new_run::NewRun;
 pub use runs::store::Store;

@@ -311,7 +311,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::runs::manager::{NewRun, Runs};
+    use crate::runs::{manager::Runs, new_run::NewRun};
 
     /// Parses JSON as the vendor's type, and returns what that type writes.
     fn vendor_form<T: Serialize + serde::de::DeserializeOwned>(ours: &impl Serialize) -> Value {

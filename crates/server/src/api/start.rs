@@ -8,10 +8,7 @@ use super::{ApiError, access::Caller, api::Api, request_ids::RequestIds};
 use crate::{
     agents::served::ServedAgent,
     config::{CallerInstructions, KeyScope},
-    runs::{
-        event_log::EventLog,
-        manager::{NewRun, RunHandle},
-    },
+    runs::{event_log::EventLog, manager::RunHandle, new_run::NewRun},
 };
 
 /// A run that a client asks for.

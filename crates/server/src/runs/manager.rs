@@ -19,7 +19,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{event_log::EventLog, store::Store, totals::UsageTotals};
+use super::{event_log::EventLog, new_run::NewRun, store::Store, totals::UsageTotals};
 
 /// The runs of this process.
 ///
@@ -55,18 +55,6 @@ pub struct Runs {
     /// The approximate size of all runs that have ended.
     bytes: Arc<AtomicUsize>,
     totals: Arc<UsageTotals>,
-}
-
-/// A run to start.
-#[derive(Debug)]
-pub struct NewRun {
-    run: Run,
-    agent: Agent,
-    task: Task,
-    owner: Arc<str>,
-    session: Option<Arc<str>>,
-    events: Option<Arc<EventLog>>,
-    store: Option<Store>,
 }
 
 /// A run that was started, running or ended.
@@ -127,37 +115,6 @@ struct Completion {
 
 /// The maximum size of all kept runs: a tenth of a small machine.
 const MAX_BYTES: usize = 128 << 20;
-
-impl NewRun {
-    /// A task for an agent. `run` carries its budget, observers and ids.
-    pub fn new(run: Run, agent: Agent, task: impl Into<Task>) -> Self {
-        Self { run, agent, task: task.into(), owner: "".into(), session: None, events: None, store: None }
-    }
-
-    /// The name of the key that started the run. Empty by default.
-    #[must_use]
-    pub fn owner(self, owner: Arc<str>) -> Self {
-        Self { owner, ..self }
-    }
-
-    /// The client's session.
-    #[must_use]
-    pub fn session(self, session: Option<Arc<str>>) -> Self {
-        Self { session, ..self }
-    }
-
-    /// A log that observes the run, for clients that follow it.
-    #[must_use]
-    pub fn events(self, events: Option<Arc<EventLog>>) -> Self {
-        Self { events, ..self }
-    }
-
-    /// The store that records the run. Its cost is on disk before its end is reported.
-    #[must_use]
-    pub fn store(self, store: Option<Store>) -> Self {
-        Self { store, ..self }
-    }
-}
 
 impl Runs {
     /// Allows `max_running` runs at the same time, and keeps the last `max_kept` runs.

@@ -4,6 +4,7 @@ pub(crate) mod event_log;
 pub(crate) mod idempotency;
 pub(crate) mod lookup;
 pub(crate) mod manager;
+pub(crate) mod new_run;
 pub(crate) mod report;
 pub(crate) mod spans;
 pub(crate) mod store;

@@ -1,4 +1,4 @@
-//! Keys, hosts, and addresses that others can reach.
+//! Keys, host names and public addresses.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The vendor's own clients, Python's and JavaScript's, against the shipped binary.
+//! The official Python and JavaScript clients against the binary.
 //!
 //! They are installed from their registries below the target folder, once. Without a network or an interpreter
 //! the test is skipped and reports that.
@@ -14,17 +14,17 @@ use tokio::process::Command;
 
 use crate::support::{Server, config, hash_of, scripted};
 
-/// The versions that are tested. Newer ones should work; these make a failure ours.
+/// Fixed versions, so that a failure is not caused by a new release.
 const PYTHON_PACKAGE: &str = "openai==3.54.0";
 const NODE_PACKAGE: &str = "openai@7.57.0";
 
-/// A download of some MiB, through a slow proxy.
+/// A download of a few MiB through a slow proxy.
 const INSTALLING: Duration = Duration::from_mins(2);
 
-/// What the clients ask takes a second or two.
+/// The clients' requests take a second or two.
 const ASKING: Duration = Duration::from_mins(1);
 
-/// An agent that answers, one that may spend nothing, and a stream that breaks when it is told to.
+/// An agent that answers, one without budget, and a stream that breaks on demand.
 const SCRIPT: &str = r#"
 [[rule]]
 answer = { text = "It is sunny in Paris today.", usage = { input = 120, output = 30 } }
@@ -59,7 +59,7 @@ async fn the_official_javascript_client_works() {
     }
 }
 
-/// Runs a client against two servers: one that answers, and one that refuses whom it can.
+/// Runs a client against two servers: one that answers, and one that refuses as many requests as it can.
 async fn all_is_as_expected(client: &mut Command) {
     let provider = scripted(SCRIPT, FAULTS).await;
     let once = "[models.mini.policy.retry]\nattempts = 1\n";
@@ -74,7 +74,7 @@ async fn all_is_as_expected(client: &mut Command) {
     assert!(told.is_ok(), "{}", told.unwrap_err());
 }
 
-/// An interpreter that has the package.
+/// An interpreter with the package installed.
 async fn python() -> Result<PathBuf, String> {
     let folder = below_target("openai-python");
     let (program, done) = (folder.join("bin/python"), folder.join(PYTHON_PACKAGE));
@@ -87,7 +87,7 @@ async fn python() -> Result<PathBuf, String> {
     Ok(program)
 }
 
-/// A script beside the package.
+/// A script in the folder of the package.
 async fn javascript() -> Result<PathBuf, String> {
     let folder = below_target("openai-node");
     let (script, done) = (folder.join("openai_client.mjs"), folder.join(NODE_PACKAGE));
@@ -99,12 +99,12 @@ async fn javascript() -> Result<PathBuf, String> {
         run(Command::new("npm").args(install).arg("--prefix").arg(&folder).arg(NODE_PACKAGE), INSTALLING).await?;
         std::fs::write(done, "").map_err(|error| error.to_string())?;
     }
-    // Node looks for packages beside the script that imports them.
+    // Node resolves packages relative to the script.
     std::fs::copy(beside("openai_client.mjs"), &script).map_err(|error| error.to_string())?;
     Ok(script)
 }
 
-/// Runs a program to its end; the error is what it said last.
+/// Runs a program to its end. The error is its last output.
 async fn run(command: &mut Command, limit: Duration) -> Result<(), String> {
     let name = command.as_std().get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();

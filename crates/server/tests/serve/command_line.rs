@@ -180,7 +180,7 @@ async fn without_a_key_the_first_steps_use_the_simulator() {
         stderr(&output)
     );
     assert!(stderr(&output).contains("`simulator` is a simulator"), "{}", stderr(&output));
-    // The run is in the store that `init` set up, and so is what it cost.
+    // The store of `init` has the run and its cost.
     let summary = stderr(&output);
     let (_, trace) = summary.trim().rsplit_once("trace ").unwrap();
     let output = brigade(folder.path(), &["trace", trace], "").await;
@@ -190,7 +190,7 @@ async fn without_a_key_the_first_steps_use_the_simulator() {
 #[tokio::test]
 async fn runs_from_the_command_line_share_a_daily_budget() {
     let provider = provider("Hello.").await;
-    // A little more than the shortest answer that is worth asking for may cost.
+    // A little more than the maximum cost of the shortest useful answer.
     let budget = "store = \"brigade.db\"\n[budget]\nusd = \"0.0008\"\nper = \"day\"\n";
     let folder = folder(&format!("{budget}{}", config(&provider)));
     for answered in 0..40 {
@@ -210,7 +210,7 @@ async fn with_a_key_in_the_environment_the_first_steps_use_its_provider() {
     for (variable, account, path) in [("ANTHROPIC_API_KEY", "ANTHROPIC", ""), ("OPENAI_API_KEY", "OPENAI", "/v1")] {
         let provider = provider("Hello from afar.").await;
         let folder = tempfile::tempdir().unwrap();
-        // The vendor's address is the only thing that is not as in real life.
+        // Only the vendor's address differs from a real setup.
         let address = (format!("BRIGADE__PROVIDERS__{account}__BASE_URL"), format!("{}{path}", provider.base_url()));
         let steps = [&["init"][..], &["check", "--deny-warnings"], &["run", "assistant", "Say hello."]];
         for (number, step) in steps.into_iter().enumerate() {
@@ -297,7 +297,7 @@ async fn a_new_key_is_printed_once_with_its_hash() {
     assert!(stdout(&output).contains("brigade"));
 }
 
-/// R31.
+/// Scenario R31.
 #[tokio::test]
 async fn an_answer_cannot_control_the_terminal() {
     let answer = r#"answer = { text = "red \u001b[31m and\u0007 \u009bgone" }"#;

@@ -1,4 +1,4 @@
-//! The files in `deploy/`. `cargo xtask ci --only deploy` has them linted besides.
+//! The files in `deploy/`. `cargo xtask ci --only deploy` lints them too.
 
 use std::{path::Path, process::Command};
 
@@ -8,7 +8,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(name)).unwrap()
 }
 
-/// A program judges a file that is found in a folder of its own.
+/// Runs a linter; the result is whether it succeeded, and its output. `None` if it is not installed.
 fn judged(program: &mut Command) -> Option<(bool, String)> {
     let output = program.output().ok()?;
     let told = [output.stdout, output.stderr].concat();
@@ -44,12 +44,12 @@ fn the_image_contains_only_the_program_and_runs_it_unprivileged() {
 
 #[test]
 fn systemd_accepts_the_unit_and_its_sandbox() {
-    // The program must be there for systemd to be content.
+    // systemd checks that the program exists.
     let unit = read("brigade.service").replace("/usr/local/bin/brigade", BRIGADE);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("brigade.service");
     std::fs::write(&path, unit).unwrap();
-    // In tenths, from 0 (nothing may happen) to 100.
+    // In tenths, from 0 (fully confined) to 100.
     let cases: [&[&str]; 2] = [&["verify"], &["security", "--no-pager", "--offline=true", "--threshold=20"]];
     for arguments in cases {
         let Some((is_well, told)) = judged(Command::new("systemd-analyze").args(arguments).arg(&path)) else {

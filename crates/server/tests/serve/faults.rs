@@ -1,5 +1,5 @@
-//! Scenarios of `scenarios/` that need the shipped binary, real sockets and a real clock: the same numbers, shorter
-//! limits, and bounds that a busy machine keeps.
+//! Scenarios of `scenarios/` with the binary, real sockets and a real clock: the same numbers, with shorter limits and
+//! bounds that hold on a busy machine.
 
 use std::{
     io::Write as _,
@@ -17,26 +17,26 @@ use crate::support::{Server, config, eventually, hash_of, json_of, question, scr
 const WORDS: &str =
     "[[rule]]\nanswer = { text = \"One two three four five six.\", usage = { input = 40, output = 12 } }";
 
-/// The six words, one after the other and then no more.
+/// Streams six words and then stops.
 const STALL: &str = "[[fault]]\nid = \"stall\"\nmatch = {}\nat = { after_deltas = 2 }\ndo = { stall = \"10m\" }\n";
 
-/// Leaves time to notice that a second answer would be in vain.
+/// Long enough to notice a second request.
 const SLOW_RETRY: &str = "[models.mini.policy.retry]\nbase = \"20s\"\ncap = \"20s\"\n";
 
-/// How soon the provider must see that nobody waits any more.
+/// How soon the provider must see that the call was cancelled.
 const LETS_GO: Duration = Duration::from_millis(250);
 
-/// A scenario that is being played, and a row of the table when it has held.
+/// A running scenario. It becomes a row of the table when it has held.
 struct Scenario {
     id: &'static str,
     title: &'static str,
     began: Instant,
 }
 
-/// The rows until now.
+/// The rows so far.
 static TABLE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// How many rows make the table.
+/// The number of rows of the table.
 const SCENARIOS: usize = 10;
 
 impl Scenario {
@@ -44,7 +44,8 @@ impl Scenario {
         Self { id, title, began: Instant::now() }
     }
 
-    /// Every condition was met. The last to say so prints the table, past the test runner, which would keep it.
+    /// All conditions hold. The last scenario prints the table directly to the terminal, because the test runner captures
+    /// output.
     fn holds(self, provider: &RunningSimulator) {
         let Self { id, title, began } = self;
         let (seconds, totals) = (began.elapsed().as_secs_f64(), provider.call_log().totals());
@@ -61,7 +62,7 @@ impl Scenario {
     }
 }
 
-/// What the provider bills, at the list price of the one model that costs anything here.
+/// What the provider bills, at the list price of the only model with a cost.
 fn cents(provider: &RunningSimulator) -> f64 {
     let usage = provider.call_log().totals().usage;
     let [input, output] = [usage.input, usage.output].map(|tokens| f64::from(u32::try_from(tokens).unwrap()));
@@ -85,14 +86,14 @@ fn streamed() -> Value {
     body
 }
 
-/// The stream told a failure and did not pretend to be whole.
+/// Asserts that the stream ended with an error and without `[DONE]`.
 fn broke_off(frames: &[Value]) {
     let last = frames.last().unwrap();
     assert!(last["error"]["code"].is_string(), "{frames:?}");
     assert!(!frames.contains(&json!("[DONE]")), "{frames:?}");
 }
 
-/// Waits until the provider has seen so many calls.
+/// Waits until the provider has seen this number of calls.
 async fn asked(provider: &RunningSimulator, calls: u64) {
     eventually("the provider is asked", || (provider.call_log().totals().arrived == calls).then_some(())).await;
 }
@@ -265,7 +266,7 @@ async fn r39_a_disconnected_client_cancels_its_model_call() {
         let request = server.post("/v1/chat/completions", &body);
         let mut asking = JoinSet::from_iter([async move {
             let mut response = request.send().await.unwrap();
-            // In the middle: the first words have come, and the next will not.
+            // In the middle: the first words have arrived, and no more will.
             response.chunk().await.unwrap();
             response
         }]);

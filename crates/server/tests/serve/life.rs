@@ -1,10 +1,10 @@
-//! Health, metrics, signals, and clients that go away.
+//! Health, metrics, signals and reloads.
 
 use serde_json::{Value, json};
 
 use crate::support::{Server, config, eventually, json_of, provider, question, scripted};
 
-/// A provider that never ends its answers.
+/// A provider whose answers never end.
 const STALL: &str = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { after_deltas = 1 }\ndo = { stall = \"10m\" }\n";
 const WORDS: &str = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
 

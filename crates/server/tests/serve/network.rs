@@ -1,4 +1,4 @@
-//! The ways to a provider: by TLS, and through a proxy.
+//! Providers behind TLS and behind a proxy.
 
 use std::{
     io,
@@ -25,11 +25,11 @@ use tokio_rustls::{
 
 use crate::support::{BRIGADE, config, provider};
 
-/// For `localhost`, signed by itself, valid for a hundred years.
+/// Self-signed, for `localhost`, valid for a hundred years.
 const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/tls/certificate.pem");
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/tls/key.pem");
 
-/// Something between the binary and a provider. Its tasks end with it.
+/// A TLS endpoint or proxy in front of a provider. Its tasks end when it is dropped.
 struct Between {
     port: u16,
     /// The first bytes of each connection.
@@ -48,7 +48,7 @@ impl Between {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let first = match &tls {
-                    // A handshake that fails is one of the things to see.
+                    // A failed handshake is recorded too.
                     Some(tls) => match tls.accept(stream).await {
                         Ok(stream) => pass_on(stream, provider).await,
                         Err(error) => Ok(format!("no handshake: {error}")),
@@ -68,19 +68,19 @@ impl Drop for Between {
     }
 }
 
-/// Passes one connection on until its end, and answers what it began with.
+/// Forwards one connection until its end, and returns its first bytes.
 async fn pass_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, provider: SocketAddr) -> io::Result<String> {
     let mut onward = TcpStream::connect(provider).await?;
     let mut first = vec![0; 1_024];
     let length = stream.read(&mut first).await?;
     first.truncate(length);
     onward.write_all(&first).await?;
-    // Connections that are simply dropped are none of this test's business.
+    // Dropped connections are not part of this test.
     let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
     Ok(String::from_utf8_lossy(&first).into_owned())
 }
 
-/// Runs the clerk, whose provider is at `url`.
+/// Runs `clerk` with a provider at `url`.
 async fn run(provider: &RunningSimulator, url: &str, variables: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("brigade.toml"), config(provider).replace(&provider.base_url(), url)).unwrap();

@@ -1,4 +1,4 @@
-//! The commands of the README, as they are printed there.
+//! The commands of the README.
 
 use std::process::{Command, Output};
 
@@ -8,7 +8,7 @@ use crate::support::{BRIGADE, Server};
 
 const README: &str = include_str!("../../../../README.md");
 
-/// The port that the README prints. Another process may have it, so another one is used.
+/// The port in the README. The tests replace it, because another process may use it.
 const PORT: &str = "8080";
 
 /// The shell commands of a section, block by block, without comments.
@@ -23,7 +23,7 @@ fn blocks(section: &str) -> Vec<Vec<String>> {
     blocks.map(commands).collect()
 }
 
-/// Runs a command as a shell does whose path leads to the program.
+/// Runs a command in a shell that finds `brigade` in its path.
 async fn shell(command: &str, folder: &std::path::Path) -> Output {
     let programs = std::path::Path::new(BRIGADE).parent().unwrap();
     let path = std::env::join_paths(

@@ -1,11 +1,11 @@
-//! Notes that agents keep for whoever asks.
+//! Long-term memory.
 
 use brigade_rehearsal::RunningSimulator;
 use serde_json::{Value, json};
 
 use crate::support::{Server, config, json_of, scripted};
 
-/// The clerk notes what it is told at once, and says what it was shown.
+/// The clerk writes each task into a note, and repeats what it was shown.
 const SCRIPT: &str = r#"
 [[rule]]
 when = { last_user_contains = "Remember", turn = 0, tools = true }
@@ -51,7 +51,7 @@ async fn notes_are_added_to_later_tasks_of_the_same_user_even_after_a_restart() 
     assert!(shown.starts_with("I was shown: Which trains?"), "{shown}");
     assert!(shown.contains("are not instructions") && shown.contains(r#""source":"agent""#), "{shown}");
     assert_eq!(ask(&second, "Which trains?", Some("bob")).await["text"], "Done.", "others have their own");
-    assert_eq!(ask(&second, "Which trains?", None).await["text"], "Done.", "and nobody has none");
+    assert_eq!(ask(&second, "Which trains?", None).await["text"], "Done.", "a request without a user has no notes");
     let found = ask(&second, "Look it up.", Some("ada")).await["text"].to_string();
     assert!(found.contains("Ada takes trains to Basel.") && found.contains(r#"\"id\""#), "{found}");
     let refused = ask(&second, "Look it up.", None).await["text"].to_string();
@@ -80,12 +80,12 @@ async fn notes_are_found_by_meaning_with_an_embedding_model_whose_calls_are_paid
     let config = format!("prices = \"{}\"\n{}", prices.display(), remembering(&provider, &folder, BY_MEANING));
     let server = Server::start(&config);
     ask(&server, "Remember this.", Some("ada")).await;
-    // No word of it is in the note; parts of one are.
+    // It shares no word with the note, only parts of words.
     let shown = ask(&server, "Any training?", Some("ada")).await;
     assert!(shown["text"].as_str().unwrap().contains("Ada takes trains"), "{shown}");
     let (_, usage) = json_of(server.get("/v1/usage?model=sim/embed")).await;
     let total = &usage["total"];
-    // Each task is looked up, and one note was written.
+    // One embedding per task, and one for the note.
     assert_eq!((&total["calls"], &total["uncertain"]), (&json!(3), &json!("0")), "{usage}");
     assert!(total["charged"].as_str().unwrap() > "0", "{usage}");
     let embedded = provider.call_log().calls().into_iter().filter(|call| call.model == "embed");

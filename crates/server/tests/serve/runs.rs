@@ -1,4 +1,4 @@
-//! Brigade's own interface: runs.
+//! `/v1/runs` and `/v1/usage`.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn task(text: &str) -> Value {
     json!({ "agent": "clerk", "task": text })
 }
 
-/// The numbers and the contents of the events after the one called `last`.
+/// The numbers and contents of the events after the number `last`.
 async fn events(server: &Server, id: &str, last: u64) -> Vec<(u64, Value)> {
     let request = server.get(&format!("/v1/runs/{id}/events")).header("last-event-id", last.to_string());
     let text = request.send().await.unwrap().text().await.unwrap();
@@ -233,6 +233,6 @@ async fn invalid_ids_and_filters_are_errors_in_the_usual_form() {
     assert_eq!(json_of(from("latest")).await.0, 400);
     for beyond in [u64::MAX.to_string(), format!("{}0", u64::MAX)] {
         let text = from(&beyond).send().await.unwrap().text().await.unwrap();
-        assert!(text.starts_with("event: ended\n"), "nothing is told twice: {text}");
+        assert!(text.starts_with("event: ended\n"), "no event is sent twice: {text}");
     }
 }

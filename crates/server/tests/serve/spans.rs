@@ -1,4 +1,4 @@
-//! Spans at a collector. Without the feature `otlp` the server must say that it sends none.
+//! Spans at a collector. Without the feature `otlp` the server must log a warning.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,10 +6,10 @@ use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
 
 use crate::support::{Server, config, json_of, provider, question};
 
-/// What a collector was sent.
+/// The requests that a collector has received.
 type Received = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
 
-/// A collector that keeps what it is sent, and its address.
+/// Starts a collector.
 async fn collector() -> (tokio::task::JoinSet<()>, String, Received) {
     let received = Received::default();
     let keep = Arc::clone(&received);

@@ -1,4 +1,4 @@
-//! What outlives the server where a file is configured for it.
+//! Data that survives a restart.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::support::{
 
 /// Stops a server as an orchestrator does.
 async fn stop(mut server: Server) {
-    // Who answers also listens to signals.
+    // Once it answers, it handles signals.
     json_of(server.get("/livez")).await;
     server.signal("-TERM");
     assert!(server.exit().await.success(), "{}", server.log());
@@ -38,7 +38,7 @@ async fn a_session_continues_after_a_restart() {
 #[tokio::test]
 async fn spending_of_today_counts_after_a_restart() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
-    // Enough for one call, but not for the least that a second one may have to cost.
+    // Enough for one call, but not for the minimum reservation of a second one.
     let budget = "[budget]\nusd = \"0.0006\"\nper = \"day\"\n";
     let config = stored(&(config(&provider) + budget), &folder);
     let ask = async |server: &Server| json_of(server.post("/v1/chat/completions", &question("Hello?"))).await.0;
@@ -54,13 +54,13 @@ async fn spending_of_today_counts_after_a_restart() {
 async fn a_file_that_is_not_a_store_is_refused_and_not_changed() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let path = folder.path().join("brigade.db");
-    std::fs::write(&path, "my diary, which is no database").unwrap();
+    std::fs::write(&path, "my diary, not a database").unwrap();
     let output = Server::refused(&stored(&config(&provider), &folder));
     assert!(output.contains("the store") && output.contains("brigade.db"), "{output}");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "my diary, which is no database");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "my diary, not a database");
 }
 
-/// The key `brg_ada`, with what it may spend each day.
+/// The key `brg_ada` with a daily budget.
 fn key_of_ada(budget: &str) -> String {
     let (hash, scopes) = (hash_of("brg_ada"), "[\"run\", \"read\"]");
     format!(
@@ -109,7 +109,7 @@ async fn runs_and_usage_survive_a_restart_with_pages_and_filters() {
 
     assert_eq!(json_of(second.get("/v1/usage")).await.1, usage);
     assert_eq!((&usage["total"]["calls"], &usage["data"][0]["agent"]), (&json!(3), &json!("clerk")));
-    // What this process runs is among what earlier ones ran.
+    // Runs of this process are listed among those of earlier ones.
     let (_, new) = json_of(second.post("/v1/runs", &json!({ "agent": "clerk", "task": "Hello?" }))).await;
     assert_eq!(list("limit=2").await, (vec![new["id"].clone(), ids[0].clone()], true));
     assert_eq!(json_of(second.get("/v1/usage?agent=clerk")).await.1["total"]["calls"], 4);
@@ -174,7 +174,7 @@ async fn a_run_cut_off_by_a_crash_is_interrupted() {
 async fn a_key_that_is_removed_and_added_again_keeps_its_spending() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let without = stored(&config(&provider), &folder);
-    // Enough for one call, but not for the least that a second one may have to cost.
+    // Enough for one call, but not for the minimum reservation of a second one.
     let with = format!("{without}{}", key_of_ada("0.0006"));
     let ask = async |server: &Server| {
         let request = server.post("/v1/chat/completions", &question("Hello?"));
@@ -191,7 +191,7 @@ async fn a_key_that_is_removed_and_added_again_keeps_its_spending() {
     assert_eq!(ask(&second).await, 402, "{}", second.log());
 }
 
-/// A server whose files may not grow beyond so many blocks of 512 bytes, which is what a full disk looks like.
+/// Limits the size of the server's files, which has the effect of a full disk.
 #[tokio::test]
 async fn a_full_disk_degrades_runs_and_loses_no_answer() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
@@ -200,7 +200,7 @@ async fn a_full_disk_degrades_runs_and_loses_no_answer() {
     let server = Server::start_limited(&config, 900);
     let task = "x".repeat(50_000);
     let (mut degraded, mut paid) = (Vec::new(), 0);
-    // First no session fits any more, then no history.
+    // First sessions no longer fit, then the history.
     while !degraded.iter().any(|part: &Value| part["part"] == "history") {
         let body = json!({ "agent": "clerk", "task": task, "session_id": "one" });
         let (status, run) = json_of(server.post("/v1/runs", &body)).await;

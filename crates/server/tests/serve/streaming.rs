@@ -53,7 +53,7 @@ async fn an_answer_with_a_schema_is_sent_when_it_is_complete() {
 
 const WORDS: &str = "[[rule]]\nanswer = { text = \"One two three four five six.\" }";
 
-/// The first call meets with this fault.
+/// Injects a fault into the first call.
 fn fault(at: &str, act: &str) -> String {
     format!("[[fault]]\nid = \"x\"\nmatch = {{ call = 1 }}\nat = {{ {at} }}\ndo = {{ {act} }}\n")
 }

@@ -1,4 +1,4 @@
-//! A server of the real binary, and the provider it asks.
+//! Starts the binary and a simulated provider.
 
 use std::{
     io::{BufRead, BufReader},
@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 pub(crate) const BRIGADE: &str = env!("CARGO_BIN_EXE_brigade");
 
-/// What a test waits for at the longest. Nothing takes a tenth of it.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The timeout of all waits. Nothing takes a tenth of it.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running `brigade serve`, killed when it is dropped.
 pub(crate) struct Server {
@@ -24,19 +24,19 @@ pub(crate) struct Server {
     folder: TempDir,
 }
 
-/// A provider that answers every question with these words.
+/// A provider that answers every request with this text.
 pub(crate) async fn provider(text: &str) -> RunningSimulator {
     scripted(&format!("[[rule]]\nanswer = {{ text = {text:?}, usage = {{ input = 120, output = 30 }} }}"), "").await
 }
 
-/// A provider with this script, and these faults.
+/// A provider with a script and faults.
 pub(crate) async fn scripted(script: &str, faults: &str) -> RunningSimulator {
     let builder = Simulator::builder().script(Script::from_toml(script).unwrap());
     let builder = if faults.is_empty() { builder } else { builder.faults(FaultPlan::from_toml(faults).unwrap()) };
     builder.build().serve_locally().await.unwrap()
 }
 
-/// A provider that knows who asks when it was told before, in the same conversation.
+/// A provider that knows the user's name in the second turn of a conversation.
 pub(crate) async fn acquaintance() -> RunningSimulator {
     let script = r#"
 [[rule]]
@@ -79,22 +79,22 @@ impl Server {
         Self::start_with(config, &[])
     }
 
-    /// The same with these variables in its environment.
+    /// Also sets environment variables.
     pub(crate) fn start_with(config: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(BRIGADE);
         command.arg("serve").envs(variables.iter().copied());
         Self::started(config, command)
     }
 
-    /// The same where no file may get larger than so many blocks of 512 bytes.
+    /// Limits the size of the server's files, in blocks of 512 bytes.
     pub(crate) fn start_limited(config: &str, blocks: u32) -> Self {
         let mut command = Command::new("sh");
-        // A write beyond the limit is to fail, and not to end the process.
+        // A write beyond the limit fails instead of ending the process.
         command.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec {BRIGADE} serve")]);
         Self::started(config, command)
     }
 
-    /// The demo's team, at a free port.
+    /// Serves the demo's team at a free port.
     pub(crate) fn start_demo() -> Self {
         let mut command = Command::new(BRIGADE);
         command.args(["serve", "--demo", "--listen", "127.0.0.1:0"]);
@@ -114,7 +114,7 @@ impl Server {
         server
     }
 
-    /// What a server says that does not start with this configuration.
+    /// The error of a server that refuses this configuration.
     pub(crate) fn refused(config: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
@@ -174,7 +174,7 @@ impl Drop for Server {
     }
 }
 
-/// The SHA-256 of a key, as the configuration has it.
+/// The hash of a key, as in the configuration.
 pub(crate) fn hash_of(key: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
     let [high, low] = [0, 16].map(|start| u128::from_be_bytes(digest[start..start + 16].try_into().unwrap()));
@@ -194,7 +194,7 @@ pub(crate) async fn json_of(request: reqwest::RequestBuilder) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-/// Looks again and again until there is something.
+/// Polls until there is a result.
 pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let looking = async {
         loop {
@@ -204,7 +204,7 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("never: {what}"))
+    tokio::time::timeout(WAIT_TIMEOUT, looking).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 fn client() -> reqwest::Client {
@@ -212,5 +212,5 @@ fn client() -> reqwest::Client {
     TLS.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap()
+    reqwest::Client::builder().timeout(WAIT_TIMEOUT).no_proxy().build().unwrap()
 }

@@ -1,4 +1,4 @@
-//! Tools that the configuration describes, asked for by a scripted model.
+//! Configured tools, called by a scripted model.
 
 use std::{
     process::Command,
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{BRIGADE, Server, config, json_of, question, scripted};
 
-/// A model that calls `lookup` with these arguments, and then says what it got.
+/// A model that calls `lookup` with these arguments, and then repeats the result.
 async fn model(arguments: &str) -> RunningSimulator {
     let script = format!(
         r#"
@@ -35,7 +35,7 @@ answer = {{ text = "It says: {{{{tool_results}}}}" }}
     scripted(&script, "").await
 }
 
-/// A configuration whose clerk has the tool `lookup`.
+/// A configuration in which `clerk` has the tool `lookup`.
 fn with_tool(model: &RunningSimulator, tool: &str) -> String {
     let config = config(model).replace("[agents.clerk]", "[agents.clerk]\ntools = [\"lookup\"]");
     format!(
@@ -50,7 +50,7 @@ async fn answer(config: &str) -> String {
     body["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
 }
 
-/// A server on this machine that counts its visitors.
+/// A local server that counts requests.
 struct Target {
     port: u16,
     visits: Arc<AtomicUsize>,
@@ -158,7 +158,7 @@ async fn programs_run_only_if_allowed() {
     assert!(message.contains("server.commands = true"), "{message}");
 }
 
-/// R25.
+/// Scenario R25.
 #[tokio::test]
 async fn the_stop_reason_is_in_the_answer_the_log_and_the_metrics() {
     let model =
@@ -173,5 +173,5 @@ async fn the_stop_reason_is_in_the_answer_the_log_and_the_metrics() {
     let metrics = server.get("/metrics").send().await.unwrap().text().await.unwrap();
     let run = metrics.lines().find(|line| line.starts_with("brigade_runs_total{")).unwrap_or_default();
     assert!(run.contains("unknown_tool_limit"), "{metrics}");
-    assert!(!metrics.contains("invented"), "what a model makes up is no label");
+    assert!(!metrics.contains("invented"), "names that a model invents are not labels");
 }

@@ -1,0 +1,50 @@
+//! A run to start.
+
+use std::sync::Arc;
+
+use brigade_core::{Agent, Run, Task};
+
+use super::{event_log::EventLog, store::Store};
+
+/// A run to start.
+#[derive(Debug)]
+pub struct NewRun {
+    pub(super) run: Run,
+    pub(super) agent: Agent,
+    pub(super) task: Task,
+    pub(super) owner: Arc<str>,
+    pub(super) session: Option<Arc<str>>,
+    pub(super) events: Option<Arc<EventLog>>,
+    pub(super) store: Option<Store>,
+}
+
+impl NewRun {
+    /// A task for an agent. `run` carries its budget, observers and ids.
+    pub fn new(run: Run, agent: Agent, task: impl Into<Task>) -> Self {
+        Self { run, agent, task: task.into(), owner: "".into(), session: None, events: None, store: None }
+    }
+
+    /// The name of the key that started the run. Empty by default.
+    #[must_use]
+    pub fn owner(self, owner: Arc<str>) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// The client's session.
+    #[must_use]
+    pub fn session(self, session: Option<Arc<str>>) -> Self {
+        Self { session, ..self }
+    }
+
+    /// A log that observes the run, for clients that follow it.
+    #[must_use]
+    pub fn events(self, events: Option<Arc<EventLog>>) -> Self {
+        Self { events, ..self }
+    }
+
+    /// The store that records the run. Its cost is on disk before its end is reported.
+    #[must_use]
+    pub fn store(self, store: Option<Store>) -> Self {
+        Self { store, ..self }
+    }
+}
