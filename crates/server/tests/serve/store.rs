@@ -209,14 +209,14 @@ async fn a_full_disk_degrades_runs_and_loses_no_answer() {
         paid += u64::from(degraded.is_empty());
         assert!(paid < 100, "it never gets full");
     }
-    assert!(degraded[0].to_string().contains("nothing of this was kept"), "{degraded:?}");
+    assert!(degraded[0].to_string().contains("nothing was stored"), "{degraded:?}");
     assert!(server.log().contains("the history cannot be written"), "{}", server.log());
     let mut is_ready = true;
     for _ in 0..100 {
         is_ready &= json_of(server.get("/readyz")).await.0 == 200;
     }
     let (_, ready) = json_of(server.get("/readyz?verbose")).await;
-    assert!(!is_ready && ready.to_string().contains("nothing of this was kept"), "{ready}");
+    assert!(!is_ready && ready.to_string().contains("nothing was stored"), "{ready}");
     drop(server);
 
     let after = Server::start(&config);
@@ -236,6 +236,6 @@ async fn a_damaged_store_is_reported_and_not_changed() {
     bytes[100..4_096].fill(0xAA);
     std::fs::write(&path, &bytes).unwrap();
     let message = Server::refused(&config);
-    assert!(message.contains("damaged") && message.contains("restore it from a copy"), "{message}");
+    assert!(message.contains("damaged") && message.contains("restore it from a backup"), "{message}");
     assert!(std::fs::read(&path).unwrap() == bytes, "it was left as it is");
 }
