@@ -14,7 +14,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Four per run of the default limit. Each takes a few KiB and one file descriptor, of which a process often has 1,024.
+/// Four per run of the default limit. Each takes a few KiB and one file descriptor, and many processes may open only 1,024.
 const MAX_CONNECTIONS: usize = 1_000;
 
 /// How long a client may take to send the head of a request, including the time since the last response. Protects against

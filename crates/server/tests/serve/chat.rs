@@ -74,7 +74,7 @@ async fn invalid_chat_requests_are_refused_with_exact_messages() {
         (with("messages", json!([{ "role": "user", "content": 5 }])), 400, "invalid_request", "messages[0].content"),
         (with("messages", json!([{ "role": "chef", "content": "x" }])), 400, "invalid_request", "messages[0].role"),
         (with("messages", json!([{ "role": "tool", "content": "x" }])), 400, "unsupported_parameter", "messages[0]"),
-        (with("model", json!("nobody")), 404, "model_not_found", "model"),
+        (with("model", json!("unknown")), 404, "model_not_found", "model"),
         (with("tools", json!([{ "type": "function" }])), 400, "unsupported_parameter", "tools"),
         (with("n", json!(2)), 400, "unsupported_parameter", "n"),
         (with("temperature", json!(3)), 400, "invalid_request", "temperature"),

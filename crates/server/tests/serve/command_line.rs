@@ -141,8 +141,8 @@ async fn the_exit_code_shows_how_a_run_ended() {
     let failing = scripted("", "[[fault]]\nid = \"x\"\nmatch = {}\ndo = { status = 401 }\n").await;
     let output = brigade(folder(&config(&failing)).path(), &["run", "clerk", "Do it."], "").await;
     assert_eq!(output.status.code(), Some(1));
-    let output = brigade(folder(&tight).path(), &["run", "nobody", "Do it."], "").await;
-    assert!(stderr(&output).contains("there is no agent `nobody`; the agents are: clerk"), "{}", stderr(&output));
+    let output = brigade(folder(&tight).path(), &["run", "unknown", "Do it."], "").await;
+    assert!(stderr(&output).contains("there is no agent `unknown`; the agents are: clerk"), "{}", stderr(&output));
     assert_eq!(brigade(folder(&tight).path(), &["run"], "").await.status.code(), Some(2));
 }
 

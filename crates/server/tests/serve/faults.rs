@@ -198,7 +198,7 @@ async fn r14_a_stalled_stream_times_out() {
     assert_eq!(
         provider.call_log().calls()[0].state,
         CallState::ClientDisconnected,
-        "nobody listens to the silence any more"
+        "the silence has no listener any more"
     );
     let (_, metrics) = json_of(server.get("/metrics")).await;
     let timed_out = r#"model="gpt-5-mini",outcome="provider_timeout_idle"} 1"#;

@@ -135,7 +135,7 @@ async fn runs_are_listed_in_pages_and_usage_by_agent_and_model() {
         (&line["agent"], &line["model"], &line["calls"]),
         (&json!("clerk"), &json!("sim/gpt-5-mini"), &json!(3))
     );
-    assert_eq!(json_of(server.get("/v1/usage?agent=nobody")).await.1["data"], json!([]));
+    assert_eq!(json_of(server.get("/v1/usage?agent=unknown")).await.1["data"], json!([]));
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn invalid_run_requests_are_refused_with_exact_messages() {
         (with("task", json!("x".repeat(100_000))), 413, "body_too_large", ""),
         (with("task", json!(" \n")), 400, "invalid_request", "task"),
         (with("task", json!({})), 400, "invalid_request", "task"),
-        (with("agent", json!("nobody")), 404, "model_not_found", "agent"),
+        (with("agent", json!("unknown")), 404, "model_not_found", "agent"),
         (with("session_id", json!("")), 400, "invalid_request", "session_id"),
         (with("session_id", json!("x".repeat(257))), 400, "invalid_request", "session_id"),
         (with("timeout", json!("soon")), 400, "invalid_request", "timeout"),
