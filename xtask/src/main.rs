@@ -49,6 +49,8 @@ enum Command {
     Fuzz(commands::fuzz::Options),
     /// Sends requests to the server that are generated from its `OpenAPI` description, and checks the responses.
     FuzzApi(steps::fuzz_api::Options),
+    /// Checks the dependencies for known vulnerabilities. Needs github.com, for the `RustSec` database.
+    Advisories,
     /// Writes the embedded price table from joined price lists.
     Prices(commands::prices::Options),
 }
@@ -76,6 +78,7 @@ fn run(command: Command) -> Result<()> {
         Command::Swarm(options) => commands::swarm::run(&shell, &options),
         Command::Fuzz(options) => commands::fuzz::run(&shell, &options),
         Command::FuzzApi(options) => steps::fuzz_api::run(&shell, &options),
+        Command::Advisories => steps::deny::check_advisories(&shell),
         Command::Prices(options) => commands::prices::run(&shell, &options),
     }
 }
