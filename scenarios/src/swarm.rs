@@ -1,4 +1,4 @@
-//! Random compositions of faults (swarm testing), and what must hold for each of them.
+//! Plays random combinations of faults (swarm testing), and checks the invariants for each.
 
 use std::{sync::Arc, time::Duration};
 
@@ -118,7 +118,7 @@ pub fn random_scenario(seed: u64) -> (Scenario, WireDialect) {
 /// Plays the scenario for a seed, twice if `twice`, and checks the invariants.
 ///
 /// # Errors
-/// If it cannot be set up.
+/// Fails if the scenario cannot be set up.
 pub fn judge_seed(seed: u64, twice: bool) -> anyhow::Result<(Observation, Vec<Violation>)> {
     let (scenario, dialect) = random_scenario(seed);
     let found = play(&scenario, dialect, seed)?;
@@ -149,7 +149,7 @@ fn bounds(scenario: &Scenario, observed: &Observation) -> Vec<Violation> {
     let models = if scenario.has_fallback { 2 } else { 1 };
     if attempts > questions * ATTEMPTS * models || observed.calls.len() > attempts {
         let calls = observed.calls.len();
-        violation("I6", format!("{questions} questions, {attempts} attempts, {calls} requests"));
+        violation("I6", format!("too many: {attempts} attempts and {calls} requests for {questions} questions"));
     }
     violations
 }

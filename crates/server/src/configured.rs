@@ -34,7 +34,7 @@ pub struct ConfiguredApi {
     state: SharedState,
     health: Arc<ProviderHealth>,
     listen: SocketAddr,
-    /// The values at the start.
+    /// The configuration at the start. A reload compares these values to warn about keys that need a restart.
     values: Vec<ConfigValue>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct PreparedReload {
     loaded: LoadedConfig,
 }
 
-/// Keys that only take effect at a start: open sockets and files, and accounts that were spent from.
+/// Keys that only take effect at a start, because a reload keeps sockets, files, background tasks and the main budget.
 const ONLY_AT_START: [&str; 13] = [
     "budget",
     "log.events",
@@ -71,17 +71,17 @@ impl ConfiguredApi {
     pub async fn start(loaded: &LoadedConfig) -> anyhow::Result<Self> {
         let state = SharedState::open(loaded).await?;
         let app = App::from_config(loaded, &state)?;
-        Self::serve(loaded, state, app).await
+        Self::build(loaded, state, app).await
     }
 
-    /// Serves the demo's team, whose provider is a simulator at this address.
+    /// Builds an API with the demo's team. Its provider is the simulator at `base_url`.
     pub(crate) async fn start_demo(loaded: &LoadedConfig, base_url: &str) -> anyhow::Result<Self> {
         let state = SharedState::new(&loaded.config);
         let app = App::demo(base_url, &state)?;
-        Self::serve(loaded, state, app).await
+        Self::build(loaded, state, app).await
     }
 
-    async fn serve(loaded: &LoadedConfig, state: SharedState, app: App) -> anyhow::Result<Self> {
+    async fn build(loaded: &LoadedConfig, state: SharedState, app: App) -> anyhow::Result<Self> {
         let LoadedConfig { config, folder, .. } = loaded;
         require_agents(&app)?;
         require_keys(config, config.server.listen)?;
@@ -106,7 +106,8 @@ impl ConfiguredApi {
         }
         if let Some(path) = &config.log.events {
             let path = folder.join(path);
-            let recorder = RunLog::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
+            let recorder =
+                RunLog::open(&path).with_context(|| format!("cannot open `log.events` = {}", path.display()))?;
             builder = builder.observer(Arc::new(recorder));
         }
         let api = builder.build().await?;
@@ -119,7 +120,7 @@ impl ConfiguredApi {
         &self.api
     }
 
-    /// Uses another configuration for new requests. Keys that only take effect at a start are logged if they changed.
+    /// Uses another configuration for new requests. Logs a warning for each changed key that needs a restart.
     ///
     /// # Errors
     ///
@@ -132,7 +133,7 @@ impl ConfiguredApi {
 
     pub(crate) async fn prepare(&self, loaded: LoadedConfig) -> anyhow::Result<PreparedReload> {
         let config = &loaded.config;
-        // The socket stays at its address, which decides whether keys are needed.
+        // A reload does not move the socket, so its current address decides whether keys are needed.
         require_keys(config, self.listen)?;
         let previous = self.api.setup();
         let (ledger, store) = (&self.state.ledger, self.state.store.as_ref());
@@ -156,7 +157,7 @@ impl ConfiguredApi {
             }
         }
         for key in ONLY_AT_START.into_iter().filter(|key| values(key, &self.values) != values(key, &loaded.values)) {
-            tracing::warn!("`{key}` has changed, but it only takes effect at a restart");
+            tracing::warn!("`{key}` has changed; restart the server to apply it");
         }
         self.health.replace(app.probe_targets(&loaded.config));
         self.api.replace(setup);
@@ -177,7 +178,7 @@ fn require_agents(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An address that other machines can reach needs keys.
+/// Fails if other machines can reach the address but no keys are configured.
 fn require_keys(config: &Config, listen: SocketAddr) -> anyhow::Result<()> {
     if config.keys.is_empty() && !listen.ip().is_loopback() {
         bail!(
@@ -199,7 +200,7 @@ fn api_keys(config: &Config) -> Vec<ApiKey> {
     keys.collect()
 }
 
-/// Installs the metrics for the whole process, or keeps them apart if the process has a recorder already.
+/// Installs the metrics for the whole process. If the process already has a recorder, the API gets metrics of its own.
 fn metrics(app: &App) -> anyhow::Result<MetricsHandle> {
     let metrics = match Metrics::install(&app.labels) {
         Err(MetricsError::AlreadyInstalled) => Metrics::local(&app.labels),

@@ -54,7 +54,7 @@ const METADATA_V6: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
 
 impl EgressGuard {
-    /// Also allows this machine and private networks.
+    /// Sets whether requests to this machine and to private networks are allowed. The default is `false`.
     #[must_use]
     pub fn allow_private(self, allow: bool) -> Self {
         Self { allow_private: allow }
@@ -84,7 +84,7 @@ impl EgressGuard {
     pub(crate) fn apply(self, client: ClientBuilder) -> ClientBuilder {
         let redirects = redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > MAX_REDIRECTS {
-                return attempt.error("too many redirects");
+                return attempt.error(format!("more than {MAX_REDIRECTS} redirects; use the URL of the last redirect"));
             }
             match self.check(attempt.url()) {
                 Ok(()) => attempt.follow(),
@@ -149,6 +149,8 @@ fn is_public(address: IpAddr) -> bool {
             let is_shared = first == 100 && second & 0xc0 == 64;
             let is_benchmark = first == 198 && second & 0xfe == 18;
             let is_protocol = first == 192 && second == 0 && third == 0;
+            let is_this_network = first == 0;
+            let is_multicast_or_reserved = first >= 224;
             !(address.is_private()
                 || address.is_loopback()
                 || address.is_link_local()
@@ -156,8 +158,8 @@ fn is_public(address: IpAddr) -> bool {
                 || is_shared
                 || is_benchmark
                 || is_protocol
-                || first == 0
-                || first >= 224)
+                || is_this_network
+                || is_multicast_or_reserved)
         }
         IpAddr::V6(address) => {
             let [first, second, ..] = address.segments();

@@ -48,17 +48,17 @@ fn empty_answers() -> Vec<Scenario> {
 }
 
 fn truncated_answers() -> Vec<Scenario> {
-    let short: Team = |environment| {
+    let limited: Team = |environment| {
         let settings = Settings::default().max_output_tokens(Some(500));
         Ok(Arc::new(environment.asker()?.settings(settings)))
     };
     vec![
         Scenario::new("R21", "all output tokens spent on reasoning, once")
-            .team(short)
+            .team(limited)
             .fault("match = { call = 1 }\ndo = { say = \"out_of_tokens\" }")
             .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2),
         Scenario::new("R21/always", "all output tokens spent on reasoning, always")
-            .team(short)
+            .team(limited)
             .fault("do = { say = \"out_of_tokens\" }")
             .expect_end(ExpectedEnd::Stop(StopReason::Truncated), 2..=2)
             .expect_bill(ExpectedBill::Exact, |observed| {
@@ -100,7 +100,7 @@ fn truncated_arguments() -> Vec<Scenario> {
                 all_ended(observed, "truncated_arguments", 3)
             },
         ),
-        fault_once(once("R23/once", "the same, once", mislabelled)),
+        fault_once(once("R23/once", "arguments cut off, with a wrong stop reason, once", mislabelled)),
     ]
 }
 
@@ -184,9 +184,9 @@ fn duplicate_ids() -> Vec<Scenario> {
             .with_tool()
             .fault(format!("match = {{ call = 1 }}\ndo = {{ say = \"{say}\" }}"))
             .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2)
-            .expect_bill(ExpectedBill::Exact, |observed| ran(observed, 2))
+            .expect_bill(ExpectedBill::Exact, |observed| expect_runs(observed, 2))
     };
-    let second = r#"
+    let two_lookups = r#"
 [[rule]]
 when   = { turn = 0 }
 answer = { tool_calls = [{ name = "lookup", arguments = '{"query":"one"}' }] }
@@ -199,7 +199,7 @@ answer = { text = "one two three four five six $CANARY" }
     vec![
         duplicate("R26/different", "two calls with one id", "twin_ids"),
         duplicate("R26/same", "the same call twice with one id", "identical_twins")
-            .expect_bill(ExpectedBill::Exact, |observed| ran(observed, 1)),
+            .expect_bill(ExpectedBill::Exact, |observed| expect_runs(observed, 1)),
         duplicate("R26/repeatable", "the same call twice with one id, of a repeatable tool", "identical_twins").team(
             |environment| {
                 let lookup = environment.tools().tool("lookup", ToolBehavior::Answers)?;
@@ -208,10 +208,10 @@ answer = { text = "one two three four five six $CANARY" }
         ),
         Scenario::new("R26/reused", "a call with the id of an earlier turn")
             .with_tool()
-            .with_script(second)
+            .with_script(two_lookups)
             .fault("match = { call = 2 }\ndo = { say = \"reused_id\" }")
             .expect_end(ExpectedEnd::Answer(ANSWER), 3..=3)
-            .expect_bill(ExpectedBill::Exact, |observed| ran(observed, 2)),
+            .expect_bill(ExpectedBill::Exact, |observed| expect_runs(observed, 2)),
     ]
 }
 
@@ -229,8 +229,8 @@ fn refusals() -> Vec<Scenario> {
     ]
 }
 
-/// The tool ran this often, and one duplicate id was reported.
-fn ran(observed: &Observation, times: usize) -> Result<(), String> {
+/// Checks that the tool ran this many times and that one duplicate id was reported.
+fn expect_runs(observed: &Observation, times: usize) -> Result<(), String> {
     expect_count(observed.tool_runs.len(), times, "tool runs")?;
     expect_count(observed.quirks("duplicate_tool_call_id"), 1, "duplicate ids")
 }
@@ -243,7 +243,7 @@ fn unknown(observed: &Observation) -> usize {
     observed.count(|event| matches!(event, Event::UnknownTool { .. }))
 }
 
-/// There were this many tool calls, and each ended like this.
+/// Checks that there were this many tool calls and that each ended with `end`.
 pub(super) fn all_ended(observed: &Observation, end: &str, times: usize) -> Result<(), String> {
     let ends = observed.tool_ends();
     if ends == vec![end; times] { Ok(()) } else { Err(format!("tool calls ended with {ends:?}, not {times} × {end}")) }

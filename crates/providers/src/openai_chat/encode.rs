@@ -25,10 +25,11 @@ use crate::{
 /// Fields that `extra` cannot replace.
 const RESERVED: [&str; 4] = ["model", "messages", "tools", "stream"];
 
-/// The body of a request. Its bytes depend on the request alone.
+/// The body of a request. Equal requests have equal bytes, so that providers can cache the prompt.
 pub(super) fn body(request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Result<Vec<u8>, ModelError> {
     let quirks = &protocol.quirks;
     let ModelRequest { model, chat, settings, stream } = *request;
+    // An estimate with room for JSON escapes, so that the buffer rarely grows.
     let size = 512 + chat.transcript.visible_bytes() * 5 / 4 + chat.tools.size_bytes() * 5 / 4;
     let mut body = BodyWriter::new(size, &settings.extra);
     body.fixed("model", |out| json::write(out, model));

@@ -61,7 +61,7 @@ struct EmbeddingUsage {
 }
 
 impl OpenAi {
-    /// The embedding model with the provider's name `name`.
+    /// The embedding model that the provider calls `name`.
     pub fn embeddings(&self, name: &str) -> OpenAiEmbeddings {
         OpenAiEmbeddings {
             id: ModelId::new(Arc::clone(&self.account.name), name),
@@ -98,13 +98,14 @@ impl OpenAiEmbeddings {
         let mut vectors = vec![None; texts];
         for (position, EmbeddingItem { index, embedding }) in response.data.into_iter().enumerate() {
             let index = index.unwrap_or(position);
-            let slot = vectors.get_mut(index).ok_or_else(|| broken(format!("has one for text {index} of {texts}")))?;
+            let slot =
+                vectors.get_mut(index).ok_or_else(|| broken(format!("has a vector for text {index} of {texts}")))?;
             if slot.replace(embedding).is_some() {
-                return Err(broken(format!("has two for text {index}")));
+                return Err(broken(format!("has two vectors for text {index}")));
             }
         }
         let vectors: Option<Vec<_>> = vectors.into_iter().collect();
-        let vectors = vectors.ok_or_else(|| broken(format!("has none for some of {texts} texts")))?;
+        let vectors = vectors.ok_or_else(|| broken(format!("has no vector for some of the {texts} texts")))?;
         let mut lengths = vectors.iter().map(Vec::len);
         let first = lengths.next().unwrap_or_default();
         if lengths.any(|length| length != first) || (first == 0 && texts > 0) {
@@ -191,9 +192,9 @@ mod tests {
     #[test]
     fn a_list_that_does_not_match_the_texts_is_broken() {
         for (body, why) in [
-            (r#"{"data":[{"embedding":[1]}]}"#, "has none for some of 2 texts"),
-            (r#"{"data":[{"embedding":[1]},{"index":0,"embedding":[1]}]}"#, "has two for text 0"),
-            (r#"{"data":[{"index":7,"embedding":[1]}]}"#, "has one for text 7 of 2"),
+            (r#"{"data":[{"embedding":[1]}]}"#, "has no vector for some of the 2 texts"),
+            (r#"{"data":[{"embedding":[1]},{"index":0,"embedding":[1]}]}"#, "has two vectors for text 0"),
+            (r#"{"data":[{"index":7,"embedding":[1]}]}"#, "has a vector for text 7 of 2"),
             (r#"{"data":[{"embedding":[1]},{"embedding":[1,2]}]}"#, "different lengths"),
             (r#"{"data":[{"embedding":[]},{"embedding":[]}]}"#, "or empty ones"),
             (r#"{"data":3}"#, "does not have the form of an answer"),

@@ -161,15 +161,16 @@ impl Failure {
         json.unwrap_or_default()
     }
 
+    /// The error as Anthropic sends it. The error event of a stream has no `request_id`.
     pub(crate) fn anthropic_body<'a>(&'a self, request_id: Option<&'a str>) -> AnthropicBody<'a> {
-        // This error comes from a proxy in front of the API and has another shape.
+        // A proxy in front of the API sends this error, without the API's `type` and `request_id`.
         let from_proxy = self.kind == "request_too_large";
         AnthropicBody {
             kind: (!from_proxy).then_some("error"),
             error: AnthropicError {
                 details: match (self.detail, request_id) {
                     (Some(error_code), _) => Field::Value(ErrorCode { error_code }),
-                    // An event in a stream has the field even if it is empty.
+                    // Error events in streams contain `"details": null`; other error responses omit the field.
                     (None, None) => Field::Null,
                     (None, Some(_)) => Field::Absent,
                 },

@@ -38,7 +38,7 @@ impl Ids {
         text.push_str(prefix);
         let mut random = 0;
         for position in 0..length {
-            // One random number is enough for ten letters.
+            // A random number has enough bits for ten letters: 62^10 < 2^64.
             if position % 10 == 0 {
                 random = self.next();
             }
@@ -50,20 +50,21 @@ impl Ids {
     }
 }
 
-/// A hash of `bytes`. It is the same in every process of one build.
+/// A hash of `bytes`. It is the same in every process, but can change with the Rust release.
 pub(crate) fn digest(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()
 }
 
-/// The signature of a thinking block. It covers the text, so the simulator notices if a client sends the block back with
-/// either of them changed.
+/// The signature of a thinking block. It depends on the text, so the simulator notices if a client sends the block back
+/// with a changed text or signature.
 pub(crate) fn signature(thinking: &str) -> String {
     Ids::new(digest(thinking.as_bytes())).letters("EqQBCkYIBxgCKkC", 140) + "=="
 }
 
-/// The opaque content of the reasoning item with this id. It covers the id, for the same reason.
+/// The opaque content of the reasoning item with this id. It depends on the id, so the simulator notices if a client sends
+/// the item back with a changed id or content.
 pub(crate) fn encrypted_content(item_id: &str) -> String {
     Ids::new(digest(item_id.as_bytes())).letters("gAAAAABo", 190) + "=="
 }

@@ -17,7 +17,8 @@ use crate::simulator::connection::ConnectionControl;
 /// The body of a response.
 pub(crate) type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
 
-/// Carries out the steps of a response. If the client disconnects, it is dropped, and `call` records that.
+/// Carries out the steps of a response. If the client disconnects, the runner is dropped, and `call` records the
+/// disconnect.
 #[derive(Debug)]
 pub(crate) struct StepRunner {
     steps: VecDeque<Step>,
@@ -34,16 +35,16 @@ impl StepRunner {
         self.call.set_status(status);
     }
 
-    /// Carries out the steps before the headers. May never return.
+    /// Carries out the steps before the headers. Does not return if one of them closes or holds the connection.
     pub(crate) async fn run_before_headers(&mut self, steps: Vec<Step>) {
         self.steps = steps.into();
         // Nothing can be written before the headers, so the bytes are ignored.
         while self.next_bytes().await.is_some() {}
     }
 
-    /// The body, which carries out the other steps.
+    /// The body of the response. It carries out `steps` while it is read.
     pub(crate) fn into_body(mut self, steps: Vec<Step>) -> Body {
-        // A body of one write has a `content-length`.
+        // A body that is written at once has a `content-length`.
         if let [Step::Write { bytes, .. }] = steps.as_slice() {
             self.call.sent(bytes.len(), false);
             self.call.complete();

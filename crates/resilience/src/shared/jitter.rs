@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 pub(crate) struct Jitter(Mutex<SmallRng>);
 
 impl Jitter {
-    /// Returns the same delays in every run of the program, for reproducible tests.
+    /// A source that returns the same delays in every run of the program, for reproducible tests.
     pub(crate) fn seeded(seed: u64) -> Self {
         Self(Mutex::new(SmallRng::seed_from_u64(seed)))
     }

@@ -13,12 +13,13 @@ use crate::{
     timeout::deadlines::{Deadlines, Expiry},
 };
 
-/// Ends an attempt that takes too long. The innermost wrapper, because time in queues is not slowness of the provider.
+/// Ends an attempt that takes too long. It must be the innermost wrapper, because time in queues is not slowness of the
+/// provider.
 ///
 /// The first delta and the pauses between deltas are only limited if the run has listeners ([`Run::wants_deltas`]),
-/// because otherwise providers do not stream. A reply that is not streamed gets the time that its length can take. This
-/// wrapper never asks for a stream on its own, because some accounts and servers cannot stream. The end of the run ends
-/// the attempt in any case.
+/// because otherwise providers do not stream. The limit of a reply that is not streamed grows with its maximum number of
+/// output tokens. This wrapper never asks for a stream on its own, because some accounts and servers cannot stream. The
+/// end of the run also ends the attempt.
 ///
 /// # Examples
 ///

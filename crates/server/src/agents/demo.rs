@@ -10,15 +10,15 @@ use serde::Deserialize;
 /// Ten times what the most expensive correct run of the demo costs.
 const BUDGET: &str = "0.50";
 
-/// What one run of the demo may spend.
+/// The budget of one run of the demo.
 pub(crate) fn budget() -> Result<Budget, ParseError> {
     Ok(Budget::default().usd(BUDGET)?.turns(24).wall(Duration::from_mins(5)))
 }
 
 /// Builds the team. The script recognizes each agent by the start of its instructions.
-pub(crate) fn team(supervisor: Arc<dyn ChatModel>, worker: &Arc<dyn ChatModel>) -> Agent {
+pub(crate) fn team(supervisor_model: Arc<dyn ChatModel>, worker_model: &Arc<dyn ChatModel>) -> Agent {
     let [researcher, critic, estimator] = script::WORKERS;
-    let agent = |name, instructions| Agent::new(name, Arc::clone(worker)).instructions(instructions);
+    let agent = |name, instructions| Agent::new(name, Arc::clone(worker_model)).instructions(instructions);
     let researcher = agent(researcher, "You are researcher. Find facts with the search tool. Cite each one.")
         .purpose("Finds facts and cites them.")
         .tool(search());
@@ -28,7 +28,7 @@ pub(crate) fn team(supervisor: Arc<dyn ChatModel>, worker: &Arc<dyn ChatModel>) 
         .purpose("Estimates what something costs.")
         .tool(calculate());
     let worker = |agent| Worker::new(agent).timeout(Duration::from_secs(30));
-    Agent::new(script::SUPERVISOR, supervisor)
+    Agent::new(script::SUPERVISOR, supervisor_model)
         .instructions("You are desk. Plan the work, delegate it, then answer in your own words.")
         .worker(worker(researcher).on_failure(OnFailure::fallback("No research available.")))
         .worker(worker(critic))

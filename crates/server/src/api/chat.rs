@@ -186,7 +186,8 @@ impl ChatBody {
         Ok(())
     }
 
-    /// The agent's settings with those of the request. The request can shorten answers, not lengthen them.
+    /// The agent's settings, with the settings of the request in their place. A request can lower the agent's limit of
+    /// output tokens, but not raise it.
     fn settings(&self, agent: &ServedAgent) -> Result<Settings, ApiError> {
         let mut settings = agent.agent.model_settings().clone();
         let max_tokens = self.max_completion_tokens.into_iter().chain(self.max_tokens).min();
@@ -195,7 +196,7 @@ impl ChatBody {
         }
         check_range("temperature", self.temperature, 2.0)?;
         check_range("top_p", self.top_p, 1.0)?;
-        settings.output = self.output(settings.output)?;
+        settings.output = self.output_schema(settings.output)?;
         settings.max_output_tokens = settings.max_output_tokens.into_iter().chain(max_tokens).min();
         settings.temperature = self.temperature.or(settings.temperature);
         settings.top_p = self.top_p.or(settings.top_p);
@@ -214,7 +215,7 @@ impl ChatBody {
         Ok(settings)
     }
 
-    fn output(&self, configured: Option<OutputSchema>) -> Result<Option<OutputSchema>, ApiError> {
+    fn output_schema(&self, configured: Option<OutputSchema>) -> Result<Option<OutputSchema>, ApiError> {
         let (name, schema, strict) = match self.response_format.as_ref().map(|format| &format.0) {
             None | Some(ResponseFormat::Text) => return Ok(configured),
             Some(ResponseFormat::JsonObject) => ("answer", &json!({ "type": "object" }), false),
@@ -274,7 +275,7 @@ fn conversation(messages: Vec<Object<ChatMessage>>) -> Result<Conversation, ApiE
             | ChatRole::Tool
             | ChatRole::Function => {
                 let message =
-                    "tool calls of agents are not part of the conversation; remove calls and results of tools";
+                    "the tool calls of agents are not part of the conversation; remove tool calls and tool results";
                 return Err(ApiError::unsupported(&param, message));
             }
         }
@@ -304,7 +305,7 @@ fn parse_part(part: ContentPart, param: &str) -> Result<Part, ApiError> {
         if url.starts_with("https://") || url.starts_with("http://") {
             return Ok(Part::Image(Image::Url(url)));
         }
-        return Err(ApiError::field(param, "the URL of an image must be an `https:` or a `data:` URL"));
+        return Err(ApiError::field(param, "the URL of an image must start with `https://`, `http://` or `data:`"));
     };
     let (media_type, data) = inline
         .split_once(";base64,")

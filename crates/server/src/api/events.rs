@@ -27,7 +27,9 @@ struct EventReader {
     log: Arc<EventLog>,
     /// The number of the last event that was sent.
     last: u64,
+    /// Events that were read from the log but not yet sent.
     ready: VecDeque<LoggedEvent>,
+    /// True once `ended` was sent.
     is_over: bool,
 }
 
@@ -42,15 +44,16 @@ pub(crate) async fn follow(
     let found = runs::find(&api, &caller, &id).await?;
     let last = match headers.get("last-event-id") {
         None => 0,
-        Some(id) => parse_number(id)
-            .ok_or_else(|| ApiError::field("last-event-id", "`Last-Event-ID` must be the number of an event"))?,
+        Some(id) => parse_number(id).ok_or_else(|| {
+            ApiError::field("last-event-id", "`Last-Event-ID` must be a number, the `id` of an event")
+        })?,
     };
     let run = match found {
         FoundRun::InMemory(run) => run,
         FoundRun::Stored(run) => return stored_events(&api, &run, last).await,
     };
     let Some(log) = run.events().cloned() else {
-        let message = "the events of this run were not kept; only runs that were started at /v1/runs keep them";
+        let message = "the events of this run were not kept; start runs with `POST /v1/runs` to keep their events";
         return Err(ApiError::not_found("events_not_kept", message));
     };
     let reader = EventReader { run, log, last, ready: VecDeque::new(), is_over: false };
@@ -61,7 +64,7 @@ pub(crate) async fn follow(
     Ok(sse_response(Sse::new(frames)))
 }
 
-/// The events of a run that only the store knows. They have new numbers, and no text.
+/// The events of a run that only the store has. It stores neither their numbers nor text, so they are numbered from 1.
 async fn stored_events(api: &Api, run: &RunInfo, last: u64) -> Result<Response, ApiError> {
     let history = match &api.store {
         Some(store) => store.runs().trace(&run.run.to_string()).await?,
@@ -76,7 +79,7 @@ async fn stored_events(api: &Api, run: &RunInfo, last: u64) -> Result<Response, 
     Ok(sse_response(Sse::new(stream::iter(numbered.map(|(number, frame)| Ok(frame.id(number.to_string())))))))
 }
 
-/// Parses the number of an event. A number that is too large is after the last event.
+/// Parses the number of an event. A number beyond `u64` becomes the largest one, which comes after every event.
 fn parse_number(id: &HeaderValue) -> Option<u64> {
     let digits = id.to_str().ok().filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))?;
     Some(digits.parse().unwrap_or(u64::MAX))
@@ -92,7 +95,7 @@ impl EventReader {
             if self.is_over {
                 return None;
             }
-            // Before the log is read, so that all events before the end are read.
+            // The end is checked before the log is read, so that no event before the end is missed.
             let end = self.run.end();
             self.ready.extend(self.log.after(self.last));
             if !self.ready.is_empty() {

@@ -20,7 +20,7 @@ pub(crate) struct RequestIds {
     pub(crate) run: RunId,
     pub(crate) trace: TraceId,
     /// The trace context that the client sent.
-    pub(crate) caller: Option<Traceparent>,
+    pub(crate) parent: Option<Traceparent>,
 }
 
 const MAX_REQUEST_ID: usize = 128;
@@ -29,10 +29,10 @@ const REQUEST_ID: &str = "x-request-id";
 
 /// Middleware that adds [`RequestIds`] to every request and returns them in every response. Also counts error responses.
 pub(crate) async fn assign(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    let caller = incoming_trace(request.headers());
-    let trace = caller.map_or_else(TraceId::random, |caller| caller.trace);
-    let ids = RequestIds { run: RunId::new(), trace, caller };
-    let request_id = request.headers().get(REQUEST_ID).filter(|id| is_valid(id)).cloned();
+    let parent = incoming_trace(request.headers());
+    let trace = parent.map_or_else(TraceId::random, |parent| parent.trace);
+    let ids = RequestIds { run: RunId::new(), trace, parent };
+    let request_id = request.headers().get(REQUEST_ID).filter(|id| is_valid_request_id(id)).cloned();
     request.extensions_mut().insert(ids);
     let mut response = next.run(request).await;
     if let Some(ErrorCode(code)) = response.extensions().get() {
@@ -65,6 +65,6 @@ fn incoming_trace(headers: &HeaderMap) -> Option<Traceparent> {
     header.to_str().ok()?.parse().ok()
 }
 
-fn is_valid(id: &HeaderValue) -> bool {
+fn is_valid_request_id(id: &HeaderValue) -> bool {
     (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }

@@ -79,7 +79,7 @@ impl RunRequest {
         let recorder = api.store.as_ref().map(|store| store.observer(&caller.name, self.session.as_ref()));
         let events = self.events.clone().map(|events| events as Arc<dyn Observer>);
         let observers =
-            api.observers.iter().cloned().chain(api.spans.as_ref().and_then(|spans| spans.observer(ids.caller)));
+            api.observers.iter().cloned().chain(api.spans.as_ref().and_then(|spans| spans.observer(ids.parent)));
         let run = observers.chain(recorder).chain(events).chain(self.observer).fold(run, RunBuilder::observer);
         let new = NewRun::new(run.build(), agent, self.task)
             .owner(Arc::clone(&caller.name))

@@ -21,7 +21,7 @@ Example:
 
 The key is shown once. The configuration contains only its hash, from which the key cannot be computed.")]
     New {
-        /// The key's name in logs and usage: who gets the key
+        /// The name of the client that gets the key, as logs and usage show it
         name: String,
     },
 }
@@ -29,12 +29,12 @@ The key is shown once. The configuration contains only its hash, from which the 
 impl KeysCommand {
     pub(super) fn run(self) -> Exit {
         let Command::New { name } = self.command;
-        // 244 random bits.
+        // Two UUIDs have 244 random bits.
         let key = format!("brg_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         eprintln!("Give this key to the client; it is not shown again:");
         println!("{key}");
         eprintln!(
-            "\nAdd to the configuration:\n\n[keys.{name:?}]\nhash = \"{}\"\nbudget = {{ usd = \"5.00\", per = \"day\" }}",
+            "\nAdd this to the configuration:\n\n[keys.{name:?}]\nhash = \"{}\"\nbudget = {{ usd = \"5.00\", per = \"day\" }}",
             KeyHash::of(&key)
         );
         Exit::Finished

@@ -68,6 +68,7 @@ impl IdempotencyKeys {
             return if started.digest == digest { Ok(handle) } else { Err(IdempotencyConflict.into()) };
         }
         let handle = start()?;
+        // Keys of evicted runs are removed rarely, because that visits all keys.
         if keys.len() >= 2 * runs.max_kept() {
             keys.retain(|_, started| runs.find(started.run).is_some());
         }

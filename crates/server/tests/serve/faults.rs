@@ -1,5 +1,5 @@
-//! Scenarios of `scenarios/` with the binary, real sockets and a real clock: the same numbers, with shorter limits and
-//! bounds that hold on a busy machine.
+//! Runs scenarios of `scenarios/` with the binary, real sockets and a real clock. The ids are the
+//! same. The limits are shorter, and the bounds hold on a busy machine.
 
 use std::{
     io::Write as _,
@@ -17,16 +17,16 @@ use crate::support::{Server, config, eventually, hash_of, json_of, question, scr
 const WORDS: &str =
     "[[rule]]\nanswer = { text = \"One two three four five six.\", usage = { input = 40, output = 12 } }";
 
-/// Streams six words and then stops.
+/// Stops each stream after two deltas.
 const STALL: &str = "[[fault]]\nid = \"stall\"\nmatch = {}\nat = { after_deltas = 2 }\ndo = { stall = \"10m\" }\n";
 
-/// Long enough to notice a second request.
+/// Retries so late that a test notices a retry that it does not expect.
 const SLOW_RETRY: &str = "[models.mini.policy.retry]\nbase = \"20s\"\ncap = \"20s\"\n";
 
-/// How soon the provider must see that the call was cancelled.
-const LETS_GO: Duration = Duration::from_millis(250);
+/// The time within which the server must react to a disconnected client or a signal.
+const REACTION_LIMIT: Duration = Duration::from_millis(250);
 
-/// A running scenario. It becomes a row of the table when it has held.
+/// A running scenario. [`Scenario::holds`] adds it to the table.
 struct Scenario {
     id: &'static str,
     title: &'static str,
@@ -44,15 +44,15 @@ impl Scenario {
         Self { id, title, began: Instant::now() }
     }
 
-    /// All conditions hold. The last scenario prints the table directly to the terminal, because the test runner captures
-    /// output.
+    /// Records that all conditions hold. The last scenario prints the table directly to the terminal, because the test
+    /// runner captures output.
     fn holds(self, provider: &RunningSimulator) {
         let Self { id, title, began } = self;
         let (seconds, totals) = (began.elapsed().as_secs_f64(), provider.call_log().totals());
-        let truth = cents(provider);
+        let billed = cents(provider);
         let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
         table.push(format!(
-            "{id:<12} holds {seconds:>7.3} s {:>4} requests  truth {truth:>8.4} ct  {title}",
+            "{id:<12} holds {seconds:>7.3} s {:>4} requests  billed {billed:>8.4} ct  {title}",
             totals.arrived
         ));
         if table.len() == SCENARIOS {
@@ -62,14 +62,14 @@ impl Scenario {
     }
 }
 
-/// What the provider bills, at the list price of the only model with a cost.
+/// The cents that the provider bills, at the list price of the only model with a cost.
 fn cents(provider: &RunningSimulator) -> f64 {
     let usage = provider.call_log().totals().usage;
     let [input, output] = [usage.input, usage.output].map(|tokens| f64::from(u32::try_from(tokens).unwrap()));
     (input * 0.25 + output * 2.0) / 1e4
 }
 
-/// One question to `clerk` as a stream: the status, the text until its end, and the data of its frames.
+/// Asks `clerk` one question as a stream. Returns the status, the whole text, and the data of the frames.
 async fn stream(server: &Server) -> (StatusCode, String, Vec<Value>) {
     let response = server.post("/v1/chat/completions", &streamed()).send().await.unwrap();
     let status = response.status();
@@ -87,14 +87,14 @@ fn streamed() -> Value {
 }
 
 /// Asserts that the stream ended with an error and without `[DONE]`.
-fn broke_off(frames: &[Value]) {
+fn assert_interrupted(frames: &[Value]) {
     let last = frames.last().unwrap();
     assert!(last["error"]["code"].is_string(), "{frames:?}");
     assert!(!frames.contains(&json!("[DONE]")), "{frames:?}");
 }
 
 /// Waits until the provider has seen this number of calls.
-async fn asked(provider: &RunningSimulator, calls: u64) {
+async fn wait_for_calls(provider: &RunningSimulator, calls: u64) {
     eventually("the provider is asked", || (provider.call_log().totals().arrived == calls).then_some(())).await;
 }
 
@@ -162,8 +162,8 @@ async fn r11_a_stream_that_ends_early_is_retried_before_the_first_text_and_repor
     let server = Server::start(&format!("{}{SLOW_RETRY}", config(&provider)));
     let (status, text, frames) = stream(&server).await;
     assert!(status == StatusCode::OK && !text.is_empty() && text.len() < 27, "{text}");
-    broke_off(&frames);
-    assert_eq!(provider.call_log().totals().arrived, 1, "an answer that cannot be shown is not asked for");
+    assert_interrupted(&frames);
+    assert_eq!(provider.call_log().totals().arrived, 1, "no retry after text was sent");
     assert_ne!(usage(&server).await["total"]["uncertain"], "0", "the end of the first answer may be billed");
     scenario.holds(&provider);
 }
@@ -173,32 +173,32 @@ async fn r14_a_stalled_stream_times_out() {
     let stall = |events: &str| {
         format!("[[fault]]\nid = \"stall\"\nmatch = {{ call = 1 }}\nat = {{ {events} }}\ndo = {{ stall = \"10m\" }}\n")
     };
-    let impatient = |provider: &RunningSimulator, retry: &str| {
+    let with_short_timeouts = |provider: &RunningSimulator, retry: &str| {
         let timeouts = "[models.mini.policy.timeouts]\nfirst_delta = \"400ms\"\nidle = \"400ms\"\n";
         Server::start(&format!("{}{timeouts}{retry}", config(provider)))
     };
     let scenario = Scenario::begin("R14/first", "silence before the first word");
     let provider = scripted(WORDS, &stall("after_events = 1")).await;
-    let server = impatient(&provider, "");
+    let server = with_short_timeouts(&provider, "");
     let (_, text, frames) = stream(&server).await;
     assert_eq!((text.as_str(), frames.last()), ("One two three four five six.", Some(&json!("[DONE]"))));
     scenario.holds(&provider);
 
     let scenario = Scenario::begin("R14", "silence after five words");
     let provider = scripted(WORDS, &stall("after_deltas = 5")).await;
-    let server = impatient(&provider, SLOW_RETRY);
+    let server = with_short_timeouts(&provider, SLOW_RETRY);
     let asked = Instant::now();
     let (_, text, frames) = stream(&server).await;
     let took = asked.elapsed();
     assert!((400..1_400).contains(&took.as_millis()), "{took:?}");
     assert!(text.starts_with("One two"), "{text}");
-    broke_off(&frames);
+    assert_interrupted(&frames);
     provider.call_log().wait_until_idle().await;
-    assert_eq!(provider.call_log().totals().arrived, 1, "an answer that cannot be shown is not asked for");
+    assert_eq!(provider.call_log().totals().arrived, 1, "no retry after text was sent");
     assert_eq!(
         provider.call_log().calls()[0].state,
         CallState::ClientDisconnected,
-        "the silence has no listener any more"
+        "the server closes the stalled connection"
     );
     let (_, metrics) = json_of(server.get("/metrics")).await;
     let timed_out = r#"model="gpt-5-mini",outcome="provider_timeout_idle"} 1"#;
@@ -207,8 +207,8 @@ async fn r14_a_stalled_stream_times_out() {
 }
 
 #[tokio::test]
-async fn r36_fifty_runs_compete_for_a_budget_of_three() {
-    let scenario = Scenario::begin("R36", "fifty runs at once, a key with the money for three");
+async fn r36_fifty_runs_compete_for_the_budget_of_three_runs() {
+    let scenario = Scenario::begin("R36", "fifty runs at once, a key with the budget of three");
     let limit = 45.0;
     let script =
         "[[rule]]\nanswer = { text = \"Done.\", usage = { input = 40, output = 74950 }, latency = { first = \"1s\" } }";
@@ -221,7 +221,7 @@ async fn r36_fifty_runs_compete_for_a_budget_of_three() {
     ));
     let ask = || server.post("/v1/chat/completions", &question("Do it.")).header("authorization", "Bearer brg_racer");
     let asking: JoinSet<_> = (0..50).map(|_| json_of(ask())).collect();
-    asked(&provider, 3).await;
+    wait_for_calls(&provider, 3).await;
     let (client, request) = ask().build_split();
     let mut quickest = Duration::MAX;
     for _ in 0..20 {
@@ -240,12 +240,12 @@ async fn r36_fifty_runs_compete_for_a_budget_of_three() {
     };
     let answers = tokio::select! {
         answers = racing => answers,
-        () = sampling => unreachable!("it samples for ever"),
+        () = sampling => unreachable!("the sampling never ends"),
     };
     let (good, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(status, _)| *status == 200);
     assert_eq!((good.len(), refused.len()), (3, 47));
     assert!(refused.iter().all(|(status, body)| *status == 402 && body["error"]["code"] == "budget_exhausted"));
-    assert_eq!(provider.call_log().totals().arrived, 3, "who is refused costs nothing");
+    assert_eq!(provider.call_log().totals().arrived, 3, "a refused request does not reach the provider");
     assert!((44.0..=limit).contains(&cents(&provider)), "{} ct", cents(&provider));
     scenario.holds(&provider);
 }
@@ -254,9 +254,9 @@ async fn r36_fifty_runs_compete_for_a_budget_of_three() {
 async fn r39_a_disconnected_client_cancels_its_model_call() {
     let first = "[[fault]]\nid = \"stall\"\nmatch = {}\nat = { after_events = 1 }\ndo = { stall = \"10m\" }\n";
     let cases = [
-        ("R39/first", "the client is gone before the first word", true, first),
-        ("R39/middle", "the client is gone in the middle", true, STALL),
-        ("R39/whole", "the client of a whole answer is gone", false, STALL),
+        ("R39/first", "the client disconnects before the first word", true, first),
+        ("R39/middle", "the client disconnects in the middle of the answer", true, STALL),
+        ("R39/whole", "the client disconnects, without streaming", false, STALL),
     ];
     for (id, title, is_streamed, fault) in cases {
         let scenario = Scenario::begin(id, title);
@@ -270,20 +270,20 @@ async fn r39_a_disconnected_client_cancels_its_model_call() {
             response.chunk().await.unwrap();
             response
         }]);
-        asked(&provider, 1).await;
+        wait_for_calls(&provider, 1).await;
         let response = if id == "R39/middle" { Some(asking.join_next().await.unwrap().unwrap()) } else { None };
         let gone = Instant::now();
         drop((response, asking));
         let hung_up = || (provider.call_log().totals().disconnected == 1).then_some(());
         eventually("the provider sees the end", hung_up).await;
-        assert!(gone.elapsed() <= LETS_GO, "{id}: the provider saw it after {:?}", gone.elapsed());
+        assert!(gone.elapsed() <= REACTION_LIMIT, "{id}: the provider saw the disconnect after {:?}", gone.elapsed());
         let cancelled = || server.log().contains("cancelled").then_some(());
         eventually("the run is cancelled", cancelled).await;
         let usage = usage(&server).await;
         assert_ne!(usage["total"]["uncertain"], "0", "{id}: the provider may bill the whole answer: {usage}");
         let again = server.post("/v1/chat/completions", &streamed()).send();
         let again = tokio::time::timeout(Duration::from_secs(1), again).await;
-        assert!(!again.is_ok_and(|again| again.unwrap().status() == 429), "{id}: its place is free");
+        assert!(!again.is_ok_and(|again| again.unwrap().status() == 429), "{id}: the run still occupies a slot");
         scenario.holds(&provider);
     }
 }
@@ -302,11 +302,11 @@ async fn r40_a_shutdown_ends_twenty_runs_each_with_a_clear_status() {
     };
     let asking: JoinSet<_> =
         (0..20).map(|number| ask(if number % 2 == 0 { "Do it." } else { "Do it slowly." })).collect();
-    asked(&provider, 20).await;
+    wait_for_calls(&provider, 20).await;
     server.signal("-TERM");
-    let told = Instant::now();
+    let signalled = Instant::now();
     while json_of(server.get("/readyz")).await.0 != 503 {
-        assert!(told.elapsed() < LETS_GO, "still ready {:?} after the signal", told.elapsed());
+        assert!(signalled.elapsed() < REACTION_LIMIT, "still ready {:?} after the signal", signalled.elapsed());
     }
     for (text, (status, answer)) in asking.join_all().await {
         if text == "Do it." {
@@ -316,7 +316,7 @@ async fn r40_a_shutdown_ends_twenty_runs_each_with_a_clear_status() {
         }
     }
     assert!(server.exit().await.success());
-    let took = told.elapsed();
+    let took = signalled.elapsed();
     assert!((2_000..7_000).contains(&took.as_millis()), "{took:?}");
     assert!(server.log().contains("cancelled 10 runs"), "{}", server.log());
     provider.call_log().wait_until_idle().await;

@@ -141,7 +141,7 @@ async fn a_reload_logs_changes_that_need_a_restart() {
     eventually("it is read", || server.log().contains("reloaded brigade.toml").then_some(())).await;
     for key in ["budget", "server.max_runs"] {
         assert!(
-            server.log().contains(&format!("`{key}` has changed, but it only takes effect at a restart")),
+            server.log().contains(&format!("`{key}` has changed; restart the server to apply it")),
             "{}",
             server.log()
         );
