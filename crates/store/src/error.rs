@@ -52,7 +52,7 @@ pub enum StoreError {
         "the disk is full or the size limit of the database is reached; nothing was stored, make room and try again"
     )]
     Full(#[source] ErrorCause),
-    /// The disk refused for another reason: a quota, a limit of the file size, a defect.
+    /// The disk refused the write for another reason: a quota, a limit on the file size, a defect.
     #[error("the disk refused the write and nothing was stored; check its quota, its limits and its health")]
     Disk(#[source] ErrorCause),
     /// Another program locks the file for longer than the busy timeout.
@@ -91,10 +91,10 @@ pub enum StoreError {
         cause: ErrorCause,
     },
     /// The database is closed, or its thread has panicked.
-    #[error("the database is closed; nothing was stored")]
+    #[error("the database is closed and nothing was stored; open it again and retry")]
     Closed,
     /// Anything else that SQLite reports.
-    #[error("the database refused the operation; nothing was stored")]
+    #[error("SQLite refused the operation and nothing was stored; the cause says why")]
     Sqlite(#[source] ErrorCause),
 }
 
@@ -103,7 +103,7 @@ pub enum StoreError {
 pub struct ErrorCause(Arc<dyn std::error::Error + Send + Sync>);
 
 impl StoreError {
-    /// The finding of a check of the file.
+    /// The file failed its integrity check.
     pub(crate) fn damaged(finding: String) -> Self {
         Self::Corrupt(ErrorCause(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(finding))))
     }
@@ -121,7 +121,7 @@ impl From<rusqlite::Error> for StoreError {
         match code {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Corrupt(cause),
             Some(ErrorCode::DiskFull) => Self::Full(cause),
-            // A full disk also causes this error, if the shared memory or the log do not fit.
+            // A full disk also causes this error, if the shared-memory file or the write-ahead log cannot grow.
             Some(ErrorCode::SystemIoFailure) => Self::Disk(cause),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(cause),
             _ => Self::Sqlite(cause),
@@ -132,12 +132,12 @@ impl From<rusqlite::Error> for StoreError {
 impl From<StoreError> for MemoryError {
     /// The source is the [`StoreError`].
     fn from(error: StoreError) -> Self {
-        Self::new("the database refused").caused_by(error)
+        Self::new("the database refused the operation").caused_by(error)
     }
 }
 
 impl From<StoreError> for RecallError {
-    /// Models read the message of a failed tool, so it contains that of the [`StoreError`].
+    /// Models read the message of a failed tool, so it repeats the message of the [`StoreError`].
     fn from(error: StoreError) -> Self {
         let refused = Self::new(error.to_string());
         match error {

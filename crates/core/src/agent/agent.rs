@@ -51,6 +51,7 @@ pub struct Agent {
     instructions: Option<Message>,
     settings: Settings,
     notes: Option<TaskNotes>,
+    /// The first invalid tool or output schema.
     problem: Option<ToolboxError>,
 }
 
@@ -81,7 +82,7 @@ impl Agent {
     #[must_use]
     pub fn tool(mut self, tool: impl Tool) -> Self {
         if let Err(problem) = self.toolbox.add(Arc::new(tool)) {
-            self.set_problem(problem);
+            self.keep_first_problem(problem);
         }
         self
     }
@@ -108,7 +109,7 @@ impl Agent {
     pub fn output_schema(mut self, schema: OutputSchema) -> Self {
         match Schema::compile(&schema.schema) {
             Ok(compiled) => self.output = Some(compiled),
-            Err(error) => self.set_problem(ToolboxError::Output(error)),
+            Err(error) => self.keep_first_problem(ToolboxError::Output(error)),
         }
         self.settings.output = Some(schema);
         self
@@ -120,42 +121,42 @@ impl Agent {
         Self { limits, ..self }
     }
 
-    /// Limits parallelism, time and output of its tools and workers.
+    /// Limits the parallelism, time and output of the agent's tools and workers.
     #[must_use]
     pub fn tool_limits(mut self, limits: ToolLimits) -> Self {
         self.toolbox = self.toolbox.with_limits(limits);
         self
     }
 
-    /// Sets how much of a long conversation the model is shown.
+    /// Sets how much of a long conversation is sent to the model.
     #[must_use]
     pub fn window(self, window: ContextWindow) -> Self {
         Self { window, ..self }
     }
 
-    /// Adds to each task the notes from earlier runs that fit it best, as quotations, up to `max_tokens` at four bytes
-    /// each.
+    /// Adds notes from earlier runs to each task: those that match the task best, quoted as data. They take at most
+    /// `max_tokens`, at four bytes per token.
     #[must_use]
     pub fn notes(self, notes: Notes, max_tokens: u32) -> Self {
         Self { notes: Some(TaskNotes::new(notes, max_tokens)), ..self }
     }
 
-    /// Returns its model.
+    /// Returns the agent's model.
     pub fn model(&self) -> &Arc<dyn ChatModel> {
         &self.model
     }
 
-    /// Returns the settings of its model calls.
+    /// Returns the settings of the agent's model calls.
     pub fn model_settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Returns the text of its system message, empty if it has none.
+    /// Returns the text of the system message, or an empty string without one.
     pub fn system_prompt(&self) -> String {
         self.instructions.as_ref().map(|message| message.text().into_owned()).unwrap_or_default()
     }
 
-    /// Returns its tools. Workers are among them.
+    /// Returns the agent's tools, which include its workers.
     pub fn toolbox(&self) -> &Toolbox {
         &self.toolbox
     }
@@ -165,11 +166,11 @@ impl Agent {
         self.problem.clone().map_or(Ok(()), Err)
     }
 
-    fn set_problem(&mut self, problem: ToolboxError) {
+    fn keep_first_problem(&mut self, problem: ToolboxError) {
         self.problem.get_or_insert(problem);
     }
 
-    /// The task with the notes that fit it.
+    /// Adds the notes that match the task.
     pub(super) async fn with_notes(&self, task: Message, history: &Transcript, run: &Run) -> Message {
         match &self.notes {
             Some(notes) => notes.add_to(task, history, run).await,
@@ -177,7 +178,7 @@ impl Agent {
         }
     }
 
-    /// A request without any conversation.
+    /// A request with an empty transcript.
     pub(super) fn first_request(&self) -> ChatRequest {
         ChatRequest {
             instructions: self.instructions.clone(),

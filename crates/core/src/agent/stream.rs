@@ -17,7 +17,7 @@ pub enum RunItem {
     End(Result<Outcome, RunError>),
 }
 
-/// Runs `work` on a task, and yields the run's events, deltas of the answer included. The run makes progress only while
+/// Runs `work` on a task, and yields the run's events, including the deltas of the answer. The run makes progress only while
 /// the stream is polled. Dropping the stream cancels the run.
 ///
 /// ```
@@ -72,7 +72,7 @@ struct Queue(mpsc::UnboundedSender<(Arc<str>, Event)>);
 
 impl Observer for Queue {
     fn on_event(&self, run: &Run, event: &Event) {
-        // Fails once the stream is dropped. The events are not needed then.
+        // Sending fails after the stream was dropped, when the events are not needed any more.
         let _ = self.0.send((Arc::clone(run.agent()), event.clone()));
     }
 }

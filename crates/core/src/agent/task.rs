@@ -19,8 +19,8 @@ pub struct Task {
     pub message: Option<Message>,
     /// The conversation before the message.
     pub history: Transcript,
-    /// The session that this continues, if the agent has a memory. A history given as well replaces the stored one, and
-    /// new messages are stored in either case.
+    /// The session that the task continues, if the agent has a memory. A history that is not empty replaces the stored
+    /// one for this run. New messages are stored in either case.
     pub session: Option<Arc<str>>,
 }
 
@@ -42,7 +42,7 @@ impl Task {
         Self { history, ..self }
     }
 
-    /// Returns the text of the message, or nothing.
+    /// Returns the text of the message, or an empty text without one.
     pub(crate) fn text(&self) -> String {
         self.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default()
     }

@@ -105,7 +105,7 @@ fn boundary(transcript: &Transcript, excess_bytes: u64) -> Option<usize> {
     let hidden_bytes = |index| transcript.hidden_by(index).map(Message::size_bytes).sum::<usize>() as u64;
     let first = boundaries.partition_point(|index| hidden_bytes(*index) < excess_bytes);
     let boundary = boundaries.get(first).or(boundaries.last()).copied();
-    boundary.filter(|index| transcript.hides(*index) > 0)
+    boundary.filter(|index| transcript.newly_hidden(*index) > 0)
 }
 
 async fn summarize(model: &dyn ChatModel, hidden: &[Message], run: &Run) -> Result<String, ModelError> {

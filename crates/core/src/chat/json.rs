@@ -16,7 +16,7 @@ impl RawJson {
         Self(RawValue::from_string("{}".to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned()))
     }
 
-    /// Checks that the text is one JSON document.
+    /// Wraps a text, which must be one JSON document.
     pub fn parse(text: String) -> Result<Self, serde_json::Error> {
         RawValue::from_string(text).map(Self)
     }

@@ -124,7 +124,7 @@ pub struct ProviderData {
 }
 
 impl Message {
-    /// A message of these parts.
+    /// A message that consists of these parts.
     pub fn new(role: Role, parts: Vec<Part>) -> Self {
         let size_bytes = parts.iter().map(Part::size_bytes).sum();
         Self(Arc::new(Inner { role, parts, size_bytes, encodings: Encodings::default() }))
@@ -135,17 +135,17 @@ impl Message {
         Self::new(Role::System, vec![Part::text(text)])
     }
 
-    /// A message of the user.
+    /// A message from the user.
     pub fn user(text: impl Into<String>) -> Self {
         Self::new(Role::User, vec![Part::text(text)])
     }
 
-    /// A message of the model.
+    /// A message from the model.
     pub fn assistant(text: impl Into<String>) -> Self {
         Self::new(Role::Assistant, vec![Part::text(text)])
     }
 
-    /// A message of tool results.
+    /// A message with the results of tool calls.
     pub fn tool(results: Vec<ToolResult>) -> Self {
         Self::new(Role::Tool, results.into_iter().map(Part::ToolResult).collect())
     }
@@ -191,7 +191,8 @@ impl Message {
         self.0.size_bytes
     }
 
-    /// Appends the message, encoded in `dialect`, to `out`. The bytes are cached: `encode` is called the first time only.
+    /// Appends the message, encoded in `dialect`, to `out`. `encode` is called only if the bytes are not cached; the cache
+    /// has room for two dialects.
     pub fn write_encoded<E>(
         &self,
         dialect: Dialect,
@@ -203,7 +204,7 @@ impl Message {
 }
 
 impl<T: Into<String>> From<T> for Message {
-    /// A message of the user.
+    /// A message from the user.
     fn from(text: T) -> Self {
         Self::user(text)
     }
@@ -255,11 +256,13 @@ impl Part {
     }
 
     fn size_bytes(&self) -> usize {
-        let data = |data: &Option<ProviderData>| data.as_ref().map_or(0, |data| data.raw.get().len());
+        let size_of = |data: &Option<ProviderData>| data.as_ref().map_or(0, |data| data.raw.get().len());
         match self {
             Self::Text(text) => text.text.len(),
-            Self::Thinking(thinking) => thinking.text.len() + data(&thinking.data),
-            Self::ToolCall(call) => call.id.len() + call.name.len() + call.arguments.as_str().len() + data(&call.data),
+            Self::Thinking(thinking) => thinking.text.len() + size_of(&thinking.data),
+            Self::ToolCall(call) => {
+                call.id.len() + call.name.len() + call.arguments.as_str().len() + size_of(&call.data)
+            }
             Self::ToolResult(result) => {
                 result.call_id.len() + result.content.iter().map(Self::size_bytes).sum::<usize>()
             }
@@ -295,7 +298,8 @@ impl ToolResult {
 }
 
 impl Image {
-    /// Vendors bill an image by its area, at most about 1,600 tokens; a token counts as four bytes.
+    /// The size that every image counts as. Vendors bill an image by its area, at most about 1,600 tokens, and a token
+    /// counts as four bytes.
     const SIZE_BYTES: usize = 6_400;
 }
 
@@ -311,7 +315,7 @@ impl Arguments {
         }
     }
 
-    /// Whether the JSON text ends too early.
+    /// Whether the text is the beginning of a JSON document that was cut off.
     pub fn are_truncated(&self) -> bool {
         match self {
             Self::Json(_) => false,

@@ -54,13 +54,13 @@ pub enum TranscriptError {
         role: Role,
     },
     /// No open call has the id of the result.
-    #[error("there is no open tool call `{call_id}` for this result")]
+    #[error("there is no open tool call `{call_id}` for this result; use the id of an open call")]
     UnknownCall {
         /// The id of the result.
         call_id: String,
     },
     /// An open call has no result.
-    #[error("the tool call `{call_id}` has no result")]
+    #[error("the tool call `{call_id}` has no result; answer or abandon all open calls at once")]
     MissingResult {
         /// The id of the call.
         call_id: String,
@@ -97,12 +97,12 @@ impl Transcript {
         Self::default()
     }
 
-    /// All messages, also hidden ones.
+    /// All messages, including hidden ones.
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// The number of messages, also hidden ones.
+    /// The number of messages, including hidden ones.
     pub fn len(&self) -> usize {
         self.messages.len()
     }
@@ -227,7 +227,7 @@ impl Transcript {
         if !self.is_boundary(boundary) {
             return 0;
         }
-        let hidden = self.hides(boundary);
+        let hidden = self.newly_hidden(boundary);
         self.pinned = (self.task < boundary).then_some(self.task);
         self.summary = summary.map(as_user_message);
         self.start = boundary;
@@ -247,7 +247,7 @@ impl Transcript {
     }
 
     /// How many more messages [`Transcript::hide_before`] would hide.
-    pub(crate) fn hides(&self, boundary: usize) -> usize {
+    pub(crate) fn newly_hidden(&self, boundary: usize) -> usize {
         self.hidden_by(boundary).count().saturating_sub(usize::from(self.summary.is_some()))
     }
 
@@ -311,7 +311,8 @@ impl Transcript {
         self.append(message);
     }
 
-    /// Appends results for the open calls. `ids` are their ids in the history, and `results` its results for them.
+    /// Appends results for the open calls. `ids` are the ids that these calls had in the history, and `results` are the
+    /// results from there. Both are empty afterwards.
     fn close_calls(&mut self, ids: &mut Vec<String>, results: &mut Vec<ToolResult>) {
         let calls = self.open_calls().into_iter().zip(ids.drain(..));
         let closed = calls.map(|(call, id)| match results.iter().position(|result| result.call_id == id) {

@@ -11,8 +11,8 @@ use crate::{Note, Recall, RecallError, RecallQuery, Run, Scope, memory::recent::
 
 /// Long-term memory within this process.
 ///
-/// It is bounded: the oldest notes of a scope are evicted first, and the least recently written scope. Notes are ranked by
-/// the words that they share with the query (Okapi BM25), without synonyms or word forms.
+/// It is bounded: a full scope evicts its oldest note, and a full memory evicts the least recently written scope. Notes
+/// are ranked by the words that they share with the query (Okapi BM25), without synonyms or word forms.
 #[derive(Debug)]
 pub struct LocalRecall {
     scopes: Mutex<RecentMap<Scope, VecDeque<Indexed>>>,
@@ -113,8 +113,8 @@ fn rank<'a>(notes: &'a VecDeque<Indexed>, query: &str) -> Vec<&'a Indexed> {
     let mean_length = notes.iter().map(|note| f64::from(note.length)).sum::<f64>() / count.max(1.0);
     let mut scores = vec![0.0; notes.len()];
     for word in &wanted {
-        let having = as_f64(notes.iter().filter(|note| note.words.contains_key(word)).count());
-        let rarity = (1.0 + (count - having + 0.5) / (having + 0.5)).ln();
+        let with_word = as_f64(notes.iter().filter(|note| note.words.contains_key(word)).count());
+        let rarity = (1.0 + (count - with_word + 0.5) / (with_word + 0.5)).ln();
         for (score, note) in scores.iter_mut().zip(notes) {
             let occurrences = note.words.get(word).copied().map_or(0.0, f64::from);
             let relative_length = f64::from(note.length) / mean_length.max(1.0);

@@ -25,7 +25,7 @@ use crate::{Message, Role, memory::recent::RecentMap, sync::unpoisoned};
 /// ```
 #[async_trait]
 pub trait Memory: fmt::Debug + Send + Sync + 'static {
-    /// Loads the conversation of a session, oldest message first; empty for a new session.
+    /// Loads the conversation of a session, oldest message first. A new session is empty.
     async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError>;
 
     /// Appends the messages of one exchange, all of them or none.
@@ -53,7 +53,7 @@ pub struct MemoryError {
 
 /// A memory within this process.
 ///
-/// It is bounded: the least recently continued session is evicted first, and the oldest exchanges of a session.
+/// It is bounded: a full memory evicts the least recently continued session, and a full session its oldest exchanges.
 #[derive(Debug)]
 pub struct LocalMemory {
     sessions: Mutex<RecentMap<String, Vec<Message>>>,

@@ -31,7 +31,7 @@ impl<K: Clone + Eq + Hash, V: Default> RecentMap<K, V> {
         self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
-    /// The value of `key`, to be written.
+    /// The value of `key` for a write. A new key starts with the default value.
     pub(crate) fn write(&mut self, key: &K) -> &mut V {
         if !self.entries.contains_key(key) && self.entries.len() >= self.capacity {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.last_write).map(|(key, _)| key.clone());

@@ -10,11 +10,13 @@ use crate::{ChatRequest, Message, Part, Usage};
 pub struct TokenEstimator {
     /// Counted input tokens per thousand estimated ones.
     input_per_mille: AtomicU64,
-    /// The input tokens that the provider adds to a prompt without tools, and to one with tools.
+    /// The input tokens that the provider adds to a prompt without tools.
     added: AtomicU64,
+    /// The input tokens that the provider adds to a prompt with tools.
     added_with_tools: AtomicU64,
-    /// The output tokens of recent answers, and their bytes.
+    /// The output tokens of recent answers.
     output_tokens: AtomicU64,
+    /// The size of the same answers.
     output_bytes: AtomicU64,
 }
 
@@ -27,7 +29,7 @@ const MAX_ADDED_TOKENS: u64 = 2_048;
 /// The bounds of the rate, relative to four bytes per token, so that one wrong report cannot distort all later estimates.
 const PER_MILLE: std::ops::RangeInclusive<u64> = 500..=3_000;
 
-/// About fifty pages. Output before that counts half.
+/// About fifty pages. With every answer beyond this sum, the weight of all earlier answers is halved.
 const MEMORY_BYTES: u64 = 128 * 1_024;
 
 impl TokenEstimator {
@@ -101,6 +103,7 @@ impl Default for TokenEstimator {
     }
 }
 
+/// Raises `value` to `seen` at once, or lowers it by an eighth of the difference.
 fn follow(value: &AtomicU64, seen: u64) {
     let old = value.load(Ordering::Relaxed);
     let new = if seen >= old { seen } else { old - (old - seen).div_ceil(8) };

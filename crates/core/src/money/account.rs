@@ -23,7 +23,7 @@ pub(crate) struct Account {
     pub(crate) name: Arc<str>,
     pub(crate) budget: Budget,
     pub(crate) kind: AccountKind,
-    /// The date in UTC, by which windows of a day or a month begin.
+    /// Returns the date in UTC, which decides when a window of a day or a month begins.
     pub(crate) today: fn() -> Date,
     balance: Mutex<Balance>,
 }
@@ -37,7 +37,7 @@ pub(crate) enum AccountKind {
     Run,
     /// An agent below a run.
     Agent,
-    /// A further limit on the account above. A caller's relation to the account above is its relation to this one.
+    /// A further limit on the account above. A caller has the same relation to both.
     ExtraLimit,
 }
 
@@ -69,7 +69,7 @@ impl Account {
         }
     }
 
-    /// The relation of the account above, given that of this one.
+    /// The relation of the account above to a caller with `relation` to this account.
     pub(crate) fn relation_above(&self, relation: Relation) -> Relation {
         if self.kind == AccountKind::ExtraLimit { relation } else { Relation::Ancestor }
     }
@@ -84,7 +84,7 @@ impl Account {
         balance
     }
 
-    /// Returns the part of the estimate that fits under the hard limits, with less output if need be.
+    /// Returns the estimate, with less output if the hard limits leave too little.
     pub(crate) fn admit(
         &self,
         balance: &Balance,
@@ -131,7 +131,8 @@ impl Account {
         }
     }
 
-    /// Checks that one more fits under the hard limit. `set_aside` keeps one for a last answer, unless there is only one.
+    /// Checks that one more call or turn fits under the hard limit. `set_aside` keeps one for a last answer, unless the
+    /// limit is one.
     fn admit_one_more(
         &self,
         quantity: Quantity,
@@ -189,8 +190,8 @@ impl Account {
         self.percent_set_aside(relation) > 0
     }
 
-    /// A reservation that must be reduced takes the headroom divided by this. Several workers of a run may start at once,
-    /// so each takes half of the rest, and the first does not take everything.
+    /// The number by which the headroom is divided for a reservation that must be reduced. Several workers of a run may
+    /// start at once, so each takes half of the rest, and the first does not take everything.
     fn shares(&self, relation: Relation) -> i64 {
         match (relation, self.kind) {
             (Relation::Ancestor, AccountKind::Run | AccountKind::Agent | AccountKind::ExtraLimit) => 2,

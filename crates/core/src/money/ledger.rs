@@ -1,4 +1,5 @@
-//! The ledger: what has been spent, as a tree of accounts. Calls reserve before they start, and settle or release after.
+//! The ledger: a tree of accounts that records spending. A call reserves its cost before it starts, and settles or
+//! releases the reservation afterwards.
 
 use std::{fmt, iter, sync::Arc};
 
@@ -108,13 +109,14 @@ impl Ledger {
         self.limits_money() || self.lineage().any(|ledger| ledger.budget().tokens.is_some_and(|cap| !cap.soft))
     }
 
-    /// Whether `scope`, taken from a refusal, is this account or one above it.
+    /// Whether `scope`, taken from a refusal, is this account or one above it. It compares pointers, because several
+    /// accounts may have the same name.
     pub(crate) fn is_within(&self, scope: &Arc<str>) -> bool {
         self.lineage().any(|ledger| Arc::ptr_eq(ledger.name(), scope))
     }
 
-    /// Reserves the estimated cost of a call of `model` by the agent with this path, or returns the limit that forbids it. If a limit leaves less than the
-    /// estimate, the reservation covers less output: see [`Hold::output_tokens`].
+    /// Reserves the estimated cost of a call of `model` by the agent with this path, or returns the limit that forbids
+    /// it. If a limit leaves less than the estimate, the reservation covers less output: see [`Hold::output_tokens`].
     ///
     /// `wrap_up` lets the call use what this account has set aside for a last answer, but not what accounts above it have
     /// set aside.
@@ -202,7 +204,7 @@ impl Ledger {
         CostSummary::new(balance.spending, &balance.by_spender, &balance.tool_calls)
     }
 
-    /// Returns the soft limits at this account and above that were crossed since the last call of this function.
+    /// Returns the soft limits of this account and all above it that were crossed since the last call of this function.
     pub(crate) fn take_warnings(&self) -> Vec<BudgetExceeded> {
         self.lineage().flat_map(|Self(node)| std::mem::take(&mut node.account.balance().warnings)).collect()
     }
@@ -251,7 +253,7 @@ impl Ledger {
         Ok(admitted)
     }
 
-    /// Counts one turn or tool call at this account and all above it, in the same way.
+    /// Counts one turn or tool call at this account and all above it. It locks in the order of [`Ledger::admit`].
     fn count(&self, unit: Unit<'_>, relation: Relation) -> Result<(), BudgetExceeded> {
         let Node { account, parent } = &*self.0;
         let mut balance = account.balance();

@@ -62,7 +62,7 @@ pub(crate) fn event(run: &Run, event: &Event) {
         ),
         Event::Retrying { model, attempt, reason, delay } => line!(
             info, "attempt", "retrying", %model, attempt, error = reason.name(), delay_ms = millis(*delay),
-            "{model}: attempt {attempt} in {delay:.1?}"
+            "{model}: {}, attempt {attempt} in {delay:.1?}", reason.name()
         ),
         Event::RetrySuppressed { model, reason } => line!(
             warn, "attempt", "retry_suppressed", %model, error = reason.name(),
@@ -87,7 +87,7 @@ pub(crate) fn event(run: &Run, event: &Event) {
             "{tool}: {} after {elapsed:.1?}", outcome.name()
         ),
         Event::UnknownTool { name } => {
-            line!(warn, "tool", "unknown_tool", "asked for {name:?}, which is not among its tools");
+            line!(warn, "tool", "unknown_tool", "the model called {name:?}, which is not one of its tools");
         }
         Event::Trimmed { hidden, tokens_before, tokens_after } => line!(
             info,
@@ -116,12 +116,13 @@ pub(crate) fn event(run: &Run, event: &Event) {
         Event::WorkerFailed { worker, policy, reason } => line!(
             warn, "worker", "worker_failed", %worker, %policy, "{worker} failed, policy {policy}: {reason}"
         ),
-        // Pieces of a reply are content, and many. Rate limits come with every reply and are for metrics.
+        // Deltas are content, and a reply has many. Rate limits come with every reply and are for metrics.
         Event::Delta(_) | Event::RateLimitsReported { .. } => {}
     }
 }
 
-/// A supervisor decides about the failure of its worker, and a cancellation is not a fault: neither is an error.
+/// Writes the line of a failed run. A failed worker is only a warning, because its supervisor decides what follows, and so
+/// is a cancellation, because it is not a fault.
 fn run_failed(run: &Run, kind: Option<ModelErrorKind>, message: &str, elapsed: Duration) {
     let cost = run.ledger().spending().cost();
     let (cost_usd, elapsed_ms, error) = (usd(cost), millis(elapsed), kind.map(ModelErrorKind::name));
@@ -133,7 +134,8 @@ fn run_failed(run: &Run, kind: Option<ModelErrorKind>, message: &str, elapsed: D
     }
 }
 
-/// The line of the turn covers a successful attempt. A failed one took time, and perhaps money, that no other line shows.
+/// Writes the line of an attempt, for development if it succeeded, because the line of the turn covers it. A failed attempt
+/// took time, and perhaps money, that no other line shows.
 fn attempt_ended(model: &ModelId, error: Option<ModelErrorKind>, charge: Option<&Charge>, elapsed: Duration) {
     let cost_usd = usd(charge.and_then(|charge| charge.cost));
     let elapsed_ms = millis(elapsed);

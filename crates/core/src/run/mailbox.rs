@@ -60,8 +60,8 @@ impl Run {
         self.bus().publish(&self.mailboxes().topic(to), envelope).await.map(drop)
     }
 
-    /// Receives the oldest unread message to this agent. Waits for one, but not longer than `within`, and not after the run
-    /// was stopped.
+    /// Receives the oldest unread message to this agent, and waits if there is none. Returns `None` if no message arrives
+    /// within `within`, or before the run is stopped.
     pub async fn wait_for_message(&self, within: Duration) -> Result<Option<Envelope>, BusError> {
         let mailbox = self.mailboxes().open(self.agent_name(), self).await?;
         let next = async { mailbox.lock().await.next().await };

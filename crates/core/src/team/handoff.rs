@@ -35,7 +35,7 @@ pub struct Handoff {
     max_transfers: u32,
 }
 
-/// Agents that transfer a conversation more often have no answer to it.
+/// A conversation that is transferred more often is unlikely to get an answer.
 const MAX_TRANSFERS: u32 = 8;
 
 // The arguments of a transfer tool. Doc comments of the fields are part of the tool's schema.
@@ -69,7 +69,7 @@ impl Handoff {
         self.options.in_session(run, task, |run, task| self.run_agents(run, task)).await
     }
 
-    /// Runs the agent that has the conversation, until one of them answers.
+    /// Runs the agent that has the conversation, and the agents that it is transferred to, until one answers.
     async fn run_agents(&self, run: Run, mut task: Task) -> Result<Outcome, RunError> {
         let (mut index, mut transfers, mut turns, mut inherited) = (0, 0, 0, None);
         let session = task.session.clone();

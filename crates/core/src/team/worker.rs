@@ -141,12 +141,12 @@ impl Worker {
         Self { output: Some(Schema::compile(&Schema::generate::<T>())), ..self }
     }
 
-    /// Returns its name.
+    /// Returns the name of the worker.
     pub fn name(&self) -> &Arc<str> {
         self.work.name()
     }
 
-    /// Counts one more call by the agent of `run`. Fails if there were too many.
+    /// Counts one more call by the agent of `run`. Fails beyond [`Worker::max_calls`].
     pub(crate) fn take_call(&self, run: &Run) -> Result<(), ToolError> {
         let Some(limit) = self.max_calls else { return Ok(()) };
         let name = self.name();
@@ -181,8 +181,8 @@ impl Worker {
         }
     }
 
-    /// Returns an outcome that counts as an answer. A partial answer does, unless it was cut short from outside or the
-    /// model could not give a proper one.
+    /// Returns the outcome if it counts as an answer. A partial answer counts, unless the run was stopped from outside or
+    /// the model could not answer properly.
     fn check(&self, outcome: Outcome) -> Result<Outcome, WorkerFailure> {
         let is_usable = match outcome.stop {
             StopReason::Finished
@@ -281,7 +281,7 @@ impl Tool for Delegate {
     }
 }
 
-/// The answer as others are shown it: a partial one is marked as incomplete.
+/// The answer as other agents see it. A partial answer is marked as incomplete.
 pub(crate) fn visible_text(outcome: &Outcome) -> Cow<'_, str> {
     if outcome.is_finished() {
         Cow::Borrowed(&outcome.text)

@@ -1,4 +1,4 @@
-//! What the tests of this crate share.
+//! Fixtures that the tests of this crate share.
 
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,7 @@ pub(crate) fn usd(text: &str) -> Money {
     text.parse().unwrap()
 }
 
-/// A tool with any arguments.
+/// A tool that accepts any arguments.
 pub(crate) fn lookup() -> FunctionTool {
     tool_fn("lookup", "Looks a word up.", |_: Map<String, Value>, _| async { Ok(ToolOutput::text("a cold drink")) })
 }

@@ -153,7 +153,7 @@ impl ChatModel for ScriptedModel {
         unpoisoned(&self.0.requests).push(request.clone());
         let turn = unpoisoned(&self.0.script).pop_front();
         let Some(turn) = turn else {
-            return Err(ModelError::new(ModelErrorKind::Caller, "the script has ended"));
+            return Err(ModelError::new(ModelErrorKind::Caller, "the script has ended; add a turn for this call"));
         };
         tokio::time::sleep(turn.delay).await;
         match turn.failure {

@@ -66,8 +66,11 @@ fn write_note() -> FunctionTool {
 
 fn no_such_note(name: &str, run: &Run) -> ToolError {
     let names: Vec<_> = run.blackboard().notes().into_keys().collect();
-    let others = if names.is_empty() { "there are none yet".to_owned() } else { names.join(", ") };
-    ToolError::new(format!("there is no note called `{name}`; the notes are: {others}"))
+    ToolError::new(if names.is_empty() {
+        format!("there is no note called `{name}`, and no other note yet; go on without it")
+    } else {
+        format!("there is no note called `{name}`; the notes are: {}", names.join(", "))
+    })
 }
 
 #[cfg(test)]
@@ -98,12 +101,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_tells_the_model_what_to_do() {
+    async fn an_error_says_what_the_model_can_do() {
         let run = Run::new();
         let missing = call(&read_notes(), json!({"name": "plan"}), &run).await;
         let long = "x".repeat(Blackboard::MAX_NOTE_BYTES + 1);
         let refused = call(&write_note(), json!({"name": "plan", "text": long}), &run).await;
-        assert_eq!(missing, "error: there is no note called `plan`; the notes are: there are none yet");
+        assert_eq!(missing, "error: there is no note called `plan`, and no other note yet; go on without it");
         assert_eq!(refused, "error: a note may have 16384 bytes, this one has 16385; write a shorter one");
     }
 }

@@ -1,4 +1,4 @@
-//! Tools: the trait, functions as tools, the toolbox, argument schemas, and the tools that Brigade brings along.
+//! Tools: the trait, functions as tools, the toolbox, argument schemas, and the built-in tools.
 
 pub(crate) mod arguments;
 pub(crate) mod blackboard_tools;

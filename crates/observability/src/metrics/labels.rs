@@ -9,8 +9,8 @@ use std::{
 use brigade_core::{ModelErrorKind, ModelId, TimeoutPhase};
 use metrics::SharedString;
 
-/// The names that an installation is configured with. Every label value is a time series that the database keeps, and
-/// models and clients can invent any number of names; so a name that is not listed here is shown as `other`.
+/// The names in the configuration. Every label value adds a time series to the metrics database, and models and clients
+/// can invent any number of names, so a name that is not listed here is shown as `other`.
 #[derive(Debug, Default)]
 pub(crate) struct KnownNames {
     agents: HashSet<Arc<str>>,
@@ -57,7 +57,7 @@ impl KnownNames {
         self.models.get(id).cloned().unwrap_or_else(other)
     }
 
-    /// The kind of an account of the ledger: names of keys must not become labels.
+    /// The kind of a ledger account. The names of keys must not become labels, so they are all shown as `account`.
     pub(crate) fn scope(&self, account: &str) -> SharedString {
         let is_agent = || self.agent(account) != OTHER;
         SharedString::const_str(match account {
@@ -73,8 +73,9 @@ fn known(names: &HashSet<Arc<str>>, name: &str) -> SharedString {
     names.get(name).map_or(OTHER, |name| Arc::clone(name).into())
 }
 
-/// A word of the program as a label value. A word that was read from a file could be anything.
-#[expect(clippy::ptr_arg, reason = "whether it is borrowed decides")]
+/// A string constant as a label value. A string that was read from a file could have any value, so it is shown as
+/// `other`.
+#[expect(clippy::ptr_arg, reason = "the function depends on whether the string is borrowed")]
 pub(crate) fn word(word: &Cow<'static, str>) -> SharedString {
     match word {
         Cow::Borrowed(word) => SharedString::const_str(word),
@@ -105,5 +106,5 @@ pub(crate) const fn error_type(kind: ModelErrorKind) -> &'static str {
     }
 }
 
-/// A failure other than of a model: a required tool or worker, the session, the configuration.
+/// A failure that a model did not cause: of a required tool or worker, the session, or the configuration.
 pub(crate) const INTERNAL_ERROR: &str = "internal_error";

@@ -53,7 +53,7 @@ pub enum MetricsError {
     Exporter(#[source] metrics_exporter_prometheus::BuildError),
 }
 
-/// A few times between two scrapes at the usual 15 s, so that a busy histogram holds seconds of samples.
+/// Three times in the usual scrape interval of 15 s, so that a busy histogram holds only a few seconds of samples.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Metrics {
@@ -90,8 +90,8 @@ impl MetricsHandle {
     }
 
     /// Exports the money limit of an account and what remains of it as `brigade_budget_*_usd{scope}`. `scope` must be a
-    /// name from the configuration; it replaces another account of this scope. An account without such a limit is not
-    /// exported.
+    /// name from the configuration. The account replaces any other account of this scope. An account without a money limit
+    /// is not exported.
     pub fn watch_budget(&self, scope: &str, ledger: &Ledger) {
         if ledger.budget().usd.is_none() {
             return self.forget_budget(scope);
@@ -128,7 +128,7 @@ impl Sampled {
     fn record(&self, to: &Instruments) {
         for (scope, ledger) in &self.budgets {
             let Some(cap) = ledger.budget().usd.map(|cap| cap.limit) else { continue };
-            // A soft limit reserves nothing.
+            // `money_left` leaves soft limits out.
             let remaining = ledger.money_left().unwrap_or_else(|| cap - ledger.spending().total());
             to.budget_limit.with([scope.clone().into()]).set(cap.as_usd_lossy());
             to.budget_remaining.with([scope.clone().into()]).set(remaining.as_usd_lossy());

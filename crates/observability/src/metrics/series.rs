@@ -17,6 +17,7 @@ use crate::unpoisoned;
 /// Registers time series with a recorder, up to a limit.
 pub(crate) struct Registry {
     recorder: Arc<dyn Recorder + Send + Sync>,
+    /// The number of lines by which a scrape may still grow.
     remaining_lines: AtomicUsize,
     dropped: Counter,
 }
@@ -55,7 +56,7 @@ impl Registry {
         Family { metric, registry: Arc::clone(self), series: RwLock::default() }
     }
 
-    /// Registers a series; `None` past the limit.
+    /// Registers a series. Returns `None` if a scrape would get too long, and counts the series as dropped.
     fn register<const L: usize, I: Instrument>(&self, metric: &Metric<L>, values: &[SharedString; L]) -> Option<I> {
         let lines = I::lines(metric);
         let taken = self
@@ -72,7 +73,7 @@ impl Registry {
 }
 
 impl<const L: usize, I: Instrument> Family<L, I> {
-    /// The series with these label values. Past the limit nothing is recorded, and that is counted.
+    /// The series with these label values. Beyond the limit, a new series records nothing.
     pub(crate) fn with(&self, values: [SharedString; L]) -> I {
         if let Some(known) = unpoisoned(self.series.read()).get(&values) {
             return known.clone();
@@ -134,7 +135,7 @@ impl Instrument for Histogram {
         Self::noop()
     }
 
-    /// The buckets, the unbounded one included, the sum and the count.
+    /// One line for each bucket, for the unbounded bucket, for the sum and for the count.
     fn lines<const L: usize>(metric: &Metric<L>) -> usize {
         let bounds = names::BUCKETS.iter().find(|(name, _)| *name == metric.name);
         bounds.map_or(0, |(_, bounds)| bounds.len()) + 3

@@ -76,8 +76,10 @@ impl OpenRun {
         self.clock
     }
 
-    /// The ids for the span of a run that this one started for the agent called `name`: below the call of the tool with
-    /// this name, if there is one. Of several calls, the first without a run: calls and runs start in the same order.
+    /// Returns the ids for the span of a run that this run started for the agent called `name`.
+    ///
+    /// If a tool with this name has an open call, the new span lies below that call. With several such calls, it is the
+    /// first call that has no run yet, because calls and runs start in the same order.
     pub(super) fn ids_for(&mut self, name: &str) -> SpanIds {
         match self.tools.iter_mut().find(|tool| &*tool.name == name && !tool.has_run) {
             Some(tool) => {
@@ -148,7 +150,7 @@ impl OpenRun {
         self.close(UNFINISHED)
     }
 
-    /// Ends all spans; those below the run's own end with `error`.
+    /// Ends all spans. The spans below the run's own span get the outcome `error`.
     fn close(mut self, error: &'static str) -> Vec<SpanData> {
         let now = self.clock.now();
         let attempts = self.attempts.drain(..).map(|attempt| attempt.span);
@@ -162,7 +164,8 @@ impl OpenRun {
         ended
     }
 
-    /// Starts the span of a model call. One that is still open got no answer, and the agent asks again.
+    /// Starts the span of a model call. If the span of the previous call is still open, that call got no answer and its span
+    /// ends.
     fn start_call(&mut self, turn: u32, model: &ModelId) -> Option<SpanData> {
         let now = self.clock.now();
         let name = format!("chat {}", model.model());
@@ -236,7 +239,7 @@ impl OpenRun {
         Some(span.end(self.clock.now()))
     }
 
-    /// The open attempt at `model` that started `elapsed` ago. There are several only if one hedges another.
+    /// The open attempt at `model` that started `elapsed` ago. Several are open only if one is a hedge for another.
     fn attempt_that_took(&self, model: &ModelId, elapsed: Duration) -> Option<usize> {
         let start = self.clock.now().checked_sub(elapsed)?;
         let distance = |attempt: &Attempt| {
@@ -265,7 +268,7 @@ impl OpenRun {
         Some(span.end(self.clock.now()))
     }
 
-    /// The span of a wait, which is reported when it is over.
+    /// Returns the span of a wait, which is reported only after it has ended.
     fn rate_limit_waited(&mut self, model: &ModelId, waited: Duration) -> SpanData {
         let now = self.clock.now();
         let ids = self.innermost().ids().child();
@@ -291,20 +294,20 @@ impl OpenRun {
         None
     }
 
-    /// The open model call, else the run.
+    /// The span of the open model call, or of the run if there is no open call.
     fn innermost(&mut self) -> &mut Span {
         self.call.as_mut().map_or(&mut self.span, |call| &mut call.span)
     }
 }
 
 impl ModelCall {
-    /// The span of a call without an answer; it ends with the error of its last attempt, if there was one.
+    /// Returns the span of a call without an answer. Its outcome is the error of the last attempt, or `error` without one.
     fn fail(mut self, error: &'static str) -> Span {
         self.span.outcome(self.error.unwrap_or(error));
         self.with_cost()
     }
 
-    /// Only these spans have the cost in dollars, so that a sum over a trace counts nothing twice.
+    /// Sets the cost. Only spans of model calls have it in dollars, so that a sum over a trace counts nothing twice.
     fn with_cost(mut self) -> Span {
         if let Some(cost) = self.cost {
             self.span.set(names::COST_USD, cost.as_usd_lossy());

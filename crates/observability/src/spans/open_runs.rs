@@ -39,7 +39,7 @@ pub(super) struct SpanObserver {
     pub(super) caller: Option<Traceparent>,
 }
 
-/// A run and its agent's path: at the top, two agents may share a run.
+/// A run and the path of its agent, because two agents may share the top run.
 type Key = (RunId, Arc<str>);
 
 /// More runs at once than a process can serve, at a few kilobytes each. A run that never reports its end must not be
@@ -103,7 +103,7 @@ impl OpenRuns {
     }
 
     fn export(&self, spans: impl IntoIterator<Item = SpanData>) {
-        // Never blocks: if the queue is full, spans are dropped and counted.
+        // The processor never blocks: if its queue is full, it drops spans and counts them.
         spans.into_iter().for_each(|span| self.processor.on_end(span));
     }
 
@@ -131,7 +131,7 @@ impl Observer for SpanObserver {
     }
 }
 
-/// The ids of a run below the run that started it, if that is open.
+/// The ids of a run below the run that started it, if the span of that run is open.
 fn below_parent(runs: &mut BTreeMap<Key, OpenRun>, run: &Run) -> Option<(SpanIds, TraceClock)> {
     let parent = run.parent()?;
     let of_parent = runs.range_mut((parent, "".into())..).take_while(|((id, _), _)| *id == parent);

@@ -53,7 +53,7 @@ impl TraceClock {
 }
 
 impl SpanIds {
-    /// Ids for a new span below this one.
+    /// Returns the ids of a new span below this one.
     pub(super) fn child(&self) -> Self {
         Self { trace: self.trace, id: Self::random_id(), parent: self.id, is_remote: false }
     }
@@ -125,7 +125,7 @@ impl Span {
         }
     }
 
-    /// Sets the outcome; each but `ok` is an error.
+    /// Sets the outcome. Every outcome other than `ok` marks the span as failed.
     pub(super) fn outcome(&mut self, outcome: &'static str) {
         self.set(names::OUTCOME, outcome);
         if outcome != "ok" {
@@ -149,7 +149,7 @@ impl Span {
     }
 }
 
-/// Attributes have no unsigned integers.
+/// Converts a count for an attribute, which cannot be unsigned. A count beyond `i64::MAX` becomes `i64::MAX`.
 pub(super) fn integer(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

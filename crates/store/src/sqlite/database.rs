@@ -128,7 +128,7 @@ impl Database {
 
     /// Checks that the file can be written to now, for readiness checks.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
-        self.write(schema::touch).await
+        self.write(schema::write_version_again).await
     }
 
     /// Truncates the write-ahead log, which contains deleted rows until they are overwritten. Waits for readers, at most

@@ -56,7 +56,7 @@ impl Readers {
             let result = work(&transaction);
             drop(transaction);
             unpoisoned(&readers.0.idle).push(connection);
-            // Only now, also if the caller no longer waits for the result.
+            // The permit is released only here, because the thread reads on after the caller has dropped its future.
             drop(permit);
             result
         });

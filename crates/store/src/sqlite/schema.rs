@@ -8,10 +8,10 @@ use super::vectors::QuantizedVector;
 use crate::StoreError;
 
 /// Marks files of this crate: "Brig" in ASCII. See <https://sqlite.org/pragma.html#pragma_application_id>.
-const APPLICATION: i64 = 0x4272_6967;
+const APPLICATION_ID: i64 = 0x4272_6967;
 
-/// Each migrates a file from the version of its index to the next. Published ones never change, as files of every version
-/// exist.
+/// The migration at index `n` takes a file from version `n` to version `n + 1`. Published migrations never change, because
+/// files of every version exist.
 const MIGRATIONS: [&str; 5] = [
     include_str!("../../migrations/0001_sessions.sql"),
     include_str!("../../migrations/0002_notes.sql"),
@@ -25,7 +25,7 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreErr
     let (application, found) = (pragma(connection, "application_id")?, pragma(connection, "user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let is_new = tables == 0 && application == 0 && found == 0;
-    if application != APPLICATION && !is_new {
+    if application != APPLICATION_ID && !is_new {
         return Err(StoreError::Foreign(path.to_owned()));
     }
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
@@ -45,7 +45,7 @@ pub(crate) fn check_current(connection: &Connection, path: &Path) -> Result<(), 
 /// Migrates the file to the newest version, each step in a transaction.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let found = usize::try_from(pragma(connection, "user_version")?).unwrap_or(0);
-    // A migration uses it: SQL cannot read floats from bytes.
+    // The fifth migration calls this function, because SQL cannot decode floats from bytes.
     connection.create_scalar_function("direction", 1, FunctionFlags::default(), |values| {
         let vector = values.get_raw(0).as_blob_or_null()?;
         Ok(vector.and_then(QuantizedVector::from_floats).map(|vector| vector.as_bytes().to_vec()))
@@ -53,15 +53,15 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))?;
         transaction.commit()?;
     }
     Ok(())
 }
 
-/// Writes without changing anything.
-pub(crate) fn touch(connection: &Connection) -> Result<(), StoreError> {
+/// Writes the version that the file already has, which proves that the file can be written.
+pub(crate) fn write_version_again(connection: &Connection) -> Result<(), StoreError> {
     let version = pragma(connection, "user_version")?;
     Ok(connection.pragma_update(None, "user_version", version)?)
 }

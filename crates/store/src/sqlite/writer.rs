@@ -10,7 +10,7 @@ use crate::StoreError;
 /// A queued write. It gets the error if no transaction could begin.
 type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> PendingCommit + Send>;
 
-/// A job that has run, until the commit.
+/// A job that has run and waits for the commit.
 struct PendingCommit {
     failure: Option<StoreError>,
     answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
@@ -94,7 +94,7 @@ where
     (job, answered)
 }
 
-/// The failure of one job must not roll back the others of its group.
+/// Runs `work` in a savepoint, so that its failure does not roll back the other jobs of its group.
 fn in_savepoint<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
@@ -139,7 +139,7 @@ fn write_group(connection: &mut Connection, jobs: &mut impl Iterator<Item = Job>
     let mut rolled_back = None;
     for job in jobs {
         let pending = job(Ok(&transaction));
-        // The next job would run outside a transaction.
+        // SQLite has rolled back, so the next job would run outside a transaction.
         if transaction.is_autocommit() {
             rolled_back.clone_from(&pending.failure);
         }

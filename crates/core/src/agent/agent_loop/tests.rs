@@ -209,7 +209,7 @@ fn window(summarizer: &ScriptedModel) -> ContextWindow {
     ContextWindow::default().max_tokens(300).summarizer(summarizer.clone())
 }
 
-/// A tool whose every answer is half of what may be shown.
+/// A tool. Each answer fills half of the context window.
 fn long_lookup() -> FunctionTool {
     tool_fn("lookup", "", |_: Map<String, Value>, run: Run| async move {
         Ok(ToolOutput::text(format!("{} {}", run.count("calls"), "x".repeat(600))))

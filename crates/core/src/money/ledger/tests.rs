@@ -13,7 +13,7 @@
 //! | usage next to the choices is ignored | providers: Chat Completions; scenario R19 |
 //! | a cancelled stream is free | `model/metered`; scenario R39 |
 //! | nested retries multiply | resilience; the number of requests of each scenario |
-//! | one route bypasses the ledger | `agent/agent`, `agent/turns` |
+//! | one route bypasses the ledger | `agent/agent`, `agent/agent_loop` |
 //! | the ledger learns of spending too late | `model/metered` |
 
 use std::{
@@ -207,7 +207,7 @@ fn only_the_run_may_use_its_share_for_a_last_answer() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("1")));
     let run = key.child_for_run("the run", Budget::unlimited().money(usd("0.10")));
     let worker = run.child("worker", Budget::unlimited());
-    assert_eq!(key.headroom(false).usd, Some(usd("1")), "a key gives no last answer");
+    assert_eq!(key.headroom(false).usd, Some(usd("1")), "a key sets nothing aside");
     reserve(&run, indivisible(0, 90_000), false).unwrap().settle(&charged(0, 90_000));
     assert!(reserve(&run, indivisible(0, 1), false).is_err());
     assert!(reserve(&worker, indivisible(0, 1), true).is_err(), "the share of the run is not for a worker");
@@ -373,7 +373,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
     vec(operation, 1..60)
 }
 
-/// A tree with limits at every level: process, key, two runs, two agents in each.
+/// A tree with limits at every level, listed from below: two agents in each of two runs, the runs, the key, the process.
 fn tree() -> Vec<Ledger> {
     let capped = |text| Budget::unlimited().money(usd(text));
     let process = Ledger::root("process", capped("0.040").tokens(60_000));

@@ -35,7 +35,7 @@ async fn every_listener_receives_a_message_and_a_group_receives_it_once() {
     let mut other = bus.listen(TOPIC, Subscription::Broadcast).await.unwrap();
     let mut first = bus.listen(TOPIC, one_of("team")).await.unwrap();
     let mut second = bus.listen(TOPIC, one_of("team")).await.unwrap();
-    let mut elsewhere = bus.listen("olds", Subscription::Broadcast).await.unwrap();
+    let mut elsewhere = bus.listen("sports", Subscription::Broadcast).await.unwrap();
     assert_eq!(publish(&bus, "hello").await, Ok(3));
     assert_eq!(waiting(&mut one), ["hello"]);
     assert_eq!(waiting(&mut other), ["hello"]);

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 
-/// Remembers the log.
+/// A writer that keeps the log in memory.
 #[derive(Clone, Default)]
 struct Output(Arc<Mutex<Vec<u8>>>);
 
@@ -55,6 +55,7 @@ fn log(logging: Logging) -> (Output, LoggingHandle, DefaultGuard) {
     (output, handle, tracing_subscriber::registry().with(layer).set_default())
 }
 
+/// `first` is the first eight digits of the trace id, which text lines show.
 fn run_with_trace(first: u32) -> Run {
     Run::builder()
         .trace(TraceId::from_bits(u128::from(first) << 96 | 1).unwrap())
@@ -188,7 +189,7 @@ fn every_event_has_its_line_or_none() {
         "DEBUG attempt: asking openai/gpt-5-mini",
         "", // deltas are content
         "DEBUG attempt: openai/gpt-5-mini answered after 1.0s",
-        " INFO attempt: openai/gpt-5-mini: attempt 2 in 1.0s",
+        " INFO attempt: openai/gpt-5-mini: overloaded, attempt 2 in 1.0s",
         " INFO attempt: the reply starts again",
         " WARN attempt: openai/gpt-5-mini: overloaded, not tried again: the retry budget is used up",
         " WARN attempt: the breaker of openai/gpt-5-mini is open",
@@ -198,7 +199,7 @@ fn every_event_has_its_line_or_none() {
         " INFO agent: turn 1: openai/gpt-5-mini, 2 tool calls, tokens unknown, no price, 1.0s",
         "DEBUG tool: lookup started",
         " WARN tool: lookup: timeout after 1.0s",
-        r#" WARN tool: asked for "rm -rf", which is not among its tools"#,
+        r#" WARN tool: the model called "rm -rf", which is not one of its tools"#,
         " WARN worker: critic failed, policy fallback: late",
         " WARN agent: repeated tool_call seen 3 times",
         " INFO memory: hid 2 old messages: about 9 tokens, now 3",
@@ -214,7 +215,7 @@ fn every_event_has_its_line_or_none() {
 }
 
 #[test]
-fn text_lines_have_amounts_in_words_and_json_lines_in_fields() {
+fn text_lines_show_amounts_in_the_message_and_json_lines_in_fields() {
     let end = Event::RunEnded {
         stop: StopReason::Finished,
         turns: 2,
@@ -251,7 +252,7 @@ async fn lines_of_concurrent_runs_are_not_mixed() {
         let number = line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap();
         assert!(line.contains(&format!("[{number:08x}] desk")), "{line}");
     }
-    // The runs did interleave: neighbors belong to different runs.
+    // The runs did interleave: some neighbouring lines belong to different runs.
     let neighbours: BTreeSet<_> = lines.windows(2).map(|pair| pair[0][6..16] == pair[1][6..16]).collect();
     assert!(neighbours.contains(&false));
 }

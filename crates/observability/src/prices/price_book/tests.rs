@@ -11,7 +11,7 @@ fn id(name: &str) -> ModelId {
     ModelId::new(account, model)
 }
 
-/// The bundled prices at noon of this day, or of the day of the table.
+/// The bundled prices at noon of `day`, such as `2026-08-21`. An empty `day` is the day of the table.
 fn prices_of(day: &str) -> PriceBook {
     let day = if day.is_empty() { "2026-08-21" } else { day };
     PriceBook::bundled().at(format!("{day}T12:00:00Z").parse().unwrap())
@@ -21,7 +21,7 @@ fn bill(prices: &PriceBook, name: &str, tier: Option<&str>, usage: &Usage) -> Op
     prices.cost(&ServedCall::new(&id(name)).service_tier(tier), usage)
 }
 
-/// Tokens and searches in the order in which [`GOLDEN`] has them.
+/// The usage of an entry of [`GOLDEN`].
 fn usage([input, read, written, written_1h, output, reasoning, searches]: [u64; 7]) -> Usage {
     Usage::new(input, output)
         .cache_read_tokens(Some(read))
@@ -31,9 +31,11 @@ fn usage([input, read, written, written_1h, output, reasoning, searches]: [u64; 
         .web_searches(Some(searches))
 }
 
-/// Account and model, service tier, day, then all input tokens, of them read from a cache, written to one, of these for
-/// an hour; all output tokens, of them reasoning; web searches; and the cost. The sum above each is in dollars per
-/// million, from the vendors' price pages.
+/// Each entry has an account and model, a service tier, a day, a usage, and the expected cost.
+///
+/// The numbers of a usage are: input tokens, those of them read from a cache, those written to a cache, those of the latter
+/// written for an hour; output tokens, those of them for reasoning; web searches. The comment above an entry computes its
+/// cost from the prices on the vendor's page, in dollars per million tokens.
 #[rustfmt::skip]
 const GOLDEN: [(&str, &str, &str, [u64; 7], &str); 56] = [
     // 1000×2.5 + 500×10
@@ -196,7 +198,7 @@ fn a_model_is_found_by_dated_and_vendor_names() {
         "openai/",
         "main/-2025-08-07",
         "main/llama3.2",
-        // The prices of a host are its own.
+        // A host has its own prices, so a model of another provider is unknown there.
         "groq/gpt-5-mini",
         "fireworks/deepseek-chat",
         "groqqy/qwen/qwen3-32b",
@@ -208,13 +210,13 @@ fn a_model_is_found_by_dated_and_vendor_names() {
 
 #[test]
 fn limits_are_known_for_listed_models() {
-    let facts = PriceBook::bundled().lookup(&id("openai/gpt-5-mini")).unwrap();
+    let limits = PriceBook::bundled().lookup(&id("openai/gpt-5-mini")).unwrap();
     let expected = ModelLimits {
         context_window: Some(400_000),
         max_input_tokens: Some(272_000),
         max_output_tokens: Some(128_000),
     };
-    assert_eq!(facts, expected);
+    assert_eq!(limits, expected);
 }
 
 #[test]

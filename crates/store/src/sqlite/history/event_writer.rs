@@ -23,7 +23,7 @@ use crate::{Database, HistorySettings, StoreError, sqlite::database::now_us, unp
 
 /// An entry of the queue.
 #[derive(Debug)]
-pub(super) enum Message {
+pub(super) enum QueueItem {
     Event(Box<QueuedEvent>),
     /// A flush request is waiting.
     Flush,
@@ -59,7 +59,7 @@ pub(super) struct EventWriter {
 #[derive(Debug, Default)]
 struct Batch {
     events: Vec<QueuedEvent>,
-    /// Money moved, or a flush request is waiting.
+    /// Whether to write at once, because money was spent or a flush request is waiting.
     is_urgent: bool,
 }
 
@@ -69,7 +69,7 @@ const MAX_BATCH: usize = 1_024;
 /// The pause between attempts to write to a full disk.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Retention counts in days.
+/// Retention is configured in days, so an hour is exact enough.
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 
 /// A statement that deletes many rows blocks other writers.
@@ -77,7 +77,7 @@ const MAX_SWEPT: u32 = 200;
 
 impl EventWriter {
     /// Writes until all senders are dropped and the queue is empty.
-    pub(super) fn run(mut self, queue: &Receiver<Message>) {
+    pub(super) fn run(mut self, queue: &Receiver<QueueItem>) {
         let mut next_sweep = Instant::now();
         loop {
             let now = Instant::now();
@@ -124,8 +124,9 @@ impl EventWriter {
         }
     }
 
-    /// Waits for more events to write with the first, unless the batch is urgent. Returns why it stopped waiting.
-    fn fill(&self, batch: &mut Batch, queue: &Receiver<Message>) -> Option<RecvTimeoutError> {
+    /// Waits for more events to write with the first one, unless the batch is urgent. Returns why the queue gave no more
+    /// events, or `None` if the batch is full.
+    fn fill(&self, batch: &mut Batch, queue: &Receiver<QueueItem>) -> Option<RecvTimeoutError> {
         let deadline = Instant::now() + self.settings.interval;
         while batch.events.len() < MAX_BATCH {
             let timeout = if batch.is_urgent { Duration::ZERO } else { deadline - Instant::now() };
@@ -197,7 +198,7 @@ impl EventWriter {
 }
 
 impl Drop for EventWriter {
-    /// Ends all waiting, also if the thread panics.
+    /// Ends the waits of all callers, even if the thread panicked.
     fn drop(&mut self) {
         self.shared.progress.send_replace(Progress { revision: Progress::ENDED, result: Err(StoreError::Closed) });
         unpoisoned(&self.shared.flush_requests).clear();
@@ -205,10 +206,10 @@ impl Drop for EventWriter {
 }
 
 impl Batch {
-    fn add(&mut self, message: Message) {
+    fn add(&mut self, message: QueueItem) {
         match message {
-            Message::Flush => self.is_urgent = true,
-            Message::Event(event) => {
+            QueueItem::Flush => self.is_urgent = true,
+            QueueItem::Event(event) => {
                 self.is_urgent |=
                     matches!(event.record.event, Event::AttemptStarted { .. } | Event::AttemptEnded { .. });
                 self.events.push(*event);
@@ -216,7 +217,7 @@ impl Batch {
         }
     }
 
-    /// The events with their JSON, made before the transaction begins.
+    /// The events with their JSON, which is made before the transaction begins, so that the transaction stays short.
     fn rows(self, mask: fn(&Event) -> Event) -> Vec<(QueuedEvent, String)> {
         let json = |event: &QueuedEvent| serde_json::to_string(&mask(&event.record.event)).ok();
         self.events.into_iter().filter_map(|event| json(&event).map(|json| (event, json))).collect()

@@ -15,7 +15,7 @@ use brigade_core::{Event, EventRecord, Ledger, Money, Observer, Run};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    event_writer::{EventWriter, FlushRequest, Message, QueuedEvent},
+    event_writer::{EventWriter, FlushRequest, QueueItem, QueuedEvent},
     spending_log::{self, SpendingLog},
 };
 use crate::{Database, RunHistory, StoreError, WriteBarrier, sqlite::database::now_us, unpoisoned};
@@ -91,7 +91,7 @@ pub struct InterruptedWork {
 }
 
 struct Inner {
-    queue: Option<SyncSender<Message>>,
+    queue: Option<SyncSender<QueueItem>>,
     shared: Arc<Shared>,
     interrupted: InterruptedWork,
     database: Database,
@@ -306,7 +306,7 @@ fn start_epoch(connection: &rusqlite::Connection) -> Result<(i64, InterruptedWor
 impl Inner {
     fn send(&self, event: QueuedEvent) {
         let Some(queue) = &self.queue else { return };
-        if queue.try_send(Message::Event(Box::new(event))).is_err()
+        if queue.try_send(QueueItem::Event(Box::new(event))).is_err()
             && self.shared.lost.fetch_add(1, Ordering::Relaxed) == 0
         {
             tracing::warn!("the history cannot keep up: events are lost, spending is not");
@@ -316,7 +316,7 @@ impl Inner {
     /// Wakes the writer. If the queue is full, it is awake.
     fn wake(&self) {
         if let Some(queue) = &self.queue {
-            drop(queue.try_send(Message::Flush));
+            drop(queue.try_send(QueueItem::Flush));
         }
     }
 }

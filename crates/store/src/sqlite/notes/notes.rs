@@ -24,7 +24,7 @@ pub(crate) struct StoredNote {
 const MAX_QUERY_WORDS: usize = 64;
 
 /// A word in this many notes of a scope is common.
-const COMMON: u32 = 2_000;
+const COMMON_WORD_NOTES: u32 = 2_000;
 
 /// The most notes to score by their words, the newest ones.
 const MAX_SCORED: u32 = 5_000;
@@ -105,7 +105,7 @@ pub(crate) fn forget_all(connection: &Connection, scope: &str) -> Result<u64, St
     Ok(forgotten)
 }
 
-/// Deletes some of the notes from before `oldest_ms`. Returns their number.
+/// Deletes at most [`MAX_SWEPT`] notes from before `oldest_ms`. Returns the number of deleted notes.
 pub(crate) fn sweep(connection: &Connection, oldest_ms: i64) -> Result<u64, StoreError> {
     let expired = "id IN (SELECT id FROM notes WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)";
     let deleted = delete_where(connection, expired, params![oldest_ms, MAX_SWEPT])?;
@@ -113,7 +113,7 @@ pub(crate) fn sweep(connection: &Connection, oldest_ms: i64) -> Result<u64, Stor
     Ok(deleted)
 }
 
-/// Finds notes by their words, ranked by Okapi BM25; newer ones first among equals.
+/// Finds notes by their words, ranked by Okapi BM25. Newer notes come first among equals.
 pub(crate) fn by_words(
     connection: &Connection,
     scope: i64,
@@ -141,17 +141,17 @@ fn selective_words(connection: &Connection, scope: i64, words: &BTreeSet<String>
     let (mut rare, mut common) = (Vec::new(), Vec::new());
     for word in words {
         let word = format!("\"{}\"", in_scope(scope, word));
-        let notes: u32 = count.query_row(params![word, COMMON], |row| row.get(0))?;
+        let notes: u32 = count.query_row(params![word, COMMON_WORD_NOTES], |row| row.get(0))?;
         match notes {
             0 => {}
-            1..COMMON => rare.push(word),
+            1..COMMON_WORD_NOTES => rare.push(word),
             _ => common.push(word),
         }
     }
     Ok(if rare.is_empty() { common } else { rare })
 }
 
-/// Finds notes by their embeddings by this model, the closest first.
+/// Finds notes by their embeddings, the closest first. Only embeddings of the model `model` are compared.
 pub(crate) fn by_embedding(
     connection: &Connection,
     scope: i64,
@@ -167,7 +167,7 @@ pub(crate) fn by_embedding(
     let mut found: Vec<(i64, f64)> = Vec::new();
     while let Some(row) = rows.next()? {
         let vector = row.get_ref(1)?.as_blob().map_err(|error| StoreError::unreadable("embedding", error))?;
-        // Texts at a right angle or more are unrelated.
+        // Texts with embeddings at a right angle or more are unrelated.
         if let Some(cosine) = wanted.cosine(vector).filter(|cosine| *cosine > 0.0) {
             found.push((row.get(0)?, cosine));
         }
@@ -202,13 +202,13 @@ pub(crate) fn read(
     Ok(notes)
 }
 
-fn delete_where(connection: &Connection, which: &str, values: &[&dyn ToSql]) -> Result<u64, StoreError> {
-    let mut select = connection.prepare_cached(&format!("SELECT id, scope, text FROM notes WHERE {which}"))?;
+fn delete_where(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> Result<u64, StoreError> {
+    let mut select = connection.prepare_cached(&format!("SELECT id, scope, text FROM notes WHERE {condition}"))?;
     let mut rows = select.query(values)?;
     let mut deleted = 0;
     while let Some(row) = rows.next()? {
         let (id, scope, text): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        // An index without content needs the text to delete: https://sqlite.org/fts5.html, section 6.3.
+        // The index does not store the text, so a deletion has to pass it: https://sqlite.org/fts5.html, section 6.3.
         connection
             .prepare_cached("INSERT INTO notes_words (notes_words, rowid, words) VALUES ('delete', ?1, ?2)")?
             .execute(params![id, indexed(scope, &text)])?;
@@ -227,7 +227,7 @@ fn delete_empty_scopes(connection: &Connection, deleted: u64) -> Result<(), Stor
     Ok(())
 }
 
-/// The words of a note in the form of the index, which contains their scope.
+/// The words of a note in the form of the index, each with the scope in front.
 fn indexed(scope: i64, text: &str) -> String {
     split(text).map(|word| in_scope(scope, &word.to_lowercase())).collect::<Vec<_>>().join(" ")
 }
@@ -236,7 +236,7 @@ fn in_scope(scope: i64, word: &str) -> String {
     format!("s{scope}x{word}")
 }
 
-/// The digest of a note's source and words, by which equal notes are found.
+/// A digest of a note's source and words. Notes with the same digest count as equal.
 fn digest(note: &Note) -> [u8; 32] {
     let words: Vec<_> = note.text.split_whitespace().map(str::to_lowercase).collect();
     Sha256::digest(format!("{}\n{}", source_name(note.source), words.join(" "))).into()

@@ -47,7 +47,7 @@ async fn notes_of_the_fourth_version_are_still_found_by_embedding() {
         let row = "INSERT INTO note_vectors VALUES (?1, 'test/model', ?2)";
         old.execute(row, rusqlite::params![note, vector]).unwrap();
     }
-    old.pragma_update(None, "application_id", APPLICATION).unwrap();
+    old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
     old.pragma_update(None, "user_version", 4).unwrap();
     drop(old);
 
