@@ -44,7 +44,7 @@ struct Assignment {
 
 impl HandWritten {
     pub(crate) fn new(base_url: &str) -> Result<Self> {
-        // An error means that a provider is installed already, which is as good.
+        // An error means that a crypto provider is already installed; then that one is used.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

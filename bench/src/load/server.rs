@@ -37,7 +37,7 @@ instructions = "You are oracle."
 "#;
 
 impl Server {
-    /// Starts the program in the folder of this one.
+    /// Starts the `brigade` binary that is in the same folder as the benchmark.
     pub(super) fn start(simulator: &str) -> Result<Self> {
         let program = env::current_exe()?.with_file_name("brigade");
         let folder = tempfile::tempdir()?;
@@ -50,7 +50,11 @@ impl Server {
         let mut server = Self { process, url: String::new(), _folder: folder };
         BufReader::new(output).read_line(&mut server.url)?;
         server.url.truncate(server.url.trim_end().len());
-        ensure!(server.url.starts_with("http://"), "the server does not listen");
+        ensure!(
+            server.url.starts_with("http://"),
+            "the server did not print its URL; start `{} serve` by hand to see why",
+            program.display()
+        );
         server.url.push_str("/v1");
         Ok(server)
     }
@@ -71,7 +75,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error means that it has ended by itself.
+        // An error means that the process has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -17,13 +17,13 @@ use crate::micro::micro::{Part, Repeat};
 
 /// A model that answers at once, always with the same text.
 #[derive(Debug, Clone)]
-struct Ready {
+struct InstantModel {
     id: ModelId,
     reply: ChatReply,
 }
 
 #[async_trait]
-impl ChatModel for Ready {
+impl ChatModel for InstantModel {
     fn id(&self) -> &ModelId {
         &self.id
     }
@@ -37,7 +37,7 @@ impl ChatModel for Ready {
     }
 }
 
-impl Ready {
+impl InstantModel {
     fn new() -> Self {
         let mut reply = ChatReply::new(Message::assistant("Because of the sky."));
         reply.usage = Some(Usage::new(400, 12));
@@ -48,21 +48,21 @@ impl Ready {
 pub(crate) fn measure(repeat: Repeat) -> Result<Vec<Part>> {
     let runtime = Builder::new_current_thread().enable_time().build()?;
     let ledger = nested_ledger()?;
-    let endless = Budget::unlimited().model_calls(u64::MAX);
-    let run = Run::builder().account(ledger.clone()).budget(endless).build();
+    let unlimited = Budget::unlimited().model_calls(u64::MAX);
+    let run = Run::builder().account(ledger.clone()).budget(unlimited).build();
     let request = ChatRequest::new("Why is the sky blue?");
-    let bare = Ready::new();
-    let beyond = |model: &dyn ChatModel| {
-        let asked = async || drop(model.chat(&request, &run).await);
-        let answered = async || drop(bare.chat(&request, &run).await);
-        runtime.block_on(repeat.fewer(2).time_beyond(asked, answered))
+    let bare = InstantModel::new();
+    let added_time = |model: &dyn ChatModel| {
+        let wrapped_call = async || drop(model.chat(&request, &run).await);
+        let bare_call = async || drop(bare.chat(&request, &run).await);
+        runtime.block_on(repeat.fewer(2).time_beyond(wrapped_call, bare_call))
     };
-    let metered = Ready::new().metered(&PriceBook::bundled());
-    let resilient = Policy::default().wrap(Ready::new(), [], &Accounts::new());
+    let metered = InstantModel::new().metered(&PriceBook::bundled());
+    let resilient = Policy::default().wrap(InstantModel::new(), [], &Accounts::new());
     Ok(vec![
         Part::new("a reservation through four accounts, settled", reservation(&ledger, repeat), "µs").at_most(1.0),
-        Part::new("Metered with PriceBook, per call", beyond(&metered), "µs").at_most(10.0),
-        Part::new("the standard resilience stack, per call", beyond(&resilient), "µs").at_most(25.0),
+        Part::new("Metered with PriceBook, per call", added_time(&metered), "µs").at_most(10.0),
+        Part::new("the standard resilience stack, per call", added_time(&resilient), "µs").at_most(25.0),
         Part::new("the agent loop, per run of one call", agent_loop(&bare, repeat)?, "µs"),
         Part::new("log at INFO and metrics, per run of one call", observing(&bare, repeat)?, "µs").at_most(15.0),
     ])
@@ -82,18 +82,18 @@ fn reservation(ledger: &Ledger, repeat: Repeat) -> f64 {
     repeat.time(|| ledger.reserve(&agent, &model, estimate, false).map(|hold| hold.settle(&charge)).is_ok())
 }
 
-fn agent_loop(model: &Ready, repeat: Repeat) -> Result<f64> {
+fn agent_loop(model: &InstantModel, repeat: Repeat) -> Result<f64> {
     let runtime = Builder::new_current_thread().enable_time().build()?;
     let agent = Agent::new("oracle", model.clone());
     let request = ChatRequest::new("Why is the sky blue?");
     let run = Run::new();
-    let looped = async || drop(agent.run("Why is the sky blue?").await);
-    let asked = async || drop(model.chat(&request, &run).await);
-    Ok(runtime.block_on(repeat.fewer(5).time_beyond(looped, asked)))
+    let agent_run = async || drop(agent.run("Why is the sky blue?").await);
+    let model_call = async || drop(model.chat(&request, &run).await);
+    Ok(runtime.block_on(repeat.fewer(5).time_beyond(agent_run, model_call)))
 }
 
 /// The log goes to `/dev/null`, so that the disk is not measured.
-fn observing(model: &Ready, repeat: Repeat) -> Result<f64> {
+fn observing(model: &InstantModel, repeat: Repeat) -> Result<f64> {
     let logging = Logging::new().variable(None).target(LogTarget::File("/dev/null".into()));
     let (layer, _handle) = logging.layer::<tracing_subscriber::Registry>()?;
     let subscriber = tracing_subscriber::registry().with(layer);

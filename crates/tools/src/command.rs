@@ -166,7 +166,7 @@ impl Tool for CommandTool {
     async fn call(&self, input: Value, _run: &Run) -> Result<ToolOutput, ToolError> {
         match input {
             Value::Object(input) => self.run(input).await,
-            _ => Err(ToolError::new("the arguments are not an object")),
+            _ => Err(ToolError::new("the arguments must be a JSON object")),
         }
     }
 }

@@ -121,8 +121,8 @@ impl HttpToolBuilder {
         Self { egress, ..self }
     }
 
-    /// Sends the run's trace as a W3C `traceparent` header. Off by default, because it tells a third party which
-    /// requests belong together.
+    /// Sends the run's trace as a W3C `traceparent` header. Off by default, because it shows a third party
+    /// which requests belong together.
     pub fn propagate_trace(self, propagate: bool) -> Self {
         Self { propagate_trace: propagate, ..self }
     }
@@ -140,7 +140,7 @@ impl HttpToolBuilder {
     pub fn build(self) -> Result<HttpTool, BuildToolError> {
         let Self { spec, method, url, headers, egress, propagate_trace, max_output } = self;
         let url = parse_address(&url, egress)?;
-        // Fails if a provider is installed already, which then is used.
+        // Fails if a crypto provider is already installed; then that one is used.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = egress.apply(Client::builder()).connect_timeout(CONNECT_TIMEOUT).referer(false);
         let client = client.build().map_err(BuildToolError::Client)?;
@@ -163,7 +163,7 @@ impl Tool for HttpTool {
     async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError> {
         match input {
             Value::Object(arguments) => self.send(arguments, run).await,
-            _ => Err(ToolError::new("the arguments are not an object")),
+            _ => Err(ToolError::new("the arguments must be a JSON object")),
         }
     }
 }
@@ -210,7 +210,7 @@ fn parse_address(text: &str, egress: EgressGuard) -> Result<Template, BuildToolE
 /// Encodes an argument for a path or a query. `.` and `..` are refused, because clients resolve them as path segments.
 fn percent_encode(value: &str) -> Result<String, ToolError> {
     if matches!(value, "." | "..") {
-        return Err(ToolError::new(format!("`{value}` cannot be part of the address")));
+        return Err(ToolError::new(format!("`{value}` cannot be part of the address; use another value")));
     }
     let mut encoded = String::new();
     for byte in value.bytes() {

@@ -30,9 +30,9 @@ pub struct Observation {
     pub events: Vec<RecordedEvent>,
     /// Every request in the provider's own record.
     pub calls: Vec<CallRecord>,
-    /// The sum of what the provider bills.
+    /// The sum that the provider bills.
     pub billed: Money,
-    /// What our ledger has booked for all runs.
+    /// The spending of all runs in our ledger.
     pub spending: Spending,
     /// Reservations that were not released.
     pub outstanding: u64,
@@ -80,9 +80,9 @@ pub struct Control {
     pub ended: ObservedEnd,
     /// How long it took.
     pub elapsed: Duration,
-    /// What our ledger has booked for it.
+    /// Its spending in our ledger.
     pub spent: Money,
-    /// What its provider bills.
+    /// The sum that its provider bills.
     pub billed: Money,
 }
 
@@ -159,8 +159,8 @@ impl Observation {
         }
     }
 
-    /// A hash of every event with its time, without what depends on the wall clock. It is the same for the same course of
-    /// events.
+    /// A hash of every event with its time, except events that depend on the wall clock. Two plays with the same events at
+    /// the same times have the same hash.
     pub fn digest(&self) -> u64 {
         let mut ordinals: HashMap<RunId, usize> = HashMap::new();
         let mut hasher = DefaultHasher::new();
@@ -217,7 +217,7 @@ impl Observation {
     }
 }
 
-/// The usage that the provider recorded, as one of ours.
+/// The usage that the provider recorded, as a [`Usage`].
 pub(crate) fn recorded_usage(call: &CallRecord) -> Usage {
     let some = |tokens: u64| (tokens > 0).then_some(tokens);
     Usage::new(call.usage.input, call.usage.output)

@@ -15,7 +15,7 @@ type Call = (&'static str, &'static [&'static str]);
 
 /// A program that the checks run.
 struct Program {
-    /// The call that shows that it is there.
+    /// A call that succeeds only if the program is installed.
     probe: Call,
     package: &'static str,
     /// Installing the package would also start a service, so only its files are unpacked below the target folder.
@@ -34,7 +34,7 @@ const PROGRAMS: [Program; 6] = [
 /// A mirror that does not answer must not hold up the other checks.
 const APT_LIMIT: Duration = Duration::from_mins(3);
 
-/// Where the programs are installed that need not be installed for the whole machine.
+/// The folder of the programs that are unpacked instead of installed.
 pub(crate) fn folder(target: &Path) -> PathBuf {
     target.join("programs")
 }
@@ -54,7 +54,7 @@ pub(crate) fn install_missing(shell: &Shell, target: &Path) {
     let folder = folder(target);
     let mut is_updated = false;
     for program in PROGRAMS {
-        if is_there(shell, program.probe) {
+        if is_installed(shell, program.probe) {
             continue;
         }
         println!("installing {}", program.package);
@@ -64,12 +64,15 @@ pub(crate) fn install_missing(shell: &Shell, target: &Path) {
     }
 }
 
-fn is_there(shell: &Shell, (name, arguments): Call) -> bool {
+fn is_installed(shell: &Shell, (name, arguments): Call) -> bool {
     shell.cmd(name).args(arguments).quiet().ignore_stdout().ignore_stderr().run().is_ok()
 }
 
 fn install(shell: &Shell, program: &Program, folder: &Path, is_updated: &mut bool) -> Result<()> {
-    ensure!(is_there(shell, ("apt-get", &["--version"])), "there is no apt-get");
+    ensure!(
+        is_installed(shell, ("apt-get", &["--version"])),
+        "apt-get is not installed; install the package with the system's package manager"
+    );
     ensure!(cmd!(shell, "id -u").quiet().read()? == "0", "only root can install packages");
     if !*is_updated {
         apt(shell, &["update", "--quiet=2"])?;

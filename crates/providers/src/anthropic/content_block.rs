@@ -157,7 +157,7 @@ impl ContentBlock {
                     let before = before.and_then(|raw| json::text(raw)).unwrap_or_default();
                     serde_json::value::to_raw_value(&(before + &more))
                 }
-                // Half a document would be refused; the block then keeps the value that it started with.
+                // Fails for an incomplete document; then the block keeps the value that it started with.
                 FieldDelta::Json(text) => RawValue::from_string(text),
                 FieldDelta::List(more) => {
                     let before = before.and_then(|raw| serde_json::from_str::<Vec<_>>(raw.get()).ok());

@@ -14,8 +14,8 @@ const MAX_MALFORMED_BYTES: usize = 1_000;
 
 /// An identifier of at most `max_bytes` made of letters, digits, `_` and `-`, which all providers accept.
 ///
-/// A valid identifier is unchanged. Another is always changed in the same way, so that a call and its result still
-/// match, and ends in a hash of the original, so that different ones stay different.
+/// A valid identifier is unchanged. An invalid one is always changed in the same way, so that a call and its result still
+/// match. It then ends in a hash of the original, so that different identifiers stay different.
 pub(crate) fn valid_id(id: &str, max_bytes: usize) -> Cow<'_, str> {
     let is_valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
     if !id.is_empty() && id.len() <= max_bytes && id.chars().all(is_valid) {

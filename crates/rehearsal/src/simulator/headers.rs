@@ -119,7 +119,7 @@ fn set(map: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-/// A time in whole seconds, rounded up so that a client that waits for it does not come too early.
+/// A time in whole seconds, rounded up so that a client that waits for it does not retry too early.
 fn rfc_3339(now: Timestamp, after: Duration) -> String {
     let seconds = i64::try_from(after.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
     let moment = now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(now);

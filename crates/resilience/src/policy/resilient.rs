@@ -9,7 +9,7 @@ use crate::{
     Timeout, Timeouts,
 };
 
-/// Wraps a model by method calls, from the inside to the outside.
+/// Methods that wrap a model. The last call adds the outermost wrapper.
 ///
 /// Use these methods to build a stack by hand. [`Policy::wrap`](crate::Policy::wrap) builds the standard one.
 pub trait Resilient: ChatModel + Sized {

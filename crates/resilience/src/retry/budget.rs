@@ -1,15 +1,13 @@
 //! The retry budget of a model.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
 use crate::{RetrySettings, shared::rolling_counter::RollingCounter};
 
-/// The number of retries that all callers of a model may make together: a share of the recent calls, and a few more.
+/// The number of retries that all callers of a model may make together: a share of the recent calls, plus a fixed number
+/// per second.
 ///
 /// The attempts per call bound a single caller. The budget bounds a thousand callers while a provider is down.
 #[derive(Debug)]
@@ -29,7 +27,7 @@ struct Counts {
 impl RetryBudget {
     pub(crate) fn new(settings: &RetrySettings) -> Self {
         let RetrySettings { budget_percent, budget_per_second, budget_window, .. } = *settings;
-        let free = Duration::from_secs(budget_per_second.into()).as_millis() * budget_window.as_millis() / 1_000_000;
+        let free = u128::from(budget_per_second) * budget_window.as_millis() / 1_000;
         let counter = || RollingCounter::new(budget_window, Instant::now());
         Self {
             percent: budget_percent.into(),

@@ -1,4 +1,4 @@
-//! Watching the deltas of a reply.
+//! Watches the deltas of a reply.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -70,7 +70,7 @@ impl ReplyWatch {
         })
     }
 
-    /// Waits for a delta since the last call; for ever if the reply is not streamed.
+    /// Waits for a delta that is emitted after the previous wait. Does not return if the reply is not streamed.
     pub(crate) async fn new_delta(&self) {
         match &self.progress {
             Some(progress) => progress.new_delta.notified().await,

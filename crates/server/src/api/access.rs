@@ -76,13 +76,13 @@ impl ApiKey {
         }
     }
 
-    /// What the key may do. [`KeyScope::Run`] and [`KeyScope::Read`] by default.
+    /// The operations that the key permits. [`KeyScope::Run`] and [`KeyScope::Read`] by default.
     #[must_use]
     pub fn scopes(self, scopes: impl IntoIterator<Item = KeyScope>) -> Self {
         Self { scopes: scopes.into_iter().collect(), ..self }
     }
 
-    /// What all runs of the key may spend together.
+    /// The budget that all runs of the key share. Unlimited by default.
     #[must_use]
     pub fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
@@ -94,7 +94,7 @@ impl ApiKey {
         Self { requests_per_minute: limit, ..self }
     }
 
-    /// The number of requests that may come at once after a pause. By default, what ten seconds allow.
+    /// The number of requests that may come at once after a pause. By default, the requests of ten seconds.
     #[must_use]
     pub fn burst(self, burst: Option<NonZeroU32>) -> Self {
         Self { burst, ..self }
@@ -103,7 +103,7 @@ impl ApiKey {
 
 impl Access {
     /// Opens an account per key below the account of the `process`. A key that `previous` has too keeps its account, unless
-    /// its budget changed, and its request limiter. New accounts start with what the store knows of their spending.
+    /// its budget changed, and its request limiter. New accounts start with their spending in the store.
     pub(crate) async fn new(
         keys: Vec<ApiKey>,
         process: &Ledger,
@@ -158,7 +158,9 @@ impl Access {
         let hash = KeyHash::of(key.ok_or_else(|| refuse("send your API key as `authorization: Bearer …`"))?.trim());
         // Compares all keys, so that the response time does not depend on which one matches.
         let found = self.keys.iter().fold(None, |found, key| if key.hash.matches(&hash) { Some(key) } else { found });
-        found.map(|key| key.caller.clone()).ok_or_else(|| refuse("this API key is unknown"))
+        found
+            .map(|key| key.caller.clone())
+            .ok_or_else(|| refuse("this API key is unknown; check it, or create one with `brigade keys new`"))
     }
 }
 
@@ -172,7 +174,8 @@ impl Caller {
         *self.name == *owner || self.has(KeyScope::Admin)
     }
 
-    /// The key whose runs the caller gets if it asks for those of `key`, or of any. `None` means all keys.
+    /// The key that a list of runs is filtered by. A caller that asks for no `key` gets its own runs, or with the scope
+    /// `admin` the runs of all keys, which is `None`.
     pub(crate) fn visible_key(&self, key: Option<&str>) -> Result<Option<Arc<str>>, ApiError> {
         match key {
             Some(key) if self.may_see(key) => Ok(Some(key.into())),
@@ -191,7 +194,8 @@ impl Caller {
             return Ok(());
         }
         let scope = format!("{scope:?}").to_lowercase();
-        let message = format!("the key `{}` does not have the scope `{scope}`", self.name);
+        let message =
+            format!("the key `{0}` does not have the scope `{scope}`; add it to `keys.{0}.scopes`", self.name);
         Err(ApiError::new(StatusCode::FORBIDDEN, "scope_missing", message))
     }
 }

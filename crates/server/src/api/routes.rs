@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{access, api::Api, chat, error, events, head, metrics, models, openapi, request_ids, runs, usage};
 
-/// Everything that the main address serves.
+/// All routes of the main address. A request passes the layers from the last to the first.
 pub(super) fn all(api: &Arc<Api>) -> Router {
     let with_key = Router::new()
         .route("/v1/chat/completions", post(chat::complete))

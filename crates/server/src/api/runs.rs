@@ -150,7 +150,8 @@ pub(crate) async fn create(
     JsonBody(body): JsonBody<RunBody>,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
-    // If the client disconnects, this future is dropped and cancels the run, unless the client may ask for it again.
+    // If the client disconnects, this future is dropped, which cancels the run. A run continues if the client can ask for
+    // it again: by its idempotency key, or by the id of a background run.
     let cancel_on_disconnect = key.is_none() && !body.background;
     let run = match key {
         None => body.start(&api, &caller, ids)?,
@@ -315,7 +316,7 @@ impl<'a> RunView<'a> {
         }
     }
 
-    /// A run that only the store knows.
+    /// A run that is only in the store.
     pub(super) fn of_stored(run: &'a RunInfo) -> Self {
         let has_outcome = matches!(run.status(), RunStatus::Ended | RunStatus::Cancelled);
         Self {
@@ -336,7 +337,7 @@ impl<'a> RunView<'a> {
 fn stored_failure(run: &RunInfo) -> Option<ErrorDetails> {
     let message = match run.status() {
         RunStatus::Failed => "the run failed; its events have the details",
-        RunStatus::Interrupted => "the server ended before the run did",
+        RunStatus::Interrupted => "the server stopped before the run ended; start the run again",
         RunStatus::Running | RunStatus::Ended | RunStatus::Cancelled => return None,
     };
     let code = run.error.as_deref().unwrap_or(run.status().name()).to_owned();

@@ -108,13 +108,13 @@ impl RunRequest {
     }
 }
 
-/// The scope of notes. Keys have separate notes, and so do the users of a key that requests name.
+/// The scope of notes. Each key has separate notes, and within a key each user that a request names.
 fn scope(caller: &Caller, user: Option<&str>) -> Result<Scope, ApiError> {
     let scope = Scope::default().tenant(Arc::clone(&caller.name));
     match user {
         None | Some("") => Ok(scope),
         Some(user) if user.len() > MAX_USER_BYTES => {
-            Err(ApiError::field("user", format!("`user` is longer than {MAX_USER_BYTES} bytes")))
+            Err(ApiError::field("user", format!("`user` is longer than {MAX_USER_BYTES} bytes; send a shorter id")))
         }
         Some(user) => Ok(scope.user(user)),
     }

@@ -35,7 +35,7 @@ impl DemoCommand {
         let display = ProgressDisplay::new();
         let run = Run::builder().budget(team.budget.clone()).observer(Arc::clone(&display) as _).build();
         let cancel = async {
-            // Without a signal handler, Ctrl-C ends the process.
+            // If the handler cannot be installed, Ctrl-C ends the process by default.
             if tokio::signal::ctrl_c().await.is_ok() {
                 run.cancel();
             }

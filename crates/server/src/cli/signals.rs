@@ -5,7 +5,7 @@ use std::future::pending;
 /// Waits for Ctrl-C or SIGTERM.
 pub(super) async fn stop() {
     let ctrl_c = async {
-        // Without a handler, Ctrl-C ends the process.
+        // If the handler cannot be installed, Ctrl-C ends the process by default.
         if tokio::signal::ctrl_c().await.is_err() {
             pending::<()>().await;
         }
@@ -18,7 +18,7 @@ pub(super) async fn stop() {
 
 #[cfg(unix)]
 async fn terminate() {
-    on(tokio::signal::unix::SignalKind::terminate()).await;
+    wait_for(tokio::signal::unix::SignalKind::terminate()).await;
 }
 
 /// Receives SIGHUP. From its creation on, the signal no longer ends the process.
@@ -41,7 +41,7 @@ impl HangupSignal {
 }
 
 #[cfg(unix)]
-async fn on(kind: tokio::signal::unix::SignalKind) {
+async fn wait_for(kind: tokio::signal::unix::SignalKind) {
     match tokio::signal::unix::signal(kind) {
         Ok(mut signal) => {
             signal.recv().await;

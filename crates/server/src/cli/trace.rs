@@ -18,14 +18,14 @@ Examples:
   brigade trace a3f2b1c9 --events events.jsonl
 
 The id is in the log lines and in the response header `x-trace-id`. Without an option, the run is looked up in the
-configured `store`, or else in the configured file `log.events`. The server may be running meanwhile.")]
+configured `store`, else in the configured file `log.events`, else in `events.jsonl`. The server can keep running.")]
 pub(super) struct TraceCommand {
     /// The trace id: its first 8 digits, or all 32
     id: String,
-    /// A file of events
+    /// The file of events to read, as `log.events` and `brigade run --events` write it
     #[arg(long, value_name = "FILE", conflicts_with = "store")]
     events: Option<PathBuf>,
-    /// A store
+    /// The store to read
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     #[command(flatten)]

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file and the environment variables that override it. An offset within the file is a byte of it; offsets beyond its
-/// end stand for the variables, one each.
+/// A file and the environment variables that override it. Offsets up to the end of the file are byte positions. Each offset
+/// beyond the end stands for one variable.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
     path: PathBuf,

@@ -38,14 +38,14 @@ pub struct LoggedEvent {
     pub json: Arc<str>,
 }
 
-/// More text of the top agent's answer.
+/// A piece of text that continues the top agent's answer.
 #[derive(Serialize)]
 struct TextEvent<'a> {
     event: &'static str,
     text: &'a str,
 }
 
-/// Twice what a run within the default limits writes, including deltas.
+/// Twice the number of events that a run within the default limits writes, including deltas.
 const MAX_ENTRIES: usize = 20_000;
 
 impl EventLog {
@@ -59,8 +59,8 @@ impl EventLog {
         let entries = self.lock();
         // The kept entries are numbered without gaps.
         let first = entries.kept.front().map_or(0, |entry| entry.number);
-        let known = usize::try_from(number.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
-        entries.kept.iter().skip(known).cloned().collect()
+        let skipped = usize::try_from(number.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
+        entries.kept.iter().skip(skipped).cloned().collect()
     }
 
     /// The number of the last event.
@@ -74,7 +74,7 @@ impl EventLog {
         let _ = self.last.subscribe().wait_for(|last| *last > number).await;
     }
 
-    /// The size of the kept events.
+    /// The size of the kept events in bytes of JSON.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }

@@ -50,7 +50,7 @@ impl Store {
         SqliteRecall::with_settings(self.database.clone(), settings)
     }
 
-    /// Deletes expired data now and every hour, forever. Expired data is not shown before it is deleted either.
+    /// Deletes expired data now and every hour, forever. Expired data is never shown, even before it is deleted.
     pub(crate) async fn sweep(self) {
         let recall = self.recall(RecallSettings::default().keep_for(self.retention.notes));
         loop {
@@ -63,7 +63,7 @@ impl Store {
         }
     }
 
-    /// Adds what others have spent from an account in its current window: the key called `name`, or all keys.
+    /// Adds the spending that the store has for the account's current window: that of the key `name`, or of all keys.
     pub(crate) async fn restore(&self, account: &Ledger, name: Option<&str>) -> anyhow::Result<()> {
         self.flush().await;
         self.history.restore(account, name).await.context("cannot read earlier spending from the store")
@@ -89,12 +89,12 @@ impl Store {
         self.history.runs()
     }
 
-    /// Sums of spending. The agent is the one that the client called.
+    /// Sums of spending. The spending of workers counts for the agent that the client called.
     pub(crate) async fn usage(&self, filter: UsageFilter) -> Result<Vec<UsageSum>, StoreError> {
         let by = [UsageBy::Day, UsageBy::Account, UsageBy::Agent, UsageBy::Model];
         let lines = self.history.runs().usage(filter, &by).await?;
-        let key = |on: &[String]| {
-            let [day, key, agent, model] = on else { return None };
+        let usage_key = |group: &[String]| {
+            let [day, key, agent, model] = group else { return None };
             let agent = agent.split('/').next().unwrap_or_default();
             Some(UsageKey {
                 day: day.parse().ok()?,
@@ -105,7 +105,7 @@ impl Store {
         };
         Ok(lines
             .into_iter()
-            .filter_map(|line| Some(UsageSum { key: key(&line.group)?, spending: line.spending }))
+            .filter_map(|line| Some(UsageSum { key: usage_key(&line.group)?, spending: line.spending }))
             .collect())
     }
 
@@ -116,7 +116,7 @@ impl Store {
         }
     }
 
-    /// Writes the cost of a run to disk before its end is reported. Returns what could not be written.
+    /// Writes the cost of a run to disk before its end is reported. Returns a degradation if it could not be written.
     pub(crate) async fn settle(&self) -> Option<Degradation> {
         let error = self.history.flush().await.err()?;
         Some(Degradation::new("history", format!("the run's cost is not on disk yet: {error}")))

@@ -1,5 +1,5 @@
-//! Runs scenarios of `scenarios/` with the binary, real sockets and a real clock. The ids are the
-//! same. The limits are shorter, and the bounds hold on a busy machine.
+//! Runs scenarios of `scenarios/` with the binary, real sockets and a real clock. The ids are the same. The limits are
+//! shorter, and the bounds hold on a busy machine.
 
 use std::{
     io::Write as _,

@@ -83,14 +83,14 @@ async fn the_walk_with_curl_works_as_printed() {
     assert_eq!(blocks[1], ["brigade serve --demo"]);
     let server = Server::start_demo();
     let (_, port) = server.url.rsplit_once(':').unwrap();
-    let mut said = Vec::new();
+    let mut outputs = Vec::new();
     for command in &blocks[2] {
         assert!(command.contains(&format!("http://127.0.0.1:{PORT}/")), "{command}");
         let output = shell(&command.replace(PORT, port), std::path::Path::new(".")).await;
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-        said.push(String::from_utf8(output.stdout).unwrap());
+        outputs.push(String::from_utf8(output.stdout).unwrap());
     }
-    let [answer, stream, run, usage, metrics] = &said[..] else { panic!("{} commands", said.len()) };
+    let [answer, stream, run, usage, metrics] = &outputs[..] else { panic!("{} commands", outputs.len()) };
     let answer: Value = serde_json::from_str(answer).unwrap();
     assert!(answer["choices"][0]["message"]["content"].as_str().unwrap().contains("Stay on SQS"), "{answer}");
     assert!(answer["usage"]["total_tokens"].is_u64() && answer["brigade"]["cost_usd"].is_string(), "{answer}");

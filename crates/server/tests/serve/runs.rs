@@ -54,7 +54,7 @@ async fn the_events_of_a_background_run_can_be_followed_and_resumed() {
     let (last, ended) = all.last().unwrap();
     assert_eq!((&ended["status"], &ended["result"]["text"]), (&json!("ended"), &json!("One two three.")));
     assert_eq!(*last, all.len() as u64, "numbered without gaps");
-    assert_eq!(events(&server, id, 3).await, all[3..], "the same again, from where it broke off");
+    assert_eq!(events(&server, id, 3).await, all[3..], "a resumed stream repeats the events after number 3");
 }
 
 #[tokio::test]
@@ -194,9 +194,9 @@ async fn invalid_run_requests_are_refused_with_exact_messages() {
         assert_eq!((found, &answer["error"]["code"]), (status, &json!(code)), "{start}: {answer}");
         assert_eq!(answer["error"]["param"].as_str().unwrap_or_default(), param, "{start}: {answer}");
     }
-    let twice = server.post("/v1/runs", &task("Do it.")).header("idempotency-key", "a\tb");
-    assert_eq!(json_of(twice).await.1["error"]["param"], "idempotency-key");
-    assert_eq!(provider.call_log().totals().arrived, 0, "nothing of this reached the provider");
+    let invalid_key = server.post("/v1/runs", &task("Do it.")).header("idempotency-key", "a\tb");
+    assert_eq!(json_of(invalid_key).await.1["error"]["param"], "idempotency-key");
+    assert_eq!(provider.call_log().totals().arrived, 0, "no invalid request reached the provider");
 }
 
 #[tokio::test]

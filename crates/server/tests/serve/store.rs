@@ -8,7 +8,7 @@ use crate::support::{
     BRIGADE, Server, acquaintance, config, eventually, hash_of, json_of, provider, question, scripted,
 };
 
-/// Stops a server as an orchestrator does.
+/// Stops a server with SIGTERM, as an orchestrator does.
 async fn stop(mut server: Server) {
     // Once it answers, it handles signals.
     json_of(server.get("/livez")).await;
@@ -187,7 +187,7 @@ async fn a_key_that_is_removed_and_added_again_keeps_its_spending() {
     let second = Server::start(&without);
     second.write_config(&with);
     second.signal("-HUP");
-    eventually("it is read again", || second.log().contains("reloaded").then_some(())).await;
+    eventually("the configuration is reloaded", || second.log().contains("reloaded").then_some(())).await;
     assert_eq!(ask(&second).await, 402, "{}", second.log());
 }
 
@@ -207,7 +207,7 @@ async fn a_full_disk_degrades_runs_and_loses_no_answer() {
         assert_eq!((status, &run["result"]["text"]), (200, &json!("Hello.")), "{run}");
         degraded = run["result"]["degraded"].as_array().unwrap().clone();
         paid += u64::from(degraded.is_empty());
-        assert!(paid < 100, "it never gets full");
+        assert!(paid < 100, "the file never reaches its size limit");
     }
     assert!(degraded[0].to_string().contains("nothing was stored"), "{degraded:?}");
     assert!(server.log().contains("the history cannot be written"), "{}", server.log());
@@ -222,7 +222,11 @@ async fn a_full_disk_degrades_runs_and_loses_no_answer() {
     let after = Server::start(&config);
     let (_, usage) = json_of(after.get("/v1/usage")).await;
     assert!(usage["total"]["calls"].as_u64().unwrap() >= paid, "{paid}: {usage}");
-    assert_eq!(json_of(after.post("/v1/chat/completions", &question("Hello?"))).await.0, 200, "with room it goes on");
+    assert_eq!(
+        json_of(after.post("/v1/chat/completions", &question("Hello?"))).await.0,
+        200,
+        "the server answers again without the limit"
+    );
 }
 
 #[tokio::test]
