@@ -95,7 +95,7 @@ fn with_three(environment: &Environment, [first, second, third]: [ToolBehavior; 
     Ok(agent.tool(tools.tool("third", third)?))
 }
 
-/// The tool was run three times and then disabled.
+/// Checks that the tool was run three times and then disabled.
 fn was_disabled(observed: &Observation) -> Result<(), String> {
     expect_count(observed.tool_runs.len(), 3, "tool runs")?;
     let ends = observed.tool_ends().into_iter().skip(3);
@@ -103,7 +103,7 @@ fn was_disabled(observed: &Observation) -> Result<(), String> {
     expect_count(observed.degraded().iter().filter(|part| **part == "tool:lookup").count(), 1, "degraded tools")
 }
 
-/// The model received these results, in this order.
+/// Checks that the model received these results, in this order.
 fn model_read(observed: &Observation, results: [&str; 3]) -> Result<(), String> {
     let Some(ObservedEnd::Outcome { stop: StopReason::Finished, text, .. }) = observed.ends.first() else {
         return Err("the run did not finish".to_owned());

@@ -25,7 +25,7 @@ fn siblings_may_not_depend_on_each_other() {
 }
 
 #[test]
-fn a_build_script_counts_as_a_dependency_and_a_test_does_not() {
+fn a_build_dependency_counts_and_a_dev_dependency_does_not() {
     let dev = package("brigade-resilience", &[("brigade-providers", Some("dev"))]);
     assert_eq!(wrong_directions(&dev, &OURS), []);
     let build = package("brigade-core", &[("brigade-providers", Some("build"))]);
@@ -56,10 +56,10 @@ fn a_banned_crate_behind_others_is_found() {
 
 #[test]
 fn tokio_with_a_driver_is_found_in_the_core() {
-    let quiet = [resolved("tokio", &["default", "macros", "rt", "sync", "time", "tokio-macros"])];
-    assert_eq!(tokio_beyond_core("brigade-core", &quiet), []);
-    let loud = [resolved("tokio", &["rt", "net"])];
-    assert_eq!(tokio_beyond_core("brigade-core", &loud)[0].what, "switches on tokio's feature net");
+    let without_driver = [resolved("tokio", &["default", "macros", "rt", "sync", "time", "tokio-macros"])];
+    assert_eq!(tokio_beyond_core("brigade-core", &without_driver), []);
+    let with_driver = [resolved("tokio", &["rt", "net"])];
+    assert_eq!(tokio_beyond_core("brigade-core", &with_driver)[0].what, "switches on tokio's feature net");
 }
 
 #[test]

@@ -24,7 +24,7 @@ async fn transient_failures_are_retried_twice_with_growing_random_delays() {
         let fake = Fake::broken("m", kind);
         let (result, elapsed) = timed(&retry(&fake), &Run::new()).await;
         assert_eq!((result.unwrap_err().kind(), fake.calls()), (kind, 3));
-        // Full jitter: at most 0.5 s, then at most 1 s; and the clock of timers ticks in milliseconds.
+        // Full jitter: at most 0.5 s, then at most 1 s. Each timer may end one millisecond late.
         assert!(elapsed > Duration::ZERO && elapsed <= Duration::from_millis(1_502), "{elapsed:?}");
     }
 }
@@ -101,8 +101,8 @@ async fn an_error_whose_delay_is_too_long_is_returned_at_once() {
     assert_eq!((result.unwrap_err().retry(), elapsed), (RetryAdvice::After(day), Duration::ZERO));
 
     let fake = Fake::new("m", |_, _| async { Err(retry_after(Kind::RateLimited, seconds(20))) });
-    let hurried = Run::builder().deadline(Instant::now() + seconds(20)).build();
-    let (result, elapsed) = timed(&retry(&fake), &hurried).await;
+    let short_run = Run::builder().deadline(Instant::now() + seconds(20)).build();
+    let (result, elapsed) = timed(&retry(&fake), &short_run).await;
     assert_eq!((result.unwrap_err().kind(), elapsed), (Kind::RateLimited, Duration::ZERO));
 }
 
@@ -130,7 +130,7 @@ async fn all_callers_of_a_model_share_its_retry_budget() {
         let (result, elapsed) = timed(&model, &Run::new()).await;
         assert!(result.is_err() && elapsed < seconds(2));
     }
-    // Seven calls pay for one retry, ten seconds for ten.
+    // Seven calls allow one retry, and the window of ten seconds allows ten more.
     assert!(fake.calls() <= 7 + 11, "{}", fake.calls());
 }
 
