@@ -134,8 +134,8 @@ impl Agent {
         Self { window, ..self }
     }
 
-    /// Adds notes from earlier runs to each task: those that match the task best, quoted as data. They take at most
-    /// `max_tokens`, at four bytes per token.
+    /// Adds to each task the notes from earlier runs that match it best, quoted as data. They take at most `max_tokens`,
+    /// at four bytes per token.
     #[must_use]
     pub fn notes(self, notes: Notes, max_tokens: u32) -> Self {
         Self { notes: Some(TaskNotes::new(notes, max_tokens)), ..self }
