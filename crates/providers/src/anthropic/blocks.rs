@@ -9,8 +9,8 @@ use crate::{json::json, protocol::tool_calls};
 /// The longest tool name that the API accepts. It has no limit for ids.
 const MAX_ID_BYTES: usize = 128;
 
-/// Whether a cache mark can be inserted into the last block of a message. A block in the provider's own form may have
-/// a mark already.
+/// True if a cache mark can be inserted into the last block of a message. A block in the provider's own form is refused,
+/// because it may already have a mark.
 pub(super) fn is_markable(message: &Message) -> bool {
     let last = message.parts().iter().rfind(|part| match part {
         Part::Text(text) => text.data.as_ref().is_some_and(is_anthropic) || !text.text.trim().is_empty(),

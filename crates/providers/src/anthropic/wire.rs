@@ -1,4 +1,4 @@
-//! What Anthropic's Messages API sends, read leniently.
+//! The responses of Anthropic's Messages API, parsed leniently.
 //!
 //! Any field except an event's name may be missing. Content blocks are kept as raw JSON, because most of them must be
 //! sent back unchanged. See <https://docs.anthropic.com/en/api/messages-streaming>.

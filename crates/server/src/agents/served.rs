@@ -22,7 +22,7 @@ pub struct ServedAgent {
     pub(crate) agent: Agent,
     pub(crate) purpose: String,
     pub(crate) caller_instructions: CallerInstructions,
-    /// What one run may spend.
+    /// The budget of one run.
     pub(crate) budget: Budget,
     pub(crate) exposed: bool,
     /// The models that may answer, in order of preference.
@@ -43,20 +43,20 @@ impl ServedAgent {
         }
     }
 
-    /// What the agent is for, in one sentence. Clients see it in the list of models.
+    /// The agent's purpose in one sentence. Clients see it in the list of models.
     #[must_use]
     pub fn purpose(self, purpose: impl Into<String>) -> Self {
         Self { purpose: purpose.into(), ..self }
     }
 
-    /// What one run may spend; clients can only lower it. Unlimited by default, but the agent's own budget holds too.
+    /// The budget of one run. Clients can only lower it. Unlimited by default, but the agent's own budget applies too.
     #[must_use]
     pub fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
     }
 
-    /// What to do with system and developer messages of clients. They are appended to the agent's own instructions by
-    /// default.
+    /// Sets how system and developer messages of clients are handled. By default, they are appended to the agent's own
+    /// instructions.
     #[must_use]
     pub fn caller_instructions(self, instructions: CallerInstructions) -> Self {
         Self { caller_instructions: instructions, ..self }
