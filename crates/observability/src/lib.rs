@@ -1,15 +1,15 @@
 //! Prices, log lines, metrics, run logs and spans for Brigade.
 //!
-//! Nothing here changes an answer: it observes, or knows prices. Only budgets of money need it, for the prices.
+//! This crate observes runs and knows prices, and does not change any answer. Only money budgets need it, for the prices.
 //!
 //! | to get | use | fed by |
 //! |---|---|---|
 //! | prices of models | [`PriceBook`] | `Metered`, around each model |
-//! | log lines, each with the short trace id of its run | [`Logging`] | `tracing`, also from libraries |
+//! | log lines, each with the short trace id of its run | [`Logging`] | `tracing`, including events of libraries |
 //! | metrics for Prometheus | [`Metrics`], [`MetricsHandle`] | events, as an observer |
 //! | a log of events, and a run as a tree | [`RunLog`], [`RunTree`] | events, as an observer |
 //! | spans for OpenTelemetry (feature `otlp`) | `Otlp` | events, as an observer |
-//! | prompts and answers in the log | [`ContentLog`] | itself, around a model |
+//! | prompts and answers in the log | [`ContentLog`] | `ContentLog`, around a model |
 //!
 //! ```
 //! use std::sync::Arc;

@@ -12,7 +12,7 @@ use crate::{Event, Run};
 const MAX_ROUNDS: u32 = 3;
 
 /// The counter of all cycles and repetitions of one request.
-const CYCLES: &str = "delegation circles";
+const CYCLES: &str = "delegation cycles";
 
 /// Returns why `run` must not delegate to the agent called `name`, if that would close a cycle.
 pub(crate) fn refuse_cycle(name: &str, run: &Run, is_too_deep: bool) -> Option<String> {

@@ -87,10 +87,10 @@ impl LoopGuard {
         }
         Some(if call.status == ToolStatus::TruncatedArguments {
             let notice =
-                format!("The arguments of `{tool}` broke off, also after {count} tries; raise `max_output_tokens`.");
+                format!("The arguments of `{tool}` broke off, even after {count} tries; raise `max_output_tokens`.");
             RunEnd::new(StopReason::ToolArgumentsTruncated, notice)
         } else {
-            let notice = format!("The arguments of `{tool}` did not fit it, also after {count} tries.");
+            let notice = format!("The arguments of `{tool}` did not match its schema, even after {count} tries.");
             RunEnd::new(StopReason::ToolArgumentsInvalid, notice)
         })
     }

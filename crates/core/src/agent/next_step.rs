@@ -25,7 +25,7 @@ pub(crate) struct ReplyClassifier {
     schema: Option<Schema>,
     reasks_left: u32,
     rejections: u32,
-    /// The last reply used up its tokens before any text.
+    /// Whether the last reply used up its tokens before any text.
     needs_more_output: bool,
 }
 
@@ -70,7 +70,8 @@ impl ReplyClassifier {
         }
     }
 
-    /// Some models say nothing when they have finished, and reasoning can use up the tokens of the answer.
+    /// Handles an empty answer. Some models write nothing when they have finished, and reasoning can use up the tokens of the
+    /// answer.
     fn reject_empty(&mut self, is_cut: bool) -> NextStep {
         self.needs_more_output = is_cut;
         // A second empty answer is final: asking more often has not been seen to help.
@@ -79,9 +80,10 @@ impl ReplyClassifier {
             (true, true) => ask_again("[notice] Your answer ended before any text. Think less and answer now."),
             (true, false) => ask_again("[notice] Your answer was empty. Answer the task in words now."),
             (false, true) => NextStep::Stop(truncated()),
-            (false, false) => {
-                NextStep::Stop(RunEnd::new(StopReason::Empty, "The model gave an empty answer, also when asked again."))
-            }
+            (false, false) => NextStep::Stop(RunEnd::new(
+                StopReason::Empty,
+                "The model gave an empty answer, even when it was asked again.",
+            )),
         }
     }
 
@@ -100,7 +102,7 @@ impl ReplyClassifier {
             return NextStep::AskAgain { keep_reply: true, note };
         }
         let tries = self.rejections;
-        let notice = format!("The answer does not match the schema, also after {tries} tries: {violations}.");
+        let notice = format!("The answer does not match the schema, even after {tries} tries: {violations}.");
         NextStep::Stop(RunEnd::new(StopReason::InvalidOutput, notice))
     }
 
@@ -112,12 +114,12 @@ impl ReplyClassifier {
     }
 }
 
-/// An empty reply is not kept, because providers reject it.
+/// Asks again after an empty reply, which is not kept, because providers reject it.
 fn ask_again(note: &str) -> NextStep {
     NextStep::AskAgain { keep_reply: false, note: note.to_owned() }
 }
 
-/// Models without enforced output often wrap JSON in a Markdown fence.
+/// Removes the Markdown fence that models without enforced output often put around JSON.
 fn without_fence(text: &str) -> &str {
     let inner = text.strip_prefix("```json").or_else(|| text.strip_prefix("```"));
     inner.and_then(|inner| inner.strip_suffix("```")).map_or(text, str::trim)

@@ -48,6 +48,7 @@ impl Session {
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, MemoryError>>) -> Result<T, MemoryError> {
-    let timed_out = |_| MemoryError::new(format!("the store did not answer within {STORE_TIMEOUT:?}"));
+    let timed_out =
+        |_| MemoryError::new(format!("the store did not answer within {STORE_TIMEOUT:?}; check that it is reachable"));
     tokio::time::timeout(STORE_TIMEOUT, work).await.map_err(timed_out)?
 }

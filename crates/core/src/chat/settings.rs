@@ -25,8 +25,8 @@ pub struct Settings {
     pub output: Option<OutputSchema>,
     /// The most tokens that may be generated, reasoning included.
     pub max_output_tokens: Option<u32>,
-    /// The most tokens of the answer without its reasoning, which is added. It applies if `max_output_tokens` is absent.
-    /// Clients of providers that require a limit set it.
+    /// The most tokens of the answer without its reasoning; the tokens for the reasoning are added. It applies if
+    /// `max_output_tokens` is absent. Clients of providers that require a limit set it by default.
     pub answer_tokens: Option<u32>,
     /// Randomness, from 0 to 2 (Anthropic: to 1).
     pub temperature: Option<f32>,
@@ -145,7 +145,7 @@ impl Settings {
         &NONE
     }
 
-    /// The limit of output that is sent with a request; absent if none is.
+    /// The limit of output tokens that is sent with a request. Absent if the settings have no limit.
     pub fn output_limit(&self) -> Option<u32> {
         let reasoning = self.reasoning.map_or(0, Reasoning::tokens);
         self.max_output_tokens.or(self.answer_tokens.map(|tokens| tokens.saturating_add(reasoning)))

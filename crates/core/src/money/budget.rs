@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Money, ParseError};
 
-/// What may be spent. Absent means without limit.
+/// Limits on spending. An absent limit does not limit anything.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,8 +36,8 @@ pub struct Budget {
     pub tokens: Option<Cap<u64>>,
     /// Model turns. A run sets its last one aside for a last answer, unless it is the only one; see `wrap_up_percent`.
     pub turns: Option<Cap<u64>>,
-    /// Model calls of all agents of a run, both in flight and billed or possibly billed. Absent, a run may make
-    /// [`Budget::DEFAULT_MODEL_CALLS`]. The last one is set aside as for `turns`.
+    /// Model calls of all agents of a run: calls in flight, and calls that were billed or may have been billed. Without
+    /// this limit, a run may make [`Budget::DEFAULT_MODEL_CALLS`]. The last call is set aside like the last turn.
     pub model_calls: Option<Cap<u64>>,
     /// Tool calls.
     pub tool_calls: Option<Cap<u64>>,
@@ -91,7 +91,7 @@ pub enum OnExhausted {
 #[error("{}: {needed} needed, {remaining} left of {limit}", self.summary())]
 #[non_exhaustive]
 pub struct BudgetExceeded {
-    /// The name of the account whose limit it is.
+    /// The name of the account that has the limit.
     pub scope: Arc<str>,
     /// The quantity that is limited.
     pub quantity: Quantity,
@@ -131,8 +131,8 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// How many model calls a run may make whose budget does not limit them. A team of five with four turns each needs a
-    /// fifth of it; a run that needs more is most likely stuck, and may have no limit of money.
+    /// The number of model calls that a run may make if its budget does not limit them. A team of five with four turns
+    /// each needs a fifth of it. A run that needs more is most likely stuck, and may have no money limit to stop it.
     pub const DEFAULT_MODEL_CALLS: u64 = 100;
 
     /// A budget without any limit, like the default.

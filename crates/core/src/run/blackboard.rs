@@ -31,7 +31,7 @@ pub enum BlackboardError {
     #[error("a note may have {limit} bytes, this one has {0}; write a shorter one", limit = Blackboard::MAX_NOTE_BYTES)]
     NoteTooLong(usize),
     /// The name is empty or too long: it has this many bytes.
-    #[error("the name of a note has 1 to {limit} bytes, this one has {0}", limit = Blackboard::MAX_NAME_BYTES)]
+    #[error("the name of a note must have 1 to {limit} bytes, this one has {0}; choose another name", limit = Blackboard::MAX_NAME_BYTES)]
     Name(usize),
     /// There are too many notes.
     #[error("the blackboard holds {limit} notes already; overwrite one of them", limit = Blackboard::MAX_NOTES)]

@@ -59,7 +59,7 @@ impl LocalBus {
         Self { topics: Arc::default(), dead_letters: AtomicU64::new(0), inbox_capacity: capacity.max(1) }
     }
 
-    /// The number of undelivered messages, for lack of a listener or of room in an inbox.
+    /// The number of messages that were not delivered, because there was no listener or no room in an inbox.
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters.load(Ordering::Relaxed)
     }

@@ -40,7 +40,7 @@ impl Quorum {
         Self { options: RunOptions::new(name.into()), workers: Vec::new(), at_least: 1, parallel: 8 }
     }
 
-    /// Adds a worker. Its failure policy is not used: what counts is how many workers answer.
+    /// Adds a worker. Its failure policy is not used, because only the number of answers counts.
     #[must_use]
     pub fn worker(mut self, worker: Worker) -> Self {
         self.workers.push(worker);
@@ -71,7 +71,7 @@ impl Quorum {
         if self.workers.len() < self.at_least {
             return Err(too_few(0));
         }
-        // Without the session, because workers that share a memory would each store the question.
+        // The workers get no session, because workers that share a memory would each store the question.
         let question = Task { session: None, ..task.clone() };
         let asked: Vec<_> = self.workers.iter().map(|worker| ask(worker, &run, question.clone())).collect();
         let results: Vec<_> = stream::iter(asked).buffered(self.parallel).collect().await;

@@ -21,7 +21,7 @@ use super::{
 
 /// Sets up logging.
 ///
-/// Every line written on behalf of a run carries the short trace id of the run and the agent's path, also lines of tools
+/// Every line written on behalf of a run carries the short trace id of the run and the agent's path, including lines of tools
 /// and libraries. A task that a tool spawns is outside the run unless it is instrumented with
 /// [`tracing::Instrument::in_current_span`]. Lines show no prompts, answers or arguments
 /// ([`ContentLog`](crate::ContentLog) does), and credentials are masked.
@@ -75,7 +75,7 @@ pub enum LoggingError {
         source: filter::ParseError,
     },
     /// The log file cannot be written.
-    #[error("the log file {} cannot be opened for writing", path.display())]
+    #[error("the log file {} cannot be opened for writing; check that its folder exists and is writable", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -87,12 +87,12 @@ pub enum LoggingError {
     #[error("logging is set up already; add `Logging::layer` to that subscriber instead of calling `init`")]
     AlreadySetUp,
     /// The subscriber was dropped.
-    #[error("the level cannot be changed: the subscriber was dropped")]
+    #[error("the level cannot be changed, because the subscriber was dropped; set up logging again")]
     Gone(#[source] reload::Error),
 }
 
-/// Default levels of libraries. `async_openai` logs whole response bodies, hence answers; the others log every connection
-/// and frame.
+/// Default levels of libraries. `async_openai` logs whole response bodies, which contain answers. The others log every
+/// connection and frame.
 const LIBRARY_LEVELS: &str = "async_openai=off,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,tower=warn";
 
 impl Default for Logging {
@@ -212,7 +212,7 @@ pub fn log_panics() {
     }));
 }
 
-/// A later entry of the list replaces earlier ones for the same target.
+/// Puts the level after the defaults, because a later entry of the list replaces earlier ones for the same target.
 fn parse(level: &str) -> Result<EnvFilter, LoggingError> {
     EnvFilter::builder()
         .parse(format!("{LIBRARY_LEVELS},{level}"))

@@ -1,6 +1,6 @@
 //! The names of spans' attributes and events.
 //!
-//! Where OpenTelemetry has a name for something, it is that name; names of Brigade's own start with `brigade.`. See
+//! An attribute has the name from the OpenTelemetry conventions if there is one. All other names start with `brigade.`. See
 //! <https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-spans.md>.
 
 use crate::Convention;

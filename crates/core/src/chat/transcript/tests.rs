@@ -15,7 +15,7 @@ fn asks(ids: &[&str]) -> Message {
     Message::new(Role::Assistant, ids.iter().map(|id| call(id)).collect())
 }
 
-/// A transcript of these user and assistant messages, by turns; the first is the task.
+/// A transcript of these texts, alternately from the user and the assistant. The first one is the task.
 fn talk(texts: &[&str]) -> Transcript {
     let mut transcript = Transcript::new();
     for (index, text) in texts.iter().copied().enumerate() {
@@ -259,7 +259,7 @@ fn an_invalid_history_cannot_be_deserialized() {
     assert!(error.to_string().starts_with("1 tool calls are still open"), "{error}");
 }
 
-/// Checks what a strict provider checks.
+/// Checks the rules of a strict provider.
 fn assert_acceptable<'a>(messages: impl Iterator<Item = &'a Message>) {
     let messages: Vec<_> = messages.collect();
     assert!(messages.first().is_none_or(|first| first.role() == Role::User), "the user speaks first: {messages:?}");
@@ -283,7 +283,7 @@ fn assert_valid(transcript: &Transcript) {
     let count = ids.len();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), count, "ids identify");
+    assert_eq!(ids.len(), count, "call ids are unique");
     let bytes: usize = transcript.visible().map(Message::size_bytes).sum();
     assert_eq!(transcript.visible_bytes(), bytes);
     if let Some(task) = transcript.messages().get(transcript.task) {
@@ -302,7 +302,7 @@ fn shown(transcript: &Transcript) -> usize {
 enum Action {
     Push(Message),
     PushTask(Message),
-    /// Answers the open calls, from the last to the first, without the one at this place if there is one.
+    /// Answers the open calls, from the last to the first, and leaves out the call at this position.
     Answer(Option<usize>),
     Abandon,
     /// Hides before a boundary.
@@ -378,13 +378,13 @@ fn any_part() -> impl Strategy<Value = Part> {
     ]
 }
 
-/// Any parts under any role.
+/// A message with any role and any parts.
 fn any_message() -> impl Strategy<Value = Message> {
     let role = prop::sample::select(vec![Role::System, Role::User, Role::Assistant, Role::Assistant, Role::Tool]);
     (role, prop::collection::vec(any_part(), 0..5)).prop_map(|(role, parts)| Message::new(role, parts))
 }
 
-/// Messages that are valid in some position.
+/// A message that is valid at some position of a conversation.
 fn likely_message() -> impl Strategy<Value = Message> {
     let id = prop::sample::select(vec!["", "a", "b", "a_2", "call"]);
     prop_oneof![

@@ -17,8 +17,8 @@ async fn filled(path: &Path) {
     }
 }
 
-/// Checks that opening fails with this error, twice, and does not change the file.
-fn is_refused(path: &Path, is_expected: impl Fn(&StoreError) -> bool) -> String {
+/// Checks that the file cannot be opened, twice, and is not changed. Returns the error message.
+fn assert_refused(path: &Path, is_expected: impl Fn(&StoreError) -> bool) -> String {
     let before = std::fs::read(path).unwrap();
     let messages = [(); 2].map(|()| {
         let error = Database::open(path).unwrap_err();
@@ -33,7 +33,7 @@ fn is_refused(path: &Path, is_expected: impl Fn(&StoreError) -> bool) -> String 
 fn a_file_that_is_not_a_database_is_refused_and_not_changed() {
     let (_folder, path) = folder();
     std::fs::write(&path, "Dear diary, ".repeat(1_000)).unwrap();
-    let message = is_refused(&path, |error| matches!(error, StoreError::Corrupt(_)));
+    let message = assert_refused(&path, |error| matches!(error, StoreError::Corrupt(_)));
     assert!(message.contains("it was not changed, restore it from a backup"), "{message}");
 }
 
@@ -44,7 +44,7 @@ async fn a_file_with_a_damaged_schema_is_refused_and_not_changed() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[100..4_096].fill(0xAA);
     std::fs::write(&path, bytes).unwrap();
-    is_refused(&path, |error| matches!(error, StoreError::Corrupt(_)));
+    assert_refused(&path, |error| matches!(error, StoreError::Corrupt(_)));
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn damaged_data_is_reported_by_reads_and_by_a_check() {
 fn a_database_of_another_program_is_refused_and_not_changed() {
     let (_folder, path) = folder();
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
-    let message = is_refused(&path, |error| matches!(error, StoreError::Foreign(_)));
+    let message = assert_refused(&path, |error| matches!(error, StoreError::Foreign(_)));
     assert!(message.ends_with("holds the data of another program; choose another file"), "{message}");
 }
 
@@ -86,7 +86,7 @@ fn a_file_of_a_newer_version_is_refused_and_not_changed() {
     let (_folder, path) = folder();
     drop(Database::open(&path).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let message = is_refused(&path, |error| matches!(error, StoreError::Newer { found: 99, .. }));
+    let message = assert_refused(&path, |error| matches!(error, StoreError::Newer { found: 99, .. }));
     assert!(message.contains("has schema 99, this program supports"), "{message}");
 }
 

@@ -24,7 +24,7 @@ const COLUMNS: [&str; 13] = [
 pub(crate) fn upsert(table: &str, keys: &[&str]) -> String {
     let columns: Vec<_> = keys.iter().chain(&COLUMNS).copied().collect();
     let parameters: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
-    // Absent plus absent stays absent.
+    // The sum of two absent values stays absent, which a sum with zeros would not.
     let sums =
         COLUMNS.map(|column| format!("{column} = coalesce({column} + excluded.{column}, {column}, excluded.{column})"));
     format!(
@@ -36,17 +36,17 @@ pub(crate) fn upsert(table: &str, keys: &[&str]) -> String {
     )
 }
 
-/// The sums of all columns, for a query.
+/// The list of the sums of all columns, for a `SELECT`.
 pub(crate) fn sums() -> String {
     COLUMNS.map(|column| format!("sum({column})")).join(", ")
 }
 
-/// The columns of `table`, for a query.
+/// The list of the columns of `table`, for a `SELECT`.
 pub(crate) fn columns(table: &str) -> String {
     COLUMNS.map(|column| format!("{table}.{column}")).join(", ")
 }
 
-/// The values of all columns.
+/// The values of all columns for one row.
 pub(crate) fn values(spending: &Spending) -> impl Iterator<Item = Value> {
     let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain, .. } = *spending;
     let count = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));

@@ -52,7 +52,8 @@ pub struct MemorySettings {
     pub window_tokens: u64,
     /// The retention of a session after its last use. For ever by default.
     pub keep_for: Option<Duration>,
-    /// How long a request waits for another one of the same session. 2 min, the time of a slow answer.
+    /// How long a request waits for another request with the same session. Two minutes by default, the time of a slow
+    /// answer.
     pub wait: Duration,
 }
 
@@ -68,7 +69,7 @@ pub struct RequestMemory {
 #[derive(Debug)]
 struct LoadedSession {
     version: u64,
-    /// Excludes other requests until this one ends.
+    /// Makes other requests with this session wait until this request ends.
     guard: OwnedMutexGuard<()>,
 }
 
@@ -91,7 +92,7 @@ impl MemorySettings {
         Self { keep_for: keep_for.into(), ..self }
     }
 
-    /// Sets how long a request waits for another one of the same session.
+    /// Sets how long a request waits for another request with the same session.
     #[must_use]
     pub fn wait(self, wait: Duration) -> Self {
         Self { wait, ..self }
@@ -104,12 +105,12 @@ impl SqliteMemory {
         Self::with_settings(database, MemorySettings::default())
     }
 
-    /// Like [`SqliteMemory::new`], with settings.
+    /// The sessions in this database, with these settings.
     pub fn with_settings(database: Database, settings: MemorySettings) -> Self {
         Self { database, settings, locks: Arc::default() }
     }
 
-    /// The memory for one request. It locks the sessions that it loads until it is dropped; other requests for them wait.
+    /// The memory for one request. It locks the sessions that it loads until it is dropped, and other requests for them wait.
     /// It refuses to append to a session that was continued without the lock ([`StoreError::Conflict`]). `key` is the
     /// idempotency key of the request: the exchange of a repeated request is stored once.
     pub fn for_request(&self, key: Option<&str>) -> RequestMemory {
@@ -136,14 +137,14 @@ impl SqliteMemory {
         self.database.read(move |connection| session::list(connection, &filter, oldest_ms)).await
     }
 
-    /// Reads messages of a session, for display: from number `from` on, counted from 0, at most `limit`.
+    /// Reads messages of a session for display: at most `limit`, beginning with the message at index `from`.
     pub async fn read(&self, session: &str, from: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
         let session = session.to_owned();
         self.database.read(move |connection| session::read(connection, &session, from, limit)).await
     }
 
-    /// Deletes a session and overwrites its data in the file, except large parts that other sessions contain, too. Returns
-    /// whether it existed.
+    /// Deletes a session and overwrites its data in the file, except for large parts that other sessions contain too.
+    /// Returns whether the session existed.
     pub async fn delete(&self, session: &str) -> Result<bool, StoreError> {
         let session = session.to_owned();
         let deleted = self.database.write(move |connection| session::delete(connection, &session)).await?;
@@ -151,8 +152,8 @@ impl SqliteMemory {
         Ok(deleted)
     }
 
-    /// Deletes expired sessions, and returns their number. Expired sessions are never returned; call this now and then to
-    /// free their space.
+    /// Deletes expired sessions, and returns their number. Reads never return expired sessions, so this only frees their
+    /// space; call it now and then.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         let oldest_ms = self.oldest_ms();
         let mut deleted = 0;
@@ -170,7 +171,7 @@ impl SqliteMemory {
         Ok(deleted)
     }
 
-    /// Sessions that were last used before this have expired.
+    /// Sessions that were last used before this time, in milliseconds since 1970, have expired.
     fn oldest_ms(&self) -> i64 {
         let Some(keep_for) = self.settings.keep_for else { return i64::MIN };
         now_ms().saturating_sub(i64::try_from(keep_for.as_millis()).unwrap_or(i64::MAX))
@@ -208,7 +209,7 @@ impl Memory for SqliteMemory {
 #[async_trait]
 impl Memory for RequestMemory {
     async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError> {
-        // A request that loads twice has the lock already.
+        // A request that loads a session again already holds its lock.
         let known = unpoisoned(&self.loaded).remove(session);
         let guard = match known {
             Some(loaded) => loaded.guard,

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::*;
 
-/// The words of a query other than metrics and labels; `up` and its label are included.
+/// The words of a query that need not be in a scrape: functions, operators, and the series `up` with its label.
 const WORDS: [&str; 17] = [
     "sum",
     "by",
@@ -123,7 +123,7 @@ fn promtool_agrees_with_the_rules_and_their_tests() {
             brigade_core::testing::skip_test("alerts by promtool", "promtool is not installed");
             return;
         };
-        let told = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "{}", String::from_utf8(told).unwrap());
+        let printed = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{}", String::from_utf8(printed).unwrap());
     }
 }

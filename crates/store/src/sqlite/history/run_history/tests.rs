@@ -39,7 +39,7 @@ async fn lists_of_runs_read_an_index() {
 }
 
 #[tokio::test]
-async fn the_history_can_be_read_while_and_after_another_writes_it() {
+async fn the_history_can_be_read_during_and_after_writes_by_another_connection() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.db");
     let missing = RunHistory::open(&path).unwrap_err();

@@ -78,7 +78,11 @@ async fn notes_are_found_by_embedding_and_by_words() {
         recall.remember(&ada(), note(text), &Run::new()).await.unwrap();
     }
     assert_eq!(found(&recall, "plane").await[..2], ["Took a train to see cats.", "Likes the railway."]);
-    assert_eq!(found(&recall, "train").await[0], "Took a train to see cats.", "which both find");
+    assert_eq!(
+        found(&recall, "train").await[0],
+        "Took a train to see cats.",
+        "the words and the embedding both find this note"
+    );
 }
 
 #[tokio::test]
@@ -179,7 +183,7 @@ async fn a_forgotten_note_is_overwritten_in_the_file() {
     assert!(holds("opensesame"), "the search finds existing text");
     assert!(recall.forget(&ada(), &secret.id).await.unwrap());
     assert!(!holds("opensesame"));
-    assert!(!holds("sesame"), "nor a part of it in the index of words");
+    assert!(!holds("sesame"), "the index of words does not hold a part of it either");
     assert_eq!(recall.forget_all(&ada()).await.unwrap(), 1);
-    assert!(!holds("ada"), "nor whom it was about");
+    assert!(!holds("ada"), "the name of the empty scope is deleted too");
 }
