@@ -1,6 +1,7 @@
 //! Rules about the sources that are checked without compiling them.
 
 pub(crate) mod direction;
+mod faults;
 mod finding;
 mod folders;
 mod manifest;

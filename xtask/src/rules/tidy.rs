@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::Result;
 use xshell::Shell;
 
+use crate::rules::faults::{self, Functions};
 use crate::rules::finding::{Finding, report};
 use crate::rules::sizes::{self, Sizes};
 use crate::rules::{folders, public_names, readme, words};
@@ -37,7 +38,7 @@ const VERBATIM: [&str; 6] = ["/recordings/", "/snapshots/", "/fixtures/", "/corp
 /// Checks every text file of the project, and the modules of every crate.
 pub(crate) fn check(shell: &Shell) -> Result<()> {
     let mut findings = Vec::new();
-    let mut sizes = Sizes::default();
+    let (mut sizes, mut functions) = (Sizes::default(), Functions::default());
     for path in files::list(shell)? {
         // Files that are not UTF-8 are not text.
         if let Ok(text) = String::from_utf8(shell.read_binary_file(&path)?)
@@ -46,11 +47,13 @@ pub(crate) fn check(shell: &Shell) -> Result<()> {
             findings.extend(check_text(&path, &text));
             findings.extend(words::check(&path, &text));
             sizes.add(&path, &text);
+            functions.add(&path, &text);
         }
     }
     let (readme, example) = (shell.read_file(readme::README)?, shell.read_file(readme::EXAMPLE)?);
     findings.extend(readme::check(&readme, &example));
     findings.extend(sizes.check());
+    findings.extend(functions.check(&shell.read_file(faults::FAULTS)?));
     findings.extend(check_modules(&Workspace::load(shell)?)?);
     sizes.print();
     report(&findings)
