@@ -9,6 +9,8 @@
 //! | add health checks to any axum application | [`Health`] |
 //! | accept connections from the internet | [`serve`] |
 //!
+//! The feature `cli`, on by default, adds the program's command line. Turn it off to depend on the API alone.
+//!
 //! ```no_run
 //! # async fn example(model: impl brigade_core::ChatModel) -> Result<(), Box<dyn std::error::Error>> {
 //! use brigade_core::Agent;
@@ -21,9 +23,12 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the commands use parts of modules that the API does not"))]
+
 mod agents;
 mod api;
 mod app;
+#[cfg(feature = "cli")]
 mod cli;
 mod config;
 mod configured;
@@ -37,6 +42,7 @@ pub use api::api::{Api, ApiBuilder};
 pub use api::listen::serve;
 pub use async_trait::async_trait;
 pub use brigade_store::RunStatus;
+#[cfg(feature = "cli")]
 pub use cli::main as run_command_line;
 pub use config::agent::CallerInstructions;
 pub use config::keys::{KeyHash, KeyScope};
