@@ -6,17 +6,18 @@ use async_trait::async_trait;
 use brigade_core::{ErrorChain, Run, Tool, ToolError, ToolOutput, ToolSpec};
 use reqwest::{
     Client, Method, Response, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    header::{HeaderMap, HeaderName, HeaderValue},
 };
 use serde_json::{Map, Value};
 
-use crate::{BuildToolError, EgressGuard, Template, output::to_text};
+use crate::{BuildToolError, EgressGuard, Template, output::to_text, redirect::ToolRequest};
 
 /// Sends a request to one configured address and returns the body of the response.
 ///
 /// Arguments fill the placeholders of the address. For methods other than `GET`, the remaining arguments are sent as a
-/// JSON body. Redirects are followed as far as the [`EgressGuard`] allows them; proxies are not used. A status other than
-/// 2xx is an error that the model sees together with the start of the body.
+/// JSON body. Up to three redirects are followed, as far as the [`EgressGuard`] allows them. A redirect to another scheme,
+/// host or port carries neither headers nor a body, and is refused for a method that needs its body. Proxies are not
+/// used. A status other than 2xx is an error that the model sees together with the start of the body.
 ///
 /// See the [crate] for an example.
 #[derive(Debug)]
@@ -80,17 +81,19 @@ impl HttpTool {
     async fn send(&self, arguments: Map<String, Value>, run: &Run) -> Result<ToolOutput, ToolError> {
         let text = self.url.fill(&arguments, percent_encode)?;
         let url = Url::parse(&text).map_err(|error| ToolError::new(format!("the address is not valid: {error}")))?;
-        self.egress.check(&url).map_err(|denied| ToolError::new(denied.to_string()))?;
-        let mut request = self.client.request(self.method.clone(), url).headers(self.headers.clone());
-        if self.propagate_trace {
-            request = request.header("traceparent", traceparent(run));
+        let mut headers = self.headers.clone();
+        if self.propagate_trace
+            && let Ok(value) = HeaderValue::try_from(traceparent(run))
+        {
+            headers.insert("traceparent", value);
         }
-        if self.method != Method::GET {
+        let body = (self.method != Method::GET).then(|| {
             let in_url: Vec<&str> = self.url.names().collect();
             let body: Map<_, _> = arguments.into_iter().filter(|(name, _)| !in_url.contains(&name.as_str())).collect();
-            request = request.header(CONTENT_TYPE, "application/json").body(Value::Object(body).to_string());
-        }
-        let response = request.send().await.map_err(|error| ToolError::new(describe(&error)))?;
+            Value::Object(body).to_string()
+        });
+        let request = ToolRequest { method: self.method.clone(), url, headers, body };
+        let response = request.send(&self.client, self.egress).await?;
         let status = response.status();
         if status.is_success() {
             return Ok(ToolOutput::text(read_body(response, self.max_output).await?));
@@ -142,7 +145,7 @@ impl HttpToolBuilder {
         let url = parse_address(&url, egress)?;
         // Fails if a crypto provider is already installed; then that one is used.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = egress.apply(Client::builder()).connect_timeout(CONNECT_TIMEOUT).referer(false);
+        let client = egress.apply(Client::builder()).connect_timeout(CONNECT_TIMEOUT);
         let client = client.build().map_err(BuildToolError::Client)?;
         let headers = headers.into_iter().map(Header::parse).collect::<Result<_, _>>()?;
         Ok(HttpTool { spec, client, method, url, headers, egress, propagate_trace, max_output })
@@ -252,7 +255,7 @@ fn body_text(body: Vec<u8>, limit: usize, note: &str) -> Result<String, ToolErro
 }
 
 /// An error with its causes, but without the address, whose query may contain secrets.
-fn describe(error: &reqwest::Error) -> String {
+pub(crate) fn describe(error: &reqwest::Error) -> String {
     match error.source() {
         Some(cause) => format!("the request failed: {}", ErrorChain(cause)),
         None => "the request failed".to_owned(),
@@ -260,35 +263,4 @@ fn describe(error: &reqwest::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use brigade_core::RawJson;
-
-    use super::*;
-
-    fn builder(url: &str) -> HttpToolBuilder {
-        HttpTool::builder(ToolSpec::new("http", "", RawJson::parse("{}".to_owned()).unwrap()), url)
-    }
-
-    #[test]
-    fn an_argument_stays_within_its_path_segment() {
-        assert_eq!(percent_encode("a/../b?c=d&e#f").unwrap(), "a%2F..%2Fb%3Fc%3Dd%26e%23f");
-        assert!(percent_encode("..").is_err());
-    }
-
-    #[test]
-    fn the_host_is_fixed() {
-        assert!(builder("https://example.com/users/{id}").build().is_ok());
-        for url in ["https://{host}/", "https://example.com{rest}", "{url}", "example.com/{x}", "http://10.0.0.1/{x}"] {
-            assert!(builder(url).build().is_err(), "{url}");
-        }
-    }
-
-    #[test]
-    fn secret_headers_are_not_shown() {
-        let builder = builder("https://example.com/").secret_header("authorization", "Bearer canary");
-        assert!(!format!("{builder:?}").contains("canary"));
-        assert!(!format!("{:?}", builder.build().unwrap()).contains("canary"));
-        let error = self::builder("https://example.com/").secret_header("x", "canary\n").build().unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
-    }
-}
+mod tests;

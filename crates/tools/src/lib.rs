@@ -30,6 +30,7 @@ mod egress;
 mod error;
 mod http;
 mod output;
+mod redirect;
 mod template;
 
 pub use command::{CommandTool, CommandToolBuilder};
