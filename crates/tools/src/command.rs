@@ -15,7 +15,8 @@ use crate::{BuildToolError, Template, output::to_text};
 /// Runs a program and returns its standard output.
 ///
 /// The program has no shell, an empty environment and its arguments as JSON on standard input. It is killed when the
-/// call is cancelled or times out. If it fails, the model sees its exit status and the end of its standard error.
+/// call is cancelled or times out. Processes that it has started end with it, unless they left its process group. If it
+/// fails, the model sees its exit status and the end of its standard error.
 ///
 /// ```
 /// use brigade_core::{RawJson, ToolSpec};
@@ -71,7 +72,8 @@ impl CommandTool {
     }
 
     async fn run(&self, input: Map<String, Value>) -> Result<ToolOutput, ToolError> {
-        let mut process = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(self.fill_arguments(&input)?)
             .current_dir(&self.directory)
             .env_clear()
@@ -79,9 +81,13 @@ impl CommandTool {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| ToolError::new(format!("cannot run `{}`: {error}", self.program)))?;
+            .kill_on_drop(true);
+        #[cfg(unix)]
+        command.process_group(0);
+        let spawned = command.spawn();
+        let mut process = spawned.map_err(|error| ToolError::new(format!("cannot run `{}`: {error}", self.program)))?;
+        // Dropped before the process, which must not be reaped earlier: its id is the group's.
+        let group = ProcessGroup(process.id());
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let write_input = async {
             if let Some(mut stdin) = stdin {
@@ -89,12 +95,16 @@ impl CommandTool {
                 let _ = stdin.write_all(Value::Object(input).to_string().as_bytes()).await;
             }
         };
-        let ((), output, complaint) =
-            tokio::join!(write_input, read_start(stdout, self.max_output), read_end(stderr, ERROR_BYTES));
-        let status = process
-            .wait()
-            .await
-            .map_err(|error| ToolError::new(format!("cannot read the program's exit status: {error}")))?;
+        let wait = async {
+            let status = process.wait().await;
+            // Ends what the program has left behind, which may hold the pipes open.
+            drop(group);
+            status
+        };
+        let ((), output, complaint, status) =
+            tokio::join!(write_input, read_start(stdout, self.max_output), read_end(stderr, ERROR_BYTES), wait);
+        let status =
+            status.map_err(|error| ToolError::new(format!("cannot read the program's exit status: {error}")))?;
         if status.success() {
             return Ok(ToolOutput::text(output));
         }
@@ -167,6 +177,20 @@ impl Tool for CommandTool {
         match input {
             Value::Object(input) => self.run(input).await,
             _ => Err(ToolError::new("the arguments must be a JSON object")),
+        }
+    }
+}
+
+/// A program and the processes that it has started. Dropping it kills them.
+#[derive(Debug)]
+struct ProcessGroup(Option<u32>);
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(group) = self.0.and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?)) {
+            // Fails if all processes of the group have ended.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
     }
 }

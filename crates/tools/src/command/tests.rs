@@ -1,6 +1,7 @@
-use std::time::Duration;
+use std::{path::Path, sync::Arc, time::Duration};
 
-use brigade_core::{Part, RawJson};
+use brigade_core::{Arguments, Part, RawJson, ToolCall, Toolbox};
+use tokio::net::unix::pipe::{OpenOptions, Receiver};
 
 use super::*;
 
@@ -70,4 +71,99 @@ fn a_command_needs_a_fixed_program() {
     };
     assert!(matches!(build(&[]), Err(BuildToolError::NoProgram)));
     assert!(matches!(build(&["{program}"]), Err(BuildToolError::ProgramPlaceholder(_))));
+}
+
+/// A named pipe that tells when every process that holds it has ended.
+struct Witness {
+    folder: tempfile::TempDir,
+    pipe: Receiver,
+}
+
+impl Witness {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = create_pipe(folder.path(), "pipe");
+        Self { folder, pipe: OpenOptions::new().open_receiver(&path).unwrap() }
+    }
+
+    /// A line that starts a process below the shell's own child, which ignores polite signals and holds the pipe.
+    fn grandchild(&self, redirection: &str) -> String {
+        let pipe = self.folder.path().join("pipe");
+        format!(
+            "( (trap '' TERM HUP INT; exec 9>{}; echo up >&9; sleep 600; sleep 600) & wait ) {redirection} &",
+            pipe.display()
+        )
+    }
+
+    async fn started(&mut self) {
+        let mut line = [0; 3];
+        self.pipe.readable().await.unwrap();
+        self.pipe.read_exact(&mut line).await.unwrap();
+        assert_eq!(&line, b"up\n");
+    }
+
+    async fn ended(&mut self) {
+        let rest = tokio::time::timeout(Duration::from_secs(20), self.pipe.read(&mut [0; 8])).await;
+        assert_eq!(rest.expect("a process lives on").unwrap(), 0);
+    }
+}
+
+fn create_pipe(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+fn toolbox(program: CommandTool) -> Toolbox {
+    let mut toolbox = Toolbox::new();
+    toolbox.add(Arc::new(program)).unwrap();
+    toolbox
+}
+
+#[tokio::test]
+async fn a_call_that_times_out_is_cancelled_or_dropped_ends_all_processes_of_the_program() {
+    for ending in ["timeout", "cancel", "drop"] {
+        let mut witness = Witness::new();
+        let (toolbox, run) = (toolbox(shell(&format!("{} wait", witness.grandchild("")))), Run::new());
+        let call = ToolCall::new("1", "program", Arguments::parse("{}".into()));
+        let calls = [&call];
+        let mut work = Box::pin(toolbox.call_all(&calls, &run));
+        tokio::select! {
+            results = &mut work => panic!("{results:?}"),
+            () = witness.started() => {}
+        }
+        match ending {
+            "timeout" => {
+                tokio::time::pause();
+                assert!(work.await[0].text().contains("did not answer within 30s"));
+                tokio::time::resume();
+            }
+            "cancel" => {
+                run.cancel();
+                assert!(work.await[0].text().contains("cancelled"));
+            }
+            _ => drop(work),
+        }
+        witness.ended().await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_ends_takes_the_processes_that_it_left_behind_with_it() {
+    for (redirection, status) in [("", 0), (">/dev/null 2>&1 <&-", 0), ("", 3)] {
+        let mut witness = Witness::new();
+        let gate = create_pipe(witness.folder.path(), "gate");
+        let line =
+            format!("{} read line < {}; echo done; exit {status}", witness.grandchild(redirection), gate.display());
+        let program = shell(&line);
+        let mut work = Box::pin(program.run(Map::new()));
+        tokio::select! {
+            result = &mut work => panic!("{result:?}"),
+            () = witness.started() => {}
+        }
+        tokio::fs::write(gate, "go\n").await.unwrap();
+        let result = tokio::time::timeout(Duration::from_secs(20), work).await.expect("the pipes stay open");
+        assert_eq!(result.is_ok(), status == 0, "{result:?}");
+        witness.ended().await;
+    }
 }
