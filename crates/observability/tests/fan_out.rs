@@ -95,13 +95,14 @@ async fn every_line_of_two_fan_outs_carries_the_trace_id_of_its_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("brigade.log");
     let target = LogTarget::File(path.clone());
-    let (layer, _handle) = Logging::new().level("debug").variable(None).target(target).layer().unwrap();
+    let (layer, logging) = Logging::new().level("debug").variable(None).target(target).layer().unwrap();
     let _guard = tracing_subscriber::registry().with(layer).set_default();
     log_panics();
     let (here, there) = (TraceId::random(), TraceId::random());
     let answers = tokio::join!(fan_out("here", here), fan_out("there", there));
     assert_eq!(answers, ("All done.".to_owned(), "All done.".to_owned()));
 
+    logging.flush();
     let lines = lines(&path);
     let of = |trace: TraceId| format!("[{}] ", trace.short());
     for line in &lines {
@@ -124,13 +125,14 @@ async fn every_line_of_two_fan_outs_carries_the_trace_id_of_its_run() {
 async fn a_run_has_a_handful_of_lines_that_end_with_its_summary() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("brigade.log");
-    let (layer, _handle) = Logging::new().variable(None).target(LogTarget::File(path.clone())).layer().unwrap();
+    let (layer, logging) = Logging::new().variable(None).target(LogTarget::File(path.clone())).layer().unwrap();
     let _guard = tracing_subscriber::registry().with(layer).set_default();
     let critic = priced(ScriptedModel::new([Turn::text("Fine.").after(Duration::from_secs(1))]));
     let script = [Turn::call("1", "critic", json!({"task": "Judge it."})), Turn::text("It is fine.")];
     let desk = Agent::new("desk", priced(ScriptedModel::new(script))).worker(Worker::new(Agent::new("critic", critic)));
     let trace = "a3f2b1c94e5d4c3b8a7f6e5d4c3b2a19".parse().unwrap();
     desk.run_in(&Run::builder().trace(trace).build(), "Is it fine?").await.unwrap();
+    logging.flush();
     let told: Vec<String> = lines(&path).iter().map(|line| line.split_once("Z ").unwrap().1.to_owned()).collect();
     assert_eq!(
         told,

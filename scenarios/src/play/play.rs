@@ -45,7 +45,7 @@ pub fn play(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Res
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("log");
     let logging = Logging::new().level(LEVEL).variable(None).target(LogTarget::File(path.clone()));
-    let (layer, _handle) = logging.layer()?;
+    let (layer, handle) = logging.layer()?;
     let guard = tracing_subscriber::registry().with(layer).set_default();
     let mut found = in_virtual_time(async {
         let found = run_scenario(scenario, dialect, seed).await;
@@ -57,6 +57,7 @@ pub fn play(scenario: &Scenario, dialect: WireDialect, seed: u64) -> anyhow::Res
         })
     })??;
     drop(guard);
+    handle.flush();
     found.log_lines = fs::read_to_string(path)?.lines().map(str::to_owned).collect();
     Ok(found)
 }

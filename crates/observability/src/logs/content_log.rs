@@ -124,7 +124,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("brigade.log");
         let target = LogTarget::File(path.clone());
-        let (layer, _handle) = Logging::new()
+        let (layer, logging) = Logging::new()
             .level("warn,brigade_observability::content=info")
             .variable(None)
             .target(target)
@@ -137,6 +137,7 @@ mod tests {
         let model = ScriptedModel::new([Turn::call("1", "lookup", json!({"name": "Ada"})), Turn::text("Hello, Ada.")]);
         let model = ContentLog::new(model).redact(|text| text.replace("Ada", "[name]"));
         Agent::new("desk", model).tool(lookup).run("Who is Ada?").await.unwrap();
+        logging.flush();
         let text = std::fs::read_to_string(path).unwrap();
         let logged: Vec<&str> = text.lines().map(|line| line.split_once("content: ").unwrap().1).collect();
         assert_eq!(

@@ -35,7 +35,7 @@ pub enum LogFormat {
 }
 
 /// A line as JSON: the fixed fields, and then its own.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct JsonLine<'a> {
     timestamp: String,
     level: &'a str,
@@ -64,6 +64,21 @@ where
             Self::Text => write_text(out, event, scope),
             Self::Json => write_json(out, event, scope),
         })
+    }
+}
+
+impl LogFormat {
+    /// A warning that belongs to no run, as a whole line.
+    pub(crate) fn warning(self, target: &str, message: &str) -> String {
+        match self {
+            Self::Text => format!("{}  WARN [--------] {target}: {message}\n", now()),
+            Self::Json => {
+                let timestamp = now();
+                let line = JsonLine { timestamp, level: "WARN", target, message, ..JsonLine::default() };
+                // A line is plain data, which always serializes.
+                serde_json::to_string(&line).unwrap_or_default() + "\n"
+            }
+        }
     }
 }
 

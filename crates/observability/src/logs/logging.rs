@@ -1,13 +1,13 @@
 //! Sets up logging.
 
-use std::{fs::OpenOptions, io, io::IsTerminal, path::PathBuf, sync::Arc};
+use std::{fs::OpenOptions, io, io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
 
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{self, FilterExt},
     fmt,
-    fmt::{MakeWriter, writer::BoxMakeWriter},
+    fmt::MakeWriter,
     layer::SubscriberExt,
     registry::LookupSpan,
     reload,
@@ -16,6 +16,7 @@ use tracing_subscriber::{
 
 use super::{
     format::LogFormat,
+    queue::LineQueue,
     run_scope::{RunSpans, is_run_span},
 };
 
@@ -25,6 +26,10 @@ use super::{
 /// and libraries. A task that a tool spawns is outside the run unless it is instrumented with
 /// [`tracing::Instrument::in_current_span`]. Lines show no prompts, answers or arguments
 /// ([`ContentLog`](crate::ContentLog) does), and credentials are masked.
+///
+/// A thread of its own writes the lines, in batches, so that logging never blocks a run. If the reader of the log stalls,
+/// 4 MiB of lines wait for it; further ones are dropped, counted ([`LoggingHandle::dropped_lines`]), and reported in the
+/// log. Keep the handle until the program ends: when it is dropped, it waits up to a second until all lines are written.
 ///
 /// ```no_run
 /// use brigade_observability::{LogFormat, Logging};
@@ -52,11 +57,19 @@ pub enum LogTarget {
     File(PathBuf),
 }
 
-/// Changes the log level while the program runs. Cheap to clone.
+/// Changes the log level while the program runs, and flushes the log when it is dropped. Cheap to clone.
+#[must_use = "dropping it at the end of the program writes the last lines"]
 #[derive(Clone)]
 pub struct LoggingHandle {
     reload: Arc<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
+    queue: Option<LineQueue>,
 }
+
+/// How long the end of a program waits for a reader of the log.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A panic may be the end of the program, or that of a single tool, so it waits less.
+const PANIC_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A layer for the subscriber of a program, made by [`Logging::layer`].
 pub type LogLayer<S> = Box<dyn Layer<S> + Send + Sync>;
@@ -83,6 +96,9 @@ pub enum LoggingError {
         #[source]
         source: io::Error,
     },
+    /// The thread that writes the lines could not be started.
+    #[error("the thread that writes the log could not be started; check the limit of threads of this process")]
+    Thread(#[source] io::Error),
     /// The process has a subscriber already.
     #[error("logging is set up already; add `Logging::layer` to that subscriber instead of calling `init`")]
     AlreadySetUp,
@@ -143,7 +159,8 @@ impl Logging {
     pub fn init(self) -> Result<LoggingHandle, LoggingError> {
         let (layer, handle) = self.layer::<Registry>()?;
         tracing_subscriber::registry().with(layer).try_init().map_err(|_| LoggingError::AlreadySetUp)?;
-        log_panics();
+        let queue = handle.queue.clone();
+        on_panic(move || queue.iter().for_each(|queue| queue.flush(PANIC_FLUSH_TIMEOUT)));
         Ok(handle)
     }
 
@@ -154,8 +171,10 @@ impl Logging {
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         let ansi = self.target == LogTarget::Stderr && is_coloured();
-        let writer = self.open()?;
-        self.layer_to(writer, ansi)
+        let queue = self.open()?;
+        let (layer, mut handle) = self.layer_to(queue.clone(), ansi)?;
+        handle.queue = Some(queue);
+        Ok((layer, handle))
     }
 
     fn layer_to<S, W>(self, writer: W, ansi: bool) -> Result<(LogLayer<S>, LoggingHandle), LoggingError>
@@ -169,7 +188,7 @@ impl Logging {
         let lines = fmt::layer().event_format(self.format).with_ansi(ansi).with_writer(writer);
         let layer = RunSpans.and_then(lines).with_filter(run_spans.or(level));
         let reload = Arc::new(move |level| handle.reload(level));
-        Ok((Box::new(layer), LoggingHandle { reload }))
+        Ok((Box::new(layer), LoggingHandle { reload, queue: None }))
     }
 
     fn effective_level(&self) -> String {
@@ -177,15 +196,16 @@ impl Logging {
         override_level.filter(|level| !level.trim().is_empty()).unwrap_or_else(|| self.level.clone())
     }
 
-    fn open(&self) -> Result<BoxMakeWriter, LoggingError> {
-        match &self.target {
-            LogTarget::Stderr => Ok(BoxMakeWriter::new(io::stderr)),
+    fn open(&self) -> Result<LineQueue, LoggingError> {
+        let queue = match &self.target {
+            LogTarget::Stderr => LineQueue::start(io::stderr(), self.format),
             LogTarget::File(path) => {
                 let file = OpenOptions::new().create(true).append(true).open(path);
                 let file = file.map_err(|source| LoggingError::File { path: path.clone(), source })?;
-                Ok(BoxMakeWriter::new(Arc::new(file)))
+                LineQueue::start(file, self.format)
             }
-        }
+        };
+        queue.map_err(LoggingError::Thread)
     }
 }
 
@@ -193,6 +213,22 @@ impl LoggingHandle {
     /// Sets the minimum level, in the form of [`Logging::level`].
     pub fn set_level(&self, level: &str) -> Result<(), LoggingError> {
         (self.reload)(parse(level)?).map_err(LoggingError::Gone)
+    }
+
+    /// How many lines were dropped because the log was not read fast enough.
+    pub fn dropped_lines(&self) -> u64 {
+        self.queue.as_ref().map_or(0, LineQueue::dropped_lines)
+    }
+
+    /// Waits until all lines are written, for a second at most. Dropping the handle does the same.
+    pub fn flush(&self) {
+        self.queue.iter().for_each(|queue| queue.flush(FLUSH_TIMEOUT));
+    }
+}
+
+impl Drop for LoggingHandle {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
@@ -205,10 +241,16 @@ impl std::fmt::Debug for LoggingHandle {
 /// Logs panics, one line each, with the trace id of the run. Replaces the panic hook of the process, which writes to the
 /// standard error output.
 pub fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+    on_panic(|| {});
+}
+
+/// Logs panics, and calls `then` after each.
+fn on_panic(then: impl Fn() + Send + Sync + 'static) {
+    std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
         let location = panic.location().map_or_else(|| "an unknown location".to_owned(), ToString::to_string);
         tracing::error!(target: "panic", "panicked at {location}: {message}");
+        then();
     }));
 }
 

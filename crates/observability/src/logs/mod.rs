@@ -6,4 +6,5 @@ pub(crate) mod format;
 pub(crate) mod logging;
 pub(crate) mod mask;
 pub(crate) mod mask_event;
+pub(crate) mod queue;
 pub(crate) mod run_scope;

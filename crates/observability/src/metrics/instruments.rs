@@ -45,6 +45,7 @@ pub(crate) struct Instruments {
     pub(crate) budget_limit: Family<1, Gauge>,
     pub(crate) budget_remaining: Family<1, Gauge>,
     pub(crate) price_table_age: Family<0, Gauge>,
+    pub(crate) log_lines_dropped: Family<0, Counter>,
 }
 
 /// Token metrics of one convention.
@@ -105,6 +106,7 @@ impl Instruments {
             budget_limit: registry.family(names::BUDGET_LIMIT),
             budget_remaining: registry.family(names::BUDGET_REMAINING),
             price_table_age: registry.family(names::PRICE_TABLE_AGE),
+            log_lines_dropped: registry.family(names::LOG_LINES_DROPPED),
         }
     }
 }

@@ -151,6 +151,11 @@ pub(crate) const BUDGET_LIMIT: Metric<1> =
 pub(crate) const BUDGET_REMAINING: Metric<1> =
     metric("brigade_budget_remaining_usd", ["scope"], "What remains of the money limit, less reservations.");
 pub(crate) const PRICE_TABLE_AGE: Metric<0> = metric("brigade_price_table_age_seconds", [], "Age of the price table.");
+pub(crate) const LOG_LINES_DROPPED: Metric<0> = metric(
+    "brigade_log_lines_dropped_total",
+    [],
+    "Log lines that were dropped because the log was not read fast enough.",
+);
 pub(crate) const SERIES_DROPPED: Metric<0> =
     metric("brigade_metric_samples_dropped_total", [], "Samples that were dropped because there were too many series.");
 

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{instruments::Instruments, names};
-use crate::{Metrics, MetricsConfig, PriceBook, unpoisoned};
+use crate::{LoggingHandle, Metrics, MetricsConfig, PriceBook, unpoisoned};
 
 /// Metrics and their Prometheus exporter. Cheap to clone.
 ///
@@ -36,6 +36,7 @@ struct Sampled {
     /// The watched accounts, by scope.
     budgets: BTreeMap<String, Ledger>,
     prices: Option<PriceBook>,
+    logging: Option<LoggingHandle>,
 }
 
 /// Metrics could not be set up.
@@ -113,6 +114,11 @@ impl MetricsHandle {
         self.sampled().prices = Some(prices.clone());
     }
 
+    /// Exports how many lines the log has dropped.
+    pub fn watch_logging(&self, logging: &LoggingHandle) {
+        self.sampled().logging = Some(logging.clone());
+    }
+
     /// The current metrics in the text format of Prometheus, version 0.0.4: the body of `/metrics`.
     pub fn render(&self) -> String {
         self.sampled().record(self.0.metrics.instruments());
@@ -135,6 +141,9 @@ impl Sampled {
         }
         if let Some(prices) = &self.prices {
             to.price_table_age.with([]).set(prices.age().as_secs_f64());
+        }
+        if let Some(logging) = &self.logging {
+            to.log_lines_dropped.with([]).absolute(logging.dropped_lines());
         }
     }
 }

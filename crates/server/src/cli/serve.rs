@@ -53,10 +53,15 @@ impl ServeCommand {
             None => ConfiguredApi::start(&loaded).await?,
         };
         let api = Arc::clone(configured.api());
+        api.metrics.watch_logging(&logging);
         let hangups = signals::HangupSignal::listen();
-        let reload = async move { self.reload_on_hangup(hangups, configured, logging).await };
+        let reload = {
+            let logging = logging.clone();
+            async move { self.reload_on_hangup(hangups, configured, &logging).await }
+        };
         let _reload = AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(reload));
         serve(&api, &server).await?;
+        logging.flush();
         Ok(Exit::Finished)
     }
 
@@ -76,7 +81,7 @@ impl ServeCommand {
         self,
         mut hangups: signals::HangupSignal,
         configured: ConfiguredApi,
-        logging: LoggingHandle,
+        logging: &LoggingHandle,
     ) {
         loop {
             hangups.next().await;
@@ -84,7 +89,7 @@ impl ServeCommand {
                 tracing::info!("the demo has no configuration to reload");
                 continue;
             }
-            match self.reload(&configured, &logging).await {
+            match self.reload(&configured, logging).await {
                 Ok(()) => tracing::info!("reloaded {}", self.config.path.display()),
                 Err(error) => tracing::error!("cannot reload the configuration, which stays as it was: {error:#}"),
             }

@@ -29,8 +29,7 @@ async fn an_answer_has_usage_cost_and_ids() {
     assert_eq!(body["usage"]["total_tokens"], 150);
     assert_eq!(body["brigade"]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(body["brigade"]["cost_usd"], "0.00009");
-    let log = server.log();
-    assert!(log.contains("[4bf92f35] clerk brigade_core::run: finished: 1 turn"), "{log}");
+    server.log_with("[4bf92f35] clerk brigade_core::run: finished: 1 turn").await;
     assert_eq!(provider.call_log().calls()[0].trace.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
 }
 

@@ -183,3 +183,16 @@ async fn every_path_of_the_openapi_document_is_served() {
     }
     assert_eq!(server.get("/docs").send().await.unwrap().headers()["content-type"], "text/html; charset=utf-8");
 }
+
+#[tokio::test]
+async fn a_log_that_is_not_read_stops_nothing() {
+    let provider = provider("Hello.").await;
+    let mut server = Server::start_with_stalled_log(&config(&provider));
+    // Each answer logs more than a kilobyte at this level, so they fill the 64 KiB of a pipe many times over.
+    for _ in 0..200 {
+        assert_eq!(json_of(server.post("/v1/chat/completions", &question("Hi."))).await.0, 200);
+    }
+    assert_eq!(json_of(server.get("/livez")).await.0, 200);
+    server.signal("-TERM");
+    assert!(server.exit().await.success(), "the end waits for the reader a second at most");
+}

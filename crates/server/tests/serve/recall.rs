@@ -101,7 +101,7 @@ async fn an_unavailable_embedding_model_does_not_fail_the_run() {
     ask(&server, "Remember this.", Some("ada")).await;
     let shown = ask(&server, "Which trains?", Some("ada")).await;
     assert!(shown["text"].as_str().unwrap().contains("Ada takes trains"), "words do: {shown}");
-    assert!(server.log().contains("found by their words only"), "{}", server.log());
+    server.log_with("found by their words only").await;
 }
 
 #[tokio::test]

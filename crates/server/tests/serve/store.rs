@@ -210,7 +210,7 @@ async fn a_full_disk_degrades_runs_and_loses_no_answer() {
         assert!(paid < 100, "the file never reaches its size limit");
     }
     assert!(degraded[0].to_string().contains("nothing was stored"), "{degraded:?}");
-    assert!(server.log().contains("the history cannot be written"), "{}", server.log());
+    server.log_with("the history cannot be written").await;
     let mut is_ready = true;
     for _ in 0..100 {
         is_ready &= json_of(server.get("/readyz")).await.0 == 200;

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::Once,
     time::Duration,
@@ -101,10 +102,21 @@ impl Server {
         Self::started("", command)
     }
 
-    fn started(config: &str, mut command: Command) -> Self {
+    /// Starts a server whose log is a pipe that the test never reads.
+    pub(crate) fn start_with_stalled_log(config: &str) -> Self {
+        let mut command = Command::new(BRIGADE);
+        command.arg("serve").env("RUST_LOG", "trace");
+        Self::started_with_log(config, command, |_| Stdio::piped())
+    }
+
+    fn started(config: &str, command: Command) -> Self {
+        Self::started_with_log(config, command, |log| std::fs::File::create(log).unwrap().into())
+    }
+
+    fn started_with_log(config: &str, mut command: Command, log: impl FnOnce(&Path) -> Stdio) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let log = log(&folder.path().join("log"));
         command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(log);
         let mut process = command.spawn().unwrap();
         let mut address = String::new();
@@ -125,6 +137,11 @@ impl Server {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Waits until the log contains this text, and returns the log. Lines are written shortly after they are logged.
+    pub(crate) async fn log_with(&self, text: &str) -> String {
+        eventually(text, || Some(self.log()).filter(|log| log.contains(text))).await
     }
 
     pub(crate) fn config_path(&self) -> String {

@@ -169,7 +169,7 @@ async fn the_stop_reason_is_in_the_answer_the_log_and_the_metrics() {
     assert_eq!((status, &body["choices"][0]["finish_reason"]), (200, &"length".into()), "{body}");
     assert_eq!(body["brigade"]["stop"], "unknown_tool_limit");
     assert!(body["brigade"]["notice"].as_str().unwrap().contains("the last one `invented_2`"), "{body}");
-    assert!(server.log().contains("unknown_tool_limit"), "{}", server.log());
+    server.log_with("unknown_tool_limit").await;
     let metrics = server.get("/metrics").send().await.unwrap().text().await.unwrap();
     let run = metrics.lines().find(|line| line.starts_with("brigade_runs_total{")).unwrap_or_default();
     assert!(run.contains("unknown_tool_limit"), "{metrics}");

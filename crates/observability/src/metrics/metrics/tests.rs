@@ -11,7 +11,7 @@ use brigade_core::{
 };
 
 use super::*;
-use crate::{MetricsHandle, PriceBook};
+use crate::{LogTarget, Logging, MetricsHandle, PriceBook};
 
 mod deploy;
 
@@ -64,6 +64,9 @@ pub(crate) fn exercised(config: &MetricsConfig) -> MetricsHandle {
     observer.on_event(&Run::new().child("desk", Budget::unlimited()).unwrap(), &Event::RunStarted);
     observer.request_failed("too_many_runs");
     handle.watch_prices(&PriceBook::bundled());
+    let target = LogTarget::File("/dev/null".into());
+    let (_layer, logging) = Logging::new().target(target).layer::<tracing_subscriber::Registry>().unwrap();
+    handle.watch_logging(&logging);
     handle
         .watch_budget("process", &Ledger::root("process", Budget::unlimited().money(Money::from_nano(2_500_000_000))));
     handle
