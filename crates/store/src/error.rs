@@ -38,6 +38,12 @@ pub enum StoreError {
     /// Another process writes the file.
     #[error("{} is in use by another process; stop it or choose another file", .0.display())]
     InUse(PathBuf),
+    /// The file was removed while it was open. Writes succeed again once there is a file at its path.
+    #[error("{} was removed while it was in use and nothing was stored; put it back", .0.display())]
+    Missing(PathBuf),
+    /// Another file took the place of this one. It is opened at the next write.
+    #[error("{} was replaced while it was in use and nothing was stored; try again", .0.display())]
+    Replaced(PathBuf),
     /// The file, its folder or its lock cannot be opened.
     #[error("{} cannot be opened; check that the folder exists and is writable", path.display())]
     Open {
@@ -90,6 +96,9 @@ pub enum StoreError {
         #[source]
         cause: ErrorCause,
     },
+    /// The operation panicked, which is a bug. It changed nothing, and the database stays open.
+    #[error("the operation panicked, which is a bug; nothing was stored, please report it")]
+    Panicked,
     /// The database is closed, or its thread has panicked.
     #[error("the database is closed and nothing was stored; open it again and retry")]
     Closed,
@@ -106,6 +115,11 @@ impl StoreError {
     /// The file failed its integrity check.
     pub(crate) fn damaged(finding: String) -> Self {
         Self::Corrupt(ErrorCause(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(finding))))
+    }
+
+    /// A task of the runtime did not end: it panicked, or the runtime is shutting down.
+    pub(crate) fn of_task(error: &tokio::task::JoinError) -> Self {
+        if error.is_panic() { Self::Panicked } else { Self::Closed }
     }
 
     /// A row could not be read.
@@ -151,6 +165,9 @@ impl From<StoreError> for RecallError {
             | StoreError::Newer { .. }
             | StoreError::Older { .. }
             | StoreError::InUse(_)
+            | StoreError::Missing(_)
+            | StoreError::Replaced(_)
+            | StoreError::Panicked
             | StoreError::Open { .. }
             | StoreError::Conflict { .. }
             | StoreError::SessionBusy(_)

@@ -45,7 +45,7 @@ mod error;
 mod sqlite;
 
 pub use error::{ErrorCause, StoreError};
-pub use sqlite::database::{Database, DatabaseSettings};
+pub use sqlite::database::{Database, DatabaseSettings, Erasure};
 pub use sqlite::history::history::{History, HistorySettings, InterruptedWork};
 pub use sqlite::history::run_history::{RunFilter, RunHistory, RunInfo, RunStatus, TraceHistory};
 pub use sqlite::history::usage::{UsageBy, UsageFilter, UsageRow};

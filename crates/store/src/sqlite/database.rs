@@ -1,29 +1,36 @@
 //! The SQLite file.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use rusqlite::{Connection, OpenFlags};
+use tokio::time::Instant;
 
 use super::{
+    file::{DatabaseFile, cannot_open},
     readers::{Readers, connect},
     schema,
-    writer::Writer,
+    writer::{Source, Writer},
 };
 use crate::StoreError;
 
 /// A SQLite file with sessions, notes and the history of runs. Cheap to clone. Dropping the last clone writes what is
 /// queued and closes the file.
 ///
-/// One process at a time writes the file, which a lock on a file beside it ensures; others may read its history
+/// One process at a time writes the file, which locks ensure; others may read its history
 /// ([`RunHistory::open`](crate::RunHistory::open)). Data is on disk when a call returns: every commit is synced, and one
 /// commit serves all callers that wait.
+///
+/// If the file is removed while it is open, writes fail with [`StoreError::Missing`] until there is a file at its path
+/// again. Another file that takes its place is opened at the next write. [`History`](crate::History) keeps spending in
+/// memory meanwhile.
 ///
 /// ```
 /// use brigade_store::{Database, DatabaseSettings, SqliteMemory, SqliteRecall};
@@ -52,18 +59,37 @@ pub struct DatabaseSettings {
     pub readers: usize,
 }
 
-/// Fields are dropped in this order: the readers before the writer, which checkpoints, and the lock last.
+/// Whether deleted data can still be read from the files of the database.
+///
+/// Rows are overwritten when they are deleted, but the write-ahead log has older copies until it is truncated, which has to
+/// wait for readers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Erasure {
+    /// There was nothing to delete.
+    Nothing,
+    /// The data is gone from the database and from its log.
+    Complete,
+    /// A reader still uses the log, which has a copy of the data. [`Database::erase`] tries again.
+    Pending,
+}
+
+/// Fields are dropped in this order: the readers before the writer, which checkpoints and releases the locks.
 #[derive(Debug)]
 struct Inner {
     readers: Readers,
     writer: Writer,
     path: PathBuf,
-    _lock: FileLock,
+    /// True while the log may have copies of deleted data.
+    is_erasure_pending: AtomicBool,
+    busy_timeout: Duration,
 }
 
-/// Excludes other processes.
-#[derive(Debug)]
-struct FileLock(File);
+/// How long a truncation of the log may hold other writers while it waits for readers.
+const TRUNCATION_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// The pause between attempts to truncate the log.
+const TRUNCATION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// SQLite's default page size, which no migration changes.
 const PAGE_BYTES: u64 = 4_096;
@@ -103,13 +129,13 @@ impl Database {
     /// Like [`Database::open`], with settings.
     pub fn open_with(path: impl AsRef<Path>, settings: &DatabaseSettings) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
-        let failed = |error: io::Error| StoreError::Open { path: path.clone(), source: Arc::new(error) };
-        let lock = lock(&path)?;
-        create_private(&path).map_err(failed)?;
+        let file = DatabaseFile::open(&path)?;
         let connection = connect_writer(&path, settings)?;
-        let readers = Readers::new(&path, settings);
-        let writer = Writer::start(connection).map_err(failed)?;
-        Ok(Self(Arc::new(Inner { readers, writer, path, _lock: lock })))
+        let readers = Readers::new(&path, settings, file.handle());
+        let source = Source { file, settings: settings.clone(), readers: readers.clone() };
+        let writer = Writer::start(connection, source).map_err(|error| cannot_open(&path, error))?;
+        let (is_erasure_pending, busy_timeout) = (AtomicBool::new(false), settings.busy_timeout);
+        Ok(Self(Arc::new(Inner { readers, writer, path, is_erasure_pending, busy_timeout })))
     }
 
     /// The path of the file.
@@ -131,15 +157,55 @@ impl Database {
         self.write(schema::write_version_again).await
     }
 
-    /// Truncates the write-ahead log, which contains deleted rows until they are overwritten. Waits for readers, at most
-    /// the busy timeout.
-    pub(crate) async fn truncate_log(&self) -> Result<(), StoreError> {
+    /// Removes deleted data from the write-ahead log, if it may have some. Waits for readers, at most the busy timeout.
+    /// Other writers are held for milliseconds only.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the log cannot be read or written.
+    pub async fn erase(&self) -> Result<Erasure, StoreError> {
+        if !self.0.is_erasure_pending.load(Ordering::Acquire) {
+            return Ok(Erasure::Nothing);
+        }
+        let deadline = Instant::now() + self.0.busy_timeout;
+        while !self.truncate_log().await? {
+            if Instant::now() >= deadline {
+                tracing::warn!("deleted data is still in the log of the database, because a reader uses it");
+                return Ok(Erasure::Pending);
+            }
+            tokio::time::sleep(TRUNCATION_INTERVAL).await;
+        }
+        Ok(Erasure::Complete)
+    }
+
+    /// Erases what was just deleted.
+    pub(crate) async fn erase_deleted(&self) -> Result<Erasure, StoreError> {
+        self.0.is_erasure_pending.store(true, Ordering::Release);
+        self.erase().await
+    }
+
+    /// Truncates the write-ahead log. Returns false if a reader or another program uses it.
+    async fn truncate_log(&self) -> Result<bool, StoreError> {
         let readers = self.0.readers.clone();
+        self.0.is_erasure_pending.store(false, Ordering::Release);
         let truncation = tokio::task::spawn_blocking(move || {
             let connection = readers.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+            // Copies most of the log first, which holds no writer.
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            connection.busy_timeout(TRUNCATION_TIMEOUT)?;
+            let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            Ok(!is_busy)
         });
-        truncation.await.map_err(|_| StoreError::Closed)?
+        let result = match truncation.await {
+            // Another connection that truncates the log at the same time is reported like this.
+            Ok(Err(StoreError::Busy(_))) => Ok(false),
+            Ok(result) => result,
+            Err(error) => Err(StoreError::of_task(&error)),
+        };
+        if !matches!(result, Ok(true)) {
+            self.0.is_erasure_pending.store(true, Ordering::Release);
+        }
+        result
     }
 
     /// Waits until everything that was queued before is on disk.
@@ -177,15 +243,6 @@ impl Database {
     }
 }
 
-impl Drop for FileLock {
-    fn drop(&mut self) {
-        // A child process that is being spawned has a copy of the handle; closing this one would not unlock the file.
-        if let Err(error) = self.0.unlock() {
-            tracing::debug!(%error, "the database stays locked until this process ends");
-        }
-    }
-}
-
 /// Today in UTC.
 pub(crate) fn today() -> Date {
     Timestamp::now().to_zoned(TimeZone::UTC).date()
@@ -201,33 +258,7 @@ pub(crate) fn now_us() -> i64 {
     Timestamp::now().as_microsecond()
 }
 
-/// Two processes would each settle the other's open calls as interrupted. A lock on the database file itself would
-/// interfere with SQLite's own, and on some systems release them: <https://sqlite.org/howtocorrupt.html>, section 2.2.
-fn lock(path: &Path) -> Result<FileLock, StoreError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let failed = |error: io::Error| StoreError::Open { path: path.to_owned(), source: Arc::new(error) };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(name).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(FileLock(file)),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-/// Only the owner may read conversations. SQLite gives its log the mode of the database.
-fn create_private(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn connect_writer(path: &Path, settings: &DatabaseSettings) -> Result<Connection, StoreError> {
+pub(crate) fn connect_writer(path: &Path, settings: &DatabaseSettings) -> Result<Connection, StoreError> {
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, settings.busy_timeout)?;
     schema::check(&connection, path)?;
     connection.pragma_update(None, "journal_mode", "wal")?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod conditions;
 pub(crate) mod database;
+pub(crate) mod file;
 pub(crate) mod history;
 pub(crate) mod notes;
 pub(crate) mod readers;

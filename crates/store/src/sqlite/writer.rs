@@ -1,11 +1,16 @@
 //! The writer thread.
 
-use std::{io, thread::JoinHandle};
+use std::{io, panic::AssertUnwindSafe, thread::JoinHandle};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::StoreError;
+use super::{
+    database::connect_writer,
+    file::{DatabaseFile, FileState},
+    readers::Readers,
+};
+use crate::{DatabaseSettings, StoreError};
 
 /// A queued write. It gets the error if no transaction could begin.
 type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> PendingCommit + Send>;
@@ -26,6 +31,14 @@ pub(crate) struct Writer {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Where the writer's connection comes from. It opens another one if the file was replaced.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file: DatabaseFile,
+    pub(crate) settings: DatabaseSettings,
+    pub(crate) readers: Readers,
+}
+
 /// Callers wait while the queue is full, so that a slow disk causes back pressure and not memory growth.
 const QUEUE_LENGTH: usize = 256;
 
@@ -33,10 +46,10 @@ const QUEUE_LENGTH: usize = 256;
 const MAX_PER_COMMIT: usize = 128;
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+    pub(crate) fn start(connection: Connection, source: Source) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH);
-        let thread =
-            std::thread::Builder::new().name("brigade-store".to_owned()).spawn(move || write_all(connection, jobs))?;
+        let builder = std::thread::Builder::new().name("brigade-store".to_owned());
+        let thread = builder.spawn(move || write_all(connection, source, jobs))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -100,7 +113,8 @@ fn in_savepoint<T>(
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     connection.execute_batch("SAVEPOINT job")?;
-    let result = work(connection);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(|| work(connection)));
+    let result = result.unwrap_or(Err(StoreError::Panicked));
     // A full disk may have rolled back everything: https://sqlite.org/lang_transaction.html, section 3.1.
     if !connection.is_autocommit() {
         let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
@@ -109,17 +123,53 @@ fn in_savepoint<T>(
     result
 }
 
-fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
+fn write_all(connection: Connection, mut source: Source, mut jobs: mpsc::Receiver<Job>) {
+    let mut open = Some(connection);
     while let Some(first) = jobs.blocking_recv() {
         let waiting = std::iter::from_fn(|| jobs.try_recv().ok()).take(MAX_PER_COMMIT);
-        let mut group = std::iter::once(first).chain(waiting).peekable();
+        // Collected, because a job that comes later must not get the error of an earlier one.
+        let mut group = std::iter::once(first).chain(waiting).collect::<Vec<_>>().into_iter().peekable();
         while group.peek().is_some() {
-            write_group(&mut connection, &mut group);
+            match source.current(&mut open) {
+                Ok(connection) => write_group(connection, &mut group),
+                Err(error) => refuse(&mut group, &error),
+            }
         }
     }
     // Readers may still have the file open; then the next start checkpoints the log.
-    if let Err((_, error)) = connection.close() {
+    if let Some(Err((_, error))) = open.map(Connection::close) {
         tracing::debug!(%error, "the database was not closed cleanly");
+    }
+}
+
+impl Source {
+    /// The open connection, or a new one if the file was replaced.
+    fn current<'a>(&mut self, open: &'a mut Option<Connection>) -> Result<&'a mut Connection, StoreError> {
+        let state = self.file.check()?;
+        let connection = match open.take() {
+            Some(connection) if state == FileState::Unchanged => connection,
+            replaced => self.reopen(replaced)?,
+        };
+        Ok(open.insert(connection))
+    }
+
+    fn reopen(&mut self, replaced: Option<Connection>) -> Result<Connection, StoreError> {
+        self.readers.retire();
+        if let Some(connection) = replaced {
+            tracing::warn!("the database {} was replaced; opening the new file", self.file.path().display());
+            // SQLite would apply a log that was left behind to the new file. An error means that it is gone, too.
+            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+        self.file.reopen()?;
+        self.readers.keep_open(self.file.handle());
+        connect_writer(self.file.path(), &self.settings)
+    }
+}
+
+/// Answers all jobs with the error.
+fn refuse(jobs: &mut impl Iterator<Item = Job>, error: &StoreError) {
+    for job in jobs {
+        (job(Err(error.clone())).answer)(Ok(()));
     }
 }
 
@@ -127,13 +177,7 @@ fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
 fn write_group(connection: &mut Connection, jobs: &mut impl Iterator<Item = Job>) {
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
-        Err(error) => {
-            let error = StoreError::from(error);
-            for job in jobs {
-                (job(Err(error.clone())).answer)(Ok(()));
-            }
-            return;
-        }
+        Err(error) => return refuse(jobs, &StoreError::from(error)),
     };
     let mut group = Vec::new();
     let mut rolled_back = None;

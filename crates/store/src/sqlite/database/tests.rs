@@ -138,7 +138,7 @@ async fn a_full_database_keeps_its_data_and_reports_that_it_is_full() {
     assert_eq!(error.to_string(), message);
     assert!(stored > 0);
     assert_eq!(memory.load("s").await.unwrap().len(), stored);
-    assert!(memory.delete("s").await.unwrap(), "sessions can still be deleted");
+    assert_eq!(memory.delete("s").await.unwrap(), Erasure::Complete, "sessions can still be deleted");
     memory.append("s", &exchange).await.unwrap();
 }
 
@@ -149,4 +149,166 @@ async fn the_readiness_check_writes() {
     database.check_writable().await.unwrap();
     database.check().await.unwrap();
     assert_eq!(database.path(), path);
+}
+
+/// A connection of another program that reads, and so keeps the log from being truncated.
+fn reader(path: &Path) -> Connection {
+    let reader = Connection::open(path).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM sessions").unwrap();
+    reader
+}
+
+/// True if a file of the database has this text.
+fn is_on_disk(path: &Path, text: &str) -> bool {
+    ["", "-wal"].into_iter().any(|suffix| {
+        let bytes = std::fs::read(format!("{}{suffix}", path.display())).unwrap_or_default();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn a_delete_says_whether_the_data_is_gone_from_the_log() {
+    let (_folder, path) = folder();
+    let settings = DatabaseSettings::default().busy_timeout(Duration::from_millis(200));
+    let database = Database::open_with(&path, &settings).unwrap();
+    let memory = SqliteMemory::new(database.clone());
+    memory.append("s", &[Message::user("a very secret word")]).await.unwrap();
+    let reader = reader(&path);
+    assert_eq!(memory.delete("s").await.unwrap(), Erasure::Pending);
+    assert!(is_on_disk(&path, "a very secret word"));
+    assert_eq!(memory.delete("s").await.unwrap(), Erasure::Pending, "it is asked for again");
+    drop(reader);
+    assert_eq!(database.erase().await.unwrap(), Erasure::Complete);
+    assert!(!is_on_disk(&path, "a very secret word"));
+    assert_eq!(memory.delete("s").await.unwrap(), Erasure::Nothing);
+}
+
+#[tokio::test]
+async fn a_delete_that_waits_for_a_reader_holds_no_other_writer() {
+    let (_folder, path) = folder();
+    let database = Database::open(&path).unwrap();
+    let memory = SqliteMemory::new(database.clone());
+    memory.append("s", &[Message::user("a very secret word")]).await.unwrap();
+    let _reader = reader(&path);
+    let others = async {
+        for number in 0..20 {
+            memory.append(&format!("other {number}"), &[Message::user("hello")]).await.unwrap();
+        }
+    };
+    tokio::select! {
+        biased;
+        erasure = memory.delete("s") => panic!("it did not wait for the reader: {erasure:?}"),
+        () = others => {}
+    }
+}
+
+#[tokio::test]
+async fn an_operation_that_panics_is_reported_and_the_database_stays_open() {
+    let (_folder, path) = folder();
+    let database = Database::open(&path).unwrap();
+    let read = database.read(|_| -> Result<(), StoreError> { panic!("a bug") }).await;
+    assert!(matches!(read, Err(StoreError::Panicked)), "{read:?}");
+    let write = database.write(|connection| -> Result<(), StoreError> {
+        connection.execute("INSERT INTO epochs (started_us) VALUES (1)", [])?;
+        panic!("a bug")
+    });
+    assert!(matches!(write.await, Err(StoreError::Panicked)));
+    let epochs = |connection: &Connection| {
+        Ok(connection.query_row("SELECT count(*) FROM epochs", [], |row| row.get::<_, i64>(0))?)
+    };
+    assert_eq!(database.write(epochs).await.unwrap(), 0, "its changes are rolled back");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_second_writer_is_refused_even_if_the_lock_file_was_removed() {
+    let (folder, path) = folder();
+    let first = Database::open(&path).unwrap();
+    for _ in 0..2 {
+        std::fs::remove_file(folder.path().join("test.db.lock")).unwrap();
+        let error = Database::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::InUse(_)), "{error:?}");
+        first.check_writable().await.unwrap();
+        assert!(folder.path().join("test.db.lock").exists());
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_writer_that_lost_its_lock_file_to_another_process_stops_writing() {
+    let (folder, path) = folder();
+    let database = Database::open(&path).unwrap();
+    std::fs::remove_file(folder.path().join("test.db.lock")).unwrap();
+    let other = std::fs::File::create(folder.path().join("test.db.lock")).unwrap();
+    other.lock().unwrap();
+    let error = database.check_writable().await.unwrap_err();
+    assert!(matches!(error, StoreError::InUse(_)), "{error:?}");
+    other.unlock().unwrap();
+    database.check_writable().await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_was_removed_is_noticed_and_one_at_its_place_is_used() {
+    let (folder, path) = folder();
+    let memory = SqliteMemory::new(Database::open(&path).unwrap());
+    let hello = [Message::user("hello")];
+    memory.append("before", &hello).await.unwrap();
+    let away = folder.path().join("away");
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::rename(format!("{}{suffix}", path.display()), format!("{}{suffix}", away.display())).unwrap();
+    }
+    let error = memory.append_exchange("lost", Exchange::new(&hello)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Missing(_)), "{error:?}");
+    assert!(!path.exists(), "no file is created behind the operator's back");
+
+    // The same file is put back.
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::rename(format!("{}{suffix}", away.display()), format!("{}{suffix}", path.display())).unwrap();
+    }
+    memory.append("back", &hello).await.unwrap();
+
+    // Another file takes its place, beside the log of the first one.
+    drop(Database::open(&away).unwrap());
+    std::fs::rename(&away, &path).unwrap();
+    memory.append("new", &hello).await.unwrap();
+    assert_eq!(memory.load("back").await.unwrap(), [], "reads use the new file too");
+    let error = Database::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::InUse(_)), "{error:?}");
+    drop(memory);
+    let database = Database::open(&path).unwrap();
+    database.check().await.unwrap();
+    assert_eq!(SqliteMemory::new(database).load("new").await.unwrap(), hello);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_log_that_was_removed_loses_nothing() {
+    let (folder, path) = folder();
+    let memory = SqliteMemory::new(Database::open(&path).unwrap());
+    let hello = [Message::user("hello")];
+    memory.append("before", &hello).await.unwrap();
+    std::fs::remove_file(folder.path().join("test.db-wal")).unwrap();
+    memory.append("after", &hello).await.unwrap();
+    let other = Connection::open(&path).unwrap();
+    let stored = other.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(stored, 2, "another process sees them");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_of_another_program_at_the_place_of_the_database_is_not_changed() {
+    let (_folder, path) = folder();
+    let database = Database::open(&path).unwrap();
+    database.check_writable().await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "my diary, not a database").unwrap();
+    for _ in 0..2 {
+        let error = database.check_writable().await.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "my diary, not a database");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::File::create(&path).unwrap();
+    database.check_writable().await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Queries over runs, their events and their costs.
 
-use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use brigade_core::{EventRecord, Money, RunId, Spending, TraceId, Window};
 use jiff::Timestamp;
@@ -194,8 +194,9 @@ impl RunHistory {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let failed = |error| StoreError::Open { path: path.to_owned(), source: Arc::new(error) };
-        File::open(path).map_err(failed)?;
-        let readers = Readers::new(path, &DatabaseSettings::default());
+        // Opening and closing the file would release the locks of this process: https://sqlite.org/howtocorrupt.html, 2.2.
+        std::fs::metadata(path).map_err(failed)?;
+        let readers = Readers::new(path, &DatabaseSettings::default(), None);
         schema::check_current(&readers.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?, path)?;
         Ok(Self { readers })
     }

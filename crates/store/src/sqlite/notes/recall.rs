@@ -109,7 +109,9 @@ impl SqliteRecall {
     pub async fn forget_all(&self, scope: &Scope) -> Result<u64, StoreError> {
         let scope = notes::scope_name(scope)?;
         let forgotten = self.database.write(move |connection| notes::forget_all(connection, &scope)).await?;
-        self.database.truncate_log().await?;
+        if forgotten > 0 {
+            let _ = self.database.erase_deleted().await?;
+        }
         Ok(forgotten)
     }
 
@@ -126,7 +128,7 @@ impl SqliteRecall {
             }
         }
         if deleted > 0 {
-            self.database.truncate_log().await?;
+            let _ = self.database.erase_deleted().await?;
         }
         Ok(deleted)
     }
@@ -193,7 +195,7 @@ impl Recall for SqliteRecall {
         let (scope, id) = (notes::scope_name(scope)?, id.to_owned());
         let forgotten = self.database.write(move |connection| notes::forget(connection, &scope, &id)).await?;
         if forgotten {
-            self.database.truncate_log().await?;
+            let _ = self.database.erase_deleted().await?;
         }
         Ok(forgotten)
     }

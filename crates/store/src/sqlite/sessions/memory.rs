@@ -12,14 +12,15 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::session;
 use crate::{
-    Conversation, Database, Exchange, SessionFilter, SessionInfo, StoreError, sqlite::database::now_ms, unpoisoned,
+    Conversation, Database, Erasure, Exchange, SessionFilter, SessionInfo, StoreError, sqlite::database::now_ms,
+    unpoisoned,
 };
 
 /// Stores conversations in SQLite.
 ///
 /// ```
 /// use brigade_core::{Memory, Message};
-/// use brigade_store::{Database, SqliteMemory};
+/// use brigade_store::{Database, Erasure, SqliteMemory};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,7 +32,7 @@ use crate::{
 ///
 /// let memory = SqliteMemory::new(Database::open(&path)?);
 /// assert_eq!(memory.load("session-1").await?.len(), 2);
-/// assert!(memory.delete("session-1").await?);
+/// assert_eq!(memory.delete("session-1").await?, Erasure::Complete);
 /// # Ok(())
 /// # }
 /// ```
@@ -144,12 +145,12 @@ impl SqliteMemory {
     }
 
     /// Deletes a session and overwrites its data in the file, except for large parts that other sessions contain too.
-    /// Returns whether the session existed.
-    pub async fn delete(&self, session: &str) -> Result<bool, StoreError> {
+    /// The result says whether it is gone from the database's log, too.
+    pub async fn delete(&self, session: &str) -> Result<Erasure, StoreError> {
         let session = session.to_owned();
-        let deleted = self.database.write(move |connection| session::delete(connection, &session)).await?;
-        self.database.truncate_log().await?;
-        Ok(deleted)
+        let is_known = self.database.write(move |connection| session::delete(connection, &session)).await?;
+        // A second call for the same session asks whether its data is gone now.
+        if is_known { self.database.erase_deleted().await } else { self.database.erase().await }
     }
 
     /// Deletes expired sessions, and returns their number. Reads never return expired sessions, so this only frees their
@@ -166,7 +167,7 @@ impl SqliteMemory {
             }
         }
         if deleted > 0 {
-            self.database.truncate_log().await?;
+            let _ = self.database.erase_deleted().await?;
         }
         Ok(deleted)
     }

@@ -4,7 +4,11 @@ fn writer(pragmas: &str) -> (Writer, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let connection = Connection::open(folder.path().join("test.db")).unwrap();
     connection.execute_batch(&format!("PRAGMA journal_mode = wal; CREATE TABLE t (x ANY) STRICT; {pragmas}")).unwrap();
-    (Writer::start(connection).unwrap(), folder)
+    let (path, settings) = (folder.path().join("test.db"), DatabaseSettings::default());
+    let file = DatabaseFile::open(&path).unwrap();
+    let readers = Readers::new(&path, &settings, file.handle());
+    let source = Source { file, settings, readers };
+    (Writer::start(connection, source).unwrap(), folder)
 }
 
 fn insert(value: impl Into<Vec<u8>>) -> impl FnOnce(&Connection) -> Result<usize, StoreError> + Send + 'static {

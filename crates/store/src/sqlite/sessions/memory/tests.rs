@@ -150,9 +150,9 @@ async fn a_large_part_is_stored_once_and_deleted_with_its_last_session() {
         memory.append(session, &[picture(), Message::assistant("Nice.")]).await.unwrap();
     }
     assert_eq!(rows(&memory, "blobs").await, 1);
-    assert!(memory.delete("a").await.unwrap());
+    assert_eq!(memory.delete("a").await.unwrap(), Erasure::Complete);
     assert_eq!(memory.load("b").await.unwrap()[0], picture());
-    assert!(memory.delete("b").await.unwrap());
+    assert_eq!(memory.delete("b").await.unwrap(), Erasure::Complete);
     assert_eq!(rows(&memory, "blobs").await, 0);
 }
 
@@ -164,8 +164,8 @@ async fn a_deleted_session_is_overwritten_in_the_file() {
     let exchange = Exchange::new(&messages).key(&secret);
     memory.append_exchange(&format!("session {secret}"), exchange).await.unwrap();
     memory.append("other", &[Message::user("stay")]).await.unwrap();
-    assert!(memory.delete(&format!("session {secret}")).await.unwrap());
-    assert!(!memory.delete(&format!("session {secret}")).await.unwrap());
+    assert_eq!(memory.delete(&format!("session {secret}")).await.unwrap(), Erasure::Complete);
+    assert_eq!(memory.delete(&format!("session {secret}")).await.unwrap(), Erasure::Nothing);
 
     let holds_secret = || {
         let files =

@@ -1,0 +1,168 @@
+//! The files of a database: their locks, and whether they are still in place.
+
+use std::{
+    fs::{File, Metadata, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::StoreError;
+
+/// The files of an open database. It excludes other processes, and finds out if a file was removed or replaced, after
+/// which SQLite would write into a file without a name.
+#[derive(Debug)]
+pub(crate) struct DatabaseFile {
+    path: PathBuf,
+    /// A lock on a file beside the database. A lock on the database would interfere with SQLite's own on some systems, and
+    /// closing the file would release them: <https://sqlite.org/howtocorrupt.html>, section 2.2.
+    beside: Lock,
+    /// A lock on the database itself, because anybody can delete the file beside it.
+    database: Lock,
+    /// The write-ahead log, once there is one.
+    log: Option<FileId>,
+}
+
+/// Whether the files of a database are still the files that were opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileState {
+    Unchanged,
+    Replaced,
+}
+
+/// A locked file.
+#[derive(Debug)]
+struct Lock {
+    file: Arc<File>,
+    id: FileId,
+}
+
+/// Tells two files with the same path apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl DatabaseFile {
+    /// Locks the database at `path`, and creates it if it is missing.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let beside = lock_beside(path)?;
+        create_private(path).map_err(|error| cannot_open(path, error))?;
+        let database = lock_database(path)?;
+        Ok(Self { path: path.to_owned(), beside, database, log: None })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open database file. It must stay open as long as a connection of this process, because closing it releases
+    /// the locks of all connections.
+    pub(crate) fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.database.file)
+    }
+
+    /// Checks that the files are in place, and that no other process can lock them.
+    pub(crate) fn check(&mut self) -> Result<FileState, StoreError> {
+        match FileId::of(&self.path).map_err(|error| cannot_open(&self.path, error))? {
+            None => return Err(StoreError::Missing(self.path.clone())),
+            Some(found) if found != self.database.id => return Ok(FileState::Replaced),
+            Some(_) => {}
+        }
+        if FileId::of(&beside(&self.path, ".lock")).ok().flatten() != Some(self.beside.id) {
+            tracing::warn!("the lock file of the database {} was removed; it is created again", self.path.display());
+            self.beside = lock_beside(&self.path)?;
+        }
+        let log = FileId::of(&beside(&self.path, "-wal")).ok().flatten();
+        if self.log.is_some() && log != self.log {
+            return Ok(FileState::Replaced);
+        }
+        self.log = log;
+        Ok(FileState::Unchanged)
+    }
+
+    /// Locks the file that is at the path now, in place of the one that was opened.
+    pub(crate) fn reopen(&mut self) -> Result<(), StoreError> {
+        // A file that is still locked cannot be locked twice.
+        if FileId::of(&self.path).ok().flatten() != Some(self.database.id) {
+            self.database = lock_database(&self.path)?;
+        }
+        self.log = None;
+        Ok(())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child process that is being spawned has a copy of the handle; closing this one would not unlock the file.
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "the database stays locked until this process ends");
+        }
+    }
+}
+
+impl FileId {
+    /// The id of the file at this path; `None` if there is none.
+    fn of(path: &Path) -> io::Result<Option<Self>> {
+        match std::fs::metadata(path) {
+            Ok(metadata) => Ok(Some(Self::new(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[cfg(unix)]
+    fn new(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self(metadata.dev(), metadata.ino())
+    }
+
+    /// Other systems do not remove or replace an open file.
+    #[cfg(not(unix))]
+    fn new(_: &Metadata) -> Self {
+        Self(0, 0)
+    }
+}
+
+/// Two processes would each settle the other's open calls as interrupted.
+fn lock_beside(path: &Path) -> Result<Lock, StoreError> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    let file = options.open(beside(path, ".lock")).map_err(|error| cannot_open(path, error))?;
+    lock(path, file, true)
+}
+
+/// On Linux this lock is of another kind than SQLite's and does not interfere with them: `flock(2)`, notes.
+fn lock_database(path: &Path) -> Result<Lock, StoreError> {
+    lock(path, File::open(path).map_err(|error| cannot_open(path, error))?, cfg!(target_os = "linux"))
+}
+
+fn lock(path: &Path, file: File, is_exclusive: bool) -> Result<Lock, StoreError> {
+    let id = FileId::new(&file.metadata().map_err(|error| cannot_open(path, error))?);
+    match if is_exclusive { file.try_lock() } else { Ok(()) } {
+        Ok(()) => Ok(Lock { file: Arc::new(file), id }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(cannot_open(path, error)),
+    }
+}
+
+/// Creates the file if it is missing. Only the owner may read conversations. SQLite gives its log the mode of the database.
+pub(crate) fn create_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The path of a file beside the database.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+pub(crate) fn cannot_open(path: &Path, error: io::Error) -> StoreError {
+    StoreError::Open { path: path.to_owned(), source: Arc::new(error) }
+}
