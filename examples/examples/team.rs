@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use brigade_core::{Agent, Event, Observer, Run, Worker, bus_tools};
+use brigade_core::{Agent, Event, Observer, Run, Worker};
 use brigade_providers::OpenAi;
 use brigade_rehearsal::{AgentMatcher, RequestMatcher, Script, ScriptedAnswer, ScriptedToolCall};
+use brigade_teams::bus_tools;
 
 /// Prints each tool call and the end of each run.
 #[derive(Debug)]

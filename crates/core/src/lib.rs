@@ -6,10 +6,9 @@
 //! |---|---|
 //! | run an agent | [`Agent`], with limits on turns, time, money and repetition |
 //! | add tools | [`tool_fn`], or the trait [`Tool`]; a [`Toolbox`] validates arguments, limits calls and isolates failures |
-//! | build a team | an [`Agent`] with [`Worker`]s (a supervisor), [`Pipeline`], [`Handoff`], [`Quorum`]; agents in other processes with [`host`] and [`RemoteAgent`] |
+//! | build a team | an [`Agent`] with [`Worker`]s: a supervisor; other groups are in `brigade-teams`, or your own with [`impl_runnable`] |
 //! | limit spending | a [`Budget`]; the [`Ledger`] enforces it for [`Metered`] models at the prices of a [`Pricing`] |
 //! | observe runs | an [`Observer`] of [`Event`]s, or [`stream`] |
-//! | let agents talk to each other | [`bus_tools`], [`blackboard_tools`] |
 //! | remember | [`Memory`] for sessions, [`Recall`] for notes, [`ContextWindow`] for long conversations |
 //!
 //! [`Agent::run`] opens a [`Run`]. Its loop calls the model, runs the tools that the model calls, and repeats until the
@@ -71,6 +70,7 @@ mod tool;
 
 pub use agent::agent::Agent;
 pub use agent::limits::TurnLimits;
+pub use agent::options::RunOptions;
 pub use agent::outcome::Outcome;
 pub use agent::run_error::{RunError, RunFailure};
 pub use agent::runnable::Runnable;
@@ -104,22 +104,13 @@ pub use money::ledger::{Hold, Ledger};
 pub use money::money::Money;
 pub use money::rates::{Rate, Rates};
 pub use money::usage::Usage;
-pub use run::blackboard::{Blackboard, BlackboardError};
 pub use run::builder::RunBuilder;
-pub use run::bus::{Bus, BusError, Delivery, Envelope, Inbox, Subscription};
 pub use run::event::{BreakerState, Delta, Event, Observer};
-pub use run::local_bus::LocalBus;
 pub use run::record::EventRecord;
 pub use run::run::{DepthExceeded, Interruption, Run};
 pub use run::stop::{Degradation, StopReason};
 pub use run::tool_status::ToolStatus;
-pub use team::handoff::Handoff;
-pub use team::pipeline::Pipeline;
-pub use team::quorum::Quorum;
-pub use team::remote::{Host, RemoteAgent, host};
 pub use team::worker::{OnFailure, Worker};
-pub use tool::blackboard_tools::blackboard_tools;
-pub use tool::bus_tools::bus_tools;
 pub use tool::function::{FunctionTool, tool_fn};
 pub use tool::limits::ToolLimits;
 pub use tool::schema::{Schema, SchemaError};

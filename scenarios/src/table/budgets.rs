@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use brigade_core::{
-    Agent, Budget, Event, Money, OnExhausted, Outcome, Pipeline, Run, RunError, Runnable, Settings, StopReason, Task,
+    Agent, Budget, Event, Money, OnExhausted, Outcome, Run, RunError, RunFailure, Runnable, Settings, StopReason, Task,
     ToolLimits, Worker,
 };
 use brigade_rehearsal::Latency;
@@ -82,8 +82,7 @@ impl Ring {
 async fn run_member(agent: Option<&Arc<OnceLock<Agent>>>, run: &Run, task: Task) -> Result<Outcome, RunError> {
     match agent.and_then(|agent| agent.get()) {
         Some(agent) => Runnable::run(agent, run, task).await,
-        // A pipeline without steps fails.
-        None => Runnable::run(&Pipeline::new("missing"), run, task).await,
+        None => Err(RunError::before(run, RunFailure::NothingToRun)),
     }
 }
 

@@ -10,8 +10,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use brigade_core::{Agent, Event, ModelErrorKind, Outcome, Quorum, Run, RunError, Runnable, Task, Worker};
+use brigade_core::{Agent, Event, ModelErrorKind, Outcome, Run, RunError, Runnable, Task, Worker};
 use brigade_rehearsal::{CallRecord, SimulatedRateLimits, WireDialect};
+use brigade_teams::Quorum;
 
 use super::expect_count;
 use crate::{

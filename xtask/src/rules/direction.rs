@@ -12,7 +12,7 @@ use crate::source::files;
 use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
 /// The members that each library may depend on. Tests may depend on any.
-const DIRECTIONS: [(&str, &[&str]); 8] = [
+const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("brigade-core", &[]),
     ("brigade-providers", &["brigade-core"]),
     ("brigade-resilience", &["brigade-core"]),
@@ -20,6 +20,7 @@ const DIRECTIONS: [(&str, &[&str]); 8] = [
     ("brigade-store", &["brigade-core"]),
     ("brigade-rehearsal", &["brigade-core", "brigade-providers"]),
     ("brigade-tools", &["brigade-core"]),
+    ("brigade-teams", &["brigade-core"]),
     ("xtask", &[]),
 ];
 
@@ -69,8 +70,14 @@ const NOWHERE: [&str; 5] = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", 
 const CORE_TOKIO: [&str; 7] = ["default", "macros", "rt", "sync", "test-util", "time", "tokio-macros"];
 
 /// Members that must not depend on web servers and databases.
-const LEAN: [&str; 5] =
-    ["brigade-core", "brigade-providers", "brigade-resilience", "brigade-observability", "brigade-tools"];
+const LEAN: [&str; 6] = [
+    "brigade-core",
+    "brigade-providers",
+    "brigade-resilience",
+    "brigade-observability",
+    "brigade-tools",
+    "brigade-teams",
+];
 
 /// The crates that only one file of the server may use together, and that file.
 const COMPOSED: [&str; 3] = ["brigade_providers", "brigade_resilience", "brigade_observability"];

@@ -59,7 +59,7 @@ impl Agent {
     /// Creates an agent without instructions and tools.
     pub fn new(name: impl Into<Arc<str>>, model: impl ChatModel) -> Self {
         Self {
-            options: RunOptions::new(name.into()),
+            options: RunOptions::new(name),
             model: Arc::new(model),
             limits: TurnLimits::default(),
             window: ContextWindow::default(),

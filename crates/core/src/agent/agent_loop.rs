@@ -7,7 +7,6 @@ use crate::{
     Outcome, Part, Role, Run, RunError, RunFailure, StopReason, Task, ToolChoice, ToolStatus, TranscriptError,
     agent::loop_guard::LoopGuard,
     agent::next_step::{NextStep, ReplyClassifier},
-    agent::options::impl_runnable,
     agent::run_end::RunEnd,
     agent::session::{LoadError, Session},
     agent::turn::{self, TurnError},
@@ -51,7 +50,7 @@ impl Agent {
     }
 }
 
-impl_runnable!(Agent);
+crate::impl_runnable!(Agent);
 
 impl<'a> AgentLoop<'a> {
     fn new(agent: &'a Agent, run: &'a Run) -> Self {

@@ -9,30 +9,40 @@ use crate::{
     agent::session::{LoadError, Session},
 };
 
-/// The options that an [`Agent`](crate::Agent) and every group of agents share. [`impl_runnable`] adds their setters.
+/// The options that an [`Agent`](crate::Agent) and every group of agents share. [`impl_runnable`](crate::impl_runnable)
+/// adds their setters, which document them.
 #[derive(Debug, Clone)]
-pub(crate) struct RunOptions {
-    pub(crate) name: Arc<str>,
-    pub(crate) purpose: String,
-    pub(crate) budget: Budget,
-    pub(crate) observers: Vec<Arc<dyn Observer>>,
-    pub(crate) memory: Option<Arc<dyn Memory>>,
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the setters document them")]
+pub struct RunOptions {
+    pub name: Arc<str>,
+    pub purpose: String,
+    pub budget: Budget,
+    pub observers: Vec<Arc<dyn Observer>>,
+    pub memory: Option<Arc<dyn Memory>>,
 }
 
 impl RunOptions {
-    pub(crate) fn new(name: Arc<str>) -> Self {
-        Self { name, purpose: String::new(), budget: Budget::unlimited(), observers: Vec::new(), memory: None }
+    /// Options with a name only.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            purpose: String::new(),
+            budget: Budget::unlimited(),
+            observers: Vec::new(),
+            memory: None,
+        }
     }
 
     /// A run of its own, with its observers, and with its limit of model calls instead of the default one.
-    pub(crate) fn new_run(&self) -> Run {
+    pub fn new_run(&self) -> Run {
         let budget = Budget { model_calls: self.budget.model_calls, ..Budget::unlimited() };
         let builder = Run::builder().agent(Arc::clone(&self.name)).budget(budget);
         self.observers.iter().cloned().fold(builder, RunBuilder::observer).build()
     }
 
     /// Does `work` within `run` and the budget, and reports the start and the end to the observers.
-    pub(crate) async fn carry_out<F>(&self, run: &Run, work: impl FnOnce(Run) -> F) -> Result<Outcome, RunError>
+    pub async fn carry_out<F>(&self, run: &Run, work: impl FnOnce(Run) -> F) -> Result<Outcome, RunError>
     where
         F: Future<Output = Result<Outcome, RunError>>,
     {
@@ -42,7 +52,7 @@ impl RunOptions {
     /// Does the `work` of a group within the session: loads the history before it, and stores the new messages after it.
     ///
     /// The group's members get the history but not the session, so that no message is stored twice.
-    pub(crate) async fn in_session<F>(
+    pub async fn in_session<F>(
         &self,
         run: Run,
         mut task: Task,
@@ -73,8 +83,48 @@ impl RunOptions {
     }
 }
 
-/// Implements [`Runnable`](crate::Runnable), and the setters of [`RunOptions`], for a type that has a field `options`
-/// and a method `work(&self, Run, Task)`.
+/// Implements [`Runnable`](crate::Runnable) and the setters of [`RunOptions`](crate::RunOptions) for a group of agents: a
+/// type that has a field `options` and an asynchronous method `work(&self, Run, Task)`.
+///
+/// ```
+/// use brigade_core::{Agent, Budget, Outcome, Run, RunError, RunOptions, Runnable, Task, impl_runnable};
+/// # use brigade_core::testing::{ScriptedModel, Turn};
+///
+/// /// Two agents; the second one is asked if the first fails.
+/// #[derive(Debug, Clone)]
+/// struct Understudy {
+///     options: RunOptions,
+///     agents: [Agent; 2],
+/// }
+///
+/// impl Understudy {
+///     async fn work(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+///         self.options.in_session(run, task, |run, task| self.ask(run, task)).await
+///     }
+///
+///     async fn ask(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
+///         let [first, second] = &self.agents;
+///         let child = |agent: &Agent| {
+///             run.child(agent.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))
+///         };
+///         match Runnable::run(first, &child(first)?, task.clone()).await {
+///             Ok(outcome) => Ok(outcome),
+///             Err(_) => Runnable::run(second, &child(second)?, task).await,
+///         }
+///     }
+/// }
+///
+/// impl_runnable!(Understudy);
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), RunError> {
+/// # let agents = [("ann", Turn::fails(brigade_core::ModelErrorKind::Auth)), ("bob", Turn::text("Here."))]
+/// #     .map(|(name, turn)| Agent::new(name, ScriptedModel::new([turn])));
+/// let actors = Understudy { options: RunOptions::new("actors"), agents }.purpose("Plays one role.");
+/// assert_eq!(actors.run("Who is there?").await?.text, "Here.");
+/// # Ok(())
+/// # }
+/// ```
+#[macro_export]
 macro_rules! impl_runnable {
     ($type:ty) => {
         impl $type {
@@ -126,7 +176,7 @@ macro_rules! impl_runnable {
             }
         }
 
-        #[async_trait::async_trait]
+        #[$crate::async_trait]
         impl $crate::Runnable for $type {
             fn name(&self) -> &std::sync::Arc<str> {
                 &self.options.name
@@ -142,5 +192,3 @@ macro_rules! impl_runnable {
         }
     };
 }
-
-pub(crate) use impl_runnable;

@@ -1,6 +1,6 @@
 //! How a run ended.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 
@@ -59,7 +59,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn new(trace: TraceId, stop: StopReason, text: String, transcript: Transcript) -> Self {
+    /// An outcome without cost and turns, for implementations of [`Runnable`](crate::Runnable).
+    pub fn new(trace: TraceId, stop: StopReason, text: String, transcript: Transcript) -> Self {
         Self {
             text,
             stop,
@@ -86,7 +87,8 @@ impl Outcome {
     }
 
     /// Replaces the conversation by the task and the answer: the caller of a group sees nothing else of it.
-    pub(crate) fn in_answer_to(mut self, task: Task) -> Self {
+    #[must_use]
+    pub fn in_answer_to(mut self, task: Task) -> Self {
         let mut transcript = task.history;
         transcript.abandon_calls("The earlier run ended before this tool was run.");
         self.inherited = transcript.len();
@@ -104,6 +106,15 @@ impl Outcome {
     /// Returns whether the answer is whole: the model finished by itself.
     pub fn is_finished(&self) -> bool {
         self.stop == StopReason::Finished
+    }
+
+    /// Returns the answer as other agents see it. A partial answer is marked as incomplete.
+    pub fn visible_text(&self) -> Cow<'_, str> {
+        if self.is_finished() {
+            Cow::Borrowed(&self.text)
+        } else {
+            Cow::Owned(format!("{}\n[incomplete: {}]", self.text, self.notice))
+        }
     }
 
     /// Parses the answer of an agent with an [output schema](crate::Agent::output).

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use crate::{
-    BusError, CostSummary, DepthExceeded, ErrorChain, MemoryError, ModelError, Run, ToolboxError, TraceId, Transcript,
+    CostSummary, DepthExceeded, ErrorChain, MemoryError, ModelError, Run, ToolboxError, TraceId, Transcript,
     TranscriptError,
 };
 
@@ -41,28 +41,10 @@ pub enum RunFailure {
     /// The agent has an invalid tool or output schema.
     #[error("the agent cannot run")]
     Setup(#[source] ToolboxError),
-    /// Too few workers of a quorum answered.
-    #[error("{answered} of {asked} workers answered, {needed} must")]
-    Quorum {
-        /// How many answered.
-        answered: usize,
-        /// How many must answer.
-        needed: usize,
-        /// How many were asked.
-        asked: usize,
-    },
-    /// A remote agent could not be reached.
-    #[error("the agent on the bus did not answer")]
-    Bus(#[source] BusError),
-    /// A remote agent failed.
-    #[error("{name} failed: {message}")]
-    Remote {
-        /// The agent's name.
-        name: Arc<str>,
-        /// Its error message.
-        message: String,
-    },
-    /// A pipeline has no stages, or a handoff has no agents.
+    /// A group of agents failed for a reason of its own, such as too few answers.
+    #[error(transparent)]
+    Group(Box<dyn Error + Send + Sync>),
+    /// A group has no agents.
     #[error("there is no agent to run; add one")]
     NothingToRun,
     /// Agents delegated too deep.
@@ -79,8 +61,8 @@ impl RunError {
         Self(Box::new(FailedRun { cause, transcript, cost, trace, agent }))
     }
 
-    /// A run that failed before it had a conversation.
-    pub(crate) fn before(run: &Run, cause: impl Into<RunFailure>) -> Self {
+    /// The failure of a run that had no conversation, for implementations of [`Runnable`](crate::Runnable).
+    pub fn before(run: &Run, cause: impl Into<RunFailure>) -> Self {
         Self::new(run, cause.into(), Transcript::new())
     }
 

@@ -8,10 +8,10 @@ use tracing::Instrument;
 
 use crate::{Event, ModelError, ModelErrorKind, Outcome, Run, RunError, Task};
 
-/// Works on tasks: an [`Agent`](crate::Agent), a group of agents, or an agent elsewhere on the bus.
+/// Works on tasks: an [`Agent`](crate::Agent), a group of agents, or an agent elsewhere.
 ///
-/// A [`Worker`](crate::Worker) and a stage of a [`Pipeline`](crate::Pipeline) can be anything that implements this trait,
-/// for example a wrapper:
+/// A [`Worker`](crate::Worker) can be anything that implements this trait, for example a wrapper. See
+/// [`impl_runnable`](crate::impl_runnable) for a group of agents.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -43,7 +43,7 @@ impl Task {
     }
 
     /// Returns the text of the message, or an empty text without one.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.message.as_ref().map(|message| message.text().into_owned()).unwrap_or_default()
     }
 }

@@ -4,7 +4,7 @@
 use std::{fmt, iter, sync::Arc};
 
 use crate::{
-    Budget, BudgetExceeded, Certainty, Charge, CostSummary, Estimate, ModelId, Money, Spending, Usage,
+    Budget, BudgetExceeded, Cap, Certainty, Charge, CostSummary, Estimate, ModelId, Money, Spending, Usage,
     money::account::{Account, AccountKind, Headroom, Relation},
     money::balance::Unit,
     money::cost::Spender,
@@ -186,6 +186,14 @@ impl Ledger {
     /// Negative if more was spent than a limit; absent without a limit.
     pub fn money_left(&self) -> Option<Money> {
         self.headroom(true).usd
+    }
+
+    /// What this account and all above it leave, without the part set aside for a last answer, as the budget of work that
+    /// spends from another ledger.
+    pub fn left(&self) -> Budget {
+        let Headroom { usd, tokens } = self.headroom(false);
+        let (usd, tokens) = (usd.map(|left| Cap::hard(left.or_zero())), tokens.map(Cap::hard));
+        Budget { usd, tokens, ..Budget::unlimited() }
     }
 
     /// The headroom at this account and all above it. Without `wrap_up`, it does not include the part set aside for a last

@@ -1,14 +1,16 @@
 //! Configures a run.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::{
+    any::Any,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::run::{Inner, Run, Shared, after, earliest};
 use crate::{
-    Blackboard, Budget, Bus, Cap, Ledger, LocalBus, Observer, RunId, Scope, TraceId, run::counts::Counts,
-    run::mailbox::Mailboxes,
+    Budget, Cap, Ledger, Observer, RunId, Scope, TraceId, run::counts::Counts, run::shared_values::SharedValues,
 };
 
 /// Configures a run. Created by [`Run::builder`].
@@ -25,8 +27,7 @@ pub struct RunBuilder {
     wants_deltas: bool,
     append_only: bool,
     cancellation: CancellationToken,
-    bus: Option<Arc<dyn Bus>>,
-    blackboard: Blackboard,
+    values: SharedValues,
     scope: Scope,
     max_depth: Option<u32>,
 }
@@ -87,14 +88,10 @@ impl RunBuilder {
         Self { cancellation: token, ..self }
     }
 
-    /// Sets the bus between the agents. The default is a new [`LocalBus`].
-    pub fn bus(self, bus: Arc<dyn Bus>) -> Self {
-        Self { bus: Some(bus), ..self }
-    }
-
-    /// Sets the notes that the run starts with.
-    pub fn blackboard(self, blackboard: Blackboard) -> Self {
-        Self { blackboard, ..self }
+    /// Sets what [`Run::shared`] returns for the type of this value.
+    pub fn shared<T: Any + Send + Sync>(self, value: T) -> Self {
+        self.values.insert(value);
+        self
     }
 
     /// Sets on whose behalf the agents run. An empty scope, the default, means without long-term memory.
@@ -112,20 +109,17 @@ impl RunBuilder {
         let wall = self.budget.wall.and_then(after);
         let model_calls = self.budget.model_calls.or(Some(Cap::hard(Budget::DEFAULT_MODEL_CALLS)));
         let budget = Budget { model_calls, ..self.budget };
-        let id = self.id.unwrap_or_default();
         let shared = Shared {
             trace: self.trace.unwrap_or_else(TraceId::random),
-            bus: self.bus.unwrap_or_else(|| Arc::new(LocalBus::new())),
-            mailboxes: Mailboxes::new(id),
             scope: self.scope,
-            blackboard: self.blackboard,
+            values: self.values,
             degraded: Mutex::default(),
             counts: Counts::default(),
             max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
             append_only: self.append_only,
         };
         let inner = Inner {
-            id,
+            id: self.id.unwrap_or_default(),
             parent: None,
             agent: self.agent,
             depth: 0,

@@ -1,16 +1,13 @@
-//! The context of one request, its events, and how its agents talk to each other.
+//! The context of one request, and its events.
 
-pub(crate) mod blackboard;
 pub(crate) mod builder;
-pub(crate) mod bus;
 pub(crate) mod counts;
 pub(crate) mod derived;
 pub(crate) mod event;
 pub(crate) mod in_flight;
-pub(crate) mod local_bus;
 pub(crate) mod log;
-pub(crate) mod mailbox;
 pub(crate) mod record;
 pub(crate) mod run;
+pub(crate) mod shared_values;
 pub(crate) mod stop;
 pub(crate) mod tool_status;

@@ -1,6 +1,7 @@
 //! The context of one request.
 
 use std::{
+    any::Any,
     fmt,
     future::Future,
     hash::Hash,
@@ -14,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, level_filters::LevelFilter};
 
 use crate::{
-    Blackboard, Bus, Charge, Degradation, Delta, Effect, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId,
-    Scope, TraceId, run::counts::Counts, run::mailbox::Mailboxes, sync::unpoisoned,
+    Charge, Degradation, Delta, Effect, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId, Scope, TraceId,
+    run::counts::Counts, run::shared_values::SharedValues, sync::unpoisoned,
 };
 
 use super::{builder::RunBuilder, in_flight::InFlight, log};
@@ -69,9 +70,7 @@ pub(super) struct Inner {
 /// What all runs of one request share.
 pub(super) struct Shared {
     pub(super) trace: TraceId,
-    pub(super) bus: Arc<dyn Bus>,
-    pub(super) mailboxes: Mailboxes,
-    pub(super) blackboard: Blackboard,
+    pub(super) values: SharedValues,
     pub(super) scope: Scope,
     pub(super) degraded: Mutex<Vec<Degradation>>,
     pub(super) counts: Counts,
@@ -130,13 +129,18 @@ impl Run {
         &self.inner.agent
     }
 
+    /// The name of the agent: the last part of its path.
+    pub fn agent_name(&self) -> &str {
+        self.agent().rsplit('/').next().unwrap_or_default()
+    }
+
     /// How many agents are above this one.
     pub fn depth(&self) -> u32 {
         self.inner.depth
     }
 
     /// How many levels below this run agents may still delegate.
-    pub(crate) fn depth_left(&self) -> u32 {
+    pub fn depth_left(&self) -> u32 {
         self.inner.shared.max_depth.saturating_sub(self.inner.depth)
     }
 
@@ -155,23 +159,15 @@ impl Run {
         &self.inner.ledger
     }
 
-    /// Carries messages between the agents of this request.
-    pub fn bus(&self) -> &Arc<dyn Bus> {
-        &self.inner.shared.bus
-    }
-
-    pub(crate) fn mailboxes(&self) -> &Mailboxes {
-        &self.inner.shared.mailboxes
-    }
-
     /// The tenant, user and agent whose notes in long-term memory this run may read and write.
     pub fn scope(&self) -> &Scope {
         &self.inner.shared.scope
     }
 
-    /// Notes that all agents of this request can read and write.
-    pub fn blackboard(&self) -> &Blackboard {
-        &self.inner.shared.blackboard
+    /// The value of this type that all runs of one request share. It is the one given to [`RunBuilder::shared`], or else
+    /// the default, created when it is first asked for. Use a type of your own, so that nothing else stores its value there.
+    pub fn shared<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
+        self.inner.shared.values.get_or_default()
     }
 
     /// Whether the agent gives its one last answer, which may use what the budget has set aside.
@@ -242,7 +238,7 @@ impl Run {
     }
 
     /// Charges the run for a call of `model` that was not reserved.
-    pub(crate) fn charge(&self, model: &ModelId, charge: &Charge) {
+    pub fn charge(&self, model: &ModelId, charge: &Charge) {
         self.ledger().charge(&self.inner.agent, model, charge);
         self.emit_warnings();
     }

@@ -1,10 +1,3 @@
-//! Agents that work together: workers, pipelines, handoffs, quorums and remote agents.
+//! Supervisors and their workers.
 
-pub(crate) mod handoff;
-pub(crate) mod pipeline;
-pub(crate) mod quorum;
-pub(crate) mod remote;
 pub(crate) mod worker;
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! A worker: something that works on tasks for a supervisor, with a failure policy.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -62,7 +62,7 @@ pub enum OnFailure {
 
 /// Why a worker gave no answer.
 #[derive(Debug)]
-pub(crate) struct WorkerFailure {
+struct WorkerFailure {
     /// What went wrong, for the supervisor, observers and logs.
     reason: String,
     /// What the worker had found until then. It is content, so only the supervisor sees it.
@@ -146,8 +146,18 @@ impl Worker {
         self.work.name()
     }
 
+    /// Gives it a task in a child of `run`. Returns `None` if it gave no answer: the failure is reported to observers and in
+    /// the outcome of `run`, and its failure policy is not used.
+    pub async fn ask(&self, task: Task, run: &Run) -> Option<Outcome> {
+        let result = match self.take_call(run) {
+            Ok(()) => self.attempt(task, run).await,
+            Err(refusal) => Err(WorkerFailure::new(refusal.to_string())),
+        };
+        result.inspect_err(|failure| self.report_failure(failure, run)).ok()
+    }
+
     /// Counts one more call by the agent of `run`. Fails beyond [`Worker::max_calls`].
-    pub(crate) fn take_call(&self, run: &Run) -> Result<(), ToolError> {
+    fn take_call(&self, run: &Run) -> Result<(), ToolError> {
         let Some(limit) = self.max_calls else { return Ok(()) };
         let name = self.name();
         if run.count(("calls of worker", run.agent(), name)) <= limit {
@@ -159,7 +169,7 @@ impl Worker {
     }
 
     /// Works on a task in a child of `run`. A panic is a failure of this worker alone.
-    pub(crate) async fn attempt(&self, task: Task, run: &Run) -> Result<Outcome, WorkerFailure> {
+    async fn attempt(&self, task: Task, run: &Run) -> Result<Outcome, WorkerFailure> {
         let work = AssertUnwindSafe(self.run_in_child(task, run)).catch_unwind();
         work.await.unwrap_or_else(|_| Err(WorkerFailure::new("it failed with an internal error")))
     }
@@ -216,7 +226,7 @@ impl Worker {
     }
 
     /// Reports a failure to observers and in the outcome.
-    pub(crate) fn report_failure(&self, failure: &WorkerFailure, run: &Run) {
+    fn report_failure(&self, failure: &WorkerFailure, run: &Run) {
         let (worker, reason) = (Arc::clone(self.name()), failure.reason.as_str());
         run.degrade(Degradation { part: format!("worker:{worker}"), reason: reason.to_owned() });
         run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name().into(), reason: reason.into() });
@@ -224,7 +234,7 @@ impl Worker {
 }
 
 impl WorkerFailure {
-    pub(crate) fn new(reason: impl Into<String>) -> Self {
+    fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), partial: String::new() }
     }
 }
@@ -275,18 +285,9 @@ impl Tool for Delegate {
             return Err(ToolError::new(reason));
         }
         match self.worker.attempt(Task::from(task), run).await {
-            Ok(outcome) => Ok(ToolOutput::text(visible_text(&outcome))),
+            Ok(outcome) => Ok(ToolOutput::text(outcome.visible_text())),
             Err(failure) => self.failed(&failure, run),
         }
-    }
-}
-
-/// The answer as other agents see it. A partial answer is marked as incomplete.
-pub(crate) fn visible_text(outcome: &Outcome) -> Cow<'_, str> {
-    if outcome.is_finished() {
-        Cow::Borrowed(&outcome.text)
-    } else {
-        Cow::Owned(format!("{}\n[incomplete: {}]", outcome.text, outcome.notice))
     }
 }
 

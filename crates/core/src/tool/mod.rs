@@ -1,8 +1,6 @@
 //! Tools: the trait, functions as tools, the toolbox, argument schemas, and the built-in tools.
 
 pub(crate) mod arguments;
-pub(crate) mod blackboard_tools;
-pub(crate) mod bus_tools;
 pub(crate) mod function;
 pub(crate) mod limits;
 pub(crate) mod outcome;

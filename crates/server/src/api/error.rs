@@ -138,7 +138,7 @@ impl From<&RunError> for ApiError {
         let message = error.chain();
         match error.cause() {
             RunFailure::Model(cause) => Self { message, ..Self::from(cause) },
-            RunFailure::Tool { .. } | RunFailure::Quorum { .. } | RunFailure::Remote { .. } | RunFailure::Bus(_) => {
+            RunFailure::Tool { .. } | RunFailure::Group(_) => {
                 Self { was_retried: true, ..Self::new(StatusCode::BAD_GATEWAY, "worker_failed", message) }
             }
             _ => Self::internal(message),

@@ -1,7 +1,7 @@
 use futures::FutureExt;
 
 use super::*;
-use crate::{Budget, LocalBus, Scope};
+use crate::{Budget, Scope};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,18 +26,18 @@ fn text(text: &str) -> Delta {
 #[test]
 fn a_child_shares_the_request_and_has_an_id_of_its_own() {
     let scope = Scope::default().user("ada");
-    let run = Run::builder().bus(Arc::new(LocalBus::new())).scope(scope.clone()).build();
+    let run = Run::builder().shared("given".to_owned()).scope(scope.clone()).build();
     let desk = child(&run, "desk");
     let writer = child(&desk, "writer");
     assert_eq!(writer.trace(), run.trace());
     assert_eq!(writer.scope(), &scope);
-    assert!(Arc::ptr_eq(writer.bus(), run.bus()));
     assert_ne!(writer.id(), desk.id());
     assert_eq!((writer.parent(), run.parent()), (Some(desk.id()), None));
     assert_eq!((&**desk.agent(), desk.depth()), ("desk", 1));
     assert_eq!((&**writer.agent(), writer.agent_name(), writer.depth()), ("desk/writer", "writer", 2));
-    writer.blackboard().write("plan", "shared").unwrap();
-    assert_eq!(run.blackboard().read("plan").as_deref(), Some("shared"));
+    assert_eq!(*writer.shared::<String>(), "given");
+    *unpoisoned(&writer.shared::<Mutex<u32>>()) += 1;
+    assert_eq!(*unpoisoned(&run.shared::<Mutex<u32>>()), 1, "a default is created once");
     writer.degrade(Degradation::new("critic", "slow"));
     assert_eq!(run.degraded().len(), 1);
     assert_eq!((writer.count("things"), run.count("things"), run.count("others")), (1, 2, 1));

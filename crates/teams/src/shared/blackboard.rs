@@ -1,24 +1,24 @@
-//! Notes that all agents of a run share.
+//! Notes that all agents of a request share.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
-use crate::sync::unpoisoned;
+use crate::unpoisoned;
 
-/// Small notes that all agents of a run can read and write. Cheap to clone; clones share the notes.
+/// Small notes that all agents of a request can read and write. Cheap to clone; clones share the notes.
 ///
 /// The number and the size of notes are bounded, because agents read them into their prompts. Agents use it through the
 /// tools of [`blackboard_tools`](crate::blackboard_tools).
 ///
 /// ```
-/// use brigade_core::Blackboard;
+/// use brigade_teams::Blackboard;
 ///
 /// let board = Blackboard::new();
 /// board.write("deadline", "The talk is on Friday.")?;
 /// assert_eq!(board.read("deadline").as_deref(), Some("The talk is on Friday."));
-/// # Ok::<(), brigade_core::BlackboardError>(())
+/// # Ok::<(), brigade_teams::BlackboardError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Blackboard(Arc<Mutex<BTreeMap<String, String>>>);

@@ -1,10 +1,10 @@
+use brigade_core::{
+    Delta, LocalMemory, Memory, ModelErrorKind, Part, Usage,
+    testing::{Recorder, ScriptedModel, Turn},
+};
 use serde_json::json;
 
 use super::*;
-use crate::{
-    Delta, LocalMemory, Memory, ModelErrorKind, Part,
-    testing::{Recorder, ScriptedModel, Turn},
-};
 
 fn desk(billing: Turn, memory: &Arc<LocalMemory>) -> (Handoff, ScriptedModel) {
     let transfer = Turn::call("c1", "transfer_to_billing", json!({"reason": "an invoice"}));
@@ -40,7 +40,7 @@ async fn the_error_of_one_agent_has_the_cost_of_all() {
     let (desk, _) = desk(Turn::fails(ModelErrorKind::Auth), &Arc::default());
     let error = desk.run("Do I owe you anything?").await.unwrap_err();
     assert_eq!(error.agent(), "desk/billing");
-    assert_eq!(error.cost().total.usage, crate::Usage::new(100, 10));
+    assert_eq!(error.cost().total.usage, Usage::new(100, 10));
     assert_eq!(error.cost().by_agent.len(), 1);
 }
 

@@ -1,9 +1,10 @@
 //! Tools with which the agents of one run share notes.
 
+use brigade_core::{Effect, FunctionTool, Run, ToolError, ToolOutput, tool_fn};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{Effect, FunctionTool, Run, ToolError, ToolOutput, tool_fn};
+use crate::TeamRun;
 
 /// Arguments of `read_notes`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,7 +25,8 @@ struct WriteNote {
 /// The tools `read_notes` and `write_note`, with which agents share notes on the run's [blackboard](crate::Blackboard).
 ///
 /// ```
-/// use brigade_core::{Agent, ChatModel, blackboard_tools};
+/// use brigade_core::{Agent, ChatModel};
+/// use brigade_teams::blackboard_tools;
 ///
 /// fn writer(model: impl ChatModel) -> Agent {
 ///     let [read_notes, write_note] = blackboard_tools();
@@ -75,23 +77,18 @@ fn no_such_note(name: &str, run: &Run) -> ToolError {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::{Blackboard, Budget, Message, Role, Tool};
-
-    async fn call(tool: &FunctionTool, input: Value, run: &Run) -> String {
-        match tool.call(input, run).await {
-            Ok(output) => Message::new(Role::User, output.content).text().into_owned(),
-            Err(error) => format!("error: {error}"),
-        }
-    }
+    use crate::{
+        Blackboard,
+        fixtures::{agent, call},
+    };
 
     #[tokio::test]
     async fn agents_read_the_notes_of_other_agents() {
         let run = Run::new();
-        let agent = |name| run.child(name, Budget::unlimited()).unwrap();
-        let (writer, critic) = (agent("writer"), agent("critic"));
+        let (writer, critic) = (agent(&run, "writer"), agent(&run, "critic"));
         assert_eq!(call(&read_notes(), json!({}), &critic).await, "There are no notes yet.");
         call(&write_note(), json!({"name": "plan", "text": "Say \"hi\"."}), &writer).await;
         call(&write_note(), json!({"name": "facts", "text": "4,478 m"}), &writer).await;

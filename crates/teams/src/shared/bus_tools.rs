@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use brigade_core::{FunctionTool, Run, ToolError, ToolOutput, tool_fn};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BusError, FunctionTool, Run, ToolError, ToolOutput, tool_fn};
+use crate::{BusError, TeamRun};
 
 /// The longest message, in bytes: it becomes part of the receiver's prompt.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024;
@@ -49,7 +50,8 @@ struct Received<'a> {
 /// them or the run ends.
 ///
 /// ```
-/// use brigade_core::{Agent, ChatModel, bus_tools};
+/// use brigade_core::{Agent, ChatModel};
+/// use brigade_teams::bus_tools;
 ///
 /// fn writer(model: impl ChatModel) -> Agent {
 ///     let [send_message, wait_for_message] = bus_tools(["writer", "critic"]);
@@ -126,22 +128,14 @@ fn refusal(to: &str, error: BusError) -> ToolError {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::{Budget, Message, Role, Tool};
-
-    async fn call(tool: &FunctionTool, input: Value, run: &Run) -> String {
-        match tool.call(input, run).await {
-            Ok(output) => Message::new(Role::User, output.content).text().into_owned(),
-            Err(error) => format!("error: {error}"),
-        }
-    }
+    use crate::fixtures::{agent, call};
 
     fn team() -> (Run, Run, FunctionTool) {
-        let desk = Run::new().child("desk", Budget::unlimited()).unwrap();
-        let agent = |name| desk.child(name, Budget::unlimited()).unwrap();
-        (agent("writer"), agent("critic"), send_message(["writer", "critic"].map(String::from).into()))
+        let desk = agent(&Run::new(), "desk");
+        (agent(&desk, "writer"), agent(&desk, "critic"), send_message(["writer", "critic"].map(String::from).into()))
     }
 
     #[tokio::test(start_paused = true)]

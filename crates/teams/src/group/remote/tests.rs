@@ -1,9 +1,10 @@
-use super::*;
-use crate::{
-    Agent, LocalBus, Worker,
-    testing::fixtures::tool_results,
+use brigade_core::{
+    Agent, Worker,
     testing::{ScriptedModel, Turn},
 };
+
+use super::*;
+use crate::{LocalBus, TeamRunBuilder, fixtures::tool_results};
 
 fn supervisor(calls: usize) -> Agent {
     let call = |index| Turn::call(&format!("c{index}"), "critic", serde_json::json!({"task": "Judge the plan."}));
@@ -15,7 +16,7 @@ fn supervisor(calls: usize) -> Agent {
 async fn a_remote_agent_works_as_a_worker_and_its_tokens_are_charged_to_the_caller() {
     let bus = Arc::new(LocalBus::new());
     let critic = Agent::new("critic", ScriptedModel::new([Turn::text("It is thin.")]));
-    let account = Ledger::root("host", crate::Budget::unlimited());
+    let account = Ledger::root("host", Budget::unlimited());
     let _host = host(critic, &*bus, account.clone()).await.unwrap();
     let run = Run::builder().bus(bus).build();
     let outcome = supervisor(1).run_in(&run, "Plan it.").await.unwrap();
@@ -35,7 +36,7 @@ async fn a_remote_agent_without_a_host_is_a_failed_worker() {
 async fn cancelling_the_caller_cancels_the_hosted_run() {
     let bus = Arc::new(LocalBus::new());
     let model = ScriptedModel::new([Turn::text("late").after(Duration::from_mins(1)), Turn::text("never asked")]);
-    let account = Ledger::root("host", crate::Budget::unlimited());
+    let account = Ledger::root("host", Budget::unlimited());
     let _host = host(Agent::new("critic", model.clone()), &*bus, account.clone()).await.unwrap();
     let run = Run::builder().bus(bus).build();
     let desk = supervisor(1);

@@ -1,13 +1,9 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::{Budget, Bus, LocalBus};
+use crate::{Bus, LocalBus, TeamRunBuilder, fixtures::agent};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn agent(run: &Run, name: &str) -> Run {
-    run.child(name, Budget::unlimited()).unwrap()
-}
 
 async fn next(run: &Run) -> Option<String> {
     run.wait_for_message(SECOND).await.unwrap().map(|envelope| envelope.body)
@@ -93,7 +89,7 @@ async fn mailboxes_close_when_the_run_is_dropped() {
     let bus = Arc::new(LocalBus::new());
     let run = Run::builder().bus(Arc::clone(&bus) as Arc<dyn Bus>).build();
     run.send_message("critic", "hello").await.unwrap();
-    let topic = run.mailboxes().topic("critic");
+    let topic = run.shared::<Mailboxes>().topic("critic");
     drop(run);
     let gone = bus.publish(&topic, Envelope::new("ghost", "anybody?")).await;
     assert_eq!(gone, Err(BusError::NoListener(topic)));

@@ -2,18 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use brigade_core::{
+    Budget, Cap, Certainty, Charge, Ledger, Message, ModelId, Money, Outcome, Run, RunError, RunOptions, Runnable,
+    StopReason, Task, Transcript, Usage, impl_runnable,
+};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{
-    Budget, Bus, BusError, Cap, Certainty, Charge, Delivery, Envelope, Inbox, Ledger, Message, ModelId, Money, Outcome,
-    Run, RunError, RunFailure, Runnable, StopReason, Subscription, Task, Transcript, Usage,
-    agent::options::{RunOptions, impl_runnable},
-    money::account::Headroom,
-};
+use crate::{Bus, BusError, Delivery, Envelope, Inbox, Subscription, TeamError, TeamRun};
 
-/// An agent that a [`host`] serves on the bus, called by its name. Give it to a [`Worker`](crate::Worker).
+/// An agent that a [`host`] serves on the bus, called by its name. Give it to a [`Worker`](brigade_core::Worker).
 ///
 /// It gets the time, the budget and the delegation depth that the calling run has left. Its cost is charged when it
 /// answers, so several remote agents called at once may together spend what is left more than once.
@@ -21,7 +20,8 @@ use crate::{
 /// ```
 /// use std::sync::Arc;
 ///
-/// use brigade_core::{Agent, Budget, Ledger, LocalBus, RemoteAgent, Run, host};
+/// use brigade_core::{Agent, Budget, Ledger, Run};
+/// use brigade_teams::{LocalBus, RemoteAgent, TeamRunBuilder, host};
 /// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -123,12 +123,10 @@ async fn carry_out(work: &dyn Runnable, envelope: &Envelope, account: Ledger) ->
         let message = "the task could not be read".to_owned();
         return TaskResult::Failure { message, usage: Usage::default(), cost: None };
     };
-    let budget = Budget {
-        usd: message.usd_left.map(|left| Cap::hard(left.or_zero())),
-        tokens: message.tokens_left.map(Cap::hard),
-        wall: message.time_left,
-        ..Budget::unlimited()
-    };
+    let mut budget = Budget::unlimited();
+    budget.usd = message.usd_left.map(|left| Cap::hard(left.or_zero()));
+    budget.tokens = message.tokens_left.map(Cap::hard);
+    budget.wall = message.time_left;
     let mut builder = Run::builder().account(account).budget(budget);
     if let Some(trace) = envelope.trace {
         builder = builder.trace(trace);
@@ -152,7 +150,7 @@ async fn carry_out(work: &dyn Runnable, envelope: &Envelope, account: Ledger) ->
 impl RemoteAgent {
     /// Refers to the agent that is served under this name.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { options: RunOptions::new(name.into()), timeout: TIMEOUT }
+        Self { options: RunOptions::new(name), timeout: TIMEOUT }
     }
 
     /// Sets how long to wait for an answer. Ten minutes by default. An earlier deadline of the run takes precedence.
@@ -166,13 +164,13 @@ impl RemoteAgent {
     }
 
     async fn request(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
-        let Headroom { usd: usd_left, tokens: tokens_left } = run.ledger().headroom(false);
+        let left = run.ledger().left();
         let message = TaskMessage {
             task: task.text(),
             history: task.history.messages().to_vec(),
             time_left: run.time_left(),
-            usd_left,
-            tokens_left,
+            usd_left: left.usd.map(|cap| cap.limit),
+            tokens_left: left.tokens.map(|cap| cap.limit),
             depth_left: Some(run.depth_left()),
         };
         // A task is plain data, which always serializes.
@@ -180,8 +178,8 @@ impl RemoteAgent {
         let envelope = Envelope { from: Arc::clone(run.agent()), body, trace: Some(run.trace()) };
         let timeout = run.time_left().map_or(self.timeout, |left| left.min(self.timeout));
         let reply = run.bus().request(&topic(self.name()), envelope, timeout).await;
-        let reply = reply.map_err(|error| RunError::before(&run, RunFailure::Bus(error)))?;
-        let failed = |message| RunError::before(&run, RunFailure::Remote { name: Arc::clone(self.name()), message });
+        let reply = reply.map_err(|error| TeamError::Bus(error).of(&run))?;
+        let failed = |message| TeamError::Remote { name: Arc::clone(self.name()), message }.of(&run);
         match serde_json::from_str(&reply.body) {
             Ok(TaskResult::Answer { text, stop, notice, turns, usage, cost }) => {
                 self.charge(&run, usage, cost);
@@ -201,7 +199,7 @@ impl RemoteAgent {
     /// Charges what the host has spent to the caller's run.
     fn charge(&self, run: &Run, usage: Usage, cost: Option<Money>) {
         let model = ModelId::new("bus", Arc::clone(self.name()));
-        run.charge(&model, &Charge { certainty: Certainty::Charged, usage, cost });
+        run.charge(&model, &Charge::new(Certainty::Charged, usage, cost));
     }
 }
 

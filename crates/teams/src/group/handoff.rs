@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
+use brigade_core::{
+    Agent, Budget, Event, Outcome, Run, RunError, RunFailure, RunOptions, Runnable, StopReason, Task, ToolOutput,
+    impl_runnable, tool_fn,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use crate::{
-    Agent, Budget, Event, Outcome, Run, RunError, RunFailure, Runnable, StopReason, Task, ToolOutput,
-    agent::options::{RunOptions, impl_runnable},
-    tool_fn,
-};
 
 /// Agents that transfer a conversation to each other. The first one begins; each gets a tool `transfer_to_…` for every
 /// other one, and the last agent that got the conversation answers.
 ///
 /// ```
-/// use brigade_core::{Agent, Handoff};
+/// use brigade_core::Agent;
+/// use brigade_teams::Handoff;
 /// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
@@ -49,7 +48,7 @@ struct Transfer {
 impl Handoff {
     /// Creates a handoff without agents, which fails when it runs.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { options: RunOptions::new(name.into()), agents: Vec::new(), max_transfers: MAX_TRANSFERS }
+        Self { options: RunOptions::new(name), agents: Vec::new(), max_transfers: MAX_TRANSFERS }
     }
 
     /// Adds an agent. The first one begins.
@@ -90,7 +89,8 @@ impl Handoff {
             run.emit(&Event::HandedOff { to: Arc::clone(self.agents.get(next).map_or(self.name(), Agent::name)) });
             transfers += 1;
             index = next;
-            task = Task { session: session.clone(), ..Task::resume(outcome.transcript) };
+            task = Task::resume(outcome.transcript);
+            task.session.clone_from(&session);
         }
         Err(RunError::before(&run, RunFailure::NothingToRun))
     }

@@ -3,10 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use brigade_core::TraceId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
-
-use crate::TraceId;
 
 /// Delivers messages between agents, by topic.
 ///
@@ -14,7 +13,7 @@ use crate::TraceId;
 ///
 /// ```
 /// use std::time::Duration;
-/// use brigade_core::{Bus, Envelope, LocalBus, Subscription};
+/// use brigade_teams::{Bus, Envelope, LocalBus, Subscription};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,8 +1,9 @@
-use super::*;
-use crate::{
-    Agent, StopReason,
-    testing::{ScriptedModel, Turn},
+use brigade_core::{
+    Agent, Event, FinishReason, StopReason,
+    testing::{Recorder, ScriptedModel, Turn},
 };
+
+use super::*;
 
 #[tokio::test]
 async fn each_answer_is_the_task_of_the_next_stage_and_a_partial_answer_ends_the_pipeline() {
@@ -18,7 +19,7 @@ async fn each_answer_is_the_task_of_the_next_stage_and_a_partial_answer_ends_the
         ["press/editor", "press/writer"]
     );
 
-    let cut = ScriptedModel::new([Turn::text("dra").stopping(crate::FinishReason::MaxTokens)]);
+    let cut = ScriptedModel::new([Turn::text("dra").stopping(FinishReason::MaxTokens)]);
     let editor = ScriptedModel::new([Turn::text("never asked")]);
     let pipeline = Pipeline::new("press").stage(Agent::new("writer", cut)).stage(Agent::new("editor", editor.clone()));
     let outcome = pipeline.run("Write.").await.unwrap();
@@ -27,7 +28,7 @@ async fn each_answer_is_the_task_of_the_next_stage_and_a_partial_answer_ends_the
 
 #[tokio::test]
 async fn a_pipeline_emits_the_start_and_end_of_its_own_run() {
-    let recorder = crate::testing::Recorder::new();
+    let recorder = Recorder::new();
     let pipeline = Pipeline::new("press").stage(Agent::new("writer", ScriptedModel::new([Turn::text("draft")])));
     let run = Run::builder().observer(Arc::new(recorder.clone())).build();
     Runnable::run(&pipeline, &run, "Write.".into()).await.unwrap();
@@ -35,8 +36,8 @@ async fn a_pipeline_emits_the_start_and_end_of_its_own_run() {
         .events()
         .into_iter()
         .filter_map(|(agent, event)| match event {
-            crate::Event::RunStarted => Some(format!("{agent} started")),
-            crate::Event::RunEnded { turns, .. } => Some(format!("{agent} ended after {turns} turns")),
+            Event::RunStarted => Some(format!("{agent} started")),
+            Event::RunEnded { turns, .. } => Some(format!("{agent} ended after {turns} turns")),
             _ => None,
         })
         .collect();

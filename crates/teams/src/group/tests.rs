@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::{
-    Agent, Budget, Event, Handoff, Ledger, LocalBus, LocalMemory, Memory, Pipeline, Quorum, RemoteAgent, Run, Task,
-    Worker, host,
+use brigade_core::{
+    Agent, Budget, Event, Ledger, LocalMemory, Memory, Run, Task, Worker,
     testing::{Recorder, ScriptedModel, Turn},
 };
+
+use crate::{Handoff, LocalBus, Pipeline, Quorum, RemoteAgent, TeamRunBuilder, host};
 
 /// Tests that a group around the agent `member` honours the options that all groups share.
 macro_rules! honours_its_options {

@@ -15,7 +15,7 @@ use tokio::sync::{
     oneshot,
 };
 
-use crate::{Bus, BusError, Delivery, Envelope, Inbox, Subscription, sync::unpoisoned};
+use crate::{Bus, BusError, Delivery, Envelope, Inbox, Subscription, unpoisoned};
 
 /// Delivers messages inside one process, through bounded inboxes.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
-use super::*;
-use crate::{
-    Agent, Runnable,
-    testing::fixtures::worker,
+use brigade_core::{
+    Agent, ModelErrorKind, Runnable,
     testing::{ScriptedModel, Turn},
 };
+
+use super::*;
+use crate::fixtures::worker;
 
 #[tokio::test]
 async fn a_panicking_worker_counts_as_one_without_an_answer() {
@@ -15,7 +16,7 @@ async fn a_panicking_worker_counts_as_one_without_an_answer() {
 
 #[tokio::test]
 async fn an_unreachable_quorum_fails_before_any_call_and_at_least_one_worker_must_answer() {
-    let ann = ScriptedModel::new([Turn::fails(crate::ModelErrorKind::Auth)]);
+    let ann = ScriptedModel::new([Turn::fails(ModelErrorKind::Auth)]);
     let quorum = |needed| Quorum::new("reviewers").worker(Worker::new(Agent::new("ann", ann.clone()))).at_least(needed);
     let error = quorum(2).run("Ship it?").await.unwrap_err();
     assert!(error.to_string().contains("0 of 1 workers answered, 2 must"), "{error}");
@@ -29,7 +30,7 @@ async fn a_quorum_answers_when_enough_do() {
     let reviewers = |needed| {
         Quorum::new("reviewers")
             .worker(worker("ann", Turn::text("yes")))
-            .worker(worker("bob", Turn::fails(crate::ModelErrorKind::Transient)))
+            .worker(worker("bob", Turn::fails(ModelErrorKind::Transient)))
             .worker(worker("cid", Turn::text("no")))
             .at_least(needed)
     };

@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
+use brigade_core::{Outcome, Run, RunError, RunOptions, StopReason, Task, Transcript, Worker, impl_runnable};
 use futures::{StreamExt, stream};
 
-use crate::{
-    Outcome, Run, RunError, RunFailure, StopReason, Task, Transcript,
-    agent::options::{RunOptions, impl_runnable},
-    team::worker::{Worker, WorkerFailure, visible_text},
-};
+use crate::TeamError;
 
 /// Several workers on one task. If enough of them answer, the answers are joined, each under its worker's name.
 ///
 /// ```
-/// use brigade_core::{Agent, Quorum, Worker};
+/// use brigade_core::{Agent, Worker};
+/// use brigade_teams::Quorum;
 /// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
@@ -37,7 +35,7 @@ pub struct Quorum {
 impl Quorum {
     /// Creates a quorum without workers. By default one worker must answer.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { options: RunOptions::new(name.into()), workers: Vec::new(), at_least: 1, parallel: 8 }
+        Self { options: RunOptions::new(name), workers: Vec::new(), at_least: 1, parallel: 8 }
     }
 
     /// Adds a worker. Its failure policy is not used, because only the number of answers counts.
@@ -64,36 +62,27 @@ impl Quorum {
     }
 
     async fn ask_workers(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
-        let too_few = |answered| {
-            let failure = RunFailure::Quorum { answered, needed: self.at_least, asked: self.workers.len() };
-            RunError::before(&run, failure)
-        };
+        let too_few =
+            |answered| TeamError::Quorum { answered, needed: self.at_least, asked: self.workers.len() }.of(&run);
         if self.workers.len() < self.at_least {
             return Err(too_few(0));
         }
         // The workers get no session, because workers that share a memory would each store the question.
-        let question = Task { session: None, ..task.clone() };
-        let asked: Vec<_> = self.workers.iter().map(|worker| ask(worker, &run, question.clone())).collect();
+        let mut question = task.clone();
+        question.session = None;
+        let asked: Vec<_> = self.workers.iter().map(|worker| worker.ask(question.clone(), &run)).collect();
         let results: Vec<_> = stream::iter(asked).buffered(self.parallel).collect().await;
         let named = self.workers.iter().zip(results);
-        let answers: Vec<_> = named.filter_map(|(worker, result)| Some((worker.name(), result.ok()?))).collect();
+        let answers: Vec<_> = named.filter_map(|(worker, result)| Some((worker.name(), result?))).collect();
         if answers.len() < self.at_least {
             return Err(too_few(answers.len()));
         }
         let texts: Vec<_> =
-            answers.iter().map(|(name, outcome)| format!("{name}: {}", visible_text(outcome))).collect();
+            answers.iter().map(|(name, outcome)| format!("{name}: {}", outcome.visible_text())).collect();
         let mut outcome = Outcome::new(run.trace(), StopReason::Finished, texts.join("\n\n"), Transcript::new());
         outcome.turns = answers.iter().map(|(_, outcome)| outcome.turns).sum();
         Ok(outcome.in_answer_to(task))
     }
-}
-
-async fn ask(worker: &Worker, run: &Run, task: Task) -> Result<Outcome, WorkerFailure> {
-    let result = match worker.take_call(run) {
-        Ok(()) => worker.attempt(task, run).await,
-        Err(refusal) => Err(WorkerFailure::new(refusal.to_string())),
-    };
-    result.inspect_err(|failure| worker.report_failure(failure, run))
 }
 
 impl_runnable!(Quorum);

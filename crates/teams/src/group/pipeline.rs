@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::{
-    Budget, Outcome, Run, RunError, RunFailure, Runnable, Task,
-    agent::options::{RunOptions, impl_runnable},
-};
+use brigade_core::{Budget, Outcome, Run, RunError, RunFailure, RunOptions, Runnable, Task, impl_runnable};
 
 /// Agents that work one after the other: the answer of one is the task of the next.
 ///
 /// A stage that does not finish ends the pipeline with what it has, because the next stage would work on half an answer.
 ///
 /// ```
-/// use brigade_core::{Agent, Pipeline};
+/// use brigade_core::Agent;
+/// use brigade_teams::Pipeline;
 /// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
@@ -31,7 +29,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// Creates a pipeline without stages, which fails when it runs.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { options: RunOptions::new(name.into()), stages: Vec::new() }
+        Self { options: RunOptions::new(name), stages: Vec::new() }
     }
 
     /// Adds a stage at the end.
