@@ -136,6 +136,12 @@ impl ConfiguredApi {
         // A reload does not move the socket, so its current address decides whether keys are needed.
         require_keys(config, self.listen)?;
         let previous = self.api.setup();
+        if config.keys.is_empty() && !previous.access.is_open() {
+            bail!(
+                "the configuration has no keys any more, so requests would need none; keep a key in `[keys]`, or restart \
+                 the server to serve without keys"
+            );
+        }
         let (ledger, store) = (&self.state.ledger, self.state.store.as_ref());
         let access = Access::new(api_keys(config), ledger, store, Some(&previous.access)).await?;
         let app = App::from_config(&loaded, &self.state)?;

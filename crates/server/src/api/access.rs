@@ -2,9 +2,15 @@
 
 use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, sync::Arc};
 
+use anyhow::bail;
 use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION, header::HOST, uri::Authority},
+    extract::{FromRequestParts, Request, State},
+    http::{
+        HeaderMap, StatusCode,
+        header::{AUTHORIZATION, HOST},
+        request::Parts,
+        uri::Authority,
+    },
     middleware::Next,
     response::Response,
 };
@@ -12,7 +18,7 @@ use brigade_core::{Budget, Ledger};
 
 use super::{ApiError, api::Api, request_rate::RequestLimiter};
 use crate::{
-    config::{KeyHash, KeyScope},
+    config::{KeyHash, KeyScope, LOCAL_CALLER, key_name_problem},
     runs::store::Store,
 };
 
@@ -60,11 +66,39 @@ pub(crate) struct Caller {
     limiter: Option<RequestLimiter>,
 }
 
-/// The name of the caller if there are no keys, and on the command line.
-pub(crate) const LOCAL_CALLER: &str = "local";
+/// A caller that may start and cancel runs. Extracted before the body, so that a refusal does not depend on it.
+#[derive(Debug)]
+pub(crate) struct Runner(pub(crate) Caller);
+
+/// A caller that may read runs and their cost.
+#[derive(Debug)]
+pub(crate) struct Reader(pub(crate) Caller);
+
+impl<S: Sync> FromRequestParts<S> for Runner {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        caller_with(KeyScope::Run, parts).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        caller_with(KeyScope::Read, parts).map(Self)
+    }
+}
+
+fn caller_with(scope: KeyScope, parts: &Parts) -> Result<Caller, ApiError> {
+    let caller = parts.extensions.get::<Caller>().ok_or_else(|| ApiError::internal("the request has no caller"))?;
+    caller.require(scope)?;
+    Ok(caller.clone())
+}
 
 impl ApiKey {
-    /// A key that may start and read its own runs, without a budget.
+    /// A key that may start and read its own runs, without a budget. The name must have 1 to 64 of `A-Z`, `a-z`, `0-9`,
+    /// `_`, `-` and `.`, and must not be `local`; [`ApiBuilder::build`](crate::ApiBuilder::build) checks it.
     pub fn new(name: impl Into<Arc<str>>, hash: KeyHash) -> Self {
         Self {
             name: name.into(),
@@ -113,6 +147,9 @@ impl Access {
         let known: BTreeMap<_, _> = previous.into_iter().flat_map(Self::callers).map(|key| (&*key.name, key)).collect();
         let mut accepted = Vec::new();
         for key in keys {
+            if let Some(problem) = key_name_problem(&key.name) {
+                bail!(problem);
+            }
             let before = known.get(&*key.name);
             let account = match before.filter(|before| *before.account.budget() == key.budget) {
                 Some(before) => before.account.clone(),
@@ -169,23 +206,22 @@ impl Caller {
         self.scopes.contains(&scope) || self.scopes.contains(&KeyScope::Admin)
     }
 
-    /// True if the caller may see runs of the key called `owner`.
-    pub(crate) fn may_see(&self, owner: &str) -> bool {
-        *self.name == *owner || self.has(KeyScope::Admin)
+    /// The key whose data the caller may see: its own, or with the scope `admin` that of all keys, which is `None`.
+    pub(crate) fn visible_owner(&self) -> Option<&str> {
+        (!self.has(KeyScope::Admin)).then_some(&*self.name)
     }
 
     /// The key that a list of runs is filtered by. A caller that asks for no `key` gets its own runs, or with the scope
     /// `admin` the runs of all keys, which is `None`.
     pub(crate) fn visible_key(&self, key: Option<&str>) -> Result<Option<Arc<str>>, ApiError> {
         match key {
-            Some(key) if self.may_see(key) => Ok(Some(key.into())),
+            Some(key) if self.visible_owner().is_none_or(|owner| owner == key) => Ok(Some(key.into())),
             Some(key) => {
                 let message =
                     format!("the key `{}` may not see runs of `{key}`; that needs the scope `admin`", self.name);
                 Err(ApiError::new(StatusCode::FORBIDDEN, "scope_missing", message))
             }
-            None if self.has(KeyScope::Admin) => Ok(None),
-            None => Ok(Some(Arc::clone(&self.name))),
+            None => Ok(self.visible_owner().map(Arc::from)),
         }
     }
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::{
     ApiError,
-    access::Caller,
+    access::Runner,
     api::Api,
     chat_stream,
     json_body::{JsonBody, Object},
@@ -143,7 +143,7 @@ struct Conversation {
 /// Runs the agent that `model` names.
 pub(crate) async fn complete(
     State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
+    Runner(caller): Runner,
     Extension(ids): Extension<RequestIds>,
     JsonBody(body): JsonBody<ChatBody>,
 ) -> Result<Response, ApiError> {

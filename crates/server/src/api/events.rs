@@ -3,7 +3,6 @@
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use axum::{
-    Extension,
     extract::State,
     http::{HeaderMap, HeaderValue},
     response::{
@@ -14,7 +13,7 @@ use axum::{
 use brigade_store::RunInfo;
 use futures::stream;
 
-use super::{ApiError, access::Caller, api::Api, chat_stream::sse_response, path::PathId, runs};
+use super::{ApiError, access::Reader, api::Api, chat_stream::sse_response, path::PathId, runs};
 use crate::runs::{
     event_log::{EventLog, LoggedEvent},
     lookup::FoundRun,
@@ -37,7 +36,7 @@ struct EventReader {
 /// `GET /v1/runs/{id}` shows it.
 pub(crate) async fn follow(
     State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
+    Reader(caller): Reader,
     PathId(id): PathId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -66,12 +65,8 @@ pub(crate) async fn follow(
 
 /// The events of a run that only the store has. It stores neither their numbers nor text, so they are numbered from 1.
 async fn stored_events(api: &Api, run: &RunInfo, last: u64) -> Result<Response, ApiError> {
-    let history = match &api.store {
-        Some(store) => store.runs().trace(&run.run.to_string()).await?,
-        None => None,
-    };
-    let events = history.into_iter().flat_map(|history| history.events);
-    let records = events.filter_map(|event| serde_json::to_string(&event).ok());
+    let events = api.lookup().events(run).await?;
+    let records = events.iter().filter_map(|event| serde_json::to_string(event).ok());
     let view = serde_json::to_string(&runs::RunView::of_stored(run)).unwrap_or_default();
     let mut frames: Vec<_> = records.map(|record| Frame::default().data(record)).collect();
     frames.push(Frame::default().event("ended").data(view));

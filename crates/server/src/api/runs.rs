@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     ApiError,
-    access::Caller,
+    access::{Caller, Reader, Runner},
     api::Api,
     error::{ErrorCode, ErrorDetails},
     json_body::{JsonBody, Object},
@@ -26,15 +26,12 @@ use super::{
     request_ids::RequestIds,
     start::{CallerLimits, RunRequest},
 };
-use crate::{
-    config::KeyScope,
-    runs::{
-        event_log::EventLog,
-        idempotency::IdempotentRequest,
-        lookup::{FoundRun, RunPage, RunQuery},
-        manager::{CancelOnDrop, RunEnd, RunHandle},
-        report::RunResult,
-    },
+use crate::runs::{
+    event_log::EventLog,
+    idempotency::IdempotentRequest,
+    lookup::{FoundRun, RunPage, RunQuery},
+    manager::{CancelOnDrop, RunEnd, RunHandle},
+    report::RunResult,
 };
 
 /// A task for an agent.
@@ -144,7 +141,7 @@ pub(super) const MAX_IDEMPOTENCY_KEY: usize = 256;
 /// Starts a run, and waits for its end unless it runs in the background.
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
+    Runner(caller): Runner,
     Extension(ids): Extension<RequestIds>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<RunBody>,
@@ -156,8 +153,9 @@ pub(crate) async fn create(
     let run = match key {
         None => body.start(&api, &caller, ids)?,
         Some(key) => {
-            let request = IdempotentRequest::new(Arc::clone(&caller.name), key, &body);
-            api.idempotency.start_once(request, api.runs(), || body.start(&api, &caller, ids))?
+            let request = IdempotentRequest::new(Arc::clone(&caller.name), key, &body)
+                .map_err(|error| ApiError::internal(format!("the request cannot be compared with others: {error}")))?;
+            api.idempotency.start_once(request, api.runs(), || body.start(&api, &caller, ids)).await?
         }
     };
     if body.background {
@@ -176,7 +174,7 @@ pub(crate) async fn create(
 /// Shows one run.
 pub(crate) async fn show(
     State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
+    Reader(caller): Reader,
     PathId(id): PathId,
 ) -> Result<Response, ApiError> {
     let found = find(&api, &caller, &id).await?;
@@ -186,10 +184,9 @@ pub(crate) async fn show(
 /// Cancels a run. A run that has ended stays as it is.
 pub(crate) async fn cancel(
     State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
+    Runner(caller): Runner,
     PathId(id): PathId,
 ) -> Result<Response, ApiError> {
-    caller.require(KeyScope::Run)?;
     let found = find(&api, &caller, &id).await?;
     if let FoundRun::InMemory(run) = &found {
         run.cancel();
@@ -200,10 +197,9 @@ pub(crate) async fn cancel(
 /// Lists the runs of the caller's key, or of all keys to a caller with the scope `admin`.
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
+    Reader(caller): Reader,
     query: Result<Query<RunListParams>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    caller.require(KeyScope::Read)?;
     let Query(params) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     let RunPage { runs, has_more } = api.lookup().list(&params.query(&caller)?).await?;
     let ends: Vec<_> = runs.iter().map(FoundRun::end).collect();
@@ -213,12 +209,11 @@ pub(crate) async fn list(
 
 /// Finds a run that the caller may see.
 pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<FoundRun, ApiError> {
-    caller.require(KeyScope::Read)?;
     let found = match Uuid::from_str(id) {
-        Ok(id) => api.lookup().find(id.into()).await?,
+        Ok(id) => api.lookup().find(id.into(), caller.visible_owner()).await?,
         Err(_) => None,
     };
-    found.filter(|found| caller.may_see(found.owner())).ok_or_else(|| {
+    found.ok_or_else(|| {
         let message = "there is no run with this id; without a store, only the last runs are kept";
         ApiError::not_found("run_not_found", message)
     })
@@ -253,7 +248,7 @@ impl RunBody {
             if session.is_empty() || session.chars().count() > MAX_SESSION_ID {
                 return Err(ApiError::field("session_id", "`session_id` must have 1 to 256 characters"));
             }
-            // The key's name is part of the id, so that no key can read another one's sessions.
+            // Sessions belong to a key. No name of a key contains a slash, so different pairs have different ids.
             task = task.session(format!("{}/{session}", caller.name));
         }
         let Object(RunBudget { usd, tokens, turns }) = self.budget;

@@ -7,7 +7,7 @@ use brigade_core::{Agent, Budget, Cap, Money, Observer, Run, RunBuilder, Scope, 
 use super::{ApiError, access::Caller, api::Api, request_ids::RequestIds};
 use crate::{
     agents::served::ServedAgent,
-    config::{CallerInstructions, KeyScope},
+    config::CallerInstructions,
     runs::{event_log::EventLog, manager::RunHandle, new_run::NewRun},
 };
 
@@ -62,7 +62,6 @@ impl RunRequest {
     }
 
     pub(crate) fn start(self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
-        caller.require(KeyScope::Run)?;
         let agent = self.agent()?;
         let agent = match &api.store {
             Some(store) => agent.memory(store.memory()),
@@ -72,7 +71,10 @@ impl RunRequest {
             .scope(scope(caller, self.settings.user.as_deref())?)
             .id(ids.run)
             .trace(ids.trace)
-            .account(caller.account.clone())
+            .account(match self.limits.replaced(&self.agent.budget) {
+                Some(soft) => caller.account.child("the agent", soft),
+                None => caller.account.clone(),
+            })
             .budget(self.limits.tighten(&self.agent.budget))
             .deltas(self.deltas)
             .append_only(self.append_only);
@@ -130,15 +132,22 @@ impl CallerLimits {
         tightened.wall = budget.wall.into_iter().chain(self.wall).min();
         tightened
     }
+
+    /// The configured soft limits that limits of the client replace. They still warn.
+    fn replaced(self, budget: &Budget) -> Option<Budget> {
+        let mut soft = Budget::default();
+        soft.usd = budget.usd.filter(|cap| cap.soft && self.usd.is_some());
+        soft.tokens = budget.tokens.filter(|cap| cap.soft && self.tokens.is_some());
+        soft.turns = budget.turns.filter(|cap| cap.soft && self.turns.is_some());
+        (soft != Budget::default()).then_some(soft)
+    }
 }
 
-/// A configured soft limit does not weaken a limit that the client sets.
+/// A hard limit is never raised. A soft limit is replaced: [`CallerLimits::replaced`] keeps it in an account of its own.
 fn lower<T: Ord + Copy>(configured: Option<Cap<T>>, asked: Option<T>) -> Option<Cap<T>> {
-    match (configured, asked) {
-        (configured, None) => configured,
-        (Some(configured), Some(asked)) if !configured.soft => Some(Cap::hard(configured.limit.min(asked))),
-        (_, Some(asked)) => Some(Cap::hard(asked)),
-    }
+    let Some(asked) = asked else { return configured };
+    let hard = configured.filter(|cap| !cap.soft).map(|cap| cap.limit);
+    Some(Cap::hard(hard.map_or(asked, |hard| hard.min(asked))))
 }
 
 #[cfg(test)]
@@ -154,5 +163,21 @@ mod tests {
         let lower = CallerLimits { usd: "0.10".parse().ok(), turns: Some(2), ..CallerLimits::default() };
         let expected = Budget::default().usd("0.10").unwrap().turns(2).wall(Duration::from_mins(1));
         assert_eq!(lower.tighten(&budget), expected);
+    }
+
+    #[test]
+    fn a_soft_limit_still_warns_beside_a_limit_of_the_client() {
+        let mut budget = Budget::default().turns(3);
+        budget.tokens = Some(Cap::soft(100));
+        for tokens in [10, 1_000] {
+            let limits = CallerLimits { tokens: Some(tokens), turns: Some(9), ..CallerLimits::default() };
+            let run = limits.tighten(&budget);
+            assert_eq!((run.tokens, run.turns), (Some(Cap::hard(tokens)), Some(Cap::hard(3))));
+            let mut soft = Budget::default();
+            soft.tokens = Some(Cap::soft(100));
+            assert_eq!(limits.replaced(&budget), Some(soft), "{tokens}");
+        }
+        assert_eq!(CallerLimits::default().replaced(&budget), None);
+        assert_eq!(CallerLimits::default().tighten(&budget), budget);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json,
+    Json,
     extract::{Query, State, rejection::QueryRejection},
 };
 use brigade_core::Spending;
@@ -11,13 +11,10 @@ use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, access::Caller, api::Api};
-use crate::{
-    config::KeyScope,
-    runs::{
-        lookup::UsageQuery,
-        totals::{UsageKey, UsageSum},
-    },
+use super::{ApiError, access::Reader, api::Api};
+use crate::runs::{
+    lookup::UsageQuery,
+    totals::{UsageKey, UsageSum},
 };
 
 /// The query of `GET /v1/usage`.
@@ -58,10 +55,9 @@ struct UsageLine {
 /// Shows the spending of the caller's key, or of all keys to a caller with the scope `admin`.
 pub(crate) async fn show(
     State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
+    Reader(caller): Reader,
     query: Result<Query<UsageParams>, QueryRejection>,
 ) -> Result<Json<UsageReport>, ApiError> {
-    caller.require(KeyScope::Read)?;
     let Query(params) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     let UsageParams { from, to, agent, model, key } = params;
     let key = caller.visible_key(key.as_deref())?;

@@ -20,9 +20,8 @@ use super::{
 };
 use crate::{
     agents::served::ServedAgent,
-    api::access::LOCAL_CALLER,
     app::{App, SharedState},
-    config::{LoadedConfig, worst_case::WorstCase},
+    config::{LOCAL_CALLER, LoadedConfig, worst_case::WorstCase},
     runs::report::{RunFailureReport, RunResult},
 };
 

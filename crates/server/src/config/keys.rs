@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::BudgetConfig;
+use super::{BudgetConfig, NAME_RULE, is_plain_name};
 
 /// An API key of a client. The configuration contains only its hash; `brigade keys new` creates both.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -97,6 +97,21 @@ impl fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyHash")
     }
+}
+
+/// The name of the caller if there are no keys, and on the command line.
+pub(crate) const LOCAL_CALLER: &str = "local";
+
+/// Why this cannot be the name of a key. Names are part of the ids of sessions, which a slash would make ambiguous, and they
+/// appear in metric labels and log lines.
+pub(crate) fn key_name_problem(name: &str) -> Option<String> {
+    if name == LOCAL_CALLER {
+        return Some(format!(
+            "a key cannot have the name `{LOCAL_CALLER}`, which stands for requests without a key; rename `keys.{name}`"
+        ));
+    }
+    let problem = || format!("`{name}` is not a valid name of a key; rename `keys.{name:?}`, using {NAME_RULE}");
+    (!is_plain_name(name)).then(problem)
 }
 
 fn default_scopes() -> Vec<KeyScope> {

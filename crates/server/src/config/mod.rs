@@ -27,7 +27,7 @@ pub(crate) mod worst_case;
 
 pub(crate) use agent::{AgentConfig, CallerInstructions, FailurePolicy, OnExhaustedConfig, WorkerConfig};
 pub(crate) use budget::BudgetConfig;
-pub(crate) use keys::{KeyConfig, KeyHash, KeyScope};
+pub(crate) use keys::{KeyConfig, KeyHash, KeyScope, LOCAL_CALLER, key_name_problem};
 pub(crate) use load::{ConfigValue, LoadedConfig};
 pub(crate) use model::{ModelConfig, UnpricedConfig};
 pub(crate) use problem::{ConfigError, Problem};
@@ -67,6 +67,15 @@ pub(crate) struct Config {
     pub(crate) agents: BTreeMap<String, AgentConfig>,
     /// API keys of clients, by a name of your choice. Without keys, only this machine may send requests.
     pub(crate) keys: BTreeMap<String, KeyConfig>,
+}
+
+/// What [`is_plain_name`] allows.
+pub(crate) const NAME_RULE: &str = "1 to 64 of A-Z, a-z, 0-9, _, - and .";
+
+/// Whether a name can be part of paths, ids, metric labels and log lines.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.');
+    (1..=64).contains(&name.len()) && name.chars().all(is_plain)
 }
 
 /// A reference to another section, with its location in the file.

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Config, Name, Problem, ProviderConfig, ProviderKind, problem::suggestion};
+use super::{
+    Config, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, is_plain_name, key_name_problem,
+    problem::suggestion,
+};
 
 /// Finds references to names that do not exist, cycles of agents, and values that exclude each other.
 pub(crate) fn check(config: &Config) -> Vec<Problem> {
@@ -34,6 +37,7 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         problems.extend(agent.tools.iter().filter_map(|tool| missing("tool", tool, &config.tools)));
         problems.extend(cycle(config, name));
     }
+    problems.extend(config.keys.keys().filter_map(|name| key_name_problem(name)).map(Problem::without_location));
     problems
 }
 
@@ -61,10 +65,8 @@ fn simulator_problem(account: &str, provider: &ProviderConfig) -> Option<Problem
 /// Agents are named in paths, metric labels and log lines. The stricter rule for workers, whose names become names of
 /// tools, is checked by their supervisor.
 fn name_problem(agent: &str) -> Option<Problem> {
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.');
-    let is_name = (1..=64).contains(&agent.len()) && agent.chars().all(is_plain);
-    let message = format!("`{agent}` is not a valid name of an agent; use 1 to 64 of A-Z, a-z, 0-9, _, - and .");
-    (!is_name).then(|| Problem::without_location(message))
+    let message = format!("`{agent}` is not a valid name of an agent; use {NAME_RULE}");
+    (!is_plain_name(agent)).then(|| Problem::without_location(message))
 }
 
 fn missing<T>(what: &str, name: &Name, known: &BTreeMap<String, T>) -> Option<Problem> {

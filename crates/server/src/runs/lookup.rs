@@ -4,7 +4,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use brigade_core::{RunId, Spending};
+use brigade_core::{EventRecord, RunId, Spending};
 use brigade_store::{RunFilter, RunInfo, RunStatus, StoreError, UsageFilter};
 use jiff::civil::Date;
 
@@ -59,14 +59,21 @@ pub(crate) struct UsageQuery {
 }
 
 impl RunLookup<'_> {
-    pub(crate) async fn find(&self, id: RunId) -> Result<Option<FoundRun>, StoreError> {
+    /// Finds a run that the key `owner` started, or that any key started if there is no owner.
+    pub(crate) async fn find(&self, id: RunId, owner: Option<&str>) -> Result<Option<FoundRun>, StoreError> {
         if let Some(handle) = self.runs.find(id) {
-            return Ok(Some(FoundRun::InMemory(handle)));
+            return Ok(Some(handle).filter(|handle| is_equal(owner, Some(handle.owner()))).map(FoundRun::InMemory));
         }
         let Some(store) = self.store else { return Ok(None) };
         // Runs of workers are part of their supervisor's run.
-        let stored = store.runs().find(id).await?.filter(|run| run.depth == 0);
+        let stored = store.runs().find(id, owner).await?.filter(|run| run.depth == 0);
         Ok(stored.map(|run| FoundRun::Stored(Box::new(run))))
+    }
+
+    /// The events of a run that was found in the store, and of its workers.
+    pub(crate) async fn events(&self, run: &RunInfo) -> Result<Vec<EventRecord>, StoreError> {
+        let Some(store) = self.store else { return Ok(Vec::new()) };
+        store.runs().events(run.run).await
     }
 
     pub(crate) async fn list(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
@@ -98,14 +105,6 @@ impl RunLookup<'_> {
 }
 
 impl FoundRun {
-    /// The name of the key that started the run.
-    pub(crate) fn owner(&self) -> &str {
-        match self {
-            Self::InMemory(handle) => handle.owner(),
-            Self::Stored(run) => &run.account,
-        }
-    }
-
     /// How the run ended, if this process knows.
     pub(crate) fn end(&self) -> Option<Arc<RunEnd>> {
         match self {

@@ -9,6 +9,7 @@ mod command_line;
 mod demo;
 mod deploy;
 mod faults;
+mod isolation;
 mod life;
 mod network;
 mod readme;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Event, EventRecord, ModelErrorKind, Money, Spending};
+use brigade_core::{Event, EventRecord, ModelErrorKind, Money, RunId, Spending};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::Value};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -35,6 +35,7 @@ pub(super) struct QueuedEvent {
     pub(super) record: EventRecord,
     pub(super) owner: RunOwner,
     pub(super) depth: u32,
+    pub(super) parent: Option<RunId>,
     /// What the run had spent when it failed, which the event does not say.
     pub(super) spent: Option<Spending>,
 }
@@ -256,11 +257,12 @@ impl QueuedEvent {
             return Ok(id);
         }
         let mut insert = connection.prepare_cached(
-            "INSERT INTO runs (run, trace, agent, account, depth, epoch, started_us, session)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO runs (run, trace, agent, account, depth, epoch, started_us, session, root)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, (SELECT coalesce(root, run) FROM runs WHERE run = ?9))",
         )?;
         let (trace, at_us, RunOwner { account, session }) = (trace.to_string(), at.as_microsecond(), &self.owner);
-        Ok(insert.insert(params![run, trace, agent, account, self.depth, epoch, at_us, session])?)
+        let parent = self.parent.map(|parent| parent.uuid().into_bytes());
+        Ok(insert.insert(params![run, trace, agent, account, self.depth, epoch, at_us, session, parent])?)
     }
 
     fn write(&self, connection: &Connection, id: i64, json: &str) -> Result<(), StoreError> {

@@ -288,6 +288,7 @@ impl History {
             record: EventRecord::new(run, event.clone()),
             owner: owner.clone(),
             depth: run.depth(),
+            parent: run.parent(),
             spent: has_failed.then(|| run.ledger().spending()),
         });
     }

@@ -5,5 +5,6 @@ pub(crate) mod history;
 pub(crate) mod run_history;
 pub(crate) mod spending_columns;
 pub(crate) mod spending_log;
+pub(crate) mod trace_history;
 pub(crate) mod usage;
 pub(crate) mod write_barrier;

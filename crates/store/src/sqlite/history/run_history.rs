@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use brigade_core::{EventRecord, Money, RunId, Spending, TraceId, Window};
-use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params_from_iter};
+use brigade_core::{EventRecord, Money, RunId, Spending, Window};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
 use uuid::Uuid;
 
 use super::{
-    spending_columns as columns,
+    trace_history::{EventsOf, events, trace},
     usage::{first_day, usage},
 };
 use crate::{
@@ -123,13 +122,7 @@ pub struct TraceHistory {
     pub events: Vec<EventRecord>,
 }
 
-/// More events than a run within the default limits has. Later ones are left out.
-const MAX_EVENTS: u32 = 200_000;
-
-/// The digits of a short trace id.
-const MIN_TRACE_DIGITS: usize = 8;
-
-const RUN_COLUMNS: &str = "session, run, trace, agent, account, depth, started_us, outcome, error, turns, \
+pub(super) const RUN_COLUMNS: &str = "session, run, trace, agent, account, depth, started_us, outcome, error, turns, \
                            input_tokens, output_tokens, cost_nano, elapsed_us";
 
 /// The outcomes with a status other than [`RunStatus::Ended`].
@@ -206,13 +199,20 @@ impl RunHistory {
         self.readers.read(move |connection| list(connection, &filter)).await
     }
 
-    /// Finds the run with this id.
-    pub async fn find(&self, id: RunId) -> Result<Option<RunInfo>, StoreError> {
+    /// Finds the run with this id, if `account` pays for it. Without an account, any run.
+    pub async fn find(&self, id: RunId, account: Option<&str>) -> Result<Option<RunInfo>, StoreError> {
+        let account = account.map(str::to_owned);
         let read = move |connection: &Connection| {
-            let mut select = connection.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs WHERE run = ?1"))?;
-            Ok(select.query_row([id.uuid().into_bytes()], run_info).optional()?)
+            let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE run = ?1 AND account = coalesce(?2, account)");
+            let mut select = connection.prepare_cached(&sql)?;
+            Ok(select.query_row(params![id.uuid().into_bytes(), account], run_info).optional()?)
         };
         self.readers.read(read).await
+    }
+
+    /// The events of a run at the top and of the runs below it, without other requests of the same trace.
+    pub async fn events(&self, run: RunId) -> Result<Vec<EventRecord>, StoreError> {
+        self.readers.read(move |connection| events(connection, EventsOf::Run(run))).await
     }
 
     /// Finds the request whose trace id starts with `id`, at least eight digits, or that has a run with this id. Of
@@ -258,7 +258,7 @@ fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunInfo>, Sto
     Ok(select.query_map(params_from_iter(conditions.values), run_info)?.collect::<Result<_, _>>()?)
 }
 
-fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
+pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
     let tokens = row.get::<_, Option<u64>>(10)?.zip(row.get(11)?);
     Ok(RunInfo {
         session: row.get(0)?,
@@ -277,62 +277,8 @@ fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
     })
 }
 
-fn run_id(bytes: [u8; 16]) -> RunId {
+pub(super) fn run_id(bytes: [u8; 16]) -> RunId {
     RunId::from(Uuid::from_bytes(bytes))
-}
-
-fn trace(connection: &Connection, id: &str) -> Result<Option<TraceHistory>, StoreError> {
-    let Some(trace) = full_trace(connection, id)? else { return Ok(None) };
-    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE trace = ?1 ORDER BY runs.id");
-    let runs = connection.prepare_cached(&sql)?.query_map([&trace], run_info)?.collect::<Result<_, _>>()?;
-
-    let sql = format!(
-        "SELECT agent, model, {} FROM run_costs JOIN runs ON runs.id = run_costs.run WHERE trace = ?1",
-        columns::columns("run_costs"),
-    );
-    let mut select = connection.prepare_cached(&sql)?;
-    let mut rows = select.query([&trace])?;
-    let mut costs: BTreeMap<_, Spending> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        *costs.entry((row.get(0)?, row.get(1)?)).or_default() += columns::read(row, 2)?;
-    }
-    Ok(Some(TraceHistory { runs, costs, events: events(connection, &trace)? }))
-}
-
-fn events(connection: &Connection, trace: &str) -> Result<Vec<EventRecord>, StoreError> {
-    let id: TraceId = trace.parse().map_err(|error| StoreError::unreadable("trace id", error))?;
-    let mut select = connection.prepare_cached(
-        "SELECT at_us, runs.run, agent, entry FROM events JOIN runs ON runs.id = events.run
-         WHERE trace = ?1 ORDER BY at_us, events.run, number LIMIT ?2",
-    )?;
-    let mut rows = select.query(rusqlite::params![trace, MAX_EVENTS])?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        let json = row.get_ref(3)?.as_str().map_err(|error| StoreError::unreadable("event", error))?;
-        // Another version may have written it.
-        let Ok(event) = serde_json::from_str(json) else { continue };
-        let at = Timestamp::from_microsecond(row.get(0)?).unwrap_or_default();
-        let agent: String = row.get(2)?;
-        events.push(EventRecord { at, trace: id, run: run_id(row.get(1)?), agent: agent.into(), event });
-    }
-    Ok(events)
-}
-
-/// The trace id that starts with `id`, or that of the run with this id.
-fn full_trace(connection: &Connection, id: &str) -> Result<Option<String>, StoreError> {
-    let found = match Uuid::try_parse(id) {
-        // A UUID without hyphens is as long as a trace id.
-        Ok(run) if id.contains('-') => connection
-            .prepare_cached("SELECT trace FROM runs WHERE run = ?1")?
-            .query_row([run.into_bytes()], |row| row.get(0)),
-        _ if id.len() < MIN_TRACE_DIGITS => return Ok(None),
-        _ => connection
-            .prepare_cached(
-                "SELECT trace FROM runs WHERE trace >= ?1 AND trace < ?1 || 'g' ORDER BY runs.id DESC LIMIT 1",
-            )?
-            .query_row([id], |row| row.get(0)),
-    };
-    Ok(found.optional()?)
 }
 
 impl RunInfo {

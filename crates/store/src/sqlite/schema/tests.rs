@@ -60,6 +60,38 @@ async fn notes_of_the_fourth_version_are_still_found_by_embedding() {
     assert_eq!(notes.len(), 4, "a note stays if its vector cannot be read");
 }
 
+#[tokio::test]
+async fn runs_of_workers_of_the_fifth_version_belong_to_their_request_if_it_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    drop(Database::open(&path).unwrap());
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch("DROP INDEX runs_by_root; ALTER TABLE runs DROP COLUMN root; INSERT INTO epochs VALUES (1, 0)")
+        .unwrap();
+    let rows = [
+        (1_u8, "one", "team", 0),
+        (2, "one", "team", 1),
+        (3, "one", "other", 0),
+        (4, "two", "team", 0),
+        (5, "two", "team", 0),
+        (6, "two", "team", 1),
+    ];
+    for (run, trace, account, depth) in rows {
+        let row =
+            "INSERT INTO runs (run, trace, agent, account, depth, epoch, started_us) VALUES (?1, ?2, '', ?3, ?4, 1, 0)";
+        old.execute(row, rusqlite::params![[run; 16], trace, account, depth]).unwrap();
+    }
+    old.pragma_update(None, "user_version", 5).unwrap();
+    drop(old);
+
+    let database = Database::open(&path).unwrap();
+    let roots = database.read(|connection| {
+        let mut select = connection.prepare("SELECT root FROM runs ORDER BY run")?;
+        Ok(select.query_map([], |row| row.get::<_, Option<[u8; 16]>>(0))?.collect::<Result<Vec<_>, _>>()?)
+    });
+    assert_eq!(roots.await.unwrap(), [None, Some([1; 16]), None, None, None, None]);
+}
+
 #[test]
 fn a_reader_does_not_migrate_a_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -91,6 +123,6 @@ fn published_migrations_never_change() {
     use sha2::{Digest, Sha256};
     let digest =
         |sql: &str| Sha256::digest(sql).first_chunk().map(|bytes| format!("{:08x}", u32::from_be_bytes(*bytes)));
-    let published = ["e5822178", "1132036f", "c0ab1c2c", "cea895d3", "559c5bcd"];
+    let published = ["e5822178", "1132036f", "c0ab1c2c", "cea895d3", "559c5bcd", "d9b13fea"];
     assert_eq!(MIGRATIONS.map(digest), published.map(|digest| Some(digest.to_owned())));
 }

@@ -112,7 +112,7 @@ async fn a_run_is_stored_with_its_workers_events_cost_and_outcome() {
     assert_eq!(costs, [("desk", "scripted/large", PRICE.times(2)), ("desk/critic", "scripted/small", PRICE)]);
     let by_id = history.runs().trace(&trace.runs[1].run.to_string()).await.unwrap().unwrap();
     assert_eq!(by_id, trace, "a run is also found by its id");
-    assert_eq!(history.runs().find(run.id()).await.unwrap().as_ref(), trace.runs.first());
+    assert_eq!(history.runs().find(run.id(), None).await.unwrap().as_ref(), trace.runs.first());
     assert!(history.runs().trace("").await.unwrap().is_none(), "the empty id is not valid");
     assert!(history.runs().trace("ffffffff").await.unwrap().is_none());
     assert_eq!(history.lost(), 0);
