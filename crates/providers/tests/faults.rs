@@ -167,7 +167,7 @@ async fn r08_a_permanent_failure_has_a_kind_and_a_request_id() {
         (400, Kind::Caller),
         (401, Kind::Auth),
         (403, Kind::Auth),
-        (404, Kind::Caller),
+        (404, Kind::NoSuchModel),
         (413, Kind::Caller),
         (422, Kind::Caller),
     ];

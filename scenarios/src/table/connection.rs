@@ -237,7 +237,7 @@ fn client_errors() -> Vec<Scenario> {
         refused("R08/400", 400, Kind::Caller),
         opens_breaker(refused("R08/401", 401, Kind::Auth)),
         opens_breaker(refused("R08/403", 403, Kind::Auth)),
-        refused("R08/404", 404, Kind::Caller),
+        opens_breaker(refused("R08/404", 404, Kind::NoSuchModel)),
         refused("R08/413", 413, Kind::Caller),
         refused("R08/422", 422, Kind::Caller),
         Scenario::new("R08/quotes-key", "a client error that quotes the API key")

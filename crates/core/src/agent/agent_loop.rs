@@ -215,6 +215,7 @@ impl<'a> AgentLoop<'a> {
             }
             ModelErrorKind::Budget
             | ModelErrorKind::Caller
+            | ModelErrorKind::NoSuchModel
             | ModelErrorKind::Auth
             | ModelErrorKind::Quota
             | ModelErrorKind::RateLimited

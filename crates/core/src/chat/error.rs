@@ -56,6 +56,9 @@ pub struct ModelErrorDetails {
 pub enum ModelErrorKind {
     /// The request is not valid; a retry fails again.
     Caller,
+    /// The deployment does not serve the model: it is unknown, withdrawn, not open to the account, or the address is
+    /// wrong. The request may be valid, so another model can answer it.
+    NoSuchModel,
     /// The credentials were not accepted.
     Auth,
     /// The account has no money left.
@@ -186,8 +189,9 @@ impl std::error::Error for ModelError {
 }
 
 impl ModelErrorKind {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Caller,
+        Self::NoSuchModel,
         Self::Auth,
         Self::Quota,
         Self::RateLimited,
@@ -210,6 +214,7 @@ impl ModelErrorKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Caller => "caller",
+            Self::NoSuchModel => "no_such_model",
             Self::Auth => "auth",
             Self::Quota => "quota",
             Self::RateLimited => "rate_limited",
@@ -239,6 +244,7 @@ impl ModelErrorKind {
             | Self::Timeout(_)
             | Self::Broken => RetryAdvice::Backoff,
             Self::Caller
+            | Self::NoSuchModel
             | Self::Auth
             | Self::Quota
             | Self::Refused

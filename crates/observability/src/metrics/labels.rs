@@ -92,6 +92,7 @@ pub(crate) const fn error_type(kind: ModelErrorKind) -> &'static str {
         ModelErrorKind::Budget => "policy_budget",
         ModelErrorKind::CircuitOpen => "policy_circuit_open",
         ModelErrorKind::Refused => "policy_refused",
+        ModelErrorKind::NoSuchModel => "provider_no_such_model",
         ModelErrorKind::Auth => "provider_auth",
         ModelErrorKind::Quota => "provider_quota",
         ModelErrorKind::RateLimited => "provider_rate_limited",

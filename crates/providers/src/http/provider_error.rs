@@ -99,12 +99,11 @@ impl ErrorReport {
             text(outer, "/detail"),
             text(outer, "/message"),
             text(outer, "/detail/message"),
-            text(outer, "/detail/0/msg"),
         ];
-        let message = messages.into_iter().flatten().next().unwrap_or_default();
+        let message = messages.into_iter().flatten().next().map_or_else(|| invalid_field(outer), str::to_owned);
         // Routers quote the error of the model's own provider.
         let upstream = text(error, "/metadata/raw").filter(|raw| *raw != message);
-        let message = upstream.map_or_else(|| message.to_owned(), |raw| format!("{message}: {raw}"));
+        let message = upstream.map_or_else(|| message.clone(), |raw| format!("{message}: {raw}"));
         // Anthropic's envelope and the Responses event have the type `error`, which is not specific.
         let kinds = [text(error, "/type"), text(error, "/status"), text(outer, "/type")];
         let statuses = [
@@ -132,6 +131,9 @@ impl ErrorReport {
         let by_text = RULES.iter().find(|rule| rule.matches(&codes, &message)).map(|rule| rule.kind);
         match (by_text, status) {
             // Servers use the first two as defaults (Ollama reports a wrong key as `api_error`).
+            (Some(ModelErrorKind::Caller | ModelErrorKind::Transient) | None, Some(404)) if names_an_item(&message) => {
+                ModelErrorKind::Caller
+            }
             (Some(ModelErrorKind::Caller | ModelErrorKind::Transient) | None, Some(status)) => by_status(status),
             (Some(kind), _) => kind,
             (None, None) => ModelErrorKind::Transient,
@@ -171,7 +173,7 @@ impl ErrorRule {
     }
 }
 
-const RULES: [ErrorRule; 10] = [
+const RULES: [ErrorRule; 11] = [
     ErrorRule {
         // Google also reports "exceeded your current quota" for requests per minute, and then how long to wait.
         kind: ModelErrorKind::RateLimited,
@@ -248,6 +250,46 @@ const RULES: [ErrorRule; 10] = [
         phrases: &["rate-limited", "rate limit reached", "too many requests"],
     },
     ErrorRule {
+        // Before the credentials: vendors state some of these with 403.
+        kind: ModelErrorKind::NoSuchModel,
+        codes: &[
+            "model_not_found",
+            "model_not_available",
+            "model_not_supported",
+            "model_decommissioned",
+            "model_deprecated",
+            "modeldeprecated",
+            "model_terms_required",
+            "unknown_model",
+            "invalid_model",
+            "deploymentnotfound",
+            "operationnotsupported",
+            "resource_not_found_error",
+        ],
+        affixes: &["model_permission_blocked"],
+        phrases: &[
+            "no endpoints found",
+            "no allowed providers",
+            "is not a valid model",
+            "model not exist",
+            "model not found",
+            "model does not exist",
+            "not found the model",
+            "unknown model",
+            "invalid model",
+            "model identifier is invalid",
+            "unable to access model",
+            "no models loaded",
+            "does not exist or you do not have access",
+            "has been decommissioned",
+            "model has been deprecated",
+            "reached the end of its life",
+            "does not support tools",
+            "does not work with the specified model",
+            "not supported by any provider",
+        ],
+    },
+    ErrorRule {
         kind: ModelErrorKind::Auth,
         codes: &["invalid_api_key", "authentication_error", "permission_error", "permission_denied", "unauthorized"],
         affixes: &[],
@@ -292,14 +334,7 @@ const RULES: [ErrorRule; 10] = [
     },
     ErrorRule {
         kind: ModelErrorKind::Caller,
-        codes: &[
-            "invalid_request_error",
-            "invalid_prompt",
-            "not_found_error",
-            "model_not_found",
-            "request_too_large",
-            "invalid-argument",
-        ],
+        codes: &["invalid_request_error", "invalid_prompt", "not_found_error", "request_too_large", "invalid-argument"],
         affixes: &[],
         phrases: &[],
     },
@@ -312,9 +347,26 @@ fn by_status(status: u16) -> ModelErrorKind {
         429 => ModelErrorKind::RateLimited,
         529 => ModelErrorKind::Overloaded,
         408 | 409 | 425 | 500.. => ModelErrorKind::Transient,
-        // A redirect is not followed, because an API key must not go to another host.
+        // Nothing serves the model at this address. A redirect is not followed, because an API key must not go to
+        // another host.
+        300..=399 | 404 | 405 | 410 => ModelErrorKind::NoSuchModel,
         _ => ModelErrorKind::Caller,
     }
+}
+
+/// Whether a 404 is about something that the request refers to by its id, rather than about the model.
+fn names_an_item(message: &str) -> bool {
+    const ITEMS: [&str; 8] = [
+        "item with id",
+        "response with id",
+        "conversation with id",
+        "container",
+        "vector store",
+        "file_",
+        "file-",
+        "no file",
+    ];
+    ITEMS.iter().any(|item| message.contains(item))
 }
 
 /// Whether to retry. The provider's advice overrides that of the kind, except for exhausted quotas.
@@ -330,6 +382,16 @@ fn advice(kind: ModelErrorKind, head: &ResponseHead) -> RetryAdvice {
         (_, Some(wait)) => RetryAdvice::After(wait),
         (usual, None) => usual,
     }
+}
+
+/// The first problem that FastAPI lists, with the path of the field. Its `input` is left out, because it quotes the
+/// request. <https://fastapi.tiangolo.com/tutorial/handling-errors/>
+fn invalid_field(body: &Value) -> String {
+    let problem = text(body, "/detail/0/msg").unwrap_or_default();
+    let path: Vec<String> = body.pointer("/detail/0/loc").and_then(Value::as_array).map_or_else(Vec::new, |keys| {
+        keys.iter().map(|key| key.as_str().map_or_else(|| key.to_string(), str::to_owned)).collect()
+    });
+    if path.is_empty() { problem.to_owned() } else { format!("{}: {problem}", path.join(".")) }
 }
 
 /// The text at a JSON pointer.

@@ -118,7 +118,7 @@ async fn a_redirect_is_not_followed() {
     let server = CannedServer::new("307 Temporary Redirect", "location: http://127.0.0.1:1/\r\n", "").await;
     let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
     let error = model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap_err();
-    assert_eq!((error.kind(), error.details().status), (ModelErrorKind::Caller, Some(307)));
+    assert_eq!((error.kind(), error.details().status), (ModelErrorKind::NoSuchModel, Some(307)));
 }
 
 #[tokio::test]

@@ -86,12 +86,13 @@ pub(crate) fn check_request_id(recording: &Recording, got: Option<&str>) -> Resu
 
 /// The kind of an error by the text of its body and its status.
 fn expected_kind(status: u16, body: &str) -> ModelErrorKind {
-    let words: [(ModelErrorKind, &[&str]); 7] = [
+    let words: [(ModelErrorKind, &[&str]); 8] = [
         (ModelErrorKind::RateLimited, &["please retry in"]),
         (ModelErrorKind::Quota, &QUOTA),
         (ModelErrorKind::ContextLength, &CONTEXT),
         (ModelErrorKind::Overloaded, &["overloaded", "no_capacity"]),
         (ModelErrorKind::RateLimited, &["rate_limit_e", "rate-limited", "too many requests", "rate limit reached"]),
+        (ModelErrorKind::NoSuchModel, &NO_MODEL),
         (ModelErrorKind::Auth, &AUTH),
         (
             ModelErrorKind::Refused,
@@ -118,9 +119,18 @@ fn expected_kind(status: u16, body: &str) -> ModelErrorKind {
             ModelErrorKind::Caller
         }
         ..=299 | 408 | 409 | 425 | 500.. => ModelErrorKind::Transient,
+        404 if !says(&["file_", "item with id"]) => ModelErrorKind::NoSuchModel,
         _ => ModelErrorKind::Caller,
     }
 }
+
+const NO_MODEL: [&str; 5] = [
+    "model_not_found",
+    "is not a valid model",
+    "does not exist or you do not have access",
+    "no endpoints found",
+    "not found: ",
+];
 
 const QUOTA: [&str; 16] = [
     "billing_error",

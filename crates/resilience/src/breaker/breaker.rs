@@ -114,7 +114,7 @@ impl<M: ChatModel> ChatModel for Breaker<M> {
         let result = self.inner.chat(request, run).await;
         let error = result.as_ref().err();
         let kind = error.map(ModelError::kind);
-        self.report(model.record(model_result(error), kind), run);
+        self.report(model.record(model_result(error, self.settings.longest_open), kind), run);
         self.report(account.record(account_result(kind, self.settings.credential_open), kind), run);
         result
     }
@@ -136,13 +136,15 @@ impl fmt::Display for Subject {
     }
 }
 
-/// What a call means for the model's circuit. The rejection of an invalid request shows that the provider works.
-fn model_result(error: Option<&ModelError>) -> CallResult {
+/// What a call means for the model's circuit. The rejection of an invalid request shows that the provider works. A model
+/// that does not exist opens the circuit at once, because only a person can change that.
+fn model_result(error: Option<&ModelError>, block: Duration) -> CallResult {
     let Some(error) = error else {
         return CallResult::Success;
     };
     match error.kind() {
         ModelErrorKind::Caller | ModelErrorKind::Refused | ModelErrorKind::ContextLength => CallResult::Success,
+        ModelErrorKind::NoSuchModel => CallResult::Block { duration: block },
         ModelErrorKind::Overloaded
         | ModelErrorKind::Unreachable
         | ModelErrorKind::Transient
@@ -170,7 +172,8 @@ fn account_result(error: Option<ModelErrorKind>, block: Duration) -> CallResult 
     match kind {
         ModelErrorKind::Caller | ModelErrorKind::Refused | ModelErrorKind::ContextLength => CallResult::Success,
         ModelErrorKind::Auth | ModelErrorKind::Quota => CallResult::Block { duration: block },
-        ModelErrorKind::Overloaded
+        ModelErrorKind::NoSuchModel
+        | ModelErrorKind::Overloaded
         | ModelErrorKind::Unreachable
         | ModelErrorKind::Transient
         | ModelErrorKind::Timeout(_)

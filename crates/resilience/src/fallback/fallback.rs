@@ -98,7 +98,8 @@ impl<M: ChatModel> Fallback<M> {
             ModelErrorKind::Caller | ModelErrorKind::Budget | ModelErrorKind::Cancelled => false,
             ModelErrorKind::ContextLength => self.rules.on_context_length || other.has_larger_context,
             ModelErrorKind::Refused => self.rules.on_refused,
-            ModelErrorKind::Auth
+            ModelErrorKind::NoSuchModel
+            | ModelErrorKind::Auth
             | ModelErrorKind::Quota
             | ModelErrorKind::RateLimited
             | ModelErrorKind::Overloaded

@@ -41,6 +41,7 @@ fn is_transient(kind: ModelErrorKind) -> bool {
         | ModelErrorKind::Timeout(_)
         | ModelErrorKind::Broken => true,
         ModelErrorKind::Caller
+        | ModelErrorKind::NoSuchModel
         | ModelErrorKind::Auth
         | ModelErrorKind::Quota
         | ModelErrorKind::Refused

@@ -176,6 +176,7 @@ impl From<&ModelError> for ApiError {
             ModelErrorKind::ContextLength => (StatusCode::BAD_REQUEST, "context_length_exceeded"),
             ModelErrorKind::Budget => (StatusCode::PAYMENT_REQUIRED, "budget_exhausted"),
             ModelErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "provider_rate_limited"),
+            ModelErrorKind::NoSuchModel => (StatusCode::SERVICE_UNAVAILABLE, "provider_has_no_such_model"),
             ModelErrorKind::Auth => (StatusCode::SERVICE_UNAVAILABLE, "provider_credentials_refused"),
             ModelErrorKind::Quota => (StatusCode::SERVICE_UNAVAILABLE, "provider_quota_exhausted"),
             ModelErrorKind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "provider_overloaded"),

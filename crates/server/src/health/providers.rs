@@ -116,5 +116,5 @@ pub(crate) async fn probe(account: &Account) -> Result<(), String> {
 
 /// A server that refuses the request as invalid is reachable; it may have no list of models.
 fn is_reachable(error: &ModelError) -> bool {
-    error.kind() == ModelErrorKind::Caller && error.details().status.is_some()
+    matches!(error.kind(), ModelErrorKind::Caller | ModelErrorKind::NoSuchModel) && error.details().status.is_some()
 }

@@ -63,6 +63,18 @@ async fn rejected_requests_reset_the_failure_count_and_rate_limits_do_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_model_that_does_not_exist_is_blocked_for_a_minute_and_no_other_model() {
+    let accounts = Accounts::seeded(1);
+    let (gone, other) = (Fake::failing("gone", &[Kind::NoSuchModel]), Fake::healthy("other"));
+    let (gone_model, other_model) = (breaker(gone.clone(), &accounts), breaker(other, &accounts));
+    assert_eq!(ask(&gone_model).await, Some(Kind::NoSuchModel));
+    assert_eq!((ask(&gone_model).await, ask(&other_model).await), (Some(Kind::CircuitOpen), None));
+    assert_eq!(gone.calls(), 1);
+    advance(Duration::from_mins(1)).await;
+    assert_eq!(ask(&gone_model).await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rejected_credentials_or_exhausted_quota_block_every_model_of_the_account() {
     for kind in [Kind::Quota, Kind::Auth] {
         let accounts = Accounts::seeded(1);

@@ -14,6 +14,7 @@ async fn falls_back(kind: Kind) -> bool {
 #[tokio::test]
 async fn another_model_is_asked_only_after_failures_of_the_provider() {
     for kind in [
+        Kind::NoSuchModel,
         Kind::Auth,
         Kind::Quota,
         Kind::RateLimited,
@@ -49,6 +50,16 @@ async fn the_outcome_lists_each_replaced_model_once() {
             ("model:b".to_owned(), because("scripted failure (auth); a/c was asked instead")),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_model_in_the_middle_of_a_chain_that_does_not_exist_is_skipped() {
+    let (run, recorder) = observed_run();
+    let chain = Fallback::new(Fake::broken("a", Kind::Transient), Fake::broken("b", Kind::NoSuchModel));
+    let reply = chain.fallback(Fake::healthy("c")).chat(&question(), &run).await;
+    assert!(reply.is_ok());
+    assert_eq!(event_lines(&recorder)[..2], ["a/a -> a/b: transient", "a/b -> a/c: no_such_model"]);
+    assert_eq!(run.degraded().len(), 2);
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ async fn timeouts_are_not_retried_if_there_is_a_fallback() {
 async fn permanent_failures_are_not_retried() {
     let kinds = [
         Kind::Caller,
+        Kind::NoSuchModel,
         Kind::Auth,
         Kind::Quota,
         Kind::Refused,
