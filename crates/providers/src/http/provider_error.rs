@@ -384,7 +384,7 @@ fn advice(kind: ModelErrorKind, head: &ResponseHead) -> RetryAdvice {
     }
 }
 
-/// The first problem that FastAPI lists, with the path of the field. Its `input` is left out, because it quotes the
+/// The first problem that `FastAPI` lists, with the path of the field. Its `input` is left out, because it quotes the
 /// request. <https://fastapi.tiangolo.com/tutorial/handling-errors/>
 fn invalid_field(body: &Value) -> String {
     let problem = text(body, "/detail/0/msg").unwrap_or_default();
