@@ -75,81 +75,73 @@ fn every_documented_error_has_its_kind() {
 }
 
 /// How each vendor says that a model is unknown, withdrawn, or not open to the account.
+const NOT_SERVED: [(u16, &str); 34] = [
+    (
+        404,
+        r#"{"error":{"message":"The model `x` does not exist or you do not have access to it.","code":"model_not_found"}}"#,
+    ),
+    (400, r#"{"error":{"message":"The requested model 'x' does not exist.","code":"model_not_found"}}"#),
+    (403, r#"{"error":{"message":"Project `p` does not have access to model `x`","code":"model_not_found"}}"#),
+    (404, r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-x"}}"#),
+    (
+        404,
+        r#"{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}"#,
+    ),
+    (404, r#"{"error":{"code":"404","message":"Resource not found"}}"#),
+    (410, r#"{"error":{"code":"ModelDeprecated","message":"The model has been retired."}}"#),
+    (
+        400,
+        r#"{"error":{"code":"OperationNotSupported","message":"The chatCompletion operation does not work with the specified model, x."}}"#,
+    ),
+    (
+        400,
+        r#"{"error":{"message":"The model `x` has been decommissioned and is no longer supported.","type":"invalid_request_error","code":"model_decommissioned"}}"#,
+    ),
+    (
+        400,
+        r#"{"error":{"message":"The model `x` requires terms acceptance.","type":"invalid_request_error","code":"model_terms_required"}}"#,
+    ),
+    (
+        403,
+        r#"{"error":{"message":"The model `x` is blocked at the project level.","type":"permissions_error","code":"model_permission_blocked_project"}}"#,
+    ),
+    (404, r#"{"error":{"message":"No endpoints found for x.","code":404}}"#),
+    (400, r#"{"error":{"message":"x/y is not a valid model ID","code":400}}"#),
+    (400, r#"{"object":"error","message":"Invalid model: x","type":"invalid_model","param":null,"code":"1500"}"#),
+    (400, r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error","code":"invalid_request_error"}}"#),
+    (
+        404,
+        r#"{"error":{"message":"Unable to access model x.","type":"invalid_request_error","code":"model_not_available"}}"#,
+    ),
+    (404, r#"{"error":{"message":"model 'x' not found","type":"not_found_error","param":null,"code":null}}"#),
+    (404, r#"{"error":{"message":"model \"x\" not found, try pulling it first","type":"api_error","code":null}}"#),
+    (
+        400,
+        r#"{"error":{"message":"registry.ollama.ai/library/x does not support tools","type":"api_error","code":null}}"#,
+    ),
+    (
+        404,
+        r#"{"object":"error","message":"The model `x` does not exist.","type":"NotFoundError","param":null,"code":404}"#,
+    ),
+    (400, r#"{"error":{"message":"No models loaded. Please load a model.","type":"invalid_request_error"}}"#),
+    (404, r#"[{"error":{"code":404,"message":"models/x is not found for API version v1main","status":"NOT_FOUND"}}]"#),
+    (400, r#"{"code":"invalid-argument","error":"Model not found: x"}"#),
+    (404, r#"{"error":{"message":"Not found the model x or Permission denied","type":"resource_not_found_error"}}"#),
+    (400, r#"{"error":{"code":"1211","message":"Unknown Model, please check the model code."}}"#),
+    (400, r#"{"error":{"message":"Invalid model name passed in model=x.","code":"400"}}"#),
+    (400, r#"{"message":"The provided model identifier is invalid."}"#),
+    (404, r#"{"message":"This model version has reached the end of its life."}"#),
+    (404, "404 page not found"),
+    (404, r#"{"detail":"Not Found"}"#),
+    (405, r#"{"detail":"Method Not Allowed"}"#),
+    (410, ""),
+    (301, ""),
+    (307, ""),
+];
+
 #[test]
 fn a_model_that_is_not_served_is_the_deployments_failure_in_every_vendors_words() {
-    let cases = [
-        (
-            404,
-            r#"{"error":{"message":"The model `x` does not exist or you do not have access to it.","code":"model_not_found"}}"#,
-        ),
-        (400, r#"{"error":{"message":"The requested model 'x' does not exist.","code":"model_not_found"}}"#),
-        (403, r#"{"error":{"message":"Project `p` does not have access to model `x`","code":"model_not_found"}}"#),
-        (404, r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-x"}}"#),
-        (
-            404,
-            r#"{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}"#,
-        ),
-        (404, r#"{"error":{"code":"404","message":"Resource not found"}}"#),
-        (410, r#"{"error":{"code":"ModelDeprecated","message":"The model has been retired."}}"#),
-        (
-            400,
-            r#"{"error":{"code":"OperationNotSupported","message":"The chatCompletion operation does not work with the specified model, x."}}"#,
-        ),
-        (
-            400,
-            r#"{"error":{"message":"The model `x` has been decommissioned and is no longer supported.","type":"invalid_request_error","code":"model_decommissioned"}}"#,
-        ),
-        (
-            400,
-            r#"{"error":{"message":"The model `x` requires terms acceptance.","type":"invalid_request_error","code":"model_terms_required"}}"#,
-        ),
-        (
-            403,
-            r#"{"error":{"message":"The model `x` is blocked at the project level.","type":"permissions_error","code":"model_permission_blocked_project"}}"#,
-        ),
-        (404, r#"{"error":{"message":"No endpoints found for x.","code":404}}"#),
-        (400, r#"{"error":{"message":"x/y is not a valid model ID","code":400}}"#),
-        (400, r#"{"object":"error","message":"Invalid model: x","type":"invalid_model","param":null,"code":"1500"}"#),
-        (
-            400,
-            r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error","code":"invalid_request_error"}}"#,
-        ),
-        (
-            404,
-            r#"{"error":{"message":"Unable to access model x.","type":"invalid_request_error","code":"model_not_available"}}"#,
-        ),
-        (404, r#"{"error":{"message":"model 'x' not found","type":"not_found_error","param":null,"code":null}}"#),
-        (404, r#"{"error":{"message":"model \"x\" not found, try pulling it first","type":"api_error","code":null}}"#),
-        (
-            400,
-            r#"{"error":{"message":"registry.ollama.ai/library/x does not support tools","type":"api_error","code":null}}"#,
-        ),
-        (
-            404,
-            r#"{"object":"error","message":"The model `x` does not exist.","type":"NotFoundError","param":null,"code":404}"#,
-        ),
-        (400, r#"{"error":{"message":"No models loaded. Please load a model.","type":"invalid_request_error"}}"#),
-        (
-            404,
-            r#"[{"error":{"code":404,"message":"models/x is not found for API version v1main","status":"NOT_FOUND"}}]"#,
-        ),
-        (400, r#"{"code":"invalid-argument","error":"Model not found: x"}"#),
-        (
-            404,
-            r#"{"error":{"message":"Not found the model x or Permission denied","type":"resource_not_found_error"}}"#,
-        ),
-        (400, r#"{"error":{"code":"1211","message":"Unknown Model, please check the model code."}}"#),
-        (400, r#"{"error":{"message":"Invalid model name passed in model=x.","code":"400"}}"#),
-        (400, r#"{"message":"The provided model identifier is invalid."}"#),
-        (404, r#"{"message":"This model version has reached the end of its life."}"#),
-        (404, "404 page not found"),
-        (404, r#"{"detail":"Not Found"}"#),
-        (405, r#"{"detail":"Method Not Allowed"}"#),
-        (410, ""),
-        (301, ""),
-        (307, ""),
-    ];
-    for (status, body) in cases {
+    for (status, body) in NOT_SERVED {
         let error = failed(status, body);
         assert_eq!((error.kind(), error.retry()), (ModelErrorKind::NoSuchModel, RetryAdvice::Never), "{status} {body}");
     }
