@@ -1,6 +1,7 @@
 //! Sends HTTP requests and interprets what every provider answers in the same way: heads, rate limits, errors, streams.
 
 pub(crate) mod account;
+mod error_rules;
 pub(crate) mod http_client;
 pub(crate) mod provider_error;
 pub(crate) mod rate_limits;
