@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
-use brigade_core::{Embedder, Embeddings, ModelError, ModelId, Note, NoteSource, Recall, RecallQuery, Run, Scope};
+use brigade_core::{Embedder, Embeddings, ModelError, ModelId, Note, NoteSource, Recall, Run, Scope};
 use brigade_store::{Database, RecallSettings, SqliteRecall};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -110,7 +110,7 @@ pub(super) async fn measure(path: &Path, amount: Amount, numbers: &mut Numbers) 
         for number in 0..amount.repetitions {
             let (scope, text) = (scope(number), words.text(6));
             let start = Instant::now();
-            recall.recall(&RecallQuery::new(&scope, &text, 5), &run).await?;
+            recall.recall(&scope, &text, 5, &run).await?;
             times.push(start.elapsed());
         }
         let name = format!("recall 5 of {} notes {name}", amount.notes);

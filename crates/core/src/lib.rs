@@ -91,7 +91,7 @@ pub use ids::{ModelId, ParseError, RunId, Scope, TraceId};
 pub use memory::local_recall::LocalRecall;
 pub use memory::memory::{LocalMemory, Memory, MemoryError};
 pub use memory::notes::Notes;
-pub use memory::recall::{Note, NoteSource, Recall, RecallError, RecallQuery};
+pub use memory::recall::{Note, NoteSource, Recall};
 pub use model::embedder::{Embedder, Embeddings};
 pub use model::metered::{Metered, ModelExt, UnpricedPolicy};
 pub use model::model::ChatModel;
@@ -113,7 +113,7 @@ pub use run::tool_status::ToolStatus;
 pub use team::worker::{OnFailure, Worker};
 pub use tool::function::{FunctionTool, tool_fn};
 pub use tool::limits::ToolLimits;
-pub use tool::schema::{Schema, SchemaError};
+pub use tool::schema::Schema;
 pub use tool::tool::{Tool, ToolError, ToolOutput};
 pub use tool::toolbox::{Toolbox, ToolboxError};
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use brigade_core::{MemoryError, RecallError};
+use brigade_core::MemoryError;
 use rusqlite::ErrorCode;
 
 /// Data could not be stored or read. The file is never repaired, replaced or deleted because of an error.
@@ -150,29 +150,29 @@ impl From<StoreError> for MemoryError {
     }
 }
 
-impl From<StoreError> for RecallError {
-    /// Models read the message of a failed tool, so it repeats the message of the [`StoreError`].
-    fn from(error: StoreError) -> Self {
-        let refused = Self::new(error.to_string());
-        match error {
-            StoreError::Corrupt(cause)
-            | StoreError::Full(cause)
-            | StoreError::Disk(cause)
-            | StoreError::Busy(cause)
-            | StoreError::Sqlite(cause)
-            | StoreError::Unreadable { cause, .. } => refused.caused_by(cause),
-            StoreError::Foreign(_)
-            | StoreError::Newer { .. }
-            | StoreError::Older { .. }
-            | StoreError::InUse(_)
-            | StoreError::Missing(_)
-            | StoreError::Replaced(_)
-            | StoreError::Panicked
-            | StoreError::Open { .. }
-            | StoreError::Conflict { .. }
-            | StoreError::SessionBusy(_)
-            | StoreError::TooLarge { .. }
-            | StoreError::Closed => refused,
+impl StoreError {
+    /// The error for the tools of a model. A model reads the message of a failed tool, so it repeats this one.
+    pub(crate) fn for_models(self) -> MemoryError {
+        let refused = MemoryError::new(self.to_string());
+        match self {
+            Self::Corrupt(cause)
+            | Self::Full(cause)
+            | Self::Disk(cause)
+            | Self::Busy(cause)
+            | Self::Sqlite(cause)
+            | Self::Unreadable { cause, .. } => refused.caused_by(cause),
+            Self::Foreign(_)
+            | Self::Newer { .. }
+            | Self::Older { .. }
+            | Self::InUse(_)
+            | Self::Missing(_)
+            | Self::Replaced(_)
+            | Self::Panicked
+            | Self::Open { .. }
+            | Self::Conflict { .. }
+            | Self::SessionBusy(_)
+            | Self::TooLarge { .. }
+            | Self::Closed => refused,
         }
     }
 }

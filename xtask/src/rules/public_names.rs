@@ -16,6 +16,9 @@ const PUBLIC_MODULES: [(&str, &str, &str); 3] = [
     ("brigade-store", "testing", "behind a feature: the conformance tests for other stores"),
 ];
 
+/// The most public items that the core defines, without its public modules. A reader should be able to keep an overview.
+const MAX_CORE_ITEMS: usize = 110;
+
 /// A library with its modules.
 pub(crate) type Library<'a> = (&'a str, &'a Modules);
 
@@ -40,7 +43,16 @@ pub(crate) fn check_library((name, modules): Library<'_>) -> Vec<Finding> {
         }
     }
     findings.extend(reached_twice(name, modules));
+    findings.extend(too_many_items(name, modules));
     findings
+}
+
+fn too_many_items(library: &str, modules: &Modules) -> Option<Finding> {
+    let items = public_items(library, modules).iter().filter(|(path, _)| !path.contains("::")).count();
+    (library == "brigade-core" && items > MAX_CORE_ITEMS).then(|| {
+        let what = format!("{items} public items, {MAX_CORE_ITEMS} are allowed");
+        Finding::new(library, what, "merge types that say the same, or move a part into a crate of its own")
+    })
 }
 
 /// Public types that two libraries define under the same name.
@@ -130,6 +142,16 @@ mod tests {
     fn an_item_with_two_paths_is_found() {
         let modules = load(&[("lib.rs", "mod a; pub use a::B; pub use a::B as C;"), ("a.rs", "pub struct B;")]);
         assert_eq!(whats(&check_library(("a", &modules))), ["one item has the public paths B and C"]);
+    }
+
+    #[test]
+    fn too_many_public_items_of_the_core_are_found() {
+        let items = |count| (0..count).map(|index| format!("pub struct Item{index};")).collect::<Vec<_>>().join("\n");
+        let most = items(MAX_CORE_ITEMS) + "pub mod testing;";
+        let core = load(&[("lib.rs", &most), ("testing.rs", "pub struct Fake;")]);
+        assert_eq!(check_library(("brigade-core", &core)), []);
+        let core = load(&[("lib.rs", &items(MAX_CORE_ITEMS + 1))]);
+        assert_eq!(whats(&check_library(("brigade-core", &core))), ["111 public items, 110 are allowed"]);
     }
 
     #[test]

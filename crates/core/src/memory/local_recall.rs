@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::{Note, Recall, RecallError, RecallQuery, Run, Scope, memory::recent::RecentMap, sync::unpoisoned};
+use crate::{MemoryError, Note, Recall, Run, Scope, memory::recent::RecentMap, sync::unpoisoned};
 
 /// Long-term memory within this process.
 ///
@@ -50,11 +50,11 @@ impl Default for LocalRecall {
 
 #[async_trait]
 impl Recall for LocalRecall {
-    async fn remember(&self, scope: &Scope, note: Note, _: &Run) -> Result<(), RecallError> {
+    async fn remember(&self, scope: &Scope, note: Note, _: &Run) -> Result<(), MemoryError> {
         let size = note.text.len();
         if size > Self::MAX_NOTE_BYTES {
             let limit = Self::MAX_NOTE_BYTES;
-            return Err(RecallError::new(format!("a note may have {limit} bytes, this one has {size}; shorten it")));
+            return Err(MemoryError::new(format!("a note may have {limit} bytes, this one has {size}; shorten it")));
         }
         let mut scopes = unpoisoned(&self.scopes);
         let notes = scopes.write(scope);
@@ -66,13 +66,13 @@ impl Recall for LocalRecall {
         Ok(())
     }
 
-    async fn recall(&self, query: &RecallQuery<'_>, _: &Run) -> Result<Vec<Note>, RecallError> {
+    async fn recall(&self, scope: &Scope, text: &str, limit: usize, _: &Run) -> Result<Vec<Note>, MemoryError> {
         let scopes = unpoisoned(&self.scopes);
-        let notes = scopes.get(query.scope).map(|notes| rank(notes, query.text)).unwrap_or_default();
-        Ok(notes.into_iter().take(query.limit).map(|indexed| indexed.note.clone()).collect())
+        let notes = scopes.get(scope).map(|notes| rank(notes, text)).unwrap_or_default();
+        Ok(notes.into_iter().take(limit).map(|indexed| indexed.note.clone()).collect())
     }
 
-    async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, RecallError> {
+    async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, MemoryError> {
         let mut scopes = unpoisoned(&self.scopes);
         let Some(notes) = scopes.get_mut(scope) else { return Ok(false) };
         let before = notes.len();

@@ -43,7 +43,7 @@ impl<M: Memory + ?Sized> Memory for Arc<M> {
     }
 }
 
-/// A session could not be loaded or stored.
+/// A session or a note could not be stored, loaded or deleted.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct MemoryError {

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    Effect, ErrorChain, FunctionTool, Message, Note, NoteSource, Part, Recall, RecallError, RecallQuery, Run, Scope,
-    ToolError, ToolOutput, Transcript, memory::recall, tool_fn,
+    Effect, ErrorChain, FunctionTool, MemoryError, Message, Note, NoteSource, Part, Recall, Run, Scope, ToolError,
+    ToolOutput, Transcript, memory::recall, tool_fn,
 };
 
 /// Gives agents access to the notes of a [`Recall`].
@@ -121,8 +121,8 @@ impl Notes {
             let notes = notes.clone();
             async move {
                 let scope = notes.scope(&run).map_err(as_tool_error)?;
-                let query = RecallQuery::new(&scope, &search.query, search.limit);
-                let found = notes.recall.recall(&query, &run).await.map_err(as_tool_error)?;
+                let found =
+                    notes.recall.recall(&scope, &search.query, search.limit, &run).await.map_err(as_tool_error)?;
                 if found.is_empty() {
                     return Ok(ToolOutput::text("No notes were found."));
                 }
@@ -148,10 +148,10 @@ impl Notes {
     }
 
     /// The scope of the notes in this run. An empty scope is refused: everyone would share its notes.
-    fn scope(&self, run: &Run) -> Result<Scope, RecallError> {
+    fn scope(&self, run: &Run) -> Result<Scope, MemoryError> {
         let Scope { tenant, user, agent } = run.scope().clone();
         if self.of_user && user.is_none() {
-            return Err(RecallError::new("this run has no long-term memory, because no user was named"));
+            return Err(MemoryError::new("this run has no long-term memory, because no user was named"));
         }
         let name = run.agent().rsplit('/').next().unwrap_or_default();
         let scope = Scope {
@@ -160,7 +160,7 @@ impl Notes {
             agent: if self.of_agent { Some(name.into()) } else { agent },
         };
         if scope.is_empty() {
-            return Err(RecallError::new(
+            return Err(MemoryError::new(
                 "this run has no long-term memory, because no tenant, user or agent was named",
             ));
         }
@@ -181,9 +181,9 @@ impl TaskNotes {
         if text.trim().is_empty() {
             return task;
         }
-        let query = RecallQuery::new(&scope, &text, MAX_TASK_NOTES);
-        let timed_out = |_| RecallError::new(format!("no notes were found within {SEARCH_TIMEOUT:?}"));
-        let found = tokio::time::timeout(SEARCH_TIMEOUT, self.notes.recall.recall(&query, run)).await;
+        let timed_out = |_| MemoryError::new(format!("no notes were found within {SEARCH_TIMEOUT:?}"));
+        let found =
+            tokio::time::timeout(SEARCH_TIMEOUT, self.notes.recall.recall(&scope, &text, MAX_TASK_NOTES, run)).await;
         let quoted = found.map_err(timed_out).flatten().and_then(|found| self.quote(&found, transcript));
         match quoted {
             Ok(Some(notes)) => {
@@ -199,7 +199,7 @@ impl TaskNotes {
     }
 
     /// Quotes the best notes within the limit of tokens, at four bytes per token.
-    fn quote(&self, found: &[Note], transcript: &Transcript) -> Result<Option<String>, RecallError> {
+    fn quote(&self, found: &[Note], transcript: &Transcript) -> Result<Option<String>, MemoryError> {
         let max_bytes = usize::try_from(self.max_tokens).unwrap_or(usize::MAX).saturating_mul(4);
         let visible: Vec<_> = transcript.visible().map(Message::text).collect();
         let mut chosen = Vec::new();
@@ -222,7 +222,7 @@ impl TaskNotes {
     }
 }
 
-fn as_tool_error(error: RecallError) -> ToolError {
+fn as_tool_error(error: MemoryError) -> ToolError {
     ToolError::new(error.to_string()).caused_by(error)
 }
 

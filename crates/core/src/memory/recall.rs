@@ -6,65 +6,53 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Run, RunId, Scope};
+use crate::{MemoryError, Run, RunId, Scope};
 
 /// Long-term memory: notes that are separated by scope and found by their text. [`Notes`](crate::Notes) gives an agent
 /// tools for it.
 ///
 /// ```
-/// use brigade_core::{LocalRecall, Note, NoteSource, Recall, RecallQuery, Run, Scope};
+/// use brigade_core::{LocalRecall, Note, NoteSource, Recall, Run, Scope};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), brigade_core::RecallError> {
+/// # async fn main() -> Result<(), brigade_core::MemoryError> {
 /// let (recall, run) = (LocalRecall::new(), Run::new());
 /// let ada = Scope::default().tenant("acme").user("ada");
 /// recall.remember(&ada, Note::new("Prefers trains to planes.", NoteSource::User), &run).await?;
 ///
-/// let notes = recall.recall(&RecallQuery::new(&ada, "Which trains go to Basel?", 3), &run).await?;
+/// let notes = recall.recall(&ada, "Which trains go to Basel?", 3, &run).await?;
 /// assert_eq!(notes[0].text, "Prefers trains to planes.");
 /// let tenant = Scope::default().tenant("acme");
-/// assert!(recall.recall(&RecallQuery::new(&tenant, "trains", 3), &run).await?.is_empty());
+/// assert!(recall.recall(&tenant, "trains", 3, &run).await?.is_empty());
 /// # Ok(())
 /// # }
 /// ```
 #[async_trait]
 pub trait Recall: fmt::Debug + Send + Sync + 'static {
     /// Stores a note. It replaces a note with the same id in the same scope. `run` pays for an embedding model.
-    async fn remember(&self, scope: &Scope, note: Note, run: &Run) -> Result<(), RecallError>;
+    async fn remember(&self, scope: &Scope, note: Note, run: &Run) -> Result<(), MemoryError>;
 
-    /// Finds the notes of exactly the query's scope that match its text best, best match first; the newest notes if the
+    /// Finds at most `limit` notes of exactly this scope that match `text` best, best match first; the newest notes if the
     /// text has no words. `run` pays for an embedding model.
-    async fn recall(&self, query: &RecallQuery<'_>, run: &Run) -> Result<Vec<Note>, RecallError>;
+    async fn recall(&self, scope: &Scope, text: &str, limit: usize, run: &Run) -> Result<Vec<Note>, MemoryError>;
 
     /// Deletes a note. Returns whether there was one.
-    async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, RecallError>;
+    async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, MemoryError>;
 }
 
 #[async_trait]
 impl<R: Recall + ?Sized> Recall for Arc<R> {
-    async fn remember(&self, scope: &Scope, note: Note, run: &Run) -> Result<(), RecallError> {
+    async fn remember(&self, scope: &Scope, note: Note, run: &Run) -> Result<(), MemoryError> {
         (**self).remember(scope, note, run).await
     }
 
-    async fn recall(&self, query: &RecallQuery<'_>, run: &Run) -> Result<Vec<Note>, RecallError> {
-        (**self).recall(query, run).await
+    async fn recall(&self, scope: &Scope, text: &str, limit: usize, run: &Run) -> Result<Vec<Note>, MemoryError> {
+        (**self).recall(scope, text, limit, run).await
     }
 
-    async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, RecallError> {
+    async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, MemoryError> {
         (**self).forget(scope, id).await
     }
-}
-
-/// A search for notes.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct RecallQuery<'a> {
-    /// The scope to search.
-    pub scope: &'a Scope,
-    /// The text to match.
-    pub text: &'a str,
-    /// The most notes to return.
-    pub limit: usize,
 }
 
 /// A short text to remember.
@@ -93,21 +81,6 @@ pub enum NoteSource {
     Agent,
 }
 
-/// A note could not be stored, found or deleted.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct RecallError {
-    message: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl<'a> RecallQuery<'a> {
-    /// A search for at most `limit` notes of `scope` that match `text`.
-    pub fn new(scope: &'a Scope, text: &'a str, limit: usize) -> Self {
-        Self { scope, text, limit }
-    }
-}
-
 impl Note {
     /// A note with a new id. Ids sort by time.
     pub fn new(text: impl Into<String>, source: NoteSource) -> Self {
@@ -117,22 +90,9 @@ impl Note {
 
 setters!(Note { id: String, text: String, run: Option<RunId> });
 
-impl RecallError {
-    /// An error with a message that says what failed and what to do.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), source: None }
-    }
-
-    /// Sets the cause.
-    #[must_use]
-    pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
-    }
-}
-
 /// Notes as the model reads them: JSON strings with their sources, and a sentence that they are not instructions.
 /// Notes are a common place for injected instructions; in a JSON string they cannot be mistaken for other text.
-pub(crate) fn quote_notes(notes: &[Note], with_ids: bool) -> Result<String, RecallError> {
+pub(crate) fn quote_notes(notes: &[Note], with_ids: bool) -> Result<String, MemoryError> {
     let quotes: Vec<_> = notes
         .iter()
         .map(|note| Quote { id: with_ids.then_some(&*note.id), source: note.source, text: &note.text })
@@ -142,7 +102,7 @@ pub(crate) fn quote_notes(notes: &[Note], with_ids: bool) -> Result<String, Reca
 }
 
 /// The text of one note as [`quote_notes`] writes it.
-pub(crate) fn quote_text(note: &Note) -> Result<String, RecallError> {
+pub(crate) fn quote_text(note: &Note) -> Result<String, MemoryError> {
     serde_json::to_string(&note.text).map_err(not_serialized)
 }
 
@@ -154,6 +114,6 @@ struct Quote<'a> {
     text: &'a str,
 }
 
-fn not_serialized(error: serde_json::Error) -> RecallError {
-    RecallError::new("the notes could not be written as JSON").caused_by(error)
+fn not_serialized(error: serde_json::Error) -> MemoryError {
+    MemoryError::new("the notes could not be written as JSON").caused_by(error)
 }

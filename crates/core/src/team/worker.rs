@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    Agent, Budget, Degradation, ErrorChain, Event, Outcome, Run, Runnable, Schema, SchemaError, StopReason, Task, Tool,
+    Agent, Budget, Degradation, ErrorChain, Event, Outcome, ParseError, Run, Runnable, Schema, StopReason, Task, Tool,
     ToolError, ToolOutput, ToolSpec, agent::delegation,
 };
 
@@ -45,7 +45,7 @@ pub struct Worker {
     on_failure: OnFailure,
     max_calls: Option<u32>,
     budget: Budget,
-    output: Option<Result<Schema, SchemaError>>,
+    output: Option<Result<Schema, ParseError>>,
 }
 
 /// What the supervisor sees when a worker fails.

@@ -6,7 +6,7 @@ use jsonschema::error::ValidationErrorKind;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
-use crate::RawJson;
+use crate::{ParseError, RawJson};
 
 /// A compiled JSON Schema. Cheap to clone.
 ///
@@ -22,7 +22,7 @@ use crate::RawJson;
 /// assert!(schema.check(&serde_json::json!({"approved": true})).is_ok());
 /// let error = schema.check(&serde_json::json!({"approved": "yes"})).unwrap_err();
 /// assert!(error.starts_with("at /approved: "));
-/// # Ok::<(), brigade_core::SchemaError>(())
+/// # Ok::<(), brigade_core::ParseError>(())
 /// ```
 #[derive(Clone)]
 pub struct Schema(Arc<Compiled>);
@@ -32,11 +32,6 @@ struct Compiled {
     /// The names of the top-level properties.
     properties: Vec<String>,
 }
-
-/// The document is not a usable JSON Schema.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this is not a usable JSON Schema: {0}")]
-pub struct SchemaError(String);
 
 /// The most violations reported at a time: a model corrects a handful at once, and a list of hundreds only costs tokens.
 const MAX_VIOLATIONS: usize = 5;
@@ -60,11 +55,11 @@ impl Schema {
     /// # Errors
     ///
     /// The document is not a JSON Schema, or it refers to another document: nothing is fetched.
-    pub fn compile(schema: &RawJson) -> Result<Self, SchemaError> {
-        let schema: Value = serde_json::from_str(schema.get()).map_err(|error| SchemaError(error.to_string()))?;
+    pub fn compile(schema: &RawJson) -> Result<Self, ParseError> {
+        let schema: Value = serde_json::from_str(schema.get()).map_err(|error| unusable(&error))?;
         let named = schema.get("properties").and_then(Value::as_object);
         let properties = named.map(|named| named.keys().cloned().collect()).unwrap_or_default();
-        let validator = jsonschema::validator_for(&schema).map_err(|error| SchemaError(error.to_string()))?;
+        let validator = jsonschema::validator_for(&schema).map_err(|error| unusable(&error))?;
         Ok(Self(Arc::new(Compiled { validator, properties })))
     }
 
@@ -91,6 +86,10 @@ impl Schema {
     pub(crate) fn names_property(&self, name: &str) -> bool {
         self.0.properties.iter().any(|property| property == name)
     }
+}
+
+fn unusable(error: &dyn fmt::Display) -> ParseError {
+    ParseError(format!("this is not a usable JSON Schema: {error}"))
 }
 
 fn violation(error: &jsonschema::ValidationError<'_>) -> String {

@@ -12,12 +12,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Arguments, Effect, Event, Interruption, OnExhausted, Part, Run, Tool, ToolCall, ToolError, ToolOutput, ToolResult,
-    ToolSet, ToolStatus,
-    tool::arguments,
-    tool::limits::ToolLimits,
-    tool::outcome::ToolCallOutcome,
-    tool::schema::{Schema, SchemaError},
+    Arguments, Effect, Event, Interruption, OnExhausted, ParseError, Part, Run, Tool, ToolCall, ToolError, ToolOutput,
+    ToolResult, ToolSet, ToolStatus, tool::arguments, tool::limits::ToolLimits, tool::outcome::ToolCallOutcome,
+    tool::schema::Schema,
 };
 
 /// The tools that one agent may use.
@@ -82,11 +79,11 @@ pub enum ToolboxError {
         /// The tool's name.
         tool: Arc<str>,
         /// The schema's error.
-        error: SchemaError,
+        error: ParseError,
     },
     /// The schema of the agent's answer cannot be used.
     #[error("the schema of its answer: {0}")]
-    Output(SchemaError),
+    Output(ParseError),
 }
 
 /// The turn of an agent in which calls are made.

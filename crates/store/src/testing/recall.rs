@@ -1,6 +1,6 @@
 //! The contract of [`Recall`].
 
-use brigade_core::{Note, NoteSource, Recall, RecallQuery, Run, RunId, Scope};
+use brigade_core::{Note, NoteSource, Recall, Run, RunId, Scope};
 
 use super::ok;
 
@@ -84,7 +84,7 @@ async fn remember(recall: &dyn Recall, scope: &Scope, note: Note) {
 }
 
 async fn find(recall: &dyn Recall, scope: &Scope, query: &str, limit: usize) -> Vec<Note> {
-    ok(recall.recall(&RecallQuery::new(scope, query, limit), &Run::new()).await, "notes must be found")
+    ok(recall.recall(scope, query, limit, &Run::new()).await, "notes must be found")
 }
 
 fn texts(notes: &[Note]) -> Vec<&String> {

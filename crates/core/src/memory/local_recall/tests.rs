@@ -14,7 +14,7 @@ async fn remembering(texts: &[&str]) -> LocalRecall {
 }
 
 async fn found(recall: &LocalRecall, query: &str) -> Vec<String> {
-    let notes = recall.recall(&RecallQuery::new(&ada(), query, 10), &Run::new()).await.unwrap();
+    let notes = recall.recall(&ada(), query, 10, &Run::new()).await.unwrap();
     notes.into_iter().map(|note| note.text).collect()
 }
 
@@ -47,7 +47,7 @@ async fn notes_that_share_no_word_with_the_query_are_not_found() {
 async fn a_query_without_words_finds_the_newest_notes() {
     let recall = remembering(&["one", "two", "three"]).await;
     assert_eq!(found(&recall, " ?! ").await, ["three", "two", "one"]);
-    assert_eq!(recall.recall(&RecallQuery::new(&ada(), "", 2), &Run::new()).await.unwrap().len(), 2);
+    assert_eq!(recall.recall(&ada(), "", 2, &Run::new()).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -61,10 +61,7 @@ async fn scopes_are_separate() {
     let recall = remembering(&["Ada likes tea."]).await;
     let others = [Scope::default(), Scope::default().tenant("acme"), Scope::default().tenant("other").user("ada")];
     for scope in others.into_iter().chain([ada().agent("desk")]) {
-        assert!(
-            recall.recall(&RecallQuery::new(&scope, "tea", 10), &Run::new()).await.unwrap().is_empty(),
-            "{scope:?}"
-        );
+        assert!(recall.recall(&scope, "tea", 10, &Run::new()).await.unwrap().is_empty(), "{scope:?}");
     }
 }
 
@@ -80,7 +77,7 @@ async fn a_note_replaces_one_with_the_same_id() {
 #[tokio::test]
 async fn a_forgotten_note_is_deleted() {
     let recall = remembering(&["secret"]).await;
-    let note = recall.recall(&RecallQuery::new(&ada(), "secret", 1), &Run::new()).await.unwrap().remove(0);
+    let note = recall.recall(&ada(), "secret", 1, &Run::new()).await.unwrap().remove(0);
     assert!(!recall.forget(&ada().agent("desk"), &note.id).await.unwrap());
     assert!(recall.forget(&ada(), &note.id).await.unwrap());
     assert!(!recall.forget(&ada(), &note.id).await.unwrap());
@@ -93,7 +90,7 @@ async fn the_number_of_notes_and_scopes_is_bounded() {
     for number in 0..=LocalRecall::MAX_NOTES {
         recall.remember(&ada(), Note::new(format!("number {number}"), NoteSource::Tool), &Run::new()).await.unwrap();
     }
-    let all = recall.recall(&RecallQuery::new(&ada(), "", usize::MAX), &Run::new()).await.unwrap();
+    let all = recall.recall(&ada(), "", usize::MAX, &Run::new()).await.unwrap();
     assert_eq!(all.len(), LocalRecall::MAX_NOTES);
     assert_eq!(all.last().unwrap().text, "number 1");
     let long = Note::new("x".repeat(LocalRecall::MAX_NOTE_BYTES + 1), NoteSource::Agent);

@@ -33,7 +33,7 @@ async fn a_later_run_of_the_same_user_recalls_a_note() {
     assert!(text_of(&found).contains("Ada takes the train."), "{found:?}");
     let found = notes.recall().call(json!({"query": "train"}), &run_for("bob")).await.unwrap();
     assert_eq!(text_of(&found), "No notes were found.");
-    let kept = recall.recall(&RecallQuery::new(first.scope(), "", 1), &first).await.unwrap();
+    let kept = recall.recall(first.scope(), "", 1, &first).await.unwrap();
     assert_eq!((kept[0].source, kept[0].run), (NoteSource::Agent, Some(first.id())));
 
     let forget = json!({ "id": kept[0].id });
@@ -147,17 +147,17 @@ struct Broken;
 
 #[async_trait]
 impl Recall for Broken {
-    async fn remember(&self, _: &Scope, _: Note, _: &Run) -> Result<(), RecallError> {
-        Err(RecallError::new("no disk"))
+    async fn remember(&self, _: &Scope, _: Note, _: &Run) -> Result<(), MemoryError> {
+        Err(MemoryError::new("no disk"))
     }
-    async fn recall(&self, query: &RecallQuery<'_>, _: &Run) -> Result<Vec<Note>, RecallError> {
-        if query.text == "slow" {
+    async fn recall(&self, _: &Scope, text: &str, _: usize, _: &Run) -> Result<Vec<Note>, MemoryError> {
+        if text == "slow" {
             std::future::pending::<()>().await;
         }
-        Err(RecallError::new("no disk"))
+        Err(MemoryError::new("no disk"))
     }
-    async fn forget(&self, _: &Scope, _: &str) -> Result<bool, RecallError> {
-        Err(RecallError::new("no disk"))
+    async fn forget(&self, _: &Scope, _: &str) -> Result<bool, MemoryError> {
+        Err(MemoryError::new("no disk"))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use brigade_core::{Embedder, Note, Recall, RecallError, RecallQuery, Run, Scope};
+use brigade_core::{Embedder, MemoryError, Note, Recall, Run, Scope};
 
 use super::notes::{self, StoredNote};
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 /// notes are found by their words only.
 ///
 /// ```
-/// use brigade_core::{Note, NoteSource, Recall, RecallQuery, Run, Scope};
+/// use brigade_core::{Note, NoteSource, Recall, Run, Scope};
 /// use brigade_store::{Database, SqliteRecall};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -32,7 +32,7 @@ use crate::{
 /// let ada = Scope::default().tenant("acme").user("ada");
 /// recall.remember(&ada, Note::new("Prefers trains to planes.", NoteSource::User), &Run::new()).await?;
 ///
-/// let notes = recall.recall(&RecallQuery::new(&ada, "Which trains go to Basel?", 3), &Run::new()).await?;
+/// let notes = recall.recall(&ada, "Which trains go to Basel?", 3, &Run::new()).await?;
 /// assert_eq!(notes[0].text, "Prefers trains to planes.");
 /// # Ok(())
 /// # }
@@ -153,12 +153,11 @@ impl SqliteRecall {
     }
 }
 
-#[async_trait]
-impl Recall for SqliteRecall {
-    async fn remember(&self, scope: &Scope, note: Note, run: &Run) -> Result<(), RecallError> {
+impl SqliteRecall {
+    async fn insert(&self, scope: &Scope, note: Note, run: &Run) -> Result<(), StoreError> {
         let (size, limit) = (note.text.len(), self.settings.max_note_bytes);
         if size > limit {
-            return Err(StoreError::TooLarge { what: "a note", limit, size }.into());
+            return Err(StoreError::TooLarge { what: "a note", limit, size });
         }
         let scope = notes::scope_name(scope)?;
         let embedding = self.embed(&note.text, run).await;
@@ -167,11 +166,10 @@ impl Recall for SqliteRecall {
             notes::insert(connection, &scope, &StoredNote { note, embedding })?;
             notes::delete_oldest(connection, &scope, max_notes)
         });
-        Ok(write.await?)
+        write.await
     }
 
-    async fn recall(&self, query: &RecallQuery<'_>, run: &Run) -> Result<Vec<Note>, RecallError> {
-        let RecallQuery { scope, text, limit, .. } = *query;
+    async fn find(&self, scope: &Scope, text: &str, limit: usize, run: &Run) -> Result<Vec<Note>, StoreError> {
         let scope = notes::scope_name(scope)?;
         let (words, oldest_ms) = (notes::words(text), self.oldest_ms());
         let embedding = if words.is_empty() { None } else { self.embed(text, run).await };
@@ -188,16 +186,31 @@ impl Recall for SqliteRecall {
             };
             notes::read(connection, ids.into_iter().take(limit), oldest_ms)
         });
-        Ok(read.await?)
+        read.await
     }
 
-    async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, RecallError> {
+    async fn delete(&self, scope: &Scope, id: &str) -> Result<bool, StoreError> {
         let (scope, id) = (notes::scope_name(scope)?, id.to_owned());
         let forgotten = self.database.write(move |connection| notes::forget(connection, &scope, &id)).await?;
         if forgotten {
             let _ = self.database.erase_deleted().await?;
         }
         Ok(forgotten)
+    }
+}
+
+#[async_trait]
+impl Recall for SqliteRecall {
+    async fn remember(&self, scope: &Scope, note: Note, run: &Run) -> Result<(), MemoryError> {
+        self.insert(scope, note, run).await.map_err(StoreError::for_models)
+    }
+
+    async fn recall(&self, scope: &Scope, text: &str, limit: usize, run: &Run) -> Result<Vec<Note>, MemoryError> {
+        self.find(scope, text, limit, run).await.map_err(StoreError::for_models)
+    }
+
+    async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, MemoryError> {
+        self.delete(scope, id).await.map_err(StoreError::for_models)
     }
 }
 

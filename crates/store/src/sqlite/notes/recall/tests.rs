@@ -20,13 +20,7 @@ fn note(text: &str) -> Note {
 }
 
 async fn found(recall: &SqliteRecall, query: &str) -> Vec<String> {
-    recall
-        .recall(&RecallQuery::new(&ada(), query, 10), &Run::new())
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|note| note.text)
-        .collect()
+    recall.recall(&ada(), query, 10, &Run::new()).await.unwrap().into_iter().map(|note| note.text).collect()
 }
 
 /// Embeds texts in two dimensions: transport, and everything else.
@@ -107,7 +101,7 @@ async fn equal_notes_of_one_source_are_stored_once() {
     for note in [&first, &planted, &last] {
         recall.remember(&ada(), note.clone(), &Run::new()).await.unwrap();
     }
-    let kept = recall.recall(&RecallQuery::new(&ada(), "", 10), &Run::new()).await.unwrap();
+    let kept = recall.recall(&ada(), "", 10, &Run::new()).await.unwrap();
     assert_eq!(kept, [last.clone(), planted], "what a tool says does not pass for what the user said");
     assert_eq!(found(&recall, "trains").await.len(), 2);
     assert!(!recall.forget(&ada(), &first.id).await.unwrap());
@@ -123,7 +117,7 @@ async fn a_full_scope_deletes_its_oldest_notes() {
     }
     assert_eq!(found(&recall, "").await, ["number 4", "number 3", "number 2"]);
     assert_eq!(found(&recall, "number").await.len(), 3);
-    assert_eq!(recall.recall(&RecallQuery::new(&Scope::default(), "", 9), &Run::new()).await.unwrap().len(), 1);
+    assert_eq!(recall.recall(&Scope::default(), "", 9, &Run::new()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
