@@ -1,8 +1,10 @@
 //! Decodes answers of Anthropic.
 
+use std::collections::BTreeMap;
+
 use brigade_core::{
-    Arguments, ChatReply, Delta, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role,
-    TextPart, ToolCall, Usage,
+    ChatReply, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role, TextPart,
+    ToolCall, Usage,
 };
 use serde_json::value::RawValue;
 
@@ -13,10 +15,12 @@ use super::{
 };
 use crate::{
     http::{provider_error, sse::SseEvent},
-    json::json,
+    json::json::{self, LooseObject},
     protocol::{
-        protocol::{EventSink, Progress, ReplyDecoder, WireQuirk},
+        event_sink::EventSink,
+        protocol::{Answered, Progress, ReplyDecoder, WireQuirk},
         tool_calls,
+        usage::stated_cost,
     },
 };
 
@@ -35,22 +39,31 @@ pub struct MessagesDecoder {
 }
 
 impl ReplyDecoder for MessagesDecoder {
+    fn carries_answer(&self, name: &str) -> bool {
+        name.is_empty() || name.starts_with("message") || name.starts_with("content_block")
+    }
+
     fn event(&mut self, event: &SseEvent, sink: &mut EventSink<'_>) -> Result<Progress, ModelError> {
-        let data = event.data.trim_ascii();
-        if self.ended || data.is_empty() {
-            return Ok(self.progress());
-        }
-        if data == b"[DONE]" {
-            // Anthropic does not send it, but gateways do.
-            self.ended = self.stop.is_some();
-            return Ok(self.progress());
-        }
         let name = std::str::from_utf8(&event.name).unwrap_or_default();
-        let event: Option<StreamEvent<'_>> = json::read(data);
-        let event = event.map(|event| StreamEvent { kind: event.kind.or(Some(name)), ..event });
-        let event = event.filter(|event| event.error.is_none() && event.kind != Some("error"));
-        self.add_event(event.ok_or_else(|| provider_error::not_an_answer("an event of the stream", data))?, sink)?;
+        let read: StreamEvent<'_> = json::read(&event.data).unwrap_or_default();
+        if read.error.is_some() || read.kind.unwrap_or(name) == "error" {
+            return Err(provider_error::in_stream(&event.data));
+        }
+        self.add_event(StreamEvent { kind: read.kind.or(Some(name)), ..read }, sink);
         Ok(self.progress())
+    }
+
+    fn end_marker(&mut self) -> Progress {
+        self.ended = self.stop.is_some();
+        self.progress()
+    }
+
+    fn is_answered(&self) -> Answered {
+        match (&self.stop, self.usage.to_usage()) {
+            (None, _) => Answered::No,
+            (Some(_), None) => Answered::WithoutUsage,
+            (Some(_), Some(_)) => Answered::Yes,
+        }
     }
 
     fn finish(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
@@ -65,7 +78,8 @@ impl ReplyDecoder for MessagesDecoder {
 
     fn body(&mut self, body: &[u8], sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
         let answer: Option<MessageObject<'_>> = json::read(body);
-        let answer = answer.filter(|answer| answer.error.is_none() && answer.content.is_some());
+        let answer = answer
+            .filter(|answer| answer.error.is_none() && answer.content.is_some_and(|content| content.get() != "null"));
         self.begin(answer.ok_or_else(|| provider_error::not_an_answer("the answer", body))?, sink);
         Ok(self.reply(sink))
     }
@@ -80,19 +94,18 @@ impl MessagesDecoder {
         if self.ended { Progress::Done } else { Progress::More }
     }
 
-    fn add_event(&mut self, event: StreamEvent<'_>, sink: &mut EventSink<'_>) -> Result<(), ModelError> {
+    fn add_event(&mut self, event: StreamEvent<'_>, sink: &mut EventSink<'_>) {
         let StreamEvent { kind, index, message, content_block, delta, usage, error: _ } = event;
         match (kind.unwrap_or_default(), message, content_block, delta) {
             // In a continued container this holds the whole answer, and only `message_stop` follows.
-            ("message_start", Some(answer), ..) => self.begin(answer, sink),
+            ("message_start", LooseObject(Some(answer)), ..) => self.begin(answer, sink),
             ("content_block_start", _, Some(block), _) => self.add_block(ContentBlock::new(index, block), sink),
-            ("content_block_delta", .., Some(delta)) => self.add_delta(index, delta, sink)?,
+            ("content_block_delta", .., Some(delta)) => self.add_delta(index, delta, sink),
             ("message_delta", .., delta) => self.add_message_delta(delta, usage, sink),
             ("message_stop", ..) => self.ended = true,
             ("content_block_stop" | "ping", ..) => {}
             _ => sink.quirk(WireQuirk::UnknownEvent),
         }
-        Ok(())
     }
 
     fn begin(&mut self, answer: MessageObject<'_>, sink: &mut EventSink<'_>) {
@@ -101,20 +114,24 @@ impl MessagesDecoder {
         self.model = model;
         self.stop = stop_reason;
         self.add_usage(usage, sink);
-        for raw in content.into_iter().flatten() {
+        let Some(content) = content else { return };
+        if let Some(text) = json::text(content) {
+            sink.quirk(WireQuirk::ContentForm);
+            let block = BTreeMap::from([("type", "text"), ("text", &*text)]);
+            if let Ok(raw) = serde_json::value::to_raw_value(&block) {
+                self.add_block(ContentBlock::new(None, &raw), sink);
+            }
+        }
+        for raw in serde_json::from_str::<Vec<&RawValue>>(content.get()).unwrap_or_default() {
             self.add_block(ContentBlock::new(None, raw), sink);
         }
     }
 
     fn add_block(&mut self, block: ContentBlock, sink: &mut EventSink<'_>) {
         match block.kind() {
-            kind @ ("text" | "thinking") => {
-                let text = block.string(kind);
-                if !text.is_empty() {
-                    sink.delta(|| if kind == "text" { Delta::Text(text) } else { Delta::Thinking(text) });
-                }
-            }
-            "tool_use" => sink.delta(|| Delta::ToolCall { name: block.string("name") }),
+            "text" => sink.text(&block.string("text")),
+            "thinking" => sink.thinking(&block.string("thinking")),
+            "tool_use" => sink.tool_call(&block.string("name")),
             _ => {}
         }
         if let Some(model) = block.fallback_model() {
@@ -123,21 +140,20 @@ impl MessagesDecoder {
         self.blocks.push(block);
     }
 
-    fn add_delta(&mut self, index: Option<usize>, raw: &RawValue, sink: &mut EventSink<'_>) -> Result<(), ModelError> {
-        let delta: BlockDelta<'_> = serde_json::from_str(raw.get())
-            .map_err(|error| broken("a delta of the stream does not have the documented form").caused_by(error))?;
+    fn add_delta(&mut self, index: Option<usize>, raw: &RawValue, sink: &mut EventSink<'_>) {
+        let delta: BlockDelta<'_> = json::read(raw.get().as_bytes()).unwrap_or_default();
         let known = self.blocks.iter().rposition(|block| block.index == index);
         let position = known.unwrap_or(self.blocks.len());
         if known.is_none() {
             sink.quirk(WireQuirk::UnknownPart);
             self.blocks.push(ContentBlock::implied(index, delta.kind.unwrap_or_default()));
         }
-        let Some(block) = self.blocks.get_mut(position) else { return Ok(()) };
+        let Some(block) = self.blocks.get_mut(position) else { return };
         match (delta.kind.unwrap_or_default(), &delta) {
-            ("text_delta", BlockDelta { text: Some(text), .. }) => sink.delta(|| Delta::Text(text.clone())),
-            ("thinking_delta", BlockDelta { thinking: Some(text), .. }) => sink.delta(|| Delta::Thinking(text.clone())),
+            ("text_delta", BlockDelta { text: Some(text), .. }) => sink.text(text),
+            ("thinking_delta", BlockDelta { thinking: Some(text), .. }) => sink.thinking(text),
             ("input_json_delta", BlockDelta { partial_json: Some(text), .. }) if block.kind() == "tool_use" => {
-                sink.delta(|| Delta::Arguments { bytes: text.len() });
+                sink.arguments(text.len());
             }
             _ => {}
         }
@@ -145,11 +161,10 @@ impl MessagesDecoder {
             sink.quirk(WireQuirk::UnknownPart);
             block.apply_unknown(raw);
         }
-        Ok(())
     }
 
     fn add_message_delta(&mut self, delta: Option<&RawValue>, usage: Option<&RawValue>, sink: &mut EventSink<'_>) {
-        let delta: MessageDelta = delta.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let delta: MessageDelta = delta.and_then(|raw| json::read(raw.get().as_bytes())).unwrap_or_default();
         if let Some(reason) = delta.stop_reason {
             if self.stop.is_some() {
                 sink.quirk(WireQuirk::StopRepeated);
@@ -161,21 +176,20 @@ impl MessagesDecoder {
 
     fn add_usage(&mut self, usage: Option<&RawValue>, sink: &mut EventSink<'_>) {
         let Some(raw) = usage.filter(|raw| raw.get() != "null") else { return };
-        match serde_json::from_str::<UsageObject>(raw.get()) {
-            Ok(usage) if !usage.is_implausible() => self.usage.update(usage),
-            Ok(usage) => {
-                sink.quirk(WireQuirk::UsageImplausible);
-                self.usage.update(usage);
-            }
-            Err(_) => sink.quirk(WireQuirk::UsageImplausible),
+        let usage: Option<UsageObject> = json::read(raw.get().as_bytes());
+        if usage.as_ref().is_none_or(UsageObject::is_implausible) {
+            sink.quirk(WireQuirk::UsageImplausible);
         }
+        let usage = UsageObject { stated_cost: stated_cost(raw), ..usage.unwrap_or_default() };
+        self.usage.update(usage);
     }
 
     fn reply(&mut self, sink: &mut EventSink<'_>) -> ChatReply {
         let stop = self.stop.take();
         let finish_reason = finish_reason(stop.as_deref(), sink);
         let cut_off = finish_reason == FinishReason::MaxTokens;
-        let parts: Vec<Part> = std::mem::take(&mut self.blocks).into_iter().map(|block| part(block, cut_off)).collect();
+        let parts: Vec<Part> =
+            std::mem::take(&mut self.blocks).into_iter().map(|block| part(block, cut_off, sink)).collect();
         let finish_reason = tool_calls::check(&parts, finish_reason, sink);
         let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));
         reply.usage = self.usage.to_usage();
@@ -210,7 +224,7 @@ fn finish_reason(reason: Option<&str>, sink: &mut EventSink<'_>) -> FinishReason
 }
 
 /// Converts a block to a part. A type that core does not know is kept unchanged.
-fn part(mut block: ContentBlock, cut_off: bool) -> Part {
+fn part(mut block: ContentBlock, cut_off: bool, sink: &mut EventSink<'_>) -> Part {
     match block.kind() {
         "text" => {
             let text = block.string("text");
@@ -229,7 +243,7 @@ fn part(mut block: ContentBlock, cut_off: bool) -> Part {
         "tool_use" => Part::ToolCall(ToolCall {
             id: block.string("id"),
             name: block.string("name"),
-            arguments: Arguments::parse(block.input()),
+            arguments: tool_calls::parse_arguments(block.input(), sink),
             data: {
                 let more = block.fields_without(&["type", "id", "name", "input"]);
                 (!more.is_empty()).then(|| RawJson::of(&more).ok().map(provider_data)).flatten()

@@ -3,20 +3,22 @@
 //! Any field except an event's name may be missing. Content blocks are kept as raw JSON, because most of them must be
 //! sent back unchanged. See <https://docs.anthropic.com/en/api/messages-streaming>.
 
+use brigade_core::Money;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json::json::{self, Count};
+use crate::json::json::{self, Count, LooseObject};
 
 /// One event of a stream. Its kind determines which fields are present.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct StreamEvent<'a> {
-    #[serde(default, borrow, rename = "type", deserialize_with = "json::loose")]
+    #[serde(borrow, rename = "type", deserialize_with = "json::loose")]
     pub(super) kind: Option<&'a str>,
-    #[serde(default, deserialize_with = "json::loose")]
+    #[serde(deserialize_with = "json::loose")]
     pub(super) index: Option<usize>,
     #[serde(borrow)]
-    pub(super) message: Option<MessageObject<'a>>,
+    pub(super) message: LooseObject<MessageObject<'a>>,
     #[serde(borrow)]
     pub(super) content_block: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -34,8 +36,9 @@ pub(super) struct MessageObject<'a> {
     pub(super) id: Option<String>,
     #[serde(default, deserialize_with = "json::loose")]
     pub(super) model: Option<String>,
+    /// A list of blocks; a string at some gateways.
     #[serde(borrow)]
-    pub(super) content: Option<Vec<&'a RawValue>>,
+    pub(super) content: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "json::loose")]
     pub(super) stop_reason: Option<String>,
     #[serde(borrow)]
@@ -47,11 +50,12 @@ pub(super) struct MessageObject<'a> {
 /// The `delta` of `message_delta`.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct MessageDelta {
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) stop_reason: Option<String>,
 }
 
 /// The `delta` of `content_block_delta`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct BlockDelta<'a> {
     #[serde(default, borrow, rename = "type", deserialize_with = "json::loose")]
     pub(super) kind: Option<&'a str>,
@@ -69,7 +73,7 @@ pub(super) struct BlockDelta<'a> {
 
 /// Token counts as Anthropic reports them, in a dozen combinations of keys.
 ///
-/// In a stream they are totals: each later figure replaces the earlier one.
+/// In a stream they are running totals.
 /// See <https://docs.anthropic.com/en/api/messages#response-usage>.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct UsageObject {
@@ -91,6 +95,9 @@ pub(super) struct UsageObject {
     pub(super) service_tier: Option<String>,
     #[serde(default, deserialize_with = "json::loose")]
     pub(super) iterations: Option<Vec<Iteration>>,
+    /// Stated by routers in fields of their own.
+    #[serde(skip)]
+    pub(super) stated_cost: Option<Money>,
 }
 
 /// Cache writes by the lifetime of the cache entry.
@@ -130,15 +137,24 @@ pub(super) struct Iteration {
 }
 
 impl UsageObject {
-    /// Applies a later report.
+    /// Applies a later report. Totals do not fall; some gateways end with zeros.
     pub(super) fn update(&mut self, later: Self) {
-        self.input_tokens.update(later.input_tokens);
+        let input = [self.input_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens];
+        let mut updated = input;
+        updated[0].replace(later.input_tokens);
+        updated[1].replace(later.cache_read_input_tokens);
+        updated[2].replace(later.cache_creation_input_tokens);
+        // Compared as a whole, because a token may turn out to have been cached.
+        let sum = |counts: [Count; 3]| counts.into_iter().filter_map(Count::get).fold(0, u64::saturating_add);
+        // A list of the samplings says more than the totals before it.
+        if sum(updated) >= sum(input) || later.iterations.is_some() {
+            [self.input_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens] = updated;
+        }
         self.output_tokens.update(later.output_tokens);
-        self.cache_read_input_tokens.update(later.cache_read_input_tokens);
-        self.cache_creation_input_tokens.update(later.cache_creation_input_tokens);
-        self.cache_creation = later.cache_creation.or(self.cache_creation);
-        self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
-        self.server_tool_use = later.server_tool_use.or(self.server_tool_use);
+        update(&mut self.cache_creation, later.cache_creation, |created| &mut created.ephemeral_1h_input_tokens);
+        update(&mut self.output_tokens_details, later.output_tokens_details, |details| &mut details.thinking_tokens);
+        update(&mut self.server_tool_use, later.server_tool_use, |tools| &mut tools.web_search_requests);
+        self.stated_cost = self.stated_cost.max(later.stated_cost);
         self.service_tier = later.service_tier.or(self.service_tier.take());
         self.iterations = later.iterations.or(self.iterations.take());
     }
@@ -164,7 +180,8 @@ impl UsageObject {
             .cache_write_tokens(write)
             .cache_write_1h_tokens(long_lived.map(|tokens| tokens.min(write.unwrap_or(0))))
             .reasoning_tokens(self.output_tokens_details.and_then(|details| details.thinking_tokens.get()))
-            .web_searches(self.server_tool_use.and_then(|tools| tools.web_search_requests.get()));
+            .web_searches(self.server_tool_use.and_then(|tools| tools.web_search_requests.get()))
+            .stated_cost(self.stated_cost);
         for side in self.iterations.iter().flatten().filter(|iteration| iteration.is_side_work()) {
             usage += side.to_usage();
         }
@@ -186,6 +203,14 @@ impl Iteration {
         )
         .cache_read_tokens(read)
         .cache_write_tokens(write)
+    }
+}
+
+/// Applies a later report of an object with one count.
+fn update<T: Copy>(object: &mut Option<T>, later: Option<T>, count: impl Fn(&mut T) -> &mut Count) {
+    match (object.as_mut(), later) {
+        (Some(object), Some(mut later)) => count(object).update(*count(&mut later)),
+        (_, later) => *object = later.or(*object),
     }
 }
 

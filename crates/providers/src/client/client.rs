@@ -1,12 +1,13 @@
 //! Clients and models, the same for every protocol.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, HeaderValue, StatusCode};
 use async_trait::async_trait;
 use brigade_core::{ChatModel, ChatReply, ChatRequest, Effort, ModelError, ModelId, Reasoning, Run, Settings};
 use bytes::Bytes;
 use reqwest::{Request, Response, Url};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     http::{
@@ -14,10 +15,17 @@ use crate::{
         response_head::ResponseHead,
     },
     protocol::{
-        protocol::{EventSink, ModelRequest, Progress, Protocol, ReplyDecoder},
+        event_sink::EventSink,
+        protocol::{Answered, ModelRequest, Progress, Protocol, ReplyDecoder},
         response_reader::ResponseReader,
     },
 };
+
+/// How long a client waits for the terminal marker of an answer that is complete without it. Servers that send one send it
+/// in the same millisecond.
+const MARKER_GRACE: Duration = Duration::from_secs(1);
+/// The same for usage, which comes after the answer, or never.
+const USAGE_GRACE: Duration = Duration::from_secs(5);
 
 /// A provider account and the protocol that it speaks. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -172,13 +180,29 @@ async fn read<D: ReplyDecoder>(
     mut reader: ResponseReader<'_, D>,
     account: &Account,
 ) -> Result<ChatReply, ModelError> {
+    let mut end: Option<Instant> = None;
     loop {
-        match response.chunk().await {
+        let chunk = match end {
+            None => response.chunk().await,
+            Some(end) => match timeout_at(end, response.chunk()).await {
+                Ok(chunk) => chunk,
+                Err(_) => return reader.finish(),
+            },
+        };
+        match chunk {
             Ok(Some(chunk)) => {
                 if reader.push(chunk)? == Progress::Done {
                     account.http.drain(response);
                     return reader.finish();
                 }
+                let grace = match reader.is_answered() {
+                    Answered::No => None,
+                    Answered::WithoutUsage => Some(USAGE_GRACE),
+                    Answered::Yes => Some(MARKER_GRACE),
+                };
+                // Pings do not extend it.
+                let graced = grace.map(|grace| Instant::now() + grace);
+                end = [end, graced].into_iter().flatten().min();
             }
             Ok(None) => return reader.finish(),
             Err(error) => return reader.cut(error.without_url()),

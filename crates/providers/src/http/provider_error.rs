@@ -61,20 +61,43 @@ pub(crate) fn in_band(raw: &RawValue) -> ModelError {
     ErrorReport::read(&serde_json::from_str(raw.get()).unwrap_or_default()).into_in_band()
 }
 
-/// The error for a document that is not an answer or an event of one: the error inside it, if there is one, or that the
-/// document has the wrong form. `what` names the document.
-pub(crate) fn not_an_answer(what: &str, body: &[u8]) -> ModelError {
-    let broken = |reason: &str| ModelError::new(ModelErrorKind::Broken, format!("{what} is {reason}"));
-    match serde_json::from_slice::<Value>(body) {
-        Ok(value) if is_error(&value) => ErrorReport::read(&value).into_in_band(),
-        Ok(_) => broken("JSON, but does not have the form of an answer"),
-        // Damaged JSON may hold a part of the answer, which must not get into a log.
-        Err(_) if body.trim_ascii_start().starts_with(b"{") => broken("not a complete JSON document"),
-        Err(_) => broken(&format!("not JSON: {}", excerpt(body))),
-    }
+/// Reads the data of an event that reports an error, as JSON or as text.
+pub(crate) fn in_stream(data: &[u8]) -> ModelError {
+    let report = match serde_json::from_slice::<Value>(data) {
+        Ok(value) => ErrorReport::read(&value),
+        Err(_) => ErrorReport { message: excerpt(data), ..ErrorReport::default() },
+    };
+    report.into_in_band()
 }
 
-fn is_error(value: &Value) -> bool {
+/// The error for a JSON document that is not an answer or an event of one: the error inside it, if there is one, or that
+/// the document has the wrong form. `what` names the document. The document itself may hold a part of an answer, which
+/// must not get into a log.
+pub(crate) fn not_an_answer(what: &str, document: &[u8]) -> ModelError {
+    if is_error(document) {
+        return in_stream(document);
+    }
+    ModelError::new(ModelErrorKind::Broken, format!("{what} is JSON, but does not have the form of an answer"))
+}
+
+/// The error for a successful response whose body is not JSON.
+pub(crate) fn not_json(body: &[u8]) -> ModelError {
+    let body = body.trim_ascii();
+    let form = match body.first() {
+        None => "is empty",
+        Some(b'{' | b'[') => "is not a complete JSON document",
+        Some(b'<') => "is a page of HTML or XML, not JSON; check the base URL and the proxies on the way",
+        Some(_) => "is not JSON",
+    };
+    ModelError::new(ModelErrorKind::Broken, format!("the answer {form}"))
+}
+
+/// Whether a document reports an error.
+pub(crate) fn is_error(document: &[u8]) -> bool {
+    serde_json::from_slice(document).is_ok_and(|value| is_error_value(&value))
+}
+
+fn is_error_value(value: &Value) -> bool {
     let value = value.get(0).unwrap_or(value);
     let has = |name: &str| value.get(name).is_some_and(|inner| !inner.is_null());
     let has_message = value.get("message").is_some_and(Value::is_string);

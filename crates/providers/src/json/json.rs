@@ -30,11 +30,21 @@ pub(crate) enum Count {
 #[derive(Debug)]
 pub(crate) struct LooseObject<T>(pub(crate) Option<T>);
 
+/// A list. A value of another type counts as absent.
+#[derive(Debug)]
+pub(crate) struct LooseList<T>(pub(crate) Option<Vec<T>>);
+
 /// A string. A value of another type counts as absent.
 #[derive(Debug, Default)]
 pub(crate) struct LooseString(pub(crate) Option<String>);
 
 impl<T> Default for LooseObject<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Default for LooseList<T> {
     fn default() -> Self {
         Self(None)
     }
@@ -50,10 +60,19 @@ impl Count {
     }
 
     /// Replaces the count by a later one, if that is a count.
-    pub(crate) fn update(&mut self, later: Self) {
+    pub(crate) fn replace(&mut self, later: Self) {
         if later != Self::Absent && (later != Self::Implausible || *self == Self::Absent) {
             *self = later;
         }
+    }
+
+    /// Applies a later report of a running total, which does not fall.
+    pub(crate) fn update(&mut self, later: Self) {
+        *self = match (*self, later) {
+            (Self::Of(before), Self::Of(later)) => Self::Of(before.max(later)),
+            (Self::Of(_), _) | (_, Self::Absent) => *self,
+            (Self::Absent | Self::Implausible, later) => later,
+        };
     }
 }
 
@@ -66,7 +85,9 @@ impl LooseString {
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = match Value::deserialize(deserializer)? {
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        // A number may be too large even for a float.
+        let value = match serde_json::from_str(raw).unwrap_or(Value::Bool(false)) {
             Value::Null => return Ok(Self::Absent),
             value => value,
         };
@@ -88,23 +109,27 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseObject<T> {
         }
         // Through a map, because a derived `Deserialize` refuses a field that comes twice.
         let fields: BTreeMap<String, &'de RawValue> = serde_json::from_str(raw).map_err(D::Error::custom)?;
-        T::deserialize(MapDeserializer::new(fields.into_iter()))
-            .map(|value| Self(Some(value)))
-            .map_err(D::Error::custom)
+        Ok(Self(T::deserialize(MapDeserializer::<_, serde_json::Error>::new(fields.into_iter())).ok()))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseList<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        Ok(Self(serde_json::from_str(raw).ok()))
     }
 }
 
 impl<'de> Deserialize<'de> for LooseString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&'de RawValue>::deserialize(deserializer)?.get();
-        let is_string = raw.starts_with('"');
-        is_string.then(|| serde_json::from_str(raw)).transpose().map(Self).map_err(D::Error::custom)
+        Ok(Self(serde_json::from_str(raw).ok()))
     }
 }
 
-/// Reads a document of this form, or nothing.
+/// Reads an object of this form, or nothing.
 pub(crate) fn read<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Option<T> {
-    serde_json::from_slice(document).ok()
+    serde_json::from_slice::<LooseObject<T>>(document).ok()?.0
 }
 
 /// Appends a value. Only for values that cannot fail: no maps with keys other than strings.

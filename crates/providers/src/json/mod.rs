@@ -2,3 +2,4 @@
 
 pub(crate) mod body_writer;
 pub(crate) mod json;
+pub(crate) mod repair;

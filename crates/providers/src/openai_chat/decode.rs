@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use brigade_core::{
-    ChatReply, Delta, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role, TextPart,
-    Usage,
+    ChatReply, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role, TextPart, Usage,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -19,7 +18,11 @@ use super::{
 use crate::{
     http::{provider_error, sse::SseEvent},
     json::json::{self, Count, LooseObject, LooseString},
-    protocol::protocol::{EventSink, Progress, ReplyDecoder, WireQuirk},
+    protocol::{
+        event_sink::EventSink,
+        protocol::{Answered, Progress, ReplyDecoder, WireQuirk},
+        usage::larger,
+    },
 };
 
 /// Decodes one answer. Only the first of several choices is read.
@@ -55,24 +58,35 @@ enum ContentBlock {
 }
 
 impl ReplyDecoder for ChatDecoder {
+    /// Chat Completions has no names of events; some servers use one of these.
+    fn carries_answer(&self, name: &str) -> bool {
+        matches!(name, "" | "message" | "data" | "chunk" | "delta" | "completion" | "chat.completion.chunk")
+    }
+
     fn event(&mut self, event: &SseEvent, sink: &mut EventSink<'_>) -> Result<Progress, ModelError> {
-        if event.data.trim_ascii() == b"[DONE]" {
-            self.has_end_marker = true;
-            return Ok(Progress::Done);
-        }
-        let completion: Option<LooseObject<Completion<'_>>> = json::read(&event.data);
-        let completion = completion
-            .and_then(|completion| completion.0)
-            .ok_or_else(|| provider_error::not_an_answer("an event of the stream", &event.data))?;
-        let is_empty = completion.choices.is_none() && completion.usage.0.is_none() && completion.error.is_none();
+        let completion: Completion<'_> = json::read(&event.data).unwrap_or_default();
+        let is_empty = completion.choices.0.is_none() && completion.usage.is_none() && completion.error.is_none();
         if is_empty && event.name.as_ref() == b"error" {
-            return Err(provider_error::not_an_answer("the stream", &event.data));
+            return Err(provider_error::in_stream(&event.data));
         }
         if is_empty {
             sink.quirk(WireQuirk::UnknownEvent);
         }
         self.add(completion, sink)?;
         Ok(Progress::More)
+    }
+
+    fn end_marker(&mut self) -> Progress {
+        self.has_end_marker = true;
+        Progress::Done
+    }
+
+    fn is_answered(&self) -> Answered {
+        match (&self.finish_reason_text, self.usage) {
+            (None, _) => Answered::No,
+            (Some(_), None) => Answered::WithoutUsage,
+            (Some(_), Some(_)) => Answered::Yes,
+        }
     }
 
     fn finish(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
@@ -89,11 +103,9 @@ impl ReplyDecoder for ChatDecoder {
     }
 
     fn body(&mut self, body: &[u8], sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
-        let completion: Option<LooseObject<Completion<'_>>> = json::read(body);
-        let completion = completion
-            .and_then(|completion| completion.0)
-            .filter(|completion| completion.choices.is_some() && completion.error.is_none());
-        let completion = completion.ok_or_else(|| provider_error::not_an_answer("the body", body))?;
+        let completion: Option<Completion<'_>> = json::read(body);
+        let completion = completion.filter(|completion| completion.choices.0.is_some() && completion.error.is_none());
+        let completion = completion.ok_or_else(|| provider_error::not_an_answer("the answer", body))?;
         self.add(completion, sink)?;
         if self.finish_reason_text.is_none() {
             sink.quirk(WireQuirk::StopMissing);
@@ -115,7 +127,7 @@ impl ChatDecoder {
         if let Some(error) = completion.error.filter(|error| !json::is_blank(error)) {
             return Err(provider_error::in_band(error));
         }
-        for choice in completion.choices.into_iter().flatten().filter_map(|choice| choice.0) {
+        for choice in completion.choices.0.into_iter().flatten().filter_map(|choice| choice.0) {
             if choice.index.get().unwrap_or(0) == 0 {
                 self.add_choice(choice, sink)?;
             }
@@ -123,15 +135,15 @@ impl ChatDecoder {
         Ok(())
     }
 
-    /// Any chunk may have usage. It is a running total, so the last one counts.
+    /// Any chunk may have usage. It is a running total.
     fn add_usage(&mut self, completion: &Completion<'_>, sink: &mut EventSink<'_>) {
-        let groq = || completion.x_groq.0.as_ref()?.usage.0.as_ref();
-        let Some(stated) = completion.usage.0.as_ref().or_else(groq) else { return };
+        let groq = || completion.x_groq.0.as_ref()?.usage;
+        let Some(stated) = completion.usage.or_else(groq) else { return };
         let (usage, implausible) = usage::parse(stated);
         if implausible {
             sink.quirk(WireQuirk::UsageImplausible);
         }
-        self.usage = usage.or(self.usage);
+        self.usage = larger(self.usage, usage);
     }
 
     fn add_choice(&mut self, choice: Choice<'_>, sink: &mut EventSink<'_>) -> Result<(), ModelError> {
@@ -157,10 +169,11 @@ impl ChatDecoder {
 
     fn add_message(&mut self, message: ChoiceMessage<'_>, whole: bool, sink: &mut EventSink<'_>) {
         if let Some(thought) = self.reasoning.push(&message) {
-            sink.delta(|| Delta::Thinking(thought));
+            sink.thinking(&thought);
         }
         match message.content {
-            Content::Text(text) => self.add_text(text, sink),
+            Content::Text(text) if whole => self.add_text(self.missing_rest(&text), sink),
+            Content::Text(text) => self.add_text(&text, sink),
             Content::Parts(parts) => {
                 sink.quirk(WireQuirk::ContentForm);
                 for part in parts {
@@ -171,7 +184,7 @@ impl ChatDecoder {
         }
         if let Some(refusal) = message.refusal.filled() {
             self.refusal.push_str(refusal);
-            sink.delta(|| Delta::Text(refusal.to_owned()));
+            sink.text(refusal);
         }
         if let Some(annotations) = message.annotations.filter(|raw| !json::is_blank(raw)) {
             self.annotations = Some(annotations.to_owned());
@@ -182,7 +195,10 @@ impl ChatDecoder {
             function: LooseObject(Some(function)),
             ..ToolCallDelta::default()
         });
-        for call in message.tool_calls.into_iter().flatten().filter_map(|call| call.0).chain(legacy) {
+        for call in message.tool_calls.0.into_iter().flatten().filter_map(|call| call.0).chain(legacy) {
+            if whole && self.tool_calls.has_assembled(&call) {
+                continue;
+            }
             if whole {
                 self.tool_calls.push_whole(&call, sink);
             } else {
@@ -191,21 +207,33 @@ impl ChatDecoder {
         }
     }
 
-    fn add_text(&mut self, text: String, sink: &mut EventSink<'_>) {
+    /// What a whole message adds to the deltas before it. Some servers end with the message that the deltas made, perhaps
+    /// with other blanks; what was shown stands.
+    fn missing_rest<'t>(&self, text: &'t str) -> &'t str {
+        let shown: String = self.content.iter().map(ContentBlock::text).collect();
+        let visible = |text: &str| text.chars().filter(|character| !character.is_whitespace()).collect::<String>();
+        match text.strip_prefix(&*shown) {
+            Some(rest) => rest,
+            None if visible(text) == visible(&shown) => "",
+            None => text,
+        }
+    }
+
+    fn add_text(&mut self, text: &str, sink: &mut EventSink<'_>) {
         if text.is_empty() {
             return;
         }
-        sink.delta(|| Delta::Text(text.clone()));
+        sink.text(text);
         match self.content.last_mut() {
-            Some(ContentBlock::Text(before)) => before.push_str(&text),
-            _ => self.content.push(ContentBlock::Text(text)),
+            Some(ContentBlock::Text(before)) => before.push_str(text),
+            _ => self.content.push(ContentBlock::Text(text.to_owned())),
         }
     }
 
     fn add_part(&mut self, raw: &RawValue, sink: &mut EventSink<'_>) {
         let part: ContentPart<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
         match (part.kind.filled(), part.thinking) {
-            (Some("text"), _) => self.add_text(part.text.0.unwrap_or_default(), sink),
+            (Some("text"), _) => self.add_text(part.text.filled().unwrap_or_default(), sink),
             (Some("thinking"), Some(thinking)) => self.add_thinking(&readable_text(&thinking), raw, sink),
             _ => {
                 sink.quirk(WireQuirk::UnknownPart);
@@ -215,9 +243,7 @@ impl ChatDecoder {
     }
 
     fn add_thinking(&mut self, text: &str, raw: &RawValue, sink: &mut EventSink<'_>) {
-        if !text.is_empty() {
-            sink.delta(|| Delta::Thinking(text.to_owned()));
-        }
+        sink.thinking(text);
         match self.content.last_mut() {
             Some(ContentBlock::Thinking { text: before, raw }) => {
                 before.push_str(text);
@@ -303,6 +329,13 @@ impl ChatDecoder {
 }
 
 impl ContentBlock {
+    fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Thinking { .. } | Self::Opaque(_) => "",
+        }
+    }
+
     fn into_part(self) -> Part {
         match self {
             Self::Text(text) => Part::text(text),

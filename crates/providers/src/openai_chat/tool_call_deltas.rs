@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use brigade_core::{Arguments, Delta, Part, ProviderData, RawJson, ToolCall};
+use brigade_core::{Arguments, Part, ProviderData, RawJson, ToolCall};
 use serde_json::value::RawValue;
 
 use super::{chat_completions::DIALECT, wire::ToolCallDelta};
 use crate::{
     json::json::{self, Count},
-    protocol::protocol::{EventSink, WireQuirk},
+    protocol::{event_sink::EventSink, protocol::WireQuirk, tool_calls},
 };
 
 /// The tool calls of one answer, in the order in which they began.
@@ -31,12 +31,20 @@ struct PartialToolCall {
     name: String,
     arguments: String,
     data: Option<RawJson>,
+    /// The call came in one piece.
+    is_whole: bool,
 }
 
 impl ToolCallAssembler {
+    /// Whether deltas have made a call with this id.
+    pub(super) fn has_assembled(&self, call: &ToolCallDelta<'_>) -> bool {
+        let id = call.id.filled();
+        self.0.iter().any(|partial| Some(&*partial.id) == id && !partial.is_whole && partial.is_complete())
+    }
+
     /// Adds a call that is not a delta. Two with the same id are two calls.
     pub(super) fn push_whole(&mut self, call: &ToolCallDelta<'_>, sink: &mut EventSink<'_>) {
-        let mut partial = PartialToolCall::default();
+        let mut partial = PartialToolCall { is_whole: true, ..PartialToolCall::default() };
         partial.add(call, sink);
         self.0.push(partial);
     }
@@ -138,7 +146,7 @@ impl PartialToolCall {
     fn add_name(&mut self, name: Option<&str>, sink: &mut EventSink<'_>) {
         if let (true, Some(name)) = (self.name.is_empty(), name) {
             name.clone_into(&mut self.name);
-            sink.delta(|| Delta::ToolCall { name: name.to_owned() });
+            sink.tool_call(name);
         }
     }
 
@@ -151,10 +159,7 @@ impl PartialToolCall {
             sink.quirk(WireQuirk::ArgumentsForm);
             self.arguments.push_str(raw.get());
         }
-        let bytes = self.arguments.len() - before;
-        if bytes > 0 {
-            sink.delta(|| Delta::Arguments { bytes });
-        }
+        sink.arguments(self.arguments.len() - before);
     }
 
     fn finish(self, position: usize, sink: &mut EventSink<'_>) -> ToolCall {
@@ -165,8 +170,7 @@ impl PartialToolCall {
             self.id
         };
         // Groq writes `null` for a tool without parameters.
-        let no_arguments = self.arguments.trim() == "null";
-        let arguments = if no_arguments { Arguments::default() } else { Arguments::parse(self.arguments) };
+        let arguments = tool_calls::parse_arguments(self.arguments, sink);
         let data = self.data.map(|raw| ProviderData { dialect: DIALECT.into(), raw });
         ToolCall { id, name: self.name, arguments, data }
     }

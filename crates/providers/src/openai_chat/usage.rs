@@ -1,18 +1,18 @@
 //! Token counts of Chat Completions servers.
 
-use brigade_core::{Money, Usage};
+use brigade_core::Usage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    json::json::{Count, LooseObject},
-    protocol::usage::{drop_implausible, from_usd},
+    json::json::{self, Count, LooseObject},
+    protocol::usage::{drop_implausible, stated_cost},
 };
 
 /// A `usage` object with the names that different servers use for the same thing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct UsageObject<'a> {
+struct UsageObject {
     prompt_tokens: Count,
     completion_tokens: Count,
     total_tokens: Count,
@@ -29,11 +29,6 @@ pub(super) struct UsageObject<'a> {
     reasoning_tokens: Count,
     /// Mistral counts audio input in the total alone.
     prompt_audio_seconds: Count,
-    /// OpenRouter: US dollars. Perplexity: an object.
-    #[serde(borrow)]
-    cost: Option<&'a RawValue>,
-    /// xAI: ten-billionths of a US dollar.
-    cost_in_usd_ticks: Count,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -47,22 +42,18 @@ struct TokenDetails {
     reasoning: Count,
 }
 
-#[derive(Debug, Deserialize)]
-struct CostObject {
-    total_cost: f64,
-}
-
 /// Groq's own object, which repeats the usage. At first it was the only place.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct GroqExtension<'a> {
     #[serde(borrow)]
-    pub(super) usage: LooseObject<UsageObject<'a>>,
+    pub(super) usage: Option<&'a RawValue>,
 }
 
 /// Converts a `usage` object; absent if it has no token counts. The flag is true if a count is impossible; that count is
 /// left out.
-pub(super) fn parse(stated: &UsageObject<'_>) -> (Option<Usage>, bool) {
+pub(super) fn parse(raw: &RawValue) -> (Option<Usage>, bool) {
+    let Some(stated) = json::read::<UsageObject>(raw.get().as_bytes()) else { return (None, false) };
     let counts = [stated.prompt_tokens, stated.completion_tokens, stated.total_tokens];
     let implausible = counts.contains(&Count::Implausible);
     let (prompt, completion) = (stated.prompt_tokens.get(), stated.completion_tokens.get());
@@ -83,7 +74,7 @@ pub(super) fn parse(stated: &UsageObject<'_>) -> (Option<Usage>, bool) {
         first([input.cache_read, stated.prompt_cache_hit_tokens, stated.cache_read_input_tokens, stated.cached_tokens]);
     usage.cache_write_tokens = first([input.cache_write, stated.cache_creation_input_tokens]);
     usage.reasoning_tokens = first([output.reasoning, stated.reasoning_tokens]);
-    usage.stated_cost = stated_cost(stated);
+    usage.stated_cost = stated_cost(raw);
     let dropped = drop_implausible(&mut usage);
     (Some(usage), implausible || dropped)
 }
@@ -92,24 +83,14 @@ fn first<const N: usize>(counts: [Count; N]) -> Option<u64> {
     counts.into_iter().find_map(Count::get)
 }
 
-fn stated_cost(stated: &UsageObject<'_>) -> Option<Money> {
-    if let Some(ticks) = stated.cost_in_usd_ticks.get() {
-        return i64::try_from(ticks.div_ceil(10)).ok().map(Money::from_nano);
-    }
-    let raw = stated.cost?.get();
-    let usd: f64 = serde_json::from_str(raw)
-        .or_else(|_| serde_json::from_str::<CostObject>(raw).map(|cost| cost.total_cost))
-        .ok()?;
-    from_usd(usd)
-}
-
 #[cfg(test)]
 mod tests {
+    use brigade_core::Money;
+
     use super::*;
 
     fn read(json: &str) -> (Option<Usage>, bool) {
-        let stated: LooseObject<UsageObject<'_>> = serde_json::from_str(json).unwrap();
-        stated.0.map_or((None, false), |stated| parse(&stated))
+        parse(serde_json::from_str(json).unwrap())
     }
 
     #[test]
@@ -147,5 +128,26 @@ mod tests {
         assert_eq!(cost(r#"{"prompt_tokens":1,"cost":{"total_cost":0.006}}"#), Some(Money::from_nano(6_000_000)));
         assert_eq!(cost(r#"{"prompt_tokens":1,"cost_in_usd_ticks":1234}"#), Some(Money::from_nano(124)));
         assert_eq!(cost(r#"{"prompt_tokens":1,"cost":-1}"#), None);
+    }
+
+    #[test]
+    fn the_cost_of_a_call_with_an_own_key_is_the_routers_fee_and_the_upstream_cost() {
+        let cost = |cost: &str| read(&format!("{{\"prompt_tokens\":1,{cost}}}")).0.unwrap().stated_cost;
+        let details = r#""cost_details":{"upstream_inference_cost":0.036}"#;
+        for (fee, nano) in [
+            (r#""cost":0,"is_byok":true"#, 36_000_000),
+            (r#""cost":0"#, 36_000_000),
+            (r#""cost":0.002,"is_byok":true"#, 38_000_000),
+            // What the provider bills the router is in the router's price.
+            (r#""cost":0.04,"is_byok":false"#, 40_000_000),
+            (r#""cost":0.04"#, 40_000_000),
+        ] {
+            assert_eq!(cost(&format!("{fee},{details}")), Some(Money::from_nano(nano)), "{fee}");
+        }
+        assert_eq!(cost(r#""cost":0,"is_byok":true,"cost_details":null"#), Some(Money::ZERO));
+        assert_eq!(
+            cost(r#""cost":0.1,"is_byok":"yes","cost_details":{"upstream_inference_cost":"?"}"#),
+            Some(Money::from_nano(100_000_000))
+        );
     }
 }

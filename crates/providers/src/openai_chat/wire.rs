@@ -6,8 +6,8 @@
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::value::RawValue;
 
-use super::usage::{GroqExtension, UsageObject};
-use crate::json::json::{Count, LooseObject, LooseString};
+use super::usage::GroqExtension;
+use crate::json::json::{Count, LooseList, LooseObject, LooseString};
 
 /// A whole answer, or a chunk of one.
 #[derive(Debug, Default, Deserialize)]
@@ -17,9 +17,9 @@ pub(super) struct Completion<'a> {
     pub(super) model: LooseString,
     pub(super) service_tier: LooseString,
     #[serde(borrow)]
-    pub(super) choices: Option<Vec<LooseObject<Choice<'a>>>>,
+    pub(super) choices: LooseList<LooseObject<Choice<'a>>>,
     #[serde(borrow)]
-    pub(super) usage: LooseObject<UsageObject<'a>>,
+    pub(super) usage: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) x_groq: LooseObject<GroqExtension<'a>>,
     #[serde(borrow)]
@@ -57,7 +57,7 @@ pub(super) struct ChoiceMessage<'a> {
     #[serde(borrow)]
     pub(super) annotations: Option<&'a RawValue>,
     #[serde(borrow)]
-    pub(super) tool_calls: Option<Vec<LooseObject<ToolCallDelta<'a>>>>,
+    pub(super) tool_calls: LooseList<LooseObject<ToolCallDelta<'a>>>,
     /// The form before tool calls.
     #[serde(borrow)]
     pub(super) function_call: LooseObject<FunctionDelta<'a>>,

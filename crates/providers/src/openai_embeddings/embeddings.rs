@@ -15,7 +15,10 @@ use crate::{
         provider_error,
         response_head::ResponseHead,
     },
-    json::json::{self, Count},
+    json::{
+        json::{self, Count},
+        repair,
+    },
     protocol::protocol::caller_error,
 };
 
@@ -88,8 +91,9 @@ impl OpenAiEmbeddings {
 
     /// Decodes the vectors and sorts them in the order of the texts.
     fn decode(body: &[u8], texts: usize) -> Result<Embeddings, ModelError> {
-        let response: Option<EmbeddingsResponse> = json::read(body);
-        let response = response.ok_or_else(|| provider_error::not_an_answer("the list of embeddings", body))?;
+        let body = repair::document(body).ok_or_else(|| provider_error::not_json(body))?;
+        let response: Option<EmbeddingsResponse> = json::read(&body);
+        let response = response.ok_or_else(|| provider_error::not_an_answer("the list of embeddings", &body))?;
         let usage = response.usage.and_then(|usage| usage.prompt_tokens.get()).map(|tokens| Usage::new(tokens, 0));
         let broken = |why: String| {
             ModelError::new(ModelErrorKind::Broken, format!("the list of embeddings {why}"))

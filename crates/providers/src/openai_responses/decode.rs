@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use brigade_core::{
-    Arguments, ChatReply, Delta, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role,
+    Arguments, ChatReply, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role,
     TextPart, ToolCall, Usage,
 };
 use serde_json::value::RawValue;
@@ -14,10 +14,12 @@ use super::{
 };
 use crate::{
     http::{provider_error, sse::SseEvent},
-    json::json,
+    json::{json, repair},
     protocol::{
-        protocol::{EventSink, Progress, ReplyDecoder, WireQuirk},
+        event_sink::EventSink,
+        protocol::{Answered, Progress, ReplyDecoder, WireQuirk},
         tool_calls,
+        usage::larger,
     },
 };
 
@@ -29,26 +31,34 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct ResponsesDecoder {
     items: BTreeMap<u64, RawJson>,
+    /// The text of the deltas by item.
+    shown: BTreeMap<u64, String>,
     usage: Option<Usage>,
     reply: Option<ChatReply>,
 }
 
 impl ReplyDecoder for ResponsesDecoder {
+    fn carries_answer(&self, name: &str) -> bool {
+        name.is_empty() || name.starts_with("response.")
+    }
+
     fn event(&mut self, event: &SseEvent, sink: &mut EventSink<'_>) -> Result<Progress, ModelError> {
-        let data = event.data.trim_ascii();
-        if self.reply.is_some() {
-            return Ok(Progress::Done);
-        }
-        // OpenRouter ends its stream like Chat Completions.
-        if data.is_empty() || data == b"[DONE]" {
-            return Ok(Progress::More);
-        }
         let name = std::str::from_utf8(&event.name).unwrap_or_default();
-        let event: Option<StreamEvent<'_>> = json::read(data);
-        let event = event.map(|event| StreamEvent { kind: event.kind.or(Some(name)), ..event });
-        let event = event.filter(|event| event.kind != Some("error"));
-        let event = event.ok_or_else(|| provider_error::not_an_answer("an event of the stream", data))?;
-        self.add_event(&event, data, sink)
+        let read: StreamEvent<'_> = json::read(&event.data).unwrap_or_default();
+        match read.kind.unwrap_or(name) {
+            "error" => Err(provider_error::in_stream(&event.data)),
+            kind => self.add_event(kind, &read, &event.data, sink),
+        }
+    }
+
+    /// OpenRouter ends its stream like Chat Completions, after the final response.
+    fn end_marker(&mut self) -> Progress {
+        Progress::More
+    }
+
+    /// The final response is the terminal marker itself.
+    fn is_answered(&self) -> Answered {
+        Answered::No
     }
 
     fn finish(&mut self, _sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
@@ -58,7 +68,7 @@ impl ReplyDecoder for ResponsesDecoder {
 
     fn body(&mut self, body: &[u8], sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {
         let response: Option<Response<'_>> = json::read(body);
-        let response = response.filter(|response| response.output.is_some());
+        let response = response.filter(|response| response.output.0.is_some());
         self.finish_response(response, body, sink)
     }
 
@@ -70,21 +80,24 @@ impl ReplyDecoder for ResponsesDecoder {
 impl ResponsesDecoder {
     fn add_event(
         &mut self,
+        kind: &str,
         event: &StreamEvent<'_>,
         data: &[u8],
         sink: &mut EventSink<'_>,
     ) -> Result<Progress, ModelError> {
         let delta = || event.delta.and_then(json::text).unwrap_or_default();
-        match event.kind.unwrap_or_default() {
-            "response.output_text.delta" | "response.refusal.delta" => sink.delta(|| Delta::Text(delta())),
-            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                sink.delta(|| Delta::Thinking(delta()));
+        match kind {
+            "response.output_text.delta" | "response.refusal.delta" => {
+                let shown = self.shown.entry(event.output_index.unwrap_or_else(|| self.next_index())).or_default();
+                shown.push_str(&delta());
+                sink.text(&delta());
             }
-            "response.function_call_arguments.delta" => sink.delta(|| Delta::Arguments { bytes: delta().len() }),
+            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => sink.thinking(&delta()),
+            "response.function_call_arguments.delta" => sink.arguments(delta().len()),
             "response.output_item.added" => {
                 let item = event.item.map(OutputItem::new).filter(|item| item.kind == "function_call");
                 if let Some(call) = item {
-                    sink.delta(|| Delta::ToolCall { name: call.string("name") });
+                    sink.tool_call(&call.string("name"));
                 }
             }
             "response.output_item.done" => self.add_item(event.output_index, event.item, sink),
@@ -98,6 +111,10 @@ impl ResponsesDecoder {
                 self.reply = Some(reply);
                 return Ok(Progress::Done);
             }
+            "response.in_progress" => {
+                let response = event.response.and_then(|raw| json::read(raw.get().as_bytes()));
+                self.add_usage(response.as_ref(), sink);
+            }
             kind if is_ignored(kind) => {}
             _ => sink.quirk(WireQuirk::UnknownEvent),
         }
@@ -106,11 +123,25 @@ impl ResponsesDecoder {
 
     fn add_item(&mut self, index: Option<u64>, item: Option<&RawValue>, sink: &mut EventSink<'_>) {
         let Some(item) = item else { return sink.quirk(WireQuirk::UnknownEvent) };
-        let next = self.items.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
+        let next = self.next_index();
         if index.is_none() {
             sink.quirk(WireQuirk::CallIndexMissing);
         }
         self.items.insert(index.unwrap_or(next), item.to_owned().into());
+    }
+
+    fn next_index(&self) -> u64 {
+        self.items.last_key_value().map_or(0, |(last, _)| last.saturating_add(1))
+    }
+
+    /// Adds the usage of a response, finished or not.
+    fn add_usage(&mut self, response: Option<&Response<'_>>, sink: &mut EventSink<'_>) {
+        let Some(raw) = response.and_then(|response| response.usage) else { return };
+        let (usage, implausible) = wire::usage(raw);
+        if implausible {
+            sink.quirk(WireQuirk::UsageImplausible);
+        }
+        self.usage = larger(self.usage, usage);
     }
 
     /// Converts a response that has ended to a reply or an error.
@@ -120,15 +151,19 @@ impl ResponsesDecoder {
         raw: &[u8],
         sink: &mut EventSink<'_>,
     ) -> Result<ChatReply, ModelError> {
-        self.usage = response.as_ref().and_then(|response| response.usage).and_then(|raw| parse_usage(raw, sink));
+        self.add_usage(response.as_ref(), sink);
         let response = response.filter(|response| response.error.is_none());
         let response = response.ok_or_else(|| provider_error::not_an_answer("the response", raw))?;
         check_status(response.status.as_deref())?;
-        let output = self.output(response.output.as_deref().unwrap_or_default());
+        let output = self.output(response.output.0.as_deref().unwrap_or_default());
         let mut parts = Vec::with_capacity(output.len());
         let mut summary = OutputSummary::default();
-        for raw in output {
-            parts.push(part(&raw, &mut summary, sink));
+        for (index, raw) in output {
+            let mut part = part(&raw, &mut summary, sink);
+            if let (Part::Text(text), Some(shown)) = (&mut part, self.shown.get(&index)) {
+                keep_shown(shown, &mut text.text);
+            }
+            parts.push(part);
         }
         if let (Some(usage), 1..) = (&mut self.usage, summary.web_searches) {
             usage.web_searches = Some(summary.web_searches);
@@ -147,11 +182,20 @@ impl ResponsesDecoder {
     }
 
     /// The streamed items, unless the final response has more (a client may join a stream in its middle).
-    fn output(&mut self, final_items: &[&RawValue]) -> Vec<RawJson> {
+    fn output(&mut self, final_items: &[&RawValue]) -> Vec<(u64, RawJson)> {
         if self.items.len() < final_items.len() {
-            return final_items.iter().map(|raw| (*raw).to_owned().into()).collect();
+            return (0..).zip(final_items.iter().map(|raw| (*raw).to_owned().into())).collect();
         }
-        std::mem::take(&mut self.items).into_values().collect()
+        std::mem::take(&mut self.items).into_iter().collect()
+    }
+}
+
+/// Keeps the text that the deltas of an item showed, if the item has another one, for example without the marks of
+/// citations. An item that has more to add, or of which only a part was shown, is taken as it is.
+fn keep_shown(shown: &str, text: &mut String) {
+    let shown = repair::resolve(shown);
+    if !text.starts_with(&*shown) && shown.len() >= text.len() / 2 {
+        *text = shown;
     }
 }
 
@@ -182,14 +226,6 @@ fn is_ignored(kind: &str) -> bool {
     ];
     let topic = kind.strip_prefix("response.").and_then(|rest| rest.split('.').next());
     topic.is_some_and(|topic| PROGRESS.contains(&topic) || topic.contains("_call")) || kind == "keepalive"
-}
-
-fn parse_usage(raw: &RawValue, sink: &mut EventSink<'_>) -> Option<Usage> {
-    let (usage, implausible) = wire::usage(raw);
-    if implausible {
-        sink.quirk(WireQuirk::UsageImplausible);
-    }
-    usage
 }
 
 /// Fails for a response that has not ended, or that the provider aborted.
@@ -266,7 +302,7 @@ fn part(raw: &RawJson, summary: &mut OutputSummary, sink: &mut EventSink<'_>) ->
 /// Arguments are JSON in a string; some servers send the JSON itself.
 fn arguments(raw: &RawValue, sink: &mut EventSink<'_>) -> Arguments {
     match json::text(raw) {
-        Some(text) => Arguments::parse(text),
+        Some(text) => tool_calls::parse_arguments(text, sink),
         None if raw.get() == "null" => Arguments::default(),
         None => {
             sink.quirk(WireQuirk::ArgumentsForm);

@@ -3,17 +3,16 @@
 //! Output items are kept as raw JSON, because most of them must be sent back unchanged.
 //! See <https://platform.openai.com/docs/api-reference/responses-streaming>.
 
-use brigade_core::Money;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    json::json::{self, Count, RawFields},
-    protocol::usage::{drop_implausible, from_usd},
+    json::json::{self, Count, LooseList, RawFields},
+    protocol::usage::{drop_implausible, stated_cost},
 };
 
 /// One event of a stream. Its kind determines which fields are present.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct StreamEvent<'a> {
     #[serde(default, borrow, rename = "type", deserialize_with = "json::loose")]
     pub(super) kind: Option<&'a str>,
@@ -36,8 +35,8 @@ pub(super) struct Response<'a> {
     pub(super) model: Option<String>,
     #[serde(default, deserialize_with = "json::loose")]
     pub(super) status: Option<String>,
-    #[serde(borrow)]
-    pub(super) output: Option<Vec<&'a RawValue>>,
+    #[serde(default, borrow)]
+    pub(super) output: LooseList<&'a RawValue>,
     #[serde(borrow)]
     pub(super) usage: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "json::loose")]
@@ -51,6 +50,7 @@ pub(super) struct Response<'a> {
 /// Why a response is incomplete.
 #[derive(Debug, Deserialize)]
 pub(super) struct IncompleteDetails {
+    #[serde(default, deserialize_with = "json::loose")]
     pub(super) reason: Option<String>,
 }
 
@@ -82,11 +82,6 @@ struct UsageObject<'a> {
     input_tokens_details: Option<&'a RawValue>,
     #[serde(borrow)]
     output_tokens_details: Option<&'a RawValue>,
-    /// OpenRouter: US dollars.
-    #[serde(borrow)]
-    cost: Option<&'a RawValue>,
-    /// xAI: ten-billionths of a US dollar.
-    cost_in_usd_ticks: Count,
 }
 
 /// The parts of the input and output counts.
@@ -104,7 +99,7 @@ struct TokenDetails {
 /// Converts a `usage` object; absent unless it has both input and output. The flag is true if a count is impossible; that
 /// count is left out.
 pub(super) fn usage(raw: &RawValue) -> (Option<brigade_core::Usage>, bool) {
-    let Ok(stated) = serde_json::from_str::<UsageObject<'_>>(raw.get()) else { return (None, true) };
+    let Some(stated) = json::read::<UsageObject<'_>>(raw.get().as_bytes()) else { return (None, true) };
     let implausible = [stated.input_tokens, stated.output_tokens].contains(&Count::Implausible);
     let (Some(input), Some(output)) = (stated.input_tokens.get(), stated.output_tokens.get()) else {
         return (None, implausible);
@@ -117,17 +112,9 @@ pub(super) fn usage(raw: &RawValue) -> (Option<brigade_core::Usage>, bool) {
         .cache_read_tokens(input_details.cached.get())
         .cache_write_tokens(input_details.cache_write.get())
         .reasoning_tokens(output_details.reasoning.get())
-        .stated_cost(stated.cost());
+        .stated_cost(stated_cost(raw));
     let dropped = drop_implausible(&mut usage);
     (Some(usage), implausible || dropped)
-}
-
-impl UsageObject<'_> {
-    fn cost(&self) -> Option<Money> {
-        let ticks = self.cost_in_usd_ticks.get().and_then(|ticks| i64::try_from(ticks.div_ceil(10)).ok());
-        let dollars = || from_usd(serde_json::from_str(self.cost?.get()).ok()?);
-        ticks.map(Money::from_nano).or_else(dollars)
-    }
 }
 
 impl OutputItem {

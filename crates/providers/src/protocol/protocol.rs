@@ -7,11 +7,12 @@
 //! HTTP failures into errors, limits sizes, and adds to replies and errors what the head of the response says (model,
 //! status, request id, rate limits) and the usage received so far.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt};
 
-use brigade_core::{ChatReply, ChatRequest, Delta, Event, ModelError, ModelErrorKind, Run, Settings, Usage};
+use brigade_core::{ChatReply, ChatRequest, ModelError, ModelErrorKind, Settings, Usage};
 use http::HeaderName;
 
+use super::event_sink::EventSink;
 use crate::http::sse::SseEvent;
 
 /// A wire protocol. The value holds the differences between the servers that speak it.
@@ -41,8 +42,18 @@ pub trait Protocol: fmt::Debug + Clone + Send + Sync + 'static {
 
 /// Decodes one answer from the events of a stream or from a single document.
 pub trait ReplyDecoder: Send {
-    /// Decodes the next event. Returns an error that the provider reports inside the stream as `Err`.
+    /// Whether an event with this name may carry a part of the answer. If not, one that is not JSON is skipped.
+    fn carries_answer(&self, event_name: &str) -> bool;
+
+    /// Decodes the next event, whose data is a JSON object. Returns an error that the provider reports inside the stream
+    /// as `Err`.
     fn event(&mut self, event: &SseEvent, sink: &mut EventSink<'_>) -> Result<Progress, ModelError>;
+
+    /// Handles `[DONE]`, which ends a stream of Chat Completions, and which gateways send in other protocols too.
+    fn end_marker(&mut self) -> Progress;
+
+    /// Whether nothing but the terminal marker is missing, and whether the usage is known.
+    fn is_answered(&self) -> Answered;
 
     /// Returns the answer once the stream has ended. Without a terminal marker this is an error of kind `Broken`.
     fn finish(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError>;
@@ -76,39 +87,15 @@ pub enum Progress {
     Done,
 }
 
-/// Receives the deltas and quirks that a decoder finds, and emits them as events of the run.
-#[derive(Debug)]
-pub struct EventSink<'a> {
-    run: &'a Run,
-    provider: &'a Arc<str>,
-    /// A bit for each quirk that was reported.
-    reported: u64,
-}
-
-impl<'a> EventSink<'a> {
-    pub(crate) fn new(run: &'a Run, provider: &'a Arc<str>) -> Self {
-        Self { run, provider, reported: 0 }
-    }
-
-    /// Whether a stream was requested.
-    pub(crate) fn wants_deltas(&self) -> bool {
-        self.run.wants_deltas()
-    }
-
-    /// Emits a part of the answer. The delta is built only if there is a listener.
-    pub fn delta(&mut self, delta: impl FnOnce() -> Delta) {
-        self.run.emit_delta(delta);
-    }
-
-    /// Reports that the response departs from the documented form. Each quirk is reported once per response, so that
-    /// repeated ones do not hide the others.
-    pub fn quirk(&mut self, quirk: WireQuirk) {
-        let bit = 1 << quirk as u32;
-        if self.reported & bit == 0 {
-            self.reported |= bit;
-            self.run.emit(&Event::WireQuirk { provider: Arc::clone(self.provider), kind: quirk.name().into() });
-        }
-    }
+/// How much of a streamed answer is known before its terminal marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// A part of it.
+    No,
+    /// All of it but the usage, which some servers never send.
+    WithoutUsage,
+    /// All of it.
+    Yes,
 }
 
 /// A tolerated departure from the documented form. A closed set, because the names are metric labels.
@@ -116,6 +103,12 @@ impl<'a> EventSink<'a> {
 pub enum WireQuirk {
     /// An event with an unknown name; skipped.
     UnknownEvent,
+    /// An event without data; skipped.
+    EmptyEvent,
+    /// Odd characters or numbers, such as half a character or `NaN`; repaired.
+    Repaired,
+    /// Reasoning between tags in the text of the answer; separated from it.
+    ThinkTags,
     /// A content part or output item of an unknown type; kept as opaque data where possible.
     UnknownPart,
     /// An unknown stop reason.
@@ -159,6 +152,9 @@ impl WireQuirk {
     pub const fn name(self) -> &'static str {
         match self {
             Self::UnknownEvent => "unknown_event",
+            Self::EmptyEvent => "empty_event",
+            Self::Repaired => "repaired",
+            Self::ThinkTags => "think_tags",
             Self::UnknownPart => "unknown_part",
             Self::UnknownStop => "unknown_stop",
             Self::StopMissing => "stop_missing",

@@ -1,15 +1,30 @@
 //! Reads one response, which may be a stream, a document or an error.
 
-use brigade_core::{ChatReply, ModelError, ModelErrorKind, ModelId};
+use std::borrow::Cow;
+
+use brigade_core::{ChatReply, ModelError, ModelErrorKind, ModelId, RetryAdvice};
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::protocol::{EventSink, Progress, ReplyDecoder, WireQuirk};
-use crate::http::{
-    account::MAX_BODY_BYTES,
-    provider_error::{self, MAX_ERROR_BYTES},
-    response_head::ResponseHead,
-    sse::SseDecoder,
+use super::{
+    event_sink::EventSink,
+    finished_reply,
+    protocol::{Answered, Progress, ReplyDecoder, WireQuirk},
 };
+use crate::{
+    http::{
+        account::MAX_BODY_BYTES,
+        provider_error::{self, MAX_ERROR_BYTES},
+        response_head::ResponseHead,
+        sse::{SseDecoder, SseEvent},
+    },
+    json::repair,
+};
+
+/// The most bytes of a stream, with the envelope around each delta.
+const MAX_STREAM_BYTES: usize = 1 << 30;
+/// The part of an event that does not count towards the length of the answer. The envelope around a delta takes some 300
+/// bytes, more with log probabilities.
+const ENVELOPE_BYTES: usize = 2 << 10;
 
 /// Reads the bytes of one response as they arrive, and adds the head of the response to the reply or error.
 #[derive(Debug)]
@@ -21,6 +36,11 @@ pub(crate) struct ResponseReader<'a, D> {
     stream_requested: bool,
     body: BodyKind,
     received_bytes: usize,
+    /// The part of them that was the envelope of an event.
+    envelope_bytes: usize,
+    /// The terminal marker was read. What follows it is not a part of the answer.
+    done: bool,
+    repaired: bool,
 }
 
 /// The form of the body.
@@ -39,7 +59,18 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
         let success = head.status.is_success();
         let body = if success { BodyKind::Unknown(Bytes::new()) } else { BodyKind::Document(Bytes::new()) };
         let stream_requested = sink.wants_deltas();
-        let mut reader = Self { model, head, sink, reply, stream_requested, body, received_bytes: 0 };
+        let mut reader = Self {
+            model,
+            head,
+            sink,
+            reply,
+            stream_requested,
+            body,
+            received_bytes: 0,
+            envelope_bytes: 0,
+            done: false,
+            repaired: false,
+        };
         if reader.head.retry_after_rejected {
             reader.sink.quirk(WireQuirk::RetryAfterRejected);
         }
@@ -52,23 +83,32 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
         if !self.head.status.is_success() {
             return Ok(self.push_failure(chunk));
         }
-        if self.received_bytes > MAX_BODY_BYTES {
-            let error = broken(format!("the answer is longer than {MAX_BODY_BYTES} bytes"));
-            return Err(self.with_head(error));
-        }
-        match &mut self.body {
+        let progress = match &mut self.body {
             BodyKind::Document(document) => {
                 append(document, chunk);
-                Ok(Progress::More)
+                Progress::More
             }
             BodyKind::Stream(events) => {
                 events.push(&chunk);
-                self.read_events()
+                self.read_events()?
             }
             BodyKind::Unknown(start) => {
                 append(start, chunk);
-                self.detect_kind()
+                self.detect_kind()?
             }
+        };
+        let answer_bytes = self.received_bytes.saturating_sub(self.envelope_bytes) + self.sink.answer_bytes();
+        if progress == Progress::More && (answer_bytes > MAX_BODY_BYTES || self.received_bytes > MAX_STREAM_BYTES) {
+            return Err(self.with_head(too_long(format!("the answer is longer than {MAX_BODY_BYTES} bytes"))));
+        }
+        Ok(progress)
+    }
+
+    /// Whether the answer is complete but for its terminal marker.
+    pub(crate) fn is_answered(&self) -> Answered {
+        match self.body {
+            BodyKind::Stream(_) => self.reply.is_answered(),
+            BodyKind::Unknown(_) | BodyKind::Document(_) => Answered::No,
         }
     }
 
@@ -126,16 +166,57 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
     }
 
     fn read_events(&mut self) -> Result<Progress, ModelError> {
-        let BodyKind::Stream(events) = &mut self.body else { return Ok(Progress::More) };
-        let mut result = Ok(Progress::More);
-        while let Ok(Progress::More) = result {
-            result = match events.next() {
-                Ok(Some(event)) => self.reply.event(&event, &mut self.sink),
+        loop {
+            let BodyKind::Stream(events) = &mut self.body else { return Ok(Progress::More) };
+            let result = match events.next() {
+                Ok(Some(event)) => self.read_event(event),
                 Ok(None) => return Ok(Progress::More),
-                Err(too_long) => Err(broken(too_long.to_string())),
+                Err(event_too_long) => Err(too_long(event_too_long.to_string())),
             };
+            match result {
+                Ok(Progress::More) => {}
+                Ok(Progress::Done) => {
+                    self.done = true;
+                    return Ok(Progress::Done);
+                }
+                Err(error) => return Err(self.with_head(error)),
+            }
         }
-        result.map_err(|error| self.with_head(error))
+    }
+
+    /// Decodes one event. Data that cannot be a part of the answer is skipped, in the same way for all protocols.
+    fn read_event(&mut self, event: SseEvent) -> Result<Progress, ModelError> {
+        let framing = b"event: \ndata: \n\n\r\r\r".len();
+        self.envelope_bytes += (event.name.len() + event.data.len() + framing).min(ENVELOPE_BYTES);
+        let data = event.data.trim_ascii();
+        if data.is_empty() {
+            self.sink.quirk(WireQuirk::EmptyEvent);
+            return Ok(Progress::More);
+        }
+        if matches!(data, b"[DONE]" | b"\"[DONE]\"") {
+            return Ok(self.reply.end_marker());
+        }
+        let name = std::str::from_utf8(&event.name).unwrap_or_default();
+        let document = match repair::document(data) {
+            Some(Cow::Borrowed(document)) => event.data.slice_ref(document),
+            Some(Cow::Owned(document)) => {
+                self.repaired();
+                document.into()
+            }
+            None if name == "error" => return Err(provider_error::in_stream(data)),
+            None if self.reply.carries_answer(name) && data.starts_with(b"{") => {
+                return Err(broken("an event of the stream is not a complete JSON document".into()));
+            }
+            None => Bytes::new(),
+        };
+        match document.first() {
+            Some(b'{') => self.reply.event(&SseEvent { name: event.name, data: document }, &mut self.sink),
+            _ if name == "error" || provider_error::is_error(&document) => Err(provider_error::in_stream(&document)),
+            _ => {
+                self.sink.quirk(WireQuirk::UnknownEvent);
+                Ok(Progress::More)
+            }
+        }
     }
 
     fn decode_reply(&mut self) -> Result<ChatReply, ModelError> {
@@ -143,25 +224,36 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
         if self.head.status.is_success() && is_stream != self.stream_requested {
             self.sink.quirk(WireQuirk::OtherFraming);
         }
-        match &mut self.body {
+        let document = match &mut self.body {
             BodyKind::Stream(events) => {
-                let last = events.finish().map_err(|error| broken(error.to_string()))?;
-                if let Some(event) = last {
-                    self.reply.event(&event, &mut self.sink)?;
+                let last = if self.done { None } else { events.finish().map_err(|long| too_long(long.to_string()))? };
+                // One that was cut off is not missed if the answer was complete before.
+                if let Some(last) = last
+                    && let Err(error) = self.read_event(last)
+                    && self.reply.is_answered() == Answered::No
+                {
+                    return Err(error);
                 }
-                self.reply.finish(&mut self.sink)
+                return self.reply.finish(&mut self.sink);
             }
-            BodyKind::Unknown(body) | BodyKind::Document(body) => {
-                if !self.head.status.is_success() {
-                    return Err(provider_error::from_response(&self.head, body));
-                }
-                let body = body.trim_ascii();
-                if body.is_empty() {
-                    return Err(broken("the answer is empty".into()));
-                }
-                self.reply.body(body, &mut self.sink)
-            }
+            BodyKind::Unknown(body) | BodyKind::Document(body) => std::mem::take(body),
+        };
+        if !self.head.status.is_success() {
+            return Err(provider_error::from_response(&self.head, &document));
         }
+        match repair::document(&document) {
+            Some(Cow::Borrowed(document)) => self.reply.body(document, &mut self.sink),
+            Some(Cow::Owned(document)) => {
+                self.repaired();
+                self.reply.body(&document, &mut self.sink)
+            }
+            None => Err(provider_error::not_json(&document)),
+        }
+    }
+
+    fn repaired(&mut self) {
+        self.repaired = true;
+        self.sink.quirk(WireQuirk::Repaired);
     }
 
     fn complete(&mut self, mut reply: ChatReply) -> ChatReply {
@@ -173,7 +265,8 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
         if reply.usage.is_none() {
             self.sink.quirk(WireQuirk::UsageMissing);
         }
-        reply
+        self.sink.finish();
+        finished_reply::complete(reply, self.repaired, &mut self.sink)
     }
 
     /// Adds to an error what the head of the response says, and the usage received so far.
@@ -220,6 +313,11 @@ fn framing(start: &[u8]) -> Option<Framing> {
     }
     let undecided = FIELDS.iter().any(|field| field.starts_with(start)) || b"\xEF\xBB\xBF".starts_with(start);
     (!undecided).then_some(Framing::Document)
+}
+
+/// The same request would give an answer that is too long again, and would be paid for again.
+fn too_long(message: String) -> ModelError {
+    broken(message).with(|failure| failure.retry = RetryAdvice::Never)
 }
 
 fn broken(message: String) -> ModelError {

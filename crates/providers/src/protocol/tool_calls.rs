@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 
 use brigade_core::{Arguments, FinishReason, Part, ToolCall};
+use serde_json::value::RawValue;
 
-use super::{
-    digest::digest,
-    protocol::{EventSink, WireQuirk},
-};
+use super::{digest::digest, event_sink::EventSink, protocol::WireQuirk};
+use crate::json::repair;
 
 /// The most bytes of malformed arguments that are sent back to a model: enough to see the mistake.
 const MAX_MALFORMED_BYTES: usize = 1_000;
+
+/// How often arguments may be encoded as a string within a string.
+const MAX_ENCODINGS: usize = 3;
 
 /// An identifier of at most `max_bytes` made of letters, digits, `_` and `-`, which all providers accept.
 ///
@@ -38,6 +40,45 @@ pub(crate) fn arguments_object(arguments: &Arguments) -> Cow<'_, str> {
             let shown = text.get(..end.unwrap_or(0)).unwrap_or_default();
             Cow::Owned(serde_json::json!({ "_malformed": shown }).to_string())
         }
+    }
+}
+
+/// Parses the arguments of a call. They are an object in every protocol, so one in a string, or written twice, is unwrapped.
+pub(crate) fn parse_arguments(text: String, sink: &mut EventSink<'_>) -> Arguments {
+    let arguments = match Arguments::parse(text) {
+        Arguments::Json(raw) if raw.get().starts_with('{') && !repair::has_surrogates(raw.get().as_bytes()) => {
+            return Arguments::Json(raw);
+        }
+        arguments => arguments,
+    };
+    let mut text = arguments.as_str().to_owned();
+    for _ in 0..MAX_ENCODINGS {
+        match serde_json::from_str(&text) {
+            Ok(inner) => text = inner,
+            Err(_) => break,
+        }
+    }
+    if matches!(text.trim(), "" | "null") {
+        return Arguments::default();
+    }
+    let document = repair::strings(&text).or_else(|| only_document(&text).map(RawValue::to_owned));
+    match document.filter(|document| document.get().starts_with('{') && document.get() != arguments.as_str()) {
+        Some(document) => {
+            sink.quirk(WireQuirk::ArgumentsForm);
+            Arguments::Json(document.into())
+        }
+        None => arguments,
+    }
+}
+
+/// The document in a text that has it once or more, or after an empty object, with which some servers begin a call.
+fn only_document(text: &str) -> Option<&RawValue> {
+    let documents: Result<Vec<&RawValue>, _> = serde_json::Deserializer::from_str(text).into_iter().take(8).collect();
+    let mut documents: Vec<&str> = documents.ok()?.into_iter().map(RawValue::get).collect();
+    documents.dedup();
+    match documents.as_slice() {
+        [only] | ["{}", only] => serde_json::from_str(only).ok(),
+        _ => None,
     }
 }
 

@@ -12,9 +12,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
     task::JoinSet,
+    time::Instant,
 };
 
-use crate::{AccountError, Anthropic, OpenAi, Server, http::account::MAX_BODY_BYTES};
+use super::dialects::{Answer, DIALECTS, Dialect};
+use crate::{AccountError, Anthropic, OpenAi, OpenAiResponses, Server, http::account::MAX_BODY_BYTES};
 
 const ANSWER: &str = r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
 
@@ -168,21 +170,75 @@ async fn encoded(encoding: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A model of this protocol at the server.
+fn model(server: &CannedServer, dialect: Dialect) -> Box<dyn ChatModel> {
+    let url = &server.url;
+    match dialect {
+        Dialect::Chat => Box::new(OpenAi::builder().base_url(url).build().unwrap().model("m")),
+        Dialect::Responses => Box::new(OpenAiResponses::builder().base_url(url).build().unwrap().model("m")),
+        Dialect::Messages => Box::new(Anthropic::builder().base_url(url).build().unwrap().model("m")),
+    }
+}
+
+/// An answer as a stream, and as a document.
+fn bodies(dialect: Dialect) -> [Vec<u8>; 2] {
+    let answer = Answer::text(&["one ", "two"]);
+    let (events, end) = answer.events(dialect);
+    [[events.concat(), end].concat(), answer.document(dialect)]
+}
+
 #[tokio::test]
 async fn compressed_answers_are_decoded() {
-    for encoding in ["gzip", "deflate", "br", "zstd"] {
-        let header = format!("content-encoding: {encoding}\r\n");
-        let mut server = CannedServer::binary("200 OK", &header, &encoded(encoding, ANSWER.as_bytes()).await).await;
-        let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
-        assert_eq!(model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap().message.text(), "hi", "{encoding}");
-        let request = server.requests.recv().await.unwrap();
-        let accepted = request.lines().find(|line| line.starts_with("accept-encoding:")).unwrap();
-        assert!(accepted.contains(encoding), "{accepted}");
+    for dialect in DIALECTS {
+        for encoding in ["gzip", "deflate", "br", "zstd"] {
+            let header = format!("content-encoding: {encoding}\r\n");
+            for (body, deltas) in bodies(dialect).iter().zip([true, false]) {
+                let server = CannedServer::binary("200 OK", &header, &encoded(encoding, body).await).await;
+                let run = Run::new().with_deltas(deltas);
+                let reply = model(&server, dialect).chat(&ChatRequest::new("?"), &run).await.unwrap();
+                assert_eq!(reply.message.text(), "one two", "{dialect:?} {encoding} {deltas}");
+            }
+            let mut server = CannedServer::binary("200 OK", &header, b"not compressed").await;
+            let error = model(&server, dialect).chat(&ChatRequest::new("?"), &Run::new()).await.unwrap_err();
+            assert_eq!((error.kind(), error.details().sent), (ModelErrorKind::Broken, true), "{dialect:?} {encoding}");
+            let request = server.requests.recv().await.unwrap();
+            let accepted = request.lines().find(|line| line.starts_with("accept-encoding:")).unwrap();
+            assert!(accepted.contains(encoding), "{accepted}");
+        }
+    }
+}
 
-        let server = CannedServer::binary("200 OK", &header, b"not compressed").await;
-        let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
-        let error = model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap_err();
-        assert_eq!((error.kind(), error.details().sent), (ModelErrorKind::Broken, true), "{encoding}");
+#[tokio::test]
+async fn an_answer_may_have_hundreds_of_headers() {
+    let headers = "x-gateway: 1\r\n".repeat(150);
+    for dialect in DIALECTS {
+        for (body, deltas) in bodies(dialect).iter().zip([true, false]) {
+            let server = CannedServer::binary("200 OK", &headers, body).await;
+            let run = Run::new().with_deltas(deltas);
+            let reply = model(&server, dialect).chat(&ChatRequest::new("?"), &run).await.unwrap();
+            assert_eq!(reply.message.text(), "one two", "{dialect:?} {deltas}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_its_terminal_marker_is_whole_after_a_short_grace() {
+    for (dialect, usage, seconds) in [(Dialect::Chat, true, 1), (Dialect::Chat, false, 5), (Dialect::Messages, true, 1)]
+    {
+        let (mut events, _) = Answer::text(&["one ", "two"]).events(dialect);
+        if !usage {
+            events.retain(|event| !String::from_utf8_lossy(event).contains("usage"));
+        }
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+        // The socket stays open.
+        let server = CannedServer::raw([head.as_slice(), &events.concat()].concat()).await;
+        let (model, request, run) = (model(&server, dialect), ChatRequest::new("?"), Run::new().with_deltas(true));
+        tokio::time::pause();
+        let started = Instant::now();
+        let reply = model.chat(&request, &run).await.unwrap();
+        assert_eq!(started.elapsed().as_secs(), seconds, "{dialect:?}");
+        tokio::time::resume();
+        assert_eq!((&*reply.message.text(), reply.usage.is_some()), ("one two", usage), "{dialect:?}");
     }
 }
 

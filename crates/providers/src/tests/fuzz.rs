@@ -20,10 +20,7 @@ use tokio::time::Instant;
 use crate::{
     Anthropic, ChatCompletions, Messages, OpenAi, OpenAiResponses, Protocol, Responses,
     http::response_head::ResponseHead,
-    protocol::{
-        protocol::{EventSink, Progress},
-        response_reader::ResponseReader,
-    },
+    protocol::{event_sink::EventSink, protocol::Progress, response_reader::ResponseReader},
 };
 
 const SEEDS: [&str; 7] = [

@@ -1,6 +1,7 @@
 //! Tests of clients against local servers, and of response reading in all protocols.
 
 mod client;
+mod dialects;
 pub(crate) mod events;
 mod fuzz;
 mod response_reader;

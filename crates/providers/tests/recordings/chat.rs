@@ -78,6 +78,8 @@ struct Expected {
     refusal: String,
     /// Reasoning as a part of the content.
     inner_thinking: String,
+    /// Reasoning between tags in the text.
+    tagged_thinking: String,
     reasoning: String,
     reasoning_content: String,
     details: Vec<Value>,
@@ -119,7 +121,21 @@ impl Expected {
         ensure!(ended, "the stream has no end");
         ensure!(!matches!(expected.stop.as_deref(), Some("error" | "abort")), "the server gave up");
         ensure!(expected.stop.as_deref() != Some("insufficient_system_resource"), "{NO_RESOURCES}");
+        expected.separate_tags();
         Ok(expected)
+    }
+
+    /// Separates reasoning between tags, of which a template may have the first, and the token limit the second.
+    fn separate_tags(&mut self) {
+        let Some((thinking, answer)) = self.text.split_once("</think>").or_else(|| {
+            let cut = self.text.trim_start().starts_with("<think>") && self.stop.as_deref() == Some("length");
+            cut.then_some((&self.text, ""))
+        }) else {
+            return;
+        };
+        let thinking = thinking.trim_start();
+        let thinking = thinking.strip_prefix("<think>").unwrap_or(thinking).trim().to_owned();
+        (self.tagged_thinking, self.text) = (thinking, answer.trim_start().to_owned());
     }
 
     fn add_choice(&mut self, choice: &Value) {
@@ -236,7 +252,9 @@ impl Expected {
             detail["text"].as_str().or_else(|| detail["summary"].as_str()).unwrap_or_default().to_owned()
         };
         let outer = [&self.reasoning_content, &self.reasoning].into_iter().find(|text| !text.is_empty()).cloned();
-        outer.unwrap_or_else(|| self.details.iter().map(detail).collect()) + &self.inner_thinking
+        outer.unwrap_or_else(|| self.details.iter().map(detail).collect())
+            + &self.inner_thinking
+            + &self.tagged_thinking
     }
 
     /// Checks that a decoded message is encoded without loss.

@@ -1,34 +1,17 @@
 use std::sync::Arc;
 
-use brigade_core::{Run, testing::Recorder};
+use brigade_core::{Arguments, Delta, Run, testing::Recorder};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    http::sse::SseDecoder,
-    tests::events::{deltas, quirks},
+    Messages,
+    tests::events::{deltas, quirks, read_chunks},
 };
 
 /// Reads a stream that arrives in the given chunks.
 fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Recorder) {
-    let recorder = Recorder::new();
-    let run = Run::builder().observer(Arc::new(recorder.clone())).deltas(true).build();
-    let provider = Arc::from("test");
-    let mut sink = EventSink::new(&run, &provider);
-    let mut events = SseDecoder::default();
-    let mut decoder = MessagesDecoder::default();
-    let mut decode = || {
-        for chunk in chunks {
-            events.push(chunk);
-            while let Some(event) = events.next().map_err(|_| broken("too long"))? {
-                if decoder.event(&event, &mut sink)? == Progress::Done {
-                    return decoder.finish(&mut sink);
-                }
-            }
-        }
-        decoder.finish(&mut sink)
-    };
-    (decode(), recorder)
+    read_chunks(&Messages, chunks)
 }
 
 /// A stream of the given events, framed as Anthropic does.
@@ -147,7 +130,7 @@ fn a_stream_may_begin_with_the_whole_answer() {
 }
 
 #[test]
-fn the_last_usage_counts_and_extra_samplings_are_added() {
+fn a_later_usage_counts_and_extra_samplings_are_added() {
     let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":612,"cache_read_input_tokens":0,"cache_creation_input_tokens":0,"output_tokens":2819,"output_tokens_details":{"thinking_tokens":7},"server_tool_use":{"web_search_requests":2},"iterations":[{"type":"compaction","input_tokens":60385,"output_tokens":522},{"type":"message","input_tokens":612,"output_tokens":2819}]}}"#;
     let usage = reply(&[START, end, STOP]).0.usage.unwrap();
     assert_eq!((usage.input_tokens, usage.output_tokens), (612 + 60_385, 2_819 + 522));

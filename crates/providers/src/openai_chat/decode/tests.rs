@@ -60,9 +60,10 @@ fn values_of_another_type_count_as_absent_and_the_last_of_two_fields_counts() {
 }
 
 #[test]
-fn bytes_that_are_not_text_are_not_an_answer() {
-    let body = b"{\"choices\":[{\"message\":{\"content\":\"\xFF\"}}]}";
-    assert_eq!(read(body.as_slice()).0.unwrap_err().kind(), ModelErrorKind::Broken);
+fn bytes_that_are_not_text_are_replaced() {
+    let body = b"{\"choices\":[{\"message\":{\"content\":\"\xFF\"},\"finish_reason\":\"stop\"}]}";
+    let (reply, quirks) = read(body.as_slice());
+    assert_eq!((&*reply.unwrap().message.text(), quirks), ("\u{FFFD}", vec!["repaired"]));
 }
 
 #[test]
@@ -220,4 +221,22 @@ fn fields_of_an_unexpected_type_count_as_absent() {
     });
     let reply = read(body.to_string()).0.unwrap();
     assert_eq!((reply.message.text(), &*reply.model, reply.usage), ("ok".into(), "asked", None));
+}
+
+#[test]
+fn a_whole_message_after_its_deltas_adds_only_what_is_missing() {
+    let call = json!({ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{}" } });
+    for (last, text) in
+        [("one\ntwo", "one\ntwo"), ("one\r\ntwo", "one\ntwo"), ("one\ntwo three", "one\ntwo three"), ("", "one\ntwo")]
+    {
+        let whole = json!({ "content": last, "tool_calls": [call] });
+        let end = json!({ "choices": [{ "index": 0, "message": whole, "finish_reason": "tool_calls" }] });
+        let deltas = [delta(&json!({ "content": "one" })), delta(&json!({ "content": "\ntwo" }))];
+        let all = [deltas.as_slice(), &[delta(&json!({ "tool_calls": [call] })), end]].concat();
+        let reply = read(stream(&all)).0.unwrap();
+        assert_eq!((&*reply.message.text(), reply.message.tool_calls().count()), (text, 1), "{last}");
+    }
+    // Some servers write `message` where a `delta` belongs.
+    let deltas = ["one ", "two"].map(|text| json!({ "choices": [{ "message": { "content": text } }] }));
+    assert_eq!(read(stream(&[deltas.as_slice(), &[finish("stop")]].concat())).0.unwrap().message.text(), "one two");
 }

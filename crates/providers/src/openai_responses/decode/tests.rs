@@ -1,34 +1,17 @@
 use std::sync::Arc;
 
-use brigade_core::{Run, testing::Recorder};
+use brigade_core::{Delta, Run, testing::Recorder};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    http::sse::SseDecoder,
-    tests::events::{deltas, quirks},
+    Responses,
+    tests::events::{deltas, quirks, read_chunks},
 };
 
 /// Reads a stream that arrives in the given chunks.
 fn read(chunks: &[&[u8]]) -> (Result<ChatReply, ModelError>, Recorder) {
-    let recorder = Recorder::new();
-    let run = Run::builder().observer(Arc::new(recorder.clone())).deltas(true).build();
-    let provider = Arc::from("test");
-    let mut sink = EventSink::new(&run, &provider);
-    let mut events = SseDecoder::default();
-    let mut decoder = ResponsesDecoder::default();
-    let mut decode = || {
-        for chunk in chunks {
-            events.push(chunk);
-            while let Ok(Some(event)) = events.next() {
-                if decoder.event(&event, &mut sink)? == Progress::Done {
-                    return decoder.finish(&mut sink);
-                }
-            }
-        }
-        decoder.finish(&mut sink)
-    };
-    (decode(), recorder)
+    read_chunks(&Responses::default(), chunks)
 }
 
 /// A stream of the given events; like Bedrock's, without names.
@@ -270,5 +253,29 @@ proptest! {
         bytes.truncate(bytes.len().saturating_sub(noise.len()));
         bytes.extend_from_slice(&noise);
         let _ = read(&[&bytes]);
+    }
+}
+
+#[test]
+fn what_was_shown_stands_if_the_final_text_differs() {
+    let item = |text: &str| {
+        let content = serde_json::json!([{ "type": "output_text", "text": text }]);
+        serde_json::json!({ "type": "message", "content": content }).to_string()
+    };
+    let delta = |text: &str| {
+        serde_json::json!({ "type": "response.output_text.delta", "output_index": 0, "delta": text }).to_string()
+    };
+    for (shown, last, text) in [
+        (["one", "\r\ntwo"], "one\ntwo", "one\r\ntwo"),
+        (["one", " \u{e200}cite\u{e201} two"], "one two", "one \u{e200}cite\u{e201} two"),
+        (["one", " e\u{301}"], "one é", "one e\u{301}"),
+        (["one", " two"], "one two three", "one two three"),
+        (["o", "t"], "one two three", "one two three"),
+    ] {
+        let item = item(last);
+        let events = [CREATED, &delta(shown[0]), &delta(shown[1]), &done(0, &item), &completed(&[&item])];
+        let (reply, recorder) = reply(&events);
+        assert_eq!(reply.message.text(), text);
+        assert_eq!(deltas(&recorder), shown.map(|text| Delta::Text(text.into())));
     }
 }
