@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use brigade_core::{
-    ChatReply, FinishReason, Message, ModelError, ModelErrorKind, Part, ProviderData, RawJson, Role, TextPart, Usage,
+    ChatReply, FinishReason, Message, ModelError, ModelErrorKind, Part, RawJson, Role, TextPart, Usage,
 };
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    chat_completions::DIALECT,
+    content_block::{ContentBlock, provider_data},
     reasoning::Reasoning,
     tool_call_deltas::{FinishedToolCalls, ToolCallAssembler},
     usage,
@@ -43,18 +42,6 @@ pub struct ChatDecoder {
     refusal: String,
     annotations: Option<Box<RawValue>>,
     tool_calls: ToolCallAssembler,
-}
-
-/// Consecutive content of one type.
-#[derive(Debug)]
-enum ContentBlock {
-    Text(String),
-    /// Reasoning within the content (Mistral), with the server's own form if it arrived in one part.
-    Thinking {
-        text: String,
-        raw: Option<Box<RawValue>>,
-    },
-    Opaque(Box<RawValue>),
 }
 
 impl ReplyDecoder for ChatDecoder {
@@ -328,38 +315,6 @@ impl ChatDecoder {
     }
 }
 
-impl ContentBlock {
-    fn text(&self) -> &str {
-        match self {
-            Self::Text(text) => text,
-            Self::Thinking { .. } | Self::Opaque(_) => "",
-        }
-    }
-
-    fn into_part(self) -> Part {
-        match self {
-            Self::Text(text) => Part::text(text),
-            Self::Thinking { text, raw } => {
-                let rebuilt = || {
-                    let inner = BTreeMap::from([("text", &*text), ("type", "text")]);
-                    RawJson::of(&ThinkingPart { kind: "thinking", thinking: [inner] }).ok()
-                };
-                let data = provider_data(raw.map(RawJson::from).or_else(rebuilt));
-                Part::Thinking(TextPart { text, data })
-            }
-            Self::Opaque(raw) => Part::Opaque(ProviderData { dialect: DIALECT.into(), raw: raw.into() }),
-        }
-    }
-}
-
-/// Reasoning as a part of the content.
-#[derive(Debug, Serialize)]
-struct ThinkingPart<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    thinking: [BTreeMap<&'static str, &'a str>; 1],
-}
-
 fn parse_finish_reason(reason: &str) -> FinishReason {
     match reason {
         "stop" | "eos" | "end_turn" | "STOP" => FinishReason::EndTurn,
@@ -401,10 +356,6 @@ fn attach_annotations(annotations: &RawValue, parts: &mut [Part]) {
     if let Some(text) = last_text {
         text.data = provider_data(RawJson::of(&BTreeMap::from([("annotations", annotations)])).ok());
     }
-}
-
-fn provider_data(raw: Option<RawJson>) -> Option<ProviderData> {
-    raw.map(|raw| ProviderData { dialect: DIALECT.into(), raw })
 }
 
 #[cfg(test)]

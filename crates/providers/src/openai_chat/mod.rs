@@ -1,6 +1,7 @@
 //! OpenAI Chat Completions, and the many servers that speak it.
 
 pub(crate) mod chat_completions;
+mod content_block;
 mod decode;
 mod encode;
 mod message;

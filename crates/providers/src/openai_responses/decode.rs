@@ -191,7 +191,7 @@ impl ResponsesDecoder {
 }
 
 /// Keeps the text that the deltas of an item showed, if the item has another one, for example without the marks of
-/// citations. An item that has more to add, or of which only a part was shown, is taken as it is.
+/// citations. An item that has more to add is taken as it is, and so is one whose deltas were not all seen.
 fn keep_shown(shown: &str, text: &mut String) {
     let shown = repair::resolve(shown);
     if !text.starts_with(&*shown) && shown.len() >= text.len() / 2 {

@@ -330,7 +330,7 @@ fn a_character_split_in_the_arguments_is_joined() {
 }
 
 #[test]
-fn fields_that_nobody_reads_cannot_matter() {
+fn fields_that_are_not_read_cannot_matter() {
     for dialect in DIALECTS {
         for fields in [
             r#","perf":NaN"#,
