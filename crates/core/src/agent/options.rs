@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use crate::{
-    Budget, Memory, Observer, Outcome, Run, RunBuilder, RunError, RunFailure, Task, Transcript,
+    Budget, Memory, Observer, Outcome, Run, RunError, RunFailure, Task, Transcript,
     agent::run_end::RunEnd,
     agent::runnable::RunReport,
     agent::session::{LoadError, Session},
@@ -34,19 +34,20 @@ impl RunOptions {
         }
     }
 
-    /// A run of its own, with its observers, and with its limit of model calls instead of the default one.
+    /// A run of its own, with its limit of model calls instead of the default one.
     pub fn new_run(&self) -> Run {
         let budget = Budget { model_calls: self.budget.model_calls, ..Budget::unlimited() };
-        let builder = Run::builder().agent(Arc::clone(&self.name)).budget(budget);
-        self.observers.iter().cloned().fold(builder, RunBuilder::observer).build()
+        Run::builder().agent(Arc::clone(&self.name)).budget(budget).build()
     }
 
-    /// Does `work` within `run` and the budget, and reports the start and the end to the observers.
+    /// Does `work` within `run` and the budget, and reports everything to the observers.
     pub async fn carry_out<F>(&self, run: &Run, work: impl FnOnce(Run) -> F) -> Result<Outcome, RunError>
     where
         F: Future<Output = Result<Outcome, RunError>>,
     {
-        RunReport::during(run.for_agent(&self.name), |run| work(run.limited_to(&self.budget))).await
+        let run =
+            self.observers.iter().cloned().fold(run.for_agent(&self.name), |run, observer| run.observed_by(observer));
+        RunReport::during(run, |run| work(run.limited_to(&self.budget))).await
     }
 
     /// Does the `work` of a group within the session: loads the history before it, and stores the new messages after it.
@@ -142,7 +143,7 @@ macro_rules! impl_runnable {
                 self
             }
 
-            /// Adds an observer to the runs that `run` starts. Runs given to `run_in` have observers of their own.
+            /// Adds an observer of its work, and of that of its workers and members, in any run.
             #[must_use]
             pub fn observer(mut self, observer: std::sync::Arc<dyn $crate::Observer>) -> Self {
                 self.options.observers.push(observer);

@@ -60,9 +60,12 @@ impl Run {
         })
     }
 
-    /// The same run with one more observer.
+    /// The same run with one more observer, unless it has this one already: nothing is reported twice.
     #[must_use]
     pub fn observed_by(&self, observer: Arc<dyn Observer>) -> Self {
+        if self.inner.observers.iter().any(|known| Arc::ptr_eq(known, &observer)) {
+            return self.clone();
+        }
         self.derive(|inner| inner.observers.push(observer))
     }
 

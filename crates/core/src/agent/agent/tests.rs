@@ -1,13 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
+use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::*;
 use crate::{
-    Budget, Event, FinishReason, LocalMemory, ModelErrorKind, Role, StopReason, Task, ToolError, ToolOutput,
-    TurnLimits, Usage,
+    Budget, Event, FinishReason, LocalMemory, ModelErrorKind, Observer, Role, StopReason, Task, ToolError, ToolOutput,
+    TurnLimits, Usage, Worker,
     testing::fixtures::{look_up, look_ups, lookup},
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
@@ -382,4 +383,38 @@ async fn the_json_of_an_outcome_leaves_the_conversation_out() {
         "usage": {"input_tokens": 100, "output_tokens": 10}, "cost": null, "trace": null,
     });
     assert_eq!(json, expected);
+}
+
+#[tokio::test]
+async fn an_agents_observer_sees_each_event_once_in_its_own_run_in_a_given_run_as_a_worker_and_as_a_stream() {
+    async fn seen(run: impl AsyncFnOnce(Agent, Arc<dyn Observer>)) -> Vec<(Arc<str>, usize)> {
+        let recorder = Recorder::new();
+        let shared: Arc<dyn Observer> = Arc::new(recorder.clone());
+        let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Done.")])).observer(shared.clone());
+        run(agent, shared).await;
+        let started = |path: &Arc<str>| {
+            let is_start = |(other, event): &&(Arc<str>, Event)| other == path && *event == Event::RunStarted;
+            recorder.events().iter().filter(is_start).count()
+        };
+        let mut paths: Vec<_> = recorder.events().into_iter().map(|(path, _)| path).collect();
+        paths.dedup();
+        paths.into_iter().map(|path| (path.clone(), started(&path))).collect()
+    }
+    let alone = [(Arc::from("clerk"), 1)];
+    assert_eq!(seen(async |agent, _| drop(agent.run("Go.").await)).await, alone);
+    assert_eq!(seen(async |agent, _| drop(agent.run_in(&Run::new(), "Go.").await)).await, alone);
+    let streamed = async |agent: Agent, _| crate::stream(agent, &Run::new(), "Go.").for_each(async |_| {}).await;
+    assert_eq!(seen(streamed).await, alone);
+    let observed_twice = async |agent: Agent, observer: Arc<dyn Observer>| {
+        drop(agent.run_in(&Run::builder().observer(observer).build(), "Go.").await);
+    };
+    assert_eq!(seen(observed_twice).await, alone);
+    let desk = || {
+        Agent::new(
+            "desk",
+            ScriptedModel::new([Turn::call("c1", "clerk", json!({ "task": "Go." })), Turn::text("Done.")]),
+        )
+    };
+    let as_worker = async |agent, _| drop(desk().worker(Worker::new(agent)).run("Go.").await);
+    assert_eq!(seen(as_worker).await, [(Arc::from("desk/clerk"), 1)]);
 }
