@@ -72,7 +72,8 @@ impl LoopGuard {
             return None;
         }
         let name: String = call.result.name.chars().take(64).collect();
-        let notice = format!("The agent called {count} times for tools that it does not have, the last one `{name}`.");
+        let which = "tools that it does not have or that were switched off";
+        let notice = format!("The agent called {count} times for {which}, the last one `{name}`.");
         Some(RunEnd::new(StopReason::UnknownToolLimit, notice))
     }
 

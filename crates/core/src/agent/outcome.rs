@@ -133,6 +133,7 @@ impl Outcome {
         let mut facts = vec![
             match total.cost() {
                 Some(cost) => cost.to_string(),
+                None if total.calls == 0 => "nothing charged".to_owned(),
                 None => format!("{} tokens, no price", self.usage.total_tokens()),
             },
             counted(total.calls, "call"),

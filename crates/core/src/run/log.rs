@@ -36,7 +36,7 @@ pub(crate) fn event(run: &Run, event: &Event) {
             count(u64::from(*turns), "turn"),
             usage.input_tokens,
             usage.output_tokens,
-            money(*cost),
+            spent(run),
             by_agent(&run.ledger().summary())
         ),
         Event::RunFailed { kind, message, elapsed } => run_failed(run, *kind, message, *elapsed),
@@ -126,7 +126,7 @@ pub(crate) fn event(run: &Run, event: &Event) {
 fn run_failed(run: &Run, kind: Option<ModelErrorKind>, message: &str, elapsed: Duration) {
     let cost = run.ledger().spending().cost();
     let (cost_usd, elapsed_ms, error) = (usd(cost), millis(elapsed), kind.map(ModelErrorKind::name));
-    let text = format!("failed after {elapsed:.1?}, {}{}: {message}", money(cost), by_agent(&run.ledger().summary()));
+    let text = format!("failed after {elapsed:.1?}, {}{}: {message}", spent(run), by_agent(&run.ledger().summary()));
     if run.depth() == 0 && kind != Some(ModelErrorKind::Cancelled) {
         line!(error, "run", "run_failed", error, cost_usd, elapsed_ms, "{text}");
     } else {
@@ -162,6 +162,12 @@ fn tokens(usage: Option<Usage>) -> String {
 
 fn money(cost: Option<Money>) -> String {
     cost.map_or_else(|| "no price".to_owned(), |cost| cost.to_string())
+}
+
+/// What a run has spent. Failed calls that cost nothing are not calls without a price.
+fn spent(run: &Run) -> String {
+    let spending = run.ledger().spending();
+    if spending.calls == 0 { "nothing charged".to_owned() } else { money(spending.cost()) }
 }
 
 /// The cost of each agent, if there are several: ` (desk $0.0290, desk/critic $0.0022)`.
