@@ -25,9 +25,11 @@ pub(crate) struct ProviderHealth {
 #[derive(Debug)]
 struct ProbeState {
     targets: Arc<ProbeTargets>,
-    /// The last result of each account.
-    results: BTreeMap<String, Result<(), String>>,
+    results: ProbeResults,
 }
+
+/// The last result of each account.
+type ProbeResults = BTreeMap<String, Result<(), String>>;
 
 /// What a configuration says to probe.
 #[derive(Debug)]
@@ -61,9 +63,10 @@ impl ProviderHealth {
             let targets = Arc::clone(&self.state().targets);
             let probes =
                 targets.accounts.iter().map(|(name, account)| async move { (name.clone(), probe(account).await) });
-            let results: BTreeMap<_, _> = join_all(probes).await.into_iter().collect();
+            let results: ProbeResults = join_all(probes).await.into_iter().collect();
             let all_passed = results.values().all(Result::is_ok);
-            self.state().results = results;
+            let previous = std::mem::replace(&mut self.state().results, results.clone());
+            log_changes(&previous, &results);
             let interval = targets.interval;
             drop(targets);
             tokio::time::sleep(if all_passed { interval } else { interval.min(FAILING_INTERVAL) }).await;
@@ -101,6 +104,17 @@ impl HealthCheck for ProviderHealth {
             CheckResult::failed(name, problems.into_iter().flatten().collect::<Vec<_>>().join("; "))
         };
         targets.models.iter().map(check).collect()
+    }
+}
+
+/// Logs which providers went down or came up again. A probe with the same result as the one before is not logged.
+fn log_changes(previous: &ProbeResults, results: &ProbeResults) {
+    for (name, result) in results {
+        match (previous.get(name), result) {
+            (None | Some(Ok(())), Err(problem)) => tracing::warn!("provider down: {name}: {problem}"),
+            (Some(Err(_)), Ok(())) => tracing::info!("provider up again: {name}"),
+            (None | Some(Ok(())), Ok(())) | (Some(Err(_)), Err(_)) => {}
+        }
     }
 }
 
