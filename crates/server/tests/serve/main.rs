@@ -12,6 +12,7 @@ mod faults;
 mod isolation;
 mod life;
 mod network;
+mod production;
 mod readme;
 mod recall;
 mod runs;

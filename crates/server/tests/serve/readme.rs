@@ -90,13 +90,11 @@ async fn the_walk_with_curl_works_as_printed() {
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         outputs.push(String::from_utf8(output.stdout).unwrap());
     }
-    let [answer, stream, run, usage, metrics] = &outputs[..] else { panic!("{} commands", outputs.len()) };
+    let [answer, run, usage, metrics] = &outputs[..] else { panic!("{} commands", outputs.len()) };
     let answer: Value = serde_json::from_str(answer).unwrap();
     assert!(answer["choices"][0]["message"]["content"].as_str().unwrap().contains("Stay on SQS"), "{answer}");
     assert!(answer["usage"]["total_tokens"].is_u64() && answer["brigade"]["cost_usd"].is_string(), "{answer}");
     assert!(answer["brigade"]["trace_id"].is_string(), "{answer}");
-    assert!(stream.lines().filter(|line| line.starts_with("data: {")).count() > 5, "{stream}");
-    assert!(stream.trim_end().ends_with("data: [DONE]"), "{stream}");
     let run: Value = serde_json::from_str(run).unwrap();
     assert_eq!((&run["status"], &run["result"]["stop"]), (&"ended".into(), &"finished".into()), "{run}");
     let usage: Value = serde_json::from_str(usage).unwrap();
