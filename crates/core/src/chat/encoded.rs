@@ -16,7 +16,7 @@ pub struct Dialect {
 ///
 /// Every turn sends the whole conversation again, so without the cache every turn would encode all of it again. Two
 /// dialects are enough for an agent with a fallback at another provider; a third one is encoded each time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Encodings([OnceLock<(Dialect, Box<[u8]>)>; 2]);
 
 impl Encodings {

@@ -68,7 +68,7 @@ pub enum Effect {
 #[derive(Debug, Clone, Default)]
 pub struct ToolSet(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Inner {
     specs: Vec<ToolSpec>,
     encodings: Encodings,
@@ -97,6 +97,13 @@ impl ToolSet {
     /// A set of tools in this order.
     pub fn new(specs: Vec<ToolSpec>) -> Self {
         Self(Arc::new(Inner { specs, encodings: Encodings::default() }))
+    }
+
+    /// Adds a tool at the end.
+    pub(crate) fn push(&mut self, spec: ToolSpec) {
+        let inner = Arc::make_mut(&mut self.0);
+        inner.specs.push(spec);
+        inner.encodings = Encodings::default();
     }
 
     /// The tools in order.

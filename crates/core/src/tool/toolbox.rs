@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -53,6 +54,8 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct Toolbox {
     entries: Vec<Entry>,
+    /// The position of each tool, by its name.
+    positions: HashMap<Arc<str>, usize>,
     specs: ToolSet,
     limits: ToolLimits,
 }
@@ -143,9 +146,11 @@ impl Toolbox {
         if self.find(&name).is_some() {
             return Err(ToolboxError::Duplicate(name));
         }
-        let schema = Schema::compile(&spec.input_schema).map_err(|error| ToolboxError::Schema { tool: name, error })?;
+        let compiled = Schema::compile(&spec.input_schema);
+        let schema = compiled.map_err(|error| ToolboxError::Schema { tool: Arc::clone(&name), error })?;
+        self.specs.push(spec.clone());
+        self.positions.insert(name, self.entries.len());
         self.entries.push(Entry { tool, schema });
-        self.specs = ToolSet::new(self.entries.iter().map(|entry| entry.tool.spec().clone()).collect());
         Ok(())
     }
 
@@ -186,7 +191,8 @@ impl Toolbox {
         let mut work = Vec::with_capacity(calls.len());
         for (index, (call, original)) in calls.iter().zip(&originals).enumerate() {
             if original.is_none() {
-                work.push(self.call_unless_failed(Job { call, context, tool_run: &tool_run, index }, &failed_tool));
+                let job = Job { call, context, tool_run: &tool_run, index };
+                work.push(self.call_unless_failed(job, &failed_tool).map(move |outcome| (index, outcome)));
             }
         }
         let skipped = calls.len() - work.len();
@@ -194,12 +200,15 @@ impl Toolbox {
             let count = u32::try_from(skipped).unwrap_or(u32::MAX);
             context.run.emit(&Event::LoopNoticed { kind: "duplicate_call".into(), count });
         }
-        let mut ran = stream::iter(work).buffered(self.limits.parallel.max(1));
+        // Not `buffered`, whose finished calls count against the limit as long as an earlier call runs.
+        let mut ran: Vec<_> = stream::iter(work).buffer_unordered(self.limits.parallel.max(1)).collect().await;
+        ran.sort_unstable_by_key(|(index, _)| *index);
+        let mut ran = ran.into_iter();
         let mut outcomes: Vec<ToolCallOutcome> = Vec::with_capacity(calls.len());
         for (call, original) in calls.iter().zip(originals) {
             let outcome = match original.and_then(|index| outcomes.get(index)) {
                 Some(original) => Some(original.duplicate_for(call)),
-                None => ran.next().await,
+                None => ran.next().map(|(_, outcome)| outcome),
             };
             outcomes.extend(outcome);
         }
@@ -216,7 +225,7 @@ impl Toolbox {
     }
 
     fn find(&self, name: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| &*entry.tool.spec().name == name)
+        self.entries.get(*self.positions.get(name)?)
     }
 
     /// Runs the call, unless another call of the turn has failed fatally by now.
@@ -297,11 +306,8 @@ impl Toolbox {
         }
         let timeout = spec.timeout.unwrap_or(self.limits.timeout);
         let work = execution(&*entry.tool, input, tool_run, timeout);
-        match run
-            .step(turn, Some(index), spec.effect, run.until_stopped(tool_run.until_exhausted(work)))
-            .await
-            .flatten()
-        {
+        let work = run.until_stopped(tool_run.until_exhausted(work));
+        match run.step(turn, Some(index), spec.effect, work).await.flatten() {
             Ok(Execution::Returned(Ok(output))) => self.succeeded(call, output),
             Ok(Execution::Returned(Err(error))) => {
                 log_cause(&spec.name, &error);

@@ -6,7 +6,7 @@ use std::{
 use serde_json::json;
 
 use super::*;
-use crate::{Budget, tool_fn};
+use crate::{Budget, RawJson, ToolSpec, tool_fn};
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Wait {
@@ -46,6 +46,19 @@ async fn results_are_in_call_order() {
     let started = Instant::now();
     let texts: Vec<_> = run_calls(&toolbox([wait()]), &calls).await.into_iter().map(|(_, text)| text).collect();
     assert_eq!((texts, started.elapsed()), (vec!["3".into(), "1".into(), "2".into()], Duration::from_secs(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_call_does_not_hold_up_the_calls_behind_it() {
+    let seconds = |index: usize| if index == 0 { 60 } else { 5 };
+    let call =
+        |index: usize| call(&index.to_string(), "wait", &format!("{{\"seconds\":{},\"n\":{index}}}", seconds(index)));
+    let calls: Vec<_> = (0..57).map(call).collect();
+    let toolbox = toolbox([wait()]).with_limits(ToolLimits::default().timeout(Duration::from_secs(90)));
+    let started = Instant::now();
+    let texts: Vec<_> = run_calls(&toolbox, &calls).await.into_iter().map(|(_, text)| text).collect();
+    assert_eq!(started.elapsed(), Duration::from_secs(60));
+    assert_eq!(texts, (0..57).map(|index| seconds(index).to_string()).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,4 +178,63 @@ fn tools_keep_the_order_in_which_they_were_added() {
     let names: Vec<_> = toolbox.specs().specs().iter().map(|spec| &*spec.name).collect();
     assert_eq!(names, ["b", "a"]);
     assert_eq!(json!(names), json!(["b", "a"]));
+}
+
+/// A tool that counts how often its description is read.
+#[derive(Debug)]
+struct Counted(ToolSpec, Arc<AtomicUsize>);
+
+#[async_trait::async_trait]
+impl Tool for Counted {
+    fn spec(&self) -> &ToolSpec {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        &self.0
+    }
+
+    async fn call(&self, _: Value, _: &Run) -> Result<ToolOutput, ToolError> {
+        Ok(ToolOutput::text(&*self.0.name))
+    }
+}
+
+#[tokio::test]
+async fn adding_and_calling_tools_takes_work_in_proportion_to_their_number() {
+    const TOOLS: usize = 2_000;
+    let reads = Arc::new(AtomicUsize::new(0));
+    let mut toolbox = Toolbox::new();
+    let mut copies = 0;
+    for index in 0..TOOLS {
+        let spec = ToolSpec::new(format!("tool{index}"), "", RawJson::empty_object());
+        let before = toolbox.specs().specs().as_ptr();
+        toolbox.add(Arc::new(Counted(spec, Arc::clone(&reads)))).unwrap();
+        copies += usize::from(toolbox.specs().specs().as_ptr() != before);
+    }
+    assert!(reads.load(Ordering::Relaxed) <= 2 * TOOLS, "{reads:?}");
+    assert!(copies <= 12, "the list was copied {copies} times, though it doubles when it is full");
+    assert_eq!(toolbox.specs().specs().len(), TOOLS);
+    let results = run_calls(&toolbox, &[call("a", "tool1999", "{}")]).await;
+    assert_eq!(results, [(ToolStatus::Ok, "tool1999".to_owned())]);
+    assert!(reads.load(Ordering::Relaxed) <= 2 * TOOLS + 10, "{reads:?}");
+}
+
+#[test]
+fn a_toolbox_that_is_extended_leaves_its_copy_as_it_was() {
+    let tool = |name| Arc::new(tool_fn(name, "", |_: Wait, _| async { Ok(ToolOutput::default()) })) as Arc<dyn Tool>;
+    let first = toolbox([tool("a")]);
+    let mut second = first.clone();
+    second.add(tool("b")).unwrap();
+    let names =
+        |toolbox: &Toolbox| toolbox.specs().specs().iter().map(|spec| spec.name.to_string()).collect::<Vec<_>>();
+    assert_eq!((names(&first), names(&second)), (vec!["a".to_owned()], vec!["a".to_owned(), "b".to_owned()]));
+    let encoded = |toolbox: &Toolbox| {
+        let mut out = Vec::new();
+        let write = |specs: &[ToolSpec], out: &mut Vec<u8>| {
+            out.push(u8::try_from(specs.len()).unwrap());
+            Ok::<_, std::convert::Infallible>(())
+        };
+        toolbox.specs().write_encoded(crate::Dialect { name: "test", variant: 0 }, &mut out, write).unwrap();
+        out
+    };
+    assert_eq!((encoded(&second), encoded(&first)), (vec![2], vec![1]));
+    second.add(tool("c")).unwrap();
+    assert_eq!(encoded(&second), [3]);
 }
