@@ -15,10 +15,10 @@ pub struct TurnLimits {
     pub turns: u32,
     /// How often the model is asked again when its answer is empty or does not match the schema. 2 by default.
     pub reasks: u32,
-    /// The number of calls of one tool with the same arguments at which the model gets a notice. 3 by default, because
-    /// polling twice is normal.
+    /// The number of calls of one tool with the same arguments and the same result at which the model gets a notice. 3 by
+    /// default, because polling twice is normal.
     pub repeats_before_notice: u32,
-    /// The number of calls of one tool with the same arguments at which the run ends. 5 by default.
+    /// The number of such calls at which the run ends. 5 by default.
     pub repeats: u32,
     /// The number of calls of tools that do not exist, whatever their names, at which the run ends. 3 by default.
     pub unknown_tools: u32,

@@ -1,6 +1,6 @@
 //! Detects agents that repeat themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     Degradation, Event, Part, Run, StopReason, ToolStatus, TurnLimits,
@@ -14,10 +14,11 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct LoopGuard {
     limits: TurnLimits,
-    /// How often each call was made, by all of its arguments.
-    calls: Tally,
-    /// How often each call brought the same result, by the arguments that the tool's schema names.
+    /// How often each call brought the same result.
     results: Tally,
+    /// The last result of each call.
+    last_results: HashMap<u64, u64>,
+    unknown_tools: u32,
     invalid_in_a_row: u32,
     /// In how many turns in a row each tool failed.
     failures_in_a_row: BTreeMap<String, u32>,
@@ -29,8 +30,9 @@ impl LoopGuard {
     pub(crate) fn new(limits: TurnLimits) -> Self {
         Self {
             limits,
-            calls: Tally::default(),
             results: Tally::default(),
+            last_results: HashMap::new(),
+            unknown_tools: 0,
             invalid_in_a_row: 0,
             failures_in_a_row: BTreeMap::new(),
             disabled: Vec::new(),
@@ -64,9 +66,9 @@ impl LoopGuard {
         }
     }
 
-    /// Counts over the whole request, because agents that ask for each other's tools in turn are stuck as well.
-    fn unknown_tool(&self, call: &ToolCallOutcome, run: &Run) -> Option<RunEnd> {
-        let count = run.count("unknown tools");
+    fn unknown_tool(&mut self, call: &ToolCallOutcome, run: &Run) -> Option<RunEnd> {
+        self.unknown_tools += 1;
+        let count = self.unknown_tools;
         run.emit(&Event::LoopNoticed { kind: "unknown_tool".into(), count });
         if count < self.limits.unknown_tools {
             return None;
@@ -97,16 +99,19 @@ impl LoopGuard {
     }
 
     fn repetition(&mut self, call: &mut ToolCallOutcome, run: &Run) -> Option<RunEnd> {
-        let same_calls = call.exact.map_or(0, |call| self.calls.add(call));
-        let count = same_calls.max(self.results.add(digest_with_result(call)));
+        // A tool that is switched off brings nothing new.
+        let old = self.last_results.get(&call.signature).filter(|_| call.status == ToolStatus::Disabled);
+        let result = old.copied().unwrap_or_else(|| digest_with_result(call));
+        self.last_results.insert(call.signature, result);
+        let count = self.results.add(result);
         if count < self.limits.repeats_before_notice {
             return None;
         }
         run.emit(&Event::LoopNoticed { kind: "tool_call".into(), count });
         let name = &call.result.name;
         call.result.content.push(Part::text(format!(
-            "[notice] You have made this same call of `{name}` {count} times. Do not repeat it: use what you have, try \
-             something else, or answer."
+            "[notice] You have made this same call of `{name}` {count} times, with the same result. Do not repeat it: \
+             use what you have, try something else, or answer."
         )));
         let notice = || format!("The agent repeats itself: `{name}` was called {count} times to no new effect.");
         (count >= self.limits.repeats).then(|| RunEnd::new(StopReason::LoopDetected, notice()))
@@ -150,10 +155,11 @@ fn notify_disabled(done: &mut [ToolCallOutcome], name: &str, count: u32) {
     }
 }
 
-/// Identifies a call together with the text of its result.
+/// Identifies a call together with its result. The same call with a new result is progress.
 fn digest_with_result(call: &ToolCallOutcome) -> u64 {
-    call.result.content.iter().fold(call.signature, |before, part| match part {
-        Part::Text(text) => digest((before, &text.text)),
-        Part::Thinking(_) | Part::ToolCall(_) | Part::ToolResult(_) | Part::Image(_) | Part::Opaque(_) => before,
-    })
+    // Serializing cannot fail: parts are a tree of JSON values.
+    digest((call.signature, serde_json::to_string(&call.result.content).unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,8 +44,8 @@ pub struct ToolSpec {
     pub strict: bool,
     /// What a second call with the same arguments would do. Decides whether a call may be repeated.
     pub effect: Effect,
-    /// Whether the tool is called again with the same arguments, for example to wait for a result. The loop guard then
-    /// counts a repeated call only if its result is the same, too. False by default.
+    /// Whether the tool is called again with the same arguments, for example to wait for a result. Identical calls of
+    /// one turn are then all run. False by default.
     pub polling: bool,
     /// How long one call may take; absent, [`ToolLimits::timeout`](crate::ToolLimits::timeout) applies.
     pub timeout: Option<Duration>,

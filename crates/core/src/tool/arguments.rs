@@ -17,18 +17,13 @@ pub(crate) fn parse(text: &str, max_bytes: usize) -> Result<Value, String> {
         .map_err(|error| format!("The arguments are not valid JSON: {error}. The tool was not run."))
 }
 
-/// Identifies a call by the tool and the exact text of its arguments.
-pub(crate) fn exact_signature(tool: &str, text: &str) -> u64 {
-    digest((tool, text))
-}
-
-/// Identifies a call by the tool and the arguments that its schema names, in any order. An additional field that no
-/// tool reads, such as a counter, does not make it a different call.
+/// Identifies a call by the tool and the arguments that it may read, in any order. A field that no tool reads, such as a
+/// counter, does not make it a different call.
 pub(crate) fn signature(tool: &str, input: &Value, schema: &Schema) -> u64 {
     let input = match input {
         Value::Object(fields) => {
-            let named = fields.iter().filter(|(name, _)| schema.names_property(name));
-            named.map(digest).fold(0, u64::wrapping_add)
+            let read = fields.iter().filter(|(name, _)| schema.may_read(name));
+            read.map(digest).fold(0, u64::wrapping_add)
         }
         other => digest(other),
     };

@@ -8,10 +8,7 @@ pub(crate) struct ToolCallOutcome {
     /// The result that the model reads.
     pub(crate) result: ToolResult,
     pub(crate) status: ToolStatus,
-    /// Identifies the tool and the exact text of its arguments. Absent for a polling tool, which is expected to be
-    /// called with the same arguments again.
-    pub(crate) exact: Option<u64>,
-    /// Identifies the tool and the arguments that its schema names.
+    /// Identifies the tool and the arguments that it may read.
     pub(crate) signature: u64,
     /// An earlier call of the same turn is identical, and this is a copy of its result.
     pub(crate) is_duplicate: bool,
@@ -23,7 +20,7 @@ pub(crate) struct ToolCallOutcome {
 
 impl ToolCallOutcome {
     pub(super) fn new(result: ToolResult, status: ToolStatus) -> Self {
-        Self { result, status, exact: None, signature: 0, is_duplicate: false, ends_run: false, used_up: None }
+        Self { result, status, signature: 0, is_duplicate: false, ends_run: false, used_up: None }
     }
 
     pub(super) fn failed(call: &ToolCall, status: ToolStatus, why: impl Into<String>) -> Self {

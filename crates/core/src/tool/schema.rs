@@ -29,8 +29,8 @@ pub struct Schema(Arc<Compiled>);
 
 struct Compiled {
     validator: jsonschema::Validator,
-    /// The names of the top-level properties.
-    properties: Vec<String>,
+    /// The names of the top-level properties; `None` if the schema lets other fields have a meaning.
+    properties: Option<Vec<String>>,
 }
 
 /// The most violations reported at a time: a model corrects a handful at once, and a list of hundreds only costs tokens.
@@ -57,8 +57,7 @@ impl Schema {
     /// The document is not a JSON Schema, or it refers to another document: nothing is fetched.
     pub fn compile(schema: &RawJson) -> Result<Self, ParseError> {
         let schema: Value = serde_json::from_str(schema.get()).map_err(|error| unusable(&error))?;
-        let named = schema.get("properties").and_then(Value::as_object);
-        let properties = named.map(|named| named.keys().cloned().collect()).unwrap_or_default();
+        let properties = named_properties(&schema);
         let validator = jsonschema::validator_for(&schema).map_err(|error| unusable(&error))?;
         Ok(Self(Arc::new(Compiled { validator, properties })))
     }
@@ -82,14 +81,27 @@ impl Schema {
         Err(violations.join("; "))
     }
 
-    /// Whether the schema names a top-level property `name`.
-    pub(crate) fn names_property(&self, name: &str) -> bool {
-        self.0.properties.iter().any(|property| property == name)
+    /// Whether a tool with this schema may read the top-level field `name`.
+    pub(crate) fn may_read(&self, name: &str) -> bool {
+        self.0.properties.as_ref().is_none_or(|names| names.iter().any(|named| named == name))
     }
 }
 
 fn unusable(error: &dyn fmt::Display) -> ParseError {
     ParseError(format!("this is not a usable JSON Schema: {error}"))
+}
+
+/// The names of the top-level properties, if no other keyword, such as `oneOf` or `$ref`, gives a meaning to more fields.
+fn named_properties(schema: &Value) -> Option<Vec<String>> {
+    let schema = schema.as_object()?;
+    let is_closed = schema.iter().all(|(keyword, value)| match keyword.as_str() {
+        "$schema" | "$id" | "$comment" | "$defs" | "definitions" | "title" | "description" | "default" | "examples"
+        | "type" | "properties" | "required" | "minProperties" | "maxProperties" => true,
+        "additionalProperties" => *value == Value::Bool(false),
+        _ => false,
+    });
+    let named = schema.get("properties")?.as_object()?;
+    is_closed.then(|| named.keys().cloned().collect())
 }
 
 fn violation(error: &jsonschema::ValidationError<'_>) -> String {

@@ -110,10 +110,9 @@ struct Job<'a> {
     index: usize,
 }
 
-/// Arguments that match the schema, with the digests of the call.
+/// Arguments that match the schema, with the digest of the call.
 struct Input {
     value: Value,
-    exact: Option<u64>,
     signature: u64,
 }
 
@@ -251,9 +250,7 @@ impl Toolbox {
         let (tool, call_id) = (Arc::clone(&entry.tool.spec().name), Arc::<str>::from(call.id.as_str()));
         run.emit(&Event::ToolStarted { tool: Arc::clone(&tool), call_id: Arc::clone(&call_id) });
         let outcome = match self.input(entry, call) {
-            Ok(Input { value, exact, signature }) => {
-                ToolCallOutcome { exact, signature, ..self.execute(job, entry, value).await }
-            }
+            Ok(Input { value, signature }) => ToolCallOutcome { signature, ..self.execute(job, entry, value).await },
             Err(why) if call.arguments.are_truncated() => {
                 ToolCallOutcome::failed(call, ToolStatus::TruncatedArguments, why)
             }
@@ -281,10 +278,8 @@ impl Toolbox {
             tracing::debug!(target: "brigade_core::tool", tool = %call.name, "invalid arguments: {violations}");
             format!("The arguments do not match the schema of `{}`: {violations}. The tool was not run.", call.name)
         })?;
-        let polling = entry.tool.spec().polling;
-        let exact = (!polling).then(|| arguments::exact_signature(&call.name, text));
         let signature = arguments::signature(&call.name, &value, &entry.schema);
-        Ok(Input { value, exact, signature })
+        Ok(Input { value, signature })
     }
 
     async fn execute(&self, job: Job<'_>, entry: &Entry, input: Value) -> ToolCallOutcome {

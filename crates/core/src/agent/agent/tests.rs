@@ -69,25 +69,9 @@ async fn a_repeated_call_gets_a_notice_and_then_ends_the_run() {
 async fn arguments_outside_the_schema_do_not_hide_a_repetition() {
     let call = |turn: u32| Turn::call(&format!("c{turn}"), "lookup", json!({"word": "a", "attempt": turn}));
     let model = ScriptedModel::new((0..9).map(call));
-    let outcome = Agent::new("clerk", model.clone()).tool(lookup()).run("Go on.").await.unwrap();
+    let tool = tool_fn("lookup", "", |_: Lookup, _| async { Ok(ToolOutput::text("a cold drink")) });
+    let outcome = Agent::new("clerk", model.clone()).tool(tool).run("Go on.").await.unwrap();
     assert_eq!((outcome.stop, model.requests().len()), (StopReason::LoopDetected, 5));
-}
-
-#[tokio::test]
-async fn a_polling_tool_may_be_called_while_its_results_change() {
-    let poll = |news: bool| {
-        tool_fn("lookup", "", move |_: Lookup, run: Run| async move {
-            Ok(ToolOutput::text(if news { run.count("polls").to_string() } else { "nothing".to_owned() }))
-        })
-    };
-    let script = || (0..9).map(|turn| look_up(&format!("c{turn}"), "a")).chain([Turn::text("Done.")]);
-    let run = async |tool: crate::FunctionTool| {
-        let agent = Agent::new("clerk", ScriptedModel::new(script())).tool(tool);
-        agent.run("Go on.").await.unwrap().stop
-    };
-    assert_eq!(run(poll(true).polling()).await, StopReason::Finished);
-    assert_eq!(run(poll(false).polling()).await, StopReason::LoopDetected);
-    assert_eq!(run(poll(true)).await, StopReason::LoopDetected);
 }
 
 #[tokio::test]

@@ -224,3 +224,23 @@ async fn a_worker_answer_that_does_not_match_its_schema_is_a_failure() {
         tool_results(&outcome)
     );
 }
+
+#[tokio::test]
+async fn the_unknown_tools_of_one_agent_are_not_counted_for_another() {
+    let slip = |name: &str| [Turn::call("c", &format!("invented_by_{name}"), json!({})), Turn::text("Done.")];
+    let names = ["ann", "bob", "cleo", "dan"];
+    let asked = names
+        .iter()
+        .fold(Turn::parts(Vec::new()), |turn, name| turn.and_call(name, name, &json!({"task": "Look."}).to_string()));
+    let again = Turn::call("again", "ann", json!({"task": "Look again."}));
+    let third = Turn::call("third", "ann", json!({"task": "And again."}));
+    let desk = Agent::new("desk", ScriptedModel::new([asked, again, third, Turn::text("Done.")]));
+    let desk = names.iter().fold(desk, |desk, name| {
+        let model = ScriptedModel::new((0..3).flat_map(|_| slip(name)));
+        desk.worker(Worker::new(Agent::new(*name, model)))
+    });
+    let outcome = desk.run("Go on.").await.unwrap();
+    let results: Vec<_> = outcome.transcript.messages().iter().flat_map(crate::Message::tool_results).collect();
+    assert_eq!(results.len(), 6);
+    assert!(results.iter().all(|result| result.text() == "Done."), "{results:?}");
+}
