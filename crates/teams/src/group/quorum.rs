@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use brigade_core::{Outcome, Run, RunError, RunOptions, StopReason, Task, Transcript, Worker, impl_runnable};
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 
 use crate::TeamError;
 
@@ -70,10 +70,15 @@ impl Quorum {
         // The workers get no session, because workers that share a memory would each store the question.
         let mut question = task.clone();
         question.session = None;
-        let asked: Vec<_> = self.workers.iter().map(|worker| worker.ask(question.clone(), &run)).collect();
-        let results: Vec<_> = stream::iter(asked).buffered(self.parallel).collect().await;
+        let mut asked = Vec::with_capacity(self.workers.len());
+        for (index, worker) in self.workers.iter().enumerate() {
+            asked.push(worker.ask(question.clone(), &run).map(move |answer| (index, answer)));
+        }
+        // Not `buffered`, whose finished workers count against the limit as long as an earlier one works.
+        let mut results: Vec<_> = stream::iter(asked).buffer_unordered(self.parallel).collect().await;
+        results.sort_unstable_by_key(|(index, _)| *index);
         let named = self.workers.iter().zip(results);
-        let answers: Vec<_> = named.filter_map(|(worker, result)| Some((worker.name(), result?))).collect();
+        let answers: Vec<_> = named.filter_map(|(worker, (_, answer))| Some((worker.name(), answer?))).collect();
         if answers.len() < self.at_least {
             return Err(too_few(answers.len()));
         }

@@ -57,7 +57,8 @@ const TIMEOUT: Duration = Duration::from_mins(10);
 /// A task on its way to a host.
 #[derive(Serialize, Deserialize)]
 struct TaskMessage {
-    task: String,
+    /// Absent to continue where the history ends.
+    message: Option<Message>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     history: Vec<Message>,
     time_left: Option<Duration>,
@@ -134,7 +135,8 @@ async fn carry_out(work: &dyn Runnable, envelope: &Envelope, account: Ledger) ->
     if let Some(levels) = message.depth_left {
         builder = builder.max_depth(levels);
     }
-    let task = Task::from(message.task).history(Transcript::repaired(message.history));
+    let mut task = Task::resume(Transcript::repaired(message.history));
+    task.message = message.message;
     match work.run(&builder.build(), task).await {
         Ok(outcome) => {
             let Outcome { text, stop, notice, turns, usage, cost, .. } = outcome;
@@ -166,7 +168,7 @@ impl RemoteAgent {
     async fn request(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
         let left = run.ledger().left();
         let message = TaskMessage {
-            task: task.text(),
+            message: task.message.clone(),
             history: task.history.messages().to_vec(),
             time_left: run.time_left(),
             usd_left: left.usd.map(|cap| cap.limit),

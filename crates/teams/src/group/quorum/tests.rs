@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use brigade_core::{
-    Agent, ModelErrorKind, Runnable,
+    Agent, Budget, ModelErrorKind, Runnable,
     testing::{ScriptedModel, Turn},
 };
 
@@ -39,4 +41,18 @@ async fn a_quorum_answers_when_enough_do() {
     assert_eq!(outcome.degraded.len(), 1);
     let error = Runnable::run(&reviewers(3), &Run::new(), "Ship it?".into()).await.unwrap_err();
     assert!(error.to_string().contains("2 of 3 workers answered, 3 must"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_worker_does_not_hold_up_the_workers_behind_it() {
+    let seconds = |index: u64| if index == 0 { 60 } else { 5 };
+    let quorum = (0..57).fold(Quorum::new("reviewers"), |quorum, index| {
+        let reply = Turn::text(&index.to_string()).after(Duration::from_secs(seconds(index)));
+        quorum.worker(worker(&format!("w{index}"), reply))
+    });
+    let started = tokio::time::Instant::now();
+    let outcome = quorum.run_in(&Run::builder().budget(Budget::unlimited()).build(), "Ship it?").await.unwrap();
+    assert_eq!(started.elapsed(), Duration::from_secs(60));
+    let expected: Vec<_> = (0..57).map(|index| format!("w{index}: {index}")).collect();
+    assert_eq!(outcome.text, expected.join("\n\n"), "the answers are in the order of the workers");
 }
