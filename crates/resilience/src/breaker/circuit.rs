@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     BreakerSettings,
-    shared::{jitter::Jitter, rolling_counter::RollingCounter},
+    shared::{instants::after, jitter::Jitter, rolling_counter::RollingCounter},
 };
 
 /// A circuit: it opens after too many failures, and closes after a probe that succeeded.
@@ -130,6 +130,8 @@ impl Circuit {
     pub(crate) fn state(&self) -> BreakerState {
         match self.lock().phase {
             Phase::Closed => BreakerState::Closed,
+            // The next call is a probe, although none has come yet.
+            Phase::Open { until: Some(until) } if until <= Instant::now() => BreakerState::HalfOpen,
             Phase::Open { .. } => BreakerState::Open,
             Phase::HalfOpen { .. } => BreakerState::HalfOpen,
         }
@@ -205,13 +207,13 @@ impl Circuit {
         let BreakerSettings { shortest_open, longest_open, .. } = self.settings;
         let duration = shortest_open.saturating_mul(1 << openings.min(31)).min(longest_open);
         // Up to a fifth longer, so that processes whose circuits opened together do not probe together.
-        duration + self.jitter.up_to(duration / 5)
+        duration.saturating_add(self.jitter.up_to(duration / 5))
     }
 
     fn open_for(&self, duration: Duration, state: &mut State) -> BreakerState {
         let longest = self.settings.credential_open.max(MAX_RETRY_AFTER);
         state.openings = state.openings.saturating_add(1);
-        state.set_phase(Phase::Open { until: Some(Instant::now() + duration.min(longest)) });
+        state.set_phase(Phase::Open { until: Some(after(Instant::now(), duration.min(longest))) });
         BreakerState::Open
     }
 

@@ -139,7 +139,7 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
         let watch = ReplyWatch::new(run);
         let run = watch.run();
         let mut result = self.first.chat(request, run).await;
-        let mut failed = self.id();
+        let (mut failed, mut refusal) = (self.id(), None);
         for other in &self.fallbacks {
             let Some(reason) = failure(&result) else { break };
             if !self.allows(reason, other) {
@@ -151,12 +151,12 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
             let to = other.model.id().clone();
             run.emit(&Event::FellBack { from: failed.clone(), to, reason });
             degrade(run, &result, failed, other.model.id());
-            let next = other.model.chat(request, run).await;
-            // A refusal is a better answer than an error.
-            result = if next.is_err() && result.is_ok() { result } else { next };
+            let before = std::mem::replace(&mut result, other.model.chat(request, run).await);
+            refusal = before.ok().or(refusal);
             failed = other.model.id();
         }
-        result
+        // A refusal is a better answer than an error.
+        result.or_else(|error| refusal.ok_or(error))
     }
 }
 

@@ -76,6 +76,7 @@ impl<M: ChatModel> ChatModel for Hedge<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        self.budget.record_hedged_call();
         if !request.tools.is_empty() {
             return self.inner.chat(request, run).await;
         }

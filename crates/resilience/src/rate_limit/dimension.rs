@@ -5,7 +5,7 @@ use std::time::Duration;
 use brigade_core::RateLimitStatus;
 use tokio::time::Instant;
 
-use crate::{Bucket, RateLimitSettings};
+use crate::{Bucket, RateLimitSettings, shared::instants::after};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -127,7 +127,7 @@ impl Dimension {
             bucket.lower_to(remaining, since, now);
         }
         if let Some(reset) = status.reset.filter(|reset| resets_at_once(status, *reset, self.window)) {
-            self.closed_until = Some(now + reset);
+            self.closed_until = Some(after(now, reset));
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{ChatReply, ModelError, ModelErrorKind, RateLimits, RetryAdvice, Run};
+use brigade_core::{ChatReply, ModelError, ModelErrorKind, RateLimits, Run};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         pause::Pause,
         queue::{Position, Queue, Waiter},
     },
+    shared::{instants::after, told_wait::told_wait},
 };
 
 /// Admits calls to a model, or to a family of models, within the limits of their account.
@@ -114,7 +115,7 @@ impl Limiter {
         let wake = Arc::new(Notify::new());
         let length = state.dominant_share(&expected);
         state.queue.insert(position, Waiter { run: run.trace(), expected, length, wake: Arc::clone(&wake) });
-        let gives_up_at = now + longest_wait;
+        let gives_up_at = after(now, longest_wait);
         Ok(Admission::Queued(QueuedCall { limiter: self, position, call, expected, gives_up_at, wake }))
     }
 
@@ -227,7 +228,7 @@ impl<'a> QueuedCall<'a> {
             let now = Instant::now();
             let check_at = match self.turn(now)? {
                 Turn::Admitted => return Ok(self.limiter.permit(self.call, self.expected, now)),
-                Turn::FitsIn(wait) => self.gives_up_at.min(now + wait),
+                Turn::FitsIn(wait) => self.gives_up_at.min(after(now, wait)),
                 Turn::NotYet => self.gives_up_at,
             };
             tokio::select! {
@@ -250,7 +251,7 @@ impl<'a> QueuedCall<'a> {
             state.queue.serve(self.position);
             return Ok(Turn::Admitted);
         }
-        if now + wait > self.gives_up_at { Err(WaitTooLong(wait)) } else { Ok(Turn::FitsIn(wait)) }
+        if after(now, wait) > self.gives_up_at { Err(WaitTooLong(wait)) } else { Ok(Turn::FitsIn(wait)) }
     }
 }
 
@@ -279,7 +280,7 @@ impl Permit<'_> {
         match result {
             Ok(reply) if usage.is_some() => state.estimator.learn(&self.call, reply, &used),
             Err(error) if error.kind() == ModelErrorKind::RateLimited => {
-                limiter.pause.extend(pause_after(error.retry(), reported));
+                limiter.pause.extend(told_wait(error).unwrap_or(DEFAULT_PAUSE));
             }
             Ok(_) | Err(_) => {}
         }
@@ -307,17 +308,6 @@ impl Drop for Permit<'_> {
             self.limiter.lock().settle(&self.expected, &self.expected, Instant::now());
         }
     }
-}
-
-/// How long to pause an account after a 429: as long as the response asks for, or until the exhausted limit resets.
-fn pause_after(advice: RetryAdvice, reported: &RateLimits) -> Duration {
-    if let RetryAdvice::After(wait) = advice {
-        return wait;
-    }
-    let statuses = [&reported.requests, &reported.tokens, &reported.input_tokens, &reported.output_tokens];
-    let exhausted = statuses.into_iter().filter(|status| status.remaining == Some(0));
-    let reset = exhausted.filter_map(|status| status.reset).max();
-    reported.retry_after.or(reset).unwrap_or(DEFAULT_PAUSE)
 }
 
 #[cfg(test)]

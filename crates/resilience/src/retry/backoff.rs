@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use brigade_core::{ModelError, ModelErrorKind, RetryAdvice};
 
-use crate::{RetrySettings, shared::jitter::Jitter};
+use crate::{
+    RetrySettings,
+    shared::{jitter::Jitter, told_wait::told_wait},
+};
 
 /// The bounds of the random addition to a delay that a provider asked for. The lower one is needed because a provider
 /// may ask a thousand clients to come back at once; a second is enough to spread them.
@@ -19,12 +22,14 @@ pub(crate) fn delay(settings: &RetrySettings, error: &ModelError, attempt: u32, 
     if attempt >= attempts || !is_transient(error.kind()) {
         return None;
     }
-    match error.retry() {
-        RetryAdvice::Never => None,
-        RetryAdvice::After(wait) if wait > settings.max_retry_after => None,
-        RetryAdvice::After(wait) => Some(wait + jitter.up_to((wait / 4).clamp(MIN_ADDED_JITTER, MAX_ADDED_JITTER))),
+    match (error.retry(), told_wait(error)) {
+        (RetryAdvice::Never, _) => None,
+        (_, Some(wait)) if wait > settings.max_retry_after => None,
+        (_, Some(wait)) => {
+            Some(wait.saturating_add(jitter.up_to((wait / 4).clamp(MIN_ADDED_JITTER, MAX_ADDED_JITTER))))
+        }
         // "Full jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        RetryAdvice::Backoff => {
+        (RetryAdvice::After(_) | RetryAdvice::Backoff, None) => {
             let doublings = attempt.saturating_sub(1).min(31);
             Some(jitter.up_to(settings.base.saturating_mul(1 << doublings).min(settings.cap)))
         }

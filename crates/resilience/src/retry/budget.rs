@@ -21,6 +21,8 @@ pub(crate) struct RetryBudget {
 #[derive(Debug)]
 struct Counts {
     calls: RollingCounter,
+    /// Calls that reached a hedge. They count only if no retry around it counts the same calls.
+    hedged_calls: RollingCounter,
     retries: RollingCounter,
 }
 
@@ -32,13 +34,18 @@ impl RetryBudget {
         Self {
             percent: budget_percent.into(),
             free: u64::try_from(free).unwrap_or(u64::MAX),
-            counts: Mutex::new(Counts { calls: counter(), retries: counter() }),
+            counts: Mutex::new(Counts { calls: counter(), hedged_calls: counter(), retries: counter() }),
         }
     }
 
     /// Counts a call, which adds its share to the budget.
     pub(crate) fn record_call(&self) {
         self.lock().calls.add(Instant::now());
+    }
+
+    /// Counts a call to a hedge, which a retry around it has probably counted already.
+    pub(crate) fn record_hedged_call(&self) {
+        self.lock().hedged_calls.add(Instant::now());
     }
 
     /// Takes one retry from the budget. False if none is left.
@@ -58,7 +65,11 @@ impl RetryBudget {
     }
 
     fn left(&self, counts: &mut Counts, now: Instant) -> u64 {
-        let share = counts.calls.total(now).saturating_mul(self.percent) / 100;
+        let calls = match counts.calls.total(now) {
+            0 => counts.hedged_calls.total(now),
+            calls => calls,
+        };
+        let share = calls.saturating_mul(self.percent) / 100;
         share.saturating_add(self.free).saturating_sub(counts.retries.total(now))
     }
 

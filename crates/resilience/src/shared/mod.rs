@@ -3,7 +3,9 @@
 #[macro_use]
 mod setters;
 
+pub(crate) mod instants;
 pub(crate) mod jitter;
 pub(crate) mod reply_watch;
 pub(crate) mod rolling_counter;
 pub(crate) mod run_end;
+pub(crate) mod told_wait;

@@ -143,3 +143,20 @@ async fn a_manually_opened_circuit_stays_open_until_it_is_closed() {
     circuit.close();
     assert!(circuit.request().is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_has_elapsed_is_half_open_without_a_call() {
+    let circuit = opened();
+    let Err(CircuitOpen { retry_after: Some(left) }) = circuit.request() else { panic!("it is open") };
+    advance(left - Duration::from_millis(1)).await;
+    assert_eq!(circuit.state(), BreakerState::Open);
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(circuit.state(), BreakerState::HalfOpen);
+    // The next call is the probe, and reports the change.
+    let permit = circuit.request().unwrap();
+    assert_eq!(permit.state_change, Some(BreakerState::HalfOpen));
+    assert_eq!(permit.record(CallResult::Success, None), Some(BreakerState::Closed));
+    circuit.open();
+    advance(seconds(1_000_000)).await;
+    assert_eq!(circuit.state(), BreakerState::Open, "opened manually");
+}

@@ -125,3 +125,30 @@ async fn no_other_model_is_asked_after_a_cancellation() {
     assert!(Fallback::new(first, second.clone()).chat(&question(), &Run::new()).await.is_err());
     assert_eq!(second.calls(), 0);
 }
+
+#[tokio::test]
+async fn a_failure_after_a_refusal_is_named_as_what_it_is() {
+    let declining = Fake::new("a", |_, _| async {
+        let mut reply = reply("no");
+        reply.finish_reason = FinishReason::Refusal;
+        Ok(reply)
+    });
+    let rules = FallbackRules { on_refused: true, ..FallbackRules::default() };
+    let ask = async |second: Kind, third: Fake| {
+        let (run, recorder) = observed_run();
+        let chain = Fallback::new(declining.clone(), Fake::broken("b", second)).fallback(third).rules(rules);
+        let text = chain.chat(&question(), &run).await.unwrap().message.text().into_owned();
+        let reasons: Vec<_> = run.degraded().into_iter().map(|part| part.reason).collect();
+        (text, event_lines(&recorder), reasons)
+    };
+    let (text, events, reasons) = ask(Kind::Overloaded, Fake::healthy("c")).await;
+    assert_eq!(text, "ok");
+    assert_eq!(events, ["a/a -> a/b: refused", "a/b -> a/c: overloaded"]);
+    let declined = "the model declined; a/b was asked instead";
+    assert_eq!(reasons, [declined, "scripted failure (overloaded); a/c was asked instead"]);
+    // The refusal is still the best answer, whatever failed after it.
+    let (text, events, _) = ask(Kind::Auth, Fake::broken("c", Kind::Quota)).await;
+    assert_eq!((text.as_str(), events[1].as_str()), ("no", "a/b -> a/c: auth"));
+    let (text, events, _) = ask(Kind::Budget, Fake::healthy("c")).await;
+    assert_eq!((text.as_str(), events.len()), ("no", 1), "a model is not asked after a failure that it would share");
+}

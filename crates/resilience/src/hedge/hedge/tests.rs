@@ -2,6 +2,7 @@ use brigade_core::{ModelErrorKind, RawJson, ToolSet, ToolSpec};
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::Accounts;
 use crate::testing::{Fake, emit_text, error, observed_run, question, reply, seconds};
 
 /// Each call shows its number after as many seconds, and answers a second later; an absent number never answers.
@@ -105,4 +106,45 @@ async fn an_empty_retry_budget_prevents_a_second_attempt() {
     let model =
         Hedge::new(fake.clone(), seconds(10), RetrySettings { budget_per_second: 0, ..RetrySettings::default() });
     assert_eq!(ask(&model, &Run::new()).await, ("1".to_owned(), 31));
+}
+
+/// Calls `model` many times without a delay, and then returns how many of `slow_calls` slow calls were sent twice.
+async fn hedged(model: &Hedge<Fake>, fake: &Fake, quick_calls: usize, slow_calls: usize) -> usize {
+    for _ in 0..quick_calls {
+        model.chat(&question(), &Run::new()).await.unwrap();
+    }
+    let before = fake.calls();
+    for _ in 0..slow_calls {
+        model.chat(&question(), &Run::new()).await.unwrap();
+    }
+    fake.calls() - before - slow_calls
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_without_a_retry_around_it_earns_its_percentage_of_calls() {
+    let settings = RetrySettings { budget_per_second: 0, budget_window: seconds(3_600), ..RetrySettings::default() };
+    for shares_accounts in [false, true] {
+        let fake = Fake::new("m", |call, _| async move {
+            if call > 100 {
+                sleep(seconds(11)).await;
+            }
+            Ok(reply("ok"))
+        });
+        let model = Hedge::new(fake.clone(), seconds(10), settings);
+        let model = if shares_accounts { model.within(&Accounts::seeded(1)) } else { model };
+        assert_eq!(hedged(&model, &fake, 100, 40).await, 28, "a fifth of 140 calls: {shares_accounts}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_through_a_retry_and_a_hedge_counts_once() {
+    let settings = RetrySettings { budget_per_second: 0, ..RetrySettings::default() };
+    let accounts = Accounts::seeded(1);
+    let fake = Fake::healthy("m");
+    let model = Hedge::new(fake.clone(), seconds(10), settings).within(&accounts);
+    let model = crate::Retry::new(model, settings).within(&accounts);
+    for _ in 0..100 {
+        model.chat(&question(), &Run::new()).await.unwrap();
+    }
+    assert_eq!(accounts.snapshot()[0].retries_left, Some(20));
 }

@@ -4,7 +4,8 @@ use std::sync::{
 };
 
 use brigade_core::{
-    BreakerState, ChatReply, ModelError, ModelErrorKind as Kind, RetryAdvice, Run,
+    BreakerState, Budget, ChatReply, ModelError, ModelErrorKind as Kind, RateLimitStatus, RateLimits, RetryAdvice, Run,
+    TimeoutPhase,
     testing::{ScriptedModel, Turn, model_contract},
 };
 use tokio::{
@@ -13,7 +14,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::testing::{Fake, error, event_lines, observed_run, question, reply, retry_after, seconds};
+use crate::testing::{Fake, emit_text, error, event_lines, observed_run, question, reply, retry_after, seconds};
 
 fn wrap(model: Fake, fallbacks: Vec<Fake>, accounts: &Accounts) -> Arc<dyn ChatModel> {
     let policy = Policy::default();
@@ -194,4 +195,102 @@ async fn a_cancelled_call_leaves_nothing_behind() {
     assert_eq!((health.waiting, health.in_flight), (0, 0));
     sleep(seconds(120)).await;
     assert!(timeout(seconds(10), model.chat(&question(), &Run::new())).await.is_ok());
+}
+
+/// Every duration of the settings, set to `value`.
+fn with_each_duration(value: Duration) -> Vec<(&'static str, Policy)> {
+    let policy = Policy::default;
+    let timeouts = |set: fn(Timeouts, Duration) -> Timeouts| policy().timeouts(set(Timeouts::default(), value));
+    let limits = |set: fn(RateLimitSettings, Duration) -> RateLimitSettings| {
+        policy().limits(set(RateLimitSettings::default().requests_per_minute(5), value))
+    };
+    let breaker = |set: fn(BreakerSettings, Duration) -> BreakerSettings| {
+        policy().breaker(set(BreakerSettings::default(), value))
+    };
+    let retry = |set: fn(RetrySettings, Duration) -> RetrySettings| {
+        policy().retry(set(RetrySettings::default(), value)).breaker(BreakerSettings::default().failures_in_row(1_000))
+    };
+    vec![
+        ("first_delta", timeouts(Timeouts::first_delta)),
+        ("first_delta_reasoning", timeouts(Timeouts::first_delta_reasoning)),
+        ("idle", timeouts(Timeouts::idle)),
+        ("output_token", timeouts(Timeouts::output_token)),
+        ("attempt", timeouts(Timeouts::attempt)),
+        ("longest_wait", limits(RateLimitSettings::longest_wait)),
+        ("longest_pause", limits(RateLimitSettings::longest_pause)),
+        ("window", breaker(BreakerSettings::window)),
+        ("shortest_open", breaker(BreakerSettings::shortest_open)),
+        ("longest_open", breaker(BreakerSettings::longest_open)),
+        ("credential_open", breaker(BreakerSettings::credential_open)),
+        ("base", retry(RetrySettings::base)),
+        ("cap", retry(RetrySettings::cap)),
+        ("max_retry_after", retry(RetrySettings::max_retry_after)),
+        ("budget_window", retry(RetrySettings::budget_window)),
+        ("hedge_after", policy().hedge_after(value)),
+        (
+            "all",
+            Policy {
+                timeouts: Timeouts {
+                    first_delta: value,
+                    first_delta_reasoning: value,
+                    idle: value,
+                    output_token: value,
+                    attempt: value,
+                },
+                limits: RateLimitSettings { longest_wait: value, longest_pause: value, ..RateLimitSettings::default() },
+                breaker: BreakerSettings {
+                    window: value,
+                    shortest_open: value,
+                    longest_open: value,
+                    credential_open: value,
+                    ..BreakerSettings::default()
+                },
+                retry: RetrySettings {
+                    base: value,
+                    cap: value,
+                    max_retry_after: value,
+                    budget_window: value,
+                    ..RetrySettings::default()
+                },
+                hedge_after: Some(value),
+                ..Policy::default()
+            },
+        ),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_duration_of_the_settings_or_of_a_provider_is_too_long_or_too_short() {
+    let kinds = [Kind::Auth, Kind::Overloaded, Kind::RateLimited, Kind::Broken, Kind::Timeout(TimeoutPhase::Idle)];
+    let told = |wait: Duration| {
+        let status = RateLimitStatus::default().limit(Some(9)).remaining(Some(0)).reset(Some(wait));
+        RateLimits::default().requests(status).tokens(status).retry_after(Some(wait))
+    };
+    let durations = [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_nanos(u64::MAX), Duration::ZERO];
+    for value in durations {
+        for ((name, policy), kind) in with_each_duration(value).iter().flat_map(|case| kinds.map(|kind| (case, kind))) {
+            for told_wait in [None, Some(value)] {
+                let fake = Fake::new("m", move |call, run| async move {
+                    emit_text(&run, "a");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    if call > 3 {
+                        return Ok(reply("ok"));
+                    }
+                    Err(error(kind).with(|failure| {
+                        failure.retry = told_wait.map_or(RetryAdvice::Backoff, RetryAdvice::After);
+                        failure.limits = told_wait.map(told).unwrap_or_default();
+                    }))
+                });
+                let accounts = Accounts::seeded(1);
+                let model = policy.wrap(fake, [], &accounts);
+                // A call may wait for as long as it was told to; that it may do so must not be an overflow.
+                let run = || Run::builder().budget(Budget::unlimited().wall(seconds(3_600))).build();
+                for _ in 0..9 {
+                    let _ = model.chat(&question(), &run()).await;
+                    tokio::time::advance(seconds(2)).await;
+                }
+                assert_eq!(accounts.snapshot().len(), 1, "{name}, {kind:?}, {told_wait:?}");
+            }
+        }
+    }
 }

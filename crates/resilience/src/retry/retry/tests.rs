@@ -1,4 +1,6 @@
-use brigade_core::{Delta, ModelErrorKind as Kind, RetryAdvice, TimeoutPhase, testing::Recorder};
+use brigade_core::{
+    Delta, ModelErrorKind as Kind, RateLimitStatus, RateLimits, RetryAdvice, TimeoutPhase, testing::Recorder,
+};
 use tokio::time::Instant;
 
 use super::*;
@@ -193,4 +195,29 @@ async fn cancelling_ends_the_delay() {
     let ((result, elapsed), ()) = tokio::join!(timed(&model, &run), canceller);
     assert_eq!((result.unwrap_err().kind(), elapsed), (Kind::Cancelled, seconds(1)));
     assert_eq!(fake.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_the_response_tells_is_respected_wherever_it_is_told() {
+    let reset = |remaining, seconds: u64| {
+        RateLimitStatus::default().limit(Some(60)).remaining(Some(remaining)).reset(Some(Duration::from_secs(seconds)))
+    };
+    let told: [(RateLimits, Kind, u64); 6] = [
+        (RateLimits::default().retry_after(Some(seconds(4))), Kind::RateLimited, 4),
+        (RateLimits::default().retry_after(Some(seconds(4))), Kind::Overloaded, 4),
+        (RateLimits::default().requests(reset(0, 7)), Kind::RateLimited, 7),
+        (RateLimits::default().requests(reset(0, 7)).output_tokens(reset(0, 9)), Kind::RateLimited, 9),
+        (RateLimits::default().requests(reset(1, 7)), Kind::RateLimited, 0),
+        (RateLimits::default().requests(reset(0, 7)), Kind::Transient, 0),
+    ];
+    for (limits, kind, wait) in told {
+        let reported = limits.clone();
+        let fake = Fake::new("m", move |call, _| {
+            let failure = error(kind).with(|failure| failure.limits = reported.clone());
+            async move { if call == 1 { Err(failure) } else { Ok(reply("ok")) } }
+        });
+        let (result, elapsed) = timed(&retry(&fake), &Run::new()).await;
+        assert!(result.is_ok() && elapsed >= seconds(wait), "{limits:?}: {elapsed:?}");
+        assert!(elapsed <= seconds(wait) + Duration::from_millis(1_001), "{limits:?}: {elapsed:?}");
+    }
 }
