@@ -78,7 +78,7 @@ async fn different_arguments_are_different_calls_whatever_the_schema_looks_like(
         r#"{"type":"object","properties":{"kind":{}},"dependentSchemas":{"kind":{"properties":{"word":{}}}}}"#,
         r##"{"$ref":"#/$defs/args","$defs":{"args":{"type":"object","properties":{"word":{}}}}}"##,
         r##"{"properties":{"kind":{}},"$ref":"#/$defs/args","$defs":{"args":{"properties":{"word":{}}}}}"##,
-        r#"true"#,
+        "true",
         one_field,
     ];
     for schema in schemas {

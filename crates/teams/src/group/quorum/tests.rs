@@ -52,7 +52,7 @@ async fn a_slow_worker_does_not_hold_up_the_workers_behind_it() {
     });
     let started = tokio::time::Instant::now();
     let outcome = quorum.run_in(&Run::builder().budget(Budget::unlimited()).build(), "Ship it?").await.unwrap();
-    assert_eq!(started.elapsed(), Duration::from_secs(60));
+    assert_eq!(started.elapsed(), Duration::from_mins(1));
     let expected: Vec<_> = (0..57).map(|index| format!("w{index}: {index}")).collect();
     assert_eq!(outcome.text, expected.join("\n\n"), "the answers are in the order of the workers");
 }
