@@ -11,7 +11,7 @@ use brigade_core::{
 use crate::{
     BreakerSettings,
     breaker::circuit::{CallPermit, CallResult, Circuit, CircuitOpen},
-    shared::{jitter::Jitter, told_wait::told_wait},
+    shared::{jitter::Jitter, requested_wait::requested_wait},
 };
 
 /// Refuses calls to a model that fails too often, and to all models of an account after its credentials were rejected or
@@ -149,7 +149,7 @@ fn model_result(error: Option<&ModelError>, block: Duration) -> CallResult {
         | ModelErrorKind::Unreachable
         | ModelErrorKind::Transient
         | ModelErrorKind::Timeout(_)
-        | ModelErrorKind::Broken => CallResult::Failure { retry_after: told_wait(error) },
+        | ModelErrorKind::Broken => CallResult::Failure { retry_after: requested_wait(error) },
         ModelErrorKind::RateLimited
         | ModelErrorKind::Auth
         | ModelErrorKind::Quota

@@ -16,7 +16,7 @@ use crate::{
         pause::Pause,
         queue::{Position, Queue, Waiter},
     },
-    shared::{instants::after, told_wait::told_wait},
+    shared::{instants::after, requested_wait::requested_wait},
 };
 
 /// Admits calls to a model, or to a family of models, within the limits of their account.
@@ -280,7 +280,7 @@ impl Permit<'_> {
         match result {
             Ok(reply) if usage.is_some() => state.estimator.learn(&self.call, reply, &used),
             Err(error) if error.kind() == ModelErrorKind::RateLimited => {
-                limiter.pause.extend(told_wait(error).unwrap_or(DEFAULT_PAUSE));
+                limiter.pause.extend(requested_wait(error).unwrap_or(DEFAULT_PAUSE));
             }
             Ok(_) | Err(_) => {}
         }

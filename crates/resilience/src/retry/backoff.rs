@@ -6,7 +6,7 @@ use brigade_core::{ModelError, ModelErrorKind, RetryAdvice};
 
 use crate::{
     RetrySettings,
-    shared::{jitter::Jitter, told_wait::told_wait},
+    shared::{jitter::Jitter, requested_wait::requested_wait},
 };
 
 /// The bounds of the random addition to a delay that a provider asked for. The lower one is needed because a provider
@@ -22,7 +22,7 @@ pub(crate) fn delay(settings: &RetrySettings, error: &ModelError, attempt: u32, 
     if attempt >= attempts || !is_transient(error.kind()) {
         return None;
     }
-    match (error.retry(), told_wait(error)) {
+    match (error.retry(), requested_wait(error)) {
         (RetryAdvice::Never, _) => None,
         (_, Some(wait)) if wait > settings.max_retry_after => None,
         (_, Some(wait)) => {

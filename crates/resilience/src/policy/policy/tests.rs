@@ -269,7 +269,7 @@ async fn no_duration_of_the_settings_or_of_a_provider_is_too_long_or_too_short()
     let durations = [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_nanos(u64::MAX), Duration::ZERO];
     for value in durations {
         for ((name, policy), kind) in with_each_duration(value).iter().flat_map(|case| kinds.map(|kind| (case, kind))) {
-            for told_wait in [None, Some(value)] {
+            for requested_wait in [None, Some(value)] {
                 let fake = Fake::new("m", move |call, run| async move {
                     emit_text(&run, "a");
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -277,19 +277,19 @@ async fn no_duration_of_the_settings_or_of_a_provider_is_too_long_or_too_short()
                         return Ok(reply("ok"));
                     }
                     Err(error(kind).with(|failure| {
-                        failure.retry = told_wait.map_or(RetryAdvice::Backoff, RetryAdvice::After);
-                        failure.limits = told_wait.map(told).unwrap_or_default();
+                        failure.retry = requested_wait.map_or(RetryAdvice::Backoff, RetryAdvice::After);
+                        failure.limits = requested_wait.map(told).unwrap_or_default();
                     }))
                 });
                 let accounts = Accounts::seeded(1);
                 let model = policy.wrap(fake, [], &accounts);
-                // A call may wait for as long as it was told to; that it may do so must not be an overflow.
+                // The deadline ends the long waits that the settings allow.
                 let run = || Run::builder().budget(Budget::unlimited().wall(seconds(3_600))).build();
                 for _ in 0..9 {
                     let _ = model.chat(&question(), &run()).await;
                     tokio::time::advance(seconds(2)).await;
                 }
-                assert_eq!(accounts.snapshot().len(), 1, "{name}, {kind:?}, {told_wait:?}");
+                assert_eq!(accounts.snapshot().len(), 1, "{name}, {kind:?}, {requested_wait:?}");
             }
         }
     }

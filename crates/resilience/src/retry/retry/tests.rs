@@ -198,7 +198,7 @@ async fn cancelling_ends_the_delay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_the_response_tells_is_respected_wherever_it_is_told() {
+async fn a_wait_that_the_response_requests_is_respected_wherever_it_stands() {
     let reset = |remaining, seconds: u64| {
         RateLimitStatus::default().limit(Some(60)).remaining(Some(remaining)).reset(Some(Duration::from_secs(seconds)))
     };

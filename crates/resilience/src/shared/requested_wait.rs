@@ -6,7 +6,7 @@ use brigade_core::{ModelError, ModelErrorKind, RetryAdvice};
 
 /// How long the response of a failed call asks to wait: by the advice of the client, by `retry-after`, or, if a rate
 /// limit was hit, until the limit resets. `None` if the response asks for nothing.
-pub(crate) fn told_wait(error: &ModelError) -> Option<Duration> {
+pub(crate) fn requested_wait(error: &ModelError) -> Option<Duration> {
     if let RetryAdvice::After(wait) = error.retry() {
         return Some(wait);
     }
