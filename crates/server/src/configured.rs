@@ -100,6 +100,7 @@ impl ConfiguredApi {
             .shared_health_check(Arc::clone(&health) as _)
             .task(Arc::clone(&health).watch());
         builder = app.agents.into_iter().fold(builder, ApiBuilder::agent);
+        builder = config.server.cors_origins.iter().map(ToString::to_string).fold(builder, ApiBuilder::cors_origin);
         builder = api_keys(config).into_iter().fold(builder, ApiBuilder::key);
         if let Some(store) = state.store.clone() {
             builder = builder.task(store.sweep());
@@ -147,7 +148,8 @@ impl ConfiguredApi {
         let app = App::from_config(&loaded, &self.state)?;
         require_agents(&app)?;
         let agents = app.agents.iter().map(|agent| (agent.agent.name().to_string(), Arc::new(agent.clone())));
-        let setup = Setup { agents: agents.collect(), access };
+        let cors_origins = config.server.cors_origins.clone();
+        let setup = Setup { agents: agents.collect(), access, cors_origins };
         Ok(PreparedReload { app, setup, loaded })
     }
 

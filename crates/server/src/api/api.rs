@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
-use axum::Router;
+use axum::{Router, http::HeaderValue};
 use brigade_core::{Budget, Ledger, Observer};
 use brigade_observability::{Metrics, MetricsConfig, MetricsHandle};
 use tokio_util::task::AbortOnDropHandle;
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     agents::served::ServedAgent,
+    config::{ANY_ORIGIN_WITHOUT_KEYS, Origin},
     health::check::{CheckResult, Health, HealthCheck},
     runs::{idempotency::IdempotencyKeys, lookup::RunLookup, manager::Runs, spans::Spans, store::Store},
 };
@@ -61,6 +62,8 @@ pub struct Api {
 pub(crate) struct Setup {
     pub(crate) agents: BTreeMap<String, Arc<ServedAgent>>,
     pub(crate) access: Access,
+    /// The origins of web pages that may send requests.
+    pub(crate) cors_origins: Vec<Origin>,
 }
 
 /// Builds an [`Api`].
@@ -70,6 +73,7 @@ pub struct ApiBuilder {
     agents: Vec<ServedAgent>,
     keys: Vec<ApiKey>,
     allow_any_host: bool,
+    cors_origins: Vec<String>,
     budget: Budget,
     ledger: Option<Ledger>,
     store: Option<Store>,
@@ -90,6 +94,7 @@ impl Api {
             agents: Vec::new(),
             keys: Vec::new(),
             allow_any_host: false,
+            cors_origins: Vec::new(),
             budget: Budget::default(),
             ledger: None,
             store: None,
@@ -157,6 +162,12 @@ impl Api {
     }
 }
 
+impl Setup {
+    pub(crate) fn allows_origin(&self, origin: &HeaderValue) -> bool {
+        self.cors_origins.iter().any(|allowed| allowed.matches(origin.as_bytes()))
+    }
+}
+
 impl ApiBuilder {
     /// Adds an agent. Its name is the model that clients ask for.
     pub fn agent(mut self, agent: ServedAgent) -> Self {
@@ -173,6 +184,13 @@ impl ApiBuilder {
     /// Accepts requests to any host name even without keys, for a service that authenticates requests itself.
     pub fn allow_any_host(self) -> Self {
         Self { allow_any_host: true, ..self }
+    }
+
+    /// Lets web pages of this origin send requests, such as `https://app.example`. `*` stands for all origins and needs a
+    /// key. None by default.
+    pub fn cors_origin(mut self, origin: impl Into<String>) -> Self {
+        self.cors_origins.push(origin.into());
+        self
     }
 
     /// What all runs together may spend. Unlimited by default.
@@ -264,6 +282,11 @@ impl ApiBuilder {
         let agents = agents.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
         let access = Access::new(self.keys, &ledger, self.store.as_ref(), None).await?;
         let access = access.allow_any_host(self.allow_any_host);
+        let origins = self.cors_origins.iter().map(|origin| origin.parse().map_err(anyhow::Error::msg));
+        let cors_origins: Vec<Origin> = origins.collect::<anyhow::Result<_>>()?;
+        if access.is_open() && !self.allow_any_host && cors_origins.iter().any(Origin::is_any) {
+            bail!(ANY_ORIGIN_WITHOUT_KEYS);
+        }
         let labels = agents.values().fold(MetricsConfig::default(), |labels, agent| agent.add_labels(labels));
         let metrics = match self.metrics {
             Some(metrics) => metrics,
@@ -272,7 +295,7 @@ impl ApiBuilder {
         let mut observers = self.observers;
         observers.push(metrics.observer());
         Ok(Arc::new(Api {
-            setup: RwLock::new(Arc::new(Setup { agents, access })),
+            setup: RwLock::new(Arc::new(Setup { agents, access, cors_origins })),
             ledger,
             runs: Runs::new(self.max_runs, self.kept_runs),
             idempotency: IdempotencyKeys::default(),

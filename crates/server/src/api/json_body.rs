@@ -10,9 +10,12 @@ use axum::{
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{
+        self, DeserializeOwned, MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
-use serde_json::error::Category;
+use serde_json::{Number, error::Category};
 
 use super::ApiError;
 
@@ -46,6 +49,57 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
+/// A text, or a value of another type. Unlike an untagged enum, it reports what is wrong inside the value.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(crate) enum TextOr<T> {
+    Text(String),
+    Other(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for TextOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrVisitor(PhantomData))
+    }
+}
+
+struct TextOrVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrVisitor<T> {
+    type Value = TextOr<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string, or the structured form that the documentation describes")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<TextOr<T>, E> {
+        Ok(TextOr::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<TextOr<T>, A::Error> {
+        T::deserialize(SeqAccessDeserializer::new(items)).map(TextOr::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<TextOr<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields)).map(TextOr::Other)
+    }
+}
+
+/// Deserializes a whole number. Languages without integers write `1.0`.
+pub(crate) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i64>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    let invalid = || de::Error::custom(format!("`{number}` is not a valid number here; write a whole one"));
+    let whole = match (number.as_i64(), number.as_u64(), number.as_f64()) {
+        (Some(whole), ..) => whole,
+        // More than any limit.
+        (None, Some(_), _) => i64::MAX,
+        #[expect(clippy::cast_possible_truncation, reason = "a float converts to the nearest integer")]
+        (None, None, Some(float)) if float.fract() == 0.0 => float as i64,
+        _ => return Err(invalid()),
+    };
+    T::try_from(whole).map(Some).map_err(|_| invalid())
+}
+
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
@@ -69,7 +123,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
 /// Parses JSON. The parser limits the depth of nesting.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    // Some clients begin with a byte order mark.
+    let mut json = serde_json::Deserializer::from_slice(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes));
     let value = serde_path_to_error::deserialize::<_, Object<T>>(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();

@@ -3,7 +3,10 @@
 pub(crate) mod access;
 pub(crate) mod api;
 mod chat;
+mod chat_body;
+mod chat_messages;
 mod chat_stream;
+mod cors;
 mod error;
 mod events;
 mod head;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::State,
+    extract::{OriginalUri, State},
+    http::Uri,
     http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
@@ -15,10 +16,11 @@ use serde_json::{Map, Value, json};
 
 use super::{
     api::{Api, Setup},
-    chat::ChatBody,
+    chat_body::ChatBody,
     error::ErrorBody,
     models::{self, AgentModel, ModelList},
     openai::ChatCompletion,
+    path,
     runs::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, RunBody, RunList, RunListParams, RunView},
     usage::{UsageParams, UsageReport},
 };
@@ -36,8 +38,12 @@ const AGENT_NAMES: [&str; 3] = [
 ];
 
 /// `GET /openapi.json`
-pub(crate) async fn document(State(api): State<Arc<Api>>) -> Json<Value> {
+pub(crate) async fn document(State(api): State<Arc<Api>>, OriginalUri(uri): OriginalUri) -> Json<Value> {
     let mut document = describe();
+    // The routes may be nested below another path.
+    if let (Some(base), Value::Object(fields)) = (base_path(&uri), &mut document) {
+        fields.insert("servers".to_owned(), json!([{ "url": base }]));
+    }
     let setup = api.setup();
     // The names of agents are not public if requests need a key.
     if setup.access.is_open() {
@@ -50,6 +56,12 @@ pub(crate) async fn document(State(api): State<Arc<Api>>) -> Json<Value> {
 pub(crate) async fn page() -> Response {
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, PAGE_POLICY)];
     (headers, include_str!("openapi.html")).into_response()
+}
+
+/// The path that the routes are nested below.
+fn base_path(uri: &Uri) -> Option<String> {
+    let path = path::normalized(uri.path());
+    path.strip_suffix("/openapi.json").filter(|base| !base.is_empty()).map(str::to_owned)
 }
 
 /// Lists the agents wherever a request names one.

@@ -10,7 +10,9 @@ use axum::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{access, api::Api, chat, error, events, head, metrics, models, openapi, request_ids, runs, usage};
+use super::{
+    access, api::Api, chat, cors, error, events, head, metrics, models, openapi, path, request_ids, runs, usage,
+};
 
 /// All routes of the main address. A request passes the layers from the last to the first.
 pub(super) fn all(api: &Arc<Api>) -> Router {
@@ -27,16 +29,17 @@ pub(super) fn all(api: &Arc<Api>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(api), access::authenticate));
     let without_key =
         api.health().router().route("/openapi.json", get(openapi::document)).route("/docs", get(openapi::page));
-    with_key
-        .merge(without_key)
-        .fallback(error::no_such_route)
-        .method_not_allowed_fallback(error::no_such_method)
+    let routes =
+        with_key.merge(without_key).method_not_allowed_fallback(error::no_such_method).with_state(Arc::clone(api));
+    let exact = routes.clone().fallback(error::no_such_route);
+    routes
+        .fallback(move |request| path::route_normalized(exact.clone(), request))
         .layer(from_fn_with_state(Arc::clone(api), access::check_host))
         .layer(DefaultBodyLimit::max(api.max_body))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn(head::limit))
         .layer(from_fn_with_state(Arc::clone(api), request_ids::assign))
-        .with_state(Arc::clone(api))
+        .layer(cors::layer(api))
 }
 
 /// Metrics and health without keys, for a separate address.

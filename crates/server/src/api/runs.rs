@@ -4,7 +4,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{OriginalUri, Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -20,9 +20,9 @@ use super::{
     access::{Caller, Reader, Runner},
     api::Api,
     error::{ErrorCode, ErrorDetails},
-    json_body::{JsonBody, Object},
+    json_body::{JsonBody, Object, whole},
     models,
-    path::PathId,
+    path::{self, PathId},
     request_ids::RequestIds,
     start::{CallerLimits, RunRequest},
 };
@@ -73,7 +73,9 @@ struct RunBudget {
     /// US dollars, as a decimal such as "0.10".
     #[schemars(with = "Option<String>", regex(pattern = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"))]
     usd: Option<Money>,
+    #[serde(deserialize_with = "whole")]
     tokens: Option<u64>,
+    #[serde(deserialize_with = "whole")]
     turns: Option<u64>,
 }
 
@@ -143,6 +145,7 @@ pub(crate) async fn create(
     State(api): State<Arc<Api>>,
     Runner(caller): Runner,
     Extension(ids): Extension<RequestIds>,
+    OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     JsonBody(body): JsonBody<RunBody>,
 ) -> Result<Response, ApiError> {
@@ -159,7 +162,8 @@ pub(crate) async fn create(
         }
     };
     if body.background {
-        let location = [("location", format!("/v1/runs/{}", run.id()))];
+        // The path of the request, because the routes may be nested below another path.
+        let location = [("location", format!("{}/{}", path::normalized(uri.path()), run.id()))];
         return Ok((StatusCode::ACCEPTED, location, Json(RunView::of(&run, None))).into_response());
     }
     let _guard = cancel_on_disconnect.then(|| CancelOnDrop(Arc::clone(&run)));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use brigade_observability::RunTree;
 use brigade_store::RunHistory;
 use clap::Args;
@@ -69,6 +69,12 @@ impl TraceCommand {
 async fn from_store(path: &Path, id: &str) -> anyhow::Result<RunTree> {
     let context = || format!("cannot read the store {}", path.display());
     let runs = RunHistory::open(path).with_context(context)?;
-    let history = runs.trace(id).await.with_context(context)?;
-    Ok(RunTree::from_records(id, history.into_iter().flat_map(|history| history.events))?)
+    let Some(history) = runs.trace(id).await.with_context(context)? else {
+        bail!(
+            "the store {} has no run with the id {id}; the first 8 digits of a trace id are on each log line of the run \
+             and in the header `x-trace-id`",
+            path.display()
+        );
+    };
+    Ok(RunTree::from_records(id, history.events)?)
 }

@@ -87,11 +87,11 @@ pub struct Retention {
     #[schemars(with = "Option<String>")]
     pub notes: Option<Duration>,
     /// Events of runs. 30 days by default, while somebody may still investigate a run.
-    #[serde(deserialize_with = "units::duration")]
+    #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::duration")]
     #[schemars(with = "String")]
     pub events: Duration,
     /// Runs with their cost and outcome. 90 days by default, which covers a quarter.
-    #[serde(deserialize_with = "units::duration")]
+    #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::duration")]
     #[schemars(with = "String")]
     pub runs: Duration,
 }

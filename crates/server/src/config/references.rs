@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, is_plain_name, key_name_problem,
+    Config, NAME_RULE, Name, Origin, Problem, ProviderConfig, ProviderKind, is_plain_name, key_name_problem,
     problem::suggestion,
 };
 
@@ -37,9 +37,15 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         problems.extend(agent.tools.iter().filter_map(|tool| missing("tool", tool, &config.tools)));
         problems.extend(cycle(config, name));
     }
+    if config.keys.is_empty() && config.server.cors_origins.iter().any(Origin::is_any) {
+        problems.push(Problem::without_location(ANY_ORIGIN_WITHOUT_KEYS.to_owned()));
+    }
     problems.extend(config.keys.keys().filter_map(|name| key_name_problem(name)).map(Problem::without_location));
     problems
 }
+
+/// Without keys, every page that a person on this machine visits could start runs.
+pub(crate) const ANY_ORIGIN_WITHOUT_KEYS: &str = "`server.cors_origins` allows all web pages, which needs keys; name the pages' origins, or add a key with `brigade keys new`";
 
 fn kind_problem(account: &str, kind: Option<&Name>) -> Option<Problem> {
     let written = kind.map_or(account, |kind| kind.as_ref());

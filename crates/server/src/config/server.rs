@@ -6,7 +6,10 @@ use brigade_observability::LogFormat;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{self, ByteSize};
+use super::{
+    Origin,
+    units::{self, ByteSize},
+};
 
 /// How the server listens and what it limits.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +29,9 @@ pub(crate) struct ServerConfig {
     /// The number of finished runs that are kept in memory for `/v1/runs`. 1,000 by default.
     #[serde(deserialize_with = "units::positive")]
     pub(crate) kept_runs: usize,
+    /// The origins of web pages that may send requests, such as `https://app.example`. `["*"]` allows all, which needs
+    /// `keys`. None by default.
+    pub(crate) cors_origins: Vec<Origin>,
     /// How long runs may continue after SIGTERM. 30 s by default, which is what orchestrators wait before SIGKILL.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -59,6 +65,7 @@ impl Default for ServerConfig {
             max_body: ByteSize { bytes: 4 << 20 },
             max_runs: 256,
             kept_runs: 1_000,
+            cors_origins: Vec::new(),
             drain: Duration::from_secs(30),
             commands: false,
             probe_every: Duration::from_mins(1),

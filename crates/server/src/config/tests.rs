@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::*;
 
 const MINIMAL: &str = r#"
@@ -117,6 +119,40 @@ fn a_yaml_file_is_refused_with_what_to_do() {
             )
         );
     }
+}
+
+#[test]
+fn every_default_in_the_schema_has_the_type_of_its_field() {
+    fn check(node: &Value, root: &Value, path: &str) {
+        let resolved = node["$ref"].as_str().map_or(node, |reference| root.pointer(&reference[1..]).unwrap());
+        if let (Some(default), Some(types)) = (node.get("default"), resolved.get("type")) {
+            let name = match default {
+                Value::Null => "null",
+                Value::Bool(_) => "boolean",
+                Value::Number(_) => "integer",
+                Value::String(_) => "string",
+                Value::Array(_) => "array",
+                Value::Object(_) => "object",
+            };
+            let types = types.as_array().cloned().unwrap_or_else(|| vec![types.clone()]);
+            assert!(types.iter().any(|known| known == name), "{path}: {default} is not of type {types:?}");
+        }
+        let (fields, items) = (node.as_object().into_iter().flatten(), node.as_array().into_iter().flatten());
+        fields.for_each(|(name, field)| check(field, root, &format!("{path}/{name}")));
+        items.enumerate().for_each(|(index, item)| check(item, root, &format!("{path}/{index}")));
+    }
+    let schema = LoadedConfig::schema().to_value();
+    assert_eq!(schema["$defs"]["Retention"]["properties"]["events"]["default"], "30days");
+    check(&schema, &schema, "");
+}
+
+#[test]
+fn web_pages_are_named_by_their_origin() {
+    let with = |origins: &str| format!("{MINIMAL}[server]\ncors_origins = {origins}\n");
+    assert!(parse(&with(r#"["https://app.example"]"#)).is_ok());
+    let problem_of = |origins: &str| problem(&with(origins));
+    assert!(problem_of(r#"["https://app.example/"]"#).contains("without a path"));
+    assert!(problem_of(r#"["*"]"#).contains("which needs keys"));
 }
 
 #[test]

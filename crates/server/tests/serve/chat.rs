@@ -68,7 +68,7 @@ async fn invalid_chat_requests_are_refused_with_exact_messages() {
     let cases = [
         ("{\"model\": ".to_owned(), 400, "invalid_json", ""),
         (deep, 400, "invalid_request", ""),
-        (deep_message, 400, "invalid_json", ""),
+        (deep_message, 400, "invalid_request", "messages[0].content[0]"),
         (with("messages", json!([])), 400, "invalid_request", "messages"),
         (with("messages", json!([{ "role": "user", "content": 5 }])), 400, "invalid_request", "messages[0].content"),
         (with("messages", json!([{ "role": "chef", "content": "x" }])), 400, "invalid_request", "messages[0].role"),

@@ -133,7 +133,7 @@ async fn a_run_can_be_traced_while_the_server_runs_and_after_it_ended() {
     stop(server).await;
     assert_eq!(trace(&[id, "--store", &path]).1, running);
     let (is_found, message) = trace(&["ffffffff", "--store", &path]);
-    assert!(!is_found && message.contains("nothing in the run log belongs to trace ffffffff"), "{message}");
+    assert!(!is_found && message.contains("brigade.db has no run with the id ffffffff"), "{message}");
 }
 
 #[tokio::test]

@@ -1,0 +1,154 @@
+//! The messages of `POST /v1/chat/completions`.
+
+use brigade_core::{Image, Message, Part, Role, Task, Transcript};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    ApiError,
+    json_body::{Object, TextOr},
+};
+
+/// The messages of a request, split by purpose.
+pub(super) struct Conversation {
+    pub(super) instructions: String,
+    pub(super) task: Task,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct ChatMessage {
+    role: ChatRole,
+    content: Option<Content>,
+    /// Why an assistant refused to answer.
+    refusal: Option<String>,
+    #[schemars(length(max = 0))]
+    tool_calls: Option<Vec<Value>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ChatRole {
+    System,
+    Developer,
+    User,
+    Assistant,
+    #[schemars(skip)]
+    Tool,
+    #[schemars(skip)]
+    Function,
+}
+
+type Content = TextOr<Vec<Object<ContentPart>>>;
+
+/// A part of a message. Which fields it needs depends on its type.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(with = "ContentPartSchema")]
+struct ContentPart {
+    r#type: String,
+    text: Option<String>,
+    refusal: Option<String>,
+    image_url: Option<TextOr<Object<ImageUrl>>>,
+}
+
+/// The schema of [`ContentPart`].
+#[derive(JsonSchema)]
+#[schemars(rename = "ContentPart", tag = "type", rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum ContentPartSchema {
+    Text { text: String },
+    Refusal { refusal: String },
+    ImageUrl { image_url: TextOr<Object<ImageUrl>> },
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct ImageUrl {
+    url: String,
+}
+
+impl Conversation {
+    pub(super) fn new(messages: Vec<Object<ChatMessage>>) -> Result<Self, ApiError> {
+        let (mut instructions, mut history) = (Vec::new(), Vec::new());
+        for (index, Object(message)) in messages.into_iter().enumerate() {
+            let param = format!("messages[{index}]");
+            let has_calls = message.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
+            match message.role {
+                ChatRole::System | ChatRole::Developer if !has_calls => {
+                    let parts = message.parts(&param)?;
+                    instructions.push(Message::new(Role::System, parts).text().into_owned());
+                }
+                ChatRole::Assistant if !has_calls => {
+                    history.push(Message::new(Role::Assistant, message.parts(&param)?));
+                }
+                ChatRole::User if !has_calls => history.push(Message::new(Role::User, message.parts(&param)?)),
+                ChatRole::System
+                | ChatRole::Developer
+                | ChatRole::Assistant
+                | ChatRole::User
+                | ChatRole::Tool
+                | ChatRole::Function => {
+                    let message =
+                        "the tool calls of agents are not part of the conversation; remove tool calls and tool results";
+                    return Err(ApiError::unsupported(&param, message));
+                }
+            }
+        }
+        let question = history.pop().filter(|message| message.role() == Role::User && !message.parts().is_empty());
+        let question = question.ok_or_else(|| {
+            ApiError::field("messages", "the last message must have the role \"user\" and some content")
+        })?;
+        let task = Task::from(question).history(Transcript::repaired(history));
+        Ok(Self { instructions: instructions.join("\n\n"), task })
+    }
+}
+
+impl ChatMessage {
+    fn parts(self, param: &str) -> Result<Vec<Part>, ApiError> {
+        match self.content {
+            None => Ok(self.refusal.into_iter().filter(|text| !text.is_empty()).map(Part::text).collect()),
+            Some(Content::Text(text)) if text.is_empty() => Ok(Vec::new()),
+            Some(Content::Text(text)) => Ok(vec![Part::text(text)]),
+            Some(Content::Other(parts)) => {
+                let parts = parts.into_iter().enumerate();
+                parts.map(|(index, Object(part))| part.parse(&format!("{param}.content[{index}]"))).collect()
+            }
+        }
+    }
+}
+
+impl ContentPart {
+    fn parse(self, param: &str) -> Result<Part, ApiError> {
+        let Self { r#type: kind, text, refusal, image_url } = self;
+        let missing = || ApiError::field(param, format!("a part of the type `{kind}` needs the field `{kind}`"));
+        match kind.as_str() {
+            "text" => text.map(Part::text).ok_or_else(missing),
+            // What an assistant said in an earlier turn.
+            "refusal" => refusal.map(Part::text).ok_or_else(missing),
+            "image_url" => match image_url.ok_or_else(missing)? {
+                TextOr::Text(url) | TextOr::Other(Object(ImageUrl { url })) => image(url, param),
+            },
+            "file" | "input_audio" => {
+                let message =
+                    format!("agents do not take parts of the type `{kind}`; send its content as text or images");
+                Err(ApiError::unsupported(param, message))
+            }
+            other => {
+                let message = format!("unknown type of part `{other}`; use text or image_url");
+                Err(ApiError::unsupported(param, message))
+            }
+        }
+    }
+}
+
+fn image(url: String, param: &str) -> Result<Part, ApiError> {
+    let Some(inline) = url.strip_prefix("data:") else {
+        if url.starts_with("https://") || url.starts_with("http://") {
+            return Ok(Part::Image(Image::Url(url)));
+        }
+        return Err(ApiError::field(param, "the URL of an image must start with `https://`, `http://` or `data:`"));
+    };
+    let (media_type, data) = inline
+        .split_once(";base64,")
+        .ok_or_else(|| ApiError::field(param, "an inline image must be written as `data:image/png;base64,…`"))?;
+    Ok(Part::Image(Image::Base64 { media_type: media_type.to_owned(), data: data.to_owned() }))
+}

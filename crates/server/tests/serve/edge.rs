@@ -1,0 +1,105 @@
+//! Paths as clients write them, web pages, and routes below another path.
+
+use axum::{Router, body::Body, http::Request};
+use brigade_core::Agent;
+use brigade_core::testing::{ScriptedModel, Turn};
+use brigade_server::{Api, ServedAgent};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+
+use crate::support::{Server, config, eventually, json_of, provider, question};
+
+#[tokio::test]
+async fn superfluous_slashes_in_paths_are_ignored() {
+    let provider = provider("Hello.").await;
+    let server = Server::start(&config(&provider));
+    for path in
+        ["//v1/models", "/v1/models/", "/v1//models", "///v1/models//", "/v1/models/clerk/", "//livez", "/docs/"]
+    {
+        assert_eq!(json_of(server.get(path)).await.0, 200, "{path}");
+    }
+    assert_eq!(json_of(server.get("/v1/runs/?limit=1")).await.1["object"], "list", "the query stays");
+    assert_eq!(json_of(server.post("//v1/chat/completions/", &question("Hello?"))).await.0, 200);
+    let background = json!({ "agent": "clerk", "task": "Go.", "background": true });
+    let started = server.post("//v1/runs/", &background).send().await.unwrap();
+    assert!(started.headers()["location"].to_str().unwrap().starts_with("/v1/runs/"));
+    for (path, code) in [("/v1/nothing/", "no_such_route"), ("//", "no_such_route"), ("/", "no_such_route")] {
+        assert_eq!(json_of(server.get(path)).await.1["error"]["code"], code, "{path}");
+    }
+    assert_eq!(json_of(server.get("/v1/chat/completions/")).await.0, 405);
+}
+
+#[tokio::test]
+async fn pages_of_configured_origins_may_send_requests() {
+    let provider = provider("Hello.").await;
+    let plain = config(&provider);
+    let config = plain.replace("[server]", "[server]\ncors_origins = [\"https://app.example\"]");
+    let server = Server::start(&config);
+    let preflight = |path: &str, origin: &str| {
+        let url = format!("{}{path}", server.url);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.request(reqwest::Method::OPTIONS, url).header("origin", origin);
+        request
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-type,x-stainless-lang")
+    };
+    for path in ["/v1/chat/completions", "/v1/runs", "/v1/models", "/v1/runs/x/cancel"] {
+        let allowed = preflight(path, "https://app.example").send().await.unwrap();
+        assert_eq!(allowed.status(), 200, "{path}");
+        let header = |name: &str| allowed.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(header("access-control-allow-origin").as_deref(), Some("https://app.example"));
+        assert_eq!(
+            header("access-control-allow-headers").as_deref(),
+            Some("authorization,content-type,x-stainless-lang")
+        );
+        assert!(header("access-control-allow-methods").unwrap().contains("POST"));
+        assert_eq!(header("access-control-allow-credentials"), None);
+        let refused = preflight(path, "https://evil.example").send().await.unwrap();
+        assert_eq!(refused.headers().get("access-control-allow-origin"), None, "{path}");
+    }
+    // Errors too, or the page could not read them.
+    for (request, status) in [
+        (server.post("/v1/chat/completions", &question("Hello?")), 200),
+        (server.post("/v1/chat/completions", &json!({})), 400),
+        (server.get("/v1/nothing"), 404),
+    ] {
+        let answer = request.header("origin", "https://app.example").send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["access-control-allow-origin"], "https://app.example");
+        assert!(answer.headers()["access-control-expose-headers"].to_str().unwrap().contains("x-trace-id"));
+    }
+    server.write_config(&plain);
+    server.signal("-HUP");
+    eventually("it is read", || server.log().contains("reloaded brigade.toml").then_some(())).await;
+    let later = preflight("/v1/runs", "https://app.example").send().await.unwrap();
+    assert_eq!(later.headers().get("access-control-allow-origin"), None, "a reload applies");
+}
+
+#[tokio::test]
+async fn the_routes_can_be_nested_below_another_path() {
+    let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Done.")]));
+    let api = Api::builder().agent(ServedAgent::new(agent)).build().await.unwrap();
+    let app: Router = Router::new().nest("/ai", api.router());
+    let send = async |request: Request<Body>| {
+        let response = TowerToHyperService::new(app.clone()).call(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts, String::from_utf8(axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap())
+    };
+    let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+    let run = json!({ "agent": "clerk", "task": "Go.", "background": true }).to_string();
+    let post = Request::post("/ai/v1/runs").header("content-type", "application/json").body(Body::from(run)).unwrap();
+    let (started, _) = send(post).await;
+    let location = started.headers["location"].to_str().unwrap().to_owned();
+    assert!(location.starts_with("/ai/v1/runs/"), "{location}");
+    assert_eq!(send(get(&location)).await.0.status, 200);
+    for path in ["/ai/v1/models", "/ai/v1/models/", "/ai//v1/models", "/ai/livez", "/ai/metrics"] {
+        assert_eq!(send(get(path)).await.0.status, 200, "{path}");
+    }
+    let (_, document) = send(get("/ai/openapi.json")).await;
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["servers"], json!([{ "url": "/ai" }]));
+    let (_, page) = send(get("/ai/docs")).await;
+    assert!(!page.contains("\"/openapi.json\">") && !page.contains("fetch(\"/"), "the page finds its document: {page}");
+    assert_eq!(send(get("/ai/nothing")).await.0.status, 404);
+}
