@@ -117,7 +117,8 @@ pub enum Image {
 /// Data in a provider's own format, unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderData {
-    /// The wire format, as in [`Dialect::name`].
+    /// The wire format, as in [`Dialect::name`]. The provider's client appends `@` and a mark if only the account and
+    /// model that made the data can read it.
     pub dialect: Cow<'static, str>,
     /// The provider's JSON.
     pub raw: RawJson,

@@ -4,7 +4,10 @@ use brigade_core::{Image, Message, Part, ProviderData, ToolCall, ToolResult};
 use serde_json::json;
 
 use super::messages::DIALECT;
-use crate::{json::json, protocol::tool_calls};
+use crate::{
+    json::json,
+    protocol::{maker::wire_format, tool_calls},
+};
 
 /// The longest tool name that the API accepts. It has no limit for ids.
 const MAX_ID_BYTES: usize = 128;
@@ -60,7 +63,7 @@ pub(super) fn write(out: &mut Vec<u8>, parts: &[Part], thinks: bool) {
 }
 
 pub(super) fn is_anthropic(data: &ProviderData) -> bool {
-    data.dialect == DIALECT
+    wire_format(data) == DIALECT
 }
 
 pub(super) fn separate(out: &mut Vec<u8>, start: usize) {

@@ -1,6 +1,6 @@
 //! Encodes requests to Anthropic.
 
-use std::convert::Infallible;
+use std::{borrow::Cow, convert::Infallible};
 
 use brigade_core::{ChatRequest, Dialect, Message, OutputSchema, PromptCache, Role, Settings, ToolChoice, ToolSpec};
 use serde::Serialize;
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::{
     json::{body_writer::BodyWriter, json},
-    protocol::protocol::ModelRequest,
+    protocol::{maker::Maker, protocol::ModelRequest},
 };
 
 /// The body of a request. Its bytes depend on the request alone.
 pub(super) fn body(request: &ModelRequest<'_>) -> Vec<u8> {
-    let ModelRequest { model, chat, settings, stream } = *request;
+    let ModelRequest { model, chat, settings, stream, .. } = *request;
     let family = ModelFamily::of(model);
-    let plan = ReasoningPlan::new(family, chat, settings);
+    let plan = ReasoningPlan::new(family, request);
     let mut body = BodyWriter::new(size_hint(chat), &settings.extra);
     body.fixed("model", |out| json::write(out, model));
     if stream {
@@ -40,9 +40,9 @@ pub(super) fn body(request: &ModelRequest<'_>) -> Vec<u8> {
     let user = settings.user.as_ref().or_else(|| settings.metadata.get("user_id"));
     body.field("metadata", user.map(|user| json!({ "user_id": user })).as_ref());
     write_tools(&mut body, family, chat, settings);
-    write_system(&mut body, family, chat, settings);
+    write_system(&mut body, family, request);
     body.extras(&["model", "stream", "tools", "messages"]);
-    body.fixed("messages", |out| write_messages(out, family, chat, settings));
+    body.fixed("messages", |out| write_messages(out, family, request));
     body.finish()
 }
 
@@ -161,10 +161,11 @@ impl<'a> Tool<'a> {
     }
 }
 
-fn write_system(body: &mut BodyWriter<'_>, family: ModelFamily, chat: &ChatRequest, settings: &Settings) {
+fn write_system(body: &mut BodyWriter<'_>, family: ModelFamily, request: &ModelRequest<'_>) {
+    let ModelRequest { chat, settings, maker, .. } = *request;
     let mut system = Vec::new();
     if let Some(instructions) = &chat.instructions {
-        write_message(&mut system, instructions, family);
+        write_message(&mut system, instructions, family, maker);
     }
     // Instructions in the provider's own form may have a mark already, and the API refuses two.
     let mut markable = chat.instructions.as_ref().is_none_or(blocks::is_markable);
@@ -188,7 +189,8 @@ fn write_system(body: &mut BodyWriter<'_>, family: ModelFamily, chat: &ChatReque
 
 /// Writes the conversation. Neighbors of the same role become one message, because the API wants roles to alternate
 /// and the results of all calls in one message.
-fn write_messages(out: &mut Vec<u8>, family: ModelFamily, chat: &ChatRequest, settings: &Settings) {
+fn write_messages(out: &mut Vec<u8>, family: ModelFamily, request: &ModelRequest<'_>) {
+    let ModelRequest { chat, settings, maker, .. } = *request;
     let mut open_role = None;
     let mut ends: Vec<usize> = Vec::new();
     let mut ends_before_turn = 0;
@@ -204,7 +206,7 @@ fn write_messages(out: &mut Vec<u8>, family: ModelFamily, chat: &ChatRequest, se
             out.extend_from_slice(b"\",\"content\":[");
         }
         let start = out.len();
-        write_message(out, message, family);
+        write_message(out, message, family, maker);
         if out.len() == start {
             out.truncate(before);
             continue;
@@ -244,11 +246,12 @@ fn insert_cache_mark(out: &mut Vec<u8>, end: usize, mark: Option<&str>) {
 }
 
 /// Appends the content blocks of a message, separated by commas.
-fn write_message(out: &mut Vec<u8>, message: &Message, family: ModelFamily) {
+fn write_message(out: &mut Vec<u8>, message: &Message, family: ModelFamily, maker: Maker) {
     let thinks = family.thinking != ThinkingForm::No;
-    let dialect = Dialect { name: DIALECT, variant: u64::from(thinks) };
-    let Ok(()) = message.write_encoded(dialect, out, |message, out| {
-        blocks::write(out, message.parts(), thinks);
+    let readable = maker.readable(message);
+    let variant = u64::from(thinks) | (u64::from(matches!(readable, Cow::Owned(_))) << 1);
+    let Ok(()) = message.write_encoded(Dialect { name: DIALECT, variant }, out, |_, out| {
+        blocks::write(out, readable.parts(), thinks);
         Ok::<_, Infallible>(())
     });
 }

@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 
-use brigade_core::ModelError;
+use brigade_core::{ModelError, ProviderData, Settings};
 use http::HeaderName;
 
-use super::{decode::MessagesDecoder, encode, model_family::anthropic_answer_tokens};
+use super::{
+    decode::MessagesDecoder,
+    encode,
+    model_family::{ModelFamily, anthropic_answer_tokens},
+};
 use crate::{
     client::{
         builder::{AccountError, Auth, ClientBuilder},
@@ -74,6 +78,17 @@ impl Protocol for Messages {
 
     fn answer_tokens(&self, model: &str) -> Option<u32> {
         Some(anthropic_answer_tokens(model))
+    }
+
+    fn refused(&self, model: &str, settings: &Settings) -> Vec<&'static str> {
+        let mut refused =
+            vec!["seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "logit_bias", "n"];
+        refused.extend(ModelFamily::of(model).refused(settings));
+        refused
+    }
+
+    fn is_private(&self, _data: &ProviderData) -> bool {
+        true
     }
 
     fn encode(&self, request: &ModelRequest<'_>) -> Result<Vec<u8>, ModelError> {

@@ -1,6 +1,6 @@
 //! What each generation of Claude models accepts.
 
-use brigade_core::{Effort, OutputSchema};
+use brigade_core::{Effort, OutputSchema, Reasoning, Settings, ToolChoice};
 
 /// The answer limit, in tokens, of a request that sets none: about 6,000 words.
 pub(super) const DEFAULT_ANSWER_TOKENS: u32 = 8_192;
@@ -133,6 +133,20 @@ pub fn anthropic_answer_tokens(model: &str) -> u32 {
 }
 
 impl ModelFamily {
+    /// The settings that these models refuse, alone or beside thinking.
+    pub(super) fn refused(self, settings: &Settings) -> &'static [&'static str] {
+        // A forced tool call turns thinking off.
+        let thinks = settings.reasoning.is_some_and(|reasoning| reasoning != Reasoning::Off)
+            && matches!(settings.tool_choice, ToolChoice::Auto | ToolChoice::None);
+        match (self.sampling, self.thinking) {
+            (Sampling::Neither, _) => &["temperature", "top_p", "top_k"],
+            (Sampling::Both | Sampling::OneOfThem, ThinkingForm::No) => &["reasoning"],
+            (Sampling::Both | Sampling::OneOfThem, _) if thinks => &["temperature", "top_k"],
+            (Sampling::OneOfThem, _) if settings.temperature.is_some() => &["top_p"],
+            (Sampling::Both | Sampling::OneOfThem, _) => &[],
+        }
+    }
+
     /// Whether the API enforces this schema.
     pub(super) fn enforces(self, output: &OutputSchema) -> bool {
         self.schemas && output.strict

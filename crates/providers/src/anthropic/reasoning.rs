@@ -6,6 +6,7 @@ use super::{
     blocks,
     model_family::{DEFAULT_ANSWER_TOKENS, ModelFamily, ThinkingForm},
 };
+use crate::protocol::{maker::Maker, protocol::ModelRequest};
 
 /// The smallest thinking budget that the API accepts.
 const MIN_BUDGET_TOKENS: u32 = 1_024;
@@ -29,13 +30,14 @@ pub(super) struct ReasoningPlan {
 }
 
 impl ReasoningPlan {
-    pub(super) fn new(family: ModelFamily, request: &ChatRequest, settings: &Settings) -> Self {
+    pub(super) fn new(family: ModelFamily, request: &ModelRequest<'_>) -> Self {
+        let ModelRequest { chat, settings, maker, .. } = *request;
         let limit = settings.output_limit().unwrap_or(DEFAULT_ANSWER_TOKENS).clamp(1, family.max_output_tokens);
         let (thinking, effort) = requested(family, settings.reasoning);
         let thinking = match thinking {
             ThinkingMode::Disabled => ThinkingMode::Disabled,
-            _ if forces_a_tool(request, settings) => disabled(family),
-            ThinkingMode::Budget(_) if calls_lack_signed_thinking(request) => ThinkingMode::Unset,
+            _ if forces_a_tool(chat, settings) => disabled(family),
+            ThinkingMode::Budget(_) if calls_lack_signed_thinking(chat, maker) => ThinkingMode::Unset,
             ThinkingMode::Budget(tokens) => limited(tokens, limit),
             other => other,
         };
@@ -90,15 +92,15 @@ fn forces_a_tool(request: &ChatRequest, settings: &Settings) -> bool {
 /// Whether the tool calls in progress came without signed thinking, as another provider's do. With a thinking budget
 /// the API refuses such calls. The model thinks once in a turn, before its first call, so only the turn's first part
 /// counts.
-fn calls_lack_signed_thinking(request: &ChatRequest) -> bool {
+fn calls_lack_signed_thinking(request: &ChatRequest, maker: Maker) -> bool {
     let messages: Vec<&Message> = request.transcript.visible().collect();
     if messages.last().is_none_or(|last| last.role() != Role::Tool) {
         return false;
     }
     let mut turn = messages.iter().rev().take_while(|message| message.role() != Role::User);
     !turn.any(|message| {
-        let first = message.parts().first();
-        matches!(first, Some(Part::Thinking(thinking)) if thinking.data.as_ref().is_some_and(blocks::is_anthropic))
+        let Some(Part::Thinking(thinking)) = message.parts().first() else { return false };
+        thinking.data.as_ref().is_some_and(|data| blocks::is_anthropic(data) && !maker.is_foreign(data))
     })
 }
 

@@ -3,10 +3,12 @@
 use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::client::Client;
+use super::{
+    address::{Address, Redacted},
+    client::Client,
+};
 use crate::{
     http::{account::Account, http_client::HttpClient},
     protocol::protocol::Protocol,
@@ -18,6 +20,8 @@ pub struct ClientBuilder<P> {
     pub(crate) auth: Auth,
     name: Cow<'static, str>,
     base_url: Cow<'static, str>,
+    /// The path of the base URL at a host that is given without one.
+    pub(crate) usual_path: &'static str,
     query: Option<String>,
     api_key: Option<SecretString>,
     headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
@@ -45,6 +49,12 @@ pub enum AccountError {
     /// The base URL is not a valid HTTP URL.
     #[error("`{0}` is not a base URL; write it like `https://api.openai.com/v1`")]
     BaseUrl(String),
+    /// The base URL contains a user name or password.
+    #[error("the base URL of {0} contains a user name or password; use `api_key`, or a header")]
+    BaseUrlCredentials(String),
+    /// The base URL has a fragment.
+    #[error("the base URL {0} has a fragment, which is never sent; remove what follows `#`")]
+    BaseUrlFragment(String),
     /// A header is not valid. Its value is not shown, because it may be a key.
     #[error("the header `{0}` is not valid; names are ASCII tokens, and values have no line breaks")]
     Header(String),
@@ -60,6 +70,10 @@ impl<P: Protocol> ClientBuilder<P> {
             auth: Auth::Bearer,
             name: name.into(),
             base_url: base_url.into(),
+            usual_path: base_url
+                .splitn(4, '/')
+                .nth(3)
+                .map_or("", |path| base_url.split_at(base_url.len() - path.len() - 1).1),
             query: None,
             api_key: None,
             headers: Vec::new(),
@@ -75,7 +89,9 @@ impl<P: Protocol> ClientBuilder<P> {
         Self { name: name.into().into(), ..self }
     }
 
-    /// Sets the base URL of the provider's endpoints, such as `https://api.openai.com/v1`.
+    /// Sets the base URL of the provider's endpoints, such as `https://api.openai.com/v1`. The URL of an endpoint is taken
+    /// too, and that of a host without a path, to which the provider's usual path is added. A query is sent with every
+    /// request.
     #[must_use]
     pub fn base_url(self, url: impl Into<String>) -> Self {
         Self { base_url: url.into().into(), ..self }
@@ -133,10 +149,8 @@ impl<P: Protocol> ClientBuilder<P> {
 
     /// Builds the client. Opens no connection.
     pub fn build(self) -> Result<Client<P>, AccountError> {
-        // Endpoints are appended to the base URL's path.
-        let with_slash = format!("{}/", self.base_url.trim_end_matches('/'));
-        let base_url = Url::parse(&with_slash).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let base_url = base_url.ok_or_else(|| AccountError::BaseUrl(self.base_url.to_string()))?;
+        let Address { base_url, query } = Address::parse(&self.base_url, &self.protocol.path(""), self.usual_path)?;
+        let queries: Vec<String> = [query, self.query.clone()].into_iter().flatten().collect();
         let headers = self.fixed_headers()?;
         let account = Account {
             name: self.name.into(),
@@ -144,7 +158,7 @@ impl<P: Protocol> ClientBuilder<P> {
             headers,
             api_key: self.api_key,
             base_url,
-            query: self.query,
+            query: Some(queries.join("&")).filter(|query| !query.is_empty()),
             propagate_trace: self.propagate_trace,
             agent_header: self.agent_header,
         };
@@ -177,6 +191,7 @@ impl<P: Protocol> fmt::Debug for ClientBuilder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ClientBuilder { name, base_url, protocol, .. } = self;
         let mut builder = f.debug_struct("ClientBuilder");
-        builder.field("name", name).field("base_url", base_url).field("protocol", protocol).finish_non_exhaustive()
+        let base_url = Redacted(base_url).to_string();
+        builder.field("name", name).field("base_url", &base_url).field("protocol", protocol).finish_non_exhaustive()
     }
 }

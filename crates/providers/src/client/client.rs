@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, HeaderValue, StatusCode};
 use async_trait::async_trait;
-use brigade_core::{ChatModel, ChatReply, ChatRequest, Effort, ModelError, ModelId, Reasoning, Run, Settings};
+use brigade_core::{ChatModel, ChatReply, ChatRequest, Effort, Event, ModelError, ModelId, Reasoning, Run, Settings};
 use bytes::Bytes;
 use reqwest::{Request, Response, Url};
 use tokio::time::{Instant, timeout_at};
@@ -16,6 +16,8 @@ use crate::{
     },
     protocol::{
         event_sink::EventSink,
+        maker::Maker,
+        parameters,
         protocol::{Answered, ModelRequest, Progress, Protocol, ReplyDecoder},
         response_reader::ResponseReader,
     },
@@ -41,6 +43,7 @@ pub struct Model<P> {
     id: ModelId,
     url: Url,
     settings: Settings,
+    maker: Maker,
 }
 
 /// The result of a successful [`Client::probe`].
@@ -58,6 +61,7 @@ impl<P: Protocol> Client<P> {
             id: ModelId::new(Arc::clone(&self.account.name), name),
             url: self.account.url(&self.protocol.path(name)),
             settings: Settings::default().answer_tokens(self.protocol.answer_tokens(name)),
+            maker: Maker::new(&self.account.name, self.account.base_url.as_str(), name),
             client: self.clone(),
         }
     }
@@ -118,7 +122,7 @@ impl<P: Protocol> Model<P> {
 
     /// Encodes the body that [`ChatModel::chat`] would send, for example for a batch file.
     pub fn encode(&self, request: &ChatRequest, stream: bool) -> Result<Vec<u8>, ModelError> {
-        let settings = request.settings.over(&self.settings);
+        let (settings, _) = self.accepted(request);
         self.encode_request(&self.model_request(request, &settings, stream))
     }
 
@@ -126,11 +130,24 @@ impl<P: Protocol> Model<P> {
     pub fn decode(&self, response: &::http::Response<Bytes>, run: &Run) -> Result<ChatReply, ModelError> {
         let mut reader = self.response_reader(response.status(), response.headers(), run);
         reader.push(response.body().clone())?;
-        reader.finish()
+        reader.finish().map(|reply| self.marked(reply))
     }
 
     fn model_request<'a>(&'a self, chat: &'a ChatRequest, settings: &'a Settings, stream: bool) -> ModelRequest<'a> {
-        ModelRequest { model: self.id.model(), chat, settings, stream }
+        ModelRequest { model: self.id.model(), chat, settings, stream, maker: self.maker }
+    }
+
+    /// The settings of a request, and the names of the settings that are left out because the model refuses them.
+    fn accepted(&self, request: &ChatRequest) -> (Settings, Vec<&'static str>) {
+        let mut settings = request.settings.over(&self.settings);
+        let mut refused = self.client.protocol.refused(self.id.model(), &settings);
+        refused.retain(|name| parameters::leave_out(&mut settings, name));
+        (settings, refused)
+    }
+
+    fn marked(&self, mut reply: ChatReply) -> ChatReply {
+        reply.message = self.maker.mark(&reply.message, |data| self.client.protocol.is_private(data));
+        reply
     }
 
     fn encode_request(&self, request: &ModelRequest<'_>) -> Result<Vec<u8>, ModelError> {
@@ -143,12 +160,16 @@ impl<P: Protocol> Model<P> {
             account.http.send(self.http_request(request, run)?).await.map_err(|error| self.with_model(error))?;
         let reader = self.response_reader(response.status(), response.headers(), run);
         // On the heap, because most calls in flight are still waiting for the response.
-        Box::pin(read(response, reader, account)).await
+        Box::pin(read(response, reader, account)).await.map(|reply| self.marked(reply))
     }
 
     fn http_request(&self, request: &ChatRequest, run: &Run) -> Result<Request, ModelError> {
         let account = &self.client.account;
-        let settings = request.settings.over(&self.settings);
+        let (settings, left_out) = self.accepted(request);
+        for name in left_out {
+            let kind = format!("left_out_{name}").into();
+            run.emit(&Event::WireQuirk { provider: Arc::clone(self.id.provider()), kind });
+        }
         let request = self.model_request(request, &settings, run.wants_deltas());
         let mut headers = account.headers(run);
         if let Some(name) = P::CLIENT_REQUEST_ID
@@ -221,7 +242,8 @@ impl<P: Protocol> ChatModel for Model<P> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        self.exchange(request, run).await.map_err(|error| self.client.account.without_key(error))
+        let result = self.exchange(request, run).await;
+        result.map_err(|error| account::with_url(self.client.account.without_key(error), &self.url))
     }
 }
 
@@ -233,6 +255,6 @@ impl<P: Protocol> fmt::Debug for Client<P> {
 
 impl<P: Protocol> fmt::Debug for Model<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Model").field("id", &self.id).field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Model").field("id", &self.id).field("url", &account::shown(&self.url)).finish_non_exhaustive()
     }
 }

@@ -68,7 +68,8 @@ impl Account {
 
     /// Requests an endpoint without a body. Returns the provider's request id.
     pub(crate) async fn get(&self, path: &str) -> Result<Option<String>, ModelError> {
-        let mut request = Request::new(Method::GET, self.url(path));
+        let url = self.url(path);
+        let mut request = Request::new(Method::GET, url.clone());
         request.headers_mut().clone_from(&self.headers);
         let response = self.http.send(request).await?;
         if response.status().is_success() {
@@ -76,7 +77,8 @@ impl Account {
             self.http.drain(response);
             return Ok(head.request_id);
         }
-        read_document(response).await.map(|(head, _)| head.request_id).map_err(|error| self.without_key(error))
+        let result = read_document(response).await.map(|(head, _)| head.request_id);
+        result.map_err(|error| with_url(self.without_key(error), &url))
     }
 
     /// Removes the API key from an error's message.
@@ -87,6 +89,24 @@ impl Account {
         }
         error.with(|failure| failure.message = failure.message.replace(key, "[the API key]"))
     }
+}
+
+/// A URL without the parts that may hold a secret.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails only for URLs that cannot have them.
+    let _ = (url.set_username(""), url.set_password(None));
+    url.into()
+}
+
+/// Adds the URL to an error that may be due to a wrong one.
+pub(crate) fn with_url(error: ModelError, url: &Url) -> ModelError {
+    if error.kind() != ModelErrorKind::NoSuchModel {
+        return error;
+    }
+    error.with(|failure| failure.message = format!("{} at {}", failure.message, shown(url)))
 }
 
 /// Builds a request with a JSON body.
@@ -126,7 +146,7 @@ fn broken(message: &str, head: &ResponseHead) -> ModelError {
 
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let base_url = self.base_url.as_str();
+        let base_url = shown(&self.base_url);
         f.debug_struct("Account").field("name", &self.name).field("base_url", &base_url).finish_non_exhaustive()
     }
 }

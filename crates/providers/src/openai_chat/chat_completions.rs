@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use brigade_core::ModelError;
+use brigade_core::{ModelError, ProviderData, Settings};
 use http::HeaderName;
 
 use super::{
     decode::ChatDecoder,
-    encode,
+    encode, message,
     server::{Quirks, Server},
 };
 use crate::{
@@ -15,7 +15,10 @@ use crate::{
         builder::{AccountError, Auth, ClientBuilder},
         client::{Client, Model},
     },
-    protocol::protocol::{ModelRequest, Protocol},
+    protocol::{
+        known_models,
+        protocol::{ModelRequest, Protocol},
+    },
 };
 
 /// The name of this protocol in [`brigade_core::Dialect`] and [`brigade_core::ProviderData`].
@@ -60,13 +63,16 @@ impl OpenAi {
         let mut builder = ClientBuilder::new(protocol, server.name(), server.base_url());
         if server == Server::Azure {
             builder.auth = Auth::Header("api-key");
+            builder.usual_path = "/openai/v1";
         }
         builder
     }
 
     /// Configures an account at any other server.
     pub fn compatible(name: impl Into<String>, base_url: impl Into<String>) -> ClientBuilder<ChatCompletions> {
-        Self::builder().quirks(Quirks::COMPATIBLE).name(name).base_url(base_url)
+        let mut builder = Self::builder().quirks(Quirks::COMPATIBLE).name(name).base_url(base_url);
+        builder.usual_path = "";
+        builder
     }
 }
 
@@ -106,6 +112,21 @@ impl Protocol for ChatCompletions {
 
     fn answer_tokens(&self, _model: &str) -> Option<u32> {
         None
+    }
+
+    fn refused(&self, model: &str, settings: &Settings) -> Vec<&'static str> {
+        let mut refused = self.quirks.refuses.to_vec();
+        refused.extend(known_models::refused(model, settings));
+        // OpenAI keeps labels only with the answers that it stores.
+        let is_stored = settings.extra.get("store").is_some_and(|store| store.get() == "true");
+        if self.quirks.metadata_needs_store && !is_stored {
+            refused.push("metadata");
+        }
+        refused
+    }
+
+    fn is_private(&self, data: &ProviderData) -> bool {
+        message::is_private(data)
     }
 
     fn encode(&self, request: &ModelRequest<'_>) -> Result<Vec<u8>, ModelError> {

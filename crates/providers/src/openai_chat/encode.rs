@@ -2,24 +2,25 @@
 //!
 //! Each message is encoded once and keeps its bytes, and so do the tools, so that a turn encodes only new messages.
 
-use std::convert::Infallible;
+use std::{borrow::Cow, convert::Infallible};
 
 use async_openai::types::chat::{
     ChatCompletionNamedToolChoice, ChatCompletionStreamOptions, ChatCompletionToolChoiceOption, FunctionName,
     ToolChoiceOptions,
 };
-use brigade_core::{Dialect, ModelError, OutputSchema, Reasoning, ToolChoice, ToolSpec};
+use brigade_core::{Dialect, Message, ModelError, OutputSchema, Reasoning, ToolChoice, ToolSpec};
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
 use super::{
     chat_completions::{ChatCompletions, DIALECT},
-    message::{SystemMessage, write_message},
+    message::{self, SystemMessage, write_message},
+    role_order,
     server::{Quirks, ReasoningField},
 };
 use crate::{
     json::{body_writer::BodyWriter, json},
-    protocol::{effort, protocol::ModelRequest},
+    protocol::{known_models, protocol::ModelRequest},
 };
 
 /// Fields that `extra` cannot replace.
@@ -28,7 +29,7 @@ const RESERVED: [&str; 4] = ["model", "messages", "tools", "stream"];
 /// The body of a request. Equal requests have equal bytes, so that providers can cache the prompt.
 pub(super) fn body(request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Result<Vec<u8>, ModelError> {
     let quirks = &protocol.quirks;
-    let ModelRequest { model, chat, settings, stream } = *request;
+    let ModelRequest { model, chat, settings, stream, .. } = *request;
     // An estimate with room for JSON escapes, so that the buffer rarely grows.
     let size = 512 + chat.transcript.visible_bytes() * 5 / 4 + chat.tools.size_bytes() * 5 / 4;
     let mut body = BodyWriter::new(size, &settings.extra);
@@ -46,7 +47,8 @@ pub(super) fn body(request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Re
         write_tool_choice(&mut body, &settings.tool_choice, quirks);
         body.field("parallel_tool_calls", settings.parallel_tool_calls.as_ref());
     }
-    body.field("response_format", settings.output.as_ref().map(|output| ResponseFormat::new(output, quirks)).as_ref());
+    let format = settings.output.as_ref().filter(|_| chat.tools.is_empty() || quirks.format_beside_tools);
+    body.field("response_format", format.map(|output| ResponseFormat::new(output, quirks)).as_ref());
     body.field(quirks.max_tokens_field, settings.output_limit().as_ref());
     body.field("temperature", settings.temperature.as_ref());
     body.field("top_p", settings.top_p.as_ref());
@@ -69,17 +71,31 @@ pub(super) fn body(request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Re
 }
 
 fn write_messages(out: &mut Vec<u8>, request: &ModelRequest<'_>, protocol: &ChatCompletions) -> Result<(), ModelError> {
+    let ModelRequest { chat, settings, maker, .. } = *request;
     let ChatCompletions { quirks, variant } = protocol;
-    let dialect = Dialect { name: DIALECT, variant: *variant };
     out.push(b'[');
-    for message in request.chat.instructions.iter().chain(request.chat.transcript.visible()) {
-        separate(out);
-        message.write_encoded(dialect, out, |message, out| write_message(message, out, quirks))?;
-    }
-    if let Some(output) = request.settings.output.as_ref().filter(|_| !quirks.json_schema) {
-        separate(out);
+    // Templates accept one message of instructions, at the beginning.
+    let enforced = quirks.json_schema && (chat.tools.is_empty() || quirks.format_beside_tools);
+    if let Some(output) = settings.output.as_ref().filter(|_| !enforced) {
         let text = format!("Answer with one JSON document that matches this JSON Schema: {}", output.schema.get());
-        json::write(out, &SystemMessage { role: quirks.system_role, content: &text });
+        let instructions = chat.instructions.iter().map(|instructions| instructions.text().into_owned() + "\n\n");
+        let content = instructions.collect::<String>() + &text;
+        json::write(out, &SystemMessage { role: quirks.system_role, content: &content });
+    } else if let Some(instructions) = &chat.instructions {
+        write_message(instructions, out, quirks)?;
+    }
+    let mut write = |message: &Message| {
+        separate(out);
+        let readable = maker.readable(message);
+        // Two encodings are kept: with the data of the answer, for its maker, and without it, for others.
+        let variant = variant ^ u64::from(matches!(readable, Cow::Owned(_)));
+        message.write_encoded(Dialect { name: DIALECT, variant }, out, |_, out| write_message(&readable, out, quirks))
+    };
+    if quirks.strict_roles {
+        let is_empty = |answer: &Message| message::is_empty(&maker.readable(answer), quirks);
+        role_order::strict(chat.transcript.visible(), is_empty).iter().try_for_each(&mut write)?;
+    } else {
+        chat.transcript.visible().try_for_each(&mut write)?;
     }
     out.push(b']');
     Ok(())
@@ -158,7 +174,7 @@ impl<'a> ResponseFormat<'a> {
 }
 
 fn write_reasoning(body: &mut BodyWriter<'_>, model: &str, reasoning: Reasoning, field: ReasoningField) {
-    let effort = effort::reasoning_effort(model, reasoning);
+    let effort = known_models::reasoning_effort(model, reasoning);
     match (field, reasoning) {
         (ReasoningField::Effort, _) => body.field("reasoning_effort", Some(&effort)),
         (ReasoningField::Object, Reasoning::Budget(tokens)) => {

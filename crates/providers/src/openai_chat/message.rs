@@ -3,8 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use async_openai::types::chat::{
-    ChatCompletionMessageToolCall, ChatCompletionRequestAssistantMessage, ChatCompletionRequestAssistantMessageContent,
-    ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartImage,
+    ChatCompletionMessageToolCall, ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartImage,
     ChatCompletionRequestMessageContentPartText, ChatCompletionRequestToolMessage,
     ChatCompletionRequestToolMessageContent, ChatCompletionRequestUserMessage, ChatCompletionRequestUserMessageContent,
     ChatCompletionRequestUserMessageContentPart, CustomTool, FunctionCall, ImageUrl,
@@ -19,7 +18,12 @@ use super::{
 };
 use crate::{
     json::json,
-    protocol::{digest, protocol::caller_error, tool_calls::valid_id},
+    protocol::{
+        digest,
+        maker::wire_format,
+        protocol::caller_error,
+        tool_calls::{arguments_object, valid_id},
+    },
 };
 
 /// The longest tool name that the API accepts (<https://platform.openai.com/docs/api-reference/chat/create>).
@@ -36,6 +40,20 @@ pub(super) fn write_message(message: &Message, out: &mut Vec<u8>, quirks: &Quirk
     Ok(())
 }
 
+/// Whether nothing of an answer can be sent to the server, which would refuse an empty message.
+pub(super) fn is_empty(answer: &Message, quirks: &Quirks) -> bool {
+    answer.text().trim().is_empty()
+        && answer.parts().iter().all(|part| match part {
+            Part::ToolCall(_) => false,
+            Part::Thinking(TextPart { data: Some(data), .. }) => {
+                content_part(part, quirks).is_none()
+                    && own(data).is_none_or(|raw| is_content_part(raw) || accepted_fields(raw, quirks).is_empty())
+            }
+            Part::Text(_) | Part::Thinking(_) | Part::ToolResult(_) | Part::Image(_) => true,
+            Part::Opaque(_) => content_part(part, quirks).is_none(),
+        })
+}
+
 /// Instructions, under the role that the server calls them by.
 #[derive(Serialize)]
 pub(super) struct SystemMessage<'a> {
@@ -47,12 +65,22 @@ pub(super) struct SystemMessage<'a> {
 #[derive(Serialize)]
 struct AssistantMessage<'a> {
     role: &'static str,
-    #[serde(flatten)]
-    message: ChatCompletionRequestAssistantMessage,
+    content: Option<AnswerContent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCallMessage<'a>>,
     #[serde(flatten)]
     extra: ExtraFields<'a>,
+}
+
+/// What an assistant said. The vendor's type leaves the field out where its own SDKs send `null`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AnswerContent {
+    Text(String),
+    /// For servers whose reasoning is a part of the content.
+    List(Box<RawValue>),
 }
 
 /// A tool call, with fields of the server's own.
@@ -78,7 +106,7 @@ impl<'a> AssistantMessage<'a> {
         let (mut refusal, mut tool_calls, mut extra) = (None, Vec::new(), ExtraFields::new());
         for part in message.parts() {
             match part {
-                Part::Text(text) if is_refusal(text) => refusal = Some(text.text.clone()),
+                Part::Text(text) if is_refusal(text) => refusal = Some(text.text.as_str()),
                 Part::Thinking(TextPart { data: Some(data), .. }) => {
                     let fields = own(data).filter(|raw| !is_content_part(raw));
                     extra.extend(fields.map(|raw| accepted_fields(raw, quirks)).unwrap_or_default());
@@ -88,18 +116,15 @@ impl<'a> AssistantMessage<'a> {
             }
         }
         let texts: Vec<&str> = message.parts().iter().filter_map(visible_text).collect();
-        let mut content = (!texts.is_empty()).then(|| texts.concat());
-        // Content as a list is only for servers whose reasoning is a part of it.
-        if message.parts().iter().any(|part| content_part(part, quirks).is_some()) {
-            extra.insert("content", Cow::Owned(content_list(message.parts(), quirks)?));
-            content = None;
-        } else if content.is_none() && tool_calls.is_empty() && refusal.is_none() {
-            // The API refuses a message with nothing in it.
-            content = Some(String::new());
-        }
-        let content = content.map(ChatCompletionRequestAssistantMessageContent::Text);
-        let message = ChatCompletionRequestAssistantMessage { content, refusal, ..Default::default() };
-        Ok(Self { role: "assistant", message, tool_calls, extra })
+        let text = texts.concat();
+        // The API refuses a message with nothing in it.
+        let may_be_null = quirks.null_content && (!tool_calls.is_empty() || refusal.is_some());
+        let content = if message.parts().iter().any(|part| content_part(part, quirks).is_some()) {
+            Some(AnswerContent::List(content_list(message.parts(), quirks)?))
+        } else {
+            Some(text).filter(|text| !may_be_null || !text.is_empty()).map(AnswerContent::Text)
+        };
+        Ok(Self { role: "assistant", content, refusal, tool_calls, extra })
     }
 }
 
@@ -107,12 +132,13 @@ impl<'a> ToolCallMessage<'a> {
     fn new(call: &'a ToolCall, quirks: &Quirks) -> Self {
         let id = call_id(&call.id, quirks.call_ids).into_owned();
         let data = call.data.as_ref().and_then(own);
-        let arguments = call.arguments.as_str().to_owned();
         // A model may have invented a name that the API does not accept.
         let name = valid_id(&call.name, MAX_NAME_BYTES).into_owned();
         if data.is_some_and(|data| data.get().starts_with("{\"custom\"")) {
-            return Self::Custom { id, custom: CustomTool { name, input: arguments } };
+            return Self::Custom { id, custom: CustomTool { name, input: call.arguments.as_str().to_owned() } };
         }
+        // Strict servers parse the arguments of the history too.
+        let arguments = arguments_object(&call.arguments).into_owned();
         let extra = data.map(|raw| accepted_fields(raw, quirks)).unwrap_or_default();
         Self::Function { call: ChatCompletionMessageToolCall { id, function: FunctionCall { name, arguments } }, extra }
     }
@@ -216,7 +242,13 @@ fn call_id(id: &str, form: CallIds) -> Cow<'_, str> {
 
 /// The data, if it belongs to this protocol.
 fn own(data: &ProviderData) -> Option<&RawValue> {
-    (data.dialect == DIALECT).then(|| data.raw.as_raw())
+    (wire_format(data) == DIALECT).then(|| data.raw.as_raw())
+}
+
+/// Whether the data has signed or encrypted parts. Readable reasoning is for every server that takes it.
+pub(super) fn is_private(data: &ProviderData) -> bool {
+    const MARKS: [&str; 4] = ["\"signature\"", "\"thought_signature\"", "\"reasoning_details\"", "\"encrypted"];
+    MARKS.iter().any(|mark| data.raw.get().contains(mark))
 }
 
 /// The fields of `raw` that the server accepts.

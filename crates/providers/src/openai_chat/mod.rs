@@ -6,6 +6,7 @@ mod decode;
 mod encode;
 mod message;
 mod reasoning;
+mod role_order;
 pub(crate) mod server;
 mod tool_call_deltas;
 mod usage;

@@ -25,6 +25,7 @@ pub enum Server {
 
 /// How requests to a server differ from those to others. Responses are read in the same way from all servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a difference between servers")]
 pub struct Quirks {
     /// The field that limits the tokens of an answer.
     pub max_tokens_field: &'static str,
@@ -39,6 +40,17 @@ pub struct Quirks {
     /// Whether the server enforces a JSON Schema. Without it the schema is added to the prompt, and the server enforces
     /// JSON only.
     pub json_schema: bool,
+    /// Whether a format of the answer may be requested beside tools. Otherwise the schema is added to the prompt while
+    /// tools are offered, because the server refuses both together.
+    pub format_beside_tools: bool,
+    /// Whether users and assistants must alternate, with an assistant's message between tool results and the user.
+    pub strict_roles: bool,
+    /// Whether an assistant message that only calls tools has `content: null`. Otherwise its content is an empty text.
+    pub null_content: bool,
+    /// Whether labels are refused unless the answer is stored.
+    pub metadata_needs_store: bool,
+    /// The settings that the server refuses, for any model.
+    pub refuses: &'static [&'static str],
     /// How reasoning is requested.
     pub reasoning: ReasoningField,
     /// The nonstandard fields of an assistant message that are sent back. Strict servers refuse a message with an unknown
@@ -139,18 +151,28 @@ impl Server {
             max_tokens_field: "max_completion_tokens",
             echo: &[],
             call_ids: CallIds::UpTo(40),
+            metadata_needs_store: true,
+            strict_roles: false,
             ..Quirks::COMPATIBLE
         };
         match self {
             Self::OpenAi | Self::Azure => openai,
-            Self::Ollama | Self::Vllm | Self::LlamaCpp | Self::LmStudio | Self::Together => Quirks::COMPATIBLE,
+            Self::Vllm | Self::LlamaCpp | Self::Together => Quirks::COMPATIBLE,
+            // They refused null in some versions.
+            Self::Ollama | Self::LmStudio => Quirks { null_content: false, ..Quirks::COMPATIBLE },
             Self::OpenRouter => Quirks { reasoning: ReasoningField::Object, ..Quirks::COMPATIBLE },
-            // Refuses a message with an unknown field.
-            Self::Groq => Quirks { echo: &["reasoning"], ..openai },
+            // Refuses unknown fields. <https://console.groq.com/docs/openai>
+            Self::Groq => Quirks {
+                echo: &["reasoning"],
+                format_beside_tools: false,
+                refuses: &["logit_bias", "logprobs", "metadata", "prompt_cache_key", "top_logprobs"],
+                ..openai
+            },
             Self::DeepSeek => Quirks {
                 json_schema: false,
                 reasoning: ReasoningField::Thinking,
                 echo: &["reasoning_content"],
+                null_content: false,
                 ..Quirks::COMPATIBLE
             },
             // Refuses unknown fields with a 422; its reasoning is a part of the content.
@@ -159,6 +181,8 @@ impl Server {
                 required_tool_choice: "any",
                 stream_options: false,
                 echo: &["content"],
+                null_content: false,
+                refuses: &["logit_bias", "logprobs", "service_tier", "top_logprobs", "user"],
                 call_ids: CallIds::NineAlphanumeric,
                 ..Quirks::COMPATIBLE
             },
@@ -175,6 +199,11 @@ impl Quirks {
         required_tool_choice: "required",
         stream_options: true,
         json_schema: true,
+        format_beside_tools: true,
+        strict_roles: true,
+        null_content: true,
+        metadata_needs_store: false,
+        refuses: &[],
         reasoning: ReasoningField::Effort,
         echo: &["reasoning", "reasoning_content", "reasoning_details", "extra_content"],
         call_ids: CallIds::UpTo(64),
@@ -182,9 +211,9 @@ impl Quirks {
 
     /// A number that differs between quirks that encode messages differently.
     pub(super) fn variant(&self) -> u64 {
-        let Self { system_role, echo, call_ids, .. } = self;
+        let Self { system_role, echo, call_ids, null_content, .. } = self;
         let mut hasher = DefaultHasher::new();
-        (system_role, echo, call_ids).hash(&mut hasher);
+        (system_role, echo, call_ids, null_content).hash(&mut hasher);
         hasher.finish()
     }
 }

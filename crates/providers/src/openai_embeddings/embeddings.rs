@@ -144,8 +144,10 @@ impl Embedder for OpenAiEmbeddings {
             let error = caller_error(format!("one request embeds at most {MAX_TEXTS} texts; split them"));
             return Err(error.with(|failure| failure.model = Some(self.id.clone())));
         }
-        let with_model =
-            |error: ModelError| self.account.without_key(error.with(|failure| failure.model = Some(self.id.clone())));
+        let with_model = |error: ModelError| {
+            let error = error.with(|failure| failure.model = Some(self.id.clone()));
+            account::with_url(self.account.without_key(error), &self.url)
+        };
         let request = account::post(&self.url, self.account.headers(run), self.encode(texts)?);
         let (head, body) = account::read_document(self.account.http.send(request).await.map_err(with_model)?)
             .await
@@ -156,7 +158,10 @@ impl Embedder for OpenAiEmbeddings {
 
 impl fmt::Debug for OpenAiEmbeddings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenAiEmbeddings").field("id", &self.id).field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("OpenAiEmbeddings")
+            .field("id", &self.id)
+            .field("url", &account::shown(&self.url))
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Encodes requests to the Responses API.
 
-use std::convert::Infallible;
+use std::{borrow::Cow, convert::Infallible};
 
 use async_openai::types::responses::{
     IncludeEnum, ReasoningEffort, ToolChoiceFunction, ToolChoiceOptions, ToolChoiceParam,
@@ -12,7 +12,10 @@ use serde_json::value::RawValue;
 use super::{items, responses::DIALECT};
 use crate::{
     json::{body_writer::BodyWriter, json},
-    protocol::{effort, protocol::ModelRequest},
+    protocol::{
+        known_models::{self, can_reason},
+        protocol::ModelRequest,
+    },
 };
 
 /// The smallest answer limit that the API accepts.
@@ -22,7 +25,7 @@ const RESERVED: [&str; 4] = ["model", "stream", "tools", "input"];
 
 /// The body of a request. Its bytes depend on the request alone.
 pub(super) fn body(request: &ModelRequest<'_>, summary: Option<&str>) -> Vec<u8> {
-    let ModelRequest { model, chat, settings, stream } = *request;
+    let ModelRequest { model, chat, settings, stream, .. } = *request;
     let state = ConversationState::of(settings);
     let mut body = BodyWriter::new(size_hint(chat), &settings.extra);
     body.fixed("model", |out| json::write(out, model));
@@ -38,7 +41,7 @@ pub(super) fn body(request: &ModelRequest<'_>, summary: Option<&str>) -> Vec<u8>
     body.field("max_output_tokens", settings.output_limit().map(|tokens| tokens.max(MIN_OUTPUT_TOKENS)).as_ref());
     body.field("temperature", settings.temperature.as_ref());
     body.field("top_p", settings.top_p.as_ref());
-    let effort = settings.reasoning.map(|reasoning| effort::reasoning_effort(model, reasoning));
+    let effort = settings.reasoning.map(|reasoning| known_models::reasoning_effort(model, reasoning));
     if can_reason && (effort.is_some() || summary.is_some()) {
         body.field("reasoning", Some(&Reasoning { effort, summary }));
     }
@@ -49,7 +52,7 @@ pub(super) fn body(request: &ModelRequest<'_>, summary: Option<&str>) -> Vec<u8>
     body.field("user", settings.user.as_ref());
     body.field("metadata", Some(&settings.metadata).filter(|labels| !labels.is_empty()));
     body.extras(&RESERVED);
-    body.fixed("input", |out| write_input(out, chat, state));
+    body.fixed("input", |out| write_input(out, request, state));
     body.finish()
 }
 
@@ -75,14 +78,6 @@ impl ConversationState {
             Self::Stateless
         }
     }
-}
-
-/// Whether a model may reason. Unknown models may. Models that cannot refuse every field about reasoning.
-fn can_reason(model: &str) -> bool {
-    const WITHOUT: [&str; 5] = ["gpt-3", "gpt-4", "chatgpt", "gpt-5-chat", "computer-use"];
-    let name = model.rsplit('/').next().unwrap_or(model);
-    let name = name.strip_prefix("openai.").or_else(|| name.strip_prefix("ft:")).unwrap_or(name);
-    !WITHOUT.iter().any(|start| name.starts_with(start))
 }
 
 fn size_hint(chat: &ChatRequest) -> usize {
@@ -175,7 +170,8 @@ impl<'a> Tool<'a> {
     }
 }
 
-fn write_input(out: &mut Vec<u8>, chat: &ChatRequest, state: ConversationState) {
+fn write_input(out: &mut Vec<u8>, request: &ModelRequest<'_>, state: ConversationState) {
+    let ModelRequest { chat, maker, .. } = *request;
     let messages: Vec<&Message> = chat.transcript.visible().collect();
     let known = messages.iter().rposition(|message| message.role() == Role::Assistant).map_or(0, |last| last + 1);
     let skipped = if state == ConversationState::Continued { known } else { 0 };
@@ -186,9 +182,10 @@ fn write_input(out: &mut Vec<u8>, chat: &ChatRequest, state: ConversationState) 
         let before = out.len();
         items::separate(out, start);
         let content = out.len();
-        let dialect = Dialect { name: DIALECT, variant: u64::from(stored) };
-        let Ok(()) = message.write_encoded(dialect, out, |message, out| {
-            items::write(out, message, stored);
+        let readable = maker.readable(message);
+        let variant = u64::from(stored) | (u64::from(matches!(readable, Cow::Owned(_))) << 1);
+        let Ok(()) = message.write_encoded(Dialect { name: DIALECT, variant }, out, |_, out| {
+            items::write(out, &readable, stored);
             Ok::<_, Infallible>(())
         });
         if out.len() == content {

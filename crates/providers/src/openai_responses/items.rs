@@ -8,7 +8,10 @@ use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
 use super::{responses::DIALECT, wire::OutputItem};
-use crate::{json::json, protocol::tool_calls};
+use crate::{
+    json::json,
+    protocol::{maker::wire_format, tool_calls},
+};
 
 /// The longest call id and function name that the API accepts.
 const MAX_ID_BYTES: usize = 64;
@@ -220,5 +223,5 @@ fn call_id(id: &str) -> Cow<'_, str> {
 }
 
 fn own(data: &ProviderData) -> Option<&RawJson> {
-    (data.dialect == DIALECT).then_some(&data.raw)
+    (wire_format(data) == DIALECT).then_some(&data.raw)
 }

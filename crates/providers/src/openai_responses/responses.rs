@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use brigade_core::ModelError;
+use brigade_core::{ModelError, ProviderData, Settings};
 use http::HeaderName;
 
 use super::{decode::ResponsesDecoder, encode};
@@ -11,7 +11,10 @@ use crate::{
         builder::{AccountError, ClientBuilder},
         client::{Client, Model},
     },
-    protocol::protocol::{ModelRequest, Protocol},
+    protocol::{
+        known_models,
+        protocol::{ModelRequest, Protocol},
+    },
 };
 
 /// The name of this protocol in [`brigade_core::Dialect`] and [`brigade_core::ProviderData`].
@@ -80,6 +83,16 @@ impl Protocol for Responses {
 
     fn answer_tokens(&self, _model: &str) -> Option<u32> {
         None
+    }
+
+    fn refused(&self, model: &str, settings: &Settings) -> Vec<&'static str> {
+        let mut refused = vec!["stop", "seed", "frequency_penalty", "presence_penalty", "logprobs", "logit_bias", "n"];
+        refused.extend(known_models::refused(model, settings));
+        refused
+    }
+
+    fn is_private(&self, _data: &ProviderData) -> bool {
+        true
     }
 
     fn encode(&self, request: &ModelRequest<'_>) -> Result<Vec<u8>, ModelError> {

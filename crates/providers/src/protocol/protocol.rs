@@ -9,10 +9,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use brigade_core::{ChatReply, ChatRequest, ModelError, ModelErrorKind, Settings, Usage};
+use brigade_core::{ChatReply, ChatRequest, ModelError, ModelErrorKind, ProviderData, Settings, Usage};
 use http::HeaderName;
 
-use super::event_sink::EventSink;
+use super::{event_sink::EventSink, maker::Maker};
 use crate::http::sse::SseEvent;
 
 /// A wire protocol. The value holds the differences between the servers that speak it.
@@ -31,6 +31,12 @@ pub trait Protocol: fmt::Debug + Clone + Send + Sync + 'static {
 
     /// The default answer limit of `model`, for a protocol that requires one: [`Settings::answer_tokens`].
     fn answer_tokens(&self, model: &str) -> Option<u32>;
+
+    /// The names of settings that `model` refuses, or that the protocol has no field for. Requests are sent without them.
+    fn refused(&self, model: &str, settings: &Settings) -> Vec<&'static str>;
+
+    /// Whether only the account, and the family of models, that made this part of an answer can read it.
+    fn is_private(&self, data: &ProviderData) -> bool;
 
     /// Encodes the body of a request. The same request always gives the same bytes, because prompt caches compare
     /// them.
@@ -76,6 +82,8 @@ pub struct ModelRequest<'a> {
     pub settings: &'a Settings,
     /// Whether the answer should come as a stream.
     pub stream: bool,
+    /// The account and family of the model. Data of other makers is left out.
+    pub maker: Maker,
 }
 
 /// Whether a decoder needs more of the response.

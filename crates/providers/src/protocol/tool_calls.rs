@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use brigade_core::{Arguments, FinishReason, Part, ToolCall};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{digest::digest, event_sink::EventSink, protocol::WireQuirk};
 use crate::json::repair;
@@ -29,13 +29,20 @@ pub(crate) fn valid_id(id: &str, max_bytes: usize) -> Cow<'_, str> {
     Cow::Owned(kept + &hash)
 }
 
-/// The arguments as a JSON object, which the APIs require. Arguments of another form become `{"_malformed": "…"}`,
-/// so that the model sees what the error in the result refers to.
+/// The arguments as a JSON object, which the APIs require, and which the strictest parser reads. An object that is
+/// encoded as a string is unwrapped. Arguments of another form become `{"_malformed": "…"}`, so that the model sees what
+/// the error in the result refers to.
 pub(crate) fn arguments_object(arguments: &Arguments) -> Cow<'_, str> {
+    // Reads every value: limits the depth, and refuses escapes that are not Unicode.
+    let is_object = |text: &str| serde_json::from_str::<Map<String, Value>>(text).is_ok();
+    let unwrapped = |text: &str| serde_json::from_str::<String>(text).ok().filter(|inner| is_object(inner));
     match arguments {
-        Arguments::Json(raw) if raw.get().starts_with('{') => Cow::Borrowed(raw.get()),
+        Arguments::Json(raw) if is_object(raw.get()) => Cow::Borrowed(raw.get()),
         other => {
             let text = other.as_str();
+            if let Some(inner) = unwrapped(text) {
+                return Cow::Owned(inner);
+            }
             let end = (0..=MAX_MALFORMED_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
             let shown = text.get(..end.unwrap_or(0)).unwrap_or_default();
             Cow::Owned(serde_json::json!({ "_malformed": shown }).to_string())
@@ -125,6 +132,11 @@ mod tests {
         assert_eq!(arguments_object(&Arguments::parse(r#"{"a":1}"#.into())), r#"{"a":1}"#);
         assert_eq!(arguments_object(&Arguments::parse(String::new())), "{}");
         assert_eq!(arguments_object(&Arguments::parse("[1]".into())), r#"{"_malformed":"[1]"}"#);
+        assert_eq!(arguments_object(&Arguments::parse(r#""{\"a\":1}""#.into())), r#"{"a":1}"#);
+        for odd in [r#""{\"a\"""#, r#"{"a":"\ud83d"}"#, "{\"a\":\"\n\"}", &format!("{{\"a\":{}", "[".repeat(10_000))] {
+            let sent = arguments_object(&Arguments::parse(odd.to_owned())).into_owned();
+            assert!(sent.starts_with(r#"{"_malformed":"#), "{sent}");
+        }
         let cut = arguments_object(&Arguments::parse(format!("{{\"a\":\"{}", "ä".repeat(800)))).into_owned();
         assert!(cut.len() < 1_100 && serde_json::from_str::<serde_json::Value>(&cut).is_ok());
     }

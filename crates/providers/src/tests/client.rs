@@ -7,7 +7,7 @@ use async_compression::{
     Level,
     tokio::bufread::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder},
 };
-use brigade_core::{ChatModel, ChatRequest, ModelErrorKind, Run};
+use brigade_core::{ChatModel, ChatRequest, Embedder, Event, ModelErrorKind, Run, testing::Recorder};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -113,6 +113,101 @@ async fn some_servers_expect_the_key_in_their_own_header() {
     let anthropic = Anthropic::builder().base_url(&server.url).api_key("k").build().unwrap();
     let _ = anthropic.model("m").chat(&ChatRequest::new("?"), &Run::new()).await;
     assert!(server.requests.recv().await.unwrap().contains("x-api-key: k"));
+}
+
+/// What a request to this base URL asks for.
+async fn asked<P: crate::Protocol>(builder: crate::ClientBuilder<P>, suffix: &str) -> String {
+    let mut server = CannedServer::answering().await;
+    let host = server.url.trim_end_matches("/base").to_owned();
+    let account = builder.base_url(format!("{host}{suffix}")).build().unwrap();
+    let _ = account.model("m").chat(&ChatRequest::new("?"), &Run::new()).await;
+    server.requests.recv().await.unwrap().split(' ').nth(1).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_base_url_is_taken_in_every_form_in_which_people_write_it() {
+    for suffix in ["", "/", "/v1", "/v1/", "/v1/chat/completions"] {
+        assert_eq!(asked(OpenAi::builder(), suffix).await, "/v1/chat/completions", "{suffix}");
+    }
+    for suffix in ["", "/v1", "/v1/responses"] {
+        assert_eq!(asked(OpenAiResponses::builder(), suffix).await, "/v1/responses", "{suffix}");
+    }
+    for suffix in ["", "/", "/v1", "/v1/", "/v1/messages"] {
+        assert_eq!(asked(Anthropic::builder(), suffix).await, "/v1/messages", "{suffix}");
+    }
+    assert_eq!(asked(Anthropic::builder(), "/gateway/v1").await, "/gateway/v1/messages");
+    assert_eq!(asked(OpenAi::server(Server::Ollama), "").await, "/v1/chat/completions");
+    assert_eq!(asked(OpenAi::server(Server::OpenRouter), "").await, "/api/v1/chat/completions");
+    assert_eq!(asked(OpenAi::server(Server::Azure), "").await, "/openai/v1/chat/completions");
+    assert_eq!(asked(OpenAi::server(Server::DeepSeek), "").await, "/chat/completions");
+    assert_eq!(asked(OpenAi::compatible("own", ""), "").await, "/chat/completions");
+    assert_eq!(asked(OpenAi::compatible("own", ""), "/v2").await, "/v2/chat/completions");
+}
+
+#[tokio::test]
+async fn the_query_of_a_base_url_follows_the_path() {
+    for suffix in ["", "/", "/chat/completions"] {
+        let deployment = format!("/openai/deployments/gpt-5-mini{suffix}?api-version=2024-10-21");
+        assert_eq!(
+            asked(OpenAi::server(Server::Azure), &deployment).await,
+            "/openai/deployments/gpt-5-mini/chat/completions?api-version=2024-10-21"
+        );
+    }
+    assert_eq!(asked(OpenAi::builder().query("b=2"), "/v1?a=1").await, "/v1/chat/completions?a=1&b=2");
+    assert_eq!(asked(Anthropic::builder(), "/v1?a=1").await, "/v1/messages?a=1");
+}
+
+#[tokio::test]
+async fn an_error_that_may_be_due_to_a_wrong_address_names_it_without_its_query() {
+    let server = CannedServer::new("404 Not Found", "", r#"{"detail":"Not Found"}"#).await;
+    let url = format!("{}?key=planted", server.url);
+    let openai = OpenAi::builder().base_url(&url).build().unwrap();
+    let anthropic = Anthropic::builder().base_url(&url).build().unwrap();
+    let responses = OpenAiResponses::builder().base_url(&url).build().unwrap();
+    let (request, run) = (ChatRequest::new("?"), Run::new());
+    let errors = [
+        (openai.model("m").chat(&request, &run).await.unwrap_err(), "/chat/completions"),
+        (anthropic.model("m").chat(&request, &run).await.unwrap_err(), "/v1/messages"),
+        (responses.model("m").chat(&request, &run).await.unwrap_err(), "/responses"),
+        (openai.embeddings("m").embed(&["?"], &run).await.unwrap_err(), "/embeddings"),
+        (openai.probe().await.unwrap_err(), "/models"),
+    ];
+    for (error, path) in errors {
+        assert!(error.to_string().contains(&format!("at {}{path}", server.url)), "{error}");
+        assert!(!format!("{error:?}").contains("planted"), "{error:?}");
+    }
+}
+
+#[test]
+fn an_address_with_credentials_or_a_fragment_is_refused_without_printing_it() {
+    for (url, what) in [
+        ("https://user:planted@a.test/v1", "user name or password"),
+        ("https://planted@a.test", "user name or password"),
+        ("https://a.test/v1#planted", "fragment"),
+        ("ftp://user:planted@a.test", "base URL"),
+        ("a.test?key=planted", "base URL"),
+    ] {
+        let builder = OpenAi::builder().base_url(url);
+        assert!(!format!("{builder:?}").contains("planted"), "{builder:?}");
+        let error = builder.build().unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+        assert!(!format!("{error} {error:?}").contains("planted"), "{error:?}");
+    }
+    let account = OpenAi::builder().base_url("https://a.test/v1?key=planted").build().unwrap();
+    let shown = format!("{account:?} {:?} {:?}", account.model("m"), account.embeddings("m"));
+    assert!(!shown.contains("planted"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_setting_that_the_model_refuses_is_left_out_and_counted() {
+    let mut server = CannedServer::answering().await;
+    let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("gpt-5-mini").temperature(0.5);
+    let recorder = Recorder::new();
+    let run = Run::builder().observer(Arc::new(recorder.clone())).build();
+    model.chat(&ChatRequest::new("?"), &run).await.unwrap();
+    assert!(!server.requests.recv().await.unwrap().contains("temperature"));
+    let is_counted = |event: &Event| matches!(event, Event::WireQuirk { kind, .. } if kind == "left_out_temperature");
+    assert_eq!(recorder.count(is_counted), 1);
 }
 
 #[tokio::test]

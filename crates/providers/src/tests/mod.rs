@@ -4,4 +4,5 @@ mod client;
 mod dialects;
 pub(crate) mod events;
 mod fuzz;
+mod requests;
 mod response_reader;

@@ -33,7 +33,7 @@ fn model(name: &str) -> AnthropicModel {
 
 fn check_response(recording: &Recording) -> Result<(), String> {
     let (run, texts) = DeltaTexts::observe(recording.stream.is_some());
-    let result = model("asked").decode(&recording.response(), &run);
+    let result = model("claude-asked").decode(&recording.response(), &run);
     if let Some(reported) = expect::reported_error(recording) {
         let error = result.err().ok_or("an error was read as an answer")?;
         return expect::check_error(recording, &reported, &error);

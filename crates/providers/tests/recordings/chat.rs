@@ -312,7 +312,12 @@ impl Expected {
         // A name that not every provider takes is written in another way.
         let name = |(place, call): (usize, &Called)| {
             let sent = calls.get(place).filter(|_| !expect::is_plain(&call.name.as_str().into()));
-            (sent.map_or(&call.name, |(name, _)| name).clone(), arguments(&call.arguments))
+            // Arguments that are not an object are sent back inside one.
+            let written = arguments(&call.arguments);
+            let is_object = serde_json::from_str::<serde_json::Map<String, Value>>(&written).is_ok();
+            let is_custom = message["tool_calls"][place]["custom"].is_object();
+            let written = if is_object || is_custom { written } else { json!({ "_malformed": written }).to_string() };
+            (sent.map_or(&call.name, |(name, _)| name).clone(), written)
         };
         same("tool calls sent back", &calls, &self.calls.iter().enumerate().map(name).collect())
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::anthropic_answer_tokens;
+use crate::protocol::maker::Maker;
 
 const MODEL: &str = "claude-sonnet-4-5";
 
@@ -16,7 +17,13 @@ fn defaults(model: &str) -> Settings {
 
 fn bytes(model: &str, request: &ChatRequest, stream: bool) -> Vec<u8> {
     let settings = request.settings.over(&defaults(model));
-    body(&ModelRequest { model, chat: request, settings: &settings, stream })
+    body(&ModelRequest {
+        model,
+        chat: request,
+        settings: &settings,
+        stream,
+        maker: Maker::new("a", "https://a.test", "m"),
+    })
 }
 
 fn encoded(model: &str, request: &ChatRequest) -> Value {

@@ -83,7 +83,7 @@ fn parallel_calls_have_one_result_message_each() {
         { "role": "user", "content": "?" },
         { "role": "assistant", "content": "So.", "tool_calls": [
             { "id": "a", "type": "function", "function": { "name": "f", "arguments": "{\"x\": 1}" } },
-            { "id": "b", "type": "function", "function": { "name": "f", "arguments": "{\"x\":" } },
+            { "id": "b", "type": "function", "function": { "name": "f", "arguments": r#"{"_malformed":"{\"x\":"}"# } },
         ] },
         { "role": "tool", "tool_call_id": "a", "content": "1" },
         { "role": "tool", "tool_call_id": "b", "content": "no" },
@@ -194,7 +194,11 @@ fn a_schema_is_added_to_the_prompt_if_the_server_does_not_enforce_it() {
     assert_eq!(with_settings(Server::OpenAi, settings.clone())["response_format"], format);
     let prompted = with_settings(Server::DeepSeek, settings);
     assert_eq!(prompted["response_format"], json!({ "type": "json_object" }));
-    assert!(prompted["messages"][1]["content"].as_str().unwrap().ends_with(r#"JSON Schema: {"type":"object"}"#));
+    assert!(prompted["messages"][0]["content"].as_str().unwrap().ends_with(r#"JSON Schema: {"type":"object"}"#));
+    assert_eq!(
+        (&prompted["messages"][0]["role"], &prompted["messages"][1]["role"]),
+        (&json!("system"), &json!("user"))
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use brigade_core::{
 use serde_json::{Value, json};
 
 use super::*;
+use crate::protocol::maker::Maker;
 
 const MODEL: &str = "gpt-5-mini";
 const REASONING: &str = r#"{"id":"rs_1","type":"reasoning","encrypted_content":"gAAA","summary":[]}"#;
@@ -12,7 +13,13 @@ const BARE: &str = r#"{"id":"rs_2","type":"reasoning","summary":[]}"#;
 const SAID: &str = r#"{"id":"msg_1","type":"message","role":"assistant","phase":"commentary","status":"completed","content":[{"type":"output_text","text":"Hm."}]}"#;
 
 fn encoded(model: &str, request: &ChatRequest) -> Value {
-    let model_request = ModelRequest { model, chat: request, settings: &request.settings, stream: false };
+    let model_request = ModelRequest {
+        model,
+        chat: request,
+        settings: &request.settings,
+        stream: false,
+        maker: Maker::new("a", "https://a.test", "m"),
+    };
     serde_json::from_slice(&body(&model_request, None)).unwrap()
 }
 
@@ -118,7 +125,13 @@ fn a_request_has_the_documented_form() {
 fn earlier_messages_keep_their_bytes_on_the_next_turn() {
     let bytes = |request: &ChatRequest| {
         String::from_utf8(body(
-            &ModelRequest { model: MODEL, chat: request, settings: &request.settings, stream: true },
+            &ModelRequest {
+                model: MODEL,
+                chat: request,
+                settings: &request.settings,
+                stream: true,
+                maker: Maker::new("a", "https://a.test", "m"),
+            },
             None,
         ))
         .unwrap()
@@ -255,13 +268,19 @@ fn settings_become_fields() {
             [("tools".to_owned(), raw(r#"[{"type":"web_search"}]"#)), ("truncation".to_owned(), raw("\"auto\""))]
                 .into(),
         );
-    let model_request = ModelRequest { model: MODEL, chat: &request, settings: &request.settings, stream: true };
+    let model_request = ModelRequest {
+        model: MODEL,
+        chat: &request,
+        settings: &request.settings,
+        stream: true,
+        maker: Maker::new("a", "https://a.test", "m"),
+    };
     let mut body: Value = serde_json::from_slice(&body(&model_request, Some("auto"))).unwrap();
     body.as_object_mut().unwrap().remove("input");
     let expected = json!({
         "model": MODEL, "stream": true, "store": false, "include": ["reasoning.encrypted_content"],
         "max_output_tokens": 16, "temperature": 0.5, "top_p": 0.9,
-        "reasoning": { "effort": "xhigh", "summary": "auto" },
+        "reasoning": { "effort": "high", "summary": "auto" },
         "text": { "format": { "type": "json_schema", "name": "answer", "strict": true, "schema": { "type": "object" } } },
         "tools": [
             { "type": "function", "name": "f", "parameters": { "type": "object" }, "strict": false },
