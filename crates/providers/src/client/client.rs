@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     http::{
         account::{self, Account},
+        request_content::RequestContent,
         response_head::ResponseHead,
     },
     protocol::{
@@ -243,7 +244,10 @@ impl<P: Protocol> ChatModel for Model<P> {
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let result = self.exchange(request, run).await;
-        result.map_err(|error| account::with_url(self.client.account.without_key(error), &self.url))
+        result.map_err(|error| {
+            let error = RequestContent::of(request).mask_error(self.client.account.without_key(error));
+            account::with_url(error, &self.url)
+        })
     }
 }
 

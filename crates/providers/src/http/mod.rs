@@ -5,5 +5,7 @@ mod error_rules;
 pub(crate) mod http_client;
 pub(crate) mod provider_error;
 pub(crate) mod rate_limits;
+pub(crate) mod request_content;
 pub(crate) mod response_head;
 pub(crate) mod sse;
+mod told_wait;

@@ -6,19 +6,26 @@
 //! account is a 429 at OpenAI and a 400 at Anthropic, a wrong key is a 400 at xAI, and a request that can never fit is a
 //! 429 at OpenAI and a 413 at Groq.
 
-use brigade_core::{ModelError, ModelErrorKind, RetryAdvice};
+use std::time::Duration;
+
+use brigade_core::{ModelError, ModelErrorKind, RateLimits, RetryAdvice};
+use jiff::Timestamp;
 use serde_json::{Value, value::RawValue};
 
 use super::{
     error_rules::{self, by_status, names_an_item},
     rate_limits,
     response_head::ResponseHead,
+    told_wait,
 };
+use crate::json::repair;
 
 /// The most bytes of an error's body that are read: enough for an upstream error nested in another one.
 pub(crate) const MAX_ERROR_BYTES: usize = 64 << 10;
 /// The most bytes of an error's message.
-const MAX_MESSAGE_BYTES: usize = 2 << 10;
+const MAX_MESSAGE_BYTES: usize = 512;
+
+const NO_REASON: &str = "the provider gave no reason";
 
 /// An error as the provider reports it.
 #[derive(Debug, Default)]
@@ -33,24 +40,29 @@ struct ErrorReport {
     /// A status inside the body, where it differs from the response's.
     status: Option<u16>,
     request_id: Option<String>,
+    /// How long to wait, if the body says so.
+    wait: Option<Duration>,
 }
 
 /// Reads the error of a response with a failure status.
 pub(crate) fn from_response(head: &ResponseHead, body: &[u8]) -> ModelError {
     let status = head.status.as_u16();
-    let report = match serde_json::from_slice::<Value>(strip_framing(body)) {
-        Ok(value) => ErrorReport::read(&value),
-        Err(_) => ErrorReport { message: excerpt(body), ..ErrorReport::default() },
-    };
+    let body = strip_framing(body);
+    let mut report = ErrorReport::of_text(body, head.now);
     let kind = report.kind(Some(status));
-    let advice = advice(kind, head);
+    if let Some(origin) = &head.location {
+        report.message =
+            format!("the server redirects to {origin}; an API key does not follow, so change the base URL");
+    }
+    let mut limits = head.limits.clone();
+    limits.retry_after = limits.retry_after.or(report.wait);
     report.into_error(kind).with(|failure| {
-        failure.retry = advice;
+        failure.retry = advice(kind, head.should_retry, &limits);
         failure.status = Some(status);
         if let Some(id) = &head.request_id {
             failure.request_id = Some(id.clone());
         }
-        failure.limits = head.limits.clone();
+        failure.limits = limits;
         failure.sent = true;
     })
 }
@@ -58,16 +70,18 @@ pub(crate) fn from_response(head: &ResponseHead, body: &[u8]) -> ModelError {
 /// Reads an error inside a successful response: the payload that contains it, or the error object itself. The status
 /// and headers of the response do not apply to it.
 pub(crate) fn in_band(raw: &RawValue) -> ModelError {
-    ErrorReport::read(&serde_json::from_str(raw.get()).unwrap_or_default()).into_in_band()
+    in_stream(raw.get().as_bytes())
 }
 
 /// Reads the data of an event that reports an error, as JSON or as text.
 pub(crate) fn in_stream(data: &[u8]) -> ModelError {
-    let report = match serde_json::from_slice::<Value>(data) {
-        Ok(value) => ErrorReport::read(&value),
-        Err(_) => ErrorReport { message: excerpt(data), ..ErrorReport::default() },
-    };
-    report.into_in_band()
+    let report = ErrorReport::of_text(data, Timestamp::now());
+    let kind = report.kind(report.status);
+    let limits = RateLimits::default().retry_after(report.wait);
+    report.into_error(kind).with(|failure| {
+        failure.retry = advice(kind, None, &limits);
+        failure.limits = limits;
+    })
 }
 
 /// The error for a JSON document that is not an answer or an event of one: the error inside it, if there is one, or that
@@ -105,6 +119,18 @@ fn is_error_value(value: &Value) -> bool {
 }
 
 impl ErrorReport {
+    /// Reads a body or the data of an event, which may be JSON, text or a page.
+    fn of_text(body: &[u8], now: Timestamp) -> Self {
+        let document = repair::document(body);
+        let value = document.and_then(|document| serde_json::from_slice::<Value>(&document).ok());
+        let mut report = match &value {
+            Some(value) => Self::read(value),
+            None => Self { message: excerpt(body), ..Self::default() },
+        };
+        report.wait = told_wait::in_body(value.as_ref(), &report.message, now);
+        report
+    }
+
     fn read(value: &Value) -> Self {
         let mut report = match value {
             Value::Array(items) => items.first().map(Self::read).unwrap_or_default(),
@@ -113,7 +139,7 @@ impl ErrorReport {
             _ => Self::default(),
         };
         if report.message.is_empty() {
-            report.message = shortened(&value.to_string());
+            NO_REASON.clone_into(&mut report.message);
         }
         report
     }
@@ -130,7 +156,11 @@ impl ErrorReport {
         let message = messages.into_iter().flatten().next().map_or_else(|| invalid_field(outer), str::to_owned);
         // Routers quote the error of the model's own provider.
         let upstream = text(error, "/metadata/raw").filter(|raw| *raw != message);
-        let message = upstream.map_or_else(|| message.clone(), |raw| format!("{message}: {raw}"));
+        let upstream = upstream.map(|raw| match serde_json::from_str::<Value>(raw) {
+            Ok(nested @ Value::Object(_)) => Self::read_object(&nested).message,
+            _ => raw.to_owned(),
+        });
+        let message = upstream.map_or_else(|| message.clone(), |upstream| format!("{message}: {upstream}"));
         // Anthropic's envelope and the Responses event have the type `error`, which is not specific.
         let kinds = [text(error, "/type"), text(error, "/status"), text(outer, "/type")];
         let statuses = [
@@ -147,6 +177,7 @@ impl ErrorReport {
             detail: code_text(error, "/details/error_code").or_else(|| code_text(error, "/innererror/code")),
             status: statuses.into_iter().flatten().next(),
             request_id: code_text(outer, "/request_id"),
+            wait: None,
         }
     }
 
@@ -167,11 +198,6 @@ impl ErrorReport {
         }
     }
 
-    fn into_in_band(self) -> ModelError {
-        let kind = self.kind(self.status);
-        self.into_error(kind)
-    }
-
     fn into_error(self, kind: ModelErrorKind) -> ModelError {
         let Self { message, code, kind: kind_text, request_id, .. } = self;
         ModelError::new(kind, message).with(|failure| {
@@ -182,14 +208,14 @@ impl ErrorReport {
 }
 
 /// Whether to retry. The provider's advice overrides that of the kind, except for exhausted quotas.
-fn advice(kind: ModelErrorKind, head: &ResponseHead) -> RetryAdvice {
-    let usual = match (kind, head.should_retry) {
+fn advice(kind: ModelErrorKind, should_retry: Option<bool>, limits: &RateLimits) -> RetryAdvice {
+    let usual = match (kind, should_retry) {
         (ModelErrorKind::Quota, _) | (_, Some(false)) => return RetryAdvice::Never,
         (_, Some(true)) => RetryAdvice::Backoff,
         (_, None) => kind.default_advice(),
     };
-    let exhausted = (kind == ModelErrorKind::RateLimited).then(|| rate_limits::exhausted_reset(&head.limits)).flatten();
-    match (usual, head.limits.retry_after.or(exhausted)) {
+    let exhausted = (kind == ModelErrorKind::RateLimited).then(|| rate_limits::exhausted_reset(limits)).flatten();
+    match (usual, limits.retry_after.or(exhausted)) {
         (RetryAdvice::Never, _) => RetryAdvice::Never,
         (_, Some(wait)) => RetryAdvice::After(wait),
         (usual, None) => usual,
@@ -234,14 +260,19 @@ fn strip_framing(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"data:").unwrap_or(body)
 }
 
-/// The beginning of a body that is not JSON.
+/// The beginning of a text that is not JSON; of a page, its title.
 fn excerpt(body: &[u8]) -> String {
-    let start = body.trim_ascii();
-    if start.is_empty() {
-        return "the provider gave no reason".to_owned();
+    let text = String::from_utf8_lossy(body.trim_ascii());
+    if text.is_empty() {
+        return NO_REASON.to_owned();
     }
-    let start = start.get(..MAX_MESSAGE_BYTES).unwrap_or(start);
-    String::from_utf8_lossy(start).chars().map(visible).collect()
+    if !text.starts_with('<') {
+        return shortened(&text);
+    }
+    let title = text.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    shortened(
+        &title.map_or_else(|| "a page of HTML".to_owned(), |(title, _)| format!("a page of HTML: {}", title.trim())),
+    )
 }
 
 fn shortened(message: &str) -> String {

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 /// The longest plausible wait. A value beyond it is treated as invalid.
-const MAX_WAIT: Duration = Duration::from_hours(366 * 24);
+pub(super) const MAX_WAIT: Duration = Duration::from_hours(366 * 24);
 
 /// The time until all exhausted limits are reset: the wait after a failure without `retry-after`.
 pub(crate) fn exhausted_reset(limits: &RateLimits) -> Option<Duration> {
@@ -134,7 +134,7 @@ fn until_date(value: &str, now: Timestamp) -> Option<Duration> {
 }
 
 /// Parses a reset in any of its forms.
-fn wait(value: &str, now: Timestamp) -> Option<Duration> {
+pub(super) fn wait(value: &str, now: Timestamp) -> Option<Duration> {
     let time = || unix_time(value).or_else(|| value.parse().ok());
     // Zero if the time has passed.
     let until = |time: Timestamp| time.duration_since(now).max(SignedDuration::ZERO).unsigned_abs();

@@ -1,8 +1,9 @@
 //! The status and headers of a response.
 
 use brigade_core::RateLimits;
-use http::{HeaderMap, StatusCode};
-use jiff::Timestamp;
+use http::{HeaderMap, StatusCode, header};
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Url;
 
 use super::rate_limits::{self, RateLimitHeaders};
 
@@ -17,7 +18,14 @@ pub(crate) struct ResponseHead {
     pub(crate) should_retry: Option<bool>,
     /// The response had a `retry-after` that is not valid.
     pub(crate) retry_after_rejected: bool,
+    /// The origin that a redirect names.
+    pub(crate) location: Option<String>,
+    /// The time by the server's clock.
+    pub(crate) now: Timestamp,
 }
+
+/// A smaller difference between two clocks is that of `Date`, which has whole seconds.
+const MIN_SKEW: SignedDuration = SignedDuration::from_secs(2);
 
 impl ResponseHead {
     pub(crate) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
@@ -25,6 +33,7 @@ impl ResponseHead {
     }
 
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Self {
+        let now = server_time(headers, now);
         let mut request_id = None;
         let mut should_retry = None;
         let mut has_retry_after = false;
@@ -49,7 +58,26 @@ impl ResponseHead {
             retry_after_rejected: retry_after.is_err(),
             limits: allowances.limits(retry_after.unwrap_or_default()),
             should_retry,
+            location: status.is_redirection().then(|| location(headers)).flatten(),
+            now,
         }
+    }
+}
+
+/// The time by the server's clock, to which its dates refer. <https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1>
+fn server_time(headers: &HeaderMap, local: Timestamp) -> Timestamp {
+    let date = headers.get(header::DATE).and_then(rate_limits::filled);
+    let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp());
+    date.filter(|date| date.duration_since(local).abs() >= MIN_SKEW).unwrap_or(local)
+}
+
+/// Where a redirect leads, without the path and the query, which may quote the request.
+fn location(headers: &HeaderMap) -> Option<String> {
+    let location = headers.get(header::LOCATION).and_then(rate_limits::filled)?;
+    match Url::parse(location) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Some(url.origin().ascii_serialization()),
+        Ok(_) => None,
+        Err(_) => Some("another path of the same server".to_owned()),
     }
 }
 

@@ -13,10 +13,11 @@ use crate::{
     http::{
         account::{self, Account},
         provider_error,
+        request_content::RequestContent,
         response_head::ResponseHead,
     },
     json::{
-        json::{self, Count},
+        json::{self, Count, LooseObject, LooseString},
         repair,
     },
     protocol::protocol::caller_error,
@@ -47,8 +48,9 @@ struct EmbeddingsRequest<'a> {
 struct EmbeddingsResponse {
     data: Vec<EmbeddingItem>,
     #[serde(default)]
-    model: String,
-    usage: Option<EmbeddingUsage>,
+    model: LooseString,
+    #[serde(default)]
+    usage: LooseObject<EmbeddingUsage>,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +96,7 @@ impl OpenAiEmbeddings {
         let body = repair::document(body).ok_or_else(|| provider_error::not_json(body))?;
         let response: Option<EmbeddingsResponse> = json::read(&body);
         let response = response.ok_or_else(|| provider_error::not_an_answer("the list of embeddings", &body))?;
-        let usage = response.usage.and_then(|usage| usage.prompt_tokens.get()).map(|tokens| Usage::new(tokens, 0));
+        let usage = response.usage.0.and_then(|usage| usage.prompt_tokens.get()).map(|tokens| Usage::new(tokens, 0));
         let broken = |why: String| {
             ModelError::new(ModelErrorKind::Broken, format!("the list of embeddings {why}"))
                 .with(|failure| failure.usage = usage)
@@ -116,7 +118,7 @@ impl OpenAiEmbeddings {
             return Err(broken("has vectors of different lengths, or empty ones".to_owned()));
         }
         let mut embeddings = Embeddings::new(vectors);
-        (embeddings.model, embeddings.usage) = (response.model, usage);
+        (embeddings.model, embeddings.usage) = (response.model.0.unwrap_or_default(), usage);
         Ok(embeddings)
     }
 
@@ -146,7 +148,8 @@ impl Embedder for OpenAiEmbeddings {
         }
         let with_model = |error: ModelError| {
             let error = error.with(|failure| failure.model = Some(self.id.clone()));
-            account::with_url(self.account.without_key(error), &self.url)
+            let error = RequestContent::of_texts(texts).mask_error(self.account.without_key(error));
+            account::with_url(error, &self.url)
         };
         let request = account::post(&self.url, self.account.headers(run), self.encode(texts)?);
         let (head, body) = account::read_document(self.account.http.send(request).await.map_err(with_model)?)

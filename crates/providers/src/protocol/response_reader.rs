@@ -277,7 +277,9 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
             if self.head.request_id.is_some() {
                 failure.request_id.clone_from(&self.head.request_id);
             }
-            failure.limits = self.head.limits.clone();
+            if failure.limits.is_empty() {
+                failure.limits = self.head.limits.clone();
+            }
             failure.usage = failure.usage.or_else(|| self.reply.usage());
             failure.sent = true;
         })

@@ -21,7 +21,7 @@ use crate::{AccountError, Anthropic, OpenAi, OpenAiResponses, Server, http::acco
 const ANSWER: &str = r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
 
 /// A server that sends the same response to every request, and records the requests.
-struct CannedServer {
+pub(crate) struct CannedServer {
     url: String,
     requests: tokio::sync::mpsc::UnboundedReceiver<String>,
     connections: Arc<AtomicUsize>,
@@ -33,7 +33,7 @@ impl CannedServer {
         Self::binary(status, headers, body.as_bytes()).await
     }
 
-    async fn binary(status: &str, headers: &str, body: &[u8]) -> Self {
+    pub(crate) async fn binary(status: &str, headers: &str, body: &[u8]) -> Self {
         let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
         Self::raw([head.as_bytes(), body].concat()).await
     }
@@ -212,10 +212,15 @@ async fn a_setting_that_the_model_refuses_is_left_out_and_counted() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let server = CannedServer::new("307 Temporary Redirect", "location: http://127.0.0.1:1/\r\n", "").await;
-    let model = OpenAi::builder().base_url(&server.url).build().unwrap().model("m");
-    let error = model.chat(&ChatRequest::new("?"), &Run::new()).await.unwrap_err();
-    assert_eq!((error.kind(), error.details().status), (ModelErrorKind::NoSuchModel, Some(307)));
+    let server = CannedServer::new("307 Temporary Redirect", "location: http://127.0.0.1:1/v1\r\n", "").await;
+    for dialect in DIALECTS {
+        for deltas in [true, false] {
+            let run = Run::new().with_deltas(deltas);
+            let error = model(&server, dialect).chat(&ChatRequest::new("?"), &run).await.unwrap_err();
+            assert_eq!((error.kind(), error.details().status), (ModelErrorKind::NoSuchModel, Some(307)), "{dialect:?}");
+            assert!(error.to_string().contains("redirects to http://127.0.0.1:1;"), "{error}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -266,7 +271,7 @@ async fn encoded(encoding: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// A model of this protocol at the server.
-fn model(server: &CannedServer, dialect: Dialect) -> Box<dyn ChatModel> {
+pub(crate) fn model(server: &CannedServer, dialect: Dialect) -> Box<dyn ChatModel> {
     let url = &server.url;
     match dialect {
         Dialect::Chat => Box::new(OpenAi::builder().base_url(url).build().unwrap().model("m")),

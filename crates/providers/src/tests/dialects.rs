@@ -41,7 +41,7 @@ impl Answer {
         Self { texts, arguments: None, usage, usage_fields: "", fields: "" }
     }
 
-    fn call(arguments: &str) -> Self {
+    pub(crate) fn call(arguments: &str) -> Self {
         Self { arguments: Some(arguments.to_owned()), ..Self::text(&[]) }
     }
 

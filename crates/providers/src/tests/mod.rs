@@ -2,6 +2,7 @@
 
 mod client;
 mod dialects;
+mod error_content;
 pub(crate) mod events;
 mod fuzz;
 mod requests;

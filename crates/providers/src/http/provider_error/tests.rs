@@ -189,7 +189,9 @@ fn a_list_of_invalid_fields_names_the_first_with_its_path_and_without_its_conten
 fn an_error_page_is_shortened_and_has_no_control_characters() {
     let error = failed(502, &format!("<html>\u{1b}[31m\r\n{}", "x".repeat(1 << 20)));
     let message = &error.details().message;
-    assert!(message.starts_with("<html> [31m"), "{message:.20}");
+    assert_eq!(message, "a page of HTML");
+    let titled = failed(502, "<html><head><title>502 Bad\r\nGateway</title></head><body>private</body>");
+    assert_eq!(titled.details().message, "a page of HTML: 502 Bad  Gateway");
     assert!(message.len() <= MAX_MESSAGE_BYTES && !message.contains(char::is_control));
     let error = failed(500, &format!(r#"{{"error":{{"message":"{}"}}}}"#, "é".repeat(5_000)));
     assert!(error.details().message.len() <= MAX_MESSAGE_BYTES);
@@ -208,6 +210,68 @@ fn the_providers_retry_advice_overrides_the_kind() {
     assert_eq!(failed_with(400, &[("x-should-retry", "true")], "").retry(), RetryAdvice::Backoff);
     let empty = r#"{"error":{"type":"insufficient_quota","message":"x"}}"#;
     assert_eq!(failed_with(429, &[("x-should-retry", "true")], empty).retry(), RetryAdvice::Never);
+}
+
+#[test]
+fn a_wait_in_the_body_is_obeyed() {
+    let google = r#"[{"error":{"code":429,"message":"Quota exceeded.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.Help"},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"4s"}]}}]"#;
+    let router = format!(
+        r#"{{"error":{{"code":429,"message":"Rate limit exceeded","metadata":{{"headers":{{"X-RateLimit-Limit":"20","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"{}"}}}}}}}}"#,
+        Timestamp::now().as_millisecond() + 4_400
+    );
+    for body in [
+        google,
+        &router,
+        r#"{"error":{"message":"slower","code":"rate_limit_exceeded","retry_after":4}}"#,
+        r#"{"error":{"message":"slower","code":"rate_limit_exceeded"},"retry_after_ms":"4000"}"#,
+        r#"{"error":{"message":"Rate limit reached for x. Please try again in 4s. Visit …","code":"rate_limit_exceeded"}}"#,
+        r#"{"error":{"message":"Rate limit reached. Please try again in 4000ms.","code":"rate_limit_exceeded"}}"#,
+        r#"{"error":{"message":"You exceeded your current quota. Please retry in 4.0s."}}"#,
+        r#"{"error":{"code":"429","message":"Requests have exceeded the rate limit. Please retry after 4 seconds."}}"#,
+    ] {
+        let in_band = streamed(body.trim_start_matches('[').trim_end_matches(']'));
+        for error in [failed(429, body), in_band] {
+            assert_eq!(error.kind(), ModelErrorKind::RateLimited, "{body}");
+            let RetryAdvice::After(wait) = error.retry() else { panic!("{body} {error:?}") };
+            assert!((4_000..4_500).contains(&wait.as_millis()), "{body} {wait:?}");
+            assert_eq!(error.details().limits.retry_after, Some(wait));
+        }
+    }
+    // The header is more exact, and a wait does not make a request valid.
+    assert_eq!(failed_with(429, &[("retry-after", "9")], google).retry(), RetryAdvice::After(Duration::from_secs(9)));
+    let caller = r#"{"error":{"message":"Invalid. Retry after 4 seconds.","type":"invalid_request_error"}}"#;
+    assert_eq!(failed(400, caller).retry(), RetryAdvice::Never);
+}
+
+#[test]
+fn a_date_is_read_against_the_date_of_the_response() {
+    let date = "Mon, 02 Jun 2025 15:14:45 GMT";
+    for (header, value) in [
+        ("retry-after", "Mon, 02 Jun 2025 15:14:52 GMT"),
+        ("anthropic-ratelimit-requests-reset", "2025-06-02T15:14:52Z"),
+        ("x-ratelimit-reset-requests", "1748877292"),
+    ] {
+        let remaining = [("anthropic-ratelimit-requests-remaining", "0"), ("x-ratelimit-remaining-requests", "0")];
+        let headers = [remaining[0], remaining[1], ("date", date), (header, value)];
+        let error = failed_with(429, &headers, "");
+        assert_eq!(error.retry(), RetryAdvice::After(Duration::from_secs(7)), "{header}");
+    }
+}
+
+#[test]
+fn a_redirect_names_its_origin() {
+    for (status, location, named) in [
+        (301, "https://api.example.com/v1/chat?prompt=private", "https://api.example.com;"),
+        (307, "http://10.0.0.7:8080/", "http://10.0.0.7:8080;"),
+        (308, "/v1/private", "another path of the same server;"),
+        (302, "javascript:private", "the provider gave no reason"),
+    ] {
+        let headers = HeaderMap::from_iter([(http::header::LOCATION, HeaderValue::from_static(location))]);
+        let error = from_response(&ResponseHead::new(StatusCode::from_u16(status).unwrap(), &headers), b"");
+        assert_eq!((error.kind(), error.retry()), (ModelErrorKind::NoSuchModel, RetryAdvice::Never), "{location}");
+        let message = error.to_string();
+        assert!(message.contains(named) && !message.contains("private"), "{message}");
+    }
 }
 
 #[test]
