@@ -167,33 +167,33 @@ impl fmt::Debug for ModelId {
     }
 }
 
-/// The owner of notes in long-term memory. A scope does not include others: notes of a tenant are not found for its users.
-/// So a missing name cannot leak notes.
+/// The owner of notes in long-term memory. A note is found only in exactly the scope in which it was written: notes of a
+/// tenant are not found for its users. So code that forgets to set the user cannot read the notes of all users.
 #[must_use]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Scope {
-    /// The organisation.
+    /// The organisation; the server uses the name of the API key.
     pub tenant: Option<Arc<str>>,
-    /// The person.
+    /// The end user, as named by the client.
     pub user: Option<Arc<str>>,
-    /// The agent.
+    /// The name of the agent.
     pub agent: Option<Arc<str>>,
 }
 
 impl Scope {
-    /// The scope within this organisation.
+    /// Sets the organisation.
     pub fn tenant(self, tenant: impl Into<Arc<str>>) -> Self {
         Self { tenant: Some(tenant.into()), ..self }
     }
 
-    /// The scope of this person.
+    /// Sets the end user.
     pub fn user(self, user: impl Into<Arc<str>>) -> Self {
         Self { user: Some(user.into()), ..self }
     }
 
-    /// The scope of this agent.
+    /// Sets the agent.
     pub fn agent(self, agent: impl Into<Arc<str>>) -> Self {
         Self { agent: Some(agent.into()), ..self }
     }

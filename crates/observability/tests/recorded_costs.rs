@@ -15,7 +15,7 @@ use serde_json::Value;
 
 /// A call whose cost the provider stated.
 #[derive(Debug)]
-struct Stated {
+struct BilledCall {
     asked: ModelId,
     answered: String,
     usage: Usage,
@@ -52,7 +52,7 @@ fn the_table_agrees_with_stated_costs() {
 }
 
 /// OpenRouter charges the prices of these vendors; open models cost what their host charges.
-fn is_billed_like_its_maker(call: &Stated) -> bool {
+fn is_billed_like_its_maker(call: &BilledCall) -> bool {
     let makers = ["openai/gpt-", "anthropic/", "x-ai/"];
     let model = call.asked.model();
     &**call.asked.provider() == "xai" || makers.iter().any(|maker| model.starts_with(maker)) && !model.contains("oss")
@@ -63,13 +63,13 @@ fn folder() -> PathBuf {
     std::env::var_os("BRIGADE_RECORDINGS").map_or_else(default, PathBuf::from)
 }
 
-fn read(folder: &Path, account: &'static str) -> Vec<Stated> {
+fn read(folder: &Path, account: &'static str) -> Vec<BilledCall> {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     files.filter_map(|file| stated(&fs::read_to_string(file.path()).ok()?, account)).collect()
 }
 
 /// The last document with usage is the one that counts. Searches and parsed files are billed on top of tokens.
-fn stated(text: &str, account: &'static str) -> Option<Stated> {
+fn stated(text: &str, account: &'static str) -> Option<BilledCall> {
     let recording: Value = serde_json::from_str(text).ok()?;
     let stream = recording.pointer("/response/sse").and_then(Value::as_str).unwrap_or_default();
     let events = stream.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?).ok());
@@ -81,7 +81,7 @@ fn stated(text: &str, account: &'static str) -> Option<Stated> {
     let asked = recording.pointer("/request/body/model")?.as_str()?;
     let searches = ["/server_tool_use_details/web_search_requests", "/num_server_side_tools_used"];
     let files = recording.get("tags")?.as_array()?.iter().any(|tag| tag == "file_input");
-    (count(usage, searches) == 0 && !files).then(|| Stated {
+    (count(usage, searches) == 0 && !files).then(|| BilledCall {
         asked: ModelId::new(account, asked),
         answered: last.get("model").and_then(Value::as_str).unwrap_or_default().to_owned(),
         usage: tokens(usage),

@@ -116,7 +116,7 @@ impl ConfiguredApi {
         Ok(Self { api, state, health, listen: config.server.listen, values: loaded.values.clone() })
     }
 
-    /// The API.
+    /// The API, whose router can be mounted in another service.
     pub fn api(&self) -> &Arc<Api> {
         &self.api
     }

@@ -152,7 +152,7 @@ impl ModelError {
         self.0.retry
     }
 
-    /// All details.
+    /// The model, the HTTP status, the usage and everything else that is known about the failure.
     pub fn details(&self) -> &ModelErrorDetails {
         &self.0
     }

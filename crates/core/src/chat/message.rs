@@ -68,7 +68,7 @@ pub struct ToolCall {
     pub id: String,
     /// The tool's name as the model wrote it.
     pub name: String,
-    /// The arguments.
+    /// The arguments, not yet checked against the tool's schema.
     pub arguments: Arguments,
     /// The provider's own form of this part, if the fields above would lose something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,7 +88,7 @@ pub enum Arguments {
 /// The result of one tool call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolResult {
-    /// The id of the call.
+    /// The id of the call that this answers.
     pub call_id: String,
     /// The tool's name.
     pub name: String,

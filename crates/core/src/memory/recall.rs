@@ -61,7 +61,7 @@ impl<R: Recall + ?Sized> Recall for Arc<R> {
 pub struct Note {
     /// Identifies the note within its scope.
     pub id: String,
-    /// The text.
+    /// The text, as it is shown to models.
     pub text: String,
     /// Where the text comes from.
     pub source: NoteSource,

@@ -30,7 +30,7 @@ use crate::{Money, ParseError};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Budget {
-    /// Money.
+    /// Money in US dollars.
     pub usd: Option<Cap<Money>>,
     /// Input and output tokens together.
     pub tokens: Option<Cap<u64>>,
@@ -39,7 +39,7 @@ pub struct Budget {
     /// Model calls of all agents of a run: calls in flight, and calls that were billed or may have been billed. Without
     /// this limit, a run may make [`Budget::DEFAULT_MODEL_CALLS`]. The last call is set aside like the last turn.
     pub model_calls: Option<Cap<u64>>,
-    /// Tool calls.
+    /// Calls of tools and workers.
     pub tool_calls: Option<Cap<u64>>,
     /// Time from start to end. It sets the run's deadline.
     pub wall: Option<Duration>,

@@ -18,7 +18,7 @@ pub struct EventRecord {
     pub at: Timestamp,
     /// The trace of the request.
     pub trace: TraceId,
-    /// The run.
+    /// The run that emitted the event: one agent's part of the request.
     pub run: RunId,
     /// The agent's path.
     pub agent: Arc<str>,

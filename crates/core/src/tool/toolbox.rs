@@ -159,7 +159,7 @@ impl Toolbox {
         Self { limits, ..self }
     }
 
-    /// The limits.
+    /// The limits on the calls of one model turn.
     pub fn limits(&self) -> &ToolLimits {
         &self.limits
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::Convention;
 
-/// All metrics.
+/// The metrics that [`Metrics`](super::metrics::Metrics) records. The number of each family is its number of labels.
 #[derive(Debug)]
 pub(crate) struct Instruments {
     pub(crate) inference_duration: Family<4, Histogram>,

@@ -25,7 +25,7 @@ use crate::{Convention, unpoisoned};
 pub struct MetricsConfig {
     /// The names of the agents. Agents that are not listed are shown as `other`; the same holds for models and tools.
     pub agents: Vec<Arc<str>>,
-    /// The models.
+    /// The models, with the names of their accounts.
     pub models: Vec<ModelId>,
     /// The names of the tools. Workers need not be repeated here.
     pub tools: Vec<Arc<str>>,

@@ -20,7 +20,7 @@ use brigade_core::{Run, TraceId};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traceparent {
-    /// The trace.
+    /// The id of the whole request, across all services.
     pub trace: TraceId,
     /// The span that sent the request.
     pub span: NonZeroU64,

@@ -18,7 +18,7 @@ use crate::{
     json::json::{self, LooseObject},
     protocol::{
         event_sink::EventSink,
-        protocol::{Answered, Progress, ReplyDecoder, WireQuirk},
+        protocol::{Completeness, Progress, ReplyDecoder, WireQuirk},
         tool_calls,
         usage::stated_cost,
     },
@@ -58,11 +58,11 @@ impl ReplyDecoder for MessagesDecoder {
         self.progress()
     }
 
-    fn is_answered(&self) -> Answered {
+    fn completeness(&self) -> Completeness {
         match (&self.stop, self.usage.to_usage()) {
-            (None, _) => Answered::No,
-            (Some(_), None) => Answered::WithoutUsage,
-            (Some(_), Some(_)) => Answered::Yes,
+            (None, _) => Completeness::Partial,
+            (Some(_), None) => Completeness::WithoutUsage,
+            (Some(_), Some(_)) => Completeness::Complete,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
         event_sink::EventSink,
         maker::Maker,
         parameters,
-        protocol::{Answered, ModelRequest, Progress, Protocol, ReplyDecoder},
+        protocol::{Completeness, ModelRequest, Progress, Protocol, ReplyDecoder},
         response_reader::ResponseReader,
     },
 };
@@ -27,7 +27,7 @@ use crate::{
 /// How long a client waits for the terminal marker of an answer that is complete without it. Servers that send one send it
 /// in the same millisecond.
 const MARKER_GRACE: Duration = Duration::from_secs(1);
-/// The same for usage, which comes after the answer, or never.
+/// How long a client waits for the usage, which some servers send after the answer and others never send.
 const USAGE_GRACE: Duration = Duration::from_secs(5);
 
 /// A provider account and the protocol that it speaks. Cheap to clone; clones share their connections.
@@ -217,14 +217,14 @@ async fn read<D: ReplyDecoder>(
                     account.http.drain(response);
                     return reader.finish();
                 }
-                let grace = match reader.is_answered() {
-                    Answered::No => None,
-                    Answered::WithoutUsage => Some(USAGE_GRACE),
-                    Answered::Yes => Some(MARKER_GRACE),
+                let grace = match reader.completeness() {
+                    Completeness::Partial => None,
+                    Completeness::WithoutUsage => Some(USAGE_GRACE),
+                    Completeness::Complete => Some(MARKER_GRACE),
                 };
-                // Pings do not extend it.
-                let graced = grace.map(|grace| Instant::now() + grace);
-                end = [end, graced].into_iter().flatten().min();
+                // The earliest deadline stays, so pings do not extend the wait.
+                let deadline = grace.map(|grace| Instant::now() + grace);
+                end = [end, deadline].into_iter().flatten().min();
             }
             Ok(None) => return reader.finish(),
             Err(error) => return reader.cut(error.without_url()),

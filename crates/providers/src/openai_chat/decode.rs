@@ -19,7 +19,7 @@ use crate::{
     json::json::{self, Count, LooseObject, LooseString},
     protocol::{
         event_sink::EventSink,
-        protocol::{Answered, Progress, ReplyDecoder, WireQuirk},
+        protocol::{Completeness, Progress, ReplyDecoder, WireQuirk},
         usage::larger,
     },
 };
@@ -68,11 +68,11 @@ impl ReplyDecoder for ChatDecoder {
         Progress::Done
     }
 
-    fn is_answered(&self) -> Answered {
+    fn completeness(&self) -> Completeness {
         match (&self.finish_reason_text, self.usage) {
-            (None, _) => Answered::No,
-            (Some(_), None) => Answered::WithoutUsage,
-            (Some(_), Some(_)) => Answered::Yes,
+            (None, _) => Completeness::Partial,
+            (Some(_), None) => Completeness::WithoutUsage,
+            (Some(_), Some(_)) => Completeness::Complete,
         }
     }
 

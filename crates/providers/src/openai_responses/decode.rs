@@ -17,7 +17,7 @@ use crate::{
     json::{json, repair},
     protocol::{
         event_sink::EventSink,
-        protocol::{Answered, Progress, ReplyDecoder, WireQuirk},
+        protocol::{Completeness, Progress, ReplyDecoder, WireQuirk},
         tool_calls,
         usage::larger,
     },
@@ -57,8 +57,8 @@ impl ReplyDecoder for ResponsesDecoder {
     }
 
     /// The final response is the terminal marker itself.
-    fn is_answered(&self) -> Answered {
-        Answered::No
+    fn completeness(&self) -> Completeness {
+        Completeness::Partial
     }
 
     fn finish(&mut self, _sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError> {

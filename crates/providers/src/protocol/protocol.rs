@@ -58,8 +58,8 @@ pub trait ReplyDecoder: Send {
     /// Handles `[DONE]`, which ends a stream of Chat Completions, and which gateways send in other protocols too.
     fn end_marker(&mut self) -> Progress;
 
-    /// Whether nothing but the terminal marker is missing, and whether the usage is known.
-    fn is_answered(&self) -> Answered;
+    /// How much of the answer was received, apart from the terminal marker.
+    fn completeness(&self) -> Completeness;
 
     /// Returns the answer once the stream has ended. Without a terminal marker this is an error of kind `Broken`.
     fn finish(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError>;
@@ -97,13 +97,13 @@ pub enum Progress {
 
 /// How much of a streamed answer is known before its terminal marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answered {
+pub enum Completeness {
     /// A part of it.
-    No,
+    Partial,
     /// All of it but the usage, which some servers never send.
     WithoutUsage,
     /// All of it.
-    Yes,
+    Complete,
 }
 
 /// A tolerated departure from the documented form. A closed set, because the names are metric labels.

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::{
     event_sink::EventSink,
     finished_reply,
-    protocol::{Answered, Progress, ReplyDecoder, WireQuirk},
+    protocol::{Completeness, Progress, ReplyDecoder, WireQuirk},
 };
 use crate::{
     http::{
@@ -105,10 +105,10 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
     }
 
     /// Whether the answer is complete but for its terminal marker.
-    pub(crate) fn is_answered(&self) -> Answered {
+    pub(crate) fn completeness(&self) -> Completeness {
         match self.body {
-            BodyKind::Stream(_) => self.reply.is_answered(),
-            BodyKind::Unknown(_) | BodyKind::Document(_) => Answered::No,
+            BodyKind::Stream(_) => self.reply.completeness(),
+            BodyKind::Unknown(_) | BodyKind::Document(_) => Completeness::Partial,
         }
     }
 
@@ -230,7 +230,7 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
                 // One that was cut off is not missed if the answer was complete before.
                 if let Some(last) = last
                     && let Err(error) = self.read_event(last)
-                    && self.reply.is_answered() == Answered::No
+                    && self.reply.completeness() == Completeness::Partial
                 {
                     return Err(error);
                 }

@@ -84,7 +84,7 @@ struct Expected {
     reasoning_content: String,
     details: Vec<Value>,
     /// Name and arguments of each call.
-    calls: Vec<Called>,
+    calls: Vec<ExpectedCall>,
     stop: Option<String>,
     native_stop: Option<String>,
     usage: Option<Usage>,
@@ -92,7 +92,7 @@ struct Expected {
 }
 
 #[derive(Debug, Default, Clone)]
-struct Called {
+struct ExpectedCall {
     index: Option<u64>,
     id: String,
     name: String,
@@ -182,7 +182,7 @@ impl Expected {
         let arguments = text(&function["arguments"]) + &text(&function["input"]);
         let name = text(&function["name"]);
         let begins = !name.is_empty() && !id.is_empty();
-        let is_whole = |open: &Called| serde_json::from_str::<&RawValue>(&open.arguments).is_ok();
+        let is_whole = |open: &ExpectedCall| serde_json::from_str::<&RawValue>(&open.arguments).is_ok();
         let mut open = self.calls.iter_mut().rev();
         let found = match index {
             _ if whole => None,
@@ -201,7 +201,7 @@ impl Expected {
                     open.id = id;
                 }
             }
-            None => self.calls.push(Called { index, id, name, arguments }),
+            None => self.calls.push(ExpectedCall { index, id, name, arguments }),
         }
     }
 
@@ -217,7 +217,8 @@ impl Expected {
         same("tool calls", &calls.collect::<Vec<_>>(), &expected.collect())?;
         same("raw stop", &reply.raw_finish_reason, &self.stop)?;
         same("service tier", &reply.service_tier, &self.service_tier)?;
-        let cut = |call: &Called| serde_json::from_str::<&RawValue>(&call.arguments).is_err_and(|error| error.is_eof());
+        let cut =
+            |call: &ExpectedCall| serde_json::from_str::<&RawValue>(&call.arguments).is_err_and(|error| error.is_eof());
         let cut = self.calls.iter().any(|call| !call.arguments.is_empty() && cut(call));
         let native = ["max_output_tokens", "length", "MAX_TOKENS"].map(Some).contains(&self.native_stop.as_deref());
         let expected = match self.stop.as_deref() {
@@ -310,7 +311,7 @@ impl Expected {
         });
         let calls: Vec<(String, String)> = calls.collect();
         // A name that not every provider takes is written in another way.
-        let name = |(place, call): (usize, &Called)| {
+        let name = |(place, call): (usize, &ExpectedCall)| {
             let sent = calls.get(place).filter(|_| !expect::is_plain(&call.name.as_str().into()));
             // Arguments that are not an object are sent back inside one.
             let written = arguments(&call.arguments);

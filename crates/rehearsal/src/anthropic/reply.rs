@@ -95,10 +95,12 @@ pub(crate) fn opening(reply: &Reply) -> Message<'_> {
         stop_reason: None,
         stop_sequence: None,
         stop_details: None,
+        // The vendor counts the first token when the stream starts.
         usage: reply.usage_placement.field(Usage::so_far(reply.reported, reply.reported.output.min(1))),
     }
 }
 
+/// The complete message: the body of an answer that is not streamed.
 pub(crate) fn document(reply: &Reply) -> Vec<u8> {
     let message = Message {
         content: reply.parts.iter().filter_map(block).collect(),
@@ -109,8 +111,8 @@ pub(crate) fn document(reply: &Reply) -> Vec<u8> {
     serde_json::to_vec(&message).unwrap_or_default()
 }
 
-pub(crate) fn stop_reason(stop: ScriptedFinish) -> &'static str {
-    match stop {
+pub(crate) fn stop_reason(finish: ScriptedFinish) -> &'static str {
+    match finish {
         ScriptedFinish::Stop => "end_turn",
         ScriptedFinish::ToolCalls => "tool_use",
         ScriptedFinish::Length => "max_tokens",

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct ScriptedAnswer {
     /// The thinking before the answer. Each dialect shows it as its vendor does. It is always billed.
     pub thinking: String,
-    /// The text.
+    /// The text of the answer; may be empty if it calls tools.
     pub text: String,
     /// The tool calls, all in one turn.
     pub tool_calls: Vec<ScriptedToolCall>,

@@ -10,7 +10,7 @@ use crate::LimitHealth;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ModelHealth {
-    /// The model.
+    /// The account and the name of the model.
     pub model: ModelId,
     /// The state of the model's circuit breaker.
     pub breaker: Option<BreakerState>,

@@ -73,9 +73,9 @@ pub(crate) struct WaitTooLong(pub(crate) Duration);
 pub struct LimitHealth {
     /// A stable name, such as `requests_per_minute`.
     pub name: &'static str,
-    /// The limit.
+    /// The maximum in one period, which `name` states.
     pub limit: u64,
-    /// What can be taken now.
+    /// The part of the limit that calls may use now.
     pub remaining: u64,
 }
 
@@ -185,6 +185,7 @@ impl State {
         self.queue.wake_first();
     }
 
+    /// The time until the buckets hold `amounts`, the needs of several calls.
     fn refilled_in(&mut self, amounts: &Consumption, now: Instant) -> Duration {
         let dimensions = self.dimensions.iter_mut();
         let waits = dimensions.map(|dimension| dimension.refilled_in(amounts.of(dimension.quantity()), now));
@@ -197,6 +198,7 @@ impl State {
         shares.max().unwrap_or_default()
     }
 
+    /// Corrects the limits by those of a response to a request sent at `since`.
     fn learn(&mut self, reported: &RateLimits, since: Instant, now: Instant) {
         for dimension in &mut self.dimensions {
             let status = match dimension.quantity() {
@@ -213,7 +215,7 @@ impl State {
 }
 
 /// What a queued call does next.
-enum Turn {
+enum QueueStep {
     Admitted,
     /// It is the first in the queue, and fits after this time.
     FitsIn(Duration),
@@ -226,10 +228,10 @@ impl<'a> QueuedCall<'a> {
     pub(crate) async fn admitted(self) -> Result<Permit<'a>, WaitTooLong> {
         loop {
             let now = Instant::now();
-            let check_at = match self.turn(now)? {
-                Turn::Admitted => return Ok(self.limiter.permit(self.call, self.expected, now)),
-                Turn::FitsIn(wait) => self.gives_up_at.min(after(now, wait)),
-                Turn::NotYet => self.gives_up_at,
+            let check_at = match self.next_step(now)? {
+                QueueStep::Admitted => return Ok(self.limiter.permit(self.call, self.expected, now)),
+                QueueStep::FitsIn(wait) => self.gives_up_at.min(after(now, wait)),
+                QueueStep::NotYet => self.gives_up_at,
             };
             tokio::select! {
                 biased;
@@ -239,19 +241,19 @@ impl<'a> QueuedCall<'a> {
         }
     }
 
-    fn turn(&self, now: Instant) -> Result<Turn, WaitTooLong> {
+    fn next_step(&self, now: Instant) -> Result<QueueStep, WaitTooLong> {
         let mut state = self.limiter.lock();
         if !state.queue.is_first(self.position) {
             let may_wait = now < self.gives_up_at;
-            return if may_wait { Ok(Turn::NotYet) } else { Err(WaitTooLong(self.limiter.settings.longest_wait)) };
+            return if may_wait { Ok(QueueStep::NotYet) } else { Err(WaitTooLong(self.limiter.settings.longest_wait)) };
         }
         let wait = self.limiter.ready_in(&mut state, &self.expected, now)?;
         if wait.is_zero() {
             state.reserve(&self.expected, now);
             state.queue.serve(self.position);
-            return Ok(Turn::Admitted);
+            return Ok(QueueStep::Admitted);
         }
-        if after(now, wait) > self.gives_up_at { Err(WaitTooLong(wait)) } else { Ok(Turn::FitsIn(wait)) }
+        if after(now, wait) > self.gives_up_at { Err(WaitTooLong(wait)) } else { Ok(QueueStep::FitsIn(wait)) }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RateLimitSettings {
-    /// Requests per minute.
+    /// Requests that may start per minute, of any size.
     pub requests_per_minute: Option<u64>,
     /// Input tokens per minute, for providers that count input and output separately.
     pub input_tokens_per_minute: Option<u64>,
@@ -20,7 +20,7 @@ pub struct RateLimitSettings {
     pub output_tokens_per_minute: Option<u64>,
     /// Input and output tokens together, per minute.
     pub tokens_per_minute: Option<u64>,
-    /// Requests per day.
+    /// Requests that may start per day, of any size.
     pub requests_per_day: Option<u64>,
     /// Input and output tokens together, per day.
     pub tokens_per_day: Option<u64>,

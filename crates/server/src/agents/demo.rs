@@ -69,6 +69,7 @@ fn calculate() -> impl Tool {
 /// Evaluates a sum of products, such as `3 * 0.5 + 2 - 1`.
 fn evaluate(expression: &str) -> Option<f64> {
     let mut total = 0.0;
+    // A minus becomes the sign of the term after it.
     for term in expression.replace('-', "+-").split('+').filter(|term| !term.trim().is_empty()) {
         let (sign, term) = term.trim().strip_prefix('-').map_or((1.0, term), |rest| (-1.0, rest));
         let factors = term.split('*').map(|factor| factor.trim().parse::<f64>().ok());

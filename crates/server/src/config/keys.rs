@@ -95,6 +95,7 @@ impl fmt::Display for KeyHash {
 
 impl fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Keeps hashes out of logs, because a key can be tested against its hash.
         f.write_str("KeyHash")
     }
 }
@@ -102,8 +103,8 @@ impl fmt::Debug for KeyHash {
 /// The name of the caller if there are no keys, and on the command line.
 pub(crate) const LOCAL_CALLER: &str = "local";
 
-/// Why this cannot be the name of a key. Names are part of the ids of sessions, which a slash would make ambiguous, and they
-/// appear in metric labels and log lines.
+/// Explains why a name cannot be used for a key; `None` if it can. Names are part of the ids of sessions, which a slash
+/// would make ambiguous, and they appear in metric labels and log lines.
 pub(crate) fn key_name_problem(name: &str) -> Option<String> {
     if name == LOCAL_CALLER {
         return Some(format!(

@@ -384,10 +384,10 @@ proptest! {
         let run = cents("0.06").with_deltas(true).observed_by(Arc::new(Recorder::new()));
         let usage = |reported: bool| reported.then(|| Usage::new(1_000, 50));
         runtime.block_on(async {
-            let calls = calls.into_iter().map(|(takes, patience, reports)| {
+            let calls = calls.into_iter().map(|(takes, max_wait, reports)| {
                 let turn = Turn::text(&"word".repeat(50)).usage(usage(reports)).after(Duration::from_millis(takes));
                 let (model, run) = (ScriptedModel::new([turn]).metered(&FlatPrices), run.clone());
-                async move { tokio::time::timeout(Duration::from_millis(patience), ask(&model, &run)).await.is_ok() }
+                async move { tokio::time::timeout(Duration::from_millis(max_wait), ask(&model, &run)).await.is_ok() }
             });
             futures::future::join_all(calls).await;
         });

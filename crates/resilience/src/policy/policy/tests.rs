@@ -49,7 +49,6 @@ fn settings_round_trip_through_json_and_unknown_keys_are_rejected() {
     assert!(serde_json::from_str::<Policy>(r#"{"retries": 5}"#).is_err());
 }
 
-/// R03.
 #[tokio::test(start_paused = true)]
 async fn a_429_with_a_short_delay_ends_in_an_answer() {
     for wait in [seconds(2), Duration::from_millis(1_500)] {
@@ -62,7 +61,6 @@ async fn a_429_with_a_short_delay_ends_in_an_answer() {
     }
 }
 
-/// R04.
 #[tokio::test(start_paused = true)]
 async fn an_excessive_delay_is_returned_or_answered_by_a_fallback() {
     let day = seconds(86_400);
@@ -80,7 +78,6 @@ async fn an_excessive_delay_is_returned_or_answered_by_a_fallback() {
     assert_eq!(excessive.calls(), 2, "the account is paused, so it is not called again");
 }
 
-/// R05.
 #[tokio::test(start_paused = true)]
 async fn an_account_without_quota_is_called_once_in_fifteen_minutes() {
     let accounts = Accounts::seeded(1);
@@ -97,7 +94,7 @@ async fn an_account_without_quota_is_called_once_in_fifteen_minutes() {
     assert_eq!(timed(&model).await.0.unwrap_err().kind(), Kind::Quota);
 }
 
-/// R06: one of two models is overloaded for a minute, while fifty runs call once a second.
+/// One of two models is overloaded for a minute, while fifty runs call once a second.
 #[tokio::test(start_paused = true)]
 async fn an_overloaded_model_is_replaced_until_it_recovers() {
     let accounts = Accounts::seeded(1);
@@ -116,10 +113,10 @@ async fn an_overloaded_model_is_replaced_until_it_recovers() {
     for _ in 0..50 {
         let model = Arc::clone(&model);
         runs.spawn(async move {
-            let ended = Instant::now() + seconds(60);
+            let overload_ends = Instant::now() + seconds(60);
             let mut slowest = Duration::ZERO;
             let mut calls = 0;
-            while Instant::now() < ended {
+            while Instant::now() < overload_ends {
                 let (result, elapsed) = timed(&model).await;
                 result.unwrap();
                 (calls, slowest) = (calls + 1, slowest.max(elapsed));
@@ -157,7 +154,6 @@ async fn each_attempt_has_its_own_timeout() {
     assert_eq!(silent.calls(), 2);
 }
 
-/// R02.
 #[tokio::test(start_paused = true)]
 async fn a_silent_model_with_a_fallback_is_called_once() {
     let silent = Fake::new("m", |_, _| std::future::pending());

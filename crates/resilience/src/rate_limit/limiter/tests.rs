@@ -298,7 +298,7 @@ proptest! {
                 call(&limiter, Ok(reply("ok"))).await;
             }
             let mut tasks = JoinSet::new();
-            for (arrival, duration, patience, fails) in calls {
+            for (arrival, duration, max_wait, fails) in calls {
                 let limiter = Arc::clone(&limiter);
                 tasks.spawn(async move {
                     tokio::time::sleep(Duration::from_millis(arrival)).await;
@@ -307,7 +307,7 @@ proptest! {
                         tokio::time::sleep(Duration::from_millis(duration)).await;
                         admission.settle(&if fails { Err(error(ModelErrorKind::Broken)) } else { Ok(reply("ok")) });
                     };
-                    let _ = timeout(Duration::from_millis(patience), whole).await;
+                    let _ = timeout(Duration::from_millis(max_wait), whole).await;
                 });
             }
             tasks.join_all().await;

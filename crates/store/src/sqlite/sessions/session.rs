@@ -46,7 +46,7 @@ pub struct SessionFilter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// Its name.
+    /// Its name, as [`Task::session`](brigade_core::Task::session) sets it.
     pub name: String,
     /// The number of its messages.
     pub messages: u64,
