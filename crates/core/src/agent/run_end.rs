@@ -60,7 +60,12 @@ impl RunEnd {
                 "The run was cancelled because the budget was used up.".to_owned()
             }
             Interruption::Cancelled => "The run was cancelled.".to_owned(),
-            Interruption::Deadline => format!("{} ran out of time.", run.agent()),
+            Interruption::Deadline => {
+                format!(
+                    "{} ran out of time; the limit is the `wall` of a budget or the `timeout` of a worker.",
+                    run.agent()
+                )
+            }
         };
         Self::new(interruption.into(), notice)
     }

@@ -1,8 +1,8 @@
 //! Long-term memory inside one process.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    sync::Mutex,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex},
 };
 
 use async_trait::async_trait;
@@ -15,15 +15,17 @@ use crate::{MemoryError, Note, Recall, Run, Scope, memory::recent::RecentMap, sy
 /// are ranked by the words that they share with the query (Okapi BM25), without synonyms or word forms.
 #[derive(Debug)]
 pub struct LocalRecall {
-    scopes: Mutex<RecentMap<Scope, VecDeque<Indexed>>>,
+    scopes: Arc<Mutex<Scopes>>,
 }
+
+type Scopes = RecentMap<Scope, VecDeque<Indexed>>;
 
 /// A note with its word counts.
 #[derive(Debug)]
 struct Indexed {
     note: Note,
     /// The number of occurrences of each word.
-    words: HashMap<String, u32>,
+    words: BTreeMap<String, u32>,
     /// The number of words.
     length: u32,
 }
@@ -38,7 +40,7 @@ impl LocalRecall {
 
     /// An empty memory.
     pub fn new() -> Self {
-        Self { scopes: Mutex::new(RecentMap::new(Self::MAX_SCOPES)) }
+        Self { scopes: Arc::new(Mutex::new(RecentMap::new(Self::MAX_SCOPES))) }
     }
 }
 
@@ -67,9 +69,15 @@ impl Recall for LocalRecall {
     }
 
     async fn recall(&self, scope: &Scope, text: &str, limit: usize, _: &Run) -> Result<Vec<Note>, MemoryError> {
-        let scopes = unpoisoned(&self.scopes);
-        let notes = scopes.get(scope).map(|notes| rank(notes, text)).unwrap_or_default();
-        Ok(notes.into_iter().take(limit).map(|indexed| indexed.note.clone()).collect())
+        let (scopes, scope, text) = (Arc::clone(&self.scopes), scope.clone(), text.to_owned());
+        // The text may be a long task, whose words take a while to count.
+        let ranking = tokio::task::spawn_blocking(move || {
+            let wanted = words(&text).collect();
+            let scopes = unpoisoned(&scopes);
+            let notes = scopes.get(&scope).map(|notes| rank(notes, &wanted)).unwrap_or_default();
+            notes.into_iter().take(limit).map(|indexed| indexed.note.clone()).collect()
+        });
+        ranking.await.map_err(|error| MemoryError::new(format!("the notes could not be ranked: {error}")))
     }
 
     async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, MemoryError> {
@@ -83,7 +91,7 @@ impl Recall for LocalRecall {
 
 impl Indexed {
     fn new(note: Note) -> Self {
-        let mut occurrences = HashMap::new();
+        let mut occurrences = BTreeMap::new();
         let mut length = 0;
         for word in words(&note.text) {
             *occurrences.entry(word).or_default() += 1;
@@ -97,32 +105,37 @@ fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
-/// The notes that share a word with `query`, best match first and newer notes first among equals. All notes, newest
-/// first, if the query has no words.
+/// The notes that share a word with the query, best match first and newer notes first among equals. All notes, newest
+/// first, if the query has no words. The work depends on the size of the notes and not on that of the query.
 ///
 /// Okapi BM25 with its usual constants (Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
 /// Beyond", 2009): rare words count more, each repetition counts less, long notes count less.
-fn rank<'a>(notes: &'a VecDeque<Indexed>, query: &str) -> Vec<&'a Indexed> {
+fn rank<'a>(notes: &'a VecDeque<Indexed>, wanted: &HashSet<String>) -> Vec<&'a Indexed> {
     const SATURATION: f64 = 1.2;
     const LENGTH_WEIGHT: f64 = 0.75;
-    let wanted: BTreeSet<String> = words(query).collect();
     if wanted.is_empty() {
         return notes.iter().rev().collect();
     }
     let count = as_f64(notes.len());
     let mean_length = notes.iter().map(|note| f64::from(note.length)).sum::<f64>() / count.max(1.0);
-    let mut scores = vec![0.0; notes.len()];
-    for word in &wanted {
-        let with_word = as_f64(notes.iter().filter(|note| note.words.contains_key(word)).count());
-        let rarity = (1.0 + (count - with_word + 0.5) / (with_word + 0.5)).ln();
-        for (score, note) in scores.iter_mut().zip(notes) {
-            let occurrences = note.words.get(word).copied().map_or(0.0, f64::from);
-            let relative_length = f64::from(note.length) / mean_length.max(1.0);
-            let damping = SATURATION * (1.0 - LENGTH_WEIGHT + LENGTH_WEIGHT * relative_length);
-            *score += rarity * occurrences * (SATURATION + 1.0) / (occurrences + damping);
-        }
+    let mut notes_with = HashMap::<&str, usize>::new();
+    let shared = |note: &'a Indexed| note.words.iter().filter(|(word, _)| wanted.contains(*word));
+    for (word, _) in notes.iter().flat_map(shared) {
+        *notes_with.entry(word).or_default() += 1;
     }
-    let mut ranked: Vec<_> = scores.into_iter().zip(notes).rev().filter(|(score, _)| *score > 0.0).collect();
+    let score = |note: &'a Indexed| {
+        let relative_length = f64::from(note.length) / mean_length.max(1.0);
+        let damping = SATURATION * (1.0 - LENGTH_WEIGHT + LENGTH_WEIGHT * relative_length);
+        let scores = shared(note).map(|(word, occurrences)| {
+            let with_word = as_f64(notes_with.get(word.as_str()).copied().unwrap_or_default());
+            let rarity = (1.0 + (count - with_word + 0.5) / (with_word + 0.5)).ln();
+            let occurrences = f64::from(*occurrences);
+            rarity * occurrences * (SATURATION + 1.0) / (occurrences + damping)
+        });
+        scores.sum::<f64>()
+    };
+    let scored = notes.iter().rev().map(|note| (score(note), note));
+    let mut ranked: Vec<_> = scored.filter(|(score, _)| *score > 0.0).collect();
     ranked.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     ranked.into_iter().map(|(_, note)| note).collect()
 }

@@ -97,3 +97,14 @@ async fn the_number_of_notes_and_scopes_is_bounded() {
     let refused = recall.remember(&ada(), long, &Run::new()).await.unwrap_err();
     assert_eq!(refused.to_string(), "a note may have 4096 bytes, this one has 4097; shorten it");
 }
+
+#[tokio::test]
+async fn a_long_task_is_matched_outside_the_async_task_that_asks() {
+    let recall = remembering(&["The cat likes fish.", "The dog likes bones."]).await;
+    let mut task: String = (0..9_000).map(|number| format!("word{number} ")).collect();
+    task.push_str("bones");
+    let (scope, run) = (ada(), Run::new());
+    let mut matching = recall.recall(&scope, &task, 10, &run);
+    assert!(futures::poll!(&mut matching).is_pending());
+    assert_eq!(matching.await.unwrap()[0].text, "The dog likes bones.");
+}

@@ -148,7 +148,10 @@ async fn the_partial_answer_of_a_failed_worker_goes_to_its_supervisor_and_into_n
         "{:?}",
         tool_results(&outcome)
     );
-    assert_eq!(outcome.degraded[0].reason, "desk/scout ran out of time.");
+    assert_eq!(
+        outcome.degraded[0].reason,
+        "desk/scout ran out of time; the limit is the `wall` of a budget or the `timeout` of a worker."
+    );
     assert_eq!(recorder.count(|event| format!("{event:?}").contains("a secret")), 0);
 }
 
