@@ -88,6 +88,11 @@ impl ConfiguredApi {
         let metrics = metrics(&app)?;
         metrics.watch_budget("process", &state.ledger);
         metrics.watch_prices(&app.prices);
+        let breakers = state.breakers.clone();
+        metrics.watch_breakers(move || {
+            let models = breakers.snapshot().into_iter();
+            models.filter_map(|model| Some((model.model.clone(), model.breaker_state()?))).collect()
+        });
         let health = Arc::new(ProviderHealth::new(app.probe_targets(config), state.breakers.clone()));
         let mut builder = Api::builder()
             .ledger(state.ledger.clone())

@@ -160,11 +160,8 @@ impl Judge {
         for (run, events) in observed.by_run() {
             let mut open = 0_i64;
             for event in events {
-                match event {
-                    Event::AttemptStarted { .. } => open += 1,
-                    Event::AttemptEnded { .. } => open -= 1,
-                    _ => {}
-                }
+                open += i64::from(matches!(event, Event::AttemptStarted { .. }));
+                open -= i64::from(matches!(event, Event::AttemptEnded { .. }));
                 self.check("I7", open >= 0, || format!("an attempt of {run:?} ended without a start"));
             }
             self.check("I7", open == 0, || format!("{open} attempts of {run:?} have no end"));

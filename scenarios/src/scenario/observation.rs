@@ -111,9 +111,9 @@ pub(crate) struct EventRecorder {
 impl Observation {
     /// The error and the charge of every attempt that ended.
     pub fn attempts(&self) -> impl Iterator<Item = (Option<ModelErrorKind>, Option<Charge>)> {
-        self.events.iter().filter_map(|entry| match &entry.event {
-            Event::AttemptEnded { error, charge, .. } => Some((*error, *charge)),
-            _ => None,
+        self.events.iter().filter_map(|entry| {
+            let Event::AttemptEnded { error, charge, .. } = &entry.event else { return None };
+            Some((*error, *charge))
         })
     }
 
@@ -144,19 +144,17 @@ impl Observation {
 
     /// The outcome of every tool call.
     pub fn tool_ends(&self) -> Vec<&'static str> {
-        let ends = self.events.iter().filter_map(|entry| match &entry.event {
-            Event::ToolEnded { outcome, .. } => Some(outcome.name()),
-            _ => None,
+        let ends = self.events.iter().filter_map(|entry| {
+            let Event::ToolEnded { outcome, .. } = &entry.event else { return None };
+            Some(outcome.name())
         });
         ends.collect()
     }
 
     /// The degraded parts of the first run.
     pub fn degraded(&self) -> Vec<&str> {
-        match self.ends.first() {
-            Some(ObservedEnd::Outcome { degraded, .. }) => degraded.iter().map(String::as_str).collect(),
-            _ => Vec::new(),
-        }
+        let Some(ObservedEnd::Outcome { degraded, .. }) = self.ends.first() else { return Vec::new() };
+        degraded.iter().map(String::as_str).collect()
     }
 
     /// A hash of every event with its time, except events that depend on the wall clock. Two plays with the same events at

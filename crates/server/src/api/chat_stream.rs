@@ -214,10 +214,15 @@ impl Observer for AgentObserver {
         if run.depth() > 0 {
             return;
         }
-        let event = match event {
-            Event::Delta(Delta::Text(text)) if self.sends_text && !text.is_empty() => AgentEvent::Text(text.clone()),
-            Event::TurnStarted { .. } => AgentEvent::TurnStarted,
-            _ => return,
+        let event = if matches!(event, Event::TurnStarted { .. }) {
+            AgentEvent::TurnStarted
+        } else if let Event::Delta(Delta::Text(text)) = event
+            && self.sends_text
+            && !text.is_empty()
+        {
+            AgentEvent::Text(text.clone())
+        } else {
+            return;
         };
         // Fails if the client has disconnected.
         let _ = self.events.send(event);

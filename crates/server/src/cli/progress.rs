@@ -24,12 +24,17 @@ struct AgentRow {
     state: AgentState,
     activity: String,
     /// The tools and workers that are running.
-    calls: Vec<Arc<str>>,
-    has_workers: bool,
+    calls: Vec<Call>,
     started: Instant,
     ended: Option<Instant>,
     tokens: u64,
     cost: Option<Money>,
+}
+
+#[derive(Debug)]
+struct Call {
+    name: Arc<str>,
+    is_worker: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +102,8 @@ impl ProgressDisplay {
 
 impl Observer for ProgressDisplay {
     fn on_event(&self, run: &Run, event: &Event) {
-        if let (Event::RunStarted, Some((supervisor, _))) = (event, run.agent().rsplit_once('/')) {
-            self.update(&supervisor.into(), AgentRow::worker_started);
+        if let (Event::RunStarted, Some((supervisor, worker))) = (event, run.agent().rsplit_once('/')) {
+            self.update(&supervisor.into(), |row| row.worker_started(worker));
         }
         self.update(run.agent(), |row| match event {
             Event::TurnStarted { model, .. } => row.set_activity(format!("calls {}", model.model())),
@@ -115,7 +120,25 @@ impl Observer for ProgressDisplay {
                 let reason = kind.map_or("failed", ModelErrorKind::name);
                 row.end(AgentState::Failed, reason.replace('_', " "));
             }
-            _ => {}
+            Event::RunStarted
+            | Event::TurnEnded { .. }
+            | Event::AttemptStarted { .. }
+            | Event::AttemptEnded { charge: None, .. }
+            | Event::Delta(_)
+            | Event::ReplyRestarted
+            | Event::RetrySuppressed { .. }
+            | Event::BreakerChanged { .. }
+            | Event::RateLimitsReported { .. }
+            | Event::WireQuirk { .. }
+            | Event::UnknownTool { .. }
+            | Event::WorkerFailed { .. }
+            | Event::LoopNoticed { .. }
+            | Event::Trimmed { .. }
+            | Event::AnswerRejected { .. }
+            | Event::HandedOff { .. }
+            | Event::Degraded { .. }
+            | Event::BudgetWarning { .. }
+            | Event::BudgetRefused { .. } => {}
         });
     }
 }
@@ -126,7 +149,6 @@ impl AgentRow {
             state: AgentState::Running,
             activity: String::new(),
             calls: Vec::new(),
-            has_workers: false,
             started: Instant::now(),
             ended: None,
             tokens: 0,
@@ -139,30 +161,35 @@ impl AgentRow {
     }
 
     fn call_started(&mut self, tool: &Arc<str>) {
-        self.calls.push(Arc::clone(tool));
+        self.calls.push(Call { name: Arc::clone(tool), is_worker: false });
         self.show_calls();
     }
 
     /// One of the running calls is a worker.
-    fn worker_started(&mut self) {
-        self.has_workers = true;
+    fn worker_started(&mut self, worker: &str) {
+        let call = self.calls.iter_mut().find(|call| &*call.name == worker && !call.is_worker);
+        if let Some(call) = call {
+            call.is_worker = true;
+        }
         self.show_calls();
     }
 
     fn call_ended(&mut self, tool: &Arc<str>) {
-        if let Some(index) = self.calls.iter().position(|call| call == tool) {
+        if let Some(index) = self.calls.iter().position(|call| call.name == *tool) {
             self.calls.remove(index);
         }
         self.show_calls();
     }
 
     fn show_calls(&mut self) {
-        match (self.calls.as_slice(), self.has_workers) {
-            ([], _) => {}
-            ([one], true) => self.set_activity(format!("waits for {one}")),
-            ([one], false) => self.set_activity(format!("runs {one}")),
-            (several, true) => self.set_activity(format!("waits for {} workers", several.len())),
-            (several, false) => self.set_activity(format!("runs {} tools", several.len())),
+        match self.calls.as_slice() {
+            [] => {}
+            [Call { name, is_worker: true }] => self.set_activity(format!("waits for {name}")),
+            [Call { name, is_worker: false }] => self.set_activity(format!("runs {name}")),
+            several if several.iter().any(|call| call.is_worker) => {
+                self.set_activity(format!("waits for {} workers", several.len()));
+            }
+            several => self.set_activity(format!("runs {} tools", several.len())),
         }
     }
 
@@ -193,5 +220,33 @@ impl AgentRow {
         let name = format!("{indent}{name}");
         let activity: String = self.activity.chars().take(28).collect();
         format!("{mark} {name:<16} {activity:<28} {:>5.1}s {:>7} tok {cost:>9}", elapsed.as_secs_f64(), self.tokens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_runs_after_a_worker_is_shown_as_a_tool() {
+        let mut row = AgentRow::new();
+        let name = |name: &str| Arc::<str>::from(name);
+        let mut shown = Vec::new();
+        let mut step = |change: &dyn Fn(&mut AgentRow)| {
+            change(&mut row);
+            shown.push(row.activity.clone());
+        };
+        step(&|row| row.call_started(&name("critic")));
+        step(&|row| row.worker_started("critic"));
+        step(&|row| row.call_started(&name("finder")));
+        step(&|row| row.worker_started("finder"));
+        step(&|row| row.call_ended(&name("critic")));
+        step(&|row| row.call_ended(&name("finder")));
+        step(&|row| row.call_started(&name("lookup")));
+        step(&|row| row.call_started(&name("search")));
+        let waits =
+            ["waits for critic", "waits for 2 workers", "waits for 2 workers", "waits for finder", "waits for finder"];
+        let expected = ["runs critic"].into_iter().chain(waits).chain(["runs lookup", "runs 2 tools"]);
+        assert_eq!(shown, expected.collect::<Vec<_>>());
     }
 }
