@@ -269,7 +269,7 @@ impl Metrics {
         self.instruments.fallbacks.with(labels).increment(1);
     }
 
-    fn breaker_changed(&self, model: &ModelId, state: BreakerState) {
+    pub(crate) fn breaker_changed(&self, model: &ModelId, state: BreakerState) {
         let model = self.model(model);
         let number = match state {
             BreakerState::Closed => 0.0,
@@ -332,6 +332,7 @@ impl Observer for Metrics {
                 let worker = self.names().agent(worker);
                 to.worker_failures.with([worker, word(policy)]).increment(1);
             }
+            Event::Degraded { part, .. } => to.degraded.with([word(part)]).increment(1),
             Event::WireQuirk { kind, .. } => to.wire_quirks.with([word(kind)]).increment(1),
             // The end of the run counts its turns, and the retry counts the reply that restarts. The others are of
             // interest within one run only.
@@ -340,8 +341,7 @@ impl Observer for Metrics {
             | Event::ReplyRestarted
             | Event::Trimmed { .. }
             | Event::AnswerRejected { .. }
-            | Event::HandedOff { .. }
-            | Event::Degraded { .. } => {}
+            | Event::HandedOff { .. } => {}
         }
     }
 }

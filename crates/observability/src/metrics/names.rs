@@ -144,6 +144,8 @@ pub(crate) const WIRE_QUIRKS: Metric<1> = metric(
     ["kind"],
     "Responses that deviate from the provider's documentation and could be read.",
 );
+pub(crate) const DEGRADED: Metric<1> =
+    metric("brigade_degraded_total", ["part"], "Parts of runs that failed and that the runs went on without.");
 pub(crate) const REQUEST_ERRORS: Metric<1> =
     metric("brigade_request_errors_total", ["code"], "Requests that were answered with an error, by code.");
 pub(crate) const BUDGET_LIMIT: Metric<1> =
@@ -170,14 +172,17 @@ pub(crate) const BUCKETS: [(&str, &[f64]); 11] = [
     (TOKEN_USAGE.name, &TOKEN_COUNTS),
     (INVOKE_AGENT.name, &RUN_SECONDS),
     (RUN_DURATION.name, &RUN_SECONDS),
-    (RATE_LIMIT_WAIT.name, &[0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0]),
+    (RATE_LIMIT_WAIT.name, &[0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0]),
     (OVERHEAD.name, &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0]),
     (TURNS.name, &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 25.0, 50.0, 100.0]),
 ];
 
-/// The buckets that the conventions recommend for model calls.
-const CALL_SECONDS: [f64; 14] =
-    [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+/// The buckets that the conventions recommend for model calls, and more of them up to the default deadline of a run:
+/// reasoning takes minutes, and a worker is a tool.
+const CALL_SECONDS: [f64; 18] = [
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36,
+    900.0,
+];
 
 /// The buckets that the conventions recommend for tokens of one call: powers of four.
 const TOKEN_COUNTS: [f64; 14] = [

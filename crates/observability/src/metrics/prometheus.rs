@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::Ledger;
+use brigade_core::{BreakerState, Ledger, ModelId};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{instruments::Instruments, names};
+use super::names;
 use crate::{LoggingHandle, Metrics, MetricsConfig, PriceBook, unpoisoned};
 
 /// Metrics and their Prometheus exporter. Cheap to clone.
@@ -37,7 +37,10 @@ struct Sampled {
     budgets: BTreeMap<String, Ledger>,
     prices: Option<PriceBook>,
     logging: Option<LoggingHandle>,
+    breakers: Option<Arc<BreakerStates>>,
 }
+
+type BreakerStates = dyn Fn() -> Vec<(ModelId, BreakerState)> + Send + Sync;
 
 /// Metrics could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -119,9 +122,15 @@ impl MetricsHandle {
         self.sampled().logging = Some(logging.clone());
     }
 
+    /// Exports the state of circuit breakers. `states` is called at each scrape, because a state also changes with time, and
+    /// with calls to other models of the account.
+    pub fn watch_breakers(&self, states: impl Fn() -> Vec<(ModelId, BreakerState)> + Send + Sync + 'static) {
+        self.sampled().breakers = Some(Arc::new(states));
+    }
+
     /// The current metrics in the text format of Prometheus, version 0.0.4: the body of `/metrics`.
     pub fn render(&self) -> String {
-        self.sampled().record(self.0.metrics.instruments());
+        self.sampled().record(&self.0.metrics);
         in_dollars(&self.0.prometheus.render())
     }
 
@@ -131,7 +140,11 @@ impl MetricsHandle {
 }
 
 impl Sampled {
-    fn record(&self, to: &Instruments) {
+    fn record(&self, metrics: &Metrics) {
+        let to = metrics.instruments();
+        for (model, state) in self.breakers.iter().flat_map(|states| states()) {
+            metrics.breaker_changed(&model, state);
+        }
         for (scope, ledger) in &self.budgets {
             let Some(cap) = ledger.budget().usd.map(|cap| cap.limit) else { continue };
             // `money_left` leaves soft limits out.

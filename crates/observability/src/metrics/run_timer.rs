@@ -139,7 +139,8 @@ impl RunTimer {
 
     /// The run waits for `delay`, or until the next event.
     pub(crate) fn pause(&mut self, delay: Duration, now: Instant) {
-        self.pause = Some(Pause { from: now, until: now + delay });
+        // A pause that the clock cannot hold lasts until the next event.
+        self.pause = now.checked_add(delay).map(|until| Pause { from: now, until });
     }
 
     /// The run's time that was not external.

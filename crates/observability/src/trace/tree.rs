@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Event, EventRecord, RunId, TraceId};
-use jiff::Timestamp;
+use brigade_core::{Event, EventRecord, ModelId, RunId, TraceId};
+use jiff::{SignedDuration, Timestamp};
 
 mod describe;
 mod render;
@@ -58,8 +58,15 @@ struct OpenRun {
     agent: String,
     node: usize,
     turn: Option<usize>,
-    attempt: Option<usize>,
+    attempts: Vec<OpenAttempt>,
     tools: Vec<OpenTool>,
+}
+
+#[derive(Debug)]
+struct OpenAttempt {
+    model: ModelId,
+    node: usize,
+    started: Timestamp,
 }
 
 #[derive(Debug)]
@@ -135,7 +142,7 @@ impl RunTree {
         self.trace.get_or_insert(record.trace);
         self.started.get_or_insert(record.at);
         let mut run = self.runs.remove(&record.run).unwrap_or_else(|| self.start_run(record));
-        self.add_event(&mut run, &record.event);
+        self.add_event(&mut run, &record.event, record.at);
         self.runs.insert(record.run, run);
     }
 
@@ -143,7 +150,7 @@ impl RunTree {
         let agent = record.agent.to_string();
         let node = self.groups.get(&agent).copied().unwrap_or_else(|| self.add_agent(&agent, true));
         self.order.push(record.run);
-        OpenRun { agent, node, turn: None, attempt: None, tools: Vec::new() }
+        OpenRun { agent, node, turn: None, attempts: Vec::new(), tools: Vec::new() }
     }
 
     /// Adds a node for the agent at `path`: below the tool call that started it, else below the agent above it.
@@ -183,7 +190,7 @@ impl RunTree {
         callers.next().map(|run| run.node)
     }
 
-    fn add_event(&mut self, run: &mut OpenRun, event: &Event) {
+    fn add_event(&mut self, run: &mut OpenRun, event: &Event, at: Timestamp) {
         match event {
             Event::RunStarted | Event::Delta(_) | Event::RateLimitsReported { .. } => {}
             Event::RunEnded { stop, turns, usage, cost, elapsed } => {
@@ -199,12 +206,14 @@ impl RunTree {
                 let turn = run.turn.take().unwrap_or_else(|| self.add_leaf(run.node, event, true));
                 self.close(turn, describe::turn(usage.as_ref(), *cost, *stop, *tool_calls), *elapsed);
             }
-            Event::AttemptStarted { .. } => {
-                run.attempt = Some(self.add_leaf(run.turn.unwrap_or(run.node), event, true));
+            Event::AttemptStarted { model } => {
+                let node = self.add_leaf(run.turn.unwrap_or(run.node), event, true);
+                run.attempts.push(OpenAttempt { model: model.clone(), node, started: at });
             }
-            Event::AttemptEnded { error, charge, elapsed, .. } => {
+            Event::AttemptEnded { model, error, charge, elapsed } => {
                 let parent = run.turn.unwrap_or(run.node);
-                let attempt = run.attempt.take().unwrap_or_else(|| self.add_leaf(parent, event, true));
+                let attempt =
+                    run.take_attempt(model, at, *elapsed).unwrap_or_else(|| self.add_leaf(parent, event, true));
                 self.close(attempt, describe::attempt(*error, charge.as_ref()), *elapsed);
             }
             Event::ToolStarted { tool, call_id } => {
@@ -258,7 +267,8 @@ impl RunTree {
 
     fn close_run(&mut self, run: &mut OpenRun, facts: Vec<String>, elapsed: Duration) {
         let tools = run.tools.drain(..).map(|tool| tool.node);
-        for node in run.turn.take().into_iter().chain(run.attempt.take()).chain(tools) {
+        let attempts = run.attempts.drain(..).map(|attempt| attempt.node);
+        for node in run.turn.take().into_iter().chain(attempts).chain(tools) {
             self.end(node, vec!["no answer".to_owned()]);
         }
         self.close(run.node, facts, elapsed);
@@ -274,6 +284,19 @@ impl RunTree {
             node.is_open = false;
             node.facts = facts;
         }
+    }
+}
+
+impl OpenRun {
+    /// Takes the open attempt at `model` that started `elapsed` before `at`. Several are open only if one is a hedge for
+    /// another.
+    fn take_attempt(&mut self, model: &ModelId, at: Timestamp, elapsed: Duration) -> Option<usize> {
+        let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);
+        let distance =
+            |attempt: &OpenAttempt| at.duration_since(attempt.started).saturating_sub(elapsed).unsigned_abs();
+        let open = self.attempts.iter().enumerate().filter(|(_, attempt)| attempt.model == *model);
+        let (index, _) = open.min_by_key(|(_, attempt)| distance(attempt))?;
+        Some(self.attempts.remove(index).node)
     }
 }
 

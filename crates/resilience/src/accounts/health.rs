@@ -33,6 +33,16 @@ pub struct ModelHealth {
 impl ModelHealth {
     /// Whether the circuit breakers let a call pass.
     pub fn is_available(&self) -> bool {
-        [self.breaker, self.credential].iter().all(|state| *state != Some(BreakerState::Open))
+        self.breaker_state() != Some(BreakerState::Open)
+    }
+
+    /// The state of the breaker that hinders calls most: the model's own or that of the account. `None` without a breaker.
+    pub fn breaker_state(&self) -> Option<BreakerState> {
+        let severity = |state: &BreakerState| match state {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        };
+        [self.breaker, self.credential].into_iter().flatten().max_by_key(severity)
     }
 }

@@ -136,10 +136,10 @@ async fn every_event_changes_its_metrics_or_none() {
         ("UnknownTool", &["brigade_tool_calls_total"]),
         ("WorkerFailed", &["brigade_worker_failures_total"]),
         ("LoopNoticed", &["brigade_loop_detected_total"]),
-        ("Trimmed", &[]), // of interest within one run only, as the next three
+        ("Trimmed", &[]), // of interest within one run only, as the next two
         ("AnswerRejected", &[]),
         ("HandedOff", &[]),
-        ("Degraded", &[]),
+        ("Degraded", &["brigade_degraded_total"]),
         ("BudgetWarning", &["brigade_budget_warnings_total"]),
         ("BudgetRefused", &["brigade_budget_refusals_total"]),
         (
@@ -183,6 +183,7 @@ async fn every_event_is_counted_under_configured_names_only() {
             r#"brigade_budget_warnings_total{scope="process",quantity="turns"} 1"#,
             r#"brigade_usage_missing_total{provider="openai",model="gpt-5-mini"} 1"#,
             r#"brigade_wire_quirks_total{kind="unknown_event"} 1"#,
+            r#"brigade_degraded_total{part="session"} 1"#,
             r#"brigade_request_errors_total{code="too_many_runs"} 1"#,
             r#"brigade_budget_limit_usd{scope="process"} 2.5"#,
             r#"brigade_budget_remaining_usd{scope="process"} 2.5"#,
@@ -378,4 +379,49 @@ async fn a_dropped_run_is_counted_and_no_longer_in_flight() {
 #[test]
 fn without_a_runtime_there_is_an_error_not_a_panic() {
     assert!(matches!(Metrics::local(&config()), Err(crate::MetricsError::NoRuntime(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_state_of_a_breaker_is_read_when_it_is_scraped() {
+    let handle = Metrics::local(&config()).unwrap();
+    let model = ModelId::new("openai", "gpt-5-mini");
+    let opened = Event::BreakerChanged { model: model.clone(), state: BreakerState::Open };
+    handle.observer().on_event(&Run::new(), &opened);
+    let state = Arc::new(std::sync::Mutex::new(BreakerState::Open));
+    let source = Arc::clone(&state);
+    handle.watch_breakers(move || vec![(model.clone(), *source.lock().unwrap())]);
+    for (now, shown) in [(BreakerState::Open, 2), (BreakerState::HalfOpen, 1), (BreakerState::Closed, 0)] {
+        *state.lock().unwrap() = now;
+        let line = format!(r#"brigade_breaker_state{{provider="openai",model="gpt-5-mini"}} {shown}"#);
+        assert_shows(&handle.render(), &[&line]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_duration_within_a_runs_default_deadline_has_a_bucket() {
+    let handle = exercised(&config());
+    let (run, tool, call_id) = (Run::new(), Arc::<str>::from("lookup"), Arc::<str>::from("1"));
+    let elapsed = Duration::from_mins(15);
+    let model = ModelId::new("openai", "gpt-5-mini");
+    for event in [
+        Event::ToolEnded { tool, call_id, outcome: ToolStatus::Ok, elapsed },
+        Event::AttemptEnded { model: model.clone(), error: None, charge: None, elapsed },
+        Event::RateLimitWaited { model: model.clone(), waited: elapsed },
+        Event::Retrying { model, attempt: 2, reason: ModelErrorKind::Overloaded, delay: Duration::MAX },
+    ] {
+        handle.observer().on_event(&run, &event);
+    }
+    let text = handle.render();
+    for metric in [
+        "gen_ai_execute_tool_duration_seconds",
+        "gen_ai_client_inference_duration_seconds",
+        "brigade_rate_limit_wait_seconds",
+        "brigade_run_duration_seconds",
+        "gen_ai_invoke_agent_duration_seconds",
+    ] {
+        let bounds = text.lines().filter(|line| line.starts_with(&format!("{metric}_bucket")));
+        let bounds = bounds.filter_map(|line| line.split("le=\"").nth(1)?.split('"').next()?.parse::<f64>().ok());
+        let largest = bounds.filter(|bound| bound.is_finite()).fold(0.0, f64::max);
+        assert!(largest >= 900.0, "{metric}: {largest}");
+    }
 }

@@ -201,3 +201,30 @@ fn members_of_a_group_without_a_run_stay_together() {
         ]
     );
 }
+
+#[test]
+fn both_attempts_of_a_hedged_call_end_with_their_own_result() {
+    let (run, model) = (Run::new().child("desk", brigade_core::Budget::unlimited()).unwrap(), ModelId::new("p", "m"));
+    let started = || Event::AttemptStarted { model: model.clone() };
+    let ended = |error, seconds| {
+        let elapsed = Duration::from_secs(seconds);
+        Event::AttemptEnded { model: model.clone(), error, charge: None, elapsed }
+    };
+    let cancelled = Some(ModelErrorKind::Cancelled);
+    // The second one wins, then the first one, then the first one although it was dropped last.
+    for (first, second, ends) in [
+        ("cancelled · 13.0s", "ok · 3.0s", [(13, ended(cancelled, 13)), (13, ended(None, 3))]),
+        ("ok · 14.0s", "cancelled · 4.0s", [(14, ended(cancelled, 4)), (14, ended(None, 14))]),
+        ("ok · 14.0s", "cancelled · 4.0s", [(14, ended(None, 14)), (14, ended(cancelled, 4))]),
+    ] {
+        let events = [(0, started()), (10, started())].into_iter().chain(ends);
+        let records = events.map(|(seconds, event)| {
+            let mut record = EventRecord::new(&run, event);
+            record.at = Timestamp::from_second(1_700_000_000 + seconds).unwrap();
+            record
+        });
+        let tree = RunTree::from_records("", records).unwrap().to_string();
+        let lines: Vec<_> = tree.lines().filter_map(|line| line.split_once("attempt p/m · ")).collect();
+        assert_eq!(lines.iter().map(|(_, facts)| *facts).collect::<Vec<_>>(), [first, second], "{tree}");
+    }
+}
