@@ -85,7 +85,8 @@ impl<M: ChatModel> RateLimit<M> {
     }
 
     fn refused(&self, WaitTooLong(wait): WaitTooLong) -> ModelError {
-        let message = format!("the rate limit leaves no room for {wait:.1?}, longer than the call can wait");
+        let limits = "`limits.longest_wait`, `limits.longest_pause`, `limits.queue` or the run's deadline";
+        let message = format!("the rate limit leaves no room for {wait:.1?}, longer than {limits} allows");
         ModelError::new(ModelErrorKind::RateLimited, message).with(|failure| {
             failure.model = Some(self.id().clone());
             failure.retry = RetryAdvice::After(wait);

@@ -56,3 +56,47 @@ fn is_transient(kind: ModelErrorKind) -> bool {
         | ModelErrorKind::Cancelled => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{error, retry_after, seconds};
+
+    /// The shortest and the longest of many delays after this attempt.
+    fn range(settings: &RetrySettings, error: &ModelError, attempt: u32) -> Option<(Duration, Duration)> {
+        let jitter = Jitter::seeded(1);
+        let delays: Option<Vec<_>> = (0..2_000).map(|_| delay(settings, error, attempt, &jitter)).collect();
+        let delays = delays?;
+        Some((delays.iter().copied().min()?, delays.iter().copied().max()?))
+    }
+
+    #[track_caller]
+    fn assert_fills(range: Option<(Duration, Duration)>, from: Duration, to: Duration) {
+        let (shortest, longest) = range.unwrap();
+        let margin = to.saturating_sub(from) / 50;
+        assert!(from <= shortest && shortest <= from + margin, "{shortest:?} is not close above {from:?}");
+        assert!(to.saturating_sub(margin) <= longest && longest <= to, "{longest:?} is not close below {to:?}");
+    }
+
+    #[test]
+    fn the_longest_delay_doubles_with_each_attempt_up_to_the_cap() {
+        let settings = RetrySettings::default().attempts(99);
+        let failure = error(ModelErrorKind::Overloaded);
+        for (attempt, millis) in [(1, 500), (2, 1_000), (3, 2_000), (4, 4_000), (5, 8_000), (6, 8_000), (98, 8_000)] {
+            assert_fills(range(&settings, &failure, attempt), Duration::ZERO, Duration::from_millis(millis));
+        }
+        assert_eq!(range(&settings, &failure, 99), None);
+    }
+
+    #[test]
+    fn a_requested_wait_is_extended_by_a_quarter_within_bounds() {
+        let settings = RetrySettings::default();
+        for (wait, added_millis) in [(0, 100), (1, 250), (2, 500), (3, 750), (4, 1_000), (30, 1_000)] {
+            let failure = retry_after(ModelErrorKind::RateLimited, seconds(wait));
+            let longest = seconds(wait) + Duration::from_millis(added_millis);
+            assert_fills(range(&settings, &failure, 1), seconds(wait), longest);
+        }
+        let too_long = retry_after(ModelErrorKind::RateLimited, seconds(30) + Duration::from_nanos(1));
+        assert_eq!(range(&settings, &too_long, 1), None);
+    }
+}

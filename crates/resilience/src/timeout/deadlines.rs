@@ -23,7 +23,12 @@ pub(crate) struct Deadline {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Expiry {
-    Timeout { phase: TimeoutPhase, limit: Duration },
+    Timeout {
+        phase: TimeoutPhase,
+        limit: Duration,
+        /// The field of [`Timeouts`] that sets the limit.
+        setting: &'static str,
+    },
     RunEnded,
 }
 
@@ -41,7 +46,7 @@ impl Deadlines {
 
     /// The deadline that comes first.
     pub(crate) fn next(&self, reply: &ReplyWatch) -> Deadline {
-        let attempt = Deadline::timeout(TimeoutPhase::Attempt, self.started, self.timeouts.attempt);
+        let attempt = Deadline::timeout(TimeoutPhase::Attempt, self.started, self.timeouts.attempt, "attempt");
         let run = reply.run().deadline().map(|at| Deadline { at, reason: Expiry::RunEnded });
         let others = [self.progress(reply), run].into_iter().flatten();
         others.fold(attempt, |first, other| if other.at < first.at { other } else { first })
@@ -50,22 +55,23 @@ impl Deadlines {
     /// When the next delta is due, or the whole reply if it is not streamed.
     fn progress(&self, reply: &ReplyWatch) -> Option<Deadline> {
         let Timeouts { first_delta, first_delta_reasoning, idle, output_token, .. } = self.timeouts;
-        let first = if self.reasons { first_delta_reasoning } else { first_delta };
+        let (first, setting) =
+            if self.reasons { (first_delta_reasoning, "first_delta_reasoning") } else { (first_delta, "first_delta") };
         if !reply.is_streamed() {
             let whole = first.saturating_add(output_token.saturating_mul(self.max_output_tokens?));
-            return Some(Deadline::timeout(TimeoutPhase::Attempt, self.started, whole));
+            return Some(Deadline::timeout(TimeoutPhase::Attempt, self.started, whole, "output_token"));
         }
         Some(match reply.last_delta_at() {
-            Some(last) => Deadline::timeout(TimeoutPhase::Idle, last, idle),
-            None => Deadline::timeout(TimeoutPhase::FirstDelta, self.started, first),
+            Some(last) => Deadline::timeout(TimeoutPhase::Idle, last, idle, "idle"),
+            None => Deadline::timeout(TimeoutPhase::FirstDelta, self.started, first, setting),
         })
     }
 }
 
 impl Deadline {
-    fn timeout(phase: TimeoutPhase, since: Instant, limit: Duration) -> Self {
+    fn timeout(phase: TimeoutPhase, since: Instant, limit: Duration, setting: &'static str) -> Self {
         // A very long configured limit must not overflow; a day is as good as no limit.
         let at = since + limit.min(Duration::from_hours(24));
-        Self { at, reason: Expiry::Timeout { phase, limit } }
+        Self { at, reason: Expiry::Timeout { phase, limit, setting } }
     }
 }

@@ -53,7 +53,7 @@ impl<M: ChatModel> Timeout<M> {
     }
 
     fn expired(&self, reason: Expiry) -> ModelError {
-        let Expiry::Timeout { phase, limit } = reason else {
+        let Expiry::Timeout { phase, limit, setting } = reason else {
             return run_ended(Interruption::Deadline, self.id());
         };
         let what = match phase {
@@ -62,7 +62,7 @@ impl<M: ChatModel> Timeout<M> {
             TimeoutPhase::Idle => "nothing more of the answer",
             TimeoutPhase::Attempt => "no complete answer",
         };
-        let message = format!("{what} within {limit:?}");
+        let message = format!("{what} within {limit:?}; the limit is `timeouts.{setting}`");
         ModelError::new(ModelErrorKind::Timeout(phase), message).with(|failure| {
             failure.model = Some(self.id().clone());
             failure.sent = true;

@@ -130,3 +130,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_time_until_an_amount_has_refilled_is_exact_to_the_nanosecond() {
+    let start = Instant::now();
+    for (limit, amount, nanos) in [
+        (3, 1, 333_333_334),
+        (3, 2, 666_666_667),
+        (3, 3, 1_000_000_000),
+        (3, 4, 1_333_333_334),
+        (7, 1, 142_857_143),
+        (7, 7, 1_000_000_000),
+        (1, 5, 5_000_000_000),
+    ] {
+        let mut bucket = Bucket::full(limit, 100, seconds(1), start);
+        bucket.take(100, start);
+        let wait = bucket.ready_in(amount, start);
+        assert_eq!(wait, Duration::from_nanos(nanos), "{amount} at {limit} per second");
+        assert_eq!(bucket.clone().remaining(start + wait), amount);
+        assert_eq!(bucket.remaining(start + wait.saturating_sub(Duration::from_nanos(1))), amount - 1);
+    }
+}

@@ -87,7 +87,10 @@ async fn a_reply_without_streaming_gets_time_for_its_length() {
     let error = model.chat(&question(), &Run::new()).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Timeout(TimeoutPhase::Attempt));
     assert!(error.details().may_be_billed());
-    assert_eq!(error.to_string(), "a/slow: no complete answer within 600s (timeout_attempt)");
+    assert_eq!(
+        error.to_string(),
+        "a/slow: no complete answer within 600s; the limit is `timeouts.attempt` (timeout_attempt)"
+    );
 
     let attempt = ModelErrorKind::Timeout(TimeoutPhase::Attempt);
     let mut short = question();
@@ -129,4 +132,24 @@ async fn a_reply_in_time_passes_unchanged() {
     let (run, recorder) = observed_run();
     let reply = Timeout::new(fake, Timeouts::default()).chat(&question(), &run).await.unwrap();
     assert_eq!((reply.message.text(), recorder.text()), ("ok".into(), "ok".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_of_a_timeout_names_the_setting_that_limits_it() {
+    let (streamed, whole) = (observed_run().0, Run::new());
+    let mut thinking = question();
+    thinking.settings.reasoning = Some(Reasoning::Budget(4_000));
+    let mut short = question();
+    short.settings.max_output_tokens = Some(100);
+    let cases: [(&'static [u64], &ChatRequest, &Run, &str); 5] = [
+        (&[], &question(), &streamed, "no part of the answer within 60s; the limit is `timeouts.first_delta`"),
+        (&[], &thinking, &streamed, "no part of the answer within 300s; the limit is `timeouts.first_delta_reasoning`"),
+        (&[1], &question(), &streamed, "nothing more of the answer within 120s; the limit is `timeouts.idle`"),
+        (&[], &question(), &whole, "no complete answer within 600s; the limit is `timeouts.attempt`"),
+        (&[], &short, &whole, "no complete answer within 65s; the limit is `timeouts.output_token`"),
+    ];
+    for (pauses, request, run, message) in cases {
+        let error = stalling(pauses).chat(request, run).await.unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
 }
