@@ -101,8 +101,8 @@ async fn the_number_of_notes_and_scopes_is_bounded() {
 #[tokio::test]
 async fn a_long_task_is_matched_outside_the_async_task_that_asks() {
     let recall = remembering(&["The cat likes fish.", "The dog likes bones."]).await;
-    let mut task: String = (0..9_000).map(|number| format!("word{number} ")).collect();
-    task.push_str("bones");
+    let words: Vec<_> = (0..9_000).map(|number| format!("word{number}")).collect();
+    let task = words.join(" ") + " bones";
     let (scope, run) = (ada(), Run::new());
     let mut matching = recall.recall(&scope, &task, 10, &run);
     assert!(futures::poll!(&mut matching).is_pending());
