@@ -2,7 +2,12 @@
 
 use std::mem;
 
-use crate::{ChatReply, FinishReason, Schema, Settings, StopReason, agent::run_end::RunEnd};
+use serde_json::value::RawValue;
+
+use crate::{ChatReply, FinishReason, Part, Schema, Settings, StopReason, agent::run_end::RunEnd};
+
+/// How many places of an answer are tried as the beginning of a document.
+const MAX_DOCUMENTS: usize = 64;
 
 /// What the loop does with a reply.
 #[derive(Debug)]
@@ -64,6 +69,7 @@ impl ReplyClassifier {
         }
         let text = reply.message.text();
         match text.trim() {
+            "" if !has_calls && !is_cut => self.check_reasoning(reply),
             "" if !has_calls => self.reject_empty(is_cut),
             _ if is_cut => NextStep::Stop(truncated()),
             text => self.check(text),
@@ -87,15 +93,26 @@ impl ReplyClassifier {
         }
     }
 
+    /// Takes a document that the provider filed as reasoning for the answer, if there is no other.
+    fn check_reasoning(&mut self, reply: &ChatReply) -> NextStep {
+        let mut thinking = reply.message.parts().iter().filter_map(|part| match part {
+            Part::Thinking(thinking) => Some(&*thinking.text),
+            _ => None,
+        });
+        let document = |schema| matching_document(thinking.next_back()?, schema).ok();
+        match self.schema.as_ref().and_then(document) {
+            Some(json) => NextStep::Finish(json.to_owned()),
+            None => self.reject_empty(false),
+        }
+    }
+
     /// Checks an answer against the output schema.
     fn check(&mut self, text: &str) -> NextStep {
         let Some(schema) = &self.schema else { return NextStep::Finish(text.to_owned()) };
-        let json = without_fence(text);
-        let checked = match serde_json::from_str(json) {
-            Ok(value) => schema.check(&value),
-            Err(error) => Err(format!("it is not a JSON document ({error})")),
+        let violations = match matching_document(text, schema) {
+            Ok(json) => return NextStep::Finish(json.to_owned()),
+            Err(violations) => violations,
         };
-        let Err(violations) = checked else { return NextStep::Finish(json.to_owned()) };
         if self.may_ask_again() {
             let note =
                 format!("[notice] Your answer does not match the schema: {violations}. Answer again with JSON only.");
@@ -119,10 +136,36 @@ fn ask_again(note: &str) -> NextStep {
     NextStep::AskAgain { keep_reply: false, note: note.to_owned() }
 }
 
-/// Removes the Markdown fence that models without enforced output often put around JSON.
-fn without_fence(text: &str) -> &str {
-    let inner = text.strip_prefix("```json").or_else(|| text.strip_prefix("```"));
-    inner.and_then(|inner| inner.strip_suffix("```")).map_or(text, str::trim)
+/// The JSON document in an answer that matches the schema: all of it, or one within prose, fences or end markers. The
+/// error says what is wrong with the last document.
+fn matching_document<'t>(text: &'t str, schema: &Schema) -> Result<&'t str, String> {
+    let check = |json: &str| serde_json::from_str(json).map(|value| schema.check(&value));
+    let text = text.trim_matches(|character: char| character.is_whitespace() || matches!(character, '\u{feff}' | '`'));
+    let text = text.strip_prefix("json").unwrap_or(text).trim();
+    let mut violations = match check(text) {
+        Ok(Ok(())) => return Ok(text),
+        Ok(Err(violations)) => violations,
+        Err(error) => format!("it is not a JSON document ({error})"),
+    };
+    let mut rest = text;
+    for _ in 0..MAX_DOCUMENTS {
+        let Some(start) = rest.find(['{', '[']) else { break };
+        rest = rest.get(start..).unwrap_or_default();
+        let mut documents = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+        let end = match documents.next() {
+            Some(Ok(document)) => match check(document.get()) {
+                Ok(Ok(())) => return Ok(document.get()),
+                Ok(Err(found)) => {
+                    violations = found;
+                    documents.byte_offset()
+                }
+                Err(_) => documents.byte_offset(),
+            },
+            _ => 1,
+        };
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    Err(violations)
 }
 
 fn refused(reply: &ChatReply) -> RunEnd {

@@ -81,6 +81,22 @@ impl Schema {
         Err(violations.join("; "))
     }
 
+    /// Replaces strings that violate the schema by the object or list that they contain. Returns whether there were any.
+    pub(crate) fn unwrap_strings(&self, value: &mut Value) -> bool {
+        let errors = self.0.validator.iter_errors(value);
+        let places: Vec<String> = errors.map(|error| error.instance_path().to_string()).collect();
+        let mut unwrapped = false;
+        for place in places {
+            let Some(string) = value.pointer_mut(&place) else { continue };
+            let inner = string.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+            if let Some(inner) = inner.filter(|inner| inner.is_object() || inner.is_array()) {
+                *string = inner;
+                unwrapped = true;
+            }
+        }
+        unwrapped
+    }
+
     /// Whether a tool with this schema may read the top-level field `name`.
     pub(crate) fn may_read(&self, name: &str) -> bool {
         self.0.properties.as_ref().is_none_or(|names| names.iter().any(|named| named == name))

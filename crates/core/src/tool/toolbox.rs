@@ -272,8 +272,13 @@ impl Toolbox {
                 ));
             }
         };
-        let value = arguments::parse(text, self.limits.argument_bytes)?;
-        entry.schema.check(&value).map_err(|violations| {
+        let mut value = arguments::parse(text, self.limits.argument_bytes)?;
+        let mut checked = entry.schema.check(&value);
+        // Some servers encode objects within the arguments as strings.
+        while checked.is_err() && entry.schema.unwrap_strings(&mut value) {
+            checked = entry.schema.check(&value);
+        }
+        checked.map_err(|violations| {
             // Safe to log: violations do not repeat the model's words.
             tracing::debug!(target: "brigade_core::tool", tool = %call.name, "invalid arguments: {violations}");
             format!("The arguments do not match the schema of `{}`: {violations}. The tool was not run.", call.name)

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Budget, Event, FinishReason, LocalMemory, ModelErrorKind, Observer, Role, StopReason, Task, ToolError, ToolOutput,
-    TurnLimits, Usage, Worker,
+    Budget, Event, FinishReason, LocalMemory, ModelErrorKind, Observer, Part, Role, StopReason, Task, ToolError,
+    ToolOutput, TurnLimits, Usage, Worker,
     testing::fixtures::{look_up, look_ups, lookup},
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
@@ -184,6 +184,39 @@ async fn an_answer_that_does_not_match_the_schema_is_asked_for_again_twice() {
     let model = ScriptedModel::new((0..9).map(|_| Turn::text("no")));
     let outcome = Agent::new("critic", model.clone()).output::<Verdict>().run("Judge.").await.unwrap();
     assert_eq!((outcome.stop, model.requests().len()), (StopReason::InvalidOutput, 3));
+}
+
+#[tokio::test]
+async fn the_document_that_is_in_an_answer_is_the_answer() {
+    let json = "{\"score\": 7}";
+    for text in [
+        "Here it is:\n```json\n{}\n```\nAnything else?",
+        "{}\n<|im_end|>",
+        "\u{feff}{}",
+        "{}\n{}",
+        "{}{}",
+        "I weigh [1] and {2}. {\"score\": \"none\"} would be rude, so: {}",
+        "```\n{}\n```",
+        "Answer: {}",
+    ] {
+        let text = text.replace("{}", json);
+        let model = ScriptedModel::new([Turn::text(&text)]);
+        let outcome = Agent::new("critic", model).output::<Verdict>().run("Judge.").await.unwrap();
+        assert_eq!((outcome.text.as_str(), outcome.stop), (json, StopReason::Finished), "{text}");
+    }
+    // Some servers file the whole answer as reasoning.
+    let filed = |text: &str| Part::Thinking(crate::TextPart { text: text.into(), data: None });
+    let model = ScriptedModel::new([Turn::parts(vec![filed(json)])]);
+    let outcome = Agent::new("critic", model).output::<Verdict>().run("Judge.").await.unwrap();
+    assert_eq!((outcome.text.as_str(), outcome.stop), (json, StopReason::Finished));
+    // Without a schema, and without a document that matches, reasoning is not an answer.
+    let model = ScriptedModel::new([Turn::parts(vec![filed("{\"score\": -1}")]), Turn::text(json)]);
+    let outcome = Agent::new("critic", model.clone()).output::<Verdict>().run("Judge.").await.unwrap();
+    assert_eq!((outcome.text.as_str(), model.requests().len()), (json, 2));
+    let hopeless = "[{".repeat(50_000);
+    let model = ScriptedModel::new([Turn::text(&hopeless), Turn::text(json)]);
+    let outcome = Agent::new("critic", model).output::<Verdict>().run("Judge.").await.unwrap();
+    assert_eq!(outcome.text, json);
 }
 
 #[tokio::test]

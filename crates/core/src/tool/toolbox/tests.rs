@@ -103,6 +103,42 @@ async fn a_call_with_invalid_arguments_is_explained_and_not_run() {
     assert!(outcomes[2].1.contains("\"seconds\" is a required property"), "{}", outcomes[2].1);
 }
 
+/// A tool that answers with its arguments.
+#[derive(Debug)]
+struct Repeat(ToolSpec);
+
+#[async_trait::async_trait]
+impl Tool for Repeat {
+    fn spec(&self) -> &ToolSpec {
+        &self.0
+    }
+
+    async fn call(&self, arguments: Value, _: &Run) -> Result<ToolOutput, ToolError> {
+        Ok(ToolOutput::text(arguments.to_string()))
+    }
+}
+
+#[tokio::test]
+async fn an_object_in_a_string_is_unwrapped_where_the_schema_wants_an_object() {
+    let schema = r#"{"type":"object","required":["where"],"properties":{"where":{"type":"object"},"ids":{"type":"array"},
+        "body":{"type":"string"},"either":{"anyOf":[{"type":"object"},{"type":"null"}]}}}"#;
+    let spec = ToolSpec::new("find", "", RawJson::parse(schema.into()).unwrap());
+    let toolbox = toolbox([Arc::new(Repeat(spec)) as Arc<dyn Tool>]);
+    for (arguments, seen) in [
+        (r#"{"where":"{\"a\":1}"}"#, r#"{"where":{"a":1}}"#),
+        (r#""{\"where\":{\"a\":1}}""#, r#"{"where":{"a":1}}"#),
+        (r#""{\"where\":\"{\\\"a\\\":1}\"}""#, r#"{"where":{"a":1}}"#),
+        (r#"{"where":{},"ids":"[1]","body":"{}","either":"{}"}"#, r#"{"body":"{}","either":{},"ids":[1],"where":{}}"#),
+    ] {
+        let outcomes = run_calls(&toolbox, &[call("c", "find", arguments)]).await;
+        assert_eq!(outcomes, [(ToolStatus::Ok, seen.to_owned())], "{arguments}");
+    }
+    for arguments in [r#"{"where":"a"}"#, r#"{"where":"{\"a\":1} or so"}"#, r#"{"where":"1"}"#] {
+        let outcomes = run_calls(&toolbox, &[call("c", "find", arguments)]).await;
+        assert_eq!(outcomes[0].0, ToolStatus::InvalidArguments, "{arguments}");
+    }
+}
+
 #[tokio::test]
 async fn long_output_is_cut_at_a_character_boundary_with_a_marker() {
     let tool =
