@@ -149,7 +149,8 @@ impl ConfiguredApi {
             );
         }
         let (ledger, store) = (&self.state.ledger, self.state.store.as_ref());
-        let access = Access::new(api_keys(config), ledger, store, Some(&previous.access)).await?;
+        let access =
+            Access::new(api_keys(config), ledger, store, Some(&previous.access), self.api.runs().max_running()).await?;
         let app = App::from_config(&loaded, &self.state)?;
         require_agents(&app)?;
         let agents = app.agents.iter().map(|agent| (agent.agent.name().to_string(), Arc::new(agent.clone())));
@@ -207,6 +208,7 @@ fn api_keys(config: &Config) -> Vec<ApiKey> {
         ApiKey::new(name.as_str(), key.hash)
             .scopes(key.scopes.iter().copied())
             .budget(key.budget.to_core())
+            .max_runs(key.max_runs)
             .requests_per_minute(key.requests_per_minute)
             .burst(key.burst)
     });

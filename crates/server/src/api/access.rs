@@ -16,7 +16,7 @@ use axum::{
 };
 use brigade_core::{Budget, Ledger};
 
-use super::{ApiError, api::Api, request_rate::RequestLimiter};
+use super::{ApiError, api::Api, connections::Connection, request_rate::RequestLimiter};
 use crate::{
     config::{KeyHash, KeyScope, LOCAL_CALLER, key_name_problem},
     runs::store::Store,
@@ -37,6 +37,7 @@ pub struct ApiKey {
     hash: KeyHash,
     scopes: Vec<KeyScope>,
     budget: Budget,
+    max_runs: Option<usize>,
     requests_per_minute: Option<NonZeroU32>,
     burst: Option<NonZeroU32>,
 }
@@ -63,6 +64,8 @@ pub(crate) struct Caller {
     scopes: Arc<[KeyScope]>,
     /// The account that the key's runs spend from.
     pub(crate) account: Ledger,
+    /// The maximum number of its runs at the same time.
+    pub(crate) max_runs: Option<usize>,
     limiter: Option<RequestLimiter>,
 }
 
@@ -105,6 +108,7 @@ impl ApiKey {
             hash,
             scopes: vec![KeyScope::Run, KeyScope::Read],
             budget: Budget::default(),
+            max_runs: None,
             requests_per_minute: None,
             burst: None,
         }
@@ -120,6 +124,13 @@ impl ApiKey {
     #[must_use]
     pub fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
+    }
+
+    /// The maximum number of runs at the same time. By default half of [`ApiBuilder::max_runs`](crate::ApiBuilder::max_runs),
+    /// so that no key takes all; all of them if there is only one key.
+    #[must_use]
+    pub fn max_runs(self, runs: Option<usize>) -> Self {
+        Self { max_runs: runs, ..self }
     }
 
     /// The maximum number of requests per minute. Unlimited by default.
@@ -143,9 +154,11 @@ impl Access {
         process: &Ledger,
         store: Option<&Store>,
         previous: Option<&Self>,
+        max_runs: usize,
     ) -> anyhow::Result<Self> {
         let known: BTreeMap<_, _> = previous.into_iter().flat_map(Self::callers).map(|key| (&*key.name, key)).collect();
         let mut accepted = Vec::new();
+        let share = (keys.len() > 1).then_some(max_runs.div_ceil(2));
         for key in keys {
             if let Some(problem) = key_name_problem(&key.name) {
                 bail!(problem);
@@ -159,13 +172,15 @@ impl Access {
             let limiter = key
                 .requests_per_minute
                 .map(|limit| RequestLimiter::new(limit.into(), key.burst.map(Into::into), previous));
-            let caller = Caller { name: key.name, scopes: key.scopes.into(), account, limiter };
+            let max_runs = key.max_runs.or(share);
+            let caller = Caller { name: key.name, scopes: key.scopes.into(), account, max_runs, limiter };
             accepted.push(KnownKey { hash: key.hash, caller });
         }
         let local = Caller {
             name: LOCAL_CALLER.into(),
             scopes: [KeyScope::Run, KeyScope::Read, KeyScope::Admin].into(),
             account: process.clone(),
+            max_runs: None,
             limiter: None,
         };
         Ok(Self { keys: accepted, local, allow_any_host: false })
@@ -257,7 +272,11 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let caller = api.setup().access.caller(request.headers())?;
+    let setup = api.setup();
+    let caller = setup.access.caller(request.headers())?;
+    if let Some(connection) = request.extensions().get::<Connection>() {
+        connection.show_key(&caller.name, setup.access.is_open());
+    }
     if let Some(limiter) = &caller.limiter {
         limiter.admit(&caller.name)?;
     }

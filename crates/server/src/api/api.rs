@@ -139,12 +139,17 @@ impl Api {
     }
 
     /// Exports the remaining spans and writes pending history to disk. Call it after [`Runs::drain`].
-    pub async fn close(&self) {
+    ///
+    /// # Errors
+    ///
+    /// Fails if a part of the history could not be written; the store then lacks the cost of some calls.
+    pub async fn close(&self) -> anyhow::Result<()> {
         if let Some(spans) = &self.spans {
             spans.shutdown().await;
         }
-        if let Some(store) = &self.store {
-            store.close().await;
+        match &self.store {
+            Some(store) => store.close().await,
+            None => Ok(()),
         }
     }
 
@@ -280,7 +285,8 @@ impl ApiBuilder {
             Ok((name, Arc::new(agent)))
         });
         let agents = agents.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
-        let access = Access::new(self.keys, &ledger, self.store.as_ref(), None).await?;
+        let runs = Runs::new(self.max_runs, self.kept_runs);
+        let access = Access::new(self.keys, &ledger, self.store.as_ref(), None, runs.max_running()).await?;
         let access = access.allow_any_host(self.allow_any_host);
         let origins = self.cors_origins.iter().map(|origin| origin.parse().map_err(anyhow::Error::msg));
         let cors_origins: Vec<Origin> = origins.collect::<anyhow::Result<_>>()?;
@@ -297,7 +303,7 @@ impl ApiBuilder {
         Ok(Arc::new(Api {
             setup: RwLock::new(Arc::new(Setup { agents, access, cors_origins })),
             ledger,
-            runs: Runs::new(self.max_runs, self.kept_runs),
+            runs,
             idempotency: IdempotencyKeys::default(),
             health: self.health,
             metrics,

@@ -149,7 +149,9 @@ impl From<&RunError> for ApiError {
 impl From<StartRunError> for ApiError {
     fn from(error: StartRunError) -> Self {
         let (status, code, delay) = match error {
-            StartRunError::TooManyRuns { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_runs", FULL_DELAY),
+            StartRunError::TooManyRuns { .. } | StartRunError::TooManyRunsOfOwner { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_runs", FULL_DELAY)
+            }
             StartRunError::Draining => (StatusCode::SERVICE_UNAVAILABLE, "stopping", DRAINING_DELAY),
         };
         Self::new(status, code, error.to_string()).retry_after(delay)

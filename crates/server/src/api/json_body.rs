@@ -1,12 +1,13 @@
 //! JSON request bodies with exact error messages.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use axum::{
-    body::Bytes,
+    body::{Body, HttpBody as _},
     extract::{FromRequest, Request},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
 };
+use futures::StreamExt as _;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -17,7 +18,9 @@ use serde::{
 };
 use serde_json::{Number, error::Category};
 
-use super::ApiError;
+use tokio::time::{Instant, timeout_at};
+
+use super::{ApiError, api::Api};
 
 /// A request body of JSON that deserializes to `T`.
 #[derive(Debug)]
@@ -100,24 +103,56 @@ pub(crate) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i64>>(deserializer: D)
     T::try_from(whole).map(Some).map_err(|_| invalid())
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<Api>> for JsonBody<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
         // Browsers let pages of other sites send text and forms to any address, but not JSON.
         if !is_json(request.headers()) {
             let message = "the body must be JSON; send the header `content-type: application/json`";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                "the body is larger than the limit `server.max_body`; send a shorter conversation",
-            ),
-            _ => ApiError::invalid("the connection ended before the whole body was received"),
-        })?;
+        let bytes = read(request.into_body(), api.max_body).await?;
         parse(&bytes).map(Self)
+    }
+}
+
+/// How long a body may take at least.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The least number of bytes per second after that, far below the slowest mobile connection.
+const LEAST_RATE: u32 = 1_024;
+
+/// Reads a body of at most `limit` bytes. Its bytes are copied, because each piece may be a small part of a large buffer.
+async fn read(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
+    let too_large = || {
+        let message = "the body is larger than the limit `server.max_body`; send a shorter conversation";
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    };
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
+    let began = Instant::now();
+    let (mut bytes, mut pieces) = (Vec::new(), body.into_data_stream());
+    loop {
+        let earned = Duration::from_secs(1) * u32::try_from(bytes.len()).unwrap_or(u32::MAX) / LEAST_RATE;
+        let piece = match timeout_at(began + GRACE + earned, pieces.next()).await {
+            Ok(None) => return Ok(bytes),
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(_))) => {
+                return Err(ApiError::invalid("the connection ended before the whole body was received"));
+            }
+            Err(_) => {
+                let seconds = began.elapsed().as_secs();
+                let message =
+                    format!("{} bytes of the body came in {seconds} s, which is too slow; retry", bytes.len());
+                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message));
+            }
+        };
+        if bytes.len() + piece.len() > limit {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&piece);
     }
 }
 
@@ -145,4 +180,51 @@ fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use futures::stream;
+
+    use super::*;
+
+    /// A body of these pieces, each after a pause.
+    fn body(pieces: usize, size: usize, pause: Duration) -> Body {
+        Body::from_stream(stream::unfold(pieces, move |left| async move {
+            let left = left.checked_sub(1)?;
+            tokio::time::sleep(pause).await;
+            // A small part of a large buffer, as a connection hands it out.
+            Some((Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 8 << 10]).slice(..size)), left))
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_refused() {
+        let began = Instant::now();
+        let error = read(body(usize::MAX, 1, Duration::from_secs(1)), 1 << 20).await.unwrap_err();
+        assert_eq!((error.status.as_u16(), error.code), (408, "body_too_slow"));
+        assert_eq!(began.elapsed().as_secs(), 10);
+        let silent = read(body(1, 1, Duration::from_hours(1)), 1 << 20).await.unwrap_err();
+        assert_eq!(silent.code, "body_too_slow");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_but_steady_body_is_taken() {
+        let bytes = read(body(100, 2_048, Duration::from_secs(1)), 1 << 20).await.unwrap();
+        assert_eq!(bytes.len(), 204_800);
+    }
+
+    #[tokio::test]
+    async fn a_byte_of_a_body_costs_a_byte() {
+        let bytes = read(body(5_000, 1, Duration::ZERO), 1 << 20).await.unwrap();
+        assert!(bytes.len() == 5_000 && bytes.capacity() <= 10_000, "{}", bytes.capacity());
+    }
+
+    #[tokio::test]
+    async fn a_body_has_a_maximum_size() {
+        assert_eq!(read(body(10, 100, Duration::ZERO), 1_000).await.unwrap().len(), 1_000);
+        assert_eq!(read(body(11, 100, Duration::ZERO), 1_000).await.unwrap_err().code, "body_too_large");
+        assert_eq!(read(Body::from(vec![0; 1_001]), 1_000).await.unwrap_err().code, "body_too_large");
+    }
 }

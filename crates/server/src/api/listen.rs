@@ -3,7 +3,12 @@
 use std::{io, pin::pin, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -14,12 +19,21 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Four per run of the default limit. Each takes a few KiB and one file descriptor, and many processes may open only 1,024.
-const MAX_CONNECTIONS: usize = 1_000;
+use super::{
+    connections::{ConnectionGuard, ConnectionLimits, Connections},
+    write_timeout::WriteTimeout,
+};
 
-/// How long a client may take to send the head of a request, including the time since the last response. Protects against
-/// clients that send one byte at a time; a client with a connection pool opens a new connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// What connections may take.
+#[derive(Debug, Clone, Copy)]
+struct ListenLimits {
+    connections: ConnectionLimits,
+    /// How long a client may take to send the head of a request, including the time since the last response. Protects
+    /// against clients that send one byte at a time; a client with a connection pool opens a new connection.
+    head: Duration,
+    /// How long a client may read nothing while there is something to read.
+    write: Duration,
+}
 
 /// The approximate maximum size of a head, at which the connection is closed. Half of it is refused with a reason.
 const HEAD_BYTES: usize = 64 << 10;
@@ -27,12 +41,26 @@ const HEAD_BYTES: usize = 64 << 10;
 /// The pause after an error such as too few file descriptors, so that connections can end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+impl Default for ListenLimits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs(30);
+        Self { connections: ConnectionLimits::default(), head: seconds, write: seconds }
+    }
+}
+
 /// Serves connections until `shutdown` is true, then until all open requests are answered.
 ///
-/// Unlike `axum::serve`, it limits the number of connections and the time that a client may take for the head of a
-/// request, so that it can face the internet.
+/// Unlike `axum::serve`, it limits the number of connections and the time that a client may take to send the head of a
+/// request and to read a response, so that it can face the internet. 1,000 connections may be open. Of these, 250 are for
+/// clients that have not sent a valid key to [`Api::router`](crate::Api::router); a new one closes the oldest of them. So
+/// clients without a key cannot keep other clients and health checks out.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: watch::Receiver<bool>) {
-    let mut connections = JoinSet::new();
+    serve_within(ListenLimits::default(), listener, router, shutdown).await;
+}
+
+async fn serve_within(limits: ListenLimits, listener: TcpListener, router: Router, shutdown: watch::Receiver<bool>) {
+    let all = Connections::new(limits.connections);
+    let mut tasks = JoinSet::new();
     let mut stop = pin!(wait_for(shutdown.clone()));
     loop {
         let accepted = tokio::select! {
@@ -40,33 +68,50 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: watch::Recei
             () = &mut stop => break,
         };
         // Frees the memory of connections that have ended.
-        while connections.try_join_next().is_some() {}
+        while tasks.try_join_next().is_some() {}
         match accepted {
-            // Closed at once: clients handle that better than waiting.
-            Ok(_) if connections.len() >= MAX_CONNECTIONS => {}
             Ok((stream, _)) => {
-                connections.spawn(serve_connection(stream, router.clone(), shutdown.clone()));
+                let serving = serve_connection(stream, limits, router.clone(), all.add(), shutdown.clone());
+                tasks.spawn(serving);
             }
             Err(error) => pause_after(&error).await,
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    while tasks.join_next().await.is_some() {}
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, shutdown: watch::Receiver<bool>) {
+async fn serve_connection(
+    stream: TcpStream,
+    limits: ListenLimits,
+    router: Router,
+    guard: ConnectionGuard,
+    shutdown: watch::Receiver<bool>,
+) {
     // Streamed chunks are small and must be sent at once.
     let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(guard.connection.clone());
+        service.call(request)
+    });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD_BYTES);
+    let stream = TokioIo::new(WriteTimeout::new(stream, limits.write));
+    let mut serving = pin!(http.serve_connection(stream, service));
     // An error of the connection concerns only its client.
-    tokio::select! {
-        _ = serving.as_mut() => {}
-        () = wait_for(shutdown) => {
-            serving.as_mut().graceful_shutdown();
-            let _ = serving.await;
+    let ending = async {
+        tokio::select! {
+            _ = serving.as_mut() => {}
+            () = wait_for(shutdown) => {
+                serving.as_mut().graceful_shutdown();
+                let _ = serving.await;
+            }
         }
+    };
+    tokio::select! {
+        () = ending => {}
+        () = guard.close.cancelled() => {}
     }
 }
 
@@ -85,3 +130,6 @@ async fn pause_after(error: &io::Error) {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

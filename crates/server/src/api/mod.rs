@@ -6,6 +6,7 @@ mod chat;
 mod chat_body;
 mod chat_messages;
 mod chat_stream;
+mod connections;
 mod cors;
 mod error;
 mod events;
@@ -23,5 +24,6 @@ mod routes;
 mod runs;
 mod start;
 mod usage;
+mod write_timeout;
 
 pub(crate) use error::ApiError;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{OriginalUri, State},
-    http::Uri,
-    http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    http::{
+        Uri,
+        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
@@ -35,7 +34,6 @@ pub(super) fn all(api: &Arc<Api>) -> Router {
     routes
         .fallback(move |request| path::route_normalized(exact.clone(), request))
         .layer(from_fn_with_state(Arc::clone(api), access::check_host))
-        .layer(DefaultBodyLimit::max(api.max_body))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn(head::limit))
         .layer(from_fn_with_state(Arc::clone(api), request_ids::assign))

@@ -124,7 +124,7 @@ pub(crate) struct RunListParams {
     status: Option<String>,
     /// Only runs of this session.
     session_id: Option<String>,
-    /// The maximum number of runs. 20 by default.
+    /// The maximum number of runs. 20 by default. A page has fewer if they are more than 1 MiB together.
     #[schemars(range(min = 1, max = MAX_PAGE))]
     limit: Option<usize>,
     /// Only runs older than the one with this id.
@@ -136,6 +136,9 @@ const MAX_SESSION_ID: usize = 256;
 
 const DEFAULT_PAGE: usize = 20;
 const MAX_PAGE: usize = 100;
+
+/// A page ends at this size, but has at least one run. Answers can have megabytes.
+const MAX_PAGE_BYTES: usize = 1 << 20;
 
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub(super) const MAX_IDEMPOTENCY_KEY: usize = 256;
@@ -207,7 +210,16 @@ pub(crate) async fn list(
     let Query(params) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     let RunPage { runs, has_more } = api.lookup().list(&params.query(&caller)?).await?;
     let ends: Vec<_> = runs.iter().map(FoundRun::end).collect();
-    let data = runs.iter().zip(&ends).map(|(found, end)| RunView::of_found(found, end.as_deref())).collect();
+    let views = runs.iter().zip(&ends).map(|(found, end)| RunView::of_found(found, end.as_deref()));
+    let (mut data, mut bytes) = (Vec::new(), 0);
+    for view in views {
+        bytes += serde_json::to_vec(&view).map_or(0, |json| json.len());
+        if bytes > MAX_PAGE_BYTES && !data.is_empty() {
+            break;
+        }
+        data.push(view);
+    }
+    let has_more = has_more || data.len() < runs.len();
     Ok(Json(RunList { object: "list", data, has_more }).into_response())
 }
 

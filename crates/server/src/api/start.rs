@@ -85,6 +85,7 @@ impl RunRequest {
         let run = observers.chain(recorder).chain(events).chain(self.observer).fold(run, RunBuilder::observer);
         let new = NewRun::new(run.build(), agent, self.task)
             .owner(Arc::clone(&caller.name))
+            .max_runs_of_owner(caller.max_runs)
             .session(self.session)
             .events(self.events)
             .store(api.store.clone());

@@ -41,12 +41,12 @@ impl CheckCommand {
         let LoadedConfig { config, .. } = &loaded;
         let lints = lint(config, &prices);
         for lint in &lints {
-            eprintln!("warning: {lint}");
+            note!("warning: {lint}");
         }
         for (name, agent) in config.agents.iter().filter(|(_, agent)| agent.exposed) {
-            println!("{name}: {}", WorstCase::estimate(config, agent, &prices));
+            out!("{name}: {}", WorstCase::estimate(config, agent, &prices));
         }
-        println!(
+        out!(
             "{} is valid: {} agents, {} models, {} providers, {} warnings",
             self.config.path.display(),
             config.agents.len(),

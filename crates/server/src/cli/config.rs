@@ -37,11 +37,13 @@ Examples:
 impl ConfigCommand {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         match self.command {
-            Command::Schema => println!("{}", serde_json::to_string_pretty(&LoadedConfig::schema())?),
-            Command::Show { config, origin: false } => print!("{}", toml::to_string_pretty(&config.load()?.table)?),
+            Command::Schema => out!("{}", serde_json::to_string_pretty(&LoadedConfig::schema())?),
+            Command::Show { config, origin: false } => {
+                out!("{}", toml::to_string_pretty(&config.load()?.table)?.trim_end());
+            }
             Command::Show { config, origin: true } => {
                 for ConfigValue { key, value, origin } in config.load()?.origins()? {
-                    println!("{key} = {value}  # {origin}");
+                    out!("{key} = {value}  # {origin}");
                 }
             }
         }

@@ -29,7 +29,7 @@ impl DemoCommand {
             Some(base_url) => SimulatorProcess::at(base_url),
             None => SimulatorProcess::start().await?,
         };
-        eprintln!("Simulated provider at {}: scripted answers, list prices, no money is spent.\n", simulator.base_url);
+        note!("Simulated provider at {}: scripted answers, list prices, no money is spent.\n", simulator.base_url);
         let app = App::demo(&simulator.base_url, &SharedState::new(&Config::default()))?;
         let team = app.agent(script::SUPERVISOR).context("the demo has no supervisor")?;
         let display = ProgressDisplay::new();
@@ -46,21 +46,21 @@ impl DemoCommand {
             () = cancel => bail!("cancelled"),
         };
         match outcome {
-            Ok(outcome) => Ok(print(&outcome)),
+            Ok(outcome) => print(&outcome),
             Err(error) => bail!("{}\nIs the simulator at {} still running?", error.chain(), simulator.base_url),
         }
     }
 }
 
 /// Prints the answer and the summary to standard output, and notes to standard error.
-fn print(outcome: &Outcome) -> Exit {
-    eprintln!();
-    println!("{}\n\n{} (simulated)", outcome.text, outcome.summary());
+fn print(outcome: &Outcome) -> anyhow::Result<Exit> {
+    note!("");
+    out!("{}\n\n{} (simulated)", outcome.text, outcome.summary());
     if !outcome.notice.is_empty() {
-        eprintln!("note: {}", outcome.notice);
+        note!("note: {}", outcome.notice);
     }
     for degraded in &outcome.degraded {
-        eprintln!("degraded: {}: {}", degraded.part, degraded.reason);
+        note!("degraded: {}: {}", degraded.part, degraded.reason);
     }
-    Exit::from(outcome)
+    Ok(Exit::from(outcome))
 }

@@ -31,15 +31,15 @@ impl DoctorCommand {
         let mut exit = Exit::Finished;
         for (name, result) in join_all(probes).await {
             match result {
-                Ok(()) => println!("✓ {name}: reachable, and it accepts the key"),
+                Ok(()) => out!("✓ {name}: reachable, and it accepts the key"),
                 Err(problem) => {
-                    println!("✗ {name}: {problem}");
+                    out!("✗ {name}: {problem}");
                     exit = Exit::Failed;
                 }
             }
         }
         let (date, days) = (app.prices.as_of(), app.prices.age().as_secs() / 86_400);
-        println!("{} the prices are from {date}, {days} days old", if days < OLD_PRICES_DAYS { "✓" } else { "!" });
+        out!("{} the prices are from {date}, {days} days old", if days < OLD_PRICES_DAYS { "✓" } else { "!" });
         Ok(exit)
     }
 }

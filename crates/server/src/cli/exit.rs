@@ -16,6 +16,10 @@ pub(super) enum Exit {
     Partial = 3,
     /// The model declined to answer.
     Refused = 4,
+    /// A second signal stopped the server before its runs had ended.
+    Forced = 5,
+    /// Some cost could not be written to the store.
+    CostLost = 6,
     /// The run was cancelled.
     Cancelled = 130,
 }
@@ -28,6 +32,8 @@ Exit codes:
     2  the command line is not valid
     3  a limit was reached; the partial answer was printed
     4  the model declined to answer
+    5  a second signal stopped the server; running requests are lost
+    6  some cost could not be written to the store; the log says why
   130  the run was cancelled";
 
 impl From<&Outcome> for Exit {

@@ -44,8 +44,8 @@ impl InitCommand {
         })?;
         file.write_all(content(provider).as_bytes())
             .with_context(|| format!("cannot write {}", self.path.display()))?;
-        println!("{}", self.path.display());
-        eprintln!("{}", next_steps(provider));
+        out!("{}", self.path.display());
+        note!("{}", next_steps(provider));
         Ok(Exit::Finished)
     }
 }

@@ -27,16 +27,16 @@ The key is shown once. The configuration contains only its hash, from which the 
 }
 
 impl KeysCommand {
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
         let Command::New { name } = self.command;
         // Two UUIDs have 244 random bits.
         let key = format!("brg_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        eprintln!("Give this key to the client; it is not shown again:");
-        println!("{key}");
-        eprintln!(
+        note!("Give this key to the client; it is not shown again:");
+        out!("{key}");
+        note!(
             "\nAdd this to the configuration:\n\n[keys.{name:?}]\nhash = \"{}\"\nbudget = {{ usd = \"5.00\", per = \"day\" }}",
             KeyHash::of(&key)
         );
-        Exit::Finished
+        Ok(Exit::Finished)
     }
 }

@@ -1,6 +1,7 @@
 //! The command line of `brigade`.
 
-#![expect(clippy::print_stdout, reason = "a command line prints its results")]
+#[macro_use]
+mod output;
 
 mod check;
 mod config;
@@ -22,7 +23,10 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use self::exit::{EXIT_CODES, Exit};
+use self::{
+    exit::{EXIT_CODES, Exit},
+    output::OutputClosed,
+};
 use crate::config::LoadedConfig;
 
 /// Runs agents and teams of agents, with enforced budgets and limits.
@@ -81,8 +85,9 @@ Examples:
 pub async fn main() -> ExitCode {
     match Cli::parse().run().await {
         Ok(exit) => exit.into(),
+        Err(error) if error.is::<OutputClosed>() => Exit::Finished.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note!("error: {error:#}");
             Exit::Failed.into()
         }
     }
@@ -98,11 +103,13 @@ impl Cli {
             Command::Run(command) => command.run().await,
             Command::Serve(command) => command.run().await,
             Command::Trace(command) => command.run().await,
-            Command::Keys(command) => Ok(command.run()),
+            Command::Keys(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Simulate(command) => command.run().await,
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Self::command(), "brigade", &mut std::io::stdout());
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "brigade", &mut script);
+                out!("{}", String::from_utf8_lossy(&script).trim_end());
                 Ok(Exit::Finished)
             }
         }

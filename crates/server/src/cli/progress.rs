@@ -95,7 +95,7 @@ impl ProgressDisplay {
         let before = row.activity.clone();
         change(row);
         if !self.is_terminal && row.activity != before {
-            eprintln!("{}", row.text(agent, false));
+            note!("{}", row.text(agent, false));
         }
     }
 }

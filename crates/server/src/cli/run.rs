@@ -69,34 +69,38 @@ impl RunCommand {
             bail!("there is no agent `{}`; the agents are: {}", self.agent, known.join(", "));
         };
         if self.dry_run {
-            return Ok(self.print_worst_case(&loaded, &app));
+            return self.print_worst_case(&loaded, &app);
         }
         let task = self.task()?;
         let run = self.build_run(agent, &loaded, &state)?;
         let is_live = !self.json && agent.streams_text() && std::io::stdout().is_terminal();
         let result =
             if is_live { run_live(agent, &run, task).await } else { run_until_stopped(agent, &run, task).await };
-        if let Some(store) = &state.store {
-            store.close().await;
+        let closed = match &state.store {
+            Some(store) => store.close().await,
+            None => Ok(()),
+        };
+        if let Err(error) = &closed {
+            note!("error: {error:#}");
         }
         match result {
             Ok(outcome) => {
                 self.print(&outcome, is_live)?;
-                Ok(Exit::from(&outcome))
+                Ok(if closed.is_ok() { Exit::from(&outcome) } else { Exit::CostLost })
             }
             Err(error) if self.json => {
-                println!("{}", serde_json::to_string_pretty(&RunFailureReport::of(&error))?);
+                out!("{}", serde_json::to_string_pretty(&RunFailureReport::of(&error))?);
                 Ok(Exit::Failed)
             }
             Err(error) => bail!("{}", error.chain()),
         }
     }
 
-    fn print_worst_case(&self, loaded: &LoadedConfig, app: &App) -> Exit {
+    fn print_worst_case(&self, loaded: &LoadedConfig, app: &App) -> anyhow::Result<Exit> {
         if let Some(agent) = loaded.config.agents.get(&self.agent) {
-            println!("{}: {}", self.agent, WorstCase::estimate(&loaded.config, agent, &app.prices));
+            out!("{}: {}", self.agent, WorstCase::estimate(&loaded.config, agent, &app.prices));
         }
-        Exit::Finished
+        Ok(Exit::Finished)
     }
 
     fn task(&self) -> anyhow::Result<Task> {
@@ -124,16 +128,16 @@ impl RunCommand {
 
     fn print(&self, outcome: &Outcome, was_live: bool) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&RunResult::of_outcome(outcome))?);
+            out!("{}", serde_json::to_string_pretty(&RunResult::of_outcome(outcome))?);
             return Ok(());
         }
-        println!("{}", if was_live { String::new() } else { printable(&outcome.text) });
-        eprintln!("{}", outcome.summary());
+        out!("{}", if was_live { String::new() } else { printable(&outcome.text) });
+        note!("{}", outcome.summary());
         if !outcome.notice.is_empty() {
-            eprintln!("note: {}", printable(&outcome.notice));
+            note!("note: {}", printable(&outcome.notice));
         }
         for degraded in &outcome.degraded {
-            eprintln!("degraded: {}: {}", degraded.part, printable(&degraded.reason));
+            note!("degraded: {}: {}", degraded.part, printable(&degraded.reason));
         }
         Ok(())
     }

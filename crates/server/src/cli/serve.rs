@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ConfigArg, exit::Exit, signals, simulator::SimulatorProcess};
+use super::{ConfigArg, exit::Exit, output, signals, simulator::SimulatorProcess};
 use crate::{
     api::{api::Api, listen},
     config::{LoadedConfig, LogConfig, ServerConfig},
@@ -26,7 +26,8 @@ Send a request:
   curl http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
     -d '{\"model\": \"desk\", \"messages\": [{\"role\": \"user\", \"content\": \"Should we move to Kafka?\"}]}'
 
-SIGTERM and Ctrl-C let running requests finish, for at most `server.drain`; a second signal stops at once.
+SIGTERM and Ctrl-C let running requests finish, for at most `server.drain`; a second signal stops at once, with exit
+code 5. Exit code 6 means that some cost could not be written to the store.
 SIGHUP reloads the configuration; an invalid configuration changes nothing.")]
 pub(super) struct ServeCommand {
     #[command(flatten)]
@@ -60,9 +61,9 @@ impl ServeCommand {
             async move { self.reload_on_hangup(hangups, configured, &logging).await }
         };
         let _reload = AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(reload));
-        serve(&api, &server).await?;
+        let exit = serve(&api, &server).await?;
         logging.flush();
-        Ok(Exit::Finished)
+        Ok(exit)
     }
 
     fn load(&self) -> anyhow::Result<LoadedConfig> {
@@ -109,7 +110,7 @@ impl ServeCommand {
 }
 
 /// Serves until a signal asks to stop.
-async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<()> {
+async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
     let (stop, stopped) = watch::channel(false);
     let main = bind(server.listen).await?;
     let address = main.local_addr()?;
@@ -120,7 +121,9 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<()> {
         }
         None => None,
     };
-    println!("http://{address}");
+    if let Err(error) = output::print(format_args!("http://{address}")) {
+        tracing::warn!("{error:#}");
+    }
     let names: Vec<_> = api.setup().agents.keys().cloned().collect();
     tracing::info!("listening on http://{address}; agents: {}", names.join(", "));
     let serving = listen::serve(main, api.router(), stopped);
@@ -141,14 +144,25 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<()> {
         signals::stop().await;
         tracing::warn!("stopped by a second signal; running requests are lost");
     };
-    tokio::select! {
-        () = serving => {}
-        () = stopping => {}
-        () = stopping_at_once => {}
-    }
-    api.close().await;
+    let exit = tokio::select! {
+        () = serving => Exit::Finished,
+        () = stopping => Exit::Finished,
+        () = stopping_at_once => Exit::Forced,
+    };
+    let closed = if exit == Exit::Forced {
+        let closing = tokio::time::timeout(CLOSE_TIMEOUT, api.close()).await;
+        closing.unwrap_or_else(|_| Err(anyhow::anyhow!("the store takes too long")))
+    } else {
+        api.close().await
+    };
     tracing::info!("stopped; {} spent", api.ledger().spending().total());
-    Ok(())
+    match closed {
+        Ok(()) => Ok(exit),
+        Err(error) => {
+            tracing::error!("some cost is not on disk: {error:#}");
+            Ok(Exit::CostLost)
+        }
+    }
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -60,13 +60,13 @@ impl SimulateCommand {
             .await
             .with_context(|| format!("cannot listen on {}; is another process using it?", self.listen))?;
         let running = simulator.serve(listener)?;
-        println!("{}", running.base_url());
+        out!("{}", running.base_url());
         tokio::select! {
             signal = tokio::signal::ctrl_c() => signal.context("cannot wait for Ctrl-C")?,
             () = stdin_closed(), if self.until_stdin_closes => {}
         }
         let totals = running.call_log().totals();
-        eprintln!("{} calls, {} refused, {} cut", totals.ended, totals.refused, totals.cut);
+        note!("{} calls, {} refused, {} cut", totals.ended, totals.refused, totals.cut);
         Ok(Exit::Finished)
     }
 

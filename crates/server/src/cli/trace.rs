@@ -44,7 +44,7 @@ impl TraceCommand {
             Source::Store(path) => from_store(&path, &self.id).await?,
             Source::Events(path) => RunTree::open(&path, &self.id)?,
         };
-        println!("{tree}");
+        out!("{tree}");
         Ok(Exit::Finished)
     }
 

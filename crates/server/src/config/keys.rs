@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{BudgetConfig, NAME_RULE, is_plain_name};
+use super::{BudgetConfig, NAME_RULE, is_plain_name, units};
 
 /// An API key of a client. The configuration contains only its hash; `brigade keys new` creates both.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -22,6 +22,10 @@ pub(crate) struct KeyConfig {
     /// What all runs of this key may spend together.
     #[serde(default)]
     pub(crate) budget: BudgetConfig,
+    /// The maximum number of runs of this key at the same time; more get status 429. Half of `server.max_runs` by default, so
+    /// that no key takes all; all of them if there is only one key.
+    #[serde(default, deserialize_with = "units::some_positive")]
+    pub(crate) max_runs: Option<usize>,
     /// The maximum number of requests per minute, of any kind; more get status 429. Unlimited by default.
     pub(crate) requests_per_minute: Option<NonZeroU32>,
     /// The number of requests that may come at once after a pause. By default, what ten seconds allow.

@@ -19,7 +19,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{event_log::EventLog, new_run::NewRun, store::Store, totals::UsageTotals};
+use super::{
+    event_log::EventLog,
+    new_run::NewRun,
+    owners::{OwnerSlot, RunningByOwner},
+    store::Store,
+    totals::UsageTotals,
+};
 
 /// The runs of this process.
 ///
@@ -55,6 +61,7 @@ pub struct Runs {
     /// The approximate size of all runs that have ended.
     bytes: Arc<AtomicUsize>,
     totals: Arc<UsageTotals>,
+    running: Arc<RunningByOwner>,
 }
 
 /// A run that was started, running or ended.
@@ -95,6 +102,12 @@ pub enum StartRunError {
         /// The maximum.
         limit: usize,
     },
+    /// The maximum number of runs of this owner is running.
+    #[error("{limit} runs of this key are running, which is its limit; try again soon")]
+    TooManyRunsOfOwner {
+        /// The maximum.
+        limit: usize,
+    },
     /// The process is shutting down.
     #[error("this server is shutting down; send the request to another one")]
     Draining,
@@ -108,6 +121,7 @@ pub struct CancelOnDrop(pub Arc<RunHandle>);
 #[derive(Debug)]
 struct Completion {
     _permit: OwnedSemaphorePermit,
+    _slot: OwnerSlot,
     bytes: Arc<AtomicUsize>,
     totals: Arc<UsageTotals>,
     store: Option<Store>,
@@ -129,6 +143,7 @@ impl Runs {
             handles: Mutex::default(),
             bytes: Arc::default(),
             totals: Arc::default(),
+            running: Arc::default(),
         }
     }
 
@@ -144,7 +159,8 @@ impl Runs {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| StartRunError::TooManyRuns { limit: self.max_running })?;
-        let NewRun { run, agent, task, owner, session, events, store } = new;
+        let NewRun { run, agent, task, owner, max_runs_of_owner, session, events, store } = new;
+        let slot = self.running.count(&owner, max_runs_of_owner)?;
         let handle = Arc::new(RunHandle {
             id: run.id(),
             trace: run.trace(),
@@ -159,7 +175,7 @@ impl Runs {
         });
         self.keep(Arc::clone(&handle));
         let (bytes, totals) = (Arc::clone(&self.bytes), Arc::clone(&self.totals));
-        let completion = Completion { _permit: permit, bytes, totals, store };
+        let completion = Completion { _permit: permit, _slot: slot, bytes, totals, store };
         let mut tasks = lock(&self.tasks);
         // Frees the memory of tasks that have ended.
         while tasks.try_join_next().is_some() {}
@@ -196,6 +212,10 @@ impl Runs {
         // A cancelled run ends at its next await point. One that does not is abandoned.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.all_ended()).await;
         late.len()
+    }
+
+    pub(crate) fn max_running(&self) -> usize {
+        self.max_running
     }
 
     pub(super) fn max_kept(&self) -> usize {

@@ -5,6 +5,7 @@ pub(crate) mod idempotency;
 pub(crate) mod lookup;
 pub(crate) mod manager;
 pub(crate) mod new_run;
+mod owners;
 pub(crate) mod report;
 pub(crate) mod spans;
 pub(crate) mod store;

@@ -13,6 +13,7 @@ pub struct NewRun {
     pub(super) agent: Agent,
     pub(super) task: Task,
     pub(super) owner: Arc<str>,
+    pub(super) max_runs_of_owner: Option<usize>,
     pub(super) session: Option<Arc<str>>,
     pub(super) events: Option<Arc<EventLog>>,
     pub(super) store: Option<Store>,
@@ -21,13 +22,28 @@ pub struct NewRun {
 impl NewRun {
     /// A task for an agent. `run` carries its budget, observers and ids.
     pub fn new(run: Run, agent: Agent, task: impl Into<Task>) -> Self {
-        Self { run, agent, task: task.into(), owner: "".into(), session: None, events: None, store: None }
+        Self {
+            run,
+            agent,
+            task: task.into(),
+            owner: "".into(),
+            max_runs_of_owner: None,
+            session: None,
+            events: None,
+            store: None,
+        }
     }
 
     /// The name of the key that started the run. Empty by default.
     #[must_use]
     pub fn owner(self, owner: Arc<str>) -> Self {
         Self { owner, ..self }
+    }
+
+    /// The maximum number of runs of the same owner at the same time. Unlimited by default.
+    #[must_use]
+    pub fn max_runs_of_owner(self, limit: Option<usize>) -> Self {
+        Self { max_runs_of_owner: limit, ..self }
     }
 
     /// The client's session.

@@ -123,10 +123,12 @@ impl Store {
     }
 
     /// Writes pending history to disk before the process ends.
-    pub async fn close(&self) {
-        if let Err(error) = self.history.flush().await {
-            tracing::error!("cannot write the last part of the history, which is lost: {error}");
-        }
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be written.
+    pub async fn close(&self) -> anyhow::Result<()> {
+        self.history.flush().await.context("cannot write the last part of the history, which is lost")
     }
 }
 

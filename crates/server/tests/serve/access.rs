@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{BRIGADE, Server, config, eventually, hash_of, json_of, provider, question};
+use crate::support::{BRIGADE, Server, config, eventually, hash_of, json_of, provider, question, scripted};
 
 /// The keys `brg_reader`, `brg_runner` and `brg_admin`.
 const KEYS: &str = r#"
@@ -118,4 +118,38 @@ async fn the_size_of_request_heads_is_limited() {
     let many = (0..200).fold(server.get("/v1/models"), |request, number| request.header(format!("x-{number}"), "x"));
     assert_eq!(many.send().await.unwrap().status(), 431);
     assert_eq!(json_of(server.get("/v1/models")).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_key_takes_no_more_than_its_share_of_runs() {
+    let stall = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { after_deltas = 1 }\ndo = { stall = \"10m\" }\n";
+    let provider = scripted("", stall).await;
+    let base = config(&provider).replace("[server]", "[server]\nmax_runs = 8");
+    let server = Server::start(&format!("{base}{}", keys().replace("budget = { usd = \"0.0001\" }", "max_runs = 2")));
+    let start = async |key: &str| {
+        let body = json!({ "agent": "clerk", "task": "Go.", "background": true });
+        let request = server.post("/v1/runs", &body).header("authorization", format!("Bearer brg_{key}"));
+        json_of(request).await
+    };
+    let mut running = Vec::new();
+    for (key, limit) in [("runner", 2), ("admin", 4)] {
+        for _ in 0..limit {
+            let (status, run) = start(key).await;
+            assert_eq!(status, 202, "{key}: {run}");
+            running.push((key, run["id"].as_str().unwrap().to_owned()));
+        }
+        let (status, refused) = start(key).await;
+        assert_eq!((status, &refused["error"]["code"]), (429, &json!("too_many_runs")), "{key}: {refused}");
+        let message = refused["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("{limit} runs of this key are running")), "{message}");
+    }
+    let (key, id) = &running[0];
+    let cancel = server.post(&format!("/v1/runs/{id}/cancel"), &json!({}));
+    json_of(cancel.header("authorization", format!("Bearer brg_{key}"))).await;
+    let events = server.get(&format!("/v1/runs/{id}/events")).header("authorization", "Bearer brg_admin");
+    events.send().await.unwrap().text().await.unwrap();
+    let making_room = async { while start(key).await.0 != 202 {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), making_room)
+        .await
+        .expect("a run that has ended makes room");
 }

@@ -305,3 +305,59 @@ async fn an_answer_cannot_control_the_terminal() {
     let output = brigade(folder(&config(&provider)).path(), &["run", "clerk", "Do it."], "").await;
     assert_eq!(stdout(&output), "red [31m and gone\n");
 }
+
+/// Runs a command whose output goes nowhere.
+fn unread(
+    folder: &Path,
+    arguments: &[&str],
+    redirect: impl Fn(&mut Command, std::io::PipeWriter),
+) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(BRIGADE);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    redirect(&mut command, writer);
+    let process = command.spawn().unwrap();
+    drop(command);
+    let output = process.wait_with_output().unwrap();
+    (output.status.code(), stderr(&output))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_output_is_not_read_ends_quietly() {
+    let provider = provider("Hello.").await;
+    let folder = folder(&config(&provider));
+    let commands: [&[&str]; 10] = [
+        &["config", "schema"],
+        &["config", "show"],
+        &["config", "show", "--origin"],
+        &["check"],
+        &["doctor"],
+        &["completions", "bash"],
+        &["keys", "new", "app"],
+        &["run", "clerk", "Go."],
+        &["run", "clerk", "Go.", "--json"],
+        &["run", "clerk", "Go.", "--dry-run"],
+    ];
+    for arguments in commands {
+        let to_stdout = |command: &mut Command, writer: std::io::PipeWriter| {
+            command.stdout(writer);
+        };
+        let (code, said) = unread(folder.path(), arguments, to_stdout);
+        assert!(code == Some(0) && !said.contains("panicked"), "{arguments:?}: {code:?} {said}");
+        let to_stderr = |command: &mut Command, writer: std::io::PipeWriter| {
+            command.stderr(writer);
+        };
+        assert_eq!(unread(folder.path(), arguments, to_stderr).0, Some(0), "{arguments:?} without standard error");
+        if Path::new("/dev/full").exists() {
+            let full = |command: &mut Command, _| {
+                command.stdout(std::fs::File::create("/dev/full").unwrap());
+            };
+            let (code, said) = unread(folder.path(), arguments, full);
+            assert!(
+                code == Some(1) && said.contains("cannot write to standard output"),
+                "{arguments:?}: {code:?} {said}"
+            );
+        }
+    }
+}

@@ -85,7 +85,7 @@ async fn late_runs_are_cancelled_and_a_second_signal_does_not_wait() {
     server.signal("-TERM");
     eventually("shutdown is logged", || server.log().contains("shutting down").then_some(())).await;
     server.signal("-TERM");
-    server.exit().await;
+    assert_eq!(server.exit().await.code(), Some(5), "a forced stop has an exit code of its own");
     assert!(server.log().contains("second signal"), "{}", server.log());
 }
 

@@ -236,3 +236,24 @@ async fn invalid_ids_and_filters_are_errors_in_the_usual_form() {
         assert!(text.starts_with("event: ended\n"), "no event is sent twice: {text}");
     }
 }
+
+#[tokio::test]
+async fn a_page_of_runs_is_limited_in_bytes() {
+    let provider = provider(&"x".repeat(300_000)).await;
+    let server = Server::start(&config(&provider));
+    for _ in 0..8 {
+        assert_eq!(json_of(server.post("/v1/runs", &task("Write."))).await.0, 200);
+    }
+    let (mut before, mut found, mut pages) = (String::new(), 0, 0);
+    loop {
+        let (_, page) = json_of(server.get(&format!("/v1/runs?limit=100{before}"))).await;
+        assert!(page.to_string().len() < 1_100_000, "{} bytes", page.to_string().len());
+        let runs = page["data"].as_array().unwrap();
+        (found, pages) = (found + runs.len(), pages + 1);
+        if page["has_more"] == false {
+            break;
+        }
+        before = format!("&before={}", runs.last().unwrap()["id"].as_str().unwrap());
+    }
+    assert_eq!((found, pages), (8, 3));
+}

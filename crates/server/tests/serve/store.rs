@@ -197,7 +197,7 @@ async fn a_full_disk_degrades_runs_and_loses_no_answer() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let config = stored(&config(&provider), &folder);
     stop(Server::start(&config)).await;
-    let server = Server::start_limited(&config, 900);
+    let mut server = Server::start_limited(&config, 900);
     let task = "x".repeat(50_000);
     let (mut degraded, mut paid) = (Vec::new(), 0);
     // First sessions no longer fit, then the history.
@@ -217,7 +217,9 @@ async fn a_full_disk_degrades_runs_and_loses_no_answer() {
     }
     let (_, ready) = json_of(server.get("/readyz?verbose")).await;
     assert!(!is_ready && ready.to_string().contains("nothing was stored"), "{ready}");
-    drop(server);
+    server.signal("-TERM");
+    assert_eq!(server.exit().await.code(), Some(6), "some cost is lost: {}", server.log());
+    assert!(server.log().contains("some cost is not on disk"), "{}", server.log());
 
     let after = Server::start(&config);
     let (_, usage) = json_of(after.get("/v1/usage")).await;

@@ -1,0 +1,121 @@
+use std::net::SocketAddr;
+
+use brigade_core::Agent;
+use brigade_core::testing::{ScriptedModel, Turn};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::*;
+use crate::{Api, ApiKey, KeyHash, ServedAgent};
+
+const LIMITS: ListenLimits = ListenLimits {
+    connections: ConnectionLimits { trusted: 8, per_key: 4, others: 4 },
+    head: Duration::from_secs(30),
+    write: Duration::from_millis(200),
+};
+
+/// How long an answer may take. None takes a hundredth of it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct TestServer {
+    address: SocketAddr,
+    _serving: AbortOnDropHandle<()>,
+    _stop: watch::Sender<bool>,
+}
+
+async fn start() -> TestServer {
+    let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Done.")]));
+    let key = |name: &str| ApiKey::new(name, KeyHash::of(&format!("brg_{name}")));
+    let api = Api::builder().agent(ServedAgent::new(agent)).key(key("team")).key(key("other")).build().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let serving = serve_within(LIMITS, listener, api.router(), stopped);
+    let serving = AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(serving));
+    TestServer { address, _serving: serving, _stop: stop }
+}
+
+fn request(path: &str, key: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer brg_{key}\r\n\r\n")
+}
+
+impl TestServer {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// A connection on which this key was shown.
+    async fn client(&self, key: &str) -> TcpStream {
+        let mut stream = self.connect().await;
+        assert_eq!(ask(&mut stream, &request("/v1/models", key)).await.as_deref(), Some("200"));
+        stream
+    }
+}
+
+/// Sends a request and returns the status, or `None` if the connection is closed.
+async fn ask(stream: &mut TcpStream, request: &str) -> Option<String> {
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = vec![0; 16 << 10];
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await.expect("there is an answer");
+    let text = String::from_utf8_lossy(answer.get(..read.ok()?)?).into_owned();
+    text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).map(str::to_owned)
+}
+
+#[tokio::test]
+async fn idle_connections_without_a_key_keep_no_client_and_no_probe_out() {
+    let server = start().await;
+    let mut clients = [server.client("team").await, server.client("other").await];
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(server.connect().await);
+    }
+    // With a wrong key too.
+    for _ in 0..20 {
+        let mut wrong = server.connect().await;
+        assert_eq!(ask(&mut wrong, &request("/v1/models", "wrong")).await.as_deref(), Some("401"));
+        idle.push(wrong);
+    }
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(ask(&mut server.connect().await, &request(path, "none")).await.as_deref(), Some("200"));
+    }
+    server.client("team").await;
+    for client in &mut clients {
+        assert_eq!(ask(client, &request("/v1/models", "team")).await.as_deref(), Some("200"), "it was not closed");
+    }
+    let mut closed = 0;
+    for stream in &mut idle {
+        let read = tokio::time::timeout(Duration::from_millis(1), stream.read(&mut [0; 1])).await;
+        closed += usize::from(matches!(read, Ok(Ok(0) | Err(_))));
+    }
+    assert!(closed >= 116, "{closed} of 120 are closed");
+}
+
+#[tokio::test]
+async fn a_key_with_many_connections_keeps_no_other_key_out() {
+    let server = start().await;
+    let mut many = Vec::new();
+    for _ in 0..40 {
+        many.push(server.client("team").await);
+    }
+    let mut other = server.client("other").await;
+    for _ in 0..40 {
+        many.push(server.client("team").await);
+    }
+    assert_eq!(ask(&mut other, &request("/v1/models", "other")).await.as_deref(), Some("200"), "it was not closed");
+    assert_eq!(ask(&mut server.connect().await, &request("/livez", "none")).await.as_deref(), Some("200"));
+}
+
+#[tokio::test]
+async fn a_client_that_pipelines_and_reads_nothing_is_disconnected() {
+    let server = start().await;
+    for (path, key) in [("/openapi.json", "none"), ("/v1/models", "team"), ("/v1/models", "wrong")] {
+        let mut stream = server.connect().await;
+        let requests = request(path, key).repeat(100);
+        let flooding = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, flooding).await.expect("the server closes the connection");
+    }
+    assert_eq!(ask(&mut server.connect().await, &request("/livez", "none")).await.as_deref(), Some("200"));
+}
