@@ -36,7 +36,7 @@ pub(crate) fn event(run: &Run, event: &Event) {
             count(u64::from(*turns), "turn"),
             usage.input_tokens,
             usage.output_tokens,
-            spent(run),
+            spent(run, *cost),
             by_agent(&run.ledger().summary())
         ),
         Event::RunFailed { kind, message, elapsed } => run_failed(run, *kind, message, *elapsed),
@@ -126,7 +126,8 @@ pub(crate) fn event(run: &Run, event: &Event) {
 fn run_failed(run: &Run, kind: Option<ModelErrorKind>, message: &str, elapsed: Duration) {
     let cost = run.ledger().spending().cost();
     let (cost_usd, elapsed_ms, error) = (usd(cost), millis(elapsed), kind.map(ModelErrorKind::name));
-    let text = format!("failed after {elapsed:.1?}, {}{}: {message}", spent(run), by_agent(&run.ledger().summary()));
+    let text =
+        format!("failed after {elapsed:.1?}, {}{}: {message}", spent(run, cost), by_agent(&run.ledger().summary()));
     if run.depth() == 0 && kind != Some(ModelErrorKind::Cancelled) {
         line!(error, "run", "run_failed", error, cost_usd, elapsed_ms, "{text}");
     } else {
@@ -165,9 +166,9 @@ fn money(cost: Option<Money>) -> String {
 }
 
 /// What a run has spent. Failed calls that cost nothing are not calls without a price.
-fn spent(run: &Run) -> String {
-    let spending = run.ledger().spending();
-    if spending.calls == 0 { "nothing charged".to_owned() } else { money(spending.cost()) }
+fn spent(run: &Run, cost: Option<Money>) -> String {
+    let is_nothing = cost.is_none() && run.ledger().spending().calls == 0;
+    if is_nothing { "nothing charged".to_owned() } else { money(cost) }
 }
 
 /// The cost of each agent, if there are several: ` (desk $0.0290, desk/critic $0.0022)`.

@@ -160,7 +160,7 @@ impl Worker {
     fn take_call(&self, run: &Run) -> Result<(), ToolError> {
         let Some(limit) = self.max_calls else { return Ok(()) };
         let name = self.name();
-        if run.count(("calls of worker", run.agent(), name)) <= limit {
+        if run.count(("calls of worker", run.id(), name)) <= limit {
             return Ok(());
         }
         Err(ToolError::new(format!(

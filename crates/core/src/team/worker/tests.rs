@@ -247,3 +247,15 @@ async fn the_unknown_tools_of_one_agent_are_not_counted_for_another() {
     assert_eq!(results.len(), 6);
     assert!(results.iter().all(|result| result.text() == "Done."), "{results:?}");
 }
+
+#[tokio::test]
+async fn the_calls_of_a_worker_are_counted_for_each_run_of_its_supervisor() {
+    let ask = |id: &str, name: &str| Turn::call(id, name, json!({"task": format!("Do part {id}.")}));
+    let critic = Agent::new("critic", ScriptedModel::new([Turn::text("thin"), Turn::text("thick")]));
+    let lead = ScriptedModel::new([ask("1", "critic"), Turn::text("one"), ask("2", "critic"), Turn::text("two")]);
+    let lead = Agent::new("lead", lead.clone()).worker(Worker::new(critic).max_calls(1));
+    let desk = ScriptedModel::new([ask("a", "lead"), ask("b", "lead"), Turn::text("Done.")]);
+    let run = Run::new();
+    Agent::new("desk", desk).worker(Worker::new(lead)).run_in(&run, "Go.").await.unwrap();
+    assert_eq!(run.ledger().summary().by_agent["desk/lead/critic"].calls, 2);
+}

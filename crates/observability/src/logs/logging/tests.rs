@@ -209,7 +209,7 @@ fn every_event_has_its_line_or_none() {
         " WARN budget: soft limit: 9 of 10 turns",
         " WARN budget: refused: 10 of 10 turns",
         " INFO run: finished: 2 turns, 100 tokens in, 10 out, $1.5000, 1.0s",
-        " WARN run: failed after 1.0s, no price: no capacity",
+        " WARN run: failed after 1.0s, nothing charged: no capacity",
     ];
     assert_eq!(all_events().iter().map(line_of).collect::<Vec<_>>(), expected);
 }
