@@ -95,11 +95,11 @@ impl Accounts {
         let registry = self.lock();
         let Some(state) = registry.models.get(model) else { return false };
         let account = registry.accounts.get(model.provider()).and_then(|account| account.circuit.as_ref());
-        let closed = state.circuit.iter().chain(account).map(|circuit| circuit.close()).count();
-        if closed > 0 {
+        let has_breaker = state.circuit.iter().chain(account).map(|circuit| circuit.close()).count() > 0;
+        if has_breaker {
             tracing::warn!("the breaker of {model} was closed manually");
         }
-        closed > 0
+        has_breaker
     }
 
     /// The source of random delays.

@@ -177,3 +177,53 @@ fn whole_refill(reset: Duration, limit: u64, missing: u64) -> Duration {
     let nanos = reset.as_nanos().saturating_mul(limit.into()) / u128::from(missing);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::seconds;
+
+    fn requests_per_minute(limit: u64, now: Instant) -> Dimension {
+        Dimension::all(&RateLimitSettings::default().requests_per_minute(limit), now).remove(0)
+    }
+
+    fn status(limit: u64, remaining: u64, reset: Duration) -> RateLimitStatus {
+        RateLimitStatus::default().limit(Some(limit)).remaining(Some(remaining)).reset(Some(reset))
+    }
+
+    #[test]
+    fn a_call_costs_what_it_used_and_not_what_was_reserved() {
+        let now = Instant::now();
+        for (reserved, used) in [(10, 30), (30, 10), (20, 20), (20, 0)] {
+            let mut dimension = requests_per_minute(100, now);
+            dimension.reserve(reserved, now);
+            assert_eq!((dimension.in_flight(), dimension.bucket().unwrap().remaining(now)), (reserved, 100 - reserved));
+            dimension.settle(reserved, used, now);
+            assert_eq!((dimension.in_flight(), dimension.bucket().unwrap().remaining(now)), (0, 100 - used));
+        }
+    }
+
+    #[test]
+    fn an_exhausted_limit_that_resets_early_is_closed_until_then() {
+        let now = Instant::now();
+        for (reset, ready) in [(seconds(53), seconds(53)), (seconds(54), seconds(1)), (Duration::ZERO, seconds(1))] {
+            let mut dimension = requests_per_minute(60, now);
+            dimension.learn(&status(60, 0, reset), now, now);
+            assert_eq!(dimension.ready_in(1, now), ready, "{reset:?}");
+        }
+        let mut dimension = requests_per_minute(60, now);
+        dimension.learn(&status(60, 1, seconds(53)), now, now);
+        assert_eq!(dimension.ready_in(1, now), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_limit_that_refills_for_more_than_ten_minutes_is_daily() {
+        let (limit, remaining) = (60, 50);
+        for (reset, daily) in [(60, false), (61, false), (100, false), (101, true)] {
+            assert_eq!(is_daily(&status(limit, remaining, seconds(reset))), daily, "{reset}");
+        }
+        assert!(!is_daily(&status(60, 59, MINUTE)), "a minute may be rounded");
+        assert!(is_daily(&status(60, 59, MINUTE + seconds(1))));
+        assert!(!is_daily(&status(60, 60, seconds(86_400))), "nothing is missing");
+    }
+}

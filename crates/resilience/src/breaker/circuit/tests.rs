@@ -160,3 +160,20 @@ async fn an_opening_that_has_elapsed_is_half_open_without_a_call() {
     advance(seconds(1_000_000)).await;
     assert_eq!(circuit.state(), BreakerState::Open, "opened manually");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_lasts_as_long_as_requested_up_to_the_longer_of_two_bounds() {
+    let minutes = |minutes: u64| seconds(60 * minutes);
+    for (credential_open, requested, lasts) in [(1, 10, 10), (1, 60, 15), (60, 40, 40), (60, 90, 60)] {
+        let settings = BreakerSettings::default().failures_in_row(1).credential_open(minutes(credential_open));
+        for result in [
+            CallResult::Failure { retry_after: Some(minutes(requested)) },
+            CallResult::Block { duration: minutes(requested) },
+        ] {
+            let circuit = Circuit::new(settings, Arc::new(Jitter::seeded(1)));
+            assert_eq!(call(&circuit, result), Some(BreakerState::Open));
+            let open = circuit.request().unwrap_err();
+            assert_eq!(open.retry_after, Some(minutes(lasts)), "{credential_open} {requested} {result:?}");
+        }
+    }
+}
