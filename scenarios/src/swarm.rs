@@ -106,10 +106,8 @@ pub fn random_scenario(seed: u64) -> (Scenario, WireDialect) {
     }
     scenario.streams = rng.random_bool(0.7);
     scenario.has_fallback = rng.random_bool(0.4);
-    scenario.latency = Latency {
-        first: Duration::from_millis(rng.random_range(0..3_000)),
-        between: Duration::from_millis(rng.random_range(0..50)),
-    };
+    scenario.latency =
+        Latency::new(Duration::from_millis(rng.random_range(0..3_000)), Duration::from_millis(rng.random_range(0..50)));
     scenario.wall = Some(WALL);
     scenario.caller = random_caller(&mut rng);
     (scenario, dialect)

@@ -92,7 +92,7 @@ impl Provider {
 pub(crate) fn serve(options: Options) -> Result<()> {
     resources::raise_file_limit()?;
     let runtime = Runtime::new()?;
-    let latency = Latency { first: Duration::from_millis(options.latency_ms), between: Duration::ZERO };
+    let latency = Latency::new(Duration::from_millis(options.latency_ms), Duration::ZERO);
     // Limits that are never reached. Without them the provider would state common limits, and clients would obey them.
     let limits = SimulatedRateLimits::default().requests_per_minute(u32::MAX).tokens_per_minute(u32::MAX);
     let builder = Simulator::builder().script(script()).latency(latency).rate_limits(limits);

@@ -45,7 +45,7 @@ pub use brigade_store::RunStatus;
 #[cfg(feature = "cli")]
 pub use cli::main as run_command_line;
 pub use config::agent::CallerInstructions;
-pub use config::keys::{KeyHash, KeyScope};
+pub use config::keys::{KeyHash, KeyScope, ParseKeyHashError};
 pub use config::load::LoadedConfig;
 pub use config::problem::ConfigError;
 pub use config::recall::Retention;

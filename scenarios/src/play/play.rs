@@ -190,7 +190,7 @@ impl Observer for KeySamples {
 async fn control(dialect: WireDialect, seed: u64) -> anyhow::Result<Control> {
     let second = Duration::from_secs(1);
     let scenario = Scenario::new("control", "nothing fails").with_tool();
-    let scenario = Scenario { latency: Latency { first: second, between: Duration::ZERO }, ..scenario };
+    let scenario = Scenario { latency: Latency::new(second, Duration::ZERO), ..scenario };
     let environment = Environment::start(&scenario, dialect, seed).await?;
     let team = (scenario.team)(&environment)?;
     let trace = TraceId::from_bits(u128::from(seed) << 8 | 0xc0de << 96).unwrap_or_else(TraceId::random);

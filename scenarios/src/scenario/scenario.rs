@@ -160,7 +160,7 @@ impl Scenario {
             script: ANSWERS_AT_ONCE.into(),
             faults: "".into(),
             limits: SimulatedRateLimits::default(),
-            latency: Latency { first: Duration::from_millis(100), between: Duration::from_millis(20) },
+            latency: Latency::new(Duration::from_millis(100), Duration::from_millis(20)),
             unreachable: None,
             has_fallback: false,
             hedge_after: None,

@@ -148,7 +148,7 @@ fn races() -> Vec<Scenario> {
         let settings = Settings::default().max_output_tokens(Some(75_000));
         Ok(Arc::new(Agent::new("asker", environment.model_called(FLAT_MODEL)?).settings(settings)))
     };
-    let slow = Latency { first: Duration::from_secs(2), between: Duration::ZERO };
+    let slow = Latency::new(Duration::from_secs(2), Duration::ZERO);
     let race = Caller::Asks { times: 50, every: Duration::ZERO, key_cents: Some(45), run_cents: None };
     let whole_price =
         "[[rule]]\nanswer = { text = \"one two three four five six $CANARY\", usage = { output = 75000 } }";
@@ -181,7 +181,7 @@ answer = { text = "a part $CANARY {{turn}}", tool_calls = [{ name = "lookup", ar
 /// enough for the supervisor's summary.
 fn exhausted_budgets() -> Vec<Scenario> {
     let short = |id, title, run_cents| {
-        let slow = Latency { first: Duration::from_secs(2), between: Duration::ZERO };
+        let slow = Latency::new(Duration::from_secs(2), Duration::ZERO);
         let scenario = Scenario { latency: slow, ..Scenario::new(id, title) }.with_script(ALWAYS_CALLS_TOOL);
         scenario.called_by(Caller::Asks { times: 1, every: Duration::ZERO, key_cents: Some(100), run_cents })
     };

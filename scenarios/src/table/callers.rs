@@ -15,7 +15,7 @@ use crate::{
 const CLOSED_WITHIN: Duration = Duration::from_millis(250);
 
 pub(super) fn all() -> Vec<Scenario> {
-    let slow = Latency { first: Duration::from_secs(1), between: Duration::from_millis(500) };
+    let slow = Latency::new(Duration::from_secs(1), Duration::from_millis(500));
     let gone = |id, title, caller: Caller, end| {
         let scenario = Scenario { latency: slow, ..Scenario::new(id, title) };
         scenario.called_by(caller).expect_end(end, 1..=1).takes_millis(500..=2_100).expect_bill(

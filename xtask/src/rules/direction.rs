@@ -18,7 +18,7 @@ const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("brigade-resilience", &["brigade-core"]),
     ("brigade-observability", &["brigade-core"]),
     ("brigade-store", &["brigade-core"]),
-    ("brigade-rehearsal", &["brigade-core", "brigade-providers"]),
+    ("brigade-rehearsal", &[]),
     ("brigade-tools", &["brigade-core"]),
     ("brigade-teams", &["brigade-core"]),
     ("xtask", &[]),

@@ -35,6 +35,7 @@ pub struct ChatReply {
 /// Why a model stopped, in the same terms for every provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FinishReason {
     /// The answer is complete.
     EndTurn,

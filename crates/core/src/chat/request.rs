@@ -54,6 +54,7 @@ pub struct ToolSpec {
 /// What a second call of a tool with the same arguments would do. Decides what may be repeated after a crash.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Effect {
     /// No further effect: the tool only reads, or writes the same value again.
     Repeatable,

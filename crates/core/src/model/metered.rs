@@ -68,6 +68,7 @@ pub struct Metered<M> {
 /// What to do with a model without a price in a run whose money is limited. Without such a limit the model is called,
 /// and its cost is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UnpricedPolicy {
     /// Refuse the call, because its cost cannot be limited.
     #[default]

@@ -78,6 +78,7 @@ pub enum Window {
 
 /// What happens to work in flight when the budget that pays for it is exhausted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnExhausted {
     /// Work that has begun may finish; new work is refused.
     #[default]

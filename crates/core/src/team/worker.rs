@@ -50,6 +50,7 @@ pub struct Worker {
 
 /// What the supervisor sees when a worker fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnFailure {
     /// The reason, so that it can answer without this worker or ask another one.
     #[default]

@@ -24,6 +24,7 @@ use super::{
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LogFormat {
     /// For people: `2026-11-22T14:03:01.123Z  INFO [a3f2b1c9] desk/researcher brigade_core::agent: turn 2: …`. A line
     /// outside a run shows `[--------]`.

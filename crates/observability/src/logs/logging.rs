@@ -49,6 +49,7 @@ pub struct Logging {
 
 /// The destination of log lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LogTarget {
     /// The standard error output: coloured on a terminal unless the variable `NO_COLOR` is set (<https://no-color.org>).
     #[default]

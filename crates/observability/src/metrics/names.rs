@@ -10,6 +10,7 @@ use serde::Deserialize;
 /// A version of the OpenTelemetry conventions for generative AI.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Convention {
     /// The newest names: `gen_ai.client.inference.*`, with a counter for each kind of token.
     #[default]

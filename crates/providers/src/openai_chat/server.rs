@@ -24,8 +24,17 @@ pub enum Server {
 }
 
 /// How requests to a server differ from those to others. Responses are read in the same way from all servers.
+///
+/// ```
+/// use brigade_providers::{OpenAi, Quirks};
+///
+/// let mut quirks = Quirks::COMPATIBLE;
+/// quirks.null_content = false;
+/// let server = OpenAi::compatible("lab", "http://127.0.0.1:8000/v1").quirks(quirks);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a difference between servers")]
+#[non_exhaustive]
 pub struct Quirks {
     /// The field that limits the tokens of an answer.
     pub max_tokens_field: &'static str,
@@ -62,6 +71,7 @@ pub struct Quirks {
 
 /// How reasoning is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReasoningField {
     /// `reasoning_effort`, a string.
     Effort,
@@ -73,6 +83,7 @@ pub enum ReasoningField {
 
 /// Which tool call ids are accepted. Other ids are replaced by a hash, always the same for an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CallIds {
     /// Any, up to this number of bytes.
     UpTo(usize),

@@ -270,10 +270,8 @@ impl Expected {
         let ids: Vec<String> = results.iter().map(|result| result.call_id.clone()).collect();
         transcript.answer_calls(results).map_err(|error| error.to_string())?;
         let request = ChatRequest::default().transcript(transcript);
-        let everything = Quirks {
-            echo: &["content", "reasoning", "reasoning_content", "reasoning_details", "extra_content"],
-            ..Quirks::COMPATIBLE
-        };
+        let mut everything = Quirks::COMPATIBLE;
+        everything.echo = &["content", "reasoning", "reasoning_content", "reasoning_details", "extra_content"];
         let body = model(everything, "asked").encode(&request, false).map_err(|error| error.to_string())?;
         let body: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         self.check_sent_back(&body["messages"][1])?;

@@ -60,7 +60,7 @@ impl ScriptedAnswer {
     /// Sets the time to the first delta and between two deltas.
     #[must_use]
     pub fn latency(mut self, first: Duration, between: Duration) -> Self {
-        self.latency = Some(Latency { first, between });
+        self.latency = Some(Latency::new(first, between));
         self
     }
 }
@@ -87,6 +87,7 @@ impl ScriptedToolCall {
 /// Why a model stops. Each vendor has its own words for these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ScriptedFinish {
     /// The answer is complete.
     Stop,
@@ -120,6 +121,7 @@ pub struct TokenCounts {
 /// How long an answer takes. An answer that is not streamed takes as long as its stream would.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Latency {
     /// The time from the request to the first delta.
     #[serde(with = "humantime_serde")]
@@ -127,4 +129,11 @@ pub struct Latency {
     /// The time between two deltas.
     #[serde(with = "humantime_serde")]
     pub between: Duration,
+}
+
+impl Latency {
+    /// The times from the request to the first delta, and between two deltas.
+    pub const fn new(first: Duration, between: Duration) -> Self {
+        Self { first, between }
+    }
 }

@@ -279,7 +279,7 @@ async fn arguments_can_be_unusual_in_every_way() {
 #[tokio::test(start_paused = true)]
 async fn an_injection_point_can_be_a_time() {
     let plan = FaultPlan::from_toml(&fault("at = { after_ms = 2600 }\ndo = { then = \"close\" }")).unwrap();
-    let pace = Latency { first: Duration::from_secs(2), between: Duration::from_millis(500) };
+    let pace = Latency::new(Duration::from_secs(2), Duration::from_millis(500));
     let simulator = Simulator::builder().faults(plan).latency(pace).build();
     let answer = post_in_memory(&simulator, CHAT, &stream_request(CHAT, "one two three")).await.unwrap();
     assert!(answer.text().contains("said:") && !answer.text().contains("one"), "{}", answer.text());

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::support::{DIALECTS, chat_request, client, post_in_memory, stream_request};
 
-const SLOW: Latency = Latency { first: Duration::from_secs(2), between: Duration::from_millis(500) };
+const SLOW: Latency = Latency::new(Duration::from_secs(2), Duration::from_millis(500));
 
 #[tokio::test(start_paused = true)]
 async fn deltas_follow_the_configured_latency() {

@@ -78,6 +78,7 @@ pub enum Charging {
 /// with a fair share for each run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Priority {
     /// A person waits for the answer.
     High,

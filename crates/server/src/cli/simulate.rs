@@ -84,7 +84,7 @@ impl SimulateCommand {
             builder = builder.faults(plan.with_context(|| format!("the fault plan {}", path.display()))?);
         }
         if self.latency_ms > 0 {
-            builder = builder.latency(Latency { first: Duration::from_millis(self.latency_ms), ..Latency::default() });
+            builder = builder.latency(Latency::new(Duration::from_millis(self.latency_ms), Duration::ZERO));
         }
         if self.requests_per_minute.is_some() || self.tokens_per_minute.is_some() {
             let limits = SimulatedRateLimits::default();

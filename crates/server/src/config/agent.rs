@@ -72,6 +72,7 @@ pub(crate) enum OnExhaustedConfig {
 /// What to do with system or developer messages of a client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CallerInstructions {
     /// Appends them to the agent's own instructions.
     #[default]

@@ -35,6 +35,7 @@ pub(crate) struct KeyConfig {
 /// What an API key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum KeyScope {
     /// Start runs, and cancel the key's own runs.
     Run,
@@ -52,10 +53,15 @@ pub enum KeyScope {
 /// let hash = KeyHash::of("brg_1");
 /// assert!(hash.to_string().starts_with("sha256:"));
 /// assert_eq!(hash.to_string().parse::<KeyHash>()?, hash);
-/// # Ok::<(), &str>(())
+/// # Ok::<(), brigade_server::ParseKeyHashError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyHash([u8; 32]);
+
+/// The text is not a hash of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the hash of a key is `sha256:` and 64 hexadecimal digits; `brigade keys new` prints one")]
+pub struct ParseKeyHashError;
 
 impl KeyHash {
     /// Hashes a key.
@@ -70,15 +76,15 @@ impl KeyHash {
 }
 
 impl FromStr for KeyHash {
-    type Err = &'static str;
+    type Err = ParseKeyHashError;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = "the hash of a key is `sha256:` and 64 hexadecimal digits; `brigade keys new` prints one";
-        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.is_ascii()).ok_or(invalid)?;
+    fn from_str(text: &str) -> Result<Self, ParseKeyHashError> {
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.is_ascii());
+        let hex = hex.ok_or(ParseKeyHashError)?;
         let mut bytes = [0; 32];
         for (index, byte) in bytes.iter_mut().enumerate() {
-            let digits = hex.get(2 * index..2 * index + 2).ok_or(invalid)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| invalid)?;
+            let digits = hex.get(2 * index..2 * index + 2).ok_or(ParseKeyHashError)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| ParseKeyHashError)?;
         }
         Ok(Self(bytes))
     }

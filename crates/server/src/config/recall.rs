@@ -77,6 +77,7 @@ pub(crate) enum NoteTool {
 /// How long the store keeps data. Spending is kept forever.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Retention {
     /// Sessions, since their last message; such as "90d". Forever by default.
     #[serde(deserialize_with = "units::some_duration")]

@@ -28,6 +28,7 @@ pub struct UsageFilter {
 
 /// A column to group usage by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UsageBy {
     /// The day in UTC.
     Day,
