@@ -462,3 +462,73 @@ fn answer_all(transcript: &mut Transcript) {
     let results = transcript.open_calls().into_iter().map(tool_result).collect();
     transcript.answer_calls(results).unwrap();
 }
+
+#[tokio::test]
+async fn the_late_end_of_a_stream_is_read_so_that_its_connection_can_be_used_again() {
+    for protocol in ALL {
+        let running = simulator("do = { markers = \"late_end\" }").await;
+        let model = model(&running, protocol);
+        for _ in 0..5 {
+            let run = Run::new().with_deltas(true);
+            assert_eq!(model.chat(&chat_request(false), &run).await.unwrap().message.text(), "one two three");
+            // The rest of the response is read in the background. A client that closes the connection is logged.
+            running.call_log().wait_until_idle().await;
+        }
+        let totals = running.call_log().totals();
+        assert_eq!((totals.ended, totals.disconnected), (5, 0), "{protocol}: {totals:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateways_compression_headers_and_usage_do_not_cost_the_answer() {
+    for protocol in ALL {
+        let running = simulator("match = { call = 1000 }").await;
+        let truth = call_model(&running, protocol, STREAMED).await.reply().usage.unwrap();
+        for options in [STREAMED, DOCUMENT] {
+            for fault in ["gzip = true", "more_headers = 150", "usage = \"zero_at_end\"", "usage = \"own_key_cost\""] {
+                let result = call_with_fault(&format!("do = {{ {fault} }}"), protocol, options).await;
+                assert_eq!(result.reply().message.text(), "one two three", "{protocol} {fault}");
+                let usage = result.reply().usage.unwrap();
+                assert_eq!(usage.total_tokens(), truth.total_tokens(), "{protocol} {fault}");
+                let cost = usage.stated_cost.map(|cost| cost.to_string());
+                let expected = fault.contains("cost").then(|| "$0.0360".to_owned());
+                assert_eq!(cost, expected, "{protocol} {fault}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_the_deployments_failure() {
+    for protocol in ALL {
+        for status in [301, 302, 303, 307, 308] {
+            let fault =
+                format!("do = {{ status = {status}, headers = [[\"location\", \"https://other.example/v1/x\"]] }}");
+            let result = call_with_fault(&fault, protocol, STREAMED).await;
+            assert_eq!(result.error().kind(), Kind::NoSuchModel, "{protocol} {status}");
+            assert!(result.error().to_string().contains("https://other.example;"), "{}", result.error());
+        }
+    }
+}
+
+#[tokio::test]
+async fn reasoning_between_tags_is_separated() {
+    for protocol in ALL {
+        for say in ["think_tags", "unopened_think_tags"] {
+            for options in [STREAMED, DOCUMENT] {
+                let result = call_with_fault(&format!("do = {{ say = \"{say}\" }}"), protocol, options).await;
+                let message = &result.reply().message;
+                assert_eq!((&*message.text(), message.parts().len()), ("one two three", 2), "{protocol} {say}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_open_socket_after_the_answer_does_not_cost_it() {
+    for protocol in [CHAT, ANTHROPIC] {
+        let result = call_with_fault("do = { markers = \"no_done_held_open\" }", protocol, STREAMED).await;
+        assert_eq!(result.reply().message.text(), "one two three", "{protocol}");
+        assert!(result.quirks().contains(&"end_marker_missing"));
+    }
+}

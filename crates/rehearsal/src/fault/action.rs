@@ -30,7 +30,7 @@ pub struct InjectionPoint {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FaultAction {
-    /// Answer with this status and the vendor's error body for it. With `error`, the status of that error: 200 makes the
+    /// Answer with this status and the vendor's error body for it; a redirect has no body. With `error`, the status of that error: 200 makes the
     /// error look like a success.
     pub status: Option<u16>,
     /// Answer with the error of this name: `OpenAI`'s code or Anthropic's type. In addition to the vendors' own names:
@@ -38,6 +38,8 @@ pub struct FaultAction {
     pub error: Option<String>,
     /// Headers to set. A name that occurs twice is sent twice.
     pub headers: Vec<(String, String)>,
+    /// Add this many headers, as gateways do that pass on those of several services.
+    pub more_headers: Option<usize>,
     /// Answer with this text as the body.
     pub body: Option<String>,
     /// Answer with an HTML page of about this many bytes.

@@ -45,6 +45,12 @@ pub enum ReplyFault {
     Refusal,
     /// A text that a content filter cut off in the middle.
     ContentFilter,
+    /// Reasoning between `<think>` and `</think>` at the head of the text, as from a server without a parser for it.
+    ThinkTags,
+    /// The same without the opening tag, which the template has put into the prompt.
+    UnopenedThinkTags,
+    /// The text between Markdown fences, with prose around them.
+    FencedText,
 }
 
 /// Unusual tool-call deltas of Chat Completions. All of them were observed on compatible servers, except `interleaved`,
@@ -94,6 +100,11 @@ pub enum UsageFault {
     EveryChunk,
     /// On the chunk with the finish reason instead of a chunk of its own, in Chat Completions.
     OnFinish,
+    /// True at first, then zero: one more chunk in Chat Completions, and the input of Anthropic's `message_delta`.
+    ZeroAtEnd,
+    /// With the cost of a call with an own key at a router: a fee of zero, and what the model's provider bills, 36 thousandths
+    /// of a dollar.
+    OwnKeyCost,
 }
 
 /// Missing or additional terminal markers of a stream.
@@ -111,6 +122,10 @@ pub enum TerminalMarkers {
     Neither,
     /// All markers, but the connection stays open and silent.
     HeldOpen,
+    /// Without `[DONE]`, `message_stop` or `response.completed`, and the connection stays open and silent.
+    NoDoneHeldOpen,
+    /// All markers, but the end of the body comes five milliseconds later.
+    LateEnd,
     /// All markers, followed by another delta.
     DataAfterDone,
     /// With `[DONE]` at the end, in dialects that do not have it.

@@ -19,14 +19,53 @@ pub(crate) fn misreport_usage(reply: &mut Reply, fault: UsageFault, request: &Re
         }
         UsageFault::EveryChunk => reply.usage_placement = UsagePlacement::EveryChunk,
         UsageFault::OnFinish => reply.usage_placement = UsagePlacement::Finish,
+        // Concern the written reply.
+        UsageFault::ZeroAtEnd | UsageFault::OwnKeyCost => {}
     }
 }
 
-/// Changes the terminal markers of a stream. `HeldOpen` concerns the connection and changes no event.
+/// Ends a stream with usage of zero.
+pub(crate) fn end_with_zero_usage(events: &mut Vec<Event>) {
+    let zeros = |event: &Event| Event { data: with_zero_usage(&event.data), ..event.clone() };
+    if let Some(position) = events.iter().rposition(|event| event.kind == EventKind::Usage) {
+        if let Some(last) = events.get(position).map(zeros) {
+            events.insert(position + 1, last);
+        }
+    } else if let Some(finish) = events.iter_mut().find(|event| event.name == Some("message_delta"))
+        && let Ok(mut data) = serde_json::from_str::<serde_json::Value>(&finish.data)
+        && let Some(usage) = data.get_mut("usage").and_then(serde_json::Value::as_object_mut)
+    {
+        usage.insert("input_tokens".to_owned(), 0.into());
+        finish.data = data.to_string();
+    }
+}
+
+/// Adds the cost of a call with an own key to a written reply.
+pub(crate) fn with_own_key_cost(data: &str) -> String {
+    let cost = r#""usage":{"cost":0,"is_byok":true,"cost_details":{"upstream_inference_cost":0.036},"#;
+    data.replace("\"usage\": {", "\"usage\":{").replace("\"usage\":{", cost)
+}
+
+fn with_zero_usage(data: &str) -> String {
+    let Some((before, usage)) = data.split_once("\"usage\":") else { return data.to_owned() };
+    let mut zeros = String::with_capacity(usage.len());
+    for character in usage.chars() {
+        match character {
+            '0'..='9' if zeros.ends_with('0') => {}
+            '0'..='9' => zeros.push('0'),
+            character => zeros.push(character),
+        }
+    }
+    format!("{before}\"usage\":{zeros}")
+}
+
+/// Changes the terminal markers of a stream. `HeldOpen` and `LateEnd` concern the connection and change no event.
 pub(crate) fn change_markers(events: &mut Vec<Event>, markers: TerminalMarkers) {
     match markers {
         TerminalMarkers::NoFinish => events.retain(|event| event.kind != EventKind::Finish),
-        TerminalMarkers::NoDone => events.retain(|event| event.kind != EventKind::Done),
+        TerminalMarkers::NoDone | TerminalMarkers::NoDoneHeldOpen => {
+            events.retain(|event| event.kind != EventKind::Done);
+        }
         TerminalMarkers::Neither => {
             events.retain(|event| !matches!(event.kind, EventKind::Finish | EventKind::Done));
         }
@@ -42,7 +81,7 @@ pub(crate) fn change_markers(events: &mut Vec<Event>, markers: TerminalMarkers) 
         TerminalMarkers::DoneAdded => {
             events.push(Event { name: None, data: "[DONE]".to_owned(), kind: EventKind::Done });
         }
-        TerminalMarkers::HeldOpen => {}
+        TerminalMarkers::HeldOpen | TerminalMarkers::LateEnd => {}
     }
 }
 

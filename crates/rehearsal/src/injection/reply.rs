@@ -6,6 +6,7 @@ use crate::fault::kinds::ReplyFault;
 use crate::protocol::ids::Ids;
 use crate::script::answer::ScriptedFinish;
 
+const REASONING: &str = "The user wants an answer.";
 const HUGE_BYTES: usize = 5 << 20;
 const NESTING_DEPTH: usize = 10_000;
 
@@ -34,6 +35,9 @@ pub(crate) fn apply(reply: &mut Reply, fault: ReplyFault, request: &Request) {
                 }
             }
         }
+        ReplyFault::ThinkTags => each_text(reply, |text| format!("<think>\n{REASONING}\n</think>\n\n{text}")),
+        ReplyFault::UnopenedThinkTags => each_text(reply, |text| format!("{REASONING}\n</think>\n\n{text}")),
+        ReplyFault::FencedText => each_text(reply, |text| format!("Here it is:\n```json\n{text}\n```\nGood luck!")),
         ReplyFault::CutArguments | ReplyFault::CutArgumentsMislabelled => {
             each_call(reply, request, |call| halve(&mut call.arguments));
             if fault == ReplyFault::CutArguments {
@@ -55,6 +59,14 @@ pub(crate) fn apply(reply: &mut Reply, fault: ReplyFault, request: &Request) {
         ReplyFault::DeepArguments => {
             let nested = format!("{}{}", r#"{"value":"#.repeat(NESTING_DEPTH), "}".repeat(NESTING_DEPTH));
             set_arguments(reply, request, &nested);
+        }
+    }
+}
+
+fn each_text(reply: &mut Reply, change: impl Fn(&str) -> String) {
+    for part in &mut reply.parts {
+        if let Part::Text(text) = part {
+            *text = change(text);
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) fn replacement(action: &FaultAction, request: &Request, id: &str) -> 
     let body = match (&action.body, action.html_bytes) {
         (Some(text), _) => Some(text.clone().into_bytes()),
         (None, Some(bytes)) => Some(html(bytes, status.unwrap_or(502))),
+        (None, None) if status.is_some_and(|status| (300..400).contains(&status)) => Some(Vec::new()),
         (None, None) => failure.map(|failure| failure.body(request.dialect, id)),
     };
     body.map(|body| (status.unwrap_or(200), body))
@@ -45,10 +46,12 @@ pub(crate) fn headers(action: &FaultAction, map: &mut HeaderMap) {
     for (name, value) in parsed {
         map.append(name, value);
     }
+    for _ in 0..action.more_headers.unwrap_or(0) {
+        map.append(HeaderName::from_static("x-gateway-trace"), HeaderValue::from_static("1"));
+    }
 }
 
-/// A gzip stream of stored blocks (RFC 1951, 3.2.4). Its checksum is wrong, because it is meant for streams that break off
-/// before it.
+/// A gzip stream (RFC 1952) of stored blocks (RFC 1951, 3.2.4).
 pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     let blocks = body.chunks(usize::from(u16::MAX));
@@ -60,8 +63,19 @@ pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
         out.extend((!length).to_le_bytes());
         out.extend(block);
     }
-    out.extend([0; 8]);
+    if body.is_empty() {
+        out.extend([1, 0, 0, 0xff, 0xff]);
+    }
+    out.extend(crc32(body).to_le_bytes());
+    out.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
     out
+}
+
+/// The checksum of RFC 1952, section 8, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & 0_u32.wrapping_sub(crc & 1)))
+    })
 }
 
 fn html(bytes: usize, status: u16) -> Vec<u8> {

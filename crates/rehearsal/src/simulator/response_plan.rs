@@ -9,7 +9,7 @@ use crate::exchange::event::{Event, EventKind};
 use crate::exchange::reply::{Reply, Style};
 use crate::exchange::request::Request;
 use crate::fault::action::FaultAction;
-use crate::fault::kinds::{Framing, TerminalMarkers};
+use crate::fault::kinds::{Framing, TerminalMarkers, UsageFault};
 use crate::fault::plan::Fault;
 use crate::injection::steps::{Injection, Step, apply_framing};
 use crate::injection::{events, framing, reply, response};
@@ -19,6 +19,9 @@ use crate::protocol::failure::Failure;
 use crate::protocol::usage::BilledUsage;
 use crate::script::answer::Latency;
 use crate::simulator::{dialects, headers};
+
+/// Some servers send the end of a body in a packet of its own.
+const LATE_END: Duration = Duration::from_millis(5);
 
 /// A planned response.
 #[derive(Debug)]
@@ -90,10 +93,23 @@ impl Planner<'_> {
             if let Some(markers) = action.markers {
                 events::change_markers(&mut events, markers);
             }
+            match action.usage {
+                Some(UsageFault::ZeroAtEnd) => events::end_with_zero_usage(&mut events),
+                Some(UsageFault::OwnKeyCost) => {
+                    for event in &mut events {
+                        event.data = events::with_own_key_cost(&event.data);
+                    }
+                }
+                _ => {}
+            }
             let body = self.timed_writes(&events, &action.framing);
             ResponsePlan { body, ..ResponsePlan::whole(200, map, Vec::new()) }
         } else {
-            let mut plan = ResponsePlan::whole(200, map, dialects::document(reply, request, style));
+            let mut document = dialects::document(reply, request, style);
+            if action.usage == Some(UsageFault::OwnKeyCost) {
+                document = events::with_own_key_cost(&String::from_utf8_lossy(&document)).into();
+            }
+            let mut plan = ResponsePlan::whole(200, map, document);
             let pauses = u32::try_from(reply.delta_count().saturating_sub(1)).unwrap_or(u32::MAX);
             plan.delay(self.latency.first + self.latency.between.saturating_mul(pauses));
             plan
@@ -101,8 +117,10 @@ impl Planner<'_> {
         // Deltas after the end of the reply are not billed.
         let deltas = plan.body.iter().take_while(|step| !step.is_done()).filter(|step| step.is_delta()).count();
         plan.bill = Some(Bill { usage: reply.usage, deltas });
-        if action.markers == Some(TerminalMarkers::HeldOpen) {
-            plan.body.push(Step::Hold);
+        match action.markers {
+            Some(TerminalMarkers::HeldOpen | TerminalMarkers::NoDoneHeldOpen) => plan.body.push(Step::Hold),
+            Some(TerminalMarkers::LateEnd) => plan.body.push(Step::Sleep(LATE_END)),
+            _ => {}
         }
         plan
     }

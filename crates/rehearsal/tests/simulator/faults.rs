@@ -329,6 +329,66 @@ async fn wrong_usage_can_be_reported_while_the_call_log_stays_correct() {
 }
 
 #[tokio::test]
+async fn usage_can_end_in_zeros_and_state_the_cost_of_an_own_key() {
+    let zeros = fault("do = { usage = \"zero_at_end\" }");
+    let chat = post_with_faults(&zeros, CHAT, &stream_request(CHAT, "hello")).await.events();
+    let totals: Vec<_> = chat.iter().filter_map(|event| event["usage"]["completion_tokens"].as_i64()).collect();
+    assert_eq!(totals, [4, 0]);
+    let messages = post_with_faults(&zeros, MESSAGES, &stream_request(MESSAGES, "hello")).await.events();
+    assert!(messages[0]["message"]["usage"]["input_tokens"].as_i64().unwrap() > 0);
+    assert!(messages.iter().any(|event| event["usage"]["input_tokens"] == 0));
+    let cost = fault("do = { usage = \"own_key_cost\" }");
+    for path in [CHAT, RESPONSES, MESSAGES] {
+        let whole = post_with_faults(&cost, path, &chat_request(path, "hello")).await;
+        assert_eq!(whole.json()["usage"]["cost_details"]["upstream_inference_cost"], 0.036, "{path}");
+        let stream = post_with_faults(&cost, path, &stream_request(path, "hello")).await.text();
+        assert!(stream.contains("\"is_byok\":true"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_can_compress_redirect_and_add_headers() {
+    for path in [CHAT, RESPONSES, MESSAGES] {
+        let plain = post_with_faults(&fault("do = { more_headers = 50 }"), path, &chat_request(path, "hello")).await;
+        let packed = post_with_faults(&fault("do = { gzip = true }"), path, &chat_request(path, "hello")).await;
+        let (start, block) = packed.body.split_at(15);
+        assert_eq!(start[..4], [0x1f, 0x8b, 8, 0]);
+        assert_eq!(block[..plain.body.len()].len() + 8, block.len(), "one stored block, a checksum and a length");
+        let headers = "headers = [[\"location\", \"http://127.0.0.1:1/\"]]";
+        let redirect = fault(&format!("do = {{ status = 308, {headers} }}"));
+        let moved = post_with_faults(&redirect, path, &chat_request(path, "x")).await;
+        assert_eq!((moved.status, moved.header("location"), moved.body.len()), (308, "http://127.0.0.1:1/", 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_body_can_be_late_or_never_come() {
+    for path in [CHAT, RESPONSES, MESSAGES] {
+        let late = post_with_faults(&fault("do = { markers = \"late_end\" }"), path, &stream_request(path, "x")).await;
+        let normal = post_with_faults(&fault("match = { call = 9 }"), path, &stream_request(path, "x")).await;
+        assert_eq!((late.whole, late.text().len()), (true, normal.text().len()), "{path}");
+        let open = fault("do = { markers = \"no_done_held_open\" }");
+        let request = stream_request(path, "x");
+        let never = post_with_faults(&open, path, &request);
+        assert!(tokio::time::timeout(Duration::from_mins(10), never).await.is_err(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn reasoning_and_fences_can_be_in_the_text() {
+    for (say, start, end) in [
+        ("think_tags", "<think>", "</think>\n\nYou said: hello"),
+        ("unopened_think_tags", "The user", "</think>\n\nYou said: hello"),
+        ("fenced_text", "Here it is:\n```json\nYou said: hello", "\n```\nGood luck!"),
+    ] {
+        let plan = fault(&format!("do = {{ say = \"{say}\" }}"));
+        let json = post_with_faults(&plan, CHAT, &chat_request(CHAT, "hello")).await.json();
+        let text = json["choices"][0]["message"]["content"].as_str().unwrap();
+        assert!(text.starts_with(start) && text.ends_with(end), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn usage_can_be_a_running_total_or_come_with_the_finish_reason() {
     let with = |lie| async move {
         let plan = fault(&format!("do = {{ usage = \"{lie}\" }}"));
