@@ -1,6 +1,6 @@
 //! A tool that runs a program.
 
-use std::{borrow::Cow, path::PathBuf, process::Stdio};
+use std::{borrow::Cow, fmt, path::PathBuf, process::Stdio};
 
 use async_trait::async_trait;
 use brigade_core::{Run, Tool, ToolError, ToolOutput, ToolSpec};
@@ -33,7 +33,7 @@ pub struct CommandTool {
     program: String,
     arguments: Vec<Template>,
     directory: PathBuf,
-    environment: Vec<(String, String)>,
+    environment: Environment,
     max_output: usize,
     redact: Redact,
 }
@@ -45,9 +45,18 @@ pub struct CommandToolBuilder {
     spec: ToolSpec,
     command: Vec<String>,
     directory: PathBuf,
-    environment: Vec<(String, String)>,
+    environment: Environment,
     max_output: usize,
     redact: Redact,
+}
+
+/// Environment variables. `Debug` shows only their names, because values may be secrets.
+struct Environment(Vec<(String, String)>);
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
 }
 
 type Redact = fn(&str) -> Cow<'_, str>;
@@ -65,7 +74,7 @@ impl CommandTool {
             spec,
             command: command.into_iter().map(Into::into).collect(),
             directory: ".".into(),
-            environment: Vec::new(),
+            environment: Environment(Vec::new()),
             max_output: crate::http::MAX_OUTPUT,
             redact: |text| Cow::Borrowed(text),
         }
@@ -77,7 +86,7 @@ impl CommandTool {
             .args(self.fill_arguments(&input)?)
             .current_dir(&self.directory)
             .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.environment.0.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -132,7 +141,7 @@ impl CommandToolBuilder {
 
     /// Adds a variable to the program's environment, which is empty otherwise.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.environment.push((name.into(), value.into()));
+        self.environment.0.push((name.into(), value.into()));
         self
     }
 

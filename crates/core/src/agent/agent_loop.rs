@@ -26,6 +26,9 @@ struct AgentLoop<'a> {
     guard: LoopGuard,
     /// Set when a limit was met: the next turn is the last one, without tools, and the run then ends in this way.
     wrapping_up: Option<RunEnd>,
+    /// The provider refused the task or something in it. The session then does not keep it, because the provider would
+    /// refuse every later task of the session too.
+    refused: bool,
     /// True while no reply has shown that the model's calls are metered. The loop then checks the token budget itself.
     unmetered: bool,
 }
@@ -64,6 +67,7 @@ impl<'a> AgentLoop<'a> {
             classifier: ReplyClassifier::new(agent.output.clone(), agent.limits.reasks),
             guard: LoopGuard::new(agent.limits),
             wrapping_up: None,
+            refused: false,
             unmetered: true,
         }
     }
@@ -72,7 +76,7 @@ impl<'a> AgentLoop<'a> {
     async fn run(mut self, task: Task) -> Result<Outcome, RunError> {
         let result = self.work_on(task).await;
         self.request.transcript.abandon_calls("The run ended before this tool was run.");
-        if let Some(session) = &self.session {
+        if let Some(session) = self.session.as_ref().filter(|_| !self.refused) {
             session.append(self.new_messages(), self.run).await;
         }
         let end = match result {
@@ -95,6 +99,7 @@ impl<'a> AgentLoop<'a> {
                     return Ok(self.wrapping_up.take().unwrap_or_else(RunEnd::finished).with_text(text));
                 }
                 NextStep::Stop(end) => {
+                    self.refused = end.stop == StopReason::Refused;
                     self.push_last(reply.message)?;
                     return Ok(end);
                 }
@@ -201,6 +206,8 @@ impl<'a> AgentLoop<'a> {
     async fn recover(&mut self, error: ModelError) -> Result<(), Exit> {
         // The model's wrappers watch the deadline too, and may notice it first.
         self.run.check()?;
+        self.refused =
+            matches!(error.kind(), ModelErrorKind::Caller | ModelErrorKind::Refused | ModelErrorKind::ContextLength);
         match error.kind() {
             ModelErrorKind::Budget if self.wrapping_up.is_none() => {
                 self.wrap_up(RunEnd::call_refused(&error));
@@ -210,6 +217,7 @@ impl<'a> AgentLoop<'a> {
             ModelErrorKind::ContextLength => {
                 let keep = self.request.estimated_input_tokens() / 2;
                 if self.shrink(keep, self.run).await? {
+                    self.refused = false;
                     return Ok(());
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
+use brigade_core::Settings;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     http::{account::Account, http_client::HttpClient},
-    protocol::protocol::Protocol,
+    protocol::{parameters, protocol::Protocol},
 };
 
 /// Configures a [`Client`]. Created by [`OpenAi::builder`](crate::OpenAi::builder) and the like.
@@ -25,6 +26,7 @@ pub struct ClientBuilder<P> {
     query: Option<String>,
     api_key: Option<SecretString>,
     headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    secret_headers: Vec<(String, SecretString)>,
     http2: bool,
     propagate_trace: bool,
     agent_header: bool,
@@ -77,6 +79,7 @@ impl<P: Protocol> ClientBuilder<P> {
             query: None,
             api_key: None,
             headers: Vec::new(),
+            secret_headers: Vec::new(),
             http2: false,
             propagate_trace: false,
             agent_header: false,
@@ -114,6 +117,22 @@ impl<P: Protocol> ClientBuilder<P> {
     pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    /// Adds a header with a secret, such as the key of a gateway, to every request. It is removed from error messages in
+    /// which the provider quotes it.
+    #[must_use]
+    pub fn secret_header(mut self, name: impl Into<String>, value: impl Into<SecretString>) -> Self {
+        self.secret_headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The names of those of the settings that `model` refuses. Its requests leave them out.
+    pub fn refused(&self, model: &str, settings: &Settings) -> Vec<&'static str> {
+        let mut refused = self.protocol.refused(model, settings);
+        let mut settings = settings.clone();
+        refused.retain(|name| parameters::leave_out(&mut settings, name));
+        refused
     }
 
     /// Allows HTTP/2 where the server offers it over TLS. Off by default: with HTTP/2 all requests share one
@@ -156,7 +175,7 @@ impl<P: Protocol> ClientBuilder<P> {
             name: self.name.into(),
             http: HttpClient::new(&base_url, self.http2).map_err(|error| AccountError::Http(error.into()))?,
             headers,
-            api_key: self.api_key,
+            secrets: self.api_key.into_iter().chain(self.secret_headers.into_iter().map(|(_, value)| value)).collect(),
             base_url,
             query: Some(queries.join("&")).filter(|query| !query.is_empty()),
             propagate_trace: self.propagate_trace,
@@ -173,6 +192,13 @@ impl<P: Protocol> ClientBuilder<P> {
             let bad = || AccountError::Header(name.to_string());
             let parsed: HeaderName = name.parse().map_err(|_| bad())?;
             headers.insert(parsed, HeaderValue::from_str(value).map_err(|_| bad())?);
+        }
+        for (name, value) in &self.secret_headers {
+            let bad = || AccountError::Header(name.clone());
+            let parsed: HeaderName = name.parse().map_err(|_| bad())?;
+            let mut value = HeaderValue::from_str(value.expose_secret().trim()).map_err(|_| bad())?;
+            value.set_sensitive(true);
+            headers.insert(parsed, value);
         }
         if let Some(key) = &self.api_key {
             let (name, value) = match self.auth {

@@ -25,8 +25,8 @@ pub(crate) struct Account {
     pub(crate) http: HttpClient,
     /// Sent with every request.
     pub(crate) headers: HeaderMap,
-    /// Kept to remove it from error messages in which a provider quotes it.
-    pub(crate) api_key: Option<SecretString>,
+    /// Kept to remove them from error messages in which a provider quotes them.
+    pub(crate) secrets: Vec<SecretString>,
     pub(crate) base_url: Url,
     pub(crate) query: Option<String>,
     pub(crate) propagate_trace: bool,
@@ -81,13 +81,16 @@ impl Account {
         result.map_err(|error| with_url(self.without_key(error), &url))
     }
 
-    /// Removes the API key from an error's message.
+    /// Removes the account's secrets from an error's message. Words this short are not secrets.
     pub(crate) fn without_key(&self, error: ModelError) -> ModelError {
-        let Some(key) = self.api_key.as_ref().map(|key| key.expose_secret().trim()) else { return error };
-        if key.is_empty() || !error.details().message.contains(key) {
-            return error;
-        }
-        error.with(|failure| failure.message = failure.message.replace(key, "[the API key]"))
+        const MIN_BYTES: usize = 6;
+        let secrets = self.secrets.iter().map(|secret| secret.expose_secret().trim());
+        secrets.filter(|secret| secret.len() >= MIN_BYTES).fold(error, |error, secret| {
+            if !error.details().message.contains(secret) {
+                return error;
+            }
+            error.with(|failure| failure.message = failure.message.replace(secret, "[the API key]"))
+        })
     }
 }
 

@@ -62,6 +62,9 @@ fn build_command(
 ) -> anyhow::Result<Arc<dyn Tool>> {
     let directory = command.folder.as_ref().map_or_else(|| folder.to_owned(), |own| folder.join(own));
     let tool = CommandTool::builder(spec, command.argv.iter().cloned()).directory(directory);
-    let tool = command.environment.iter().fold(tool, |tool, (name, value)| tool.env(name, value));
+    let tool = command.environment.iter().try_fold(tool, |tool, (name, value)| {
+        let value = value.read(folder).map_err(|error| anyhow!("the variable `{name}`: {error}"))?;
+        anyhow::Ok(tool.env(name, value))
+    })?;
     Ok(Arc::new(tool.max_output(max_output).redact(mask).build()?))
 }

@@ -1,6 +1,6 @@
 //! The body of `POST /v1/chat/completions`, and what it sets.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use brigade_core::{Effort, OutputSchema, RawJson, Reasoning, Schema, Settings};
 use schemars::JsonSchema;
@@ -32,6 +32,10 @@ pub(crate) struct ChatBody {
     temperature: Option<f32>,
     #[schemars(range(min = 0, max = 1))]
     top_p: Option<f32>,
+    #[schemars(range(min = -2, max = 2))]
+    frequency_penalty: Option<f32>,
+    #[schemars(range(min = -2, max = 2))]
+    presence_penalty: Option<f32>,
     stop: Option<TextOr<Vec<String>>>,
     #[serde(default, deserialize_with = "whole")]
     seed: Option<i64>,
@@ -49,6 +53,10 @@ pub(crate) struct ChatBody {
     functions: Option<Vec<Value>>,
     #[schemars(extend("enum" = [false, null]))]
     logprobs: Option<bool>,
+    #[schemars(extend("enum" = [0, null]))]
+    top_logprobs: Option<i64>,
+    #[schemars(length(max = 0))]
+    logit_bias: Option<BTreeMap<String, Value>>,
     #[schemars(with = "Option<()>")]
     audio: Option<Value>,
 }
@@ -114,6 +122,14 @@ impl ChatBody {
         if self.logprobs == Some(true) {
             return Err(ApiError::unsupported("logprobs", "agents do not return probabilities; remove `logprobs`"));
         }
+        if self.top_logprobs.is_some_and(|number| number != 0) {
+            let message = "agents do not return probabilities; remove `top_logprobs`";
+            return Err(ApiError::unsupported("top_logprobs", message));
+        }
+        if self.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()) {
+            let message = "an agent may ask several models, which have other tokens; remove `logit_bias`";
+            return Err(ApiError::unsupported("logit_bias", message));
+        }
         if self.audio.is_some() {
             return Err(ApiError::unsupported("audio", "agents answer in text; remove `audio`"));
         }
@@ -126,8 +142,17 @@ impl ChatBody {
         let mut settings = agent.agent.model_settings().clone();
         let max_tokens = output_limit("max_tokens", self.max_tokens)?;
         let max_completion_tokens = output_limit("max_completion_tokens", self.max_completion_tokens)?;
-        check_range("temperature", self.temperature, 2.0)?;
-        check_range("top_p", self.top_p, 1.0)?;
+        check_range("temperature", self.temperature, 0.0..=2.0)?;
+        check_range("top_p", self.top_p, 0.0..=1.0)?;
+        let penalties = [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)];
+        for (name, penalty) in penalties {
+            check_range(name, penalty, -2.0..=2.0)?;
+            // Each client leaves them out for the models that refuse them. Zero is the default.
+            if let Some(penalty) = penalty.filter(|penalty| *penalty != 0.0) {
+                let penalty = RawJson::of(&penalty).map_err(|error| ApiError::field(name, error.to_string()))?;
+                settings.extra.insert(name.to_owned(), penalty);
+            }
+        }
         settings.output = self.output_schema(settings.output)?;
         let limits = [settings.max_output_tokens, max_tokens, max_completion_tokens];
         settings.max_output_tokens = limits.into_iter().flatten().min();
@@ -167,9 +192,9 @@ impl ChatBody {
     }
 }
 
-fn check_range(name: &str, value: Option<f32>, max: f32) -> Result<(), ApiError> {
-    if value.is_some_and(|value| !(0.0..=max).contains(&value)) {
-        return Err(ApiError::field(name, format!("`{name}` must be between 0 and {max}")));
+fn check_range(name: &str, value: Option<f32>, range: RangeInclusive<f32>) -> Result<(), ApiError> {
+    if value.is_some_and(|value| !range.contains(&value)) {
+        return Err(ApiError::field(name, format!("`{name}` must be between {} and {}", range.start(), range.end())));
     }
     Ok(())
 }
@@ -251,6 +276,27 @@ mod tests {
         assert!(settings(json!({ "n": 1.0 })).is_ok());
         assert_eq!(settings(json!({ "stop": "x" })).unwrap().stop_sequences, ["x"]);
         assert_eq!(settings(json!({ "stop": ["x", "y"] })).unwrap().stop_sequences, ["x", "y"]);
+    }
+
+    #[test]
+    fn penalties_are_passed_on_and_probabilities_refused_by_name() {
+        let sent = settings(json!({ "frequency_penalty": 0.5, "presence_penalty": -1, "logprobs": false, "n": 1,
+            "top_logprobs": 0, "logit_bias": {} }));
+        let extra: Vec<_> =
+            sent.unwrap().extra.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect();
+        let penalty = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(extra, [penalty("frequency_penalty", "0.5"), penalty("presence_penalty", "-1.0")]);
+        assert!(settings(json!({ "frequency_penalty": 0.0, "presence_penalty": null })).unwrap().extra.is_empty());
+        for (fields, param) in [
+            (json!({ "n": 2 }), "n"),
+            (json!({ "logprobs": true }), "logprobs"),
+            (json!({ "top_logprobs": 3 }), "top_logprobs"),
+            (json!({ "logit_bias": { "50256": -100 } }), "logit_bias"),
+            (json!({ "frequency_penalty": 2.5 }), "frequency_penalty"),
+            (json!({ "presence_penalty": -3 }), "presence_penalty"),
+        ] {
+            assert_eq!(settings(fields).unwrap_err().0, param);
+        }
     }
 
     #[test]

@@ -29,8 +29,9 @@ pub(crate) struct AgentConfig {
     /// Long-term memory: notes that the agent writes and finds again in later conversations. `{}` gives it all tools for
     /// notes. Needs a `store`.
     pub(crate) recall: Option<AgentRecallConfig>,
-    /// Agents that this agent may delegate tasks to.
+    /// Agents that this agent may delegate tasks to. A name alone stands for a worker with default settings.
     #[serde(default)]
+    #[schemars(with = "Vec<WorkerEntry>")]
     pub(crate) workers: Vec<WorkerConfig>,
     /// The number of tools and workers that run at the same time. 8 by default.
     #[serde(default, deserialize_with = "units::some_positive")]
@@ -79,6 +80,15 @@ pub enum CallerInstructions {
     Append,
     /// Refuses the request.
     Refuse,
+}
+
+/// A worker, or its name.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum WorkerEntry {
+    Name(String),
+    Worker(WorkerConfig),
 }
 
 /// An agent that a supervisor may delegate tasks to.

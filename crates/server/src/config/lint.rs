@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use brigade_core::ModelId;
+use brigade_core::{ModelId, Settings};
 use brigade_observability::PriceBook;
 
-use super::{AgentConfig, Config, FailurePolicy};
+use super::{AgentConfig, Config, FailurePolicy, ModelConfig};
 
 /// A warning about a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,11 @@ pub(crate) fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
                 "has no price: its cost is not counted, and a budget in dollars refuses it; add its price to `prices`";
             lints.push(Lint::new(&path, advice));
         }
+        lints.extend(left_out(config, &path, model, &model.settings()));
+        if let Some(same) = model.fallbacks.iter().find(|name| is_same_model(config, model, name.as_ref())) {
+            let advice = format!("falls back to `{}`, which is the same model at the same account", same.as_ref());
+            lints.push(Lint::new(&path, advice));
+        }
         if model.fallbacks.is_empty() && config.models.len() > 1 {
             lints.push(Lint::new(&path, "has no fallback: its agents fail while its provider is down"));
         }
@@ -50,9 +55,34 @@ pub(crate) fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
     lints
 }
 
+/// Warns of settings that the model refuses.
+fn left_out(config: &Config, path: &str, model: &ModelConfig, settings: &Settings) -> Option<Lint> {
+    let account = model.provider.as_ref();
+    let kind = config.providers.get(account)?.kind(account).ok()?;
+    let names = kind.refused(&model.model, settings);
+    if names.is_empty() {
+        return None;
+    }
+    let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    Some(Lint::new(path, format!("sets {names}, which {} refuses: its requests leave it out", model.model)))
+}
+
+fn is_same_model(config: &Config, model: &ModelConfig, other: &str) -> bool {
+    let same = |other: &ModelConfig| other.model == model.model && other.provider.as_ref() == model.provider.as_ref();
+    config.models.get(other).is_some_and(same)
+}
+
 fn lint_agent(config: &Config, name: &str, agent: &AgentConfig) -> Vec<Lint> {
     let path = format!("agents.{name}");
     let mut lints = Vec::new();
+    let settings = Settings::default().temperature(agent.temperature);
+    // The settings of an agent go to each model of the chain.
+    let first = config.models.get(agent.model.as_ref());
+    let chain =
+        first.into_iter().flat_map(|model| &model.fallbacks).filter_map(|name| config.models.get(name.as_ref()));
+    for model in first.into_iter().chain(chain) {
+        lints.extend(left_out(config, &path, model, &settings));
+    }
     if agent.exposed && agent.budget.usd.is_none() {
         lints.push(Lint::new(&path, "has no budget in dollars: one run may spend the budget of the whole process"));
     }

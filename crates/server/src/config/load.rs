@@ -15,7 +15,7 @@ use toml::{
     de::{DeArray, DeTable, DeValue, Deserializer, ValueDeserializer},
 };
 
-use super::{Config, ConfigError, Problem, ServerConfig, references, sources::Sources};
+use super::{Config, ConfigError, Problem, ServerConfig, references, secrets, short_forms, sources::Sources};
 
 /// A configuration that was read and checked.
 ///
@@ -38,7 +38,7 @@ pub struct LoadedConfig {
     pub(crate) config: Config,
     /// The base of relative paths.
     pub(crate) folder: PathBuf,
-    /// The file merged with the environment variables.
+    /// The file merged with the environment variables, without secrets.
     pub(crate) table: Table,
     pub(crate) values: Vec<ConfigValue>,
 }
@@ -100,8 +100,10 @@ impl LoadedConfig {
                 name.strip_prefix(ENV_PREFIX).unwrap_or_default().split("__").map(str::to_lowercase).collect();
             set(tree.get_mut(), &keys, with_span(variable_value(value), &(start..start + 1)));
         }
+        short_forms::expand(tree.get_mut());
         let config = Config::deserialize(Deserializer::from(tree.clone())).map_err(|error| invalid(&error))?;
         let table = Table::deserialize(Deserializer::from(tree.clone())).map_err(|error| invalid(&error))?;
+        let table = secrets::hidden(&table);
         let problems = references::check(&config);
         if !problems.is_empty() {
             return Err(problems);
@@ -179,7 +181,8 @@ fn collect_values(table: &DeTable<'_>, keys: &mut Vec<String>, sources: &Sources
             DeValue::Table(inner) if !inner.is_empty() => collect_values(inner, keys, sources, values),
             _ => {
                 let origin = sources.location(value.span().start).to_string();
-                if let Ok(value) = Value::deserialize(ValueDeserializer::from(value.clone())) {
+                if let Ok(mut value) = Value::deserialize(ValueDeserializer::from(value.clone())) {
+                    secrets::hide_value(&mut value, keys);
                     values.push(ConfigValue { key: keys.join("."), value, origin });
                 }
             }

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use brigade_providers::Server as CompatibleServer;
+use brigade_core::Settings;
+use brigade_providers::{Anthropic, OpenAi, OpenAiResponses, Server as CompatibleServer};
 use brigade_resilience::Charging;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Name, SecretSource};
+use super::{Name, SecretOrText, SecretSource};
 
 /// An account at a model provider.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -23,8 +24,8 @@ pub(crate) struct ProviderConfig {
     /// Where to read the API key. By default, the environment variable that the vendor's own tools use.
     #[schemars(with = "Option<SecretSource>")]
     pub(crate) api_key: Option<toml::Spanned<SecretSource>>,
-    /// Additional headers of each request. Do not put secrets here.
-    pub(crate) headers: BTreeMap<String, String>,
+    /// Additional headers of each request. Write a secret as `{ env = "NAME" }` or `{ file = "PATH" }`.
+    pub(crate) headers: BTreeMap<String, SecretOrText>,
     /// Uses HTTP/2 if the server supports it.
     pub(crate) http2: Option<bool>,
     /// Sends the trace as a `traceparent` header, for your own gateway. Off by default, because it tells a third party
@@ -76,6 +77,18 @@ impl ProviderKind {
                 Some(Charging::OpenAi)
             }
             Self::Server(_) | Self::Compatible | Self::Simulator => None,
+        }
+    }
+}
+
+impl ProviderKind {
+    /// The names of those of the settings that a model refuses, so that its requests leave them out.
+    pub(crate) fn refused(self, model: &str, settings: &Settings) -> Vec<&'static str> {
+        match self {
+            Self::Anthropic => Anthropic::builder().refused(model, settings),
+            Self::OpenAiResponses => OpenAiResponses::builder().refused(model, settings),
+            Self::Server(server) => OpenAi::server(server).refused(model, settings),
+            Self::Compatible | Self::Simulator => OpenAi::compatible("", "").refused(model, settings),
         }
     }
 }

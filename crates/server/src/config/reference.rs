@@ -36,6 +36,62 @@ pub(crate) enum TextSource {
     },
 }
 
+/// Text that may be a secret: written here, or where to read it. Literal text is never printed.
+#[derive(Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
+pub(crate) enum SecretOrText {
+    /// The text.
+    Text(String),
+    /// Where to read it: `{ env = "NAME" }` or `{ file = "PATH" }`.
+    Secret(SecretSource),
+}
+
+impl SecretOrText {
+    /// Returns the text, or reads the secret.
+    pub(crate) fn read(&self, folder: &Path) -> Result<String, String> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::Secret(source) => source.read(folder),
+        }
+    }
+}
+
+impl fmt::Debug for SecretOrText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str(HIDDEN),
+            Self::Secret(source) => source.fmt(f),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretOrText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecretOrTextVisitor)
+    }
+}
+
+struct SecretOrTextVisitor;
+
+impl<'de> Visitor<'de> for SecretOrTextVisitor {
+    type Value = SecretOrText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "text, or {SECRET_FORM}")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretOrText, E> {
+        Ok(SecretOrText::Text(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretOrText, A::Error> {
+        SecretVisitor.visit_map(map).map(SecretOrText::Secret)
+    }
+}
+
+/// Stands for text that may be a secret, wherever the configuration is printed.
+pub(super) const HIDDEN: &str = "[hidden]";
+
 impl SecretSource {
     /// Reads the secret. The error names the source, never its content.
     pub(crate) fn read(&self, folder: &Path) -> Result<String, String> {

@@ -14,7 +14,8 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         problems.extend(kind_problem(name, provider.kind.as_ref()));
         problems.extend(simulator_problem(name, provider));
     }
-    for model in config.models.values() {
+    for (name, model) in &config.models {
+        problems.extend(chain_problem(name, &model.fallbacks));
         problems.extend(missing("provider", &model.provider, &config.providers));
         problems.extend(model.fallbacks.iter().filter_map(|name| missing("model", name, &config.models)));
         if let (Some(_), Some(_)) = (model.thinking, model.effort) {
@@ -56,6 +57,21 @@ fn kind_problem(account: &str, kind: Option<&Name>) -> Option<Problem> {
             "the provider `{account}` needs a `kind`, because its name is not the name of one{}",
             suggestion(account, ProviderKind::names())
         )),
+    })
+}
+
+/// Finds a model that would be asked twice.
+fn chain_problem(model: &str, fallbacks: &[Name]) -> Option<Problem> {
+    fallbacks.iter().enumerate().find_map(|(position, fallback)| {
+        let name = fallback.as_ref().as_str();
+        let message = if name == model {
+            format!("`{model}` is its own fallback; name another model, or remove it")
+        } else if fallbacks.iter().take(position).any(|earlier| earlier.as_ref() == name) {
+            format!("`{name}` is a fallback of `{model}` twice; remove one of them")
+        } else {
+            return None;
+        };
+        Some(Problem::at(fallback.span(), message))
     })
 }
 

@@ -22,9 +22,11 @@ pub(crate) struct ServerConfig {
     #[schemars(with = "Option<String>")]
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// The maximum size of a request body. 4 MiB by default: a long conversation with a few images.
+    #[serde(deserialize_with = "units::size")]
     pub(crate) max_body: ByteSize,
-    /// The maximum number of runs at the same time; more get status 429, and with 0 all do. 256 by default, because each
-    /// run holds a conversation in memory.
+    /// The maximum number of runs at the same time; more get status 429. 256 by default, because each run holds a
+    /// conversation in memory.
+    #[serde(deserialize_with = "units::positive")]
     pub(crate) max_runs: usize,
     /// The number of finished runs that are kept in memory for `/v1/runs`. 1,000 by default.
     #[serde(deserialize_with = "units::positive")]

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use brigade_observability::PriceBook;
 use serde_json::Value;
 
 use super::*;
@@ -76,6 +77,8 @@ fn limits_of_zero_are_refused() {
         ("budget = { wall = \"0s\" }", "10:19"),
         ("workers = [{ agent = \"other\", timeout = \"0s\" }]", "10:41"),
         ("[server]\nkept_runs = 0", "11:13"),
+        ("[server]\nmax_runs = 0", "11:12"),
+        ("[server]\nmax_body = \"0 B\"", "11:12"),
         ("[server]\nprobe_every = \"0s\"", "11:15"),
         ("recall = { context_tokens = 0 }", "10:29"),
         ("[recall]\nmax_notes = 0", "11:13"),
@@ -98,6 +101,97 @@ fn a_value_of_the_wrong_type_is_reported_with_what_to_write() {
     ] {
         let problem = problem(&format!("{MINIMAL}{line}\n"));
         assert!(problem.contains(message), "{problem}");
+    }
+}
+
+#[test]
+fn headers_and_variables_are_read_from_the_environment_or_a_file_and_never_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "from-a-file\n").unwrap();
+    let text = r#"
+[providers.openai]
+base_url = "https://user:planted@gateway.test/v1?key=planted&api-version=1"
+headers = { x-literal = "planted", x-env = { env = "PATH" }, x-file = { file = "token" } }
+[tools.count]
+description = "Counts."
+[tools.count.command]
+argv = ["wc"]
+environment = { LITERAL = "planted", TOKEN = { file = "token" } }
+[tools.look]
+description = "Looks."
+[tools.look.http]
+url = "https://a.test/look?word={word}&token=planted"
+headers = { x-literal = "planted" }
+"#;
+    let loaded = LoadedConfig::parse("brigade.toml".as_ref(), text, []).unwrap();
+    let headers = &loaded.config.providers["openai"].headers;
+    let read = |name: &str| headers[name].read(folder.path()).unwrap();
+    assert_eq!((read("x-literal"), read("x-file")), ("planted".to_owned(), "from-a-file".to_owned()));
+    assert!(!read("x-env").is_empty());
+    let command = loaded.config.tools["count"].command.as_ref().unwrap();
+    assert_eq!(command.environment["TOKEN"].read(folder.path()).unwrap(), "from-a-file");
+    let origins: Vec<String> = loaded.origins().unwrap().iter().map(|value| value.value.to_string()).collect();
+    let shown = format!("{} {} {headers:?} {command:?}", toml::to_string(&loaded.table).unwrap(), origins.join(" "));
+    assert!(!shown.contains("planted"), "{shown}");
+    for kept in ["[hidden]@gateway.test/v1?key=[hidden]&api-version=1", "look?word={word}&token=[hidden]", "token"] {
+        assert!(shown.contains(kept), "{kept} is not in {shown}");
+    }
+}
+
+#[test]
+fn a_model_that_would_be_asked_twice_is_refused() {
+    for (fallbacks, message) in [
+        (r#"["mini"]"#, "`mini` is its own fallback"),
+        (r#"["other", "mini"]"#, "`mini` is its own fallback"),
+        (r#"["other", "other"]"#, "`other` is a fallback of `mini` twice"),
+    ] {
+        let model = format!("[models.mini]\nfallbacks = {fallbacks}\n");
+        let text =
+            MINIMAL.replace("[models.mini]\n", &model) + "[models.other]\nprovider = \"openai\"\nmodel = \"o3\"\n";
+        let problem = problem(&text);
+        assert!(problem.contains(message), "{problem}");
+    }
+}
+
+#[test]
+fn a_worker_may_be_written_as_its_name() {
+    let text = MINIMAL.replace("[agents.", "[agents.critic]\nmodel = \"mini\"\n[agents.");
+    let loaded = LoadedConfig::parse("brigade.toml".as_ref(), &format!("{text}workers = [\"critic\"]\n"), []).unwrap();
+    let workers = loaded.config.agents.values().flat_map(|agent| &agent.workers);
+    assert_eq!(workers.map(|worker| worker.agent.as_ref().as_str()).collect::<Vec<_>>(), ["critic"]);
+    let problem = problem(&format!("{text}workers = [\"critik\"]\n"));
+    assert!(problem.contains("there is no agent `critik`; did you mean `critic`?"), "{problem}");
+}
+
+#[test]
+fn settings_that_a_model_refuses_and_a_chain_of_one_model_are_pointed_out() {
+    let text = r#"
+[providers.openai]
+[providers.anthropic]
+[models.mini]
+provider = "openai"
+model = "gpt-5-mini"
+temperature = 0.2
+fallbacks = ["again", "opus"]
+[models.again]
+provider = "openai"
+model = "gpt-5-mini"
+[models.opus]
+provider = "anthropic"
+model = "claude-opus-4-7"
+[agents.clerk]
+model = "mini"
+temperature = 0.5
+"#;
+    let config = LoadedConfig::parse("brigade.toml".as_ref(), text, []).unwrap().config;
+    let lints: Vec<String> = lint::lint(&config, &PriceBook::bundled()).iter().map(ToString::to_string).collect();
+    for expected in [
+        "models.mini sets `temperature`, which gpt-5-mini refuses: its requests leave it out",
+        "models.mini falls back to `again`, which is the same model at the same account",
+        "agents.clerk sets `temperature`, which gpt-5-mini refuses: its requests leave it out",
+        "agents.clerk sets `temperature`, which claude-opus-4-7 refuses: its requests leave it out",
+    ] {
+        assert!(lints.iter().any(|lint| lint == expected), "{expected} is not in {lints:#?}");
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
 use super::{
-    SecretSource,
+    SecretOrText, SecretSource,
     units::{self, ByteSize},
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct ToolConfig {
     pub(crate) timeout: Option<Duration>,
     /// The maximum size of the output; the rest is cut off. 64 KiB by default: more would fill the context of most
     /// models.
-    #[serde(default = "default_output")]
+    #[serde(default = "default_output", deserialize_with = "units::size")]
     pub(crate) max_output: ByteSize,
     /// Sends an HTTP request.
     pub(crate) http: Option<HttpConfig>,
@@ -115,9 +115,9 @@ pub(crate) struct CommandConfig {
     pub(crate) argv: Vec<String>,
     /// The working directory. The folder of the configuration by default.
     pub(crate) folder: Option<PathBuf>,
-    /// Environment variables.
+    /// Environment variables. Write a secret as `{ env = "NAME" }` or `{ file = "PATH" }`.
     #[serde(default)]
-    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, SecretOrText>,
 }
 
 fn no_arguments() -> Map<String, Value> {

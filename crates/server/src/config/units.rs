@@ -60,6 +60,15 @@ pub(super) fn some_positive<'de, D: Deserializer<'de>, T: Deserialize<'de> + Def
     positive(deserializer).map(Some)
 }
 
+/// A size that must not be zero.
+pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    let size = ByteSize::deserialize(deserializer)?;
+    if size.bytes == 0 {
+        return Err(de::Error::custom("this must be greater than zero, such as \"64 KiB\""));
+    }
+    Ok(size)
+}
+
 /// A duration that must not be zero.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let duration: Duration = humantime_serde::deserialize(deserializer)?;

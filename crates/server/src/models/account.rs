@@ -89,7 +89,8 @@ impl AccountSettings<'_> {
             builder = builder.http2(http2);
         }
         for (header, value) in &config.headers {
-            builder = builder.header(header.clone(), value.clone());
+            let value = value.read(self.folder).map_err(|error| anyhow!("the header `{header}`: {error}"))?;
+            builder = builder.secret_header(header.clone(), value);
         }
         if let Some(key) = self.key()? {
             builder = builder.api_key(key);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use brigade_core::testing::skip_test;
+use serde_json::json;
 use tokio::process::Command;
 
 use crate::support::{Server, config, hash_of, scripted};
@@ -35,6 +36,11 @@ id = "breaks"
 match = { last_user_contains = "Break." }
 at = { after_deltas = 3 }
 do = { sse_error = "overloaded", then = "close" }
+
+[[fault]]
+id = "slow"
+match = { last_user_contains = "Be slow." }
+do = { stall = "10m" }
 
 [[fault]]
 id = "down"
@@ -64,12 +70,15 @@ async fn all_is_as_expected(client: &mut Command) {
     let provider = scripted(SCRIPT, FAULTS).await;
     let once = "[models.mini.policy.retry]\nattempts = 1\n";
     let open = Server::start(&format!("{}{PAUPER}{once}", config(&provider)));
-    let full = config(&provider).replace("[server]", "[server]\nmax_runs = 0");
+    let full = config(&provider).replace("[server]", "[server]\nmax_runs = 1");
     let [reader, runner] = ["reader", "runner"].map(|name| {
         let scope = if name == "reader" { "read" } else { "run" };
         format!("[keys.{name}]\nhash = \"sha256:{}\"\nscopes = [\"{scope}\"]\n", hash_of(&format!("brg_{name}")))
     });
     let strict = Server::start(&format!("{full}{reader}{runner}"));
+    // Another run holds the only place.
+    let held = strict.post("/v1/runs", &json!({ "agent": "clerk", "task": "Be slow.", "background": true }));
+    assert!(held.bearer_auth("brg_runner").send().await.unwrap().status().is_success());
     let told = run(client.args([&open.url, &strict.url]).env("NO_PROXY", "127.0.0.1"), ASKING).await;
     assert!(told.is_ok(), "{}", told.unwrap_err());
 }

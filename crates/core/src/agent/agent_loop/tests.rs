@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{
-    Budget, ContextWindow, FunctionTool, Memory, MemoryError, ToolError, ToolLimits, ToolOutput, TurnLimits,
+    Budget, ContextWindow, FinishReason, FunctionTool, Memory, MemoryError, ToolError, ToolLimits, ToolOutput,
+    TurnLimits,
     testing::fixtures::{look_up, look_ups, lookup},
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
@@ -191,6 +192,37 @@ async fn loading_a_session_from_a_hanging_store_times_out() {
     let outcome = agent.run(Task::from("Go.").session("s")).await.unwrap();
     assert_eq!((outcome.stop, started.elapsed()), (StopReason::Deadline, Duration::from_secs(1)));
     assert_eq!(model.turns_left(), 1);
+}
+
+#[tokio::test]
+async fn a_task_that_the_provider_refuses_does_not_become_part_of_the_session() {
+    let look_up = || Turn::call("c1", "lookup", json!({}));
+    let refusals = [
+        vec![Turn::fails(ModelErrorKind::Caller)],
+        vec![Turn::fails(ModelErrorKind::Refused)],
+        vec![Turn::fails(ModelErrorKind::ContextLength), Turn::fails(ModelErrorKind::ContextLength)],
+        vec![Turn::text("I'd rather not.").stopping(FinishReason::Refusal)],
+        vec![Turn::text("I").stopping(FinishReason::ContentFilter)],
+        vec![look_up(), Turn::fails(ModelErrorKind::Caller)],
+    ];
+    for refusal in refusals {
+        let memory = Arc::new(crate::LocalMemory::new());
+        let model = ScriptedModel::new([Turn::text("Hello.")].into_iter().chain(refusal).chain([Turn::text("Yes.")]));
+        let agent = Agent::new("clerk", model.clone()).tool(long_lookup()).memory(Arc::clone(&memory));
+        assert!(agent.run(Task::from("I am Ada.").session("s")).await.is_ok());
+        let _ = agent.run(Task::from("A bad image.").session("s")).await;
+        assert_eq!(agent.run(Task::from("Still here?").session("s")).await.unwrap().text, "Yes.");
+        let kept: Vec<_> = memory.load("s").await.unwrap().iter().map(|message| message.text().into_owned()).collect();
+        assert_eq!(kept, ["I am Ada.", "Hello.", "Still here?", "Yes."]);
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_failed_for_another_reason_stays_in_the_session() {
+    let memory = Arc::new(crate::LocalMemory::new());
+    let agent = clerk(&ScriptedModel::new([Turn::fails(ModelErrorKind::Overloaded)])).memory(Arc::clone(&memory));
+    assert!(agent.run(Task::from("Go.").session("s")).await.is_err());
+    assert_eq!(memory.load("s").await.unwrap().len(), 1);
 }
 
 #[tokio::test]
