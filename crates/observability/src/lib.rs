@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | prices of models | [`PriceBook`] | `Metered`, around each model |
 //! | log lines, each with the short trace id of its run | [`Logging`] | `tracing`, including events of libraries |
+//! | the same for the lines of HTTP requests (feature `tower`) | `TraceIdLayer` | a layer of your axum router |
 //! | metrics for Prometheus | [`Metrics`], [`MetricsHandle`] | events, as an observer |
 //! | a log of events, and a run as a tree | [`RunLog`], [`RunTree`] | events, as an observer |
 //! | spans for OpenTelemetry (feature `otlp`) | `Otlp` | events, as an observer |
@@ -66,8 +67,12 @@ pub use metrics::prometheus::{MetricsError, MetricsHandle};
 pub use prices::price_book::{ModelLimits, PriceBook, PriceBookError};
 #[cfg(feature = "otlp")]
 pub use spans::otlp::{Otlp, OtlpConfig, OtlpError};
+pub use trace::recent_run::RecentRun;
 pub use trace::run_log::RunLog;
+#[cfg(feature = "tower")]
+pub use trace::trace_id_layer::{TraceIdLayer, TraceIdService};
 pub use trace::traceparent::{ParseTraceparentError, Traceparent};
+pub use trace::tree::render::TreeStyle;
 pub use trace::tree::{RunTree, TraceError};
 
 /// Returns the guard of a lock. A panic while it was locked cannot have left a broken value behind.

@@ -24,7 +24,7 @@ use crate::{
     },
     health::providers::ProbeTargets,
     models::{account::Account, simulator::SharedSimulator},
-    runs::store::Store,
+    runs::{sessions::LocalSessions, store::Store},
 };
 
 /// Agents, and the accounts and prices that they use.
@@ -42,6 +42,8 @@ pub(crate) struct App {
 pub(crate) struct SharedState {
     pub(crate) ledger: Ledger,
     pub(crate) store: Option<Store>,
+    /// The sessions, if there is no store.
+    pub(crate) sessions: LocalSessions,
     /// Circuit breakers and rate limits of all models.
     pub(crate) breakers: Accounts,
     simulator: SharedSimulator,
@@ -58,7 +60,13 @@ impl SharedState {
     /// State without a store and without spending.
     pub(crate) fn new(config: &Config) -> Self {
         let ledger = Ledger::root("this process", config.budget.to_core());
-        Self { ledger, store: None, breakers: Accounts::new(), simulator: SharedSimulator::default() }
+        Self {
+            ledger,
+            store: None,
+            sessions: LocalSessions::new(),
+            breakers: Accounts::new(),
+            simulator: SharedSimulator::default(),
+        }
     }
 
     /// Opens the configured store and counts the spending that it has recorded.

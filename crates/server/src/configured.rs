@@ -7,7 +7,7 @@ use brigade_observability::{Metrics, MetricsError, MetricsHandle, RunLog};
 
 use crate::{
     api::{
-        access::{Access, ApiKey},
+        access::{Access, ApiKey, Caller},
         api::{Api, ApiBuilder, Setup},
     },
     app::{App, SharedState},
@@ -97,6 +97,7 @@ impl ConfiguredApi {
         let mut builder = Api::builder()
             .ledger(state.ledger.clone())
             .store(state.store.clone())
+            .sessions(state.sessions.clone())
             .metrics(metrics)
             .spans(Spans::start()?)
             .max_runs(config.server.max_runs)
@@ -162,11 +163,13 @@ impl ConfiguredApi {
     pub(crate) fn apply(&self, prepared: PreparedReload) {
         let PreparedReload { app, setup, loaded } = prepared;
         let metrics = &self.api.metrics;
+        setup.access.apply_budgets();
         metrics.observer().add_names(&app.labels);
         metrics.watch_prices(&app.prices);
         watch_budgets(metrics, &setup.access);
         for previous in self.api.setup().access.callers() {
-            if setup.access.callers().all(|caller| caller.name != previous.name) {
+            let has_budget = |caller: &Caller| caller.name == previous.name && caller.account.budget().usd.is_some();
+            if !setup.access.callers().any(has_budget) {
                 metrics.forget_budget(&previous.name);
             }
         }

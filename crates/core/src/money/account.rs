@@ -21,10 +21,11 @@ use crate::{
 /// One account of the ledger.
 pub(crate) struct Account {
     pub(crate) name: Arc<str>,
-    pub(crate) budget: Budget,
     pub(crate) kind: AccountKind,
     /// Returns the date in UTC, which decides when a window of a day or a month begins.
     pub(crate) today: fn() -> Date,
+    /// See [`Budget::wrap_up_percent`].
+    wrap_up_percent: u8,
     balance: Mutex<Balance>,
 }
 
@@ -62,10 +63,10 @@ impl Account {
     pub(crate) fn new(name: Arc<str>, budget: Budget, kind: AccountKind) -> Self {
         Self {
             name,
-            budget,
             kind,
             today: || Timestamp::now().to_zoned(TimeZone::UTC).date(),
-            balance: Mutex::default(),
+            wrap_up_percent: budget.wrap_up_percent,
+            balance: Mutex::new(Balance::new(budget)),
         }
     }
 
@@ -78,8 +79,9 @@ impl Account {
     pub(crate) fn balance(&self) -> MutexGuard<'_, Balance> {
         // A panic while the lock was held leaves whole numbers behind, so the balance is still good.
         let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.budget.window != Window::Total {
-            balance.open_window(self.budget.window.first_day((self.today)()));
+        let window = balance.budget.window;
+        if window != Window::Total {
+            balance.open_window(window.first_day((self.today)()));
         }
         balance
     }
@@ -92,10 +94,10 @@ impl Account {
         relation: Relation,
     ) -> Result<Estimate, BudgetExceeded> {
         let calls = balance.in_window().model_calls.saturating_add(balance.outstanding);
-        self.admit_one_more(Quantity::ModelCalls, self.budget.model_calls, calls, self.sets_aside(relation))?;
+        self.admit_one_more(Quantity::ModelCalls, balance.budget.model_calls, calls, self.sets_aside(relation))?;
         let cost = |estimate: &Estimate| estimate.cost().unwrap_or_default();
         let headroom = self.headroom(balance, relation);
-        if let (Some(left), Some(cap)) = (headroom.usd.map(Money::or_zero), self.budget.usd)
+        if let (Some(left), Some(cap)) = (headroom.usd.map(Money::or_zero), balance.budget.usd)
             && cost(&estimate) > left
         {
             estimate.fit_money(Money::from_nano(left.nano() / self.shares(relation)));
@@ -103,7 +105,7 @@ impl Account {
                 return Err(self.exceeded(Quantity::Usd, cost(&estimate), left, cap.limit));
             }
         }
-        if let (Some(left), Some(cap)) = (headroom.tokens, self.budget.tokens)
+        if let (Some(left), Some(cap)) = (headroom.tokens, balance.budget.tokens)
             && estimate.tokens() > left
         {
             estimate.fit_tokens(left / self.shares(relation).unsigned_abs());
@@ -123,10 +125,10 @@ impl Account {
     ) -> Result<(), BudgetExceeded> {
         let Totals { turns, tool_calls, .. } = balance.in_window();
         match unit {
-            Unit::Turn => self.admit_one_more(Quantity::Turns, self.budget.turns, turns, self.sets_aside(relation)),
+            Unit::Turn => self.admit_one_more(Quantity::Turns, balance.budget.turns, turns, self.sets_aside(relation)),
             // A last answer calls no tool.
             Unit::ToolCall { .. } => {
-                self.admit_one_more(Quantity::ToolCalls, self.budget.tool_calls, tool_calls, false)
+                self.admit_one_more(Quantity::ToolCalls, balance.budget.tool_calls, tool_calls, false)
             }
         }
     }
@@ -166,12 +168,12 @@ impl Account {
     pub(crate) fn headroom(&self, balance: &Balance, relation: Relation) -> Headroom {
         let spent = balance.in_window();
         let percent_set_aside = self.percent_set_aside(relation);
-        let usd = self.budget.usd.filter(|cap| !cap.soft).map(|cap| {
+        let usd = balance.budget.usd.filter(|cap| !cap.soft).map(|cap| {
             let set_aside = percent(cap.limit.nano().unsigned_abs(), percent_set_aside);
             let set_aside = Money::from_nano(i64::try_from(set_aside).unwrap_or(i64::MAX));
             cap.limit - set_aside - spent.usd - balance.reserved_usd
         });
-        let tokens = self.budget.tokens.filter(|cap| !cap.soft).map(|cap| {
+        let tokens = balance.budget.tokens.filter(|cap| !cap.soft).map(|cap| {
             let usable = cap.limit.saturating_sub(percent(cap.limit, percent_set_aside));
             usable.saturating_sub(spent.tokens).saturating_sub(balance.reserved_tokens)
         });
@@ -182,7 +184,7 @@ impl Account {
     fn percent_set_aside(&self, relation: Relation) -> u8 {
         match (relation, self.kind) {
             (Relation::Own { wrap_up: true }, _) | (_, AccountKind::Shared) => 0,
-            (Relation::Own { wrap_up: false } | Relation::Ancestor, _) => self.budget.wrap_up_percent.min(100),
+            (Relation::Own { wrap_up: false } | Relation::Ancestor, _) => self.wrap_up_percent.min(100),
         }
     }
 
@@ -204,7 +206,7 @@ impl Account {
         let before = balance.in_window();
         change(balance);
         let now = balance.in_window();
-        let Budget { usd, tokens, turns, model_calls, tool_calls, .. } = self.budget;
+        let Budget { usd, tokens, turns, model_calls, tool_calls, .. } = balance.budget;
         let warnings = [
             self.crossing(Quantity::Usd, usd, before.usd, now.usd),
             self.crossing(Quantity::Tokens, tokens, before.tokens, now.tokens),

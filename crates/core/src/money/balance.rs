@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::civil::Date;
 
 use crate::{
-    BudgetExceeded, Charge, Estimate, Money, Spending,
+    Budget, BudgetExceeded, Charge, Estimate, Money, Spending,
     money::cost::{Spender, ToolCaller},
 };
 
 /// The amounts spent and reserved at one account and below it.
 #[derive(Default)]
 pub(crate) struct Balance {
+    /// The account's limits.
+    pub(crate) budget: Budget,
     pub(crate) spending: Spending,
     pub(crate) by_spender: BTreeMap<Spender, Spending>,
     pub(crate) tool_calls: BTreeMap<ToolCaller, u64>,
@@ -48,6 +50,10 @@ pub(crate) enum Unit<'a> {
 }
 
 impl Balance {
+    pub(crate) fn new(budget: Budget) -> Self {
+        Self { budget, ..Self::default() }
+    }
+
     pub(crate) fn reserve(&mut self, estimate: &Estimate) {
         self.reserved_usd += estimate.cost().unwrap_or_default();
         self.reserved_tokens = self.reserved_tokens.saturating_add(estimate.tokens());
@@ -89,6 +95,17 @@ impl Balance {
             self.window_start = start;
             self.at_window_start = self.totals();
         }
+    }
+
+    /// Replaces the limits. In another window, `spent` counts and what was spent after `as_of`.
+    pub(crate) fn replace_budget(&mut self, budget: Budget, today: Date, spent: Spending, as_of: &Spending) {
+        if budget.window != self.budget.window {
+            self.window_start = budget.window.first_day(today);
+            let (usd, tokens, model_calls) = (as_of.total(), as_of.usage.total_tokens(), as_of.calls);
+            self.at_window_start = Totals { usd, tokens, model_calls, ..self.totals() };
+            self.spending += spent;
+        }
+        self.budget = budget;
     }
 
     /// The totals of the current window.

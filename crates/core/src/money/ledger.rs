@@ -94,8 +94,17 @@ impl Ledger {
     }
 
     /// The account's own limits.
-    pub fn budget(&self) -> &Budget {
-        &self.0.account.budget
+    pub fn budget(&self) -> Budget {
+        self.0.account.balance().budget.clone()
+    }
+
+    /// Replaces the account's own limits. Spending and reservations stay, so calls in flight count under the new limits.
+    ///
+    /// In another window, `spent` counts: what was spent in it when [`Ledger::spending`] was `as_of`, and all that was
+    /// spent since.
+    pub fn set_budget(&self, budget: Budget, spent: Spending, as_of: &Spending) {
+        let account = &self.0.account;
+        account.balance().replace_budget(budget, (account.today)(), spent, as_of);
     }
 
     /// Whether this account or one above it has a hard limit of money. Such a limit cannot hold for a model without a

@@ -108,8 +108,9 @@ fn write_json(mut out: Writer<'_>, event: &Event<'_>, scope: Option<&RunScope>) 
         timestamp: now(),
         level: event.metadata().level().as_str(),
         trace_id: scope.map(|scope| &*scope.trace),
-        run_id: scope.map(|scope| &*scope.run),
-        agent: scope.map(|scope| &*scope.agent),
+        // A request that is not a run has neither.
+        run_id: scope.map(|scope| &*scope.run).filter(|run| !run.is_empty()),
+        agent: scope.filter(|scope| !scope.run.is_empty()).map(|scope| &*scope.agent),
         target,
         message: &mask(&fields.message),
         fields: fields.rest,

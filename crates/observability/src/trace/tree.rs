@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Event, EventRecord, ModelId, RunId, TraceId};
+use brigade_core::{Event, EventRecord, ModelId, RunId, ToolStatus, TraceId};
 use jiff::{SignedDuration, Timestamp};
 
 mod describe;
-mod render;
+pub(crate) mod render;
 
 /// All runs of one trace as a tree: agents, their turns with attempts, waits, retries and fallbacks, and their tools,
 /// each with its time, tokens and cost. [`Display`](std::fmt::Display) draws it.
@@ -24,13 +24,15 @@ mod render;
 /// let run = Run::new();
 /// let records = [Event::RunStarted, Event::HandedOff { to: "critic".into() }];
 /// let tree = RunTree::from_records("", records.map(|event| EventRecord::new(&run, event)))?;
-/// assert!(tree.to_string().ends_with("run · not ended\n└─ handed off to critic\n"));
+/// assert!(tree.to_string().ends_with("  └─ handed off to critic\n"));
 /// # Ok::<(), brigade_observability::TraceError>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct RunTree {
     trace: Option<TraceId>,
     started: Option<Timestamp>,
+    /// The time of the last event.
+    ended: Option<Timestamp>,
     /// All lines; a line refers to those below it by their index here.
     nodes: Vec<Node>,
     roots: Vec<usize>,
@@ -48,8 +50,24 @@ struct Node {
     title: String,
     /// The result; empty until the end is known.
     facts: Vec<String>,
+    kind: NodeKind,
+    began: Option<Timestamp>,
+    /// Absent while it goes on.
+    ended: Option<Timestamp>,
     is_open: bool,
+    is_failed: bool,
     children: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum NodeKind {
+    Run,
+    Turn,
+    Attempt,
+    Tool,
+    /// An event without a duration.
+    #[default]
+    Note,
 }
 
 /// The nodes that the next events of one run belong to.
@@ -85,7 +103,7 @@ pub enum TraceError {
     #[error("`{0}` is not a trace id; give the 8 digits from a log line, or all 32")]
     Id(String),
     /// The file cannot be read.
-    #[error("the run log {} cannot be read", path.display())]
+    #[error("the file of events {} cannot be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -94,7 +112,7 @@ pub enum TraceError {
         source: io::Error,
     },
     /// No record belongs to the trace.
-    #[error("nothing in the run log belongs to trace {0}; is this the file that the process wrote?")]
+    #[error("no run has the trace id {0}")]
     NotFound(String),
 }
 
@@ -141,6 +159,7 @@ impl RunTree {
     fn add(&mut self, record: &EventRecord) {
         self.trace.get_or_insert(record.trace);
         self.started.get_or_insert(record.at);
+        self.ended = self.ended.max(Some(record.at));
         let mut run = self.runs.remove(&record.run).unwrap_or_else(|| self.start_run(record));
         self.add_event(&mut run, &record.event, record.at);
         self.runs.insert(record.run, run);
@@ -156,7 +175,7 @@ impl RunTree {
     /// Adds a node for the agent at `path`: below the tool call that started it, else below the agent above it.
     fn add_agent(&mut self, path: &str, is_open: bool) -> usize {
         let title = if path.is_empty() { "run".to_owned() } else { path.to_owned() };
-        let node = self.add_node(title, is_open);
+        let node = self.add_node(title, NodeKind::Run, is_open);
         match path.rsplit_once('/').filter(|_| path.matches('/').count() < MAX_LEVELS) {
             Some((parent_path, name)) => {
                 let parent = self.caller(parent_path, name).unwrap_or_else(|| self.group(parent_path));
@@ -200,24 +219,29 @@ impl RunTree {
             }
             Event::RunFailed { message, elapsed, .. } => {
                 self.close_run(run, vec![format!("failed: {message}")], *elapsed);
+                self.fail(run.node);
             }
-            Event::TurnStarted { .. } => run.turn = Some(self.add_leaf(run.node, event, true)),
+            Event::TurnStarted { .. } => run.turn = Some(self.add_leaf(run.node, event, NodeKind::Turn)),
             Event::TurnEnded { usage, cost, stop, tool_calls, elapsed, .. } => {
-                let turn = run.turn.take().unwrap_or_else(|| self.add_leaf(run.node, event, true));
+                let turn = run.turn.take().unwrap_or_else(|| self.add_leaf(run.node, event, NodeKind::Turn));
                 self.close(turn, describe::turn(usage.as_ref(), *cost, *stop, *tool_calls), *elapsed);
             }
             Event::AttemptStarted { model } => {
-                let node = self.add_leaf(run.turn.unwrap_or(run.node), event, true);
+                let node = self.add_leaf(run.turn.unwrap_or(run.node), event, NodeKind::Attempt);
                 run.attempts.push(OpenAttempt { model: model.clone(), node, started: at });
             }
             Event::AttemptEnded { model, error, charge, elapsed } => {
                 let parent = run.turn.unwrap_or(run.node);
-                let attempt =
-                    run.take_attempt(model, at, *elapsed).unwrap_or_else(|| self.add_leaf(parent, event, true));
+                let attempt = run
+                    .take_attempt(model, at, *elapsed)
+                    .unwrap_or_else(|| self.add_leaf(parent, event, NodeKind::Attempt));
                 self.close(attempt, describe::attempt(*error, charge.as_ref()), *elapsed);
+                if error.is_some() {
+                    self.fail(attempt);
+                }
             }
             Event::ToolStarted { tool, call_id } => {
-                let node = self.add_leaf(run.node, event, true);
+                let node = self.add_leaf(run.node, event, NodeKind::Tool);
                 let (name, call_id) = (tool.to_string(), call_id.to_string());
                 run.tools.push(OpenTool { name, call_id, node, has_run: false });
             }
@@ -225,9 +249,12 @@ impl RunTree {
                 let open = run.tools.iter().position(|tool| *tool.call_id == **call_id);
                 let node = match open {
                     Some(index) => run.tools.remove(index).node,
-                    None => self.add_leaf(run.node, event, true),
+                    None => self.add_leaf(run.node, event, NodeKind::Tool),
                 };
                 self.close(node, vec![outcome.name().to_owned()], *elapsed);
+                if *outcome != ToolStatus::Ok {
+                    self.fail(node);
+                }
             }
             Event::ReplyRestarted
             | Event::RateLimitWaited { .. }
@@ -244,17 +271,21 @@ impl RunTree {
             | Event::HandedOff { .. }
             | Event::Degraded { .. }
             | Event::WorkerFailed { .. }
-            | Event::WireQuirk { .. } => drop(self.add_leaf(run.turn.unwrap_or(run.node), event, false)),
+            | Event::WireQuirk { .. } => {
+                self.add_leaf(run.turn.unwrap_or(run.node), event, NodeKind::Note);
+            }
         }
     }
 
-    fn add_node(&mut self, title: String, is_open: bool) -> usize {
-        self.nodes.push(Node { title, is_open, ..Node::default() });
+    fn add_node(&mut self, title: String, kind: NodeKind, is_open: bool) -> usize {
+        // A group has no beginning of its own.
+        let began = self.ended.filter(|_| is_open || kind != NodeKind::Run);
+        self.nodes.push(Node { title, kind, began, is_open, ..Node::default() });
         self.nodes.len() - 1
     }
 
-    fn add_leaf(&mut self, parent: usize, event: &Event, is_open: bool) -> usize {
-        let leaf = self.add_node(describe::title(event), is_open);
+    fn add_leaf(&mut self, parent: usize, event: &Event, kind: NodeKind) -> usize {
+        let leaf = self.add_node(describe::title(event), kind, kind != NodeKind::Note);
         self.add_child(parent, leaf);
         leaf
     }
@@ -282,7 +313,14 @@ impl RunTree {
     fn end(&mut self, node: usize, facts: Vec<String>) {
         if let Some(node) = self.nodes.get_mut(node) {
             node.is_open = false;
+            node.ended = self.ended;
             node.facts = facts;
+        }
+    }
+
+    fn fail(&mut self, node: usize) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.is_failed = true;
         }
     }
 }

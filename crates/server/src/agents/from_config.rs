@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
 use brigade_core::{
-    Agent, ChatModel, ContextWindow, LocalMemory, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Recall,
-    Schema, Settings, Tool, ToolLimits, TurnLimits, Worker,
+    Agent, ChatModel, ContextWindow, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Recall, Schema, Settings,
+    Tool, ToolLimits, TurnLimits, Worker,
 };
 
 use super::{recall, served::ServedAgent, tools};
@@ -50,7 +50,7 @@ impl AgentFactory<'_> {
         let agent = self.agent(name).with_context(|| format!("the agent `{name}`"))?;
         let config = self.config(name)?;
         let model = self.builder.models.get(config.model.as_ref());
-        let served = ServedAgent::new(agent.memory(LocalMemory::new()))
+        let served = ServedAgent::new(agent)
             .purpose(&config.purpose)
             .caller_instructions(config.caller_instructions)
             .budget(config.budget.to_core())

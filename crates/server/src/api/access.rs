@@ -14,7 +14,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use brigade_core::{Budget, Ledger};
+use brigade_core::{Budget, Ledger, Spending};
 
 use super::{ApiError, api::Api, connections::Connection, request_rate::RequestLimiter};
 use crate::{
@@ -46,9 +46,21 @@ pub struct ApiKey {
 #[derive(Debug)]
 pub(crate) struct Access {
     keys: Vec<KnownKey>,
+    /// Keys that were removed. Their runs may go on, and they may be added again.
+    retired: Vec<Caller>,
+    changes: Vec<BudgetChange>,
     /// The caller of all requests if there are no keys.
     local: Caller,
     allow_any_host: bool,
+}
+
+/// Another budget for an account; see [`Ledger::set_budget`].
+#[derive(Debug)]
+struct BudgetChange {
+    account: Ledger,
+    budget: Budget,
+    spent: Spending,
+    as_of: Spending,
 }
 
 #[derive(Debug)]
@@ -147,8 +159,9 @@ impl ApiKey {
 }
 
 impl Access {
-    /// Opens an account per key below the account of the `process`. A key that `previous` has too keeps its account, unless
-    /// its budget changed, and its request limiter. New accounts start with their spending in the store.
+    /// Opens an account per key below the account of the `process`. A key that `previous` has or had keeps its account and
+    /// its request limiter, so that runs in flight count; [`Access::apply_budgets`] changes its budget. New accounts start
+    /// with their spending in the store.
     pub(crate) async fn new(
         keys: Vec<ApiKey>,
         process: &Ledger,
@@ -156,18 +169,22 @@ impl Access {
         previous: Option<&Self>,
         max_runs: usize,
     ) -> anyhow::Result<Self> {
-        let known: BTreeMap<_, _> = previous.into_iter().flat_map(Self::callers).map(|key| (&*key.name, key)).collect();
-        let mut accepted = Vec::new();
+        let known = previous.into_iter().flat_map(|previous| previous.callers().chain(&previous.retired));
+        let known: BTreeMap<_, _> = known.map(|key| (&*key.name, key)).collect();
+        let (mut accepted, mut changes) = (Vec::new(), Vec::new());
         let share = (keys.len() > 1).then_some(max_runs.div_ceil(2));
         for key in keys {
             if let Some(problem) = key_name_problem(&key.name) {
                 bail!(problem);
             }
             let before = known.get(&*key.name);
-            let account = match before.filter(|before| *before.account.budget() == key.budget) {
+            let account = match before {
                 Some(before) => before.account.clone(),
-                None => open_account(&key, process, before.map(|before| &before.account), store).await?,
+                None => open_account(&key, process, store).await?,
             };
+            if before.is_some() && account.budget() != key.budget {
+                changes.push(BudgetChange::new(&key, account.clone(), store).await?);
+            }
             let previous = before.and_then(|before| before.limiter.as_ref());
             let limiter = key
                 .requests_per_minute
@@ -176,6 +193,8 @@ impl Access {
             let caller = Caller { name: key.name, scopes: key.scopes.into(), account, max_runs, limiter };
             accepted.push(KnownKey { hash: key.hash, caller });
         }
+        let is_retired = |caller: &&Caller| accepted.iter().all(|key: &KnownKey| key.caller.name != caller.name);
+        let retired = known.into_values().filter(is_retired).cloned().collect();
         let local = Caller {
             name: LOCAL_CALLER.into(),
             scopes: [KeyScope::Run, KeyScope::Read, KeyScope::Admin].into(),
@@ -183,7 +202,14 @@ impl Access {
             max_runs: None,
             limiter: None,
         };
-        Ok(Self { keys: accepted, local, allow_any_host: false })
+        Ok(Self { keys: accepted, retired, changes, local, allow_any_host: false })
+    }
+
+    /// Applies the budgets of keys that had another one before.
+    pub(crate) fn apply_budgets(&self) {
+        for BudgetChange { account, budget, spent, as_of } in &self.changes {
+            account.set_budget(budget.clone(), *spent, as_of);
+        }
     }
 
     pub(crate) fn allow_any_host(self, allow_any_host: bool) -> Self {
@@ -251,19 +277,26 @@ impl Caller {
     }
 }
 
-async fn open_account(
-    key: &ApiKey,
-    process: &Ledger,
-    previous: Option<&Ledger>,
-    store: Option<&Store>,
-) -> anyhow::Result<Ledger> {
+async fn open_account(key: &ApiKey, process: &Ledger, store: Option<&Store>) -> anyhow::Result<Ledger> {
     let account = process.child(format!("the key {}", key.name), key.budget.clone());
-    match (store, previous) {
-        (Some(store), _) => store.restore(&account, Some(&key.name)).await?,
-        (None, Some(previous)) => account.restore(previous.spending()),
-        (None, None) => {}
+    if let Some(store) = store {
+        store.restore(&account, Some(&key.name)).await?;
     }
     Ok(account)
+}
+
+impl BudgetChange {
+    /// Without a store, all spending of the account counts in another window.
+    async fn new(key: &ApiKey, account: Ledger, store: Option<&Store>) -> anyhow::Result<Self> {
+        let (mut spent, mut as_of) = (Spending::default(), Spending::default());
+        if let Some(store) = store
+            && account.budget().window != key.budget.window
+        {
+            as_of = account.spending();
+            spent = store.spent(key.budget.window, &key.name).await?;
+        }
+        Ok(Self { account, budget: key.budget.clone(), spent, as_of })
+    }
 }
 
 /// Middleware that requires a known key and enforces its request rate. Adds the [`Caller`] to the request.

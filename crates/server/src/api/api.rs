@@ -20,7 +20,10 @@ use crate::{
     agents::served::ServedAgent,
     config::{ANY_ORIGIN_WITHOUT_KEYS, Origin},
     health::check::{CheckResult, Health, HealthCheck},
-    runs::{idempotency::IdempotencyKeys, lookup::RunLookup, manager::Runs, spans::Spans, store::Store},
+    runs::{
+        idempotency::IdempotencyKeys, lookup::RunLookup, manager::Runs, sessions::LocalSessions, spans::Spans,
+        store::Store,
+    },
 };
 
 /// The HTTP API: agents, keys, budget and store, and the runs that clients start.
@@ -53,6 +56,7 @@ pub struct Api {
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) spans: Option<Spans>,
     pub(crate) store: Option<Store>,
+    pub(crate) sessions: Option<LocalSessions>,
     pub(crate) max_body: usize,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
@@ -77,6 +81,7 @@ pub struct ApiBuilder {
     budget: Budget,
     ledger: Option<Ledger>,
     store: Option<Store>,
+    sessions: Option<LocalSessions>,
     observers: Vec<Arc<dyn Observer>>,
     health: Health,
     metrics: Option<MetricsHandle>,
@@ -98,6 +103,7 @@ impl Api {
             budget: Budget::default(),
             ledger: None,
             store: None,
+            sessions: None,
             observers: Vec::new(),
             health: Health::new(),
             metrics: None,
@@ -251,6 +257,11 @@ impl ApiBuilder {
         Self { ledger: Some(ledger), ..self }
     }
 
+    /// Sessions for all agents if there is no store. Without them, each agent has its own memory.
+    pub(crate) fn sessions(self, sessions: LocalSessions) -> Self {
+        Self { sessions: Some(sessions), ..self }
+    }
+
     pub(crate) fn spans(self, spans: Spans) -> Self {
         Self { spans: Some(spans), ..self }
     }
@@ -304,12 +315,13 @@ impl ApiBuilder {
             setup: RwLock::new(Arc::new(Setup { agents, access, cors_origins })),
             ledger,
             runs,
-            idempotency: IdempotencyKeys::default(),
+            idempotency: IdempotencyKeys::stored_in(self.store.as_ref()),
             health: self.health,
             metrics,
             observers,
             spans: self.spans,
             store: self.store,
+            sessions: self.sessions,
             max_body: self.max_body,
             _tasks: self.tasks,
         }))

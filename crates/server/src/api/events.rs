@@ -10,12 +10,13 @@ use axum::{
         sse::{Event as Frame, Sse},
     },
 };
-use brigade_store::RunInfo;
+use brigade_core::RunId;
+use brigade_store::NumberedEvent;
 use futures::stream;
 
 use super::{ApiError, access::Reader, api::Api, chat_stream::sse_response, path::PathId, runs};
 use crate::runs::{
-    event_log::{EventLog, LoggedEvent},
+    event_log::{EventLog, EventPosition, LoggedEvent},
     lookup::FoundRun,
     manager::RunHandle,
 };
@@ -24,9 +25,9 @@ use crate::runs::{
 struct EventReader {
     run: Arc<RunHandle>,
     log: Arc<EventLog>,
-    /// The number of the last event that was sent.
-    last: u64,
-    /// Events that were read from the log but not yet sent.
+    /// The position of the last event that was sent.
+    last: EventPosition,
+    /// Events that were read but not yet sent.
     ready: VecDeque<LoggedEvent>,
     /// True once `ended` was sent.
     is_over: bool,
@@ -41,21 +42,30 @@ pub(crate) async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let found = runs::find(&api, &caller, &id).await?;
-    let last = match headers.get("last-event-id") {
-        None => 0,
-        Some(id) => parse_number(id).ok_or_else(|| {
-            ApiError::field("last-event-id", "`Last-Event-ID` must be a number, the `id` of an event")
+    let last = match headers.get("last-event-id").map(HeaderValue::to_str) {
+        None => EventPosition::default(),
+        Some(id) => id.ok().and_then(|id| id.parse().ok()).ok_or_else(|| {
+            ApiError::field("last-event-id", "`Last-Event-ID` must be the `id` of an event, such as `7` or `7.3`")
         })?,
     };
     let run = match found {
         FoundRun::InMemory(run) => run,
-        FoundRun::Stored(run) => return stored_events(&api, &run, last).await,
+        FoundRun::Stored(run) => {
+            let view = serde_json::to_string(&runs::RunView::of_stored(&run)).unwrap_or_default();
+            return stored_events(&api, run.run, last, view).await;
+        }
     };
     let Some(log) = run.events().cloned() else {
-        let message = "the events of this run were not kept; start runs with `POST /v1/runs` to keep their events";
-        return Err(ApiError::not_found("events_not_kept", message));
+        let end = run.end().filter(|_| api.store.is_some());
+        let Some(end) = end else {
+            let message = "the events of this run were not kept; start runs with `POST /v1/runs` to keep their events";
+            return Err(ApiError::not_found("events_not_kept", message));
+        };
+        let view = serde_json::to_string(&runs::RunView::of(&run, Some(&end))).unwrap_or_default();
+        return stored_events(&api, run.id(), last, view).await;
     };
-    let reader = EventReader { run, log, last, ready: VecDeque::new(), is_over: false };
+    let ready = dropped_events(&api, run.id(), last, &log).await?;
+    let reader = EventReader { run, log, last, ready, is_over: false };
     let frames = stream::unfold(reader, |mut reader| async move {
         let frame = reader.next().await?;
         Some((Ok::<_, Infallible>(frame), reader))
@@ -63,29 +73,49 @@ pub(crate) async fn follow(
     Ok(sse_response(Sse::new(frames)))
 }
 
-/// The events of a run that only the store has. It stores neither their numbers nor text, so they are numbered from 1.
-async fn stored_events(api: &Api, run: &RunInfo, last: u64) -> Result<Response, ApiError> {
-    let events = api.lookup().events(run).await?;
-    let records = events.iter().filter_map(|event| serde_json::to_string(event).ok());
-    let view = serde_json::to_string(&runs::RunView::of_stored(run)).unwrap_or_default();
-    let mut frames: Vec<_> = records.map(|record| Frame::default().data(record)).collect();
-    frames.push(Frame::default().event("ended").data(view));
-    let numbered = (1_u64..).zip(frames).filter(move |(number, _)| *number > last);
-    Ok(sse_response(Sse::new(stream::iter(numbered.map(|(number, frame)| Ok(frame.id(number.to_string())))))))
+/// The stored events of a run that has ended, and the run as the `ended` event shows it. The store has no text.
+async fn stored_events(api: &Api, run: RunId, last: EventPosition, view: String) -> Result<Response, ApiError> {
+    let events = logged(api.lookup().events(run, 0).await?);
+    let end = events.last().map_or(EventPosition::default(), |event| event.position).next_event();
+    let missed = events.into_iter().filter(move |event| event.position > last).map(|event| event.frame());
+    // A client that has seen it already, or an event after it, still has to learn that there is nothing more.
+    let frames = missed.chain([Frame::default().event("ended").id(end.to_string()).data(view)]);
+    Ok(sse_response(Sse::new(stream::iter(frames.map(Ok)))))
 }
 
-/// Parses the number of an event. A number beyond `u64` becomes the largest one, which comes after every event.
-fn parse_number(id: &HeaderValue) -> Option<u64> {
-    let digits = id.to_str().ok().filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))?;
-    Some(digits.parse().unwrap_or(u64::MAX))
+/// Stored events after `last` that the log has dropped.
+async fn dropped_events(
+    api: &Api,
+    run: RunId,
+    last: EventPosition,
+    log: &EventLog,
+) -> Result<VecDeque<LoggedEvent>, ApiError> {
+    let Some(first) = log.first().filter(|first| *first > last.next_event()) else { return Ok(VecDeque::new()) };
+    let mut events = logged(api.lookup().events(run, last.event).await?);
+    events.retain(|event| event.position < first);
+    Ok(events.into())
+}
+
+fn logged(events: Vec<NumberedEvent>) -> Vec<LoggedEvent> {
+    let event = |event: NumberedEvent| {
+        let json = serde_json::to_string(&event.record).ok()?.into();
+        Some(LoggedEvent { position: EventPosition::of_event(event.number), json })
+    };
+    events.into_iter().filter_map(event).collect()
+}
+
+impl LoggedEvent {
+    fn frame(&self) -> Frame {
+        Frame::default().id(self.position.to_string()).data(&*self.json)
+    }
 }
 
 impl EventReader {
     async fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                self.last = event.number;
-                return Some(Frame::default().id(event.number.to_string()).data(&*event.json));
+                self.last = event.position;
+                return Some(event.frame());
             }
             if self.is_over {
                 return None;
@@ -98,9 +128,9 @@ impl EventReader {
             }
             if let Some(end) = end {
                 self.is_over = true;
-                let number = self.log.last_number() + 1;
+                let id = self.log.last().next_event().to_string();
                 let view = serde_json::to_string(&runs::RunView::of(&self.run, Some(&end))).unwrap_or_default();
-                return Some(Frame::default().event("ended").id(number.to_string()).data(view));
+                return Some(Frame::default().event("ended").id(id).data(view));
             }
             tokio::select! {
                 () = self.log.wait_for_more(self.last) => {}

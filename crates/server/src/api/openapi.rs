@@ -206,7 +206,7 @@ fn run_paths(schemas: &mut Schemas) -> Map<String, Value> {
                 "name": "Last-Event-ID",
                 "in": "header",
                 "description": "Sends only events after this one.",
-                "schema": { "type": "integer", "minimum": 0 }
+                "schema": { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$" }
             }],
             "responses": {
                 "200": { "description": "The events.", "content": { "text/event-stream": {} } },

@@ -27,8 +27,7 @@ use super::{
     start::{CallerLimits, RunRequest},
 };
 use crate::runs::{
-    event_log::EventLog,
-    idempotency::IdempotentRequest,
+    idempotency::{IdempotentRequest, RunOfKey},
     lookup::{FoundRun, RunPage, RunQuery},
     manager::{CancelOnDrop, RunEnd, RunHandle},
     report::RunResult,
@@ -159,9 +158,12 @@ pub(crate) async fn create(
     let run = match key {
         None => body.start(&api, &caller, ids)?,
         Some(key) => {
-            let request = IdempotentRequest::new(Arc::clone(&caller.name), key, &body)
+            let request = IdempotentRequest::new(Arc::clone(&caller.name), key, ids.run, &body)
                 .map_err(|error| ApiError::internal(format!("the request cannot be compared with others: {error}")))?;
-            api.idempotency.start_once(request, api.runs(), || body.start(&api, &caller, ids)).await?
+            match api.idempotency.start_once(request, api.runs(), || body.start(&api, &caller, ids)).await? {
+                RunOfKey::InMemory(run) => run,
+                RunOfKey::Earlier(run) => return earlier(&api, &caller, run, body.background).await,
+            }
         }
     };
     if body.background {
@@ -175,6 +177,26 @@ pub(crate) async fn create(
     Ok(match failure(&end) {
         None => view.into_response(),
         Some(error) => (error.status, Extension(ErrorCode(error.code)), view).into_response(),
+    })
+}
+
+/// The response for a run that was started under the same idempotency key, and that only the store knows.
+async fn earlier(api: &Api, caller: &Caller, run: RunId, in_background: bool) -> Result<Response, ApiError> {
+    let Some(found) = api.lookup().find(run, Some(&caller.name)).await? else {
+        let message =
+            "the run of this idempotency key has ended and is not kept any more; use a new key to start another";
+        return Err(ApiError::new(StatusCode::CONFLICT, "run_not_kept", message));
+    };
+    let end = found.end();
+    let view = Json(RunView::of_found(&found, end.as_deref()));
+    if in_background {
+        return Ok((StatusCode::ACCEPTED, [("location", format!("/v1/runs/{run}"))], view).into_response());
+    }
+    Ok(match &found {
+        FoundRun::Stored(run) if stored_failure(run).is_some() => {
+            (StatusCode::INTERNAL_SERVER_ERROR, view).into_response()
+        }
+        FoundRun::Stored(_) | FoundRun::InMemory(_) => view.into_response(),
     })
 }
 
@@ -274,7 +296,7 @@ impl RunBody {
             instructions: self.instructions.clone(),
             limits: CallerLimits { usd, tokens, turns, wall: self.timeout },
             session: self.session_id.as_deref().map(Arc::from),
-            events: Some(EventLog::new()),
+            keeps_events: true,
             deltas: self.stream,
             ..request
         };

@@ -23,7 +23,7 @@ pub(crate) struct RunRequest {
     /// The client's session, if it has one.
     pub(crate) session: Option<Arc<str>>,
     /// Keeps the run's events for clients that follow it.
-    pub(crate) events: Option<Arc<EventLog>>,
+    pub(crate) keeps_events: bool,
     /// An additional observer of the run.
     pub(crate) observer: Option<Arc<dyn Observer>>,
     /// Whether the answer is streamed.
@@ -54,7 +54,7 @@ impl RunRequest {
             settings,
             limits: CallerLimits::default(),
             session: None,
-            events: None,
+            keeps_events: false,
             observer: None,
             deltas: false,
             append_only: false,
@@ -63,9 +63,10 @@ impl RunRequest {
 
     pub(crate) fn start(self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
         let agent = self.agent()?;
-        let agent = match &api.store {
-            Some(store) => agent.memory(store.memory()),
-            None => agent,
+        let agent = match (&api.store, &api.sessions) {
+            (Some(store), _) => agent.memory(store.memory()),
+            (None, Some(sessions)) => agent.memory(sessions.memory()),
+            (None, None) => agent,
         };
         let run = Run::builder()
             .scope(scope(caller, self.settings.user.as_deref())?)
@@ -78,16 +79,21 @@ impl RunRequest {
             .budget(self.limits.tighten(&self.agent.budget))
             .deltas(self.deltas)
             .append_only(self.append_only);
-        let recorder = api.store.as_ref().map(|store| store.observer(&caller.name, self.session.as_ref()));
-        let events = self.events.clone().map(|events| events as Arc<dyn Observer>);
+        let recorder = api.store.as_ref().map(|store| store.recorder(&caller.name, self.session.as_ref()));
+        // The log records the events too, so that they have the same numbers in memory and in the store.
+        let (recorder, events) = match recorder {
+            recorder if self.keeps_events => (None, Some(EventLog::recorded_by(recorder))),
+            recorder => (recorder.map(|recorder| Arc::new(recorder) as Arc<dyn Observer>), None),
+        };
         let observers =
             api.observers.iter().cloned().chain(api.spans.as_ref().and_then(|spans| spans.observer(ids.parent)));
-        let run = observers.chain(recorder).chain(events).chain(self.observer).fold(run, RunBuilder::observer);
+        let log = events.clone().map(|events| events as Arc<dyn Observer>);
+        let run = observers.chain(recorder).chain(log).chain(self.observer).fold(run, RunBuilder::observer);
         let new = NewRun::new(run.build(), agent, self.task)
             .owner(Arc::clone(&caller.name))
             .max_runs_of_owner(caller.max_runs)
             .session(self.session)
-            .events(self.events)
+            .events(events)
             .store(api.store.clone());
         Ok(api.runs().start(new)?)
     }

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use brigade_core::{Outcome, Run};
+use brigade_core::{Outcome, Run, RunBuilder};
 use brigade_rehearsal::demo as script;
 use clap::Args;
 
-use super::{exit::Exit, progress::ProgressDisplay, simulator::SimulatorProcess};
+use super::{
+    exit::Exit,
+    kept_runs,
+    progress::ProgressDisplay,
+    simulator::SimulatorProcess,
+    terminal::{AnswerText, Terminal},
+};
 use crate::{
     app::{App, SharedState},
     config::Config,
@@ -33,7 +39,8 @@ impl DemoCommand {
         let app = App::demo(&simulator.base_url, &SharedState::new(&Config::default()))?;
         let team = app.agent(script::SUPERVISOR).context("the demo has no supervisor")?;
         let display = ProgressDisplay::new();
-        let run = Run::builder().budget(team.budget.clone()).observer(Arc::clone(&display) as _).build();
+        let run = Run::builder().budget(team.budget.clone()).observer(Arc::clone(&display) as _);
+        let run = kept_runs::recorder().into_iter().fold(run, RunBuilder::observer).build();
         let cancel = async {
             // If the handler cannot be installed, Ctrl-C ends the process by default.
             if tokio::signal::ctrl_c().await.is_ok() {
@@ -55,7 +62,10 @@ impl DemoCommand {
 /// Prints the answer and the summary to standard output, and notes to standard error.
 fn print(outcome: &Outcome) -> anyhow::Result<Exit> {
     note!("");
-    out!("{}\n\n{} (simulated)", outcome.text, outcome.summary());
+    out!("{}\n\n{} (simulated)", AnswerText::whole(Terminal::of_stdout(), &outcome.text), outcome.summary());
+    if kept_runs::path().is_some_and(|path| path.exists()) {
+        note!("\nbrigade trace {:.8}   shows the run as a tree", outcome.trace.to_string());
+    }
     if !outcome.notice.is_empty() {
         note!("note: {}", outcome.notice);
     }

@@ -9,13 +9,16 @@ mod demo;
 mod doctor;
 mod exit;
 mod init;
+mod kept_runs;
 mod keys;
+mod prices;
 mod progress;
 mod run;
 mod serve;
 mod signals;
 mod simulate;
 mod simulator;
+mod terminal;
 mod trace;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -51,10 +54,12 @@ enum Command {
     Run(run::RunCommand),
     /// Serves agents over HTTP to any OpenAI client
     Serve(serve::ServeCommand),
-    /// Shows a run as a tree, from the store or a file of events
+    /// Shows a run as a tree, or lists the latest runs
     Trace(trace::TraceCommand),
     /// Creates API keys for clients
     Keys(keys::KeysCommand),
+    /// Says how old the prices of models are, and how to bring your own
+    Prices(prices::PricesCommand),
     /// Prints the configuration or its JSON Schema
     Config(config::ConfigCommand),
     /// Runs a provider simulator: OpenAI and Anthropic protocols, scripted answers, faults
@@ -104,6 +109,7 @@ impl Cli {
             Command::Serve(command) => command.run().await,
             Command::Trace(command) => command.run().await,
             Command::Keys(command) => command.run(),
+            Command::Prices(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Simulate(command) => command.run().await,
             Command::Completions { shell } => {

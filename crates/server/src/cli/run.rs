@@ -1,14 +1,14 @@
 //! `brigade run`
 
 use std::{
-    io::{IsTerminal, Read, Write},
+    io::{Read, Write},
     path::PathBuf,
     pin::pin,
     sync::Arc,
 };
 
 use anyhow::{Context, bail};
-use brigade_core::{Delta, Event, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream};
+use brigade_core::{Delta, Event, Observer, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream};
 use brigade_observability::{Logging, RunLog};
 use clap::Args;
 use futures::StreamExt;
@@ -16,13 +16,17 @@ use futures::StreamExt;
 use super::{
     ConfigArg,
     exit::{EXIT_CODES, Exit},
-    signals,
+    kept_runs, signals,
+    terminal::{AnswerText, Terminal, printable},
 };
 use crate::{
     agents::served::ServedAgent,
     app::{App, SharedState},
     config::{LOCAL_CALLER, LoadedConfig, worst_case::WorstCase},
-    runs::report::{RunFailureReport, RunResult},
+    runs::{
+        report::{RunFailureReport, RunResult},
+        spans::Spans,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -72,10 +76,16 @@ impl RunCommand {
             return self.print_worst_case(&loaded, &app);
         }
         let task = self.task()?;
-        let run = self.build_run(agent, &loaded, &state)?;
-        let is_live = !self.json && agent.streams_text() && std::io::stdout().is_terminal();
-        let result =
-            if is_live { run_live(agent, &run, task).await } else { run_until_stopped(agent, &run, task).await };
+        let spans = Spans::start()?;
+        let run = self.build_run(agent, &loaded, &state, &spans)?;
+        let terminal = Terminal::of_stdout();
+        let is_live = !self.json && agent.streams_text() && terminal.width.is_some();
+        let result = if is_live {
+            run_live(agent, &run, task, terminal).await
+        } else {
+            run_until_stopped(agent, &run, task).await
+        };
+        spans.shutdown().await;
         let closed = match &state.store {
             Some(store) => store.close().await,
             None => Ok(()),
@@ -115,15 +125,27 @@ impl RunCommand {
         Ok(text.into())
     }
 
-    fn build_run(&self, agent: &ServedAgent, loaded: &LoadedConfig, state: &SharedState) -> anyhow::Result<Run> {
+    fn build_run(
+        &self,
+        agent: &ServedAgent,
+        loaded: &LoadedConfig,
+        state: &SharedState,
+        spans: &Spans,
+    ) -> anyhow::Result<Run> {
         let run = Run::builder().account(state.ledger.clone()).budget(agent.budget.clone());
         let run = run.scope(Scope::default().tenant(LOCAL_CALLER));
-        let recorder = state.store.as_ref().map(|store| store.observer(&LOCAL_CALLER.into(), None));
-        let run = recorder.into_iter().fold(run, RunBuilder::observer);
+        let store = state.store.as_ref().map(|store| store.observer(&LOCAL_CALLER.into(), None));
         let configured = loaded.config.log.events.as_ref().map(|path| loaded.folder.join(path));
-        let Some(path) = self.events.clone().or(configured) else { return Ok(run.build()) };
-        let recorder = RunLog::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
-        Ok(run.observer(Arc::new(recorder)).build())
+        let events = match self.events.clone().or(configured) {
+            Some(path) => {
+                let log = RunLog::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
+                Some(Arc::new(log) as Arc<dyn Observer>)
+            }
+            None if store.is_none() => kept_runs::recorder(),
+            None => None,
+        };
+        let observers = store.into_iter().chain(events).chain(spans.observer(None));
+        Ok(observers.fold(run, RunBuilder::observer).build())
     }
 
     fn print(&self, outcome: &Outcome, was_live: bool) -> anyhow::Result<()> {
@@ -131,7 +153,7 @@ impl RunCommand {
             out!("{}", serde_json::to_string_pretty(&RunResult::of_outcome(outcome))?);
             return Ok(());
         }
-        out!("{}", if was_live { String::new() } else { printable(&outcome.text) });
+        out!("{}", if was_live { String::new() } else { AnswerText::whole(Terminal::of_stdout(), &outcome.text) });
         note!("{}", outcome.summary());
         if !outcome.notice.is_empty() {
             note!("note: {}", printable(&outcome.notice));
@@ -156,14 +178,18 @@ async fn run_until_stopped(agent: &ServedAgent, run: &Run, task: Task) -> Result
 }
 
 /// Like [`run_until_stopped`], and prints the answer while it is generated.
-async fn run_live(agent: &ServedAgent, run: &Run, task: Task) -> Result<Outcome, RunError> {
+async fn run_live(agent: &ServedAgent, run: &Run, task: Task, terminal: Terminal) -> Result<Outcome, RunError> {
+    let mut answer = AnswerText::new(terminal);
     let (mut items, mut stop) = (pin!(stream(agent.agent.clone(), run, task)), pin!(signals::stop()));
     let mut is_stopping = false;
     loop {
         tokio::select! {
             item = items.next() => match item {
-                Some(RunItem::Event(agent, event)) if !agent.contains('/') => print_event(&event),
-                Some(RunItem::End(result)) => return result,
+                Some(RunItem::Event(agent, event)) if !agent.contains('/') => print_now(&answer_part(&mut answer, &event)),
+                Some(RunItem::End(result)) => {
+                    print_now(&answer.end());
+                    return result;
+                }
                 // The stream ends only after `End`.
                 Some(RunItem::Event(..)) | None => {}
             },
@@ -175,19 +201,18 @@ async fn run_live(agent: &ServedAgent, run: &Run, task: Task) -> Result<Outcome,
     }
 }
 
-/// Removes control characters, so that a model or a tool cannot control the terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect()
+/// The part of the answer that an event shows.
+fn answer_part(answer: &mut AnswerText, event: &Event) -> String {
+    match event {
+        Event::Delta(Delta::Text(text)) => answer.add(text),
+        Event::TurnEnded { tool_calls: 1.., .. } => answer.add("\n\n"),
+        Event::ReplyRestarted => answer.add("\n[the answer starts again]\n"),
+        _ => String::new(),
+    }
 }
 
-fn print_event(event: &Event) {
-    let text = match event {
-        Event::Delta(Delta::Text(text)) => text.as_str(),
-        Event::TurnEnded { tool_calls: 1.., .. } => "\n\n",
-        Event::ReplyRestarted => "\n[the answer starts again]\n",
-        _ => return,
-    };
+fn print_now(text: &str) {
     let mut stdout = std::io::stdout();
     // The run goes on if standard output was closed.
-    let _ = stdout.write_all(printable(text).as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

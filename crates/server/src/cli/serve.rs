@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ConfigArg, exit::Exit, output, signals, simulator::SimulatorProcess};
+use super::{ConfigArg, exit::Exit, kept_runs, output, signals, simulator::SimulatorProcess};
 use crate::{
     api::{api::Api, listen},
     config::{LoadedConfig, LogConfig, ServerConfig},
@@ -68,7 +68,10 @@ impl ServeCommand {
 
     fn load(&self) -> anyhow::Result<LoadedConfig> {
         let mut loaded = if self.demo {
-            LoadedConfig::parse(Path::new("(demo)"), "", std::env::vars())?
+            let mut demo = LoadedConfig::parse(Path::new("(demo)"), "", std::env::vars())?;
+            let kept = kept_runs::create().inspect_err(|error| tracing::debug!("runs are not kept: {error}"));
+            demo.config.log.events = demo.config.log.events.or(kept.ok().flatten());
+            demo
         } else {
             self.config.load()?
         };

@@ -1,80 +1,231 @@
 //! `brigade trace`
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::{self, Write as _},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
-use brigade_observability::RunTree;
-use brigade_store::RunHistory;
+use brigade_core::Money;
+use brigade_observability::{RecentRun, RunTree, TraceError, TreeStyle};
+use brigade_store::{RunFilter, RunHistory, RunInfo};
 use clap::Args;
+use jiff::Timestamp;
 
-use super::{ConfigArg, exit::Exit};
+use super::{
+    ConfigArg,
+    exit::Exit,
+    kept_runs,
+    terminal::{Terminal, printable},
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  brigade trace a3f2b1c9                        a run of the server that uses ./brigade.toml
+  brigade trace                                 the latest runs
+  brigade demo && brigade trace a3f2b1c9        a run that was printed with this trace id
   brigade trace a3f2b1c9 --store brigade.db
-  brigade run desk \"Plan a week.\" --events events.jsonl
   brigade trace a3f2b1c9 --events events.jsonl
 
-The id is in the log lines and in the response header `x-trace-id`. Without an option, the run is looked up in the
-configured `store`, else in the configured file `log.events`, else in `events.jsonl`. The server can keep running.")]
+The id is in the summary of a run, in the log lines and in the response header `x-trace-id`. Without an option, the run is
+looked up in the configured `store`, in the configured file `log.events`, in `events.jsonl`, and among the runs of the
+command line. The server can keep running.")]
 pub(super) struct TraceCommand {
-    /// The trace id: its first 8 digits, or all 32
-    id: String,
+    /// The trace id: its first 8 digits, or all 32. Without it, the latest runs are listed
+    id: Option<String>,
     /// The file of events to read, as `log.events` and `brigade run --events` write it
     #[arg(long, value_name = "FILE", conflicts_with = "store")]
     events: Option<PathBuf>,
     /// The store to read
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
+    /// The most runs to list
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, conflicts_with = "id")]
+    limit: u32,
     #[command(flatten)]
     config: ConfigArg,
 }
 
-/// Where to look for the run.
+/// A place where runs are kept.
+#[derive(Debug)]
 enum Source {
     Store(PathBuf),
     Events(PathBuf),
 }
 
+/// A run in the list.
+#[derive(Debug)]
+struct ListedRun {
+    trace: String,
+    began: Timestamp,
+    agent: String,
+    outcome: Option<String>,
+    elapsed: Option<Duration>,
+    cost: Option<Money>,
+}
+
 impl TraceCommand {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let tree = match self.source()? {
-            Source::Store(path) => from_store(&path, &self.id).await?,
-            Source::Events(path) => RunTree::open(&path, &self.id)?,
+        let sources = self.sources()?;
+        let text = match &self.id {
+            Some(id) => show(&id.to_ascii_lowercase(), &sources).await?,
+            None => list(&sources, self.limit).await?,
         };
-        out!("{tree}");
+        out!("{}", text.trim_end());
         Ok(Exit::Finished)
     }
 
-    fn source(&self) -> anyhow::Result<Source> {
+    fn sources(&self) -> anyhow::Result<Vec<Source>> {
         if let Some(path) = &self.store {
-            return Ok(Source::Store(path.clone()));
+            return Ok(vec![Source::Store(path.clone())]);
         }
         if let Some(path) = &self.events {
-            return Ok(Source::Events(path.clone()));
+            return Ok(vec![Source::Events(path.clone())]);
         }
-        let default = || Source::Events(PathBuf::from("events.jsonl"));
-        if !self.config.path.exists() {
-            return Ok(default());
+        let mut sources = Vec::new();
+        if self.config.path.exists() {
+            let loaded = self.config.load()?;
+            sources.extend(loaded.config.store.map(|path| Source::Store(loaded.folder.join(path))));
+            sources.extend(loaded.config.log.events.map(|path| Source::Events(loaded.folder.join(path))));
         }
-        let loaded = self.config.load()?;
-        let store = loaded.config.store.map(|path| Source::Store(loaded.folder.join(path)));
-        let events = loaded.config.log.events.map(|path| Source::Events(loaded.folder.join(path)));
-        Ok(store.or(events).unwrap_or_else(default))
+        sources.push(Source::Events(PathBuf::from("events.jsonl")));
+        sources.extend(kept_runs::path().map(Source::Events));
+        Ok(sources)
     }
 }
 
-async fn from_store(path: &Path, id: &str) -> anyhow::Result<RunTree> {
-    let context = || format!("cannot read the store {}", path.display());
-    let runs = RunHistory::open(path).with_context(context)?;
-    let Some(history) = runs.trace(id).await.with_context(context)? else {
-        bail!(
-            "the store {} has no run with the id {id}; the first 8 digits of a trace id are on each log line of the run \
-             and in the header `x-trace-id`",
-            path.display()
-        );
+/// Draws the run with this id, from the first source that has it.
+async fn show(id: &str, sources: &[Source]) -> anyhow::Result<String> {
+    if !(8..=36).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+        return Err(TraceError::Id(id.to_owned()).into());
+    }
+    for source in sources {
+        if let Some(tree) = source.tree(id).await? {
+            let Terminal { width, color } = Terminal::of_stdout();
+            let style = TreeStyle::default().color(color);
+            return Ok(tree.render(width.into_iter().fold(style, TreeStyle::width)));
+        }
+    }
+    bail!(
+        "no run has the trace id {id}; looked in:{}\n`brigade trace` lists the latest runs; `--store` and `--events` look \
+         elsewhere",
+        places(sources)
+    )
+}
+
+/// Lists the latest runs of all sources.
+async fn list(sources: &[Source], limit: u32) -> anyhow::Result<String> {
+    let mut runs = Vec::new();
+    for source in sources {
+        runs.extend(source.runs(limit).await?);
+    }
+    if runs.is_empty() {
+        bail!("there are no runs yet; looked in:{}\n`brigade demo` makes one", places(sources));
+    }
+    runs.sort_by_key(|run| std::cmp::Reverse(run.began));
+    let mut text =
+        format!("{:<8}  {:<20}  {:<16}  {:<16}  {:>7}  {:>9}\n", "trace", "began", "agent", "outcome", "time", "cost");
+    for run in runs.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{run}");
+    }
+    Ok(text)
+}
+
+/// The sources as lines, each with whether it exists.
+fn places(sources: &[Source]) -> String {
+    let line = |source: &Source| {
+        let missing = if source.path().exists() { "" } else { " (no such file)" };
+        format!("\n  {source}{missing}")
     };
-    Ok(RunTree::from_records(id, history.events)?)
+    sources.iter().map(line).collect()
+}
+
+impl Source {
+    fn path(&self) -> &Path {
+        let (Self::Store(path) | Self::Events(path)) = self;
+        path
+    }
+
+    /// The tree of a run; `None` if this source does not have it.
+    async fn tree(&self, id: &str) -> anyhow::Result<Option<RunTree>> {
+        if !self.path().exists() {
+            return Ok(None);
+        }
+        let tree = match self {
+            Self::Events(path) => RunTree::open(path, id),
+            Self::Store(path) => {
+                let context = || format!("cannot read the store {}", path.display());
+                let runs = RunHistory::open(path).with_context(context)?;
+                let Some(history) = runs.trace(id).await.with_context(context)? else { return Ok(None) };
+                RunTree::from_records(id, history.events)
+            }
+        };
+        match tree {
+            Ok(tree) => Ok(Some(tree)),
+            // A file of events has trace ids only, and an id with hyphens is that of a run.
+            Err(TraceError::NotFound(_) | TraceError::Id(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn runs(&self, limit: u32) -> anyhow::Result<Vec<ListedRun>> {
+        match self {
+            Self::Store(path) if path.exists() => {
+                let context = || format!("cannot read the store {}", path.display());
+                let runs = RunHistory::open(path).with_context(context)?;
+                let runs = runs.list(RunFilter::default().limit(limit)).await.with_context(context)?;
+                Ok(runs.into_iter().map(ListedRun::from).collect())
+            }
+            Self::Store(_) => Ok(Vec::new()),
+            Self::Events(path) => match RecentRun::read(path, usize::try_from(limit).unwrap_or(usize::MAX)) {
+                Ok(runs) => Ok(runs.into_iter().map(ListedRun::from).collect()),
+                Err(TraceError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(path) => write!(f, "the store {}", path.display()),
+            Self::Events(path) => write!(f, "the file of events {}", path.display()),
+        }
+    }
+}
+
+impl From<RecentRun> for ListedRun {
+    fn from(run: RecentRun) -> Self {
+        let RecentRun { trace, agent, began, outcome, cost, elapsed, .. } = run;
+        Self { trace: trace.to_string(), began, agent, outcome, elapsed, cost }
+    }
+}
+
+impl From<RunInfo> for ListedRun {
+    fn from(run: RunInfo) -> Self {
+        Self {
+            trace: run.trace,
+            began: Timestamp::from_microsecond(run.started_us).unwrap_or_default(),
+            agent: run.agent,
+            outcome: run.outcome,
+            elapsed: run.elapsed_us.map(Duration::from_micros),
+            cost: run.cost,
+        }
+    }
+}
+
+impl fmt::Display for ListedRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { trace, began, agent, outcome, elapsed, cost } = self;
+        let short = trace.get(..8).unwrap_or(trace);
+        let elapsed = elapsed.map(|elapsed| format!("{:.1}s", elapsed.as_secs_f64())).unwrap_or_default();
+        let cost = cost.map(|cost| cost.to_string()).unwrap_or_default();
+        let (began, agent) = (format!("{began:.0}"), printable(agent));
+        let outcome = outcome.as_deref().unwrap_or("not ended");
+        write!(f, "{short:<8}  {began:<20}  {agent:<16}  {outcome:<16}  {elapsed:>7}  {cost:>9}")
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
+    str::FromStr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -10,32 +12,46 @@ use std::{
 
 use brigade_core::{Delta, Event, EventRecord, Observer, Run};
 use brigade_observability::mask_event;
+use brigade_store::RequestRecorder;
 use serde::Serialize;
 use tokio::sync::watch;
 
-/// The events of one run as JSON, numbered from 1. It is an [`Observer`] of the run. The oldest events are dropped when
-/// there are too many.
+/// The events of one run as JSON. It is an [`Observer`] of the run. The oldest events are dropped when there are too many.
 #[derive(Debug)]
 pub struct EventLog {
     entries: Mutex<Entries>,
-    last: watch::Sender<u64>,
+    last: watch::Sender<EventPosition>,
     bytes: AtomicUsize,
+    /// Stores the events too, and numbers them.
+    recorder: Option<RequestRecorder>,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     kept: VecDeque<LoggedEvent>,
-    written: u64,
+    last: EventPosition,
 }
 
 /// An event of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoggedEvent {
-    /// Its number, from 1.
-    pub number: u64,
+    /// Its position.
+    pub position: EventPosition,
     /// The event as JSON.
     pub json: Arc<str>,
+}
+
+/// The position of an event in a run. It is written as `7`, and that of the third piece of text after event 7 as `7.3`.
+///
+/// Pieces of text are not stored, so the numbers of all other events are the same in memory and in the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct EventPosition {
+    /// The number of the event, from 1.
+    pub event: u64,
+    /// The number of the piece of text after that event, from 1; 0 for the event itself.
+    pub text: u64,
 }
 
 /// A piece of text that continues the top agent's answer.
@@ -51,27 +67,36 @@ const MAX_ENTRIES: usize = 20_000;
 impl EventLog {
     /// An empty log.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { entries: Mutex::default(), last: watch::Sender::new(0), bytes: AtomicUsize::new(0) })
+        Self::recorded_by(None)
     }
 
-    /// The events after the one with this number that are still kept.
-    pub fn after(&self, number: u64) -> Vec<LoggedEvent> {
+    /// An empty log of events that this recorder stores.
+    pub(crate) fn recorded_by(recorder: Option<RequestRecorder>) -> Arc<Self> {
+        let last = watch::Sender::new(EventPosition::default());
+        Arc::new(Self { entries: Mutex::default(), last, bytes: AtomicUsize::new(0), recorder })
+    }
+
+    /// The events after this position that are still kept.
+    pub fn after(&self, position: EventPosition) -> Vec<LoggedEvent> {
         let entries = self.lock();
-        // The kept entries are numbered without gaps.
-        let first = entries.kept.front().map_or(0, |entry| entry.number);
-        let skipped = usize::try_from(number.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
-        entries.kept.iter().skip(skipped).cloned().collect()
+        let first = entries.kept.partition_point(|entry| entry.position <= position);
+        entries.kept.range(first..).cloned().collect()
     }
 
-    /// The number of the last event.
-    pub fn last_number(&self) -> u64 {
-        self.lock().written
+    /// The position of the first event that is still kept.
+    pub fn first(&self) -> Option<EventPosition> {
+        self.lock().kept.front().map(|entry| entry.position)
     }
 
-    /// Waits until there is an event after the one with this number.
-    pub async fn wait_for_more(&self, number: u64) {
+    /// The position of the last event.
+    pub fn last(&self) -> EventPosition {
+        self.lock().last
+    }
+
+    /// Waits until there is an event after this position.
+    pub async fn wait_for_more(&self, position: EventPosition) {
         // The sender lives as long as `self`, so this does not fail.
-        let _ = self.last.subscribe().wait_for(|last| *last > number).await;
+        let _ = self.last.subscribe().wait_for(|last| *last > position).await;
     }
 
     /// The size of the kept events in bytes of JSON.
@@ -79,20 +104,22 @@ impl EventLog {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    fn write(&self, event: &impl Serialize) {
-        let Ok(json) = serde_json::to_string(event) else { return };
+    /// Adds an event. `number` returns its number, and is called in the order of the events.
+    fn write(&self, event: &impl Serialize, number: impl FnOnce(EventPosition) -> EventPosition) {
+        let json = serde_json::to_string(event);
         let mut entries = self.lock();
-        entries.written += 1;
-        let number = entries.written;
+        let position = number(entries.last);
+        entries.last = position;
+        let Ok(json) = json else { return };
         self.bytes.fetch_add(json.len(), Ordering::Relaxed);
-        entries.kept.push_back(LoggedEvent { number, json: json.into() });
+        entries.kept.push_back(LoggedEvent { position, json: json.into() });
         if entries.kept.len() > MAX_ENTRIES
             && let Some(dropped) = entries.kept.pop_front()
         {
             self.bytes.fetch_sub(dropped.json.len(), Ordering::Relaxed);
         }
         drop(entries);
-        self.last.send_replace(number);
+        self.last.send_replace(position);
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -100,14 +127,57 @@ impl EventLog {
     }
 }
 
+impl EventPosition {
+    /// The position of the event with this number.
+    pub const fn of_event(event: u64) -> Self {
+        Self { event, text: 0 }
+    }
+
+    /// The position of the next event.
+    #[must_use]
+    pub const fn next_event(self) -> Self {
+        Self::of_event(self.event.saturating_add(1))
+    }
+
+    const fn next_text(self) -> Self {
+        Self { text: self.text + 1, ..self }
+    }
+}
+
+impl fmt::Display for EventPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.text {
+            0 => write!(f, "{}", self.event),
+            text => write!(f, "{}.{text}", self.event),
+        }
+    }
+}
+
+impl FromStr for EventPosition {
+    type Err = ();
+
+    /// A number beyond `u64` becomes the largest one, which comes after every event.
+    fn from_str(id: &str) -> Result<Self, ()> {
+        let number = |digits: &str| {
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then(|| digits.parse().unwrap_or(u64::MAX)).ok_or(())
+        };
+        let (event, text) = id.split_once('.').unwrap_or((id, "0"));
+        Ok(Self { event: number(event)?, text: number(text)? })
+    }
+}
+
 impl Observer for EventLog {
     fn on_event(&self, run: &Run, event: &Event) {
         if event.is_stored() {
-            self.write(&EventRecord::new(run, mask_event(event)));
+            self.write(&EventRecord::new(run, mask_event(event)), |last| {
+                let stored = self.recorder.as_ref().and_then(|recorder| recorder.record(run, event));
+                stored.map_or_else(|| last.next_event(), EventPosition::of_event)
+            });
         } else if let Event::Delta(Delta::Text(text)) = event
             && run.depth() == 0
         {
-            self.write(&TextEvent { event: "text", text });
+            self.write(&TextEvent { event: "text", text }, EventPosition::next_text);
         }
     }
 }
@@ -116,16 +186,32 @@ impl Observer for EventLog {
 mod tests {
     use super::*;
 
+    fn ids(log: &EventLog, after: &str) -> Vec<String> {
+        log.after(after.parse().unwrap()).iter().map(|entry| entry.position.to_string()).collect()
+    }
+
     #[test]
     fn a_reader_resumes_where_it_stopped_even_if_old_events_were_dropped() {
         let log = EventLog::new();
-        let numbers = |after| log.after(after).iter().map(|entry| entry.number).collect::<Vec<_>>();
-        assert!(numbers(0).is_empty());
-        (0..3).for_each(|number| log.write(&number));
-        assert_eq!((numbers(0), numbers(2), numbers(9)), (vec![1, 2, 3], vec![3], vec![]));
-        assert!(numbers(u64::MAX).is_empty());
-        (0..MAX_ENTRIES).for_each(|number| log.write(&number));
-        assert_eq!((numbers(0).len(), numbers(0)[0]), (MAX_ENTRIES, 4));
-        assert_eq!(numbers(MAX_ENTRIES as u64 + 1), [MAX_ENTRIES as u64 + 2, MAX_ENTRIES as u64 + 3]);
+        assert!(ids(&log, "0").is_empty());
+        (0..3).for_each(|number| log.write(&number, EventPosition::next_event));
+        assert_eq!((ids(&log, "0").len(), ids(&log, "2"), ids(&log, "9").len()), (3, vec!["3".to_owned()], 0));
+        assert!(ids(&log, "99999999999999999999999").is_empty());
+        (0..MAX_ENTRIES).for_each(|number| log.write(&number, EventPosition::next_event));
+        assert_eq!((ids(&log, "0").len(), log.first()), (MAX_ENTRIES, Some(EventPosition::of_event(4))));
+    }
+
+    #[test]
+    fn pieces_of_text_do_not_change_the_numbers_of_events() {
+        let log = EventLog::new();
+        let next = [EventPosition::next_text, EventPosition::next_event, EventPosition::next_text];
+        next.into_iter()
+            .chain([EventPosition::next_text, EventPosition::next_event])
+            .for_each(|next| log.write(&0, next));
+        assert_eq!(ids(&log, "0"), ["0.1", "1", "1.1", "1.2", "2"]);
+        assert_eq!(ids(&log, "1.1"), ["1.2", "2"]);
+        for id in ["", "x", "1.", ".1", "1.2.3", "-1", "+1", "1e3"] {
+            assert_eq!(id.parse::<EventPosition>(), Err(()), "{id}");
+        }
     }
 }

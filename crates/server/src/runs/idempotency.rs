@@ -6,21 +6,39 @@ use std::{
 };
 
 use brigade_core::RunId;
+use brigade_store::{KeyedRun, StoredKeys};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::manager::{RunHandle, Runs};
+use super::{
+    manager::{RunHandle, Runs},
+    store::Store,
+};
 
-/// The idempotency keys under which runs were started. A key is kept as long as its run.
+/// The idempotency keys under which runs were started. With a store, a key is kept as long as its run, over restarts.
+/// Without one, keys are forgotten only when there are many; the run of a key may be forgotten earlier.
 #[derive(Debug, Default)]
-pub struct IdempotencyKeys(Mutex<HashMap<KeyOfOwner, Arc<KeyState>>>);
+pub struct IdempotencyKeys {
+    keys: Mutex<HashMap<KeyOfOwner, Arc<KeyState>>>,
+    stored: Option<StoredKeys>,
+}
 
 /// A request with an idempotency key.
 #[derive(Debug)]
 pub struct IdempotentRequest {
     key: KeyOfOwner,
-    digest: [u8; 32],
+    new: KeyedRun,
+}
+
+/// The run of a request with an idempotency key.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum RunOfKey {
+    /// In the memory of this process, running or ended.
+    InMemory(Arc<RunHandle>),
+    /// It was started before, and this process does not have it, or not any more.
+    Earlier(RunId),
 }
 
 /// The idempotency key was used before for a request with another content.
@@ -36,28 +54,31 @@ struct KeyOfOwner {
 
 /// The run that was started under a key. Locked while the run is started, so that a second request at the same time finds
 /// it; requests with other keys do not wait.
-type KeyState = AsyncMutex<Option<StartedRun>>;
+type KeyState = AsyncMutex<Option<KeyedRun>>;
 
-#[derive(Debug, Clone, Copy)]
-struct StartedRun {
-    run: RunId,
-    digest: [u8; 32],
-}
+/// A few megabytes. Then keys whose runs are forgotten are removed.
+const MAX_KEYS: usize = if cfg!(test) { 20 } else { 10_000 };
 
 impl IdempotentRequest {
-    /// A request of `owner`. Two requests are the same if their bodies serialize to the same JSON.
+    /// A request of `owner` that is about to start `run`. Two requests are the same if their bodies serialize to the same
+    /// JSON.
     ///
     /// # Errors
     ///
     /// Fails if the body cannot be serialized.
-    pub fn new(owner: Arc<str>, key: String, body: &impl Serialize) -> Result<Self, serde_json::Error> {
+    pub fn new(owner: Arc<str>, key: String, run: RunId, body: &impl Serialize) -> Result<Self, serde_json::Error> {
         let digest = Sha256::digest(serde_json::to_vec(body)?).into();
-        Ok(Self { key: KeyOfOwner { owner, key }, digest })
+        Ok(Self { key: KeyOfOwner { owner, key }, new: KeyedRun::new(run, digest) })
     }
 }
 
 impl IdempotencyKeys {
-    /// Returns the run that was started for this request before, or starts it now.
+    /// Keys that this store keeps.
+    pub(crate) fn stored_in(store: Option<&Store>) -> Self {
+        Self { stored: store.map(Store::idempotency_keys), ..Self::default() }
+    }
+
+    /// Returns the run that was started for this request before, or starts it now, with the id of the request.
     ///
     /// # Errors
     ///
@@ -67,26 +88,55 @@ impl IdempotencyKeys {
         request: IdempotentRequest,
         runs: &Runs,
         start: impl FnOnce() -> Result<Arc<RunHandle>, E>,
-    ) -> Result<Arc<RunHandle>, E> {
-        let IdempotentRequest { key, digest } = request;
-        let state = self.state(key, runs);
-        let mut started = state.lock().await;
-        if let Some(started) = *started
-            && let Some(handle) = runs.find(started.run)
-        {
-            return if started.digest == digest { Ok(handle) } else { Err(IdempotencyConflict.into()) };
+    ) -> Result<RunOfKey, E> {
+        let IdempotentRequest { key, new } = request;
+        let state = self.state(key.clone(), runs);
+        let mut known = state.lock().await;
+        if known.is_none() {
+            *known = self.take_stored(&key, new).await;
         }
-        let handle = start()?;
-        *started = Some(StartedRun { run: handle.id(), digest });
-        Ok(handle)
+        if let Some(known) = *known {
+            if known.digest != new.digest {
+                return Err(IdempotencyConflict.into());
+            }
+            return Ok(runs.find(known.run).map_or(RunOfKey::Earlier(known.run), RunOfKey::InMemory));
+        }
+        match start() {
+            Ok(handle) => {
+                *known = Some(KeyedRun::new(handle.id(), new.digest));
+                Ok(RunOfKey::InMemory(handle))
+            }
+            Err(error) => {
+                self.give_back(&key).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the key in the store before the run starts, because the process may be killed while it runs. Returns the run
+    /// that has the key already.
+    async fn take_stored(&self, key: &KeyOfOwner, new: KeyedRun) -> Option<KeyedRun> {
+        let taken = self.stored.as_ref()?.take(&key.owner, &key.key, new).await;
+        taken.unwrap_or_else(|error| {
+            tracing::warn!("an idempotency key is kept in memory only: {error}");
+            None
+        })
+    }
+
+    async fn give_back(&self, key: &KeyOfOwner) {
+        if let Some(stored) = &self.stored
+            && let Err(error) = stored.give_back(&key.owner, &key.key).await
+        {
+            tracing::debug!("an idempotency key stays without a run: {error}");
+        }
     }
 
     fn state(&self, key: KeyOfOwner, runs: &Runs) -> Arc<KeyState> {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         // Keys of evicted runs, and of runs that could not be started, are removed rarely, because that visits all keys.
-        if keys.len() >= 2 * runs.max_kept() {
+        if keys.len() >= MAX_KEYS.max(2 * runs.max_kept()) {
             keys.retain(|_, state| match state.try_lock() {
-                Ok(started) => started.is_some_and(|started| runs.find(started.run).is_some()),
+                Ok(known) => known.is_some_and(|known| runs.find(known.run).is_some()),
                 Err(_) => true,
             });
         }
@@ -108,7 +158,14 @@ mod tests {
     }
 
     fn request(owner: &str, key: &str, body: &str) -> IdempotentRequest {
-        IdempotentRequest::new(owner.into(), key.to_owned(), &body).unwrap()
+        IdempotentRequest::new(owner.into(), key.to_owned(), Run::new().id(), &body).unwrap()
+    }
+
+    fn id(run: &RunOfKey) -> RunId {
+        match run {
+            RunOfKey::InMemory(handle) => handle.id(),
+            RunOfKey::Earlier(id) => *id,
+        }
     }
 
     #[tokio::test]
@@ -117,7 +174,7 @@ mod tests {
         let ask = async |owner: &str, key: &str, body: &str| {
             keys.start_once(request(owner, key, body), &runs, || Ok::<_, IdempotencyConflict>(start(&runs)))
                 .await
-                .map(|run| run.id())
+                .map(|run| id(&run))
         };
         let (first, again) = tokio::join!(ask("ada", "k", "x"), ask("ada", "k", "x"));
         assert_eq!(first, again);
@@ -133,7 +190,10 @@ mod tests {
         let started = keys.start_once(request("ada", "k", "x"), &runs, || {
             // Would block forever if this start held the lock of all keys.
             let other = keys.start_once(request("bob", "k", "x"), &runs, || Ok::<_, IdempotencyConflict>(start(&runs)));
-            futures::FutureExt::now_or_never(other).unwrap()
+            match futures::FutureExt::now_or_never(other).unwrap()? {
+                RunOfKey::InMemory(handle) => Ok(handle),
+                RunOfKey::Earlier(_) => Err(IdempotencyConflict),
+            }
         });
         assert!(started.await.is_ok());
     }
@@ -141,21 +201,24 @@ mod tests {
     #[test]
     fn a_body_that_cannot_be_serialized_is_an_error() {
         let unserializable = std::collections::BTreeMap::from([((), 1)]);
-        assert!(IdempotentRequest::new("ada".into(), "k".to_owned(), &unserializable).is_err());
+        assert!(IdempotentRequest::new("ada".into(), "k".to_owned(), Run::new().id(), &unserializable).is_err());
     }
 
     #[tokio::test]
-    async fn keys_of_evicted_runs_are_removed() {
-        let (runs, keys) = (Runs::new(9, 2), IdempotencyKeys::default());
-        for number in 0..20 {
-            let run = keys
-                .start_once(request("ada", &number.to_string(), "x"), &runs, || {
-                    Ok::<_, IdempotencyConflict>(start(&runs))
-                })
-                .await
-                .unwrap();
-            run.wait().await;
+    async fn the_run_of_a_key_is_not_started_again_when_it_was_evicted_and_old_keys_are_removed() {
+        let (runs, keys) = (Runs::new(9, 1), IdempotencyKeys::default());
+        let ask = async |key: usize| {
+            let request = request("ada", &key.to_string(), "x");
+            keys.start_once(request, &runs, || Ok::<_, IdempotencyConflict>(start(&runs))).await.unwrap()
+        };
+        let first = ask(0).await;
+        for number in 0..MAX_KEYS {
+            if let RunOfKey::InMemory(run) = ask(number).await {
+                run.wait().await;
+            }
         }
-        assert!(keys.0.lock().unwrap().len() <= 4);
+        assert!(matches!(ask(0).await, RunOfKey::Earlier(run) if run == id(&first)));
+        ask(MAX_KEYS).await;
+        assert!(keys.keys.lock().unwrap().len() < 9);
     }
 }

@@ -4,8 +4,8 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use brigade_core::{EventRecord, RunId, Spending};
-use brigade_store::{RunFilter, RunInfo, RunStatus, StoreError, UsageFilter};
+use brigade_core::{RunId, Spending};
+use brigade_store::{NumberedEvent, RunFilter, RunInfo, RunStatus, StoreError, UsageFilter};
 use jiff::civil::Date;
 
 use super::{
@@ -70,10 +70,11 @@ impl RunLookup<'_> {
         Ok(stored.map(|run| FoundRun::Stored(Box::new(run))))
     }
 
-    /// The events of a run that was found in the store, and of its workers.
-    pub(crate) async fn events(&self, run: &RunInfo) -> Result<Vec<EventRecord>, StoreError> {
+    /// The stored events of a run and of its workers after the one with this number.
+    pub(crate) async fn events(&self, run: RunId, after: u64) -> Result<Vec<NumberedEvent>, StoreError> {
         let Some(store) = self.store else { return Ok(Vec::new()) };
-        store.runs().events(run.run).await
+        store.flush().await;
+        store.runs().events(run, after).await
     }
 
     pub(crate) async fn list(&self, query: &RunQuery) -> Result<RunPage, StoreError> {

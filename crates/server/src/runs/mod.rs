@@ -7,6 +7,7 @@ pub(crate) mod manager;
 pub(crate) mod new_run;
 mod owners;
 pub(crate) mod report;
+pub(crate) mod sessions;
 pub(crate) mod spans;
 pub(crate) mod store;
 pub(crate) mod totals;

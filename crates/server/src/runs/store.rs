@@ -4,12 +4,13 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use brigade_core::{Degradation, Ledger, Memory, Observer};
+use brigade_core::{Degradation, Ledger, Memory, Observer, Spending, Window};
 use brigade_observability::mask_event;
 use brigade_store::{
-    Database, History, HistorySettings, MemorySettings, RecallSettings, RunHistory, SqliteMemory, SqliteRecall,
-    StoreError, UsageBy, UsageFilter, WriteBarrier,
+    Database, History, HistorySettings, MemorySettings, RecallSettings, RequestRecorder, RunHistory, SqliteMemory,
+    SqliteRecall, StoreError, StoredKeys, UsageBy, UsageFilter, WriteBarrier,
 };
+use futures::TryFutureExt;
 
 use super::totals::{UsageKey, UsageSum};
 use crate::{
@@ -26,7 +27,11 @@ pub struct Store {
     retention: Retention,
 }
 
-const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
+/// The interval of attempts to erase deleted data that a reader kept in the log.
+const ERASE_INTERVAL: Duration = Duration::from_mins(1);
+
+/// A sweep comes after this many attempts to erase: once an hour.
+const ERASURES_PER_SWEEP: usize = 60;
 
 impl Store {
     /// Opens the file, or creates it. Reservations of calls that a crash interrupted count as spent.
@@ -59,7 +64,12 @@ impl Store {
                     tracing::warn!("cannot delete expired data, will retry in an hour: {error}");
                 }
             }
-            tokio::time::sleep(SWEEP_INTERVAL).await;
+            for _ in 0..ERASURES_PER_SWEEP {
+                tokio::time::sleep(ERASE_INTERVAL).await;
+                if let Err(error) = self.database.erase().await {
+                    tracing::warn!("cannot erase deleted data from the store's log, will retry: {error}");
+                }
+            }
         }
     }
 
@@ -67,6 +77,22 @@ impl Store {
     pub(crate) async fn restore(&self, account: &Ledger, name: Option<&str>) -> anyhow::Result<()> {
         self.flush().await;
         self.history.restore(account, name).await.context("cannot read earlier spending from the store")
+    }
+
+    /// Records the runs of one request of an account.
+    pub(crate) fn recorder(&self, account: &Arc<str>, session: Option<&Arc<str>>) -> RequestRecorder {
+        self.history.recorder(Arc::clone(account), session.cloned())
+    }
+
+    /// The idempotency keys under which runs were started.
+    pub(crate) fn idempotency_keys(&self) -> StoredKeys {
+        self.history.idempotency_keys()
+    }
+
+    /// What an account has spent in its current window of this kind.
+    pub(crate) async fn spent(&self, window: Window, account: &str) -> anyhow::Result<Spending> {
+        self.flush().await;
+        self.runs().spent_in_window(window, Some(account)).await.context("cannot read earlier spending from the store")
     }
 
     /// Records a run of an account.
@@ -128,16 +154,17 @@ impl Store {
     ///
     /// Fails if it cannot be written.
     pub async fn close(&self) -> anyhow::Result<()> {
-        self.history.flush().await.context("cannot write the last part of the history, which is lost")
+        self.history.close().await.context("cannot write the last part of the history, which is lost")
     }
 }
 
 #[async_trait]
 impl HealthCheck for Store {
     async fn check(&self) -> Vec<CheckResult> {
-        vec![match self.database.check_writable().await {
+        let history = self.database.check_writable().and_then(|()| self.history.check());
+        vec![match history.await {
             Ok(()) => CheckResult::passed("store"),
-            Err(error) => CheckResult::failed("store", error.to_string()),
+            Err(error) => CheckResult::failed("store", format!("{:#}", anyhow::Error::from(error))),
         }]
     }
 }

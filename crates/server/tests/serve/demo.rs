@@ -13,13 +13,63 @@ use crate::support::{BRIGADE, eventually};
 #[test]
 fn the_demo_finishes_and_prints_its_cost() {
     let began = Instant::now();
-    let output = Command::new(BRIGADE).arg("demo").output().unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let output = Command::new(BRIGADE).arg("demo").env("XDG_STATE_HOME", state.path()).output().unwrap();
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stderr}");
     assert!(stdout.contains("Stay on SQS for now"), "{stdout}");
     assert!(stdout.contains("$0.0279 · ") && stdout.contains("3 workers · trace "), "{stdout}");
     assert!(stderr.contains("waits for 3 workers"), "{stderr}");
+}
+
+#[test]
+fn the_run_of_the_demo_can_be_traced() {
+    let state = tempfile::tempdir().unwrap();
+    let brigade = |arguments: &[&str]| {
+        let mut command = Command::new(BRIGADE);
+        command
+            .args(arguments)
+            .env("XDG_STATE_HOME", state.path())
+            .env_remove("BRIGADE_CONFIG")
+            .current_dir(state.path());
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (is_found, message) = brigade(&["trace"]);
+    assert!(!is_found && message.contains("there are no runs yet") && message.contains("`brigade demo`"), "{message}");
+    let (_, printed) = brigade(&["demo"]);
+    let (_, command) = printed.rsplit_once("brigade trace ").unwrap();
+    let id = &command[..8];
+    let (is_found, tree) = brigade(&["trace", id]);
+    assert!(is_found && tree.contains("desk · finished") && tree.contains("tool researcher · ok"), "{tree}");
+    let (is_found, list) = brigade(&["trace"]);
+    let is_row = |line: &str| line.starts_with(id) && line.contains("desk") && line.contains("$0.0279");
+    assert!(is_found && list.lines().any(is_row), "{list}");
+    let (is_found, message) = brigade(&["trace", "01234567"]);
+    let places = ["events.jsonl (no such file)", "runs.jsonl\n", "looked in"];
+    assert!(!is_found && places.iter().all(|place| message.contains(place)), "{message}");
+    let (is_found, message) = brigade(&["trace", "xyz"]);
+    assert!(!is_found && message.contains("`xyz` is not a trace id"), "{message}");
+}
+
+#[test]
+fn the_prices_have_an_age_and_an_example_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let prices = || {
+        let mut command = Command::new(BRIGADE);
+        let output = command.arg("prices").env_remove("BRIGADE_CONFIG").current_dir(folder.path()).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let bundled = prices();
+    assert!(
+        bundled.contains("days old: bundled with brigade") && bundled.contains("prices = \"prices.toml\""),
+        "{bundled}"
+    );
+    std::fs::write(folder.path().join("brigade.toml"), "prices = \"own.toml\"").unwrap();
+    std::fs::write(folder.path().join("own.toml"), "as_of = \"2026-11-01\"").unwrap();
+    let own = prices();
+    assert!(own.contains("of 2026-11-01, ") && own.contains("own.toml over them"), "{own}");
 }
 
 #[tokio::test]

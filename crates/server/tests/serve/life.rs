@@ -196,3 +196,60 @@ async fn a_log_that_is_not_read_stops_nothing() {
     server.signal("-TERM");
     assert!(server.exit().await.success(), "the end waits for the reader a second at most");
 }
+
+fn key_with(budget: &str) -> String {
+    let hash = crate::support::hash_of("brg_ada");
+    format!("[keys.ada]\nhash = \"sha256:{hash}\"\nscopes = [\"run\", \"read\"]\nbudget = {budget}\n")
+}
+
+async fn reload(server: &Server, config: &str, times: usize) {
+    server.write_config(config);
+    server.signal("-HUP");
+    eventually("the configuration is reloaded", || (server.log().matches("reloaded").count() == times).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn runs_in_flight_count_under_a_reloaded_budget_also_if_their_key_was_removed_meanwhile() {
+    let script =
+        "[[rule]]\nanswer = { text = \"Done.\", latency = { first = \"1s\" }, usage = { input = 120, output = 30 } }";
+    for is_removed in [false, true] {
+        let provider = scripted(script, "").await;
+        // A second key, because a server does not give up its last one.
+        let other = "[keys.other]\nhash = \"sha256:".to_owned() + &crate::support::hash_of("brg_other") + "\"\n";
+        let base = config(&provider) + &other;
+        let server = Server::start(&(base.clone() + &key_with("{ usd = \"5.00\", per = \"day\" }")));
+        server.until_ready().await;
+        let ask = || server.post("/v1/chat/completions", &question("Hello?")).header("authorization", "Bearer brg_ada");
+        let mut asking = tokio::task::JoinSet::from_iter([json_of(ask())]);
+        eventually("the provider is asked", || (provider.call_log().totals().arrived == 1).then_some(())).await;
+        let mut reloads = 1;
+        if is_removed {
+            reload(&server, &base, reloads).await;
+            reloads += 1;
+        }
+        // Less than the call in flight costs.
+        reload(&server, &(base + &key_with("{ tokens = 100, per = \"month\" }")), reloads).await;
+        assert_eq!(json_of(ask()).await.0, 402, "the call in flight is reserved");
+        assert_eq!(asking.join_next().await.unwrap().unwrap().0, 200);
+        assert_eq!(json_of(ask()).await.0, 402, "the call in flight was settled");
+        assert_eq!(provider.call_log().totals().arrived, 1);
+    }
+}
+
+#[tokio::test]
+async fn sessions_without_a_store_belong_to_the_key_and_outlive_a_reload() {
+    let provider = crate::support::acquaintance().await;
+    let twin = "\n[agents.twin]\nmodel = \"mini\"\npurpose = \"Answers.\"\ninstructions = \"You are a clerk.\"\n";
+    let config = config(&provider) + twin;
+    let server = Server::start(&config);
+    let mut answers = Vec::new();
+    for (agent, text) in [("clerk", "I am Ada."), ("twin", "Who am I?")] {
+        let body = json!({ "agent": agent, "task": text, "session_id": "one" });
+        answers.push(json_of(server.post("/v1/runs", &body)).await.1["result"]["text"].clone());
+        if agent == "clerk" {
+            reload(&server, &(config.clone() + "[log]\nlevel = \"info\"\n"), 1).await;
+        }
+    }
+    assert_eq!(Value::Array(answers), json!(["Pleased to meet you.", "You are Ada."]));
+}

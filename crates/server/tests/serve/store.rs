@@ -133,7 +133,8 @@ async fn a_run_can_be_traced_while_the_server_runs_and_after_it_ended() {
     stop(server).await;
     assert_eq!(trace(&[id, "--store", &path]).1, running);
     let (is_found, message) = trace(&["ffffffff", "--store", &path]);
-    assert!(!is_found && message.contains("brigade.db has no run with the id ffffffff"), "{message}");
+    assert!(!is_found && message.contains("no run has the trace id ffffffff; looked in:"), "{message}");
+    assert!(message.contains(&format!("the store {path}")) && !message.contains("file of events"), "{message}");
 }
 
 #[tokio::test]
@@ -168,6 +169,10 @@ async fn a_run_cut_off_by_a_crash_is_interrupted() {
     assert_eq!((&found["status"], &found["error"]["code"]), (&json!("interrupted"), &json!("interrupted")), "{found}");
     let (_, usage) = json_of(second.get("/v1/usage")).await;
     assert_ne!(usage["total"]["uncertain"], "0", "it may be billed: {usage}");
+    let total = &usage["total"]["cost"];
+    let (_, list) = json_of(second.get("/v1/runs")).await;
+    assert!(found["cost_usd"].is_string(), "{found}");
+    assert_eq!((&found["cost_usd"], &list["data"][0]["cost_usd"]), (total, total), "{usage}");
 }
 
 #[tokio::test]
@@ -244,4 +249,156 @@ async fn a_damaged_store_is_reported_and_not_changed() {
     let message = Server::refused(&config);
     assert!(message.contains("damaged") && message.contains("restore it from a backup"), "{message}");
     assert!(std::fs::read(&path).unwrap() == bytes, "it was left as it is");
+}
+
+/// Polls `/readyz` until it has this status. Returns its reasons.
+async fn until_readiness(server: &Server, wanted: u16) -> String {
+    for _ in 0..1_000 {
+        let (status, readiness) = json_of(server.get("/readyz?verbose")).await;
+        if status == wanted {
+            return readiness.to_string();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it never has status {wanted}: {}", server.log());
+}
+
+fn calls(usage: &Value) -> &Value {
+    &usage["total"]["calls"]
+}
+
+#[tokio::test]
+async fn a_store_that_is_removed_turns_readiness_red_and_loses_no_spending() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let (config, path) = (stored(&config(&provider), &folder), folder.path().join("brigade.db"));
+    let ask = async |server: &Server| json_of(server.post("/v1/chat/completions", &question("Hello?"))).await.0;
+    let server = Server::start(&config);
+    server.until_ready().await;
+    assert_eq!(ask(&server).await, 200);
+    std::fs::remove_file(&path).unwrap();
+    let reasons = until_readiness(&server, 503).await;
+    assert!(reasons.contains("was removed while it was in use"), "{reasons}");
+    assert_eq!(ask(&server).await, 200, "runs go on");
+
+    std::fs::File::create(&path).unwrap();
+    until_readiness(&server, 200).await;
+    assert_eq!(ask(&server).await, 200);
+    assert_eq!(calls(&json_of(server.get("/v1/usage")).await.1), &json!(3));
+    server.signal("-KILL");
+    drop(server);
+    let server = Server::start(&config);
+    assert_eq!(calls(&json_of(server.get("/v1/usage")).await.1), &json!(3), "all spending is in the new file");
+
+    // A server that stops without a file creates one.
+    server.until_ready().await;
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(ask(&server).await, 200);
+    stop(server).await;
+    let server = Server::start(&config);
+    assert_eq!(calls(&json_of(server.get("/v1/usage")).await.1), &json!(4));
+}
+
+#[tokio::test]
+async fn a_store_has_one_server_even_without_its_lock_file() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let config = stored(&config(&provider), &folder);
+    let server = Server::start(&config);
+    std::fs::remove_file(folder.path().join("brigade.db.lock")).unwrap();
+    let message = Server::refused(&config);
+    assert!(message.contains("is in use by another process"), "{message}");
+    assert_eq!(json_of(server.post("/v1/chat/completions", &question("Hello?"))).await.0, 200);
+}
+
+#[tokio::test]
+async fn readiness_is_red_while_the_history_cannot_be_written() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let server = Server::start(&stored(&config(&provider), &folder));
+    server.until_ready().await;
+    let database = rusqlite::Connection::open(folder.path().join("brigade.db")).unwrap();
+    database.execute_batch("PRAGMA busy_timeout = 5000; ALTER TABLE run_costs RENAME TO away").unwrap();
+    let reasons = until_readiness(&server, 503).await;
+    assert!(reasons.contains("SQLite refused the operation"), "{reasons}");
+    database.execute_batch("ALTER TABLE away RENAME TO run_costs").unwrap();
+    until_readiness(&server, 200).await;
+}
+
+/// The events of a run after this id, until the stream ends: their ids, and the names of their events.
+async fn events(server: &Server, run: &Value, after: &str) -> (Vec<String>, Vec<String>) {
+    let request = server.get(&format!("/v1/runs/{}/events", run["id"].as_str().unwrap()));
+    let text = request.header("last-event-id", after).send().await.unwrap().text().await.unwrap();
+    let field = |name: &str| text.lines().filter_map(|line| Some(line.strip_prefix(name)?.trim().to_owned())).collect();
+    (field("id:"), field("event:"))
+}
+
+#[tokio::test]
+async fn an_event_has_the_same_number_in_memory_after_an_eviction_and_after_a_restart() {
+    let (provider, folder) = (provider("One two three four.").await, tempfile::tempdir().unwrap());
+    let config = stored(&config(&provider).replace("[server]", "[server]\nkept_runs = 1"), &folder);
+    let server = Server::start(&config);
+    let body = json!({ "agent": "clerk", "task": "Hello?", "stream": true });
+    let (_, run) = json_of(server.post("/v1/runs", &body)).await;
+    let (with_text, _) = events(&server, &run, "0").await;
+    assert!(with_text.iter().any(|id| id.contains('.')), "pieces of text are between events: {with_text:?}");
+    let in_memory: Vec<_> = with_text.into_iter().filter(|id| !id.contains('.')).collect();
+    let end = in_memory.last().unwrap().clone();
+
+    let check = async |server: &Server| {
+        assert_eq!(events(server, &run, "0").await.0, in_memory);
+        assert_eq!(events(server, &run, "3.1").await.0, in_memory[3..]);
+        for seen in [end.as_str(), "999", "999.9"] {
+            let (ids, names) = events(server, &run, seen).await;
+            assert_eq!((ids, names), (vec![end.clone()], vec!["ended".to_owned()]), "after {seen}");
+        }
+    };
+    json_of(server.post("/v1/runs", &json!({ "agent": "clerk", "task": "Evict it." }))).await;
+    check(&server).await;
+    stop(server).await;
+    check(&Server::start(&config)).await;
+}
+
+#[tokio::test]
+async fn an_idempotency_key_starts_one_run_over_evictions_restarts_and_kills() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let config = stored(&config(&provider).replace("[server]", "[server]\nkept_runs = 1"), &folder);
+    let ask = async |server: &Server, key: &str, task: &str| {
+        let body = json!({ "agent": "clerk", "task": task });
+        json_of(server.post("/v1/runs", &body).header("idempotency-key", key)).await
+    };
+    let server = Server::start(&config);
+    let (_, first) = ask(&server, "a", "Hello?").await;
+    ask(&server, "b", "Hello?").await;
+    let again = async |server: &Server| {
+        let (status, run) = ask(server, "a", "Hello?").await;
+        assert_eq!((status, &run["id"], &run["status"]), (200, &first["id"], &json!("ended")), "{run}");
+        assert_eq!(run["cost_usd"], first["cost_usd"]);
+        assert_eq!(ask(server, "a", "Another task.").await.0, 409);
+    };
+    again(&server).await;
+    server.signal("-KILL");
+    drop(server);
+    let server = Server::start(&config);
+    again(&server).await;
+    stop(server).await;
+    again(&Server::start(&config)).await;
+    assert_eq!(provider.call_log().totals().arrived, 2);
+}
+
+#[tokio::test]
+async fn a_run_that_was_killed_is_not_started_again_by_its_idempotency_key() {
+    let stall = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { before_headers = true }\ndo = { stall = \"10m\" }\n";
+    let (provider, folder) = (scripted("", stall).await, tempfile::tempdir().unwrap());
+    let config = stored(&config(&provider), &folder);
+    let body = json!({ "agent": "clerk", "task": "Hello?", "background": true });
+    let start = |server: &Server| server.post("/v1/runs", &body).header("idempotency-key", "a");
+    let first = Server::start(&config);
+    let (_, run) = json_of(start(&first)).await;
+    eventually("the provider is asked", || (provider.call_log().totals().arrived > 0).then_some(())).await;
+    // What is asked for is flushed first, so the run is on disk.
+    json_of(first.get("/v1/runs")).await;
+    first.signal("-KILL");
+    drop(first);
+    let second = Server::start(&config);
+    let (status, again) = json_of(start(&second)).await;
+    assert_eq!((status, &again["id"], &again["status"]), (202, &run["id"], &json!("interrupted")), "{again}");
+    assert_eq!(provider.call_log().totals().arrived, 1);
 }

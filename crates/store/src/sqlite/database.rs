@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::time::Instant;
 
 use super::{
-    file::{DatabaseFile, cannot_open},
+    file::{DatabaseFile, cannot_open, create_private},
     readers::{Readers, connect},
     schema,
     writer::{Source, Writer},
@@ -80,6 +80,7 @@ struct Inner {
     readers: Readers,
     writer: Writer,
     path: PathBuf,
+    generation: Arc<AtomicU64>,
     /// True while the log may have copies of deleted data.
     is_erasure_pending: AtomicBool,
     busy_timeout: Duration,
@@ -132,10 +133,12 @@ impl Database {
         let file = DatabaseFile::open(&path)?;
         let connection = connect_writer(&path, settings)?;
         let readers = Readers::new(&path, settings, file.handle());
-        let source = Source { file, settings: settings.clone(), readers: readers.clone() };
+        let generation = Arc::new(AtomicU64::new(0));
+        let source =
+            Source { file, settings: settings.clone(), readers: readers.clone(), generation: Arc::clone(&generation) };
         let writer = Writer::start(connection, source).map_err(|error| cannot_open(&path, error))?;
         let (is_erasure_pending, busy_timeout) = (AtomicBool::new(false), settings.busy_timeout);
-        Ok(Self(Arc::new(Inner { readers, writer, path, is_erasure_pending, busy_timeout })))
+        Ok(Self(Arc::new(Inner { readers, writer, path, generation, is_erasure_pending, busy_timeout })))
     }
 
     /// The path of the file.
@@ -206,6 +209,16 @@ impl Database {
             self.0.is_erasure_pending.store(true, Ordering::Release);
         }
         result
+    }
+
+    /// Creates the file again if it was removed. The next write opens it.
+    pub(crate) fn create_if_missing(&self) -> Result<(), StoreError> {
+        create_private(&self.0.path).map_err(|error| cannot_open(&self.0.path, error))
+    }
+
+    /// How many times another file took the place of the database. It does not change within a write.
+    pub(crate) fn generation(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0.generation)
     }
 
     /// Waits until everything that was queued before is on disk.

@@ -12,13 +12,14 @@ const APPLICATION_ID: i64 = 0x4272_6967;
 
 /// The migration at index `n` takes a file from version `n` to version `n + 1`. Published migrations never change, because
 /// files of every version exist.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/0001_sessions.sql"),
     include_str!("../../migrations/0002_notes.sql"),
     include_str!("../../migrations/0003_history.sql"),
     include_str!("../../migrations/0004_sessions_of_runs.sql"),
     include_str!("../../migrations/0005_note_directions.sql"),
     include_str!("../../migrations/0006_roots_of_runs.sql"),
+    include_str!("../../migrations/0007_idempotency_keys.sql"),
 ];
 
 /// Refuses a file of another program or a newer version, before anything is written to it.

@@ -1,6 +1,14 @@
 //! The writer thread.
 
-use std::{io, panic::AssertUnwindSafe, thread::JoinHandle};
+use std::{
+    io,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +45,7 @@ pub(crate) struct Source {
     pub(crate) file: DatabaseFile,
     pub(crate) settings: DatabaseSettings,
     pub(crate) readers: Readers,
+    pub(crate) generation: Arc<AtomicU64>,
 }
 
 /// Callers wait while the queue is full, so that a slow disk causes back pressure and not memory growth.
@@ -136,7 +145,8 @@ fn write_all(connection: Connection, mut source: Source, mut jobs: mpsc::Receive
             }
         }
     }
-    // Readers may still have the file open; then the next start checkpoints the log.
+    // SQLite checkpoints the log when the last connection is closed. If a reader is in use, the next start does it.
+    source.readers.retire();
     if let Some(Err((_, error))) = open.map(Connection::close) {
         tracing::debug!(%error, "the database was not closed cleanly");
     }
@@ -162,7 +172,9 @@ impl Source {
         }
         self.file.reopen()?;
         self.readers.keep_open(self.file.handle());
-        connect_writer(self.file.path(), &self.settings)
+        let connection = connect_writer(self.file.path(), &self.settings)?;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(connection)
     }
 }
 

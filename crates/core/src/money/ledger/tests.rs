@@ -297,6 +297,41 @@ fn a_new_window_renews_the_budget_and_a_clock_set_back_does_not() {
 }
 
 #[test]
+fn calls_in_flight_count_under_a_new_budget() {
+    let key = Ledger::root("key", Budget::unlimited().money(usd("0.10")));
+    let run = key.child_for_run("run", Budget::unlimited());
+    let in_flight = reserve(&run, indivisible(0, 20_000), false).unwrap();
+    key.set_budget(Budget::unlimited().money(usd("0.03")), Spending::default(), &Spending::default());
+    assert_eq!(reserve(&key, indivisible(0, 20_000), false).unwrap_err().scope.as_ref(), "key");
+    in_flight.settle(&charged(0, 20_000));
+    assert_eq!(reserve(&run, indivisible(0, 20_000), false).unwrap_err().scope.as_ref(), "key");
+    key.set_budget(Budget::unlimited().money(usd("0.10")), Spending::default(), &Spending::default());
+    reserve(&run, indivisible(0, 20_000), false).unwrap().settle(&charged(0, 20_000));
+    assert_eq!(key.spent_in_window(), usd("0.04"));
+}
+
+#[test]
+fn a_new_window_counts_what_was_spent_in_it_before_and_since() {
+    TODAY.set(date(2026, 8, 31));
+    let key = at_dates("key", Budget::unlimited().money(usd("0.10")).per(Window::Day));
+    let spend = || reserve(&key, indivisible(0, 20_000), false).map(|hold| hold.settle(&charged(0, 20_000)));
+    spend().unwrap();
+    let as_of = key.spending();
+    // Settled after the earlier spending of the month was read.
+    spend().unwrap();
+    let mut of_month = as_of;
+    of_month.charged = usd("0.05");
+    key.set_budget(Budget::unlimited().money(usd("0.08")).per(Window::Month), of_month, &as_of);
+    assert_eq!(key.spent_in_window(), usd("0.07"));
+    assert!(spend().is_err());
+    TODAY.set(date(2026, 9, 1));
+    assert_eq!(key.spent_in_window(), Money::ZERO);
+    // Without knowledge of earlier spending, all of this account counts.
+    key.set_budget(Budget::unlimited().money(usd("0.10")), Spending::default(), &Spending::default());
+    assert_eq!(key.spent_in_window(), usd("0.09"));
+}
+
+#[test]
 fn a_call_counts_in_the_window_in_which_it_is_settled() {
     TODAY.set(date(2026, 9, 1));
     let ledger = at_dates("key", Budget::unlimited().money(usd("0.02")).per(Window::Day));

@@ -2,14 +2,14 @@ use std::{sync::Arc, time::Duration};
 
 use brigade_core::{
     Agent, ChatModel, ChatReply, ChatRequest, Event, Metered, ModelError, ModelErrorKind, ModelId, Money, OnFailure,
-    Rate, Rates, Run, Settings, ToolOutput, TraceId, UnpricedPolicy, Worker,
+    Rate, Rates, Run, Settings, ToolOutput, ToolStatus, TraceId, UnpricedPolicy, Worker,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
 use serde_json::json;
 
 use super::*;
-use crate::{PriceBook, RunLog};
+use crate::{PriceBook, RunLog, TreeStyle};
 
 /// Repeats a failed call once.
 #[derive(Debug)]
@@ -80,14 +80,19 @@ async fn run_desk(trace: TraceId, recorder: Arc<RunLog>) {
     desk.run_in(&run, "Work.").await.unwrap();
 }
 
+/// The tree without its columns of time.
+fn texts(shown: &str) -> String {
+    let text = |line: &str| line.chars().skip(30).collect::<String>() + "\n";
+    shown.lines().skip(1).map(text).collect()
+}
+
 fn trace_of(first: u32) -> TraceId {
     TraceId::from_bits(u128::from(first) << 96 | 1).unwrap()
 }
 
 const DESK: &str = "\
 desk · finished · 2 turns · 400 tokens in, 40 out · $0.0048 · 9.5s
-├─ turn 1 scripted/desk · 2 tool calls · 100 tokens in, 10 out · $0.0012 · 1.0s
-│  └─ attempt scripted/desk · ok · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
+├─ turn 1 scripted/desk · 2 tool calls · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
 ├─ tool finder · ok · 6.5s
 │  └─ desk/finder · finished · 2 turns · 200 tokens in, 20 out · $0.0024 · 6.5s
 │     ├─ turn 1 scripted/finder · 1 tool call · 100 tokens in, 10 out · $0.0012 · 2.5s
@@ -95,15 +100,12 @@ desk · finished · 2 turns · 400 tokens in, 40 out · $0.0048 · 9.5s
 │     │  ├─ retry: attempt 2 in 500.0ms, because overloaded
 │     │  └─ attempt scripted/finder · ok · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
 │     ├─ tool lookup · ok · 3.0s
-│     └─ turn 2 scripted/finder · end_turn · 100 tokens in, 10 out · $0.0012 · 1.0s
-│        └─ attempt scripted/finder · ok · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
+│     └─ turn 2 scripted/finder · end_turn · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
 ├─ tool critic · ok · 1.0s
 │  └─ desk/critic · refused · 1 turn · 0 tokens in, 0 out · no price · 1.0s
-│     └─ turn 1 scripted/critic · no answer
-│        └─ attempt scripted/critic · refused · 1.0s
+│     └─ turn 1 scripted/critic · refused · 1.0s
 ├─ worker critic failed, policy fallback: as the script says (refused)
-└─ turn 2 scripted/desk · end_turn · 100 tokens in, 10 out · $0.0012 · 2.0s
-   └─ attempt scripted/desk · ok · 100 tokens in, 10 out · $0.0012 estimated · 2.0s
+└─ turn 2 scripted/desk · end_turn · 100 tokens in, 10 out · $0.0012 estimated · 2.0s
 ";
 
 /// A run log with two concurrent runs of the desk.
@@ -120,9 +122,8 @@ async fn the_tree_shows_agents_turns_attempts_and_tools() {
     let folder = tempfile::tempdir().unwrap();
     let path = two_desks(folder.path()).await;
     let shown = RunTree::open(path, "a3f2b1c9").unwrap().to_string();
-    let (first, tree) = shown.split_once('\n').unwrap();
-    assert!(first.starts_with("trace a3f2b1c9000000000000000000000001, began 20"), "{first}");
-    assert_eq!(tree, DESK, "{shown}");
+    assert!(shown.starts_with("trace a3f2b1c9000000000000000000000001, began 20"), "{shown}");
+    assert_eq!(texts(&shown), DESK, "{shown}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +135,7 @@ async fn an_open_run_is_shown_and_a_damaged_line_is_skipped() {
     let half: String = text.split_inclusive('\n').take(6).collect();
     std::fs::write(&path, format!("not JSON a3f2b1c9\n{unknown}\n{half}{{\"trace\": \"a3f2b1c9")).unwrap();
     let shown = RunTree::open(&path, "A3F2B1C9").unwrap().to_string();
-    assert!(shown.contains("\ndesk · not ended\n"), "{shown}");
+    assert!(shown.contains("  desk · not ended\n"), "{shown}");
 }
 
 #[test]
@@ -161,8 +162,8 @@ fn two_parallel_calls_of_one_worker_have_a_run_each() {
     for _ in 0..2 {
         add(&desk.child("critic", brigade_core::Budget::unlimited()).unwrap(), &Event::RunStarted);
     }
-    let shown = tree.to_string();
-    let lines: Vec<&str> = shown.lines().skip(1).collect();
+    let shown = texts(&tree.to_string());
+    let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(
         lines,
         [
@@ -187,8 +188,8 @@ fn members_of_a_group_without_a_run_stay_together() {
     add(&run(&["desk", "team", "first"]), &Event::RunStarted);
     add(&run(&["desk", "team"]), &Event::HandedOff { to: "second".into() });
     add(&run(&["desk", "team", "second"]), &Event::RunStarted);
-    let shown = tree.to_string();
-    let lines: Vec<&str> = shown.lines().skip(1).collect();
+    let shown = texts(&tree.to_string());
+    let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(
         lines,
         [
@@ -227,4 +228,49 @@ fn both_attempts_of_a_hedged_call_end_with_their_own_result() {
         let lines: Vec<_> = tree.lines().filter_map(|line| line.split_once("attempt p/m · ")).collect();
         assert_eq!(lines.iter().map(|(_, facts)| *facts).collect::<Vec<_>>(), [first, second], "{tree}");
     }
+}
+
+/// The records of two tools that run at the same time, one of them to the end.
+fn parallel() -> RunTree {
+    let run = Run::new();
+    let started = |id: &str| Event::ToolStarted { tool: id.into(), call_id: id.into() };
+    let ended = Event::ToolEnded {
+        tool: "late".into(),
+        call_id: "late".into(),
+        outcome: ToolStatus::Timeout,
+        elapsed: Duration::from_secs(10),
+    };
+    let start: Timestamp = "2026-11-30T06:00:00Z".parse().unwrap();
+    let records =
+        [(0, Event::RunStarted), (5, started("late")), (5, started("open")), (15, ended), (20, started("new"))];
+    let record = |(seconds, event)| {
+        let mut record = EventRecord::new(&run, event);
+        record.at = start + jiff::SignedDuration::from_secs(seconds);
+        record
+    };
+    RunTree::from_records("", records.map(record)).unwrap()
+}
+
+#[test]
+fn bars_show_what_ran_in_parallel() {
+    let expected = "   0.0s ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌  run · not ended
+   5.0s      ━━━━━━━━━━       ├─ tool late · timeout · 10.0s
+   5.0s      ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌  ├─ tool open · not ended
+  20.0s                    ╌  └─ tool new · not ended
+";
+    assert_eq!(parallel().to_string().split_once('\n').unwrap().1, expected);
+}
+
+#[test]
+fn lines_are_wrapped_at_the_width_and_colored_on_request() {
+    let narrow = parallel().render(TreeStyle::default().width(46));
+    let expected = "   0.0s ╌╌╌╌╌╌╌╌╌╌  run · not ended
+   5.0s   ━━━━━━    ├─ tool late · timeout ·
+                    │  10.0s
+";
+    assert!(narrow.split_once('\n').unwrap().1.starts_with(expected), "{narrow}");
+    assert!(narrow.lines().skip(1).all(|line| line.chars().count() <= 46), "{narrow}");
+    let colored = parallel().render(TreeStyle::default().color(true));
+    assert!(colored.contains("\x1b[31mtool late · timeout · 10.0s\x1b[0m"), "{colored}");
+    assert!(!parallel().to_string().contains('\x1b'));
 }

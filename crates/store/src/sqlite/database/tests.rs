@@ -312,3 +312,13 @@ async fn a_file_of_another_program_at_the_place_of_the_database_is_not_changed()
     std::fs::File::create(&path).unwrap();
     database.check_writable().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_database_that_is_closed_leaves_no_log_behind() {
+    let (folder, path) = folder();
+    let memory = SqliteMemory::new(Database::open(&path).unwrap());
+    memory.append("s", &[Message::user("hello")]).await.unwrap();
+    memory.load("s").await.unwrap();
+    drop(memory);
+    assert!(!folder.path().join("test.db-wal").exists());
+}

@@ -10,14 +10,17 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Event, EventRecord, ModelErrorKind, Money, RunId, Spending};
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::Value};
+use brigade_core::{Event, EventRecord, ModelErrorKind, Money, Spending};
+use rusqlite::{Connection, params};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    history::{Progress, RunOwner, Shared},
-    spending_columns as columns,
+    epoch::Epoch,
+    history::{Progress, Shared},
+    known_spending::KnownSpending,
+    run_row::RunRow,
     spending_log::SpendingLog,
+    sweep::Retention,
 };
 use crate::{Database, HistorySettings, StoreError, sqlite::database::now_us, unpoisoned};
 
@@ -33,9 +36,9 @@ pub(super) enum QueueItem {
 #[derive(Debug)]
 pub(super) struct QueuedEvent {
     pub(super) record: EventRecord,
-    pub(super) owner: RunOwner,
-    pub(super) depth: u32,
-    pub(super) parent: Option<RunId>,
+    pub(super) row: RunRow,
+    /// The number within its request, if it has one.
+    pub(super) number: Option<u64>,
     /// What the run had spent when it failed, which the event does not say.
     pub(super) spent: Option<Spending>,
 }
@@ -49,7 +52,9 @@ pub(super) struct EventWriter {
     pub(super) database: Database,
     pub(super) mask: fn(&Event) -> Event,
     pub(super) settings: HistorySettings,
-    pub(super) epoch: i64,
+    pub(super) epoch: Epoch,
+    /// What the file should have.
+    pub(super) known: KnownSpending,
     pub(super) shared: Arc<Shared>,
     pub(super) flushing: Vec<FlushRequest>,
     /// Whether the last write failed.
@@ -70,11 +75,14 @@ const MAX_BATCH: usize = 1_024;
 /// The pause between attempts to write to a full disk.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How soon it is noticed that the file was removed or replaced if nothing is written.
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Retention is configured in days, so an hour is exact enough.
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 
-/// A statement that deletes many rows blocks other writers.
-const MAX_SWEPT: u32 = 200;
+/// The pause between two batches of a sweep, in which others write.
+const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
 impl EventWriter {
     /// Writes until all senders are dropped and the queue is empty.
@@ -83,8 +91,7 @@ impl EventWriter {
         loop {
             let now = Instant::now();
             if next_sweep <= now {
-                next_sweep = now + SWEEP_INTERVAL;
-                self.sweep();
+                next_sweep = now + if self.sweep() { SWEEP_PAUSE } else { SWEEP_INTERVAL };
             }
             let first = queue.recv_timeout(self.wait_limit(next_sweep - now));
             // Events before these requests are in the queue by now, or written.
@@ -114,7 +121,7 @@ impl EventWriter {
         } else if self.is_broken {
             RETRY_INTERVAL
         } else {
-            until_sweep
+            until_sweep.min(FILE_CHECK_INTERVAL)
         }
     }
 
@@ -139,62 +146,80 @@ impl EventWriter {
         None
     }
 
+    /// Writes a batch and the spending. An empty transaction finds out whether the file is still in place.
     fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
         let spending = Arc::new(unpoisoned(&self.shared.spending).take());
-        let (count, epoch, mask) = (batch.events.len() as u64, self.epoch, self.mask);
-        let result = if count == 0 && spending.is_empty() {
-            Ok(())
-        } else {
-            let spending = Arc::clone(&spending);
-            let rows = batch.rows(mask);
-            self.database.write_blocking(move |connection| {
-                spending.write(connection, epoch)?;
-                write_events(connection, epoch, &rows)
-            })
+        let rows = Arc::new(batch.rows(self.mask));
+        let mut result = self.commit(&spending, &rows);
+        if matches!(result, Err(StoreError::Replaced(_))) {
+            result = self.adopt_file().and_then(|()| self.commit(&spending, &rows));
+        }
+        // A batch that cannot be written must not keep the spending from being written.
+        let spending_result = match &result {
+            Err(_) if !rows.is_empty() => self.commit(&spending, &Arc::default()),
+            result => result.clone(),
         };
-        self.check(&result, &spending, count);
-        self.shared.progress.send_replace(Progress { revision: spending.revision(), result: result.clone() });
+        match &spending_result {
+            Ok(()) => self.known.add(&spending),
+            Err(_) => unpoisoned(&self.shared.spending).put_back(SpendingLog::clone(&spending)),
+        }
+        self.report(&result, rows.len() as u64);
+        self.shared.progress.send_replace(Progress { revision: spending.revision(), result: spending_result });
         result
     }
 
-    /// After a failure, keeps the spending to write it again, counts the events as lost, and logs the first failure of
-    /// several, so that a full disk does not flood the log.
-    fn check(&mut self, result: &Result<(), StoreError>, spending: &SpendingLog, count: u64) {
+    fn commit(&self, spending: &Arc<SpendingLog>, rows: &Arc<Vec<(QueuedEvent, String)>>) -> Result<(), StoreError> {
+        let (spending, rows, epoch) = (Arc::clone(spending), Arc::clone(rows), self.epoch.clone());
+        self.database.write_blocking(move |connection| {
+            epoch.check_file()?;
+            write_events(connection, epoch.id, &rows)?;
+            spending.write(connection, epoch.id)
+        })
+    }
+
+    /// Continues in the file that took the place of an earlier one: writes the spending that it does not have.
+    fn adopt_file(&mut self) -> Result<(), StoreError> {
+        let (mut known, epoch) = (self.known.clone(), self.epoch.clone());
+        self.epoch = self.database.write_blocking(move |connection| {
+            let epoch = epoch.resume(connection)?;
+            known.restore(connection, epoch.id)?;
+            Ok(epoch)
+        })?;
+        tracing::warn!("the history goes on in another file; the spending so far was written to it");
+        Ok(())
+    }
+
+    /// Counts the events of a batch as lost if it was not written. Logs the first failure of several, so that a full disk
+    /// does not flood the log.
+    fn report(&mut self, result: &Result<(), StoreError>, count: u64) {
         let was_broken = std::mem::replace(&mut self.is_broken, result.is_err());
-        let Err(error) = result else { return };
-        unpoisoned(&self.shared.spending).put_back(spending.clone());
-        self.shared.lost.fetch_add(count, Ordering::Relaxed);
-        if !was_broken {
-            let error = error as &dyn std::error::Error;
-            tracing::error!(error, "the history cannot be written: events are lost, spending is kept and retried");
-        }
-    }
-
-    /// Deletes events and runs whose retention has ended.
-    fn sweep(&self) {
-        let before = |age: Duration| now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        let events = "DELETE FROM events WHERE run IN (SELECT id FROM runs WHERE started_us < ?1
-              AND EXISTS (SELECT 1 FROM events WHERE run = runs.id) ORDER BY id LIMIT ?2)";
-        let runs = "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE started_us < ?1 ORDER BY id LIMIT ?2)";
-        self.delete(events, before(self.settings.keep_events));
-        self.delete(runs, before(self.settings.keep_runs));
-    }
-
-    fn delete(&self, statement: &'static str, before_us: i64) {
-        let delete = move |connection: &Connection| {
-            Ok(connection.prepare_cached(statement)?.execute(params![before_us, MAX_SWEPT])?)
-        };
-        loop {
-            match self.database.write_blocking(delete) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "old history could not be deleted; retrying in an hour");
-                    return;
+        match result {
+            Ok(()) if was_broken => tracing::info!("the history is written again"),
+            Ok(()) => {}
+            Err(error) => {
+                self.shared.lost.fetch_add(count, Ordering::Relaxed);
+                if !was_broken {
+                    let error = error as &dyn std::error::Error;
+                    tracing::error!(
+                        error,
+                        "the history cannot be written: events are lost, spending is kept and retried"
+                    );
                 }
             }
         }
+    }
+
+    /// Deletes a batch of events and runs whose retention has ended. Returns whether there are more.
+    fn sweep(&mut self) -> bool {
+        self.known.fold();
+        let before = |age: Duration| now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        let HistorySettings { keep_events, keep_runs, .. } = self.settings;
+        let retention = Retention { events_us: before(keep_events), runs_us: before(keep_runs) };
+        self.database.write_blocking(move |connection| retention.delete_batch(connection)).unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "old history could not be deleted; retrying in an hour");
+            false
+        })
     }
 }
 
@@ -227,50 +252,24 @@ impl Batch {
 
 fn write_events(connection: &Connection, epoch: i64, rows: &[(QueuedEvent, String)]) -> Result<(), StoreError> {
     let mut ids = HashMap::new();
-    let mut costs: HashMap<(i64, String), Spending> = HashMap::new();
     for (queued, json) in rows {
         let id = match ids.entry(queued.record.run) {
             Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => *new.insert(queued.run_row(connection, epoch)?),
+            Entry::Vacant(new) => *new.insert(queued.row.id(connection, epoch)?),
         };
-        if let Event::AttemptEnded { model, charge: Some(charge), .. } = &queued.record.event {
-            *costs.entry((id, model.to_string())).or_default() += Spending::from(charge);
-        }
         queued.write_outcome(connection, id)?;
         queued.write(connection, id, json)?;
-    }
-    let mut upsert = connection.prepare_cached(&columns::upsert("run_costs", &["run", "model"]))?;
-    for ((id, model), spent) in costs {
-        let key = [Value::Integer(id), Value::Text(model)];
-        upsert.execute(params_from_iter(key.into_iter().chain(columns::values(&spent))))?;
     }
     Ok(())
 }
 
 impl QueuedEvent {
-    /// The id of the run's row, which is inserted at the first event of the run.
-    fn run_row(&self, connection: &Connection, epoch: i64) -> Result<i64, StoreError> {
-        let EventRecord { at, trace, run, agent, .. } = &self.record;
-        let run = run.uuid().into_bytes();
-        let mut select = connection.prepare_cached("SELECT id FROM runs WHERE run = ?1")?;
-        if let Some(id) = select.query_row([run], |row| row.get(0)).optional()? {
-            return Ok(id);
-        }
-        let mut insert = connection.prepare_cached(
-            "INSERT INTO runs (run, trace, agent, account, depth, epoch, started_us, session, root)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, (SELECT coalesce(root, run) FROM runs WHERE run = ?9))",
-        )?;
-        let (trace, at_us, RunOwner { account, session }) = (trace.to_string(), at.as_microsecond(), &self.owner);
-        let parent = self.parent.map(|parent| parent.uuid().into_bytes());
-        Ok(insert.insert(params![run, trace, agent, account, self.depth, epoch, at_us, session, parent])?)
-    }
-
     fn write(&self, connection: &Connection, id: i64, json: &str) -> Result<(), StoreError> {
         let mut insert = connection.prepare_cached(
             "INSERT INTO events (run, number, at_us, entry)
-             SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM events WHERE run = ?1",
+             SELECT ?1, coalesce(?4, max(number) + 1, 1), ?2, ?3 FROM events WHERE run = ?1",
         )?;
-        insert.execute(params![id, self.record.at.as_microsecond(), json])?;
+        insert.execute(params![id, self.record.at.as_microsecond(), json, self.number])?;
         Ok(())
     }
 

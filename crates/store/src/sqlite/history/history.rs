@@ -15,10 +15,15 @@ use brigade_core::{Event, EventRecord, Ledger, Money, Observer, Run};
 use tokio::sync::{oneshot, watch};
 
 use super::{
+    epoch::{self, Epoch},
     event_writer::{EventWriter, FlushRequest, QueueItem, QueuedEvent},
-    spending_log::{self, SpendingLog},
+    idempotency::StoredKeys,
+    known_spending::KnownSpending,
+    request_recorder::RequestRecorder,
+    run_row::RunRow,
+    spending_log::SpendingLog,
 };
-use crate::{Database, RunHistory, StoreError, WriteBarrier, sqlite::database::now_us, unpoisoned};
+use crate::{Database, RunHistory, StoreError, WriteBarrier, unpoisoned};
 
 /// Stores every run with its events, cost and outcome, and all money that was settled or is reserved.
 ///
@@ -37,7 +42,8 @@ use crate::{Database, RunHistory, StoreError, WriteBarrier, sqlite::database::no
 ///
 /// Wrap models with [`History::write_barrier`], so that the first case never concerns a call that was answered and
 /// settled. Await [`History::flush`] before reporting to a caller that a run is over. While the disk is full, sums stay
-/// in memory and are written again.
+/// in memory and are written again. So they do while the file is missing; if another file takes its place, all spending
+/// that this process knows of is written to it.
 ///
 /// Dropping the last clone writes the rest. Observers hold a clone.
 ///
@@ -130,13 +136,6 @@ pub(super) struct RunOwner {
     pub(super) session: Option<Arc<str>>,
 }
 
-/// Observes the runs of one account.
-#[derive(Debug)]
-struct AccountObserver {
-    history: History,
-    owner: RunOwner,
-}
-
 /// Some seconds of a busy process, a few megabytes.
 const QUEUE_LENGTH: usize = 8_192;
 
@@ -180,11 +179,12 @@ impl History {
         mask: fn(&Event) -> Event,
         settings: HistorySettings,
     ) -> Result<Self, StoreError> {
-        let (epoch, interrupted) = database.write(start_epoch).await?;
+        let (epoch, interrupted) = Epoch::start(&database).await?;
         if interrupted != InterruptedWork::default() {
             let InterruptedWork { runs, calls, uncertain } = interrupted;
             tracing::warn!(runs, calls, %uncertain, "an earlier process was interrupted: its open calls count as uncertain");
         }
+        let known = database.write(KnownSpending::read).await?;
         let (queue, messages) = sync_channel(QUEUE_LENGTH);
         let shared = Arc::new(Shared {
             spending: Mutex::default(),
@@ -197,6 +197,7 @@ impl History {
             mask,
             settings,
             epoch,
+            known,
             shared: Arc::clone(&shared),
             flushing: Vec::new(),
             is_broken: false,
@@ -222,8 +223,17 @@ impl History {
 
     /// An observer for runs that `account` pays for and that continue this session.
     pub fn of_session(&self, account: impl Into<Arc<str>>, session: Option<Arc<str>>) -> Arc<dyn Observer> {
-        let owner = RunOwner { account: account.into(), session };
-        Arc::new(AccountObserver { history: self.clone(), owner })
+        Arc::new(self.recorder(account, session))
+    }
+
+    /// Records the runs of one request, which `account` pays for and which continue this session. It is an observer, too.
+    pub fn recorder(&self, account: impl Into<Arc<str>>, session: Option<Arc<str>>) -> RequestRecorder {
+        RequestRecorder::new(self.clone(), RunOwner { account: account.into(), session })
+    }
+
+    /// The idempotency keys under which runs were started.
+    pub fn idempotency_keys(&self) -> StoredKeys {
+        StoredKeys::new(self.0.database.clone())
     }
 
     /// Wraps a model or embedder, so that its answers wait until their reservation is on disk. It belongs directly
@@ -256,6 +266,25 @@ impl History {
         written.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Like [`History::flush`], before the process ends. If the file was removed, it is created again, because the spending
+    /// would be lost with the process.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        match self.flush().await {
+            Err(StoreError::Missing(path)) => {
+                tracing::error!("the database {} was removed; creating it again for the spending", path.display());
+                self.0.database.create_if_missing()?;
+                self.flush().await
+            }
+            result => result,
+        }
+    }
+
+    /// Checks that the history can be written now, for readiness checks.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.0.shared.progress.borrow().result.clone()?;
+        self.0.database.write(epoch::probe).await
+    }
+
     /// The number of lost events: the disk was full or too slow.
     pub fn lost(&self) -> u64 {
         self.0.shared.lost.load(Ordering::Relaxed)
@@ -274,34 +303,24 @@ impl History {
         Ok(())
     }
 
-    fn store(&self, run: &Run, owner: &RunOwner, event: &Event) {
+    /// Without a `number`, the event gets the next number of its run.
+    pub(super) fn store(&self, run: &Run, owner: &RunOwner, event: &Event, number: Option<u64>) {
         if !event.is_stored() {
             return;
         }
         if let Event::AttemptStarted { model } = event {
             unpoisoned(&self.0.shared.spending).call_started(run, &owner.account, model);
         } else if let Event::AttemptEnded { model, charge, .. } = event {
-            unpoisoned(&self.0.shared.spending).call_ended(run, &owner.account, model, charge.as_ref());
+            unpoisoned(&self.0.shared.spending).call_ended(run, owner, model, charge.as_ref());
         }
         let has_failed = matches!(event, Event::RunFailed { .. });
         self.0.send(QueuedEvent {
             record: EventRecord::new(run, event.clone()),
-            owner: owner.clone(),
-            depth: run.depth(),
-            parent: run.parent(),
+            row: RunRow::new(run, owner),
+            number,
             spent: has_failed.then(|| run.ledger().spending()),
         });
     }
-}
-
-/// Starts an epoch, and closes what earlier ones left open.
-fn start_epoch(connection: &rusqlite::Connection) -> Result<(i64, InterruptedWork), StoreError> {
-    connection.execute("INSERT INTO epochs (started_us) VALUES (?1)", [now_us()])?;
-    let epoch = connection.last_insert_rowid();
-    let closed = "UPDATE runs SET outcome = 'interrupted' WHERE outcome IS NULL AND epoch < ?1";
-    let runs = connection.execute(closed, [epoch])? as u64;
-    let spent = spending_log::settle_interrupted(connection, epoch)?;
-    Ok((epoch, InterruptedWork { runs, calls: spent.calls, uncertain: spent.uncertain }))
 }
 
 impl Inner {
@@ -336,13 +355,7 @@ impl Drop for Inner {
 
 impl Observer for History {
     fn on_event(&self, run: &Run, event: &Event) {
-        self.store(run, &self.0.unowned, event);
-    }
-}
-
-impl Observer for AccountObserver {
-    fn on_event(&self, run: &Run, event: &Event) {
-        self.history.store(run, &self.owner, event);
+        self.store(run, &self.0.unowned, event, None);
     }
 }
 

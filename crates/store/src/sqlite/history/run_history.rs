@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_fro
 use uuid::Uuid;
 
 use super::{
-    trace_history::{EventsOf, events, trace},
+    trace_history::{numbered_events, trace},
     usage::{first_day, usage},
 };
 use crate::{
@@ -110,6 +110,16 @@ pub struct RunInfo {
     pub elapsed_us: Option<u64>,
 }
 
+/// An event of a request.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct NumberedEvent {
+    /// Its number within the request, from 1. Numbers increase, and lost events leave gaps.
+    pub number: u64,
+    /// The event.
+    pub record: EventRecord,
+}
+
 /// All runs of one request, with their costs and events.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -210,9 +220,10 @@ impl RunHistory {
         self.readers.read(read).await
     }
 
-    /// The events of a run at the top and of the runs below it, without other requests of the same trace.
-    pub async fn events(&self, run: RunId) -> Result<Vec<EventRecord>, StoreError> {
-        self.readers.read(move |connection| events(connection, EventsOf::Run(run))).await
+    /// The events of a run at the top and of the runs below it after the event `after`, without other requests of the same
+    /// trace. They have the numbers of their [`RequestRecorder`](crate::RequestRecorder).
+    pub async fn events(&self, run: RunId, after: u64) -> Result<Vec<NumberedEvent>, StoreError> {
+        self.readers.read(move |connection| numbered_events(connection, run, after)).await
     }
 
     /// Finds the request whose trace id starts with `id`, at least eight digits, or that has a run with this id. Of

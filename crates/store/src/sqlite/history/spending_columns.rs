@@ -69,6 +69,15 @@ pub(crate) fn values(spending: &Spending) -> impl Iterator<Item = Value> {
     values.into_iter()
 }
 
+/// The values of `known` that `found` does not have. No value is negative.
+pub(crate) fn missing(known: &Spending, found: &Spending) -> Vec<Value> {
+    let missing = values(known).zip(values(found)).map(|(known, found)| match (known, found) {
+        (Value::Integer(known), Value::Integer(found)) => Value::Integer(known.saturating_sub(found).max(0)),
+        (known, _) => known,
+    });
+    missing.collect()
+}
+
 /// Reads the columns from index `first` on. A sum over no rows is zero.
 pub(crate) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Spending> {
     let count = |column: usize| row.get::<_, Option<u64>>(first + column);

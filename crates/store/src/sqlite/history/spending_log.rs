@@ -8,7 +8,7 @@ use std::{
 use brigade_core::{Charge, ModelId, Money, Run, RunId, Spending};
 use rusqlite::{Connection, params, params_from_iter, types::Value};
 
-use super::{spending_columns as columns, usage::day_number};
+use super::{history::RunOwner, run_row::RunRow, spending_columns as columns, usage::day_number};
 use crate::{StoreError, sqlite::database::today};
 
 /// The spending and reservations since the last commit. These are sums, so their number is that of agents and models,
@@ -17,25 +17,28 @@ use crate::{StoreError, sqlite::database::today};
 pub(super) struct SpendingLog {
     /// The number of changes so far, so that a caller can wait until they are written.
     revision: u64,
-    spent: BTreeMap<SpendingKey, Spending>,
+    pub(super) spent: BTreeMap<SpendingKey, Spending>,
+    /// The spending of runs by model. The row of a run is written with it, because its first event may be lost.
+    by_run: HashMap<(RunId, String), (RunRow, Spending)>,
     /// The current reservations of runs; `None` for runs that have none any more.
-    reserved: HashMap<RunId, Option<Reservation>>,
+    pub(super) reserved: HashMap<RunId, Option<Reservation>>,
 }
 
 /// The key of a row of spending.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct SpendingKey {
-    day: i64,
-    account: Arc<str>,
-    agent: Arc<str>,
-    model: ModelId,
+pub(super) struct SpendingKey {
+    pub(super) day: i64,
+    pub(super) account: Arc<str>,
+    pub(super) agent: Arc<str>,
+    /// As `provider/model`.
+    pub(super) model: String,
 }
 
 #[derive(Debug, Clone)]
-struct Reservation {
-    key: SpendingKey,
-    calls: u64,
-    amount: Money,
+pub(super) struct Reservation {
+    pub(super) key: SpendingKey,
+    pub(super) calls: u64,
+    pub(super) amount: Money,
 }
 
 impl SpendingLog {
@@ -49,18 +52,16 @@ impl SpendingLog {
         std::mem::replace(self, Self { revision, ..Self::default() })
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.spent.is_empty() && self.reserved.is_empty()
-    }
-
     pub(super) fn call_started(&mut self, run: &Run, account: &Arc<str>, model: &ModelId) {
         self.update_reservation(run, SpendingKey::new(run, account, model));
     }
 
-    pub(super) fn call_ended(&mut self, run: &Run, account: &Arc<str>, model: &ModelId, charge: Option<&Charge>) {
-        let key = SpendingKey::new(run, account, model);
+    pub(super) fn call_ended(&mut self, run: &Run, owner: &RunOwner, model: &ModelId, charge: Option<&Charge>) {
+        let key = SpendingKey::new(run, &owner.account, model);
         if let Some(charge) = charge {
             *self.spent.entry(key.clone()).or_default() += Spending::from(charge);
+            let of_run = self.by_run.entry((run.id(), key.model.clone()));
+            of_run.or_insert_with(|| (RunRow::new(run, owner), Spending::default())).1 += Spending::from(charge);
         }
         self.update_reservation(run, key);
     }
@@ -77,6 +78,9 @@ impl SpendingLog {
         for (key, spending) in unwritten.spent {
             *self.spent.entry(key).or_default() += spending;
         }
+        for (key, (row, spending)) in unwritten.by_run {
+            self.by_run.entry(key).or_insert_with(|| (row, Spending::default())).1 += spending;
+        }
         for (run, reservation) in unwritten.reserved {
             self.reserved.entry(run).or_insert(reservation);
         }
@@ -86,46 +90,59 @@ impl SpendingLog {
         for (key, spending) in &self.spent {
             add(connection, key.values(), spending)?;
         }
+        for ((_, model), (row, spending)) in &self.by_run {
+            add_to_run(connection, row.id(connection, epoch)?, model, spending)?;
+        }
         let mut delete = connection.prepare_cached("DELETE FROM reservations WHERE run = ?1")?;
-        let mut upsert = connection.prepare_cached(
-            "INSERT OR REPLACE INTO reservations (run, epoch, day, account, agent, model, calls, reserved_nano)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?;
         for (run, reservation) in &self.reserved {
-            let run = run.uuid().into_bytes();
-            let Some(Reservation { key, calls, amount }) = reservation else {
-                delete.execute([run])?;
-                continue;
-            };
-            let SpendingKey { day, account, agent, model } = key;
-            upsert.execute(params![run, epoch, day, account, agent, model.to_string(), calls, amount.nano()])?;
+            match reservation {
+                Some(reservation) => reservation.write(connection, *run, epoch)?,
+                None => drop(delete.execute([run.uuid().into_bytes()])?),
+            }
         }
         Ok(())
     }
 }
 
+impl Reservation {
+    pub(super) fn write(&self, connection: &Connection, run: RunId, epoch: i64) -> Result<(), StoreError> {
+        let mut upsert = connection.prepare_cached(
+            "INSERT OR REPLACE INTO reservations (run, epoch, day, account, agent, model, calls, reserved_nano)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        let Self { key: SpendingKey { day, account, agent, model }, calls, amount } = self;
+        upsert.execute(params![run.uuid().into_bytes(), epoch, day, account, agent, model, calls, amount.nano()])?;
+        Ok(())
+    }
+}
+
 impl SpendingKey {
+    /// The names of [`SpendingKey::values`].
+    pub(super) const COLUMNS: [&str; 4] = ["day", "account", "agent", "model"];
+
     fn new(run: &Run, account: &Arc<str>, model: &ModelId) -> Self {
         Self {
             day: day_number(today()),
             account: Arc::clone(account),
             agent: Arc::clone(run.agent()),
-            model: model.clone(),
+            model: model.to_string(),
         }
     }
 
-    fn values(&self) -> [Value; 4] {
+    pub(super) fn values(&self) -> [Value; 4] {
         let Self { day, account, agent, model } = self;
         let text = |text: &str| Value::Text(text.to_owned());
-        [Value::Integer(*day), text(account), text(agent), Value::Text(model.to_string())]
+        [Value::Integer(*day), text(account), text(agent), text(model)]
     }
 }
 
 /// Counts the reservations of earlier processes as uncertain: their calls were interrupted, and may be billed. Returns
 /// the sum.
 pub(super) fn settle_interrupted(connection: &Connection, epoch: i64) -> Result<Spending, StoreError> {
-    let mut select = connection
-        .prepare_cached("SELECT day, account, agent, model, calls, reserved_nano FROM reservations WHERE epoch < ?1")?;
+    let mut select = connection.prepare_cached(
+        "SELECT day, reservations.account, reservations.agent, model, calls, reserved_nano, runs.id
+         FROM reservations LEFT JOIN runs ON runs.run = reservations.run WHERE reservations.epoch < ?1",
+    )?;
     let mut rows = select.query([epoch])?;
     let mut total = Spending::default();
     while let Some(row) = rows.next()? {
@@ -134,14 +151,25 @@ pub(super) fn settle_interrupted(connection: &Connection, epoch: i64) -> Result<
         interrupted.calls = row.get(4)?;
         interrupted.uncertain = Money::from_nano(row.get(5)?);
         add(connection, key, &interrupted)?;
+        if let Some(run) = row.get(6)? {
+            add_to_run(connection, run, &row.get::<_, String>(3)?, &interrupted)?;
+        }
         total += interrupted;
     }
     connection.execute("DELETE FROM reservations WHERE epoch < ?1", [epoch])?;
     Ok(total)
 }
 
-fn add(connection: &Connection, key: [Value; 4], spending: &Spending) -> Result<(), StoreError> {
-    let mut upsert = connection.prepare_cached(&columns::upsert("spend", &["day", "account", "agent", "model"]))?;
+pub(super) fn add(connection: &Connection, key: [Value; 4], spending: &Spending) -> Result<(), StoreError> {
+    let mut upsert = connection.prepare_cached(&columns::upsert("spend", &SpendingKey::COLUMNS))?;
+    upsert.execute(params_from_iter(key.into_iter().chain(columns::values(spending))))?;
+    Ok(())
+}
+
+/// Adds what a model cost in a run.
+fn add_to_run(connection: &Connection, run: i64, model: &str, spending: &Spending) -> Result<(), StoreError> {
+    let mut upsert = connection.prepare_cached(&columns::upsert("run_costs", &["run", "model"]))?;
+    let key = [Value::Integer(run), Value::Text(model.to_owned())];
     upsert.execute(params_from_iter(key.into_iter().chain(columns::values(spending))))?;
     Ok(())
 }

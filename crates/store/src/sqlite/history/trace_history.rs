@@ -1,6 +1,6 @@
 //! Queries over the events of one request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use brigade_core::{EventRecord, ParseError, RunId, Spending};
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params, types::Value};
 use uuid::Uuid;
 
 use super::{
-    run_history::{RUN_COLUMNS, run_id, run_info},
+    run_history::{NumberedEvent, RUN_COLUMNS, run_id, run_info},
     spending_columns as columns,
 };
 use crate::{StoreError, TraceHistory};
@@ -43,16 +43,37 @@ pub(super) fn trace(connection: &Connection, id: &str) -> Result<Option<TraceHis
     while let Some(row) = rows.next()? {
         *costs.entry((row.get(0)?, row.get(1)?)).or_default() += columns::read(row, 2)?;
     }
-    Ok(Some(TraceHistory { runs, costs, events: events(connection, EventsOf::Trace(&trace))? }))
+    Ok(Some(TraceHistory {
+        runs,
+        costs,
+        events: events(connection, EventsOf::Trace(&trace))?.into_iter().map(|event| event.record).collect(),
+    }))
 }
 
-pub(super) fn events(connection: &Connection, of: EventsOf<'_>) -> Result<Vec<EventRecord>, StoreError> {
+pub(super) fn numbered_events(
+    connection: &Connection,
+    run: RunId,
+    after: u64,
+) -> Result<Vec<NumberedEvent>, StoreError> {
+    let mut events = events(connection, EventsOf::Run(run))?;
+    let mut numbers = HashSet::new();
+    if events.iter().all(|event| numbers.insert(event.number)) {
+        events.sort_by_key(|event| event.number);
+    } else {
+        // An earlier version numbered the events of each run on their own.
+        (1..).zip(&mut events).for_each(|(number, event)| event.number = number);
+    }
+    events.retain(|event| event.number > after);
+    Ok(events)
+}
+
+fn events(connection: &Connection, of: EventsOf<'_>) -> Result<Vec<NumberedEvent>, StoreError> {
     let (condition, id) = match of {
         EventsOf::Trace(trace) => ("trace = ?1", Value::Text(trace.to_owned())),
         EventsOf::Run(run) => ("(runs.run = ?1 OR root = ?1)", Value::Blob(run.uuid().as_bytes().to_vec())),
     };
     let mut select = connection.prepare_cached(&format!(
-        "SELECT at_us, runs.run, agent, entry, trace FROM events JOIN runs ON runs.id = events.run
+        "SELECT at_us, runs.run, agent, entry, trace, number FROM events JOIN runs ON runs.id = events.run
          WHERE {condition} ORDER BY at_us, events.run, number LIMIT ?2"
     ))?;
     let mut rows = select.query(params![id, MAX_EVENTS])?;
@@ -64,7 +85,8 @@ pub(super) fn events(connection: &Connection, of: EventsOf<'_>) -> Result<Vec<Ev
         let at = Timestamp::from_microsecond(row.get(0)?).unwrap_or_default();
         let (agent, trace): (String, String) = (row.get(2)?, row.get(4)?);
         let trace = trace.parse().map_err(|error: ParseError| StoreError::unreadable("trace id", error))?;
-        events.push(EventRecord { at, trace, run: run_id(row.get(1)?), agent: agent.into(), event });
+        let record = EventRecord { at, trace, run: run_id(row.get(1)?), agent: agent.into(), event };
+        events.push(NumberedEvent { number: row.get(5)?, record });
     }
     Ok(events)
 }

@@ -2,15 +2,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use brigade_core::{Memory, MemoryError, Message};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use super::session;
+use super::{
+    locks::{SessionGuard, SessionLocks},
+    session,
+};
 use crate::{
     Conversation, Database, Erasure, Exchange, SessionFilter, SessionInfo, StoreError, sqlite::database::now_ms,
     unpoisoned,
@@ -40,8 +42,7 @@ use crate::{
 pub struct SqliteMemory {
     database: Database,
     settings: MemorySettings,
-    /// The locks of the sessions in use.
-    locks: Arc<Mutex<HashMap<String, Weak<AsyncMutex<()>>>>>,
+    locks: Arc<SessionLocks>,
 }
 
 /// Settings of [`SqliteMemory`].
@@ -71,7 +72,7 @@ pub struct RequestMemory {
 struct LoadedSession {
     version: u64,
     /// Makes other requests with this session wait until this request ends.
-    guard: OwnedMutexGuard<()>,
+    guard: SessionGuard,
 }
 
 impl Default for MemorySettings {
@@ -108,7 +109,8 @@ impl SqliteMemory {
 
     /// The sessions in this database, with these settings.
     pub fn with_settings(database: Database, settings: MemorySettings) -> Self {
-        Self { database, settings, locks: Arc::default() }
+        let locks = Arc::new(SessionLocks::new(settings.wait));
+        Self { database, settings, locks }
     }
 
     /// The memory for one request. It locks the sessions that it loads until it is dropped, and other requests for them wait.
@@ -177,22 +179,6 @@ impl SqliteMemory {
         let Some(keep_for) = self.settings.keep_for else { return i64::MIN };
         now_ms().saturating_sub(i64::try_from(keep_for.as_millis()).unwrap_or(i64::MAX))
     }
-
-    /// Waits until no other request uses the session.
-    async fn lock(&self, session: &str) -> Result<OwnedMutexGuard<()>, StoreError> {
-        let lock = {
-            let mut locks = unpoisoned(&self.locks);
-            locks.retain(|_, lock| lock.strong_count() > 0);
-            let known = locks.get(session).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let lock = Arc::new(AsyncMutex::new(()));
-                locks.insert(session.to_owned(), Arc::downgrade(&lock));
-                lock
-            })
-        };
-        let guard = tokio::time::timeout(self.settings.wait, lock.lock_owned()).await;
-        guard.map_err(|_| StoreError::SessionBusy(session.to_owned()))
-    }
 }
 
 #[async_trait]
@@ -214,7 +200,7 @@ impl Memory for RequestMemory {
         let known = unpoisoned(&self.loaded).remove(session);
         let guard = match known {
             Some(loaded) => loaded.guard,
-            None => self.memory.lock(session).await?,
+            None => self.memory.locks.lock(session).await?,
         };
         let Conversation { messages, version } = self.memory.conversation(session).await?;
         unpoisoned(&self.loaded).insert(session.to_owned(), LoadedSession { version, guard });

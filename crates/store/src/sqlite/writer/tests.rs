@@ -7,7 +7,7 @@ fn writer(pragmas: &str) -> (Writer, tempfile::TempDir) {
     let (path, settings) = (folder.path().join("test.db"), DatabaseSettings::default());
     let file = DatabaseFile::open(&path).unwrap();
     let readers = Readers::new(&path, &settings, file.handle());
-    let source = Source { file, settings, readers };
+    let source = Source { file, settings, readers, generation: Arc::default() };
     (Writer::start(connection, source).unwrap(), folder)
 }
 

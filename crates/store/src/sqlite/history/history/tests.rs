@@ -213,6 +213,74 @@ async fn an_interrupted_call_counts_as_uncertain_and_its_run_as_interrupted() {
 }
 
 #[tokio::test]
+async fn an_interrupted_run_has_the_cost_of_its_workers_and_of_its_open_call() {
+    let (folder, path) = folder();
+    let history = start(&path).await;
+    let script =
+        [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("Late.").after(Duration::from_hours(1))];
+    let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&FixedPrice));
+    let desk = Agent::new("desk", ScriptedModel::new(script).metered(&FixedPrice)).worker(Worker::new(critic));
+    let run = Run::builder().observer(history.of_account("ada")).build();
+    let mut work = Box::pin(desk.run_in(&run, "Check it."));
+    let is_last_call = || run.ledger().spending().calls == 2 && run.ledger().outstanding() == 1;
+    tokio::select! {
+        biased;
+        _ = &mut work => panic!("the model does not answer"),
+        () = async { while !is_last_call() { tokio::task::yield_now().await } } => {}
+    }
+    history.flush().await.unwrap();
+    let copy = folder.path().join("copy.db");
+    Connection::open(&path).unwrap().execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+
+    let after = start(&copy).await;
+    let stored = after.runs().find(run.id(), Some("ada")).await.unwrap().unwrap();
+    assert_eq!((stored.outcome.as_deref(), stored.cost), (Some("interrupted"), Some(PRICE.times(3))));
+    assert!(stored.tokens.is_some_and(|(input, output)| input > 0 && output > 0), "{stored:?}");
+    let trace = after.runs().trace(&run.trace().to_string()).await.unwrap().unwrap();
+    let costs: Vec<_> = trace.costs.iter().map(|((agent, _), spent)| (agent.as_str(), spent.total())).collect();
+    assert_eq!(costs, [("desk", PRICE.times(2)), ("desk/critic", PRICE)]);
+}
+
+#[tokio::test]
+async fn the_cost_of_a_run_is_stored_even_if_its_events_are_lost() {
+    let (_folder, path) = folder();
+    let database = Database::open(&path).unwrap();
+    let history = History::start(database.clone(), Event::clone).await.unwrap();
+    database.write(|connection| Ok(connection.execute_batch("ALTER TABLE events RENAME TO away")?)).await.unwrap();
+    let run = work(history.of_account("ada")).await;
+    assert!(history.flush().await.is_err());
+    let trace = history.runs().find(run.id(), Some("ada")).await.unwrap().unwrap();
+    assert_eq!(trace.agent, "clerk");
+    let costs = "SELECT sum(charged_nano) FROM run_costs JOIN runs ON runs.id = run_costs.run WHERE account = 'ada'";
+    let charged =
+        database.read(move |connection| Ok(connection.query_row(costs, [], |row| row.get::<_, i64>(0))?)).await;
+    assert_eq!(Money::from_nano(charged.unwrap()), PRICE);
+}
+
+#[tokio::test]
+async fn the_events_of_a_request_have_the_numbers_of_its_recorder() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    let script = [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("All good.")];
+    let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&FixedPrice));
+    let desk = Agent::new("desk", ScriptedModel::new(script).metered(&FixedPrice)).worker(Worker::new(critic));
+    // Two requests with the same trace, at the same time.
+    let (first, second) = (Run::builder().observer(history.of_account("ada")), Run::builder());
+    let first = first.build();
+    let second = second.trace(first.trace()).observer(history.of_account("ada")).build();
+    let clerk = clerk();
+    tokio::try_join!(desk.run_in(&first, "Check it."), clerk.run_in(&second, "Go.")).unwrap();
+    history.flush().await.unwrap();
+    let events = history.runs().events(first.id(), 0).await.unwrap();
+    assert!(events.iter().map(|event| event.number).eq(1..=events.len() as u64), "{events:?}");
+    assert!(events.iter().any(|event| &*event.record.agent == "desk/critic"));
+    assert!(matches!(events.last().unwrap().record.event, Event::RunEnded { .. }));
+    let rest = history.runs().events(first.id(), 3).await.unwrap();
+    assert_eq!(rest, events[3..]);
+    assert_eq!(history.runs().events(first.id(), 99).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_dropped_call_is_settled_and_leaves_no_reservation() {
     let (_folder, path) = folder();
     let history = start(&path).await;
@@ -326,7 +394,7 @@ async fn old_events_are_deleted_before_old_runs_and_spending_stays() {
     }
     drop(history);
     let aged = |connection: &Connection| {
-        let hours = |count: i64| now_us() - count * 3_600_000_000;
+        let hours = |count: i64| crate::sqlite::database::now_us() - count * 3_600_000_000;
         connection.execute("UPDATE runs SET started_us = ?1 WHERE id = (SELECT min(id) FROM runs)", [hours(50)])?;
         connection.execute(
             "UPDATE runs SET started_us = ?1 WHERE id = (SELECT id FROM runs ORDER BY id LIMIT 1 OFFSET 1)",
@@ -377,6 +445,100 @@ async fn a_full_disk_loses_events_but_no_spending() {
     history.flush().await.unwrap();
     let spent = history.runs().spent_in_window(Window::Total, Some("ada")).await.unwrap();
     assert_eq!((spent.calls, spent.charged), (calls, PRICE.times(calls)));
+}
+
+/// What a new process finds that all accounts have spent.
+async fn spent_after_restart(path: &std::path::Path) -> brigade_core::Spending {
+    start(path).await.runs().spent_in_window(Window::Total, None).await.unwrap()
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn spending_is_kept_while_the_file_is_missing_and_written_to_the_next_one() {
+    for is_copy in [false, true] {
+        let (folder, path) = folder();
+        let history = start(&path).await;
+        work(history.of_account("ada")).await;
+        history.flush().await.unwrap();
+        let copy = folder.path().join("copy.db");
+        Connection::open(&path).unwrap().execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+
+        std::fs::remove_file(&path).unwrap();
+        work(history.of_account("ada")).await;
+        let error = history.flush().await.unwrap_err();
+        assert!(matches!(error, StoreError::Missing(_)), "{error:?}");
+        assert!(history.check().await.is_err());
+
+        if is_copy {
+            std::fs::rename(&copy, &path).unwrap();
+        } else {
+            std::fs::File::create(&path).unwrap();
+        }
+        history.flush().await.unwrap();
+        history.check().await.unwrap();
+        work(history.of_account("ada")).await;
+        drop(history);
+        let spent = spent_after_restart(&path).await;
+        assert_eq!((spent.calls, spent.total()), (3, PRICE.times(3)), "the copy: {is_copy}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_history_without_a_file_creates_one_for_the_spending_when_it_is_closed() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    work(history.of_account("ada")).await;
+    history.flush().await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    work(history.of_account("ada")).await;
+    history.close().await.unwrap();
+    drop(history);
+    assert_eq!(spent_after_restart(&path).await.calls, 2);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_removed_while_nothing_runs_is_noticed_and_its_return_too() {
+    let (folder, path) = folder();
+    let history = start(&path).await;
+    work(history.of_account("ada")).await;
+    history.flush().await.unwrap();
+    let away = folder.path().join("away.db");
+    let mut progress = history.0.shared.progress.subscribe();
+    std::fs::rename(&path, &away).unwrap();
+    progress.wait_for(|progress| matches!(progress.result, Err(StoreError::Missing(_)))).await.unwrap();
+    std::fs::rename(&away, &path).unwrap();
+    progress.wait_for(|progress| progress.result.is_ok()).await.unwrap();
+    history.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_check_finds_each_table_that_cannot_be_written() {
+    for table in ["epochs", "runs", "events", "run_costs", "spend", "reservations"] {
+        let (_folder, path) = folder();
+        let database = Database::open(&path).unwrap();
+        let history = History::start(database.clone(), Event::clone).await.unwrap();
+        history.check().await.unwrap();
+        let rename = |sql: String| database.write(move |connection| Ok(connection.execute_batch(&sql)?));
+        rename(format!("PRAGMA legacy_alter_table = on; ALTER TABLE {table} RENAME TO away")).await.unwrap();
+        assert!(history.check().await.is_err(), "{table}");
+        rename(format!("ALTER TABLE away RENAME TO {table}")).await.unwrap();
+        history.check().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn spending_is_written_even_if_events_cannot_be() {
+    let (_folder, path) = folder();
+    let database = Database::open(&path).unwrap();
+    let history = History::start(database.clone(), Event::clone).await.unwrap();
+    database.write(|connection| Ok(connection.execute_batch("DROP TABLE events")?)).await.unwrap();
+    work(history.of_account("ada")).await;
+    drop((history, database));
+    let database = Database::open(&path).unwrap();
+    let spent = crate::RunHistory::new(&database).spent_in_window(Window::Total, Some("ada")).await.unwrap();
+    assert_eq!(spent.charged, PRICE);
 }
 
 #[tokio::test]
