@@ -141,3 +141,33 @@ async fn wrappers_without_accounts_share_nothing() {
     one.chat(&question(), &Run::new()).await.unwrap_err();
     assert!(other.chat(&question(), &Run::new()).await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_shown_state_is_that_of_the_breaker_that_hinders_most() {
+    use BreakerState::{Closed, HalfOpen, Open};
+    let accounts = Accounts::seeded(1);
+    let _model = guarded(Fake::healthy("m"), &accounts);
+    let mut health = accounts.snapshot().remove(0);
+    for (breaker, credential, shown) in
+        [(Open, HalfOpen, Open), (HalfOpen, Open, Open), (HalfOpen, Closed, HalfOpen), (Closed, Closed, Closed)]
+    {
+        (health.breaker, health.credential) = (Some(breaker), Some(credential));
+        assert_eq!((health.breaker_state(), health.is_available()), (Some(shown), shown != Open));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_exactly_the_longest_length_is_waited_for() {
+    for (pause, waits) in [(seconds(30), true), (seconds(30) + Duration::from_millis(1), false)] {
+        let fake = Fake::new("m", move |call, _| async move {
+            if call == 1 {
+                Err(retry_after(ModelErrorKind::RateLimited, pause))
+            } else {
+                Ok(crate::testing::reply("ok"))
+            }
+        });
+        let model = RateLimit::new(fake, RateLimitSettings::default());
+        model.chat(&question(), &Run::new()).await.unwrap_err();
+        assert_eq!(model.chat(&question(), &Run::new()).await.is_ok(), waits, "{pause:?}");
+    }
+}
