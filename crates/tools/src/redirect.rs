@@ -39,7 +39,7 @@ impl ToolRequest {
     /// the body. So they are also missing if that server redirects back.
     fn redirected(self, status: StatusCode, location: &str) -> Result<Self, ToolError> {
         let url = self.url.join(location).map_err(|error| {
-            ToolError::new(format!("the server redirects the request to what is not a valid address: {error}"))
+            ToolError::new(format!("the server redirects the request to an address that is not valid: {error}"))
         })?;
         let is_elsewhere = url.origin() != self.url.origin();
         // As browsers do: <https://fetch.spec.whatwg.org/#http-redirect-fetch>.

@@ -1,4 +1,4 @@
-//! `docs/faults.md` lists faults and the tests that hold them. Each test that it names must exist.
+//! `docs/faults.md` lists faults and the tests that hold them. Each test that it names must exist, and the rows are in order.
 
 use std::collections::HashSet;
 
@@ -19,10 +19,21 @@ impl Functions {
         }
     }
 
-    /// A finding for each row of the list that names no test, or a test that does not exist.
+    /// A finding for each row of the list that names no test or a test that does not exist, and for each that is out of
+    /// order or there twice.
     pub(crate) fn check(&self, list: &str) -> Vec<Finding> {
-        let rows = list.lines().enumerate().filter(|(_, line)| is_row(line));
-        rows.flat_map(|(index, row)| self.check_row(index + 1, row)).collect()
+        let mut findings = Vec::new();
+        let mut previous = None;
+        for (index, row) in list.lines().enumerate().filter(|(_, line)| is_row(line)) {
+            findings.extend(self.check_row(index + 1, row));
+            let number = number(row);
+            if number <= previous {
+                let place = format!("{FAULTS}:{}", index + 1);
+                findings.push(Finding::new(place, "the row is out of order or there twice", "sort the rows by number"));
+            }
+            previous = number;
+        }
+        findings
     }
 
     fn check_row(&self, line: usize, row: &str) -> Vec<Finding> {
@@ -49,6 +60,13 @@ fn is_row(line: &str) -> bool {
         && first.chars().nth(1).is_some_and(|second| second.is_ascii_digit())
 }
 
+/// The letter and the number of a row.
+fn number(row: &str) -> Option<(char, u32)> {
+    let id = row.trim_start_matches("| ").split(' ').next()?;
+    let letter = id.chars().next()?;
+    Some((letter, id.trim_start_matches(letter).parse().ok()?))
+}
+
 /// The names in backticks in the last column of a row.
 fn tests(row: &str) -> impl Iterator<Item = &str> {
     let last = row.trim_end().trim_end_matches('|').rsplit(" | ").next().unwrap_or_default();
@@ -68,6 +86,15 @@ mod tests {
         functions.add("a.rs", "#[test]\nfn one_key_cannot_read_another() {}\nasync fn waits<T>() {}");
         functions.add("a.md", "fn only_in_prose()");
         functions.check(list).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_their_numbers() {
+        let row = |number: &str| format!("| {number} | Wrong. | `waits` |\n");
+        assert_eq!(found(&[row("A2"), row("A10"), row("B1")].concat()), [""; 0]);
+        let error = "docs/faults.md:2: the row is out of order or there twice: sort the rows by number";
+        assert_eq!(found(&[row("A10"), row("A2")].concat()), [error]);
+        assert_eq!(found(&[row("A2"), row("A2")].concat()), [error]);
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn fuzz(shell: &Shell, workspace: &Workspace, (tool, options): (&Path, &Options)
     Ok(())
 }
 
-/// Starts a program that prints its address first. What it logs is kept.
+/// Starts a program that prints its address first. Its log is kept.
 fn start(program: &mut Command, folder: &Path) -> Result<(Running, String)> {
     let name = program.get_args().next().unwrap_or_default().to_string_lossy().into_owned();
     let log = File::create(folder.join(format!("{name}.log")))?;

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, de::DeserializeOwned};
 
 use crate::{CostSummary, Degradation, Message, Run, StopReason, Task, TraceId, Transcript, Usage};
 
-/// How a run ended: with an answer, whole or partial, and what it took.
+/// The result of a run: its answer, whole or partial, why it ended, and its cost.
 ///
 /// Its JSON form, for logs and HTTP, leaves the conversation out.
 ///
@@ -42,7 +42,7 @@ pub struct Outcome {
     pub inherited: usize,
     /// Tokens of this agent and its workers.
     pub usage: Usage,
-    /// What it cost, by agent and model.
+    /// The cost of this agent and its workers, by agent and model.
     pub cost: CostSummary,
     /// Model turns of this agent, without those of its workers.
     pub turns: u32,

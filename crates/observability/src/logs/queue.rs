@@ -18,7 +18,7 @@ const CAPACITY: usize = 4 << 20;
 const KEPT_BUFFER: usize = 64 << 10;
 
 /// A bounded queue of lines, and the thread that writes them in batches. The thread ends with the last clone, after it has
-/// written what was waiting.
+/// written all waiting lines.
 #[derive(Debug, Clone)]
 pub(crate) struct LineQueue(Arc<Producers>);
 

@@ -194,8 +194,8 @@ impl ChatDecoder {
         }
     }
 
-    /// What a whole message adds to the deltas before it. Some servers end with the message that the deltas made, perhaps
-    /// with other blanks; what was shown stands.
+    /// The text that a whole message adds to the deltas before it. Some servers end with the message that the deltas made,
+    /// perhaps with other blanks. Text that was already shown is kept.
     fn missing_rest<'t>(&self, text: &'t str) -> &'t str {
         let shown: String = self.content.iter().map(ContentBlock::text).collect();
         let visible = |text: &str| text.chars().filter(|character| !character.is_whitespace()).collect::<String>();

@@ -72,7 +72,7 @@ impl<'a> EventSink<'a> {
         }
     }
 
-    /// Emits what was held back.
+    /// Emits the characters that were held back.
     pub(crate) fn finish(&mut self) {
         let run = self.run;
         let [text, thinking] =

@@ -84,7 +84,7 @@ enum State {
 }
 
 impl TagFilter {
-    /// Adds text and passes on what is known to be text or reasoning.
+    /// Adds text and passes on the part that is certainly text or reasoning.
     pub(crate) fn push(&mut self, text: &str, emit: &mut impl FnMut(Piece, &str)) {
         if let State::Answer = self.state {
             return emit(Piece::Text, text);
@@ -133,7 +133,7 @@ impl TagFilter {
         emit(Piece::Thinking, &std::mem::replace(&mut self.held, rest));
     }
 
-    /// Passes on what was held back at the end of the text.
+    /// Ends the text, and passes on the characters that were held back.
     pub(crate) fn finish(&mut self, emit: &mut impl FnMut(Piece, &str)) {
         let piece = if let State::Thinking(_) = self.state { Piece::Thinking } else { Piece::Text };
         let held = std::mem::take(&mut self.held);

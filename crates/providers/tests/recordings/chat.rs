@@ -125,7 +125,8 @@ impl Expected {
         Ok(expected)
     }
 
-    /// Separates reasoning between tags, of which a template may have the first, and the token limit the second.
+    /// Separates reasoning between tags. A chat template may have written the opening tag, and the token limit may have cut
+    /// off the closing one.
     fn separate_tags(&mut self) {
         let Some((thinking, answer)) = self.text.split_once("</think>").or_else(|| {
             let cut = self.text.trim_start().starts_with("<think>") && self.stop.as_deref() == Some("length");

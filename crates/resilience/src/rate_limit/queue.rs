@@ -47,7 +47,7 @@ pub(crate) struct Waiter {
     pub(crate) wake: Arc<Notify>,
 }
 
-/// What is known about a run that has or had calls here.
+/// The place of a run among the runs that have or had calls here.
 #[derive(Debug, Default)]
 struct RunShare {
     /// Where its last call ends in virtual time.

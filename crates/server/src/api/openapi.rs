@@ -218,7 +218,7 @@ fn run_paths(schemas: &mut Schemas) -> Map<String, Value> {
             "/v1/runs/{id}/cancel",
             json!({ "post": {
             "operationId": "cancelRun",
-            "summary": "Cancels a run. Its result is what it has until then.",
+            "summary": "Cancels a run. Its result has the answer so far.",
             "parameters": [run_id()],
             "responses": { "202": response("The run.", &run), "default": error() }
         } }),

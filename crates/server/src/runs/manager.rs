@@ -299,7 +299,7 @@ impl RunHandle {
         self.end.borrow().as_deref().map_or(RunStatus::Running, RunEnd::status)
     }
 
-    /// Cancels the run. Its outcome is what it has until then. Does nothing if it has ended.
+    /// Cancels the run. Its outcome has the answer so far. Does nothing if the run has ended.
     pub fn cancel(&self) {
         if let Some(run) = lock(&self.run).as_ref() {
             run.cancel();

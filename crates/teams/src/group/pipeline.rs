@@ -6,7 +6,7 @@ use brigade_core::{Budget, Outcome, Run, RunError, RunFailure, RunOptions, Runna
 
 /// Agents that work one after the other: the answer of one is the task of the next.
 ///
-/// A stage that does not finish ends the pipeline with what it has, because the next stage would work on half an answer.
+/// A stage that does not finish ends the pipeline with its partial answer, because the next stage would work on half an answer.
 ///
 /// ```
 /// use brigade_core::Agent;

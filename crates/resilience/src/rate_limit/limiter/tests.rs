@@ -33,7 +33,7 @@ async fn admit<'a>(limiter: &'a Limiter, run: &Run) -> Result<Permit<'a>, WaitTo
     }
 }
 
-/// What is left of a limit; absent while it is not known.
+/// The rest of a limit; absent while the limit is not known.
 fn left(limiter: &Limiter, name: &str) -> Option<u64> {
     limiter.headroom().into_iter().find(|limit| limit.name == name).map(|limit| limit.remaining)
 }

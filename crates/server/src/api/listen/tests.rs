@@ -18,7 +18,7 @@ const LIMITS: ListenLimits = ListenLimits {
 };
 
 /// How long an answer may take. None takes a hundredth of it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 struct TestServer {
     address: SocketAddr,
@@ -59,7 +59,7 @@ impl TestServer {
 async fn ask(stream: &mut TcpStream, request: &str) -> Option<String> {
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = vec![0; 16 << 10];
-    let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await.expect("there is an answer");
+    let read = tokio::time::timeout(MAX_WAIT, stream.read(&mut answer)).await.expect("there is an answer");
     let text = String::from_utf8_lossy(answer.get(..read.ok()?)?).into_owned();
     text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).map(str::to_owned)
 }
@@ -115,7 +115,7 @@ async fn a_client_that_pipelines_and_reads_nothing_is_disconnected() {
         let mut stream = server.connect().await;
         let requests = request(path, key).repeat(100);
         let flooding = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
-        tokio::time::timeout(PATIENCE, flooding).await.expect("the server closes the connection");
+        tokio::time::timeout(MAX_WAIT, flooding).await.expect("the server closes the connection");
     }
     assert_eq!(ask(&mut server.connect().await, &request("/livez", "none")).await.as_deref(), Some("200"));
 }
