@@ -40,6 +40,8 @@ pub struct ModelErrorDetails {
     pub usage: Option<Usage>,
     /// Whether the request was sent, so that the provider may bill it.
     pub sent: bool,
+    /// Whether the connection was probably closed while it was idle, which says nothing about the provider.
+    pub stale_connection: bool,
     /// The rate limits that the response reported.
     pub limits: RateLimits,
     /// A description of the failure.
@@ -123,6 +125,7 @@ impl ModelError {
             request_id: None,
             usage: None,
             sent: false,
+            stale_connection: false,
             limits: RateLimits::default(),
             message: message.into(),
             source: None,

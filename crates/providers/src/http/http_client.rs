@@ -43,6 +43,8 @@ pub(crate) struct HttpClient {
     unpooled: reqwest::Client,
     /// Until when no idle connection is used.
     avoid_pool_until: Mutex<Option<Instant>>,
+    /// Until when there may be idle connections.
+    idle_until: Mutex<Option<Instant>>,
     /// The responses whose rest is being read.
     drains: Mutex<JoinSet<()>>,
 }
@@ -58,20 +60,30 @@ impl HttpClient {
             pooled: builder().build()?,
             unpooled: builder().pool_max_idle_per_host(0).build()?,
             avoid_pool_until: Mutex::default(),
+            idle_until: Mutex::default(),
             drains: Mutex::default(),
         })
     }
 
     /// Sends one request and waits for the head of its response. Dropping the future closes the connection.
     pub(crate) async fn send(&self, request: Request) -> Result<Response, ModelError> {
-        let avoid_pool_until = *self.avoid_pool_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let pooled = avoid_pool_until.is_none_or(|until| until <= Instant::now());
+        let is_before = |time: &Mutex<Option<Instant>>| {
+            let time = *time.lock().unwrap_or_else(PoisonError::into_inner);
+            time.is_some_and(|time| Instant::now() < time)
+        };
+        let pooled = !is_before(&self.avoid_pool_until);
+        let may_be_stale = pooled && is_before(&self.idle_until);
         let client = if pooled { &self.pooled } else { &self.unpooled };
         // On the heap, because a thousand calls may wait for their answers at once.
         let result = Box::pin(client.execute(request)).await;
         // The cause is kept without its URL, whose query may hold a key.
         let error = match result.map_err(reqwest::Error::without_url) {
-            Ok(response) => return Ok(response),
+            Ok(response) => {
+                if pooled {
+                    set_timer(&self.idle_until);
+                }
+                return Ok(response);
+            }
             Err(error) if error.is_builder() => unsent(ModelErrorKind::Caller, "the request cannot be sent", error),
             Err(error) if error.is_connect() && error.is_timeout() => {
                 let kind = ModelErrorKind::Timeout(TimeoutPhase::Connect);
@@ -86,7 +98,7 @@ impl HttpClient {
                 }
                 ModelError::new(ModelErrorKind::Transient, "the connection broke before the answer began")
                     .caused_by(error)
-                    .with(|failure| failure.sent = true)
+                    .with(|failure| (failure.sent, failure.stale_connection) = (true, may_be_stale))
             }
         };
         Err(error)
@@ -103,9 +115,13 @@ impl HttpClient {
     /// A connection that breaks before an answer was probably closed while it was idle, by a load balancer or a
     /// restart, and other idle connections with it. After [`IDLE_TIMEOUT`] none of them is left in the pool.
     fn avoid_pool(&self) {
-        let until = Instant::now() + IDLE_TIMEOUT;
-        *self.avoid_pool_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        set_timer(&self.avoid_pool_until);
     }
+}
+
+/// Sets a time after which no connection that is idle now is left.
+fn set_timer(time: &Mutex<Option<Instant>>) {
+    *time.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + IDLE_TIMEOUT);
 }
 
 /// HTTP/1.1 unless asked otherwise, because a stalled HTTP/2 connection stalls all requests that share it.

@@ -142,6 +142,9 @@ fn model_result(error: Option<&ModelError>, block: Duration) -> CallResult {
     let Some(error) = error else {
         return CallResult::Success;
     };
+    if error.details().stale_connection {
+        return CallResult::Ignored;
+    }
     match error.kind() {
         ModelErrorKind::Caller | ModelErrorKind::Refused | ModelErrorKind::ContextLength => CallResult::Success,
         ModelErrorKind::NoSuchModel => CallResult::Block { duration: block },

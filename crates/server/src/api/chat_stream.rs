@@ -180,7 +180,7 @@ impl ChunkStream {
 
     fn complete(&mut self, outcome: &Outcome) {
         // Sends the text that was not sent yet: all of it if text is not streamed, usually none otherwise.
-        match outcome.text.strip_prefix(self.sent.trim()).unwrap_or(&outcome.text) {
+        match missing_rest(self.sent.trim(), &outcome.text) {
             "" => self.send_role(),
             rest => self.send(rest),
         }
@@ -205,6 +205,17 @@ impl ChunkStream {
     }
 }
 
+/// The part of an answer that its stream has not shown. What was shown stands, even if the answer has other blanks or is only
+/// a part of it, for example a document without the prose around it.
+fn missing_rest<'t>(sent: &str, answer: &'t str) -> &'t str {
+    let visible = |text: &str| text.chars().filter(|character| !character.is_whitespace()).collect::<String>();
+    match answer.strip_prefix(sent) {
+        Some(rest) => rest,
+        None if visible(sent).contains(&visible(answer)) => "",
+        None => answer,
+    }
+}
+
 fn frame(content: &impl Serialize) -> Frame {
     Frame::default().data(serde_json::to_string(content).unwrap_or_default())
 }
@@ -226,5 +237,25 @@ impl Observer for AgentObserver {
         };
         // Fails if the client has disconnected.
         let _ = self.events.send(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_shown_stands_and_only_the_missing_rest_follows() {
+        for (sent, answer, rest) in [
+            ("", "one two", "one two"),
+            ("one", "one two", " two"),
+            ("one two", "one two", ""),
+            ("one\r\ntwo", "one\ntwo", ""),
+            ("I think.\n</think>\n\none two", "one two", ""),
+            ("Here it is:\n```json\n{\"a\": 1}\n```", "{\"a\": 1}", ""),
+            ("Let me", "No answer.", "No answer."),
+        ] {
+            assert_eq!(missing_rest(sent, answer), rest, "{sent}");
+        }
     }
 }

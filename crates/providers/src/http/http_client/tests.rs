@@ -115,6 +115,7 @@ async fn a_connection_that_breaks_before_the_answer_may_have_been_billed() {
     let (result, _) = tokio::join!(host.send("{}"), server);
     let error = result.unwrap_err();
     assert_eq!((error.kind(), error.details().sent), (ModelErrorKind::Transient, true));
+    assert!(!error.details().stale_connection, "the connection was new");
 }
 
 #[tokio::test]
@@ -220,6 +221,7 @@ async fn after_a_stale_connection_requests_use_new_connections_until_the_pool_is
         assert!(first.is_ok() && second.is_ok());
         let error = host.ask().await.unwrap_err();
         assert_eq!((error.kind(), error.details().sent), (ModelErrorKind::Transient, true));
+        assert!(error.details().stale_connection);
         for _ in 0..2 {
             assert_eq!(host.ask().await.unwrap(), "hi");
         }

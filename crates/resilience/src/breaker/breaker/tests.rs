@@ -18,6 +18,14 @@ fn breaker(fake: Fake, accounts: &Accounts) -> Breaker<Fake> {
     Breaker::new(fake, BreakerSettings::default()).within(accounts)
 }
 
+#[test]
+fn the_break_of_a_stale_connection_is_not_a_failure_of_the_provider() {
+    let transient = error(Kind::Transient);
+    assert!(matches!(model_result(Some(&transient), Duration::ZERO), CallResult::Failure { .. }));
+    let stale = transient.with(|details| details.stale_connection = true);
+    assert!(matches!(model_result(Some(&stale), Duration::ZERO), CallResult::Ignored));
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_failures_of_the_provider_open_the_circuit() {
     let failures =
