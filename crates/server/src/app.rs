@@ -134,7 +134,13 @@ impl App {
 
     pub(crate) fn probe_targets(&self, config: &Config) -> ProbeTargets {
         let models = self.agents.iter().map(|served| (served.agent.name().to_string(), served.models.clone()));
-        ProbeTargets { accounts: self.accounts.clone(), models: models.collect(), interval: config.server.probe_every }
+        let exposed = self.agents.iter().filter(|served| served.exposed).map(|served| served.agent.name().to_string());
+        ProbeTargets {
+            accounts: self.accounts.clone(),
+            models: models.collect(),
+            exposed: exposed.collect(),
+            interval: config.server.probe_every,
+        }
     }
 }
 

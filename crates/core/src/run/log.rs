@@ -17,27 +17,20 @@ macro_rules! line {
 /// Writes the line for an event.
 #[expect(clippy::too_many_lines, reason = "the match names every event, so that a new one is not forgotten")]
 pub(crate) fn event(run: &Run, event: &Event) {
+    let (tenant, user) = (run.scope().tenant.as_deref(), run.scope().user.as_deref());
     match event {
         // The start of a worker is for development: the tool line of its supervisor names it.
-        Event::RunStarted if run.depth() == 0 => line!(info, "run", "run_started", "started"),
+        Event::RunStarted if run.depth() == 0 => {
+            line!(info, "run", "run_started", tenant, user, "started{}", owner(run));
+        }
         Event::RunStarted => line!(debug, "run", "run_started", "started"),
         Event::RunEnded { stop, turns, usage, cost, elapsed } => line!(
-            info,
-            "run",
-            "run_ended",
-            outcome = stop.name(),
-            turns,
-            input_tokens = usage.input_tokens,
-            output_tokens = usage.output_tokens,
-            cost_usd = usd(*cost),
-            elapsed_ms = millis(*elapsed),
-            "{}: {}, {} tokens in, {} out, {}{}, {elapsed:.1?}",
-            stop.name(),
-            count(u64::from(*turns), "turn"),
-            usage.input_tokens,
-            usage.output_tokens,
-            spent(run, *cost),
-            by_agent(&run.ledger().summary())
+            info, "run", "run_ended", tenant, user, outcome = %stop.name(), turns,
+            input_tokens = usage.input_tokens, output_tokens = usage.output_tokens,
+            cost_usd = usd(*cost), elapsed_ms = millis(*elapsed),
+            "{}: {}, {} tokens in, {} out, {}{}, {elapsed:.1?}{}",
+            stop.name(), count(u64::from(*turns), "turn"), usage.input_tokens, usage.output_tokens,
+            spent(run, *cost), by_agent(&run.ledger().summary()), owner(run)
         ),
         Event::RunFailed { kind, message, elapsed } => run_failed(run, *kind, message, *elapsed),
         Event::TurnStarted { turn, model } => {
@@ -128,10 +121,20 @@ fn run_failed(run: &Run, kind: Option<ModelErrorKind>, message: &str, elapsed: D
     let (cost_usd, elapsed_ms, error) = (usd(cost), millis(elapsed), kind.map(ModelErrorKind::name));
     let text =
         format!("failed after {elapsed:.1?}, {}{}: {message}", spent(run, cost), by_agent(&run.ledger().summary()));
+    let (tenant, user) = (run.scope().tenant.as_deref(), run.scope().user.as_deref());
     if run.depth() == 0 && kind != Some(ModelErrorKind::Cancelled) {
-        line!(error, "run", "run_failed", error, cost_usd, elapsed_ms, "{text}");
+        line!(error, "run", "run_failed", tenant, user, error, cost_usd, elapsed_ms, "{text}{}", owner(run));
     } else {
-        line!(warn, "run", "run_failed", error, cost_usd, elapsed_ms, "{text}");
+        line!(warn, "run", "run_failed", tenant, user, error, cost_usd, elapsed_ms, "{text}{}", owner(run));
+    }
+}
+
+/// Whose run it is, for the first and the last line of a run.
+fn owner(run: &Run) -> String {
+    match (&run.scope().tenant, &run.scope().user) {
+        (Some(tenant), Some(user)) => format!(", for {tenant} (user {user})"),
+        (Some(name), None) | (None, Some(name)) => format!(", for {name}"),
+        (None, None) => String::new(),
     }
 }
 

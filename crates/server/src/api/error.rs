@@ -27,6 +27,8 @@ pub(crate) struct ApiError {
     pub(crate) retry_after: Option<Duration>,
     /// The server has retried already, so the client should not.
     pub(crate) was_retried: bool,
+    /// The answer that is not valid.
+    pub(crate) output: Option<String>,
 }
 
 /// The code of an error response, for the middleware that counts errors.
@@ -49,6 +51,9 @@ pub(crate) struct ErrorDetails {
     pub(crate) param: Option<String>,
     /// A stable name for programs.
     pub(crate) code: String,
+    /// The answer that does not have the form that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<String>,
 }
 
 /// Running runs take seconds, so a second later one may have ended.
@@ -59,7 +64,7 @@ const DRAINING_DELAY: Duration = Duration::from_secs(5);
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None, retry_after: None, was_retried: false }
+        Self { status, code, message: message.into(), param: None, retry_after: None, was_retried: false, output: None }
     }
 
     /// The request is not valid.
@@ -100,8 +105,8 @@ impl ApiError {
     }
 
     pub(crate) fn details(&self) -> ErrorDetails {
-        let Self { code, message, param, .. } = self.clone();
-        ErrorDetails { message, r#type: self.kind(), param, code: code.to_owned() }
+        let Self { code, message, param, output, .. } = self.clone();
+        ErrorDetails { message, r#type: self.kind(), param, code: code.to_owned(), output }
     }
 
     /// `OpenAI`'s name for the kind of error.

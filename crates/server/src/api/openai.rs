@@ -261,6 +261,12 @@ pub(crate) fn outcome(end: &RunEnd) -> Result<&Outcome, ApiError> {
         RunEnd::Failed(error) => return Err(ApiError::from(error)),
         RunEnd::Panicked => return Err(ApiError::panicked()),
     };
+    // A program that asked for a schema cannot use other text as the answer.
+    if outcome.stop == StopReason::InvalidOutput {
+        let message = format!("the answer does not have the form that was asked for: {}", outcome.notice);
+        let error = ApiError::new(StatusCode::BAD_GATEWAY, outcome.stop.name(), message);
+        return Err(ApiError { was_retried: true, output: Some(outcome.text.clone()), ..error });
+    }
     if !outcome.text.is_empty() {
         return Ok(outcome);
     }
@@ -286,20 +292,20 @@ pub(crate) fn outcome(end: &RunEnd) -> Result<&Outcome, ApiError> {
 /// `OpenAI` has few reasons; the exact one is in [`BrigadeDetails`].
 fn finish_reason(stop: StopReason) -> FinishReason {
     match stop {
-        StopReason::Finished => FinishReason::Stop,
         StopReason::Refused => FinishReason::ContentFilter,
-        StopReason::MaxTurns
+        // Clients report these as "the length limit was reached".
+        StopReason::Truncated | StopReason::ToolArgumentsTruncated => FinishReason::Length,
+        StopReason::Finished
+        | StopReason::MaxTurns
         | StopReason::Budget
         | StopReason::Deadline
         | StopReason::Cancelled
         | StopReason::LoopDetected
         | StopReason::DelegationCycle
         | StopReason::UnknownToolLimit
-        | StopReason::ToolArgumentsTruncated
         | StopReason::ToolArgumentsInvalid
-        | StopReason::Truncated
         | StopReason::Empty
-        | StopReason::InvalidOutput => FinishReason::Length,
+        | StopReason::InvalidOutput => FinishReason::Stop,
     }
 }
 

@@ -87,6 +87,11 @@ pub(crate) struct RunView<'a> {
     #[schemars(extend("const" = "run"))]
     object: &'static str,
     agent: &'a str,
+    /// The name of the key that started the run.
+    key: &'a str,
+    /// The end user that the request named, while the run is in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
     #[schemars(extend("enum" = RunStatus::ALL.map(RunStatus::name)))]
     status: &'static str,
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -332,6 +337,8 @@ impl<'a> RunView<'a> {
             id: run.id(),
             object: "run",
             agent: run.agent(),
+            key: run.owner(),
+            user: run.user(),
             status: end.map_or(RunStatus::Running, RunEnd::status).name(),
             began_at: run.started(),
             trace_id: run.trace().to_string(),
@@ -356,6 +363,8 @@ impl<'a> RunView<'a> {
             id: run.run,
             object: "run",
             agent: &run.agent,
+            key: &run.account,
+            user: None,
             status: run.status().name(),
             began_at: Timestamp::from_microsecond(run.started_us).unwrap_or_default(),
             trace_id: run.trace.clone(),
@@ -374,7 +383,7 @@ fn stored_failure(run: &RunInfo) -> Option<ErrorDetails> {
         RunStatus::Running | RunStatus::Ended | RunStatus::Cancelled => return None,
     };
     let code = run.error.as_deref().unwrap_or(run.status().name()).to_owned();
-    Some(ErrorDetails { message: message.to_owned(), r#type: "server_error", param: None, code })
+    Some(ErrorDetails { message: message.to_owned(), r#type: "server_error", param: None, code, output: None })
 }
 
 fn parse_status(name: &str) -> Result<RunStatus, ApiError> {

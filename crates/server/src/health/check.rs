@@ -29,6 +29,9 @@ pub struct CheckResult {
     pub name: String,
     /// Whether the condition holds.
     pub passed: bool,
+    /// True if the process should get requests although the condition does not hold, because only a part of them fails.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
     /// Why the check failed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
@@ -38,7 +41,7 @@ pub struct CheckResult {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Readiness {
-    /// True if all checks passed.
+    /// True if all checks passed, or failed only for a part of the requests.
     pub ready: bool,
     /// The results of all checks.
     pub checks: Vec<CheckResult>,
@@ -47,7 +50,8 @@ pub struct Readiness {
 /// Health checks that can be mounted in any axum application.
 ///
 /// `/livez` and `/healthz` report that the process answers; they run no checks, because restarting a process does not
-/// repair what it depends on. `/readyz` runs all checks and answers 200 or 503; `/readyz?verbose` lists the results.
+/// repair what it depends on. `/readyz` runs all checks and answers 200 or 503; `/readyz?verbose` lists the results. A
+/// failure that affects only a part of the requests is listed, and the answer is still 200.
 ///
 /// ```
 /// use brigade_server::{CheckResult, Health, HealthCheck, async_trait};
@@ -76,12 +80,17 @@ pub struct Health {
 impl CheckResult {
     /// The condition holds.
     pub fn passed(name: impl Into<String>) -> Self {
-        Self { name: name.into(), passed: true, reason: String::new() }
+        Self { name: name.into(), passed: true, degraded: false, reason: String::new() }
     }
 
     /// The condition does not hold.
     pub fn failed(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { name: name.into(), passed: false, reason: reason.into() }
+        Self { name: name.into(), passed: false, degraded: false, reason: reason.into() }
+    }
+
+    /// The condition does not hold, but the process should still get requests.
+    pub fn degraded(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { degraded: true, ..Self::failed(name, reason) }
     }
 }
 
@@ -106,7 +115,7 @@ impl Health {
     pub async fn readiness(&self) -> Readiness {
         let checks: Vec<_> = join_all(self.checks.iter().map(|check| check.check())).await;
         let checks: Vec<_> = checks.into_iter().flatten().collect();
-        Readiness { ready: checks.iter().all(|check| check.passed), checks }
+        Readiness { ready: checks.iter().all(|check| check.passed || check.degraded), checks }
     }
 
     /// The routes `/livez`, `/healthz` and `/readyz`.
@@ -138,5 +147,11 @@ async fn ready(State(health): State<Health>, RawQuery(query): RawQuery) -> Respo
     if query.is_some_and(|query| query.split('&').any(is_verbose)) {
         return (status, Json(readiness)).into_response();
     }
-    (status, if readiness.ready { "ok\n" } else { "not ready; /readyz?verbose says why\n" }).into_response()
+    let affected: Vec<_> = readiness.checks.iter().filter(|check| !check.passed).map(|check| &*check.name).collect();
+    let text = match (readiness.ready, affected.is_empty()) {
+        (true, true) => "ok\n".to_owned(),
+        (true, false) => format!("ok, except {}; /readyz?verbose says why\n", affected.join(", ")),
+        (false, _) => format!("not ready: {}; /readyz?verbose says why\n", affected.join(", ")),
+    };
+    (status, text).into_response()
 }

@@ -1,7 +1,10 @@
 //! Checks whether each agent has a model whose provider is available.
+//!
+//! An agent without one does not make the process unready while another agent can answer: the requests of the others
+//! would fail too.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -37,6 +40,8 @@ pub(crate) struct ProbeTargets {
     pub(crate) accounts: BTreeMap<String, Account>,
     /// The models of each agent, in order of preference.
     pub(crate) models: BTreeMap<String, Vec<ModelId>>,
+    /// The agents that clients call.
+    pub(crate) exposed: BTreeSet<String>,
     pub(crate) interval: Duration,
 }
 
@@ -95,15 +100,19 @@ impl HealthCheck for ProviderHealth {
             }
             Some(Ok(())) => None,
         };
-        let check = |(agent, models): (&String, &Vec<ModelId>)| {
-            let problems: Vec<_> = models.iter().map(problem).collect();
+        // The problems of each agent, or none if one of its models is available.
+        let problems = |models: &Vec<ModelId>| models.iter().map(problem).collect::<Option<Vec<_>>>();
+        let agents: Vec<_> = targets.models.iter().map(|(agent, models)| (agent, problems(models))).collect();
+        let serves_some = agents.iter().any(|(agent, problems)| problems.is_none() && targets.exposed.contains(*agent));
+        let result = |(agent, problems): (&String, Option<Vec<String>>)| {
             let name = format!("agent {agent}");
-            if problems.iter().any(Option::is_none) {
-                return CheckResult::passed(name);
+            match problems.map(|problems| problems.join("; ")) {
+                None => CheckResult::passed(name),
+                Some(problems) if serves_some => CheckResult::degraded(name, problems),
+                Some(problems) => CheckResult::failed(name, problems),
             }
-            CheckResult::failed(name, problems.into_iter().flatten().collect::<Vec<_>>().join("; "))
         };
-        targets.models.iter().map(check).collect()
+        agents.into_iter().map(result).collect()
     }
 }
 
@@ -131,4 +140,68 @@ pub(crate) async fn probe(account: &Account) -> Result<(), String> {
 /// A server that refuses the request as invalid is reachable; it may have no list of models.
 fn is_reachable(error: &ModelError) -> bool {
     matches!(error.kind(), ModelErrorKind::Caller | ModelErrorKind::NoSuchModel) && error.details().status.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use brigade_core::testing::{ScriptedModel, Turn};
+    use brigade_core::{ChatModel, ChatRequest, Run};
+    use brigade_resilience::{Breaker, BreakerSettings};
+
+    use super::*;
+
+    /// Agents that each have one model at an account of the same name.
+    fn health(agents: &[(&str, bool)], breakers: &Accounts) -> ProviderHealth {
+        let models = agents.iter().map(|(name, _)| ((*name).to_owned(), vec![ModelId::new(*name, "m")])).collect();
+        let exposed = agents.iter().filter(|(_, exposed)| *exposed).map(|(name, _)| (*name).to_owned()).collect();
+        let targets = ProbeTargets { accounts: BTreeMap::new(), models, exposed, interval: Duration::from_mins(1) };
+        ProviderHealth::new(targets, breakers.clone())
+    }
+
+    /// What the probe of each account found.
+    fn probed(health: &ProviderHealth, results: &[(&str, bool)]) {
+        let result = |(name, passed): &(&str, bool)| {
+            ((*name).to_owned(), if *passed { Ok(()) } else { Err("it is down".to_owned()) })
+        };
+        health.state().results = results.iter().map(result).collect();
+    }
+
+    async fn readiness(health: &Arc<ProviderHealth>) -> (bool, Vec<String>) {
+        let readiness = crate::Health::new().shared_check(Arc::clone(health) as _).readiness().await;
+        let affected = readiness.checks.into_iter().filter(|check| !check.passed);
+        (readiness.ready, affected.map(|check| check.name).collect())
+    }
+
+    #[tokio::test]
+    async fn one_agents_provider_does_not_make_the_process_unready() {
+        let health = Arc::new(health(&[("a", true), ("b", true), ("worker", false)], &Accounts::new()));
+        assert!(!readiness(&health).await.0, "nothing is probed yet");
+        for (results, ready, affected) in [
+            ([true, true, true], true, vec![]),
+            ([false, true, true], true, vec!["agent a"]),
+            ([true, true, false], true, vec!["agent worker"]),
+            ([false, true, false], true, vec!["agent a", "agent worker"]),
+            ([false, false, true], false, vec!["agent a", "agent b"]),
+            ([false, false, false], false, vec!["agent a", "agent b", "agent worker"]),
+        ] {
+            probed(&health, &[("a", results[0]), ("b", results[1]), ("worker", results[2])]);
+            let (found, names) = readiness(&health).await;
+            assert_eq!((found, names), (ready, affected.into_iter().map(str::to_owned).collect()), "{results:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_breaker_makes_the_process_unready_until_its_time_is_over_without_traffic() {
+        let accounts = Accounts::new();
+        let failing = ScriptedModel::named("m", [Turn::fails(ModelErrorKind::Overloaded)]);
+        let id = failing.id().clone();
+        let model = Breaker::new(failing, BreakerSettings::default().failures_in_row(1)).within(&accounts);
+        let health = Arc::new(health(&[(id.provider(), true)], &accounts));
+        probed(&health, &[(id.provider(), true)]);
+        assert!(readiness(&health).await.0);
+        model.chat(&ChatRequest::new("Hello?"), &Run::new()).await.unwrap_err();
+        assert!(!readiness(&health).await.0, "the breaker is open");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(readiness(&health).await.0, "the next call is a probe");
+    }
 }

@@ -71,6 +71,7 @@ pub struct RunHandle {
     trace: TraceId,
     agent: Arc<str>,
     owner: Arc<str>,
+    user: Option<Arc<str>>,
     session: Option<Arc<str>>,
     events: Option<Arc<EventLog>>,
     started: Timestamp,
@@ -166,6 +167,7 @@ impl Runs {
             trace: run.trace(),
             agent: Arc::clone(agent.name()),
             owner,
+            user: run.scope().user.clone(),
             session,
             events,
             started: Timestamp::now(),
@@ -264,6 +266,11 @@ impl RunHandle {
     /// The name of the key that started the run.
     pub fn owner(&self) -> &str {
         &self.owner
+    }
+
+    /// The end user, if the request named one.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// The client's session, if it named one.

@@ -153,3 +153,34 @@ async fn a_key_takes_no_more_than_its_share_of_runs() {
         .await
         .expect("a run that has ended makes room");
 }
+
+#[tokio::test]
+async fn the_log_and_the_list_of_runs_say_whose_run_it_is() {
+    let failing = "[[fault]]\nid = \"x\"\nmatch = { last_user_contains = \"Fail.\" }\ndo = { status = 401 }\n";
+    let provider = scripted("[[rule]]\nanswer = { text = \"Done.\" }\n", failing).await;
+    for format in ["text", "json"] {
+        let log = format!("[log]\nformat = \"{format}\"\n");
+        let keys = keys().replace("budget = { usd = \"0.0001\" }", "");
+        let server = Server::start(&format!("{}{log}{keys}", config(&provider)));
+        for (task, end) in [("Go.", "run_ended"), ("Fail.", "run_failed")] {
+            let body = json!({ "agent": "clerk", "task": task, "user": "ada" });
+            json_of(server.post("/v1/runs", &body).header("authorization", "Bearer brg_runner")).await;
+            let lines = move |log: &str, event: &str| {
+                let is_text = |line: &&str| line.contains("for runner (user ada)");
+                let is_json = |line: &&str| {
+                    line.contains(&format!("\"event\":\"{event}\""))
+                        && line.contains("\"tenant\":\"runner\"")
+                        && line.contains("\"user\":\"ada\"")
+                };
+                log.lines().filter(|line| is_text(line) && (format == "text" || is_json(line))).count()
+            };
+            let found = || (lines(&server.log(), "run_started") > 0 && lines(&server.log(), end) > 0).then_some(());
+            eventually("the first and the last line say it", found).await;
+        }
+        let list = server.get("/v1/runs").header("authorization", "Bearer brg_admin");
+        let (_, runs) = json_of(list).await;
+        for run in runs["data"].as_array().unwrap() {
+            assert_eq!((&run["key"], &run["user"]), (&json!("runner"), &json!("ada")), "{run}");
+        }
+    }
+}

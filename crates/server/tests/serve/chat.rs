@@ -154,8 +154,39 @@ async fn an_answer_can_be_required_to_match_a_schema() {
         "{answer}"
     );
     body["response_format"]["json_schema"]["schema"]["required"] = json!(["country"]);
-    let (_, answer) = json_of(server.post("/v1/chat/completions", &body)).await;
-    assert_eq!(answer["brigade"]["stop"], "invalid_output", "{answer}");
+    for is_streamed in [false, true] {
+        body["stream"] = json!(is_streamed);
+        let response = server.post("/v1/chat/completions", &body).send().await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["x-should-retry"]),
+            (502, &"false".parse().unwrap())
+        );
+        let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert_eq!(answer["error"]["code"], "invalid_output", "{answer}");
+        assert_eq!(answer["error"]["output"], "{\"city\": \"Paris\"}", "what there is: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn length_is_the_reason_only_where_length_was_the_reason() {
+    let script = r#"
+[[rule]]
+when = { last_user_contains = "Cut." }
+answer = { text = "One two", stop = "length" }
+[[rule]]
+when = { tools = false }
+answer = { text = "This is what I have." }
+[[rule]]
+answer = { tool_calls = [{ name = "helper", arguments = '{"task":"Go on."}' }] }
+"#;
+    let provider = crate::support::scripted(script, "").await;
+    let helper = "turns = 2\nworkers = [{ agent = \"helper\" }]\n[agents.helper]\nmodel = \"mini\"\nexposed = false\n";
+    let server = Server::start(&format!("{}{helper}", config(&provider)));
+    let (_, cut) = json_of(server.post("/v1/chat/completions", &question("Cut."))).await;
+    assert_eq!((&cut["choices"][0]["finish_reason"], &cut["brigade"]["stop"]), (&json!("length"), &json!("truncated")));
+    let (_, limited) = json_of(server.post("/v1/chat/completions", &question("Work."))).await;
+    assert_eq!(limited["brigade"]["stop"], "max_turns", "{limited}");
+    assert_eq!(limited["choices"][0]["finish_reason"], "stop", "{limited}");
 }
 
 #[tokio::test]

@@ -253,3 +253,27 @@ async fn sessions_without_a_store_belong_to_the_key_and_outlive_a_reload() {
     }
     assert_eq!(Value::Array(answers), json!(["Pleased to meet you.", "You are Ada."]));
 }
+
+#[tokio::test]
+async fn a_provider_that_is_down_takes_its_agents_out_and_not_the_process() {
+    let (up, down) = (provider("Hello.").await, provider("Never.").await);
+    let other = format!(
+        "[providers.away]\nkind = \"compatible\"\nbase_url = \"{}/v1\"\n[models.far]\nprovider = \"away\"\nmodel = \"m\"\n\
+         [agents.porter]\nmodel = \"far\"\n",
+        down.base_url()
+    );
+    let config = format!("{}{other}", config(&up)).replace("[server]", "[server]\nprobe_every = \"50ms\"");
+    down.shutdown().await;
+    let server = Server::start(&config);
+    server.until_ready().await;
+    let (status, verbose) = json_of(server.get("/readyz?verbose")).await;
+    let porter = verbose["checks"].as_array().unwrap().iter().find(|check| check["name"] == "agent porter").unwrap();
+    assert_eq!((status, &porter["passed"], &porter["degraded"]), (200, &json!(false), &json!(true)), "{verbose}");
+    let (_, text) = json_of(server.get("/readyz")).await;
+    assert_eq!(text, "ok, except agent porter; /readyz?verbose says why\n");
+    up.shutdown().await;
+    let began = tokio::time::Instant::now();
+    while json_of(server.get("/readyz")).await.0 != 503 {
+        assert!(began.elapsed().as_secs() < 20, "no agent can answer");
+    }
+}
