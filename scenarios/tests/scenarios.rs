@@ -223,6 +223,26 @@ fn r39_caller_disconnects_or_cancels() {
 }
 
 #[test]
+fn r41_a_model_that_is_not_served() {
+    check_scenario("R41");
+}
+
+#[test]
+fn r42_reasoning_of_another_account() {
+    check_scenario("R42");
+}
+
+#[test]
+fn r43_strict_chat_templates() {
+    check_scenario("R43");
+}
+
+#[test]
+fn r44_settings_that_a_model_refuses() {
+    check_scenario("R44");
+}
+
+#[test]
 fn many_agents_share_a_rate_limit_fully_and_fairly() {
     check_scenario("limits");
 }

@@ -11,6 +11,7 @@
 //! | [`FaultPlan`] | which calls fail, how, and where in their answer |
 //! | [`CallLog`] | what was generated and what a vendor would bill, even for streams that were cut off |
 //! | [`SimulatorBuilder::strict`] | rejects the requests that the vendor rejects, with the vendor's messages |
+//! | [`SimulatorBuilder::template`] | rejects the histories that strict servers and chat templates reject |
 //! | [`SimulatedRateLimits`] | enforces rate limits, with the headers and the 429 of the vendor |
 //! | [`demo`] | a built-in script with a supervisor and three workers |
 //!

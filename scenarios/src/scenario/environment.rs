@@ -45,6 +45,7 @@ pub struct Environment {
     policy: Policy,
     prices: PriceBook,
     unreachable: Option<Unreachable>,
+    template: bool,
     has_fallback: bool,
     tools: ToolLog,
 }
@@ -61,6 +62,7 @@ impl Environment {
             .faults(plan)
             .rate_limits(scenario.limits)
             .latency(scenario.latency)
+            .template(scenario.template)
             .reasoning_content(true)
             .build();
         Ok(Self {
@@ -71,6 +73,7 @@ impl Environment {
             policy: policy(dialect).hedge_after(scenario.hedge_after),
             prices: prices()?,
             unreachable: scenario.unreachable,
+            template: scenario.template,
             has_fallback: scenario.has_fallback,
             tools: ToolLog::default(),
         })
@@ -115,7 +118,7 @@ impl Environment {
     /// # Errors
     /// If it cannot be set up.
     pub fn unmetered_model(&self) -> anyhow::Result<Arc<dyn ChatModel>> {
-        client(self.dialect, "main", &self.running.base_url(), main_model(self.dialect))
+        self.client("main", &self.running.base_url(), main_model(self.dialect))
     }
 
     /// The provider's address.
@@ -153,6 +156,15 @@ impl Environment {
         self.running.shutdown().await;
     }
 
+    fn client(&self, role: &str, base: &str, model: &str) -> anyhow::Result<Arc<dyn ChatModel>> {
+        if self.template && self.dialect == WireDialect::OpenaiChat {
+            let server = OpenAi::compatible(account(self.dialect, role), format!("{base}/v1")).api_key(API_KEY);
+            let server = server.agent_header(true).propagate_trace(true);
+            return Ok(Arc::new(server.build()?.model(model)));
+        }
+        client(self.dialect, role, base, model)
+    }
+
     fn with_policy(
         &self,
         role: &str,
@@ -164,7 +176,7 @@ impl Environment {
             Some(Unreachable::UnknownHost) => format!("http://{UNKNOWN_HOST}"),
             None => self.running.base_url(),
         };
-        let metered: Metered<_> = client(self.dialect, role, &base, model)?.metered(&self.prices);
+        let metered: Metered<_> = self.client(role, &base, model)?.metered(&self.prices);
         // So that a flat-rate call is refused rather than shortened when the budget is nearly spent.
         let metered = if model == FLAT_MODEL { metered.least_output_tokens(75_000) } else { metered };
         Ok(self.policy.wrap(metered, fallback.map(FallbackModel::new), &self.accounts))

@@ -43,6 +43,8 @@ pub struct Scenario {
     pub latency: Latency,
     /// Set if the main model's address does not lead to a provider.
     pub unreachable: Option<Unreachable>,
+    /// Whether Chat Completions is served behind a strict chat template, as by Mistral, vLLM and llama.cpp.
+    pub template: bool,
     /// Whether there is a fallback model.
     pub has_fallback: bool,
     /// Sends a second request after this time without an answer.
@@ -162,6 +164,7 @@ impl Scenario {
             limits: SimulatedRateLimits::default(),
             latency: Latency::new(Duration::from_millis(100), Duration::from_millis(20)),
             unreachable: None,
+            template: false,
             has_fallback: false,
             hedge_after: None,
             streams: true,

@@ -5,6 +5,7 @@ pub(crate) mod broken_on_purpose;
 mod budgets;
 mod callers;
 mod connection;
+mod deployments;
 mod hedging;
 mod rate_limits;
 mod streams;
@@ -15,7 +16,7 @@ use crate::scenario::scenario::Scenario;
 /// Every scenario.
 pub fn all_scenarios() -> Vec<Scenario> {
     let providers = [connection::all(), streams::all(), rate_limits::all(), hedging::all()];
-    let runs = [answers::all(), tools::all(), budgets::all(), callers::all()];
+    let runs = [answers::all(), tools::all(), budgets::all(), callers::all(), deployments::all()];
     providers.into_iter().chain(runs).flatten().collect()
 }
 

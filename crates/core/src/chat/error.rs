@@ -162,9 +162,9 @@ impl ModelError {
 }
 
 impl ModelErrorDetails {
-    /// Whether the provider may bill the failed call. Vendors do not bill requests that they answer with an error status.
+    /// Whether the provider may bill the failed call. Vendors do not bill requests that they answer with an error status or a redirect.
     pub fn may_be_billed(&self) -> bool {
-        self.sent && self.status.is_none_or(|status| status < 400)
+        self.sent && self.status.is_none_or(|status| status < 300)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A request, independent of its dialect.
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::protocol::dialect::WireDialect;
@@ -38,6 +39,8 @@ pub(crate) struct Request {
     pub(crate) seed: u64,
     /// The input tokens, as a vendor would count them.
     pub(crate) prompt_tokens: u64,
+    /// The request as it came.
+    pub(crate) body: Bytes,
 }
 
 impl Request {
@@ -61,6 +64,7 @@ impl Request {
             echoed: EchoedFields::default(),
             seed: ids::digest(body),
             prompt_tokens: tokens::of_prompt(dialect, body),
+            body: Bytes::new(),
         }
     }
 
@@ -74,6 +78,11 @@ impl Request {
     pub(crate) fn answer<'s>(&self, script: &'s Script) -> Option<&'s ScriptedAnswer> {
         let applies = |rule: &&Rule| self.matches(&rule.when) && (self.may_call || rule.answer.tool_calls.is_empty());
         script.rules.iter().find(applies).map(|rule| &rule.answer)
+    }
+
+    /// Whether the body has this text in it.
+    pub(crate) fn body_contains(&self, text: &str) -> bool {
+        !text.is_empty() && self.body.windows(text.len()).any(|window| window == text.as_bytes())
     }
 
     fn offers(&self, tool: &str) -> bool {

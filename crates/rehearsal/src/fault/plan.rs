@@ -81,6 +81,8 @@ pub struct CallMatcher {
     pub stream: Option<bool>,
     /// A text in the last user message.
     pub last_user_contains: Option<String>,
+    /// A text anywhere in the request's body, such as a field that the model refuses, or another account's reasoning.
+    pub body_contains: Option<String>,
     /// The number of the call, counted from 1 among the calls for which all conditions above hold. Calls that are
     /// rejected as invalid or as rate limited are not counted.
     pub call: Option<u64>,

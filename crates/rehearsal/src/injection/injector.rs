@@ -46,6 +46,7 @@ fn matches_request(matcher: &CallMatcher, request: &Request) -> bool {
         && matcher.dialect.is_none_or(|dialect| request.dialect == dialect)
         && matcher.stream.is_none_or(|stream| request.stream == stream)
         && matcher.last_user_contains.as_ref().is_none_or(|text| request.last_user.contains(text.as_str()))
+        && matcher.body_contains.as_ref().is_none_or(|text| request.body_contains(text))
 }
 
 fn matches_call(matcher: &CallMatcher, call: u64, elapsed: Duration) -> bool {

@@ -13,8 +13,10 @@ use crate::fault::action::FaultAction;
 use crate::injection::injector::FaultInjector;
 use crate::injection::steps::Step;
 use crate::limits::limiter::{LimitExceeded, LimitStatus, Limiter};
+use crate::openai_chat::template;
 use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
+use crate::protocol::parameters;
 use crate::script::answer::Latency;
 use crate::script::script::Script;
 use crate::simulator::connection::ConnectionControl;
@@ -38,6 +40,7 @@ pub(crate) struct Service {
     pub(crate) faults: FaultInjector,
     pub(crate) latency: Latency,
     pub(crate) strict: bool,
+    pub(crate) template: bool,
     pub(crate) reasoning_content: bool,
     pub(crate) limiter: Option<Limiter>,
     pub(crate) models: Vec<String>,
@@ -88,7 +91,7 @@ impl Service {
     /// Plans the response to a chat request.
     fn chat(&self, incoming: &IncomingCall<'_>, id: String, call: &mut OpenCall) -> ResponsePlan {
         let dialect = incoming.dialect;
-        let mut request = match dialects::read(dialect, &incoming.body, self.strict) {
+        let mut request = match self.read(incoming) {
             Ok(request) => request,
             Err(failure) => return ResponsePlan::failure(dialect, &failure, &id, &LimitStatus::UNLIMITED),
         };
@@ -109,6 +112,20 @@ impl Service {
                 planner.faulty_reply(reply, fault)
             }
         }
+    }
+
+    /// Parses a chat request, and rejects what the vendor, or the chat template of a server, rejects.
+    fn read(&self, incoming: &IncomingCall<'_>) -> Result<Request, Failure> {
+        let IncomingCall { dialect, body, .. } = incoming;
+        let mut request = dialects::read(*dialect, body, self.strict)?;
+        if self.strict && *dialect != WireDialect::Anthropic {
+            parameters::check(&request.model, body)?;
+        }
+        if self.template && *dialect == WireDialect::OpenaiChat {
+            template::check(body)?;
+        }
+        request.body = body.clone();
+        Ok(request)
     }
 
     /// Plans the response to an embeddings request. Rate limits and faults apply as to chat requests.

@@ -45,11 +45,13 @@ pub struct Simulator {
 
 /// Builds a [`Simulator`]. By default it repeats the last user message without latency, and rejects invalid requests.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct SimulatorBuilder {
     script: Script,
     faults: FaultPlan,
     latency: Latency,
     strict: bool,
+    template: bool,
     reasoning_content: bool,
     limits: Option<SimulatedRateLimits>,
     models: Vec<String>,
@@ -64,6 +66,7 @@ impl Simulator {
             faults: FaultPlan::default(),
             latency: Latency::default(),
             strict: true,
+            template: false,
             reasoning_content: false,
             limits: None,
             models: demo::MODELS.map(str::to_owned).to_vec(),
@@ -135,6 +138,14 @@ impl SimulatorBuilder {
         self
     }
 
+    /// Sets whether Chat Completions rejects what Mistral and the chat templates of vLLM and llama.cpp reject: users and
+    /// assistants that do not alternate, and tool calls in the history whose arguments are not a JSON object. Default off.
+    #[must_use]
+    pub fn template(mut self, strict: bool) -> Self {
+        self.template = strict;
+        self
+    }
+
     /// Sets whether Chat Completions sends thinking as `reasoning_content`, as `DeepSeek` and many compatible servers do.
     /// Default off, as with `OpenAI`.
     #[must_use]
@@ -171,6 +182,7 @@ impl SimulatorBuilder {
             faults: FaultInjector::new(self.faults),
             latency: self.latency,
             strict: self.strict,
+            template: self.template,
             reasoning_content: self.reasoning_content,
             limiter: self.limits.map(Limiter::new),
             models: self.models,

@@ -57,6 +57,43 @@ async fn chat_accepts_calls_with_results() {
 }
 
 #[tokio::test]
+async fn a_template_rejects_roles_that_do_not_alternate_and_arguments_that_are_not_an_object() {
+    let simulator = Simulator::builder().template(true).build();
+    let say = |role: &str, text: &str| json!({ "role": role, "content": text });
+    let cut = json!({ "id": "a", "type": "function", "function": { "name": "search", "arguments": "{\"q\":" } });
+    let calls = |call: Value| json!({ "role": "assistant", "content": null, "tool_calls": [call] });
+    let cases = [
+        (json!([say("system", "Be."), say("user", "x"), calls(chat_call("a")), chat_result("a")]), ""),
+        (json!([user("x"), user("y")]), "Unexpected role 'user' after role 'user'"),
+        (
+            json!([user("x"), calls(chat_call("a")), chat_result("a"), user("y")]),
+            "Unexpected role 'user' after role 'tool'",
+        ),
+        (json!([user("x"), say("assistant", "y")]), "Expected last role User or Tool"),
+        (json!([user("x"), say("assistant", ""), user("y")]), "must have either content or tool_calls"),
+        (json!([user("x"), calls(cut), chat_result("a")]), "Failed to parse tool call arguments as JSON"),
+    ];
+    for (messages, expected) in cases {
+        let body = json!({ "model": "m", "messages": messages });
+        let answer = post_in_memory(&simulator, WireDialect::OpenaiChat, &body).await.unwrap();
+        assert_eq!(answer.status, if expected.is_empty() { 200 } else { 400 }, "{messages}");
+        assert!(answer.text().contains(expected), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_reasoning_model_rejects_a_temperature() {
+    for dialect in [WireDialect::OpenaiChat, WireDialect::OpenaiResponses] {
+        let mut body = chat_request(dialect, "x");
+        body["model"] = json!("gpt-5-mini");
+        body["temperature"] = json!(0.5);
+        assert!(rejection(dialect, &body).await.unwrap().starts_with("Unsupported parameter: 'temperature'"));
+        body["temperature"] = json!(1);
+        assert_eq!(rejection(dialect, &body).await, None);
+    }
+}
+
+#[tokio::test]
 async fn chat_rejects_a_call_without_a_result() {
     let asked = json!({ "role": "assistant", "tool_calls": [chat_call("a"), chat_call("b")] });
     let said = chat(json!([user("x"), asked, chat_result("a"), user("go on")])).await.unwrap();
