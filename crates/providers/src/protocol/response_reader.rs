@@ -171,7 +171,7 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
             let result = match events.next() {
                 Ok(Some(event)) => self.read_event(event),
                 Ok(None) => return Ok(Progress::More),
-                Err(event_too_long) => Err(too_long(event_too_long.to_string())),
+                Err(event_too_long) => Err(broken(event_too_long.to_string())),
             };
             match result {
                 Ok(Progress::More) => {}
@@ -226,7 +226,7 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
         }
         let document = match &mut self.body {
             BodyKind::Stream(events) => {
-                let last = if self.done { None } else { events.finish().map_err(|long| too_long(long.to_string()))? };
+                let last = if self.done { None } else { events.finish().map_err(|long| broken(long.to_string()))? };
                 // One that was cut off is not missed if the answer was complete before.
                 if let Some(last) = last
                     && let Err(error) = self.read_event(last)
