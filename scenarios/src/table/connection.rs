@@ -93,8 +93,9 @@ fn rate_limits() -> Vec<Scenario> {
             .fault(format!("match = {{ call = 1 }}\ndo = {{ status = 429, headers = [{header}] }}"))
             .expect_end(ExpectedEnd::Answer(ANSWER), 2..=2)
     };
+    // The message of OpenAI's error names a wait of two seconds, which then counts.
     let invalid_wait = |id, title, headers: &str| {
-        short_wait(id, title, headers).takes_millis(0..=1_500).expect_bill(ExpectedBill::Exact, |observed| {
+        short_wait(id, title, headers).takes_millis(0..=3_200).expect_bill(ExpectedBill::Exact, |observed| {
             expect_count(observed.quirks("retry_after_rejected"), 1, "rejected")
         })
     };
