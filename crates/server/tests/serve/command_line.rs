@@ -361,3 +361,16 @@ async fn a_command_whose_output_is_not_read_ends_quietly() {
         }
     }
 }
+
+#[cfg(not(feature = "otlp"))]
+#[tokio::test]
+async fn a_run_says_that_spans_need_another_build() {
+    let provider = provider("Hello.").await;
+    let (folder, state) = (folder(&config(&provider)), tempfile::tempdir().unwrap());
+    let mut command = Command::new(BRIGADE);
+    command.args(["run", "clerk", "Hello?"]).current_dir(folder.path()).env("XDG_STATE_HOME", state.path());
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(output.status.success() && stdout(&output).contains("Hello."), "{}", stderr(&output));
+    assert!(stderr(&output).contains("built without the feature `otlp`"), "{}", stderr(&output));
+}
