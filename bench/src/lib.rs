@@ -87,7 +87,7 @@ fn compare(options: &Options) -> Result<Report> {
     effort.rounds = options.rounds.unwrap_or(effort.rounds).max(1);
     let all = if options.workload.is_empty() { Workload::ALL.to_vec() } else { options.workload.clone() };
     let compared = all.into_iter().map(|workload| compare::compare::compare(workload, &effort));
-    Ok(Report::new(compared.collect::<Result<_>>()?))
+    Ok(Report { workloads: compared.collect::<Result<_>>()? })
 }
 
 fn print(found: &(impl Display + Serialize), as_json: bool) -> Result<()> {

@@ -18,11 +18,23 @@ use crate::process::resources;
 use crate::workload::Workload;
 
 /// The implementations that are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Contender {
-    Brigade,
+    /// Brigade's agents on a bare client.
+    Bare,
+    /// The same with the standard wrappers around each model.
+    Wrappers,
+    /// The same as a server runs it: with a log at INFO, metrics, budgets and a store.
+    Production,
     HandWritten,
+}
+
+/// How much of Brigade takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Bare,
+    Wrappers,
+    Production,
 }
 
 /// The contender and the workload of a process.
@@ -77,12 +89,19 @@ impl Options {
         Child::start("brigade-bench-contender", &arguments.map(str::to_owned))
     }
 
-    fn set_up(&self) -> Result<Implementation> {
-        Ok(match self.contender {
-            Contender::Brigade => Implementation::Brigade(Box::new(Brigade::new(&self.base_url, self.workload)?)),
-            Contender::HandWritten => Implementation::HandWritten(HandWritten::new(&self.base_url)?),
-        })
+    async fn set_up(&self) -> Result<Implementation> {
+        let form = match self.contender {
+            Contender::HandWritten => return Ok(Implementation::HandWritten(HandWritten::new(&self.base_url)?)),
+            Contender::Bare => Form::Bare,
+            Contender::Wrappers => Form::Wrappers,
+            Contender::Production => Form::Production,
+        };
+        Ok(Implementation::Brigade(Box::new(Brigade::new(&self.base_url, self.workload, form).await?)))
     }
+}
+
+impl Contender {
+    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::Wrappers, Self::Production, Self::HandWritten];
 }
 
 impl Implementation {
@@ -92,13 +111,20 @@ impl Implementation {
             Self::HandWritten(team) => team.run(workload).await,
         }
     }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Brigade(team) => team.check(),
+            Self::HandWritten(_) => Ok(()),
+        }
+    }
 }
 
 /// Runs batches until standard input ends.
 pub(crate) fn serve(options: &Options) -> Result<()> {
     resources::raise_file_limit()?;
     let runtime = Runtime::new()?;
-    let work = Arc::new(options.set_up()?);
+    let work = Arc::new(runtime.block_on(options.set_up())?);
     let mut output = io::stdout().lock();
     for line in io::stdin().lock().lines() {
         let batch = serde_json::from_str(&line?)?;
@@ -128,6 +154,7 @@ async fn run_batch(work: &Arc<Implementation>, workload: Workload, batch: Batch)
     while let Some(done) = workers.join_next().await {
         latencies_ms.append(&mut done??);
     }
+    work.check()?;
     Ok(BatchResult {
         cpu_ms: resources::cpu_time().saturating_sub(cpu).as_secs_f64() * 1_000.0,
         elapsed_ms: started.elapsed().as_secs_f64() * 1_000.0,

@@ -2,8 +2,8 @@
 
 pub(crate) mod compare;
 pub(crate) mod contender;
+mod each;
 mod hand_written;
-mod pair;
 pub(crate) mod report;
 mod wire;
 mod with_brigade;

@@ -4,19 +4,24 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
 
-use crate::compare::pair::Pair;
-use crate::compare::with_brigade::WRAPPERS;
+use crate::compare::contender::Contender;
+use crate::compare::each::Each;
 use crate::workload::Workload;
+
+/// The contenders, in the order of the columns.
+const FORMS: &str = "\
+by hand: a loop on reqwest and serde_json, without retries, budgets or events
+bare: Brigade's agents on a bare client
+wrappers: with Fallback ▸ Retry ▸ Breaker ▸ RateLimit ▸ Timeout ▸ Metered(PriceBook) around each model
+production: with a log at INFO to a file, metrics, budgets of process and agent, and a SQLite store, too";
 
 /// The results of all workloads.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// Brigade's wrappers around each model.
-    pub(crate) wrappers: &'static str,
     pub(crate) workloads: Vec<Comparison>,
 }
 
-/// Both contenders with one workload.
+/// All contenders with one workload.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) workload: Workload,
@@ -24,17 +29,22 @@ pub(crate) struct Comparison {
     pub(crate) rows: Vec<Row>,
 }
 
-/// One measurement of both contenders.
+/// One measurement of all contenders.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    pub(crate) brigade: f64,
-    pub(crate) hand_written: f64,
-    pub(crate) ratio: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) target: Option<Target>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) met: Option<bool>,
+    pub(crate) values: Each<f64>,
+    /// The values as multiples of the hand-written loop's.
+    pub(crate) ratios: Each<f64>,
+    pub(crate) targets: Vec<TargetCheck>,
+}
+
+/// Whether a form of Brigade meets its target.
+#[derive(Debug, Serialize)]
+pub(crate) struct TargetCheck {
+    pub(crate) form: &'static str,
+    pub(crate) target: Target,
+    pub(crate) met: bool,
 }
 
 /// The target for Brigade.
@@ -47,30 +57,31 @@ pub(crate) enum Target {
     Value(f64),
 }
 
-impl Report {
-    pub(crate) const fn new(workloads: Vec<Comparison>) -> Self {
-        Self { wrappers: WRAPPERS, workloads }
-    }
-}
-
 impl Row {
-    pub(crate) fn new(name: &'static str, Pair { brigade, hand_written }: Pair<f64>) -> Self {
-        Self { name, brigade, hand_written, ratio: brigade / hand_written, target: None, met: None }
+    pub(crate) fn new(name: &'static str, values: Each<f64>) -> Self {
+        let ratios = values.map(|value| value / values.hand_written);
+        Self { name, values, ratios, targets: Vec::new() }
     }
 
-    pub(crate) fn at_most(self, target: Target) -> Self {
+    pub(crate) fn at_most(mut self, contender: Contender, target: Target) -> Self {
         let met = match target {
-            Target::Ratio(most) => self.ratio <= most,
-            Target::Value(most) => self.brigade <= most,
+            Target::Ratio(most) => *self.ratios.get(contender) <= most,
+            Target::Value(most) => *self.values.get(contender) <= most,
         };
-        Self { target: Some(target), met: Some(met), ..self }
+        let form = match contender {
+            Contender::Bare => "bare",
+            Contender::Wrappers => "wrappers",
+            Contender::Production => "production",
+            Contender::HandWritten => "by hand",
+        };
+        self.targets.push(TargetCheck { form, target, met });
+        self
     }
 }
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Brigade with {}", self.wrappers)?;
-        writeln!(f, "by hand: a loop on reqwest and serde_json without any of this")?;
+        writeln!(f, "{FORMS}")?;
         self.workloads.iter().try_for_each(|comparison| write!(f, "\n{comparison}"))
     }
 }
@@ -80,25 +91,25 @@ impl Display for Comparison {
         let Self { workload, rounds, rows } = self;
         writeln!(f, "{} · {}", workload.name(), workload.about())?;
         writeln!(f, "  medians of {rounds} interleaved rounds")?;
-        writeln!(f, "  {:<36}{:>12}{:>12}{:>9}   target", "", "brigade", "by hand", "ratio")?;
+        writeln!(f, "  {:<32}{:>9}{:>16}{:>16}{:>16}   targets", "", "by hand", "bare", "wrappers", "production")?;
         rows.iter().try_for_each(|row| writeln!(f, "  {row}"))
     }
 }
 
 impl Display for Row {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (brigade, by_hand) = (number(self.brigade), number(self.hand_written));
-        write!(f, "{:<36}{brigade:>12}{by_hand:>12}{:>8.2}×", self.name, self.ratio)?;
-        match self.target {
-            Some(Target::Ratio(most)) => write!(f, "   ≤ {most:.2}×")?,
-            Some(Target::Value(most)) => write!(f, "   ≤ {}", number(most))?,
-            None => {}
+        write!(f, "{:<32}{:>9}", self.name, number(self.values.hand_written))?;
+        for contender in [Contender::Bare, Contender::Wrappers, Contender::Production] {
+            write!(f, "{:>9}{:>6.2}×", number(*self.values.get(contender)), self.ratios.get(contender))?;
         }
-        match self.met {
-            Some(true) => write!(f, "  met"),
-            Some(false) => write!(f, "  MISSED"),
-            None => Ok(()),
+        for TargetCheck { form, target, met } in &self.targets {
+            let limit = match target {
+                Target::Ratio(most) => format!("{most:.2}×"),
+                Target::Value(most) => number(*most),
+            };
+            write!(f, "   {form} ≤ {limit} {}", if *met { "met" } else { "MISSED" })?;
         }
+        Ok(())
     }
 }
 
@@ -117,11 +128,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_states_whether_its_target_is_met() {
-        let row = Row::new("CPU per run, ms", Pair { brigade: 1.21, hand_written: 1.1 });
-        let missed = "CPU per run, ms                            1.210       1.100    1.10×   ≤ 1.05×  MISSED";
-        assert_eq!(row.at_most(Target::Ratio(1.05)).to_string(), missed);
-        let row = Row::new("CPU per run, ms", Pair { brigade: 1.21, hand_written: 1.1 }).at_most(Target::Value(2.0));
-        assert_eq!(row.met, Some(true));
+    fn a_row_states_whether_each_target_is_met() {
+        let values = Each { bare: 1.0, wrappers: 1.21, production: 2.2, hand_written: 1.1 };
+        let row = Row::new("CPU per run, ms", values)
+            .at_most(Contender::Wrappers, Target::Ratio(1.05))
+            .at_most(Contender::Production, Target::Value(3.0));
+        let expected = "CPU per run, ms                     1.100    1.000  0.91×    1.210  1.10×    2.200  2.00×   \
+            wrappers ≤ 1.05× MISSED   production ≤ 3.000 met";
+        assert_eq!(row.to_string(), expected);
     }
 }

@@ -3,29 +3,46 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use brigade_core::{Agent, ChatModel, ModelExt, ToolOutput, Worker, tool_fn};
-use brigade_observability::PriceBook;
+use brigade_core::{Agent, Budget, ChatModel, Ledger, ModelExt, ModelId, Observer, Run, ToolOutput, Worker, tool_fn};
+use brigade_observability::{
+    LogTarget, Logging, LoggingHandle, Metrics, MetricsConfig, MetricsHandle, PriceBook, mask_event,
+};
 use brigade_providers::OpenAi;
 use brigade_resilience::{Accounts, Policy};
+use brigade_store::{Database, History};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tempfile::TempDir;
 
+use crate::compare::contender::Form;
 use crate::workload::{AgentSpec, CLERK, DESK, LOOKUP, LOOKUP_PURPOSE, ORACLE, WORKERS, Workload, look_up};
-
-/// The wrappers around every model, from the outside to the inside.
-pub(crate) const WRAPPERS: &str = "Fallback ▸ Retry ▸ Breaker ▸ RateLimit ▸ Timeout ▸ Metered(PriceBook) ▸ OpenAi";
 
 /// The agent for one workload.
 #[derive(Debug)]
 pub(crate) struct Brigade {
     agent: Agent,
+    production: Option<Production>,
+}
+
+/// What a server adds to each run.
+#[derive(Debug)]
+struct Production {
+    process: Ledger,
+    observers: [Arc<dyn Observer>; 2],
+    history: History,
+    logging: LoggingHandle,
+    _metrics: MetricsHandle,
+    /// Deleted at the end.
+    _folder: TempDir,
 }
 
 /// The client and the state that all models share.
 struct Shared {
+    form: Form,
     openai: OpenAi,
     prices: PriceBook,
     accounts: Accounts,
+    history: Option<History>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -35,9 +52,11 @@ struct Topic {
 }
 
 impl Brigade {
-    pub(crate) fn new(base_url: &str, workload: Workload) -> Result<Self> {
+    pub(crate) async fn new(base_url: &str, workload: Workload, form: Form) -> Result<Self> {
         let openai = OpenAi::builder().base_url(format!("{base_url}/v1")).api_key("simulated").build()?;
-        let shared = Shared { openai, prices: PriceBook::bundled(), accounts: Accounts::new() };
+        let production = if form == Form::Production { Some(Production::start().await?) } else { None };
+        let history = production.as_ref().map(|production| production.history.clone());
+        let shared = Shared { form, openai, prices: PriceBook::bundled(), accounts: Accounts::new(), history };
         let agent = match workload {
             Workload::Chat => shared.agent(&ORACLE),
             Workload::ToolLoop => with_lookup(shared.agent(&CLERK)),
@@ -47,25 +66,68 @@ impl Brigade {
             }
         };
         agent.check()?;
-        Ok(Self { agent })
+        Ok(Self { agent, production })
     }
 
     /// The answer of one run.
     pub(crate) async fn run(&self, workload: Workload) -> Result<String> {
-        let outcome = self.agent.run(workload.task()).await?;
+        let outcome = match &self.production {
+            None => self.agent.run(workload.task()).await?,
+            Some(production) => {
+                let run = production.observers.iter().cloned().fold(Run::builder(), brigade_core::RunBuilder::observer);
+                let outcome =
+                    self.agent.run_in(&run.account(production.process.clone()).build(), workload.task()).await?;
+                // As in the server, an answer is passed on once its cost is on disk.
+                production.history.flush().await?;
+                outcome
+            }
+        };
         ensure!(outcome.is_finished() && outcome.degraded.is_empty(), "the run did not finish: {}", outcome.notice);
         Ok(outcome.text)
+    }
+
+    /// Fails if anything was lost that should have been recorded.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Some(Production { logging, history, .. }) = &self.production else { return Ok(()) };
+        ensure!(logging.dropped_lines() == 0, "{} log lines were dropped", logging.dropped_lines());
+        ensure!(history.lost() == 0, "{} events were lost", history.lost());
+        Ok(())
+    }
+}
+
+impl Production {
+    async fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let log = LogTarget::File(folder.path().join("brigade.log"));
+        let logging = Logging::new().variable(None).target(log).init()?;
+        let models = [ORACLE, DESK].map(|agent| ModelId::new("openai", agent.model));
+        let agents = WORKERS.iter().chain([&ORACLE, &CLERK, &DESK]);
+        let config = agents.fold(MetricsConfig::default(), |config, agent| config.agent(agent.name)).tool(LOOKUP);
+        let metrics = Metrics::install(&models.into_iter().fold(config, MetricsConfig::model))?;
+        let history = History::start(Database::open(folder.path().join("brigade.db"))?, mask_event).await?;
+        let process = Ledger::root("process", Budget::default().usd("1000000")?);
+        let observers = [metrics.observer() as Arc<dyn Observer>, history.of_account("bench")];
+        Ok(Self { process, observers, history, logging, _metrics: metrics, _folder: folder })
     }
 }
 
 impl Shared {
     fn agent(&self, agent: &AgentSpec) -> Agent {
-        Agent::new(agent.name, self.model(agent.model)).purpose(agent.purpose).instructions(agent.instructions)
+        let built =
+            Agent::new(agent.name, self.model(agent.model)).purpose(agent.purpose).instructions(agent.instructions);
+        if self.form == Form::Production { built.budget(Budget::default().tokens(10_000_000)) } else { built }
     }
 
-    /// A model in the standard stack of wrappers.
+    /// A model in the stack of wrappers that the form has.
     fn model(&self, name: &str) -> Arc<dyn ChatModel> {
-        Policy::default().wrap(self.openai.model(name).metered(&self.prices), [], &self.accounts)
+        let model = self.openai.model(name);
+        match (self.form, &self.history) {
+            (Form::Bare, _) => Arc::new(model),
+            (_, None) => Policy::default().wrap(model.metered(&self.prices), [], &self.accounts),
+            (_, Some(history)) => {
+                Policy::default().wrap(history.write_barrier(model).metered(&self.prices), [], &self.accounts)
+            }
+        }
     }
 }
 
