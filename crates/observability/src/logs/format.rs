@@ -84,7 +84,8 @@ impl LogFormat {
 }
 
 fn write_text(mut out: Writer<'_>, event: &Event<'_>, scope: Option<&RunScope>) -> fmt::Result {
-    let mut fields = TextFields::default();
+    let is_core = event.metadata().target().starts_with("brigade_core::");
+    let mut fields = TextFields { is_core, ..TextFields::default() };
     event.record(&mut fields);
     let target = fields.log_target.as_deref().unwrap_or(event.metadata().target());
     let (on, off) = if out.has_ansi_escapes() { (colour(*event.metadata().level()), "\x1b[0m") } else { ("", "") };
@@ -94,9 +95,7 @@ fn write_text(mut out: Writer<'_>, event: &Event<'_>, scope: Option<&RunScope>) 
         write!(out, "{} ", scope.agent)?;
     }
     write!(out, "{target}: {}", mask(&fields.message))?;
-    if !(fields.is_event && target.starts_with("brigade_core::")) {
-        out.write_str(&mask(&fields.rest))?;
-    }
+    out.write_str(&mask(&fields.rest))?;
     out.write_char('\n')
 }
 
@@ -140,7 +139,9 @@ struct TextFields {
     message: String,
     rest: String,
     log_target: Option<String>,
-    /// Whether it is the line of an event, whose message repeats the fields in words.
+    /// Whether it is a line of `brigade_core`.
+    is_core: bool,
+    /// Whether it is the line of an event. The message repeats its fields in words, so they are left out.
     is_event: bool,
 }
 
@@ -149,10 +150,12 @@ impl Visit for TextFields {
         // Writing to a `String` cannot fail.
         let _ = match field.name() {
             "message" => write!(OneLine(&mut self.message), "{value:?}"),
-            "event" => {
+            // The first field after the message.
+            "event" if self.is_core => {
                 self.is_event = true;
-                write!(OneLine(&mut self.rest), " event={value:?}")
+                Ok(())
             }
+            _ if self.is_event => Ok(()),
             name if name.starts_with("log.") => Ok(()),
             name => write!(OneLine(&mut self.rest), " {name}={value:?}"),
         };

@@ -7,16 +7,19 @@ use std::{
 };
 
 use brigade_core::{ModelErrorKind, ModelId, TimeoutPhase};
+use foldhash::fast::RandomState;
 use metrics::SharedString;
 
 /// The names in the configuration. Every label value adds a time series to the metrics database, and models and clients
 /// can invent any number of names, so a name that is not listed here is shown as `other`.
 #[derive(Debug, Default)]
 pub(crate) struct KnownNames {
-    agents: HashSet<Arc<str>>,
-    tools: HashSet<Arc<str>>,
-    models: HashMap<ModelId, ModelLabels>,
+    agents: Names,
+    tools: Names,
+    models: HashMap<ModelId, ModelLabels, RandomState>,
 }
+
+type Names = HashSet<Arc<str>, RandomState>;
 
 /// A model as label values.
 #[derive(Debug, Clone)]
@@ -69,7 +72,7 @@ impl KnownNames {
     }
 }
 
-fn known(names: &HashSet<Arc<str>>, name: &str) -> SharedString {
+fn known(names: &Names, name: &str) -> SharedString {
     names.get(name).map_or(OTHER, |name| Arc::clone(name).into())
 }
 

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 
 use super::names::{self, Metric};
@@ -27,7 +28,7 @@ pub(crate) struct Registry {
 pub(crate) struct Family<const L: usize, I> {
     metric: Metric<L>,
     registry: Arc<Registry>,
-    series: RwLock<HashMap<[SharedString; L], I>>,
+    series: RwLock<HashMap<[SharedString; L], I, RandomState>>,
 }
 
 /// A counter, gauge or histogram.

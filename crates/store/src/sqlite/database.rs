@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::time::Instant;
 
 use super::{
@@ -276,6 +276,8 @@ pub(crate) fn connect_writer(path: &Path, settings: &DatabaseSettings) -> Result
     schema::check(&connection, path)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
+    // A plan that depends on bound values would be made anew at each execution: SQLite is compiled with statistics of columns.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Overwrites deleted rows, so that a deleted session cannot be read from the file.
     connection.pragma_update(None, "secure_delete", true)?;
     if let Some(max_bytes) = settings.max_bytes {

@@ -105,7 +105,7 @@ fn write_everywhere(connection: &Connection) -> Result<(), StoreError> {
         connection.prepare_cached("INSERT INTO events (run, number, at_us, entry) VALUES (?1, 1, 0, '')")?;
     event.execute([run])?;
     let spending = || columns::values(&brigade_core::Spending::default()).collect::<Vec<_>>();
-    let mut cost = connection.prepare_cached(&columns::upsert("run_costs", &["run", "model"]))?;
+    let mut cost = connection.prepare_cached(&columns::UPSERT_RUN_COSTS)?;
     let key = [run.into(), String::new().into()];
     cost.execute(rusqlite::params_from_iter(key.into_iter().chain(spending())))?;
     let key = spending_log::SpendingKey { day: 0, account: "".into(), agent: "".into(), model: String::new() };

@@ -62,7 +62,7 @@ impl KnownSpending {
     pub(super) fn restore(&mut self, connection: &Connection, epoch: i64) -> Result<(), StoreError> {
         self.fold();
         let found = Self::read(connection)?;
-        let mut upsert = connection.prepare_cached(&columns::upsert("spend", &SpendingKey::COLUMNS))?;
+        let mut upsert = connection.prepare_cached(&columns::UPSERT_SPEND)?;
         for (key, spending) in &self.spent {
             let values = columns::missing(spending, &found.spent.get(key).copied().unwrap_or_default());
             if values.iter().any(|value| !matches!(value, Value::Null | Value::Integer(0))) {

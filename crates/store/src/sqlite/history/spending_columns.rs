@@ -1,5 +1,7 @@
 //! The columns of spending.
 
+use std::sync::LazyLock;
+
 use brigade_core::{Money, Spending, Usage};
 use rusqlite::{Row, types::Value};
 
@@ -20,8 +22,15 @@ const COLUMNS: [&str; 13] = [
     "uncertain_nano",
 ];
 
+/// Adds spending to a row of `spend`.
+pub(crate) static UPSERT_SPEND: LazyLock<String> =
+    LazyLock::new(|| upsert("spend", &["day", "account", "agent", "model"]));
+
+/// Adds spending to a row of `run_costs`.
+pub(crate) static UPSERT_RUN_COSTS: LazyLock<String> = LazyLock::new(|| upsert("run_costs", &["run", "model"]));
+
 /// A statement that adds spending to the row of `table` with these key columns, or inserts the row.
-pub(crate) fn upsert(table: &str, keys: &[&str]) -> String {
+fn upsert(table: &str, keys: &[&str]) -> String {
     let columns: Vec<_> = keys.iter().chain(&COLUMNS).copied().collect();
     let parameters: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
     // The sum of two absent values stays absent, which a sum with zeros would not.

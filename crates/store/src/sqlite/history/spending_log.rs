@@ -117,9 +117,6 @@ impl Reservation {
 }
 
 impl SpendingKey {
-    /// The names of [`SpendingKey::values`].
-    pub(super) const COLUMNS: [&str; 4] = ["day", "account", "agent", "model"];
-
     fn new(run: &Run, account: &Arc<str>, model: &ModelId) -> Self {
         Self {
             day: day_number(today()),
@@ -161,14 +158,14 @@ pub(super) fn settle_interrupted(connection: &Connection, epoch: i64) -> Result<
 }
 
 pub(super) fn add(connection: &Connection, key: [Value; 4], spending: &Spending) -> Result<(), StoreError> {
-    let mut upsert = connection.prepare_cached(&columns::upsert("spend", &SpendingKey::COLUMNS))?;
+    let mut upsert = connection.prepare_cached(&columns::UPSERT_SPEND)?;
     upsert.execute(params_from_iter(key.into_iter().chain(columns::values(spending))))?;
     Ok(())
 }
 
 /// Adds what a model cost in a run.
 fn add_to_run(connection: &Connection, run: i64, model: &str, spending: &Spending) -> Result<(), StoreError> {
-    let mut upsert = connection.prepare_cached(&columns::upsert("run_costs", &["run", "model"]))?;
+    let mut upsert = connection.prepare_cached(&columns::UPSERT_RUN_COSTS)?;
     let key = [Value::Integer(run), Value::Text(model.to_owned())];
     upsert.execute(params_from_iter(key.into_iter().chain(columns::values(spending))))?;
     Ok(())
