@@ -1,10 +1,10 @@
 //! JSON as providers really send it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{Error, value::MapDeserializer},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapDeserializer},
 };
 use serde_json::{Value, value::RawValue};
 
@@ -103,13 +103,61 @@ impl<'de> Deserialize<'de> for Count {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
-        if !raw.starts_with('{') {
-            return Ok(Self(None));
-        }
+        // An error is a value that cannot be represented, such as `1e999`.
+        Ok(Self(deserializer.deserialize_any(ObjectVisitor(PhantomData)).unwrap_or_default()))
+    }
+}
+
+/// Reads an object of this form in one pass, and skips any other value.
+struct ObjectVisitor<T>(PhantomData<T>);
+
+/// A name of a field, borrowed unless it has escapes.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct FieldName<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Option<T>, A::Error> {
         // Through a map, because a derived `Deserialize` refuses a field that comes twice.
-        let fields: BTreeMap<String, &'de RawValue> = serde_json::from_str(raw).map_err(D::Error::custom)?;
-        Ok(Self(T::deserialize(MapDeserializer::<_, serde_json::Error>::new(fields.into_iter())).ok()))
+        let mut fields = BTreeMap::new();
+        while let Some((FieldName(name), value)) = object.next_entry::<_, &RawValue>()? {
+            fields.insert(name, value);
+        }
+        Ok(T::deserialize(MapDeserializer::<_, serde_json::Error>::new(fields.into_iter())).ok())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<T>, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Option<T>, E> {
+        Ok(None)
     }
 }
 
@@ -174,6 +222,29 @@ pub(crate) fn text(raw: &RawValue) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Point {
+        x: i32,
+    }
+
+    #[derive(Deserialize)]
+    struct Line {
+        from: LooseObject<Point>,
+        to: LooseObject<Point>,
+    }
+
+    #[test]
+    fn an_object_is_read_and_any_other_value_counts_as_absent() {
+        let read = |json: &str| serde_json::from_str::<LooseObject<Point>>(json).unwrap().0;
+        assert_eq!(read(r#"{"x":1,"y":[{}]}"#), Some(Point { x: 1 }));
+        assert_eq!(read(r#"{"x":1,"\u0078":2}"#), Some(Point { x: 2 }), "the last of two counts");
+        for other in ["null", "true", "-1", "1", "1.5", "\"text\"", "[1,{\"x\":1}]", "{}", "{\"x\":\"one\"}"] {
+            assert_eq!(read(other), None, "{other}");
+        }
+        let line = serde_json::from_str::<LooseObject<Line>>(r#"{"from":1e999,"to":{"x":2}}"#).unwrap().0.unwrap();
+        assert_eq!((line.from.0, line.to.0), (None, Some(Point { x: 2 })));
+    }
 
     #[test]
     fn a_count_is_read_from_any_value() {
