@@ -134,7 +134,7 @@ impl IdempotencyKeys {
     fn state(&self, key: KeyOfOwner, runs: &Runs) -> Arc<KeyState> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         // Keys of evicted runs, and of runs that could not be started, are removed rarely, because that visits all keys.
-        if keys.len() >= MAX_KEYS.max(2 * runs.max_kept()) {
+        if !keys.contains_key(&key) && keys.len() >= MAX_KEYS.max(2 * runs.max_kept()) {
             keys.retain(|_, state| match state.try_lock() {
                 Ok(known) => known.is_some_and(|known| runs.find(known.run).is_some()),
                 Err(_) => true,
