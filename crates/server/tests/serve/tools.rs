@@ -166,7 +166,7 @@ async fn the_stop_reason_is_in_the_answer_the_log_and_the_metrics() {
     let tool = "http = { url = \"https://example.com/\" }";
     let server = Server::start(&with_tool(&model, tool));
     let (status, body) = json_of(server.post("/v1/chat/completions", &question("Look it up."))).await;
-    assert_eq!((status, &body["choices"][0]["finish_reason"]), (200, &"length".into()), "{body}");
+    assert_eq!((status, &body["choices"][0]["finish_reason"]), (200, &"stop".into()), "{body}");
     assert_eq!(body["brigade"]["stop"], "unknown_tool_limit");
     assert!(body["brigade"]["notice"].as_str().unwrap().contains("the last one `invented_2`"), "{body}");
     server.log_with("unknown_tool_limit").await;
