@@ -51,6 +51,8 @@ enum Command {
     FuzzApi(steps::fuzz_api::Options),
     /// Checks the dependencies for known vulnerabilities. Needs github.com, for the `RustSec` database.
     Advisories,
+    /// Changes the code in many small ways, and fails if the tests notice too few of the changes. Takes hours.
+    Mutants(commands::mutants::Options),
     /// Writes the embedded price table from joined price lists.
     Prices(commands::prices::Options),
 }
@@ -79,6 +81,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fuzz(options) => commands::fuzz::run(&shell, &options),
         Command::FuzzApi(options) => steps::fuzz_api::run(&shell, &options),
         Command::Advisories => steps::deny::check_advisories(&shell),
+        Command::Mutants(options) => commands::mutants::run(&shell, &options),
         Command::Prices(options) => commands::prices::run(&shell, &options),
     }
 }

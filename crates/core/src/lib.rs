@@ -96,7 +96,6 @@ pub use model::embedder::{Embedder, Embeddings};
 pub use model::metered::{Metered, ModelExt, UnpricedPolicy};
 pub use model::model::ChatModel;
 pub use model::pricing::{PriceCeiling, Pricing, ServedCall};
-pub use model::token_estimator::TokenEstimator;
 pub use money::budget::{Budget, BudgetExceeded, Cap, OnExhausted, Quantity, Window};
 pub use money::cost::{Certainty, Charge, CostSummary, Spending, ToolSpending};
 pub use money::estimate::Estimate;

@@ -65,8 +65,8 @@ fn callers_at_different_accounts_do_not_deadlock() {
         let key = Ledger::root("key", Budget::unlimited().turns(3));
         let run = key.child_for_run("run", Budget::unlimited());
         let worker = run.child("worker", Budget::unlimited());
-        let below = thread::spawn(move || (worker.take_turn(false).is_ok(), worker.money_left()));
-        let above = (run.take_turn(false).is_ok(), run.money_left(), key.take_turn(false).is_ok());
+        let below = thread::spawn(move || (worker.take_turn(false).is_ok(), worker.reserved()));
+        let above = (run.take_turn(false).is_ok(), run.reserved(), key.take_turn(false).is_ok());
         assert!(below.join().unwrap().0 && above.0 && above.2);
         assert!(key.take_turn(false).is_err());
     });

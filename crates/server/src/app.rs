@@ -146,10 +146,15 @@ impl App {
 
 /// The bundled prices, overridden by the configured file.
 pub(crate) fn prices(loaded: &LoadedConfig) -> anyhow::Result<PriceBook> {
-    let Some(path) = &loaded.config.prices else { return Ok(PriceBook::bundled()) };
+    let providers = loaded.config.providers.iter();
+    let local = providers.filter(|(name, provider)| provider.kind(name).is_ok_and(ProviderKind::runs_at_home));
+    let local = local.map(|(name, _)| name.clone());
+    let Some(path) = &loaded.config.prices else { return Ok(PriceBook::bundled().local_accounts(local)) };
     let path = loaded.folder.join(path);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read the prices in {}", path.display()))?;
-    PriceBook::from_toml_overlay(&text).with_context(|| format!("the prices in {} are not valid", path.display()))
+    let prices = PriceBook::from_toml_overlay(&text);
+    let prices = prices.with_context(|| format!("the prices in {} are not valid", path.display()))?;
+    Ok(prices.local_accounts(local))
 }
 
 /// The names that may become metric labels: those of agents, their models and tools. Names that a model invents may not.

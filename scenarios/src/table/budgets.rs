@@ -177,8 +177,8 @@ answer = { text = "a part $CANARY {{turn}}", tool_calls = [{ name = "lookup", ar
 
 /// With ten cents and one cent reserved for the summary, there are four calls of two cents and then the summary.
 /// Without a reserve, the fourth call runs until second six, and the outcome is assembled without a model. If calls in
-/// flight are cancelled, one worker is refused in second four while the other one waits for its first answer, which leaves
-/// enough for the supervisor's summary.
+/// flight are cancelled, one worker is refused in second four while the other one waits for its first answer. The cancelled
+/// call may be billed as a whole, so the summary is paid from the reserve.
 fn exhausted_budgets() -> Vec<Scenario> {
     let short = |id, title, run_cents| {
         let slow = Latency::new(Duration::from_secs(2), Duration::ZERO);
@@ -200,10 +200,10 @@ fn exhausted_budgets() -> Vec<Scenario> {
         short("R37/cancel", "the budget is spent, and calls in flight are cancelled", None)
             .with_script(format!("{late}{ALWAYS_CALLS_TOOL}"))
             .team(|environment| {
-                let desk = two_workers(environment)?.budget(without_reserve("0.07")?);
+                let desk = two_workers(environment)?.budget(Budget::default().usd("0.09")?.wrap_up_percent(25));
                 Ok(Arc::new(desk.tool_limits(ToolLimits::default().on_exhausted(OnExhausted::Cancel))))
             })
-            .expect_end(ExpectedEnd::Answer("a summary, paid from the reserve quetzalcoatlus"), 4..=4)
+            .expect_end(ExpectedEnd::Stop(StopReason::Budget), 4..=4)
             .takes_millis(6_000..=6_100)
             .expect_bill(ExpectedBill::Uncertain(1), |observed| match observed.degraded()[..] {
                 ["budget", "worker:right"] => Ok(()),

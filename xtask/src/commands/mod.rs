@@ -2,5 +2,6 @@
 
 pub(crate) mod bench;
 pub(crate) mod fuzz;
+pub(crate) mod mutants;
 pub(crate) mod prices;
 pub(crate) mod swarm;

@@ -12,8 +12,9 @@ use crate::source::files;
 use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
 /// The members that each library may depend on. Tests may depend on any.
-const DIRECTIONS: [(&str, &[&str]); 9] = [
-    ("brigade-core", &[]),
+const DIRECTIONS: [(&str, &[&str]); 10] = [
+    ("brigade-tokens", &[]),
+    ("brigade-core", &["brigade-tokens"]),
     ("brigade-providers", &["brigade-core"]),
     ("brigade-resilience", &["brigade-core"]),
     ("brigade-observability", &["brigade-core"]),

@@ -34,7 +34,7 @@ pub(crate) fn check_advisories(shell: &Shell) -> Result<()> {
 }
 
 fn prepare(shell: &Shell) -> Result<()> {
-    install(shell)?;
+    programs::install_with_cargo(shell, &Workspace::load(shell)?.target_directory, "deny", VERSION)?;
     // A build fetches the dependencies of this platform only, and the licences of the others are checked as well.
     Ok(cargo(shell, "fetch").arg("--locked").run()?)
 }
@@ -42,15 +42,4 @@ fn prepare(shell: &Shell) -> Result<()> {
 fn deny(shell: &Shell, checks: &[&str]) -> Result<()> {
     let check = cargo(shell, "deny").args(["--locked", "--offline", "check"]);
     Ok(check.arg("--hide-inclusion-graph").args(checks).run()?)
-}
-
-/// Installs the fixed version below the target folder, unless it is there or on the path.
-fn install(shell: &Shell) -> Result<()> {
-    let installed = cargo(shell, "deny").arg("--version").quiet().ignore_stderr().read();
-    if installed.is_ok_and(|version| version.trim().ends_with(VERSION)) {
-        return Ok(());
-    }
-    let folder = programs::folder(&Workspace::load(shell)?.target_directory);
-    let install = cargo(shell, "install").args(["--locked", "cargo-deny", "--version", VERSION, "--root"]);
-    Ok(install.arg(folder).run()?)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
+use crate::tools::cargo::cargo;
 use crate::tools::time_limit;
 
 /// A program and its arguments.
@@ -62,6 +63,17 @@ pub(crate) fn install_missing(shell: &Shell, target: &Path) {
             println!("{} cannot be installed: {error:#}", program.package);
         }
     }
+}
+
+/// Installs this version of a cargo command below the target folder, unless it is there or on the path.
+pub(crate) fn install_with_cargo(shell: &Shell, target: &Path, command: &str, version: &str) -> Result<()> {
+    let installed = cargo(shell, command).arg("--version").quiet().ignore_stderr().read();
+    if installed.is_ok_and(|found| found.trim().ends_with(version)) {
+        return Ok(());
+    }
+    let package = format!("cargo-{command}");
+    let install = cargo(shell, "install").args(["--locked", &package, "--version", version, "--root"]);
+    Ok(install.arg(folder(target)).run()?)
 }
 
 fn is_installed(shell: &Shell, (name, arguments): Call) -> bool {

@@ -7,4 +7,5 @@ pub(crate) mod message;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod settings;
+pub(crate) mod token_bound;
 pub(crate) mod transcript;

@@ -18,6 +18,8 @@ pub(crate) struct Attempt<'a> {
     model: &'a ModelId,
     hold: Option<Hold>,
     estimate: Estimate,
+    /// Whether the reservation is a bound, because spending is limited.
+    pub(crate) is_limited: bool,
     started: Instant,
 }
 
@@ -45,7 +47,8 @@ impl<'a> Attempt<'a> {
             (run.observed_by(Arc::clone(&counter) as Arc<dyn Observer>), counter)
         });
         run.emit(&Event::AttemptStarted { model: model.clone() });
-        Self { run, counted, model, estimate: *hold.estimate(), hold: Some(hold), started: Instant::now() }
+        let (estimate, is_limited) = (*hold.estimate(), run.ledger().limits_spending());
+        Self { run, counted, model, estimate, is_limited, hold: Some(hold), started: Instant::now() }
     }
 
     /// The run to pass to the model.
@@ -62,9 +65,12 @@ impl<'a> Attempt<'a> {
         &self.estimate
     }
 
-    /// The tokens received so far, at four bytes per token. 0 if the reply is not streamed.
-    pub(crate) fn output_tokens(&self) -> u64 {
-        self.counted.as_ref().map_or(0, |(_, counter)| counter.bytes.load(Ordering::Relaxed).div_ceil(4))
+    /// The tokens received so far: at most one for each byte if spending is limited, else one for four. Absent if nothing
+    /// was seen of the reply: anything may have been generated.
+    pub(crate) fn output_tokens(&self) -> Option<u64> {
+        let (_, counter) = self.counted.as_ref()?;
+        let bytes = counter.bytes.load(Ordering::Relaxed);
+        (bytes > 0).then(|| if self.is_limited { bytes } else { bytes.div_ceil(4) })
     }
 
     pub(crate) fn report_implausible_usage(&self) {
@@ -82,7 +88,9 @@ impl<'a> Attempt<'a> {
                 Some(charge)
             }
             Settlement::Uncertain => {
-                hold.record_output(output_tokens);
+                if let Some(tokens) = output_tokens {
+                    hold.record_output(tokens);
+                }
                 Some(hold.settle_uncertain())
             }
             Settlement::Release => {

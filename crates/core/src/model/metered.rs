@@ -4,25 +4,29 @@ use std::{
     borrow::Cow,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use async_trait::async_trait;
+use brigade_tokens::most_tokens;
 
 use crate::{
     Certainty, Charge, ChatModel, ChatReply, ChatRequest, Embedder, Embeddings, Estimate, Event, Hold, ModelError,
-    ModelErrorKind, ModelId, PriceCeiling, Pricing, RateLimits, Rates, Reasoning, Run, ServedCall, Settings, Usage,
+    ModelErrorKind, ModelId, Money, PriceCeiling, Pricing, RateLimits, Rates, Reasoning, Run, ServedCall, Settings,
+    Usage,
+    chat::token_bound::TokenBound,
     model::attempt::{Attempt, Settlement},
-    model::token_estimator::TokenEstimator,
 };
 
 /// A model, or an [`Embedder`], that keeps to the budget of its run.
 ///
-/// Before each attempt it reserves an estimate of the cost, and it refuses the attempt if the budget does not cover it.
-/// Afterwards it settles the reservation with the real cost. It belongs directly around the client, inside retries and
-/// fallbacks, so that every attempt is paid for. If only a part of the estimated output fits the budget, the request's
-/// limit of output is lowered.
+/// Before each attempt it reserves the cost, and it refuses the attempt if the budget does not cover it. Afterwards it
+/// settles the reservation with the real cost. It belongs directly around the client, inside retries and fallbacks, so
+/// that every attempt is paid for. If only a part of the output fits the budget, the request's limit of output is lowered.
+///
+/// Under a hard limit of money or tokens the reservation is an upper bound of what the provider counts, whatever the text,
+/// so that calls in parallel cannot exceed the limit together. Without one it is an estimate.
 ///
 /// ```
 /// use brigade_core::{
@@ -92,7 +96,8 @@ impl<M: ChatModel> ModelExt for M {}
 /// The state that clones share.
 #[derive(Debug)]
 struct Shared {
-    tokens: TokenEstimator,
+    /// The input tokens by which the provider exceeded the bound of a prompt. Later bounds include them.
+    excess: AtomicU64,
     warned: AtomicBool,
 }
 
@@ -105,6 +110,9 @@ const LEAST_REASONING_TOKENS: u64 = 1_024;
 /// The longest answer that most servers give. Assumed if neither the request nor the price list limits the output.
 const UNKNOWN_OUTPUT_TOKENS: u64 = 32_768;
 
+/// Longer than any system prompt that a provider is known to add.
+const MAX_EXCESS_TOKENS: u64 = 8_192;
+
 /// Eight times the largest context window on sale: no prompt has more tokens.
 const MOST_INPUT_TOKENS: u64 = 16_000_000;
 
@@ -116,7 +124,7 @@ impl<M> Metered<M> {
             pricing,
             unpriced: UnpricedPolicy::default(),
             least_output_tokens: LEAST_OUTPUT_TOKENS,
-            shared: Arc::new(Shared { tokens: TokenEstimator::new(), warned: AtomicBool::new(false) }),
+            shared: Arc::new(Shared { excess: AtomicU64::new(0), warned: AtomicBool::new(false) }),
         }
     }
 
@@ -131,6 +139,18 @@ impl<M> Metered<M> {
     #[must_use]
     pub fn least_output_tokens(self, tokens: u32) -> Self {
         Self { least_output_tokens: tokens, ..self }
+    }
+
+    /// The most input tokens of a request. Fails if nothing bounds them.
+    fn most_input(&self, model: &ModelId, visible: TokenBound, settings: &Settings) -> Result<u64, ModelError> {
+        let tokens = visible.tokens.saturating_add(self.shared.excess.load(Ordering::Relaxed));
+        let ceiling = self.pricing.ceiling(model, settings, tokens);
+        let (image, unseen) = ceiling
+            .map_or((PriceCeiling::IMAGE_TOKENS, Some(0)), |ceiling| (ceiling.image_tokens, ceiling.unseen_tokens));
+        let why = "not asked, because spending is limited and nothing limits the size of its prompt: the provider keeps \
+            the conversation, or runs tools without a limit (`max_uses`, `max_tool_calls`)";
+        let unseen = unseen.ok_or_else(|| refused(model, why))?;
+        Ok(image.saturating_mul(visible.images).saturating_add(unseen).saturating_add(tokens))
     }
 
     /// An estimate with the prices that apply.
@@ -170,8 +190,11 @@ impl<M> Metered<M> {
 
     /// The charge for `usage`. Without a price for the model that answered, the rates of the estimate apply, so that a
     /// call under a limit does not end up free.
+    /// A negative price is a mistake, and that a call cost nothing is believed only if no price says otherwise.
     fn charge(&self, certainty: Certainty, usage: Usage, served: &ServedCall<'_>, estimate: &Estimate) -> Charge {
-        let known = self.pricing.cost(served, &usage).or(usage.stated_cost);
+        let usage = usage.stated_cost(usage.stated_cost.filter(|&cost| cost >= Money::ZERO));
+        let priced = self.pricing.cost(served, &usage).filter(|&cost| cost >= Money::ZERO);
+        let known = priced.or(usage.stated_cost.filter(|&cost| cost > Money::ZERO || estimate.rates.is_none()));
         let assumed = || estimate.rates.map(|rates| rates.cost(usage.input_tokens, usage.output_tokens));
         let cost = known.or_else(assumed);
         let is_assumed = known.is_none() && cost.is_some();
@@ -187,23 +210,27 @@ impl<M> Metered<M> {
         let details = error.details();
         if let Some(usage) = details.usage {
             // Some providers report the prompt at the start and count the output as it grows.
-            let output_tokens = usage.output_tokens.max(attempt.output_tokens());
+            let output_tokens = usage.output_tokens.max(attempt.output_tokens().unwrap_or(0));
             let usage = Usage { output_tokens, ..usage };
             let served = ServedCall::new(attempt.model());
             return Settlement::Charge(self.charge(Certainty::Uncertain, usage, &served, attempt.estimate()));
         }
         // Output that arrived is billed in any case.
-        let may_be_billed = details.may_be_billed() || (details.sent && attempt.output_tokens() > 0);
+        let may_be_billed = details.may_be_billed() || (details.sent && attempt.output_tokens().is_some());
         if may_be_billed { Settlement::Uncertain } else { Settlement::Release }
     }
 }
 
 impl<M: ChatModel> Metered<M> {
-    /// The largest usage and cost of the call.
-    fn estimate(&self, request: &ChatRequest) -> Estimate {
-        let settings = request.settings.over(self.model.settings());
-        let input_tokens = self.shared.tokens.input(request);
-        let ceiling = self.pricing.ceiling(self.model.id(), &settings, input_tokens);
+    /// The largest usage and cost of the call: a bound if spending is limited, else an estimate.
+    fn estimate(&self, request: &ChatRequest, run: &Run) -> Result<Estimate, ModelError> {
+        let (model, settings) = (self.model.id(), request.settings.over(self.model.settings()));
+        let input_tokens = if run.ledger().limits_spending() {
+            self.most_input(model, TokenBound::of_request(request, &settings), &settings)?
+        } else {
+            request.estimated_input_tokens()
+        };
+        let ceiling = self.pricing.ceiling(model, &settings, input_tokens);
         let requested = settings.output_limit().map(u64::from);
         let limit = ceiling.map_or(requested, |ceiling| ceiling.output_tokens(requested));
         let output_tokens = limit.unwrap_or(UNKNOWN_OUTPUT_TOKENS);
@@ -214,15 +241,20 @@ impl<M: ChatModel> Metered<M> {
         };
         let least = u64::from(self.least_output_tokens).saturating_add(reasoning);
         let estimate = Estimate::new(input_tokens, output_tokens).least_output_tokens(least.min(output_tokens));
-        self.priced(estimate, ceiling)
+        Ok(self.priced(estimate, ceiling))
     }
 
     /// The charge for a successful call.
     fn reply_charge(&self, reply: &ChatReply, attempt: &Attempt<'_>) -> Charge {
         let estimate = attempt.estimate();
-        let guess = Usage::new(estimate.input_tokens, self.shared.tokens.output(&reply.message));
+        let output_tokens = if attempt.is_limited {
+            TokenBound::of_message(&reply.message).tokens.min(estimate.output_tokens)
+        } else {
+            (reply.message.size_bytes() as u64).div_ceil(4)
+        };
+        let guess = Usage::new(estimate.input_tokens, output_tokens);
         let (certainty, usage) = match reply.usage {
-            Some(usage) if is_plausible(&usage, &guess, estimate) => (Certainty::Charged, usage),
+            Some(usage) if is_plausible(&usage, reply, estimate) => (Certainty::Charged, usage),
             Some(usage) => {
                 attempt.report_implausible_usage();
                 (Certainty::Estimated, corrected(usage, &guess, estimate))
@@ -246,7 +278,8 @@ impl<M: ChatModel> ChatModel for Metered<M> {
     }
 
     async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
-        let estimate = self.estimate(request);
+        let excess = self.shared.excess.load(Ordering::Relaxed);
+        let estimate = self.estimate(request, run)?;
         let hold = self.reserve(self.model.id(), estimate, run)?;
         let request = limit_output(request, &estimate, &hold, run);
         let mut attempt = Attempt::begin(run, self.model.id(), hold);
@@ -254,8 +287,9 @@ impl<M: ChatModel> ChatModel for Metered<M> {
             Ok(mut reply) => {
                 report_limits(self.model.id(), &reply.limits, run);
                 let charge = self.reply_charge(&reply, &attempt);
-                if charge.certainty == Certainty::Charged {
-                    self.shared.tokens.learn(&request, &reply.message, &charge.usage);
+                if charge.certainty == Certainty::Charged && attempt.is_limited {
+                    let excess = excess + charge.usage.input_tokens.saturating_sub(estimate.input_tokens);
+                    self.shared.excess.fetch_max(excess.min(MAX_EXCESS_TOKENS), Ordering::Relaxed);
                 }
                 attempt.end(None, Settlement::Charge(charge));
                 reply.charge = Some(charge);
@@ -279,9 +313,10 @@ impl<E: Embedder> Embedder for Metered<E> {
     }
 
     async fn embed(&self, texts: &[&str], run: &Run) -> Result<Embeddings, ModelError> {
-        let bytes: usize = texts.iter().map(|text| text.len()).sum();
+        let bound = run.ledger().limits_spending();
+        let tokens_of = |text: &&str| if bound { most_tokens(text) } else { (text.len() as u64).div_ceil(4) };
         // A provider adds at most one token at each end of a text.
-        let input_tokens = (bytes as u64).div_ceil(4) + 2 * texts.len() as u64;
+        let input_tokens = texts.iter().map(|text| 2 + tokens_of(text)).sum();
         let ceiling = self.pricing.ceiling(self.model.id(), Settings::none(), input_tokens);
         let estimate = self.priced(Estimate::new(input_tokens, 0), ceiling);
         let hold = self.reserve(self.model.id(), estimate, run)?;
@@ -327,8 +362,8 @@ fn limit_output<'a>(request: &'a ChatRequest, asked: &Estimate, hold: &Hold, run
 
 /// Whether reported usage can be true: a prompt has tokens, an answer with text has tokens, and no provider generates
 /// more than twice the allowed output.
-fn is_plausible(usage: &Usage, guess: &Usage, estimate: &Estimate) -> bool {
-    let is_empty = guess.output_tokens == 0;
+fn is_plausible(usage: &Usage, reply: &ChatReply, estimate: &Estimate) -> bool {
+    let is_empty = reply.message.size_bytes() == 0;
     is_plausible_input(usage.input_tokens)
         && (usage.output_tokens > 0 || is_empty)
         && usage.output_tokens <= estimate.output_tokens.saturating_mul(2)

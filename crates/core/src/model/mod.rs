@@ -5,4 +5,3 @@ pub(crate) mod embedder;
 pub(crate) mod metered;
 pub(crate) mod model;
 pub(crate) mod pricing;
-pub(crate) mod token_estimator;

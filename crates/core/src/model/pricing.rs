@@ -22,6 +22,11 @@ pub struct PriceCeiling {
     pub rates: Rates,
     /// The most tokens that the model can generate, if known.
     pub max_output_tokens: Option<u32>,
+    /// The most input tokens that an image counts as; [`PriceCeiling::IMAGE_TOKENS`] by default.
+    pub image_tokens: u64,
+    /// The most input tokens that come from outside the request: a conversation that the provider keeps, the results of
+    /// tools that it runs. 0 by default. Absent if nothing bounds them; such a call is refused if spending is limited.
+    pub unseen_tokens: Option<u64>,
 }
 
 /// The model and the service tier that served a call. Its price depends on them.
@@ -37,9 +42,13 @@ pub struct ServedCall<'a> {
 }
 
 impl PriceCeiling {
+    /// The tokens of the largest image of the models that resolve images finest, such as Qwen's; the models of OpenAI and
+    /// Anthropic count fewer.
+    pub const IMAGE_TOKENS: u64 = 16_384;
+
     /// Prices of a model whose own limit of output is not known.
     pub const fn new(rates: Rates) -> Self {
-        Self { rates, max_output_tokens: None }
+        Self { rates, max_output_tokens: None, image_tokens: Self::IMAGE_TOKENS, unseen_tokens: Some(0) }
     }
 
     /// Sets the most tokens that the model can generate.

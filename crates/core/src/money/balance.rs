@@ -123,7 +123,7 @@ impl Balance {
     fn totals(&self) -> Totals {
         Totals {
             usd: self.spending.total(),
-            tokens: self.spending.usage.total_tokens(),
+            tokens: self.spending.usage.total_tokens().saturating_add(self.spending.uncertain_tokens),
             turns: self.turns,
             model_calls: self.spending.calls,
             tool_calls: self.tool_call_count,

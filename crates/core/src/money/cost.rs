@@ -57,7 +57,7 @@ pub struct Spending {
     pub calls: u64,
     /// How many of `calls` went to a model without a price; their cost is not in the sums.
     pub unpriced_calls: u64,
-    /// Tokens.
+    /// Tokens of calls that were answered.
     pub usage: Usage,
     /// Cost from usage that providers reported.
     pub charged: Money,
@@ -65,6 +65,9 @@ pub struct Spending {
     pub estimated: Money,
     /// Cost of calls that failed after the request was sent; the provider may bill them.
     pub uncertain: Money,
+    /// Input and output tokens of these calls, at most. They are not in `usage`.
+    #[serde(default)]
+    pub uncertain_tokens: u64,
 }
 
 /// What a run cost, by agent, by model and by tool.
@@ -105,6 +108,7 @@ struct SpendingJson {
     charged: Money,
     estimated: Money,
     uncertain: Money,
+    uncertain_tokens: u64,
 }
 
 impl Charge {
@@ -127,17 +131,15 @@ impl Spending {
 }
 
 impl From<&Charge> for Spending {
-    /// The spending of one call.
+    /// The spending of one call. A negative cost counts as zero: it would give money back that was spent before.
     fn from(charge: &Charge) -> Self {
-        let cost = charge.cost.unwrap_or_default();
-        let mut spending =
-            Self { calls: 1, unpriced_calls: u64::from(charge.cost.is_none()), usage: charge.usage, ..Self::default() };
+        let (usage, cost) = (charge.usage, charge.cost.unwrap_or_default().or_zero());
+        let spending = Self { calls: 1, unpriced_calls: u64::from(charge.cost.is_none()), ..Self::default() };
         match charge.certainty {
-            Certainty::Charged => spending.charged = cost,
-            Certainty::Estimated => spending.estimated = cost,
-            Certainty::Uncertain => spending.uncertain = cost,
+            Certainty::Charged => Self { usage, charged: cost, ..spending },
+            Certainty::Estimated => Self { usage, estimated: cost, ..spending },
+            Certainty::Uncertain => Self { uncertain: cost, uncertain_tokens: usage.total_tokens(), ..spending },
         }
-        spending
     }
 }
 
@@ -149,6 +151,7 @@ impl AddAssign for Spending {
         self.charged += other.charged;
         self.estimated += other.estimated;
         self.uncertain += other.uncertain;
+        self.uncertain_tokens = self.uncertain_tokens.saturating_add(other.uncertain_tokens);
     }
 }
 
@@ -163,8 +166,8 @@ impl AddAssign for ToolSpending {
 
 impl From<Spending> for SpendingJson {
     fn from(spending: Spending) -> Self {
-        let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain } = spending;
-        Self { cost: spending.cost(), calls, unpriced_calls, usage, charged, estimated, uncertain }
+        let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain, uncertain_tokens } = spending;
+        Self { cost: spending.cost(), calls, unpriced_calls, usage, charged, estimated, uncertain, uncertain_tokens }
     }
 }
 
@@ -291,7 +294,7 @@ mod tests {
         assert_eq!(
             summary().to_string(),
             "$0.0360 (desk $0.0300, desk/critic $0.0020, desk/critic/scout no price, desk/critics $0.0040; \
-             critic 2 calls $0.0020, search 3 calls), 1090 tokens in, 50 out, of it $0.0010 uncertain"
+             critic 2 calls $0.0020, search 3 calls), 990 tokens in, 40 out, of it $0.0010 uncertain"
         );
     }
 

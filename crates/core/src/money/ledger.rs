@@ -15,7 +15,7 @@ use crate::{
 /// A call first *reserves* its largest cost. The reservation is admitted only if the account and every account above it
 /// stay within their limits, counting spent and reserved amounts. When the call has ended, the
 /// reservation is *settled* with the actual cost, or *released* if nothing was spent. So concurrent callers never exceed a
-/// limit by more than their estimates were wrong.
+/// limit if their reservations are upper bounds, as those of [`Metered`](crate::Metered) models are.
 ///
 /// Each account has one window. A key that is limited by day and by month has two accounts, one above the other.
 ///
@@ -45,15 +45,16 @@ struct Node {
     parent: Option<Ledger>,
 }
 
-/// A reservation. If it is dropped without being settled or released, the prompt and the output recorded so far count as
-/// uncertain spending, because the provider bills a cancelled call too.
+/// A reservation. If it is dropped without being settled or released, the prompt and the output count as uncertain
+/// spending, because the provider bills a cancelled call too: the output that was recorded, or all that was reserved if
+/// none was recorded.
 #[must_use = "a dropped hold is settled as uncertain"]
 #[derive(Debug)]
 pub struct Hold {
     ledger: Ledger,
     spender: Spender,
     estimate: Estimate,
-    output_so_far: u64,
+    output_so_far: Option<u64>,
     is_closed: bool,
 }
 
@@ -141,7 +142,7 @@ impl Ledger {
     ) -> Result<Hold, BudgetExceeded> {
         let estimate = self.admit(estimate, Relation::Own { wrap_up })?;
         let spender = Spender { agent: Arc::clone(agent), model: model.clone() };
-        Ok(Hold { ledger: self.clone(), spender, estimate, output_so_far: 0, is_closed: false })
+        Ok(Hold { ledger: self.clone(), spender, estimate, output_so_far: None, is_closed: false })
     }
 
     /// Checks that a call of this size would be admitted now, without reserving anything.
@@ -189,12 +190,6 @@ impl Ledger {
     /// The number of reservations that are not settled yet, at this account and below it.
     pub fn outstanding(&self) -> u64 {
         self.0.account.balance().outstanding
-    }
-
-    /// The money that this account and all above it leave, including what this account has set aside for a last answer.
-    /// Negative if more was spent than a limit; absent without a limit.
-    pub fn money_left(&self) -> Option<Money> {
-        self.headroom(true).usd
     }
 
     /// What this account and all above it leave, without the part set aside for a last answer, as the budget of work that
@@ -296,7 +291,7 @@ impl Hold {
 
     /// Records how many output tokens have arrived so far, in case the call is cut short.
     pub fn record_output(&mut self, tokens: u64) {
-        self.output_so_far = tokens;
+        self.output_so_far = Some(tokens);
     }
 
     /// Replaces the reservation by what the call used and cost. The charge counts even beyond a limit.
@@ -304,7 +299,8 @@ impl Hold {
         self.close(Some(charge));
     }
 
-    /// Settles a call that failed after its request was sent: charges the estimated prompt and the output recorded so far.
+    /// Settles a call that failed after its request was sent: charges the reserved prompt and the output recorded so far,
+    /// or all of the reservation if no output was recorded.
     pub fn settle_uncertain(mut self) -> Charge {
         let charge = self.charge_so_far();
         self.close(Some(&charge));
@@ -332,7 +328,7 @@ impl Hold {
 
     fn charge_so_far(&self) -> Charge {
         let Estimate { input_tokens, output_tokens, rates, .. } = self.estimate;
-        let output_tokens = self.output_so_far.min(output_tokens);
+        let output_tokens = self.output_so_far.map_or(output_tokens, |seen| seen.min(output_tokens));
         let cost = rates.map(|rates| rates.cost(input_tokens, output_tokens));
         Charge::new(Certainty::Uncertain, Usage::new(input_tokens, output_tokens), cost)
     }

@@ -93,8 +93,8 @@ impl MetricsHandle {
         Arc::clone(&self.0.metrics)
     }
 
-    /// Exports the money limit of an account and what remains of it as `brigade_budget_*_usd{scope}`. `scope` must be a
-    /// name from the configuration. The account replaces any other account of this scope. An account without a money limit
+    /// Exports the money limit of an account, and what remains of it in the current window, as
+    /// `brigade_budget_*_usd{scope}`. `scope` must be a name from the configuration. The account replaces any other account of this scope. An account without a money limit
     /// is not exported.
     pub fn watch_budget(&self, scope: &str, ledger: &Ledger) {
         if ledger.budget().usd.is_none() {
@@ -147,8 +147,7 @@ impl Sampled {
         }
         for (scope, ledger) in &self.budgets {
             let Some(cap) = ledger.budget().usd.map(|cap| cap.limit) else { continue };
-            // `money_left` leaves soft limits out.
-            let remaining = ledger.money_left().unwrap_or_else(|| cap - ledger.spending().total());
+            let remaining = cap - ledger.spent_in_window() - ledger.reserved();
             to.budget_limit.with([scope.clone().into()]).set(cap.as_usd_lossy());
             to.budget_remaining.with([scope.clone().into()]).set(remaining.as_usd_lossy());
         }

@@ -1,7 +1,7 @@
 //! The cost of a call, from an entry of the table.
 
 use brigade_core::{Money, PromptCache, Rate, Rates, Settings, Usage};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use super::{
     table::{ModelEntry, PriceList},
@@ -51,11 +51,18 @@ pub(super) fn cost(entry: &ModelEntry, conditions: &CallConditions<'_>, usage: &
 /// The highest rates of a call: the whole prompt is written to a cache, the whole answer is reasoning, and all web
 /// searches are made. A request for a reduced tier may be served by the standard one, so it lowers nothing.
 pub(super) fn highest_rates(entry: &ModelEntry, conditions: &CallConditions<'_>, settings: &Settings) -> Option<Rates> {
-    let standard = rates(entry, &CallConditions { service_tier: None, ..*conditions })?;
-    let rates = match conditions.service_tier {
-        None => standard,
-        Some(_) => standard.max(rates(entry, conditions)?),
-    };
+    let now = conditions.moment.unwrap_or_else(Timestamp::now);
+    let mut highest = rates(entry, conditions)?;
+    // A call ends up to an hour later, when another price may be in force, and its prompt may be shorter than its bound.
+    for moment in [now, now.saturating_add(SignedDuration::from_hours(1)).unwrap_or(now)] {
+        for input_tokens in [0, conditions.input_tokens] {
+            for service_tier in [None, conditions.service_tier] {
+                let conditions = CallConditions { moment: Some(moment), service_tier, input_tokens };
+                highest = highest.max(rates(entry, &conditions)?);
+            }
+        }
+    }
+    let rates = highest;
     let written = match settings.prompt_cache {
         PromptCache::Off => Rate::default(),
         PromptCache::Auto => rates.cache_write,

@@ -11,7 +11,8 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
     cost::{self, CallConditions},
-    table::{ModelEntry, Table},
+    table::{self, ModelEntry, Table},
+    unseen,
 };
 
 /// Prices of models. Cheap to clone.
@@ -19,6 +20,9 @@ use super::{
 /// A model is found by the name sent to the provider, by a dated form of a listed name (`gpt-5-mini-2025-08-07`), and by
 /// its vendor's name with the vendor in front (`anthropic/claude-sonnet-4.5`). An account that is named after a provider,
 /// such as `groq` or `groq-eu`, has the prices of this provider.
+///
+/// Servers that run at home cost nothing unless your own table has a price for them: accounts that are named after
+/// `ollama`, `vllm`, `lmstudio` or `llamacpp`, and those of [`PriceBook::local_accounts`].
 ///
 /// Web searches of a provider are reserved up to the limit in the request, or one per tool without a limit, and charged as
 /// the provider reports them; Chat Completions reports none.
@@ -34,6 +38,7 @@ use super::{
 #[derive(Clone, Default)]
 pub struct PriceBook {
     overlay: Option<Arc<Table>>,
+    local: Arc<[String]>,
     moment: Option<Timestamp>,
 }
 
@@ -59,6 +64,9 @@ const BUNDLED: [&str; 2] = [include_str!("../../prices/models.json"), include_st
 /// A test reads the bundled texts, so the fallback, a table without prices, is never used.
 static BUNDLED_TABLE: LazyLock<Table> = LazyLock::new(|| Table::bundled(&BUNDLED).unwrap_or_default());
 
+/// The entry of all models that run at home.
+static FREE: LazyLock<ModelEntry> = LazyLock::new(ModelEntry::default);
+
 impl PriceBook {
     /// The table that is bundled with this crate.
     pub fn bundled() -> Self {
@@ -66,7 +74,7 @@ impl PriceBook {
     }
 
     /// The bundled table with a user's table over it, in the same format. An entry of the user's table replaces the whole
-    /// bundled entry of a model; without `provider` it applies to every account.
+    /// bundled entry of a model; without `provider` it applies to every account that has no entry of its own.
     ///
     /// ```
     /// use brigade_core::ModelId;
@@ -86,7 +94,13 @@ impl PriceBook {
     /// # Ok::<(), brigade_observability::PriceBookError>(())
     /// ```
     pub fn from_toml_overlay(text: &str) -> Result<Self, PriceBookError> {
-        Ok(Self { overlay: Some(Arc::new(Table::overlay(text)?)), moment: None })
+        Ok(Self { overlay: Some(Arc::new(Table::overlay(text)?)), ..Self::default() })
+    }
+
+    /// Sets the accounts of servers that run at home, in addition to those named after such a server.
+    #[must_use]
+    pub fn local_accounts(self, accounts: impl IntoIterator<Item = String>) -> Self {
+        Self { local: accounts.into_iter().collect(), ..self }
     }
 
     /// Uses the prices at this moment, instead of those at the moment of each call.
@@ -109,37 +123,50 @@ impl PriceBook {
 
     /// The limits of a model; `None` if it is not listed.
     pub fn lookup(&self, model: &ModelId) -> Option<ModelLimits> {
-        let entry = self.entry(model.provider(), model.model())?;
+        let (account, model) = (model.provider(), model.model());
+        let own = self.overlay.as_ref().and_then(|table| table.find(account, model));
+        let entry = own.or_else(|| BUNDLED_TABLE.find(account, model))?;
         let &ModelEntry { context_window, max_input, max_output, .. } = entry;
         Some(ModelLimits { context_window, max_input_tokens: max_input, max_output_tokens: max_output })
     }
 
     fn entry(&self, account: &str, model: &str) -> Option<&ModelEntry> {
-        let overlaid = self.overlay.as_ref().and_then(|table| table.find(account, model));
-        overlaid.or_else(|| BUNDLED_TABLE.find(account, model))
+        let overlay = self.overlay.as_ref();
+        if table::is_local(account) || self.local.iter().any(|local| local == account) {
+            return overlay.and_then(|table| table.find_own(account, model)).or(Some(&*FREE));
+        }
+        overlay.and_then(|table| table.find(account, model)).or_else(|| BUNDLED_TABLE.find(account, model))
     }
 }
 
 impl Pricing for PriceBook {
     fn ceiling(&self, model: &ModelId, settings: &Settings, input_tokens: u64) -> Option<PriceCeiling> {
         let entry = self.entry(model.provider(), model.model())?;
+        let unseen = unseen::most(settings, entry.context_window);
+        let input_tokens = input_tokens.saturating_add(unseen.unwrap_or(0));
         let conditions =
             CallConditions { moment: self.moment, service_tier: settings.service_tier.as_deref(), input_tokens };
         let rates = cost::highest_rates(entry, &conditions, settings)?;
-        Some(PriceCeiling::new(rates).max_output_tokens(entry.max_output))
+        let mut ceiling = PriceCeiling::new(rates).max_output_tokens(entry.max_output);
+        ceiling.unseen_tokens = unseen;
+        ceiling.image_tokens = entry.image_tokens().unwrap_or(PriceCeiling::IMAGE_TOKENS);
+        Some(ceiling)
     }
 
-    /// The cost that the provider states, else the cost by the table.
+    /// The cost that the provider states, else the cost by the table. A stated zero counts only for a model without a price
+    /// and for OpenRouter's `:free` models: gateways that bill elsewhere, such as to a key of the caller's own, state zero.
     fn cost(&self, served: &ServedCall<'_>, usage: &Usage) -> Option<Money> {
-        if let Some(stated) = usage.stated_cost.filter(|&cost| cost >= Money::ZERO) {
-            return Some(stated);
+        let stated = usage.stated_cost.filter(|&cost| cost >= Money::ZERO);
+        let is_free = served.asked.model().ends_with(":free");
+        if let Some(cost) = stated.filter(|&cost| cost > Money::ZERO || is_free) {
+            return Some(cost);
         }
         let account = served.asked.provider();
         let answered = served.model.and_then(|model| self.entry(account, model));
-        let entry = answered.or_else(|| self.entry(account, served.asked.model()))?;
+        let entry = answered.or_else(|| self.entry(account, served.asked.model()));
         let conditions =
             CallConditions { moment: self.moment, service_tier: served.service_tier, input_tokens: usage.input_tokens };
-        cost::cost(entry, &conditions, usage)
+        entry.and_then(|entry| cost::cost(entry, &conditions, usage)).or(stated)
     }
 }
 

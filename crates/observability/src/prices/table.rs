@@ -37,7 +37,7 @@ struct Overlay {
 }
 
 /// Models of one provider with the same prices.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ModelEntry {
     /// Empty for entries that apply to every provider.
@@ -47,6 +47,8 @@ pub(super) struct ModelEntry {
     pub(super) context_window: Option<u64>,
     pub(super) max_input: Option<u64>,
     pub(super) max_output: Option<u32>,
+    /// The most tokens of an image.
+    image_tokens: Option<u64>,
     /// The first prices of the standard service tier.
     pub(super) standard: PriceList,
     /// The prices that replaced them, by their first day.
@@ -62,7 +64,7 @@ pub(super) struct ModelEntry {
 }
 
 /// One price list. Missing prices are derived from the others, see `CallRates`.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PriceList {
     pub(super) input: Rate,
@@ -105,6 +107,9 @@ const VENDORS: [&str; 8] = ["openai", "anthropic", "mistral", "xai", "deepseek",
 /// Spellings of vendors by resellers such as OpenRouter.
 const SPELLINGS: [(&str, &str); 4] =
     [("x-ai", "xai"), ("mistralai", "mistral"), ("moonshotai", "moonshot"), ("z-ai", "zai")];
+
+/// Servers that run at home.
+const LOCAL: [&str; 4] = ["llamacpp", "lmstudio", "ollama", "vllm"];
 
 /// The provider of entries that apply to every account.
 const ANY: &str = "";
@@ -150,15 +155,24 @@ impl Table {
         self.named(account, model).or_else(|| self.named(account, undated(model)?))
     }
 
+    /// The same without entries of other providers.
+    pub(super) fn find_own(&self, account: &str, model: &str) -> Option<&ModelEntry> {
+        let own = |model| self.own(account, self.listed(model));
+        own(model).or_else(|| own(undated(model)?))
+    }
+
+    /// Of the entries at these indexes, the one for the account, for the provider that it is named after, or for every
+    /// account.
+    fn own(&self, account: &str, listed: &[usize]) -> Option<&ModelEntry> {
+        let named_after = || self.of(self.provider_of(account)?, listed);
+        self.of(account, listed).or_else(named_after).or_else(|| self.of(ANY, listed))
+    }
+
     fn named(&self, account: &str, model: &str) -> Option<&ModelEntry> {
         let listed = self.listed(model);
-        if let Some(entry) = self.of(ANY, listed).or_else(|| self.of(account, listed)) {
-            return Some(entry);
-        }
-        let own = self.provider_of(account);
-        let entry = own.and_then(|own| self.of(own, listed));
-        if entry.is_some() || own.is_some_and(|own| HOSTS.contains(&own)) {
-            return entry;
+        let own = self.own(account, listed);
+        if own.is_some() || self.provider_of(account).is_some_and(|provider| HOSTS.contains(&provider)) {
+            return own;
         }
         self.by_vendor(model).or_else(|| VENDORS.iter().find_map(|vendor| self.of(vendor, listed)))
     }
@@ -168,11 +182,9 @@ impl Table {
         if let Some(provider) = self.providers.get(account) {
             return Some(provider);
         }
-        let is_named_after = |provider: &&str| {
-            let rest = account.strip_prefix(*provider).filter(|_| !provider.is_empty());
-            rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric()))
-        };
-        self.providers.iter().map(String::as_str).filter(is_named_after).max_by_key(|provider| provider.len())
+        let named_after =
+            self.providers.iter().map(String::as_str).filter(|provider| is_named_after(account, provider));
+        named_after.max_by_key(|provider| provider.len())
     }
 
     /// The vendor's entry for names such as `anthropic/claude-sonnet-4.5:beta`.
@@ -210,6 +222,23 @@ fn undated(model: &str) -> Option<&str> {
     match date_at(11).or_else(|| date_at(9))? {
         (name, date) if date.starts_with(['-', '@']) && !name.is_empty() => Some(name),
         _ => None,
+    }
+}
+
+/// Whether the account is named after a server that runs at home.
+pub(super) fn is_local(account: &str) -> bool {
+    LOCAL.iter().any(|server| is_named_after(account, server))
+}
+
+fn is_named_after(account: &str, provider: &str) -> bool {
+    let rest = account.strip_prefix(provider).filter(|_| !provider.is_empty());
+    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric()))
+}
+
+impl ModelEntry {
+    /// The most tokens of an image, if it is known. Anthropic scales an image down to fewer than 5,000 tokens.
+    pub(super) fn image_tokens(&self) -> Option<u64> {
+        self.image_tokens.or((self.provider == "anthropic").then_some(5_000))
     }
 }
 

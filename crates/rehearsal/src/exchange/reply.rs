@@ -141,9 +141,9 @@ fn count(parts: &[Part], answer: &ScriptedAnswer, request: &Request) -> BilledUs
     let (mut visible, mut thinking) = (0, 0);
     for part in parts {
         match part {
-            Part::Thinking(text) => thinking += tokens::of_text(text),
-            Part::Text(text) | Part::Refusal(text) => visible += tokens::of_text(text),
-            Part::Call(call) => visible += tokens::of_call(&call.name, &call.arguments),
+            Part::Thinking(text) => thinking += (request.count_tokens)(text),
+            Part::Text(text) | Part::Refusal(text) => visible += (request.count_tokens)(text),
+            Part::Call(call) => visible += tokens::of_call(&call.name, &call.arguments, request.count_tokens),
         }
     }
     let reasoning = scripted.reasoning.unwrap_or(thinking);

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::protocol::dialect::WireDialect;
-use crate::protocol::{ids, tokens};
+use crate::protocol::{
+    ids,
+    tokens::{self, CountTokens},
+};
 use crate::script::answer::ScriptedAnswer;
 use crate::script::script::{AgentMatcher, RequestMatcher, Rule, Script};
 
@@ -41,6 +44,8 @@ pub(crate) struct Request {
     pub(crate) prompt_tokens: u64,
     /// The request as it came.
     pub(crate) body: Bytes,
+    /// Counts the tokens of the answer.
+    pub(crate) count_tokens: CountTokens,
 }
 
 impl Request {
@@ -63,9 +68,16 @@ impl Request {
             earlier_call_id: None,
             echoed: EchoedFields::default(),
             seed: ids::digest(body),
-            prompt_tokens: tokens::of_prompt(dialect, body),
+            prompt_tokens: tokens::of_prompt(dialect, body, tokens::of_text),
+            count_tokens: tokens::of_text,
             body: Bytes::new(),
         }
+    }
+
+    /// Counts the tokens of the prompt and of the answer in another way.
+    pub(crate) fn count_with(&mut self, count_tokens: CountTokens, body: &[u8]) {
+        self.prompt_tokens = tokens::of_prompt(self.dialect, body, count_tokens);
+        self.count_tokens = count_tokens;
     }
 
     /// Determines the calling agent: from the header if there is one, else by the first matcher that fits.

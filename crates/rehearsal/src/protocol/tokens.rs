@@ -25,6 +25,9 @@ const CALL: u64 = 8;
 /// The letters per token in a word: a common word is one token, a rare one several.
 const WORD_LETTERS: usize = 8;
 
+/// Counts the tokens of a text.
+pub(crate) type CountTokens = fn(&str) -> u64;
+
 /// The tokens of a text.
 pub(crate) fn of_text(text: &str) -> u64 {
     let runs = text.as_bytes().chunk_by(|one, next| ByteKind::new(*one) == ByteKind::new(*next));
@@ -41,17 +44,17 @@ pub(crate) fn of_text(text: &str) -> u64 {
 }
 
 /// The tokens of a tool call in an answer.
-pub(crate) fn of_call(name: &str, arguments: &str) -> u64 {
+pub(crate) fn of_call(name: &str, arguments: &str, of_text: CountTokens) -> u64 {
     CALL + of_text(name) + of_text(arguments)
 }
 
 /// The input tokens of a request: those of its content, without the syntax of the protocol.
-pub(crate) fn of_prompt(dialect: WireDialect, body: &[u8]) -> u64 {
+pub(crate) fn of_prompt(dialect: WireDialect, body: &[u8], of_text: CountTokens) -> u64 {
     // An unreadable body is rejected, and nothing is billed.
     let Ok(prompt) = serde_json::from_slice::<Prompt>(body) else { return 0 };
-    let instructions = of_value(&prompt.system) + of_value(&prompt.instructions);
+    let instructions = of_value(&prompt.system, of_text) + of_value(&prompt.instructions, of_text);
     let messages = entries(&prompt.messages) + entries(&prompt.input) + u64::from(instructions > 0);
-    let content = of_value(&prompt.messages) + of_value(&prompt.input);
+    let content = of_value(&prompt.messages, of_text) + of_value(&prompt.input, of_text);
     let tools = prompt.tools.map(RawValue::get).filter(|tools| *tools != "[]").map_or(0, |tools| {
         let added = if dialect == WireDialect::Anthropic { ANTHROPIC_TOOLS } else { 0 };
         added + of_text(tools)
@@ -81,24 +84,24 @@ fn entries(value: &Value) -> u64 {
 }
 
 /// The tokens of all texts in a JSON value.
-fn of_value(value: &Value) -> u64 {
+fn of_value(value: &Value, of_text: CountTokens) -> u64 {
     match value {
         Value::Null => 0,
         Value::Bool(_) | Value::Number(_) => 1,
         Value::String(text) => of_text(text),
-        Value::Array(list) => list.iter().map(of_value).sum(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| of_field(name, value)).sum(),
+        Value::Array(list) => list.iter().map(|value| of_value(value, of_text)).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| of_field(name, value, of_text)).sum(),
     }
 }
 
-fn of_field(name: &str, value: &Value) -> u64 {
+fn of_field(name: &str, value: &Value, of_text: CountTokens) -> u64 {
     match name {
         "role" | "type" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "status" | "signature" | "data"
         | "encrypted_content" | "cache_control" | "source" | "image_url" | "detail" | "annotations" => 0,
         "content" | "text" | "thinking" | "summary" | "refusal" | "output" | "tool_calls" | "function" | "name"
-        | "arguments" | "input" => of_value(value),
+        | "arguments" | "input" => of_value(value, of_text),
         // A name that is not the protocol's own, such as that of an argument.
-        other => of_text(other) + of_value(value),
+        other => of_text(other) + of_value(value, of_text),
     }
 }
 
@@ -142,7 +145,7 @@ mod tests {
         for (body, counted) in
             [(alice, 38), (paris, 13), (test, 12), (stored, 21), (weather, 50), (pelican, 32), (words, 40)]
         {
-            let tokens = of_prompt(WireDialect::OpenaiChat, body.as_bytes());
+            let tokens = of_prompt(WireDialect::OpenaiChat, body.as_bytes(), of_text);
             assert!(tokens.abs_diff(counted) * 10 <= counted, "{tokens} instead of {counted}: {body}");
         }
     }
@@ -160,7 +163,7 @@ mod tests {
         let bare = r#"{"messages":[{"role":"user","content":"Hi"}]}"#;
         let labelled = r#"{"model":"m","metadata":{"a":"long label"},"messages":[{"role":"user","id":"msg_0123456789","content":[{"type":"text","text":"Hi","cache_control":{"type":"ephemeral"}}]}]}"#;
         let tools = r#"{"messages":[{"role":"user","content":"Hi"}],"tools":[{"name":"lookup"}]}"#;
-        let tokens = |dialect, body: &str| of_prompt(dialect, body.as_bytes());
+        let tokens = |dialect, body: &str| of_prompt(dialect, body.as_bytes(), of_text);
         assert_eq!(tokens(WireDialect::Anthropic, bare), 8);
         assert_eq!(tokens(WireDialect::Anthropic, labelled), 8);
         assert_eq!(tokens(WireDialect::OpenaiChat, tools), 8 + of_text(r#"[{"name":"lookup"}]"#));

@@ -17,6 +17,7 @@ use crate::openai_chat::template;
 use crate::protocol::dialect::WireDialect;
 use crate::protocol::failure::Failure;
 use crate::protocol::parameters;
+use crate::protocol::tokens::CountTokens;
 use crate::script::answer::Latency;
 use crate::script::script::Script;
 use crate::simulator::connection::ConnectionControl;
@@ -44,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) reasoning_content: bool,
     pub(crate) limiter: Option<Limiter>,
     pub(crate) models: Vec<String>,
+    pub(crate) tokenizer: Option<CountTokens>,
     pub(crate) call_log: CallLog,
 }
 
@@ -95,6 +97,9 @@ impl Service {
             Ok(request) => request,
             Err(failure) => return ResponsePlan::failure(dialect, &failure, &id, &LimitStatus::UNLIMITED),
         };
+        if let Some(tokenizer) = self.tokenizer {
+            request.count_with(tokenizer, &incoming.body);
+        }
         request.identify_agent(incoming.agent, &self.script.agents);
         call.set_request(&request);
         let limits = match self.admit(&request) {

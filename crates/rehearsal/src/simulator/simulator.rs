@@ -17,6 +17,7 @@ use crate::call_log::call_log::CallLog;
 use crate::fault::plan::FaultPlan;
 use crate::injection::injector::FaultInjector;
 use crate::limits::limiter::{Limiter, SimulatedRateLimits};
+use crate::protocol::tokens::CountTokens;
 use crate::script::answer::Latency;
 use crate::script::demo;
 use crate::script::script::Script;
@@ -55,6 +56,7 @@ pub struct SimulatorBuilder {
     reasoning_content: bool,
     limits: Option<SimulatedRateLimits>,
     models: Vec<String>,
+    tokenizer: Option<CountTokens>,
     records: bool,
 }
 
@@ -70,6 +72,7 @@ impl Simulator {
             reasoning_content: false,
             limits: None,
             models: demo::MODELS.map(str::to_owned).to_vec(),
+            tokenizer: None,
             records: true,
         }
     }
@@ -168,6 +171,14 @@ impl SimulatorBuilder {
         self
     }
 
+    /// Counts the tokens of chats with this function, for example a vendor's published tokenizer. By default the simulator
+    /// counts approximately.
+    #[must_use]
+    pub fn tokenizer(mut self, count_tokens: fn(&str) -> u64) -> Self {
+        self.tokenizer = Some(count_tokens);
+        self
+    }
+
     /// Keeps only totals instead of a record per call, for benchmarks with millions of calls.
     #[must_use]
     pub fn count_only(mut self) -> Self {
@@ -186,6 +197,7 @@ impl SimulatorBuilder {
             reasoning_content: self.reasoning_content,
             limiter: self.limits.map(Limiter::new),
             models: self.models,
+            tokenizer: self.tokenizer,
             call_log: CallLog::new(self.records),
         };
         Simulator { service: Arc::new(service) }

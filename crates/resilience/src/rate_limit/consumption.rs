@@ -1,8 +1,8 @@
 //! The amounts that a call takes from the limits.
 
-use brigade_core::{ChatReply, ChatRequest, Settings, TokenEstimator, Usage};
+use brigade_core::{ChatRequest, Settings, Usage};
 
-use crate::{Charging, rate_limit::dimension::Quantity};
+use crate::{Charging, rate_limit::dimension::Quantity, rate_limit::token_estimator::TokenEstimator};
 
 /// The amounts that a call takes from the limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,10 +90,9 @@ impl ConsumptionEstimator {
     }
 
     /// Learns from the actual consumption of a call.
-    pub(crate) fn learn(&mut self, call: &CallSize<'_>, reply: &ChatReply, actual: &Consumption) {
+    pub(crate) fn learn(&mut self, call: &CallSize<'_>, actual: &Consumption) {
         // Only the input that counts against the limits, so without cache reads where those are free.
-        let usage = Usage::new(actual.input_tokens, actual.output_tokens);
-        self.tokens.learn(call.request, &reply.message, &usage);
+        self.tokens.learn(call.request, actual.input_tokens);
         self.average_output = self.average_output.saturating_mul(7).saturating_add(actual.output_tokens) / 8;
     }
 }

@@ -280,7 +280,7 @@ impl Permit<'_> {
         };
         let mut state = limiter.lock();
         match result {
-            Ok(reply) if usage.is_some() => state.estimator.learn(&self.call, reply, &used),
+            Ok(reply) if usage.is_some() => state.estimator.learn(&self.call, &used),
             Err(error) if error.kind() == ModelErrorKind::RateLimited => {
                 limiter.pause.extend(requested_wait(error).unwrap_or(DEFAULT_PAUSE));
             }

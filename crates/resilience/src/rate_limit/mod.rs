@@ -8,3 +8,4 @@ pub(crate) mod pause;
 pub(crate) mod queue;
 pub(crate) mod rate_limit;
 pub(crate) mod settings;
+pub(crate) mod token_estimator;

@@ -76,7 +76,7 @@ fn content(provider: DetectedProvider) -> String {
         ),
         DetectedProvider::Ollama => (
             "[providers.ollama]",
-            "provider = \"ollama\"\nmodel = \"llama3.2\"\nunpriced = \"warn\" # it runs on this machine and costs nothing",
+            "provider = \"ollama\"\nmodel = \"llama3.2\" # it runs on this machine and costs nothing",
         ),
         DetectedProvider::Simulator => (
             "# No API key was found, so this uses the built-in simulator. With a key, for example from OpenAI:\n# [providers.openai]\n# api_key = { env = \"OPENAI_API_KEY\" }\n[providers.simulator]",

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Event, ModelErrorKind, Money, Observer, Run, Usage};
+use brigade_core::{Event, ModelErrorKind, Money, Observer, Run, Spending};
 use tokio::time::Instant;
 
 /// Shows the agents of a run on standard error: on a terminal as a table that is redrawn, otherwise as one line per change.
@@ -114,7 +114,7 @@ impl Observer for ProgressDisplay {
             }
             Event::FellBack { to, .. } => row.set_activity(format!("falls back to {}", to.model())),
             Event::RateLimitWaited { .. } => row.set_activity("waited for the rate limit".into()),
-            Event::AttemptEnded { charge: Some(charge), .. } => row.add_charge(charge.usage, charge.cost),
+            Event::AttemptEnded { charge: Some(charge), .. } => row.add_charge(&Spending::from(charge)),
             Event::RunEnded { stop, .. } => row.end(AgentState::Finished, stop.name().replace('_', " ")),
             Event::RunFailed { kind, .. } => {
                 let reason = kind.map_or("failed", ModelErrorKind::name);
@@ -193,9 +193,9 @@ impl AgentRow {
         }
     }
 
-    fn add_charge(&mut self, usage: Usage, cost: Option<Money>) {
-        self.tokens += usage.total_tokens();
-        if let Some(cost) = cost {
+    fn add_charge(&mut self, spending: &Spending) {
+        self.tokens += spending.usage.total_tokens();
+        if let Some(cost) = spending.cost() {
             self.cost = Some(self.cost.unwrap_or_default() + cost);
         }
     }

@@ -69,6 +69,12 @@ impl ProviderKind {
         }
     }
 
+    /// Whether such a server usually runs on a machine of one's own, where tokens cost nothing.
+    pub(crate) const fn runs_at_home(self) -> bool {
+        use CompatibleServer::{LlamaCpp, LmStudio, Ollama, Vllm};
+        matches!(self, Self::Server(LlamaCpp | LmStudio | Ollama | Vllm))
+    }
+
     /// How tokens count against rate limits, if the vendor documents it.
     pub(crate) const fn charging(self) -> Option<Charging> {
         match self {

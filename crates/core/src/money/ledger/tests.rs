@@ -38,6 +38,11 @@ const fn rate(usd: i64) -> Rate {
     Rate::per_million(Money::from_dollars(usd))
 }
 
+/// The tokens that count against a limit.
+fn tokens(spending: &Spending) -> u64 {
+    spending.usage.total_tokens() + spending.uncertain_tokens
+}
+
 fn no_set_aside() -> Budget {
     Budget::unlimited().wrap_up_percent(0)
 }
@@ -126,6 +131,28 @@ fn a_dropped_hold_charges_the_prompt_and_the_recorded_output_as_uncertain() {
     assert_eq!(ledger.outstanding(), 0);
     assert_eq!(ledger.reserved(), Money::ZERO);
     assert_eq!(ledger.spending().uncertain, usd("0.00107"));
+    assert_eq!((ledger.spending().usage, ledger.spending().uncertain_tokens), (Usage::default(), 1_070));
+}
+
+#[test]
+fn a_dropped_hold_without_recorded_output_charges_all_that_was_reserved() {
+    let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
+    drop(reserve(&ledger, indivisible(1_000, 50_000), false).unwrap());
+    assert_eq!(
+        reserve(&ledger, indivisible(1_000, 50_000), false).unwrap().settle_uncertain().cost,
+        Some(usd("0.051"))
+    );
+    assert_eq!((ledger.spending().uncertain, ledger.spending().uncertain_tokens), (usd("0.102"), 102_000));
+}
+
+#[test]
+fn a_negative_cost_gives_no_money_back() {
+    let ledger = Ledger::root("key", Budget::unlimited().money(usd("1")));
+    for certainty in [Certainty::Charged, Certainty::Estimated, Certainty::Uncertain] {
+        let hold = reserve(&ledger, indivisible(1_000, 1_000), false).unwrap();
+        hold.settle(&Charge::new(certainty, Usage::new(1_000, 10), Some(usd("-5"))));
+    }
+    assert_eq!((ledger.spending().total(), ledger.headroom(true).usd), (Money::ZERO, Some(usd("1"))));
 }
 
 #[test]
@@ -380,7 +407,7 @@ fn sums_are_exact_after_a_hundred_thousand_calls_on_eight_threads() {
     let spent = key.spending();
     assert_eq!((key.outstanding(), key.reserved()), (0, Money::ZERO));
     assert!(most.into_inner() <= usd("40").nano());
-    assert_eq!(spent.total(), DOLLAR.cost(spent.usage.input_tokens, spent.usage.output_tokens));
+    assert_eq!(spent.total(), DOLLAR.cost(tokens(&spent), 0));
     assert_eq!(spent.calls, 75_000, "the limit was never near");
 }
 
@@ -437,12 +464,12 @@ fn add_overrun(overruns: &mut Overruns, hold: &Hold, charge: &Charge) {
 
 fn check_limits(accounts: &[Ledger], overruns: &Overruns) -> Result<(), TestCaseError> {
     for account in accounts {
-        let (money, tokens) = overruns.get(account.name()).copied().unwrap_or_default();
+        let (money, excess) = overruns.get(account.name()).copied().unwrap_or_default();
         if let Some(cap) = account.budget().usd {
             prop_assert!(committed(account) <= cap.limit + money, "{account:?}");
         }
         if let Some(cap) = account.budget().tokens {
-            prop_assert!(account.spending().usage.total_tokens() <= cap.limit + tokens, "{account:?}");
+            prop_assert!(tokens(&account.spending()) <= cap.limit + excess, "{account:?}");
         }
     }
     Ok(())

@@ -5,8 +5,8 @@ use std::{
 };
 
 use brigade_core::{
-    Agent, BreakerState, Budget, Certainty, Charge, Delta, Ledger, ModelErrorKind, ModelExt, Money, Quantity,
-    ToolOutput, ToolStatus, Usage,
+    Agent, BreakerState, Budget, Cap, Certainty, Charge, Delta, Estimate, Ledger, ModelErrorKind, ModelExt, Money,
+    Quantity, Rate, Rates, ToolOutput, ToolStatus, Usage, Window,
     testing::{ScriptedModel, Turn, all_events},
 };
 
@@ -286,6 +286,30 @@ async fn names_can_be_added_later() {
             r#"brigade_runs_in_flight{agent="other"} 2"#,
         ],
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_remains_of_a_budget_is_of_its_own_limit_soft_or_hard() {
+    let dollars = Money::from_dollars;
+    let handle = Metrics::local(&config()).unwrap();
+    let process = Ledger::root("process", Budget::unlimited().money(dollars(3)));
+    let mut soft = Budget::unlimited().per(Window::Day);
+    soft.usd = Some(Cap::soft(dollars(8)));
+    let key = process.child("key", soft);
+    let run = key.child("run", Budget::unlimited().money(dollars(5)));
+    for (scope, ledger) in [("process", &process), ("key", &key), ("run", &run)] {
+        handle.watch_budget(scope, ledger);
+    }
+    let rates = Rates::new(Rate::per_million(dollars(1)), Rate::default());
+    let reserve = || {
+        let estimate = Estimate::new(1_000_000, 0).rates(rates);
+        run.reserve(&"desk".into(), &ModelId::new("acme", "m"), estimate, false).unwrap()
+    };
+    reserve().settle(&Charge::new(Certainty::Charged, Usage::new(1_000_000, 0), Some(dollars(1))));
+    let _reserved = reserve();
+    let samples = samples(&handle.render());
+    let remaining = |scope| &*samples[&*format!("brigade_budget_remaining_usd{{scope=\"{scope}\"}}")];
+    assert_eq!(["process", "key", "run"].map(remaining), ["1", "6", "3"]);
 }
 
 #[tokio::test(start_paused = true)]

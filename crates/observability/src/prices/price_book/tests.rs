@@ -234,8 +234,109 @@ fn the_model_that_answered_sets_the_price_if_it_is_listed() {
 fn a_stated_cost_replaces_the_computed_one() {
     let stated = |cost| Usage::new(1_000, 0).stated_cost(Some(usd(cost)));
     assert_eq!(bill(&PriceBook::bundled(), "main/unknown", None, &stated("0.0123")), Some(usd("0.0123")));
-    assert_eq!(bill(&PriceBook::bundled(), "openai/gpt-5", None, &stated("0")), Some(Money::ZERO));
+    assert_eq!(bill(&PriceBook::bundled(), "openai/gpt-5", None, &stated("0.5")), Some(usd("0.5")));
     assert_eq!(bill(&PriceBook::bundled(), "openai/gpt-5", None, &stated("-1")), Some(usd("0.00125")));
+}
+
+#[test]
+fn a_stated_zero_or_negative_cost_does_not_replace_the_price_of_a_listed_model() {
+    let cost = |name: &str, cost: &str| {
+        bill(&PriceBook::bundled(), name, None, &Usage::new(1_000, 0).stated_cost(Some(usd(cost))))
+    };
+    for (name, stated, expected) in [
+        ("openai/gpt-5", "0", Some("0.00125")),
+        ("openai/gpt-5", "-1", Some("0.00125")),
+        ("openrouter/openai/gpt-5", "0", Some("0.00125")),
+        ("openrouter/anthropic/claude-sonnet-4.5", "0", Some("0.003")),
+        ("openrouter/openai/gpt-5:free", "0", Some("0")),
+        ("main/unknown", "0", Some("0")),
+        ("main/unknown", "-1", None),
+    ] {
+        assert_eq!(cost(name, stated), expected.map(usd), "{name} {stated}");
+    }
+}
+
+#[test]
+fn models_at_home_cost_nothing_unless_the_users_table_has_a_price() {
+    let overlay = r#"
+        [[models]]
+        provider = "ollama"
+        ids = ["mistral-small-latest"]
+        standard = { input = "1", output = "1" }
+        [[models]]
+        provider = "mistral"
+        ids = ["mistral-large-latest"]
+        standard = { input = "2", output = "2" }
+        [[models]]
+        ids = ["qwen3"]
+        standard = { input = "3", output = "3" }
+        "#;
+    let overlaid = PriceBook::from_toml_overlay(overlay).unwrap().local_accounts(["home".to_owned()]);
+    let bundled = PriceBook::bundled().local_accounts(["home".to_owned()]);
+    let million = |prices: &PriceBook, name: &str| bill(prices, name, None, &Usage::new(1_000_000, 0)).unwrap();
+    for account in ["ollama", "ollama-gpu", "vllm_2", "lmstudio", "llamacpp", "home"] {
+        for model in ["gpt-5", "mistral-large-latest", "deepseek-ai/DeepSeek-V3", "not-listed"] {
+            let name = format!("{account}/{model}");
+            assert_eq!((million(&bundled, &name), million(&overlaid, &name)), (Money::ZERO, Money::ZERO), "{name}");
+            let ceiling = bundled.ceiling(&id(&name), &Settings::default(), 10).unwrap();
+            assert_eq!(ceiling.rates.cost(1_000, 1_000), Money::ZERO, "{name}");
+        }
+        assert_eq!(million(&overlaid, &format!("{account}/qwen3")), usd("3"), "{account}");
+    }
+    assert_eq!(million(&overlaid, "ollama/mistral-small-latest"), usd("1"));
+    assert_eq!(million(&overlaid, "ollama-gpu/mistral-small-latest"), usd("1"));
+    assert_eq!(million(&overlaid, "home/mistral-small-latest"), Money::ZERO);
+    assert!(million(&bundled, "main/gpt-5") > Money::ZERO && million(&bundled, "ollamas/gpt-5") > Money::ZERO);
+}
+
+#[test]
+fn an_accounts_own_entry_precedes_one_for_every_account() {
+    let entry = |provider: &str, input: u8| {
+        format!("[[models]]\n{provider}\nids = [\"m\"]\nstandard = {{ input = \"{input}\", output = \"1\" }}\n")
+    };
+    let (any, own) = (entry("", 1), entry("provider = \"acme\"", 2));
+    for table in [[&*any, &*own].concat(), [&*own, &*any].concat()] {
+        let prices = PriceBook::from_toml_overlay(&table).unwrap();
+        let cost = |name| bill(&prices, name, None, &Usage::new(1_000_000, 0));
+        assert_eq!(
+            ["acme/m", "acme-eu/m", "other/m", "groq/m"].map(cost),
+            ["2", "2", "1", "1"].map(|it| Some(usd(it)))
+        );
+    }
+}
+
+#[test]
+fn the_estimate_uses_the_highest_price_that_can_apply_until_the_call_ends() {
+    let input = |name: &str, moment: &str| {
+        let prices = PriceBook::bundled().at(moment.parse().unwrap());
+        let settings = Settings::default().prompt_cache(PromptCache::Off);
+        prices.ceiling(&id(name), &settings, 10).unwrap().rates.input.of(1_000_000)
+    };
+    let by_hour = |time: &str| input("deepseek/deepseek-chat-v3-0324", &format!("2026-08-21T{time}Z"));
+    assert_eq!(
+        ["23:15:00", "23:45:00", "16:00:00", "18:00:00"].map(by_hour),
+        ["0.135", "0.27", "0.27", "0.135"].map(usd)
+    );
+    assert_eq!(input("anthropic/claude-sonnet-5", "2026-08-31T12:00:00Z"), usd("2"));
+    assert_eq!(input("anthropic/claude-sonnet-5", "2026-08-31T23:30:00Z"), usd("3"));
+    // Never less for a longer prompt, even if the price of long prompts were lower.
+    let odd = "[[models]]\nids = [\"m\"]\nstandard = { input = \"5\", output = \"5\", above.1000 = { input = \"1\", output = \"1\" } }";
+    let odd = PriceBook::from_toml_overlay(odd).unwrap();
+    assert_eq!(odd.ceiling(&id("a/m"), &Settings::default(), 2_000).unwrap().rates.input.of(1_000_000), usd("5"));
+}
+
+#[test]
+fn the_estimate_includes_images_and_what_the_provider_adds() {
+    let ceiling = |name: &str, settings: &Settings| PriceBook::bundled().ceiling(&id(name), settings, 10).unwrap();
+    let image = |name| ceiling(name, &Settings::default()).image_tokens;
+    let names = ["anthropic/claude-sonnet-4-5", "openai/gpt-4o-mini", "openai/gpt-4o", "main/gpt-4o-mini"];
+    assert_eq!(names.map(image), [5_000, 48_169, PriceCeiling::IMAGE_TOKENS, 48_169]);
+    let kept = brigade_core::RawJson::parse("\"resp_1\"".to_owned()).unwrap();
+    let kept = Settings::default().extra([("previous_response_id".to_owned(), kept)].into());
+    assert_eq!(ceiling("openai/gpt-5-mini", &kept).unseen_tokens, Some(400_000));
+    assert_eq!(ceiling("openai/gpt-5-mini", &Settings::default()).unseen_tokens, Some(0));
+    // The conversation counts for the price of long prompts.
+    assert_eq!(ceiling("openai/gpt-5.5", &kept).rates.input.of(1_000_000), usd("10"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use brigade_core::{Money, Spending, Usage};
 use rusqlite::{Row, types::Value};
 
 /// All columns, in the order of [`values`] and [`read`].
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "calls",
     "unpriced_calls",
     "input_tokens",
@@ -20,6 +20,7 @@ const COLUMNS: [&str; 13] = [
     "charged_nano",
     "estimated_nano",
     "uncertain_nano",
+    "uncertain_tokens",
 ];
 
 /// Adds spending to a row of `spend`.
@@ -57,7 +58,7 @@ pub(crate) fn columns(table: &str) -> String {
 
 /// The values of all columns for one row.
 pub(crate) fn values(spending: &Spending) -> impl Iterator<Item = Value> {
-    let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain, .. } = *spending;
+    let Spending { calls, unpriced_calls, usage, charged, estimated, uncertain, uncertain_tokens, .. } = *spending;
     let count = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     let optional = move |number: Option<u64>| number.map_or(Value::Null, count);
     let values: [Value; COLUMNS.len()] = [
@@ -74,6 +75,7 @@ pub(crate) fn values(spending: &Spending) -> impl Iterator<Item = Value> {
         Value::Integer(charged.nano()),
         Value::Integer(estimated.nano()),
         Value::Integer(uncertain.nano()),
+        count(uncertain_tokens),
     ];
     values.into_iter()
 }
@@ -107,5 +109,6 @@ pub(crate) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Spending> {
     spending.charged = or_zero(money(10))?;
     spending.estimated = or_zero(money(11))?;
     spending.uncertain = or_zero(money(12))?;
+    spending.uncertain_tokens = count(13)?.unwrap_or_default();
     Ok(spending)
 }
