@@ -12,7 +12,7 @@ use crate::source::files;
 use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
 /// The members that each library may depend on. Tests may depend on any.
-const DIRECTIONS: [(&str, &[&str]); 10] = [
+const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("brigade-tokens", &[]),
     ("brigade-core", &["brigade-tokens"]),
     ("brigade-providers", &["brigade-core"]),
@@ -22,6 +22,7 @@ const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("brigade-rehearsal", &[]),
     ("brigade-tools", &["brigade-core"]),
     ("brigade-teams", &["brigade-core"]),
+    ("brigade-terminal", &["brigade-core"]),
     ("xtask", &[]),
 ];
 

@@ -12,13 +12,11 @@ mod init;
 mod kept_runs;
 mod keys;
 mod prices;
-mod progress;
 mod run;
 mod serve;
 mod signals;
 mod simulate;
 mod simulator;
-mod terminal;
 mod trace;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use brigade_core::{Delta, Event, Observer, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream};
 use brigade_observability::{Logging, RunLog};
+use brigade_terminal::{AnswerText, Terminal, printable};
 use clap::Args;
 use futures::StreamExt;
 
@@ -17,7 +18,6 @@ use super::{
     ConfigArg,
     exit::{EXIT_CODES, Exit},
     kept_runs, signals,
-    terminal::{AnswerText, Terminal, printable},
 };
 use crate::{
     agents::served::ServedAgent,

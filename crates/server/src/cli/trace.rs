@@ -11,15 +11,11 @@ use anyhow::{Context as _, bail};
 use brigade_core::Money;
 use brigade_observability::{RecentRun, RunTree, TraceError, TreeStyle};
 use brigade_store::{RunFilter, RunHistory, RunInfo};
+use brigade_terminal::{Terminal, printable};
 use clap::Args;
 use jiff::Timestamp;
 
-use super::{
-    ConfigArg,
-    exit::Exit,
-    kept_runs,
-    terminal::{Terminal, printable},
-};
+use super::{ConfigArg, exit::Exit, kept_runs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -103,7 +99,7 @@ async fn show(id: &str, sources: &[Source]) -> anyhow::Result<String> {
     }
     for source in sources {
         if let Some(tree) = source.tree(id).await? {
-            let Terminal { width, color } = Terminal::of_stdout();
+            let Terminal { width, color, .. } = Terminal::of_stdout();
             let style = TreeStyle::default().color(color);
             return Ok(tree.render(width.into_iter().fold(style, TreeStyle::width)));
         }

@@ -4,17 +4,18 @@ use std::io::IsTerminal;
 
 /// What the terminal at standard output can show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Terminal {
+#[non_exhaustive]
+pub struct Terminal {
     /// The number of columns; absent if standard output is not a terminal.
-    pub(super) width: Option<usize>,
+    pub width: Option<usize>,
     /// Whether to use colors. Not if `NO_COLOR` is set, see <https://no-color.org>.
-    pub(super) color: bool,
+    pub color: bool,
 }
 
 /// Prints an answer in pieces: wraps lines between words, and shows bold text as bold. Text for a file or a pipe stays as
 /// it is.
 #[derive(Debug)]
-pub(super) struct AnswerText {
+pub struct AnswerText {
     terminal: Terminal,
     /// The word that has not been printed yet, because its end is not known.
     word: String,
@@ -34,7 +35,8 @@ const BOLD: &str = "\x1b[1m";
 const RESET: &str = "\x1b[0m";
 
 impl Terminal {
-    pub(super) fn of_stdout() -> Self {
+    /// Looks at the standard output of this process.
+    pub fn of_stdout() -> Self {
         let stdout = std::io::stdout();
         if !stdout.is_terminal() {
             return Self::default();
@@ -47,12 +49,13 @@ impl Terminal {
 }
 
 /// Removes control characters, so that a model or a tool cannot control the terminal.
-pub(super) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect()
 }
 
 impl AnswerText {
-    pub(super) fn new(terminal: Terminal) -> Self {
+    /// The beginning of an answer.
+    pub fn new(terminal: Terminal) -> Self {
         Self {
             terminal,
             word: String::new(),
@@ -66,13 +69,13 @@ impl AnswerText {
     }
 
     /// The whole answer.
-    pub(super) fn whole(terminal: Terminal, text: &str) -> String {
+    pub fn whole(terminal: Terminal, text: &str) -> String {
         let mut answer = Self::new(terminal);
         answer.add(text) + &answer.end()
     }
 
     /// Adds a piece of the answer. Returns what can be printed now.
-    pub(super) fn add(&mut self, text: &str) -> String {
+    pub fn add(&mut self, text: &str) -> String {
         let text = printable(text);
         let Some(width) = self.terminal.width else { return text };
         let mut out = String::new();
@@ -93,7 +96,7 @@ impl AnswerText {
     }
 
     /// Ends the answer. Returns the rest.
-    pub(super) fn end(&mut self) -> String {
+    pub fn end(&mut self) -> String {
         let mut out = String::new();
         self.end_word(&mut out, self.terminal.width.unwrap_or(usize::MAX));
         self.set_bold(&mut out, false);

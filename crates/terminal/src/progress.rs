@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// Shows the agents of a run on standard error: on a terminal as a table that is redrawn, otherwise as one line per change.
 #[derive(Debug)]
-pub(super) struct ProgressDisplay {
+pub struct ProgressDisplay {
     agents: Mutex<BTreeMap<Arc<str>, AgentRow>>,
     is_terminal: bool,
     has_color: bool,
@@ -48,14 +48,14 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 impl ProgressDisplay {
     /// Uses colors on a terminal, unless `NO_COLOR` is set.
-    pub(super) fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         let is_terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let has_color = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Arc::new(Self { agents: Mutex::default(), is_terminal, has_color })
     }
 
     /// Redraws the table while `work` runs, and once more at its end.
-    pub(super) async fn show_while<T>(&self, work: impl Future<Output = T>) -> T {
+    pub async fn show_while<T>(&self, work: impl Future<Output = T>) -> T {
         if !self.is_terminal {
             return work.await;
         }
@@ -95,7 +95,8 @@ impl ProgressDisplay {
         let before = row.activity.clone();
         change(row);
         if !self.is_terminal && row.activity != before {
-            note!("{}", row.text(agent, false));
+            // The run goes on if standard error was closed.
+            let _ = writeln!(std::io::stderr(), "{}", row.text(agent, false));
         }
     }
 }
