@@ -6,13 +6,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 /// A W3C trace id: 16 bytes, not all zero. Displays as 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, schemars::JsonSchema)]
+#[schemars(with = "String")]
 pub struct TraceId(u128);
 
 /// The id of one run: a UUID of version 7, so that ids sort by time.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
-pub struct RunId(Uuid);
+pub struct RunId(#[schemars(with = "String", extend("format" = "uuid"))] Uuid);
 
 /// A text could not be parsed. The message names the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,7 +116,8 @@ impl fmt::Debug for RunId {
 
 /// The configured name of a model: the provider account and the model's name there. Displays as `openai/gpt-5-mini`.
 /// Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, schemars::JsonSchema)]
+#[schemars(with = "String")]
 pub struct ModelId(Arc<Names>);
 
 #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]

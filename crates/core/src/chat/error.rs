@@ -54,7 +54,8 @@ pub struct ModelErrorDetails {
 ///
 /// The enum is exhaustive on purpose: each wrapper decides about every kind, and a new kind must not compile until it
 /// has done so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, schemars::JsonSchema)]
+#[schemars(with = "KindName")]
 pub enum ModelErrorKind {
     /// The request is not valid; a retry fails again.
     Caller,
@@ -265,6 +266,10 @@ impl Serialize for ModelErrorKind {
         serializer.serialize_str(self.name())
     }
 }
+
+#[derive(schemars::JsonSchema)]
+#[schemars(rename = "ModelErrorKind", extend("enum" = ModelErrorKind::ALL.map(ModelErrorKind::name)))]
+struct KindName(#[expect(dead_code, reason = "only its schema is used")] String);
 
 impl<'de> Deserialize<'de> for ModelErrorKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

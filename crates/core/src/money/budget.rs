@@ -105,7 +105,7 @@ pub struct BudgetExceeded {
 }
 
 /// What a budget can limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the fields of `Budget` explain them")]
 pub enum Quantity {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ModelId, Money, Usage};
 
 /// What one model call used and cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Charge {
     /// How sure the amounts are.
@@ -34,7 +34,7 @@ pub(crate) struct ToolCaller {
 }
 
 /// How sure an amount is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Certainty {
     /// From the usage that the provider reported.

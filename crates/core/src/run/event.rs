@@ -2,7 +2,8 @@
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     BudgetExceeded, Charge, FinishReason, ModelErrorKind, ModelId, Money, Quantity, RateLimits, Run, StopReason,
@@ -48,7 +49,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 /// As JSON, an event is an object with its name in `event` and times in microseconds.
 /// [`EventRecord`](crate::EventRecord) adds its time and its run. Only events that [are stored](Event::is_stored) have a
 /// JSON form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the documentation of each event explains its fields")]
 pub enum Event {
@@ -60,7 +61,7 @@ pub enum Event {
         turns: u32,
         usage: Usage,
         cost: Option<Money>,
-        #[serde(rename = "elapsed_us", with = "micros")]
+        #[serde(rename = "elapsed_us", with = "Micros")]
         elapsed: Duration,
     },
     /// A run or a child run failed. `kind` is present if a model call was the cause.
@@ -68,7 +69,7 @@ pub enum Event {
         #[serde(rename = "error")]
         kind: Option<ModelErrorKind>,
         message: Arc<str>,
-        #[serde(rename = "elapsed_us", with = "micros")]
+        #[serde(rename = "elapsed_us", with = "Micros")]
         elapsed: Duration,
     },
     /// A model turn began. Turns are counted from 1 within the agent.
@@ -82,7 +83,7 @@ pub enum Event {
         cost: Option<Money>,
         stop: FinishReason,
         tool_calls: usize,
-        #[serde(rename = "elapsed_us", with = "micros")]
+        #[serde(rename = "elapsed_us", with = "Micros")]
         elapsed: Duration,
     },
     /// A request to a provider began.
@@ -92,7 +93,7 @@ pub enum Event {
         model: ModelId,
         error: Option<ModelErrorKind>,
         charge: Option<Charge>,
-        #[serde(rename = "elapsed_us", with = "micros")]
+        #[serde(rename = "elapsed_us", with = "Micros")]
         elapsed: Duration,
     },
     /// A piece of the reply arrived. Only emitted if the run wants deltas.
@@ -103,7 +104,7 @@ pub enum Event {
     /// A call waited for a rate limit of the model.
     RateLimitWaited {
         model: ModelId,
-        #[serde(rename = "waited_us", with = "micros")]
+        #[serde(rename = "waited_us", with = "Micros")]
         waited: Duration,
     },
     /// A response reported the rate limits of the account.
@@ -115,7 +116,7 @@ pub enum Event {
         model: ModelId,
         attempt: u32,
         reason: ModelErrorKind,
-        #[serde(rename = "delay_us", with = "micros")]
+        #[serde(rename = "delay_us", with = "Micros")]
         delay: Duration,
     },
     /// A call failed for this reason and was not retried, because the retry budget is empty.
@@ -131,7 +132,7 @@ pub enum Event {
         tool: Arc<str>,
         call_id: Arc<str>,
         outcome: ToolStatus,
-        #[serde(rename = "elapsed_us", with = "micros")]
+        #[serde(rename = "elapsed_us", with = "Micros")]
         elapsed: Duration,
     },
     /// The model called a tool that the agent does not have. The name is unbounded, so do not use it as a metric label.
@@ -196,7 +197,7 @@ pub enum Delta {
 }
 
 /// The state of a circuit breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// Calls pass.
@@ -237,16 +238,15 @@ impl BreakerState {
 }
 
 /// Durations as whole microseconds.
-mod micros {
-    use std::time::Duration;
+#[derive(JsonSchema)]
+struct Micros(#[expect(dead_code, reason = "only its schema is used")] u64);
 
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+impl Micros {
+    fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_micros)
     }
 }

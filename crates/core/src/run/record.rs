@@ -12,9 +12,10 @@ use crate::{Event, Run, RunId, TraceId};
 /// As JSON it is one flat object:
 /// `{"at": "2026-11-22T14:03:01.123456Z", "trace": "…", "run": "…", "agent": "desk", "event": "run_started"}`. It contains
 /// error messages and names written by the model unchanged, so mask credentials before you write it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EventRecord {
     /// When the record was made.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// The trace of the request.
     pub trace: TraceId,

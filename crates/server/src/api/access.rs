@@ -16,7 +16,7 @@ use axum::{
 };
 use brigade_core::{Budget, Ledger, Spending};
 
-use super::{ApiError, api::Api, connections::Connection, request_rate::RequestLimiter};
+use super::{ApiError, api::Api, connections::Connection, error_code::ErrorCode, request_rate::RequestLimiter};
 use crate::{
     config::{KeyHash, KeyScope, LOCAL_CALLER, key_name_problem},
     runs::store::Store,
@@ -230,7 +230,7 @@ impl Access {
         if self.keys.is_empty() {
             return Ok(self.local.clone());
         }
-        let refuse = |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+        let refuse = |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidApiKey, message);
         let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let key = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
         let hash = KeyHash::of(key.ok_or_else(|| refuse("send your API key as `authorization: Bearer …`"))?.trim());
@@ -260,7 +260,7 @@ impl Caller {
             Some(key) => {
                 let message =
                     format!("the key `{}` may not see runs of `{key}`; that needs the scope `admin`", self.name);
-                Err(ApiError::new(StatusCode::FORBIDDEN, "scope_missing", message))
+                Err(ApiError::new(StatusCode::FORBIDDEN, ErrorCode::ScopeMissing, message))
             }
             None => Ok(self.visible_owner().map(Arc::from)),
         }
@@ -273,7 +273,7 @@ impl Caller {
         let scope = format!("{scope:?}").to_lowercase();
         let message =
             format!("the key `{0}` does not have the scope `{scope}`; add it to `keys.{0}.scopes`", self.name);
-        Err(ApiError::new(StatusCode::FORBIDDEN, "scope_missing", message))
+        Err(ApiError::new(StatusCode::FORBIDDEN, ErrorCode::ScopeMissing, message))
     }
 }
 
@@ -328,7 +328,7 @@ pub(crate) async fn check_host(
     if access.is_open() && !access.allow_any_host && !is_loopback(request.headers()) {
         let message =
             "without keys this server accepts requests to localhost, 127.0.0.1 and [::1] only; configure keys";
-        return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", message));
+        return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, ErrorCode::UnknownHost, message));
     }
     Ok(next.run(request).await)
 }

@@ -7,11 +7,12 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
-use brigade_core::{ModelError, ModelErrorKind, RetryAdvice, RunError, RunFailure};
-use brigade_store::StoreError;
+use brigade_core::{ModelError, RetryAdvice, RunError, RunFailure};
+use brigade_store::{RunInfo, RunStatus, StoreError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::error_code::{self, ErrorCode};
 use crate::runs::{idempotency::IdempotencyConflict, manager::StartRunError};
 
 /// The error that a client gets.
@@ -19,7 +20,7 @@ use crate::runs::{idempotency::IdempotencyConflict, manager::StartRunError};
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     /// A stable name for programs.
-    pub(crate) code: &'static str,
+    pub(crate) code: ErrorCode,
     /// What went wrong, why, and what to do next.
     pub(crate) message: String,
     /// The field of the request that is not valid.
@@ -30,10 +31,6 @@ pub(crate) struct ApiError {
     /// The answer that is not valid.
     pub(crate) output: Option<String>,
 }
-
-/// The code of an error response, for the middleware that counts errors.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ErrorCode(pub(super) &'static str);
 
 /// The body of an error response.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -46,14 +43,26 @@ pub(crate) struct ErrorBody {
 pub(crate) struct ErrorDetails {
     /// What went wrong, why, and what to do next.
     pub(crate) message: String,
-    pub(crate) r#type: &'static str,
+    pub(crate) r#type: ErrorType,
     /// The field of the request that is not valid.
     pub(crate) param: Option<String>,
     /// A stable name for programs.
-    pub(crate) code: String,
+    pub(crate) code: ErrorCode,
     /// The answer that does not have the form that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
+}
+
+/// `OpenAI`'s kinds of errors.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ErrorType {
+    AuthenticationError,
+    InsufficientQuota,
+    PermissionError,
+    RateLimitError,
+    InvalidRequestError,
+    ServerError,
 }
 
 /// Running runs take seconds, so a second later one may have ended.
@@ -63,13 +72,13 @@ const FULL_DELAY: Duration = Duration::from_secs(1);
 const DRAINING_DELAY: Duration = Duration::from_secs(5);
 
 impl ApiError {
-    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), param: None, retry_after: None, was_retried: false, output: None }
     }
 
     /// The request is not valid.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, message)
     }
 
     /// A field of the request is not valid.
@@ -79,20 +88,34 @@ impl ApiError {
 
     /// A field of the request is not supported.
     pub(crate) fn unsupported(param: &str, message: impl Into<String>) -> Self {
-        Self { code: "unsupported_parameter", ..Self::field(param, message) }
+        Self { code: ErrorCode::UnsupportedParameter, ..Self::field(param, message) }
     }
 
-    pub(crate) fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn not_found(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::InternalError, message)
     }
 
     /// The run ended in a panic, which is a bug.
     pub(crate) fn panicked() -> Self {
         Self::internal("the run ended in an internal error; see the server's log")
+    }
+
+    /// The error of a run that only the store knows.
+    pub(crate) fn of_stored(run: &RunInfo) -> Option<Self> {
+        let (message, code) = match run.status() {
+            RunStatus::Failed => ("the run failed; its events have the details", ErrorCode::Failed),
+            RunStatus::Interrupted => {
+                ("the server stopped before the run ended; start the run again", ErrorCode::Interrupted)
+            }
+            RunStatus::Running | RunStatus::Ended | RunStatus::Cancelled => return None,
+        };
+        let kind = run.error.as_deref().and_then(|kind| serde_json::from_value(kind.into()).ok());
+        let (status, code) = kind.map_or((StatusCode::INTERNAL_SERVER_ERROR, code), error_code::of_model_error);
+        Some(Self::new(status, code, message))
     }
 
     #[must_use]
@@ -106,25 +129,24 @@ impl ApiError {
 
     pub(crate) fn details(&self) -> ErrorDetails {
         let Self { code, message, param, output, .. } = self.clone();
-        ErrorDetails { message, r#type: self.kind(), param, code: code.to_owned(), output }
+        ErrorDetails { message, r#type: self.kind(), param, code, output }
     }
 
-    /// `OpenAI`'s name for the kind of error.
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> ErrorType {
         match self.status.as_u16() {
-            401 => "authentication_error",
-            402 => "insufficient_quota",
-            403 => "permission_error",
-            429 => "rate_limit_error",
-            400..=499 => "invalid_request_error",
-            _ => "server_error",
+            401 => ErrorType::AuthenticationError,
+            402 => ErrorType::InsufficientQuota,
+            403 => ErrorType::PermissionError,
+            429 => ErrorType::RateLimitError,
+            400..=499 => ErrorType::InvalidRequestError,
+            _ => ErrorType::ServerError,
         }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Extension(ErrorCode(self.code)), Json(self.body())).into_response();
+        let mut response = (self.status, Extension(self.code), Json(self.body())).into_response();
         if let Some(delay) = self.retry_after {
             // In whole seconds, rounded up.
             let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
@@ -144,7 +166,7 @@ impl From<&RunError> for ApiError {
         match error.cause() {
             RunFailure::Model(cause) => Self { message, ..Self::from(cause) },
             RunFailure::Tool { .. } | RunFailure::Group(_) => {
-                Self { was_retried: true, ..Self::new(StatusCode::BAD_GATEWAY, "worker_failed", message) }
+                Self { was_retried: true, ..Self::new(StatusCode::BAD_GATEWAY, ErrorCode::WorkerFailed, message) }
             }
             _ => Self::internal(message),
         }
@@ -155,9 +177,9 @@ impl From<StartRunError> for ApiError {
     fn from(error: StartRunError) -> Self {
         let (status, code, delay) = match error {
             StartRunError::TooManyRuns { .. } | StartRunError::TooManyRunsOfOwner { .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, "too_many_runs", FULL_DELAY)
+                (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRuns, FULL_DELAY)
             }
-            StartRunError::Draining => (StatusCode::SERVICE_UNAVAILABLE, "stopping", DRAINING_DELAY),
+            StartRunError::Draining => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Stopping, DRAINING_DELAY),
         };
         Self::new(status, code, error.to_string()).retry_after(delay)
     }
@@ -165,35 +187,19 @@ impl From<StartRunError> for ApiError {
 
 impl From<IdempotencyConflict> for ApiError {
     fn from(error: IdempotencyConflict) -> Self {
-        Self::new(StatusCode::CONFLICT, "idempotency_key_reused", error.to_string())
+        Self::new(StatusCode::CONFLICT, ErrorCode::IdempotencyKeyReused, error.to_string())
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", error.to_string())
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::StoreUnavailable, error.to_string())
     }
 }
 
 impl From<&ModelError> for ApiError {
     fn from(error: &ModelError) -> Self {
-        let (status, code) = match error.kind() {
-            ModelErrorKind::Caller => (StatusCode::BAD_REQUEST, "provider_rejected_request"),
-            ModelErrorKind::Refused => (StatusCode::BAD_REQUEST, "refused"),
-            ModelErrorKind::ContextLength => (StatusCode::BAD_REQUEST, "context_length_exceeded"),
-            ModelErrorKind::Budget => (StatusCode::PAYMENT_REQUIRED, "budget_exhausted"),
-            ModelErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "provider_rate_limited"),
-            ModelErrorKind::NoSuchModel => (StatusCode::SERVICE_UNAVAILABLE, "provider_has_no_such_model"),
-            ModelErrorKind::Auth => (StatusCode::SERVICE_UNAVAILABLE, "provider_credentials_refused"),
-            ModelErrorKind::Quota => (StatusCode::SERVICE_UNAVAILABLE, "provider_quota_exhausted"),
-            ModelErrorKind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "provider_overloaded"),
-            ModelErrorKind::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "provider_unreachable"),
-            ModelErrorKind::Transient => (StatusCode::SERVICE_UNAVAILABLE, "provider_failed"),
-            ModelErrorKind::CircuitOpen => (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"),
-            ModelErrorKind::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "cancelled"),
-            ModelErrorKind::Broken => (StatusCode::BAD_GATEWAY, "provider_answer_broken"),
-            ModelErrorKind::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
-        };
+        let (status, code) = error_code::of_model_error(error.kind());
         let retry_after = match error.retry() {
             RetryAdvice::After(delay) => Some(delay),
             RetryAdvice::Backoff => Some(Duration::from_secs(1)).filter(|_| status.is_server_error()),
@@ -206,7 +212,7 @@ impl From<&ModelError> for ApiError {
 /// The fallback for unknown paths.
 pub(crate) async fn no_such_route(uri: Uri) -> ApiError {
     ApiError::not_found(
-        "no_such_route",
+        ErrorCode::NoSuchRoute,
         format!("there is nothing at {}; the API is below /v1, and /docs describes it", uri.path()),
     )
 }
@@ -214,7 +220,7 @@ pub(crate) async fn no_such_route(uri: Uri) -> ApiError {
 /// The fallback for known paths with other methods.
 pub(crate) async fn no_such_method(method: Method, uri: Uri) -> ApiError {
     let message = format!("{} does not support {method}; /docs lists the methods", uri.path());
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message)
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NoSuchMethod, message)
 }
 
 /// A handler panicked, which is a bug. The log has the details.

@@ -14,7 +14,7 @@ use brigade_core::RunId;
 use brigade_store::NumberedEvent;
 use futures::stream;
 
-use super::{ApiError, access::Reader, api::Api, chat_stream::sse_response, path::PathId, runs};
+use super::{ApiError, access::Reader, api::Api, chat_stream::sse_response, error_code::ErrorCode, path::PathId, runs};
 use crate::runs::{
     event_log::{EventLog, EventPosition, LoggedEvent},
     lookup::FoundRun,
@@ -59,7 +59,7 @@ pub(crate) async fn follow(
         let end = run.end().filter(|_| api.store.is_some());
         let Some(end) = end else {
             let message = "the events of this run were not kept; start runs with `POST /v1/runs` to keep their events";
-            return Err(ApiError::not_found("events_not_kept", message));
+            return Err(ApiError::not_found(ErrorCode::EventsNotKept, message));
         };
         let view = serde_json::to_string(&runs::RunView::of(&run, Some(&end))).unwrap_or_default();
         return stored_events(&api, run.id(), last, view).await;

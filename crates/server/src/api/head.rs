@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 
-use super::ApiError;
+use super::{ApiError, error_code::ErrorCode};
 
 /// Clients send a few KiB; this leaves room for large cookies and tokens. The connection's own limit, at which it is closed
 /// without an answer, is twice as high.
@@ -19,7 +19,7 @@ pub(super) async fn limit(request: Request, next: Next) -> Result<Response, ApiE
     if bytes > MAX_BYTES {
         let message =
             format!("the head of the request has {bytes} bytes, the limit is {MAX_BYTES}; send fewer headers");
-        return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_long", message));
+        return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorCode::HeadTooLong, message));
     }
     Ok(next.run(request).await)
 }

@@ -17,10 +17,9 @@ use serde::{
     },
 };
 use serde_json::{Number, error::Category};
-
 use tokio::time::{Instant, timeout_at};
 
-use super::{ApiError, api::Api};
+use super::{ApiError, api::Api, error_code::ErrorCode};
 
 /// A request body of JSON that deserializes to `T`.
 #[derive(Debug)]
@@ -110,7 +109,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for JsonBody<T> {
         // Browsers let pages of other sites send text and forms to any address, but not JSON.
         if !is_json(request.headers()) {
             let message = "the body must be JSON; send the header `content-type: application/json`";
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::NotJson, message));
         }
         let bytes = read(request.into_body(), api.max_body).await?;
         parse(&bytes).map(Self)
@@ -127,7 +126,7 @@ const LEAST_RATE: u32 = 1_024;
 async fn read(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
     let too_large = || {
         let message = "the body is larger than the limit `server.max_body`; send a shorter conversation";
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BodyTooLarge, message)
     };
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large());
@@ -146,7 +145,7 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
                 let seconds = began.elapsed().as_secs();
                 let message =
                     format!("{} bytes of the body came in {seconds} s, which is too slow; retry", bytes.len());
-                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message));
+                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BodyTooSlow, message));
             }
         };
         if bytes.len() + piece.len() > limit {
@@ -166,11 +165,14 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         match error.classify() {
             Category::Data if path == "." => ApiError::invalid(format!("the body: {error}")),
             Category::Data => ApiError::field(path.clone(), format!("`{path}`: {error}")),
-            _ => ApiError { code: "invalid_json", ..ApiError::invalid(format!("the body is not valid JSON: {error}")) },
+            _ => ApiError {
+                code: ErrorCode::InvalidJson,
+                ..ApiError::invalid(format!("the body is not valid JSON: {error}"))
+            },
         }
     })?;
     json.end().map_err(|error| ApiError {
-        code: "invalid_json",
+        code: ErrorCode::InvalidJson,
         ..ApiError::invalid(format!("there is more after the end of the JSON body: {error}"))
     })?;
     Ok(value.0)
@@ -203,10 +205,10 @@ mod tests {
     async fn a_body_that_trickles_is_refused() {
         let began = Instant::now();
         let error = read(body(usize::MAX, 1, Duration::from_secs(1)), 1 << 20).await.unwrap_err();
-        assert_eq!((error.status.as_u16(), error.code), (408, "body_too_slow"));
+        assert_eq!((error.status.as_u16(), error.code), (408, ErrorCode::BodyTooSlow));
         assert_eq!(began.elapsed().as_secs(), 10);
         let silent = read(body(1, 1, Duration::from_hours(1)), 1 << 20).await.unwrap_err();
-        assert_eq!(silent.code, "body_too_slow");
+        assert_eq!(silent.code, ErrorCode::BodyTooSlow);
     }
 
     #[tokio::test(start_paused = true)]
@@ -224,7 +226,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_has_a_maximum_size() {
         assert_eq!(read(body(10, 100, Duration::ZERO), 1_000).await.unwrap().len(), 1_000);
-        assert_eq!(read(body(11, 100, Duration::ZERO), 1_000).await.unwrap_err().code, "body_too_large");
-        assert_eq!(read(Body::from(vec![0; 1_001]), 1_000).await.unwrap_err().code, "body_too_large");
+        assert_eq!(read(body(11, 100, Duration::ZERO), 1_000).await.unwrap_err().code, ErrorCode::BodyTooLarge);
+        assert_eq!(read(Body::from(vec![0; 1_001]), 1_000).await.unwrap_err().code, ErrorCode::BodyTooLarge);
     }
 }

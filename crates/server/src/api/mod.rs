@@ -9,6 +9,7 @@ mod chat_stream;
 mod connections;
 mod cors;
 mod error;
+mod error_code;
 mod events;
 mod head;
 mod json_body;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     ApiError,
     api::{Api, Setup},
+    error_code::ErrorCode,
     path::PathId,
 };
 use crate::agents::served::ServedAgent;
@@ -54,7 +55,7 @@ pub(crate) fn find(setup: &Setup, name: &str) -> Result<Arc<ServedAgent>, ApiErr
     }
     let known: Vec<&str> = exposed(setup).map(|(name, _)| name).collect();
     let message = format!("there is no agent `{name}`; the agents are: {}", known.join(", "));
-    Err(ApiError { param: Some("model".to_owned()), ..ApiError::not_found("model_not_found", message) })
+    Err(ApiError { param: Some("model".to_owned()), ..ApiError::not_found(ErrorCode::ModelNotFound, message) })
 }
 
 /// The agents that clients may call, with their names.

@@ -18,7 +18,7 @@ use brigade_core::{Degradation, Money, Outcome, RunId, StopReason, Usage};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::ApiError;
+use super::{ApiError, error_code::ErrorCode};
 use crate::runs::manager::{RunEnd, RunHandle};
 
 /// A complete answer.
@@ -53,40 +53,46 @@ struct AnswerMessage {
 }
 
 /// A part of a streamed answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ChatCompletionChunk")]
 pub(crate) struct Chunk<'a> {
     id: String,
+    #[schemars(extend("const" = "chat.completion.chunk"))]
     object: &'static str,
     created: i64,
+    /// The agent.
     model: &'a str,
+    /// Empty in the chunk that has the usage.
     choices: Vec<ChunkChoice<'a>>,
-    /// Only if the client asks for it.
+    /// Only if the client asks for it. Null in all chunks except the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<ChunkUsage>,
+    /// In the chunk that has the `finish_reason`.
     #[serde(skip_serializing_if = "Option::is_none")]
     brigade: Option<BrigadeDetails<'a>>,
 }
 
-/// Null in all chunks except the last.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum ChunkUsage {
     Pending,
     Known(ChatUsage),
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ChunkChoice<'a> {
     index: u32,
     delta: ChunkDelta<'a>,
     logprobs: (),
+    #[schemars(with = "Option<FinishReasonSchema>")]
     finish_reason: Option<FinishReason>,
 }
 
 /// New text, or the role in the first chunk.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct ChunkDelta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("const" = "assistant"))]
     pub(crate) role: Option<Role>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) content: Option<&'a str>,
@@ -264,7 +270,7 @@ pub(crate) fn outcome(end: &RunEnd) -> Result<&Outcome, ApiError> {
     // A program that asked for a schema cannot use other text as the answer.
     if outcome.stop == StopReason::InvalidOutput {
         let message = format!("the answer does not have the form that was asked for: {}", outcome.notice);
-        let error = ApiError::new(StatusCode::BAD_GATEWAY, outcome.stop.name(), message);
+        let error = ApiError::new(StatusCode::BAD_GATEWAY, ErrorCode::InvalidOutput, message);
         return Err(ApiError { was_retried: true, output: Some(outcome.text.clone()), ..error });
     }
     if !outcome.text.is_empty() {
@@ -272,9 +278,9 @@ pub(crate) fn outcome(end: &RunEnd) -> Result<&Outcome, ApiError> {
     }
     let failed = |status, code| Err(ApiError::new(status, code, outcome.notice.clone()));
     match outcome.stop {
-        StopReason::Budget => failed(StatusCode::PAYMENT_REQUIRED, "budget_exhausted"),
-        StopReason::Deadline => failed(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
-        StopReason::Cancelled => failed(StatusCode::SERVICE_UNAVAILABLE, "cancelled"),
+        StopReason::Budget => failed(StatusCode::PAYMENT_REQUIRED, ErrorCode::BudgetExhausted),
+        StopReason::Deadline => failed(StatusCode::GATEWAY_TIMEOUT, ErrorCode::DeadlineExceeded),
+        StopReason::Cancelled => failed(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Cancelled),
         StopReason::Finished
         | StopReason::MaxTurns
         | StopReason::LoopDetected

@@ -13,20 +13,23 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
+use brigade_core::EventRecord;
 use serde_json::{Map, Value, json};
 
+mod schemas;
+
+use self::schemas::Schemas;
 use super::{
     api::{Api, Setup},
     chat_body::ChatBody,
     error::ErrorBody,
     models::{self, AgentModel, ModelList},
-    openai::ChatCompletion,
+    openai::{ChatCompletion, Chunk},
     path,
     runs::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, RunBody, RunList, RunListParams, RunView},
     usage::{UsageParams, UsageReport},
 };
-use crate::health::check::Readiness;
+use crate::{health::check::Readiness, runs::event_log::TextEvent};
 
 /// The page has inline script and style, and sends requests to this server only.
 const PAGE_POLICY: &str =
@@ -38,6 +41,17 @@ const AGENT_NAMES: [&str; 3] = [
     "/components/schemas/RunBody/properties/agent",
     "/paths/~1v1~1models~1{id}/get/parameters/0/schema",
 ];
+
+/// Where an example names an agent.
+const EXAMPLE_AGENTS: [&str; 4] = [
+    "/components/schemas/ChatBody/examples/0/model",
+    "/components/schemas/ChatBody/examples/1/model",
+    "/components/schemas/RunBody/examples/0/agent",
+    "/components/schemas/RunBody/examples/1/agent",
+];
+
+/// The number of an event, or of a piece of text after it.
+const EVENT_ID: &str = r"^[0-9]+(\.[0-9]+)?$";
 
 /// `GET /openapi.json`
 pub(crate) async fn document(State(api): State<Arc<Api>>, OriginalUri(uri): OriginalUri) -> Json<Value> {
@@ -57,7 +71,7 @@ pub(crate) async fn document(State(api): State<Arc<Api>>, OriginalUri(uri): Orig
 /// `GET /docs`
 pub(crate) async fn page() -> Response {
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, PAGE_POLICY)];
-    (headers, include_str!("openapi.html")).into_response()
+    (headers, include_str!("openapi/page.html")).into_response()
 }
 
 /// The path that the routes are nested below.
@@ -72,6 +86,11 @@ fn list_agents(document: &mut Value, setup: &Setup) {
     for pointer in AGENT_NAMES {
         if let Some(Value::Object(schema)) = document.pointer_mut(pointer) {
             schema.insert("enum".to_owned(), names.clone().into());
+        }
+    }
+    for pointer in EXAMPLE_AGENTS {
+        if let (Some(example), Some(name)) = (document.pointer_mut(pointer), names.first()) {
+            *example = (*name).into();
         }
     }
 }
@@ -121,7 +140,9 @@ fn describe() -> Value {
 
 fn chat_paths(schemas: &mut Schemas) -> Map<String, Value> {
     let mut answer = json_content(&schemas.response::<ChatCompletion<'_>>());
-    answer.insert("text/event-stream".to_owned(), json!({}));
+    let data = json!({ "anyOf": [schemas.response::<Chunk<'_>>(), schemas.response::<ErrorBody>()] });
+    let done = json!({ "type": "object", "required": ["data"], "properties": { "data": { "const": "[DONE]" } } });
+    answer.extend(event_stream(&json!({ "anyOf": [server_sent_event(&json!({}), &data), done] })));
     Map::from_iter([
         path(
             "/v1/chat/completions",
@@ -156,11 +177,12 @@ fn chat_paths(schemas: &mut Schemas) -> Map<String, Value> {
 fn run_paths(schemas: &mut Schemas) -> Map<String, Value> {
     let run = schemas.response::<RunView<'_>>();
     let run_id = || id("The run's id.");
-    let mut started = response("The run, which continues.", &run);
-    if let Value::Object(started) = &mut started {
-        let location = json!({ "description": "The URL of the run.", "schema": { "type": "string" } });
-        started.insert("headers".to_owned(), json!({ "location": location }));
-    }
+    let started = json!({
+        "description": "The run, which continues.",
+        "content": json_content(&run),
+        "headers": { "location": { "description": "The URL of the run.", "schema": { "type": "string" } } }
+    });
+    let events = event_stream(&run_events(schemas, &run));
     Map::from_iter([
         path(
             "/v1/runs",
@@ -206,12 +228,9 @@ fn run_paths(schemas: &mut Schemas) -> Map<String, Value> {
                 "name": "Last-Event-ID",
                 "in": "header",
                 "description": "Sends only events after this one.",
-                "schema": { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$" }
+                "schema": { "type": "string", "pattern": EVENT_ID }
             }],
-            "responses": {
-                "200": { "description": "The events.", "content": { "text/event-stream": {} } },
-                "default": error()
-            }
+            "responses": { "200": { "description": "The events.", "content": events }, "default": error() }
         } }),
         ),
         path(
@@ -224,6 +243,14 @@ fn run_paths(schemas: &mut Schemas) -> Map<String, Value> {
         } }),
         ),
     ])
+}
+
+/// The server-sent events of a run.
+fn run_events(schemas: &mut Schemas, run: &Value) -> Value {
+    let data = json!({ "anyOf": [schemas.response::<EventRecord>(), schemas.response::<TextEvent<'_>>()] });
+    let id = json!({ "type": "string", "pattern": EVENT_ID });
+    let event = server_sent_event(&json!({ "id": id }), &data);
+    json!({ "anyOf": [event, server_sent_event(&json!({ "id": id, "event": { "const": "ended" } }), run)] })
 }
 
 fn operations_paths(schemas: &mut Schemas) -> Map<String, Value> {
@@ -304,102 +331,24 @@ fn json_content(schema: &Value) -> Map<String, Value> {
     Map::from_iter([("application/json".to_owned(), json!({ "schema": schema }))])
 }
 
+/// As before `OpenAPI` 3.2, the schema is that of each event.
+fn event_stream(schema: &Value) -> Map<String, Value> {
+    Map::from_iter([("text/event-stream".to_owned(), json!({ "schema": schema }))])
+}
+
+/// A server-sent event with these fields and JSON as its data, in the form of
+/// <https://spec.openapis.org/oas/v3.2.0.html#server-sent-event-streams>.
+fn server_sent_event(fields: &Value, data: &Value) -> Value {
+    let mut properties = fields.as_object().cloned().unwrap_or_default();
+    let data = json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": data });
+    properties.insert("data".to_owned(), data);
+    let required: Vec<_> = properties.keys().cloned().collect();
+    json!({ "type": "object", "required": required, "properties": properties })
+}
+
 fn text_content() -> Map<String, Value> {
     Map::from_iter([("text/plain".to_owned(), json!({ "schema": { "type": "string" } }))])
 }
 
-/// The schemas of the types that the document refers to.
-struct Schemas {
-    requests: SchemaGenerator,
-    responses: SchemaGenerator,
-}
-
-impl Schemas {
-    fn new() -> Self {
-        let mut settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(bound_integers));
-        settings.definitions_path = "/components/schemas".into();
-        Self { requests: settings.clone().into_generator(), responses: settings.for_serialize().into_generator() }
-    }
-
-    /// A reference to the schema of a request's type.
-    fn request<T: JsonSchema>(&mut self) -> Value {
-        self.requests.subschema_for::<T>().to_value()
-    }
-
-    /// A reference to the schema of a response's type.
-    fn response<T: JsonSchema>(&mut self) -> Value {
-        self.responses.subschema_for::<T>().to_value()
-    }
-
-    /// The fields of a type as query parameters.
-    fn query<T: JsonSchema>(&mut self) -> Vec<Value> {
-        let mut schema = T::json_schema(&mut self.requests).to_value();
-        let Some(Value::Object(fields)) = schema.get_mut("properties").map(Value::take) else { return Vec::new() };
-        fields.into_iter().map(|(name, schema)| query_parameter(&name, schema)).collect()
-    }
-
-    fn definitions(mut self) -> Map<String, Value> {
-        let mut definitions = self.requests.take_definitions(true);
-        definitions.extend(self.responses.take_definitions(true));
-        definitions
-    }
-}
-
-/// A parameter is absent rather than null.
-fn query_parameter(name: &str, mut schema: Value) -> Value {
-    let mut description = Value::Null;
-    if let Value::Object(schema) = &mut schema {
-        description = schema.remove("description").unwrap_or_default();
-        schema.remove("default");
-        if let Some(Value::Array(types)) = schema.get("type") {
-            let value = types.iter().find(|name| *name != "null").cloned().unwrap_or_default();
-            schema.insert("type".to_owned(), value);
-        }
-    }
-    json!({ "name": name, "in": "query", "description": description, "schema": schema })
-}
-
-/// States the range of an integer as numbers, for tools that do not know its format.
-fn bound_integers(schema: &mut Schema) {
-    let max: u64 = match schema.get("format").and_then(Value::as_str) {
-        Some("uint32") => u32::MAX.into(),
-        Some("int64") => i64::MAX.unsigned_abs(),
-        Some("uint64") => u64::MAX,
-        _ => return,
-    };
-    if schema.get("maximum").is_none() {
-        schema.insert("maximum".to_owned(), max.into());
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reference_in_the_document_resolves() {
-        let document = describe();
-        let text = document.to_string();
-        let references: Vec<_> = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-        assert!(references.len() > 20, "{references:?}");
-        for reference in references {
-            assert!(document.pointer(reference).is_some(), "{reference}");
-        }
-    }
-
-    #[test]
-    fn the_document_describes_answers_runs_and_their_cost() {
-        let document = describe();
-        for pointer in [
-            "/components/schemas/ChatCompletion/properties/brigade",
-            "/components/schemas/Run/properties/result",
-            "/components/schemas/CostSummary/properties/by_agent",
-            "/components/schemas/Spending/properties/charged",
-            "/components/schemas/Money/pattern",
-            "/components/schemas/StopReason",
-            "/paths/~1v1~1runs/get/parameters/4/schema/type",
-        ] {
-            assert!(document.pointer(pointer).is_some(), "{pointer}: {document}");
-        }
-    }
-}
+mod tests;

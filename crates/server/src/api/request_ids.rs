@@ -11,7 +11,7 @@ use axum::{
 use brigade_core::{RunId, TraceId};
 use brigade_observability::Traceparent;
 
-use super::{api::Api, error::ErrorCode};
+use super::{api::Api, error_code::ErrorCode};
 
 /// The ids of a request.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +35,8 @@ pub(crate) async fn assign(State(api): State<Arc<Api>>, mut request: Request, ne
     let request_id = request.headers().get(REQUEST_ID).filter(|id| is_valid_request_id(id)).cloned();
     request.extensions_mut().insert(ids);
     let mut response = next.run(request).await;
-    if let Some(ErrorCode(code)) = response.extensions().get() {
-        api.metrics.observer().request_failed(code);
+    if let Some(code) = response.extensions().get::<ErrorCode>() {
+        api.metrics.observer().request_failed(code.name());
     }
     let headers = response.headers_mut();
     let mut set = |name: &'static str, value: Result<HeaderValue, _>| {

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use brigade_resilience::Bucket;
 use tokio::time::Instant;
 
-use super::ApiError;
+use super::{ApiError, error_code::ErrorCode};
 
 /// Limits the request rate of a key. Clones share one limit.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl RequestLimiter {
         };
         let limit = self.rate.per_minute;
         let message = format!("the key `{key}` is limited to {limit} requests per minute; retry later");
-        Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message).retry_after(wait))
+        Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimitExceeded, message).retry_after(wait))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use axum::{
     Extension, Json,
     extract::{OriginalUri, Query, State, rejection::QueryRejection},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use brigade_core::{Money, RunId, Task};
@@ -19,7 +19,8 @@ use super::{
     ApiError,
     access::{Caller, Reader, Runner},
     api::Api,
-    error::{ErrorCode, ErrorDetails},
+    error::ErrorDetails,
+    error_code::ErrorCode,
     json_body::{JsonBody, Object, whole},
     models,
     path::{self, PathId},
@@ -167,38 +168,43 @@ pub(crate) async fn create(
                 .map_err(|error| ApiError::internal(format!("the request cannot be compared with others: {error}")))?;
             match api.idempotency.start_once(request, api.runs(), || body.start(&api, &caller, ids)).await? {
                 RunOfKey::InMemory(run) => run,
-                RunOfKey::Earlier(run) => return earlier(&api, &caller, run, body.background).await,
+                RunOfKey::Earlier(run) => return earlier(&api, &caller, run, body.background.then_some(&uri)).await,
             }
         }
     };
     if body.background {
-        // The path of the request, because the routes may be nested below another path.
-        let location = [("location", format!("{}/{}", path::normalized(uri.path()), run.id()))];
-        return Ok((StatusCode::ACCEPTED, location, Json(RunView::of(&run, None))).into_response());
+        return Ok((StatusCode::ACCEPTED, location(&uri, run.id()), Json(RunView::of(&run, None))).into_response());
     }
     let _guard = cancel_on_disconnect.then(|| CancelOnDrop(Arc::clone(&run)));
     let end = run.wait().await;
     let view = Json(RunView::of(&run, Some(&end)));
     Ok(match failure(&end) {
         None => view.into_response(),
-        Some(error) => (error.status, Extension(ErrorCode(error.code)), view).into_response(),
+        Some(error) => (error.status, Extension(error.code), view).into_response(),
     })
 }
 
-/// The response for a run that was started under the same idempotency key, and that only the store knows.
-async fn earlier(api: &Api, caller: &Caller, run: RunId, in_background: bool) -> Result<Response, ApiError> {
+/// Where a run in the background can be seen. The routes may be nested below another path, so it follows the path of the
+/// request that started the run.
+fn location(started: &Uri, run: RunId) -> [(&'static str, String); 1] {
+    [("location", format!("{}/{run}", path::normalized(started.path())))]
+}
+
+/// The response for a run that was started under the same idempotency key, and that only the store knows. A request for
+/// a run in the background has its URL.
+async fn earlier(api: &Api, caller: &Caller, run: RunId, background: Option<&Uri>) -> Result<Response, ApiError> {
     let Some(found) = api.lookup().find(run, Some(&caller.name)).await? else {
         let message =
             "the run of this idempotency key has ended and is not kept any more; use a new key to start another";
-        return Err(ApiError::new(StatusCode::CONFLICT, "run_not_kept", message));
+        return Err(ApiError::new(StatusCode::CONFLICT, ErrorCode::RunNotKept, message));
     };
     let end = found.end();
     let view = Json(RunView::of_found(&found, end.as_deref()));
-    if in_background {
-        return Ok((StatusCode::ACCEPTED, [("location", format!("/v1/runs/{run}"))], view).into_response());
+    if let Some(started) = background {
+        return Ok((StatusCode::ACCEPTED, location(started, run), view).into_response());
     }
     Ok(match &found {
-        FoundRun::Stored(run) if stored_failure(run).is_some() => {
+        FoundRun::Stored(run) if ApiError::of_stored(run).is_some() => {
             (StatusCode::INTERNAL_SERVER_ERROR, view).into_response()
         }
         FoundRun::Stored(_) | FoundRun::InMemory(_) => view.into_response(),
@@ -258,7 +264,7 @@ pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<FoundRu
     };
     found.ok_or_else(|| {
         let message = "there is no run with this id; without a store, only the last runs are kept";
-        ApiError::not_found("run_not_found", message)
+        ApiError::not_found(ErrorCode::RunNotFound, message)
     })
 }
 
@@ -370,20 +376,10 @@ impl<'a> RunView<'a> {
             trace_id: run.trace.clone(),
             session_id: run.session.as_deref(),
             result: has_outcome.then(|| RunResult::of_stored(run)),
-            error: stored_failure(run),
+            error: ApiError::of_stored(run).map(|error| error.details()),
             cost_usd: run.cost,
         }
     }
-}
-
-fn stored_failure(run: &RunInfo) -> Option<ErrorDetails> {
-    let message = match run.status() {
-        RunStatus::Failed => "the run failed; its events have the details",
-        RunStatus::Interrupted => "the server stopped before the run ended; start the run again",
-        RunStatus::Running | RunStatus::Ended | RunStatus::Cancelled => return None,
-    };
-    let code = run.error.as_deref().unwrap_or(run.status().name()).to_owned();
-    Some(ErrorDetails { message: message.to_owned(), r#type: "server_error", param: None, code, output: None })
 }
 
 fn parse_status(name: &str) -> Result<RunStatus, ApiError> {

@@ -13,6 +13,7 @@ use std::{
 use brigade_core::{Delta, Event, EventRecord, Observer, Run};
 use brigade_observability::mask_event;
 use brigade_store::RequestRecorder;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -54,9 +55,10 @@ pub struct EventPosition {
     pub text: u64,
 }
 
-/// A piece of text that continues the top agent's answer.
-#[derive(Serialize)]
-struct TextEvent<'a> {
+/// A piece of text that continues the top agent's answer. Only if the run was started with `stream`.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct TextEvent<'a> {
+    #[schemars(extend("const" = "text"))]
     event: &'static str,
     text: &'a str,
 }
