@@ -44,16 +44,12 @@ impl Default for TurnLimits {
     }
 }
 
-impl TurnLimits {
-    /// Sets the number of model turns.
-    #[must_use]
-    pub fn turns(self, turns: u32) -> Self {
-        Self { turns, ..self }
-    }
-
-    /// Sets how often the model is asked again for a usable answer.
-    #[must_use]
-    pub fn reasks(self, reasks: u32) -> Self {
-        Self { reasks, ..self }
-    }
-}
+setters!(TurnLimits {
+    turns: u32,
+    reasks: u32,
+    repeats_before_notice: u32,
+    repeats: u32,
+    unknown_tools: u32,
+    invalid_arguments: u32,
+    tool_failures: u32,
+});

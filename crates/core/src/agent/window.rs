@@ -48,19 +48,9 @@ impl Default for ContextWindow {
     }
 }
 
+setters!(ContextWindow { max_tokens: u64, keep_percent: u8 });
+
 impl ContextWindow {
-    /// Sets the most input tokens of one request.
-    #[must_use]
-    pub fn max_tokens(self, max_tokens: u64) -> Self {
-        Self { max_tokens, ..self }
-    }
-
-    /// Sets how much of the window is left after messages were hidden, in percent.
-    #[must_use]
-    pub fn keep_percent(self, keep_percent: u8) -> Self {
-        Self { keep_percent, ..self }
-    }
-
     /// Replaces hidden messages by a summary of at most 1,000 tokens from `model`. If the model fails, the messages are
     /// hidden without a summary, and the outcome lists `summary` as degraded.
     #[must_use]
