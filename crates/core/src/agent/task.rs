@@ -24,6 +24,8 @@ pub struct Task {
     pub session: Option<Arc<str>>,
 }
 
+setters!(Task { history: Transcript });
+
 impl Task {
     /// Continues where `history` ends.
     pub fn resume(history: Transcript) -> Self {
@@ -34,12 +36,6 @@ impl Task {
     #[must_use]
     pub fn session(self, session: impl Into<Arc<str>>) -> Self {
         Self { session: Some(session.into()), ..self }
-    }
-
-    /// Sets the conversation before the message.
-    #[must_use]
-    pub fn history(self, history: Transcript) -> Self {
-        Self { history, ..self }
     }
 
     /// Returns the text of the message, or an empty text without one.

@@ -99,6 +99,8 @@ struct Shared {
     /// The input tokens by which the provider exceeded the bound of a prompt. Later bounds include them.
     excess: AtomicU64,
     warned: AtomicBool,
+    /// Tokens per 1,000 bytes of the last answer whose usage was reported. Answers without a report count at this rate.
+    answer_rate: AtomicU64,
 }
 
 /// About 190 words: the shortest answer or tool call that is worth the cost of its prompt.
@@ -124,7 +126,7 @@ impl<M> Metered<M> {
             pricing,
             unpriced: UnpricedPolicy::default(),
             least_output_tokens: LEAST_OUTPUT_TOKENS,
-            shared: Arc::new(Shared { excess: AtomicU64::new(0), warned: AtomicBool::new(false) }),
+            shared: Arc::new(Shared { excess: 0.into(), warned: false.into(), answer_rate: 250.into() }),
         }
     }
 
@@ -250,7 +252,9 @@ impl<M: ChatModel> Metered<M> {
         let output_tokens = if attempt.is_limited {
             TokenBound::of_message(&reply.message).tokens.min(estimate.output_tokens)
         } else {
-            (reply.message.size_bytes() as u64).div_ceil(4)
+            (reply.message.size_bytes() as u64)
+                .saturating_mul(self.shared.answer_rate.load(Ordering::Relaxed))
+                .div_ceil(1_000)
         };
         let guess = Usage::new(estimate.input_tokens, output_tokens);
         let (certainty, usage) = match reply.usage {
@@ -287,6 +291,12 @@ impl<M: ChatModel> ChatModel for Metered<M> {
             Ok(mut reply) => {
                 report_limits(self.model.id(), &reply.limits, run);
                 let charge = self.reply_charge(&reply, &attempt);
+                if charge.certainty == Certainty::Charged {
+                    let (bytes, usage) = (reply.message.size_bytes() as u64, charge.usage);
+                    let shown = usage.output_tokens.saturating_sub(usage.reasoning_tokens.unwrap_or_default());
+                    let rate = shown.saturating_mul(1_000).checked_div(bytes).unwrap_or_default();
+                    self.shared.answer_rate.store(rate.clamp(50, 1_000), Ordering::Relaxed);
+                }
                 if charge.certainty == Certainty::Charged && attempt.is_limited {
                     let excess = excess + charge.usage.input_tokens.saturating_sub(estimate.input_tokens);
                     self.shared.excess.fetch_max(excess.min(MAX_EXCESS_TOKENS), Ordering::Relaxed);

@@ -59,11 +59,7 @@ impl PriceCeiling {
 
     /// The most tokens that a call can generate when the request allows `requested`. Absent if nothing limits it.
     pub fn output_tokens(&self, requested: Option<u64>) -> Option<u64> {
-        let own = self.max_output_tokens.map(u64::from);
-        match (requested, own) {
-            (Some(requested), Some(own)) => Some(requested.min(own)),
-            (requested, own) => requested.or(own),
-        }
+        requested.into_iter().chain(self.max_output_tokens.map(u64::from)).min()
     }
 }
 

@@ -87,6 +87,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrVisitor<T> {
     }
 }
 
+/// 2^64. Counts are below it.
+const TOO_LARGE: f64 = 18_446_744_073_709_551_616.0;
+
 /// Deserializes a whole number. Languages without integers write `1.0`.
 pub(crate) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i64>>(deserializer: D) -> Result<Option<T>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
@@ -96,7 +99,7 @@ pub(crate) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i64>>(deserializer: D)
         // More than any limit.
         (None, Some(_), _) => i64::MAX,
         #[expect(clippy::cast_possible_truncation, reason = "a float converts to the nearest integer")]
-        (None, None, Some(float)) if float.fract() == 0.0 => float as i64,
+        (None, None, Some(float)) if float.fract() == 0.0 && float.abs() < TOO_LARGE => float as i64,
         _ => return Err(invalid()),
     };
     T::try_from(whole).map(Some).map_err(|_| invalid())
@@ -199,6 +202,17 @@ mod tests {
             // A small part of a large buffer, as a connection hands it out.
             Some((Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 8 << 10]).slice(..size)), left))
         }))
+    }
+
+    #[test]
+    fn whole_numbers_are_taken_in_any_spelling_but_not_beyond_64_bits() {
+        let read = |json: &str| whole::<_, u64>(&mut serde_json::Deserializer::from_str(json)).ok();
+        for (json, number) in [("null", None), ("100", Some(100)), ("100.0", Some(100)), ("1e3", Some(1_000))] {
+            assert_eq!(read(json), Some(number), "{json}");
+        }
+        for json in ["1.5", "-1", "18446744073709551616", "1e300", "\"1\""] {
+            assert_eq!(read(json), None, "{json}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
