@@ -19,8 +19,8 @@ const CRATE_LIMITS: [(&str, usize); 2] = [("crates/core", CORE_LINES), ("crates/
 /// The core stays small: what few programs need belongs in a crate of its own.
 const CORE_LINES: usize = 9_500;
 
-/// The server is the HTTP API and the command line, until the command line has a crate of its own.
-const SERVER_LINES: usize = 11_000;
+/// The server is the HTTP API and the command line, until one of them has a crate of its own. Lowered only.
+const SERVER_LINES: usize = 10_700;
 
 /// The lines of each crate's sources, by the folder of the crate.
 #[derive(Debug, Default)]
