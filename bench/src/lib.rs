@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "a command line program talks on its standard output")]
 
 mod compare;
+mod instructions;
 mod load;
 mod micro;
 mod process;
@@ -59,6 +60,8 @@ enum Part {
     Micro,
     /// The store: a long session, many notes, a million events.
     Store(store::store::Options),
+    /// Instructions per model call, by callgrind. Fails if they changed by more than 5 %.
+    Instructions,
     /// The released server under load: 200 clients at once, then 1,000 requests per second.
     Load,
     #[command(hide = true)]
@@ -72,6 +75,11 @@ pub fn main() -> Result<()> {
         None => print(&compare(&options)?, options.json),
         Some(Part::Micro) => print(&micro::micro::measure(options.quick)?, options.json),
         Some(Part::Store(part)) => print(&store::store::measure(&part, options.quick)?, options.json),
+        Some(Part::Instructions) => {
+            let counts = instructions::measure()?;
+            print(&counts, options.json)?;
+            counts.check()
+        }
         Some(Part::Load) => print(&load::load::measure(options.quick)?, options.json),
         Some(Part::Simulator(options)) => provider::serve(options),
     }

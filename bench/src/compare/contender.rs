@@ -84,9 +84,8 @@ impl Options {
 
     /// Starts the process.
     pub(crate) fn start(&self) -> Result<Child> {
-        let contender = self.contender.to_possible_value().context("every contender has a name")?;
-        let arguments = [contender.get_name(), self.workload.name(), &self.base_url];
-        Child::start("brigade-bench-contender", &arguments.map(str::to_owned))
+        let arguments = [self.contender.name()?, self.workload.name().to_owned(), self.base_url.clone()];
+        Child::start("brigade-bench-contender", &arguments)
     }
 
     async fn set_up(&self) -> Result<Implementation> {
@@ -102,6 +101,11 @@ impl Options {
 
 impl Contender {
     pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::Wrappers, Self::Production, Self::HandWritten];
+
+    /// The name on the command line.
+    pub(crate) fn name(self) -> Result<String> {
+        Ok(self.to_possible_value().context("every contender has a name")?.get_name().to_owned())
+    }
 }
 
 impl Implementation {
