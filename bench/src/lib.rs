@@ -8,7 +8,6 @@
 #![allow(clippy::print_stdout, reason = "a command line program talks on its standard output")]
 
 mod compare;
-mod instructions;
 mod load;
 mod micro;
 mod process;
@@ -24,6 +23,7 @@ use serde::Serialize;
 
 use compare::compare::Effort;
 use compare::contender;
+use compare::instructions;
 use compare::report::Report;
 use process::provider;
 use workload::Workload;

@@ -4,6 +4,7 @@ pub(crate) mod compare;
 pub(crate) mod contender;
 mod each;
 mod hand_written;
+pub(crate) mod instructions;
 pub(crate) mod report;
 mod wire;
 mod with_brigade;

@@ -1,10 +1,11 @@
 //! `brigade keys`
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::exit::Exit;
-use crate::config::KeyHash;
+use crate::config::{KeyHash, key_name_problem};
 
 #[derive(Debug, Args)]
 pub(super) struct KeysCommand {
@@ -29,6 +30,9 @@ The key is shown once. The configuration contains only its hash, from which the 
 impl KeysCommand {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let Command::New { name } = self.command;
+        if let Some(problem) = key_name_problem(&name) {
+            bail!(problem);
+        }
         // Two UUIDs have 244 random bits.
         let key = format!("brg_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         note!("Give this key to the client; it is not shown again:");

@@ -60,7 +60,9 @@ impl ServeCommand {
             let logging = logging.clone();
             async move { self.reload_on_hangup(hangups, configured, &logging).await }
         };
-        let _reload = AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(reload));
+        // On a thread of its own: a file that cannot be read now, such as a pipe without a writer, blocks it and nothing else.
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::Builder::new().name("brigade-reload".into()).spawn(move || runtime.block_on(reload))?;
         let exit = serve(&api, &server).await?;
         logging.flush();
         Ok(exit)

@@ -42,7 +42,18 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         problems.push(Problem::without_location(ANY_ORIGIN_WITHOUT_KEYS.to_owned()));
     }
     problems.extend(config.keys.keys().filter_map(|name| key_name_problem(name)).map(Problem::without_location));
+    problems.extend(same_key(config));
     problems
+}
+
+/// Two names for one key. A request could not say which of the two it comes from.
+fn same_key(config: &Config) -> Option<Problem> {
+    let mut names = BTreeMap::new();
+    let same = config.keys.iter().find_map(|(name, key)| Some((names.insert(key.hash.to_string(), name)?, name)));
+    let problem = |(first, second): (&String, &String)| {
+        format!("`keys.{first}` and `keys.{second}` have the same hash; create a key for each with `brigade keys new`")
+    };
+    same.map(problem).map(Problem::without_location)
 }
 
 /// Without keys, every page that a person on this machine visits could start runs.

@@ -295,6 +295,9 @@ async fn a_new_key_is_printed_once_with_its_hash() {
     assert!(stderr(&output).contains("hash = \"sha256:") && !stderr(&output).contains(&key));
     let output = brigade(folder.path(), &["completions", "bash"], "").await;
     assert!(stdout(&output).contains("brigade"));
+    let refused = brigade(folder.path(), &["keys", "new", "bad name!"], "").await;
+    assert_eq!((refused.status.code(), stdout(&refused)), (Some(1), String::new()));
+    assert!(stderr(&refused).contains("`bad name!` is not a valid name of a key"), "{}", stderr(&refused));
 }
 
 /// Scenario R31.

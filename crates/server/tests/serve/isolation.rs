@@ -308,6 +308,15 @@ async fn names_of_keys_that_could_be_taken_for_another_key_are_refused() {
 }
 
 #[tokio::test]
+async fn two_names_for_one_key_are_refused() {
+    let provider = scripted(SCRIPT, "").await;
+    let hash = hash_of("brg_x");
+    let keys = ["team", "other"].map(|name| format!("[keys.{name}]\nhash = \"sha256:{hash}\"\n")).concat();
+    let refused = Server::refused(&format!("{}{keys}", config(&provider)));
+    assert!(refused.contains("`keys.other` and `keys.team` have the same hash"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_reload_does_not_open_a_server_that_had_keys() {
     let provider = scripted(SCRIPT, "").await;
     let closed = format!("{}{}", config(&provider), keys());

@@ -277,3 +277,20 @@ async fn a_provider_that_is_down_takes_its_agents_out_and_not_the_process() {
         assert!(began.elapsed().as_secs() < 20, "no agent can answer");
     }
 }
+
+#[tokio::test]
+async fn a_reload_that_waits_for_a_file_blocks_nothing_else() {
+    let provider = provider("Hello.").await;
+    let mut server = Server::start(&config(&provider));
+    let path = server.config_path();
+    std::fs::remove_file(&path).unwrap();
+    // A pipe without a writer: who opens it waits.
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    server.signal("-HUP");
+    for _ in 0..20 {
+        assert_eq!(json_of(server.get("/livez")).await.0, 200);
+        assert_eq!(json_of(server.post("/v1/chat/completions", &question("Hi."))).await.0, 200);
+    }
+    server.signal("-TERM");
+    assert!(server.exit().await.success());
+}

@@ -61,7 +61,7 @@ impl Instructions {
         ensure!(
             changed.is_empty(),
             "instructions per call changed by more than {:.0} %; if that is intended, write the new numbers into \
-             bench/src/instructions.rs:\n{}",
+             bench/src/compare/instructions.rs:\n{}",
             TOLERANCE * 100.0,
             changed.join("\n")
         );
