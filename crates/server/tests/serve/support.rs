@@ -130,7 +130,9 @@ impl Server {
     pub(crate) fn refused(config: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("brigade.toml"), config).unwrap();
-        let output = Command::new(BRIGADE).arg("serve").current_dir(folder.path()).output().unwrap();
+        // A server that starts nevertheless is ended, so that the test fails and does not wait for ever.
+        let output =
+            Command::new("timeout").args(["20", BRIGADE, "serve"]).current_dir(folder.path()).output().unwrap();
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
