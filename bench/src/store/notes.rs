@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
-use brigade_core::{Embedder, Embeddings, ModelError, ModelId, Note, NoteSource, Recall, Run, Scope};
+use brigade_core::{Embedder, Embeddings, ModelError, ModelId, Run, Scope};
+use brigade_notes::{Note, NoteSource, Recall};
 use brigade_store::{Database, RecallSettings, SqliteRecall};
 use tokio::task::JoinSet;
 use tokio::time::Instant;

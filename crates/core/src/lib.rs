@@ -9,7 +9,7 @@
 //! | build a team | an [`Agent`] with [`Worker`]s: a supervisor; other groups are in `brigade-teams`, or your own with [`impl_runnable`] |
 //! | limit spending | a [`Budget`]; the [`Ledger`] enforces it for [`Metered`] models at the prices of a [`Pricing`] |
 //! | observe runs | an [`Observer`] of [`Event`]s, or [`stream`] |
-//! | remember | [`Memory`] for sessions, [`Recall`] for notes, [`ContextWindow`] for long conversations |
+//! | remember | [`Memory`] for sessions, [`TaskNotes`] for notes (`brigade-notes`), [`ContextWindow`] for long conversations |
 //!
 //! [`Agent::run`] opens a [`Run`]. Its loop calls the model, runs the tools that the model calls, and repeats until the
 //! model answers. A worker is a tool that runs another agent in a child run. The result is an [`Outcome`] or a
@@ -88,10 +88,8 @@ pub use chat::settings::{Effort, OutputSchema, PromptCache, Reasoning, Settings,
 pub use chat::transcript::{Transcript, TranscriptError};
 pub use error_chain::ErrorChain;
 pub use ids::{ModelId, ParseError, RunId, Scope, TraceId};
-pub use memory::local_recall::LocalRecall;
 pub use memory::memory::{LocalMemory, Memory, MemoryError};
-pub use memory::notes::Notes;
-pub use memory::recall::{Note, NoteSource, Recall};
+pub use memory::task_notes::TaskNotes;
 pub use model::embedder::{Embedder, Embeddings};
 pub use model::metered::{Metered, ModelExt, UnpricedPolicy};
 pub use model::model::ChatModel;

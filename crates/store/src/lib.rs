@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | the file | [`Database`] | opened once, shared by all below |
 //! | conversations | [`SqliteMemory`] | [`Memory`](brigade_core::Memory) |
-//! | long-term notes | [`SqliteRecall`], optionally with an [`Embedder`](brigade_core::Embedder) | [`Recall`](brigade_core::Recall) |
+//! | long-term notes | [`SqliteRecall`], optionally with an [`Embedder`](brigade_core::Embedder) | [`Recall`](brigade_notes::Recall) |
 //! | runs, events, spending | [`History`], queried with [`RunHistory`] | [`Observer`](brigade_core::Observer), and [`WriteBarrier`] around a model |
 //!
 //! One thread writes everything, in groups that share a commit; reads use connections of their own. So no task blocks,

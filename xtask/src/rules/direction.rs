@@ -12,13 +12,14 @@ use crate::source::files;
 use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
 /// The members that each library may depend on. Tests may depend on any.
-const DIRECTIONS: [(&str, &[&str]); 11] = [
+const DIRECTIONS: [(&str, &[&str]); 12] = [
     ("brigade-tokens", &[]),
     ("brigade-core", &["brigade-tokens"]),
     ("brigade-providers", &["brigade-core"]),
     ("brigade-resilience", &["brigade-core"]),
     ("brigade-observability", &["brigade-core"]),
-    ("brigade-store", &["brigade-core"]),
+    ("brigade-notes", &["brigade-core"]),
+    ("brigade-store", &["brigade-core", "brigade-notes"]),
     ("brigade-rehearsal", &[]),
     ("brigade-tools", &["brigade-core"]),
     ("brigade-teams", &["brigade-core"]),
@@ -72,11 +73,12 @@ const NOWHERE: [&str; 5] = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", 
 const CORE_TOKIO: [&str; 7] = ["default", "macros", "rt", "sync", "test-util", "time", "tokio-macros"];
 
 /// Members that must not depend on web servers and databases.
-const LEAN: [&str; 6] = [
+const LEAN: [&str; 7] = [
     "brigade-core",
     "brigade-providers",
     "brigade-resilience",
     "brigade-observability",
+    "brigade-notes",
     "brigade-tools",
     "brigade-teams",
 ];

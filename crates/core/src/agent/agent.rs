@@ -5,8 +5,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use crate::{
-    ChatModel, ChatRequest, ContextWindow, Message, Notes, OutputSchema, Run, Schema, Settings, Tool, ToolLimits,
-    Toolbox, ToolboxError, Transcript, TurnLimits, agent::options::RunOptions, memory::notes::TaskNotes,
+    ChatModel, ChatRequest, ContextWindow, ErrorChain, Message, OutputSchema, Part, Run, Schema, Settings, TaskNotes,
+    Tool, ToolLimits, Toolbox, ToolboxError, Transcript, TurnLimits, agent::options::RunOptions,
 };
 
 /// A model with a name, instructions, tools and limits.
@@ -50,7 +50,7 @@ pub struct Agent {
     pub(crate) output: Option<Schema>,
     instructions: Option<Message>,
     settings: Settings,
-    notes: Option<TaskNotes>,
+    notes: Option<Arc<dyn TaskNotes>>,
     /// The first invalid tool or output schema.
     problem: Option<ToolboxError>,
 }
@@ -134,11 +134,10 @@ impl Agent {
         Self { window, ..self }
     }
 
-    /// Adds to each task the notes from earlier runs that match it best, quoted as data. They take at most `max_tokens`,
-    /// at four bytes per token.
+    /// Adds notes from earlier runs to each task, as a part of its message.
     #[must_use]
-    pub fn notes(self, notes: Notes, max_tokens: u32) -> Self {
-        Self { notes: Some(TaskNotes::new(notes, max_tokens)), ..self }
+    pub fn notes(self, notes: impl TaskNotes) -> Self {
+        Self { notes: Some(Arc::new(notes)), ..self }
     }
 
     /// Returns the agent's model.
@@ -170,11 +169,16 @@ impl Agent {
         self.problem.get_or_insert(problem);
     }
 
-    /// Adds the notes that match the task.
+    /// Adds the notes that match the task after its text. Earlier messages do not change, so that prompt caches stay valid.
     pub(super) async fn with_notes(&self, task: Message, history: &Transcript, run: &Run) -> Message {
-        match &self.notes {
-            Some(notes) => notes.add_to(task, history, run).await,
-            None => task,
+        let Some(notes) = &self.notes else { return task };
+        match notes.find(&task, history, run).await {
+            Ok(Some(text)) => Message::new(task.role(), [task.parts(), &[Part::text(text)]].concat()),
+            Ok(None) => task,
+            Err(error) => {
+                run.report_degraded("notes", ErrorChain(&error).to_string());
+                task
+            }
         }
     }
 

@@ -1,7 +1,5 @@
-//! Memory: sessions across requests, and long-term notes.
+//! Memory: sessions across requests, and what is known about a task.
 
-pub(crate) mod local_recall;
 pub(crate) mod memory;
-pub(crate) mod notes;
-pub(crate) mod recall;
 pub(crate) mod recent;
+pub(crate) mod task_notes;

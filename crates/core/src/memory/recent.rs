@@ -26,11 +26,6 @@ impl<K: Clone + Eq + Hash, V: Default> RecentMap<K, V> {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
-    /// The value of `key`, if there is one, for a change that does not count as a write.
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.entries.get_mut(key).map(|entry| &mut entry.value)
-    }
-
     /// The value of `key` for a write. A new key starts with the default value.
     pub(crate) fn write(&mut self, key: &K) -> &mut V {
         if !self.entries.contains_key(key) && self.entries.len() >= self.capacity {
@@ -62,7 +57,7 @@ mod tests {
         let mut map = RecentMap::<_, u32>::new(2);
         map.write(&"a");
         map.write(&"b");
-        assert_eq!(map.get_mut(&"a"), Some(&mut 0));
+        assert_eq!(map.get(&"a"), Some(&0));
         map.write(&"c");
         assert_eq!(map.get(&"a"), None);
     }

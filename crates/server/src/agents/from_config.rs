@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
 use brigade_core::{
-    Agent, ChatModel, ContextWindow, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Recall, Schema, Settings,
-    Tool, ToolLimits, TurnLimits, Worker,
+    Agent, ChatModel, ContextWindow, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Schema, Settings, Tool,
+    ToolLimits, TurnLimits, Worker,
 };
+use brigade_notes::Recall;
 
 use super::{recall, served::ServedAgent, tools};
 use crate::config::{AgentConfig, Config, FailurePolicy, OnExhaustedConfig, WorkerConfig};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use brigade_core::{Agent, Embedder, LocalRecall, Notes, Recall};
+use brigade_core::{Agent, Embedder};
+use brigade_notes::{LocalRecall, Notes, Recall};
 use brigade_store::RecallSettings;
 
 use crate::{
@@ -43,7 +44,7 @@ pub(super) fn add_notes(agent: Agent, config: &AgentRecallConfig, recall: &Arc<d
         })
     });
     match config.context_tokens {
-        Some(max_tokens) => agent.notes(notes, max_tokens),
+        Some(max_tokens) => agent.notes(notes.for_tasks(max_tokens)),
         None => agent,
     }
 }

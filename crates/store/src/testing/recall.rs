@@ -1,6 +1,7 @@
 //! The contract of [`Recall`].
 
-use brigade_core::{Note, NoteSource, Recall, Run, RunId, Scope};
+use brigade_core::{Run, RunId, Scope};
+use brigade_notes::{Note, NoteSource, Recall};
 
 use super::ok;
 

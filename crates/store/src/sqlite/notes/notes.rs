@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use brigade_core::{Note, NoteSource, RunId, Scope};
+use brigade_core::{RunId, Scope};
+use brigade_notes::{Note, NoteSource};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use brigade_core::{Embedder, MemoryError, Note, Recall, Run, Scope};
+use brigade_core::{Embedder, MemoryError, Run, Scope};
+use brigade_notes::{Note, Recall};
 
 use super::notes::{self, StoredNote};
 use crate::{

@@ -1,4 +1,5 @@
-use brigade_core::{Memory, Message, Note, NoteSource, Recall, Run, Scope};
+use brigade_core::{Memory, Message, Run, Scope};
+use brigade_notes::{Note, NoteSource, Recall};
 
 use super::*;
 use crate::{Database, Exchange, RunFilter, RunHistory, SqliteMemory, SqliteRecall, sqlite::notes::notes};

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use brigade_core::{Embeddings, LocalRecall, ModelError, ModelErrorKind, ModelId, NoteSource};
+use brigade_core::{Embeddings, ModelError, ModelErrorKind, ModelId};
+use brigade_notes::{LocalRecall, NoteSource};
 
 use super::*;
 use crate::testing::recall_contract;

@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{MemoryError, Run, RunId, Scope};
+use brigade_core::{MemoryError, Run, RunId, Scope};
 
 /// Long-term memory: notes that are separated by scope and found by their text. [`Notes`](crate::Notes) gives an agent
 /// tools for it.
 ///
 /// ```
-/// use brigade_core::{LocalRecall, Note, NoteSource, Recall, Run, Scope};
+/// use brigade_core::{Run, Scope};
+/// use brigade_notes::{LocalRecall, Note, NoteSource, Recall};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), brigade_core::MemoryError> {
@@ -86,9 +87,25 @@ impl Note {
     pub fn new(text: impl Into<String>, source: NoteSource) -> Self {
         Self { id: Uuid::now_v7().to_string(), text: text.into(), source, run: None }
     }
-}
 
-setters!(Note { id: String, text: String, run: Option<RunId> });
+    /// Sets the id.
+    #[must_use]
+    pub fn id(self, id: String) -> Self {
+        Self { id, ..self }
+    }
+
+    /// Sets the text.
+    #[must_use]
+    pub fn text(self, text: String) -> Self {
+        Self { text, ..self }
+    }
+
+    /// Sets the run that wrote the note.
+    #[must_use]
+    pub fn run(self, run: Option<RunId>) -> Self {
+        Self { run, ..self }
+    }
+}
 
 /// Notes as the model reads them: JSON strings with their sources, and a sentence that they are not instructions.
 /// Notes are a common place for injected instructions; in a JSON string they cannot be mistaken for other text.

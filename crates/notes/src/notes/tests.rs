@@ -1,11 +1,11 @@
-use async_trait::async_trait;
+use brigade_core::{
+    Agent, LocalMemory, Role, Task, Tool,
+    testing::{ScriptedModel, Turn},
+};
 use serde_json::json;
 
 use super::*;
-use crate::{
-    Agent, LocalMemory, LocalRecall, Role, Task, Tool,
-    testing::{ScriptedModel, Turn},
-};
+use crate::LocalRecall;
 
 fn run_for(user: &str) -> Run {
     Run::builder().scope(Scope::default().user(user)).build()
@@ -75,7 +75,7 @@ async fn tenant_notes_are_shared_by_users_and_agent_notes_are_not_shared_by_agen
     let (_, notes) = local();
     let run = |user: &str, agent: &str| {
         let scope = Scope::default().tenant("acme").user(user);
-        Run::builder().scope(scope).build().child(agent, crate::Budget::unlimited()).unwrap()
+        Run::builder().scope(scope).build().child(agent, brigade_core::Budget::unlimited()).unwrap()
     };
     let shared = notes.clone().of_tenant();
     shared.remember().call(json!({"text": "Trains run on Sundays."}), &run("ada", "clerk")).await.unwrap();
@@ -90,7 +90,7 @@ async fn tenant_notes_are_shared_by_users_and_agent_notes_are_not_shared_by_agen
 
 fn clerk(notes: Notes, max_tokens: u32) -> Agent {
     let turns = [Turn::text("Yes."), Turn::text("No."), Turn::text("Perhaps.")];
-    Agent::new("clerk", ScriptedModel::new(turns)).notes(notes, max_tokens).memory(LocalMemory::new())
+    Agent::new("clerk", ScriptedModel::new(turns)).notes(notes.for_tasks(max_tokens)).memory(LocalMemory::new())
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
+use brigade_core::{MemoryError, Run, Scope};
 
-use crate::{MemoryError, Note, Recall, Run, Scope, memory::recent::RecentMap, sync::unpoisoned};
+use crate::{Note, Recall};
 
 /// Long-term memory within this process.
 ///
@@ -18,7 +19,9 @@ pub struct LocalRecall {
     scopes: Arc<Mutex<Scopes>>,
 }
 
-type Scopes = RecentMap<Scope, VecDeque<Indexed>>;
+/// The notes of each scope. The scopes are in the order in which they were last written.
+#[derive(Debug, Default)]
+struct Scopes(VecDeque<(Scope, VecDeque<Indexed>)>);
 
 /// A note with its word counts.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl LocalRecall {
 
     /// An empty memory.
     pub fn new() -> Self {
-        Self { scopes: Arc::new(Mutex::new(RecentMap::new(Self::MAX_SCOPES))) }
+        Self { scopes: Arc::default() }
     }
 }
 
@@ -58,13 +61,7 @@ impl Recall for LocalRecall {
             let limit = Self::MAX_NOTE_BYTES;
             return Err(MemoryError::new(format!("a note may have {limit} bytes, this one has {size}; shorten it")));
         }
-        let mut scopes = unpoisoned(&self.scopes);
-        let notes = scopes.write(scope);
-        notes.retain(|kept| kept.note.id != note.id);
-        if notes.len() >= Self::MAX_NOTES {
-            notes.pop_front();
-        }
-        notes.push_back(Indexed::new(note));
+        lock(&self.scopes).add(scope, note);
         Ok(())
     }
 
@@ -73,7 +70,7 @@ impl Recall for LocalRecall {
         // The text may be a long task, whose words take a while to count.
         let ranking = tokio::task::spawn_blocking(move || {
             let wanted = words(&text).collect();
-            let scopes = unpoisoned(&scopes);
+            let scopes = lock(&scopes);
             let notes = scopes.get(&scope).map(|notes| rank(notes, &wanted)).unwrap_or_default();
             notes.into_iter().take(limit).map(|indexed| indexed.note.clone()).collect()
         });
@@ -81,12 +78,43 @@ impl Recall for LocalRecall {
     }
 
     async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, MemoryError> {
-        let mut scopes = unpoisoned(&self.scopes);
+        let mut scopes = lock(&self.scopes);
         let Some(notes) = scopes.get_mut(scope) else { return Ok(false) };
         let before = notes.len();
         notes.retain(|kept| kept.note.id != id);
         Ok(notes.len() < before)
     }
+}
+
+impl Scopes {
+    fn get(&self, scope: &Scope) -> Option<&VecDeque<Indexed>> {
+        self.0.iter().find(|(owner, _)| owner == scope).map(|(_, notes)| notes)
+    }
+
+    fn get_mut(&mut self, scope: &Scope) -> Option<&mut VecDeque<Indexed>> {
+        self.0.iter_mut().find(|(owner, _)| owner == scope).map(|(_, notes)| notes)
+    }
+
+    /// Adds a note. It replaces a note with the same id, and evicts what exceeds the limits.
+    fn add(&mut self, scope: &Scope, note: Note) {
+        let position = self.0.iter().position(|(owner, _)| owner == scope);
+        let (owner, mut notes) = position.and_then(|position| self.0.remove(position)).unwrap_or_default();
+        let owner = if position.is_some() { owner } else { scope.clone() };
+        notes.retain(|kept| kept.note.id != note.id);
+        if notes.len() >= LocalRecall::MAX_NOTES {
+            notes.pop_front();
+        }
+        notes.push_back(Indexed::new(note));
+        if self.0.len() >= LocalRecall::MAX_SCOPES {
+            self.0.pop_front();
+        }
+        self.0.push_back((owner, notes));
+    }
+}
+
+/// Locks the scopes even if a thread panicked while it held the lock: they are valid at every moment.
+fn lock(scopes: &Mutex<Scopes>) -> MutexGuard<'_, Scopes> {
+    scopes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Indexed {

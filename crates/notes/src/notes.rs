@@ -2,22 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
+use brigade_core::{
+    Effect, FunctionTool, MemoryError, Message, Run, Scope, TaskNotes, ToolError, ToolOutput, Transcript, tool_fn,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{
-    Effect, ErrorChain, FunctionTool, MemoryError, Message, Note, NoteSource, Part, Recall, Run, Scope, ToolError,
-    ToolOutput, Transcript, memory::recall, tool_fn,
-};
+use crate::{Note, NoteSource, Recall, recall};
 
 /// Gives agents access to the notes of a [`Recall`].
 ///
-/// The run's scope ([`crate::RunBuilder::scope`]) decides whose notes they are. The model cannot choose another tenant or
+/// The run's scope ([`RunBuilder::scope`](brigade_core::RunBuilder::scope)) decides whose notes they are. The model cannot choose another tenant or
 /// user.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use brigade_core::{Agent, ChatModel, LocalRecall, Notes};
+/// use brigade_core::{Agent, ChatModel};
+/// use brigade_notes::{LocalRecall, Notes};
 ///
 /// fn clerk(model: impl ChatModel) -> Agent {
 ///     let notes = Notes::new(Arc::new(LocalRecall::new()));
@@ -25,7 +27,7 @@ use crate::{
 ///         .tool(notes.remember())
 ///         .tool(notes.recall())
 ///         // Adds the notes that match a task best to it, up to 400 tokens.
-///         .notes(notes, 400)
+///         .notes(notes.for_tasks(400))
 /// }
 /// ```
 #[derive(Debug, Clone)]
@@ -35,9 +37,9 @@ pub struct Notes {
     of_agent: bool,
 }
 
-/// Adds matching notes to each task of an agent.
+/// Finds the notes that match each task of an agent.
 #[derive(Debug, Clone)]
-pub(crate) struct TaskNotes {
+struct MatchingNotes {
     notes: Notes,
     max_tokens: u32,
 }
@@ -96,6 +98,12 @@ impl Notes {
         Self { of_agent: true, ..self }
     }
 
+    /// The notes that match a task best, for [`Agent::notes`](brigade_core::Agent::notes). They are quoted as data and take
+    /// at most `max_tokens`, at four bytes per token.
+    pub fn for_tasks(self, max_tokens: u32) -> impl TaskNotes {
+        MatchingNotes { notes: self, max_tokens }
+    }
+
     /// The tool `remember`, which stores a note for later runs. Its source is always [`NoteSource::Agent`].
     pub fn remember(&self) -> FunctionTool {
         let description = "Stores a short note that can be found in later conversations. Use it for lasting facts \
@@ -149,16 +157,14 @@ impl Notes {
 
     /// The scope of the notes in this run. An empty scope is refused: everyone would share its notes.
     fn scope(&self, run: &Run) -> Result<Scope, MemoryError> {
-        let Scope { tenant, user, agent } = run.scope().clone();
-        if self.of_user && user.is_none() {
+        let mut scope = run.scope().clone();
+        if self.of_user && scope.user.is_none() {
             return Err(MemoryError::new("this run has no long-term memory, because no user was named"));
         }
-        let name = run.agent().rsplit('/').next().unwrap_or_default();
-        let scope = Scope {
-            tenant,
-            user: user.filter(|_| self.of_user),
-            agent: if self.of_agent { Some(name.into()) } else { agent },
-        };
+        scope.user = scope.user.filter(|_| self.of_user);
+        if self.of_agent {
+            scope.agent = Some(run.agent_name().into());
+        }
         if scope.is_empty() {
             return Err(MemoryError::new(
                 "this run has no long-term memory, because no tenant, user or agent was named",
@@ -168,36 +174,23 @@ impl Notes {
     }
 }
 
-impl TaskNotes {
-    pub(crate) fn new(notes: Notes, max_tokens: u32) -> Self {
-        Self { notes, max_tokens }
-    }
-
-    /// Appends the matching notes that the conversation does not contain yet to the task. Earlier messages do not change,
-    /// so that prompt caches stay valid. Without notes or without a scope, the task is returned unchanged.
-    pub(crate) async fn add_to(&self, task: Message, transcript: &Transcript, run: &Run) -> Message {
+#[async_trait]
+impl TaskNotes for MatchingNotes {
+    /// The matching notes that the conversation does not contain yet. A run without a scope has none.
+    async fn find(&self, task: &Message, history: &Transcript, run: &Run) -> Result<Option<String>, MemoryError> {
         let text = task.text();
-        let Ok(scope) = self.notes.scope(run) else { return task };
+        let Ok(scope) = self.notes.scope(run) else { return Ok(None) };
         if text.trim().is_empty() {
-            return task;
+            return Ok(None);
         }
+        let search = self.notes.recall.recall(&scope, &text, MAX_TASK_NOTES, run);
         let timed_out = |_| MemoryError::new(format!("no notes were found within {SEARCH_TIMEOUT:?}"));
-        let found =
-            tokio::time::timeout(SEARCH_TIMEOUT, self.notes.recall.recall(&scope, &text, MAX_TASK_NOTES, run)).await;
-        let quoted = found.map_err(timed_out).flatten().and_then(|found| self.quote(&found, transcript));
-        match quoted {
-            Ok(Some(notes)) => {
-                let parts = task.parts().iter().cloned().chain([Part::text(notes)]);
-                Message::new(task.role(), parts.collect::<Vec<_>>())
-            }
-            Ok(None) => task,
-            Err(error) => {
-                run.report_degraded("notes", ErrorChain(&error).to_string());
-                task
-            }
-        }
+        let found = tokio::time::timeout(SEARCH_TIMEOUT, search).await.map_err(timed_out)??;
+        self.quote(&found, history)
     }
+}
 
+impl MatchingNotes {
     /// Quotes the best notes within the limit of tokens, at four bytes per token.
     fn quote(&self, found: &[Note], transcript: &Transcript) -> Result<Option<String>, MemoryError> {
         let max_bytes = usize::try_from(self.max_tokens).unwrap_or(usize::MAX).saturating_mul(4);
