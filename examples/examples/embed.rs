@@ -4,10 +4,11 @@
 
 use axum::{Router, routing::get};
 use brigade_core::{Agent, Budget, ModelExt};
+use brigade_edge::{CheckResult, HealthCheck, async_trait};
 use brigade_observability::PriceBook;
 use brigade_providers::OpenAi;
 use brigade_rehearsal::{Script, ScriptedAnswer};
-use brigade_server::{Api, CheckResult, HealthCheck, ServedAgent, async_trait};
+use brigade_server::{Api, ServedAgent};
 use tokio::net::TcpListener;
 
 /// A check of the service's own, beside those of Brigade.

@@ -1,32 +1,35 @@
 //! Requests of web pages from other origins: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, Method, header, request::Parts};
+use axum::http::{HeaderName, HeaderValue, Method, request::Parts};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::api::Api;
-
-/// How long browsers may reuse the answer to a preflight request. A reload of the configuration takes effect after it.
+/// How long browsers may reuse the answer to a preflight request. A change of the allowed origins takes effect after it.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
-/// Answers preflight requests, and lets pages of the configured origins read responses. Never with cookies: requests are
-/// authenticated by their key alone.
-pub(super) fn layer(api: &Arc<Api>) -> CorsLayer {
-    let api = Arc::clone(api);
-    let is_allowed = move |origin: &HeaderValue, _: &Parts| api.setup().allows_origin(origin);
-    let exposed = [
-        header::LOCATION,
-        header::RETRY_AFTER,
-        HeaderName::from_static("x-request-id"),
-        HeaderName::from_static("x-should-retry"),
-        HeaderName::from_static("x-trace-id"),
-    ];
+/// Answers preflight requests, and lets pages of the allowed origins read responses and these headers of them.
+///
+/// Pages may send GET and POST requests with any headers, because the clients of many APIs send a dozen of their own. They
+/// cannot send cookies, so the service must authenticate requests by a header. Browsers reuse the answer to a preflight
+/// request for 10 minutes; a change of `is_allowed` takes effect after that.
+///
+/// ```
+/// use axum::{Router, http::header::LOCATION};
+/// use brigade_edge::{Origin, cors_layer};
+///
+/// let allowed: Origin = "https://app.example".parse()?;
+/// let app: Router = Router::new().layer(cors_layer(move |origin| allowed.matches(origin.as_bytes()), [LOCATION]));
+/// # Ok::<(), brigade_edge::ParseOriginError>(())
+/// ```
+pub fn cors_layer(
+    is_allowed: impl Fn(&HeaderValue) -> bool + Clone + Send + Sync + 'static,
+    exposed_headers: impl IntoIterator<Item = HeaderName>,
+) -> CorsLayer {
     CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(is_allowed))
+        .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| is_allowed(origin)))
         .allow_methods([Method::GET, Method::POST])
-        // OpenAI's clients send a dozen headers of their own.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(exposed)
+        .expose_headers(exposed_headers.into_iter().collect::<Vec<_>>())
         .max_age(MAX_AGE)
 }

@@ -1,27 +1,37 @@
 //! Limits the size of a request's head.
 
-use axum::{
-    extract::Request,
-    http::{HeaderMap, StatusCode, Uri},
-    middleware::Next,
-    response::Response,
-};
+use axum::http::{HeaderMap, Request, Uri};
 
-use super::{ApiError, error_code::ErrorCode};
+use crate::RequestError;
 
-/// Clients send a few KiB; this leaves room for large cookies and tokens. The connection's own limit, at which it is closed
-/// without an answer, is twice as high.
+/// Half of the size at which `serve` closes the connection.
 const MAX_BYTES: usize = 32 << 10;
 
-/// Middleware that refuses a request whose head is too large.
-pub(super) async fn limit(request: Request, next: Next) -> Result<Response, ApiError> {
+/// Refuses a request if its path and headers have more than 32 KiB together.
+///
+/// Clients send a few KiB, so this leaves room for large cookies and tokens. [`serve`](crate::serve) closes a connection
+/// without an answer at about twice that size.
+///
+/// # Errors
+///
+/// [`RequestError::HeadTooLarge`].
+///
+/// ```
+/// use axum::{extract::Request, http::StatusCode, middleware::Next, response::Response};
+/// use brigade_edge::check_head;
+///
+/// /// Middleware for `axum::middleware::from_fn`.
+/// async fn limit_head(request: Request, next: Next) -> Result<Response, (StatusCode, String)> {
+///     check_head(&request).map_err(|error| (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error.to_string()))?;
+///     Ok(next.run(request).await)
+/// }
+/// ```
+pub fn check_head<B>(request: &Request<B>) -> Result<(), RequestError> {
     let bytes = size(request.uri(), request.headers());
     if bytes > MAX_BYTES {
-        let message =
-            format!("the head of the request has {bytes} bytes, the limit is {MAX_BYTES}; send fewer headers");
-        return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorCode::HeadTooLong, message));
+        return Err(RequestError::HeadTooLarge { bytes, limit: MAX_BYTES });
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// The size on the wire, where each header also has a colon, a space and a line break.

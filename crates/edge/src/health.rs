@@ -14,7 +14,7 @@ use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A condition that must hold before a process should get requests.
+/// A condition that must hold before a process should get requests. [`Health`] has an example.
 #[async_trait]
 pub trait HealthCheck: Debug + Send + Sync + 'static {
     /// Checks the condition now. One check may report several results.
@@ -54,7 +54,7 @@ pub struct Readiness {
 /// failure that affects only a part of the requests is listed, and the answer is still 200.
 ///
 /// ```
-/// use brigade_server::{CheckResult, Health, HealthCheck, async_trait};
+/// use brigade_edge::{CheckResult, Health, HealthCheck, async_trait};
 ///
 /// #[derive(Debug)]
 /// struct Queue;
@@ -106,7 +106,9 @@ impl Health {
         self.shared_check(Arc::new(check))
     }
 
-    pub(crate) fn shared_check(mut self, check: Arc<dyn HealthCheck>) -> Self {
+    /// Adds a check that the caller goes on using.
+    #[must_use]
+    pub fn shared_check(mut self, check: Arc<dyn HealthCheck>) -> Self {
         self.checks.push(check);
         self
     }

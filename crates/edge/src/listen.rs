@@ -19,21 +19,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{
-    connections::{ConnectionGuard, ConnectionLimits, Connections},
+use crate::{
+    ConnectionLimits,
+    connections::{ConnectionGuard, Connections},
     write_timeout::WriteTimeout,
 };
-
-/// What connections may take.
-#[derive(Debug, Clone, Copy)]
-struct ListenLimits {
-    connections: ConnectionLimits,
-    /// How long a client may take to send the head of a request, including the time since the last response. Protects
-    /// against clients that send one byte at a time; a client with a connection pool opens a new connection.
-    head: Duration,
-    /// How long a client may read nothing while there is something to read.
-    write: Duration,
-}
 
 /// The approximate maximum size of a head, at which the connection is closed. Half of it is refused with a reason.
 const HEAD_BYTES: usize = 64 << 10;
@@ -41,25 +31,44 @@ const HEAD_BYTES: usize = 64 << 10;
 /// The pause after an error such as too few file descriptors, so that connections can end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-impl Default for ListenLimits {
-    fn default() -> Self {
-        let seconds = Duration::from_secs(30);
-        Self { connections: ConnectionLimits::default(), head: seconds, write: seconds }
-    }
-}
-
-/// Serves connections until `shutdown` is true, then until all open requests are answered.
+/// Serves connections with the default [`ConnectionLimits`] until `shutdown` is true, then until all open requests are
+/// answered.
 ///
 /// Unlike `axum::serve`, it limits the number of connections and the time that a client may take to send the head of a
 /// request and to read a response, so that it can face the internet. 1,000 connections may be open. Of these, 250 are for
-/// clients that have not sent a valid key to [`Api::router`](crate::Api::router); a new one closes the oldest of them. So
-/// clients without a key cannot keep other clients and health checks out.
+/// clients that the service does not know yet; a new one closes the oldest of them. So they cannot keep known clients and
+/// health checks out. [`Connection`](crate::Connection) has an example.
+///
+/// Requests that take long delay the end. A caller that cannot wait drops the future, which closes all connections.
+///
+/// **It also stops when the sender of `shutdown` is dropped**, because then nothing else could stop it. Keep the sender as
+/// long as the service runs:
+///
+/// ```
+/// use axum::Router;
+/// use brigade_edge::serve;
+/// use tokio::{net::TcpListener, sync::watch};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let (stop, stopped) = watch::channel(false);
+/// drop(stop); // or `let (_, stopped) = …`
+/// serve(TcpListener::bind("127.0.0.1:0").await?, Router::new(), stopped).await; // returns at once
+/// # Ok(())
+/// # }
+/// ```
 pub async fn serve(listener: TcpListener, router: Router, shutdown: watch::Receiver<bool>) {
-    serve_within(ListenLimits::default(), listener, router, shutdown).await;
+    serve_with_limits(ConnectionLimits::default(), listener, router, shutdown).await;
 }
 
-async fn serve_within(limits: ListenLimits, listener: TcpListener, router: Router, shutdown: watch::Receiver<bool>) {
-    let all = Connections::new(limits.connections);
+/// Like [`serve`], with other limits.
+pub async fn serve_with_limits(
+    limits: ConnectionLimits,
+    listener: TcpListener,
+    router: Router,
+    shutdown: watch::Receiver<bool>,
+) {
+    let all = Connections::new(limits);
     let mut tasks = JoinSet::new();
     let mut stop = pin!(wait_for(shutdown.clone()));
     loop {
@@ -83,7 +92,7 @@ async fn serve_within(limits: ListenLimits, listener: TcpListener, router: Route
 
 async fn serve_connection(
     stream: TcpStream,
-    limits: ListenLimits,
+    limits: ConnectionLimits,
     router: Router,
     guard: ConnectionGuard,
     shutdown: watch::Receiver<bool>,
@@ -96,8 +105,8 @@ async fn serve_connection(
         service.call(request)
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD_BYTES);
-    let stream = TokioIo::new(WriteTimeout::new(stream, limits.write));
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(HEAD_BYTES);
+    let stream = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout));
     let mut serving = pin!(http.serve_connection(stream, service));
     // An error of the connection concerns only its client.
     let ending = async {

@@ -5,36 +5,52 @@ use std::{fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The origin of a web page, such as `https://app.example`, or `*` for all.
+/// The origin of a web page, such as `https://app.example`, or `*` for all. It is parsed from text.
+///
+/// ```
+/// use brigade_edge::Origin;
+///
+/// let origin: Origin = "https://app.example".parse()?;
+/// assert!(origin.matches(b"https://app.example"));
+/// assert!("app.example".parse::<Origin>().is_err());
+/// # Ok::<(), brigade_edge::ParseOriginError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String")]
-pub(crate) struct Origin(String);
+pub struct Origin(String);
+
+/// The text is not an origin of web pages.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not an origin of web pages; write one such as \"https://app.example\" or \"http://localhost:3000\", without \
+     a path, or \"*\" for all"
+)]
+pub struct ParseOriginError {
+    text: String,
+}
 
 impl Origin {
     /// Whether this stands for all origins.
-    pub(crate) fn is_any(&self) -> bool {
+    pub fn is_any(&self) -> bool {
         self.0 == "*"
     }
 
-    /// Whether a browser's `Origin` header is meant by this.
-    pub(crate) fn matches(&self, origin: &[u8]) -> bool {
+    /// Whether the value of a browser's `origin` header is this origin. Upper and lower case are equal.
+    pub fn matches(&self, origin: &[u8]) -> bool {
         self.is_any() || self.0.as_bytes().eq_ignore_ascii_case(origin)
     }
 }
 
 impl FromStr for Origin {
-    type Err = String;
+    type Err = ParseOriginError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseOriginError> {
         let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
         let is_host = !host.is_empty() && !host.contains(['/', '?', '#', '*', '@', ' ']);
         if text == "*" || is_host {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!(
-            "`{text}` is not an origin of web pages; write one such as \"https://app.example\" or \
-             \"http://localhost:3000\", without a path, or \"*\" for all"
-        ))
+        Err(ParseOriginError { text: text.to_owned() })
     }
 }
 

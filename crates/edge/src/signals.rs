@@ -2,8 +2,23 @@
 
 use std::future::pending;
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(super) async fn stop() {
+/// Waits for Ctrl-C or SIGTERM. On other platforms than Unix, for Ctrl-C alone.
+///
+/// From the first call on, these signals no longer end the process, so a program must stop itself.
+///
+/// ```no_run
+/// # async fn example(listener: tokio::net::TcpListener, app: axum::Router) {
+/// use brigade_edge::{serve, stop_signal};
+///
+/// let (stop, stopped) = tokio::sync::watch::channel(false);
+/// let stopping = async {
+///     stop_signal().await;
+///     stop.send_replace(true);
+/// };
+/// tokio::join!(serve(listener, app, stopped), stopping);
+/// # }
+/// ```
+pub async fn stop_signal() {
     let ctrl_c = async {
         // If the handler cannot be installed, Ctrl-C ends the process by default.
         if tokio::signal::ctrl_c().await.is_err() {
@@ -21,18 +36,25 @@ async fn terminate() {
     wait_for(tokio::signal::unix::SignalKind::terminate()).await;
 }
 
-/// Receives SIGHUP. From its creation on, the signal no longer ends the process.
+/// Receives SIGHUP, by which operators ask a service to read its configuration again. From its creation on, the signal no
+/// longer ends the process.
 #[cfg(unix)]
-pub(super) struct HangupSignal(Option<tokio::signal::unix::Signal>);
+#[derive(Debug)]
+pub struct HangupSignal(Option<tokio::signal::unix::Signal>);
 
 #[cfg(unix)]
 impl HangupSignal {
-    pub(super) fn listen() -> Self {
+    /// Begins to receive the signal. If that is not possible, there never is one.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    pub fn listen() -> Self {
         Self(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok())
     }
 
     /// Waits for the next signal.
-    pub(super) async fn next(&mut self) {
+    pub async fn next(&mut self) {
         match &mut self.0 {
             Some(signal) => drop(signal.recv().await),
             None => pending().await,
@@ -55,17 +77,20 @@ async fn terminate() {
     pending().await
 }
 
-/// This platform has no SIGHUP.
+/// This platform has no SIGHUP, so there never is one.
 #[cfg(not(unix))]
-pub(super) struct HangupSignal;
+#[derive(Debug)]
+pub struct HangupSignal;
 
 #[cfg(not(unix))]
 impl HangupSignal {
-    pub(super) fn listen() -> Self {
+    /// There is nothing to receive.
+    pub fn listen() -> Self {
         Self
     }
 
-    pub(super) async fn next(&mut self) {
+    /// Waits forever.
+    pub async fn next(&mut self) {
         pending().await
     }
 }

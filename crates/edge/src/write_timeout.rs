@@ -15,7 +15,7 @@ use tokio::{
 /// Fails a write that makes no progress for a while, so that a client that reads nothing does not occupy a connection for
 /// ever.
 #[derive(Debug)]
-pub(super) struct WriteTimeout<S> {
+pub(crate) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// Set while a write waits for the client.
@@ -23,7 +23,7 @@ pub(super) struct WriteTimeout<S> {
 }
 
 impl<S> WriteTimeout<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, waiting: None }
     }
 

@@ -6,8 +6,8 @@
 //! | serve agents of a configuration file | [`LoadedConfig`] and [`ConfiguredApi`] |
 //! | start, follow and cancel runs without HTTP | [`Runs`] with [`EventLog`] |
 //! | start a run once per request, even if it is sent twice | [`IdempotencyKeys`] |
-//! | add health checks to any axum application | [`Health`] |
-//! | accept connections from the internet | [`serve`] |
+//!
+//! Connections from the internet and health checks are in `brigade-edge`.
 //!
 //! The feature `cli`, on by default, adds the program's command line. Turn it off to depend on the API alone.
 //!
@@ -39,8 +39,6 @@ mod runs;
 pub use agents::served::ServedAgent;
 pub use api::access::ApiKey;
 pub use api::api::{Api, ApiBuilder};
-pub use api::listen::serve;
-pub use async_trait::async_trait;
 pub use brigade_store::RunStatus;
 #[cfg(feature = "cli")]
 pub use cli::main as run_command_line;
@@ -50,7 +48,6 @@ pub use config::load::LoadedConfig;
 pub use config::problem::ConfigError;
 pub use config::recall::Retention;
 pub use configured::ConfiguredApi;
-pub use health::check::{CheckResult, Health, HealthCheck, Readiness};
 pub use runs::event_log::{EventLog, EventPosition, LoggedEvent};
 pub use runs::idempotency::{IdempotencyConflict, IdempotencyKeys, IdempotentRequest, RunOfKey};
 pub use runs::manager::{CancelOnDrop, RunEnd, RunHandle, Runs, StartRunError};

@@ -12,7 +12,7 @@ use crate::source::files;
 use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
 /// The members that each library may depend on. Tests may depend on any.
-const DIRECTIONS: [(&str, &[&str]); 12] = [
+const DIRECTIONS: [(&str, &[&str]); 13] = [
     ("brigade-tokens", &[]),
     ("brigade-core", &["brigade-tokens"]),
     ("brigade-providers", &["brigade-core"]),
@@ -20,6 +20,7 @@ const DIRECTIONS: [(&str, &[&str]); 12] = [
     ("brigade-observability", &["brigade-core"]),
     ("brigade-notes", &["brigade-core"]),
     ("brigade-store", &["brigade-core", "brigade-notes"]),
+    ("brigade-edge", &[]),
     ("brigade-rehearsal", &[]),
     ("brigade-tools", &["brigade-core"]),
     ("brigade-teams", &["brigade-core"]),

@@ -1,7 +1,11 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use brigade_core::Agent;
-use brigade_core::testing::{ScriptedModel, Turn};
+use axum::{
+    http::{StatusCode, header::AUTHORIZATION},
+    middleware::{Next, from_fn},
+    response::Response,
+    routing::get,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -9,16 +13,37 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::{Api, ApiKey, KeyHash, ServedAgent};
-
-const LIMITS: ListenLimits = ListenLimits {
-    connections: ConnectionLimits { trusted: 8, per_key: 4, others: 4 },
-    head: Duration::from_secs(30),
-    write: Duration::from_millis(200),
-};
+use crate::{Connection, Health};
 
 /// How long an answer may take. None takes a hundredth of it.
 const MAX_WAIT: Duration = Duration::from_secs(10);
+
+fn limits() -> ConnectionLimits {
+    let write_timeout = Duration::from_millis(200);
+    ConnectionLimits { trusted: 8, per_client: 4, untrusted: 4, write_timeout, ..ConnectionLimits::default() }
+}
+
+/// Long enough to fill the buffers of a connection soon, short enough to be read at once.
+async fn page() -> String {
+    "x".repeat(4 << 10)
+}
+
+/// The names of two clients are their keys.
+async fn authenticate(request: axum::extract::Request, next: Next) -> Result<Response, (StatusCode, String)> {
+    let key = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(client) = ["team", "other"].into_iter().find(|client| key == *client) else {
+        return Err((StatusCode::UNAUTHORIZED, page().await));
+    };
+    if let Some(connection) = request.extensions().get::<Connection>() {
+        connection.trust(&Arc::from(client));
+    }
+    Ok(next.run(request).await)
+}
+
+fn app() -> Router {
+    let with_key = Router::new().route("/items", get(page)).route_layer(from_fn(authenticate));
+    with_key.route("/page", get(page)).merge(Health::new().router())
+}
 
 struct TestServer {
     address: SocketAddr,
@@ -27,19 +52,16 @@ struct TestServer {
 }
 
 async fn start() -> TestServer {
-    let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Done.")]));
-    let key = |name: &str| ApiKey::new(name, KeyHash::of(&format!("brg_{name}")));
-    let api = Api::builder().agent(ServedAgent::new(agent)).key(key("team")).key(key("other")).build().await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    let serving = serve_within(LIMITS, listener, api.router(), stopped);
+    let serving = serve_with_limits(limits(), listener, app(), stopped);
     let serving = AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(serving));
     TestServer { address, _serving: serving, _stop: stop }
 }
 
 fn request(path: &str, key: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer brg_{key}\r\n\r\n")
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: {key}\r\n\r\n")
 }
 
 impl TestServer {
@@ -47,10 +69,10 @@ impl TestServer {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// A connection on which this key was shown.
+    /// A trusted connection.
     async fn client(&self, key: &str) -> TcpStream {
         let mut stream = self.connect().await;
-        assert_eq!(ask(&mut stream, &request("/v1/models", key)).await.as_deref(), Some("200"));
+        assert_eq!(ask(&mut stream, &request("/items", key)).await.as_deref(), Some("200"));
         stream
     }
 }
@@ -75,7 +97,7 @@ async fn idle_connections_without_a_key_keep_no_client_and_no_probe_out() {
     // With a wrong key too.
     for _ in 0..20 {
         let mut wrong = server.connect().await;
-        assert_eq!(ask(&mut wrong, &request("/v1/models", "wrong")).await.as_deref(), Some("401"));
+        assert_eq!(ask(&mut wrong, &request("/items", "wrong")).await.as_deref(), Some("401"));
         idle.push(wrong);
     }
     for path in ["/livez", "/readyz"] {
@@ -83,7 +105,7 @@ async fn idle_connections_without_a_key_keep_no_client_and_no_probe_out() {
     }
     server.client("team").await;
     for client in &mut clients {
-        assert_eq!(ask(client, &request("/v1/models", "team")).await.as_deref(), Some("200"), "it was not closed");
+        assert_eq!(ask(client, &request("/items", "team")).await.as_deref(), Some("200"), "it was not closed");
     }
     let mut closed = 0;
     for stream in &mut idle {
@@ -104,14 +126,14 @@ async fn a_key_with_many_connections_keeps_no_other_key_out() {
     for _ in 0..40 {
         many.push(server.client("team").await);
     }
-    assert_eq!(ask(&mut other, &request("/v1/models", "other")).await.as_deref(), Some("200"), "it was not closed");
+    assert_eq!(ask(&mut other, &request("/items", "other")).await.as_deref(), Some("200"), "it was not closed");
     assert_eq!(ask(&mut server.connect().await, &request("/livez", "none")).await.as_deref(), Some("200"));
 }
 
 #[tokio::test]
 async fn a_client_that_pipelines_and_reads_nothing_is_disconnected() {
     let server = start().await;
-    for (path, key) in [("/openapi.json", "none"), ("/v1/models", "team"), ("/v1/models", "wrong")] {
+    for (path, key) in [("/page", "none"), ("/items", "team"), ("/items", "wrong")] {
         let mut stream = server.connect().await;
         let requests = request(path, key).repeat(100);
         let flooding = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };

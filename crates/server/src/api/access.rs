@@ -1,22 +1,18 @@
 //! API keys: who may send requests, and what each key may do.
 
-use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use anyhow::bail;
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{
-        HeaderMap, StatusCode,
-        header::{AUTHORIZATION, HOST},
-        request::Parts,
-        uri::Authority,
-    },
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
     middleware::Next,
     response::Response,
 };
 use brigade_core::{Budget, Ledger, Spending};
+use brigade_edge::{Connection, is_sent_to_loopback};
 
-use super::{ApiError, api::Api, connections::Connection, error_code::ErrorCode, request_rate::RequestLimiter};
+use super::{ApiError, api::Api, error_code::ErrorCode, request_rate::RequestLimiter};
 use crate::{
     config::{KeyHash, KeyScope, LOCAL_CALLER, key_name_problem},
     runs::store::Store,
@@ -308,7 +304,11 @@ pub(crate) async fn authenticate(
     let setup = api.setup();
     let caller = setup.access.caller(request.headers())?;
     if let Some(connection) = request.extensions().get::<Connection>() {
-        connection.show_key(&caller.name, setup.access.is_open());
+        if setup.access.is_open() {
+            connection.trust_anyone();
+        } else {
+            connection.trust(&caller.name);
+        }
     }
     if let Some(limiter) = &caller.limiter {
         limiter.admit(&caller.name)?;
@@ -325,17 +325,10 @@ pub(crate) async fn check_host(
     next: Next,
 ) -> Result<Response, ApiError> {
     let access = &api.setup().access;
-    if access.is_open() && !access.allow_any_host && !is_loopback(request.headers()) {
+    if access.is_open() && !access.allow_any_host && !is_sent_to_loopback(request.headers()) {
         let message =
             "without keys this server accepts requests to localhost, 127.0.0.1 and [::1] only; configure keys";
         return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, ErrorCode::UnknownHost, message));
     }
     Ok(next.run(request).await)
-}
-
-fn is_loopback(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST) else { return true };
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }

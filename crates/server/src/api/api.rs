@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use axum::{Router, http::HeaderValue};
 use brigade_core::{Budget, Ledger, Observer};
+use brigade_edge::{CheckResult, Health, HealthCheck, Origin};
 use brigade_observability::{Metrics, MetricsConfig, MetricsHandle};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -18,8 +19,7 @@ use super::{
 };
 use crate::{
     agents::served::ServedAgent,
-    config::{ANY_ORIGIN_WITHOUT_KEYS, Origin},
-    health::check::{CheckResult, Health, HealthCheck},
+    config::ANY_ORIGIN_WITHOUT_KEYS,
     runs::{
         idempotency::IdempotencyKeys, lookup::RunLookup, manager::Runs, sessions::LocalSessions, spans::Spans,
         store::Store,
@@ -299,8 +299,8 @@ impl ApiBuilder {
         let runs = Runs::new(self.max_runs, self.kept_runs);
         let access = Access::new(self.keys, &ledger, self.store.as_ref(), None, runs.max_running()).await?;
         let access = access.allow_any_host(self.allow_any_host);
-        let origins = self.cors_origins.iter().map(|origin| origin.parse().map_err(anyhow::Error::msg));
-        let cors_origins: Vec<Origin> = origins.collect::<anyhow::Result<_>>()?;
+        let cors_origins: Vec<Origin> =
+            self.cors_origins.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?;
         if access.is_open() && !self.allow_any_host && cors_origins.iter().any(Origin::is_any) {
             bail!(ANY_ORIGIN_WITHOUT_KEYS);
         }

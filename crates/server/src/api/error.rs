@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::{ModelError, RetryAdvice, RunError, RunFailure};
+use brigade_edge::RequestError;
 use brigade_store::{RunInfo, RunStatus, StoreError};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -157,6 +158,21 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        let (status, code) = match error {
+            RequestError::HeadTooLarge { .. } => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorCode::HeadTooLong),
+            RequestError::BodyTooLarge { .. } => {
+                let message = "the body is larger than the limit `server.max_body`; send a shorter conversation";
+                return Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BodyTooLarge, message);
+            }
+            RequestError::BodyTooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, ErrorCode::BodyTooSlow),
+            RequestError::BodyIncomplete => (StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

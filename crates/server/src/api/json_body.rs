@@ -1,13 +1,12 @@
 //! JSON request bodies with exact error messages.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use axum::{
-    body::{Body, HttpBody as _},
     extract::{FromRequest, Request},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
 };
-use futures::StreamExt as _;
+use brigade_edge::read_body;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -17,7 +16,6 @@ use serde::{
     },
 };
 use serde_json::{Number, error::Category};
-use tokio::time::{Instant, timeout_at};
 
 use super::{ApiError, api::Api, error_code::ErrorCode};
 
@@ -114,47 +112,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for JsonBody<T> {
             let message = "the body must be JSON; send the header `content-type: application/json`";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::NotJson, message));
         }
-        let bytes = read(request.into_body(), api.max_body).await?;
+        let bytes = read_body(request.into_body(), api.max_body).await?;
         parse(&bytes).map(Self)
-    }
-}
-
-/// How long a body may take at least.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// The least number of bytes per second after that, far below the slowest mobile connection.
-const LEAST_RATE: u32 = 1_024;
-
-/// Reads a body of at most `limit` bytes. Its bytes are copied, because each piece may be a small part of a large buffer.
-async fn read(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
-    let too_large = || {
-        let message = "the body is larger than the limit `server.max_body`; send a shorter conversation";
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BodyTooLarge, message)
-    };
-    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
-        return Err(too_large());
-    }
-    let began = Instant::now();
-    let (mut bytes, mut pieces) = (Vec::new(), body.into_data_stream());
-    loop {
-        let earned = Duration::from_secs(1) * u32::try_from(bytes.len()).unwrap_or(u32::MAX) / LEAST_RATE;
-        let piece = match timeout_at(began + GRACE + earned, pieces.next()).await {
-            Ok(None) => return Ok(bytes),
-            Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(_))) => {
-                return Err(ApiError::invalid("the connection ended before the whole body was received"));
-            }
-            Err(_) => {
-                let seconds = began.elapsed().as_secs();
-                let message =
-                    format!("{} bytes of the body came in {seconds} s, which is too slow; retry", bytes.len());
-                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BodyTooSlow, message));
-            }
-        };
-        if bytes.len() + piece.len() > limit {
-            return Err(too_large());
-        }
-        bytes.extend_from_slice(&piece);
     }
 }
 
@@ -189,20 +148,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Bytes;
-    use futures::stream;
-
     use super::*;
-
-    /// A body of these pieces, each after a pause.
-    fn body(pieces: usize, size: usize, pause: Duration) -> Body {
-        Body::from_stream(stream::unfold(pieces, move |left| async move {
-            let left = left.checked_sub(1)?;
-            tokio::time::sleep(pause).await;
-            // A small part of a large buffer, as a connection hands it out.
-            Some((Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 8 << 10]).slice(..size)), left))
-        }))
-    }
 
     #[test]
     fn whole_numbers_are_taken_in_any_spelling_but_not_beyond_64_bits() {
@@ -213,34 +159,5 @@ mod tests {
         for json in ["1.5", "-1", "18446744073709551616", "1e300", "\"1\""] {
             assert_eq!(read(json), None, "{json}");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_trickles_is_refused() {
-        let began = Instant::now();
-        let error = read(body(usize::MAX, 1, Duration::from_secs(1)), 1 << 20).await.unwrap_err();
-        assert_eq!((error.status.as_u16(), error.code), (408, ErrorCode::BodyTooSlow));
-        assert_eq!(began.elapsed().as_secs(), 10);
-        let silent = read(body(1, 1, Duration::from_hours(1)), 1 << 20).await.unwrap_err();
-        assert_eq!(silent.code, ErrorCode::BodyTooSlow);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_but_steady_body_is_taken() {
-        let bytes = read(body(100, 2_048, Duration::from_secs(1)), 1 << 20).await.unwrap();
-        assert_eq!(bytes.len(), 204_800);
-    }
-
-    #[tokio::test]
-    async fn a_byte_of_a_body_costs_a_byte() {
-        let bytes = read(body(5_000, 1, Duration::ZERO), 1 << 20).await.unwrap();
-        assert!(bytes.len() == 5_000 && bytes.capacity() <= 10_000, "{}", bytes.capacity());
-    }
-
-    #[tokio::test]
-    async fn a_body_has_a_maximum_size() {
-        assert_eq!(read(body(10, 100, Duration::ZERO), 1_000).await.unwrap().len(), 1_000);
-        assert_eq!(read(body(11, 100, Duration::ZERO), 1_000).await.unwrap_err().code, ErrorCode::BodyTooLarge);
-        assert_eq!(read(Body::from(vec![0; 1_001]), 1_000).await.unwrap_err().code, ErrorCode::BodyTooLarge);
     }
 }

@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::EventRecord;
+use brigade_edge::{Readiness, without_extra_slashes};
 use serde_json::{Map, Value, json};
 
 mod schemas;
@@ -25,11 +26,10 @@ use super::{
     error::ErrorBody,
     models::{self, AgentModel, ModelList},
     openai::{ChatCompletion, Chunk},
-    path,
     runs::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, RunBody, RunList, RunListParams, RunView},
     usage::{UsageParams, UsageReport},
 };
-use crate::{health::check::Readiness, runs::event_log::TextEvent};
+use crate::runs::event_log::TextEvent;
 
 /// The page has inline script and style, and sends requests to this server only.
 const PAGE_POLICY: &str =
@@ -76,7 +76,7 @@ pub(crate) async fn page() -> Response {
 
 /// The path that the routes are nested below.
 fn base_path(uri: &Uri) -> Option<String> {
-    let path = path::normalized(uri.path());
+    let path = without_extra_slashes(uri.path());
     path.strip_suffix("/openapi.json").filter(|base| !base.is_empty()).map(str::to_owned)
 }
 

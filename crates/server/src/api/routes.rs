@@ -4,14 +4,23 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    http::{HeaderName, header},
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
+use brigade_edge::{cors_layer, ignore_extra_slashes};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{
-    access, api::Api, chat, cors, error, events, head, metrics, models, openapi, path, request_ids, runs, usage,
-};
+use super::{access, api::Api, chat, error, events, head, metrics, models, openapi, request_ids, runs, usage};
+
+/// The headers of responses that a web page may read.
+const EXPOSED_HEADERS: [HeaderName; 5] = [
+    header::LOCATION,
+    header::RETRY_AFTER,
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-should-retry"),
+    HeaderName::from_static("x-trace-id"),
+];
 
 /// All routes of the main address. A request passes the layers from the last to the first.
 pub(super) fn all(api: &Arc<Api>) -> Router {
@@ -28,16 +37,14 @@ pub(super) fn all(api: &Arc<Api>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(api), access::authenticate));
     let without_key =
         api.health().router().route("/openapi.json", get(openapi::document)).route("/docs", get(openapi::page));
-    let routes =
-        with_key.merge(without_key).method_not_allowed_fallback(error::no_such_method).with_state(Arc::clone(api));
-    let exact = routes.clone().fallback(error::no_such_route);
-    routes
-        .fallback(move |request| path::route_normalized(exact.clone(), request))
+    let routes = with_key.merge(without_key).method_not_allowed_fallback(error::no_such_method);
+    let allowed = Arc::clone(api);
+    ignore_extra_slashes(routes.fallback(error::no_such_route).with_state(Arc::clone(api)))
         .layer(from_fn_with_state(Arc::clone(api), access::check_host))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn(head::limit))
         .layer(from_fn_with_state(Arc::clone(api), request_ids::assign))
-        .layer(cors::layer(api))
+        .layer(cors_layer(move |origin| allowed.setup().allows_origin(origin), EXPOSED_HEADERS))
 }
 
 /// Metrics and health without keys, for a separate address.

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::{Money, RunId, Task};
+use brigade_edge::without_extra_slashes;
 use brigade_store::{RunInfo, RunStatus};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -23,7 +24,7 @@ use super::{
     error_code::ErrorCode,
     json_body::{JsonBody, Object, whole},
     models,
-    path::{self, PathId},
+    path::PathId,
     request_ids::RequestIds,
     start::{CallerLimits, RunRequest},
 };
@@ -187,7 +188,7 @@ pub(crate) async fn create(
 /// Where a run in the background can be seen. The routes may be nested below another path, so it follows the path of the
 /// request that started the run.
 fn location(started: &Uri, run: RunId) -> [(&'static str, String); 1] {
-    [("location", format!("{}/{run}", path::normalized(started.path())))]
+    [("location", format!("{}/{run}", without_extra_slashes(started.path())))]
 }
 
 /// The response for a run that was started under the same idempotency key, and that only the store knows. A request for

@@ -14,7 +14,6 @@ mod keys;
 mod prices;
 mod run;
 mod serve;
-mod signals;
 mod simulate;
 mod simulator;
 mod trace;

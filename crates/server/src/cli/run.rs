@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use brigade_core::{Delta, Event, Observer, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream};
+use brigade_edge::stop_signal;
 use brigade_observability::{Logging, RunLog};
 use brigade_terminal::{AnswerText, Terminal, printable};
 use clap::Args;
@@ -17,7 +18,7 @@ use futures::StreamExt;
 use super::{
     ConfigArg,
     exit::{EXIT_CODES, Exit},
-    kept_runs, signals,
+    kept_runs,
 };
 use crate::{
     agents::served::ServedAgent,
@@ -170,7 +171,7 @@ async fn run_until_stopped(agent: &ServedAgent, run: &Run, task: Task) -> Result
     let mut result = pin!(agent.agent.run_in(run, task));
     tokio::select! {
         result = &mut result => result,
-        () = signals::stop() => {
+        () = stop_signal() => {
             run.cancel();
             result.await
         }
@@ -180,7 +181,7 @@ async fn run_until_stopped(agent: &ServedAgent, run: &Run, task: Task) -> Result
 /// Like [`run_until_stopped`], and prints the answer while it is generated.
 async fn run_live(agent: &ServedAgent, run: &Run, task: Task, terminal: Terminal) -> Result<Outcome, RunError> {
     let mut answer = AnswerText::new(terminal);
-    let (mut items, mut stop) = (pin!(stream(agent.agent.clone(), run, task)), pin!(signals::stop()));
+    let (mut items, mut stop) = (pin!(stream(agent.agent.clone(), run, task)), pin!(stop_signal()));
     let mut is_stopping = false;
     loop {
         tokio::select! {

@@ -3,14 +3,15 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use brigade_edge::{HangupSignal, stop_signal};
 use brigade_observability::{Logging, LoggingHandle};
 use clap::Args;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ConfigArg, exit::Exit, kept_runs, output, signals, simulator::SimulatorProcess};
+use super::{ConfigArg, exit::Exit, kept_runs, output, simulator::SimulatorProcess};
 use crate::{
-    api::{api::Api, listen},
+    api::api::Api,
     config::{LoadedConfig, LogConfig, ServerConfig},
     configured::ConfiguredApi,
 };
@@ -55,7 +56,7 @@ impl ServeCommand {
         };
         let api = Arc::clone(configured.api());
         api.metrics.watch_logging(&logging);
-        let hangups = signals::HangupSignal::listen();
+        let hangups = HangupSignal::listen();
         let reload = {
             let logging = logging.clone();
             async move { self.reload_on_hangup(hangups, configured, &logging).await }
@@ -83,12 +84,7 @@ impl ServeCommand {
         Ok(loaded)
     }
 
-    async fn reload_on_hangup(
-        self,
-        mut hangups: signals::HangupSignal,
-        configured: ConfiguredApi,
-        logging: &LoggingHandle,
-    ) {
+    async fn reload_on_hangup(self, mut hangups: HangupSignal, configured: ConfiguredApi, logging: &LoggingHandle) {
         loop {
             hangups.next().await;
             if self.demo {
@@ -121,7 +117,7 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
     let address = main.local_addr()?;
     let _metrics = match server.metrics_listen {
         Some(address) => {
-            let serving = listen::serve(bind(address).await?, api.metrics_router(), stopped.clone());
+            let serving = brigade_edge::serve(bind(address).await?, api.metrics_router(), stopped.clone());
             Some(AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(serving)))
         }
         None => None,
@@ -131,9 +127,9 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
     }
     let names: Vec<_> = api.setup().agents.keys().cloned().collect();
     tracing::info!("listening on http://{address}; agents: {}", names.join(", "));
-    let serving = listen::serve(main, api.router(), stopped);
+    let serving = brigade_edge::serve(main, api.router(), stopped);
     let stopping = async {
-        signals::stop().await;
+        stop_signal().await;
         tracing::info!("shutting down; running requests may take {} s", server.drain.as_secs());
         // Connections are still accepted meanwhile, so that readiness checks get an answer.
         let cancelled = api.runs().drain(server.drain).await;
@@ -145,8 +141,8 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
         tokio::time::sleep(CLOSE_TIMEOUT).await;
     };
     let stopping_at_once = async {
-        signals::stop().await;
-        signals::stop().await;
+        stop_signal().await;
+        stop_signal().await;
         tracing::warn!("stopped by a second signal; running requests are lost");
     };
     let exit = tokio::select! {

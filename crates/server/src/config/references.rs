@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use brigade_edge::Origin;
+
 use super::{
-    Config, NAME_RULE, Name, Origin, Problem, ProviderConfig, ProviderKind, is_plain_name, key_name_problem,
+    Config, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, is_plain_name, key_name_problem,
     problem::suggestion,
 };
 

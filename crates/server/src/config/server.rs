@@ -2,14 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use brigade_edge::Origin;
 use brigade_observability::LogFormat;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Origin,
-    units::{self, ByteSize},
-};
+use super::units::{self, ByteSize};
 
 /// How the server listens and what it limits.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -1,4 +1,3 @@
 //! Health checks.
 
-pub(crate) mod check;
 pub(crate) mod providers;

@@ -11,11 +11,11 @@ use std::{
 
 use async_trait::async_trait;
 use brigade_core::{ModelError, ModelErrorKind, ModelId};
+use brigade_edge::{CheckResult, HealthCheck};
 use brigade_resilience::Accounts;
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use super::check::{CheckResult, HealthCheck};
 use crate::models::account::Account;
 
 /// Probes all accounts at intervals, at no cost, and reports one check per agent.
@@ -167,7 +167,7 @@ mod tests {
     }
 
     async fn readiness(health: &Arc<ProviderHealth>) -> (bool, Vec<String>) {
-        let readiness = crate::Health::new().shared_check(Arc::clone(health) as _).readiness().await;
+        let readiness = brigade_edge::Health::new().shared_check(Arc::clone(health) as _).readiness().await;
         let affected = readiness.checks.into_iter().filter(|check| !check.passed);
         (readiness.ready, affected.map(|check| check.name).collect())
     }

@@ -1,12 +1,18 @@
-//! Paths as clients write them, web pages, and routes below another path.
+//! Paths as clients write them, web pages, connections, and routes below another path.
 
 use axum::{Router, body::Body, http::Request};
 use brigade_core::Agent;
 use brigade_core::testing::{ScriptedModel, Turn};
-use brigade_server::{Api, ServedAgent};
+use brigade_edge::{ConnectionLimits, serve_with_limits};
+use brigade_server::{Api, ApiKey, KeyHash, ServedAgent};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use crate::support::{Server, config, eventually, json_of, provider, question};
 
@@ -102,4 +108,49 @@ async fn the_routes_can_be_nested_below_another_path() {
     let (_, page) = send(get("/ai/docs")).await;
     assert!(!page.contains("\"/openapi.json\">") && !page.contains("fetch(\"/"), "the page finds its document: {page}");
     assert_eq!(send(get("/ai/nothing")).await.0.status, 404);
+}
+
+/// The status of `GET /v1/models` on this connection, or `None` if it was closed.
+async fn models_status(client: &mut TcpStream, key: &str) -> Option<String> {
+    let request = format!("GET /v1/models HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = vec![0; 16 << 10];
+    let read = client.read(&mut answer).await.ok()?;
+    String::from_utf8_lossy(&answer[..read]).strip_prefix("HTTP/1.1 ").map(|rest| rest[..3].to_owned())
+}
+
+#[tokio::test]
+async fn a_request_with_a_key_protects_its_connection_and_without_keys_each_request_does() {
+    for (configured, sent, status) in [(true, "brg_team", "200"), (true, "brg_wrong", "401"), (false, "none", "200")] {
+        let agent = Agent::new("clerk", ScriptedModel::new([Turn::text("Done.")]));
+        let api = Api::builder().agent(ServedAgent::new(agent));
+        let api = if configured { api.key(ApiKey::new("team", KeyHash::of("brg_team"))) } else { api };
+        let api = api.build().await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let mut limits = ConnectionLimits::default();
+        limits.untrusted = 2;
+        let flood = async {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let first = models_status(&mut client, sent).await;
+            let mut idle = Vec::new();
+            for _ in 0..20 {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                // Answered, so the server has accepted it.
+                assert_eq!(
+                    models_status(&mut stream, "brg_wrong").await.as_deref(),
+                    Some(if configured { "401" } else { "200" })
+                );
+                idle.push(stream);
+            }
+            (first, models_status(&mut client, sent).await)
+        };
+        let (first, later) = tokio::select! {
+            () = serve_with_limits(limits, listener, api.router(), stopped) => panic!("nothing stops it"),
+            statuses = flood => statuses,
+        };
+        assert_eq!(first.as_deref(), Some(status));
+        assert_eq!(later.as_deref(), (status == "200").then_some("200"), "{configured} {sent}");
+    }
 }

@@ -139,7 +139,7 @@ async fn documented(server: &Server) -> BTreeSet<(String, String)> {
     for (path, methods) in document["paths"].as_object().unwrap() {
         routes.extend(methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())));
     }
-    let source = concat!(include_str!("../../src/api/routes.rs"), include_str!("../../src/health/check.rs"));
+    let source = concat!(include_str!("../../src/api/routes.rs"), include_str!("../../../edge/src/health.rs"));
     for path in source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
         let is_documentation = ["/docs", "/openapi.json"].contains(&path);
         assert!(is_documentation || routes.iter().any(|(_, known)| known == path), "{path} is not in the document");
