@@ -39,7 +39,6 @@ mod runs;
 pub use agents::served::ServedAgent;
 pub use api::access::ApiKey;
 pub use api::api::{Api, ApiBuilder};
-pub use brigade_store::RunStatus;
 #[cfg(feature = "cli")]
 pub use cli::main as run_command_line;
 pub use config::agent::CallerInstructions;

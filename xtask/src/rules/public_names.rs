@@ -43,6 +43,7 @@ pub(crate) fn check_library((name, modules): Library<'_>) -> Vec<Finding> {
         }
     }
     findings.extend(reached_twice(name, modules));
+    findings.extend(items_of_others(modules));
     findings.extend(too_many_items(name, modules));
     findings
 }
@@ -85,6 +86,20 @@ fn reached_twice(library: &str, modules: &Modules) -> Vec<Finding> {
             Finding::new(library, format!("one item has the public paths {}", paths.join(" and ")), "keep one of them")
         })
         .collect()
+}
+
+/// Re-exported items of another of our crates, which has a path of its own for them.
+fn items_of_others(modules: &Modules) -> Vec<Finding> {
+    let root = modules.get(&ModulePath::new());
+    let imports = root.into_iter().flat_map(|root| root.imports.iter().map(|import| (&root.file, import)));
+    let found = imports.filter_map(|(file, import)| {
+        let (owner, _) = import.path.segments.split_first()?;
+        let what = format!("pub use {} of another crate", import.path.segments.join("::"));
+        let remedy = format!("users name it in {owner}; remove this path");
+        (import.is_public && owner.starts_with("brigade_"))
+            .then(|| Finding::new(format!("{file}:{}", import.path.line), what, remedy))
+    });
+    found.collect()
 }
 
 /// The public path of each item that the library defines itself, and the definition.
@@ -142,6 +157,14 @@ mod tests {
     fn an_item_with_two_paths_is_found() {
         let modules = load(&[("lib.rs", "mod a; pub use a::B; pub use a::B as C;"), ("a.rs", "pub struct B;")]);
         assert_eq!(whats(&check_library(("a", &modules))), ["one item has the public paths B and C"]);
+    }
+
+    #[test]
+    fn a_reexport_of_another_of_our_crates_is_found_and_one_of_a_library_is_not() {
+        let modules = load(&[("lib.rs", "pub use async_trait::async_trait;\npub use brigade_store::RunStatus;")]);
+        let findings = check_library(("a", &modules));
+        assert_eq!(whats(&findings), ["pub use brigade_store::RunStatus of another crate"]);
+        assert_eq!(findings[0].place, "a/src/lib.rs:2");
     }
 
     #[test]
