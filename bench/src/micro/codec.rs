@@ -68,12 +68,11 @@ fn history(messages: usize) -> Result<Transcript> {
     let mut transcript = Transcript::new();
     transcript.push_task(Message::user("Check the subjects of the spring survey."))?;
     for number in 0..messages.saturating_sub(2) / 2 {
-        let (id, name) = (format!("call_{number:024}"), LOOKUP.to_owned());
         let arguments = Arguments::parse(format!(r#"{{"topic":"subject {number} of the spring survey"}}"#));
-        let call = ToolCall { id: id.clone(), name: name.clone(), arguments, data: None };
-        transcript.push(Message::new(Role::Assistant, vec![MessagePart::ToolCall(call)]))?;
+        let call = ToolCall::new(format!("call_{number:024}"), LOOKUP, arguments);
+        transcript.push(Message::new(Role::Assistant, vec![MessagePart::ToolCall(call.clone())]))?;
         let content = vec![MessagePart::text(look_up("subject"))];
-        transcript.answer_calls(vec![ToolResult { call_id: id, name, content, is_error: false }])?;
+        transcript.answer_calls(vec![ToolResult::new(&call, content)])?;
     }
     transcript.push(Message::assistant("Done."))?;
     Ok(transcript)

@@ -7,7 +7,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use brigade_core::{
     Arguments, ChatModel, ChatReply, ChatRequest, Event, FinishReason, Message, ModelError, ModelErrorKind as Kind,
-    RawJson, Role, Run, ToolResult, ToolSet, ToolSpec, Transcript, testing::Recorder,
+    RawJson, Run, ToolResult, ToolSet, ToolSpec, Transcript, testing::Recorder,
 };
 use brigade_providers::{Anthropic, OpenAi, OpenAiResponses};
 use brigade_rehearsal::{
@@ -453,12 +453,7 @@ async fn a_conversation_can_move_between_protocols() {
 }
 
 fn answer_all(transcript: &mut Transcript) {
-    let tool_result = |call: &brigade_core::ToolCall| ToolResult {
-        call_id: call.id.clone(),
-        name: call.name.clone(),
-        content: Message::new(Role::User, vec![brigade_core::Part::text("found")]).parts().to_vec(),
-        is_error: false,
-    };
+    let tool_result = |call: &brigade_core::ToolCall| ToolResult::new(call, vec![brigade_core::Part::text("found")]);
     let results = transcript.open_calls().into_iter().map(tool_result).collect();
     transcript.answer_calls(results).unwrap();
 }

@@ -44,20 +44,8 @@ impl Task {
     }
 }
 
-impl From<Message> for Task {
-    fn from(message: Message) -> Self {
-        Self { message: Some(message), ..Self::default() }
-    }
-}
-
-impl From<&str> for Task {
-    fn from(text: &str) -> Self {
-        Message::user(text).into()
-    }
-}
-
-impl From<String> for Task {
-    fn from(text: String) -> Self {
-        Message::user(text).into()
+impl<M: Into<Message>> From<M> for Task {
+    fn from(message: M) -> Self {
+        Self { message: Some(message.into()), ..Self::default() }
     }
 }

@@ -52,6 +52,7 @@ pub enum Part {
 
 /// Text, with the provider's own form of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TextPart {
     /// The text; empty for reasoning that the provider withholds.
     pub text: String,
@@ -63,6 +64,7 @@ pub struct TextPart {
 
 /// A call of a tool by a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ToolCall {
     /// Identifies the call within a transcript. Its result has the same id.
     pub id: String,
@@ -87,6 +89,7 @@ pub enum Arguments {
 
 /// The result of one tool call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ToolResult {
     /// The id of the call that this answers.
     pub call_id: String,
@@ -116,6 +119,7 @@ pub enum Image {
 
 /// Data in a provider's own format, unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ProviderData {
     /// The wire format, as in [`Dialect::name`]. The provider's client appends `@` and a mark if only the account and
     /// model that made the data can read it.
@@ -123,6 +127,10 @@ pub struct ProviderData {
     /// The provider's JSON.
     pub raw: RawJson,
 }
+
+setters!(TextPart { data: Option<ProviderData> });
+setters!(ToolCall { data: Option<ProviderData> });
+setters!(ToolResult { content: Vec<Part>, is_error: bool });
 
 impl Message {
     /// A message that consists of these parts.
@@ -173,18 +181,12 @@ impl Message {
 
     /// The tool calls, in order.
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
-        self.parts().iter().filter_map(|part| match part {
-            Part::ToolCall(call) => Some(call),
-            _ => None,
-        })
+        self.parts().iter().filter_map(|part| if let Part::ToolCall(call) = part { Some(call) } else { None })
     }
 
     /// The tool results, in order.
     pub fn tool_results(&self) -> impl Iterator<Item = &ToolResult> {
-        self.parts().iter().filter_map(|part| match part {
-            Part::ToolResult(result) => Some(result),
-            _ => None,
-        })
+        self.parts().iter().filter_map(|part| if let Part::ToolResult(result) = part { Some(result) } else { None })
     }
 
     /// The approximate size of the message in a request. Token estimates are based on it.
@@ -246,7 +248,7 @@ struct Stored<'a> {
 impl Part {
     /// Plain text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text(TextPart { text: text.into(), data: None })
+        Self::Text(TextPart::new(text))
     }
 
     fn as_text(&self) -> Option<&str> {
@@ -273,10 +275,24 @@ impl Part {
     }
 }
 
+impl TextPart {
+    /// Text without a provider's own form.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), data: None }
+    }
+}
+
 impl ToolCall {
     /// A call of the tool `name`.
     pub fn new(id: impl Into<String>, name: impl Into<String>, arguments: Arguments) -> Self {
         Self { id: id.into(), name: name.into(), arguments, data: None }
+    }
+}
+
+impl ProviderData {
+    /// JSON in this wire format.
+    pub fn new(dialect: impl Into<Cow<'static, str>>, raw: RawJson) -> Self {
+        Self { dialect: dialect.into(), raw }
     }
 }
 

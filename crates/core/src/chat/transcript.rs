@@ -274,7 +274,11 @@ impl Transcript {
         }
         let mut ids = ids.into_iter();
         let parts = message.parts().iter().map(|part| match part {
-            Part::ToolCall(call) => Part::ToolCall(call.clone().renamed(ids.next().flatten())),
+            // The provider's own form of the call has the old id.
+            Part::ToolCall(call) => match ids.next().flatten() {
+                Some(id) => Part::ToolCall(ToolCall { id, data: None, ..call.clone() }),
+                None => part.clone(),
+            },
             other => other.clone(),
         });
         Message::new(message.role(), parts.collect())
@@ -349,16 +353,6 @@ fn as_user_message(summary: Message) -> Message {
     match summary.role() {
         Role::User => without_misplaced_parts(summary),
         Role::System | Role::Assistant | Role::Tool => Message::user(summary.text()),
-    }
-}
-
-impl ToolCall {
-    /// The call with another id, without the provider's own form, which has the old id.
-    fn renamed(self, id: Option<String>) -> Self {
-        match id {
-            Some(id) => Self { id, data: None, ..self },
-            None => self,
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{Event, Run, RunId, TraceId};
 /// `{"at": "2026-11-22T14:03:01.123456Z", "trace": "…", "run": "…", "agent": "desk", "event": "run_started"}`. It contains
 /// error messages and names written by the model unchanged, so mask credentials before you write it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[non_exhaustive]
 pub struct EventRecord {
     /// When the record was made.
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -31,7 +32,12 @@ pub struct EventRecord {
 impl EventRecord {
     /// A record of an event of `run`, made now. The event must be one that [is stored](Event::is_stored).
     pub fn new(run: &Run, event: Event) -> Self {
-        Self { at: Timestamp::now(), trace: run.trace(), run: run.id(), agent: Arc::clone(run.agent()), event }
+        Self::stored(Timestamp::now(), run.trace(), run.id(), Arc::clone(run.agent()), event)
+    }
+
+    /// A record that was made before, with the values of its fields.
+    pub fn stored(at: Timestamp, trace: TraceId, run: RunId, agent: Arc<str>, event: Event) -> Self {
+        Self { at, trace, run, agent, event }
     }
 }
 

@@ -101,12 +101,7 @@ impl Turn {
     /// Adds a tool call, with its arguments as JSON text.
     #[must_use]
     pub fn and_call(mut self, id: &str, tool: &str, arguments: &str) -> Self {
-        self.parts.push(Part::ToolCall(ToolCall {
-            id: id.into(),
-            name: tool.into(),
-            arguments: Arguments::parse(arguments.to_owned()),
-            data: None,
-        }));
+        self.parts.push(Part::ToolCall(ToolCall::new(id, tool, Arguments::parse(arguments.to_owned()))));
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU64, str::FromStr};
 
-use brigade_core::{Run, TraceId};
+use brigade_core::{Run, RunId, TraceId};
 
 /// The W3C header `traceparent`: the trace of a request, and the span that sent it.
 /// See <https://www.w3.org/TR/trace-context/#traceparent-header>.
@@ -19,6 +19,7 @@ use brigade_core::{Run, TraceId};
 /// # Ok::<(), brigade_observability::ParseTraceparentError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Traceparent {
     /// The id of the whole request, across all services.
     pub trace: TraceId,
@@ -39,10 +40,15 @@ pub struct ParseTraceparentError;
 const LENGTH: usize = 55;
 
 impl Traceparent {
-    /// The header for requests that a run sends. The span id is the random half of the run's id.
+    /// The header for requests that a run sends.
     pub fn of(run: &Run) -> Self {
-        let (_, random) = run.id().uuid().as_u64_pair();
-        Self { trace: run.trace(), span: NonZeroU64::new(random).unwrap_or(NonZeroU64::MIN), sampled: true }
+        Self::new(run.trace(), run.id())
+    }
+
+    /// The header for requests of the run with this id. The span id is the random half of the run's id.
+    pub fn new(trace: TraceId, run: RunId) -> Self {
+        let (_, random) = run.uuid().as_u64_pair();
+        Self { trace, span: NonZeroU64::new(random).unwrap_or(NonZeroU64::MIN), sampled: true }
     }
 }
 

@@ -229,32 +229,28 @@ fn part(mut block: ContentBlock, cut_off: bool, sink: &mut EventSink<'_>) -> Par
         "text" => {
             let text = block.string("text");
             let more = block.fields_without(&["type", "text"]).values().any(|value| !json::is_blank(value));
-            Part::Text(TextPart { text, data: more.then(|| provider_data(block.into_raw())) })
+            Part::Text(TextPart::new(text).data(more.then(|| provider_data(block.into_raw()))))
         }
         "thinking" => {
             let text = block.string("thinking");
             // The token limit can cut a block off before its signature. The API would refuse such a block.
             let complete = !cut_off || !block.string("signature").is_empty();
-            Part::Thinking(TextPart { text, data: complete.then(|| provider_data(block.into_raw())) })
+            Part::Thinking(TextPart::new(text).data(complete.then(|| provider_data(block.into_raw()))))
         }
-        "redacted_thinking" => {
-            Part::Thinking(TextPart { text: String::new(), data: Some(provider_data(block.into_raw())) })
+        "redacted_thinking" => Part::Thinking(TextPart::default().data(Some(provider_data(block.into_raw())))),
+        "tool_use" => {
+            let (id, name) = (block.string("id"), block.string("name"));
+            let arguments = tool_calls::parse_arguments(block.input(), sink);
+            let more = block.fields_without(&["type", "id", "name", "input"]);
+            let data = (!more.is_empty()).then(|| RawJson::of(&more).ok().map(provider_data)).flatten();
+            Part::ToolCall(ToolCall::new(id, name, arguments).data(data))
         }
-        "tool_use" => Part::ToolCall(ToolCall {
-            id: block.string("id"),
-            name: block.string("name"),
-            arguments: tool_calls::parse_arguments(block.input(), sink),
-            data: {
-                let more = block.fields_without(&["type", "id", "name", "input"]);
-                (!more.is_empty()).then(|| RawJson::of(&more).ok().map(provider_data)).flatten()
-            },
-        }),
         _ => Part::Opaque(provider_data(block.into_raw())),
     }
 }
 
 fn provider_data(raw: RawJson) -> ProviderData {
-    ProviderData { dialect: DIALECT.into(), raw }
+    ProviderData::new(DIALECT, raw)
 }
 
 fn broken(message: &str) -> ModelError {

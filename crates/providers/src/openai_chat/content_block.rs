@@ -37,9 +37,9 @@ impl ContentBlock {
                     RawJson::of(&ThinkingPart { kind: "thinking", thinking: [inner] }).ok()
                 };
                 let data = provider_data(raw.map(RawJson::from).or_else(rebuilt));
-                Part::Thinking(TextPart { text, data })
+                Part::Thinking(TextPart::new(text).data(data))
             }
-            Self::Opaque(raw) => Part::Opaque(ProviderData { dialect: DIALECT.into(), raw: raw.into() }),
+            Self::Opaque(raw) => Part::Opaque(ProviderData::new(DIALECT, raw.into())),
         }
     }
 }
@@ -54,5 +54,5 @@ struct ThinkingPart<'a> {
 
 /// A part in the server's own form.
 pub(super) fn provider_data(raw: Option<RawJson>) -> Option<ProviderData> {
-    raw.map(|raw| ProviderData { dialect: DIALECT.into(), raw })
+    raw.map(|raw| ProviderData::new(DIALECT, raw))
 }

@@ -257,7 +257,7 @@ impl ChatDecoder {
         let refusal = std::mem::take(&mut self.refusal);
         if !refusal.is_empty() {
             let data = provider_data(RawJson::of(&BTreeMap::from([("refusal", &refusal)])).ok());
-            parts.push(Part::Text(TextPart { text: refusal, data }));
+            parts.push(Part::Text(TextPart::new(refusal).data(data)));
         }
         parts.extend(calls.parts);
         let mut reply = ChatReply::new(Message::new(Role::Assistant, parts));

@@ -46,7 +46,7 @@ impl Reasoning {
             fields.insert("reasoning_details".to_owned(), details.into_iter().map(Value::Object).collect());
         }
         let raw = RawJson::of(&fields).ok()?;
-        Some(TextPart { text, data: Some(ProviderData { dialect: DIALECT.into(), raw }) })
+        Some(TextPart::new(text).data(Some(ProviderData::new(DIALECT, raw))))
     }
 
     /// Adds typed parts. Deltas of one part have its type and index: texts are appended, other fields are set once.

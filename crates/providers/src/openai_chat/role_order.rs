@@ -50,7 +50,7 @@ fn push_results(ordered: &mut Vec<Message>, message: &Message) {
     }
     let without_images = |result: &ToolResult| {
         let content = result.content.iter().filter(|part| !is_image(part)).cloned().collect();
-        ToolResult { content, ..result.clone() }
+        result.clone().content(content)
     };
     push(ordered, Message::tool(message.tool_results().map(without_images).collect()));
     push(ordered, Message::new(Role::User, images));
@@ -61,7 +61,10 @@ fn joined(first: &Message, second: &Message) -> Message {
     let mut parts = first.parts().to_vec();
     for part in second.parts() {
         match (parts.last_mut(), part) {
-            (Some(Part::Text(TextPart { text, data: None })), Part::Text(TextPart { text: more, data: None })) => {
+            (
+                Some(Part::Text(TextPart { text, data: None, .. })),
+                Part::Text(TextPart { text: more, data: None, .. }),
+            ) => {
                 text.push_str("\n\n");
                 text.push_str(more);
             }

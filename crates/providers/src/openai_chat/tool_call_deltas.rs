@@ -171,8 +171,8 @@ impl PartialToolCall {
         };
         // Groq writes `null` for a tool without parameters.
         let arguments = tool_calls::parse_arguments(self.arguments, sink);
-        let data = self.data.map(|raw| ProviderData { dialect: DIALECT.into(), raw });
-        ToolCall { id, name: self.name, arguments, data }
+        let data = self.data.map(|raw| ProviderData::new(DIALECT, raw));
+        ToolCall::new(id, self.name, arguments).data(data)
     }
 }
 

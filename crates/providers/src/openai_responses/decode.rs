@@ -270,17 +270,17 @@ fn finish_reason(
 /// Converts an item to a part. A type that core does not know is kept unchanged.
 fn part(raw: &RawJson, summary: &mut OutputSummary, sink: &mut EventSink<'_>) -> Part {
     let mut item = OutputItem::new(raw.as_raw());
-    let data = Some(ProviderData { dialect: DIALECT.into(), raw: raw.clone() });
+    let data = Some(ProviderData::new(DIALECT, raw.clone()));
     match item.kind.as_str() {
         "message" if !matches!(item.string("role").as_str(), "user" | "system" | "developer") => {
             let (text, refused) = item.text("content", "");
             summary.refused |= refused;
-            Part::Text(TextPart { text, data })
+            Part::Text(TextPart::new(text).data(data))
         }
         "reasoning" => {
             let (summary, _) = item.text("summary", "\n\n");
             let text = if summary.is_empty() { item.text("content", "").0 } else { summary };
-            Part::Thinking(TextPart { text, data })
+            Part::Thinking(TextPart::new(text).data(data))
         }
         "function_call" => {
             summary.calls = true;
@@ -289,12 +289,12 @@ fn part(raw: &RawJson, summary: &mut OutputSummary, sink: &mut EventSink<'_>) ->
             let arguments = item.fields.get("arguments").map(|raw| arguments(raw, sink)).unwrap_or_default();
             item.fields.retain(|field, _| !matches!(field.as_str(), "type" | "call_id" | "name" | "arguments"));
             let more = RawJson::of(&item.fields).ok().filter(|_| !item.fields.is_empty());
-            let data = more.map(|raw| ProviderData { dialect: DIALECT.into(), raw });
-            Part::ToolCall(ToolCall { id: id.unwrap_or_default(), name, arguments, data })
+            let data = more.map(|raw| ProviderData::new(DIALECT, raw));
+            Part::ToolCall(ToolCall::new(id.unwrap_or_default(), name, arguments).data(data))
         }
         _ => {
             summary.web_searches += u64::from(item.is_web_search());
-            Part::Opaque(ProviderData { dialect: DIALECT.into(), raw: raw.clone() })
+            Part::Opaque(ProviderData::new(DIALECT, raw.clone()))
         }
     }
 }

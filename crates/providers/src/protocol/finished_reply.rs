@@ -34,7 +34,7 @@ fn separated(message: &Message, text: &TextPart, tagged: &TaggedText<'_>) -> Mes
     for part in message.parts() {
         match part {
             Part::Text(part) if std::ptr::eq(part, text) => {
-                let thinking = TextPart { text: tagged.thinking.to_owned(), data: None };
+                let thinking = TextPart::new(tagged.thinking);
                 parts.extend((!thinking.text.is_empty()).then_some(Part::Thinking(thinking)));
                 parts.extend((!tagged.answer.is_empty()).then(|| Part::text(tagged.answer)));
             }
@@ -47,24 +47,23 @@ fn separated(message: &Message, text: &TextPart, tagged: &TaggedText<'_>) -> Mes
 fn resolved(part: &Part) -> Part {
     let data = |data: &Option<ProviderData>| data.as_ref().map(resolved_data);
     match part {
-        Part::Text(text) => Part::Text(TextPart { text: repair::resolve(&text.text), data: data(&text.data) }),
-        Part::Thinking(text) => Part::Thinking(TextPart { text: repair::resolve(&text.text), data: data(&text.data) }),
-        Part::ToolCall(call) => Part::ToolCall(ToolCall {
-            id: repair::resolve(&call.id),
-            name: repair::resolve(&call.name),
-            arguments: match &call.arguments {
+        Part::Text(text) => Part::Text(TextPart::new(repair::resolve(&text.text)).data(data(&text.data))),
+        Part::Thinking(text) => Part::Thinking(TextPart::new(repair::resolve(&text.text)).data(data(&text.data))),
+        Part::ToolCall(call) => {
+            let arguments = match &call.arguments {
                 Arguments::Json(raw) => Arguments::Json(resolved_json(raw)),
                 Arguments::Malformed(text) => Arguments::Malformed(repair::resolve(text)),
-            },
-            data: data(&call.data),
-        }),
+            };
+            let resolved = ToolCall::new(repair::resolve(&call.id), repair::resolve(&call.name), arguments);
+            Part::ToolCall(resolved.data(data(&call.data)))
+        }
         Part::Opaque(data) => Part::Opaque(resolved_data(data)),
         Part::ToolResult(_) | Part::Image(_) => part.clone(),
     }
 }
 
 fn resolved_data(data: &ProviderData) -> ProviderData {
-    ProviderData { dialect: data.dialect.clone(), raw: resolved_json(&data.raw) }
+    ProviderData::new(data.dialect.clone(), resolved_json(&data.raw))
 }
 
 /// Marks are only within strings, so the document stays one.

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use brigade_core::{Message, Part, ProviderData, TextPart, ToolCall};
+use brigade_core::{Message, Part, ProviderData, TextPart};
 
 use super::digest::digest;
 
@@ -26,7 +26,7 @@ impl Maker {
     pub(crate) fn mark(self, answer: &Message, is_private: impl Fn(&ProviderData) -> bool) -> Message {
         let mark = |data: &ProviderData| {
             let dialect = Cow::Owned(format!("{}{SEPARATOR}{:016x}", data.dialect, self.0));
-            Some(if is_private(data) { ProviderData { dialect, raw: data.raw.clone() } } else { data.clone() })
+            Some(if is_private(data) { ProviderData::new(dialect, data.raw.clone()) } else { data.clone() })
         };
         with_data(answer, mark)
     }
@@ -61,14 +61,12 @@ fn data_of(part: &Part) -> Option<&ProviderData> {
 
 /// The message with the data of its parts replaced. Parts that consist of data alone go with it.
 fn with_data(message: &Message, replace: impl Fn(&ProviderData) -> Option<ProviderData>) -> Message {
-    let text = |part: &TextPart| TextPart { text: part.text.clone(), data: part.data.as_ref().and_then(&replace) };
+    let text = |part: &TextPart| TextPart::new(part.text.clone()).data(part.data.as_ref().and_then(&replace));
     let parts = message.parts().iter().filter_map(|part| {
         Some(match part {
             Part::Text(part) => Part::Text(text(part)),
             Part::Thinking(part) => Part::Thinking(text(part)),
-            Part::ToolCall(call) => {
-                Part::ToolCall(ToolCall { data: call.data.as_ref().and_then(&replace), ..call.clone() })
-            }
+            Part::ToolCall(call) => Part::ToolCall(call.clone().data(call.data.as_ref().and_then(&replace))),
             Part::Opaque(data) => Part::Opaque(replace(data)?),
             other @ (Part::ToolResult(_) | Part::Image(_)) => other.clone(),
         })

@@ -92,7 +92,7 @@ fn calls(arguments: &str) -> Message {
 }
 
 fn results(content: Vec<Part>) -> Message {
-    let result = ToolResult { call_id: "call_0123".into(), name: "look".into(), content, is_error: false };
+    let result = ToolResult::new(&ToolCall::new("call_0123", "look", Arguments::default()), content);
     Message::tool(vec![result])
 }
 

@@ -195,7 +195,7 @@ fn user_parts(content: &Value) -> Result<Vec<Part>, String> {
 }
 
 fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
-    let own = |raw: Value| Some(ProviderData { dialect: "openai-chat".into(), raw: self::raw(&raw) });
+    let own = |raw: Value| Some(ProviderData::new("openai-chat", self::raw(&raw)));
     let mut parts = Vec::new();
     let fields = ["reasoning", "reasoning_content", "reasoning_details", "extra_content"];
     let reasoning: Map<String, Value> = fields
@@ -204,7 +204,7 @@ fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
         .map(|name| ((*name).to_owned(), message[*name].clone()))
         .collect();
     if !reasoning.is_empty() {
-        parts.push(Part::Thinking(TextPart { text: String::new(), data: own(reasoning.into()) }));
+        parts.push(Part::Thinking(TextPart::default().data(own(reasoning.into()))));
     }
     match &message["content"] {
         Value::Null => {}
@@ -213,7 +213,7 @@ fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
             for part in list {
                 parts.push(match part["type"].as_str() {
                     Some("text") => Part::text(part["text"].as_str().unwrap_or_default()),
-                    Some("thinking") => Part::Thinking(TextPart { text: String::new(), data: own(part.clone()) }),
+                    Some("thinking") => Part::Thinking(TextPart::default().data(own(part.clone()))),
                     _ => return Err("an assistant part of an odd form".to_owned()),
                 });
             }
@@ -222,22 +222,22 @@ fn assistant_parts(message: &Value) -> Result<Vec<Part>, String> {
         content => parts.push(Part::text(plain_text(content)?)),
     }
     if let Some(refusal) = message["refusal"].as_str() {
-        parts.push(Part::Text(TextPart { text: refusal.to_owned(), data: own(json!({ "refusal": refusal })) }));
+        parts.push(Part::Text(TextPart::new(refusal).data(own(json!({ "refusal": refusal })))));
     }
     for call in message["tool_calls"].as_array().into_iter().flatten() {
         let function = &call["function"];
-        parts.push(Part::ToolCall(ToolCall {
-            id: call["id"].as_str().unwrap_or_default().to_owned(),
-            name: function["name"]
-                .as_str()
-                .filter(|_| expect::is_plain(&function["name"]))
-                .ok_or("a custom tool, or a name that not all take")?
-                .to_owned(),
-            arguments: Arguments::parse(
-                function["arguments"].as_str().ok_or("arguments that are not text")?.to_owned(),
-            ),
-            data: call.get("extra_content").and_then(|extra| own(json!({ "extra_content": extra }))),
-        }));
+        parts.push(Part::ToolCall(
+            ToolCall::new(
+                call["id"].as_str().unwrap_or_default().to_owned(),
+                function["name"]
+                    .as_str()
+                    .filter(|_| expect::is_plain(&function["name"]))
+                    .ok_or("a custom tool, or a name that not all take")?
+                    .to_owned(),
+                Arguments::parse(function["arguments"].as_str().ok_or("arguments that are not text")?.to_owned()),
+            )
+            .data(call.get("extra_content").and_then(|extra| own(json!({ "extra_content": extra })))),
+        ));
     }
     Ok(parts)
 }
@@ -250,7 +250,7 @@ fn result(message: &Value, transcript: &Transcript) -> Result<ToolResult, String
         |call: &&&ToolCall| call.id == id || call.id.strip_prefix(id).is_some_and(|rest| rest.starts_with('_'));
     let call = open.iter().find(renamed).ok_or("a history with orphans")?;
     let content = vec![Part::text(plain_text(&message["content"])?)];
-    Ok(ToolResult { call_id: call.id.clone(), name: call.name.clone(), content, is_error: false })
+    Ok(ToolResult::new(call, content))
 }
 
 fn tool(tool: &Value) -> Result<ToolSpec, String> {

@@ -45,7 +45,7 @@ pub(crate) async fn complete(
     }
     let run = request.start(&api, &caller, ids)?;
     // If the client disconnects, this future is dropped and the run is cancelled.
-    let _guard = CancelOnDrop(Arc::clone(&run));
+    let _guard = CancelOnDrop::new(Arc::clone(&run));
     let end = run.wait().await;
     let outcome = openai::outcome(&end)?;
     Ok(Json(ChatCompletion::new(&run, outcome)).into_response())

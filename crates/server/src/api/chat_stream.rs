@@ -79,7 +79,7 @@ pub(crate) async fn respond(
     let request = RunRequest { observer, deltas: true, append_only: sends_text, ..request };
     let run = request.start(api, caller, ids)?;
     let mut chunks = ChunkStream {
-        _guard: CancelOnDrop(Arc::clone(&run)),
+        _guard: CancelOnDrop::new(Arc::clone(&run)),
         run,
         events,
         ready: VecDeque::new(),

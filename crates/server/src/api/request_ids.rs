@@ -1,6 +1,6 @@
 //! Assigns ids to requests and returns them in response headers.
 
-use std::{num::NonZeroU64, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
@@ -46,16 +46,8 @@ pub(crate) async fn assign(State(api): State<Arc<Api>>, mut request: Request, ne
     };
     set(REQUEST_ID, request_id.map_or_else(|| HeaderValue::try_from(ids.run.to_string()), Ok));
     set("x-trace-id", HeaderValue::try_from(ids.trace.short()));
-    set("traceparent", HeaderValue::try_from(ids.traceparent().to_string()));
+    set("traceparent", HeaderValue::try_from(Traceparent::new(ids.trace, ids.run).to_string()));
     response
-}
-
-impl RequestIds {
-    /// The server's span in the trace. Its id is the random half of the run id.
-    fn traceparent(self) -> Traceparent {
-        let (_, random) = self.run.uuid().as_u64_pair();
-        Traceparent { trace: self.trace, span: NonZeroU64::new(random).unwrap_or(NonZeroU64::MIN), sampled: true }
-    }
 }
 
 /// The client's trace context. As the standard demands, it is ignored unless there is exactly one valid header.

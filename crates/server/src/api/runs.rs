@@ -176,7 +176,7 @@ pub(crate) async fn create(
     if body.background {
         return Ok((StatusCode::ACCEPTED, location(&uri, run.id()), Json(RunView::of(&run, None))).into_response());
     }
-    let _guard = cancel_on_disconnect.then(|| CancelOnDrop(Arc::clone(&run)));
+    let _guard = cancel_on_disconnect.then(|| CancelOnDrop::new(Arc::clone(&run)));
     let end = run.wait().await;
     let view = Json(RunView::of(&run, Some(&end)));
     Ok(match failure(&end) {

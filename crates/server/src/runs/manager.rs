@@ -84,6 +84,7 @@ pub struct RunHandle {
 /// How a run ended.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is always behind an `Arc`")]
+#[non_exhaustive]
 pub enum RunEnd {
     /// With an answer, complete or partial. Its transcript is empty.
     Finished(Outcome),
@@ -116,7 +117,7 @@ pub enum StartRunError {
 
 /// Cancels a run when it is dropped, for example when the client that waits for it disconnects.
 #[derive(Debug)]
-pub struct CancelOnDrop(pub Arc<RunHandle>);
+pub struct CancelOnDrop(Arc<RunHandle>);
 
 /// What a run's task needs when the run ends. The permit is released last.
 #[derive(Debug)]
@@ -375,6 +376,13 @@ impl RunEnd {
             Self::Failed(error) => Some(error.cost().clone()),
             Self::Panicked => None,
         }
+    }
+}
+
+impl CancelOnDrop {
+    /// Cancels this run unless it has ended before.
+    pub fn new(run: Arc<RunHandle>) -> Self {
+        Self(run)
     }
 }
 

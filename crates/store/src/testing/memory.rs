@@ -71,18 +71,8 @@ async fn exchanges_stay_whole(memory: &Arc<dyn Memory>) {
 
 /// A question that is answered with a tool.
 fn exchange(number: usize) -> Vec<Message> {
-    let call = ToolCall {
-        id: format!("call-{number}"),
-        name: "lookup".to_owned(),
-        arguments: Arguments::parse(format!("{{\"number\": {number}}}")),
-        data: None,
-    };
-    let result = ToolResult {
-        call_id: call.id.clone(),
-        name: call.name.clone(),
-        content: vec![Part::text("found")],
-        is_error: false,
-    };
+    let call = ToolCall::new(format!("call-{number}"), "lookup", Arguments::parse(format!("{{\"number\": {number}}}")));
+    let result = ToolResult::new(&call, vec![Part::text("found")]);
     vec![
         Message::user(format!("question {number}")),
         Message::new(Role::Assistant, vec![Part::ToolCall(call)]),
@@ -92,25 +82,14 @@ fn exchange(number: usize) -> Vec<Message> {
 }
 
 fn every_kind_of_part() -> Vec<Message> {
-    let data = |json: &str| ProviderData {
-        dialect: "contract".into(),
-        raw: ok(RawJson::parse(json.to_owned()), "this is JSON"),
-    };
+    let data = |json: &str| ProviderData::new("contract", ok(RawJson::parse(json.to_owned()), "this is JSON"));
     let image = Image::Base64 { media_type: "image/png".to_owned(), data: "iVBORw0KGgo=".repeat(20_000) };
-    let call = ToolCall {
-        id: "c1".to_owned(),
-        name: "look".to_owned(),
-        arguments: Arguments::parse("{ \"spaces\" :  1.0 }".to_owned()),
-        data: Some(data("{\"call\": true}")),
-    };
-    let result = ToolResult {
-        call_id: "c1".to_owned(),
-        name: "look".to_owned(),
-        content: vec![Part::text("x".repeat(100_000)), Part::Image(image.clone())],
-        is_error: true,
-    };
-    let thinking = TextPart { text: "hm".to_owned(), data: Some(data("{\"signature\":\"a b\"}")) };
-    let cited = TextPart { text: "Ünïcödé \u{0} \" \\ 🙂".to_owned(), data: Some(data("[1,  2]")) };
+    let call = ToolCall::new("c1", "look", Arguments::parse("{ \"spaces\" :  1.0 }".to_owned()))
+        .data(Some(data("{\"call\": true}")));
+    let content = vec![Part::text("x".repeat(100_000)), Part::Image(image.clone())];
+    let result = ToolResult::new(&call, content).is_error(true);
+    let thinking = TextPart::new("hm").data(Some(data("{\"signature\":\"a b\"}")));
+    let cited = TextPart::new("Ünïcödé \u{0} \" \\ 🙂").data(Some(data("[1,  2]")));
     vec![
         Message::new(
             Role::User,

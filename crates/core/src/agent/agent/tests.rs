@@ -205,7 +205,7 @@ async fn the_document_that_is_in_an_answer_is_the_answer() {
         assert_eq!((outcome.text.as_str(), outcome.stop), (json, StopReason::Finished), "{text}");
     }
     // Some servers file the whole answer as reasoning.
-    let filed = |text: &str| Part::Thinking(crate::TextPart { text: text.into(), data: None });
+    let filed = |text: &str| Part::Thinking(crate::TextPart::new(text));
     let model = ScriptedModel::new([Turn::parts(vec![filed(json)])]);
     let outcome = Agent::new("critic", model).output::<Verdict>().run("Judge.").await.unwrap();
     assert_eq!((outcome.text.as_str(), outcome.stop), (json, StopReason::Finished));

@@ -132,8 +132,7 @@ async fn an_empty_task_fails_before_any_model_call() {
 async fn open_tool_calls_of_the_history_are_closed_first() {
     let mut history = crate::Transcript::new();
     history.push_task(Message::user("Go on.")).unwrap();
-    let call =
-        crate::ToolCall { id: "c1".into(), name: "lookup".into(), arguments: crate::Arguments::default(), data: None };
+    let call = crate::ToolCall::new("c1", "lookup", crate::Arguments::default());
     history.push(Message::new(Role::Assistant, vec![Part::ToolCall(call)])).unwrap();
     for task in [Task::resume(history.clone()), Task::from("And now?").history(history)] {
         let outcome = clerk(&ScriptedModel::new([Turn::text("Done.")])).run(task).await.unwrap();

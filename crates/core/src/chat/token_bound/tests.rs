@@ -18,12 +18,12 @@ fn every_part_of_a_request_counts() {
     let extra = Settings::default().extra([("abc".to_owned(), json("[78]"))].into());
     assert_eq!(bound(&ChatRequest::new("xyz").settings(extra)).tokens, asked.tokens + 7);
 
-    let own = ProviderData { dialect: "d".into(), raw: json("\"12345\"") };
+    let own = ProviderData::new("d", json("\"12345\""));
     let call = ToolCall::new("id", "name", Arguments::Malformed("{\"".into()));
     let image = Part::Image(Image::Url("https://example.com/a.png".into()));
     let result = ToolResult::new(&call, vec![Part::text("x\ny"), image.clone()]);
     let cases = [
-        (Part::Thinking(crate::TextPart { text: "abc".into(), data: Some(own.clone()) }), (10, 0)),
+        (Part::Thinking(crate::TextPart::new("abc").data(Some(own.clone()))), (10, 0)),
         (Part::ToolCall(call), (ITEM + 6 + 3, 0)),
         (Part::ToolResult(result), (ITEM + 6 + 4 + ITEM, 1)),
         (image, (ITEM, 1)),

@@ -4,11 +4,11 @@ use super::*;
 use crate::{Arguments, Image, ProviderData, RawJson};
 
 fn call(id: &str) -> Part {
-    Part::ToolCall(ToolCall { id: id.into(), name: "look".into(), arguments: Arguments::default(), data: None })
+    Part::ToolCall(ToolCall::new(id, "look", Arguments::default()))
 }
 
 fn result(call_id: &str, text: &str) -> ToolResult {
-    ToolResult { call_id: call_id.into(), name: "look".into(), content: vec![Part::text(text)], is_error: false }
+    ToolResult::new(&ToolCall::new(call_id, "look", Arguments::default()), vec![Part::text(text)])
 }
 
 fn asks(ids: &[&str]) -> Message {
@@ -107,10 +107,10 @@ fn duplicate_call_ids_are_replaced() {
 #[test]
 fn a_call_with_a_replaced_id_loses_the_providers_form() {
     let raw = RawJson::parse(r#"{"call_id":"a"}"#.into()).unwrap();
-    let data = Some(ProviderData { dialect: "some".into(), raw });
+    let data = Some(ProviderData::new("some", raw));
     let with_data = || {
         let Part::ToolCall(call) = call("a") else { unreachable!() };
-        Message::new(Role::Assistant, vec![Part::ToolCall(ToolCall { data: data.clone(), ..call })])
+        Message::new(Role::Assistant, vec![Part::ToolCall(call.data(data.clone()))])
     };
     let mut transcript = talk(&["task"]);
     for _ in 0..2 {

@@ -254,7 +254,7 @@ fn a_document_is_read_like_a_stream_and_blocks_stay_byte_for_byte() {
     };
     assert_eq!((first.data.as_ref().unwrap().raw.get(), first.text.as_str()), (thinking, "Hm."));
     assert_eq!(second.data.as_ref().unwrap().raw.get(), redacted);
-    assert_eq!(text, &TextPart { text: "Hi".into(), data: None });
+    assert_eq!(text, &TextPart::new("Hi"));
 }
 
 #[test]

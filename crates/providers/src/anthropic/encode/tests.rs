@@ -35,19 +35,19 @@ fn raw(json: &str) -> RawJson {
 }
 
 fn own_data(json: &str) -> ProviderData {
-    ProviderData { dialect: DIALECT.into(), raw: raw(json) }
+    ProviderData::new(DIALECT, raw(json))
 }
 
 fn foreign_data(json: &str) -> ProviderData {
-    ProviderData { dialect: "openai-responses".into(), raw: raw(json) }
+    ProviderData::new("openai-responses", raw(json))
 }
 
 fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
-    ToolCall { id: id.into(), name: name.into(), arguments: Arguments::parse(arguments.into()), data: None }
+    ToolCall::new(id, name, Arguments::parse(arguments.into()))
 }
 
 fn result(id: &str, text: &str) -> ToolResult {
-    ToolResult { call_id: id.into(), name: "lookup".into(), content: vec![Part::text(text)], is_error: false }
+    ToolResult::new(&call(id, "lookup", "{}"), vec![Part::text(text)])
 }
 
 fn request(messages: Vec<Message>) -> ChatRequest {
@@ -77,10 +77,9 @@ fn conversation() -> Vec<Message> {
     vec![
         Message::user("Where is it?"),
         assistant(vec![
-            Part::Thinking(TextPart {
-                text: "hm".into(),
-                data: Some(own_data(r#"{"type":"thinking","thinking":"hm","signature":"s"}"#)),
-            }),
+            Part::Thinking(
+                TextPart::new("hm").data(Some(own_data(r#"{"type":"thinking","thinking":"hm","signature":"s"}"#))),
+            ),
             Part::ToolCall(call("toolu_1", "lookup", r#"{"q":"it"}"#)),
         ]),
         Message::tool(vec![result("toolu_1", "Here.")]),
@@ -190,11 +189,11 @@ fn results_come_first_and_the_users_text_follows_in_the_same_message() {
 #[test]
 fn data_of_another_provider_is_dropped() {
     let parts = vec![
-        Part::Thinking(TextPart { text: "secret".into(), data: Some(foreign_data("{}")) }),
-        Part::Thinking(TextPart { text: "plain".into(), data: None }),
+        Part::Thinking(TextPart::new("secret").data(Some(foreign_data("{}")))),
+        Part::Thinking(TextPart::new("plain")),
         Part::Opaque(foreign_data(r#"{"type":"reasoning"}"#)),
-        Part::Text(TextPart { text: "Seen.".into(), data: Some(foreign_data("{}")) }),
-        Part::ToolCall(ToolCall { data: Some(foreign_data(r#"{"id":"fc_1"}"#)), ..call("call|1", "lookup", "") }),
+        Part::Text(TextPart::new("Seen.").data(Some(foreign_data("{}")))),
+        Part::ToolCall(call("call|1", "lookup", "").data(Some(foreign_data(r#"{"id":"fc_1"}"#)))),
     ];
     let messages = vec![Message::user("?"), assistant(parts), Message::tool(vec![result("call|1", "ok")])];
     let body = encoded(MODEL, &request(messages).settings(without_cache_marks()));
@@ -216,13 +215,10 @@ fn own_blocks_are_sent_back_in_order_and_a_renamed_call_keeps_its_new_id() {
     let cited = r#"{"type":"text","text":"So.","citations":[{"url":"u"}]}"#;
     let redacted = r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#;
     let parts = vec![
-        Part::Thinking(TextPart { text: String::new(), data: Some(own_data(redacted)) }),
+        Part::Thinking(TextPart::default().data(Some(own_data(redacted)))),
         Part::Opaque(own_data(search)),
-        Part::Text(TextPart { text: "So.".into(), data: Some(own_data(cited)) }),
-        Part::ToolCall(ToolCall {
-            data: Some(own_data(r#"{"caller":{"type":"direct"}}"#)),
-            ..call("toolu_1_2", "lookup", "{}")
-        }),
+        Part::Text(TextPart::new("So.").data(Some(own_data(cited)))),
+        Part::ToolCall(call("toolu_1_2", "lookup", "{}").data(Some(own_data(r#"{"caller":{"type":"direct"}}"#)))),
     ];
     let messages = vec![Message::user("?"), assistant(parts), Message::tool(vec![result("toolu_1_2", "ok")])];
     let text = String::from_utf8(bytes(MODEL, &request(messages), false)).unwrap();
@@ -232,8 +228,8 @@ fn own_blocks_are_sent_back_in_order_and_a_renamed_call_keeps_its_new_id() {
 
 #[test]
 fn a_message_without_sendable_parts_is_left_out() {
-    let unsigned = Part::Thinking(TextPart { text: "hm".into(), data: Some(foreign_data("{}")) });
-    let signed = Part::Thinking(TextPart { text: "hm".into(), data: Some(own_data(r#"{"type":"thinking"}"#)) });
+    let unsigned = Part::Thinking(TextPart::new("hm").data(Some(foreign_data("{}"))));
+    let signed = Part::Thinking(TextPart::new("hm").data(Some(own_data(r#"{"type":"thinking"}"#))));
     let messages = vec![
         Message::user("One"),
         assistant(vec![unsigned]),
@@ -253,7 +249,7 @@ fn images_and_failed_tools_are_sent() {
     let picture = Part::Image(Image::Base64 { media_type: "image/png".into(), data: "iVBO".into() });
     let address = Part::Image(Image::Url("https://example.com/a.png".into()));
     let inline = Part::Image(Image::Url("data:image/gif;base64,R0lG".into()));
-    let failed = ToolResult { is_error: true, content: vec![], ..result("t", "") };
+    let failed = result("t", "").is_error(true).content(vec![]);
     let messages = vec![
         Message::new(Role::User, vec![picture, address, inline]),
         assistant(vec![Part::ToolCall(call("t", "lookup", "{\"q\":"))]),
@@ -367,7 +363,7 @@ fn thinking_is_left_out_where_the_api_refuses_it() {
 
 #[test]
 fn thinking_continues_in_a_turn_that_began_with_it() {
-    let thought = Part::Thinking(TextPart { text: "hm".into(), data: Some(own_data(r#"{"type":"thinking"}"#)) });
+    let thought = Part::Thinking(TextPart::new("hm").data(Some(own_data(r#"{"type":"thinking"}"#))));
     let mut turn = request(vec![
         Message::user("?"),
         assistant(vec![thought, Part::ToolCall(call("c", "lookup", "{}"))]),

@@ -27,20 +27,15 @@ fn with_settings(server: Server, settings: Settings) -> Value {
 }
 
 fn data(dialect: &'static str, raw: &Value) -> ProviderData {
-    ProviderData { dialect: dialect.into(), raw: RawJson::of(raw).unwrap() }
+    ProviderData::new(dialect, RawJson::of(raw).unwrap())
 }
 
 fn call(id: &str, arguments: &str) -> Part {
-    Part::ToolCall(ToolCall {
-        id: id.into(),
-        name: "f".into(),
-        arguments: Arguments::parse(arguments.into()),
-        data: None,
-    })
+    Part::ToolCall(ToolCall::new(id, "f", Arguments::parse(arguments.into())))
 }
 
 fn result(id: &str, content: Vec<Part>) -> ToolResult {
-    ToolResult { call_id: id.into(), name: "f".into(), content, is_error: false }
+    ToolResult::new(&ToolCall::new(id, "f", Arguments::default()), content)
 }
 
 #[test]
@@ -59,7 +54,7 @@ fn a_minimal_request_is_small_and_a_stream_requests_usage() {
 #[test]
 fn an_invented_tool_name_is_sent_back_in_a_form_that_the_api_accepts() {
     let named = |name: &str| {
-        let call = ToolCall { id: "a".into(), name: name.into(), arguments: Arguments::parse("{}".into()), data: None };
+        let call = ToolCall::new("a", name, Arguments::parse("{}".into()));
         let history = vec![Message::user("?"), Message::new(Role::Assistant, vec![Part::ToolCall(call)])];
         let written = messages(Server::OpenAi, history);
         written[1]["tool_calls"][0]["function"]["name"].as_str().unwrap().to_owned()
@@ -94,12 +89,8 @@ fn parallel_calls_have_one_result_message_each() {
 
 #[test]
 fn a_call_of_a_free_text_tool_is_sent_back_as_one() {
-    let free = ToolCall {
-        id: "c".into(),
-        name: "code".into(),
-        arguments: Arguments::parse("print(".into()),
-        data: Some(data(DIALECT, &json!({ "custom": true }))),
-    };
+    let free = ToolCall::new("c", "code", Arguments::parse("print(".into()))
+        .data(Some(data(DIALECT, &json!({ "custom": true }))));
     let sent = messages(
         Server::OpenAi,
         vec![
@@ -115,9 +106,8 @@ fn a_call_of_a_free_text_tool_is_sent_back_as_one() {
 #[test]
 fn reasoning_is_sent_back_only_in_fields_that_the_server_accepts() {
     let fields = json!({ "reasoning": "a", "reasoning_content": "b", "reasoning_details": [{ "index": 0 }] });
-    let own = Part::Thinking(TextPart { text: "b".into(), data: Some(data(DIALECT, &fields)) });
-    let foreign =
-        Part::Thinking(TextPart { text: "c".into(), data: Some(data("anthropic-messages", &json!({ "type": "x" }))) });
+    let own = Part::Thinking(TextPart::new("b").data(Some(data(DIALECT, &fields))));
+    let foreign = Part::Thinking(TextPart::new("c").data(Some(data("anthropic-messages", &json!({ "type": "x" })))));
     let answer = Message::new(Role::Assistant, vec![own, foreign, Part::text("ok")]);
     let sent = |server| messages(server, vec![Message::user("?"), answer.clone()])[1].clone();
     assert_eq!(sent(Server::OpenAi), json!({ "role": "assistant", "content": "ok" }));
@@ -129,8 +119,7 @@ fn reasoning_is_sent_back_only_in_fields_that_the_server_accepts() {
 #[test]
 fn reasoning_within_the_content_is_sent_back_only_to_its_server() {
     let thinking = json!({ "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }] });
-    let parts =
-        vec![Part::Thinking(TextPart { text: "hm".into(), data: Some(data(DIALECT, &thinking)) }), Part::text("ok")];
+    let parts = vec![Part::Thinking(TextPart::new("hm").data(Some(data(DIALECT, &thinking)))), Part::text("ok")];
     let answer = Message::new(Role::Assistant, parts);
     let sent = |server| messages(server, vec![Message::user("?"), answer.clone()])[1]["content"].clone();
     assert_eq!(sent(Server::Mistral), json!([thinking, { "type": "text", "text": "ok" }]));
@@ -156,7 +145,7 @@ fn ids_that_a_server_refuses_are_replaced_alike_in_call_and_result() {
 
 #[test]
 fn an_assistant_message_is_never_empty() {
-    let dropped = Part::Thinking(TextPart { text: "hm".into(), data: None });
+    let dropped = Part::Thinking(TextPart::new("hm"));
     let written = messages(Server::OpenAi, vec![Message::user("?"), Message::new(Role::Assistant, vec![dropped])]);
     assert_eq!(written[1], json!({ "role": "assistant", "content": "" }));
 }

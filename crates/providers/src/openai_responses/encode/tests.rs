@@ -28,28 +28,28 @@ fn raw(json: &str) -> RawJson {
 }
 
 fn own_data(json: &str) -> ProviderData {
-    ProviderData { dialect: DIALECT.into(), raw: raw(json) }
+    ProviderData::new(DIALECT, raw(json))
 }
 
 fn foreign_data(json: &str) -> ProviderData {
-    ProviderData { dialect: "anthropic-messages".into(), raw: raw(json) }
+    ProviderData::new("anthropic-messages", raw(json))
 }
 
 fn thinking_part(data: ProviderData) -> Part {
-    Part::Thinking(TextPart { text: "hm".into(), data: Some(data) })
+    Part::Thinking(TextPart::new("hm").data(Some(data)))
 }
 
 fn text_part(data: ProviderData) -> Part {
-    Part::Text(TextPart { text: "Hm.".into(), data: Some(data) })
+    Part::Text(TextPart::new("Hm.").data(Some(data)))
 }
 
 fn call(id: &str, data: Option<ProviderData>) -> Part {
     let arguments = Arguments::parse(r#"{"q":"it"}"#.into());
-    Part::ToolCall(ToolCall { id: id.into(), name: "lookup".into(), arguments, data })
+    Part::ToolCall(ToolCall::new(id, "lookup", arguments).data(data))
 }
 
 fn result(id: &str, content: Vec<Part>) -> ToolResult {
-    ToolResult { call_id: id.into(), name: "lookup".into(), content, is_error: false }
+    ToolResult::new(&ToolCall::new(id, "lookup", Arguments::default()), content)
 }
 
 fn answer(parts: Vec<Part>) -> Message {

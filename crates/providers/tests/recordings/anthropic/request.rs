@@ -212,10 +212,10 @@ fn part(block: &Value) -> Result<Part, String> {
         "text" if missing(&["text"]) => Part::Opaque(own(block)),
         "text" => {
             let plain = has_only(block, &["type", "text"]);
-            Part::Text(TextPart { text: text("text"), data: (!plain).then(|| own(block)) })
+            Part::Text(TextPart::new(text("text")).data((!plain).then(|| own(block))))
         }
-        "thinking" => Part::Thinking(TextPart { text: text("thinking"), data: Some(own(block)) }),
-        "redacted_thinking" => Part::Thinking(TextPart { text: String::new(), data: Some(own(block)) }),
+        "thinking" => Part::Thinking(TextPart::new(text("thinking")).data(Some(own(block)))),
+        "redacted_thinking" => Part::Thinking(TextPart::default().data(Some(own(block)))),
         "tool_use"
             if !(block["input"].is_object() && expect::is_plain(&block["id"]) && expect::is_plain(&block["name"])) =>
         {
@@ -226,7 +226,7 @@ fn part(block: &Value) -> Result<Part, String> {
             more.retain(|name, _| !["type", "id", "name", "input"].contains(&name.as_str()));
             let data = (!more.is_empty()).then(|| own(&Value::Object(more)));
             let arguments = Arguments::Json(raw(&block["input"]));
-            Part::ToolCall(ToolCall { id: text("id"), name: text("name"), arguments, data })
+            Part::ToolCall(ToolCall::new(text("id"), text("name"), arguments).data(data))
         }
         "tool_result" if has_only(block, &["type", "tool_use_id", "content", "is_error"]) => {
             let content = if block["content"].is_null() { Vec::new() } else { parts(&block["content"])? };
@@ -237,7 +237,8 @@ fn part(block: &Value) -> Result<Part, String> {
             if is_error && content.is_empty() || missing(&["tool_use_id"]) {
                 return Err("a result that lacks something".to_owned());
             }
-            Part::ToolResult(ToolResult { call_id: text("tool_use_id"), name: String::new(), content, is_error })
+            let call = ToolCall::new(text("tool_use_id"), "", Arguments::default());
+            Part::ToolResult(ToolResult::new(&call, content).is_error(is_error))
         }
         "tool_result" => return Err("a result with options".to_owned()),
         "image" => image(block),
@@ -393,7 +394,7 @@ fn has_only(value: &Value, names: &[&str]) -> bool {
 }
 
 fn own(block: &Value) -> ProviderData {
-    ProviderData { dialect: "anthropic-messages".into(), raw: raw(block) }
+    ProviderData::new("anthropic-messages", raw(block))
 }
 
 fn raw(value: &Value) -> RawJson {

@@ -150,7 +150,7 @@ fn transcript(input: &Value, stored: bool) -> Result<Transcript, String> {
     let mut transcript = Transcript::new();
     for (role, mut parts) in turns {
         // An answer without words is none.
-        parts.retain(|part| !matches!(part, Part::Text(TextPart { text, data: None }) if text.is_empty()));
+        parts.retain(|part| !matches!(part, Part::Text(TextPart { text, data: None, .. }) if text.is_empty()));
         if matches!(parts.last(), Some(Part::Thinking(_))) {
             return Err("reasoning that nothing follows".to_owned());
         }
@@ -172,7 +172,7 @@ fn read(item: &Value, stored: bool) -> Result<(Role, Vec<Part>), String> {
             let pieces = item["content"].as_array().into_iter().flatten();
             let words: String = pieces.filter_map(|piece| piece["text"].as_str()).collect();
             let text = item["content"].as_str().map_or(words, str::to_owned);
-            Ok((Role::Assistant, vec![Part::Text(TextPart { text, data })]))
+            Ok((Role::Assistant, vec![Part::Text(TextPart::new(text).data(data))]))
         }
         // Instructions in mid-conversation, and words with marks, are the provider's own idea.
         (None | Some("message"), Some(_)) => whole(Role::User),
@@ -184,7 +184,7 @@ fn read(item: &Value, stored: bool) -> Result<(Role, Vec<Part>), String> {
             {
                 return Err("reasoning without its content".to_owned());
             }
-            Ok((Role::Assistant, vec![Part::Thinking(TextPart { text: String::new(), data: Some(own(item)) })]))
+            Ok((Role::Assistant, vec![Part::Thinking(TextPart::default().data(Some(own(item))))]))
         }
         (Some("function_call"), _) => Ok((Role::Assistant, vec![call(item)?])),
         (Some("function_call_output"), _) => Ok((Role::Tool, vec![result(item)?])),
@@ -213,7 +213,7 @@ fn call(item: &Value) -> Result<Part, String> {
     let mut more = item.as_object().cloned().unwrap_or_default();
     more.retain(|name, _| !["type", "call_id", "name", "arguments"].contains(&name.as_str()));
     let data = (!more.is_empty()).then(|| own(&Value::Object(more)));
-    Ok(Part::ToolCall(ToolCall { id, name: text("name"), arguments, data }))
+    Ok(Part::ToolCall(ToolCall::new(id, text("name"), arguments).data(data)))
 }
 
 fn result(item: &Value) -> Result<Part, String> {
@@ -231,7 +231,7 @@ fn result(item: &Value) -> Result<Part, String> {
     if content.len() > 1 && content.iter().all(|part| matches!(part, Part::Text(_))) {
         return Err("a result of several texts".to_owned());
     }
-    Ok(Part::ToolResult(ToolResult { call_id, name: String::new(), content, is_error: false }))
+    Ok(Part::ToolResult(ToolResult::new(&ToolCall::new(call_id, "", Arguments::default()), content)))
 }
 
 /// Content that is not empty.
@@ -355,7 +355,7 @@ fn small(value: &Value) -> Option<u32> {
 }
 
 fn own(item: &Value) -> ProviderData {
-    ProviderData { dialect: "openai-responses".into(), raw: raw(item) }
+    ProviderData::new("openai-responses", raw(item))
 }
 
 fn raw(value: &Value) -> RawJson {

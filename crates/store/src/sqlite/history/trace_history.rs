@@ -85,7 +85,7 @@ fn events(connection: &Connection, of: EventsOf<'_>) -> Result<Vec<NumberedEvent
         let at = Timestamp::from_microsecond(row.get(0)?).unwrap_or_default();
         let (agent, trace): (String, String) = (row.get(2)?, row.get(4)?);
         let trace = trace.parse().map_err(|error: ParseError| StoreError::unreadable("trace id", error))?;
-        let record = EventRecord { at, trace, run: run_id(row.get(1)?), agent: agent.into(), event };
+        let record = EventRecord::stored(at, trace, run_id(row.get(1)?), agent.into(), event);
         events.push(NumberedEvent { number: row.get(5)?, record });
     }
     Ok(events)
