@@ -123,8 +123,8 @@ impl Service {
     fn read(&self, incoming: &IncomingCall<'_>) -> Result<Request, Failure> {
         let IncomingCall { dialect, body, .. } = incoming;
         let mut request = dialects::read(*dialect, body, self.strict)?;
-        if self.strict && *dialect != WireDialect::Anthropic {
-            parameters::check(&request.model, body)?;
+        if self.strict {
+            parameters::check(*dialect, &request.model, body)?;
         }
         if self.template && *dialect == WireDialect::OpenaiChat {
             template::check(body)?;
