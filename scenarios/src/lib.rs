@@ -5,9 +5,11 @@
 //! loopback, in virtual time ([`in_virtual_time`]), so that a stall of ten minutes takes no time. [`judge`] checks the
 //! records of both ends of the wire against ten invariants, and against what the scenario itself expects.
 //!
-//! [`all_scenarios`] lists the scenarios. [`random_scenario`] composes faults at random.
+//! [`all_scenarios`] lists the scenarios. [`random_scenario`] composes faults at random. [`LiveCommand`] compares real
+//! providers with the simulator.
 
 mod judge;
+mod live;
 mod play;
 mod scenario;
 mod swarm;
@@ -15,6 +17,8 @@ mod table;
 
 pub use judge::judge::{Violation, judge, judge_invariants};
 pub use judge::report::{Report, ReportRow};
+pub use live::command::LiveCommand;
+pub use live::reference::live_simulator;
 pub use play::play::play;
 pub use play::virtual_time::in_virtual_time;
 pub use scenario::environment::Environment;

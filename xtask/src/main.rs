@@ -47,6 +47,13 @@ enum Command {
     Swarm(commands::swarm::Options),
     /// Tests the provider clients with damaged responses, and fails at a panic or if the chunking makes a difference.
     Fuzz(commands::fuzz::Options),
+    /// Tries the clients against real providers or a local server, and reports what differs from the simulator.
+    #[command(disable_help_flag = true)]
+    Live {
+        /// Arguments of the program, such as `--help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Sends requests to the server that are generated from its `OpenAPI` description, and checks the responses.
     FuzzApi(steps::fuzz_api::Options),
     /// Checks the dependencies for known vulnerabilities. Needs github.com, for the `RustSec` database.
@@ -58,8 +65,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Err(error) = run(Arguments::parse().command) else {
-        return ExitCode::SUCCESS;
+    let error = match run(Arguments::parse().command) {
+        Ok(code) => return code,
+        Err(error) => error,
     };
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
@@ -68,7 +76,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     let shell = Shell::new()?;
     // Set by cargo at run time. The path at compile time may be outdated.
     let package = env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo xtask`")?;
@@ -79,9 +87,11 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { arguments } => commands::bench::run(&shell, &arguments),
         Command::Swarm(options) => commands::swarm::run(&shell, &options),
         Command::Fuzz(options) => commands::fuzz::run(&shell, &options),
+        Command::Live { arguments } => return commands::live::run(&shell, &arguments),
         Command::FuzzApi(options) => steps::fuzz_api::run(&shell, &options),
         Command::Advisories => steps::deny::check_advisories(&shell),
         Command::Mutants(options) => commands::mutants::run(&shell, &options),
         Command::Prices(options) => commands::prices::run(&shell, &options),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
