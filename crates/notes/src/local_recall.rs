@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
 use brigade_core::{MemoryError, Run, Scope};
+use parking_lot::Mutex;
 
 use crate::{Note, Recall};
 
@@ -61,7 +62,7 @@ impl Recall for LocalRecall {
             let limit = Self::MAX_NOTE_BYTES;
             return Err(MemoryError::new(format!("a note may have {limit} bytes, this one has {size}; shorten it")));
         }
-        lock(&self.scopes).add(scope, note);
+        self.scopes.lock().add(scope, note);
         Ok(())
     }
 
@@ -70,7 +71,7 @@ impl Recall for LocalRecall {
         // The text may be a long task, whose words take a while to count.
         let ranking = tokio::task::spawn_blocking(move || {
             let wanted = words(&text).collect();
-            let scopes = lock(&scopes);
+            let scopes = scopes.lock();
             let notes = scopes.get(&scope).map(|notes| rank(notes, &wanted)).unwrap_or_default();
             notes.into_iter().take(limit).map(|indexed| indexed.note.clone()).collect()
         });
@@ -78,7 +79,7 @@ impl Recall for LocalRecall {
     }
 
     async fn forget(&self, scope: &Scope, id: &str) -> Result<bool, MemoryError> {
-        let mut scopes = lock(&self.scopes);
+        let mut scopes = self.scopes.lock();
         let Some(notes) = scopes.get_mut(scope) else { return Ok(false) };
         let before = notes.len();
         notes.retain(|kept| kept.note.id != id);
@@ -110,11 +111,6 @@ impl Scopes {
         }
         self.0.push_back((owner, notes));
     }
-}
-
-/// Locks the scopes even if a thread panicked while it held the lock: they are valid at every moment.
-fn lock(scopes: &Mutex<Scopes>) -> MutexGuard<'_, Scopes> {
-    scopes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Indexed {

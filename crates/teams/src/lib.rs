@@ -29,10 +29,3 @@ pub use shared::bus::{Bus, BusError, Delivery, Envelope, Inbox, Subscription};
 pub use shared::bus_tools::bus_tools;
 pub use shared::local_bus::LocalBus;
 pub use shared::team_run::{TeamRun, TeamRunBuilder};
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Locks a mutex even if a thread panicked while it held the lock: all state behind our locks is valid at every moment.
-pub(crate) fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

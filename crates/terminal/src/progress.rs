@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     io::{IsTerminal, Write as _},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use brigade_core::{Event, ModelErrorKind, Money, Observer, Run, Spending};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Shows the agents of a run on standard error: on a terminal as a table that is redrawn, otherwise as one line per change.
@@ -80,7 +81,7 @@ impl ProgressDisplay {
             // Writing to a string does not fail, here and below.
             let _ = write!(text, "\x1b[{previous}A");
         }
-        let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let agents = self.agents.lock();
         for (agent, row) in agents.iter() {
             let _ = writeln!(text, "\x1b[2K{}", row.text(agent, self.has_color));
         }
@@ -90,7 +91,7 @@ impl ProgressDisplay {
     }
 
     fn update(&self, agent: &Arc<str>, change: impl FnOnce(&mut AgentRow)) {
-        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut agents = self.agents.lock();
         let row = agents.entry(Arc::clone(agent)).or_insert_with(AgentRow::new);
         let before = row.activity.clone();
         change(row);

@@ -1,11 +1,9 @@
 //! The table of results.
 
-use std::{
-    fmt,
-    sync::{Mutex, PoisonError},
-};
+use std::fmt;
 
 use brigade_rehearsal::WireDialect;
+use parking_lot::Mutex;
 
 use crate::{
     judge::judge::Violation,
@@ -58,7 +56,7 @@ impl Report {
 
     /// Adds a row. Returns the whole table if this was the last of `total` rows.
     pub fn add(&self, row: ReportRow, total: usize) -> Option<String> {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.rows.lock();
         rows.push(row);
         (rows.len() == total).then(|| {
             rows.sort_by(|one, other| one.id.cmp(&other.id));

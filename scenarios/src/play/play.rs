@@ -1,11 +1,6 @@
 //! Plays one scenario in one dialect, with a control run at the same time, and records both.
 
-use std::{
-    convert::Infallible,
-    fs,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, fs, sync::Arc, time::Duration};
 
 use brigade_core::{
     Budget, Cap, Event, Ledger, ModelId, Money, Observer, Outcome, Pricing, Run, RunError, Runnable, ServedCall, Task,
@@ -14,6 +9,7 @@ use brigade_core::{
 use brigade_observability::{LogTarget, Logging, PriceBook};
 use brigade_rehearsal::{CallRecord, Latency, WireDialect};
 use futures::future::join_all;
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, time::Instant};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -90,7 +86,7 @@ async fn run_scenario(scenario: &Scenario, dialect: WireDialect, seed: u64) -> a
         spending: key.spending(),
         outstanding: key.outstanding(),
         reserved: key.reserved(),
-        samples: samples.owed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        samples: samples.owed.lock().clone(),
         tool_runs: environment.tools().runs(),
         tasks_left: 0,
         log_lines: Vec::new(),
@@ -176,7 +172,7 @@ impl KeySamples {
 
     fn take(&self) {
         let owed = self.key.spending().total() + self.key.reserved();
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner).push(owed);
+        self.owed.lock().push(owed);
     }
 }
 

@@ -10,12 +10,13 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker},
 };
 
+use parking_lot::Mutex;
 use tokio::{runtime::Builder, task::JoinSet};
 
 /// How often in a row the runtime must be idle. Each round moves bytes one hop over loopback. The longest transfer that
@@ -60,13 +61,13 @@ impl IdleCounter {
     fn on_idle(&self) {
         if self.rounds.fetch_add(1, Ordering::Relaxed) >= IDLE_ROUNDS {
             self.rounds.store(0, Ordering::Relaxed);
-        } else if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
+        } else if let Some(waker) = &*self.waker.lock() {
             waker.wake_by_ref();
         }
     }
 
     fn store_waker(&self, context: &Context<'_>) -> Poll<()> {
-        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        *self.waker.lock() = Some(context.waker().clone());
         Poll::Pending
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt::Write as _,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use brigade_core::{
     StopReason, TraceId, Usage,
 };
 use brigade_rehearsal::{CallRecord, WireDialect};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// The records of one scenario in one dialect.
@@ -262,7 +263,7 @@ impl EventRecorder {
     }
 
     pub(crate) fn events(&self) -> Vec<RecordedEvent> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.events.lock().clone()
     }
 }
 
@@ -275,6 +276,6 @@ impl Observer for EventRecorder {
             agent: Arc::clone(run.agent()),
             event: event.clone(),
         };
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        self.events.lock().push(entry);
     }
 }

@@ -1,12 +1,10 @@
 //! Tools that answer, hang, panic or fail, and count their runs.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use brigade_core::{Effect, RawJson, Run, Tool, ToolError, ToolOutput, ToolSpec};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::scenario::environment::CANARY;
@@ -73,7 +71,7 @@ impl ToolLog {
 
     /// The name of the tool of each run, in order.
     pub fn runs(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     fn scripted(&self, name: &'static str, behavior: ToolBehavior, schema: &str) -> anyhow::Result<ScriptedTool> {
@@ -99,7 +97,7 @@ impl Tool for ScriptedTool {
 
     #[expect(clippy::panic, reason = "a tool that panics is one of the faults")]
     async fn call(&self, _: Value, _: &Run) -> Result<ToolOutput, ToolError> {
-        self.log.0.lock().unwrap_or_else(PoisonError::into_inner).push(self.name);
+        self.log.0.lock().push(self.name);
         let found = format!("{} found {CANARY}", self.name);
         match self.behavior {
             ToolBehavior::Answers => Ok(found.into()),

@@ -1,12 +1,9 @@
 //! Sends HTTP requests to one provider.
 
-use std::{
-    error::Error,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{error::Error, time::Duration};
 
 use brigade_core::{ModelError, ModelErrorKind, TimeoutPhase};
+use parking_lot::Mutex;
 use reqwest::{ClientBuilder, Request, Response, Url};
 use rustls::crypto::ring;
 use tokio::{
@@ -68,7 +65,7 @@ impl HttpClient {
     /// Sends one request and waits for the head of its response. Dropping the future closes the connection.
     pub(crate) async fn send(&self, request: Request) -> Result<Response, ModelError> {
         let is_before = |time: &Mutex<Option<Instant>>| {
-            let time = *time.lock().unwrap_or_else(PoisonError::into_inner);
+            let time = *time.lock();
             time.is_some_and(|time| Instant::now() < time)
         };
         let pooled = !is_before(&self.avoid_pool_until);
@@ -107,7 +104,7 @@ impl HttpClient {
     /// Reads the rest of a response whose answer is complete, so that its connection can serve the next request. In
     /// the background: the caller has its answer and does not wait.
     pub(crate) fn drain(&self, response: Response) {
-        let mut drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut drains = self.drains.lock();
         while drains.try_join_next().is_some() {}
         drains.spawn(async { drop(timeout(DRAIN_TIMEOUT, discard(response)).await) });
     }
@@ -121,7 +118,7 @@ impl HttpClient {
 
 /// Sets a time after which no connection that is idle now is left.
 fn set_timer(time: &Mutex<Option<Instant>>) {
-    *time.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + IDLE_TIMEOUT);
+    *time.lock() = Some(Instant::now() + IDLE_TIMEOUT);
 }
 
 /// HTTP/1.1 unless asked otherwise, because a stalled HTTP/2 connection stalls all requests that share it.

@@ -1,11 +1,9 @@
 //! The registry of shared state.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use brigade_core::ModelId;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
@@ -74,7 +72,7 @@ impl Accounts {
 
     /// The current health of each model, ordered by name.
     pub fn snapshot(&self) -> Vec<ModelHealth> {
-        let registry = self.lock();
+        let registry = self.registry.lock();
         let models = registry.models.iter();
         models.map(|(id, model)| model.health(id, registry.accounts.get(id.provider()))).collect()
     }
@@ -82,7 +80,7 @@ impl Accounts {
     /// Refuses calls to `model` until [`Accounts::close`], for example while a provider is repaired. Returns false if the
     /// model has no breaker.
     pub fn open(&self, model: &ModelId) -> bool {
-        let circuit = self.lock().models.get(model).and_then(|state| state.circuit.clone());
+        let circuit = self.registry.lock().models.get(model).and_then(|state| state.circuit.clone());
         let Some(circuit) = circuit else { return false };
         circuit.open();
         tracing::warn!("the breaker of {model} was opened manually");
@@ -92,7 +90,7 @@ impl Accounts {
     /// Lets calls to `model` pass again, whether its own breaker or that of its account was open. Returns false if the
     /// model has no breaker.
     pub fn close(&self, model: &ModelId) -> bool {
-        let registry = self.lock();
+        let registry = self.registry.lock();
         let Some(state) = registry.models.get(model) else { return false };
         let account = registry.accounts.get(model.provider()).and_then(|account| account.circuit.as_ref());
         let has_breaker = state.circuit.iter().chain(account).map(|circuit| circuit.close()).count() > 0;
@@ -109,7 +107,7 @@ impl Accounts {
 
     /// The limiter of the model, or of its family.
     pub(crate) fn limiter(&self, id: &ModelId, settings: &RateLimitSettings) -> Arc<Limiter> {
-        let mut registry = self.lock();
+        let mut registry = self.registry.lock();
         let Registry { accounts, models } = &mut *registry;
         let limiter = models.entry(id.clone()).or_default().limiter.get_or_insert_with(|| {
             let AccountState { limiters, pause, .. } = accounts.entry(id.provider().clone()).or_default();
@@ -122,7 +120,7 @@ impl Accounts {
 
     /// The circuits that must be closed for a call to the model.
     pub(crate) fn circuits(&self, id: &ModelId, settings: BreakerSettings) -> Circuits {
-        let mut registry = self.lock();
+        let mut registry = self.registry.lock();
         let circuit = || Arc::new(Circuit::new(settings, self.jitter()));
         let account = registry.accounts.entry(id.provider().clone()).or_default().circuit.get_or_insert_with(circuit);
         let account = Arc::clone(account);
@@ -132,14 +130,9 @@ impl Accounts {
 
     /// The retry budget of the model.
     pub(crate) fn retry_budget(&self, id: &ModelId, settings: &RetrySettings) -> Arc<RetryBudget> {
-        let mut registry = self.lock();
+        let mut registry = self.registry.lock();
         let budget = &mut registry.models.entry(id.clone()).or_default().retry_budget;
         Arc::clone(budget.get_or_insert_with(|| Arc::new(RetryBudget::new(settings))))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Registry> {
-        // A panic cannot leave the maps in an invalid state.
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,11 +1,9 @@
 //! The state machine of a circuit breaker.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use brigade_core::{BreakerState, ModelErrorKind};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
@@ -101,7 +99,7 @@ impl Circuit {
 
     /// Asks for permission to make one call.
     pub(crate) fn request(&self) -> Result<CallPermit<'_>, CircuitOpen> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mut state_change = None;
         let is_probe = match state.phase {
             Phase::Closed => false,
@@ -128,7 +126,7 @@ impl Circuit {
     }
 
     pub(crate) fn state(&self) -> BreakerState {
-        match self.lock().phase {
+        match self.state.lock().phase {
             Phase::Closed => BreakerState::Closed,
             // The next call is a probe, although none has come yet.
             Phase::Open { until: Some(until) } if until <= Instant::now() => BreakerState::HalfOpen,
@@ -138,17 +136,17 @@ impl Circuit {
     }
 
     pub(crate) fn last_error(&self) -> Option<ModelErrorKind> {
-        self.lock().last_error
+        self.state.lock().last_error
     }
 
     /// Opens the circuit until [`Circuit::close`] is called.
     pub(crate) fn open(&self) {
-        self.lock().set_phase(Phase::Open { until: None });
+        self.state.lock().set_phase(Phase::Open { until: None });
     }
 
     /// Closes the circuit and forgets past failures.
     pub(crate) fn close(&self) {
-        self.lock().close();
+        self.state.lock().close();
     }
 
     fn record(
@@ -158,7 +156,7 @@ impl Circuit {
         error: Option<ModelErrorKind>,
     ) -> Option<BreakerState> {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if error.is_some() {
             state.last_error = error;
         }
@@ -215,11 +213,6 @@ impl Circuit {
         state.openings = state.openings.saturating_add(1);
         state.set_phase(Phase::Open { until: Some(after(Instant::now(), duration.min(longest))) });
         BreakerState::Open
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave these values in an invalid state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,11 +1,9 @@
 //! Admits calls within the limits of an account.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use brigade_core::{ChatReply, ModelError, ModelErrorKind, RateLimits, Run};
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -99,7 +97,7 @@ impl Limiter {
         run: &Run,
     ) -> Result<Admission<'a>, WaitTooLong> {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let expected = state.estimator.estimate(&call, self.charging());
         if state.queue.is_empty() && self.ready_in(&mut state, &expected, now)?.is_zero() {
             state.reserve(&expected, now);
@@ -121,12 +119,12 @@ impl Limiter {
 
     /// The number of waiting calls.
     pub(crate) fn queue_length(&self) -> usize {
-        self.lock().queue.len()
+        self.state.lock().queue.len()
     }
 
     /// The number of admitted calls that have not ended.
     pub(crate) fn calls_in_flight(&self) -> u64 {
-        let state = self.lock();
+        let state = self.state.lock();
         let mut requests = state.dimensions.iter().filter(|dimension| dimension.quantity() == Quantity::Requests);
         requests.next().map_or(0, Dimension::in_flight)
     }
@@ -134,7 +132,7 @@ impl Limiter {
     /// Each limit that is known.
     pub(crate) fn headroom(&self) -> Vec<LimitHealth> {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let known = state.dimensions.iter_mut().filter_map(|dimension| {
             let name = dimension.name();
             let bucket = dimension.bucket()?;
@@ -162,11 +160,6 @@ impl Limiter {
 
     fn permit<'a>(&'a self, call: CallSize<'a>, expected: Consumption, admitted_at: Instant) -> Permit<'a> {
         Permit { limiter: self, call, expected, admitted_at, is_settled: false }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave these numbers in an invalid state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -242,7 +235,7 @@ impl<'a> QueuedCall<'a> {
     }
 
     fn next_step(&self, now: Instant) -> Result<QueueStep, WaitTooLong> {
-        let mut state = self.limiter.lock();
+        let mut state = self.limiter.state.lock();
         if !state.queue.is_first(self.position) {
             let may_wait = now < self.gives_up_at;
             return if may_wait { Ok(QueueStep::NotYet) } else { Err(WaitTooLong(self.limiter.settings.longest_wait)) };
@@ -259,7 +252,7 @@ impl<'a> QueuedCall<'a> {
 
 impl Drop for QueuedCall<'_> {
     fn drop(&mut self) {
-        self.limiter.lock().queue.remove(self.position);
+        self.limiter.state.lock().queue.remove(self.position);
     }
 }
 
@@ -278,7 +271,7 @@ impl Permit<'_> {
             (None, Err(error)) => self.consumption_of_failure(error),
             (None, Ok(_)) => self.expected,
         };
-        let mut state = limiter.lock();
+        let mut state = limiter.state.lock();
         match result {
             Ok(reply) if usage.is_some() => state.estimator.learn(&self.call, &used),
             Err(error) if error.kind() == ModelErrorKind::RateLimited => {
@@ -307,7 +300,7 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if !self.is_settled {
-            self.limiter.lock().settle(&self.expected, &self.expected, Instant::now());
+            self.limiter.state.lock().settle(&self.expected, &self.expected, Instant::now());
         }
     }
 }

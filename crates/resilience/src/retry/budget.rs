@@ -1,7 +1,6 @@
 //! The retry budget of a model.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{RetrySettings, shared::rolling_counter::RollingCounter};
@@ -40,18 +39,18 @@ impl RetryBudget {
 
     /// Counts a call, which adds its share to the budget.
     pub(crate) fn record_call(&self) {
-        self.lock().calls.add(Instant::now());
+        self.counts.lock().calls.add(Instant::now());
     }
 
     /// Counts a call to a hedge, which a retry around it has probably counted already.
     pub(crate) fn record_hedged_call(&self) {
-        self.lock().hedged_calls.add(Instant::now());
+        self.counts.lock().hedged_calls.add(Instant::now());
     }
 
     /// Takes one retry from the budget. False if none is left.
     pub(crate) fn try_retry(&self) -> bool {
         let now = Instant::now();
-        let mut counts = self.lock();
+        let mut counts = self.counts.lock();
         let is_allowed = self.left(&mut counts, now) > 0;
         if is_allowed {
             counts.retries.add(now);
@@ -61,7 +60,7 @@ impl RetryBudget {
 
     /// The number of retries that are left now.
     pub(crate) fn remaining(&self) -> u64 {
-        self.left(&mut self.lock(), Instant::now())
+        self.left(&mut self.counts.lock(), Instant::now())
     }
 
     fn left(&self, counts: &mut Counts, now: Instant) -> u64 {
@@ -71,11 +70,6 @@ impl RetryBudget {
         };
         let share = calls.saturating_mul(self.percent) / 100;
         share.saturating_add(self.free).saturating_sub(counts.retries.total(now))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        // A panic cannot leave these numbers in an invalid state.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,10 +1,8 @@
 //! Random delays.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 /// A source of random delays. Callers that failed at the same time must not retry at the same time.
@@ -20,7 +18,7 @@ impl Jitter {
     /// A random duration between zero and `max`.
     pub(crate) fn up_to(&self, max: Duration) -> Duration {
         let max_nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);
-        let mut random = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = self.0.lock();
         Duration::from_nanos(random.random_range(0..=max_nanos))
     }
 }

@@ -1,8 +1,9 @@
 //! Watches the deltas of a reply.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use brigade_core::{Delta, Event, Observer, Run};
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 /// Watches the deltas that a call emits, so that a wrapper knows when the reply last made progress and whether
@@ -52,7 +53,7 @@ impl ReplyWatch {
 
     /// When the latest delta was emitted; `None` if there was none since the reply last started.
     pub(crate) fn last_delta_at(&self) -> Option<Instant> {
-        self.progress.as_ref()?.lock().last_delta_at
+        self.progress.as_ref()?.state.lock().last_delta_at
     }
 
     /// Whether listeners have seen a part of the reply that is still valid.
@@ -64,7 +65,7 @@ impl ReplyWatch {
     /// cannot take back.
     pub(crate) fn may_restart(&self, max_restarts: u32) -> bool {
         self.progress.as_ref().is_none_or(|progress| {
-            let state = progress.lock();
+            let state = progress.state.lock();
             let is_final = self.run.is_append_only() && state.has_text;
             !is_final && state.restarts < max_restarts
         })
@@ -79,23 +80,19 @@ impl ReplyWatch {
     }
 }
 
-impl Progress {
-    fn lock(&self) -> MutexGuard<'_, ProgressState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Progress {}
 
 impl Observer for Progress {
     fn on_event(&self, _: &Run, event: &Event) {
         if let Event::Delta(delta) = event
             && !is_empty(delta)
         {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.last_delta_at = Some(Instant::now());
             state.has_text |= matches!(delta, Delta::Text(_));
             self.new_delta.notify_one();
         } else if matches!(event, Event::ReplyRestarted) {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let restarts = state.restarts + 1;
             *state = ProgressState { restarts, ..ProgressState::default() };
         }

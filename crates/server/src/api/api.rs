@@ -1,9 +1,6 @@
 //! The state behind the HTTP API, built in code or from a configuration.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
@@ -11,6 +8,7 @@ use axum::{Router, http::HeaderValue};
 use brigade_core::{Budget, Ledger, Observer};
 use brigade_edge::{CheckResult, Health, HealthCheck, Origin};
 use brigade_observability::{Metrics, MetricsConfig, MetricsHandle};
+use parking_lot::RwLock;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -164,12 +162,12 @@ impl Api {
     }
 
     pub(crate) fn setup(&self) -> Arc<Setup> {
-        Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.setup.read())
     }
 
     /// Uses another setup for new requests. Running requests keep theirs.
     pub(crate) fn replace(&self, setup: Setup) {
-        *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
+        *self.setup.write() = Arc::new(setup);
     }
 }
 

@@ -1,12 +1,10 @@
 //! Limits the request rate of a key.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use brigade_resilience::Bucket;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{ApiError, error_code::ErrorCode};
@@ -39,7 +37,7 @@ impl RequestLimiter {
             Some(previous) if previous.rate == rate => return previous.clone(),
             Some(previous) => {
                 // A copy, because the new configuration may still turn out to be unusable.
-                let mut bucket = previous.bucket.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let mut bucket = previous.bucket.lock().clone();
                 bucket.set_limit(rate.per_minute, rate.burst, now);
                 bucket
             }
@@ -52,7 +50,7 @@ impl RequestLimiter {
     pub(super) fn admit(&self, key: &str) -> Result<(), ApiError> {
         let now = Instant::now();
         let wait = {
-            let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut bucket = self.bucket.lock();
             let wait = bucket.ready_in(1, now);
             if wait.is_zero() {
                 bucket.take(1, now);

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use brigade_core::{ModelError, ModelErrorKind, ModelId};
 use brigade_edge::{CheckResult, HealthCheck};
 use brigade_resilience::Accounts;
 use futures::future::join_all;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use crate::models::account::Account;
@@ -79,7 +80,7 @@ impl ProviderHealth {
     }
 
     fn state(&self) -> MutexGuard<'_, ProbeState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

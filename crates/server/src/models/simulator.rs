@@ -1,12 +1,10 @@
 //! The provider simulator inside this process, for accounts of the kind "simulator".
 
-use std::{
-    net,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net, sync::Arc};
 
 use anyhow::Context as _;
 use brigade_rehearsal::{RunningSimulator, Simulator};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 /// Starts a simulator on first use and stops it when the process ends.
@@ -15,7 +13,7 @@ pub(crate) struct SharedSimulator(Arc<Mutex<Option<RunningSimulator>>>);
 
 impl SharedSimulator {
     pub(crate) fn base_url(&self) -> anyhow::Result<String> {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.0.lock();
         if let Some(running) = &*running {
             return Ok(running.base_url());
         }

@@ -5,7 +5,7 @@ use std::{
     fmt,
     str::FromStr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -13,6 +13,7 @@ use std::{
 use brigade_core::{Delta, Event, EventRecord, Observer, Run};
 use brigade_observability::mask_event;
 use brigade_store::RequestRecorder;
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -80,19 +81,19 @@ impl EventLog {
 
     /// The events after this position that are still kept.
     pub fn after(&self, position: EventPosition) -> Vec<LoggedEvent> {
-        let entries = self.lock();
+        let entries = self.entries.lock();
         let first = entries.kept.partition_point(|entry| entry.position <= position);
         entries.kept.range(first..).cloned().collect()
     }
 
     /// The position of the first event that is still kept.
     pub fn first(&self) -> Option<EventPosition> {
-        self.lock().kept.front().map(|entry| entry.position)
+        self.entries.lock().kept.front().map(|entry| entry.position)
     }
 
     /// The position of the last event.
     pub fn last(&self) -> EventPosition {
-        self.lock().last
+        self.entries.lock().last
     }
 
     /// Waits until there is an event after this position.
@@ -109,7 +110,7 @@ impl EventLog {
     /// Adds an event. `number` returns its number, and is called in the order of the events.
     fn write(&self, event: &impl Serialize, number: impl FnOnce(EventPosition) -> EventPosition) {
         let json = serde_json::to_string(event);
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         let position = number(entries.last);
         entries.last = position;
         let Ok(json) = json else { return };
@@ -122,10 +123,6 @@ impl EventLog {
         }
         drop(entries);
         self.last.send_replace(position);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,12 +1,10 @@
 //! Idempotency keys: a request that is sent twice starts one run.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use brigade_core::RunId;
 use brigade_store::{KeyedRun, StoredKeys};
+use parking_lot::Mutex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex as AsyncMutex;
@@ -132,7 +130,7 @@ impl IdempotencyKeys {
     }
 
     fn state(&self, key: KeyOfOwner, runs: &Runs) -> Arc<KeyState> {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.lock();
         // Keys of evicted runs, and of runs that could not be started, are removed rarely, because that visits all keys.
         if !keys.contains_key(&key) && keys.len() >= MAX_KEYS.max(2 * runs.max_kept()) {
             keys.retain(|_, state| match state.try_lock() {
@@ -220,6 +218,6 @@ mod tests {
         assert!(matches!(ask(0).await, RunOfKey::Earlier(run) if run == id(&first)));
         ask(MAX_KEYS).await;
         ask(MAX_KEYS + 1).await;
-        assert!(keys.keys.lock().unwrap().len() < 9);
+        assert!(keys.keys.lock().len() < 9);
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,6 +14,7 @@ use brigade_core::{Agent, CostSummary, Outcome, Run, RunError, RunId, StopReason
 use brigade_store::RunStatus;
 use futures::FutureExt;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
@@ -179,7 +180,7 @@ impl Runs {
         self.keep(Arc::clone(&handle));
         let (bytes, totals) = (Arc::clone(&self.bytes), Arc::clone(&self.totals));
         let completion = Completion { _permit: permit, _slot: slot, bytes, totals, store };
-        let mut tasks = lock(&self.tasks);
+        let mut tasks = self.tasks.lock();
         // Frees the memory of tasks that have ended.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(Arc::clone(&handle).execute(agent, run, task, completion));
@@ -188,12 +189,12 @@ impl Runs {
 
     /// The run with this id, if it is running or kept.
     pub fn find(&self, id: RunId) -> Option<Arc<RunHandle>> {
-        lock(&self.handles).iter().rev().find(|handle| handle.id == id).cloned()
+        self.handles.lock().iter().rev().find(|handle| handle.id == id).cloned()
     }
 
     /// All runs that are running or kept, the newest first.
     pub fn all(&self) -> Vec<Arc<RunHandle>> {
-        lock(&self.handles).iter().rev().cloned().collect()
+        self.handles.lock().iter().rev().cloned().collect()
     }
 
     /// True once [`Runs::drain`] was called.
@@ -236,7 +237,7 @@ impl Runs {
     }
 
     fn keep(&self, handle: Arc<RunHandle>) {
-        let mut handles = lock(&self.handles);
+        let mut handles = self.handles.lock();
         handles.push_back(handle);
         // Running runs are never dropped; the semaphore limits their number.
         while handles.len() > self.max_kept || self.bytes.load(Ordering::Relaxed) > MAX_BYTES {
@@ -309,14 +310,14 @@ impl RunHandle {
 
     /// Cancels the run. Its outcome has the answer so far. Does nothing if the run has ended.
     pub fn cancel(&self) {
-        if let Some(run) = lock(&self.run).as_ref() {
+        if let Some(run) = self.run.lock().as_ref() {
             run.cancel();
         }
     }
 
     /// What the run has cost so far.
     pub fn cost(&self) -> CostSummary {
-        let running = lock(&self.run).as_ref().map(|run| run.ledger().summary());
+        let running = self.run.lock().as_ref().map(|run| run.ledger().summary());
         running.or_else(|| self.end()?.cost()).unwrap_or_default()
     }
 
@@ -338,7 +339,7 @@ impl RunHandle {
         {
             outcome.degraded.push(degraded);
         }
-        lock(&self.run).take();
+        self.run.lock().take();
         // Before the end is set, because a run that has ended may be dropped from the list at any time.
         let bytes = self.size(&end);
         self.bytes.store(bytes, Ordering::Relaxed);
@@ -390,8 +391,4 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,8 @@
 //! Counts the running runs of each owner.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
 
 use super::manager::StartRunError;
 
@@ -21,7 +20,7 @@ pub(super) struct OwnerSlot {
 impl RunningByOwner {
     /// Counts one more run, unless the owner has `limit` of them.
     pub(super) fn count(self: &Arc<Self>, owner: &Arc<str>, limit: Option<usize>) -> Result<OwnerSlot, StartRunError> {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.0.lock();
         let count = running.get(owner).copied().unwrap_or(0);
         if let Some(limit) = limit.filter(|limit| count >= *limit) {
             return Err(StartRunError::TooManyRunsOfOwner { limit });
@@ -33,7 +32,7 @@ impl RunningByOwner {
 
 impl Drop for OwnerSlot {
     fn drop(&mut self) {
-        let mut running = self.running.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.0.lock();
         match running.get_mut(&self.owner) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(running.remove(&self.owner)),
@@ -54,6 +53,6 @@ mod tests {
         assert!(count("b", Some(2)).is_ok() && count("a", None).is_ok());
         drop(slots);
         assert!(count("a", Some(1)).is_ok());
-        assert!(running.0.lock().unwrap().is_empty());
+        assert!(running.0.lock().is_empty());
     }
 }

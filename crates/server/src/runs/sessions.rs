@@ -1,14 +1,11 @@
 //! Sessions without a store.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use brigade_core::{LocalMemory, Memory, MemoryError, Message};
 use brigade_store::{SessionGuard, SessionLocks};
+use parking_lot::Mutex;
 
 /// Sessions in the memory of this process, for all agents. Requests of the same session wait for each other, as with a
 /// store. Cheap to clone.
@@ -42,10 +39,10 @@ impl LocalSessions {
 #[async_trait]
 impl Memory for RequestSessions {
     async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError> {
-        let is_locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner).contains_key(session);
+        let is_locked = self.locked.lock().contains_key(session);
         if !is_locked {
             let guard = self.sessions.locks.lock(session).await?;
-            self.locked.lock().unwrap_or_else(PoisonError::into_inner).insert(session.to_owned(), guard);
+            self.locked.lock().insert(session.to_owned(), guard);
         }
         self.sessions.memory.load(session).await
     }

@@ -1,12 +1,10 @@
 //! Sums of what the runs of this process have cost.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use brigade_core::{CostSummary, Spending};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -44,7 +42,7 @@ impl UsageTotals {
     /// Adds the cost of a run that has just ended.
     pub(crate) fn add(&self, key: &Arc<str>, agent: &Arc<str>, cost: &CostSummary) {
         let day = Timestamp::now().to_zoned(TimeZone::UTC).date();
-        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = self.0.lock();
         for (model, spending) in &cost.by_model {
             let key = UsageKey { day, key: Arc::clone(key), agent: Arc::clone(agent), model: model.clone() };
             *sums.entry(key).or_default() += *spending;
@@ -57,7 +55,7 @@ impl UsageTotals {
 
     /// The sums that match a filter.
     pub(crate) fn sums(&self, matches: impl Fn(&UsageKey) -> bool) -> Vec<UsageSum> {
-        let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sums = self.0.lock();
         let matching = sums.iter().filter(|(key, _)| matches(key));
         matching.map(|(key, spending)| UsageSum { key: key.clone(), spending: *spending }).collect()
     }

@@ -1,11 +1,8 @@
 //! Notes that all agents of a request share.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::unpoisoned;
+use parking_lot::Mutex;
 
 /// Small notes that all agents of a request can read and write. Cheap to clone; clones share the notes.
 ///
@@ -60,7 +57,7 @@ impl Blackboard {
         if note.len() > Self::MAX_NOTE_BYTES {
             return Err(BlackboardError::NoteTooLong(note.len()));
         }
-        let mut notes = unpoisoned(&self.0);
+        let mut notes = self.0.lock();
         if notes.len() >= Self::MAX_NOTES && !notes.contains_key(name) {
             return Err(BlackboardError::Full);
         }
@@ -70,12 +67,12 @@ impl Blackboard {
 
     /// The note of this name.
     pub fn read(&self, name: &str) -> Option<String> {
-        unpoisoned(&self.0).get(name).cloned()
+        self.0.lock().get(name).cloned()
     }
 
     /// All notes by name.
     pub fn notes(&self) -> BTreeMap<String, String> {
-        unpoisoned(&self.0).clone()
+        self.0.lock().clone()
     }
 }
 

@@ -3,19 +3,20 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
 };
 
-use crate::{Bus, BusError, Delivery, Envelope, Inbox, Subscription, unpoisoned};
+use crate::{Bus, BusError, Delivery, Envelope, Inbox, Subscription};
 
 /// Delivers messages inside one process, through bounded inboxes.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl LocalBus {
 
     /// Calls `send` with the listeners of `topic`. Fails if there is none.
     fn with_listeners<T>(&self, topic: &str, send: impl FnOnce(&mut Topic) -> T) -> Result<T, BusError> {
-        let outcome = unpoisoned(&self.topics).get_mut(topic).map(send);
+        let outcome = self.topics.lock().get_mut(topic).map(send);
         outcome.ok_or_else(|| {
             self.count_dead_letters(1);
             BusError::NoListener(topic.to_owned())
@@ -136,7 +137,7 @@ impl Bus for LocalBus {
     async fn listen(&self, topic: &str, subscription: Subscription) -> Result<Inbox, BusError> {
         let (sender, receiver) = mpsc::channel(self.inbox_capacity);
         let registration = Registration { topics: Arc::downgrade(&self.topics), topic: topic.to_owned() };
-        let mut topics = unpoisoned(&self.topics);
+        let mut topics = self.topics.lock();
         let groups = topics.entry(topic.to_owned()).or_default();
         let same = |group: &&mut Group| group.subscription == subscription && subscription != Subscription::Broadcast;
         match groups.iter_mut().find(same) {
@@ -150,7 +151,7 @@ impl Bus for LocalBus {
 impl Drop for Registration {
     fn drop(&mut self) {
         let Some(topics) = self.topics.upgrade() else { return };
-        let mut topics = unpoisoned(&topics);
+        let mut topics = topics.lock();
         let Some(groups) = topics.get_mut(&self.topic) else { return };
         groups.retain_mut(|group| {
             group.members.retain(|member| !member.is_closed());

@@ -284,7 +284,7 @@ async fn a_drained_response_leaves_its_connection_for_the_next_request() {
         let mut response = host.send("{}").await.unwrap();
         assert_eq!(response.chunk().await.unwrap().unwrap(), "hi");
         host.client.drain(response);
-        let mut drains = std::mem::take(&mut *host.client.drains.lock().unwrap());
+        let mut drains = std::mem::take(&mut *host.client.drains.lock());
         drains.join_next().await.unwrap().unwrap();
         for _ in 0..10 {
             tokio::task::yield_now().await;

@@ -279,7 +279,7 @@ async fn a_long_pause_fails_waiting_and_new_calls_at_once() {
 
 /// No call waits and none is in flight.
 fn is_idle(limiter: &Limiter) -> bool {
-    limiter.queue_length() == 0 && limiter.lock().dimensions.iter().all(|dimension| dimension.in_flight() == 0)
+    limiter.queue_length() == 0 && limiter.state.lock().dimensions.iter().all(|dimension| dimension.in_flight() == 0)
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
