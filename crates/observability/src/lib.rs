@@ -63,7 +63,7 @@ pub use logs::mask::mask;
 pub use logs::mask_event::mask_event;
 pub use metrics::metrics::{Metrics, MetricsConfig};
 pub use metrics::names::Convention;
-pub use metrics::prometheus::{MetricsError, MetricsHandle};
+pub use metrics::prometheus::{MetricsError, MetricsHandle, Storage};
 pub use prices::price_book::{ModelLimits, PriceBook, PriceBookError};
 #[cfg(feature = "otlp")]
 pub use spans::otlp::{Otlp, OtlpConfig, OtlpError};

@@ -44,6 +44,21 @@ pub enum StoreError {
     /// Another file took the place of this one. It is opened at the next write.
     #[error("{} was replaced while it was in use and nothing was stored; try again", .0.display())]
     Replaced(PathBuf),
+    /// Another program truncated or overwrote the file while it was open. Nothing is written to it any more.
+    #[error(
+        "{} was damaged while it was in use ({finding}); move a backup or an empty file to its place, or, while the \
+         program is stopped, put a backup there and remove the files that end in `-wal`, `-shm` and `.lock`",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        finding: &'static str,
+    },
+    /// The file is missing or empty, but its write-ahead log is there. SQLite would delete the log.
+    #[error("{} is missing or empty, but its log {}-wal has data; put the file back, or remove the log to begin anew", .0.display(), .0.display())]
+    LogWithoutData(PathBuf),
     /// The file, its folder or its lock cannot be opened.
     #[error("{} cannot be opened; check that the folder exists and is writable", path.display())]
     Open {
@@ -61,7 +76,16 @@ pub enum StoreError {
     /// The disk refused the write for another reason: a quota, a limit on the file size, a defect.
     #[error("the disk refused the write and nothing was stored; check its quota, its limits and its health")]
     Disk(#[source] ErrorCause),
-    /// Another program locks the file for longer than the busy timeout.
+    /// Another program locks the file for longer than the busy timeout; see [`Database`](crate::Database).
+    #[error(
+        "another program locks the database; {}; stop that program",
+        if *is_queued { "this is stored as soon as the lock is released" } else { "too much waits for it, so this was not stored" }
+    )]
+    Locked {
+        /// True if the data is stored once the lock is released and the process still runs.
+        is_queued: bool,
+    },
+    /// Another program locked the file during a read or while it was opened.
     #[error("another program locks the database and nothing was stored; stop it and try again")]
     Busy(#[source] ErrorCause),
     /// The session was continued by another request since it was loaded.
@@ -167,6 +191,9 @@ impl StoreError {
             | Self::InUse(_)
             | Self::Missing(_)
             | Self::Replaced(_)
+            | Self::Damaged { .. }
+            | Self::LogWithoutData(_)
+            | Self::Locked { .. }
             | Self::Panicked
             | Self::Open { .. }
             | Self::Conflict { .. }

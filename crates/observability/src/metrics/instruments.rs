@@ -47,6 +47,9 @@ pub(crate) struct Instruments {
     pub(crate) budget_remaining: Family<1, Gauge>,
     pub(crate) price_table_age: Family<0, Gauge>,
     pub(crate) log_lines_dropped: Family<0, Counter>,
+    pub(crate) store_failing: Family<0, Gauge>,
+    pub(crate) store_lost: Family<0, Counter>,
+    pub(crate) keys_forgotten: Family<0, Counter>,
 }
 
 /// Token metrics of one convention.
@@ -109,6 +112,9 @@ impl Instruments {
             budget_remaining: registry.family(names::BUDGET_REMAINING),
             price_table_age: registry.family(names::PRICE_TABLE_AGE),
             log_lines_dropped: registry.family(names::LOG_LINES_DROPPED),
+            store_failing: registry.family(names::STORE_FAILING),
+            store_lost: registry.family(names::STORE_LOST),
+            keys_forgotten: registry.family(names::KEYS_FORGOTTEN),
         }
     }
 }

@@ -159,6 +159,15 @@ pub(crate) const LOG_LINES_DROPPED: Metric<0> = metric(
     [],
     "Log lines that were dropped because the log was not read fast enough.",
 );
+pub(crate) const STORE_FAILING: Metric<0> =
+    metric("brigade_store_failing", [], "1 while the store cannot be written, also because another program locks it.");
+pub(crate) const STORE_LOST: Metric<0> =
+    metric("brigade_store_writes_lost_total", [], "Events and messages that could not be stored. Cost is never lost.");
+pub(crate) const KEYS_FORGOTTEN: Metric<0> = metric(
+    "brigade_idempotency_keys_forgotten_total",
+    [],
+    "Idempotency keys that were forgotten because there is no store. A request with such a key runs again.",
+);
 pub(crate) const SERIES_DROPPED: Metric<0> =
     metric("brigade_metric_samples_dropped_total", [], "Samples that were dropped because there were too many series.");
 

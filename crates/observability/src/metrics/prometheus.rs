@@ -38,7 +38,22 @@ struct Sampled {
     prices: Option<PriceBook>,
     logging: Option<LoggingHandle>,
     breakers: Option<Arc<BreakerStates>>,
+    storage: Option<Arc<StorageSample>>,
 }
+
+/// What a program has stored and lost; see [`MetricsHandle::watch_storage`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Storage {
+    /// True while nothing can be stored.
+    pub is_failing: bool,
+    /// The number of events and messages that could not be stored.
+    pub lost_writes: u64,
+    /// The number of idempotency keys that were forgotten because there is no store.
+    pub forgotten_keys: u64,
+}
+
+type StorageSample = dyn Fn() -> Storage + Send + Sync;
 
 type BreakerStates = dyn Fn() -> Vec<(ModelId, BreakerState)> + Send + Sync;
 
@@ -59,6 +74,31 @@ pub enum MetricsError {
 
 /// Three times in the usual scrape interval of 15 s, so that a busy histogram holds only a few seconds of samples.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Storage {
+    /// A store that works and has lost nothing.
+    pub fn working() -> Self {
+        Self::default()
+    }
+
+    /// Sets whether nothing can be stored now.
+    #[must_use]
+    pub fn failing(self, is_failing: bool) -> Self {
+        Self { is_failing, ..self }
+    }
+
+    /// Sets the number of events and messages that could not be stored.
+    #[must_use]
+    pub fn lost_writes(self, lost_writes: u64) -> Self {
+        Self { lost_writes, ..self }
+    }
+
+    /// Sets the number of idempotency keys that were forgotten.
+    #[must_use]
+    pub fn forgotten_keys(self, forgotten_keys: u64) -> Self {
+        Self { forgotten_keys, ..self }
+    }
+}
 
 impl Metrics {
     /// Installs a Prometheus recorder for the whole process, so that metrics of other libraries are exported, too.
@@ -128,6 +168,11 @@ impl MetricsHandle {
         self.sampled().breakers = Some(Arc::new(states));
     }
 
+    /// Exports the state of a store. `sample` is called at each scrape.
+    pub fn watch_storage(&self, sample: impl Fn() -> Storage + Send + Sync + 'static) {
+        self.sampled().storage = Some(Arc::new(sample));
+    }
+
     /// The current metrics in the text format of Prometheus, version 0.0.4: the body of `/metrics`.
     pub fn render(&self) -> String {
         self.sampled().record(&self.0.metrics);
@@ -156,6 +201,12 @@ impl Sampled {
         }
         if let Some(logging) = &self.logging {
             to.log_lines_dropped.with([]).absolute(logging.dropped_lines());
+        }
+        if let Some(storage) = &self.storage {
+            let Storage { is_failing, lost_writes, forgotten_keys } = storage();
+            to.store_failing.with([]).set(f64::from(u8::from(is_failing)));
+            to.store_lost.with([]).absolute(lost_writes);
+            to.keys_forgotten.with([]).absolute(forgotten_keys);
         }
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use axum::{Router, http::HeaderValue};
 use brigade_core::{Budget, Ledger, Observer};
 use brigade_edge::{CheckResult, Health, HealthCheck, Origin};
-use brigade_observability::{Metrics, MetricsConfig, MetricsHandle};
+use brigade_observability::{Metrics, MetricsConfig, MetricsHandle, Storage};
 use parking_lot::RwLock;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -309,7 +309,7 @@ impl ApiBuilder {
         };
         let mut observers = self.observers;
         observers.push(metrics.observer());
-        Ok(Arc::new(Api {
+        let api = Arc::new(Api {
             setup: RwLock::new(Arc::new(Setup { agents, access, cors_origins })),
             ledger,
             runs,
@@ -322,7 +322,14 @@ impl ApiBuilder {
             sessions: self.sessions,
             max_body: self.max_body,
             _tasks: self.tasks,
-        }))
+        });
+        let sampled = Arc::downgrade(&api);
+        api.metrics.watch_storage(move || {
+            let Some(api) = sampled.upgrade() else { return Storage::working() };
+            let storage = api.store.as_ref().map_or_else(Storage::working, Store::sample);
+            storage.forgotten_keys(api.idempotency.forgotten())
+        });
+        Ok(api)
     }
 }
 

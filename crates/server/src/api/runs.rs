@@ -91,7 +91,7 @@ pub(crate) struct RunView<'a> {
     agent: &'a str,
     /// The name of the key that started the run.
     key: &'a str,
-    /// The end user that the request named, while the run is in memory.
+    /// The end user that the request named.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     #[schemars(extend("enum" = RunStatus::ALL.map(RunStatus::name)))]
@@ -130,6 +130,8 @@ pub(crate) struct RunListParams {
     status: Option<String>,
     /// Only runs of this session.
     session_id: Option<String>,
+    /// Only runs for this end user.
+    user: Option<String>,
     /// The maximum number of runs. 20 by default. A page has fewer if they are more than 1 MiB together.
     #[schemars(range(min = 1, max = MAX_PAGE))]
     limit: Option<usize>,
@@ -328,6 +330,7 @@ impl RunListParams {
             agent: self.agent,
             status,
             session: self.session_id,
+            user: self.user,
             before: self.before.map(RunId::from),
             limit,
         })
@@ -371,7 +374,7 @@ impl<'a> RunView<'a> {
             object: "run",
             agent: &run.agent,
             key: &run.account,
-            user: None,
+            user: run.user.as_deref(),
             status: run.status().name(),
             began_at: Timestamp::from_microsecond(run.started_us).unwrap_or_default(),
             trace_id: run.trace.clone(),

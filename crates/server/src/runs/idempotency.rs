@@ -1,6 +1,12 @@
 //! Idempotency keys: a request that is sent twice starts one run.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use brigade_core::RunId;
 use brigade_store::{KeyedRun, StoredKeys};
@@ -15,11 +21,14 @@ use super::{
 };
 
 /// The idempotency keys under which runs were started. With a store, a key is kept as long as its run, over restarts.
-/// Without one, keys are forgotten only when there are many; the run of a key may be forgotten earlier.
+/// Without one, keys are forgotten when there are more than 10,000 and their runs are not kept any more. A request with a
+/// forgotten key runs again, which is logged once and counted. Refusing new keys would fail requests that are not repeated.
 #[derive(Debug, Default)]
 pub struct IdempotencyKeys {
     keys: Mutex<HashMap<KeyOfOwner, Arc<KeyState>>>,
     stored: Option<StoredKeys>,
+    /// The number of keys that were forgotten and that no store has.
+    forgotten: AtomicU64,
 }
 
 /// A request with an idempotency key.
@@ -74,6 +83,11 @@ impl IdempotencyKeys {
     /// Keys that this store keeps.
     pub(crate) fn stored_in(store: Option<&Store>) -> Self {
         Self { stored: store.map(Store::idempotency_keys), ..Self::default() }
+    }
+
+    /// The number of keys that were forgotten and that no store has.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Relaxed)
     }
 
     /// Returns the run that was started for this request before, or starts it now, with the id of the request.
@@ -133,10 +147,20 @@ impl IdempotencyKeys {
         let mut keys = self.keys.lock();
         // Keys of evicted runs, and of runs that could not be started, are removed rarely, because that visits all keys.
         if !keys.contains_key(&key) && keys.len() >= MAX_KEYS.max(2 * runs.max_kept()) {
-            keys.retain(|_, state| match state.try_lock() {
-                Ok(known) => known.is_some_and(|known| runs.find(known.run).is_some()),
+            let mut forgotten = 0;
+            keys.retain(|_, state| match state.try_lock().as_deref() {
+                Ok(Some(known)) if runs.find(known.run).is_none() => {
+                    forgotten += 1;
+                    false
+                }
+                Ok(known) => known.is_some(),
                 Err(_) => true,
             });
+            if self.stored.is_none() && self.forgotten.fetch_add(forgotten, Ordering::Relaxed) == 0 && forgotten > 0 {
+                tracing::warn!(
+                    "without a store, old idempotency keys are forgotten: a request with one of them runs again"
+                );
+            }
         }
         Arc::clone(keys.entry(key).or_default())
     }
@@ -219,5 +243,6 @@ mod tests {
         ask(MAX_KEYS).await;
         ask(MAX_KEYS + 1).await;
         assert!(keys.keys.lock().len() < 9);
+        assert!(keys.forgotten() > 9, "they are counted: {}", keys.forgotten());
     }
 }

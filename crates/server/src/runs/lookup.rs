@@ -37,6 +37,7 @@ pub(crate) struct RunQuery {
     pub(crate) agent: Option<String>,
     pub(crate) status: Option<RunStatus>,
     pub(crate) session: Option<String>,
+    pub(crate) user: Option<String>,
     pub(crate) before: Option<RunId>,
     pub(crate) limit: usize,
 }
@@ -73,7 +74,7 @@ impl RunLookup<'_> {
     /// The stored events of a run and of its workers after the one with this number.
     pub(crate) async fn events(&self, run: RunId, after: u64) -> Result<Vec<NumberedEvent>, StoreError> {
         let Some(store) = self.store else { return Ok(Vec::new()) };
-        store.flush().await;
+        store.flush_for_read().await;
         store.runs().events(run, after).await
     }
 
@@ -83,7 +84,7 @@ impl RunLookup<'_> {
             in_memory.map(|handle| (Reverse(handle.id()), FoundRun::InMemory(handle))).collect();
         let mut has_more = found.len() > query.limit;
         if let Some(store) = self.store {
-            store.flush().await;
+            store.flush_for_read().await;
             let stored = store.runs().list(query.for_store()).await?;
             has_more |= stored.len() > query.limit;
             let stored = stored.into_iter().filter(|run| self.runs.find(run.run).is_none());
@@ -96,7 +97,7 @@ impl RunLookup<'_> {
     /// have ended. What workers spend counts for their supervisor.
     pub(crate) async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageSum>, StoreError> {
         let Some(store) = self.store else { return Ok(self.runs.totals().sums(|key| query.matches(key))) };
-        store.flush().await;
+        store.flush_for_read().await;
         let mut sums: BTreeMap<UsageKey, Spending> = BTreeMap::new();
         for UsageSum { key, spending } in store.usage(query.for_store()).await? {
             *sums.entry(key).or_default() += spending;
@@ -120,6 +121,7 @@ impl RunQuery {
         is_equal(self.owner.as_deref(), Some(run.owner()))
             && is_equal(self.agent.as_deref(), Some(run.agent()))
             && is_equal(self.session.as_deref(), run.session())
+            && is_equal(self.user.as_deref(), run.user())
             && self.status.is_none_or(|status| run.status() == status)
             && self.before.is_none_or(|before| run.id() < before)
     }
@@ -131,6 +133,7 @@ impl RunQuery {
         filter.agent.clone_from(&self.agent);
         filter.status = self.status;
         filter.session.clone_from(&self.session);
+        filter.user.clone_from(&self.user);
         filter.before = self.before;
         filter
     }

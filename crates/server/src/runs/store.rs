@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use brigade_core::{Degradation, Ledger, Memory, Observer, Spending, Window};
 use brigade_edge::{CheckResult, HealthCheck};
-use brigade_observability::mask_event;
+use brigade_observability::{Storage, mask_event};
 use brigade_store::{
     Database, History, HistorySettings, MemorySettings, RecallSettings, RequestRecorder, RunHistory, SqliteMemory,
     SqliteRecall, StoreError, StoredKeys, UsageBy, UsageFilter, WriteBarrier,
@@ -27,6 +27,9 @@ pub struct Store {
 
 /// The interval of attempts to erase deleted data that a reader kept in the log.
 const ERASE_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How long a read may wait for what was not written yet, for example because another program locks the file.
+const READ_DELAY: Duration = Duration::from_secs(1);
 
 /// A sweep comes after this many attempts to erase: once an hour.
 const ERASURES_PER_SWEEP: usize = 60;
@@ -133,6 +136,19 @@ impl Store {
             .collect())
     }
 
+    /// Writes pending history to disk before a read, unless that takes longer than a read may wait.
+    pub(crate) async fn flush_for_read(&self) {
+        if !self.history.is_failing() {
+            let _ = tokio::time::timeout(READ_DELAY, self.flush()).await;
+        }
+    }
+
+    /// What the store could not write.
+    pub(crate) fn sample(&self) -> Storage {
+        let lost = self.history.lost() + self.database.dropped_writes();
+        Storage::working().failing(self.history.is_failing()).lost_writes(lost)
+    }
+
     /// Writes pending history to disk. A failure is logged by the history, which retries.
     pub(crate) async fn flush(&self) {
         if let Err(error) = self.history.flush().await {
@@ -146,7 +162,7 @@ impl Store {
         Some(Degradation::new("history", format!("the run's cost is not on disk yet: {error}")))
     }
 
-    /// Writes pending history to disk before the process ends.
+    /// Writes pending history to disk before the process ends, and closes the file. Its log is copied into it.
     ///
     /// # Errors
     ///

@@ -75,7 +75,8 @@ async fn runs_and_usage_survive_a_restart_with_pages_and_filters() {
     let first = Server::start(&config);
     let mut ids = Vec::new();
     for session in ["one", "two", "one"] {
-        let body = json!({ "agent": "clerk", "task": "Hello?", "session_id": session });
+        let user = format!("user of {session}");
+        let body = json!({ "agent": "clerk", "task": "Hello?", "session_id": session, "user": user });
         let (_, run) = json_of(first.post("/v1/runs", &body)).await;
         ids.insert(0, run["id"].clone());
     }
@@ -93,6 +94,8 @@ async fn runs_and_usage_survive_a_restart_with_pages_and_filters() {
     assert_eq!(list("limit=2").await, (ids[..2].to_vec(), true));
     assert_eq!(list(&format!("limit=2&before={}", ids[1].as_str().unwrap())).await, (ids[2..].to_vec(), false));
     assert_eq!(list("session_id=one").await.0, [ids[0].clone(), ids[2].clone()]);
+    assert_eq!(list("user=user+of+one").await.0, [ids[0].clone(), ids[2].clone()]);
+    assert_eq!(list("user=eve").await.0, [] as [Value; 0]);
     assert_eq!(list("status=ended&agent=clerk").await.0, ids);
     assert_eq!(list("status=running").await, (vec![], false));
     assert_eq!(json_of(second.get("/v1/runs?status=lost")).await.0, 400);
@@ -100,6 +103,7 @@ async fn runs_and_usage_survive_a_restart_with_pages_and_filters() {
     let path = format!("/v1/runs/{}", ids[0].as_str().unwrap());
     let (_, run) = json_of(second.get(&path)).await;
     assert_eq!((&run["status"], &run["session_id"]), (&json!("ended"), &json!("one")), "{run}");
+    assert_eq!(run["user"], "user of one");
     let result = &run["result"];
     assert_eq!((&result["stop"], &result["turns"], &result["text"]), (&json!("finished"), &json!(1), &Value::Null));
     let (_, events) = json_of(second.get(&format!("{path}/events")).header("last-event-id", "1")).await;
@@ -403,4 +407,115 @@ async fn a_run_that_was_killed_is_not_started_again_by_its_idempotency_key() {
     let (status, again) = json_of(start(&second)).await;
     assert_eq!((status, &again["id"], &again["status"]), (202, &run["id"], &json!("interrupted")), "{again}");
     assert_eq!(provider.call_log().totals().arrived, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_cleanly_leaves_no_log_of_its_store() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let config = stored(&config(&provider), &folder);
+    for round in 0..10 {
+        let server = Server::start(&config);
+        let body = json!({ "agent": "clerk", "task": "Hello?", "session_id": "one" });
+        json_of(server.post("/v1/runs", &body)).await;
+        // Some requests are still being answered.
+        let requests = ["/v1/runs", "/v1/usage", "/readyz"].map(|path| server.get(path).send());
+        let _requests: tokio::task::JoinSet<_> = requests.into_iter().collect();
+        stop(server).await;
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());
+        let mut files: Vec<_> = files.map(|name| name.into_string().unwrap()).collect();
+        files.sort();
+        assert_eq!(files, ["brigade.db", "brigade.db.lock"], "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_truncated_turns_readiness_red_and_is_refused_after_a_kill() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let (config, path) = (stored(&config(&provider), &folder), folder.path().join("brigade.db"));
+    let ask =
+        async |server: &Server| json_of(server.post("/v1/runs", &json!({ "agent": "clerk", "task": "Hi" }))).await;
+    let server = Server::start(&config);
+    server.until_ready().await;
+    ask(&server).await;
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    let reasons = until_readiness(&server, 503).await;
+    assert!(reasons.contains("was damaged while it was in use (it was truncated)"), "{reasons}");
+    let (status, run) = ask(&server).await;
+    let degraded = run["result"]["degraded"].to_string();
+    assert!(status == 200 && degraded.contains("the run's cost is not on disk yet"), "{run}");
+    let (status, usage) = json_of(server.get("/v1/usage")).await;
+    assert_eq!(
+        (status, &usage["error"]["code"]),
+        (503, &json!("store_unavailable")),
+        "it does not say that nothing was spent"
+    );
+    let (_, metrics) = json_of(server.get("/metrics")).await;
+    assert!(metrics.as_str().unwrap().contains("brigade_store_failing 1"), "{metrics}");
+    server.signal("-KILL");
+    drop(server);
+    let message = Server::refused(&config);
+    assert!(message.contains("was damaged while it was in use") && message.contains("put a backup there"), "{message}");
+
+    // With an empty file, a new day begins only if the operator removes what is left of the old one.
+    for suffix in ["-wal", "-shm", ".lock"] {
+        let _ = std::fs::remove_file(folder.path().join(format!("brigade.db{suffix}")));
+    }
+    let server = Server::start(&config);
+    server.until_ready().await;
+    ask(&server).await;
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(4_096).unwrap();
+    until_readiness(&server, 503).await;
+    ask(&server).await;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::File::create(&path).unwrap();
+    until_readiness(&server, 200).await;
+    stop(server).await;
+    let server = Server::start(&config);
+    assert_eq!(
+        calls(&json_of(server.get("/v1/usage")).await.1),
+        &json!(2),
+        "what was spent meanwhile is in the next file"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_another_program_locks_delays_no_read_and_each_run_once() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    let (config, path) = (stored(&config(&provider), &folder), folder.path().join("brigade.db"));
+    let server = Server::start(&config);
+    server.until_ready().await;
+    let body = json!({ "agent": "clerk", "task": "Hi", "session_id": "one" });
+    let run = |number: u32| server.post("/v1/runs", &body).header("idempotency-key", number.to_string());
+    json_of(run(0)).await;
+    let locker = rusqlite::Connection::open(&path).unwrap();
+    locker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let timed = async |request| {
+        let began = tokio::time::Instant::now();
+        let (status, body) = json_of(request).await;
+        (began.elapsed().as_secs_f32(), status, body)
+    };
+    let (took, status, first) = timed(run(1)).await;
+    assert!(status == 200 && took < 7.0, "{took}: {first}");
+    assert!(first["result"]["degraded"].to_string().contains("another program locks the database"), "{first}");
+    for path in ["/v1/runs", "/v1/usage", &format!("/v1/runs/{}/events", first["id"].as_str().unwrap())] {
+        let (took, status, body) = timed(server.get(path)).await;
+        assert!(status == 200 && took < 2.0, "{path} took {took}: {body}");
+    }
+    let reasons = until_readiness(&server, 503).await;
+    assert!(reasons.contains("another program locks the database"), "{reasons}");
+    let (_, metrics) = json_of(server.get("/metrics")).await;
+    assert!(metrics.as_str().unwrap().contains("brigade_store_failing 1"), "{metrics}");
+    let (took, _, second) = timed(run(2)).await;
+    assert!(took < 2.0, "a run that starts later does not wait again: {took}: {second}");
+
+    locker.execute_batch("ROLLBACK").unwrap();
+    until_readiness(&server, 200).await;
+    assert_eq!(calls(&json_of(server.get("/v1/usage")).await.1), &json!(3));
+    server.signal("-KILL");
+    drop(server);
+    let server = Server::start(&config);
+    let (_, list) = json_of(server.get("/v1/runs?status=ended")).await;
+    assert_eq!(list["data"].as_array().unwrap().len(), 3, "all of it is stored: {list}");
+    let (_, again) = json_of(server.post("/v1/runs", &body).header("idempotency-key", "1")).await;
+    assert_eq!(again["id"], first["id"], "and the keys too");
 }

@@ -1,6 +1,7 @@
 //! The SQLite file.
 
 use std::{
+    future::Future,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,7 +18,8 @@ use super::{
     file::{DatabaseFile, cannot_open, create_private},
     readers::{Readers, connect},
     schema,
-    writer::{Source, Writer},
+    source::Source,
+    writer::Writer,
 };
 use crate::StoreError;
 
@@ -29,8 +31,13 @@ use crate::StoreError;
 /// commit serves all callers that wait.
 ///
 /// If the file is removed while it is open, writes fail with [`StoreError::Missing`] until there is a file at its path
-/// again. Another file that takes its place is opened at the next write. [`History`](crate::History) keeps spending in
-/// memory meanwhile.
+/// again. Another file that takes its place is opened at the next write. If another program truncates the file or writes
+/// into it, reads and writes fail with [`StoreError::Damaged`] until another file takes its place, and the file cannot be
+/// opened again before. [`History`](crate::History) keeps spending in memory meanwhile.
+///
+/// Reads do not wait for writes. While another program locks the file for writing, writes stay queued. Calls wait for at
+/// most the busy timeout since the lock was noticed, then at once fail with [`StoreError::Locked`]; what is queued is
+/// written once the lock is released. Other programs may read the file, and checkpoint it.
 ///
 /// ```
 /// use brigade_store::{Database, DatabaseSettings, SqliteMemory, SqliteRecall};
@@ -51,7 +58,8 @@ pub struct Database(Arc<Inner>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DatabaseSettings {
-    /// How long to wait for another program that locks the file. 5 s: longer than any transaction of this crate.
+    /// How long calls wait for another program that locks the file. 2 s: a program that writes a row is faster, and a run
+    /// must not wait for one that is not.
     pub busy_timeout: Duration,
     /// The most bytes that the file may have. Unlimited by default; the quota of the volume is the usual limit.
     pub max_bytes: Option<u64>,
@@ -74,7 +82,6 @@ pub enum Erasure {
     Pending,
 }
 
-/// Fields are dropped in this order: the readers before the writer, which checkpoints and releases the locks.
 #[derive(Debug)]
 struct Inner {
     readers: Readers,
@@ -86,9 +93,6 @@ struct Inner {
     busy_timeout: Duration,
 }
 
-/// How long a truncation of the log may hold other writers while it waits for readers.
-const TRUNCATION_TIMEOUT: Duration = Duration::from_millis(20);
-
 /// The pause between attempts to truncate the log.
 const TRUNCATION_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -97,7 +101,7 @@ const PAGE_BYTES: u64 = 4_096;
 
 impl Default for DatabaseSettings {
     fn default() -> Self {
-        Self { busy_timeout: Duration::from_secs(5), max_bytes: None, readers: 4 }
+        Self { busy_timeout: Duration::from_secs(2), max_bytes: None, readers: 4 }
     }
 }
 
@@ -131,12 +135,11 @@ impl Database {
     pub fn open_with(path: impl AsRef<Path>, settings: &DatabaseSettings) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let file = DatabaseFile::open(&path)?;
-        let connection = connect_writer(&path, settings)?;
         let readers = Readers::new(&path, settings, file.handle());
         let generation = Arc::new(AtomicU64::new(0));
-        let source =
-            Source { file, settings: settings.clone(), readers: readers.clone(), generation: Arc::clone(&generation) };
-        let writer = Writer::start(connection, source).map_err(|error| cannot_open(&path, error))?;
+        let (source, connection) = Source::open(file, settings, &readers, &generation)?;
+        let writer = Writer::start(connection, source, settings.busy_timeout);
+        let writer = writer.map_err(|error| cannot_open(&path, error))?;
         let (is_erasure_pending, busy_timeout) = (AtomicBool::new(false), settings.busy_timeout);
         Ok(Self(Arc::new(Inner { readers, writer, path, generation, is_erasure_pending, busy_timeout })))
     }
@@ -148,16 +151,48 @@ impl Database {
 
     /// Checks the whole file for damage, which takes about a second per gigabyte.
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.read(|connection| {
-            let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            if verdict == "ok" { Ok(()) } else { Err(StoreError::damaged(verdict)) }
-        })
-        .await
+        self.read(check_pages).await
     }
 
-    /// Checks that the file can be written to now, for readiness checks.
+    /// Checks that the file can be written to now, for readiness checks. Fails at once while another program locks it for
+    /// longer than the busy timeout.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
-        self.write(schema::write_version_again).await
+        self.probe(schema::write_version_again).await
+    }
+
+    /// Writes for a check. Checks must not fill the queue while another program locks the file.
+    pub(crate) async fn probe(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        if self.is_locked() { Err(StoreError::Locked { is_queued: true }) } else { self.write(work).await }
+    }
+
+    /// True while another program locks the file, since more than the busy timeout.
+    pub fn is_locked(&self) -> bool {
+        self.0.writer.is_locked()
+    }
+
+    /// The number of writes that were not stored because too many waited for another program that locked the file.
+    pub fn dropped_writes(&self) -> u64 {
+        self.0.writer.dropped()
+    }
+
+    /// Writes what is queued, copies the log into the file, and closes it, even if clones of this exist. Later calls fail
+    /// with [`StoreError::Closed`]. Waits for reads and for another program that locks the file, at most the busy timeout
+    /// each.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let database = self.clone();
+        let closing = tokio::task::spawn_blocking(move || database.0.writer.close());
+        closing.await.map_err(|error| StoreError::of_task(&error))
+    }
+
+    /// Waits for work that waits for the writer, but not for longer than another program may lock the file.
+    pub(crate) async fn unless_locked<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.0.writer.unless_locked(work).await
     }
 
     /// Removes deleted data from the write-ahead log, if it may have some. Waits for readers, at most the busy timeout.
@@ -187,24 +222,9 @@ impl Database {
         self.erase().await
     }
 
-    /// Truncates the write-ahead log. Returns false if a reader or another program uses it.
     async fn truncate_log(&self) -> Result<bool, StoreError> {
-        let readers = self.0.readers.clone();
         self.0.is_erasure_pending.store(false, Ordering::Release);
-        let truncation = tokio::task::spawn_blocking(move || {
-            let connection = readers.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            // Copies most of the log first, which holds no writer.
-            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-            connection.busy_timeout(TRUNCATION_TIMEOUT)?;
-            let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-            Ok(!is_busy)
-        });
-        let result = match truncation.await {
-            // Another connection that truncates the log at the same time is reported like this.
-            Ok(Err(StoreError::Busy(_))) => Ok(false),
-            Ok(result) => result,
-            Err(error) => Err(StoreError::of_task(&error)),
-        };
+        let result = self.0.writer.truncate_log().await;
         if !matches!(result, Ok(true)) {
             self.0.is_erasure_pending.store(true, Ordering::Release);
         }
@@ -271,11 +291,19 @@ pub(crate) fn now_us() -> i64 {
     Timestamp::now().as_microsecond()
 }
 
-pub(crate) fn connect_writer(path: &Path, settings: &DatabaseSettings) -> Result<Connection, StoreError> {
+pub(crate) fn connect_writer(file: &DatabaseFile, settings: &DatabaseSettings) -> Result<Connection, StoreError> {
+    let path = file.path();
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, settings.busy_timeout)?;
     schema::check(&connection, path)?;
+    // A crash during a checkpoint leaves a file that is too short, and a log with the rest.
+    if file.header()?.is_short() {
+        check_pages(&connection)?;
+    }
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
+    // The writer checks the file before each checkpoint. A log that was copied shrinks, so its size says when to do so.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", 0)?;
     // A plan that depends on bound values would be made anew at each execution: SQLite is compiled with statistics of columns.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Overwrites deleted rows, so that a deleted session cannot be read from the file.
@@ -286,6 +314,12 @@ pub(crate) fn connect_writer(path: &Path, settings: &DatabaseSettings) -> Result
     }
     schema::migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// Checks the whole file for damage.
+pub(crate) fn check_pages(connection: &Connection) -> Result<(), StoreError> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" { Ok(()) } else { Err(StoreError::damaged(verdict)) }
 }
 
 #[cfg(test)]

@@ -2,15 +2,16 @@
 
 use std::{
     fs::{File, Metadata, OpenOptions, TryLockError},
-    io,
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use super::header::Header;
 use crate::StoreError;
 
 /// The files of an open database. It excludes other processes, and finds out if a file was removed or replaced, after
-/// which SQLite would write into a file without a name.
+/// which SQLite would write into a file without a name, and if another program changed the content of a file.
 #[derive(Debug)]
 pub(crate) struct DatabaseFile {
     path: PathBuf,
@@ -19,8 +20,17 @@ pub(crate) struct DatabaseFile {
     beside: Lock,
     /// A lock on the database itself, because anybody can delete the file beside it.
     database: Lock,
-    /// The write-ahead log, once there is one.
-    log: Option<FileId>,
+    known: KnownContent,
+    /// True if the file beside the database says that the database was damaged.
+    is_marked: bool,
+}
+
+/// The content of the files after the last write or checkpoint of this process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct KnownContent {
+    /// The write-ahead log and its size, once there is one.
+    log: Option<(FileId, u64)>,
+    header: Option<Header>,
 }
 
 /// Whether the files of a database are still the files that were opened.
@@ -28,6 +38,8 @@ pub(crate) struct DatabaseFile {
 pub(crate) enum FileState {
     Unchanged,
     Replaced,
+    /// Another program changed the content, which may be a checkpoint. If it cannot be one, this says why.
+    Changed(Option<&'static str>),
 }
 
 /// A locked file.
@@ -43,11 +55,24 @@ struct FileId(u64, u64);
 
 impl DatabaseFile {
     /// Locks the database at `path`, and creates it if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database is missing or empty but has a log, which SQLite would delete, and if the database was damaged
+    /// when it was last in use.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let beside = lock_beside(path)?;
+        let mut mark = String::new();
+        beside.file.as_ref().read_to_string(&mut mark).map_err(|error| cannot_open(path, error))?;
+        if !mark.is_empty() {
+            return Err(StoreError::Damaged { path: path.to_owned(), finding: "another program changed it" });
+        }
+        if size(path) == 0 && size(&log_path(path)) > 0 {
+            return Err(StoreError::LogWithoutData(path.to_owned()));
+        }
         create_private(path).map_err(|error| cannot_open(path, error))?;
         let database = lock_database(path)?;
-        Ok(Self { path: path.to_owned(), beside, database, log: None })
+        Ok(Self { path: path.to_owned(), beside, database, known: KnownContent::default(), is_marked: false })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -60,7 +85,17 @@ impl DatabaseFile {
         Arc::clone(&self.database.file)
     }
 
-    /// Checks that the files are in place, and that no other process can lock them.
+    /// The header of the database. It is not read through SQLite, which would read it from the log.
+    pub(crate) fn header(&self) -> Result<Header, StoreError> {
+        Header::read(&self.database.file).map_err(|error| cannot_open(&self.path, error))
+    }
+
+    /// The size of the log.
+    pub(crate) fn log_size(&self) -> u64 {
+        size(&log_path(&self.path))
+    }
+
+    /// Checks that the files are in place and unchanged, and that no other process can lock them.
     pub(crate) fn check(&mut self) -> Result<FileState, StoreError> {
         match FileId::of(&self.path).map_err(|error| cannot_open(&self.path, error))? {
             None => return Err(StoreError::Missing(self.path.clone())),
@@ -71,12 +106,32 @@ impl DatabaseFile {
             tracing::warn!("the lock file of the database {} was removed; it is created again", self.path.display());
             self.beside = lock_beside(&self.path)?;
         }
-        let log = FileId::of(&beside(&self.path, "-wal")).ok().flatten();
-        if self.log.is_some() && log != self.log {
+        let found = self.content()?;
+        let (known_log, log) = (self.known.log, found.log);
+        if known_log.is_some_and(|(id, _)| Some(id) != log.map(|(id, _)| id)) {
             return Ok(FileState::Replaced);
         }
-        self.log = log;
-        Ok(FileState::Unchanged)
+        let is_log_cut = known_log.zip(log).is_some_and(|((_, known), (_, size))| size < known);
+        let (Some(header), Some(known)) = (&found.header, &self.known.header) else { return Ok(FileState::Unchanged) };
+        if header == known && !is_log_cut {
+            return Ok(FileState::Unchanged);
+        }
+        Ok(FileState::Changed(header.contradicts(known)))
+    }
+
+    /// Accepts the present size of the log. Call it after a write.
+    pub(crate) fn accept_log(&mut self) {
+        self.known.log = log(&self.path);
+    }
+
+    /// Accepts the present content. Call it after a checkpoint.
+    pub(crate) fn accept(&mut self) -> Result<(), StoreError> {
+        self.known = self.content()?;
+        Ok(())
+    }
+
+    fn content(&self) -> Result<KnownContent, StoreError> {
+        Ok(KnownContent { log: log(&self.path), header: Some(self.header()?) })
     }
 
     /// Locks the file that is at the path now, in place of the one that was opened.
@@ -85,8 +140,23 @@ impl DatabaseFile {
         if FileId::of(&self.path).ok().flatten() != Some(self.database.id) {
             self.database = lock_database(&self.path)?;
         }
-        self.log = None;
+        self.known = KnownContent::default();
         Ok(())
+    }
+
+    /// Writes into the file beside the database that the database is damaged, or that it is not any more, so that the next
+    /// process does not start with it.
+    pub(crate) fn mark(&mut self, is_damaged: bool) {
+        if is_damaged == self.is_marked {
+            return;
+        }
+        let mut file = self.beside.file.as_ref();
+        let text: &[u8] = if is_damaged { b"the database was changed by another program\n" } else { b"" };
+        let written = file.set_len(0).and_then(|()| io::Seek::rewind(&mut file)).and_then(|()| file.write_all(text));
+        match written.and_then(|()| file.sync_all()) {
+            Ok(()) => self.is_marked = is_damaged,
+            Err(error) => tracing::warn!(%error, "the damage of the database cannot be noted in its lock file"),
+        }
     }
 }
 
@@ -125,7 +195,7 @@ impl FileId {
 /// Two processes would each settle the other's open calls as interrupted.
 fn lock_beside(path: &Path) -> Result<Lock, StoreError> {
     let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true);
+    options.create(true).truncate(false).read(true).write(true);
     let file = options.open(beside(path, ".lock")).map_err(|error| cannot_open(path, error))?;
     lock(path, file, true)
 }
@@ -154,6 +224,21 @@ pub(crate) fn create_private(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// The write-ahead log and its size.
+fn log(path: &Path) -> Option<(FileId, u64)> {
+    let metadata = std::fs::metadata(log_path(path)).ok()?;
+    Some((FileId::new(&metadata), metadata.len()))
+}
+
+fn log_path(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+/// The size of a file; 0 if it is missing.
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
 /// The path of a file beside the database.

@@ -3,10 +3,12 @@
 pub(crate) mod conditions;
 pub(crate) mod database;
 pub(crate) mod file;
+pub(crate) mod header;
 pub(crate) mod history;
 pub(crate) mod notes;
 pub(crate) mod readers;
 pub(crate) mod schema;
 pub(crate) mod sessions;
+pub(crate) mod source;
 pub(crate) mod vectors;
 pub(crate) mod writer;

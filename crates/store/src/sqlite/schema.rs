@@ -12,7 +12,7 @@ const APPLICATION_ID: i64 = 0x4272_6967;
 
 /// The migration at index `n` takes a file from version `n` to version `n + 1`. Published migrations never change, because
 /// files of every version exist.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/0001_sessions.sql"),
     include_str!("../../migrations/0002_notes.sql"),
     include_str!("../../migrations/0003_history.sql"),
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../migrations/0006_roots_of_runs.sql"),
     include_str!("../../migrations/0007_idempotency_keys.sql"),
     include_str!("../../migrations/0008_uncertain_tokens.sql"),
+    include_str!("../../migrations/0009_users_of_runs.sql"),
 ];
 
 /// Refuses a file of another program or a newer version, before anything is written to it.

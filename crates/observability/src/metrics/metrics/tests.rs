@@ -11,7 +11,7 @@ use brigade_core::{
 };
 
 use super::*;
-use crate::{LogTarget, Logging, MetricsHandle, PriceBook};
+use crate::{LogTarget, Logging, MetricsHandle, PriceBook, Storage};
 
 mod deploy;
 
@@ -38,6 +38,7 @@ fn charge(certainty: Certainty) -> Charge {
 /// A run of the desk with every event, and then some runs that end, well and badly.
 pub(crate) fn exercised(config: &MetricsConfig) -> MetricsHandle {
     let handle = Metrics::local(config).unwrap();
+    handle.watch_storage(|| Storage::working().failing(true).lost_writes(2).forgotten_keys(3));
     let observer = handle.observer();
     let desk = Run::new().child("desk", Budget::unlimited()).unwrap();
     let critic = desk.child("critic", Budget::unlimited()).unwrap();

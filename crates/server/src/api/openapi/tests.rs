@@ -38,7 +38,7 @@ fn the_document_describes_answers_runs_and_their_cost() {
         "/components/schemas/Money/pattern",
         "/components/schemas/StopReason",
         "/components/schemas/ModelErrorKind/enum/17",
-        "/paths/~1v1~1runs/get/parameters/4/schema/type",
+        "/paths/~1v1~1runs/get/parameters/5/schema/type",
     ] {
         assert!(document.pointer(pointer).is_some(), "{pointer}: {document}");
     }

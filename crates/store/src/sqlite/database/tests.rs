@@ -322,3 +322,282 @@ async fn a_database_that_is_closed_leaves_no_log_behind() {
     drop(memory);
     assert!(!folder.path().join("test.db-wal").exists());
 }
+
+#[tokio::test]
+async fn a_database_that_is_closed_while_it_is_read_leaves_no_log_behind() {
+    for round in 0..50 {
+        let (folder, path) = folder();
+        let memory = SqliteMemory::new(Database::open(&path).unwrap());
+        memory.append("s", &[Message::user("hello")]).await.unwrap();
+        let read = |_| {
+            let memory = memory.clone();
+            async move { memory.load("s").await }
+        };
+        let reading: tokio::task::JoinSet<_> = (0..8).map(read).collect();
+        for _ in 0..round % 4 {
+            tokio::task::yield_now().await;
+        }
+        // Some reads go on on their threads after their callers have gone.
+        drop(reading);
+        memory.database().close().await.unwrap();
+        assert_eq!(files(folder.path()), ["test.db", "test.db.lock"], "round {round}");
+        let error = memory.conversation("s").await.unwrap_err();
+        assert!(matches!(error, StoreError::Closed), "{error:?}");
+        assert!(matches!(memory.database().check_writable().await, Err(StoreError::Closed)));
+        memory.database().close().await.unwrap();
+    }
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+/// Copies the files of a database, as a crash would leave them.
+fn copy_to(folder: &Path, path: &Path) -> PathBuf {
+    let copy = folder.join("test.db");
+    for suffix in ["", "-wal", ".lock"] {
+        let _ = std::fs::copy(format!("{}{suffix}", path.display()), format!("{}{suffix}", copy.display()));
+    }
+    copy
+}
+
+fn overwrite(path: &Path, offset: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
+}
+
+fn truncate(path: &Path, size: u64) {
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(size).unwrap();
+}
+
+/// Changes a file in place, which leaves it the file that it was.
+type Change = fn(&Path, &Path);
+
+const CHANGES: [(&str, Change); 7] = [
+    ("truncated to nothing", |path, _| truncate(path, 0)),
+    ("truncated to one page", |path, _| truncate(path, 4_096)),
+    ("truncated by one byte", |path, _| truncate(path, std::fs::metadata(path).unwrap().len() - 1)),
+    ("overwritten by another database", |path, folder| {
+        let other = folder.join("other.db");
+        drop(Database::open(&other).unwrap());
+        std::fs::copy(other, path).map(drop).unwrap();
+    }),
+    ("overwritten by text", |path, _| std::fs::write(path, "Dear diary, ".repeat(50_000)).unwrap()),
+    ("a damaged header", |path, _| overwrite(path, 0, &[0xAA; 100])),
+    ("a damaged page", |path, _| {
+        let bytes = std::fs::read(path).unwrap();
+        let has_text = |page: &[u8]| page.windows(400).any(|bytes| bytes == [b'x'; 400]);
+        let page = bytes.chunks(4_096).position(has_text).unwrap() as u64;
+        overwrite(path, page * 4_096, &[0xAA; 4_096]);
+    }),
+];
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_damaged_while_it_is_open_is_not_used_before_it_is_replaced() {
+    for (change, apply) in CHANGES {
+        let (folder, path) = folder();
+        filled(&path).await;
+        let backup = folder.path().join("backup.db");
+        std::fs::copy(&path, &backup).unwrap();
+        let memory = SqliteMemory::new(Database::open(&path).unwrap());
+        let hello = [Message::user("hello")];
+        memory.append("new", &hello).await.unwrap();
+        apply(&path, folder.path());
+        let damaged = std::fs::read(&path).unwrap();
+        let is_damaged = |error: &StoreError| matches!(error, StoreError::Damaged { .. });
+        for _ in 0..2 {
+            let error = memory.database().check_writable().await.unwrap_err();
+            assert!(is_damaged(&error), "{change}: {error:?}");
+        }
+        let error = memory.append_exchange("new", Exchange::new(&hello)).await.unwrap_err();
+        assert!(is_damaged(&error), "{change}: {error:?}");
+        let error = memory.conversation("new").await.unwrap_err();
+        assert!(is_damaged(&error), "{change}: reads are refused, too: {error:?}");
+
+        let killed = tempfile::tempdir().unwrap();
+        let copy = copy_to(killed.path(), &path);
+        for _ in 0..2 {
+            let error = Database::open(&copy).unwrap_err();
+            assert!(is_damaged(&error), "{change}, after a kill: {error:?}");
+        }
+
+        std::fs::rename(&backup, &path).unwrap();
+        memory.database().check_writable().await.unwrap();
+        assert_eq!(memory.load("session 1").await.unwrap().len(), 20, "{change}: the backup is used");
+        drop(memory);
+        Database::open(&path).unwrap().check().await.unwrap();
+        assert!(std::fs::read(&copy).unwrap() == damaged, "{change}: nothing is written to a damaged file");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_damaged_file_is_left_with_its_log_as_it_is_when_it_is_closed() {
+    let (folder, path) = folder();
+    filled(&path).await;
+    let memory = SqliteMemory::new(Database::open(&path).unwrap());
+    memory.append("new", &[Message::user("hello")]).await.unwrap();
+    let log = std::fs::read(folder.path().join("test.db-wal")).unwrap();
+    truncate(&path, 8_192);
+    let damaged = std::fs::read(&path).unwrap();
+    memory.database().close().await.unwrap();
+    assert!(std::fs::read(&path).unwrap() == damaged);
+    assert!(std::fs::read(folder.path().join("test.db-wal")).unwrap() == log);
+    let error = Database::open(&path).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("was damaged while it was in use") && message.contains("put a backup there"), "{message}");
+    for suffix in ["-wal", ".lock"] {
+        std::fs::remove_file(folder.path().join(format!("test.db{suffix}"))).unwrap();
+    }
+    assert!(matches!(Database::open(&path), Err(StoreError::Corrupt(_))));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_log_that_is_truncated_while_it_is_open_is_noticed() {
+    let (folder, path) = folder();
+    let memory = SqliteMemory::new(Database::open(&path).unwrap());
+    memory.append("s", &[Message::user("hello")]).await.unwrap();
+    truncate(&folder.path().join("test.db-wal"), 0);
+    let error = memory.append_exchange("s", Exchange::new(&[Message::user("hello")])).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_does_not_fit_its_log_is_refused_and_not_changed() {
+    let (_folder, path) = folder();
+    filled(&path).await;
+    let memory = SqliteMemory::new(Database::open(&path).unwrap());
+    memory.append("new", &[Message::user("hello")]).await.unwrap();
+    for (case, pages) in [("missing", None), ("empty", Some(0)), ("short", Some(20))] {
+        let killed = tempfile::tempdir().unwrap();
+        let copy = copy_to(killed.path(), &path);
+        match pages {
+            Some(pages) => truncate(&copy, pages * 4_096),
+            None => std::fs::remove_file(&copy).unwrap(),
+        }
+        let before = ["", "-wal"].map(|suffix| std::fs::read(format!("{}{suffix}", copy.display())).ok());
+        for _ in 0..2 {
+            match Database::open(&copy).unwrap_err() {
+                StoreError::LogWithoutData(_) => assert_ne!(case, "short"),
+                StoreError::Corrupt(_) => assert_eq!(case, "short"),
+                error => panic!("{case}: {error:?}"),
+            }
+        }
+        let after = ["", "-wal"].map(|suffix| std::fs::read(format!("{}{suffix}", copy.display())).ok());
+        assert!(before == after, "{case}: the files were changed");
+    }
+}
+
+#[tokio::test]
+async fn what_another_program_does_through_sqlite_is_no_damage() {
+    let (_folder, path) = folder();
+    let memory = SqliteMemory::new(Database::open(&path).unwrap());
+    let other = Connection::open(&path).unwrap();
+    for statement in [
+        "PRAGMA wal_checkpoint(PASSIVE)",
+        "PRAGMA wal_checkpoint(RESTART)",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+        "CREATE TABLE notes_of_an_operator (x); PRAGMA wal_checkpoint(TRUNCATE)",
+        "DELETE FROM sessions; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)",
+        "PRAGMA user_version",
+    ] {
+        for number in 0..20 {
+            memory.append(&format!("session {number}"), &[Message::user("x".repeat(9_000))]).await.unwrap();
+        }
+        other.execute_batch(statement).unwrap();
+        memory.database().check_writable().await.unwrap();
+        memory.append("after", &[Message::user("hello")]).await.unwrap();
+        assert!(!memory.load("after").await.unwrap().is_empty(), "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_copied_into_the_file_while_the_database_is_open() {
+    let (folder, path) = folder();
+    let memory = SqliteMemory::new(Database::open(&path).unwrap());
+    for number in 0..60 {
+        let text = format!("{number} ").repeat(70_000);
+        memory.append("s", &[Message::user(text)]).await.unwrap();
+        let log = std::fs::metadata(folder.path().join("test.db-wal")).unwrap().len();
+        assert!(log < 6 << 20, "{log} after session {number}");
+    }
+    assert!(std::fs::metadata(&path).unwrap().len() > 6 << 20);
+}
+
+/// A connection of another program that locks the database for writing.
+fn locker(path: &Path) -> Connection {
+    let locker = Connection::open(path).unwrap();
+    locker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    locker
+}
+
+#[tokio::test]
+async fn a_lock_of_another_program_holds_no_read_and_each_write_only_for_the_busy_timeout() {
+    let (_folder, path) = folder();
+    let settings = DatabaseSettings::default().busy_timeout(Duration::from_secs(1));
+    let database = Database::open_with(&path, &settings).unwrap();
+    let memory = SqliteMemory::new(database.clone());
+    let hello = [Message::user("hello")];
+    memory.append("s", &hello).await.unwrap();
+    let locker = locker(&path);
+    let began = Instant::now();
+    let (first, read, second) = tokio::join!(
+        memory.append_exchange("one", Exchange::new(&hello)),
+        async {
+            assert_eq!(memory.load("s").await.unwrap().len(), 1);
+            began.elapsed()
+        },
+        memory.append_exchange("two", Exchange::new(&hello)),
+    );
+    assert!(read < Duration::from_millis(800), "a read took {read:?}");
+    assert!(began.elapsed() < Duration::from_secs(4), "a write took {:?}", began.elapsed());
+    for write in [first, second] {
+        assert!(matches!(write, Err(StoreError::Locked { is_queued: true })), "{write:?}");
+    }
+    assert!(database.is_locked());
+    let began = Instant::now();
+    for _ in 0..1_000 {
+        let checked = database.check_writable().await;
+        assert!(matches!(checked, Err(StoreError::Locked { .. })), "{checked:?}");
+    }
+    let writes = (0..500).map(|number| {
+        let (memory, hello) = (memory.clone(), hello.clone());
+        async move { memory.append_exchange(&format!("queued {number}"), Exchange::new(&hello)).await }
+    });
+    let (mut stored, mut dropped) = (0, 0);
+    for write in writes {
+        match write.await {
+            Err(StoreError::Locked { is_queued: true }) => stored += 1,
+            Err(StoreError::Locked { is_queued: false }) => dropped += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "nothing waits again: {:?}", began.elapsed());
+    assert!(stored > 100 && dropped > 0 && database.dropped_writes() == dropped, "{stored} {dropped}");
+
+    drop(locker);
+    while let Err(StoreError::Locked { .. }) = database.flush().await {
+        tokio::task::yield_now().await;
+    }
+    database.check_writable().await.unwrap();
+    let sessions = database
+        .read(|connection| Ok(connection.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, u64>(0))?));
+    assert_eq!(sessions.await.unwrap(), 3 + stored, "what was queued is stored now");
+}
+
+#[tokio::test]
+async fn a_database_that_another_program_locks_can_be_closed() {
+    let (_folder, path) = folder();
+    let settings = DatabaseSettings::default().busy_timeout(Duration::from_millis(200));
+    let database = Database::open_with(&path, &settings).unwrap();
+    let _locker = locker(&path);
+    let both = async { tokio::join!(database.check_writable(), database.close()) };
+    let (written, closed) = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+    assert!(written.is_err() && closed.is_ok());
+}

@@ -108,7 +108,7 @@ impl EventWriter {
             if end.is_some() || result.is_err() {
                 self.answer_flushes(&result);
             }
-            if end == Some(RecvTimeoutError::Disconnected) {
+            if end == Some(RecvTimeoutError::Disconnected) || matches!(result, Err(StoreError::Closed)) {
                 return;
             }
         }
@@ -163,7 +163,9 @@ impl EventWriter {
             Ok(()) => self.known.add(&spending),
             Err(_) => unpoisoned(&self.shared.spending).put_back(SpendingLog::clone(&spending)),
         }
-        self.report(&result, rows.len() as u64);
+        if !matches!(result, Err(StoreError::Closed)) || !rows.is_empty() {
+            self.report(&result, rows.len() as u64);
+        }
         self.shared.progress.send_replace(Progress { revision: spending.revision(), result: spending_result });
         result
     }

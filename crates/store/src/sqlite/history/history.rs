@@ -250,11 +250,15 @@ impl History {
     /// Waits until the spending up to this revision is on disk, or could not be written.
     pub(super) async fn spending_written(&self, revision: u64) -> Result<(), StoreError> {
         let mut progress = self.0.shared.progress.subscribe();
-        let progress = progress.wait_for(|progress| progress.revision >= revision).await;
-        progress.map_err(|_| StoreError::Closed)?.result.clone()
+        let written = async {
+            let progress = progress.wait_for(|progress| progress.revision >= revision).await;
+            progress.map_err(|_| StoreError::Closed)?.result.clone()
+        };
+        self.0.database.unless_locked(written).await
     }
 
-    /// Waits until everything that has happened so far is on disk.
+    /// Waits until everything that has happened so far is on disk. Fails with [`StoreError::Locked`] if another program
+    /// locks the file for longer than the busy timeout; what has happened is written once the lock is released.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let (request, written) = oneshot::channel();
         unpoisoned(&self.0.shared.flush_requests).push(request);
@@ -263,26 +267,33 @@ impl History {
         if self.0.shared.progress.borrow().revision == Progress::ENDED {
             return Err(StoreError::Closed);
         }
-        written.await.map_err(|_| StoreError::Closed)?
+        self.0.database.unless_locked(async { written.await.map_err(|_| StoreError::Closed)? }).await
     }
 
-    /// Like [`History::flush`], before the process ends. If the file was removed, it is created again, because the spending
-    /// would be lost with the process.
+    /// Like [`History::flush`], before the process ends, and closes the database. If the file was removed, it is created
+    /// again, because the spending would be lost with the process.
     pub async fn close(&self) -> Result<(), StoreError> {
-        match self.flush().await {
+        let written = match self.flush().await {
             Err(StoreError::Missing(path)) => {
                 tracing::error!("the database {} was removed; creating it again for the spending", path.display());
                 self.0.database.create_if_missing()?;
                 self.flush().await
             }
             result => result,
-        }
+        };
+        self.0.database.close().await?;
+        written
+    }
+
+    /// True while the history cannot be written.
+    pub fn is_failing(&self) -> bool {
+        self.0.database.is_locked() || self.0.shared.progress.borrow().result.is_err()
     }
 
     /// Checks that the history can be written now, for readiness checks.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.0.shared.progress.borrow().result.clone()?;
-        self.0.database.write(epoch::probe).await
+        self.0.database.probe(epoch::probe).await
     }
 
     /// The number of lost events: the disk was full or too slow.
@@ -345,6 +356,12 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Without a sender, the thread ends when it has written everything.
         drop(self.queue.take());
+        if self.database.is_locked() {
+            tracing::error!(
+                "another program locks the database; the rest of the history is stored only if it stops soon"
+            );
+            return;
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

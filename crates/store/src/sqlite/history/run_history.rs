@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Queries over stored runs, their events and their costs. Cheap to create; see
-/// [`History::runs`](crate::History::runs).
+/// [`History::runs`](crate::History::runs). It can be used until its database is closed.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), brigade_store::StoreError> {
@@ -52,6 +52,8 @@ pub struct RunFilter {
     pub status: Option<RunStatus>,
     /// Only runs of this session.
     pub session: Option<String>,
+    /// Only runs for this end user.
+    pub user: Option<String>,
     /// Only runs that started at this time or later, in microseconds since 1970.
     pub since_us: Option<i64>,
     /// Whether to include the runs of workers.
@@ -91,6 +93,8 @@ pub struct RunInfo {
     pub account: String,
     /// The session that it continues.
     pub session: Option<String>,
+    /// The end user that the run is for, see [`Scope`](brigade_core::Scope).
+    pub user: Option<String>,
     /// The number of agents above this one.
     pub depth: u32,
     /// When it started, in microseconds since 1970.
@@ -133,7 +137,7 @@ pub struct TraceHistory {
 }
 
 pub(super) const RUN_COLUMNS: &str = "session, run, trace, agent, account, depth, started_us, outcome, error, turns, \
-                           input_tokens, output_tokens, cost_nano, elapsed_us";
+                           input_tokens, output_tokens, cost_nano, elapsed_us, user";
 
 /// The outcomes with a status other than [`RunStatus::Ended`].
 const CANCELLED: &str = "cancelled";
@@ -147,6 +151,7 @@ impl Default for RunFilter {
             agent: None,
             status: None,
             session: None,
+            user: None,
             since_us: None,
             children: false,
             before: None,
@@ -178,6 +183,12 @@ impl RunFilter {
     #[must_use]
     pub fn session(self, session: impl Into<String>) -> Self {
         Self { session: Some(session.into()), ..self }
+    }
+
+    /// Selects runs for this end user.
+    #[must_use]
+    pub fn user(self, user: impl Into<String>) -> Self {
+        Self { user: Some(user.into()), ..self }
     }
 
     /// Sets the most runs to return.
@@ -257,6 +268,7 @@ fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunInfo>, Sto
     conditions.and("account =", filter.account.clone());
     conditions.and("agent =", filter.agent.clone());
     conditions.and("session =", filter.session.clone());
+    conditions.and("user =", filter.user.clone());
     conditions.and("started_us >=", filter.since_us);
     conditions.and("run <", filter.before.map(|run| run.uuid().as_bytes().to_vec()));
     conditions.extend(filter.status.map(RunStatus::condition));
@@ -285,6 +297,7 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         tokens,
         cost: row.get::<_, Option<i64>>(12)?.map(Money::from_nano),
         elapsed_us: row.get(13)?,
+        user: row.get(14)?,
     })
 }
 

@@ -113,6 +113,11 @@ impl SqliteMemory {
         Self { database, settings, locks }
     }
 
+    #[cfg(test)]
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// The memory for one request. It locks the sessions that it loads until it is dropped, and other requests for them wait.
     /// It refuses to append to a session that was continued without the lock ([`StoreError::Conflict`]). `key` is the
     /// idempotency key of the request: the exchange of a repeated request is stored once.

@@ -1,14 +1,17 @@
 use super::*;
+use crate::{
+    DatabaseSettings,
+    sqlite::{file::DatabaseFile, readers::Readers},
+};
 
 fn writer(pragmas: &str) -> (Writer, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let connection = Connection::open(folder.path().join("test.db")).unwrap();
-    connection.execute_batch(&format!("PRAGMA journal_mode = wal; CREATE TABLE t (x ANY) STRICT; {pragmas}")).unwrap();
     let (path, settings) = (folder.path().join("test.db"), DatabaseSettings::default());
     let file = DatabaseFile::open(&path).unwrap();
     let readers = Readers::new(&path, &settings, file.handle());
-    let source = Source { file, settings, readers, generation: Arc::default() };
-    (Writer::start(connection, source).unwrap(), folder)
+    let (source, connection) = Source::open(file, &settings, &readers, &Arc::default()).unwrap();
+    connection.execute_batch(&format!("CREATE TABLE t (x ANY) STRICT; {pragmas}")).unwrap();
+    (Writer::start(connection, source, settings.busy_timeout).unwrap(), folder)
 }
 
 fn insert(value: impl Into<Vec<u8>>) -> impl FnOnce(&Connection) -> Result<usize, StoreError> + Send + 'static {
@@ -25,7 +28,7 @@ fn count(folder: &tempfile::TempDir) -> i64 {
 async fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
     let (release, released) = std::sync::mpsc::channel();
     let (job, _) = job(move |_| released.recv().map_err(|_| StoreError::Closed));
-    writer.queue.as_ref().unwrap().send(job).await.unwrap();
+    writer.queue.send(Request::Write(job)).await.unwrap();
     release
 }
 
@@ -45,7 +48,7 @@ async fn a_failed_job_rolls_back_only_itself() {
 
 #[tokio::test]
 async fn a_full_disk_fails_the_jobs_of_its_transaction_only() {
-    let (writer, folder) = writer("PRAGMA max_page_count = 20");
+    let (writer, folder) = writer("PRAGMA max_page_count = 80");
     let release = hold(&writer).await;
     let (one, large, two, ()) = tokio::join!(
         writer.write(insert("1")),
@@ -66,7 +69,7 @@ async fn queued_jobs_are_written_before_the_thread_ends() {
     let release = hold(&writer).await;
     for _ in 0..10 {
         let (job, _) = job(insert("x"));
-        writer.queue.as_ref().unwrap().send(job).await.unwrap();
+        writer.queue.send(Request::Write(job)).await.unwrap();
     }
     release.send(()).unwrap();
     drop(writer);

@@ -7,13 +7,14 @@ use serde_json::Value as Json;
 use super::*;
 
 /// The words of a query that need not be in a scrape: functions, operators, and the series `up` with its label.
-const WORDS: [&str; 17] = [
+const WORDS: [&str; 18] = [
     "sum",
     "by",
     "rate",
     "increase",
     "max",
     "min",
+    "min_over_time",
     "histogram_quantile",
     "absent",
     "unless",

@@ -552,3 +552,100 @@ async fn callers_do_not_wait_for_a_writer_that_panicked() {
     let error = history.flush().await.unwrap_err();
     assert!(matches!(error, StoreError::Closed), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_lock_of_another_program_delays_the_history_and_loses_nothing() {
+    let (_folder, path) = folder();
+    let settings = DatabaseSettings::default().busy_timeout(Duration::from_millis(200));
+    let history = History::start(Database::open_with(&path, &settings).unwrap(), Event::clone).await.unwrap();
+    let locker = Connection::open(&path).unwrap();
+    locker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = tokio::time::Instant::now();
+    for _ in 0..10 {
+        let model = history.write_barrier(ScriptedModel::new([Turn::text("Done.")])).metered(&FixedPrice);
+        let run = Run::builder().observer(history.of_account("ada")).build();
+        Agent::new("clerk", model).run_in(&run, "Go.").await.unwrap();
+        let flushed = history.flush().await;
+        assert!(matches!(flushed, Err(StoreError::Locked { is_queued: true })), "{flushed:?}");
+        assert!(history.check().await.is_err() && history.is_failing());
+    }
+    // Only the first run waits.
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    locker.execute_batch("ROLLBACK").unwrap();
+    while let Err(StoreError::Locked { .. }) = history.flush().await {
+        tokio::task::yield_now().await;
+    }
+    history.check().await.unwrap();
+    assert_eq!(history.lost(), 0);
+    assert_eq!(history.runs().list(RunFilter::default().status(RunStatus::Ended)).await.unwrap().len(), 10);
+    drop(history);
+    assert_eq!(spent_after_restart(&path).await.total(), PRICE.times(10));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn spending_is_kept_while_the_file_is_damaged_and_written_to_the_next_one() {
+    let (folder, path) = folder();
+    let history = start(&path).await;
+    work(history.of_account("ada")).await;
+    history.flush().await.unwrap();
+    let mut progress = history.0.shared.progress.subscribe();
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    // It is noticed although nothing runs.
+    progress.wait_for(|progress| matches!(progress.result, Err(StoreError::Damaged { .. }))).await.unwrap();
+    work(history.of_account("ada")).await;
+    assert!(history.flush().await.is_err() && history.check().await.is_err());
+    let empty = folder.path().join("empty");
+    std::fs::File::create(&empty).unwrap();
+    std::fs::rename(&empty, &path).unwrap();
+    history.flush().await.unwrap();
+    history.close().await.unwrap();
+    assert_eq!(spent_after_restart(&path).await.total(), PRICE.times(2));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_older_copy_that_is_copied_over_the_file_gets_the_spending_that_it_lacks() {
+    let (folder, path) = folder();
+    let history = start(&path).await;
+    work(history.of_account("ada")).await;
+    history.flush().await.unwrap();
+    let copy = folder.path().join("copy.db");
+    Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    std::fs::copy(&path, &copy).unwrap();
+    work(history.of_account("ada")).await;
+    history.flush().await.unwrap();
+    Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    std::fs::copy(&copy, &path).unwrap();
+    // The copy is refused or used; in both cases nothing is lost silently.
+    match history.flush().await {
+        Ok(()) => {
+            history.close().await.unwrap();
+            assert_eq!(spent_after_restart(&path).await.total(), PRICE.times(2));
+        }
+        Err(error) => assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn runs_are_found_by_user_after_a_restart() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    let script = || [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("All good.")];
+    for user in [Some("bob"), None, Some("eve"), Some("bob")] {
+        let scope = user.into_iter().fold(brigade_core::Scope::default(), brigade_core::Scope::user);
+        let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]));
+        let desk = Agent::new("desk", ScriptedModel::new(script())).worker(Worker::new(critic));
+        let run = Run::builder().scope(scope).observer(history.of_account("ada")).build();
+        desk.run_in(&run, "Check it.").await.unwrap();
+    }
+    drop(history);
+    let history = start(&path).await;
+    let runs = history.runs();
+    let bobs = runs.list(RunFilter::default().user("bob")).await.unwrap();
+    assert_eq!(bobs.iter().map(|run| run.user.as_deref()).collect::<Vec<_>>(), [Some("bob"); 2]);
+    let mut with_workers = RunFilter::default().user("bob");
+    with_workers.children = true;
+    assert_eq!(runs.list(with_workers).await.unwrap().len(), 4, "runs of workers are for the same user");
+    assert_eq!(runs.list(RunFilter::default()).await.unwrap().iter().filter(|run| run.user.is_none()).count(), 1);
+}

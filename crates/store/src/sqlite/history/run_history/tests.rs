@@ -22,6 +22,7 @@ async fn lists_of_runs_read_an_index() {
         "depth = 0 AND agent = 'a'",
         "depth = 0 AND run < x'09'",
         "depth = 0 AND session = 'a'",
+        "depth = 0 AND user = 'a'",
         "depth = 0 AND outcome IS NULL",
         "depth = 0 AND outcome = 'failed'",
     ];
