@@ -49,7 +49,9 @@ pub use sqlite::database::{Database, DatabaseSettings, Erasure};
 pub use sqlite::history::history::{History, HistorySettings, InterruptedWork};
 pub use sqlite::history::idempotency::{KeyedRun, StoredKeys};
 pub use sqlite::history::request_recorder::RequestRecorder;
-pub use sqlite::history::run_history::{NumberedEvent, RunFilter, RunHistory, RunInfo, RunStatus, TraceHistory};
+pub use sqlite::history::run_history::{
+    AgentModelCost, NumberedEvent, RunFilter, RunHistory, RunInfo, RunStatus, TraceHistory,
+};
 pub use sqlite::history::usage::{UsageBy, UsageFilter, UsageRow};
 pub use sqlite::history::write_barrier::WriteBarrier;
 pub use sqlite::notes::recall::{RecallSettings, SqliteRecall};

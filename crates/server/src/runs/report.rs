@@ -63,7 +63,7 @@ impl<'a> RunResult<'a> {
             stop: run.outcome.as_deref().unwrap_or_default(),
             notice: None,
             turns: run.turns,
-            usage: run.tokens.map(|(input, output)| Usage::new(input, output)),
+            usage: run.usage,
             cost: None,
             degraded: None,
             elapsed_ms: run.elapsed_us.map(|elapsed| elapsed / 1_000),

@@ -1,8 +1,8 @@
 //! Queries over runs, their events and their costs.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use brigade_core::{EventRecord, Money, RunId, Spending, Window};
+use brigade_core::{EventRecord, Money, RunId, Spending, Usage, Window};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
 use uuid::Uuid;
 
@@ -106,8 +106,8 @@ pub struct RunInfo {
     pub error: Option<String>,
     /// Model turns of this agent.
     pub turns: Option<u32>,
-    /// Input and output tokens, including workers.
-    pub tokens: Option<(u64, u64)>,
+    /// Its tokens, including workers, without any breakdown.
+    pub usage: Option<Usage>,
     /// Its cost, including workers; absent if nothing had a price.
     pub cost: Option<Money>,
     /// Its duration in microseconds.
@@ -124,14 +124,26 @@ pub struct NumberedEvent {
     pub record: EventRecord,
 }
 
+/// The cost of an agent's calls of one model.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct AgentModelCost {
+    /// The agent's path.
+    pub agent: String,
+    /// The model's name.
+    pub model: String,
+    /// What the calls have used.
+    pub spending: Spending,
+}
+
 /// All runs of one request, with their costs and events.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TraceHistory {
     /// The runs, in the order in which they started.
     pub runs: Vec<RunInfo>,
-    /// The cost of each agent's calls of each model, without workers, by the agent's path and the model's name.
-    pub costs: BTreeMap<(String, String), Spending>,
+    /// The cost of each agent's calls of each model, without workers, in the order of their names.
+    pub costs: Vec<AgentModelCost>,
     /// The events, in order. Events that this version does not know are left out.
     pub events: Vec<EventRecord>,
 }
@@ -282,7 +294,6 @@ fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunInfo>, Sto
 }
 
 pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
-    let tokens = row.get::<_, Option<u64>>(10)?.zip(row.get(11)?);
     Ok(RunInfo {
         session: row.get(0)?,
         run: run_id(row.get(1)?),
@@ -294,7 +305,7 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         outcome: row.get(7)?,
         error: row.get(8)?,
         turns: row.get(9)?,
-        tokens,
+        usage: row.get::<_, Option<u64>>(10)?.zip(row.get(11)?).map(|(input, output)| Usage::new(input, output)),
         cost: row.get::<_, Option<i64>>(12)?.map(Money::from_nano),
         elapsed_us: row.get(13)?,
         user: row.get(14)?,

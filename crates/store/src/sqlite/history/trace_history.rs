@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params, types::Value};
 use uuid::Uuid;
 
 use super::{
-    run_history::{NumberedEvent, RUN_COLUMNS, run_id, run_info},
+    run_history::{AgentModelCost, NumberedEvent, RUN_COLUMNS, run_id, run_info},
     spending_columns as columns,
 };
 use crate::{StoreError, TraceHistory};
@@ -45,7 +45,7 @@ pub(super) fn trace(connection: &Connection, id: &str) -> Result<Option<TraceHis
     }
     Ok(Some(TraceHistory {
         runs,
-        costs,
+        costs: costs.into_iter().map(|((agent, model), spending)| AgentModelCost { agent, model, spending }).collect(),
         events: events(connection, EventsOf::Trace(&trace))?.into_iter().map(|event| event.record).collect(),
     }))
 }

@@ -90,7 +90,10 @@ async fn a_run_is_stored_with_its_workers_events_cost_and_outcome() {
     let listed = history.runs().list(RunFilter::default()).await.unwrap();
     let [desk] = listed.as_slice() else { panic!("{listed:?}") };
     assert_eq!((desk.agent.as_str(), desk.account.as_str(), desk.depth), ("desk", "ada", 0));
-    assert_eq!((desk.outcome.as_deref(), desk.turns, desk.tokens), (Some("finished"), Some(2), Some((300, 30))));
+    assert_eq!(
+        (desk.outcome.as_deref(), desk.turns, desk.usage),
+        (Some("finished"), Some(2), Some(Usage::new(300, 30)))
+    );
     assert_eq!((desk.cost, desk.run), (Some(PRICE.times(3)), run.id()));
 
     let short = run.trace().short();
@@ -107,8 +110,7 @@ async fn a_run_is_stored_with_its_workers_events_cost_and_outcome() {
         "desk run ended",
     ];
     assert_eq!(in_words(&trace.events), expected);
-    let costs: Vec<_> =
-        trace.costs.iter().map(|((agent, model), spent)| (agent.as_str(), model.as_str(), spent.charged)).collect();
+    let costs: Vec<_> = trace.costs.iter().map(|cost| (&*cost.agent, &*cost.model, cost.spending.charged)).collect();
     assert_eq!(costs, [("desk", "scripted/large", PRICE.times(2)), ("desk/critic", "scripted/small", PRICE)]);
     let by_id = history.runs().trace(&trace.runs[1].run.to_string()).await.unwrap().unwrap();
     assert_eq!(by_id, trace, "a run is also found by its id");
@@ -131,8 +133,8 @@ async fn a_failed_run_is_stored_with_the_kind_of_its_error() {
     let listed = history.runs().list(RunFilter::default()).await.unwrap();
     assert_eq!((listed[0].outcome.as_deref(), listed[0].error.as_deref()), (Some("failed"), Some("caller")));
     assert_eq!(
-        (listed[0].cost, listed[0].tokens),
-        (Some(PRICE.times(2)), Some((200, 20))),
+        (listed[0].cost, listed[0].usage),
+        (Some(PRICE.times(2)), Some(Usage::new(200, 20))),
         "the cost up to the failure"
     );
 }
@@ -235,9 +237,9 @@ async fn an_interrupted_run_has_the_cost_of_its_workers_and_of_its_open_call() {
     let after = start(&copy).await;
     let stored = after.runs().find(run.id(), Some("ada")).await.unwrap().unwrap();
     assert_eq!((stored.outcome.as_deref(), stored.cost), (Some("interrupted"), Some(PRICE.times(3))));
-    assert!(stored.tokens.is_some_and(|(input, output)| input > 0 && output > 0), "{stored:?}");
+    assert!(stored.usage.is_some_and(|usage| usage.input_tokens > 0 && usage.output_tokens > 0), "{stored:?}");
     let trace = after.runs().trace(&run.trace().to_string()).await.unwrap().unwrap();
-    let costs: Vec<_> = trace.costs.iter().map(|((agent, _), spent)| (agent.as_str(), spent.total())).collect();
+    let costs: Vec<_> = trace.costs.iter().map(|cost| (&*cost.agent, cost.spending.total())).collect();
     assert_eq!(costs, [("desk", PRICE.times(2)), ("desk/critic", PRICE)]);
 }
 
