@@ -113,7 +113,7 @@ impl LiveCommand {
             ledger.spending().uncertain
         )?;
         if report.has_findings() {
-            writeln!(out, "If a difference is a mistake of Brigade, file the lines above as an issue.")?;
+            writeln!(out, "If you take one of these for a mistake of Brigade, file the lines above as an issue.")?;
         }
         if let Some(path) = &self.report {
             let is_json = path.extension().is_some_and(|extension| extension == "json");

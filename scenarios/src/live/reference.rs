@@ -30,7 +30,7 @@ when   = { last_user_contains = "inhabitants" }
 answer = { text = '{"city":"Paris","inhabitants":2000000}' }
 [[rule]]
 when   = { last_user_contains = "Count from one" }
-answer = { text = "one, two, three, four, five, six, seven, eight, nine, ten", latency = { first = "10ms", between = "50ms" } }
+answer = { text = "one, two, three, four, five, six, seven, eight, nine, ten", latency = { first = "10ms", between = "2s" } }
 "#;
 
 /// The unknown model. The simulator itself answers for any name.
