@@ -28,6 +28,10 @@ pub(crate) struct Options {
     /// A part of the changes, such as `0/8`, for several machines or nights.
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
+    /// Change the files of this working tree and put them back, instead of a copy of it that is compiled from scratch. For a
+    /// tree without other changes that is not used meanwhile.
+    #[arg(long)]
+    in_place: bool,
 }
 
 /// Code in which a wrong number costs money, or loses an answer.
@@ -62,14 +66,14 @@ impl Area {
         match self {
             Self::Money => &[
                 "crates/core/src/money/**",
-                "crates/core/src/model/{attempt,metered,pricing,token_estimator}.rs",
+                "crates/core/src/model/{attempt,metered,pricing}.rs",
                 "crates/core/src/chat/token_bound.rs",
             ],
             Self::Resilience => &["crates/resilience/src/**"],
             Self::Decoders => &[
                 "crates/providers/src/*/{decode,usage,tool_call_deltas,content_block}.rs",
-                "crates/providers/src/http/{sse,rate_limits,response_head,provider_error}.rs",
-                "crates/providers/src/protocol/{response_reader,tool_calls}.rs",
+                "crates/providers/src/http/{sse,rate_limits,response_head,provider_error,error_rules,told_wait}.rs",
+                "crates/providers/src/protocol/{response_reader,tool_calls,finished_reply,think_tags}.rs",
             ],
         }
     }
@@ -87,6 +91,9 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
             cargo(shell, "mutants").args(["--package", area.package(), "--all-features", "--timeout", TEST_SECONDS]);
         let run = area.files().iter().fold(run, |run, files| run.args(["--file", files]));
         let run = options.shard.iter().fold(run, |run, shard| run.args(["--shard", shard]));
+        let run = if options.in_place { run.arg("--in-place") } else { run };
+        // Debug information only costs time here, and a failing property must not leave its example in the sources.
+        let run = run.env("CARGO_PROFILE_DEV_DEBUG", "0").env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true");
         // Doctests compile one by one, and hardly notice what the other tests do not.
         let run = run.arg("--output").arg(&output).args(["--", "--locked", "--lib", "--tests"]);
         // It fails for each change that no test noticed; the share below decides instead.
