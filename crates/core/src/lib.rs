@@ -9,6 +9,7 @@
 //! | build a team | an [`Agent`] with [`Worker`]s: a supervisor; other groups are in `brigade-teams`, or your own with [`impl_runnable`] |
 //! | limit spending | a [`Budget`]; the [`Ledger`] enforces it for [`Metered`] models at the prices of a [`Pricing`] |
 //! | observe runs | an [`Observer`] of [`Event`]s, or [`stream`] |
+//! | survive a crash | a [`Journal`]; `brigade-durable` has one, with a store and a worker loop |
 //! | remember | [`Memory`] for sessions, [`TaskNotes`] for notes (`brigade-notes`), [`ContextWindow`] for long conversations |
 //!
 //! [`Agent::run`] opens a [`Run`]. Its loop calls the model, runs the tools that the model calls, and repeats until the
@@ -58,8 +59,6 @@ mod setters;
 
 mod agent;
 mod chat;
-mod error_chain;
-mod ids;
 mod memory;
 mod model;
 mod money;
@@ -78,16 +77,14 @@ pub use agent::stream::{RunItem, stream};
 pub use agent::task::Task;
 pub use agent::window::ContextWindow;
 pub use async_trait::async_trait;
+pub use brigade_values::{ErrorChain, ModelId, Money, ParseError, Rate, Rates, RawJson, RunId, Scope, TraceId, Usage};
 pub use chat::encoded::Dialect;
 pub use chat::error::{ModelError, ModelErrorDetails, ModelErrorKind, RetryAdvice, TimeoutPhase};
-pub use chat::json::RawJson;
 pub use chat::message::{Arguments, Image, Message, Part, ProviderData, Role, TextPart, ToolCall, ToolResult};
 pub use chat::reply::{ChatReply, FinishReason, RateLimitStatus, RateLimits};
 pub use chat::request::{ChatRequest, Effect, ToolSet, ToolSpec};
 pub use chat::settings::{Effort, OutputSchema, PromptCache, Reasoning, Settings, ToolChoice};
 pub use chat::transcript::{Transcript, TranscriptError};
-pub use error_chain::ErrorChain;
-pub use ids::{ModelId, ParseError, RunId, Scope, TraceId};
 pub use memory::memory::{LocalMemory, Memory, MemoryError};
 pub use memory::task_notes::TaskNotes;
 pub use model::embedder::{Embedder, Embeddings};
@@ -98,11 +95,9 @@ pub use money::budget::{Budget, BudgetExceeded, Cap, OnExhausted, Quantity, Wind
 pub use money::cost::{Certainty, Charge, CostSummary, Spending, ToolSpending};
 pub use money::estimate::Estimate;
 pub use money::ledger::{Hold, Ledger};
-pub use money::money::Money;
-pub use money::rates::{Rate, Rates};
-pub use money::usage::Usage;
 pub use run::builder::RunBuilder;
 pub use run::event::{BreakerState, Delta, Event, Observer};
+pub use run::journal::{Journal, JournalError, StepRecord, StepState};
 pub use run::record::EventRecord;
 pub use run::run::{DepthExceeded, Interruption, Run};
 pub use run::stop::{Degradation, StopReason};

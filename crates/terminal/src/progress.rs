@@ -123,6 +123,7 @@ impl Observer for ProgressDisplay {
                 row.end(AgentState::Failed, reason.replace('_', " "));
             }
             Event::RunStarted
+            | Event::Resumed { .. }
             | Event::TurnEnded { .. }
             | Event::AttemptStarted { .. }
             | Event::AttemptEnded { charge: None, .. }

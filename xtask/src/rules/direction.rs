@@ -12,9 +12,10 @@ use crate::source::files;
 use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
 /// The members that each library may depend on. Tests may depend on any.
-const DIRECTIONS: [(&str, &[&str]); 13] = [
+const DIRECTIONS: [(&str, &[&str]); 14] = [
+    ("brigade-values", &[]),
     ("brigade-tokens", &[]),
-    ("brigade-core", &["brigade-tokens"]),
+    ("brigade-core", &["brigade-tokens", "brigade-values"]),
     ("brigade-providers", &["brigade-core"]),
     ("brigade-resilience", &["brigade-core"]),
     ("brigade-observability", &["brigade-core"]),

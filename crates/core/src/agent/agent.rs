@@ -5,8 +5,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use crate::{
-    ChatModel, ChatRequest, ContextWindow, ErrorChain, Message, OutputSchema, Part, Run, Schema, Settings, TaskNotes,
-    Tool, ToolLimits, Toolbox, ToolboxError, Transcript, TurnLimits, agent::options::RunOptions,
+    ChatModel, ChatRequest, ContextWindow, Effect, ErrorChain, JournalError, Message, OutputSchema, Part, Run, Schema,
+    Settings, TaskNotes, Tool, ToolLimits, Toolbox, ToolboxError, Transcript, TurnLimits, agent::options::RunOptions,
+    run::step::Step,
 };
 
 /// A model with a name, instructions, tools and limits.
@@ -170,16 +171,29 @@ impl Agent {
     }
 
     /// Adds the notes that match the task after its text. Earlier messages do not change, so that prompt caches stay valid.
-    pub(super) async fn with_notes(&self, task: Message, history: &Transcript, run: &Run) -> Message {
-        let Some(notes) = &self.notes else { return task };
-        match notes.find(&task, history, run).await {
-            Ok(Some(text)) => Message::new(task.role(), [task.parts(), &[Part::text(text)]].concat()),
-            Ok(None) => task,
-            Err(error) => {
-                run.report_degraded("notes", ErrorChain(&error).to_string());
-                task
+    pub(super) async fn with_notes(
+        &self,
+        task: Message,
+        history: &Transcript,
+        run: &Run,
+    ) -> Result<Message, JournalError> {
+        let Some(notes) = &self.notes else { return Ok(task) };
+        let step = run.open_step(format_args!("0/notes"), "notes", Effect::Repeatable, || 0)?;
+        let found: Option<String> = match step {
+            Step::Recorded(found) => found,
+            Step::New(step) => {
+                let found = notes.find(&task, history, &step.run).await.unwrap_or_else(|error| {
+                    step.run.report_degraded("notes", ErrorChain(&error).to_string());
+                    None
+                });
+                step.done(&found).await?;
+                found
             }
-        }
+        };
+        Ok(match found {
+            Some(text) => Message::new(task.role(), [task.parts(), &[Part::text(text)]].concat()),
+            None => task,
+        })
     }
 
     /// A request with an empty transcript.

@@ -2,14 +2,19 @@
 
 use std::mem;
 
+use serde::de::IgnoredAny;
+
 use crate::{
-    Agent, BudgetExceeded, ChatReply, ChatRequest, Estimate, Event, Interruption, Message, ModelError, ModelErrorKind,
+    Agent, BudgetExceeded, ChatReply, ChatRequest, Effect, Estimate, Event, Message, ModelError, ModelErrorKind,
     Outcome, Part, Role, Run, RunError, RunFailure, StopReason, Task, ToolChoice, ToolStatus, TranscriptError,
+    agent::exit::Exit,
     agent::loop_guard::LoopGuard,
     agent::next_step::{NextStep, ReplyClassifier},
     agent::run_end::RunEnd,
-    agent::session::{LoadError, Session},
-    agent::turn::{self, TurnError},
+    agent::session::Session,
+    agent::turn::{self, Asked, TurnError, TurnRecord},
+    agent::window::Trim,
+    run::step::Step,
     tool::{outcome::ToolCallOutcome, toolbox::CallContext},
 };
 
@@ -31,16 +36,6 @@ struct AgentLoop<'a> {
     refused: bool,
     /// True while no reply has shown that the model's calls are metered. The loop then checks the token budget itself.
     unmetered: bool,
-}
-
-/// Why a step of the loop does not lead to the next step.
-enum Exit {
-    /// The run ends with an outcome.
-    Ended(RunEnd),
-    /// The run was cancelled, or its deadline has passed. It ends with an outcome too.
-    Interrupted(Interruption),
-    /// The run fails.
-    Failed(RunFailure),
 }
 
 /// The note stays in the session. The words "for this task" keep the model from applying it to later tasks.
@@ -74,10 +69,16 @@ impl<'a> AgentLoop<'a> {
 
     /// Works on `task` until the run ends, and stores the new messages, also if the run fails.
     async fn run(mut self, task: Task) -> Result<Outcome, RunError> {
-        let result = self.work_on(task).await;
+        let mut result = self.work_on(task).await;
         self.request.transcript.abandon_calls("The run ended before this tool was run.");
+        if let Err(error) = self.run.check_journal() {
+            // The run goes on elsewhere or later, and its messages are stored then.
+            result = Err(error.into());
+            self.session = None;
+        }
         if let Some(session) = self.session.as_ref().filter(|_| !self.refused) {
             session.append(self.new_messages(), self.run).await;
+            self.run.check_journal().map_err(|error| RunError::before(self.run, error))?;
         }
         let end = match result {
             Ok(end) | Err(Exit::Ended(end)) => end,
@@ -126,7 +127,8 @@ impl<'a> AgentLoop<'a> {
         self.inherited = transcript.len();
         match message {
             Some(message) if says_something(&message) => {
-                let task = self.run.until_stopped(self.agent.with_notes(message, &transcript, self.run)).await?;
+                self.run.add_to_digest(&message);
+                let task = self.run.until_stopped(self.agent.with_notes(message, &transcript, self.run)).await??;
                 transcript.push_task(task)?;
             }
             None if !transcript.is_empty() => {}
@@ -138,6 +140,13 @@ impl<'a> AgentLoop<'a> {
 
     /// Checks before a model call whether it may be made, and whether it has to be the last one.
     fn check_limits(&mut self) -> Result<(), Exit> {
+        if let Some(TurnRecord { wrapping_up, .. }) = self.run.recorded(format_args!("{}", self.turns_taken + 1)) {
+            self.run.ledger().replay_turn();
+            if let Some(end) = wrapping_up.filter(|_| self.wrapping_up.is_none()) {
+                self.wrap_up(end);
+            }
+            return Ok(());
+        }
         self.run.check()?;
         let limit = self.agent.limits.turns.max(1);
         let out_of_turns = || RunEnd::max_turns(self.agent.name(), limit);
@@ -177,23 +186,37 @@ impl<'a> AgentLoop<'a> {
     /// Takes one turn. A call that failed is repeated as part of the same turn where asking differently can help.
     async fn ask(&mut self) -> Result<ChatReply, Exit> {
         self.turns_taken += 1;
+        let mut again = 0;
         loop {
             let run = if self.wrapping_up.is_some() { self.run.wrapping_up() } else { self.run.clone() };
-            if let Some(keep) = self.agent.window.excess(&self.request) {
-                self.shrink(keep, &run).await?;
-            }
-            match turn::ask(&*self.agent.model, &self.request, &run, self.turns_taken).await {
-                Ok(reply) => return self.charge(reply),
+            self.fit_window(again, &run).await?;
+            let asked = Asked { turn: self.turns_taken, again, wrapping_up: self.wrapping_up.as_ref() };
+            match turn::ask(&*self.agent.model, &self.request, &run, asked).await {
+                Ok(reply) => return self.check_price(reply),
                 Err(TurnError::Interrupted(interruption)) => return Err(Exit::Interrupted(interruption)),
-                Err(TurnError::Model(error)) => self.recover(error).await?,
+                Err(TurnError::Journal(error)) => return Err(error.into()),
+                Err(TurnError::Model(error)) => self.recover(error, again).await?,
             }
+            again += 1;
         }
     }
 
-    /// Charges a reply that no meter has charged. Ends the run if there is a money budget, which then cannot be kept.
-    fn charge(&mut self, reply: ChatReply) -> Result<ChatReply, Exit> {
+    /// Hides old messages if the request is too long. A turn that is recorded was asked with what was hidden then.
+    async fn fit_window(&mut self, again: u32, run: &Run) -> Result<(), Exit> {
+        let asked = Asked { turn: self.turns_taken, again, wrapping_up: None };
+        let inside = run.part(asked);
+        let is_recorded = run.recorded::<IgnoredAny>(format_args!("{asked}")).is_some();
+        let excess = self.agent.window.excess(&self.request).filter(|_| !is_recorded);
+        if excess.is_some() || inside.recorded::<IgnoredAny>(format_args!("summary")).is_some() {
+            self.shrink(excess.unwrap_or_default(), &inside).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the run after a reply without a price if there is a money budget, which then cannot be kept.
+    fn check_price(&mut self, reply: ChatReply) -> Result<ChatReply, Exit> {
         self.unmetered = reply.charge.is_none();
-        match turn::charge_unmetered(&reply, &self.request, self.agent.model.id(), self.run) {
+        match turn::refuse_unmetered(&reply, self.agent.model.id(), self.run) {
             None => Ok(reply),
             Some(reason) => {
                 self.push_last(reply.message)?;
@@ -203,7 +226,8 @@ impl<'a> AgentLoop<'a> {
     }
 
     /// Changes the request after a failed call if the model should be asked again; otherwise the run ends.
-    async fn recover(&mut self, error: ModelError) -> Result<(), Exit> {
+    async fn recover(&mut self, error: ModelError, again: u32) -> Result<(), Exit> {
+        self.run.check_journal()?;
         // The model's wrappers watch the deadline too, and may notice it first.
         self.run.check()?;
         self.refused =
@@ -216,7 +240,8 @@ impl<'a> AgentLoop<'a> {
             ModelErrorKind::Refused => return Err(Exit::Ended(RunEnd::new(StopReason::Refused, error.to_string()))),
             ModelErrorKind::ContextLength => {
                 let keep = self.request.estimated_input_tokens() / 2;
-                if self.shrink(keep, self.run).await? {
+                let next = Asked { turn: self.turns_taken, again: again + 1, wrapping_up: None };
+                if self.shrink(keep, &self.run.part(next).part("refused")).await? {
                     self.refused = false;
                     return Ok(());
                 }
@@ -243,8 +268,18 @@ impl<'a> AgentLoop<'a> {
     }
 
     /// Hides old messages until about `keep` tokens are left. Returns whether any message was hidden.
-    async fn shrink(&mut self, keep: u64, run: &Run) -> Result<bool, Interruption> {
-        run.until_stopped(self.agent.window.shrink(&mut self.request, keep, run)).await
+    async fn shrink(&mut self, keep: u64, run: &Run) -> Result<bool, Exit> {
+        let step = run.open_step::<Option<Trim>>(format_args!("summary"), "summary", Effect::Repeatable, || 0)?;
+        let trim = match step {
+            Step::Recorded(trim) => trim,
+            Step::New(step) => {
+                let trim = self.agent.window.trim(&self.request, keep, &step.run);
+                let trim = run.until_stopped(trim).await?;
+                step.done(&trim).await?;
+                trim
+            }
+        };
+        Ok(trim.map(|trim| trim.apply(&mut self.request, run)).is_some())
     }
 
     /// Runs the tools that the reply asks for.
@@ -254,7 +289,10 @@ impl<'a> AgentLoop<'a> {
         let calls: Vec<_> = message.tool_calls().collect();
         let context = CallContext { run: self.run, turn: self.turns_taken, disabled: self.guard.disabled() };
         let mut done = self.agent.toolbox.run_calls(&calls, context).await;
-        let looping = self.guard.inspect(&mut done, self.run);
+        self.run.check_journal()?;
+        // A limit does not end what went on after these calls, when it may have been another one.
+        let went_on = self.run.recorded::<IgnoredAny>(format_args!("{}", self.turns_taken + 1)).is_some();
+        let looping = self.guard.inspect(&mut done, self.run).filter(|_| !went_on);
         let failure = done.iter().find(|call| call.status == ToolStatus::Fatal).map(tool_failure);
         let ended_by_tool = done.iter().find(|call| call.ends_run).map(RunEnd::ended_by_tool);
         let refused = done.iter().find(|call| call.status == ToolStatus::Budget).map(RunEnd::tool_refused);
@@ -317,33 +355,6 @@ impl<'a> AgentLoop<'a> {
             let lines = results.map(|result| format!("{}: {}", result.name, result.text()));
             lines.collect::<Vec<_>>().join("\n")
         })
-    }
-}
-
-impl From<Interruption> for Exit {
-    fn from(interruption: Interruption) -> Self {
-        Self::Interrupted(interruption)
-    }
-}
-
-impl From<RunFailure> for Exit {
-    fn from(failure: RunFailure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<TranscriptError> for Exit {
-    fn from(error: TranscriptError) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<LoadError> for Exit {
-    fn from(error: LoadError) -> Self {
-        match error {
-            LoadError::Interrupted(interruption) => Self::Interrupted(interruption),
-            LoadError::Memory(error) => Self::Failed(RunFailure::Memory(error)),
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod agent_loop;
 pub(crate) mod delegation;
+pub(crate) mod exit;
 pub(crate) mod limits;
 pub(crate) mod loop_guard;
 pub(crate) mod next_step;

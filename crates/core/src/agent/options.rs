@@ -70,6 +70,7 @@ impl RunOptions {
             task.history = match session.load(&run).await {
                 Ok(history) => history,
                 Err(LoadError::Memory(error)) => return Err(RunError::before(&run, RunFailure::Memory(error))),
+                Err(LoadError::Journal(error)) => return Err(RunError::before(&run, error)),
                 Err(LoadError::Interrupted(interruption)) => {
                     let end = RunEnd::interrupted(interruption, &run);
                     let mut outcome = Outcome::new(run.trace(), end.stop, String::new(), Transcript::new());
@@ -80,6 +81,7 @@ impl RunOptions {
         }
         let outcome = work(run.clone(), task).await?;
         session.append(outcome.new_messages(), &run).await;
+        run.check_journal().map_err(|error| RunError::before(&run, error))?;
         Ok(outcome)
     }
 }

@@ -2,13 +2,15 @@
 
 use std::{fmt, iter, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     BudgetExceeded, ErrorChain, Interruption, ModelError, ModelErrorKind, Run, StopReason,
     tool::outcome::ToolCallOutcome,
 };
 
 /// How the loop ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RunEnd {
     pub(crate) stop: StopReason,
     /// A sentence for people about the limit that was met.
@@ -90,7 +92,7 @@ impl RunEnd {
     }
 }
 
-fn exhausted(error: &ModelError) -> Option<BudgetExceeded> {
+pub(super) fn exhausted(error: &ModelError) -> Option<BudgetExceeded> {
     let mut causes = iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     causes.find_map(|cause| cause.downcast_ref::<BudgetExceeded>()).cloned()
 }

@@ -3,8 +3,8 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use crate::{
-    CostSummary, DepthExceeded, ErrorChain, MemoryError, ModelError, Run, ToolboxError, TraceId, Transcript,
-    TranscriptError,
+    CostSummary, DepthExceeded, ErrorChain, JournalError, MemoryError, ModelError, Run, ToolboxError, TraceId,
+    Transcript, TranscriptError,
 };
 
 /// A run failed. The error keeps the conversation and the cost until then.
@@ -50,6 +50,9 @@ pub enum RunFailure {
     /// Agents delegated too deep.
     #[error(transparent)]
     Depth(#[from] DepthExceeded),
+    /// The run cannot go on with its journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A provider's reply does not fit the conversation.
     #[error("the conversation could not go on")]
     Transcript(#[from] TranscriptError),

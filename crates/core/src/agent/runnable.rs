@@ -82,7 +82,9 @@ impl RunReport {
         let span = run.span().clone();
         let work = async {
             let mut report = Self::start(run.clone());
-            match work(run).await {
+            // A group may have taken an error of the journal for one of a member.
+            let is_recorded = |_: &Outcome| run.check_journal().map_err(|error| RunError::before(&run, error));
+            match work(run.clone()).await.and_then(|outcome| is_recorded(&outcome).map(|()| outcome)) {
                 Ok(outcome) => Ok(report.ended(outcome)),
                 Err(error) => Err(report.failed(error)),
             }
@@ -91,7 +93,10 @@ impl RunReport {
     }
 
     fn start(run: Run) -> Self {
-        run.emit(&Event::RunStarted);
+        match run.resumed().filter(|_| run.parent().is_none()) {
+            Some(resumed) => run.publish(&resumed),
+            None => run.emit(&Event::RunStarted),
+        }
         Self { run, started: Instant::now(), has_ended: false }
     }
 
@@ -111,6 +116,7 @@ impl RunReport {
 
     fn emit_end(&mut self, event: &Event) {
         self.has_ended = true;
+        self.run.end_replay();
         self.run.emit(event);
     }
 }

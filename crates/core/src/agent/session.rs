@@ -2,7 +2,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use crate::{ErrorChain, Interruption, Memory, MemoryError, Message, Run, Transcript};
+use crate::{
+    Effect, ErrorChain, Interruption, JournalError, Memory, MemoryError, Message, Run, Transcript,
+    run::{digest, step::Step},
+};
 
 /// The stored conversation that a task continues.
 pub(crate) struct Session {
@@ -16,6 +19,8 @@ pub(crate) enum LoadError {
     Interrupted(Interruption),
     /// The store failed.
     Memory(MemoryError),
+    /// The journal of the run failed.
+    Journal(JournalError),
 }
 
 /// The time limit for the store. Sessions are small and stores are near, so a store that takes longer has failed.
@@ -29,8 +34,17 @@ impl Session {
 
     /// Loads the conversation so far.
     pub(crate) async fn load(&self, run: &Run) -> Result<Transcript, LoadError> {
+        let digest = || digest::of([&*self.id]);
+        let step = run.open_step::<Vec<Message>>(format_args!("0/session"), "session", Effect::Repeatable, digest);
+        let step = match step.map_err(LoadError::Journal)? {
+            Step::Recorded(messages) => return Ok(Transcript::repaired(messages)),
+            Step::New(step) => step,
+        };
         match run.until_stopped(in_time(self.memory.load(&self.id))).await {
-            Ok(Ok(messages)) => Ok(Transcript::repaired(messages)),
+            Ok(Ok(messages)) => {
+                step.done(&messages).await.map_err(LoadError::Journal)?;
+                Ok(Transcript::repaired(messages))
+            }
             Ok(Err(error)) => Err(LoadError::Memory(error)),
             Err(interruption) => Err(LoadError::Interrupted(interruption)),
         }
@@ -38,12 +52,24 @@ impl Session {
 
     /// Stores new messages. If the store fails, the run is degraded and goes on, because its answer is already paid for.
     pub(crate) async fn append(&self, new: &[Message], run: &Run) {
-        if new.is_empty() {
+        let digest = || digest::of([&*self.id]);
+        let step = run.open_step::<()>(format_args!("end/session"), "session", Effect::Repeatable, digest);
+        let Ok(Step::New(step)) = step else { return };
+        if new.is_empty() || step.run.note_began(None).await.is_err() {
             return;
         }
-        if let Err(error) = in_time(self.memory.append(&self.id, new)).await {
-            run.report_degraded("session", ErrorChain(&error).to_string());
+        if step.is_repeated && self.ends_with(new).await {
+            tracing::debug!("the messages were stored before the run was resumed");
+        } else if let Err(error) = in_time(self.memory.append(&self.id, new)).await {
+            step.run.report_degraded("session", ErrorChain(&error).to_string());
         }
+        // The run reports an error of its journal at its end.
+        let _ = step.done(&()).await;
+    }
+
+    /// Whether the last messages of the session are these.
+    async fn ends_with(&self, new: &[Message]) -> bool {
+        in_time(self.memory.load(&self.id)).await.is_ok_and(|stored| stored.ends_with(new))
     }
 }
 

@@ -1,12 +1,15 @@
 //! One model turn.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    Certainty, Charge, ChatModel, ChatReply, ChatRequest, Effect, Event, Interruption, Message, ModelError, ModelId,
-    Run, TranscriptError, Usage,
+    BudgetExceeded, Certainty, Charge, ChatModel, ChatReply, ChatRequest, Effect, Event, Interruption, JournalError,
+    Message, ModelError, ModelErrorKind, ModelId, Run, TranscriptError, Usage,
+    agent::run_end::{RunEnd, exhausted},
+    run::step::Step,
 };
 
 /// Why a turn brought no reply.
@@ -15,6 +18,36 @@ pub(crate) enum TurnError {
     Interrupted(Interruption),
     /// The model failed.
     Model(ModelError),
+    /// The journal of the run failed.
+    Journal(JournalError),
+}
+
+/// A call of the model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// The number of the turn, from 1.
+    pub(crate) turn: u32,
+    /// How often the model was asked in this turn before.
+    pub(crate) again: u32,
+    /// How the run ends after this turn, if it is the last one.
+    pub(crate) wrapping_up: Option<&'a RunEnd>,
+}
+
+/// What the journal keeps of a turn.
+#[derive(Serialize, Deserialize)]
+pub(super) struct TurnRecord {
+    reply: Result<ChatReply, Refusal>,
+    /// How the run ends after this turn. The limits that decided this are not checked again.
+    pub(super) wrapping_up: Option<RunEnd>,
+}
+
+/// A failure after which the loop goes on.
+#[derive(Serialize, Deserialize)]
+struct Refusal {
+    kind: ModelErrorKind,
+    model: Option<ModelId>,
+    message: String,
+    exhausted: Option<BudgetExceeded>,
 }
 
 /// Asks the model once, however many attempts its wrappers make. Ends early when the run is stopped.
@@ -22,14 +55,35 @@ pub(crate) async fn ask(
     model: &dyn ChatModel,
     request: &ChatRequest,
     run: &Run,
-    turn: u32,
+    asked: Asked<'_>,
 ) -> Result<ChatReply, TurnError> {
+    let step = run.open_step::<TurnRecord>(format_args!("{asked}"), model.id().model(), Effect::Repeatable, || {
+        run.digest_since_turn()
+    });
+    let step = match step.map_err(TurnError::Journal)? {
+        Step::Recorded(TurnRecord { reply, .. }) => return reply.map_err(|refusal| TurnError::Model(refusal.into())),
+        Step::New(step) => step,
+    };
+    let result = step.run.until_stopped(call(model, request, &step.run, asked.turn)).await;
+    let result = result.map_err(TurnError::Interrupted)?;
+    let recorded = match &result {
+        Ok(reply) => Some(Ok(reply.clone())),
+        Err(error) => Refusal::of(error).map(Err),
+    };
+    let recorded = match recorded {
+        Some(reply) => step.done(&TurnRecord { reply, wrapping_up: asked.wrapping_up.cloned() }).await,
+        None => step.failed().await,
+    };
+    recorded.map_err(TurnError::Journal)?;
+    result.map_err(TurnError::Model)
+}
+
+async fn call(model: &dyn ChatModel, request: &ChatRequest, run: &Run, turn: u32) -> Result<ChatReply, ModelError> {
     let id = model.id();
     run.emit(&Event::TurnStarted { turn, model: id.clone() });
     let started = Instant::now();
     let spent_before = run.ledger().spending().total();
-    let answer = run.step(turn, None, Effect::Once, run.until_stopped(model.chat(request, run))).await;
-    let reply = answer.map_err(TurnError::Interrupted)?.map_err(TurnError::Model)?;
+    let reply = model.chat(request, run).await?;
     let spent = run.ledger().spending();
     run.emit(&Event::TurnEnded {
         turn,
@@ -40,19 +94,59 @@ pub(crate) async fn ask(
         tool_calls: reply.message.tool_calls().count(),
         elapsed: started.elapsed(),
     });
+    charge_unmetered(&reply, request, id, run);
     Ok(reply)
 }
 
-/// Charges the tokens of a reply from a model that is not metered. Its price is unknown: under a money budget, returns
-/// why the model must not be asked again.
-pub(crate) fn charge_unmetered(reply: &ChatReply, request: &ChatRequest, model: &ModelId, run: &Run) -> Option<String> {
+impl fmt::Display for Asked<'_> {
+    /// The path of the step.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.again {
+            0 => write!(f, "{}", self.turn),
+            again => write!(f, "{}/again:{again}", self.turn),
+        }
+    }
+}
+
+impl Refusal {
+    /// The failure, unless the run fails with it.
+    fn of(error: &ModelError) -> Option<Self> {
+        let kind = error.kind();
+        let is_answer =
+            matches!(kind, ModelErrorKind::Budget | ModelErrorKind::ContextLength | ModelErrorKind::Refused);
+        let details = error.details();
+        is_answer.then(|| Self {
+            kind,
+            model: details.model.clone(),
+            message: details.message.clone(),
+            exhausted: exhausted(error),
+        })
+    }
+}
+
+impl From<Refusal> for ModelError {
+    fn from(refusal: Refusal) -> Self {
+        let error = Self::new(refusal.kind, refusal.message).with(|details| details.model = refusal.model);
+        match refusal.exhausted {
+            Some(exhausted) => error.caused_by(exhausted),
+            None => error,
+        }
+    }
+}
+
+/// Charges the tokens of a reply from a model that is not metered.
+pub(crate) fn charge_unmetered(reply: &ChatReply, request: &ChatRequest, model: &ModelId, run: &Run) {
     if reply.charge.is_some() {
-        return None;
+        return;
     }
     let certainty = if reply.usage.is_some() { Certainty::Charged } else { Certainty::Estimated };
     let estimate = || Usage::new(request.estimated_input_tokens(), (reply.message.size_bytes() as u64).div_ceil(4));
     run.charge(model, &Charge { certainty, usage: reply.usage.unwrap_or_else(estimate), cost: None });
-    run.ledger().limits_money().then(|| {
+}
+
+/// Why a model that is not metered must not be asked again: its price is unknown, and the run has a money budget.
+pub(crate) fn refuse_unmetered(reply: &ChatReply, model: &ModelId, run: &Run) -> Option<String> {
+    (reply.charge.is_none() && run.ledger().limits_money()).then(|| {
         format!("{model} is not metered, so the money budget cannot be kept; wrap the model with `.metered(&prices)`")
     })
 }

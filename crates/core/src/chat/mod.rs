@@ -2,7 +2,6 @@
 
 pub(crate) mod encoded;
 pub(crate) mod error;
-pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod reply;
 pub(crate) mod request;

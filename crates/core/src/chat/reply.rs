@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Charge, Message, Usage};
 
-/// A complete reply of a model.
-#[derive(Debug, Clone)]
+/// A complete reply of a model. Its JSON form has no rate limits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChatReply {
     /// The model's message.
@@ -27,6 +27,7 @@ pub struct ChatReply {
     /// The provider's id of the reply (OpenAI Responses: the value for `previous_response_id`).
     pub response_id: Option<String>,
     /// The rate limits that the response reported.
+    #[serde(skip)]
     pub limits: RateLimits,
     /// The cost of the call; absent until [`Metered`](crate::Metered) sets it.
     pub charge: Option<Charge>,

@@ -58,11 +58,13 @@ pub struct ToolSpec {
 pub enum Effect {
     /// No further effect: the tool only reads, or writes the same value again.
     Repeatable,
-    /// No further effect if the call has the same idempotency key. The path of the run's step serves as the key.
+    /// No further effect if the call has the same [`Run::idempotency_key`](crate::Run::idempotency_key).
     Keyed,
     /// Possibly a second effect, such as a second payment. The call is not repeated automatically.
     #[default]
     Once,
+    /// The effects of the steps inside it, which have records of their own: a delegation to a worker.
+    Composite,
 }
 
 /// The tools of one agent in a fixed order, which prompt caches depend on. Cheap to clone.

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::time::Instant;
 
-use crate::{Charge, Delta, Estimate, Event, Hold, ModelErrorKind, ModelId, Observer, Run};
+use crate::{Charge, Delta, Estimate, Event, Hold, ModelError, ModelErrorKind, ModelId, Observer, Run};
 
 /// An attempt in progress. Dropping it settles it as uncertain, so that no attempt is missing from the ledger or from
 /// the events.
@@ -41,14 +41,23 @@ struct OutputCounter {
 }
 
 impl<'a> Attempt<'a> {
-    pub(crate) fn begin(run: &'a Run, model: &'a ModelId, hold: Hold) -> Self {
+    /// Begins an attempt, once the journal of the run has what it may cost.
+    pub(crate) async fn begin(run: &'a Run, model: &'a ModelId, hold: Hold) -> Result<Self, ModelError> {
+        if let Err(error) = run.note_began(Some(model)).await {
+            hold.release();
+            return Err(ModelError::new(
+                ModelErrorKind::Cancelled,
+                "not asked, because the run has no journal any more",
+            )
+            .caused_by(error));
+        }
         let counted = run.wants_deltas().then(|| {
             let counter = Arc::new(OutputCounter::default());
             (run.observed_by(Arc::clone(&counter) as Arc<dyn Observer>), counter)
         });
         run.emit(&Event::AttemptStarted { model: model.clone() });
         let (estimate, is_limited) = (*hold.estimate(), run.ledger().limits_spending());
-        Self { run, counted, model, estimate, is_limited, hold: Some(hold), started: Instant::now() }
+        Ok(Self { run, counted, model, estimate, is_limited, hold: Some(hold), started: Instant::now() })
     }
 
     /// The run to pass to the model.

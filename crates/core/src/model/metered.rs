@@ -213,7 +213,7 @@ impl<M> Metered<M> {
         if let Some(usage) = details.usage {
             // Some providers report the prompt at the start and count the output as it grows.
             let output_tokens = usage.output_tokens.max(attempt.output_tokens().unwrap_or(0));
-            let usage = Usage { output_tokens, ..usage };
+            let usage = usage.output_tokens(output_tokens);
             let served = ServedCall::new(attempt.model());
             return Settlement::Charge(self.charge(Certainty::Uncertain, usage, &served, attempt.estimate()));
         }
@@ -286,7 +286,7 @@ impl<M: ChatModel> ChatModel for Metered<M> {
         let estimate = self.estimate(request, run)?;
         let hold = self.reserve(self.model.id(), estimate, run)?;
         let request = limit_output(request, &estimate, &hold, run);
-        let mut attempt = Attempt::begin(run, self.model.id(), hold);
+        let mut attempt = Attempt::begin(run, self.model.id(), hold).await?;
         match self.model.chat(&request, attempt.run()).await {
             Ok(mut reply) => {
                 report_limits(self.model.id(), &reply.limits, run);
@@ -330,7 +330,7 @@ impl<E: Embedder> Embedder for Metered<E> {
         let ceiling = self.pricing.ceiling(self.model.id(), Settings::none(), input_tokens);
         let estimate = self.priced(Estimate::new(input_tokens, 0), ceiling);
         let hold = self.reserve(self.model.id(), estimate, run)?;
-        let mut attempt = Attempt::begin(run, self.model.id(), hold);
+        let mut attempt = Attempt::begin(run, self.model.id(), hold).await?;
         let result = self.model.embed(texts, attempt.run()).await;
         match &result {
             Ok(found) => {
@@ -387,7 +387,7 @@ fn is_plausible_input(tokens: u64) -> bool {
 fn corrected(reported: Usage, guess: &Usage, estimate: &Estimate) -> Usage {
     let base = if is_plausible_input(reported.input_tokens) { reported } else { *guess };
     let output_tokens = guess.output_tokens.max(reported.output_tokens.min(estimate.output_tokens));
-    Usage { output_tokens, stated_cost: None, ..base }
+    base.stated_cost(None).output_tokens(output_tokens)
 }
 
 fn refused(model: &ModelId, why: &str) -> ModelError {

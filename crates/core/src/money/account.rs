@@ -160,7 +160,7 @@ impl Account {
     }
 
     /// Whether it keeps its spending by agent, model and tool.
-    fn is_itemized(&self) -> bool {
+    pub(super) fn is_itemized(&self) -> bool {
         matches!(self.kind, AccountKind::Run | AccountKind::ExtraLimit)
     }
 

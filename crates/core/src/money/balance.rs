@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use crate::{
     Budget, BudgetExceeded, Charge, Estimate, Money, Spending,
     money::cost::{Spender, ToolCaller},
+    money::items::Items,
 };
 
 /// The amounts spent and reserved at one account and below it.
@@ -17,13 +18,13 @@ pub(crate) struct Balance {
     pub(crate) spending: Spending,
     pub(crate) by_spender: BTreeMap<Spender, Spending>,
     pub(crate) tool_calls: BTreeMap<ToolCaller, u64>,
+    pub(crate) turns: u64,
     pub(crate) reserved_usd: Money,
     pub(crate) reserved_tokens: u64,
     /// Reservations that are neither settled nor released.
     pub(crate) outstanding: u64,
     /// Soft limits that were crossed and not yet reported.
     pub(crate) warnings: Vec<BudgetExceeded>,
-    turns: u64,
     tool_call_count: u64,
     window_start: Date,
     /// The totals when the current window began.
@@ -84,6 +85,23 @@ impl Balance {
                     let caller = ToolCaller { agent: Arc::clone(agent), tool: Arc::clone(tool) };
                     *self.tool_calls.entry(caller).or_default() += 1;
                 }
+            }
+        }
+    }
+
+    /// Adds what was spent and counted in an earlier life of a run; with `itemize`, by spender and tool too.
+    pub(super) fn replay(&mut self, items: &Items, itemize: bool) {
+        self.turns += items.turns;
+        for (spender, spending) in &items.spending {
+            self.spending += *spending;
+            if itemize {
+                *self.by_spender.entry(spender.clone()).or_default() += *spending;
+            }
+        }
+        for (caller, calls) in &items.tool_calls {
+            self.tool_call_count += calls;
+            if itemize {
+                *self.tool_calls.entry(caller.clone()).or_default() += calls;
             }
         }
     }

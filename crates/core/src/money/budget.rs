@@ -88,7 +88,7 @@ pub enum OnExhausted {
 }
 
 /// A hard limit refused a call or a turn, or a soft limit was crossed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{}: {needed} needed, {remaining} left of {limit}", self.summary())]
 #[non_exhaustive]
 pub struct BudgetExceeded {

@@ -20,14 +20,14 @@ pub struct Charge {
 }
 
 /// The agent and the model that a call is charged to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Spender {
     pub(crate) agent: Arc<str>,
     pub(crate) model: ModelId,
 }
 
 /// The agent that called a tool, and the tool.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ToolCaller {
     pub(crate) agent: Arc<str>,
     pub(crate) tool: Arc<str>,

@@ -227,6 +227,10 @@ impl Ledger {
         self.0.account.balance().spending += spent;
     }
 
+    pub(super) fn account(&self) -> &Account {
+        &self.0.account
+    }
+
     fn top(account: Account) -> Self {
         Self(Arc::new(Node { account, parent: None }))
     }
@@ -238,7 +242,7 @@ impl Ledger {
     }
 
     /// This account and all above it, from below to above.
-    fn lineage(&self) -> impl Iterator<Item = &Self> {
+    pub(super) fn lineage(&self) -> impl Iterator<Item = &Self> {
         iter::successors(Some(self), |ledger| ledger.0.parent.as_ref())
     }
 

@@ -5,7 +5,5 @@ pub(crate) mod balance;
 pub(crate) mod budget;
 pub(crate) mod cost;
 pub(crate) mod estimate;
+pub(crate) mod items;
 pub(crate) mod ledger;
-pub(crate) mod money;
-pub(crate) mod rates;
-pub(crate) mod usage;

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{Inner, Run, Shared, after, earliest};
 use crate::{
-    Budget, Cap, Ledger, Observer, RunId, Scope, TraceId, run::counts::Counts, run::shared_values::SharedValues,
+    Budget, Cap, Journal, Ledger, Observer, RunId, Scope, TraceId, run::counts::Counts,
+    run::journal_scope::JournalScope, run::shared_values::SharedValues,
 };
 
 /// Configures a run. Created by [`Run::builder`].
@@ -30,6 +31,7 @@ pub struct RunBuilder {
     values: SharedValues,
     scope: Scope,
     max_depth: Option<u32>,
+    journal: Option<Arc<dyn Journal>>,
 }
 
 /// Real teams have two or three levels of delegation; deeper ones are recursion.
@@ -104,6 +106,12 @@ impl RunBuilder {
         Self { max_depth: Some(max_depth), ..self }
     }
 
+    /// Sets the journal from which the run goes on, and in which it records its steps. A run that goes on needs the
+    /// [id](RunBuilder::id) that it had before. Without a journal, which is the default, nothing is recorded.
+    pub fn journal(self, journal: Arc<dyn Journal>) -> Self {
+        Self { journal: Some(journal), ..self }
+    }
+
     /// Starts the run: the time limit of its budget begins now.
     pub fn build(self) -> Run {
         let wall = self.budget.wall.and_then(after);
@@ -118,8 +126,9 @@ impl RunBuilder {
             max_depth: self.max_depth.unwrap_or(MAX_DEPTH),
             append_only: self.append_only,
         };
+        let id = self.id.unwrap_or_default();
         let inner = Inner {
-            id: self.id.unwrap_or_default(),
+            id,
             parent: None,
             agent: self.agent,
             depth: 0,
@@ -133,6 +142,7 @@ impl RunBuilder {
             wants_deltas: self.wants_deltas,
             wrapping_up: false,
             in_flight: None,
+            journal: self.journal.map(|journal| JournalScope::root(journal, id)),
             span: OnceLock::new(),
             shared: Arc::new(shared),
         };

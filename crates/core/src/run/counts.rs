@@ -33,9 +33,9 @@ impl Tally {
 }
 
 impl Counts {
-    /// Counts one more `key`, and returns how often it was counted by now.
-    pub(crate) fn add(&self, key: impl Hash) -> u32 {
-        unpoisoned(&self.0).add(digest(key))
+    /// Counts one more key with this digest, and returns how often it was counted by now.
+    pub(crate) fn add(&self, digest: u64) -> u32 {
+        unpoisoned(&self.0).add(digest)
     }
 
     /// How often `key` was counted.

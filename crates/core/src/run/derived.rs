@@ -18,7 +18,8 @@ impl Run {
         }
         let mut child = self.derive(|inner| {
             inner.parent = Some(inner.id);
-            inner.id = RunId::new();
+            inner.journal = inner.journal.as_ref().map(|scope| scope.child(name));
+            inner.id = inner.journal.as_ref().map_or_else(RunId::new, |scope| scope.run_id());
             inner.depth += 1;
             inner.deadline = earliest(inner.deadline, budget.wall.and_then(after));
             inner.cancellation = inner.cancellation.child_token();

@@ -55,6 +55,9 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 pub enum Event {
     /// A run or a child run began.
     RunStarted,
+    /// A run goes on after a crash, in place of [`Event::RunStarted`]. So many of its steps were answered from its journal,
+    /// which saved this money. No other event tells of them again.
+    Resumed { steps: u64, saved: Money },
     /// A run or a child run ended with an outcome. `turns` are those of its agent; `usage` and `cost` include the workers.
     RunEnded {
         stop: StopReason,

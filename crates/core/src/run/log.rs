@@ -32,6 +32,15 @@ pub(crate) fn event(run: &Run, event: &Event) {
             stop.name(), count(u64::from(*turns), "turn"), usage.input_tokens, usage.output_tokens,
             spent(run, *cost), by_agent(&run.ledger().summary()), owner(run)
         ),
+        Event::Resumed { steps, saved } => line!(
+            info,
+            "run",
+            "resumed",
+            steps,
+            saved_usd = saved.as_usd_lossy(),
+            "resumed: {} answered from the journal, {saved} not paid again",
+            count(*steps, "step")
+        ),
         Event::RunFailed { kind, message, elapsed } => run_failed(run, *kind, message, *elapsed),
         Event::TurnStarted { turn, model } => {
             line!(debug, "agent", "turn_started", turn, "turn {turn}: asking {model}");

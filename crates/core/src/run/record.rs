@@ -57,6 +57,7 @@ mod tests {
     fn every_event_has_a_stable_json_form_or_is_not_stored() {
         let expected = json!([
             {"event": "run_started"},
+            {"event": "resumed", "steps": 4, "saved": "0.01"},
             {"event": "turn_started", "turn": 1, "model": "openai/gpt-5-mini"},
             {"event": "rate_limit_waited", "model": "openai/gpt-5-mini", "waited_us": 1_000_000},
             {"event": "attempt_started", "model": "openai/gpt-5-mini"},

@@ -15,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, level_filters::LevelFilter};
 
 use crate::{
-    Charge, Degradation, Delta, Effect, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId, Scope, TraceId,
-    run::counts::Counts, run::shared_values::SharedValues, sync::unpoisoned,
+    Charge, Degradation, Delta, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId, Scope, TraceId,
+    run::counts::{Counts, digest},
+    run::journal_scope::JournalScope,
+    run::shared_values::SharedValues,
+    sync::unpoisoned,
 };
 
 use super::{builder::RunBuilder, in_flight::InFlight, log};
@@ -62,6 +65,7 @@ pub(super) struct Inner {
     pub(super) wants_deltas: bool,
     pub(super) wrapping_up: bool,
     pub(super) in_flight: Option<Arc<InFlight>>,
+    pub(super) journal: Option<Arc<JournalScope>>,
     /// Opened when it is first used, by the agent whose name it carries.
     pub(super) span: OnceLock<Span>,
     pub(super) shared: Arc<Shared>,
@@ -212,8 +216,14 @@ impl Run {
         })
     }
 
-    /// Logs an event and notifies the observers.
+    /// Logs an event and notifies the observers, unless the journal answers what happens: then it is an old event.
     pub fn emit(&self, event: &Event) {
+        if !self.inner.journal.as_ref().is_some_and(|scope| scope.is_replaying()) {
+            self.publish(event);
+        }
+    }
+
+    pub(crate) fn publish(&self, event: &Event) {
         if LevelFilter::current() != LevelFilter::OFF {
             self.span().in_scope(|| log::event(self, event));
         }
@@ -252,6 +262,9 @@ impl Run {
 
     /// Records that a part of the run failed and that the answer does without it.
     pub fn degrade(&self, degradation: Degradation) {
+        if let Some(scope) = &self.inner.journal {
+            scope.note(|_, degraded| degraded.push(degradation.clone()));
+        }
         unpoisoned(&self.inner.shared.degraded).push(degradation);
     }
 
@@ -268,7 +281,14 @@ impl Run {
 
     /// Counts one more `key` in the whole request, and returns how often it was counted by now.
     pub fn count(&self, key: impl Hash) -> u32 {
-        self.inner.shared.counts.add(key)
+        self.restore_count(digest(key))
+    }
+
+    pub(super) fn restore_count(&self, digest: u64) -> u32 {
+        if let Some(scope) = &self.inner.journal {
+            scope.note(|counts, _| counts.push(digest));
+        }
+        self.inner.shared.counts.add(digest)
     }
 
     /// How often `key` was counted.
@@ -317,19 +337,6 @@ impl Run {
             };
             done.ok_or(Interruption::Cancelled)
         }
-    }
-
-    /// Performs one step that has an effect: a model turn, or the tool call with this index. All of them go through here, so
-    /// that a journal can answer a step that was done before a crash instead of repeating, and paying for, it.
-    pub(crate) fn step<T>(
-        &self,
-        turn: u32,
-        tool_call: Option<usize>,
-        effect: Effect,
-        work: impl Future<Output = T>,
-    ) -> impl Future<Output = T> {
-        tracing::trace!(agent = %self.inner.agent, turn, tool_call, ?effect, "step");
-        work
     }
 }
 

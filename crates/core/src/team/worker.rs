@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    Agent, Budget, Degradation, ErrorChain, Event, Outcome, ParseError, Run, Runnable, Schema, StopReason, Task, Tool,
-    ToolError, ToolOutput, ToolSpec, agent::delegation,
+    Agent, Budget, Degradation, Effect, ErrorChain, Event, Outcome, ParseError, Run, Runnable, Schema, StopReason,
+    Task, Tool, ToolError, ToolOutput, ToolSpec, agent::delegation,
 };
 
 /// An agent, or anything else that is [`Runnable`], that works for a supervisor. Its time and its calls are limited, and
@@ -255,6 +255,7 @@ impl Delegate {
         let mut spec = ToolSpec::new(Arc::clone(worker.name()), description, Schema::generate::<Assignment>());
         // The worker has a time limit of its own, so that its failure policy applies to a timeout too.
         spec.timeout = Some(Duration::MAX);
+        spec.effect = Effect::Composite;
         Self { spec, worker }
     }
 

@@ -26,7 +26,8 @@ const SECOND: Duration = Duration::from_secs(1);
 fn next(event: &Event) -> Option<Event> {
     let reason = ModelErrorKind::Overloaded;
     Some(match event {
-        Event::RunStarted => Event::TurnStarted { turn: 1, model: model() },
+        Event::RunStarted => Event::Resumed { steps: 4, saved: Money::from_cents(1) },
+        Event::Resumed { .. } => Event::TurnStarted { turn: 1, model: model() },
         Event::TurnStarted { .. } => Event::RateLimitWaited { model: model(), waited: SECOND },
         Event::RateLimitWaited { .. } => Event::AttemptStarted { model: model() },
         Event::AttemptStarted { .. } => Event::Delta(Delta::Text("private text".to_owned())),

@@ -14,11 +14,10 @@ pub(crate) struct FlatPrices;
 
 impl FlatPrices {
     /// One dollar for a million input tokens, ten for a million output tokens.
-    pub(crate) const RATES: Rates = Rates {
-        input: Rate::per_million(Money::from_nano(1_000_000_000)),
-        output: Rate::per_million(Money::from_nano(10_000_000_000)),
-        call: Money::ZERO,
-    };
+    pub(crate) const RATES: Rates = Rates::new(
+        Rate::per_million(Money::from_nano(1_000_000_000)),
+        Rate::per_million(Money::from_nano(10_000_000_000)),
+    );
 }
 
 impl Pricing for FlatPrices {

@@ -1,9 +1,13 @@
 //! How tool calls ended.
 
-use crate::{BudgetExceeded, ToolCall, ToolResult, ToolStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Arguments, BudgetExceeded, JournalError, RawJson, StepRecord, StepState, ToolCall, ToolResult, ToolStatus,
+};
 
 /// How one tool call ended.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ToolCallOutcome {
     /// The result that the model reads.
     pub(crate) result: ToolResult,
@@ -18,13 +22,36 @@ pub(crate) struct ToolCallOutcome {
     pub(crate) used_up: Option<BudgetExceeded>,
 }
 
+impl StepRecord {
+    /// The record of a tool call that is not made again. The model reads `why` as its error: for example, that it is not
+    /// known whether the call had its effect.
+    pub fn answered(mut self, why: impl Into<String>) -> Result<Self, JournalError> {
+        let call = ToolCall::new("", self.name.as_str(), Arguments::default());
+        let outcome = ToolCallOutcome::failed(&call, ToolStatus::Stopped, why);
+        self.output = Some(RawJson::of(&outcome).map_err(JournalError::unavailable)?);
+        self.state = StepState::Done;
+        Ok(self)
+    }
+}
+
 impl ToolCallOutcome {
+    /// The recorded outcome of `call`.
+    pub(super) fn of_call(mut self, call: &ToolCall) -> Self {
+        self.result.call_id.clone_from(&call.id);
+        self
+    }
+
     pub(super) fn new(result: ToolResult, status: ToolStatus) -> Self {
         Self { result, status, signature: 0, is_duplicate: false, ends_run: false, used_up: None }
     }
 
     pub(super) fn failed(call: &ToolCall, status: ToolStatus, why: impl Into<String>) -> Self {
         Self::new(ToolResult::error(call, why), status)
+    }
+
+    /// A call whose outcome cannot be recorded. The run ends with the error.
+    pub(super) fn not_recorded(call: &ToolCall, error: &JournalError) -> Self {
+        Self::failed(call, ToolStatus::Stopped, error.to_string())
     }
 
     /// The outcome of `call`, which is identical to this one.

@@ -104,7 +104,7 @@ impl Schema {
 }
 
 fn unusable(error: &dyn fmt::Display) -> ParseError {
-    ParseError(format!("this is not a usable JSON Schema: {error}"))
+    ParseError::new(format!("this is not a usable JSON Schema: {error}"))
 }
 
 /// The names of the top-level properties, if no other keyword, such as `oneOf` or `$ref`, gives a meaning to more fields.

@@ -1,20 +1,26 @@
 //! The tools of one agent, and how their calls are run.
 
 use std::{
-    any::Any,
     collections::HashMap,
-    panic::AssertUnwindSafe,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use futures::{FutureExt, StreamExt, stream};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Arguments, Effect, Event, Interruption, OnExhausted, ParseError, Part, Run, Tool, ToolCall, ToolError, ToolOutput,
-    ToolResult, ToolSet, ToolStatus, tool::arguments, tool::limits::ToolLimits, tool::outcome::ToolCallOutcome,
+    Arguments, Effect, Event, OnExhausted, ParseError, Part, Run, Tool, ToolCall, ToolOutput, ToolResult, ToolSet,
+    ToolStatus,
+    run::{
+        digest,
+        step::{OpenStep, Step},
+    },
+    tool::arguments,
+    tool::execution::{Execution, cut, execution, interrupted, log_cause, panic_message},
+    tool::limits::ToolLimits,
+    tool::outcome::ToolCallOutcome,
     tool::schema::Schema,
 };
 
@@ -116,11 +122,12 @@ struct Input {
     signature: u64,
 }
 
-/// What became of a call that was started.
-enum Execution {
-    Returned(Result<ToolOutput, ToolError>),
-    Panicked(Box<dyn Any + Send>),
-    TimedOut,
+impl Job<'_> {
+    /// Whether the journal has its outcome.
+    fn is_recorded(&self) -> bool {
+        let path = format_args!("{}/tool:{}", self.context.turn, self.index + 1);
+        self.tool_run.recorded::<IgnoredAny>(path).is_some()
+    }
 }
 
 impl Toolbox {
@@ -186,12 +193,13 @@ impl Toolbox {
             OnExhausted::Cancel => context.run.cancelled_on_exhaustion(),
         };
         let failed_tool = OnceLock::new();
-        let originals: Vec<Option<usize>> = (0..calls.len()).map(|index| self.original(calls, index)).collect();
+        let job = |index, call| Job { call, context, tool_run: &tool_run, index };
+        let original = |(index, call)| self.original(calls, index).filter(|_| !job(index, call).is_recorded());
+        let originals: Vec<Option<usize>> = calls.iter().copied().enumerate().map(original).collect();
         let mut work = Vec::with_capacity(calls.len());
         for (index, (call, original)) in calls.iter().zip(&originals).enumerate() {
             if original.is_none() {
-                let job = Job { call, context, tool_run: &tool_run, index };
-                work.push(self.call_unless_failed(job, &failed_tool).map(move |outcome| (index, outcome)));
+                work.push(self.recorded_call(job(index, call), &failed_tool).map(move |outcome| (index, outcome)));
             }
         }
         let skipped = calls.len() - work.len();
@@ -204,14 +212,43 @@ impl Toolbox {
         ran.sort_unstable_by_key(|(index, _)| *index);
         let mut ran = ran.into_iter();
         let mut outcomes: Vec<ToolCallOutcome> = Vec::with_capacity(calls.len());
-        for (call, original) in calls.iter().zip(originals) {
+        for (index, (call, original)) in calls.iter().zip(originals).enumerate() {
             let outcome = match original.and_then(|index| outcomes.get(index)) {
-                Some(original) => Some(original.duplicate_for(call)),
+                Some(original) => {
+                    let outcome = original.duplicate_for(call);
+                    Some(match self.open(job(index, call)) {
+                        Step::Recorded(outcome) => outcome,
+                        Step::New(step) => recorded(&step, call, outcome).await,
+                    })
+                }
                 None => ran.next().map(|(_, outcome)| outcome),
             };
             outcomes.extend(outcome);
         }
         outcomes
+    }
+
+    /// Opens the step of a call. Also a call that is not run is recorded.
+    fn open(&self, job: Job<'_>) -> Step<ToolCallOutcome> {
+        let Job { call, context, tool_run, index } = job;
+        let effect = self.find(&call.name).map_or(Effect::Repeatable, |entry| entry.tool.spec().effect);
+        let digest = || digest::of_call(&call.name, call.arguments.as_str());
+        let step = tool_run.open_step(format_args!("{}/tool:{}", context.turn, index + 1), &call.name, effect, digest);
+        step.unwrap_or_else(|error| Step::Recorded(ToolCallOutcome::not_recorded(call, &error)))
+    }
+
+    async fn recorded_call(&self, job: Job<'_>, failed_tool: &OnceLock<String>) -> ToolCallOutcome {
+        let outcome = match self.open(job) {
+            Step::Recorded(outcome) => outcome.of_call(job.call),
+            Step::New(step) => {
+                let outcome = self.call_unless_failed(Job { tool_run: &step.run, ..job }, failed_tool).await;
+                recorded(&step, job.call, outcome).await
+            }
+        };
+        if outcome.status == ToolStatus::Fatal {
+            failed_tool.get_or_init(|| job.call.name.clone());
+        }
+        outcome
     }
 
     /// The index of an earlier identical call, if the call at `index` must not be run a second time.
@@ -233,11 +270,7 @@ impl Toolbox {
             let why = format!("The tool was not run, because {tool} failed.");
             return ToolCallOutcome::failed(job.call, ToolStatus::Stopped, why);
         }
-        let outcome = self.call(job).await;
-        if outcome.status == ToolStatus::Fatal {
-            failed_tool.get_or_init(|| job.call.name.clone());
-        }
-        outcome
+        self.call(job).await
     }
 
     async fn call(&self, job: Job<'_>) -> ToolCallOutcome {
@@ -288,7 +321,7 @@ impl Toolbox {
     }
 
     async fn execute(&self, job: Job<'_>, entry: &Entry, input: Value) -> ToolCallOutcome {
-        let Job { call, context: CallContext { run, turn, disabled }, tool_run, index } = job;
+        let Job { call, context: CallContext { run, disabled, .. }, tool_run, .. } = job;
         if disabled.contains(&call.name) {
             let why = format!("`{}` is switched off, because it failed again and again. Go on without it.", call.name);
             return ToolCallOutcome::failed(call, ToolStatus::Disabled, why);
@@ -298,16 +331,18 @@ impl Toolbox {
             return interrupted(call, interruption, tool_run);
         }
         let spec = entry.tool.spec();
-        if let Err(refusal) = run.ledger().take_tool_call(run.agent(), &spec.name) {
+        if let Err(refusal) = tool_run.ledger().take_tool_call(run.agent(), &spec.name) {
             run.emit(&Event::budget_refused(&refusal));
             let why = format!("The tool was not run: {refusal}.");
             let outcome = ToolCallOutcome::failed(call, ToolStatus::Budget, why);
             return ToolCallOutcome { used_up: Some(refusal), ..outcome };
         }
+        if let Err(error) = tool_run.note_began(None).await {
+            return ToolCallOutcome::not_recorded(call, &error);
+        }
         let timeout = spec.timeout.unwrap_or(self.limits.timeout);
         let work = execution(&*entry.tool, input, tool_run, timeout);
-        let work = run.until_stopped(tool_run.until_exhausted(work));
-        match run.step(turn, Some(index), spec.effect, work).await.flatten() {
+        match run.until_stopped(tool_run.until_exhausted(work)).await.flatten() {
             Ok(Execution::Returned(Ok(output))) => self.succeeded(call, output),
             Ok(Execution::Returned(Err(error))) => {
                 log_cause(&spec.name, &error);
@@ -352,43 +387,12 @@ impl Toolbox {
     }
 }
 
-/// Calls the tool. Panics are caught, and the call is dropped after `timeout`.
-async fn execution(tool: &dyn Tool, input: Value, run: &Run, timeout: Duration) -> Execution {
-    let work = AssertUnwindSafe(tool.call(input, run)).catch_unwind();
-    match tokio::time::timeout(timeout, work).await {
-        Ok(Ok(result)) => Execution::Returned(result),
-        Ok(Err(panic)) => Execution::Panicked(panic),
-        Err(_) => Execution::TimedOut,
+/// Records an outcome.
+async fn recorded(step: &OpenStep, call: &ToolCall, outcome: ToolCallOutcome) -> ToolCallOutcome {
+    match step.done(&outcome).await {
+        Ok(()) => outcome,
+        Err(error) => ToolCallOutcome::not_recorded(call, &error),
     }
-}
-
-fn interrupted(call: &ToolCall, interruption: Interruption, run: &Run) -> ToolCallOutcome {
-    let why = match interruption {
-        Interruption::Cancelled if run.is_out_of_budget() => "The budget was used up before the tool was done.",
-        Interruption::Cancelled => "The run was cancelled before the tool was done.",
-        Interruption::Deadline => "The time of the run was up before the tool was done.",
-    };
-    ToolCallOutcome::failed(call, ToolStatus::Stopped, why)
-}
-
-/// Cuts text at a character boundary and appends a marker. The allocation of the long text is freed.
-fn cut(text: String, limit: usize) -> String {
-    if text.len() <= limit {
-        return text;
-    }
-    let kept = text.get(..text.floor_char_boundary(limit)).unwrap_or_default();
-    format!("{kept}\n[cut: {limit} of {} bytes shown]", text.len())
-}
-
-fn log_cause(tool: &str, error: &ToolError) {
-    if let Some(cause) = std::error::Error::source(error) {
-        tracing::debug!(tool, "{error}: {cause}");
-    }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub fn mask_event(event: &Event) -> Event {
         Event::WireQuirk { provider, .. } => clean([provider]),
         // These hold configured names and numbers only. Deltas are not stored.
         Event::RunStarted
+        | Event::Resumed { .. }
         | Event::RunEnded { .. }
         | Event::TurnStarted { .. }
         | Event::TurnEnded { .. }

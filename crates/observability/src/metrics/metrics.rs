@@ -301,7 +301,7 @@ impl Observer for Metrics {
     fn on_event(&self, run: &Run, event: &Event) {
         let to = &self.instruments;
         match event {
-            Event::RunStarted => self.run_started(run),
+            Event::RunStarted | Event::Resumed { .. } => self.run_started(run),
             Event::RunEnded { stop, turns, elapsed, .. } => self.run_ended(run, *stop, *turns, *elapsed),
             Event::RunFailed { kind, elapsed, .. } => self.run_failed(run, *kind, *elapsed),
             Event::TurnEnded { model, usage: None, .. } => self.usage_missing(model),

@@ -120,6 +120,7 @@ impl OpenRun {
             | Event::HandedOff { .. }
             | Event::Degraded { .. }
             | Event::WorkerFailed { .. }
+            | Event::Resumed { .. }
             | Event::WireQuirk { .. } => self.add_event(event),
             // `OpenRuns` handles these.
             Event::RunStarted | Event::RunEnded { .. } | Event::RunFailed { .. } => None,

@@ -118,9 +118,10 @@ impl Observer for SpanObserver {
         if runs.is_shut_down.load(Ordering::Relaxed) {
             return;
         }
-        if let Event::RunStarted = event {
+        if let Event::RunStarted | Event::Resumed { .. } = event {
             runs.export(runs.start(run, self.caller.as_ref()));
-        } else if let Event::RunEnded { stop, turns, usage, cost, .. } = event {
+        }
+        if let Event::RunEnded { stop, turns, usage, cost, .. } = event {
             runs.export(runs.remove(run).into_iter().flat_map(|run| run.end(*stop, *turns, usage, *cost)));
         } else if let Event::RunFailed { kind, .. } = event {
             runs.export(runs.remove(run).into_iter().flat_map(|run| run.fail(*kind)));

@@ -45,6 +45,10 @@ pub(super) fn span_event(event: &Event) -> Option<SpanEvent> {
         }
         Event::BudgetRefused { scope, quantity, .. } => ("brigade.budget_refused", budget(scope, *quantity)),
         Event::BudgetWarning { scope, quantity, .. } => ("brigade.budget_warning", budget(scope, *quantity)),
+        Event::Resumed { steps, saved } => {
+            let saved = attribute("brigade.saved_usd", saved.as_usd_lossy());
+            ("brigade.resumed", vec![number("brigade.steps", *steps), saved])
+        }
         Event::HandedOff { to } => ("brigade.handed_off", vec![attribute("brigade.to", to.clone())]),
         Event::Degraded { part, .. } => ("brigade.degraded", vec![attribute("brigade.part", part.clone())]),
         Event::WorkerFailed { worker, policy, .. } => {

@@ -271,6 +271,7 @@ impl RunTree {
             | Event::HandedOff { .. }
             | Event::Degraded { .. }
             | Event::WorkerFailed { .. }
+            | Event::Resumed { .. }
             | Event::WireQuirk { .. } => {
                 self.add_leaf(run.turn.unwrap_or(run.node), event, NodeKind::Note);
             }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use brigade_core::{
-    Agent, Budget, Event, Outcome, Run, RunError, RunFailure, RunOptions, Runnable, StopReason, Task, ToolOutput,
-    impl_runnable, tool_fn,
+    Agent, Budget, Effect, Event, Outcome, Run, RunError, RunFailure, RunOptions, Runnable, StopReason, Task,
+    ToolOutput, impl_runnable, tool_fn,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -73,7 +73,8 @@ impl Handoff {
         let (mut index, mut transfers, mut turns, mut inherited) = (0, 0, 0, None);
         let session = task.session.clone();
         while let Some(agent) = self.with_transfers(index) {
-            let child = run.child(agent.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
+            let part = run.part(format_args!("transfer:{transfers}"));
+            let child = part.child(agent.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
             // The caller sees the text of every agent, because any of them may answer.
             let child = child.with_deltas(run.wants_deltas());
             let mut outcome = Runnable::run(&agent, &child, task).await?;
@@ -102,10 +103,11 @@ impl Handoff {
         Some(others.fold(agent, |agent, (_, other)| {
             let about = format!("Passes the whole conversation on to {}. {}", other.name(), Runnable::purpose(other));
             let done = format!("The conversation is with {} now.", other.name());
-            agent.tool(tool_fn(&transfer_tool(other), about.trim(), move |_: Transfer, _| {
+            let transfer = tool_fn(&transfer_tool(other), about.trim(), move |_: Transfer, _| {
                 let done = done.clone();
                 async move { Ok(ToolOutput::text(done).ending_run()) }
-            }))
+            });
+            agent.tool(transfer.effect(Effect::Repeatable))
         }))
     }
 

@@ -46,7 +46,8 @@ impl Pipeline {
     async fn run_stages(&self, run: Run, task: Task) -> Result<Outcome, RunError> {
         let (mut turns, mut stage_task, mut last) = (0, task.clone(), None);
         for (index, stage) in self.stages.iter().enumerate() {
-            let child = run.child(stage.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
+            let part = run.part(format_args!("stage:{}", index + 1));
+            let child = part.child(stage.name(), Budget::unlimited()).map_err(|error| RunError::before(&run, error))?;
             // Only the text of the last stage is the answer.
             let child = child.with_deltas(run.wants_deltas() && index + 1 == self.stages.len());
             let outcome = stage.run(&child, stage_task).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use brigade_core::{Outcome, Run, RunError, RunOptions, StopReason, Task, Transcript, Worker, impl_runnable};
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 
 use crate::TeamError;
 
@@ -72,7 +72,8 @@ impl Quorum {
         question.session = None;
         let mut asked = Vec::with_capacity(self.workers.len());
         for (index, worker) in self.workers.iter().enumerate() {
-            asked.push(worker.ask(question.clone(), &run).map(move |answer| (index, answer)));
+            let (question, part) = (question.clone(), run.part(format_args!("member:{}", index + 1)));
+            asked.push(async move { (index, worker.ask(question, &part).await) });
         }
         // Not `buffered`, whose finished workers count against the limit as long as an earlier one works.
         let mut results: Vec<_> = stream::iter(asked).buffer_unordered(self.parallel).collect().await;

@@ -32,7 +32,7 @@ use super::*;
 use crate::{Cap, ModelId, Quantity, Rate, Rates, Window, testing::fixtures::usd};
 
 /// One dollar for a million tokens, so that a token costs 1,000 nano-dollars.
-const DOLLAR: Rates = Rates { input: rate(1), output: rate(1), call: Money::ZERO };
+const DOLLAR: Rates = Rates::new(rate(1), rate(1));
 
 const fn rate(usd: i64) -> Rate {
     Rate::per_million(Money::from_dollars(usd))

@@ -200,11 +200,6 @@ fn the_first_agent_names_the_run() {
     assert_eq!(&**child(&run, "writer").for_agent("writer").agent(), "desk/writer");
 }
 
-#[tokio::test]
-async fn a_step_returns_the_result_of_its_work() {
-    assert_eq!(Run::new().step(1, None, Effect::Once, async { 42 }).await, 42);
-}
-
 #[derive(Debug)]
 struct Panicking;
 

@@ -1,12 +1,13 @@
 use std::{
     future::pending,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use serde_json::json;
 
 use super::*;
-use crate::{Budget, RawJson, ToolSpec, tool_fn};
+use crate::{Budget, RawJson, ToolError, ToolSpec, tool_fn};
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Wait {

@@ -28,6 +28,9 @@ pub(super) fn title(event: &Event) -> String {
         Event::LoopNoticed { kind, count } => format!("repeated {kind} seen {count} times"),
         Event::BudgetRefused { limit, .. } => format!("refused: {limit}"),
         Event::BudgetWarning { limit, .. } => format!("soft limit: {limit}"),
+        Event::Resumed { steps, saved } => {
+            format!("resumed: {} answered from the journal, {saved} not paid again", count(*steps, "step"))
+        }
         Event::HandedOff { to } => format!("handed off to {to}"),
         Event::Degraded { part, reason } => format!("degraded ({part}): {reason}"),
         Event::WorkerFailed { worker, policy, reason } => format!("worker {worker} failed, policy {policy}: {reason}"),

@@ -97,7 +97,9 @@ impl FromStr for Money {
     /// Parses a decimal number such as `0.50`, `$3` or `-0.000000001`, exactly.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         parse_nano(text).map(Self).ok_or_else(|| {
-            ParseError(format!("`{text}` is not a dollar amount; write it like \"0.50\", with at most nine decimals"))
+            ParseError::new(format!(
+                "`{text}` is not a dollar amount; write it like \"0.50\", with at most nine decimals"
+            ))
         })
     }
 }

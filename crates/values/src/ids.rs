@@ -18,7 +18,14 @@ pub struct RunId(#[schemars(with = "String", extend("format" = "uuid"))] Uuid);
 /// A text could not be parsed. The message names the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct ParseError(pub(crate) String);
+pub struct ParseError(String);
+
+impl ParseError {
+    /// An error with a message that names the expected form.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
 
 impl TraceId {
     /// A new random id.

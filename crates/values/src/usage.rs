@@ -62,6 +62,11 @@ impl Usage {
         }
     }
 
+    /// Sets the generated tokens.
+    pub const fn output_tokens(self, tokens: u64) -> Self {
+        Self { output_tokens: tokens, ..self }
+    }
+
     /// Sets the input tokens that were read from a prompt cache.
     pub const fn cache_read_tokens(self, tokens: Option<u64>) -> Self {
         Self { cache_read_tokens: tokens, ..self }

@@ -1,0 +1,193 @@
+//! The parts of a run with a journal.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Degradation, Effect, Event, Journal, JournalError, Ledger, ModelId, Money, RawJson, RunId, StepRecord, StepState,
+    money::items::Items, run::digest, sync::unpoisoned,
+};
+
+/// A part of a run with a journal: an agent's run, or the inside of a step.
+pub(super) struct JournalScope {
+    pub(super) shared: Arc<Shared>,
+    pub(super) parent: Option<Arc<JournalScope>>,
+    /// What the paths of its steps begin with: empty, or ending with a slash.
+    pub(super) prefix: String,
+    /// Present if this is the inside of a step.
+    pub(super) step: Option<StepInfo>,
+    /// False while everything is answered from the journal. Events are then old ones.
+    is_at_frontier: AtomicBool,
+    /// A step in it could not be recorded, so it has no output that may be recorded.
+    is_blocked: AtomicBool,
+    /// The digest of the steps since the last turn, in any order.
+    pub(super) since_turn: AtomicU64,
+    /// How often each name was given to a part.
+    names: Mutex<BTreeMap<String, u32>>,
+}
+
+pub(super) struct Shared {
+    journal: Arc<dyn Journal>,
+    pub(super) records: BTreeMap<String, StepRecord>,
+    pub(super) run: RunId,
+    pub(super) failure: OnceLock<JournalError>,
+}
+
+pub(super) struct StepInfo {
+    pub(super) name: String,
+    pub(super) effect: Effect,
+    pub(super) digest: u64,
+    /// The account of this step alone.
+    pub(super) account: Ledger,
+    pub(super) changes: Mutex<Changes>,
+}
+
+/// What a step changed in the state that runs share.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(super) struct Changes {
+    pub(super) items: Items,
+    /// The digests that were counted.
+    pub(super) counts: Vec<u64>,
+    pub(super) degraded: Vec<Degradation>,
+}
+
+impl JournalScope {
+    pub(super) fn root(journal: Arc<dyn Journal>, run: RunId) -> Arc<Self> {
+        let records: BTreeMap<_, _> =
+            journal.records().into_iter().map(|record| (record.path.clone(), record)).collect();
+        let is_new = records.is_empty();
+        let shared = Arc::new(Shared { journal, records, run, failure: OnceLock::new() });
+        Arc::new(Self::new(shared, None, String::new(), is_new))
+    }
+
+    fn new(shared: Arc<Shared>, parent: Option<Arc<Self>>, prefix: String, is_new: bool) -> Self {
+        Self {
+            shared,
+            parent,
+            prefix,
+            step: None,
+            is_at_frontier: is_new.into(),
+            is_blocked: false.into(),
+            since_turn: 0.into(),
+            names: Mutex::default(),
+        }
+    }
+
+    /// The scope below this one whose paths begin with `name`.
+    pub(super) fn below(self: &Arc<Self>, name: &str) -> Self {
+        let prefix = [&self.prefix, name, "/"].concat();
+        let first = self.shared.records.range(prefix.clone()..).next();
+        let is_new = first.is_none_or(|(path, _)| !path.starts_with(&prefix));
+        Self::new(Arc::clone(&self.shared), Some(Arc::clone(self)), prefix, is_new)
+    }
+
+    /// The scope of a child run. Children with the same name are numbered.
+    pub(super) fn child(self: &Arc<Self>, name: &str) -> Arc<Self> {
+        let count = {
+            let mut names = unpoisoned(&self.names);
+            let count = names.entry(name.to_owned()).or_default();
+            *count += 1;
+            *count
+        };
+        Arc::new(if count == 1 { self.below(name) } else { self.below(&format!("{name}:{count}")) })
+    }
+
+    /// The id of the run that this is the scope of.
+    pub(super) fn run_id(&self) -> RunId {
+        digest::run_id(self.shared.run, &self.prefix)
+    }
+
+    pub(super) fn is_replaying(&self) -> bool {
+        !self.is_at_frontier.load(Ordering::Relaxed)
+    }
+
+    /// From here on, what happens is new.
+    pub(super) fn reach_frontier(&self) {
+        self.lineage().for_each(|scope| scope.is_at_frontier.store(true, Ordering::Relaxed));
+    }
+
+    /// Stops the run: the steps around this scope cannot be recorded any more.
+    pub(super) fn fail(&self, error: JournalError) -> JournalError {
+        self.lineage().for_each(|scope| scope.is_blocked.store(true, Ordering::Relaxed));
+        self.shared.failure.get_or_init(|| error).clone()
+    }
+
+    fn lineage(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |scope| scope.parent.as_deref())
+    }
+
+    /// The innermost step around this scope, with its path.
+    pub(super) fn step(&self) -> Option<(&Self, &StepInfo, &str)> {
+        let (scope, step) = self.lineage().find_map(|scope| Some((scope, scope.step.as_ref()?)))?;
+        Some((scope, step, scope.prefix.trim_end_matches('/')))
+    }
+
+    /// Notes a change in all steps around this scope.
+    pub(super) fn note(&self, change: impl Fn(&mut Vec<u64>, &mut Vec<Degradation>)) {
+        for step in self.lineage().filter_map(|scope| scope.step.as_ref()) {
+            let Changes { counts, degraded, .. } = &mut *unpoisoned(&step.changes);
+            change(counts, degraded);
+        }
+    }
+
+    pub(super) fn add_to_digest(&self, path: &str, output: &str) {
+        self.since_turn.fetch_add(digest::of([path, output]), Ordering::Relaxed);
+    }
+
+    /// How many steps are answered from the journal, and what they have cost. Steps inside a delegation that is done are
+    /// answered with it.
+    pub(super) fn resumed(&self) -> Option<Event> {
+        let records = &self.shared.records;
+        let is_covered = |path: &str| {
+            let above = path.match_indices('/').filter_map(|(end, _)| records.get(path.get(..end)?));
+            above.into_iter().any(|record| record.effect == Effect::Composite && record.state == StepState::Done)
+        };
+        let answered = records.values().filter(|record| record.state == StepState::Done && !is_covered(&record.path));
+        let (mut steps, mut saved) = (0, Money::ZERO);
+        for record in answered {
+            steps += 1;
+            saved += record.cost.total();
+        }
+        (!records.is_empty()).then_some(Event::Resumed { steps, saved })
+    }
+
+    pub(super) async fn write(
+        &self,
+        state: StepState,
+        output: Option<RawJson>,
+        in_flight: Option<&ModelId>,
+    ) -> Result<(), JournalError> {
+        let Some((scope, step, path)) = self.step() else { return Ok(()) };
+        if scope.is_blocked.load(Ordering::Relaxed) {
+            return Err(self.shared.failure.get().cloned().unwrap_or(JournalError::Fenced));
+        }
+        let mut changes = unpoisoned(&step.changes).clone();
+        changes.items = step.account.items(in_flight);
+        let not_json = |error: serde_json::Error| scope.fail(JournalError::unavailable(error));
+        let record = StepRecord {
+            path: path.to_owned(),
+            name: step.name.clone(),
+            effect: step.effect,
+            digest: step.digest,
+            state,
+            output,
+            cost: changes.items.total(),
+            changes: RawJson::of(&changes).map_err(not_json)?,
+        };
+        self.shared.journal.write(record).await.map_err(|error| scope.fail(error))
+    }
+}
+
+impl Changes {
+    pub(super) fn of(record: &StepRecord) -> Result<Self, JournalError> {
+        serde_json::from_str(record.changes.get())
+            .map_err(|error| JournalError::diverged(&record.path, format!("its record cannot be read: {error}")))
+    }
+}
