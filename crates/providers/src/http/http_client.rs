@@ -89,6 +89,8 @@ impl HttpClient {
             Err(error) if error.is_connect() => {
                 unsent(ModelErrorKind::Unreachable, "no connection to the provider", error)
             }
+            // Nothing tells whether the provider read the request: hyper itself sends it again if none of it was written, and
+            // a reset looks the same whether a closed socket or a process that died answered it.
             Err(error) => {
                 if pooled {
                     self.avoid_pool();

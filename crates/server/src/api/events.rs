@@ -16,13 +16,14 @@ use futures::stream;
 
 use super::{ApiError, access::Reader, api::Api, chat_stream::sse_response, error_code::ErrorCode, path::PathId, runs};
 use crate::runs::{
-    event_log::{EventLog, EventPosition, LoggedEvent},
+    event_log::{EventLog, EventPosition, GapEvent, LogGap, LogPage, LoggedEvent},
     lookup::FoundRun,
     manager::RunHandle,
 };
 
 /// Reads the events of a run.
 struct EventReader {
+    api: Arc<Api>,
     run: Arc<RunHandle>,
     log: Arc<EventLog>,
     /// The position of the last event that was sent.
@@ -33,7 +34,8 @@ struct EventReader {
     is_over: bool,
 }
 
-/// Sends all events after the one in `Last-Event-ID`, past and future. The last event is `ended`, with the run as
+/// Sends all events after the one in `Last-Event-ID`, past and future. Events that are not kept any more come from the
+/// store, or are reported by the event `gap`. The last event is `ended`, with the run as
 /// `GET /v1/runs/{id}` shows it.
 pub(crate) async fn follow(
     State(api): State<Arc<Api>>,
@@ -64,8 +66,7 @@ pub(crate) async fn follow(
         let view = serde_json::to_string(&runs::RunView::of(&run, Some(&end))).unwrap_or_default();
         return stored_events(&api, run.id(), last, view).await;
     };
-    let ready = dropped_events(&api, run.id(), last, &log).await?;
-    let reader = EventReader { run, log, last, ready, is_over: false };
+    let reader = EventReader { api, run, log, last, ready: VecDeque::new(), is_over: false };
     let frames = stream::unfold(reader, |mut reader| async move {
         let frame = reader.next().await?;
         Some((Ok::<_, Infallible>(frame), reader))
@@ -83,19 +84,6 @@ async fn stored_events(api: &Api, run: RunId, last: EventPosition, view: String)
     Ok(sse_response(Sse::new(stream::iter(frames.map(Ok)))))
 }
 
-/// Stored events after `last` that the log has dropped.
-async fn dropped_events(
-    api: &Api,
-    run: RunId,
-    last: EventPosition,
-    log: &EventLog,
-) -> Result<VecDeque<LoggedEvent>, ApiError> {
-    let Some(first) = log.first().filter(|first| *first > last.next_event()) else { return Ok(VecDeque::new()) };
-    let mut events = logged(api.lookup().events(run, last.event).await?);
-    events.retain(|event| event.position < first);
-    Ok(events.into())
-}
-
 fn logged(events: Vec<NumberedEvent>) -> Vec<LoggedEvent> {
     let event = |event: NumberedEvent| {
         let json = serde_json::to_string(&event.record).ok()?.into();
@@ -111,6 +99,22 @@ impl LoggedEvent {
 }
 
 impl EventReader {
+    /// Reads dropped events from the store. Returns an event that says so if some are not there.
+    async fn fill(&mut self, gap: LogGap) -> Option<Frame> {
+        let (after, to) = (self.last, gap.to);
+        let stored = self.api.lookup().events(self.run.id(), after.event).await;
+        let is_complete = self.api.store.is_some() && stored.is_ok() && !gap.has_text;
+        let in_gap = |event: &LoggedEvent| event.position > after && event.position <= to;
+        self.ready.extend(logged(stored.unwrap_or_default()).into_iter().filter(in_gap));
+        self.last = to;
+        if is_complete {
+            return None;
+        }
+        let gap = GapEvent { after: after.to_string(), to: to.to_string() };
+        // Without an id, so that a client that resumes here gets the stored events.
+        Some(Frame::default().event("gap").data(serde_json::to_string(&gap).unwrap_or_default()))
+    }
+
     async fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -122,7 +126,15 @@ impl EventReader {
             }
             // The end is checked before the log is read, so that no event before the end is missed.
             let end = self.run.end();
-            self.ready.extend(self.log.after(self.last));
+            let LogPage { events, gap } = self.log.page_after(self.last);
+            let gap = match gap {
+                Some(gap) => self.fill(gap).await,
+                None => None,
+            };
+            self.ready.extend(events);
+            if gap.is_some() {
+                return gap;
+            }
             if !self.ready.is_empty() {
                 continue;
             }

@@ -29,7 +29,7 @@ use super::{
     runs::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, RunBody, RunList, RunListParams, RunView},
     usage::{UsageParams, UsageReport},
 };
-use crate::runs::event_log::TextEvent;
+use crate::runs::event_log::{GapEvent, TextEvent};
 
 /// The page has inline script and style, and sends requests to this server only.
 const PAGE_POLICY: &str =
@@ -223,7 +223,7 @@ fn run_paths(schemas: &mut Schemas) -> Map<String, Value> {
             "/v1/runs/{id}/events",
             json!({ "get": {
             "operationId": "followRun",
-            "summary": "Sends the events of a run until its end. The last event is `ended`.",
+            "summary": "Sends the events of a run until its end. `gap` reports events that are not kept any more; the last event is `ended`.",
             "parameters": [run_id(), {
                 "name": "Last-Event-ID",
                 "in": "header",
@@ -250,7 +250,8 @@ fn run_events(schemas: &mut Schemas, run: &Value) -> Value {
     let data = json!({ "anyOf": [schemas.response::<EventRecord>(), schemas.response::<TextEvent<'_>>()] });
     let id = json!({ "type": "string", "pattern": EVENT_ID });
     let event = server_sent_event(&json!({ "id": id }), &data);
-    json!({ "anyOf": [event, server_sent_event(&json!({ "id": id, "event": { "const": "ended" } }), run)] })
+    let gap = server_sent_event(&json!({ "event": { "const": "gap" } }), &schemas.response::<GapEvent>());
+    json!({ "anyOf": [event, gap, server_sent_event(&json!({ "id": id, "event": { "const": "ended" } }), run)] })
 }
 
 fn operations_paths(schemas: &mut Schemas) -> Map<String, Value> {

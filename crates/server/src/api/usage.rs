@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ApiError, access::Reader, api::Api};
 use crate::runs::{
-    lookup::UsageQuery,
+    lookup::{UsagePage, UsageQuery},
     totals::{UsageKey, UsageSum},
 };
 
@@ -33,14 +33,25 @@ pub(crate) struct UsageParams {
     model: Option<String>,
     /// Only this key.
     key: Option<String>,
+    /// The maximum number of sums, 1,000 by default.
+    #[schemars(range(min = 1, max = MAX_PAGE))]
+    limit: Option<usize>,
+    /// The number of sums to leave out: those of earlier pages. The newest day comes last.
+    #[serde(default)]
+    offset: usize,
 }
+
+/// Half a megabyte.
+const MAX_PAGE: usize = 1_000;
 
 /// Sums of spending.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "UsageReport")]
 pub(crate) struct UsageReport {
+    /// The sum of all pages.
     total: Spending,
     data: Vec<UsageLine>,
+    has_more: bool,
 }
 
 /// What was spent on one day by one key, agent and model.
@@ -59,13 +70,14 @@ pub(crate) async fn show(
     query: Result<Query<UsageParams>, QueryRejection>,
 ) -> Result<Json<UsageReport>, ApiError> {
     let Query(params) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
-    let UsageParams { from, to, agent, model, key } = params;
-    let key = caller.visible_key(key.as_deref())?;
-    let sums = api.lookup().usage(&UsageQuery { from, to, key, agent, model }).await?;
-    let mut total = Spending::default();
-    for sum in &sums {
-        total += sum.spending;
+    let UsageParams { from, to, agent, model, key, limit, offset } = params;
+    let limit = limit.unwrap_or(MAX_PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(ApiError::field("limit", format!("`limit` must be between 1 and {MAX_PAGE}")));
     }
+    let key = caller.visible_key(key.as_deref())?;
+    let query = UsageQuery { from, to, key, agent, model, offset, limit };
+    let UsagePage { total, sums, has_more } = api.lookup().usage(&query).await?;
     let data = sums.into_iter().map(|UsageSum { key, spending }| UsageLine { key, spending }).collect();
-    Ok(Json(UsageReport { total, data }))
+    Ok(Json(UsageReport { total, data, has_more }))
 }

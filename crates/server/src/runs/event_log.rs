@@ -32,6 +32,9 @@ pub struct EventLog {
 struct Entries {
     kept: VecDeque<LoggedEvent>,
     last: EventPosition,
+    /// The last entry that was dropped, and the last one of them that is a piece of text.
+    dropped: EventPosition,
+    dropped_text: EventPosition,
 }
 
 /// An event of a run.
@@ -56,6 +59,33 @@ pub struct EventPosition {
     pub text: u64,
 }
 
+/// The entries after a position.
+#[derive(Debug)]
+pub(crate) struct LogPage {
+    pub(crate) events: Vec<LoggedEvent>,
+    pub(crate) gap: Option<LogGap>,
+}
+
+/// Entries that were dropped before they were read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogGap {
+    /// The last of them.
+    pub(crate) to: EventPosition,
+    /// True if some are pieces of text, which no store has.
+    pub(crate) has_text: bool,
+}
+
+/// Events that are not kept any more, because the client read them too slowly or asked for them too late.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct GapEvent {
+    /// The `id` of the last event before them.
+    #[schemars(with = "String")]
+    pub(crate) after: String,
+    /// The `id` of the last one of them.
+    #[schemars(with = "String")]
+    pub(crate) to: String,
+}
+
 /// A piece of text that continues the top agent's answer. Only if the run was started with `stream`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct TextEvent<'a> {
@@ -65,7 +95,7 @@ pub(crate) struct TextEvent<'a> {
 }
 
 /// Twice the number of events that a run within the default limits writes, including deltas.
-const MAX_ENTRIES: usize = 20_000;
+const MAX_ENTRIES: usize = if cfg!(test) { 100 } else { 20_000 };
 
 impl EventLog {
     /// An empty log.
@@ -81,14 +111,18 @@ impl EventLog {
 
     /// The events after this position that are still kept.
     pub fn after(&self, position: EventPosition) -> Vec<LoggedEvent> {
-        let entries = self.entries.lock();
-        let first = entries.kept.partition_point(|entry| entry.position <= position);
-        entries.kept.range(first..).cloned().collect()
+        self.page_after(position).events
     }
 
-    /// The position of the first event that is still kept.
-    pub fn first(&self) -> Option<EventPosition> {
-        self.entries.lock().kept.front().map(|entry| entry.position)
+    /// The events after this position, and whether some were dropped before them.
+    pub(crate) fn page_after(&self, position: EventPosition) -> LogPage {
+        let entries = self.entries.lock();
+        let first = entries.kept.partition_point(|entry| entry.position <= position);
+        let gap = LogGap { to: entries.dropped, has_text: entries.dropped_text > position };
+        LogPage {
+            events: entries.kept.range(first..).cloned().collect(),
+            gap: Some(gap).filter(|gap| gap.to > position),
+        }
     }
 
     /// The position of the last event.
@@ -120,6 +154,10 @@ impl EventLog {
             && let Some(dropped) = entries.kept.pop_front()
         {
             self.bytes.fetch_sub(dropped.json.len(), Ordering::Relaxed);
+            entries.dropped = dropped.position;
+            if dropped.position.text > 0 {
+                entries.dropped_text = dropped.position;
+            }
         }
         drop(entries);
         self.last.send_replace(position);
@@ -197,7 +235,8 @@ mod tests {
         assert_eq!((ids(&log, "0").len(), ids(&log, "2"), ids(&log, "9").len()), (3, vec!["3".to_owned()], 0));
         assert!(ids(&log, "99999999999999999999999").is_empty());
         (0..MAX_ENTRIES).for_each(|number| log.write(&number, EventPosition::next_event));
-        assert_eq!((ids(&log, "0").len(), log.first()), (MAX_ENTRIES, Some(EventPosition::of_event(4))));
+        let kept = ids(&log, "0");
+        assert_eq!((kept.len(), kept[0].as_str()), (MAX_ENTRIES, "4"));
     }
 
     #[test]

@@ -57,6 +57,16 @@ pub(crate) struct UsageQuery {
     pub(crate) key: Option<Arc<str>>,
     pub(crate) agent: Option<String>,
     pub(crate) model: Option<String>,
+    pub(crate) offset: usize,
+    pub(crate) limit: usize,
+}
+
+/// A page of spending, and the sum of all pages.
+#[derive(Debug)]
+pub(crate) struct UsagePage {
+    pub(crate) total: Spending,
+    pub(crate) sums: Vec<UsageSum>,
+    pub(crate) has_more: bool,
 }
 
 impl RunLookup<'_> {
@@ -95,14 +105,20 @@ impl RunLookup<'_> {
 
     /// Sums by day, key, agent and model. With a store they cover all time, without one the runs of this process that
     /// have ended. What workers spend counts for their supervisor.
-    pub(crate) async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageSum>, StoreError> {
-        let Some(store) = self.store else { return Ok(self.runs.totals().sums(|key| query.matches(key))) };
-        store.flush_for_read().await;
-        let mut sums: BTreeMap<UsageKey, Spending> = BTreeMap::new();
-        for UsageSum { key, spending } in store.usage(query.for_store()).await? {
-            *sums.entry(key).or_default() += spending;
-        }
-        Ok(sums.into_iter().map(|(key, spending)| UsageSum { key, spending }).collect())
+    pub(crate) async fn usage(&self, query: &UsageQuery) -> Result<UsagePage, StoreError> {
+        let (total, mut sums) = if let Some(store) = self.store {
+            store.flush_for_read().await;
+            store.usage(query.for_store()).await?
+        } else {
+            let (mut total, sums) = (Spending::default(), self.runs.totals().sums(|key| query.matches(key)));
+            for sum in &sums {
+                total += sum.spending;
+            }
+            (total, sums.into_iter().skip(query.offset).take(query.limit + 1).collect())
+        };
+        let has_more = sums.len() > query.limit;
+        sums.truncate(query.limit);
+        Ok(UsagePage { total, sums, has_more })
     }
 }
 
@@ -155,6 +171,8 @@ impl UsageQuery {
         filter.account = self.key.as_deref().map(str::to_owned);
         filter.agent.clone_from(&self.agent);
         filter.model.clone_from(&self.model);
+        filter.offset = u32::try_from(self.offset).unwrap_or(u32::MAX);
+        filter.limit = u32::try_from(self.limit + 1).unwrap_or(u32::MAX);
         filter
     }
 }

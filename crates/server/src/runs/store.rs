@@ -9,7 +9,7 @@ use brigade_edge::{CheckResult, HealthCheck};
 use brigade_observability::{Storage, mask_event};
 use brigade_store::{
     Database, History, HistorySettings, MemorySettings, RecallSettings, RequestRecorder, RunHistory, SqliteMemory,
-    SqliteRecall, StoreError, StoredKeys, UsageBy, UsageFilter, WriteBarrier,
+    SqliteRecall, StoreError, StoredKeys, UsageBy, UsageFilter, UsageRow, WriteBarrier,
 };
 use futures::TryFutureExt;
 
@@ -116,24 +116,19 @@ impl Store {
         self.history.runs()
     }
 
-    /// Sums of spending. The spending of workers counts for the agent that the client called.
-    pub(crate) async fn usage(&self, filter: UsageFilter) -> Result<Vec<UsageSum>, StoreError> {
-        let by = [UsageBy::Day, UsageBy::Account, UsageBy::Agent, UsageBy::Model];
-        let lines = self.history.runs().usage(filter, &by).await?;
-        let usage_key = |group: &[String]| {
-            let [day, key, agent, model] = group else { return None };
-            let agent = agent.split('/').next().unwrap_or_default();
-            Some(UsageKey {
-                day: day.parse().ok()?,
-                key: key.as_str().into(),
-                agent: agent.into(),
-                model: model.clone(),
-            })
+    /// The sum of all spending that the filter selects, and a page of it by day, key, agent and model.
+    pub(crate) async fn usage(&self, filter: UsageFilter) -> Result<(Spending, Vec<UsageSum>), StoreError> {
+        let by = [UsageBy::Day, UsageBy::Account, UsageBy::TopAgent, UsageBy::Model];
+        let mut all = filter.clone();
+        all.offset = 0;
+        let total = self.runs().usage(all, &[]).await?.into_iter().next();
+        let sum = |row: UsageRow| {
+            let [day, key, agent, model] = <[String; 4]>::try_from(row.group).ok()?;
+            let key = UsageKey { day: day.parse().ok()?, key: key.into(), agent: agent.into(), model };
+            Some(UsageSum { key, spending: row.spending })
         };
-        Ok(lines
-            .into_iter()
-            .filter_map(|line| Some(UsageSum { key: usage_key(&line.group)?, spending: line.spending }))
-            .collect())
+        let sums = self.runs().usage(filter, &by).await?.into_iter().filter_map(sum).collect();
+        Ok((total.map(|row| row.spending).unwrap_or_default(), sums))
     }
 
     /// Writes pending history to disk before a read, unless that takes longer than a read may wait.

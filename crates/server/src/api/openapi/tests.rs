@@ -3,7 +3,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use brigade_core::{
-    Agent, Event, ModelError, ModelErrorKind, Observer as _, Run, TimeoutPhase,
+    Agent, Event, ModelError, ModelErrorKind, ModelExt as _, Observer as _, Run, TimeoutPhase,
     testing::{ScriptedModel, Turn, all_events},
 };
 use hyper::service::Service as _;
@@ -12,7 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use super::*;
 use crate::{
     Retention, ServedAgent, Store,
-    api::{ApiError, error_code::ErrorCode},
+    api::{ApiError, api::ApiBuilder, error_code::ErrorCode},
     runs::event_log::{EventLog, EventPosition},
 };
 
@@ -164,6 +164,100 @@ async fn the_events_of_a_run_and_its_end_fit_the_document() {
         for frame in &frames {
             assert_valid(&validator, frame);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_late_gets_the_events_from_the_store_or_learns_of_the_gap() {
+    let (validator, folder) = (validator(EVENTS), tempfile::tempdir().unwrap());
+    // One turn with more calls than the log of a test keeps events.
+    let calls = (1..60).fold(Turn::call("c0", "look", json!({"at": 0})), |turn, number| {
+        turn.and_call(&format!("c{number}"), "look", &json!({ "at": number }).to_string())
+    });
+    let look = brigade_core::tool_fn("look", "Looks.", |_: Value, _| async {
+        Ok::<_, brigade_core::ToolError>("Nothing.".into())
+    });
+    for (has_store, streams) in [(false, false), (false, true), (true, false), (true, true)] {
+        let text = "word ".repeat(200);
+        let agent = Agent::new("desk", ScriptedModel::new([calls.clone(), Turn::text(&text)])).tool(look.clone());
+        let builder = Api::builder().agent(ServedAgent::new(agent));
+        let store = Store::open(&folder.path().join("brigade.db"), Retention::default()).await.unwrap();
+        let api = builder.store(has_store.then(|| store.clone())).build().await.unwrap();
+        let run = json!({ "agent": "desk", "task": "Go on.", "background": true, "stream": streams });
+        let (_, body) = send(&api, post("/v1/runs", &run)).await;
+        let run: Value = serde_json::from_str(&body).unwrap();
+        let handle = api.runs().find(run["id"].as_str().unwrap().parse::<uuid::Uuid>().unwrap().into()).unwrap();
+        handle.wait().await;
+        let (_, body) = send(&api, get(&format!("/v1/runs/{}/events", handle.id()))).await;
+        let frames = frames(&body);
+        for frame in &frames {
+            assert_valid(&validator, frame);
+        }
+        let gaps: Vec<_> = frames.iter().filter(|frame| frame["event"] == "gap").collect();
+        let ids: Vec<_> = frames.iter().filter_map(|frame| frame["id"].as_str()?.parse::<u64>().ok()).collect();
+        if has_store {
+            assert!(ids.iter().copied().eq(1..=ids.len() as u64), "all events are there: {ids:?}");
+            assert_eq!(gaps.len(), usize::from(streams), "only pieces of text are missing");
+        } else {
+            assert_eq!((gaps.len(), &gaps[0]["data"]["after"]), (1, &json!("0")), "{frames:#?}");
+            assert_eq!(frames[0]["event"], "gap", "before the events that follow it");
+        }
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn usage_is_shown_in_pages_with_the_sum_of_all() {
+    let page = validator("/components/schemas/UsageReport");
+    for has_store in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("brigade.db"), Retention::default()).await.unwrap();
+        let agents =
+            ["a", "b", "c"].map(|name| Agent::new(name, ScriptedModel::new([Turn::text("Done.")]).metered(&Free)));
+        let builder = agents.map(ServedAgent::new).into_iter().fold(Api::builder(), ApiBuilder::agent);
+        let api = builder.store(has_store.then_some(store)).build().await.unwrap();
+        for name in ["a", "b", "c"] {
+            send(&api, post("/v1/runs", &json!({ "agent": name, "task": "Go on." }))).await;
+        }
+        let usage = async |query: &str| {
+            let (status, body) = send(&api, get(&format!("/v1/usage{query}"))).await;
+            let report: Value = serde_json::from_str(&body).unwrap();
+            if status != StatusCode::OK {
+                return (status.as_u16(), report["error"]["param"].clone(), false, Vec::new());
+            }
+            assert_valid(&page, &report);
+            let agents = report["data"].as_array().unwrap().iter().map(|sum| sum["agent"].as_str().unwrap().to_owned());
+            (200, report["total"]["calls"].clone(), report["has_more"] == true, agents.collect::<Vec<_>>())
+        };
+        let expected = |has_more, agents: &[&str]| {
+            (200, json!(3), has_more, agents.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(usage("").await, expected(false, &["a", "b", "c"]), "store: {has_store}");
+        assert_eq!(usage("?limit=2").await, expected(true, &["a", "b"]));
+        assert_eq!(usage("?limit=2&offset=2").await, expected(false, &["c"]));
+        assert_eq!(usage("?offset=9").await, expected(false, &[]));
+        for limit in ["0", "1001"] {
+            assert_eq!(usage(&format!("?limit={limit}")).await, (400, json!("limit"), false, vec![]));
+        }
+        assert_eq!(usage("?offset=18446744073709551615").await, expected(false, &[]));
+    }
+}
+
+/// A price table in which every call is free.
+#[derive(Debug, Clone)]
+struct Free;
+
+impl brigade_core::Pricing for Free {
+    fn ceiling(
+        &self,
+        _: &brigade_core::ModelId,
+        _: &brigade_core::Settings,
+        _: u64,
+    ) -> Option<brigade_core::PriceCeiling> {
+        Some(brigade_core::PriceCeiling::new(brigade_core::Rates::default()))
+    }
+    fn cost(&self, _: &brigade_core::ServedCall<'_>, _: &brigade_core::Usage) -> Option<brigade_core::Money> {
+        Some(brigade_core::Money::default())
     }
 }
 

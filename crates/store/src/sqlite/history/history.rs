@@ -276,8 +276,10 @@ impl History {
         let written = match self.flush().await {
             Err(StoreError::Missing(path)) => {
                 tracing::error!("the database {} was removed; creating it again for the spending", path.display());
-                self.0.database.create_if_missing()?;
-                self.flush().await
+                match self.0.database.create_if_missing() {
+                    Ok(()) => self.flush().await,
+                    Err(error) => Err(error),
+                }
             }
             result => result,
         };

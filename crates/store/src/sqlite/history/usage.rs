@@ -10,8 +10,8 @@ use crate::{
     sqlite::conditions::{Conditions, MAX_ROWS},
 };
 
-/// Selects spending. By default, all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Selects spending. By default, all, up to 10,000 rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UsageFilter {
     /// From this day on, UTC.
@@ -24,6 +24,10 @@ pub struct UsageFilter {
     pub agent: Option<String>,
     /// Only this model, as `provider/model`.
     pub model: Option<String>,
+    /// The number of rows to leave out, those of earlier pages.
+    pub offset: u32,
+    /// The most rows to return.
+    pub limit: u32,
 }
 
 /// A column to group usage by.
@@ -36,6 +40,8 @@ pub enum UsageBy {
     Account,
     /// The agent's path.
     Agent,
+    /// The name of the agent at the top of the path, which the calls of its workers count for.
+    TopAgent,
     /// The model.
     Model,
 }
@@ -49,6 +55,12 @@ pub struct UsageRow {
     pub group: Vec<String>,
     /// The sum.
     pub spending: Spending,
+}
+
+impl Default for UsageFilter {
+    fn default() -> Self {
+        Self { since_day: None, until_day: None, account: None, agent: None, model: None, offset: 0, limit: MAX_ROWS }
+    }
 }
 
 impl UsageFilter {
@@ -86,6 +98,7 @@ impl UsageBy {
             Self::Day => "day",
             Self::Account => "account",
             Self::Agent => "agent",
+            Self::TopAgent => "substr(agent, 1, instr(agent || '/', '/') - 1)",
             Self::Model => "model",
         }
     }
@@ -110,8 +123,9 @@ pub(crate) fn usage(
             (format!("GROUP BY {list} ORDER BY {list}"), format!("{list}, "))
         }
     };
+    let (limit, offset) = (filter.limit.min(MAX_ROWS), filter.offset);
     let (sums, conditions_sql) = (columns::sums(), conditions.sql());
-    let sql = format!("SELECT {select}{sums} FROM spend WHERE {conditions_sql} {group} LIMIT {MAX_ROWS}");
+    let sql = format!("SELECT {select}{sums} FROM spend WHERE {conditions_sql} {group} LIMIT {limit} OFFSET {offset}");
     let mut select = connection.prepare_cached(&sql)?;
     let rows = select.query_map(params_from_iter(conditions.values), |row| {
         let group = (0..group_columns.len()).map(|column| match row.get(column)? {

@@ -330,6 +330,31 @@ async fn usage_is_grouped_by_day_account_agent_and_model() {
 }
 
 #[tokio::test]
+async fn usage_is_read_in_pages_and_calls_of_workers_count_for_the_agent_at_the_top() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    let script = || [Turn::call("c1", "critic", json!({"task": "Look."})), Turn::text("All good.")];
+    for account in ["ada", "bob", "eve"] {
+        let critic = Agent::new("critic", ScriptedModel::new([Turn::text("Fine.")]).metered(&FixedPrice));
+        let desk = Agent::new("desk", ScriptedModel::new(script()).metered(&FixedPrice)).worker(Worker::new(critic));
+        let run = Run::builder().observer(history.of_account(account)).build();
+        desk.run_in(&run, "Check it.").await.unwrap();
+    }
+    history.flush().await.unwrap();
+    let page = async |offset, limit| {
+        let mut filter = UsageFilter::default();
+        (filter.offset, filter.limit) = (offset, limit);
+        let rows = history.runs().usage(filter, &[UsageBy::Account, UsageBy::TopAgent]).await.unwrap();
+        rows.into_iter().map(|row| (row.group.join(" "), row.spending.calls)).collect::<Vec<_>>()
+    };
+    let [ada, bob, eve] = ["ada desk", "bob desk", "eve desk"].map(|group| (group.to_owned(), 3));
+    assert_eq!(page(0, 2).await, [ada.clone(), bob.clone()]);
+    assert_eq!(page(2, 2).await, std::slice::from_ref(&eve));
+    assert_eq!(page(0, u32::MAX).await, [ada, bob, eve]);
+    assert_eq!(page(u32::MAX, 2).await, []);
+}
+
+#[tokio::test]
 async fn runs_are_found_by_session() {
     let (_folder, path) = folder();
     let history = start(&path).await;
@@ -582,6 +607,34 @@ async fn a_lock_of_another_program_delays_the_history_and_loses_nothing() {
     assert_eq!(history.runs().list(RunFilter::default().status(RunStatus::Ended)).await.unwrap().len(), 10);
     drop(history);
     assert_eq!(spent_after_restart(&path).await.total(), PRICE.times(10));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn spending_is_kept_while_the_folder_of_the_database_is_gone() {
+    for comes_back in [true, false] {
+        let (folder, _) = folder();
+        let inner = folder.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        let path = inner.join("test.db");
+        let history = start(&path).await;
+        work(history.of_account("ada")).await;
+        history.flush().await.unwrap();
+        std::fs::remove_dir_all(&inner).unwrap();
+        work(history.of_account("ada")).await;
+        assert!(matches!(history.flush().await, Err(StoreError::Missing(_))));
+        assert!(history.check().await.is_err());
+        if comes_back {
+            std::fs::create_dir(&inner).unwrap();
+            std::fs::File::create(&path).unwrap();
+            history.flush().await.unwrap();
+            history.close().await.unwrap();
+            assert_eq!(spent_after_restart(&path).await.total(), PRICE.times(2));
+        } else {
+            let error = history.close().await.unwrap_err();
+            assert!(matches!(error, StoreError::Open { .. }), "the caller learns that cost is lost: {error:?}");
+        }
+    }
 }
 
 #[cfg(unix)]
