@@ -12,7 +12,7 @@ use crate::source::files;
 use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
 /// The members that each library may depend on. Tests may depend on any.
-const DIRECTIONS: [(&str, &[&str]); 14] = [
+const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("brigade-values", &[]),
     ("brigade-tokens", &[]),
     ("brigade-core", &["brigade-tokens", "brigade-values"]),
@@ -20,6 +20,7 @@ const DIRECTIONS: [(&str, &[&str]); 14] = [
     ("brigade-resilience", &["brigade-core"]),
     ("brigade-observability", &["brigade-core"]),
     ("brigade-notes", &["brigade-core"]),
+    ("brigade-durable", &["brigade-core"]),
     ("brigade-store", &["brigade-core", "brigade-notes"]),
     ("brigade-edge", &[]),
     ("brigade-rehearsal", &[]),
@@ -75,12 +76,13 @@ const NOWHERE: [&str; 5] = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", 
 const CORE_TOKIO: [&str; 7] = ["default", "macros", "rt", "sync", "test-util", "time", "tokio-macros"];
 
 /// Members that must not depend on web servers and databases.
-const LEAN: [&str; 7] = [
+const LEAN: [&str; 8] = [
     "brigade-core",
     "brigade-providers",
     "brigade-resilience",
     "brigade-observability",
     "brigade-notes",
+    "brigade-durable",
     "brigade-tools",
     "brigade-teams",
 ];

@@ -6,13 +6,14 @@ use crate::rules::finding::Finding;
 use crate::source::modules::{ModulePath, Modules, Named};
 
 /// The public modules, each with the reason why its items are not in the list of re-exports.
-const PUBLIC_MODULES: [(&str, &str, &str); 3] = [
+const PUBLIC_MODULES: [(&str, &str, &str); 4] = [
     (
         "brigade-core",
         "testing",
         "behind a feature: a scripted model and contract tests for implementations of its traits",
     ),
     ("brigade-rehearsal", "script::demo", "the names of the built-in script: question, agents, models and tools"),
+    ("brigade-durable", "testing", "behind a feature: the conformance tests for other stores of runs"),
     ("brigade-store", "testing", "behind a feature: the conformance tests for other stores"),
 ];
 

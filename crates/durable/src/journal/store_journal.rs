@@ -1,0 +1,159 @@
+//! Writes the steps of a claimed run to the store.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use brigade_core::{Journal, JournalError, StepRecord, StepState};
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+
+use super::lease::Lease;
+use crate::{Commit, CommitError, Committed, Fence, NextState, RunStore};
+
+/// The journal of a claimed run. Steps that end at the same time share a commit.
+#[derive(Debug)]
+pub(crate) struct StoreJournal {
+    store: Arc<dyn RunStore>,
+    fence: Fence,
+    lease: Arc<Lease>,
+    records: Vec<StepRecord>,
+    pending: Mutex<Pending>,
+    writer: AsyncMutex<Writer>,
+}
+
+/// Records that wait for the next commit.
+#[derive(Debug, Default)]
+struct Pending {
+    records: Vec<StepRecord>,
+    /// How many records were added in all.
+    added: u64,
+}
+
+#[derive(Debug)]
+struct Writer {
+    /// The number of the last commit that was written.
+    number: u64,
+    /// How many records were written in all.
+    written: u64,
+    /// A commit that was sent, and whose answer is not known. Its caller may have been dropped while it waited.
+    unclear: Option<Sent>,
+}
+
+#[derive(Debug, Clone)]
+struct Sent {
+    commit: Commit,
+    /// How many records are written once it is.
+    written: u64,
+}
+
+/// How long a worker waits before it repeats a commit that the store could not take.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+impl StoreJournal {
+    pub(crate) fn new(
+        store: Arc<dyn RunStore>,
+        fence: Fence,
+        lease: Arc<Lease>,
+        records: Vec<StepRecord>,
+        commit_number: u64,
+    ) -> Self {
+        let writer = Writer { number: commit_number, written: 0, unclear: None };
+        Self { store, fence, lease, records, pending: Mutex::default(), writer: AsyncMutex::new(writer) }
+    }
+
+    /// Commits what becomes of the run. No step is in progress any more, so records that say that one began are left out if
+    /// they were not written: nothing has followed them.
+    pub(crate) async fn end(&self, next: NextState, consumed: Vec<u64>) -> Result<Committed, CommitError> {
+        let mut writer = self.writer.lock().await;
+        self.repeat_unclear(&mut writer).await?;
+        self.pending().records.retain(|record| record.state != StepState::Began);
+        self.write_pending(&mut writer, next, consumed).await
+    }
+
+    /// Commits the records that a decision has changed.
+    pub(crate) async fn decide(&self, steps: Vec<StepRecord>, consumed: Vec<u64>) -> Result<Committed, CommitError> {
+        let mut writer = self.writer.lock().await;
+        self.pending().records.extend(steps);
+        self.write_pending(&mut writer, NextState::Continue, consumed).await
+    }
+
+    async fn repeat_unclear(&self, writer: &mut Writer) -> Result<(), CommitError> {
+        if let Some(sent) = writer.unclear.clone() {
+            self.send(writer, sent).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_pending(
+        &self,
+        writer: &mut Writer,
+        next: NextState,
+        consumed: Vec<u64>,
+    ) -> Result<Committed, CommitError> {
+        let (steps, written) = {
+            let mut pending = self.pending();
+            (mem::take(&mut pending.records), pending.added)
+        };
+        let commit = Commit::new(self.fence.clone(), writer.number + 1, next, self.lease.length());
+        self.send(writer, Sent { commit: commit.steps(steps).consumed(consumed), written }).await
+    }
+
+    /// Sends a commit, and repeats it while the store cannot take it and the lease lasts.
+    async fn send(&self, writer: &mut Writer, sent: Sent) -> Result<Committed, CommitError> {
+        writer.unclear = Some(sent.clone());
+        loop {
+            let now = Instant::now();
+            match self.store.commit(&sent.commit).await {
+                Ok(committed) => {
+                    self.lease.renewed(now);
+                    *writer = Writer { number: sent.commit.number, written: sent.written, unclear: None };
+                    return Ok(committed);
+                }
+                Err(CommitError::Unavailable(error)) if self.lease.is_held() => {
+                    tracing::warn!(run = %self.fence.run, "a commit is repeated: {error}");
+                    tokio::time::sleep(RETRY_DELAY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Journal for StoreJournal {
+    fn records(&self) -> Vec<StepRecord> {
+        self.records.clone()
+    }
+
+    async fn write(&self, record: StepRecord) -> Result<(), JournalError> {
+        // A worker that was frozen must not begin anything: another one may carry on the run by now.
+        if record.state == StepState::Began && !self.lease.is_held() {
+            return Err(JournalError::Fenced);
+        }
+        let added = {
+            let mut pending = self.pending();
+            pending.records.push(record);
+            pending.added += 1;
+            pending.added
+        };
+        let mut writer = self.writer.lock().await;
+        let written = async {
+            self.repeat_unclear(&mut writer).await?;
+            if writer.written < added {
+                self.write_pending(&mut writer, NextState::Continue, Vec::new()).await?;
+            }
+            Ok(())
+        };
+        written.await.map_err(|error| match error {
+            CommitError::Fenced => JournalError::Fenced,
+            CommitError::Diverged { .. } | CommitError::Unavailable(_) => JournalError::unavailable(error),
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! Runs that survive a crash, wait without holding anything, and go on in another process.
+//!
+//! | to do this | use |
+//! |---|---|
+//! | run agents durably | [`Durable`]: submit runs, spawn a worker, wait for their ends |
+//! | keep runs in this process, for tests | [`MemoryRunStore`] |
+//! | keep runs elsewhere | an implementation of [`RunStore`]; `testing::run_store_contract` checks it |
+//!
+//! A run is stored when it is submitted. A worker *claims* it, which gives it a lease, and runs its agent with a
+//! [`Journal`](brigade_core::Journal) that commits every step. If the worker dies, the lease runs out, and another worker
+//! runs the agent again: completed steps are answered from the journal. They are recorded exactly once; a call that was in
+//! flight is made at least once, unless its tool says that it may have its effect only once.
+
+mod journal;
+mod memory;
+mod store;
+mod worker;
+
+pub use memory::memory_run_store::MemoryRunStore;
+pub use store::commit::{Commit, CommitError, Committed, Fence, NextState};
+pub use store::run_store::{Renewed, RunStore, RunStoreError};
+pub use store::signal::{NewSignal, Signal, SignalKind, Signalled};
+pub use store::stored_run::{
+    Claim, ClaimRequest, QueuedRun, RunQuery, RunState, StoredRun, Submitted, WaitReason, Waiting,
+};
+pub use worker::durable::{Durable, DurableError};
+pub use worker::settings::WorkerSettings;
+pub use worker::submission::{Submission, SubmittedTask};
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

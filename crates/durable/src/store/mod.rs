@@ -1,0 +1,6 @@
+//! The trait of a store of runs, and what it keeps.
+
+pub(crate) mod commit;
+pub(crate) mod run_store;
+pub(crate) mod signal;
+pub(crate) mod stored_run;

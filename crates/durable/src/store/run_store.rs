@@ -1,0 +1,111 @@
+//! The trait of a store of runs.
+
+use std::{error::Error, fmt, time::Duration};
+
+use async_trait::async_trait;
+use brigade_core::{RunId, StepRecord};
+
+use crate::{
+    Claim, ClaimRequest, Commit, CommitError, Committed, Fence, NewSignal, QueuedRun, RunQuery, Signal, Signalled,
+    StoredRun, Submitted,
+};
+
+/// Keeps runs, their journals and their signals. Each method is one transaction. All times are by the store's clock.
+///
+/// The states of a run:
+///
+/// ```text
+/// submit ─► ready ─claim─► running ─commit─► finished, failed, cancelled, set aside
+///             ▲               │  ▲
+///             │            wait  └─claim (the lease has run out)
+///             │               ▼
+///             └──signal─── waiting
+/// ```
+///
+/// `testing::run_store_contract` checks an implementation.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use brigade_core::RawJson;
+/// use brigade_durable::{ClaimRequest, Commit, MemoryRunStore, QueuedRun, NextState, RunState, RunStore, Submitted};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryRunStore::new();
+/// let input = RawJson::parse(r#"{"text": "Is Kafka faster?"}"#.to_owned())?;
+/// let Submitted::New(id) = store.submit(QueuedRun::new("desk", input)).await? else { panic!("the id is new") };
+///
+/// let lease = Duration::from_secs(15);
+/// let claims = store.claim(&ClaimRequest::new("worker 1", vec!["desk".into()], 10, lease)).await?;
+/// let fence = claims[0].fence.clone();
+/// let outcome = RawJson::parse(r#"{"text": "It depends."}"#.to_owned())?;
+/// store.commit(&Commit::new(fence, 1, NextState::Finish(outcome), lease)).await?;
+/// assert_eq!(store.find(id).await?.map(|run| run.status), Some(RunState::Finished));
+/// # Ok(())
+/// # }
+/// ```
+#[async_trait]
+pub trait RunStore: fmt::Debug + Send + Sync + 'static {
+    /// Stores a run, which is ready at once, unless its account has submitted a run under the same key.
+    async fn submit(&self, run: QueuedRun) -> Result<Submitted, RunStoreError>;
+
+    /// Claims runs: ready ones, waiting ones whose time has come, and running ones whose lease has run out. The run that is
+    /// due longest comes first. A claim raises the epoch and the attempt of the run. Two workers never get the same run.
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, RunStoreError>;
+
+    /// Renews the leases of runs, and says in the same order what became of each.
+    async fn renew(&self, fences: &[Fence], lease: Duration) -> Result<Vec<Renewed>, RunStoreError>;
+
+    /// Writes for a run, all of a commit or nothing. A commit that [makes progress](Commit::makes_progress) sets the
+    /// attempt to 1, and [`NextState::Release`] lowers it by one.
+    async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError>;
+
+    /// Sends a signal. It raises the signal number, and makes a waiting run ready.
+    async fn signal(&self, run: RunId, signal: NewSignal) -> Result<Signalled, RunStoreError>;
+
+    /// Returns the signals that were not consumed yet, in order.
+    async fn signals(&self, run: RunId) -> Result<Vec<Signal>, RunStoreError>;
+
+    /// Makes a run ready that failed, was set aside or waits, after removing the records of these paths from its journal.
+    /// Its attempts start again. Returns false, and changes nothing, if it is in another state.
+    async fn resume(&self, run: RunId, removed: &[String]) -> Result<bool, RunStoreError>;
+
+    /// Returns a run.
+    async fn find(&self, run: RunId) -> Result<Option<StoredRun>, RunStoreError>;
+
+    /// Returns the records of the steps of a run, by path.
+    async fn journal(&self, run: RunId) -> Result<Vec<StepRecord>, RunStoreError>;
+
+    /// Lists runs, newest first.
+    async fn list(&self, filter: &RunQuery) -> Result<Vec<StoredRun>, RunStoreError>;
+}
+
+/// What became of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// It was renewed. The run has got signals up to this number.
+    Held(u64),
+    /// The run was claimed by another worker, or is not running any more.
+    Lost,
+}
+
+/// A store of runs failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct RunStoreError {
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl RunStoreError {
+    /// An error with a message that says what failed and what to do.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), source: None }
+    }
+
+    /// Sets the cause.
+    #[must_use]
+    pub fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+}

@@ -1,0 +1,239 @@
+//! Durable runs of agents.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use brigade_core::{RawJson, RunBuilder, RunId, Runnable, StepRecord, StepState};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::{held_runs::HeldRuns, settings::WorkerSettings, submission::Submission};
+use crate::{
+    NewSignal, RunStore, RunStoreError, SignalKind, Signalled, StoredRun, Submitted, SubmittedTask, journal::cut,
+};
+
+/// Runs agents so that their runs survive a crash.
+///
+/// ```
+/// use brigade_core::Agent;
+/// use brigade_durable::{Durable, MemoryRunStore, RunState, Submission};
+/// use tokio_util::sync::CancellationToken;
+/// # use brigade_core::testing::{ScriptedModel, Turn};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_durable::DurableError> {
+/// # let model = ScriptedModel::new([Turn::text("It depends.")]);
+/// let durable = Durable::new(MemoryRunStore::new()).agent("desk", Agent::new("desk", model));
+///
+/// // Any number of processes can do this. Cancel the token to hand the runs over to the others.
+/// let stop = CancellationToken::new();
+/// let worker = tokio::spawn({
+///     let (durable, stop) = (durable.clone(), stop.clone());
+///     async move { durable.work(stop).await }
+/// });
+///
+/// let submitted = durable.submit(Submission::new("desk", "Is Kafka faster than SQS?")).await?;
+/// let run = durable.wait(submitted.id()).await?;
+/// assert_eq!(run.status, RunState::Finished);
+/// assert!(run.output.unwrap().get().contains("It depends."));
+/// stop.cancel();
+/// # let _ = worker.await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Durable {
+    pub(super) store: Arc<dyn RunStore>,
+    pub(super) agents: BTreeMap<Arc<str>, Arc<dyn Runnable>>,
+    pub(super) settings: WorkerSettings,
+    pub(super) prepare: Option<Prepare>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Completes the builder of a run.
+type Prepare = Arc<dyn Fn(&StoredRun, &SubmittedTask, RunBuilder) -> RunBuilder + Send + Sync>;
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Runs may have become ready.
+    pub(super) ready: Notify,
+    /// A run has changed its state.
+    pub(super) changed: Notify,
+    pub(super) held: HeldRuns,
+}
+
+/// A durable run could not be submitted or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DurableError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] RunStoreError),
+    /// There is no such agent.
+    #[error("there is no agent called `{0}`; add it with `Durable::agent`")]
+    UnknownAgent(Arc<str>),
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    UnknownRun(RunId),
+    /// The run cannot be resumed or decided on in its state.
+    #[error("run {0} neither failed nor waits, so there is nothing to resume")]
+    NotResumable(RunId),
+    /// The step has no decision to make.
+    #[error("step `{path}` of run {run} needs no decision")]
+    NothingToDecide {
+        /// The run.
+        run: RunId,
+        /// The step.
+        path: String,
+    },
+    /// The task or a decision cannot be stored.
+    #[error("it cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What is done with a step that may have had its effect.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Decision {
+    pub(super) path: String,
+    /// The text for the model; absent if the step is done again.
+    pub(super) answer: Option<String>,
+}
+
+impl Durable {
+    /// Keeps runs in `store`.
+    pub fn new(store: impl RunStore) -> Self {
+        Self {
+            store: Arc::new(store),
+            agents: BTreeMap::new(),
+            settings: WorkerSettings::default(),
+            prepare: None,
+            shared: Arc::default(),
+        }
+    }
+
+    /// Adds an agent, or anything else that works on tasks. The name is the queue of its runs: give it the same name in each
+    /// process.
+    #[must_use]
+    pub fn agent(mut self, name: impl Into<Arc<str>>, agent: impl Runnable) -> Self {
+        self.agents.insert(name.into(), Arc::new(agent));
+        self
+    }
+
+    /// Sets the settings of the worker.
+    #[must_use]
+    pub fn settings(self, settings: WorkerSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Sets a function that completes the builder of each run, for example with a budget, an account and observers. It is
+    /// called in each life of the run, and must not set the id, the journal or the cancellation.
+    #[must_use]
+    pub fn prepare(
+        self,
+        prepare: impl Fn(&StoredRun, &SubmittedTask, RunBuilder) -> RunBuilder + Send + Sync + 'static,
+    ) -> Self {
+        Self { prepare: Some(Arc::new(prepare)), ..self }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn RunStore> {
+        &self.store
+    }
+
+    /// Stores a run, which a worker then claims. When this returns, the run survives a crash.
+    pub async fn submit(&self, submission: Submission) -> Result<Submitted, DurableError> {
+        if !self.agents.contains_key(&submission.agent) {
+            return Err(DurableError::UnknownAgent(submission.agent));
+        }
+        let submitted = self.store.submit(submission.into_queued_run()?).await?;
+        self.shared.ready.notify_waiters();
+        Ok(submitted)
+    }
+
+    /// Waits until the run has ended: until it has an outcome, failed, was cancelled or was set aside.
+    pub async fn wait(&self, run: RunId) -> Result<StoredRun, DurableError> {
+        self.wait_until(run, |run| run.status.is_ended()).await
+    }
+
+    /// Waits until the run is in a state that `matches`.
+    pub async fn wait_until(
+        &self,
+        run: RunId,
+        matches: impl Fn(&StoredRun) -> bool,
+    ) -> Result<StoredRun, DurableError> {
+        loop {
+            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            changed.as_mut().enable();
+            let found = self.store.find(run).await?.ok_or(DurableError::UnknownRun(run))?;
+            if matches(&found) {
+                return Ok(found);
+            }
+            // The run may be carried on by another process.
+            let _ = tokio::time::timeout(self.settings.poll, changed).await;
+        }
+    }
+
+    /// Cancels a run. One that is at work ends with a partial outcome.
+    pub async fn cancel(&self, run: RunId) -> Result<Signalled, DurableError> {
+        let signal = NewSignal::new(SignalKind::Cancel, RawJson::empty_object()).key("cancel");
+        let signalled = self.signal(run, signal).await?;
+        if let Some(held) = self.shared.held.get(run) {
+            held.cancel.cancel();
+        }
+        Ok(signalled)
+    }
+
+    /// Sends a signal to a run.
+    pub async fn signal(&self, run: RunId, signal: NewSignal) -> Result<Signalled, DurableError> {
+        let signalled = self.store.signal(run, signal).await?;
+        self.shared.ready.notify_waiters();
+        Ok(signalled)
+    }
+
+    /// Resumes a run that failed or was set aside. With the path of a step, everything from this step on is done again,
+    /// whatever effects it had.
+    pub async fn resume(&self, run: RunId, from: Option<&str>) -> Result<(), DurableError> {
+        let removed = match from {
+            Some(from) => cut::records_after(&self.store.journal(run).await?, from),
+            None => Vec::new(),
+        };
+        if !self.store.resume(run, &removed).await? {
+            let found = self.store.find(run).await?;
+            return Err(found.map_or(DurableError::UnknownRun(run), |run| DurableError::NotResumable(run.id)));
+        }
+        self.shared.ready.notify_waiters();
+        Ok(())
+    }
+
+    /// Decides that a step which may have had its effect before a crash is done again.
+    pub async fn repeat_step(&self, run: RunId, path: &str) -> Result<Signalled, DurableError> {
+        self.decide(run, Decision { path: path.to_owned(), answer: None }).await
+    }
+
+    /// Decides that a step which may have had its effect before a crash is not done again. The model reads `answer` in place
+    /// of its output.
+    pub async fn answer_step(&self, run: RunId, path: &str, answer: &str) -> Result<Signalled, DurableError> {
+        self.decide(run, Decision { path: path.to_owned(), answer: Some(answer.to_owned()) }).await
+    }
+
+    async fn decide(&self, run: RunId, decision: Decision) -> Result<Signalled, DurableError> {
+        let found = self.store.find(run).await?.ok_or(DurableError::UnknownRun(run))?;
+        let journal = self.store.journal(run).await?;
+        let is_open = |record: &StepRecord| record.path == decision.path && record.state == StepState::Began;
+        if found.status.is_ended() || !journal.iter().any(is_open) {
+            return Err(DurableError::NothingToDecide { run, path: decision.path });
+        }
+        let payload = RawJson::of(&decision)?;
+        // The step may need another decision in a later life of the run.
+        let key = format!("decision {} {}", found.epoch, decision.path);
+        self.signal(run, NewSignal::new(SignalKind::Decision, payload).key(key)).await
+    }
+}
+
+impl fmt::Debug for Durable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Durable")
+            .field("store", &self.store)
+            .field("agents", &self.agents.keys())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

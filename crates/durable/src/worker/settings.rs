@@ -1,0 +1,66 @@
+//! Settings of a worker.
+
+use std::{sync::Arc, time::Duration};
+
+use brigade_core::RunId;
+
+/// Settings of a worker.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct WorkerSettings {
+    /// A name that no other worker has. By default a new one.
+    pub name: Arc<str>,
+    /// The most runs at the same time. 100 by default: a run mostly waits for models.
+    pub parallel: usize,
+    /// How long a dead worker keeps its runs. 15 seconds by default: long enough for a busy process to renew it, short enough
+    /// for a client to wait. It is renewed three times in this time.
+    pub lease: Duration,
+    /// How often the store is asked for runs that were submitted elsewhere. A second by default.
+    pub poll: Duration,
+    /// How often a run is claimed without completing a step before it is set aside. 5 by default.
+    pub max_attempts: u32,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            name: format!("worker-{}", RunId::new()).into(),
+            parallel: 100,
+            lease: Duration::from_secs(15),
+            poll: Duration::from_secs(1),
+            max_attempts: 5,
+        }
+    }
+}
+
+impl WorkerSettings {
+    /// Sets the name.
+    #[must_use]
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// Sets the most runs at the same time.
+    #[must_use]
+    pub fn parallel(self, parallel: usize) -> Self {
+        Self { parallel, ..self }
+    }
+
+    /// Sets how long a dead worker keeps its runs.
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// Sets how often the store is asked for runs.
+    #[must_use]
+    pub fn poll(self, poll: Duration) -> Self {
+        Self { poll, ..self }
+    }
+
+    /// Sets how often a run is claimed without completing a step before it is set aside.
+    #[must_use]
+    pub fn max_attempts(self, max_attempts: u32) -> Self {
+        Self { max_attempts, ..self }
+    }
+}

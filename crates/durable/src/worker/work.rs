@@ -1,0 +1,89 @@
+//! The loop of a worker: claims runs, renews their leases, and hands them over at its end.
+
+use std::sync::Arc;
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{carry_on, durable::Durable, held_runs::HeldRun};
+use crate::{ClaimRequest, Renewed, RunStoreError, SignalKind};
+
+impl Durable {
+    /// Carries on runs until `stop` is cancelled. Then it drops the runs in progress and releases them, so that another
+    /// worker claims them at once.
+    pub async fn work(&self, stop: CancellationToken) {
+        let mut runs = JoinSet::new();
+        let mut renew = tokio::time::interval(self.settings.lease / 3);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !stop.is_cancelled() {
+            let mut ready = std::pin::pin!(self.shared.ready.notified());
+            ready.as_mut().enable();
+            if let Err(error) = self.claim(&mut runs, &stop).await {
+                tracing::warn!("no runs could be claimed: {error}");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = ready => {}
+                () = tokio::time::sleep(self.settings.poll) => {}
+                _ = renew.tick() => self.renew().await,
+                Some(_) = runs.join_next(), if !runs.is_empty() => {}
+            }
+        }
+        while runs.join_next().await.is_some() {}
+    }
+
+    async fn claim(&self, runs: &mut JoinSet<()>, stop: &CancellationToken) -> Result<(), RunStoreError> {
+        while runs.try_join_next().is_some() {}
+        let room = self.settings.parallel.saturating_sub(runs.len());
+        if room == 0 {
+            return Ok(());
+        }
+        let claimed = Instant::now();
+        let queues = self.agents.keys().cloned().collect();
+        let request = ClaimRequest::new(Arc::clone(&self.settings.name), queues, room, self.settings.lease);
+        for claim in self.store.claim(&request).await? {
+            let (durable, stop) = (self.clone(), stop.clone());
+            runs.spawn(async move { carry_on::carry_on(&durable, claim, claimed, &stop).await });
+        }
+        Ok(())
+    }
+
+    /// Renews the leases of all runs. A run that another worker has is dropped. A run that got a signal to cancel is cancelled.
+    async fn renew(&self) {
+        let held = self.shared.held.all();
+        if held.is_empty() {
+            return;
+        }
+        let sent = Instant::now();
+        let fences: Vec<_> = held.iter().map(|run| run.fence.clone()).collect();
+        let renewed = match self.store.renew(&fences, self.settings.lease).await {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                tracing::warn!("leases could not be renewed: {error}");
+                return;
+            }
+        };
+        for (run, renewed) in held.iter().zip(renewed) {
+            match renewed {
+                Renewed::Lost => run.drop.cancel(),
+                Renewed::Held(signal_number) => {
+                    run.lease.renewed(sent);
+                    if signal_number > run.signal_number {
+                        self.handle_signals(run, signal_number).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn handle_signals(&self, run: &HeldRun, number: u64) {
+        let Ok(signals) = self.store.signals(run.fence.run).await else { return };
+        if signals.iter().any(|signal| signal.kind == SignalKind::Cancel) {
+            run.cancel.cancel();
+        }
+        self.shared.held.signalled(run.fence.run, number);
+    }
+}
