@@ -10,59 +10,60 @@ use super::{AgentRecallConfig, BudgetConfig, Name, TextSource, units};
 /// An agent. An agent with workers is a supervisor.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct AgentConfig {
+#[non_exhaustive]
+pub struct AgentConfig {
     /// The name of a model in `models`.
     #[schemars(with = "String")]
-    pub(crate) model: Name,
+    pub model: Name,
     /// What the agent is for, in one sentence. Clients and supervisors see it.
     #[serde(default)]
-    pub(crate) purpose: String,
+    pub purpose: String,
     /// The system prompt.
-    pub(crate) instructions: Option<TextSource>,
+    pub instructions: Option<TextSource>,
     /// What to do with system or developer messages of a client.
     #[serde(default)]
-    pub(crate) caller_instructions: CallerInstructions,
+    pub caller_instructions: CallerInstructions,
     /// Names of tools in `tools` that the agent may call. Models choose better among few tools.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
-    pub(crate) tools: Vec<Name>,
+    pub tools: Vec<Name>,
     /// Long-term memory: notes that the agent writes and finds again in later conversations. `{}` gives it all tools for
     /// notes. Needs a `store`.
-    pub(crate) recall: Option<AgentRecallConfig>,
+    pub recall: Option<AgentRecallConfig>,
     /// Agents that this agent may delegate tasks to. A name alone stands for a worker with default settings.
     #[serde(default)]
     #[schemars(with = "Vec<WorkerEntry>")]
-    pub(crate) workers: Vec<WorkerConfig>,
+    pub workers: Vec<WorkerConfig>,
     /// The number of tools and workers that run at the same time. 8 by default.
     #[serde(default, deserialize_with = "units::some_positive")]
-    pub(crate) parallel: Option<usize>,
+    pub parallel: Option<usize>,
     /// What happens to running workers when another worker has used up a budget that they share.
     #[serde(default)]
-    pub(crate) when_spent: OnExhaustedConfig,
+    pub when_spent: OnExhaustedConfig,
     /// The maximum number of model turns in one run. 25 by default.
     #[serde(default, deserialize_with = "units::some_positive")]
-    pub(crate) turns: Option<u32>,
+    pub turns: Option<u32>,
     /// The maximum number of tokens in one answer, including reasoning. Overrides the model's.
     #[serde(default, deserialize_with = "units::some_positive")]
-    pub(crate) max_output_tokens: Option<u32>,
+    pub max_output_tokens: Option<u32>,
     /// Randomness from 0 to 2 (Anthropic: 0 to 1). Overrides the model's.
-    pub(crate) temperature: Option<f32>,
+    pub temperature: Option<f32>,
     /// A file with the JSON Schema that answers must match.
-    pub(crate) output_schema: Option<PathBuf>,
+    pub output_schema: Option<PathBuf>,
     /// The maximum number of tokens of the conversation that is sent to the model; older messages are left out.
-    pub(crate) context_tokens: Option<u64>,
+    pub context_tokens: Option<u64>,
     /// What one run may spend, including its workers.
     #[serde(default)]
-    pub(crate) budget: BudgetConfig,
+    pub budget: BudgetConfig,
     /// Whether clients may call the agent. True by default; set it to false for agents that only work for a supervisor.
     #[serde(default = "yes")]
-    pub(crate) exposed: bool,
+    pub exposed: bool,
 }
 
 /// What happens to running workers when a shared budget is used up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum OnExhaustedConfig {
+pub enum OnExhaustedConfig {
     /// Running work may finish.
     #[default]
     Finish,
@@ -73,7 +74,6 @@ pub(crate) enum OnExhaustedConfig {
 /// What to do with system or developer messages of a client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum CallerInstructions {
     /// Appends them to the agent's own instructions.
     #[default]
@@ -94,28 +94,29 @@ enum WorkerEntry {
 /// An agent that a supervisor may delegate tasks to.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct WorkerConfig {
+#[non_exhaustive]
+pub struct WorkerConfig {
     /// The name of an agent in `agents`.
     #[schemars(with = "String")]
-    pub(crate) agent: Name,
+    pub agent: Name,
     /// The maximum duration of one task, such as "30s". Two minutes by default.
     #[serde(default, deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]
-    pub(crate) timeout: Option<Duration>,
+    pub timeout: Option<Duration>,
     /// What the supervisor sees if the worker fails.
     #[serde(default)]
-    pub(crate) on_failure: FailurePolicy,
+    pub on_failure: FailurePolicy,
     /// The maximum number of tasks in one run.
     #[serde(default, deserialize_with = "units::some_positive")]
-    pub(crate) max_calls: Option<u32>,
+    pub max_calls: Option<u32>,
     /// What one task may spend. The agent's own budget by default.
-    pub(crate) budget: Option<BudgetConfig>,
+    pub budget: Option<BudgetConfig>,
 }
 
 /// What a supervisor sees if a worker fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum FailurePolicy {
+pub enum FailurePolicy {
     /// The supervisor sees the error and goes on.
     #[default]
     Isolate,

@@ -11,37 +11,39 @@ use super::units;
 /// Spending limits. A limit that is not set is unlimited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct BudgetConfig {
+#[non_exhaustive]
+pub struct BudgetConfig {
     /// US dollars, as a decimal in quotes such as "0.50".
     #[serde(deserialize_with = "units::some_positive")]
     #[schemars(with = "Option<String>")]
-    pub(crate) usd: Option<Money>,
+    pub usd: Option<Money>,
     /// Input and output tokens together.
     #[serde(deserialize_with = "units::some_positive")]
-    pub(crate) tokens: Option<u64>,
+    pub tokens: Option<u64>,
     /// Model turns of all agents of a run together.
     #[serde(deserialize_with = "units::some_positive")]
-    pub(crate) turns: Option<u64>,
+    pub turns: Option<u64>,
     /// Model calls of all agents of a run together. 100 per run by default.
     #[serde(deserialize_with = "units::some_positive")]
-    pub(crate) model_calls: Option<u64>,
+    pub model_calls: Option<u64>,
     /// Tool calls of all agents of a run together.
-    pub(crate) tool_calls: Option<u64>,
+    pub tool_calls: Option<u64>,
     /// Time from start to end, such as "5m". Only for runs, not for the process or a key.
     #[serde(deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]
-    pub(crate) wall: Option<Duration>,
+    pub wall: Option<Duration>,
     /// When the limits start again: "total" (never, the default), "day" or "month", in UTC.
     #[schemars(with = "Option<String>")]
-    pub(crate) per: Window,
+    pub per: Window,
     /// Only warns when a limit is exceeded.
-    pub(crate) soft: bool,
+    pub soft: bool,
     /// The percentage of money and tokens that is reserved for a last answer when the rest is used up.
-    pub(crate) wrap_up_percent: Option<u8>,
+    pub wrap_up_percent: Option<u8>,
 }
 
 impl BudgetConfig {
-    pub(crate) fn to_core(&self) -> Budget {
+    /// The limits as the ledger takes them.
+    pub fn to_core(&self) -> Budget {
         let count = |limit| self.cap(limit);
         let mut budget = Budget::default().per(self.per);
         budget.usd = self.usd.map(|limit| self.cap(limit));

@@ -12,24 +12,25 @@ use super::{BudgetConfig, NAME_RULE, is_plain_name, units};
 /// An API key of a client. The configuration contains only its hash; `brigade keys new` creates both.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct KeyConfig {
+#[non_exhaustive]
+pub struct KeyConfig {
     /// The SHA-256 hash of the key, as `sha256:…`.
     #[schemars(with = "String")]
-    pub(crate) hash: KeyHash,
+    pub hash: KeyHash,
     /// What the key may do: "run", "read", "admin". "run" and "read" by default.
     #[serde(default = "default_scopes")]
-    pub(crate) scopes: Vec<KeyScope>,
+    pub scopes: Vec<KeyScope>,
     /// What all runs of this key may spend together.
     #[serde(default)]
-    pub(crate) budget: BudgetConfig,
+    pub budget: BudgetConfig,
     /// The maximum number of runs of this key at the same time; more get status 429. Half of `server.max_runs` by default, so
     /// that no key takes all; all of them if there is only one key.
     #[serde(default, deserialize_with = "units::some_positive")]
-    pub(crate) max_runs: Option<usize>,
+    pub max_runs: Option<usize>,
     /// The maximum number of requests per minute, of any kind; more get status 429. Unlimited by default.
-    pub(crate) requests_per_minute: Option<NonZeroU32>,
+    pub requests_per_minute: Option<NonZeroU32>,
     /// The number of requests that may come at once after a pause. By default, what ten seconds allow.
-    pub(crate) burst: Option<NonZeroU32>,
+    pub burst: Option<NonZeroU32>,
 }
 
 /// What an API key may do.
@@ -48,12 +49,12 @@ pub enum KeyScope {
 /// The SHA-256 hash of an API key. Keys are random, so a slow hash would add no protection.
 ///
 /// ```
-/// use brigade_server::KeyHash;
+/// use brigade_config::KeyHash;
 ///
 /// let hash = KeyHash::of("brg_1");
 /// assert!(hash.to_string().starts_with("sha256:"));
 /// assert_eq!(hash.to_string().parse::<KeyHash>()?, hash);
-/// # Ok::<(), brigade_server::ParseKeyHashError>(())
+/// # Ok::<(), brigade_config::ParseKeyHashError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyHash([u8; 32]);
@@ -70,7 +71,7 @@ impl KeyHash {
     }
 
     /// Compares in constant time, so that the response time does not reveal how much of a hash is right.
-    pub(crate) fn matches(&self, other: &Self) -> bool {
+    pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 }
@@ -111,11 +112,11 @@ impl fmt::Debug for KeyHash {
 }
 
 /// The name of the caller if there are no keys, and on the command line.
-pub(crate) const LOCAL_CALLER: &str = "local";
+pub const LOCAL_CALLER: &str = "local";
 
 /// Explains why a name cannot be used for a key; `None` if it can. Names are part of the ids of sessions, which a slash
 /// would make ambiguous, and they appear in metric labels and log lines.
-pub(crate) fn key_name_problem(name: &str) -> Option<String> {
+pub fn key_name_problem(name: &str) -> Option<String> {
     if name == LOCAL_CALLER {
         return Some(format!(
             "a key cannot have the name `{LOCAL_CALLER}`, which stands for requests without a key; rename `keys.{name}`"

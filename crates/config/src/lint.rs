@@ -9,7 +9,7 @@ use super::{AgentConfig, Config, FailurePolicy, ModelConfig};
 
 /// A warning about a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lint {
+pub struct Lint {
     /// The path of keys, such as `agents.desk`.
     path: String,
     advice: String,
@@ -19,7 +19,7 @@ pub(crate) struct Lint {
 const MANY_TOOLS: usize = 15;
 
 /// Checks a whole configuration.
-pub(crate) fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
+pub fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
     let mut lints = Vec::new();
     let has_price = |provider: &str, model: &str| prices.lookup(&ModelId::new(provider, model)).is_some();
     for (name, model) in &config.models {

@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
 use schemars::generate::SchemaSettings;
 use serde::Deserialize;
 use toml::{
@@ -15,12 +14,14 @@ use toml::{
     de::{DeArray, DeTable, DeValue, Deserializer, ValueDeserializer},
 };
 
-use super::{Config, ConfigError, Problem, ServerConfig, references, secrets, short_forms, sources::Sources};
+use super::{
+    Config, ConfigError, LoadConfigError, Problem, ServerConfig, references, secrets, short_forms, sources::Sources,
+};
 
 /// A configuration that was read and checked.
 ///
 /// ```
-/// use brigade_server::LoadedConfig;
+/// use brigade_config::LoadedConfig;
 ///
 /// let text = r#"
 /// [providers.openai]
@@ -31,26 +32,31 @@ use super::{Config, ConfigError, Problem, ServerConfig, references, secrets, sho
 /// model = "mini"
 /// "#;
 /// let config = LoadedConfig::parse("brigade.toml".as_ref(), text, [])?;
-/// # Ok::<(), brigade_server::ConfigError>(())
+/// # Ok::<(), brigade_config::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LoadedConfig {
-    pub(crate) config: Config,
+    /// The sections, with all defaults.
+    pub config: Config,
     /// The base of relative paths.
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
     /// The file merged with the environment variables, without secrets.
-    pub(crate) table: Table,
-    pub(crate) values: Vec<ConfigValue>,
+    pub table: Table,
+    /// The values of the file and of environment variables, without defaults.
+    pub values: Vec<ConfigValue>,
 }
 
 /// A value of the configuration and where it was set.
 #[derive(Debug, Clone)]
-pub(crate) struct ConfigValue {
+#[non_exhaustive]
+pub struct ConfigValue {
     /// The path of keys, such as `server.listen`.
-    pub(crate) key: String,
-    pub(crate) value: Value,
+    pub key: String,
+    /// The value. It is hidden if it may be a secret.
+    pub value: Value,
     /// The file and line, or the environment variable.
-    pub(crate) origin: String,
+    pub origin: String,
 }
 
 /// `BRIGADE__SERVER__LISTEN` sets `server.listen`.
@@ -62,15 +68,12 @@ impl LoadedConfig {
     /// # Errors
     ///
     /// Fails if the file cannot be read or the configuration is not valid. The error lists all problems.
-    pub fn from_file(path: &Path) -> anyhow::Result<Self> {
+    pub fn from_file(path: &Path) -> Result<Self, LoadConfigError> {
         if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            bail!(
-                "{} is a YAML file, but the configuration must be TOML; convert it, or start with `brigade init`",
-                path.display()
-            );
+            return Err(LoadConfigError::Yaml(path.to_owned()));
         }
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}; `brigade init` writes a configuration", path.display()))?;
+        let text =
+            fs::read_to_string(path).map_err(|source| LoadConfigError::Unreadable { path: path.to_owned(), source })?;
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
         Ok(Self { folder, ..Self::parse(path, &text, std::env::vars())? })
     }
@@ -114,7 +117,7 @@ impl LoadedConfig {
     }
 
     /// All values with their origins, including the server's defaults, sorted by key.
-    pub(crate) fn origins(&self) -> anyhow::Result<Vec<ConfigValue>> {
+    pub fn origins(&self) -> Result<Vec<ConfigValue>, toml::ser::Error> {
         let mut values = self.values.clone();
         for (key, value) in Table::try_from(ServerConfig::default())? {
             let key = format!("server.{key}");
@@ -127,7 +130,7 @@ impl LoadedConfig {
     }
 
     /// The JSON Schema of the configuration.
-    pub(crate) fn schema() -> schemars::Schema {
+    pub fn schema() -> schemars::Schema {
         SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>()
     }
 }

@@ -10,41 +10,42 @@ use super::{Name, units};
 /// A model, its settings and its resilience policy.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ModelConfig {
+#[non_exhaustive]
+pub struct ModelConfig {
     /// The name of an account in `providers`.
     #[schemars(with = "String")]
-    pub(crate) provider: Name,
+    pub provider: Name,
     /// The model's name at the provider.
-    pub(crate) model: String,
+    pub model: String,
     /// Names of models in `models` that are tried in turn if this one fails. Their own fallbacks are not used.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
-    pub(crate) fallbacks: Vec<Name>,
+    pub fallbacks: Vec<Name>,
     /// The maximum number of tokens in one answer, including reasoning.
     #[serde(default, deserialize_with = "units::some_positive")]
-    pub(crate) max_output_tokens: Option<u32>,
+    pub max_output_tokens: Option<u32>,
     /// Randomness from 0 to 2 (Anthropic: 0 to 1).
-    pub(crate) temperature: Option<f32>,
+    pub temperature: Option<f32>,
     /// The maximum number of reasoning tokens per answer. Set either this or `effort`.
-    pub(crate) thinking: Option<u32>,
+    pub thinking: Option<u32>,
     /// The reasoning effort: "minimal", "low", "medium", "high", "`x_high`" or "max".
     #[schemars(with = "Option<String>")]
-    pub(crate) effort: Option<Effort>,
+    pub effort: Option<Effort>,
     /// The provider's service tier, such as "flex" or "priority".
-    pub(crate) service_tier: Option<String>,
+    pub service_tier: Option<String>,
     /// What to do under a limit in dollars if the model has no price.
     #[serde(default)]
-    pub(crate) unpriced: UnpricedConfig,
+    pub unpriced: UnpricedConfig,
     /// Timeouts, rate limits, circuit breaker, retries and rules for fallbacks.
     #[serde(default)]
     #[schemars(schema_with = "policy_schema")]
-    pub(crate) policy: Policy,
+    pub policy: Policy,
 }
 
 /// What to do under a limit in dollars if a model has no price.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum UnpricedConfig {
+pub enum UnpricedConfig {
     /// Refuses the call, because its cost cannot be limited.
     #[default]
     Deny,
@@ -54,7 +55,7 @@ pub(crate) enum UnpricedConfig {
 
 impl ModelConfig {
     /// The settings that apply unless the agent overrides them.
-    pub(crate) fn settings(&self) -> Settings {
+    pub fn settings(&self) -> Settings {
         Settings::default()
             .max_output_tokens(self.max_output_tokens)
             .temperature(self.temperature)

@@ -13,54 +13,61 @@ use super::{Name, SecretOrText, SecretSource};
 /// An account at a model provider.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct ProviderConfig {
+#[non_exhaustive]
+pub struct ProviderConfig {
     /// The protocol: "openai", "`openai_responses`", "anthropic", the name of a server that is compatible with `OpenAI`
     /// ("ollama", "vllm", "openrouter", "groq", …), "compatible" for any other such server, or "simulator" for the
     /// built-in simulator. The account's name by default.
     #[schemars(with = "Option<String>")]
-    pub(crate) kind: Option<Name>,
+    pub kind: Option<Name>,
     /// The base URL of the endpoints. The vendor's own by default.
-    pub(crate) base_url: Option<String>,
+    pub base_url: Option<String>,
     /// Where to read the API key. By default, the environment variable that the vendor's own tools use.
     #[schemars(with = "Option<SecretSource>")]
-    pub(crate) api_key: Option<toml::Spanned<SecretSource>>,
+    pub api_key: Option<toml::Spanned<SecretSource>>,
     /// Additional headers of each request. Write a secret as `{ env = "NAME" }` or `{ file = "PATH" }`.
-    pub(crate) headers: BTreeMap<String, SecretOrText>,
+    pub headers: BTreeMap<String, SecretOrText>,
     /// Uses HTTP/2 if the server supports it.
-    pub(crate) http2: Option<bool>,
+    pub http2: Option<bool>,
     /// Sends the trace as a `traceparent` header, for your own gateway. Off by default, because it tells a third party
     /// which requests belong together.
-    pub(crate) propagate_trace: bool,
+    pub propagate_trace: bool,
     /// Sends the agent's path as an `x-brigade-agent` header, for your own gateway or the simulator.
-    pub(crate) agent_header: bool,
+    pub agent_header: bool,
 }
 
 /// The protocol of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProviderKind {
+pub enum ProviderKind {
+    /// Anthropic Messages.
     Anthropic,
+    /// `OpenAI` Responses.
     OpenAiResponses,
+    /// `OpenAI` Chat Completions, as a known server speaks it.
     Server(CompatibleServer),
+    /// `OpenAI` Chat Completions, as any other server speaks it.
     Compatible,
+    /// The built-in simulator.
     Simulator,
 }
 
 impl ProviderConfig {
     /// The configured kind, or the kind that the account is named after.
-    pub(crate) fn kind(&self, name: &str) -> Result<ProviderKind, String> {
+    pub fn kind(&self, name: &str) -> Result<ProviderKind, String> {
         self.kind.as_ref().map_or(name, |kind| kind.as_ref()).parse()
     }
 }
 
 impl ProviderKind {
-    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    /// The names of all kinds, as the configuration writes them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
         ["anthropic", "openai_responses", "compatible", "simulator"]
             .into_iter()
             .chain(CompatibleServer::ALL.map(CompatibleServer::name))
     }
 
     /// The environment variable in which the vendor's own tools look for the key.
-    pub(crate) const fn key_variable(self) -> Option<&'static str> {
+    pub const fn key_variable(self) -> Option<&'static str> {
         match self {
             Self::Anthropic => Some("ANTHROPIC_API_KEY"),
             Self::OpenAiResponses => Some("OPENAI_API_KEY"),
@@ -70,13 +77,13 @@ impl ProviderKind {
     }
 
     /// Whether such a server usually runs on a machine of one's own, where tokens cost nothing.
-    pub(crate) const fn runs_at_home(self) -> bool {
+    pub const fn runs_at_home(self) -> bool {
         use CompatibleServer::{LlamaCpp, LmStudio, Ollama, Vllm};
         matches!(self, Self::Server(LlamaCpp | LmStudio | Ollama | Vllm))
     }
 
     /// How tokens count against rate limits, if the vendor documents it.
-    pub(crate) const fn charging(self) -> Option<Charging> {
+    pub const fn charging(self) -> Option<Charging> {
         match self {
             Self::Anthropic => Some(Charging::Anthropic),
             Self::OpenAiResponses | Self::Server(CompatibleServer::OpenAi | CompatibleServer::Azure) => {
@@ -89,7 +96,7 @@ impl ProviderKind {
 
 impl ProviderKind {
     /// The names of those of the settings that a model refuses, so that its requests leave them out.
-    pub(crate) fn refused(self, model: &str, settings: &Settings) -> Vec<&'static str> {
+    pub fn refused(self, model: &str, settings: &Settings) -> Vec<&'static str> {
         match self {
             Self::Anthropic => Anthropic::builder().refused(model, settings),
             Self::OpenAiResponses => OpenAiResponses::builder().refused(model, settings),

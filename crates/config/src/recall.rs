@@ -13,49 +13,52 @@ use super::{
 /// Long-term memory. Agents with a `recall` section write and find notes, which are kept in the `store`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct RecallConfig {
+#[non_exhaustive]
+pub struct RecallConfig {
     /// The model that finds notes by meaning. Without it, notes are found by their words.
-    pub(crate) embedding: Option<EmbeddingConfig>,
+    pub embedding: Option<EmbeddingConfig>,
     /// The maximum size of a note. 4 KiB by default: about a thousand tokens, more than one fact needs.
-    pub(crate) max_note: ByteSize,
+    pub max_note: ByteSize,
     /// The maximum number of notes per owner; the oldest are deleted first. 10,000 by default, which is searched in
     /// milliseconds.
     #[serde(deserialize_with = "units::positive")]
-    pub(crate) max_notes: u32,
+    pub max_notes: u32,
 }
 
 /// An embedding model.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct EmbeddingConfig {
+#[non_exhaustive]
+pub struct EmbeddingConfig {
     /// The name of an account in `providers`, of a kind that is compatible with `OpenAI`.
     #[schemars(with = "String")]
-    pub(crate) provider: Name,
+    pub provider: Name,
     /// The model's name at the provider, such as "text-embedding-3-small".
-    pub(crate) model: String,
+    pub model: String,
     /// The length of the vectors, for models that can shorten them.
     #[serde(default, deserialize_with = "units::some_positive")]
-    pub(crate) dimensions: Option<u32>,
+    pub dimensions: Option<u32>,
 }
 
 /// An agent's access to long-term memory.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct AgentRecallConfig {
+#[non_exhaustive]
+pub struct AgentRecallConfig {
     /// Who has separate notes. Keys always do. "user" separates the users that requests name, "agent" separates agents.
     /// `["user"]` by default.
-    pub(crate) of: Vec<NoteOwner>,
+    pub of: Vec<NoteOwner>,
     /// The tools for notes that the agent may call. All three by default.
-    pub(crate) tools: Vec<NoteTool>,
+    pub tools: Vec<NoteTool>,
     /// Adds matching notes to each task, up to this number of tokens. Off by default.
     #[serde(deserialize_with = "units::some_positive")]
-    pub(crate) context_tokens: Option<u32>,
+    pub context_tokens: Option<u32>,
 }
 
 /// Who has separate notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum NoteOwner {
+pub enum NoteOwner {
     /// Each user that requests name.
     User,
     /// Each agent.
@@ -65,7 +68,7 @@ pub(crate) enum NoteOwner {
 /// A tool for notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum NoteTool {
+pub enum NoteTool {
     /// Writes a note.
     Remember,
     /// Finds notes.
@@ -99,7 +102,7 @@ pub struct Retention {
 
 impl NoteTool {
     /// The tool's name, as models see it.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Remember => "remember",
             Self::Recall => "recall",
@@ -107,7 +110,8 @@ impl NoteTool {
         }
     }
 
-    pub(crate) const ALL: [Self; 3] = [Self::Remember, Self::Recall, Self::Forget];
+    /// All tools for notes.
+    pub const ALL: [Self; 3] = [Self::Remember, Self::Recall, Self::Forget];
 }
 
 impl Default for RecallConfig {

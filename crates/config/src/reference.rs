@@ -15,7 +15,7 @@ use serde::{
 /// allowed, because configuration files are committed and shared.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum SecretSource {
+pub enum SecretSource {
     /// An environment variable.
     Env(String),
     /// A file. White space at its start and end is ignored.
@@ -25,7 +25,7 @@ pub(crate) enum SecretSource {
 /// Text, or a file that contains it: `{ file = "desk.md" }`.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(untagged)]
-pub(crate) enum TextSource {
+pub enum TextSource {
     /// The text.
     Inline(String),
     /// A file, relative to the configuration file.
@@ -39,7 +39,7 @@ pub(crate) enum TextSource {
 /// Text that may be a secret: written here, or where to read it. Literal text is never printed.
 #[derive(Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(untagged)]
-pub(crate) enum SecretOrText {
+pub enum SecretOrText {
     /// The text.
     Text(String),
     /// Where to read it: `{ env = "NAME" }` or `{ file = "PATH" }`.
@@ -48,7 +48,7 @@ pub(crate) enum SecretOrText {
 
 impl SecretOrText {
     /// Returns the text, or reads the secret.
-    pub(crate) fn read(&self, folder: &Path) -> Result<String, String> {
+    pub fn read(&self, folder: &Path) -> Result<String, String> {
         match self {
             Self::Text(text) => Ok(text.clone()),
             Self::Secret(source) => source.read(folder),
@@ -94,7 +94,7 @@ pub(super) const HIDDEN: &str = "[hidden]";
 
 impl SecretSource {
     /// Reads the secret. The error names the source, never its content.
-    pub(crate) fn read(&self, folder: &Path) -> Result<String, String> {
+    pub fn read(&self, folder: &Path) -> Result<String, String> {
         let secret = match self {
             Self::Env(name) => {
                 std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set; export it"))?
@@ -159,7 +159,7 @@ impl<'de> Visitor<'de> for SecretVisitor {
 
 impl TextSource {
     /// Reads the text.
-    pub(crate) fn read(&self, folder: &Path) -> Result<String, String> {
+    pub fn read(&self, folder: &Path) -> Result<String, String> {
         match self {
             Self::Inline(text) => Ok(text.clone()),
             Self::File { file } => {

@@ -59,7 +59,7 @@ fn same_key(config: &Config) -> Option<Problem> {
 }
 
 /// Without keys, every page that a person on this machine visits could start runs.
-pub(crate) const ANY_ORIGIN_WITHOUT_KEYS: &str = "`server.cors_origins` allows all web pages, which needs keys; name the pages' origins, or add a key with `brigade keys new`";
+pub const ANY_ORIGIN_WITHOUT_KEYS: &str = "`server.cors_origins` allows all web pages, which needs keys; name the pages' origins, or add a key with `brigade keys new`";
 
 fn kind_problem(account: &str, kind: Option<&Name>) -> Option<Problem> {
     let written = kind.map_or(account, |kind| kind.as_ref());

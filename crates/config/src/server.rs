@@ -12,49 +12,51 @@ use super::units::{self, ByteSize};
 /// How the server listens and what it limits.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct ServerConfig {
+#[non_exhaustive]
+pub struct ServerConfig {
     /// The address to listen on. "127.0.0.1:8080" by default; an address that other machines can reach needs `keys`.
     #[schemars(with = "String")]
-    pub(crate) listen: SocketAddr,
+    pub listen: SocketAddr,
     /// A second address that serves `/metrics` and health checks without a key.
     #[schemars(with = "Option<String>")]
-    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub metrics_listen: Option<SocketAddr>,
     /// The maximum size of a request body. 4 MiB by default: a long conversation with a few images.
     #[serde(deserialize_with = "units::size")]
-    pub(crate) max_body: ByteSize,
+    pub max_body: ByteSize,
     /// The maximum number of runs at the same time; more get status 429. 256 by default, because each run holds a
     /// conversation in memory.
     #[serde(deserialize_with = "units::positive")]
-    pub(crate) max_runs: usize,
+    pub max_runs: usize,
     /// The number of finished runs that are kept in memory for `/v1/runs`. 1,000 by default.
     #[serde(deserialize_with = "units::positive")]
-    pub(crate) kept_runs: usize,
+    pub kept_runs: usize,
     /// The origins of web pages that may send requests, such as `https://app.example`. `["*"]` allows all, which needs
     /// `keys`. None by default.
-    pub(crate) cors_origins: Vec<Origin>,
+    pub cors_origins: Vec<Origin>,
     /// How long runs may continue after SIGTERM. 30 s by default, which is what orchestrators wait before SIGKILL.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub(crate) drain: Duration,
+    pub drain: Duration,
     /// Allows tools that run programs on this machine. Off by default.
-    pub(crate) commands: bool,
+    pub commands: bool,
     /// How often the providers' health is checked, at no cost. 60 s by default.
     #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::duration")]
     #[schemars(with = "String")]
-    pub(crate) probe_every: Duration,
+    pub probe_every: Duration,
 }
 
 /// Logging.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct LogConfig {
+#[non_exhaustive]
+pub struct LogConfig {
     /// "text" (the default) for people, "json" for machines.
     #[schemars(with = "Option<String>")]
-    pub(crate) format: LogFormat,
+    pub format: LogFormat,
     /// The log level. "info" by default; the environment variable `RUST_LOG` overrides it.
-    pub(crate) level: Option<String>,
+    pub level: Option<String>,
     /// A file to which the events of all runs are appended, for `brigade trace`. It contains no prompts and answers.
-    pub(crate) events: Option<PathBuf>,
+    pub events: Option<PathBuf>,
 }
 
 impl Default for ServerConfig {

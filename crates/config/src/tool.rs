@@ -15,28 +15,29 @@ use super::{
 /// A tool for agents. Set either `http` or `command`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ToolConfig {
+#[non_exhaustive]
+pub struct ToolConfig {
     /// What the tool does and when to use it. The model sees this.
-    pub(crate) description: String,
+    pub description: String,
     /// The JSON Schema of the arguments, which must be an object. No arguments by default.
     #[serde(default = "no_arguments")]
-    pub(crate) input: Map<String, Value>,
+    pub input: Map<String, Value>,
     /// Whether a call may be repeated: "repeatable", "keyed" (with an idempotency key) or "once".
     #[serde(default)]
     #[schemars(with = "String")]
-    pub(crate) effect: Effect,
+    pub effect: Effect,
     /// The maximum duration of one call. 30 s by default.
     #[serde(default, deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]
-    pub(crate) timeout: Option<Duration>,
+    pub timeout: Option<Duration>,
     /// The maximum size of the output; the rest is cut off. 64 KiB by default: more would fill the context of most
     /// models.
     #[serde(default = "default_output", deserialize_with = "units::size")]
-    pub(crate) max_output: ByteSize,
+    pub max_output: ByteSize,
     /// Sends an HTTP request.
-    pub(crate) http: Option<HttpConfig>,
+    pub http: Option<HttpConfig>,
     /// Runs a program on this machine. Needs `server.commands = true`.
-    pub(crate) command: Option<CommandConfig>,
+    pub command: Option<CommandConfig>,
     /// Reserved for MCP servers; setting it is an error that says what to use instead.
     #[serde(default, rename = "mcp")]
     #[schemars(skip)]
@@ -45,8 +46,10 @@ pub(crate) struct ToolConfig {
 
 /// What a tool does.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum ToolKind<'c> {
+pub enum ToolKind<'c> {
+    /// Sends an HTTP request.
     Http(&'c HttpConfig),
+    /// Runs a program.
     Command(&'c CommandConfig),
 }
 
@@ -56,7 +59,7 @@ enum Unsupported {}
 
 impl ToolConfig {
     /// What the tool does, if exactly one of `http` and `command` is set.
-    pub(crate) fn kind(&self) -> Option<ToolKind<'_>> {
+    pub fn kind(&self) -> Option<ToolKind<'_>> {
         match (&self.http, &self.command) {
             (Some(http), None) => Some(ToolKind::Http(http)),
             (None, Some(command)) => Some(ToolKind::Command(command)),
@@ -74,30 +77,32 @@ impl<'de> Deserialize<'de> for Unsupported {
 /// An HTTP request. Arguments that are not in the URL are sent as a JSON body, unless the method is GET.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct HttpConfig {
+#[non_exhaustive]
+pub struct HttpConfig {
     /// The method. "GET" by default.
     #[serde(default)]
-    pub(crate) method: HttpMethod,
+    pub method: HttpMethod,
     /// The URL. `{name}` is replaced by the argument of that name; it is not allowed in the host.
-    pub(crate) url: String,
+    pub url: String,
     /// Headers without secrets.
     #[serde(default)]
-    pub(crate) headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
     /// Headers with secrets.
     #[serde(default)]
-    pub(crate) secret_headers: BTreeMap<String, SecretSource>,
+    pub secret_headers: BTreeMap<String, SecretSource>,
     /// Allows addresses of this machine and of private networks. Metadata services of clouds are always refused.
     #[serde(default)]
-    pub(crate) allow_private: bool,
+    pub allow_private: bool,
     /// Sends the trace as a `traceparent` header, for your own server.
     #[serde(default)]
-    pub(crate) propagate_trace: bool,
+    pub propagate_trace: bool,
 }
 
 /// An HTTP method.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-pub(crate) enum HttpMethod {
+#[expect(missing_docs, reason = "the names of the methods say it all")]
+pub enum HttpMethod {
     #[default]
     Get,
     Post,
@@ -110,14 +115,15 @@ pub(crate) enum HttpMethod {
 /// input.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct CommandConfig {
+#[non_exhaustive]
+pub struct CommandConfig {
     /// The program and its arguments. `{name}` is replaced by the argument of that name.
-    pub(crate) argv: Vec<String>,
+    pub argv: Vec<String>,
     /// The working directory. The folder of the configuration by default.
-    pub(crate) folder: Option<PathBuf>,
+    pub folder: Option<PathBuf>,
     /// Environment variables. Write a secret as `{ env = "NAME" }` or `{ file = "PATH" }`.
     #[serde(default)]
-    pub(crate) environment: BTreeMap<String, SecretOrText>,
+    pub environment: BTreeMap<String, SecretOrText>,
 }
 
 fn no_arguments() -> Map<String, Value> {

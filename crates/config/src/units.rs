@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// A number of bytes, written as `512 KiB` or `4 MiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String")]
-pub(crate) struct ByteSize {
-    pub(crate) bytes: usize,
+pub struct ByteSize {
+    /// The number.
+    pub bytes: usize,
 }
 
 const UNITS: [(&str, usize); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];

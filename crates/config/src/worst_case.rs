@@ -13,7 +13,7 @@ use super::{AgentConfig, BudgetConfig, Config, ModelConfig, ProviderKind};
 /// Assumes that each turn is as large as the limits allow, at the highest rate, with all retries, and that each worker is
 /// called once per turn unless `max_calls` says otherwise; all within the limit on model calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WorstCase {
+pub struct WorstCase {
     /// Ignores the budget. Unknown if a model has no price.
     cost: Option<Money>,
     /// The agent's own budget in dollars.
@@ -34,7 +34,7 @@ struct CallCosts {
 
 impl WorstCase {
     /// Estimates one run of `agent`.
-    pub(crate) fn estimate(config: &Config, agent: &AgentConfig, prices: &PriceBook) -> Self {
+    pub fn estimate(config: &Config, agent: &AgentConfig, prices: &PriceBook) -> Self {
         let default = BudgetConfig { model_calls: Some(Budget::DEFAULT_MODEL_CALLS), ..BudgetConfig::default() };
         let cost = call_costs(config, agent, prices, MAX_DEPTH)
             .map(|costs| costs.within(&agent.budget).or_else(|| costs.within(&default)).unwrap_or(costs.total));

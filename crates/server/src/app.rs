@@ -7,6 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use brigade_config::{
+    Config, EmbeddingConfig, LoadedConfig, ModelConfig, NoteTool, ProviderConfig, ProviderKind, UnpricedConfig,
+};
 use brigade_core::{ChatModel, Embedder, Ledger, Metered, ModelId, UnpricedPolicy};
 use brigade_observability::{MetricsConfig, PriceBook};
 use brigade_providers::{Anthropic, OpenAi, OpenAiEmbeddings};
@@ -18,9 +21,6 @@ use crate::{
         self, demo,
         from_config::{AgentBuilder, ConfiguredModel},
         served::ServedAgent,
-    },
-    config::{
-        Config, EmbeddingConfig, LoadedConfig, ModelConfig, NoteTool, ProviderConfig, ProviderKind, UnpricedConfig,
     },
     health::providers::ProbeTargets,
     models::{account::Account, simulator::SharedSimulator},

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, bail};
+use brigade_config::{Config, ConfigValue, LoadedConfig};
 use brigade_observability::{Metrics, MetricsError, MetricsHandle, RunLog};
 
 use crate::{
@@ -11,7 +12,6 @@ use crate::{
         api::{Api, ApiBuilder, Setup},
     },
     app::{App, SharedState},
-    config::{Config, ConfigValue, LoadedConfig},
     health::providers::ProviderHealth,
     runs::spans::Spans,
 };
@@ -20,7 +20,8 @@ use crate::{
 ///
 /// ```no_run
 /// # async fn example() -> anyhow::Result<()> {
-/// use brigade_server::{ConfiguredApi, LoadedConfig};
+/// use brigade_config::LoadedConfig;
+/// use brigade_server::ConfiguredApi;
 ///
 /// let config = LoadedConfig::from_file("brigade.toml".as_ref())?;
 /// let configured = ConfiguredApi::start(&config).await?;

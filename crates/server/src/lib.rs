@@ -3,7 +3,7 @@
 //! | to do this | use |
 //! |---|---|
 //! | serve agents that are built in code | [`Api`] with [`ServedAgent`], [`ApiKey`] and [`Store`]; mount its [`Api::router`] in any axum application |
-//! | serve agents of a configuration file | [`LoadedConfig`] and [`ConfiguredApi`] |
+//! | serve agents of a configuration file | [`LoadedConfig`](brigade_config::LoadedConfig) and [`ConfiguredApi`] |
 //! | start, follow and cancel runs without HTTP | [`Runs`] with [`EventLog`] |
 //! | start a run once per request, even if it is sent twice | [`IdempotencyKeys`] |
 //!
@@ -30,7 +30,6 @@ mod api;
 mod app;
 #[cfg(feature = "cli")]
 mod cli;
-mod config;
 mod configured;
 mod health;
 mod models;
@@ -41,11 +40,6 @@ pub use api::access::ApiKey;
 pub use api::api::{Api, ApiBuilder};
 #[cfg(feature = "cli")]
 pub use cli::main as run_command_line;
-pub use config::agent::CallerInstructions;
-pub use config::keys::{KeyHash, KeyScope, ParseKeyHashError};
-pub use config::load::LoadedConfig;
-pub use config::problem::ConfigError;
-pub use config::recall::Retention;
 pub use configured::ConfiguredApi;
 pub use runs::event_log::{EventLog, EventPosition, LoggedEvent};
 pub use runs::idempotency::{IdempotencyConflict, IdempotencyKeys, IdempotentRequest, RunOfKey};

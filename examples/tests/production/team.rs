@@ -3,12 +3,13 @@
 use std::{fs, path::Path, time::Duration};
 
 use axum::Router;
+use brigade_config::LoadedConfig;
 use brigade_core::{Run, Task};
 use brigade_observability::{LogFormat, LogTarget, Logging, LoggingHandle, Metrics, MetricsConfig};
 use brigade_providers::{Anthropic, OpenAi};
 use brigade_rehearsal::{CallLog, FaultPlan, RunningSimulator, Script, Simulator};
 use brigade_scenarios::in_virtual_time;
-use brigade_server::{ConfiguredApi, LoadedConfig};
+use brigade_server::ConfiguredApi;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;

@@ -12,7 +12,7 @@ use crate::source::files;
 use crate::source::workspace::{Package, Resolved, Workspace, normal_tree, whole_tree};
 
 /// The members that each library may depend on. Tests may depend on any.
-const DIRECTIONS: [(&str, &[&str]); 15] = [
+const DIRECTIONS: &[(&str, &[&str])] = &[
     ("brigade-values", &[]),
     ("brigade-tokens", &[]),
     ("brigade-core", &["brigade-tokens", "brigade-values"]),
@@ -23,6 +23,10 @@ const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("brigade-durable", &["brigade-core"]),
     ("brigade-store", &["brigade-core", "brigade-notes"]),
     ("brigade-edge", &[]),
+    (
+        "brigade-config",
+        &["brigade-core", "brigade-edge", "brigade-observability", "brigade-providers", "brigade-resilience"],
+    ),
     ("brigade-rehearsal", &[]),
     ("brigade-tools", &["brigade-core"]),
     ("brigade-teams", &["brigade-core"]),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
+use brigade_config::{AgentConfig, Config, FailurePolicy, OnExhaustedConfig, WorkerConfig};
 use brigade_core::{
     Agent, ChatModel, ContextWindow, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Schema, Settings, Tool,
     ToolLimits, TurnLimits, Worker,
@@ -10,7 +11,6 @@ use brigade_core::{
 use brigade_notes::Recall;
 
 use super::{recall, served::ServedAgent, tools};
-use crate::config::{AgentConfig, Config, FailurePolicy, OnExhaustedConfig, WorkerConfig};
 
 /// A model with its policy and fallbacks.
 #[derive(Debug, Clone)]

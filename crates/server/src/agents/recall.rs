@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
+use brigade_config::{AgentRecallConfig, Config, NoteOwner, NoteTool};
 use brigade_core::{Agent, Embedder};
 use brigade_notes::{LocalRecall, Notes, Recall};
 use brigade_store::RecallSettings;
 
-use crate::{
-    config::{AgentRecallConfig, Config, NoteOwner, NoteTool},
-    runs::store::Store,
-};
+use crate::runs::store::Store;
 
 /// Opens the notes of all agents. Without a store they are lost when the process ends.
 pub(crate) fn open(config: &Config, store: Option<&Store>, embedder: Option<Arc<dyn Embedder>>) -> Arc<dyn Recall> {

@@ -1,9 +1,8 @@
 //! An agent that clients can call.
 
+use brigade_config::CallerInstructions;
 use brigade_core::{Agent, Budget, ModelId, ToolboxError};
 use brigade_observability::MetricsConfig;
-
-use crate::config::CallerInstructions;
 
 /// An agent that clients can call, by its name.
 ///

@@ -3,11 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
+use brigade_config::{CommandConfig, HttpConfig, HttpMethod, ToolConfig, ToolKind};
 use brigade_core::{RawJson, Schema, Tool, ToolSpec};
 use brigade_observability::mask;
 use brigade_tools::{CommandTool, EgressGuard, HttpTool, Method};
-
-use crate::config::{CommandConfig, HttpConfig, HttpMethod, ToolConfig, ToolKind};
 
 /// Builds a tool. `folder` is the base of relative paths; `allow_commands` permits tools that run programs.
 pub(crate) fn build(

@@ -9,20 +9,19 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use brigade_config::{KeyHash, KeyScope, LOCAL_CALLER, key_name_problem};
 use brigade_core::{Budget, Ledger, Spending};
 use brigade_edge::{Connection, is_sent_to_loopback};
 
 use super::{ApiError, api::Api, error_code::ErrorCode, request_rate::RequestLimiter};
-use crate::{
-    config::{KeyHash, KeyScope, LOCAL_CALLER, key_name_problem},
-    runs::store::Store,
-};
+use crate::runs::store::Store;
 
 /// An API key of a client.
 ///
 /// ```
+/// use brigade_config::KeyHash;
 /// use brigade_core::Budget;
-/// use brigade_server::{ApiKey, KeyHash};
+/// use brigade_server::ApiKey;
 ///
 /// let key = ApiKey::new("mobile-app", KeyHash::of("brg_1")).budget(Budget::default().usd("5.00")?);
 /// # Ok::<(), brigade_core::ParseError>(())

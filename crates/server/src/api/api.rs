@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use axum::{Router, http::HeaderValue};
+use brigade_config::ANY_ORIGIN_WITHOUT_KEYS;
 use brigade_core::{Budget, Ledger, Observer};
 use brigade_edge::{CheckResult, Health, HealthCheck, Origin};
 use brigade_observability::{Metrics, MetricsConfig, MetricsHandle, Storage};
@@ -17,7 +18,6 @@ use super::{
 };
 use crate::{
     agents::served::ServedAgent,
-    config::ANY_ORIGIN_WITHOUT_KEYS,
     runs::{
         idempotency::IdempotencyKeys, lookup::RunLookup, manager::Runs, sessions::LocalSessions, spans::Spans,
         store::Store,

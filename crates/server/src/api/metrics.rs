@@ -8,9 +8,9 @@ use axum::{
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
+use brigade_config::KeyScope;
 
 use super::{ApiError, access::Caller, api::Api};
-use crate::config::KeyScope;
 
 /// Metrics in the text format of Prometheus. They cover all keys, so a caller needs the scope `admin`. At the separate
 /// address for metrics there is no caller.

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use brigade_config::CallerInstructions;
 use brigade_core::{Agent, Budget, Cap, Money, Observer, Run, RunBuilder, Scope, Settings, Task};
 
 use super::{ApiError, access::Caller, api::Api, request_ids::RequestIds};
 use crate::{
     agents::served::ServedAgent,
-    config::CallerInstructions,
     runs::{event_log::EventLog, manager::RunHandle, new_run::NewRun},
 };
 

@@ -1,14 +1,12 @@
 //! `brigade check`
 
 use anyhow::Context as _;
+use brigade_config::{LoadedConfig, WorstCase, lint};
 use brigade_observability::Logging;
 use clap::Args;
 
 use super::{ConfigArg, exit::Exit};
-use crate::{
-    app::{self, App, SharedState},
-    config::{LoadedConfig, lint::lint, worst_case::WorstCase},
-};
+use crate::app::{self, App, SharedState};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -1,9 +1,9 @@
 //! `brigade config`
 
+use brigade_config::{ConfigValue, LoadedConfig};
 use clap::{Args, Subcommand};
 
 use super::{ConfigArg, exit::Exit};
-use crate::config::{ConfigValue, LoadedConfig};
 
 #[derive(Debug, Args)]
 pub(super) struct ConfigCommand {
@@ -42,7 +42,7 @@ impl ConfigCommand {
                 out!("{}", toml::to_string_pretty(&config.load()?.table)?.trim_end());
             }
             Command::Show { config, origin: true } => {
-                for ConfigValue { key, value, origin } in config.load()?.origins()? {
+                for ConfigValue { key, value, origin, .. } in config.load()?.origins()? {
                     out!("{key} = {value}  # {origin}");
                 }
             }

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use brigade_config::Config;
 use brigade_core::{Outcome, Run, RunBuilder};
 use brigade_rehearsal::demo as script;
 use brigade_terminal::{AnswerText, ProgressDisplay, Terminal};
 use clap::Args;
 
 use super::{exit::Exit, kept_runs, simulator::SimulatorProcess};
-use crate::{
-    app::{App, SharedState},
-    config::Config,
-};
+use crate::app::{App, SharedState};
 
 #[derive(Debug, Args)]
 pub(super) struct DemoCommand {

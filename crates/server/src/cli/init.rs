@@ -122,7 +122,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::LoadedConfig;
+    use brigade_config::LoadedConfig;
 
     #[test]
     fn every_written_configuration_is_valid() {

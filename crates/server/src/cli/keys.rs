@@ -1,11 +1,11 @@
 //! `brigade keys`
 
 use anyhow::bail;
+use brigade_config::{KeyHash, key_name_problem};
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::exit::Exit;
-use crate::config::{KeyHash, key_name_problem};
 
 #[derive(Debug, Args)]
 pub(super) struct KeysCommand {

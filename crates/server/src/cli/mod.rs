@@ -20,6 +20,7 @@ mod trace;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use brigade_config::LoadedConfig;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -27,7 +28,6 @@ use self::{
     exit::{EXIT_CODES, Exit},
     output::OutputClosed,
 };
-use crate::config::LoadedConfig;
 
 /// Runs agents and teams of agents, with enforced budgets and limits.
 #[derive(Debug, Parser)]
@@ -121,7 +121,7 @@ impl Cli {
 
 impl ConfigArg {
     fn load(&self) -> anyhow::Result<LoadedConfig> {
-        LoadedConfig::from_file(&self.path)
+        Ok(LoadedConfig::from_file(&self.path)?)
     }
 }
 

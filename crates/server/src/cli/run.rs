@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use brigade_config::{LOCAL_CALLER, LoadedConfig, WorstCase};
 use brigade_core::{Delta, Event, Observer, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream};
 use brigade_edge::stop_signal;
 use brigade_observability::{Logging, RunLog};
@@ -23,7 +24,6 @@ use super::{
 use crate::{
     agents::served::ServedAgent,
     app::{App, SharedState},
-    config::{LOCAL_CALLER, LoadedConfig, worst_case::WorstCase},
     runs::{
         report::{RunFailureReport, RunResult},
         spans::Spans,

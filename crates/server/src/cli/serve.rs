@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use brigade_config::{LoadedConfig, LogConfig, ServerConfig};
 use brigade_edge::{HangupSignal, stop_signal};
 use brigade_observability::{Logging, LoggingHandle};
 use clap::Args;
@@ -10,11 +11,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{ConfigArg, exit::Exit, kept_runs, output, simulator::SimulatorProcess};
-use crate::{
-    api::api::Api,
-    config::{LoadedConfig, LogConfig, ServerConfig},
-    configured::ConfiguredApi,
-};
+use crate::{api::api::Api, configured::ConfiguredApi};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -3,11 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
+use brigade_config::{ProviderConfig, ProviderKind, SecretSource};
 use brigade_core::{ChatModel, ModelError, Settings};
 use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiEmbeddings, OpenAiResponses, Probe, Protocol};
 
 use super::simulator::SharedSimulator;
-use crate::config::{ProviderConfig, ProviderKind, SecretSource};
 
 /// An account at a model provider. Cheap to clone.
 #[derive(Debug, Clone)]

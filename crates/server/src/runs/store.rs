@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use brigade_config::Retention;
 use brigade_core::{Degradation, Ledger, Memory, Observer, Spending, Window};
 use brigade_edge::{CheckResult, HealthCheck};
 use brigade_observability::{Storage, mask_event};
@@ -14,7 +15,6 @@ use brigade_store::{
 use futures::TryFutureExt;
 
 use super::totals::{UsageKey, UsageSum};
-use crate::config::Retention;
 
 /// Sessions, notes, run history and spending in one SQLite file. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,10 +1,11 @@
 //! Paths as clients write them, web pages, connections, and routes below another path.
 
 use axum::{Router, body::Body, http::Request};
+use brigade_config::KeyHash;
 use brigade_core::Agent;
 use brigade_core::testing::{ScriptedModel, Turn};
 use brigade_edge::{ConnectionLimits, serve_with_limits};
-use brigade_server::{Api, ApiKey, KeyHash, ServedAgent};
+use brigade_server::{Api, ApiKey, ServedAgent};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};

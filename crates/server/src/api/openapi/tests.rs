@@ -2,6 +2,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
+use brigade_config::Retention;
 use brigade_core::{
     Agent, Event, ModelError, ModelErrorKind, ModelExt as _, Observer as _, Run, TimeoutPhase,
     testing::{ScriptedModel, Turn, all_events},
@@ -11,7 +12,7 @@ use hyper_util::service::TowerToHyperService;
 
 use super::*;
 use crate::{
-    Retention, ServedAgent, Store,
+    ServedAgent, Store,
     api::{ApiError, api::ApiBuilder, error_code::ErrorCode},
     runs::event_log::{EventLog, EventPosition},
 };
