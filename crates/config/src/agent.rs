@@ -47,6 +47,7 @@ pub struct AgentConfig {
     #[serde(default, deserialize_with = "units::some_positive")]
     pub max_output_tokens: Option<u32>,
     /// Randomness from 0 to 2 (Anthropic: 0 to 1). Overrides the model's.
+    #[serde(default, deserialize_with = "units::some_temperature")]
     pub temperature: Option<f32>,
     /// A file with the JSON Schema that answers must match.
     pub output_schema: Option<PathBuf>,

@@ -25,8 +25,8 @@ pub fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
     for (name, model) in &config.models {
         let path = format!("models.{name}");
         if !has_price(model.provider.as_ref(), &model.model) {
-            let advice =
-                "has no price: its cost is not counted, and a budget in dollars refuses it; add its price to `prices`";
+            let advice = "has no price: a budget in dollars refuses it, or with `unpriced = \"warn\"` does not count its \
+                          cost; add its price to `prices`, as `brigade prices` shows";
             lints.push(Lint::new(&path, advice));
         }
         lints.extend(left_out(config, &path, model, &model.settings()));

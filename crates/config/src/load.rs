@@ -15,7 +15,8 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, LoadConfigError, Problem, ServerConfig, references, secrets, short_forms, sources::Sources,
+    Config, ConfigError, LoadConfigError, Problem, ProviderConfig, ServerConfig, references, secrets, short_forms,
+    sources::Sources,
 };
 
 /// A configuration that was read and checked.
@@ -95,7 +96,7 @@ impl LoadedConfig {
     }
 
     fn read(sources: &Sources, text: &str, overrides: &[(String, String)]) -> Result<Self, Vec<Problem>> {
-        let invalid = |error: &toml::de::Error| vec![Problem::from_toml(error)];
+        let invalid = |error: &toml::de::Error| vec![Problem::from_toml(error, text)];
         let mut tree = DeTable::parse(text).map_err(|error| invalid(&error))?;
         for (index, (name, value)) in overrides.iter().enumerate() {
             let start = sources.variable_offset(index);
@@ -114,6 +115,16 @@ impl LoadedConfig {
         let mut values = Vec::new();
         collect_values(tree.get_ref(), &mut Vec::new(), sources, &mut values);
         Ok(Self { config, folder: PathBuf::new(), table, values })
+    }
+
+    /// The configuration with the built-in simulator in place of all providers.
+    #[must_use]
+    pub fn simulated(mut self) -> Self {
+        for provider in self.config.providers.values_mut() {
+            let kind = Some(Spanned::new(0..0, "simulator".to_owned()));
+            *provider = ProviderConfig { kind, ..ProviderConfig::default() };
+        }
+        self
     }
 
     /// All values with their origins, including the server's defaults, sorted by key.

@@ -15,7 +15,7 @@ pub enum LoadConfigError {
     )]
     Yaml(PathBuf),
     /// The file cannot be read.
-    #[error("cannot read {}; `brigade init` writes a configuration", path.display())]
+    #[error("cannot read {0}; `brigade init {0}` writes one; the default is ./brigade.toml", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

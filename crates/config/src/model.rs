@@ -25,6 +25,7 @@ pub struct ModelConfig {
     #[serde(default, deserialize_with = "units::some_positive")]
     pub max_output_tokens: Option<u32>,
     /// Randomness from 0 to 2 (Anthropic: 0 to 1).
+    #[serde(default, deserialize_with = "units::some_temperature")]
     pub temperature: Option<f32>,
     /// The maximum number of reasoning tokens per answer. Set either this or `effort`.
     pub thinking: Option<u32>,

@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::Range};
 
+use brigade_edge::reword;
+
 use super::{
     reference::LITERAL_SECRET,
     sources::{Location, Sources},
@@ -21,9 +23,6 @@ pub struct ConfigError {
     problems: Vec<Problem>,
 }
 
-/// Names that are less similar than this are not suggested.
-const MIN_SIMILARITY: f64 = 0.75;
-
 impl Problem {
     pub(crate) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { message: message.into(), span: Some(span) }
@@ -33,8 +32,17 @@ impl Problem {
         Self { message: message.into(), span: None }
     }
 
-    pub(crate) fn from_toml(error: &toml::de::Error) -> Self {
-        Self { message: improve(error.message()), span: error.span() }
+    /// An error of the TOML parser in `text`.
+    pub(crate) fn from_toml(error: &toml::de::Error, text: &str) -> Self {
+        let span = error.span();
+        let message = match (error.message(), &span) {
+            ("duplicate key", Some(second)) => {
+                let line = first_line_of(text, second).map(|line| format!(", first in line {line}"));
+                format!("this is there twice{}; remove one of the two", line.unwrap_or_default())
+            }
+            (message, _) => reword(message),
+        };
+        Self { message, span }
     }
 
     /// The line of the file up to the end of the problem, unless it may contain a secret.
@@ -73,33 +81,18 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Adds a suggestion to a message of the TOML parser.
-fn improve(message: &str) -> String {
-    if message == "invalid socket address syntax" {
-        return "this is not an address with a port; write one such as \"127.0.0.1:8080\"".to_owned();
-    }
-    // unknown field `modle`, expected one of `model`, `tools`
-    let (what, rest) = if let Some(rest) = message.strip_prefix("unknown field `") {
-        ("key", rest)
-    } else if let Some(rest) = message.strip_prefix("unknown variant `") {
-        ("choice", rest)
-    } else {
-        return message.to_owned();
-    };
-    let unknown = rest.split('`').next().unwrap_or_default();
-    let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-    format!("unknown {what} `{unknown}`{}", suggestion(unknown, known.iter().copied()))
-}
-
-/// The end of a message about an unknown name: the most similar known name, or all of them.
-pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.into_iter().collect();
-    let scored = known.iter().map(|&candidate| (strsim::jaro_winkler(name, candidate), candidate));
-    match scored.max_by(|one, other| one.0.total_cmp(&other.0)) {
-        Some((score, best)) if score >= MIN_SIMILARITY => format!("; did you mean `{best}`?"),
-        Some(_) => {
-            format!("; expected one of {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+/// The line of the first of two equal keys. A table is found by its header, another key only within its table.
+fn first_line_of(text: &str, second: &Range<usize>) -> Option<usize> {
+    let before = text.get(..second.end)?;
+    let (above, key) = before.split_at(before.rfind('\n')? + 1);
+    let key = key.trim_start();
+    let mut first = None;
+    for (number, line) in (1..).zip(above.lines().map(str::trim_start)) {
+        if line.starts_with('[') && !key.starts_with('[') {
+            first = None;
         }
-        None => "; none is configured".to_owned(),
+        let is_same = line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(['=', '.', ']']));
+        first = first.or(is_same.then_some(number));
     }
+    first
 }

@@ -6,10 +6,8 @@ use std::{
 };
 
 use schemars::JsonSchema;
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, MapAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, de};
+use toml::Value;
 
 /// Where to read a secret: `{ env = "OPENAI_API_KEY" }` or `{ file = "/run/secrets/openai" }`. The secret itself is not
 /// allowed, because configuration files are committed and shared.
@@ -67,25 +65,10 @@ impl fmt::Debug for SecretOrText {
 
 impl<'de> Deserialize<'de> for SecretOrText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SecretOrTextVisitor)
-    }
-}
-
-struct SecretOrTextVisitor;
-
-impl<'de> Visitor<'de> for SecretOrTextVisitor {
-    type Value = SecretOrText;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "text, or {SECRET_FORM}")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretOrText, E> {
-        Ok(SecretOrText::Text(text.to_owned()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretOrText, A::Error> {
-        SecretVisitor.visit_map(map).map(SecretOrText::Secret)
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self::Text(text)),
+            value => secret(&value).map(Self::Secret).ok_or_else(|| expected(&format!("text, or {SECRET_FORM}"))),
+        }
     }
 }
 
@@ -120,41 +103,35 @@ impl fmt::Display for SecretSource {
 
 impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SecretVisitor)
+        match Value::deserialize(deserializer)? {
+            Value::String(_) => Err(de::Error::custom(format!("{LITERAL_SECRET}; write {SECRET_FORM}"))),
+            value => secret(&value).ok_or_else(|| expected(SECRET_FORM)),
+        }
     }
 }
-
-struct SecretVisitor;
 
 /// The start of the message about a literal secret.
 pub(super) const LITERAL_SECRET: &str = "a secret must not be written in the configuration";
 
 const SECRET_FORM: &str = "a reference to a secret: `{ env = \"NAME\" }` or `{ file = \"PATH\" }`";
 
-impl<'de> Visitor<'de> for SecretVisitor {
-    type Value = SecretSource;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(SECRET_FORM)
+fn secret(value: &Value) -> Option<SecretSource> {
+    match only_entry(value)? {
+        ("env", name) => Some(SecretSource::Env(name.to_owned())),
+        ("file", path) => Some(SecretSource::File(path.into())),
+        _ => None,
     }
+}
 
-    // Not `invalid_type`, which would repeat the secret.
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<SecretSource, E> {
-        Err(E::custom(format!("{LITERAL_SECRET}; write {SECRET_FORM}")))
-    }
+/// The key and the text of a table with one entry.
+fn only_entry(value: &Value) -> Option<(&str, &str)> {
+    let (key, value) = value.as_table().filter(|table| table.len() == 1)?.iter().next()?;
+    Some((key, value.as_str()?))
+}
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretSource, A::Error> {
-        let secret = match map.next_key::<String>()?.as_deref() {
-            Some("env") => SecretSource::Env(map.next_value()?),
-            Some("file") => SecretSource::File(map.next_value()?),
-            Some(other) => return Err(de::Error::unknown_field(other, &["env", "file"])),
-            None => return Err(de::Error::custom(format!("the secret is empty; write {SECRET_FORM}"))),
-        };
-        match map.next_key::<String>()? {
-            Some(_) => Err(de::Error::custom("a secret has one source; keep either `env` or `file`")),
-            None => Ok(secret),
-        }
-    }
+/// An error that does not repeat the value, which may be a secret.
+fn expected<E: de::Error>(form: &str) -> E {
+    E::custom(format!("expected {form}"))
 }
 
 impl TextSource {
@@ -172,28 +149,12 @@ impl TextSource {
 
 impl<'de> Deserialize<'de> for TextSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = TextSource;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text, or `{ file = \"PATH\" }`")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<TextSource, E> {
-        Ok(TextSource::Inline(text.to_owned()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TextSource, A::Error> {
-        match map.next_key::<String>()?.as_deref() {
-            Some("file") => Ok(TextSource::File { file: map.next_value()? }),
-            Some(other) => Err(de::Error::unknown_field(other, &["file"])),
-            None => Err(de::Error::custom("the text is empty; write text, or `{ file = \"PATH\" }`")),
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self::Inline(text)),
+            value => match only_entry(&value) {
+                Some(("file", path)) => Ok(Self::File { file: path.into() }),
+                _ => Err(expected("text, or `{ file = \"PATH\" }`")),
+            },
         }
     }
 }

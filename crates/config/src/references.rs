@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use brigade_edge::Origin;
+use brigade_edge::{Origin, suggestion};
 
-use super::{
-    Config, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, is_plain_name, key_name_problem,
-    problem::suggestion,
-};
+use super::{Config, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, is_plain_name, key_name_problem};
 
 /// Finds references to names that do not exist, cycles of agents, and values that exclude each other.
 pub(crate) fn check(config: &Config) -> Vec<Problem> {
@@ -119,7 +116,8 @@ fn cycle(config: &Config, start: &str) -> Option<Problem> {
         for worker in config.agents.get(name).into_iter().flat_map(|agent| &agent.workers) {
             let next = worker.agent.as_ref().as_str();
             if next == start {
-                let message = format!("`{start}` is its own worker through `{name}`; remove one of the two references");
+                let through = if name == start { String::new() } else { format!(" through `{name}`") };
+                let message = format!("`{start}` is its own worker{through}; name another agent, or remove it");
                 return Some(Problem::at(worker.agent.span(), message));
             }
             if seen.insert(next) {

@@ -94,14 +94,76 @@ fn limits_of_zero_are_refused() {
 fn a_value_of_the_wrong_type_is_reported_with_what_to_write() {
     for (line, message) in [
         ("[server]\nmax_body = 5", "expected a size such as \"512 KiB\" or \"4 MiB\""),
-        ("[server]\nlisten = \"localhost:8080\"", "write one such as \"127.0.0.1:8080\""),
+        ("[server]\nlisten = \"localhost:8080\"", "write an address with a port, such as \"127.0.0.1:8080\""),
         ("budget = { usd = 0.5 }", "expected an amount of US dollars in quotes, such as \"0.50\""),
         ("budget = { per = \"days\" }", "unknown choice `days`; did you mean `day`?"),
         ("[agents.\"a/b\"]\nmodel = \"mini\"", "`a/b` is not a valid name of an agent"),
+        ("budget = { wall = 5 }", "expected a duration with its unit, such as \"5s\"; found `5`"),
+        ("budget = { per = 5 }", "expected a string"),
+        ("budget = \"0.50\"", "expected a map; found a string"),
+        ("temperature = \"warm\"", "expected a number; found a string"),
+        ("temperature = nan", "expected a number from 0 to 2"),
+        ("temperature = 2.1", "expected a number from 0 to 2"),
+        ("[models.mini]\ntemperature = -inf", "this is there twice, first in line 4"),
+        ("turns = 5.5", "expected a whole number from 0 to 4294967295; found `5.5`"),
+        ("workers = [1]", "expected a map; found `1`"),
+        ("workers = [\"clerk\"]", "`clerk` is its own worker; name another agent, or remove it"),
+        ("output_schema = 5", "expected a path in quotes; found `5`"),
+        ("instructions = 5", "expected text, or `{ file = \"PATH\" }`"),
+        ("purpose = nothing", "text must be in quotes"),
+        (
+            "[server]\nlisten = 8080",
+            "expected an address with a port in quotes, such as \"127.0.0.1:8080\"; found `8080`",
+        ),
+        ("[models.other]\nprovider = \"openai\"", "the key `model` is missing; add it"),
     ] {
         let problem = problem(&format!("{MINIMAL}{line}\n"));
         assert!(problem.contains(message), "{problem}");
     }
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_shown_with_the_line_of_the_first() {
+    for (lines, expected) in [
+        ("turns = 1\nmodel = \"x\"", "brigade.toml:11:1: this is there twice, first in line 9; remove one of the two"),
+        ("[agents.other]\nmodel = \"x\"\n  model=\"y\"", "brigade.toml:12:3: this is there twice, first in line 11; "),
+        ("[agents.clerk]", "brigade.toml:10:9: this is there twice, first in line 8; "),
+        ("budget.usd = \"1\"\nbudget.usd = \"2\"", "brigade.toml:11:8: this is there twice, first in line 10; "),
+        ("budget = { usd = \"1\", usd = \"2\" }", "brigade.toml:10:23: this is there twice; remove one"),
+    ] {
+        let problem = problem(&format!("{MINIMAL}{lines}\n"));
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+}
+
+#[test]
+fn a_value_in_the_wrong_place_is_not_repeated() {
+    for line in ["secret_headers = \"canary\"", "headers = \"canary\"", "allow_private = \"canary\""] {
+        let problem =
+            problem(&format!("[tools.x]\ndescription = \"X.\"\n[tools.x.http]\nurl = \"https://a.test\"\n{line}\n"));
+        assert!(!problem.lines().next().unwrap().contains("canary"), "{problem}");
+    }
+}
+
+#[test]
+fn the_highest_cost_of_a_run_says_which_limit_it_comes_from() {
+    let cost_of = |text: String| {
+        let config = parse(&text).unwrap().config;
+        worst_case::WorstCase::estimate(&config, &config.agents["clerk"], &PriceBook::bundled()).to_string()
+    };
+    let cost = |lines: &str| cost_of(format!("{MINIMAL}{lines}\n"));
+    for (lines, expected) in [
+        ("budget = { usd = \"0.50\" }", "a run with its workers costs at most $0.5000, its budget; without it $"),
+        ("budget = { usd = \"5000\" }", "; its budget of $5000.0000 allows more"),
+        ("budget = { usd = \"0.50\", soft = true }", "; it has no budget in dollars"),
+        ("", "; it has no budget in dollars"),
+    ] {
+        assert!(cost(lines).contains(expected), "{}", cost(lines));
+    }
+    let unpriced = MINIMAL.replace("gpt-5-mini", "unheard-of");
+    let cost = |lines: &str| cost_of(format!("{unpriced}{lines}\n"));
+    assert!(cost("").starts_with("the cost of a run is unbounded"), "{}", cost(""));
+    assert!(cost("budget = { usd = \"0.50\" }").ends_with("at most $0.5000, its budget, apart from unpriced models"));
 }
 
 #[test]

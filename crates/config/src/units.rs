@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use toml::Value;
 
 /// A number of bytes, written as `512 KiB` or `4 MiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
@@ -28,21 +29,10 @@ impl FromStr for ByteSize {
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(SizeVisitor)
-    }
-}
-
-struct SizeVisitor;
-
-impl de::Visitor<'_> for SizeVisitor {
-    type Value = ByteSize;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a size such as \"512 KiB\" or \"4 MiB\"")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteSize, E> {
-        text.parse().map_err(de::Error::custom)
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => text.parse().map_err(de::Error::custom),
+            _ => Err(de::Error::custom("expected a size such as \"512 KiB\" or \"4 MiB\"")),
+        }
     }
 }
 
@@ -59,6 +49,13 @@ pub(super) fn some_positive<'de, D: Deserializer<'de>, T: Deserialize<'de> + Def
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     positive(deserializer).map(Some)
+}
+
+/// The randomness of answers. No model accepts more than 2.
+pub(super) fn some_temperature<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
+    let temperature = f32::deserialize(deserializer)?;
+    let is_valid = (0.0..=2.0).contains(&temperature);
+    is_valid.then_some(Some(temperature)).ok_or_else(|| de::Error::custom("expected a number from 0 to 2"))
 }
 
 /// A size that must not be zero.

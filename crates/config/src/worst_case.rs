@@ -16,7 +16,7 @@ use super::{AgentConfig, BudgetConfig, Config, ModelConfig, ProviderKind};
 pub struct WorstCase {
     /// Ignores the budget. Unknown if a model has no price.
     cost: Option<Money>,
-    /// The agent's own budget in dollars.
+    /// The agent's own hard limit in dollars.
     limit: Option<Money>,
 }
 
@@ -38,7 +38,7 @@ impl WorstCase {
         let default = BudgetConfig { model_calls: Some(Budget::DEFAULT_MODEL_CALLS), ..BudgetConfig::default() };
         let cost = call_costs(config, agent, prices, MAX_DEPTH)
             .map(|costs| costs.within(&agent.budget).or_else(|| costs.within(&default)).unwrap_or(costs.total));
-        Self { cost, limit: agent.budget.usd }
+        Self { cost, limit: agent.budget.usd.filter(|_| !agent.budget.soft) }
     }
 }
 
@@ -98,13 +98,13 @@ fn is_anthropic(config: &Config, model: &ModelConfig) -> bool {
 
 impl fmt::Display for WorstCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.cost {
-            Some(cost) => write!(f, "at most {cost} per run, including workers")?,
-            None => f.write_str("the cost of a run is unbounded, because a model has no price")?,
-        }
-        match self.limit {
-            Some(limit) => write!(f, "; its budget limits it to {limit}"),
-            None => f.write_str("; it has no budget"),
+        const MOST: &str = "a run with its workers costs at most";
+        match (self.cost, self.limit) {
+            (Some(cost), Some(limit)) if cost > limit => write!(f, "{MOST} {limit}, its budget; without it {cost}"),
+            (Some(cost), Some(limit)) => write!(f, "{MOST} {cost}; its budget of {limit} allows more"),
+            (Some(cost), None) => write!(f, "{MOST} {cost}; it has no budget in dollars"),
+            (None, Some(limit)) => write!(f, "{MOST} {limit}, its budget, apart from unpriced models"),
+            (None, None) => f.write_str("the cost of a run is unbounded, because a model has no price"),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | refuse requests that a web page sends by DNS rebinding | [`is_sent_to_loopback`] |
 //! | let web pages of other origins send requests | [`cors_layer`], [`Origin`] |
 //! | answer paths such as `//v1/models/` | [`ignore_extra_slashes`] |
+//! | say what is wrong with a value in JSON or TOML | [`reword`], [`suggestion`] |
 //! | stop on SIGTERM, reload on SIGHUP | [`stop_signal`], [`HangupSignal`] |
 //!
 //! Each part works alone, and all of them together are a service:
@@ -66,6 +67,7 @@ mod health;
 mod host;
 mod listen;
 mod origin;
+mod parser_message;
 mod path;
 mod request_error;
 mod signals;
@@ -80,6 +82,7 @@ pub use health::{CheckResult, Health, HealthCheck, Readiness};
 pub use host::is_sent_to_loopback;
 pub use listen::{serve, serve_with_limits};
 pub use origin::{Origin, ParseOriginError};
+pub use parser_message::{reword, suggestion};
 pub use path::{ignore_extra_slashes, without_extra_slashes};
 pub use request_error::RequestError;
 pub use signals::{HangupSignal, stop_signal};

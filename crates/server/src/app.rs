@@ -85,11 +85,8 @@ impl App {
     pub(crate) fn from_config(loaded: &LoadedConfig, state: &SharedState) -> anyhow::Result<Self> {
         let LoadedConfig { config, folder, .. } = loaded;
         let prices = prices(loaded)?;
-        let used = used_providers(config);
-        let accounts = config.providers.iter().filter(|(name, _)| used.contains(name.as_str()));
-        let accounts: BTreeMap<_, _> = accounts
-            .map(|(name, provider)| Ok((name.clone(), Account::open(name, provider, folder, &state.simulator)?)))
-            .collect::<anyhow::Result<_>>()?;
+        let accounts = accounts(loaded, state).map(|(name, account)| Ok((name.clone(), account?)));
+        let accounts: BTreeMap<_, _> = accounts.collect::<anyhow::Result<_>>()?;
         let builder = ModelBuilder { prices: &prices, state, accounts: &accounts, providers: &config.providers };
         let models = builder.models(&config.models)?;
         let embedder = config.recall.embedding.as_ref().map(|embedding| builder.embedder(embedding)).transpose()?;
@@ -163,10 +160,15 @@ fn metric_labels<'a>(agents: &[ServedAgent], tools: impl IntoIterator<Item = &'a
     agents.iter().fold(labels, |labels, agent| agent.add_labels(labels))
 }
 
-/// Only accounts that a model uses are opened, so that unused ones need no key.
-fn used_providers(config: &Config) -> BTreeSet<&str> {
-    let embedding = config.recall.embedding.iter().map(|embedding| embedding.provider.as_ref().as_str());
-    config.models.values().map(|model| model.provider.as_ref().as_str()).chain(embedding).collect()
+/// Opens the accounts that a model uses, so that unused ones need no key.
+pub(crate) fn accounts<'a>(
+    LoadedConfig { config, folder, .. }: &'a LoadedConfig,
+    state: &'a SharedState,
+) -> impl Iterator<Item = (&'a String, anyhow::Result<Account>)> {
+    let embedding = config.recall.embedding.iter().map(|embedding| embedding.provider.as_ref());
+    let used: BTreeSet<_> = config.models.values().map(|model| model.provider.as_ref()).chain(embedding).collect();
+    let accounts = config.providers.iter().filter(move |(name, _)| used.contains(name));
+    accounts.map(|(name, provider)| (name, Account::open(name, provider, folder, &state.simulator)))
 }
 
 impl ModelBuilder<'_> {

@@ -70,6 +70,7 @@ impl ConfiguredApi {
     ///
     /// Fails if something that the configuration names is missing, such as a key or a file.
     pub async fn start(loaded: &LoadedConfig) -> anyhow::Result<Self> {
+        require_servable(&loaded.config, loaded.config.server.listen)?;
         let state = SharedState::open(loaded).await?;
         let app = App::from_config(loaded, &state)?;
         Self::build(loaded, state, app).await
@@ -77,6 +78,7 @@ impl ConfiguredApi {
 
     /// Builds an API with the demo's team. Its provider is the simulator at `base_url`.
     pub(crate) async fn start_demo(loaded: &LoadedConfig, base_url: &str) -> anyhow::Result<Self> {
+        require_keys(&loaded.config, loaded.config.server.listen)?;
         let state = SharedState::new(&loaded.config);
         let app = App::demo(base_url, &state)?;
         Self::build(loaded, state, app).await
@@ -84,8 +86,6 @@ impl ConfiguredApi {
 
     async fn build(loaded: &LoadedConfig, state: SharedState, app: App) -> anyhow::Result<Self> {
         let LoadedConfig { config, folder, .. } = loaded;
-        require_agents(&app)?;
-        require_keys(config, config.server.listen)?;
         let metrics = metrics(&app)?;
         metrics.watch_budget("process", &state.ledger);
         metrics.watch_prices(&app.prices);
@@ -142,7 +142,7 @@ impl ConfiguredApi {
     pub(crate) async fn prepare(&self, loaded: LoadedConfig) -> anyhow::Result<PreparedReload> {
         let config = &loaded.config;
         // A reload does not move the socket, so its current address decides whether keys are needed.
-        require_keys(config, self.listen)?;
+        require_servable(config, self.listen)?;
         let previous = self.api.setup();
         if config.keys.is_empty() && !previous.access.is_open() {
             bail!(
@@ -154,7 +154,6 @@ impl ConfiguredApi {
         let access =
             Access::new(api_keys(config), ledger, store, Some(&previous.access), self.api.runs().max_running()).await?;
         let app = App::from_config(&loaded, &self.state)?;
-        require_agents(&app)?;
         let agents = app.agents.iter().map(|agent| (agent.agent.name().to_string(), Arc::new(agent.clone())));
         let cors_origins = config.server.cors_origins.clone();
         let setup = Setup { agents: agents.collect(), access, cors_origins };
@@ -189,19 +188,21 @@ fn values<'a>(key: &str, all: &'a [ConfigValue]) -> BTreeMap<&'a str, &'a toml::
     all.iter().filter(is_below).map(|value| (value.key.as_str(), &value.value)).collect()
 }
 
-fn require_agents(app: &App) -> anyhow::Result<()> {
-    if app.agents.is_empty() {
-        bail!("no agents are configured; add one as `[agents.NAME]`, or try `brigade serve --demo`");
+/// Fails if there is nothing to serve, or everybody could use it.
+pub(crate) fn require_servable(config: &Config, listen: SocketAddr) -> anyhow::Result<()> {
+    if config.agents.is_empty() {
+        bail!("no agents are configured; add one as `[agents.NAME]`, or try `brigade init` or `brigade serve --demo`");
     }
-    Ok(())
+    require_keys(config, listen)
 }
 
 /// Fails if other machines can reach the address but no keys are configured.
 fn require_keys(config: &Config, listen: SocketAddr) -> anyhow::Result<()> {
     if config.keys.is_empty() && !listen.ip().is_loopback() {
         bail!(
-            "other machines can reach {listen}, but no keys are configured, so anybody could spend your money; add a key \
-             with `brigade keys new`, or listen on 127.0.0.1"
+            "other machines can reach {listen}, but no keys are configured, so anybody could spend your money; listen on \
+             127.0.0.1, or add the section `[keys.NAME]` that `brigade keys new NAME` prints to the configuration \
+             (`--demo` has none; `brigade init` writes one)"
         );
     }
     Ok(())

@@ -132,8 +132,8 @@ impl Outcome {
         let total = &self.cost.total;
         let mut facts = vec![
             match total.cost() {
+                _ if total.calls == 0 => "nothing charged".to_owned(),
                 Some(cost) => cost.to_string(),
-                None if total.calls == 0 => "nothing charged".to_owned(),
                 None => format!("{} tokens, no price", self.usage.total_tokens()),
             },
             counted(total.calls, "call"),

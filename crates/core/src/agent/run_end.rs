@@ -48,7 +48,7 @@ impl RunEnd {
 
     /// Ends because a budget refused the model call.
     pub(super) fn call_refused(error: &ModelError) -> Self {
-        Self { exhausted: exhausted(error).map(Box::new), ..Self::budget(&ErrorChain(error)) }
+        exhausted(error).map_or_else(|| Self::budget(&ErrorChain(error)), |refusal| Self::budget_exceeded(&refusal))
     }
 
     /// Ends because a budget refused a tool call.
@@ -80,8 +80,7 @@ impl RunEnd {
 
     /// Adds that the last answer, which the model was asked for at this end, failed.
     pub(super) fn without_answer(mut self, error: &ModelError) -> Self {
-        // The notice names the budget already.
-        if error.kind() != ModelErrorKind::Budget {
+        if error.kind() != ModelErrorKind::Budget || self.stop != StopReason::Budget {
             self.notice = format!("{} The last answer failed: {}.", self.notice, ErrorChain(error));
         }
         self

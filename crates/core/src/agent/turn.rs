@@ -89,7 +89,7 @@ async fn call(model: &dyn ChatModel, request: &ChatRequest, run: &Run, turn: u32
         turn,
         model: id.clone(),
         usage: reply.usage,
-        cost: spent.cost().map(|_| spent.total() - spent_before),
+        cost: spent.cost().filter(|_| spent.calls > 0).map(|total| total - spent_before),
         stop: reply.finish_reason,
         tool_calls: reply.message.tool_calls().count(),
         elapsed: started.elapsed(),

@@ -170,22 +170,23 @@ impl<M> Metered<M> {
             self.allow_unpriced(model)?;
         }
         run.ledger().reserve(run.agent(), model, estimate, run.is_wrapping_up()).map_err(|refusal| {
-            run.emit(&Event::budget_refused(&refusal));
-            refused(model, "not asked, because a budget is used up").caused_by(refusal)
+            // A last answer is tried after a refusal, which is reported already.
+            if !run.is_wrapping_up() {
+                run.emit(&Event::budget_refused(&refusal));
+            }
+            refused(model, "not asked, because a budget does not cover it").caused_by(refusal)
         })
     }
 
     fn allow_unpriced(&self, model: &ModelId) -> Result<(), ModelError> {
         if self.unpriced != UnpricedPolicy::Warn {
-            let why = "not asked, because it has no price and money is limited; \
-                add its price to the price table, or let unpriced models run at an assumed rate or with a warning";
+            let why = "not asked, because it has no price and money is limited; add its price to the file that `prices` \
+                names, or set `unpriced = \"warn\"` in its `[models.…]` section (in Rust: `Metered::unpriced`)";
             return Err(refused(model, why));
         }
         if !self.shared.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                target: "brigade_core::budget",
-                "{model} has no price: its calls do not count against the limit of money",
-            );
+            let text = "has no price: its calls do not count against the limit of money";
+            tracing::warn!(target: "brigade_core::budget", "{model} {text}");
         }
         Ok(())
     }

@@ -89,7 +89,7 @@ pub enum OnExhausted {
 
 /// A hard limit refused a call or a turn, or a soft limit was crossed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{}: {needed} needed, {remaining} left of {limit}", self.summary())]
+#[error("{}: {needed} needed, {remaining} left of {limit}{}", self.summary(), self.state().1)]
 #[non_exhaustive]
 pub struct BudgetExceeded {
     /// The name of the account that has the limit.
@@ -208,7 +208,15 @@ impl BudgetExceeded {
 
     /// The message without the amounts.
     pub(crate) fn summary(&self) -> String {
-        format!("the {} budget of {} is used up", self.quantity, self.scope)
+        format!("the {} budget of {} {}", self.quantity, self.scope, self.state().0)
+    }
+
+    /// Whether anything is left, and then what to do.
+    fn state(&self) -> (&'static str, &'static str) {
+        match self.remaining.trim_matches(['$', '0', '.']) {
+            "" => ("is used up", ""),
+            _ => ("does not cover the next call", "; raise it, shorten the prompt, or lower `max_output_tokens`"),
+        }
     }
 }
 

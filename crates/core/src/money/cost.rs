@@ -47,7 +47,7 @@ pub enum Certainty {
 
 /// Money and tokens spent by a number of model calls.
 ///
-/// As JSON it also has the `cost`, absent if no call had a price.
+/// As JSON it also has the `cost`: zero if nothing was charged, absent if no call had a price.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "SpendingJson")]
 #[schemars(with = "SpendingJson")]
@@ -100,6 +100,7 @@ pub struct ToolSpending {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Spending")]
 struct SpendingJson {
+    /// US dollars in all. Absent only if calls were made and none had a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Money>,
     calls: u64,
@@ -124,9 +125,9 @@ impl Spending {
         self.charged + self.estimated + self.uncertain
     }
 
-    /// The total, or nothing if no call had a price: an unknown cost is absent, not zero.
+    /// The total, or nothing if no call had a price: an unknown cost is absent, and that of no calls is zero.
     pub fn cost(&self) -> Option<Money> {
-        (self.unpriced_calls < self.calls).then(|| self.total())
+        (self.calls == 0 || self.unpriced_calls < self.calls).then(|| self.total())
     }
 }
 
@@ -254,8 +255,8 @@ impl fmt::Display for ToolSpending {
 
 fn write_cost(f: &mut fmt::Formatter<'_>, spending: &Spending) -> fmt::Result {
     match spending.cost() {
+        _ if spending.calls == 0 => f.write_str("no calls"),
         Some(cost) => write!(f, "{cost}"),
-        None if spending.calls == 0 => f.write_str("no calls"),
         None => f.write_str("no price"),
     }
 }
@@ -311,6 +312,15 @@ mod tests {
         assert_eq!(by_tool.get("search"), Some(&ToolSpending { calls: 3, spending: None }));
         assert_eq!(by_tool.get("critic").unwrap().spending.unwrap().calls, 2);
         assert_eq!(CostSummary::default().to_string(), "no calls, 0 tokens in, 0 out");
+    }
+
+    #[test]
+    fn no_calls_cost_nothing_and_calls_without_a_price_an_unknown_amount() {
+        let calls = |calls, unpriced_calls| Spending { calls, unpriced_calls, ..Spending::default() };
+        for (spending, cost) in [(calls(0, 0), Some("0")), (calls(2, 1), Some("0")), (calls(2, 2), None)] {
+            let json = serde_json::to_value(spending).unwrap();
+            assert_eq!(json.get("cost").and_then(|cost| cost.as_str()), cost, "{json}");
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ mod tests {
         let (outcome, elapsed, spent) = two_workers(OnExhausted::Finish, Budget::unlimited()).await;
         assert_eq!((elapsed, spent.uncertain), (Duration::from_secs(10), Money::ZERO));
         assert_eq!((outcome.text.as_str(), degraded(&outcome)), ("All in all.", vec!["budget"]));
-        assert_eq!(outcome.degraded[0].reason, "the money budget of the run is used up");
+        assert_eq!(outcome.degraded[0].reason, "the money budget of the run does not cover the next call");
     }
 
     #[tokio::test(start_paused = true)]
@@ -142,6 +142,6 @@ mod tests {
     async fn the_budget_of_one_worker_cancels_no_other_worker() {
         let (outcome, elapsed, spent) = two_workers(OnExhausted::Cancel, Budget::default().usd("0.15").unwrap()).await;
         assert_eq!((elapsed, spent.uncertain), (Duration::from_secs(10), Money::ZERO));
-        assert_eq!(outcome.degraded[0].reason, "the money budget of desk/left is used up");
+        assert_eq!(outcome.degraded[0].reason, "the money budget of desk/left does not cover the next call");
     }
 }

@@ -179,7 +179,7 @@ fn money(cost: Option<Money>) -> String {
 
 /// What a run has spent. Failed calls that cost nothing are not calls without a price.
 fn spent(run: &Run, cost: Option<Money>) -> String {
-    let is_nothing = cost.is_none() && run.ledger().spending().calls == 0;
+    let is_nothing = cost.unwrap_or_default() == Money::ZERO && run.ledger().spending().calls == 0;
     if is_nothing { "nothing charged".to_owned() } else { money(cost) }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use brigade_core::{Event, EventRecord, Money, TraceId};
+use brigade_core::{Event, EventRecord, Money, RunId, TraceId};
 use jiff::Timestamp;
 
 use super::tree::TraceError;
@@ -17,6 +17,8 @@ use super::tree::TraceError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecentRun {
+    /// Its id.
+    pub run: RunId,
     /// Its trace id.
     pub trace: TraceId,
     /// The agent's name.
@@ -62,8 +64,8 @@ impl RecentRun {
     }
 
     fn start(record: &EventRecord) -> Self {
-        let (trace, agent, began) = (record.trace, record.agent.to_string(), record.at);
-        Self { trace, agent, began, outcome: None, cost: None, elapsed: None }
+        let (run, trace, agent, began) = (record.run, record.trace, record.agent.to_string(), record.at);
+        Self { run, trace, agent, began, outcome: None, cost: None, elapsed: None }
     }
 
     fn add(&mut self, event: &Event) {

@@ -71,6 +71,9 @@ impl HttpClient {
         let pooled = !is_before(&self.avoid_pool_until);
         let may_be_stale = pooled && is_before(&self.idle_until);
         let client = if pooled { &self.pooled } else { &self.unpooled };
+        let url = request.url();
+        let address =
+            format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
         // On the heap, because a thousand calls may wait for their answers at once.
         let result = Box::pin(client.execute(request)).await;
         // The cause is kept without its URL, whose query may hold a key.
@@ -84,10 +87,12 @@ impl HttpClient {
             Err(error) if error.is_builder() => unsent(ModelErrorKind::Caller, "the request cannot be sent", error),
             Err(error) if error.is_connect() && error.is_timeout() => {
                 let kind = ModelErrorKind::Timeout(TimeoutPhase::Connect);
-                unsent(kind, "connecting to the provider took too long", error)
+                unsent(kind, &format!("connecting to {address} took too long; check `base_url` and the network"), error)
             }
             Err(error) if error.is_connect() => {
-                unsent(ModelErrorKind::Unreachable, "no connection to the provider", error)
+                let why =
+                    format!("no connection to {address}; check that a server runs there, `base_url` and the network");
+                unsent(ModelErrorKind::Unreachable, &why, error)
             }
             // Nothing tells whether the provider read the request: hyper itself sends it again if none of it was written, and
             // a reset looks the same whether a closed socket or a process that died answered it.

@@ -47,6 +47,7 @@ pub(crate) struct QueuedCall<'a> {
     call: CallSize<'a>,
     expected: Consumption,
     gives_up_at: Instant,
+    bound: WaitBound,
     wake: Arc<Notify>,
 }
 
@@ -63,7 +64,19 @@ pub(crate) struct Permit<'a> {
 
 /// The call would have to wait this long, which is longer than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WaitTooLong(pub(crate) Duration);
+pub(crate) struct WaitTooLong {
+    pub(crate) wait: Duration,
+    pub(crate) bound: WaitBound,
+}
+
+/// The setting that limits how long a call may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitBound {
+    LongestWait,
+    LongestPause,
+    Queue,
+    Deadline,
+}
 
 /// The limit of one dimension and what remains of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,15 +119,22 @@ impl Limiter {
         let position = state.queue.position(run.trace(), priority);
         let until_then = state.queue.consumption_before(position).plus(&expected);
         let wait = state.refilled_in(&until_then, now).max(self.pause_left(now)?);
-        let longest_wait = self.settings.longest_wait.min(run.time_left().unwrap_or(Duration::MAX));
-        if wait > longest_wait || state.queue.len() >= self.settings.queue {
-            return Err(WaitTooLong(wait));
+        let time_left = run.time_left().filter(|left| *left < self.settings.longest_wait);
+        let (longest_wait, bound) = match time_left {
+            Some(left) => (left, WaitBound::Deadline),
+            None => (self.settings.longest_wait, WaitBound::LongestWait),
+        };
+        if wait > longest_wait {
+            return Err(WaitTooLong { wait, bound });
+        }
+        if state.queue.len() >= self.settings.queue {
+            return Err(WaitTooLong { wait, bound: WaitBound::Queue });
         }
         let wake = Arc::new(Notify::new());
         let length = state.dominant_share(&expected);
         state.queue.insert(position, Waiter { run: run.trace(), expected, length, wake: Arc::clone(&wake) });
         let gives_up_at = after(now, longest_wait);
-        Ok(Admission::Queued(QueuedCall { limiter: self, position, call, expected, gives_up_at, wake }))
+        Ok(Admission::Queued(QueuedCall { limiter: self, position, call, expected, gives_up_at, bound, wake }))
     }
 
     /// The number of waiting calls.
@@ -151,7 +171,8 @@ impl Limiter {
     /// How long the account is still paused; an error if callers should not wait for the end.
     fn pause_left(&self, now: Instant) -> Result<Duration, WaitTooLong> {
         let left = self.pause.remaining(now);
-        if left > self.settings.longest_pause { Err(WaitTooLong(left)) } else { Ok(left) }
+        let too_long = WaitTooLong { wait: left, bound: WaitBound::LongestPause };
+        if left > self.settings.longest_pause { Err(too_long) } else { Ok(left) }
     }
 
     fn charging(&self) -> Charging {
@@ -237,8 +258,8 @@ impl<'a> QueuedCall<'a> {
     fn next_step(&self, now: Instant) -> Result<QueueStep, WaitTooLong> {
         let mut state = self.limiter.state.lock();
         if !state.queue.is_first(self.position) {
-            let may_wait = now < self.gives_up_at;
-            return if may_wait { Ok(QueueStep::NotYet) } else { Err(WaitTooLong(self.limiter.settings.longest_wait)) };
+            let too_long = WaitTooLong { wait: self.limiter.settings.longest_wait, bound: self.bound };
+            return if now < self.gives_up_at { Ok(QueueStep::NotYet) } else { Err(too_long) };
         }
         let wait = self.limiter.ready_in(&mut state, &self.expected, now)?;
         if wait.is_zero() {
@@ -246,7 +267,8 @@ impl<'a> QueuedCall<'a> {
             state.queue.serve(self.position);
             return Ok(QueueStep::Admitted);
         }
-        if after(now, wait) > self.gives_up_at { Err(WaitTooLong(wait)) } else { Ok(QueueStep::FitsIn(wait)) }
+        let too_long = WaitTooLong { wait, bound: self.bound };
+        if after(now, wait) > self.gives_up_at { Err(too_long) } else { Ok(QueueStep::FitsIn(wait)) }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     Priority, RateLimitSettings,
     rate_limit::{
         consumption::CallSize,
-        limiter::{Admission, Limiter, Permit, QueuedCall, WaitTooLong},
+        limiter::{Admission, Limiter, Permit, QueuedCall, WaitBound, WaitTooLong},
     },
     shared::run_end::run_ended,
 };
@@ -84,9 +84,14 @@ impl<M: ChatModel> RateLimit<M> {
         admitted.map_err(|interruption| run_ended(interruption, self.id()))?.map_err(|wait| self.refused(wait))
     }
 
-    fn refused(&self, WaitTooLong(wait): WaitTooLong) -> ModelError {
-        let limits = "`limits.longest_wait`, `limits.longest_pause`, `limits.queue` or the run's deadline";
-        let message = format!("the rate limit leaves no room for {wait:.1?}, longer than {limits} allows");
+    fn refused(&self, WaitTooLong { wait, bound }: WaitTooLong) -> ModelError {
+        let why = match bound {
+            WaitBound::LongestWait => "longer than `limits.longest_wait` allows; raise it, or a limit of the rate",
+            WaitBound::LongestPause => "longer than `limits.longest_pause` allows: the provider asked for this pause",
+            WaitBound::Queue => "and as many calls wait as `limits.queue` allows; raise it, or a limit of the rate",
+            WaitBound::Deadline => "longer than the run or its worker has left",
+        };
+        let message = format!("the rate limit leaves no room for {wait:.1?}, {why}");
         ModelError::new(ModelErrorKind::RateLimited, message).with(|failure| {
             failure.model = Some(self.id().clone());
             failure.retry = RetryAdvice::After(wait);

@@ -227,7 +227,8 @@ impl Access {
         }
         let refuse = |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidApiKey, message);
         let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let key = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
+        let key = header.and_then(|value| value.trim_start().split_once(' '));
+        let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key);
         let hash = KeyHash::of(key.ok_or_else(|| refuse("send your API key as `authorization: Bearer …`"))?.trim());
         // Compares all keys, so that the response time does not depend on which one matches.
         let found = self.keys.iter().fold(None, |found, key| if key.hash.matches(&hash) { Some(key) } else { found });

@@ -310,14 +310,22 @@ mod tests {
             ),
             (json!({ "max_completion_tokens": -2 }), "max_completion_tokens", "at least 1"),
             (json!({ "max_tokens": 1.5 }), "max_tokens", "`1.5` is not a valid number here; write a whole one"),
-            (json!({ "max_tokens": "100" }), "max_tokens", "string \"100\""),
+            (json!({ "max_tokens": "100" }), "max_tokens", "expected a JSON number; found a string"),
+            (json!({ "temperature": "warm" }), "temperature", "expected a number; found a string"),
+            (json!({ "stream": 1 }), "stream", "expected `true` or `false`; found `1`"),
+            (json!({ "messages": "Hi." }), "messages", "expected a list; found a string"),
+            (json!({ "metadata": 5 }), "metadata", "expected a map; found `5`"),
             (json!({ "seed": 0.5 }), "seed", "write a whole one"),
             (json!({ "metadata": { "a": null } }), "metadata.a", "expected a string"),
             (json!({ "metadata": { "a": { "b": 1 } } }), "metadata.a", "expected a string"),
             (json!({ "stop": 5 }), "stop", "expected a string"),
             (json!({ "stop": [5] }), "stop[0]", "expected a string"),
             (json!({ "reasoning_effort": "maximal" }), "reasoning_effort", "xhigh or max"),
-            (json!({ "response_format": { "type": "regex" } }), "response_format.type", "unknown variant `regex`"),
+            (
+                json!({ "response_format": { "type": "regex" } }),
+                "response_format.type",
+                "unknown choice `regex`; expected one of `text`",
+            ),
         ] {
             let (found, message) = settings(fields.clone()).unwrap_err();
             assert_eq!(found, param, "{fields}: {message}");
@@ -365,10 +373,10 @@ mod tests {
             (
                 json!({ "type": "image_url", "image_url": {} }),
                 "messages[0].content[0].image_url",
-                "missing field `url`",
+                "the key `url` is missing",
             ),
             (json!({ "type": "image_url", "image_url": "x.png" }), "messages[0].content[0]", "must start with"),
-            (json!({ "text": "x" }), "messages[0].content[0]", "missing field `type`"),
+            (json!({ "text": "x" }), "messages[0].content[0]", "the key `type` is missing"),
             (json!("x"), "messages[0].content[0]", "expected an object"),
         ] {
             let (found, message) = with(part.clone()).unwrap_err();
@@ -379,6 +387,28 @@ mod tests {
             let (found, message) =
                 settings(json!({ "messages": [{ "role": "user", "content": content }] })).unwrap_err();
             assert!(found == "messages[0].content" && !message.contains("untagged"), "{found}: {message}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_json_or_has_no_value_here_is_named_exactly() {
+        for (body, param, expected) in [
+            (
+                r#"{"model":"clerk","temperature":1e999,"messages":[]}"#,
+                Some("temperature"),
+                "`temperature`: the number is too large",
+            ),
+            (r#"{"model":"\ud83d"}"#, Some("model"), "and its like are half a character; send both"),
+            (r#"{"model":"\ude00 x"}"#, Some("model"), "and its like are half a character; send both"),
+            (r#"{"model":"\ud83dx"}"#, Some("model"), "and its like are half a character; send both"),
+            (r#"{"model":"clerk"}"#, None, "the body: the key `messages` is missing; add it"),
+            (r#"{"model":"a","model":"b"}"#, None, "the body: the key `model` is there twice; remove one"),
+            ("[]", None, "the body: expected an object; found a list"),
+            ("", None, "the body is not valid JSON: EOF while parsing a value at line 1 column 0"),
+            ("{'model':1}", None, "the body is not valid JSON: key must be a string at line 1 column 2"),
+        ] {
+            let error = parse::<ChatBody>(body.as_bytes()).unwrap_err();
+            assert!(error.message.contains(expected) && error.param.as_deref() == param, "{body}: {error:?}");
         }
     }
 

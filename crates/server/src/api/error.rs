@@ -4,11 +4,12 @@ use std::{any::Any, time::Duration};
 
 use axum::{
     Extension, Json,
+    extract::rejection::QueryRejection,
     http::{HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
 use brigade_core::{ModelError, RetryAdvice, RunError, RunFailure};
-use brigade_edge::RequestError;
+use brigade_edge::{RequestError, reword};
 use brigade_store::{RunInfo, RunStatus, StoreError};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -210,6 +211,15 @@ impl From<IdempotencyConflict> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::StoreUnavailable, error.to_string())
+    }
+}
+
+impl From<&QueryRejection> for ApiError {
+    fn from(error: &QueryRejection) -> Self {
+        let text = error.body_text();
+        let (_, problem) = text.split_once(": ").unwrap_or(("", &text));
+        let (name, problem) = problem.split_once(": ").unwrap_or(("query", problem));
+        Self::field(name, format!("`{name}`: {}", reword(problem)))
     }
 }
 

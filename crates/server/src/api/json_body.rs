@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequest, Request},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
 };
-use brigade_edge::read_body;
+use brigade_edge::{read_body, reword};
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -124,20 +124,25 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let value = serde_path_to_error::deserialize::<_, Object<T>>(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
-        match error.classify() {
-            Category::Data if path == "." => ApiError::invalid(format!("the body: {error}")),
-            Category::Data => ApiError::field(path.clone(), format!("`{path}`: {error}")),
-            _ => ApiError {
-                code: ErrorCode::InvalidJson,
-                ..ApiError::invalid(format!("the body is not valid JSON: {error}"))
-            },
+        let text = error.to_string();
+        let (text, _) = text.rsplit_once(" at line ").unwrap_or((&text, ""));
+        let problem = match error.classify() {
+            Category::Data => reword(text),
+            _ if text == "number out of range" => "the number is too large".to_owned(),
+            _ if text.ends_with("hex escape") => "`\\ud83d` and its like are half a character; send both".to_owned(),
+            _ => return not_json(&error),
+        };
+        match &*path {
+            "." => ApiError::invalid(format!("the body: {problem}")),
+            path => ApiError::field(path, format!("`{path}`: {problem}")),
         }
     })?;
-    json.end().map_err(|error| ApiError {
-        code: ErrorCode::InvalidJson,
-        ..ApiError::invalid(format!("there is more after the end of the JSON body: {error}"))
-    })?;
+    json.end().map_err(|error| not_json(&format_args!("there is more after its end: {error}")))?;
     Ok(value.0)
+}
+
+fn not_json(why: &dyn fmt::Display) -> ApiError {
+    ApiError { code: ErrorCode::InvalidJson, ..ApiError::invalid(format!("the body is not valid JSON: {why}")) }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

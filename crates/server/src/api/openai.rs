@@ -133,6 +133,7 @@ pub(crate) struct BrigadeDetails<'a> {
     notice: &'a str,
     /// Model turns of the agent itself.
     turns: u32,
+    /// US dollars, workers included. Zero if nothing was charged; absent only if no model had a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_usd: Option<Money>,
     /// Parts of the run that failed and were left out.

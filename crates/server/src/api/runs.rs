@@ -105,7 +105,7 @@ pub(crate) struct RunView<'a> {
     result: Option<RunResult<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorDetails>,
-    /// What the run has cost so far.
+    /// What the run has cost so far, in US dollars. Zero if nothing was charged; absent only if no model had a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_usd: Option<Money>,
 }
@@ -243,7 +243,7 @@ pub(crate) async fn list(
     Reader(caller): Reader,
     query: Result<Query<RunListParams>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let Query(params) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    let Query(params) = query.map_err(|error| ApiError::from(&error))?;
     let RunPage { runs, has_more } = api.lookup().list(&params.query(&caller)?).await?;
     let ends: Vec<_> = runs.iter().map(FoundRun::end).collect();
     let views = runs.iter().zip(&ends).map(|(found, end)| RunView::of_found(found, end.as_deref()));

@@ -69,7 +69,7 @@ pub(crate) async fn show(
     Reader(caller): Reader,
     query: Result<Query<UsageParams>, QueryRejection>,
 ) -> Result<Json<UsageReport>, ApiError> {
-    let Query(params) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    let Query(params) = query.map_err(|error| ApiError::from(&error))?;
     let UsageParams { from, to, agent, model, key, limit, offset } = params;
     let limit = limit.unwrap_or(MAX_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {

@@ -6,7 +6,10 @@ use brigade_observability::Logging;
 use clap::Args;
 
 use super::{ConfigArg, exit::Exit};
-use crate::app::{self, App, SharedState};
+use crate::{
+    app::{self, App, SharedState},
+    configured::require_servable,
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -37,6 +40,7 @@ impl CheckCommand {
             App::from_config(&loaded, &SharedState::new(&loaded.config))?;
         }
         let LoadedConfig { config, .. } = &loaded;
+        require_servable(config, config.server.listen)?;
         let lints = lint(config, &prices);
         for lint in &lints {
             note!("warning: {lint}");

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use brigade_config::Config;
 use brigade_core::{Outcome, Run, RunBuilder};
+use brigade_edge::stop_signal;
 use brigade_rehearsal::demo as script;
 use brigade_terminal::{AnswerText, ProgressDisplay, Terminal};
 use clap::Args;
 
-use super::{exit::Exit, kept_runs, simulator::SimulatorProcess};
+use super::{exit::Exit, kept_runs, output, simulator::SimulatorProcess};
 use crate::app::{App, SharedState};
 
 #[derive(Debug, Args)]
@@ -24,6 +25,9 @@ pub(super) struct DemoCommand {
 
 impl DemoCommand {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        if self.question.trim().is_empty() {
+            bail!("the question is empty; write one, such as `{} demo {:?}`", output::program(), script::QUESTION);
+        }
         let simulator = match self.simulator {
             Some(base_url) => SimulatorProcess::at(base_url),
             None => SimulatorProcess::start().await?,
@@ -35,10 +39,8 @@ impl DemoCommand {
         let run = Run::builder().budget(team.budget.clone()).observer(Arc::clone(&display) as _);
         let run = kept_runs::recorder().into_iter().fold(run, RunBuilder::observer).build();
         let cancel = async {
-            // If the handler cannot be installed, Ctrl-C ends the process by default.
-            if tokio::signal::ctrl_c().await.is_ok() {
-                run.cancel();
-            }
+            stop_signal().await;
+            run.cancel();
             std::future::pending::<()>().await;
         };
         let outcome = tokio::select! {
@@ -57,13 +59,8 @@ fn print(outcome: &Outcome) -> anyhow::Result<Exit> {
     note!("");
     out!("{}\n\n{} (simulated)", AnswerText::whole(Terminal::of_stdout(), &outcome.text), outcome.summary());
     if kept_runs::path().is_some_and(|path| path.exists()) {
-        note!("\nbrigade trace {:.8}   shows the run as a tree", outcome.trace.to_string());
+        note!("\n{} trace {:.8}   shows the run as a tree", output::program(), outcome.trace.to_string());
     }
-    if !outcome.notice.is_empty() {
-        note!("note: {}", outcome.notice);
-    }
-    for degraded in &outcome.degraded {
-        note!("degraded: {}: {}", degraded.part, degraded.reason);
-    }
+    output::note_end(outcome);
     Ok(Exit::from(outcome))
 }

@@ -5,7 +5,7 @@ use futures::future::join_all;
 
 use super::{ConfigArg, exit::Exit};
 use crate::{
-    app::{App, SharedState},
+    app::{self, SharedState},
     health::providers::probe,
 };
 
@@ -26,8 +26,14 @@ const OLD_PRICES_DAYS: u64 = 90;
 impl DoctorCommand {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let loaded = self.config.load()?;
-        let app = App::from_config(&loaded, &SharedState::new(&loaded.config))?;
-        let probes = app.accounts.iter().map(|(name, account)| async move { (name, probe(account).await) });
+        // It keeps the built-in simulator running.
+        let state = SharedState::new(&loaded.config);
+        let probes = app::accounts(&loaded, &state).map(|(name, account)| async move {
+            match account {
+                Ok(account) => (name, probe(&account).await),
+                Err(error) => (name, Err(format!("{error:#}"))),
+            }
+        });
         let mut exit = Exit::Finished;
         for (name, result) in join_all(probes).await {
             match result {
@@ -38,8 +44,11 @@ impl DoctorCommand {
                 }
             }
         }
-        let (date, days) = (app.prices.as_of(), app.prices.age().as_secs() / 86_400);
-        out!("{} the prices are from {date}, {days} days old", if days < OLD_PRICES_DAYS { "✓" } else { "!" });
+        let prices = app::prices(&loaded)?;
+        let (date, days) = (prices.as_of(), prices.age().as_secs() / 86_400);
+        let (mark, advice) =
+            if days < OLD_PRICES_DAYS { ("✓", "") } else { ("!", "; `brigade prices` says what to do") };
+        out!("{mark} the prices are from {date}, {days} days old{advice}");
         Ok(exit)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::exit::Exit;
+use super::{exit::Exit, output::program};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -17,104 +17,79 @@ It looks for ANTHROPIC_API_KEY and OPENAI_API_KEY, and for Ollama on this machin
 configuration uses the built-in simulator, whose answers are made up.")]
 pub(super) struct InitCommand {
     /// The file to write. An existing file is not overwritten
-    #[arg(default_value = "brigade.toml", value_name = "FILE")]
+    #[arg(default_value = DEFAULT_PATH, value_name = "FILE")]
     path: PathBuf,
 }
 
-/// The provider to configure, in order of preference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DetectedProvider {
-    Anthropic,
-    OpenAi,
-    Ollama,
-    Simulator,
+/// A provider that can be used.
+#[derive(Debug)]
+struct Provider {
+    name: &'static str,
+    kind: &'static str,
+    /// The variable of its key, if it needs one.
+    key: &'static str,
+    model: &'static str,
 }
 
-const OLLAMA: &str = "127.0.0.1:11434";
+const ANTHROPIC: Provider =
+    Provider { name: "Anthropic", kind: "anthropic", key: "ANTHROPIC_API_KEY", model: "claude-sonnet-4-5" };
+
+const OPENAI: Provider = Provider { name: "OpenAI", kind: "openai", key: "OPENAI_API_KEY", model: "gpt-5-mini" };
+
+const OLLAMA: Provider = Provider { name: "Ollama on this machine", kind: "ollama", key: "", model: "llama3.2" };
+
+const SIMULATOR: Provider = Provider {
+    name: "a simulator, as no key and no Ollama were found",
+    kind: "simulator",
+    key: "",
+    model: "gpt-5-mini",
+};
+
+const DEFAULT_PATH: &str = "brigade.toml";
+
+const OLLAMA_ADDRESS: &str = "127.0.0.1:11434";
 
 impl InitCommand {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let provider = detect().await;
+        let providers = detect().await;
+        let path = self.path.display();
         let file = OpenOptions::new().write(true).create_new(true).open(&self.path);
         let mut file = file.with_context(|| {
-            format!(
-                "cannot create {}; if it exists already, choose another file: `brigade init other.toml`",
-                self.path.display()
-            )
+            format!("cannot create {path}; if it exists already, choose another file: `brigade init other.toml`")
         })?;
-        file.write_all(content(provider).as_bytes())
-            .with_context(|| format!("cannot write {}", self.path.display()))?;
-        out!("{}", self.path.display());
-        note!("{}", next_steps(provider));
+        file.write_all(content(&providers).as_bytes()).with_context(|| format!("cannot write {path}"))?;
+        let names: Vec<_> = providers.iter().map(|provider| provider.name).collect();
+        out!("Wrote {path} for {}. Next:", names.join(" and "));
+        let option = if self.path.as_os_str() == DEFAULT_PATH { String::new() } else { format!(" --config {path}") };
+        for command in ["check", "run assistant \"Say hello.\"", "serve"] {
+            out!("  {} {command}{option}", program());
+        }
         Ok(Exit::Finished)
     }
 }
 
-async fn detect() -> DetectedProvider {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if is_set("ANTHROPIC_API_KEY") {
-        return DetectedProvider::Anthropic;
+/// The providers that can be used, the preferred one first.
+async fn detect() -> Vec<Provider> {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let found: Vec<_> = [ANTHROPIC, OPENAI].into_iter().filter(|vendor| is_set(vendor.key)).collect();
+    if !found.is_empty() {
+        return found;
     }
-    if is_set("OPENAI_API_KEY") {
-        return DetectedProvider::OpenAi;
-    }
-    match timeout(Duration::from_millis(300), TcpStream::connect(OLLAMA)).await {
-        Ok(Ok(_)) => DetectedProvider::Ollama,
-        _ => DetectedProvider::Simulator,
-    }
+    let ollama = timeout(Duration::from_millis(300), TcpStream::connect(OLLAMA_ADDRESS)).await;
+    vec![if ollama.is_ok_and(|connected| connected.is_ok()) { OLLAMA } else { SIMULATOR }]
 }
 
-fn content(provider: DetectedProvider) -> String {
-    let (account, model) = match provider {
-        DetectedProvider::Anthropic => (
-            "[providers.anthropic]\napi_key = { env = \"ANTHROPIC_API_KEY\" }",
-            "provider = \"anthropic\"\nmodel = \"claude-sonnet-4-5\"",
-        ),
-        DetectedProvider::OpenAi => (
-            "[providers.openai]\napi_key = { env = \"OPENAI_API_KEY\" }",
-            "provider = \"openai\"\nmodel = \"gpt-5-mini\"",
-        ),
-        DetectedProvider::Ollama => (
-            "[providers.ollama]",
-            "provider = \"ollama\"\nmodel = \"llama3.2\" # it runs on this machine and costs nothing",
-        ),
-        DetectedProvider::Simulator => (
-            "# No API key was found, so this uses the built-in simulator. With a key, for example from OpenAI:\n# [providers.openai]\n# api_key = { env = \"OPENAI_API_KEY\" }\n[providers.simulator]",
-            "provider = \"simulator\"\nmodel = \"gpt-5-mini\"",
-        ),
-    };
-    format!(
-        r#"# Brigade's configuration. `brigade check` checks it, `brigade config schema` describes all keys.
-
-store = "brigade.db" # keeps sessions, runs and spending over a restart
-
-[budget]
-usd = "5.00" # the limit of all runs together
-per = "day" # per day, in UTC
-
-{account}
-
-[models.main]
-{model}
-
-[agents.assistant]
-model = "main"
-purpose = "Answers questions."
-instructions = "Answer briefly. Say so when you do not know."
-budget = {{ usd = "0.50", turns = 10, wall = "2m" }}
-"#
-    )
-}
-
-fn next_steps(provider: DetectedProvider) -> &'static str {
-    match provider {
-        DetectedProvider::Simulator => {
-            "No API key and no Ollama were found, so the configuration uses a simulator, whose answers are made up. Next:\n  brigade check\n  brigade run assistant \"Say hello.\"\nWith a key in ANTHROPIC_API_KEY or OPENAI_API_KEY: `brigade init other.toml`"
-        }
-        DetectedProvider::Anthropic | DetectedProvider::OpenAi | DetectedProvider::Ollama => {
-            "Next:\n  brigade check\n  brigade run assistant \"Say hello.\"\n  brigade serve"
-        }
+/// A configuration. If there are two providers, each answers when the other cannot.
+fn content(providers: &[Provider]) -> String {
+    let (mut accounts, mut models) = (Vec::new(), Vec::new());
+    for (Provider { kind, key, model, .. }, name) in providers.iter().zip(["main", "second"]) {
+        let key = if key.is_empty() { String::new() } else { format!("api_key = {{ env = \"{key}\" }}\n") };
+        accounts.push(format!("[providers.{kind}]\n{key}\n"));
+        let other = if name == "main" { "second" } else { "main" };
+        let fallbacks = if providers.len() > 1 { format!("fallbacks = [\"{other}\"]\n") } else { String::new() };
+        models.push(format!("[models.{name}]\nprovider = \"{kind}\"\nmodel = \"{model}\"\n{fallbacks}\n"));
     }
+    include_str!("init.toml").replace("PROVIDERS AND MODELS\n\n", &[accounts, models].concat().concat())
 }
 
 #[cfg(test)]
@@ -126,14 +101,9 @@ mod tests {
 
     #[test]
     fn every_written_configuration_is_valid() {
-        for provider in [
-            DetectedProvider::Anthropic,
-            DetectedProvider::OpenAi,
-            DetectedProvider::Ollama,
-            DetectedProvider::Simulator,
-        ] {
-            let loaded = LoadedConfig::parse(Path::new("brigade.toml"), &content(provider), []);
-            assert!(loaded.is_ok(), "{provider:?}: {}", loaded.unwrap_err());
+        for providers in [vec![ANTHROPIC], vec![OPENAI], vec![ANTHROPIC, OPENAI], vec![OLLAMA], vec![SIMULATOR]] {
+            let loaded = LoadedConfig::parse(Path::new("brigade.toml"), &content(&providers), []);
+            assert!(loaded.is_ok(), "{providers:?}: {}", loaded.unwrap_err());
         }
     }
 }

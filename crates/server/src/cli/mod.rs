@@ -75,6 +75,9 @@ struct ConfigArg {
     /// The configuration, a TOML file
     #[arg(long = "config", value_name = "FILE", default_value = "brigade.toml", env = "BRIGADE_CONFIG")]
     path: PathBuf,
+    /// Asks the built-in simulator in place of all providers. Needs none of their keys
+    #[arg(long)]
+    simulate: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -121,7 +124,8 @@ impl Cli {
 
 impl ConfigArg {
     fn load(&self) -> anyhow::Result<LoadedConfig> {
-        Ok(LoadedConfig::from_file(&self.path)?)
+        let loaded = LoadedConfig::from_file(&self.path)?;
+        Ok(if self.simulate { loaded.simulated() } else { loaded })
     }
 }
 

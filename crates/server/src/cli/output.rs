@@ -1,11 +1,14 @@
 //! Output of commands. Unlike the standard macros, it does not panic if nothing reads it.
 
 use std::{
-    fmt,
+    env, fmt,
     io::{self, Write as _},
+    net::SocketAddr,
 };
 
 use anyhow::Context as _;
+use brigade_core::{Money, Outcome};
+use brigade_terminal::printable;
 
 /// Standard output was closed, for example by `head`, which has read enough. The command ends without a message.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,36 @@ pub(super) fn print(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
 /// Writes a line to standard error. A failure is ignored, because there is nowhere to report it.
 pub(super) fn note(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes why a run ended, what of its cost is uncertain, and which parts failed, to standard error.
+pub(super) fn note_end(outcome: &Outcome) {
+    if !outcome.notice.is_empty() {
+        note(format_args!("note: {}", printable(&outcome.notice)));
+    }
+    let uncertain = outcome.cost.total.uncertain;
+    if uncertain > Money::ZERO {
+        note(format_args!(
+            "note: {uncertain} of the cost is uncertain: calls that were cancelled or failed after they were sent cost at \
+             most this much; the provider may bill less, or nothing"
+        ));
+    }
+    for degraded in outcome.degraded.iter().filter(|degraded| !outcome.notice.contains(&degraded.reason)) {
+        note(format_args!("degraded: {}: {}", degraded.part, printable(&degraded.reason)));
+    }
+}
+
+/// How the user called this program, for commands to copy.
+pub(super) fn program() -> String {
+    if env::var_os("CARGO_MANIFEST_DIR").is_some() {
+        return "cargo run --".to_owned();
+    }
+    env::args().next().filter(|path| path.contains(['/', '\\'])).unwrap_or_else(|| "brigade".to_owned())
+}
+
+/// Parses the address of an option.
+pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address with a port, such as 127.0.0.1:8080")
 }
 
 /// Writes a line to standard output, or returns the error from the calling function.

@@ -18,22 +18,7 @@ pub(super) struct PricesCommand {
     config: ConfigArg,
 }
 
-const OWN_PRICES: &str = r#"To bring your own, write them to a file, in US dollars per million tokens:
-
-    # prices.toml
-    as_of = "2026-11-30"
-
-    [[models]]
-    ids = ["gpt-5-mini"]
-    provider = "openai"            # optional: only this account
-    max_output = 128000
-    standard = { input = "0.25", cached_input = "0.025", output = "2.00" }
-
-and name the file in brigade.toml, above the first section:
-
-    prices = "prices.toml"
-
-An entry replaces the bundled entry of its models; all others stay. A newer release has newer bundled prices."#;
+const OWN_PRICES: &str = include_str!("own_prices.txt");
 
 impl PricesCommand {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
@@ -48,7 +33,7 @@ impl PricesCommand {
             |file| format!("the bundled ones with {} over them", file.display()),
         );
         let days = SignedDuration::try_from(prices.age()).unwrap_or_default().as_hours() / 24;
-        out!("The prices are of {}, {days} days old: {source}.\n\n{OWN_PRICES}", prices.as_of());
+        out!("The prices are of {}, {days} days old: {source}.\n\n{}", prices.as_of(), OWN_PRICES.trim_end());
         Ok(Exit::Finished)
     }
 }

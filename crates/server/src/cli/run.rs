@@ -12,14 +12,14 @@ use brigade_config::{LOCAL_CALLER, LoadedConfig, WorstCase};
 use brigade_core::{Delta, Event, Observer, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream};
 use brigade_edge::stop_signal;
 use brigade_observability::{Logging, RunLog};
-use brigade_terminal::{AnswerText, Terminal, printable};
+use brigade_terminal::{AnswerText, Terminal};
 use clap::Args;
 use futures::StreamExt;
 
 use super::{
     ConfigArg,
     exit::{EXIT_CODES, Exit},
-    kept_runs,
+    kept_runs, output,
 };
 use crate::{
     agents::served::ServedAgent,
@@ -115,13 +115,13 @@ impl RunCommand {
     }
 
     fn task(&self) -> anyhow::Result<Task> {
-        if self.task != "-" {
-            return Ok(self.task.as_str().into());
+        let mut text = self.task.clone();
+        if text == "-" {
+            text.clear();
+            std::io::stdin().read_to_string(&mut text).context("cannot read the task from standard input")?;
         }
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read the task from standard input")?;
         if text.trim().is_empty() {
-            bail!("standard input is empty; pipe the task into it");
+            bail!("the task is empty; write one, such as `{} run {} \"Say hello.\"`", output::program(), self.agent);
         }
         Ok(text.into())
     }
@@ -156,12 +156,7 @@ impl RunCommand {
         }
         out!("{}", if was_live { String::new() } else { AnswerText::whole(Terminal::of_stdout(), &outcome.text) });
         note!("{}", outcome.summary());
-        if !outcome.notice.is_empty() {
-            note!("note: {}", printable(&outcome.notice));
-        }
-        for degraded in &outcome.degraded {
-            note!("degraded: {}: {}", degraded.part, printable(&degraded.reason));
-        }
+        output::note_end(outcome);
         Ok(())
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct ServeCommand {
     #[command(flatten)]
     config: ConfigArg,
     /// The address to listen on; overrides the configuration
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = output::address)]
     listen: Option<SocketAddr>,
     /// Serves the team of `brigade demo` on a simulated provider; needs no configuration
     #[arg(long)]

@@ -7,7 +7,7 @@ use brigade_rehearsal::{FaultPlan, Latency, Script, SimulatedRateLimits, Simulat
 use clap::Args;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
-use super::exit::Exit;
+use super::{exit::Exit, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -16,10 +16,11 @@ Examples:
   brigade simulate --demo --listen 127.0.0.1:4010    plays the demo's provider
   brigade simulate --script script.toml --faults faults.toml
 
-Point a client at the address it prints: OpenAI's protocols below /v1, Anthropic's at /v1/messages.")]
+Point a client at the address it prints: OpenAI's protocols below /v1, Anthropic's at /v1/messages. To try a configuration
+without keys, there is `brigade serve --simulate`.")]
 pub(super) struct SimulateCommand {
     /// The address to listen on. Loopback only, because it accepts any key
-    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS", value_parser = output::address)]
     listen: SocketAddr,
     /// A TOML file with rules for the answers
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]

@@ -23,7 +23,11 @@ impl SimulatorProcess {
     /// Starts `brigade simulate --demo` and waits for its address.
     pub(super) async fn start() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find the brigade program to start the simulator")?;
-        let mut process = Command::new(program)
+        let mut command = Command::new(program);
+        // Ctrl-C on a terminal must not end it before the calls that are cancelled.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut process = command
             .args(["simulate", "--demo", "--until-stdin-closes"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,6 +1,7 @@
 //! `brigade trace`
 
 use std::{
+    collections::HashSet,
     fmt::{self, Write as _},
     io,
     path::{Path, PathBuf},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use brigade_core::Money;
+use brigade_core::{Money, RunId};
 use brigade_observability::{RecentRun, RunTree, TraceError, TreeStyle};
 use brigade_store::{RunFilter, RunHistory, RunInfo};
 use brigade_terminal::{Terminal, printable};
@@ -54,6 +55,7 @@ enum Source {
 /// A run in the list.
 #[derive(Debug)]
 struct ListedRun {
+    run: RunId,
     trace: String,
     began: Timestamp,
     agent: String,
@@ -117,6 +119,9 @@ async fn list(sources: &[Source], limit: u32) -> anyhow::Result<String> {
     for source in sources {
         runs.extend(source.runs(limit).await?);
     }
+    // A run may be in the store and in a file of events.
+    let mut known = HashSet::new();
+    runs.retain(|run| known.insert(run.run));
     if runs.is_empty() {
         bail!("there are no runs yet; looked in:{}\n`brigade demo` makes one", places(sources));
     }
@@ -196,14 +201,15 @@ impl fmt::Display for Source {
 
 impl From<RecentRun> for ListedRun {
     fn from(run: RecentRun) -> Self {
-        let RecentRun { trace, agent, began, outcome, cost, elapsed, .. } = run;
-        Self { trace: trace.to_string(), began, agent, outcome, elapsed, cost }
+        let RecentRun { run, trace, agent, began, outcome, cost, elapsed, .. } = run;
+        Self { run, trace: trace.to_string(), began, agent, outcome, elapsed, cost }
     }
 }
 
 impl From<RunInfo> for ListedRun {
     fn from(run: RunInfo) -> Self {
         Self {
+            run: run.run,
             trace: run.trace,
             began: Timestamp::from_microsecond(run.started_us).unwrap_or_default(),
             agent: run.agent,
@@ -216,7 +222,7 @@ impl From<RunInfo> for ListedRun {
 
 impl fmt::Display for ListedRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { trace, began, agent, outcome, elapsed, cost } = self;
+        let Self { trace, began, agent, outcome, elapsed, cost, .. } = self;
         let short = trace.get(..8).unwrap_or(trace);
         let elapsed = elapsed.map(|elapsed| format!("{:.1}s", elapsed.as_secs_f64())).unwrap_or_default();
         let cost = cost.map(|cost| cost.to_string()).unwrap_or_default();

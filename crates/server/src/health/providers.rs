@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use brigade_core::{ModelError, ModelErrorKind, ModelId};
+use brigade_core::{ErrorChain, ModelError, ModelErrorKind, ModelId};
 use brigade_edge::{CheckResult, HealthCheck};
 use brigade_resilience::Accounts;
 use futures::future::join_all;
@@ -133,7 +133,7 @@ pub(crate) async fn probe(account: &Account) -> Result<(), String> {
     match timeout(PROBE_TIMEOUT, account.probe()).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) if is_reachable(&error) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(ErrorChain(&error).to_string()),
         Err(_) => Err(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())),
     }
 }

@@ -33,7 +33,10 @@ async fn a_key_may_do_what_its_scopes_allow() {
     assert_eq!(json_of(ask()).await.1["error"]["code"], "invalid_api_key");
     assert_eq!(json_of(ask().header("authorization", "Bearer brg_nobody")).await.0, 401);
     assert_eq!(json_of(ask().header("authorization", "Bearer brg_reader")).await.1["error"]["code"], "scope_missing");
-    assert_eq!(json_of(ask().header("authorization", "Bearer brg_admin")).await.0, 200);
+    for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
+        assert_eq!(json_of(ask().header("authorization", format!("{scheme} brg_admin"))).await.0, 200, "{scheme}");
+    }
+    assert_eq!(json_of(ask().header("authorization", "Basic brg_admin")).await.0, 401);
     assert_eq!(json_of(server.get("/livez")).await.0, 200, "health asks for no key");
     assert_eq!(json_of(server.get("/metrics")).await.0, 401);
     assert_eq!(json_of(server.get("/metrics").header("authorization", "Bearer brg_runner")).await.0, 403);

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{BRIGADE, config, provider, scripted};
+use crate::support::{BRIGADE, Server, config, provider, scripted};
 
 /// A folder with this configuration.
 fn folder(config: &str) -> TempDir {
@@ -63,7 +63,7 @@ async fn an_invalid_configuration_is_refused_with_location_reason_and_suggestion
         ),
         (
             right.replace("You are a clerk.\"", "You are a clerk.\"\nworkers = [{ agent = \"clerk\" }]"),
-            "`clerk` is its own worker",
+            "`clerk` is its own worker; name another agent, or remove it",
         ),
     ];
     for (config, expected) in cases {
@@ -73,7 +73,7 @@ async fn an_invalid_configuration_is_refused_with_location_reason_and_suggestion
         assert!(!stderr(&output).contains("sk-canary"));
     }
     let output = brigade(tempfile::tempdir().unwrap().path(), &["check"], "").await;
-    assert!(stderr(&output).contains("`brigade init` writes a configuration"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("`brigade init brigade.toml` writes one"), "{}", stderr(&output));
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_valid_but_risky_configuration_gets_warnings() {
     let output = brigade(folder.path(), &["check"], "").await;
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("warning: agents.clerk has no budget in dollars"), "{}", stderr(&output));
-    assert!(stdout(&output).contains("clerk: at most $"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("clerk: a run with its workers costs at most $"), "{}", stdout(&output));
     assert!(!brigade(folder.path(), &["check", "--deny-warnings"], "").await.status.success());
 }
 
@@ -105,12 +105,12 @@ workers = [{ agent = "clerk" }]
         let output = brigade(folder.path(), &["run", agent, "Go.", "--dry-run"], "").await;
         assert!(output.status.success(), "{}", stderr(&output));
         let stdout = stdout(&output);
-        let cost = stdout.split('$').nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+        let cost = stdout.rsplit('$').next().and_then(|rest| rest.split([' ', ';', '\n']).next()).unwrap().to_owned();
         (cost.parse::<f64>().unwrap(), stdout)
     };
     let ((clerk, _), (desk, stdout)) = (cost("clerk").await, cost("desk").await);
     assert!((desk - 2.0 * clerk).abs() < 0.001, "a desk with one call of a clerk costs two clerks: {stdout}");
-    assert!(stdout.contains("its budget limits it to $0.2500"), "{stdout}");
+    assert!(stdout.contains("at most $0.2500, its budget"), "{stdout}");
     let (usual, stdout) = cost("usual").await;
     assert!((usual - clerk * 100.0 / 75.0).abs() < 0.001, "a hundred calls, where a clerk can make 75: {stdout}");
     assert_eq!(provider.call_log().totals().arrived, 0);
@@ -151,7 +151,11 @@ async fn init_writes_a_valid_configuration_and_overwrites_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let output = brigade(folder.path(), &["init"], "").await;
     assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!(stdout(&output), "brigade.toml\n");
+    let printed = stdout(&output);
+    assert!(printed.starts_with("Wrote brigade.toml for ") && printed.contains(" check\n"), "{printed}");
+    assert!(printed.contains(" run assistant \"Say hello.\"\n"), "{printed}");
+    let output = brigade(folder.path(), &["init", "other.toml"], "").await;
+    assert!(stdout(&output).contains(" check --config other.toml\n"), "{}", stdout(&output));
     let output = brigade(folder.path(), &["check", "--deny-warnings", "--no-secrets"], "").await;
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(!brigade(folder.path(), &["init"], "").await.status.success());
@@ -165,13 +169,11 @@ async fn without_a_key_the_first_steps_use_the_simulator() {
     }
     let folder = tempfile::tempdir().unwrap();
     let output = brigade(folder.path(), &["init"], "").await;
-    assert!(stderr(&output).contains("the configuration uses a simulator"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("a simulator, as no key and no Ollama were found"), "{}", stdout(&output));
+    let output = brigade(folder.path(), &["doctor"], "").await;
+    assert!(output.status.success() && stdout(&output).contains("✓ simulator: reachable"), "{}", stdout(&output));
     let output = brigade(folder.path(), &["check", "--deny-warnings"], "").await;
-    assert!(
-        output.status.success() && stdout(&output).contains("its budget limits it to $0.5000"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(output.status.success() && stdout(&output).contains("at most $0.5000, its budget"), "{}", stderr(&output));
     let output = brigade(folder.path(), &["run", "assistant", "Say hello."], "").await;
     assert!(
         output.status.success() && stdout(&output).contains("Say hello."),
@@ -229,6 +231,140 @@ async fn with_a_key_in_the_environment_the_first_steps_use_its_provider() {
         }
         assert_eq!(provider.call_log().totals().arrived, 1);
         assert!(!std::fs::read_to_string(folder.path().join("brigade.toml")).unwrap().contains("canary"));
+    }
+}
+
+#[tokio::test]
+async fn with_two_keys_in_the_environment_both_providers_are_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let brigade = |arguments: &[&str], openai: Option<&str>| {
+        let mut command = Command::new(BRIGADE);
+        command.args(arguments).current_dir(folder.path()).env_remove("CARGO_MANIFEST_DIR");
+        command.env("ANTHROPIC_API_KEY", "sk-one").env_remove("OPENAI_API_KEY");
+        // Nothing listens there.
+        command.env("BRIGADE__PROVIDERS__ANTHROPIC__BASE_URL", "http://127.0.0.1:1");
+        command.envs(openai.map(|key| ("OPENAI_API_KEY", key))).output().unwrap()
+    };
+    let output = brigade(&["init"], Some("sk-two"));
+    assert!(
+        stdout(&output).starts_with("Wrote brigade.toml for Anthropic and OpenAI. Next:\n  /"),
+        "{}",
+        stdout(&output)
+    );
+    let output = brigade(&["check", "--deny-warnings"], Some("sk-two"));
+    assert!(stdout(&output).contains("1 agents, 2 models, 2 providers, 0 warnings"), "{}", stderr(&output));
+    let doctor = brigade(&["doctor"], None);
+    let found = stdout(&doctor);
+    for expected in [
+        "✗ anthropic: no connection to 127.0.0.1:1; check",
+        "onnection refused",
+        "✗ openai: the provider `openai`: `api_key`: the environment variable `OPENAI_API_KEY` is not set; export it",
+    ] {
+        assert!(!doctor.status.success() && found.contains(expected), "{expected} is not in {found}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_task_is_refused_with_an_example() {
+    let provider = provider("Never asked.").await;
+    let folder = folder(&config(&provider));
+    for (arguments, input, example) in [
+        (&["run", "clerk", ""][..], "", "run clerk \"Say hello.\"`"),
+        (&["run", "clerk", "  "], "", "run clerk \"Say hello.\"`"),
+        (&["run", "clerk", "-"], " \n", "run clerk \"Say hello.\"`"),
+        (&["demo", ""], "", "demo \"Should we move our queue from SQS to Kafka?\"`"),
+    ] {
+        let output = brigade(folder.path(), arguments, input).await;
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(" is empty; write one, such as `") && message.contains(example), "{message}");
+    }
+    assert_eq!(provider.call_log().totals().arrived, 0);
+}
+
+#[tokio::test]
+async fn what_serve_refuses_is_refused_by_check_too() {
+    let provider = provider("Hello.").await;
+    let open = config(&provider).replace("127.0.0.1:0", "0.0.0.0:0");
+    for (config, expected) in [
+        ("", "no agents are configured; add one as `[agents.NAME]`"),
+        (&*open, "no keys are configured, so anybody could spend your money; listen on 127.0.0.1, or add the section"),
+    ] {
+        let output = brigade(folder(config).path(), &["check"], "").await;
+        assert!(!output.status.success() && stderr(&output).contains(expected), "{}", stderr(&output));
+        let message = Server::refused(config);
+        assert!(message.contains(expected), "{message}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (
+            &["serve", "--config", "nope.toml"][..],
+            "cannot read nope.toml; `brigade init nope.toml` writes one; the default is ./brigade.toml: No such file",
+        ),
+        (&["serve", "--demo", "--listen", "0.0.0.0"], "write an IP address with a port, such as 127.0.0.1:8080"),
+        (&["simulate", "--listen", "localhost:1"], "write an IP address with a port, such as 127.0.0.1:8080"),
+        (&["serve", "--demo", "--listen", "0.0.0.0:0"], "(`--demo` has none; `brigade init` writes one)"),
+    ] {
+        let output = brigade(folder.path(), arguments, "").await;
+        assert!(!output.status.success() && stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+}
+
+#[tokio::test]
+async fn any_configuration_can_be_tried_with_the_simulator() {
+    let config = include_str!("../../../../examples/production.toml");
+    let folder = folder(&config.replace("127.0.0.1:8080", "127.0.0.1:0"));
+    for arguments in [
+        &["check", "--simulate", "--deny-warnings"][..],
+        &["doctor", "--simulate"],
+        &["run", "desk", "Say hello.", "--simulate"],
+    ] {
+        let mut command = Command::new(BRIGADE);
+        command.args(arguments).current_dir(folder.path()).env("SEARCH_TOKEN", "any");
+        command.env_remove("ANTHROPIC_API_KEY").env_remove("OPENAI_API_KEY");
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}{}", stdout(&output), stderr(&output));
+        if arguments[0] == "run" {
+            assert_eq!(stdout(&output), "You said: Say hello.\n");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_in_the_store_and_in_a_file_of_events_is_listed_once() {
+    let provider = provider("Hello.").await;
+    let folder = folder(&format!("store = \"brigade.db\"\n[log]\nevents = \"e.jsonl\"\n{}", config(&provider)));
+    for _ in 0..3 {
+        assert!(brigade(folder.path(), &["run", "clerk", "Go."], "").await.status.success());
+    }
+    let state = tempfile::tempdir().unwrap();
+    for (limit, listed) in [("2", 2), ("9", 3)] {
+        let mut command = Command::new(BRIGADE);
+        command.args(["trace", "--limit", limit]).current_dir(folder.path()).env("XDG_STATE_HOME", state.path());
+        let list = stdout(&command.output().unwrap());
+        let ids: std::collections::BTreeSet<_> = list.lines().skip(1).filter_map(|line| line.get(..8)).collect();
+        assert_eq!((list.lines().count() - 1, ids.len()), (listed, listed), "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_a_budget_refuses_says_what_to_change() {
+    let provider = provider("Never asked.").await;
+    let tight = format!("{}budget = {{ usd = \"0.0001\" }}\n", config(&provider));
+    let unpriced = tight.replace("gpt-5-mini", "unheard-of");
+    for (config, refusals, expected) in [
+        (&tight, 1, "the money budget of clerk does not cover the next call: $0.0005"),
+        (&tight, 1, "; raise it, shorten the prompt, or lower `max_output_tokens`"),
+        (&unpriced, 0, "the file that `prices` names, or set `unpriced = \"warn\"` in its `[models.…]` section"),
+    ] {
+        let output = brigade(folder(config).path(), &["run", "clerk", "Do it."], "").await;
+        let message = stderr(&output);
+        assert!(output.status.code() == Some(3) && message.contains(expected), "{message}");
+        assert_eq!(message.matches("refused: ").count(), refusals, "{message}");
+        assert_eq!(message.matches("\ndegraded: ").count(), 0, "the note says it already: {message}");
+        let output = brigade(folder(config).path(), &["run", "clerk", "Do it.", "--json"], "").await;
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["cost"]["total"]["cost"], "0", "nothing was charged");
     }
 }
 

@@ -32,6 +32,7 @@ fn the_run_of_the_demo_can_be_traced() {
             .args(arguments)
             .env("XDG_STATE_HOME", state.path())
             .env_remove("BRIGADE_CONFIG")
+            .env_remove("CARGO_MANIFEST_DIR")
             .current_dir(state.path());
         let output = command.output().unwrap();
         (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
@@ -51,6 +52,32 @@ fn the_run_of_the_demo_can_be_traced() {
     assert!(!is_found && places.iter().all(|place| message.contains(place)), "{message}");
     let (is_found, message) = brigade(&["trace", "xyz"]);
     assert!(!is_found && message.contains("`xyz` is not a trace id"), "{message}");
+}
+
+#[test]
+fn the_demo_prints_commands_that_work_here() {
+    let state = tempfile::tempdir().unwrap();
+    let mut command = Command::new(BRIGADE);
+    command.arg("demo").env("XDG_STATE_HOME", state.path()).env("CARGO_MANIFEST_DIR", ".");
+    let output = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert!(output.contains("\ncargo run -- trace "), "{output}");
+}
+
+#[tokio::test]
+async fn the_cost_of_a_demo_that_is_cancelled_is_explained() {
+    let simulator = Simulator::builder().script(Script::demo()).build().serve_locally().await.unwrap();
+    let demo = Command::new(BRIGADE)
+        .args(["demo", "--simulator", &simulator.base_url()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("the desk is asked", || (simulator.call_log().totals().arrived >= 1).then_some(())).await;
+    assert!(Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap().success());
+    let output = tokio::task::spawn_blocking(|| demo.wait_with_output()).await.unwrap().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("of the cost is uncertain: calls that were cancelled"), "{stderr}");
 }
 
 #[test]

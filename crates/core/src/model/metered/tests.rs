@@ -118,7 +118,11 @@ async fn a_call_is_refused_if_the_budget_does_not_cover_a_useful_answer() {
     let error = ask(&model.clone().metered(&FlatPrices), &run).await.unwrap_err();
     assert_eq!(error.kind(), ModelErrorKind::Budget);
     let source = error.details().source.as_ref().unwrap().downcast_ref::<BudgetExceeded>().unwrap();
-    assert_eq!(source.to_string(), "the money budget of the run is used up: $0.0036 needed, $0.0036 left of $0.0036");
+    assert_eq!(
+        source.to_string(),
+        "the money budget of the run does not cover the next call: $0.0036 needed, $0.0036 left of $0.0036; raise it, \
+         shorten the prompt, or lower `max_output_tokens`"
+    );
     assert!(model.requests().is_empty());
     assert_eq!(
         recorder.count(|event| matches!(event, Event::BudgetRefused { limit, .. } if **limit == source.to_string())),
@@ -146,8 +150,8 @@ async fn a_model_without_a_price_is_refused_only_under_a_limit_of_money() {
     let error = ask(&secret().metered(&FlatPrices), &cents("5")).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "scripted/secret: not asked, because it has no price and money is limited; add its price to the price table, \
-         or let unpriced models run at an assumed rate or with a warning (budget)"
+        "scripted/secret: not asked, because it has no price and money is limited; add its price to the file \
+         that `prices` names, or set `unpriced = \"warn\"` in its `[models.…]` section (in Rust: `Metered::unpriced`) (budget)"
     );
     let free = Run::new();
     let charge = ask(&secret().metered(&FlatPrices), &free).await.unwrap();

@@ -109,8 +109,23 @@ fn a_refusal_names_the_limit_and_reserves_nothing_below_it() {
     let key = Ledger::root("key", Budget::unlimited().money(usd("0.01")));
     let run = key.child_for_run("the run", Budget::unlimited().money(usd("5")));
     let refusal = reserve(&run, indivisible(0, 20_000), false).unwrap_err();
-    assert_eq!(refusal.to_string(), "the money budget of key is used up: $0.0200 needed, $0.0100 left of $0.0100");
+    assert!(refusal.to_string().starts_with("the money budget of key does not cover the next call: $0.0200 needed"));
     assert_eq!((run.reserved(), run.outstanding()), (Money::ZERO, 0));
+}
+
+#[test]
+fn a_refusal_says_whether_anything_is_left_and_what_to_do() {
+    let advice = "; raise it, shorten the prompt, or lower `max_output_tokens`";
+    for (quantity, remaining, expected) in [
+        (Quantity::Usd, "$0.0100", format!("does not cover the next call: 9 needed, $0.0100 left of 9{advice}")),
+        (Quantity::Tokens, "10", format!("does not cover the next call: 9 needed, 10 left of 9{advice}")),
+        (Quantity::Usd, "$0.0000", "is used up: 9 needed, $0.0000 left of 9".to_owned()),
+        (Quantity::Tokens, "0", "is used up: 9 needed, 0 left of 9".to_owned()),
+        (Quantity::Turns, "0", "is used up: 9 needed, 0 left of 9".to_owned()),
+    ] {
+        let refusal = BudgetExceeded::new("key", quantity, "9", remaining, "9").to_string();
+        assert_eq!(refusal, format!("the {quantity} budget of key {expected}"));
+    }
 }
 
 #[test]

@@ -102,7 +102,7 @@ desk · finished · 2 turns · 400 tokens in, 40 out · $0.0048 · 9.5s
 │     ├─ tool lookup · ok · 3.0s
 │     └─ turn 2 scripted/finder · end_turn · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
 ├─ tool critic · ok · 1.0s
-│  └─ desk/critic · refused · 1 turn · 0 tokens in, 0 out · no price · 1.0s
+│  └─ desk/critic · refused · 1 turn · 0 tokens in, 0 out · $0.0000 · 1.0s
 │     └─ turn 1 scripted/critic · refused · 1.0s
 ├─ worker critic failed, policy fallback: as the script says (refused)
 └─ turn 2 scripted/desk · end_turn · 100 tokens in, 10 out · $0.0012 estimated · 2.0s

@@ -98,6 +98,8 @@ async fn nothing_was_sent_if_no_server_listens() {
     let url = Url::parse("http://127.0.0.1:1/").unwrap();
     let error = HttpClient::new(&url, false).unwrap().send(post(&url, "{}")).await.unwrap_err();
     assert_eq!((error.kind(), error.details().sent), (ModelErrorKind::Unreachable, false));
+    let message = error.to_string();
+    assert!(message.starts_with("no connection to 127.0.0.1:1; check that a server runs there"), "{message}");
 }
 
 #[tokio::test]

@@ -157,7 +157,10 @@ async fn a_wait_beyond_the_deadline_fails_at_once_with_its_length() {
     let run = Run::builder().deadline(Instant::now() + seconds(2)).build();
     let _first = limiter.request(size(), Priority::Normal, &run).unwrap();
     let _second = limiter.request(size(), Priority::Normal, &run).unwrap();
-    assert_eq!(limiter.request(size(), Priority::Normal, &run).unwrap_err(), WaitTooLong(seconds(3)));
+    assert_eq!(
+        limiter.request(size(), Priority::Normal, &run).unwrap_err(),
+        WaitTooLong { wait: seconds(3), bound: WaitBound::Deadline }
+    );
     // Another run shares fairly, so that its first call comes before the second one of this.
     let other = Run::builder().deadline(Instant::now() + seconds(2)).build();
     assert!(limiter.request(size(), Priority::Normal, &other).is_ok());
@@ -171,7 +174,10 @@ async fn the_queue_is_bounded() {
     }
     let run = Run::new();
     let waiting: Vec<_> = (0..3).map(|_| limiter.request(size(), Priority::Normal, &run).unwrap()).collect();
-    assert_eq!(limiter.request(size(), Priority::Normal, &run).unwrap_err(), WaitTooLong(seconds(4)));
+    assert_eq!(
+        limiter.request(size(), Priority::Normal, &run).unwrap_err(),
+        WaitTooLong { wait: seconds(4), bound: WaitBound::Queue }
+    );
     drop(waiting);
     assert_eq!(limiter.queue_length(), 0);
 }
@@ -269,7 +275,7 @@ async fn a_long_pause_fails_waiting_and_new_calls_at_once() {
     };
     let started = Instant::now();
     let ((first, second), ()) = tokio::join!(waiting, refused);
-    let hour = WaitTooLong(Duration::from_hours(1));
+    let hour = WaitTooLong { wait: Duration::from_hours(1), bound: WaitBound::LongestPause };
     assert_eq!((first.unwrap_err(), second.unwrap_err()), (hour, hour));
     assert_eq!(started.elapsed(), Duration::ZERO);
     assert_eq!(admit(&limiter, &run).await.unwrap_err(), hour);

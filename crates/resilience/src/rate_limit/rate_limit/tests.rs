@@ -186,6 +186,21 @@ async fn a_call_whose_turn_comes_too_late_fails_at_once_and_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_wait_names_the_setting_that_was_hit() {
+    let model = RateLimit::new(Fake::healthy("m"), RateLimitSettings::default());
+    for (bound, name) in [
+        (WaitBound::LongestWait, "`limits.longest_wait`"),
+        (WaitBound::LongestPause, "`limits.longest_pause`"),
+        (WaitBound::Queue, "`limits.queue`"),
+        (WaitBound::Deadline, "the run or its worker"),
+    ] {
+        let message = model.refused(WaitTooLong { wait: seconds(3), bound }).to_string();
+        assert!(message.contains("no room for 3.0s") && message.contains(name), "{message}");
+        assert!(message.matches("`limits.").count() <= 1, "{message}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn max_output_tokens_of_the_model_count_like_those_of_the_request() {
     let settings = Settings::default().max_output_tokens(Some(600));
     let limits = RateLimitSettings {
