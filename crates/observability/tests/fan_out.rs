@@ -141,7 +141,6 @@ async fn a_run_has_a_handful_of_lines_that_end_with_its_summary() {
             " INFO [a3f2b1c9] desk brigade_core::agent: turn 1: scripted/model, 1 tool call, 110 tokens, $0.0012, 0.0ns",
             " INFO [a3f2b1c9] desk/critic brigade_core::agent: turn 1: scripted/model, end_turn, 110 tokens, $0.0012, 1.0s",
             " INFO [a3f2b1c9] desk/critic brigade_core::run: finished: 1 turn, 100 tokens in, 10 out, $0.0012, 1.0s",
-            " INFO [a3f2b1c9] desk brigade_core::tool: critic: ok, 1.0s",
             " INFO [a3f2b1c9] desk brigade_core::agent: turn 2: scripted/model, end_turn, 110 tokens, $0.0012, 0.0ns",
             " INFO [a3f2b1c9] desk brigade_core::run: finished: 2 turns, 300 tokens in, 30 out, $0.0036 (desk $0.0024, \
              desk/critic $0.0012), 1.0s",

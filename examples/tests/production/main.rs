@@ -71,7 +71,6 @@ fn every_line_has_the_trace_id() {
                 ("desk", "turn_ended"),
                 ("desk/researcher", "run_ended"),
                 ("desk/estimator", "run_ended"),
-                ("desk", "tool_ended"),
                 ("desk", "run_ended"),
             ] {
                 let is_line = |line: &serde_json::Value| line["agent"] == agent && line["event"] == event;

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 
-use crate::{CostSummary, Degradation, Message, Run, StopReason, Task, TraceId, Transcript, Usage};
+use crate::{CostSummary, Degradation, Message, Run, StopReason, Task, TraceId, Transcript, Usage, run::log::count};
 
 /// The result of a run: its answer, whole or partial, why it ended, and its cost.
 ///
@@ -136,11 +136,11 @@ impl Outcome {
                 Some(cost) => cost.to_string(),
                 None => format!("{} tokens, no price", self.usage.total_tokens()),
             },
-            counted(total.calls, "call"),
+            count(total.calls, "call").to_string(),
         ];
         let workers = self.cost.by_agent.keys().filter(|path| path.contains('/')).count();
         if workers > 0 {
-            facts.push(counted(workers as u64, "worker"));
+            facts.push(count(workers as u64, "worker").to_string());
         }
         if !self.is_finished() {
             facts.push(self.stop.name().to_owned());
@@ -155,8 +155,4 @@ impl Outcome {
 
 fn as_millis<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).serialize(serializer)
-}
-
-fn counted(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

@@ -3,9 +3,12 @@
 //! INFO summarizes a run in a few lines and ends with its cost; DEBUG is for development. The message of a line is
 //! complete. Its fields, which always include `event`, repeat the amounts for machines.
 
-use std::time::Duration;
+use std::{fmt, fmt::Display, time::Duration};
 
-use crate::{Charge, CostSummary, Event, ModelErrorKind, ModelId, Money, Quantity, Run, ToolStatus, Usage};
+use crate::{Charge, CostSummary, Event, ModelErrorKind, ModelId, Money, Quantity, Run, ToolStatus};
+
+/// Counts the calls of a worker, with the run and the name of the worker.
+pub(crate) const WORKER_CALLS: &str = "calls of worker";
 
 /// Writes a line at this level to this part of the target `brigade_core`.
 macro_rules! line {
@@ -19,7 +22,7 @@ macro_rules! line {
 pub(crate) fn event(run: &Run, event: &Event) {
     let (tenant, user) = (run.scope().tenant.as_deref(), run.scope().user.as_deref());
     match event {
-        // The start of a worker is for development: the tool line of its supervisor names it.
+        // The start of a worker is for development: its other lines name it.
         Event::RunStarted if run.depth() == 0 => {
             line!(info, "run", "run_started", tenant, user, "started{}", owner(run));
         }
@@ -27,10 +30,10 @@ pub(crate) fn event(run: &Run, event: &Event) {
         Event::RunEnded { stop, turns, usage, cost, elapsed } => line!(
             info, "run", "run_ended", tenant, user, outcome = %stop.name(), turns,
             input_tokens = usage.input_tokens, output_tokens = usage.output_tokens,
-            cost_usd = usd(*cost), elapsed_ms = millis(*elapsed),
-            "{}: {}, {} tokens in, {} out, {}{}, {elapsed:.1?}{}",
+            cost_usd = cost.map(Money::as_usd_lossy), elapsed_ms = millis(*elapsed),
+            "{}: {}, {} tokens in, {} out, {}{}, {}{}",
             stop.name(), count(u64::from(*turns), "turn"), usage.input_tokens, usage.output_tokens,
-            spent(run, *cost), by_agent(&run.ledger().summary()), owner(run)
+            spent(run, *cost), by_agent(&run.ledger().summary()), time(*elapsed), owner(run)
         ),
         Event::Resumed { steps, saved } => line!(
             info,
@@ -48,10 +51,9 @@ pub(crate) fn event(run: &Run, event: &Event) {
         Event::TurnEnded { turn, model, usage, cost, stop, tool_calls, elapsed } => line!(
             info, "agent", "turn_ended", turn, %model, stop = stop.name(), tool_calls,
             input_tokens = usage.map(|usage| usage.input_tokens),
-            output_tokens = usage.map(|usage| usage.output_tokens), cost_usd = usd(*cost), elapsed_ms = millis(*elapsed),
-            "turn {turn}: {model}, {}, {}, {}, {elapsed:.1?}",
-            if *tool_calls > 0 { count(*tool_calls as u64, "tool call") } else { stop.name().to_owned() },
-            tokens(*usage), money(*cost)
+            output_tokens = usage.map(|usage| usage.output_tokens), cost_usd = cost.map(Money::as_usd_lossy), elapsed_ms = millis(*elapsed),
+            "turn {turn}: {model}, {}, {}, {}, {}",
+            or((*tool_calls > 0).then(|| count(*tool_calls as u64, "tool call")), stop.name()), or(usage.map(|usage| count(usage.total_tokens(), "token")), "tokens unknown"), money(*cost), time(*elapsed)
         ),
         Event::AttemptStarted { model } => line!(debug, "attempt", "attempt_started", %model, "asking {model}"),
         Event::AttemptEnded { model, error, charge, elapsed } => {
@@ -60,11 +62,11 @@ pub(crate) fn event(run: &Run, event: &Event) {
         Event::ReplyRestarted => line!(info, "attempt", "reply_restarted", "the reply starts again"),
         Event::RateLimitWaited { model, waited } => line!(
             info, "attempt", "rate_limit_waited", %model, elapsed_ms = millis(*waited),
-            "waited {waited:.1?} for the rate limit of {model}"
+            "waited {} for the rate limit of {model}", time(*waited)
         ),
         Event::Retrying { model, attempt, reason, delay } => line!(
             info, "attempt", "retrying", %model, attempt, error = reason.name(), delay_ms = millis(*delay),
-            "{model}: {}, attempt {attempt} in {delay:.1?}", reason.name()
+            "{model}: {}, attempt {attempt} in {}", reason.name(), time(*delay)
         ),
         Event::RetrySuppressed { model, reason } => line!(
             warn, "attempt", "retry_suppressed", %model, error = reason.name(),
@@ -81,12 +83,12 @@ pub(crate) fn event(run: &Run, event: &Event) {
             line!(debug, "attempt", "wire_quirk", %provider, %kind, "{provider}: {kind}");
         }
         Event::ToolStarted { tool, .. } => line!(debug, "tool", "tool_started", %tool, "{tool} started"),
-        Event::ToolEnded { tool, outcome: ToolStatus::Ok, elapsed, .. } => line!(
-            info, "tool", "tool_ended", %tool, outcome = "ok", elapsed_ms = millis(*elapsed), "{tool}: ok, {elapsed:.1?}"
-        ),
-        Event::ToolEnded { tool, outcome, elapsed, .. } => line!(
+        Event::ToolEnded { tool, outcome, elapsed, .. } if *outcome != ToolStatus::Ok => line!(
             warn, "tool", "tool_ended", %tool, outcome = outcome.name(), elapsed_ms = millis(*elapsed),
-            "{tool}: {} after {elapsed:.1?}", outcome.name()
+            "{tool}: {} after {}", outcome.name(), time(*elapsed)
+        ),
+        Event::ToolEnded { tool, elapsed, .. } if run.counted((WORKER_CALLS, run.id(), tool)) == 0 => line!(
+            info, "tool", "tool_ended", %tool, outcome = "ok", elapsed_ms = millis(*elapsed), "{tool}: ok, {}", time(*elapsed)
         ),
         Event::UnknownTool { name } => {
             line!(warn, "tool", "unknown_tool", "the model called {name:?}, which is not one of its tools");
@@ -118,8 +120,8 @@ pub(crate) fn event(run: &Run, event: &Event) {
         Event::WorkerFailed { worker, policy, reason } => line!(
             warn, "worker", "worker_failed", %worker, %policy, "{worker} failed, policy {policy}: {reason}"
         ),
-        // Deltas are content, and a reply has many. Rate limits come with every reply and are for metrics.
-        Event::Delta(_) | Event::RateLimitsReported { .. } => {}
+        // Deltas are content, rate limits are for metrics, and a worker has written how it ended.
+        Event::Delta(_) | Event::RateLimitsReported { .. } | Event::ToolEnded { .. } => {}
     }
 }
 
@@ -127,9 +129,10 @@ pub(crate) fn event(run: &Run, event: &Event) {
 /// is a cancellation, because it is not a fault.
 fn run_failed(run: &Run, kind: Option<ModelErrorKind>, message: &str, elapsed: Duration) {
     let cost = run.ledger().spending().cost();
-    let (cost_usd, elapsed_ms, error) = (usd(cost), millis(elapsed), kind.map(ModelErrorKind::name));
+    let (cost_usd, elapsed_ms, error) =
+        (cost.map(Money::as_usd_lossy), millis(elapsed), kind.map(ModelErrorKind::name));
     let text =
-        format!("failed after {elapsed:.1?}, {}{}: {message}", spent(run, cost), by_agent(&run.ledger().summary()));
+        format!("failed after {}, {}{}: {message}", time(elapsed), spent(run, cost), by_agent(&run.ledger().summary()));
     let (tenant, user) = (run.scope().tenant.as_deref(), run.scope().user.as_deref());
     if run.depth() == 0 && kind != Some(ModelErrorKind::Cancelled) {
         line!(error, "run", "run_failed", tenant, user, error, cost_usd, elapsed_ms, "{text}{}", owner(run));
@@ -150,37 +153,47 @@ fn owner(run: &Run) -> String {
 /// Writes the line of an attempt, for development if it succeeded, because the line of the turn covers it. A failed attempt
 /// took time, and perhaps money, that no other line shows.
 fn attempt_ended(model: &ModelId, error: Option<ModelErrorKind>, charge: Option<&Charge>, elapsed: Duration) {
-    let cost_usd = usd(charge.and_then(|charge| charge.cost));
+    let cost_usd = charge.and_then(|charge| charge.cost).map(Money::as_usd_lossy);
     let elapsed_ms = millis(elapsed);
     if let Some(error) = error.map(ModelErrorKind::name) {
         let cost = charge.map(|charge| format!(", {} {}", money(charge.cost), charge.certainty.name()));
         line!(
             warn, "attempt", "attempt_ended", %model, error, cost_usd, elapsed_ms,
-            "{model}: {error} after {elapsed:.1?}{}", cost.unwrap_or_default()
+            "{model}: {error} after {}{}", time(elapsed), cost.unwrap_or_default()
         );
     } else {
         line!(
-            debug, "attempt", "attempt_ended", %model, cost_usd, elapsed_ms, "{model} answered after {elapsed:.1?}"
+            debug, "attempt", "attempt_ended", %model, cost_usd, elapsed_ms, "{model} answered after {}", time(elapsed)
         );
     }
 }
 
-fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+/// `1 call`, `2 calls`.
+pub(crate) fn count(number: u64, noun: &str) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "{number} {noun}{}", if number == 1 { "" } else { "s" }))
 }
 
-fn tokens(usage: Option<Usage>) -> String {
-    usage.map_or_else(|| "tokens unknown".to_owned(), |usage| count(usage.total_tokens(), "token"))
+fn or(value: Option<impl Display>, absent: &str) -> impl Display {
+    fmt::from_fn(move |f| value.as_ref().map_or(&absent as &dyn Display, |value| value).fmt(f))
 }
 
-fn money(cost: Option<Money>) -> String {
-    cost.map_or_else(|| "no price".to_owned(), |cost| cost.to_string())
+fn money(cost: Option<Money>) -> impl Display {
+    or(cost, "no price")
+}
+
+/// A time with one decimal. `{:.1?}` writes the same and takes three times as long.
+fn time(duration: Duration) -> impl Display {
+    let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| nanos >= *unit).unwrap_or((1, "ns"));
+    let tenths = nanos.saturating_mul(10).saturating_add(unit / 2) / unit;
+    fmt::from_fn(move |f| write!(f, "{}.{}{name}", tenths / 10, tenths % 10))
 }
 
 /// What a run has spent. Failed calls that cost nothing are not calls without a price.
 fn spent(run: &Run, cost: Option<Money>) -> String {
     let is_nothing = cost.unwrap_or_default() == Money::ZERO && run.ledger().spending().calls == 0;
-    if is_nothing { "nothing charged".to_owned() } else { money(cost) }
+    if is_nothing { "nothing charged".to_owned() } else { money(cost).to_string() }
 }
 
 /// The cost of each agent, if there are several: ` (desk $0.0290, desk/critic $0.0022)`.
@@ -190,10 +203,6 @@ fn by_agent(summary: &CostSummary) -> String {
     }
     let costs = summary.by_agent.iter().map(|(agent, spending)| format!("{agent} {}", money(spending.cost())));
     format!(" ({})", costs.collect::<Vec<_>>().join(", "))
-}
-
-fn usd(cost: Option<Money>) -> Option<f64> {
-    cost.map(Money::as_usd_lossy)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     Agent, Budget, Degradation, Effect, ErrorChain, Event, Outcome, ParseError, Run, Runnable, Schema, StopReason,
-    Task, Tool, ToolError, ToolOutput, ToolSpec, agent::delegation,
+    Task, Tool, ToolError, ToolOutput, ToolSpec, agent::delegation, run::log::WORKER_CALLS,
 };
 
 /// An agent, or anything else that is [`Runnable`], that works for a supervisor. Its time and its calls are limited, and
@@ -159,9 +159,8 @@ impl Worker {
 
     /// Counts one more call by the agent of `run`. Fails beyond [`Worker::max_calls`].
     fn take_call(&self, run: &Run) -> Result<(), ToolError> {
-        let Some(limit) = self.max_calls else { return Ok(()) };
-        let name = self.name();
-        if run.count(("calls of worker", run.id(), name)) <= limit {
+        let (name, limit) = (self.name(), self.max_calls.unwrap_or(u32::MAX));
+        if run.count((WORKER_CALLS, run.id(), name)) <= limit {
             return Ok(());
         }
         Err(ToolError::new(format!(

@@ -1,13 +1,12 @@
 //! The format of log lines: text or JSON.
 
-use std::{error::Error, fmt, fmt::Write};
+use std::{borrow::Cow, error::Error, fmt, fmt::Write};
 
 use brigade_core::ErrorChain;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value};
 use tracing::{
-    Event, Level, Subscriber,
+    Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
@@ -16,7 +15,7 @@ use tracing_subscriber::{
 };
 
 use super::{
-    escape::{InJson, OneLine},
+    escape::{in_json, one_line},
     mask::mask,
     run_scope::RunScope,
 };
@@ -35,7 +34,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// A line as JSON: the fixed fields, and then its own.
+/// The fixed fields of a line as JSON. Its own follow.
 #[derive(Default, Serialize)]
 struct JsonLine<'a> {
     timestamp: String,
@@ -48,12 +47,10 @@ struct JsonLine<'a> {
     agent: Option<&'a str>,
     target: &'a str,
     message: &'a str,
-    #[serde(flatten)]
-    fields: Map<String, Value>,
 }
 
 /// The keys that a line's own fields must not overwrite.
-const RESERVED_KEYS: [&str; 6] = ["timestamp", "level", "trace_id", "run_id", "agent", "target"];
+const RESERVED_KEYS: [&str; 7] = ["timestamp", "level", "trace_id", "run_id", "agent", "target", "message"];
 
 impl<S, N> FormatEvent<S, N> for LogFormat
 where
@@ -75,27 +72,24 @@ impl LogFormat {
             Self::Text => format!("{}  WARN [--------] {target}: {message}\n", now()),
             Self::Json => {
                 let timestamp = now();
-                let line = JsonLine { timestamp, level: "WARN", target, message, ..JsonLine::default() };
-                // A line is plain data, which always serializes.
-                serde_json::to_string(&line).unwrap_or_default() + "\n"
+                json(&JsonLine { timestamp, level: "WARN", target, message, ..JsonLine::default() }) + "\n"
             }
         }
     }
 }
 
 fn write_text(mut out: Writer<'_>, event: &Event<'_>, scope: Option<&RunScope>) -> fmt::Result {
-    let is_core = event.metadata().target().starts_with("brigade_core::");
-    let mut fields = TextFields { is_core, ..TextFields::default() };
+    let mut fields = TextFields::new(event.metadata());
     event.record(&mut fields);
-    let target = fields.log_target.as_deref().unwrap_or(event.metadata().target());
-    let (on, off) = if out.has_ansi_escapes() { (colour(*event.metadata().level()), "\x1b[0m") } else { ("", "") };
-    let level = event.metadata().level().as_str();
-    write!(out, "{} {on}{level:>5}{off} [{}] ", now(), scope.map_or("--------", RunScope::short_trace))?;
-    if let Some(scope) = scope.filter(|scope| !scope.agent.is_empty()) {
-        write!(out, "{} ", scope.agent)?;
+    let level = *event.metadata().level();
+    let (on, off) = if out.has_ansi_escapes() { (colour(level), "\x1b[0m") } else { ("", "") };
+    write!(out, "{:.3} {on}{:>5}{off} ", Timestamp::now(), level.as_str())?;
+    out.write_str(scope.map_or("[--------] ", |scope| &scope.head))?;
+    out.write_str(fields.log_target.as_deref().unwrap_or(event.metadata().target()))?;
+    out.write_str(": ")?;
+    for text in [&fields.message, &fields.rest] {
+        out.write_str(&mask(&one_line(text)))?;
     }
-    write!(out, "{target}: {}", mask(&fields.message))?;
-    out.write_str(&mask(&fields.rest))?;
     out.write_char('\n')
 }
 
@@ -112,15 +106,20 @@ fn write_json(mut out: Writer<'_>, event: &Event<'_>, scope: Option<&RunScope>) 
         agent: scope.filter(|scope| !scope.run.is_empty()).map(|scope| &*scope.agent),
         target,
         message: &mask(&fields.message),
-        fields: fields.rest,
     };
-    let json = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
-    InJson(&mut out).write_str(&json)?;
-    out.write_char('\n')
+    let fixed = json(&line);
+    out.write_str(&in_json(fixed.strip_suffix('}').unwrap_or_default()))?;
+    out.write_str(&in_json(&fields.rest))?;
+    out.write_str("}\n")
 }
 
 fn now() -> String {
     format!("{:.3}", Timestamp::now())
+}
+
+/// What a line holds is plain data, which always serializes.
+fn json(data: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(data).unwrap_or_default()
 }
 
 fn colour(level: Level) -> &'static str {
@@ -145,11 +144,21 @@ struct TextFields {
     is_event: bool,
 }
 
+/// The longest usual message, so that its buffer does not grow in steps.
+const USUAL_BYTES: usize = 128;
+
+impl TextFields {
+    fn new(metadata: &Metadata<'_>) -> Self {
+        let is_core = metadata.target().starts_with("brigade_core::");
+        Self { message: String::with_capacity(USUAL_BYTES), is_core, ..Self::default() }
+    }
+}
+
 impl Visit for TextFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a `String` cannot fail.
         let _ = match field.name() {
-            "message" => write!(OneLine(&mut self.message), "{value:?}"),
+            "message" => write!(self.message, "{value:?}"),
             // The first field after the message.
             "event" if self.is_core => {
                 self.is_event = true;
@@ -157,7 +166,7 @@ impl Visit for TextFields {
             }
             _ if self.is_event => Ok(()),
             name if name.starts_with("log.") => Ok(()),
-            name => write!(OneLine(&mut self.rest), " {name}={value:?}"),
+            name => write!(self.rest, " {name}={value:?}"),
         };
     }
 
@@ -174,57 +183,56 @@ impl Visit for TextFields {
     }
 }
 
-/// The message of a line, and its other fields as JSON.
+/// The message of a line, and its other fields as the rest of a JSON object: `,"name":value`.
 #[derive(Default)]
 struct JsonFields {
     message: String,
-    rest: Map<String, Value>,
+    rest: String,
     log_target: Option<String>,
 }
 
 impl JsonFields {
-    fn add(&mut self, field: &Field, value: Value) {
-        match (field.name(), value) {
-            ("message", Value::String(text)) => self.message = text,
-            ("log.target", Value::String(target)) => self.log_target = Some(target),
-            (name, _) if name.starts_with("log.") => {}
-            (name, Value::String(text)) => drop(self.rest.insert(key_of(name), mask(&text).into())),
-            (name, value) => drop(self.rest.insert(key_of(name), value)),
+    fn add(&mut self, field: &Field, value: impl Serialize) {
+        let name = field.name();
+        if !name.starts_with("log.") {
+            // Reserved names get an underscore.
+            let key = if RESERVED_KEYS.contains(&name) { Cow::Owned(format!("{name}_")) } else { Cow::Borrowed(name) };
+            self.rest.extend([",", &json(&*key), ":", &json(&value)]);
         }
     }
 }
 
-/// The key of a field; reserved ones get an underscore.
-fn key_of(name: &str) -> String {
-    if RESERVED_KEYS.contains(&name) { format!("{name}_") } else { name.to_owned() }
-}
-
 impl Visit for JsonFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, format!("{value:?}").into());
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => self.message = text,
+            "log.target" => self.log_target = Some(text),
+            _ => self.add(field, &*mask(&text)),
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, value.into());
+        self.record_debug(field, &format_args!("{value}"));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, value.into());
+        self.add(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, value.into());
+        self.add(field, value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, value.into());
+        self.add(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, value.into());
+        self.add(field, value);
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.add(field, ErrorChain(value).to_string().into());
+        self.record_debug(field, &format_args!("{}", ErrorChain(value)));
     }
 }

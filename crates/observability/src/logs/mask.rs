@@ -39,29 +39,34 @@ const MIN_LENGTH: usize = 16;
 /// assert_eq!(mask("wrong key sk-proj-abcdefghijklmnop"), "wrong key sk-[masked]");
 /// ```
 pub fn mask(text: &str) -> Cow<'_, str> {
-    // A credential is a long word, and most log lines have none: one look at each byte is enough for them.
-    if !text.as_bytes().split(|byte| !is_key_byte(*byte)).any(|word| word.len() >= MIN_LENGTH) {
+    // Most log lines have no credential: one look at each byte is enough for them.
+    let mut words = text.as_bytes().split(|byte| !is_key_byte(*byte));
+    if !words.any(|word| prefix_of(word).is_some() || is_bearer(word)) {
         return Cow::Borrowed(text);
     }
     let mut masked = String::with_capacity(text.len());
     let mut after_bearer = false;
     for piece in text.split_inclusive(|character: char| !is_key_character(character)) {
         let word = piece.trim_end_matches(|character: char| !is_key_character(character));
-        match prefix_of(word).or((after_bearer && word.len() >= MIN_LENGTH).then_some("")) {
+        match prefix_of(word.as_bytes()).or((after_bearer && word.len() >= MIN_LENGTH).then_some("")) {
             Some(prefix) => {
                 masked.extend([prefix, "[masked]"]);
                 masked.push_str(piece.strip_prefix(word).unwrap_or_default());
             }
             None => masked.push_str(piece),
         }
-        after_bearer = word.eq_ignore_ascii_case("bearer") || (after_bearer && word.is_empty());
+        after_bearer = is_bearer(word.as_bytes()) || (after_bearer && word.is_empty());
     }
     Cow::Owned(masked)
 }
 
-fn prefix_of(word: &str) -> Option<&'static str> {
+fn prefix_of(word: &[u8]) -> Option<&'static str> {
     let is_long = word.len() >= MIN_LENGTH;
-    PREFIXES.into_iter().find(|start| is_long && word.starts_with(start))
+    PREFIXES.into_iter().find(|start| is_long && word.starts_with(start.as_bytes()))
+}
+
+fn is_bearer(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"bearer")
 }
 
 fn is_key_character(character: char) -> bool {

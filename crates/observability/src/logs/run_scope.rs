@@ -1,6 +1,6 @@
 //! The run that a line belongs to, read from the spans around it.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use tracing::{
     Metadata, Subscriber,
@@ -14,7 +14,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::logs::escape::OneLine;
+use crate::logs::escape::one_line;
 
 /// The run that a line belongs to.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub(crate) struct RunScope {
     pub(crate) run: String,
     /// The agent's path; empty at the top.
     pub(crate) agent: String,
+    /// The trace id and the agent at the head of a line of text: `[a3f2b1c9] desk/researcher `.
+    pub(crate) head: String,
 }
 
 /// Stores a [`RunScope`] with every run's span.
@@ -47,17 +49,14 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for RunSpans {
         if let Some(span) = context.span(id) {
             let mut scope = RunScope::default();
             attributes.record(&mut scope);
+            scope.head = format!("[{}] {}", scope.trace.get(..8).unwrap_or(&scope.trace), scope.agent);
+            scope.head.extend((!scope.agent.is_empty()).then_some(' '));
             span.extensions_mut().replace(scope);
         }
     }
 }
 
 impl RunScope {
-    /// The first eight digits of the trace id.
-    pub(crate) fn short_trace(&self) -> &str {
-        self.trace.get(..8).unwrap_or(&self.trace)
-    }
-
     /// Calls `show` with the innermost run around a line, if there is one.
     pub(crate) fn around<S, N, T>(context: &FmtContext<'_, S, N>, show: impl FnOnce(Option<&Self>) -> T) -> T
     where
@@ -81,8 +80,7 @@ impl Visit for RunScope {
             "agent" => &mut self.agent,
             _ => return,
         };
-        // Writing to a `String` cannot fail.
-        let _ = write!(OneLine(text), "{value:?}");
+        *text = one_line(&format!("{value:?}")).into_owned();
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use brigade_core::Usage;
-use metrics::{Counter, Gauge, Histogram, SharedString};
+use metrics::{Counter, Gauge, Histogram};
 
 use super::{
-    labels::ModelLabels,
+    labels::{LabelValue, ModelLabels},
     metrics::to_gauge,
     names,
     series::{Family, Registry},
@@ -72,7 +72,7 @@ pub(crate) struct TokenCounters {
 }
 
 /// The conventions' name of a model call.
-pub(crate) const CHAT: SharedString = SharedString::const_str("chat");
+pub(crate) const CHAT: LabelValue = "chat";
 
 impl Instruments {
     pub(crate) fn new(registry: &Arc<Registry>, convention: Convention) -> Self {
@@ -137,11 +137,10 @@ impl Tokens {
     pub(crate) fn record(&self, model: ModelLabels, usage: &Usage) {
         let ModelLabels { provider, model, .. } = model;
         match self {
-            Self::Counters(counters) => counters.count(&[CHAT, provider, model], usage),
+            Self::Counters(counters) => counters.count([CHAT, provider, model], usage),
             Self::Histogram(histogram) => {
                 for (kind, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
-                    let labels = [CHAT, provider.clone(), model.clone(), kind.into()];
-                    histogram.with(labels).record(to_gauge(tokens));
+                    histogram.with([CHAT, provider, model, kind]).record(to_gauge(tokens));
                 }
             }
         }
@@ -149,7 +148,7 @@ impl Tokens {
 }
 
 impl TokenCounters {
-    fn count(&self, labels: &[SharedString; 3], usage: &Usage) {
+    fn count(&self, labels: [LabelValue; 3], usage: &Usage) {
         let parts = [
             (&self.input, Some(usage.input_tokens)),
             (&self.output, Some(usage.output_tokens)),
@@ -159,7 +158,7 @@ impl TokenCounters {
         ];
         for (family, tokens) in parts {
             if let Some(tokens) = tokens {
-                family.with(labels.clone()).increment(tokens);
+                family.with(labels).increment(tokens);
             }
         }
     }

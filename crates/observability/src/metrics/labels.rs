@@ -2,13 +2,14 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
-    sync::Arc,
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex},
 };
 
 use brigade_core::{ModelErrorKind, ModelId, TimeoutPhase};
 use foldhash::fast::RandomState;
-use metrics::SharedString;
+
+use crate::unpoisoned;
 
 /// The names in the configuration. Every label value adds a time series to the metrics database, and models and clients
 /// can invent any number of names, so a name that is not listed here is shown as `other`.
@@ -19,69 +20,83 @@ pub(crate) struct KnownNames {
     models: HashMap<ModelId, ModelLabels, RandomState>,
 }
 
-type Names = HashSet<Arc<str>, RandomState>;
+type Names = HashSet<LabelValue, RandomState>;
+
+/// The value of a label: a word of the program, or an [`interned`] name. A copy costs nothing.
+pub(crate) type LabelValue = &'static str;
 
 /// A model as label values.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct ModelLabels {
-    pub(crate) provider: SharedString,
-    pub(crate) model: SharedString,
+    pub(crate) provider: LabelValue,
+    pub(crate) model: LabelValue,
     /// Both, as `provider/model`.
-    pub(crate) both: SharedString,
+    pub(crate) both: LabelValue,
 }
 
-pub(crate) const OTHER: SharedString = SharedString::const_str("other");
+pub(crate) const OTHER: LabelValue = "other";
 
 /// The value of a label that a series does not have.
-pub(crate) const ABSENT: SharedString = SharedString::const_str("");
+pub(crate) const ABSENT: LabelValue = "";
 
 impl KnownNames {
     /// Adds names. Workers are called as tools, so agents count as tools, too.
     pub(crate) fn add(&mut self, agents: &[Arc<str>], tools: &[Arc<str>], models: &[ModelId]) {
-        self.agents.extend(agents.iter().cloned());
-        self.tools.extend(agents.iter().chain(tools).cloned());
+        self.agents.extend(agents.iter().map(|name| interned(name)));
+        self.tools.extend(agents.iter().chain(tools).map(|name| interned(name)));
         for id in models {
-            let (provider, model) = (Arc::clone(id.provider()).into(), Arc::clone(id.model()).into());
-            self.models.insert(id.clone(), ModelLabels { provider, model, both: id.to_string().into() });
+            let [provider, model, both] = [id.provider(), id.model(), &*id.to_string()].map(interned);
+            self.models.insert(id.clone(), ModelLabels { provider, model, both });
         }
     }
 
     /// The last agent of a path. Paths themselves are unbounded where agents delegate to each other.
-    pub(crate) fn agent(&self, path: &str) -> SharedString {
+    pub(crate) fn agent(&self, path: &str) -> LabelValue {
         known(&self.agents, path.rsplit('/').next().unwrap_or(path))
     }
 
-    pub(crate) fn tool(&self, name: &str) -> SharedString {
+    pub(crate) fn tool(&self, name: &str) -> LabelValue {
         known(&self.tools, name)
     }
 
     pub(crate) fn model(&self, id: &ModelId) -> ModelLabels {
-        let other = || ModelLabels { provider: OTHER, model: OTHER, both: OTHER };
-        self.models.get(id).cloned().unwrap_or_else(other)
+        self.models.get(id).copied().unwrap_or(ModelLabels { provider: OTHER, model: OTHER, both: OTHER })
     }
 
     /// The kind of a ledger account. The names of keys must not become labels, so they are all shown as `account`.
-    pub(crate) fn scope(&self, account: &str) -> SharedString {
-        let is_agent = || self.agent(account) != OTHER;
-        SharedString::const_str(match account {
+    pub(crate) fn scope(&self, account: &str) -> LabelValue {
+        match account {
             "process" => "process",
             "the run" => "run",
-            _ if is_agent() => "agent",
+            _ if self.agent(account) != OTHER => "agent",
             _ => "account",
-        })
+        }
     }
 }
 
-fn known(names: &Names, name: &str) -> SharedString {
-    names.get(name).map_or(OTHER, |name| Arc::clone(name).into())
+fn known(names: &Names, name: &str) -> LabelValue {
+    names.get(name).copied().unwrap_or(OTHER)
+}
+
+/// The name as a string that lives as long as the process. Only names of the configuration come here: they are few, and a
+/// reload adds only new ones.
+pub(crate) fn interned(name: &str) -> LabelValue {
+    static NAMES: Mutex<BTreeSet<LabelValue>> = Mutex::new(BTreeSet::new());
+    let mut names = unpoisoned(NAMES.lock());
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let kept = Box::leak(Box::from(name));
+    names.insert(kept);
+    kept
 }
 
 /// A string constant as a label value. A string that was read from a file could have any value, so it is shown as
 /// `other`.
 #[expect(clippy::ptr_arg, reason = "the function depends on whether the string is borrowed")]
-pub(crate) fn word(word: &Cow<'static, str>) -> SharedString {
+pub(crate) fn word(word: &Cow<'static, str>) -> LabelValue {
     match word {
-        Cow::Borrowed(word) => SharedString::const_str(word),
+        Cow::Borrowed(word) => word,
         Cow::Owned(_) => OTHER,
     }
 }

@@ -9,11 +9,11 @@ use brigade_core::{
     BreakerState, Certainty, Charge, Event, ModelErrorKind, ModelId, Observer, Quantity, RateLimits, Run, StopReason,
     ToolStatus,
 };
-use metrics::{Recorder, SharedString};
+use metrics::Recorder;
 
 use super::{
     instruments::{CHAT, Instruments},
-    labels::{ABSENT, INTERNAL_ERROR, KnownNames, ModelLabels, OTHER, error_type, word},
+    labels::{ABSENT, INTERNAL_ERROR, KnownNames, LabelValue, ModelLabels, OTHER, error_type, word},
     run_timer::{RunTimer, RunTimers},
     series::Registry,
 };
@@ -131,7 +131,7 @@ impl Metrics {
 
     /// Counts a request that the program answered with an error of this code, which must be a word of the program.
     pub fn request_failed(&self, code: &'static str) {
-        self.instruments.request_errors.with([code.into()]).increment(1);
+        self.instruments.request_errors.with([code]).increment(1);
     }
 
     pub(crate) fn instruments(&self) -> &Instruments {
@@ -147,7 +147,7 @@ impl Metrics {
         unpoisoned(self.names.read())
     }
 
-    fn agent(&self, run: &Run) -> SharedString {
+    fn agent(&self, run: &Run) -> LabelValue {
         self.names().agent(run.agent())
     }
 
@@ -157,14 +157,14 @@ impl Metrics {
 
     fn run_started(&self, run: &Run) {
         let agent = self.agent(run);
-        self.instruments.runs_in_flight.with([agent.clone()]).increment(1.0);
+        self.instruments.runs_in_flight.with([agent]).increment(1.0);
         if let Some(replaced) = self.timers.start(run.id(), agent) {
             self.left(&replaced);
         }
     }
 
     fn left(&self, timer: &RunTimer) {
-        self.instruments.runs_in_flight.with([timer.agent.clone()]).decrement(1.0);
+        self.instruments.runs_in_flight.with([timer.agent]).decrement(1.0);
     }
 
     fn run_ended(&self, run: &Run, stop: StopReason, turns: u32, elapsed: Duration) {
@@ -174,14 +174,14 @@ impl Metrics {
 
     fn run_failed(&self, run: &Run, kind: Option<ModelErrorKind>, elapsed: Duration) {
         let error = kind.map_or(INTERNAL_ERROR, error_type);
-        self.run_over(run, error, error.into(), elapsed);
+        self.run_over(run, error, error, elapsed);
     }
 
-    fn run_over(&self, run: &Run, outcome: &'static str, error: SharedString, elapsed: Duration) {
+    fn run_over(&self, run: &Run, outcome: &'static str, error: LabelValue, elapsed: Duration) {
         let (agent, to) = (self.agent(run), &self.instruments);
-        to.runs.with([agent.clone(), outcome.into()]).increment(1);
-        to.run_duration.with([agent.clone()]).record(elapsed);
-        to.invoke_agent.with([agent.clone(), error]).record(elapsed);
+        to.runs.with([agent, outcome]).increment(1);
+        to.run_duration.with([agent]).record(elapsed);
+        to.invoke_agent.with([agent, error]).record(elapsed);
         if let Some(timer) = self.timers.stop(run.id()) {
             self.left(&timer);
             to.overhead.with([agent]).record(timer.overhead());
@@ -206,9 +206,9 @@ impl Metrics {
     ) {
         let (model, to) = (self.model(id), &self.instruments);
         let outcome = error.map_or("ok", error_type);
-        to.attempts.with([model.provider.clone(), model.model.clone(), outcome.into()]).increment(1);
-        let error = error.map_or(ABSENT, |error| error_type(error).into());
-        to.inference_duration.with([CHAT, model.provider.clone(), model.model.clone(), error]).record(elapsed);
+        to.attempts.with([model.provider, model.model, outcome]).increment(1);
+        let error = error.map_or(ABSENT, error_type);
+        to.inference_duration.with([CHAT, model.provider, model.model, error]).record(elapsed);
         self.timers.update(run.id(), |timer, now| {
             timer.first_response(now);
             timer.end_work(now);
@@ -221,8 +221,8 @@ impl Metrics {
     fn charged(&self, run: &Run, model: ModelLabels, charge: &Charge) {
         let to = &self.instruments;
         if let Some(cost) = charge.cost {
-            let kind = charge.certainty.name().into();
-            let labels = [model.provider.clone(), model.model.clone(), self.agent(run), kind];
+            let kind = charge.certainty.name();
+            let labels = [model.provider, model.model, self.agent(run), kind];
             to.cost.with(labels).increment(u64::try_from(cost.nano()).unwrap_or(0));
         }
         // The usage of a failed call is an upper bound, not a measurement.
@@ -253,19 +253,19 @@ impl Metrics {
         ];
         for (dimension, allowance) in dimensions {
             if let Some(remaining) = allowance.remaining {
-                let labels = [model.provider.clone(), model.model.clone(), dimension.into()];
+                let labels = [model.provider, model.model, dimension];
                 self.instruments.rate_limit_remaining.with(labels).set(to_gauge(remaining));
             }
         }
     }
 
     fn retrying(&self, run: &Run, reason: ModelErrorKind, delay: Duration) {
-        self.instruments.retries.with([error_type(reason).into()]).increment(1);
+        self.instruments.retries.with([error_type(reason)]).increment(1);
         self.timers.update(run.id(), |timer, now| timer.pause(delay, now));
     }
 
     fn fell_back(&self, from: &ModelId, to: &ModelId, reason: ModelErrorKind) {
-        let labels = [self.model(from).both, self.model(to).both, error_type(reason).into()];
+        let labels = [self.model(from).both, self.model(to).both, error_type(reason)];
         self.instruments.fallbacks.with(labels).increment(1);
     }
 
@@ -281,14 +281,14 @@ impl Metrics {
 
     fn tool_ended(&self, run: &Run, tool: &str, outcome: ToolStatus, elapsed: Duration) {
         let (tool, to) = (self.names().tool(tool), &self.instruments);
-        to.tool_calls.with([tool.clone(), outcome.name().into()]).increment(1);
-        let error = if outcome == ToolStatus::Ok { ABSENT } else { outcome.name().into() };
+        to.tool_calls.with([tool, outcome.name()]).increment(1);
+        let error = if outcome == ToolStatus::Ok { ABSENT } else { outcome.name() };
         to.execute_tool.with([tool, error]).record(elapsed);
         self.timers.update(run.id(), RunTimer::end_work);
     }
 
-    fn budget_labels(&self, scope: &str, quantity: Option<Quantity>) -> [SharedString; 2] {
-        [self.names().scope(scope), quantity.map_or(ABSENT, |quantity| quantity.name().into())]
+    fn budget_labels(&self, scope: &str, quantity: Option<Quantity>) -> [LabelValue; 2] {
+        [self.names().scope(scope), quantity.map_or(ABSENT, Quantity::name)]
     }
 
     fn usage_missing(&self, model: &ModelId) {
@@ -314,13 +314,13 @@ impl Observer for Metrics {
             Event::RateLimitsReported { model, limits } => self.limits_reported(model, limits),
             Event::Retrying { reason, delay, .. } => self.retrying(run, *reason, *delay),
             Event::RetrySuppressed { reason, .. } => {
-                to.retries_suppressed.with([error_type(*reason).into()]).increment(1);
+                to.retries_suppressed.with([error_type(*reason)]).increment(1);
             }
             Event::FellBack { from, to, reason } => self.fell_back(from, to, *reason),
             Event::BreakerChanged { model, state } => self.breaker_changed(model, *state),
             Event::ToolStarted { .. } => drop(self.timers.update(run.id(), RunTimer::start_work)),
             Event::ToolEnded { tool, outcome, elapsed, .. } => self.tool_ended(run, tool, *outcome, *elapsed),
-            Event::UnknownTool { .. } => to.tool_calls.with([OTHER, "unknown".into()]).increment(1),
+            Event::UnknownTool { .. } => to.tool_calls.with([OTHER, "unknown"]).increment(1),
             Event::LoopNoticed { kind, .. } => to.loops.with([word(kind)]).increment(1),
             Event::BudgetRefused { scope, quantity, .. } => {
                 to.budget_refusals.with(self.budget_labels(scope, *quantity)).increment(1);

@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::names;
+use super::{labels::interned, names};
 use crate::{LoggingHandle, Metrics, MetricsConfig, PriceBook, unpoisoned};
 
 /// Metrics and their Prometheus exporter. Cheap to clone.
@@ -147,8 +147,8 @@ impl MetricsHandle {
     pub fn forget_budget(&self, scope: &str) {
         if self.sampled().budgets.remove(scope).is_some() {
             let to = self.0.metrics.instruments();
-            to.budget_limit.with([scope.to_owned().into()]).set(f64::NAN);
-            to.budget_remaining.with([scope.to_owned().into()]).set(f64::NAN);
+            to.budget_limit.with([interned(scope)]).set(f64::NAN);
+            to.budget_remaining.with([interned(scope)]).set(f64::NAN);
         }
     }
 
@@ -193,8 +193,8 @@ impl Sampled {
         for (scope, ledger) in &self.budgets {
             let Some(cap) = ledger.budget().usd.map(|cap| cap.limit) else { continue };
             let remaining = cap - ledger.spent_in_window() - ledger.reserved();
-            to.budget_limit.with([scope.clone().into()]).set(cap.as_usd_lossy());
-            to.budget_remaining.with([scope.clone().into()]).set(remaining.as_usd_lossy());
+            to.budget_limit.with([interned(scope)]).set(cap.as_usd_lossy());
+            to.budget_remaining.with([interned(scope)]).set(remaining.as_usd_lossy());
         }
         if let Some(prices) = &self.prices {
             to.price_table_age.with([]).set(prices.age().as_secs_f64());

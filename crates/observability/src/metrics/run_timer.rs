@@ -7,10 +7,9 @@ use std::{
 };
 
 use brigade_core::RunId;
-use metrics::SharedString;
 use tokio::time::Instant;
 
-use super::labels::ModelLabels;
+use super::labels::{LabelValue, ModelLabels};
 use crate::unpoisoned;
 
 /// The timers of all runs in flight.
@@ -21,7 +20,7 @@ pub(crate) struct RunTimers(Mutex<BTreeMap<RunId, RunTimer>>);
 /// rest is overhead.
 #[derive(Debug)]
 pub(crate) struct RunTimer {
-    pub(crate) agent: SharedString,
+    pub(crate) agent: LabelValue,
     started: Instant,
     last_event: Instant,
     /// The number of attempts and tools in progress.
@@ -58,7 +57,7 @@ const MAX_SILENCE: Duration = Duration::from_hours(1);
 
 impl RunTimers {
     /// Starts the timer of a run. Returns the timer that it replaces, or that must make room.
-    pub(crate) fn start(&self, run: RunId, agent: SharedString) -> Option<RunTimer> {
+    pub(crate) fn start(&self, run: RunId, agent: LabelValue) -> Option<RunTimer> {
         let mut timers = self.lock();
         let replaced = timers.insert(run, RunTimer::new(agent));
         let is_full = timers.len() > MAX_RUNS;
@@ -92,7 +91,7 @@ impl RunTimers {
 }
 
 impl RunTimer {
-    fn new(agent: SharedString) -> Self {
+    fn new(agent: LabelValue) -> Self {
         let now = Instant::now();
         Self {
             agent,

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use jiff::Timestamp;
 
 use super::{Node, NodeKind, RunTree};
-use crate::logs::escape::OneLine;
+use crate::logs::escape::one_line;
 
 /// How a [`RunTree`] is drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -132,8 +132,7 @@ impl RunTree {
 impl Node {
     /// The text of its row. A turn has the result of its only attempt: the cost with its certainty, or the error.
     fn text(&self, only_attempt: Option<&Self>) -> String {
-        let mut text = String::new();
-        let mut out = OneLine(&mut text);
+        let mut text = self.title.clone();
         let mut facts = self.facts.clone();
         if let Some(attempt) = only_attempt {
             match (facts.get_mut(2), attempt.facts.get(2)) {
@@ -142,15 +141,13 @@ impl Node {
                 (Some(_), _) => {}
             }
         }
-        // Writing to a string does not fail.
-        let _ = out.write_str(&self.title);
         for fact in facts {
-            let _ = write!(out, " · {fact}");
+            text.extend([" · ", &fact]);
         }
         if self.is_open {
-            let _ = out.write_str(" · not ended");
+            text.push_str(" · not ended");
         }
-        text
+        one_line(&text).into_owned()
     }
 }
 
