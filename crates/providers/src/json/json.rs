@@ -1,11 +1,8 @@
 //! JSON as providers really send it.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapDeserializer},
-};
+use serde::{Deserialize, Deserializer, Serialize, de::value::MapDeserializer};
 use serde_json::{Value, value::RawValue};
 
 /// The fields of an object with unparsed values. Sorted, so that they are always encoded in the same order.
@@ -103,75 +100,35 @@ impl<'de> Deserialize<'de> for Count {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // An error is a value that cannot be represented, such as `1e999`.
-        Ok(Self(deserializer.deserialize_any(ObjectVisitor(PhantomData)).unwrap_or_default()))
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        // A derived `Deserialize` would read a list, too.
+        let is_object = raw.starts_with('{');
+        Ok(Self(is_object.then(|| serde_json::from_str(raw).ok().or_else(|| last_fields(raw))).flatten()))
     }
 }
-
-/// Reads an object of this form in one pass, and skips any other value.
-struct ObjectVisitor<T>(PhantomData<T>);
 
 /// A name of a field, borrowed unless it has escapes.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 struct FieldName<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Option<T>, A::Error> {
-        // Through a map, because a derived `Deserialize` refuses a field that comes twice.
-        let mut fields = BTreeMap::new();
-        while let Some((FieldName(name), value)) = object.next_entry::<_, &RawValue>()? {
-            fields.insert(name, value);
-        }
-        Ok(T::deserialize(MapDeserializer::<_, serde_json::Error>::new(fields.into_iter())).ok())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<T>, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Option<T>, E> {
-        Ok(None)
-    }
+/// Reads an object in which a field may come twice, which a derived `Deserialize` refuses. The last one counts.
+fn last_fields<'de, T: Deserialize<'de>>(raw: &'de str) -> Option<T> {
+    let fields: BTreeMap<FieldName<'de>, &'de RawValue> = serde_json::from_str(raw).ok()?;
+    let fields = fields.into_iter().map(|(FieldName(name), value)| (name, value));
+    T::deserialize(MapDeserializer::<_, serde_json::Error>::new(fields)).ok()
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&'de RawValue>::deserialize(deserializer)?.get();
-        Ok(Self(serde_json::from_str(raw).ok()))
+        Ok(Self(raw.starts_with('[').then(|| serde_json::from_str(raw).ok()).flatten()))
     }
 }
 
 impl<'de> Deserialize<'de> for LooseString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&'de RawValue>::deserialize(deserializer)?.get();
-        Ok(Self(serde_json::from_str(raw).ok()))
+        Ok(Self(raw.starts_with('"').then(|| serde_json::from_str(raw).ok()).flatten()))
     }
 }
 
