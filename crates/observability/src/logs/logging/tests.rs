@@ -184,6 +184,7 @@ fn every_event_has_its_line_or_none() {
     };
     let expected = [
         "DEBUG run: started",
+        " INFO run: resumed: 4 steps answered from the journal, $0.0100 not paid again",
         "DEBUG agent: turn 1: asking openai/gpt-5-mini",
         " INFO attempt: waited 1.0s for the rate limit of openai/gpt-5-mini",
         "DEBUG attempt: asking openai/gpt-5-mini",

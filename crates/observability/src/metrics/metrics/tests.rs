@@ -117,8 +117,9 @@ async fn every_event_changes_its_metrics_or_none() {
     ];
     let attempt: Vec<_> = attempt.iter().map(String::as_str).collect();
     let invoke_agent = "gen_ai_invoke_agent_duration_seconds_count";
-    let expected: [(&str, &[&str]); 27] = [
+    let expected: [(&str, &[&str]); 28] = [
         ("RunStarted", &["brigade_runs_in_flight"]),
+        ("Resumed", &["brigade_runs_in_flight"]),
         ("TurnStarted", &[]), // the end of the run counts its turns
         ("RateLimitWaited", &["brigade_rate_limit_wait_seconds_count"]),
         ("AttemptStarted", &[]), // starts a timer
