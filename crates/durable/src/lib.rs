@@ -23,8 +23,10 @@ pub use store::signal::{NewSignal, Signal, SignalKind, Signalled};
 pub use store::stored_run::{
     Claim, ClaimRequest, QueuedRun, RunQuery, RunState, StoredRun, Submitted, WaitReason, Waiting,
 };
+pub use worker::claimed_run::{ClaimedRun, WorkEnd};
 pub use worker::durable::{Durable, DurableError};
 pub use worker::settings::WorkerSettings;
+pub use worker::starter::RunStarter;
 pub use worker::submission::{Submission, SubmittedTask};
 
 #[cfg(any(test, feature = "testing"))]

@@ -66,18 +66,20 @@ impl StoreJournal {
 
     /// Commits what becomes of the run. No step is in progress any more, so records that say that one began are left out if
     /// they were not written: nothing has followed them.
-    pub(crate) async fn end(&self, next: NextState, consumed: Vec<u64>) -> Result<Committed, CommitError> {
+    pub(crate) async fn end(&self, next: NextState, consumed: Vec<u64>, erase: bool) -> Result<Committed, CommitError> {
         let mut writer = self.writer.lock().await;
         self.repeat_unclear(&mut writer).await?;
         self.pending().records.retain(|record| record.state != StepState::Began);
-        self.write_pending(&mut writer, next, consumed).await
+        let (commit, written) = self.next_commit(&writer, next);
+        self.send(&mut writer, Sent { commit: commit.consumed(consumed).erase(erase), written }).await
     }
 
     /// Commits the records that a decision has changed.
     pub(crate) async fn decide(&self, steps: Vec<StepRecord>, consumed: Vec<u64>) -> Result<Committed, CommitError> {
         let mut writer = self.writer.lock().await;
         self.pending().records.extend(steps);
-        self.write_pending(&mut writer, NextState::Continue, consumed).await
+        let (commit, written) = self.next_commit(&writer, NextState::Continue);
+        self.send(&mut writer, Sent { commit: commit.consumed(consumed), written }).await
     }
 
     async fn repeat_unclear(&self, writer: &mut Writer) -> Result<(), CommitError> {
@@ -87,18 +89,11 @@ impl StoreJournal {
         Ok(())
     }
 
-    async fn write_pending(
-        &self,
-        writer: &mut Writer,
-        next: NextState,
-        consumed: Vec<u64>,
-    ) -> Result<Committed, CommitError> {
-        let (steps, written) = {
-            let mut pending = self.pending();
-            (mem::take(&mut pending.records), pending.added)
-        };
+    /// The commit of the pending records, and the number of all records that are then written.
+    fn next_commit(&self, writer: &Writer, next: NextState) -> (Commit, u64) {
+        let mut pending = self.pending();
         let commit = Commit::new(self.fence.clone(), writer.number + 1, next, self.lease.length());
-        self.send(writer, Sent { commit: commit.steps(steps).consumed(consumed), written }).await
+        (commit.steps(mem::take(&mut pending.records)), pending.added)
     }
 
     /// Sends a commit, and repeats it while the store cannot take it and the lease lasts.
@@ -147,7 +142,8 @@ impl Journal for StoreJournal {
         let written = async {
             self.repeat_unclear(&mut writer).await?;
             if writer.written < added {
-                self.write_pending(&mut writer, NextState::Continue, Vec::new()).await?;
+                let (commit, written) = self.next_commit(&writer, NextState::Continue);
+                self.send(&mut writer, Sent { commit, written }).await?;
             }
             Ok(())
         };

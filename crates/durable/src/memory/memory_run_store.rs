@@ -87,6 +87,7 @@ impl RunStore for MemoryRunStore {
         let mut due: Vec<_> = runs
             .runs
             .values_mut()
+            .filter(|entry| request.run.is_none_or(|run| entry.run.id == run))
             .filter(|entry| request.queues.contains(&entry.run.queue) && entry.is_due(now))
             .collect();
         due.sort_by_key(|entry| entry.due);
@@ -202,7 +203,16 @@ impl Entry {
         if commit.makes_progress() {
             self.run.attempt = 1;
         }
+        if commit.erase {
+            self.erase();
+        }
         Ok(self.go_on(&commit.next, commit.lease))
+    }
+
+    fn erase(&mut self) {
+        self.run.input = RawJson::empty_object();
+        self.steps.values_mut().for_each(|record| record.output = None);
+        self.signals.iter_mut().for_each(|stored| stored.signal.payload = RawJson::empty_object());
     }
 
     fn go_on(&mut self, next: &NextState, lease: Duration) -> Committed {

@@ -35,6 +35,9 @@ pub struct Commit {
     pub next: NextState,
     /// The lease from now on, if the run goes on.
     pub lease: Duration,
+    /// Whether the content of the run is erased, for a run that needs it no more: its input becomes an empty object, the
+    /// outputs of its steps absent, and the payloads of its signals empty objects.
+    pub erase: bool,
 }
 
 /// What becomes of a run with a commit.
@@ -104,7 +107,13 @@ impl Fence {
 impl Commit {
     /// A commit without steps.
     pub fn new(fence: Fence, number: u64, next: NextState, lease: Duration) -> Self {
-        Self { fence, number, steps: Vec::new(), consumed: Vec::new(), next, lease }
+        Self { fence, number, steps: Vec::new(), consumed: Vec::new(), next, lease, erase: false }
+    }
+
+    /// Sets whether the content of the run is erased.
+    #[must_use]
+    pub fn erase(self, erase: bool) -> Self {
+        Self { erase, ..self }
     }
 
     /// Sets the records of steps.

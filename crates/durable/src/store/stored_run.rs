@@ -131,6 +131,8 @@ pub struct ClaimRequest {
     pub worker: Arc<str>,
     /// The queues to claim from.
     pub queues: Vec<Arc<str>>,
+    /// Only this run; absent means any.
+    pub run: Option<RunId>,
     /// The most runs to claim.
     pub limit: usize,
     /// How long the worker may write for them until it renews the lease.
@@ -262,7 +264,13 @@ impl Waiting {
 impl ClaimRequest {
     /// Claims at most `limit` runs from these queues for `worker`.
     pub fn new(worker: impl Into<Arc<str>>, queues: Vec<Arc<str>>, limit: usize, lease: Duration) -> Self {
-        Self { worker: worker.into(), queues, limit, lease }
+        Self { worker: worker.into(), queues, run: None, limit, lease }
+    }
+
+    /// Claims only this run.
+    #[must_use]
+    pub fn run(self, run: RunId) -> Self {
+        Self { run: Some(run), ..self }
     }
 }
 

@@ -27,6 +27,8 @@ pub async fn run_store_contract<F: Future<Output = ()>>(store: &dyn RunStore, pa
     no_wake_up_is_lost(store, &pass).await;
     signals_are_idempotent_and_consumed(store).await;
     attempts_count_claims_without_progress(store, &pass).await;
+    one_run_is_claimed_by_its_id(store).await;
+    a_commit_can_erase_the_content(store).await;
     ended_runs_are_resumed_with_a_cut_journal(store).await;
 }
 
@@ -183,6 +185,34 @@ async fn attempts_count_claims_without_progress<F: Future<Output = ()>>(
     assert_eq!(held.run.attempt, 2, "after a completed step, attempts are counted anew");
     assert_eq!(held.run.commit_number, 2, "commits are numbered over all claims");
     ok(store.commit(&commit(&held, 3, NextState::Finish(text("done")))).await);
+}
+
+async fn one_run_is_claimed_by_its_id(store: &dyn RunStore) {
+    let (first, second) = (submit(store, "by id").await, submit(store, "by id").await);
+    let request = |run| ClaimRequest::new("w1", vec!["by id".into()], 10, LEASE).run(run);
+    let ids = |claims: Vec<Claim>| claims.into_iter().map(|claim| claim.run.id).collect::<Vec<_>>();
+    assert_eq!(ids(ok(store.claim(&request(second)).await)), [second], "only the run that is asked for is claimed");
+    assert!(ok(store.claim(&request(second)).await).is_empty(), "and only once");
+    assert_eq!(ids(ok(store.claim(&request(first)).await)), [first]);
+}
+
+async fn a_commit_can_erase_the_content(store: &dyn RunStore) {
+    let id = submit(store, "erase").await;
+    let held = claimed(store, "erase", "w1").await;
+    ok(store.signal(id, message("secret")).await);
+    ok(store.commit(&commit(&held, 1, NextState::Continue).steps(vec![step("1", "done")])).await);
+    let end = commit(&held, 2, NextState::Finish(text("the end"))).steps(vec![step("2", "done")]).erase(true);
+    ok(store.commit(&end).await);
+    let Some(run) = ok(store.find(id).await) else { panic!("the run is kept") };
+    assert_eq!((run.input, run.output), (RawJson::empty_object(), Some(text("the end"))), "the task is erased");
+    let journal = ok(store.journal(id).await);
+    assert_eq!(journal.len(), 2, "the records are kept");
+    assert!(journal.iter().all(|record| record.output.is_none()), "the outputs of steps are erased");
+    let signals = ok(store.signals(id).await);
+    assert!(
+        signals.iter().all(|signal| signal.payload == RawJson::empty_object()),
+        "the payloads of signals are erased"
+    );
 }
 
 async fn ended_runs_are_resumed_with_a_cut_journal(store: &dyn RunStore) {

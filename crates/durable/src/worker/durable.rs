@@ -4,11 +4,15 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use brigade_core::{RawJson, RunBuilder, RunId, Runnable, StepRecord, StepState};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::{
+    sync::{Mutex, Notify},
+    time::Instant,
+};
 
-use super::{held_runs::HeldRuns, settings::WorkerSettings, submission::Submission};
+use super::{claimed_run::ClaimedRun, held_runs::HeldRuns, settings::WorkerSettings, submission::Submission};
 use crate::{
-    NewSignal, RunStore, RunStoreError, SignalKind, Signalled, StoredRun, Submitted, SubmittedTask, journal::cut,
+    ClaimRequest, CommitError, NewSignal, RunStore, RunStoreError, SignalKind, Signalled, StoredRun, Submitted,
+    SubmittedTask, journal::cut,
 };
 
 /// Runs agents so that their runs survive a crash.
@@ -57,6 +61,8 @@ pub(super) struct Shared {
     pub(super) ready: Notify,
     /// A run has changed its state.
     pub(super) changed: Notify,
+    /// Held while runs are claimed, so that a run which is submitted to be started at once is not claimed in between.
+    pub(super) claiming: Mutex<()>,
     pub(super) held: HeldRuns,
 }
 
@@ -67,6 +73,9 @@ pub enum DurableError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] RunStoreError),
+    /// The run was stored, but a commit for it was refused.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
     /// There is no such agent.
     #[error("there is no agent called `{0}`; add it with `Durable::agent`")]
     UnknownAgent(Arc<str>),
@@ -100,8 +109,13 @@ pub(super) struct Decision {
 impl Durable {
     /// Keeps runs in `store`.
     pub fn new(store: impl RunStore) -> Self {
+        Self::shared(Arc::new(store))
+    }
+
+    /// Keeps runs in a store that others use too.
+    pub fn shared(store: Arc<dyn RunStore>) -> Self {
         Self {
-            store: Arc::new(store),
+            store,
             agents: BTreeMap::new(),
             settings: WorkerSettings::default(),
             prepare: None,
@@ -146,6 +160,21 @@ impl Durable {
         let submitted = self.store.submit(submission.into_queued_run()?).await?;
         self.shared.ready.notify_waiters();
         Ok(submitted)
+    }
+
+    /// Stores a run and claims it at once, for a program that starts it itself and has a [`RunStarter`](crate::RunStarter)
+    /// for the runs of processes that died. Returns nothing if the run was submitted before, or is claimed elsewhere.
+    pub async fn start(&self, submission: Submission) -> Result<Option<ClaimedRun>, DurableError> {
+        let run = submission.into_queued_run()?;
+        let request =
+            ClaimRequest::new(Arc::clone(&self.settings.name), vec![Arc::clone(&run.queue)], 1, self.settings.lease);
+        let _claiming = self.shared.claiming.lock().await;
+        let Submitted::New(id) = self.store.submit(run).await? else { return Ok(None) };
+        let claimed = Instant::now();
+        match self.store.claim(&request.run(id)).await?.pop() {
+            Some(claim) => Ok(ClaimedRun::open(self, claim, claimed).await?),
+            None => Ok(None),
+        }
     }
 
     /// Waits until the run has ended: until it has an outcome, failed, was cancelled or was set aside.

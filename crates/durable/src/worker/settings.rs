@@ -19,6 +19,10 @@ pub struct WorkerSettings {
     pub poll: Duration,
     /// How often a run is claimed without completing a step before it is set aside. 5 by default.
     pub max_attempts: u32,
+    /// Whether the text of a run is kept when it has ended. True by default. Otherwise its task, the outputs of its steps and
+    /// its answer are erased; what it cost and how it ended are kept. A run that failed or was set aside keeps them in any
+    /// case, because it can be resumed.
+    pub keep_content: bool,
 }
 
 impl Default for WorkerSettings {
@@ -29,6 +33,7 @@ impl Default for WorkerSettings {
             lease: Duration::from_secs(15),
             poll: Duration::from_secs(1),
             max_attempts: 5,
+            keep_content: true,
         }
     }
 }
@@ -56,6 +61,12 @@ impl WorkerSettings {
     #[must_use]
     pub fn poll(self, poll: Duration) -> Self {
         Self { poll, ..self }
+    }
+
+    /// Sets whether the text of a run is kept when it has ended.
+    #[must_use]
+    pub fn keep_content(self, keep_content: bool) -> Self {
+        Self { keep_content, ..self }
     }
 
     /// Sets how often a run is claimed without completing a step before it is set aside.

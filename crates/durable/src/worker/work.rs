@@ -8,20 +8,30 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{carry_on, durable::Durable, held_runs::HeldRun};
+use super::{
+    claimed_run::ClaimedRun,
+    durable::Durable,
+    held_runs::HeldRun,
+    starter::{AgentStarter, RunStarter},
+};
 use crate::{ClaimRequest, Renewed, RunStoreError, SignalKind};
 
 impl Durable {
     /// Carries on runs until `stop` is cancelled. Then it drops the runs in progress and releases them, so that another
     /// worker claims them at once.
     pub async fn work(&self, stop: CancellationToken) {
+        self.work_with(Arc::new(AgentStarter { durable: self.clone(), stop: stop.clone() }), stop).await;
+    }
+
+    /// Like [`Durable::work`], for runs that `starter` starts. While runs that it started go on, their leases are renewed.
+    pub async fn work_with(&self, starter: Arc<impl RunStarter>, stop: CancellationToken) {
         let mut runs = JoinSet::new();
         let mut renew = tokio::time::interval(self.settings.lease / 3);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
             let mut ready = std::pin::pin!(self.shared.ready.notified());
             ready.as_mut().enable();
-            if let Err(error) = self.claim(&mut runs, &stop).await {
+            if let Err(error) = self.claim(&mut runs, &starter).await {
                 tracing::warn!("no runs could be claimed: {error}");
             }
             tokio::select! {
@@ -35,18 +45,25 @@ impl Durable {
         while runs.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, runs: &mut JoinSet<()>, stop: &CancellationToken) -> Result<(), RunStoreError> {
+    async fn claim(&self, runs: &mut JoinSet<()>, starter: &Arc<impl RunStarter>) -> Result<(), RunStoreError> {
         while runs.try_join_next().is_some() {}
-        let room = self.settings.parallel.saturating_sub(runs.len());
+        let room = starter.room().saturating_sub(runs.len());
         if room == 0 {
             return Ok(());
         }
+        let request = ClaimRequest::new(Arc::clone(&self.settings.name), starter.queues(), room, self.settings.lease);
+        let _claiming = self.shared.claiming.lock().await;
         let claimed = Instant::now();
-        let queues = self.agents.keys().cloned().collect();
-        let request = ClaimRequest::new(Arc::clone(&self.settings.name), queues, room, self.settings.lease);
         for claim in self.store.claim(&request).await? {
-            let (durable, stop) = (self.clone(), stop.clone());
-            runs.spawn(async move { carry_on::carry_on(&durable, claim, claimed, &stop).await });
+            let (durable, starter) = (self.clone(), Arc::clone(starter));
+            runs.spawn(async move {
+                let run = claim.run.id;
+                match ClaimedRun::open(&durable, claim, claimed).await {
+                    Ok(Some(claimed)) => starter.start(claimed).await,
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%run, "the run was given up here: {error}"),
+                }
+            });
         }
         Ok(())
     }

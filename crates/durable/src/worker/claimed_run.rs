@@ -1,0 +1,218 @@
+//! One life of a run: from its claim to its end, its wait or its release.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use brigade_core::{JournalError, Outcome, RawJson, RunBuilder, RunError, RunFailure, StopReason};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{decision::decided, durable::Durable, held_runs::HeldRun, submission::SubmittedTask};
+use crate::{
+    Claim, CommitError, Committed, NextState, SignalKind, StoredRun, WaitReason, Waiting,
+    journal::{lease::Lease, store_journal::StoreJournal},
+};
+
+/// A run that this process has claimed. Its lease is renewed by [`Durable::work`] or [`Durable::work_with`]. If it is dropped,
+/// the lease runs out, and a worker claims the run again.
+#[derive(Debug)]
+pub struct ClaimedRun {
+    run: StoredRun,
+    journal: Arc<StoreJournal>,
+    held: Held,
+}
+
+/// How the work on a run ended in this process.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WorkEnd {
+    /// The agent came to an end, which is stored.
+    Ended(Box<Result<Outcome, RunError>>),
+    /// The agent panicked. The run has failed.
+    Panicked,
+    /// The run waits.
+    Waits(Waiting),
+    /// The worker stops. Another one carries on the run.
+    Released,
+    /// Another worker has the run, or the store cannot be reached. The run is carried on from its journal.
+    Lost,
+}
+
+/// Removes a run from the ones in progress in this process, also if its task panics.
+#[derive(Debug)]
+struct Held {
+    durable: Durable,
+    run: HeldRun,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.durable.shared.held.remove(&self.run.fence);
+        self.durable.shared.changed.notify_waiters();
+    }
+}
+
+impl ClaimedRun {
+    /// Handles the signals of a claimed run. Returns nothing if the run does not go on.
+    pub(super) async fn open(durable: &Durable, claim: Claim, claimed: Instant) -> Result<Option<Self>, CommitError> {
+        let Claim { run, fence, mut journal, signals } = claim;
+        let lease = Arc::new(Lease::new(durable.settings.lease, claimed));
+        let changed = decided(&mut journal, &signals);
+        let held = HeldRun {
+            fence: fence.clone(),
+            lease: Arc::clone(&lease),
+            cancel: CancellationToken::new(),
+            drop: CancellationToken::new(),
+            signal_number: run.signal_number,
+        };
+        durable.shared.held.add(held.clone());
+        let held = Held { durable: durable.clone(), run: held };
+        let journal = StoreJournal::new(Arc::clone(&durable.store), fence, lease, journal, run.commit_number);
+        let claimed = Self { run, journal: Arc::new(journal), held };
+        let numbers = |kind| {
+            let signals = signals.iter().filter(move |signal| signal.kind == kind);
+            signals.map(|signal| signal.number).collect::<Vec<_>>()
+        };
+        let (cancels, decisions) = (numbers(SignalKind::Cancel), numbers(SignalKind::Decision));
+        if !cancels.is_empty() {
+            let output = json!({ "text": "", "stop": StopReason::Cancelled, "notice": "The run was cancelled." });
+            let output = RawJson::of(&output).unwrap_or_else(|_| RawJson::empty_object());
+            claimed.commit(NextState::Cancel(output), cancels).await?;
+            return Ok(None);
+        }
+        if !decisions.is_empty() {
+            claimed.journal.decide(changed, decisions).await?;
+        }
+        if claimed.run.attempt > durable.settings.max_attempts {
+            let why = format!("it was started {} times without completing a step", claimed.run.attempt - 1);
+            tracing::error!(run = %claimed.run.id, "the run was set aside: {why}");
+            claimed.commit(NextState::SetAside(why), Vec::new()).await?;
+            return Ok(None);
+        }
+        Ok(Some(claimed))
+    }
+
+    /// The run as it is stored.
+    pub const fn run(&self) -> &StoredRun {
+        &self.run
+    }
+
+    /// The task; absent if it cannot be read, because another version of the program has submitted it.
+    pub fn task(&self) -> Option<SubmittedTask> {
+        serde_json::from_str(self.run.input.get()).ok()
+    }
+
+    /// Sets the id, the journal and the cancellation of the run.
+    pub fn prepare(&self, builder: RunBuilder) -> RunBuilder {
+        let journal = Arc::clone(&self.journal);
+        builder.id(self.run.id).journal(journal).cancellation(self.held.run.cancel.clone())
+    }
+
+    /// Does the work of the agent, with the run that was [prepared](Self::prepare), and stores how it ends. When `stop` is
+    /// cancelled, the work is dropped and the run released, so that another worker claims it at once.
+    pub async fn carry_on(
+        self,
+        work: impl Future<Output = Result<Outcome, RunError>>,
+        stop: &CancellationToken,
+    ) -> WorkEnd {
+        let (next, end) = tokio::select! {
+            biased;
+            () = self.held.run.drop.cancelled() => return WorkEnd::Lost,
+            () = stop.cancelled() => (NextState::Release, WorkEnd::Released),
+            result = unwound(work) => match result {
+                Some(result) => match self.next_state(&result) {
+                    Some(NextState::Wait { waiting, seen, within }) => {
+                        (NextState::Wait { waiting: waiting.clone(), seen, within }, WorkEnd::Waits(waiting))
+                    }
+                    Some(next) => (next, WorkEnd::Ended(Box::new(result))),
+                    None => return WorkEnd::Lost,
+                },
+                None => (NextState::Fail("it panicked, which is a bug".to_owned()), WorkEnd::Panicked),
+            },
+        };
+        match self.end(next).await {
+            Ok(Committed::Written) => end,
+            // The signal is handled by the next life of the run.
+            Ok(Committed::Signalled) => WorkEnd::Released,
+            Err(error) => {
+                tracing::warn!(run = %self.run.id, "the run was given up here: {error}");
+                WorkEnd::Lost
+            }
+        }
+    }
+
+    /// Fails the run, for this reason.
+    pub async fn fail(self, why: impl Into<String>) {
+        self.end_with(NextState::Fail(why.into())).await;
+    }
+
+    /// Hands the run over, so that a worker claims it at once.
+    pub async fn release(self) {
+        self.end_with(NextState::Release).await;
+    }
+
+    async fn end_with(self, next: NextState) {
+        if let Err(error) = self.end(next).await {
+            tracing::warn!(run = %self.run.id, "the run was given up here: {error}");
+        }
+    }
+
+    async fn end(&self, next: NextState) -> Result<Committed, CommitError> {
+        let committed = self.commit(next, Vec::new()).await?;
+        if committed == Committed::Signalled {
+            self.commit(NextState::Release, Vec::new()).await?;
+            self.held.durable.shared.ready.notify_waiters();
+        }
+        Ok(committed)
+    }
+
+    async fn commit(&self, next: NextState, consumed: Vec<u64>) -> Result<Committed, CommitError> {
+        let needs_content =
+            self.held.durable.settings.keep_content || !matches!(next, NextState::Finish(_) | NextState::Cancel(_));
+        self.journal.end(next, consumed, !needs_content).await
+    }
+
+    /// What becomes of a run whose agent came to an end. Absent if this worker must not write for it any more.
+    fn next_state(&self, result: &Result<Outcome, RunError>) -> Option<NextState> {
+        let error = match result {
+            Ok(outcome) => {
+                let output = if self.held.durable.settings.keep_content {
+                    RawJson::of(outcome)
+                } else {
+                    RawJson::of(&json!({ "text": "", "stop": outcome.stop }))
+                };
+                let is_cancelled = outcome.stop == StopReason::Cancelled;
+                return Some(match output {
+                    Ok(output) if is_cancelled => NextState::Cancel(output),
+                    Ok(output) => NextState::Finish(output),
+                    Err(error) => NextState::Fail(format!("its outcome cannot be stored: {error}")),
+                });
+            }
+            Err(error) => error,
+        };
+        match error.cause() {
+            RunFailure::Journal(JournalError::NeedsDecision { path, .. }) => {
+                let note = error.cause().to_string();
+                let waiting = Waiting::new(WaitReason::NeedsDecision, vec![path.clone()], note);
+                Some(NextState::Wait { waiting, seen: self.run.signal_number, within: None })
+            }
+            RunFailure::Journal(JournalError::Fenced | JournalError::Unavailable(_)) => None,
+            _ => Some(NextState::Fail(error.chain())),
+        }
+    }
+}
+
+/// The result of the work; absent if it panicked.
+async fn unwound<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)))
+            .map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
+}
