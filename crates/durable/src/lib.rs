@@ -17,7 +17,7 @@ mod store;
 mod worker;
 
 pub use memory::memory_run_store::MemoryRunStore;
-pub use store::commit::{Commit, CommitError, Committed, Fence, NextState};
+pub use store::commit::{Commit, CommitError, Committed, Fence, NextState, cost_of};
 pub use store::run_store::{Renewed, RunStore, RunStoreError};
 pub use store::signal::{NewSignal, Signal, SignalKind, Signalled};
 pub use store::stored_run::{

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use brigade_core::MemoryError;
+use brigade_durable::RunStoreError;
 use rusqlite::ErrorCode;
 
 /// Data could not be stored or read. The file is never repaired, replaced or deleted because of an error.
@@ -174,17 +175,36 @@ impl From<StoreError> for MemoryError {
     }
 }
 
+impl From<StoreError> for RunStoreError {
+    /// The message is that of the [`StoreError`], because a worker logs it.
+    fn from(error: StoreError) -> Self {
+        let refused = Self::new(error.to_string());
+        match error.into_cause() {
+            Some(cause) => refused.caused_by(cause),
+            None => refused,
+        }
+    }
+}
+
 impl StoreError {
     /// The error for the tools of a model. A model reads the message of a failed tool, so it repeats this one.
     pub(crate) fn for_models(self) -> MemoryError {
         let refused = MemoryError::new(self.to_string());
+        match self.into_cause() {
+            Some(cause) => refused.caused_by(cause),
+            None => refused,
+        }
+    }
+
+    /// The cause, if its text is not part of the message.
+    fn into_cause(self) -> Option<ErrorCause> {
         match self {
             Self::Corrupt(cause)
             | Self::Full(cause)
             | Self::Disk(cause)
             | Self::Busy(cause)
             | Self::Sqlite(cause)
-            | Self::Unreadable { cause, .. } => refused.caused_by(cause),
+            | Self::Unreadable { cause, .. } => Some(cause),
             Self::Foreign(_)
             | Self::Newer { .. }
             | Self::Older { .. }
@@ -199,7 +219,7 @@ impl StoreError {
             | Self::Conflict { .. }
             | Self::SessionBusy(_)
             | Self::TooLarge { .. }
-            | Self::Closed => refused,
+            | Self::Closed => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Persistent storage in one SQLite file: sessions, notes, and the history of runs with their costs.
+//! Persistent storage in one SQLite file: sessions, notes, durable runs, and the history of runs with their costs.
 //!
 //! | stores | type | used as |
 //! |---|---|---|
@@ -6,6 +6,7 @@
 //! | conversations | [`SqliteMemory`] | [`Memory`](brigade_core::Memory) |
 //! | long-term notes | [`SqliteRecall`], optionally with an [`Embedder`](brigade_core::Embedder) | [`Recall`](brigade_notes::Recall) |
 //! | runs, events, spending | [`History`], queried with [`RunHistory`] | [`Observer`](brigade_core::Observer), and [`WriteBarrier`] around a model |
+//! | runs that survive a crash | [`SqliteRunStore`] | [`RunStore`](brigade_durable::RunStore) |
 //!
 //! One thread writes everything, in groups that share a commit; reads use connections of their own. So no task blocks,
 //! and data is on disk when a call returns. A file that is damaged, from a newer version, or of another program is
@@ -55,6 +56,7 @@ pub use sqlite::history::run_history::{
 pub use sqlite::history::usage::{UsageBy, UsageFilter, UsageRow};
 pub use sqlite::history::write_barrier::WriteBarrier;
 pub use sqlite::notes::recall::{RecallSettings, SqliteRecall};
+pub use sqlite::runs::run_store::SqliteRunStore;
 pub use sqlite::sessions::locks::{SessionGuard, SessionLocks};
 pub use sqlite::sessions::memory::{MemorySettings, RequestMemory, SqliteMemory};
 pub use sqlite::sessions::session::{Conversation, Exchange, SessionFilter, SessionInfo};

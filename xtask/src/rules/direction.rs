@@ -21,7 +21,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("brigade-observability", &["brigade-core"]),
     ("brigade-notes", &["brigade-core"]),
     ("brigade-durable", &["brigade-core"]),
-    ("brigade-store", &["brigade-core", "brigade-notes"]),
+    ("brigade-store", &["brigade-core", "brigade-durable", "brigade-notes"]),
     ("brigade-edge", &[]),
     (
         "brigade-config",

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     Claim, ClaimRequest, Commit, CommitError, Committed, Fence, NewSignal, NextState, QueuedRun, Renewed, RunQuery,
-    RunState, RunStore, RunStoreError, Signal, Signalled, StoredRun, Submitted, store::commit::cost_of,
+    RunState, RunStore, RunStoreError, Signal, Signalled, StoredRun, Submitted, cost_of,
 };
 
 /// A store of runs inside one process, for tests and programs that do not need to survive its end. It grows with each run.

@@ -40,9 +40,8 @@ pub struct Commit {
     pub erase: bool,
 }
 
-/// What becomes of a run with a commit.
+/// What becomes of a run with a commit. Exhaustive, because a store that does not know a state would lose the run.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub enum NextState {
     /// The worker goes on with it.
     Continue,
@@ -134,8 +133,9 @@ impl Commit {
     }
 }
 
-/// What the outermost steps of a journal have cost. The steps inside a delegation that is done are in its cost.
-pub(crate) fn cost_of<'a>(records: impl Iterator<Item = &'a StepRecord> + Clone) -> Spending {
+/// What the outermost steps of a journal have cost, for implementations of [`RunStore`](crate::RunStore). The steps inside a
+/// delegation that is done are in its cost.
+pub fn cost_of<'a>(records: impl Iterator<Item = &'a StepRecord> + Clone) -> Spending {
     let delegations: Vec<&str> = records
         .clone()
         .filter(|record| record.effect == Effect::Composite && record.state == StepState::Done)

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::StoreError;
 
-/// A SQLite file with sessions, notes and the history of runs. Cheap to clone. Dropping the last clone writes what is
+/// A SQLite file with sessions, notes, durable runs and the history of runs. Cheap to clone. Dropping the last clone writes what is
 /// queued and closes the file.
 ///
 /// One process at a time writes the file, which locks ensure; others may read its history
@@ -138,6 +138,7 @@ impl Database {
         let readers = Readers::new(&path, settings, file.handle());
         let generation = Arc::new(AtomicU64::new(0));
         let (source, connection) = Source::open(file, settings, &readers, &generation)?;
+        schema::free_running_runs(&connection)?;
         let writer = Writer::start(connection, source, settings.busy_timeout);
         let writer = writer.map_err(|error| cannot_open(&path, error))?;
         let (is_erasure_pending, busy_timeout) = (AtomicBool::new(false), settings.busy_timeout);
@@ -160,11 +161,12 @@ impl Database {
         self.probe(schema::write_version_again).await
     }
 
-    /// Writes for a check. Checks must not fill the queue while another program locks the file.
-    pub(crate) async fn probe(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<(), StoreError> + Send + 'static,
-    ) -> Result<(), StoreError> {
+    /// Writes for a check, or for work that is repeated anyway. Both must not fill the queue while another program locks the file.
+    pub(crate) async fn probe<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
         if self.is_locked() { Err(StoreError::Locked { is_queued: true }) } else { self.write(work).await }
     }
 

@@ -1,4 +1,4 @@
-//! The SQLite back end: one file with sessions, notes and the history of runs.
+//! The SQLite back end: one file with sessions, notes, durable runs and the history of runs.
 
 pub(crate) mod conditions;
 pub(crate) mod database;
@@ -7,6 +7,7 @@ pub(crate) mod header;
 pub(crate) mod history;
 pub(crate) mod notes;
 pub(crate) mod readers;
+pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod sessions;
 pub(crate) mod source;

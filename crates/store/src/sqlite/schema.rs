@@ -12,7 +12,7 @@ const APPLICATION_ID: i64 = 0x4272_6967;
 
 /// The migration at index `n` takes a file from version `n` to version `n + 1`. Published migrations never change, because
 /// files of every version exist.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/0001_sessions.sql"),
     include_str!("../../migrations/0002_notes.sql"),
     include_str!("../../migrations/0003_history.sql"),
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/0007_idempotency_keys.sql"),
     include_str!("../../migrations/0008_uncertain_tokens.sql"),
     include_str!("../../migrations/0009_users_of_runs.sql"),
+    include_str!("../../migrations/0010_durable_runs.sql"),
 ];
 
 /// Refuses a file of another program or a newer version, before anything is written to it.
@@ -60,6 +61,18 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))?;
         transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Frees the durable runs that were at work when the process before ended. It does not have the file's lock any more, so it
+/// cannot write for them.
+pub(crate) fn free_running_runs(connection: &Connection) -> Result<(), StoreError> {
+    let running = "SELECT 1 FROM durable_runs WHERE status = 'running' LIMIT 1";
+    if connection.prepare(running)?.exists([])? {
+        // They are due since they were submitted, so that they go on before newer runs begin.
+        connection
+            .execute("UPDATE durable_runs SET due_us = min(due_us, submitted_us) WHERE status = 'running'", [])?;
     }
     Ok(())
 }

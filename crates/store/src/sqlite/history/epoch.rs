@@ -104,6 +104,7 @@ fn write_everywhere(connection: &Connection) -> Result<(), StoreError> {
     let mut event =
         connection.prepare_cached("INSERT INTO events (run, number, at_us, entry) VALUES (?1, 1, 0, '')")?;
     event.execute([run])?;
+    write_durable_run(connection)?;
     let spending = || columns::values(&brigade_core::Spending::default()).collect::<Vec<_>>();
     let mut cost = connection.prepare_cached(&columns::UPSERT_RUN_COSTS)?;
     let key = [run.into(), String::new().into()];
@@ -112,4 +113,19 @@ fn write_everywhere(connection: &Connection) -> Result<(), StoreError> {
     spending_log::add(connection, key.values(), &brigade_core::Spending::default())?;
     let reservation = spending_log::Reservation { key, calls: 0, amount: Money::default() };
     reservation.write(connection, brigade_core::RunId::from(uuid::Uuid::nil()), epoch)
+}
+
+fn write_durable_run(connection: &Connection) -> Result<(), StoreError> {
+    let mut run = connection.prepare_cached(
+        "INSERT INTO durable_runs (run, queue, account, digest, submitted_us, status) VALUES (?1, '', '', 0, 0, '')",
+    )?;
+    let run = run.insert([[0_u8; 16]])?;
+    for sql in [
+        "INSERT INTO durable_inputs (id, input) VALUES (?1, '')",
+        "INSERT INTO durable_steps (run, path, record) VALUES (?1, '', '')",
+        "INSERT INTO durable_signals (run, number, kind, payload) VALUES (?1, 1, '', '')",
+    ] {
+        connection.prepare_cached(sql)?.execute([run])?;
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::idempotency;
-use crate::StoreError;
+use crate::{StoreError, sqlite::runs::retention};
 
 /// The oldest history to keep, in microseconds since 1970.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,9 @@ impl Retention {
             }
         }
         if idempotency::delete_old(connection, self.runs_us, MAX_RUNS)? == MAX_RUNS {
+            return Ok(true);
+        }
+        if retention::delete_ended(connection, self.runs_us, MAX_EVENTS)? {
             return Ok(true);
         }
         let mut runs = connection.prepare_cached(DELETE_RUNS)?;
