@@ -44,8 +44,10 @@ impl DemoCommand {
             std::future::pending::<()>().await;
         };
         let outcome = tokio::select! {
-            outcome = display.show_while(team.agent.run_in(&run, self.question.as_str())) => outcome,
+            // First, so that the signal is handled before a request is sent.
+            biased;
             () = cancel => bail!("cancelled"),
+            outcome = display.show_while(team.agent.run_in(&run, self.question.as_str())) => outcome,
         };
         match outcome {
             Ok(outcome) => print(&outcome),

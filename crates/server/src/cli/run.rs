@@ -165,11 +165,13 @@ impl RunCommand {
 async fn run_until_stopped(agent: &ServedAgent, run: &Run, task: Task) -> Result<Outcome, RunError> {
     let mut result = pin!(agent.agent.run_in(run, task));
     tokio::select! {
-        result = &mut result => result,
+        // First, so that the signal is handled before a request is sent.
+        biased;
         () = stop_signal() => {
             run.cancel();
             result.await
         }
+        result = &mut result => result,
     }
 }
 
@@ -180,6 +182,11 @@ async fn run_live(agent: &ServedAgent, run: &Run, task: Task, terminal: Terminal
     let mut is_stopping = false;
     loop {
         tokio::select! {
+            biased;
+            () = &mut stop, if !is_stopping => {
+                is_stopping = true;
+                run.cancel();
+            }
             item = items.next() => match item {
                 Some(RunItem::Event(agent, event)) if !agent.contains('/') => print_now(&answer_part(&mut answer, &event)),
                 Some(RunItem::End(result)) => {
@@ -189,10 +196,6 @@ async fn run_live(agent: &ServedAgent, run: &Run, task: Task, terminal: Terminal
                 // The stream ends only after `End`.
                 Some(RunItem::Event(..)) | None => {}
             },
-            () = &mut stop, if !is_stopping => {
-                is_stopping = true;
-                run.cancel();
-            }
         }
     }
 }
