@@ -220,8 +220,13 @@ impl Database {
 
     /// Erases what was just deleted.
     pub(crate) async fn erase_deleted(&self) -> Result<Erasure, StoreError> {
-        self.0.is_erasure_pending.store(true, Ordering::Release);
+        self.note_deleted();
         self.erase().await
+    }
+
+    /// Notes that the log has copies of deleted data, for the next [`Database::erase`].
+    pub(crate) fn note_deleted(&self) {
+        self.0.is_erasure_pending.store(true, Ordering::Release);
     }
 
     async fn truncate_log(&self) -> Result<bool, StoreError> {

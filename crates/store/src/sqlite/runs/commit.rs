@@ -59,7 +59,8 @@ impl EncodedCommit {
         let steps = steps.collect::<Result<_, _>>()?;
         let makes_progress = commit.makes_progress();
         let rest = Commit::new(commit.fence.clone(), commit.number, commit.next.clone(), commit.lease);
-        Ok(Self { commit: rest.consumed(commit.consumed.clone()), steps, makes_progress })
+        let rest = rest.erase(commit.erase).consumed(commit.consumed.clone());
+        Ok(Self { commit: rest, steps, makes_progress })
     }
 
     pub(super) fn write(&self, connection: &Connection) -> Result<CommitAnswer, StoreError> {
@@ -80,6 +81,9 @@ impl EncodedCommit {
             return Ok(CommitAnswer::Diverged(last));
         }
         self.write_steps(connection, current.id)?;
+        if self.commit.erase {
+            erase(connection, current.id)?;
+        }
         self.go_on(connection, &current).map(CommitAnswer::Committed)
     }
 
@@ -176,4 +180,16 @@ impl Current {
             signal_number: row.get(6)?,
         }))
     }
+}
+
+/// Erases the content of a run. Its records stay, because its cost is in them.
+fn erase(connection: &Connection, id: i64) -> Result<(), StoreError> {
+    for sql in [
+        "UPDATE durable_inputs SET input = '{}' WHERE id = ?1",
+        "UPDATE durable_steps SET record = json_set(record, '$.output', NULL) WHERE run = ?1",
+        "UPDATE durable_signals SET payload = '{}' WHERE run = ?1",
+    ] {
+        connection.prepare_cached(sql)?.execute([id])?;
+    }
+    Ok(())
 }

@@ -25,7 +25,8 @@ use crate::{Database, StoreError, sqlite::database::now_us};
 ///
 /// Only one process writes the file. When it is opened, runs that were at work in a process before are free at once, without
 /// waiting for their leases. The history deletes runs that have ended after
-/// [`HistorySettings::keep_runs`](crate::HistorySettings::keep_runs), with their journals. Others are never deleted.
+/// [`HistorySettings::keep_runs`](crate::HistorySettings::keep_runs), with their journals. Others are never deleted. What a
+/// commit erases is gone from the file, and after [`Database::erase`] also from its log.
 ///
 /// ```
 /// use brigade_core::{Agent, testing::{ScriptedModel, Turn}};
@@ -92,6 +93,9 @@ impl RunStore for SqliteRunStore {
         let number = commit.number;
         let encoded = EncodedCommit::new(commit).map_err(RunStoreError::from)?;
         let answer = self.0.write(move |connection| encoded.write(connection)).await.map_err(RunStoreError::from)?;
+        if commit.erase {
+            self.0.note_deleted();
+        }
         answer.into_result(number)
     }
 
@@ -156,12 +160,15 @@ fn submit(connection: &Connection, run: &QueuedRun) -> Result<Submitted, StoreEr
 }
 
 fn claim(connection: &Connection, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
-    let mut due = connection.prepare_cached(
-        "SELECT id FROM durable_runs WHERE due_us <= ?1 AND queue IN (SELECT value FROM json_each(?2))
-         ORDER BY due_us, id LIMIT ?3",
-    )?;
+    // Two statements, because one would read all runs that are due to find one by its id.
+    let only = if request.run.is_some() { "run = ?4" } else { "?4 IS NULL" };
+    let mut due = connection.prepare_cached(&format!(
+        "SELECT id FROM durable_runs WHERE {only} AND due_us <= ?1 AND queue IN (SELECT value FROM json_each(?2))
+         ORDER BY due_us, id LIMIT ?3"
+    ))?;
     let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
-    let ids = due.query_map(params![now_us(), json(&request.queues)?, limit], |row| row.get::<_, i64>(0))?;
+    let values = params![now_us(), json(&request.queues)?, limit, request.run.map(|run| run.uuid().into_bytes())];
+    let ids = due.query_map(values, |row| row.get::<_, i64>(0))?;
     let ids = ids.collect::<Result<Vec<_>, _>>()?;
     let mut update = connection.prepare_cached(
         "UPDATE durable_runs SET status = 'running', waiting = NULL, epoch = epoch + 1, attempt = attempt + 1, worker = ?2,

@@ -4,7 +4,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{History, HistorySettings};
+use crate::{Erasure, History, HistorySettings};
 
 const LEASE: Duration = Duration::from_hours(1);
 
@@ -112,6 +112,23 @@ async fn a_claim_whose_caller_has_gone_away_claims_nothing() {
     other.execute_batch("COMMIT").unwrap();
     database.flush().await.unwrap();
     assert_eq!(claimed(&store).await.run.epoch, 1);
+}
+
+#[tokio::test]
+async fn erased_content_is_gone_from_the_file_and_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, store) = open(&folder);
+    let id = store.submit(QueuedRun::new("desk", text("secret task"))).await.unwrap().id();
+    let held = claimed(&store).await;
+    store.commit(&commit(&held, NextState::Continue).steps(vec![step("1")])).await.unwrap();
+    assert_eq!(database.erase().await.unwrap(), Erasure::Nothing);
+    store.commit(&Commit::new(held.fence, 2, NextState::Finish(text("done")), LEASE).erase(true)).await.unwrap();
+    assert_eq!(database.erase().await.unwrap(), Erasure::Complete);
+    assert_eq!(store.journal(id).await.unwrap()[0].digest, u64::MAX, "the rest of a record is as it was");
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let content = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!content.windows(11).any(|bytes| bytes == b"secret task"));
+    }
 }
 
 #[tokio::test]
