@@ -1,4 +1,4 @@
-//! Setters of types whose fields are public and that may grow.
+//! Macros: setters of types whose fields are public and that may grow, and names of enums.
 
 /// Implements a setter for each listed field.
 macro_rules! setters {
@@ -11,6 +11,18 @@ macro_rules! setters {
                     Self { $field, ..self }
                 }
             )+
+        }
+    };
+}
+
+/// Implements `name` for an enum.
+macro_rules! names {
+    ($type:ident: $($variant:ident $(($($field:tt)+))? => $name:literal),+ $(,)?) => {
+        impl $type {
+            /// A stable name for logs, metric labels and JSON.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant $(($($field)+))? => $name),+ }
+            }
         }
     };
 }

@@ -7,7 +7,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use brigade_core::{
     Arguments, ChatModel, ChatReply, ChatRequest, Event, FinishReason, Message, ModelError, ModelErrorKind as Kind,
-    RawJson, Run, ToolResult, ToolSet, ToolSpec, Transcript, testing::Recorder,
+    Part, RawJson, Run, ToolResult, ToolSet, ToolSpec, Transcript, testing::Recorder,
 };
 use brigade_providers::{Anthropic, OpenAi, OpenAiResponses};
 use brigade_rehearsal::{
@@ -100,6 +100,50 @@ async fn every_client_keeps_the_contract_of_models() {
     let running = simulator("match = { call = 1000 }").await;
     for protocol in ALL {
         brigade_core::testing::model_contract(&*model(&running, protocol)).await;
+    }
+}
+
+/// An account that thinks before it calls a tool, and refuses reasoning of other accounts.
+async fn thinker(protocol: &str) -> (RunningSimulator, Arc<dyn ChatModel>) {
+    let answer = ScriptedAnswer::calls([ScriptedToolCall::new("lookup", r#"{"query":"a"}"#)]).thinking("Hm, well.");
+    let builder = Simulator::builder().script(Script::always(answer)).own_reasoning_only(true);
+    let running = builder.reasoning_content(protocol == SHOWN).build().serve_locally().await.unwrap();
+    let v1 = format!("{}/v1", running.base_url());
+    let model: Arc<dyn ChatModel> = match protocol {
+        SHOWN => Arc::new(OpenAi::compatible("shown", v1).build().unwrap().model("deepseek-reasoner")),
+        ANTHROPIC => {
+            let client = Anthropic::builder().base_url(running.base_url()).build().unwrap();
+            Arc::new(client.model("claude-sonnet-4-5").thinking(1_024))
+        }
+        _ => model(&running, protocol),
+    };
+    (running, model)
+}
+
+/// Chat Completions with readable reasoning.
+const SHOWN: &str = "openai-chat with reasoning";
+
+#[tokio::test]
+async fn a_conversation_may_change_its_provider_after_every_turn() {
+    for first in [CHAT, SHOWN, RESPONSES, ANTHROPIC] {
+        for second in [CHAT, SHOWN, RESPONSES, ANTHROPIC] {
+            for stream in [false, true] {
+                let accounts = [thinker(first).await, thinker(second).await];
+                let mut request = chat_request(true);
+                for turn in 0..5 {
+                    let run = Run::builder().deltas(stream).build();
+                    let answer = accounts[turn % 2].1.chat(&request, &run).await;
+                    let reply = answer.unwrap_or_else(|error| panic!("{first}, {second}, turn {turn}: {error}"));
+                    request.transcript.push(reply.message).unwrap();
+                    let calls = request.transcript.open_calls().into_iter();
+                    let results = calls.map(|call| ToolResult::new(call, vec![Part::text("It is blue.")])).collect();
+                    request.transcript.answer_calls(results).unwrap();
+                }
+                // The first account also takes its own reasoning of several turns.
+                let again = accounts[0].1.chat(&request, &Run::new()).await;
+                assert!(again.is_ok(), "{first}, {second}: {again:?}");
+            }
+        }
     }
 }
 

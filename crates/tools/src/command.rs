@@ -1,6 +1,6 @@
 //! A tool that runs a program.
 
-use std::{borrow::Cow, fmt, path::PathBuf, process::Stdio};
+use std::{borrow::Cow, fmt, path::PathBuf, pin::pin, process::Stdio, time::Duration};
 
 use async_trait::async_trait;
 use brigade_core::{Run, Tool, ToolError, ToolOutput, ToolSpec};
@@ -10,13 +10,14 @@ use tokio::{
     process::Command,
 };
 
-use crate::{BuildToolError, Template, output::to_text};
+use crate::{BuildToolError, Template, error::failed, output::to_text};
 
 /// Runs a program and returns its standard output.
 ///
 /// The program has no shell, an empty environment and its arguments as JSON on standard input. It is killed when the
-/// call is cancelled or times out. Processes that it has started end with it, unless they left its process group. If it
-/// fails, the model sees its exit status and the end of its standard error.
+/// call is cancelled or times out. Processes that it has started end a quarter of a second after it, unless they left its
+/// process group; what they print until then belongs to the output. If the program fails, the model sees its exit status and
+/// the end of its standard error.
 ///
 /// ```
 /// use brigade_core::{RawJson, ToolSpec};
@@ -63,6 +64,10 @@ type Redact = fn(&str) -> Cow<'_, str>;
 
 const READ_BYTES: usize = 8 << 10;
 
+/// How long the pipes are read after the end of the program, if another process holds them open: long enough for a filter
+/// such as `tee` to pass on what it has read.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// The reason of a failure is usually at the end of standard error, so this much of the end is kept.
 const ERROR_BYTES: usize = 4 << 10;
 
@@ -94,8 +99,9 @@ impl CommandTool {
         #[cfg(unix)]
         command.process_group(0);
         let spawned = command.spawn();
-        let mut process = spawned.map_err(|error| ToolError::new(format!("cannot run `{}`: {error}", self.program)))?;
-        // Dropped before the process, which must not be reaped earlier: its id is the group's.
+        let mut process = spawned.map_err(|error| failed(format!("cannot run `{}`: {error}", self.program)))?;
+        // Ends what the program leaves behind, also if this call is cancelled. Dropped before the process, which must not
+        // be reaped earlier: its id is the group's.
         let group = ProcessGroup(process.id());
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let write_input = async {
@@ -104,20 +110,26 @@ impl CommandTool {
                 let _ = stdin.write_all(Value::Object(input).to_string().as_bytes()).await;
             }
         };
-        let wait = async {
-            let status = process.wait().await;
-            // Ends what the program has left behind, which may hold the pipes open.
-            drop(group);
-            status
+        let (mut output, mut complaint) = (Captured::start(self.max_output), Captured::end(ERROR_BYTES));
+        let status = {
+            let pipes = async { tokio::join!(write_input, output.read(stdout), complaint.read(stderr)) };
+            let mut pipes = pin!(pipes);
+            tokio::select! {
+                status = process.wait() => {
+                    // Processes that the program has left behind may hold the pipes open for ever.
+                    let _ = tokio::time::timeout(GRACE, pipes).await;
+                    status
+                }
+                _ = &mut pipes => process.wait().await,
+            }
         };
-        let ((), output, complaint, status) =
-            tokio::join!(write_input, read_start(stdout, self.max_output), read_end(stderr, ERROR_BYTES), wait);
-        let status =
-            status.map_err(|error| ToolError::new(format!("cannot read the program's exit status: {error}")))?;
+        drop(group);
+        let status = status.map_err(|error| failed(format!("cannot read the program's exit status: {error}")))?;
         if status.success() {
-            return Ok(ToolOutput::text(output));
+            return Ok(ToolOutput::text(output.into_text()));
         }
-        Err(ToolError::new(format!("the program ended with {status}: {}", (self.redact)(&complaint))))
+        let status = format!("the program ended with {status}");
+        Err(ToolError::new(format!("{status}: {}", (self.redact)(&complaint.into_text()))).caused_by(status))
     }
 
     fn fill_arguments(&self, input: &Map<String, Value>) -> Result<Vec<String>, ToolError> {
@@ -125,7 +137,8 @@ impl CommandTool {
             let text = template.fill(input, |value| Ok(value.to_owned()))?;
             // Text of the model must not become an option of the program.
             if template.starts_with_placeholder() && text.starts_with('-') {
-                return Err(ToolError::new(format!("`{text}` must not start with a dash")));
+                let error = ToolError::new(format!("`{text}` must not start with a dash"));
+                return Err(error.caused_by("an argument starts with a dash"));
             }
             Ok(text)
         };
@@ -185,9 +198,18 @@ impl Tool for CommandTool {
     async fn call(&self, input: Value, _run: &Run) -> Result<ToolOutput, ToolError> {
         match input {
             Value::Object(input) => self.run(input).await,
-            _ => Err(ToolError::new("the arguments must be a JSON object")),
+            _ => Err(failed("the arguments must be a JSON object")),
         }
     }
+}
+
+/// What a program has written to a pipe.
+#[derive(Debug)]
+struct Captured {
+    bytes: Vec<u8>,
+    limit: usize,
+    keeps_end: bool,
+    is_cut: bool,
 }
 
 /// A program and the processes that it has started. Dropping it kills them.
@@ -204,31 +226,42 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// Keeps the first `limit` bytes. Reads the rest too, so that the program does not block on a full pipe.
-async fn read_start(pipe: Option<impl AsyncRead + Unpin>, limit: usize) -> String {
-    let Some(mut pipe) = pipe else { return String::new() };
-    let (mut kept, mut buffer, mut is_cut) = (Vec::new(), vec![0; READ_BYTES], false);
-    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-        let room = limit - kept.len();
-        is_cut |= count > room;
-        kept.extend_from_slice(buffer.get(..count.min(room)).unwrap_or_default());
+impl Captured {
+    /// Keeps the first `limit` bytes. The rest is read too, so that the program does not block on a full pipe.
+    fn start(limit: usize) -> Self {
+        Self { bytes: Vec::new(), limit, keeps_end: false, is_cut: false }
     }
-    to_text(kept, limit, if is_cut { "\n[cut here: there is more]" } else { "" })
-}
 
-/// Keeps the last `limit` bytes.
-async fn read_end(pipe: Option<impl AsyncRead + Unpin>, limit: usize) -> String {
-    let Some(mut pipe) = pipe else { return String::new() };
-    let (mut kept, mut buffer, mut is_cut) = (Vec::new(), vec![0; READ_BYTES], false);
-    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-        kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
-        let excess = kept.len().saturating_sub(limit);
-        is_cut |= excess > 0;
-        kept.drain(..excess);
+    /// Keeps the last `limit` bytes.
+    fn end(limit: usize) -> Self {
+        Self { keeps_end: true, ..Self::start(limit) }
     }
-    let note = if is_cut { "[cut here: there was more before]\n" } else { "" };
-    // Replacing invalid UTF-8 can triple the length, and the end must not be lost.
-    format!("{note}{}", to_text(kept, limit * 3, ""))
+
+    /// Reads to the end of the pipe. If the future is dropped, nothing that was read is lost.
+    async fn read(&mut self, pipe: Option<impl AsyncRead + Unpin>) {
+        let Some(mut pipe) = pipe else { return };
+        let mut buffer = vec![0; READ_BYTES];
+        while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+            self.add(buffer.get(..count).unwrap_or_default());
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let room = if self.keeps_end { bytes.len() } else { bytes.len().min(self.limit - self.bytes.len()) };
+        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        let excess = self.bytes.len().saturating_sub(self.limit);
+        self.bytes.drain(..excess);
+        self.is_cut |= excess > 0 || room < bytes.len();
+    }
+
+    fn into_text(self) -> String {
+        if !self.keeps_end {
+            return to_text(self.bytes, self.limit, if self.is_cut { "\n[cut here: there is more]" } else { "" });
+        }
+        let note = if self.is_cut { "[cut here: there was more before]\n" } else { "" };
+        // Replacing invalid UTF-8 can triple the length, and the end must not be lost.
+        format!("{note}{}", to_text(self.bytes, self.limit * 3, ""))
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,14 @@
-//! Errors of tool builders.
+//! Errors of tool builders and of calls.
+
+use brigade_core::ToolError;
 
 use crate::EgressDenied;
+
+/// A failure whose message quotes neither arguments nor output, so that operators may read it, too.
+pub(crate) fn failed(message: impl Into<String>) -> ToolError {
+    let message = message.into();
+    ToolError::new(message.clone()).caused_by(message)
+}
 
 /// A tool that cannot be built.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use reqwest::{
 };
 use serde_json::{Map, Value};
 
-use crate::{BuildToolError, EgressGuard, Template, output::to_text, redirect::ToolRequest};
+use crate::{BuildToolError, EgressGuard, Template, error::failed, output::to_text, redirect::ToolRequest};
 
 /// Sends a request to one configured address and returns the body of the response.
 ///
@@ -80,7 +80,7 @@ impl HttpTool {
 
     async fn send(&self, arguments: Map<String, Value>, run: &Run) -> Result<ToolOutput, ToolError> {
         let text = self.url.fill(&arguments, percent_encode)?;
-        let url = Url::parse(&text).map_err(|error| ToolError::new(format!("the address is not valid: {error}")))?;
+        let url = Url::parse(&text).map_err(|error| failed(format!("the address is not valid: {error}")))?;
         let mut headers = self.headers.clone();
         if self.propagate_trace
             && let Ok(value) = HeaderValue::try_from(traceparent(run))
@@ -94,12 +94,13 @@ impl HttpTool {
         });
         let request = ToolRequest { method: self.method.clone(), url, headers, body };
         let response = request.send(&self.client, self.egress).await?;
-        let status = response.status();
+        let (status, host) = (response.status(), response.url().host_str().unwrap_or_default().to_owned());
         if status.is_success() {
             return Ok(ToolOutput::text(read_body(response, self.max_output).await?));
         }
         let body = read_body(response, ERROR_BYTES).await?;
-        Err(ToolError::new(format!("the server answered {status}: {body}")))
+        let error = ToolError::new(format!("the server answered {status}: {body}"));
+        Err(error.caused_by(format!("HTTP {status} from {host}")))
     }
 }
 
@@ -166,7 +167,7 @@ impl Tool for HttpTool {
     async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError> {
         match input {
             Value::Object(arguments) => self.send(arguments, run).await,
-            _ => Err(ToolError::new("the arguments must be a JSON object")),
+            _ => Err(failed("the arguments must be a JSON object")),
         }
     }
 }
@@ -213,7 +214,8 @@ fn parse_address(text: &str, egress: EgressGuard) -> Result<Template, BuildToolE
 /// Encodes an argument for a path or a query. `.` and `..` are refused, because clients resolve them as path segments.
 fn percent_encode(value: &str) -> Result<String, ToolError> {
     if matches!(value, "." | "..") {
-        return Err(ToolError::new(format!("`{value}` cannot be part of the address; use another value")));
+        let error = ToolError::new(format!("`{value}` cannot be part of the address; use another value"));
+        return Err(error.caused_by("an argument cannot be part of the address"));
     }
     let mut encoded = String::new();
     for byte in value.bytes() {
@@ -240,7 +242,7 @@ async fn read_body(mut response: Response, limit: usize) -> Result<String, ToolE
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return body_text(body, limit, ""),
-            Err(error) => return Err(ToolError::new(format!("the response ended early: {}", describe(&error)))),
+            Err(error) => return Err(failed(format!("the response ended early: {}", describe(&error)))),
         }
     }
     body.truncate(limit);
@@ -249,7 +251,7 @@ async fn read_body(mut response: Response, limit: usize) -> Result<String, ToolE
 
 fn body_text(body: Vec<u8>, limit: usize, note: &str) -> Result<String, ToolError> {
     if body.contains(&0) {
-        return Err(ToolError::new("the response is not text"));
+        return Err(failed("the response is not text"));
     }
     Ok(to_text(body, limit, note))
 }

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use crate::{
     Agent, BudgetExceeded, ChatReply, ChatRequest, Effect, Estimate, Event, Message, ModelError, ModelErrorKind,
-    Outcome, Part, Role, Run, RunError, RunFailure, StopReason, Task, ToolChoice, ToolStatus, TranscriptError,
+    ModelId, Outcome, Part, Role, Run, RunError, RunFailure, StopReason, Task, ToolChoice, ToolStatus, TranscriptError,
     agent::exit::Exit,
     agent::loop_guard::LoopGuard,
     agent::next_step::{NextStep, ReplyClassifier},
@@ -36,6 +36,8 @@ struct AgentLoop<'a> {
     refused: bool,
     /// True while no reply has shown that the model's calls are metered. The loop then checks the token budget itself.
     unmetered: bool,
+    /// The model that gave the last reply.
+    answered_by: Option<ModelId>,
 }
 
 /// The note stays in the session. The words "for this task" keep the model from applying it to later tasks.
@@ -64,6 +66,7 @@ impl<'a> AgentLoop<'a> {
             wrapping_up: None,
             refused: false,
             unmetered: true,
+            answered_by: None,
         }
     }
 
@@ -192,7 +195,10 @@ impl<'a> AgentLoop<'a> {
             self.fit_window(again, &run).await?;
             let asked = Asked { turn: self.turns_taken, again, wrapping_up: self.wrapping_up.as_ref() };
             match turn::ask(&*self.agent.model, &self.request, &run, asked).await {
-                Ok(reply) => return self.check_price(reply),
+                Ok(reply) => {
+                    self.answered_by.clone_from(&reply.answered_by);
+                    return self.check_price(reply);
+                }
                 Err(TurnError::Interrupted(interruption)) => return Err(Exit::Interrupted(interruption)),
                 Err(TurnError::Journal(error)) => return Err(error.into()),
                 Err(TurnError::Model(error)) => self.recover(error, again).await?,
@@ -216,7 +222,7 @@ impl<'a> AgentLoop<'a> {
     /// Ends the run after a reply without a price if there is a money budget, which then cannot be kept.
     fn check_price(&mut self, reply: ChatReply) -> Result<ChatReply, Exit> {
         self.unmetered = reply.charge.is_none();
-        match turn::refuse_unmetered(&reply, self.agent.model.id(), self.run) {
+        match turn::refuse_unmetered(&reply, self.model(), self.run) {
             None => Ok(reply),
             Some(reason) => {
                 self.push_last(reply.message)?;
@@ -284,7 +290,8 @@ impl<'a> AgentLoop<'a> {
 
     /// Runs the tools that the reply asks for.
     async fn run_tools(&mut self, reply: Message) -> Result<(), Exit> {
-        turn::push_calls(&mut self.request, reply, self.agent.model.id(), self.run)?;
+        let model = self.model().clone();
+        turn::push_calls(&mut self.request, reply, &model, self.run)?;
         let Some(message) = self.request.transcript.messages().last().cloned() else { return Ok(()) };
         let calls: Vec<_> = message.tool_calls().collect();
         let context = CallContext { run: self.run, turn: self.turns_taken, disabled: self.guard.disabled() };
@@ -338,7 +345,12 @@ impl<'a> AgentLoop<'a> {
         outcome.inherited = self.inherited;
         outcome.ended_by = end.ended_by;
         outcome.turns = self.turns_taken;
+        outcome.model = self.answered_by;
         outcome
+    }
+
+    fn model(&self) -> &ModelId {
+        self.answered_by.as_ref().unwrap_or(self.agent.model.id())
     }
 
     fn new_messages(&self) -> &[Message] {
@@ -359,7 +371,8 @@ impl<'a> AgentLoop<'a> {
 }
 
 fn tool_failure(call: &ToolCallOutcome) -> RunFailure {
-    RunFailure::Tool { tool: call.result.name.clone(), message: call.result.text() }
+    let reason = call.reason.clone().unwrap_or_else(|| "no cause was given".to_owned());
+    RunFailure::Tool { tool: call.result.name.clone(), message: call.result.text(), reason }
 }
 
 fn says_something(message: &Message) -> bool {

@@ -7,6 +7,7 @@ use crate::{
     agent::delegation,
     agent::run_end::RunEnd,
     run::counts::{Tally, digest},
+    run::log::count,
     tool::outcome::ToolCallOutcome,
 };
 
@@ -59,7 +60,12 @@ impl LoopGuard {
             ToolStatus::Stopped | ToolStatus::Budget => None,
             // The model got a notice that this tool is off, so it counts as an unknown one.
             ToolStatus::Disabled => self.repetition(call, run).or_else(|| self.unknown_tool(call, run)),
-            ToolStatus::Ok | ToolStatus::Error | ToolStatus::Fatal | ToolStatus::Timeout | ToolStatus::Panic => {
+            ToolStatus::Ok
+            | ToolStatus::Fallback
+            | ToolStatus::Error
+            | ToolStatus::Fatal
+            | ToolStatus::Timeout
+            | ToolStatus::Panic => {
                 self.invalid_in_a_row = 0;
                 self.repetition(call, run)
             }
@@ -69,13 +75,15 @@ impl LoopGuard {
     fn unknown_tool(&mut self, call: &ToolCallOutcome, run: &Run) -> Option<RunEnd> {
         self.unknown_tools += 1;
         let count = self.unknown_tools;
-        run.emit(&Event::LoopNoticed { kind: "unknown_tool".into(), count });
+        if count > 1 {
+            run.emit(&Event::LoopNoticed { kind: "unknown_tool".into(), count });
+        }
         if count < self.limits.unknown_tools {
             return None;
         }
         let name: String = call.result.name.chars().take(64).collect();
         let which = "tools that it does not have or that were switched off";
-        let notice = format!("The agent called {count} times for {which}, the last one `{name}`.");
+        let notice = format!("The agent called {} for {which}, the last one `{name}`.", times(count));
         Some(RunEnd::new(StopReason::UnknownToolLimit, notice))
     }
 
@@ -90,10 +98,10 @@ impl LoopGuard {
         }
         Some(if call.status == ToolStatus::TruncatedArguments {
             let notice =
-                format!("The arguments of `{tool}` broke off, even after {count} tries; raise `max_output_tokens`.");
+                format!("The arguments of `{tool}` broke off {} in a row; raise `max_output_tokens`.", times(count));
             RunEnd::new(StopReason::ToolArgumentsTruncated, notice)
         } else {
-            let notice = format!("The arguments of `{tool}` did not match its schema, even after {count} tries.");
+            let notice = format!("The arguments of `{tool}` did not match its schema {} in a row.", times(count));
             RunEnd::new(StopReason::ToolArgumentsInvalid, notice)
         })
     }
@@ -110,16 +118,16 @@ impl LoopGuard {
         run.emit(&Event::LoopNoticed { kind: "tool_call".into(), count });
         let name = &call.result.name;
         call.result.content.push(Part::text(format!(
-            "[notice] You have made this same call of `{name}` {count} times, with the same result. Do not repeat it: \
-             use what you have, try something else, or answer."
+            "[notice] You have made this same call of `{name}` {}, with the same result. Do not repeat it: use what you \
+             have, try something else, or answer.", times(count)
         )));
-        let notice = || format!("The agent repeats itself: `{name}` was called {count} times to no new effect.");
+        let notice = || format!("The agent repeats itself: `{name}` was called {} to no new effect.", times(count));
         (count >= self.limits.repeats).then(|| RunEnd::new(StopReason::LoopDetected, notice()))
     }
 
     /// Switches a tool off when all its calls have failed in too many turns in a row.
     fn count_failures(&mut self, done: &mut [ToolCallOutcome], run: &Run) {
-        let worked: BTreeSet<_> = names(done, |status| status == ToolStatus::Ok);
+        let worked: BTreeSet<_> = names(done, |status| matches!(status, ToolStatus::Ok | ToolStatus::Fallback));
         let failed: BTreeSet<_> = names(done, |status| {
             matches!(status, ToolStatus::Error | ToolStatus::Fatal | ToolStatus::Timeout | ToolStatus::Panic)
         });
@@ -133,13 +141,17 @@ impl LoopGuard {
             let count = *count;
             if count >= self.limits.tool_failures {
                 run.emit(&Event::LoopNoticed { kind: "tool_failure".into(), count });
-                let reason = format!("it failed {count} times in a row and was switched off");
+                let reason = format!("it failed {} in a row and was switched off", times(count));
                 run.degrade(Degradation { part: format!("tool:{name}"), reason });
                 notify_disabled(done, &name, count);
                 self.disabled.push(name);
             }
         }
     }
+}
+
+fn times(number: u32) -> String {
+    count(u64::from(number), "time").to_string()
 }
 
 fn names(done: &[ToolCallOutcome], matches: impl Fn(ToolStatus) -> bool) -> BTreeSet<String> {
@@ -149,8 +161,8 @@ fn names(done: &[ToolCallOutcome], matches: impl Fn(ToolStatus) -> bool) -> BTre
 fn notify_disabled(done: &mut [ToolCallOutcome], name: &str, count: u32) {
     if let Some(call) = done.iter_mut().rfind(|call| call.result.name == name) {
         call.result.content.push(Part::text(format!(
-            "[notice] `{name}` has failed {count} times in a row and is switched off for the rest of this task. Go on \
-             without it."
+            "[notice] `{name}` has failed {} in a row and is switched off for the rest of this task. Go on without it.",
+            times(count)
         )));
     }
 }

@@ -4,7 +4,7 @@ use std::mem;
 
 use serde_json::value::RawValue;
 
-use crate::{ChatReply, FinishReason, Part, Schema, Settings, StopReason, agent::run_end::RunEnd};
+use crate::{ChatReply, FinishReason, Part, Schema, Settings, StopReason, agent::run_end::RunEnd, run::log::count};
 
 /// How many places of an answer are tried as the beginning of a document.
 const MAX_DOCUMENTS: usize = 64;
@@ -118,8 +118,8 @@ impl ReplyClassifier {
                 format!("[notice] Your answer does not match the schema: {violations}. Answer again with JSON only.");
             return NextStep::AskAgain { keep_reply: true, note };
         }
-        let tries = self.rejections;
-        let notice = format!("The answer does not match the schema, even after {tries} tries: {violations}.");
+        let tries = count(u64::from(self.rejections), "answer");
+        let notice = format!("The answer does not match the schema, even after {tries}: {violations}.");
         NextStep::Stop(RunEnd::new(StopReason::InvalidOutput, notice))
     }
 

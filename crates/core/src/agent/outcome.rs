@@ -4,7 +4,9 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 
-use crate::{CostSummary, Degradation, Message, Run, StopReason, Task, TraceId, Transcript, Usage, run::log::count};
+use crate::{
+    CostSummary, Degradation, Message, ModelId, Run, StopReason, Task, TraceId, Transcript, Usage, run::log::count,
+};
 
 /// The result of a run: its answer, whole or partial, why it ended, and its cost.
 ///
@@ -46,6 +48,9 @@ pub struct Outcome {
     pub cost: CostSummary,
     /// Model turns of this agent, without those of its workers.
     pub turns: u32,
+    /// The model that gave the last reply to this agent: after a fallback, the one that was asked instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelId>,
     /// The parts of the run that failed and that it went on without.
     pub degraded: Vec<Degradation>,
     /// The tool whose output ended the run, if one did.
@@ -70,6 +75,7 @@ impl Outcome {
             usage: Usage::default(),
             cost: CostSummary::default(),
             turns: 0,
+            model: None,
             degraded: Vec::new(),
             ended_by: None,
             elapsed: Duration::ZERO,
@@ -134,7 +140,7 @@ impl Outcome {
             match total.cost() {
                 _ if total.calls == 0 => "nothing charged".to_owned(),
                 Some(cost) => cost.to_string(),
-                None => format!("{} tokens, no price", self.usage.total_tokens()),
+                None => format!("{}, no price", count(self.usage.total_tokens(), "token")),
             },
             count(total.calls, "call").to_string(),
         ];

@@ -5,7 +5,7 @@ use std::{fmt, iter, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BudgetExceeded, ErrorChain, Interruption, ModelError, ModelErrorKind, Run, StopReason,
+    BudgetExceeded, ErrorChain, Interruption, ModelError, ModelErrorKind, Run, StopReason, run::log::count,
     tool::outcome::ToolCallOutcome,
 };
 
@@ -33,7 +33,8 @@ impl RunEnd {
     }
 
     pub(super) fn max_turns(agent: &str, limit: u32) -> Self {
-        let notice = format!("{agent} used all of its {limit} turns; raise its turn limit or give it a smaller task.");
+        let turns = count(u64::from(limit), "turn");
+        let notice = format!("{agent} used all of its {turns}; raise its turn limit or give it a smaller task.");
         Self::new(StopReason::MaxTurns, notice)
     }
 

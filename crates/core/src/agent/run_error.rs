@@ -28,12 +28,14 @@ pub enum RunFailure {
     #[error("the model did not answer")]
     Model(#[source] ModelError),
     /// A tool or a required worker failed, and going on without it is pointless.
-    #[error("{tool} failed: {message}")]
+    #[error("{tool} failed: {reason}")]
     Tool {
         /// The tool's name.
         tool: String,
-        /// What went wrong.
+        /// What went wrong, in the words of the tool. They may quote arguments, so they are in no log.
         message: String,
+        /// What went wrong, for logs.
+        reason: String,
     },
     /// The session could not be loaded.
     #[error("the session could not be loaded")]

@@ -50,7 +50,11 @@ struct Refusal {
     exhausted: Option<BudgetExceeded>,
 }
 
-/// Asks the model once, however many attempts its wrappers make. Ends early when the run is stopped.
+/// Longer than the name of any model. A provider may send anything as a name.
+const MAX_NAME_CHARS: usize = 100;
+
+/// Asks the model once, however many attempts its wrappers make. The reply names the model that answered. Ends early when
+/// the run is stopped.
 pub(crate) async fn ask(
     model: &dyn ChatModel,
     request: &ChatRequest,
@@ -83,18 +87,21 @@ async fn call(model: &dyn ChatModel, request: &ChatRequest, run: &Run, turn: u32
     run.emit(&Event::TurnStarted { turn, model: id.clone() });
     let started = Instant::now();
     let spent_before = run.ledger().spending().total();
-    let reply = model.chat(request, run).await?;
+    let mut reply = model.chat(request, run).await?;
     let spent = run.ledger().spending();
+    let model = reply.answered_by.get_or_insert_with(|| id.clone()).clone();
+    let is_other_name = !reply.model.is_empty() && *reply.model != **model.model();
     run.emit(&Event::TurnEnded {
         turn,
-        model: id.clone(),
+        served: is_other_name.then(|| reply.model.chars().take(MAX_NAME_CHARS).collect::<String>().into()),
+        model,
         usage: reply.usage,
         cost: spent.cost().filter(|_| spent.calls > 0).map(|total| total - spent_before),
         stop: reply.finish_reason,
         tool_calls: reply.message.tool_calls().count(),
         elapsed: started.elapsed(),
     });
-    charge_unmetered(&reply, request, id, run);
+    charge_unmetered(&reply, request, reply.answered_by.as_ref().unwrap_or(id), run);
     Ok(reply)
 }
 

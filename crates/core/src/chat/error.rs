@@ -214,30 +214,6 @@ impl ModelErrorKind {
         Self::Cancelled,
     ];
 
-    /// A stable name for logs and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Caller => "caller",
-            Self::NoSuchModel => "no_such_model",
-            Self::Auth => "auth",
-            Self::Quota => "quota",
-            Self::RateLimited => "rate_limited",
-            Self::Overloaded => "overloaded",
-            Self::Unreachable => "unreachable",
-            Self::Transient => "transient",
-            Self::Timeout(TimeoutPhase::Connect) => "timeout_connect",
-            Self::Timeout(TimeoutPhase::FirstDelta) => "timeout_first_delta",
-            Self::Timeout(TimeoutPhase::Idle) => "timeout_idle",
-            Self::Timeout(TimeoutPhase::Attempt) => "timeout_attempt",
-            Self::Broken => "broken",
-            Self::Refused => "refused",
-            Self::ContextLength => "context_length",
-            Self::Budget => "budget",
-            Self::CircuitOpen => "circuit_open",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     /// The advice if the provider gives none.
     pub const fn default_advice(self) -> RetryAdvice {
         match self {
@@ -258,6 +234,15 @@ impl ModelErrorKind {
             | Self::Cancelled => RetryAdvice::Never,
         }
     }
+}
+
+names! { ModelErrorKind:
+    Caller => "caller", NoSuchModel => "no_such_model", Auth => "auth", Quota => "quota", RateLimited => "rate_limited",
+    Overloaded => "overloaded", Unreachable => "unreachable", Transient => "transient",
+    Timeout(TimeoutPhase::Connect) => "timeout_connect", Timeout(TimeoutPhase::FirstDelta) => "timeout_first_delta",
+    Timeout(TimeoutPhase::Idle) => "timeout_idle", Timeout(TimeoutPhase::Attempt) => "timeout_attempt",
+    Broken => "broken", Refused => "refused", ContextLength => "context_length", Budget => "budget",
+    CircuitOpen => "circuit_open", Cancelled => "cancelled",
 }
 
 /// By its [name](ModelErrorKind::name).

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Charge, Message, Usage};
+use crate::{Charge, Message, ModelId, Usage};
 
 /// A complete reply of a model. Its JSON form has no rate limits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub struct ChatReply {
     pub raw_finish_reason: Option<String>,
     /// The model that answered, as the provider names it; empty if it did not say. It determines the price.
     pub model: String,
+    /// The configured model that answered, if it is not the one that was asked: a fallback.
+    pub answered_by: Option<ModelId>,
     /// The service tier that served the call, if the provider reported it.
     pub service_tier: Option<String>,
     /// The provider's id of the request, for support.
@@ -91,6 +93,7 @@ setters!(ChatReply {
     finish_reason: FinishReason,
     raw_finish_reason: Option<String>,
     model: String,
+    answered_by: Option<ModelId>,
     service_tier: Option<String>,
     request_id: Option<String>,
     response_id: Option<String>,
@@ -118,6 +121,7 @@ impl ChatReply {
             finish_reason: if calls { FinishReason::ToolCalls } else { FinishReason::EndTurn },
             raw_finish_reason: None,
             model: String::new(),
+            answered_by: None,
             service_tier: None,
             request_id: None,
             response_id: None,
@@ -134,19 +138,8 @@ impl RateLimits {
     }
 }
 
-impl FinishReason {
-    /// A stable name for logs and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::EndTurn => "end_turn",
-            Self::ToolCalls => "tool_calls",
-            Self::MaxTokens => "max_tokens",
-            Self::StopSequence => "stop_sequence",
-            Self::Refusal => "refusal",
-            Self::ContentFilter => "content_filter",
-            Self::Pause => "pause",
-            Self::ContextWindow => "context_window",
-            Self::Unknown => "unknown",
-        }
-    }
+names! { FinishReason:
+    EndTurn => "end_turn", ToolCalls => "tool_calls", MaxTokens => "max_tokens", StopSequence => "stop_sequence",
+    Refusal => "refusal", ContentFilter => "content_filter", Pause => "pause", ContextWindow => "context_window",
+    Unknown => "unknown",
 }

@@ -243,17 +243,8 @@ impl<T> Cap<T> {
     }
 }
 
-impl Quantity {
-    /// A stable name for logs and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Usd => "usd",
-            Self::Tokens => "tokens",
-            Self::Turns => "turns",
-            Self::ModelCalls => "model_calls",
-            Self::ToolCalls => "tool_calls",
-        }
-    }
+names! { Quantity:
+    Usd => "usd", Tokens => "tokens", Turns => "turns", ModelCalls => "model_calls", ToolCalls => "tool_calls",
 }
 
 impl fmt::Display for Quantity {

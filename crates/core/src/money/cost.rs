@@ -172,16 +172,7 @@ impl From<Spending> for SpendingJson {
     }
 }
 
-impl Certainty {
-    /// A stable name for logs and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Charged => "charged",
-            Self::Estimated => "estimated",
-            Self::Uncertain => "uncertain",
-        }
-    }
-}
+names! { Certainty: Charged => "charged", Estimated => "estimated", Uncertain => "uncertain" }
 
 impl CostSummary {
     pub(crate) fn new(

@@ -43,7 +43,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 /// Something that happened in a run. Prompts, replies and tool arguments are in no event but [`Event::Delta`], and the
 /// reason of [`Event::AnswerRejected`] may quote a reply.
 ///
-/// A `model` is the model as configured. `elapsed` is the time from the start to the end of the thing that ended. A `cost`
+/// A `model` is the model as configured; `served`, if present, is the other name by which the provider called it. `elapsed` is the time from the start to the end of the thing that ended. A `cost`
 /// is absent if no model had a price.
 ///
 /// As JSON, an event is an object with its name in `event` and times in microseconds.
@@ -77,11 +77,12 @@ pub enum Event {
     },
     /// A model turn began. Turns are counted from 1 within the agent.
     TurnStarted { turn: u32, model: ModelId },
-    /// A model turn ended with a reply. `cost` and `elapsed` include all attempts and waits; `usage` is present if the
+    /// A model turn ended with a reply of this model, which is not the model that was asked after a fallback. `cost` and `elapsed` include all attempts and waits; `usage` is present if the
     /// provider reported it; `tool_calls` is the number of calls in the reply.
     TurnEnded {
         turn: u32,
         model: ModelId,
+        served: Option<Arc<str>>,
         usage: Option<Usage>,
         cost: Option<Money>,
         stop: FinishReason,
@@ -130,11 +131,13 @@ pub enum Event {
     BreakerChanged { model: ModelId, state: BreakerState },
     /// A tool call began.
     ToolStarted { tool: Arc<str>, call_id: Arc<str> },
-    /// A tool call ended.
+    /// A tool call ended. `reason` says why it failed without quoting arguments, results or a model: in words of the runtime,
+    /// or of the cause of the tool's error (see [`ToolError::caused_by`](crate::ToolError::caused_by)).
     ToolEnded {
         tool: Arc<str>,
         call_id: Arc<str>,
         outcome: ToolStatus,
+        reason: Option<Arc<str>>,
         #[serde(rename = "elapsed_us", with = "Micros")]
         elapsed: Duration,
     },
@@ -229,16 +232,7 @@ impl Event {
     }
 }
 
-impl BreakerState {
-    /// A stable name for logs and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
+names! { BreakerState: Closed => "closed", Open => "open", HalfOpen => "half_open" }
 
 /// Durations as whole microseconds.
 #[derive(JsonSchema)]

@@ -17,6 +17,8 @@ macro_rules! line {
     };
 }
 
+const NO_REASON: &str = "no cause given; only content logs have its message";
+
 /// Writes the line for an event.
 #[expect(clippy::too_many_lines, reason = "the match names every event, so that a new one is not forgotten")]
 pub(crate) fn event(run: &Run, event: &Event) {
@@ -48,11 +50,12 @@ pub(crate) fn event(run: &Run, event: &Event) {
         Event::TurnStarted { turn, model } => {
             line!(debug, "agent", "turn_started", turn, "turn {turn}: asking {model}");
         }
-        Event::TurnEnded { turn, model, usage, cost, stop, tool_calls, elapsed } => line!(
-            info, "agent", "turn_ended", turn, %model, stop = stop.name(), tool_calls,
+        Event::TurnEnded { turn, model, served, usage, cost, stop, tool_calls, elapsed } => line!(
+            info, "agent", "turn_ended", turn, %model, served = served.as_deref(), stop = stop.name(), tool_calls,
             input_tokens = usage.map(|usage| usage.input_tokens),
             output_tokens = usage.map(|usage| usage.output_tokens), cost_usd = cost.map(Money::as_usd_lossy), elapsed_ms = millis(*elapsed),
-            "turn {turn}: {model}, {}, {}, {}, {}",
+            "turn {turn}: {model}{}, {}, {}, {}, {}",
+            served.as_ref().map(|name| format!(" ({name})")).unwrap_or_default(),
             or((*tool_calls > 0).then(|| count(*tool_calls as u64, "tool call")), stop.name()), or(usage.map(|usage| count(usage.total_tokens(), "token")), "tokens unknown"), money(*cost), time(*elapsed)
         ),
         Event::AttemptStarted { model } => line!(debug, "attempt", "attempt_started", %model, "asking {model}"),
@@ -83,9 +86,10 @@ pub(crate) fn event(run: &Run, event: &Event) {
             line!(debug, "attempt", "wire_quirk", %provider, %kind, "{provider}: {kind}");
         }
         Event::ToolStarted { tool, .. } => line!(debug, "tool", "tool_started", %tool, "{tool} started"),
-        Event::ToolEnded { tool, outcome, elapsed, .. } if *outcome != ToolStatus::Ok => line!(
-            warn, "tool", "tool_ended", %tool, outcome = outcome.name(), elapsed_ms = millis(*elapsed),
-            "{tool}: {} after {}", outcome.name(), time(*elapsed)
+        Event::ToolEnded { tool, outcome, reason, elapsed, .. } if *outcome != ToolStatus::Ok => line!(
+            warn, "tool", "tool_ended", %tool, outcome = outcome.name(), reason = reason.as_deref(),
+            elapsed_ms = millis(*elapsed), "{tool}: {} after {}: {}",
+            outcome.name(), time(*elapsed), reason.as_deref().unwrap_or(NO_REASON)
         ),
         Event::ToolEnded { tool, elapsed, .. } if run.counted((WORKER_CALLS, run.id(), tool)) == 0 => line!(
             info, "tool", "tool_ended", %tool, outcome = "ok", elapsed_ms = millis(*elapsed), "{tool}: ok, {}", time(*elapsed)
@@ -93,21 +97,17 @@ pub(crate) fn event(run: &Run, event: &Event) {
         Event::UnknownTool { name } => {
             line!(warn, "tool", "unknown_tool", "the model called {name:?}, which is not one of its tools");
         }
-        Event::Trimmed { hidden, tokens_before, tokens_after } => line!(
-            info,
-            "memory",
-            "trimmed",
-            hidden,
-            tokens_before,
-            tokens_after,
-            "hid {}: about {tokens_before} tokens, now {tokens_after}",
-            count(*hidden as u64, "old message")
-        ),
+        Event::Trimmed { hidden, tokens_before, tokens_after } => {
+            let old = count(*hidden as u64, "old message");
+            let what = format!("hid {old}: about {tokens_before} tokens, now {tokens_after}");
+            line!(info, "memory", "trimmed", hidden, tokens_before, tokens_after, "{what}");
+        }
         Event::AnswerRejected { reason, attempt } => {
             line!(warn, "agent", "answer_rejected", attempt, "answer rejected ({attempt}): {reason}");
         }
-        Event::LoopNoticed { kind, count } => {
-            line!(warn, "agent", "loop_noticed", %kind, count, "repeated {kind} seen {count} times");
+        Event::LoopNoticed { kind, count: times } => {
+            let seen = count(u64::from(*times), "time");
+            line!(warn, "agent", "loop_noticed", %kind, count = times, "repeated {kind} seen {seen}");
         }
         Event::BudgetRefused { scope, quantity, limit } => line!(
             warn, "budget", "budget", %scope, quantity = quantity.map(Quantity::name), "refused: {limit}"

@@ -22,7 +22,11 @@ use crate::{
     sync::unpoisoned,
 };
 
-use super::{builder::RunBuilder, in_flight::InFlight, log};
+use super::{
+    builder::RunBuilder,
+    in_flight::InFlight,
+    log::{self, count},
+};
 
 /// The context of one request: its ids, its deadline, the account that it spends from, and its observers.
 ///
@@ -93,7 +97,7 @@ pub enum Interruption {
 
 /// A run was not started because agents delegated deeper than is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{agent} was not started: delegation may go {limit} levels deep; answer without delegating further")]
+#[error("{agent} was not started: delegation may go {} deep; answer without delegating further", count((*limit).into(), "level"))]
 #[non_exhaustive]
 pub struct DepthExceeded {
     /// The path of the agent that was not started.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum ToolStatus {
     /// The tool returned a result.
     Ok,
+    /// The worker failed, and the text of its failure policy was returned.
+    Fallback,
     /// The tool returned an error.
     Error,
     /// The tool returned an error that ends the run.
@@ -30,21 +32,8 @@ pub enum ToolStatus {
     Budget,
 }
 
-impl ToolStatus {
-    /// A stable name for logs and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Error => "error",
-            Self::Fatal => "fatal",
-            Self::Timeout => "timeout",
-            Self::Panic => "panic",
-            Self::InvalidArguments => "invalid_arguments",
-            Self::TruncatedArguments => "truncated_arguments",
-            Self::Disabled => "disabled",
-            Self::UnknownTool => "unknown_tool",
-            Self::Stopped => "stopped",
-            Self::Budget => "budget",
-        }
-    }
+names! { ToolStatus:
+    Ok => "ok", Fallback => "fallback", Error => "error", Fatal => "fatal", Timeout => "timeout", Panic => "panic",
+    InvalidArguments => "invalid_arguments", TruncatedArguments => "truncated_arguments", Disabled => "disabled",
+    UnknownTool => "unknown_tool", Stopped => "stopped", Budget => "budget",
 }

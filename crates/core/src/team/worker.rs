@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::{
     Agent, Budget, Degradation, Effect, ErrorChain, Event, Outcome, ParseError, Run, Runnable, Schema, StopReason,
-    Task, Tool, ToolError, ToolOutput, ToolSpec, agent::delegation, run::log::WORKER_CALLS,
+    Task, Tool, ToolError, ToolOutput, ToolSpec,
+    agent::delegation,
+    run::log::{WORKER_CALLS, count},
 };
 
 /// An agent, or anything else that is [`Runnable`], that works for a supervisor. Its time and its calls are limited, and
@@ -163,9 +165,9 @@ impl Worker {
         if run.count((WORKER_CALLS, run.id(), name)) <= limit {
             return Ok(());
         }
-        Err(ToolError::new(format!(
-            "{name} was not asked: it may be called {limit} times in a run; go on with what it has answered"
-        )))
+        let times = count(u64::from(limit), "time");
+        let why = format!("{name} was not asked: it may be called {times} in a run; go on with what it has answered");
+        Err(refused(why))
     }
 
     /// Works on a task in a child of `run`. A panic is a failure of this worker alone.
@@ -263,12 +265,15 @@ impl Delegate {
         self.worker.report_failure(failure, run);
         let WorkerFailure { reason, partial } = failure;
         let message = format!("{} gave no answer: {reason}", self.worker.name());
-        match &self.worker.on_failure {
-            OnFailure::Isolate if partial.is_empty() => Err(ToolError::new(message)),
-            OnFailure::Isolate => Err(ToolError::new(format!("{message}; it had found until then: {partial}"))),
-            OnFailure::Fallback(text) => Ok(ToolOutput::text(text)),
-            OnFailure::Required => Err(ToolError::fatal(message)),
-        }
+        let error = match &self.worker.on_failure {
+            OnFailure::Isolate if partial.is_empty() => ToolError::new(message),
+            OnFailure::Isolate => ToolError::new(format!("{message}; it had found until then: {partial}")),
+            OnFailure::Fallback(text) => {
+                return Ok(ToolOutput { stands_for: Some(reason.clone()), ..ToolOutput::text(text) });
+            }
+            OnFailure::Required => ToolError::fatal(message),
+        };
+        Err(error.caused_by(reason.as_str()))
     }
 }
 
@@ -283,13 +288,18 @@ impl Tool for Delegate {
             .map_err(|error| ToolError::new(format!("the task could not be read: {error}")))?;
         self.worker.take_call(run)?;
         if let Some(reason) = delegation::refuse_repetition(self.worker.name(), &task, run) {
-            return Err(ToolError::new(reason));
+            return Err(refused(reason));
         }
         match self.worker.attempt(Task::from(task), run).await {
             Ok(outcome) => Ok(ToolOutput::text(outcome.visible_text())),
             Err(failure) => self.failed(&failure, run),
         }
     }
+}
+
+/// A call that was refused for a reason that quotes no content.
+fn refused(why: String) -> ToolError {
+    ToolError::new(why.clone()).caused_by(why)
 }
 
 impl OnFailure {

@@ -49,6 +49,7 @@ fn next(event: &Event) -> Option<Event> {
             tool: "lookup".into(),
             call_id: "1".into(),
             outcome: ToolStatus::Timeout,
+            reason: Some("no answer within 30s".into()),
             elapsed: SECOND,
         },
         Event::ToolEnded { .. } => Event::UnknownTool { name: "rm -rf".into() },
@@ -97,6 +98,7 @@ fn turn_ended() -> Event {
     Event::TurnEnded {
         turn: 1,
         model: model(),
+        served: Some("gpt-5-mini-2025-08-07".into()),
         usage: None,
         cost: None,
         stop: FinishReason::ToolCalls,

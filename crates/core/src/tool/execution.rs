@@ -41,14 +41,3 @@ pub(super) fn cut(text: String, limit: usize) -> String {
     let kept = text.get(..text.floor_char_boundary(limit)).unwrap_or_default();
     format!("{kept}\n[cut: {limit} of {} bytes shown]", text.len())
 }
-
-pub(super) fn log_cause(tool: &str, error: &ToolError) {
-    if let Some(cause) = std::error::Error::source(error) {
-        tracing::debug!(tool, "{error}: {cause}");
-    }
-}
-
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}

@@ -44,6 +44,7 @@ where
             Ok(arguments) => Box::pin(call(arguments, run)),
             Err(error) => {
                 let error = ToolError::new(format!("the arguments are not valid: {error}"));
+                let error = error.caused_by("the arguments do not fit the type of the function");
                 Box::pin(std::future::ready(Err(error)))
             }
         }

@@ -12,6 +12,8 @@ pub(crate) struct ToolCallOutcome {
     /// The result that the model reads.
     pub(crate) result: ToolResult,
     pub(crate) status: ToolStatus,
+    /// Why the call failed, without content.
+    pub(crate) reason: Option<String>,
     /// Identifies the tool and the arguments that it may read.
     pub(crate) signature: u64,
     /// An earlier call of the same turn is identical, and this is a copy of its result.
@@ -42,11 +44,13 @@ impl ToolCallOutcome {
     }
 
     pub(super) fn new(result: ToolResult, status: ToolStatus) -> Self {
-        Self { result, status, signature: 0, is_duplicate: false, ends_run: false, used_up: None }
+        Self { result, status, reason: None, signature: 0, is_duplicate: false, ends_run: false, used_up: None }
     }
 
+    /// A failure whose explanation for the model quotes no content.
     pub(super) fn failed(call: &ToolCall, status: ToolStatus, why: impl Into<String>) -> Self {
-        Self::new(ToolResult::error(call, why), status)
+        let why = why.into();
+        Self { reason: Some(why.clone()), ..Self::new(ToolResult::error(call, why), status) }
     }
 
     /// A call whose outcome cannot be recorded. The run ends with the error.

@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use jsonschema::error::ValidationErrorKind;
+use jsonschema::{error::ValidationErrorKind, paths::Location};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
-use crate::{ParseError, RawJson};
+use crate::{ParseError, RawJson, run::log::count};
 
 /// A compiled JSON Schema. Cheap to clone.
 ///
@@ -29,6 +29,8 @@ pub struct Schema(Arc<Compiled>);
 
 struct Compiled {
     validator: jsonschema::Validator,
+    /// The schema as JSON text.
+    text: RawJson,
     /// The names of the top-level properties; `None` if the schema lets other fields have a meaning.
     properties: Option<Vec<String>>,
 }
@@ -55,11 +57,11 @@ impl Schema {
     /// # Errors
     ///
     /// The document is not a JSON Schema, or it refers to another document: nothing is fetched.
-    pub fn compile(schema: &RawJson) -> Result<Self, ParseError> {
-        let schema: Value = serde_json::from_str(schema.get()).map_err(|error| unusable(&error))?;
+    pub fn compile(text: &RawJson) -> Result<Self, ParseError> {
+        let schema: Value = serde_json::from_str(text.get()).map_err(|error| unusable(&error))?;
         let properties = named_properties(&schema);
         let validator = jsonschema::validator_for(&schema).map_err(|error| unusable(&error))?;
-        Ok(Self(Arc::new(Compiled { validator, properties })))
+        Ok(Self(Arc::new(Compiled { validator, text: text.clone(), properties })))
     }
 
     /// Checks a value.
@@ -67,10 +69,11 @@ impl Schema {
     /// # Errors
     ///
     /// A text that names, for each of the first violations, its place as a JSON Pointer and the expectation. It does
-    /// not repeat the value.
+    /// repeat neither the value nor a name that is not in the schema.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         let mut errors = self.0.validator.iter_errors(value);
-        let mut violations: Vec<String> = errors.by_ref().take(MAX_VIOLATIONS).map(|error| violation(&error)).collect();
+        let mut violations: Vec<String> =
+            errors.by_ref().take(MAX_VIOLATIONS).map(|error| self.violation(&error, value)).collect();
         if violations.is_empty() {
             return Ok(());
         }
@@ -79,6 +82,36 @@ impl Schema {
             violations.push(format!("and {more} more"));
         }
         Err(violations.join("; "))
+    }
+
+    /// Violations are logged, so what the model wrote must not be in them.
+    fn violation(&self, error: &jsonschema::ValidationError<'_>, value: &Value) -> String {
+        let place = self.place(error.instance_path(), value);
+        let place = if place.is_empty() { "the top level" } else { &place };
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected }
+            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+                let fields = count(unexpected.len() as u64, "field");
+                format!("at {place}: {fields} more than the schema allows; leave out what it does not name")
+            }
+            ValidationErrorKind::PropertyNames { .. } => format!("at {place}: a field has a name that is not allowed"),
+            // The value itself can be long, and its place identifies it.
+            _ => format!("at {place}: {}", error.masked()),
+        }
+    }
+
+    /// A place as a JSON Pointer, with `*` for names that are not in the schema: the model chose them.
+    fn place(&self, location: &Location, value: &Value) -> String {
+        let (mut place, mut parent) = (String::new(), Some(value));
+        for segment in location {
+            let name = segment.to_string();
+            let index =
+                parent.and_then(Value::as_array).map(|items| name.parse().ok().and_then(|i: usize| items.get(i)));
+            let is_named = serde_json::to_string(&name).is_ok_and(|name| self.0.text.get().contains(&name));
+            place = format!("{place}/{}", if index.is_some() || is_named { &name } else { "*" });
+            parent = index.unwrap_or_else(|| parent?.get(&name));
+        }
+        place
     }
 
     /// Replaces strings that violate the schema by the object or list that they contain. Returns whether there were any.
@@ -118,23 +151,6 @@ fn named_properties(schema: &Value) -> Option<Vec<String>> {
     });
     let named = schema.get("properties")?.as_object()?;
     is_closed.then(|| named.keys().cloned().collect())
-}
-
-fn violation(error: &jsonschema::ValidationError<'_>) -> String {
-    let place = error.instance_path().to_string();
-    let place = if place.is_empty() { "the top level" } else { &place };
-    match error.kind() {
-        // Violations are logged, so the names of unexpected fields, which the model chose, must not be in them.
-        ValidationErrorKind::AdditionalProperties { unexpected }
-        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            let fields = if unexpected.len() == 1 { "field" } else { "fields" };
-            let count = unexpected.len();
-            format!("at {place}: {count} {fields} more than the schema allows; leave out what it does not name")
-        }
-        ValidationErrorKind::PropertyNames { .. } => format!("at {place}: a field has a name that is not allowed"),
-        // The value itself can be long, and its place identifies it.
-        _ => format!("at {place}: {}", error.masked()),
-    }
 }
 
 impl fmt::Debug for Schema {
@@ -178,6 +194,12 @@ mod tests {
         let schema = RawJson::parse(r#"{"propertyNames":{"maxLength":3}}"#.into()).unwrap();
         let error = Schema::compile(&schema).unwrap().check(&json!({"secret words": 2})).unwrap_err();
         assert!(!error.contains("secret words"), "{error}");
+        let map = r#"{"properties":{"by name":{"additionalProperties":{"items":{"type":"integer"}}}}}"#;
+        let schema = Schema::compile(&RawJson::parse(map.into()).unwrap()).unwrap();
+        for name in ["secret words", "4111111111111111"] {
+            let error = schema.check(&json!({"by name": {name: [1, "x"]}})).unwrap_err();
+            assert_eq!(error, "at /by name/*/1: value is not of type \"integer\"");
+        }
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub struct ToolOutput {
     pub content: Vec<Part>,
     /// True if the run ends here, with this output as its answer, without another model call.
     pub ends_run: bool,
+    /// Why a worker failed, if this is the text that its failure policy puts in place of an answer.
+    pub(crate) stands_for: Option<String>,
 }
 
 /// A tool call failed. The model reads the message.
@@ -105,7 +107,7 @@ pub struct ToolError {
 impl ToolOutput {
     /// An output of text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { content: vec![Part::text(text)], ends_run: false }
+        Self { content: vec![Part::text(text)], ..Self::default() }
     }
 
     /// A value as JSON text.
@@ -126,14 +128,8 @@ impl ToolOutput {
     }
 }
 
-impl From<String> for ToolOutput {
-    fn from(text: String) -> Self {
-        Self::text(text)
-    }
-}
-
-impl From<&str> for ToolOutput {
-    fn from(text: &str) -> Self {
+impl<T: Into<String>> From<T> for ToolOutput {
+    fn from(text: T) -> Self {
         Self::text(text)
     }
 }
@@ -149,7 +145,8 @@ impl ToolError {
         Self { message: message.into(), fatal: true, source: None }
     }
 
-    /// Sets the cause. It is logged; the model does not see it.
+    /// Sets the cause, for operators: logs and events show it as the reason of the failure, so it must not quote arguments,
+    /// results or a model. The model does not see it. The message is for the model alone and is not logged.
     #[must_use]
     pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     sync::{Arc, OnceLock},
 };
 
@@ -11,14 +12,14 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Arguments, Effect, Event, OnExhausted, ParseError, Part, Run, Tool, ToolCall, ToolOutput, ToolResult, ToolSet,
-    ToolStatus,
+    Arguments, Effect, ErrorChain, Event, OnExhausted, ParseError, Part, Run, Tool, ToolCall, ToolOutput, ToolResult,
+    ToolSet, ToolStatus,
     run::{
         digest,
         step::{OpenStep, Step},
     },
     tool::arguments,
-    tool::execution::{Execution, cut, execution, interrupted, log_cause, panic_message},
+    tool::execution::{Execution, cut, execution, interrupted},
     tool::limits::ToolLimits,
     tool::outcome::ToolCallOutcome,
     tool::schema::Schema,
@@ -289,7 +290,8 @@ impl Toolbox {
             }
             Err(why) => ToolCallOutcome::failed(call, ToolStatus::InvalidArguments, why),
         };
-        run.emit(&Event::ToolEnded { tool, call_id, outcome: outcome.status, elapsed: started.elapsed() });
+        let (reason, elapsed) = (outcome.reason.as_deref().map(Into::into), started.elapsed());
+        run.emit(&Event::ToolEnded { tool, call_id, outcome: outcome.status, reason, elapsed });
         outcome
     }
 
@@ -312,8 +314,6 @@ impl Toolbox {
             checked = entry.schema.check(&value);
         }
         checked.map_err(|violations| {
-            // Safe to log: violations do not repeat the model's words.
-            tracing::debug!(target: "brigade_core::tool", tool = %call.name, "invalid arguments: {violations}");
             format!("The arguments do not match the schema of `{}`: {violations}. The tool was not run.", call.name)
         })?;
         let signature = arguments::signature(&call.name, &value, &entry.schema);
@@ -345,13 +345,16 @@ impl Toolbox {
         match run.until_stopped(tool_run.until_exhausted(work)).await.flatten() {
             Ok(Execution::Returned(Ok(output))) => self.succeeded(call, output),
             Ok(Execution::Returned(Err(error))) => {
-                log_cause(&spec.name, &error);
                 let status = if error.is_fatal() { ToolStatus::Fatal } else { ToolStatus::Error };
-                ToolCallOutcome::failed(call, status, cut(error.to_string(), self.limits.output_bytes))
+                let reason = error.source().map(|cause| ErrorChain(cause).to_string());
+                let message = cut(error.to_string(), self.limits.output_bytes);
+                ToolCallOutcome { reason, ..ToolCallOutcome::failed(call, status, message) }
             }
             Ok(Execution::Panicked(panic)) => {
-                tracing::error!(tool = %spec.name, "panicked: {}", panic_message(&*panic));
-                ToolCallOutcome::failed(call, ToolStatus::Panic, "The tool failed with an internal error.")
+                // Only a message that is a literal quotes nothing.
+                let reason = panic.downcast_ref::<&str>().map(|&literal| literal.to_owned());
+                let why = "The tool failed with an internal error.";
+                ToolCallOutcome { reason, ..ToolCallOutcome::failed(call, ToolStatus::Panic, why) }
             }
             Ok(Execution::TimedOut) => {
                 let why = format!("The tool did not answer within {timeout:?} and was stopped.");
@@ -373,7 +376,9 @@ impl Toolbox {
             part => Some(part),
         });
         let result = ToolResult::new(call, content.collect());
-        ToolCallOutcome { ends_run: output.ends_run, ..ToolCallOutcome::new(result, ToolStatus::Ok) }
+        let (ends_run, reason) = (output.ends_run, output.stands_for);
+        let status = if reason.is_some() { ToolStatus::Fallback } else { ToolStatus::Ok };
+        ToolCallOutcome { ends_run, reason, ..ToolCallOutcome::new(result, status) }
     }
 
     fn unknown(&self, name: &str) -> String {

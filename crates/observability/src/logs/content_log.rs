@@ -43,14 +43,14 @@ impl<M: ChatModel> ContentLog<M> {
         Self { redact: Arc::new(redact), ..self }
     }
 
-    fn log(&self, direction: &str, message: &Message) {
+    fn log(&self, direction: &str, message: &Message, model: &ModelId) {
         let text = (self.redact)(text_of(message).trim_end());
         let text = mask(&text);
         let (shown, dots) = match text.char_indices().nth(MAX_CHARS) {
             Some((end, _)) => (text.split_at(end).0, "…"),
             None => (&*text, ""),
         };
-        tracing::info!(target: "brigade_observability::content", model = %self.model.id(), "{direction}: {shown}{dots}");
+        tracing::info!(target: "brigade_observability::content", %model, "{direction}: {shown}{dots}");
     }
 }
 
@@ -69,10 +69,10 @@ impl<M: ChatModel> ChatModel for ContentLog<M> {
         let messages = request.transcript.messages();
         let new = messages.iter().rposition(|message| message.role() == Role::Assistant).map_or(0, |last| last + 1);
         for message in messages.iter().skip(new) {
-            self.log(if message.role() == Role::Tool { "tool" } else { "user" }, message);
+            self.log(if message.role() == Role::Tool { "tool" } else { "user" }, message, self.id());
         }
         let reply = self.model.chat(request, run).await?;
-        self.log("assistant", &reply.message);
+        self.log("assistant", &reply.message, reply.answered_by.as_ref().unwrap_or(self.id()));
         Ok(reply)
     }
 }

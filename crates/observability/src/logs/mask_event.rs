@@ -23,7 +23,12 @@ pub fn mask_event(event: &Event) -> Event {
     let mut event = event.clone();
     match &mut event {
         Event::RunFailed { message, .. } => clean([message]),
-        Event::ToolStarted { tool, call_id } | Event::ToolEnded { tool, call_id, .. } => clean([tool, call_id]),
+        Event::ToolStarted { tool, call_id } => clean([tool, call_id]),
+        Event::ToolEnded { tool, call_id, reason, .. } => {
+            clean([tool, call_id]);
+            reason.iter_mut().for_each(|reason| clean([reason]));
+        }
+        Event::TurnEnded { served, .. } => served.iter_mut().for_each(|name| clean([name])),
         Event::UnknownTool { name } => clean([name]),
         Event::AnswerRejected { reason, .. } | Event::Degraded { reason, .. } => clean([reason]),
         Event::BudgetRefused { limit, .. } | Event::BudgetWarning { limit, .. } => clean([limit]),
@@ -35,7 +40,6 @@ pub fn mask_event(event: &Event) -> Event {
         | Event::Resumed { .. }
         | Event::RunEnded { .. }
         | Event::TurnStarted { .. }
-        | Event::TurnEnded { .. }
         | Event::AttemptStarted { .. }
         | Event::AttemptEnded { .. }
         | Event::Delta(_)
@@ -64,7 +68,7 @@ fn clean<const N: usize>(texts: [&mut Arc<str>; N]) {
 mod tests {
     use std::time::Duration;
 
-    use brigade_core::ToolStatus;
+    use brigade_core::{FinishReason, ModelId, ToolStatus};
 
     use super::*;
 
@@ -75,7 +79,23 @@ mod tests {
         for event in [
             Event::RunFailed { kind: None, message: key(), elapsed: Duration::ZERO },
             Event::ToolStarted { tool: key(), call_id: key() },
-            Event::ToolEnded { tool: key(), call_id: key(), outcome: ToolStatus::Ok, elapsed: Duration::ZERO },
+            Event::ToolEnded {
+                tool: key(),
+                call_id: key(),
+                outcome: ToolStatus::Error,
+                reason: Some(key()),
+                elapsed: Duration::ZERO,
+            },
+            Event::TurnEnded {
+                turn: 1,
+                model: ModelId::new("openai", "gpt-5-mini"),
+                served: Some(key()),
+                usage: None,
+                cost: None,
+                stop: FinishReason::EndTurn,
+                tool_calls: 0,
+                elapsed: Duration::ZERO,
+            },
             Event::UnknownTool { name: key() },
             Event::AnswerRejected { reason: key(), attempt: 1 },
             Event::Degraded { part: "session".into(), reason: key() },

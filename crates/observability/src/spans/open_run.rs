@@ -94,7 +94,8 @@ impl OpenRun {
     pub(super) fn handle(&mut self, event: &Event) -> Option<SpanData> {
         match event {
             Event::TurnStarted { turn, model } => self.start_call(*turn, model),
-            Event::TurnEnded { usage, cost, stop, tool_calls, .. } => {
+            Event::TurnEnded { model, served, usage, cost, stop, tool_calls, .. } => {
+                self.answered(model, served.as_ref());
                 self.end_call(usage.as_ref(), *cost, *stop, *tool_calls)
             }
             Event::AttemptStarted { model } => self.start_attempt(model),
@@ -177,6 +178,14 @@ impl OpenRun {
         span.count(names::TURN, turn);
         let call = ModelCall { span, attempts: 0, cost: None, error: None, has_delta: false };
         self.call.replace(call).map(|unanswered| unanswered.fail(UNFINISHED).end(now))
+    }
+
+    /// Names the model that answered, and its provider: after a fallback they differ from what was asked.
+    fn answered(&mut self, model: &ModelId, served: Option<&Arc<str>>) {
+        if let Some(call) = &mut self.call {
+            call.span.set(names::PROVIDER, Arc::clone(model.provider()));
+            call.span.set(names::RESPONSE_MODEL, Arc::clone(served.unwrap_or(model.model())));
+        }
     }
 
     fn end_call(

@@ -87,8 +87,13 @@ impl Span {
         self.0.start_time
     }
 
+    /// Sets an attribute, or replaces its value.
     pub(super) fn set(&mut self, name: &'static str, value: impl Into<Value>) {
-        self.0.attributes.push(KeyValue::new(name, value));
+        let attribute = KeyValue::new(name, value);
+        match self.0.attributes.iter_mut().find(|other| other.key == attribute.key) {
+            Some(other) => *other = attribute,
+            None => self.0.attributes.push(attribute),
+        }
     }
 
     /// Sets an attribute to a count.

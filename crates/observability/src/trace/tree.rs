@@ -224,6 +224,10 @@ impl RunTree {
             Event::TurnStarted { .. } => run.turn = Some(self.add_leaf(run.node, event, NodeKind::Turn)),
             Event::TurnEnded { usage, cost, stop, tool_calls, elapsed, .. } => {
                 let turn = run.turn.take().unwrap_or_else(|| self.add_leaf(run.node, event, NodeKind::Turn));
+                // After a fallback, the model that answered is not the one that was asked.
+                if let Some(node) = self.nodes.get_mut(turn) {
+                    node.title = describe::title(event);
+                }
                 self.close(turn, describe::turn(usage.as_ref(), *cost, *stop, *tool_calls), *elapsed);
             }
             Event::AttemptStarted { model } => {
@@ -245,13 +249,14 @@ impl RunTree {
                 let (name, call_id) = (tool.to_string(), call_id.to_string());
                 run.tools.push(OpenTool { name, call_id, node, has_run: false });
             }
-            Event::ToolEnded { call_id, outcome, elapsed, .. } => {
+            Event::ToolEnded { call_id, outcome, reason, elapsed, .. } => {
                 let open = run.tools.iter().position(|tool| *tool.call_id == **call_id);
                 let node = match open {
                     Some(index) => run.tools.remove(index).node,
                     None => self.add_leaf(run.node, event, NodeKind::Tool),
                 };
-                self.close(node, vec![outcome.name().to_owned()], *elapsed);
+                let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                self.close(node, vec![format!("{}{reason}", outcome.name())], *elapsed);
                 if *outcome != ToolStatus::Ok {
                     self.fail(node);
                 }

@@ -99,7 +99,6 @@ invoke_agent desk (internal) finished
   ! brigade.unknown_tool
   ! brigade.worker_failed isolate broken
   ! brigade.worker_failed fallback slow
-  ! brigade.loop_noticed 1 unknown_tool
   chat desk (client) ok
     attempt desk (client) ok
   execute_tool asked-again (internal) ok
@@ -135,7 +134,7 @@ invoke_agent desk (internal) finished
         rate_limit_wait (internal)
         attempt limited (client) ok
       execute_tool lookup (internal) ok
-  execute_tool slow (internal) ok
+  execute_tool slow (internal) fallback
     invoke_agent slow (internal) deadline
       chat slow (client) caller_cancelled
         attempt slow (client) caller_cancelled
@@ -144,7 +143,7 @@ invoke_agent desk (internal) finished
 ";
 
 /// The attributes of the desk's last turn.
-const CHAT: [(&str, &str); 12] = [
+const CHAT: [(&str, &str); 13] = [
     ("brigade.cost.nano_usd", "1200000"),
     ("brigade.outcome", "ok"),
     ("brigade.tool_calls", "0"),
@@ -153,6 +152,7 @@ const CHAT: [(&str, &str); 12] = [
     ("gen_ai.provider.name", "scripted"),
     ("gen_ai.request.model", "desk"),
     ("gen_ai.response.finish_reasons", "end_turn"),
+    ("gen_ai.response.model", "desk"),
     ("gen_ai.response.time_to_first_chunk", "1.0"),
     ("gen_ai.usage.cost", "0.0012"),
     ("gen_ai.usage.input_tokens", "100"),

@@ -73,10 +73,7 @@ fn check_reasoning(item: &Item, next: Option<&Item>, stored: bool) -> Result<(),
     let id = item.id.as_deref().unwrap_or_default();
     match item.encrypted_content.as_deref() {
         Some(content) if content != encrypted_content(id) => {
-            let start = content.get(..4).unwrap_or_default();
-            let end = content.len().checked_sub(4).and_then(|at| content.get(at..));
-            let message = format!("The encrypted content {start}...{} could not be verified.", end.unwrap_or_default());
-            return Err(Failure::invalid(message).code("invalid_encrypted_content"));
+            return Err(Failure::unverified(content));
         }
         None if !stored => {
             let message = format!(

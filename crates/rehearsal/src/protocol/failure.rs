@@ -31,6 +31,14 @@ impl Failure {
         Self::new(400, "invalid_request_error", message)
     }
 
+    /// The error of the Responses API for encrypted reasoning that it cannot read.
+    pub(crate) fn unverified(content: &str) -> Self {
+        let start = content.get(..4).unwrap_or_default();
+        let end = content.len().checked_sub(4).and_then(|at| content.get(at..)).unwrap_or_default();
+        let message = format!("The encrypted content {start}...{end} could not be verified.");
+        Self::invalid(message).code("invalid_encrypted_content")
+    }
+
     pub(crate) fn new(status: u16, kind: &str, message: impl Into<String>) -> Self {
         Self { status, kind: kind.into(), message: message.into(), code: None, param: None, detail: None }
     }

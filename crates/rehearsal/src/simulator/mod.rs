@@ -4,6 +4,7 @@ pub(crate) mod connection;
 pub(crate) mod dialects;
 pub(crate) mod embeddings;
 pub(crate) mod headers;
+pub(crate) mod issued_reasoning;
 pub(crate) mod models;
 pub(crate) mod response_plan;
 pub(crate) mod service;

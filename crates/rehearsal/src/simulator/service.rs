@@ -22,6 +22,7 @@ use crate::script::answer::Latency;
 use crate::script::script::Script;
 use crate::simulator::connection::ConnectionControl;
 use crate::simulator::embeddings::EmbeddingRequest;
+use crate::simulator::issued_reasoning::IssuedReasoning;
 use crate::simulator::response_plan::{Bill, Planner, ResponsePlan};
 use crate::simulator::step_runner::{Body, StepRunner};
 use crate::simulator::{dialects, embeddings, headers, models};
@@ -43,6 +44,8 @@ pub(crate) struct Service {
     pub(crate) strict: bool,
     pub(crate) template: bool,
     pub(crate) reasoning_content: bool,
+    /// Present if reasoning that was not issued here is refused.
+    pub(crate) issued: Option<IssuedReasoning>,
     pub(crate) limiter: Option<Limiter>,
     pub(crate) models: Vec<String>,
     pub(crate) tokenizer: Option<CountTokens>,
@@ -110,6 +113,9 @@ impl Service {
         let latency = answer.and_then(|answer| answer.latency).unwrap_or(self.latency);
         let planner = Planner { request: &request, id, limits, latency, reasoning_content: self.reasoning_content };
         let reply = answer.map_or_else(|| Reply::echo(&request), |answer| Reply::new(answer, &request));
+        if let Some(issued) = &self.issued {
+            issued.issue(&reply, &request);
+        }
         match self.faults.select(&request, self.call_log.elapsed()) {
             None => planner.reply(&reply, &FaultAction::default()),
             Some(fault) => {
@@ -130,6 +136,9 @@ impl Service {
             template::check(body)?;
         }
         request.body = body.clone();
+        if let Some(issued) = &self.issued {
+            issued.check(&request, self.reasoning_content)?;
+        }
         Ok(request)
     }
 

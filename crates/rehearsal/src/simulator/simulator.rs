@@ -22,6 +22,7 @@ use crate::script::answer::Latency;
 use crate::script::demo;
 use crate::script::script::Script;
 use crate::simulator::connection::{Connection, ConnectionControl};
+use crate::simulator::issued_reasoning::IssuedReasoning;
 use crate::simulator::service::Service;
 
 /// A simulated model provider. Clones share its state.
@@ -54,6 +55,7 @@ pub struct SimulatorBuilder {
     strict: bool,
     template: bool,
     reasoning_content: bool,
+    own_reasoning_only: bool,
     limits: Option<SimulatedRateLimits>,
     models: Vec<String>,
     tokenizer: Option<CountTokens>,
@@ -70,6 +72,7 @@ impl Simulator {
             strict: true,
             template: false,
             reasoning_content: false,
+            own_reasoning_only: false,
             limits: None,
             models: demo::MODELS.map(str::to_owned).to_vec(),
             tokenizer: None,
@@ -157,6 +160,15 @@ impl SimulatorBuilder {
         self
     }
 
+    /// Sets whether reasoning of another account or model is refused, as vendors do: signatures and encrypted content that
+    /// this simulator has not issued, and in Chat Completions the fields of reasoning that the server does not know. Default
+    /// off, because the simulator then has to remember what it has issued.
+    #[must_use]
+    pub fn own_reasoning_only(mut self, strict: bool) -> Self {
+        self.own_reasoning_only = strict;
+        self
+    }
+
     /// Sets the rate limits. Default none.
     #[must_use]
     pub fn rate_limits(mut self, limits: SimulatedRateLimits) -> Self {
@@ -195,6 +207,7 @@ impl SimulatorBuilder {
             strict: self.strict,
             template: self.template,
             reasoning_content: self.reasoning_content,
+            issued: self.own_reasoning_only.then(IssuedReasoning::default),
             limiter: self.limits.map(Limiter::new),
             models: self.models,
             tokenizer: self.tokenizer,

@@ -262,6 +262,64 @@ async fn responses_rejects_parts_of_the_wrong_direction() {
     assert!(responses(wrong).await.unwrap().starts_with("Invalid value: 'input_text'"));
 }
 
+/// A history with the reasoning and the call of `reply`, and the call's result.
+fn continued(dialect: WireDialect, reply: &Value) -> Value {
+    match dialect {
+        WireDialect::Anthropic => {
+            let id = reply["content"][1]["id"].as_str().unwrap();
+            let result = json!({ "role": "user", "content": [tool_result(id)] });
+            json!([user("x"), { "role": "assistant", "content": reply["content"] }, result])
+        }
+        WireDialect::OpenaiChat => {
+            let message = &reply["choices"][0]["message"];
+            let id = message["tool_calls"][0]["id"].as_str().unwrap();
+            json!([user("x"), message, chat_result(id)])
+        }
+        WireDialect::OpenaiResponses => {
+            let (reasoning, call) = (&reply["output"][0], &reply["output"][1]);
+            let output = json!({ "type": "function_call_output", "call_id": call["call_id"], "output": "found" });
+            json!([user("x"), reasoning, call, output])
+        }
+    }
+}
+
+#[tokio::test]
+async fn reasoning_that_was_not_issued_here_is_refused_on_request() {
+    let answer = || ScriptedAnswer::calls([ScriptedToolCall::new("search", "{}")]).thinking("Hm.");
+    let account = |strict: bool, shown: bool| {
+        let builder = Simulator::builder().script(Script::always(answer())).reasoning_content(shown);
+        builder.own_reasoning_only(strict).build()
+    };
+    for (dialect, refusal) in [
+        (WireDialect::Anthropic, "messages.1.content.0: Invalid `signature` in `thinking` block"),
+        (WireDialect::OpenaiResponses, "could not be verified"),
+        (WireDialect::OpenaiChat, "property 'reasoning_content' is unsupported"),
+    ] {
+        for stream in [false, true] {
+            let (own, other, lenient) = (account(true, true), account(true, false), account(false, false));
+            let mut body = with_tool(chat_request(dialect, "x"), dialect, "search");
+            if dialect == WireDialect::OpenaiResponses {
+                body["include"] = json!(["reasoning.encrypted_content"]);
+            }
+            if dialect == WireDialect::Anthropic {
+                body["thinking"] = json!({ "type": "enabled", "budget_tokens": 1024 });
+                body["max_tokens"] = json!(4096);
+            }
+            // The same bytes have the same reply, so the document tells what the stream says, too.
+            let reply = post_in_memory(&own, dialect, &body).await.unwrap().json();
+            body[if dialect == WireDialect::OpenaiResponses { "input" } else { "messages" }] =
+                continued(dialect, &reply);
+            body["stream"] = json!(stream);
+            let ask = async |simulator: &Simulator| post_in_memory(simulator, dialect, &body).await.unwrap();
+            assert_eq!(ask(&own).await.status, 200, "{dialect:?}");
+            assert_eq!(ask(&lenient).await.status, 200, "{dialect:?}");
+            let refused = ask(&other).await;
+            let message = refused.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
+            assert!(refused.status == 400 && message.contains(refusal), "{dialect:?}: {message}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_lenient_simulator_answers_all_readable_requests() {
     let simulator = Simulator::builder().strict(false).build();

@@ -14,7 +14,8 @@ use crate::shared::reply_watch::ReplyWatch;
 /// Asks the next model of a chain when one cannot answer. The last resort. It is not used for a request that is invalid
 /// or over budget, because the next model would fail, or spend money, as well.
 ///
-/// The run's outcome lists each model that was replaced under `degraded`. If no model answers, the last error is
+/// The reply names the model that answered in [`ChatReply::answered_by`]. The run's outcome lists each model that was
+/// replaced under `degraded`. If no model answers, the last error is
 /// returned.
 ///
 /// # Examples
@@ -151,7 +152,7 @@ impl<M: ChatModel> ChatModel for Fallback<M> {
             let to = other.model.id().clone();
             run.emit(&Event::FellBack { from: failed.clone(), to, reason });
             degrade(run, &result, failed, other.model.id());
-            let before = std::mem::replace(&mut result, other.model.chat(request, run).await);
+            let before = std::mem::replace(&mut result, other.chat(request, run).await);
             refusal = before.ok().or(refusal);
             failed = other.model.id();
         }
@@ -164,6 +165,13 @@ impl FallbackModel {
     /// A fallback for another model.
     pub fn new(model: impl ChatModel) -> Self {
         Self { model: Arc::new(model), has_larger_context: false }
+    }
+
+    /// Asks the model. Its reply names it, because callers see only the first model of the chain.
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        let mut reply = self.model.chat(request, run).await?;
+        reply.answered_by.get_or_insert_with(|| self.model.id().clone());
+        Ok(reply)
     }
 
     /// Declares that the model takes longer prompts than those before it, so that it is asked if a prompt was too long

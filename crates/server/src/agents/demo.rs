@@ -44,7 +44,8 @@ struct Search {
 fn search() -> impl Tool {
     tool_fn(script::SEARCH_TOOL, "Searches vendor documentation.", |args: Search, _| async move {
         if args.query.trim().is_empty() {
-            return Err(ToolError::new("the query is empty; write what to look for"));
+            let why = "the query is empty; write what to look for";
+            return Err(ToolError::new(why).caused_by(why));
         }
         // The latency of a real search.
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -60,8 +61,8 @@ struct Calculate {
 
 fn calculate() -> impl Tool {
     tool_fn(script::CALCULATE_TOOL, "Calculates sums and products.", |args: Calculate, _| async move {
-        let result = evaluate(&args.expression)
-            .ok_or_else(|| ToolError::new("the expression is not valid; use only numbers with + - *"))?;
+        let why = "the expression is not valid; use only numbers with + - *";
+        let result = evaluate(&args.expression).ok_or_else(|| ToolError::new(why).caused_by(why))?;
         Ok(ToolOutput::text(format!("{result:.2}")))
     })
 }

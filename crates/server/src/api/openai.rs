@@ -14,7 +14,7 @@
 
 use async_openai::types::chat::{ChatCompletionResponseMessage, CompletionUsage, FinishReason, Role};
 use axum::http::StatusCode;
-use brigade_core::{Degradation, Money, Outcome, RunId, StopReason, Usage};
+use brigade_core::{Degradation, ModelId, Money, Outcome, RunId, StopReason, Usage};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -133,6 +133,10 @@ pub(crate) struct BrigadeDetails<'a> {
     notice: &'a str,
     /// Model turns of the agent itself.
     turns: u32,
+    /// The model that gave the last answer, as `provider/model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    model: Option<&'a ModelId>,
     /// US dollars, workers included. Zero if nothing was charged; absent only if no model had a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_usd: Option<Money>,
@@ -250,6 +254,7 @@ impl<'a> BrigadeDetails<'a> {
             stop: outcome.stop,
             notice: &outcome.notice,
             turns: outcome.turns,
+            model: outcome.model.as_ref(),
             cost_usd: outcome.cost.total.cost(),
             degraded: &outcome.degraded,
         }

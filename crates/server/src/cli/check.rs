@@ -5,7 +5,7 @@ use brigade_config::{LoadedConfig, WorstCase, lint};
 use brigade_observability::Logging;
 use clap::Args;
 
-use super::{ConfigArg, exit::Exit};
+use super::{ConfigArg, exit::Exit, output::count};
 use crate::{
     app::{self, App, SharedState},
     configured::require_servable,
@@ -49,12 +49,12 @@ impl CheckCommand {
             out!("{name}: {}", WorstCase::estimate(config, agent, &prices));
         }
         out!(
-            "{} is valid: {} agents, {} models, {} providers, {} warnings",
+            "{} is valid: {}, {}, {}, {}",
             self.config.path.display(),
-            config.agents.len(),
-            config.models.len(),
-            config.providers.len(),
-            lints.len()
+            count(config.agents.len(), "agent"),
+            count(config.models.len(), "model"),
+            count(config.providers.len(), "provider"),
+            count(lints.len(), "warning")
         );
         Ok(if self.deny_warnings && !lints.is_empty() { Exit::Failed } else { Exit::Finished })
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use futures::future::join_all;
 
-use super::{ConfigArg, exit::Exit};
+use super::{ConfigArg, exit::Exit, output::count};
 use crate::{
     app::{self, SharedState},
     health::providers::probe,
@@ -46,9 +46,10 @@ impl DoctorCommand {
         }
         let prices = app::prices(&loaded)?;
         let (date, days) = (prices.as_of(), prices.age().as_secs() / 86_400);
+        let age = count(usize::try_from(days).unwrap_or(usize::MAX), "day");
         let (mark, advice) =
             if days < OLD_PRICES_DAYS { ("✓", "") } else { ("!", "; `brigade prices` says what to do") };
-        out!("{mark} the prices are from {date}, {days} days old{advice}");
+        out!("{mark} the prices are from {date}, {age} old{advice}");
         Ok(exit)
     }
 }

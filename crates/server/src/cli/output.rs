@@ -59,6 +59,11 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "write an IP address with a port, such as 127.0.0.1:8080")
 }
 
+/// A number with its noun, in the plural if it is not 1.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Writes a line to standard output, or returns the error from the calling function.
 macro_rules! out {
     ($($argument:tt)*) => {

@@ -1,9 +1,8 @@
 //! `brigade prices`
 
 use clap::Args;
-use jiff::SignedDuration;
 
-use super::{ConfigArg, exit::Exit};
+use super::{ConfigArg, exit::Exit, output::count};
 use crate::app;
 
 #[derive(Debug, Args)]
@@ -32,8 +31,8 @@ impl PricesCommand {
             || format!("bundled with brigade {}", env!("CARGO_PKG_VERSION")),
             |file| format!("the bundled ones with {} over them", file.display()),
         );
-        let days = SignedDuration::try_from(prices.age()).unwrap_or_default().as_hours() / 24;
-        out!("The prices are of {}, {days} days old: {source}.\n\n{}", prices.as_of(), OWN_PRICES.trim_end());
+        let days = count(usize::try_from(prices.age().as_secs() / 86_400).unwrap_or(usize::MAX), "day");
+        out!("The prices are of {}, {days} old: {source}.\n\n{}", prices.as_of(), OWN_PRICES.trim_end());
         Ok(Exit::Finished)
     }
 }

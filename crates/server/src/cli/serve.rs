@@ -131,7 +131,7 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
         // Connections are still accepted meanwhile, so that readiness checks get an answer.
         let cancelled = api.runs().drain(server.drain).await;
         if cancelled > 0 {
-            tracing::warn!("cancelled {cancelled} runs that did not end in time");
+            tracing::warn!("cancelled {} that did not end in time", output::count(cancelled, "run"));
         }
         // Fails only if both servers have ended.
         let _ = stop.send(true);

@@ -67,7 +67,12 @@ impl SimulateCommand {
             () = stdin_closed(), if self.until_stdin_closes => {}
         }
         let totals = running.call_log().totals();
-        note!("{} calls, {} refused, {} cut", totals.ended, totals.refused, totals.cut);
+        note!(
+            "{}, {} refused, {} cut",
+            output::count(usize::try_from(totals.ended).unwrap_or(usize::MAX), "call"),
+            totals.refused,
+            totals.cut
+        );
         Ok(Exit::Finished)
     }
 

@@ -100,13 +100,13 @@ pub enum RunEnd {
 #[non_exhaustive]
 pub enum StartRunError {
     /// The maximum number of runs is running.
-    #[error("{limit} runs are running, which is the limit; try again soon")]
+    #[error("as many runs are running as the limit allows ({limit}); try again soon")]
     TooManyRuns {
         /// The maximum.
         limit: usize,
     },
     /// The maximum number of runs of this owner is running.
-    #[error("{limit} runs of this key are running, which is its limit; try again soon")]
+    #[error("as many runs of this key are running as its limit allows ({limit}); try again soon")]
     TooManyRunsOfOwner {
         /// The maximum.
         limit: usize,

@@ -1,6 +1,6 @@
 //! The result of a run as JSON, for the command line and the HTTP API.
 
-use brigade_core::{CostSummary, Degradation, Outcome, RunError, StopReason, Usage};
+use brigade_core::{CostSummary, Degradation, ModelId, Outcome, RunError, StopReason, Usage};
 use brigade_store::RunInfo;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,6 +21,10 @@ pub(crate) struct RunResult<'a> {
     /// Model turns of the agent itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     turns: Option<u32>,
+    /// The model that gave the last answer, as `provider/model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    model: Option<&'a ModelId>,
     /// Tokens, including workers.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
@@ -49,6 +53,7 @@ impl<'a> RunResult<'a> {
             stop: outcome.stop.name(),
             notice: Some(&*outcome.notice).filter(|notice| !notice.is_empty()),
             turns: Some(outcome.turns),
+            model: outcome.model.as_ref(),
             usage: Some(outcome.usage),
             cost: Some(&outcome.cost),
             degraded: Some(&outcome.degraded),
@@ -63,6 +68,7 @@ impl<'a> RunResult<'a> {
             stop: run.outcome.as_deref().unwrap_or_default(),
             notice: None,
             turns: run.turns,
+            model: None,
             usage: run.usage,
             cost: None,
             degraded: None,

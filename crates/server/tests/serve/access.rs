@@ -144,7 +144,10 @@ async fn a_key_takes_no_more_than_its_share_of_runs() {
         let (status, refused) = start(key).await;
         assert_eq!((status, &refused["error"]["code"]), (429, &json!("too_many_runs")), "{key}: {refused}");
         let message = refused["error"]["message"].as_str().unwrap();
-        assert!(message.starts_with(&format!("{limit} runs of this key are running")), "{message}");
+        assert!(
+            message.ends_with(&format!("of this key are running as its limit allows ({limit}); try again soon")),
+            "{message}"
+        );
     }
     let (key, id) = &running[0];
     let cancel = server.post(&format!("/v1/runs/{id}/cancel"), &json!({}));

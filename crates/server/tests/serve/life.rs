@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, config, eventually, json_of, provider, question, scripted};
+use crate::support::{Gate, Server, config, eventually, json_of, provider, question, scripted};
 
 /// A provider whose answers never end.
 const STALL: &str = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { after_deltas = 1 }\ndo = { stall = \"10m\" }\n";
@@ -50,10 +50,11 @@ async fn metrics_count_the_run() {
 
 #[tokio::test]
 async fn a_shutdown_lets_runs_finish_and_refuses_new_ones() {
-    let script = "[[rule]]\nanswer = { text = \"At last.\", latency = { first = \"600ms\" } }";
-    let provider = scripted(script, "").await;
-    let mut server = Server::start(&config(&provider));
+    let provider = provider("At last.").await;
+    let gate = Gate::before(&provider).await;
+    let mut server = Server::start(&config(&provider).replace(&provider.base_url(), &gate.url));
     server.until_ready().await;
+    gate.hold();
     let request = server.post("/v1/chat/completions", &question("Take your time."));
     let mut asking = tokio::task::JoinSet::from_iter([json_of(request)]);
     eventually("the provider is asked", || (provider.call_log().totals().arrived == 1).then_some(())).await;
@@ -62,6 +63,7 @@ async fn a_shutdown_lets_runs_finish_and_refuses_new_ones() {
     assert_eq!(json_of(server.get("/readyz")).await.0, 503);
     let (status, refused) = json_of(server.post("/v1/chat/completions", &question("Me too."))).await;
     assert_eq!((status, &refused["error"]["code"]), (503, &json!("stopping")));
+    gate.release();
     let (status, answer) = asking.join_next().await.unwrap().unwrap();
     assert_eq!((status, &answer["choices"][0]["message"]["content"]), (200, &json!("At last.")));
     assert!(server.exit().await.success());
@@ -76,7 +78,7 @@ async fn late_runs_are_cancelled_and_a_second_signal_does_not_wait() {
     eventually("the provider is asked", || (provider.call_log().totals().arrived == 1).then_some(())).await;
     server.signal("-TERM");
     assert!(server.exit().await.success());
-    assert!(server.log().contains("cancelled 1 runs"), "{}", server.log());
+    assert!(server.log().contains("cancelled 1 run that"), "{}", server.log());
 
     let mut server = Server::start(&config(&provider));
     let request = server.post("/v1/chat/completions", &question("Count."));

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::Once,
@@ -12,6 +13,12 @@ use brigade_rehearsal::{FaultPlan, RunningSimulator, Script, Simulator};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
 
 pub(crate) const BRIGADE: &str = env!("CARGO_BIN_EXE_brigade");
 
@@ -35,6 +42,55 @@ pub(crate) async fn scripted(script: &str, faults: &str) -> RunningSimulator {
     let builder = Simulator::builder().script(Script::from_toml(script).unwrap());
     let builder = if faults.is_empty() { builder } else { builder.faults(FaultPlan::from_toml(faults).unwrap()) };
     builder.build().serve_locally().await.unwrap()
+}
+
+/// Stands between the server and a provider, and holds what the provider answers for as long as the test wants.
+pub(crate) struct Gate {
+    pub(crate) url: String,
+    is_open: watch::Sender<bool>,
+    _relaying: JoinSet<()>,
+}
+
+impl Gate {
+    /// An open gate before a provider.
+    pub(crate) async fn before(provider: &RunningSimulator) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (is_open, opened) = watch::channel(true);
+        let address = provider.address();
+        let relaying = JoinSet::from_iter([async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                connections.spawn(relay(client, address, opened.clone()));
+            }
+        }]);
+        Self { url, is_open, _relaying: relaying }
+    }
+
+    pub(crate) fn hold(&self) {
+        self.is_open.send_replace(false);
+    }
+
+    pub(crate) fn release(&self) {
+        self.is_open.send_replace(true);
+    }
+}
+
+async fn relay(client: TcpStream, provider: SocketAddr, mut opened: watch::Receiver<bool>) {
+    let provider = TcpStream::connect(provider).await.unwrap();
+    let ((mut requests, mut to_client), (mut answers, mut to_provider)) = (client.into_split(), provider.into_split());
+    let asking = async { drop(tokio::io::copy(&mut requests, &mut to_provider).await) };
+    let answering = async {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = answers.read(&mut buffer).await {
+            if opened.wait_for(|is_open| *is_open).await.is_err()
+                || to_client.write_all(&buffer[..count]).await.is_err()
+            {
+                break;
+            }
+        }
+    };
+    tokio::join!(asking, answering);
 }
 
 /// A provider that knows the user's name in the second turn of a conversation.

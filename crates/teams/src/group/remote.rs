@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use brigade_core::{
     Budget, Cap, Certainty, Charge, Ledger, Message, ModelId, Money, Outcome, Run, RunError, RunOptions, Runnable,
-    StopReason, Task, Transcript, Usage, impl_runnable,
+    Spending, StopReason, Task, Transcript, Usage, impl_runnable,
 };
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
@@ -14,8 +14,9 @@ use crate::{Bus, BusError, Delivery, Envelope, Inbox, Subscription, TeamError, T
 
 /// An agent that a [`host`] serves on the bus, called by its name. Give it to a [`Worker`](brigade_core::Worker).
 ///
-/// It gets the time, the budget and the delegation depth that the calling run has left. Its cost is charged when it
-/// answers, so several remote agents called at once may together spend what is left more than once.
+/// It gets the time, the budget and the delegation depth that the calling run has left. What it spent, for certain or
+/// perhaps, is charged when it answers, so several remote agents called at once may together spend what is left more than
+/// once. If it never reports, or the caller does not wait for it, all that it was allowed to spend counts as uncertain.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -72,12 +73,22 @@ struct TaskMessage {
     depth_left: Option<u32>,
 }
 
+/// What a host may spend of the caller's budget. If it does not report what it spent, all of it counts as uncertain.
+#[derive(Debug)]
+struct Grant<'a> {
+    run: &'a Run,
+    model: ModelId,
+    usd: Option<Money>,
+    tokens: Option<u64>,
+    is_settled: bool,
+}
+
 /// The host's answer to a task.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum TaskResult {
-    Answer { text: String, stop: StopReason, notice: String, turns: u32, usage: Usage, cost: Option<Money> },
-    Failure { message: String, usage: Usage, cost: Option<Money> },
+    Answer { text: String, stop: StopReason, notice: String, turns: u32, spent: Spending },
+    Failure { message: String, spent: Spending },
 }
 
 /// Serves `work` on `bus` under its name. Hosts of the same name share the tasks. The cost is charged to `account`, and
@@ -122,7 +133,7 @@ async fn answer(work: Arc<dyn Runnable>, mut delivery: Delivery, account: Ledger
 async fn carry_out(work: &dyn Runnable, envelope: &Envelope, account: Ledger) -> TaskResult {
     let Ok(message) = serde_json::from_str::<TaskMessage>(&envelope.body) else {
         let message = "the task could not be read".to_owned();
-        return TaskResult::Failure { message, usage: Usage::default(), cost: None };
+        return TaskResult::Failure { message, spent: Spending::default() };
     };
     let mut budget = Budget::unlimited();
     budget.usd = message.usd_left.map(|left| Cap::hard(left.or_zero()));
@@ -139,13 +150,10 @@ async fn carry_out(work: &dyn Runnable, envelope: &Envelope, account: Ledger) ->
     task.message = message.message;
     match work.run(&builder.build(), task).await {
         Ok(outcome) => {
-            let Outcome { text, stop, notice, turns, usage, cost, .. } = outcome;
-            TaskResult::Answer { text, stop, notice, turns, usage, cost: cost.total.cost() }
+            let Outcome { text, stop, notice, turns, cost, .. } = outcome;
+            TaskResult::Answer { text, stop, notice, turns, spent: cost.total }
         }
-        Err(error) => {
-            let total = error.cost().total;
-            TaskResult::Failure { message: error.chain(), usage: total.usage, cost: total.cost() }
-        }
+        Err(error) => TaskResult::Failure { message: error.chain(), spent: error.cost().total },
     }
 }
 
@@ -179,29 +187,71 @@ impl RemoteAgent {
         let body = serde_json::to_string(&message).unwrap_or_default();
         let envelope = Envelope { from: Arc::clone(run.agent()), body, trace: Some(run.trace()) };
         let timeout = run.time_left().map_or(self.timeout, |left| left.min(self.timeout));
-        let reply = run.bus().request(&topic(self.name()), envelope, timeout).await;
-        let reply = reply.map_err(|error| TeamError::Bus(error).of(&run))?;
+        let grant = Grant {
+            run: &run,
+            model: ModelId::new("bus", Arc::clone(self.name())),
+            usd: message.usd_left,
+            tokens: message.tokens_left,
+            is_settled: false,
+        };
+        let reply = match run.bus().request(&topic(self.name()), envelope, timeout).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                match error {
+                    // The host may have worked on the task.
+                    BusError::NoAnswer { .. } => drop(grant),
+                    BusError::NoListener(_) | BusError::InboxFull(_) | BusError::Unavailable(_) => grant.return_all(),
+                }
+                return Err(TeamError::Bus(error).of(&run));
+            }
+        };
         let failed = |message| TeamError::Remote { name: Arc::clone(self.name()), message }.of(&run);
         match serde_json::from_str(&reply.body) {
-            Ok(TaskResult::Answer { text, stop, notice, turns, usage, cost }) => {
-                self.charge(&run, usage, cost);
+            Ok(TaskResult::Answer { text, stop, notice, turns, spent }) => {
+                grant.settle(&spent);
                 let mut outcome = Outcome::new(run.trace(), stop, text, Transcript::new());
                 outcome.notice = notice;
                 outcome.turns = turns;
                 Ok(outcome.in_answer_to(task))
             }
-            Ok(TaskResult::Failure { message, usage, cost }) => {
-                self.charge(&run, usage, cost);
+            Ok(TaskResult::Failure { message, spent }) => {
+                grant.settle(&spent);
                 Err(failed(message))
             }
             Err(error) => Err(failed(format!("its report could not be read: {error}"))),
         }
     }
+}
 
+impl Grant<'_> {
     /// Charges what the host has spent to the caller's run.
-    fn charge(&self, run: &Run, usage: Usage, cost: Option<Money>) {
-        let model = ModelId::new("bus", Arc::clone(self.name()));
-        run.charge(&model, &Charge::new(Certainty::Charged, usage, cost));
+    fn settle(mut self, spent: &Spending) {
+        self.is_settled = true;
+        let charge = |certainty, usage: Usage, cost: Money| {
+            let cost = spent.cost().map(|_| cost);
+            self.run.charge(&self.model, &Charge::new(certainty, usage, cost));
+        };
+        charge(Certainty::Charged, spent.usage, spent.charged);
+        if spent.estimated > Money::ZERO {
+            charge(Certainty::Estimated, Usage::default(), spent.estimated);
+        }
+        if spent.uncertain > Money::ZERO || spent.uncertain_tokens > 0 {
+            charge(Certainty::Uncertain, Usage::new(spent.uncertain_tokens, 0), spent.uncertain);
+        }
+    }
+
+    /// Nothing was spent, because the host did not get the task.
+    fn return_all(mut self) {
+        self.is_settled = true;
+    }
+}
+
+impl Drop for Grant<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled && (self.usd.is_some() || self.tokens.is_some()) {
+            let usage = Usage::new(self.tokens.unwrap_or_default(), 0);
+            self.run.charge(&self.model, &Charge::new(Certainty::Uncertain, usage, self.usd));
+        }
     }
 }
 

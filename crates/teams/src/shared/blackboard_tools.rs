@@ -68,11 +68,12 @@ fn write_note() -> FunctionTool {
 
 fn no_such_note(name: &str, run: &Run) -> ToolError {
     let names: Vec<_> = run.blackboard().notes().into_keys().collect();
-    ToolError::new(if names.is_empty() {
+    let error = ToolError::new(if names.is_empty() {
         format!("there is no note called `{name}`, and no other note yet; go on without it")
     } else {
         format!("there is no note called `{name}`; the notes are: {}", names.join(", "))
-    })
+    });
+    error.caused_by("there is no note of this name")
 }
 
 #[cfg(test)]

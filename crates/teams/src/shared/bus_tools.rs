@@ -100,16 +100,18 @@ fn wait_for_message() -> FunctionTool {
 fn check(message: &SendMessage, team: &[String], run: &Run) -> Result<(), ToolError> {
     let SendMessage { to, text } = message;
     if to == run.agent_name() {
-        return Err(ToolError::new("this is your own name; write to another agent"));
+        let why = "this is your own name; write to another agent";
+        return Err(ToolError::new(why).caused_by(why));
     }
     if !team.contains(to) {
         let team = team.join(", ");
-        return Err(ToolError::new(format!("there is no agent called `{to}` to write to; the agents are: {team}")));
+        let why = format!("there is no agent called `{to}` to write to; the agents are: {team}");
+        return Err(ToolError::new(why).caused_by("there is no agent of this name to write to"));
     }
     if text.len() > MAX_MESSAGE_BYTES {
         let size = text.len();
         let why = format!("a message may have {MAX_MESSAGE_BYTES} bytes, this one has {size}; send a summary");
-        return Err(ToolError::new(why));
+        return Err(ToolError::new(why.clone()).caused_by(why));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use brigade_core::{Arguments, Part, RawJson, ToolCall, Toolbox};
 use tokio::net::unix::pipe::{OpenOptions, Receiver};
@@ -166,4 +166,51 @@ async fn a_program_that_ends_takes_the_processes_that_it_left_behind_with_it() {
         assert_eq!(result.is_ok(), status == 0, "{result:?}");
         witness.ended().await;
     }
+}
+
+/// A process that leaves the group of its program, as daemons do, and holds the pipes that it is given.
+fn daemon(work: &str, redirection: &str) -> String {
+    format!("setsid sh -c '{work}' {redirection} & ")
+}
+
+#[tokio::test]
+async fn what_a_program_printed_is_its_output_even_if_a_daemon_keeps_the_pipes_open() {
+    let sleeping = || daemon("sleep 20", "");
+    for (line, expected) in [
+        (format!("echo one; {} echo two", sleeping()), Ok("one\ntwo\n")),
+        (format!("{} echo out; echo why >&2; exit 3", daemon("sleep 20", ">/dev/null")), Err("exit status: 3: why\n")),
+        (format!("{} echo why >&2; exit 3", sleeping()), Err("exit status: 3: why\n")),
+        // A filter of the program's own group still passes on what it has read.
+        ("(sleep 0.02; echo late; sleep 20) & echo first".to_owned(), Ok("first\nlate\n")),
+        // The program goes on after it has closed its output.
+        ("echo all; exec >&- 2>&-; sleep 0.5".to_owned(), Ok("all\n")),
+        ("echo all; exec >&- 2>&-; sleep 0.5; exit 4".to_owned(), Err("exit status: 4: ")),
+        (format!("trap '' TERM INT HUP; echo deaf; {}", sleeping()), Ok("deaf\n")),
+    ] {
+        let started = std::time::Instant::now();
+        let result = output_of(&line, Map::new()).await;
+        let seen =
+            result.as_ref().map(String::as_str).map_err(|error| error.trim_start_matches("the program ended with "));
+        assert_eq!(seen, expected, "{line}");
+        assert!(started.elapsed() < Duration::from_secs(15), "{line}: {:?}", started.elapsed());
+    }
+    let endless = format!("echo first; {} sleep 0.1", daemon("yes", ""));
+    let output = output_of(&endless, Map::new()).await.unwrap();
+    assert!(output.starts_with("first\n") && output.ends_with("[cut here: there is more]"), "{}", output.len());
+}
+
+#[tokio::test]
+async fn the_reason_of_a_failed_program_is_its_status_and_quotes_no_output() {
+    for (line, reason) in [
+        ("echo canary; echo canary >&2; exit 3", "the program ended with exit status: 3"),
+        ("kill -9 $$", "the program ended with signal: 9 (SIGKILL)"),
+    ] {
+        let error = shell(line).run(Map::new()).await.unwrap_err();
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), reason);
+    }
+    let spec = ToolSpec::new("program", "", RawJson::parse("{}".to_owned()).unwrap());
+    let tool = CommandTool::builder(spec, ["/bin/echo", "{text}"]).build().unwrap();
+    let input = Map::from_iter([("text".to_owned(), Value::String("-canary".to_owned()))]);
+    let error = tool.run(input).await.unwrap_err();
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "an argument starts with a dash");
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Budget, Event, FinishReason, LocalMemory, ModelErrorKind, Observer, Part, Role, StopReason, Task, ToolError,
-    ToolOutput, TurnLimits, Usage, Worker,
+    Budget, ChatReply, Event, FinishReason, LocalMemory, ModelError, ModelErrorKind, ModelId, Observer, Part, Role,
+    StopReason, Task, ToolError, ToolOutput, TurnLimits, Usage, Worker,
     testing::fixtures::{look_up, look_ups, lookup},
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
@@ -356,6 +356,42 @@ async fn a_run_emits_its_events_in_order() {
     );
 }
 
+/// A model that hands every request to another one, as a fallback does.
+#[derive(Debug)]
+struct Router(ModelId, ScriptedModel);
+
+#[async_trait::async_trait]
+impl ChatModel for Router {
+    fn id(&self) -> &ModelId {
+        &self.0
+    }
+
+    fn settings(&self) -> &Settings {
+        Settings::none()
+    }
+
+    async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+        Ok(self.1.chat(request, run).await?.answered_by(Some(self.1.id().clone())).model("small-2026-01-01".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn a_turn_and_the_outcome_name_the_model_that_answered_and_what_its_provider_calls_it() {
+    let recorder = Recorder::new();
+    let small = ScriptedModel::named("small", [Turn::text("Yes.")]);
+    let agent =
+        Agent::new("clerk", Router(ModelId::new("scripted", "large"), small)).observer(Arc::new(recorder.clone()));
+    let outcome = agent.run("Well?").await.unwrap();
+    let small = ModelId::new("scripted", "small");
+    let charged: Vec<_> = outcome.cost.by_model.keys().cloned().collect();
+    assert_eq!((outcome.model.as_ref(), charged), (Some(&small), vec![small.to_string()]));
+    let named = recorder.events().into_iter().find_map(|(_, event)| match event {
+        Event::TurnEnded { model, served, .. } => Some((model, served)),
+        _ => None,
+    });
+    assert_eq!(named, Some((small, Some("small-2026-01-01".into()))));
+}
+
 fn name(event: &Event) -> String {
     match event {
         Event::RunStarted => "started".into(),
@@ -396,7 +432,7 @@ async fn the_json_of_an_outcome_leaves_the_conversation_out() {
     assert_eq!(json["cost"]["by_agent"]["clerk"]["calls"], 1);
     json["cost"].take();
     let expected = json!({
-        "text": "Hello.", "stop": "finished", "notice": "", "turns": 1, "degraded": [], "elapsed_ms": 0,
+        "text": "Hello.", "stop": "finished", "notice": "", "turns": 1, "model": "scripted/model", "degraded": [], "elapsed_ms": 0,
         "usage": {"input_tokens": 100, "output_tokens": 10}, "cost": null, "trace": null,
     });
     assert_eq!(json, expected);

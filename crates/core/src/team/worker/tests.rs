@@ -87,13 +87,30 @@ async fn a_required_worker_that_fails_fails_the_run() {
 }
 
 #[tokio::test]
+async fn a_fallback_is_shown_as_one_and_not_as_a_repetition() {
+    let recorder = crate::testing::Recorder::new();
+    let critic = worker("critic", Turn::fails(crate::ModelErrorKind::Quota)).on_failure(OnFailure::fallback("Fine."));
+    let asks = Turn::call("c1", "critic", json!({"task": "Judge."})).and_call("c2", "nobody", "{}");
+    let desk = Agent::new("desk", ScriptedModel::new([asks, Turn::text("All in all.")])).worker(critic);
+    let outcome = desk.observer(Arc::new(recorder.clone())).run("Go.").await.unwrap();
+    assert_eq!(tool_results(&outcome)[0], (false, "Fine.".into()));
+    let ended = recorder.events().into_iter().find_map(|(_, event)| match event {
+        Event::ToolEnded { outcome, reason, .. } => Some((outcome, reason.unwrap_or_default())),
+        _ => None,
+    });
+    let why = "the model did not answer: as the script says (quota)";
+    assert_eq!(ended, Some((crate::ToolStatus::Fallback, why.into())));
+    assert_eq!(recorder.count(|event| matches!(event, Event::LoopNoticed { .. })), 0, "one slip is not a loop");
+}
+
+#[tokio::test]
 async fn a_call_beyond_max_calls_is_refused() {
     let desk = Agent::new("desk", calling(&["critic", "critic"]))
         .worker(worker("critic", Turn::text("thin")).max_calls(1))
         .tool_limits(one_by_one());
     let outcome = desk.run("Go.").await.unwrap();
     assert_eq!(tool_results(&outcome)[0], (false, "thin".into()));
-    assert!(tool_results(&outcome)[1].1.contains("it may be called 1 times in a run"), "{:?}", tool_results(&outcome));
+    assert!(tool_results(&outcome)[1].1.contains("it may be called 1 time in a run"), "{:?}", tool_results(&outcome));
 }
 
 #[tokio::test]
@@ -104,7 +121,7 @@ async fn a_call_beyond_max_calls_is_refused_under_every_failure_policy_and_degra
         let outcome = desk.run("Go.").await.unwrap();
         assert_eq!((outcome.text.as_str(), outcome.degraded.len()), ("All in all.", 0));
         let (is_error, message) = tool_results(&outcome).remove(1);
-        assert!(is_error && message.contains("it may be called 1 times in a run"), "{message}");
+        assert!(is_error && message.contains("it may be called 1 time in a run"), "{message}");
     }
 }
 

@@ -92,6 +92,73 @@ async fn a_hanging_and_a_panicking_tool_become_results_and_do_not_affect_other_c
     assert_eq!(outcomes[2], (ToolStatus::Ok, "1".into()));
 }
 
+/// The status and the reason of the event that each call ends with.
+async fn reasons(toolbox: &Toolbox, calls: &[ToolCall]) -> Vec<(ToolStatus, Option<String>)> {
+    let recorder = crate::testing::Recorder::new();
+    let run = Run::builder().observer(Arc::new(recorder.clone())).build();
+    toolbox.call_all(&calls.iter().collect::<Vec<_>>(), &run).await;
+    let ended = recorder.events().into_iter().filter_map(|(_, event)| match event {
+        Event::ToolEnded { outcome, reason, .. } => Some((outcome, reason.as_deref().map(str::to_owned))),
+        _ => None,
+    });
+    ended.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reason_of_a_failure_is_reported_in_words_that_quote_nothing() {
+    const SECRET: &str = "canary-71c2";
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Fail {
+        how: String,
+        _of: Option<std::collections::BTreeMap<String, u8>>,
+    }
+    let tool = tool_fn("fail", "", |args: Fail, _| async move {
+        let message = format!("{SECRET} is not known");
+        match args.how.as_str() {
+            "silently" => Err(ToolError::new(message)),
+            "fatally" => Err(ToolError::fatal(message).caused_by("the disk is full")),
+            "in a chain" => Err(ToolError::new(message).caused_by(
+                crate::ModelError::new(crate::ModelErrorKind::Broken, "no answer").caused_by("the line is dead"),
+            )),
+            "in literal panic" => panic!("a bug"),
+            "in panic" => panic!("{message}"),
+            "in the type" => Ok(ToolOutput::text("never")),
+            _ => pending().await,
+        }
+    });
+    let toolbox = toolbox([Arc::new(tool) as _]);
+    let mut seen = Vec::new();
+    for arguments in [
+        json!({"how": "silently"}),
+        json!({"how": "in a chain"}),
+        json!({"how": "fatally"}),
+        json!({"how": "in literal panic"}),
+        json!({"how": "in panic"}),
+        json!({"how": "not at all"}),
+        json!({"how": [SECRET]}),
+        json!({"how": "x", "_of": {SECRET: SECRET}}),
+    ] {
+        seen.extend(reasons(&toolbox, &[call("a", "fail", &arguments.to_string())]).await);
+    }
+    seen.extend(reasons(&toolbox, &[call("a", "fail", &format!("{{\"how\": \"{SECRET}"))]).await);
+    let refused = |violation: &str| {
+        format!("The arguments do not match the schema of `fail`: {violation}. The tool was not run.")
+    };
+    let expected: [(ToolStatus, Option<&str>); 9] = [
+        (ToolStatus::Error, None),
+        (ToolStatus::Error, Some("no answer (broken): the line is dead")),
+        (ToolStatus::Fatal, Some("the disk is full")),
+        (ToolStatus::Panic, Some("a bug")),
+        (ToolStatus::Panic, None),
+        (ToolStatus::Timeout, Some("The tool did not answer within 30s and was stopped.")),
+        (ToolStatus::InvalidArguments, Some(&refused("at /how: value is not of type \"string\""))),
+        (ToolStatus::InvalidArguments, Some(&refused("at /_of/*: value is not of type \"integer\""))),
+        (ToolStatus::TruncatedArguments, seen[8].1.as_deref()),
+    ];
+    assert_eq!(seen.iter().map(|(status, reason)| (*status, reason.as_deref())).collect::<Vec<_>>(), expected);
+    assert!(!format!("{seen:?}").contains(SECRET) && seen[8].1.is_some(), "{seen:?}");
+}
+
 #[tokio::test]
 async fn a_call_with_invalid_arguments_is_explained_and_not_run() {
     let calls =

@@ -197,9 +197,9 @@ fn every_event_has_its_line_or_none() {
         " WARN attempt: openai/gpt-5-mini: overloaded, falling back to anthropic/claude-sonnet-4-5",
         "", // rate limits come with every answer
         "DEBUG attempt: openai: unknown_event",
-        " INFO agent: turn 1: openai/gpt-5-mini, 2 tool calls, tokens unknown, no price, 1.0s",
+        " INFO agent: turn 1: openai/gpt-5-mini (gpt-5-mini-2025-08-07), 2 tool calls, tokens unknown, no price, 1.0s",
         "DEBUG tool: lookup started",
-        " WARN tool: lookup: timeout after 1.0s",
+        " WARN tool: lookup: timeout after 1.0s: no answer within 30s",
         r#" WARN tool: the model called "rm -rf", which is not one of its tools"#,
         " WARN worker: critic failed, policy fallback: late",
         " WARN agent: repeated tool_call seen 3 times",

@@ -51,8 +51,13 @@ pub(crate) fn exercised(config: &MetricsConfig) -> MetricsHandle {
         ]
     };
     let failed = attempt(Some(ModelErrorKind::Overloaded), Certainty::Uncertain);
-    let tool =
-        |tool: &str, outcome| Event::ToolEnded { tool: tool.into(), call_id: "2".into(), outcome, elapsed: SECOND };
+    let tool = |tool: &str, outcome| Event::ToolEnded {
+        tool: tool.into(),
+        call_id: "2".into(),
+        outcome,
+        reason: None,
+        elapsed: SECOND,
+    };
     let tools = [tool("lookup", ToolStatus::Ok), tool("critic", ToolStatus::Timeout)];
     for event in others.into_iter().chain(failed).chain(attempt(None, Certainty::Estimated)).chain(tools) {
         observer.on_event(&desk, &event);
@@ -252,7 +257,7 @@ async fn unknown_names_make_no_series() {
             Event::AttemptEnded { model: model.clone(), error: None, charge: None, elapsed },
             Event::FellBack { from: model.clone(), to: model.clone(), reason: ModelErrorKind::Auth },
             Event::BreakerChanged { model, state: BreakerState::Open },
-            Event::ToolEnded { tool: Arc::clone(&name), call_id, outcome: ToolStatus::Ok, elapsed },
+            Event::ToolEnded { tool: Arc::clone(&name), call_id, outcome: ToolStatus::Ok, reason: None, elapsed },
             Event::UnknownTool { name: Arc::clone(&name) },
             Event::WorkerFailed { worker: name, policy: "isolate".into(), reason: "late".into() },
             refused,
@@ -334,8 +339,10 @@ async fn series_past_the_limit_are_dropped_and_counted() {
     let handle = Metrics::local(&config).unwrap();
     let (observer, run) = (handle.observer(), Run::new());
     for tool in tools {
-        observer
-            .on_event(&run, &Event::ToolEnded { tool, call_id: "1".into(), outcome: ToolStatus::Ok, elapsed: SECOND });
+        observer.on_event(
+            &run,
+            &Event::ToolEnded { tool, call_id: "1".into(), outcome: ToolStatus::Ok, reason: None, elapsed: SECOND },
+        );
     }
     let text = handle.render();
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count();
@@ -430,7 +437,7 @@ async fn every_duration_within_a_runs_default_deadline_has_a_bucket() {
     let elapsed = Duration::from_mins(15);
     let model = ModelId::new("openai", "gpt-5-mini");
     for event in [
-        Event::ToolEnded { tool, call_id, outcome: ToolStatus::Ok, elapsed },
+        Event::ToolEnded { tool, call_id, outcome: ToolStatus::Ok, reason: None, elapsed },
         Event::AttemptEnded { model: model.clone(), error: None, charge: None, elapsed },
         Event::RateLimitWaited { model: model.clone(), waited: elapsed },
         Event::Retrying { model, attempt: 2, reason: ModelErrorKind::Overloaded, delay: Duration::MAX },

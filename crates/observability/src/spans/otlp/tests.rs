@@ -143,6 +143,24 @@ fn every_event_becomes_a_span_or_a_span_event_or_nothing() {
 }
 
 #[test]
+fn a_chat_span_names_the_model_that_answered_and_its_provider() {
+    let answered = |model: ModelId, served: Option<&str>| {
+        let (usage, cost, stop) = (None, None, brigade_core::FinishReason::EndTurn);
+        let served = served.map(Into::into);
+        let ended = Event::TurnEnded { turn: 1, model, served, usage, cost, stop, tool_calls: 0, elapsed: SECOND };
+        let spans = spans_of(&[Event::RunStarted, asked(1), ended]);
+        let chat = named(&spans, "chat m")[0];
+        let names = ["gen_ai.request.model", "gen_ai.response.model", "gen_ai.provider.name"];
+        let count = chat.attributes.iter().filter(|one| names.contains(&one.key.as_str())).count();
+        (count, names.map(|name| value(chat, name).map(|value| value.to_string()).unwrap_or_default()))
+    };
+    let named = |names: [&str; 3]| (3, names.map(str::to_owned));
+    assert_eq!(answered(model("m"), None), named(["m", "m", "vendor"]));
+    assert_eq!(answered(model("m"), Some("m-2026-08-06")), named(["m", "m-2026-08-06", "vendor"]));
+    assert_eq!(answered(ModelId::new("other", "n"), None), named(["m", "n", "other"]));
+}
+
+#[test]
 fn no_span_quotes_what_a_model_wrote_or_an_error_message() {
     let text = format!("{:?}", spans_of(&all_events()));
     for quoted in ["private text", "rm -rf", "late", "disk full", "no capacity"] {

@@ -7,6 +7,7 @@ use brigade_core::{Certainty, Charge, Event, FinishReason, ModelErrorKind, Money
 /// The title of an event's line: all there is to say about an event without a duration.
 pub(super) fn title(event: &Event) -> String {
     match event {
+        Event::TurnEnded { turn, model, served: Some(name), .. } => format!("turn {turn} {model} ({name})"),
         Event::TurnStarted { turn, model } | Event::TurnEnded { turn, model, .. } => format!("turn {turn} {model}"),
         Event::AttemptStarted { model } | Event::AttemptEnded { model, .. } => format!("attempt {model}"),
         Event::ToolStarted { tool, .. } | Event::ToolEnded { tool, .. } => format!("tool {tool}"),
@@ -22,10 +23,12 @@ pub(super) fn title(event: &Event) -> String {
         Event::BreakerChanged { model, state } => format!("breaker of {model} is {}", state.name()),
         Event::UnknownTool { name } => format!("asked for an unknown tool {name:?}"),
         Event::Trimmed { hidden, tokens_before, tokens_after } => {
-            format!("hid {hidden} old messages: {tokens_before} tokens, now {tokens_after}")
+            format!("hid {}: {tokens_before} tokens, now {tokens_after}", count(*hidden as u64, "old message"))
         }
         Event::AnswerRejected { attempt, .. } => format!("answer rejected ({attempt})"),
-        Event::LoopNoticed { kind, count } => format!("repeated {kind} seen {count} times"),
+        Event::LoopNoticed { kind, count: times } => {
+            format!("repeated {kind} seen {}", count(u64::from(*times), "time"))
+        }
         Event::BudgetRefused { limit, .. } => format!("refused: {limit}"),
         Event::BudgetWarning { limit, .. } => format!("soft limit: {limit}"),
         Event::Resumed { steps, saved } => {

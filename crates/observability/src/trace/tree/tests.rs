@@ -101,7 +101,7 @@ desk · finished · 2 turns · 400 tokens in, 40 out · $0.0048 · 9.5s
 │     │  └─ attempt scripted/finder · ok · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
 │     ├─ tool lookup · ok · 3.0s
 │     └─ turn 2 scripted/finder · end_turn · 100 tokens in, 10 out · $0.0012 estimated · 1.0s
-├─ tool critic · ok · 1.0s
+├─ tool critic · fallback: as the script says (refused) · 1.0s
 │  └─ desk/critic · refused · 1 turn · 0 tokens in, 0 out · $0.0000 · 1.0s
 │     └─ turn 1 scripted/critic · refused · 1.0s
 ├─ worker critic failed, policy fallback: as the script says (refused)
@@ -238,6 +238,7 @@ fn parallel() -> RunTree {
         tool: "late".into(),
         call_id: "late".into(),
         outcome: ToolStatus::Timeout,
+        reason: None,
         elapsed: Duration::from_secs(10),
     };
     let start: Timestamp = "2026-11-30T06:00:00Z".parse().unwrap();
@@ -273,4 +274,37 @@ fn lines_are_wrapped_at_the_width_and_colored_on_request() {
     let colored = parallel().render(TreeStyle::default().color(true));
     assert!(colored.contains("\x1b[31mtool late · timeout · 10.0s\x1b[0m"), "{colored}");
     assert!(!parallel().to_string().contains('\x1b'));
+}
+
+#[test]
+fn a_turn_is_named_after_the_model_that_answered_and_a_failed_tool_has_its_reason() {
+    let run = Run::new();
+    let model = |name: &str| ModelId::new("openai", name);
+    let elapsed = Duration::from_secs(1);
+    let records = [
+        Event::RunStarted,
+        Event::TurnStarted { turn: 1, model: model("gpt-5") },
+        Event::TurnEnded {
+            turn: 1,
+            model: model("gpt-4o"),
+            served: Some("gpt-4o-2024-08-06".into()),
+            usage: None,
+            cost: None,
+            stop: brigade_core::FinishReason::ToolCalls,
+            tool_calls: 1,
+            elapsed,
+        },
+        Event::ToolStarted { tool: "crm".into(), call_id: "1".into() },
+        Event::ToolEnded {
+            tool: "crm".into(),
+            call_id: "1".into(),
+            outcome: ToolStatus::Error,
+            reason: Some("HTTP 503 from crm.example".into()),
+            elapsed,
+        },
+    ];
+    let tree = RunTree::from_records("", records.map(|event| EventRecord::new(&run, event))).unwrap().to_string();
+    assert!(tree.contains("turn 1 openai/gpt-4o (gpt-4o-2024-08-06) · 1 tool call · "), "{tree}");
+    assert!(!tree.contains("gpt-5"), "{tree}");
+    assert!(tree.contains("tool crm · error: HTTP 503 from crm.example · 1.0s"), "{tree}");
 }

@@ -63,6 +63,36 @@ async fn a_model_in_the_middle_of_a_chain_that_does_not_exist_is_skipped() {
 }
 
 #[tokio::test]
+async fn a_reply_names_the_model_of_the_chain_that_answered() {
+    let rules = FallbackRules { on_refused: true, ..FallbackRules::default() };
+    let declining = Fake::new("c", |_, _| async {
+        let mut reply = reply("no");
+        reply.finish_reason = FinishReason::Refusal;
+        Ok(reply)
+    });
+    let down = |name| Fake::broken(name, Kind::Overloaded);
+    let within = Fallback::new(down("b"), Fake::healthy("c"));
+    for (chain, answered_by) in [
+        (Fallback::new(Fake::healthy("a"), Fake::healthy("b")), None),
+        (Fallback::new(down("a"), Fake::healthy("b")), Some("b")),
+        (Fallback::new(Fake::broken("a", Kind::NoSuchModel), down("b")).fallback(Fake::healthy("c")), Some("c")),
+        (Fallback::new(down("a"), within), Some("c")),
+        // The refusal of an earlier model is the answer if the models after it fail.
+        (Fallback::new(down("a"), declining).fallback(down("d")).rules(rules), Some("c")),
+    ] {
+        let reply = chain.chat(&question(), &Run::new()).await.unwrap();
+        assert_eq!(reply.answered_by, answered_by.map(|name| ModelId::new("a", name)));
+    }
+    let hedged = crate::Hedge::new(
+        Fallback::new(down("a"), Fake::healthy("b")),
+        std::time::Duration::from_secs(1),
+        crate::RetrySettings::default(),
+    );
+    let reply = hedged.chat(&question(), &Run::new()).await.unwrap();
+    assert_eq!(reply.answered_by, Some(ModelId::new("a", "b")));
+}
+
+#[tokio::test]
 async fn if_all_models_fail_the_last_error_is_returned() {
     let model = Fallback::new(Fake::broken("a", Kind::Overloaded), Fake::broken("b", Kind::Quota));
     assert_eq!(model.chat(&question(), &Run::new()).await.unwrap_err().kind(), Kind::Quota);

@@ -77,6 +77,81 @@ async fn a_remote_agent_has_the_budget_that_its_caller_has_left() {
     assert_eq!((stops, model.requests().len()), (vec![StopReason::Finished, StopReason::Budget], 1));
 }
 
+/// A host that answers each task with what `reply` says, or not at all.
+async fn host_that(bus: &LocalBus, reply: Option<&'static str>) -> JoinSet<()> {
+    let mut inbox = bus.listen(&topic("critic"), Subscription::Broadcast).await.unwrap();
+    JoinSet::from_iter([async move {
+        while let Some(delivery) = inbox.next().await {
+            if let Some(body) = reply {
+                delivery.reply(Envelope::new("critic", body));
+            }
+        }
+    }])
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_remote_agent_may_have_spent_counts_against_the_callers_budget() {
+    // The host cancels a call that showed nothing of its answer: its tokens are uncertain.
+    let bus = Arc::new(LocalBus::new());
+    let slow = ScriptedModel::new([Turn::text("late").after(Duration::from_mins(1))]);
+    let slow = brigade_core::ModelExt::metered(slow, &Free);
+    let limited = Worker::new(Agent::new("inner", slow)).timeout(Duration::from_secs(1));
+    let ask = Turn::call("c1", "inner", serde_json::json!({"task": "Look."}));
+    let critic = Agent::new("critic", ScriptedModel::new([ask, Turn::text("Thin.")])).worker(limited);
+    let account = Ledger::root("host", Budget::unlimited());
+    let _host = host(critic, &*bus, account.clone()).await.unwrap();
+    let run = Run::builder().bus(bus).budget(Budget::unlimited().tokens(100_000)).build();
+    let outcome = Runnable::run(&RemoteAgent::new("critic"), &run, "Judge.".into()).await.unwrap();
+    assert_eq!(outcome.text, "Thin.");
+    let (spent, reported) = (run.ledger().spending(), account.spending());
+    assert!(spent.uncertain_tokens > 0 && spent.usage.total_tokens() > 0, "{spent:?}");
+    assert_eq!((spent.usage, spent.uncertain_tokens), (reported.usage, reported.uncertain_tokens));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_a_vanished_remote_agent_was_allowed_to_spend_counts_as_uncertain() {
+    let budget = || Budget::unlimited().tokens(5_000).usd("0.50").unwrap().wrap_up_percent(0);
+    let spent = async |bus: LocalBus, timeout: u64| {
+        let run = Run::builder().bus(Arc::new(bus)).budget(budget()).build();
+        let critic = RemoteAgent::new("critic").timeout(Duration::from_secs(timeout));
+        let waiting = Runnable::run(&critic, &run, "Judge.".into());
+        let result = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+        assert!(!matches!(result, Ok(Ok(_))), "{result:?}");
+        let spending = run.ledger().spending();
+        (spending.uncertain_tokens, spending.uncertain)
+    };
+    let whole = (5_000, Money::from_cents(50));
+    assert_eq!(spent(LocalBus::new(), 5).await, (0, Money::ZERO), "nobody got the task");
+    for reply in [None, Some("not a report"), Some("{}")] {
+        let bus = LocalBus::new();
+        let _host = host_that(&bus, reply).await;
+        assert_eq!(spent(bus, 5).await, whole, "{reply:?}");
+    }
+    // A host that works longer than its caller waits, and a caller that is dropped.
+    for timeout in [5, 600] {
+        let bus = LocalBus::new();
+        let model = ScriptedModel::new([Turn::text("late").after(Duration::from_mins(5))]);
+        let account = Ledger::root("host", Budget::unlimited());
+        let _host = host(Agent::new("critic", model), &bus, account).await.unwrap();
+        assert_eq!(spent(bus, timeout).await, whole, "{timeout}");
+    }
+}
+
+/// A price list on which everything is free.
+#[derive(Debug, Clone)]
+struct Free;
+
+impl brigade_core::Pricing for Free {
+    fn ceiling(&self, _: &ModelId, _: &brigade_core::Settings, _: u64) -> Option<brigade_core::PriceCeiling> {
+        let free = brigade_core::Rate::per_million(Money::ZERO);
+        Some(brigade_core::PriceCeiling::new(brigade_core::Rates::new(free, free)))
+    }
+
+    fn cost(&self, _: &brigade_core::ServedCall<'_>, _: &Usage) -> Option<Money> {
+        Some(Money::ZERO)
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_whose_caller_gave_up_is_not_started() {
     let bus = Arc::new(LocalBus::new());
