@@ -60,6 +60,7 @@
 //! ```
 
 mod body;
+mod client_stream;
 mod connections;
 mod cors;
 mod head;
@@ -71,7 +72,6 @@ mod parser_message;
 mod path;
 mod request_error;
 mod signals;
-mod write_timeout;
 
 pub use async_trait::async_trait;
 pub use body::read_body;

@@ -21,8 +21,8 @@ use tokio::{
 
 use crate::{
     ConnectionLimits,
+    client_stream::ClientStream,
     connections::{ConnectionGuard, Connections},
-    write_timeout::WriteTimeout,
 };
 
 /// The approximate maximum size of a head, at which the connection is closed. Half of it is refused with a reason.
@@ -106,7 +106,7 @@ async fn serve_connection(
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(HEAD_BYTES);
-    let stream = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout));
+    let stream = TokioIo::new(ClientStream::new(stream, limits.write_timeout));
     let mut serving = pin!(http.serve_connection(stream, service));
     // An error of the connection concerns only its client.
     let ending = async {

@@ -15,6 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::*;
 use crate::{Connection, Health};
 
+/// Cancelled when the request to `/endless` is.
+static LEFT: std::sync::LazyLock<tokio_util::sync::CancellationToken> = std::sync::LazyLock::new(Default::default);
+
 /// How long an answer may take. None takes a hundredth of it.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
@@ -42,7 +45,14 @@ async fn authenticate(request: axum::extract::Request, next: Next) -> Result<Res
 
 fn app() -> Router {
     let with_key = Router::new().route("/items", get(page)).route_layer(from_fn(authenticate));
-    with_key.route("/page", get(page)).merge(Health::new().router())
+    let endless = get(|| async {
+        let _guard = LEFT.drop_guard_ref();
+        std::future::pending::<()>().await;
+    });
+    with_key
+        .route("/page", get(page).post(async |body: String| body))
+        .route("/endless", endless)
+        .merge(Health::new().router())
 }
 
 struct TestServer {
@@ -140,4 +150,26 @@ async fn a_client_that_pipelines_and_reads_nothing_is_disconnected() {
         tokio::time::timeout(MAX_WAIT, flooding).await.expect("the server closes the connection");
     }
     assert_eq!(ask(&mut server.connect().await, &request("/livez", "none")).await.as_deref(), Some("200"));
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_sending_side_is_answered_and_its_long_requests_are_cancelled() {
+    let server = start().await;
+    let exchange = async |request: &str| {
+        let mut stream = server.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        tokio::time::timeout(MAX_WAIT, read).await.expect("the connection is closed").unwrap();
+        answer
+    };
+    for path in ["/livez", "/readyz", "/page"] {
+        let answer = exchange(&request(path, "none")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer:?}");
+    }
+    let posted = "POST /page HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhello";
+    assert!(exchange(posted).await.ends_with("\r\n\r\nhello"));
+    assert_eq!(exchange(&request("/endless", "none")).await, "", "it may have gone");
+    assert!(LEFT.is_cancelled());
 }

@@ -1,5 +1,7 @@
 //! Translates reasoning settings into what a model family accepts.
 
+use std::borrow::Cow;
+
 use brigade_core::{ChatRequest, Effort, Message, Part, Reasoning, Role, Settings, ToolChoice};
 
 use super::{
@@ -89,19 +91,30 @@ fn forces_a_tool(request: &ChatRequest, settings: &Settings) -> bool {
     !request.tools.is_empty() && matches!(settings.tool_choice, ToolChoice::Required | ToolChoice::Named(_))
 }
 
-/// Whether the tool calls in progress came without signed thinking, as another provider's do. With a thinking budget
-/// the API refuses such calls. The model thinks once in a turn, before its first call, so only the turn's first part
-/// counts.
+/// Whether a tool call in progress came without signed thinking, as another provider's do. With a thinking budget the API
+/// refuses such calls. The model thinks once in a turn, before its first call, so its later calls have no thinking either.
 fn calls_lack_signed_thinking(request: &ChatRequest, maker: Maker) -> bool {
     let messages: Vec<&Message> = request.transcript.visible().collect();
     if messages.last().is_none_or(|last| last.role() != Role::Tool) {
         return false;
     }
-    let mut turn = messages.iter().rev().take_while(|message| message.role() != Role::User);
-    !turn.any(|message| {
+    let turn = messages.iter().rev().take_while(|message| message.role() != Role::User);
+    let calls: Vec<&Message> = turn.copied().filter(|message| message.role() == Role::Assistant).collect();
+    let is_signed = |message: &Message| {
         let Some(Part::Thinking(thinking)) = message.parts().first() else { return false };
         thinking.data.as_ref().is_some_and(|data| blocks::is_anthropic(data) && !maker.is_foreign(data))
-    })
+    };
+    let Some(signed) = calls.iter().find(|message| is_signed(message)) else { return true };
+    let is_of_another = |message: &Message| {
+        let forms = form_of_ids(message).zip(form_of_ids(signed));
+        matches!(maker.readable(message), Cow::Owned(_)) || forms.is_some_and(|(one, other)| one != other)
+    };
+    calls.iter().any(|message| !is_signed(message) && is_of_another(message))
+}
+
+/// How the ids of the calls of a message begin, such as `toolu` or `call`. Each provider has its own form.
+fn form_of_ids(message: &Message) -> Option<&str> {
+    message.tool_calls().next().and_then(|call| Some(call.id.split_once('_')?.0))
 }
 
 /// The mode that keeps the model from thinking, if the family has one.

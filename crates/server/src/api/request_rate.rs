@@ -59,7 +59,8 @@ impl RequestLimiter {
             wait
         };
         let limit = self.rate.per_minute;
-        let message = format!("the key `{key}` is limited to {limit} requests per minute; retry later");
+        let requests = if limit == 1 { "request" } else { "requests" };
+        let message = format!("the key `{key}` is limited to {limit} {requests} per minute; retry later");
         Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimitExceeded, message).retry_after(wait))
     }
 }

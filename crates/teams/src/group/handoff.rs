@@ -84,7 +84,8 @@ impl Handoff {
             let Some(next) = self.transfer_target(&outcome) else { return Ok(outcome) };
             if transfers == self.max_transfers {
                 outcome.stop = StopReason::LoopDetected;
-                outcome.notice = format!("The conversation was passed on {transfers} times without an answer.");
+                let times = if transfers == 1 { "once".to_owned() } else { format!("{transfers} times") };
+                outcome.notice = format!("The conversation was passed on {times} without an answer.");
                 return Ok(outcome);
             }
             run.emit(&Event::HandedOff { to: Arc::clone(self.agents.get(next).map_or(self.name(), Agent::name)) });

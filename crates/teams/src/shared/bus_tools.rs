@@ -89,7 +89,7 @@ fn wait_for_message() -> FunctionTool {
                 let from = message.from.rsplit('/').next().unwrap_or_default();
                 ToolOutput::json(&Received { from, text: &message.body })
             }
-            Ok(None) => Ok(ToolOutput::text(format!("No message came within {} seconds.", within.as_secs()))),
+            Ok(None) => Ok(ToolOutput::text(format!("No message came within {within:?}."))),
             Err(error) => Err(ToolError::new("messages cannot be read now").caused_by(error)),
         }
     });
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(read, r#"{"from":"writer","text":"Is \"this\" good?"}"#);
         call(&send, json!({"to": "writer", "text": "Yes."}), &critic).await;
         assert_eq!(call(&wait, json!({}), &writer).await, r#"{"from":"critic","text":"Yes."}"#);
-        assert_eq!(call(&wait, json!({}), &writer).await, "No message came within 30 seconds.");
+        assert_eq!(call(&wait, json!({}), &writer).await, "No message came within 30s.");
     }
 
     #[tokio::test(start_paused = true)]
@@ -158,7 +158,7 @@ mod tests {
         let (writer, ..) = team();
         let started = tokio::time::Instant::now();
         let read = call(&wait_for_message(), json!({"within_seconds": u64::MAX}), &writer).await;
-        assert_eq!(read, "No message came within 60 seconds.");
+        assert_eq!(read, "No message came within 60s.");
         assert_eq!(started.elapsed(), Duration::from_secs(MAX_WAIT_SECONDS));
     }
 

@@ -312,3 +312,49 @@ fn a_name_with_a_line_break_stays_on_its_line() {
     run.emit(&Event::FellBack { from: model.clone(), to: model, reason: brigade_core::ModelErrorKind::Overloaded });
     assert_eq!(output.lines().len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_line_quotes_a_tool_or_its_arguments_and_each_failure_has_its_reason() {
+    use brigade_core::{
+        Agent, OnFailure, ToolError, ToolOutput, Worker,
+        testing::{ScriptedModel, Turn},
+        tool_fn,
+    };
+    const CANARY: &str = "canary-90d4";
+    let tool = || {
+        tool_fn("crm", "", |args: std::collections::BTreeMap<String, String>, _: Run| async move {
+            let message = format!("{CANARY} is not known");
+            match args["how"].as_str() {
+                "explained" => Err::<ToolOutput, _>(ToolError::new(message).caused_by("HTTP 503 from crm.example")),
+                "fatal" => Err(ToolError::fatal(message).caused_by("the disk is full")),
+                "panic" => panic!("{message}"),
+                _ => Err(ToolError::new(message)),
+            }
+        })
+    };
+    for format in [LogFormat::Text, LogFormat::Json] {
+        let (output, _handle, _guard) = log(Logging::new().level("trace").format(format));
+        let call = |id: &str, how: &str| (id.to_owned(), serde_json::json!({ "how": how, CANARY: CANARY }).to_string());
+        let calls = [call("1", "explained"), call("2", CANARY), call("3", "panic"), call("4", "")];
+        let turn = Turn::parts(Vec::new()).and_call("5", "crm", &format!("{{\"how\": [\"{CANARY}\"]}}"));
+        let turn = calls.iter().fold(turn, |turn, (id, arguments)| turn.and_call(id, "crm", arguments));
+        let turn = turn.and_call("6", "spare", &serde_json::json!({ "task": CANARY }).to_string());
+        let fatal = Turn::call("1", "crm", serde_json::json!({ "how": "fatal" }));
+        let spare = Worker::new(Agent::new("spare", ScriptedModel::new([fatal])).tool(tool()));
+        let spare = spare.on_failure(OnFailure::fallback(CANARY));
+        let desk = Agent::new("desk", ScriptedModel::new([turn, Turn::text(CANARY)])).tool(tool()).worker(spare);
+        desk.run(CANARY).await.unwrap();
+        let text = output.text();
+        assert!(!text.contains(CANARY), "{text}");
+        for reason in [
+            "crm: error after 0.0ns: HTTP 503 from crm.example",
+            "crm: error after 0.0ns: no cause given; only content logs have its message",
+            "crm: panic after 0.0ns: no cause given",
+            "at /*: value is not of type",
+            "crm: fatal after 0.0ns: the disk is full",
+            "spare: fallback after 0.0ns: crm failed: the disk is full",
+        ] {
+            assert!(text.contains(reason), "{reason} is missing in {text}");
+        }
+    }
+}

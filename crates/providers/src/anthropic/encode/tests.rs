@@ -376,6 +376,27 @@ fn thinking_continues_in_a_turn_that_began_with_it() {
 }
 
 #[test]
+fn thinking_ends_in_a_turn_in_which_a_fallback_called_a_tool() {
+    let thought = Part::Thinking(TextPart { text: "hm".into(), data: Some(own_data(r#"{"type":"thinking"}"#)) });
+    let thinking = |second: &str, third: &str| {
+        let mut turn = request(vec![
+            Message::user("?"),
+            assistant(vec![thought.clone(), Part::ToolCall(call("toolu_1", "lookup", "{}"))]),
+            Message::tool(vec![result("toolu_1", "ok")]),
+            assistant(vec![Part::ToolCall(call(second, "lookup", "{}"))]),
+            Message::tool(vec![result(second, "ok")]),
+            assistant(vec![Part::ToolCall(call(third, "lookup", "{}"))]),
+            Message::tool(vec![result(third, "ok")]),
+        ]);
+        turn.settings.reasoning = Some(Reasoning::Budget(2_000));
+        encoded(MODEL, &turn)["thinking"]["type"].clone()
+    };
+    assert_eq!(thinking("toolu_2", "toolu_3"), "enabled");
+    assert_eq!(thinking("toolu_2", "call_3"), Value::Null);
+    assert_eq!(thinking("call_2", "toolu_3"), Value::Null);
+}
+
+#[test]
 fn sampling_is_sent_only_where_it_is_accepted() {
     let sampled = |model: &str, reasoning| {
         let settings = Settings::default().temperature(Some(1.5)).top_p(Some(0.5)).reasoning(reasoning);
