@@ -378,7 +378,7 @@ impl Toolbox {
         let result = ToolResult::new(call, content.collect());
         let (ends_run, reason) = (output.ends_run, output.stands_for);
         let status = if reason.is_some() { ToolStatus::Fallback } else { ToolStatus::Ok };
-        ToolCallOutcome { ends_run, reason, ..ToolCallOutcome::new(result, status) }
+        ToolCallOutcome { reason, ends_run, ..ToolCallOutcome::new(result, status) }
     }
 
     fn unknown(&self, name: &str) -> String {

@@ -23,13 +23,11 @@ pub fn mask_event(event: &Event) -> Event {
     let mut event = event.clone();
     match &mut event {
         Event::RunFailed { message, .. } => clean([message]),
-        Event::ToolStarted { tool, call_id } => clean([tool, call_id]),
-        Event::ToolEnded { tool, call_id, reason, .. } => {
+        Event::ToolEnded { tool, call_id, reason: Some(reason), .. } => clean([tool, call_id, reason]),
+        Event::ToolStarted { tool, call_id } | Event::ToolEnded { tool, call_id, reason: None, .. } => {
             clean([tool, call_id]);
-            reason.iter_mut().for_each(|reason| clean([reason]));
         }
-        Event::TurnEnded { served, .. } => served.iter_mut().for_each(|name| clean([name])),
-        Event::UnknownTool { name } => clean([name]),
+        Event::TurnEnded { served: Some(name), .. } | Event::UnknownTool { name } => clean([name]),
         Event::AnswerRejected { reason, .. } | Event::Degraded { reason, .. } => clean([reason]),
         Event::BudgetRefused { limit, .. } | Event::BudgetWarning { limit, .. } => clean([limit]),
         Event::HandedOff { to } => clean([to]),
@@ -40,6 +38,7 @@ pub fn mask_event(event: &Event) -> Event {
         | Event::Resumed { .. }
         | Event::RunEnded { .. }
         | Event::TurnStarted { .. }
+        | Event::TurnEnded { served: None, .. }
         | Event::AttemptStarted { .. }
         | Event::AttemptEnded { .. }
         | Event::Delta(_)

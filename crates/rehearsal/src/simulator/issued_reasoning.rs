@@ -39,7 +39,7 @@ impl IssuedReasoning {
     pub(crate) fn check(&self, request: &Request, takes_text: bool) -> Result<(), Failure> {
         let Ok(body) = serde_json::from_slice::<Value>(&request.body) else { return Ok(()) };
         let list = if request.dialect == WireDialect::OpenaiResponses { "input" } else { "messages" };
-        for (index, message) in body[list].as_array().into_iter().flatten().enumerate() {
+        for (index, message) in body.get(list).and_then(Value::as_array).into_iter().flatten().enumerate() {
             match request.dialect {
                 WireDialect::Anthropic => self.check_blocks(index, message)?,
                 WireDialect::OpenaiResponses => self.check_item(message)?,
@@ -82,7 +82,7 @@ impl IssuedReasoning {
 fn check_fields(index: usize, message: &Value, takes_text: bool) -> Result<(), Failure> {
     let fields: &[&str] =
         if takes_text { &["reasoning_details"] } else { &["reasoning_details", "reasoning_content", "reasoning"] };
-    match fields.iter().find(|field| !message[**field].is_null()) {
+    match fields.iter().find(|field| message.get(**field).is_some_and(|value| !value.is_null())) {
         None => Ok(()),
         Some(field) => Err(Failure::invalid(format!(
             "'messages.{index}' : for 'role:assistant' the following must be satisfied[('messages.{index}' : property '{field}' is unsupported)]"

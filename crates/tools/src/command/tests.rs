@@ -187,7 +187,7 @@ async fn what_a_program_printed_is_its_output_even_if_a_daemon_keeps_the_pipes_o
         ("echo all; exec >&- 2>&-; sleep 0.5; exit 4".to_owned(), Err("exit status: 4: ")),
         (format!("trap '' TERM INT HUP; echo deaf; {}", sleeping()), Ok("deaf\n")),
     ] {
-        let started = std::time::Instant::now();
+        let started = tokio::time::Instant::now();
         let result = output_of(&line, Map::new()).await;
         let seen =
             result.as_ref().map(String::as_str).map_err(|error| error.trim_start_matches("the program ended with "));

@@ -377,7 +377,7 @@ fn thinking_continues_in_a_turn_that_began_with_it() {
 
 #[test]
 fn thinking_ends_in_a_turn_in_which_a_fallback_called_a_tool() {
-    let thought = Part::Thinking(TextPart { text: "hm".into(), data: Some(own_data(r#"{"type":"thinking"}"#)) });
+    let thought = Part::Thinking(TextPart::new("hm").data(Some(own_data(r#"{"type":"thinking"}"#))));
     let thinking = |second: &str, third: &str| {
         let mut turn = request(vec![
             Message::user("?"),
