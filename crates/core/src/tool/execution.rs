@@ -1,11 +1,13 @@
 //! The execution of one tool call.
 
-use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, error::Error as _, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
 use serde_json::Value;
 
-use crate::{Interruption, Run, Tool, ToolCall, ToolError, ToolOutput, ToolStatus, tool::outcome::ToolCallOutcome};
+use crate::{
+    ErrorChain, Interruption, Run, Tool, ToolCall, ToolError, ToolOutput, ToolStatus, tool::outcome::ToolCallOutcome,
+};
 
 /// What became of a call that was started.
 pub(super) enum Execution {
@@ -22,6 +24,20 @@ pub(super) async fn execution(tool: &dyn Tool, input: Value, run: &Run, timeout:
         Ok(Err(panic)) => Execution::Panicked(panic),
         Err(_) => Execution::TimedOut,
     }
+}
+
+/// The outcome of a call that returned an error. Its message may quote content, so only its cause is a reason for logs.
+pub(super) fn failed(call: &ToolCall, error: &ToolError, output_bytes: usize) -> ToolCallOutcome {
+    let status = if error.is_fatal() { ToolStatus::Fatal } else { ToolStatus::Error };
+    let reason = error.source().map(|cause| ErrorChain(cause).to_string());
+    ToolCallOutcome { reason, ..ToolCallOutcome::failed(call, status, cut(error.to_string(), output_bytes)) }
+}
+
+/// The outcome of a call that panicked. Only a message that is a literal quotes nothing.
+pub(super) fn panicked(call: &ToolCall, panic: &(dyn Any + Send)) -> ToolCallOutcome {
+    let reason = panic.downcast_ref::<&str>().map(|&literal| literal.to_owned());
+    let why = "The tool failed with an internal error.";
+    ToolCallOutcome { reason, ..ToolCallOutcome::failed(call, ToolStatus::Panic, why) }
 }
 
 pub(super) fn interrupted(call: &ToolCall, interruption: Interruption, run: &Run) -> ToolCallOutcome {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error as _,
     sync::{Arc, OnceLock},
 };
 
@@ -12,14 +11,14 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Arguments, Effect, ErrorChain, Event, OnExhausted, ParseError, Part, Run, Tool, ToolCall, ToolOutput, ToolResult,
-    ToolSet, ToolStatus,
+    Arguments, Effect, Event, OnExhausted, ParseError, Part, Run, Tool, ToolCall, ToolOutput, ToolResult, ToolSet,
+    ToolStatus,
     run::{
         digest,
         step::{OpenStep, Step},
     },
     tool::arguments,
-    tool::execution::{Execution, cut, execution, interrupted},
+    tool::execution::{Execution, cut, execution, failed, interrupted, panicked},
     tool::limits::ToolLimits,
     tool::outcome::ToolCallOutcome,
     tool::schema::Schema,
@@ -344,18 +343,8 @@ impl Toolbox {
         let work = execution(&*entry.tool, input, tool_run, timeout);
         match run.until_stopped(tool_run.until_exhausted(work)).await.flatten() {
             Ok(Execution::Returned(Ok(output))) => self.succeeded(call, output),
-            Ok(Execution::Returned(Err(error))) => {
-                let status = if error.is_fatal() { ToolStatus::Fatal } else { ToolStatus::Error };
-                let reason = error.source().map(|cause| ErrorChain(cause).to_string());
-                let message = cut(error.to_string(), self.limits.output_bytes);
-                ToolCallOutcome { reason, ..ToolCallOutcome::failed(call, status, message) }
-            }
-            Ok(Execution::Panicked(panic)) => {
-                // Only a message that is a literal quotes nothing.
-                let reason = panic.downcast_ref::<&str>().map(|&literal| literal.to_owned());
-                let why = "The tool failed with an internal error.";
-                ToolCallOutcome { reason, ..ToolCallOutcome::failed(call, ToolStatus::Panic, why) }
-            }
+            Ok(Execution::Returned(Err(error))) => failed(call, &error, self.limits.output_bytes),
+            Ok(Execution::Panicked(panic)) => panicked(call, &*panic),
             Ok(Execution::TimedOut) => {
                 let why = format!("The tool did not answer within {timeout:?} and was stopped.");
                 ToolCallOutcome::failed(call, ToolStatus::Timeout, why)

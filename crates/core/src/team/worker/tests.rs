@@ -90,7 +90,7 @@ async fn a_required_worker_that_fails_fails_the_run() {
 async fn a_fallback_is_shown_as_one_and_not_as_a_repetition() {
     let recorder = crate::testing::Recorder::new();
     let critic = worker("critic", Turn::fails(crate::ModelErrorKind::Quota)).on_failure(OnFailure::fallback("Fine."));
-    let asks = Turn::call("c1", "critic", json!({"task": "Judge."})).and_call("c2", "nobody", "{}");
+    let asks = Turn::call("c1", "critic", json!({"task": "Judge."})).and_call("c2", "missing", "{}");
     let desk = Agent::new("desk", ScriptedModel::new([asks, Turn::text("All in all.")])).worker(critic);
     let outcome = desk.observer(Arc::new(recorder.clone())).run("Go.").await.unwrap();
     assert_eq!(tool_results(&outcome)[0], (false, "Fine.".into()));

@@ -121,7 +121,7 @@ async fn all_that_a_vanished_remote_agent_was_allowed_to_spend_counts_as_uncerta
         (spending.uncertain_tokens, spending.uncertain)
     };
     let whole = (5_000, Money::from_cents(50));
-    assert_eq!(spent(LocalBus::new(), 5).await, (0, Money::ZERO), "nobody got the task");
+    assert_eq!(spent(LocalBus::new(), 5).await, (0, Money::ZERO), "no host got the task");
     for reply in [None, Some("not a report"), Some("{}")] {
         let bus = LocalBus::new();
         let _host = host_that(&bus, reply).await;
