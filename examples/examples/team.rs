@@ -15,10 +15,10 @@ struct Printer;
 
 impl Observer for Printer {
     fn on_event(&self, run: &Run, event: &Event) {
-        match event {
-            Event::ToolStarted { tool, .. } => println!("{}: {tool}", run.agent()),
-            Event::RunEnded { stop, turns, .. } => println!("{}: {} after {turns} turns", run.agent(), stop.name()),
-            _ => {}
+        if let Event::ToolStarted { tool, .. } = event {
+            println!("{}: {tool}", run.agent());
+        } else if let Event::RunEnded { stop, turns, .. } = event {
+            println!("{}: {} after {turns} turns", run.agent(), stop.name());
         }
     }
 }

@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, bail};
 use brigade_config::{
     Config, EmbeddingConfig, LoadedConfig, ModelConfig, NoteTool, ProviderConfig, ProviderKind, UnpricedConfig,
 };
@@ -25,6 +24,7 @@ use crate::{
     health::providers::ProbeTargets,
     models::{account::Account, simulator::SharedSimulator},
     runs::{sessions::LocalSessions, store::Store},
+    setup::error::{SetupContext as _, SetupError},
 };
 
 /// Agents, and the accounts and prices that they use.
@@ -70,7 +70,7 @@ impl SharedState {
     }
 
     /// Opens the configured store and counts the spending that it has recorded.
-    pub(crate) async fn open(loaded: &LoadedConfig) -> anyhow::Result<Self> {
+    pub(crate) async fn open(loaded: &LoadedConfig) -> Result<Self, SetupError> {
         let LoadedConfig { config, folder, .. } = loaded;
         let state = Self::new(config);
         let Some(path) = &config.store else { return Ok(state) };
@@ -82,11 +82,11 @@ impl SharedState {
 
 impl App {
     /// Builds what a configuration describes.
-    pub(crate) fn from_config(loaded: &LoadedConfig, state: &SharedState) -> anyhow::Result<Self> {
+    pub(crate) fn from_config(loaded: &LoadedConfig, state: &SharedState) -> Result<Self, SetupError> {
         let LoadedConfig { config, folder, .. } = loaded;
         let prices = prices(loaded)?;
         let accounts = accounts(loaded, state).map(|(name, account)| Ok((name.clone(), account?)));
-        let accounts: BTreeMap<_, _> = accounts.collect::<anyhow::Result<_>>()?;
+        let accounts: BTreeMap<_, _> = accounts.collect::<Result<_, SetupError>>()?;
         let builder = ModelBuilder { prices: &prices, state, accounts: &accounts, providers: &config.providers };
         let models = builder.models(&config.models)?;
         let embedder = config.recall.embedding.as_ref().map(|embedding| builder.embedder(embedding)).transpose()?;
@@ -100,11 +100,11 @@ impl App {
     }
 
     /// Builds the team of `brigade demo`, whose provider is a simulator at this address.
-    pub(crate) fn demo(base_url: &str, state: &SharedState) -> anyhow::Result<Self> {
+    pub(crate) fn demo(base_url: &str, state: &SharedState) -> Result<Self, SetupError> {
         let invalid = || format!("{base_url} is not a valid address of a simulator");
         let anthropic = Anthropic::builder().base_url(base_url).api_key("simulated").agent_header(true).build();
         let openai = OpenAi::builder().base_url(format!("{base_url}/v1")).api_key("simulated").agent_header(true);
-        let (anthropic, openai) = (anthropic.with_context(invalid)?, openai.build().with_context(invalid)?);
+        let (anthropic, openai) = (anthropic.context(invalid())?, openai.build().context(invalid())?);
         let prices = PriceBook::bundled();
         let with_policy = |model: Arc<dyn ChatModel>| {
             let metered = Metered::new(model, Arc::new(prices.clone()));
@@ -115,9 +115,9 @@ impl App {
         let models = vec![supervisor.id().clone(), worker.id().clone()];
         let team = ServedAgent::new(demo::team(supervisor, &worker))
             .purpose("Answers a question with a researcher, a critic and an estimator.")
-            .budget(demo::budget()?)
+            .budget(demo::budget().context("the budget of the demo")?)
             .models(models);
-        let agents = vec![team.check()?];
+        let agents = vec![team.check().context("the team of the demo cannot run")?];
         let labels = metric_labels(&agents, [script::SEARCH_TOOL, script::CALCULATE_TOOL]);
         let labels = script::WORKERS.into_iter().fold(labels, MetricsConfig::agent);
         let accounts = [("anthropic", Account::Anthropic(anthropic)), ("openai", Account::OpenAi(openai))];
@@ -142,15 +142,15 @@ impl App {
 }
 
 /// The bundled prices, overridden by the configured file.
-pub(crate) fn prices(loaded: &LoadedConfig) -> anyhow::Result<PriceBook> {
+pub(crate) fn prices(loaded: &LoadedConfig) -> Result<PriceBook, SetupError> {
     let providers = loaded.config.providers.iter();
     let local = providers.filter(|(name, provider)| provider.kind(name).is_ok_and(ProviderKind::runs_at_home));
     let local = local.map(|(name, _)| name.clone());
     let Some(path) = &loaded.config.prices else { return Ok(PriceBook::bundled().local_accounts(local)) };
     let path = loaded.folder.join(path);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read the prices in {}", path.display()))?;
+    let text = fs::read_to_string(&path).context(format!("cannot read the prices in {}", path.display()))?;
     let prices = PriceBook::from_toml_overlay(&text);
-    let prices = prices.with_context(|| format!("the prices in {} are not valid", path.display()))?;
+    let prices = prices.context(format!("the prices in {} are not valid", path.display()))?;
     Ok(prices.local_accounts(local))
 }
 
@@ -164,7 +164,7 @@ fn metric_labels<'a>(agents: &[ServedAgent], tools: impl IntoIterator<Item = &'a
 pub(crate) fn accounts<'a>(
     LoadedConfig { config, folder, .. }: &'a LoadedConfig,
     state: &'a SharedState,
-) -> impl Iterator<Item = (&'a String, anyhow::Result<Account>)> {
+) -> impl Iterator<Item = (&'a String, Result<Account, SetupError>)> {
     let embedding = config.recall.embedding.iter().map(|embedding| embedding.provider.as_ref());
     let used: BTreeSet<_> = config.models.values().map(|model| model.provider.as_ref()).chain(embedding).collect();
     let accounts = config.providers.iter().filter(move |(name, _)| used.contains(name));
@@ -173,19 +173,19 @@ pub(crate) fn accounts<'a>(
 
 impl ModelBuilder<'_> {
     /// Wraps every configured model in its policy, with its fallbacks.
-    fn models(&self, configs: &BTreeMap<String, ModelConfig>) -> anyhow::Result<BTreeMap<String, ConfiguredModel>> {
+    fn models(&self, configs: &BTreeMap<String, ModelConfig>) -> Result<BTreeMap<String, ConfiguredModel>, SetupError> {
         let mut metered = BTreeMap::new();
         for (name, config) in configs {
             metered.insert(name.as_str(), self.metered(config)?);
         }
         let mut models = BTreeMap::new();
         for (name, config) in configs {
-            let own = metered.get(name.as_str()).context("a model does not exist")?;
+            let own = metered.get(name.as_str()).ok_or_else(|| SetupError::missing("a model"))?;
             let (mut ids, mut fallbacks) = (vec![own.id().clone()], Vec::new());
             for fallback in &config.fallbacks {
-                let other = metered.get(fallback.as_ref().as_str()).context("a fallback does not exist")?;
+                let other = metered.get(fallback.as_ref().as_str()).ok_or_else(|| SetupError::missing("a fallback"))?;
                 let policy = configs.get(fallback.as_ref()).map(|config| self.policy(config));
-                let policy = policy.context("a fallback does not exist")?;
+                let policy = policy.ok_or_else(|| SetupError::missing("a fallback"))?;
                 let model = FallbackModel::new(policy.wrap(Arc::clone(other), [], &self.state.breakers));
                 let is_larger = self.context_window(other.id()) > self.context_window(own.id());
                 fallbacks.push(if is_larger { model.with_larger_context() } else { model });
@@ -206,8 +206,8 @@ impl ModelBuilder<'_> {
         policy
     }
 
-    fn metered(&self, config: &ModelConfig) -> anyhow::Result<Arc<dyn ChatModel>> {
-        let account = self.accounts.get(config.provider.as_ref()).context("a provider does not exist")?;
+    fn metered(&self, config: &ModelConfig) -> Result<Arc<dyn ChatModel>, SetupError> {
+        let account = self.accounts.get(config.provider.as_ref()).ok_or_else(|| SetupError::missing("a provider"))?;
         let unpriced = match config.unpriced {
             UnpricedConfig::Deny => UnpricedPolicy::Deny,
             UnpricedConfig::Warn => UnpricedPolicy::Warn,
@@ -221,12 +221,12 @@ impl ModelBuilder<'_> {
     }
 
     /// The model that finds notes by meaning. The run that searches pays for it.
-    fn embedder(&self, config: &EmbeddingConfig) -> anyhow::Result<Arc<dyn Embedder>> {
+    fn embedder(&self, config: &EmbeddingConfig) -> Result<Arc<dyn Embedder>, SetupError> {
         let name = config.provider.as_ref().as_str();
         let Some(model) = self.accounts.get(name).and_then(|account| account.embeddings(&config.model)) else {
-            bail!(
+            return Err(SetupError::Invalid(format!(
                 "`recall.embedding`: the provider `{name}` has no embeddings; use one of kind \"openai\" or \"compatible\""
-            );
+            )));
         };
         let model = config.dimensions.into_iter().fold(model, OpenAiEmbeddings::dimensions);
         let prices = Arc::new(self.prices.clone());

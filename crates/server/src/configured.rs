@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use anyhow::{Context as _, bail};
 use brigade_config::{Config, ConfigValue, LoadedConfig};
 use brigade_observability::{Metrics, MetricsError, MetricsHandle, RunLog};
 
@@ -14,12 +13,13 @@ use crate::{
     app::{App, SharedState},
     health::providers::ProviderHealth,
     runs::spans::Spans,
+    setup::error::{SetupContext as _, SetupError},
 };
 
 /// An [`Api`] that a configuration describes and that can be reloaded.
 ///
 /// ```no_run
-/// # async fn example() -> anyhow::Result<()> {
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use brigade_config::LoadedConfig;
 /// use brigade_server::ConfiguredApi;
 ///
@@ -69,7 +69,7 @@ impl ConfiguredApi {
     /// # Errors
     ///
     /// Fails if something that the configuration names is missing, such as a key or a file.
-    pub async fn start(loaded: &LoadedConfig) -> anyhow::Result<Self> {
+    pub async fn start(loaded: &LoadedConfig) -> Result<Self, SetupError> {
         require_servable(&loaded.config, loaded.config.server.listen)?;
         let state = SharedState::open(loaded).await?;
         let app = App::from_config(loaded, &state)?;
@@ -77,14 +77,14 @@ impl ConfiguredApi {
     }
 
     /// Builds an API with the demo's team. Its provider is the simulator at `base_url`.
-    pub(crate) async fn start_demo(loaded: &LoadedConfig, base_url: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start_demo(loaded: &LoadedConfig, base_url: &str) -> Result<Self, SetupError> {
         require_keys(&loaded.config, loaded.config.server.listen)?;
         let state = SharedState::new(&loaded.config);
         let app = App::demo(base_url, &state)?;
         Self::build(loaded, state, app).await
     }
 
-    async fn build(loaded: &LoadedConfig, state: SharedState, app: App) -> anyhow::Result<Self> {
+    async fn build(loaded: &LoadedConfig, state: SharedState, app: App) -> Result<Self, SetupError> {
         let LoadedConfig { config, folder, .. } = loaded;
         let metrics = metrics(&app)?;
         metrics.watch_budget("process", &state.ledger);
@@ -100,7 +100,7 @@ impl ConfiguredApi {
             .store(state.store.clone())
             .sessions(state.sessions.clone())
             .metrics(metrics)
-            .spans(Spans::start()?)
+            .spans(Spans::start().context("cannot export spans")?)
             .max_runs(config.server.max_runs)
             .kept_runs(config.server.kept_runs)
             .max_body(config.server.max_body.bytes)
@@ -114,8 +114,7 @@ impl ConfiguredApi {
         }
         if let Some(path) = &config.log.events {
             let path = folder.join(path);
-            let recorder =
-                RunLog::open(&path).with_context(|| format!("cannot open `log.events` = {}", path.display()))?;
+            let recorder = RunLog::open(&path).context(format!("cannot open `log.events` = {}", path.display()))?;
             builder = builder.observer(Arc::new(recorder));
         }
         let api = builder.build().await?;
@@ -133,22 +132,21 @@ impl ConfiguredApi {
     /// # Errors
     ///
     /// Fails if the configuration cannot be used; then nothing changes.
-    pub async fn reload(&self, loaded: LoadedConfig) -> anyhow::Result<()> {
+    pub async fn reload(&self, loaded: LoadedConfig) -> Result<(), SetupError> {
         let prepared = self.prepare(loaded).await?;
         self.apply(prepared);
         Ok(())
     }
 
-    pub(crate) async fn prepare(&self, loaded: LoadedConfig) -> anyhow::Result<PreparedReload> {
+    pub(crate) async fn prepare(&self, loaded: LoadedConfig) -> Result<PreparedReload, SetupError> {
         let config = &loaded.config;
         // A reload does not move the socket, so its current address decides whether keys are needed.
         require_servable(config, self.listen)?;
         let previous = self.api.setup();
         if config.keys.is_empty() && !previous.access.is_open() {
-            bail!(
+            return Err(SetupError::Invalid(
                 "the configuration has no keys any more, so requests would need none; keep a key in `[keys]`, or restart \
-                 the server to serve without keys"
-            );
+                 the server to serve without keys".to_owned()));
         }
         let (ledger, store) = (&self.state.ledger, self.state.store.as_ref());
         let access =
@@ -189,21 +187,21 @@ fn values<'a>(key: &str, all: &'a [ConfigValue]) -> BTreeMap<&'a str, &'a toml::
 }
 
 /// Fails if there is nothing to serve, or everybody could use it.
-pub(crate) fn require_servable(config: &Config, listen: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn require_servable(config: &Config, listen: SocketAddr) -> Result<(), SetupError> {
     if config.agents.is_empty() {
-        bail!("no agents are configured; add one as `[agents.NAME]`, or try `brigade init` or `brigade serve --demo`");
+        return Err(SetupError::NoAgents);
     }
     require_keys(config, listen)
 }
 
 /// Fails if other machines can reach the address but no keys are configured.
-fn require_keys(config: &Config, listen: SocketAddr) -> anyhow::Result<()> {
+fn require_keys(config: &Config, listen: SocketAddr) -> Result<(), SetupError> {
     if config.keys.is_empty() && !listen.ip().is_loopback() {
-        bail!(
+        return Err(SetupError::Invalid(format!(
             "other machines can reach {listen}, but no keys are configured, so anybody could spend your money; listen on \
              127.0.0.1, or add the section `[keys.NAME]` that `brigade keys new NAME` prints to the configuration \
              (`--demo` has none; `brigade init` writes one)"
-        );
+        )));
     }
     Ok(())
 }
@@ -221,7 +219,7 @@ fn api_keys(config: &Config) -> Vec<ApiKey> {
 }
 
 /// Installs the metrics for the whole process. If the process already has a recorder, the API gets metrics of its own.
-fn metrics(app: &App) -> anyhow::Result<MetricsHandle> {
+fn metrics(app: &App) -> Result<MetricsHandle, SetupError> {
     let metrics = match Metrics::install(&app.labels) {
         Err(MetricsError::AlreadyInstalled) => Metrics::local(&app.labels),
         result => result,

@@ -34,6 +34,7 @@ mod configured;
 mod health;
 mod models;
 mod runs;
+mod setup;
 
 pub use agents::served::ServedAgent;
 pub use api::access::ApiKey;
@@ -46,3 +47,4 @@ pub use runs::idempotency::{IdempotencyConflict, IdempotencyKeys, IdempotentRequ
 pub use runs::manager::{CancelOnDrop, RunEnd, RunHandle, Runs, StartRunError};
 pub use runs::new_run::NewRun;
 pub use runs::store::Store;
+pub use setup::error::SetupError;

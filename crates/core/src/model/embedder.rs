@@ -7,6 +7,34 @@ use async_trait::async_trait;
 use crate::{ModelError, ModelId, Run, Usage};
 
 /// A model that turns texts into vectors. Texts of similar meaning have vectors that are close to each other.
+///
+/// ```
+/// use brigade_core::{Embedder, Embeddings, ModelError, ModelId, Run, async_trait};
+///
+/// /// Counts vowels.
+/// #[derive(Debug)]
+/// struct Vowels(ModelId);
+///
+/// #[async_trait]
+/// impl Embedder for Vowels {
+///     fn id(&self) -> &ModelId {
+///         &self.0
+///     }
+///
+///     async fn embed(&self, texts: &[&str], _run: &Run) -> Result<Embeddings, ModelError> {
+///         let count = |text: &str, vowel| text.matches(vowel).count() as f32;
+///         let vectors = texts.iter().map(|text| ['a', 'e', 'i', 'o', 'u'].map(|vowel| count(text, vowel)).to_vec());
+///         Ok(Embeddings::new(vectors.collect()))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), ModelError> {
+/// let vowels = Vowels(ModelId::new("example", "vowels"));
+/// let found = vowels.embed(&["banana"], &Run::new()).await?;
+/// assert_eq!(found.vectors, [[3.0, 0.0, 0.0, 0.0, 0.0]]);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Embedder: fmt::Debug + Send + Sync + 'static {
     /// The configured name. Vectors of different models must not be compared.

@@ -83,7 +83,7 @@ pub enum UnpricedPolicy {
     Warn,
 }
 
-/// Adds [`ModelExt::metered`] to every model.
+/// Adds [`ModelExt::metered`] to every model. [`Metered`] has an example.
 pub trait ModelExt: ChatModel + Sized {
     /// Wraps the model in [`Metered`], with these prices.
     fn metered(self, pricing: &(impl Pricing + Clone)) -> Metered<Self> {

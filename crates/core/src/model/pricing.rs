@@ -5,6 +5,29 @@ use std::fmt;
 use crate::{ModelId, Money, Rates, Settings, Usage};
 
 /// A source of prices. Implement it for your own price list, or use the `PriceBook` of `brigade-observability`.
+///
+/// ```
+/// use brigade_core::{Money, ModelId, PriceCeiling, Pricing, Rate, Rates, ServedCall, Settings, Usage};
+///
+/// /// Two dollars per million input tokens and eight per million output tokens.
+/// #[derive(Debug, Clone)]
+/// struct OnePrice(Rates);
+///
+/// impl Pricing for OnePrice {
+///     fn ceiling(&self, _: &ModelId, _: &Settings, _: u64) -> Option<PriceCeiling> {
+///         Some(PriceCeiling::new(self.0))
+///     }
+///
+///     fn cost(&self, _: &ServedCall<'_>, usage: &Usage) -> Option<Money> {
+///         Some(self.0.cost(usage.input_tokens, usage.output_tokens))
+///     }
+/// }
+///
+/// let per_million = |cents| Rate::per_million(Money::from_cents(cents));
+/// let prices = OnePrice(Rates::new(per_million(200), per_million(800)));
+/// let model = ModelId::new("openai", "gpt-5-mini");
+/// assert_eq!(prices.cost(&ServedCall::new(&model), &Usage::new(1_000_000, 0)), Some(Money::from_cents(200)));
+/// ```
 pub trait Pricing: fmt::Debug + Send + Sync + 'static {
     /// The highest prices that can apply to a prompt of `input_tokens` with these settings. Absent if the model has no
     /// price.

@@ -31,6 +31,19 @@ const MARKER_GRACE: Duration = Duration::from_secs(1);
 const USAGE_GRACE: Duration = Duration::from_secs(5);
 
 /// A provider account and the protocol that it speaks. Cheap to clone; clones share their connections.
+///
+/// ```
+/// use brigade_providers::{Anthropic, OpenAi};
+///
+/// # fn main() -> Result<(), brigade_providers::AccountError> {
+/// // `OpenAi::from_env()` reads the key from OPENAI_API_KEY.
+/// let openai = OpenAi::builder().api_key("sk-…").build()?;
+/// let mini = openai.model("gpt-5-mini");
+/// let claude = Anthropic::builder().api_key("sk-ant-…").build()?.model("claude-sonnet-4-5").thinking(4_000);
+/// let local = OpenAi::compatible("vllm", "http://127.0.0.1:8000/v1").build()?.model("qwen3-8b");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client<P> {
     pub(crate) account: Arc<Account>,

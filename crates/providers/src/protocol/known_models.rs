@@ -88,17 +88,8 @@ pub(crate) fn refused(model: &str, settings: &Settings) -> Vec<&'static str> {
 }
 
 fn fixed(model: &str, reasoning: Option<Reasoning>) -> &'static [&'static str] {
-    const FIXED: [&str; 8] = [
-        "stop",
-        "temperature",
-        "top_p",
-        "frequency_penalty",
-        "presence_penalty",
-        "logprobs",
-        "top_logprobs",
-        "logit_bias",
-    ];
-    const FIXED_AND_SERIAL: [&str; 9] = [
+    // The `o` models refuse all of them, later ones all but the first.
+    const REFUSED: &[&str] = &[
         "parallel_tool_calls",
         "stop",
         "temperature",
@@ -109,14 +100,15 @@ fn fixed(model: &str, reasoning: Option<Reasoning>) -> &'static [&'static str] {
         "top_logprobs",
         "logit_bias",
     ];
+    const FIXED: &[&str] = REFUSED.split_at(1).1;
     match Reasoner::of(model) {
         None => &[],
-        Some(Reasoner::O) => &FIXED_AND_SERIAL,
+        Some(Reasoner::O) => REFUSED,
         Some(Reasoner::Gpt5 { minor, variant }) => {
             let off = matches!(reasoning, Some(Reasoning::Off | Reasoning::Budget(0)))
                 || (reasoning.is_none() && matches!(minor, 1 | 2 | 4));
             let varies = minor > 0 && off && !variant.starts_with("codex") && !variant.starts_with("pro");
-            if varies { &["stop"] } else { &FIXED }
+            if varies { &["stop"] } else { FIXED }
         }
     }
 }

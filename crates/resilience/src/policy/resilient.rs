@@ -12,6 +12,21 @@ use crate::{
 /// Methods that wrap a model. The last call adds the outermost wrapper.
 ///
 /// Use these methods to build a stack by hand. [`Policy::wrap`](crate::Policy::wrap) builds the standard one.
+///
+/// ```
+/// use brigade_core::{ChatModel, ChatRequest, ModelErrorKind, Run, testing::{ScriptedModel, Turn}};
+/// use brigade_resilience::{Resilient, RetrySettings, Timeouts};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), brigade_core::ModelError> {
+/// let main = ScriptedModel::new([Turn::fails(ModelErrorKind::Auth)]);
+/// let spare = ScriptedModel::new([Turn::text("Here I am.")]);
+/// let model = main.timeout(Timeouts::default()).retry(RetrySettings::default()).fallback(spare);
+/// let reply = model.chat(&ChatRequest::new("Hello?"), &Run::new()).await?;
+/// assert_eq!(reply.message.text(), "Here I am.");
+/// # Ok(())
+/// # }
+/// ```
 pub trait Resilient: ChatModel + Sized {
     /// Ends attempts that take too long.
     fn timeout(self, timeouts: Timeouts) -> Timeout<Self> {

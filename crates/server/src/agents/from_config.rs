@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use anyhow::{Context as _, anyhow};
 use brigade_config::{AgentConfig, Config, FailurePolicy, OnExhaustedConfig, WorkerConfig};
 use brigade_core::{
     Agent, ChatModel, ContextWindow, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Schema, Settings, Tool,
@@ -11,6 +10,7 @@ use brigade_core::{
 use brigade_notes::Recall;
 
 use super::{recall, served::ServedAgent, tools};
+use crate::setup::error::{SetupContext as _, SetupError};
 
 /// A model with its policy and fallbacks.
 #[derive(Debug, Clone)]
@@ -36,19 +36,19 @@ struct AgentFactory<'a> {
 
 impl AgentBuilder<'_> {
     /// Builds all agents. Errors name the agent or the tool.
-    pub(crate) fn build(&self) -> anyhow::Result<Vec<ServedAgent>> {
+    pub(crate) fn build(&self) -> Result<Vec<ServedAgent>, SetupError> {
         let tools = self.config.tools.iter().map(|(name, tool)| {
             let tool = tools::build(name, tool, self.folder, self.config.server.commands);
-            Ok((name.as_str(), tool.with_context(|| format!("the tool `{name}`"))?))
+            Ok((name.as_str(), tool.context(format!("the tool `{name}`"))?))
         });
-        let factory = AgentFactory { builder: self, tools: tools.collect::<anyhow::Result<_>>()? };
+        let factory = AgentFactory { builder: self, tools: tools.collect::<Result<_, SetupError>>()? };
         self.config.agents.keys().map(|name| factory.served(name)).collect()
     }
 }
 
 impl AgentFactory<'_> {
-    fn served(&self, name: &str) -> anyhow::Result<ServedAgent> {
-        let agent = self.agent(name).with_context(|| format!("the agent `{name}`"))?;
+    fn served(&self, name: &str) -> Result<ServedAgent, SetupError> {
+        let agent = self.agent(name).context(format!("the agent `{name}`"))?;
         let config = self.config(name)?;
         let model = self.builder.models.get(config.model.as_ref());
         let served = ServedAgent::new(agent)
@@ -57,13 +57,13 @@ impl AgentFactory<'_> {
             .budget(config.budget.to_core())
             .exposed(config.exposed)
             .models(model.map(|model| model.ids.clone()).unwrap_or_default());
-        served.check().with_context(|| format!("the agent {name} cannot run"))
+        served.check().context(format!("the agent {name} cannot run"))
     }
 
     /// Recursive. It ends, because the configuration is checked for cycles when it is read.
-    fn agent(&self, name: &str) -> anyhow::Result<Agent> {
+    fn agent(&self, name: &str) -> Result<Agent, SetupError> {
         let config = self.config(name)?;
-        let model = self.builder.models.get(config.model.as_ref()).context("its model does not exist")?;
+        let model = self.builder.models.get(config.model.as_ref()).ok_or_else(|| SetupError::missing("a model"))?;
         let mut agent = Agent::new(name, Arc::clone(&model.model))
             .purpose(&config.purpose)
             .settings(self.settings(config)?)
@@ -80,7 +80,7 @@ impl AgentFactory<'_> {
             agent = agent.window(ContextWindow::default().max_tokens(max_tokens));
         }
         for tool in &config.tools {
-            let tool = self.tools.get(tool.as_ref().as_str()).context("its tool does not exist")?;
+            let tool = self.tools.get(tool.as_ref().as_str()).ok_or_else(|| SetupError::missing("a tool"))?;
             agent = agent.tool(Arc::clone(tool));
         }
         if let Some(notes) = &config.recall {
@@ -92,9 +92,9 @@ impl AgentFactory<'_> {
         Ok(agent)
     }
 
-    fn worker(&self, config: &WorkerConfig) -> anyhow::Result<Worker> {
+    fn worker(&self, config: &WorkerConfig) -> Result<Worker, SetupError> {
         let name = config.agent.as_ref();
-        let agent = self.agent(name).with_context(|| format!("its worker `{name}`"))?;
+        let agent = self.agent(name).context(format!("its worker `{name}`"))?;
         let budget = match &config.budget {
             Some(budget) => budget.to_core(),
             None => self.config(name)?.budget.to_core(),
@@ -115,7 +115,7 @@ impl AgentFactory<'_> {
 
     /// The agent's settings. Without a limit of its own it has the output limit of its model, because budgets reserve
     /// money by that limit.
-    fn settings(&self, config: &AgentConfig) -> anyhow::Result<Settings> {
+    fn settings(&self, config: &AgentConfig) -> Result<Settings, SetupError> {
         let model = self.builder.config.models.get(config.model.as_ref());
         let output = config.output_schema.as_deref().map(|path| self.output_schema(path)).transpose()?;
         Ok(Settings::default()
@@ -124,21 +124,21 @@ impl AgentFactory<'_> {
             .temperature(config.temperature))
     }
 
-    fn output_schema(&self, path: &Path) -> anyhow::Result<OutputSchema> {
+    fn output_schema(&self, path: &Path) -> Result<OutputSchema, SetupError> {
         let path = self.builder.folder.join(path);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let schema = RawJson::parse(text).with_context(|| format!("{} is not valid JSON", path.display()))?;
-        Schema::compile(&schema).with_context(|| path.display().to_string())?;
+        let text = fs::read_to_string(&path).context(format!("cannot read {}", path.display()))?;
+        let schema = RawJson::parse(text).context(format!("{} is not valid JSON", path.display()))?;
+        Schema::compile(&schema).context(path.display().to_string())?;
         Ok(OutputSchema::new("answer", schema))
     }
 
-    fn instructions(&self, config: &AgentConfig) -> anyhow::Result<String> {
+    fn instructions(&self, config: &AgentConfig) -> Result<String, SetupError> {
         let text = config.instructions.as_ref().map(|text| text.read(self.builder.folder)).transpose();
-        text.map(Option::unwrap_or_default).map_err(|error| anyhow!("`instructions`: {error}"))
+        text.map(Option::unwrap_or_default).context("`instructions`")
     }
 
-    fn config(&self, name: &str) -> anyhow::Result<&AgentConfig> {
-        self.builder.config.agents.get(name).with_context(|| format!("there is no agent `{name}`"))
+    fn config(&self, name: &str) -> Result<&AgentConfig, SetupError> {
+        self.builder.config.agents.get(name).ok_or_else(|| SetupError::missing("an agent"))
     }
 }
 

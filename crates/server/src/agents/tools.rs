@@ -1,22 +1,18 @@
 //! Builds the tools of the configuration.
 
-use std::{path::Path, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc};
 
-use anyhow::{Context as _, anyhow, bail};
 use brigade_config::{CommandConfig, HttpConfig, HttpMethod, ToolConfig, ToolKind};
 use brigade_core::{RawJson, Schema, Tool, ToolSpec};
 use brigade_observability::mask;
 use brigade_tools::{CommandTool, EgressGuard, HttpTool, Method};
 
+type BuiltTool = Result<Arc<dyn Tool>, Box<dyn Error + Send + Sync>>;
+
 /// Builds a tool. `folder` is the base of relative paths; `allow_commands` permits tools that run programs.
-pub(crate) fn build(
-    name: &str,
-    config: &ToolConfig,
-    folder: &Path,
-    allow_commands: bool,
-) -> anyhow::Result<Arc<dyn Tool>> {
+pub(crate) fn build(name: &str, config: &ToolConfig, folder: &Path, allow_commands: bool) -> BuiltTool {
     let schema = RawJson::of(&config.input)?;
-    Schema::compile(&schema).context("`input`")?;
+    Schema::compile(&schema).map_err(|error| format!("`input`: {error}"))?;
     let mut spec = ToolSpec::new(name, config.description.as_str(), schema);
     spec.effect = config.effect;
     spec.timeout = config.timeout;
@@ -24,14 +20,14 @@ pub(crate) fn build(
     match config.kind() {
         Some(ToolKind::Http(http)) => build_http(spec, http, folder, max_output),
         Some(ToolKind::Command(_)) if !allow_commands => {
-            bail!("the tool runs a program; set `server.commands = true` to allow that");
+            Err("the tool runs a program; set `server.commands = true` to allow that".into())
         }
         Some(ToolKind::Command(command)) => build_command(spec, command, folder, max_output),
-        None => bail!("set either `http` or `command`"),
+        None => Err("set either `http` or `command`".into()),
     }
 }
 
-fn build_http(spec: ToolSpec, http: &HttpConfig, folder: &Path, max_output: usize) -> anyhow::Result<Arc<dyn Tool>> {
+fn build_http(spec: ToolSpec, http: &HttpConfig, folder: &Path, max_output: usize) -> BuiltTool {
     let mut tool = HttpTool::builder(spec, &http.url)
         .method(match http.method {
             HttpMethod::Get => Method::GET,
@@ -47,23 +43,18 @@ fn build_http(spec: ToolSpec, http: &HttpConfig, folder: &Path, max_output: usiz
         tool = tool.header(name, value);
     }
     for (name, secret) in &http.secret_headers {
-        let value = secret.read(folder).map_err(|error| anyhow!("the header `{name}`: {error}"))?;
+        let value = secret.read(folder).map_err(|error| format!("the header `{name}`: {error}"))?;
         tool = tool.secret_header(name, value);
     }
     Ok(Arc::new(tool.build()?))
 }
 
-fn build_command(
-    spec: ToolSpec,
-    command: &CommandConfig,
-    folder: &Path,
-    max_output: usize,
-) -> anyhow::Result<Arc<dyn Tool>> {
+fn build_command(spec: ToolSpec, command: &CommandConfig, folder: &Path, max_output: usize) -> BuiltTool {
     let directory = command.folder.as_ref().map_or_else(|| folder.to_owned(), |own| folder.join(own));
     let tool = CommandTool::builder(spec, command.argv.iter().cloned()).directory(directory);
     let tool = command.environment.iter().try_fold(tool, |tool, (name, value)| {
-        let value = value.read(folder).map_err(|error| anyhow!("the variable `{name}`: {error}"))?;
-        anyhow::Ok(tool.env(name, value))
+        let value = value.read(folder).map_err(|error| format!("the variable `{name}`: {error}"))?;
+        Ok::<_, String>(tool.env(name, value))
     })?;
     Ok(Arc::new(tool.max_output(max_output).redact(mask).build()?))
 }

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
-use anyhow::bail;
 use axum::{
     extract::{FromRequestParts, Request, State},
     http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
@@ -14,7 +13,7 @@ use brigade_core::{Budget, Ledger, Spending};
 use brigade_edge::{Connection, is_sent_to_loopback};
 
 use super::{ApiError, api::Api, error_code::ErrorCode, request_rate::RequestLimiter};
-use crate::runs::store::Store;
+use crate::{runs::store::Store, setup::error::SetupError};
 
 /// An API key of a client.
 ///
@@ -163,14 +162,14 @@ impl Access {
         store: Option<&Store>,
         previous: Option<&Self>,
         max_runs: usize,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, SetupError> {
         let known = previous.into_iter().flat_map(|previous| previous.callers().chain(&previous.retired));
         let known: BTreeMap<_, _> = known.map(|key| (&*key.name, key)).collect();
         let (mut accepted, mut changes) = (Vec::new(), Vec::new());
         let share = (keys.len() > 1).then_some(max_runs.div_ceil(2));
         for key in keys {
             if let Some(problem) = key_name_problem(&key.name) {
-                bail!(problem);
+                return Err(SetupError::Invalid(problem));
             }
             let before = known.get(&*key.name);
             let account = match before {
@@ -273,7 +272,7 @@ impl Caller {
     }
 }
 
-async fn open_account(key: &ApiKey, process: &Ledger, store: Option<&Store>) -> anyhow::Result<Ledger> {
+async fn open_account(key: &ApiKey, process: &Ledger, store: Option<&Store>) -> Result<Ledger, SetupError> {
     let account = process.child(format!("the key {}", key.name), key.budget.clone());
     if let Some(store) = store {
         store.restore(&account, Some(&key.name)).await?;
@@ -283,7 +282,7 @@ async fn open_account(key: &ApiKey, process: &Ledger, store: Option<&Store>) -> 
 
 impl BudgetChange {
     /// Without a store, all spending of the account counts in another window.
-    async fn new(key: &ApiKey, account: Ledger, store: Option<&Store>) -> anyhow::Result<Self> {
+    async fn new(key: &ApiKey, account: Ledger, store: Option<&Store>) -> Result<Self, SetupError> {
         let (mut spent, mut as_of) = (Spending::default(), Spending::default());
         if let Some(store) = store
             && account.budget().window != key.budget.window

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use axum::{Router, http::HeaderValue};
 use brigade_config::ANY_ORIGIN_WITHOUT_KEYS;
 use brigade_core::{Budget, Ledger, Observer};
-use brigade_edge::{CheckResult, Health, HealthCheck, Origin};
+use brigade_edge::{CheckResult, Health, HealthCheck, Origin, ParseOriginError};
 use brigade_observability::{Metrics, MetricsConfig, MetricsHandle, Storage};
+use brigade_store::StoreError;
 use parking_lot::RwLock;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -22,6 +22,7 @@ use crate::{
         idempotency::IdempotencyKeys, lookup::RunLookup, manager::Runs, sessions::LocalSessions, spans::Spans,
         store::Store,
     },
+    setup::error::{SetupContext as _, SetupError},
 };
 
 /// The HTTP API: agents, keys, budget and store, and the runs that clients start.
@@ -113,7 +114,38 @@ impl Api {
         }
     }
 
-    /// All routes: the OpenAI-compatible API, Brigade's own API, metrics, health and documentation.
+    /// All routes, for a service of axum 0.8: the OpenAI-compatible API, Brigade's own API, metrics, health and
+    /// documentation.
+    ///
+    /// `Router::merge` adds them as they are, and `Router::nest("/ai", …)` below a path. The routes bring the middleware
+    /// that they need: keys, allowed hosts, origins of web pages, limits on heads and bodies, request ids, and answers after a panic.
+    /// Layers of the service that are added after `merge` or `nest` run outside of these.
+    ///
+    /// When the service stops, it calls [`Runs::drain`] and then [`Api::close`], and keeps its connections open until
+    /// then, so that clients get their answers and the store gets their cost.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use axum::{Router, routing::get};
+    /// # use brigade_core::{Agent, testing::ScriptedModel};
+    /// # use brigade_server::{Api, ServedAgent};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let api = Api::builder().agent(ServedAgent::new(Agent::new("clerk", ScriptedModel::new([])))).build().await?;
+    /// # let stop_signal = async || ();
+    /// let app: Router = Router::new().route("/", get(|| async { "Hello." })).nest("/ai", api.router());
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// let runs = api.clone();
+    /// let stopped = async move {
+    ///     stop_signal().await;
+    ///     runs.runs().drain(Duration::from_secs(30)).await;
+    /// };
+    /// axum::serve(listener, app).with_graceful_shutdown(stopped).await?;
+    /// api.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn router(self: &Arc<Self>) -> Router {
         routes::all(self)
     }
@@ -147,7 +179,7 @@ impl Api {
     /// # Errors
     ///
     /// Fails if a part of the history could not be written; the store then lacks the cost of some calls.
-    pub async fn close(&self) -> anyhow::Result<()> {
+    pub async fn close(&self) -> Result<(), StoreError> {
         if let Some(spans) = &self.spans {
             spans.shutdown().await;
         }
@@ -275,9 +307,9 @@ impl ApiBuilder {
     /// # Errors
     ///
     /// Fails if there are no agents, an agent is not valid, or the store cannot be read.
-    pub async fn build(self) -> anyhow::Result<Arc<Api>> {
+    pub async fn build(self) -> Result<Arc<Api>, SetupError> {
         if self.agents.is_empty() {
-            bail!("there are no agents; add one with `ApiBuilder::agent`");
+            return Err(SetupError::NoAgents);
         }
         let ledger = if let Some(ledger) = self.ledger {
             ledger
@@ -290,22 +322,23 @@ impl ApiBuilder {
         };
         let agents = self.agents.into_iter().map(|agent| {
             let name = agent.agent.name().to_string();
-            let agent = agent.check().with_context(|| format!("the agent {name} cannot run"))?;
+            let agent = agent.check().context(format!("the agent {name} cannot run"))?;
             Ok((name, Arc::new(agent)))
         });
-        let agents = agents.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+        let agents = agents.collect::<Result<BTreeMap<_, _>, SetupError>>()?;
         let runs = Runs::new(self.max_runs, self.kept_runs);
         let access = Access::new(self.keys, &ledger, self.store.as_ref(), None, runs.max_running()).await?;
         let access = access.allow_any_host(self.allow_any_host);
-        let cors_origins: Vec<Origin> =
-            self.cors_origins.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?;
+        let cors_origins: Result<Vec<Origin>, ParseOriginError> =
+            self.cors_origins.iter().map(|origin| origin.parse()).collect();
+        let cors_origins = cors_origins.map_err(|error| SetupError::Invalid(error.to_string()))?;
         if access.is_open() && !self.allow_any_host && cors_origins.iter().any(Origin::is_any) {
-            bail!(ANY_ORIGIN_WITHOUT_KEYS);
+            return Err(SetupError::Invalid(ANY_ORIGIN_WITHOUT_KEYS.to_owned()));
         }
         let labels = agents.values().fold(MetricsConfig::default(), |labels, agent| agent.add_labels(labels));
         let metrics = match self.metrics {
             Some(metrics) => metrics,
-            None => Metrics::local(&labels)?,
+            None => Metrics::local(&labels).context("cannot set up metrics")?,
         };
         let mut observers = self.observers;
         observers.push(metrics.observer());

@@ -1,5 +1,6 @@
 //! `brigade doctor`
 
+use brigade_core::ErrorChain;
 use clap::Args;
 use futures::future::join_all;
 
@@ -31,7 +32,7 @@ impl DoctorCommand {
         let probes = app::accounts(&loaded, &state).map(|(name, account)| async move {
             match account {
                 Ok(account) => (name, probe(&account).await),
-                Err(error) => (name, Err(format!("{error:#}"))),
+                Err(error) => (name, Err(ErrorChain(&error).to_string())),
             }
         });
         let mut exit = Exit::Finished;

@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{Context, bail};
 use brigade_config::{LOCAL_CALLER, LoadedConfig, WorstCase};
-use brigade_core::{Delta, Event, Observer, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream};
+use brigade_core::{
+    Delta, ErrorChain, Event, Observer, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream,
+};
 use brigade_edge::stop_signal;
 use brigade_observability::{Logging, RunLog};
 use brigade_terminal::{AnswerText, Terminal};
@@ -92,7 +94,7 @@ impl RunCommand {
             None => Ok(()),
         };
         if let Err(error) = &closed {
-            note!("error: {error:#}");
+            note!("error: the last part of the history is lost: {}", ErrorChain(error));
         }
         match result {
             Ok(outcome) => {
@@ -206,7 +208,33 @@ fn answer_part(answer: &mut AnswerText, event: &Event) -> String {
         Event::Delta(Delta::Text(text)) => answer.add(text),
         Event::TurnEnded { tool_calls: 1.., .. } => answer.add("\n\n"),
         Event::ReplyRestarted => answer.add("\n[the answer starts again]\n"),
-        _ => String::new(),
+        Event::TurnEnded { .. }
+        | Event::Delta(Delta::Thinking(_) | Delta::ToolCall { .. } | Delta::Arguments { .. })
+        | Event::RunStarted
+        | Event::Resumed { .. }
+        | Event::RunEnded { .. }
+        | Event::RunFailed { .. }
+        | Event::TurnStarted { .. }
+        | Event::AttemptStarted { .. }
+        | Event::AttemptEnded { .. }
+        | Event::RateLimitWaited { .. }
+        | Event::RateLimitsReported { .. }
+        | Event::Retrying { .. }
+        | Event::RetrySuppressed { .. }
+        | Event::FellBack { .. }
+        | Event::BreakerChanged { .. }
+        | Event::ToolStarted { .. }
+        | Event::ToolEnded { .. }
+        | Event::UnknownTool { .. }
+        | Event::Trimmed { .. }
+        | Event::AnswerRejected { .. }
+        | Event::LoopNoticed { .. }
+        | Event::BudgetRefused { .. }
+        | Event::BudgetWarning { .. }
+        | Event::HandedOff { .. }
+        | Event::Degraded { .. }
+        | Event::WorkerFailed { .. }
+        | Event::WireQuirk { .. } => String::new(),
     }
 }
 

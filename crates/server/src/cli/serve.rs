@@ -149,9 +149,9 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
     };
     let closed = if exit == Exit::Forced {
         let closing = tokio::time::timeout(CLOSE_TIMEOUT, api.close()).await;
-        closing.unwrap_or_else(|_| Err(anyhow::anyhow!("the store takes too long")))
+        closing.context("the store takes too long").and_then(|closed| Ok(closed?))
     } else {
-        api.close().await
+        api.close().await.map_err(Into::into)
     };
     tracing::info!("stopped; {} spent", api.ledger().spending().total());
     match closed {

@@ -1,13 +1,13 @@
 //! Opens accounts at model providers.
 
-use std::{path::Path, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc};
 
-use anyhow::{Context as _, anyhow};
 use brigade_config::{ProviderConfig, ProviderKind, SecretSource};
 use brigade_core::{ChatModel, ModelError, Settings};
 use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiEmbeddings, OpenAiResponses, Probe, Protocol};
 
 use super::simulator::SharedSimulator;
+use crate::setup::error::{SetupContext as _, SetupError};
 
 /// An account at a model provider. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,8 +24,8 @@ impl Account {
         config: &ProviderConfig,
         folder: &Path,
         simulator: &SharedSimulator,
-    ) -> anyhow::Result<Self> {
-        let kind = config.kind(name).map_err(|error| anyhow!(error))?;
+    ) -> Result<Self, SetupError> {
+        let kind = config.kind(name).map_err(SetupError::Invalid)?;
         let settings = AccountSettings { name, config, kind, folder };
         let account = match kind {
             ProviderKind::Anthropic => settings.apply(Anthropic::builder()).map(Self::Anthropic),
@@ -41,7 +41,7 @@ impl Account {
                 settings.apply(OpenAi::compatible(name, base_url)).map(Self::OpenAi)
             }
         };
-        account.with_context(|| format!("the provider `{name}`"))
+        account.context(format!("the provider `{name}`"))
     }
 
     pub(crate) fn model(&self, name: &str, settings: Settings) -> Arc<dyn ChatModel> {
@@ -78,7 +78,7 @@ struct AccountSettings<'a> {
 }
 
 impl AccountSettings<'_> {
-    fn apply<P: Protocol>(&self, builder: ClientBuilder<P>) -> anyhow::Result<Client<P>> {
+    fn apply<P: Protocol>(&self, builder: ClientBuilder<P>) -> Result<Client<P>, Box<dyn Error + Send + Sync>> {
         let config = self.config;
         let mut builder =
             builder.name(self.name).propagate_trace(config.propagate_trace).agent_header(config.agent_header);
@@ -89,7 +89,7 @@ impl AccountSettings<'_> {
             builder = builder.http2(http2);
         }
         for (header, value) in &config.headers {
-            let value = value.read(self.folder).map_err(|error| anyhow!("the header `{header}`: {error}"))?;
+            let value = value.read(self.folder).map_err(|error| format!("the header `{header}`: {error}"))?;
             builder = builder.secret_header(header.clone(), value);
         }
         if let Some(key) = self.key()? {
@@ -99,15 +99,15 @@ impl AccountSettings<'_> {
     }
 
     /// The API key. An account with its own `base_url` may have none.
-    fn key(&self) -> anyhow::Result<Option<String>> {
+    fn key(&self) -> Result<Option<String>, String> {
         if let Some(source) = &self.config.api_key {
-            return source.as_ref().read(self.folder).map(Some).map_err(|error| anyhow!("`api_key`: {error}"));
+            return source.as_ref().read(self.folder).map(Some).map_err(|error| format!("`api_key`: {error}"));
         }
         match self.kind.key_variable() {
             // The vendor's key must only be sent to the vendor's address.
             Some(variable) if self.config.base_url.is_none() => {
                 let key = SecretSource::Env(variable.to_owned()).read(self.folder);
-                key.map(Some).map_err(|error| anyhow!("`api_key` is not set, and {error}"))
+                key.map(Some).map_err(|error| format!("`api_key` is not set, and {error}"))
             }
             _ => Ok(None),
         }

@@ -2,17 +2,18 @@
 
 use std::{net, sync::Arc};
 
-use anyhow::Context as _;
 use brigade_rehearsal::{RunningSimulator, Simulator};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+
+use crate::setup::error::{SetupContext as _, SetupError};
 
 /// Starts a simulator on first use and stops it when the process ends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SharedSimulator(Arc<Mutex<Option<RunningSimulator>>>);
 
 impl SharedSimulator {
-    pub(crate) fn base_url(&self) -> anyhow::Result<String> {
+    pub(crate) fn base_url(&self) -> Result<String, SetupError> {
         let mut running = self.0.lock();
         if let Some(running) = &*running {
             return Ok(running.base_url());

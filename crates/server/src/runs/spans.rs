@@ -18,8 +18,7 @@ fn has_collector() -> bool {
 mod export {
     use std::time::Duration;
 
-    use anyhow::Context as _;
-    use brigade_observability::{Otlp, OtlpConfig};
+    use brigade_observability::{Otlp, OtlpConfig, OtlpError};
 
     use super::{Arc, Observer, Traceparent, has_collector};
 
@@ -30,9 +29,8 @@ mod export {
     const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
     impl Spans {
-        pub(crate) fn start() -> anyhow::Result<Self> {
-            let otlp = has_collector().then(|| Otlp::start(&OtlpConfig::default())).transpose();
-            Ok(Self(otlp.context("cannot export spans")?))
+        pub(crate) fn start() -> Result<Self, OtlpError> {
+            has_collector().then(|| Otlp::start(&OtlpConfig::default())).transpose().map(Self)
         }
 
         /// An observer for a run, which is part of the caller's trace if it has one.
@@ -62,7 +60,7 @@ mod export {
 
     impl Spans {
         #[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
-        pub(crate) fn start() -> anyhow::Result<Self> {
+        pub(crate) fn start() -> Result<Self, std::convert::Infallible> {
             if has_collector() {
                 tracing::warn!(
                     "a collector is configured, but this program was built without the feature `otlp`; build it with \

@@ -2,10 +2,9 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use async_trait::async_trait;
 use brigade_config::Retention;
-use brigade_core::{Degradation, Ledger, Memory, Observer, Spending, Window};
+use brigade_core::{Degradation, ErrorChain, Ledger, Memory, Observer, Spending, Window};
 use brigade_edge::{CheckResult, HealthCheck};
 use brigade_observability::{Storage, mask_event};
 use brigade_store::{
@@ -15,8 +14,25 @@ use brigade_store::{
 use futures::TryFutureExt;
 
 use super::totals::{UsageKey, UsageSum};
+use crate::setup::error::{SetupContext as _, SetupError};
 
 /// Sessions, notes, run history and spending in one SQLite file. Cheap to clone.
+///
+/// ```
+/// use brigade_core::Agent;
+/// use brigade_config::Retention;
+/// use brigade_server::{Api, ServedAgent, Store};
+/// # use brigade_core::testing::{ScriptedModel, Turn};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (model, folder) = (ScriptedModel::new([Turn::text("Done.")]), tempfile::tempdir()?);
+/// # let path = folder.path().join("brigade.db");
+/// let store = Store::open(&path, Retention::default()).await?;
+/// let api = Api::builder().agent(ServedAgent::new(Agent::new("clerk", model))).store(Some(store)).build().await?;
+/// api.close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Store {
     database: Database,
@@ -40,15 +56,16 @@ impl Store {
     /// # Errors
     ///
     /// Fails if the file cannot be opened or is not a store.
-    pub async fn open(path: &Path, retention: Retention) -> anyhow::Result<Self> {
+    pub async fn open(path: &Path, retention: Retention) -> Result<Self, SetupError> {
         let owned = path.to_owned();
-        let database = tokio::task::spawn_blocking(move || Database::open(owned)).await?;
-        let database = database.with_context(|| format!("cannot open the store {}", path.display()))?;
+        let database = tokio::task::spawn_blocking(move || Database::open(owned)).await;
+        let database = database.context("the task that opens the store failed")?;
+        let database = database.map_err(SetupError::store(format!("cannot open the store {}", path.display())))?;
         let settings = MemorySettings::default().keep_for(retention.sessions);
         let memory = SqliteMemory::with_settings(database.clone(), settings);
         let settings = HistorySettings::default().keep_events(retention.events).keep_runs(retention.runs);
         let history = History::start_with(database.clone(), mask_event, settings).await;
-        let history = history.context("cannot record the history of runs")?;
+        let history = history.map_err(SetupError::store("cannot record the history of runs"))?;
         Ok(Self { database, memory, history, retention })
     }
 
@@ -75,9 +92,12 @@ impl Store {
     }
 
     /// Adds the spending that the store has for the account's current window: that of the key `name`, or of all keys.
-    pub(crate) async fn restore(&self, account: &Ledger, name: Option<&str>) -> anyhow::Result<()> {
+    pub(crate) async fn restore(&self, account: &Ledger, name: Option<&str>) -> Result<(), SetupError> {
         self.flush().await;
-        self.history.restore(account, name).await.context("cannot read earlier spending from the store")
+        self.history
+            .restore(account, name)
+            .await
+            .map_err(SetupError::store("cannot read earlier spending from the store"))
     }
 
     /// Records the runs of one request of an account.
@@ -91,9 +111,12 @@ impl Store {
     }
 
     /// What an account has spent in its current window of this kind.
-    pub(crate) async fn spent(&self, window: Window, account: &str) -> anyhow::Result<Spending> {
+    pub(crate) async fn spent(&self, window: Window, account: &str) -> Result<Spending, SetupError> {
         self.flush().await;
-        self.runs().spent_in_window(window, Some(account)).await.context("cannot read earlier spending from the store")
+        self.runs()
+            .spent_in_window(window, Some(account))
+            .await
+            .map_err(SetupError::store("cannot read earlier spending from the store"))
     }
 
     /// Records a run of an account.
@@ -162,8 +185,8 @@ impl Store {
     /// # Errors
     ///
     /// Fails if it cannot be written.
-    pub async fn close(&self) -> anyhow::Result<()> {
-        self.history.close().await.context("cannot write the last part of the history, which is lost")
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.history.close().await
     }
 }
 
@@ -173,7 +196,7 @@ impl HealthCheck for Store {
         let history = self.database.check_writable().and_then(|()| self.history.check());
         vec![match history.await {
             Ok(()) => CheckResult::passed("store"),
-            Err(error) => CheckResult::failed("store", format!("{:#}", anyhow::Error::from(error))),
+            Err(error) => CheckResult::failed("store", ErrorChain(&error).to_string()),
         }]
     }
 }

@@ -287,7 +287,7 @@ async fn what_serve_refuses_is_refused_by_check_too() {
     let provider = provider("Hello.").await;
     let open = config(&provider).replace("127.0.0.1:0", "0.0.0.0:0");
     for (config, expected) in [
-        ("", "no agents are configured; add one as `[agents.NAME]`"),
+        ("", "there are no agents; add one with `ApiBuilder::agent`, or to the configuration as `[agents.NAME]`"),
         (&*open, "no keys are configured, so anybody could spend your money; listen on 127.0.0.1, or add the section"),
     ] {
         let output = brigade(folder(config).path(), &["check"], "").await;

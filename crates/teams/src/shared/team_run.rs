@@ -17,6 +17,25 @@ impl Default for SharedBus {
 }
 
 /// Adds messages and shared notes to a [`Run`]. All runs of one request share them.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use brigade_core::{Budget, Run};
+/// use brigade_teams::TeamRun;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let run = Run::new();
+/// run.send_message("editor", "The draft is ready.").await?;
+/// run.blackboard().write("draft", "A queue is a promise.")?;
+///
+/// let editor = run.child("editor", Budget::unlimited())?;
+/// let message = editor.wait_for_message(Duration::from_secs(1)).await?;
+/// assert_eq!(message.map(|message| message.body).as_deref(), Some("The draft is ready."));
+/// assert_eq!(editor.blackboard().read("draft").as_deref(), Some("A queue is a promise."));
+/// # Ok(())
+/// # }
+/// ```
 pub trait TeamRun {
     /// Carries messages between the agents of this request. A new [`LocalBus`] by default.
     fn bus(&self) -> Arc<dyn Bus>;
