@@ -116,6 +116,26 @@ mod tests {
             [None, Some(64_000), Some(0)].map(|requested| own.output_tokens(requested)),
             [Some(1_000), Some(1_000), Some(0)]
         );
-        assert_eq!(PriceCeiling::new(Rates::default()).output_tokens(None), None);
+        let unknown = PriceCeiling::new(Rates::default());
+        assert_eq!([None, Some(64_000)].map(|requested| unknown.output_tokens(requested)), [None, Some(64_000)]);
+    }
+
+    #[test]
+    fn the_setters_of_a_served_call_keep_each_other() {
+        let id = ModelId::new("acme", "m");
+        for served in [
+            ServedCall::new(&id).model(Some("m-1")).service_tier(Some("flex")),
+            ServedCall::new(&id).service_tier(Some("flex")).model(Some("m-1")),
+        ] {
+            assert_eq!((served.asked, served.model, served.service_tier), (&id, Some("m-1"), Some("flex")));
+        }
+    }
+
+    #[test]
+    fn a_price_ceiling_has_the_largest_image_and_no_unseen_tokens_by_default() {
+        let rates = Rates::new(crate::Rate::per_million(Money::from_dollars(1)), crate::Rate::default());
+        let ceiling = PriceCeiling::new(rates).max_output_tokens(Some(9));
+        let expected = PriceCeiling { rates, max_output_tokens: Some(9), image_tokens: 16_384, unseen_tokens: Some(0) };
+        assert_eq!(ceiling, expected);
     }
 }

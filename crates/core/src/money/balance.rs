@@ -119,9 +119,10 @@ impl Balance {
     pub(crate) fn replace_budget(&mut self, budget: Budget, today: Date, spent: Spending, as_of: &Spending) {
         if budget.window != self.budget.window {
             self.window_start = budget.window.first_day(today);
-            let (usd, tokens, model_calls) = (as_of.total(), as_of.usage.total_tokens(), as_of.calls);
-            self.at_window_start = Totals { usd, tokens, model_calls, ..self.totals() };
-            self.spending += spent;
+            let mut now = std::mem::replace(&mut self.spending, *as_of);
+            self.at_window_start = self.totals();
+            now += spent;
+            self.spending = now;
         }
         self.budget = budget;
     }

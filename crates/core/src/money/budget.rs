@@ -258,3 +258,88 @@ impl fmt::Display for Quantity {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn each_setter_sets_its_limit_and_keeps_the_others() {
+        let money = Money::from_cents(50);
+        let budget = Budget::unlimited()
+            .money(money)
+            .tokens(1)
+            .turns(2)
+            .model_calls(3)
+            .tool_calls(4)
+            .wall(Duration::from_secs(5))
+            .per(Window::Day)
+            .wrap_up_percent(6);
+        let expected = Budget {
+            usd: Some(Cap { limit: money, soft: false }),
+            tokens: Some(Cap { limit: 1, soft: false }),
+            turns: Some(Cap { limit: 2, soft: false }),
+            model_calls: Some(Cap { limit: 3, soft: false }),
+            tool_calls: Some(Cap { limit: 4, soft: false }),
+            wall: Some(Duration::from_secs(5)),
+            window: Window::Day,
+            wrap_up_percent: 6,
+        };
+        assert_eq!(budget, expected);
+        // In the other order, so that a setter that forgets the others is noticed too.
+        let reversed = Budget::unlimited()
+            .wrap_up_percent(6)
+            .per(Window::Day)
+            .wall(Duration::from_secs(5))
+            .tool_calls(4)
+            .model_calls(3)
+            .turns(2)
+            .tokens(1);
+        assert_eq!(reversed.usd("0.50").unwrap(), expected);
+        assert!(Budget::unlimited().usd("a lot").is_err());
+    }
+
+    #[test]
+    fn the_default_budget_limits_nothing_and_sets_a_tenth_aside() {
+        assert_eq!((Budget::default(), Budget::default().wrap_up_percent), (Budget::unlimited(), 10));
+        assert_eq!(Cap::soft(7), Cap { limit: 7, soft: true });
+    }
+
+    #[test]
+    fn a_budget_without_limits_is_unlimited_whatever_its_window_and_its_share_for_a_last_answer() {
+        assert!(Budget::unlimited().per(Window::Month).wrap_up_percent(0).is_unlimited());
+        let limited = [
+            Budget::default().money(Money::ZERO),
+            Budget::default().tokens(0),
+            Budget::default().turns(0),
+            Budget::default().model_calls(0),
+            Budget::default().tool_calls(0),
+            Budget::default().wall(Duration::ZERO),
+        ];
+        assert_eq!(limited.map(|budget| budget.is_unlimited()), [false; 6]);
+    }
+
+    #[test]
+    fn a_window_begins_on_the_first_day_of_its_period() {
+        let day = date(2026, 8, 31);
+        let first_days = [Window::Total, Window::Day, Window::Month].map(|window| window.first_day(day));
+        assert_eq!(first_days, [Date::ZERO, day, date(2026, 8, 1)]);
+    }
+
+    #[test]
+    fn each_quantity_has_a_name_for_labels_and_one_for_messages() {
+        let all = [Quantity::Usd, Quantity::Tokens, Quantity::Turns, Quantity::ModelCalls, Quantity::ToolCalls];
+        assert_eq!(all.map(Quantity::name), ["usd", "tokens", "turns", "model_calls", "tool_calls"]);
+        let shown = all.map(|quantity| quantity.to_string());
+        assert_eq!(shown, ["money", "token", "turn", "model call", "tool call"]);
+    }
+
+    #[test]
+    fn a_summary_of_a_refusal_names_no_amounts() {
+        let refusal = |remaining| BudgetExceeded::new("key", Quantity::Turns, 9, remaining, 9).summary();
+        assert_eq!(refusal(0), "the turn budget of key is used up");
+        assert_eq!(refusal(5), "the turn budget of key does not cover the next call");
+    }
+}

@@ -324,4 +324,55 @@ mod tests {
         assert_eq!(json["by_tool"]["search"], serde_json::json!({ "calls": 3 }));
         assert_eq!(serde_json::from_value::<CostSummary>(json).unwrap(), summary());
     }
+
+    #[test]
+    fn the_spending_of_a_call_goes_where_its_certainty_says() {
+        let (usage, cost) = (Usage::new(30, 4), Money::from_cents(2));
+        let spent = |certainty| Spending::from(&Charge::new(certainty, usage, Some(cost)));
+        let one = Spending { calls: 1, ..Spending::default() };
+        assert_eq!(spent(Certainty::Charged), Spending { usage, charged: cost, ..one });
+        assert_eq!(spent(Certainty::Estimated), Spending { usage, estimated: cost, ..one });
+        assert_eq!(spent(Certainty::Uncertain), Spending { uncertain: cost, uncertain_tokens: 34, ..one });
+        let unpriced = Spending::from(&Charge::new(Certainty::Charged, usage, None));
+        assert_eq!(unpriced, Spending { usage, unpriced_calls: 1, ..one });
+    }
+
+    #[test]
+    fn sums_of_spending_add_up_field_by_field() {
+        let spending = |n: u64| Spending {
+            calls: n,
+            unpriced_calls: 2 * n,
+            usage: Usage::new(3 * n, 4 * n),
+            charged: Money::from_nano(5 * n.cast_signed()),
+            estimated: Money::from_nano(6 * n.cast_signed()),
+            uncertain: Money::from_nano(7 * n.cast_signed()),
+            uncertain_tokens: 8 * n,
+        };
+        let mut sum = spending(3);
+        sum += spending(4);
+        assert_eq!(sum, spending(7));
+        assert_eq!(sum.total(), Money::from_nano((5 + 6 + 7) * 7));
+
+        let mut tool = ToolSpending { calls: 3, spending: None };
+        tool += ToolSpending { calls: 4, spending: Some(spending(3)) };
+        tool += ToolSpending { calls: 5, spending: Some(spending(4)) };
+        tool += ToolSpending { calls: 6, spending: None };
+        assert_eq!(tool, ToolSpending { calls: 18, spending: Some(spending(7)) });
+    }
+
+    #[test]
+    fn each_certainty_has_a_name_for_labels() {
+        let all = [Certainty::Charged, Certainty::Estimated, Certainty::Uncertain];
+        assert_eq!(all.map(Certainty::name), ["charged", "estimated", "uncertain"]);
+    }
+
+    #[test]
+    fn the_log_line_lists_tools_without_agents_and_agents_without_tools() {
+        let by_tool = BTreeMap::from([(Arc::from("search"), ToolSpending { calls: 1, spending: None })]);
+        let tools = CostSummary { by_tool, ..CostSummary::default() };
+        assert_eq!(tools.to_string(), "no calls (search 1 call), 0 tokens in, 0 out");
+        let spent = Spending { calls: 1, charged: Money::from_cents(1), ..Spending::default() };
+        let agents = CostSummary { by_agent: [(Arc::from("desk"), spent)].into(), ..CostSummary::default() };
+        assert_eq!(agents.to_string(), "no calls (desk $0.0100), 0 tokens in, 0 out");
+    }
 }

@@ -60,3 +60,45 @@ impl Estimate {
         self.output_tokens = self.output_tokens.min(most.max(self.least_output_tokens));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Rate, testing::fixtures::usd};
+
+    /// One dollar for a million input tokens, ten for a million output tokens.
+    const RATES: Rates =
+        Rates::new(Rate::per_million(Money::from_dollars(1)), Rate::per_million(Money::from_dollars(10)));
+
+    #[test]
+    fn the_setters_keep_the_tokens_and_each_other() {
+        let expected = Estimate { input_tokens: 2_000, output_tokens: 500, least_output_tokens: 9, rates: Some(RATES) };
+        assert_eq!(Estimate::new(2_000, 500).least_output_tokens(9).rates(RATES), expected);
+        assert_eq!(Estimate::new(2_000, 500).rates(RATES).least_output_tokens(9), expected);
+    }
+
+    #[test]
+    fn an_estimate_costs_its_prompt_and_its_output_if_it_has_a_price() {
+        let estimate = Estimate::new(2_000, 500);
+        assert_eq!((estimate.cost(), estimate.tokens()), (None, 2_500));
+        assert_eq!(estimate.rates(RATES).cost(), Some(usd("0.007")));
+    }
+
+    #[test]
+    fn the_output_shrinks_to_the_limit_but_not_below_the_least_and_never_grows() {
+        let estimate = Estimate::new(2_000, 500).least_output_tokens(100).rates(RATES);
+        for (money, output) in [("0.0069", 490), ("0.007", 500), ("1", 500), ("0.0021", 100), ("0", 100)] {
+            let mut fitted = estimate;
+            fitted.fit_money(usd(money));
+            assert_eq!(fitted, Estimate { output_tokens: output, ..estimate }, "{money}");
+        }
+        for (tokens, output) in [(2_499, 499), (2_500, 500), (9_000, 500), (2_050, 100), (0, 100)] {
+            let mut fitted = estimate;
+            fitted.fit_tokens(tokens);
+            assert_eq!(fitted, Estimate { output_tokens: output, ..estimate }, "{tokens}");
+        }
+        let mut unpriced = Estimate::new(2_000, 500);
+        unpriced.fit_money(Money::ZERO);
+        assert_eq!(unpriced.output_tokens, 500, "nothing is known about its cost");
+    }
+}

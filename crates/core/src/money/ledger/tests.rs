@@ -555,3 +555,255 @@ fn under_an_extra_limit_the_share_for_a_last_answer_stays_usable() {
     agent.take_turn(true).unwrap();
     agent.take_turn(true).unwrap_err();
 }
+
+#[test]
+fn reservations_are_counted_until_they_are_closed() {
+    let key = Ledger::root("key", Budget::unlimited());
+    let run = key.child_for_run("run", Budget::unlimited());
+    let mut holds: Vec<_> = (0..3).map(|_| reserve(&run, indivisible(0, 1_000), false).unwrap()).collect();
+    assert_eq!((run.outstanding(), key.outstanding(), key.reserved()), (3, 3, usd("0.003")));
+    holds.pop().unwrap().release();
+    assert_eq!((run.outstanding(), key.outstanding(), key.reserved()), (2, 2, usd("0.002")));
+    drop(holds);
+    assert_eq!((run.outstanding(), key.outstanding(), key.reserved()), (0, 0, Money::ZERO));
+}
+
+#[test]
+fn a_new_window_counts_calls_and_tokens_from_the_moment_that_earlier_spending_was_read() {
+    TODAY.set(date(2026, 8, 31));
+    let key = at_dates("key", Budget::unlimited().per(Window::Day));
+    let spend = |certainty| {
+        let hold = reserve(&key, indivisible(100, 100), false).unwrap();
+        hold.settle(&Charge::new(certainty, Usage::new(100, 20), None));
+    };
+    spend(Certainty::Charged);
+    spend(Certainty::Uncertain);
+    let as_of = key.spending();
+    spend(Certainty::Charged);
+    let of_month = Spending { calls: 10, usage: Usage::new(1_000, 0), uncertain_tokens: 500, ..Spending::default() };
+    key.set_budget(Budget::unlimited().tokens(1_700).per(Window::Month), of_month, &as_of);
+    assert_eq!(key.headroom(false).tokens, Some(1_700 - 1_000 - 500 - 120));
+    // Ten calls of the month, and the one that was settled since.
+    key.set_budget(Budget::unlimited().model_calls(12).per(Window::Month), Spending::default(), &as_of);
+    reserve(&key, indivisible(0, 0), false).unwrap().settle(&charged(0, 0));
+    assert_eq!(reserve(&key, indivisible(0, 0), false).unwrap_err().quantity, Quantity::ModelCalls);
+}
+
+#[test]
+fn turns_and_calls_count_anew_in_each_window() {
+    TODAY.set(date(2026, 8, 30));
+    let key = at_dates("key", Budget::unlimited().turns(2).tool_calls(2).model_calls(2).tokens(20).per(Window::Day));
+    let one_of_each = || {
+        key.take_turn(false)?;
+        key.take_tool_call(&"desk".into(), &"search".into())?;
+        reserve(&key, indivisible(5, 5), false).map(|hold| hold.settle(&charged(5, 5)))
+    };
+    for day in [date(2026, 8, 30), date(2026, 8, 31), date(2026, 9, 1)] {
+        TODAY.set(day);
+        assert_eq!((one_of_each(), one_of_each()), (Ok(()), Ok(())), "{day}");
+        assert_eq!(one_of_each().unwrap_err().quantity, Quantity::Turns, "{day}");
+        let tool_call = key.take_tool_call(&"desk".into(), &"search".into());
+        assert_eq!(tool_call.unwrap_err().quantity, Quantity::ToolCalls, "{day}");
+        assert_eq!(reserve(&key, indivisible(0, 0), false).unwrap_err().quantity, Quantity::ModelCalls, "{day}");
+        assert_eq!(key.headroom(false).tokens, Some(0), "{day}");
+    }
+}
+
+#[test]
+fn a_limit_of_one_turn_or_call_sets_none_aside_and_a_limit_of_two_sets_one_aside() {
+    let process = Ledger::root("process", Budget::unlimited());
+    let run = |limit| process.child_for_run("run", Budget::unlimited().turns(limit).model_calls(limit));
+    for (limit, before_the_last) in [(0, 0), (1, 1), (2, 1), (3, 2)] {
+        let run = run(limit);
+        let taken = (0..9).take_while(|_| run.take_turn(false).is_ok()).count();
+        let holds: Vec<_> = (0..9).map_while(|_| reserve(&run, indivisible(0, 1), false).ok()).collect();
+        assert_eq!((taken, holds.len()), (before_the_last, before_the_last), "{limit}");
+    }
+    let key = process.child("key", Budget::unlimited().turns(2).model_calls(2));
+    assert_eq!((0..9).take_while(|_| key.take_turn(false).is_ok()).count(), 2, "a key sets nothing aside");
+    assert_eq!((0..9).map_while(|_| reserve(&key, indivisible(0, 1), false).ok()).count(), 2);
+    let open_handed = process.child_for_run("run", no_set_aside().turns(2));
+    assert_eq!((0..9).take_while(|_| open_handed.take_turn(false).is_ok()).count(), 2);
+}
+
+#[test]
+fn a_call_that_needs_exactly_what_is_left_is_not_reduced() {
+    let process = Ledger::root("process", Budget::unlimited());
+    let divisible = Estimate { least_output_tokens: 1, ..indivisible(0, 10_000) };
+    for budget in [no_set_aside().money(usd("0.01")), no_set_aside().tokens(10_000)] {
+        let run = process.child_for_run("run", budget.clone());
+        let worker = run.child("worker", Budget::unlimited());
+        assert_eq!(reserve(&worker, divisible, false).unwrap().output_tokens(), 10_000, "{budget:?}");
+        // It was charged as uncertain, so nothing is left, not even for the least output.
+        assert!(reserve(&worker, divisible, false).is_err(), "{budget:?}");
+        let other = process.child_for_run("run", budget.clone()).child("worker", Budget::unlimited());
+        let larger = Estimate { output_tokens: 10_001, ..divisible };
+        assert_eq!(reserve(&other, larger, false).unwrap().output_tokens(), 5_000, "{budget:?}");
+    }
+}
+
+#[test]
+fn the_least_output_may_take_all_that_is_left() {
+    let process = Ledger::root("process", Budget::unlimited());
+    for budget in [no_set_aside().money(usd("0.01")), no_set_aside().tokens(10_000)] {
+        let worker = |least_output_tokens| {
+            let run = process.child_for_run("run", budget.clone());
+            let estimate = Estimate { least_output_tokens, ..indivisible(0, 90_000) };
+            reserve(&run.child("worker", Budget::unlimited()), estimate, false).map(|hold| hold.output_tokens())
+        };
+        assert_eq!(worker(10_000), Ok(10_000), "{budget:?}");
+        assert!(worker(10_001).is_err(), "{budget:?}");
+    }
+}
+
+#[test]
+fn a_soft_limit_warns_when_it_is_crossed_and_not_when_it_is_met() {
+    let soft = Budget {
+        usd: Some(Cap::soft(usd("0.02"))),
+        tokens: Some(Cap::soft(20_000)),
+        turns: Some(Cap::soft(2)),
+        model_calls: Some(Cap::soft(2)),
+        tool_calls: Some(Cap::soft(2)),
+        ..Budget::unlimited()
+    };
+    let key = Ledger::root("key", soft);
+    let warned = || {
+        key.take_turn(false).unwrap();
+        key.take_tool_call(&"desk".into(), &"search".into()).unwrap();
+        reserve(&key, indivisible(0, 10_000), false).unwrap().settle(&charged(0, 10_000));
+        key.take_warnings().iter().map(|warning| warning.quantity).collect::<Vec<_>>()
+    };
+    assert_eq!((warned(), warned()), (vec![], vec![]));
+    let all = [Quantity::Turns, Quantity::ToolCalls, Quantity::Usd, Quantity::Tokens, Quantity::ModelCalls];
+    assert_eq!(warned(), all);
+    assert_eq!(warned(), []);
+}
+
+#[test]
+fn a_hard_limit_emits_no_warning() {
+    let key = Ledger::root("key", Budget::unlimited().money(usd("0.01")).tokens(10_000));
+    reserve(&key, indivisible(0, 10_000), false).unwrap().settle(&charged(0, 90_000));
+    assert_eq!(key.take_warnings(), []);
+}
+
+#[test]
+fn only_hard_limits_limit_spending() {
+    let soft = || Budget { usd: Some(Cap::soft(usd("1"))), tokens: Some(Cap::soft(9)), ..Budget::unlimited() };
+    for (budget, money, spending) in [
+        (Budget::unlimited().turns(1), false, false),
+        (soft(), false, false),
+        (soft().tokens(9), false, true),
+        (soft().money(usd("1")), true, true),
+    ] {
+        let run = Ledger::root("key", budget.clone()).child_for_run("run", soft());
+        assert_eq!((run.limits_money(), run.limits_spending()), (money, spending), "{budget:?}");
+        assert_eq!(run.headroom(true).tokens.is_some(), budget.tokens.is_some_and(|cap| !cap.soft), "{budget:?}");
+    }
+}
+
+#[test]
+fn the_smallest_headroom_of_all_accounts_is_left() {
+    let key = Ledger::root("key", Budget::unlimited().money(usd("1")).tokens(5_000));
+    let run = key.child_for_run("run", Budget::unlimited().money(usd("2")).tokens(2_000));
+    assert_eq!(run.headroom(true), Headroom { usd: Some(usd("1")), tokens: Some(2_000) });
+    // A tenth of the run's own limits is set aside.
+    assert_eq!(run.left(), Budget::unlimited().money(usd("1")).tokens(1_800));
+    let _hold = reserve(&run, indivisible(100, 200), false).unwrap();
+    assert_eq!(run.left(), Budget::unlimited().money(usd("0.9997")).tokens(1_500));
+    key.charge(&"desk".into(), &ModelId::new("acme", "m"), &charged(0, 2_000_000));
+    assert_eq!(run.left().usd, Some(Cap::hard(Money::ZERO)), "never less than nothing");
+    assert_eq!(Ledger::root("key", Budget::unlimited()).left(), Budget::unlimited());
+}
+
+#[test]
+fn a_scope_is_within_an_account_only_by_identity() {
+    let key = Ledger::root("a", Budget::unlimited());
+    let run = key.child_for_run("a", Budget::unlimited());
+    assert!(run.is_within(run.name()) && run.is_within(key.name()));
+    assert!(!key.is_within(run.name()) && !run.is_within(&"a".into()));
+}
+
+#[test]
+fn a_summary_has_each_spender_and_each_tool_of_the_run() {
+    let key = Ledger::root("key", Budget::unlimited());
+    let run = key.child_for_run("run", Budget::unlimited());
+    let agent = run.child("desk", Budget::unlimited());
+    for _ in 0..3 {
+        agent.charge(&"desk".into(), &ModelId::new("acme", "m"), &charged(10, 20));
+        agent.take_tool_call(&"desk".into(), &"search".into()).unwrap();
+    }
+    let summary = run.summary();
+    assert_eq!(summary.total, run.spending());
+    assert_eq!((summary.by_agent["desk"].calls, summary.by_agent["desk"].usage), (3, Usage::new(30, 60)));
+    assert_eq!(summary.by_model["acme/m"], summary.total);
+    assert_eq!(summary.by_tool["search"].calls, 3);
+    for other in [key, agent] {
+        let summary = other.summary();
+        assert_eq!((summary.total, summary.by_agent.len(), summary.by_tool.len()), (run.spending(), 0, 0));
+    }
+}
+
+#[test]
+fn items_of_a_run_add_up_again_when_they_are_replayed() {
+    let process = Ledger::root("process", Budget::unlimited());
+    let run = process.child_for_run("run", Budget::unlimited());
+    let model = ModelId::new("acme", "m");
+    for _ in 0..3 {
+        run.charge(&"desk".into(), &model, &charged(10, 20));
+        run.take_turn(false).unwrap();
+        run.take_tool_call(&"desk".into(), &"search".into()).unwrap();
+    }
+    let items = run.items(Some(&model));
+    assert_eq!((items.total(), items.turns, items.tool_calls.len()), (run.spending(), 3, 1));
+
+    let key = process.child("key", Budget::unlimited());
+    let again = key.child_for_run("run", Budget::unlimited().turns(8).tool_calls(7));
+    let agent = again.child("desk", Budget::unlimited());
+    agent.replay(&items);
+    agent.replay(&items);
+    assert_eq!((agent.spending().calls, again.spending().calls), (6, 6));
+    assert_eq!(again.spending().usage, Usage::new(60, 120));
+    assert_eq!(again.summary().by_agent["desk"].calls, 6);
+    assert_eq!(again.summary().by_tool["search"].calls, 6);
+    assert_eq!(
+        (agent.summary().by_agent.len(), agent.summary().by_tool.len()),
+        (0, 0),
+        "an agent keeps only the total"
+    );
+    assert_eq!(key.spending(), Spending::default(), "accounts above the run were charged before");
+    agent.replay_turn();
+    assert!(again.take_turn(false).is_err(), "seven of eight turns were made, and the last is set aside");
+    again.take_tool_call(&"desk".into(), &"search".into()).unwrap();
+    assert!(again.take_tool_call(&"desk".into(), &"search".into()).is_err());
+
+    let spending = again.items(None).spending();
+    assert_eq!((spending.total(), spending.turns, spending.tool_calls.len()), (again.spending(), 0, 0));
+}
+
+#[test]
+fn what_is_reserved_counts_as_the_uncertain_cost_of_the_model_in_flight() {
+    let run = Ledger::root_for_run("run", Budget::unlimited());
+    let model = ModelId::new("acme", "m");
+    assert_eq!(run.items(Some(&model)).total(), Spending::default());
+    let hold = reserve(&run, indivisible(1_000, 2_000), false).unwrap();
+    let other = reserve(&run, indivisible(0, 500), false).unwrap();
+    let priced = Spending { calls: 2, uncertain: usd("0.0035"), uncertain_tokens: 3_500, ..Spending::default() };
+    assert_eq!(run.items(Some(&model)).total(), priced);
+    assert_eq!(run.items(None).total(), Spending::default());
+    hold.release();
+    other.release();
+    let _unpriced = reserve(&run, Estimate::new(10, 20), false).unwrap();
+    let unpriced = Spending { calls: 1, unpriced_calls: 1, uncertain_tokens: 30, ..Spending::default() };
+    assert_eq!(run.items(Some(&model)).total(), unpriced);
+}
+
+#[test]
+fn an_account_shows_its_name_and_its_amounts() {
+    let key = Ledger::root("key", Budget::unlimited());
+    let _hold = reserve(&key, indivisible(0, 1_000), false).unwrap();
+    let shown = format!("{key:?}");
+    assert!(
+        shown.starts_with(r#"Ledger { name: "key", spending: Spending {"#) && shown.contains("reserved: "),
+        "{shown}"
+    );
+}
