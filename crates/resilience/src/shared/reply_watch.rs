@@ -80,8 +80,6 @@ impl ReplyWatch {
     }
 }
 
-impl Progress {}
-
 impl Observer for Progress {
     fn on_event(&self, _: &Run, event: &Event) {
         if let Event::Delta(delta) = event
@@ -105,5 +103,56 @@ fn is_empty(delta: &Delta) -> bool {
         Delta::Text(text) | Delta::Thinking(text) => text.is_empty(),
         Delta::Arguments { bytes } => *bytes == 0,
         Delta::ToolCall { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+    use crate::testing::{emit_text, observed_run};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_nobody_watches_has_no_deltas_and_may_restart() {
+        let watch = ReplyWatch::new(&Run::new());
+        assert!(!watch.is_streamed() && !watch.has_partial_reply() && watch.may_restart(0));
+        assert!(timeout(Duration::from_secs(99), watch.new_delta()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deltas_that_carry_something_are_progress() {
+        let text = |text: &str| Delta::Text(text.to_owned());
+        for (delta, is_progress) in [
+            (text("a"), true),
+            (text(""), false),
+            (Delta::Thinking("a".to_owned()), true),
+            (Delta::Thinking(String::new()), false),
+            (Delta::Arguments { bytes: 1 }, true),
+            (Delta::Arguments { bytes: 0 }, false),
+            (Delta::ToolCall { name: "t".into() }, true),
+        ] {
+            let watch = ReplyWatch::new(&observed_run().0);
+            advance(Duration::from_secs(1)).await;
+            watch.run().emit_delta(|| delta.clone());
+            assert_eq!(watch.last_delta_at(), is_progress.then(Instant::now), "{delta:?}");
+            assert_eq!((watch.is_streamed(), watch.has_partial_reply()), (true, is_progress), "{delta:?}");
+            assert_eq!(timeout(Duration::from_secs(9), watch.new_delta()).await.is_ok(), is_progress, "{delta:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_may_restart_as_often_as_allowed() {
+        let watch = ReplyWatch::new(&observed_run().0);
+        for restarts in 0..3 {
+            let may_restart = [0, 1, 2, 3].map(|most| watch.may_restart(most));
+            assert_eq!(may_restart, [0, 1, 2, 3].map(|most| restarts < most), "{restarts}");
+            emit_text(watch.run(), "a");
+            assert!(watch.has_partial_reply());
+            watch.run().emit(&Event::ReplyRestarted);
+            assert!(!watch.has_partial_reply(), "nothing of the new reply was shown");
+        }
     }
 }

@@ -58,3 +58,28 @@ impl Default for Timeouts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_always_reasons_has_five_minutes_for_its_first_delta() {
+        let expected = Timeouts { first_delta: Duration::from_mins(5), ..Timeouts::default() };
+        assert_eq!(Timeouts::reasoning(), expected);
+        assert_eq!(Timeouts::default().first_delta, Duration::from_mins(1));
+    }
+
+    #[test]
+    fn each_setter_sets_its_own_timeout() {
+        let timeouts = Timeouts::default()
+            .first_delta(Duration::from_secs(1))
+            .first_delta_reasoning(Duration::from_secs(2))
+            .idle(Duration::from_secs(3))
+            .output_token(Duration::from_secs(4))
+            .attempt(Duration::from_secs(5));
+        let Timeouts { first_delta, first_delta_reasoning, idle, output_token, attempt } = timeouts;
+        let all = [first_delta, first_delta_reasoning, idle, output_token, attempt];
+        assert_eq!(all, [1, 2, 3, 4, 5].map(Duration::from_secs));
+    }
+}

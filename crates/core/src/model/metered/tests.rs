@@ -571,3 +571,124 @@ async fn embeddings_that_the_budget_does_not_cover_are_refused() {
     assert!(error.to_string().contains("no price"), "{error}");
     embedder("secret").embed(&["one"], &Run::new()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_stream_that_failed_before_its_first_delta_is_charged_as_if_nothing_is_known() {
+    /// Fails without a word.
+    #[derive(Debug)]
+    struct Silent(ModelId, u16);
+    #[async_trait]
+    impl ChatModel for Silent {
+        fn id(&self) -> &ModelId {
+            &self.0
+        }
+
+        fn settings(&self) -> &Settings {
+            Settings::none()
+        }
+        async fn chat(&self, _: &ChatRequest, _: &Run) -> Result<ChatReply, ModelError> {
+            Err(broken().with(|failure| failure.status = Some(self.1)))
+        }
+    }
+    // All of the reservation, since any output may have been generated; or nothing, since the provider refused.
+    for (status, uncertain) in [(200, "0.101"), (503, "0")] {
+        let run = cents("1").with_deltas(true).observed_by(Arc::new(Recorder::new()));
+        let model = Silent(ModelId::new("acme", "m"), status).metered(&FlatPrices);
+        ask(&model, &run).await.unwrap_err();
+        assert_eq!((run.ledger().spending().uncertain, run.ledger().outstanding()), (usd(uncertain), 0), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn output_that_arrived_before_a_refusal_is_charged() {
+    let refused = broken().with(|failure| failure.status = Some(503));
+    let (run, unsent) = (cents("1").with_deltas(true), cents("1").with_deltas(true));
+    ask(&Breaks::new(Some(refused)), &run).await.unwrap_err();
+    assert_eq!(run.ledger().spending().uncertain, usd("0.0026"));
+    ask(&Breaks::new(Some(ModelError::new(ModelErrorKind::Broken, "cut"))), &unsent).await.unwrap_err();
+    assert_eq!(unsent.ledger().spending().uncertain, Money::ZERO, "the request was not sent");
+}
+
+#[tokio::test]
+async fn the_deltas_of_an_unlimited_run_count_as_a_token_for_four_bytes() {
+    let run = Run::new().with_deltas(true).observed_by(Arc::new(Recorder::new()));
+    ask(&Breaks::new(Some(broken())), &run).await.unwrap_err();
+    let prompt = question().estimated_input_tokens();
+    assert_eq!(run.ledger().spending().uncertain_tokens, prompt + 40);
+}
+
+#[tokio::test]
+async fn answers_without_usage_count_at_the_rate_of_the_last_reported_answer() {
+    let counted = async |before: Vec<Option<Usage>>| {
+        let model = answers(None).metered(&FlatPrices);
+        for usage in before {
+            let reporting = Metered { model: answers(usage), ..model.clone() };
+            ask(&reporting, &Run::new()).await.unwrap();
+        }
+        ask(&model, &Run::new()).await.unwrap().usage.output_tokens
+    };
+    let reported = |tokens| Some(Usage::new(1_000, tokens));
+    // An answer has 200 bytes.
+    assert_eq!(counted(vec![]).await, 50);
+    assert_eq!(counted(vec![reported(80)]).await, 80);
+    assert_eq!(counted(vec![reported(80), reported(60)]).await, 60);
+    assert_eq!(counted(vec![reported(80), None]).await, 80, "a guess teaches nothing");
+    assert_eq!(counted(vec![reported(1)]).await, 10, "within limits");
+    assert_eq!(counted(vec![reported(900)]).await, 200, "within limits");
+    let thought = reported(90).map(|usage| usage.reasoning_tokens(Some(30)));
+    assert_eq!(counted(vec![thought]).await, 60, "hidden reasoning has no bytes");
+}
+
+#[tokio::test]
+async fn an_unlimited_run_teaches_the_bound_nothing() {
+    let model = answers(Some(Usage::new(9_000, 10))).metered(&FlatPrices);
+    ask(&model, &Run::new()).await.unwrap();
+    assert_eq!(model.estimate(&question(), &cents("5")).unwrap().input_tokens, 1_000);
+    let silent = Metered { model: answers(Some(Usage::new(0, 0))), ..model.clone() };
+    ask(&silent, &cents("5")).await.unwrap();
+    assert_eq!(model.estimate(&question(), &cents("5")).unwrap().input_tokens, 1_000);
+}
+
+#[tokio::test]
+async fn a_refused_last_answer_is_not_reported_again() {
+    for (is_last, reports) in [(false, 1), (true, 0)] {
+        let recorder = Recorder::new();
+        let run = cents("0.001").observed_by(Arc::new(recorder.clone()));
+        let run = if is_last { run.wrapping_up() } else { run };
+        ask(&answers(None).metered(&FlatPrices), &run).await.unwrap_err();
+        assert_eq!(recorder.count(|event| matches!(event, Event::BudgetRefused { .. })), reports);
+    }
+}
+
+#[tokio::test]
+async fn rate_limits_are_emitted_only_if_the_response_reported_some() {
+    #[derive(Debug)]
+    struct Limited(ScriptedModel, RateLimits, bool);
+    #[async_trait]
+    impl ChatModel for Limited {
+        fn id(&self) -> &ModelId {
+            self.0.id()
+        }
+
+        fn settings(&self) -> &Settings {
+            self.0.settings()
+        }
+        async fn chat(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
+            if self.2 {
+                return Err(broken().with(|failure| failure.limits = self.1.clone()));
+            }
+            self.0.chat(request, run).await.map(|reply| ChatReply { limits: self.1.clone(), ..reply })
+        }
+    }
+    let some = RateLimits { retry_after: Some(Duration::from_secs(1)), ..RateLimits::default() };
+    for (limits, fails, emitted) in
+        [(some.clone(), false, 1), (some, true, 1), (RateLimits::default(), false, 0), (RateLimits::default(), true, 0)]
+    {
+        let recorder = Recorder::new();
+        let run = cents("1").observed_by(Arc::new(recorder.clone()));
+        let model = Limited(answers(None), limits.clone(), fails).metered(&FlatPrices);
+        assert_eq!(ask(&model, &run).await.is_err(), fails);
+        let told = |event: &Event| matches!(event, Event::RateLimitsReported { limits: told, .. } if *told == limits);
+        assert_eq!(recorder.count(told), emitted, "{limits:?}");
+    }
+}
