@@ -29,7 +29,8 @@ pub struct KeyConfig {
     pub max_runs: Option<usize>,
     /// The maximum number of requests per minute, of any kind; more get status 429. Unlimited by default.
     pub requests_per_minute: Option<NonZeroU32>,
-    /// The number of requests that may come at once after a pause. By default, what ten seconds allow.
+    /// The number of requests that may come at once after a pause. By default, the number that
+    /// `requests_per_minute` allows in ten seconds.
     pub burst: Option<NonZeroU32>,
 }
 

@@ -8,10 +8,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::RequestError;
 
-/// How long a body may take at least.
+/// The time that every body may take, whatever its size.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The least number of bytes per second after that, far below the slowest mobile connection.
+/// The minimum number of bytes per second after that, far below the slowest mobile connection.
 const LEAST_RATE: u32 = 1_024;
 
 /// Reads a body of at most `limit` bytes.

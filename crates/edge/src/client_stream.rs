@@ -15,20 +15,20 @@ use tokio::{
 /// Fails a write that makes no progress for a while, so that a client that reads nothing does not occupy a connection for
 /// ever.
 ///
-/// A client may close its sending side after a request and still read, as `nc -N` and some probes do. Nothing tells it from
-/// a client that has gone, whose requests must be cancelled. The end is therefore reported after [`END_DELAY`]: requests
-/// that take no longer are answered, and longer ones are cancelled.
+/// A client may close its sending side after a request and still read, as `nc -N` and some probes do. The service
+/// cannot distinguish it from a client that has disconnected, and must cancel the requests of such a client. The end is
+/// therefore reported after [`END_DELAY`]: requests that take no longer are answered, and longer ones are cancelled.
 #[derive(Debug)]
 pub(crate) struct ClientStream<S> {
     stream: S,
     limit: Duration,
-    /// Set while a write waits for the client.
+    /// The time until the write fails. Set while a write waits for the client.
     waiting: Option<Pin<Box<Sleep>>>,
-    /// Set once the client has closed its sending side.
+    /// The time until the end is reported. Set once the client has closed its sending side.
     ended: Option<Pin<Box<Sleep>>>,
 }
 
-/// Ten times what a probe takes, and not noticed as a delay of a cancellation.
+/// Ten times the duration of a probe, and too short to be noticed when a request is cancelled.
 const END_DELAY: Duration = Duration::from_millis(100);
 
 impl<S> ClientStream<S> {

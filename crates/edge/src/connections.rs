@@ -8,7 +8,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-/// What connections may take: their number, and the time of slow clients.
+/// Limits on the number of connections, and on the time that slow clients may take.
 ///
 /// The numbers allow 1,000 connections together by default. Each takes a few KiB and one file descriptor, and many
 /// processes may open only 1,024.
@@ -23,11 +23,11 @@ pub struct ConnectionLimits {
     /// The maximum number of connections that the service trusts; see [`Connection::trust`]. 750 by default. A connection
     /// beyond it is served too, but stays untrusted.
     pub trusted: usize,
-    /// The maximum number of trusted connections of one client. 375 by default, half of them, so that no client keeps the
-    /// others out.
+    /// The maximum number of trusted connections of one client. 375 by default, half of `trusted`, so that no client
+    /// keeps the others out.
     pub per_client: usize,
     /// The maximum number of other connections: those of probes, of attackers, and new ones. 250 by default. The oldest is
-    /// closed in favor of a new one, because a client that can prove its name does so at once.
+    /// closed in favor of a new one, because a client that can authenticate does so at once.
     pub untrusted: usize,
     /// How long a client may take to send the head of a request, including the time since the last response. 30 s by
     /// default. Protects against clients that send one byte at a time; a client with a connection pool opens a new
@@ -45,7 +45,7 @@ pub(crate) struct Connections {
     open: Mutex<OpenConnections>,
 }
 
-/// By number, so the oldest is first.
+/// The open connections by number, so that the oldest comes first.
 #[derive(Debug, Default)]
 struct OpenConnections {
     opened: u64,

@@ -1,4 +1,4 @@
-//! Slashes in paths that mean nothing.
+//! Removes meaningless slashes from paths.
 
 use std::convert::Infallible;
 
@@ -6,7 +6,7 @@ use axum::{Router, extract::Request, http::Uri, response::Response};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
-/// Removes slashes that mean nothing. Clients join base addresses and paths with one slash too many, or end with one.
+/// Removes meaningless slashes. Clients join base addresses and paths with one slash too many, or end with one.
 ///
 /// ```
 /// assert_eq!(brigade_edge::without_extra_slashes("//v1/models/"), "/v1/models");
@@ -16,8 +16,8 @@ pub fn without_extra_slashes(path: &str) -> String {
     names.fold(String::new(), |path, name| path + "/" + name)
 }
 
-/// Answers a request that no route matches as if its path had no extra slashes. Only then the fallback of `routes`
-/// answers.
+/// Answers a request that no route matches as if its path had no extra slashes. If no route
+/// matches that path either, the fallback of `routes` answers.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -33,7 +33,7 @@ pub fn ignore_extra_slashes(routes: Router) -> Router {
 async fn route_without_extra_slashes(routes: Router, mut request: Request) -> Result<Response, Infallible> {
     let uri = request.uri();
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    // Fails only for a path that is longer than a path may be.
+    // Fails only if the path is longer than the maximum of `Uri`; then it stays as it is.
     if let Ok(uri) = format!("{}{query}", without_extra_slashes(uri.path())).parse::<Uri>() {
         *request.uri_mut() = uri;
     }

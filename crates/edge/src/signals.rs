@@ -44,7 +44,7 @@ pub struct HangupSignal(Option<tokio::signal::unix::Signal>);
 
 #[cfg(unix)]
 impl HangupSignal {
-    /// Begins to receive the signal. If that is not possible, there never is one.
+    /// Begins to receive the signal. If that is not possible, [`Self::next`] waits forever.
     ///
     /// # Panics
     ///
@@ -77,14 +77,14 @@ async fn terminate() {
     pending().await
 }
 
-/// This platform has no SIGHUP, so there never is one.
+/// This platform has no SIGHUP, so [`Self::next`] waits forever.
 #[cfg(not(unix))]
 #[derive(Debug)]
 pub struct HangupSignal;
 
 #[cfg(not(unix))]
 impl HangupSignal {
-    /// There is nothing to receive.
+    /// Does nothing on this platform.
     pub fn listen() -> Self {
         Self
     }

@@ -7,8 +7,8 @@
 //! | keep notes in this process | [`LocalRecall`] |
 //! | keep notes elsewhere | an implementation of [`Recall`], such as the one of `brigade-store` |
 //!
-//! The scope of a run ([`RunBuilder::scope`](brigade_core::RunBuilder::scope)) decides whose notes its agents read and
-//! write.
+//! The scope of a run ([`RunBuilder::scope`](brigade_core::RunBuilder::scope)) selects the notes that its agents read and
+//! write: those of a tenant, a user or an agent.
 
 mod local_recall;
 mod notes;

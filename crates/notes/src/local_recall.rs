@@ -22,11 +22,11 @@ pub struct LocalRecall {
 
 /// The notes of each scope. The scopes are in the order in which they were last written.
 #[derive(Debug, Default)]
-struct Scopes(VecDeque<(Scope, VecDeque<Indexed>)>);
+struct Scopes(VecDeque<(Scope, VecDeque<IndexedNote>)>);
 
 /// A note with its word counts.
 #[derive(Debug)]
-struct Indexed {
+struct IndexedNote {
     note: Note,
     /// The number of occurrences of each word.
     words: BTreeMap<String, u32>,
@@ -88,11 +88,11 @@ impl Recall for LocalRecall {
 }
 
 impl Scopes {
-    fn get(&self, scope: &Scope) -> Option<&VecDeque<Indexed>> {
+    fn get(&self, scope: &Scope) -> Option<&VecDeque<IndexedNote>> {
         self.0.iter().find(|(owner, _)| owner == scope).map(|(_, notes)| notes)
     }
 
-    fn get_mut(&mut self, scope: &Scope) -> Option<&mut VecDeque<Indexed>> {
+    fn get_mut(&mut self, scope: &Scope) -> Option<&mut VecDeque<IndexedNote>> {
         self.0.iter_mut().find(|(owner, _)| owner == scope).map(|(_, notes)| notes)
     }
 
@@ -105,7 +105,7 @@ impl Scopes {
         if notes.len() >= LocalRecall::MAX_NOTES {
             notes.pop_front();
         }
-        notes.push_back(Indexed::new(note));
+        notes.push_back(IndexedNote::new(note));
         if self.0.len() >= LocalRecall::MAX_SCOPES {
             self.0.pop_front();
         }
@@ -113,7 +113,7 @@ impl Scopes {
     }
 }
 
-impl Indexed {
+impl IndexedNote {
     fn new(note: Note) -> Self {
         let mut occurrences = BTreeMap::new();
         let mut length = 0;
@@ -134,7 +134,7 @@ fn words(text: &str) -> impl Iterator<Item = String> {
 ///
 /// Okapi BM25 with its usual constants (Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
 /// Beyond", 2009): rare words count more, each repetition counts less, long notes count less.
-fn rank<'a>(notes: &'a VecDeque<Indexed>, wanted: &HashSet<String>) -> Vec<&'a Indexed> {
+fn rank<'a>(notes: &'a VecDeque<IndexedNote>, wanted: &HashSet<String>) -> Vec<&'a IndexedNote> {
     const SATURATION: f64 = 1.2;
     const LENGTH_WEIGHT: f64 = 0.75;
     if wanted.is_empty() {
@@ -143,11 +143,11 @@ fn rank<'a>(notes: &'a VecDeque<Indexed>, wanted: &HashSet<String>) -> Vec<&'a I
     let count = as_f64(notes.len());
     let mean_length = notes.iter().map(|note| f64::from(note.length)).sum::<f64>() / count.max(1.0);
     let mut notes_with = HashMap::<&str, usize>::new();
-    let shared = |note: &'a Indexed| note.words.iter().filter(|(word, _)| wanted.contains(*word));
+    let shared = |note: &'a IndexedNote| note.words.iter().filter(|(word, _)| wanted.contains(*word));
     for (word, _) in notes.iter().flat_map(shared) {
         *notes_with.entry(word).or_default() += 1;
     }
-    let score = |note: &'a Indexed| {
+    let score = |note: &'a IndexedNote| {
         let relative_length = f64::from(note.length) / mean_length.max(1.0);
         let damping = SATURATION * (1.0 - LENGTH_WEIGHT + LENGTH_WEIGHT * relative_length);
         let scores = shared(note).map(|(word, occurrences)| {

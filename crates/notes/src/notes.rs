@@ -13,8 +13,8 @@ use crate::{Note, NoteSource, Recall, recall};
 
 /// Gives agents access to the notes of a [`Recall`].
 ///
-/// The run's scope ([`RunBuilder::scope`](brigade_core::RunBuilder::scope)) decides whose notes they are. The model cannot choose another tenant or
-/// user.
+/// The run's scope ([`RunBuilder::scope`](brigade_core::RunBuilder::scope)) selects the tenant and the user of the notes. The
+/// model cannot choose others.
 ///
 /// ```
 /// use std::sync::Arc;

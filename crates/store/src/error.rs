@@ -80,7 +80,11 @@ pub enum StoreError {
     /// Another program locks the file for longer than the busy timeout; see [`Database`](crate::Database).
     #[error(
         "another program locks the database; {}; stop that program",
-        if *is_queued { "this is stored as soon as the lock is released" } else { "too much waits for it, so this was not stored" }
+        if *is_queued {
+            "this write is stored as soon as the lock is released"
+        } else {
+            "too many writes wait for it, so this one was not stored"
+        }
     )]
     Locked {
         /// True if the data is stored once the lock is released and the process still runs.

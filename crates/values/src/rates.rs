@@ -25,7 +25,7 @@ pub struct Rates {
 pub struct Rate(Money);
 
 impl Rate {
-    /// A rate of so much money per million tokens. A negative price counts as zero.
+    /// A rate of `price` per million tokens. A negative price counts as zero.
     pub const fn per_million(price: Money) -> Self {
         Self(if price.nano() < 0 { Money::ZERO } else { price })
     }
@@ -43,7 +43,7 @@ impl Rate {
         Money::from_nano(i64::try_from(sum.saturating_add(TOKENS_PER_RATE - 1) / TOKENS_PER_RATE).unwrap_or(i64::MAX))
     }
 
-    /// This rate multiplied by `part / whole`, rounded up.
+    /// This rate multiplied by `part / whole`, rounded up. Unchanged if `whole` is zero.
     pub fn scaled(self, part: Self, whole: Self) -> Self {
         let exact = i128::from(self.0.nano()) * i128::from(part.0.nano()) + i128::from(whole.0.nano()) - 1;
         exact

@@ -19,8 +19,9 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{runtime::Builder, task::JoinSet};
 
-/// How often in a row the runtime must be idle. Each round moves bytes one hop over loopback. The longest transfer that
-/// does not wake the work itself, which is polled for each piece of an answer, is a request of some megabytes.
+/// How often in a row the runtime must be idle before the clock may advance. In each round, bytes move one hop over
+/// loopback. A request of some megabytes takes the most rounds. An answer may take any number, because each of its pieces
+/// wakes the work and so resets the count.
 const IDLE_ROUNDS: u32 = 24;
 
 /// Counts how often in a row the runtime was idle.
@@ -43,7 +44,7 @@ pub fn in_virtual_time<T>(work: impl Future<Output = T>) -> io::Result<T> {
         .on_thread_park(move || parked.on_idle())
         .build()?;
     Ok(runtime.block_on(async {
-        // A task without work: waking it makes the runtime poll its sockets again instead of advancing the clock.
+        // A task that does nothing: waking it makes the runtime poll its sockets again instead of advancing the clock.
         let mut tasks = JoinSet::new();
         let counter = Arc::clone(&idle);
         tasks.spawn(poll_fn(move |context| counter.store_waker(context)));
@@ -57,7 +58,7 @@ pub fn in_virtual_time<T>(work: impl Future<Output = T>) -> io::Result<T> {
 }
 
 impl IdleCounter {
-    /// Called when the runtime has nothing to do. Wakes the task without work until this has happened often enough.
+    /// Called when the runtime has nothing to do. Wakes the task that does nothing until this has happened often enough.
     fn on_idle(&self) {
         if self.rounds.fetch_add(1, Ordering::Relaxed) >= IDLE_ROUNDS {
             self.rounds.store(0, Ordering::Relaxed);

@@ -72,7 +72,7 @@ impl Area {
             Self::Resilience => &["crates/resilience/src/**"],
             Self::Decoders => &[
                 "crates/providers/src/*/{decode,usage,tool_call_deltas,content_block}.rs",
-                "crates/providers/src/http/{sse,rate_limits,response_head,provider_error,error_rules,told_wait}.rs",
+                "crates/providers/src/http/{sse,rate_limits,response_head,provider_error,error_rules,suggested_wait}.rs",
                 "crates/providers/src/protocol/{response_reader,tool_calls,finished_reply,think_tags}.rs",
             ],
         }

@@ -33,7 +33,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) wrapping_up: Option<&'a RunEnd>,
 }
 
-/// What the journal keeps of a turn.
+/// The output of a turn, as the journal keeps it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct TurnRecord {
     reply: Result<ChatReply, Refusal>,

@@ -89,7 +89,7 @@ impl Balance {
         }
     }
 
-    /// Adds what was spent and counted in an earlier life of a run; with `itemize`, by spender and tool too.
+    /// Adds what was spent and counted before a run was replayed; with `itemize`, by spender and tool too.
     pub(super) fn replay(&mut self, items: &Items, itemize: bool) {
         self.turns += items.turns;
         for (spender, spending) in &items.spending {

@@ -1,4 +1,4 @@
-//! What a part of a run has spent and counted, for its journal.
+//! The spending and the counts of a part of a run, for its journal.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{
     money::cost::{Spender, ToolCaller},
 };
 
-/// What was spent and counted at one account and below it.
+/// The spending and the counts of one account and the accounts below it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Items {
     pub(super) spending: Vec<(Spender, Spending)>,
@@ -52,7 +52,7 @@ impl Ledger {
         Items { spending, tool_calls, turns: balance.turns }
     }
 
-    /// Adds what was spent and counted in an earlier life of the run, at this account and those above it up to that of the
+    /// Adds what was spent and counted before the run was replayed, at this account and those above it up to that of the
     /// run. The accounts above the run were charged then.
     pub(crate) fn replay(&self, items: &Items) {
         for ledger in self.lineage() {
@@ -64,7 +64,7 @@ impl Ledger {
         }
     }
 
-    /// Counts a model turn of an earlier life of the run.
+    /// Counts a model turn that is replayed.
     pub(crate) fn replay_turn(&self) {
         self.replay(&Items { turns: 1, ..Items::default() });
     }

@@ -90,7 +90,7 @@ impl RunBuilder {
         Self { cancellation: token, ..self }
     }
 
-    /// Sets what [`Run::shared`] returns for the type of this value.
+    /// Sets the value that [`Run::shared`] returns for its type.
     pub fn shared<T: Any + Send + Sync>(self, value: T) -> Self {
         self.values.insert(value);
         self

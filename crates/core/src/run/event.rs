@@ -43,8 +43,8 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 /// Something that happened in a run. Prompts, replies and tool arguments are in no event but [`Event::Delta`], and the
 /// reason of [`Event::AnswerRejected`] may quote a reply.
 ///
-/// A `model` is the model as configured; `served`, if present, is the other name by which the provider called it. `elapsed` is the time from the start to the end of the thing that ended. A `cost`
-/// is absent if no model had a price.
+/// `model` is the configured name of a model. `served` is the provider's name for it, present if it is another one. `elapsed`
+/// is the duration of the run, the turn, the attempt or the call that ended. `cost` is absent if no model had a price.
 ///
 /// As JSON, an event is an object with its name in `event` and times in microseconds.
 /// [`EventRecord`](crate::EventRecord) adds its time and its run. Only events that [are stored](Event::is_stored) have a
@@ -55,8 +55,8 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 pub enum Event {
     /// A run or a child run began.
     RunStarted,
-    /// A run goes on after a crash, in place of [`Event::RunStarted`]. So many of its steps were answered from its journal,
-    /// which saved this money. No other event tells of them again.
+    /// A run goes on after a crash, in place of [`Event::RunStarted`]. `steps` is the number of steps that were answered from
+    /// its journal, `saved` is what they have cost before. They emit no events again.
     Resumed { steps: u64, saved: Money },
     /// A run or a child run ended with an outcome. `turns` are those of its agent; `usage` and `cost` include the workers.
     RunEnded {
@@ -77,8 +77,9 @@ pub enum Event {
     },
     /// A model turn began. Turns are counted from 1 within the agent.
     TurnStarted { turn: u32, model: ModelId },
-    /// A model turn ended with a reply of this model, which is not the model that was asked after a fallback. `cost` and `elapsed` include all attempts and waits; `usage` is present if the
-    /// provider reported it; `tool_calls` is the number of calls in the reply.
+    /// A model turn ended with a reply. `model` gave the reply: after a fallback it is not the model of
+    /// [`Event::TurnStarted`]. `cost` and `elapsed` include all attempts and waits; `usage` is present if the provider
+    /// reported it; `tool_calls` is the number of calls in the reply.
     TurnEnded {
         turn: u32,
         model: ModelId,
@@ -131,8 +132,8 @@ pub enum Event {
     BreakerChanged { model: ModelId, state: BreakerState },
     /// A tool call began.
     ToolStarted { tool: Arc<str>, call_id: Arc<str> },
-    /// A tool call ended. `reason` says why it failed without quoting arguments, results or a model: in words of the runtime,
-    /// or of the cause of the tool's error (see [`ToolError::caused_by`](crate::ToolError::caused_by)).
+    /// A tool call ended. `reason` says why it failed. It is the runtime's own text or the cause of the tool's error, and
+    /// quotes no arguments, results or replies (see [`ToolError::caused_by`](crate::ToolError::caused_by)).
     ToolEnded {
         tool: Arc<str>,
         call_id: Arc<str>,

@@ -129,7 +129,7 @@ mod tests {
     async fn on_exhausted_cancel_cancels_work_in_flight() {
         let (outcome, elapsed, spent) = two_workers(OnExhausted::Cancel, Budget::unlimited()).await;
         assert_eq!(elapsed, Duration::from_secs(1));
-        // The prompt, and the longest answer: nothing was seen of it.
+        // The prompt and the longest answer are uncertain, because no part of the answer arrived.
         let answer = FlatPrices::RATES.cost(0, 10_000);
         assert!(spent.uncertain > answer && spent.uncertain < answer + usd("0.002"), "{}", spent.uncertain);
         assert_eq!((outcome.text.as_str(), degraded(&outcome)), ("All in all.", vec!["budget", "worker:right"]));

@@ -22,10 +22,10 @@ use crate::{Effect, RawJson, Spending};
 ///
 /// /// Keeps the newest record of each path.
 /// #[derive(Debug, Default)]
-/// struct Kept(Mutex<Vec<StepRecord>>);
+/// struct NewestRecords(Mutex<Vec<StepRecord>>);
 ///
 /// #[async_trait]
-/// impl Journal for Kept {
+/// impl Journal for NewestRecords {
 ///     fn records(&self) -> Vec<StepRecord> {
 ///         self.0.lock().unwrap().clone()
 ///     }
@@ -40,7 +40,7 @@ use crate::{Effect, RawJson, Spending};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_core::RunError> {
 /// let model = ScriptedModel::new([Turn::text("42")]);
-/// let (agent, journal) = (Agent::new("oracle", model.clone()), Arc::new(Kept::default()));
+/// let (agent, journal) = (Agent::new("oracle", model.clone()), Arc::new(NewestRecords::default()));
 /// let run = Run::builder().journal(journal.clone()).build();
 /// agent.run_in(&run, "What is six times seven?").await?;
 ///
@@ -66,14 +66,14 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     async fn write(&self, record: StepRecord) -> Result<(), JournalError>;
 }
 
-/// What a journal keeps of one step.
+/// The entry of a journal about one step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StepRecord {
-    /// The place of the step in the tree of calls. It is the same in each life of the run: `2` is the second turn, `2/tool:1`
+    /// The place of the step in the tree of calls, the same each time the run is replayed: `2` is the second turn, `2/tool:1`
     /// its first tool call, and `2/tool:1/critic/1` the first turn of the worker that was called.
     pub path: String,
-    /// What was called, for people: the name of a tool or a model.
+    /// The name of the tool or the model, for people who read the journal.
     pub name: String,
     /// Decides what happens with a step that began and is not done.
     pub effect: Effect,
@@ -84,10 +84,10 @@ pub struct StepRecord {
     pub state: StepState,
     /// The output of a step that is done. Keep the text as it is, because digests are made of it.
     pub output: Option<RawJson>,
-    /// What the step has cost, with the workers below it. Of a step that is not done, reservations of calls in flight count
-    /// as uncertain.
+    /// The cost of the step, with the workers below it. While the step is not done, reservations of calls in flight count as
+    /// uncertain.
     pub cost: Spending,
-    /// What the step changed in the state that runs share: cost by agent and model, counters, failed parts.
+    /// The changes of the step to the state that runs share: cost by agent and model, counters, failed parts.
     pub changes: RawJson,
 }
 

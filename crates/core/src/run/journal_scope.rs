@@ -1,4 +1,4 @@
-//! The parts of a run with a journal.
+//! Scopes: the parts of a run with a journal, each with a prefix for the paths of its steps.
 
 use std::{
     collections::BTreeMap,
@@ -16,23 +16,27 @@ use crate::{
 };
 
 /// A part of a run with a journal: an agent's run, or the inside of a step.
+///
+/// A run that goes on after a crash first replays its records. It is at the frontier when it does something that has no
+/// record.
 pub(super) struct JournalScope {
     pub(super) shared: Arc<Shared>,
     pub(super) parent: Option<Arc<JournalScope>>,
-    /// What the paths of its steps begin with: empty, or ending with a slash.
+    /// The prefix of the paths of its steps: empty, or ending with a slash.
     pub(super) prefix: String,
     /// Present if this is the inside of a step.
     pub(super) step: Option<StepInfo>,
-    /// False while everything is answered from the journal. Events are then old ones.
+    /// False while steps are answered from records. Events are then not emitted, because they were before the crash.
     is_at_frontier: AtomicBool,
-    /// A step in it could not be recorded, so it has no output that may be recorded.
+    /// True once a step in this scope could not be recorded. The steps around it must then not be recorded as done.
     is_blocked: AtomicBool,
     /// The digest of the steps since the last turn, in any order.
     pub(super) since_turn: AtomicU64,
-    /// How often each name was given to a part.
+    /// How many child runs got each name.
     names: Mutex<BTreeMap<String, u32>>,
 }
 
+/// The state that all scopes of one journal share.
 pub(super) struct Shared {
     journal: Arc<dyn Journal>,
     pub(super) records: BTreeMap<String, StepRecord>,
@@ -40,6 +44,7 @@ pub(super) struct Shared {
     pub(super) failure: OnceLock<JournalError>,
 }
 
+/// The step that a scope is the inside of.
 pub(super) struct StepInfo {
     pub(super) name: String,
     pub(super) effect: Effect,
@@ -49,11 +54,11 @@ pub(super) struct StepInfo {
     pub(super) changes: Mutex<Changes>,
 }
 
-/// What a step changed in the state that runs share.
+/// The changes of a step to the state that runs share.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Changes {
     pub(super) items: Items,
-    /// The digests that were counted.
+    /// The digests of the keys that were counted; see [`Run::count`](crate::Run::count).
     pub(super) counts: Vec<u64>,
     pub(super) degraded: Vec<Degradation>,
 }
@@ -99,7 +104,7 @@ impl JournalScope {
         Arc::new(if count == 1 { self.below(name) } else { self.below(&format!("{name}:{count}")) })
     }
 
-    /// The id of the run that this is the scope of.
+    /// The id of the run with this scope.
     pub(super) fn run_id(&self) -> RunId {
         digest::run_id(self.shared.run, &self.prefix)
     }
@@ -108,7 +113,7 @@ impl JournalScope {
         !self.is_at_frontier.load(Ordering::Relaxed)
     }
 
-    /// From here on, what happens is new.
+    /// Ends the replay of this scope and the scopes around it. Later events are new and are emitted.
     pub(super) fn reach_frontier(&self) {
         self.lineage().for_each(|scope| scope.is_at_frontier.store(true, Ordering::Relaxed));
     }
@@ -119,6 +124,7 @@ impl JournalScope {
         self.shared.failure.get_or_init(|| error).clone()
     }
 
+    /// This scope and the scopes around it, from the innermost to the outermost.
     fn lineage(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |scope| scope.parent.as_deref())
     }
@@ -129,8 +135,8 @@ impl JournalScope {
         Some((scope, step, scope.prefix.trim_end_matches('/')))
     }
 
-    /// Notes a change in all steps around this scope.
-    pub(super) fn note(&self, change: impl Fn(&mut Vec<u64>, &mut Vec<Degradation>)) {
+    /// Adds a change to the records of all steps around this scope.
+    pub(super) fn record_change(&self, change: impl Fn(&mut Vec<u64>, &mut Vec<Degradation>)) {
         for step in self.lineage().filter_map(|scope| scope.step.as_ref()) {
             let Changes { counts, degraded, .. } = &mut *unpoisoned(&step.changes);
             change(counts, degraded);
@@ -141,8 +147,8 @@ impl JournalScope {
         self.since_turn.fetch_add(digest::of([path, output]), Ordering::Relaxed);
     }
 
-    /// How many steps are answered from the journal, and what they have cost. Steps inside a delegation that is done are
-    /// answered with it.
+    /// The event with the number and the cost of the steps that are answered from the journal. Steps inside a delegation
+    /// that is done are answered with it.
     pub(super) fn resumed(&self) -> Option<Event> {
         let records = &self.shared.records;
         let is_covered = |path: &str| {

@@ -17,7 +17,7 @@ macro_rules! line {
     };
 }
 
-const NO_REASON: &str = "no cause given; only content logs have its message";
+const NO_REASON: &str = "no cause given; content logs have the message of the error";
 
 /// Writes the line for an event.
 #[expect(clippy::too_many_lines, reason = "the match names every event, so that a new one is not forgotten")]
@@ -53,10 +53,12 @@ pub(crate) fn event(run: &Run, event: &Event) {
         Event::TurnEnded { turn, model, served, usage, cost, stop, tool_calls, elapsed } => line!(
             info, "agent", "turn_ended", turn, %model, served = served.as_deref(), stop = stop.name(), tool_calls,
             input_tokens = usage.map(|usage| usage.input_tokens),
-            output_tokens = usage.map(|usage| usage.output_tokens), cost_usd = cost.map(Money::as_usd_lossy), elapsed_ms = millis(*elapsed),
+            output_tokens = usage.map(|usage| usage.output_tokens), cost_usd = cost.map(Money::as_usd_lossy),
+            elapsed_ms = millis(*elapsed),
             "turn {turn}: {model}{}, {}, {}, {}, {}",
             served.as_ref().map(|name| format!(" ({name})")).unwrap_or_default(),
-            or((*tool_calls > 0).then(|| count(*tool_calls as u64, "tool call")), stop.name()), or(usage.map(|usage| count(usage.total_tokens(), "token")), "tokens unknown"), money(*cost), time(*elapsed)
+            or((*tool_calls > 0).then(|| count(*tool_calls as u64, "tool call")), stop.name()),
+            or(usage.map(|usage| count(usage.total_tokens(), "token")), "tokens unknown"), money(*cost), time(*elapsed)
         ),
         Event::AttemptStarted { model } => line!(debug, "attempt", "attempt_started", %model, "asking {model}"),
         Event::AttemptEnded { model, error, charge, elapsed } => {
@@ -173,6 +175,7 @@ pub(crate) fn count(number: u64, noun: &str) -> impl Display {
     fmt::from_fn(move |f| write!(f, "{number} {noun}{}", if number == 1 { "" } else { "s" }))
 }
 
+/// Shows the value, or this text if it is absent.
 fn or(value: Option<impl Display>, absent: &str) -> impl Display {
     fmt::from_fn(move |f| value.as_ref().map_or(&absent as &dyn Display, |value| value).fmt(f))
 }
@@ -190,7 +193,7 @@ fn time(duration: Duration) -> impl Display {
     fmt::from_fn(move |f| write!(f, "{}.{}{name}", tenths / 10, tenths % 10))
 }
 
-/// What a run has spent. Failed calls that cost nothing are not calls without a price.
+/// The text of the cost of a run. Failed calls that cost nothing are not calls without a price.
 fn spent(run: &Run, cost: Option<Money>) -> String {
     let is_nothing = cost.unwrap_or_default() == Money::ZERO && run.ledger().spending().calls == 0;
     if is_nothing { "nothing charged".to_owned() } else { money(cost).to_string() }

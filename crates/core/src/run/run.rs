@@ -70,12 +70,12 @@ pub(super) struct Inner {
     pub(super) wrapping_up: bool,
     pub(super) in_flight: Option<Arc<InFlight>>,
     pub(super) journal: Option<Arc<JournalScope>>,
-    /// Opened when it is first used, by the agent whose name it carries.
+    /// Created on first use, when the name of the agent is known.
     pub(super) span: OnceLock<Span>,
     pub(super) shared: Arc<Shared>,
 }
 
-/// What all runs of one request share.
+/// The state that all runs of one request share.
 pub(super) struct Shared {
     pub(super) trace: TraceId,
     pub(super) values: SharedValues,
@@ -220,7 +220,8 @@ impl Run {
         })
     }
 
-    /// Logs an event and notifies the observers, unless the journal answers what happens: then it is an old event.
+    /// Logs an event and notifies the observers. During the replay of a journal it does nothing, because the event was
+    /// emitted before the crash.
     pub fn emit(&self, event: &Event) {
         if !self.inner.journal.as_ref().is_some_and(|scope| scope.is_replaying()) {
             self.publish(event);
@@ -267,7 +268,7 @@ impl Run {
     /// Records that a part of the run failed and that the answer does without it.
     pub fn degrade(&self, degradation: Degradation) {
         if let Some(scope) = &self.inner.journal {
-            scope.note(|_, degraded| degraded.push(degradation.clone()));
+            scope.record_change(|_, degraded| degraded.push(degradation.clone()));
         }
         unpoisoned(&self.inner.shared.degraded).push(degradation);
     }
@@ -290,7 +291,7 @@ impl Run {
 
     pub(super) fn restore_count(&self, digest: u64) -> u32 {
         if let Some(scope) = &self.inner.journal {
-            scope.note(|counts, _| counts.push(digest));
+            scope.record_change(|counts, _| counts.push(digest));
         }
         self.inner.shared.counts.add(digest)
     }

@@ -14,15 +14,15 @@ use crate::{
     run::journal_scope::{Changes, JournalScope, StepInfo},
 };
 
-/// A step, as the journal knows it.
+/// A step, which may be done according to the journal.
 pub(crate) enum Step<T> {
     /// It is done, with this output.
     Recorded(T),
-    /// It is to be done, with this run.
+    /// It must be done, with this run.
     New(OpenStep),
 }
 
-/// A step that is to be done.
+/// A step that must be done.
 pub(crate) struct OpenStep {
     /// The run that does the step.
     pub(crate) run: Run,
@@ -35,8 +35,8 @@ impl Run {
     /// in which the step is done, its recorded output is returned in place of doing it again. `input` identifies the step:
     /// a recorded step with another input is an error.
     ///
-    /// A tool call and a model turn are steps already. Use this for other things with an effect, or whose result may be
-    /// another one at the next time.
+    /// Tool calls and model turns are steps already. Use this for other code that has an effect, or that may return another
+    /// result the next time.
     ///
     /// ```
     /// use brigade_core::{Effect, Run};
@@ -84,8 +84,8 @@ impl Run {
         self.derive(|inner| inner.journal = Some(scope))
     }
 
-    /// The key under which the tool call that this run was given for may be repeated, made of the run's id and the path of
-    /// the call: the same key in each life of the run. Absent without a journal.
+    /// The idempotency key of the tool call that got this run. It consists of the run's id and the path of the call, so it is
+    /// the same when the call is repeated after a crash. Absent without a journal.
     pub fn idempotency_key(&self) -> Option<String> {
         let scope = self.inner.journal.as_ref()?;
         scope.step().map(|(_, _, path)| format!("{}/{path}", scope.shared.run))
@@ -122,15 +122,15 @@ impl Run {
         self.inner.journal.as_ref()?.resumed()
     }
 
-    /// From here on, events are emitted, because they are new.
+    /// Ends the replay: later events are new and are emitted.
     pub(crate) fn end_replay(&self) {
         if let Some(scope) = &self.inner.journal {
             scope.reach_frontier();
         }
     }
 
-    /// Records that the step around this run begins now. With a model, reservations of calls in flight count as its uncertain
-    /// cost. A delegation needs no such record: the steps inside it have theirs.
+    /// Records that the step around this run begins now. If `in_flight` names a model, reservations of calls in flight count
+    /// as its uncertain cost. A delegation needs no such record: the steps inside it have theirs.
     pub(crate) async fn note_began(&self, in_flight: Option<&ModelId>) -> Result<(), JournalError> {
         match &self.inner.journal {
             Some(scope) if scope.step().is_some_and(|(_, step, _)| step.effect != Effect::Composite) => {
@@ -140,8 +140,8 @@ impl Run {
         }
     }
 
-    /// Opens a step. A step that is done is answered: what it changed and cost is restored, at the accounts of this run but
-    /// not at those above it, and no event is emitted.
+    /// Opens a step. If it is done, its output is returned and no event is emitted. Its changes are restored, and its cost is
+    /// charged to the accounts of this run but not to the accounts above it.
     pub(crate) fn open_step<T: DeserializeOwned>(
         &self,
         step: fmt::Arguments<'_>,
@@ -196,7 +196,7 @@ impl Run {
         Ok(Step::New(OpenStep { run, is_repeated: record.is_some() }))
     }
 
-    /// Restores what a step changed, and returns its output.
+    /// Restores the changes of a step, and returns its output.
     fn restore<T: DeserializeOwned>(
         &self,
         scope: &JournalScope,

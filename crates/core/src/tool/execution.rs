@@ -9,7 +9,7 @@ use crate::{
     ErrorChain, Interruption, Run, Tool, ToolCall, ToolError, ToolOutput, ToolStatus, tool::outcome::ToolCallOutcome,
 };
 
-/// What became of a call that was started.
+/// The result of a call that was started.
 pub(super) enum Execution {
     Returned(Result<ToolOutput, ToolError>),
     Panicked(Box<dyn Any + Send>),

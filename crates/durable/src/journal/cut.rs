@@ -1,4 +1,4 @@
-//! Which records of a journal come after a step.
+//! Selects the records of a journal that come after a step.
 
 use brigade_core::StepRecord;
 

@@ -64,8 +64,8 @@ impl StoreJournal {
         Self { store, fence, lease, records, pending: Mutex::default(), writer: AsyncMutex::new(writer) }
     }
 
-    /// Commits what becomes of the run. No step is in progress any more, so records that say that one began are left out if
-    /// they were not written: nothing has followed them.
+    /// Commits the next state of the run. No step is in progress any more, so records of steps that began are left out if
+    /// they were not written: such a step had no effect yet.
     pub(crate) async fn end(&self, next: NextState, consumed: Vec<u64>, erase: bool) -> Result<Committed, CommitError> {
         let mut writer = self.writer.lock().await;
         self.repeat_unclear(&mut writer).await?;
@@ -108,7 +108,7 @@ impl StoreJournal {
                     return Ok(committed);
                 }
                 Err(CommitError::Unavailable(error)) if self.lease.is_held() => {
-                    tracing::warn!(run = %self.fence.run, "a commit is repeated: {error}");
+                    tracing::warn!(run = %self.fence.run, "the store did not take a commit, which is sent again: {error}");
                     tokio::time::sleep(RETRY_DELAY).await;
                 }
                 Err(error) => return Err(error),

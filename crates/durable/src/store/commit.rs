@@ -1,4 +1,4 @@
-//! Commits: what a worker writes for a run.
+//! Commits: the writes of a worker for a run.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ pub struct Commit {
     pub steps: Vec<StepRecord>,
     /// The numbers of the signals that were used and must not be seen again.
     pub consumed: Vec<u64>,
-    /// What becomes of the run.
+    /// The state of the run after the commit.
     pub next: NextState,
     /// The lease from now on, if the run goes on.
     pub lease: Duration,
@@ -40,7 +40,7 @@ pub struct Commit {
     pub erase: bool,
 }
 
-/// What becomes of a run with a commit. Exhaustive, because a store that does not know a state would lose the run.
+/// The state of a run after a commit. Exhaustive, because a store that does not know a state would lose the run.
 #[derive(Debug, Clone)]
 pub enum NextState {
     /// The worker goes on with it.
@@ -67,7 +67,7 @@ pub enum NextState {
     SetAside(String),
 }
 
-/// What a commit has brought about.
+/// The result of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
     /// It was written, or had been before.
@@ -81,10 +81,10 @@ pub enum Committed {
 #[non_exhaustive]
 pub enum CommitError {
     /// Another worker has claimed the run, or the run is not running any more. Nothing may be written for this claim again.
-    #[error("another worker has claimed this run")]
+    #[error("another worker has claimed this run; stop the work on it here")]
     Fenced,
     /// The number is neither the next one nor the last one.
-    #[error("commit {number} does not follow commit {last}")]
+    #[error("commit {number} does not follow commit {last}; claim the run again")]
     Diverged {
         /// The number of the commit.
         number: u64,
@@ -133,7 +133,7 @@ impl Commit {
     }
 }
 
-/// What the outermost steps of a journal have cost, for implementations of [`RunStore`](crate::RunStore). The steps inside a
+/// The cost of the outermost steps of a journal, for implementations of [`RunStore`](crate::RunStore). The steps inside a
 /// delegation that is done are in its cost.
 pub fn cost_of<'a>(records: impl Iterator<Item = &'a StepRecord> + Clone) -> Spending {
     let delegations: Vec<&str> = records

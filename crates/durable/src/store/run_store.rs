@@ -53,7 +53,7 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// due longest comes first. A claim raises the epoch and the attempt of the run. Two workers never get the same run.
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, RunStoreError>;
 
-    /// Renews the leases of runs, and says in the same order what became of each.
+    /// Renews the leases of runs, and returns the result for each in the same order.
     async fn renew(&self, fences: &[Fence], lease: Duration) -> Result<Vec<Renewed>, RunStoreError>;
 
     /// Writes for a run, all of a commit or nothing. A commit that [makes progress](Commit::makes_progress) sets the
@@ -80,7 +80,7 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     async fn list(&self, filter: &RunQuery) -> Result<Vec<StoredRun>, RunStoreError>;
 }
 
-/// What became of a lease.
+/// The result of renewing a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewed {
     /// It was renewed. The run has got signals up to this number.

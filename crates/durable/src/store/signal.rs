@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NewSignal {
-    /// What it is about.
+    /// The kind of message.
     pub kind: SignalKind,
-    /// What it says.
+    /// The content, in a form that depends on the kind.
     pub payload: RawJson,
     /// A signal with the same key and payload is the same signal, and has no second effect.
     pub key: Option<String>,
@@ -21,13 +21,13 @@ pub struct NewSignal {
 pub struct Signal {
     /// Its number within the run, from 1.
     pub number: u64,
-    /// What it is about.
+    /// The kind of message.
     pub kind: SignalKind,
-    /// What it says.
+    /// The content, in a form that depends on the kind.
     pub payload: RawJson,
 }
 
-/// What a signal is about.
+/// The kind of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -44,7 +44,7 @@ pub enum SignalKind {
     ChildEnded,
 }
 
-/// What became of a signal.
+/// The result of sending a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signalled {
     /// It was stored, and has this number. A waiting run is ready now.

@@ -16,19 +16,19 @@ pub struct QueuedRun {
     pub id: RunId,
     /// The queue that workers claim it from: the name of the agent.
     pub queue: Arc<str>,
-    /// The task, in the form of the program that submits it.
+    /// The task, in a form that the submitting program chooses.
     pub input: RawJson,
     /// The owner of the idempotency key, such as an API key's name. Keys of different accounts never clash.
     pub account: Arc<str>,
     /// The key under which the caller may submit the same run again.
     pub key: Option<String>,
-    /// A digest of what was asked, so that another request under the same key is refused.
+    /// A digest of the agent and the task, so that another request under the same key is refused.
     pub digest: u64,
     /// The run that submitted it.
     pub parent: Option<RunId>,
 }
 
-/// What became of a submission.
+/// The result of a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Submitted {
     /// The run is new and ready.
@@ -68,11 +68,11 @@ pub struct StoredRun {
     pub id: RunId,
     /// The queue: the name of the agent.
     pub queue: Arc<str>,
-    /// The owner.
+    /// The owner of the run, such as an API key's name.
     pub account: Arc<str>,
     /// The state.
     pub status: RunState,
-    /// What it waits for, while it waits.
+    /// The signal or time that it waits for, while it waits.
     pub waiting: Option<Waiting>,
     /// The task.
     pub input: RawJson,
@@ -84,11 +84,11 @@ pub struct StoredRun {
     pub attempt: u32,
     /// How often it was claimed.
     pub epoch: u64,
-    /// The number of signals that it got.
+    /// The number of its last signal.
     pub signal_number: u64,
     /// The number of its last commit.
     pub commit_number: u64,
-    /// What the outermost steps have cost.
+    /// The cost of its outermost steps, which includes the cost of the steps inside them.
     pub cost: Spending,
     /// When it was submitted, by the store's clock.
     pub submitted_at: Timestamp,
@@ -96,7 +96,7 @@ pub struct StoredRun {
     pub parent: Option<RunId>,
 }
 
-/// What a run waits for.
+/// The reason of a wait, and its place in the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Waiting {
@@ -119,7 +119,7 @@ pub enum WaitReason {
     Approval,
     /// A client runs a tool and sends its result.
     ClientTool,
-    /// A time.
+    /// The wait ends at a time.
     Timer,
 }
 
@@ -139,13 +139,13 @@ pub struct ClaimRequest {
     pub lease: Duration,
 }
 
-/// A claimed run, with everything that it goes on from.
+/// A claimed run, with its records and signals.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Claim {
     /// The run.
     pub run: StoredRun,
-    /// What the worker proves with each commit.
+    /// The right to write for the run, sent with each commit.
     pub fence: Fence,
     /// The records of its steps.
     pub journal: Vec<StepRecord>,
@@ -153,7 +153,7 @@ pub struct Claim {
     pub signals: Vec<Signal>,
 }
 
-/// Which runs to list.
+/// Selects the runs to list.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RunQuery {

@@ -1,4 +1,4 @@
-//! One life of a run: from its claim to its end, its wait or its release.
+//! The work of one process on a run: from its claim to its end, its wait or its release.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,8 +18,8 @@ use crate::{
     journal::{lease::Lease, store_journal::StoreJournal},
 };
 
-/// A run that this process has claimed. Its lease is renewed by [`Durable::work`] or [`Durable::work_with`]. If it is dropped,
-/// the lease runs out, and a worker claims the run again.
+/// A run that this process has claimed. [`Durable::work`] or [`Durable::work_with`] renews its lease. If it is dropped, the
+/// lease runs out, and a worker claims the run again.
 #[derive(Debug)]
 pub struct ClaimedRun {
     run: StoredRun,
@@ -132,15 +132,15 @@ impl ClaimedRun {
                     Some(next) => (next, WorkEnd::Ended(Box::new(result))),
                     None => return WorkEnd::Lost,
                 },
-                None => (NextState::Fail("it panicked, which is a bug".to_owned()), WorkEnd::Panicked),
+                None => (NextState::Fail("the agent panicked, which is a bug".to_owned()), WorkEnd::Panicked),
             },
         };
         match self.end(next).await {
             Ok(Committed::Written) => end,
-            // The signal is handled by the next life of the run.
+            // The next worker that claims the run handles the signal.
             Ok(Committed::Signalled) => WorkEnd::Released,
             Err(error) => {
-                tracing::warn!(run = %self.run.id, "the run was given up here: {error}");
+                tracing::warn!(run = %self.run.id, "this worker stops its work on the run: {error}");
                 WorkEnd::Lost
             }
         }
@@ -158,7 +158,7 @@ impl ClaimedRun {
 
     async fn end_with(self, next: NextState) {
         if let Err(error) = self.end(next).await {
-            tracing::warn!(run = %self.run.id, "the run was given up here: {error}");
+            tracing::warn!(run = %self.run.id, "this worker stops its work on the run: {error}");
         }
     }
 
@@ -177,7 +177,7 @@ impl ClaimedRun {
         self.journal.end(next, consumed, !needs_content).await
     }
 
-    /// What becomes of a run whose agent came to an end. Absent if this worker must not write for it any more.
+    /// The state of the run after its agent has ended with `result`. Absent if this worker must not write for it any more.
     fn next_state(&self, result: &Result<Outcome, RunError>) -> Option<NextState> {
         let error = match result {
             Ok(outcome) => {
@@ -190,7 +190,7 @@ impl ClaimedRun {
                 return Some(match output {
                     Ok(output) if is_cancelled => NextState::Cancel(output),
                     Ok(output) => NextState::Finish(output),
-                    Err(error) => NextState::Fail(format!("its outcome cannot be stored: {error}")),
+                    Err(error) => NextState::Fail(format!("the outcome cannot be stored: {error}")),
                 });
             }
             Err(error) => error,

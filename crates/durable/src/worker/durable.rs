@@ -83,10 +83,10 @@ pub enum DurableError {
     #[error("there is no run {0}")]
     UnknownRun(RunId),
     /// The run cannot be resumed or decided on in its state.
-    #[error("run {0} neither failed nor waits, so there is nothing to resume")]
+    #[error("run {0} cannot be resumed: it did not fail, was not set aside and does not wait")]
     NotResumable(RunId),
     /// The step has no decision to make.
-    #[error("step `{path}` of run {run} needs no decision")]
+    #[error("step `{path}` of run {run} needs no decision; list the runs that wait for one")]
     NothingToDecide {
         /// The run.
         run: RunId,
@@ -94,11 +94,11 @@ pub enum DurableError {
         path: String,
     },
     /// The task or a decision cannot be stored.
-    #[error("it cannot be written as JSON")]
+    #[error("the task or the decision cannot be written as JSON")]
     Json(#[from] serde_json::Error),
 }
 
-/// What is done with a step that may have had its effect.
+/// A decision about a step that may have had its effect before a crash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Decision {
     pub(super) path: String,
@@ -138,7 +138,7 @@ impl Durable {
     }
 
     /// Sets a function that completes the builder of each run, for example with a budget, an account and observers. It is
-    /// called in each life of the run, and must not set the id, the journal or the cancellation.
+    /// called each time that the run is claimed, and must not set the id, the journal or the cancellation.
     #[must_use]
     pub fn prepare(
         self,
@@ -251,7 +251,7 @@ impl Durable {
             return Err(DurableError::NothingToDecide { run, path: decision.path });
         }
         let payload = RawJson::of(&decision)?;
-        // The step may need another decision in a later life of the run.
+        // The step may need another decision after a later claim.
         let key = format!("decision {} {}", found.epoch, decision.path);
         self.signal(run, NewSignal::new(SignalKind::Decision, payload).key(key)).await
     }

@@ -1,4 +1,4 @@
-//! The runs that a process carries on now.
+//! The claimed runs of a process.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Fence, journal::lease::Lease};
 
-/// The runs that a process carries on now.
+/// The claimed runs of a process, each with the means to stop it.
 #[derive(Debug, Default)]
 pub(crate) struct HeldRuns(Mutex<BTreeMap<RunId, HeldRun>>);
 

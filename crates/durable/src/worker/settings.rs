@@ -12,8 +12,9 @@ pub struct WorkerSettings {
     pub name: Arc<str>,
     /// The most runs at the same time. 100 by default: a run mostly waits for models.
     pub parallel: usize,
-    /// How long a dead worker keeps its runs. 15 seconds by default: long enough for a busy process to renew it, short enough
-    /// for a client to wait. It is renewed three times in this time.
+    /// How long a claim lasts unless the worker renews it, which it does three times in this time. After a crash, other
+    /// workers wait for its end. 15 seconds by default: long enough for a busy process to renew it, short enough for a
+    /// client to wait.
     pub lease: Duration,
     /// How often the store is asked for runs that were submitted elsewhere. A second by default.
     pub poll: Duration,
@@ -51,7 +52,7 @@ impl WorkerSettings {
         Self { parallel, ..self }
     }
 
-    /// Sets how long a dead worker keeps its runs.
+    /// Sets how long a claim lasts unless the worker renews it.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         Self { lease, ..self }

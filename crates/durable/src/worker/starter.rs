@@ -1,4 +1,4 @@
-//! Programs with a way of their own to start runs.
+//! Starts claimed runs, in a way that the program can choose.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ impl RunStarter for AgentStarter {
 
     async fn start(&self, claimed: ClaimedRun) {
         let (Some(task), Some(agent)) = (claimed.task(), self.durable.agents.get(&claimed.run().queue).cloned()) else {
-            let why = format!("there is no agent `{}` for it, or its task cannot be read", claimed.run().queue);
+            let why = format!("there is no agent `{}` here, or the task cannot be read", claimed.run().queue);
             claimed.fail(why).await;
             return;
         };

@@ -44,7 +44,7 @@ pub struct SubmittedTask {
     /// The session that it continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Arc<str>>,
-    /// What else the program needs to build the run, such as the key and the budget of a request.
+    /// Other data that the program needs to build the run, such as the key and the budget of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<RawJson>,
 }
@@ -68,7 +68,7 @@ impl Submission {
         Self { account: account.into(), key: Some(key.into()), ..self }
     }
 
-    /// Sets what else the program needs to build the run. See [`Durable::prepare`](crate::Durable::prepare).
+    /// Sets other data that the program needs to build the run. See [`Durable::prepare`](crate::Durable::prepare).
     #[must_use]
     pub fn extra(mut self, extra: RawJson) -> Self {
         self.task.extra = Some(extra);

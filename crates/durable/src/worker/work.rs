@@ -61,14 +61,14 @@ impl Durable {
                 match ClaimedRun::open(&durable, claim, claimed).await {
                     Ok(Some(claimed)) => starter.start(claimed).await,
                     Ok(None) => {}
-                    Err(error) => tracing::warn!(%run, "the run was given up here: {error}"),
+                    Err(error) => tracing::warn!(%run, "this worker stops its work on the run: {error}"),
                 }
             });
         }
         Ok(())
     }
 
-    /// Renews the leases of all runs. A run that another worker has is dropped. A run that got a signal to cancel is cancelled.
+    /// Renews the leases of all runs. Drops runs that another worker has, and cancels runs that got a signal to cancel.
     async fn renew(&self) {
         let held = self.shared.held.all();
         if held.is_empty() {

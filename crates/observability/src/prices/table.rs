@@ -161,8 +161,8 @@ impl Table {
         own(model).or_else(|| own(undated(model)?))
     }
 
-    /// Of the entries at these indexes, the one for the account, for the provider that it is named after, or for every
-    /// account.
+    /// The entry for the account, for the provider that it is named after, or for every account, among the entries at these
+    /// indexes.
     fn own(&self, account: &str, listed: &[usize]) -> Option<&ModelEntry> {
         let named_after = || self.of(self.provider_of(account)?, listed);
         self.of(account, listed).or_else(named_after).or_else(|| self.of(ANY, listed))
@@ -201,7 +201,7 @@ impl Table {
         self.models.get(model).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Of the entries at these indexes, the one for `provider`.
+    /// The entry for `provider` among the entries at these indexes.
     fn of(&self, provider: &str, listed: &[usize]) -> Option<&ModelEntry> {
         listed.iter().rev().filter_map(|index| self.entries.get(*index)).find(|entry| entry.provider == provider)
     }

@@ -43,9 +43,9 @@ pub(super) enum EffortLevels {
     No,
     /// Low, medium and high.
     ToHigh,
-    /// Those and `max`.
+    /// `low`, `medium`, `high` and `max`.
     WithMax,
-    /// Those, `xhigh` and `max`.
+    /// `low`, `medium`, `high`, `xhigh` and `max`.
     WithXHighAndMax,
 }
 

@@ -8,4 +8,4 @@ pub(crate) mod rate_limits;
 pub(crate) mod request_content;
 pub(crate) mod response_head;
 pub(crate) mod sse;
-mod told_wait;
+mod suggested_wait;

@@ -16,7 +16,7 @@ use super::{
     error_rules::{self, by_status, names_an_item},
     rate_limits,
     response_head::ResponseHead,
-    told_wait,
+    suggested_wait,
 };
 use crate::json::repair;
 
@@ -127,7 +127,7 @@ impl ErrorReport {
             Some(value) => Self::read(value),
             None => Self { message: excerpt(body), ..Self::default() },
         };
-        report.wait = told_wait::in_body(value.as_ref(), &report.message, now);
+        report.wait = suggested_wait::in_body(value.as_ref(), &report.message, now);
         report
     }
 

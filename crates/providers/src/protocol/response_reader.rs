@@ -36,17 +36,18 @@ pub(crate) struct ResponseReader<'a, D> {
     stream_requested: bool,
     body: BodyKind,
     received_bytes: usize,
-    /// The part of them that was the envelope of an event.
+    /// The part of `received_bytes` that is not text of the answer but the envelopes of events.
     envelope_bytes: usize,
-    /// The terminal marker was read. What follows it is not a part of the answer.
+    /// True once the terminal marker was read. Later bytes are not a part of the answer.
     done: bool,
+    /// True if a document had to be repaired before it could be parsed.
     repaired: bool,
 }
 
 /// The form of the body.
 #[derive(Debug)]
 enum BodyKind {
-    /// The bytes received so far do not tell.
+    /// The bytes received so far could begin a stream or a document.
     Unknown(Bytes),
     /// A stream of events.
     Stream(SseDecoder),
@@ -148,7 +149,7 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
     /// Content types are often wrong or missing, so the first bytes decide what the body is.
     fn detect_kind(&mut self) -> Result<Progress, ModelError> {
         let BodyKind::Unknown(start) = &mut self.body else { return Ok(Progress::More) };
-        // Dropped, so that megabytes of blanks are not scanned again with every chunk.
+        // Leading blanks are dropped, so that megabytes of them are not scanned again with every chunk.
         start.advance(start.len() - start.trim_ascii_start().len());
         match framing(start) {
             None => Ok(Progress::More),
@@ -186,8 +187,8 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
 
     /// Decodes one event. Data that cannot be a part of the answer is skipped, in the same way for all protocols.
     fn read_event(&mut self, event: SseEvent) -> Result<Progress, ModelError> {
-        let framing = b"event: \ndata: \n\n\r\r\r".len();
-        self.envelope_bytes += (event.name.len() + event.data.len() + framing).min(ENVELOPE_BYTES);
+        let field_bytes = b"event: \ndata: \n\n\r\r\r".len();
+        self.envelope_bytes += (event.name.len() + event.data.len() + field_bytes).min(ENVELOPE_BYTES);
         let data = event.data.trim_ascii();
         if data.is_empty() {
             self.sink.quirk(WireQuirk::EmptyEvent);
@@ -200,7 +201,7 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
         let document = match repair::document(data) {
             Some(Cow::Borrowed(document)) => event.data.slice_ref(document),
             Some(Cow::Owned(document)) => {
-                self.repaired();
+                self.report_repair();
                 document.into()
             }
             None if name == "error" => return Err(provider_error::in_stream(data)),
@@ -227,7 +228,7 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
         let document = match &mut self.body {
             BodyKind::Stream(events) => {
                 let last = if self.done { None } else { events.finish().map_err(|long| broken(long.to_string()))? };
-                // One that was cut off is not missed if the answer was complete before.
+                // A last event that was cut off is ignored if the answer was complete without it.
                 if let Some(last) = last
                     && let Err(error) = self.read_event(last)
                     && self.reply.completeness() == Completeness::Partial
@@ -244,14 +245,14 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
         match repair::document(&document) {
             Some(Cow::Borrowed(document)) => self.reply.body(document, &mut self.sink),
             Some(Cow::Owned(document)) => {
-                self.repaired();
+                self.report_repair();
                 self.reply.body(&document, &mut self.sink)
             }
             None => Err(provider_error::not_json(&document)),
         }
     }
 
-    fn repaired(&mut self) {
+    fn report_repair(&mut self) {
         self.repaired = true;
         self.sink.quirk(WireQuirk::Repaired);
     }
@@ -317,7 +318,7 @@ fn framing(start: &[u8]) -> Option<Framing> {
     (!undecided).then_some(Framing::Document)
 }
 
-/// The same request would give an answer that is too long again, and would be paid for again.
+/// An error that forbids a retry: the same request would produce, and cost, an answer of the same length again.
 fn too_long(message: String) -> ModelError {
     broken(message).with(|failure| failure.retry = RetryAdvice::Never)
 }

@@ -141,7 +141,7 @@ impl Answer {
     }
 }
 
-/// What became of an answer.
+/// The result of an answer.
 struct Reading {
     result: Result<ChatReply, ModelError>,
     recorder: Recorder,

@@ -1,4 +1,4 @@
-//! Circuit breakers: refusing calls to a model that keeps failing.
+//! Circuit breakers, which refuse calls to a model that keeps failing.
 
 pub(crate) mod breaker;
 pub(crate) mod circuit;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// Thirty years: longer than any program runs, and short enough for every platform's clock.
 const FOREVER: Duration = Duration::from_hours(262_800);
 
-/// The instant `wait` after `now`. A wait without a sensible end, such as [`Duration::MAX`], ends in thirty years.
+/// The instant `wait` after `now`. Waits of more than thirty years, such as [`Duration::MAX`], are shortened to that.
 pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
     now + wait.min(FOREVER)
 }

@@ -1,4 +1,4 @@
-//! `brigade prices`
+//! `brigade prices` prints the date and the source of the prices in use.
 
 use clap::Args;
 
@@ -17,6 +17,7 @@ pub(super) struct PricesCommand {
     config: ConfigArg,
 }
 
+/// Explains how users replace bundled prices by their own.
 const OWN_PRICES: &str = include_str!("own_prices.txt");
 
 impl PricesCommand {
@@ -29,7 +30,7 @@ impl PricesCommand {
         let file = loaded.as_ref().and_then(|loaded| Some(loaded.folder.join(loaded.config.prices.as_ref()?)));
         let source = file.map_or_else(
             || format!("bundled with brigade {}", env!("CARGO_PKG_VERSION")),
-            |file| format!("the bundled ones with {} over them", file.display()),
+            |file| format!("the bundled ones, overridden by {}", file.display()),
         );
         let days = count(usize::try_from(prices.age().as_secs() / 86_400).unwrap_or(usize::MAX), "day");
         out!("The prices are of {}, {days} old: {source}.\n\n{}", prices.as_of(), OWN_PRICES.trim_end());

@@ -96,7 +96,7 @@ fn the_prices_have_an_age_and_an_example_of_ones_own() {
     std::fs::write(folder.path().join("brigade.toml"), "prices = \"own.toml\"").unwrap();
     std::fs::write(folder.path().join("own.toml"), "as_of = \"2026-11-01\"").unwrap();
     let own = prices();
-    assert!(own.contains("of 2026-11-01, ") && own.contains("own.toml over them"), "{own}");
+    assert!(own.contains("of 2026-11-01, ") && own.contains("own.toml.\n"), "{own}");
 }
 
 #[tokio::test]

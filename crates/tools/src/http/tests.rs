@@ -10,27 +10,32 @@ use tokio::{
 
 use super::*;
 
-/// A local server that answers each path with a status and perhaps a `Location`, and keeps the requests.
+/// A local server that records the requests it gets.
 struct LocalServer {
     origin: String,
     requests: Arc<Mutex<Vec<String>>>,
     _serving: JoinSet<()>,
 }
 
+/// The status of an answer, and its `Location` header if it has one.
 type Answer = (u16, Option<String>);
 type Answers = Arc<dyn Fn(&str) -> Answer + Send + Sync>;
 
-async fn bind() -> (TcpListener, String) {
+/// A listener that no server uses yet, so that a test knows its origin before it decides on the answers.
+struct Bound {
+    listener: TcpListener,
+    origin: String,
+}
+
+async fn bind() -> Bound {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    (listener, origin)
+    Bound { listener, origin }
 }
 
 impl LocalServer {
-    fn start(
-        (listener, origin): (TcpListener, String),
-        answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
-    ) -> Self {
+    fn start(bound: Bound, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        let Bound { listener, origin } = bound;
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (answers, seen): (Answers, _) = (Arc::new(answer), Arc::clone(&requests));
         let serving = JoinSet::from_iter([async move {
@@ -41,7 +46,8 @@ impl LocalServer {
         Self { origin, requests, _serving: serving }
     }
 
-    fn requests(&self) -> Vec<String> {
+    /// Returns the requests since the last call.
+    fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
 }
@@ -70,13 +76,13 @@ fn body_length(head: &str) -> usize {
     lengths.next_back().unwrap_or(0)
 }
 
-fn builder(url: &str) -> HttpToolBuilder {
+fn http_tool(url: &str) -> HttpToolBuilder {
     HttpTool::builder(ToolSpec::new("http", "", RawJson::parse("{}".to_owned()).unwrap()), url)
 }
 
 /// Calls a tool whose headers and body hold the word `canary`.
 async fn call(method: &Method, url: &str) -> Result<ToolOutput, String> {
-    let tool = builder(url)
+    let tool = http_tool(url)
         .method(method.clone())
         .secret_header("authorization", "Bearer canary")
         .secret_header("x-api-key", "canary")
@@ -96,22 +102,22 @@ const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 /// within the second server and then back to the first.
 async fn two_origins(status: u16) -> (LocalServer, LocalServer) {
     let (home, foreign) = (bind().await, bind().await);
-    let (back, away) = (format!("{}/end", home.1), foreign.1.clone());
+    let (home_origin, foreign_origin) = (home.origin.clone(), foreign.origin.clone());
     let home = LocalServer::start(home, move |path| match path {
-        "/direct" => (status, Some(format!("{away}/end"))),
-        "/around" => (status, Some(format!("{away}/first"))),
+        "/direct" => (status, Some(format!("{foreign_origin}/end"))),
+        "/around" => (status, Some(format!("{foreign_origin}/first"))),
         "/within" => (status, Some("/end".to_owned())),
         _ => (200, None),
     });
     let foreign = LocalServer::start(foreign, move |path| match path {
         "/first" => (status, Some("/second".to_owned())),
-        "/second" => (status, Some(back.clone())),
+        "/second" => (status, Some(format!("{home_origin}/end"))),
         _ => (200, None),
     });
     (home, foreign)
 }
 
-fn assert_empty(requests: &[String], case: &str) {
+fn assert_without_headers_and_body(requests: &[String], case: &str) {
     for request in requests {
         assert!(!request.contains("canary") && !request.contains("traceparent"), "{case}: {request}");
         assert!(request.ends_with("\r\n\r\n"), "{case}: a body in {request}");
@@ -125,14 +131,14 @@ async fn no_redirect_carries_a_header_or_a_body_off_the_origin() {
         for (method, path) in METHODS.iter().flat_map(|method| [(method, "/direct"), (method, "/around")]) {
             let case = format!("{method} {status} {path}");
             let result = call(method, &format!("{}{path}", home.origin)).await;
-            let (at_home, abroad) = (home.requests(), foreign.requests());
-            assert!(at_home[0].contains("canary"), "{case}");
-            assert_empty(&at_home[1..], &case);
-            assert_empty(&abroad, &case);
+            let (to_home, to_foreign) = (home.take_requests(), foreign.take_requests());
+            assert!(to_home[0].contains("canary"), "{case}");
+            assert_without_headers_and_body(&to_home[1..], &case);
+            assert_without_headers_and_body(&to_foreign, &case);
             match result {
-                Ok(_) => assert_eq!(abroad.len(), if path == "/direct" { 1 } else { 2 }, "{case}"),
+                Ok(_) => assert_eq!(to_foreign.len(), if path == "/direct" { 1 } else { 2 }, "{case}"),
                 Err(error) => {
-                    assert!(abroad.is_empty() && !matches!(*method, Method::GET | Method::HEAD), "{case}: {error}");
+                    assert!(to_foreign.is_empty() && !matches!(*method, Method::GET | Method::HEAD), "{case}: {error}");
                     assert!(error.contains(&format!("redirects the request to {}", foreign.origin)), "{case}: {error}");
                     assert!(!error.contains("canary"), "{case}: {error}");
                 }
@@ -147,7 +153,7 @@ async fn a_redirect_within_the_origin_keeps_the_headers() {
         let (home, _) = two_origins(status).await;
         for method in METHODS {
             call(&method, &format!("{}/within", home.origin)).await.unwrap();
-            let [_, second] = home.requests().try_into().unwrap();
+            let [_, second] = home.take_requests().try_into().unwrap();
             let becomes_get = method != Method::HEAD && (status == 303 || (status < 303 && method == Method::POST));
             let expected = if becomes_get { Method::GET } else { method.clone() };
             let case = format!("{method} {status}: {second}");
@@ -159,16 +165,16 @@ async fn a_redirect_within_the_origin_keeps_the_headers() {
 
 #[tokio::test]
 async fn a_tool_follows_three_redirects_and_no_more() {
-    let (away, visited) = (bind().await, |server: &LocalServer| server.requests().len());
-    let server = LocalServer::start(away, |path| match path[1..].parse() {
+    let count = |server: &LocalServer| server.take_requests().len();
+    let server = LocalServer::start(bind().await, |path| match path[1..].parse() {
         Ok(0) => (200, None),
         Ok(left @ 1_u8..) => (302, Some(format!("/{}", left - 1))),
         Err(_) => (302, None),
     });
     call(&Method::GET, &format!("{}/3", server.origin)).await.unwrap();
-    assert_eq!(visited(&server), 4);
+    assert_eq!(count(&server), 4);
     let error = call(&Method::GET, &format!("{}/4", server.origin)).await.unwrap_err();
-    assert_eq!((error.as_str(), visited(&server)), ("more than 3 redirects; use the URL of the last redirect", 4));
+    assert_eq!((error.as_str(), count(&server)), ("more than 3 redirects; use the URL of the last redirect", 4));
     let error = call(&Method::GET, &format!("{}/nowhere", server.origin)).await.unwrap_err();
     assert!(error.starts_with("the server answered 302"), "{error}");
 }
@@ -180,7 +186,7 @@ async fn a_redirect_to_an_address_that_is_not_a_web_address_is_refused() {
         let error = call(&Method::GET, &server.origin).await.unwrap_err();
         assert!(error.contains("denied") || error.contains("address that is not valid"), "{location}: {error}");
         assert!(!error.contains("secret"), "{error}");
-        assert_eq!(server.requests().len(), 1);
+        assert_eq!(server.take_requests().len(), 1);
     }
 }
 
@@ -192,17 +198,17 @@ fn an_argument_stays_within_its_path_segment() {
 
 #[test]
 fn the_host_is_fixed() {
-    assert!(builder("https://example.com/users/{id}").build().is_ok());
+    assert!(http_tool("https://example.com/users/{id}").build().is_ok());
     for url in ["https://{host}/", "https://example.com{rest}", "{url}", "example.com/{x}", "http://10.0.0.1/{x}"] {
-        assert!(builder(url).build().is_err(), "{url}");
+        assert!(http_tool(url).build().is_err(), "{url}");
     }
 }
 
 #[test]
 fn secret_headers_are_not_shown() {
-    let builder = builder("https://example.com/").secret_header("authorization", "Bearer canary");
+    let builder = http_tool("https://example.com/").secret_header("authorization", "Bearer canary");
     assert!(!format!("{builder:?}").contains("canary"));
     assert!(!format!("{:?}", builder.build().unwrap()).contains("canary"));
-    let error = self::builder("https://example.com/").secret_header("x", "canary\n").build().unwrap_err();
+    let error = http_tool("https://example.com/").secret_header("x", "canary\n").build().unwrap_err();
     assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
 }

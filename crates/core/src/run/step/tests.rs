@@ -51,7 +51,7 @@ impl Kept {
         Arc::new(Self { ends_at: Some((write, is_stored)), ..Self::default() })
     }
 
-    /// The same records, for the next life of the run.
+    /// The same records, for the run after a crash.
     fn next(&self) -> Arc<Self> {
         Arc::new(Self { records: Mutex::new(unpoisoned(&self.records).clone()), ..Self::default() })
     }
@@ -360,5 +360,5 @@ async fn a_step_of_a_program_is_answered_and_numbered_children_have_paths_of_the
     let third = run_of(id, &journal.next()).build();
     let [one, two] = ids(&third);
     assert_ne!(one, two);
-    assert_eq!(ids(&run_of(id, &journal.next()).build()), [one, two], "the same ids in each life");
+    assert_eq!(ids(&run_of(id, &journal.next()).build()), [one, two], "the same ids after a crash");
 }

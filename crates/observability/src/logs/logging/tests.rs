@@ -348,7 +348,7 @@ async fn no_line_quotes_a_tool_or_its_arguments_and_each_failure_has_its_reason(
         assert!(!text.contains(CANARY), "{text}");
         for reason in [
             "crm: error after 0.0ns: HTTP 503 from crm.example",
-            "crm: error after 0.0ns: no cause given; only content logs have its message",
+            "crm: error after 0.0ns: no cause given; content logs have the message of the error",
             "crm: panic after 0.0ns: no cause given",
             "at /*: value is not of type",
             "crm: fatal after 0.0ns: the disk is full",

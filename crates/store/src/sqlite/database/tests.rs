@@ -9,7 +9,7 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-async fn filled(path: &Path) {
+async fn fill(path: &Path) {
     let memory = SqliteMemory::new(Database::open(path).unwrap());
     for number in 0..200 {
         let session = format!("session {}", number % 20);
@@ -40,7 +40,7 @@ fn a_file_that_is_not_a_database_is_refused_and_not_changed() {
 #[tokio::test]
 async fn a_file_with_a_damaged_schema_is_refused_and_not_changed() {
     let (_folder, path) = folder();
-    filled(&path).await;
+    fill(&path).await;
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[100..4_096].fill(0xAA);
     std::fs::write(&path, bytes).unwrap();
@@ -50,10 +50,10 @@ async fn a_file_with_a_damaged_schema_is_refused_and_not_changed() {
 #[tokio::test]
 async fn damaged_data_is_reported_by_reads_and_by_a_check() {
     let (_folder, path) = folder();
-    filled(&path).await;
+    fill(&path).await;
     let mut bytes = std::fs::read(&path).unwrap();
     let length = bytes.len();
-    // The header of the first page with messages.
+    // Damages the header of the first page with messages.
     let page = bytes.chunks(4_096).position(|page| page.windows(400).any(|bytes| bytes == [b'x'; 400])).unwrap();
     bytes[page * 4_096..][..8].fill(0xAA);
     std::fs::write(&path, &bytes).unwrap();
@@ -176,7 +176,7 @@ async fn a_delete_says_whether_the_data_is_gone_from_the_log() {
     let reader = reader(&path);
     assert_eq!(memory.delete("s").await.unwrap(), Erasure::Pending);
     assert!(is_on_disk(&path, "a very secret word"));
-    assert_eq!(memory.delete("s").await.unwrap(), Erasure::Pending, "it is asked for again");
+    assert_eq!(memory.delete("s").await.unwrap(), Erasure::Pending, "the log still has the data");
     drop(reader);
     assert_eq!(database.erase().await.unwrap(), Erasure::Complete);
     assert!(!is_on_disk(&path, "a very secret word"));
@@ -337,7 +337,7 @@ async fn a_database_that_is_closed_while_it_is_read_leaves_no_log_behind() {
         for _ in 0..round % 4 {
             tokio::task::yield_now().await;
         }
-        // Some reads go on on their threads after their callers have gone.
+        // Some reads continue on their threads after their callers were dropped.
         drop(reading);
         memory.database().close().await.unwrap();
         assert_eq!(files(folder.path()), ["test.db", "test.db.lock"], "round {round}");
@@ -373,10 +373,10 @@ fn truncate(path: &Path, size: u64) {
     std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(size).unwrap();
 }
 
-/// Changes a file in place, which leaves it the file that it was.
-type Change = fn(&Path, &Path);
+/// Damages the database at the first path without replacing the file. The second path is a folder for other files.
+type Damage = fn(&Path, &Path);
 
-const CHANGES: [(&str, Change); 7] = [
+const DAMAGES: [(&str, Damage); 7] = [
     ("truncated to nothing", |path, _| truncate(path, 0)),
     ("truncated to one page", |path, _| truncate(path, 4_096)),
     ("truncated by one byte", |path, _| truncate(path, std::fs::metadata(path).unwrap().len() - 1)),
@@ -398,9 +398,9 @@ const CHANGES: [(&str, Change); 7] = [
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_that_is_damaged_while_it_is_open_is_not_used_before_it_is_replaced() {
-    for (change, apply) in CHANGES {
+    for (damage, apply) in DAMAGES {
         let (folder, path) = folder();
-        filled(&path).await;
+        fill(&path).await;
         let backup = folder.path().join("backup.db");
         std::fs::copy(&path, &backup).unwrap();
         let memory = SqliteMemory::new(Database::open(&path).unwrap());
@@ -411,26 +411,26 @@ async fn a_file_that_is_damaged_while_it_is_open_is_not_used_before_it_is_replac
         let is_damaged = |error: &StoreError| matches!(error, StoreError::Damaged { .. });
         for _ in 0..2 {
             let error = memory.database().check_writable().await.unwrap_err();
-            assert!(is_damaged(&error), "{change}: {error:?}");
+            assert!(is_damaged(&error), "{damage}: {error:?}");
         }
         let error = memory.append_exchange("new", Exchange::new(&hello)).await.unwrap_err();
-        assert!(is_damaged(&error), "{change}: {error:?}");
+        assert!(is_damaged(&error), "{damage}: {error:?}");
         let error = memory.conversation("new").await.unwrap_err();
-        assert!(is_damaged(&error), "{change}: reads are refused, too: {error:?}");
+        assert!(is_damaged(&error), "{damage}: reads are refused, too: {error:?}");
 
-        let killed = tempfile::tempdir().unwrap();
-        let copy = copy_to(killed.path(), &path);
+        let after_kill = tempfile::tempdir().unwrap();
+        let copy = copy_to(after_kill.path(), &path);
         for _ in 0..2 {
             let error = Database::open(&copy).unwrap_err();
-            assert!(is_damaged(&error), "{change}, after a kill: {error:?}");
+            assert!(is_damaged(&error), "{damage}, after a kill: {error:?}");
         }
 
         std::fs::rename(&backup, &path).unwrap();
         memory.database().check_writable().await.unwrap();
-        assert_eq!(memory.load("session 1").await.unwrap().len(), 20, "{change}: the backup is used");
+        assert_eq!(memory.load("session 1").await.unwrap().len(), 20, "{damage}: the backup is used");
         drop(memory);
         Database::open(&path).unwrap().check().await.unwrap();
-        assert!(std::fs::read(&copy).unwrap() == damaged, "{change}: nothing is written to a damaged file");
+        assert!(std::fs::read(&copy).unwrap() == damaged, "{damage}: nothing is written to a damaged file");
     }
 }
 
@@ -438,7 +438,7 @@ async fn a_file_that_is_damaged_while_it_is_open_is_not_used_before_it_is_replac
 #[tokio::test]
 async fn a_damaged_file_is_left_with_its_log_as_it_is_when_it_is_closed() {
     let (folder, path) = folder();
-    filled(&path).await;
+    fill(&path).await;
     let memory = SqliteMemory::new(Database::open(&path).unwrap());
     memory.append("new", &[Message::user("hello")]).await.unwrap();
     let log = std::fs::read(folder.path().join("test.db-wal")).unwrap();
@@ -471,12 +471,12 @@ async fn a_log_that_is_truncated_while_it_is_open_is_noticed() {
 #[tokio::test]
 async fn a_file_that_does_not_fit_its_log_is_refused_and_not_changed() {
     let (_folder, path) = folder();
-    filled(&path).await;
+    fill(&path).await;
     let memory = SqliteMemory::new(Database::open(&path).unwrap());
     memory.append("new", &[Message::user("hello")]).await.unwrap();
     for (case, pages) in [("missing", None), ("empty", Some(0)), ("short", Some(20))] {
-        let killed = tempfile::tempdir().unwrap();
-        let copy = copy_to(killed.path(), &path);
+        let after_kill = tempfile::tempdir().unwrap();
+        let copy = copy_to(after_kill.path(), &path);
         match pages {
             Some(pages) => truncate(&copy, pages * 4_096),
             None => std::fs::remove_file(&copy).unwrap(),
@@ -495,7 +495,7 @@ async fn a_file_that_does_not_fit_its_log_is_refused_and_not_changed() {
 }
 
 #[tokio::test]
-async fn what_another_program_does_through_sqlite_is_no_damage() {
+async fn changes_of_another_program_through_sqlite_are_not_damage() {
     let (_folder, path) = folder();
     let memory = SqliteMemory::new(Database::open(&path).unwrap());
     let other = Connection::open(&path).unwrap();
@@ -578,7 +578,7 @@ async fn a_lock_of_another_program_holds_no_read_and_each_write_only_for_the_bus
             other => panic!("{other:?}"),
         }
     }
-    assert!(began.elapsed() < Duration::from_secs(3), "nothing waits again: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(3), "later writes do not wait: {:?}", began.elapsed());
     assert!(stored > 100 && dropped > 0 && database.dropped_writes() == dropped, "{stored} {dropped}");
 
     drop(locker);
@@ -588,7 +588,7 @@ async fn a_lock_of_another_program_holds_no_read_and_each_write_only_for_the_bus
     database.check_writable().await.unwrap();
     let sessions = database
         .read(|connection| Ok(connection.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, u64>(0))?));
-    assert_eq!(sessions.await.unwrap(), 3 + stored, "what was queued is stored now");
+    assert_eq!(sessions.await.unwrap(), 3 + stored, "the queued writes are stored now");
 }
 
 #[tokio::test]

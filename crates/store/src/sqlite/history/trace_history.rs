@@ -22,9 +22,9 @@ const MIN_TRACE_DIGITS: usize = 8;
 /// Selects events.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum EventsOf<'a> {
-    /// Of all requests with this trace.
+    /// Events of all requests with this trace.
     Trace(&'a str),
-    /// Of this run and the runs below it.
+    /// Events of this run and the runs below it.
     Run(RunId),
 }
 

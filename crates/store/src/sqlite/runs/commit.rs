@@ -21,7 +21,7 @@ struct EncodedStep {
     record: String,
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Debug)]
 pub(super) enum CommitAnswer {
     Committed(Committed),

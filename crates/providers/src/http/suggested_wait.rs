@@ -1,4 +1,4 @@
-//! How long a provider asks to wait, where the body of an error says so.
+//! Reads the wait that a provider asks for in the body of an error.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
     response_head::ResponseHead,
 };
 
-/// What stands before a wait in messages (OpenAI, Groq, Google, Azure, Mistral), in lower case.
+/// The phrases before a wait in messages (OpenAI, Groq, Google, Azure, Mistral), in lower case.
 const PHRASES: [&str; 4] = ["try again in ", "retry in ", "retry after ", "again after "];
 
 /// The wait in an error's body or message; `now` is the time by the server's clock.
