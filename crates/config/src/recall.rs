@@ -45,8 +45,8 @@ pub struct EmbeddingConfig {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AgentRecallConfig {
-    /// Who has separate notes. Keys always do. "user" separates the users that requests name, "agent" separates agents.
-    /// `["user"]` by default.
+    /// The owners of separate notes. Each key has its own in any case; "user" separates the users that requests name,
+    /// "agent" separates agents. `["user"]` by default.
     pub of: Vec<NoteOwner>,
     /// The tools for notes that the agent may call. All three by default.
     pub tools: Vec<NoteTool>,
@@ -55,7 +55,7 @@ pub struct AgentRecallConfig {
     pub context_tokens: Option<u32>,
 }
 
-/// Who has separate notes.
+/// An owner of separate notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteOwner {
@@ -82,19 +82,19 @@ pub enum NoteTool {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Retention {
-    /// Sessions, since their last message; such as "90d". Forever by default.
+    /// How long sessions are kept after their last message, such as "90d". Forever by default.
     #[serde(deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]
     pub sessions: Option<Duration>,
-    /// Notes, since they were written. Forever by default.
+    /// How long notes are kept after they were written. Forever by default.
     #[serde(deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]
     pub notes: Option<Duration>,
-    /// Events of runs. 30 days by default, while somebody may still investigate a run.
+    /// How long the events of runs are kept. 30 days by default, enough to investigate a run.
     #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::duration")]
     #[schemars(with = "String")]
     pub events: Duration,
-    /// Runs with their cost and outcome. 90 days by default, which covers a quarter.
+    /// How long runs are kept with their cost and outcome. 90 days by default, which covers a quarter.
     #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::duration")]
     #[schemars(with = "String")]
     pub runs: Duration,

@@ -45,7 +45,7 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// Two names for one key. A request could not say which of the two it comes from.
+/// Finds two names for one key. The server could not know which name a request belongs to.
 fn same_key(config: &Config) -> Option<Problem> {
     let mut names = BTreeMap::new();
     let same = config.keys.iter().find_map(|(name, key)| Some((names.insert(key.hash.to_string(), name)?, name)));

@@ -61,7 +61,7 @@ struct OpenConnection {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Trust {
-    /// Clients that cannot be told apart.
+    /// Any client, where the service cannot distinguish clients.
     Anyone,
     Client(Arc<str>),
 }

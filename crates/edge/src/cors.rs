@@ -8,7 +8,8 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 /// How long browsers may reuse the answer to a preflight request. A change of the allowed origins takes effect after it.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
-/// Answers preflight requests, and lets pages of the allowed origins read responses and these headers of them.
+/// Answers preflight requests, and lets pages of the allowed origins read responses, including these
+/// headers.
 ///
 /// Pages may send GET and POST requests with any headers, because the clients of many APIs send a dozen of their own. They
 /// cannot send cookies, so the service must authenticate requests by a header. Browsers reuse the answer to a preflight

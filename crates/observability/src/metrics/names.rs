@@ -1,7 +1,7 @@
 //! The name, labels and help text of every metric.
 //!
-//! Where OpenTelemetry has a name for something, it is used, spelled for Prometheus: `_` for `.`, the unit and
-//! `_total` at the end. Names of Brigade's own start with `brigade_`. The conventions for generative AI are in
+//! Metrics have OpenTelemetry's names if there are any, spelled for Prometheus: `_` for `.`, the unit and `_total` at the
+//! end. Other names start with `brigade_`. The conventions for generative AI are in
 //! development and have been renamed before, hence [`Convention`].
 //! See <https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/>.
 

@@ -94,7 +94,7 @@ impl HttpClient {
                     format!("no connection to {address}; check that a server runs there, `base_url` and the network");
                 unsent(ModelErrorKind::Unreachable, &why, error)
             }
-            // Nothing tells whether the provider read the request: hyper itself sends it again if none of it was written, and
+            // It is not known whether the provider read the request: hyper itself sends it again if none of it was written, and
             // a reset looks the same whether a closed socket or a process that died answered it.
             Err(error) => {
                 if pooled {

@@ -139,7 +139,7 @@ impl IdempotencyKeys {
         if let Some(stored) = &self.stored
             && let Err(error) = stored.give_back(&key.owner, &key.key).await
         {
-            tracing::debug!("an idempotency key stays without a run: {error}");
+            tracing::debug!("an idempotency key of a run that did not start is still stored: {error}");
         }
     }
 

@@ -189,7 +189,7 @@ impl Database {
         closing.await.map_err(|error| StoreError::of_task(&error))
     }
 
-    /// Waits for work that waits for the writer, but not for longer than another program may lock the file.
+    /// Waits for `work`, which waits for the writer, but not for longer than another program may lock the file.
     pub(crate) async fn unless_locked<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -224,7 +224,7 @@ impl Database {
         self.erase().await
     }
 
-    /// Notes that the log has copies of deleted data, for the next [`Database::erase`].
+    /// Records that the log has copies of deleted data, for the next [`Database::erase`].
     pub(crate) fn note_deleted(&self) {
         self.0.is_erasure_pending.store(true, Ordering::Release);
     }

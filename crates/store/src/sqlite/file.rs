@@ -49,7 +49,7 @@ struct Lock {
     id: FileId,
 }
 
-/// Tells two files with the same path apart.
+/// Distinguishes two files with the same path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId(u64, u64);
 
@@ -155,7 +155,7 @@ impl DatabaseFile {
         let written = file.set_len(0).and_then(|()| io::Seek::rewind(&mut file)).and_then(|()| file.write_all(text));
         match written.and_then(|()| file.sync_all()) {
             Ok(()) => self.is_marked = is_damaged,
-            Err(error) => tracing::warn!(%error, "the damage of the database cannot be noted in its lock file"),
+            Err(error) => tracing::warn!(%error, "the damage of the database cannot be recorded in its lock file"),
         }
     }
 }
@@ -192,7 +192,7 @@ impl FileId {
     }
 }
 
-/// Two processes would each settle the other's open calls as interrupted.
+/// Locks the file beside the database. Two processes on one database would each settle the other's open calls as interrupted.
 fn lock_beside(path: &Path) -> Result<Lock, StoreError> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).read(true).write(true);

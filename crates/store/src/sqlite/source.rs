@@ -18,19 +18,19 @@ use super::{
 };
 use crate::{DatabaseSettings, StoreError};
 
-/// Where the writer's connection comes from. It opens another one if the file was replaced.
+/// The source of the writer's connection. It opens another one if the file was replaced.
 #[derive(Debug)]
 pub(crate) struct Source {
     file: DatabaseFile,
     settings: DatabaseSettings,
     readers: Readers,
     generation: Arc<AtomicU64>,
-    /// Tells this database apart from others.
+    /// Distinguishes this database from others.
     identity: Vec<u8>,
     damage: Option<Damage>,
 }
 
-/// What was found in a file that another program changed.
+/// The damage of a file that another program changed.
 #[derive(Debug)]
 struct Damage {
     error: StoreError,

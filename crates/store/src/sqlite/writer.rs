@@ -59,7 +59,7 @@ pub(crate) struct Writer {
 
 #[derive(Debug)]
 struct WriterState {
-    /// Since when another program locks the file.
+    /// The time at which another program was found to lock the file; absent while none does.
     locked_since: watch::Sender<Option<Instant>>,
     /// How long callers and the end of the thread wait for the lock.
     timeout: Duration,
@@ -199,12 +199,12 @@ impl WriterState {
         }
     }
 
-    /// Notes that another program locks the file. Returns whether to wait for it.
+    /// Records that another program locks the file. Returns whether to wait for it.
     fn note_lock(&self) -> bool {
         let is_new =
             self.locked_since.send_if_modified(|since| since.is_none() && since.replace(Instant::now()).is_none());
         if is_new {
-            tracing::warn!("another program locks the database; what is to be stored waits for it");
+            tracing::warn!("another program locks the database; writes wait until it releases the lock");
         }
         !(self.is_closing.load(Ordering::Acquire) && self.is_locked())
     }

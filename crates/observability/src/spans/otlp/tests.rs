@@ -243,7 +243,7 @@ fn two_parallel_calls_of_one_worker_have_a_run_each() {
     let critics = [child(&desk, "critic"), child(&desk, "critic")];
     for critic in &critics {
         observer.on_event(critic, &Event::RunStarted);
-        // Of the same path, but each below its own critic.
+        // The two readers have the same path, but each is below a critic of its own.
         observer.on_event(&child(critic, "reader"), &Event::RunStarted);
     }
     let spans = exported.after(&otlp);

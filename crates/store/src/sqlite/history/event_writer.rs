@@ -187,7 +187,7 @@ impl EventWriter {
             known.restore(connection, epoch.id)?;
             Ok(epoch)
         })?;
-        tracing::warn!("the history goes on in another file; the spending so far was written to it");
+        tracing::warn!("the history continues in another file, to which the spending so far was written");
         Ok(())
     }
 

@@ -360,7 +360,7 @@ impl Drop for Inner {
         drop(self.queue.take());
         if self.database.is_locked() {
             tracing::error!(
-                "another program locks the database; the rest of the history is stored only if it stops soon"
+                "another program locks the database; the rest of the history is stored only if it releases the lock soon"
             );
             return;
         }
