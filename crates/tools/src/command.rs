@@ -110,7 +110,7 @@ impl CommandTool {
                 let _ = stdin.write_all(Value::Object(input).to_string().as_bytes()).await;
             }
         };
-        let (mut output, mut complaint) = (Captured::start(self.max_output), Captured::end(ERROR_BYTES));
+        let (mut output, mut complaint) = (PipeOutput::start(self.max_output), PipeOutput::end(ERROR_BYTES));
         let status = {
             let pipes = async { tokio::join!(write_input, output.read(stdout), complaint.read(stderr)) };
             let mut pipes = pin!(pipes);
@@ -203,9 +203,9 @@ impl Tool for CommandTool {
     }
 }
 
-/// What a program has written to a pipe.
+/// The output of a program to a pipe, within a limit of size.
 #[derive(Debug)]
-struct Captured {
+struct PipeOutput {
     bytes: Vec<u8>,
     limit: usize,
     keeps_end: bool,
@@ -226,7 +226,7 @@ impl Drop for ProcessGroup {
     }
 }
 
-impl Captured {
+impl PipeOutput {
     /// Keeps the first `limit` bytes. The rest is read too, so that the program does not block on a full pipe.
     fn start(limit: usize) -> Self {
         Self { bytes: Vec::new(), limit, keeps_end: false, is_cut: false }

@@ -12,7 +12,7 @@ use crate::{
     agent::next_step::{NextStep, ReplyClassifier},
     agent::run_end::RunEnd,
     agent::session::Session,
-    agent::turn::{self, Asked, TurnError, TurnRecord},
+    agent::turn::{self, TurnError, TurnRecord, TurnRequest},
     agent::window::Trim,
     run::step::Step,
     tool::{outcome::ToolCallOutcome, toolbox::CallContext},
@@ -193,7 +193,7 @@ impl<'a> AgentLoop<'a> {
         loop {
             let run = if self.wrapping_up.is_some() { self.run.wrapping_up() } else { self.run.clone() };
             self.fit_window(again, &run).await?;
-            let asked = Asked { turn: self.turns_taken, again, wrapping_up: self.wrapping_up.as_ref() };
+            let asked = TurnRequest { turn: self.turns_taken, again, wrapping_up: self.wrapping_up.as_ref() };
             match turn::ask(&*self.agent.model, &self.request, &run, asked).await {
                 Ok(reply) => {
                     self.answered_by.clone_from(&reply.answered_by);
@@ -209,7 +209,7 @@ impl<'a> AgentLoop<'a> {
 
     /// Hides old messages if the request is too long. A turn that is recorded was asked with what was hidden then.
     async fn fit_window(&mut self, again: u32, run: &Run) -> Result<(), Exit> {
-        let asked = Asked { turn: self.turns_taken, again, wrapping_up: None };
+        let asked = TurnRequest { turn: self.turns_taken, again, wrapping_up: None };
         let inside = run.part(asked);
         let is_recorded = run.recorded::<IgnoredAny>(format_args!("{asked}")).is_some();
         let excess = self.agent.window.excess(&self.request).filter(|_| !is_recorded);
@@ -246,7 +246,7 @@ impl<'a> AgentLoop<'a> {
             ModelErrorKind::Refused => return Err(Exit::Ended(RunEnd::new(StopReason::Refused, error.to_string()))),
             ModelErrorKind::ContextLength => {
                 let keep = self.request.estimated_input_tokens() / 2;
-                let next = Asked { turn: self.turns_taken, again: again + 1, wrapping_up: None };
+                let next = TurnRequest { turn: self.turns_taken, again: again + 1, wrapping_up: None };
                 if self.shrink(keep, &self.run.part(next).part("refused")).await? {
                     self.refused = false;
                     return Ok(());

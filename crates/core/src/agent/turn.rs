@@ -22,9 +22,9 @@ pub(crate) enum TurnError {
     Journal(JournalError),
 }
 
-/// A call of the model.
+/// One request to the model within a turn.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct TurnRequest<'a> {
     /// The number of the turn, from 1.
     pub(crate) turn: u32,
     /// How often the model was asked in this turn before.
@@ -59,7 +59,7 @@ pub(crate) async fn ask(
     model: &dyn ChatModel,
     request: &ChatRequest,
     run: &Run,
-    asked: Asked<'_>,
+    asked: TurnRequest<'_>,
 ) -> Result<ChatReply, TurnError> {
     let step = run.open_step::<TurnRecord>(format_args!("{asked}"), model.id().model(), Effect::Repeatable, || {
         run.digest_since_turn()
@@ -105,7 +105,7 @@ async fn call(model: &dyn ChatModel, request: &ChatRequest, run: &Run, turn: u32
     Ok(reply)
 }
 
-impl fmt::Display for Asked<'_> {
+impl fmt::Display for TurnRequest<'_> {
     /// The path of the step.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.again {

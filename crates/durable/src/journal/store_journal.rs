@@ -39,13 +39,14 @@ struct Writer {
     /// How many records were written in all.
     written: u64,
     /// A commit that was sent, and whose answer is not known. Its caller may have been dropped while it waited.
-    unclear: Option<Sent>,
+    unclear: Option<SentCommit>,
 }
 
+/// A commit that was sent to the store.
 #[derive(Debug, Clone)]
-struct Sent {
+struct SentCommit {
     commit: Commit,
-    /// How many records are written once it is.
+    /// How many records are written in all once this commit is written.
     written: u64,
 }
 
@@ -71,7 +72,7 @@ impl StoreJournal {
         self.repeat_unclear(&mut writer).await?;
         self.pending().records.retain(|record| record.state != StepState::Began);
         let (commit, written) = self.next_commit(&writer, next);
-        self.send(&mut writer, Sent { commit: commit.consumed(consumed).erase(erase), written }).await
+        self.send(&mut writer, SentCommit { commit: commit.consumed(consumed).erase(erase), written }).await
     }
 
     /// Commits the records that a decision has changed.
@@ -79,7 +80,7 @@ impl StoreJournal {
         let mut writer = self.writer.lock().await;
         self.pending().records.extend(steps);
         let (commit, written) = self.next_commit(&writer, NextState::Continue);
-        self.send(&mut writer, Sent { commit: commit.consumed(consumed), written }).await
+        self.send(&mut writer, SentCommit { commit: commit.consumed(consumed), written }).await
     }
 
     async fn repeat_unclear(&self, writer: &mut Writer) -> Result<(), CommitError> {
@@ -97,7 +98,7 @@ impl StoreJournal {
     }
 
     /// Sends a commit, and repeats it while the store cannot take it and the lease lasts.
-    async fn send(&self, writer: &mut Writer, sent: Sent) -> Result<Committed, CommitError> {
+    async fn send(&self, writer: &mut Writer, sent: SentCommit) -> Result<Committed, CommitError> {
         writer.unclear = Some(sent.clone());
         loop {
             let now = Instant::now();
@@ -143,7 +144,7 @@ impl Journal for StoreJournal {
             self.repeat_unclear(&mut writer).await?;
             if writer.written < added {
                 let (commit, written) = self.next_commit(&writer, NextState::Continue);
-                self.send(&mut writer, Sent { commit, written }).await?;
+                self.send(&mut writer, SentCommit { commit, written }).await?;
             }
             Ok(())
         };

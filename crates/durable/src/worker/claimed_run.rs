@@ -24,7 +24,7 @@ use crate::{
 pub struct ClaimedRun {
     run: StoredRun,
     journal: Arc<StoreJournal>,
-    held: Held,
+    held: HeldRunGuard,
 }
 
 /// How the work on a run ended in this process.
@@ -45,12 +45,12 @@ pub enum WorkEnd {
 
 /// Removes a run from the ones in progress in this process, also if its task panics.
 #[derive(Debug)]
-struct Held {
+struct HeldRunGuard {
     durable: Durable,
     run: HeldRun,
 }
 
-impl Drop for Held {
+impl Drop for HeldRunGuard {
     fn drop(&mut self) {
         self.durable.shared.held.remove(&self.run.fence);
         self.durable.shared.changed.notify_waiters();
@@ -71,7 +71,7 @@ impl ClaimedRun {
             signal_number: run.signal_number,
         };
         durable.shared.held.add(held.clone());
-        let held = Held { durable: durable.clone(), run: held };
+        let held = HeldRunGuard { durable: durable.clone(), run: held };
         let journal = StoreJournal::new(Arc::clone(&durable.store), fence, lease, journal, run.commit_number);
         let claimed = Self { run, journal: Arc::new(journal), held };
         let numbers = |kind| {

@@ -26,13 +26,13 @@ pub struct MetricsHandle(Arc<Inner>);
 struct Inner {
     metrics: Arc<Metrics>,
     prometheus: PrometheusHandle,
-    sampled: Mutex<Sampled>,
+    sampled: Mutex<GaugeSources>,
     _upkeep: AbortOnDropHandle<()>,
 }
 
 /// The sources of gauges that are read at each scrape.
 #[derive(Default)]
-struct Sampled {
+struct GaugeSources {
     /// The watched accounts, by scope.
     budgets: BTreeMap<String, Ledger>,
     prices: Option<PriceBook>,
@@ -179,12 +179,12 @@ impl MetricsHandle {
         in_dollars(&self.0.prometheus.render())
     }
 
-    fn sampled(&self) -> MutexGuard<'_, Sampled> {
+    fn sampled(&self) -> MutexGuard<'_, GaugeSources> {
         unpoisoned(self.0.sampled.lock())
     }
 }
 
-impl Sampled {
+impl GaugeSources {
     fn record(&self, metrics: &Metrics) {
         let to = metrics.instruments();
         for (model, state) in self.breakers.iter().flat_map(|states| states()) {
