@@ -6,6 +6,7 @@
 //! | conversations | [`SqliteMemory`] | [`Memory`](brigade_core::Memory) |
 //! | long-term notes | [`SqliteRecall`], optionally with an [`Embedder`](brigade_core::Embedder) | [`Recall`](brigade_notes::Recall) |
 //! | runs, events, spending | [`History`], queried with [`RunHistory`] | [`Observer`](brigade_core::Observer), and [`WriteBarrier`] around a model |
+//! | backups | [`StoreFile`] | |
 //! | runs that survive a crash | [`SqliteRunStore`] | [`RunStore`](brigade_durable::RunStore) |
 //!
 //! One thread writes everything, in groups that share a commit; reads use connections of their own. So no task blocks,
@@ -60,6 +61,7 @@ pub use sqlite::runs::run_store::SqliteRunStore;
 pub use sqlite::sessions::locks::{SessionGuard, SessionLocks};
 pub use sqlite::sessions::memory::{MemorySettings, RequestMemory, SqliteMemory};
 pub use sqlite::sessions::session::{Conversation, Exchange, SessionFilter, SessionInfo};
+pub use sqlite::store_file::{StoreFile, StoreReport, TableSize};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

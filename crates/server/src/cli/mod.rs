@@ -16,6 +16,7 @@ mod run;
 mod serve;
 mod simulate;
 mod simulator;
+mod store;
 mod trace;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -53,6 +54,8 @@ enum Command {
     Serve(serve::ServeCommand),
     /// Shows a run as a tree, or lists the latest runs
     Trace(trace::TraceCommand),
+    /// Backs up, restores, checks or prunes the store
+    Store(store::StoreCommand),
     /// Creates API keys for clients
     Keys(keys::KeysCommand),
     /// Says how old the prices of models are, and how to bring your own
@@ -108,6 +111,7 @@ impl Cli {
             Command::Run(command) => command.run().await,
             Command::Serve(command) => command.run().await,
             Command::Trace(command) => command.run().await,
+            Command::Store(command) => command.run().await,
             Command::Keys(command) => command.run(),
             Command::Prices(command) => command.run(),
             Command::Config(command) => command.run(),

@@ -160,6 +160,37 @@ impl DatabaseFile {
     }
 }
 
+/// The locks on a database that is about to be replaced. It may be missing or damaged.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    path: PathBuf,
+    beside: Lock,
+    _database: Option<Lock>,
+}
+
+impl Replacement {
+    pub(crate) fn begin(path: &Path) -> Result<Self, StoreError> {
+        let beside = lock_beside(path)?;
+        let database = if path.exists() { Some(lock_database(path)?) } else { None };
+        Ok(Self { path: path.to_owned(), beside, _database: database })
+    }
+
+    /// Moves a file to the place of the database.
+    pub(crate) fn finish(self, new: &Path) -> Result<(), StoreError> {
+        let failed = |error| cannot_open(&self.path, error);
+        // SQLite would apply a log that was left behind to the new file.
+        for suffix in ["-wal", "-shm"] {
+            match std::fs::remove_file(beside(&self.path, suffix)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        std::fs::rename(new, &self.path).map_err(failed)?;
+        // The mark of a damage was about the file before.
+        self.beside.file.set_len(0).map_err(failed)
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // A child process that is being spawned has a copy of the handle; closing this one would not unlock the file.
@@ -242,7 +273,7 @@ fn size(path: &Path) -> u64 {
 }
 
 /// The path of a file beside the database.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -11,5 +11,6 @@ pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod sessions;
 pub(crate) mod source;
+pub(crate) mod store_file;
 pub(crate) mod vectors;
 pub(crate) mod writer;

@@ -25,15 +25,25 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/0010_durable_runs.sql"),
 ];
 
+/// The version of a file.
+pub(crate) fn version(connection: &Connection) -> Result<i64, StoreError> {
+    pragma(connection, "user_version")
+}
+
+/// The version after all migrations.
+pub(crate) fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
 /// Refuses a file of another program or a newer version, before anything is written to it.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    let (application, found) = (pragma(connection, "application_id")?, pragma(connection, "user_version")?);
+    let (application, found) = (pragma(connection, "application_id")?, version(connection)?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let is_new = tables == 0 && application == 0 && found == 0;
     if application != APPLICATION_ID && !is_new {
         return Err(StoreError::Foreign(path.to_owned()));
     }
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = newest();
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
@@ -43,7 +53,7 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreErr
 /// Refuses a file that must be migrated before it can be read.
 pub(crate) fn check_current(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     check(connection, path)?;
-    let (found, known) = (pragma(connection, "user_version")?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
+    let (found, known) = (version(connection)?, newest());
     if found < known { Err(StoreError::Older { path: path.to_owned(), found, known }) } else { Ok(()) }
 }
 
@@ -79,8 +89,7 @@ pub(crate) fn free_running_runs(connection: &Connection) -> Result<(), StoreErro
 
 /// Writes the version that the file already has, which proves that the file can be written.
 pub(crate) fn write_version_again(connection: &Connection) -> Result<(), StoreError> {
-    let version = pragma(connection, "user_version")?;
-    Ok(connection.pragma_update(None, "user_version", version)?)
+    Ok(connection.pragma_update(None, "user_version", version(connection)?)?)
 }
 
 fn pragma(connection: &Connection, name: &str) -> Result<i64, StoreError> {

@@ -22,7 +22,7 @@ use super::{
     spending_log::SpendingLog,
     sweep::Retention,
 };
-use crate::{Database, HistorySettings, StoreError, sqlite::database::now_us, unpoisoned};
+use crate::{Database, HistorySettings, StoreError, unpoisoned};
 
 /// An entry of the queue.
 #[derive(Debug)]
@@ -214,9 +214,7 @@ impl EventWriter {
     /// Deletes a batch of events and runs whose retention has ended. Returns whether there are more.
     fn sweep(&mut self) -> bool {
         self.known.fold();
-        let before = |age: Duration| now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        let HistorySettings { keep_events, keep_runs, .. } = self.settings;
-        let retention = Retention { events_us: before(keep_events), runs_us: before(keep_runs) };
+        let retention = Retention::of(&self.settings);
         self.database.write_blocking(move |connection| retention.delete_batch(connection)).unwrap_or_else(|error| {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "old history could not be deleted; retrying in an hour");

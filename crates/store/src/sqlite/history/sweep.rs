@@ -1,9 +1,14 @@
 //! Deletes history whose retention has ended.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::idempotency;
-use crate::{StoreError, sqlite::runs::retention};
+use crate::{
+    Database, HistorySettings, StoreError,
+    sqlite::{database::now_us, runs::retention},
+};
 
 /// The oldest history to keep, in microseconds since 1970.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +27,22 @@ const DELETE_EVENTS: &str = "DELETE FROM events WHERE run = ?1 AND number IN (SE
 const DELETE_RUNS: &str = "DELETE FROM runs WHERE id IN (
          SELECT id FROM (SELECT id, started_us FROM runs ORDER BY id LIMIT ?2) WHERE started_us < ?1)";
 
+impl Database {
+    /// Deletes the history that these settings do not keep, and durable runs that ended as long ago. A running
+    /// [`History`](crate::History) does so by itself.
+    pub async fn prune_history(&self, settings: &HistorySettings) -> Result<(), StoreError> {
+        let retention = Retention::of(settings);
+        while self.write(move |connection| retention.delete_batch(connection)).await? {}
+        Ok(())
+    }
+}
+
 impl Retention {
+    pub(super) fn of(settings: &HistorySettings) -> Self {
+        let before = |age: Duration| now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        Self { events_us: before(settings.keep_events), runs_us: before(settings.keep_runs) }
+    }
+
     /// Deletes a batch of the oldest events, or of the oldest runs once they have no events. Returns whether there are
     /// more.
     ///
@@ -64,7 +84,6 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
-    use crate::Database;
 
     const RETENTION: Retention = Retention { events_us: 2_000, runs_us: 1_000 };
 
