@@ -57,8 +57,8 @@ fn call(observer: &dyn Observer, run: &Run, model: &ModelId) {
     observer.on_event(run, &Event::AttemptStarted { model: model.clone() });
     observer.on_event(run, &Event::AttemptEnded { model: model.clone(), error: None, charge: Some(charge), elapsed });
     let (model, stop) = (model.clone(), FinishReason::EndTurn);
-    observer
-        .on_event(run, &Event::TurnEnded { turn: 1, model, usage: Some(usage), cost, stop, tool_calls: 0, elapsed });
+    let (usage, served) = (Some(usage), None);
+    observer.on_event(run, &Event::TurnEnded { turn: 1, model, served, usage, cost, stop, tool_calls: 0, elapsed });
 }
 
 async fn read(history: &History, amount: Amount, numbers: &mut Numbers) -> Result<()> {
