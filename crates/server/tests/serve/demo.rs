@@ -6,9 +6,63 @@ use std::{
 };
 
 use brigade_rehearsal::{Script, Simulator};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::{BRIGADE, eventually};
+use crate::support::{BRIGADE, Server, eventually, json_of};
+
+/// The lines at INFO of one run of the demo: the agent, the event and the message with `#` for each number. Workers run at
+/// the same time, so only the lines of one agent have an order.
+const INFO_LINES: [(&str, &str, &str); 14] = [
+    ("desk", "run_started", "started, for local"),
+    ("desk", "turn_ended", "turn #: anthropic/claude-sonnet-#-#, # tool calls, # tokens, $#, #s"),
+    ("desk", "turn_ended", "turn #: anthropic/claude-sonnet-#-#, end_turn, # tokens, $#, #s"),
+    (
+        "desk",
+        "run_ended",
+        "finished: # turns, # tokens in, # out, $# (desk $#, desk/critic $#, desk/estimator $#, desk/researcher $#), #s, for local",
+    ),
+    ("desk/critic", "turn_ended", "turn #: openai/gpt-#-mini, end_turn, # tokens, $#, #s"),
+    ("desk/critic", "run_ended", "finished: # turn, # tokens in, # out, $#, #s, for local"),
+    ("desk/estimator", "turn_ended", "turn #: openai/gpt-#-mini, # tool call, # tokens, $#, #s"),
+    ("desk/estimator", "tool_ended", "calculate: ok, #s"),
+    ("desk/estimator", "turn_ended", "turn #: openai/gpt-#-mini, end_turn, # tokens, $#, #s"),
+    ("desk/estimator", "run_ended", "finished: # turns, # tokens in, # out, $#, #s, for local"),
+    ("desk/researcher", "turn_ended", "turn #: openai/gpt-#-mini, # tool call, # tokens, $#, #s"),
+    ("desk/researcher", "tool_ended", "search: ok, #s"),
+    ("desk/researcher", "turn_ended", "turn #: openai/gpt-#-mini, end_turn, # tokens, $#, #s"),
+    ("desk/researcher", "run_ended", "finished: # turns, # tokens in, # out, $#, #s, for local"),
+];
+
+#[tokio::test]
+async fn a_run_of_the_demo_logs_these_lines_and_no_others() {
+    let server = Server::start_demo(&[("BRIGADE__LOG__FORMAT", "json")]);
+    let question = json!({ "model": "desk", "messages": [{ "role": "user", "content": "Should we move to Kafka?" }] });
+    let (status, answer) = json_of(server.post("/v1/chat/completions", &question)).await;
+    assert_eq!(status, 200, "{answer}");
+    let log = server.log_with("(desk $").await;
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut lines: Vec<_> = lines.filter(|line| line["trace_id"] == answer["brigade"]["trace_id"]).collect();
+    lines.sort_by_key(|line| line["agent"].to_string());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let shown = lines.iter().map(|line| (text(&line["agent"]), text(&line["event"]), shape(&text(&line["message"]))));
+    let expected = INFO_LINES.map(|(agent, event, message)| (agent.into(), event.into(), message.into()));
+    assert_eq!(shown.collect::<Vec<_>>(), expected, "{log}");
+}
+
+/// The message with `#` for each number, and each time in seconds.
+fn shape(message: &str) -> String {
+    let mut shape = String::new();
+    for character in message.chars() {
+        let is_number = character.is_ascii_digit() || (character == '.' && shape.ends_with('#'));
+        if !is_number {
+            shape.push(character);
+        } else if !shape.ends_with('#') {
+            shape.push('#');
+        }
+    }
+    ["#ms", "#µs"].iter().fold(shape, |shape, unit| shape.replace(unit, "#s"))
+}
 
 #[test]
 fn the_demo_finishes_and_prints_its_cost() {

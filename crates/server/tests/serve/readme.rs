@@ -81,7 +81,7 @@ async fn the_walk_with_curl_works_as_printed() {
     }
     let blocks = blocks("Use the binary");
     assert_eq!(blocks[1], ["brigade serve --demo"]);
-    let server = Server::start_demo();
+    let server = Server::start_demo(&[]);
     let (_, port) = server.url.rsplit_once(':').unwrap();
     let mut outputs = Vec::new();
     for command in &blocks[2] {

@@ -152,9 +152,9 @@ impl Server {
     }
 
     /// Serves the demo's team at a free port.
-    pub(crate) fn start_demo() -> Self {
+    pub(crate) fn start_demo(variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(BRIGADE);
-        command.args(["serve", "--demo", "--listen", "127.0.0.1:0"]);
+        command.args(["serve", "--demo", "--listen", "127.0.0.1:0"]).envs(variables.iter().copied());
         Self::started("", command)
     }
 
