@@ -72,8 +72,8 @@ impl Queue {
 
     /// Adds a call at this position.
     pub(crate) fn insert(&mut self, position: Position, waiter: Waiter) {
-        // A run whose calls have all been served is treated like a new one.
-        if self.runs.len() > 2 * self.active_runs + 64 {
+        // A run whose calls have all been served is treated like a new one. Looking at all runs at each arrival takes long.
+        if self.arrivals.is_multiple_of(64) {
             self.runs.retain(|_, share| share.waiting > 0 || share.end > self.virtual_time);
         }
         let share = self.runs.entry(waiter.run).or_default();
@@ -162,6 +162,31 @@ mod tests {
         positions.extend((0..4).map(|_| (join(&mut queue, small, 10), 's')));
         positions.sort();
         assert_eq!(positions.iter().map(|(_, name)| name).collect::<String>(), "LssLssLL");
+    }
+
+    #[test]
+    fn a_run_keeps_its_place_while_others_are_forgotten() {
+        let (large, small, served) = (TraceId::random(), TraceId::random(), TraceId::random());
+        let mut queue = Queue::default();
+        // It ended far ahead of the others, and no call of it waits any more.
+        let ahead = join(&mut queue, large, 1_000_000);
+        queue.remove(ahead);
+        assert!(queue.runs.is_empty(), "an empty queue starts anew");
+        let ahead = join(&mut queue, large, 1_000_000);
+        let waiting = join(&mut queue, small, 10);
+        let done = join(&mut queue, served, 1);
+        queue.remove(ahead);
+        queue.remove(done);
+        assert_eq!((queue.len(), queue.is_empty(), queue.active_runs), (1, false, 1));
+        for _ in 0..64 {
+            let other = join(&mut queue, TraceId::random(), 10);
+            queue.remove(other);
+        }
+        assert!(queue.runs.contains_key(&large) && queue.runs.contains_key(&small));
+        assert!(queue.position(large, Priority::Normal).start >= 1_000_000, "it may not go first again");
+        assert!(queue.is_first(waiting));
+        queue.serve(waiting);
+        assert!(queue.is_empty() && queue.active_runs == 0 && queue.runs.is_empty());
     }
 
     #[test]

@@ -325,3 +325,72 @@ proptest! {
         })?;
     }
 }
+
+/// A limiter whose requests of this minute are used up; one comes in each second.
+async fn exhausted(settings: RateLimitSettings) -> Arc<Limiter> {
+    let limiter = limiter(RateLimitSettings { requests_per_minute: Some(60), ..settings });
+    for _ in 0..60 {
+        call(&limiter, Ok(reply("ok"))).await;
+    }
+    limiter
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_gets_its_turn_just_when_it_gives_up_is_admitted() {
+    let limiter = exhausted(RateLimitSettings::default().longest_wait(seconds(1))).await;
+    let started = Instant::now();
+    let permit = admit(&limiter, &Run::new()).await.unwrap();
+    assert_eq!((started.elapsed(), limiter.queue_length()), (seconds(1), 0));
+    drop(permit);
+    let short = exhausted(RateLimitSettings::default().longest_wait(Duration::from_millis(999))).await;
+    let too_long = WaitTooLong { wait: seconds(1), bound: WaitBound::LongestWait };
+    assert_eq!(admit(&short, &Run::new()).await.unwrap_err(), too_long);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shorter_of_the_longest_wait_and_the_deadline_bounds_a_wait() {
+    let limiter = exhausted(RateLimitSettings::default().longest_wait(Duration::from_millis(500))).await;
+    for (millis, bound) in [(499, WaitBound::Deadline), (500, WaitBound::LongestWait), (501, WaitBound::LongestWait)] {
+        let run = Run::builder().deadline(Instant::now() + Duration::from_millis(millis)).build();
+        let refused = limiter.request(size(), Priority::Normal, &run).unwrap_err();
+        assert_eq!(refused, WaitTooLong { wait: seconds(1), bound }, "{millis}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_numbers_of_waiting_calls_and_of_calls_in_flight_are_shown() {
+    let limiter = limiter(requests(3));
+    let run = Run::new();
+    assert_eq!((limiter.queue_length(), limiter.calls_in_flight()), (0, 0));
+    let admitted: Vec<_> = (0..3).map(|_| limiter.request(size(), Priority::Normal, &run).unwrap()).collect();
+    let waiting: Vec<_> = (0..2).map(|_| limiter.request(size(), Priority::Normal, &run).unwrap()).collect();
+    assert_eq!((limiter.queue_length(), limiter.calls_in_flight()), (2, 3));
+    drop((waiting, admitted));
+    assert_eq!((limiter.queue_length(), limiter.calls_in_flight()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_rate_limit_error_pauses_the_account() {
+    for (kind, waits) in [(ModelErrorKind::RateLimited, 7), (ModelErrorKind::Overloaded, 0)] {
+        let limiter = limiter(RateLimitSettings::default());
+        call(&limiter, Err(retry_after(kind, seconds(7)))).await;
+        let started = Instant::now();
+        let _permit = admit(&limiter, &Run::new()).await.unwrap();
+        assert_eq!(started.elapsed(), seconds(waits), "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_size_of_answers_is_learned_only_from_reported_usage() {
+    let tokens = RateLimitSettings { output_tokens_per_minute: Some(10_000), ..RateLimitSettings::default() };
+    let reserved = |limiter: &Limiter| {
+        let before = left(limiter, "output_tokens_per_minute").unwrap();
+        let _permit = limiter.request(size(), Priority::Normal, &Run::new()).unwrap();
+        before - left(limiter, "output_tokens_per_minute").unwrap()
+    };
+    for (usage, expected) in [(None, 500), (Some(Usage::new(10, 1_300)), 600), (Some(Usage::new(10, 0)), 437)] {
+        let limiter = limiter(tokens.clone());
+        call(&limiter, Ok(reply("ok").usage(usage))).await;
+        assert_eq!(reserved(&limiter), expected, "{usage:?}");
+    }
+}
