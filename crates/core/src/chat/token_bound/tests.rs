@@ -24,6 +24,10 @@ fn every_part_of_a_request_counts() {
     let result = ToolResult::new(&call, vec![Part::text("x\ny"), image.clone()]);
     let cases = [
         (Part::Thinking(crate::TextPart::new("abc").data(Some(own.clone()))), (10, 0)),
+        // Only the text of a tool result may be written as JSON.
+        (Part::text("x\ny"), (3, 0)),
+        (Part::Text(crate::TextPart::new("x").data(Some(own.clone()))), (1 + 7, 0)),
+        (Part::ToolCall(call.clone().data(Some(own.clone()))), (ITEM + 6 + 3 + 7, 0)),
         (Part::ToolCall(call), (ITEM + 6 + 3, 0)),
         (Part::ToolResult(result), (ITEM + 6 + 4 + ITEM, 1)),
         (image, (ITEM, 1)),

@@ -524,7 +524,9 @@ async fn the_models_configured_limit_is_reserved() {
     let settings = Settings { max_output_tokens: Some(300), ..Settings::default() };
     let model = Configured(answers(Some(Usage::new(900, 200))), settings);
     let asked = model.0.clone();
-    ask(&model.metered(&FlatPrices), &cents("0.05")).await.unwrap();
+    let model = model.metered(&FlatPrices);
+    assert_eq!(ChatModel::settings(&model).max_output_tokens, Some(300));
+    ask(&model, &cents("0.05")).await.unwrap();
     assert_eq!(asked.requests()[0].settings.max_output_tokens, None, "the model's own limit is not written over");
 }
 
