@@ -29,7 +29,6 @@ pub struct ClaimedRun {
 
 /// How the work on a run ended in this process.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum WorkEnd {
     /// The agent came to an end, which is stored.
     Ended(Box<Result<Outcome, RunError>>),

@@ -220,6 +220,11 @@ impl Access {
         self.keys.iter().map(|key| &key.caller)
     }
 
+    /// The caller with this name, for a run that it started before.
+    pub(crate) fn named(&self, name: &str) -> Option<&Caller> {
+        self.callers().chain([&self.local]).find(|caller| &*caller.name == name)
+    }
+
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         if self.keys.is_empty() {
             return Ok(self.local.clone());

@@ -6,15 +6,16 @@ use async_trait::async_trait;
 use axum::{Router, http::HeaderValue};
 use brigade_config::ANY_ORIGIN_WITHOUT_KEYS;
 use brigade_core::{Budget, Ledger, Observer};
+use brigade_durable::{Durable, RunStore};
 use brigade_edge::{CheckResult, Health, HealthCheck, Origin, ParseOriginError};
 use brigade_observability::{Metrics, MetricsConfig, MetricsHandle, Storage};
 use brigade_store::StoreError;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     access::{Access, ApiKey},
-    routes,
+    durable_runs, routes,
 };
 use crate::{
     agents::served::ServedAgent,
@@ -55,8 +56,11 @@ pub struct Api {
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) spans: Option<Spans>,
     pub(crate) store: Option<Store>,
+    pub(crate) durable: Option<Durable>,
     pub(crate) sessions: Option<LocalSessions>,
     pub(crate) max_body: usize,
+    /// Carries on durable runs.
+    worker: Mutex<Option<AbortOnDropHandle<()>>>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -80,6 +84,7 @@ pub struct ApiBuilder {
     budget: Budget,
     ledger: Option<Ledger>,
     store: Option<Store>,
+    run_store: Option<Arc<dyn RunStore>>,
     sessions: Option<LocalSessions>,
     observers: Vec<Arc<dyn Observer>>,
     health: Health,
@@ -102,6 +107,7 @@ impl Api {
             budget: Budget::default(),
             ledger: None,
             store: None,
+            run_store: None,
             sessions: None,
             observers: Vec::new(),
             health: Health::new(),
@@ -118,11 +124,9 @@ impl Api {
     /// documentation.
     ///
     /// `Router::merge` adds them as they are, and `Router::nest("/ai", …)` below a path. The routes bring the middleware
-    /// that they need: keys, allowed hosts, origins of web pages, limits on heads and bodies, request ids, and answers after a panic.
-    /// Layers of the service that are added after `merge` or `nest` run outside of these.
-    ///
-    /// When the service stops, it calls [`Runs::drain`] and then [`Api::close`], and keeps its connections open until
-    /// then, so that clients get their answers and the store gets their cost.
+    /// that they need: keys, allowed hosts, origins of web pages, limits on heads and bodies, request ids, and answers
+    /// after a panic. Layers that are added after `merge` or `nest` run outside of these. When the service stops, it calls
+    /// [`Runs::drain`], then [`Api::close`], and keeps its connections open until then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -180,6 +184,9 @@ impl Api {
     ///
     /// Fails if a part of the history could not be written; the store then lacks the cost of some calls.
     pub async fn close(&self) -> Result<(), StoreError> {
+        self.runs.release().cancel();
+        let worker = self.worker.lock().take();
+        durable_runs::join(worker).await;
         if let Some(spans) = &self.spans {
             spans.shutdown().await;
         }
@@ -190,7 +197,7 @@ impl Api {
     }
 
     pub(crate) fn lookup(&self) -> RunLookup<'_> {
-        RunLookup { runs: &self.runs, store: self.store.as_ref() }
+        RunLookup { runs: &self.runs, store: self.store.as_ref(), durable: self.durable.as_ref() }
     }
 
     pub(crate) fn setup(&self) -> Arc<Setup> {
@@ -239,9 +246,14 @@ impl ApiBuilder {
         Self { budget, ..self }
     }
 
-    /// Keeps sessions, history and spending. Without a store they are lost when the process ends.
+    /// Keeps sessions, history, spending and the runs of `POST /v1/runs`. Without a store they are lost when the process ends.
     pub fn store(self, store: Option<Store>) -> Self {
         Self { store, ..self }
+    }
+
+    /// Keeps the runs of `POST /v1/runs` elsewhere than in the store, so that they survive the end of the process.
+    pub fn run_store(self, store: impl RunStore) -> Self {
+        Self { run_store: Some(Arc::new(store)), ..self }
     }
 
     /// Observes all runs.
@@ -342,6 +354,8 @@ impl ApiBuilder {
         };
         let mut observers = self.observers;
         observers.push(metrics.observer());
+        let in_store = || Some(Arc::new(self.store.as_ref()?.durable_runs()) as Arc<dyn RunStore>);
+        let run_store = self.run_store.or_else(in_store);
         let api = Arc::new(Api {
             setup: RwLock::new(Arc::new(Setup { agents, access, cors_origins })),
             ledger,
@@ -352,8 +366,10 @@ impl ApiBuilder {
             observers,
             spans: self.spans,
             store: self.store,
+            durable: run_store.map(durable_runs::open),
             sessions: self.sessions,
             max_body: self.max_body,
+            worker: Mutex::default(),
             _tasks: self.tasks,
         });
         let sampled = Arc::downgrade(&api);
@@ -362,6 +378,9 @@ impl ApiBuilder {
             let storage = api.store.as_ref().map_or_else(Storage::working, Store::sample);
             storage.forgotten_keys(api.idempotency.forgotten())
         });
+        if let Some(durable) = &api.durable {
+            *api.worker.lock() = Some(durable_runs::spawn_worker(&api, durable).await?);
+        }
         Ok(api)
     }
 }

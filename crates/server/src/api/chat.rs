@@ -25,7 +25,7 @@ use super::{
     request_ids::RequestIds,
     start::RunRequest,
 };
-use crate::runs::manager::CancelOnDrop;
+use crate::runs::run_handle::CancelOnDrop;
 
 /// Runs the agent that `model` names.
 pub(crate) async fn complete(
@@ -43,7 +43,7 @@ pub(crate) async fn complete(
         let include_usage = body.stream_options.is_some_and(|options| options.0.include_usage == Some(true));
         return chat_stream::respond(&api, &caller, ids, request, include_usage).await;
     }
-    let run = request.start(&api, &caller, ids)?;
+    let run = request.start(&api, &caller, ids).await?;
     // If the client disconnects, this future is dropped and the run is cancelled.
     let _guard = CancelOnDrop::new(Arc::clone(&run));
     let end = run.wait().await;

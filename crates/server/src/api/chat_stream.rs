@@ -26,7 +26,7 @@ use super::{
     request_ids::RequestIds,
     start::RunRequest,
 };
-use crate::runs::manager::{CancelOnDrop, RunEnd, RunHandle};
+use crate::runs::run_handle::{CancelOnDrop, RunEnd, RunHandle};
 
 /// An event of the top agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(crate) async fn respond(
     let sends_text = request.agent.streams_text() && request.settings.output.is_none();
     let observer = Some(Arc::new(AgentObserver { events: sender, sends_text }) as Arc<dyn Observer>);
     let request = RunRequest { observer, deltas: true, append_only: sends_text, ..request };
-    let run = request.start(api, caller, ids)?;
+    let run = request.start(api, caller, ids).await?;
     let mut chunks = ChunkStream {
         _guard: CancelOnDrop::new(Arc::clone(&run)),
         run,

@@ -9,13 +9,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::{ModelError, RetryAdvice, RunError, RunFailure};
+use brigade_durable::{DurableError, RunStoreError};
 use brigade_edge::{RequestError, reword};
 use brigade_store::{RunInfo, RunStatus, StoreError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error_code::{self, ErrorCode};
-use crate::runs::{idempotency::IdempotencyConflict, manager::StartRunError};
+use crate::runs::{idempotency::IdempotencyConflict, lookup::LookupError, manager::StartRunError};
 
 /// The error that a client gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,6 +212,33 @@ impl From<IdempotencyConflict> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::StoreUnavailable, error.to_string())
+    }
+}
+
+impl From<LookupError> for ApiError {
+    fn from(error: LookupError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::StoreUnavailable, error.to_string())
+    }
+}
+
+impl From<RunStoreError> for ApiError {
+    fn from(error: RunStoreError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::StoreUnavailable, error.to_string())
+    }
+}
+
+impl From<DurableError> for ApiError {
+    fn from(error: DurableError) -> Self {
+        let (status, code) = match error {
+            DurableError::UnknownRun(_) | DurableError::UnknownAgent(_) => {
+                (StatusCode::NOT_FOUND, ErrorCode::RunNotFound)
+            }
+            DurableError::NotResumable(_) | DurableError::NothingToDecide { .. } => {
+                (StatusCode::CONFLICT, ErrorCode::RunNotWaiting)
+            }
+            _ => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::StoreUnavailable),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

@@ -41,6 +41,8 @@ error_codes! {
     ModelNotFound = "model_not_found": "There is no agent with this name.",
     RunNotFound = "run_not_found": "There is no run with this id.",
     RunNotKept = "run_not_kept": "The idempotency key started a run that the server does not have any more.",
+    RunNotDurable = "run_not_durable": "The run was not stored when it started, so it cannot be resumed.",
+    RunNotWaiting = "run_not_waiting": "The run can neither be resumed nor decided on in its state.",
     EventsNotKept = "events_not_kept": "The events of the run were not kept.",
     IdempotencyKeyReused = "idempotency_key_reused": "The idempotency key belongs to another request.",
     RateLimitExceeded = "rate_limit_exceeded": "The API key sent too many requests in a minute.",

@@ -14,11 +14,14 @@ use brigade_core::RunId;
 use brigade_store::NumberedEvent;
 use futures::stream;
 
-use super::{ApiError, access::Reader, api::Api, chat_stream::sse_response, error_code::ErrorCode, path::PathId, runs};
+use super::{
+    ApiError, access::Reader, api::Api, chat_stream::sse_response, error_code::ErrorCode, path::PathId,
+    run_view::RunView, runs,
+};
 use crate::runs::{
     event_log::{EventLog, EventPosition, GapEvent, LogGap, LogPage, LoggedEvent},
     lookup::FoundRun,
-    manager::RunHandle,
+    run_handle::RunHandle,
 };
 
 /// Reads the events of a run.
@@ -53,8 +56,12 @@ pub(crate) async fn follow(
     let run = match found {
         FoundRun::InMemory(run) => run,
         FoundRun::Stored(run) => {
-            let view = serde_json::to_string(&runs::RunView::of_stored(&run)).unwrap_or_default();
+            let view = serde_json::to_string(&RunView::of_stored(&run)).unwrap_or_default();
             return stored_events(&api, run.run, last, view).await;
+        }
+        FoundRun::Durable(run) => {
+            let view = serde_json::to_string(&RunView::of_durable(&run)).unwrap_or_default();
+            return stored_events(&api, run.stored.id, last, view).await;
         }
     };
     let Some(log) = run.events().cloned() else {
@@ -63,7 +70,7 @@ pub(crate) async fn follow(
             let message = "the events of this run were not kept; start runs with `POST /v1/runs` to keep their events";
             return Err(ApiError::not_found(ErrorCode::EventsNotKept, message));
         };
-        let view = serde_json::to_string(&runs::RunView::of(&run, Some(&end))).unwrap_or_default();
+        let view = serde_json::to_string(&RunView::of(&run, Some(&end))).unwrap_or_default();
         return stored_events(&api, run.id(), last, view).await;
     };
     let reader = EventReader { api, run, log, last, ready: VecDeque::new(), is_over: false };
@@ -141,7 +148,7 @@ impl EventReader {
             if let Some(end) = end {
                 self.is_over = true;
                 let id = self.log.last().next_event().to_string();
-                let view = serde_json::to_string(&runs::RunView::of(&self.run, Some(&end))).unwrap_or_default();
+                let view = serde_json::to_string(&RunView::of(&self.run, Some(&end))).unwrap_or_default();
                 return Some(Frame::default().event("ended").id(id).data(view));
             }
             tokio::select! {

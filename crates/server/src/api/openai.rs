@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{ApiError, error_code::ErrorCode};
-use crate::runs::manager::{RunEnd, RunHandle};
+use crate::runs::run_handle::{RunEnd, RunHandle};
 
 /// A complete answer.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -272,6 +272,7 @@ pub(crate) fn outcome(end: &RunEnd) -> Result<&Outcome, ApiError> {
         RunEnd::Finished(outcome) => outcome,
         RunEnd::Failed(error) => return Err(ApiError::from(error)),
         RunEnd::Panicked => return Err(ApiError::panicked()),
+        RunEnd::Suspended(_) => return Err(ApiError::internal("a run that is not durable was suspended")),
     };
     // A program that asked for a schema cannot use other text as the answer.
     if outcome.stop == StopReason::InvalidOutput {

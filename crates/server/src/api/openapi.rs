@@ -26,7 +26,9 @@ use super::{
     error::ErrorBody,
     models::{self, AgentModel, ModelList},
     openai::{ChatCompletion, Chunk},
-    runs::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, RunBody, RunList, RunListParams, RunView},
+    resume::{DecisionBody, ResumeBody},
+    run_view::{RunList, RunView},
+    runs::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, RunBody, RunListParams},
     usage::{UsageParams, UsageReport},
 };
 use crate::runs::event_log::{GapEvent, TextEvent};
@@ -100,6 +102,7 @@ fn describe() -> Value {
     let mut paths = Map::new();
     paths.extend(chat_paths(&mut schemas));
     paths.extend(run_paths(&mut schemas));
+    paths.extend(resume_paths(&mut schemas));
     paths.extend(operations_paths(&mut schemas));
     let error = schemas.response::<ErrorBody>();
     let run = schemas.response::<RunView<'_>>();
@@ -239,6 +242,33 @@ fn run_paths(schemas: &mut Schemas) -> Map<String, Value> {
             "operationId": "cancelRun",
             "summary": "Cancels a run. Its result has the answer so far.",
             "parameters": [run_id()],
+            "responses": { "202": response("The run.", &run), "default": error() }
+        } }),
+        ),
+    ])
+}
+
+fn resume_paths(schemas: &mut Schemas) -> Map<String, Value> {
+    let run = schemas.response::<RunView<'_>>();
+    let run_id = || id("The id of the run.");
+    Map::from_iter([
+        path(
+            "/v1/runs/{id}/resume",
+            json!({ "post": {
+            "operationId": "resumeRun",
+            "summary": "Resumes a durable run that failed, was set aside or waits. Completed steps are not done again.",
+            "parameters": [run_id()],
+            "requestBody": body(&schemas.request::<ResumeBody>()),
+            "responses": { "202": response("The run.", &run), "default": error() }
+        } }),
+        ),
+        path(
+            "/v1/runs/{id}/decisions",
+            json!({ "post": {
+            "operationId": "decideStep",
+            "summary": "Decides whether a step that may have had its effect before a crash is done again.",
+            "parameters": [run_id()],
+            "requestBody": body(&schemas.request::<DecisionBody>()),
             "responses": { "202": response("The run.", &run), "default": error() }
         } }),
         ),

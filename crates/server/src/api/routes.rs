@@ -11,7 +11,7 @@ use axum::{
 use brigade_edge::{cors_layer, ignore_extra_slashes};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{access, api::Api, chat, error, events, head, metrics, models, openapi, request_ids, runs, usage};
+use super::{access, api::Api, chat, error, events, head, metrics, models, openapi, request_ids, resume, runs, usage};
 
 /// The headers of responses that a web page may read.
 const EXPOSED_HEADERS: [HeaderName; 5] = [
@@ -32,6 +32,8 @@ pub(super) fn all(api: &Arc<Api>) -> Router {
         .route("/v1/runs/{id}", get(runs::show))
         .route("/v1/runs/{id}/events", get(events::follow))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/v1/runs/{id}/resume", post(resume::resume))
+        .route("/v1/runs/{id}/decisions", post(resume::decide))
         .route("/v1/usage", get(usage::show))
         .route("/metrics", get(metrics::show))
         .route_layer(from_fn_with_state(Arc::clone(api), access::authenticate));

@@ -10,8 +10,7 @@ use axum::{
 };
 use brigade_core::{Money, RunId, Task};
 use brigade_edge::without_extra_slashes;
-use brigade_store::{RunInfo, RunStatus};
-use jiff::Timestamp;
+use brigade_store::RunStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -20,19 +19,19 @@ use super::{
     ApiError,
     access::{Caller, Reader, Runner},
     api::Api,
-    error::ErrorDetails,
+    durable_runs,
     error_code::ErrorCode,
     json_body::{JsonBody, Object, whole},
     models,
     path::PathId,
     request_ids::RequestIds,
-    start::{CallerLimits, RunRequest},
+    run_view::{RunList, RunView, failure},
+    start::{CallerLimits, Durability, RunRequest},
 };
 use crate::runs::{
     idempotency::{IdempotentRequest, RunOfKey},
     lookup::{FoundRun, RunPage, RunQuery},
-    manager::{CancelOnDrop, RunEnd, RunHandle},
-    report::RunResult,
+    run_handle::{CancelOnDrop, RunEnd, RunHandle},
 };
 
 /// A task for an agent.
@@ -40,7 +39,7 @@ use crate::runs::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunBody {
     /// The agent's name.
-    agent: String,
+    pub(super) agent: String,
     /// The task.
     #[schemars(regex(pattern = r"\S"))]
     task: String,
@@ -58,6 +57,10 @@ pub(crate) struct RunBody {
     /// Adds the answer's text to the events while it is generated.
     #[serde(default)]
     stream: bool,
+    /// `false`: the run is not stored, so it ends with its process, and starts even if the store fails. By default it is
+    /// stored if there is a store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durable: Option<bool>,
     /// Limits that are lower than the configured ones.
     #[serde(default)]
     budget: Object<RunBudget>,
@@ -78,45 +81,6 @@ struct RunBudget {
     tokens: Option<u64>,
     #[serde(deserialize_with = "whole")]
     turns: Option<u64>,
-}
-
-/// A run.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Run")]
-pub(crate) struct RunView<'a> {
-    #[schemars(with = "String", extend("format" = "uuid"))]
-    id: RunId,
-    #[schemars(extend("const" = "run"))]
-    object: &'static str,
-    agent: &'a str,
-    /// The name of the key that started the run.
-    key: &'a str,
-    /// The end user that the request named.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    #[schemars(extend("enum" = RunStatus::ALL.map(RunStatus::name)))]
-    status: &'static str,
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    began_at: Timestamp,
-    trace_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<RunResult<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorDetails>,
-    /// What the run has cost so far, in US dollars. Zero if nothing was charged; absent only if no model had a price.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cost_usd: Option<Money>,
-}
-
-/// A page of runs, the newest first.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct RunList<'a> {
-    #[schemars(extend("const" = "list"))]
-    object: &'static str,
-    data: Vec<RunView<'a>>,
-    has_more: bool,
 }
 
 /// The query of `GET /v1/runs`.
@@ -165,11 +129,11 @@ pub(crate) async fn create(
     // it again: by its idempotency key, or by the id of a background run.
     let cancel_on_disconnect = key.is_none() && !body.background;
     let run = match key {
-        None => body.start(&api, &caller, ids)?,
+        None => body.start(&api, &caller, ids).await?,
         Some(key) => {
             let request = IdempotentRequest::new(Arc::clone(&caller.name), key, ids.run, &body)
                 .map_err(|error| ApiError::internal(format!("the request cannot be compared with others: {error}")))?;
-            match api.idempotency.start_once(request, api.runs(), || body.start(&api, &caller, ids)).await? {
+            match api.idempotency.start_once(request, api.runs(), Box::pin(body.start(&api, &caller, ids))).await? {
                 RunOfKey::InMemory(run) => run,
                 RunOfKey::Earlier(run) => return earlier(&api, &caller, run, body.background.then_some(&uri)).await,
             }
@@ -181,6 +145,9 @@ pub(crate) async fn create(
     let _guard = cancel_on_disconnect.then(|| CancelOnDrop::new(Arc::clone(&run)));
     let end = run.wait().await;
     let view = Json(RunView::of(&run, Some(&end)));
+    if let RunEnd::Suspended(_) = *end {
+        return Ok((StatusCode::ACCEPTED, location(&uri, run.id()), view).into_response());
+    }
     Ok(match failure(&end) {
         None => view.into_response(),
         Some(error) => (error.status, Extension(error.code), view).into_response(),
@@ -207,6 +174,7 @@ async fn earlier(api: &Api, caller: &Caller, run: RunId, background: Option<&Uri
         return Ok((StatusCode::ACCEPTED, location(started, run), view).into_response());
     }
     Ok(match &found {
+        FoundRun::Durable(_) => (StatusCode::ACCEPTED, view).into_response(),
         FoundRun::Stored(run) if ApiError::of_stored(run).is_some() => {
             (StatusCode::INTERNAL_SERVER_ERROR, view).into_response()
         }
@@ -230,9 +198,14 @@ pub(crate) async fn cancel(
     Runner(caller): Runner,
     PathId(id): PathId,
 ) -> Result<Response, ApiError> {
-    let found = find(&api, &caller, &id).await?;
-    if let FoundRun::InMemory(run) = &found {
-        run.cancel();
+    let mut found = find(&api, &caller, &id).await?;
+    match (&found, &api.durable) {
+        (FoundRun::InMemory(run), _) => run.cancel(),
+        (FoundRun::Durable(run), Some(durable)) => {
+            durable.cancel(run.stored.id).await?;
+            found = find(&api, &caller, &id).await?;
+        }
+        (FoundRun::Durable(_) | FoundRun::Stored(_), _) => {}
     }
     Ok((StatusCode::ACCEPTED, Json(RunView::of_found(&found, found.end().as_deref()))).into_response())
 }
@@ -271,15 +244,6 @@ pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<FoundRu
     })
 }
 
-/// The error of a run that failed.
-fn failure(end: &RunEnd) -> Option<ApiError> {
-    match end {
-        RunEnd::Finished(_) => None,
-        RunEnd::Failed(error) => Some(ApiError::from(error)),
-        RunEnd::Panicked => Some(ApiError::panicked()),
-    }
-}
-
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(header) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let is_visible = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
@@ -289,7 +253,16 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 }
 
 impl RunBody {
-    fn start(&self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
+    async fn start(&self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
+        let mut request = self.request(api, caller)?;
+        if api.durable.is_some() && self.durable != Some(false) {
+            request.durability = Durability::Submit(Box::new(durable_runs::submission(self, caller, ids)?));
+        }
+        request.start(api, caller, ids).await
+    }
+
+    /// The run that is asked for.
+    pub(super) fn request(&self, api: &Api, caller: &Caller) -> Result<RunRequest, ApiError> {
         let agent = models::find(&api.setup(), &self.agent)
             .map_err(|error| ApiError { param: Some("agent".to_owned()), ..error })?;
         if self.task.trim().is_empty() {
@@ -306,15 +279,14 @@ impl RunBody {
         let Object(RunBudget { usd, tokens, turns }) = self.budget;
         let mut request = RunRequest::new(agent, task);
         request.settings.user.clone_from(&self.user);
-        let request = RunRequest {
+        Ok(RunRequest {
             instructions: self.instructions.clone(),
             limits: CallerLimits { usd, tokens, turns, wall: self.timeout },
             session: self.session_id.as_deref().map(Arc::from),
             keeps_events: true,
             deltas: self.stream,
             ..request
-        };
-        request.start(api, caller, ids)
+        })
     }
 }
 
@@ -334,55 +306,6 @@ impl RunListParams {
             before: self.before.map(RunId::from),
             limit,
         })
-    }
-}
-
-impl<'a> RunView<'a> {
-    pub(super) fn of(run: &'a RunHandle, end: Option<&'a RunEnd>) -> Self {
-        let result = match end {
-            Some(RunEnd::Finished(outcome)) => Some(RunResult::of_outcome(outcome)),
-            Some(RunEnd::Failed(_) | RunEnd::Panicked) | None => None,
-        };
-        Self {
-            id: run.id(),
-            object: "run",
-            agent: run.agent(),
-            key: run.owner(),
-            user: run.user(),
-            status: end.map_or(RunStatus::Running, RunEnd::status).name(),
-            began_at: run.started(),
-            trace_id: run.trace().to_string(),
-            session_id: run.session(),
-            result,
-            error: end.and_then(failure).map(|error| error.details()),
-            cost_usd: run.cost().total.cost(),
-        }
-    }
-
-    fn of_found(found: &'a FoundRun, end: Option<&'a RunEnd>) -> Self {
-        match found {
-            FoundRun::InMemory(run) => Self::of(run, end),
-            FoundRun::Stored(run) => Self::of_stored(run),
-        }
-    }
-
-    /// A run that is only in the store.
-    pub(super) fn of_stored(run: &'a RunInfo) -> Self {
-        let has_outcome = matches!(run.status(), RunStatus::Ended | RunStatus::Cancelled);
-        Self {
-            id: run.run,
-            object: "run",
-            agent: &run.agent,
-            key: &run.account,
-            user: run.user.as_deref(),
-            status: run.status().name(),
-            began_at: Timestamp::from_microsecond(run.started_us).unwrap_or_default(),
-            trace_id: run.trace.clone(),
-            session_id: run.session.as_deref(),
-            result: has_outcome.then(|| RunResult::of_stored(run)),
-            error: ApiError::of_stored(run).map(|error| error.details()),
-            cost_usd: run.cost,
-        }
     }
 }
 

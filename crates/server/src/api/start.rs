@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use brigade_config::CallerInstructions;
 use brigade_core::{Agent, Budget, Cap, Money, Observer, Run, RunBuilder, Scope, Settings, Task};
+use brigade_durable::{ClaimedRun, Submission};
 
-use super::{ApiError, access::Caller, api::Api, request_ids::RequestIds};
+use super::{ApiError, access::Caller, api::Api, durable_runs, request_ids::RequestIds};
 use crate::{
     agents::served::ServedAgent,
-    runs::{event_log::EventLog, manager::RunHandle, new_run::NewRun},
+    runs::{event_log::EventLog, new_run::NewRun, run_handle::RunHandle},
 };
 
 /// A run that a client asks for.
@@ -30,6 +31,18 @@ pub(crate) struct RunRequest {
     pub(crate) deltas: bool,
     /// True if partial output cannot be taken back, so a reply must not restart.
     pub(crate) append_only: bool,
+    pub(crate) durability: Durability,
+}
+
+/// Whether a run survives the end of this process.
+#[derive(Debug, Default)]
+pub(crate) enum Durability {
+    #[default]
+    None,
+    /// It is stored before it starts.
+    Submit(Box<Submission>),
+    /// It was stored, and this process carries it on.
+    Claimed(Box<ClaimedRun>),
 }
 
 /// Limits that a client sets for one run.
@@ -58,10 +71,12 @@ impl RunRequest {
             observer: None,
             deltas: false,
             append_only: false,
+            durability: Durability::None,
         }
     }
 
-    pub(crate) fn start(self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
+    /// Starts the run. A run that was claimed was admitted before, so it does not count against the limit of its key.
+    pub(crate) async fn start(self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
         let agent = self.agent()?;
         let agent = match (&api.store, &api.sessions) {
             (Some(store), _) => agent.memory(store.memory()),
@@ -79,9 +94,20 @@ impl RunRequest {
             .budget(self.limits.tighten(&self.agent.budget))
             .deltas(self.deltas)
             .append_only(self.append_only);
+        let limit = caller.max_runs.filter(|_| !matches!(self.durability, Durability::Claimed(_)));
+        let slot = api.runs().reserve(&caller.name, limit)?;
+        let claimed = match self.durability {
+            Durability::None => None,
+            Durability::Submit(submission) => durable_runs::start(api, *submission).await?,
+            Durability::Claimed(claimed) => Some(*claimed),
+        };
+        let run = claimed.iter().fold(run, |run, claimed| claimed.prepare(run));
         let recorder = api.store.as_ref().map(|store| store.recorder(&caller.name, self.session.as_ref()));
+        let last = durable_runs::last_event(api, claimed.as_ref()).await;
+        let recorder = recorder.map(|recorder| recorder.after(last));
         // The log records the events too, so that they have the same numbers in memory and in the store.
         let (recorder, events) = match recorder {
+            Some(recorder) if self.keeps_events && last > 0 => (None, Some(EventLog::resumed(recorder))),
             recorder if self.keeps_events => (None, Some(EventLog::recorded_by(recorder))),
             recorder => (recorder.map(|recorder| Arc::new(recorder) as Arc<dyn Observer>), None),
         };
@@ -91,11 +117,11 @@ impl RunRequest {
         let run = observers.chain(recorder).chain(log).chain(self.observer).fold(run, RunBuilder::observer);
         let new = NewRun::new(run.build(), agent, self.task)
             .owner(Arc::clone(&caller.name))
-            .max_runs_of_owner(caller.max_runs)
             .session(self.session)
             .events(events)
-            .store(api.store.clone());
-        Ok(api.runs().start(new)?)
+            .store(api.store.clone())
+            .claimed(claimed);
+        Ok(api.runs().start_in(slot, new))
     }
 
     fn agent(&self) -> Result<Agent, ApiError> {

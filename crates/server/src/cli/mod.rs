@@ -13,6 +13,7 @@ mod kept_runs;
 mod keys;
 mod prices;
 mod run;
+mod runs;
 mod serve;
 mod simulate;
 mod simulator;
@@ -56,6 +57,8 @@ enum Command {
     Trace(trace::TraceCommand),
     /// Backs up, restores, checks or prunes the store
     Store(store::StoreCommand),
+    /// Lists, shows, resumes and cancels stored runs
+    Runs(runs::RunsCommand),
     /// Creates API keys for clients
     Keys(keys::KeysCommand),
     /// Says how old the prices of models are, and how to bring your own
@@ -112,6 +115,7 @@ impl Cli {
             Command::Serve(command) => command.run().await,
             Command::Trace(command) => command.run().await,
             Command::Store(command) => command.run().await,
+            Command::Runs(command) => command.run().await,
             Command::Keys(command) => command.run(),
             Command::Prices(command) => command.run(),
             Command::Config(command) => command.run(),

@@ -109,6 +109,14 @@ impl EventLog {
         Arc::new(Self { entries: Mutex::default(), last, bytes: AtomicUsize::new(0), recorder })
     }
 
+    /// A log of a run that goes on. The recorder numbers its events from here; earlier ones are in the store.
+    pub(crate) fn resumed(recorder: RequestRecorder) -> Arc<Self> {
+        let position = EventPosition::of_event(recorder.last());
+        let entries = Entries { last: position, dropped: position, ..Entries::default() };
+        let last = watch::Sender::new(position);
+        Arc::new(Self { entries: Mutex::new(entries), last, bytes: AtomicUsize::new(0), recorder: Some(recorder) })
+    }
+
     /// The events after this position that are still kept.
     pub fn after(&self, position: EventPosition) -> Vec<LoggedEvent> {
         self.page_after(position).events

@@ -15,10 +15,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{
-    manager::{RunHandle, Runs},
-    store::Store,
-};
+use super::{manager::Runs, run_handle::RunHandle, store::Store};
 
 /// The idempotency keys under which runs were started. With a store, a key is kept as long as its run, over restarts.
 /// Without one, keys are forgotten when there are more than 10,000 and their runs are not kept any more. A request with a
@@ -99,7 +96,7 @@ impl IdempotencyKeys {
         &self,
         request: IdempotentRequest,
         runs: &Runs,
-        start: impl FnOnce() -> Result<Arc<RunHandle>, E>,
+        start: impl Future<Output = Result<Arc<RunHandle>, E>>,
     ) -> Result<RunOfKey, E> {
         let IdempotentRequest { key, new } = request;
         let state = self.state(key.clone(), runs);
@@ -113,7 +110,7 @@ impl IdempotencyKeys {
             }
             return Ok(runs.find(known.run).map_or(RunOfKey::Earlier(known.run), RunOfKey::InMemory));
         }
-        match start() {
+        match start.await {
             Ok(handle) => {
                 *known = Some(KeyedRun::new(handle.id(), new.digest));
                 Ok(RunOfKey::InMemory(handle))
@@ -194,7 +191,7 @@ mod tests {
     async fn a_key_starts_one_run_per_owner() {
         let (runs, keys) = (Runs::new(9, 9), IdempotencyKeys::default());
         let ask = async |owner: &str, key: &str, body: &str| {
-            keys.start_once(request(owner, key, body), &runs, || Ok::<_, IdempotencyConflict>(start(&runs)))
+            keys.start_once(request(owner, key, body), &runs, async { Ok::<_, IdempotencyConflict>(start(&runs)) })
                 .await
                 .map(|run| id(&run))
         };
@@ -209,9 +206,10 @@ mod tests {
     #[tokio::test]
     async fn a_request_with_another_key_does_not_wait_for_a_start() {
         let (runs, keys) = (Runs::new(9, 9), IdempotencyKeys::default());
-        let started = keys.start_once(request("ada", "k", "x"), &runs, || {
+        let started = keys.start_once(request("ada", "k", "x"), &runs, async {
             // Would block forever if this start held the lock of all keys.
-            let other = keys.start_once(request("bob", "k", "x"), &runs, || Ok::<_, IdempotencyConflict>(start(&runs)));
+            let other =
+                keys.start_once(request("bob", "k", "x"), &runs, async { Ok::<_, IdempotencyConflict>(start(&runs)) });
             match futures::FutureExt::now_or_never(other).unwrap()? {
                 RunOfKey::InMemory(handle) => Ok(handle),
                 RunOfKey::Earlier(_) => Err(IdempotencyConflict),
@@ -231,7 +229,7 @@ mod tests {
         let (runs, keys) = (Runs::new(9, 1), IdempotencyKeys::default());
         let ask = async |key: usize| {
             let request = request("ada", &key.to_string(), "x");
-            keys.start_once(request, &runs, || Ok::<_, IdempotencyConflict>(start(&runs))).await.unwrap()
+            keys.start_once(request, &runs, async { Ok::<_, IdempotencyConflict>(start(&runs)) }).await.unwrap()
         };
         let first = ask(0).await;
         for number in 0..MAX_KEYS - 1 {

@@ -4,12 +4,15 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use brigade_core::{RunId, Spending};
+use brigade_core::{RunId, Spending, TraceId};
+use brigade_durable::{Durable, RunState, RunStoreError, StoredRun, SubmittedTask};
 use brigade_store::{NumberedEvent, RunFilter, RunInfo, RunStatus, StoreError, UsageFilter};
 use jiff::civil::Date;
+use serde::Deserialize;
 
 use super::{
-    manager::{RunEnd, RunHandle, Runs},
+    manager::Runs,
+    run_handle::{RunEnd, RunHandle},
     store::Store,
     totals::{UsageKey, UsageSum},
 };
@@ -19,6 +22,7 @@ use super::{
 pub(crate) struct RunLookup<'a> {
     pub(crate) runs: &'a Runs,
     pub(crate) store: Option<&'a Store>,
+    pub(crate) durable: Option<&'a Durable>,
 }
 
 /// A run that was found.
@@ -28,6 +32,39 @@ pub(crate) enum FoundRun {
     InMemory(Arc<RunHandle>),
     /// Only in the store.
     Stored(Box<RunInfo>),
+    /// Durable, and not at work in this process.
+    Durable(Box<DurableRun>),
+}
+
+/// A durable run that is not at work in this process.
+#[derive(Debug)]
+pub(crate) struct DurableRun {
+    pub(crate) stored: StoredRun,
+    pub(crate) request: RequestSummary,
+}
+
+/// What is shown of the stored request of a durable run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RequestSummary {
+    pub(crate) trace: Option<TraceId>,
+    pub(crate) body: BodySummary,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct BodySummary {
+    pub(crate) session_id: Option<String>,
+    pub(crate) user: Option<String>,
+}
+
+/// Runs could not be looked up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LookupError {
+    #[error(transparent)]
+    History(#[from] StoreError),
+    #[error(transparent)]
+    Runs(#[from] RunStoreError),
 }
 
 /// Selects runs. A field that is `None` matches all.
@@ -71,14 +108,44 @@ pub(crate) struct UsagePage {
 
 impl RunLookup<'_> {
     /// Finds a run that the key `owner` started, or that any key started if there is no owner.
-    pub(crate) async fn find(&self, id: RunId, owner: Option<&str>) -> Result<Option<FoundRun>, StoreError> {
+    pub(crate) async fn find(&self, id: RunId, owner: Option<&str>) -> Result<Option<FoundRun>, LookupError> {
         if let Some(handle) = self.runs.find(id) {
             return Ok(Some(handle).filter(|handle| is_equal(owner, Some(handle.owner()))).map(FoundRun::InMemory));
         }
-        let Some(store) = self.store else { return Ok(None) };
-        // Runs of workers are part of their supervisor's run.
-        let stored = store.runs().find(id, owner).await?.filter(|run| run.depth == 0);
-        Ok(stored.map(|run| FoundRun::Stored(Box::new(run))))
+        let recorded = match self.store {
+            // Runs of workers are part of their supervisor's run.
+            Some(store) => store.runs().find(id, owner).await?.filter(|run| run.depth == 0),
+            None => None,
+        };
+        if let Some(recorded) = recorded {
+            return self.with_state(recorded).await.map(Some);
+        }
+        let durable = self.durable_run(id).await?;
+        let durable = durable.filter(|run| is_equal(owner, Some(&run.stored.account)));
+        Ok(durable.map(|run| FoundRun::Durable(Box::new(run))))
+    }
+
+    /// A recorded run that did not end well may be a durable one that goes on.
+    async fn with_state(&self, recorded: RunInfo) -> Result<FoundRun, LookupError> {
+        let is_ended = match recorded.status() {
+            RunStatus::Ended | RunStatus::Cancelled => return Ok(FoundRun::Stored(Box::new(recorded))),
+            RunStatus::Failed => true,
+            RunStatus::Running | RunStatus::Interrupted => false,
+        };
+        let durable = self.durable_run(recorded.run).await?;
+        let durable = durable.filter(|run| !is_ended || run.stored.status != RunState::Failed);
+        Ok(match durable {
+            Some(run) => FoundRun::Durable(Box::new(run)),
+            None => FoundRun::Stored(Box::new(recorded)),
+        })
+    }
+
+    async fn durable_run(&self, id: RunId) -> Result<Option<DurableRun>, LookupError> {
+        let Some(durable) = self.durable else { return Ok(None) };
+        let Some(stored) = durable.store().find(id).await? else { return Ok(None) };
+        let task = serde_json::from_str::<SubmittedTask>(stored.input.get()).ok();
+        let request = task.and_then(|task| serde_json::from_str(task.extra?.get()).ok()).unwrap_or_default();
+        Ok(Some(DurableRun { stored, request }))
     }
 
     /// The stored events of a run and of its workers after the one with this number.
@@ -88,7 +155,7 @@ impl RunLookup<'_> {
         store.runs().events(run, after).await
     }
 
-    pub(crate) async fn list(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
+    pub(crate) async fn list(&self, query: &RunQuery) -> Result<RunPage, LookupError> {
         let in_memory = self.runs.all().into_iter().filter(|handle| query.matches(handle));
         let mut found: BTreeMap<_, _> =
             in_memory.map(|handle| (Reverse(handle.id()), FoundRun::InMemory(handle))).collect();
@@ -97,8 +164,9 @@ impl RunLookup<'_> {
             store.flush_for_read().await;
             let stored = store.runs().list(query.for_store()).await?;
             has_more |= stored.len() > query.limit;
-            let stored = stored.into_iter().filter(|run| self.runs.find(run.run).is_none());
-            found.extend(stored.map(|run| (Reverse(run.run), FoundRun::Stored(Box::new(run)))));
+            for run in stored.into_iter().filter(|run| self.runs.find(run.run).is_none()) {
+                found.insert(Reverse(run.run), self.with_state(run).await?);
+            }
         }
         Ok(RunPage { runs: found.into_values().take(query.limit).collect(), has_more })
     }
@@ -127,7 +195,7 @@ impl FoundRun {
     pub(crate) fn end(&self) -> Option<Arc<RunEnd>> {
         match self {
             Self::InMemory(handle) => handle.end(),
-            Self::Stored(_) => None,
+            Self::Stored(_) | Self::Durable(_) => None,
         }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod manager;
 pub(crate) mod new_run;
 mod owners;
 pub(crate) mod report;
+pub(crate) mod run_handle;
 pub(crate) mod sessions;
 pub(crate) mod spans;
 pub(crate) mod store;

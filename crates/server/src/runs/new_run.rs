@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use brigade_core::{Agent, Run, Task};
+use brigade_durable::ClaimedRun;
 
 use super::{event_log::EventLog, store::Store};
 
@@ -17,6 +18,7 @@ pub struct NewRun {
     pub(super) session: Option<Arc<str>>,
     pub(super) events: Option<Arc<EventLog>>,
     pub(super) store: Option<Store>,
+    pub(super) claimed: Option<ClaimedRun>,
 }
 
 impl NewRun {
@@ -31,6 +33,7 @@ impl NewRun {
             session: None,
             events: None,
             store: None,
+            claimed: None,
         }
     }
 
@@ -56,6 +59,12 @@ impl NewRun {
     #[must_use]
     pub fn events(self, events: Option<Arc<EventLog>>) -> Self {
         Self { events, ..self }
+    }
+
+    /// The claim of a durable run, which must have [prepared](ClaimedRun::prepare) the run.
+    #[must_use]
+    pub fn claimed(self, claimed: Option<ClaimedRun>) -> Self {
+        Self { claimed, ..self }
     }
 
     /// The store that records the run. Its cost is on disk before its end is reported.

@@ -9,7 +9,7 @@ use brigade_edge::{CheckResult, HealthCheck};
 use brigade_observability::{Storage, mask_event};
 use brigade_store::{
     Database, History, HistorySettings, MemorySettings, RecallSettings, RequestRecorder, RunHistory, SqliteMemory,
-    SqliteRecall, StoreError, StoredKeys, UsageBy, UsageFilter, UsageRow, WriteBarrier,
+    SqliteRecall, SqliteRunStore, StoreError, StoredKeys, UsageBy, UsageFilter, UsageRow, WriteBarrier,
 };
 use futures::TryFutureExt;
 
@@ -103,6 +103,11 @@ impl Store {
     /// Records the runs of one request of an account.
     pub(crate) fn recorder(&self, account: &Arc<str>, session: Option<&Arc<str>>) -> RequestRecorder {
         self.history.recorder(Arc::clone(account), session.cloned())
+    }
+
+    /// Durable runs.
+    pub(crate) fn durable_runs(&self) -> SqliteRunStore {
+        SqliteRunStore::new(self.database.clone())
     }
 
     /// The idempotency keys under which runs were started.

@@ -252,7 +252,7 @@ async fn with_two_keys_in_the_environment_both_providers_are_configured() {
         stdout(&output)
     );
     let output = brigade(&["check", "--deny-warnings"], Some("sk-two"));
-    assert!(stdout(&output).contains("1 agents, 2 models, 2 providers, 0 warnings"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("1 agent, 2 models, 2 providers, 0 warnings"), "{}", stderr(&output));
     let doctor = brigade(&["doctor"], None);
     let found = stdout(&doctor);
     for expected in [

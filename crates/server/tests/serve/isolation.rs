@@ -46,7 +46,7 @@ enum Needs {
 }
 
 /// Every route of the document. A new one needs a line here, and its attacks in [`attacks`].
-const ROUTES: [(&str, &str, Needs); 13] = [
+const ROUTES: [(&str, &str, Needs); 15] = [
     ("post", "/v1/chat/completions", Needs::Run),
     ("get", "/v1/models", Needs::AnyKey),
     ("get", "/v1/models/{id}", Needs::AnyKey),
@@ -55,6 +55,8 @@ const ROUTES: [(&str, &str, Needs); 13] = [
     ("get", "/v1/runs/{id}", Needs::Read),
     ("get", "/v1/runs/{id}/events", Needs::Read),
     ("post", "/v1/runs/{id}/cancel", Needs::Run),
+    ("post", "/v1/runs/{id}/resume", Needs::Run),
+    ("post", "/v1/runs/{id}/decisions", Needs::Run),
     ("get", "/v1/usage", Needs::Read),
     ("get", "/metrics", Needs::Admin),
     ("get", "/livez", Needs::Nothing),
@@ -123,7 +125,9 @@ fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<
         (_, with_id) if with_id.contains("{id}") => {
             let requests = ids.iter().map(|id| {
                 let path = path.replace("{id}", id);
-                if method == "get" { server.get(&path) } else { server.post(&path, &json!({})) }
+                let decision = json!({ "step": "1/tool:1", "decision": "repeat" });
+                let body = if path.ends_with("/decisions") { decision } else { json!({}) };
+                if method == "get" { server.get(&path) } else { server.post(&path, &body) }
             });
             requests.collect()
         }

@@ -8,6 +8,7 @@ mod clients;
 mod command_line;
 mod demo;
 mod deploy;
+mod durable;
 mod edge;
 mod faults;
 mod isolation;

@@ -161,7 +161,7 @@ async fn a_run_cut_off_by_a_crash_is_interrupted() {
     let (provider, folder) = (scripted("", stall).await, tempfile::tempdir().unwrap());
     let config = stored(&config(&provider), &folder);
     let first = Server::start(&config);
-    let body = json!({ "agent": "clerk", "task": "Hello?", "background": true });
+    let body = json!({ "agent": "clerk", "task": "Hello?", "background": true, "durable": false });
     let (_, run) = json_of(first.post("/v1/runs", &body)).await;
     eventually("the provider is asked", || (provider.call_log().totals().arrived > 0).then_some(())).await;
     let (_, running) = json_of(first.get("/v1/runs?status=running")).await;
@@ -211,7 +211,7 @@ async fn a_full_disk_degrades_runs_and_loses_no_answer() {
     let (mut degraded, mut paid) = (Vec::new(), 0);
     // First sessions no longer fit, then the history.
     while !degraded.iter().any(|part: &Value| part["part"] == "history") {
-        let body = json!({ "agent": "clerk", "task": task, "session_id": "one" });
+        let body = json!({ "agent": "clerk", "task": task, "session_id": "one", "durable": false });
         let (status, run) = json_of(server.post("/v1/runs", &body)).await;
         assert_eq!((status, &run["result"]["text"]), (200, &json!("Hello.")), "{run}");
         degraded = run["result"]["degraded"].as_array().unwrap().clone();
@@ -394,7 +394,7 @@ async fn a_run_that_was_killed_is_not_started_again_by_its_idempotency_key() {
     let stall = "[[fault]]\nid = \"x\"\nmatch = {}\nat = { before_headers = true }\ndo = { stall = \"10m\" }\n";
     let (provider, folder) = (scripted("", stall).await, tempfile::tempdir().unwrap());
     let config = stored(&config(&provider), &folder);
-    let body = json!({ "agent": "clerk", "task": "Hello?", "background": true });
+    let body = json!({ "agent": "clerk", "task": "Hello?", "background": true, "durable": false });
     let start = |server: &Server| server.post("/v1/runs", &body).header("idempotency-key", "a");
     let first = Server::start(&config);
     let (_, run) = json_of(start(&first)).await;
@@ -432,8 +432,9 @@ async fn a_server_that_stops_cleanly_leaves_no_log_of_its_store() {
 async fn a_store_that_is_truncated_turns_readiness_red_and_is_refused_after_a_kill() {
     let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
     let (config, path) = (stored(&config(&provider), &folder), folder.path().join("brigade.db"));
-    let ask =
-        async |server: &Server| json_of(server.post("/v1/runs", &json!({ "agent": "clerk", "task": "Hi" }))).await;
+    let ask = async |server: &Server| {
+        json_of(server.post("/v1/runs", &json!({ "agent": "clerk", "task": "Hi", "durable": false }))).await
+    };
     let server = Server::start(&config);
     server.until_ready().await;
     ask(&server).await;
@@ -484,7 +485,7 @@ async fn a_store_that_another_program_locks_delays_no_read_and_each_run_once() {
     let (config, path) = (stored(&config(&provider), &folder), folder.path().join("brigade.db"));
     let server = Server::start(&config);
     server.until_ready().await;
-    let body = json!({ "agent": "clerk", "task": "Hi", "session_id": "one" });
+    let body = json!({ "agent": "clerk", "task": "Hi", "session_id": "one", "durable": false });
     let run = |number: u32| server.post("/v1/runs", &body).header("idempotency-key", number.to_string());
     json_of(run(0)).await;
     let locker = rusqlite::Connection::open(&path).unwrap();

@@ -290,6 +290,7 @@ async fn a_run_of_an_earlier_process_fits_the_document_and_keeps_its_error() {
         for frame in &frames {
             assert_valid(&events, frame);
         }
+        second.close().await.unwrap();
     }
 }
 

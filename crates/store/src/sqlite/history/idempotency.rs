@@ -44,7 +44,8 @@ impl StoredKeys {
         let take = move |connection: &Connection| {
             let mut select = connection.prepare_cached(
                 "SELECT run, digest FROM idempotency_keys AS keys WHERE account = ?1 AND key = ?2
-                 AND EXISTS (SELECT 1 FROM runs WHERE runs.run = keys.run)",
+                 AND (EXISTS (SELECT 1 FROM runs WHERE runs.run = keys.run)
+                      OR EXISTS (SELECT 1 FROM durable_runs WHERE durable_runs.run = keys.run))",
             )?;
             let known = select.query_row([&account, &key], |row| {
                 let run = RunId::from(Uuid::from_bytes(row.get(0)?));

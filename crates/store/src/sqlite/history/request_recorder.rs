@@ -22,6 +22,17 @@ impl RequestRecorder {
         Self { history, owner, last: Mutex::new(0) }
     }
 
+    /// Numbers events after this one, for a run that goes on.
+    #[must_use]
+    pub fn after(self, number: u64) -> Self {
+        Self { last: Mutex::new(number), ..self }
+    }
+
+    /// The number of the last event.
+    pub fn last(&self) -> u64 {
+        *unpoisoned(&self.last)
+    }
+
     /// Records an event. Returns its number, from 1, or `None` if such events are not stored. Several runs of a request
     /// share the numbers.
     pub fn record(&self, run: &Run, event: &Event) -> Option<u64> {

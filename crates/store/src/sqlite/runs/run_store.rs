@@ -67,7 +67,16 @@ impl SqliteRunStore {
 #[async_trait]
 impl RunStore for SqliteRunStore {
     async fn submit(&self, run: QueuedRun) -> Result<Submitted, RunStoreError> {
-        Ok(self.0.write(move |connection| submit(connection, &run)).await?)
+        // If another program locks the file, the caller has given up before the write, and must not be surprised by a run.
+        let caller = Arc::new(());
+        let is_there = Arc::downgrade(&caller);
+        let submitted = self.0.probe(move |connection| match is_there.upgrade() {
+            Some(_) => submit(connection, &run),
+            None => Ok(Submitted::Clash(run.id)),
+        });
+        let submitted = submitted.await?;
+        drop(caller);
+        Ok(submitted)
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, RunStoreError> {

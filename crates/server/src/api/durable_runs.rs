@@ -1,0 +1,150 @@
+//! Durable runs: how a request is stored, and how its run goes on in another process.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use brigade_core::{RawJson, TraceId};
+use brigade_durable::{
+    ClaimedRun, Durable, RunQuery, RunStarter, RunState, RunStore, RunStoreError, StoredRun, Submission, WaitReason,
+    WorkerSettings,
+};
+use serde::{Deserialize, Serialize};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    ApiError,
+    access::Caller,
+    api::Api,
+    error_code::ErrorCode,
+    request_ids::RequestIds,
+    runs::RunBody,
+    start::{Durability, RunRequest},
+};
+use crate::setup::error::{SetupContext as _, SetupError};
+
+/// A request as it is stored with its run.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredRequest<B> {
+    body: B,
+    trace: TraceId,
+    /// The trace context that the client sent.
+    parent: Option<String>,
+}
+
+/// Starts the runs of processes that died, and runs that were resumed.
+struct StoredRequests(Weak<Api>);
+
+/// The store must not show what the configuration does not allow to be kept, so the text of ended runs is erased.
+pub(super) fn open(store: Arc<dyn RunStore>) -> Durable {
+    Durable::shared(store).settings(WorkerSettings::default().keep_content(false))
+}
+
+/// The run of a request, to be stored.
+pub(super) fn submission(body: &RunBody, caller: &Caller, ids: RequestIds) -> Result<Submission, ApiError> {
+    let parent = ids.parent.map(|parent| parent.to_string());
+    let request = RawJson::of(&StoredRequest { body, trace: ids.trace, parent })
+        .map_err(|error| ApiError::internal(format!("the request cannot be stored: {error}")))?;
+    // The task is in the request.
+    let mut submission = Submission::new(body.agent.as_str(), "").id(ids.run).extra(request);
+    submission.account = Arc::clone(&caller.name);
+    Ok(submission)
+}
+
+/// Stores a run and claims it.
+pub(super) async fn start(api: &Api, submission: Submission) -> Result<Option<ClaimedRun>, ApiError> {
+    let Some(durable) = &api.durable else { return Ok(None) };
+    let claimed = durable.start(submission).await?;
+    let taken = || {
+        let message = "the run was stored, and another process has started it";
+        ApiError::new(axum::http::StatusCode::CONFLICT, ErrorCode::RunNotWaiting, message)
+    };
+    claimed.map(Some).ok_or_else(taken)
+}
+
+/// The number of the last event that is stored of a run that goes on.
+pub(super) async fn last_event(api: &Api, claimed: Option<&ClaimedRun>) -> u64 {
+    /// The last events before a crash were not stored, but clients have seen their numbers.
+    const UNSTORED: u64 = 1_000;
+    let Some(claimed) = claimed.filter(|claimed| claimed.run().epoch > 1) else { return 0 };
+    let events = api.lookup().events(claimed.run().id, 0).await.unwrap_or_default();
+    events.last().map_or(0, |event| event.number) + UNSTORED
+}
+
+/// Logs the runs that an earlier process left, and spawns the task that carries them on.
+pub(super) async fn spawn_worker(api: &Arc<Api>, durable: &Durable) -> Result<AbortOnDropHandle<()>, SetupError> {
+    let left = Left::read(durable.store().as_ref()).await.context("cannot read the stored runs")?;
+    if left.total > 0 {
+        let Left { runs, wait, need_decision, .. } = left;
+        tracing::info!("recovered {runs} runs, {wait} wait, {need_decision} need a decision");
+    }
+    let (durable, starter) = (durable.clone(), Arc::new(StoredRequests(Arc::downgrade(api))));
+    let stop = api.runs().release().clone();
+    let worker = async move { durable.work_with(starter, stop).await };
+    Ok(AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(worker)))
+}
+
+/// Waits until the worker has ended. It fails only if it panicked, which is logged.
+pub(super) async fn join(worker: Option<AbortOnDropHandle<()>>) {
+    if let Some(worker) = worker {
+        let _ = worker.await;
+    }
+}
+
+/// The runs that an earlier process left.
+struct Left {
+    total: usize,
+    runs: usize,
+    wait: usize,
+    need_decision: usize,
+}
+
+impl Left {
+    async fn read(store: &dyn RunStore) -> Result<Self, RunStoreError> {
+        let list = async |status| store.list(&RunQuery::default().status(status)).await;
+        let runs = list(RunState::Ready).await?.len() + list(RunState::Running).await?.len();
+        let waiting = list(RunState::Waiting).await?;
+        let reason = |run: &StoredRun| run.waiting.as_ref().map(|waiting| waiting.reason);
+        let need_decision = waiting.iter().filter(|run| reason(run) == Some(WaitReason::NeedsDecision)).count();
+        let wait = waiting.len() - need_decision;
+        Ok(Self { total: runs + waiting.len(), runs, wait, need_decision })
+    }
+}
+
+#[async_trait]
+impl RunStarter for StoredRequests {
+    fn queues(&self) -> Vec<Arc<str>> {
+        let api = self.0.upgrade();
+        api.map(|api| api.setup().agents.keys().map(|name| name.as_str().into()).collect()).unwrap_or_default()
+    }
+
+    fn room(&self) -> usize {
+        self.0.upgrade().map_or(0, |api| api.runs().room())
+    }
+
+    async fn start(&self, claimed: ClaimedRun) {
+        let Some(api) = self.0.upgrade() else { return claimed.release().await };
+        let run = claimed.run().id;
+        let stored = claimed.task().and_then(|task| task.extra);
+        let stored = stored.and_then(|extra| serde_json::from_str::<StoredRequest<RunBody>>(extra.get()).ok());
+        let Some(StoredRequest { body, trace, parent }) = stored else {
+            return claimed.fail("its request cannot be read; another version of this server stored it").await;
+        };
+        let setup = api.setup();
+        let Some(caller) = setup.access.named(&claimed.run().account) else {
+            let why = format!("the key `{}` is not configured any more", claimed.run().account);
+            return claimed.fail(why).await;
+        };
+        let request = match body.request(&api, caller) {
+            Ok(request) => request,
+            Err(error) => return claimed.fail(error.message).await,
+        };
+        let request = RunRequest { durability: Durability::Claimed(Box::new(claimed)), ..request };
+        let ids = RequestIds { run, trace, parent: parent.and_then(|parent| parent.parse().ok()) };
+        if let Err(error) = request.start(&api, caller, ids).await {
+            tracing::error!(%run, "a stored run could not be started: {}", error.message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
