@@ -23,10 +23,16 @@ pub struct ServerConfig {
     /// The maximum size of a request body. 4 MiB by default: a long conversation with a few images.
     #[serde(deserialize_with = "units::size")]
     pub max_body: ByteSize,
-    /// The maximum number of runs at the same time; more get status 429. 256 by default, because each run holds a
+    /// The maximum number of runs at the same time; more wait briefly and then get status 429. 256 by default, because each run holds a
     /// conversation in memory.
     #[serde(deserialize_with = "units::positive")]
     pub max_runs: usize,
+    /// How long a run beyond `max_runs`, or beyond the share of its key, waits for a place before it gets status 429. 1 s by
+    /// default: longer than a burst of requests, and shorter than clients wait before they try again. At most `max_runs`
+    /// runs wait. "0s" refuses at once.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub longest_wait: Duration,
     /// The number of finished runs that are kept in memory for `/v1/runs`. 1,000 by default.
     #[serde(deserialize_with = "units::positive")]
     pub kept_runs: usize,
@@ -66,6 +72,7 @@ impl Default for ServerConfig {
             metrics_listen: None,
             max_body: ByteSize { bytes: 4 << 20 },
             max_runs: 256,
+            longest_wait: Duration::from_secs(1),
             kept_runs: 1_000,
             cors_origins: Vec::new(),
             drain: Duration::from_secs(30),

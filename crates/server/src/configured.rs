@@ -47,7 +47,7 @@ pub(crate) struct PreparedReload {
 }
 
 /// Keys that only take effect at a start, because a reload keeps sockets, files, background tasks and the main budget.
-const ONLY_AT_START: [&str; 13] = [
+const ONLY_AT_START: [&str; 14] = [
     "budget",
     "log.events",
     "log.format",
@@ -57,6 +57,7 @@ const ONLY_AT_START: [&str; 13] = [
     "server.drain",
     "server.kept_runs",
     "server.listen",
+    "server.longest_wait",
     "server.max_body",
     "server.max_runs",
     "server.metrics_listen",
@@ -102,6 +103,7 @@ impl ConfiguredApi {
             .metrics(metrics)
             .spans(Spans::start().context("cannot export spans")?)
             .max_runs(config.server.max_runs)
+            .longest_wait(config.server.longest_wait)
             .kept_runs(config.server.kept_runs)
             .max_body(config.server.max_body.bytes)
             .shared_health_check(Arc::clone(&health) as _)

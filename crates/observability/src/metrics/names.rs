@@ -100,6 +100,8 @@ pub(crate) const OVERHEAD: Metric<1> = metric(
 pub(crate) const TURNS: Metric<1> = metric("brigade_turns_per_run", ["agent"], "Model turns of a run.");
 pub(crate) const RUNS_IN_FLIGHT: Metric<1> =
     metric("brigade_runs_in_flight", ["agent"], "Runs that have started and not ended.");
+pub(crate) const RUNS_WAITING: Metric<0> =
+    metric("brigade_runs_waiting", [], "Runs that wait for one of the places for runs of this process.");
 pub(crate) const ATTEMPTS: Metric<3> = metric(
     "brigade_attempts_total",
     ["provider", "model", "outcome"],
@@ -118,8 +120,11 @@ pub(crate) const BREAKER_STATE: Metric<2> = metric(
     ["provider", "model"],
     "State of a circuit breaker: 0 closed, 1 half open, 2 open.",
 );
-pub(crate) const RATE_LIMIT_WAIT: Metric<2> =
-    metric("brigade_rate_limit_wait_seconds", ["provider", "model"], "Time that calls waited for a rate limit.");
+pub(crate) const RATE_LIMIT_WAIT: Metric<2> = metric(
+    "brigade_rate_limit_wait_seconds",
+    ["provider", "model"],
+    "Time that calls waited for a rate limit, or for other requests of the account to end.",
+);
 pub(crate) const RATE_LIMIT_REMAINING: Metric<3> = metric(
     "brigade_rate_limit_remaining",
     ["provider", "model", "dimension"],

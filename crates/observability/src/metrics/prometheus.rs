@@ -39,6 +39,7 @@ struct GaugeSources {
     logging: Option<LoggingHandle>,
     breakers: Option<Arc<BreakerStates>>,
     storage: Option<Arc<StorageSample>>,
+    waiting_runs: Option<Arc<dyn Fn() -> usize + Send + Sync>>,
 }
 
 /// What a program has stored and lost; see [`MetricsHandle::watch_storage`].
@@ -173,6 +174,11 @@ impl MetricsHandle {
         self.sampled().storage = Some(Arc::new(sample));
     }
 
+    /// Exports how many runs wait for a place. `count` is called at each scrape.
+    pub fn watch_waiting_runs(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
+        self.sampled().waiting_runs = Some(Arc::new(count));
+    }
+
     /// The current metrics in the text format of Prometheus, version 0.0.4: the body of `/metrics`.
     pub fn render(&self) -> String {
         self.sampled().record(&self.0.metrics);
@@ -201,6 +207,9 @@ impl GaugeSources {
         }
         if let Some(logging) = &self.logging {
             to.log_lines_dropped.with([]).absolute(logging.dropped_lines());
+        }
+        if let Some(waiting) = &self.waiting_runs {
+            to.runs_waiting.with([]).set(u32::try_from(waiting()).unwrap_or(u32::MAX));
         }
         if let Some(storage) = &self.storage {
             let Storage { is_failing, lost_writes, forgotten_keys } = storage();

@@ -1,6 +1,6 @@
 //! The state behind the HTTP API, built in code or from a configuration.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{Router, http::HeaderValue};
@@ -61,6 +61,8 @@ pub struct Api {
     pub(crate) max_body: usize,
     /// Carries on durable runs.
     worker: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// How long a run may wait for a place.
+    pub(crate) longest_wait: Duration,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -91,6 +93,7 @@ pub struct ApiBuilder {
     metrics: Option<MetricsHandle>,
     spans: Option<Spans>,
     max_runs: usize,
+    longest_wait: Duration,
     kept_runs: usize,
     max_body: usize,
     tasks: Vec<AbortOnDropHandle<()>>,
@@ -114,6 +117,7 @@ impl Api {
             metrics: None,
             spans: None,
             max_runs: 256,
+            longest_wait: Duration::from_secs(1),
             kept_runs: 1_000,
             max_body: 4 << 20,
             tasks: Vec::new(),
@@ -273,10 +277,17 @@ impl ApiBuilder {
         self
     }
 
-    /// The maximum number of runs at the same time; more get status 429. 256 by default, because each run holds a
+    /// The maximum number of runs at the same time; more wait briefly and then get status 429. 256 by default, because each run holds a
     /// conversation in memory.
     pub fn max_runs(self, runs: usize) -> Self {
         Self { max_runs: runs, ..self }
+    }
+
+    /// How long a run beyond [`ApiBuilder::max_runs`], or beyond the share of its key, waits for a place before it is
+    /// refused. 1 s by default: longer than a burst of requests, and shorter than clients wait before they try again.
+    /// At most as many runs wait as may run. Zero refuses at once.
+    pub fn longest_wait(self, wait: Duration) -> Self {
+        Self { longest_wait: wait, ..self }
     }
 
     /// The number of finished runs that are kept in memory. 1,000 by default.
@@ -370,6 +381,7 @@ impl ApiBuilder {
             sessions: self.sessions,
             max_body: self.max_body,
             worker: Mutex::default(),
+            longest_wait: self.longest_wait,
             _tasks: self.tasks,
         });
         let sampled = Arc::downgrade(&api);
@@ -381,6 +393,8 @@ impl ApiBuilder {
         if let Some(durable) = &api.durable {
             *api.worker.lock() = Some(durable_runs::spawn_worker(&api, durable).await?);
         }
+        let watched = Arc::downgrade(&api);
+        api.metrics.watch_waiting_runs(move || watched.upgrade().map_or(0, |api| api.runs.waiting()));
         Ok(api)
     }
 }

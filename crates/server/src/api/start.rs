@@ -78,24 +78,27 @@ impl RunRequest {
     /// Starts the run. A run that was claimed was admitted before, so it does not count against the limit of its key.
     pub(crate) async fn start(self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
         let agent = self.agent()?;
+        let scope = scope(caller, self.settings.user.as_deref())?;
+        let budget = self.limits.tighten(&self.agent.budget);
+        let longest_wait = budget.wall.into_iter().fold(api.longest_wait, Duration::min);
+        let limit = caller.max_runs.filter(|_| !matches!(self.durability, Durability::Claimed(_)));
+        let slot = api.runs().reserve(&caller.name, limit, longest_wait).await?;
         let agent = match (&api.store, &api.sessions) {
             (Some(store), _) => agent.memory(store.memory()),
             (None, Some(sessions)) => agent.memory(sessions.memory()),
             (None, None) => agent,
         };
         let run = Run::builder()
-            .scope(scope(caller, self.settings.user.as_deref())?)
+            .scope(scope)
             .id(ids.run)
             .trace(ids.trace)
             .account(match self.limits.replaced(&self.agent.budget) {
                 Some(soft) => caller.account.child("the agent", soft),
                 None => caller.account.clone(),
             })
-            .budget(self.limits.tighten(&self.agent.budget))
+            .budget(budget)
             .deltas(self.deltas)
             .append_only(self.append_only);
-        let limit = caller.max_runs.filter(|_| !matches!(self.durability, Durability::Claimed(_)));
-        let slot = api.runs().reserve(&caller.name, limit)?;
         let claimed = match self.durability {
             Durability::None => None,
             Durability::Submit(submission) => durable_runs::start(api, *submission).await?,

@@ -4,20 +4,20 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use brigade_core::RunId;
 use parking_lot::Mutex;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    admission::{Admission, RunSlot},
     new_run::NewRun,
-    owners::RunningByOwner,
-    run_handle::{Completion, RunHandle, RunSlot, Work},
+    run_handle::{Completion, RunHandle, Work},
     totals::UsageTotals,
 };
 
@@ -46,10 +46,8 @@ use super::{
 /// ```
 #[derive(Debug)]
 pub struct Runs {
-    permits: Arc<Semaphore>,
-    max_running: usize,
+    admission: Arc<Admission>,
     max_kept: usize,
-    is_draining: AtomicBool,
     /// Cancelled when durable runs are released.
     release: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
@@ -57,7 +55,6 @@ pub struct Runs {
     /// The approximate size of all runs that have ended.
     bytes: Arc<AtomicUsize>,
     totals: Arc<UsageTotals>,
-    running: Arc<RunningByOwner>,
 }
 
 /// A run could not be started.
@@ -87,18 +84,14 @@ const MAX_BYTES: usize = 128 << 20;
 impl Runs {
     /// Allows `max_running` runs at the same time, and keeps the last `max_kept` runs.
     pub fn new(max_running: usize, max_kept: usize) -> Self {
-        let max_running = max_running.min(Semaphore::MAX_PERMITS);
         Self {
-            permits: Arc::new(Semaphore::new(max_running)),
-            max_running,
+            admission: Arc::new(Admission::new(max_running)),
             max_kept: max_kept.max(1),
-            is_draining: AtomicBool::new(false),
             release: CancellationToken::new(),
             tasks: Mutex::default(),
             handles: Mutex::default(),
             bytes: Arc::default(),
             totals: Arc::default(),
-            running: Arc::default(),
         }
     }
 
@@ -108,24 +101,23 @@ impl Runs {
     ///
     /// Fails if too many runs are running or the process is shutting down.
     pub fn start(&self, new: NewRun) -> Result<Arc<RunHandle>, StartRunError> {
-        let slot = self.reserve(&new.owner, new.max_runs_of_owner)?;
+        let slot = self.admission.try_admit(&new.owner, new.max_runs_of_owner)?;
         Ok(self.start_in(slot, new))
     }
 
-    /// Reserves a place for a run of this owner.
-    pub(crate) fn reserve(&self, owner: &Arc<str>, limit: Option<usize>) -> Result<RunSlot, StartRunError> {
-        if self.is_draining() {
-            return Err(StartRunError::Draining);
-        }
-        let permit = Arc::clone(&self.permits)
-            .try_acquire_owned()
-            .map_err(|_| StartRunError::TooManyRuns { limit: self.max_running })?;
-        Ok(RunSlot { _permit: permit, _slot: self.running.count(owner, limit)? })
+    /// A place for a run of this owner. Waits up to `longest_wait` for it.
+    pub(crate) async fn reserve(
+        &self,
+        owner: &Arc<str>,
+        limit: Option<usize>,
+        longest_wait: Duration,
+    ) -> Result<RunSlot, StartRunError> {
+        self.admission.admit(owner, limit, longest_wait).await
     }
 
     /// How many more runs may be started.
     pub(crate) fn room(&self) -> usize {
-        if self.is_draining() { 0 } else { self.permits.available_permits() }
+        self.admission.room()
     }
 
     pub(crate) fn start_in(&self, slot: RunSlot, new: NewRun) -> Arc<RunHandle> {
@@ -154,14 +146,14 @@ impl Runs {
 
     /// True once [`Runs::drain`] was called.
     pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Acquire)
+        self.admission.is_closed()
     }
 
     /// Refuses new runs and waits for running ones. Durable runs that are still running after `timeout` are released, so
     /// that they go on at the next start; other ones are cancelled. Returns the number of cancelled runs.
     pub async fn drain(&self, timeout: Duration) -> usize {
-        self.is_draining.store(true, Ordering::Release);
-        if tokio::time::timeout(timeout, self.all_ended()).await.is_ok() {
+        self.admission.close();
+        if tokio::time::timeout(timeout, self.admission.all_ended()).await.is_ok() {
             return 0;
         }
         let late = self.all().into_iter().filter(|handle| !handle.has_ended());
@@ -174,7 +166,7 @@ impl Runs {
             handle.cancel();
         }
         // A cancelled run ends at its next await point. One that does not is abandoned.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.all_ended()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.admission.all_ended()).await;
         late.len()
     }
 
@@ -184,7 +176,12 @@ impl Runs {
     }
 
     pub(crate) fn max_running(&self) -> usize {
-        self.max_running
+        self.admission.max_running()
+    }
+
+    /// The number of runs that wait for a place.
+    pub(crate) fn waiting(&self) -> usize {
+        self.admission.waiting()
     }
 
     pub(super) fn max_kept(&self) -> usize {
@@ -195,16 +192,10 @@ impl Runs {
         &self.totals
     }
 
-    async fn all_ended(&self) {
-        // No new runs are started now, so all permits are free when all runs have ended.
-        let all = u32::try_from(self.max_running).unwrap_or(u32::MAX);
-        let _ = self.permits.acquire_many(all).await;
-    }
-
     fn keep(&self, handle: Arc<RunHandle>) {
         let mut handles = self.handles.lock();
         handles.push_back(handle);
-        // Running runs are never dropped; the semaphore limits their number.
+        // Running runs are never dropped; their number is limited.
         while handles.len() > self.max_kept || self.bytes.load(Ordering::Relaxed) > MAX_BYTES {
             let Some(oldest) = handles.iter().position(|handle| handle.has_ended()) else { return };
             if let Some(dropped) = handles.remove(oldest) {

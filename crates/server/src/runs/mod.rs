@@ -1,11 +1,11 @@
 //! Runs: starting, following, recording and billing them.
 
+mod admission;
 pub(crate) mod event_log;
 pub(crate) mod idempotency;
 pub(crate) mod lookup;
 pub(crate) mod manager;
 pub(crate) mod new_run;
-mod owners;
 pub(crate) mod report;
 pub(crate) mod run_handle;
 pub(crate) mod sessions;

@@ -14,10 +14,10 @@ use brigade_store::RunStatus;
 use futures::FutureExt;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{event_log::EventLog, new_run::NewRun, owners::OwnerSlot, store::Store, totals::UsageTotals};
+use super::{admission::RunSlot, event_log::EventLog, new_run::NewRun, store::Store, totals::UsageTotals};
 
 /// A run that was started, running or ended.
 #[derive(Debug)]
@@ -85,13 +85,6 @@ pub(super) struct Completion {
     pub(super) bytes: Arc<AtomicUsize>,
     pub(super) totals: Arc<UsageTotals>,
     pub(super) store: Option<Store>,
-}
-
-/// A place for a run, within the limits of the process and of the owner.
-#[derive(Debug)]
-pub(crate) struct RunSlot {
-    pub(super) _permit: OwnedSemaphorePermit,
-    pub(super) _slot: OwnerSlot,
 }
 
 impl RunHandle {

@@ -70,7 +70,7 @@ async fn all_is_as_expected(client: &mut Command) {
     let provider = scripted(SCRIPT, FAULTS).await;
     let once = "[models.mini.policy.retry]\nattempts = 1\n";
     let open = Server::start(&format!("{}{PAUPER}{once}", config(&provider)));
-    let full = config(&provider).replace("[server]", "[server]\nmax_runs = 1");
+    let full = config(&provider).replace("[server]", "[server]\nmax_runs = 1\nlongest_wait = \"0s\"");
     let [reader, runner] = ["reader", "runner"].map(|name| {
         let scope = if name == "reader" { "read" } else { "run" };
         format!("[keys.{name}]\nhash = \"sha256:{}\"\nscopes = [\"{scope}\"]\n", hash_of(&format!("brg_{name}")))

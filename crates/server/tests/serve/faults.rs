@@ -261,7 +261,8 @@ async fn r39_a_disconnected_client_cancels_its_model_call() {
     for (id, title, is_streamed, fault) in cases {
         let scenario = Scenario::begin(id, title);
         let provider = scripted(WORDS, fault).await;
-        let server = Server::start(&config(&provider).replace("[server]", "[server]\nmax_runs = 1"));
+        let server =
+            Server::start(&config(&provider).replace("[server]", "[server]\nmax_runs = 1\nlongest_wait = \"0s\""));
         let body = if is_streamed { streamed() } else { question("Count.") };
         let request = server.post("/v1/chat/completions", &body);
         let mut asking = JoinSet::from_iter([async move {

@@ -1,5 +1,7 @@
 //! Health, metrics, signals and reloads.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{Gate, Server, config, eventually, json_of, provider, question, scripted};
@@ -100,6 +102,24 @@ async fn too_many_runs_are_refused_with_retry_after() {
     eventually("the provider is asked", || (provider.call_log().totals().arrived == 1).then_some(())).await;
     let refused = server.post("/v1/chat/completions", &question("Me too.")).send().await.unwrap();
     assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].as_bytes()), (429, &b"1"[..]));
+}
+
+#[tokio::test]
+async fn a_run_beyond_the_limit_waits_for_a_place() {
+    let script = "[[rule]]\nanswer = { text = \"Done.\", latency = { first = \"1s\" } }\n";
+    let provider = scripted(script, "").await;
+    let limits = "[server]\nmax_runs = 1\nlongest_wait = \"30s\"";
+    let server = Server::start(&config(&provider).replace("[server]", limits));
+    let ask = || json_of(server.post("/v1/chat/completions", &question("Count.")));
+    let waiting = async |count: usize| {
+        let line = format!("brigade_runs_waiting {count}\n");
+        while !json_of(server.get("/metrics")).await.1.as_str().unwrap().contains(&line) {}
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(20), waiting(2));
+    let (first, second, third, seen) = tokio::join!(ask(), ask(), ask(), seen);
+    assert_eq!([first.0, second.0, third.0], [200; 3]);
+    seen.expect("the metrics show two waiting runs");
+    tokio::time::timeout(Duration::from_secs(20), waiting(0)).await.expect("no run waits any more");
 }
 
 #[tokio::test]
