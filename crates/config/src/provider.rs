@@ -8,7 +8,7 @@ use brigade_resilience::Charging;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Name, SecretOrText, SecretSource};
+use super::{Name, SecretOrText, SecretSource, units};
 
 /// An account at a model provider.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -29,6 +29,10 @@ pub struct ProviderConfig {
     pub headers: BTreeMap<String, SecretOrText>,
     /// Uses HTTP/2 if the server supports it.
     pub http2: Option<bool>,
+    /// The most requests in flight at once; further ones wait. By default a quarter of the limit of open files
+    /// (`ulimit -n`), because each request needs a connection: 256 with the usual limit of 1,024.
+    #[serde(deserialize_with = "units::some_positive")]
+    pub max_in_flight: Option<usize>,
     /// Sends the trace as a `traceparent` header, for your own gateway. Off by default, because it tells a third party
     /// which requests belong together.
     pub propagate_trace: bool,

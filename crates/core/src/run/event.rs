@@ -106,7 +106,7 @@ pub enum Event {
     Delta(Delta),
     /// The reply starts over: the pieces so far are void.
     ReplyRestarted,
-    /// A call waited for a rate limit of the model.
+    /// A call waited for a rate limit of the model, or for other requests of its account to end.
     RateLimitWaited {
         model: ModelId,
         #[serde(rename = "waited_us", with = "Micros")]

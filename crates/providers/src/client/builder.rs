@@ -11,7 +11,7 @@ use super::{
     client::Client,
 };
 use crate::{
-    http::{account::Account, http_client::HttpClient},
+    http::{account::Account, http_client::HttpClient, in_flight::InFlight},
     protocol::{parameters, protocol::Protocol},
 };
 
@@ -28,6 +28,7 @@ pub struct ClientBuilder<P> {
     headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     secret_headers: Vec<(String, SecretString)>,
     http2: bool,
+    max_in_flight: Option<usize>,
     propagate_trace: bool,
     agent_header: bool,
 }
@@ -81,6 +82,7 @@ impl<P: Protocol> ClientBuilder<P> {
             headers: Vec::new(),
             secret_headers: Vec::new(),
             http2: false,
+            max_in_flight: None,
             propagate_trace: false,
             agent_header: false,
         }
@@ -143,6 +145,14 @@ impl<P: Protocol> ClientBuilder<P> {
         Self { http2: allowed, ..self }
     }
 
+    /// Limits the requests that are in flight at once. Further ones wait in the order in which they came, until their run or
+    /// its timeout ends. By default a quarter of the limit of open files (`ulimit -n`) at the start, because each request
+    /// needs a connection: 256 with the usual limit of 1,024.
+    #[must_use]
+    pub fn max_in_flight(self, requests: usize) -> Self {
+        Self { max_in_flight: Some(requests), ..self }
+    }
+
     /// Sends the trace id as W3C `traceparent`. Off by default, because it shows a third party which calls belong
     /// together.
     #[must_use]
@@ -174,6 +184,7 @@ impl<P: Protocol> ClientBuilder<P> {
         let account = Account {
             name: self.name.into(),
             http: HttpClient::new(&base_url, self.http2).map_err(|error| AccountError::Http(error.into()))?,
+            in_flight: InFlight::new(self.max_in_flight),
             headers,
             secrets: self.api_key.into_iter().chain(self.secret_headers.into_iter().map(|(_, value)| value)).collect(),
             base_url,

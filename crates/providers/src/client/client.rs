@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use brigade_core::{ChatModel, ChatReply, ChatRequest, Effort, Event, ModelError, ModelId, Reasoning, Run, Settings};
 use bytes::Bytes;
 use reqwest::{Request, Response, Url};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     http::{
@@ -170,11 +173,12 @@ impl<P: Protocol> Model<P> {
 
     async fn exchange(&self, request: &ChatRequest, run: &Run) -> Result<ChatReply, ModelError> {
         let account = &self.client.account;
-        let response =
-            account.http.send(self.http_request(request, run)?).await.map_err(|error| self.with_model(error))?;
+        let request = self.http_request(request, run)?;
+        let permit = account.in_flight.wait(&self.id, run).await?;
+        let response = account.http.send(request).await.map_err(|error| self.with_model(error))?;
         let reader = self.response_reader(response.status(), response.headers(), run);
         // On the heap, because most calls in flight are still waiting for the response.
-        Box::pin(read(response, reader, account)).await.map(|reply| self.marked(reply))
+        Box::pin(read(response, reader, account, permit)).await.map(|reply| self.marked(reply))
     }
 
     fn http_request(&self, request: &ChatRequest, run: &Run) -> Result<Request, ModelError> {
@@ -214,6 +218,7 @@ async fn read<D: ReplyDecoder>(
     mut response: Response,
     mut reader: ResponseReader<'_, D>,
     account: &Account,
+    permit: OwnedSemaphorePermit,
 ) -> Result<ChatReply, ModelError> {
     let mut end: Option<Instant> = None;
     loop {
@@ -227,7 +232,7 @@ async fn read<D: ReplyDecoder>(
         match chunk {
             Ok(Some(chunk)) => {
                 if reader.push(chunk)? == Progress::Done {
-                    account.http.drain(response);
+                    account.http.drain(response, permit);
                     return reader.finish();
                 }
                 let grace = match reader.completeness() {

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     http_client::HttpClient,
+    in_flight::InFlight,
     provider_error::{self, MAX_ERROR_BYTES},
     response_head::ResponseHead,
 };
@@ -23,6 +24,7 @@ const AGENT: HeaderName = HeaderName::from_static("x-brigade-agent");
 pub(crate) struct Account {
     pub(crate) name: Arc<str>,
     pub(crate) http: HttpClient,
+    pub(crate) in_flight: InFlight,
     /// Sent with every request.
     pub(crate) headers: HeaderMap,
     /// Kept to remove them from error messages in which a provider quotes them.
@@ -74,7 +76,7 @@ impl Account {
         let response = self.http.send(request).await?;
         if response.status().is_success() {
             let head = ResponseHead::new(response.status(), response.headers());
-            self.http.drain(response);
+            self.http.drain(response, ());
             return Ok(head.request_id);
         }
         let result = read_document(response).await.map(|(head, _)| head.request_id);

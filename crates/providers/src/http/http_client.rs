@@ -109,11 +109,14 @@ impl HttpClient {
     }
 
     /// Reads the rest of a response whose answer is complete, so that its connection can serve the next request. In
-    /// the background: the caller has its answer and does not wait.
-    pub(crate) fn drain(&self, response: Response) {
+    /// the background: the caller has its answer and does not wait. Holds `permit` until then.
+    pub(crate) fn drain(&self, response: Response, permit: impl Send + 'static) {
         let mut drains = self.drains.lock();
         while drains.try_join_next().is_some() {}
-        drains.spawn(async { drop(timeout(DRAIN_TIMEOUT, discard(response)).await) });
+        drains.spawn(async move {
+            drop(timeout(DRAIN_TIMEOUT, discard(response)).await);
+            drop(permit);
+        });
     }
 
     /// A connection that breaks before an answer was probably closed while it was idle, by a load balancer or a

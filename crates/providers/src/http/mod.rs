@@ -3,6 +3,7 @@
 pub(crate) mod account;
 mod error_rules;
 pub(crate) mod http_client;
+pub(crate) mod in_flight;
 pub(crate) mod provider_error;
 pub(crate) mod rate_limits;
 pub(crate) mod request_content;

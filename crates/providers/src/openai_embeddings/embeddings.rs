@@ -152,6 +152,7 @@ impl Embedder for OpenAiEmbeddings {
             account::with_url(error, &self.url)
         };
         let request = account::post(&self.url, self.account.headers(run), self.encode(texts)?);
+        let _permit = self.account.in_flight.wait(&self.id, run).await?;
         let (head, body) = account::read_document(self.account.http.send(request).await.map_err(with_model)?)
             .await
             .map_err(with_model)?;

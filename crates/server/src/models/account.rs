@@ -88,6 +88,9 @@ impl AccountSettings<'_> {
         if let Some(http2) = config.http2 {
             builder = builder.http2(http2);
         }
+        if let Some(requests) = config.max_in_flight {
+            builder = builder.max_in_flight(requests);
+        }
         for (header, value) in &config.headers {
             let value = value.read(self.folder).map_err(|error| format!("the header `{header}`: {error}"))?;
             builder = builder.secret_header(header.clone(), value);
