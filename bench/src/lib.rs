@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "a command line program talks on its standard output")]
 
 mod compare;
+mod growth;
 mod load;
 mod micro;
 mod process;
@@ -62,6 +63,8 @@ enum Part {
     Store(store::store::Options),
     /// Instructions per model call, by callgrind. Fails if they changed by more than 5 %.
     Instructions,
+    /// How the cost of a run grows with its history, tools, workers and session. Fails if it is not linear.
+    Growth,
     /// The released server under load: 200 clients at once, then 1,000 requests per second.
     Load,
     #[command(hide = true)]
@@ -79,6 +82,11 @@ pub fn main() -> Result<()> {
             let counts = instructions::measure()?;
             print(&counts, options.json)?;
             counts.check()
+        }
+        Some(Part::Growth) => {
+            let growth = growth::growth::measure(options.quick)?;
+            print(&growth, options.json)?;
+            growth.check()
         }
         Some(Part::Load) => print(&load::load::measure(options.quick)?, options.json),
         Some(Part::Simulator(options)) => provider::serve(options),
