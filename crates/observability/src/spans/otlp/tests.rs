@@ -111,6 +111,7 @@ fn effect(event: &Event) -> String {
 fn every_event_becomes_a_span_or_a_span_event_or_nothing() {
     let expected = [
         ("RunStarted", "starts invoke_agent"),
+        ("Resumed", "brigade.resumed"),
         ("TurnStarted", "starts chat gpt-5-mini"),
         ("RateLimitWaited", "starts rate_limit_wait, ends rate_limit_wait"),
         ("AttemptStarted", "starts attempt gpt-5-mini"),
