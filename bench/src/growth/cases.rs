@@ -75,7 +75,7 @@ pub(super) fn building(size: usize, repetitions: Repetitions) -> Result<Sample> 
     for _ in 0..repetitions.0 {
         let before = cpu_time();
         with_tools(&model, size).check()?;
-        cpu = cpu.min(cpu_time() - before);
+        cpu = cpu.min(cpu_time().saturating_sub(before));
     }
     Ok(Sample { size, cpu, amount: size as u64 })
 }
@@ -92,7 +92,7 @@ pub(super) async fn workers(size: usize, repetitions: Repetitions) -> Result<Sam
     Ok(Sample { amount: size as u64, ..sample })
 }
 
-/// A question in a stored session of this many messages, all of which are sent.
+/// A question in a stored session of this many messages. All of them are sent.
 pub(super) async fn session(size: usize, repetitions: Repetitions, folder: &Path) -> Result<Sample> {
     let database = Database::open(folder.join(format!("{size}.db")))?;
     let memory = SqliteMemory::with_settings(database, MemorySettings::default().window_tokens(u64::from(u32::MAX)));
@@ -130,7 +130,7 @@ async fn run(agent: &Agent, task: Task) -> Result<Duration> {
     let run = Run::builder().budget(Budget::unlimited().model_calls(u64::MAX)).build();
     let before = cpu_time();
     let outcome = agent.run_in(&run, task).await?;
-    let spent = cpu_time() - before;
+    let spent = cpu_time().saturating_sub(before);
     ensure!(outcome.is_finished(), "the run did not finish: {}", outcome.notice);
     Ok(spent)
 }

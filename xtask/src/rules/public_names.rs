@@ -174,7 +174,7 @@ mod tests {
         )]);
         let findings = check_library(("a", &modules));
         assert_eq!(whats(&findings), ["pub use brigade_store::RunStatus of another crate"]);
-        assert_eq!(findings[0].place, "a/src/lib.rs:2");
+        assert_eq!(findings[0].place, "a/src/lib.rs:3");
     }
 
     #[test]

@@ -2,18 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use axum::{Router, http::HeaderValue};
 use brigade_config::ANY_ORIGIN_WITHOUT_KEYS;
 use brigade_core::{Budget, Ledger, Observer};
 use brigade_durable::{Durable, RunStore};
-use brigade_edge::{CheckResult, Health, HealthCheck, Origin, ParseOriginError};
+use brigade_edge::{Health, HealthCheck, Origin, ParseOriginError};
 use brigade_observability::{Metrics, MetricsConfig, MetricsHandle, Storage};
 use brigade_store::StoreError;
 use parking_lot::{Mutex, RwLock};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    accepts_runs::AcceptsRuns,
     access::{Access, ApiKey},
     durable_runs, routes,
 };
@@ -396,19 +396,5 @@ impl ApiBuilder {
         let watched = Arc::downgrade(&api);
         api.metrics.watch_waiting_runs(move || watched.upgrade().map_or(0, |api| api.runs.waiting()));
         Ok(api)
-    }
-}
-
-#[derive(Debug)]
-struct AcceptsRuns(Arc<Api>);
-
-#[async_trait]
-impl HealthCheck for AcceptsRuns {
-    async fn check(&self) -> Vec<CheckResult> {
-        vec![if self.0.runs.is_draining() {
-            CheckResult::failed("accepts runs", "the server is shutting down")
-        } else {
-            CheckResult::passed("accepts runs")
-        }]
     }
 }

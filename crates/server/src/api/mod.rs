@@ -1,5 +1,6 @@
 //! The HTTP API: OpenAI-compatible chat completions, Brigade's own runs, metrics and health.
 
+mod accepts_runs;
 pub(crate) mod access;
 pub(crate) mod api;
 mod chat;

@@ -108,7 +108,7 @@ async fn too_many_runs_are_refused_with_retry_after() {
 async fn a_run_beyond_the_limit_waits_for_a_place() {
     let script = "[[rule]]\nanswer = { text = \"Done.\", latency = { first = \"1s\" } }\n";
     let provider = scripted(script, "").await;
-    let limits = "[server]\nmax_runs = 1\nlongest_wait = \"30s\"";
+    let limits = "[server]\nmax_runs = 2\nlongest_wait = \"30s\"";
     let server = Server::start(&config(&provider).replace("[server]", limits));
     let ask = || json_of(server.post("/v1/chat/completions", &question("Count.")));
     let waiting = async |count: usize| {
@@ -116,8 +116,8 @@ async fn a_run_beyond_the_limit_waits_for_a_place() {
         while !json_of(server.get("/metrics")).await.1.as_str().unwrap().contains(&line) {}
     };
     let seen = tokio::time::timeout(Duration::from_secs(20), waiting(2));
-    let (first, second, third, seen) = tokio::join!(ask(), ask(), ask(), seen);
-    assert_eq!([first.0, second.0, third.0], [200; 3]);
+    let (first, second, third, fourth, seen) = tokio::join!(ask(), ask(), ask(), ask(), seen);
+    assert_eq!([first.0, second.0, third.0, fourth.0], [200; 4]);
     seen.expect("the metrics show two waiting runs");
     tokio::time::timeout(Duration::from_secs(20), waiting(0)).await.expect("no run waits any more");
 }

@@ -285,7 +285,7 @@ async fn a_drained_response_leaves_its_connection_for_the_next_request() {
     let client = async {
         let mut response = host.send("{}").await.unwrap();
         assert_eq!(response.chunk().await.unwrap().unwrap(), "hi");
-        host.client.drain(response);
+        host.client.drain(response, ());
         let mut drains = std::mem::take(&mut *host.client.drains.lock());
         drains.join_next().await.unwrap().unwrap();
         for _ in 0..10 {
@@ -310,7 +310,7 @@ async fn draining_ends_after_a_time_and_after_a_number_of_bytes() {
         };
         let client = async {
             let started = Instant::now();
-            host.client.drain(host.send("{}").await.unwrap());
+            host.client.drain(host.send("{}").await.unwrap(), ());
             started
         };
         let (started, is_closed) = tokio::join!(client, server);

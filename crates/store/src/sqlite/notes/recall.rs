@@ -22,7 +22,8 @@ use crate::{
 /// notes are found by their words only.
 ///
 /// ```
-/// use brigade_core::{Note, NoteSource, Recall, Run, Scope};
+/// use brigade_core::{Run, Scope};
+/// use brigade_notes::{Note, NoteSource, Recall};
 /// use brigade_store::{Database, SqliteRecall};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
