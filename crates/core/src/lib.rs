@@ -53,6 +53,25 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Dependencies of a program
+//!
+//! The types of arguments and answers derive traits of `serde` and `schemars`, so a program with typed tools depends on
+//! both. These lines are enough for the example:
+//!
+//! ```toml
+//! [dependencies]
+//! brigade-core = { path = "brigade/crates/core" }
+//! schemars = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! ```
+//!
+//! | for | add |
+//! |---|---|
+//! | [`Tool`] implemented by hand: its arguments are a `serde_json::Value` | `serde_json = "1"` |
+//! | the items of [`stream`] with `StreamExt` | `futures = "0.3"` |
+//! | [`RunBuilder::cancellation`], which takes a `CancellationToken` | `tokio-util = "0.7"` |
 
 #[macro_use]
 mod setters;

@@ -10,6 +10,8 @@
 //! [`Journal`](brigade_core::Journal) that commits every step. If the worker dies, the lease runs out, and another worker
 //! runs the agent again: completed steps are answered from the journal. They are recorded exactly once; a call that was in
 //! flight is made at least once, unless its tool says that it may have its effect only once.
+//!
+//! A program depends on `brigade-core` and on `tokio` 1 too, with the features `macros` and `rt-multi-thread`.
 
 mod journal;
 mod memory;
@@ -23,6 +25,7 @@ pub use store::signal::{NewSignal, Signal, SignalKind, Signalled};
 pub use store::stored_run::{
     Claim, ClaimRequest, QueuedRun, RunQuery, RunState, StoredRun, Submitted, WaitReason, Waiting,
 };
+pub use tokio_util::sync::CancellationToken;
 pub use worker::claimed_run::{ClaimedRun, WorkEnd};
 pub use worker::durable::{Durable, DurableError};
 pub use worker::settings::WorkerSettings;

@@ -58,6 +58,8 @@
 //! # result
 //! # }
 //! ```
+//!
+//! A program depends on `axum` 0.8 too, and on `tokio` 1 with the features `macros`, `net` and `rt-multi-thread`.
 
 mod body;
 mod client_stream;

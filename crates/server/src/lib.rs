@@ -22,6 +22,20 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! These lines are enough for the example, with the model of a provider:
+//!
+//! ```toml
+//! [dependencies]
+//! axum = "0.8"
+//! brigade-core = { path = "brigade/crates/core" }
+//! brigade-providers = { path = "brigade/crates/providers" }
+//! brigade-server = { path = "brigade/crates/server", default-features = false }
+//! tokio = { version = "1", features = ["macros", "net", "rt-multi-thread"] }
+//! ```
+//!
+//! Keys need [`KeyHash`](brigade_config::KeyHash) of `brigade-config` too, and health checks
+//! [`HealthCheck`](brigade_edge::HealthCheck) of `brigade-edge`.
 
 #![cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the commands use parts of modules that the API does not"))]
 

@@ -24,6 +24,10 @@
 //!     .build()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A program depends on `brigade-core` too, for [`ToolSpec`](brigade_core::ToolSpec). A schema can also be generated from a
+//! type, with [`Schema::generate`](brigade_core::Schema::generate) and `schemars` 1. Calling a tool without an agent takes
+//! a `serde_json::Value` (`serde_json` 1).
 
 mod command;
 mod egress;
@@ -37,5 +41,5 @@ pub use command::{CommandTool, CommandToolBuilder};
 pub use egress::{EgressDenied, EgressGuard};
 pub use error::BuildToolError;
 pub use http::{HttpTool, HttpToolBuilder};
-pub use reqwest::Method;
+pub use reqwest::{Method, Url};
 pub use template::Template;

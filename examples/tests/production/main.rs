@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     readme::row,
-    team::{in_both_forms, metric},
+    team::{client, in_both_forms, metric},
 };
 
 /// The supervisor asks both workers, and then repeats what they found.
@@ -276,7 +276,7 @@ fn the_program_answers_each_line() {
             let line = stderr.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended early: {log}"));
             if line.starts_with("http://") { url = line } else { log.extend([&line, "\n"]) }
         }
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = client();
         let get = async |path: &str| client.get(format!("{url}{path}")).send().await.unwrap().text().await.unwrap();
         assert_eq!((get("/livez").await.as_str(), get("/readyz").await.as_str()), ("ok\n", "ok\n"));
         let metrics = get("/metrics").await;

@@ -13,8 +13,7 @@ use crate::{ChatReply, ChatRequest, ModelError, ModelId, Run, Settings};
 /// plain `async fn`. Its decisions come after the stream has ended, the only time at which success is known.
 ///
 /// ```
-/// use async_trait::async_trait;
-/// use brigade_core::{ChatModel, ChatReply, ChatRequest, Message, ModelError, ModelId, Run, Settings};
+/// use brigade_core::{ChatModel, ChatReply, ChatRequest, Message, ModelError, ModelId, Run, Settings, async_trait};
 ///
 /// /// Answers every request with the same text.
 /// #[derive(Debug)]

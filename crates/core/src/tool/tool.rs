@@ -13,8 +13,7 @@ use crate::{Part, Run, ToolSpec};
 /// A function becomes a tool with [`tool_fn`](crate::tool_fn). Implement the trait for tools with state:
 ///
 /// ```
-/// use async_trait::async_trait;
-/// use brigade_core::{Run, Schema, Tool, ToolError, ToolOutput, ToolSpec};
+/// use brigade_core::{Run, Schema, Tool, ToolError, ToolOutput, ToolSpec, async_trait};
 ///
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]
 /// struct Lookup {

@@ -19,8 +19,7 @@ use crate::{
 ///
 /// ```
 /// use brigade_core::Agent;
-/// use brigade_durable::{Durable, MemoryRunStore, RunState, Submission};
-/// use tokio_util::sync::CancellationToken;
+/// use brigade_durable::{CancellationToken, Durable, MemoryRunStore, RunState, Submission};
 /// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_durable::DurableError> {

@@ -13,14 +13,13 @@ use super::{claimed_run::ClaimedRun, durable::Durable};
 /// ```
 /// use std::sync::Arc;
 ///
-/// use brigade_core::{Agent, Run, Task};
-/// use brigade_durable::{ClaimedRun, RunStarter};
-/// use tokio_util::sync::CancellationToken;
+/// use brigade_core::{Agent, Run, Task, async_trait};
+/// use brigade_durable::{CancellationToken, ClaimedRun, RunStarter};
 ///
 /// #[derive(Debug)]
 /// struct OneAgent(Agent);
 ///
-/// #[async_trait::async_trait]
+/// #[async_trait]
 /// impl RunStarter for OneAgent {
 ///     fn queues(&self) -> Vec<Arc<str>> {
 ///         vec!["desk".into()]

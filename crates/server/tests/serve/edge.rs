@@ -15,7 +15,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::support::{Server, config, eventually, json_of, provider, question};
+use crate::support::{Server, client, config, eventually, json_of, provider, question};
 
 #[tokio::test]
 async fn superfluous_slashes_in_paths_are_ignored() {
@@ -45,8 +45,7 @@ async fn pages_of_configured_origins_may_send_requests() {
     let server = Server::start(&config);
     let preflight = |path: &str, origin: &str| {
         let url = format!("{}{path}", server.url);
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = client.request(reqwest::Method::OPTIONS, url).header("origin", origin);
+        let request = client().request(reqwest::Method::OPTIONS, url).header("origin", origin);
         request
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", "authorization,content-type,x-stainless-lang")

@@ -282,7 +282,8 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T
     tokio::time::timeout(WAIT_TIMEOUT, looking).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
-fn client() -> reqwest::Client {
+/// A client for TLS and plain connections. `reqwest` has no crypto provider of its own here.
+pub(crate) fn client() -> reqwest::Client {
     static TLS: Once = Once::new();
     TLS.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();

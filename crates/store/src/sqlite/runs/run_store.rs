@@ -30,9 +30,8 @@ use crate::{Database, StoreError, sqlite::database::now_us};
 ///
 /// ```
 /// use brigade_core::{Agent, testing::{ScriptedModel, Turn}};
-/// use brigade_durable::{Durable, RunState, Submission};
+/// use brigade_durable::{CancellationToken, Durable, RunState, Submission};
 /// use brigade_store::{Database, SqliteRunStore};
-/// use tokio_util::sync::CancellationToken;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
