@@ -75,7 +75,7 @@ pub(super) async fn spawn_worker(api: &Arc<Api>, durable: &Durable) -> Result<Ab
     let left = Left::read(durable.store().as_ref()).await.context("cannot read the stored runs")?;
     if left.total > 0 {
         let Left { runs, wait, need_decision, .. } = left;
-        tracing::info!("recovered {runs} runs, {wait} wait, {need_decision} need a decision");
+        tracing::info!("recovered runs: {runs}, waiting: {wait}, in need of a decision: {need_decision}");
     }
     let (durable, starter) = (durable.clone(), Arc::new(StoredRequests(Arc::downgrade(api))));
     let stop = api.runs().release().clone();

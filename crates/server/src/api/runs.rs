@@ -140,7 +140,10 @@ pub(crate) async fn create(
         }
     };
     if body.background {
-        return Ok((StatusCode::ACCEPTED, location(&uri, run.id()), Json(RunView::of(&run, None))).into_response());
+        // A repeated request may find that its run has ended.
+        let end = run.end();
+        let view = Json(RunView::of(&run, end.as_deref()));
+        return Ok((StatusCode::ACCEPTED, location(&uri, run.id()), view).into_response());
     }
     let _guard = cancel_on_disconnect.then(|| CancelOnDrop::new(Arc::clone(&run)));
     let end = run.wait().await;

@@ -79,7 +79,7 @@ async fn a_killed_server_ends_its_runs_after_the_next_start_and_pays_for_each_ca
     first.exit().await;
 
     let second = Server::start(&config);
-    second.log_with("recovered 1 runs, 0 wait, 0 need a decision").await;
+    second.log_with("recovered runs: 1, waiting: 0, in need of a decision: 0").await;
     assert_eq!(start(&second).await, run, "its idempotency key starts no other run");
     let after = ended(&second, &run).await;
     assert_eq!(

@@ -63,6 +63,24 @@ async fn the_events_of_a_background_run_can_be_followed_and_resumed() {
 }
 
 #[tokio::test]
+async fn a_repeated_request_shows_the_end_of_its_background_run() {
+    let provider = provider("Done.").await;
+    let server = Server::start(&config(&provider));
+    let mut body = task("Do it.");
+    body["background"] = json!(true);
+    let ask = || json_of(server.post("/v1/runs", &body).header("idempotency-key", "once"));
+    let (_, run) = ask().await;
+    let path = format!("/v1/runs/{}", run["id"].as_str().unwrap());
+    while json_of(server.get(&path)).await.1["status"] != "ended" {}
+    let (status, again) = ask().await;
+    assert_eq!(
+        (status, &again["status"], &again["result"]["text"]),
+        (202, &json!("ended"), &json!("Done.")),
+        "{again}"
+    );
+}
+
+#[tokio::test]
 async fn a_cancelled_run_keeps_its_partial_result() {
     let provider = scripted(WORDS, STALL).await;
     let server = Server::start(&config(&provider));
