@@ -30,6 +30,7 @@ pub fn reword(message: &str) -> String {
         "missing field" => format!("the key `{name}` is missing; add it"),
         "duplicate field" => format!("the key `{name}` is there twice; remove one"),
         "invalid digit found in string" => "expected a whole number, 0 or more".to_owned(),
+        "number too large to fit in target type" => "the number is too large".to_owned(),
         "invalid socket address syntax" => "write an address with a port, such as \"127.0.0.1:8080\"".to_owned(),
         // Words may begin like `inf`, `nan`, `true` or `false`.
         "string values must be quoted, expected literal string"
@@ -115,6 +116,7 @@ mod tests {
             ("invalid float, expected `nan`", "text must be in quotes"),
             ("invalid boolean, expected `true`", "text must be in quotes"),
             ("invalid digit found in string", "expected a whole number, 0 or more"),
+            ("number too large to fit in target type", "the number is too large"),
             ("missing field `model`", "the key `model` is missing; add it"),
             ("duplicate field `model`", "the key `model` is there twice; remove one"),
             ("unknown field `modle`, expected one of `model`, `tools`", "unknown key `modle`; did you mean `model`?"),

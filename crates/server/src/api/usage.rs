@@ -38,6 +38,7 @@ pub(crate) struct UsageParams {
     limit: Option<usize>,
     /// The number of sums to leave out: those of earlier pages. The newest day comes last.
     #[serde(default)]
+    #[schemars(range(max = usize::MAX))]
     offset: usize,
 }
 
