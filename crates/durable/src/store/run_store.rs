@@ -57,7 +57,7 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     async fn renew(&self, fences: &[Fence], lease: Duration) -> Result<Vec<Renewed>, RunStoreError>;
 
     /// Writes for a run, all of a commit or nothing. A commit that [makes progress](Commit::makes_progress) sets the
-    /// attempt to 1, and [`NextState::Release`] lowers it by one.
+    /// attempt to 1, and [`NextState::Release`](crate::NextState::Release) lowers it by one.
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError>;
 
     /// Sends a signal. It raises the signal number, and makes a waiting run ready.
