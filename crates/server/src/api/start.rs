@@ -82,7 +82,16 @@ impl RunRequest {
         let budget = self.limits.tighten(&self.agent.budget);
         let longest_wait = budget.wall.into_iter().fold(api.longest_wait, Duration::min);
         let limit = caller.max_runs.filter(|_| !matches!(self.durability, Durability::Claimed(_)));
-        let slot = api.runs().reserve(&caller.name, limit, longest_wait).await?;
+        let slot = match api.runs().reserve(&caller.name, limit, longest_wait).await {
+            Ok(slot) => slot,
+            Err(error) => {
+                // Else each refusal would count as an attempt of the run, and the last one would set it aside.
+                if let Durability::Claimed(claimed) = self.durability {
+                    claimed.release().await;
+                }
+                return Err(error.into());
+            }
+        };
         let agent = match (&api.store, &api.sessions) {
             (Some(store), _) => agent.memory(store.memory()),
             (None, Some(sessions)) => agent.memory(sessions.memory()),

@@ -16,12 +16,13 @@ use brigade_core::{
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
-use brigade_durable::MemoryRunStore;
+use brigade_durable::{MemoryRunStore, RunStarter as _, RunState, RunStore as _};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Map, Value, json};
 
-use crate::{Api, ApiKey, ServedAgent};
+use super::{StoredRequests, submission};
+use crate::{Api, ApiKey, ServedAgent, api::request_ids::RequestIds};
 
 const HOUR: Duration = Duration::from_hours(1);
 /// Longer than a lease.
@@ -37,6 +38,11 @@ struct World {
 impl World {
     /// Starts a process. Dropping the result kills it.
     async fn serve(&self, turns: impl IntoIterator<Item = Turn>) -> (Arc<Api>, ScriptedModel) {
+        self.serve_at_most(9, turns).await
+    }
+
+    /// Starts a process that allows this many runs at once.
+    async fn serve_at_most(&self, max_runs: usize, turns: impl IntoIterator<Item = Turn>) -> (Arc<Api>, ScriptedModel) {
         let (model, calls) = (ScriptedModel::new(turns), Arc::clone(&self.calls));
         let tool = move |name: &'static str, effect, delay| {
             let calls = Arc::clone(&calls);
@@ -53,7 +59,7 @@ impl World {
             .tool(tool("look_up", Effect::Repeatable, Duration::ZERO))
             .tool(tool("pay", Effect::Once, HOUR));
         let keys = ["ada", "bob"].map(|name| ApiKey::new(name, KeyHash::of(&format!("brg_{name}"))));
-        let builder = Api::builder().agent(ServedAgent::new(agent)).run_store(self.store.clone());
+        let builder = Api::builder().agent(ServedAgent::new(agent)).run_store(self.store.clone()).max_runs(max_runs);
         (keys.into_iter().fold(builder, crate::ApiBuilder::key).build().await.unwrap(), model)
     }
 }
@@ -153,6 +159,22 @@ async fn a_run_that_ends_its_process_again_and_again_is_set_aside_until_its_key_
     assert_eq!(show(&api, &run).await["result"]["text"], "It is.");
     let (status, error) = send(&api, "ada", "POST", &resume, json!({})).await;
     assert_eq!((status, &error["error"]["code"]), (409, &json!("run_not_waiting")), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_run_that_finds_no_place_is_released_and_does_not_count_as_an_attempt() {
+    let world = World::default();
+    let (api, _) = world.serve_at_most(1, [Turn::text("late").after(HOUR)]).await;
+    start(&api).await;
+    let body = serde_json::from_value(json!({ "agent": "desk", "task": "Is it true?" })).unwrap();
+    let run = Run::new();
+    let ids = RequestIds { run: run.id(), trace: run.trace(), parent: None };
+    let setup = api.setup();
+    let submission = submission(&body, setup.access.named("ada").unwrap(), ids).unwrap();
+    let claimed = api.durable.as_ref().unwrap().start(submission).await.unwrap().unwrap();
+    StoredRequests(Arc::downgrade(&api)).start(claimed).await;
+    let stored = world.store.find(ids.run).await.unwrap().unwrap();
+    assert_eq!((stored.status, stored.attempt), (RunState::Ready, 0));
 }
 
 #[tokio::test(start_paused = true)]
