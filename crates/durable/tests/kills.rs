@@ -4,85 +4,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use brigade_core::{
     Agent, Arguments, ChatModel, ChatReply, ChatRequest, Effect, Message, ModelError, ModelExt, ModelId, Money, Part,
-    PriceCeiling, Pricing, Rate, Rates, Role, Run, RunId, ServedCall, Settings, StepRecord, StepState, ToolCall,
-    ToolOutput, Usage, Worker, async_trait, tool_fn,
+    PriceCeiling, Pricing, Rate, Rates, Role, Run, RunId, ServedCall, Settings, StepState, ToolCall, ToolOutput, Usage,
+    Worker, async_trait, tool_fn,
 };
 use brigade_durable::{
-    Claim, ClaimRequest, Commit, CommitError, Committed, Durable, Fence, MemoryRunStore, NewSignal, QueuedRun, Renewed,
-    RunQuery, RunState, RunStore, RunStoreError, Signal, Signalled, StoredRun, Submission, Submitted,
+    Durable, MemoryRunStore, RunState, RunStore, StoredRun, Submission,
+    testing::{Moment, StoppingStore},
 };
 use tokio_util::sync::CancellationToken;
-
-/// A store whose process dies at one commit: the commit never returns.
-#[derive(Debug)]
-struct DyingStore {
-    store: MemoryRunStore,
-    commits: AtomicUsize,
-    /// Counted from 1. With `true`, the commit is written before the end.
-    dies_at: (usize, bool),
-    died: CancellationToken,
-}
-
-#[async_trait]
-impl RunStore for DyingStore {
-    async fn submit(&self, run: QueuedRun) -> Result<Submitted, RunStoreError> {
-        self.store.submit(run).await
-    }
-
-    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, RunStoreError> {
-        self.store.claim(request).await
-    }
-
-    async fn renew(&self, fences: &[Fence], lease: Duration) -> Result<Vec<Renewed>, RunStoreError> {
-        self.store.renew(fences, lease).await
-    }
-
-    async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
-        let (dies_at, is_written) = self.dies_at;
-        let number = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
-        if number < dies_at {
-            return self.store.commit(commit).await;
-        }
-        if number == dies_at && is_written {
-            self.store.commit(commit).await?;
-        }
-        self.died.cancel();
-        std::future::pending().await
-    }
-
-    async fn signal(&self, run: RunId, signal: NewSignal) -> Result<Signalled, RunStoreError> {
-        self.store.signal(run, signal).await
-    }
-
-    async fn signals(&self, run: RunId) -> Result<Vec<Signal>, RunStoreError> {
-        self.store.signals(run).await
-    }
-
-    async fn resume(&self, run: RunId, removed: &[String]) -> Result<bool, RunStoreError> {
-        self.store.resume(run, removed).await
-    }
-
-    async fn find(&self, run: RunId) -> Result<Option<StoredRun>, RunStoreError> {
-        self.store.find(run).await
-    }
-
-    async fn journal(&self, run: RunId) -> Result<Vec<StepRecord>, RunStoreError> {
-        self.store.journal(run).await
-    }
-
-    async fn list(&self, filter: &RunQuery) -> Result<Vec<StoredRun>, RunStoreError> {
-        self.store.list(filter).await
-    }
-}
 
 /// What really happened in the world: how often each step was executed, and what the provider bills.
 #[derive(Debug, Default)]
@@ -186,19 +121,17 @@ fn team(world: &Arc<World>) -> Agent {
         .fold(agent("desk", desk, world), |desk, (name, turns)| desk.worker(Worker::new(agent(name, turns, world))))
 }
 
-/// Runs a worker until it dies or the run has ended. Returns the number of commits.
-async fn first_life(store: &MemoryRunStore, world: &Arc<World>, dies_at: (usize, bool)) -> (RunId, usize) {
-    let died = CancellationToken::new();
-    let dying = Arc::new(DyingStore { store: store.clone(), commits: 0.into(), dies_at, died: died.clone() });
-    let durable = Durable::new(Shared(Arc::clone(&dying))).agent("desk", team(world));
+/// Runs a worker until its store stops or the run has ended. Returns the number of commits.
+async fn first_life(store: &MemoryRunStore, world: &Arc<World>, commit: usize, moment: Moment) -> (RunId, usize) {
+    let store = Arc::new(StoppingStore::new(store.clone(), commit, moment));
+    let durable = Durable::shared(Arc::clone(&store) as Arc<dyn RunStore>).agent("desk", team(world));
     let run = durable.submit(Submission::new("desk", "Go.")).await.unwrap().id();
-    let stop = CancellationToken::new();
     tokio::select! {
-        () = durable.work(stop.clone()) => {}
-        () = died.cancelled() => {}
+        () = durable.work(CancellationToken::new()) => {}
+        () = store.stopped().cancelled() => {}
         _ = durable.wait(run) => {}
     }
-    (run, dying.commits.load(Ordering::Relaxed))
+    (run, store.commits())
 }
 
 /// Carries the run on until it ends. Steps that need a decision are not repeated.
@@ -219,62 +152,15 @@ async fn second_life(store: &MemoryRunStore, world: &Arc<World>, run: RunId) -> 
     }
 }
 
-/// Shares a store between tests and a library front.
-#[derive(Debug)]
-struct Shared<S>(Arc<S>);
-
-#[async_trait]
-impl<S: RunStore> RunStore for Shared<S> {
-    async fn submit(&self, run: QueuedRun) -> Result<Submitted, RunStoreError> {
-        self.0.submit(run).await
-    }
-
-    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, RunStoreError> {
-        self.0.claim(request).await
-    }
-
-    async fn renew(&self, fences: &[Fence], lease: Duration) -> Result<Vec<Renewed>, RunStoreError> {
-        self.0.renew(fences, lease).await
-    }
-
-    async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
-        self.0.commit(commit).await
-    }
-
-    async fn signal(&self, run: RunId, signal: NewSignal) -> Result<Signalled, RunStoreError> {
-        self.0.signal(run, signal).await
-    }
-
-    async fn signals(&self, run: RunId) -> Result<Vec<Signal>, RunStoreError> {
-        self.0.signals(run).await
-    }
-
-    async fn resume(&self, run: RunId, removed: &[String]) -> Result<bool, RunStoreError> {
-        self.0.resume(run, removed).await
-    }
-
-    async fn find(&self, run: RunId) -> Result<Option<StoredRun>, RunStoreError> {
-        self.0.find(run).await
-    }
-
-    async fn journal(&self, run: RunId) -> Result<Vec<StepRecord>, RunStoreError> {
-        self.0.journal(run).await
-    }
-
-    async fn list(&self, filter: &RunQuery) -> Result<Vec<StoredRun>, RunStoreError> {
-        self.0.list(filter).await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn at_every_commit_a_killed_worker_costs_no_completed_step_and_the_bill_is_true() {
     let world = Arc::new(World::default());
-    let (_, commits) = first_life(&MemoryRunStore::new(), &world, (usize::MAX, true)).await;
+    let (_, commits) = first_life(&MemoryRunStore::new(), &world, usize::MAX, Moment::After).await;
     assert!(commits > 30, "{commits}");
-    for (commit, is_written) in (1..=commits).flat_map(|commit| [(commit, false), (commit, true)]) {
-        let at = format!("commit {commit}, written: {is_written}");
+    for (commit, moment) in (1..=commits).flat_map(|commit| [(commit, Moment::Before), (commit, Moment::After)]) {
+        let at = format!("{moment:?} commit {commit}");
         let (store, world) = (MemoryRunStore::new(), Arc::new(World::default()));
-        let (run, _) = first_life(&store, &world, (commit, is_written)).await;
+        let (run, _) = first_life(&store, &world, commit, moment).await;
         let before = world.executions.lock().unwrap().clone();
         let journal = store.journal(run).await.unwrap();
         let ended = second_life(&store, &world, run).await;

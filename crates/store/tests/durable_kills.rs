@@ -9,17 +9,15 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
 };
 
 use brigade_core::{
     Agent, Arguments, ChatModel, ChatReply, ChatRequest, Effect, Message, ModelError, ModelId, Part, Role, Run, RunId,
-    Settings, StepRecord, StepState, ToolCall, ToolOutput, Usage, Worker, async_trait, tool_fn,
+    Settings, StepState, ToolCall, ToolOutput, Usage, Worker, async_trait, tool_fn,
 };
 use brigade_durable::{
-    Claim, ClaimRequest, Commit, CommitError, Committed, Durable, Fence, NewSignal, QueuedRun, Renewed, RunQuery,
-    RunState, RunStore, RunStoreError, Signal, Signalled, StoredRun, Submission, Submitted,
+    Durable, RunState, RunStore, StoredRun, Submission, Submitted,
+    testing::{Moment, StoppingStore},
 };
 use brigade_store::{Database, SqliteRunStore};
 use tokio_util::sync::CancellationToken;
@@ -34,71 +32,6 @@ const MOMENT: &str = "BRIGADE_KILLS_MOMENT";
 const STOPPED: &str = "stopped at a commit";
 /// The process prints this when the run has ended.
 const ENDED: &str = "the run has ended";
-
-/// A store whose process stops at a commit.
-#[derive(Debug)]
-struct StoppingStore {
-    store: SqliteRunStore,
-    commits: AtomicUsize,
-    stops_at: usize,
-    is_written_before: bool,
-}
-
-#[async_trait]
-impl RunStore for StoppingStore {
-    async fn submit(&self, run: QueuedRun) -> Result<Submitted, RunStoreError> {
-        self.store.submit(run).await
-    }
-
-    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, RunStoreError> {
-        self.store.claim(request).await
-    }
-
-    async fn renew(&self, fences: &[Fence], lease: Duration) -> Result<Vec<Renewed>, RunStoreError> {
-        self.store.renew(fences, lease).await
-    }
-
-    async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
-        let number = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
-        if number < self.stops_at {
-            return self.store.commit(commit).await;
-        }
-        if number == self.stops_at {
-            if self.is_written_before {
-                self.store.commit(commit).await?;
-            }
-            println!("{STOPPED}");
-            if !self.is_written_before {
-                self.store.commit(commit).await?;
-            }
-        }
-        std::future::pending().await
-    }
-
-    async fn signal(&self, run: RunId, signal: NewSignal) -> Result<Signalled, RunStoreError> {
-        self.store.signal(run, signal).await
-    }
-
-    async fn signals(&self, run: RunId) -> Result<Vec<Signal>, RunStoreError> {
-        self.store.signals(run).await
-    }
-
-    async fn resume(&self, run: RunId, removed: &[String]) -> Result<bool, RunStoreError> {
-        self.store.resume(run, removed).await
-    }
-
-    async fn find(&self, run: RunId) -> Result<Option<StoredRun>, RunStoreError> {
-        self.store.find(run).await
-    }
-
-    async fn journal(&self, run: RunId) -> Result<Vec<StepRecord>, RunStoreError> {
-        self.store.journal(run).await
-    }
-
-    async fn list(&self, filter: &RunQuery) -> Result<Vec<StoredRun>, RunStoreError> {
-        self.store.list(filter).await
-    }
-}
 
 /// What really happened: the paths of the steps that were executed, in a file that survives the process.
 #[derive(Debug, Clone)]
@@ -190,16 +123,20 @@ fn durable(store: impl RunStore, world: &World) -> Durable {
 #[tokio::test]
 async fn the_process_that_is_killed() {
     let Ok(folder) = std::env::var(FOLDER).map(PathBuf::from) else { return };
-    let store = StoppingStore {
-        store: SqliteRunStore::new(Database::open(folder.join("test.db")).unwrap()),
-        commits: AtomicUsize::new(0),
-        stops_at: std::env::var(COMMIT).unwrap().parse().unwrap(),
-        is_written_before: std::env::var(MOMENT).unwrap() == "after",
+    let store = SqliteRunStore::new(Database::open(folder.join("test.db")).unwrap());
+    let moment = if std::env::var(MOMENT).unwrap() == "after" { Moment::After } else { Moment::During };
+    let store = StoppingStore::new(store, std::env::var(COMMIT).unwrap().parse().unwrap(), moment);
+    let stopped = store.stopped().clone();
+    let reports_stop = async {
+        stopped.cancelled().await;
+        println!("{STOPPED}");
+        std::future::pending().await
     };
     let durable = durable(store, &World::new(&folder));
     let run = durable.submit(Submission::new("desk", "Go.").key("ada", "the run")).await.unwrap().id();
     tokio::select! {
         () = durable.work(CancellationToken::new()) => {}
+        () = reports_stop => {}
         ended = durable.wait(run) => {
             assert_eq!(ended.unwrap().status, RunState::Finished);
             println!("{ENDED}");

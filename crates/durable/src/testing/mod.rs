@@ -1,5 +1,7 @@
-//! Conformance tests for implementations of [`RunStore`](crate::RunStore). Enabled by the feature `testing`.
+//! Tests for implementations of [`RunStore`](crate::RunStore): conformance, and crashes. Enabled by the feature `testing`.
 
 mod contract;
+mod stopping_store;
 
 pub use contract::run_store_contract;
+pub use stopping_store::{Moment, StoppingStore};
