@@ -136,10 +136,9 @@ impl JournalScope {
     }
 
     /// Adds a change to the records of all steps around this scope.
-    pub(super) fn record_change(&self, change: impl Fn(&mut Vec<u64>, &mut Vec<Degradation>)) {
+    pub(super) fn record_change(&self, change: impl Fn(&mut Changes)) {
         for step in self.lineage().filter_map(|scope| scope.step.as_ref()) {
-            let Changes { counts, degraded, .. } = &mut *unpoisoned(&step.changes);
-            change(counts, degraded);
+            change(&mut unpoisoned(&step.changes));
         }
     }
 

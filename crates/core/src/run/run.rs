@@ -268,7 +268,7 @@ impl Run {
     /// Records that a part of the run failed and that the answer does without it.
     pub fn degrade(&self, degradation: Degradation) {
         if let Some(scope) = &self.inner.journal {
-            scope.record_change(|_, degraded| degraded.push(degradation.clone()));
+            scope.record_change(|changes| changes.degraded.push(degradation.clone()));
         }
         unpoisoned(&self.inner.shared.degraded).push(degradation);
     }
@@ -291,7 +291,7 @@ impl Run {
 
     pub(super) fn restore_count(&self, digest: u64) -> u32 {
         if let Some(scope) = &self.inner.journal {
-            scope.record_change(|counts, _| counts.push(digest));
+            scope.record_change(|changes| changes.counts.push(digest));
         }
         self.inner.shared.counts.add(digest)
     }
