@@ -130,7 +130,7 @@ async fn the_process_that_is_killed() {
     let reports_stop = async {
         stopped.cancelled().await;
         println!("{STOPPED}");
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let durable = durable(store, &World::new(&folder));
     let run = durable.submit(Submission::new("desk", "Go.").key("ada", "the run")).await.unwrap().id();
