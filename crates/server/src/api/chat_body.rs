@@ -101,8 +101,7 @@ enum ResponseFormat {
 #[derive(Debug, Deserialize, JsonSchema)]
 struct NamedSchema {
     name: String,
-    #[schemars(with = "BTreeMap<String, Value>")]
-    schema: Value,
+    schema: serde_json::Map<String, Value>,
     strict: Option<bool>,
 }
 
@@ -176,9 +175,9 @@ impl ChatBody {
     fn output_schema(&self, configured: Option<OutputSchema>) -> Result<Option<OutputSchema>, ApiError> {
         let (name, schema, strict) = match self.response_format.as_ref().map(|format| &format.0) {
             None | Some(ResponseFormat::Text) => return Ok(configured),
-            Some(ResponseFormat::JsonObject) => ("answer", &json!({ "type": "object" }), false),
+            Some(ResponseFormat::JsonObject) => ("answer", RawJson::of(&json!({ "type": "object" })), false),
             Some(ResponseFormat::JsonSchema { json_schema: Object(NamedSchema { name, schema, strict }) }) => {
-                (name.as_str(), schema, *strict == Some(true))
+                (name.as_str(), RawJson::of(schema), *strict == Some(true))
             }
         };
         if configured.is_some() {
@@ -186,7 +185,7 @@ impl ChatBody {
             return Err(ApiError::unsupported("response_format", message));
         }
         let invalid = |error: String| ApiError::field("response_format.json_schema.schema", error);
-        let schema = RawJson::of(schema).map_err(|error| invalid(error.to_string()))?;
+        let schema = schema.map_err(|error| invalid(error.to_string()))?;
         Schema::compile(&schema).map_err(|error| invalid(error.to_string()))?;
         Ok(Some(OutputSchema::new(name, schema).strict(strict)))
     }
@@ -316,6 +315,7 @@ mod tests {
             (json!({ "messages": "Hi." }), "messages", "expected a list; found a string"),
             (json!({ "metadata": 5 }), "metadata", "expected a map; found `5`"),
             (json!({ "seed": 0.5 }), "seed", "write a whole one"),
+            (json!({ "seed": -1e300 }), "seed", "write a whole one"),
             (json!({ "metadata": { "a": null } }), "metadata.a", "expected a string"),
             (json!({ "metadata": { "a": { "b": 1 } } }), "metadata.a", "expected a string"),
             (json!({ "stop": 5 }), "stop", "expected a string"),
@@ -325,6 +325,11 @@ mod tests {
                 json!({ "response_format": { "type": "regex" } }),
                 "response_format.type",
                 "unknown choice `regex`; expected one of `text`",
+            ),
+            (
+                json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "a", "schema": false } } }),
+                "response_format",
+                "expected a map; found `false`",
             ),
         ] {
             let (found, message) = settings(fields.clone()).unwrap_err();

@@ -87,6 +87,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrVisitor<T> {
 
 /// 2^64. Counts are below it.
 const TOO_LARGE: f64 = 18_446_744_073_709_551_616.0;
+/// -2^63. Integers below it are read as this float.
+const TOO_SMALL: f64 = -9_223_372_036_854_775_808.0;
 
 /// Deserializes a whole number. Languages without integers write `1.0`.
 pub(crate) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i64>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -97,7 +99,7 @@ pub(crate) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i64>>(deserializer: D)
         // More than any limit.
         (None, Some(_), _) => i64::MAX,
         #[expect(clippy::cast_possible_truncation, reason = "a float converts to the nearest integer")]
-        (None, None, Some(float)) if float.fract() == 0.0 && float.abs() < TOO_LARGE => float as i64,
+        (None, None, Some(float)) if float.fract() == 0.0 && float > TOO_SMALL && float < TOO_LARGE => float as i64,
         _ => return Err(invalid()),
     };
     T::try_from(whole).map(Some).map_err(|_| invalid())
@@ -164,5 +166,8 @@ mod tests {
         for json in ["1.5", "-1", "18446744073709551616", "1e300", "\"1\""] {
             assert_eq!(read(json), None, "{json}");
         }
+        let read = |json: &str| whole::<_, i64>(&mut serde_json::Deserializer::from_str(json)).ok();
+        assert_eq!(read("-9223372036854775808"), Some(Some(i64::MIN)));
+        assert_eq!(read("-9223372036854775809"), None);
     }
 }
