@@ -250,21 +250,22 @@ impl<M: ChatModel> Metered<M> {
     /// The charge for a successful call.
     fn reply_charge(&self, reply: &ChatReply, attempt: &Attempt<'_>) -> Charge {
         let estimate = attempt.estimate();
-        let output_tokens = if attempt.is_limited {
-            TokenBound::of_message(&reply.message).tokens.min(estimate.output_tokens)
-        } else {
-            (reply.message.size_bytes() as u64)
-                .saturating_mul(self.shared.answer_rate.load(Ordering::Relaxed))
-                .div_ceil(1_000)
+        let guess = || {
+            let output_tokens = if attempt.is_limited {
+                TokenBound::of_message(&reply.message).tokens.min(estimate.output_tokens)
+            } else {
+                let rate = self.shared.answer_rate.load(Ordering::Relaxed);
+                (reply.message.size_bytes() as u64).saturating_mul(rate).div_ceil(1_000)
+            };
+            Usage::new(estimate.input_tokens, output_tokens)
         };
-        let guess = Usage::new(estimate.input_tokens, output_tokens);
         let (certainty, usage) = match reply.usage {
             Some(usage) if is_plausible(&usage, reply, estimate) => (Certainty::Charged, usage),
             Some(usage) => {
                 attempt.report_implausible_usage();
-                (Certainty::Estimated, corrected(usage, &guess, estimate))
+                (Certainty::Estimated, corrected(usage, &guess(), estimate))
             }
-            None => (Certainty::Estimated, guess),
+            None => (Certainty::Estimated, guess()),
         };
         let served = served_call(self.model.id(), &reply.model).service_tier(reply.service_tier.as_deref());
         self.charge(certainty, usage, &served, estimate)

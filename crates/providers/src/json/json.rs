@@ -1,8 +1,14 @@
 //! JSON as providers really send it.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, fmt, marker::PhantomData};
 
-use serde::{Deserialize, Deserializer, Serialize, de::value::MapDeserializer};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{
+        MapAccess, Visitor,
+        value::{MapAccessDeserializer, MapDeserializer},
+    },
+};
 use serde_json::{Value, value::RawValue};
 
 /// The fields of an object with unparsed values. Sorted, so that they are always encoded in the same order.
@@ -80,8 +86,21 @@ impl LooseString {
     }
 }
 
+thread_local! {
+    /// Whether values of an unexpected type are errors on this thread; see [`read`].
+    static STRICT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether [`read`] tries to read a document in one pass.
+pub(crate) fn is_strict() -> bool {
+    STRICT.get()
+}
+
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if is_strict() {
+            return Ok(Option::deserialize(deserializer)?.map_or(Self::Absent, Self::Of));
+        }
         let raw = <&'de RawValue>::deserialize(deserializer)?.get();
         // A number may be too large even for a float.
         let value = match serde_json::from_str(raw).unwrap_or(Value::Bool(false)) {
@@ -98,10 +117,31 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
+/// Reads an object or null, and nothing else. A derived `Deserialize` would read a list, too.
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = LooseObject<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields)).map(|object| LooseObject(Some(object)))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(LooseObject(None))
+    }
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if is_strict() {
+            return deserializer.deserialize_any(ObjectVisitor(PhantomData));
+        }
         let raw = <&'de RawValue>::deserialize(deserializer)?.get();
-        // A derived `Deserialize` would read a list, too.
         let is_object = raw.starts_with('{');
         Ok(Self(is_object.then(|| serde_json::from_str(raw).ok().or_else(|| last_fields(raw))).flatten()))
     }
@@ -120,6 +160,9 @@ fn last_fields<'de, T: Deserialize<'de>>(raw: &'de str) -> Option<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if is_strict() {
+            return Option::deserialize(deserializer).map(Self);
+        }
         let raw = <&'de RawValue>::deserialize(deserializer)?.get();
         Ok(Self(raw.starts_with('[').then(|| serde_json::from_str(raw).ok()).flatten()))
     }
@@ -127,14 +170,23 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseList<T> {
 
 impl<'de> Deserialize<'de> for LooseString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if is_strict() {
+            return Option::deserialize(deserializer).map(Self);
+        }
         let raw = <&'de RawValue>::deserialize(deserializer)?.get();
         Ok(Self(raw.starts_with('"').then(|| serde_json::from_str(raw).ok()).flatten()))
     }
 }
 
 /// Reads an object of this form, or nothing.
+///
+/// Most documents have nothing odd and are read in one pass. To leave out a value of an unexpected type, the text of each
+/// value must be found before it is read, which scans a text once more for each object and list around it.
 pub(crate) fn read<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Option<T> {
-    serde_json::from_slice::<LooseObject<T>>(document).ok()?.0
+    let before = STRICT.replace(true);
+    let strict = serde_json::from_slice::<LooseObject<T>>(document);
+    STRICT.set(before);
+    strict.or_else(|_| serde_json::from_slice::<LooseObject<T>>(document)).ok()?.0
 }
 
 /// Appends a value. Only for values that cannot fail: no maps with keys other than strings.
@@ -161,6 +213,9 @@ pub(crate) fn inside(raw: &str) -> &str {
 
 /// Reads a value. One of an unexpected form counts as absent and does not fail the object around it.
 pub(crate) fn loose<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    if is_strict() {
+        return Option::deserialize(deserializer);
+    }
     let raw = <&'de RawValue>::deserialize(deserializer)?;
     Ok(serde_json::from_str(raw.get()).ok())
 }
@@ -201,6 +256,22 @@ mod tests {
         }
         let line = serde_json::from_str::<LooseObject<Line>>(r#"{"from":1e999,"to":{"x":2}}"#).unwrap().0.unwrap();
         assert_eq!((line.from.0, line.to.0), (None, Some(Point { x: 2 })));
+    }
+
+    #[test]
+    fn a_document_with_one_odd_value_is_read_without_it() {
+        let read = |json: &str| {
+            let line: Option<Line> = super::read(json.as_bytes());
+            line.map(|line| (line.from.0.map(|from| from.x), line.to.0.map(|to| to.x)))
+        };
+        assert_eq!(read(r#"{"from":{"x":1},"to":{"x":2}}"#), Some((Some(1), Some(2))));
+        for odd in ["7", "1e999", "\"text\"", "[{\"x\":1}]", "[1]", "{\"x\":\"one\"}"] {
+            assert_eq!(read(&format!(r#"{{"from":{odd},"to":{{"x":1,"x":2}}}}"#)), Some((None, Some(2))), "{odd}");
+        }
+        for other in ["[]", "null", "{\"from\":1", ""] {
+            assert_eq!(read(other), None, "{other}");
+        }
+        assert!(!is_strict());
     }
 
     #[test]

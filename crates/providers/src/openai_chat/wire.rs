@@ -3,11 +3,16 @@
 //! One set of structs reads whole answers and chunks alike, since servers put a `message` where a `delta` belongs and
 //! the other way round.
 
-use serde::{Deserialize, Deserializer, de::Error};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
 use serde_json::value::RawValue;
 
 use super::usage::GroqExtension;
-use crate::json::json::{Count, LooseList, LooseObject, LooseString};
+use crate::json::json::{self, Count, LooseList, LooseObject, LooseString};
 
 /// A whole answer, or a chunk of one.
 #[derive(Debug, Default, Deserialize)]
@@ -115,8 +120,33 @@ pub(super) struct ContentPart<'a> {
     pub(super) thinking: Option<Content<'a>>,
 }
 
+struct ContentVisitor;
+
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = Content<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a list")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Content::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<Self::Value, A::Error> {
+        Deserialize::deserialize(SeqAccessDeserializer::new(parts)).map(Content::Parts)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Content::Absent)
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if json::is_strict() {
+            return deserializer.deserialize_any(ContentVisitor);
+        }
         let raw = <&'de RawValue>::deserialize(deserializer)?.get();
         match raw.as_bytes().first() {
             Some(b'"') => serde_json::from_str(raw).map(Self::Text).map_err(D::Error::custom),
