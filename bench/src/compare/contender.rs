@@ -24,8 +24,10 @@ pub(crate) enum Contender {
     Bare,
     /// The same with the standard wrappers around each model.
     Wrappers,
-    /// The same as a server runs it: with a log at INFO, metrics, budgets and a store.
+    /// The same with a log at INFO, metrics and budgets, as a service runs it.
     Production,
+    /// The same with a SQLite store, as the server runs it.
+    Stored,
     HandWritten,
 }
 
@@ -35,6 +37,7 @@ pub(crate) enum Form {
     Bare,
     Wrappers,
     Production,
+    Stored,
 }
 
 /// The contender and the workload of a process.
@@ -94,13 +97,14 @@ impl Options {
             Contender::Bare => Form::Bare,
             Contender::Wrappers => Form::Wrappers,
             Contender::Production => Form::Production,
+            Contender::Stored => Form::Stored,
         };
         Ok(Implementation::Brigade(Box::new(Brigade::new(&self.base_url, self.workload, form).await?)))
     }
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::Wrappers, Self::Production, Self::HandWritten];
+    pub(crate) const ALL: [Self; 5] = [Self::Bare, Self::Wrappers, Self::Production, Self::Stored, Self::HandWritten];
 
     /// The name on the command line.
     pub(crate) fn name(self) -> Result<String> {

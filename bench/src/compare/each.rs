@@ -11,6 +11,7 @@ pub(crate) struct Each<T> {
     pub(crate) bare: T,
     pub(crate) wrappers: T,
     pub(crate) production: T,
+    pub(crate) stored: T,
     pub(crate) hand_written: T,
 }
 
@@ -21,6 +22,7 @@ impl<T> Each<T> {
             bare: make(Contender::Bare)?,
             wrappers: make(Contender::Wrappers)?,
             production: make(Contender::Production)?,
+            stored: make(Contender::Stored)?,
             hand_written: make(Contender::HandWritten)?,
         })
     }
@@ -30,6 +32,7 @@ impl<T> Each<T> {
             Contender::Bare => &self.bare,
             Contender::Wrappers => &self.wrappers,
             Contender::Production => &self.production,
+            Contender::Stored => &self.stored,
             Contender::HandWritten => &self.hand_written,
         }
     }
@@ -39,6 +42,7 @@ impl<T> Each<T> {
             Contender::Bare => &mut self.bare,
             Contender::Wrappers => &mut self.wrappers,
             Contender::Production => &mut self.production,
+            Contender::Stored => &mut self.stored,
             Contender::HandWritten => &mut self.hand_written,
         }
     }
@@ -48,6 +52,7 @@ impl<T> Each<T> {
             bare: change(&self.bare),
             wrappers: change(&self.wrappers),
             production: change(&self.production),
+            stored: change(&self.stored),
             hand_written: change(&self.hand_written),
         }
     }

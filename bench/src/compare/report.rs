@@ -13,7 +13,8 @@ const FORMS: &str = "\
 by hand: a loop on reqwest and serde_json, without retries, budgets or events
 bare: Brigade's agents on a bare client
 wrappers: with Fallback ▸ Retry ▸ Breaker ▸ RateLimit ▸ Timeout ▸ Metered(PriceBook) around each model
-production: with a log at INFO to a file, metrics, budgets of process and agent, and a SQLite store, too";
+production: with a log at INFO to a file, metrics, and budgets of process and agent, too
+stored: with a SQLite store in which each answer's cost is on disk before it is passed on, too";
 
 /// The results of all workloads.
 #[derive(Debug, Serialize)]
@@ -72,6 +73,7 @@ impl Row {
             Contender::Bare => "bare",
             Contender::Wrappers => "wrappers",
             Contender::Production => "production",
+            Contender::Stored => "stored",
             Contender::HandWritten => "by hand",
         };
         self.targets.push(TargetCheck { form, target, met });
@@ -91,7 +93,11 @@ impl Display for Comparison {
         let Self { workload, rounds, rows } = self;
         writeln!(f, "{} · {}", workload.name(), workload.about())?;
         writeln!(f, "  medians of {rounds} interleaved rounds")?;
-        writeln!(f, "  {:<32}{:>9}{:>16}{:>16}{:>16}   targets", "", "by hand", "bare", "wrappers", "production")?;
+        writeln!(
+            f,
+            "  {:<32}{:>9}{:>16}{:>16}{:>16}{:>16}   targets",
+            "", "by hand", "bare", "wrappers", "production", "stored"
+        )?;
         rows.iter().try_for_each(|row| writeln!(f, "  {row}"))
     }
 }
@@ -99,7 +105,7 @@ impl Display for Comparison {
 impl Display for Row {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{:<32}{:>9}", self.name, number(self.values.hand_written))?;
-        for contender in [Contender::Bare, Contender::Wrappers, Contender::Production] {
+        for contender in [Contender::Bare, Contender::Wrappers, Contender::Production, Contender::Stored] {
             write!(f, "{:>9}{:>6.2}×", number(*self.values.get(contender)), self.ratios.get(contender))?;
         }
         for TargetCheck { form, target, met } in &self.targets {
@@ -129,11 +135,11 @@ mod tests {
 
     #[test]
     fn a_row_states_whether_each_target_is_met() {
-        let values = Each { bare: 1.0, wrappers: 1.21, production: 2.2, hand_written: 1.1 };
+        let values = Each { bare: 1.0, wrappers: 1.21, production: 2.2, stored: 3.3, hand_written: 1.1 };
         let row = Row::new("CPU per run, ms", values)
             .at_most(Contender::Wrappers, Target::Ratio(1.05))
             .at_most(Contender::Production, Target::Value(3.0));
-        let expected = "CPU per run, ms                     1.100    1.000  0.91×    1.210  1.10×    2.200  2.00×   \
+        let expected = "CPU per run, ms                     1.100    1.000  0.91×    1.210  1.10×    2.200  2.00×    3.300  3.00×   \
             wrappers ≤ 1.05× MISSED   production ≤ 3.000 met";
         assert_eq!(row.to_string(), expected);
     }

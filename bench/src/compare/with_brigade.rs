@@ -28,8 +28,8 @@ pub(crate) struct Brigade {
 #[derive(Debug)]
 struct Production {
     process: Ledger,
-    observers: [Arc<dyn Observer>; 2],
-    history: History,
+    metrics: Arc<dyn Observer>,
+    history: Option<History>,
     logging: LoggingHandle,
     _metrics: MetricsHandle,
     /// Deleted at the end.
@@ -54,8 +54,11 @@ struct Topic {
 impl Brigade {
     pub(crate) async fn new(base_url: &str, workload: Workload, form: Form) -> Result<Self> {
         let openai = OpenAi::builder().base_url(format!("{base_url}/v1")).api_key("simulated").build()?;
-        let production = if form == Form::Production { Some(Production::start().await?) } else { None };
-        let history = production.as_ref().map(|production| production.history.clone());
+        let production = match form {
+            Form::Bare | Form::Wrappers => None,
+            Form::Production | Form::Stored => Some(Production::start(form == Form::Stored).await?),
+        };
+        let history = production.as_ref().and_then(|production| production.history.clone());
         let shared = Shared { form, openai, prices: PriceBook::bundled(), accounts: Accounts::new(), history };
         let agent = match workload {
             Workload::Chat => shared.agent(&ORACLE),
@@ -74,12 +77,17 @@ impl Brigade {
         let outcome = match &self.production {
             None => self.agent.run(workload.task()).await?,
             Some(production) => {
-                let run = production.observers.iter().cloned().fold(Run::builder(), brigade_core::RunBuilder::observer);
-                let outcome =
-                    self.agent.run_in(&run.account(production.process.clone()).build(), workload.task()).await?;
-                // As in the server, an answer is passed on once its cost is on disk.
-                production.history.flush().await?;
-                outcome
+                let run = Run::builder().account(production.process.clone()).observer(Arc::clone(&production.metrics));
+                match &production.history {
+                    None => self.agent.run_in(&run.build(), workload.task()).await?,
+                    Some(history) => {
+                        let run = run.observer(history.of_account("bench")).build();
+                        let outcome = self.agent.run_in(&run, workload.task()).await?;
+                        // As in the server, an answer is passed on once its cost is on disk.
+                        history.flush().await?;
+                        outcome
+                    }
+                }
             }
         };
         ensure!(outcome.is_finished() && outcome.degraded.is_empty(), "the run did not finish: {}", outcome.notice);
@@ -90,13 +98,14 @@ impl Brigade {
     pub(crate) fn check(&self) -> Result<()> {
         let Some(Production { logging, history, .. }) = &self.production else { return Ok(()) };
         ensure!(logging.dropped_lines() == 0, "{} log lines were dropped", logging.dropped_lines());
-        ensure!(history.lost() == 0, "{} events were lost", history.lost());
+        let lost = history.as_ref().map_or(0, History::lost);
+        ensure!(lost == 0, "{lost} events were lost");
         Ok(())
     }
 }
 
 impl Production {
-    async fn start() -> Result<Self> {
+    async fn start(stored: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let log = LogTarget::File(folder.path().join("brigade.log"));
         let logging = Logging::new().variable(None).target(log).init()?;
@@ -104,10 +113,14 @@ impl Production {
         let agents = WORKERS.iter().chain([&ORACLE, &CLERK, &DESK]);
         let config = agents.fold(MetricsConfig::default(), |config, agent| config.agent(agent.name)).tool(LOOKUP);
         let metrics = Metrics::install(&models.into_iter().fold(config, MetricsConfig::model))?;
-        let history = History::start(Database::open(folder.path().join("brigade.db"))?, mask_event).await?;
+        let history = if stored {
+            Some(History::start(Database::open(folder.path().join("brigade.db"))?, mask_event).await?)
+        } else {
+            None
+        };
         let process = Ledger::root("process", Budget::default().usd("1000000")?);
-        let observers = [metrics.observer() as Arc<dyn Observer>, history.of_account("bench")];
-        Ok(Self { process, observers, history, logging, _metrics: metrics, _folder: folder })
+        let observer = metrics.observer();
+        Ok(Self { process, metrics: observer, history, logging, _metrics: metrics, _folder: folder })
     }
 }
 
@@ -115,7 +128,10 @@ impl Shared {
     fn agent(&self, agent: &AgentSpec) -> Agent {
         let built =
             Agent::new(agent.name, self.model(agent.model)).purpose(agent.purpose).instructions(agent.instructions);
-        if self.form == Form::Production { built.budget(Budget::default().tokens(10_000_000)) } else { built }
+        match self.form {
+            Form::Bare | Form::Wrappers => built,
+            Form::Production | Form::Stored => built.budget(Budget::default().tokens(10_000_000)),
+        }
     }
 
     /// A model in the stack of wrappers that the form has.
