@@ -39,6 +39,9 @@ pub struct ServerConfig {
     /// The origins of web pages that may send requests, such as `https://app.example`. `["*"]` allows all, which needs
     /// `keys`. None by default.
     pub cors_origins: Vec<Origin>,
+    /// Serves the console, a web page at `/console` that shows runs and their cost, with the rights of the key that its user
+    /// enters. On by default; the page itself has no data in it.
+    pub console: bool,
     /// How long runs may continue after SIGTERM. 30 s by default, which is what orchestrators wait before SIGKILL.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -75,6 +78,7 @@ impl Default for ServerConfig {
             longest_wait: Duration::from_secs(1),
             kept_runs: 1_000,
             cors_origins: Vec::new(),
+            console: true,
             drain: Duration::from_secs(30),
             commands: false,
             probe_every: Duration::from_mins(1),

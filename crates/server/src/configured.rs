@@ -8,7 +8,8 @@ use brigade_observability::{Metrics, MetricsError, MetricsHandle, RunLog};
 use crate::{
     api::{
         access::{Access, ApiKey, Caller},
-        api::{Api, ApiBuilder, Setup},
+        api::{Api, ApiBuilder},
+        served_setup::Setup,
     },
     app::{App, SharedState},
     health::providers::ProviderHealth,
@@ -47,13 +48,14 @@ pub(crate) struct PreparedReload {
 }
 
 /// Keys that only take effect at a start, because a reload keeps sockets, files, background tasks and the main budget.
-const ONLY_AT_START: [&str; 14] = [
+const ONLY_AT_START: [&str; 15] = [
     "budget",
     "log.events",
     "log.format",
     "retention.events",
     "retention.runs",
     "retention.sessions",
+    "server.console",
     "server.drain",
     "server.kept_runs",
     "server.listen",
@@ -106,6 +108,7 @@ impl ConfiguredApi {
             .longest_wait(config.server.longest_wait)
             .kept_runs(config.server.kept_runs)
             .max_body(config.server.max_body.bytes)
+            .console(config.server.console)
             .shared_health_check(Arc::clone(&health) as _)
             .task(Arc::clone(&health).watch());
         builder = app.agents.into_iter().fold(builder, ApiBuilder::agent);

@@ -31,6 +31,8 @@ pub(crate) enum Step {
     Tests,
     /// Generated requests against the server, both valid and invalid by its OpenAPI description.
     Api,
+    /// The console in a headless browser.
+    Console,
     /// The ledger with all interleavings of its threads.
     Interleavings,
     /// The examples in the documentation.
@@ -48,7 +50,7 @@ pub(crate) enum Step {
 /// The options of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the slow steps: programs, alone, api, interleavings, examples, docs, deny, deploy.
+    /// Leave out the slow steps: programs, alone, api, console, interleavings, examples, docs, deny, deploy.
     #[arg(long)]
     fast: bool,
     /// Fail if any check was skipped, for example because a program or the network is missing.
@@ -73,6 +75,7 @@ impl Step {
             Self::Programs
             | Self::Alone
             | Self::Api
+            | Self::Console
             | Self::Interleavings
             | Self::Examples
             | Self::Docs
@@ -101,6 +104,7 @@ impl Step {
             Self::Alone => build::each_library_alone(shell),
             Self::Tests => build::tests(shell, tally),
             Self::Api => fuzz_api::check(shell, tally),
+            Self::Console => build::console(shell, tally),
             Self::Interleavings => build::interleavings(shell, tally),
             Self::Doctests => build::doctests(shell, tally),
             Self::Examples => examples::run_all(shell),

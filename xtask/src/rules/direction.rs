@@ -23,6 +23,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("brigade-durable", &["brigade-core"]),
     ("brigade-store", &["brigade-core", "brigade-durable", "brigade-notes"]),
     ("brigade-edge", &[]),
+    ("brigade-console", &[]),
     (
         "brigade-config",
         &["brigade-core", "brigade-edge", "brigade-observability", "brigade-providers", "brigade-resilience"],

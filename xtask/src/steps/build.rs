@@ -36,6 +36,13 @@ pub(crate) fn interleavings(shell: &Shell, tally: &mut Tally) -> Result<()> {
     tally.run_tests(test.args(["--target-dir", "target/loom"]).env("RUSTFLAGS", "--cfg brigade_loom").into())
 }
 
+/// The console in a browser. The tests report that they are skipped if there is none.
+pub(crate) fn console(shell: &Shell, tally: &mut Tally) -> Result<()> {
+    let test =
+        cargo(shell, "test").args(["--locked", "--all-features", "--package", "brigade-server", "--test", "console"]);
+    tally.run_tests(test.into())
+}
+
 pub(crate) fn doctests(shell: &Shell, tally: &mut Tally) -> Result<()> {
     tally.run_tests(cargo(shell, "test").args(EVERYTHING).arg("--doc").into())
 }

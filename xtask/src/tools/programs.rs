@@ -23,12 +23,14 @@ struct Program {
     is_unpacked: bool,
 }
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 8] = [
     Program { probe: ("promtool", &["--version"]), package: "prometheus", is_unpacked: true },
     Program { probe: ("node", &["--version"]), package: "nodejs", is_unpacked: false },
     Program { probe: ("npm", &["--version"]), package: "npm", is_unpacked: false },
     Program { probe: ("python3", &["-c", "import ensurepip, venv"]), package: "python3-venv", is_unpacked: false },
     Program { probe: ("curl", &["--version"]), package: "curl", is_unpacked: false },
+    Program { probe: ("chromium", &["--version"]), package: "chromium", is_unpacked: false },
+    Program { probe: ("chromedriver", &["--version"]), package: "chromium-driver", is_unpacked: false },
     Program { probe: ("systemd-analyze", &["--version"]), package: "systemd", is_unpacked: false },
 ];
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use axum::{Router, http::HeaderValue};
+use axum::Router;
 use brigade_config::ANY_ORIGIN_WITHOUT_KEYS;
 use brigade_core::{Budget, Ledger, Observer};
 use brigade_durable::{Durable, RunStore};
@@ -16,6 +16,7 @@ use super::{
     accepts_runs::AcceptsRuns,
     access::{Access, ApiKey},
     durable_runs, routes,
+    served_setup::Setup,
 };
 use crate::{
     agents::served::ServedAgent,
@@ -59,20 +60,13 @@ pub struct Api {
     pub(crate) durable: Option<Durable>,
     pub(crate) sessions: Option<LocalSessions>,
     pub(crate) max_body: usize,
+    /// Whether the console is served.
+    pub(crate) console: bool,
     /// Carries on durable runs.
     worker: Mutex<Option<AbortOnDropHandle<()>>>,
     /// How long a run may wait for a place.
     pub(crate) longest_wait: Duration,
     _tasks: Vec<AbortOnDropHandle<()>>,
-}
-
-/// What a reload replaces. A request uses one setup from start to end.
-#[derive(Debug)]
-pub(crate) struct Setup {
-    pub(crate) agents: BTreeMap<String, Arc<ServedAgent>>,
-    pub(crate) access: Access,
-    /// The origins of web pages that may send requests.
-    pub(crate) cors_origins: Vec<Origin>,
 }
 
 /// Builds an [`Api`].
@@ -96,6 +90,7 @@ pub struct ApiBuilder {
     longest_wait: Duration,
     kept_runs: usize,
     max_body: usize,
+    console: bool,
     tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -120,6 +115,7 @@ impl Api {
             longest_wait: Duration::from_secs(1),
             kept_runs: 1_000,
             max_body: 4 << 20,
+            console: false,
             tasks: Vec::new(),
         }
     }
@@ -214,12 +210,6 @@ impl Api {
     }
 }
 
-impl Setup {
-    pub(crate) fn allows_origin(&self, origin: &HeaderValue) -> bool {
-        self.cors_origins.iter().any(|allowed| allowed.matches(origin.as_bytes()))
-    }
-}
-
 impl ApiBuilder {
     /// Adds an agent. Its name is the model that clients ask for.
     pub fn agent(mut self, agent: ServedAgent) -> Self {
@@ -298,6 +288,12 @@ impl ApiBuilder {
     /// The maximum size of a request body in bytes. 4 MiB by default: a long conversation with a few images.
     pub fn max_body(self, bytes: usize) -> Self {
         Self { max_body: bytes, ..self }
+    }
+
+    /// Whether the router serves the console, a web page at `/console` that shows runs and their cost. It shows what the key
+    /// of its user may see. False by default: a service chooses which pages it has.
+    pub fn console(self, is_served: bool) -> Self {
+        Self { console: is_served, ..self }
     }
 
     /// The metrics that runs are counted in. By default the API has its own, which `/metrics` serves.
@@ -380,6 +376,7 @@ impl ApiBuilder {
             durable: run_store.map(durable_runs::open),
             sessions: self.sessions,
             max_body: self.max_body,
+            console: self.console,
             worker: Mutex::default(),
             longest_wait: self.longest_wait,
             _tasks: self.tasks,

@@ -3,6 +3,7 @@
 mod accepts_runs;
 pub(crate) mod access;
 pub(crate) mod api;
+mod budgets;
 mod chat;
 mod chat_body;
 mod chat_messages;
@@ -18,13 +19,14 @@ mod models;
 mod openai;
 mod openapi;
 mod path;
-mod request_ids;
+pub(crate) mod request_ids;
 mod request_rate;
 mod resume;
 mod routes;
 mod run_view;
 mod runs;
-mod start;
+pub(crate) mod served_setup;
+pub(crate) mod start;
 mod usage;
 
 pub(crate) use error::ApiError;

@@ -6,12 +6,7 @@ use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{
-    ApiError,
-    api::{Api, Setup},
-    error_code::ErrorCode,
-    path::PathId,
-};
+use super::{ApiError, api::Api, error_code::ErrorCode, path::PathId, served_setup::Setup};
 use crate::agents::served::ServedAgent;
 
 /// An agent as a model of `OpenAI`'s API.

@@ -21,7 +21,8 @@ mod schemas;
 
 use self::schemas::Schemas;
 use super::{
-    api::{Api, Setup},
+    api::Api,
+    budgets::BudgetList,
     chat_body::ChatBody,
     error::ErrorBody,
     models::{self, AgentModel, ModelList},
@@ -29,6 +30,7 @@ use super::{
     resume::{DecisionBody, ResumeBody},
     run_view::{RunList, RunView},
     runs::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, RunBody, RunListParams},
+    served_setup::Setup,
     usage::{UsageParams, UsageReport},
 };
 use crate::runs::event_log::{GapEvent, TextEvent};
@@ -303,6 +305,14 @@ fn operations_paths(schemas: &mut Schemas) -> Map<String, Value> {
             "summary": "Shows what runs have cost, by day, key, agent and model.",
             "parameters": schemas.query::<UsageParams>(),
             "responses": { "200": response("The sums.", &schemas.response::<UsageReport>()), "default": error() }
+        } }),
+        ),
+        path(
+            "/v1/budgets",
+            json!({ "get": {
+            "operationId": "listBudgets",
+            "summary": "Lists the budget of the key, or with the scope `admin` all budgets, and how much of them is used.",
+            "responses": { "200": response("The budgets.", &schemas.response::<BudgetList>()), "default": error() }
         } }),
         ),
         path(

@@ -11,7 +11,9 @@ use axum::{
 use brigade_edge::{cors_layer, ignore_extra_slashes};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{access, api::Api, chat, error, events, head, metrics, models, openapi, request_ids, resume, runs, usage};
+use super::{
+    access, api::Api, budgets, chat, error, events, head, metrics, models, openapi, request_ids, resume, runs, usage,
+};
 
 /// The headers of responses that a web page may read.
 const EXPOSED_HEADERS: [HeaderName; 5] = [
@@ -35,11 +37,13 @@ pub(super) fn all(api: &Arc<Api>) -> Router {
         .route("/v1/runs/{id}/resume", post(resume::resume))
         .route("/v1/runs/{id}/decisions", post(resume::decide))
         .route("/v1/usage", get(usage::show))
+        .route("/v1/budgets", get(budgets::list))
         .route("/metrics", get(metrics::show))
         .route_layer(from_fn_with_state(Arc::clone(api), access::authenticate));
     let without_key =
         api.health().router().route("/openapi.json", get(openapi::document)).route("/docs", get(openapi::page));
-    let routes = with_key.merge(without_key).method_not_allowed_fallback(error::no_such_method);
+    let console = if api.console { brigade_console::router() } else { Router::new() };
+    let routes = with_key.merge(without_key).merge(console).method_not_allowed_fallback(error::no_such_method);
     let allowed = Arc::clone(api);
     ignore_extra_slashes(routes.fallback(error::no_such_route).with_state(Arc::clone(api)))
         .layer(from_fn_with_state(Arc::clone(api), access::check_host))

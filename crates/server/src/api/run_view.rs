@@ -51,6 +51,18 @@ pub(crate) struct RunView<'a> {
     /// What the run has cost so far, in US dollars. Zero if nothing was charged; absent only if no model had a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_usd: Option<Money>,
+    /// The most that the run may cost, in US dollars. Absent if it has no limit, or is only in the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_usd: Option<Money>,
+    /// Requests that were sent to providers so far, by the run and its workers. Absent if it is only in the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<u64>,
+    /// Tokens of answered requests so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<u64>,
+    /// Requests that were retried. Absent if this process did not keep the events of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<u64>,
 }
 
 /// A page of runs, the newest first.
@@ -90,6 +102,7 @@ impl<'a> RunView<'a> {
             Some(end) => end.status().name(),
             None => RunStatus::Running.name(),
         };
+        let total = run.cost().total;
         Self {
             id: run.id(),
             object: "run",
@@ -104,7 +117,11 @@ impl<'a> RunView<'a> {
             session_id: run.session(),
             result,
             error: end.and_then(failure).map(|error| error.details()),
-            cost_usd: run.cost().total.cost(),
+            cost_usd: total.cost(),
+            limit_usd: run.limit(),
+            calls: Some(total.calls),
+            tokens: Some(total.usage.total_tokens()),
+            retries: run.events().map(|events| events.retries()),
         }
     }
 
@@ -134,6 +151,10 @@ impl<'a> RunView<'a> {
             result: has_outcome.then(|| RunResult::of_stored(run)),
             error: ApiError::of_stored(run).map(|error| error.details()),
             cost_usd: run.cost,
+            limit_usd: None,
+            calls: None,
+            tokens: run.usage.map(|usage| usage.total_tokens()),
+            retries: None,
         }
     }
 
@@ -163,6 +184,10 @@ impl<'a> RunView<'a> {
             result: None,
             error: stored.error.as_ref().map(|error| failed(error).details()),
             cost_usd: stored.cost.cost(),
+            limit_usd: None,
+            calls: Some(stored.cost.calls),
+            tokens: Some(stored.cost.usage.total_tokens()),
+            retries: None,
         }
     }
 }

@@ -8,9 +8,10 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use brigade_core::{Money, RunId, Task};
+use brigade_core::{Money, RunId, StopReason, Task};
 use brigade_edge::without_extra_slashes;
 use brigade_store::RunStatus;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -92,6 +93,20 @@ pub(crate) struct RunListParams {
     /// Only runs with this status.
     #[schemars(extend("enum" = RunStatus::ALL.map(RunStatus::name)))]
     status: Option<String>,
+    /// Only runs that ended for this reason.
+    #[schemars(with = "StopReason")]
+    stop: Option<StopReason>,
+    /// Only runs of this key. Other keys than the caller's own need the scope `admin`.
+    key: Option<String>,
+    /// Only runs of requests whose trace id starts with these digits: at least the eight that are on log lines.
+    #[schemars(regex(pattern = r"^[0-9a-f]{8,32}$"))]
+    trace: Option<String>,
+    /// Only runs that started at this time or later.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    since: Option<Timestamp>,
+    /// Only runs that have cost at least this many US dollars so far, as a decimal such as "0.10".
+    #[schemars(with = "Option<String>", regex(pattern = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"))]
+    min_cost_usd: Option<Money>,
     /// Only runs of this session.
     session_id: Option<String>,
     /// Only runs for this end user.
@@ -301,15 +316,27 @@ impl RunListParams {
             return Err(ApiError::field("limit", format!("`limit` must be between 1 and {MAX_PAGE}")));
         }
         Ok(RunQuery {
-            owner: caller.visible_key(None)?,
+            owner: caller.visible_key(self.key.as_deref())?,
             agent: self.agent,
             status,
+            stop: self.stop,
+            trace: self.trace.map(check_trace).transpose()?,
+            since: self.since,
+            min_cost: self.min_cost_usd,
             session: self.session_id,
             user: self.user,
             before: self.before.map(RunId::from),
             limit,
         })
     }
+}
+
+fn check_trace(digits: String) -> Result<String, ApiError> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if (8..=32).contains(&digits.len()) && digits.bytes().all(is_digit) {
+        return Ok(digits);
+    }
+    Err(ApiError::field("trace", "`trace` must have 8 to 32 hexadecimal digits in lower case: the start of a trace id"))
 }
 
 fn parse_status(name: &str) -> Result<RunStatus, ApiError> {

@@ -1,6 +1,6 @@
 //! `brigade demo`
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, bail};
 use brigade_config::Config;
@@ -10,10 +10,14 @@ use brigade_rehearsal::demo as script;
 use brigade_terminal::{AnswerText, ProgressDisplay, Terminal};
 use clap::Args;
 
-use super::{exit::Exit, kept_runs, output, simulator::SimulatorProcess};
+use super::{exit::Exit, kept_runs, output, serve::ServeCommand, simulator::SimulatorProcess};
 use crate::app::{App, SharedState};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brigade demo            one run, on the terminal
+  brigade demo --serve    serves the team and its console, with a dozen runs that went well or wrong")]
 pub(super) struct DemoCommand {
     /// The question. The simulated answers fit only the default one
     #[arg(default_value = script::QUESTION)]
@@ -21,10 +25,19 @@ pub(super) struct DemoCommand {
     /// Uses a running simulator at this base URL
     #[arg(long, value_name = "URL")]
     simulator: Option<String>,
+    /// Serves the team over HTTP, with its console and a dozen runs to look at
+    #[arg(long, conflicts_with_all = ["question", "simulator"])]
+    serve: bool,
+    /// The address to serve on
+    #[arg(long, value_name = "ADDRESS", requires = "serve", value_parser = output::address)]
+    listen: Option<SocketAddr>,
 }
 
 impl DemoCommand {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        if self.serve {
+            return ServeCommand::demo_with_history(self.listen).run().await;
+        }
         if self.question.trim().is_empty() {
             bail!("the question is empty; write one, such as `{} demo {:?}`", output::program(), script::QUESTION);
         }

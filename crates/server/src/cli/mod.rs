@@ -6,6 +6,7 @@ mod output;
 mod check;
 mod config;
 mod demo;
+mod demo_history;
 mod doctor;
 mod exit;
 mod init;

@@ -1,6 +1,11 @@
 //! `brigade serve`
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use brigade_config::{LoadedConfig, LogConfig, ServerConfig};
@@ -10,7 +15,7 @@ use clap::Args;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ConfigArg, exit::Exit, kept_runs, output, simulator::SimulatorProcess};
+use super::{ConfigArg, demo_history, exit::Exit, kept_runs, output, simulator::SimulatorProcess};
 use crate::{api::api::Api, configured::ConfiguredApi};
 
 #[derive(Debug, Args)]
@@ -36,6 +41,9 @@ pub(super) struct ServeCommand {
     /// Serves the team of `brigade demo` on a simulated provider; needs no configuration
     #[arg(long)]
     demo: bool,
+    /// Begins with the runs of `brigade demo --serve`
+    #[arg(skip)]
+    history: bool,
 }
 
 /// How long connections may take to close after all runs have ended.
@@ -53,17 +61,25 @@ impl ServeCommand {
         };
         let api = Arc::clone(configured.api());
         api.metrics.watch_logging(&logging);
+        let runtime = tokio::runtime::Handle::current();
+        let history = self.history.then(|| AbortOnDropHandle::new(runtime.spawn(demo_history::play(Arc::clone(&api)))));
         let hangups = HangupSignal::listen();
         let reload = {
             let logging = logging.clone();
             async move { self.reload_on_hangup(hangups, configured, &logging).await }
         };
         // On a thread of its own: a file that cannot be read now, such as a pipe without a writer, blocks it and nothing else.
-        let runtime = tokio::runtime::Handle::current();
         std::thread::Builder::new().name("brigade-reload".into()).spawn(move || runtime.block_on(reload))?;
         let exit = serve(&api, &server).await?;
+        drop(history);
         logging.flush();
         Ok(exit)
+    }
+
+    /// The demo's team, with a history.
+    pub(super) fn demo_with_history(listen: Option<SocketAddr>) -> Self {
+        let config = ConfigArg { path: PathBuf::new(), simulate: false };
+        Self { config, listen, demo: true, history: true }
     }
 
     fn load(&self) -> anyhow::Result<LoadedConfig> {
@@ -124,6 +140,9 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
     }
     let names: Vec<_> = api.setup().agents.keys().cloned().collect();
     tracing::info!("listening on http://{address}; agents: {}", names.join(", "));
+    if server.console {
+        tracing::info!("console: http://{address}/console");
+    }
     let serving = brigade_edge::serve(main, api.router(), stopped);
     let stopping = async {
         stop_signal().await;

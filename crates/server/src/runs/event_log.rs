@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -24,6 +24,7 @@ pub struct EventLog {
     entries: Mutex<Entries>,
     last: watch::Sender<EventPosition>,
     bytes: AtomicUsize,
+    retries: AtomicU64,
     /// Stores the events too, and numbers them.
     recorder: Option<RequestRecorder>,
 }
@@ -106,7 +107,13 @@ impl EventLog {
     /// An empty log of events that this recorder stores.
     pub(crate) fn recorded_by(recorder: Option<RequestRecorder>) -> Arc<Self> {
         let last = watch::Sender::new(EventPosition::default());
-        Arc::new(Self { entries: Mutex::default(), last, bytes: AtomicUsize::new(0), recorder })
+        Arc::new(Self {
+            entries: Mutex::default(),
+            last,
+            bytes: AtomicUsize::new(0),
+            retries: AtomicU64::new(0),
+            recorder,
+        })
     }
 
     /// A log of a run that goes on. The recorder numbers its events from here; earlier ones are in the store.
@@ -114,7 +121,8 @@ impl EventLog {
         let position = EventPosition::of_event(recorder.last());
         let entries = Entries { last: position, dropped: position, ..Entries::default() };
         let last = watch::Sender::new(position);
-        Arc::new(Self { entries: Mutex::new(entries), last, bytes: AtomicUsize::new(0), recorder: Some(recorder) })
+        let (bytes, retries) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Arc::new(Self { entries: Mutex::new(entries), last, bytes, retries, recorder: Some(recorder) })
     }
 
     /// The events after this position that are still kept.
@@ -147,6 +155,11 @@ impl EventLog {
     /// The size of the kept events in bytes of JSON.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The number of calls that were retried since the log was opened.
+    pub(crate) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     /// Adds an event. `number` returns its number, and is called in the order of the events.
@@ -214,6 +227,9 @@ impl FromStr for EventPosition {
 
 impl Observer for EventLog {
     fn on_event(&self, run: &Run, event: &Event) {
+        if matches!(event, Event::Retrying { .. }) {
+            self.retries.fetch_add(1, Ordering::Relaxed);
+        }
         if event.is_stored() {
             self.write(&EventRecord::new(run, mask_event(event)), |last| {
                 let stored = self.recorder.as_ref().and_then(|recorder| recorder.record(run, event));

@@ -4,10 +4,10 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use brigade_core::{RunId, Spending, TraceId};
+use brigade_core::{Money, RunId, Spending, StopReason, TraceId};
 use brigade_durable::{Durable, RunState, RunStoreError, StoredRun, SubmittedTask};
 use brigade_store::{NumberedEvent, RunFilter, RunInfo, RunStatus, StoreError, UsageFilter};
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use serde::Deserialize;
 
 use super::{
@@ -73,6 +73,11 @@ pub(crate) struct RunQuery {
     pub(crate) owner: Option<Arc<str>>,
     pub(crate) agent: Option<String>,
     pub(crate) status: Option<RunStatus>,
+    pub(crate) stop: Option<StopReason>,
+    /// The first digits of the trace id.
+    pub(crate) trace: Option<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) min_cost: Option<Money>,
     pub(crate) session: Option<String>,
     pub(crate) user: Option<String>,
     pub(crate) before: Option<RunId>,
@@ -208,6 +213,10 @@ impl RunQuery {
             && is_equal(self.user.as_deref(), run.user())
             && self.status.is_none_or(|status| run.status() == status)
             && self.before.is_none_or(|before| run.id() < before)
+            && self.stop.is_none_or(|stop| run.stop() == Some(stop))
+            && self.trace.as_ref().is_none_or(|digits| run.trace().to_string().starts_with(digits))
+            && self.since.is_none_or(|since| run.started() >= since)
+            && self.min_cost.is_none_or(|least| run.cost().total.cost().is_some_and(|cost| cost >= least))
     }
 
     /// The same query for the store, with one more run, which shows whether there are more.
@@ -216,6 +225,10 @@ impl RunQuery {
         filter.account = self.owner.as_deref().map(str::to_owned);
         filter.agent.clone_from(&self.agent);
         filter.status = self.status;
+        filter.outcome = self.stop.map(|stop| stop.name().to_owned());
+        filter.trace.clone_from(&self.trace);
+        filter.since_us = self.since.map(Timestamp::as_microsecond);
+        filter.min_cost = self.min_cost;
         filter.session.clone_from(&self.session);
         filter.user.clone_from(&self.user);
         filter.before = self.before;

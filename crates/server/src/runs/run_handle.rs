@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use brigade_core::{Agent, CostSummary, Outcome, Run, RunError, RunId, StopReason, Task, TraceId, Transcript};
+use brigade_core::{Agent, CostSummary, Money, Outcome, Run, RunError, RunId, StopReason, Task, TraceId, Transcript};
 use brigade_durable::{ClaimedRun, Waiting, WorkEnd};
 use brigade_store::RunStatus;
 use futures::FutureExt;
@@ -29,6 +29,7 @@ pub struct RunHandle {
     user: Option<Arc<str>>,
     session: Option<Arc<str>>,
     is_durable: bool,
+    limit: Option<Money>,
     events: Option<Arc<EventLog>>,
     started: Timestamp,
     end: watch::Sender<Option<Arc<RunEnd>>>,
@@ -97,6 +98,7 @@ impl RunHandle {
             user: new.run.scope().user.clone(),
             session: new.session.clone(),
             is_durable: new.claimed.is_some(),
+            limit: new.run.ledger().budget().usd.map(|cap| cap.limit),
             events: new.events.clone(),
             started: new.claimed.as_ref().map_or_else(Timestamp::now, |claimed| claimed.run().submitted_at),
             end: watch::Sender::new(None),
@@ -166,6 +168,19 @@ impl RunHandle {
     /// The run's status.
     pub fn status(&self) -> RunStatus {
         self.end.borrow().as_deref().map_or(RunStatus::Running, RunEnd::status)
+    }
+
+    /// Why the run stopped; absent while it is running, and if it failed.
+    pub(crate) fn stop(&self) -> Option<StopReason> {
+        match self.end.borrow().as_deref() {
+            Some(RunEnd::Finished(outcome)) => Some(outcome.stop),
+            Some(RunEnd::Failed(_) | RunEnd::Panicked | RunEnd::Suspended(_)) | None => None,
+        }
+    }
+
+    /// What the run may cost, if its budget limits that.
+    pub(crate) fn limit(&self) -> Option<Money> {
+        self.limit
     }
 
     /// Cancels the run. Its outcome has the answer so far. Does nothing if the run has ended.

@@ -46,7 +46,7 @@ enum Needs {
 }
 
 /// Every route of the document. A new one needs a line here, and its attacks in [`attacks`].
-const ROUTES: [(&str, &str, Needs); 15] = [
+const ROUTES: [(&str, &str, Needs); 16] = [
     ("post", "/v1/chat/completions", Needs::Run),
     ("get", "/v1/models", Needs::AnyKey),
     ("get", "/v1/models/{id}", Needs::AnyKey),
@@ -58,6 +58,7 @@ const ROUTES: [(&str, &str, Needs); 15] = [
     ("post", "/v1/runs/{id}/resume", Needs::Run),
     ("post", "/v1/runs/{id}/decisions", Needs::Run),
     ("get", "/v1/usage", Needs::Read),
+    ("get", "/v1/budgets", Needs::Read),
     ("get", "/metrics", Needs::Admin),
     ("get", "/livez", Needs::Nothing),
     ("get", "/healthz", Needs::Nothing),
@@ -119,7 +120,17 @@ fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<
         }
         ("get", "/v1/runs") => {
             let by_session = [format!("?session_id={session}"), format!("?session_id=team/{session}")];
-            get_all(&["", "?limit=100", "?agent=clerk", "?status=running", &by_session[0], &by_session[1]])
+            let by_trace = format!("?trace={}", &trace[..8]);
+            let more = [
+                "?stop=finished",
+                "?min_cost_usd=0",
+                "?since=2020-01-01T00:00:00Z",
+                "?key=other",
+                "?key=team",
+                &by_trace,
+            ];
+            let queries = ["", "?limit=100", "?agent=clerk", "?status=running", &by_session[0], &by_session[1]];
+            get_all(&[&queries[..], &more].concat())
         }
         ("get", "/v1/usage") => get_all(&["", "?key=team", "?agent=clerk", "?model=sim/gpt-5-mini"]),
         (_, with_id) if with_id.contains("{id}") => {
@@ -131,7 +142,9 @@ fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<
             });
             requests.collect()
         }
-        ("get", "/metrics" | "/v1/models" | "/livez" | "/healthz" | "/readyz") => get_all(&["", "?verbose"]),
+        ("get", "/v1/budgets" | "/metrics" | "/v1/models" | "/livez" | "/healthz" | "/readyz") => {
+            get_all(&["", "?verbose"])
+        }
         _ => panic!("`attacks` knows no attack on {method} {path}"),
     }
 }

@@ -6,6 +6,7 @@ mod access;
 mod chat;
 mod clients;
 mod command_line;
+mod console;
 mod demo;
 mod deploy;
 mod durable;

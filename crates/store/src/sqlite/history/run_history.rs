@@ -50,6 +50,12 @@ pub struct RunFilter {
     pub agent: Option<String>,
     /// Only runs with this status.
     pub status: Option<RunStatus>,
+    /// Only runs with this outcome, see [`RunInfo::outcome`].
+    pub outcome: Option<String>,
+    /// Only runs of requests whose trace id starts with these digits.
+    pub trace: Option<String>,
+    /// Only runs that cost at least this much.
+    pub min_cost: Option<Money>,
     /// Only runs of this session.
     pub session: Option<String>,
     /// Only runs for this end user.
@@ -162,6 +168,9 @@ impl Default for RunFilter {
             account: None,
             agent: None,
             status: None,
+            outcome: None,
+            trace: None,
+            min_cost: None,
             session: None,
             user: None,
             since_us: None,
@@ -279,6 +288,11 @@ fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunInfo>, Sto
     conditions.and("depth =", (!filter.children).then_some(0));
     conditions.and("account =", filter.account.clone());
     conditions.and("agent =", filter.agent.clone());
+    conditions.and("outcome =", filter.outcome.clone());
+    conditions.and("trace >=", filter.trace.clone());
+    // `g` comes after all hexadecimal digits.
+    conditions.and("trace <", filter.trace.as_ref().map(|digits| format!("{digits}g")));
+    conditions.and("cost_nano >=", filter.min_cost.map(Money::nano));
     conditions.and("session =", filter.session.clone());
     conditions.and("user =", filter.user.clone());
     conditions.and("started_us >=", filter.since_us);

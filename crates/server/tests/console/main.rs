@@ -1,0 +1,9 @@
+//! The console in a real browser: headless Chromium, driven through `chromedriver`. `cargo xtask ci --only console` runs it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on panics")]
+
+mod browser;
+mod keys;
+mod server;
+mod tour;
+mod views;
