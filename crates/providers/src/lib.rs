@@ -34,11 +34,15 @@
 //! | the outermost object | messages and tools are kept as encoded bytes, [`Settings::extra`] may replace any field, and field names, service tiers and the role of instructions differ between servers |
 //! | schemas of tools and answers | `async-openai` holds them as a `Value`, which sorts the properties; models fill them in their order |
 //! | fields that a server wants back, such as `reasoning_content` | no room for unknown fields; they are flattened beside the type |
+//! | instructions in Chat Completions | their role differs between servers |
+//! | `content: null` of an assistant's message in Chat Completions | the crate leaves it out, and some servers want it |
 //! | `custom` of a custom tool call in Chat Completions | the crate writes it as `custom_tool` |
+//! | `reasoning` in Responses | the kind of a summary may be one that the crate does not know |
 //! | images in Responses | the crate always writes `detail` |
 //! | an assistant's text in Responses | the crate requires an id and a status, which an answer of another provider does not have |
 //! | tool results in Responses | their content may be in the provider's own form |
 //! | items of Responses that go back | they go back byte for byte |
+//! | requests for embeddings | their texts are borrowed; the crate's type would copy them |
 //!
 //! Responses are read with types of this crate, because those of `async-openai` refuse much of what servers send.
 //!

@@ -8,7 +8,8 @@
 //! | `AnswerMessage` | adds `refusal: null`, which the vendor's type omits |
 //! | `Chunk`, `ChunkChoice`, `ChunkDelta` | the vendor's types write `null` for every field of a delta that is not set |
 //! | `ChatUsage` | the vendor's token details write `null` for every part that is not known |
-//! | `AgentModel` | adds a `description` |
+//! | `AgentModel`, `ModelList` | an agent has a `description` |
+//! | `ErrorBody`, `ErrorDetails` | `code` is one of our error codes, and the answer that has the wrong form is added as `output` |
 //!
 //! Tests check that `async-openai` can read all of them.
 
