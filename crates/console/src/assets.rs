@@ -22,7 +22,8 @@ pub(crate) const PAGE: &str = include_str!("../web/index.html");
 
 pub(crate) const PLACE_OF_ASSETS: &str = "ASSETS";
 
-pub(crate) static ASSETS: [Asset; 20] = assets![
+pub(crate) static ASSETS: [Asset; 21] = assets![
+    "agents.js",
     "api.js",
     "app.js",
     "approvals.js",

@@ -13,6 +13,7 @@ export class ApiError extends Error {
     super(message);
     this.status = status;
     this.code = code;
+    /** @type {any} */ this.body = undefined;
   }
 }
 
@@ -44,7 +45,7 @@ async function send(path, options = {}) {
     body = {};
   }
   const { code = "", message = `The server answered with status ${response.status}.` } = body.error ?? {};
-  throw new ApiError(response.status, String(code), String(message));
+  throw Object.assign(new ApiError(response.status, String(code), String(message)), { body });
 }
 
 /** @param {string} path @param {AbortSignal} [signal] */

@@ -9,15 +9,17 @@ import { Run } from "./run.js";
 import { Money } from "./money.js";
 import { Approvals } from "./approvals.js";
 import { Try } from "./try.js";
+import { Agents, useHealth } from "./agents.js";
 
 function App() {
   const { view, id, query } = useRoute();
   // Asked for only where the server has it.
   const description = useGet("openapi.json");
-  const hasApprovals = Boolean(description.data?.paths?.["/v1/approvals"]);
-  const approvals = useGet(hasApprovals ? "v1/approvals?limit=100" : null, 3000);
+  const isServed = Boolean(description.data?.paths?.["/v1/approvals"]);
+  const approvals = useGet(isServed ? "v1/approvals?limit=100" : null, 3000);
+  const hasApprovals = isServed && approvals.error?.status !== 403;
   const waiting = approvals.data?.data?.filter((approval) => approval.status === "pending").length ?? 0;
-  const tabs = [["runs", "Runs"], ["try", "Try"], hasApprovals && ["approvals", "Approvals"], ["money", "Money"]].filter(Boolean);
+  const tabs = [["runs", "Runs"], ["try", "Try"], hasApprovals && ["approvals", "Approvals"], ["money", "Money"], ["agents", "Agents"]].filter(Boolean);
   const name = tabs.find(([path]) => path === view)?.[1] ?? "Runs";
   useEffect(() => {
     document.title = `${waiting ? `(${waiting}) ` : ""}${id && view === "runs" ? "Run" : name} · Brigade`;
@@ -32,22 +34,23 @@ function App() {
       )}</nav>
       <${Status} />
     </header>
-    <main id="main">${view === "runs" && id
-      ? html`<${Run} key=${id} id=${id} query=${query} />`
+    <main id="main">${!(view === "runs" && id) && view !== "try" && html`<h1 class="sr">${name}</h1>`}${view === "runs" && id
+      ? html`<${Run} key=${id} id=${id} query=${query} hasApprovals=${hasApprovals} />`
       : view === "money"
         ? html`<${Money} query=${query} />`
         : view === "approvals" && hasApprovals
           ? html`<${Approvals} state=${approvals} />`
           : view === "try"
             ? html`<${Try} query=${query} />`
+            : view === "agents"
+            ? html`<${Agents} />`
             : html`<${Runs} query=${query} />`}</main>`;
 }
 
 function Status() {
   const budgets = useGet("v1/budgets", 5_000);
-  const ready = useGet("readyz?verbose", 10_000);
+  const { checks, state: ready } = useHealth();
   const first = budgets.data?.data?.[0];
-  const checks = ready.data?.checks ?? [];
   const weak = checks.filter((check) => !check.passed);
   const [tone, label] = ready.error
     ? ready.error.status === 0 ? ["bad", "offline"] : ["bad", "not ready"]
@@ -55,7 +58,7 @@ function Status() {
   const why = weak.map((check) => `${check.name}: ${check.reason}`).join("\n");
   return html`<div class="status">
     ${first && html`<a href=${href("money")} class="spent" title=${`${first.name}${first.window ? `, per ${first.window}` : ""}`}>${first.window === "day" ? "today " : first.window === "month" ? "this month " : ""}${dollars(first.spent_usd)}${first.limit_usd ? ` of ${cap(first.limit_usd)}` : " spent"}</a>`}
-    <span class=${`tone-${tone}`} title=${plain(why, true)}><svg class="dot" viewBox="0 0 8 8" width="8" height="8" aria-hidden="true"><circle cx="4" cy="4" r="4" /></svg> ${label}</span>
+    <a href=${href("agents")} class=${`tone-${tone}`} title=${plain(why, true)}><svg class="dot" viewBox="0 0 8 8" width="8" height="8" aria-hidden="true"><circle cx="4" cy="4" r="4" /></svg> ${label}</a>
     ${getKey() && html`<button type="button" class="link" onClick=${() => setKey("")}>forget key</button>`}
   </div>`;
 }

@@ -1,7 +1,7 @@
 // @ts-check
 // One run: what it did, what it answered, what it cost.
 import { html, useEffect, useMemo, useState } from "./view.js";
-import { follow, post, useGet } from "./api.js";
+import { follow, post, query as toQuery, useGet } from "./api.js";
 import { cap, count, dollars, duration, exact, plain, plural, shortModel } from "./format.js";
 import { Outcome } from "./icons.js";
 import { href } from "./route.js";
@@ -17,7 +17,7 @@ function useEvents(id, onEnd) {
   const [state, setState] = useState({ events: [], live: false, gap: false, error: null, loaded: false });
   useEffect(() => {
     const abort = new AbortController();
-    let [events, last, gap, timer, failures] = [[], "", false, 0, 0];
+    let [events, last, gap, timer, failures, over] = [[], "", false, 0, 0, false];
     const show = (changes) => setState((now) => ({ ...now, events: [...events], gap, ...changes }));
     const soon = () => {
       timer ||= setTimeout(() => {
@@ -27,9 +27,13 @@ function useEvents(id, onEnd) {
     };
     const onEvent = ({ event, id: position, data }) => {
       failures = 0;
-      if (position) last = position;
+      // The end of a run that waits has the number of the event with which it goes on.
+      if (position && event !== "ended") last = position;
       if (event === "gap") gap = true;
-      else if (event === "ended") onEnd(data);
+      else if (event === "ended") {
+        over = isOver(data);
+        onEnd(data);
+      }
       else if (data.event !== "text") events.push(data);
       soon();
     };
@@ -38,6 +42,8 @@ function useEvents(id, onEnd) {
         show({ live: true, error: null });
         await follow(`v1/runs/${id}/events`, last, onEvent, abort.signal);
         show({ live: false, loaded: true });
+        // A run that waits, or that another process carries on, has more events later.
+        if (!over) setTimeout(() => abort.signal.aborted || read(), 2000);
       } catch (error) {
         if (abort.signal.aborted) return;
         show({ live: false, error, loaded: true });
@@ -54,7 +60,7 @@ function useEvents(id, onEnd) {
   return state;
 }
 
-export function Run({ id, query }) {
+export function Run({ id, query, hasApprovals }) {
   const [every, setEvery] = useState(/** @type {number | undefined} */ (1000));
   const state = useGet(`v1/runs/${id}`, every);
   const [ended, setEnded] = useState(null);
@@ -66,18 +72,19 @@ export function Run({ id, query }) {
   const over = isOver(run);
   useEffect(() => setEvery(over ? undefined : 1000), [over]);
   const now = useNow(over ? 5000 : 250);
-  const tree = useMemo(() => buildTree(events, over ? null : now), [events, over ? 0 : now]);
-  if (!run) return html`<${State} state=${state} />`;
+  const approvals = useGet(hasApprovals ? `v1/approvals?${toQuery({ run: id, limit: 100 })}` : null, over ? undefined : 3000);
+  const tree = useMemo(() => buildTree(events, over ? null : now, approvals.data?.data), [events, approvals.data, over ? 0 : now]);
+  if (!run) return html`<h1 class="sr">Run</h1><${State} state=${state} />`;
   const tab = query.tab ?? "waterfall";
   const tabs = [["waterfall", "Waterfall"], ["answer", "Answer"], ["money", "Money"]];
-  return html`<${Head} run=${run} tree=${tree} now=${now} over=${over} onCancelled=${state.reload} />
+  return html`<${Head} run=${run} hasApprovals=${hasApprovals} tree=${tree} now=${now} over=${over} onCancelled=${state.reload} />
     <${Stale} state=${state} />
     <div class="tabs" role="tablist">${tabs.map(([name, label]) => html`<a role="tab" aria-selected=${String(tab === name)} href=${href(`runs/${id}`, { ...query, tab: name === "waterfall" ? "" : name })}>${label}</a>`)}</div>
     ${tab === "answer" ? html`<${Answer} run=${run} over=${over} />` : tab === "money" ? html`<${Costs} run=${run} />`
       : events.length ? html`<${Waterfall} tree=${tree} query=${query} live=${live && !over} gap=${gap} />` : html`<${NoEvents} error=${error} loaded=${loaded} over=${over} />`}`;
 }
 
-function Head({ run, tree, now, over, onCancelled }) {
+function Head({ run, hasApprovals, tree, now, over, onCancelled }) {
   const { counts } = tree;
   const { result } = run;
   const usage = result?.usage;
@@ -88,7 +95,7 @@ function Head({ run, tree, now, over, onCancelled }) {
   const notices = [
     run.error && ["bad", run.error.message],
     result?.notice && result.stop !== "finished" && ["warn", result.notice],
-    run.waiting && ["person", run.waiting.note],
+    run.waiting && ["person", run.waiting.note, hasApprovals && run.waiting.reason === "approval"],
     ...(result?.degraded ?? []).map((part) => ["warn", `${part.part}: ${part.reason}`]),
   ].filter(Boolean);
   return html`<div class="runhead">
@@ -97,7 +104,7 @@ function Head({ run, tree, now, over, onCancelled }) {
       ${counts.retries > 0 && html`<span class="pill warn">${plural(counts.retries, "retry", "retries")}</span>`}
       ${counts.fallbacks > 0 && html`<span class="pill warn">${plural(counts.fallbacks, "fallback")}</span>`}
       ${!over && html`<${Cancel} run=${run} onCancelled=${onCancelled} />`}</h1>
-    ${notices.map(([tone, text]) => html`<p class=${`notice ${tone}`}><bdi>${plain(text)}</bdi></p>`)}
+    ${notices.map(([tone, text, isApproval]) => html`<p class=${`notice ${tone}`}><bdi>${plain(text)}</bdi>${isApproval && html` · <a href=${href("approvals")}>decide</a>`}</p>`)}
     <dl class="facts">
       <div><dt>started</dt><dd><${Ago} time=${run.began_at} now=${now} /></dd></div>
       <div><dt>took</dt><dd>${duration(took) || "–"}${tree.waited > 50 && html` <span class="quiet">(${duration(tree.waited)} waiting)</span>`}</dd></div>

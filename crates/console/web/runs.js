@@ -166,7 +166,7 @@ function Table({ runs, now, onEnd }) {
     next?.querySelector("a")?.focus();
   };
   const space = (height, name) => (height > 0 ? html`<tr key=${name} class="space" aria-hidden="true"><td colspan="9" style=${{ height: `${height}px` }}></td></tr>` : null);
-  return html`<table class="runs" aria-rowcount=${runs.length + 1}>
+  return html`<table class="runs list" aria-rowcount=${runs.length + 1}>
     <thead><tr><th>outcome</th><th>agent · trace</th><th>started</th><th class="number">took</th><th class="number wide">calls</th><th class="number wide">tokens</th><th class="number cost">cost</th><th class="wide">key</th><th class="note">note</th></tr></thead>
     <tbody ref=${body} onKeyDown=${onKey}>
       ${space(first * ROW, "above")}

@@ -28,10 +28,11 @@ const FAILURES = {
 };
 
 /** Builds the tree. `now` is the end of spans that are still open; without it they end at the last event.
- * @param {any[]} events @param {number | null} now */
-export function buildTree(events, now) {
+ * @param {any[]} events @param {number | null} now @param {any[]} [approvals] those of the run */
+export function buildTree(events, now, approvals = []) {
   const build = new Builder();
   for (const event of events) build.add(event);
+  for (const approval of approvals) build.addApproval(approval);
   return build.finish(now);
 }
 
@@ -86,6 +87,20 @@ class Builder {
     this.runs.set(event.run, run);
     span.facts.push(["agent", plain(path)], ["run", plain(event.run)]);
     return run;
+  }
+
+  /** A call that waited for a person. The run had no process meanwhile, so it has no events of that. */
+  addApproval(approval) {
+    const [root] = this.roots;
+    const start = Date.parse(approval.requested_at);
+    if (!root || !Number.isFinite(start)) return;
+    const end = approval.decided_at ? Date.parse(approval.decided_at) : approval.status === "pending" ? null : start;
+    const by = approval.decided_by ? ` by ${plain(approval.decided_by)}` : "";
+    const note = approval.status === "pending" ? "waits for approval" : `${words(approval.status)}${by}`;
+    const facts = [["tool", plain(approval.tool)], ["step", plain(approval.step)], ["expires", new Date(approval.expires_at).toLocaleString()]];
+    this.span(root, { kind: "person", label: `tool ${plain(approval.tool)}`, note, start, end, facts, text: plain(approval.reason ?? "", true) });
+    root.children.sort((a, b) => a.start - b.start);
+    this.last = Math.max(this.last, end ?? start);
   }
 
   /** Something that happened at one moment. */

@@ -11,10 +11,10 @@ const AMOUNT = /^[0-9]{1,9}(\.[0-9]{1,9})?$/;
 /** As a word of a shell. @param {string} text */
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-export function Try() {
+export function Try({ query }) {
   const models = useGet("v1/models");
   const agents = models.data?.data ?? [];
-  const [chosen, choose] = useState("");
+  const [chosen, choose] = useState(query.agent ?? "");
   const [task, write] = useState("");
   const [usd, limit] = useState("");
   const [error, setError] = useState(null);

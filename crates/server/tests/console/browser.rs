@@ -106,6 +106,20 @@ impl Browser {
         self.send(Method::POST, "/execute/sync", &script).await
     }
 
+    /// Runs a script.
+    pub(crate) async fn run(&self, script: &str) {
+        self.send(Method::POST, "/execute/sync", &json!({ "script": script, "args": [] })).await;
+    }
+
+    /// What a script passes to the function that is its last argument.
+    pub(crate) async fn eval_async(&self, script: &str) -> Value {
+        self.eval_async_with(script, json!([])).await
+    }
+
+    pub(crate) async fn eval_async_with(&self, script: &str, arguments: Value) -> Value {
+        self.send(Method::POST, "/execute/async", &json!({ "script": script, "args": arguments })).await
+    }
+
     /// Waits until a JavaScript expression is true.
     pub(crate) async fn until(&self, expression: &str) {
         let start = Instant::now();
@@ -137,6 +151,7 @@ impl Browser {
         for kind in ["keyDown", "keyUp"] {
             let (text, code) = match key {
                 "Enter" => ("\r", 13),
+                "Tab" => ("", 9),
                 _ if key.len() == 1 => (key, 0),
                 _ => ("", 0),
             };

@@ -22,6 +22,7 @@ async fn each_view_fits_a_desktop_and_a_phone_light_and_dark() {
     browser.go(&format!("{}/console", server.url)).await;
     browser.until("document.querySelectorAll('.runs tbody tr').length === 12").await;
     browser.until("!document.querySelector('.outcome.live')").await;
+    browser.until("Number(document.querySelector('.spent').innerText.replace(/[^0-9.]/g, '')) > 0.5").await;
     let run = browser.eval("document.querySelector('.runs a').getAttribute('href')").await;
     let run = run.as_str().unwrap();
     browser.go(&format!("{}/console{run}", server.url)).await;
@@ -34,6 +35,7 @@ async fn each_view_fits_a_desktop_and_a_phone_light_and_dark() {
         ("run-money", &format!("{run}?tab=money"), ".sums"),
         ("money", "#/money", ".chart rect"),
         ("try", "#/try", "#task"),
+        ("agents", "#/agents", ".strip a"),
     ];
     for (width, height, device) in [(1360, 640, ""), (375, 720, "-phone")] {
         browser.resize(width, height).await;
