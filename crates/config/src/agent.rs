@@ -52,6 +52,7 @@ pub struct AgentConfig {
     /// A file with the JSON Schema that answers must match.
     pub output_schema: Option<PathBuf>,
     /// The maximum number of tokens of the conversation that is sent to the model; older messages are left out.
+    #[serde(default, deserialize_with = "units::some_positive")]
     pub context_tokens: Option<u64>,
     /// What one run may spend, including its workers.
     #[serde(default)]

@@ -37,7 +37,8 @@ pub struct BudgetConfig {
     pub per: Window,
     /// Only warns when a limit is exceeded.
     pub soft: bool,
-    /// The percentage of money and tokens that is reserved for a last answer when the rest is used up.
+    /// The percentage of money and tokens that is reserved for a last answer when the rest is used up: 0 to 99.
+    #[serde(deserialize_with = "units::some_percent")]
     pub wrap_up_percent: Option<u8>,
 }
 

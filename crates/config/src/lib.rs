@@ -22,8 +22,10 @@
 //! ```
 
 mod agent;
+mod base_url;
 mod budget;
 mod config;
+mod environment;
 mod keys;
 mod lint;
 mod load;
@@ -40,11 +42,13 @@ mod short_forms;
 mod sources;
 mod tool;
 mod units;
+mod unused;
 mod worst_case;
 
 pub use agent::{AgentConfig, CallerInstructions, FailurePolicy, OnExhaustedConfig, WorkerConfig};
 pub use budget::BudgetConfig;
 pub use config::Config;
+pub use environment::environment;
 pub use keys::{KeyConfig, KeyHash, KeyScope, LOCAL_CALLER, ParseKeyHashError, key_name_problem};
 pub use lint::{Lint, lint};
 pub use load::{ConfigValue, LoadedConfig};

@@ -5,7 +5,7 @@ use std::fmt;
 use brigade_core::{ModelId, Settings};
 use brigade_observability::PriceBook;
 
-use super::{AgentConfig, Config, FailurePolicy, ModelConfig};
+use super::{AgentConfig, Config, FailurePolicy, ModelConfig, base_url::lint_base_urls, unused::lint_unused};
 
 /// A warning about a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
     for (name, agent) in &config.agents {
         lints.extend(lint_agent(config, name, agent));
     }
+    lints.extend(lint_base_urls(config));
+    lints.extend(lint_unused(config));
     if config.budget.usd.is_none() && !config.agents.is_empty() {
         let advice = "has no limit in dollars for all runs together: set `usd = \"5.00\"` and `per = \"day\"`";
         lints.push(Lint::new("budget", advice));
@@ -55,16 +57,21 @@ pub fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
     lints
 }
 
-/// Warns of settings that the model refuses.
-fn left_out(config: &Config, path: &str, model: &ModelConfig, settings: &Settings) -> Option<Lint> {
+/// Warns of settings that the model refuses, or takes only up to a lower value.
+fn left_out(config: &Config, path: &str, model: &ModelConfig, settings: &Settings) -> Vec<Lint> {
     let account = model.provider.as_ref();
-    let kind = config.providers.get(account)?.kind(account).ok()?;
-    let names = kind.refused(&model.model, settings);
-    if names.is_empty() {
-        return None;
-    }
-    let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    Some(Lint::new(path, format!("sets {names}, which {} refuses: its requests leave it out", model.model)))
+    let kind = config.providers.get(account).and_then(|provider| provider.kind(account).ok());
+    let Some(kind) = kind else { return Vec::new() };
+    let refused = kind.refused(&model.model, settings);
+    let mut reduced = kind.reduced(settings);
+    reduced.retain(|name| !refused.contains(name));
+    let listed = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let model = &model.model;
+    let refused = (!refused.is_empty())
+        .then(|| format!("sets {}, which {model} refuses: its requests leave it out", listed(&refused)));
+    let reduced = (!reduced.is_empty())
+        .then(|| format!("sets {} higher than {model} takes: its requests have the highest value", listed(&reduced)));
+    refused.into_iter().chain(reduced).map(|advice| Lint::new(path, advice)).collect()
 }
 
 fn is_same_model(config: &Config, model: &ModelConfig, other: &str) -> bool {
@@ -111,7 +118,7 @@ fn lint_agent(config: &Config, name: &str, agent: &AgentConfig) -> Vec<Lint> {
 }
 
 impl Lint {
-    fn new(path: &str, advice: impl Into<String>) -> Self {
+    pub(super) fn new(path: &str, advice: impl Into<String>) -> Self {
         Self { path: path.to_owned(), advice: advice.into() }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fs,
+    fs, io,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -15,7 +15,9 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, LoadConfigError, Problem, ProviderConfig, ServerConfig, references, secrets, short_forms,
+    Config, ConfigError, LoadConfigError, Problem, ProviderConfig, ServerConfig,
+    environment::{ENV_PREFIX, environment, ignored},
+    references, secrets, short_forms,
     sources::Sources,
 };
 
@@ -46,6 +48,8 @@ pub struct LoadedConfig {
     pub table: Table,
     /// The values of the file and of environment variables, without defaults.
     pub values: Vec<ConfigValue>,
+    /// A warning for each environment variable that looks like one that overrides the file, but is not.
+    pub ignored_variables: Vec<String>,
 }
 
 /// A value of the configuration and where it was set.
@@ -60,9 +64,6 @@ pub struct ConfigValue {
     pub origin: String,
 }
 
-/// `BRIGADE__SERVER__LISTEN` sets `server.listen`.
-const ENV_PREFIX: &str = "BRIGADE__";
-
 impl LoadedConfig {
     /// Reads a TOML file. Environment variables such as `BRIGADE__SERVER__LISTEN` override its values.
     ///
@@ -73,10 +74,13 @@ impl LoadedConfig {
         if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
             return Err(LoadConfigError::Yaml(path.to_owned()));
         }
-        let text =
-            fs::read_to_string(path).map_err(|source| LoadConfigError::Unreadable { path: path.to_owned(), source })?;
+        let bytes = fs::read(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => LoadConfigError::Missing { path: path.to_owned(), source },
+            _ => LoadConfigError::Unreadable { path: path.to_owned(), source },
+        })?;
+        let text = utf8(path, bytes)?;
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Self { folder, ..Self::parse(path, &text, std::env::vars())? })
+        Ok(Self { folder, ..Self::parse(path, &text, environment())? })
     }
 
     /// Parses TOML text, overridden by these environment variables. `path` is only used in error messages.
@@ -89,10 +93,14 @@ impl LoadedConfig {
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let overrides: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
+        let (overrides, others): (Vec<_>, Vec<_>) =
+            environment.into_iter().partition(|(name, _)| name.starts_with(ENV_PREFIX));
         let variables = overrides.iter().map(|(name, _)| name.clone()).collect();
         let sources = Sources::new(path, text, variables);
-        Self::read(&sources, text, &overrides).map_err(|problems| ConfigError::new(sources, problems))
+        let mut loaded =
+            Self::read(&sources, text, &overrides).map_err(|problems| ConfigError::new(sources, problems))?;
+        loaded.ignored_variables = others.into_iter().filter_map(|(name, _)| ignored(&name, text)).collect();
+        Ok(loaded)
     }
 
     fn read(sources: &Sources, text: &str, overrides: &[(String, String)]) -> Result<Self, Vec<Problem>> {
@@ -114,7 +122,7 @@ impl LoadedConfig {
         }
         let mut values = Vec::new();
         collect_values(tree.get_ref(), &mut Vec::new(), sources, &mut values);
-        Ok(Self { config, folder: PathBuf::new(), table, values })
+        Ok(Self { config, folder: PathBuf::new(), table, values, ignored_variables: Vec::new() })
     }
 
     /// The configuration with the built-in simulator in place of all providers.
@@ -144,6 +152,19 @@ impl LoadedConfig {
     pub fn schema() -> schemars::Schema {
         SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>()
     }
+}
+
+/// The text of a file, whose byte order mark, if it has one, is not a part of it.
+fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, LoadConfigError> {
+    if let [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] = bytes[..] {
+        return Err(LoadConfigError::Utf16(path.to_owned()));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        LoadConfigError::NotUtf8 { path: path.to_owned(), line }
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// A variable's text as a TOML value. Text that is not valid TOML is a string.

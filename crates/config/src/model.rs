@@ -1,9 +1,11 @@
 //! `[models.NAME]` sections.
 
+use std::time::Duration;
+
 use brigade_core::{Effort, Reasoning, Settings};
 use brigade_resilience::Policy;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::{Name, units};
 
@@ -38,7 +40,7 @@ pub struct ModelConfig {
     #[serde(default)]
     pub unpriced: UnpricedConfig,
     /// Timeouts, rate limits, circuit breaker, retries and rules for fallbacks.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "policy")]
     #[schemars(schema_with = "policy_schema")]
     pub policy: Policy,
 }
@@ -62,6 +64,35 @@ impl ModelConfig {
             .temperature(self.temperature)
             .reasoning(self.thinking.map(Reasoning::Budget).or(self.effort.map(Reasoning::Effort)))
             .service_tier(self.service_tier.clone())
+    }
+}
+
+/// Reads a policy, and refuses the zeros with which no call could ever succeed.
+fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {
+    let policy = Policy::deserialize(deserializer)?;
+    let Policy { timeouts, limits, breaker, retry, hedge_after, .. } = &policy;
+    let zeros = [
+        ("timeouts.first_delta", timeouts.first_delta.is_zero()),
+        ("timeouts.first_delta_reasoning", timeouts.first_delta_reasoning.is_zero()),
+        ("timeouts.idle", timeouts.idle.is_zero()),
+        ("timeouts.attempt", timeouts.attempt.is_zero()),
+        ("limits.requests_per_minute", limits.requests_per_minute == Some(0)),
+        ("limits.input_tokens_per_minute", limits.input_tokens_per_minute == Some(0)),
+        ("limits.output_tokens_per_minute", limits.output_tokens_per_minute == Some(0)),
+        ("limits.tokens_per_minute", limits.tokens_per_minute == Some(0)),
+        ("limits.requests_per_day", limits.requests_per_day == Some(0)),
+        ("limits.tokens_per_day", limits.tokens_per_day == Some(0)),
+        ("limits.burst_percent", limits.burst_percent == 0),
+        ("breaker.failures_in_row", breaker.failures_in_row == 0),
+        ("breaker.failed_percent", breaker.failed_percent == 0),
+        ("breaker.window", breaker.window.is_zero()),
+        ("retry.attempts", retry.attempts == 0),
+        ("retry.attempts_billed", retry.attempts_billed == 0),
+        ("hedge_after", *hedge_after == Some(Duration::ZERO)),
+    ];
+    match zeros.iter().find(|(_, is_zero)| *is_zero) {
+        Some((name, _)) => Err(de::Error::custom(format!("`{name}` must be greater than zero"))),
+        None => Ok(policy),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Problems in a configuration and their locations.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, path::Path};
 
 use brigade_edge::reword;
 
@@ -53,6 +53,11 @@ impl Problem {
 }
 
 impl ConfigError {
+    /// An error of the parser in another TOML file, in the words of this crate.
+    pub fn of_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        Self::new(Sources::new(path, text, Vec::new()), vec![Problem::from_toml(error, text)])
+    }
+
     pub(crate) fn new(sources: Sources, problems: Vec<Problem>) -> Self {
         Self { sources, problems }
     }

@@ -108,6 +108,17 @@ impl ProviderKind {
             Self::Compatible | Self::Simulator => OpenAi::compatible("", "").refused(model, settings),
         }
     }
+
+    /// The names of those of the settings that are larger than the server takes, so that its requests have the largest
+    /// value.
+    pub fn reduced(self, settings: &Settings) -> Vec<&'static str> {
+        match self {
+            Self::Anthropic => Anthropic::builder().reduced(settings),
+            Self::OpenAiResponses => OpenAiResponses::builder().reduced(settings),
+            Self::Server(server) => OpenAi::server(server).reduced(settings),
+            Self::Compatible | Self::Simulator => OpenAi::compatible("", "").reduced(settings),
+        }
+    }
 }
 
 impl FromStr for ProviderKind {

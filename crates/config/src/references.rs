@@ -1,6 +1,9 @@
 //! Checks references between sections.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use brigade_edge::{Origin, suggestion};
 
@@ -37,12 +40,26 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         problems.extend(agent.tools.iter().filter_map(|tool| missing("tool", tool, &config.tools)));
         problems.extend(cycle(config, name));
     }
+    problems.extend(wall_problems(config));
     if config.keys.is_empty() && config.server.cors_origins.iter().any(Origin::is_any) {
         problems.push(Problem::without_location(ANY_ORIGIN_WITHOUT_KEYS.to_owned()));
     }
     problems.extend(config.keys.keys().filter_map(|name| key_name_problem(name)).map(Problem::without_location));
     problems.extend(same_key(config));
     problems
+}
+
+/// Finds limits of time where there is no run that they could limit.
+fn wall_problems(config: &Config) -> Vec<Problem> {
+    let keys = config.keys.iter().map(|(name, key)| (format!("keys.{name}.budget"), &key.budget));
+    let shared = iter::once(("budget".to_owned(), &config.budget)).chain(keys);
+    let timed = shared.filter(|(_, budget)| budget.wall.is_some());
+    let message = |(path, _): (String, _)| {
+        format!(
+            "`{path}.wall` has no effect, because only one run can have a time limit; set it in the agents' budgets"
+        )
+    };
+    timed.map(message).map(Problem::without_location).collect()
 }
 
 /// Finds two names for one key. The server could not know which name a request belongs to.

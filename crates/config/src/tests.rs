@@ -84,9 +84,196 @@ fn limits_of_zero_are_refused() {
         ("[recall]\nmax_notes = 0", "11:13"),
         ("[retention]\nsessions = \"0s\"", "11:12"),
         ("[retention]\nruns = \"0s\"", "11:8"),
+        ("context_tokens = 0", "10:18"),
     ] {
         let problem = problem(&format!("{MINIMAL}{line}\n"));
         assert!(problem.starts_with(&format!("brigade.toml:{location}: this must be greater than zero")), "{problem}");
+    }
+}
+
+#[test]
+fn a_policy_with_which_no_call_could_succeed_is_refused() {
+    for (policy, name) in [
+        ("retry = { attempts = 0 }", "retry.attempts"),
+        ("retry = { attempts_billed = 0 }", "retry.attempts_billed"),
+        ("timeouts = { first_delta = \"0s\" }", "timeouts.first_delta"),
+        ("timeouts = { first_delta_reasoning = \"0s\" }", "timeouts.first_delta_reasoning"),
+        ("timeouts = { idle = \"0s\" }", "timeouts.idle"),
+        ("timeouts = { attempt = \"0s\" }", "timeouts.attempt"),
+        ("limits = { requests_per_minute = 0 }", "limits.requests_per_minute"),
+        ("limits = { input_tokens_per_minute = 0 }", "limits.input_tokens_per_minute"),
+        ("limits = { output_tokens_per_minute = 0 }", "limits.output_tokens_per_minute"),
+        ("limits = { tokens_per_minute = 0 }", "limits.tokens_per_minute"),
+        ("limits = { requests_per_day = 0 }", "limits.requests_per_day"),
+        ("limits = { tokens_per_day = 0 }", "limits.tokens_per_day"),
+        ("limits = { burst_percent = 0 }", "limits.burst_percent"),
+        ("breaker = { failures_in_row = 0 }", "breaker.failures_in_row"),
+        ("breaker = { failed_percent = 0 }", "breaker.failed_percent"),
+        ("breaker = { window = \"0s\" }", "breaker.window"),
+        ("hedge_after = \"0s\"", "hedge_after"),
+    ] {
+        let problem = problem(&format!("{MINIMAL}[models.mini.policy]\n{policy}\n"));
+        assert!(problem.contains(&format!("`{name}` must be greater than zero")), "{policy}: {problem}");
+    }
+}
+
+#[test]
+fn a_time_limit_is_refused_where_there_is_no_run() {
+    let key = format!("[keys.web]\nhash = \"{}\"\nbudget = {{ wall = \"5m\" }}", KeyHash::of("brg_1"));
+    for (lines, path) in [("[budget]\nwall = \"5m\"", "budget.wall"), (key.as_str(), "keys.web.budget.wall")] {
+        let problem = problem(&format!("{MINIMAL}{lines}\n"));
+        assert!(problem.contains(&format!("`{path}` has no effect")), "{problem}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_says_why_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = |name: &str, bytes: Option<&[u8]>| {
+        let path = folder.path().join(name);
+        bytes.into_iter().for_each(|bytes| std::fs::write(&path, bytes).unwrap());
+        LoadedConfig::from_file(&path).unwrap_err().to_string()
+    };
+    let latin = [MINIMAL.as_bytes(), b"purpose = \"Caf\xe9\"\n"].concat();
+    assert!(
+        error("latin.toml", Some(&latin)).ends_with("latin.toml:10: this line is not UTF-8; save the file as UTF-8")
+    );
+    for start in [b"\xff\xfe[\0", b"\xfe\xff\0["] {
+        assert!(error("wide.toml", Some(start)).contains("wide.toml is UTF-16, but the configuration must be UTF-8"));
+    }
+    assert!(error("none.toml", None).contains("`brigade init"));
+    std::fs::create_dir(folder.path().join("folder.toml")).unwrap();
+    let message = error("folder.toml", None);
+    assert!(message.contains("must be a file that this user may read") && !message.contains("init"), "{message}");
+    std::fs::write(folder.path().join("marked.toml"), ["\u{feff}", MINIMAL].concat()).unwrap();
+    assert!(LoadedConfig::from_file(&folder.path().join("marked.toml")).is_ok());
+}
+
+#[test]
+fn variables_that_look_like_overrides_are_pointed_out() {
+    let warnings = |name: &str| {
+        let text = format!("{MINIMAL}# {{ env = \"BRIGADE_SERVER_SECRET\" }}\n");
+        let variables = [(name.to_owned(), "x".to_owned())];
+        LoadedConfig::parse(Path::new("brigade.toml"), &text, variables).unwrap().ignored_variables
+    };
+    for (name, meant) in [
+        ("BRIGADE_SERVER_LISTEN", "BRIGADE__SERVER__LISTEN"),
+        ("BRIGADE_SERVER__LISTEN", "BRIGADE__SERVER__LISTEN"),
+        ("BRIGADE_SERVER_MAX_RUNS", "BRIGADE__SERVER__MAX_RUNS"),
+        ("BRIGADE_SERVR_LISTEN", "BRIGADE__SERVER__LISTEN"),
+        ("BRIGADE_LISTEN", "BRIGADE__SERVER__LISTEN"),
+        ("BRIGADE_STORE", "BRIGADE__STORE"),
+        ("BRIGADE_LOG_LEVEL", "BRIGADE__LOG__LEVEL"),
+        ("brigade__log__level", "BRIGADE__LOG__LEVEL"),
+        ("BRIGADE_BUDGET_USD", "BRIGADE__BUDGET__USD"),
+    ] {
+        let expected = format!("the environment variable `{name}` has no effect; did you mean `{meant}`?");
+        assert_eq!(warnings(name), [expected]);
+    }
+    for name in [
+        "BRIGADE_CONFIG",
+        "BRIGADE_SERVER_SECRET",
+        "BRIGADE_SERVICE_HOST",
+        "BRIGADE_SERVICE_PORT_HTTP",
+        "BRIGADE_PORT",
+        "BRIGADE_PORT_8080_TCP_ADDR",
+        "BRIGADE_API_KEY",
+        "BRIGADE_TOKEN",
+        "BRIGADE_URL",
+        "BRIGADE_HOME",
+        "BRIGADE_VERSION",
+        "BRIGADE_IMAGE",
+        "PATH",
+    ] {
+        assert_eq!(warnings(name), [] as [&str; 0], "{name}");
+    }
+}
+
+fn lints(text: &str) -> Vec<String> {
+    lint::lint(&parse(text).unwrap().config, &PriceBook::bundled()).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn sections_that_nothing_uses_are_pointed_out() {
+    let text = format!(
+        r#"{MINIMAL}workers = ["helper"]
+tools = ["used"]
+[agents.helper]
+model = "mini"
+exposed = false
+[agents.hermit]
+model = "mini"
+exposed = false
+[providers.groq]
+[models.spare]
+provider = "openai"
+model = "gpt-5-nano"
+[tools.used]
+description = "Looks."
+input = {{ type = "object", properties = {{ id = {{ type = "string" }}, note = {{ type = "string" }} }} }}
+http = {{ url = "https://a.test/{{id}}" }}
+[tools.unused]
+description = "Looks."
+http = {{ url = "https://a.test/" }}
+"#
+    );
+    let found = lints(&text);
+    for expected in [
+        "tools.unused is not a tool of any agent",
+        "models.spare is not the model or a fallback of anything",
+        "providers.groq has no model",
+        "agents.hermit is neither exposed nor a worker",
+        "tools.used does not send `note`: a GET request has no body",
+    ] {
+        assert!(found.iter().any(|lint| lint.starts_with(expected)), "{expected} is not in {found:#?}");
+    }
+    let unexpected = ["tools.used is", "models.mini is", "providers.openai has no model", "agents.helper is"];
+    assert!(!found.iter().any(|lint| unexpected.iter().any(|start| lint.starts_with(start))), "{found:#?}");
+}
+
+#[test]
+fn base_urls_that_look_wrong_are_pointed_out() {
+    let advice = |kind: &str, url: &str| {
+        let provider =
+            format!("[providers.openai]\nkind = \"{kind}\"\nbase_url = \"{url}\"\napi_key = {{ env = \"K\" }}");
+        let found = lints(&MINIMAL.replace("[providers.openai]", &provider));
+        found.into_iter().find(|lint| lint.starts_with("providers.openai")).unwrap_or_default()
+    };
+    for (kind, url, expected) in [
+        (
+            "openai",
+            "https://api.openai.com/v1/responses",
+            "ends in `/responses`, to which `/chat/completions` is added",
+        ),
+        ("compatible", "https://a.test/v1/completions", "ends in `/completions`"),
+        ("compatible", "https://a.test/v1/models/", "ends in `/models`"),
+        ("compatible", "https://a.test/v1/embeddings", "ends in `/embeddings`"),
+        ("openai_responses", "https://a.test/v1/chat/completions", "to which `/responses` is added"),
+        ("anthropic", "https://a.test/v1/chat/completions", "to which `/messages` is added"),
+        ("compatible", "https://a.test/v1/v1", "a part of which is there twice"),
+        ("compatible", "https://a.test//v1", "a part of which is there twice"),
+        ("compatible", "https://a.test/api", "most servers want `/api/v1`"),
+        ("vllm", "http://gpu.example.com:8000/v1", "sends its key to gpu.example.com:8000 without encryption"),
+        ("vllm", "http://8.8.8.8/v1", "sends its key to 8.8.8.8 without encryption"),
+    ] {
+        assert!(advice(kind, url).contains(expected), "{kind} {url}: {}", advice(kind, url));
+    }
+    for (kind, url) in [
+        ("openai", "https://api.openai.com/v1"),
+        ("openai", "https://api.openai.com/v1/chat/completions"),
+        ("openai", "https://api.openai.com"),
+        ("anthropic", "https://a.test/v1/messages"),
+        ("anthropic", "https://a.test/anthropic"),
+        ("azure", "https://r.openai.azure.com/openai/deployments/mini?api-version=2024-10-21"),
+        ("compatible", "https://generativelanguage.googleapis.com/v1beta/openai"),
+        ("compatible", "https://a.test/api/v3/"),
+        ("vllm", "http://127.0.0.1:8000/v1"),
+        ("vllm", "http://[::1]:8000/v1"),
+        ("vllm", "http://10.0.0.7:8000/v1"),
+        ("vllm", "http://gpu-7:8000/v1"),
+        ("vllm", "http://vllm.models.svc:8000/v1"),
+    ] {
+        assert_eq!(advice(kind, url), "", "{kind} {url}");
     }
 }
 
@@ -104,6 +291,8 @@ fn a_value_of_the_wrong_type_is_reported_with_what_to_write() {
         ("temperature = \"warm\"", "expected a number; found a string"),
         ("temperature = nan", "expected a number from 0 to 2"),
         ("temperature = 2.1", "expected a number from 0 to 2"),
+        ("budget = { wrap_up_percent = 100 }", "expected a number from 0 to 99"),
+        ("budget = { wrap_up_percent = 255 }", "expected a number from 0 to 99"),
         ("[models.mini]\ntemperature = -inf", "this is there twice, first in line 4"),
         ("turns = 5.5", "expected a whole number from 0 to 4294967295; found `5.5`"),
         ("workers = [1]", "expected a map; found `1`"),
@@ -241,6 +430,10 @@ model = "gpt-5-mini"
 [models.opus]
 provider = "anthropic"
 model = "claude-opus-4-7"
+[models.sonnet]
+provider = "anthropic"
+model = "claude-sonnet-4-5"
+temperature = 1.2
 [agents.clerk]
 model = "mini"
 temperature = 0.5
@@ -249,6 +442,7 @@ temperature = 0.5
     let lints: Vec<String> = lint::lint(&config, &PriceBook::bundled()).iter().map(ToString::to_string).collect();
     for expected in [
         "models.mini sets `temperature`, which gpt-5-mini refuses: its requests leave it out",
+        "models.sonnet sets `temperature` higher than claude-sonnet-4-5 takes: its requests have the highest value",
         "models.mini falls back to `again`, which is the same model at the same account",
         "agents.clerk sets `temperature`, which gpt-5-mini refuses: its requests leave it out",
         "agents.clerk sets `temperature`, which claude-opus-4-7 refuses: its requests leave it out",

@@ -58,6 +58,12 @@ pub(super) fn some_temperature<'de, D: Deserializer<'de>>(deserializer: D) -> Re
     is_valid.then_some(Some(temperature)).ok_or_else(|| de::Error::custom("expected a number from 0 to 2"))
 }
 
+/// A share that leaves something for the rest.
+pub(super) fn some_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    let percent = u8::deserialize(deserializer)?;
+    (percent < 100).then_some(Some(percent)).ok_or_else(|| de::Error::custom("expected a number from 0 to 99"))
+}
+
 /// A size that must not be zero.
 pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
     let size = ByteSize::deserialize(deserializer)?;
