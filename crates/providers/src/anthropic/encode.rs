@@ -96,7 +96,7 @@ impl<'a> OutputConfig<'a> {
 /// The API refuses a temperature beside thinking, and accepts `top_p` there only from 0.95 on.
 fn write_sampling(body: &mut BodyWriter<'_>, plan: ReasoningPlan, family: ModelFamily, settings: &Settings) {
     let allowed = family.sampling != Sampling::Neither;
-    let temperature = settings.temperature.filter(|_| allowed && !plan.thinks()).map(|value| value.clamp(0.0, 1.0));
+    let temperature = settings.temperature.filter(|_| allowed && !plan.thinks());
     let alone = family.sampling == Sampling::Both || temperature.is_none();
     let top_p = settings.top_p.filter(|value| allowed && alone && (!plan.thinks() || *value >= 0.95));
     body.field("temperature", temperature.as_ref());

@@ -15,7 +15,10 @@ use crate::{
         builder::{AccountError, Auth, ClientBuilder},
         client::{Client, Model},
     },
-    protocol::protocol::{ModelRequest, Protocol},
+    protocol::{
+        parameters::SettingLimits,
+        protocol::{ModelRequest, Protocol},
+    },
 };
 
 /// The name of this protocol in [`brigade_core::Dialect`] and [`brigade_core::ProviderData`].
@@ -85,6 +88,11 @@ impl Protocol for Messages {
             vec!["seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "logit_bias", "n"];
         refused.extend(ModelFamily::of(model).refused(settings));
         refused
+    }
+
+    fn limits(&self) -> SettingLimits {
+        // <https://docs.anthropic.com/en/api/messages#body-temperature>
+        SettingLimits { temperature: 1.0, stop_sequences: usize::MAX }
     }
 
     fn is_private(&self, _data: &ProviderData) -> bool {

@@ -137,6 +137,11 @@ impl<P: Protocol> ClientBuilder<P> {
         refused
     }
 
+    /// The names of those of the settings that are larger than the server takes. Its requests have the largest value.
+    pub fn reduced(&self, settings: &Settings) -> Vec<&'static str> {
+        self.protocol.limits().reduce(&mut settings.clone())
+    }
+
     /// Allows HTTP/2 where the server offers it over TLS. Off by default: with HTTP/2 all requests share one
     /// connection, one stalled connection stalls them all, and requests beyond the server's limit of concurrent streams
     /// (often 100) wait in a queue that no metric shows.

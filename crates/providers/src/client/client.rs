@@ -69,6 +69,8 @@ pub struct Model<P> {
 pub struct Probe {
     /// The provider's id of the request, if it sent one.
     pub request_id: Option<String>,
+    /// Whether the answer was JSON, as that of every API is. Web pages and gateways answer status 200, too.
+    pub is_json: bool,
 }
 
 impl<P: Protocol> Client<P> {
@@ -91,8 +93,8 @@ impl<P: Protocol> Client<P> {
     /// Requests the list of models, which is free, to check that the provider can be reached and accepts the API key.
     /// Has no timeout of its own, like every call.
     pub async fn probe(&self) -> Result<Probe, ModelError> {
-        let request_id = self.account.get(&self.protocol.probe_path()).await?;
-        Ok(Probe { request_id })
+        let (request_id, is_json) = self.account.get(&self.protocol.probe_path()).await?;
+        Ok(Probe { request_id, is_json })
     }
 }
 
@@ -154,12 +156,14 @@ impl<P: Protocol> Model<P> {
         ModelRequest { model: self.id.model(), chat, settings, stream, maker: self.maker }
     }
 
-    /// The settings of a request, and the names of the settings that are left out because the model refuses them.
+    /// The settings that the model accepts, and the quirks of those that were left out or reduced.
     fn accepted(&self, request: &ChatRequest) -> (Settings, Vec<&'static str>) {
         let mut settings = request.settings.over(&self.settings);
         let mut refused = self.client.protocol.refused(self.id.model(), &settings);
         refused.retain(|name| parameters::leave_out(&mut settings, name));
-        (settings, refused)
+        let reduced = self.client.protocol.limits().reduce(&mut settings);
+        let left_out = refused.into_iter().map(parameters::left_out_quirk);
+        (settings, left_out.chain(reduced.into_iter().map(parameters::reduced_quirk)).collect())
     }
 
     fn marked(&self, mut reply: ChatReply) -> ChatReply {
@@ -183,10 +187,9 @@ impl<P: Protocol> Model<P> {
 
     fn http_request(&self, request: &ChatRequest, run: &Run) -> Result<Request, ModelError> {
         let account = &self.client.account;
-        let (settings, left_out) = self.accepted(request);
-        for name in left_out {
-            let kind = format!("left_out_{name}").into();
-            run.emit(&Event::WireQuirk { provider: Arc::clone(self.id.provider()), kind });
+        let (settings, quirks) = self.accepted(request);
+        for quirk in quirks {
+            run.emit(&Event::WireQuirk { provider: Arc::clone(self.id.provider()), kind: quirk.into() });
         }
         let request = self.model_request(request, &settings, run.wants_deltas());
         let mut headers = account.headers(run);

@@ -68,18 +68,19 @@ impl Account {
         headers
     }
 
-    /// Requests an endpoint without a body. Returns the provider's request id.
-    pub(crate) async fn get(&self, path: &str) -> Result<Option<String>, ModelError> {
+    /// Requests an endpoint without a body. Returns the provider's request id, and whether the answer is JSON.
+    pub(crate) async fn get(&self, path: &str) -> Result<(Option<String>, bool), ModelError> {
         let url = self.url(path);
         let mut request = Request::new(Method::GET, url.clone());
         request.headers_mut().clone_from(&self.headers);
-        let response = self.http.send(request).await?;
+        let mut response = self.http.send(request).await?;
         if response.status().is_success() {
             let head = ResponseHead::new(response.status(), response.headers());
+            let is_json = begins_as_json(&mut response).await;
             self.http.drain(response, ());
-            return Ok(head.request_id);
+            return Ok((head.request_id, is_json));
         }
-        let result = read_document(response).await.map(|(head, _)| head.request_id);
+        let result = read_document(response).await.map(|(head, _)| (head.request_id, false));
         result.map_err(|error| with_url(self.without_key(error), &url))
     }
 
@@ -94,6 +95,22 @@ impl Account {
             error.with(|failure| failure.message = failure.message.replace(secret, "[the API key]"))
         })
     }
+}
+
+/// Whether a body begins with an object or a list. Reads no further than that.
+async fn begins_as_json(response: &mut Response) -> bool {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || [0xEF, 0xBB, 0xBF].contains(byte);
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        if let Some(first) = chunk.iter().find(|byte| !is_blank(byte)) {
+            return matches!(first, b'{' | b'[');
+        }
+        read += chunk.len();
+        if read > MAX_ERROR_BYTES {
+            break;
+        }
+    }
+    false
 }
 
 /// A URL without the parts that may hold a secret.

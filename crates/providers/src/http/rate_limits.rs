@@ -138,7 +138,7 @@ pub(super) fn wait(value: &str, now: Timestamp) -> Option<Duration> {
     let time = || unix_time(value).or_else(|| value.parse().ok());
     // Zero if the time has passed.
     let until = |time: Timestamp| time.duration_since(now).max(SignedDuration::ZERO).unsigned_abs();
-    go_duration(value).or_else(|| seconds(value)).or_else(|| time().map(until))
+    go_duration(value).or_else(|| seconds(value)).or_else(|| time().map(until)).filter(|wait| *wait <= MAX_WAIT)
 }
 
 /// The value of a header without blanks around it; absent if it is empty or not text.

@@ -69,5 +69,6 @@ fn wait(value: &Value, now: Timestamp) -> Option<Duration> {
     value
         .as_f64()
         .and_then(|number| Duration::try_from_secs_f64(number).ok())
+        .filter(|wait| *wait <= rate_limits::MAX_WAIT)
         .or_else(|| rate_limits::wait(value.as_str()?, now))
 }

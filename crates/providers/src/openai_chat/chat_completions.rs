@@ -17,6 +17,7 @@ use crate::{
     },
     protocol::{
         known_models,
+        parameters::SettingLimits,
         protocol::{ModelRequest, Protocol},
     },
 };
@@ -123,6 +124,11 @@ impl Protocol for ChatCompletions {
             refused.push("metadata");
         }
         refused
+    }
+
+    fn limits(&self) -> SettingLimits {
+        let Quirks { max_temperature, max_stop_sequences, .. } = self.quirks;
+        SettingLimits { temperature: max_temperature, stop_sequences: max_stop_sequences }
     }
 
     fn is_private(&self, data: &ProviderData) -> bool {

@@ -32,7 +32,7 @@ pub enum Server {
 /// quirks.null_content = false;
 /// let server = OpenAi::compatible("lab", "http://127.0.0.1:8000/v1").quirks(quirks);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a difference between servers")]
 #[non_exhaustive]
 pub struct Quirks {
@@ -60,6 +60,10 @@ pub struct Quirks {
     pub metadata_needs_store: bool,
     /// The settings that the server refuses, for any model.
     pub refuses: &'static [&'static str],
+    /// The highest temperature that the server takes. A higher one is reduced to it.
+    pub max_temperature: f32,
+    /// The most stop sequences that the server takes. Further ones are left out.
+    pub max_stop_sequences: usize,
     /// How reasoning is requested.
     pub reasoning: ReasoningField,
     /// The nonstandard fields of an assistant message that are sent back. Strict servers refuse a message with an unknown
@@ -163,6 +167,8 @@ impl Server {
             echo: &[],
             call_ids: CallIds::UpTo(40),
             metadata_needs_store: true,
+            // <https://platform.openai.com/docs/api-reference/chat/create#chat-create-stop>
+            max_stop_sequences: 4,
             strict_roles: false,
             ..Quirks::COMPATIBLE
         };
@@ -181,6 +187,8 @@ impl Server {
             },
             Self::DeepSeek => Quirks {
                 json_schema: false,
+                // <https://api-docs.deepseek.com/api/create-chat-completion>
+                max_stop_sequences: 16,
                 reasoning: ReasoningField::Thinking,
                 echo: &["reasoning_content"],
                 null_content: false,
@@ -194,6 +202,8 @@ impl Server {
                 echo: &["content"],
                 null_content: false,
                 refuses: &["logit_bias", "logprobs", "service_tier", "top_logprobs", "user"],
+                // <https://docs.mistral.ai/api/#tag/chat>
+                max_temperature: 1.5,
                 call_ids: CallIds::NineAlphanumeric,
                 ..Quirks::COMPATIBLE
             },
@@ -215,6 +225,8 @@ impl Quirks {
         null_content: true,
         metadata_needs_store: false,
         refuses: &[],
+        max_temperature: 2.0,
+        max_stop_sequences: usize::MAX,
         reasoning: ReasoningField::Effort,
         echo: &["reasoning", "reasoning_content", "reasoning_details", "extra_content"],
         call_ids: CallIds::UpTo(64),

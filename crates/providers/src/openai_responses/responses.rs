@@ -13,6 +13,7 @@ use crate::{
     },
     protocol::{
         known_models,
+        parameters::SettingLimits,
         protocol::{ModelRequest, Protocol},
     },
 };
@@ -89,6 +90,10 @@ impl Protocol for Responses {
         let mut refused = vec!["stop", "seed", "frequency_penalty", "presence_penalty", "logprobs", "logit_bias", "n"];
         refused.extend(known_models::refused(model, settings));
         refused
+    }
+
+    fn limits(&self) -> SettingLimits {
+        SettingLimits { temperature: 2.0, stop_sequences: usize::MAX }
     }
 
     fn is_private(&self, _data: &ProviderData) -> bool {

@@ -12,10 +12,13 @@ use std::{borrow::Cow, fmt};
 use brigade_core::{ChatReply, ChatRequest, ModelError, ModelErrorKind, ProviderData, Settings, Usage};
 use http::HeaderName;
 
-use super::{event_sink::EventSink, maker::Maker};
+use super::{event_sink::EventSink, maker::Maker, parameters::SettingLimits};
 use crate::http::sse::SseEvent;
 
 /// A wire protocol. The value holds the differences between the servers that speak it.
+///
+/// Only this crate can implement it, because decoders report to types that are not public: a new protocol is a folder of
+/// this crate. The trait is public so that [`Client`](crate::Client) can be named for any of them.
 pub trait Protocol: fmt::Debug + Clone + Send + Sync + 'static {
     /// Decodes one answer.
     type Decoder: ReplyDecoder;
@@ -34,6 +37,9 @@ pub trait Protocol: fmt::Debug + Clone + Send + Sync + 'static {
 
     /// The names of settings that `model` refuses, or that the protocol has no field for. Requests are sent without them.
     fn refused(&self, model: &str, settings: &Settings) -> Vec<&'static str>;
+
+    /// The largest values that the server takes. Requests are sent with these in place of larger ones.
+    fn limits(&self) -> SettingLimits;
 
     /// Whether only the account, and the family of models, that made this part of an answer can read it.
     fn is_private(&self, data: &ProviderData) -> bool;

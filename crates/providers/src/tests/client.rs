@@ -1,13 +1,17 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_compression::{
     Level,
     tokio::bufread::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder},
 };
-use brigade_core::{ChatModel, ChatRequest, Embedder, Event, ModelErrorKind, Run, testing::Recorder};
+use brigade_core::{ChatModel, ChatRequest, Embedder, Event, ModelErrorKind, Run, Settings, testing::Recorder};
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -208,6 +212,49 @@ async fn a_setting_that_the_model_refuses_is_left_out_and_counted() {
     assert!(!server.requests.recv().await.unwrap().contains("temperature"));
     let is_counted = |event: &Event| matches!(event, Event::WireQuirk { kind, .. } if kind == "left_out_temperature");
     assert_eq!(recorder.count(is_counted), 1);
+}
+
+#[tokio::test]
+async fn a_setting_beyond_what_the_server_takes_is_reduced_and_counted_under_a_constant_name() {
+    let texts: Vec<String> = (0..20).map(|number| format!("stop {number}")).collect();
+    let mut settings = Settings::default().temperature(Some(1.8));
+    settings.stop_sequences = texts;
+    let request = ChatRequest::new("?").settings(settings);
+    for (dialect, temperature, stops) in
+        [(Dialect::Chat, 1.8, 4), (Dialect::Responses, 1.8, 0), (Dialect::Messages, 1.0, 20)]
+    {
+        let mut server = CannedServer::answering().await;
+        let recorder = Recorder::new();
+        let run = Run::builder().observer(Arc::new(recorder.clone())).build();
+        // Whether the answer is one of the dialect does not matter.
+        let _ = model(&server, dialect).chat(&request, &run).await;
+        let sent = server.requests.recv().await.unwrap();
+        let body: Value = serde_json::from_str(sent.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let rounded = (body["temperature"].as_f64().unwrap() * 10.0).round() / 10.0;
+        let sent_stops = body.get("stop").or(body.get("stop_sequences")).and_then(Value::as_array).map_or(0, Vec::len);
+        assert_eq!((rounded, sent_stops), (temperature, stops), "{dialect:?}");
+        let quirk = |name: &str| {
+            recorder.count(|event| matches!(event, Event::WireQuirk { kind: Cow::Borrowed(kind), .. } if *kind == name))
+        };
+        assert_eq!(quirk("reduced_temperature"), usize::from(temperature < 1.8), "{dialect:?}");
+        assert_eq!(quirk("reduced_stop"), usize::from(stops == 4), "{dialect:?}");
+        assert_eq!(quirk("left_out_stop"), usize::from(stops == 0), "{dialect:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_tells_an_api_from_a_web_page() {
+    for (body, is_json) in [
+        ("{\"data\":[]}", true),
+        ("\u{feff} [1]", true),
+        ("<!doctype html><html></html>", false),
+        ("It works!", false),
+        ("", false),
+    ] {
+        let server = CannedServer::new("200 OK", "", body).await;
+        let probe = OpenAi::builder().base_url(&server.url).build().unwrap().probe().await.unwrap();
+        assert_eq!(probe.is_json, is_json, "{body}");
+    }
 }
 
 #[tokio::test]

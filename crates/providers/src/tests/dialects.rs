@@ -441,6 +441,31 @@ fn usage_does_not_fall_within_a_stream() {
 }
 
 #[test]
+fn usage_that_is_missing_comes_early_or_comes_twice_costs_no_answer_and_counts_once() {
+    for dialect in DIALECTS {
+        let answer = Answer::text(&["one ", "two"]);
+        let (mut events, end) = answer.events(dialect);
+        events.push(end);
+        let without = |events: &[Vec<u8>], index: usize| -> Vec<Vec<u8>> {
+            let usage = format!("\"usage\":{}", answer.usage(dialect, index));
+            let text = |event: &Vec<u8>| String::from_utf8(event.clone()).unwrap().replace(&usage, "\"other\":0");
+            events.iter().map(|event| text(event).into_bytes()).collect()
+        };
+        let read = |events: &[Vec<u8>]| {
+            let reading = Reading::of_chunks(dialect, &events.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            assert_eq!(reading.text(), "one two", "{dialect:?}");
+            (reading.reply().usage, reading.has_quirk("usage_missing"))
+        };
+        assert_eq!(read(&without(&without(&events, 0), 1)), (None, true), "{dialect:?}");
+        assert_eq!(read(&without(&events, 1)), (Some(Usage::new(20, 1)), false), "{dialect:?}");
+        let usage = format!("\"usage\":{}", answer.usage(dialect, 1)).into_bytes();
+        let last = events.iter().position(|event| event.windows(usage.len()).any(|part| part == usage)).unwrap();
+        let twice = [&events[..=last], &events[last..]].concat();
+        assert_eq!(read(&twice), (Some(Usage::new(20, 5)), false), "{dialect:?}");
+    }
+}
+
+#[test]
 fn usage_of_another_type_is_left_out_and_the_answer_stays() {
     for dialect in DIALECTS {
         for odd in [json!("20"), json!(-1), json!(2.5), json!([1]), json!({}), json!(true), json!(1e300)] {

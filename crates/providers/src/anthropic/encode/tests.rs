@@ -399,7 +399,7 @@ fn thinking_ends_in_a_turn_in_which_a_fallback_called_a_tool() {
 #[test]
 fn sampling_is_sent_only_where_it_is_accepted() {
     let sampled = |model: &str, reasoning| {
-        let settings = Settings::default().temperature(Some(1.5)).top_p(Some(0.5)).reasoning(reasoning);
+        let settings = Settings::default().temperature(Some(1.0)).top_p(Some(0.5)).reasoning(reasoning);
         let body = encoded(model, &with(settings));
         (body["temperature"].clone(), body["top_p"].clone())
     };

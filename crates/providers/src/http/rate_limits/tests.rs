@@ -31,6 +31,30 @@ fn retry_after(pairs: &[(&'static str, &str)]) -> (Option<Duration>, bool) {
 }
 
 #[test]
+fn a_reset_that_is_too_far_is_invalid_in_every_form() {
+    let year = 366 * 24 * 3600;
+    for value in [
+        "999999h",
+        "99999999999",
+        "32503680000",
+        "32503680000000",
+        "3000-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "inf",
+        "1e300",
+    ] {
+        let reset = limits(&[("x-ratelimit-reset-requests", value)]).requests.reset;
+        assert_eq!(reset, None, "{value}");
+        let anthropic = limits(&[("anthropic-ratelimit-requests-reset", value)]).requests.reset;
+        assert_eq!(anthropic, None, "{value}");
+    }
+    let reset = |value: &str| limits(&[("x-ratelimit-reset-requests", value)]).requests.reset;
+    assert_eq!(reset("2025-06-02T15:15:45Z"), Some(Duration::from_mins(1)));
+    assert_eq!(reset("2000-01-01T00:00:00Z"), Some(Duration::ZERO));
+    assert_eq!(reset("8784h"), Some(Duration::from_secs(year)));
+}
+
+#[test]
 fn openai_limits_are_read() {
     let limits = limits(&[
         ("x-ratelimit-limit-requests", "10000"),
