@@ -174,7 +174,8 @@ impl CommandToolBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if the command is empty or its program has a placeholder.
+    /// Fails if the command is empty, its program has a placeholder, or one of its arguments has a placeholder that is not
+    /// an argument of the tool.
     pub fn build(self) -> Result<CommandTool, BuildToolError> {
         let Self { spec, command, directory, environment, max_output, redact } = self;
         let mut command = command.into_iter();
@@ -182,7 +183,8 @@ impl CommandToolBuilder {
         if Template::parse(&program).names().next().is_some() {
             return Err(BuildToolError::ProgramPlaceholder(program));
         }
-        let arguments = command.map(|text| Template::parse(&text)).collect();
+        let arguments: Vec<_> = command.map(|text| Template::parse(&text)).collect();
+        arguments.iter().try_for_each(|argument: &Template| argument.check(&spec))?;
         // An empty path is not a directory to the operating system.
         let directory = if directory.as_os_str().is_empty() { ".".into() } else { directory };
         Ok(CommandTool { spec, program, arguments, directory, environment, max_output, redact })

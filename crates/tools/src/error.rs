@@ -23,6 +23,11 @@ pub enum BuildToolError {
     /// The guard does not allow the address.
     #[error(transparent)]
     Egress(#[from] EgressDenied),
+    /// A placeholder has no argument of its name in the tool's schema, so no model would ever fill it.
+    #[error(
+        "the placeholder `{{{0}}}` is not an argument of the tool; add `{0}` to the `properties` of its input schema"
+    )]
+    Placeholder(String),
     /// A header has an invalid name, or a value that HTTP cannot carry. The value is not shown, as it may be a secret.
     #[error("the header `{0}` has an invalid name or value; use visible ASCII characters")]
     Header(String),

@@ -140,10 +140,11 @@ impl HttpToolBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if the address is not valid or not allowed, a header is not valid, or the client cannot be set up.
+    /// Fails if the address is not valid or not allowed, a placeholder is not an argument of the tool, a header is not valid, or the client cannot be set up.
     pub fn build(self) -> Result<HttpTool, BuildToolError> {
         let Self { spec, method, url, headers, egress, propagate_trace, max_output } = self;
         let url = parse_address(&url, egress)?;
+        url.check(&spec)?;
         // Fails if a crypto provider is already installed; then that one is used.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = egress.apply(Client::builder()).connect_timeout(CONNECT_TIMEOUT);

@@ -1,6 +1,11 @@
 //! Text with placeholders for arguments.
 
+use std::mem;
+
+use brigade_core::ToolSpec;
 use serde_json::{Map, Value};
+
+use crate::BuildToolError;
 
 /// Text with placeholders for arguments, such as `https://example.com/users/{id}`.
 ///
@@ -24,16 +29,25 @@ enum Segment {
 }
 
 impl Template {
-    /// Parses text. A brace that is not closed is ordinary text.
+    /// Parses text. Braces around anything else than a name, such as those of JSON or of `awk '{print $1}'`, are ordinary
+    /// text.
     pub fn parse(text: &str) -> Self {
-        let (mut segments, mut rest) = (Vec::new(), text);
+        let (mut segments, mut literal, mut rest) = (Vec::new(), String::new(), text);
         while let Some((before, after)) = rest.split_once('{') {
-            let Some((name, after)) = after.split_once('}') else { break };
-            segments.push(Segment::Text(before.to_owned()));
-            segments.push(Segment::Placeholder(name.to_owned()));
-            rest = after;
+            literal.push_str(before);
+            match after.split_once('}') {
+                Some((name, after)) if is_name(name) => {
+                    segments.push(Segment::Text(mem::take(&mut literal)));
+                    segments.push(Segment::Placeholder(name.to_owned()));
+                    rest = after;
+                }
+                _ => {
+                    literal.push('{');
+                    rest = after;
+                }
+            }
         }
-        segments.push(Segment::Text(rest.to_owned()));
+        segments.push(Segment::Text(literal + rest));
         Self(segments)
     }
 
@@ -43,6 +57,20 @@ impl Template {
             Segment::Placeholder(name) => Some(name.as_str()),
             Segment::Text(_) => None,
         })
+    }
+
+    /// Fails if a placeholder is not an argument of the tool. Schemas that describe arguments elsewhere than in their
+    /// `properties` are not searched.
+    pub(crate) fn check(&self, spec: &ToolSpec) -> Result<(), BuildToolError> {
+        const ELSEWHERE: [&str; 7] =
+            ["$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "patternProperties", "dependentSchemas"];
+        let schema: Value = serde_json::from_str(spec.input_schema.get()).unwrap_or_default();
+        if ELSEWHERE.iter().any(|key| schema.get(key).is_some()) {
+            return Ok(());
+        }
+        let arguments = schema.get("properties").and_then(Value::as_object);
+        let unknown = self.names().find(|name| !arguments.is_some_and(|arguments| arguments.contains_key(*name)));
+        unknown.map_or(Ok(()), |name| Err(BuildToolError::Placeholder(name.to_owned())))
     }
 
     /// True if the first character comes from an argument.
@@ -80,6 +108,12 @@ impl Template {
     }
 }
 
+/// Whether text is a name of an argument, perhaps with blanks around it, which are a mistake.
+fn is_name(text: &str) -> bool {
+    let name = text.trim();
+    !name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.'))
+}
+
 /// A string without its quotes; any other value as JSON.
 fn plain(value: Option<&Value>) -> String {
     match value {
@@ -104,6 +138,20 @@ mod tests {
         let arguments = json!({ "id": 7, "query": "a" });
         let filled = template.fill(arguments.as_object().unwrap(), |value| Ok::<_, Infallible>(value.to_uppercase()));
         assert_eq!(filled.unwrap(), "/users/7?q=A&x={");
+        let names = |text| Template::parse(text).names().map(str::to_owned).collect::<Vec<_>>();
+        for (text, expected) in [
+            ("{print $1}", &[] as &[&str]),
+            ("{}", &[]),
+            (r#"{"city": "{city}"}"#, &["city"]),
+            ("{{id}}", &["id"]),
+            ("{ id }", &[" id "]),
+        ] {
+            assert_eq!(names(text), expected, "{text}");
+        }
+        assert_eq!(
+            Template::parse("{a b}{id").fill(&Map::new(), |_| Ok::<_, Infallible>(String::new())).unwrap(),
+            "{a b}{id"
+        );
         let starts = |text| Template::parse(text).starts_with_placeholder();
         assert!(starts("{a}b") && !starts("b{a}"));
     }

@@ -73,6 +73,35 @@ fn a_command_needs_a_fixed_program() {
     assert!(matches!(build(&["{program}"]), Err(BuildToolError::ProgramPlaceholder(_))));
 }
 
+#[test]
+fn a_placeholder_that_is_not_an_argument_is_refused_in_every_tool() {
+    for (schema, text, refused) in [
+        (r#"{"properties":{"id":{}}}"#, "{id}", None),
+        (r#"{"properties":{"id":{}}}"#, "{id}/{ID}", Some("ID")),
+        (r#"{"properties":{"id":{}}}"#, "{ id }", Some(" id ")),
+        (r#"{"type":"object"}"#, "{id}", Some("id")),
+        ("{}", "{id}", Some("id")),
+        ("{}", "{print $1}", None),
+        (r##"{"$ref":"#/$defs/a","$defs":{"a":{}}}"##, "{id}", None),
+        (r#"{"allOf":[{"properties":{"id":{}}}]}"#, "{id}", None),
+        (r#"{"patternProperties":{"^i":{}}}"#, "{id}", None),
+    ] {
+        let spec = || ToolSpec::new("tool", "", RawJson::parse(schema.to_owned()).unwrap());
+        let url = format!("https://a.test/{text}");
+        let errors = [
+            CommandTool::builder(spec(), ["echo", text]).build().err(),
+            crate::HttpTool::builder(spec(), url).build().err(),
+        ];
+        for error in errors {
+            let name = error.as_ref().map(|error| match error {
+                BuildToolError::Placeholder(name) => name.as_str(),
+                other => panic!("{other}"),
+            });
+            assert_eq!(name, refused, "{schema} {text}");
+        }
+    }
+}
+
 /// A named pipe that tells when every process that holds it has ended.
 struct Witness {
     folder: tempfile::TempDir,
@@ -208,7 +237,8 @@ async fn the_reason_of_a_failed_program_is_its_status_and_quotes_no_output() {
         let error = shell(line).run(Map::new()).await.unwrap_err();
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), reason);
     }
-    let spec = ToolSpec::new("program", "", RawJson::parse("{}".to_owned()).unwrap());
+    let schema = r#"{"properties":{"text":{"type":"string"}}}"#;
+    let spec = ToolSpec::new("program", "", RawJson::parse(schema.to_owned()).unwrap());
     let tool = CommandTool::builder(spec, ["/bin/echo", "{text}"]).build().unwrap();
     let input = Map::from_iter([("text".to_owned(), Value::String("-canary".to_owned()))]);
     let error = tool.run(input).await.unwrap_err();

@@ -77,7 +77,8 @@ fn body_length(head: &str) -> usize {
 }
 
 fn http_tool(url: &str) -> HttpToolBuilder {
-    HttpTool::builder(ToolSpec::new("http", "", RawJson::parse("{}".to_owned()).unwrap()), url)
+    let schema = r#"{"properties":{"id":{},"host":{}}}"#;
+    HttpTool::builder(ToolSpec::new("http", "", RawJson::parse(schema.to_owned()).unwrap()), url)
 }
 
 /// Calls a tool whose headers and body hold the word `canary`.
