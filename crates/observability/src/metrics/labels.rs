@@ -55,6 +55,14 @@ impl KnownNames {
         known(&self.agents, path.rsplit('/').next().unwrap_or(path))
     }
 
+    pub(crate) fn agents(&self) -> impl Iterator<Item = LabelValue> {
+        self.agents.iter().copied()
+    }
+
+    pub(crate) fn models(&self) -> impl Iterator<Item = ModelLabels> {
+        self.models.values().copied()
+    }
+
     pub(crate) fn tool(&self, name: &str) -> LabelValue {
         known(&self.tools, name)
     }

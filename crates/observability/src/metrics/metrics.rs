@@ -16,6 +16,7 @@ use super::{
     labels::{ABSENT, INTERNAL_ERROR, KnownNames, LabelValue, ModelLabels, OTHER, error_type, word},
     run_timer::{RunTimer, RunTimers},
     series::Registry,
+    zeros,
 };
 use crate::{Convention, unpoisoned};
 
@@ -127,6 +128,7 @@ impl Metrics {
     pub fn add_names(&self, config: &MetricsConfig) {
         let mut names = unpoisoned(self.names.write());
         names.add(&config.agents, &config.tools, &config.models);
+        zeros::create(&self.instruments, &names);
     }
 
     /// Counts a request that the program answered with an error of this code, which must be a word of the program.

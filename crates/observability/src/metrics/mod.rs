@@ -7,3 +7,4 @@ pub(crate) mod names;
 pub(crate) mod prometheus;
 pub(crate) mod run_timer;
 pub(crate) mod series;
+pub(crate) mod zeros;

@@ -212,6 +212,7 @@ impl RunTree {
     fn add_event(&mut self, run: &mut OpenRun, event: &Event, at: Timestamp) {
         match event {
             Event::RunStarted | Event::Delta(_) | Event::RateLimitsReported { .. } => {}
+            Event::Resumed { .. } => self.resume_run(run, event),
             Event::RunEnded { stop, turns, usage, cost, elapsed } => {
                 let turns = describe::count(u64::from(*turns), "turn");
                 let usage = describe::tokens(Some(usage));
@@ -276,7 +277,6 @@ impl RunTree {
             | Event::HandedOff { .. }
             | Event::Degraded { .. }
             | Event::WorkerFailed { .. }
-            | Event::Resumed { .. }
             | Event::WireQuirk { .. } => {
                 self.add_leaf(run.turn.unwrap_or(run.node), event, NodeKind::Note);
             }
@@ -303,12 +303,27 @@ impl RunTree {
     }
 
     fn close_run(&mut self, run: &mut OpenRun, facts: Vec<String>, elapsed: Duration) {
+        self.end_parts(run, "no answer");
+        self.close(run.node, facts, elapsed);
+    }
+
+    /// Ends what was going on when the process of a stored run ended. The run itself goes on, whatever its first end was.
+    fn resume_run(&mut self, run: &mut OpenRun, event: &Event) {
+        self.end_parts(run, "cut off");
+        if let Some(node) = self.nodes.get_mut(run.node) {
+            (node.is_open, node.is_failed, node.ended) = (true, false, None);
+            node.facts.clear();
+        }
+        self.add_leaf(run.node, event, NodeKind::Note);
+    }
+
+    /// Ends the turn, attempts and tools of a run that have not ended.
+    fn end_parts(&mut self, run: &mut OpenRun, why: &str) {
         let tools = run.tools.drain(..).map(|tool| tool.node);
         let attempts = run.attempts.drain(..).map(|attempt| attempt.node);
         for node in run.turn.take().into_iter().chain(attempts).chain(tools) {
-            self.end(node, vec!["no answer".to_owned()]);
+            self.end(node, vec![why.to_owned()]);
         }
-        self.close(run.node, facts, elapsed);
     }
 
     fn close(&mut self, node: usize, mut facts: Vec<String>, elapsed: Duration) {

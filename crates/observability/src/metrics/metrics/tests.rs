@@ -459,3 +459,25 @@ async fn every_duration_within_a_runs_default_deadline_has_a_bucket() {
         assert!(largest >= 900.0, "{metric}: {largest}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_counters_of_failures_start_at_zero_for_every_known_name() {
+    let handle = Metrics::local(&config()).unwrap();
+    handle.observer().add_names(&MetricsConfig::default().agent("porter"));
+    assert_shows(
+        &handle.render(),
+        &[
+            r#"brigade_runs_total{agent="desk",outcome="finished"} 0"#,
+            r#"brigade_runs_total{agent="critic",outcome="internal_error"} 0"#,
+            r#"brigade_runs_total{agent="porter",outcome="provider_overloaded"} 0"#,
+            r#"brigade_attempts_total{provider="openai",model="gpt-5-mini",outcome="ok"} 0"#,
+            r#"brigade_attempts_total{provider="anthropic",model="claude-sonnet-4-5",outcome="provider_timeout_idle"} 0"#,
+            r#"brigade_usage_missing_total{provider="openai",model="gpt-5-mini"} 0"#,
+            r#"brigade_budget_refusals_total{scope="process",quantity="usd"} 0"#,
+        ],
+    );
+    let names = (0..10_000).fold(MetricsConfig::default(), |config, number| config.agent(format!("agent-{number}")));
+    let crowded = Metrics::local(&names).unwrap();
+    crowded.observer().on_event(&Run::new().child("agent-7", Budget::unlimited()).unwrap(), &Event::RunStarted);
+    assert_shows(&crowded.render(), &[r#"brigade_runs_in_flight{agent="agent-7"} 1"#]);
+}

@@ -308,3 +308,30 @@ fn a_turn_is_named_after_the_model_that_answered_and_a_failed_tool_has_its_reaso
     assert!(!tree.contains("gpt-5"), "{tree}");
     assert!(tree.contains("tool crm · error: HTTP 503 from crm.example · 1.0s"), "{tree}");
 }
+
+#[test]
+fn what_a_restart_cut_off_is_shown_once_and_the_run_has_its_last_end() {
+    let run = Run::new();
+    let model = ModelId::new("openai", "m");
+    let elapsed = Duration::from_secs(1);
+    let started = || {
+        let call = Event::ToolStarted { tool: "search".into(), call_id: "c1".into() };
+        [Event::TurnStarted { turn: 1, model: model.clone() }, Event::AttemptStarted { model: model.clone() }, call]
+    };
+    let resumed = Event::Resumed { steps: 0, saved: Money::ZERO };
+    let failed = Event::RunFailed { kind: None, message: "the store is gone".into(), elapsed };
+    let ended = Event::RunEnded {
+        stop: brigade_core::StopReason::Finished,
+        turns: 1,
+        usage: brigade_core::Usage::new(1, 1),
+        cost: None,
+        elapsed,
+    };
+    let first = started().into_iter().chain([failed, resumed.clone()]);
+    let events = first.chain(started()).chain([resumed, ended]);
+    let records = [Event::RunStarted].into_iter().chain(events).map(|event| EventRecord::new(&run, event));
+    let shown = RunTree::from_records("", records).unwrap().to_string();
+    assert!(shown.contains("run · finished") && !shown.contains("the store is gone"), "{shown}");
+    assert_eq!(shown.matches("search · no answer").count(), 1, "{shown}");
+    assert_eq!(shown.matches("search · cut off").count(), 1, "{shown}");
+}

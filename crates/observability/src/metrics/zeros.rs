@@ -1,0 +1,50 @@
+//! Counters that start at zero.
+//!
+//! `rate()` and `increase()` of Prometheus do not see the first failure of a series that appears with the value 1, so the
+//! counters that alerts read exist from the start.
+
+use brigade_core::{ModelErrorKind, Quantity, TimeoutPhase};
+
+use super::{
+    instruments::Instruments,
+    labels::{INTERNAL_ERROR, KnownNames, LabelValue, ModelLabels, error_type},
+};
+
+/// The failures of providers.
+const FAILURES: [ModelErrorKind; 12] = [
+    ModelErrorKind::NoSuchModel,
+    ModelErrorKind::Auth,
+    ModelErrorKind::Quota,
+    ModelErrorKind::RateLimited,
+    ModelErrorKind::Overloaded,
+    ModelErrorKind::Unreachable,
+    ModelErrorKind::Transient,
+    ModelErrorKind::Broken,
+    ModelErrorKind::Timeout(TimeoutPhase::Connect),
+    ModelErrorKind::Timeout(TimeoutPhase::FirstDelta),
+    ModelErrorKind::Timeout(TimeoutPhase::Idle),
+    ModelErrorKind::Timeout(TimeoutPhase::Attempt),
+];
+
+const QUANTITIES: [Quantity; 5] =
+    [Quantity::Usd, Quantity::Tokens, Quantity::Turns, Quantity::ModelCalls, Quantity::ToolCalls];
+
+/// More agents or models than this have no zeros, which would take the place of series with values.
+const MOST_NAMES: usize = 200;
+
+/// Creates the counters of failures for all known agents and models.
+pub(super) fn create(to: &Instruments, names: &KnownNames) {
+    let failures = || FAILURES.into_iter().map(error_type);
+    for agent in names.agents().take(MOST_NAMES) {
+        let outcomes = failures().chain(["finished", INTERNAL_ERROR]);
+        outcomes.for_each(|outcome| to.runs.with([agent, outcome]).increment(0));
+    }
+    for ModelLabels { provider, model, .. } in names.models().take(MOST_NAMES) {
+        failures().chain(["ok"]).for_each(|outcome| to.attempts.with([provider, model, outcome]).increment(0));
+        to.usage_missing.with([provider, model]).increment(0);
+    }
+    let scopes: [LabelValue; 2] = ["process", "account"];
+    for scope in scopes {
+        QUANTITIES.into_iter().for_each(|quantity| to.budget_refusals.with([scope, quantity.name()]).increment(0));
+    }
+}
