@@ -374,6 +374,18 @@ fn a_new_window_counts_what_was_spent_in_it_before_and_since() {
 }
 
 #[test]
+fn uncertain_tokens_count_once_if_the_window_of_a_budget_changes() {
+    TODAY.set(date(2026, 8, 31));
+    let limit = || Budget::unlimited().tokens(10_000).wrap_up_percent(0);
+    let key = at_dates("key", limit().per(Window::Day));
+    drop(reserve(&key, indivisible(0, 4_000), false).unwrap());
+    let as_of = key.spending();
+    assert_eq!(as_of.uncertain_tokens, 4_000);
+    key.set_budget(limit().per(Window::Month), as_of, &as_of);
+    assert_eq!(key.headroom(false).tokens, Some(6_000));
+}
+
+#[test]
 fn a_call_counts_in_the_window_in_which_it_is_settled() {
     TODAY.set(date(2026, 9, 1));
     let ledger = at_dates("key", Budget::unlimited().money(usd("0.02")).per(Window::Day));
