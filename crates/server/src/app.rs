@@ -24,7 +24,10 @@ use crate::{
     health::providers::ProbeTargets,
     models::{account::Account, simulator::SharedSimulator},
     runs::{sessions::LocalSessions, store::Store},
-    setup::error::{SetupContext as _, SetupError},
+    setup::{
+        error::{SetupContext as _, SetupError},
+        secrets::Secrets,
+    },
 };
 
 /// Agents, and the accounts and prices that they use.
@@ -83,16 +86,28 @@ impl SharedState {
 impl App {
     /// Builds what a configuration describes.
     pub(crate) fn from_config(loaded: &LoadedConfig, state: &SharedState) -> Result<Self, SetupError> {
+        Self::with_secrets(loaded, state, &Secrets::of(&loaded.folder))
+    }
+
+    /// The same, with a choice of whether secrets are read.
+    pub(crate) fn with_secrets(
+        loaded: &LoadedConfig,
+        state: &SharedState,
+        secrets: &Secrets<'_>,
+    ) -> Result<Self, SetupError> {
         let LoadedConfig { config, folder, .. } = loaded;
         let prices = prices(loaded)?;
-        let accounts = accounts(loaded, state).map(|(name, account)| Ok((name.clone(), account?)));
-        let accounts: BTreeMap<_, _> = accounts.collect::<Result<_, SetupError>>()?;
+        let open = |(name, provider): (&String, &ProviderConfig)| {
+            Ok((name.clone(), Account::open(name, provider, secrets, &state.simulator)?))
+        };
+        let accounts: BTreeMap<_, _> = used_providers(config).map(open).collect::<Result<_, SetupError>>()?;
         let builder = ModelBuilder { prices: &prices, state, accounts: &accounts, providers: &config.providers };
         let models = builder.models(&config.models)?;
         let embedder = config.recall.embedding.as_ref().map(|embedding| builder.embedder(embedding)).transpose()?;
         let embedding = embedder.as_ref().map(|embedder| embedder.id().clone());
         let recall = agents::open_recall(config, state.store.as_ref(), embedder);
-        let agents = AgentBuilder { config, folder, models: &models, recall }.build()?;
+        let agents = AgentBuilder { config, folder, secrets, models: &models, recall }.build()?;
+        secrets.check()?;
         let tools = config.tools.keys().map(String::as_str).chain(NoteTool::ALL.map(NoteTool::name));
         let labels = metric_labels(&agents, tools);
         let labels = embedding.into_iter().fold(labels, MetricsConfig::model);
@@ -160,15 +175,23 @@ fn metric_labels<'a>(agents: &[ServedAgent], tools: impl IntoIterator<Item = &'a
     agents.iter().fold(labels, |labels, agent| agent.add_labels(labels))
 }
 
-/// Opens the accounts that a model uses, so that unused ones need no key.
+/// The accounts that a model uses, so that unused ones need no key.
+fn used_providers(config: &Config) -> impl Iterator<Item = (&String, &ProviderConfig)> {
+    let embedding = config.recall.embedding.iter().map(|embedding| embedding.provider.as_ref());
+    let used: BTreeSet<_> = config.models.values().map(|model| model.provider.as_ref()).chain(embedding).collect();
+    config.providers.iter().filter(move |(name, _)| used.contains(name))
+}
+
+/// Opens the accounts that a model uses, each on its own: an error concerns only its account.
 pub(crate) fn accounts<'a>(
     LoadedConfig { config, folder, .. }: &'a LoadedConfig,
     state: &'a SharedState,
 ) -> impl Iterator<Item = (&'a String, Result<Account, SetupError>)> {
-    let embedding = config.recall.embedding.iter().map(|embedding| embedding.provider.as_ref());
-    let used: BTreeSet<_> = config.models.values().map(|model| model.provider.as_ref()).chain(embedding).collect();
-    let accounts = config.providers.iter().filter(move |(name, _)| used.contains(name));
-    accounts.map(|(name, provider)| (name, Account::open(name, provider, folder, &state.simulator)))
+    used_providers(config).map(|(name, provider)| {
+        let secrets = Secrets::of(folder);
+        let account = Account::open(name, provider, &secrets, &state.simulator);
+        (name, secrets.check().and(account))
+    })
 }
 
 impl ModelBuilder<'_> {

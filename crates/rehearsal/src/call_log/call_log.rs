@@ -42,6 +42,8 @@ pub struct CallTotals {
     pub refused: u64,
     /// Calls that a fault cut off.
     pub cut: u64,
+    /// Ended calls that no rule of the script matched, so that their answer is the last user message.
+    pub echoed: u64,
     /// Calls whose client disconnected.
     pub disconnected: u64,
     /// What a vendor would bill for the ended calls.
@@ -121,6 +123,7 @@ impl CallLog {
         totals.ended += 1;
         totals.refused += u64::from(record.status >= 400);
         totals.cut += u64::from(record.state == CallState::CutByFault);
+        totals.echoed += u64::from(record.is_echo && record.status < 400);
         totals.disconnected += u64::from(record.state == CallState::ClientDisconnected);
         totals.request_bytes += record.request_bytes;
         totals.response_bytes += record.response_bytes;

@@ -23,6 +23,8 @@ pub struct CallRecord {
     pub agent: Option<String>,
     /// The trace id of the request's `traceparent` header (<https://www.w3.org/TR/trace-context/>).
     pub trace: Option<String>,
+    /// Whether no rule of the script matched, so that the answer is the last user message.
+    pub is_echo: bool,
     /// Whether the reply is streamed.
     pub stream: bool,
     /// The number of assistant turns in the request's history.
@@ -79,6 +81,7 @@ impl OpenCall {
             model: String::new(),
             agent: None,
             trace: None,
+            is_echo: false,
             stream: false,
             turn: 0,
             status: 0,
@@ -103,6 +106,10 @@ impl OpenCall {
         self.record.agent.clone_from(&request.agent);
         self.record.stream = request.stream;
         self.record.turn = request.turn;
+    }
+
+    pub(crate) fn set_echo(&mut self) {
+        self.record.is_echo = true;
     }
 
     pub(crate) fn set_trace(&mut self, traceparent: &str) {

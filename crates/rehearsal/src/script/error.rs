@@ -5,3 +5,10 @@
 #[error("cannot read the plan; correct the text at the place shown below")]
 #[non_exhaustive]
 pub struct PlanError(#[from] toml::de::Error);
+
+impl PlanError {
+    /// What the parser says, and where.
+    pub fn cause(&self) -> &toml::de::Error {
+        &self.0
+    }
+}

@@ -110,6 +110,9 @@ impl Service {
             Err(exceeded) => return ResponsePlan::limit_exceeded(&request, &exceeded, &id),
         };
         let answer = request.answer(&self.script);
+        if answer.is_none() {
+            call.set_echo();
+        }
         let latency = answer.and_then(|answer| answer.latency).unwrap_or(self.latency);
         let planner = Planner { request: &request, id, limits, latency, reasoning_content: self.reasoning_content };
         let reply = answer.map_or_else(|| Reply::echo(&request), |answer| Reply::new(answer, &request));

@@ -10,7 +10,10 @@ use brigade_core::{
 use brigade_notes::Recall;
 
 use super::{recall, served::ServedAgent, tools};
-use crate::setup::error::{SetupContext as _, SetupError};
+use crate::setup::{
+    error::{SetupContext as _, SetupError},
+    secrets::Secrets,
+};
 
 /// A model with its policy and fallbacks.
 #[derive(Debug, Clone)]
@@ -25,6 +28,7 @@ pub(crate) struct ConfiguredModel {
 pub(crate) struct AgentBuilder<'a> {
     pub(crate) config: &'a Config,
     pub(crate) folder: &'a Path,
+    pub(crate) secrets: &'a Secrets<'a>,
     pub(crate) models: &'a BTreeMap<String, ConfiguredModel>,
     pub(crate) recall: Arc<dyn Recall>,
 }
@@ -38,7 +42,7 @@ impl AgentBuilder<'_> {
     /// Builds all agents. Errors name the agent or the tool.
     pub(crate) fn build(&self) -> Result<Vec<ServedAgent>, SetupError> {
         let tools = self.config.tools.iter().map(|(name, tool)| {
-            let tool = tools::build(name, tool, self.folder, self.config.server.commands);
+            let tool = tools::build(name, tool, self.folder, self.secrets, self.config.server.commands);
             Ok((name.as_str(), tool.context(format!("the tool `{name}`"))?))
         });
         let factory = AgentFactory { builder: self, tools: tools.collect::<Result<_, SetupError>>()? };

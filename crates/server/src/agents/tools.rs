@@ -7,10 +7,18 @@ use brigade_core::{RawJson, Schema, Tool, ToolSpec};
 use brigade_observability::mask;
 use brigade_tools::{CommandTool, EgressGuard, HttpTool, Method};
 
+use crate::setup::secrets::Secrets;
+
 type BuiltTool = Result<Arc<dyn Tool>, Box<dyn Error + Send + Sync>>;
 
 /// Builds a tool. `folder` is the base of relative paths; `allow_commands` permits tools that run programs.
-pub(crate) fn build(name: &str, config: &ToolConfig, folder: &Path, allow_commands: bool) -> BuiltTool {
+pub(crate) fn build(
+    name: &str,
+    config: &ToolConfig,
+    folder: &Path,
+    secrets: &Secrets<'_>,
+    allow_commands: bool,
+) -> BuiltTool {
     let schema = RawJson::of(&config.input)?;
     Schema::compile(&schema).map_err(|error| format!("`input`: {error}"))?;
     let mut spec = ToolSpec::new(name, config.description.as_str(), schema);
@@ -18,16 +26,17 @@ pub(crate) fn build(name: &str, config: &ToolConfig, folder: &Path, allow_comman
     spec.timeout = config.timeout;
     let max_output = config.max_output.bytes;
     match config.kind() {
-        Some(ToolKind::Http(http)) => build_http(spec, http, folder, max_output),
+        Some(ToolKind::Http(http)) => build_http(spec, http, secrets, max_output),
         Some(ToolKind::Command(_)) if !allow_commands => {
             Err("the tool runs a program; set `server.commands = true` to allow that".into())
         }
-        Some(ToolKind::Command(command)) => build_command(spec, command, folder, max_output),
+        Some(ToolKind::Command(command)) => build_command(spec, command, folder, secrets, max_output),
         None => Err("set either `http` or `command`".into()),
     }
 }
 
-fn build_http(spec: ToolSpec, http: &HttpConfig, folder: &Path, max_output: usize) -> BuiltTool {
+fn build_http(spec: ToolSpec, http: &HttpConfig, secrets: &Secrets<'_>, max_output: usize) -> BuiltTool {
+    let place = format!("the tool `{}`", spec.name);
     let mut tool = HttpTool::builder(spec, &http.url)
         .method(match http.method {
             HttpMethod::Get => Method::GET,
@@ -43,18 +52,24 @@ fn build_http(spec: ToolSpec, http: &HttpConfig, folder: &Path, max_output: usiz
         tool = tool.header(name, value);
     }
     for (name, secret) in &http.secret_headers {
-        let value = secret.read(folder).map_err(|error| format!("the header `{name}`: {error}"))?;
+        let value = secrets.secret(secret, &place, &format!("the header `{name}`: "));
         tool = tool.secret_header(name, value);
     }
     Ok(Arc::new(tool.build()?))
 }
 
-fn build_command(spec: ToolSpec, command: &CommandConfig, folder: &Path, max_output: usize) -> BuiltTool {
+fn build_command(
+    spec: ToolSpec,
+    command: &CommandConfig,
+    folder: &Path,
+    secrets: &Secrets<'_>,
+    max_output: usize,
+) -> BuiltTool {
+    let place = format!("the tool `{}`", spec.name);
     let directory = command.folder.as_ref().map_or_else(|| folder.to_owned(), |own| folder.join(own));
     let tool = CommandTool::builder(spec, command.argv.iter().cloned()).directory(directory);
-    let tool = command.environment.iter().try_fold(tool, |tool, (name, value)| {
-        let value = value.read(folder).map_err(|error| format!("the variable `{name}`: {error}"))?;
-        Ok::<_, String>(tool.env(name, value))
-    })?;
+    let tool = command.environment.iter().fold(tool, |tool, (name, value)| {
+        tool.env(name, secrets.text(value, &place, &format!("the variable `{name}`: ")))
+    });
     Ok(Arc::new(tool.max_output(max_output).redact(mask).build()?))
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::agents::served::ServedAgent;
 
-/// A request. Fields without an effect are ignored.
+/// A request. Unknown fields are ignored, as clients send many; those that would change the answer are refused.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct ChatBody {
     pub(super) model: String,
@@ -59,6 +59,36 @@ pub(crate) struct ChatBody {
     logit_bias: Option<BTreeMap<String, Value>>,
     #[schemars(with = "Option<()>")]
     audio: Option<Value>,
+    #[schemars(inner(regex(pattern = "^text$")))]
+    modalities: Option<Vec<String>>,
+    #[schemars(extend("enum" = ["none", "auto", null]))]
+    tool_choice: Option<Value>,
+    #[schemars(extend("enum" = ["none", "auto", null]))]
+    function_call: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    agent: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    background: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    budget: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    durable: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    instructions: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    session: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    session_id: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    task: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    timeout: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    conversation: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    previous_response_id: Option<Value>,
+    #[schemars(with = "Option<()>")]
+    web_search_options: Option<Value>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -129,10 +159,56 @@ impl ChatBody {
             let message = "an agent may ask several models, which have other tokens; remove `logit_bias`";
             return Err(ApiError::unsupported("logit_bias", message));
         }
-        if self.audio.is_some() {
-            return Err(ApiError::unsupported("audio", "agents answer in text; remove `audio`"));
+        let has_other_modality =
+            self.modalities.as_ref().is_some_and(|modalities| modalities.iter().any(|name| name != "text"));
+        for (name, is_set) in [("audio", self.audio.is_some()), ("modalities", has_other_modality)] {
+            if is_set {
+                return Err(ApiError::unsupported(name, format!("agents answer in text; remove `{name}`")));
+            }
         }
-        Ok(())
+        let forces =
+            |choice: &Option<Value>| choice.as_ref().is_some_and(|choice| choice != "none" && choice != "auto");
+        for (name, choice) in [("tool_choice", &self.tool_choice), ("function_call", &self.function_call)] {
+            if forces(choice) {
+                return Err(ApiError::unsupported(name, tools));
+            }
+        }
+        self.refuse_misplaced()
+    }
+
+    /// Refuses fields that other endpoints have. If they were ignored, the client would get something else than it asks for.
+    fn refuse_misplaced(&self) -> Result<(), ApiError> {
+        let of_runs = [
+            ("agent", &self.agent),
+            ("background", &self.background),
+            ("budget", &self.budget),
+            ("durable", &self.durable),
+            ("instructions", &self.instructions),
+            ("session", &self.session),
+            ("session_id", &self.session_id),
+            ("task", &self.task),
+            ("timeout", &self.timeout),
+        ];
+        if let Some((name, _)) = of_runs.into_iter().find(|(_, value)| value.is_some()) {
+            let message =
+                format!("Chat Completions has no `{name}`; `POST /v1/runs` has sessions, budgets and timeouts");
+            return Err(ApiError::unsupported(name, message));
+        }
+        let kept = "this server keeps no conversations for Chat Completions; send all messages, or use a session of \
+                    `POST /v1/runs`";
+        let others = [
+            ("conversation", &self.conversation, kept),
+            ("previous_response_id", &self.previous_response_id, kept),
+            (
+                "web_search_options",
+                &self.web_search_options,
+                "agents use the tools that the server configures; remove it",
+            ),
+        ];
+        match others.into_iter().find(|(_, value, _)| value.is_some()) {
+            Some((name, _, message)) => Err(ApiError::unsupported(name, message)),
+            None => Ok(()),
+        }
     }
 
     /// The agent's settings, with the settings of the request in their place. A request can lower the agent's limit of
@@ -296,6 +372,37 @@ mod tests {
         ] {
             assert_eq!(settings(fields).unwrap_err().0, param);
         }
+    }
+
+    #[test]
+    fn fields_of_other_endpoints_are_refused_by_name_and_unknown_ones_ignored() {
+        for (name, value, expected) in [
+            ("session", json!("s1"), "`POST /v1/runs` has sessions"),
+            ("session_id", json!("s1"), "`POST /v1/runs` has sessions"),
+            ("budget", json!({ "usd": "0.10" }), "budgets"),
+            ("agent", json!("clerk"), "Chat Completions has no `agent`"),
+            ("task", json!("Add."), "Chat Completions has no `task`"),
+            ("instructions", json!("Be brief."), "Chat Completions has no `instructions`"),
+            ("background", json!(true), "Chat Completions has no `background`"),
+            ("durable", json!(false), "Chat Completions has no `durable`"),
+            ("timeout", json!("5s"), "timeouts"),
+            ("conversation", json!("c1"), "send all messages"),
+            ("previous_response_id", json!("r1"), "send all messages"),
+            ("web_search_options", json!({}), "tools that the server configures"),
+            ("modalities", json!(["text", "audio"]), "agents answer in text"),
+            ("audio", json!({ "voice": "alloy" }), "agents answer in text"),
+            ("tool_choice", json!("required"), "tools that the server configures"),
+            ("tool_choice", json!({ "type": "function", "function": { "name": "f" } }), "tools that the server"),
+            ("function_call", json!({ "name": "f" }), "tools that the server configures"),
+        ] {
+            let (param, message) = settings(json!({ name: value })).unwrap_err();
+            assert!(param == name && message.contains(expected), "{name}: {param}: {message}");
+            assert!(settings(json!({ name: null })).is_ok(), "{name}: null is as good as absent");
+        }
+        let harmless = json!({ "modalities": ["text"], "tool_choice": "none", "function_call": "auto", "store": false,
+            "parallel_tool_calls": true, "service_tier": "auto", "prompt_cache_key": "x", "safety_identifier": "u",
+            "prediction": null, "verbosity": "low", "chat_template_kwargs": {}, "num_ctx": 4096 });
+        assert!(settings(harmless).is_ok());
     }
 
     #[test]

@@ -257,7 +257,11 @@ pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<FoundRu
         Err(_) => None,
     };
     found.ok_or_else(|| {
-        let message = "there is no run with this id; without a store, only the last runs are kept";
+        let message = if api.store.is_some() {
+            "this key has no run with this id; the store keeps runs for `retention.runs` after their end"
+        } else {
+            "this key has no run with this id; without a store, only the last `server.kept_runs` runs are kept"
+        };
         ApiError::not_found(ErrorCode::RunNotFound, message)
     })
 }

@@ -5,10 +5,11 @@ use brigade_config::{LoadedConfig, WorstCase, lint};
 use brigade_observability::Logging;
 use clap::Args;
 
-use super::{ConfigArg, exit::Exit, output::count};
+use super::{ProvidersArg, exit::Exit, output::count};
 use crate::{
     app::{self, App, SharedState},
     configured::require_servable,
+    setup::secrets::Secrets,
 };
 
 #[derive(Debug, Args)]
@@ -21,7 +22,7 @@ Examples:
 It sends nothing to providers; `brigade doctor` does.")]
 pub(super) struct CheckCommand {
     #[command(flatten)]
-    config: ConfigArg,
+    providers: ProvidersArg,
     /// Fails if there are warnings
     #[arg(long)]
     deny_warnings: bool,
@@ -32,30 +33,30 @@ pub(super) struct CheckCommand {
 
 impl CheckCommand {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let loaded = self.config.load()?;
+        let loaded = self.providers.load()?;
         let prices = app::prices(&loaded)?;
         let level = loaded.config.log.level.as_deref().unwrap_or_default();
         Logging::new().level(level).check().context("`log.level`")?;
-        if !self.no_secrets {
-            App::from_config(&loaded, &SharedState::new(&loaded.config))?;
-        }
+        let secrets = if self.no_secrets { Secrets::unread(&loaded.folder) } else { Secrets::of(&loaded.folder) };
+        App::with_secrets(&loaded, &SharedState::new(&loaded.config), &secrets)?;
         let LoadedConfig { config, .. } = &loaded;
         require_servable(config, config.server.listen)?;
-        let lints = lint(config, &prices);
-        for lint in &lints {
-            note!("warning: {lint}");
+        let ignored = loaded.ignored_variables.iter().cloned();
+        let warnings: Vec<_> = ignored.chain(lint(config, &prices).iter().map(ToString::to_string)).collect();
+        for warning in &warnings {
+            note!("warning: {warning}");
         }
         for (name, agent) in config.agents.iter().filter(|(_, agent)| agent.exposed) {
             out!("{name}: {}", WorstCase::estimate(config, agent, &prices));
         }
         out!(
             "{} is valid: {}, {}, {}, {}",
-            self.config.path.display(),
+            self.providers.path().display(),
             count(config.agents.len(), "agent"),
             count(config.models.len(), "model"),
             count(config.providers.len(), "provider"),
-            count(lints.len(), "warning")
+            count(warnings.len(), "warning")
         );
-        Ok(if self.deny_warnings && !lints.is_empty() { Exit::Failed } else { Exit::Finished })
+        Ok(if self.deny_warnings && !warnings.is_empty() { Exit::Failed } else { Exit::Finished })
     }
 }

@@ -4,7 +4,7 @@ use brigade_core::ErrorChain;
 use clap::Args;
 use futures::future::join_all;
 
-use super::{ConfigArg, exit::Exit, output::count};
+use super::{ProvidersArg, exit::Exit, output::count};
 use crate::{
     app::{self, SharedState},
     health::providers::probe,
@@ -18,7 +18,7 @@ Example:
 It asks each account for its list of models, which costs nothing.")]
 pub(super) struct DoctorCommand {
     #[command(flatten)]
-    config: ConfigArg,
+    providers: ProvidersArg,
 }
 
 /// Vendors change prices a few times a year.
@@ -26,7 +26,7 @@ const OLD_PRICES_DAYS: u64 = 90;
 
 impl DoctorCommand {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let loaded = self.config.load()?;
+        let loaded = self.providers.load()?;
         // It keeps the built-in simulator running.
         let state = SharedState::new(&loaded.config);
         let probes = app::accounts(&loaded, &state).map(|(name, account)| async move {
@@ -38,7 +38,11 @@ impl DoctorCommand {
         let mut exit = Exit::Finished;
         for (name, result) in join_all(probes).await {
             match result {
-                Ok(()) => out!("✓ {name}: reachable, and it accepts the key"),
+                Ok(Some(probe)) if !probe.is_json => {
+                    out!("✗ {name}: something answers at its `base_url`, but not an API: the answer is not JSON");
+                    exit = Exit::Failed;
+                }
+                Ok(_) => out!("✓ {name}: reachable, and it accepts the key"),
                 Err(problem) => {
                     out!("✗ {name}: {problem}");
                     exit = Exit::Failed;

@@ -21,7 +21,7 @@ mod simulator;
 mod store;
 mod trace;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{convert::Infallible, env, path::PathBuf, process::ExitCode};
 
 use brigade_config::LoadedConfig;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -79,12 +79,28 @@ enum Command {
 /// The option for the configuration file.
 #[derive(Debug, Clone, Args)]
 struct ConfigArg {
-    /// The configuration, a TOML file
-    #[arg(long = "config", value_name = "FILE", default_value = "brigade.toml", env = "BRIGADE_CONFIG")]
-    path: PathBuf,
+    /// The configuration, a TOML file; by default the one that BRIGADE_CONFIG names, else ./brigade.toml
+    #[arg(id = "config", long = "config", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// The options of commands that ask providers.
+#[derive(Debug, Clone, Args)]
+struct ProvidersArg {
+    #[command(flatten)]
+    config: ConfigArg,
     /// Asks the built-in simulator in place of all providers. Needs none of their keys
     #[arg(long)]
     simulate: bool,
+}
+
+/// Options that other servers have, and that people try first.
+#[derive(Debug, Clone, Args)]
+struct ListenHint {
+    #[arg(short, long, hide = true, value_parser = in_listen)]
+    port: Option<Infallible>,
+    #[arg(long, aliases = ["bind", "address", "addr"], hide = true, value_parser = in_listen)]
+    host: Option<Infallible>,
 }
 
 const EXAMPLES: &str = "\
@@ -132,10 +148,40 @@ impl Cli {
 }
 
 impl ConfigArg {
+    /// The file, if the option or the environment names one.
+    fn named(&self) -> Option<PathBuf> {
+        let variable = || env::var_os("BRIGADE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        self.file.clone().or_else(variable)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.named().unwrap_or_else(|| PathBuf::from("brigade.toml"))
+    }
+
     fn load(&self) -> anyhow::Result<LoadedConfig> {
-        let loaded = LoadedConfig::from_file(&self.path)?;
+        Ok(LoadedConfig::from_file(&self.path())?)
+    }
+
+    /// The configuration; `None` if no file is named and there is none here.
+    fn load_if_there(&self) -> anyhow::Result<Option<LoadedConfig>> {
+        if self.named().is_none() && !self.path().exists() { Ok(None) } else { self.load().map(Some) }
+    }
+}
+
+impl ProvidersArg {
+    fn load(&self) -> anyhow::Result<LoadedConfig> {
+        let loaded = self.config.load()?;
         Ok(if self.simulate { loaded.simulated() } else { loaded })
     }
+
+    fn path(&self) -> PathBuf {
+        self.config.path()
+    }
+}
+
+/// The error of an option that [`ListenHint`] has.
+fn in_listen(_: &str) -> Result<Infallible, &'static str> {
+    Err("address and port are one option; write `--listen 127.0.0.1:8080`")
 }
 
 #[cfg(test)]

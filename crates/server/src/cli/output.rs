@@ -38,7 +38,7 @@ pub(super) fn note_end(outcome: &Outcome) {
     if uncertain > Money::ZERO {
         note(format_args!(
             "note: {uncertain} of the cost is uncertain: calls that were cancelled or failed after they were sent cost at \
-             most this much; the provider may bill less, or nothing"
+             most this much; the provider may bill less, or nothing; `max_output_tokens` of a model or agent limits it"
         ));
     }
     for degraded in outcome.degraded.iter().filter(|degraded| !outcome.notice.contains(&degraded.reason)) {

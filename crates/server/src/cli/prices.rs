@@ -22,7 +22,7 @@ const OWN_PRICES: &str = include_str!("own_prices.txt");
 
 impl PricesCommand {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let loaded = if self.config.path.exists() { Some(self.config.load()?) } else { None };
+        let loaded = self.config.load_if_there()?;
         let prices = match &loaded {
             Some(loaded) => app::prices(loaded)?,
             None => brigade_observability::PriceBook::bundled(),

@@ -19,7 +19,7 @@ use clap::Args;
 use futures::StreamExt;
 
 use super::{
-    ConfigArg,
+    ProvidersArg,
     exit::{EXIT_CODES, Exit},
     kept_runs, output,
 };
@@ -49,7 +49,7 @@ pub(super) struct RunCommand {
     /// The task; `-` reads it from standard input
     task: String,
     #[command(flatten)]
-    config: ConfigArg,
+    providers: ProvidersArg,
     /// Calls no model; prints the maximum cost of the run
     #[arg(long, conflicts_with_all = ["json", "events"])]
     dry_run: bool,
@@ -63,11 +63,12 @@ pub(super) struct RunCommand {
 
 impl RunCommand {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let loaded = self.config.load()?;
+        let loaded = self.providers.load()?;
         let log = &loaded.config.log;
         // Only warnings: the answer and the summary say what went well.
         let logging = Logging::new().format(log.format).level(log.level.as_deref().unwrap_or("warn")).init();
         let _logging = logging.context("cannot set up logging")?;
+        loaded.ignored_variables.iter().for_each(|warning| tracing::warn!("{warning}"));
         // A dry run needs no store, which a server may have open.
         let state = if self.dry_run { SharedState::new(&loaded.config) } else { SharedState::open(&loaded).await? };
         let app = App::from_config(&loaded, &state)?;

@@ -15,7 +15,9 @@ use clap::Args;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ConfigArg, demo_history, exit::Exit, kept_runs, output, simulator::SimulatorProcess};
+use super::{
+    ConfigArg, ListenHint, ProvidersArg, demo_history, exit::Exit, kept_runs, output, simulator::SimulatorProcess,
+};
 use crate::{api::api::Api, configured::ConfiguredApi};
 
 #[derive(Debug, Args)]
@@ -34,16 +36,18 @@ code 5. Exit code 6 means that some cost could not be written to the store.
 SIGHUP reloads the configuration; an invalid configuration changes nothing.")]
 pub(super) struct ServeCommand {
     #[command(flatten)]
-    config: ConfigArg,
+    providers: ProvidersArg,
     /// The address to listen on; overrides the configuration
     #[arg(long, value_name = "ADDRESS", value_parser = output::address)]
     listen: Option<SocketAddr>,
     /// Serves the team of `brigade demo` on a simulated provider; needs no configuration
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["config", "simulate"])]
     demo: bool,
     /// Begins with the runs of `brigade demo --serve`
     #[arg(skip)]
     history: bool,
+    #[command(flatten)]
+    _hint: ListenHint,
 }
 
 /// How long connections may take to close after all runs have ended.
@@ -53,6 +57,7 @@ impl ServeCommand {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let loaded = self.load()?;
         let logging = start_logging(&loaded.config.log)?;
+        loaded.ignored_variables.iter().for_each(|warning| tracing::warn!("{warning}"));
         let server = loaded.config.server.clone();
         let simulator = if self.demo { Some(SimulatorProcess::start().await?) } else { None };
         let configured = match &simulator {
@@ -78,18 +83,18 @@ impl ServeCommand {
 
     /// The demo's team, with a history.
     pub(super) fn demo_with_history(listen: Option<SocketAddr>) -> Self {
-        let config = ConfigArg { path: PathBuf::new(), simulate: false };
-        Self { config, listen, demo: true, history: true }
+        let providers = ProvidersArg { config: ConfigArg { file: None }, simulate: false };
+        Self { providers, listen, demo: true, history: true, _hint: ListenHint { port: None, host: None } }
     }
 
     fn load(&self) -> anyhow::Result<LoadedConfig> {
         let mut loaded = if self.demo {
-            let mut demo = LoadedConfig::parse(Path::new("(demo)"), "", std::env::vars())?;
+            let mut demo = LoadedConfig::parse(Path::new("(demo)"), "", brigade_config::environment())?;
             let kept = kept_runs::create().inspect_err(|error| tracing::debug!("runs are not kept: {error}"));
             demo.config.log.events = demo.config.log.events.or(kept.ok().flatten());
             demo
         } else {
-            self.config.load()?
+            self.providers.load()?
         };
         if let Some(listen) = self.listen {
             loaded.config.server.listen = listen;
@@ -105,7 +110,7 @@ impl ServeCommand {
                 continue;
             }
             match self.reload(&configured, logging).await {
-                Ok(()) => tracing::info!("reloaded {}", self.config.path.display()),
+                Ok(()) => tracing::info!("reloaded {}", self.providers.path().display()),
                 Err(error) => tracing::error!("cannot reload the configuration, which stays as it was: {error:#}"),
             }
         }
@@ -172,7 +177,7 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
     } else {
         api.close().await.map_err(Into::into)
     };
-    tracing::info!("stopped; {} spent", api.ledger().spending().total());
+    tracing::info!("stopped; the runs of this process cost {}", api.ledger().spending().total());
     match closed {
         Ok(()) => Ok(exit),
         Err(error) => {

@@ -1,23 +1,22 @@
 //! `brigade simulate`
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
-use brigade_rehearsal::{FaultPlan, Latency, Script, SimulatedRateLimits, Simulator};
+use brigade_config::ConfigError;
+use brigade_rehearsal::{FaultPlan, Latency, PlanError, Script, SimulatedRateLimits, Simulator};
 use clap::Args;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
-use super::{exit::Exit, output};
+use super::{ListenHint, exit::Exit, output};
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  brigade simulate                                   echoes each question, on a free port
-  brigade simulate --demo --listen 127.0.0.1:4010    plays the demo's provider
-  brigade simulate --script script.toml --faults faults.toml
-
-Point a client at the address it prints: OpenAI's protocols below /v1, Anthropic's at /v1/messages. To try a configuration
-without keys, there is `brigade serve --simulate`.")]
+#[command(after_help = include_str!("simulate_help.txt"))]
 pub(super) struct SimulateCommand {
     /// The address to listen on. Loopback only, because it accepts any key
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS", value_parser = output::address)]
@@ -46,6 +45,8 @@ pub(super) struct SimulateCommand {
     /// Ends when standard input is closed
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
+    #[command(flatten)]
+    _hint: ListenHint,
 }
 
 impl SimulateCommand {
@@ -56,6 +57,7 @@ impl SimulateCommand {
                 self.listen
             );
         }
+        let has_script = self.script.is_some() || self.demo;
         let simulator = self.simulator()?;
         let listener = TcpListener::bind(self.listen)
             .await
@@ -67,12 +69,11 @@ impl SimulateCommand {
             () = stdin_closed(), if self.until_stdin_closes => {}
         }
         let totals = running.call_log().totals();
-        note!(
-            "{}, {} refused, {} cut",
-            output::count(usize::try_from(totals.ended).unwrap_or(usize::MAX), "call"),
-            totals.refused,
-            totals.cut
-        );
+        let calls = |number: u64| output::count(usize::try_from(number).unwrap_or(usize::MAX), "call");
+        note!("{}, {} refused, {} cut", calls(totals.ended), totals.refused, totals.cut);
+        if has_script && totals.echoed > 0 {
+            note!("note: no rule matched {}, which got the last user message as the answer", calls(totals.echoed));
+        }
         Ok(Exit::Finished)
     }
 
@@ -82,12 +83,10 @@ impl SimulateCommand {
             builder = builder.script(Script::demo());
         }
         if let Some(path) = &self.script {
-            let script = Script::from_toml(&read(path)?);
-            builder = builder.script(script.with_context(|| format!("the script {}", path.display()))?);
+            builder = builder.script(parsed(path, Script::from_toml)?);
         }
         if let Some(path) = &self.faults {
-            let plan = FaultPlan::from_toml(&read(path)?);
-            builder = builder.faults(plan.with_context(|| format!("the fault plan {}", path.display()))?);
+            builder = builder.faults(parsed(path, FaultPlan::from_toml)?);
         }
         if self.latency_ms > 0 {
             builder = builder.latency(Latency::new(Duration::from_millis(self.latency_ms), Duration::ZERO));
@@ -101,8 +100,10 @@ impl SimulateCommand {
     }
 }
 
-fn read(path: &PathBuf) -> anyhow::Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+/// Reads a file, and says where it is wrong as for a configuration.
+fn parsed<T>(path: &Path, parse: impl Fn(&str) -> Result<T, PlanError>) -> anyhow::Result<T> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&text).map_err(|error| ConfigError::of_toml(path, &text, error.cause()).into())
 }
 
 async fn stdin_closed() {

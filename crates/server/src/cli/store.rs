@@ -81,14 +81,13 @@ impl StoreArg {
         }
         let loaded = self.config.load()?;
         let Some(path) = loaded.config.store else {
-            bail!("{} has no `store`; name the file with `--store FILE`", self.config.path.display());
+            bail!("{} has no `store`; name the file with `--store FILE`", self.config.path().display());
         };
         Ok(loaded.folder.join(path))
     }
 
     fn retention(&self) -> anyhow::Result<Retention> {
-        let is_needed = self.store.is_none() || self.config.path.exists();
-        Ok(if is_needed { self.config.load()?.config.retention } else { Retention::default() })
+        Ok(self.config.load_if_there()?.map(|loaded| loaded.config.retention).unwrap_or_default())
     }
 }
 

@@ -33,10 +33,10 @@ pub(super) struct TraceCommand {
     /// The trace id: its first 8 digits, or all 32. Without it, the latest runs are listed
     id: Option<String>,
     /// The file of events to read, as `log.events` and `brigade run --events` write it
-    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["store", "config"])]
     events: Option<PathBuf>,
     /// The store to read
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
     store: Option<PathBuf>,
     /// The most runs to list
     #[arg(long, value_name = "NUMBER", default_value_t = 10, conflicts_with = "id")]
@@ -62,6 +62,8 @@ struct ListedRun {
     outcome: Option<String>,
     elapsed: Option<Duration>,
     cost: Option<Money>,
+    /// Whether it is among the runs of the command line, which are of any folder.
+    is_of_any_folder: bool,
 }
 
 impl TraceCommand {
@@ -83,8 +85,7 @@ impl TraceCommand {
             return Ok(vec![Source::Events(path.clone())]);
         }
         let mut sources = Vec::new();
-        if self.config.path.exists() {
-            let loaded = self.config.load()?;
+        if let Some(loaded) = self.config.load_if_there()? {
             sources.extend(loaded.config.store.map(|path| Source::Store(loaded.folder.join(path))));
             sources.extend(loaded.config.log.events.map(|path| Source::Events(loaded.folder.join(path))));
         }
@@ -116,8 +117,10 @@ async fn show(id: &str, sources: &[Source]) -> anyhow::Result<String> {
 /// Lists the latest runs of all sources.
 async fn list(sources: &[Source], limit: u32) -> anyhow::Result<String> {
     let mut runs = Vec::new();
+    let of_any_folder = kept_runs::path();
     for source in sources {
-        runs.extend(source.runs(limit).await?);
+        let is_of_any_folder = of_any_folder.as_deref() == Some(source.path());
+        runs.extend(source.runs(limit).await?.into_iter().map(|run| ListedRun { is_of_any_folder, ..run }));
     }
     // A run may be in the store and in a file of events.
     let mut known = HashSet::new();
@@ -128,9 +131,13 @@ async fn list(sources: &[Source], limit: u32) -> anyhow::Result<String> {
     runs.sort_by_key(|run| std::cmp::Reverse(run.began));
     let mut text =
         format!("{:<8}  {:<20}  {:<16}  {:<16}  {:>7}  {:>9}\n", "trace", "began", "agent", "outcome", "time", "cost");
-    for run in runs.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+    runs.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    for run in &runs {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{run}");
+    }
+    if runs.iter().any(|run| run.is_of_any_folder) {
+        text.push_str("* a run of the command line without a store, in this or another folder");
     }
     Ok(text)
 }
@@ -202,7 +209,7 @@ impl fmt::Display for Source {
 impl From<RecentRun> for ListedRun {
     fn from(run: RecentRun) -> Self {
         let RecentRun { run, trace, agent, began, outcome, cost, elapsed, .. } = run;
-        Self { run, trace: trace.to_string(), began, agent, outcome, elapsed, cost }
+        Self { run, trace: trace.to_string(), began, agent, outcome, elapsed, cost, is_of_any_folder: false }
     }
 }
 
@@ -216,18 +223,20 @@ impl From<RunInfo> for ListedRun {
             outcome: run.outcome,
             elapsed: run.elapsed_us.map(Duration::from_micros),
             cost: run.cost,
+            is_of_any_folder: false,
         }
     }
 }
 
 impl fmt::Display for ListedRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { trace, began, agent, outcome, elapsed, cost, .. } = self;
+        let Self { trace, began, agent, outcome, elapsed, cost, is_of_any_folder, .. } = self;
         let short = trace.get(..8).unwrap_or(trace);
         let elapsed = elapsed.map(|elapsed| format!("{:.1}s", elapsed.as_secs_f64())).unwrap_or_default();
         let cost = cost.map(|cost| cost.to_string()).unwrap_or_default();
         let (began, agent) = (format!("{began:.0}"), printable(agent));
         let outcome = outcome.as_deref().unwrap_or("not ended");
-        write!(f, "{short:<8}  {began:<20}  {agent:<16}  {outcome:<16}  {elapsed:>7}  {cost:>9}")
+        let mark = if *is_of_any_folder { " *" } else { "" };
+        write!(f, "{short:<8}  {began:<20}  {agent:<16}  {outcome:<16}  {elapsed:>7}  {cost:>9}{mark}")
     }
 }

@@ -12,6 +12,7 @@ use std::{
 use async_trait::async_trait;
 use brigade_core::{ErrorChain, ModelError, ModelErrorKind, ModelId};
 use brigade_edge::{CheckResult, HealthCheck};
+use brigade_providers::Probe;
 use brigade_resilience::Accounts;
 use futures::future::join_all;
 use parking_lot::{Mutex, MutexGuard};
@@ -67,8 +68,10 @@ impl ProviderHealth {
     pub(crate) async fn watch(self: Arc<Self>) {
         loop {
             let targets = Arc::clone(&self.state().targets);
-            let probes =
-                targets.accounts.iter().map(|(name, account)| async move { (name.clone(), probe(account).await) });
+            let probes = targets
+                .accounts
+                .iter()
+                .map(|(name, account)| async move { (name.clone(), probe(account).await.map(|_| ())) });
             let results: ProbeResults = join_all(probes).await.into_iter().collect();
             let all_passed = results.values().all(Result::is_ok);
             let previous = std::mem::replace(&mut self.state().results, results.clone());
@@ -128,11 +131,11 @@ fn log_changes(previous: &ProbeResults, results: &ProbeResults) {
     }
 }
 
-/// Checks the address and the key of an account.
-pub(crate) async fn probe(account: &Account) -> Result<(), String> {
+/// Checks the address and the key of an account. The result is absent if the server has no list of models.
+pub(crate) async fn probe(account: &Account) -> Result<Option<Probe>, String> {
     match timeout(PROBE_TIMEOUT, account.probe()).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) if is_reachable(&error) => Ok(()),
+        Ok(Ok(probe)) => Ok(Some(probe)),
+        Ok(Err(error)) if is_reachable(&error) => Ok(None),
         Ok(Err(error)) => Err(ErrorChain(&error).to_string()),
         Err(_) => Err(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())),
     }

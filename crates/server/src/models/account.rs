@@ -1,13 +1,16 @@
 //! Opens accounts at model providers.
 
-use std::{error::Error, path::Path, sync::Arc};
+use std::{error::Error, sync::Arc};
 
 use brigade_config::{ProviderConfig, ProviderKind, SecretSource};
 use brigade_core::{ChatModel, ModelError, Settings};
 use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiEmbeddings, OpenAiResponses, Probe, Protocol};
 
 use super::simulator::SharedSimulator;
-use crate::setup::error::{SetupContext as _, SetupError};
+use crate::setup::{
+    error::{SetupContext as _, SetupError},
+    secrets::Secrets,
+};
 
 /// An account at a model provider. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -22,11 +25,11 @@ impl Account {
     pub(crate) fn open(
         name: &str,
         config: &ProviderConfig,
-        folder: &Path,
+        secrets: &Secrets<'_>,
         simulator: &SharedSimulator,
     ) -> Result<Self, SetupError> {
         let kind = config.kind(name).map_err(SetupError::Invalid)?;
-        let settings = AccountSettings { name, config, kind, folder };
+        let settings = AccountSettings { name, config, kind, secrets };
         let account = match kind {
             ProviderKind::Anthropic => settings.apply(Anthropic::builder()).map(Self::Anthropic),
             ProviderKind::OpenAiResponses => settings.apply(OpenAiResponses::builder()).map(Self::OpenAiResponses),
@@ -74,7 +77,7 @@ struct AccountSettings<'a> {
     name: &'a str,
     config: &'a ProviderConfig,
     kind: ProviderKind,
-    folder: &'a Path,
+    secrets: &'a Secrets<'a>,
 }
 
 impl AccountSettings<'_> {
@@ -92,27 +95,31 @@ impl AccountSettings<'_> {
             builder = builder.max_in_flight(requests);
         }
         for (header, value) in &config.headers {
-            let value = value.read(self.folder).map_err(|error| format!("the header `{header}`: {error}"))?;
+            let value = self.secrets.text(value, &self.place(), &format!("the header `{header}`: "));
             builder = builder.secret_header(header.clone(), value);
         }
-        if let Some(key) = self.key()? {
+        if let Some(key) = self.key() {
             builder = builder.api_key(key);
         }
         Ok(builder.build()?)
     }
 
     /// The API key. An account with its own `base_url` may have none.
-    fn key(&self) -> Result<Option<String>, String> {
+    fn key(&self) -> Option<String> {
         if let Some(source) = &self.config.api_key {
-            return source.as_ref().read(self.folder).map(Some).map_err(|error| format!("`api_key`: {error}"));
+            return Some(self.secrets.secret(source.as_ref(), &self.place(), "`api_key`: "));
         }
         match self.kind.key_variable() {
             // The vendor's key must only be sent to the vendor's address.
             Some(variable) if self.config.base_url.is_none() => {
-                let key = SecretSource::Env(variable.to_owned()).read(self.folder);
-                key.map(Some).map_err(|error| format!("`api_key` is not set, and {error}"))
+                let source = SecretSource::Env(variable.to_owned());
+                Some(self.secrets.secret(&source, &self.place(), "`api_key` is not set, and "))
             }
-            _ => Ok(None),
+            _ => None,
         }
+    }
+
+    fn place(&self) -> String {
+        format!("the provider `{}`", self.name)
     }
 }

@@ -1,3 +1,4 @@
 //! Errors of the setup of an API.
 
 pub(crate) mod error;
+pub(crate) mod secrets;

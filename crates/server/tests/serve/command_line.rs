@@ -304,6 +304,11 @@ async fn what_serve_refuses_is_refused_by_check_too() {
         (&["serve", "--demo", "--listen", "0.0.0.0"], "write an IP address with a port, such as 127.0.0.1:8080"),
         (&["simulate", "--listen", "localhost:1"], "write an IP address with a port, such as 127.0.0.1:8080"),
         (&["serve", "--demo", "--listen", "0.0.0.0:0"], "(`--demo` has none; `brigade init` writes one)"),
+        (&["serve", "--port", "9000"], "one option; write `--listen 127.0.0.1:8080`"),
+        (&["serve", "-p", "9000"], "one option; write `--listen 127.0.0.1:8080`"),
+        (&["serve", "--demo", "--host", "0.0.0.0"], "one option; write `--listen 127.0.0.1:8080`"),
+        (&["serve", "--bind", "0.0.0.0:80"], "one option; write `--listen 127.0.0.1:8080`"),
+        (&["simulate", "--port", "9000"], "one option; write `--listen 127.0.0.1:8080`"),
     ] {
         let output = brigade(folder.path(), arguments, "").await;
         assert!(!output.status.success() && stderr(&output).contains(expected), "{}", stderr(&output));
@@ -512,4 +517,181 @@ async fn a_run_says_that_spans_need_another_build() {
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(output.status.success() && stdout(&output).contains("Hello."), "{}", stderr(&output));
     assert!(stderr(&output).contains("built without the feature `otlp`"), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn options_and_files_that_would_be_ignored_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (&["serve", "--demo", "--config", "x.toml"][..], "cannot be used with"),
+        (&["serve", "--demo", "--simulate"], "cannot be used with"),
+        (&["trace", "--store", "a.db", "--events", "b.jsonl"], "cannot be used with"),
+        (&["trace", "--store", "a.db", "--config", "x.toml"], "cannot be used with"),
+        (&["trace", "--events", "b.jsonl", "--config", "x.toml"], "cannot be used with"),
+        (&["simulate", "--demo", "--script", "x.toml"], "cannot be used with"),
+        (&["run", "desk", "Hi.", "--dry-run", "--json"], "cannot be used with"),
+        (&["config", "show", "--simulate"], "unexpected argument"),
+        (&["prices", "--simulate"], "unexpected argument"),
+        (&["store", "check", "--simulate"], "unexpected argument"),
+        (&["runs", "--simulate"], "unexpected argument"),
+        (&["trace", "--simulate"], "unexpected argument"),
+        (&["prices", "--config", "none.toml"], "cannot read none.toml"),
+        (&["trace", "--config", "none.toml"], "cannot read none.toml"),
+        (&["store", "prune", "--store", "a.db", "--config", "none.toml"], ""),
+    ] {
+        let output = brigade(folder.path(), arguments, "").await;
+        let stderr = stderr(&output);
+        assert!(!output.status.success() && stderr.contains(expected), "{arguments:?}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn all_missing_secrets_are_named_at_once_and_what_needs_none_is_checked_without_them() {
+    let config = r#"
+[server]
+commands = true
+[providers.openai]
+[providers.lab]
+kind = "compatible"
+base_url = "https://lab.test/v1"
+headers = { x-team = { env = "BRIGADE_NO_TEAM" } }
+api_key = { file = "none.key" }
+[models.mini]
+provider = "openai"
+model = "gpt-5-mini"
+fallbacks = ["own"]
+[models.own]
+provider = "lab"
+model = "own"
+[tools.look]
+description = "Looks."
+input = { type = "object", properties = { id = { type = "string" } } }
+[tools.look.http]
+url = "https://a.test/{id}"
+secret_headers = { authorization = { env = "BRIGADE_NO_TOKEN" } }
+[tools.count]
+description = "Counts."
+[tools.count.command]
+argv = ["wc"]
+environment = { TOKEN = { env = "BRIGADE_NO_COUNT" } }
+[agents.clerk]
+model = "mini"
+tools = ["look", "count"]
+"#;
+    let output = brigade(folder(config).path(), &["check"], "").await;
+    let message = stderr(&output);
+    assert!(message.contains("error: 5 secrets cannot be read:\n"), "{message}");
+    for expected in [
+        "the provider `openai`: `api_key` is not set, and the environment variable `OPENAI_API_KEY` is not set; export it",
+        "the provider `lab`: the header `x-team`: the environment variable `BRIGADE_NO_TEAM` is not set",
+        "the provider `lab`: `api_key`: cannot read none.key",
+        "the tool `look`: the header `authorization`: the environment variable `BRIGADE_NO_TOKEN` is not set",
+        "the tool `count`: the variable `TOKEN`: the environment variable `BRIGADE_NO_COUNT` is not set",
+    ] {
+        assert!(message.contains(expected), "{expected} is not in {message}");
+    }
+    let output = brigade(folder(config).path(), &["check", "--no-secrets"], "").await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let wrong = config.replace("{id}", "{ID}");
+    let output = brigade(folder(&wrong).path(), &["check", "--no-secrets"], "").await;
+    let message = stderr(&output);
+    let expected =
+        "the tool `look`: the placeholder `{ID}` is not an argument of the tool; add `ID` to the `properties`";
+    assert!(!output.status.success() && message.contains(expected), "{message}");
+}
+
+#[tokio::test]
+async fn doctor_and_the_command_line_point_out_what_is_not_an_api_and_what_has_no_effect() {
+    let page = axum::Router::new().fallback(|| async { axum::response::Html("<!doctype html><p>Welcome</p>") });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let _serving = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async { axum::serve(listener, page).await }));
+    let simulator = provider("Hello.").await;
+    let text = config(&simulator).replace(&format!("{}/v1", simulator.base_url()), &format!("http://{address}/v1"));
+    let output = brigade(folder(&text).path(), &["doctor"], "").await;
+    let found = stdout(&output);
+    assert!(
+        !output.status.success() && found.contains("✗ sim: something answers at its `base_url`, but not an API"),
+        "{found}"
+    );
+
+    let folder = folder(&config(&simulator));
+    let mut command = Command::new(BRIGADE);
+    command.arg("check").current_dir(folder.path()).env("BRIGADE_SERVER_LISTEN", "127.0.0.1:9");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let expected = "warning: the environment variable `BRIGADE_SERVER_LISTEN` has no effect; did you mean \
+                    `BRIGADE__SERVER__LISTEN`?";
+    assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_variable_that_is_not_text_breaks_no_command() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let folder = folder(&config(&provider("Hello.").await));
+    let bytes = || std::ffi::OsString::from_vec(vec![0xff, 0xfe]);
+    for (name, is_fatal) in [("ANY", false), ("BRIGADE__SERVER__LISTEN", true)] {
+        let mut command = Command::new(BRIGADE);
+        command.arg("check").current_dir(folder.path()).env(name, bytes());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let expected = if is_fatal { Some(1) } else { Some(0) };
+        assert_eq!(output.status.code(), expected, "{name}: {}", stderr(&output));
+    }
+}
+
+#[tokio::test]
+async fn a_script_is_explained_and_requests_without_a_rule_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |script: &'static str| {
+        std::fs::write(folder.path().join("script.toml"), script).unwrap();
+        brigade(folder.path(), &["simulate", "--until-stdin-closes", "--script", "script.toml"], "")
+    };
+    for (script, expected) in [
+        ("[[rule]]\nwehn = {}\n", "script.toml:2:1: unknown key `wehn`; did you mean `when`?"),
+        ("[[rule]]\nwhen = 5\n", "script.toml:2:8: expected a map; found `5`"),
+        ("[[rule]]\nanswer = { stop = \"done\" }\n", "unknown choice `done`"),
+        ("[[rule]]\nwhen = { turn = -1 }\n", "expected a whole number, 0 or more; found `-1`"),
+        ("[[rule]\n", "script.toml:1:"),
+    ] {
+        let message = stderr(&run(script).await);
+        assert!(message.contains(expected), "{message}");
+        for word in ["struct", "usize", "enum", "RequestMatcher", "ScriptedAnswer"] {
+            assert!(!message.contains(word), "{message}");
+        }
+    }
+    let help = stdout(&brigade(folder.path(), &["simulate", "--help"], "").await);
+    let (_, example) = help.split_once("echoed:\n").unwrap();
+    let example: String =
+        example.lines().take_while(|line| line.starts_with("  ")).map(|line| format!("{}\n", line.trim())).collect();
+    assert_eq!(brigade_rehearsal::Script::from_toml(&example).unwrap().rules.len(), 2, "{help}");
+    let (_, faults) = help.split_once("faults.toml has faults:\n").unwrap();
+    let faults: String =
+        faults.lines().take_while(|line| line.starts_with("  ")).map(|line| format!("{}\n", line.trim())).collect();
+    assert_eq!(brigade_rehearsal::FaultPlan::from_toml(&faults).unwrap().faults.len(), 1, "{help}");
+
+    let script = "[[rule]]\nwhen = { model = \"other\" }\nanswer = { text = \"Yes.\" }\n";
+    std::fs::write(folder.path().join("script.toml"), script).unwrap();
+    let mut process = Command::new(BRIGADE)
+        .args(["simulate", "--until-stdin-closes", "--script", "script.toml"])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut address = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(process.stdout.take().unwrap()), &mut address).unwrap();
+    for model in ["mini", "other"] {
+        let body = serde_json::json!({ "model": model, "messages": [{ "role": "user", "content": "?" }] });
+        let url = format!("{}/v1/chat/completions", address.trim());
+        let request = reqwest::Client::new().post(url).bearer_auth("any").body(body.to_string());
+        request.header("content-type", "application/json").send().await.unwrap().error_for_status().unwrap();
+    }
+    drop(process.stdin.take());
+    let output = tokio::task::spawn_blocking(|| process.wait_with_output()).await.unwrap().unwrap();
+    let message = stderr(&output);
+    assert!(
+        message.contains("2 calls, 0 refused, 0 cut\nnote: no rule matched 1 call, which got the last"),
+        "{message}"
+    );
 }
