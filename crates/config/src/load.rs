@@ -161,7 +161,7 @@ fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, LoadConfigError> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = String::from_utf8_lossy(valid).matches('\n').count() + 1;
         LoadConfigError::NotUtf8 { path: path.to_owned(), line }
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))

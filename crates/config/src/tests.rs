@@ -131,7 +131,9 @@ fn a_file_that_cannot_be_used_says_why_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let error = |name: &str, bytes: Option<&[u8]>| {
         let path = folder.path().join(name);
-        bytes.into_iter().for_each(|bytes| std::fs::write(&path, bytes).unwrap());
+        if let Some(bytes) = bytes {
+            std::fs::write(&path, bytes).unwrap();
+        }
         LoadedConfig::from_file(&path).unwrap_err().to_string()
     };
     let latin = [MINIMAL.as_bytes(), b"purpose = \"Caf\xe9\"\n"].concat();

@@ -31,6 +31,14 @@ pub fn reword(message: &str) -> String {
         "duplicate field" => format!("the key `{name}` is there twice; remove one"),
         "invalid digit found in string" => "expected a whole number, 0 or more".to_owned(),
         "number too large to fit in target type" => "the number is too large".to_owned(),
+        _ if start.starts_with("UUID parsing failed") => "expected the id of a run, as the API returns it".to_owned(),
+        // `jiff` has several messages about a day.
+        _ if ["failed to parse", "parsed date is", "expected four digit"]
+            .iter()
+            .any(|text| start.starts_with(text)) =>
+        {
+            "expected a day in UTC, such as 2026-11-30".to_owned()
+        }
         "invalid socket address syntax" => "write an address with a port, such as \"127.0.0.1:8080\"".to_owned(),
         // Words may begin like `inf`, `nan`, `true` or `false`.
         "string values must be quoted, expected literal string"
@@ -117,6 +125,9 @@ mod tests {
             ("invalid boolean, expected `true`", "text must be in quotes"),
             ("invalid digit found in string", "expected a whole number, 0 or more"),
             ("number too large to fit in target type", "the number is too large"),
+            ("failed to parse four digit integer as year: x", "expected a day in UTC, such as 2026-11-30"),
+            ("parsed date is not valid: parameter 'day' for `2026-02`", "expected a day in UTC, such as 2026-11-30"),
+            ("UUID parsing failed: invalid length", "expected the id of a run, as the API returns it"),
             ("missing field `model`", "the key `model` is missing; add it"),
             ("duplicate field `model`", "the key `model` is there twice; remove one"),
             ("unknown field `modle`, expected one of `model`, `tools`", "unknown key `modle`; did you mean `model`?"),

@@ -7,7 +7,7 @@ use brigade_core::{ModelErrorKind, Quantity, TimeoutPhase};
 
 use super::{
     instruments::Instruments,
-    labels::{INTERNAL_ERROR, KnownNames, LabelValue, ModelLabels, error_type},
+    labels::{INTERNAL_ERROR, KnownNames, ModelLabels, error_type},
 };
 
 /// The failures of providers.
@@ -36,15 +36,19 @@ const MOST_NAMES: usize = 200;
 pub(super) fn create(to: &Instruments, names: &KnownNames) {
     let failures = || FAILURES.into_iter().map(error_type);
     for agent in names.agents().take(MOST_NAMES) {
-        let outcomes = failures().chain(["finished", INTERNAL_ERROR]);
-        outcomes.for_each(|outcome| to.runs.with([agent, outcome]).increment(0));
+        for outcome in failures().chain(["finished", INTERNAL_ERROR]) {
+            to.runs.with([agent, outcome]).increment(0);
+        }
     }
     for ModelLabels { provider, model, .. } in names.models().take(MOST_NAMES) {
-        failures().chain(["ok"]).for_each(|outcome| to.attempts.with([provider, model, outcome]).increment(0));
+        for outcome in failures().chain(["ok"]) {
+            to.attempts.with([provider, model, outcome]).increment(0);
+        }
         to.usage_missing.with([provider, model]).increment(0);
     }
-    let scopes: [LabelValue; 2] = ["process", "account"];
-    for scope in scopes {
-        QUANTITIES.into_iter().for_each(|quantity| to.budget_refusals.with([scope, quantity.name()]).increment(0));
+    for scope in ["process", "account"] {
+        for quantity in QUANTITIES {
+            to.budget_refusals.with([scope, quantity.name()]).increment(0);
+        }
     }
 }

@@ -495,6 +495,12 @@ mod tests {
             assert!(message.contains(expected) && !message.contains("untagged"), "{part}: {message}");
             assert_eq!(found, param, "{part}: {message}");
         }
+        let blank = [json!(""), json!(" \n"), json!(null), json!([]), json!([{ "type": "text", "text": " " }])];
+        for content in blank {
+            let (found, message) =
+                settings(json!({ "messages": [{ "role": "user", "content": content }] })).unwrap_err();
+            assert!(found == "messages" && message.contains("some content"), "{content}: {message}");
+        }
         for content in [json!(5), json!(true), json!({ "type": "text", "text": "x" })] {
             let (found, message) =
                 settings(json!({ "messages": [{ "role": "user", "content": content }] })).unwrap_err();

@@ -93,13 +93,18 @@ impl Conversation {
                 }
             }
         }
-        let question = history.pop().filter(|message| message.role() == Role::User && !message.parts().is_empty());
+        let question = history.pop().filter(|message| message.role() == Role::User && !is_blank(message));
         let question = question.ok_or_else(|| {
             ApiError::field("messages", "the last message must have the role \"user\" and some content")
         })?;
         let task = Task::from(question).history(Transcript::repaired(history));
         Ok(Self { instructions: instructions.join("\n\n"), task })
     }
+}
+
+/// Whether a message has neither an image nor a text with anything but white space.
+fn is_blank(message: &Message) -> bool {
+    message.text().trim().is_empty() && !message.parts().iter().any(|part| matches!(part, Part::Image(_)))
 }
 
 impl ChatMessage {

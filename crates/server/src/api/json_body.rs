@@ -4,7 +4,10 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 
 use axum::{
     extract::{FromRequest, Request},
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CONTENT_ENCODING, CONTENT_TYPE},
+    },
 };
 use brigade_edge::{read_body, reword};
 use schemars::JsonSchema;
@@ -112,6 +115,11 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for JsonBody<T> {
         // Browsers let pages of other sites send text and forms to any address, but not JSON.
         if !is_json(request.headers()) {
             let message = "the body must be JSON; send the header `content-type: application/json`";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::NotJson, message));
+        }
+        let is_encoded = |encoding: &HeaderValue| !encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+        if request.headers().get(CONTENT_ENCODING).is_some_and(is_encoded) {
+            let message = "the body must not be compressed; send it without the header `content-encoding`";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::NotJson, message));
         }
         let bytes = read_body(request.into_body(), api.max_body).await?;

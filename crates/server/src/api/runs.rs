@@ -13,7 +13,7 @@ use brigade_edge::without_extra_slashes;
 use brigade_store::RunStatus;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use uuid::Uuid;
 
 use super::{
@@ -76,12 +76,22 @@ pub(crate) struct RunBody {
 #[serde(default, deny_unknown_fields)]
 struct RunBudget {
     /// US dollars, as a decimal such as "0.10".
+    #[serde(deserialize_with = "amount")]
     #[schemars(with = "Option<String>", regex(pattern = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"))]
     usd: Option<Money>,
     #[serde(deserialize_with = "whole")]
     tokens: Option<u64>,
     #[serde(deserialize_with = "whole")]
     turns: Option<u64>,
+}
+
+/// An amount that is not negative.
+fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Money>, D::Error> {
+    let amount = Option::<Money>::deserialize(deserializer)?;
+    if amount.is_some_and(|amount| amount < Money::ZERO) {
+        return Err(de::Error::custom("an amount cannot be negative; write one such as \"0.10\""));
+    }
+    Ok(amount)
 }
 
 /// The query of `GET /v1/runs`.
@@ -267,7 +277,11 @@ pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<FoundRu
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(header) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let mut all = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(header) = all.next() else { return Ok(None) };
+    if all.any(|other| other != header) {
+        return Err(ApiError::field(IDEMPOTENCY_KEY, "there are two different idempotency keys; send one"));
+    }
     let is_visible = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
     let key = header.to_str().ok().filter(is_visible).filter(|key| (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()));
     let message = "an idempotency key must have 1 to 256 visible ASCII characters";

@@ -13,6 +13,7 @@ mod init;
 mod kept_runs;
 mod keys;
 mod prices;
+mod reload;
 mod run;
 mod runs;
 mod serve;
@@ -79,7 +80,7 @@ enum Command {
 /// The option for the configuration file.
 #[derive(Debug, Clone, Args)]
 struct ConfigArg {
-    /// The configuration, a TOML file; by default the one that BRIGADE_CONFIG names, else ./brigade.toml
+    /// The configuration, a TOML file; by default the one that `BRIGADE_CONFIG` names, else ./brigade.toml
     #[arg(id = "config", long = "config", value_name = "FILE")]
     file: Option<PathBuf>,
 }

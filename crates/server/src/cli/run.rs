@@ -14,6 +14,7 @@ use brigade_core::{
 };
 use brigade_edge::stop_signal;
 use brigade_observability::{Logging, RunLog};
+use brigade_store::StoreError;
 use brigade_terminal::{AnswerText, Terminal};
 use clap::Args;
 use futures::StreamExt;
@@ -30,6 +31,7 @@ use crate::{
         report::{RunFailureReport, RunResult},
         spans::Spans,
     },
+    setup::error::SetupError,
 };
 
 #[derive(Debug, Args)]
@@ -70,7 +72,11 @@ impl RunCommand {
         let _logging = logging.context("cannot set up logging")?;
         loaded.ignored_variables.iter().for_each(|warning| tracing::warn!("{warning}"));
         // A dry run needs no store, which a server may have open.
-        let state = if self.dry_run { SharedState::new(&loaded.config) } else { SharedState::open(&loaded).await? };
+        let state = if self.dry_run {
+            SharedState::new(&loaded.config)
+        } else {
+            SharedState::open(&loaded).await.map_err(with_running_server)?
+        };
         let app = App::from_config(&loaded, &state)?;
         let Some(agent) = app.agent(&self.agent) else {
             let known: Vec<_> = app.agents.iter().map(|served| &**served.agent.name()).collect();
@@ -162,6 +168,13 @@ impl RunCommand {
         output::note_end(outcome);
         Ok(())
     }
+}
+
+/// Adds to the error of a store that a server uses how that server takes the task.
+fn with_running_server(error: SetupError) -> anyhow::Error {
+    let is_in_use = matches!(error, SetupError::Store { source: StoreError::InUse(_), .. });
+    let error = anyhow::Error::from(error);
+    if is_in_use { error.context("a running server takes tasks with `POST /v1/runs`") } else { error }
 }
 
 /// Runs the agent. Ctrl-C cancels the run rather than the program, so that the partial answer is printed.

@@ -16,7 +16,8 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    ConfigArg, ListenHint, ProvidersArg, demo_history, exit::Exit, kept_runs, output, simulator::SimulatorProcess,
+    ConfigArg, ListenHint, ProvidersArg, demo_history, exit::Exit, kept_runs, output, reload::Reloads,
+    simulator::SimulatorProcess,
 };
 use crate::{api::api::Api, configured::ConfiguredApi};
 
@@ -55,6 +56,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl ServeCommand {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        // First, because a signal that nobody listens to ends the process.
+        let hangups = HangupSignal::listen();
         let loaded = self.load()?;
         let logging = start_logging(&loaded.config.log)?;
         loaded.ignored_variables.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -68,13 +71,8 @@ impl ServeCommand {
         api.metrics.watch_logging(&logging);
         let runtime = tokio::runtime::Handle::current();
         let history = self.history.then(|| AbortOnDropHandle::new(runtime.spawn(demo_history::play(Arc::clone(&api)))));
-        let hangups = HangupSignal::listen();
-        let reload = {
-            let logging = logging.clone();
-            async move { self.reload_on_hangup(hangups, configured, &logging).await }
-        };
-        // On a thread of its own: a file that cannot be read now, such as a pipe without a writer, blocks it and nothing else.
-        std::thread::Builder::new().name("brigade-reload".into()).spawn(move || runtime.block_on(reload))?;
+        let reloads = Reloads::new(self, configured, logging.clone());
+        let _watching = AbortOnDropHandle::new(runtime.spawn(reloads.watch(hangups)));
         let exit = serve(&api, &server).await?;
         drop(history);
         logging.flush();
@@ -87,7 +85,7 @@ impl ServeCommand {
         Self { providers, listen, demo: true, history: true, _hint: ListenHint { port: None, host: None } }
     }
 
-    fn load(&self) -> anyhow::Result<LoadedConfig> {
+    pub(super) fn load(&self) -> anyhow::Result<LoadedConfig> {
         let mut loaded = if self.demo {
             let mut demo = LoadedConfig::parse(Path::new("(demo)"), "", brigade_config::environment())?;
             let kept = kept_runs::create().inspect_err(|error| tracing::debug!("runs are not kept: {error}"));
@@ -102,35 +100,20 @@ impl ServeCommand {
         Ok(loaded)
     }
 
-    async fn reload_on_hangup(self, mut hangups: HangupSignal, configured: ConfiguredApi, logging: &LoggingHandle) {
-        loop {
-            hangups.next().await;
-            if self.demo {
-                tracing::info!("the demo has no configuration to reload");
-                continue;
-            }
-            match self.reload(&configured, logging).await {
-                Ok(()) => tracing::info!("reloaded {}", self.providers.path().display()),
-                Err(error) => tracing::error!("cannot reload the configuration, which stays as it was: {error:#}"),
-            }
-        }
+    pub(super) fn is_demo(&self) -> bool {
+        self.demo
     }
 
-    async fn reload(&self, configured: &ConfiguredApi, logging: &LoggingHandle) -> anyhow::Result<()> {
-        let loaded = self.load()?;
-        let level = loaded.config.log.level.clone();
-        let prepared = configured.prepare(loaded).await?;
-        if let Some(level) = level {
-            logging.set_level(&level)?;
-        }
-        configured.apply(prepared);
-        Ok(())
+    pub(super) fn path(&self) -> PathBuf {
+        self.providers.path()
     }
 }
 
 /// Serves until a signal asks to stop.
 async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
     let (stop, stopped) = watch::channel(false);
+    // What the store knows of earlier processes.
+    let spent_before = api.ledger().spending().total();
     let main = bind(server.listen).await?;
     let address = main.local_addr()?;
     let _metrics = match server.metrics_listen {
@@ -177,7 +160,8 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
     } else {
         api.close().await.map_err(Into::into)
     };
-    tracing::info!("stopped; the runs of this process cost {}", api.ledger().spending().total());
+    let spent = api.ledger().spending().total() - spent_before;
+    tracing::info!("stopped; {spent} spent since the start of this process");
     match closed {
         Ok(()) => Ok(exit),
         Err(error) => {

@@ -695,3 +695,25 @@ async fn a_script_is_explained_and_requests_without_a_rule_are_counted() {
         "{message}"
     );
 }
+
+#[tokio::test]
+async fn a_run_beside_a_server_with_the_same_store_says_how_the_server_takes_the_task() {
+    let provider = provider("Hello.").await;
+    let text = format!("store = \"brigade.db\"\n{}", config(&provider));
+    let mut server = Server::start(&text);
+    let path = server.config_path();
+    let output = brigade(Path::new("."), &["run", "clerk", "Hi.", "--config", &path], "").await;
+    let message = stderr(&output);
+    for expected in ["a running server takes tasks with `POST /v1/runs`", "is in use by another process"] {
+        assert!(!output.status.success() && message.contains(expected), "{message}");
+    }
+    server.signal("-TERM");
+    assert!(server.exit().await.success());
+    assert!(server.log().contains("stopped; $0.0000 spent since the start of this process"), "{}", server.log());
+    assert!(brigade(Path::new("."), &["run", "clerk", "Hi.", "--config", &path], "").await.status.success());
+    // The next process counts what was spent before against its budgets, but did not spend it.
+    let mut next = Server::start(&text.replace("brigade.db", &path.replace("brigade.toml", "brigade.db")));
+    next.signal("-TERM");
+    assert!(next.exit().await.success());
+    assert!(next.log().contains("stopped; $0.0000 spent"), "{}", next.log());
+}

@@ -154,3 +154,33 @@ async fn a_request_with_a_key_protects_its_connection_and_without_keys_each_requ
         assert_eq!(later.as_deref(), (status == "200").then_some("200"), "{configured} {sent}");
     }
 }
+
+#[tokio::test]
+async fn requests_that_would_be_misread_are_refused_by_name() {
+    let provider = provider("Hello.").await;
+    let server = Server::start(&config(&provider));
+    let run = json!({ "agent": "clerk", "task": "Add." });
+    let twice = server.post("/v1/runs", &run).header("idempotency-key", "a").header("idempotency-key", "b");
+    let (status, body) = json_of(twice).await;
+    assert_eq!((status, &body["error"]["param"]), (400, &json!("idempotency-key")), "{body}");
+    let same = server.post("/v1/runs", &run).header("idempotency-key", "a").header("idempotency-key", "a");
+    assert_eq!(json_of(same).await.0, 200);
+    let compressed = server.post("/v1/runs", &run).header("content-encoding", "gzip");
+    let (status, body) = json_of(compressed).await;
+    let message = body["error"]["message"].as_str().unwrap_or_default();
+    assert!(status == 415 && message.contains("must not be compressed"), "{body}");
+    assert_eq!(json_of(server.post("/v1/runs", &run).header("content-encoding", "identity")).await.0, 200);
+    let negative = json!({ "agent": "clerk", "task": "Add.", "budget": { "usd": "-1" } });
+    let (status, body) = json_of(server.post("/v1/runs", &negative)).await;
+    assert_eq!((status, &body["error"]["param"]), (400, &json!("budget.usd")), "{body}");
+    for (path, expected) in [
+        ("/v1/usage?from=yesterday", "`from`: expected a day in UTC, such as 2026-11-30"),
+        ("/v1/usage?to=2026-13-01", "`to`: expected a day in UTC, such as 2026-11-30"),
+        ("/v1/usage?to=2026-02-30", "`to`: expected a day in UTC, such as 2026-11-30"),
+        ("/v1/usage?to=", "`to`: expected a day in UTC, such as 2026-11-30"),
+        ("/v1/runs?before=last", "`before`: expected the id of a run, as the API returns it"),
+    ] {
+        let (status, body) = json_of(server.get(path)).await;
+        assert_eq!((status, body["error"]["message"].as_str()), (400, Some(expected)), "{path}");
+    }
+}

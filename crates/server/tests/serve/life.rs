@@ -313,6 +313,12 @@ async fn a_reload_that_waits_for_a_file_blocks_nothing_else() {
         assert_eq!(json_of(server.get("/livez")).await.0, 200);
         assert_eq!(json_of(server.post("/v1/chat/completions", &question("Hi."))).await.0, 200);
     }
+    // Nobody will ever write into the pipe.
+    std::fs::remove_file(&path).unwrap();
+    server.write_config(&config(&provider));
+    server.signal("-HUP");
+    eventually("a later reload is applied", || server.log().contains("reloaded").then_some(())).await;
+    assert!(server.log().contains("an earlier reload still reads its files"), "{}", server.log());
     server.signal("-TERM");
     assert!(server.exit().await.success());
 }
