@@ -47,7 +47,9 @@ pub(crate) async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let found = runs::find(&api, &caller, &id).await?;
-    let last = match headers.get("last-event-id").map(HeaderValue::to_str) {
+    // An empty id is that of a client that has not read an event yet.
+    let id = headers.get("last-event-id").filter(|id| !id.is_empty());
+    let last = match id.map(HeaderValue::to_str) {
         None => EventPosition::default(),
         Some(id) => id.ok().and_then(|id| id.parse().ok()).ok_or_else(|| {
             ApiError::field("last-event-id", "`Last-Event-ID` must be the `id` of an event, such as `7` or `7.3`")

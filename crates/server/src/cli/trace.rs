@@ -95,6 +95,10 @@ impl TraceCommand {
     }
 }
 
+/// Explains a cost that may be many times that of an answer.
+const UNCERTAIN: &str = "uncertain: the most that a call without an answer can cost, which counts against budgets;\n  \
+     `max_output_tokens` of the model or agent limits it";
+
 /// Draws the run with this id, from the first source that has it.
 async fn show(id: &str, sources: &[Source]) -> anyhow::Result<String> {
     if !(8..=36).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
@@ -104,7 +108,11 @@ async fn show(id: &str, sources: &[Source]) -> anyhow::Result<String> {
         if let Some(tree) = source.tree(id).await? {
             let Terminal { width, color, .. } = Terminal::of_stdout();
             let style = TreeStyle::default().color(color);
-            return Ok(tree.render(width.into_iter().fold(style, TreeStyle::width)));
+            let mut text = tree.render(width.into_iter().fold(style, TreeStyle::width));
+            if text.contains(" uncertain") {
+                text.push_str(UNCERTAIN);
+            }
+            return Ok(text);
         }
     }
     bail!(

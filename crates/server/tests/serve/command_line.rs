@@ -605,7 +605,8 @@ async fn doctor_and_the_command_line_point_out_what_is_not_an_api_and_what_has_n
     let page = axum::Router::new().fallback(|| async { axum::response::Html("<!doctype html><p>Welcome</p>") });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let _serving = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async { axum::serve(listener, page).await }));
+    let mut serving = tokio::task::JoinSet::new();
+    serving.spawn(async { axum::serve(listener, page).await });
     let simulator = provider("Hello.").await;
     let text = config(&simulator).replace(&format!("{}/v1", simulator.base_url()), &format!("http://{address}/v1"));
     let output = brigade(folder(&text).path(), &["doctor"], "").await;
@@ -660,14 +661,12 @@ async fn a_script_is_explained_and_requests_without_a_rule_are_counted() {
         }
     }
     let help = stdout(&brigade(folder.path(), &["simulate", "--help"], "").await);
-    let (_, example) = help.split_once("echoed:\n").unwrap();
-    let example: String =
-        example.lines().take_while(|line| line.starts_with("  ")).map(|line| format!("{}\n", line.trim())).collect();
-    assert_eq!(brigade_rehearsal::Script::from_toml(&example).unwrap().rules.len(), 2, "{help}");
-    let (_, faults) = help.split_once("faults.toml has faults:\n").unwrap();
-    let faults: String =
-        faults.lines().take_while(|line| line.starts_with("  ")).map(|line| format!("{}\n", line.trim())).collect();
-    assert_eq!(brigade_rehearsal::FaultPlan::from_toml(&faults).unwrap().faults.len(), 1, "{help}");
+    let example = |title: &str| {
+        let (_, text) = help.split_once(title).unwrap();
+        text.lines().take_while(|line| line.starts_with("  ")).map(str::trim).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(brigade_rehearsal::Script::from_toml(&example("echoed:\n")).unwrap().rules.len(), 2, "{help}");
+    assert_eq!(brigade_rehearsal::FaultPlan::from_toml(&example("has faults:\n")).unwrap().faults.len(), 1, "{help}");
 
     let script = "[[rule]]\nwhen = { model = \"other\" }\nanswer = { text = \"Yes.\" }\n";
     std::fs::write(folder.path().join("script.toml"), script).unwrap();
@@ -684,7 +683,7 @@ async fn a_script_is_explained_and_requests_without_a_rule_are_counted() {
     for model in ["mini", "other"] {
         let body = serde_json::json!({ "model": model, "messages": [{ "role": "user", "content": "?" }] });
         let url = format!("{}/v1/chat/completions", address.trim());
-        let request = reqwest::Client::new().post(url).bearer_auth("any").body(body.to_string());
+        let request = crate::support::client().post(url).bearer_auth("any").body(body.to_string());
         request.header("content-type", "application/json").send().await.unwrap().error_for_status().unwrap();
     }
     drop(process.stdin.take());

@@ -254,6 +254,7 @@ async fn invalid_ids_and_filters_are_errors_in_the_usual_form() {
     let path = format!("/v1/runs/{}/events", run["id"].as_str().unwrap());
     let from = |last: &str| server.get(&path).header("last-event-id", last);
     assert_eq!(json_of(from("latest")).await.0, 400);
+    assert_eq!(from("").send().await.unwrap().status(), 200, "an empty id is none");
     for beyond in [u64::MAX.to_string(), format!("{}0", u64::MAX)] {
         let text = from(&beyond).send().await.unwrap().text().await.unwrap();
         assert!(text.starts_with("event: ended\n"), "no event is sent twice: {text}");
