@@ -35,7 +35,7 @@ fn odd(kind: ProviderKind, url: &str, has_key: bool) -> Option<String> {
         ));
     }
     if path.contains("//") || path.contains("/v1/v1") {
-        return Some(format!("has a `base_url` with the path `{path}`, a part of which is there twice"));
+        return Some(format!("has a `base_url` with the path `{path}`, where a part is there twice"));
     }
     let has_version = path.split('/').any(|segment| {
         let version = segment.strip_prefix('v').unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Environment variables that override the file, and those that look like them.
+//! Environment variables that override the file, and variables that only look like them.
 
 use std::env;
 
@@ -17,7 +17,7 @@ const OTHERS: [&str; 1] = ["BRIGADE_CONFIG"];
 /// `brigade`.
 const KUBERNETES: [&str; 3] = ["SERVICE_", "PORT_", "PORT"];
 
-/// The variables of the process, for [`LoadedConfig::parse`]. Those of others that are not text are left out.
+/// The variables of the process, for [`LoadedConfig::parse`]. Variables of other programs that are not text are left out.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;

@@ -31,7 +31,7 @@ pub(super) fn lint_unused(config: &Config) -> Vec<Lint> {
         unused_accounts.map(|name| Lint::new(&format!("providers.{name}"), "has no model: its key is not read")),
     );
     lints.extend(hidden.map(|(name, _)| {
-        let advice = "is neither exposed nor a worker: nobody can call it";
+        let advice = "is neither exposed nor a worker: no client and no agent can call it";
         Lint::new(&format!("agents.{name}"), advice)
     }));
     lints.extend(config.tools.iter().filter_map(|(name, tool)| unsent_arguments(name, tool)));

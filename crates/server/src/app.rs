@@ -7,7 +7,7 @@ use std::{
 };
 
 use brigade_config::{
-    Config, EmbeddingConfig, LoadedConfig, ModelConfig, NoteTool, ProviderConfig, ProviderKind, UnpricedConfig,
+    Config, EmbeddingConfig, LoadedConfig, ModelConfig, NoteTool, ProviderConfig, ProviderKind, Secrets, UnpricedConfig,
 };
 use brigade_core::{ChatModel, Embedder, Ledger, Metered, ModelId, UnpricedPolicy};
 use brigade_observability::{MetricsConfig, PriceBook};
@@ -24,10 +24,7 @@ use crate::{
     health::providers::ProbeTargets,
     models::{account::Account, simulator::SharedSimulator},
     runs::{sessions::LocalSessions, store::Store},
-    setup::{
-        error::{SetupContext as _, SetupError},
-        secrets::Secrets,
-    },
+    setup::error::{SetupContext as _, SetupError},
 };
 
 /// Agents, and the accounts and prices that they use.
@@ -107,7 +104,7 @@ impl App {
         let embedding = embedder.as_ref().map(|embedder| embedder.id().clone());
         let recall = agents::open_recall(config, state.store.as_ref(), embedder);
         let agents = AgentBuilder { config, folder, secrets, models: &models, recall }.build()?;
-        secrets.check()?;
+        secrets.check().map_err(SetupError::Invalid)?;
         let tools = config.tools.keys().map(String::as_str).chain(NoteTool::ALL.map(NoteTool::name));
         let labels = metric_labels(&agents, tools);
         let labels = embedding.into_iter().fold(labels, MetricsConfig::model);
@@ -190,7 +187,7 @@ pub(crate) fn accounts<'a>(
     used_providers(config).map(|(name, provider)| {
         let secrets = Secrets::of(folder);
         let account = Account::open(name, provider, &secrets, &state.simulator);
-        (name, secrets.check().and(account))
+        (name, secrets.check().map_err(SetupError::Invalid).and(account))
     })
 }
 

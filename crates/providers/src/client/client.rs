@@ -156,7 +156,7 @@ impl<P: Protocol> Model<P> {
         ModelRequest { model: self.id.model(), chat, settings, stream, maker: self.maker }
     }
 
-    /// The settings that the model accepts, and the quirks of those that were left out or reduced.
+    /// The settings that the model accepts, and a quirk for each other one, which was left out or reduced.
     fn accepted(&self, request: &ChatRequest) -> (Settings, Vec<&'static str>) {
         let mut settings = request.settings.over(&self.settings);
         let mut refused = self.client.protocol.refused(self.id.model(), &settings);

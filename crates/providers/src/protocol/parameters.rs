@@ -12,7 +12,7 @@ pub struct SettingLimits {
 }
 
 impl SettingLimits {
-    /// Reduces settings to what the server takes. Returns the names of those that were beyond.
+    /// Reduces settings to what the server takes. Returns the names of the settings that were larger.
     pub(crate) fn reduce(self, settings: &mut Settings) -> Vec<&'static str> {
         let mut reduced = Vec::new();
         if settings.temperature.is_some_and(|temperature| temperature > self.temperature) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use brigade_config::{AgentConfig, Config, FailurePolicy, OnExhaustedConfig, WorkerConfig};
+use brigade_config::{AgentConfig, Config, FailurePolicy, OnExhaustedConfig, Secrets, WorkerConfig};
 use brigade_core::{
     Agent, ChatModel, ContextWindow, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Schema, Settings, Tool,
     ToolLimits, TurnLimits, Worker,
@@ -10,10 +10,7 @@ use brigade_core::{
 use brigade_notes::Recall;
 
 use super::{recall, served::ServedAgent, tools};
-use crate::setup::{
-    error::{SetupContext as _, SetupError},
-    secrets::Secrets,
-};
+use crate::setup::error::{SetupContext as _, SetupError};
 
 /// A model with its policy and fallbacks.
 #[derive(Debug, Clone)]

@@ -2,12 +2,10 @@
 
 use std::{error::Error, path::Path, sync::Arc};
 
-use brigade_config::{CommandConfig, HttpConfig, HttpMethod, ToolConfig, ToolKind};
+use brigade_config::{CommandConfig, HttpConfig, HttpMethod, Secrets, ToolConfig, ToolKind};
 use brigade_core::{RawJson, Schema, Tool, ToolSpec};
 use brigade_observability::mask;
 use brigade_tools::{CommandTool, EgressGuard, HttpTool, Method};
-
-use crate::setup::secrets::Secrets;
 
 type BuiltTool = Result<Arc<dyn Tool>, Box<dyn Error + Send + Sync>>;
 

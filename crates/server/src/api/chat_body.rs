@@ -14,7 +14,7 @@ use super::{
 };
 use crate::agents::served::ServedAgent;
 
-/// A request. Unknown fields are ignored, as clients send many; those that would change the answer are refused.
+/// A request. Unknown fields are ignored, as clients send many. Fields that would change the answer are refused.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct ChatBody {
     pub(super) model: String,

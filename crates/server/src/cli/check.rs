@@ -1,7 +1,7 @@
 //! `brigade check`
 
 use anyhow::Context as _;
-use brigade_config::{LoadedConfig, WorstCase, lint};
+use brigade_config::{LoadedConfig, Secrets, WorstCase, lint};
 use brigade_observability::Logging;
 use clap::Args;
 
@@ -9,7 +9,6 @@ use super::{ProvidersArg, exit::Exit, output::count};
 use crate::{
     app::{self, App, SharedState},
     configured::require_servable,
-    setup::secrets::Secrets,
 };
 
 #[derive(Debug, Args)]

@@ -56,7 +56,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl ServeCommand {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        // First, because a signal that nobody listens to ends the process.
+        // First, because a signal without a listener ends the process.
         let hangups = HangupSignal::listen();
         let loaded = self.load()?;
         let logging = start_logging(&loaded.config.log)?;

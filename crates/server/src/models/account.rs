@@ -2,15 +2,12 @@
 
 use std::{error::Error, sync::Arc};
 
-use brigade_config::{ProviderConfig, ProviderKind, SecretSource};
+use brigade_config::{ProviderConfig, ProviderKind, SecretSource, Secrets};
 use brigade_core::{ChatModel, ModelError, Settings};
 use brigade_providers::{Anthropic, Client, ClientBuilder, OpenAi, OpenAiEmbeddings, OpenAiResponses, Probe, Protocol};
 
 use super::simulator::SharedSimulator;
-use crate::setup::{
-    error::{SetupContext as _, SetupError},
-    secrets::Secrets,
-};
+use crate::setup::error::{SetupContext as _, SetupError};
 
 /// An account at a model provider. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,4 +1,3 @@
 //! Errors of the setup of an API.
 
 pub(crate) mod error;
-pub(crate) mod secrets;

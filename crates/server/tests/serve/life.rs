@@ -313,7 +313,7 @@ async fn a_reload_that_waits_for_a_file_blocks_nothing_else() {
         assert_eq!(json_of(server.get("/livez")).await.0, 200);
         assert_eq!(json_of(server.post("/v1/chat/completions", &question("Hi."))).await.0, 200);
     }
-    // Nobody will ever write into the pipe.
+    // No program will ever write into the pipe.
     std::fs::remove_file(&path).unwrap();
     server.write_config(&config(&provider));
     server.signal("-HUP");
