@@ -10,11 +10,12 @@ use tokio::{
     process::Command,
 };
 
-use crate::{BuildToolError, Template, error::failed, output::to_text};
+use crate::{BuildToolError, Template, error::failed, key::idempotency_key, output::to_text};
 
 /// Runs a program and returns its standard output.
 ///
-/// The program has no shell, an empty environment and its arguments as JSON on standard input. It is killed when the
+/// The program has no shell, an empty environment and its arguments as JSON on standard input. A tool whose effect is
+/// [`Effect::Keyed`](brigade_core::Effect::Keyed) finds the key of a run with a journal in `IDEMPOTENCY_KEY`. It is killed when the
 /// call is cancelled or times out. Processes that it has started end a quarter of a second after it, unless they left its
 /// process group; what they print until then belongs to the output. If the program fails, the model sees its exit status and
 /// the end of its standard error.
@@ -62,6 +63,9 @@ impl fmt::Debug for Environment {
 
 type Redact = fn(&str) -> Cow<'_, str>;
 
+/// The variable with the key under which a keyed call may be repeated.
+const IDEMPOTENCY_KEY: &str = "IDEMPOTENCY_KEY";
+
 const READ_BYTES: usize = 8 << 10;
 
 /// How long the pipes are read after the end of the program, if another process holds them open: long enough for a filter
@@ -85,13 +89,14 @@ impl CommandTool {
         }
     }
 
-    async fn run(&self, input: Map<String, Value>) -> Result<ToolOutput, ToolError> {
+    async fn run(&self, input: Map<String, Value>, run: &Run) -> Result<ToolOutput, ToolError> {
         let mut command = Command::new(&self.program);
         command
             .args(self.fill_arguments(&input)?)
             .current_dir(&self.directory)
             .env_clear()
             .envs(self.environment.0.iter().map(|(name, value)| (name, value)))
+            .envs(idempotency_key(&self.spec, run).map(|key| (IDEMPOTENCY_KEY, key)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -197,9 +202,9 @@ impl Tool for CommandTool {
         &self.spec
     }
 
-    async fn call(&self, input: Value, _run: &Run) -> Result<ToolOutput, ToolError> {
+    async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError> {
         match input {
-            Value::Object(input) => self.run(input).await,
+            Value::Object(input) => self.run(input, run).await,
             _ => Err(failed("the arguments must be a JSON object")),
         }
     }

@@ -10,14 +10,17 @@ use reqwest::{
 };
 use serde_json::{Map, Value};
 
-use crate::{BuildToolError, EgressGuard, Template, error::failed, output::to_text, redirect::ToolRequest};
+use crate::{
+    BuildToolError, EgressGuard, Template, error::failed, key::idempotency_key, output::to_text, redirect::ToolRequest,
+};
 
 /// Sends a request to one configured address and returns the body of the response.
 ///
 /// Arguments fill the placeholders of the address. For methods other than `GET`, the remaining arguments are sent as a
 /// JSON body. Up to three redirects are followed, as far as the [`EgressGuard`] allows them. A redirect to another scheme,
 /// host or port carries neither headers nor a body, and is refused for a method that needs its body. Proxies are not
-/// used. A status other than 2xx is an error that the model sees together with the start of the body.
+/// used. A status other than 2xx is an error that the model sees together with the start of the body. A tool whose effect is
+/// [`Effect::Keyed`](brigade_core::Effect::Keyed) sends the key of a run with a journal as `Idempotency-Key`.
 ///
 /// See the [crate] for an example.
 #[derive(Debug)]
@@ -86,6 +89,10 @@ impl HttpTool {
             && let Ok(value) = HeaderValue::try_from(traceparent(run))
         {
             headers.insert("traceparent", value);
+        }
+        if let Some(key) = idempotency_key(&self.spec, run) {
+            let key = HeaderValue::from_bytes(key.as_bytes());
+            headers.insert("idempotency-key", key.map_err(|_| failed("the idempotency key is not a valid header"))?);
         }
         let body = (self.method != Method::GET).then(|| {
             let in_url: Vec<&str> = self.url.names().collect();

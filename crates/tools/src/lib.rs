@@ -33,6 +33,7 @@ mod command;
 mod egress;
 mod error;
 mod http;
+mod key;
 mod output;
 mod redirect;
 mod template;

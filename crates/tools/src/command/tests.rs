@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use brigade_core::{Arguments, Part, RawJson, ToolCall, Toolbox};
+use brigade_core::{Arguments, Effect, Part, RawJson, ToolCall, Toolbox};
 use tokio::net::unix::pipe::{OpenOptions, Receiver};
 
 use super::*;
@@ -12,7 +12,7 @@ fn shell(line: &str) -> CommandTool {
 
 async fn output_of(line: &str, input: Map<String, Value>) -> Result<String, String> {
     let program = shell(line);
-    let result = tokio::time::timeout(Duration::from_secs(30), program.run(input)).await.unwrap();
+    let result = tokio::time::timeout(Duration::from_secs(30), program.run(input, &Run::new())).await.unwrap();
     let output = result.map_err(|error| error.to_string())?;
     match output.content.into_iter().next() {
         Some(Part::Text(text)) => Ok(text.text),
@@ -36,7 +36,7 @@ async fn a_failed_program_is_reported_with_its_exit_status_and_the_end_of_its_st
 async fn standard_error_is_redacted() {
     let mut program = shell("echo refused: sk-live-0123456789abcdef >&2; exit 1");
     program.redact = |text| Cow::Owned(text.replace("live-0123456789abcdef", "[masked]"));
-    let error = program.run(Map::new()).await.unwrap_err().to_string();
+    let error = program.run(Map::new(), &Run::new()).await.unwrap_err().to_string();
     assert_eq!(error, "the program ended with exit status: 1: refused: sk-[masked]\n");
 }
 
@@ -185,7 +185,8 @@ async fn a_program_that_ends_takes_the_processes_that_it_left_behind_with_it() {
         let line =
             format!("{} read line < {}; echo done; exit {status}", witness.grandchild(redirection), gate.display());
         let program = shell(&line);
-        let mut work = Box::pin(program.run(Map::new()));
+        let run = Run::new();
+        let mut work = Box::pin(program.run(Map::new(), &run));
         tokio::select! {
             result = &mut work => panic!("{result:?}"),
             () = witness.started() => {}
@@ -234,13 +235,24 @@ async fn the_reason_of_a_failed_program_is_its_status_and_quotes_no_output() {
         ("echo canary; echo canary >&2; exit 3", "the program ended with exit status: 3"),
         ("kill -9 $$", "the program ended with signal: 9 (SIGKILL)"),
     ] {
-        let error = shell(line).run(Map::new()).await.unwrap_err();
+        let error = shell(line).run(Map::new(), &Run::new()).await.unwrap_err();
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), reason);
     }
     let schema = r#"{"properties":{"text":{"type":"string"}}}"#;
     let spec = ToolSpec::new("program", "", RawJson::parse(schema.to_owned()).unwrap());
     let tool = CommandTool::builder(spec, ["/bin/echo", "{text}"]).build().unwrap();
     let input = Map::from_iter([("text".to_owned(), Value::String("-canary".to_owned()))]);
-    let error = tool.run(input).await.unwrap_err();
+    let error = tool.run(input, &Run::new()).await.unwrap_err();
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "an argument starts with a dash");
+}
+
+#[tokio::test]
+async fn a_keyed_program_finds_the_key_of_its_call() {
+    let run = crate::key::fixture::run_of_a_call().await;
+    let mut program = shell("printf %s \"$IDEMPOTENCY_KEY\"");
+    for (effect, key) in [(Effect::Keyed, run.idempotency_key().unwrap()), (Effect::Once, String::new())] {
+        program.spec.effect = effect;
+        let output = program.run(Map::new(), &run).await.unwrap();
+        assert_eq!(output.content, [Part::text(key)], "{effect:?}");
+    }
 }

@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use brigade_core::{RawJson, Run};
+use brigade_core::{Effect, RawJson, Run};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -212,4 +212,19 @@ fn secret_headers_are_not_shown() {
     assert!(!format!("{:?}", builder.build().unwrap()).contains("canary"));
     let error = http_tool("https://example.com/").secret_header("x", "canary\n").build().unwrap_err();
     assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+}
+
+#[tokio::test]
+async fn a_keyed_call_sends_the_key_under_which_it_may_be_repeated() {
+    let run = crate::key::fixture::run_of_a_call().await;
+    let key = format!("idempotency-key: {}\r\n", run.idempotency_key().unwrap());
+    let server = LocalServer::start(bind().await, |_| (200, None));
+    for (effect, is_sent) in [(Effect::Keyed, true), (Effect::Repeatable, false), (Effect::Once, false)] {
+        let mut tool = http_tool(&server.origin);
+        tool.spec.effect = effect;
+        let tool = tool.egress(EgressGuard::default().allow_private(true)).build().unwrap();
+        tool.call(json!({}), &run).await.unwrap();
+        let [request] = &server.take_requests()[..] else { panic!("one request") };
+        assert_eq!(request.contains(&key), is_sent, "{effect:?}: {request}");
+    }
 }
