@@ -96,7 +96,10 @@ pub use agent::stream::{RunItem, stream};
 pub use agent::task::Task;
 pub use agent::window::ContextWindow;
 pub use async_trait::async_trait;
-pub use brigade_values::{ErrorChain, ModelId, Money, ParseError, Rate, Rates, RawJson, RunId, Scope, TraceId, Usage};
+pub use brigade_values::{
+    Degradation, ErrorChain, ModelId, Money, ParseError, Rate, Rates, RawJson, RunId, Scope, StopReason, ToolStatus,
+    TraceId, Usage,
+};
 pub use chat::encoded::Dialect;
 pub use chat::error::{ModelError, ModelErrorDetails, ModelErrorKind, RetryAdvice, TimeoutPhase};
 pub use chat::message::{Arguments, Image, Message, Part, ProviderData, Role, TextPart, ToolCall, ToolResult};
@@ -119,8 +122,6 @@ pub use run::event::{BreakerState, Delta, Event, Observer};
 pub use run::journal::{Journal, JournalError, StepRecord, StepState};
 pub use run::record::EventRecord;
 pub use run::run::{DepthExceeded, Interruption, Run};
-pub use run::stop::{Degradation, StopReason};
-pub use run::tool_status::ToolStatus;
 pub use team::worker::{OnFailure, Worker};
 pub use tool::function::{FunctionTool, tool_fn};
 pub use tool::limits::ToolLimits;

@@ -1,10 +1,36 @@
 //! Fixtures that the tests of this crate share.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use brigade_core::{
-    Agent, Budget, FunctionTool, Message, Outcome, Role, Run, Tool, Worker,
+    Agent, Budget, FunctionTool, Journal, JournalError, Message, Outcome, Role, Run, StepRecord, Tool, Worker,
+    async_trait,
     testing::{ScriptedModel, Turn},
 };
+use parking_lot::Mutex;
 use serde_json::Value;
+
+/// Keeps the records of a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Records(Arc<Mutex<BTreeMap<String, StepRecord>>>);
+
+impl Records {
+    pub(crate) fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Journal for Records {
+    fn records(&self) -> Vec<StepRecord> {
+        self.0.lock().values().cloned().collect()
+    }
+
+    async fn write(&self, record: StepRecord) -> Result<(), JournalError> {
+        self.0.lock().insert(record.path.clone(), record);
+        Ok(())
+    }
+}
 
 /// A worker whose model gives one reply.
 pub(crate) fn worker(name: &str, reply: Turn) -> Worker {

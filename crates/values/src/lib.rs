@@ -1,4 +1,4 @@
-//! Plain values: ids, amounts of money, token counts, JSON text, and the text of errors.
+//! Plain values: ids, amounts of money, token counts, JSON text, the text of errors, and how runs and tool calls end.
 //!
 //! They know nothing of agents and runs. `brigade-core` exports all of them, so programs import them from there.
 
@@ -7,6 +7,8 @@ mod ids;
 mod json;
 mod money;
 mod rates;
+mod stop;
+mod tool_status;
 mod usage;
 
 pub use error_chain::ErrorChain;
@@ -14,4 +16,6 @@ pub use ids::{ModelId, ParseError, RunId, Scope, TraceId};
 pub use json::RawJson;
 pub use money::Money;
 pub use rates::{Rate, Rates};
+pub use stop::{Degradation, StopReason};
+pub use tool_status::ToolStatus;
 pub use usage::Usage;

@@ -142,7 +142,7 @@ impl LoopGuard {
             if count >= self.limits.tool_failures {
                 run.emit(&Event::LoopNoticed { kind: "tool_failure".into(), count });
                 let reason = format!("it failed {} in a row and was switched off", times(count));
-                run.degrade(Degradation { part: format!("tool:{name}"), reason });
+                run.degrade(Degradation::new(format!("tool:{name}"), reason));
                 notify_disabled(done, &name, count);
                 self.disabled.push(name);
             }

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::run::{Inner, Run, Shared, after, earliest};
+use super::run::{Inner, Run, Shared, earliest};
 use crate::{
     Budget, Cap, Journal, Ledger, Observer, RunId, Scope, TraceId, run::counts::Counts,
     run::journal_scope::JournalScope, run::shared_values::SharedValues,
@@ -112,9 +112,8 @@ impl RunBuilder {
         Self { journal: Some(journal), ..self }
     }
 
-    /// Starts the run: the time limit of its budget begins now.
+    /// Starts the run: the time limit of its budget begins now. A run that goes on has what is left of it.
     pub fn build(self) -> Run {
-        let wall = self.budget.wall.and_then(after);
         let model_calls = self.budget.model_calls.or(Some(Cap::hard(Budget::DEFAULT_MODEL_CALLS)));
         let budget = Budget { model_calls, ..self.budget };
         let shared = Shared {
@@ -127,12 +126,13 @@ impl RunBuilder {
             append_only: self.append_only,
         };
         let id = self.id.unwrap_or_default();
-        let inner = Inner {
+        let wall = budget.wall;
+        let mut inner = Inner {
             id,
             parent: None,
             agent: self.agent,
             depth: 0,
-            deadline: earliest(self.deadline, wall),
+            deadline: self.deadline,
             cancellation: self.cancellation,
             ledger: match self.account {
                 Some(account) => account.child_for_run("the run", budget),
@@ -146,6 +146,7 @@ impl RunBuilder {
             span: OnceLock::new(),
             shared: Arc::new(shared),
         };
+        inner.deadline = earliest(inner.deadline, wall.and_then(|wall| inner.after_work(wall)));
         Run { inner: Arc::new(inner), drop_reason: None }
     }
 }

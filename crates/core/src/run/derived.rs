@@ -21,7 +21,7 @@ impl Run {
             inner.journal = inner.journal.as_ref().map(|scope| scope.child(name));
             inner.id = inner.journal.as_ref().map_or_else(RunId::new, |scope| scope.run_id());
             inner.depth += 1;
-            inner.deadline = earliest(inner.deadline, budget.wall.and_then(after));
+            inner.deadline = earliest(inner.deadline, budget.wall.and_then(|wall| inner.after_work(wall)));
             inner.cancellation = inner.cancellation.child_token();
             inner.ledger = inner.ledger.child(Arc::clone(&agent), budget);
             inner.agent = agent;
@@ -56,7 +56,7 @@ impl Run {
             return self.clone();
         }
         self.derive(|inner| {
-            inner.deadline = earliest(inner.deadline, budget.wall.and_then(after));
+            inner.deadline = earliest(inner.deadline, budget.wall.and_then(|wall| inner.after_work(wall)));
             inner.ledger = inner.ledger.with_extra_limit(Arc::clone(&inner.agent), budget.clone());
         })
     }

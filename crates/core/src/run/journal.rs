@@ -87,8 +87,12 @@ pub struct StepRecord {
     /// The cost of the step, with the workers below it. While the step is not done, reservations of calls in flight count as
     /// uncertain.
     pub cost: Spending,
-    /// The changes of the step to the state that runs share: cost by agent and model, counters, failed parts.
+    /// The changes of the step to the state that runs share: cost by agent and model, counters, failed parts. Its member
+    /// `shared` is content, as the output is: the changes of [`Run::record_change`](crate::Run::record_change).
     pub changes: RawJson,
+    /// How long the run had been at work when this was written, in milliseconds, without the time after a crash.
+    #[serde(default)]
+    pub worked_ms: u64,
 }
 
 /// How far a step has come.
@@ -127,8 +131,8 @@ pub enum JournalError {
         /// The tool.
         name: String,
     },
-    /// Another worker carries on the run.
-    #[error("another worker carries on this run")]
+    /// Another worker carries on the run, or the store has lost it.
+    #[error("another worker carries on this run, or it is not in its store any more, because the store was replaced")]
     Fenced,
     /// The journal could not be written.
     #[error("the journal could not be written")]

@@ -6,9 +6,11 @@ use std::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{
     Degradation, Effect, Event, Journal, JournalError, Ledger, ModelId, Money, RawJson, RunId, StepRecord, StepState,
@@ -42,6 +44,13 @@ pub(super) struct Shared {
     pub(super) records: BTreeMap<String, StepRecord>,
     pub(super) run: RunId,
     pub(super) failure: OnceLock<JournalError>,
+    /// The changes of steps that are done, until the shared values have them.
+    restored: Mutex<Vec<SharedChange>>,
+    /// The number of the next change of a shared value.
+    next_change: AtomicU64,
+    /// How long the run had been at work before this process carried it on.
+    worked_before: Duration,
+    built: Instant,
 }
 
 /// The step that a scope is the inside of.
@@ -61,6 +70,18 @@ pub(super) struct Changes {
     /// The digests of the keys that were counted; see [`Run::count`](crate::Run::count).
     pub(super) counts: Vec<u64>,
     pub(super) degraded: Vec<Degradation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) shared: Vec<SharedChange>,
+}
+
+/// A change of a value that runs share.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SharedChange {
+    /// Its place in the order of all changes of the run.
+    number: u64,
+    /// The value that is changed.
+    kind: String,
+    change: RawJson,
 }
 
 impl JournalScope {
@@ -68,7 +89,25 @@ impl JournalScope {
         let records: BTreeMap<_, _> =
             journal.records().into_iter().map(|record| (record.path.clone(), record)).collect();
         let is_new = records.is_empty();
-        let shared = Arc::new(Shared { journal, records, run, failure: OnceLock::new() });
+        let done = records.values().filter(|record| record.state == StepState::Done);
+        // A record that cannot be read is an error when it is replayed.
+        let changes = done.filter_map(|record| Changes::of(record).ok());
+        let mut restored: Vec<_> = changes.flat_map(|changes| changes.shared).collect();
+        restored.sort_unstable_by_key(|change| change.number);
+        // A delegation has the changes of the steps inside it.
+        restored.dedup_by_key(|change| change.number);
+        let next_change = restored.last().map_or(0, |change| change.number + 1).into();
+        let worked_ms = records.values().map(|record| record.worked_ms).max().unwrap_or_default();
+        let shared = Arc::new(Shared {
+            journal,
+            records,
+            run,
+            failure: OnceLock::new(),
+            restored: Mutex::new(restored),
+            next_change,
+            worked_before: Duration::from_millis(worked_ms),
+            built: Instant::now(),
+        });
         Arc::new(Self::new(shared, None, String::new(), is_new))
     }
 
@@ -142,6 +181,27 @@ impl JournalScope {
         }
     }
 
+    pub(super) fn record_shared(&self, kind: &str, change: &RawJson) {
+        let number = self.shared.next_change.fetch_add(1, Ordering::Relaxed);
+        let change = SharedChange { number, kind: kind.to_owned(), change: change.clone() };
+        self.record_change(|changes| changes.shared.push(change.clone()));
+    }
+
+    pub(super) fn take_restored(&self, kind: &str) -> Vec<RawJson> {
+        let mut restored = unpoisoned(&self.shared.restored);
+        restored.extract_if(.., |change| change.kind == kind).map(|change| change.change).collect()
+    }
+
+    /// How long the run with this scope had been at work before a crash, as its records say.
+    pub(super) fn worked(&self) -> Duration {
+        let records = &self.shared.records;
+        let inside = records.range(self.prefix.clone()..).take_while(|(path, _)| path.starts_with(&self.prefix));
+        let Some(last) = inside.map(|(_, record)| record.worked_ms).max() else { return Duration::ZERO };
+        // A child run begins after the turn that called it.
+        let mut around = self.prefix.rmatch_indices('/').filter_map(|(end, _)| records.get(self.prefix.get(..end)?));
+        Duration::from_millis(last - around.next().map_or(0, |turn| turn.worked_ms.min(last)))
+    }
+
     pub(super) fn add_to_digest(&self, path: &str, output: &str) {
         self.since_turn.fetch_add(digest::of([path, output]), Ordering::Relaxed);
     }
@@ -170,12 +230,15 @@ impl JournalScope {
         in_flight: Option<&ModelId>,
     ) -> Result<(), JournalError> {
         let Some((scope, step, path)) = self.step() else { return Ok(()) };
-        if scope.is_blocked.load(Ordering::Relaxed) {
+        // A delegation that ends after a failure elsewhere in the run may have ended because of it.
+        let is_in_doubt = step.effect == Effect::Composite && self.shared.failure.get().is_some();
+        if is_in_doubt || scope.is_blocked.load(Ordering::Relaxed) {
             return Err(self.shared.failure.get().cloned().unwrap_or(JournalError::Fenced));
         }
         let mut changes = unpoisoned(&step.changes).clone();
         changes.items = step.account.items(in_flight);
         let not_json = |error: serde_json::Error| scope.fail(JournalError::unavailable(error));
+        let worked = scope.shared.worked_before + scope.shared.built.elapsed();
         let record = StepRecord {
             path: path.to_owned(),
             name: step.name.clone(),
@@ -185,6 +248,7 @@ impl JournalScope {
             output,
             cost: changes.items.total(),
             changes: RawJson::of(&changes).map_err(not_json)?,
+            worked_ms: u64::try_from(worked.as_millis()).unwrap_or(u64::MAX),
         };
         self.shared.journal.write(record).await.map_err(|error| scope.fail(error))
     }

@@ -13,5 +13,3 @@ pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod shared_values;
 pub(crate) mod step;
-pub(crate) mod stop;
-pub(crate) mod tool_status;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, level_filters::LevelFilter};
 
 use crate::{
-    Charge, Degradation, Delta, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId, Scope, TraceId,
+    Charge, Degradation, Delta, Event, Ledger, ModelErrorKind, ModelId, Observer, RunId, Scope, StopReason, TraceId,
     run::counts::{Counts, digest},
     run::journal_scope::JournalScope,
     run::shared_values::SharedValues,
@@ -365,6 +365,22 @@ pub(super) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<I
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
+    }
+}
+
+impl From<Interruption> for StopReason {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::Cancelled => Self::Cancelled,
+            Interruption::Deadline => Self::Deadline,
+        }
+    }
+}
+
+impl Inner {
+    /// The moment at which the run has been at work for this long, also before a crash.
+    pub(super) fn after_work(&self, time: Duration) -> Option<Instant> {
+        after(time.saturating_sub(self.journal.as_ref().map_or(Duration::ZERO, |scope| scope.worked())))
     }
 }
 

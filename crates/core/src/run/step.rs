@@ -91,10 +91,24 @@ impl Run {
         scope.step().map(|(_, _, path)| format!("{}/{path}", scope.shared.run))
     }
 
+    /// Records in the step around this run that it changed a value that all runs of the request [share](Run::shared). When
+    /// the run goes on after a crash, the steps that are done are not done again, and the value gets their changes from
+    /// [`Run::take_recorded_changes`]. `kind` names the value. Without a journal, or outside of a step, nothing is recorded.
+    pub fn record_change(&self, kind: &str, change: &RawJson) {
+        if let Some(scope) = &self.inner.journal {
+            scope.record_shared(kind, change);
+        }
+    }
+
+    /// The recorded changes of the value with this name, in the order in which they were made. They are returned once.
+    pub fn take_recorded_changes(&self, kind: &str) -> Vec<RawJson> {
+        self.inner.journal.as_ref().map_or_else(Vec::new, |scope| scope.take_restored(kind))
+    }
+
     /// The error for which the run cannot go on with its journal, if there is one.
     pub(crate) fn check_journal(&self) -> Result<(), JournalError> {
-        let failure = self.inner.journal.as_ref().and_then(|scope| scope.shared.failure.get());
-        failure.cloned().map_or(Ok(()), Err)
+        let Some(scope) = &self.inner.journal else { return Ok(()) };
+        scope.shared.failure.get().map_or(Ok(()), |failure| Err(scope.fail(failure.clone())))
     }
 
     /// The output of a step that is done.
@@ -206,7 +220,8 @@ impl Run {
         let unreadable =
             |error| scope.fail(JournalError::diverged(&record.path, format!("its record cannot be read: {error}")));
         let value = serde_json::from_str(output.get()).map_err(unreadable)?;
-        let Changes { items, counts, degraded } = Changes::of(record).map_err(|error| scope.fail(error))?;
+        let Changes { items, counts, degraded, shared } = Changes::of(record).map_err(|error| scope.fail(error))?;
+        scope.record_change(|changes| changes.shared.extend(shared.iter().cloned()));
         self.inner.ledger.replay(&items);
         for digest in counts {
             self.restore_count(digest);

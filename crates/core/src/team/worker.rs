@@ -230,7 +230,7 @@ impl Worker {
     /// Reports a failure to observers and in the outcome.
     fn report_failure(&self, failure: &WorkerFailure, run: &Run) {
         let (worker, reason) = (Arc::clone(self.name()), failure.reason.as_str());
-        run.degrade(Degradation { part: format!("worker:{worker}"), reason: reason.to_owned() });
+        run.degrade(Degradation::new(format!("worker:{worker}"), reason));
         run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name().into(), reason: reason.into() });
     }
 }

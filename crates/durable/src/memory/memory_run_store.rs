@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use brigade_core::{RawJson, RunId, StepRecord};
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::{
@@ -211,7 +212,7 @@ impl Entry {
 
     fn erase(&mut self) {
         self.run.input = RawJson::empty_object();
-        self.steps.values_mut().for_each(|record| record.output = None);
+        self.steps.values_mut().for_each(erase_step);
         self.signals.iter_mut().for_each(|stored| stored.signal.payload = RawJson::empty_object());
     }
 
@@ -276,6 +277,14 @@ impl Entry {
         let open = self.signals.iter().filter(|stored| !stored.is_consumed);
         open.map(|stored| stored.signal.clone()).collect()
     }
+}
+
+/// Erases the output of a step and its changes of shared values.
+fn erase_step(record: &mut StepRecord) {
+    record.output = None;
+    let changes = serde_json::from_str::<Map<String, Value>>(record.changes.get()).ok();
+    let erased = changes.and_then(|mut changes| changes.remove("shared").and_then(|_| RawJson::of(&changes).ok()));
+    record.changes = erased.unwrap_or_else(|| record.changes.clone());
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub struct Commit {
     /// The lease from now on, if the run goes on.
     pub lease: Duration,
     /// Whether the content of the run is erased, for a run that needs it no more: its input becomes an empty object, the
-    /// outputs of its steps absent, and the payloads of its signals empty objects.
+    /// outputs of its steps absent, as the member `shared` of their changes, and the payloads of its signals empty objects.
     pub erase: bool,
 }
 

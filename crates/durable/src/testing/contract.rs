@@ -200,7 +200,9 @@ async fn a_commit_can_erase_the_content(store: &dyn RunStore) {
     let id = submit(store, "erase").await;
     let held = claimed(store, "erase", "w1").await;
     ok(store.signal(id, message("secret")).await);
-    ok(store.commit(&commit(&held, 1, NextState::Continue).steps(vec![step("1", "done")])).await);
+    let mut shared = step("1", "done");
+    shared.changes = ok(RawJson::of(&json!({ "counts": [1], "shared": ["a secret note"] })));
+    ok(store.commit(&commit(&held, 1, NextState::Continue).steps(vec![shared])).await);
     let end = commit(&held, 2, NextState::Finish(text("the end"))).steps(vec![step("2", "done")]).erase(true);
     ok(store.commit(&end).await);
     let Some(run) = ok(store.find(id).await) else { panic!("the run is kept") };
@@ -208,6 +210,8 @@ async fn a_commit_can_erase_the_content(store: &dyn RunStore) {
     let journal = ok(store.journal(id).await);
     assert_eq!(journal.len(), 2, "the records are kept");
     assert!(journal.iter().all(|record| record.output.is_none()), "the outputs of steps are erased");
+    let changes = journal.first().map(|record| record.changes.get().to_owned());
+    assert_eq!(changes.as_deref(), Some(r#"{"counts":[1]}"#), "the changes of shared values are erased, and no others");
     let signals = ok(store.signals(id).await);
     assert!(
         signals.iter().all(|signal| signal.payload == RawJson::empty_object()),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use brigade_core::{FunctionTool, Run, ToolError, ToolOutput, tool_fn};
+use brigade_core::{Effect, FunctionTool, Run, ToolError, ToolOutput, tool_fn};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +68,7 @@ fn send_message(team: Arc<[String]>) -> FunctionTool {
          `wait_for_message`.",
         team.join(", ")
     );
-    tool_fn("send_message", &description, move |message: SendMessage, run: Run| {
+    let tool = tool_fn("send_message", &description, move |message: SendMessage, run: Run| {
         let team = Arc::clone(&team);
         async move {
             check(&message, &team, &run)?;
@@ -76,7 +76,9 @@ fn send_message(team: Arc<[String]>) -> FunctionTool {
             run.send_message(&to, text).await.map_err(|error| refusal(&to, error))?;
             Ok(ToolOutput::text(format!("Sent to {to}.")))
         }
-    })
+    });
+    // A message of a step that a crash interrupted is lost with the mailbox.
+    tool.effect(Effect::Repeatable)
 }
 
 fn wait_for_message() -> FunctionTool {
@@ -94,7 +96,7 @@ fn wait_for_message() -> FunctionTool {
         }
     });
     // The tool keeps to its own limit; this one is for a bus that does not return.
-    tool.polling().timeout(Duration::from_secs(MAX_WAIT_SECONDS + 5))
+    tool.polling().effect(Effect::Repeatable).timeout(Duration::from_secs(MAX_WAIT_SECONDS + 5))
 }
 
 fn check(message: &SendMessage, team: &[String], run: &Run) -> Result<(), ToolError> {

@@ -62,7 +62,7 @@ impl TeamRun for Run {
     }
 
     fn blackboard(&self) -> Blackboard {
-        Blackboard::clone(&self.shared())
+        self.shared::<Blackboard>().for_run(self)
     }
 
     async fn send_message(&self, to: &str, text: impl Into<String> + Send) -> Result<(), BusError> {
@@ -91,6 +91,6 @@ impl TeamRunBuilder for RunBuilder {
     }
 
     fn blackboard(self, blackboard: Blackboard) -> Self {
-        self.shared(blackboard)
+        self.shared(blackboard.for_all_runs())
     }
 }

@@ -362,3 +362,112 @@ async fn a_step_of_a_program_is_answered_and_numbered_children_have_paths_of_the
     assert_ne!(one, two);
     assert_eq!(ids(&run_of(id, &journal.next()).build()), [one, two], "the same ids after a crash");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_time_limit_counts_the_time_at_work_over_resumes_and_not_the_time_of_a_crash() {
+    let seconds = std::time::Duration::from_secs;
+    for (rest, stop) in [(5, StopReason::Finished), (7, StopReason::Deadline)] {
+        let limited = |turns: Vec<Turn>| {
+            let (look_up, _) = counted("look_up", Effect::Repeatable);
+            Agent::new("desk", ScriptedModel::new(turns)).tool(look_up)
+        };
+        let budget = || Budget::unlimited().wall(seconds(10));
+        // The process ends when the first turn is recorded.
+        let (id, journal) = (RunId::new(), Kept::ending_at(2, true));
+        let first = limited(vec![Turn::call("1", "look_up", json!({})).after(seconds(4))]);
+        let run = run_of(id, &journal).budget(budget()).build();
+        assert!(live(&first, &run, &journal, "Go.").await.is_none());
+        tokio::time::sleep(seconds(3_600)).await;
+
+        let journal = journal.next();
+        let run = run_of(id, &journal).budget(budget()).build();
+        assert_eq!(run.time_left(), Some(seconds(6)), "four seconds of work were recorded");
+        let second = limited(vec![Turn::text("Done.").after(seconds(rest))]);
+        assert_eq!(live(&second, &run, &journal, "Go.").await.unwrap().unwrap().stop, stop, "{rest}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_limit_of_a_worker_counts_its_own_time_at_work() {
+    let seconds = std::time::Duration::from_secs;
+    let desk = |desk: Vec<Turn>, clerk: Vec<Turn>| {
+        let (look_up, _) = counted("look_up", Effect::Repeatable);
+        let clerk = Agent::new("clerk", ScriptedModel::new(clerk)).tool(look_up);
+        Agent::new("desk", ScriptedModel::new(desk)).worker(Worker::new(clerk).timeout(seconds(10)))
+    };
+    let delegates = || Turn::call("1", "clerk", json!({"task": "Look."})).after(seconds(60));
+    for (rest, is_in_time) in [(5, true), (7, false)] {
+        // The process ends when the worker's first turn is recorded.
+        let (id, journal) = (RunId::new(), Kept::ending_at(2, true));
+        let first = desk(vec![delegates()], vec![Turn::call("1", "look_up", json!({})).after(seconds(4))]);
+        assert!(live(&first, &run_of(id, &journal).build(), &journal, "Go.").await.is_none());
+        assert_eq!(journal.paths(), ["1", "1/tool:1/clerk/1"]);
+        let journal = journal.next();
+        let second = desk(vec![Turn::text("Done.")], vec![Turn::text("Found.").after(seconds(rest))]);
+        let outcome = live(&second, &run_of(id, &journal).build(), &journal, "Go.").await.unwrap().unwrap();
+        assert_eq!(outcome.degraded.is_empty(), is_in_time, "{rest}: {:?}", outcome.degraded);
+    }
+}
+
+#[tokio::test]
+async fn changes_of_shared_values_are_restored_once_and_in_their_order() {
+    let journal = Arc::new(Kept::default());
+    let note = |text: &str| RawJson::of(&text).unwrap();
+    let change = async |run: &Run, step: &str| {
+        let work = async |run: Run| run.record_change("notes", &note(step));
+        run.step(step, Effect::Repeatable, &(), work).await.unwrap();
+    };
+    let id = RunId::new();
+    for is_interrupted in [true, false, false] {
+        let run = run_of(id, &journal).build();
+        let known = run.take_recorded_changes("notes");
+        change(&run, "z").await;
+        let delegation = run.step("delegation", Effect::Composite, &(), async |inside: Run| {
+            change(&inside, "a").await;
+            if is_interrupted {
+                std::future::pending::<()>().await;
+            }
+        });
+        assert_eq!(futures::FutureExt::now_or_never(delegation).is_none(), is_interrupted);
+        let expected = if is_interrupted { vec![] } else { vec![note("z"), note("a")] };
+        assert_eq!((known, run.take_recorded_changes("notes")), (expected, vec![]));
+        assert_eq!(run.take_recorded_changes("other"), []);
+        if !is_interrupted {
+            assert!(format!("{:?}", journal.records()).matches("notes").count() == 3, "two steps and the delegation");
+        }
+        run.record_change("notes", &note("outside of a step, not recorded"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delegation_that_a_step_in_doubt_elsewhere_stops_is_not_recorded_as_done() {
+    let slow = || {
+        let work = |_: serde_json::Map<String, serde_json::Value>, _: Run| async {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            Ok(ToolOutput::text("found"))
+        };
+        tool_fn("look_up", "Looks it up.", work).effect(Effect::Repeatable)
+    };
+    let desk = |turns: [Vec<Turn>; 3]| {
+        let [desk, clerk, payer] = turns.map(ScriptedModel::new);
+        let (pay, _) = counted("pay", Effect::Once);
+        let [clerk, payer] = [Agent::new("clerk", clerk).tool(slow()), Agent::new("payer", payer).tool(pay)];
+        Agent::new("desk", desk).worker(Worker::new(clerk)).worker(Worker::new(payer))
+    };
+    let calls = |tool: &str| vec![Turn::call("1", tool, json!({}))];
+    let both = Turn::call("1", "clerk", json!({"task": "a"})).and_call("2", "payer", r#"{"task":"b"}"#);
+    // The first turns of three agents, and the beginnings of two tools.
+    let (id, journal) = (RunId::new(), Kept::ending_at(5, true));
+    let first = desk([vec![both], calls("look_up"), calls("pay")]);
+    assert!(live(&first, &run_of(id, &journal).build(), &journal, "Go.").await.is_none());
+    let journal = journal.next();
+    let begun = |path: &str| unpoisoned(&journal.records)[path].state == StepState::Began;
+    assert!(begun("1/tool:1/clerk/1/tool:1") && begun("1/tool:2/payer/1/tool:1"), "{:?}", journal.paths());
+
+    let second = desk([vec![], vec![], vec![]]);
+    let result = live(&second, &run_of(id, &journal).build(), &journal, "Go.").await.unwrap();
+    let error = result.unwrap_err();
+    assert!(matches!(error.cause(), RunFailure::Journal(JournalError::NeedsDecision { .. })), "{error:?}");
+    assert!(!begun("1/tool:1/clerk/1/tool:1"), "the lookup was done");
+    assert!(!journal.paths().contains(&"1/tool:1".to_owned()), "the clerk was not: {:?}", journal.paths());
+}

@@ -186,7 +186,7 @@ impl Current {
 fn erase(connection: &Connection, id: i64) -> Result<(), StoreError> {
     for sql in [
         "UPDATE durable_inputs SET input = '{}' WHERE id = ?1",
-        "UPDATE durable_steps SET record = json_set(record, '$.output', NULL) WHERE run = ?1",
+        "UPDATE durable_steps SET record = json_remove(json_set(record, '$.output', NULL), '$.changes.shared') WHERE run = ?1",
         "UPDATE durable_signals SET payload = '{}' WHERE run = ?1",
     ] {
         connection.prepare_cached(sql)?.execute([id])?;

@@ -1,7 +1,11 @@
+use brigade_core::Effect;
 use tokio::time::Instant;
 
 use super::*;
-use crate::{Bus, LocalBus, TeamRunBuilder, fixtures::agent};
+use crate::{
+    Bus, LocalBus, TeamRunBuilder,
+    fixtures::{Records, agent},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -93,4 +97,52 @@ async fn mailboxes_close_when_the_run_is_dropped() {
     drop(run);
     let gone = bus.publish(&topic, Envelope::new("ghost", "anybody?")).await;
     assert_eq!(gone, Err(BusError::NoListener(topic)));
+}
+
+async fn send_in_step(writer: &Run, step: &str, text: &str) {
+    let send = async |run: Run| run.send_message("critic", text).await.unwrap();
+    writer.step(step, Effect::Repeatable, &(), send).await.unwrap();
+}
+
+async fn read_in_step(reader: &Run, step: &str) -> Option<String> {
+    reader.step(step, Effect::Repeatable, &(), async |run| next(&run).await).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_goes_on_has_the_messages_that_no_completed_step_has_read() {
+    let records = Records::default();
+    let run = Run::builder().journal(records.journal()).build();
+    let (writer, critic) = (agent(&run, "writer"), agent(&run, "critic"));
+    for text in ["one", "two", "three"] {
+        send_in_step(&writer, text, text).await;
+    }
+    assert_eq!(read_in_step(&critic, "1").await.as_deref(), Some("one"));
+
+    for _ in 0..2 {
+        let again = Run::builder().id(run.id()).journal(records.journal()).build();
+        let (writer, critic) = (agent(&again, "writer"), agent(&again, "critic"));
+        send_in_step(&writer, "three", "three").await;
+        assert_eq!(read_in_step(&critic, "1").await.as_deref(), Some("one"), "it is recorded");
+        let unread = [next(&critic).await, next(&critic).await, next(&critic).await];
+        assert_eq!(unread.each_ref().map(Option::as_deref), [Some("two"), Some("three"), None]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_read_is_not_received_twice_if_its_sender_was_interrupted() {
+    let records = Records::default();
+    let run = Run::builder().journal(records.journal()).build();
+    let (writer, critic) = (agent(&run, "writer"), agent(&run, "critic"));
+    let interrupted = async |run: Run| {
+        run.send_message("critic", "one").await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    assert!(futures::FutureExt::now_or_never(writer.step("1", Effect::Repeatable, &(), interrupted)).is_none());
+    assert_eq!(read_in_step(&critic, "1").await.as_deref(), Some("one"));
+
+    let again = Run::builder().id(run.id()).journal(records.journal()).build();
+    let (writer, critic) = (agent(&again, "writer"), agent(&again, "critic"));
+    send_in_step(&writer, "1", "one").await;
+    send_in_step(&writer, "2", "two").await;
+    assert_eq!(next(&critic).await.as_deref(), Some("two"));
 }

@@ -32,8 +32,22 @@ pub enum ToolStatus {
     Budget,
 }
 
-names! { ToolStatus:
-    Ok => "ok", Fallback => "fallback", Error => "error", Fatal => "fatal", Timeout => "timeout", Panic => "panic",
-    InvalidArguments => "invalid_arguments", TruncatedArguments => "truncated_arguments", Disabled => "disabled",
-    UnknownTool => "unknown_tool", Stopped => "stopped", Budget => "budget",
+impl ToolStatus {
+    /// A stable name for logs, metric labels and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Fallback => "fallback",
+            Self::Error => "error",
+            Self::Fatal => "fatal",
+            Self::Timeout => "timeout",
+            Self::Panic => "panic",
+            Self::InvalidArguments => "invalid_arguments",
+            Self::TruncatedArguments => "truncated_arguments",
+            Self::Disabled => "disabled",
+            Self::UnknownTool => "unknown_tool",
+            Self::Stopped => "stopped",
+            Self::Budget => "budget",
+        }
+    }
 }

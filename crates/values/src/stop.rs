@@ -3,8 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Interruption;
-
 /// Why a run ended. Reaching a limit is an outcome and not an error, so that work that was paid for is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -56,19 +54,24 @@ impl Degradation {
     }
 }
 
-names! { StopReason:
-    Finished => "finished", MaxTurns => "max_turns", Budget => "budget", Deadline => "deadline",
-    Cancelled => "cancelled", LoopDetected => "loop_detected", DelegationCycle => "delegation_cycle",
-    UnknownToolLimit => "unknown_tool_limit", ToolArgumentsTruncated => "tool_arguments_truncated",
-    ToolArgumentsInvalid => "tool_arguments_invalid", Refused => "refused", Truncated => "truncated",
-    Empty => "empty", InvalidOutput => "invalid_output",
-}
-
-impl From<Interruption> for StopReason {
-    fn from(interruption: Interruption) -> Self {
-        match interruption {
-            Interruption::Cancelled => Self::Cancelled,
-            Interruption::Deadline => Self::Deadline,
+impl StopReason {
+    /// A stable name for logs, metric labels and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::MaxTurns => "max_turns",
+            Self::Budget => "budget",
+            Self::Deadline => "deadline",
+            Self::Cancelled => "cancelled",
+            Self::LoopDetected => "loop_detected",
+            Self::DelegationCycle => "delegation_cycle",
+            Self::UnknownToolLimit => "unknown_tool_limit",
+            Self::ToolArgumentsTruncated => "tool_arguments_truncated",
+            Self::ToolArgumentsInvalid => "tool_arguments_invalid",
+            Self::Refused => "refused",
+            Self::Truncated => "truncated",
+            Self::Empty => "empty",
+            Self::InvalidOutput => "invalid_output",
         }
     }
 }
