@@ -1,5 +1,6 @@
 //! The store with a lot of data.
 
+mod durable;
 mod history;
 mod notes;
 mod sessions;

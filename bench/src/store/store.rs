@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::{history, notes, sessions};
+use super::{durable, history, notes, sessions};
 use crate::statistics::quantile;
 
 /// Options of `cargo xtask bench store`.
@@ -16,6 +16,9 @@ pub(crate) struct Options {
     /// The folder for the databases, which are deleted afterwards. It should be on a disk, not in memory.
     #[arg(long, default_value = ".")]
     folder: std::path::PathBuf,
+    /// Only durable runs: the cost of a step, and many runs that wait.
+    #[arg(long)]
+    durable: bool,
 }
 
 /// All measurements.
@@ -24,15 +27,17 @@ pub(crate) struct Numbers {
     numbers: Vec<Number>,
 }
 
-/// The time of one operation, in milliseconds.
+/// What one operation takes.
 #[derive(Debug, Serialize)]
 struct Number {
     name: String,
-    p50_ms: f64,
-    p99_ms: f64,
+    /// `ms`, `MiB`, or `×` for a ratio.
+    unit: &'static str,
+    p50: f64,
+    p99: f64,
     /// The target for the median.
     #[serde(skip_serializing_if = "Option::is_none")]
-    target_ms: Option<f64>,
+    target: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     met: Option<bool>,
 }
@@ -44,12 +49,14 @@ pub(super) struct Amount {
     pub(super) notes: usize,
     /// Each has 22 events.
     pub(super) runs: usize,
+    /// Durable runs that wait.
+    pub(super) waiting: usize,
     pub(super) repetitions: usize,
 }
 
 impl Amount {
-    const FULL: Self = Self { exchanges: 5_000, notes: 100_000, runs: 45_455, repetitions: 200 };
-    const QUICK: Self = Self { exchanges: 200, notes: 1_000, runs: 500, repetitions: 20 };
+    const FULL: Self = Self { exchanges: 5_000, notes: 100_000, runs: 45_455, waiting: 20_000, repetitions: 200 };
+    const QUICK: Self = Self { exchanges: 200, notes: 1_000, runs: 500, waiting: 500, repetitions: 20 };
 }
 
 /// Measures everything.
@@ -59,6 +66,10 @@ pub(crate) fn measure(options: &Options, quick: bool) -> Result<Numbers> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut numbers = Numbers::default();
     runtime.block_on(async {
+        durable::measure(&folder.path().join("durable.db"), amount, &mut numbers).await?;
+        if options.durable {
+            return Ok(());
+        }
         sessions::measure(&folder.path().join("sessions.db"), amount, &mut numbers).await?;
         history::measure(&folder.path().join("history.db"), amount, &mut numbers).await?;
         notes::measure(&folder.path().join("notes.db"), amount, &mut numbers).await
@@ -68,41 +79,49 @@ pub(crate) fn measure(options: &Options, quick: bool) -> Result<Numbers> {
 
 impl Numbers {
     pub(super) fn add(&mut self, name: impl Into<String>, times: &[Duration]) {
-        self.numbers.push(Number::new(name.into(), times));
+        self.numbers.push(Number::new(name.into(), "ms", &millis(times)));
     }
 
     /// The same with a target for the median.
     pub(super) fn add_at_most(&mut self, target: Duration, name: impl Into<String>, times: &[Duration]) {
-        let number = Number::new(name.into(), times);
-        let target_ms = millis(target);
-        let met = Some(number.p50_ms <= target_ms);
-        self.numbers.push(Number { target_ms: Some(target_ms), met, ..number });
+        self.numbers.push(Number::new(name.into(), "ms", &millis(times)).at_most(target.as_secs_f64() * 1e3));
+    }
+
+    pub(super) fn add_ratio_at_most(&mut self, target: f64, name: impl Into<String>, ratios: &[f64]) {
+        self.numbers.push(Number::new(name.into(), "×", ratios).at_most(target));
+    }
+
+    pub(super) fn add_mib_at_most(&mut self, target: f64, name: impl Into<String>, mib: f64) {
+        self.numbers.push(Number::new(name.into(), "MiB", &[mib]).at_most(target));
     }
 }
 
 impl Number {
-    fn new(name: String, times: &[Duration]) -> Self {
-        let times: Vec<f64> = times.iter().copied().map(millis).collect();
-        Self { name, p50_ms: quantile(&times, 0.5), p99_ms: quantile(&times, 0.99), target_ms: None, met: None }
+    fn new(name: String, unit: &'static str, values: &[f64]) -> Self {
+        Self { name, unit, p50: quantile(values, 0.5), p99: quantile(values, 0.99), target: None, met: None }
+    }
+
+    fn at_most(self, target: f64) -> Self {
+        Self { met: Some(self.p50 <= target), target: Some(target), ..self }
     }
 }
 
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+fn millis(times: &[Duration]) -> Vec<f64> {
+    times.iter().map(|time| time.as_secs_f64() * 1e3).collect()
 }
 
 impl Display for Numbers {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:>12}{:>12}   milliseconds", "p50", "p99")?;
+        writeln!(f, "{:>12}{:>12}", "p50", "p99")?;
         self.numbers.iter().try_for_each(|number| writeln!(f, "{number}"))
     }
 }
 
 impl Display for Number {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { name, p50_ms, p99_ms, target_ms, met } = self;
-        write!(f, "{p50_ms:>12.4}{p99_ms:>12.4}   {name}")?;
-        match (target_ms, met) {
+        let Self { name, unit, p50, p99, target, met } = self;
+        write!(f, "{p50:>12.4}{p99:>12.4} {unit:<3}  {name}")?;
+        match (target, met) {
             (Some(most), Some(true)) => write!(f, "   ≤ {most}  met"),
             (Some(most), _) => write!(f, "   ≤ {most}  MISSED"),
             (None, _) => Ok(()),
