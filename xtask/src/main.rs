@@ -45,6 +45,8 @@ enum Command {
     },
     /// Tests the whole stack with random faults, and fails if an invariant is broken.
     Swarm(commands::swarm::Options),
+    /// Kills the server again and again under load, and fails if it loses a run, repeats a completed step or bills wrongly.
+    Kills(commands::kills::Options),
     /// Tests the provider clients with damaged responses, and fails at a panic or if the chunking makes a difference.
     Fuzz(commands::fuzz::Options),
     /// Tries the clients against real providers or a local server, and reports what differs from the simulator.
@@ -86,6 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Ci(options) => ci::ci::run(&shell, &options),
         Command::Bench { arguments } => commands::bench::run(&shell, &arguments),
         Command::Swarm(options) => commands::swarm::run(&shell, &options),
+        Command::Kills(options) => commands::kills::run(&shell, &options),
         Command::Fuzz(options) => commands::fuzz::run(&shell, &options),
         Command::Live { arguments } => return commands::live::run(&shell, &arguments),
         Command::FuzzApi(options) => steps::fuzz_api::run(&shell, &options),

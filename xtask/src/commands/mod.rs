@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod fuzz;
+pub(crate) mod kills;
 pub(crate) mod live;
 pub(crate) mod mutants;
 pub(crate) mod prices;

@@ -13,6 +13,7 @@ mod durable;
 mod edge;
 mod faults;
 mod isolation;
+mod kills;
 mod life;
 mod network;
 mod production;
