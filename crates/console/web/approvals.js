@@ -36,7 +36,7 @@ function Pending({ approval, now, onDecided }) {
   const [problem, setProblem] = useState(/** @type {any} */ (null));
   const [busy, setBusy] = useState(false);
   const decide = async (decision) => {
-    const body = { decision, ...(reason.trim() ? { reason: reason.trim() } : {}) };
+    /** @type {any} */ const body = { decision, ...(reason.trim() ? { reason: reason.trim() } : {}) };
     if (decision === "approve" && edited !== null) {
       try {
         body.arguments = JSON.parse(edited);

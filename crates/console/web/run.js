@@ -90,7 +90,9 @@ function Head({ run, hasApprovals, tree, now, over, onCancelled }) {
   const usage = result?.usage;
   const tokens = run.tokens ?? (usage ? usage.input_tokens + usage.output_tokens : undefined);
   const uncertain = Number(result?.cost?.total.uncertain ?? 0);
-  const took = tookOf(run, now) ?? (tree.end > tree.start ? tree.end - tree.start : undefined);
+  // A run that waited or was resumed has been at work several times.
+  const length = tree.end > tree.start ? tree.end - tree.start : 0;
+  const took = Math.max(tookOf(run, now) ?? 0, over ? length : 0) || undefined;
   const workers = Math.max(0, tree.agents - 1);
   const notices = [
     run.error && ["bad", run.error.message],
@@ -104,7 +106,7 @@ function Head({ run, hasApprovals, tree, now, over, onCancelled }) {
       ${counts.retries > 0 && html`<span class="pill warn">${plural(counts.retries, "retry", "retries")}</span>`}
       ${counts.fallbacks > 0 && html`<span class="pill warn">${plural(counts.fallbacks, "fallback")}</span>`}
       ${!over && html`<${Cancel} run=${run} onCancelled=${onCancelled} />`}</h1>
-    ${notices.map(([tone, text, isApproval]) => html`<p class=${`notice ${tone}`}><bdi>${plain(text)}</bdi>${isApproval && html` · <a href=${href("approvals")}>decide</a>`}</p>`)}
+    ${notices.length > 0 && html`<div class=${`notice ${notices[0][0]}`}>${notices.map(([, text, isApproval]) => html`<p><bdi>${plain(text)}</bdi>${isApproval && html` · <a href=${href("approvals")}>decide</a>`}</p>`)}</div>`}
     <dl class="facts">
       <div><dt>started</dt><dd><${Ago} time=${run.began_at} now=${now} /></dd></div>
       <div><dt>took</dt><dd>${duration(took) || "–"}${tree.waited > 50 && html` <span class="quiet">(${duration(tree.waited)} waiting)</span>`}</dd></div>

@@ -42,6 +42,18 @@ function useRuns(filter) {
     if (state.data && !state.data.has_more) for (const id of known.current.keys()) if (id > last && !newest.some((run) => run.id === id)) known.current.delete(id);
     return [...known.current.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
   }, [state.data, older.runs, filter]);
+  // Runs of older pages that still work, a few at a time.
+  const working = older.runs.filter((run) => ["running", "ready", "waiting"].includes(run.status)).slice(0, 10).map((run) => run.id).join();
+  useEffect(() => {
+    if (!working) return undefined;
+    const refresh = async () => {
+      const found = await Promise.all(working.split(",").map((id) => get(`v1/runs/${id}`).catch(() => null)));
+      const byId = new Map(found.filter(Boolean).map((run) => [run.id, run]));
+      setOlder((now) => ({ ...now, runs: now.runs.map((run) => byId.get(run.id) ?? run) }));
+    };
+    const timer = setInterval(() => document.hidden || refresh(), 5000);
+    return () => clearInterval(timer);
+  }, [working]);
   const hasMore = Boolean(state.data?.has_more) && older.more;
   const loadMore = async () => {
     const last = runs.at(-1);

@@ -5,8 +5,8 @@ import { count, dollars, duration, plain, plural, shortModel, words } from "./fo
 
 /** @typedef {{
  *   id: string, kind: string, label: string, note: string, start: number, end: number | null, depth: number,
- *   tokens: number | null, cost: number | null, children: Span[], facts: [string, string][], text: string, parent: Span | null,
- *   sums?: boolean,
+ *   tokens: number | null, cost: number | null, children: Span[], facts: string[][], text: string, parent: Span | null,
+ *   sums?: boolean, uncertain?: number | null, open?: boolean, failed?: boolean, stop?: string,
  * }} Span */
 
 /** What each kind of failure means for a person, and what happens next. */
@@ -19,7 +19,7 @@ const FAILURES = {
   overloaded: "The provider had no capacity. It refused before it generated anything, so nothing is billed.",
   unreachable: "No connection could be made, so nothing was sent.",
   transient: "The provider or the network failed for a moment.",
-  broken: "The reply was cut off or malformed. The provider may bill what it sent.",
+  broken: "The reply was cut off or malformed.",
   refused: "The provider declined to answer.",
   context_length: "The prompt does not fit the model's context window.",
   budget: "The call would have exceeded a budget, so it was not made.",
@@ -168,13 +168,16 @@ function usageFacts(usage) {
 
 const tokensOf = (usage) => (usage ? (usage.input_tokens ?? 0) + (usage.output_tokens ?? 0) : null);
 const costOf = (cost) => (cost === null || cost === undefined ? null : Number(cost));
-const failureText = (kind) => FAILURES[kind] ?? (String(kind).startsWith("timeout") ? "The call took longer than its time limit. It was sent, so the provider may bill it." : "");
+const failureText = (kind) => FAILURES[kind] ?? (String(kind).startsWith("timeout") ? "The call took longer than its time limit." : "");
 const model = (event) => shortModel(event.model);
 
 /** @type {Record<string, (this: Builder, run: any, event: any, at: number) => void>} */
 const HANDLERS = {
   run_started() {},
   resumed(run, event, at) {
+    // What looked like the end of the run was not.
+    const facts = run.span.facts.filter(([name]) => name !== "outcome");
+    Object.assign(run.span, { end: null, failed: false, note: "", text: "", facts });
     const saved = event.saved && Number(event.saved) ? `, ${dollars(event.saved)} saved` : "";
     const text = "The process ended before the run did. The run went on from its journal: these steps were not done again.";
     this.mark(run, at, `${plural(event.steps, "step")} replayed from the journal${saved}`, "replay", [], text);
@@ -227,14 +230,18 @@ const HANDLERS = {
     const span = attempt?.span ?? this.span(run.turn?.span ?? run.span, { kind: "model", label: "attempt", start: began, facts: [["model", plain(event.model)]] });
     span.end = at;
     const charge = event.charge;
-    span.tokens = tokensOf(charge?.usage);
+    const isUncertain = charge?.certainty === "uncertain";
+    // Bounds of what was used, not what was used.
+    span.tokens = isUncertain ? null : tokensOf(charge?.usage);
     span.cost = costOf(charge?.cost);
+    span.uncertain = isUncertain ? span.cost : null;
     if (event.error) {
       this.counts.failures += 1;
       Object.assign(span, { kind: "failed", note: [words(event.error), span.note].filter(Boolean).join(" \u00b7 "), text: failureText(event.error) });
       span.facts.push(["error", words(event.error)]);
     }
-    span.facts.push(...usageFacts(charge?.usage));
+    if (isUncertain) span.text += " It had been sent, so the provider may bill it: the cost is the most that it can be.";
+    else span.facts.push(...usageFacts(charge?.usage));
     if (charge) span.facts.push([charge.certainty === "charged" ? "charged" : `${words(charge.certainty)} cost`, dollars(charge.cost) || "no price"]);
     else if (event.error) span.facts.push(["charged", "nothing"]);
   },
@@ -279,7 +286,9 @@ const HANDLERS = {
     const span = run.tools.get(event.call_id)?.span ?? this.span(run.span, { kind: "tool", label: `tool ${plain(event.tool)}`, start: at - event.elapsed_us / 1000 });
     span.end = at;
     span.facts.push(["result", words(event.outcome)]);
-    if (event.outcome !== "ok") {
+    if (event.outcome === "stopped") {
+      span.note = "stopped";
+    } else if (event.outcome !== "ok") {
       span.note = [span.note, words(event.outcome)].filter(Boolean).join(" \u00b7 ");
       span.failed = true;
     }
@@ -306,7 +315,7 @@ const HANDLERS = {
     this.mark(run, at, `handed off to ${plain(event.to)}`, "note");
   },
   degraded(run, event, at) {
-    this.mark(run, at, `goes on without ${words(event.part)}`, "refused", [], plain(event.reason, true));
+    this.mark(run, at, event.part === "budget" ? "a budget is used up or cannot be kept" : `goes on without ${words(event.part)}`, "refused", [], plain(event.reason, true));
   },
   budget_refused(run, event, at) {
     this.counts.refusals += 1;

@@ -26,7 +26,7 @@ function ticks(length) {
   const unit = 10 ** Math.floor(Math.log10(Math.max(rough, 0.001)));
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * unit).find((step) => step >= rough) ?? 10 * unit;
   const marks = [];
-  for (let at = 0; at < length * 0.97; at += step) marks.push(at);
+  for (let at = 0; at < length * 0.9; at += step) marks.push(at);
   return marks;
 }
 
@@ -118,10 +118,10 @@ function Row({ span, top, index, share, isSelected, isClosed, onSelect, onToggle
   return html`<div id=${`row-${span.id}`} class=${`row${isSelected ? " selected" : ""}`} role="row" aria-level=${span.depth + 1} aria-rowindex=${index + 1} aria-selected=${String(isSelected)} aria-expanded=${hasChildren ? String(!isClosed) : undefined} style=${{ top: `${top}px` }} onClick=${onSelect}>
     <span class=${`label ${tone ? `tone-${tone}` : ""} ${span.kind === "agent" ? "agent-name" : ""}`} role="gridcell" style=${{ paddingLeft: `${8 + 16 * Math.min(span.depth, 12)}px` }} title=${`${span.label}${span.note ? ` · ${span.note}` : ""}`}>
       ${hasChildren ? html`<button type="button" class="twist" tabindex="-1" aria-label=${isClosed ? "open" : "close"} onClick=${open}><svg viewBox="0 0 8 8" width="8" height="8" class=${isClosed ? "shut" : ""}><path d="M0 1.5h8L4 7z" /></svg></button>` : null}
-      <bdi>${span.label}</bdi>${span.note && html` <span class="of">${["failed", "wait", "refused"].includes(span.kind) || span.failed ? "· " : ""}<bdi>${span.note}</bdi></span>`}${isClosed && html` <span class="of">(${plural(span.children.length, "row")})</span>`}
+      <bdi>${span.label}</bdi>${span.note && html` <span class="of">${["failed", "wait", "refused", "person"].includes(span.kind) || span.failed ? "· " : ""}<bdi>${span.note}</bdi></span>`}${isClosed && html` <span class="of">(${plural(span.children.length, "row")})</span>`}
     </span>
     <span class="number tokens quiet" role="gridcell">${span.tokens === null ? "" : count(span.tokens)}</span>
-    <span class="number" role="gridcell">${span.cost === null ? "" : html`<${Money} amount=${span.cost} />`}</span>
+    <span class="number" role="gridcell">${span.cost === null ? "" : html`<${Money} amount=${span.cost} uncertain=${span.uncertain} />`}</span>
     <span class="track" role="gridcell" aria-label=${`starts after ${share(span.start)}, takes ${duration(span.end - span.start)}`}>${isMoment
       ? html`<span class=${`moment ${bar}`} style=${{ left }}></span>`
       : html`<span class=${`bar ${bar}${span.open && live ? " open" : ""}`} style=${{ left, width }}></span>`}</span>

@@ -1,33 +1,11 @@
 //! Each view by the rules of axe-core, and by keyboard alone.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
-
 use brigade_core::testing::skip_test;
 use serde_json::{Value, json};
 
-use crate::{browser::Browser, server::Server};
+use crate::{browser::Browser, npm, server::Server};
 
 const AXE: &str = "axe-core@4.14.1";
-
-/// axe-core, installed below the target folder.
-fn axe() -> Result<String, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("axe");
-    let script: PathBuf = folder.join("node_modules/axe-core/axe.min.js");
-    if !script.exists() {
-        std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-        let options = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1", "--prefix"];
-        let mut npm = Command::new("npm");
-        npm.args(options).arg(&folder).arg(AXE).stdin(Stdio::null()).stdout(Stdio::null());
-        let installed = npm.status().map_err(|error| format!("npm: {error}"))?;
-        if !installed.success() {
-            return Err(format!("npm ended with {installed}"));
-        }
-    }
-    std::fs::read_to_string(script).map_err(|error| error.to_string())
-}
 
 const CHECK: &str = "const done = arguments[0]; \
     axe.run(document).then(found => done(found.violations.map(rule => [rule.id, rule.nodes.map(node => node.html)])))";
@@ -35,9 +13,9 @@ const CHECK: &str = "const done = arguments[0]; \
 #[tokio::test]
 async fn no_view_breaks_a_rule_of_accessibility_in_light_and_dark() {
     let Some(browser) = Browser::open("console accessibility", 1360, 640).await else { return };
-    let axe = match axe() {
-        Ok(axe) => axe,
-        Err(reason) => return skip_test("console accessibility", &format!("{AXE} cannot be installed: {reason}")),
+    let axe = match npm::install(AXE) {
+        Ok(folder) => std::fs::read_to_string(folder.join("axe-core/axe.min.js")).unwrap(),
+        Err(reason) => return skip_test("console accessibility", &reason),
     };
     let server = Server::demo();
     browser.go(&format!("{}/console", server.url)).await;

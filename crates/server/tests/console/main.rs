@@ -5,6 +5,8 @@
 mod accessible;
 mod browser;
 mod keys;
+mod npm;
 mod server;
 mod tour;
+mod types;
 mod views;
