@@ -62,7 +62,7 @@ enum Part {
     /// The store: a long session, many notes, a million events.
     Store(store::store::Options),
     /// Instructions per model call, by callgrind. Fails if they changed by more than 5 %.
-    Instructions,
+    Instructions(instructions::Options),
     /// How the cost of a run grows with its history, tools, workers and session. Fails if it is not linear.
     Growth,
     /// The released server under load: 200 clients at once, then 1,000 requests per second.
@@ -78,10 +78,10 @@ pub fn main() -> Result<()> {
         None => print(&compare(&options)?, options.json),
         Some(Part::Micro) => print(&micro::micro::measure(options.quick)?, options.json),
         Some(Part::Store(part)) => print(&store::store::measure(&part, options.quick)?, options.json),
-        Some(Part::Instructions) => {
+        Some(Part::Instructions(part)) => {
             let counts = instructions::measure()?;
             print(&counts, options.json)?;
-            counts.check()
+            counts.finish(&part)
         }
         Some(Part::Growth) => {
             let growth = growth::growth::measure(options.quick)?;

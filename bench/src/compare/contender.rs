@@ -48,6 +48,9 @@ pub(crate) struct Options {
     base_url: String,
 }
 
+/// The measured program, in the folder of the benchmark.
+pub(crate) const PROGRAM: &str = "brigade-bench-contender";
+
 /// The command line of the measured program.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
@@ -85,10 +88,14 @@ impl Options {
         Self { contender, workload, base_url: base_url.to_owned() }
     }
 
+    /// The command line of the process.
+    pub(crate) fn arguments(&self) -> Result<[String; 3]> {
+        Ok([self.contender.name()?, self.workload.name().to_owned(), self.base_url.clone()])
+    }
+
     /// Starts the process.
     pub(crate) fn start(&self) -> Result<Child> {
-        let arguments = [self.contender.name()?, self.workload.name().to_owned(), self.base_url.clone()];
-        Child::start("brigade-bench-contender", &arguments)
+        Child::start(PROGRAM, &self.arguments()?)
     }
 
     async fn set_up(&self) -> Result<Implementation> {

@@ -9,7 +9,7 @@ use xshell::Shell;
 use crate::rules::{direction, tidy};
 use crate::source::workspace::Workspace;
 use crate::steps::tally::Tally;
-use crate::steps::{build, deny, deploy, examples, fuzz_api};
+use crate::steps::{build, deny, deploy, examples, fuzz_api, instructions};
 use crate::tools::programs;
 
 /// A step. They run in this order: cheap ones first, so that a small mistake shows early.
@@ -35,6 +35,8 @@ pub(crate) enum Step {
     Console,
     /// The ledger with all interleavings of its threads.
     Interleavings,
+    /// Instructions per model call, counted by callgrind in the debug build.
+    Instructions,
     /// The examples in the documentation.
     Doctests,
     /// Every program in the examples folder.
@@ -50,7 +52,8 @@ pub(crate) enum Step {
 /// The options of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the slow steps: programs, alone, api, console, interleavings, examples, docs, deny, deploy.
+    /// Leave out the slow steps: programs, alone, api, console, interleavings, instructions, examples,
+    /// docs, deny, deploy.
     #[arg(long)]
     fast: bool,
     /// Fail if any check was skipped, for example because a program or the network is missing.
@@ -77,6 +80,7 @@ impl Step {
             | Self::Api
             | Self::Console
             | Self::Interleavings
+            | Self::Instructions
             | Self::Examples
             | Self::Docs
             | Self::Deny
@@ -106,6 +110,7 @@ impl Step {
             Self::Api => fuzz_api::check(shell, tally),
             Self::Console => build::console(shell, tally),
             Self::Interleavings => build::interleavings(shell, tally),
+            Self::Instructions => instructions::check(shell, tally),
             Self::Doctests => build::doctests(shell, tally),
             Self::Examples => examples::run_all(shell),
             Self::Docs => build::docs(shell),

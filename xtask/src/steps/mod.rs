@@ -5,4 +5,5 @@ pub(crate) mod deny;
 pub(crate) mod deploy;
 pub(crate) mod examples;
 pub(crate) mod fuzz_api;
+pub(crate) mod instructions;
 pub(crate) mod tally;

@@ -23,7 +23,7 @@ struct Program {
     is_unpacked: bool,
 }
 
-const PROGRAMS: [Program; 8] = [
+const PROGRAMS: [Program; 9] = [
     Program { probe: ("promtool", &["--version"]), package: "prometheus", is_unpacked: true },
     Program { probe: ("node", &["--version"]), package: "nodejs", is_unpacked: false },
     Program { probe: ("npm", &["--version"]), package: "npm", is_unpacked: false },
@@ -31,6 +31,7 @@ const PROGRAMS: [Program; 8] = [
     Program { probe: ("curl", &["--version"]), package: "curl", is_unpacked: false },
     Program { probe: ("chromium", &["--version"]), package: "chromium", is_unpacked: false },
     Program { probe: ("chromedriver", &["--version"]), package: "chromium-driver", is_unpacked: false },
+    Program { probe: ("valgrind", &["--version"]), package: "valgrind", is_unpacked: false },
     Program { probe: ("systemd-analyze", &["--version"]), package: "systemd", is_unpacked: false },
 ];
 
