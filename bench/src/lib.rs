@@ -26,6 +26,7 @@ use compare::compare::Effort;
 use compare::contender;
 use compare::instructions;
 use compare::report::Report;
+use load::pass_through;
 use process::provider;
 use workload::Workload;
 
@@ -65,10 +66,13 @@ enum Part {
     Instructions(instructions::Options),
     /// How the cost of a run grows with its history, tools, workers and session. Fails if it is not linear.
     Growth,
-    /// The released server under load: 200 clients at once, then 1,000 requests per second.
+    /// The released server under load: 200 clients at once, 500 requests per second, and streams; without and with a store,
+    /// beside a bare pass-through.
     Load,
     #[command(hide = true)]
     Simulator(provider::Options),
+    #[command(hide = true)]
+    PassThrough(pass_through::Options),
 }
 
 /// The main program, which starts the others.
@@ -90,6 +94,7 @@ pub fn main() -> Result<()> {
         }
         Some(Part::Load) => print(&load::load::measure(options.quick)?, options.json),
         Some(Part::Simulator(options)) => provider::serve(options),
+        Some(Part::PassThrough(options)) => pass_through::serve(&options),
     }
 }
 

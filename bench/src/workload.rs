@@ -83,6 +83,9 @@ pub(crate) const TASK_PURPOSE: &str =
 
 pub(crate) const TOPIC_PURPOSE: &str = "The subject, in a few words.";
 
+/// The words of an answer that is streamed to measure the cost of each.
+pub(crate) const STREAMED_WORDS: u32 = 20_000;
+
 /// How often the clerk calls its tool.
 const TOOL_TURNS: usize = 10;
 
@@ -150,11 +153,16 @@ pub(crate) fn script() -> Script {
         .agent(AgentMatcher::by_system("oracle", "You are oracle"))
         .agent(AgentMatcher::by_system("clerk", "You are clerk"))
         .agent(AgentMatcher::by_system("desk", "You are desk"))
+        .agent(AgentMatcher::by_system("scribe", "You are scribe"))
         .agent(AgentMatcher::by_system("worker", "You work for the desk"));
     for number in 0..TOOL_TURNS {
         script = script.rule(turn("clerk", number), looks_up("subject {{turn}} of the spring survey"));
     }
     script
+        .rule(
+            RequestMatcher::default().agent("scribe"),
+            ScriptedAnswer::text("whatever ".repeat(STREAMED_WORDS as usize)),
+        )
         .rule(turn("desk", 0), ScriptedAnswer::calls(WORKERS.iter().map(delegate)))
         .rule(turn("worker", 0), looks_up("the main figure of the spring survey"))
         .rule(RequestMatcher::default(), ScriptedAnswer::text(RECORD))
@@ -167,7 +175,7 @@ mod tests {
     #[test]
     fn every_turn_of_every_agent_has_an_answer() {
         let script = script();
-        assert_eq!(script.rules.len(), TOOL_TURNS + 3);
+        assert_eq!(script.rules.len(), TOOL_TURNS + 4);
         assert!(script.rules.iter().all(|rule| rule.answer.text.is_empty() != rule.answer.tool_calls.is_empty()));
     }
 }

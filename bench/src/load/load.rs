@@ -1,7 +1,7 @@
-//! `cargo xtask bench load`: the released server between many clients and the simulated provider, compared with the
-//! simulated provider alone.
+//! `cargo xtask bench load`: the released server between clients and the simulated provider, without and with a store,
+//! compared with the simulated provider alone and with the least that a server in between can do.
 //!
-//! The load generator, the server and the simulator are separate processes that share the machine.
+//! The load generator, the servers and the simulator are separate processes that share the machine.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -11,7 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::clients::{Answers, Clients};
-use super::server::Server;
+use super::pass_through::PassThrough;
+use super::server::{Server, Store};
+use super::streams::{self, Streamed};
 use crate::process::provider::{self, Provider};
 use crate::statistics::quantile;
 
@@ -19,16 +21,19 @@ use crate::statistics::quantile;
 const CROWD: usize = 200;
 
 /// The requests per second at which the added latency is measured.
-const RATE: u32 = 1_000;
+const RATE: u32 = 500;
 
 /// Clients that share this rate. Each waits for its answer before its next request.
 const PACED_CLIENTS: usize = 64;
 
-/// The target for the latency that the server adds to the 99th percentile, in milliseconds.
-const ADDED_P99_MS: f64 = 0.5;
-
-/// The target for the memory of an idle server, in MiB.
+/// The targets of the server without a store: its CPU time as a multiple of the pass-through's, the latency that it adds to
+/// the median, and its memory when idle.
+const CPU_RATIO: f64 = 3.0;
+const ADDED_P50_MS: f64 = 0.5;
 const IDLE_MIB: f64 = 20.0;
+
+/// The target for the CPU time with a store, as a multiple of that without.
+const STORE_RATIO: f64 = 2.0;
 
 /// All measurements.
 #[derive(Debug, Serialize)]
@@ -36,19 +41,20 @@ pub(crate) struct Report {
     idle_mib: f64,
     /// The server's memory after each third of the time without pauses.
     crowd_mib: [f64; 3],
-    crowd: Compared,
-    paced: Compared,
+    crowd_seconds: u64,
+    crowd: Each<Measured>,
+    paced_seconds: u64,
+    paced: Each<Measured>,
+    streamed: Streamed,
 }
 
-/// The same requests through the server and without it.
-#[derive(Debug, Serialize)]
-struct Compared {
-    clients: usize,
-    seconds: u64,
-    through: Measured,
-    alone: Measured,
-    /// CPU time of the server for each request, in microseconds.
-    server_cpu_us: f64,
+/// A value for each way to the provider.
+#[derive(Debug, Default, Serialize)]
+struct Each<T> {
+    alone: T,
+    pass_through: T,
+    server: T,
+    with_store: T,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,62 +63,116 @@ struct Measured {
     p50_ms: f64,
     p99_ms: f64,
     errors: u64,
+    /// CPU time for each request in the process between, in microseconds.
+    cpu_us: f64,
 }
 
-/// Measures for some seconds each: the crowd, then the steady rate.
+/// The processes between the clients and the provider.
+struct Between {
+    provider: Provider,
+    pass_through: PassThrough,
+    server: Server,
+    with_store: Server,
+}
+
+/// Answers, and the CPU time that they took.
+#[derive(Debug, Default)]
+struct Sum {
+    answers: Answers,
+    cpu: Duration,
+}
+
+/// Measures for some seconds each: the crowd, the steady rate, then streams.
 pub(crate) fn measure(quick: bool) -> Result<Report> {
     let third = Duration::from_secs(if quick { 1 } else { 10 });
     let provider = Provider::start(provider::Options::counting())?;
-    let server = Server::start(provider.base_url())?;
-    let body =
-        |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": "How was the spring?" }] });
-    let through = |clients| Clients::connect(server.url(), &body("oracle"), clients);
-    let alone = |clients| Clients::connect(&format!("{}/v1", provider.base_url()), &body("gpt-5-mini"), clients);
-    let idle_mib = server.memory_mib()?;
-    let (mut answers, mut crowd_mib, before) = (Answers::default(), [0.0; 3], server.cpu_time()?);
-    let mut clients = through(CROWD)?;
+    let between = Between {
+        pass_through: PassThrough::start(provider.base_url())?,
+        server: Server::start(provider.base_url(), Store::Absent)?,
+        with_store: Server::start(provider.base_url(), Store::Sqlite)?,
+        provider,
+    };
+    let idle_mib = between.server.memory_mib()?;
+    let (mut crowd, mut crowd_mib) = (Each::default(), [0.0; 3]);
+    let mut clients = between.clients(CROWD)?;
     for mib in &mut crowd_mib {
-        answers.add(clients.crowd(third)?);
-        *mib = server.memory_mib()?;
+        between.round(&mut clients, &mut crowd, &mut |clients| clients.crowd(third / 4))?;
+        *mib = between.server.memory_mib()?;
     }
-    drop(clients);
-    let crowd = Compared {
-        clients: CROWD,
-        seconds: 3 * third.as_secs(),
-        server_cpu_us: micros_each(server.cpu_time()?.saturating_sub(before), &answers),
-        through: Measured::of(&answers),
-        alone: Measured::of(&alone(CROWD)?.crowd(third)?),
-    };
-    // Interleaved, because the machine may be busy with other things.
-    let (mut with, mut without, mut cpu) = (Answers::default(), Answers::default(), Duration::ZERO);
-    let (mut one, mut other) = (through(PACED_CLIENTS)?, alone(PACED_CLIENTS)?);
+    let mut paced = Each::default();
+    let mut clients = between.clients(PACED_CLIENTS)?;
     for _ in 0..3 {
-        let before = server.cpu_time()?;
-        with.add(one.paced(RATE, third / 2)?);
-        cpu += server.cpu_time()?.saturating_sub(before);
-        without.add(other.paced(RATE, third / 2)?);
+        between.round(&mut clients, &mut paced, &mut |clients| clients.paced(RATE, third / 2))?;
     }
-    let paced = Compared {
-        clients: PACED_CLIENTS,
-        seconds: 3 * third.as_secs() / 2,
-        server_cpu_us: micros_each(cpu, &with),
-        through: Measured::of(&with),
-        alone: Measured::of(&without),
-    };
-    Ok(Report { idle_mib, crowd_mib, crowd, paced })
+    Ok(Report {
+        idle_mib,
+        crowd_mib,
+        crowd_seconds: 3 * third.as_secs() / 4,
+        crowd: crowd.measured(),
+        paced_seconds: 3 * third.as_secs() / 2,
+        paced: paced.measured(),
+        streamed: streams::measure(&between.server, if quick { 2 } else { 20 })?,
+    })
 }
 
-fn micros_each(time: Duration, answers: &Answers) -> f64 {
-    time.as_secs_f64() * 1e6 / answers.count()
+impl Between {
+    fn clients(&self, count: usize) -> Result<Each<Clients>> {
+        let body =
+            |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": "How was the spring?" }] });
+        Ok(Each {
+            alone: Clients::connect(&format!("{}/v1", self.provider.base_url()), &body("gpt-5-mini"), count)?,
+            pass_through: Clients::connect(self.pass_through.url(), &body("gpt-5-mini"), count)?,
+            server: Clients::connect(self.server.url(), &body("oracle"), count)?,
+            with_store: Clients::connect(self.with_store.url(), &body("oracle"), count)?,
+        })
+    }
+
+    /// One after the other, because the machine may be busy with other things.
+    fn round(
+        &self,
+        clients: &mut Each<Clients>,
+        sums: &mut Each<Sum>,
+        work: &mut dyn FnMut(&mut Clients) -> Result<Answers>,
+    ) -> Result<()> {
+        sums.alone.add(&mut clients.alone, work, &|| Ok(Duration::ZERO))?;
+        sums.pass_through.add(&mut clients.pass_through, work, &|| self.pass_through.cpu_time())?;
+        sums.server.add(&mut clients.server, work, &|| self.server.cpu_time())?;
+        sums.with_store.add(&mut clients.with_store, work, &|| self.with_store.cpu_time())
+    }
 }
 
-impl Measured {
-    fn of(answers: &Answers) -> Self {
-        Self {
+impl Sum {
+    fn add(
+        &mut self,
+        clients: &mut Clients,
+        work: &mut dyn FnMut(&mut Clients) -> Result<Answers>,
+        cpu_time: &dyn Fn() -> Result<Duration>,
+    ) -> Result<()> {
+        let before = cpu_time()?;
+        self.answers.add(work(clients)?);
+        self.cpu += cpu_time()?.saturating_sub(before);
+        Ok(())
+    }
+
+    fn measured(&self) -> Measured {
+        let Self { answers, cpu } = self;
+        Measured {
             per_second: answers.count() / answers.elapsed.as_secs_f64(),
             p50_ms: quantile(&answers.millis, 0.5),
             p99_ms: quantile(&answers.millis, 0.99),
             errors: answers.errors,
+            cpu_us: cpu.as_secs_f64() * 1e6 / answers.count(),
+        }
+    }
+}
+
+impl Each<Sum> {
+    fn measured(&self) -> Each<Measured> {
+        Each {
+            alone: self.alone.measured(),
+            pass_through: self.pass_through.measured(),
+            server: self.server.measured(),
+            with_store: self.with_store.measured(),
         }
     }
 }
@@ -127,33 +187,52 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let verdict = |is_met| if is_met { "met" } else { "MISSED" };
-        let Self { idle_mib, crowd_mib: [one, two, three], crowd, paced } = self;
-        writeln!(f, "the server, idle: {idle_mib:.1} MiB   ≤ {IDLE_MIB:.0} MiB  {}", verdict(*idle_mib <= IDLE_MIB))?;
-        writeln!(f, "\n{} clients without pauses, {} s\n{crowd}", crowd.clients, crowd.seconds)?;
+        let Self { idle_mib, crowd_mib: [one, two, three], crowd_seconds, crowd, paced_seconds, paced, streamed } =
+            self;
+        writeln!(f, "the server, idle: {idle_mib:.1} MiB   {}", verdict(*idle_mib, IDLE_MIB, "MiB"))?;
+        writeln!(f, "\n{CROWD} clients without pauses, {crowd_seconds} s each\n{crowd}")?;
         writeln!(
             f,
             "  memory after each third: {one:.1}, {two:.1}, {three:.1} MiB; {:+.1} % since the first",
             self.growth_percent()
         )?;
-        writeln!(f, "\n{RATE} requests per second, {} s\n{paced}", paced.seconds)?;
-        let added = paced.through.p99_ms - paced.alone.p99_ms;
-        let ratio = added / ADDED_P99_MS;
-        writeln!(f, "  added to p99: {added:.3} ms, {ratio:.2}× of {ADDED_P99_MS} ms  {}", verdict(ratio <= 1.0))
+        writeln!(f, "\n{RATE} requests per second, {paced_seconds} s each\n{paced}")?;
+        let Each { alone, pass_through, server, with_store } = paced;
+        let targets = [
+            ("CPU of the server, of the pass-through's", server.cpu_us / pass_through.cpu_us, CPU_RATIO, "×"),
+            ("CPU with a store, of that without", with_store.cpu_us / server.cpu_us, STORE_RATIO, "×"),
+            ("added to p50", server.p50_ms - alone.p50_ms, ADDED_P50_MS, "ms"),
+        ];
+        for (name, value, most, unit) in targets {
+            writeln!(f, "  {name}: {value:.2} {unit}   {}", verdict(value, most, unit))?;
+        }
+        write!(f, "\n{streamed}")
     }
 }
 
-impl Display for Compared {
+/// Whether a value meets its target.
+pub(super) fn verdict(value: f64, most: f64, unit: &str) -> String {
+    format!("≤ {most} {unit}  {}", if value <= most { "met" } else { "MISSED" })
+}
+
+impl Display for Each<Measured> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { through, alone, server_cpu_us, .. } = self;
-        writeln!(f, "  {:<24}{:>12}{:>18}{:>10}", "", "server", "simulator alone", "added")?;
-        let mut line = |name, with: f64, without: f64| {
-            writeln!(f, "  {name:<24}{with:>12.3}{without:>18.3}{:>10.3}", with - without)
+        let columns = ["simulator alone", "pass-through", "server", "with a store"];
+        write!(f, "  {:<24}", "")?;
+        columns.iter().try_for_each(|name| write!(f, "{name:>18}"))?;
+        let mut line = |name, value: fn(&Measured) -> f64, digits: usize| {
+            write!(f, "\n  {name:<24}")?;
+            let Self { alone, pass_through, server, with_store } = self;
+            [alone, pass_through, server, with_store]
+                .map(value)
+                .iter()
+                .try_for_each(|value| write!(f, "{value:>18.digits$}"))
         };
-        line("latency p50, ms", through.p50_ms, alone.p50_ms)?;
-        line("latency p99, ms", through.p99_ms, alone.p99_ms)?;
-        writeln!(f, "  {:<24}{:>12.0}{:>18.0}", "requests per second", through.per_second, alone.per_second)?;
-        writeln!(f, "  {:<24}{:>12}{:>18}", "errors", through.errors, alone.errors)?;
-        write!(f, "  {:<24}{server_cpu_us:>12.0}", "server CPU per request, µs")
+        line("latency p50, ms", |measured| measured.p50_ms, 3)?;
+        line("latency p99, ms", |measured| measured.p99_ms, 3)?;
+        line("requests per second", |measured| measured.per_second, 0)?;
+        line("CPU per request, µs", |measured| measured.cpu_us, 0)?;
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        line("errors", |measured| measured.errors as f64, 0)
     }
 }

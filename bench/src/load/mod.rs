@@ -2,4 +2,6 @@
 
 mod clients;
 pub(crate) mod load;
+pub(crate) mod pass_through;
 mod server;
+mod streams;

@@ -19,6 +19,13 @@ pub(super) struct Server {
     _folder: TempDir,
 }
 
+/// Whether sessions, runs and spending are kept over a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Store {
+    Absent,
+    Sqlite,
+}
+
 const CONFIG: &str = r#"
 [server]
 listen = "127.0.0.1:0"
@@ -34,14 +41,22 @@ model = "gpt-5-mini"
 [agents.oracle]
 model = "mini"
 instructions = "You are oracle."
+
+[agents.scribe]
+model = "mini"
+instructions = "You are scribe."
 "#;
+
+const STORE: &str = "store = \"brigade.db\"\n";
 
 impl Server {
     /// Starts the `brigade` binary that is in the same folder as the benchmark.
-    pub(super) fn start(simulator: &str) -> Result<Self> {
+    pub(super) fn start(simulator: &str, store: Store) -> Result<Self> {
         let program = env::current_exe()?.with_file_name("brigade");
         let folder = tempfile::tempdir()?;
-        fs::write(folder.path().join("brigade.toml"), CONFIG.replace("$SIMULATOR", simulator))?;
+        let store = if store == Store::Sqlite { STORE } else { "" };
+        let config = store.to_owned() + &CONFIG.replace("$SIMULATOR", simulator);
+        fs::write(folder.path().join("brigade.toml"), config)?;
         let mut command = Command::new(&program);
         // The log is written as in production, but not kept.
         command.arg("serve").current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());

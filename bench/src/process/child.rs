@@ -3,10 +3,13 @@
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::process::resources;
 
 /// A running process that answers lines of JSON with lines of JSON. It is killed on drop, and ends by itself when its
 /// standard input is closed.
@@ -30,6 +33,10 @@ impl Child {
         let questions = process.stdin.take().context("the process has no standard input")?;
         let answers = process.stdout.take().context("the process has no standard output")?;
         Ok(Self { process, questions, answers: BufReader::new(answers) })
+    }
+
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        resources::cpu_time_of(self.process.id())
     }
 
     /// Sends one question and waits for the answer.
