@@ -98,6 +98,11 @@ pub struct Retention {
     #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::duration")]
     #[schemars(with = "String")]
     pub runs: Duration,
+    /// How long the answers of stored runs are kept, so that a client that lost its connection gets its answer by its
+    /// idempotency key. A day by default, as long as clients try again.
+    #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::duration")]
+    #[schemars(with = "String")]
+    pub answers: Duration,
 }
 
 impl NoteTool {
@@ -129,6 +134,6 @@ impl Default for AgentRecallConfig {
 impl Default for Retention {
     fn default() -> Self {
         let days = |days: u64| Duration::from_hours(24 * days);
-        Self { sessions: None, notes: None, events: days(30), runs: days(90) }
+        Self { sessions: None, notes: None, events: days(30), runs: days(90), answers: days(1) }
     }
 }

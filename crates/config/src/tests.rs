@@ -85,6 +85,7 @@ fn limits_of_zero_are_refused() {
         ("[retention]\nsessions = \"0s\"", "11:12"),
         ("[retention]\nruns = \"0s\"", "11:8"),
         ("context_tokens = 0", "10:18"),
+        ("[retention]\nanswers = \"0s\"", "11:11"),
     ] {
         let problem = problem(&format!("{MINIMAL}{line}\n"));
         assert!(problem.starts_with(&format!("brigade.toml:{location}: this must be greater than zero")), "{problem}");

@@ -150,6 +150,11 @@ impl ClaimedRun {
         self.end_with(NextState::Fail(why.into())).await;
     }
 
+    /// Sets the run aside, for this reason: no worker claims it until it is resumed.
+    pub async fn set_aside(self, why: impl Into<String>) {
+        self.end_with(NextState::SetAside(why.into())).await;
+    }
+
     /// Hands the run over, so that a worker claims it at once.
     pub async fn release(self) {
         self.end_with(NextState::Release).await;
@@ -180,7 +185,8 @@ impl ClaimedRun {
     fn next_state(&self, result: &Result<Outcome, RunError>) -> Option<NextState> {
         let error = match result {
             Ok(outcome) => {
-                let output = if self.held.durable.settings.keep_content {
+                let settings = &self.held.durable.settings;
+                let output = if settings.keep_content || settings.keep_answer {
                     RawJson::of(outcome)
                 } else {
                     RawJson::of(&json!({ "text": "", "stop": outcome.stop }))

@@ -24,6 +24,9 @@ pub struct WorkerSettings {
     /// its answer are erased; what it cost and how it ended are kept. A run that failed or was set aside keeps them in any
     /// case, because it can be resumed.
     pub keep_content: bool,
+    /// Whether the outcome of a run is kept when the rest of its text is erased. False by default. A client that did not get
+    /// the answer, because the process ended, can then ask for it again.
+    pub keep_answer: bool,
 }
 
 impl Default for WorkerSettings {
@@ -35,6 +38,7 @@ impl Default for WorkerSettings {
             poll: Duration::from_secs(1),
             max_attempts: 5,
             keep_content: true,
+            keep_answer: false,
         }
     }
 }
@@ -68,6 +72,12 @@ impl WorkerSettings {
     #[must_use]
     pub fn keep_content(self, keep_content: bool) -> Self {
         Self { keep_content, ..self }
+    }
+
+    /// Sets whether the outcome of a run is kept when the rest of its text is erased.
+    #[must_use]
+    pub fn keep_answer(self, keep_answer: bool) -> Self {
+        Self { keep_answer, ..self }
     }
 
     /// Sets how often a run is claimed without completing a step before it is set aside.

@@ -1,6 +1,9 @@
 //! Durable runs: how a request is stored, and how its run goes on in another process.
 
-use std::sync::{Arc, Weak};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Weak},
+};
 
 use async_trait::async_trait;
 use brigade_core::{RawJson, TraceId};
@@ -8,6 +11,7 @@ use brigade_durable::{
     ClaimedRun, Durable, RunQuery, RunStarter, RunState, RunStore, RunStoreError, StoredRun, Submission, WaitReason,
     WorkerSettings,
 };
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -32,11 +36,17 @@ struct StoredRequest<B> {
 }
 
 /// Starts the runs of processes that died, and runs that were resumed.
-struct StoredRequests(Weak<Api>);
+struct StoredRequests {
+    api: Weak<Api>,
+    /// All agents that were configured since the start, and those of the runs that earlier processes left. Runs of agents
+    /// that are not configured any more are claimed too, so that they are set aside and do not wait for ever.
+    queues: Mutex<BTreeSet<Arc<str>>>,
+}
 
-/// The store must not show what the configuration does not allow to be kept, so the text of ended runs is erased.
+/// The store must not show what the configuration does not allow to be kept, so the text of ended runs is erased. The answer
+/// stays for `retention.answers`, because its client may have been cut off.
 pub(super) fn open(store: Arc<dyn RunStore>) -> Durable {
-    Durable::shared(store).settings(WorkerSettings::default().keep_content(false))
+    Durable::shared(store).settings(WorkerSettings::default().keep_content(false).keep_answer(true))
 }
 
 /// The run of a request, to be stored.
@@ -77,7 +87,8 @@ pub(super) async fn spawn_worker(api: &Arc<Api>, durable: &Durable) -> Result<Ab
         let Left { runs, wait, need_decision, .. } = left;
         tracing::info!("recovered runs: {runs}, waiting: {wait}, in need of a decision: {need_decision}");
     }
-    let (durable, starter) = (durable.clone(), Arc::new(StoredRequests(Arc::downgrade(api))));
+    let starter = StoredRequests { api: Arc::downgrade(api), queues: Mutex::new(left.queues) };
+    let (durable, starter) = (durable.clone(), Arc::new(starter));
     let stop = api.runs().release().clone();
     let worker = async move { durable.work_with(starter, stop).await };
     Ok(AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(worker)))
@@ -96,40 +107,51 @@ struct Left {
     runs: usize,
     wait: usize,
     need_decision: usize,
+    queues: BTreeSet<Arc<str>>,
 }
 
 impl Left {
     async fn read(store: &dyn RunStore) -> Result<Self, RunStoreError> {
         let list = async |status| store.list(&RunQuery::default().status(status)).await;
-        let runs = list(RunState::Ready).await?.len() + list(RunState::Running).await?.len();
-        let waiting = list(RunState::Waiting).await?;
+        let (mut runs, waiting) = (list(RunState::Ready).await?, list(RunState::Waiting).await?);
+        runs.extend(list(RunState::Running).await?);
+        let queues = runs.iter().chain(&waiting).map(|run| Arc::clone(&run.queue)).collect();
         let reason = |run: &StoredRun| run.waiting.as_ref().map(|waiting| waiting.reason);
         let need_decision = waiting.iter().filter(|run| reason(run) == Some(WaitReason::NeedsDecision)).count();
         let wait = waiting.len() - need_decision;
-        Ok(Self { total: runs + waiting.len(), runs, wait, need_decision })
+        Ok(Self { total: runs.len() + waiting.len(), runs: runs.len(), wait, need_decision, queues })
     }
 }
 
 #[async_trait]
 impl RunStarter for StoredRequests {
     fn queues(&self) -> Vec<Arc<str>> {
-        let api = self.0.upgrade();
-        api.map(|api| api.setup().agents.keys().map(|name| name.as_str().into()).collect()).unwrap_or_default()
+        let Some(api) = self.api.upgrade() else { return Vec::new() };
+        let mut queues = self.queues.lock();
+        queues.extend(api.setup().agents.keys().map(|name| Arc::from(name.as_str())));
+        queues.iter().cloned().collect()
     }
 
     fn room(&self) -> usize {
-        self.0.upgrade().map_or(0, |api| api.runs().room())
+        self.api.upgrade().map_or(0, |api| api.runs().room())
     }
 
     async fn start(&self, claimed: ClaimedRun) {
-        let Some(api) = self.0.upgrade() else { return claimed.release().await };
-        let run = claimed.run().id;
+        let Some(api) = self.api.upgrade() else { return claimed.release().await };
+        let (run, agent) = (claimed.run().id, Arc::clone(&claimed.run().queue));
+        let setup = api.setup();
+        if !setup.agents.contains_key(&*agent) {
+            let why = format!(
+                "the agent `{agent}` is not configured any more; add it again and resume the run, or cancel it"
+            );
+            tracing::warn!(%run, "a stored run was set aside: {why}");
+            return claimed.set_aside(why).await;
+        }
         let stored = claimed.task().and_then(|task| task.extra);
         let stored = stored.and_then(|extra| serde_json::from_str::<StoredRequest<RunBody>>(extra.get()).ok());
         let Some(StoredRequest { body, trace, parent }) = stored else {
             return claimed.fail("its request cannot be read; another version of this server stored it").await;
         };
-        let setup = api.setup();
         let Some(caller) = setup.access.named(&claimed.run().account) else {
             let why = format!("the key `{}` is not configured any more", claimed.run().account);
             return claimed.fail(why).await;

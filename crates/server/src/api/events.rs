@@ -59,7 +59,7 @@ pub(crate) async fn follow(
         FoundRun::InMemory(run) => run,
         FoundRun::Stored(run) => {
             let view = serde_json::to_string(&RunView::of_stored(&run)).unwrap_or_default();
-            return stored_events(&api, run.run, last, view).await;
+            return stored_events(&api, run.info.run, last, view).await;
         }
         FoundRun::Durable(run) => {
             let view = serde_json::to_string(&RunView::of_durable(&run)).unwrap_or_default();

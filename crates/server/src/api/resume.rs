@@ -96,7 +96,7 @@ pub(crate) async fn decide(
 async fn stored<'a>(api: &'a Api, caller: &Caller, id: &str) -> Result<(RunId, &'a Durable), ApiError> {
     let run = match find(api, caller, id).await? {
         FoundRun::InMemory(run) => run.id(),
-        FoundRun::Stored(run) => run.run,
+        FoundRun::Stored(run) => run.info.run,
         FoundRun::Durable(run) => run.stored.id,
     };
     match &api.durable {

@@ -3,14 +3,14 @@
 use axum::http::StatusCode;
 use brigade_core::{Money, RunId};
 use brigade_durable::{RunState, Waiting};
-use brigade_store::{RunInfo, RunStatus};
+use brigade_store::RunStatus;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{ApiError, error::ErrorDetails, error_code::ErrorCode};
 use crate::runs::{
-    lookup::{DurableRun, FoundRun},
+    lookup::{DurableRun, FoundRun, RecordedRun},
     report::RunResult,
     run_handle::{RunEnd, RunHandle},
 };
@@ -134,7 +134,8 @@ impl<'a> RunView<'a> {
     }
 
     /// A run that is only in the store.
-    pub(super) fn of_stored(run: &'a RunInfo) -> Self {
+    pub(super) fn of_stored(RecordedRun { info: run, answer }: &'a RecordedRun) -> Self {
+        let result = || answer.as_ref().map_or_else(|| RunResult::of_stored(run), RunResult::of_answer);
         let has_outcome = matches!(run.status(), RunStatus::Ended | RunStatus::Cancelled);
         Self {
             id: run.run,
@@ -148,7 +149,7 @@ impl<'a> RunView<'a> {
             began_at: Timestamp::from_microsecond(run.started_us).unwrap_or_default(),
             trace_id: run.trace.clone(),
             session_id: run.session.as_deref(),
-            result: has_outcome.then(|| RunResult::of_stored(run)),
+            result: has_outcome.then(result),
             error: ApiError::of_stored(run).map(|error| error.details()),
             cost_usd: run.cost,
             limit_usd: None,
@@ -160,7 +161,7 @@ impl<'a> RunView<'a> {
 
     /// A durable run that is not at work in this process.
     pub(super) fn of_durable(run: &'a DurableRun) -> Self {
-        let DurableRun { stored, request } = run;
+        let DurableRun { stored, request, answer } = run;
         let status = match stored.status {
             RunState::Finished => RunStatus::Ended.name(),
             RunState::Running => RunStatus::Running.name(),
@@ -181,7 +182,7 @@ impl<'a> RunView<'a> {
             began_at: stored.submitted_at,
             trace_id: request.trace.map(|trace| trace.to_string()).unwrap_or_default(),
             session_id: request.body.session_id.as_deref(),
-            result: None,
+            result: answer.as_ref().map(RunResult::of_answer),
             error: stored.error.as_ref().map(|error| failed(error).details()),
             cost_usd: stored.cost.cost(),
             limit_usd: None,

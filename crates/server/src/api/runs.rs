@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::{Money, RunId, StopReason, Task};
+use brigade_durable::RunState;
 use brigade_edge::without_extra_slashes;
 use brigade_store::RunStatus;
 use jiff::Timestamp;
@@ -202,11 +203,13 @@ async fn earlier(api: &Api, caller: &Caller, run: RunId, background: Option<&Uri
         return Ok((StatusCode::ACCEPTED, location(started, run), view).into_response());
     }
     Ok(match &found {
-        FoundRun::Durable(_) => (StatusCode::ACCEPTED, view).into_response(),
-        FoundRun::Stored(run) if ApiError::of_stored(run).is_some() => {
+        FoundRun::Durable(run) if run.stored.status != RunState::Finished => {
+            (StatusCode::ACCEPTED, view).into_response()
+        }
+        FoundRun::Stored(run) if ApiError::of_stored(&run.info).is_some() => {
             (StatusCode::INTERNAL_SERVER_ERROR, view).into_response()
         }
-        FoundRun::Stored(_) | FoundRun::InMemory(_) => view.into_response(),
+        FoundRun::Stored(_) | FoundRun::Durable(_) | FoundRun::InMemory(_) => view.into_response(),
     })
 }
 

@@ -115,7 +115,10 @@ async fn prune(path: &Path, retention: &Retention) -> anyhow::Result<()> {
         bail!("there is no store at {}", path.display());
     }
     let database = Database::open(path)?;
-    let history = HistorySettings::default().keep_events(retention.events).keep_runs(retention.runs);
+    let history = HistorySettings::default()
+        .keep_events(retention.events)
+        .keep_runs(retention.runs)
+        .keep_answers(retention.answers);
     database.prune_history(&history).await?;
     let sessions = MemorySettings::default().keep_for(retention.sessions);
     SqliteMemory::with_settings(database.clone(), sessions).sweep().await?;

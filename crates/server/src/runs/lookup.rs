@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{
     manager::Runs,
+    report::StoredAnswer,
     run_handle::{RunEnd, RunHandle},
     store::Store,
     totals::{UsageKey, UsageSum},
@@ -31,7 +32,7 @@ pub(crate) enum FoundRun {
     /// In the memory of this process.
     InMemory(Arc<RunHandle>),
     /// Only in the store.
-    Stored(Box<RunInfo>),
+    Stored(Box<RecordedRun>),
     /// Durable, and not at work in this process.
     Durable(Box<DurableRun>),
 }
@@ -41,6 +42,16 @@ pub(crate) enum FoundRun {
 pub(crate) struct DurableRun {
     pub(crate) stored: StoredRun,
     pub(crate) request: RequestSummary,
+    /// The outcome, unless it was erased or is of another version.
+    pub(crate) answer: Option<StoredAnswer>,
+}
+
+/// A run that the history recorded.
+#[derive(Debug)]
+pub(crate) struct RecordedRun {
+    pub(crate) info: RunInfo,
+    /// The outcome, if the run was durable and ended a short time ago.
+    pub(crate) answer: Option<StoredAnswer>,
 }
 
 /// What is shown of the stored request of a durable run.
@@ -130,18 +141,20 @@ impl RunLookup<'_> {
         Ok(durable.map(|run| FoundRun::Durable(Box::new(run))))
     }
 
-    /// A recorded run that did not end well may be a durable one that goes on.
-    async fn with_state(&self, recorded: RunInfo) -> Result<FoundRun, LookupError> {
-        let is_ended = match recorded.status() {
-            RunStatus::Ended | RunStatus::Cancelled => return Ok(FoundRun::Stored(Box::new(recorded))),
-            RunStatus::Failed => true,
+    /// A recorded run may be a durable one, which goes on or has its answer.
+    async fn with_state(&self, info: RunInfo) -> Result<FoundRun, LookupError> {
+        let durable = self.durable_run(info.run).await?;
+        let is_recorded = match info.status() {
+            RunStatus::Ended | RunStatus::Cancelled => true,
+            RunStatus::Failed => durable.as_ref().is_none_or(|run| run.stored.status == RunState::Failed),
             RunStatus::Running | RunStatus::Interrupted => false,
         };
-        let durable = self.durable_run(recorded.run).await?;
-        let durable = durable.filter(|run| !is_ended || run.stored.status != RunState::Failed);
         Ok(match durable {
-            Some(run) => FoundRun::Durable(Box::new(run)),
-            None => FoundRun::Stored(Box::new(recorded)),
+            Some(run) if !is_recorded => FoundRun::Durable(Box::new(run)),
+            durable => {
+                let answer = durable.and_then(|run| run.answer);
+                FoundRun::Stored(Box::new(RecordedRun { info, answer }))
+            }
         })
     }
 
@@ -150,7 +163,8 @@ impl RunLookup<'_> {
         let Some(stored) = durable.store().find(id).await? else { return Ok(None) };
         let task = serde_json::from_str::<SubmittedTask>(stored.input.get()).ok();
         let request = task.and_then(|task| serde_json::from_str(task.extra?.get()).ok()).unwrap_or_default();
-        Ok(Some(DurableRun { stored, request }))
+        let answer = stored.output.as_ref().and_then(|output| serde_json::from_str(output.get()).ok());
+        Ok(Some(DurableRun { stored, request, answer }))
     }
 
     /// The stored events of a run and of its workers after the one with this number.

@@ -1,12 +1,12 @@
 //! The result of a run as JSON, for the command line and the HTTP API.
 
-use brigade_core::{CostSummary, Degradation, ModelId, Outcome, RunError, StopReason, Usage};
+use brigade_core::{CostSummary, Degradation, ModelId, Outcome, RunError, StopReason, TraceId, Usage};
 use brigade_store::RunInfo;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// The result of a run. The store keeps neither text nor cost details, so a run that only the store knows has fewer
-/// fields.
+/// The result of a run. The store keeps text and cost details of durable runs for `retention.answers`, and none of others, so
+/// a run that only the store knows may have fewer fields.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RunResult<'a> {
     /// The answer.
@@ -38,6 +38,22 @@ pub(crate) struct RunResult<'a> {
     trace_id: String,
 }
 
+/// The outcome of a durable run, as the store keeps it for `retention.answers`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StoredAnswer {
+    text: String,
+    stop: StopReason,
+    notice: String,
+    turns: u32,
+    #[serde(default)]
+    model: Option<ModelId>,
+    usage: Usage,
+    cost: CostSummary,
+    degraded: Vec<Degradation>,
+    elapsed_ms: u64,
+    trace: TraceId,
+}
+
 /// A failed run.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunFailureReport {
@@ -59,6 +75,21 @@ impl<'a> RunResult<'a> {
             degraded: Some(&outcome.degraded),
             elapsed_ms: Some(u64::try_from(outcome.elapsed.as_millis()).unwrap_or(u64::MAX)),
             trace_id: outcome.trace.to_string(),
+        }
+    }
+
+    pub(crate) fn of_answer(answer: &'a StoredAnswer) -> Self {
+        Self {
+            text: Some(&answer.text),
+            stop: answer.stop.name(),
+            notice: Some(&*answer.notice).filter(|notice| !notice.is_empty()),
+            turns: Some(answer.turns),
+            model: answer.model.as_ref(),
+            usage: Some(answer.usage),
+            cost: Some(&answer.cost),
+            degraded: Some(&answer.degraded),
+            elapsed_ms: Some(answer.elapsed_ms),
+            trace_id: answer.trace.to_string(),
         }
     }
 

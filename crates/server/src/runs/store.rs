@@ -64,6 +64,7 @@ impl Store {
         let settings = MemorySettings::default().keep_for(retention.sessions);
         let memory = SqliteMemory::with_settings(database.clone(), settings);
         let settings = HistorySettings::default().keep_events(retention.events).keep_runs(retention.runs);
+        let settings = settings.keep_answers(retention.answers);
         let history = History::start_with(database.clone(), mask_event, settings).await;
         let history = history.map_err(SetupError::store("cannot record the history of runs"))?;
         Ok(Self { database, memory, history, retention })

@@ -105,7 +105,7 @@ async fn runs_and_usage_survive_a_restart_with_pages_and_filters() {
     assert_eq!((&run["status"], &run["session_id"]), (&json!("ended"), &json!("one")), "{run}");
     assert_eq!(run["user"], "user of one");
     let result = &run["result"];
-    assert_eq!((&result["stop"], &result["turns"], &result["text"]), (&json!("finished"), &json!(1), &Value::Null));
+    assert_eq!((&result["stop"], &result["turns"], &result["text"]), (&json!("finished"), &json!(1), &json!("Hello.")));
     let (_, events) = json_of(second.get(&format!("{path}/events")).header("last-event-id", "1")).await;
     let events = events.as_str().unwrap();
     assert!(events.starts_with("id: 2\n") || events.contains("\nid: 2\n"), "{events}");

@@ -19,6 +19,7 @@ use brigade_core::{
 use brigade_durable::{MemoryRunStore, RunStarter as _, RunState, RunStore as _};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use super::{StoredRequests, submission};
@@ -113,7 +114,11 @@ async fn a_run_goes_on_in_another_process_and_repeats_no_completed_step() {
     assert!(events.as_str().unwrap().contains("\"resumed\""), "{events}");
     let id = run.rsplit('/').next().unwrap().parse::<uuid::Uuid>().unwrap().into();
     let kept = second.durable.as_ref().unwrap().store().find(id).await.unwrap().unwrap();
-    assert!(!format!("{kept:?}").contains("It is") && !format!("{kept:?}").contains("Is it true"), "{kept:?}");
+    assert!(!format!("{kept:?}").contains("Is it true"), "{kept:?}");
+    drop(second);
+    let (third, _) = world.serve([]).await;
+    let stored = show(&third, &run).await;
+    assert_eq!(stored["result"], after["result"], "the answer is there after the process");
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,9 +177,33 @@ async fn a_stored_run_that_finds_no_place_is_released_and_does_not_count_as_an_a
     let setup = api.setup();
     let submission = submission(&body, setup.access.named("ada").unwrap(), ids).unwrap();
     let claimed = api.durable.as_ref().unwrap().start(submission).await.unwrap().unwrap();
-    StoredRequests(Arc::downgrade(&api)).start(claimed).await;
+    let starter = StoredRequests { api: Arc::downgrade(&api), queues: Mutex::default() };
+    starter.start(claimed).await;
     let stored = world.store.find(ids.run).await.unwrap().unwrap();
     assert_eq!((stored.status, stored.attempt), (RunState::Ready, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_an_agent_that_was_removed_is_set_aside_and_goes_on_when_the_agent_is_back() {
+    let world = World::default();
+    let (api, _) = world.serve([Turn::text("late").after(HOUR)]).await;
+    let run = start(&api).await;
+    drop(api);
+
+    let other = ServedAgent::new(Agent::new("clerk", ScriptedModel::new([])));
+    let key = ApiKey::new("ada", KeyHash::of("brg_ada"));
+    let api = Api::builder().agent(other).key(key).run_store(world.store.clone()).build().await.unwrap();
+    later().await;
+    let aside = show(&api, &run).await;
+    assert_eq!(aside["status"], "set_aside", "{aside}");
+    let why = aside["error"]["message"].as_str().unwrap();
+    assert!(why.contains("the agent `desk` is not configured any more; add it again and resume the run"), "{why}");
+    drop(api);
+
+    let (api, _) = world.serve([Turn::text("It is.")]).await;
+    assert_eq!(send(&api, "ada", "POST", &format!("{run}/resume"), json!({})).await.0, 202);
+    later().await;
+    assert_eq!(show(&api, &run).await["result"]["text"], "It is.");
 }
 
 #[tokio::test(start_paused = true)]

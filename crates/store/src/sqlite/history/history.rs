@@ -82,6 +82,8 @@ pub struct HistorySettings {
     pub keep_events: Duration,
     /// The retention of runs with their cost and outcome. 90 days. Spending by day is kept for ever.
     pub keep_runs: Duration,
+    /// The retention of the outcomes of durable runs, which have their answers. 90 days.
+    pub keep_answers: Duration,
 }
 
 /// The work that an earlier process left unfinished, for example because it crashed.
@@ -142,7 +144,12 @@ const QUEUE_LENGTH: usize = 8_192;
 impl Default for HistorySettings {
     fn default() -> Self {
         let day = Duration::from_hours(24);
-        Self { interval: Duration::from_millis(200), keep_events: 30 * day, keep_runs: 90 * day }
+        Self {
+            interval: Duration::from_millis(200),
+            keep_events: 30 * day,
+            keep_runs: 90 * day,
+            keep_answers: 90 * day,
+        }
     }
 }
 
@@ -163,6 +170,12 @@ impl HistorySettings {
     #[must_use]
     pub fn keep_runs(self, keep_runs: Duration) -> Self {
         Self { keep_runs, ..self }
+    }
+
+    /// Sets the retention of the outcomes of durable runs.
+    #[must_use]
+    pub fn keep_answers(self, keep_answers: Duration) -> Self {
+        Self { keep_answers, ..self }
     }
 }
 

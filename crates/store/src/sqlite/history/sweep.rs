@@ -13,8 +13,9 @@ use crate::{
 /// The oldest history to keep, in microseconds since 1970.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retention {
-    pub(super) events_us: i64,
-    pub(super) runs_us: i64,
+    pub(super) events: i64,
+    pub(super) runs: i64,
+    pub(super) answers: i64,
 }
 
 /// A transaction with more rows would hold other writers for longer than a commit.
@@ -40,7 +41,11 @@ impl Database {
 impl Retention {
     pub(super) fn of(settings: &HistorySettings) -> Self {
         let before = |age: Duration| now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        Self { events_us: before(settings.keep_events), runs_us: before(settings.keep_runs) }
+        Self {
+            events: before(settings.keep_events),
+            runs: before(settings.keep_runs),
+            answers: before(settings.keep_answers),
+        }
     }
 
     /// Deletes a batch of the oldest events, or of the oldest runs once they have no events. Returns whether there are
@@ -49,7 +54,7 @@ impl Retention {
     /// Rows are visited in the order of their keys, which is that of time, so a batch reads hardly more than it deletes.
     pub(super) fn delete_batch(self, connection: &Connection) -> Result<bool, StoreError> {
         // A run is deleted with its events, which may be many.
-        let events_us = self.events_us.max(self.runs_us);
+        let events_us = self.events.max(self.runs);
         let mut deleted = 0;
         while let Some(run) = oldest_with_events(connection, events_us)? {
             deleted += delete_events(connection, run, MAX_EVENTS - deleted)?;
@@ -57,14 +62,17 @@ impl Retention {
                 return Ok(true);
             }
         }
-        if idempotency::delete_old(connection, self.runs_us, MAX_RUNS)? == MAX_RUNS {
+        if idempotency::delete_old(connection, self.runs, MAX_RUNS)? == MAX_RUNS {
             return Ok(true);
         }
-        if retention::delete_ended(connection, self.runs_us, MAX_EVENTS)? {
+        if retention::delete_ended(connection, self.runs, MAX_EVENTS)? {
+            return Ok(true);
+        }
+        if retention::erase_answers(connection, self.answers, MAX_EVENTS)? {
             return Ok(true);
         }
         let mut runs = connection.prepare_cached(DELETE_RUNS)?;
-        Ok(runs.execute(params![self.runs_us, MAX_RUNS])? == MAX_RUNS)
+        Ok(runs.execute(params![self.runs, MAX_RUNS])? == MAX_RUNS)
     }
 }
 
@@ -85,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    const RETENTION: Retention = Retention { events_us: 2_000, runs_us: 1_000 };
+    const RETENTION: Retention = Retention { events: 2_000, runs: 1_000, answers: 1_000 };
 
     /// Runs that started at 0, 1, … microseconds, with some events each.
     async fn filled(runs: u32, events: u32) -> (Database, tempfile::TempDir) {
@@ -151,7 +159,7 @@ mod tests {
         let steps = |connection: &Connection| {
             // All runs are kept, half of them without events.
             connection.execute("DELETE FROM events WHERE run <= 10000", [])?;
-            assert!(!Retention { events_us: 10_000, runs_us: 0 }.delete_batch(connection)?);
+            assert!(!Retention { events: 10_000, runs: 0, answers: 0 }.delete_batch(connection)?);
             let mut steps = 0;
             for sql in [OLDEST_WITH_EVENTS, DELETE_RUNS] {
                 steps += connection.prepare_cached(sql)?.get_status(StatementStatus::VmStep);

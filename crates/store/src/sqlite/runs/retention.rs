@@ -4,6 +4,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::StoreError;
 
+/// Erases the outcomes of runs that ended before this time, but at most so many. Returns whether there may be more.
+pub(crate) fn erase_answers(connection: &Connection, before_us: i64, max_rows: usize) -> Result<bool, StoreError> {
+    let mut erase = connection.prepare_cached(
+        "UPDATE durable_runs SET output = NULL WHERE id IN (
+             SELECT id FROM durable_runs WHERE ended_us < ?1 AND output IS NOT NULL ORDER BY ended_us LIMIT ?2)",
+    )?;
+    Ok(erase.execute(params![before_us, max_rows])? >= max_rows)
+}
+
 /// Deletes runs that ended before this time, but at most so many rows, because a transaction with more would hold other
 /// writers for too long. Returns whether there may be more. A run that has not ended is kept, however old it is.
 pub(crate) fn delete_ended(connection: &Connection, before_us: i64, max_rows: usize) -> Result<bool, StoreError> {

@@ -25,8 +25,8 @@ use crate::{Database, StoreError, sqlite::database::now_us};
 ///
 /// Only one process writes the file. When it is opened, runs that were at work in a process before are free at once, without
 /// waiting for their leases. The history deletes runs that have ended after
-/// [`HistorySettings::keep_runs`](crate::HistorySettings::keep_runs), with their journals. Others are never deleted. What a
-/// commit erases is gone from the file, and after [`Database::erase`] also from its log.
+/// [`HistorySettings::keep_runs`](crate::HistorySettings::keep_runs), with their journals, and their outcomes after
+/// [`HistorySettings::keep_answers`](crate::HistorySettings::keep_answers). Others are never deleted. What a commit erases is gone from the file, and after [`Database::erase`] also from its log.
 ///
 /// ```
 /// use brigade_core::{Agent, testing::{ScriptedModel, Turn}};

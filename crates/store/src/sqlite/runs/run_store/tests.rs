@@ -145,14 +145,23 @@ async fn retention_deletes_runs_that_have_ended_and_no_others() {
     store.commit(&commit(&claimed(&store).await, NextState::Continue).steps(vec![step("1")])).await.unwrap();
     let ready = store.submit(QueuedRun::new("desk", text("ready"))).await.unwrap().id();
     pass(&database, Duration::from_hours(48)).await;
+    let answer = store.submit(QueuedRun::new("desk", text("task"))).await.unwrap().id();
+    let request = ClaimRequest::new("w", vec!["desk".into()], 1, LEASE).run(answer);
+    let held = store.claim(&request).await.unwrap().pop().unwrap();
+    store.commit(&commit(&held, NextState::Finish(text("answer")))).await.unwrap();
+    let output = async || store.find(answer).await.unwrap().and_then(|run| run.output);
     let settings = HistorySettings::default().keep_runs(Duration::from_hours(24));
+    database.prune_history(&settings.clone().keep_answers(Duration::from_hours(1))).await.unwrap();
+    assert_eq!(output().await, Some(text("answer")), "it is not old enough");
+    database.prune_history(&settings.clone().keep_answers(Duration::ZERO)).await.unwrap();
+    assert_eq!(output().await, None, "the run is kept longer than its answer");
     database.prune_history(&settings).await.unwrap();
     let rows = |connection: &Connection| {
         let count =
             |table| connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
         Ok(["durable_runs", "durable_inputs", "durable_steps"].map(|table| count(table).unwrap()))
     };
-    assert_eq!(database.read(rows).await.unwrap(), [2, 2, 1]);
+    assert_eq!(database.read(rows).await.unwrap(), [3, 3, 1]);
     let left: Vec<_> = store.list(&RunQuery::default()).await.unwrap().iter().map(|run| run.id).collect();
-    assert_eq!(left, [ready, at_work], "newest first");
+    assert_eq!(left, [answer, ready, at_work], "newest first");
 }
