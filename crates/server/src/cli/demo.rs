@@ -1,6 +1,6 @@
 //! `brigade demo`
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
 use brigade_config::Config;
@@ -10,13 +10,14 @@ use brigade_rehearsal::demo as script;
 use brigade_terminal::{AnswerText, ProgressDisplay, Terminal};
 use clap::Args;
 
-use super::{exit::Exit, kept_runs, output, serve::ServeCommand, simulator::SimulatorProcess};
+use super::{crash_demo, exit::Exit, kept_runs, output, serve::ServeCommand, simulator::SimulatorProcess};
 use crate::app::{App, SharedState};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   brigade demo            one run, on the terminal
+  brigade demo --crash    its process is killed, and another one carries the run on without paying again
   brigade demo --serve    serves the team and its console, with a dozen runs that went well or wrong")]
 pub(super) struct DemoCommand {
     /// The question. The simulated answers fit only the default one
@@ -31,6 +32,12 @@ pub(super) struct DemoCommand {
     /// The address to serve on
     #[arg(long, value_name = "ADDRESS", requires = "serve", value_parser = output::address)]
     listen: Option<SocketAddr>,
+    /// Kills the process when two workers have answered, and carries the run on in another one
+    #[arg(long, conflicts_with = "serve")]
+    crash: bool,
+    /// Keeps the run in this folder, and waits to be killed when two workers have answered
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    until_crash: Option<PathBuf>,
 }
 
 impl DemoCommand {
@@ -45,9 +52,22 @@ impl DemoCommand {
             Some(base_url) => SimulatorProcess::at(base_url),
             None => SimulatorProcess::start().await?,
         };
-        note!("Simulated provider at {}: scripted answers, list prices, no money is spent.\n", simulator.base_url);
         let app = App::demo(&simulator.base_url, &SharedState::new(&Config::default()))?;
         let team = app.agent(script::SUPERVISOR).context("the demo has no supervisor")?;
+        if let Some(folder) = &self.until_crash {
+            return crash_demo::run_until_crash(team, folder, &self.question).await;
+        }
+        note!("Simulated provider at {}: scripted answers, list prices, no money is spent.\n", simulator.base_url);
+        if self.crash {
+            let resumed = tokio::select! {
+                biased;
+                () = stop_signal() => bail!("cancelled"),
+                resumed = crash_demo::crash_and_resume(team, &simulator.base_url, &self.question) => resumed?,
+            };
+            let exit = print(&resumed.outcome)?;
+            out!("{}", resumed.summary);
+            return Ok(exit);
+        }
         let display = ProgressDisplay::new();
         let run = Run::builder().budget(team.budget.clone()).observer(Arc::clone(&display) as _);
         let run = kept_runs::recorder().into_iter().fold(run, RunBuilder::observer).build();

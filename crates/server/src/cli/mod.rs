@@ -5,6 +5,7 @@ mod output;
 
 mod check;
 mod config;
+mod crash_demo;
 mod demo;
 mod demo_history;
 mod doctor;
@@ -107,6 +108,7 @@ struct ListenHint {
 const EXAMPLES: &str = "\
 Examples:
   brigade demo                                  runs a demo team, without an API key
+  brigade demo --crash                          kills its process in the middle, and carries the run on
   brigade init && brigade run assistant \"Hi.\"   runs your own agent
   brigade serve --demo                          serves the demo team over HTTP";
 

@@ -109,6 +109,25 @@ fn the_run_of_the_demo_can_be_traced() {
 }
 
 #[test]
+fn the_demo_survives_the_crash_of_its_process_and_pays_for_no_step_twice() {
+    let state = tempfile::tempdir().unwrap();
+    let began = Instant::now();
+    let output = Command::new(BRIGADE).args(["demo", "--crash"]).env("XDG_STATE_HOME", state.path()).output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("was killed after 2 workers had answered"), "{stderr}");
+    assert!(stdout.contains("Stay on SQS for now"), "{stdout}");
+    let (_, trace) = stdout.split_once(" · trace ").unwrap();
+    let (_, resumed) = stdout.split_once(&format!("resumed {} at step ", &trace[..8])).unwrap();
+    // The desk's first turn and two workers. The third one may have completed steps too.
+    let step: usize = resumed.split_once(": ").unwrap().0.parse().unwrap();
+    assert!((4..=6).contains(&step), "{resumed}");
+    let answered = format!(": {} steps answered from the journal, $0.01", step - 1);
+    assert!(resumed.contains(&answered) && resumed.contains(" not paid again"), "{resumed}");
+}
+
+#[test]
 fn the_demo_prints_commands_that_work_here() {
     let state = tempfile::tempdir().unwrap();
     let mut command = Command::new(BRIGADE);
