@@ -61,6 +61,7 @@
 //!
 //! A program depends on `axum` 0.8 too, and on `tokio` 1 with the features `macros`, `net` and `rt-multi-thread`.
 
+mod admission;
 mod body;
 mod client_stream;
 mod connections;
@@ -75,6 +76,7 @@ mod path;
 mod request_error;
 mod signals;
 
+pub use admission::{Admission, AdmissionError, Place};
 pub use async_trait::async_trait;
 pub use body::read_body;
 pub use connections::{Connection, ConnectionLimits};

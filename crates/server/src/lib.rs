@@ -58,7 +58,7 @@ pub use cli::main as run_command_line;
 pub use configured::ConfiguredApi;
 pub use runs::event_log::{EventLog, EventPosition, LoggedEvent};
 pub use runs::idempotency::{IdempotencyConflict, IdempotencyKeys, IdempotentRequest, RunOfKey};
-pub use runs::manager::{Runs, StartRunError};
+pub use runs::manager::Runs;
 pub use runs::new_run::NewRun;
 pub use runs::run_handle::{CancelOnDrop, RunEnd, RunHandle, SuspendedRun};
 pub use runs::store::Store;

@@ -10,13 +10,13 @@ use axum::{
 };
 use brigade_core::{ModelError, RetryAdvice, RunError, RunFailure};
 use brigade_durable::{DurableError, RunStoreError};
-use brigade_edge::{RequestError, reword};
+use brigade_edge::{AdmissionError, RequestError, reword};
 use brigade_store::{RunInfo, RunStatus, StoreError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error_code::{self, ErrorCode};
-use crate::runs::{idempotency::IdempotencyConflict, lookup::LookupError, manager::StartRunError};
+use crate::runs::{idempotency::IdempotencyConflict, lookup::LookupError};
 
 /// The error that a client gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,13 +191,13 @@ impl From<&RunError> for ApiError {
     }
 }
 
-impl From<StartRunError> for ApiError {
-    fn from(error: StartRunError) -> Self {
+impl From<AdmissionError> for ApiError {
+    fn from(error: AdmissionError) -> Self {
         let (status, code, delay) = match error {
-            StartRunError::TooManyRuns { .. } | StartRunError::TooManyRunsOfOwner { .. } => {
+            AdmissionError::Full { .. } | AdmissionError::FullForOwner { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRuns, FULL_DELAY)
             }
-            StartRunError::Draining => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Stopping, DRAINING_DELAY),
+            AdmissionError::Closed => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Stopping, DRAINING_DELAY),
         };
         Self::new(status, code, error.to_string()).retry_after(delay)
     }

@@ -10,12 +10,12 @@ use std::{
 };
 
 use brigade_core::RunId;
+use brigade_edge::{Admission, AdmissionError, Place};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    admission::{Admission, RunSlot},
     new_run::NewRun,
     run_handle::{Completion, RunHandle, Work},
     totals::UsageTotals,
@@ -33,7 +33,7 @@ use super::{
 /// use brigade_core::{Agent, Run};
 /// use brigade_server::{NewRun, RunEnd, Runs};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_server::StartRunError> {
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), brigade_edge::AdmissionError> {
 /// # let model = ScriptedModel::new([Turn::text("Done.")]);
 /// let runs = Runs::new(256, 1_000);
 /// let run = runs.start(NewRun::new(Run::new(), Agent::new("clerk", model), "File the letters."))?;
@@ -55,27 +55,6 @@ pub struct Runs {
     /// The approximate size of all runs that have ended.
     bytes: Arc<AtomicUsize>,
     totals: Arc<UsageTotals>,
-}
-
-/// A run could not be started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartRunError {
-    /// The maximum number of runs is running.
-    #[error("as many runs are running as the limit allows ({limit}); try again soon")]
-    TooManyRuns {
-        /// The maximum.
-        limit: usize,
-    },
-    /// The maximum number of runs of this owner is running.
-    #[error("as many runs of this key are running as its limit allows ({limit}); try again soon")]
-    TooManyRunsOfOwner {
-        /// The maximum.
-        limit: usize,
-    },
-    /// The process is shutting down.
-    #[error("this server is shutting down; send the request to another one")]
-    Draining,
 }
 
 /// The maximum size of all kept runs: a tenth of a small machine.
@@ -100,7 +79,7 @@ impl Runs {
     /// # Errors
     ///
     /// Fails if too many runs are running or the process is shutting down.
-    pub fn start(&self, new: NewRun) -> Result<Arc<RunHandle>, StartRunError> {
+    pub fn start(&self, new: NewRun) -> Result<Arc<RunHandle>, AdmissionError> {
         let slot = self.admission.try_admit(&new.owner, new.max_runs_of_owner)?;
         Ok(self.start_in(slot, new))
     }
@@ -111,7 +90,7 @@ impl Runs {
         owner: &Arc<str>,
         limit: Option<usize>,
         longest_wait: Duration,
-    ) -> Result<RunSlot, StartRunError> {
+    ) -> Result<Place, AdmissionError> {
         self.admission.admit(owner, limit, longest_wait).await
     }
 
@@ -120,7 +99,7 @@ impl Runs {
         self.admission.room()
     }
 
-    pub(crate) fn start_in(&self, slot: RunSlot, new: NewRun) -> Arc<RunHandle> {
+    pub(crate) fn start_in(&self, slot: Place, new: NewRun) -> Arc<RunHandle> {
         let handle = Arc::new(RunHandle::new(&new));
         self.keep(Arc::clone(&handle));
         let NewRun { run, agent, task, store, claimed, .. } = new;

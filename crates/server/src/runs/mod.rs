@@ -1,6 +1,5 @@
 //! Runs: starting, following, recording and billing them.
 
-mod admission;
 pub(crate) mod event_log;
 pub(crate) mod idempotency;
 pub(crate) mod lookup;

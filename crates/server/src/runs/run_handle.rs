@@ -10,6 +10,7 @@ use std::{
 
 use brigade_core::{Agent, CostSummary, Money, Outcome, Run, RunError, RunId, StopReason, Task, TraceId, Transcript};
 use brigade_durable::{ClaimedRun, Waiting, WorkEnd};
+use brigade_edge::Place;
 use brigade_store::RunStatus;
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{admission::RunSlot, event_log::EventLog, new_run::NewRun, store::Store, totals::UsageTotals};
+use super::{event_log::EventLog, new_run::NewRun, store::Store, totals::UsageTotals};
 
 /// A run that was started, running or ended.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ pub struct CancelOnDrop(Arc<RunHandle>);
 /// What a run's task needs when the run ends. The place of the run is released last.
 #[derive(Debug)]
 pub(super) struct Completion {
-    pub(super) _slot: RunSlot,
+    pub(super) _slot: Place,
     pub(super) bytes: Arc<AtomicUsize>,
     pub(super) totals: Arc<UsageTotals>,
     pub(super) store: Option<Store>,

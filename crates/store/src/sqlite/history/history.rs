@@ -75,8 +75,7 @@ pub struct History(Arc<Inner>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistorySettings {
-    /// How long events wait for others to be written with, which is also the most that a crash loses. 200 ms: little
-    /// for people who look, and five commits a second are little for any disk.
+    /// How long events wait for others to be written with: the most that a crash loses. 200 ms, five commits a second.
     pub interval: Duration,
     /// The retention of events, which are most of the file. 30 days.
     pub keep_events: Duration,

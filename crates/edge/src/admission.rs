@@ -1,4 +1,4 @@
-//! Limits the number of runs of the process and of each owner. A run beyond a limit waits briefly before it is refused.
+//! Limits the work of the process and of each owner. Work beyond a limit waits briefly before it is refused.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,18 +12,52 @@ use tokio::{
     time::timeout,
 };
 
-use super::manager::StartRunError;
-
-/// Gives out the places for runs.
+/// Gives out places for runs, or for other work that takes a while.
 ///
 /// A place that becomes free goes to the owner that has the fewest running runs, and among its runs to the one that has
 /// waited longest. So an owner with many requests does not delay the others.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+///
+/// use brigade_edge::{Admission, AdmissionError};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), AdmissionError> {
+/// let admission = Arc::new(Admission::new(1));
+/// let place = admission.admit(&"ada".into(), None, Duration::from_secs(1)).await?;
+/// let refused = admission.try_admit(&"bob".into(), None).unwrap_err();
+/// assert_eq!(refused, AdmissionError::Full { limit: 1 });
+/// drop(place);
+/// assert!(admission.try_admit(&"bob".into(), None).is_ok());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-pub(super) struct Admission {
+pub struct Admission {
     state: Mutex<State>,
     max_running: usize,
     /// Notified when the last run ended.
     all_ended: Notify,
+}
+
+/// No place was given out. Exhaustive, because services translate it into a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AdmissionError {
+    /// All places are taken.
+    #[error("as many runs are running as the limit allows ({limit}); try again soon")]
+    Full {
+        /// The number of places.
+        limit: usize,
+    },
+    /// All places that this owner may have are taken.
+    #[error("as many runs of this key are running as its limit allows ({limit}); try again soon")]
+    FullForOwner {
+        /// The number of places that it may have.
+        limit: usize,
+    },
+    /// No more places are given out.
+    #[error("this server is shutting down; send the request to another one")]
+    Closed,
 }
 
 #[derive(Debug, Default)]
@@ -41,42 +75,39 @@ struct Waiter {
     owner: Arc<str>,
     limit: Option<usize>,
     /// Dropped without a place if the run is refused.
-    place: oneshot::Sender<RunSlot>,
+    place: oneshot::Sender<Place>,
 }
 
 /// A place for a run, within the limits of the process and of its owner, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct RunSlot {
+pub struct Place {
     admission: Arc<Admission>,
     owner: Arc<str>,
 }
 
 impl Admission {
-    pub(super) fn new(max_running: usize) -> Self {
+    /// So many places in all.
+    pub fn new(max_running: usize) -> Self {
         Self { state: Mutex::default(), max_running, all_ended: Notify::new() }
     }
 
     /// A place for a run of `owner`, if one is free.
-    pub(super) fn try_admit(
-        self: &Arc<Self>,
-        owner: &Arc<str>,
-        limit: Option<usize>,
-    ) -> Result<RunSlot, StartRunError> {
+    pub fn try_admit(self: &Arc<Self>, owner: &Arc<str>, limit: Option<usize>) -> Result<Place, AdmissionError> {
         self.take(&mut self.state.lock(), owner, limit)
     }
 
     /// A place for a run of `owner`. Waits up to `longest_wait` for it. At most as many runs wait as may run, so that each
     /// is about the length of one run away from its start.
-    pub(super) async fn admit(
+    pub async fn admit(
         self: &Arc<Self>,
         owner: &Arc<str>,
         limit: Option<usize>,
         longest_wait: Duration,
-    ) -> Result<RunSlot, StartRunError> {
+    ) -> Result<Place, AdmissionError> {
         let (refused, place) = {
             let mut state = self.state.lock();
             let refused = match self.take(&mut state, owner, limit) {
-                Err(error) if error != StartRunError::Draining && !longest_wait.is_zero() => error,
+                Err(error) if error != AdmissionError::Closed && !longest_wait.is_zero() => error,
                 result => return result,
             };
             if !state.make_room(owner, self.max_running) {
@@ -88,41 +119,43 @@ impl Admission {
         };
         match timeout(longest_wait, place).await {
             Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) if self.is_closed() => Err(StartRunError::Draining),
+            Ok(Err(_)) if self.is_closed() => Err(AdmissionError::Closed),
             Ok(Err(_)) | Err(_) => Err(refused),
         }
     }
 
     /// Refuses new runs, and the waiting ones.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         let mut state = self.state.lock();
         state.is_closed = true;
         state.waiting.clear();
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether no more places are given out.
+    pub fn is_closed(&self) -> bool {
         self.state.lock().is_closed
     }
 
     /// How many more runs may start now.
-    pub(super) fn room(&self) -> usize {
+    pub fn room(&self) -> usize {
         let state = self.state.lock();
         if state.is_closed { 0 } else { self.max_running.saturating_sub(state.running) }
     }
 
-    pub(super) fn max_running(&self) -> usize {
+    /// The number of places.
+    pub fn max_running(&self) -> usize {
         self.max_running
     }
 
     /// The number of runs that wait for a place.
-    pub(super) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         let mut state = self.state.lock();
         state.forget_abandoned();
         state.waiting.len()
     }
 
     /// Waits until no run has a place.
-    pub(super) async fn all_ended(&self) {
+    pub async fn all_ended(&self) {
         loop {
             let ended = self.all_ended.notified();
             if self.state.lock().running == 0 {
@@ -137,26 +170,26 @@ impl Admission {
         state: &mut State,
         owner: &Arc<str>,
         limit: Option<usize>,
-    ) -> Result<RunSlot, StartRunError> {
+    ) -> Result<Place, AdmissionError> {
         if let Some(refused) = state.refusal(owner, limit, self.max_running) {
             return Err(refused);
         }
         state.count(owner);
-        Ok(RunSlot { admission: Arc::clone(self), owner: Arc::clone(owner) })
+        Ok(Place { admission: Arc::clone(self), owner: Arc::clone(owner) })
     }
 }
 
 impl State {
     /// Why a run of `owner` cannot start now.
-    fn refusal(&self, owner: &Arc<str>, limit: Option<usize>, max_running: usize) -> Option<StartRunError> {
+    fn refusal(&self, owner: &Arc<str>, limit: Option<usize>, max_running: usize) -> Option<AdmissionError> {
         if self.is_closed {
-            return Some(StartRunError::Draining);
+            return Some(AdmissionError::Closed);
         }
         if self.running >= max_running {
-            return Some(StartRunError::TooManyRuns { limit: max_running });
+            return Some(AdmissionError::Full { limit: max_running });
         }
         let limit = limit.filter(|limit| self.running_of(owner) >= *limit)?;
-        Some(StartRunError::TooManyRunsOfOwner { limit })
+        Some(AdmissionError::FullForOwner { limit })
     }
 
     fn running_of(&self, owner: &Arc<str>) -> usize {
@@ -211,7 +244,7 @@ impl State {
     }
 }
 
-impl Drop for RunSlot {
+impl Drop for Place {
     fn drop(&mut self) {
         let admission = &self.admission;
         let next = {
@@ -242,7 +275,7 @@ mod tests {
         Arc::new(Admission::new(max_running))
     }
 
-    async fn admit(admission: &Arc<Admission>, owner: &str, limit: Option<usize>) -> Result<RunSlot, StartRunError> {
+    async fn admit(admission: &Arc<Admission>, owner: &str, limit: Option<usize>) -> Result<Place, AdmissionError> {
         admission.admit(&owner.into(), limit, WAIT).await
     }
 
@@ -251,8 +284,8 @@ mod tests {
         for limit in [None, Some(1)] {
             let admission = admission(if limit.is_some() { 9 } else { 1 });
             let refused = match limit {
-                Some(limit) => StartRunError::TooManyRunsOfOwner { limit },
-                None => StartRunError::TooManyRuns { limit: 1 },
+                Some(limit) => AdmissionError::FullForOwner { limit },
+                None => AdmissionError::Full { limit: 1 },
             };
             let slot = admit(&admission, "a", limit).await.unwrap();
             let started = Instant::now();
@@ -334,11 +367,11 @@ mod tests {
         let mut waiting = Box::pin(admit(&admission, "a", None));
         assert!(waiting.as_mut().now_or_never().is_none());
         admission.close();
-        assert_eq!(waiting.await.unwrap_err(), StartRunError::Draining);
+        assert_eq!(waiting.await.unwrap_err(), AdmissionError::Closed);
         let mut all_ended = Box::pin(admission.all_ended());
         assert!(all_ended.as_mut().now_or_never().is_none());
         drop(slot);
         all_ended.await;
-        assert_eq!(admission.try_admit(&"a".into(), None).unwrap_err(), StartRunError::Draining);
+        assert_eq!(admission.try_admit(&"a".into(), None).unwrap_err(), AdmissionError::Closed);
     }
 }
