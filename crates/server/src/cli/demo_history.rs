@@ -5,8 +5,9 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use brigade_config::{Config, LOCAL_CALLER, LoadedConfig};
-use brigade_core::{RunId, Task, TraceId};
-use brigade_rehearsal::{FaultPlan, Script, Simulator, demo as script};
+use brigade_core::{Money, RunId, Task, TraceId};
+use brigade_rehearsal::{Fault, FaultPlan, Script, Simulator, demo as script};
+use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -20,74 +21,38 @@ use crate::{
 };
 
 /// A run of the history.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct DemoRun {
-    user: &'static str,
-    /// Faults of the simulator, in TOML.
-    faults: &'static str,
+    user: String,
+    /// Faults of the simulator.
+    #[serde(default)]
+    faults: Vec<Fault>,
     /// The most that the run may cost, in US dollars.
-    usd: &'static str,
+    usd: Option<Money>,
     turns: Option<u64>,
     /// Whether it is cancelled when it has begun.
+    #[serde(default)]
     is_cancelled: bool,
     /// The configuration of another team than the demo's; `$URL` stands for the simulator.
-    config: Option<&'static str>,
+    config: Option<String>,
 }
 
-const GOOD: DemoRun = DemoRun { user: "ada", faults: "", usd: "", turns: None, is_cancelled: false, config: None };
-
-/// Answers with its second model, because the first one has no capacity.
-const SUMMARIZER: &str = r#"
-[providers.openai]
-kind = "compatible"
-base_url = "$URL/v1"
-agent_header = true
-[models]
-large = { provider = "openai", model = "gpt-5", fallbacks = ["mini"] }
-mini = { provider = "openai", model = "gpt-5-mini" }
-[agents.summarize]
-model = "large"
-instructions = "You are summarize."
-"#;
-
-/// The oldest first.
-const RUNS: [DemoRun; 12] = [
-    GOOD,
-    DemoRun { user: "grace", ..GOOD },
-    DemoRun {
-        user: "grace",
-        faults: r#"fault = [{ match = { agent = "desk", call = 1 }, do = { error = "authentication_error" } }]"#,
-        ..GOOD
-    },
-    DemoRun {
-        faults: r#"fault = [{ match = { model = "gpt-5" }, do = { status = 503 } }]"#,
-        config: Some(SUMMARIZER),
-        ..GOOD
-    },
-    DemoRun { user: "grace", usd: "0.035", ..GOOD },
-    GOOD,
-    DemoRun {
-        user: "lin",
-        faults: r#"fault = [{ match = { agent = "critic", call = 1 }, do = { status = 429, headers = [["retry-after", "1"]] } }]"#,
-        ..GOOD
-    },
-    DemoRun { user: "lin", faults: r#"fault = [{ match = { agent = "researcher" }, do = { status = 503 } }]"#, ..GOOD },
-    DemoRun { user: "grace", turns: Some(3), ..GOOD },
-    DemoRun { is_cancelled: true, ..GOOD },
-    DemoRun {
-        faults: r#"fault = [{ match = { agent = "estimator", call = 2 }, at = { after_deltas = 9 }, do = { then = "close" } }]"#,
-        ..GOOD
-    },
-    DemoRun {
-        user: "lin",
-        faults: r#"fault = [{ match = { agent = "researcher", call = 2 }, do = { status = 503 } }]"#,
-        ..GOOD
-    },
-];
+/// The file beside this one.
+#[derive(Debug, Deserialize)]
+struct History {
+    /// The oldest first.
+    runs: Vec<DemoRun>,
+}
 
 /// Starts all runs, and ends when they have ended.
 pub(super) async fn play(api: Arc<Api>) {
+    let history: History = match toml::from_str(include_str!("demo_history.toml")) {
+        Ok(history) => history,
+        Err(error) => return tracing::warn!("the demo's history cannot be read: {error}"),
+    };
     let mut runs = JoinSet::new();
-    for run in &RUNS {
+    for run in history.runs {
         let api = Arc::clone(&api);
         // The list is in the order of the ids.
         let ids = RequestIds { run: RunId::new(), trace: TraceId::random(), parent: None };
@@ -101,8 +66,9 @@ pub(super) async fn play(api: Arc<Api>) {
 }
 
 impl DemoRun {
-    async fn play(&self, api: &Api, ids: RequestIds) -> anyhow::Result<()> {
-        let plan = FaultPlan::from_toml(self.faults)?;
+    async fn play(self, api: &Api, ids: RequestIds) -> anyhow::Result<()> {
+        let mut plan = FaultPlan::default();
+        plan.faults = self.faults;
         let simulator = Simulator::builder().script(Script::demo()).faults(plan).build().serve_locally().await?;
         // State of its own, so that the failures of one run open no circuit breaker for the others.
         let state = SharedState::new(&Config::default());
@@ -115,10 +81,9 @@ impl DemoRun {
         };
         let agent = app.agents.into_iter().next().context("the demo has no agent")?;
         let mut request = RunRequest::new(Arc::new(agent), Task::from(script::QUESTION));
-        request.settings.user = Some(self.user.to_owned());
+        request.settings.user = Some(self.user);
         request.keeps_events = true;
-        let usd = Some(self.usd).filter(|usd| !usd.is_empty()).map(str::parse).transpose()?;
-        request.limits = CallerLimits { usd, turns: self.turns, ..CallerLimits::default() };
+        request.limits = CallerLimits { usd: self.usd, turns: self.turns, ..CallerLimits::default() };
         let caller = api.setup().access.named(LOCAL_CALLER).cloned().context("there is no caller for the runs")?;
         let run = request.start(api, &caller, ids).await.map_err(|error| anyhow::anyhow!("{}", error.message))?;
         if self.is_cancelled
@@ -129,5 +94,19 @@ impl DemoRun {
         }
         run.wait().await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_has_a_dozen_runs_whose_faults_and_configurations_are_valid() {
+        let history: History = toml::from_str(include_str!("demo_history.toml")).unwrap();
+        assert_eq!(history.runs.len(), 12);
+        for config in history.runs.iter().filter_map(|run| run.config.as_deref()) {
+            LoadedConfig::parse(Path::new("(demo)"), config, []).unwrap();
+        }
     }
 }
