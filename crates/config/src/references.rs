@@ -7,7 +7,10 @@ use std::{
 
 use brigade_edge::{Origin, suggestion};
 
-use super::{Config, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, is_plain_name, key_name_problem};
+use super::{
+    Config, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, ToolConfig, ToolKind, is_plain_name,
+    key_name_problem,
+};
 
 /// Finds references to names that do not exist, cycles of agents, and values that exclude each other.
 pub(crate) fn check(config: &Config) -> Vec<Problem> {
@@ -41,12 +44,44 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         problems.extend(cycle(config, name));
     }
     problems.extend(wall_problems(config));
+    problems.extend(empty_problems(config));
+    problems.extend(config.tools.iter().filter_map(|(name, tool)| command_problem(name, tool)));
     if config.keys.is_empty() && config.server.cors_origins.iter().any(Origin::is_any) {
         problems.push(Problem::without_location(ANY_ORIGIN_WITHOUT_KEYS.to_owned()));
     }
     problems.extend(config.keys.keys().filter_map(|name| key_name_problem(name)).map(Problem::without_location));
     problems.extend(same_key(config));
     problems
+}
+
+/// Finds names that no provider and no log can use, and one address for two listeners.
+fn empty_problems(config: &Config) -> Vec<Problem> {
+    let unnamed = config.models.iter().filter(|(_, model)| model.model.trim().is_empty());
+    let unnamed =
+        unnamed.map(|(name, _)| format!("`models.{name}.model` is empty; write the model's name at the provider"));
+    let is_odd = |name: &&String| name.is_empty() || name.contains(|char: char| char == '/' || char.is_control());
+    let odd = config.providers.keys().filter(is_odd);
+    let odd = odd.map(|name| format!("{name:?} is not a valid name of a provider; use {NAME_RULE}"));
+    let server = &config.server;
+    let is_same = server.metrics_listen == Some(server.listen) && server.listen.port() != 0;
+    let same = is_same
+        .then(|| format!("`server.metrics_listen` is {}, like `server.listen`; use another port", server.listen));
+    unnamed.chain(odd).chain(same).map(Problem::without_location).collect()
+}
+
+/// Finds a command that no system can start.
+fn command_problem(name: &str, tool: &ToolConfig) -> Option<Problem> {
+    let Some(ToolKind::Command(command)) = tool.kind() else { return None };
+    let is_invalid = |variable: &String| variable.is_empty() || variable.contains(['=', '\0']);
+    let message = if command.argv.first().is_some_and(|program| program.trim().is_empty()) {
+        "its program is empty; the first element of `argv` must be one".to_owned()
+    } else if command.argv.iter().any(|argument| argument.contains('\0')) {
+        "an element of `argv` has a zero byte, which no program can be given; remove it".to_owned()
+    } else {
+        let variable = command.environment.keys().find(|variable| is_invalid(variable))?;
+        format!("{variable:?} cannot be the name of an environment variable; write one without `=`")
+    };
+    Some(Problem::without_location(format!("the tool `{name}`: {message}")))
 }
 
 /// Finds limits of time where there is no run that they could limit.

@@ -235,6 +235,50 @@ http = {{ url = "https://a.test/" }}
 }
 
 #[test]
+fn names_addresses_and_commands_that_cannot_be_used_are_refused() {
+    let command = |lines: &str| format!("[tools.t]\ndescription = \"Runs.\"\n[tools.t.command]\n{lines}");
+    for (lines, expected) in [
+        ("[models.x]\nprovider = \"openai\"\nmodel = \" \"".to_owned(), "`models.x.model` is empty"),
+        ("[providers.\"a/b\"]\nkind = \"openai\"".to_owned(), "\"a/b\" is not a valid name of a provider"),
+        ("[providers.\"a\\nb\"]\nkind = \"openai\"".to_owned(), "is not a valid name of a provider"),
+        (
+            "[server]\nlisten = \"127.0.0.1:9\"\nmetrics_listen = \"127.0.0.1:9\"".to_owned(),
+            "`server.metrics_listen` is 127.0.0.1:9, like `server.listen`",
+        ),
+        (command("argv = [\"\"]"), "the tool `t`: its program is empty"),
+        (command("argv = [\"ls\", \"a\\u0000\"]"), "the tool `t`: an element of `argv` has a zero byte"),
+        (command("argv = [\"ls\"]\nenvironment = { \"A=B\" = \"x\" }"), "\"A=B\" cannot be the name"),
+        (command("argv = [\"ls\"]\nenvironment = { \"\" = \"x\" }"), "\"\" cannot be the name"),
+    ] {
+        let problem = problem(&format!("{MINIMAL}{lines}\n"));
+        assert!(problem.contains(expected), "{lines}: {problem}");
+    }
+    let both_free = "[server]\nlisten = \"127.0.0.1:0\"\nmetrics_listen = \"127.0.0.1:0\"";
+    assert!(parse(&format!("{MINIMAL}{both_free}\n")).is_ok());
+}
+
+#[test]
+fn settings_without_an_effect_are_pointed_out() {
+    let hash = KeyHash::of("brg_1");
+    for (lines, expected) in [
+        (format!("[keys.a]\nhash = \"{hash}\"\nscopes = []"), "keys.a has no scopes"),
+        (format!("[keys.a]\nhash = \"{hash}\"\nburst = 5"), "keys.a has a `burst` without `requests_per_minute`"),
+        ("exposed = false".to_owned(), "agents has no exposed agent"),
+        (
+            "[tools.t]\ndescription = \"D.\"\ninput = { properties = { id = {} } }\n[tools.t.http]\n\
+             url = \"https://a.test/{id}\"\nheaders = { x-id = \"{id}\" }"
+                .to_owned(),
+            "tools.t sends the header `x-id` as it is written",
+        ),
+    ] {
+        let found = lints(&format!("{MINIMAL}{lines}\n"));
+        assert!(found.iter().any(|lint| lint.starts_with(expected)), "{expected} is not in {found:#?}");
+    }
+    let found = lints(&format!("{MINIMAL}[keys.a]\nhash = \"{hash}\"\nburst = 5\nrequests_per_minute = 60\n"));
+    assert!(!found.iter().any(|lint| lint.starts_with("keys.") || lint.starts_with("agents has")), "{found:#?}");
+}
+
+#[test]
 fn base_urls_that_look_wrong_are_pointed_out() {
     let advice = |kind: &str, url: &str| {
         let provider =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, Lint, ToolConfig, ToolKind};
+use super::{Config, KeyConfig, Lint, ToolConfig, ToolKind};
 
 /// Finds tools, models, accounts and agents that no other section refers to.
 pub(super) fn lint_unused(config: &Config) -> Vec<Lint> {
@@ -35,7 +35,34 @@ pub(super) fn lint_unused(config: &Config) -> Vec<Lint> {
         Lint::new(&format!("agents.{name}"), advice)
     }));
     lints.extend(config.tools.iter().filter_map(|(name, tool)| unsent_arguments(name, tool)));
+    lints.extend(config.tools.iter().filter_map(|(name, tool)| literal_placeholder(name, tool)));
+    lints.extend(config.keys.iter().filter_map(|(name, key)| idle_key(name, key)));
+    if !config.agents.is_empty() && !config.agents.values().any(|agent| agent.exposed) {
+        lints.push(Lint::new("agents", "has no exposed agent: no client can call one"));
+    }
     lints
+}
+
+/// Warns of a key that may do nothing, and of a setting without an effect.
+fn idle_key(name: &str, key: &KeyConfig) -> Option<Lint> {
+    let advice = if key.scopes.is_empty() {
+        "has no scopes, so it may do nothing: give it \"run\" or \"read\""
+    } else if key.burst.is_some() && key.requests_per_minute.is_none() {
+        "has a `burst` without `requests_per_minute`, which has no effect"
+    } else {
+        return None;
+    };
+    Some(Lint::new(&format!("keys.{name}"), advice))
+}
+
+/// Warns of a header that looks as if an argument would fill it.
+fn literal_placeholder(name: &str, tool: &ToolConfig) -> Option<Lint> {
+    let Some(ToolKind::Http(http)) = tool.kind() else { return None };
+    let arguments = tool.input.get("properties")?.as_object()?;
+    let is_filled = |value: &String| arguments.keys().any(|argument| value.contains(&format!("{{{argument}}}")));
+    let (header, _) = http.headers.iter().find(|(_, value)| is_filled(value))?;
+    let advice = format!("sends the header `{header}` as it is written: only the `url` has placeholders");
+    Some(Lint::new(&format!("tools.{name}"), advice))
 }
 
 /// Warns of arguments that a GET request has no place for.
