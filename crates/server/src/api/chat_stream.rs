@@ -51,6 +51,8 @@ struct ChunkStream {
     /// Frames that were not sent yet.
     ready: VecDeque<Frame>,
     include_usage: bool,
+    /// Text that was received and is not in a frame yet.
+    unsent: String,
     /// The text of the current turn that was sent.
     sent: String,
     has_sent: bool,
@@ -60,6 +62,9 @@ struct ChunkStream {
 /// How long to wait for the first text, so that an early failure gets its own HTTP status. Proxies take a longer silence
 /// for a dead connection.
 const FIRST_TEXT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most text that is gathered for one frame: a few pages.
+const MAX_TEXT_BYTES: usize = 16 << 10;
 
 /// Proxies close silent connections after 30 to 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -84,6 +89,7 @@ pub(crate) async fn respond(
         events,
         ready: VecDeque::new(),
         include_usage,
+        unsent: String::new(),
         sent: String::new(),
         has_sent: false,
         is_over: false,
@@ -138,16 +144,47 @@ impl ChunkStream {
 
     /// Processes the next event, or returns the end of the run once all events were processed.
     async fn advance(&mut self) -> Option<Arc<RunEnd>> {
-        tokio::select! {
-            biased;
-            Some(event) = self.events.recv() => {
-                match event {
-                    AgentEvent::Text(text) => self.send(&text),
-                    AgentEvent::TurnStarted => self.sent.clear(),
-                }
-                None
+        // There is unsent text already if this function was cancelled.
+        if self.unsent.is_empty() {
+            tokio::select! {
+                biased;
+                Some(event) = self.events.recv() => self.receive(event),
+                end = self.run.wait() => return Some(end),
             }
-            end = self.run.wait() => Some(end),
+        }
+        if !self.unsent.is_empty() {
+            self.send_all().await;
+        }
+        None
+    }
+
+    fn receive(&mut self, event: AgentEvent) {
+        match event {
+            AgentEvent::Text(text) => self.unsent.push_str(&text),
+            AgentEvent::TurnStarted => self.sent.clear(),
+        }
+    }
+
+    /// Sends the text that has arrived by now in one frame. A frame for each word of a provider that writes faster than the
+    /// client reads would cost several times as much.
+    async fn send_all(&mut self) {
+        // Lets the run read what the provider has sent, if anything.
+        tokio::task::yield_now().await;
+        while self.unsent.len() < MAX_TEXT_BYTES
+            && let Ok(event) = self.events.try_recv()
+        {
+            if event == AgentEvent::TurnStarted {
+                self.send_unsent();
+            }
+            self.receive(event);
+        }
+        self.send_unsent();
+    }
+
+    fn send_unsent(&mut self) {
+        let text = std::mem::take(&mut self.unsent);
+        if !text.is_empty() {
+            self.send(&text);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, config, provider, question, scripted};
+use crate::support::{Server, config, config_of, provider, provider_of_words, question, scripted};
 
 async fn frames(server: &Server, body: &Value) -> Vec<String> {
     let response = server.post("/v1/chat/completions", body).send().await.unwrap();
@@ -31,7 +31,7 @@ async fn an_answer_is_streamed_with_its_usage_last() {
     body["stream_options"] = json!({ "include_usage": true });
     let frames = frames(&server, &body).await;
     assert_eq!(text(&frames), "It is sunny in Paris today.");
-    assert!(frames.len() > 5, "{frames:?}");
+    assert!(frames.len() >= 5, "role, text, finish, usage, [DONE]: {frames:?}");
     assert_eq!(frames.last().unwrap(), "[DONE]");
     let usage: Value = serde_json::from_str(&frames[frames.len() - 2]).unwrap();
     assert_eq!((&usage["choices"], &usage["usage"]["completion_tokens"]), (&json!([]), &json!(30)));
@@ -97,4 +97,34 @@ async fn a_final_failure_before_the_first_text_has_its_own_status() {
     let server = Server::start(&config(&provider));
     let response = server.post("/v1/chat/completions", &streamed("Hello?")).send().await.unwrap();
     assert_eq!(response.status(), 503);
+}
+
+#[tokio::test]
+async fn a_long_answer_of_single_words_passes_in_bounded_memory() {
+    const WORD: &str = "whatever, ";
+    const WORDS: usize = 100_000;
+    let (url, _provider) = provider_of_words(WORD, WORDS).await;
+    let server = Server::start(&config_of(&url));
+    let before = server.peak_memory_mib();
+    let mut response = server.post("/v1/chat/completions", &streamed("Tell it all.")).send().await.unwrap();
+    let (mut line, mut text_bytes, mut frames, mut last) = (Vec::new(), 0, 0, String::new());
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        for byte in chunk {
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            let read = String::from_utf8(std::mem::take(&mut line)).unwrap();
+            let Some(data) = read.strip_prefix("data: ") else { continue };
+            frames += 1;
+            let chunk: Value = serde_json::from_str(data).unwrap_or_default();
+            text_bytes += chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default().len();
+            data.clone_into(&mut last);
+        }
+    }
+    assert_eq!((text_bytes, &*last), (WORDS * WORD.len(), "[DONE]"));
+    assert!(frames <= WORDS, "words that arrive together share a frame: {frames} frames");
+    // Twice the answer and its buffers, which grow by doubling. The events are 170 times as long as their words.
+    let used = server.peak_memory_mib().zip(before).map_or(0, |(peak, before)| peak - before);
+    assert!(used <= 16, "{used} MiB for an answer of {} MiB", (WORDS * WORD.len()) >> 20);
 }

@@ -44,6 +44,46 @@ pub(crate) async fn scripted(script: &str, faults: &str) -> RunningSimulator {
     builder.build().serve_locally().await.unwrap()
 }
 
+/// A provider that streams an answer of this many equal words to its one client, each in an event and a chunk of its own. It
+/// writes as fast as it is read, so that even a long answer needs no memory. Returns its base URL.
+pub(crate) async fn provider_of_words(word: &'static str, words: usize) -> (String, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let mut client = loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            // The body of a request for a stream ends so. A check of the provider's health is not answered.
+            while client.read_buf(&mut request).await.unwrap() > 0
+                && request.starts_with(b"POST")
+                && !request.ends_with(b"}")
+            {}
+            if request.ends_with(b"}") {
+                break client;
+            }
+        };
+        let chunk = |data: &str| format!("{:x}\r\ndata: {data}\n\n\r\n", data.len() + "data: \n\n".len());
+        let choice = |delta: &Value, finish: &Value| {
+            let choice = json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish });
+            json!({ "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5-mini",
+                "choices": [choice] })
+        };
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        let each = chunk(&choice(&json!({ "content": word }), &Value::Null).to_string());
+        let many = each.repeat(100);
+        for _ in 0..words / 100 {
+            client.write_all(many.as_bytes()).await.unwrap();
+        }
+        let usage = json!({ "choices": [], "usage": { "prompt_tokens": 9, "completion_tokens": words } });
+        let last = choice(&json!({}), &json!("stop")).to_string();
+        let end = chunk(&last) + &chunk(&usage.to_string()) + &chunk("[DONE]") + "0\r\n\r\n";
+        client.write_all(end.as_bytes()).await.unwrap();
+    });
+    (url, task)
+}
+
 /// Stands between the server and a provider, and holds what the provider answers for as long as the test wants.
 pub(crate) struct Gate {
     pub(crate) url: String,
@@ -107,6 +147,11 @@ answer = { text = "You are Ada." }
 
 /// A configuration with one agent, `clerk`, at a provider.
 pub(crate) fn config(provider: &RunningSimulator) -> String {
+    config_of(&provider.base_url())
+}
+
+/// The configuration for the provider at this address.
+pub(crate) fn config_of(base_url: &str) -> String {
     format!(
         r#"
 [server]
@@ -114,7 +159,7 @@ listen = "127.0.0.1:0"
 
 [providers.sim]
 kind = "compatible"
-base_url = "{}/v1"
+base_url = "{base_url}/v1"
 agent_header = true
 
 [models.mini]
@@ -125,8 +170,7 @@ model = "gpt-5-mini"
 model = "mini"
 purpose = "Answers."
 instructions = "You are a clerk."
-"#,
-        provider.base_url()
+"#
     )
 }
 
@@ -200,6 +244,13 @@ impl Server {
     /// Waits until the log contains this text, and returns the log. Lines are written shortly after they are logged.
     pub(crate) async fn log_with(&self, text: &str) -> String {
         eventually(text, || Some(self.log()).filter(|log| log.contains(text))).await
+    }
+
+    /// The most memory that the server has used so far, in MiB; absent where the kernel does not report it as Linux does.
+    pub(crate) fn peak_memory_mib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? >> 10)
     }
 
     pub(crate) fn config_path(&self) -> String {
