@@ -83,13 +83,16 @@ impl Client {
     async fn until_end(&self, mut ended: EndedRun) -> EndedRun {
         let path = format!("/v1/runs/{}", ended.id);
         loop {
-            if let Some(events) = &mut ended.events {
-                self.follow(&path, events).await;
-            }
+            let has_all = match &mut ended.events {
+                Some(events) => self.follow(&path, events).await,
+                None => true,
+            };
             let Some((status, run)) = self.send(|url| self.http.get(format!("{url}{path}"))).await else { continue };
             assert_eq!(status, 200, "an acknowledged run is lost: {} {run}", ended.id);
             match run["status"].as_str().unwrap() {
-                "ended" => return ended,
+                "ended" if has_all => return ended,
+                // The server was killed before it had sent the last events.
+                "ended" => {}
                 "waiting" => ended.decisions += self.decide(&path, &run["waiting"]).await,
                 "set_aside" => {
                     let resume = |url: String| self.http.post(format!("{url}{path}/resume"));
@@ -115,12 +118,12 @@ impl Client {
         decisions
     }
 
-    /// Reads events after the last one until the stream ends or breaks.
-    async fn follow(&self, path: &str, events: &mut Vec<u64>) {
+    /// Reads events after the last one until the stream ends or breaks. Returns whether it has ended.
+    async fn follow(&self, path: &str, events: &mut Vec<u64>) -> bool {
         let url = self.url().await;
         let last = events.last().copied().unwrap_or_default().to_string();
         let request = self.http.get(format!("{url}{path}/events")).header("last-event-id", last);
-        let Ok(mut response) = request.send().await else { return };
+        let Ok(mut response) = request.send().await else { return false };
         let mut text = String::new();
         while let Ok(Some(chunk)) = response.chunk().await {
             text.push_str(&String::from_utf8_lossy(&chunk));
@@ -137,6 +140,7 @@ impl Client {
             assert!(events.last().is_none_or(|last| *last < id), "an event came twice: {id} after {events:?}");
             events.push(id);
         }
+        frames.iter().any(|frame| frame.contains("event:"))
     }
 
     /// Sends a request to the server that runs now. Returns nothing if it was killed.
