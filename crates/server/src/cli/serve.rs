@@ -123,9 +123,6 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
         }
         None => None,
     };
-    if let Err(error) = output::print(format_args!("http://{address}")) {
-        tracing::warn!("{error:#}");
-    }
     let names: Vec<_> = api.setup().agents.keys().cloned().collect();
     tracing::info!("listening on http://{address}; agents: {}", names.join(", "));
     if server.console {
@@ -149,6 +146,10 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
         stop_signal().await;
         tracing::warn!("stopped by a second signal; running requests are lost");
     };
+    // Last, because a program that reads it may send a signal at once.
+    if let Err(error) = output::print(format_args!("http://{address}")) {
+        tracing::warn!("{error:#}");
+    }
     let exit = tokio::select! {
         () = serving => Exit::Finished,
         () = stopping => Exit::Finished,
