@@ -3,6 +3,7 @@
 //! | to do this | use |
 //! |---|---|
 //! | run agents durably | [`Durable`]: submit runs, spawn a worker, wait for their ends |
+//! | let a person allow calls | [`ApprovedTool`]; [`Durable::answer_approval`], or an [`Approver`] within the process |
 //! | keep runs in this process, for tests | [`MemoryRunStore`] |
 //! | keep runs elsewhere | an implementation of [`RunStore`]; `testing::run_store_contract` checks it |
 //!
@@ -13,12 +14,17 @@
 //!
 //! A program depends on `brigade-core` and on `tokio` 1 too, with the features `macros` and `rt-multi-thread`.
 
+mod approval;
 mod journal;
 mod memory;
 mod store;
 mod worker;
 
+pub use approval::approved_tool::{ApprovalRule, ApprovedTool};
+pub use approval::approver::{ApprovalRequest, Approver, Decide, Verdict};
 pub use memory::memory_run_store::MemoryRunStore;
+pub use store::approval::{Answered, Approval, ApprovalAnswer, ApprovalQuery, ApprovalStatus, NewApproval};
+pub use store::approval_view::ApprovalView;
 pub use store::commit::{Commit, CommitError, Committed, Fence, NextState, cost_of};
 pub use store::run_store::{Renewed, RunStore, RunStoreError};
 pub use store::signal::{NewSignal, Signal, SignalKind, Signalled};

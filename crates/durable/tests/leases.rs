@@ -17,8 +17,9 @@ use brigade_core::{
     tool_fn,
 };
 use brigade_durable::{
-    Claim, ClaimRequest, Commit, CommitError, Committed, Durable, Fence, MemoryRunStore, NewSignal, QueuedRun, Renewed,
-    RunQuery, RunState, RunStore, RunStoreError, Signal, Signalled, StoredRun, Submission, Submitted,
+    Answered, Approval, ApprovalAnswer, ApprovalQuery, Claim, ClaimRequest, Commit, CommitError, Committed, Durable,
+    Fence, MemoryRunStore, NewApproval, NewSignal, QueuedRun, Renewed, RunQuery, RunState, RunStore, RunStoreError,
+    Signal, Signalled, StoredRun, Submission, Submitted,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,21 @@ impl RunStore for Remote {
     async fn signals(&self, run: RunId) -> Result<Vec<Signal>, RunStoreError> {
         self.check()?;
         self.store.signals(run).await
+    }
+
+    async fn request_approval(&self, approval: NewApproval) -> Result<Approval, RunStoreError> {
+        self.check()?;
+        self.store.request_approval(approval).await
+    }
+
+    async fn answer_approval(&self, id: &str, answer: ApprovalAnswer) -> Result<Answered, RunStoreError> {
+        self.check()?;
+        self.store.answer_approval(id, answer).await
+    }
+
+    async fn approvals(&self, query: &ApprovalQuery) -> Result<Vec<Approval>, RunStoreError> {
+        self.check()?;
+        self.store.approvals(query).await
     }
 
     async fn resume(&self, run: RunId, removed: &[String]) -> Result<bool, RunStoreError> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | show what the agents of a run do, while they work | [`ProgressDisplay`] |
 //! | print an answer with bold text and wrapped lines | [`AnswerText`] |
+//! | ask whether a call is made | [`ApprovalPrompt`] |
 //! | print text of a model, which must not control the terminal | [`printable`] |
 //!
 //! ```
@@ -23,7 +24,9 @@
 //! ```
 
 mod answer;
+mod approval_prompt;
 mod progress;
 
 pub use answer::{AnswerText, Terminal, printable};
+pub use approval_prompt::ApprovalPrompt;
 pub use progress::ProgressDisplay;

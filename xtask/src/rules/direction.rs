@@ -31,7 +31,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("brigade-rehearsal", &[]),
     ("brigade-tools", &["brigade-core"]),
     ("brigade-teams", &["brigade-core"]),
-    ("brigade-terminal", &["brigade-core"]),
+    ("brigade-terminal", &["brigade-core", "brigade-durable"]),
     ("xtask", &[]),
 ];
 

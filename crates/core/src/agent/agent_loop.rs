@@ -119,6 +119,7 @@ impl<'a> AgentLoop<'a> {
     /// Puts the conversation together: the history or the stored session, then the task with the notes that fit it.
     async fn begin(&mut self, task: Task) -> Result<(), Exit> {
         self.agent.check().map_err(RunFailure::Setup)?;
+        self.run.check_journal()?;
         let Task { message, history: mut transcript, session } = task;
         self.session = Session::new(self.agent.options.memory.as_ref(), session);
         if let Some(session) = &self.session

@@ -131,6 +131,9 @@ pub enum JournalError {
         /// The tool.
         name: String,
     },
+    /// The step at this path waits, for example for a person. The run goes on later, and does the step again then.
+    #[error("step `{0}` waits; the run goes on later")]
+    Waiting(String),
     /// Another worker carries on the run, or the store has lost it.
     #[error("another worker carries on this run, or it is not in its store any more, because the store was replaced")]
     Fenced,

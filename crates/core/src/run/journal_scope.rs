@@ -51,6 +51,8 @@ pub(super) struct Shared {
     /// How long the run had been at work before this process carried it on.
     worked_before: Duration,
     built: Instant,
+    /// The first step that waits.
+    suspended: OnceLock<JournalError>,
 }
 
 /// The step that a scope is the inside of.
@@ -103,6 +105,7 @@ impl JournalScope {
             records,
             run,
             failure: OnceLock::new(),
+            suspended: OnceLock::new(),
             restored: Mutex::new(restored),
             next_change,
             worked_before: Duration::from_millis(worked_ms),
@@ -140,7 +143,10 @@ impl JournalScope {
             *count += 1;
             *count
         };
-        Arc::new(if count == 1 { self.below(name) } else { self.below(&format!("{name}:{count}")) })
+        let child = if count == 1 { self.below(name) } else { self.below(&format!("{name}:{count}")) };
+        // A group must not ask another agent in place of one that waits.
+        let is_blocked = self.is_blocked.load(Ordering::Relaxed).into();
+        Arc::new(Self { is_blocked, ..child })
     }
 
     /// The id of the run with this scope.
@@ -157,10 +163,19 @@ impl JournalScope {
         self.lineage().for_each(|scope| scope.is_at_frontier.store(true, Ordering::Relaxed));
     }
 
-    /// Stops the run: the steps around this scope cannot be recorded any more.
+    /// Stops the run: the steps around this scope cannot be recorded any more. If a step waits, other branches go on.
     pub(super) fn fail(&self, error: JournalError) -> JournalError {
+        let waits = matches!(error, JournalError::Waiting(_));
+        let cell = if waits { &self.shared.suspended } else { &self.shared.failure };
+        let error = cell.get_or_init(|| error).clone();
         self.lineage().for_each(|scope| scope.is_blocked.store(true, Ordering::Relaxed));
-        self.shared.failure.get_or_init(|| error).clone()
+        error
+    }
+
+    /// Why steps in this scope cannot be recorded.
+    pub(super) fn blocked(&self) -> Option<&JournalError> {
+        let is_blocked = self.is_blocked.load(Ordering::Relaxed);
+        self.shared.failure.get().or_else(|| self.shared.suspended.get()).filter(|_| is_blocked)
     }
 
     /// This scope and the scopes around it, from the innermost to the outermost.
@@ -231,9 +246,9 @@ impl JournalScope {
     ) -> Result<(), JournalError> {
         let Some((scope, step, path)) = self.step() else { return Ok(()) };
         // A delegation that ends after a failure elsewhere in the run may have ended because of it.
-        let is_in_doubt = step.effect == Effect::Composite && self.shared.failure.get().is_some();
-        if is_in_doubt || scope.is_blocked.load(Ordering::Relaxed) {
-            return Err(self.shared.failure.get().cloned().unwrap_or(JournalError::Fenced));
+        let in_doubt = self.shared.failure.get().filter(|_| step.effect == Effect::Composite);
+        if let Some(error) = scope.blocked().or(in_doubt) {
+            return Err(error.clone());
         }
         let mut changes = unpoisoned(&step.changes).clone();
         changes.items = step.account.items(in_flight);

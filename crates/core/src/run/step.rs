@@ -64,7 +64,8 @@ impl Run {
         F: Future<Output = T>,
     {
         let input = || digest::of([name, &serde_json::to_string(input).unwrap_or_default()]);
-        match self.open_step(format_args!("{name}"), name, effect, input)? {
+        let step = self.open_step(format_args!("{name}"), name, effect, input)?;
+        match step {
             Step::Recorded(output) => Ok(output),
             Step::New(step) => {
                 step.run.note_began(None).await?;
@@ -105,10 +106,26 @@ impl Run {
         self.inner.journal.as_ref().map_or_else(Vec::new, |scope| scope.take_restored(kind))
     }
 
+    /// Stops this branch of the run until the run goes on from its journal, for a tool that waits for something that may take
+    /// days. The tool returns an error, whatever it says: the call gets no result, and is made again then. Other branches go
+    /// on; when none is left, the run fails with the returned error.
+    pub fn suspend(&self) -> JournalError {
+        let Some((scope, _, path)) = self.inner.journal.as_ref().and_then(|scope| scope.step()) else {
+            return JournalError::unavailable("a run without a journal cannot go on later");
+        };
+        scope.fail(JournalError::Waiting(path.to_owned()))
+    }
+
+    /// Whether this branch has stopped, so that the step around it gets no record.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.inner.journal.as_ref().is_some_and(|scope| scope.blocked().is_some())
+    }
+
     /// The error for which the run cannot go on with its journal, if there is one.
     pub(crate) fn check_journal(&self) -> Result<(), JournalError> {
         let Some(scope) = &self.inner.journal else { return Ok(()) };
-        scope.shared.failure.get().map_or(Ok(()), |failure| Err(scope.fail(failure.clone())))
+        let failure = scope.shared.failure.get().or_else(|| scope.blocked());
+        failure.map_or(Ok(()), |failure| Err(scope.fail(failure.clone())))
     }
 
     /// The output of a step that is done.

@@ -144,6 +144,11 @@ impl Worker {
         Self { output: Some(Schema::compile(&Schema::generate::<T>())), ..self }
     }
 
+    /// Returns the worker as a tool, for a wrapper around it. [`Agent::worker`] adds it without one.
+    pub fn into_tool(self) -> impl Tool {
+        Delegate::new(self)
+    }
+
     /// Returns the name of the worker.
     pub fn name(&self) -> &Arc<str> {
         self.work.name()
@@ -229,6 +234,9 @@ impl Worker {
 
     /// Reports a failure to observers and in the outcome.
     fn report_failure(&self, failure: &WorkerFailure, run: &Run) {
+        if run.is_suspended() {
+            return;
+        }
         let (worker, reason) = (Arc::clone(self.name()), failure.reason.as_str());
         run.degrade(Degradation::new(format!("worker:{worker}"), reason));
         run.emit(&Event::WorkerFailed { worker, policy: self.on_failure.name().into(), reason: reason.into() });

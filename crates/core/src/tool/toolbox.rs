@@ -218,6 +218,8 @@ impl Toolbox {
                     let outcome = original.duplicate_for(call);
                     Some(match self.open(job(index, call)) {
                         Step::Recorded(outcome) => outcome,
+                        // The call that it is identical to may have no result yet.
+                        Step::New(_) if context.run.is_suspended() => outcome,
                         Step::New(step) => recorded(&step, call, outcome).await,
                     })
                 }
@@ -343,6 +345,9 @@ impl Toolbox {
         let work = execution(&*entry.tool, input, tool_run, timeout);
         match run.until_stopped(tool_run.until_exhausted(work)).await.flatten() {
             Ok(Execution::Returned(Ok(output))) => self.succeeded(call, output),
+            Ok(Execution::Returned(Err(_))) if tool_run.is_suspended() => {
+                ToolCallOutcome::failed(call, ToolStatus::Stopped, "The call waits, and is made when the run goes on.")
+            }
             Ok(Execution::Returned(Err(error))) => failed(call, &error, self.limits.output_bytes),
             Ok(Execution::Panicked(panic)) => panicked(call, &*panic),
             Ok(Execution::TimedOut) => {

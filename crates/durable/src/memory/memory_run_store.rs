@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::{
-    Claim, ClaimRequest, Commit, CommitError, Committed, Fence, NewSignal, NextState, QueuedRun, Renewed, RunQuery,
-    RunState, RunStore, RunStoreError, Signal, Signalled, StoredRun, Submitted, cost_of,
+    Answered, Approval, ApprovalAnswer, ApprovalQuery, Claim, ClaimRequest, Commit, CommitError, Committed, Fence,
+    NewApproval, NewSignal, NextState, QueuedRun, Renewed, RunQuery, RunState, RunStore, RunStoreError, Signal,
+    Signalled, StoredRun, Submitted, cost_of,
 };
 
 /// A store of runs inside one process, for tests and programs that do not need to survive its end. It grows with each run.
@@ -38,6 +39,13 @@ struct Entry {
     worker: Arc<str>,
     steps: BTreeMap<String, StepRecord>,
     signals: Vec<StoredSignal>,
+    approvals: Vec<StoredApproval>,
+}
+
+#[derive(Debug)]
+struct StoredApproval {
+    approval: Approval,
+    expires: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -77,8 +85,7 @@ impl RunStore for MemoryRunStore {
         }
         let run = run.into_stored(Timestamp::now());
         let due = Some(Instant::now());
-        runs.runs
-            .insert(id, Entry { run, digest, due, worker: Arc::from(""), steps: BTreeMap::new(), signals: Vec::new() });
+        runs.runs.insert(id, Entry::new(run, digest, due));
         Ok(Submitted::New(id))
     }
 
@@ -123,6 +130,29 @@ impl RunStore for MemoryRunStore {
         Ok(self.lock().runs.get(&run).map(Entry::open_signals).unwrap_or_default())
     }
 
+    async fn request_approval(&self, approval: NewApproval) -> Result<Approval, RunStoreError> {
+        let mut runs = self.lock();
+        let entry = runs.runs.get_mut(&approval.run);
+        Ok(entry.ok_or_else(|| RunStoreError::new("the run of the approval is not stored"))?.request_approval(approval))
+    }
+
+    async fn answer_approval(&self, id: &str, answer: ApprovalAnswer) -> Result<Answered, RunStoreError> {
+        let mut runs = self.lock();
+        let has_it = |entry: &&mut Entry| entry.approvals.iter().any(|stored| stored.approval.id == id);
+        Ok(runs.runs.values_mut().find(has_it).map_or(Answered::Unknown, |entry| entry.answer(id, answer)))
+    }
+
+    async fn approvals(&self, query: &ApprovalQuery) -> Result<Vec<Approval>, RunStoreError> {
+        let runs = self.lock();
+        let of_run =
+            |entry: &Entry| entry.approvals.iter().rev().map(|stored| entry.current(stored)).collect::<Vec<_>>();
+        let all = runs.runs.values().rev().flat_map(of_run);
+        let mut found: Vec<_> = all.filter(|approval| query.matches(approval)).collect();
+        found.sort_by_key(|approval| std::cmp::Reverse(approval.requested_at));
+        found.truncate(query.limit.unwrap_or(usize::MAX));
+        Ok(found)
+    }
+
     async fn resume(&self, run: RunId, removed: &[String]) -> Result<bool, RunStoreError> {
         let mut runs = self.lock();
         let Some(entry) = runs.runs.get_mut(&run) else { return Ok(false) };
@@ -131,6 +161,7 @@ impl RunStore for MemoryRunStore {
             RunState::Ready | RunState::Running | RunState::Finished | RunState::Cancelled => return Ok(false),
         }
         entry.steps.retain(|path, _| !removed.contains(path));
+        entry.approvals.retain(|stored| !removed.iter().any(|path| touches(path, &stored.approval.path)));
         entry.run.cost = cost_of(entry.steps.values());
         entry.run.attempt = 0;
         entry.run.error = None;
@@ -158,6 +189,11 @@ impl RunStore for MemoryRunStore {
 }
 
 impl Entry {
+    fn new(run: StoredRun, digest: u64, due: Option<Instant>) -> Self {
+        let (steps, signals, approvals) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { run, digest, due, worker: Arc::from(""), steps, signals, approvals }
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         !self.run.status.is_ended() && self.due.is_some_and(|due| due <= now)
     }
@@ -214,6 +250,12 @@ impl Entry {
         self.run.input = RawJson::empty_object();
         self.steps.values_mut().for_each(erase_step);
         self.signals.iter_mut().for_each(|stored| stored.signal.payload = RawJson::empty_object());
+        for StoredApproval { approval, .. } in &mut self.approvals {
+            approval.arguments = RawJson::empty_object();
+            if let Some(answer) = &mut approval.answer {
+                answer.arguments = None;
+            }
+        }
     }
 
     fn go_on(&mut self, next: &NextState, lease: Duration) -> Committed {
@@ -228,6 +270,7 @@ impl Entry {
                 return Committed::Signalled;
             }
             NextState::Wait { waiting, within, .. } => {
+                self.run.attempt = self.run.attempt.saturating_sub(1);
                 self.run.status = RunState::Waiting;
                 self.run.waiting = Some(waiting.clone());
                 self.due = within.and_then(|within| Instant::now().checked_add(within));
@@ -263,14 +306,57 @@ impl Entry {
         if matches!(self.run.status, RunState::Finished | RunState::Cancelled) {
             return Signalled::Ended;
         }
-        self.run.signal_number += 1;
-        let number = self.run.signal_number;
+        let number = self.wake();
         let stored = Signal::new(number, signal.kind, signal.payload);
         self.signals.push(StoredSignal { signal: stored, key: signal.key, is_consumed: false });
+        Signalled::Stored(number)
+    }
+
+    /// Raises the signal number, and makes a waiting run ready.
+    fn wake(&mut self) -> u64 {
+        self.run.signal_number += 1;
         if self.run.status == RunState::Waiting {
             self.make_ready();
         }
-        Signalled::Stored(number)
+        self.run.signal_number
+    }
+
+    fn request_approval(&mut self, new: NewApproval) -> Approval {
+        let is_same = |stored: &&StoredApproval| {
+            let known = &stored.approval;
+            (&known.path, &known.tool, &known.sha256) == (&new.path, &new.tool, &new.sha256)
+        };
+        if let Some(known) = self.approvals.iter().find(is_same) {
+            return self.current(known);
+        }
+        let expires = Instant::now().checked_add(new.expires_in);
+        let (queue, account) = (Arc::clone(&self.run.queue), Arc::clone(&self.run.account));
+        let approval = new.into_stored(queue, account, Timestamp::now());
+        self.approvals.push(StoredApproval { approval: approval.clone(), expires });
+        approval
+    }
+
+    /// The approval with its status at this time.
+    fn current(&self, stored: &StoredApproval) -> Approval {
+        let left = |expires: Instant| expires.saturating_duration_since(Instant::now());
+        let time_left = stored.expires.map_or(Duration::MAX, left);
+        stored.approval.clone().with_status(time_left, self.run.status.is_ended())
+    }
+
+    fn answer(&mut self, id: &str, answer: ApprovalAnswer) -> Answered {
+        let Some(index) = self.approvals.iter().position(|stored| stored.approval.id == id) else {
+            return Answered::Unknown;
+        };
+        let current = self.approvals.get(index).map(|stored| self.current(stored));
+        if let Some(refusal) = current.and_then(|current| current.refusal(&answer)) {
+            return refusal;
+        }
+        if let Some(stored) = self.approvals.get_mut(index) {
+            stored.approval.answer = Some(answer);
+            stored.approval.answered_at = Some(Timestamp::now());
+        }
+        self.wake();
+        Answered::Stored
     }
 
     fn open_signals(&self) -> Vec<Signal> {
@@ -285,6 +371,12 @@ fn erase_step(record: &mut StepRecord) {
     let changes = serde_json::from_str::<Map<String, Value>>(record.changes.get()).ok();
     let erased = changes.and_then(|mut changes| changes.remove("shared").and_then(|_| RawJson::of(&changes).ok()));
     record.changes = erased.unwrap_or_else(|| record.changes.clone());
+}
+
+/// Whether one of the paths is the other, or inside it.
+fn touches(one: &str, other: &str) -> bool {
+    let is_inside = |path: &str, around: &str| path.strip_prefix(around).is_some_and(|rest| rest.starts_with('/'));
+    one == other || is_inside(one, other) || is_inside(other, one)
 }
 
 #[cfg(test)]

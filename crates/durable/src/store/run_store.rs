@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use brigade_core::{RunId, StepRecord};
 
 use crate::{
-    Claim, ClaimRequest, Commit, CommitError, Committed, Fence, NewSignal, QueuedRun, RunQuery, Signal, Signalled,
-    StoredRun, Submitted,
+    Answered, Approval, ApprovalAnswer, ApprovalQuery, Claim, ClaimRequest, Commit, CommitError, Committed, Fence,
+    NewApproval, NewSignal, QueuedRun, RunQuery, Signal, Signalled, StoredRun, Submitted,
 };
 
 /// Keeps runs, their journals and their signals. Each method is one transaction. All times are by the store's clock.
@@ -57,7 +57,8 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     async fn renew(&self, fences: &[Fence], lease: Duration) -> Result<Vec<Renewed>, RunStoreError>;
 
     /// Writes for a run, all of a commit or nothing. A commit that [makes progress](Commit::makes_progress) sets the
-    /// attempt to 1, and [`NextState::Release`](crate::NextState::Release) lowers it by one.
+    /// attempt to 1. One by which the run is [released](crate::NextState::Release) or [waits](crate::NextState::Wait) lowers it
+    /// by one.
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError>;
 
     /// Sends a signal. It raises the signal number, and makes a waiting run ready.
@@ -66,8 +67,23 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the signals that were not consumed yet, in order.
     async fn signals(&self, run: RunId) -> Result<Vec<Signal>, RunStoreError>;
 
-    /// Makes a run ready that failed, was set aside or waits, after removing the records of these paths from its journal.
-    /// Its attempts start again. Returns false, and changes nothing, if it is in another state.
+    /// Stores an approval, unless the run has one for the same path, tool and arguments. Returns the stored one.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run, or the store failed.
+    async fn request_approval(&self, approval: NewApproval) -> Result<Approval, RunStoreError>;
+
+    /// Stores the answer to an approval. It raises the signal number of the run, and makes a waiting run ready. The same
+    /// answer again changes nothing, and another one is refused.
+    async fn answer_approval(&self, id: &str, answer: ApprovalAnswer) -> Result<Answered, RunStoreError>;
+
+    /// Lists approvals, newest first.
+    async fn approvals(&self, query: &ApprovalQuery) -> Result<Vec<Approval>, RunStoreError>;
+
+    /// Makes a run ready that failed, was set aside or waits, after removing the records of these paths from its journal,
+    /// and the approvals at these paths, inside them and around them. Its attempts start again. Returns false, and changes
+    /// nothing, if it is in another state.
     async fn resume(&self, run: RunId, removed: &[String]) -> Result<bool, RunStoreError>;
 
     /// Returns a run.

@@ -10,8 +10,9 @@ use brigade_core::{RunId, StepRecord};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Claim, ClaimRequest, Commit, CommitError, Committed, Fence, NewSignal, QueuedRun, Renewed, RunQuery, RunStore,
-    RunStoreError, Signal, Signalled, StoredRun, Submitted,
+    Answered, Approval, ApprovalAnswer, ApprovalQuery, Claim, ClaimRequest, Commit, CommitError, Committed, Fence,
+    NewApproval, NewSignal, QueuedRun, Renewed, RunQuery, RunStore, RunStoreError, Signal, Signalled, StoredRun,
+    Submitted,
 };
 
 /// A store that stops at one commit: this commit and all later ones never return. A test that ends the process or drops the
@@ -90,6 +91,18 @@ impl<S: RunStore> RunStore for StoppingStore<S> {
 
     async fn signals(&self, run: RunId) -> Result<Vec<Signal>, RunStoreError> {
         self.store.signals(run).await
+    }
+
+    async fn request_approval(&self, approval: NewApproval) -> Result<Approval, RunStoreError> {
+        self.store.request_approval(approval).await
+    }
+
+    async fn answer_approval(&self, id: &str, answer: ApprovalAnswer) -> Result<Answered, RunStoreError> {
+        self.store.answer_approval(id, answer).await
+    }
+
+    async fn approvals(&self, query: &ApprovalQuery) -> Result<Vec<Approval>, RunStoreError> {
+        self.store.approvals(query).await
     }
 
     async fn resume(&self, run: RunId, removed: &[String]) -> Result<bool, RunStoreError> {

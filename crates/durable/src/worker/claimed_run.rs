@@ -5,6 +5,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use brigade_core::{JournalError, Outcome, RawJson, RunBuilder, RunError, RunFailure, StopReason};
@@ -14,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{decision::decided, durable::Durable, held_runs::HeldRun, submission::SubmittedTask};
 use crate::{
-    Claim, CommitError, Committed, NextState, SignalKind, StoredRun, WaitReason, Waiting,
+    Approver, Claim, CommitError, Committed, NextState, SignalKind, StoredRun, WaitReason, Waiting,
+    approval::{approver::Source, stored_approvals::StoredApprovals},
     journal::{lease::Lease, store_journal::StoreJournal},
 };
 
@@ -24,6 +26,7 @@ use crate::{
 pub struct ClaimedRun {
     run: StoredRun,
     journal: Arc<StoreJournal>,
+    approvals: Arc<StoredApprovals>,
     held: HeldRunGuard,
 }
 
@@ -72,7 +75,9 @@ impl ClaimedRun {
         durable.shared.held.add(held.clone());
         let held = HeldRunGuard { durable: durable.clone(), run: held };
         let journal = StoreJournal::new(Arc::clone(&durable.store), fence, lease, journal, run.commit_number);
-        let claimed = Self { run, journal: Arc::new(journal), held };
+        let answered = Arc::clone(&durable.shared.answered);
+        let approvals = Arc::new(StoredApprovals::new(Arc::clone(&durable.store), run.id, answered));
+        let claimed = Self { run, journal: Arc::new(journal), approvals, held };
         let numbers = |kind| {
             let signals = signals.iter().filter(move |signal| signal.kind == kind);
             signals.map(|signal| signal.number).collect::<Vec<_>>()
@@ -106,10 +111,19 @@ impl ClaimedRun {
         serde_json::from_str(self.run.input.get()).ok()
     }
 
-    /// Sets the id, the journal and the cancellation of the run.
+    /// Sets the id, the journal, the cancellation and the [`Approver`] of the run.
     pub fn prepare(&self, builder: RunBuilder) -> RunBuilder {
         let journal = Arc::clone(&self.journal);
-        builder.id(self.run.id).journal(journal).cancellation(self.held.run.cancel.clone())
+        let approver = Approver(Source::Stored(Arc::clone(&self.approvals)));
+        builder.id(self.run.id).journal(journal).cancellation(self.held.run.cancel.clone()).shared(approver)
+    }
+
+    /// Lets calls that need an approval wait in this process for this long before the run waits in the store, for a client
+    /// that keeps its request open. By default, they do not.
+    #[must_use]
+    pub fn hold(self, hold: Duration) -> Self {
+        self.approvals.hold(hold);
+        self
     }
 
     /// Does the work of the agent, with the run that was [prepared](Self::prepare), and stores how it ends. When `stop` is
@@ -205,6 +219,10 @@ impl ClaimedRun {
                 let note = error.cause().to_string();
                 let waiting = Waiting::new(WaitReason::NeedsDecision, vec![path.clone()], note);
                 Some(NextState::Wait { waiting, seen: self.run.signal_number, within: None })
+            }
+            RunFailure::Journal(JournalError::Waiting(_)) => {
+                let (waiting, within) = self.approvals.waiting()?;
+                Some(NextState::Wait { waiting, seen: self.run.signal_number, within })
             }
             RunFailure::Journal(JournalError::Fenced | JournalError::Unavailable(_)) => None,
             _ => Some(NextState::Fail(error.chain())),

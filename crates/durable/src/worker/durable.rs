@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use brigade_core::{RawJson, RunBuilder, RunId, Runnable, StepRecord, StepState};
+use brigade_core::{RawJson, RunBuilder, RunId, Runnable, Schema, StepRecord, StepState};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::{
     sync::{Mutex, Notify},
     time::Instant,
@@ -11,8 +12,8 @@ use tokio::{
 
 use super::{claimed_run::ClaimedRun, held_runs::HeldRuns, settings::WorkerSettings, submission::Submission};
 use crate::{
-    ClaimRequest, CommitError, NewSignal, RunStore, RunStoreError, SignalKind, Signalled, StoredRun, Submitted,
-    SubmittedTask, journal::cut,
+    Answered, ApprovalAnswer, ApprovalQuery, ClaimRequest, CommitError, NewSignal, RunStore, RunStoreError, SignalKind,
+    Signalled, StoredRun, Submitted, SubmittedTask, journal::cut,
 };
 
 /// Runs agents so that their runs survive a crash.
@@ -58,6 +59,8 @@ type Prepare = Arc<dyn Fn(&StoredRun, &SubmittedTask, RunBuilder) -> RunBuilder 
 pub(super) struct Shared {
     /// Runs may have become ready.
     pub(super) ready: Notify,
+    /// Approvals may have been answered.
+    pub(super) answered: Arc<Notify>,
     /// A run has changed its state.
     pub(super) changed: Notify,
     /// Held while runs are claimed, so that a run which is submitted to be started at once is not claimed in between.
@@ -92,6 +95,9 @@ pub enum DurableError {
         /// The step.
         path: String,
     },
+    /// Edited arguments do not match the schema of the tool.
+    #[error("the edited arguments do not match the schema of the tool: {0}")]
+    EditedArguments(String),
     /// The task or a decision cannot be stored.
     #[error("the task or the decision cannot be written as JSON")]
     Json(#[from] serde_json::Error),
@@ -240,6 +246,26 @@ impl Durable {
     /// of its output.
     pub async fn answer_step(&self, run: RunId, path: &str, answer: &str) -> Result<Signalled, DurableError> {
         self.decide(run, Decision { path: path.to_owned(), answer: Some(answer.to_owned()) }).await
+    }
+
+    /// Answers an approval. Edited arguments must match the schema that the tool had when it asked.
+    pub async fn answer_approval(&self, id: &str, mut answer: ApprovalAnswer) -> Result<Answered, DurableError> {
+        let Some(approval) = self.store.approvals(&ApprovalQuery::default().id(id)).await?.pop() else {
+            return Ok(Answered::Unknown);
+        };
+        if let Some(arguments) = &answer.arguments {
+            let arguments: Value = serde_json::from_str(arguments.get())?;
+            let schema = Schema::compile(&approval.schema);
+            let schema = schema.map_err(|error| DurableError::EditedArguments(error.to_string()))?;
+            schema.check(&arguments).map_err(DurableError::EditedArguments)?;
+            if answer.sha256.as_ref() == Some(&approval.sha256) {
+                (answer.arguments, answer.sha256) = (None, None);
+            }
+        }
+        let answered = self.store.answer_approval(id, answer).await?;
+        self.shared.answered.notify_waiters();
+        self.shared.ready.notify_waiters();
+        Ok(answered)
     }
 
     async fn decide(&self, run: RunId, decision: Decision) -> Result<Signalled, DurableError> {

@@ -120,7 +120,9 @@ impl EncodedCommit {
                 return self.leave(connection, current.id, attempt.saturating_sub(1), &left);
             }
             NextState::Wait { waiting, within, .. } => {
-                Left { due_us: within.map(us_from_now), waiting: Some(json(waiting)?), ..ended(RunState::Waiting) }
+                let (due_us, waiting) = (within.map(us_from_now), Some(json(waiting)?));
+                let left = Left { due_us, waiting, ..ended(RunState::Waiting) };
+                return self.leave(connection, current.id, attempt.saturating_sub(1), &left);
             }
             NextState::Finish(output) => Left { output: Some(output.get()), ..ended(RunState::Finished) },
             NextState::Cancel(output) => Left { output: Some(output.get()), ..ended(RunState::Cancelled) },
@@ -188,6 +190,7 @@ fn erase(connection: &Connection, id: i64) -> Result<(), StoreError> {
         "UPDATE durable_inputs SET input = '{}' WHERE id = ?1",
         "UPDATE durable_steps SET record = json_remove(json_set(record, '$.output', NULL), '$.changes.shared') WHERE run = ?1",
         "UPDATE durable_signals SET payload = '{}' WHERE run = ?1",
+        "UPDATE durable_approvals SET arguments = '{}', answer = json_remove(answer, '$.arguments') WHERE run = ?1",
     ] {
         connection.prepare_cached(sql)?.execute([id])?;
     }

@@ -1,5 +1,6 @@
 //! Runs that survive a crash.
 
+pub(crate) mod approvals;
 pub(crate) mod commit;
 pub(crate) mod retention;
 pub(crate) mod rows;

@@ -5,13 +5,15 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use brigade_core::{RunId, StepRecord};
 use brigade_durable::{
-    Claim, ClaimRequest, Commit, CommitError, Committed, Fence, NewSignal, QueuedRun, Renewed, RunQuery, RunState,
-    RunStore, RunStoreError, Signal, Signalled, StoredRun, Submitted, cost_of,
+    Answered, Approval, ApprovalAnswer, ApprovalQuery, Claim, ClaimRequest, Commit, CommitError, Committed, Fence,
+    NewApproval, NewSignal, QueuedRun, Renewed, RunQuery, RunState, RunStore, RunStoreError, Signal, Signalled,
+    StoredRun, Submitted, cost_of,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{
+    approvals,
     commit::EncodedCommit,
     rows::{self, json, us_from_now},
     signals,
@@ -119,6 +121,21 @@ impl RunStore for SqliteRunStore {
         Ok(self.0.read(open).await?)
     }
 
+    async fn request_approval(&self, approval: NewApproval) -> Result<Approval, RunStoreError> {
+        let stored = self.0.write(move |connection| approvals::request(connection, &approval)).await?;
+        stored.ok_or_else(|| RunStoreError::new("the run of the approval is not stored"))
+    }
+
+    async fn answer_approval(&self, id: &str, answer: ApprovalAnswer) -> Result<Answered, RunStoreError> {
+        let id = id.to_owned();
+        Ok(self.0.write(move |connection| approvals::answer(connection, &id, &answer)).await?)
+    }
+
+    async fn approvals(&self, query: &ApprovalQuery) -> Result<Vec<Approval>, RunStoreError> {
+        let query = query.clone();
+        Ok(self.0.read(move |connection| approvals::list(connection, &query)).await?)
+    }
+
     async fn resume(&self, run: RunId, removed: &[String]) -> Result<bool, RunStoreError> {
         let removed = removed.to_vec();
         Ok(self.0.write(move |connection| resume(connection, run, &removed)).await?)
@@ -211,6 +228,7 @@ fn resume(connection: &Connection, run: RunId, removed: &[String]) -> Result<boo
     }
     let cut = "DELETE FROM durable_steps WHERE run = ?1 AND path IN (SELECT value FROM json_each(?2))";
     connection.prepare_cached(cut)?.execute(params![id, json(&removed)?])?;
+    approvals::delete_at(connection, id, removed)?;
     let cost = json(&cost_of(rows::journal(connection, id)?.iter()))?;
     let mut update = connection.prepare_cached(
         "UPDATE durable_runs SET status = 'ready', due_us = ?2, waiting = NULL, error = NULL, attempt = 0, ended_us = NULL,

@@ -20,17 +20,22 @@ pub(super) fn send(connection: &Connection, run: RunId, new: &NewSignal) -> Resu
     if matches!(run.status, RunState::Finished | RunState::Cancelled) {
         return Ok(Signalled::Ended);
     }
-    let number = run.signal_number + 1;
+    let number = wake(connection, id, run.status)?;
     let insert = "INSERT INTO durable_signals (run, number, kind, payload, key) VALUES (?1, ?2, ?3, ?4, ?5)";
     let values = params![id, number, new.kind.name(), new.payload.get(), new.key];
     connection.prepare_cached(insert)?.execute(values)?;
-    let update = "UPDATE durable_runs SET signal_number = ?2 WHERE id = ?1";
-    connection.prepare_cached(update)?.execute(params![id, number])?;
-    if run.status == RunState::Waiting {
+    Ok(Signalled::Stored(number))
+}
+
+/// Raises the signal number of a run, and makes it ready if it waits. Returns the number.
+pub(super) fn wake(connection: &Connection, id: i64, status: RunState) -> Result<u64, StoreError> {
+    let raise = "UPDATE durable_runs SET signal_number = signal_number + 1 WHERE id = ?1 RETURNING signal_number";
+    let number = connection.prepare_cached(raise)?.query_row([id], |row| row.get(0))?;
+    if status == RunState::Waiting {
         let wake = "UPDATE durable_runs SET status = 'ready', waiting = NULL, due_us = ?2 WHERE id = ?1";
         connection.prepare_cached(wake)?.execute(params![id, now_us()])?;
     }
-    Ok(Signalled::Stored(number))
+    Ok(number)
 }
 
 /// The signals that were not consumed yet, in order.

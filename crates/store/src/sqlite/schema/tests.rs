@@ -67,7 +67,7 @@ async fn runs_of_workers_of_the_fifth_version_belong_to_their_request_if_it_is_k
     let path = folder.path().join("test.db");
     drop(Database::open(&path).unwrap());
     let old = Connection::open(&path).unwrap();
-    let later = "DROP TABLE durable_signals; DROP TABLE durable_steps; DROP TABLE durable_inputs; DROP TABLE durable_runs; \
+    let later = "DROP TABLE durable_approvals; DROP TABLE durable_signals; DROP TABLE durable_steps; DROP TABLE durable_inputs; DROP TABLE durable_runs; \
         DROP TABLE idempotency_keys; DROP INDEX runs_by_root; ALTER TABLE runs DROP COLUMN root; \
         DROP TABLE identity; DROP INDEX runs_by_user; ALTER TABLE runs DROP COLUMN user; \
         ALTER TABLE run_costs DROP COLUMN uncertain_tokens; ALTER TABLE spend DROP COLUMN uncertain_tokens";
@@ -130,7 +130,7 @@ fn published_migrations_never_change() {
         |sql: &str| Sha256::digest(sql).first_chunk().map(|bytes| format!("{:08x}", u32::from_be_bytes(*bytes)));
     let published = [
         "e5822178", "1132036f", "c0ab1c2c", "cea895d3", "559c5bcd", "d9b13fea", "118863a6", "d715da90", "cc4d145f",
-        "a8f69466",
+        "a8f69466", "9e70f352",
     ];
     assert_eq!(MIGRATIONS.map(digest), published.map(|digest| Some(digest.to_owned())));
 }

@@ -40,6 +40,8 @@ async fn pass(database: &Database, time: Duration) {
     let us = i64::try_from(time.as_micros()).unwrap();
     let earlier = "UPDATE durable_runs SET due_us = due_us - ?1, ended_us = ended_us - ?1";
     database.write(move |connection| Ok(connection.execute(earlier, [us])?)).await.unwrap();
+    let earlier = "UPDATE durable_approvals SET expires_us = expires_us - ?1";
+    database.write(move |connection| Ok(connection.execute(earlier, [us])?)).await.unwrap();
 }
 
 #[tokio::test]
