@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AgentRecallConfig, BudgetConfig, Name, TextSource, units};
+use super::{AgentRecallConfig, ApproveConfig, BudgetConfig, Name, TextSource, units};
 
 /// An agent. An agent with workers is a supervisor.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -113,6 +113,9 @@ pub struct WorkerConfig {
     pub max_calls: Option<u32>,
     /// What one task may spend. The agent's own budget by default.
     pub budget: Option<BudgetConfig>,
+    /// Which tasks wait until a person approves them, as for a tool. The argument is `task`. "never" by default.
+    #[serde(default)]
+    pub approve: ApproveConfig,
 }
 
 /// What a supervisor sees if a worker fails.

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    AgentConfig, BudgetConfig, KeyConfig, LogConfig, ModelConfig, ProviderConfig, RecallConfig, Retention,
-    ServerConfig, ToolConfig,
+    AgentConfig, ApprovalsConfig, ApproveConfig, BudgetConfig, KeyConfig, LogConfig, ModelConfig, ProviderConfig,
+    RecallConfig, Retention, ServerConfig, ToolConfig,
 };
 
 /// The root of `brigade.toml`.
@@ -29,6 +29,8 @@ pub struct Config {
     pub retention: Retention,
     /// Long-term memory.
     pub recall: RecallConfig,
+    /// How calls wait until a person approves them: those of tools and workers with `approve`.
+    pub approvals: ApprovalsConfig,
     /// A TOML file of prices that override the bundled ones.
     pub prices: Option<PathBuf>,
     /// Accounts at model providers, by a name of your choice.
@@ -41,6 +43,25 @@ pub struct Config {
     pub agents: BTreeMap<String, AgentConfig>,
     /// API keys of clients, by a name of your choice. Without keys, only this machine may send requests.
     pub keys: BTreeMap<String, KeyConfig>,
+}
+
+impl Config {
+    /// Whether a call of any agent may have to wait for an approval.
+    pub fn asks_for_approvals(&self) -> bool {
+        self.agents.values().any(|agent| self.agent_asks_for_approvals(agent))
+    }
+
+    /// Whether a call of this agent, or of its workers, may have to wait for an approval.
+    pub fn agent_asks_for_approvals(&self, agent: &AgentConfig) -> bool {
+        let tools = agent.tools.iter().filter_map(|name| self.tools.get(name.as_ref())).map(|tool| &tool.approve);
+        let mut own = tools.chain(agent.workers.iter().map(|worker| &worker.approve));
+        // It ends, because the configuration is checked for cycles when it is read.
+        own.any(|approve| *approve != ApproveConfig::Never)
+            || agent.workers.iter().any(|worker| {
+                let worker = self.agents.get(worker.agent.as_ref());
+                worker.is_some_and(|worker| self.agent_asks_for_approvals(worker))
+            })
+    }
 }
 
 /// What [`is_plain_name`] allows.

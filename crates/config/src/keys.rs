@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{BudgetConfig, NAME_RULE, is_plain_name, units};
+use super::{BudgetConfig, NAME_RULE, Name, is_plain_name, units};
 
 /// An API key of a client. The configuration contains only its hash; `brigade keys new` creates both.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -17,9 +17,13 @@ pub struct KeyConfig {
     /// The SHA-256 hash of the key, as `sha256:…`.
     #[schemars(with = "String")]
     pub hash: KeyHash,
-    /// What the key may do: "run", "read", "admin". "run" and "read" by default.
+    /// What the key may do: "run", "read", "approve", "admin". "run" and "read" by default.
     #[serde(default = "default_scopes")]
     pub scopes: Vec<KeyScope>,
+    /// The names of other keys whose calls this key may approve, with the scope "approve". None by default.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub approves: Vec<Name>,
     /// What all runs of this key may spend together.
     #[serde(default)]
     pub budget: BudgetConfig,
@@ -43,6 +47,8 @@ pub enum KeyScope {
     Run,
     /// Read the key's own runs and their cost.
     Read,
+    /// See and answer the approvals of the key's own runs, and of the keys in `approves`. "admin" does not include this.
+    Approve,
     /// Read and cancel the runs of all keys, and read the metrics.
     Admin,
 }

@@ -22,6 +22,7 @@
 //! ```
 
 mod agent;
+mod approvals;
 mod base_url;
 mod budget;
 mod config;
@@ -47,6 +48,7 @@ mod unused;
 mod worst_case;
 
 pub use agent::{AgentConfig, CallerInstructions, FailurePolicy, OnExhaustedConfig, WorkerConfig};
+pub use approvals::{ApprovalsConfig, ApproveConfig};
 pub use budget::BudgetConfig;
 pub use config::Config;
 pub use environment::environment;

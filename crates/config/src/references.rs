@@ -8,7 +8,7 @@ use std::{
 use brigade_edge::{Origin, suggestion};
 
 use super::{
-    Config, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, ToolConfig, ToolKind, is_plain_name,
+    Config, KeyScope, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, ToolConfig, ToolKind, is_plain_name,
     key_name_problem,
 };
 
@@ -51,6 +51,17 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
     }
     problems.extend(config.keys.keys().filter_map(|name| key_name_problem(name)).map(Problem::without_location));
     problems.extend(same_key(config));
+    if config.approvals.four_eyes && config.keys.is_empty() {
+        let message = "`approvals.four_eyes` needs keys: without them all requests have the same caller";
+        problems.push(Problem::without_location(message));
+    }
+    for (name, key) in &config.keys {
+        problems.extend(key.approves.iter().filter_map(|other| missing("key", other, &config.keys)));
+        if !key.approves.is_empty() && !key.scopes.contains(&KeyScope::Approve) {
+            let message = "has `approves`, which needs the scope \"approve\"; add it to its `scopes`";
+            problems.push(Problem::without_location(format!("the key `{name}` {message}")));
+        }
+    }
     problems
 }
 

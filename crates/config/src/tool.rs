@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
 use super::{
-    SecretOrText, SecretSource,
+    ApproveConfig, SecretOrText, SecretSource,
     units::{self, ByteSize},
 };
 
@@ -26,6 +26,10 @@ pub struct ToolConfig {
     #[serde(default)]
     #[schemars(with = "String")]
     pub effect: Effect,
+    /// Which calls wait until a person approves them: "never" (the default), "always", or `{ when = SCHEMA }` for calls whose
+    /// arguments match a JSON Schema. A server needs a `store` for this.
+    #[serde(default)]
+    pub approve: ApproveConfig,
     /// The maximum duration of one call. 30 s by default.
     #[serde(default, deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]

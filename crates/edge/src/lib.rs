@@ -62,6 +62,7 @@
 //! A program depends on `axum` 0.8 too, and on `tokio` 1 with the features `macros`, `net` and `rt-multi-thread`.
 
 mod admission;
+mod api_schemas;
 mod body;
 mod client_stream;
 mod connections;
@@ -69,6 +70,7 @@ mod cors;
 mod head;
 mod health;
 mod host;
+mod json_types;
 mod listen;
 mod origin;
 mod parser_message;
@@ -77,6 +79,7 @@ mod request_error;
 mod signals;
 
 pub use admission::{Admission, AdmissionError, Place};
+pub use api_schemas::ApiSchemas;
 pub use async_trait::async_trait;
 pub use body::read_body;
 pub use connections::{Connection, ConnectionLimits};
@@ -84,6 +87,7 @@ pub use cors::cors_layer;
 pub use head::check_head;
 pub use health::{CheckResult, Health, HealthCheck, Readiness};
 pub use host::is_sent_to_loopback;
+pub use json_types::{Object, TextOr, whole};
 pub use listen::{serve, serve_with_limits};
 pub use origin::{Origin, ParseOriginError};
 pub use parser_message::{reword, suggestion};

@@ -48,7 +48,8 @@ pub(crate) struct PreparedReload {
 }
 
 /// Keys that only take effect at a start, because a reload keeps sockets, files, background tasks and the main budget.
-const ONLY_AT_START: [&str; 15] = [
+const ONLY_AT_START: [&str; 16] = [
+    "approvals.wait_in_request",
     "budget",
     "log.events",
     "log.format",
@@ -109,6 +110,8 @@ impl ConfiguredApi {
             .kept_runs(config.server.kept_runs)
             .max_body(config.server.max_body.bytes)
             .console(config.server.console)
+            .four_eyes(config.approvals.four_eyes)
+            .wait_in_request(config.approvals.wait_in_request)
             .shared_health_check(Arc::clone(&health) as _)
             .task(Arc::clone(&health).watch());
         builder = app.agents.into_iter().fold(builder, ApiBuilder::agent);
@@ -159,7 +162,8 @@ impl ConfiguredApi {
         let app = App::from_config(&loaded, &self.state)?;
         let agents = app.agents.iter().map(|agent| (agent.agent.name().to_string(), Arc::new(agent.clone())));
         let cors_origins = config.server.cors_origins.clone();
-        let setup = Setup { agents: agents.collect(), access, cors_origins };
+        let four_eyes = config.approvals.four_eyes;
+        let setup = Setup { agents: agents.collect(), access, cors_origins, four_eyes };
         Ok(PreparedReload { app, setup, loaded })
     }
 
@@ -196,6 +200,13 @@ pub(crate) fn require_servable(config: &Config, listen: SocketAddr) -> Result<()
     if config.agents.is_empty() {
         return Err(SetupError::NoAgents);
     }
+    if config.store.is_none() && config.asks_for_approvals() {
+        return Err(SetupError::Invalid(
+            "a tool or a worker has `approve`, and calls that wait for an approval are kept in a store; add `store = \
+             \"brigade.db\"`, or remove `approve`"
+                .to_owned(),
+        ));
+    }
     require_keys(config, listen)
 }
 
@@ -215,6 +226,7 @@ fn api_keys(config: &Config) -> Vec<ApiKey> {
     let keys = config.keys.iter().map(|(name, key)| {
         ApiKey::new(name.as_str(), key.hash)
             .scopes(key.scopes.iter().copied())
+            .approves(key.approves.iter().map(|name| name.as_ref().as_str().into()))
             .budget(key.budget.to_core())
             .max_runs(key.max_runs)
             .requests_per_minute(key.requests_per_minute)

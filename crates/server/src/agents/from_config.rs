@@ -38,8 +38,9 @@ struct AgentFactory<'a> {
 impl AgentBuilder<'_> {
     /// Builds all agents. Errors name the agent or the tool.
     pub(crate) fn build(&self) -> Result<Vec<ServedAgent>, SetupError> {
-        let tools = self.config.tools.iter().map(|(name, tool)| {
-            let tool = tools::build(name, tool, self.folder, self.secrets, self.config.server.commands);
+        let tools = self.config.tools.iter().map(|(name, config)| {
+            let tool = tools::build(name, config, self.folder, self.secrets, self.config.server.commands);
+            let tool = tool.and_then(|tool| tools::with_approvals(tool, &config.approve, self.config.approvals.expire));
             Ok((name.as_str(), tool.context(format!("the tool `{name}`"))?))
         });
         let factory = AgentFactory { builder: self, tools: tools.collect::<Result<_, SetupError>>()? };
@@ -57,6 +58,7 @@ impl AgentFactory<'_> {
             .caller_instructions(config.caller_instructions)
             .budget(config.budget.to_core())
             .exposed(config.exposed)
+            .asks_for_approvals(self.builder.config.agent_asks_for_approvals(config))
             .models(model.map(|model| model.ids.clone()).unwrap_or_default());
         served.check().context(format!("the agent {name} cannot run"))
     }
@@ -88,7 +90,10 @@ impl AgentFactory<'_> {
             agent = recall::add_notes(agent, notes, &self.builder.recall);
         }
         for worker in &config.workers {
-            agent = agent.worker(self.worker(worker)?);
+            let tool = Arc::new(self.worker(worker)?.into_tool());
+            let expire = self.builder.config.approvals.expire;
+            let tool = tools::with_approvals(tool, &worker.approve, expire);
+            agent = agent.tool(tool.context(format!("its worker `{}`", worker.agent.as_ref()))?);
         }
         Ok(agent)
     }

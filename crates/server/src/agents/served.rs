@@ -24,6 +24,7 @@ pub struct ServedAgent {
     /// The budget of one run.
     pub(crate) budget: Budget,
     pub(crate) exposed: bool,
+    pub(crate) asks_for_approvals: bool,
     /// The models that may answer, in order of preference.
     pub(crate) models: Vec<ModelId>,
 }
@@ -38,6 +39,7 @@ impl ServedAgent {
             caller_instructions: CallerInstructions::Append,
             budget: Budget::default(),
             exposed: true,
+            asks_for_approvals: false,
             models,
         }
     }
@@ -59,6 +61,13 @@ impl ServedAgent {
     #[must_use]
     pub fn caller_instructions(self, instructions: CallerInstructions) -> Self {
         Self { caller_instructions: instructions, ..self }
+    }
+
+    /// Sets whether calls of its tools or workers may wait for an approval: see `brigade_durable::ApprovedTool`. Then its chat
+    /// completions are stored too, so that they can go on later. False by default.
+    #[must_use]
+    pub fn asks_for_approvals(self, asks: bool) -> Self {
+        Self { asks_for_approvals: asks, ..self }
     }
 
     pub(crate) fn exposed(self, exposed: bool) -> Self {

@@ -1,9 +1,10 @@
 //! Builds the tools of the configuration.
 
-use std::{error::Error, path::Path, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
-use brigade_config::{CommandConfig, HttpConfig, HttpMethod, Secrets, ToolConfig, ToolKind};
+use brigade_config::{ApproveConfig, CommandConfig, HttpConfig, HttpMethod, Secrets, ToolConfig, ToolKind};
 use brigade_core::{RawJson, Schema, Tool, ToolSpec};
+use brigade_durable::{ApprovalRule, ApprovedTool};
 use brigade_observability::mask;
 use brigade_tools::{CommandTool, EgressGuard, HttpTool, Method};
 
@@ -31,6 +32,19 @@ pub(crate) fn build(
         Some(ToolKind::Command(command)) => build_command(spec, command, folder, secrets, max_output),
         None => Err("set either `http` or `command`".into()),
     }
+}
+
+/// The tool, whose calls wait for approvals if the configuration says so.
+pub(crate) fn with_approvals(tool: Arc<dyn Tool>, approve: &ApproveConfig, expire: Duration) -> BuiltTool {
+    let rule = match approve {
+        ApproveConfig::Always => ApprovalRule::Always,
+        ApproveConfig::When(schema) => {
+            let schema = Schema::compile(&RawJson::of(schema)?);
+            ApprovalRule::When(schema.map_err(|error| format!("`approve`: {error}"))?)
+        }
+        _ => return Ok(tool),
+    };
+    Ok(Arc::new(ApprovedTool::new(tool, rule).expires_in(expire)))
 }
 
 fn build_http(spec: ToolSpec, http: &HttpConfig, secrets: &Secrets<'_>, max_output: usize) -> BuiltTool {

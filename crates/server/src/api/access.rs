@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use axum::{
-    extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
     middleware::Next,
     response::Response,
 };
 use brigade_config::{KeyHash, KeyScope, LOCAL_CALLER, key_name_problem};
 use brigade_core::{Budget, Ledger, Spending};
 use brigade_edge::{Connection, is_sent_to_loopback};
+use uuid::Uuid;
 
 use super::{ApiError, api::Api, error_code::ErrorCode, request_rate::RequestLimiter};
 use crate::{runs::store::Store, setup::error::SetupError};
@@ -30,6 +31,7 @@ pub struct ApiKey {
     name: Arc<str>,
     hash: KeyHash,
     scopes: Vec<KeyScope>,
+    approves: Vec<Arc<str>>,
     budget: Budget,
     max_runs: Option<usize>,
     requests_per_minute: Option<NonZeroU32>,
@@ -46,6 +48,9 @@ pub(crate) struct Access {
     /// The caller of all requests if there are no keys.
     local: Caller,
     allow_any_host: bool,
+    /// Without keys, an answer to an approval needs this token, so that a tool which runs a program cannot approve calls
+    /// over the network of its own machine.
+    approval_token: String,
 }
 
 /// Another budget for an account; see [`Ledger::set_budget`].
@@ -68,41 +73,13 @@ struct KnownKey {
 pub(crate) struct Caller {
     pub(crate) name: Arc<str>,
     scopes: Arc<[KeyScope]>,
+    /// The other keys whose calls it may approve.
+    approves: Arc<[Arc<str>]>,
     /// The account that the key's runs spend from.
     pub(crate) account: Ledger,
     /// The maximum number of its runs at the same time.
     pub(crate) max_runs: Option<usize>,
     limiter: Option<RequestLimiter>,
-}
-
-/// A caller that may start and cancel runs. Extracted before the body, so that a refusal does not depend on it.
-#[derive(Debug)]
-pub(crate) struct Runner(pub(crate) Caller);
-
-/// A caller that may read runs and their cost.
-#[derive(Debug)]
-pub(crate) struct Reader(pub(crate) Caller);
-
-impl<S: Sync> FromRequestParts<S> for Runner {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        caller_with(KeyScope::Run, parts).map(Self)
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Reader {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        caller_with(KeyScope::Read, parts).map(Self)
-    }
-}
-
-fn caller_with(scope: KeyScope, parts: &Parts) -> Result<Caller, ApiError> {
-    let caller = parts.extensions.get::<Caller>().ok_or_else(|| ApiError::internal("the request has no caller"))?;
-    caller.require(scope)?;
-    Ok(caller.clone())
 }
 
 impl ApiKey {
@@ -113,6 +90,7 @@ impl ApiKey {
             name: name.into(),
             hash,
             scopes: vec![KeyScope::Run, KeyScope::Read],
+            approves: Vec::new(),
             budget: Budget::default(),
             max_runs: None,
             requests_per_minute: None,
@@ -124,6 +102,12 @@ impl ApiKey {
     #[must_use]
     pub fn scopes(self, scopes: impl IntoIterator<Item = KeyScope>) -> Self {
         Self { scopes: scopes.into_iter().collect(), ..self }
+    }
+
+    /// The names of other keys whose calls the key may approve. It needs [`KeyScope::Approve`] too. None by default.
+    #[must_use]
+    pub fn approves(self, keys: impl IntoIterator<Item = Arc<str>>) -> Self {
+        Self { approves: keys.into_iter().collect(), ..self }
     }
 
     /// The budget that all runs of the key share. Unlimited by default.
@@ -184,7 +168,8 @@ impl Access {
                 .requests_per_minute
                 .map(|limit| RequestLimiter::new(limit.into(), key.burst.map(Into::into), previous));
             let max_runs = key.max_runs.or(share);
-            let caller = Caller { name: key.name, scopes: key.scopes.into(), account, max_runs, limiter };
+            let (scopes, approves) = (key.scopes.into(), key.approves.into());
+            let caller = Caller { name: key.name, scopes, approves, account, max_runs, limiter };
             accepted.push(KnownKey { hash: key.hash, caller });
         }
         let is_retired = |caller: &&Caller| accepted.iter().all(|key: &KnownKey| key.caller.name != caller.name);
@@ -192,11 +177,16 @@ impl Access {
         let local = Caller {
             name: LOCAL_CALLER.into(),
             scopes: [KeyScope::Run, KeyScope::Read, KeyScope::Admin].into(),
+            approves: [].into(),
             account: process.clone(),
             max_runs: None,
             limiter: None,
         };
-        Ok(Self { keys: accepted, retired, changes, local, allow_any_host: false })
+        let approval_token = match previous {
+            Some(previous) => previous.approval_token.clone(),
+            None => format!("brt_{}", Uuid::new_v4().simple()),
+        };
+        Ok(Self { keys: accepted, retired, changes, local, allow_any_host: false, approval_token })
     }
 
     /// Applies the budgets of keys that had another one before.
@@ -225,15 +215,23 @@ impl Access {
         self.callers().chain([&self.local]).find(|caller| &*caller.name == name)
     }
 
+    /// The token that an answer to an approval needs; absent if there are keys.
+    pub(crate) fn approval_token(&self) -> Option<&str> {
+        self.is_open().then_some(&self.approval_token)
+    }
+
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
-        if self.keys.is_empty() {
-            return Ok(self.local.clone());
-        }
-        let refuse = |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidApiKey, message);
         let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let key = header.and_then(|value| value.trim_start().split_once(' '));
-        let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key);
-        let hash = KeyHash::of(key.ok_or_else(|| refuse("send your API key as `authorization: Bearer …`"))?.trim());
+        let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
+        if self.keys.is_empty() {
+            let token = KeyHash::of(&self.approval_token);
+            let has_token = key.is_some_and(|key| KeyHash::of(key).matches(&token));
+            let scopes = self.local.scopes.iter().copied().chain(has_token.then_some(KeyScope::Approve)).collect();
+            return Ok(Caller { scopes, ..self.local.clone() });
+        }
+        let refuse = |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidApiKey, message);
+        let hash = KeyHash::of(key.ok_or_else(|| refuse("send your API key as `authorization: Bearer …`"))?);
         // Compares all keys, so that the response time does not depend on which one matches.
         let found = self.keys.iter().fold(None, |found, key| if key.hash.matches(&hash) { Some(key) } else { found });
         found
@@ -244,7 +242,28 @@ impl Access {
 
 impl Caller {
     fn has(&self, scope: KeyScope) -> bool {
-        self.scopes.contains(&scope) || self.scopes.contains(&KeyScope::Admin)
+        // Who administers the server is not the one who decides what agents may do.
+        self.scopes.contains(&scope) || (scope != KeyScope::Approve && self.scopes.contains(&KeyScope::Admin))
+    }
+
+    /// The keys whose approvals the caller may see; absent means all.
+    pub(crate) fn visible_approvals(&self) -> Option<Vec<Arc<str>>> {
+        let approves = self.approves.iter().filter(|_| self.has(KeyScope::Approve));
+        let own = std::iter::once(&self.name).chain(approves);
+        (!self.has(KeyScope::Admin)).then(|| own.cloned().collect())
+    }
+
+    /// Fails unless the caller may answer the approvals of `account`.
+    pub(crate) fn require_approver(&self, account: &str, four_eyes: bool) -> Result<(), ApiError> {
+        let refuse = |message| Err(ApiError::new(StatusCode::FORBIDDEN, ErrorCode::ScopeMissing, message));
+        if *self.name == *account {
+            let message = "this key started the run, and `approvals.four_eyes` wants another key to answer";
+            return if four_eyes { refuse(message.to_owned()) } else { Ok(()) };
+        }
+        if self.approves.iter().any(|name| **name == *account) {
+            return Ok(());
+        }
+        refuse(format!("the key `{0}` may not answer for `{account}`; add that to `keys.{0}.approves`", self.name))
     }
 
     /// The key whose data the caller may see: its own, or with the scope `admin` that of all keys, which is `None`.
@@ -269,6 +288,11 @@ impl Caller {
     pub(crate) fn require(&self, scope: KeyScope) -> Result<(), ApiError> {
         if self.has(scope) {
             return Ok(());
+        }
+        if *self.name == *LOCAL_CALLER {
+            let message = "an answer needs the token that the server printed when it started; send it as `authorization: \
+                           Bearer …`";
+            return Err(ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidApiKey, message));
         }
         let scope = format!("{scope:?}").to_lowercase();
         let message =

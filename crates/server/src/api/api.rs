@@ -66,6 +66,8 @@ pub struct Api {
     worker: Mutex<Option<AbortOnDropHandle<()>>>,
     /// How long a run may wait for a place.
     pub(crate) longest_wait: Duration,
+    /// How long a chat completion stays open while a call waits for an approval.
+    pub(crate) wait_in_request: Duration,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -77,6 +79,7 @@ pub struct ApiBuilder {
     keys: Vec<ApiKey>,
     allow_any_host: bool,
     cors_origins: Vec<String>,
+    pub(super) four_eyes: bool,
     budget: Budget,
     ledger: Option<Ledger>,
     store: Option<Store>,
@@ -88,6 +91,7 @@ pub struct ApiBuilder {
     spans: Option<Spans>,
     max_runs: usize,
     longest_wait: Duration,
+    pub(super) wait_in_request: Duration,
     kept_runs: usize,
     max_body: usize,
     console: bool,
@@ -102,6 +106,7 @@ impl Api {
             keys: Vec::new(),
             allow_any_host: false,
             cors_origins: Vec::new(),
+            four_eyes: false,
             budget: Budget::default(),
             ledger: None,
             store: None,
@@ -113,6 +118,7 @@ impl Api {
             spans: None,
             max_runs: 256,
             longest_wait: Duration::from_secs(1),
+            wait_in_request: Duration::from_mins(1),
             kept_runs: 1_000,
             max_body: 4 << 20,
             console: false,
@@ -330,15 +336,10 @@ impl ApiBuilder {
         if self.agents.is_empty() {
             return Err(SetupError::NoAgents);
         }
-        let ledger = if let Some(ledger) = self.ledger {
-            ledger
-        } else {
-            let ledger = Ledger::root("this process", self.budget);
-            if let Some(store) = &self.store {
-                store.restore(&ledger, None).await?;
-            }
-            ledger
-        };
+        let ledger = self.ledger.clone().unwrap_or_else(|| Ledger::root("this process", self.budget.clone()));
+        if let Some(store) = self.store.as_ref().filter(|_| self.ledger.is_none()) {
+            store.restore(&ledger, None).await?;
+        }
         let agents = self.agents.into_iter().map(|agent| {
             let name = agent.agent.name().to_string();
             let agent = agent.check().context(format!("the agent {name} cannot run"))?;
@@ -364,7 +365,7 @@ impl ApiBuilder {
         let in_store = || Some(Arc::new(self.store.as_ref()?.durable_runs()) as Arc<dyn RunStore>);
         let run_store = self.run_store.or_else(in_store);
         let api = Arc::new(Api {
-            setup: RwLock::new(Arc::new(Setup { agents, access, cors_origins })),
+            setup: RwLock::new(Arc::new(Setup { agents, access, cors_origins, four_eyes: self.four_eyes })),
             ledger,
             runs,
             idempotency: IdempotencyKeys::stored_in(self.store.as_ref()),
@@ -379,6 +380,7 @@ impl ApiBuilder {
             console: self.console,
             worker: Mutex::default(),
             longest_wait: self.longest_wait,
+            wait_in_request: self.wait_in_request,
             _tasks: self.tasks,
         });
         let sampled = Arc::downgrade(&api);

@@ -7,7 +7,7 @@ use brigade_core::{Ledger, Money, Window};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{access::Reader, api::Api};
+use super::{api::Api, scoped::Reader};
 
 /// The money of an account.
 #[derive(Debug, Serialize, JsonSchema)]

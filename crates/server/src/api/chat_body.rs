@@ -3,15 +3,12 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use brigade_core::{Effort, OutputSchema, RawJson, Reasoning, Schema, Settings};
+use brigade_edge::{Object, TextOr, whole};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
 
-use super::{
-    ApiError,
-    chat_messages::ChatMessage,
-    json_body::{Object, TextOr, whole},
-};
+use super::{ApiError, chat_messages::ChatMessage};
 use crate::agents::served::ServedAgent;
 
 /// A request. Unknown fields are ignored, as clients send many. Fields that would change the answer are refused.

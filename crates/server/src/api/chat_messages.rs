@@ -1,14 +1,12 @@
 //! The messages of `POST /v1/chat/completions`.
 
 use brigade_core::{Image, Message, Part, Role, Task, Transcript};
+use brigade_edge::{Object, TextOr};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    ApiError,
-    json_body::{Object, TextOr},
-};
+use super::ApiError;
 
 /// The messages of a request, split by purpose.
 pub(super) struct Conversation {

@@ -119,7 +119,7 @@ impl ChunkStream {
         let first = async {
             while self.ready.is_empty() && !self.is_over {
                 if let Some(end) = self.advance().await {
-                    openai::outcome(&end)?;
+                    openai::outcome(&self.run, &end)?;
                     self.finish(&end);
                 }
             }
@@ -208,20 +208,20 @@ impl ChunkStream {
         if self.is_over {
             return;
         }
-        match openai::outcome(end) {
-            Ok(outcome) => self.complete(outcome),
+        match openai::outcome(&Arc::clone(&self.run), end) {
+            Ok(outcome) => self.complete(end, &outcome),
             Err(error) => self.ready.push_back(frame(&error.body())),
         }
         self.is_over = true;
     }
 
-    fn complete(&mut self, outcome: &Outcome) {
+    fn complete(&mut self, end: &RunEnd, outcome: &Outcome) {
         // Sends the text that was not sent yet: all of it if text is not streamed, usually none otherwise.
         match missing_rest(self.sent.trim(), &outcome.text) {
             "" => self.send_role(),
             rest => self.send(rest),
         }
-        let brigade = BrigadeDetails::new(self.run.id(), outcome);
+        let brigade = BrigadeDetails::new(self.run.id(), end, outcome);
         let last = frame(&self.chunk(vec![ChunkChoice::finish(outcome.stop)]).brigade(brigade));
         self.ready.push_back(last);
         if self.include_usage {

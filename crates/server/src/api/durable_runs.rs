@@ -13,13 +13,16 @@ use brigade_durable::{
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     ApiError,
     access::Caller,
     api::Api,
+    chat_body::ChatBody,
     error_code::ErrorCode,
+    json_body,
     request_ids::RequestIds,
     runs::RunBody,
     start::{Durability, RunRequest},
@@ -28,8 +31,13 @@ use crate::setup::error::{SetupContext as _, SetupError};
 
 /// A request as it is stored with its run.
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredRequest<B> {
-    body: B,
+struct StoredRequest {
+    /// The body of `POST /v1/runs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<RawJson>,
+    /// The body of `POST /v1/chat/completions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chat: Option<RawJson>,
     trace: TraceId,
     /// The trace context that the client sent.
     parent: Option<String>,
@@ -51,13 +59,49 @@ pub(super) fn open(store: Arc<dyn RunStore>) -> Durable {
 
 /// The run of a request, to be stored.
 pub(super) fn submission(body: &RunBody, caller: &Caller, ids: RequestIds) -> Result<Submission, ApiError> {
-    let parent = ids.parent.map(|parent| parent.to_string());
-    let request = RawJson::of(&StoredRequest { body, trace: ids.trace, parent })
-        .map_err(|error| ApiError::internal(format!("the request cannot be stored: {error}")))?;
-    // The task is in the request.
-    let mut submission = Submission::new(body.agent.as_str(), "").id(ids.run).extra(request);
-    submission.account = Arc::clone(&caller.name);
-    Ok(submission)
+    let stored = StoredRequest { body: Some(RawJson::of(body).map_err(|error| not_stored(&error))?), ..ids.into() };
+    stored.submission(&body.agent, caller, ids)
+}
+
+/// The run of a chat, to be stored.
+pub(super) fn chat_submission(
+    request: &RunRequest,
+    text: &[u8],
+    caller: &Caller,
+    ids: RequestIds,
+) -> Result<Submission, ApiError> {
+    let chat: RawJson = json_body::parse(text)
+        .and_then(|body: Map<String, Value>| RawJson::of(&body).map_err(|error| not_stored(&error)))?;
+    let stored = StoredRequest { chat: Some(chat), ..ids.into() };
+    stored.submission(request.agent.agent.name(), caller, ids)
+}
+
+fn not_stored(error: &serde_json::Error) -> ApiError {
+    ApiError::internal(format!("the request cannot be stored: {error}"))
+}
+
+impl From<RequestIds> for StoredRequest {
+    fn from(ids: RequestIds) -> Self {
+        Self { body: None, chat: None, trace: ids.trace, parent: ids.parent.map(|parent| parent.to_string()) }
+    }
+}
+
+impl StoredRequest {
+    fn submission(&self, agent: &str, caller: &Caller, ids: RequestIds) -> Result<Submission, ApiError> {
+        let request = RawJson::of(self).map_err(|error| not_stored(&error))?;
+        // The task is in the request.
+        let mut submission = Submission::new(agent, "").id(ids.run).extra(request);
+        submission.account = Arc::clone(&caller.name);
+        Ok(submission)
+    }
+
+    /// The run that was asked for; absent if another version of this server stored it.
+    fn request(&self, api: &Api, caller: &Caller) -> Option<Result<RunRequest, ApiError>> {
+        if let Some(chat) = &self.chat {
+            return Some(serde_json::from_str::<ChatBody>(chat.get()).ok()?.request(api));
+        }
+        Some(serde_json::from_str::<RunBody>(self.body.as_ref()?.get()).ok()?.request(api, caller))
+    }
 }
 
 /// Stores a run and claims it.
@@ -148,18 +192,19 @@ impl RunStarter for StoredRequests {
             return claimed.set_aside(why).await;
         }
         let stored = claimed.task().and_then(|task| task.extra);
-        let stored = stored.and_then(|extra| serde_json::from_str::<StoredRequest<RunBody>>(extra.get()).ok());
-        let Some(StoredRequest { body, trace, parent }) = stored else {
-            return claimed.fail("its request cannot be read; another version of this server stored it").await;
-        };
+        let unreadable = "its request cannot be read; another version of this server stored it";
+        let stored = stored.and_then(|extra| serde_json::from_str::<StoredRequest>(extra.get()).ok());
+        let Some(stored) = stored else { return claimed.fail(unreadable).await };
         let Some(caller) = setup.access.named(&claimed.run().account) else {
             let why = format!("the key `{}` is not configured any more", claimed.run().account);
             return claimed.fail(why).await;
         };
-        let request = match body.request(&api, caller) {
-            Ok(request) => request,
-            Err(error) => return claimed.fail(error.message).await,
+        let request = match stored.request(&api, caller) {
+            Some(Ok(request)) => request,
+            Some(Err(error)) => return claimed.fail(error.message).await,
+            None => return claimed.fail(unreadable).await,
         };
+        let StoredRequest { trace, parent, .. } = stored;
         let request = RunRequest { durability: Durability::Claimed(Box::new(claimed)), ..request };
         let ids = RequestIds { run, trace, parent: parent.and_then(|parent| parent.parse().ok()) };
         if let Err(error) = request.start(&api, caller, ids).await {

@@ -236,6 +236,7 @@ impl From<DurableError> for ApiError {
             DurableError::NotResumable(_) | DurableError::NothingToDecide { .. } => {
                 (StatusCode::CONFLICT, ErrorCode::RunNotWaiting)
             }
+            DurableError::EditedArguments(_) => return Self::field("arguments", error.to_string()),
             _ => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::StoreUnavailable),
         };
         Self::new(status, code, error.to_string())

@@ -43,6 +43,8 @@ error_codes! {
     RunNotKept = "run_not_kept": "The idempotency key started a run that the server does not have any more.",
     RunNotDurable = "run_not_durable": "The run was not stored when it started, so it cannot be resumed.",
     RunNotWaiting = "run_not_waiting": "The run can neither be resumed nor decided on in its state.",
+    ApprovalNotFound = "approval_not_found": "There is no approval with this id.",
+    ApprovalClosed = "approval_closed": "Another answer was given, no answer came in time, or the run has ended.",
     EventsNotKept = "events_not_kept": "The events of the run were not kept.",
     IdempotencyKeyReused = "idempotency_key_reused": "The idempotency key belongs to another request.",
     RateLimitExceeded = "rate_limit_exceeded": "The API key sent too many requests in a minute.",

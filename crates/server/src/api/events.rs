@@ -15,8 +15,8 @@ use brigade_store::NumberedEvent;
 use futures::stream;
 
 use super::{
-    ApiError, access::Reader, api::Api, chat_stream::sse_response, error_code::ErrorCode, path::PathId,
-    run_view::RunView, runs,
+    ApiError, api::Api, chat_stream::sse_response, error_code::ErrorCode, path::PathId, run_view::RunView, runs,
+    scoped::Reader,
 };
 use crate::runs::{
     event_log::{EventLog, EventPosition, GapEvent, LogGap, LogPage, LoggedEvent},

@@ -3,6 +3,7 @@
 mod accepts_runs;
 pub(crate) mod access;
 pub(crate) mod api;
+mod approvals;
 mod budgets;
 mod chat;
 mod chat_body;
@@ -25,6 +26,7 @@ mod resume;
 mod routes;
 mod run_view;
 mod runs;
+mod scoped;
 pub(crate) mod served_setup;
 pub(crate) mod start;
 mod usage;

@@ -13,14 +13,17 @@
 //!
 //! Tests check that `async-openai` can read all of them.
 
+use std::borrow::Cow;
+
 use async_openai::types::chat::{ChatCompletionResponseMessage, CompletionUsage, FinishReason, Role};
 use axum::http::StatusCode;
-use brigade_core::{Degradation, ModelId, Money, Outcome, RunId, StopReason, Usage};
+use brigade_core::{Degradation, ModelId, Money, Outcome, RunId, StopReason, Transcript, Usage};
+use brigade_durable::{RunState, Waiting};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{ApiError, error_code::ErrorCode};
-use crate::runs::run_handle::{RunEnd, RunHandle};
+use crate::runs::run_handle::{RunEnd, RunHandle, SuspendedRun};
 
 /// A complete answer.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -127,8 +130,13 @@ pub(crate) struct BrigadeDetails<'a> {
     #[schemars(with = "String", extend("format" = "uuid"))]
     run_id: RunId,
     trace_id: String,
-    /// Why the run ended.
-    stop: StopReason,
+    /// `waiting` if the run has not ended: it goes on when the calls that it waits for are approved or denied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("enum" = ["waiting"]))]
+    status: Option<&'static str>,
+    /// Why the run ended; absent if it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop: Option<StopReason>,
     /// Which limit was reached and what to do, for people.
     #[serde(skip_serializing_if = "str::is_empty")]
     notice: &'a str,
@@ -176,7 +184,7 @@ enum FinishReasonSchema {
 }
 
 impl<'a> ChatCompletion<'a> {
-    pub(crate) fn new(run: &'a RunHandle, outcome: &'a Outcome) -> Self {
+    pub(crate) fn new(run: &'a RunHandle, end: &RunEnd, outcome: &'a Outcome) -> Self {
         let refusal = (outcome.stop == StopReason::Refused).then(|| outcome.notice.clone());
         let content = Some(outcome.text.clone());
         let message = ChatCompletionResponseMessage { role: Role::Assistant, content, ..Default::default() };
@@ -189,7 +197,7 @@ impl<'a> ChatCompletion<'a> {
             model: run.agent(),
             choices: [choice],
             usage: ChatUsage::from(&outcome.usage),
-            brigade: BrigadeDetails::new(run.id(), outcome),
+            brigade: BrigadeDetails::new(run.id(), end, outcome),
         }
     }
 }
@@ -248,11 +256,13 @@ impl From<&Usage> for ChatUsage {
 }
 
 impl<'a> BrigadeDetails<'a> {
-    pub(crate) fn new(run: RunId, outcome: &'a Outcome) -> Self {
+    pub(crate) fn new(run: RunId, end: &RunEnd, outcome: &'a Outcome) -> Self {
+        let waits = matches!(end, RunEnd::Suspended(_));
         Self {
             run_id: run,
             trace_id: outcome.trace.to_string(),
-            stop: outcome.stop,
+            status: waits.then(|| RunState::Waiting.name()),
+            stop: (!waits).then_some(outcome.stop),
             notice: &outcome.notice,
             turns: outcome.turns,
             model: outcome.model.as_ref(),
@@ -266,14 +276,31 @@ fn completion_id(run: &RunHandle) -> String {
     format!("chatcmpl-{}", run.id())
 }
 
+/// The answer of a run that waits: it says what for.
+fn waiting_outcome(run: &RunHandle, suspended: &SuspendedRun) -> Result<Outcome, ApiError> {
+    let Some(Waiting { note, .. }) = &suspended.waiting else {
+        let message = "this server is shutting down; the run goes on when it has started again";
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Stopping, message));
+    };
+    let id = run.id();
+    let text = format!(
+        "This is not the answer yet: {note}. The run goes on when they are answered; its id is {id}, and \
+         `GET /v1/runs/{id}` shows its answer."
+    );
+    let mut outcome = Outcome::new(run.trace(), StopReason::Finished, text, Transcript::new());
+    outcome.usage = suspended.cost.total.usage;
+    outcome.cost = suspended.cost.clone();
+    Ok(outcome)
+}
+
 /// The outcome of a run, or the error that the client gets instead. A limit that was reached before there was any text is
 /// an error.
-pub(crate) fn outcome(end: &RunEnd) -> Result<&Outcome, ApiError> {
+pub(crate) fn outcome<'e>(run: &RunHandle, end: &'e RunEnd) -> Result<Cow<'e, Outcome>, ApiError> {
     let outcome = match end {
         RunEnd::Finished(outcome) => outcome,
         RunEnd::Failed(error) => return Err(ApiError::from(error)),
         RunEnd::Panicked => return Err(ApiError::panicked()),
-        RunEnd::Suspended(_) => return Err(ApiError::internal("a run that is not durable was suspended")),
+        RunEnd::Suspended(suspended) => return waiting_outcome(run, suspended).map(Cow::Owned),
     };
     // A program that asked for a schema cannot use other text as the answer.
     if outcome.stop == StopReason::InvalidOutput {
@@ -282,7 +309,7 @@ pub(crate) fn outcome(end: &RunEnd) -> Result<&Outcome, ApiError> {
         return Err(ApiError { was_retried: true, output: Some(outcome.text.clone()), ..error });
     }
     if !outcome.text.is_empty() {
-        return Ok(outcome);
+        return Ok(Cow::Borrowed(outcome));
     }
     let failed = |status, code| Err(ApiError::new(status, code, outcome.notice.clone()));
     match outcome.stop {
@@ -299,7 +326,7 @@ pub(crate) fn outcome(end: &RunEnd) -> Result<&Outcome, ApiError> {
         | StopReason::Refused
         | StopReason::Truncated
         | StopReason::Empty
-        | StopReason::InvalidOutput => Ok(outcome),
+        | StopReason::InvalidOutput => Ok(Cow::Borrowed(outcome)),
     }
 }
 
@@ -345,9 +372,9 @@ mod tests {
         let runs = Runs::new(1, 1);
         let run = runs.start(NewRun::new(Run::new(), agent, "Hello?")).unwrap();
         let end = run.wait().await;
-        let outcome = outcome(&end).unwrap();
+        let outcome = outcome(&run, &end).unwrap();
 
-        let answer = vendor_form::<CreateChatCompletionResponse>(&ChatCompletion::new(&run, outcome));
+        let answer = vendor_form::<CreateChatCompletionResponse>(&ChatCompletion::new(&run, &end, &outcome));
         assert_eq!(answer["choices"][0]["message"], json!({ "role": "assistant", "content": "Hello." }));
         assert_eq!(answer["choices"][0]["finish_reason"], "stop");
         assert!(answer["usage"]["total_tokens"].is_u64(), "{answer}");

@@ -14,12 +14,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::EventRecord;
-use brigade_edge::{Readiness, without_extra_slashes};
+use brigade_edge::{ApiSchemas, Readiness, without_extra_slashes};
 use serde_json::{Map, Value, json};
 
-mod schemas;
+mod decision_paths;
 
-use self::schemas::Schemas;
 use super::{
     api::Api,
     budgets::BudgetList,
@@ -27,7 +26,6 @@ use super::{
     error::ErrorBody,
     models::{self, AgentModel, ModelList},
     openai::{ChatCompletion, Chunk},
-    resume::{DecisionBody, ResumeBody},
     run_view::{RunList, RunView},
     runs::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, RunBody, RunListParams},
     served_setup::Setup,
@@ -100,11 +98,13 @@ fn list_agents(document: &mut Value, setup: &Setup) {
 }
 
 fn describe() -> Value {
-    let mut schemas = Schemas::new();
+    let mut schemas = ApiSchemas::new();
+    let examples = serde_json::from_str(include_str!("openapi/examples.json")).unwrap_or_default();
     let mut paths = Map::new();
     paths.extend(chat_paths(&mut schemas));
     paths.extend(run_paths(&mut schemas));
-    paths.extend(resume_paths(&mut schemas));
+    paths.extend(decision_paths::approvals(&mut schemas));
+    paths.extend(decision_paths::runs(&mut schemas));
     paths.extend(operations_paths(&mut schemas));
     let error = schemas.response::<ErrorBody>();
     let run = schemas.response::<RunView<'_>>();
@@ -138,12 +138,12 @@ fn describe() -> Value {
                     }
                 }
             } },
-            "schemas": schemas.definitions()
+            "schemas": schemas.definitions(examples)
         }
     })
 }
 
-fn chat_paths(schemas: &mut Schemas) -> Map<String, Value> {
+fn chat_paths(schemas: &mut ApiSchemas) -> Map<String, Value> {
     let mut answer = json_content(&schemas.response::<ChatCompletion<'_>>());
     let data = json!({ "anyOf": [schemas.response::<Chunk<'_>>(), schemas.response::<ErrorBody>()] });
     let done = json!({ "type": "object", "required": ["data"], "properties": { "data": { "const": "[DONE]" } } });
@@ -179,7 +179,7 @@ fn chat_paths(schemas: &mut Schemas) -> Map<String, Value> {
     ])
 }
 
-fn run_paths(schemas: &mut Schemas) -> Map<String, Value> {
+fn run_paths(schemas: &mut ApiSchemas) -> Map<String, Value> {
     let run = schemas.response::<RunView<'_>>();
     let run_id = || id("The run's id.");
     let started = json!({
@@ -250,35 +250,8 @@ fn run_paths(schemas: &mut Schemas) -> Map<String, Value> {
     ])
 }
 
-fn resume_paths(schemas: &mut Schemas) -> Map<String, Value> {
-    let run = schemas.response::<RunView<'_>>();
-    let run_id = || id("The id of the run.");
-    Map::from_iter([
-        path(
-            "/v1/runs/{id}/resume",
-            json!({ "post": {
-            "operationId": "resumeRun",
-            "summary": "Resumes a durable run that failed, was set aside or waits. Completed steps are not done again.",
-            "parameters": [run_id()],
-            "requestBody": body(&schemas.request::<ResumeBody>()),
-            "responses": { "202": response("The run.", &run), "default": error() }
-        } }),
-        ),
-        path(
-            "/v1/runs/{id}/decisions",
-            json!({ "post": {
-            "operationId": "decideStep",
-            "summary": "Decides whether a step that may have had its effect before a crash is done again.",
-            "parameters": [run_id()],
-            "requestBody": body(&schemas.request::<DecisionBody>()),
-            "responses": { "202": response("The run.", &run), "default": error() }
-        } }),
-        ),
-    ])
-}
-
 /// The server-sent events of a run.
-fn run_events(schemas: &mut Schemas, run: &Value) -> Value {
+fn run_events(schemas: &mut ApiSchemas, run: &Value) -> Value {
     let data = json!({ "anyOf": [schemas.response::<EventRecord>(), schemas.response::<TextEvent<'_>>()] });
     let id = json!({ "type": "string", "pattern": EVENT_ID });
     let event = server_sent_event(&json!({ "id": id }), &data);
@@ -286,7 +259,7 @@ fn run_events(schemas: &mut Schemas, run: &Value) -> Value {
     json!({ "anyOf": [event, gap, server_sent_event(&json!({ "id": id, "event": { "const": "ended" } }), run)] })
 }
 
-fn operations_paths(schemas: &mut Schemas) -> Map<String, Value> {
+fn operations_paths(schemas: &mut ApiSchemas) -> Map<String, Value> {
     let live = |id: &str, summary: &str| {
         json!({ "get": {
             "operationId": id,

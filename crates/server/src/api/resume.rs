@@ -14,14 +14,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    ApiError,
-    access::{Caller, Runner},
-    api::Api,
-    error_code::ErrorCode,
-    json_body::JsonBody,
-    path::PathId,
-    run_view::RunView,
-    runs::find,
+    ApiError, access::Caller, api::Api, error_code::ErrorCode, json_body::JsonBody, path::PathId, run_view::RunView,
+    runs::find, scoped::Runner,
 };
 use crate::runs::lookup::FoundRun;
 

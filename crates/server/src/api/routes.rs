@@ -12,7 +12,8 @@ use brigade_edge::{cors_layer, ignore_extra_slashes};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
-    access, api::Api, budgets, chat, error, events, head, metrics, models, openapi, request_ids, resume, runs, usage,
+    access, api::Api, approvals, budgets, chat, error, events, head, metrics, models, openapi, request_ids, resume,
+    runs, usage,
 };
 
 /// The headers of responses that a web page may read.
@@ -36,6 +37,8 @@ pub(super) fn all(api: &Arc<Api>) -> Router {
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/runs/{id}/resume", post(resume::resume))
         .route("/v1/runs/{id}/decisions", post(resume::decide))
+        .route("/v1/approvals", get(approvals::list))
+        .route("/v1/approvals/{id}", post(approvals::answer))
         .route("/v1/usage", get(usage::show))
         .route("/v1/budgets", get(budgets::list))
         .route("/metrics", get(metrics::show))

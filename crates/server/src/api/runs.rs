@@ -10,7 +10,7 @@ use axum::{
 };
 use brigade_core::{Money, RunId, StopReason, Task};
 use brigade_durable::RunState;
-use brigade_edge::without_extra_slashes;
+use brigade_edge::{Object, whole, without_extra_slashes};
 use brigade_store::RunStatus;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -19,15 +19,16 @@ use uuid::Uuid;
 
 use super::{
     ApiError,
-    access::{Caller, Reader, Runner},
+    access::Caller,
     api::Api,
     durable_runs,
     error_code::ErrorCode,
-    json_body::{JsonBody, Object, whole},
+    json_body::JsonBody,
     models,
     path::PathId,
     request_ids::RequestIds,
     run_view::{RunList, RunView, failure},
+    scoped::{Reader, Runner},
     start::{CallerLimits, Durability, RunRequest},
 };
 use crate::runs::{

@@ -32,6 +32,8 @@ pub(crate) struct RunRequest {
     /// True if partial output cannot be taken back, so a reply must not restart.
     pub(crate) append_only: bool,
     pub(crate) durability: Durability,
+    /// How long calls that need an approval wait before the run is suspended.
+    pub(crate) hold: Duration,
 }
 
 /// Whether a run survives the end of this process.
@@ -72,6 +74,7 @@ impl RunRequest {
             deltas: false,
             append_only: false,
             durability: Durability::None,
+            hold: Duration::ZERO,
         }
     }
 
@@ -113,6 +116,7 @@ impl RunRequest {
             Durability::Submit(submission) => durable_runs::start(api, *submission).await?,
             Durability::Claimed(claimed) => Some(*claimed),
         };
+        let claimed = claimed.map(|claimed| claimed.hold(self.hold));
         let run = claimed.iter().fold(run, |run, claimed| claimed.prepare(run));
         let recorder = api.store.as_ref().map(|store| store.recorder(&caller.name, self.session.as_ref()));
         let last = durable_runs::last_event(api, claimed.as_ref()).await;

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, access::Reader, api::Api};
+use super::{ApiError, api::Api, scoped::Reader};
 use crate::runs::{
     lookup::{UsagePage, UsageQuery},
     totals::{UsageKey, UsageSum},

@@ -12,10 +12,11 @@ use brigade_config::{LOCAL_CALLER, LoadedConfig, WorstCase};
 use brigade_core::{
     Delta, ErrorChain, Event, Observer, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream,
 };
+use brigade_durable::Approver;
 use brigade_edge::stop_signal;
 use brigade_observability::{Logging, RunLog};
 use brigade_store::StoreError;
-use brigade_terminal::{AnswerText, Terminal};
+use brigade_terminal::{AnswerText, ApprovalPrompt, Terminal};
 use clap::Args;
 use futures::StreamExt;
 
@@ -144,6 +145,8 @@ impl RunCommand {
     ) -> anyhow::Result<Run> {
         let run = Run::builder().account(state.ledger.clone()).budget(agent.budget.clone());
         let run = run.scope(Scope::default().tenant(LOCAL_CALLER));
+        // In a terminal the person decides at once. Otherwise calls that need an approval are not made.
+        let run = run.shared(ApprovalPrompt::of_terminal().map(Approver::new).unwrap_or_default());
         let store = state.store.as_ref().map(|store| store.observer(&LOCAL_CALLER.into(), None));
         let configured = loaded.config.log.events.as_ref().map(|path| loaded.folder.join(path));
         let events = match self.events.clone().or(configured) {

@@ -61,7 +61,7 @@ impl ServeCommand {
         let loaded = self.load()?;
         let logging = start_logging(&loaded.config.log)?;
         loaded.ignored_variables.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let server = loaded.config.server.clone();
+        let (server, asks_for_approvals) = (loaded.config.server.clone(), loaded.config.asks_for_approvals());
         let simulator = if self.demo { Some(SimulatorProcess::start().await?) } else { None };
         let configured = match &simulator {
             Some(simulator) => ConfiguredApi::start_demo(&loaded, &simulator.base_url).await?,
@@ -73,7 +73,7 @@ impl ServeCommand {
         let history = self.history.then(|| AbortOnDropHandle::new(runtime.spawn(demo_history::play(Arc::clone(&api)))));
         let reloads = Reloads::new(self, configured, logging.clone());
         let _watching = AbortOnDropHandle::new(runtime.spawn(reloads.watch(hangups)));
-        let exit = serve(&api, &server).await?;
+        let exit = serve(&api, &server, asks_for_approvals).await?;
         drop(history);
         logging.flush();
         Ok(exit)
@@ -110,7 +110,7 @@ impl ServeCommand {
 }
 
 /// Serves until a signal asks to stop.
-async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
+async fn serve(api: &Arc<Api>, server: &ServerConfig, asks_for_approvals: bool) -> anyhow::Result<Exit> {
     let (stop, stopped) = watch::channel(false);
     // What the store knows of earlier processes.
     let spent_before = api.ledger().spending().total();
@@ -123,6 +123,10 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig) -> anyhow::Result<Exit> {
         }
         None => None,
     };
+    if let Some(token) = api.approval_token().filter(|_| asks_for_approvals) {
+        // Not logged, because logs are read by more people than may approve calls.
+        note!("token to answer approvals: {token}");
+    }
     let names: Vec<_> = api.setup().agents.keys().cloned().collect();
     tracing::info!("listening on http://{address}; agents: {}", names.join(", "));
     if server.console {

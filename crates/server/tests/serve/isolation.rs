@@ -10,6 +10,9 @@ use crate::support::{Server, config, eventually, hash_of, json_of, scripted};
 /// The clerk writes a note for "Remember", repeats the notes it was shown, and knows whether a conversation goes on.
 const SCRIPT: &str = r#"
 [[rule]]
+when = { last_user_contains = "Refund", turn = 0, tools = true }
+answer = { tool_calls = [{ name = "refund", arguments = '{"to":"canary-customer"}' }] }
+[[rule]]
 when = { last_user_contains = "Remember", turn = 0, tools = true }
 answer = { tool_calls = [{ name = "remember", arguments = '{"text":"The vault code is canary-note."}' }] }
 [[rule]]
@@ -25,9 +28,10 @@ answer = { text = "canary-session goes on." }
 const STALL: &str = "[[fault]]\nid = \"x\"\nmatch = { last_user_contains = \"Wait.\" }\nat = { after_deltas = 1 }\ndo = { stall = \"10m\" }\n";
 
 /// Each key has the scopes of its name. `team` and `other` are two clients with the same rights.
-const KEYS: [(&str, &str); 6] = [
-    ("team", r#""run", "read""#),
-    ("other", r#""run", "read""#),
+const KEYS: [(&str, &str); 7] = [
+    ("team", r#""run", "read", "approve""#),
+    ("other", r#""run", "read", "approve""#),
+    ("approver", r#""approve""#),
     ("nothing", ""),
     ("reader", r#""read""#),
     ("runner", r#""run""#),
@@ -41,12 +45,14 @@ enum Needs {
     Nothing,
     AnyKey,
     Read,
+    ReadOrApprove,
     Run,
+    Approve,
     Admin,
 }
 
 /// Every route of the document. A new one needs a line here, and its attacks in [`attacks`].
-const ROUTES: [(&str, &str, Needs); 16] = [
+const ROUTES: [(&str, &str, Needs); 18] = [
     ("post", "/v1/chat/completions", Needs::Run),
     ("get", "/v1/models", Needs::AnyKey),
     ("get", "/v1/models/{id}", Needs::AnyKey),
@@ -57,6 +63,8 @@ const ROUTES: [(&str, &str, Needs); 16] = [
     ("post", "/v1/runs/{id}/cancel", Needs::Run),
     ("post", "/v1/runs/{id}/resume", Needs::Run),
     ("post", "/v1/runs/{id}/decisions", Needs::Run),
+    ("get", "/v1/approvals", Needs::ReadOrApprove),
+    ("post", "/v1/approvals/{id}", Needs::Approve),
     ("get", "/v1/usage", Needs::Read),
     ("get", "/v1/budgets", Needs::Read),
     ("get", "/metrics", Needs::Admin),
@@ -71,6 +79,7 @@ struct Secrets {
     session: &'static str,
     run: String,
     waiting: String,
+    approval: String,
     trace: String,
 }
 
@@ -95,9 +104,10 @@ fn keys() -> String {
 
 /// The requests by which a key without rights to `secrets` might get at them through one route.
 fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<RequestBuilder> {
-    let Secrets { session, run, waiting, trace } = secrets;
-    let ids = [run.as_str(), waiting, trace, &trace[..8], &run.to_uppercase(), &run.replace('-', ""), session]
-        .map(str::to_owned);
+    let Secrets { session, run, waiting, approval, trace } = secrets;
+    let ids =
+        [run.as_str(), waiting, approval, trace, &trace[..8], &run.to_uppercase(), &run.replace('-', ""), session]
+            .map(str::to_owned);
     let get_all =
         |queries: &[&str]| queries.iter().map(|query| server.get(&format!("{path}{query}"))).collect::<Vec<_>>();
     let traced = |request: RequestBuilder| request.header("traceparent", format!("00-{trace}-00000000000000ff-01"));
@@ -132,12 +142,16 @@ fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<
             let queries = ["", "?limit=100", "?agent=clerk", "?status=running", &by_session[0], &by_session[1]];
             get_all(&[&queries[..], &more].concat())
         }
+        ("get", "/v1/approvals") => {
+            get_all(&["", "?limit=100", "?status=pending", &format!("?run={waiting}"), &format!("?run={run}")])
+        }
         ("get", "/v1/usage") => get_all(&["", "?key=team", "?agent=clerk", "?model=sim/gpt-5-mini"]),
         (_, with_id) if with_id.contains("{id}") => {
             let requests = ids.iter().map(|id| {
                 let path = path.replace("{id}", id);
                 let decision = json!({ "step": "1/tool:1", "decision": "repeat" });
                 let body = if path.ends_with("/decisions") { decision } else { json!({}) };
+                let body = if path.contains("/approvals/") { json!({ "decision": "approve" }) } else { body };
                 if method == "get" { server.get(&path) } else { server.post(&path, &body) }
             });
             requests.collect()
@@ -182,7 +196,16 @@ async fn prepare(server: &Server) -> Secrets {
     waiting["background"] = json!(true);
     let (_, waiting) = json_of(with_key(server.post("/v1/runs", &waiting), "team")).await;
     let waiting = waiting["id"].as_str().unwrap().to_owned();
-    Secrets { session: SESSIONS[0], run, waiting, trace: trace.to_owned() }
+    assert_eq!(json_of(with_key(server.post("/v1/runs", &task("Refund it.", None)), "team")).await.0, 202);
+    let approval = pending(server).await;
+    Secrets { session: SESSIONS[0], run, waiting, approval, trace: trace.to_owned() }
+}
+
+/// The id of the approval that `team` waits for.
+async fn pending(server: &Server) -> String {
+    let (_, list) = json_of(with_key(server.get("/v1/approvals?status=pending"), "team")).await;
+    assert_eq!(list["data"][0]["arguments"], json!({ "to": "canary-customer" }), "{list}");
+    list["data"][0]["id"].as_str().unwrap().to_owned()
 }
 
 /// Sends all attacks with the key `other`, and looks for secrets in all answers.
@@ -204,7 +227,8 @@ async fn attack_all(server: &Server, secrets: &Secrets) {
             if path.contains("{id}") {
                 assert_eq!(status, 404, "{what}");
             } else {
-                assert!(!answer.contains(&secrets.run) && !answer.contains(&secrets.waiting), "{what}");
+                let ids = [&secrets.run, &secrets.waiting, &secrets.approval];
+                assert!(!ids.iter().any(|id| answer.contains(id.as_str())), "{what}");
             }
         }
     }
@@ -214,7 +238,10 @@ async fn attack_all(server: &Server, secrets: &Secrets) {
 async fn no_route_shows_a_key_the_data_of_another() {
     let (provider, folder) = (scripted(SCRIPT, STALL).await, tempfile::tempdir().unwrap());
     let store = format!("store = \"{}\"\n", folder.path().join("brigade.db").display());
-    let config = format!("{store}{}[agents.clerk.recall]\ncontext_tokens = 300\n{}", config(&provider), keys());
+    let config = config(&provider).replace("[agents.clerk]\n", "[agents.clerk]\ntools = [\"refund\"]\n");
+    let refund = "[tools.refund]\ndescription = \"Pays money back.\"\napprove = \"always\"\n\
+                  http = { url = \"https://payments.example/\" }\n";
+    let config = format!("{store}{config}[agents.clerk.recall]\ncontext_tokens = 300\n{refund}{}", keys());
     let server = Server::start(&config);
     let listed: BTreeSet<_> =
         ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
@@ -239,6 +266,7 @@ async fn no_route_shows_a_key_the_data_of_another() {
     attack_all(&server, &secrets).await;
     let (_, own) = json_of(with_key(server.get(&format!("/v1/runs/{}", secrets.run)), "team")).await;
     assert_eq!(own["id"], json!(secrets.run));
+    assert_eq!(pending(&server).await, secrets.approval, "no other key answered it");
     let (_, all) = json_of(with_key(server.get("/v1/runs?limit=100"), "chief")).await;
     assert!(all.to_string().contains(&secrets.run), "an admin sees all runs: {all}");
 }
@@ -292,12 +320,14 @@ async fn each_scope_allows_its_routes_only() {
             })
         };
         let allowed: &[&str] = match needs {
-            Needs::Nothing | Needs::AnyKey => &["team", "nothing", "reader", "runner", "chief"],
+            Needs::Nothing | Needs::AnyKey => &["team", "nothing", "reader", "runner", "approver", "chief"],
             Needs::Read => &["team", "reader", "chief"],
+            Needs::ReadOrApprove => &["team", "reader", "approver", "chief"],
+            Needs::Approve => &["team", "approver"],
             Needs::Run => &["team", "runner", "chief"],
             Needs::Admin => &["chief"],
         };
-        for key in ["team", "nothing", "reader", "runner", "chief"] {
+        for key in ["team", "nothing", "reader", "runner", "approver", "chief"] {
             let (status, answer) = send(Some(key)).await;
             assert_eq!(status != 403, allowed.contains(&key), "{key}: {method} {path}: {status} {answer}");
             assert!(status != 401, "{key}: {method} {path}");

@@ -1,16 +1,19 @@
-//! The schemas of the document.
+//! The schemas of an `OpenAPI` document.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 
-/// The schemas of the types that the document refers to.
-pub(super) struct Schemas {
+/// The schemas of the types that an `OpenAPI` document refers to.
+#[derive(Debug)]
+pub struct ApiSchemas {
     requests: SchemaGenerator,
     responses: SchemaGenerator,
 }
 
-impl Schemas {
-    pub(super) fn new() -> Self {
+impl ApiSchemas {
+    /// No schemas.
+    #[expect(clippy::new_without_default, reason = "a document has one set of schemas")]
+    pub fn new() -> Self {
         let mut settings = SchemaSettings::draft2020_12()
             .with_transform(RecursiveTransform(bound_integers))
             .with_transform(RecursiveTransform(write_links_as_code));
@@ -19,26 +22,26 @@ impl Schemas {
     }
 
     /// A reference to the schema of a request's type.
-    pub(super) fn request<T: JsonSchema>(&mut self) -> Value {
+    pub fn request<T: JsonSchema>(&mut self) -> Value {
         self.requests.subschema_for::<T>().to_value()
     }
 
     /// A reference to the schema of a response's type.
-    pub(super) fn response<T: JsonSchema>(&mut self) -> Value {
+    pub fn response<T: JsonSchema>(&mut self) -> Value {
         self.responses.subschema_for::<T>().to_value()
     }
 
     /// The fields of a type as query parameters.
-    pub(super) fn query<T: JsonSchema>(&mut self) -> Vec<Value> {
+    pub fn query<T: JsonSchema>(&mut self) -> Vec<Value> {
         let mut schema = T::json_schema(&mut self.requests).to_value();
         let Some(Value::Object(fields)) = schema.get_mut("properties").map(Value::take) else { return Vec::new() };
         fields.into_iter().map(|(name, schema)| query_parameter(&name, schema)).collect()
     }
 
-    pub(super) fn definitions(mut self) -> Map<String, Value> {
+    /// The schemas that were referred to, with the `examples` of types by their names.
+    pub fn definitions(mut self, examples: Map<String, Value>) -> Map<String, Value> {
         let mut definitions = self.requests.take_definitions(true);
         definitions.extend(self.responses.take_definitions(true));
-        let examples: Map<String, Value> = serde_json::from_str(include_str!("examples.json")).unwrap_or_default();
         for (name, examples) in examples {
             if let Some(Value::Object(schema)) = definitions.get_mut(&name) {
                 schema.insert("examples".to_owned(), examples);
