@@ -32,6 +32,18 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("brigade-tools", &["brigade-core"]),
     ("brigade-teams", &["brigade-core"]),
     ("brigade-terminal", &["brigade-core", "brigade-durable"]),
+    (
+        "brigade-commands",
+        &[
+            "brigade-config",
+            "brigade-core",
+            "brigade-durable",
+            "brigade-observability",
+            "brigade-rehearsal",
+            "brigade-store",
+            "brigade-terminal",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

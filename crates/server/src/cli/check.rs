@@ -1,11 +1,11 @@
 //! `brigade check`
 
 use anyhow::Context as _;
+use brigade_commands::{Exit, ProvidersArg, count, note, out};
 use brigade_config::{LoadedConfig, Secrets, WorstCase, lint};
 use brigade_observability::Logging;
 use clap::Args;
 
-use super::{ProvidersArg, exit::Exit, output::count};
 use crate::{
     app::{self, App, SharedState},
     configured::require_servable,

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail, ensure};
 use async_trait::async_trait;
+use brigade_commands::{Exit, note};
 use brigade_core::{
     Effect, Event, Money, Observer, Outcome, RawJson, Run, RunBuilder, StepRecord, StepState, Task, TraceId,
 };
@@ -23,7 +24,6 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{exit::Exit, kept_runs, output};
 use crate::agents::served::ServedAgent;
 
 /// The process is killed after this many workers have answered.
@@ -93,7 +93,7 @@ pub(super) async fn run_until_crash(team: &ServedAgent, folder: &Path, question:
         crash = crash => crash?,
         _ = &mut working => bail!("the run ended before {ANSWERS} workers had answered"),
     }
-    output::print(format_args!("{READY_TO_CRASH}"))?;
+    brigade_commands::print_line(format_args!("{READY_TO_CRASH}"))?;
     std::future::pending().await
 }
 
@@ -137,7 +137,7 @@ async fn open(folder: &Path) -> anyhow::Result<Durable> {
 
 fn builder(claimed: &ClaimedRun, team: &ServedAgent, trace: TraceId) -> RunBuilder {
     let run = claimed.prepare(Run::builder()).trace(trace).budget(team.budget.clone());
-    kept_runs::recorder().into_iter().fold(run, RunBuilder::observer)
+    brigade_commands::kept_runs_recorder().into_iter().fold(run, RunBuilder::observer)
 }
 
 #[async_trait]

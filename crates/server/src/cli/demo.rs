@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
+use brigade_commands::{Exit, note, out};
 use brigade_config::Config;
 use brigade_core::{Outcome, Run, RunBuilder};
 use brigade_edge::stop_signal;
@@ -10,7 +11,7 @@ use brigade_rehearsal::demo as script;
 use brigade_terminal::{AnswerText, ProgressDisplay, Terminal};
 use clap::Args;
 
-use super::{crash_demo, exit::Exit, kept_runs, output, serve::ServeCommand, simulator::SimulatorProcess};
+use super::{crash_demo, serve::ServeCommand, simulator::SimulatorProcess};
 use crate::app::{App, SharedState};
 
 #[derive(Debug, Args)]
@@ -30,7 +31,7 @@ pub(super) struct DemoCommand {
     #[arg(long, conflicts_with_all = ["question", "simulator"])]
     serve: bool,
     /// The address to serve on
-    #[arg(long, value_name = "ADDRESS", requires = "serve", value_parser = output::address)]
+    #[arg(long, value_name = "ADDRESS", requires = "serve", value_parser = brigade_commands::address)]
     listen: Option<SocketAddr>,
     /// Kills the process when two workers have answered, and carries the run on in another one
     #[arg(long, conflicts_with = "serve")]
@@ -46,7 +47,11 @@ impl DemoCommand {
             return ServeCommand::demo_with_history(self.listen).run().await;
         }
         if self.question.trim().is_empty() {
-            bail!("the question is empty; write one, such as `{} demo {:?}`", output::program(), script::QUESTION);
+            bail!(
+                "the question is empty; write one, such as `{} demo {:?}`",
+                brigade_commands::program(),
+                script::QUESTION
+            );
         }
         let simulator = match self.simulator {
             Some(base_url) => SimulatorProcess::at(base_url),
@@ -70,7 +75,7 @@ impl DemoCommand {
         }
         let display = ProgressDisplay::new();
         let run = Run::builder().budget(team.budget.clone()).observer(Arc::clone(&display) as _);
-        let run = kept_runs::recorder().into_iter().fold(run, RunBuilder::observer).build();
+        let run = brigade_commands::kept_runs_recorder().into_iter().fold(run, RunBuilder::observer).build();
         let cancel = async {
             stop_signal().await;
             run.cancel();
@@ -93,9 +98,9 @@ impl DemoCommand {
 fn print(outcome: &Outcome) -> anyhow::Result<Exit> {
     note!("");
     out!("{}\n\n{} (simulated)", AnswerText::whole(Terminal::of_stdout(), &outcome.text), outcome.summary());
-    if kept_runs::path().is_some_and(|path| path.exists()) {
-        note!("\n{} trace {:.8}   shows the run as a tree", output::program(), outcome.trace.to_string());
+    if brigade_commands::kept_runs_path().is_some_and(|path| path.exists()) {
+        note!("\n{} trace {:.8}   shows the run as a tree", brigade_commands::program(), outcome.trace.to_string());
     }
-    output::note_end(outcome);
+    brigade_commands::note_end(outcome);
     Ok(Exit::from(outcome))
 }

@@ -1,10 +1,10 @@
 //! `brigade doctor`
 
+use brigade_commands::{Exit, ProvidersArg, count, out};
 use brigade_core::ErrorChain;
 use clap::Args;
 use futures::future::join_all;
 
-use super::{ProvidersArg, exit::Exit, output::count};
 use crate::{
     app::{self, SharedState},
     health::providers::probe,

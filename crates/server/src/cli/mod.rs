@@ -1,38 +1,24 @@
 //! The command line of `brigade`.
 
-#[macro_use]
-mod output;
-
 mod check;
-mod config;
 mod crash_demo;
 mod demo;
 mod demo_history;
 mod doctor;
-mod exit;
-mod init;
-mod kept_runs;
-mod keys;
 mod prices;
 mod reload;
 mod run;
-mod runs;
 mod serve;
-mod simulate;
 mod simulator;
-mod store;
-mod trace;
 
-use std::{convert::Infallible, env, path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use brigade_config::LoadedConfig;
-use clap::{Args, CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
-
-use self::{
-    exit::{EXIT_CODES, Exit},
-    output::OutputClosed,
+use brigade_commands::{
+    ConfigCommand, EXIT_CODES, Exit, InitCommand, KeysCommand, OutputClosed, RunsCommand, SimulateCommand,
+    StoreCommand, TraceCommand, note, out,
 };
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Runs agents and teams of agents, with enforced budgets and limits.
 #[derive(Debug, Parser)]
@@ -47,7 +33,7 @@ enum Command {
     /// Runs a demo team, a supervisor with three workers, on a simulated provider
     Demo(demo::DemoCommand),
     /// Writes a configuration for the API keys, or the Ollama, that it finds
-    Init(init::InitCommand),
+    Init(InitCommand),
     /// Checks a configuration and gives advice
     Check(check::CheckCommand),
     /// Checks that all providers are reachable and accept their keys, at no cost
@@ -57,52 +43,25 @@ enum Command {
     /// Serves agents over HTTP to any OpenAI client
     Serve(serve::ServeCommand),
     /// Shows a run as a tree, or lists the latest runs
-    Trace(trace::TraceCommand),
+    Trace(TraceCommand),
     /// Backs up, restores, checks or prunes the store
-    Store(store::StoreCommand),
+    Store(StoreCommand),
     /// Lists, shows, resumes and cancels stored runs
-    Runs(runs::RunsCommand),
+    Runs(RunsCommand),
     /// Creates API keys for clients
-    Keys(keys::KeysCommand),
+    Keys(KeysCommand),
     /// Says how old the prices of models are, and how to bring your own
     Prices(prices::PricesCommand),
     /// Prints the configuration or its JSON Schema
-    Config(config::ConfigCommand),
+    Config(ConfigCommand),
     /// Runs a provider simulator: OpenAI and Anthropic protocols, scripted answers, faults
-    Simulate(simulate::SimulateCommand),
+    Simulate(SimulateCommand),
     /// Prints completions for a shell
     #[command(after_help = "Example:\n  brigade completions bash > /etc/bash_completion.d/brigade")]
     Completions {
         /// The shell
         shell: Shell,
     },
-}
-
-/// The option for the configuration file.
-#[derive(Debug, Clone, Args)]
-struct ConfigArg {
-    /// The configuration, a TOML file; by default the one that `BRIGADE_CONFIG` names, else ./brigade.toml
-    #[arg(id = "config", long = "config", value_name = "FILE")]
-    file: Option<PathBuf>,
-}
-
-/// The options of commands that ask providers.
-#[derive(Debug, Clone, Args)]
-struct ProvidersArg {
-    #[command(flatten)]
-    config: ConfigArg,
-    /// Asks the built-in simulator in place of all providers. Needs none of their keys
-    #[arg(long)]
-    simulate: bool,
-}
-
-/// Options that other servers have, and that people try first.
-#[derive(Debug, Clone, Args)]
-struct ListenHint {
-    #[arg(short, long, hide = true, value_parser = in_listen)]
-    port: Option<Infallible>,
-    #[arg(long, aliases = ["bind", "address", "addr"], hide = true, value_parser = in_listen)]
-    host: Option<Infallible>,
 }
 
 const EXAMPLES: &str = "\
@@ -148,43 +107,6 @@ impl Cli {
             }
         }
     }
-}
-
-impl ConfigArg {
-    /// The file, if the option or the environment names one.
-    fn named(&self) -> Option<PathBuf> {
-        let variable = || env::var_os("BRIGADE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-        self.file.clone().or_else(variable)
-    }
-
-    fn path(&self) -> PathBuf {
-        self.named().unwrap_or_else(|| PathBuf::from("brigade.toml"))
-    }
-
-    fn load(&self) -> anyhow::Result<LoadedConfig> {
-        Ok(LoadedConfig::from_file(&self.path())?)
-    }
-
-    /// The configuration; `None` if no file is named and there is none here.
-    fn load_if_there(&self) -> anyhow::Result<Option<LoadedConfig>> {
-        if self.named().is_none() && !self.path().exists() { Ok(None) } else { self.load().map(Some) }
-    }
-}
-
-impl ProvidersArg {
-    fn load(&self) -> anyhow::Result<LoadedConfig> {
-        let loaded = self.config.load()?;
-        Ok(if self.simulate { loaded.simulated() } else { loaded })
-    }
-
-    fn path(&self) -> PathBuf {
-        self.config.path()
-    }
-}
-
-/// The error of an option that [`ListenHint`] has.
-fn in_listen(_: &str) -> Result<Infallible, &'static str> {
-    Err("address and port are one option; write `--listen 127.0.0.1:8080`")
 }
 
 #[cfg(test)]

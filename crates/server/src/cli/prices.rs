@@ -1,8 +1,8 @@
 //! `brigade prices` prints the date and the source of the prices in use.
 
+use brigade_commands::{ConfigArg, Exit, count, out};
 use clap::Args;
 
-use super::{ConfigArg, exit::Exit, output::count};
 use crate::app;
 
 #[derive(Debug, Args)]

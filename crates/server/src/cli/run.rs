@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use brigade_commands::{EXIT_CODES, Exit, ProvidersArg, note, out};
 use brigade_config::{LOCAL_CALLER, LoadedConfig, WorstCase};
 use brigade_core::{
     Delta, ErrorChain, Event, Observer, Outcome, Run, RunBuilder, RunError, RunItem, Scope, Task, stream,
@@ -20,11 +21,6 @@ use brigade_terminal::{AnswerText, ApprovalPrompt, Terminal};
 use clap::Args;
 use futures::StreamExt;
 
-use super::{
-    ProvidersArg,
-    exit::{EXIT_CODES, Exit},
-    kept_runs, output,
-};
 use crate::{
     agents::served::ServedAgent,
     app::{App, SharedState},
@@ -131,7 +127,11 @@ impl RunCommand {
             std::io::stdin().read_to_string(&mut text).context("cannot read the task from standard input")?;
         }
         if text.trim().is_empty() {
-            bail!("the task is empty; write one, such as `{} run {} \"Say hello.\"`", output::program(), self.agent);
+            bail!(
+                "the task is empty; write one, such as `{} run {} \"Say hello.\"`",
+                brigade_commands::program(),
+                self.agent
+            );
         }
         Ok(text.into())
     }
@@ -154,7 +154,7 @@ impl RunCommand {
                 let log = RunLog::open(&path).with_context(|| format!("cannot write to {}", path.display()))?;
                 Some(Arc::new(log) as Arc<dyn Observer>)
             }
-            None if store.is_none() => kept_runs::recorder(),
+            None if store.is_none() => brigade_commands::kept_runs_recorder(),
             None => None,
         };
         let observers = store.into_iter().chain(events).chain(spans.observer(None));
@@ -168,7 +168,7 @@ impl RunCommand {
         }
         out!("{}", if was_live { String::new() } else { AnswerText::whole(Terminal::of_stdout(), &outcome.text) });
         note!("{}", outcome.summary());
-        output::note_end(outcome);
+        brigade_commands::note_end(outcome);
         Ok(())
     }
 }

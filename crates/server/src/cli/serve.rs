@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use brigade_commands::{Exit, ListenHint, ProvidersArg, note};
 use brigade_config::{LoadedConfig, LogConfig, ServerConfig};
 use brigade_edge::{HangupSignal, stop_signal};
 use brigade_observability::{Logging, LoggingHandle};
@@ -15,10 +16,7 @@ use clap::Args;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    ConfigArg, ListenHint, ProvidersArg, demo_history, exit::Exit, kept_runs, output, reload::Reloads,
-    simulator::SimulatorProcess,
-};
+use super::{demo_history, reload::Reloads, simulator::SimulatorProcess};
 use crate::{api::api::Api, configured::ConfiguredApi};
 
 #[derive(Debug, Args)]
@@ -39,7 +37,7 @@ pub(super) struct ServeCommand {
     #[command(flatten)]
     providers: ProvidersArg,
     /// The address to listen on; overrides the configuration
-    #[arg(long, value_name = "ADDRESS", value_parser = output::address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = brigade_commands::address)]
     listen: Option<SocketAddr>,
     /// Serves the team of `brigade demo` on a simulated provider; needs no configuration
     #[arg(long, conflicts_with_all = ["config", "simulate"])]
@@ -81,14 +79,15 @@ impl ServeCommand {
 
     /// The demo's team, with a history.
     pub(super) fn demo_with_history(listen: Option<SocketAddr>) -> Self {
-        let providers = ProvidersArg { config: ConfigArg { file: None }, simulate: false };
-        Self { providers, listen, demo: true, history: true, _hint: ListenHint { port: None, host: None } }
+        let (providers, hint) = (ProvidersArg::default(), ListenHint::default());
+        Self { providers, listen, demo: true, history: true, _hint: hint }
     }
 
     pub(super) fn load(&self) -> anyhow::Result<LoadedConfig> {
         let mut loaded = if self.demo {
             let mut demo = LoadedConfig::parse(Path::new("(demo)"), "", brigade_config::environment())?;
-            let kept = kept_runs::create().inspect_err(|error| tracing::debug!("runs are not kept: {error}"));
+            let kept =
+                brigade_commands::create_kept_runs().inspect_err(|error| tracing::debug!("runs are not kept: {error}"));
             demo.config.log.events = demo.config.log.events.or(kept.ok().flatten());
             demo
         } else {
@@ -139,7 +138,7 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig, asks_for_approvals: bool) 
         // Connections are still accepted meanwhile, so that readiness checks get an answer.
         let cancelled = api.runs().drain(server.drain).await;
         if cancelled > 0 {
-            tracing::warn!("cancelled {} that did not end in time", output::count(cancelled, "run"));
+            tracing::warn!("cancelled {} that did not end in time", brigade_commands::count(cancelled, "run"));
         }
         // Fails only if both servers have ended.
         let _ = stop.send(true);
@@ -151,7 +150,7 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig, asks_for_approvals: bool) 
         tracing::warn!("stopped by a second signal; running requests are lost");
     };
     // Last, because a program that reads it may send a signal at once.
-    if let Err(error) = output::print(format_args!("http://{address}")) {
+    if let Err(error) = brigade_commands::print_line(format_args!("http://{address}")) {
         tracing::warn!("{error:#}");
     }
     let exit = tokio::select! {

@@ -13,10 +13,10 @@ use brigade_terminal::printable;
 /// Standard output was closed, for example by `head`, which has read enough. The command ends without a message.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output was closed")]
-pub(super) struct OutputClosed;
+pub struct OutputClosed;
 
 /// Writes a line to standard output.
-pub(super) fn print(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
+pub fn print_line(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
     let mut stdout = io::stdout();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
@@ -25,29 +25,29 @@ pub(super) fn print(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
 }
 
 /// Writes a line to standard error. A failure is ignored, because there is nowhere to report it.
-pub(super) fn note(line: fmt::Arguments<'_>) {
+pub fn note_line(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Writes why a run ended, what of its cost is uncertain, and which parts failed, to standard error.
-pub(super) fn note_end(outcome: &Outcome) {
+pub fn note_end(outcome: &Outcome) {
     if !outcome.notice.is_empty() {
-        note(format_args!("note: {}", printable(&outcome.notice)));
+        note_line(format_args!("note: {}", printable(&outcome.notice)));
     }
     let uncertain = outcome.cost.total.uncertain;
     if uncertain > Money::ZERO {
-        note(format_args!(
+        note_line(format_args!(
             "note: {uncertain} of the cost is uncertain: calls that were cancelled or failed after they were sent cost at \
              most this much; the provider may bill less, or nothing; `max_output_tokens` of a model or agent limits it"
         ));
     }
     for degraded in outcome.degraded.iter().filter(|degraded| !outcome.notice.contains(&degraded.reason)) {
-        note(format_args!("degraded: {}: {}", degraded.part, printable(&degraded.reason)));
+        note_line(format_args!("degraded: {}: {}", degraded.part, printable(&degraded.reason)));
     }
 }
 
 /// How the user called this program, for commands to copy.
-pub(super) fn program() -> String {
+pub fn program() -> String {
     if env::var_os("CARGO_MANIFEST_DIR").is_some() {
         return "cargo run --".to_owned();
     }
@@ -55,25 +55,27 @@ pub(super) fn program() -> String {
 }
 
 /// Parses the address of an option.
-pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
+pub fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "write an IP address with a port, such as 127.0.0.1:8080")
 }
 
 /// A number with its noun, in the plural if it is not 1.
-pub(super) fn count(number: usize, noun: &str) -> String {
+pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Writes a line to standard output, or returns the error from the calling function.
+#[macro_export]
 macro_rules! out {
     ($($argument:tt)*) => {
-        $crate::cli::output::print(format_args!($($argument)*))?
+        $crate::print_line(format_args!($($argument)*))?
     };
 }
 
 /// Writes a line to standard error.
+#[macro_export]
 macro_rules! note {
     ($($argument:tt)*) => {
-        $crate::cli::output::note(format_args!($($argument)*))
+        $crate::note_line(format_args!($($argument)*))
     };
 }

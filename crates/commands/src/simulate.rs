@@ -13,11 +13,11 @@ use brigade_rehearsal::{FaultPlan, Latency, PlanError, Script, SimulatedRateLimi
 use clap::Args;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
-use super::{ListenHint, exit::Exit, output};
+use crate::{exit::Exit, note, options::ListenHint, out, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = include_str!("simulate_help.txt"))]
-pub(super) struct SimulateCommand {
+pub struct SimulateCommand {
     /// The address to listen on. Loopback only, because it accepts any key
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS", value_parser = output::address)]
     listen: SocketAddr,
@@ -50,7 +50,7 @@ pub(super) struct SimulateCommand {
 }
 
 impl SimulateCommand {
-    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+    pub async fn run(self) -> anyhow::Result<Exit> {
         if !self.listen.ip().is_loopback() {
             bail!(
                 "{} is not a loopback address; the simulator accepts any key, so it listens on 127.0.0.1 or [::1] only",

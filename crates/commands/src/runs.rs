@@ -10,7 +10,7 @@ use brigade_terminal::printable;
 use clap::{Args, ValueEnum};
 use uuid::Uuid;
 
-use super::{ConfigArg, exit::Exit};
+use crate::{exit::Exit, note, options::ConfigArg, out};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -22,7 +22,7 @@ Examples:
 
 The runs are those of `POST /v1/runs` in the configured `store`. The server must not be running: ask a running one with
 `GET /v1/runs`, and `POST /v1/runs/ID/resume` or `/cancel`. A run that is resumed goes on when the server starts.")]
-pub(super) struct RunsCommand {
+pub struct RunsCommand {
     /// What to do
     #[arg(value_enum, default_value_t = Action::List)]
     action: Action,
@@ -52,7 +52,7 @@ enum Action {
 }
 
 impl RunsCommand {
-    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+    pub async fn run(self) -> anyhow::Result<Exit> {
         let durable = Durable::shared(self.open().await?);
         let id = self.id.map(RunId::from);
         match (self.action, id) {

@@ -5,10 +5,10 @@ use brigade_config::{KeyHash, key_name_problem};
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use super::exit::Exit;
+use crate::{exit::Exit, note, out};
 
 #[derive(Debug, Args)]
-pub(super) struct KeysCommand {
+pub struct KeysCommand {
     #[command(subcommand)]
     command: Command,
 }
@@ -28,7 +28,7 @@ The key is shown once. The configuration contains only its hash, from which the 
 }
 
 impl KeysCommand {
-    pub(super) fn run(self) -> anyhow::Result<Exit> {
+    pub fn run(self) -> anyhow::Result<Exit> {
         let Command::New { name } = self.command;
         if let Some(problem) = key_name_problem(&name) {
             bail!(problem);

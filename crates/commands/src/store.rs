@@ -7,7 +7,7 @@ use brigade_config::Retention;
 use brigade_store::{Database, HistorySettings, MemorySettings, RecallSettings, SqliteMemory, SqliteRecall, StoreFile};
 use clap::{Args, Subcommand};
 
-use super::{ConfigArg, exit::Exit};
+use crate::{exit::Exit, note, options::ConfigArg, out};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -15,7 +15,7 @@ Examples:
   brigade store backup brigade-2026-11-30.db
   brigade store restore brigade-2026-11-30.db
   brigade store check --store brigade-2026-11-30.db")]
-pub(super) struct StoreCommand {
+pub struct StoreCommand {
     #[command(subcommand)]
     command: Command,
 }
@@ -59,7 +59,7 @@ struct StoreArg {
 }
 
 impl StoreCommand {
-    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+    pub async fn run(self) -> anyhow::Result<Exit> {
         match self.command {
             Command::Backup { file, store } => back_up(&store.path()?, &file)?,
             Command::Restore { file, store } => {

@@ -16,7 +16,7 @@ use brigade_terminal::{Terminal, printable};
 use clap::Args;
 use jiff::Timestamp;
 
-use super::{ConfigArg, exit::Exit, kept_runs};
+use crate::{exit::Exit, kept_runs, options::ConfigArg, out};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -29,7 +29,7 @@ Examples:
 The id is in the summary of a run, in the log lines and in the response header `x-trace-id`. Without an option, the run is
 looked up in the configured `store`, in the configured file `log.events`, in `events.jsonl`, and among the runs of the
 command line. The server can keep running.")]
-pub(super) struct TraceCommand {
+pub struct TraceCommand {
     /// The trace id: its first 8 digits, or all 32. Without it, the latest runs are listed
     id: Option<String>,
     /// The file of events to read, as `log.events` and `brigade run --events` write it
@@ -67,7 +67,7 @@ struct ListedRun {
 }
 
 impl TraceCommand {
-    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+    pub async fn run(self) -> anyhow::Result<Exit> {
         let sources = self.sources()?;
         let text = match &self.id {
             Some(id) => show(&id.to_ascii_lowercase(), &sources).await?,
@@ -90,7 +90,7 @@ impl TraceCommand {
             sources.extend(loaded.config.log.events.map(|path| Source::Events(loaded.folder.join(path))));
         }
         sources.push(Source::Events(PathBuf::from("events.jsonl")));
-        sources.extend(kept_runs::path().map(Source::Events));
+        sources.extend(kept_runs::kept_runs_path().map(Source::Events));
         Ok(sources)
     }
 }
@@ -125,7 +125,7 @@ async fn show(id: &str, sources: &[Source]) -> anyhow::Result<String> {
 /// Lists the latest runs of all sources.
 async fn list(sources: &[Source], limit: u32) -> anyhow::Result<String> {
     let mut runs = Vec::new();
-    let of_any_folder = kept_runs::path();
+    let of_any_folder = kept_runs::kept_runs_path();
     for source in sources {
         let is_of_any_folder = of_any_folder.as_deref() == Some(source.path());
         runs.extend(source.runs(limit).await?.into_iter().map(|run| ListedRun { is_of_any_folder, ..run }));

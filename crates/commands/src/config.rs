@@ -3,10 +3,10 @@
 use brigade_config::{ConfigValue, LoadedConfig};
 use clap::{Args, Subcommand};
 
-use super::{ConfigArg, exit::Exit};
+use crate::{exit::Exit, options::ConfigArg, out};
 
 #[derive(Debug, Args)]
-pub(super) struct ConfigCommand {
+pub struct ConfigCommand {
     #[command(subcommand)]
     command: Command,
 }
@@ -35,7 +35,7 @@ Examples:
 }
 
 impl ConfigCommand {
-    pub(super) fn run(self) -> anyhow::Result<Exit> {
+    pub fn run(self) -> anyhow::Result<Exit> {
         match self.command {
             Command::Schema => out!("{}", serde_json::to_string_pretty(&LoadedConfig::schema())?),
             Command::Show { config, origin: false } => {

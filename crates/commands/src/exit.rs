@@ -6,7 +6,7 @@ use brigade_core::{Outcome, StopReason};
 
 /// The exit code of the process. `--help` lists the codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Exit {
+pub enum Exit {
     /// The answer is complete.
     Finished = 0,
     /// Something failed; standard error says what.
@@ -25,7 +25,7 @@ pub(super) enum Exit {
 }
 
 /// The list that `--help` shows.
-pub(super) const EXIT_CODES: &str = "\
+pub const EXIT_CODES: &str = "\
 Exit codes:
     0  the answer is complete
     1  something failed; standard error says what

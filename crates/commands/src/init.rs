@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{exit::Exit, output::program};
+use crate::{exit::Exit, out, output::program};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -15,7 +15,7 @@ Example:
 
 It looks for ANTHROPIC_API_KEY and OPENAI_API_KEY, and for Ollama on this machine. If it finds none of them, the
 configuration uses the built-in simulator, whose answers are made up.")]
-pub(super) struct InitCommand {
+pub struct InitCommand {
     /// The file to write. An existing file is not overwritten
     #[arg(default_value = DEFAULT_PATH, value_name = "FILE")]
     path: PathBuf,
@@ -50,7 +50,7 @@ const DEFAULT_PATH: &str = "brigade.toml";
 const OLLAMA_ADDRESS: &str = "127.0.0.1:11434";
 
 impl InitCommand {
-    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+    pub async fn run(self) -> anyhow::Result<Exit> {
         let providers = detect().await;
         let path = self.path.display();
         let file = OpenOptions::new().write(true).create_new(true).open(&self.path);

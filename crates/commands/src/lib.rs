@@ -1,0 +1,30 @@
+//! Commands of the `brigade` program that need no server, and what all of its commands share.
+//!
+//! The program itself is in `brigade-server`, with the commands that run agents. This crate is a part of that program: its
+//! functions return `anyhow` errors, which are printed, and it is of little use to other programs.
+
+#![allow(missing_docs, reason = "clap would print documentation of the types of commands as their help")]
+
+mod config;
+mod exit;
+mod init;
+mod kept_runs;
+mod keys;
+mod options;
+mod output;
+mod runs;
+mod simulate;
+mod store;
+mod trace;
+
+pub use config::ConfigCommand;
+pub use exit::{EXIT_CODES, Exit};
+pub use init::InitCommand;
+pub use kept_runs::{create_kept_runs, kept_runs_path, kept_runs_recorder};
+pub use keys::KeysCommand;
+pub use options::{ConfigArg, ListenHint, ProvidersArg};
+pub use output::{OutputClosed, address, count, note_end, note_line, print_line, program};
+pub use runs::RunsCommand;
+pub use simulate::SimulateCommand;
+pub use store::StoreCommand;
+pub use trace::TraceCommand;
