@@ -5,6 +5,7 @@
 
 #![allow(missing_docs, reason = "clap would print documentation of the types of commands as their help")]
 
+mod approvals;
 mod config;
 mod exit;
 mod init;
@@ -17,6 +18,7 @@ mod simulate;
 mod store;
 mod trace;
 
+pub use approvals::ApprovalsCommand;
 pub use config::ConfigCommand;
 pub use exit::{EXIT_CODES, Exit};
 pub use init::InitCommand;

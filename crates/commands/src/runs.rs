@@ -53,7 +53,7 @@ enum Action {
 
 impl RunsCommand {
     pub async fn run(self) -> anyhow::Result<Exit> {
-        let durable = Durable::shared(self.open().await?);
+        let durable = Durable::shared(open_store(&self.config).await?);
         let id = self.id.map(RunId::from);
         match (self.action, id) {
             (Action::List, _) | (_, None) => {
@@ -73,19 +73,20 @@ impl RunsCommand {
         }
         Ok(Exit::Finished)
     }
+}
 
-    async fn open(&self) -> anyhow::Result<Arc<dyn RunStore>> {
-        let loaded = self.config.load()?;
-        let Some(path) = &loaded.config.store else {
-            bail!("no `store` is configured, so no runs are kept; add `store = \"brigade.db\"` to the configuration");
-        };
-        let path = loaded.folder.join(path);
-        if !path.exists() {
-            bail!("{} does not exist; the server creates it at its first start", path.display());
-        }
-        let opened = tokio::task::spawn_blocking(move || Database::open(path)).await?;
-        Ok(Arc::new(SqliteRunStore::new(opened.context("stop the server, or ask it over HTTP")?)))
+/// Opens the store of runs. Fails while a server uses it.
+pub(crate) async fn open_store(config: &ConfigArg) -> anyhow::Result<Arc<dyn RunStore>> {
+    let loaded = config.load()?;
+    let Some(path) = &loaded.config.store else {
+        bail!("no `store` is configured, so no runs are kept; add `store = \"brigade.db\"` to the configuration");
+    };
+    let path = loaded.folder.join(path);
+    if !path.exists() {
+        bail!("{} does not exist; the server creates it at its first start", path.display());
     }
+    let opened = tokio::task::spawn_blocking(move || Database::open(path)).await?;
+    Ok(Arc::new(SqliteRunStore::new(opened.context("stop the server, or ask it over HTTP")?)))
 }
 
 async fn show(durable: &Durable, id: RunId) -> anyhow::Result<()> {

@@ -14,8 +14,8 @@ mod simulator;
 use std::process::ExitCode;
 
 use brigade_commands::{
-    ConfigCommand, EXIT_CODES, Exit, InitCommand, KeysCommand, OutputClosed, RunsCommand, SimulateCommand,
-    StoreCommand, TraceCommand, note, out,
+    ApprovalsCommand, ConfigCommand, EXIT_CODES, Exit, InitCommand, KeysCommand, OutputClosed, RunsCommand,
+    SimulateCommand, StoreCommand, TraceCommand, note, out,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -48,6 +48,8 @@ enum Command {
     Store(StoreCommand),
     /// Lists, shows, resumes and cancels stored runs
     Runs(RunsCommand),
+    /// Lists and answers the calls that wait for an approval
+    Approvals(ApprovalsCommand),
     /// Creates API keys for clients
     Keys(KeysCommand),
     /// Says how old the prices of models are, and how to bring your own
@@ -95,6 +97,7 @@ impl Cli {
             Command::Trace(command) => command.run().await,
             Command::Store(command) => command.run().await,
             Command::Runs(command) => command.run().await,
+            Command::Approvals(command) => command.run().await,
             Command::Keys(command) => command.run(),
             Command::Prices(command) => command.run(),
             Command::Config(command) => command.run(),

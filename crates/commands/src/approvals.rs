@@ -1,0 +1,166 @@
+//! `brigade approvals`
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use brigade_config::LOCAL_CALLER;
+use brigade_durable::{Approval, ApprovalAnswer, ApprovalQuery, ApprovalStatus, Durable};
+use brigade_terminal::printable;
+use clap::{Args, ValueEnum};
+use reqwest::{Client, RequestBuilder, header::CONTENT_TYPE};
+use serde_json::{Map, Value, json};
+
+use crate::{exit::Exit, note, options::ConfigArg, out, runs::open_store};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brigade approvals                                        the calls that wait for an approval
+  brigade approvals approve apr_7f0c… --reason \"Paid twice.\"
+  brigade approvals deny apr_7f0c… --reason \"Too much.\"
+  brigade approvals approve apr_7f0c… --arguments '{\"order\": \"A-17\", \"amount\": 20}'
+
+It asks the running server of the configuration, with an API key that has the scope \"approve\", or without keys with the
+token that the server prints when it starts. If no server runs, it answers in the `store`, and the run goes on when the
+server starts.")]
+pub struct ApprovalsCommand {
+    /// What to do
+    #[arg(value_enum, default_value_t = Action::List)]
+    action: Action,
+    /// The id of the approval
+    #[arg(required_if_eq_any([("action", "approve"), ("action", "deny")]))]
+    id: Option<String>,
+    /// Why. The model reads the reason of a denial
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Other arguments to make the call with, as JSON
+    #[arg(long, value_name = "JSON")]
+    arguments: Option<String>,
+    /// An API key with the scope "approve", or the server's token
+    #[arg(long, value_name = "KEY", env = "BRIGADE_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// The address of the server; by default `server.listen` of the configuration
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Action {
+    /// Lists the calls that wait for an approval
+    List,
+    /// Makes the call
+    Approve,
+    /// Does not make the call
+    Deny,
+}
+
+/// A server on this machine answers at once.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl ApprovalsCommand {
+    pub async fn run(self) -> anyhow::Result<Exit> {
+        let base = match &self.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => match self.config.load()?.config.server.listen {
+                all if all.ip().is_unspecified() => format!("http://localhost:{}", all.port()),
+                listen => format!("http://{listen}"),
+            },
+        };
+        let arguments = self.arguments.as_deref().map(serde_json::from_str::<Map<String, Value>>).transpose();
+        let arguments = arguments.context("`--arguments` must be a JSON object")?;
+        // A second installation is refused, which does no harm.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().timeout(TIMEOUT).build()?;
+        let request = match &self.id {
+            Some(id) if self.action != Action::List => {
+                let decision = if self.action == Action::Approve { "approve" } else { "deny" };
+                let body = json!({ "decision": decision, "reason": self.reason, "arguments": arguments });
+                let request = client.post(format!("{base}/v1/approvals/{id}"));
+                request.header(CONTENT_TYPE, "application/json").body(body.to_string())
+            }
+            _ => client.get(format!("{base}/v1/approvals?status=pending&limit=100")),
+        };
+        match self.send(request).await? {
+            Some(answer) => print(&answer)?,
+            None if self.url.is_some() => bail!("no server answers at {base}"),
+            None => self.in_store(arguments).await?,
+        }
+        Ok(Exit::Finished)
+    }
+
+    /// The answer of the server; absent if none runs.
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Option<Value>> {
+        let request = self.key.iter().fold(request, RequestBuilder::bearer_auth);
+        let response = match request.send().await {
+            Err(error) if error.is_connect() => return Ok(None),
+            response => response.context("the server did not answer")?,
+        };
+        let is_success = response.status().is_success();
+        let answer = response.text().await.context("the answer of the server broke off")?;
+        let answer: Value = serde_json::from_str(&answer).context("the answer of the server is not JSON")?;
+        if !is_success {
+            let message = answer.pointer("/error/message").and_then(Value::as_str).unwrap_or("the server refused it");
+            bail!("{}", printable(message));
+        }
+        Ok(Some(answer))
+    }
+
+    async fn in_store(&self, arguments: Option<Map<String, Value>>) -> anyhow::Result<()> {
+        let durable = Durable::shared(open_store(&self.config).await?);
+        let Some(id) = self.id.as_ref().filter(|_| self.action != Action::List) else {
+            let query = ApprovalQuery::default().status(ApprovalStatus::Pending);
+            let approvals: Vec<_> = durable.store().approvals(&query).await?.iter().map(view).collect();
+            return print(&json!({ "data": approvals }));
+        };
+        let answer = if self.action == Action::Approve {
+            let answer = ApprovalAnswer::approve(LOCAL_CALLER);
+            arguments.into_iter().fold(answer, |answer, arguments| answer.arguments(&Value::Object(arguments)))
+        } else {
+            ApprovalAnswer::deny(LOCAL_CALLER)
+        };
+        if let Some(refusal) = durable.answer_approval(id, answer.reason(self.reason.clone())).await?.refusal() {
+            bail!(refusal);
+        }
+        note!("the run goes on when the server starts");
+        Ok(())
+    }
+}
+
+/// Prints the approvals of a list, or one.
+fn print(answer: &Value) -> anyhow::Result<()> {
+    let approvals = answer.get("data").and_then(Value::as_array);
+    if approvals.is_some_and(Vec::is_empty) {
+        note!("no call waits for an approval");
+    }
+    for approval in approvals.map_or(std::slice::from_ref(answer), Vec::as_slice) {
+        out!("{}", line(approval));
+    }
+    Ok(())
+}
+
+/// The parts of a stored approval that [`line`] shows.
+fn view(approval: &Approval) -> Value {
+    let Approval { id, status, tool, arguments, queue, account, run, expires_at, .. } = approval;
+    json!({
+        "id": id, "status": status.name(), "tool": tool, "agent": queue, "key": account, "run": run,
+        "arguments": arguments, "expires_at": expires_at,
+    })
+}
+
+/// An approval in one line.
+fn line(approval: &Value) -> String {
+    let text = |name: &str| approval.get(name).and_then(Value::as_str).unwrap_or_default();
+    let arguments = approval.get("arguments").map(ToString::to_string).unwrap_or_default();
+    printable(&format!(
+        "{} {:<8} {} {arguments} (run {} of {} by {}, until {})",
+        text("id"),
+        text("status"),
+        text("tool"),
+        text("run"),
+        text("agent"),
+        text("key"),
+        text("expires_at")
+    ))
+}
