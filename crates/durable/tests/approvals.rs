@@ -271,9 +271,8 @@ async fn an_answer_between_two_processes_is_neither_lost_nor_used_early() {
     assert_eq!((world.paid(), world.model().requests().len()), (vec![250], 2));
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_approved_call_that_a_crash_interrupted_is_not_made_again() {
-    let world = World::new([refund("1", 250), Turn::text("The end.")]);
+/// A run whose process stopped while its approved call was being made.
+async fn interrupted(world: &World) -> RunId {
     let paid = Arc::clone(&world.paid);
     let stuck = tool_fn("refund", "Pays money back.", move |args: Refund, _: Run| {
         paid.lock().unwrap().push(args.amount);
@@ -290,6 +289,13 @@ async fn an_approved_call_that_a_crash_interrupted_is_not_made_again() {
         })
         .await;
     tokio::time::sleep(LATER).await;
+    run
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approved_call_that_a_crash_interrupted_is_not_made_again() {
+    let world = World::new([refund("1", 250), Turn::text("The end.")]);
+    let run = interrupted(&world).await;
     world
         .during(world.desk(), async |durable| {
             let found = durable.wait_until(run, |run| run.status == RunState::Waiting).await.unwrap();
@@ -301,6 +307,21 @@ async fn an_approved_call_that_a_crash_interrupted_is_not_made_again() {
         .await;
     assert_eq!(world.paid(), [250]);
     assert!(world.requests().contains("It was paid."));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_call_whose_tool_needs_no_approval_any_more_is_not_made_again() {
+    let world = World::new([refund("1", 250), Turn::text("The end.")]);
+    let run = interrupted(&world).await;
+    world
+        .during(Agent::new("desk", world.model()).tool(world.refund()), async |durable| {
+            let failed = durable.wait(run).await.unwrap();
+            assert_eq!(failed.status, RunState::Failed);
+            let error = failed.error.unwrap();
+            assert!(error.contains("`1/tool:1`") && error.contains("needed an approval"), "{error}");
+        })
+        .await;
+    assert_eq!(world.paid(), [250]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -205,6 +205,12 @@ impl Run {
                 return Err(scope.fail(JournalError::NeedsDecision { path, name }));
             }
         }
+        let may_repeat = matches!(effect, Effect::Composite | Effect::Repeatable);
+        if record.is_none() && inside.is_replaying() && !may_repeat {
+            let reason =
+                "there are records of steps inside it, so it needed an approval or was a delegation when it began";
+            return Err(scope.fail(JournalError::diverged(path, reason)));
+        }
         let account = self.inner.ledger.with_extra_limit(Arc::clone(&self.inner.agent), Budget::unlimited());
         if let Some(record) = record {
             account.replay(&Changes::of(record).map_err(|error| scope.fail(error))?.items.spending());
