@@ -61,6 +61,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl ApprovalsCommand {
     pub async fn run(self) -> anyhow::Result<Exit> {
+        if self.arguments.is_some() && self.action != Action::Approve {
+            bail!("`--arguments` belongs to `approve`");
+        }
+        if self.action == Action::List && (self.id.is_some() || self.reason.is_some()) {
+            bail!("`list` takes neither an id nor a reason; write `brigade approvals approve ID` or `deny ID`");
+        }
         let base = match &self.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => match self.config.load()?.config.server.listen {
@@ -72,7 +78,9 @@ impl ApprovalsCommand {
         let arguments = arguments.context("`--arguments` must be a JSON object")?;
         // A second installation is refused, which does no harm.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().timeout(TIMEOUT).build()?;
+        let builder = Client::builder().timeout(TIMEOUT);
+        // The server of the configuration is on this machine, and its key must not go to a proxy.
+        let client = if self.url.is_none() { builder.no_proxy() } else { builder }.build()?;
         let request = match &self.id {
             Some(id) if self.action != Action::List => {
                 let decision = if self.action == Action::Approve { "approve" } else { "deny" };
@@ -131,6 +139,9 @@ impl ApprovalsCommand {
 /// Prints the approvals of a list, or one.
 fn print(answer: &Value) -> anyhow::Result<()> {
     let approvals = answer.get("data").and_then(Value::as_array);
+    if answer.get("has_more") == Some(&Value::Bool(true)) {
+        note!("only the newest 100 are shown");
+    }
     if approvals.is_some_and(Vec::is_empty) {
         note!("no call waits for an approval");
     }

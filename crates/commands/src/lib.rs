@@ -1,4 +1,4 @@
-//! Commands of the `brigade` program that need no server, and what all of its commands share.
+//! Commands of the `brigade` program that run no agents, and what all of its commands share.
 //!
 //! The program itself is in `brigade-server`, with the commands that run agents. This crate is a part of that program: its
 //! functions return `anyhow` errors, which are printed, and it is of little use to other programs.

@@ -17,8 +17,9 @@ pub struct ApprovalsConfig {
     #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "units::duration")]
     #[schemars(with = "String")]
     pub expire: Duration,
-    /// How long a request to `/v1/chat/completions` stays open while a call waits. "60s" by default, which clients wait
-    /// for an answer anyway. Then the response says what the run waits for. "0s" ends it at once.
+    /// How long after its start a request to `/v1/chat/completions` still stays open while a call waits. "60s" by default,
+    /// which clients wait for an answer anyway. It keeps its place among `server.max_runs` meanwhile. Then the response says
+    /// what the run waits for. "0s" ends it at once.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub wait_in_request: Duration,

@@ -45,11 +45,11 @@ pub struct KeyConfig {
 pub enum KeyScope {
     /// Start runs, and cancel the key's own runs.
     Run,
-    /// Read the key's own runs and their cost.
+    /// Read the key's own runs, their cost and their approvals.
     Read,
     /// See and answer the approvals of the key's own runs, and of the keys in `approves`. "admin" does not include this.
     Approve,
-    /// Read and cancel the runs of all keys, and read the metrics.
+    /// Read and cancel the runs of all keys, see their approvals, and read the metrics.
     Admin,
 }
 

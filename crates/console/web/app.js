@@ -18,7 +18,9 @@ function App() {
   const isServed = Boolean(description.data?.paths?.["/v1/approvals"]);
   const approvals = useGet(isServed ? "v1/approvals?limit=100" : null, 3000);
   const hasApprovals = isServed && approvals.error?.status !== 403;
-  const waiting = approvals.data?.data?.filter((approval) => approval.status === "pending").length ?? 0;
+  // The newest of all may leave out old ones that still wait.
+  const open = useGet(isServed ? "v1/approvals?status=pending&limit=100" : null, 3000);
+  const waiting = open.data?.data?.length ?? 0;
   const tabs = [["runs", "Runs"], ["try", "Try"], hasApprovals && ["approvals", "Approvals"], ["money", "Money"], ["agents", "Agents"]].filter(Boolean);
   const name = tabs.find(([path]) => path === view)?.[1] ?? "Runs";
   useEffect(() => {
@@ -39,7 +41,7 @@ function App() {
       : view === "money"
         ? html`<${Money} query=${query} />`
         : view === "approvals" && hasApprovals
-          ? html`<${Approvals} state=${approvals} />`
+          ? html`<${Approvals} state=${approvals} open=${open} />`
           : view === "try"
             ? html`<${Try} query=${query} />`
             : view === "agents"

@@ -9,14 +9,15 @@ import { Ago, Stale, State, useNow } from "./parts.js";
 
 const ENDS = { approved: ["ok", "check"], denied: ["bad", "cross"], expired: ["warn", "clock"], closed: ["quiet", "slash"] };
 
-export function Approvals({ state }) {
+export function Approvals({ state, open }) {
   const now = useNow();
   if (!state.data) return html`<${State} state=${state} />`;
-  const all = state.data.data;
-  const pending = all.filter((approval) => approval.status === "pending");
-  const decided = all.filter((approval) => approval.status !== "pending");
+  if (!open.data) return html`<${State} state=${open} />`;
+  // The oldest first, so that a new one moves none of those that somebody is about to answer.
+  const pending = [...open.data.data].reverse();
+  const decided = state.data.data.filter((approval) => approval.status !== "pending");
   return html`<${Stale} state=${state} />
-    ${pending.length ? pending.map((approval) => html`<${Pending} key=${approval.id} approval=${approval} now=${now} onDecided=${state.reload} />`) : html`<div class="empty"><p>Nothing waits for a decision.</p><p class="quiet">A tool with <code>approval</code> in the configuration waits here before it is called.</p></div>`}
+    ${pending.length ? pending.map((approval) => html`<${Pending} key=${approval.id} approval=${approval} now=${now} onDecided=${() => { open.reload(); state.reload(); }} />`) : html`<div class="empty"><p>Nothing waits for a decision.</p><p class="quiet">A tool with <code>approve</code> in the configuration waits here before it is called.</p></div>`}
     ${decided.length > 0 && html`<section class="panel"><h2>Decided</h2><table class="sums"><thead><tr><th>decision</th><th>tool</th><th class="wide">agent</th><th>by</th><th>when</th><th class="wide">reason</th></tr></thead>
       <tbody>${decided.map((approval) => html`<${Decided} key=${approval.id} approval=${approval} now=${now} />`)}</tbody></table></section>`}`;
 }
@@ -55,7 +56,7 @@ function Pending({ approval, now, onDecided }) {
     setBusy(false);
   };
   const onKey = (event) => {
-    if (event.target.tagName === "INPUT" || event.target.tagName === "TEXTAREA" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (busy || event.repeat || ["INPUT", "TEXTAREA", "BUTTON", "A"].includes(event.target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "a") decide("approve");
     else if (event.key === "d") decide("deny");
     else return;
@@ -82,7 +83,7 @@ function Pending({ approval, now, onDecided }) {
 function Diff({ before, after }) {
   const [old, edited] = [before.split("\n"), after.split("\n")];
   const lines = [...old.filter((line) => !edited.includes(line)).map((line) => ["−", line]), ...edited.filter((line) => !old.includes(line)).map((line) => ["+", line])];
-  if (!lines.length) return html`<p class="quiet small">no change yet</p>`;
+  if (!lines.length) return html`<p class="quiet small">${before === after ? "no change yet" : "the order or the number of equal lines has changed"}</p>`;
   return html`<pre class="diff">${lines.map(([sign, line]) => html`<span class=${sign === "+" ? "tone-ok" : "tone-bad"}>${sign} ${plain(line)}\n</span>`)}</pre>`;
 }
 

@@ -146,7 +146,7 @@ function Answer({ run, over }) {
   const text = run.result?.text;
   if (text) return html`<div class="panel">${run.result.model && html`<p class="quiet small">by <bdi>${shortModel(run.result.model)}</bdi>, as plain text: links and markup are not live</p>`}<${LongText} text=${text} /></div>`;
   if (!over) return html`<div class="empty quiet"><p>There is no answer yet.</p></div>`;
-  return html`<div class="empty"><p>${run.result?.text === "" ? "The answer is empty." : "The answer is not kept."}</p><p class="quiet">Answers are kept in memory only, until the process ends or ${"`server.kept_runs`"} newer runs have ended.</p></div>`;
+  return html`<div class="empty"><p>${run.result?.text === "" ? "The answer is empty." : "The answer is not kept."}</p><p class="quiet">The store keeps answers of durable runs for ${"`retention.answers`"}. Other answers are kept in memory, until the process ends or ${"`server.kept_runs`"} newer runs have ended.</p></div>`;
 }
 
 function Costs({ run }) {

@@ -48,9 +48,28 @@ impl Terminal {
     }
 }
 
-/// Removes control characters, so that a model or a tool cannot control the terminal.
+/// Removes control characters, so that a model or a tool cannot control the terminal, and shows the characters that would
+/// hide or reorder text, such as `⟨202E⟩`.
 pub fn printable(text: &str) -> String {
-    text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect()
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            // Zero-width characters and Unicode's controls of direction: <https://www.unicode.org/reports/tr9/>.
+            '\u{61c}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => {
+                shown.extend(["⟨", &format!("{:04X}", u32::from(char)), "⟩"]);
+            }
+            '\n' | '\t' => shown.push(char),
+            _ if char.is_control() => {}
+            _ => shown.push(char),
+        }
+    }
+    shown
 }
 
 impl AnswerText {
@@ -198,6 +217,12 @@ mod tests {
 
     const PLAIN: Terminal = Terminal { width: Some(20), color: false };
     const COLOR: Terminal = Terminal { width: Some(20), color: true };
+
+    #[test]
+    fn characters_that_hide_or_reorder_text_are_shown_and_controls_removed() {
+        assert_eq!(printable("a\u{202e}b\u{200b}c\u{feff}"), "a⟨202E⟩b⟨200B⟩c⟨FEFF⟩");
+        assert_eq!(printable("é\u{1b}[31m\r\n\tü"), "é[31m\n\tü");
+    }
 
     #[test]
     fn lines_are_wrapped_between_words_and_lists_are_indented() {

@@ -82,9 +82,11 @@ impl RunReport {
         let span = run.span().clone();
         let work = async {
             let mut report = Self::start(run.clone());
-            // A group may have taken an error of the journal for one of a member.
-            let is_recorded = |_: &Outcome| run.check_journal().map_err(|error| RunError::before(&run, error));
-            match work(run.clone()).await.and_then(|outcome| is_recorded(&outcome).map(|()| outcome)) {
+            let result = work(run.clone()).await;
+            // A group may have taken an error of the journal for one of a member, and answered or failed because of it.
+            let is_of_journal = matches!(&result, Err(error) if matches!(error.cause(), crate::RunFailure::Journal(_)));
+            let journal = if is_of_journal { Ok(()) } else { run.check_journal() };
+            match journal.map_err(|error| RunError::before(&run, error)).and(result) {
                 Ok(outcome) => Ok(report.ended(outcome)),
                 Err(error) => Err(report.failed(error)),
             }

@@ -68,12 +68,12 @@ pub enum Verdict {
 /// ```
 #[async_trait]
 pub trait Decide: Send + Sync + 'static {
-    /// Decides about a call. It should return soon, because the run goes on meanwhile.
+    /// Decides about a call. The time limits of the run go on while it decides.
     async fn decide(&self, request: ApprovalRequest) -> Verdict;
 }
 
 /// Who is asked about the calls of a run: set it with [`RunBuilder::shared`](brigade_core::RunBuilder::shared). By default
-/// there is not an approver, and calls that need an approval are not made. A run of [`Durable`](crate::Durable) asks by its store.
+/// no approver is asked, and calls that need an approval are not made. A run of [`Durable`](crate::Durable) asks by its store.
 #[derive(Clone, Default)]
 pub struct Approver(pub(crate) Source);
 

@@ -25,7 +25,7 @@ pub struct NewApproval {
     pub arguments: RawJson,
     /// The digest of the arguments.
     pub sha256: String,
-    /// The JSON Schema of the arguments, for a person who edits them.
+    /// The JSON Schema of the arguments; edited ones are checked against it.
     pub schema: RawJson,
     /// After this time the call is denied. 24 hours by default: a person sees it on the next day.
     pub expires_in: Duration,

@@ -149,9 +149,8 @@ impl ClaimedRun {
             },
         };
         match self.end(next).await {
-            Ok(Committed::Written) => end,
-            // The next worker that claims the run handles the signal.
-            Ok(Committed::Signalled) => WorkEnd::Released,
+            // A run that was signalled meanwhile is ready at once. Its client still learns what it waited for.
+            Ok(Committed::Written | Committed::Signalled) => end,
             Err(error) => {
                 tracing::warn!(run = %self.run.id, "this worker stops its work on the run: {error}");
                 WorkEnd::Lost

@@ -91,6 +91,15 @@ thread_local! {
     static STRICT: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Sets back whether the thread is strict, also after a panic.
+struct Strict(bool);
+
+impl Drop for Strict {
+    fn drop(&mut self) {
+        STRICT.set(self.0);
+    }
+}
+
 /// Whether [`read`] tries to read a document in one pass.
 pub(crate) fn is_strict() -> bool {
     STRICT.get()
@@ -183,9 +192,10 @@ impl<'de> Deserialize<'de> for LooseString {
 /// Most documents have nothing odd and are read in one pass. To leave out a value of an unexpected type, the text of each
 /// value must be found before it is read, which scans a text once more for each object and list around it.
 pub(crate) fn read<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Option<T> {
-    let before = STRICT.replace(true);
-    let strict = serde_json::from_slice::<LooseObject<T>>(document);
-    STRICT.set(before);
+    let strict = {
+        let _strict = Strict(STRICT.replace(true));
+        serde_json::from_slice::<LooseObject<T>>(document)
+    };
     strict.or_else(|_| serde_json::from_slice::<LooseObject<T>>(document)).ok()?.0
 }
 

@@ -43,6 +43,7 @@ pub(crate) async fn complete(
         request.durability = Durability::Submit(Box::new(submission));
         request.hold = api.wait_in_request;
     }
+    drop(text);
     if is_streamed {
         return chat_stream::respond(&api, &caller, ids, request, include_usage).await;
     }

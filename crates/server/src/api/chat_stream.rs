@@ -216,6 +216,10 @@ impl ChunkStream {
     }
 
     fn complete(&mut self, end: &RunEnd, outcome: &Outcome) {
+        if let RunEnd::Suspended(_) = end {
+            // What was sent is a part of the run, not of the text that says what it waits for.
+            self.sent.clear();
+        }
         // Sends the text that was not sent yet: all of it if text is not streamed, usually none otherwise.
         match missing_rest(self.sent.trim(), &outcome.text) {
             "" => self.send_role(),

@@ -278,13 +278,15 @@ fn completion_id(run: &RunHandle) -> String {
 
 /// The answer of a run that waits: it says what for.
 fn waiting_outcome(run: &RunHandle, suspended: &SuspendedRun) -> Result<Outcome, ApiError> {
+    let id = run.id();
     let Some(Waiting { note, .. }) = &suspended.waiting else {
-        let message = "this server is shutting down; the run goes on when it has started again";
+        let message = format!(
+            "this process does not carry on the run any more; it goes on later, and `GET /v1/runs/{id}` shows its answer"
+        );
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Stopping, message));
     };
-    let id = run.id();
     let text = format!(
-        "This is not the answer yet: {note}. The run goes on when they are answered; its id is {id}, and \
+        "This is not the answer yet: {note}. The run goes on once a person has decided; its id is {id}, and \
          `GET /v1/runs/{id}` shows its answer."
     );
     let mut outcome = Outcome::new(run.trace(), StopReason::Finished, text, Transcript::new());

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
 };
@@ -14,7 +14,7 @@ use brigade_observability::LoggingHandle;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::serve::ServeCommand;
+use super::serve::{ServeCommand, print_token};
 use crate::configured::ConfiguredApi;
 
 /// Reloads the configuration at each SIGHUP.
@@ -28,14 +28,22 @@ pub(super) struct Reloads {
     /// The number of the last reload that was asked for.
     newest: AtomicU64,
     applying: Mutex<()>,
+    /// Whether the token that answers approvals was printed.
+    has_token: AtomicBool,
 }
 
 /// Each one that does not end keeps a thread.
 const MOST_RELOADS: usize = 8;
 
 impl Reloads {
-    pub(super) fn new(command: ServeCommand, configured: ConfiguredApi, logging: LoggingHandle) -> Arc<Self> {
-        Arc::new(Self { command, configured, logging, newest: AtomicU64::new(0), applying: Mutex::new(()) })
+    pub(super) fn new(
+        command: ServeCommand,
+        configured: ConfiguredApi,
+        logging: LoggingHandle,
+        has_token: bool,
+    ) -> Arc<Self> {
+        let (newest, applying) = (AtomicU64::new(0), Mutex::new(()));
+        Arc::new(Self { command, configured, logging, newest, applying, has_token: has_token.into() })
     }
 
     /// Waits for signals forever.
@@ -77,7 +85,7 @@ impl Reloads {
     /// Returns whether the configuration was applied. It is not if a later reload was asked for meanwhile.
     async fn reload(&self, number: u64) -> anyhow::Result<bool> {
         let loaded = self.command.load()?;
-        let level = loaded.config.log.level.clone();
+        let (level, asks_for_approvals) = (loaded.config.log.level.clone(), loaded.config.asks_for_approvals());
         let prepared = self.configured.prepare(loaded).await?;
         let _applying = self.applying.lock();
         if self.newest.load(Ordering::Relaxed) != number {
@@ -87,6 +95,9 @@ impl Reloads {
             self.logging.set_level(&level)?;
         }
         self.configured.apply(prepared);
+        if asks_for_approvals && !self.has_token.swap(true, Ordering::Relaxed) {
+            print_token(self.configured.api(), asks_for_approvals);
+        }
         Ok(true)
     }
 }

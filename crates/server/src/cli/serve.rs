@@ -69,7 +69,7 @@ impl ServeCommand {
         api.metrics.watch_logging(&logging);
         let runtime = tokio::runtime::Handle::current();
         let history = self.history.then(|| AbortOnDropHandle::new(runtime.spawn(demo_history::play(Arc::clone(&api)))));
-        let reloads = Reloads::new(self, configured, logging.clone());
+        let reloads = Reloads::new(self, configured, logging.clone(), asks_for_approvals);
         let _watching = AbortOnDropHandle::new(runtime.spawn(reloads.watch(hangups)));
         let exit = serve(&api, &server, asks_for_approvals).await?;
         drop(history);
@@ -108,6 +108,14 @@ impl ServeCommand {
     }
 }
 
+/// Prints the token that answers approvals. It is not logged, so that it is in no log file; a service manager that collects
+/// standard error has it.
+pub(super) fn print_token(api: &Api, asks_for_approvals: bool) {
+    if let Some(token) = api.approval_token().filter(|_| asks_for_approvals) {
+        note!("token to answer approvals: {token}");
+    }
+}
+
 /// Serves until a signal asks to stop.
 async fn serve(api: &Arc<Api>, server: &ServerConfig, asks_for_approvals: bool) -> anyhow::Result<Exit> {
     let (stop, stopped) = watch::channel(false);
@@ -122,10 +130,7 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig, asks_for_approvals: bool) 
         }
         None => None,
     };
-    if let Some(token) = api.approval_token().filter(|_| asks_for_approvals) {
-        // Not logged, because logs are read by more people than may approve calls.
-        note!("token to answer approvals: {token}");
-    }
+    print_token(api, asks_for_approvals);
     let names: Vec<_> = api.setup().agents.keys().cloned().collect();
     tracing::info!("listening on http://{address}; agents: {}", names.join(", "));
     if server.console {

@@ -150,7 +150,14 @@ impl RunLookup<'_> {
             RunStatus::Running | RunStatus::Interrupted => false,
         };
         Ok(match durable {
-            Some(run) if !is_recorded => FoundRun::Durable(Box::new(run)),
+            Some(mut run) if !is_recorded => {
+                // The request of a run that has ended is erased; the history still has what is shown of it.
+                let RequestSummary { trace, body } = &mut run.request;
+                *trace = trace.or_else(|| info.trace.parse().ok());
+                body.session_id = body.session_id.take().or(info.session);
+                body.user = body.user.take().or(info.user);
+                FoundRun::Durable(Box::new(run))
+            }
             durable => {
                 let answer = durable.and_then(|run| run.answer);
                 FoundRun::Stored(Box::new(RecordedRun { info, answer }))

@@ -251,6 +251,22 @@ async fn a_chat_stays_open_for_a_while_and_then_says_what_it_waits_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_chat_whose_second_call_waits_says_so_although_the_first_was_answered() {
+    let desk = Desk::new([refund(1), refund(2), Turn::text("Both were paid.")]);
+    let api = desk.serve(false).await;
+    let answering = async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let (_, list) = get(&api, "ada", "/v1/approvals?status=pending").await;
+        let path = format!("/v1/approvals/{}", list["data"][0]["id"].as_str().unwrap());
+        assert_eq!(post(&api, "ada", &path, json!({ "decision": "approve" })).await.0, 200);
+    };
+    let asking = post(&api, "ada", "/v1/chat/completions", chat("Pay me back, twice."));
+    let ((status, answer), ()) = tokio::join!(asking, answering);
+    assert_eq!((status, &answer["brigade"]["status"]), (200, &json!("waiting")), "{answer}");
+    assert_eq!(desk.paid(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_streamed_chat_that_waits_ends_properly() {
     let desk = Desk::new([refund(250), Turn::text("It was paid.")]);
     let api = desk.serve(false).await;
