@@ -28,6 +28,9 @@ pub(crate) struct Options {
 const COUNTED: [(Contender, &str); 2] = [(Contender::Wrappers, "wrappers"), (Contender::Production, "production")];
 
 const TOLERANCE: f64 = 0.05;
+/// The count of this form includes the thread that writes the log, which waits in another way on a busy machine: two counts
+/// of the same program differed by 8 %.
+const PRODUCTION_TOLERANCE: f64 = 0.15;
 
 /// The model calls of a short and a long process. The difference is free of the start and the warm-up. The debug build, in
 /// which continuous integration counts, takes twenty times as many instructions.
@@ -99,9 +102,10 @@ impl Instructions {
         let program = std::env::current_exe()?;
         ensure!(
             changed.is_empty(),
-            "instructions per model call differ by more than {:.0} % from bench/instructions.json; look for the cause, and \
+            "instructions per model call differ by more than {:.0} % (production: {:.0} %) from bench/instructions.json; look for the cause, and \
              if the change is intended, write the new numbers with `{} instructions --update`:\n{}",
             TOLERANCE * 100.0,
+            PRODUCTION_TOLERANCE * 100.0,
             program.display(),
             changed.join("\n")
         );
@@ -112,7 +116,8 @@ impl Instructions {
 impl Count {
     /// A form without an expected count in this profile passes; `--update` adds it.
     fn is_as_expected(&self) -> bool {
-        self.expected.is_none_or(|expected| (self.counted / expected - 1.0).abs() <= TOLERANCE)
+        let tolerance = if self.form == "production" { PRODUCTION_TOLERANCE } else { TOLERANCE };
+        self.expected.is_none_or(|expected| (self.counted / expected - 1.0).abs() <= tolerance)
     }
 }
 

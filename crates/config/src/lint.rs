@@ -5,7 +5,9 @@ use std::fmt;
 use brigade_core::{ModelId, Settings};
 use brigade_observability::PriceBook;
 
-use super::{AgentConfig, Config, FailurePolicy, ModelConfig, base_url::lint_base_urls, unused::lint_unused};
+use super::{
+    AgentConfig, Config, FailurePolicy, KeyConfig, KeyScope, ModelConfig, base_url::lint_base_urls, unused::lint_unused,
+};
 
 /// A warning about a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +50,7 @@ pub fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
     for (name, agent) in &config.agents {
         lints.extend(lint_agent(config, name, agent));
     }
+    lints.extend(lint_approvers(config));
     lints.extend(lint_base_urls(config));
     lints.extend(lint_unused(config));
     if config.budget.usd.is_none() && !config.agents.is_empty() {
@@ -55,6 +58,29 @@ pub fn lint(config: &Config, prices: &PriceBook) -> Vec<Lint> {
         lints.push(Lint::new("budget", advice));
     }
     lints
+}
+
+/// Warns of keys whose calls no key may approve.
+fn lint_approvers(config: &Config) -> Vec<Lint> {
+    if !config.asks_for_approvals() {
+        return Vec::new();
+    }
+    let may_approve = |approver: &str, key: &str| {
+        config.keys.get(approver).is_some_and(|found| {
+            let is_own = approver == key && !config.approvals.four_eyes;
+            found.scopes.contains(&KeyScope::Approve)
+                && (is_own || (approver != key && found.approves.iter().any(|name| name.as_ref() == key)))
+        })
+    };
+    let has_none = |key: &&String| !config.keys.keys().any(|approver| may_approve(approver, key));
+    let runs = |(name, key): (_, &KeyConfig)| key.scopes.contains(&KeyScope::Run).then_some(name);
+    let advice = |name: &String| {
+        let advice = format!(
+            "has runs whose calls no key may approve: give another key the scope \"approve\" and `approves = [{name:?}]`"
+        );
+        Lint::new(&format!("keys.{name}"), advice)
+    };
+    config.keys.iter().filter_map(runs).filter(has_none).map(advice).collect()
 }
 
 /// Warns of settings that the model refuses, or takes only up to a lower value.

@@ -279,6 +279,28 @@ fn settings_without_an_effect_are_pointed_out() {
 }
 
 #[test]
+fn keys_whose_calls_no_key_may_approve_are_pointed_out() {
+    let key =
+        |name: &str, more: &str| format!("[keys.{name}]\nhash = \"{}\"\n{more}\n", KeyHash::of(&format!("brg_{name}")));
+    let tool = "tools = [\"pay\"]\n[tools.pay]\ndescription = \"Pays.\"\napprove = \"always\"\n\
+                http = { url = \"https://a.test/pay\" }\n";
+    let lead = "scopes = [\"approve\"]";
+    let own = "scopes = [\"run\", \"approve\"]";
+    for (keys, four_eyes, is_found) in [
+        (key("desk", "") + &key("lead", lead), false, true),
+        (key("desk", "") + &key("lead", "scopes = [\"approve\"]\napproves = [\"desk\"]"), true, false),
+        (key("desk", own), false, false),
+        (key("desk", own), true, true),
+        (String::new(), false, false),
+    ] {
+        let text = format!("store = \"a.db\"\n{MINIMAL}{tool}[approvals]\nfour_eyes = {four_eyes}\n{keys}");
+        let found = lints(&text);
+        let expected = "keys.desk has runs whose calls no key may approve";
+        assert_eq!(found.iter().any(|lint| lint.starts_with(expected)), is_found, "{text}{found:#?}");
+    }
+}
+
+#[test]
 fn base_urls_that_look_wrong_are_pointed_out() {
     let advice = |kind: &str, url: &str| {
         let provider =

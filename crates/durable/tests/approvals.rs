@@ -487,6 +487,37 @@ async fn a_rule_that_was_relaxed_does_not_undo_a_denial() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_denied_call_is_not_made_although_its_rule_was_removed() {
+    for is_worker in [false, true] {
+        let world = World::new([refund("1", 250), Turn::text("The end.")]);
+        let task = Turn::call("1", "payer", json!({ "task": "Pay 250." }));
+        let desk = ScriptedModel::new([task, Turn::text("The end.")]);
+        let payer = || Worker::new(Agent::new("payer", world.model()).tool(world.refund()));
+        let gated = || ApprovedTool::new(payer().into_tool(), ApprovalRule::Always);
+        let agent = || Agent::new("desk", if is_worker { desk.clone() } else { world.model() });
+        let before = if is_worker { agent().tool(gated()) } else { agent().tool(world.approved_refund()) };
+        let run = world
+            .during(before, async |durable| {
+                let run = submit(&durable).await;
+                waits(&durable, run).await;
+                run
+            })
+            .await;
+        let after = if is_worker { agent().worker(payer()) } else { agent().tool(world.refund()) };
+        world
+            .during(after, async |durable| {
+                let approval = world.pending(run).await.remove(0);
+                durable.answer_approval(&approval.id, ApprovalAnswer::deny("ada")).await.unwrap();
+                let failed = durable.wait(run).await.unwrap();
+                assert_eq!(failed.status, RunState::Failed, "{failed:?}");
+                assert!(failed.error.unwrap().contains("needed an approval"));
+            })
+            .await;
+        assert!(world.paid().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_that_is_resumed_from_before_the_call_asks_again() {
     let world = World::new([refund("1", 250), Turn::panics()]);
     let run = world

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use brigade_core::{Journal, JournalError, StepRecord, StepState};
+use brigade_core::{Effect, Journal, JournalError, StepRecord, StepState};
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
 use super::lease::Lease;
@@ -20,6 +20,8 @@ pub(crate) struct StoreJournal {
     fence: Fence,
     lease: Arc<Lease>,
     records: Vec<StepRecord>,
+    /// The paths of the calls that had to ask for an approval.
+    approvals: Vec<String>,
     pending: Mutex<Pending>,
     writer: AsyncMutex<Writer>,
 }
@@ -59,10 +61,11 @@ impl StoreJournal {
         fence: Fence,
         lease: Arc<Lease>,
         records: Vec<StepRecord>,
+        approvals: Vec<String>,
         commit_number: u64,
     ) -> Self {
         let writer = Writer { number: commit_number, written: 0, unclear: None };
-        Self { store, fence, lease, records, pending: Mutex::default(), writer: AsyncMutex::new(writer) }
+        Self { store, fence, lease, records, approvals, pending: Mutex::default(), writer: AsyncMutex::new(writer) }
     }
 
     /// Commits the next state of the run. No step is in progress any more, so records of steps that began are left out if
@@ -117,6 +120,19 @@ impl StoreJournal {
         }
     }
 
+    /// Fails if a call that had to ask for an approval is made without one, because `ApprovedTool` was removed from its tool
+    /// since then: an answer, which may be a denial, would have no effect.
+    fn check_approvals(&self, record: &StepRecord) -> Result<(), JournalError> {
+        let is_made = |call: &str| match record.path.strip_prefix(call) {
+            Some("") => record.effect != Effect::Composite,
+            Some(inside) => inside.starts_with('/') && inside != "/call" && !inside.starts_with("/call/"),
+            None => false,
+        };
+        let Some(path) = self.approvals.iter().find(|call| is_made(call)) else { return Ok(()) };
+        let reason = format!("`{}` needed an approval when the call was made, and needs none now", record.name);
+        Err(JournalError::Diverged { path: path.clone(), reason })
+    }
+
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,6 +149,7 @@ impl Journal for StoreJournal {
         if record.state == StepState::Began && !self.lease.is_held() {
             return Err(JournalError::Fenced);
         }
+        self.check_approvals(&record)?;
         let added = {
             let mut pending = self.pending();
             pending.records.push(record);

@@ -74,7 +74,9 @@ impl ClaimedRun {
         };
         durable.shared.held.add(held.clone());
         let held = HeldRunGuard { durable: durable.clone(), run: held };
-        let journal = StoreJournal::new(Arc::clone(&durable.store), fence, lease, journal, run.commit_number);
+        let asked = durable.store.approvals(&crate::ApprovalQuery::default().run(run.id)).await?;
+        let asked = asked.into_iter().map(|approval| approval.path).collect();
+        let journal = StoreJournal::new(Arc::clone(&durable.store), fence, lease, journal, asked, run.commit_number);
         let answered = Arc::clone(&durable.shared.answered);
         let approvals = Arc::new(StoredApprovals::new(Arc::clone(&durable.store), run.id, answered));
         let claimed = Self { run, journal: Arc::new(journal), approvals, held };

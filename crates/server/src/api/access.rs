@@ -290,8 +290,8 @@ impl Caller {
             return Ok(());
         }
         if *self.name == *LOCAL_CALLER {
-            let message = "an answer needs the token that the server printed when it started; send it as `authorization: \
-                           Bearer …`";
+            let message = "an answer needs the token that the server printed at its last start: send it as `authorization: \
+                           Bearer …`, or with `brigade approvals --key …`; the token of an earlier start is not valid any more";
             return Err(ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidApiKey, message));
         }
         let scope = format!("{scope:?}").to_lowercase();

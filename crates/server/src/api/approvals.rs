@@ -21,6 +21,7 @@ use super::{
     error_code::ErrorCode,
     json_body::JsonBody,
     path::PathId,
+    runs::MAX_PAGE_BYTES,
     scoped::{ApprovalReader, Approver},
 };
 
@@ -88,8 +89,16 @@ pub(crate) async fn list(
         Some(durable) => durable.store().approvals(&query).await?,
         None => Vec::new(),
     };
-    let has_more = approvals.len() > limit;
-    approvals.truncate(limit);
+    // Arguments can be long.
+    let mut bytes = 0;
+    let fits = |approval: &&Approval| {
+        let edited = approval.answer.as_ref().and_then(|answer| answer.arguments.as_ref());
+        bytes += approval.arguments.get().len() + edited.map_or(0, |arguments| arguments.get().len());
+        bytes <= MAX_PAGE_BYTES
+    };
+    let shown = approvals.iter().take(limit).take_while(fits).count().max(1);
+    let has_more = approvals.len() > shown;
+    approvals.truncate(shown);
     let data = approvals.into_iter().map(ApprovalView::from).collect();
     Ok(Json(ApprovalList { object: "list", data, has_more }))
 }

@@ -232,8 +232,8 @@ fn run_paths(schemas: &mut ApiSchemas) -> Map<String, Value> {
             "parameters": [run_id(), {
                 "name": "Last-Event-ID",
                 "in": "header",
-                "description": "Sends only events after this one.",
-                "schema": { "type": "string", "pattern": EVENT_ID }
+                "description": "Sends only events after this one. Empty or absent: all.",
+                "schema": { "type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?)?$" }
             }],
             "responses": { "200": { "description": "The events.", "content": events }, "default": error() }
         } }),

@@ -8,6 +8,7 @@ use brigade_durable::{
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Row, params, params_from_iter};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -125,8 +126,9 @@ fn approval_row(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
     let text = |name: &str| row.get::<_, String>(name);
     let (requested_us, expires_us) = (row.get::<_, i64>("requested_us")?, row.get::<_, i64>("expires_us")?);
     let run = RunId::from(Uuid::from_bytes(row.get("run")?));
-    let arguments = serde_json::from_str(&text("arguments")?).map_err(unreadable)?;
-    let mut new = NewApproval::new(run, text("path")?, text("tool")?, &arguments).schema(raw_json(text("schema")?)?);
+    let mut new = NewApproval::new(run, text("path")?, text("tool")?, &Value::Null).schema(raw_json(text("schema")?)?);
+    // As it is stored. Read as a value, an object whose first field has a name that `serde_json` reserves is an error.
+    new.arguments = raw_json(text("arguments")?)?;
     new.id = text("approval")?;
     new.sha256 = text("sha256")?;
     new.expires_in = Duration::from_micros(u64::try_from(expires_us - requested_us).unwrap_or_default());
