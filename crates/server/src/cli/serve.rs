@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -154,14 +155,16 @@ async fn serve(api: &Arc<Api>, server: &ServerConfig, asks_for_approvals: bool) 
         stop_signal().await;
         tracing::warn!("stopped by a second signal; running requests are lost");
     };
-    // Last, because a program that reads it may send a signal at once.
+    // Signals are received from the first poll on. A program that reads the address may send one at once.
+    let (mut stopping, mut stopping_at_once) = (pin!(stopping), pin!(stopping_at_once));
+    let _ = (futures::poll!(stopping.as_mut()), futures::poll!(stopping_at_once.as_mut()));
     if let Err(error) = brigade_commands::print_line(format_args!("http://{address}")) {
         tracing::warn!("{error:#}");
     }
     let exit = tokio::select! {
         () = serving => Exit::Finished,
-        () = stopping => Exit::Finished,
-        () = stopping_at_once => Exit::Forced,
+        () = &mut stopping => Exit::Finished,
+        () = &mut stopping_at_once => Exit::Forced,
     };
     let closed = if exit == Exit::Forced {
         let closing = tokio::time::timeout(CLOSE_TIMEOUT, api.close()).await;
