@@ -106,6 +106,16 @@ async fn waits(durable: &Durable, run: RunId) -> StoredRun {
     found
 }
 
+/// A run that waits for its first approval, after its process has ended.
+async fn waiting(world: &World, desk: Agent) -> RunId {
+    let work = async |durable: Durable| {
+        let run = submit(&durable).await;
+        waits(&durable, run).await;
+        run
+    };
+    world.during(desk, work).await
+}
+
 async fn approve(durable: &Durable, approval: &Approval) {
     assert_eq!(
         durable.answer_approval(&approval.id, ApprovalAnswer::approve("ada")).await.unwrap(),
@@ -254,13 +264,7 @@ async fn a_call_that_is_not_approved_in_time_is_denied() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_between_two_processes_is_neither_lost_nor_used_early() {
     let world = World::new([refund("1", 250), Turn::text("The end.")]);
-    let run = world
-        .during(world.desk(), async |durable| {
-            let run = submit(&durable).await;
-            waits(&durable, run).await;
-            run
-        })
-        .await;
+    let run = waiting(&world, world.desk()).await;
     tokio::time::sleep(HOUR).await;
     let approval = world.pending(run).await.remove(0);
     // No process works here: the answer makes the run ready and nothing else.
@@ -470,13 +474,7 @@ async fn only_calls_whose_arguments_match_the_rule_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_rule_that_was_relaxed_does_not_undo_a_denial() {
     let world = World::new([refund("1", 250), Turn::text("The end.")]);
-    let run = world
-        .during(world.desk(), async |durable| {
-            let run = submit(&durable).await;
-            waits(&durable, run).await;
-            run
-        })
-        .await;
+    let run = waiting(&world, world.desk()).await;
     let denied = ApprovalAnswer::deny("ada");
     Durable::new(world.store.clone()).answer_approval(&world.pending(run).await[0].id, denied).await.unwrap();
     let nothing = Schema::compile(&brigade_core::RawJson::parse("false".to_owned()).unwrap()).unwrap();
@@ -496,13 +494,7 @@ async fn a_denied_call_is_not_made_although_its_rule_was_removed() {
         let gated = || ApprovedTool::new(payer().into_tool(), ApprovalRule::Always);
         let agent = || Agent::new("desk", if is_worker { desk.clone() } else { world.model() });
         let before = if is_worker { agent().tool(gated()) } else { agent().tool(world.approved_refund()) };
-        let run = world
-            .during(before, async |durable| {
-                let run = submit(&durable).await;
-                waits(&durable, run).await;
-                run
-            })
-            .await;
+        let run = waiting(&world, before).await;
         let after = if is_worker { agent().worker(payer()) } else { agent().tool(world.refund()) };
         world
             .during(after, async |durable| {
@@ -563,6 +555,20 @@ async fn no_wake_up_is_lost_when_the_answer_comes_while_the_run_begins_to_wait()
         })
         .await;
     assert_eq!(world.paid().len(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_no_person_could_read_is_refused() {
+    // `serde_json` reads the reserved name as any other unless it comes first, as it does once fields are sorted.
+    let odd = r#"{"amount":250,"extra":{"z":1,"$serde_json::private::RawValue":"x"}}"#;
+    let world = World::new([Turn::text("").and_call("1", "refund", odd), Turn::text("The end.")]);
+    world
+        .during(world.desk(), async |durable| {
+            let run = submit(&durable).await;
+            ends(&durable, run, "The end.").await;
+        })
+        .await;
+    assert!(world.paid().is_empty() && world.requests().contains("no person can be asked"));
 }
 
 #[tokio::test(start_paused = true)]

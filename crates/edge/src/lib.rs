@@ -10,6 +10,8 @@
 //! | let web pages of other origins send requests | [`cors_layer`], [`Origin`] |
 //! | answer paths such as `//v1/models/` | [`ignore_extra_slashes`] |
 //! | say what is wrong with a value in JSON or TOML | [`reword`], [`suggestion`] |
+//! | read fields of a JSON body that clients write in several forms, and describe a body in OpenAPI | [`Object`], [`TextOr`], [`whole`], [`ApiSchemas`] |
+//! | limit the work of the process, fairly between its owners | [`Admission`] |
 //! | stop on SIGTERM, reload on SIGHUP | [`stop_signal`], [`HangupSignal`] |
 //!
 //! Each part works alone, and all of them together are a service:

@@ -117,6 +117,13 @@ impl ApprovedTool {
                 let asked = run.idempotency_key().and_then(|key| key.split_once('/').map(|(_, path)| path.to_owned()));
                 let Some(path) = asked else { return refused_without_approver() };
                 let new = NewApproval::new(approvals.run(), path, &*self.spec.name, &input);
+                // The store could not show such arguments to a person: a name that `serde_json` reserves, sorted to the front.
+                if needs_approval && serde_json::from_str::<Value>(new.arguments.get()).is_err() {
+                    return Ruling::Refuse(
+                        "The arguments have a field name that is reserved, so no person can be asked. The call was not made."
+                            .to_owned(),
+                    );
+                }
                 let new = NewApproval { expires_in: self.expires_in.unwrap_or(new.expires_in), ..new };
                 let ruling = approvals.rule_on(new.schema(self.spec.input_schema.clone()), needs_approval, run).await;
                 ruling.unwrap_or(Ruling::Make(input))

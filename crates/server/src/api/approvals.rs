@@ -170,8 +170,8 @@ impl ApiBuilder {
         self
     }
 
-    /// How long a chat completion stays open while a call waits for an approval. Then it says what the run waits for, and the
-    /// run goes on without it. 60 s by default, which clients wait for an answer anyway.
+    /// How long after its start a chat completion still stays open while a call waits for an approval. Then it says what the
+    /// run waits for, and the run goes on without it. 60 s by default, which clients wait for an answer anyway.
     pub fn wait_in_request(mut self, wait: Duration) -> Self {
         self.wait_in_request = wait;
         self
