@@ -5,19 +5,26 @@
 
 use std::{fmt, fmt::Display, time::Duration};
 
-use crate::{Charge, CostSummary, Event, ModelErrorKind, ModelId, Money, Quantity, Run, ToolStatus};
+use tracing::{Id, Span};
+
+use crate::{Charge, CostSummary, Event, ModelErrorKind, Money, Quantity, Run, ToolStatus};
 
 /// Counts the calls of a worker, with the run and the name of the worker.
 pub(crate) const WORKER_CALLS: &str = "calls of worker";
 
-/// Writes a line at this level to this part of the target `brigade_core`.
+/// Writes a line of a run at this level to this part of the target `brigade_core`.
 macro_rules! line {
-    ($level:ident, $part:literal, $event:literal, $($fields:tt)+) => {
-        tracing::$level!(target: concat!("brigade_core::", $part), event = $event, $($fields)+)
+    ($level:ident, $run:ident, $part:literal, $event:literal, $($fields:tt)+) => {
+        tracing::$level!(target: concat!("brigade_core::", $part), parent: span($run), event = $event, $($fields)+)
     };
 }
 
 const NO_REASON: &str = "no cause given; content logs have the message of the error";
+
+/// The span of the run, or the current one if the subscriber has no spans of runs.
+fn span(run: &Run) -> Option<Id> {
+    run.span().id().or_else(|| Span::current().id())
+}
 
 /// Writes the line for an event.
 #[expect(clippy::too_many_lines, reason = "the match names every event, so that a new one is not forgotten")]
@@ -26,11 +33,11 @@ pub(crate) fn event(run: &Run, event: &Event) {
     match event {
         // The start of a worker is for development: its other lines name it.
         Event::RunStarted if run.depth() == 0 => {
-            line!(info, "run", "run_started", tenant, user, "started{}", owner(run));
+            line!(info, run, "run", "run_started", tenant, user, "started{}", owner(run));
         }
-        Event::RunStarted => line!(debug, "run", "run_started", "started"),
+        Event::RunStarted => line!(debug, run, "run", "run_started", "started"),
         Event::RunEnded { stop, turns, usage, cost, elapsed } => line!(
-            info, "run", "run_ended", tenant, user, outcome = %stop.name(), turns,
+            info, run, "run", "run_ended", tenant, user, outcome = %stop.name(), turns,
             input_tokens = usage.input_tokens, output_tokens = usage.output_tokens,
             cost_usd = cost.map(Money::as_usd_lossy), elapsed_ms = millis(*elapsed),
             "{}: {}, {} tokens in, {} out, {}{}, {}{}",
@@ -39,6 +46,7 @@ pub(crate) fn event(run: &Run, event: &Event) {
         ),
         Event::Resumed { steps, saved } => line!(
             info,
+            run,
             "run",
             "resumed",
             steps,
@@ -48,10 +56,10 @@ pub(crate) fn event(run: &Run, event: &Event) {
         ),
         Event::RunFailed { kind, message, elapsed } => run_failed(run, *kind, message, *elapsed),
         Event::TurnStarted { turn, model } => {
-            line!(debug, "agent", "turn_started", turn, "turn {turn}: asking {model}");
+            line!(debug, run, "agent", "turn_started", turn, "turn {turn}: asking {model}");
         }
         Event::TurnEnded { turn, model, served, usage, cost, stop, tool_calls, elapsed } => line!(
-            info, "agent", "turn_ended", turn, %model, served = served.as_deref(), stop = stop.name(), tool_calls,
+            info, run, "agent", "turn_ended", turn, %model, served = served.as_deref(), stop = stop.name(), tool_calls,
             input_tokens = usage.map(|usage| usage.input_tokens),
             output_tokens = usage.map(|usage| usage.output_tokens), cost_usd = cost.map(Money::as_usd_lossy),
             elapsed_ms = millis(*elapsed),
@@ -60,67 +68,75 @@ pub(crate) fn event(run: &Run, event: &Event) {
             or((*tool_calls > 0).then(|| count(*tool_calls as u64, "tool call")), stop.name()),
             or(usage.map(|usage| count(usage.total_tokens(), "token")), "tokens unknown"), money(*cost), time(*elapsed)
         ),
-        Event::AttemptStarted { model } => line!(debug, "attempt", "attempt_started", %model, "asking {model}"),
-        Event::AttemptEnded { model, error, charge, elapsed } => {
-            attempt_ended(model, *error, charge.as_ref(), *elapsed);
-        }
-        Event::ReplyRestarted => line!(info, "attempt", "reply_restarted", "the reply starts again"),
+        Event::AttemptStarted { model } => line!(debug, run, "attempt", "attempt_started", %model, "asking {model}"),
+        // It took time, and perhaps money, that no other line shows.
+        Event::AttemptEnded { model, error: Some(error), charge, elapsed } => line!(
+            warn, run, "attempt", "attempt_ended", %model, error = error.name(), cost_usd = usd(charge.as_ref()),
+            elapsed_ms = millis(*elapsed), "{model}: {} after {}{}", error.name(), time(*elapsed),
+            charge.as_ref().map(|of| format!(", {} {}", money(of.cost), of.certainty.name())).unwrap_or_default()
+        ),
+        // The line of the turn covers it, so this one is for development.
+        Event::AttemptEnded { model, error: None, charge, elapsed } => line!(
+            debug, run, "attempt", "attempt_ended", %model, cost_usd = usd(charge.as_ref()),
+            elapsed_ms = millis(*elapsed), "{model} answered after {}", time(*elapsed)
+        ),
+        Event::ReplyRestarted => line!(info, run, "attempt", "reply_restarted", "the reply starts again"),
         Event::RateLimitWaited { model, waited } => line!(
-            info, "attempt", "rate_limit_waited", %model, elapsed_ms = millis(*waited),
+            info, run, "attempt", "rate_limit_waited", %model, elapsed_ms = millis(*waited),
             "waited {} for the rate limit of {model}", time(*waited)
         ),
         Event::Retrying { model, attempt, reason, delay } => line!(
-            info, "attempt", "retrying", %model, attempt, error = reason.name(), delay_ms = millis(*delay),
+            info, run, "attempt", "retrying", %model, attempt, error = reason.name(), delay_ms = millis(*delay),
             "{model}: {}, attempt {attempt} in {}", reason.name(), time(*delay)
         ),
         Event::RetrySuppressed { model, reason } => line!(
-            warn, "attempt", "retry_suppressed", %model, error = reason.name(),
+            warn, run, "attempt", "retry_suppressed", %model, error = reason.name(),
             "{model}: {}, not tried again: the retry budget is used up", reason.name()
         ),
         Event::FellBack { from, to, reason } => line!(
-            warn, "attempt", "fell_back", %from, %to, error = reason.name(),
+            warn, run, "attempt", "fell_back", %from, %to, error = reason.name(),
             "{from}: {}, falling back to {to}", reason.name()
         ),
         Event::BreakerChanged { model, state } => {
-            line!(warn, "attempt", "breaker_changed", %model, state = state.name(), "the breaker of {model} is {}", state.name());
+            line!(warn, run, "attempt", "breaker_changed", %model, state = state.name(), "the breaker of {model} is {}", state.name());
         }
         Event::WireQuirk { provider, kind } => {
-            line!(debug, "attempt", "wire_quirk", %provider, %kind, "{provider}: {kind}");
+            line!(debug, run, "attempt", "wire_quirk", %provider, %kind, "{provider}: {kind}");
         }
-        Event::ToolStarted { tool, .. } => line!(debug, "tool", "tool_started", %tool, "{tool} started"),
+        Event::ToolStarted { tool, .. } => line!(debug, run, "tool", "tool_started", %tool, "{tool} started"),
         Event::ToolEnded { tool, outcome, reason, elapsed, .. } if *outcome != ToolStatus::Ok => line!(
-            warn, "tool", "tool_ended", %tool, outcome = outcome.name(), reason = reason.as_deref(),
+            warn, run, "tool", "tool_ended", %tool, outcome = outcome.name(), reason = reason.as_deref(),
             elapsed_ms = millis(*elapsed), "{tool}: {} after {}: {}",
             outcome.name(), time(*elapsed), reason.as_deref().unwrap_or(NO_REASON)
         ),
         Event::ToolEnded { tool, elapsed, .. } if run.counted((WORKER_CALLS, run.id(), tool)) == 0 => line!(
-            info, "tool", "tool_ended", %tool, outcome = "ok", elapsed_ms = millis(*elapsed), "{tool}: ok, {}", time(*elapsed)
+            info, run, "tool", "tool_ended", %tool, outcome = "ok", elapsed_ms = millis(*elapsed), "{tool}: ok, {}", time(*elapsed)
         ),
         Event::UnknownTool { name } => {
-            line!(warn, "tool", "unknown_tool", "the model called {name:?}, which is not one of its tools");
+            line!(warn, run, "tool", "unknown_tool", "the model called {name:?}, which is not one of its tools");
         }
         Event::Trimmed { hidden, tokens_before, tokens_after } => {
             let old = count(*hidden as u64, "old message");
             let what = format!("hid {old}: about {tokens_before} tokens, now {tokens_after}");
-            line!(info, "memory", "trimmed", hidden, tokens_before, tokens_after, "{what}");
+            line!(info, run, "memory", "trimmed", hidden, tokens_before, tokens_after, "{what}");
         }
         Event::AnswerRejected { reason, attempt } => {
-            line!(warn, "agent", "answer_rejected", attempt, "answer rejected ({attempt}): {reason}");
+            line!(warn, run, "agent", "answer_rejected", attempt, "answer rejected ({attempt}): {reason}");
         }
         Event::LoopNoticed { kind, count: times } => {
             let seen = count(u64::from(*times), "time");
-            line!(warn, "agent", "loop_noticed", %kind, count = times, "repeated {kind} seen {seen}");
+            line!(warn, run, "agent", "loop_noticed", %kind, count = times, "repeated {kind} seen {seen}");
         }
         Event::BudgetRefused { scope, quantity, limit } => line!(
-            warn, "budget", "budget", %scope, quantity = quantity.map(Quantity::name), "refused: {limit}"
+            warn, run, "budget", "budget", %scope, quantity = quantity.map(Quantity::name), "refused: {limit}"
         ),
         Event::BudgetWarning { scope, quantity, limit } => line!(
-            warn, "budget", "budget", %scope, quantity = quantity.map(Quantity::name), "soft limit: {limit}"
+            warn, run, "budget", "budget", %scope, quantity = quantity.map(Quantity::name), "soft limit: {limit}"
         ),
-        Event::HandedOff { to } => line!(info, "agent", "handed_off", %to, "handed off to {to}"),
-        Event::Degraded { part, reason } => line!(error, "run", "degraded", %part, "degraded ({part}): {reason}"),
+        Event::HandedOff { to } => line!(info, run, "agent", "handed_off", %to, "handed off to {to}"),
+        Event::Degraded { part, reason } => line!(error, run, "run", "degraded", %part, "degraded ({part}): {reason}"),
         Event::WorkerFailed { worker, policy, reason } => line!(
-            warn, "worker", "worker_failed", %worker, %policy, "{worker} failed, policy {policy}: {reason}"
+            warn, run, "worker", "worker_failed", %worker, %policy, "{worker} failed, policy {policy}: {reason}"
         ),
         // Deltas are content, rate limits are for metrics, and a worker has written how it ended.
         Event::Delta(_) | Event::RateLimitsReported { .. } | Event::ToolEnded { .. } => {}
@@ -137,9 +153,9 @@ fn run_failed(run: &Run, kind: Option<ModelErrorKind>, message: &str, elapsed: D
         format!("failed after {}, {}{}: {message}", time(elapsed), spent(run, cost), by_agent(&run.ledger().summary()));
     let (tenant, user) = (run.scope().tenant.as_deref(), run.scope().user.as_deref());
     if run.depth() == 0 && kind != Some(ModelErrorKind::Cancelled) {
-        line!(error, "run", "run_failed", tenant, user, error, cost_usd, elapsed_ms, "{text}{}", owner(run));
+        line!(error, run, "run", "run_failed", tenant, user, error, cost_usd, elapsed_ms, "{text}{}", owner(run));
     } else {
-        line!(warn, "run", "run_failed", tenant, user, error, cost_usd, elapsed_ms, "{text}{}", owner(run));
+        line!(warn, run, "run", "run_failed", tenant, user, error, cost_usd, elapsed_ms, "{text}{}", owner(run));
     }
 }
 
@@ -152,22 +168,8 @@ fn owner(run: &Run) -> String {
     }
 }
 
-/// Writes the line of an attempt, for development if it succeeded, because the line of the turn covers it. A failed attempt
-/// took time, and perhaps money, that no other line shows.
-fn attempt_ended(model: &ModelId, error: Option<ModelErrorKind>, charge: Option<&Charge>, elapsed: Duration) {
-    let cost_usd = charge.and_then(|charge| charge.cost).map(Money::as_usd_lossy);
-    let elapsed_ms = millis(elapsed);
-    if let Some(error) = error.map(ModelErrorKind::name) {
-        let cost = charge.map(|charge| format!(", {} {}", money(charge.cost), charge.certainty.name()));
-        line!(
-            warn, "attempt", "attempt_ended", %model, error, cost_usd, elapsed_ms,
-            "{model}: {error} after {}{}", time(elapsed), cost.unwrap_or_default()
-        );
-    } else {
-        line!(
-            debug, "attempt", "attempt_ended", %model, cost_usd, elapsed_ms, "{model} answered after {}", time(elapsed)
-        );
-    }
+fn usd(charge: Option<&Charge>) -> Option<f64> {
+    charge?.cost.map(Money::as_usd_lossy)
 }
 
 /// `1 call`, `2 calls`.

@@ -230,7 +230,7 @@ impl Run {
 
     pub(crate) fn publish(&self, event: &Event) {
         if LevelFilter::current() != LevelFilter::OFF {
-            self.span().in_scope(|| log::event(self, event));
+            log::event(self, event);
         }
         self.notify(event);
     }

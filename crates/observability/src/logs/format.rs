@@ -1,6 +1,6 @@
 //! The format of log lines: text or JSON.
 
-use std::{borrow::Cow, error::Error, fmt, fmt::Write};
+use std::{borrow::Cow, cell::RefCell, error::Error, fmt, fmt::Display, fmt::Write};
 
 use brigade_core::ErrorChain;
 use jiff::Timestamp;
@@ -83,7 +83,7 @@ fn write_text(mut out: Writer<'_>, event: &Event<'_>, scope: Option<&RunScope>) 
     event.record(&mut fields);
     let level = *event.metadata().level();
     let (on, off) = if out.has_ansi_escapes() { (colour(level), "\x1b[0m") } else { ("", "") };
-    write!(out, "{:.3} {on}{:>5}{off} ", Timestamp::now(), level.as_str())?;
+    write!(out, "{} {on}{:>5}{off} ", shown(Timestamp::now()), level.as_str())?;
     out.write_str(scope.map_or("[--------] ", |scope| &scope.head))?;
     out.write_str(fields.log_target.as_deref().unwrap_or(event.metadata().target()))?;
     out.write_str(": ")?;
@@ -114,7 +114,26 @@ fn write_json(mut out: Writer<'_>, event: &Event<'_>, scope: Option<&RunScope>) 
 }
 
 fn now() -> String {
-    format!("{:.3}", Timestamp::now())
+    shown(Timestamp::now()).to_string()
+}
+
+thread_local! {
+    /// The second of the last line of this thread, and its text.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
+/// A time to the millisecond. A thread formats each second once, because that takes a sixth of the time of a whole line.
+fn shown(time: Timestamp) -> impl Display {
+    fmt::from_fn(move |f| {
+        SECOND.with_borrow_mut(|(second, text)| {
+            if *second != time.as_second() {
+                *second = time.as_second();
+                *text = format!("{time:.0}");
+                text.pop();
+            }
+            write!(f, "{text}.{:03}Z", time.subsec_millisecond())
+        })
+    })
 }
 
 /// What a line holds is plain data, which always serializes.
@@ -234,5 +253,18 @@ impl Visit for JsonFields {
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         self.record_debug(field, &format_args!("{}", ErrorChain(value)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_to_the_millisecond_in_the_same_and_in_the_next_second() {
+        for milliseconds in [0, 7, 999, 1_000, 1_764_518_399_999, 1_764_518_400_000, 7] {
+            let time = Timestamp::from_millisecond(milliseconds).unwrap();
+            assert_eq!(shown(time).to_string(), format!("{time:.3}"));
+        }
     }
 }

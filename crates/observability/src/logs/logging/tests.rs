@@ -304,6 +304,21 @@ fn an_event_shows_its_own_run_inside_another() {
 }
 
 #[test]
+fn an_event_belongs_to_the_span_of_its_caller_where_spans_of_runs_are_off() {
+    let output = Output::default();
+    let level = parse("info,brigade_core::run=off").unwrap();
+    let lines = fmt::layer().with_ansi(false).without_time().with_writer(output.clone()).with_filter(level);
+    let _guard = tracing_subscriber::registry().with(lines).set_default();
+    let run = desk(1);
+    tracing::info_span!("request").in_scope(|| run.emit(&Event::HandedOff { to: "critic".into() }));
+    assert!(
+        output.text().starts_with(" INFO request: brigade_core::agent: handed off to critic "),
+        "{}",
+        output.text()
+    );
+}
+
+#[test]
 fn a_name_with_a_line_break_stays_on_its_line() {
     let (output, _handle, _guard) = log(Logging::new());
     let run = desk(1);
