@@ -179,7 +179,9 @@ const HANDLERS = {
     const facts = run.span.facts.filter(([name]) => name !== "outcome");
     Object.assign(run.span, { end: null, failed: false, note: "", text: "", facts });
     const saved = event.saved && Number(event.saved) ? `, ${dollars(event.saved)} saved` : "";
-    const text = "The process ended before the run did. The run went on from its journal: these steps were not done again.";
+    const why = run.waits ? "What the run waited for has come." : "The process ended before the run did.";
+    const text = `${why} The run went on from its journal: these steps were not done again.`;
+    run.waits = false;
     this.mark(run, at, `${plural(event.steps, "step")} replayed from the journal${saved}`, "replay", [], text);
   },
   run_ended(run, event, at) {
@@ -189,8 +191,14 @@ const HANDLERS = {
     span.tokens = tokensOf(event.usage);
     span.cost = costOf(event.cost);
     span.stop = event.stop;
-    if (event.stop !== "finished") span.note = words(event.stop);
+    if (event.stop !== "finished" || run.waits) span.note = event.stop === "finished" ? "" : words(event.stop);
     span.facts.push(["outcome", words(event.stop)], ["turns", count(event.turns)], ...usageFacts(event.usage));
+  },
+  run_waiting(run, event, at) {
+    // It has not ended. If it is a worker, its end comes without a `resumed` of its own.
+    endTurn(run, at);
+    run.waits = true;
+    Object.assign(run.span, { end: at, note: "waiting", text: plain(event.reason, true) });
   },
   run_failed(run, event, at) {
     endTurn(run, at);
@@ -285,9 +293,10 @@ const HANDLERS = {
   tool_ended(run, event, at) {
     const span = run.tools.get(event.call_id)?.span ?? this.span(run.span, { kind: "tool", label: `tool ${plain(event.tool)}`, start: at - event.elapsed_us / 1000 });
     span.end = at;
-    span.facts.push(["result", words(event.outcome)]);
-    if (event.outcome === "stopped") {
-      span.note = "stopped";
+    span.facts = [...span.facts.filter(([name]) => name !== "result"), ["result", words(event.outcome)]];
+    if (span.note === "waiting") Object.assign(span, { note: "", text: "" });
+    if (event.outcome === "stopped" || event.outcome === "waiting") {
+      span.note = event.outcome;
     } else if (event.outcome !== "ok") {
       span.note = [span.note, words(event.outcome)].filter(Boolean).join(" \u00b7 ");
       span.failed = true;

@@ -41,6 +41,7 @@ struct Call {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AgentState {
     Running,
+    Waiting,
     Finished,
     Failed,
 }
@@ -118,6 +119,7 @@ impl Observer for ProgressDisplay {
             Event::RateLimitWaited { .. } => row.set_activity("waited for the rate limit".into()),
             Event::AttemptEnded { charge: Some(charge), .. } => row.add_charge(&Spending::from(charge)),
             Event::RunEnded { stop, .. } => row.end(AgentState::Finished, stop.name().replace('_', " ")),
+            Event::RunWaiting { .. } => row.end(AgentState::Waiting, "waits for a person".into()),
             Event::RunFailed { kind, .. } => {
                 let reason = kind.map_or("failed", ModelErrorKind::name);
                 row.end(AgentState::Failed, reason.replace('_', " "));
@@ -212,6 +214,7 @@ impl AgentRow {
     fn text(&self, agent: &str, has_color: bool) -> String {
         let (mark, color) = match self.state {
             AgentState::Running => ("●", "33"),
+            AgentState::Waiting => ("◌", "33"),
             AgentState::Finished => ("✓", "32"),
             AgentState::Failed => ("✗", "31"),
         };

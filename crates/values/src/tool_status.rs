@@ -30,6 +30,8 @@ pub enum ToolStatus {
     Stopped,
     /// The budget of tool calls was exhausted. The tool was not run.
     Budget,
+    /// The call waits, for example until a person allows it, and is made when the run goes on.
+    Waiting,
 }
 
 impl ToolStatus {
@@ -48,6 +50,7 @@ impl ToolStatus {
             Self::UnknownTool => "unknown_tool",
             Self::Stopped => "stopped",
             Self::Budget => "budget",
+            Self::Waiting => "waiting",
         }
     }
 }

@@ -57,7 +57,7 @@ impl LoopGuard {
             ToolStatus::UnknownTool => self.unknown_tool(call, run),
             ToolStatus::InvalidArguments | ToolStatus::TruncatedArguments => self.unusable_arguments(call, run),
             // The model is not to blame for a call that was not run or was stopped.
-            ToolStatus::Stopped | ToolStatus::Budget => None,
+            ToolStatus::Stopped | ToolStatus::Budget | ToolStatus::Waiting => None,
             // The model got a notice that this tool is off, so it counts as an unknown one.
             ToolStatus::Disabled => self.repetition(call, run).or_else(|| self.unknown_tool(call, run)),
             ToolStatus::Ok

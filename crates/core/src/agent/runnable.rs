@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::{Event, ModelError, ModelErrorKind, Outcome, Run, RunError, Task};
+use crate::{Event, ModelError, ModelErrorKind, Outcome, Run, RunError, RunFailure, Task};
 
 /// Works on tasks: an [`Agent`](crate::Agent), a group of agents, or an agent elsewhere.
 ///
@@ -84,7 +84,7 @@ impl RunReport {
             let mut report = Self::start(run.clone());
             let result = work(run.clone()).await;
             // A group may have taken an error of the journal for one of a member, and answered or failed because of it.
-            let is_of_journal = matches!(&result, Err(error) if matches!(error.cause(), crate::RunFailure::Journal(_)));
+            let is_of_journal = matches!(&result, Err(error) if matches!(error.cause(), RunFailure::Journal(_)));
             let journal = if is_of_journal { Ok(()) } else { run.check_journal() };
             match journal.map_err(|error| RunError::before(&run, error)).and(result) {
                 Ok(outcome) => Ok(report.ended(outcome)),
@@ -111,8 +111,13 @@ impl RunReport {
 
     fn failed(&mut self, error: RunError) -> RunError {
         let error = error.of_run(&self.run);
-        let kind = error.model_error().map(ModelError::kind);
-        self.emit_end(&Event::RunFailed { kind, message: error.chain().into(), elapsed: self.started.elapsed() });
+        let (kind, elapsed) = (error.model_error().map(ModelError::kind), self.started.elapsed());
+        self.emit_end(&match error.cause() {
+            RunFailure::Journal(wait) if wait.is_wait() => {
+                Event::RunWaiting { reason: wait.to_string().into(), elapsed }
+            }
+            _ => Event::RunFailed { kind, message: error.chain().into(), elapsed },
+        });
         error
     }
 

@@ -32,7 +32,6 @@ impl Session {
         Some(Self { memory: Arc::clone(memory?), id: id? })
     }
 
-    /// Loads the conversation so far.
     pub(crate) async fn load(&self, run: &Run) -> Result<Transcript, LoadError> {
         let digest = || digest::of([&*self.id]);
         let step = run.open_step::<Vec<Message>>(format_args!("0/session"), "session", Effect::Repeatable, digest);

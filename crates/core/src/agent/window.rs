@@ -37,7 +37,6 @@ pub struct ContextWindow {
 /// How much of the hidden conversation the summarizer reads. The middle of a longer one is left out.
 const MAX_SUMMARIZED_BYTES: usize = 400_000;
 
-/// The limit of a summary.
 const MAX_SUMMARY_TOKENS: u32 = 1_000;
 
 /// Which messages are hidden, and what is shown in their place.

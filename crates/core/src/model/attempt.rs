@@ -69,7 +69,6 @@ impl<'a> Attempt<'a> {
         self.model
     }
 
-    /// The reserved estimate.
     pub(crate) fn estimate(&self) -> &Estimate {
         &self.estimate
     }

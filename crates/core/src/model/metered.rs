@@ -155,7 +155,6 @@ impl<M> Metered<M> {
         Ok(image.saturating_mul(visible.images).saturating_add(unseen).saturating_add(tokens))
     }
 
-    /// An estimate with the prices that apply.
     fn priced(&self, estimate: Estimate, ceiling: Option<PriceCeiling>) -> Estimate {
         let assumed = match self.unpriced {
             UnpricedPolicy::Assume(rates) => Some(rates),
@@ -164,7 +163,6 @@ impl<M> Metered<M> {
         Estimate { rates: ceiling.map(|ceiling| ceiling.rates).or(assumed), ..estimate }
     }
 
-    /// Reserves the estimate, or refuses the call.
     fn reserve(&self, model: &ModelId, estimate: Estimate, run: &Run) -> Result<Hold, ModelError> {
         if estimate.rates.is_none() && run.ledger().limits_money() {
             self.allow_unpriced(model)?;
@@ -208,7 +206,6 @@ impl<M> Metered<M> {
         Charge::new(certainty, usage, cost)
     }
 
-    /// How to settle a failed attempt.
     fn settlement_of(&self, error: &ModelError, attempt: &Attempt<'_>) -> Settlement {
         let details = error.details();
         if let Some(usage) = details.usage {
@@ -247,7 +244,6 @@ impl<M: ChatModel> Metered<M> {
         Ok(self.priced(estimate, ceiling))
     }
 
-    /// The charge for a successful call.
     fn reply_charge(&self, reply: &ChatReply, attempt: &Attempt<'_>) -> Charge {
         let estimate = attempt.estimate();
         let guess = || {

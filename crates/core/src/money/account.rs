@@ -149,12 +149,10 @@ impl Account {
         Err(self.exceeded(quantity, 1, 0, limit))
     }
 
-    /// Counts one turn or tool call.
     pub(crate) fn count(&self, balance: &mut Balance, unit: Unit<'_>) {
         self.update(balance, |balance| balance.count(unit, self.is_itemized()));
     }
 
-    /// Adds what a call used and cost.
     pub(crate) fn spend(&self, balance: &mut Balance, spender: &Spender, charge: &Charge) {
         self.update(balance, |balance| balance.spend(spender, charge, self.is_itemized()));
     }

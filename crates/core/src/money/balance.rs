@@ -13,7 +13,6 @@ use crate::{
 /// The amounts spent and reserved at one account and below it.
 #[derive(Default)]
 pub(crate) struct Balance {
-    /// The account's limits.
     pub(crate) budget: Budget,
     pub(crate) spending: Spending,
     pub(crate) by_spender: BTreeMap<Spender, Spending>,
@@ -27,7 +26,6 @@ pub(crate) struct Balance {
     pub(crate) warnings: Vec<BudgetExceeded>,
     tool_call_count: u64,
     window_start: Date,
-    /// The totals when the current window began.
     at_window_start: Totals,
 }
 
@@ -127,7 +125,6 @@ impl Balance {
         self.budget = budget;
     }
 
-    /// The totals of the current window.
     pub(crate) fn in_window(&self) -> Totals {
         let (now, before) = (self.totals(), self.at_window_start);
         Totals {

@@ -64,7 +64,6 @@ impl Ledger {
         }
     }
 
-    /// Counts a model turn that is replayed.
     pub(crate) fn replay_turn(&self) {
         self.replay(&Items { turns: 1, ..Items::default() });
     }

@@ -8,9 +8,9 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::run::{Inner, Run, Shared, earliest};
+use super::run::{Inner, Run, Shared};
 use crate::{
-    Budget, Cap, Journal, Ledger, Observer, RunId, Scope, TraceId, run::counts::Counts,
+    Budget, Cap, Journal, Ledger, Observer, RunId, Scope, TraceId, money::ledger::least_of, run::counts::Counts,
     run::journal_scope::JournalScope, run::shared_values::SharedValues,
 };
 
@@ -146,7 +146,7 @@ impl RunBuilder {
             span: OnceLock::new(),
             shared: Arc::new(shared),
         };
-        inner.deadline = earliest(inner.deadline, wall.and_then(|wall| inner.after_work(wall)));
+        inner.deadline = least_of(inner.deadline, wall.and_then(|wall| inner.after_work(wall)));
         Run { inner: Arc::new(inner), drop_reason: None }
     }
 }

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use super::run::{DepthExceeded, Inner, Run, after, earliest};
-use crate::{Budget, Observer, RunId};
+use super::run::{DepthExceeded, Inner, Run, after};
+use crate::{Budget, Observer, RunId, money::ledger::least_of};
 
 impl Run {
     /// Opens a run below this one for the agent called `name`. It shares the trace, `budget` limits it further, and its
@@ -21,7 +21,7 @@ impl Run {
             inner.journal = inner.journal.as_ref().map(|scope| scope.child(name));
             inner.id = inner.journal.as_ref().map_or_else(RunId::new, |scope| scope.run_id());
             inner.depth += 1;
-            inner.deadline = earliest(inner.deadline, budget.wall.and_then(|wall| inner.after_work(wall)));
+            inner.deadline = least_of(inner.deadline, budget.wall.and_then(|wall| inner.after_work(wall)));
             inner.cancellation = inner.cancellation.child_token();
             inner.ledger = inner.ledger.child(Arc::clone(&agent), budget);
             inner.agent = agent;
@@ -47,7 +47,7 @@ impl Run {
     /// The same run with no more than this much time left.
     #[must_use]
     pub fn within(&self, time: Duration) -> Self {
-        self.derive(|inner| inner.deadline = earliest(inner.deadline, after(time)))
+        self.derive(|inner| inner.deadline = least_of(inner.deadline, after(time)))
     }
 
     /// The same run, limited further by an agent's own budget.
@@ -56,7 +56,7 @@ impl Run {
             return self.clone();
         }
         self.derive(|inner| {
-            inner.deadline = earliest(inner.deadline, budget.wall.and_then(|wall| inner.after_work(wall)));
+            inner.deadline = least_of(inner.deadline, budget.wall.and_then(|wall| inner.after_work(wall)));
             inner.ledger = inner.ledger.with_extra_limit(Arc::clone(&inner.agent), budget.clone());
         })
     }

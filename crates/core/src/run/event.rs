@@ -55,7 +55,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 pub enum Event {
     /// A run or a child run began.
     RunStarted,
-    /// A run goes on after a crash, in place of [`Event::RunStarted`]. `steps` is the number of steps that were answered from
+    /// A run goes on after a crash or a wait, in place of [`Event::RunStarted`]. `steps` is the number of steps that were answered from
     /// its journal, `saved` is what they have cost before. They emit no events again.
     Resumed { steps: u64, saved: Money },
     /// A run or a child run ended with an outcome. `turns` are those of its agent; `usage` and `cost` include the workers.
@@ -72,6 +72,13 @@ pub enum Event {
         #[serde(rename = "error")]
         kind: Option<ModelErrorKind>,
         message: Arc<str>,
+        #[serde(rename = "elapsed_us", with = "Micros")]
+        elapsed: Duration,
+    },
+    /// A run or a child run waits, for example until a person allows a call. It has not ended, and goes on later with
+    /// [`Event::Resumed`]. `reason` names the call and says what it waits for.
+    RunWaiting {
+        reason: Arc<str>,
         #[serde(rename = "elapsed_us", with = "Micros")]
         elapsed: Duration,
     },

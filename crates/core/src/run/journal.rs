@@ -131,8 +131,8 @@ pub enum JournalError {
         /// The tool.
         name: String,
     },
-    /// The step at this path waits, for example for a person. The run goes on later, and does the step again then.
-    #[error("step `{0}` waits; the run goes on later")]
+    /// A step waits for this, for example for a person. The run goes on later, and does the step again then.
+    #[error("{0}")]
     Waiting(String),
     /// Another worker carries on the run, or the store has lost it.
     #[error("another worker carries on this run, or it is not in its store any more, because the store was replaced")]
@@ -146,6 +146,11 @@ impl JournalError {
     /// The journal could not be written, for this reason.
     pub fn unavailable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable(error.into().into())
+    }
+
+    /// Whether the run has not failed, but waits and goes on later.
+    pub const fn is_wait(&self) -> bool {
+        matches!(self, Self::Waiting(_) | Self::NeedsDecision { .. })
     }
 
     pub(crate) fn diverged(path: &str, reason: impl Into<String>) -> Self {

@@ -30,8 +30,8 @@ pub(super) struct JournalScope {
     pub(super) step: Option<StepInfo>,
     /// False while steps are answered from records. Events are then not emitted, because they were before the crash.
     is_at_frontier: AtomicBool,
-    /// True once a step in this scope could not be recorded. The steps around it must then not be recorded as done.
-    is_blocked: AtomicBool,
+    /// Why a step in this scope could not be recorded. The steps around it must then not be recorded as done.
+    blocked: OnceLock<JournalError>,
     /// The digest of the steps since the last turn, in any order.
     pub(super) since_turn: AtomicU64,
     /// How many child runs got each name.
@@ -51,8 +51,6 @@ pub(super) struct Shared {
     /// How long the run had been at work before this process carried it on.
     worked_before: Duration,
     built: Instant,
-    /// The first step that waits.
-    suspended: OnceLock<JournalError>,
 }
 
 /// The step that a scope is the inside of.
@@ -105,7 +103,6 @@ impl JournalScope {
             records,
             run,
             failure: OnceLock::new(),
-            suspended: OnceLock::new(),
             restored: Mutex::new(restored),
             next_change,
             worked_before: Duration::from_millis(worked_ms),
@@ -121,7 +118,7 @@ impl JournalScope {
             prefix,
             step: None,
             is_at_frontier: is_new.into(),
-            is_blocked: false.into(),
+            blocked: OnceLock::new(),
             since_turn: 0.into(),
             names: Mutex::default(),
         }
@@ -145,8 +142,7 @@ impl JournalScope {
         };
         let child = if count == 1 { self.below(name) } else { self.below(&format!("{name}:{count}")) };
         // A group must not ask another agent in place of one that waits.
-        let is_blocked = self.is_blocked.load(Ordering::Relaxed).into();
-        Arc::new(Self { is_blocked, ..child })
+        Arc::new(Self { blocked: self.blocked.clone(), ..child })
     }
 
     /// The id of the run with this scope.
@@ -166,16 +162,14 @@ impl JournalScope {
     /// Stops the run: the steps around this scope cannot be recorded any more. If a step waits, other branches go on.
     pub(super) fn fail(&self, error: JournalError) -> JournalError {
         let waits = matches!(error, JournalError::Waiting(_));
-        let cell = if waits { &self.shared.suspended } else { &self.shared.failure };
-        let error = cell.get_or_init(|| error).clone();
-        self.lineage().for_each(|scope| scope.is_blocked.store(true, Ordering::Relaxed));
+        let error = if waits { error } else { self.shared.failure.get_or_init(|| error).clone() };
+        self.lineage().for_each(|scope| drop(scope.blocked.set(error.clone())));
         error
     }
 
     /// Why steps in this scope cannot be recorded.
     pub(super) fn blocked(&self) -> Option<&JournalError> {
-        let is_blocked = self.is_blocked.load(Ordering::Relaxed);
-        self.shared.failure.get().or_else(|| self.shared.suspended.get()).filter(|_| is_blocked)
+        self.blocked.get().map(|own| self.shared.failure.get().unwrap_or(own))
     }
 
     /// This scope and the scopes around it, from the innermost to the outermost.

@@ -55,6 +55,14 @@ pub(crate) fn event(run: &Run, event: &Event) {
             count(*steps, "step")
         ),
         Event::RunFailed { kind, message, elapsed } => run_failed(run, *kind, message, *elapsed),
+        // The calls of the worker that wait have lines of their own.
+        Event::RunWaiting { reason, .. } if run.depth() > 0 => {
+            line!(debug, run, "run", "run_waiting", "waits: {reason}");
+        }
+        Event::RunWaiting { reason, elapsed } => line!(
+            info, run, "run", "run_waiting", tenant, user, %reason, elapsed_ms = millis(*elapsed), "waits after {}, {}{}: {reason}{}",
+            time(*elapsed), spent(run, run.ledger().spending().cost()), by_agent(&run.ledger().summary()), owner(run)
+        ),
         Event::TurnStarted { turn, model } => {
             line!(debug, run, "agent", "turn_started", turn, "turn {turn}: asking {model}");
         }
@@ -104,13 +112,19 @@ pub(crate) fn event(run: &Run, event: &Event) {
             line!(debug, run, "attempt", "wire_quirk", %provider, %kind, "{provider}: {kind}");
         }
         Event::ToolStarted { tool, .. } => line!(debug, run, "tool", "tool_started", %tool, "{tool} started"),
-        Event::ToolEnded { tool, outcome, reason, elapsed, .. } if *outcome != ToolStatus::Ok => line!(
+        // A worker has written how it ended.
+        Event::ToolEnded { tool, outcome: ToolStatus::Ok | ToolStatus::Waiting, .. }
+            if run.counted((WORKER_CALLS, run.id(), tool)) > 0 => {}
+        Event::ToolEnded { tool, outcome: ToolStatus::Ok, elapsed, .. } => line!(
+            info, run, "tool", "tool_ended", %tool, outcome = "ok", elapsed_ms = millis(*elapsed), "{tool}: ok, {}", time(*elapsed)
+        ),
+        Event::ToolEnded { tool, outcome: ToolStatus::Waiting, reason, .. } => {
+            line!(info, run, "tool", "tool_ended", %tool, outcome = "waiting", "{}", reason.as_deref().unwrap_or_default());
+        }
+        Event::ToolEnded { tool, outcome, reason, elapsed, .. } => line!(
             warn, run, "tool", "tool_ended", %tool, outcome = outcome.name(), reason = reason.as_deref(),
             elapsed_ms = millis(*elapsed), "{tool}: {} after {}: {}",
             outcome.name(), time(*elapsed), reason.as_deref().unwrap_or(NO_REASON)
-        ),
-        Event::ToolEnded { tool, elapsed, .. } if run.counted((WORKER_CALLS, run.id(), tool)) == 0 => line!(
-            info, run, "tool", "tool_ended", %tool, outcome = "ok", elapsed_ms = millis(*elapsed), "{tool}: ok, {}", time(*elapsed)
         ),
         Event::UnknownTool { name } => {
             line!(warn, run, "tool", "unknown_tool", "the model called {name:?}, which is not one of its tools");
@@ -138,8 +152,8 @@ pub(crate) fn event(run: &Run, event: &Event) {
         Event::WorkerFailed { worker, policy, reason } => line!(
             warn, run, "worker", "worker_failed", %worker, %policy, "{worker} failed, policy {policy}: {reason}"
         ),
-        // Deltas are content, rate limits are for metrics, and a worker has written how it ended.
-        Event::Delta(_) | Event::RateLimitsReported { .. } | Event::ToolEnded { .. } => {}
+        // Deltas are content, and rate limits are for metrics.
+        Event::Delta(_) | Event::RateLimitsReported { .. } => {}
     }
 }
 
@@ -186,13 +200,8 @@ fn money(cost: Option<Money>) -> impl Display {
     or(cost, "no price")
 }
 
-/// A time with one decimal. `{:.1?}` writes the same and takes three times as long.
 fn time(duration: Duration) -> impl Display {
-    let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| nanos >= *unit).unwrap_or((1, "ns"));
-    let tenths = nanos.saturating_mul(10).saturating_add(unit / 2) / unit;
-    fmt::from_fn(move |f| write!(f, "{}.{}{name}", tenths / 10, tenths % 10))
+    fmt::from_fn(move |f| write!(f, "{duration:.1?}"))
 }
 
 /// The text of the cost of a run. Failed calls that cost nothing are not calls without a price.

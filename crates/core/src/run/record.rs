@@ -100,6 +100,8 @@ mod tests {
             {"event": "run_ended", "stop": "finished", "turns": 2,
                 "usage": {"input_tokens": 100, "output_tokens": 10}, "cost": "1.500000001", "elapsed_us": 1_000_000},
             {"event": "run_failed", "error": "overloaded", "message": "no capacity", "elapsed_us": 1_000_000},
+            {"event": "run_waiting", "reason": "`refund` waits for an approval (step `1/tool:1`)",
+                "elapsed_us": 1_000_000},
         ]);
         assert_eq!(json!(all_events().iter().map(json_of).collect::<Vec<_>>()), expected);
     }

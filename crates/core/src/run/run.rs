@@ -361,13 +361,6 @@ impl fmt::Debug for Run {
     }
 }
 
-pub(super) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
 impl From<Interruption> for StopReason {
     fn from(interruption: Interruption) -> Self {
         match interruption {

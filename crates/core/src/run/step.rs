@@ -107,18 +107,19 @@ impl Run {
     }
 
     /// Stops this branch of the run until the run goes on from its journal, for a tool that waits for something that may take
-    /// days. The tool returns an error, whatever it says: the call gets no result, and is made again then. Other branches go
-    /// on; when none is left, the run fails with the returned error.
-    pub fn suspend(&self) -> JournalError {
+    /// days. `reason` says what for, as in "`refund` waits for an approval"; logs show it, so it must quote no content. The
+    /// tool returns an error, whatever it says: the call gets no result, and is made again then. Other branches go on; when
+    /// none is left, the run returns this error and emits [`Event::RunWaiting`].
+    pub fn suspend(&self, reason: impl fmt::Display) -> JournalError {
         let Some((scope, _, path)) = self.inner.journal.as_ref().and_then(|scope| scope.step()) else {
             return JournalError::unavailable("a run without a journal cannot go on later");
         };
-        scope.fail(JournalError::Waiting(path.to_owned()))
+        scope.fail(JournalError::Waiting(format!("{reason} (step `{path}`)")))
     }
 
-    /// Whether this branch has stopped, so that the step around it gets no record.
-    pub(crate) fn is_suspended(&self) -> bool {
-        self.inner.journal.as_ref().is_some_and(|scope| scope.blocked().is_some())
+    /// Why this branch has stopped, if it has. Then the step around it gets no record.
+    pub(crate) fn stopped(&self) -> Option<&JournalError> {
+        self.inner.journal.as_ref()?.blocked()
     }
 
     /// The error for which the run cannot go on with its journal, if there is one.

@@ -234,7 +234,7 @@ impl Worker {
 
     /// Reports a failure to observers and in the outcome.
     fn report_failure(&self, failure: &WorkerFailure, run: &Run) {
-        if run.is_suspended() {
+        if run.stopped().is_some() {
             return;
         }
         let (worker, reason) = (Arc::clone(self.name()), failure.reason.as_str());

@@ -73,7 +73,11 @@ fn next(event: &Event) -> Option<Event> {
         Event::RunEnded { .. } => {
             Event::RunFailed { kind: Some(reason), message: "no capacity".into(), elapsed: SECOND }
         }
-        Event::RunFailed { .. } => return None,
+        Event::RunFailed { .. } => {
+            let reason = "`refund` waits for an approval (step `1/tool:1`)".into();
+            Event::RunWaiting { reason, elapsed: SECOND }
+        }
+        Event::RunWaiting { .. } => return None,
     })
 }
 

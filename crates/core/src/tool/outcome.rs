@@ -53,9 +53,10 @@ impl ToolCallOutcome {
         Self { reason: Some(why.clone()), ..Self::new(ToolResult::error(call, why), status) }
     }
 
-    /// A call whose outcome cannot be recorded. The run ends with the error.
+    /// A call whose outcome cannot be recorded. The run ends with the error, or waits.
     pub(super) fn not_recorded(call: &ToolCall, error: &JournalError) -> Self {
-        Self::failed(call, ToolStatus::Stopped, error.to_string())
+        let status = if error.is_wait() { ToolStatus::Waiting } else { ToolStatus::Stopped };
+        Self::failed(call, status, error.to_string())
     }
 
     /// The outcome of `call`, which is identical to this one.

@@ -3,10 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Part, Run, ToolSpec};
+use crate::{Part, Run, ToolSpec, tool::execution::cut};
 
 /// A named unit of work that a model may call.
 ///
@@ -83,7 +83,8 @@ impl<T: Tool + ?Sized> Tool for Arc<T> {
 }
 
 /// The output of a tool call.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct ToolOutput {
     /// Text and images for the model.
@@ -118,6 +119,21 @@ impl ToolOutput {
         let text = serde_json::to_string(value)
             .map_err(|error| ToolError::new("the tool's result could not be written as JSON").caused_by(error))?;
         Ok(Self::text(text))
+    }
+
+    /// Keeps this many bytes of text. A marker stands for the rest.
+    #[must_use]
+    pub fn cut(mut self, limit: usize) -> Self {
+        // The bytes left for text. After the first cut, no more text is kept.
+        let mut left = Some(limit);
+        self.content.retain_mut(|part| {
+            let Part::Text(text) = part else { return true };
+            let Some(room) = left else { return false };
+            left = room.checked_sub(text.text.len());
+            *part = Part::text(cut(std::mem::take(&mut text.text), room));
+            true
+        });
+        self
     }
 
     /// Ends the run with this output as its answer.

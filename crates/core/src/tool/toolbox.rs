@@ -11,14 +11,14 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Arguments, Effect, Event, OnExhausted, ParseError, Part, Run, Tool, ToolCall, ToolOutput, ToolResult, ToolSet,
+    Arguments, Effect, Event, OnExhausted, ParseError, Run, Tool, ToolCall, ToolOutput, ToolResult, ToolSet,
     ToolStatus,
     run::{
         digest,
         step::{OpenStep, Step},
     },
     tool::arguments,
-    tool::execution::{Execution, cut, execution, failed, interrupted, panicked},
+    tool::execution::{Execution, execution, failed, interrupted, panicked},
     tool::limits::ToolLimits,
     tool::outcome::ToolCallOutcome,
     tool::schema::Schema,
@@ -219,7 +219,7 @@ impl Toolbox {
                     Some(match self.open(job(index, call)) {
                         Step::Recorded(outcome) => outcome,
                         // The call that it is identical to may have no result yet.
-                        Step::New(_) if context.run.is_suspended() => outcome,
+                        Step::New(_) if context.run.stopped().is_some() => outcome,
                         Step::New(step) => recorded(&step, call, outcome).await,
                     })
                 }
@@ -239,11 +239,18 @@ impl Toolbox {
         step.unwrap_or_else(|error| Step::Recorded(ToolCallOutcome::not_recorded(call, &error)))
     }
 
+    /// Runs the call, unless it is recorded or another call of the turn has failed fatally by now.
     async fn recorded_call(&self, job: Job<'_>, failed_tool: &OnceLock<String>) -> ToolCallOutcome {
         let outcome = match self.open(job) {
             Step::Recorded(outcome) => outcome.of_call(job.call),
             Step::New(step) => {
-                let outcome = self.call_unless_failed(Job { tool_run: &step.run, ..job }, failed_tool).await;
+                let outcome = match failed_tool.get() {
+                    Some(tool) => {
+                        let why = format!("The tool was not run, because {tool} failed.");
+                        ToolCallOutcome::failed(job.call, ToolStatus::Stopped, why)
+                    }
+                    None => self.call(Job { tool_run: &step.run, ..job }).await,
+                };
                 recorded(&step, job.call, outcome).await
             }
         };
@@ -264,15 +271,6 @@ impl Toolbox {
 
     fn find(&self, name: &str) -> Option<&Entry> {
         self.entries.get(*self.positions.get(name)?)
-    }
-
-    /// Runs the call, unless another call of the turn has failed fatally by now.
-    async fn call_unless_failed(&self, job: Job<'_>, failed_tool: &OnceLock<String>) -> ToolCallOutcome {
-        if let Some(tool) = failed_tool.get() {
-            let why = format!("The tool was not run, because {tool} failed.");
-            return ToolCallOutcome::failed(job.call, ToolStatus::Stopped, why);
-        }
-        self.call(job).await
     }
 
     async fn call(&self, job: Job<'_>) -> ToolCallOutcome {
@@ -343,11 +341,12 @@ impl Toolbox {
         }
         let timeout = spec.timeout.unwrap_or(self.limits.timeout);
         let work = execution(&*entry.tool, input, tool_run, timeout);
-        match run.until_stopped(tool_run.until_exhausted(work)).await.flatten() {
+        let done = run.until_stopped(tool_run.until_exhausted(work)).await.flatten();
+        if let Some(stopped) = tool_run.stopped() {
+            return ToolCallOutcome::not_recorded(call, stopped);
+        }
+        match done {
             Ok(Execution::Returned(Ok(output))) => self.succeeded(call, output),
-            Ok(Execution::Returned(Err(_))) if tool_run.is_suspended() => {
-                ToolCallOutcome::failed(call, ToolStatus::Stopped, "The call waits, and is made when the run goes on.")
-            }
             Ok(Execution::Returned(Err(error))) => failed(call, &error, self.limits.output_bytes),
             Ok(Execution::Panicked(panic)) => panicked(call, &*panic),
             Ok(Execution::TimedOut) => {
@@ -359,18 +358,8 @@ impl Toolbox {
     }
 
     fn succeeded(&self, call: &ToolCall, output: ToolOutput) -> ToolCallOutcome {
-        // The bytes left for text. After the first cut, no more text is kept.
-        let mut left = Some(self.limits.output_bytes);
-        let content = output.content.into_iter().filter_map(|part| match part {
-            Part::Text(text) => {
-                let room = left?;
-                left = room.checked_sub(text.text.len());
-                Some(Part::text(cut(text.text, room)))
-            }
-            part => Some(part),
-        });
-        let result = ToolResult::new(call, content.collect());
-        let (ends_run, reason) = (output.ends_run, output.stands_for);
+        let ToolOutput { content, ends_run, stands_for: reason } = output.cut(self.limits.output_bytes);
+        let result = ToolResult::new(call, content);
         let status = if reason.is_some() { ToolStatus::Fallback } else { ToolStatus::Ok };
         ToolCallOutcome { reason, ends_run, ..ToolCallOutcome::new(result, status) }
     }
@@ -386,7 +375,6 @@ impl Toolbox {
     }
 }
 
-/// Records an outcome.
 async fn recorded(step: &OpenStep, call: &ToolCall, outcome: ToolCallOutcome) -> ToolCallOutcome {
     match step.done(&outcome).await {
         Ok(()) => outcome,

@@ -187,7 +187,7 @@ impl Tool for ApprovedTool {
         match self.rule_on(input, run).await {
             Ruling::Make(arguments) => self.make(arguments, run).await,
             Ruling::Refuse(why) => Err(ToolError::new(why)),
-            Ruling::Wait => Err(not_recorded(&run.suspend())),
+            Ruling::Wait => Err(not_recorded(&run.suspend(format_args!("`{}` waits for an approval", self.spec.name)))),
         }
     }
 }

@@ -28,7 +28,9 @@ pub fn mask_event(event: &Event) -> Event {
             clean([tool, call_id]);
         }
         Event::TurnEnded { served: Some(name), .. } | Event::UnknownTool { name } => clean([name]),
-        Event::AnswerRejected { reason, .. } | Event::Degraded { reason, .. } => clean([reason]),
+        Event::AnswerRejected { reason, .. } | Event::Degraded { reason, .. } | Event::RunWaiting { reason, .. } => {
+            clean([reason]);
+        }
         Event::BudgetRefused { limit, .. } | Event::BudgetWarning { limit, .. } => clean([limit]),
         Event::HandedOff { to } => clean([to]),
         Event::WorkerFailed { worker, reason, .. } => clean([worker, reason]),
@@ -77,6 +79,7 @@ mod tests {
         let key = || Arc::from(KEY);
         for event in [
             Event::RunFailed { kind: None, message: key(), elapsed: Duration::ZERO },
+            Event::RunWaiting { reason: key(), elapsed: Duration::ZERO },
             Event::ToolStarted { tool: key(), call_id: key() },
             Event::ToolEnded {
                 tool: key(),

@@ -179,6 +179,14 @@ impl Metrics {
         self.run_over(run, error, error, elapsed);
     }
 
+    /// A run that waits is not in flight, and its time so far is not that of a whole run.
+    fn run_waiting(&self, run: &Run) {
+        self.instruments.runs.with([self.agent(run), ToolStatus::Waiting.name()]).increment(1);
+        if let Some(timer) = self.timers.stop(run.id()) {
+            self.left(&timer);
+        }
+    }
+
     fn run_over(&self, run: &Run, outcome: &'static str, error: LabelValue, elapsed: Duration) {
         let (agent, to) = (self.agent(run), &self.instruments);
         to.runs.with([agent, outcome]).increment(1);
@@ -285,7 +293,10 @@ impl Metrics {
         let (tool, to) = (self.names().tool(tool), &self.instruments);
         to.tool_calls.with([tool, outcome.name()]).increment(1);
         let error = if outcome == ToolStatus::Ok { ABSENT } else { outcome.name() };
-        to.execute_tool.with([tool, error]).record(elapsed);
+        // The call has not been made.
+        if outcome != ToolStatus::Waiting {
+            to.execute_tool.with([tool, error]).record(elapsed);
+        }
         self.timers.update(run.id(), RunTimer::end_work);
     }
 
@@ -306,6 +317,7 @@ impl Observer for Metrics {
             Event::RunStarted | Event::Resumed { .. } => self.run_started(run),
             Event::RunEnded { stop, turns, elapsed, .. } => self.run_ended(run, *stop, *turns, *elapsed),
             Event::RunFailed { kind, elapsed, .. } => self.run_failed(run, *kind, *elapsed),
+            Event::RunWaiting { .. } => self.run_waiting(run),
             Event::TurnEnded { model, usage: None, .. } => self.usage_missing(model),
             Event::AttemptStarted { model } => self.attempt_started(run, model),
             Event::AttemptEnded { model, error, charge, elapsed } => {

@@ -88,8 +88,11 @@ pub(crate) const COST: Metric<4> = metric(
 );
 /// Cost in US dollars, as Prometheus reads it.
 pub(crate) const COST_USD: &str = "brigade_cost_usd_total";
-pub(crate) const RUNS: Metric<2> =
-    metric("brigade_runs_total", ["agent", "outcome"], "Ended runs by outcome; errors by the party at fault.");
+pub(crate) const RUNS: Metric<2> = metric(
+    "brigade_runs_total",
+    ["agent", "outcome"],
+    "Ended runs by outcome; errors by the party at fault. Runs with the outcome `waiting` wait and go on later.",
+);
 pub(crate) const RUN_DURATION: Metric<1> =
     metric("brigade_run_duration_seconds", ["agent"], "Duration of runs from start to end.");
 pub(crate) const OVERHEAD: Metric<1> = metric(
@@ -131,7 +134,7 @@ pub(crate) const RATE_LIMIT_REMAINING: Metric<3> = metric(
     "What remains of a rate limit according to the last response.",
 );
 pub(crate) const TOOL_CALLS: Metric<2> =
-    metric("brigade_tool_calls_total", ["tool", "outcome"], "Tool calls by outcome.");
+    metric("brigade_tool_calls_total", ["tool", "outcome"], "Tool calls by outcome; `waiting` ones are made later.");
 pub(crate) const WORKER_FAILURES: Metric<2> =
     metric("brigade_worker_failures_total", ["worker", "policy"], "Failed workers by failure policy.");
 pub(crate) const LOOPS: Metric<1> =

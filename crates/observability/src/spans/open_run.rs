@@ -8,7 +8,7 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::{
     names,
-    span::{Span, SpanIds, TraceClock},
+    span::{Span, SpanIds, TraceClock, WAITING},
     span_event::span_event,
 };
 use crate::{
@@ -124,7 +124,7 @@ impl OpenRun {
             | Event::Resumed { .. }
             | Event::WireQuirk { .. } => self.add_event(event),
             // `OpenRuns` handles these.
-            Event::RunStarted | Event::RunEnded { .. } | Event::RunFailed { .. } => None,
+            Event::RunStarted | Event::RunEnded { .. } | Event::RunFailed { .. } | Event::RunWaiting { .. } => None,
         }
     }
 
@@ -144,6 +144,12 @@ impl OpenRun {
         let error = kind.map_or(INTERNAL_ERROR, error_type);
         self.span.outcome(error);
         self.close(error)
+    }
+
+    /// Ends the span of a run that waits. When it goes on, it has another one.
+    pub(super) fn wait(mut self) -> Vec<SpanData> {
+        self.span.outcome(WAITING);
+        self.close(WAITING)
     }
 
     /// Ends the span of a run that did not report its end.

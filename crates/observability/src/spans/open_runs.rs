@@ -125,6 +125,8 @@ impl Observer for SpanObserver {
             runs.export(runs.remove(run).into_iter().flat_map(|run| run.end(*stop, *turns, usage, *cost)));
         } else if let Event::RunFailed { kind, .. } = event {
             runs.export(runs.remove(run).into_iter().flat_map(|run| run.fail(*kind)));
+        } else if let Event::RunWaiting { .. } = event {
+            runs.export(runs.remove(run).into_iter().flat_map(OpenRun::wait));
         } else {
             let ended = runs.lock().get_mut(&key(run)).and_then(|run| run.handle(event));
             runs.export(ended);

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::LazyLock, time::SystemTime};
 
-use brigade_core::{Money, Usage};
+use brigade_core::{Money, ToolStatus, Usage};
 use opentelemetry::{
     InstrumentationScope, KeyValue, Value,
     trace::{Event, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
@@ -35,6 +35,9 @@ pub(super) struct SpanIds {
 /// A span that has not ended.
 #[derive(Debug)]
 pub(super) struct Span(SpanData);
+
+/// The outcome of a run or a tool call that waits and goes on later.
+pub(super) const WAITING: &str = ToolStatus::Waiting.name();
 
 /// The default limit of the OpenTelemetry SDK.
 const MAX_EVENTS: usize = 128;
@@ -130,10 +133,10 @@ impl Span {
         }
     }
 
-    /// Sets the outcome. Every outcome other than `ok` marks the span as failed.
+    /// Sets the outcome. Every outcome other than `ok` and `waiting` marks the span as failed.
     pub(super) fn outcome(&mut self, outcome: &'static str) {
         self.set(names::OUTCOME, outcome);
-        if outcome != "ok" {
+        if outcome != "ok" && outcome != WAITING {
             self.set(names::ERROR_TYPE, outcome);
             self.0.status = Status::error(outcome);
         }

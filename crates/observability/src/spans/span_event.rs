@@ -59,6 +59,7 @@ pub(super) fn span_event(event: &Event) -> Option<SpanEvent> {
         Event::RunStarted
         | Event::RunEnded { .. }
         | Event::RunFailed { .. }
+        | Event::RunWaiting { .. }
         | Event::TurnStarted { .. }
         | Event::TurnEnded { .. }
         | Event::AttemptStarted { .. }

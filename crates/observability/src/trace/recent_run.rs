@@ -25,7 +25,7 @@ pub struct RecentRun {
     pub agent: String,
     /// When it started.
     pub began: Timestamp,
-    /// The name of its [`StopReason`](brigade_core::StopReason), or `failed`; absent if its end is not in the file.
+    /// The name of its [`StopReason`](brigade_core::StopReason), `failed` or `waiting`; absent if its end is not in the file.
     pub outcome: Option<String>,
     /// Its cost, including workers; absent if nothing had a price.
     pub cost: Option<Money>,
@@ -42,8 +42,8 @@ impl RecentRun {
         let (mut runs, mut open) = (Vec::new(), HashMap::new());
         for line in BufReader::new(File::open(path).map_err(failed)?).lines() {
             let line = line.map_err(failed)?;
-            // Parsing takes most of the time, so it is left to lines that begin or end a run.
-            if !line.contains("\"run_") {
+            // Parsing takes most of the time, so it is left to lines that begin, end or resume a run.
+            if !line.contains("\"run_") && !line.contains("\"resumed\"") {
                 continue;
             }
             let Ok(record) = serde_json::from_str::<EventRecord>(&line) else { continue };
@@ -76,6 +76,11 @@ impl RecentRun {
         } else if let Event::RunFailed { elapsed, .. } = event {
             self.outcome = Some("failed".to_owned());
             self.elapsed = Some(*elapsed);
+        } else if let Event::RunWaiting { elapsed, .. } = event {
+            self.outcome = Some("waiting".to_owned());
+            self.elapsed = Some(*elapsed);
+        } else if let Event::Resumed { .. } = event {
+            (self.outcome, self.elapsed) = (None, None);
         }
     }
 }
@@ -106,7 +111,12 @@ mod tests {
             log.on_event(&run.child("a/worker", brigade_core::Budget::unlimited()).unwrap(), &Event::RunStarted);
         }
         log.on_event(&runs[2], &ended);
+        let waiting = || Event::RunWaiting { reason: "a person must answer".into(), elapsed: Duration::from_secs(1) };
+        log.on_event(&runs[1], &waiting());
+        log.on_event(&runs[0], &waiting());
+        log.on_event(&runs[0], &Event::Resumed { steps: 1, saved: Money::ZERO });
         drop(log);
+        assert_eq!(RecentRun::read(&path, 9).unwrap()[2].outcome, None, "it goes on");
         let listed = RecentRun::read(&path, 2).unwrap();
         assert_eq!(listed.iter().map(|run| run.trace).collect::<Vec<_>>(), [runs[2].trace(), runs[1].trace()]);
         let RecentRun { outcome, cost, elapsed, .. } = &listed[0];
@@ -114,6 +124,6 @@ mod tests {
             (outcome.as_deref(), *cost, elapsed.is_some()),
             (Some("finished"), Some(Money::from_cents(1)), true)
         );
-        assert_eq!(listed[1].outcome, None);
+        assert_eq!(listed[1].outcome.as_deref(), Some("waiting"));
     }
 }

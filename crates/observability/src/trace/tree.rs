@@ -222,6 +222,7 @@ impl RunTree {
                 self.close_run(run, vec![format!("failed: {message}")], *elapsed);
                 self.fail(run.node);
             }
+            Event::RunWaiting { reason, elapsed } => self.close_run(run, vec![format!("waiting: {reason}")], *elapsed),
             Event::TurnStarted { .. } => run.turn = Some(self.add_leaf(run.node, event, NodeKind::Turn)),
             Event::TurnEnded { usage, cost, stop, tool_calls, elapsed, .. } => {
                 let turn = run.turn.take().unwrap_or_else(|| self.add_leaf(run.node, event, NodeKind::Turn));
@@ -252,13 +253,11 @@ impl RunTree {
             }
             Event::ToolEnded { call_id, outcome, reason, elapsed, .. } => {
                 let open = run.tools.iter().position(|tool| *tool.call_id == **call_id);
-                let node = match open {
-                    Some(index) => run.tools.remove(index).node,
-                    None => self.add_leaf(run.node, event, NodeKind::Tool),
-                };
+                let open = open.map(|index| run.tools.remove(index).node);
+                let node = open.unwrap_or_else(|| self.add_leaf(run.node, event, NodeKind::Tool));
                 let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
                 self.close(node, vec![format!("{}{reason}", outcome.name())], *elapsed);
-                if *outcome != ToolStatus::Ok {
+                if !matches!(outcome, ToolStatus::Ok | ToolStatus::Waiting) {
                     self.fail(node);
                 }
             }
@@ -307,7 +306,8 @@ impl RunTree {
         self.close(run.node, facts, elapsed);
     }
 
-    /// Ends what was going on when the process of a stored run ended. The run itself goes on, whatever its first end was.
+    /// Ends what was going on when the process of a stored run ended. The run itself goes on, whatever its first end was, or
+    /// though it waited.
     fn resume_run(&mut self, run: &mut OpenRun, event: &Event) {
         self.end_parts(run, "cut off");
         if let Some(node) = self.nodes.get_mut(run.node) {

@@ -114,7 +114,7 @@ impl ApiError {
             RunStatus::Interrupted => {
                 ("the server stopped before the run ended; start the run again", ErrorCode::Interrupted)
             }
-            RunStatus::Running | RunStatus::Ended | RunStatus::Cancelled => return None,
+            RunStatus::Running | RunStatus::Ended | RunStatus::Cancelled | RunStatus::Waiting => return None,
         };
         let kind = run.error.as_deref().and_then(|kind| serde_json::from_value(kind.into()).ok());
         let (status, code) = kind.map_or((StatusCode::INTERNAL_SERVER_ERROR, code), error_code::of_model_error);

@@ -201,7 +201,7 @@ impl<'a> WaitingView<'a> {
 
 /// The names of all statuses.
 fn statuses() -> Vec<&'static str> {
-    let suspended = [RunState::Ready, RunState::Waiting, RunState::SetAside].map(RunState::name);
+    let suspended = [RunState::Ready, RunState::SetAside].map(RunState::name);
     RunStatus::ALL.map(RunStatus::name).into_iter().chain(suspended).collect()
 }
 

@@ -231,6 +231,7 @@ fn answer_part(answer: &mut AnswerText, event: &Event) -> String {
         | Event::Resumed { .. }
         | Event::RunEnded { .. }
         | Event::RunFailed { .. }
+        | Event::RunWaiting { .. }
         | Event::TurnStarted { .. }
         | Event::AttemptStarted { .. }
         | Event::AttemptEnded { .. }

@@ -147,7 +147,7 @@ impl RunLookup<'_> {
         let is_recorded = match info.status() {
             RunStatus::Ended | RunStatus::Cancelled => true,
             RunStatus::Failed => durable.as_ref().is_none_or(|run| run.stored.status == RunState::Failed),
-            RunStatus::Running | RunStatus::Interrupted => false,
+            RunStatus::Running | RunStatus::Interrupted | RunStatus::Waiting => false,
         };
         Ok(match durable {
             Some(mut run) if !is_recorded => {

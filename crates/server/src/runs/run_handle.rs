@@ -274,6 +274,7 @@ impl RunEnd {
             Self::Finished(outcome) if outcome.stop == StopReason::Cancelled => RunStatus::Cancelled,
             Self::Finished(_) => RunStatus::Ended,
             Self::Failed(_) | Self::Panicked => RunStatus::Failed,
+            Self::Suspended(suspended) if suspended.waiting.is_some() => RunStatus::Waiting,
             Self::Suspended(_) => RunStatus::Running,
         }
     }

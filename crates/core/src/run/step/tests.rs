@@ -229,9 +229,12 @@ async fn a_decision_that_is_needed_below_a_worker_stops_the_whole_run_whatever_i
     };
     let (journal, id) = (Kept::ending_at(4, false), RunId::new());
     assert!(live(&agent(), &run_of(id, &journal).build(), &journal, "Pay.").await.is_none());
-    let second = journal.next();
-    let error = agent().run_in(&run_of(id, &second).build(), "Pay.").await.unwrap_err();
+    let (second, recorder) = (journal.next(), Recorder::new());
+    let run = run_of(id, &second).observer(Arc::new(recorder.clone())).build();
+    let error = agent().run_in(&run, "Pay.").await.unwrap_err();
     assert!(matches!(error.cause(), RunFailure::Journal(JournalError::NeedsDecision { .. })), "{error:?}");
+    assert_eq!(recorder.count(|event| matches!(event, Event::RunWaiting { .. })), 2, "the clerk and the desk wait");
+    assert_eq!(recorder.count(|event| matches!(event, Event::RunFailed { .. } | Event::WorkerFailed { .. })), 0);
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     assert!(!second.paths().contains(&"1/tool:1".to_owned()), "the delegation has no output");
 }
@@ -470,4 +473,49 @@ async fn a_delegation_that_a_step_in_doubt_elsewhere_stops_is_not_recorded_as_do
     assert!(matches!(error.cause(), RunFailure::Journal(JournalError::NeedsDecision { .. })), "{error:?}");
     assert!(!begun("1/tool:1/clerk/1/tool:1"), "the lookup was done");
     assert!(!journal.paths().contains(&"1/tool:1".to_owned()), "the clerk was not: {:?}", journal.paths());
+}
+
+/// A tool that waits for an answer which does not come.
+fn waiting(name: &'static str) -> FunctionTool {
+    let wait = move |_: serde_json::Map<String, serde_json::Value>, run: Run| async move {
+        let stopped = run.suspend(format_args!("`{name}` waits for an approval"));
+        Err::<ToolOutput, _>(crate::ToolError::new(stopped.to_string()))
+    };
+    tool_fn(name, "Waits.", wait).effect(Effect::Composite)
+}
+
+#[tokio::test]
+async fn a_run_that_waits_and_its_workers_and_calls_are_reported_as_waiting_each_with_its_own_reason() {
+    let clerk = |name: &str, tool: &'static str| {
+        let model = ScriptedModel::new([Turn::call("c", tool, json!({}))]);
+        Worker::new(Agent::new(name, model).tool(waiting(tool))).on_failure(OnFailure::fallback("No."))
+    };
+    let both = Turn::call("1", "clerk", json!({"task": "a"})).and_call("2", "payer", r#"{"task":"b"}"#);
+    let desk = Agent::new("desk", ScriptedModel::new([both]));
+    let desk = desk.worker(clerk("clerk", "refund")).worker(clerk("payer", "pay"));
+    let (journal, recorder) = (Arc::new(Kept::default()), Recorder::new());
+    let run = run_of(RunId::new(), &journal).observer(Arc::new(recorder.clone())).build();
+    let error = desk.run_in(&run, "Go.").await.unwrap_err();
+    let RunFailure::Journal(wait) = error.cause() else { panic!("{error:?}") };
+    assert!(wait.is_wait(), "{error:?}");
+
+    let reasons = ["`refund` waits for an approval (step `1/tool:1/clerk/1/tool:1`)", "`pay` waits for an approval"];
+    let mut waits = Vec::new();
+    for (agent, event) in recorder.events() {
+        match event {
+            Event::RunWaiting { reason, .. } => waits.push((agent, reason)),
+            Event::ToolEnded { outcome, reason, .. } => {
+                assert_eq!(outcome, crate::ToolStatus::Waiting);
+                waits.push((agent, reason.unwrap()));
+            }
+            Event::RunEnded { .. } | Event::RunFailed { .. } | Event::WorkerFailed { .. } => panic!("{event:?}"),
+            _ => {}
+        }
+    }
+    let expected = |agent: &str| reasons[usize::from(agent == "desk/payer")];
+    for (agent, reason) in waits.iter().filter(|(agent, _)| agent.contains('/')) {
+        assert!(reason.starts_with(expected(agent)), "{agent}: {reason}");
+    }
+    assert_eq!(waits.len(), 3 + 4, "three runs and four calls: {waits:?}");
+    assert!(run.degraded().is_empty(), "no worker has failed");
 }

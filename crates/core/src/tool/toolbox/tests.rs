@@ -7,7 +7,7 @@ use std::{
 use serde_json::json;
 
 use super::*;
-use crate::{Budget, RawJson, ToolError, ToolSpec, tool_fn};
+use crate::{Budget, Part, RawJson, ToolError, ToolSpec, tool::execution::cut, tool_fn};
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Wait {

@@ -211,6 +211,7 @@ fn every_event_has_its_line_or_none() {
         " WARN budget: refused: 10 of 10 turns",
         " INFO run: finished: 2 turns, 100 tokens in, 10 out, $1.5000, 1.0s",
         " WARN run: failed after 1.0s, nothing charged: no capacity",
+        " INFO run: waits after 1.0s, nothing charged: `refund` waits for an approval (step `1/tool:1`)",
     ];
     assert_eq!(all_events().iter().map(line_of).collect::<Vec<_>>(), expected);
 }

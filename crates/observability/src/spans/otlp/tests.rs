@@ -138,6 +138,7 @@ fn every_event_becomes_a_span_or_a_span_event_or_nothing() {
         ("BudgetRefused", "brigade.budget_refused"),
         ("RunEnded", "ends invoke_agent"),
         ("RunFailed", "ends attempt gpt-5-mini, ends execute_tool lookup, ends chat gpt-5-mini, ends invoke_agent"),
+        ("RunWaiting", "ends attempt gpt-5-mini, ends execute_tool lookup, ends chat gpt-5-mini, ends invoke_agent"),
     ];
     let effects: Vec<_> = all_events().iter().map(|event| (name_of(event), effect(event))).collect();
     assert_eq!(effects, expected.map(|(event, effect)| (event.to_owned(), effect.to_owned())));

@@ -42,6 +42,7 @@ pub(super) fn title(event: &Event) -> String {
         Event::RunStarted
         | Event::RunEnded { .. }
         | Event::RunFailed { .. }
+        | Event::RunWaiting { .. }
         | Event::Delta(_)
         | Event::RateLimitsReported { .. } => String::new(),
     }

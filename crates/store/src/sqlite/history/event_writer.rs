@@ -18,6 +18,7 @@ use super::{
     epoch::Epoch,
     history::{Progress, Shared},
     known_spending::KnownSpending,
+    run_history::RunStatus,
     run_row::RunRow,
     spending_log::SpendingLog,
     sweep::Retention,
@@ -273,7 +274,7 @@ impl QueuedEvent {
         Ok(())
     }
 
-    /// Writes the outcome of the run if the event is its end.
+    /// Writes the outcome of the run if the event is its end, or changes its status.
     fn write_outcome(&self, connection: &Connection, id: i64) -> Result<(), StoreError> {
         if let Event::RunEnded { stop, turns, usage, cost, elapsed } = &self.record.event {
             let mut update = connection.prepare_cached(
@@ -291,6 +292,15 @@ impl QueuedEvent {
             let cost = self.spent.and_then(|spent| spent.cost()).map(Money::nano);
             let (input, output) = self.spent.map(|spent| (spent.usage.input_tokens, spent.usage.output_tokens)).unzip();
             update.execute(params![id, error, elapsed, input, output, cost])?;
+        } else if let Event::RunWaiting { elapsed, .. } = &self.record.event {
+            let mut update = connection.prepare_cached(
+                "UPDATE runs SET outcome = ?2, error = NULL, elapsed_us = ?3, cost_nano = ?4 WHERE id = ?1",
+            )?;
+            let cost = self.spent.and_then(|spent| spent.cost()).map(Money::nano);
+            update.execute(params![id, RunStatus::Waiting.name(), micros(*elapsed), cost])?;
+        } else if let Event::Resumed { .. } = &self.record.event {
+            let update = "UPDATE runs SET outcome = NULL, error = NULL WHERE id = ?1";
+            connection.prepare_cached(update)?.execute([id])?;
         }
         Ok(())
     }

@@ -338,12 +338,12 @@ impl History {
         } else if let Event::AttemptEnded { model, charge, .. } = event {
             unpoisoned(&self.0.shared.spending).call_ended(run, owner, model, charge.as_ref());
         }
-        let has_failed = matches!(event, Event::RunFailed { .. });
+        let has_no_cost = matches!(event, Event::RunFailed { .. } | Event::RunWaiting { .. });
         self.0.send(QueuedEvent {
             record: EventRecord::new(run, event.clone()),
             row: RunRow::new(run, owner),
             number,
-            spent: has_failed.then(|| run.ledger().spending()),
+            spent: has_no_cost.then(|| run.ledger().spending()),
         });
     }
 }

@@ -83,6 +83,8 @@ pub enum RunStatus {
     Failed,
     /// Its process ended first.
     Interrupted,
+    /// It waits, for example until a person allows a call, and goes on later.
+    Waiting,
 }
 
 /// A stored run.
@@ -105,8 +107,8 @@ pub struct RunInfo {
     pub depth: u32,
     /// When it started, in microseconds since 1970.
     pub started_us: i64,
-    /// The name of its [`StopReason`](brigade_core::StopReason), `failed`, or `interrupted` if its process ended first;
-    /// absent while it runs.
+    /// The name of its [`StopReason`](brigade_core::StopReason), `failed`, `waiting`, or `interrupted` if its process ended
+    /// first; absent while it runs.
     pub outcome: Option<String>,
     /// The kind of the model error that it failed with.
     pub error: Option<String>,
@@ -161,6 +163,7 @@ pub(super) const RUN_COLUMNS: &str = "session, run, trace, agent, account, depth
 const CANCELLED: &str = "cancelled";
 const FAILED: &str = "failed";
 const INTERRUPTED: &str = "interrupted";
+const WAITING: &str = "waiting";
 
 impl Default for RunFilter {
     fn default() -> Self {
@@ -338,6 +341,7 @@ impl RunInfo {
             Some(CANCELLED) => RunStatus::Cancelled,
             Some(FAILED) => RunStatus::Failed,
             Some(INTERRUPTED) => RunStatus::Interrupted,
+            Some(WAITING) => RunStatus::Waiting,
             Some(_) => RunStatus::Ended,
         }
     }
@@ -345,7 +349,8 @@ impl RunInfo {
 
 impl RunStatus {
     /// All statuses.
-    pub const ALL: [Self; 5] = [Self::Running, Self::Ended, Self::Cancelled, Self::Failed, Self::Interrupted];
+    pub const ALL: [Self; 6] =
+        [Self::Running, Self::Ended, Self::Cancelled, Self::Failed, Self::Interrupted, Self::Waiting];
 
     /// A stable name.
     pub const fn name(self) -> &'static str {
@@ -355,14 +360,17 @@ impl RunStatus {
             Self::Cancelled => CANCELLED,
             Self::Failed => FAILED,
             Self::Interrupted => INTERRUPTED,
+            Self::Waiting => WAITING,
         }
     }
 
     fn condition(self) -> String {
         match self {
             Self::Running => "outcome IS NULL".to_owned(),
-            Self::Ended => format!("outcome NOT IN ('{CANCELLED}', '{FAILED}', '{INTERRUPTED}')"),
-            Self::Cancelled | Self::Failed | Self::Interrupted => format!("outcome = '{}'", self.name()),
+            Self::Ended => format!("outcome NOT IN ('{CANCELLED}', '{FAILED}', '{INTERRUPTED}', '{WAITING}')"),
+            Self::Cancelled | Self::Failed | Self::Interrupted | Self::Waiting => {
+                format!("outcome = '{}'", self.name())
+            }
         }
     }
 }
