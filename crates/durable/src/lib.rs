@@ -3,6 +3,8 @@
 //! | to do this | use |
 //! |---|---|
 //! | run agents durably | [`Durable`]: submit runs, spawn a worker, wait for their ends |
+//! | let the client run tools | [`ClientTool`]; [`Durable::open_calls`], [`Durable::answer_calls`] |
+//! | wait for a time or another program | [`sleep`], [`sleep_until`], [`wait_for_signal`] |
 //! | let a person allow calls | [`ApprovedTool`]; [`Durable::answer_approval`], or an [`Approver`] within the process |
 //! | keep runs in this process, for tests | [`MemoryRunStore`] |
 //! | keep runs elsewhere | an implementation of [`RunStore`]; `testing::run_store_contract` checks it |
@@ -18,6 +20,7 @@ mod approval;
 mod journal;
 mod memory;
 mod store;
+mod waiting;
 mod worker;
 
 pub use approval::approved_tool::{ApprovalRule, ApprovedTool};
@@ -25,6 +28,7 @@ pub use approval::approver::{ApprovalRequest, Approver, Decide, Verdict};
 pub use memory::memory_run_store::MemoryRunStore;
 pub use store::approval::{Answered, Approval, ApprovalAnswer, ApprovalQuery, ApprovalStatus, NewApproval};
 pub use store::approval_view::ApprovalView;
+pub use store::client_call::{ClientCall, ClientResult};
 pub use store::commit::{Commit, CommitError, Committed, Fence, NextState, cost_of};
 pub use store::run_store::{Renewed, RunStore, RunStoreError};
 pub use store::signal::{NewSignal, Signal, SignalKind, Signalled};
@@ -32,7 +36,11 @@ pub use store::stored_run::{
     Claim, ClaimRequest, QueuedRun, RunQuery, RunState, StoredRun, Submitted, WaitReason, Waiting,
 };
 pub use tokio_util::sync::CancellationToken;
+pub use waiting::client_tool::ClientTool;
+pub use waiting::named_signal::wait_for_signal;
+pub use waiting::timer::{sleep, sleep_until};
 pub use worker::claimed_run::{ClaimedRun, WorkEnd};
+pub use worker::client_calls::ClientCallError;
 pub use worker::durable::{Durable, DurableError};
 pub use worker::settings::WorkerSettings;
 pub use worker::starter::RunStarter;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::approver::{ApprovalRequest, Approver, Decide, Ruling, Source, Verdict};
-use crate::NewApproval;
+use crate::{NewApproval, waiting::run_waits::path_of};
 
 /// A tool whose calls are made only if a person allows them. A worker can be wrapped too: see
 /// [`Worker::into_tool`](brigade_core::Worker::into_tool).
@@ -114,8 +114,7 @@ impl ApprovedTool {
         let needs_approval = self.rule.matches(&input);
         match &run.shared::<Approver>().0 {
             Source::Stored(approvals) => {
-                let asked = run.idempotency_key().and_then(|key| key.split_once('/').map(|(_, path)| path.to_owned()));
-                let Some(path) = asked else { return refused_without_approver() };
+                let Some(path) = path_of(run) else { return refused_without_approver() };
                 let new = NewApproval::new(approvals.run(), path, &*self.spec.name, &input);
                 // The store could not show such arguments to a person: a name that `serde_json` reserves, sorted to the front.
                 if needs_approval && serde_json::from_str::<Value>(new.arguments.get()).is_err() {

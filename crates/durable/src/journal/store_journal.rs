@@ -11,7 +11,7 @@ use brigade_core::{Effect, Journal, JournalError, StepRecord, StepState};
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
 use super::lease::Lease;
-use crate::{Commit, CommitError, Committed, Fence, NextState, RunStore};
+use crate::{Commit, CommitError, Committed, Fence, NextState, RunStore, waiting::run_waits::RunWaits};
 
 /// The journal of a claimed run. Steps that end at the same time share a commit.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct StoreJournal {
     records: Vec<StepRecord>,
     /// The paths of the calls that had to ask for an approval.
     approvals: Vec<String>,
+    /// The signals that steps use.
+    waits: Arc<RunWaits>,
     pending: Mutex<Pending>,
     writer: AsyncMutex<Writer>,
 }
@@ -30,6 +32,8 @@ pub(crate) struct StoreJournal {
 #[derive(Debug, Default)]
 struct Pending {
     records: Vec<StepRecord>,
+    /// The numbers of the signals that were used by these steps.
+    consumed: Vec<u64>,
     /// How many records were added in all.
     added: u64,
 }
@@ -56,16 +60,16 @@ struct SentCommit {
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 impl StoreJournal {
+    /// The journal of a run that has these records, and whose last commit has this number.
     pub(crate) fn new(
         store: Arc<dyn RunStore>,
-        fence: Fence,
-        lease: Arc<Lease>,
-        records: Vec<StepRecord>,
+        (fence, lease): (Fence, Arc<Lease>),
+        (records, commit_number): (Vec<StepRecord>, u64),
         approvals: Vec<String>,
-        commit_number: u64,
+        waits: Arc<RunWaits>,
     ) -> Self {
-        let writer = Writer { number: commit_number, written: 0, unclear: None };
-        Self { store, fence, lease, records, approvals, pending: Mutex::default(), writer: AsyncMutex::new(writer) }
+        let writer = AsyncMutex::new(Writer { number: commit_number, written: 0, unclear: None });
+        Self { store, fence, lease, records, approvals, waits, pending: Mutex::default(), writer }
     }
 
     /// Commits the next state of the run. No step is in progress any more, so records of steps that began are left out if
@@ -74,16 +78,21 @@ impl StoreJournal {
         let mut writer = self.writer.lock().await;
         self.repeat_unclear(&mut writer).await?;
         self.pending().records.retain(|record| record.state != StepState::Began);
+        self.pending().consumed.extend(consumed);
         let (commit, written) = self.next_commit(&writer, next);
-        self.send(&mut writer, SentCommit { commit: commit.consumed(consumed).erase(erase), written }).await
+        self.send(&mut writer, SentCommit { commit: commit.erase(erase), written }).await
     }
 
     /// Commits the records that a decision has changed.
     pub(crate) async fn decide(&self, steps: Vec<StepRecord>, consumed: Vec<u64>) -> Result<Committed, CommitError> {
         let mut writer = self.writer.lock().await;
-        self.pending().records.extend(steps);
+        {
+            let mut pending = self.pending();
+            pending.records.extend(steps);
+            pending.consumed.extend(consumed);
+        }
         let (commit, written) = self.next_commit(&writer, NextState::Continue);
-        self.send(&mut writer, SentCommit { commit: commit.consumed(consumed), written }).await
+        self.send(&mut writer, SentCommit { commit, written }).await
     }
 
     async fn repeat_unclear(&self, writer: &mut Writer) -> Result<(), CommitError> {
@@ -97,7 +106,8 @@ impl StoreJournal {
     fn next_commit(&self, writer: &Writer, next: NextState) -> (Commit, u64) {
         let mut pending = self.pending();
         let commit = Commit::new(self.fence.clone(), writer.number + 1, next, self.lease.length());
-        (commit.steps(mem::take(&mut pending.records)), pending.added)
+        let commit = commit.steps(mem::take(&mut pending.records)).consumed(mem::take(&mut pending.consumed));
+        (commit, pending.added)
     }
 
     /// Sends a commit, and repeats it while the store cannot take it and the lease lasts.
@@ -152,6 +162,9 @@ impl Journal for StoreJournal {
         self.check_approvals(&record)?;
         let added = {
             let mut pending = self.pending();
+            if record.state == StepState::Done {
+                pending.consumed.extend(self.waits.used_at(&record.path));
+            }
             pending.records.push(record);
             pending.added += 1;
             pending.added

@@ -1,3 +1,4 @@
 //! A store of runs inside one process.
 
+mod entry;
 pub(crate) mod memory_run_store;

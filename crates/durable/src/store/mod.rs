@@ -2,6 +2,7 @@
 
 pub(crate) mod approval;
 pub(crate) mod approval_view;
+pub(crate) mod client_call;
 pub(crate) mod commit;
 pub(crate) mod run_store;
 pub(crate) mod signal;

@@ -50,7 +50,9 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     async fn submit(&self, run: QueuedRun) -> Result<Submitted, RunStoreError>;
 
     /// Claims runs: ready ones, waiting ones whose time has come, and running ones whose lease has run out. The run that is
-    /// due longest comes first. A claim raises the epoch and the attempt of the run. Two workers never get the same run.
+    /// due longest comes first. A claim raises the epoch and the attempt of the run. Two workers never get the same run. Each
+    /// claim has the time of the store's clock ([`Claim::claimed_at`]), against which the timers of the run are measured: a
+    /// wait that has ended by the store's clock must have ended by this time too.
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, RunStoreError>;
 
     /// Renews the leases of runs, and returns the result for each in the same order.
@@ -61,7 +63,9 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// by one.
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError>;
 
-    /// Sends a signal. It raises the signal number, and makes a waiting run ready.
+    /// Sends a signal. It raises the signal number, and makes a waiting run ready, whatever it waits for. The numbers of the
+    /// signals of a run are those of its signal number, so answers to approvals leave gaps in them. Its commits consume the
+    /// signals that were used, in the transaction that stores the record of their step.
     async fn signal(&self, run: RunId, signal: NewSignal) -> Result<Signalled, RunStoreError>;
 
     /// Returns the signals that were not consumed yet, in order.

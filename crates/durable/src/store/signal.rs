@@ -2,6 +2,7 @@
 
 use brigade_core::RawJson;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// A message for a run, as it is sent.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub enum SignalKind {
     Decision,
     /// A client sends the result of a tool that it ran.
     ToolResult,
-    /// A message for the agent.
+    /// A named signal, for which a step of the run may wait: see [`wait_for_signal`](crate::wait_for_signal).
     Message,
     /// A run that this run submitted has ended.
     ChildEnded,
@@ -65,6 +66,16 @@ impl NewSignal {
         Self { kind, payload, key: None }
     }
 
+    /// A named signal without a key: see [`wait_for_signal`](crate::wait_for_signal).
+    ///
+    /// # Errors
+    ///
+    /// The payload cannot be written as JSON.
+    pub fn named(name: &str, payload: &impl Serialize) -> Result<Self, serde_json::Error> {
+        let payload = RawJson::of(&Named { name, payload })?;
+        Ok(Self::new(SignalKind::Message, payload))
+    }
+
     /// Sets the key under which the same signal may be sent again.
     #[must_use]
     pub fn key(self, key: impl Into<String>) -> Self {
@@ -77,6 +88,21 @@ impl Signal {
     pub fn new(number: u64, kind: SignalKind, payload: RawJson) -> Self {
         Self { number, kind, payload }
     }
+
+    /// The payload of a [named](NewSignal::named) signal with this name.
+    pub(crate) fn named(&self, name: &str) -> Option<RawJson> {
+        let is_message = self.kind == SignalKind::Message;
+        let named =
+            is_message.then(|| serde_json::from_str::<Named<String, Box<RawValue>>>(self.payload.get()).ok())??;
+        (named.name == name).then(|| RawJson::from(named.payload))
+    }
+}
+
+/// The payload of a named signal.
+#[derive(Debug, Serialize, Deserialize)]
+struct Named<N, P> {
+    name: N,
+    payload: P,
 }
 
 impl SignalKind {

@@ -6,7 +6,7 @@ use brigade_core::{RawJson, RunId, Spending, StepRecord};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Fence, Signal};
+use crate::{ClientCall, Fence, Signal};
 
 /// A run to be stored.
 #[derive(Debug, Clone)]
@@ -100,25 +100,31 @@ pub struct StoredRun {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Waiting {
-    /// The kind of signal that it waits for.
+    /// The kind of wait. If several steps wait for different things, it is the first of them in the order of
+    /// [`WaitReason::ALL`].
     pub reason: WaitReason,
     /// The paths of the steps that wait.
     pub paths: Vec<String>,
     /// A sentence for people.
     pub note: String,
+    /// The open calls of tools that the client runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<ClientCall>,
 }
 
 /// Why a run waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WaitReason {
     /// A step may have had its effect before a crash, and a person decides whether it is repeated.
     NeedsDecision,
-    /// A person approves or denies a call.
-    Approval,
     /// A client runs a tool and sends its result.
     ClientTool,
+    /// A person approves or denies a call.
+    Approval,
+    /// Another program sends a named signal.
+    Signal,
     /// The wait ends at a time.
     Timer,
 }
@@ -151,6 +157,8 @@ pub struct Claim {
     pub journal: Vec<StepRecord>,
     /// The signals that were not consumed yet, in order.
     pub signals: Vec<Signal>,
+    /// The time of the claim by the store's clock. Timers of the run are measured against it.
+    pub claimed_at: Timestamp,
 }
 
 /// Selects the runs to list.
@@ -243,12 +251,16 @@ impl RunState {
 }
 
 impl WaitReason {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [Self::NeedsDecision, Self::ClientTool, Self::Approval, Self::Signal, Self::Timer];
+
     /// A stable name for logs and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NeedsDecision => "needs_decision",
-            Self::Approval => "approval",
             Self::ClientTool => "client_tool",
+            Self::Approval => "approval",
+            Self::Signal => "signal",
             Self::Timer => "timer",
         }
     }
@@ -257,7 +269,13 @@ impl WaitReason {
 impl Waiting {
     /// Waits for this reason at the steps with these paths.
     pub fn new(reason: WaitReason, paths: Vec<String>, note: impl Into<String>) -> Self {
-        Self { reason, paths, note: note.into() }
+        Self { reason, paths, note: note.into(), calls: Vec::new() }
+    }
+
+    /// Sets the open calls of tools that the client runs.
+    #[must_use]
+    pub fn calls(self, calls: Vec<ClientCall>) -> Self {
+        Self { calls, ..self }
     }
 }
 
@@ -275,9 +293,15 @@ impl ClaimRequest {
 }
 
 impl Claim {
-    /// A claimed run.
+    /// A claimed run. The time is that of this process until [`Claim::claimed_at`] sets another one.
     pub fn new(run: StoredRun, fence: Fence, journal: Vec<StepRecord>, signals: Vec<Signal>) -> Self {
-        Self { run, fence, journal, signals }
+        Self { run, fence, journal, signals, claimed_at: Timestamp::now() }
+    }
+
+    /// Sets the time of the claim by the store's clock.
+    #[must_use]
+    pub fn claimed_at(self, claimed_at: Timestamp) -> Self {
+        Self { claimed_at, ..self }
     }
 }
 

@@ -10,10 +10,10 @@ use serde_json::json;
 use crate::{
     Answered, Approval, ApprovalAnswer, ApprovalQuery, ApprovalStatus, Claim, ClaimRequest, Commit, CommitError,
     Committed, NewApproval, NewSignal, NextState, QueuedRun, Renewed, RunQuery, RunState, RunStore, SignalKind,
-    Signalled, Submitted, WaitReason, Waiting,
+    Signalled, Submitted, WaitReason, Waiting, testing::wait_contract::wait_contract,
 };
 
-const LEASE: Duration = Duration::from_secs(15);
+pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 /// Checks that a [`RunStore`] keeps its contract. The store must be empty. `pass` lets this much time pass by the store's
 /// clock: a store that uses tokio's clock is tested with a paused one.
@@ -35,6 +35,7 @@ pub async fn run_store_contract<F: Future<Output = ()>>(store: &dyn RunStore, pa
     approvals_keep_any_arguments(store).await;
     approvals_expire_and_close(store, &pass).await;
     approvals_are_erased_with_the_content_and_removed_by_a_cut(store).await;
+    wait_contract(store, &pass).await;
 }
 
 async fn keys_make_submissions_idempotent(store: &dyn RunStore) {
@@ -356,33 +357,33 @@ async fn pending(store: &dyn RunStore, run: RunId) -> Vec<String> {
     ok(store.approvals(&query).await).into_iter().map(|approval| approval.id).collect()
 }
 
-async fn submit(store: &dyn RunStore, queue: &str) -> RunId {
+pub(super) async fn submit(store: &dyn RunStore, queue: &str) -> RunId {
     ok(store.submit(QueuedRun::new(queue, text("task"))).await).id()
 }
 
-async fn claim(store: &dyn RunStore, queue: &str, worker: &str) -> Option<Claim> {
+pub(super) async fn claim(store: &dyn RunStore, queue: &str, worker: &str) -> Option<Claim> {
     let request = ClaimRequest::new(worker, vec![queue.into()], 10, LEASE);
     ok(store.claim(&request).await).pop()
 }
 
-async fn claimed(store: &dyn RunStore, queue: &str, worker: &str) -> Claim {
+pub(super) async fn claimed(store: &dyn RunStore, queue: &str, worker: &str) -> Claim {
     let Some(claim) = claim(store, queue, worker).await else { panic!("a run of {queue} can be claimed") };
     claim
 }
 
-fn commit(claim: &Claim, number: u64, next: NextState) -> Commit {
+pub(super) fn commit(claim: &Claim, number: u64, next: NextState) -> Commit {
     Commit::new(claim.fence.clone(), number, next, LEASE)
 }
 
-fn message(payload: &str) -> NewSignal {
+pub(super) fn message(payload: &str) -> NewSignal {
     NewSignal::new(SignalKind::Message, text(payload))
 }
 
-fn text(text: &str) -> RawJson {
+pub(super) fn text(text: &str) -> RawJson {
     ok(RawJson::of(&text))
 }
 
-fn step(path: &str, state: &str) -> StepRecord {
+pub(super) fn step(path: &str, state: &str) -> StepRecord {
     ok(serde_json::from_value(json!({
         "path": path, "name": "x", "effect": "repeatable", "digest": u64::MAX, "state": state,
         "output": (state == "done").then_some("text"), "changes": {},
@@ -391,7 +392,7 @@ fn step(path: &str, state: &str) -> StepRecord {
 }
 
 #[track_caller]
-fn ok<T, E: Debug>(result: Result<T, E>) -> T {
+pub(super) fn ok<T, E: Debug>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => panic!("the store failed: {error:?}"),

@@ -2,6 +2,7 @@
 
 mod contract;
 mod stopping_store;
+mod wait_contract;
 
 pub use contract::run_store_contract;
 pub use stopping_store::{Moment, StoppingStore};

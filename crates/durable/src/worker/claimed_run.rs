@@ -18,6 +18,7 @@ use crate::{
     Approver, Claim, CommitError, Committed, NextState, SignalKind, StoredRun, WaitReason, Waiting,
     approval::{approver::Source, stored_approvals::StoredApprovals},
     journal::{lease::Lease, store_journal::StoreJournal},
+    waiting::run_waits::{RunWaits, WaitSource},
 };
 
 /// A run that this process has claimed. [`Durable::work`] or [`Durable::work_with`] renews its lease. If it is dropped, the
@@ -26,7 +27,7 @@ use crate::{
 pub struct ClaimedRun {
     run: StoredRun,
     journal: Arc<StoreJournal>,
-    approvals: Arc<StoredApprovals>,
+    waits: Arc<RunWaits>,
     held: HeldRunGuard,
 }
 
@@ -62,7 +63,7 @@ impl Drop for HeldRunGuard {
 impl ClaimedRun {
     /// Handles the signals of a claimed run. Returns nothing if the run does not go on.
     pub(super) async fn open(durable: &Durable, claim: Claim, claimed: Instant) -> Result<Option<Self>, CommitError> {
-        let Claim { run, fence, mut journal, signals } = claim;
+        let Claim { run, fence, mut journal, signals, claimed_at } = claim;
         let lease = Arc::new(Lease::new(durable.settings.lease, claimed));
         let changed = decided(&mut journal, &signals);
         let held = HeldRun {
@@ -76,10 +77,11 @@ impl ClaimedRun {
         let held = HeldRunGuard { durable: durable.clone(), run: held };
         let asked = durable.store.approvals(&crate::ApprovalQuery::default().run(run.id)).await?;
         let asked = asked.into_iter().map(|approval| approval.path).collect();
-        let journal = StoreJournal::new(Arc::clone(&durable.store), fence, lease, journal, asked, run.commit_number);
-        let answered = Arc::clone(&durable.shared.answered);
-        let approvals = Arc::new(StoredApprovals::new(Arc::clone(&durable.store), run.id, answered));
-        let claimed = Self { run, journal: Arc::new(journal), approvals, held };
+        let (store, woken) = (Arc::clone(&durable.store), Arc::clone(&durable.shared.woken));
+        let waits = Arc::new(RunWaits::new(store, run.id, woken, (claimed_at, claimed)));
+        let (store, records) = (Arc::clone(&durable.store), (journal, run.commit_number));
+        let journal = StoreJournal::new(store, (fence, lease), records, asked, Arc::clone(&waits));
+        let claimed = Self { run, journal: Arc::new(journal), waits, held };
         let numbers = |kind| {
             let signals = signals.iter().filter(move |signal| signal.kind == kind);
             signals.map(|signal| signal.number).collect::<Vec<_>>()
@@ -113,18 +115,21 @@ impl ClaimedRun {
         serde_json::from_str(self.run.input.get()).ok()
     }
 
-    /// Sets the id, the journal, the cancellation and the [`Approver`] of the run.
+    /// Sets the id, the journal, the cancellation and the [`Approver`] of the run, and lets its steps wait.
     pub fn prepare(&self, builder: RunBuilder) -> RunBuilder {
         let journal = Arc::clone(&self.journal);
-        let approver = Approver(Source::Stored(Arc::clone(&self.approvals)));
-        builder.id(self.run.id).journal(journal).cancellation(self.held.run.cancel.clone()).shared(approver)
+        let approver = Approver(Source::Stored(Arc::new(StoredApprovals::new(Arc::clone(&self.waits)))));
+        let waits = WaitSource(Some(Arc::clone(&self.waits)));
+        let builder = builder.id(self.run.id).journal(journal).cancellation(self.held.run.cancel.clone());
+        builder.shared(approver).shared(waits)
     }
 
-    /// Lets calls that need an approval wait in this process for this long before the run waits in the store, for a client
-    /// that keeps its request open. By default, they do not.
+    /// Lets steps that wait do so in this process for this long before the run waits in the store, for a client that keeps its
+    /// request open. By default, they do not. Calls of a [`ClientTool`](crate::ClientTool) never do, because the client sees
+    /// them when the run waits.
     #[must_use]
     pub fn hold(self, hold: Duration) -> Self {
-        self.approvals.hold(hold);
+        self.waits.hold(hold);
         self
     }
 
@@ -222,7 +227,7 @@ impl ClaimedRun {
                 Some(NextState::Wait { waiting, seen: self.run.signal_number, within: None })
             }
             RunFailure::Journal(JournalError::Waiting(_)) => {
-                let (waiting, within) = self.approvals.waiting()?;
+                let (waiting, within) = self.waits.waiting()?;
                 Some(NextState::Wait { waiting, seen: self.run.signal_number, within })
             }
             RunFailure::Journal(JournalError::Fenced | JournalError::Unavailable(_)) => None,

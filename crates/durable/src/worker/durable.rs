@@ -59,8 +59,8 @@ type Prepare = Arc<dyn Fn(&StoredRun, &SubmittedTask, RunBuilder) -> RunBuilder 
 pub(super) struct Shared {
     /// Runs may have become ready.
     pub(super) ready: Notify,
-    /// Approvals may have been answered.
-    pub(super) answered: Arc<Notify>,
+    /// Signals may have been sent, and approvals answered.
+    pub(super) woken: Arc<Notify>,
     /// A run has changed its state.
     pub(super) changed: Notify,
     /// Held while runs are claimed, so that a run which is submitted to be started at once is not claimed in between.
@@ -215,10 +215,11 @@ impl Durable {
         Ok(signalled)
     }
 
-    /// Sends a signal to a run.
+    /// Sends a signal to a run, for example a [named](NewSignal::named) one. A run that waits goes on. A step that waits in this
+    /// process for the signal goes on at once, in another process within a second.
     pub async fn signal(&self, run: RunId, signal: NewSignal) -> Result<Signalled, DurableError> {
         let signalled = self.store.signal(run, signal).await?;
-        self.shared.ready.notify_waiters();
+        self.shared.wake();
         Ok(signalled)
     }
 
@@ -263,8 +264,7 @@ impl Durable {
             }
         }
         let answered = self.store.answer_approval(id, answer).await?;
-        self.shared.answered.notify_waiters();
-        self.shared.ready.notify_waiters();
+        self.shared.wake();
         Ok(answered)
     }
 
@@ -279,6 +279,14 @@ impl Durable {
         // The step may need another decision after a later claim.
         let key = format!("decision {} {}", found.epoch, decision.path);
         self.signal(run, NewSignal::new(SignalKind::Decision, payload).key(key)).await
+    }
+}
+
+impl Shared {
+    /// Runs may have become ready, and steps that wait in this process may go on.
+    pub(super) fn wake(&self) {
+        self.woken.notify_waiters();
+        self.ready.notify_waiters();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The front of the library: runs are submitted, carried on by a worker, and waited for.
 
 pub(crate) mod claimed_run;
+pub(crate) mod client_calls;
 mod decision;
 pub(crate) mod durable;
 mod held_runs;

@@ -101,7 +101,7 @@ impl Durable {
         if signals.iter().any(|signal| signal.kind == SignalKind::Cancel) {
             run.cancel.cancel();
         }
-        self.shared.answered.notify_waiters();
+        self.shared.woken.notify_waiters();
         self.shared.held.signalled(run.fence.run, number);
     }
 }

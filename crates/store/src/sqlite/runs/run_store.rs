@@ -9,6 +9,7 @@ use brigade_durable::{
     NewApproval, NewSignal, QueuedRun, Renewed, RunQuery, RunState, RunStore, RunStoreError, Signal, Signalled,
     StoredRun, Submitted, cost_of,
 };
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
@@ -195,6 +196,8 @@ fn claim(connection: &Connection, request: &ClaimRequest) -> Result<Vec<Claim>, 
     let values = params![now_us(), json(&request.queues)?, limit, request.run.map(|run| run.uuid().into_bytes())];
     let ids = due.query_map(values, |row| row.get::<_, i64>(0))?;
     let ids = ids.collect::<Result<Vec<_>, _>>()?;
+    // After the runs were found to be due, so that it is not before the end of their waits.
+    let claimed_at = Timestamp::from_microsecond(now_us()).unwrap_or_default();
     let mut update = connection.prepare_cached(
         "UPDATE durable_runs SET status = 'running', waiting = NULL, epoch = epoch + 1, attempt = attempt + 1, worker = ?2,
          due_us = ?3 WHERE id = ?1",
@@ -205,7 +208,8 @@ fn claim(connection: &Connection, request: &ClaimRequest) -> Result<Vec<Claim>, 
         let mut run = rows::read(connection, id)?.run;
         run.cost = cost_of(journal.iter());
         let fence = Fence::new(run.id, run.epoch, Arc::clone(&request.worker));
-        Ok::<_, StoreError>(Claim::new(run, fence, journal, signals::open(connection, id)?))
+        let claim = Claim::new(run, fence, journal, signals::open(connection, id)?);
+        Ok::<_, StoreError>(claim.claimed_at(claimed_at))
     });
     claims.collect()
 }
