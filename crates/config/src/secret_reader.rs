@@ -1,13 +1,14 @@
-//! Reads the secrets that a configuration refers to.
+//! Reads the secrets and files that a configuration refers to.
 
 use std::{
+    fs,
     path::Path,
     sync::{Mutex, PoisonError},
 };
 
-use super::{SecretOrText, SecretSource};
+use super::{SecretOrText, SecretSource, TextSource};
 
-/// Reads secrets, and keeps the problems, so that one error names all secrets that are missing.
+/// Reads secrets and files, and keeps the problems, so that one error names all that are missing.
 ///
 /// ```
 /// use brigade_config::{SecretSource, Secrets};
@@ -49,21 +50,43 @@ impl<'a> Secrets<'a> {
         self.read(place, hint, || text.read(self.folder))
     }
 
-    fn read(&self, place: &str, hint: &str, read: impl FnOnce() -> Result<String, String>) -> String {
-        let result = if self.is_read { read() } else { Ok(STAND_IN.to_owned()) };
-        result.unwrap_or_else(|problem| {
-            self.problems.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{place}: {hint}{problem}"));
-            STAND_IN.to_owned()
-        })
+    /// A text that may be in a file. It is empty if the file cannot be read. Files are also read where secrets are not.
+    pub fn instructions(&self, text: &TextSource, place: &str, hint: &str) -> String {
+        self.keep(place, hint, text.read(self.folder)).unwrap_or_default()
     }
 
-    /// Fails if secrets could not be read. The error names them all.
+    /// The text of a file, if it can be read.
+    pub fn file(&self, path: &Path, place: &str, hint: &str) -> Option<String> {
+        let path = self.folder.join(path);
+        let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()));
+        self.keep(place, hint, text)
+    }
+
+    fn read(&self, place: &str, hint: &str, read: impl FnOnce() -> Result<String, String>) -> String {
+        let secret = if self.is_read { self.keep(place, hint, read()) } else { None };
+        secret.unwrap_or_else(|| STAND_IN.to_owned())
+    }
+
+    /// Keeps the problem, once: an agent that is also a worker is built more than once.
+    fn keep(&self, place: &str, hint: &str, result: Result<String, String>) -> Option<String> {
+        let problem = match result {
+            Ok(text) => return Some(text),
+            Err(problem) => format!("{place}: {hint}{problem}"),
+        };
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+        None
+    }
+
+    /// Fails if secrets or files could not be read. The error names them all.
     pub fn check(&self) -> Result<(), String> {
         let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         match &problems[..] {
             [] => Ok(()),
             [problem] => Err(problem.clone()),
-            problems => Err(format!("{} secrets cannot be read:\n  {}", problems.len(), problems.join("\n  "))),
+            problems => Err(format!("{} secrets and files cannot be read:\n  {}", problems.len(), problems.join("\n  "))),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Builds agents from the configuration.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use brigade_config::{AgentConfig, Config, FailurePolicy, OnExhaustedConfig, Secrets, WorkerConfig};
 use brigade_core::{
@@ -50,7 +50,7 @@ impl AgentBuilder<'_> {
 
 impl AgentFactory<'_> {
     fn served(&self, name: &str) -> Result<ServedAgent, SetupError> {
-        let agent = self.agent(name).context(format!("the agent `{name}`"))?;
+        let agent = self.agent(name).context(place(name))?;
         let config = self.config(name)?;
         let model = self.builder.models.get(config.model.as_ref());
         let served = ServedAgent::new(agent)
@@ -69,10 +69,10 @@ impl AgentFactory<'_> {
         let model = self.builder.models.get(config.model.as_ref()).ok_or_else(|| SetupError::missing("a model"))?;
         let mut agent = Agent::new(name, Arc::clone(&model.model))
             .purpose(&config.purpose)
-            .settings(self.settings(config)?)
+            .settings(self.settings(name, config)?)
             .budget(config.budget.to_core())
             .tool_limits(tool_limits(config));
-        let instructions = self.instructions(config)?;
+        let instructions = self.instructions(name, config);
         if !instructions.is_empty() {
             agent = agent.instructions(instructions);
         }
@@ -121,31 +121,36 @@ impl AgentFactory<'_> {
 
     /// The agent's settings. Without a limit of its own it has the output limit of its model, because budgets reserve
     /// money by that limit.
-    fn settings(&self, config: &AgentConfig) -> Result<Settings, SetupError> {
+    fn settings(&self, name: &str, config: &AgentConfig) -> Result<Settings, SetupError> {
         let model = self.builder.config.models.get(config.model.as_ref());
-        let output = config.output_schema.as_deref().map(|path| self.output_schema(path)).transpose()?;
+        let output = config.output_schema.as_deref().map(|path| self.output_schema(name, path)).transpose()?.flatten();
         Ok(Settings::default()
             .output(output)
             .max_output_tokens(config.max_output_tokens.or(model.and_then(|model| model.max_output_tokens)))
             .temperature(config.temperature))
     }
 
-    fn output_schema(&self, path: &Path) -> Result<OutputSchema, SetupError> {
+    fn output_schema(&self, agent: &str, path: &Path) -> Result<Option<OutputSchema>, SetupError> {
+        let Some(text) = self.builder.secrets.file(path, &place(agent), "`output_schema`: ") else { return Ok(None) };
         let path = self.builder.folder.join(path);
-        let text = fs::read_to_string(&path).context(format!("cannot read {}", path.display()))?;
         let schema = RawJson::parse(text).context(format!("{} is not valid JSON", path.display()))?;
         Schema::compile(&schema).context(path.display().to_string())?;
-        Ok(OutputSchema::new("answer", schema))
+        Ok(Some(OutputSchema::new("answer", schema)))
     }
 
-    fn instructions(&self, config: &AgentConfig) -> Result<String, SetupError> {
-        let text = config.instructions.as_ref().map(|text| text.read(self.builder.folder)).transpose();
-        text.map(Option::unwrap_or_default).context("`instructions`")
+    fn instructions(&self, agent: &str, config: &AgentConfig) -> String {
+        let text = config.instructions.as_ref();
+        text.map(|text| self.builder.secrets.instructions(text, &place(agent), "`instructions`: ")).unwrap_or_default()
     }
 
     fn config(&self, name: &str) -> Result<&AgentConfig, SetupError> {
         self.builder.config.agents.get(name).ok_or_else(|| SetupError::missing("an agent"))
     }
+}
+
+/// The start of the text of a problem.
+fn place(agent: &str) -> String {
+    format!("the agent `{agent}`")
 }
 
 fn tool_limits(config: &AgentConfig) -> ToolLimits {

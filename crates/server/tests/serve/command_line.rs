@@ -546,7 +546,7 @@ async fn options_and_files_that_would_be_ignored_are_refused() {
 }
 
 #[tokio::test]
-async fn all_missing_secrets_are_named_at_once_and_what_needs_none_is_checked_without_them() {
+async fn all_missing_secrets_and_files_are_named_at_once_and_what_needs_none_is_checked_without_secrets() {
     let config = r#"
 [server]
 commands = true
@@ -578,15 +578,28 @@ environment = { TOKEN = { env = "BRIGADE_NO_COUNT" } }
 model = "mini"
 tools = ["look", "count"]
 "#;
-    let output = brigade(folder(config).path(), &["check"], "").await;
+    let files = r#"
+[agents.desk]
+model = "mini"
+instructions = { file = "desk.md" }
+workers = [{ agent = "critic" }]
+[agents.critic]
+model = "mini"
+instructions = { file = "critic.md" }
+output_schema = "critic.json"
+"#;
+    let output = brigade(folder(&[config, files].concat()).path(), &["check"], "").await;
     let message = stderr(&output);
-    assert!(message.contains("error: 5 secrets cannot be read:\n"), "{message}");
+    assert!(message.contains("error: 8 secrets and files cannot be read:\n"), "{message}");
     for expected in [
         "the provider `openai`: `api_key` is not set, and the environment variable `OPENAI_API_KEY` is not set; export it",
         "the provider `lab`: the header `x-team`: the environment variable `BRIGADE_NO_TEAM` is not set",
         "the provider `lab`: `api_key`: cannot read none.key",
         "the tool `look`: the header `authorization`: the environment variable `BRIGADE_NO_TOKEN` is not set",
         "the tool `count`: the variable `TOKEN`: the environment variable `BRIGADE_NO_COUNT` is not set",
+        "the agent `desk`: `instructions`: cannot read desk.md: No such file",
+        "the agent `critic`: `instructions`: cannot read critic.md: No such file",
+        "the agent `critic`: `output_schema`: cannot read critic.json: No such file",
     ] {
         assert!(message.contains(expected), "{expected} is not in {message}");
     }
