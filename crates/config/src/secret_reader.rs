@@ -86,7 +86,9 @@ impl<'a> Secrets<'a> {
         match &problems[..] {
             [] => Ok(()),
             [problem] => Err(problem.clone()),
-            problems => Err(format!("{} secrets and files cannot be read:\n  {}", problems.len(), problems.join("\n  "))),
+            problems => {
+                Err(format!("{} secrets and files cannot be read:\n  {}", problems.len(), problems.join("\n  ")))
+            }
         }
     }
 }

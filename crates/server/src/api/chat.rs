@@ -9,8 +9,10 @@ use std::sync::Arc;
 use axum::{
     Extension, Json,
     extract::State,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use brigade_core::RunId;
 
 use super::{
     ApiError,
@@ -18,6 +20,8 @@ use super::{
     chat_body::ChatBody,
     chat_messages::Conversation,
     chat_stream, durable_runs,
+    error_code::ErrorCode,
+    idempotent::IdempotencyKey,
     json_body::JsonText,
     models,
     openai::{self, ChatCompletion},
@@ -25,7 +29,7 @@ use super::{
     scoped::Runner,
     start::{Durability, RunRequest},
 };
-use crate::runs::run_handle::CancelOnDrop;
+use crate::runs::{idempotency::RunOfKey, run_handle::CancelOnDrop};
 
 /// Runs the agent that `model` names. If its calls can wait for approvals, the run is stored, and goes on when they are
 /// answered, also after the response has ended.
@@ -33,8 +37,10 @@ pub(crate) async fn complete(
     State(api): State<Arc<Api>>,
     Runner(caller): Runner,
     Extension(ids): Extension<RequestIds>,
+    headers: HeaderMap,
     JsonText(body, text): JsonText<ChatBody>,
 ) -> Result<Response, ApiError> {
+    let key = IdempotencyKey::of(&headers)?;
     let include_usage = body.include_usage();
     let is_streamed = body.stream == Some(true);
     let mut request = body.request(&api)?;
@@ -43,16 +49,41 @@ pub(crate) async fn complete(
         request.durability = Durability::Submit(Box::new(submission));
         request.hold = api.wait_in_request;
     }
+    let (request, events) = if is_streamed {
+        let (request, events) = chat_stream::observed(request);
+        (request, Some(events))
+    } else {
+        (request, None)
+    };
+    let cancel_on_disconnect = key.is_none();
+    let run = match key {
+        None => request.start(&api, &caller, ids).await?,
+        Some(key) => {
+            let start = Box::pin(request.start(&api, &caller, ids));
+            match key.start_once(&api, &caller, ids, &String::from_utf8_lossy(&text), start).await? {
+                RunOfKey::InMemory(run) => run,
+                RunOfKey::Earlier(run) => return Err(earlier(run)),
+            }
+        }
+    };
     drop(text);
-    if is_streamed {
-        return chat_stream::respond(&api, &caller, ids, request, include_usage).await;
+    // If the client disconnects, the guard is dropped and the run is cancelled.
+    let guard = cancel_on_disconnect.then(|| CancelOnDrop::new(Arc::clone(&run)));
+    if let Some(events) = events {
+        return chat_stream::respond(run, guard, events, include_usage).await;
     }
-    let run = request.start(&api, &caller, ids).await?;
-    // If the client disconnects, this future is dropped and the run is cancelled.
-    let _guard = CancelOnDrop::new(Arc::clone(&run));
     let end = run.wait().await;
     let outcome = openai::outcome(&run, &end)?;
     Ok(Json(ChatCompletion::new(&run, &end, &outcome)).into_response())
+}
+
+/// The answer has the form of a chat completion only while the run is in memory.
+fn earlier(run: RunId) -> ApiError {
+    let message = format!(
+        "this idempotency key started the run {run}, whose answer is not in memory any more; read it at `/v1/runs/{run}`, \
+         or use a new key to start another"
+    );
+    ApiError::new(StatusCode::CONFLICT, ErrorCode::RunNotKept, message)
 }
 
 impl ChatBody {

@@ -20,10 +20,7 @@ use tokio::sync::mpsc;
 
 use super::{
     ApiError,
-    access::Caller,
-    api::Api,
     openai::{self, BrigadeDetails, Chunk, ChunkChoice, ChunkDelta},
-    request_ids::RequestIds,
     start::RunRequest,
 };
 use crate::runs::run_handle::{CancelOnDrop, RunEnd, RunHandle};
@@ -46,7 +43,8 @@ struct AgentObserver {
 /// A run as a stream of chunks.
 struct ChunkStream {
     run: Arc<RunHandle>,
-    _guard: CancelOnDrop,
+    /// Cancels the run when the client disconnects.
+    _guard: Option<CancelOnDrop>,
     events: mpsc::UnboundedReceiver<AgentEvent>,
     /// Frames that were not sent yet.
     ready: VecDeque<Frame>,
@@ -69,24 +67,31 @@ const MAX_TEXT_BYTES: usize = 16 << 10;
 /// Proxies close silent connections after 30 to 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Starts a run and streams its answer.
-pub(crate) async fn respond(
-    api: &Api,
-    caller: &Caller,
-    ids: RequestIds,
-    request: RunRequest,
-    include_usage: bool,
-) -> Result<Response, ApiError> {
+/// What the stream of a run's answer reads from.
+#[derive(Debug)]
+pub(crate) struct AgentEvents(mpsc::UnboundedReceiver<AgentEvent>);
+
+/// Adds the observer of a stream to a request.
+pub(crate) fn observed(request: RunRequest) -> (RunRequest, AgentEvents) {
     // Unbounded, but it holds no more than the answers of one run, which are bounded.
     let (sender, events) = mpsc::unbounded_channel();
     let sends_text = request.agent.streams_text() && request.settings.output.is_none();
     let observer = Some(Arc::new(AgentObserver { events: sender, sends_text }) as Arc<dyn Observer>);
-    let request = RunRequest { observer, deltas: true, append_only: sends_text, ..request };
-    let run = request.start(api, caller, ids).await?;
+    (RunRequest { observer, deltas: true, append_only: sends_text, ..request }, AgentEvents(events))
+}
+
+/// Streams a run's answer. The events of a run that an earlier request has started are closed; its answer is sent when
+/// it is complete.
+pub(crate) async fn respond(
+    run: Arc<RunHandle>,
+    guard: Option<CancelOnDrop>,
+    events: AgentEvents,
+    include_usage: bool,
+) -> Result<Response, ApiError> {
     let mut chunks = ChunkStream {
-        _guard: CancelOnDrop::new(Arc::clone(&run)),
+        _guard: guard,
         run,
-        events,
+        events: events.0,
         ready: VecDeque::new(),
         include_usage,
         unsent: String::new(),

@@ -14,6 +14,7 @@ mod error;
 mod error_code;
 mod events;
 mod head;
+mod idempotent;
 mod json_body;
 mod metrics;
 mod models;

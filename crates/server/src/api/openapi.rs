@@ -24,10 +24,11 @@ use super::{
     budgets::BudgetList,
     chat_body::ChatBody,
     error::ErrorBody,
+    idempotent::IdempotencyKey,
     models::{self, AgentModel, ModelList},
     openai::{ChatCompletion, Chunk},
     run_view::{RunList, RunView},
-    runs::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, RunBody, RunListParams},
+    runs::{RunBody, RunListParams},
     served_setup::Setup,
     usage::{UsageParams, UsageReport},
 };
@@ -155,6 +156,7 @@ fn chat_paths(schemas: &mut ApiSchemas) -> Map<String, Value> {
             "operationId": "createChatCompletion",
             "summary": "Runs an agent, as OpenAI's clients do. If `stream` is true the answer is streamed; an error within \
                         the stream is a frame with `error`, and no `[DONE]` follows.",
+            "parameters": [IdempotencyKey::parameter()],
             "requestBody": body(&schemas.request::<ChatBody>()),
             "responses": { "200": { "description": "The answer.", "content": answer }, "default": error() }
         } }),
@@ -196,14 +198,7 @@ fn run_paths(schemas: &mut ApiSchemas) -> Map<String, Value> {
                     "operationId": "createRun",
                     "summary": "Starts a run, and waits for its end unless `background` is true. A run that fails returns \
                                 the status of its error, and the run.",
-                    "parameters": [{
-                        "name": IDEMPOTENCY_KEY,
-                        "in": "header",
-                        "description": "Requests with the same key and body start one run.",
-                        "schema": {
-                            "type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY, "pattern": "^[!-~]+$"
-                        }
-                    }],
+                    "parameters": [IdempotencyKey::parameter()],
                     "requestBody": body(&schemas.request::<RunBody>()),
                     "responses": { "200": response("The run, which has ended.", &run), "202": started, "default": error() }
                 },

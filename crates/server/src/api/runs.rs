@@ -23,6 +23,7 @@ use super::{
     api::Api,
     durable_runs,
     error_code::ErrorCode,
+    idempotent::IdempotencyKey,
     json_body::JsonBody,
     models,
     path::PathId,
@@ -32,7 +33,7 @@ use super::{
     start::{CallerLimits, Durability, RunRequest},
 };
 use crate::runs::{
-    idempotency::{IdempotentRequest, RunOfKey},
+    idempotency::RunOfKey,
     lookup::{FoundRun, RunPage, RunQuery},
     run_handle::{CancelOnDrop, RunEnd, RunHandle},
 };
@@ -139,9 +140,6 @@ const MAX_PAGE: usize = 100;
 /// A page ends at this size, but has at least one run. Answers can have megabytes.
 pub(super) const MAX_PAGE_BYTES: usize = 1 << 20;
 
-pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
-pub(super) const MAX_IDEMPOTENCY_KEY: usize = 256;
-
 /// Starts a run, and waits for its end unless it runs in the background.
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
@@ -151,16 +149,15 @@ pub(crate) async fn create(
     headers: HeaderMap,
     JsonBody(body): JsonBody<RunBody>,
 ) -> Result<Response, ApiError> {
-    let key = idempotency_key(&headers)?;
+    let key = IdempotencyKey::of(&headers)?;
     // If the client disconnects, this future is dropped, which cancels the run. A run continues if the client can ask for
     // it again: by its idempotency key, or by the id of a background run.
     let cancel_on_disconnect = key.is_none() && !body.background;
     let run = match key {
         None => body.start(&api, &caller, ids).await?,
         Some(key) => {
-            let request = IdempotentRequest::new(Arc::clone(&caller.name), key, ids.run, &body)
-                .map_err(|error| ApiError::internal(format!("the request cannot be compared with others: {error}")))?;
-            match api.idempotency.start_once(request, api.runs(), Box::pin(body.start(&api, &caller, ids))).await? {
+            let start = Box::pin(body.start(&api, &caller, ids));
+            match key.start_once(&api, &caller, ids, &body, start).await? {
                 RunOfKey::InMemory(run) => run,
                 RunOfKey::Earlier(run) => return earlier(&api, &caller, run, body.background.then_some(&uri)).await,
             }
@@ -278,18 +275,6 @@ pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<FoundRu
         };
         ApiError::not_found(ErrorCode::RunNotFound, message)
     })
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let mut all = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(header) = all.next() else { return Ok(None) };
-    if all.any(|other| other != header) {
-        return Err(ApiError::field(IDEMPOTENCY_KEY, "there are two different idempotency keys; send one"));
-    }
-    let is_visible = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
-    let key = header.to_str().ok().filter(is_visible).filter(|key| (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()));
-    let message = "an idempotency key must have 1 to 256 visible ASCII characters";
-    Ok(Some(key.ok_or_else(|| ApiError::field(IDEMPOTENCY_KEY, message))?.to_owned()))
 }
 
 impl RunBody {

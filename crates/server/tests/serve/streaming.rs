@@ -1,8 +1,10 @@
 //! `POST /v1/chat/completions` as a stream.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Server, config, config_of, provider, provider_of_words, question, scripted};
+use crate::support::{Server, config, config_of, json_of, provider, provider_of_words, question, scripted};
 
 async fn frames(server: &Server, body: &Value) -> Vec<String> {
     let response = server.post("/v1/chat/completions", body).send().await.unwrap();
@@ -127,4 +129,23 @@ async fn a_long_answer_of_single_words_passes_in_bounded_memory() {
     // Twice the answer and its buffers, which grow by doubling. The events are 170 times as long as their words.
     let used = server.peak_memory_mib().zip(before).map_or(0, |(peak, before)| peak - before);
     assert!(used <= 16, "{used} MiB for an answer of {} MiB", (WORDS * WORD.len()) >> 20);
+}
+
+#[tokio::test]
+async fn a_chat_that_is_sent_again_with_its_idempotency_key_is_paid_once() {
+    for stream in [false, true] {
+        let provider = scripted(WORDS, &fault("after_deltas = 2", "stall = \"300ms\"")).await;
+        let server = Server::start(&config(&provider));
+        let ask = |text: &str| {
+            let body = if stream { streamed(text) } else { question(text) };
+            server.post("/v1/chat/completions", &body).header("idempotency-key", "k-1")
+        };
+        let lost = async { ask("Count.").timeout(Duration::from_millis(100)).send().await?.bytes().await };
+        assert!(lost.await.unwrap_err().is_timeout(), "the client has disconnected before the end");
+        let answer = ask("Count.").send().await.unwrap().text().await.unwrap();
+        assert!(answer.contains("One two three four five six."), "streamed: {stream}: {answer}");
+        let (status, other) = json_of(ask("Count again.")).await;
+        assert_eq!((status, &other["error"]["code"]), (409, &json!("idempotency_key_reused")));
+        assert_eq!(provider.call_log().totals().arrived, 1, "streamed: {stream}");
+    }
 }
