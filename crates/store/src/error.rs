@@ -131,6 +131,32 @@ pub enum StoreError {
     /// The database is closed, or its thread has panicked.
     #[error("the database is closed and nothing was stored; open it again and retry")]
     Closed,
+    /// The address of a PostgreSQL database cannot be used. It is not quoted, because it may have a password in it.
+    #[error(
+        "the address of the store is not valid; write it like postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require, \
+         with special characters of the password as %XX"
+    )]
+    Address,
+    /// This program was built without PostgreSQL.
+    #[error("this program was built without PostgreSQL; build it with `--features cluster`, or use a SQLite file")]
+    WithoutPostgres,
+    /// The database cannot be reached, or did not answer.
+    #[error(
+        "the database cannot be reached or did not answer, so it is not known whether the change was stored; the cause says \
+         why, try again"
+    )]
+    Unavailable(#[source] ErrorCause),
+    /// Anything else that PostgreSQL reports.
+    #[error("PostgreSQL refused the operation and nothing was stored; the cause says why")]
+    Postgres(#[source] ErrorCause),
+    /// A migration of the database is not the one that this program has under the same number.
+    #[error(
+        "migration {number} of the database is not the one of this program; use the program that wrote the database"
+    )]
+    OtherMigration {
+        /// The number of the migration.
+        number: i64,
+    },
     /// Anything else that SQLite reports.
     #[error("SQLite refused the operation and nothing was stored; the cause says why")]
     Sqlite(#[source] ErrorCause),
@@ -139,6 +165,14 @@ pub enum StoreError {
 /// The cause of an error, shared by all callers that waited for the operation.
 #[derive(Debug, Clone)]
 pub struct ErrorCause(Arc<dyn std::error::Error + Send + Sync>);
+
+impl ErrorCause {
+    /// A cause, which is shared from now on.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn new(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(cause))
+    }
+}
 
 impl StoreError {
     /// The file failed its integrity check.
@@ -208,6 +242,8 @@ impl StoreError {
             | Self::Disk(cause)
             | Self::Busy(cause)
             | Self::Sqlite(cause)
+            | Self::Unavailable(cause)
+            | Self::Postgres(cause)
             | Self::Unreadable { cause, .. } => Some(cause),
             Self::Foreign(_)
             | Self::Newer { .. }
@@ -223,6 +259,9 @@ impl StoreError {
             | Self::Conflict { .. }
             | Self::SessionBusy(_)
             | Self::TooLarge { .. }
+            | Self::Address
+            | Self::WithoutPostgres
+            | Self::OtherMigration { .. }
             | Self::Closed => None,
         }
     }

@@ -9,6 +9,8 @@
 //! | backups | [`StoreFile`] | |
 //! | runs that survive a crash | [`SqliteRunStore`] | [`RunStore`](brigade_durable::RunStore) |
 //!
+//! With the feature `postgres`, `PostgresRunStore` keeps durable runs in a PostgreSQL database that several processes share.
+//!
 //! One thread writes everything, in groups that share a commit; reads use connections of their own. So no task blocks,
 //! and data is on disk when a call returns. A file that is damaged, from a newer version, or of another program is
 //! refused and not changed. One process writes the file; others may read its history with [`RunHistory::open`].
@@ -44,9 +46,16 @@
 //! ```
 
 mod error;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sqlite;
 
 pub use error::{ErrorCause, StoreError};
+#[cfg(feature = "postgres")]
+pub use postgres::{
+    database::{PostgresDatabase, PostgresReport, PostgresSettings},
+    runs::run_store::PostgresRunStore,
+};
 pub use sqlite::database::{Database, DatabaseSettings, Erasure};
 pub use sqlite::history::history::{History, HistorySettings, InterruptedWork};
 pub use sqlite::history::idempotency::{KeyedRun, StoredKeys};

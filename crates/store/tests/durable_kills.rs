@@ -20,6 +20,7 @@ use brigade_durable::{
     testing::{Moment, StoppingStore},
 };
 use brigade_store::{Database, SqliteRunStore};
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 const FOLDER: &str = "BRIGADE_KILLS_FOLDER";
@@ -32,6 +33,9 @@ const MOMENT: &str = "BRIGADE_KILLS_MOMENT";
 const STOPPED: &str = "stopped at a commit";
 /// The process prints this when the run has ended.
 const ENDED: &str = "the run has ended";
+
+/// The database, if the store is in PostgreSQL.
+const DATABASE: &str = "BRIGADE_KILLS_DATABASE";
 
 /// What really happened: the paths of the steps that were executed, in a file that survives the process.
 #[derive(Debug, Clone)]
@@ -123,7 +127,14 @@ fn durable(store: impl RunStore, world: &World) -> Durable {
 #[tokio::test]
 async fn the_process_that_is_killed() {
     let Ok(folder) = std::env::var(FOLDER).map(PathBuf::from) else { return };
-    let store = SqliteRunStore::new(Database::open(folder.join("test.db")).unwrap());
+    #[cfg(all(feature = "postgres", feature = "testing"))]
+    if let Ok(url) = std::env::var(DATABASE) {
+        return first_life(&folder, in_postgres::open(&url).await).await;
+    }
+    first_life(&folder, SqliteRunStore::new(Database::open(folder.join("test.db")).unwrap())).await;
+}
+
+async fn first_life(folder: &Path, store: impl RunStore) {
     let moment = if std::env::var(MOMENT).unwrap() == "after" { Moment::After } else { Moment::During };
     let store = StoppingStore::new(store, std::env::var(COMMIT).unwrap().parse().unwrap(), moment);
     let stopped = store.stopped().clone();
@@ -132,7 +143,7 @@ async fn the_process_that_is_killed() {
         println!("{STOPPED}");
         std::future::pending::<()>().await;
     };
-    let durable = durable(store, &World::new(&folder));
+    let durable = durable(store, &World::new(folder));
     let run = durable.submit(Submission::new("desk", "Go.").key("ada", "the run")).await.unwrap().id();
     tokio::select! {
         () = durable.work(CancellationToken::new()) => {}
@@ -145,8 +156,9 @@ async fn the_process_that_is_killed() {
 }
 
 /// Runs the process until it stops at a commit or the run ends, and kills it. Returns whether the run has ended.
-fn has_ended(folder: &Path, commit: usize, moment: &str) -> bool {
+fn has_ended(folder: &Path, database: Option<&str>, commit: usize, moment: &str) -> bool {
     let mut command = Command::new(std::env::current_exe().unwrap());
+    command.envs(database.map(|database| (DATABASE, database)));
     command.args(["the_process_that_is_killed", "--exact", "--nocapture"]);
     command.env(FOLDER, folder).env(COMMIT, commit.to_string()).env(MOMENT, moment);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -172,18 +184,19 @@ async fn second_life(durable: &Durable, run: RunId) -> StoredRun {
     }
 }
 
-/// Kills the process at this commit, carries the run on, and checks what was executed. Returns false if the run has fewer
-/// commits.
-async fn kill(commit: usize, moment: &'static str) -> bool {
-    let at = format!("commit {commit}, {moment}");
+/// A folder in which a process was killed at this commit; absent if the run has fewer commits.
+async fn killed(database: Option<String>, commit: usize, moment: &'static str) -> Option<TempDir> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
-    if tokio::task::spawn_blocking(move || has_ended(&path, commit, moment)).await.unwrap() {
-        return false;
-    }
-    let world = World::new(folder.path());
+    let run = move || has_ended(&path, database.as_deref(), commit, moment);
+    let has_ended = tokio::task::spawn_blocking(run).await.unwrap();
+    (!has_ended).then_some(folder)
+}
+
+/// Carries the run of a killed process on, and checks what was executed.
+async fn check(folder: &Path, store: impl RunStore + Clone, at: &str) {
+    let world = World::new(folder);
     let before = world.executions();
-    let store = SqliteRunStore::new(Database::open(folder.path().join("test.db")).unwrap());
     let durable = durable(store.clone(), &world);
     let again = durable.submit(Submission::new("desk", "Go.").key("ada", "the run")).await.unwrap();
     let Submitted::Same(run) = again else { unreachable!("{at}: the run was lost: {again:?}") };
@@ -200,6 +213,13 @@ async fn kill(commit: usize, moment: &'static str) -> bool {
         assert!(record.name != "pay" || executions <= 1, "{at}: {} was paid {executions} times", record.path);
         assert!(executions <= 2, "{at}: {} was executed {executions} times", record.path);
     }
+}
+
+/// Kills the process at this commit, and carries the run on. Returns false if the run has fewer commits.
+async fn kill(commit: usize, moment: &'static str) -> bool {
+    let Some(folder) = killed(None, commit, moment).await else { return false };
+    let store = SqliteRunStore::new(Database::open(folder.path().join("test.db")).unwrap());
+    check(folder.path(), store, &format!("commit {commit}, {moment}")).await;
     true
 }
 
@@ -211,4 +231,52 @@ async fn at_every_commit_a_killed_process_costs_no_completed_step_and_pays_nothi
         commits += 1;
     }
     assert!(commits > 10, "{commits}");
+}
+
+#[cfg(all(feature = "postgres", feature = "testing"))]
+mod in_postgres {
+    use std::time::Duration;
+
+    use brigade_durable::ClaimRequest;
+    use brigade_store::{PostgresDatabase, PostgresRunStore, testing::postgres_database};
+
+    use super::*;
+
+    pub(super) async fn open(url: &str) -> PostgresRunStore {
+        PostgresRunStore::new(PostgresDatabase::open(url).await.unwrap())
+    }
+
+    /// Ends the leases of all runs, as if their time had passed by the clock of the database.
+    async fn end_leases(url: &str) {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        let end =
+            async move { client.batch_execute("UPDATE brigade.durable_runs SET due_us = 0 WHERE due_us > 0").await };
+        let (ended, _) = tokio::join!(end, connection);
+        ended.unwrap();
+    }
+
+    async fn kill(commit: usize, moment: &'static str) -> Option<bool> {
+        let url = postgres_database("killed_processes_in_postgres").await?;
+        let Some(folder) = killed(Some(url.clone()), commit, moment).await else { return Some(false) };
+        let (store, at) = (open(&url).await, format!("commit {commit}, {moment}"));
+        let request = ClaimRequest::new("another", vec!["desk".into()], 1, Duration::from_mins(1));
+        assert!(store.claim(&request).await.unwrap().is_empty(), "{at}: the lease of the killed process still holds");
+        end_leases(&url).await;
+        check(folder.path(), store, &at).await;
+        Some(true)
+    }
+
+    #[tokio::test]
+    async fn at_every_commit_another_process_claims_the_run_of_a_killed_one_after_its_lease() {
+        let mut commits = 0;
+        loop {
+            let kills = tokio::join!(kill(commits + 1, "after"), kill(commits + 1, "during"));
+            let (Some(after), Some(during)) = kills else { return };
+            if !after && !during {
+                break;
+            }
+            commits += 1;
+        }
+        assert!(commits > 10, "{commits}");
+    }
 }

@@ -9,7 +9,7 @@ use xshell::Shell;
 use crate::rules::{direction, tidy};
 use crate::source::workspace::Workspace;
 use crate::steps::tally::Tally;
-use crate::steps::{build, deny, deploy, examples, fuzz_api, instructions};
+use crate::steps::{build, deny, deploy, examples, fuzz_api, instructions, postgres};
 use crate::tools::programs;
 
 /// A step. They run in this order: cheap ones first, so that a small mistake shows early.
@@ -29,6 +29,8 @@ pub(crate) enum Step {
     Alone,
     /// Unit and integration tests.
     Tests,
+    /// The tests of the store in PostgreSQL, with a server that they start.
+    Postgres,
     /// Generated requests against the server, both valid and invalid by its OpenAPI description.
     Api,
     /// The console in a headless browser.
@@ -52,8 +54,8 @@ pub(crate) enum Step {
 /// The options of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the slow steps: programs, alone, api, console, interleavings, instructions, examples,
-    /// docs, deny, deploy.
+    /// Leave out the slow steps: programs, alone, postgres, api, console, interleavings, instructions,
+    /// examples, docs, deny, deploy.
     #[arg(long)]
     fast: bool,
     /// Fail if any check was skipped, for example because a program or the network is missing.
@@ -77,6 +79,7 @@ impl Step {
             Self::Fmt | Self::Direction | Self::Tidy | Self::Clippy | Self::Tests | Self::Doctests => false,
             Self::Programs
             | Self::Alone
+            | Self::Postgres
             | Self::Api
             | Self::Console
             | Self::Interleavings
@@ -107,6 +110,7 @@ impl Step {
             Self::Clippy => build::clippy(shell),
             Self::Alone => build::each_library_alone(shell),
             Self::Tests => build::tests(shell, tally),
+            Self::Postgres => postgres::check(shell, tally),
             Self::Api => fuzz_api::check(shell, tally),
             Self::Console => build::console(shell, tally),
             Self::Interleavings => build::interleavings(shell, tally),

@@ -4,6 +4,7 @@ use anyhow::Result;
 use xshell::Shell;
 
 use crate::source::workspace::Workspace;
+use crate::steps::postgres;
 use crate::steps::tally::Tally;
 use crate::tools::cargo::{EVERYTHING, cargo};
 
@@ -24,10 +25,11 @@ pub(crate) fn each_library_alone(shell: &Shell) -> Result<()> {
     Ok(())
 }
 
-/// Unit and integration tests. [`doctests`] are a step of their own: cargo cannot take them together with a choice of
-/// targets.
+/// Unit and integration tests, without the ones that need a PostgreSQL server. [`doctests`] are a step of their own: cargo
+/// cannot take them together with a choice of targets.
 pub(crate) fn tests(shell: &Shell, tally: &mut Tally) -> Result<()> {
-    tally.run_tests(cargo(shell, "test").args(EVERYTHING).args(["--tests", "--no-fail-fast"]).into())
+    let test = cargo(shell, "test").args(EVERYTHING).args(["--tests", "--no-fail-fast"]);
+    tally.run_tests(test.env(postgres::VARIABLE, "").into())
 }
 
 /// The locks are replaced by those of `loom`, so everything above them is compiled again, in a folder of its own.

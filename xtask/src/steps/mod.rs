@@ -6,4 +6,5 @@ pub(crate) mod deploy;
 pub(crate) mod examples;
 pub(crate) mod fuzz_api;
 pub(crate) mod instructions;
+pub(crate) mod postgres;
 pub(crate) mod tally;

@@ -23,7 +23,7 @@ struct Program {
     is_unpacked: bool,
 }
 
-const PROGRAMS: [Program; 9] = [
+const PROGRAMS: [Program; 10] = [
     Program { probe: ("promtool", &["--version"]), package: "prometheus", is_unpacked: true },
     Program { probe: ("node", &["--version"]), package: "nodejs", is_unpacked: false },
     Program { probe: ("npm", &["--version"]), package: "npm", is_unpacked: false },
@@ -32,6 +32,12 @@ const PROGRAMS: [Program; 9] = [
     Program { probe: ("chromium", &["--version"]), package: "chromium", is_unpacked: false },
     Program { probe: ("chromedriver", &["--version"]), package: "chromium-driver", is_unpacked: false },
     Program { probe: ("valgrind", &["--version"]), package: "valgrind", is_unpacked: false },
+    // In a container, and wherever else systemd does not run, the package starts no server.
+    Program {
+        probe: ("sh", &["-c", "ls /usr/lib/postgresql/*/bin/initdb"]),
+        package: "postgresql",
+        is_unpacked: false,
+    },
     Program { probe: ("systemd-analyze", &["--version"]), package: "systemd", is_unpacked: false },
 ];
 

@@ -1,9 +1,13 @@
 //! Contract checks for back ends of the store traits. Feature `testing`.
 
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod recall;
 
 pub use memory::memory_contract;
+#[cfg(feature = "postgres")]
+pub use postgres::postgres_database;
 pub use recall::recall_contract;
 
 /// The value; panics on an error.

@@ -1,0 +1,8 @@
+//! Runs that survive a crash.
+
+pub(crate) mod approvals;
+pub(crate) mod commit;
+pub(crate) mod retention;
+pub(crate) mod rows;
+pub(crate) mod run_store;
+pub(crate) mod signals;
