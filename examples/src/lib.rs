@@ -3,6 +3,9 @@
 //! Each example reads its keys from `OPENAI_API_KEY` and `ANTHROPIC_API_KEY`, as any program does. If they are not set,
 //! [`run`] starts a simulated provider and runs the example again, with the simulator's address in its environment.
 
+#[cfg(doctest)]
+mod readmes;
+
 use std::env;
 
 use anyhow::{Context, ensure};

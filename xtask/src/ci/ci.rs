@@ -9,7 +9,7 @@ use xshell::Shell;
 use crate::rules::{direction, tidy};
 use crate::source::workspace::Workspace;
 use crate::steps::tally::Tally;
-use crate::steps::{build, deny, deploy, examples, fuzz_api, instructions, postgres};
+use crate::steps::{build, deny, deploy, examples, fuzz_api, instructions, package, postgres};
 use crate::tools::programs;
 
 /// A step. They run in this order: cheap ones first, so that a small mistake shows early.
@@ -23,6 +23,8 @@ pub(crate) enum Step {
     Tidy,
     /// Programs that the other steps run; installs what is missing.
     Programs,
+    /// Packages of all libraries, as a registry takes them.
+    Package,
     /// Clippy on all targets and features, warnings denied.
     Clippy,
     /// Each library crate checked alone and without features.
@@ -54,7 +56,7 @@ pub(crate) enum Step {
 /// The options of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the slow steps: programs, alone, postgres, api, console, interleavings, instructions,
+    /// Leave out the slow steps: programs, package, alone, postgres, api, console, interleavings, instructions,
     /// examples, docs, deny, deploy.
     #[arg(long)]
     fast: bool,
@@ -78,6 +80,7 @@ impl Step {
         match self {
             Self::Fmt | Self::Direction | Self::Tidy | Self::Clippy | Self::Tests | Self::Doctests => false,
             Self::Programs
+            | Self::Package
             | Self::Alone
             | Self::Postgres
             | Self::Api
@@ -107,6 +110,7 @@ impl Step {
                 programs::install_missing(shell, &Workspace::load(shell)?.target_directory);
                 Ok(())
             }
+            Self::Package => package::check(shell),
             Self::Clippy => build::clippy(shell),
             Self::Alone => build::each_library_alone(shell),
             Self::Tests => build::tests(shell, tally),

@@ -1,4 +1,7 @@
-//! Rules for `Cargo.toml`: shared versions and lints, and no accidental publication.
+//! Rules for `Cargo.toml`: shared versions and lints, and which packages are published.
+//!
+//! A dev-dependency on another crate of the workspace has a path and no version: cargo leaves it out of the published
+//! manifest. With a version, two crates whose tests use each other could not be published in any order.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,11 +22,12 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
     for package in &workspace.packages {
         let manifest = read(&package.manifest_path)?;
         let place = package.manifest_path.strip_prefix(&workspace.root)?.display().to_string();
-        if package.publish.as_deref() != Some(&[]) {
+        let is_library = workspace.libraries().any(|library| library == package.name);
+        if !is_library && package.publish.as_deref() != Some(&[]) {
             findings.push(Finding::new(&place, "could be published by accident", "write `publish.workspace = true`"));
         }
-        findings.extend(check_member(&place, &manifest));
-        used.extend(dependencies(&manifest).map(|(name, _)| name.to_owned()));
+        findings.extend(check_member(&place, &manifest, is_library));
+        used.extend(dependencies(&manifest).map(|dependency| dependency.name.to_owned()));
     }
     findings.extend(unused(&read(&workspace.root.join("Cargo.toml"))?, &used));
     Ok(findings)
@@ -34,14 +38,24 @@ fn read(path: &Path) -> Result<Table> {
     text.parse().with_context(|| format!("parsing {}", path.display()))
 }
 
-fn check_member(place: &str, manifest: &Table) -> Vec<Finding> {
-    let mut findings: Vec<_> = dependencies(manifest)
-        .filter(|(_, entry)| !is_inherited(entry))
-        .map(|(name, _)| {
+fn check_member(place: &str, manifest: &Table, is_library: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for Dependency { name, kind, entry } in dependencies(manifest) {
+        if is_library && kind == "dev-dependencies" && name.starts_with("brigade-") {
+            if entry.get("path").is_none() || entry.get("version").is_some() {
+                let folder = name.trim_start_matches("brigade-");
+                let remedy = format!("write `{name} = {{ path = \"../{folder}\" }}`, which is left out of the package");
+                findings.push(Finding::new(
+                    place,
+                    format!("{name} would be published as a dependency of tests"),
+                    remedy,
+                ));
+            }
+        } else if !is_inherited(entry) {
             let remedy = format!("declare it in the root and write `{name}.workspace = true`");
-            Finding::new(place, format!("{name} has a version of its own"), remedy)
-        })
-        .collect();
+            findings.push(Finding::new(place, format!("{name} has a version of its own"), remedy));
+        }
+    }
     if !manifest.get("lints").is_some_and(is_inherited) {
         findings.push(Finding::new(place, "does not share the lints", "write `workspace = true` under [lints]"));
     }
@@ -52,13 +66,21 @@ fn is_inherited(entry: &Value) -> bool {
     entry.get("workspace").and_then(Value::as_bool) == Some(true)
 }
 
+/// One line of a table of dependencies.
+struct Dependency<'a> {
+    name: &'a str,
+    /// The name of the table.
+    kind: &'static str,
+    entry: &'a Value,
+}
+
 /// All dependencies of a manifest, also those of one platform.
-fn dependencies(manifest: &Table) -> impl Iterator<Item = (&str, &Value)> {
+fn dependencies(manifest: &Table) -> impl Iterator<Item = Dependency<'_>> {
     let platforms = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values);
     std::iter::once(manifest)
         .chain(platforms.filter_map(Value::as_table))
-        .flat_map(|table| DEPENDENCY_TABLES.iter().filter_map(|kind| table.get(*kind)?.as_table()))
-        .flat_map(|table| table.iter().map(|(name, entry)| (name.as_str(), entry)))
+        .flat_map(|table| DEPENDENCY_TABLES.iter().filter_map(|kind| Some((*kind, table.get(*kind)?.as_table()?))))
+        .flat_map(|(kind, table)| table.iter().map(move |(name, entry)| Dependency { name, kind, entry }))
 }
 
 /// Shared versions that are not used by any member.

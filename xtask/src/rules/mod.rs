@@ -2,10 +2,11 @@
 
 pub(crate) mod direction;
 mod faults;
-mod finding;
+pub(crate) mod finding;
 mod folders;
 mod manifest;
 mod public_names;
+pub(crate) mod published;
 mod readme;
 mod sizes;
 pub(crate) mod tidy;

@@ -8,7 +8,7 @@ use xshell::Shell;
 use crate::rules::faults::{self, Functions};
 use crate::rules::finding::{Finding, report};
 use crate::rules::sizes::{self, Sizes};
-use crate::rules::{folders, public_names, readme, words};
+use crate::rules::{folders, public_names, published, readme, words};
 use crate::source::files;
 use crate::source::modules::Modules;
 use crate::source::workspace::Workspace;
@@ -54,7 +54,9 @@ pub(crate) fn check(shell: &Shell) -> Result<()> {
     findings.extend(readme::check(&readme, &example));
     findings.extend(sizes.check());
     findings.extend(functions.check(&shell.read_file(faults::FAULTS)?));
-    findings.extend(check_modules(&Workspace::load(shell)?)?);
+    let workspace = Workspace::load(shell)?;
+    findings.extend(check_modules(&workspace)?);
+    findings.extend(published::check(&workspace)?);
     sizes.print();
     report(&findings)
 }
@@ -88,6 +90,7 @@ fn check_text(path: &str, text: &str) -> Vec<Finding> {
     if files::is_rust(path) {
         findings.extend(unfinished(path, text));
         findings.extend(unexplained_exceptions(path, text));
+        findings.extend(published::included_from_outside(path, text));
         if is_module(path) {
             findings.extend(sizes::check_file(path, text));
             findings.extend(undocumented(path, text));

@@ -22,6 +22,8 @@ pub(crate) struct Workspace {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) version: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) targets: Vec<Target>,
@@ -76,28 +78,23 @@ pub(crate) struct Resolved {
 
 /// All crates that a user of `package` compiles with all its features, on any platform.
 pub(crate) fn normal_tree(shell: &Shell, package: &str) -> Result<Vec<Resolved>> {
-    tree(shell, &["--package", package, "--edges", "normal"])
+    tree(shell, &["--all-features", "--target", "all", "--package", package, "--edges", "normal"])
+}
+
+/// All crates that a user of `package` compiles on this platform with its default features, with build scripts.
+pub(crate) fn default_tree(shell: &Shell, package: &str) -> Result<Vec<Resolved>> {
+    tree(shell, &["--package", package, "--edges", "normal,build"])
 }
 
 /// All crates that a developer of the workspace may compile, with those for tests.
 pub(crate) fn whole_tree(shell: &Shell) -> Result<Vec<Resolved>> {
-    tree(shell, &["--workspace"])
+    tree(shell, &["--workspace", "--all-features", "--target", "all"])
 }
 
 fn tree(shell: &Shell, selection: &[&str]) -> Result<Vec<Resolved>> {
     let text = cargo(shell, "tree")
         .args(selection)
-        .args([
-            "--locked",
-            "--all-features",
-            "--target",
-            "all",
-            "--prefix",
-            "none",
-            "--no-dedupe",
-            "--format",
-            "{p}|{f}",
-        ])
+        .args(["--locked", "--prefix", "none", "--no-dedupe", "--format", "{p}|{f}"])
         .quiet()
         .read()?;
     let mut crates: Vec<_> = text.lines().filter_map(resolved).collect();

@@ -6,5 +6,6 @@ pub(crate) mod deploy;
 pub(crate) mod examples;
 pub(crate) mod fuzz_api;
 pub(crate) mod instructions;
+pub(crate) mod package;
 pub(crate) mod postgres;
 pub(crate) mod tally;

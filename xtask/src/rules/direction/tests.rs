@@ -6,7 +6,14 @@ fn package(name: &str, dependencies: &[(&str, Option<&str>)]) -> Package {
         .iter()
         .map(|(name, kind)| Dependency { name: (*name).into(), kind: kind.map(Into::into) })
         .collect();
-    Package { name: name.into(), manifest_path: "Cargo.toml".into(), dependencies, targets: vec![], publish: None }
+    Package {
+        name: name.into(),
+        version: "1.0.0".into(),
+        manifest_path: "Cargo.toml".into(),
+        dependencies,
+        targets: vec![],
+        publish: None,
+    }
 }
 
 fn resolved(name: &str, features: &[&str]) -> Resolved {
