@@ -62,6 +62,10 @@ enum Command {
     Advisories,
     /// Changes the code in many small ways, and fails if the tests notice too few of the changes. Takes hours.
     Mutants(commands::mutants::Options),
+    /// Lets git check formatting and house rules before each commit.
+    Hooks(commands::hooks::Options),
+    /// Compiles the libraries with the oldest Rust that their manifests name. Installs it with rustup.
+    OldestRust,
     /// Writes the embedded price table from joined price lists.
     Prices(commands::prices::Options),
 }
@@ -94,6 +98,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::FuzzApi(options) => steps::fuzz_api::run(&shell, &options),
         Command::Advisories => steps::deny::check_advisories(&shell),
         Command::Mutants(options) => commands::mutants::run(&shell, &options),
+        Command::Hooks(options) => commands::hooks::run(&shell, &options),
+        Command::OldestRust => commands::oldest_rust::run(&shell),
         Command::Prices(options) => commands::prices::run(&shell, &options),
     }?;
     Ok(ExitCode::SUCCESS)

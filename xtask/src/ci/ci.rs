@@ -9,7 +9,7 @@ use xshell::Shell;
 use crate::rules::{direction, tidy};
 use crate::source::workspace::Workspace;
 use crate::steps::tally::Tally;
-use crate::steps::{build, deny, deploy, examples, fuzz_api, instructions, package, postgres};
+use crate::steps::{build, deny, deploy, examples, fuzz_api, github, instructions, package, postgres};
 use crate::tools::programs;
 
 /// A step. They run in this order: cheap ones first, so that a small mistake shows early.
@@ -51,13 +51,15 @@ pub(crate) enum Step {
     Deny,
     /// The Dockerfile and the Kubernetes manifests, by their own linters.
     Deploy,
+    /// Workflows and forms for GitHub, by its schemas and two linters.
+    Github,
 }
 
 /// The options of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Leave out the slow steps: programs, package, alone, postgres, api, console, interleavings, instructions,
-    /// examples, docs, deny, deploy.
+    /// examples, docs, deny, deploy, github.
     #[arg(long)]
     fast: bool,
     /// Fail if any check was skipped, for example because a program or the network is missing.
@@ -90,7 +92,8 @@ impl Step {
             | Self::Examples
             | Self::Docs
             | Self::Deny
-            | Self::Deploy => true,
+            | Self::Deploy
+            | Self::Github => true,
         }
     }
 
@@ -124,6 +127,7 @@ impl Step {
             Self::Docs => build::docs(shell),
             Self::Deny => deny::check(shell),
             Self::Deploy => deploy::check(shell, tally),
+            Self::Github => github::check(shell, tally),
         }
     }
 }

@@ -2,8 +2,10 @@
 
 pub(crate) mod bench;
 pub(crate) mod fuzz;
+pub(crate) mod hooks;
 pub(crate) mod kills;
 pub(crate) mod live;
 pub(crate) mod mutants;
+pub(crate) mod oldest_rust;
 pub(crate) mod prices;
 pub(crate) mod swarm;
