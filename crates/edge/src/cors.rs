@@ -11,7 +11,7 @@ const MAX_AGE: Duration = Duration::from_mins(10);
 /// Answers preflight requests, and lets pages of the allowed origins read responses, including these
 /// headers.
 ///
-/// Pages may send GET and POST requests with any headers, because the clients of many APIs send a dozen of their own. They
+/// Pages may send GET, POST and DELETE requests with any headers, because the clients of many APIs send a dozen of their own. They
 /// cannot send cookies, so the service must authenticate requests by a header. Browsers reuse the answer to a preflight
 /// request for 10 minutes; a change of `is_allowed` takes effect after that.
 ///
@@ -29,7 +29,7 @@ pub fn cors_layer(
 ) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| is_allowed(origin)))
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(exposed_headers.into_iter().collect::<Vec<_>>())
         .max_age(MAX_AGE)

@@ -7,6 +7,7 @@
 //! | long-term notes | [`SqliteRecall`], optionally with an [`Embedder`](brigade_core::Embedder) | [`Recall`](brigade_notes::Recall) |
 //! | runs, events, spending | [`History`], queried with [`RunHistory`] | [`Observer`](brigade_core::Observer), and [`WriteBarrier`] around a model |
 //! | backups | [`StoreFile`] | |
+//! | responses that clients may read and continue | [`SqliteResponses`] | |
 //! | runs that survive a crash | [`SqliteRunStore`] | [`RunStore`](brigade_durable::RunStore) |
 //!
 //! With the feature `postgres`, `PostgresRunStore` keeps durable runs in a PostgreSQL database that several processes share.
@@ -66,6 +67,7 @@ pub use sqlite::history::run_history::{
 pub use sqlite::history::usage::{UsageBy, UsageFilter, UsageRow};
 pub use sqlite::history::write_barrier::WriteBarrier;
 pub use sqlite::notes::recall::{RecallSettings, SqliteRecall};
+pub use sqlite::responses::responses::{SqliteResponses, StoredResponse};
 pub use sqlite::runs::run_store::SqliteRunStore;
 pub use sqlite::sessions::locks::{SessionGuard, SessionLocks};
 pub use sqlite::sessions::memory::{MemorySettings, RequestMemory, SqliteMemory};

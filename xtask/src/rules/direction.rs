@@ -24,6 +24,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("brigade-store", &["brigade-core", "brigade-durable", "brigade-notes"]),
     ("brigade-edge", &[]),
     ("brigade-console", &[]),
+    ("brigade-openai", &["brigade-core", "brigade-edge"]),
     (
         "brigade-config",
         &["brigade-core", "brigade-edge", "brigade-observability", "brigade-providers", "brigade-resilience"],

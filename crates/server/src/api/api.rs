@@ -21,8 +21,8 @@ use super::{
 use crate::{
     agents::served::ServedAgent,
     runs::{
-        idempotency::IdempotencyKeys, lookup::RunLookup, manager::Runs, sessions::LocalSessions, spans::Spans,
-        store::Store,
+        idempotency::IdempotencyKeys, lookup::RunLookup, manager::Runs, responses::Responses, sessions::LocalSessions,
+        spans::Spans, store::Store,
     },
     setup::error::{SetupContext as _, SetupError},
 };
@@ -57,6 +57,7 @@ pub struct Api {
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) spans: Option<Spans>,
     pub(crate) store: Option<Store>,
+    pub(crate) responses: Arc<Responses>,
     pub(crate) durable: Option<Durable>,
     pub(crate) sessions: Option<LocalSessions>,
     pub(crate) max_body: usize,
@@ -373,6 +374,7 @@ impl ApiBuilder {
             metrics,
             observers,
             spans: self.spans,
+            responses: Arc::new(Responses::new(self.store.as_ref().map(Store::responses))),
             store: self.store,
             durable: run_store.map(durable_runs::open),
             sessions: self.sessions,

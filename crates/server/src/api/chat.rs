@@ -13,12 +13,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::RunId;
+use brigade_openai::{ChatBody, Conversation};
 
 use super::{
     ApiError,
     api::Api,
-    chat_body::ChatBody,
-    chat_messages::Conversation,
     chat_stream, durable_runs,
     error_code::ErrorCode,
     idempotent::IdempotencyKey,
@@ -43,7 +42,7 @@ pub(crate) async fn complete(
     let key = IdempotencyKey::of(&headers)?;
     let include_usage = body.include_usage();
     let is_streamed = body.stream == Some(true);
-    let mut request = body.request(&api)?;
+    let mut request = request(body, &api)?;
     if request.agent.asks_for_approvals && api.durable.is_some() {
         let submission = durable_runs::chat_submission(&request, &text, &caller, ids)?;
         request.durability = Durability::Submit(Box::new(submission));
@@ -86,17 +85,14 @@ fn earlier(run: RunId) -> ApiError {
     ApiError::new(StatusCode::CONFLICT, ErrorCode::RunNotKept, message)
 }
 
-impl ChatBody {
-    /// The run that is asked for, without a stream.
-    pub(super) fn request(self, api: &Api) -> Result<RunRequest, ApiError> {
-        let agent = models::find(&api.setup(), &self.model)?;
-        self.refuse_unsupported()?;
-        let settings = self.settings(&agent)?;
-        let Conversation { instructions, task } = Conversation::new(self.messages)?;
-        Ok(RunRequest { instructions, settings, ..RunRequest::new(agent, task) })
-    }
-
-    fn include_usage(&self) -> bool {
-        self.stream_options.as_ref().is_some_and(|options| options.0.include_usage == Some(true))
-    }
+/// The run that is asked for, without a stream.
+pub(super) fn request(body: ChatBody, api: &Api) -> Result<RunRequest, ApiError> {
+    let agent = models::find(&api.setup(), &body.model)?;
+    body.refuse_unsupported()?;
+    let settings = body.settings(agent.agent.model_settings())?;
+    let Conversation { instructions, task, .. } = body.conversation()?;
+    Ok(RunRequest { instructions, settings, ..RunRequest::new(agent, task) })
 }
+
+#[cfg(test)]
+mod tests;

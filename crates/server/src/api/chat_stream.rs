@@ -14,13 +14,14 @@ use axum::response::{
     sse::{Event as Frame, KeepAlive, Sse},
 };
 use brigade_core::{Delta, Event, Observer, Outcome, Run};
+use brigade_openai::{BrigadeDetails, missing_rest};
 use futures::stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{
     ApiError,
-    openai::{self, BrigadeDetails, Chunk, ChunkChoice, ChunkDelta},
+    openai::{self, Chunk, ChunkChoice, ChunkDelta},
     start::RunRequest,
 };
 use crate::runs::run_handle::{CancelOnDrop, RunEnd, RunHandle};
@@ -59,7 +60,7 @@ struct ChunkStream {
 
 /// How long to wait for the first text, so that an early failure gets its own HTTP status. Proxies take a longer silence
 /// for a dead connection.
-const FIRST_TEXT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const FIRST_TEXT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most text that is gathered for one frame: a few pages.
 const MAX_TEXT_BYTES: usize = 16 << 10;
@@ -230,7 +231,7 @@ impl ChunkStream {
             "" => self.send_role(),
             rest => self.send(rest),
         }
-        let brigade = BrigadeDetails::new(self.run.id(), end, outcome);
+        let brigade = BrigadeDetails::new(self.run.id(), matches!(end, RunEnd::Suspended(_)), outcome);
         let last = frame(&self.chunk(vec![ChunkChoice::finish(outcome.stop)]).brigade(brigade));
         self.ready.push_back(last);
         if self.include_usage {
@@ -248,17 +249,6 @@ impl ChunkStream {
     fn chunk<'a>(&'a self, choices: Vec<ChunkChoice<'a>>) -> Chunk<'a> {
         let chunk = Chunk::new(&self.run, choices);
         if self.include_usage { chunk.usage(None) } else { chunk }
-    }
-}
-
-/// The part of an answer that its stream has not shown. What was shown stands, even if the answer has other blanks or is only
-/// a part of it, for example a document without the prose around it.
-fn missing_rest<'t>(sent: &str, answer: &'t str) -> &'t str {
-    let visible = |text: &str| text.chars().filter(|character| !character.is_whitespace()).collect::<String>();
-    match answer.strip_prefix(sent) {
-        Some(rest) => rest,
-        None if visible(sent).contains(&visible(answer)) => "",
-        None => answer,
     }
 }
 
@@ -283,25 +273,5 @@ impl Observer for AgentObserver {
         };
         // Fails if the client has disconnected.
         let _ = self.events.send(event);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_shown_stands_and_only_the_missing_rest_follows() {
-        for (sent, answer, rest) in [
-            ("", "one two", "one two"),
-            ("one", "one two", " two"),
-            ("one two", "one two", ""),
-            ("one\r\ntwo", "one\ntwo", ""),
-            ("I think.\n</think>\n\none two", "one two", ""),
-            ("Here it is:\n```json\n{\"a\": 1}\n```", "{\"a\": 1}", ""),
-            ("Let me", "No answer.", "No answer."),
-        ] {
-            assert_eq!(missing_rest(sent, answer), rest, "{sent}");
-        }
     }
 }

@@ -6,11 +6,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use brigade_core::{RawJson, TraceId};
+use brigade_core::{RawJson, RunId, TraceId};
 use brigade_durable::{
     ClaimedRun, Durable, RunQuery, RunStarter, RunState, RunStore, RunStoreError, StoredRun, Submission, WaitReason,
     WorkerSettings,
 };
+use brigade_openai::{ChatBody, ResponseBody};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -20,10 +21,11 @@ use super::{
     ApiError,
     access::Caller,
     api::Api,
-    chat_body::ChatBody,
+    chat,
     error_code::ErrorCode,
     json_body,
     request_ids::RequestIds,
+    response_request::AskedResponse,
     runs::RunBody,
     start::{Durability, RunRequest},
 };
@@ -38,6 +40,9 @@ struct StoredRequest {
     /// The body of `POST /v1/chat/completions`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chat: Option<RawJson>,
+    /// The body of `POST /v1/responses`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response: Option<RawJson>,
     trace: TraceId,
     /// The trace context that the client sent.
     parent: Option<String>,
@@ -70,10 +75,25 @@ pub(super) fn chat_submission(
     caller: &Caller,
     ids: RequestIds,
 ) -> Result<Submission, ApiError> {
-    let chat: RawJson = json_body::parse(text)
-        .and_then(|body: Map<String, Value>| RawJson::of(&body).map_err(|error| not_stored(&error)))?;
-    let stored = StoredRequest { chat: Some(chat), ..ids.into() };
+    let stored = StoredRequest { chat: Some(stored_body(text)?), ..ids.into() };
     stored.submission(request.agent.agent.name(), caller, ids)
+}
+
+/// The run of a response, to be stored.
+pub(super) fn response_submission(
+    request: &RunRequest,
+    text: &[u8],
+    caller: &Caller,
+    ids: RequestIds,
+) -> Result<Submission, ApiError> {
+    let stored = StoredRequest { response: Some(stored_body(text)?), ..ids.into() };
+    stored.submission(request.agent.agent.name(), caller, ids)
+}
+
+/// The body of a request as it is stored.
+pub(super) fn stored_body(text: &[u8]) -> Result<RawJson, ApiError> {
+    let body: Map<String, Value> = json_body::parse(text)?;
+    RawJson::of(&body).map_err(|error| not_stored(&error))
 }
 
 fn not_stored(error: &serde_json::Error) -> ApiError {
@@ -82,7 +102,13 @@ fn not_stored(error: &serde_json::Error) -> ApiError {
 
 impl From<RequestIds> for StoredRequest {
     fn from(ids: RequestIds) -> Self {
-        Self { body: None, chat: None, trace: ids.trace, parent: ids.parent.map(|parent| parent.to_string()) }
+        Self {
+            body: None,
+            chat: None,
+            response: None,
+            trace: ids.trace,
+            parent: ids.parent.map(|parent| parent.to_string()),
+        }
     }
 }
 
@@ -96,9 +122,13 @@ impl StoredRequest {
     }
 
     /// The run that was asked for; absent if another version of this server stored it.
-    fn request(&self, api: &Api, caller: &Caller) -> Option<Result<RunRequest, ApiError>> {
+    async fn request(&self, api: &Api, caller: &Caller, run: RunId) -> Option<Result<RunRequest, ApiError>> {
         if let Some(chat) = &self.chat {
-            return Some(serde_json::from_str::<ChatBody>(chat.get()).ok()?.request(api));
+            return Some(chat::request(serde_json::from_str::<ChatBody>(chat.get()).ok()?, api));
+        }
+        if let Some(response) = &self.response {
+            let body = serde_json::from_str::<ResponseBody>(response.get()).ok()?;
+            return Some(AskedResponse::read(api, caller, body, run).await.map(|asked| asked.request));
         }
         Some(serde_json::from_str::<RunBody>(self.body.as_ref()?.get()).ok()?.request(api, caller))
     }
@@ -199,7 +229,7 @@ impl RunStarter for StoredRequests {
             let why = format!("the key `{}` is not configured any more", claimed.run().account);
             return claimed.fail(why).await;
         };
-        let request = match stored.request(&api, caller) {
+        let request = match stored.request(&api, caller, run).await {
             Some(Ok(request)) => request,
             Some(Err(error)) => return claimed.fail(error.message).await,
             None => return claimed.fail(unreadable).await,

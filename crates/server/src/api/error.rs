@@ -11,6 +11,7 @@ use axum::{
 use brigade_core::{ModelError, RetryAdvice, RunError, RunFailure};
 use brigade_durable::{DurableError, RunStoreError};
 use brigade_edge::{AdmissionError, RequestError, reword};
+use brigade_openai::FieldError;
 use brigade_store::{RunInfo, RunStatus, StoreError};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub(crate) struct ApiError {
     pub(crate) was_retried: bool,
     /// The answer that is not valid.
     pub(crate) output: Option<String>,
+    /// The code under which other endpoints report the same error.
+    pub(crate) elsewhere: Option<ErrorCode>,
 }
 
 /// The body of an error response.
@@ -54,6 +57,16 @@ pub(crate) struct ErrorDetails {
     /// The answer that does not have the form that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
+    /// Details that have no place in OpenAI's form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) brigade: Option<BrigadeError>,
+}
+
+/// Details that have no place in `OpenAI`'s form.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct BrigadeError {
+    /// The code under which other endpoints report the same error.
+    code: ErrorCode,
 }
 
 /// `OpenAI`'s kinds of errors.
@@ -76,7 +89,16 @@ const DRAINING_DELAY: Duration = Duration::from_secs(5);
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None, retry_after: None, was_retried: false, output: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            param: None,
+            retry_after: None,
+            was_retried: false,
+            output: None,
+            elsewhere: None,
+        }
     }
 
     /// The request is not valid.
@@ -121,6 +143,22 @@ impl ApiError {
         Some(Self::new(status, code, message))
     }
 
+    /// The server stops before the run has ended.
+    pub(crate) fn stopping() -> Self {
+        let message = "the server is shutting down; send the request again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Stopping, message).retry_after(DRAINING_DELAY)
+    }
+
+    /// The error as clients of Responses expect it. They retry status 402, so a budget that is used up is the error of an
+    /// account without money, after which they stop.
+    pub(crate) fn of_response(self) -> Self {
+        if self.code != ErrorCode::BudgetExhausted {
+            return self;
+        }
+        let (status, code) = (StatusCode::TOO_MANY_REQUESTS, ErrorCode::InsufficientQuota);
+        Self { status, code, elsewhere: Some(self.code), was_retried: true, ..self }
+    }
+
     #[must_use]
     pub(crate) fn retry_after(self, delay: Duration) -> Self {
         Self { retry_after: Some(delay), ..self }
@@ -131,12 +169,14 @@ impl ApiError {
     }
 
     pub(crate) fn details(&self) -> ErrorDetails {
-        let Self { code, message, param, output, .. } = self.clone();
-        ErrorDetails { message, r#type: self.kind(), param, code, output }
+        let Self { code, message, param, output, elsewhere, .. } = self.clone();
+        let brigade = elsewhere.map(|code| BrigadeError { code });
+        ErrorDetails { message, r#type: self.kind(), param, code, output, brigade }
     }
 
     fn kind(&self) -> ErrorType {
         match self.status.as_u16() {
+            429 if self.code == ErrorCode::InsufficientQuota => ErrorType::InsufficientQuota,
             401 => ErrorType::AuthenticationError,
             402 => ErrorType::InsufficientQuota,
             403 => ErrorType::PermissionError,
@@ -160,6 +200,16 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response
+    }
+}
+
+impl From<FieldError> for ApiError {
+    fn from(error: FieldError) -> Self {
+        if error.is_unsupported {
+            Self::unsupported(&error.param, error.message)
+        } else {
+            Self::field(error.param, error.message)
+        }
     }
 }
 

@@ -17,8 +17,9 @@ use std::borrow::Cow;
 
 use async_openai::types::chat::{ChatCompletionResponseMessage, CompletionUsage, FinishReason, Role};
 use axum::http::StatusCode;
-use brigade_core::{Degradation, ModelId, Money, Outcome, RunId, StopReason, Transcript, Usage};
-use brigade_durable::{RunState, Waiting};
+use brigade_core::{Outcome, StopReason, Transcript, Usage};
+use brigade_durable::Waiting;
+use brigade_openai::BrigadeDetails;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -36,7 +37,7 @@ pub(crate) struct ChatCompletion<'a> {
     model: &'a str,
     choices: [Choice; 1],
     usage: ChatUsage,
-    brigade: BrigadeDetails<'a>,
+    brigade: BrigadeDetails,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -73,7 +74,7 @@ pub(crate) struct Chunk<'a> {
     usage: Option<ChunkUsage>,
     /// In the chunk that has the `finish_reason`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    brigade: Option<BrigadeDetails<'a>>,
+    brigade: Option<BrigadeDetails>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -124,35 +125,6 @@ struct CompletionDetails {
     reasoning_tokens: u64,
 }
 
-/// What `OpenAI`'s form has no field for.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct BrigadeDetails<'a> {
-    #[schemars(with = "String", extend("format" = "uuid"))]
-    run_id: RunId,
-    trace_id: String,
-    /// `waiting` if the run has not ended: it goes on when the calls that it waits for are approved or denied.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("enum" = ["waiting"]))]
-    status: Option<&'static str>,
-    /// Why the run ended; absent if it waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stop: Option<StopReason>,
-    /// Which limit was reached and what to do, for people.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    notice: &'a str,
-    /// Model turns of the agent itself.
-    turns: u32,
-    /// The model that gave the last answer, as `provider/model`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    model: Option<&'a ModelId>,
-    /// US dollars, workers included. Zero if nothing was charged; absent only if no model had a price.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cost_usd: Option<Money>,
-    /// Parts of the run that failed and were left out.
-    degraded: &'a [Degradation],
-}
-
 /// The schema of `async-openai`'s type, which has none.
 #[derive(JsonSchema)]
 #[expect(dead_code, clippy::struct_field_names, reason = "only its schema is used")]
@@ -197,7 +169,7 @@ impl<'a> ChatCompletion<'a> {
             model: run.agent(),
             choices: [choice],
             usage: ChatUsage::from(&outcome.usage),
-            brigade: BrigadeDetails::new(run.id(), end, outcome),
+            brigade: BrigadeDetails::new(run.id(), matches!(end, RunEnd::Suspended(_)), outcome),
         }
     }
 }
@@ -221,7 +193,7 @@ impl<'a> Chunk<'a> {
         Self { usage: Some(usage), ..self }
     }
 
-    pub(crate) fn brigade(self, brigade: BrigadeDetails<'a>) -> Self {
+    pub(crate) fn brigade(self, brigade: BrigadeDetails) -> Self {
         Self { brigade: Some(brigade), ..self }
     }
 }
@@ -251,23 +223,6 @@ impl From<&Usage> for ChatUsage {
             completion_tokens_details: usage
                 .reasoning_tokens
                 .map(|reasoning_tokens| CompletionDetails { reasoning_tokens }),
-        }
-    }
-}
-
-impl<'a> BrigadeDetails<'a> {
-    pub(crate) fn new(run: RunId, end: &RunEnd, outcome: &'a Outcome) -> Self {
-        let waits = matches!(end, RunEnd::Suspended(_));
-        Self {
-            run_id: run,
-            trace_id: outcome.trace.to_string(),
-            status: waits.then(|| RunState::Waiting.name()),
-            stop: (!waits).then_some(outcome.stop),
-            notice: &outcome.notice,
-            turns: outcome.turns,
-            model: outcome.model.as_ref(),
-            cost_usd: outcome.cost.total.cost(),
-            degraded: &outcome.degraded,
         }
     }
 }

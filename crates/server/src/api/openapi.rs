@@ -15,14 +15,15 @@ use axum::{
 };
 use brigade_core::EventRecord;
 use brigade_edge::{ApiSchemas, Readiness, without_extra_slashes};
+use brigade_openai::ChatBody;
 use serde_json::{Map, Value, json};
 
 mod decision_paths;
+mod response_paths;
 
 use super::{
     api::Api,
     budgets::BudgetList,
-    chat_body::ChatBody,
     error::ErrorBody,
     idempotent::IdempotencyKey,
     models::{self, AgentModel, ModelList},
@@ -39,16 +40,19 @@ const PAGE_POLICY: &str =
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'";
 
 /// Where the document names an agent.
-const AGENT_NAMES: [&str; 3] = [
+const AGENT_NAMES: [&str; 4] = [
     "/components/schemas/ChatBody/properties/model",
+    "/components/schemas/ResponseBody/properties/model",
     "/components/schemas/RunBody/properties/agent",
     "/paths/~1v1~1models~1{id}/get/parameters/0/schema",
 ];
 
 /// Where an example names an agent.
-const EXAMPLE_AGENTS: [&str; 4] = [
+const EXAMPLE_AGENTS: [&str; 6] = [
     "/components/schemas/ChatBody/examples/0/model",
     "/components/schemas/ChatBody/examples/1/model",
+    "/components/schemas/ResponseBody/examples/0/model",
+    "/components/schemas/ResponseBody/examples/1/model",
     "/components/schemas/RunBody/examples/0/agent",
     "/components/schemas/RunBody/examples/1/agent",
 ];
@@ -103,6 +107,7 @@ fn describe() -> Value {
     let examples = serde_json::from_str(include_str!("openapi/examples.json")).unwrap_or_default();
     let mut paths = Map::new();
     paths.extend(chat_paths(&mut schemas));
+    paths.extend(response_paths::responses(&mut schemas));
     paths.extend(run_paths(&mut schemas));
     paths.extend(decision_paths::approvals(&mut schemas));
     paths.extend(decision_paths::runs(&mut schemas));
@@ -114,7 +119,7 @@ fn describe() -> Value {
         "info": {
             "title": "Brigade",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Agents over HTTP: OpenAI's chat completions, with agents as models, and Brigade's own runs.",
+            "description": "Agents over HTTP: OpenAI's chat completions and responses, with agents as models, and Brigade's own runs.",
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" }
         },
         "security": [{ "key": [] }, {}],

@@ -12,8 +12,8 @@ use brigade_edge::{cors_layer, ignore_extra_slashes};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
-    access, api::Api, approvals, budgets, chat, error, events, head, metrics, models, openapi, request_ids, resume,
-    runs, usage,
+    access, api::Api, approvals, budgets, chat, error, events, head, metrics, models, openapi, request_ids, responses,
+    resume, runs, usage,
 };
 
 /// The headers of responses that a web page may read.
@@ -29,6 +29,10 @@ const EXPOSED_HEADERS: [HeaderName; 5] = [
 pub(super) fn all(api: &Arc<Api>) -> Router {
     let with_key = Router::new()
         .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/{id}", get(responses::show).delete(responses::delete))
+        .route("/v1/responses/{id}/cancel", post(responses::cancel))
+        .route("/v1/responses/{id}/input_items", get(responses::input_items))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::show))
         .route("/v1/runs", post(runs::create).get(runs::list))

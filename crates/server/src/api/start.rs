@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use brigade_config::CallerInstructions;
-use brigade_core::{Agent, Budget, Cap, Money, Observer, Run, RunBuilder, Scope, Settings, Task};
+use brigade_core::{Agent, Budget, Cap, Memory, Money, Observer, Run, RunBuilder, Scope, Settings, Task};
 use brigade_durable::{ClaimedRun, Submission};
 
 use super::{ApiError, access::Caller, api::Api, durable_runs, request_ids::RequestIds};
@@ -31,6 +31,8 @@ pub(crate) struct RunRequest {
     pub(crate) deltas: bool,
     /// True if partial output cannot be taken back, so a reply must not restart.
     pub(crate) append_only: bool,
+    /// The conversation that the run continues, in place of a session.
+    pub(crate) memory: Option<Arc<dyn Memory>>,
     pub(crate) durability: Durability,
     /// How long calls that need an approval wait before the run is suspended.
     pub(crate) hold: Duration,
@@ -73,6 +75,7 @@ impl RunRequest {
             observer: None,
             deltas: false,
             append_only: false,
+            memory: None,
             durability: Durability::None,
             hold: Duration::ZERO,
         }
@@ -95,10 +98,11 @@ impl RunRequest {
                 return Err(error.into());
             }
         };
-        let agent = match (&api.store, &api.sessions) {
-            (Some(store), _) => agent.memory(store.memory()),
-            (None, Some(sessions)) => agent.memory(sessions.memory()),
-            (None, None) => agent,
+        let agent = match (self.memory, &api.store, &api.sessions) {
+            (Some(memory), ..) => agent.memory(memory),
+            (None, Some(store), _) => agent.memory(store.memory()),
+            (None, None, Some(sessions)) => agent.memory(sessions.memory()),
+            (None, None, None) => agent,
         };
         let run = Run::builder()
             .scope(scope)

@@ -1,6 +1,6 @@
 //! The result of a run as JSON, for the command line and the HTTP API.
 
-use brigade_core::{CostSummary, Degradation, ModelId, Outcome, RunError, StopReason, TraceId, Usage};
+use brigade_core::{CostSummary, Degradation, ModelId, Outcome, RunError, StopReason, TraceId, Transcript, Usage};
 use brigade_store::RunInfo;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,19 @@ pub(crate) struct StoredAnswer {
     degraded: Vec<Degradation>,
     elapsed_ms: u64,
     trace: TraceId,
+}
+
+impl StoredAnswer {
+    /// The outcome, without its conversation.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let mut outcome = Outcome::new(self.trace, self.stop, self.text.clone(), Transcript::new());
+        outcome.notice.clone_from(&self.notice);
+        (outcome.turns, outcome.usage) = (self.turns, self.usage);
+        outcome.model.clone_from(&self.model);
+        outcome.cost.clone_from(&self.cost);
+        outcome.degraded.clone_from(&self.degraded);
+        outcome
+    }
 }
 
 /// A failed run.

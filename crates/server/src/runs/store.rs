@@ -9,7 +9,8 @@ use brigade_edge::{CheckResult, HealthCheck};
 use brigade_observability::{Storage, mask_event};
 use brigade_store::{
     Database, History, HistorySettings, MemorySettings, RecallSettings, RequestRecorder, RunHistory, SqliteMemory,
-    SqliteRecall, SqliteRunStore, StoreError, StoredKeys, UsageBy, UsageFilter, UsageRow, WriteBarrier,
+    SqliteRecall, SqliteResponses, SqliteRunStore, StoreError, StoredKeys, UsageBy, UsageFilter, UsageRow,
+    WriteBarrier,
 };
 use futures::TryFutureExt;
 
@@ -78,7 +79,7 @@ impl Store {
     pub(crate) async fn sweep(self) {
         let recall = self.recall(RecallSettings::default().keep_for(self.retention.notes));
         loop {
-            for result in [self.memory.sweep().await, recall.sweep().await] {
+            for result in [self.memory.sweep().await, recall.sweep().await, self.responses().sweep().await] {
                 if let Err(error) = result {
                     tracing::warn!("cannot delete expired data, will retry in an hour: {error}");
                 }
@@ -104,6 +105,11 @@ impl Store {
     /// Records the runs of one request of an account.
     pub(crate) fn recorder(&self, account: &Arc<str>, session: Option<&Arc<str>>) -> RequestRecorder {
         self.history.recorder(Arc::clone(account), session.cloned())
+    }
+
+    /// Responses that clients may read and continue.
+    pub(crate) fn responses(&self) -> SqliteResponses {
+        SqliteResponses::new(self.database.clone()).keep_for(self.retention.sessions)
     }
 
     /// Durable runs.

@@ -52,8 +52,13 @@ enum Needs {
 }
 
 /// Every route of the document. A new one needs a line here, and its attacks in [`attacks`].
-const ROUTES: [(&str, &str, Needs); 18] = [
+const ROUTES: [(&str, &str, Needs); 23] = [
     ("post", "/v1/chat/completions", Needs::Run),
+    ("post", "/v1/responses", Needs::Run),
+    ("get", "/v1/responses/{id}", Needs::Read),
+    ("delete", "/v1/responses/{id}", Needs::Run),
+    ("post", "/v1/responses/{id}/cancel", Needs::Run),
+    ("get", "/v1/responses/{id}/input_items", Needs::Read),
     ("get", "/v1/models", Needs::AnyKey),
     ("get", "/v1/models/{id}", Needs::AnyKey),
     ("post", "/v1/runs", Needs::Run),
@@ -78,6 +83,10 @@ struct Secrets {
     /// A session that the attacker has not used itself.
     session: &'static str,
     run: String,
+    /// A response that continues "canary-session", and one that is in progress.
+    response: String,
+    item: String,
+    working: String,
     waiting: String,
     approval: String,
     trace: String,
@@ -104,10 +113,10 @@ fn keys() -> String {
 
 /// The requests by which a key without rights to `secrets` might get at them through one route.
 fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<RequestBuilder> {
-    let Secrets { session, run, waiting, approval, trace } = secrets;
+    let Secrets { session, run, response, item, working, waiting, approval, trace } = secrets;
     let ids =
-        [run.as_str(), waiting, approval, trace, &trace[..8], &run.to_uppercase(), &run.replace('-', ""), session]
-            .map(str::to_owned);
+        [run.as_str(), waiting, approval, trace, &trace[..8], &run.to_uppercase(), &run.replace('-', ""), session];
+    let ids = ids.into_iter().chain([response.as_str(), working, item]).map(str::to_owned).collect::<Vec<_>>();
     let get_all =
         |queries: &[&str]| queries.iter().map(|query| server.get(&format!("{path}{query}"))).collect::<Vec<_>>();
     let traced = |request: RequestBuilder| request.header("traceparent", format!("00-{trace}-00000000000000ff-01"));
@@ -120,6 +129,20 @@ fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<
                 traced(server.post(path, &body))
             })
             .into(),
+        ("post", "/v1/responses") => {
+            let ask = |fields: Value| {
+                let mut body = json!({ "model": "clerk", "input": "Which code?", "user": USER });
+                body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+                traced(server.post(path, &body))
+            };
+            let reference = json!([{ "type": "item_reference", "id": item }, { "role": "user", "content": "So?" }]);
+            vec![
+                ask(json!({})),
+                ask(json!({ "previous_response_id": response })),
+                ask(json!({ "previous_response_id": working })),
+                ask(json!({ "input": reference })),
+            ]
+        }
         ("post", "/v1/runs") => {
             let sessions = ["", "team/", "/", "../team/", "%2e%2e/team/"].map(|start| format!("{start}{session}"));
             let with_session = |session: &String| traced(server.post(path, &task("Which code?", Some(session))));
@@ -152,7 +175,11 @@ fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<
                 let decision = json!({ "step": "1/tool:1", "decision": "repeat" });
                 let body = if path.ends_with("/decisions") { decision } else { json!({}) };
                 let body = if path.contains("/approvals/") { json!({ "decision": "approve" }) } else { body };
-                if method == "get" { server.get(&path) } else { server.post(&path, &body) }
+                match method {
+                    "get" => server.get(&path),
+                    "delete" => server.delete(&path),
+                    _ => server.post(&path, &body),
+                }
             });
             requests.collect()
         }
@@ -198,7 +225,18 @@ async fn prepare(server: &Server) -> Secrets {
     let waiting = waiting["id"].as_str().unwrap().to_owned();
     assert_eq!(json_of(with_key(server.post("/v1/runs", &task("Refund it.", None)), "team")).await.0, 202);
     let approval = pending(server).await;
-    Secrets { session: SESSIONS[0], run, waiting, approval, trace: trace.to_owned() }
+    let respond = async |body: Value| {
+        let (status, response) = json_of(with_key(server.post("/v1/responses", &body), "team")).await;
+        assert_eq!(status, 200, "{response}");
+        response
+    };
+    let first = respond(json!({ "model": "clerk", "input": "Hello." })).await;
+    let response = respond(json!({ "model": "clerk", "input": "So?", "previous_response_id": first["id"] })).await;
+    assert_eq!(response["output"][0]["content"][0]["text"], "canary-session goes on.", "{response}");
+    let working = respond(json!({ "model": "clerk", "input": "Wait.", "background": true })).await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (item, response, working) = (text(&response["output"][0]["id"]), text(&response["id"]), text(&working["id"]));
+    Secrets { response, item, working, session: SESSIONS[0], run, waiting, approval, trace: trace.to_owned() }
 }
 
 /// The id of the approval that `team` waits for.
@@ -216,7 +254,12 @@ async fn attack_all(server: &Server, secrets: &Secrets) {
             let (status, headers) = (response.status().as_u16(), format!("{:?}", response.headers()));
             let answer = response.text().await.unwrap();
             let what = format!("attack {number} on {method} {path}: {status} {answer}");
-            assert!(status < 500 && (method == "get" || path.contains("{id}") || status == 200), "{what}");
+            // A response or an item of another key does not exist.
+            let is_refused = path == "/v1/responses" && number > 0 && [400, 404].contains(&status);
+            assert!(
+                status < 500 && (method == "get" || path.contains("{id}") || status == 200 || is_refused),
+                "{what}"
+            );
             // What the attacker sent itself comes back: the name of its own session, and the path that it asked for.
             let own = [SESSIONS[0], SESSIONS[1], IDEMPOTENCY_KEY, USER]
                 .iter()
@@ -252,6 +295,10 @@ async fn no_route_shows_a_key_the_data_of_another() {
     let path = format!("/v1/runs/{}", secrets.waiting);
     let (_, waiting) = json_of(with_key(server.get(&path), "team")).await;
     assert_eq!(waiting["status"], "running", "no other key cancelled it: {waiting}");
+    for (id, status) in [(&secrets.response, "completed"), (&secrets.working, "in_progress")] {
+        let (_, response) = json_of(with_key(server.get(&format!("/v1/responses/{id}")), "team")).await;
+        assert_eq!(response["status"], status, "no other key cancelled or deleted it: {response}");
+    }
     json_of(with_key(server.post(&format!("{path}/cancel"), &json!({})), "team")).await;
     for (text, session, expected) in
         [("Which code?", None, "I was shown canary-note."), ("So?", Some(SESSIONS[0]), "canary-session")]
@@ -313,7 +360,11 @@ async fn each_scope_allows_its_routes_only() {
     for (method, path, needs) in ROUTES {
         let send = |key: Option<&str>| {
             let path = path.replace("{id}", "00000000-0000-7000-8000-000000000000");
-            let request = if method == "get" { server.get(&path) } else { server.post(&path, &json!({})) };
+            let request = match method {
+                "get" => server.get(&path),
+                "delete" => server.delete(&path),
+                _ => server.post(&path, &json!({})),
+            };
             json_of(match key {
                 Some(key) => with_key(request, key),
                 None => request,

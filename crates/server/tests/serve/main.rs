@@ -19,6 +19,7 @@ mod network;
 mod production;
 mod readme;
 mod recall;
+mod responses;
 mod runs;
 mod spans;
 mod store;

@@ -273,6 +273,10 @@ impl Server {
         client().get(format!("{}{path}", self.url))
     }
 
+    pub(crate) fn delete(&self, path: &str) -> reqwest::RequestBuilder {
+        client().delete(format!("{}{path}", self.url))
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
         assert!(sent.success());

@@ -7,6 +7,7 @@ pub(crate) mod header;
 pub(crate) mod history;
 pub(crate) mod notes;
 pub(crate) mod readers;
+pub(crate) mod responses;
 pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod sessions;

@@ -12,7 +12,7 @@ const APPLICATION_ID: i64 = 0x4272_6967;
 
 /// The migration at index `n` takes a file from version `n` to version `n + 1`. Published migrations never change, because
 /// files of every version exist.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("../../migrations/0001_sessions.sql"),
     include_str!("../../migrations/0002_notes.sql"),
     include_str!("../../migrations/0003_history.sql"),
@@ -24,6 +24,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("../../migrations/0009_users_of_runs.sql"),
     include_str!("../../migrations/0010_durable_runs.sql"),
     include_str!("../../migrations/0011_approvals.sql"),
+    include_str!("../../migrations/0012_responses.sql"),
 ];
 
 /// The version of a file.

@@ -61,7 +61,8 @@ pub struct TableSize {
 }
 
 /// The tables of a report. Older files do not have all of them.
-const TABLES: [&str; 7] = ["sessions", "messages", "notes", "runs", "events", "durable_runs", "durable_steps"];
+const TABLES: [&str; 8] =
+    ["sessions", "messages", "notes", "responses", "runs", "events", "durable_runs", "durable_steps"];
 
 impl StoreFile {
     /// The file at `path`.

@@ -1,21 +1,25 @@
 //! The messages of `POST /v1/chat/completions`.
 
-use brigade_core::{Image, Message, Part, Role, Task, Transcript};
+use brigade_core::{Message, Part, Role, Task, Transcript};
 use brigade_edge::{Object, TextOr};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ApiError;
+use crate::shared::{field_error::FieldError, image::image};
 
 /// The messages of a request, split by purpose.
-pub(super) struct Conversation {
-    pub(super) instructions: String,
-    pub(super) task: Task,
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Conversation {
+    /// The system and developer messages, which follow the instructions of the agent.
+    pub instructions: String,
+    /// The last message, and the conversation before it.
+    pub task: Task,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-pub(super) struct ChatMessage {
+pub(crate) struct ChatMessage {
     role: ChatRole,
     content: Option<Content>,
     /// Why an assistant refused to answer.
@@ -65,7 +69,7 @@ struct ImageUrl {
 }
 
 impl Conversation {
-    pub(super) fn new(messages: Vec<Object<ChatMessage>>) -> Result<Self, ApiError> {
+    pub(crate) fn new(messages: Vec<Object<ChatMessage>>) -> Result<Self, FieldError> {
         let (mut instructions, mut history) = (Vec::new(), Vec::new());
         for (index, Object(message)) in messages.into_iter().enumerate() {
             let param = format!("messages[{index}]");
@@ -87,13 +91,13 @@ impl Conversation {
                 | ChatRole::Function => {
                     let message =
                         "the tool calls of agents are not part of the conversation; remove tool calls and tool results";
-                    return Err(ApiError::unsupported(&param, message));
+                    return Err(FieldError::unsupported(param.as_str(), message));
                 }
             }
         }
         let question = history.pop().filter(|message| message.role() == Role::User && !is_blank(message));
         let question = question.ok_or_else(|| {
-            ApiError::field("messages", "the last message must have the role \"user\" and some content")
+            FieldError::invalid("messages", "the last message must have the role \"user\" and some content")
         })?;
         let task = Task::from(question).history(Transcript::repaired(history));
         Ok(Self { instructions: instructions.join("\n\n"), task })
@@ -106,7 +110,7 @@ fn is_blank(message: &Message) -> bool {
 }
 
 impl ChatMessage {
-    fn parts(self, param: &str) -> Result<Vec<Part>, ApiError> {
+    fn parts(self, param: &str) -> Result<Vec<Part>, FieldError> {
         match self.content {
             None => Ok(self.refusal.into_iter().filter(|text| !text.is_empty()).map(Part::text).collect()),
             Some(Content::Text(text)) if text.is_empty() => Ok(Vec::new()),
@@ -120,9 +124,9 @@ impl ChatMessage {
 }
 
 impl ContentPart {
-    fn parse(self, param: &str) -> Result<Part, ApiError> {
+    fn parse(self, param: &str) -> Result<Part, FieldError> {
         let Self { r#type: kind, text, refusal, image_url } = self;
-        let missing = || ApiError::field(param, format!("a part of the type `{kind}` needs the field `{kind}`"));
+        let missing = || FieldError::invalid(param, format!("a part of the type `{kind}` needs the field `{kind}`"));
         match kind.as_str() {
             "text" => text.map(Part::text).ok_or_else(missing),
             // What an assistant said in an earlier turn.
@@ -133,25 +137,12 @@ impl ContentPart {
             "file" | "input_audio" => {
                 let message =
                     format!("agents do not take parts of the type `{kind}`; send its content as text or images");
-                Err(ApiError::unsupported(param, message))
+                Err(FieldError::unsupported(param, message))
             }
             other => {
                 let message = format!("unknown type of part `{other}`; use text or image_url");
-                Err(ApiError::unsupported(param, message))
+                Err(FieldError::unsupported(param, message))
             }
         }
     }
-}
-
-fn image(url: String, param: &str) -> Result<Part, ApiError> {
-    let Some(inline) = url.strip_prefix("data:") else {
-        if url.starts_with("https://") || url.starts_with("http://") {
-            return Ok(Part::Image(Image::Url(url)));
-        }
-        return Err(ApiError::field(param, "the URL of an image must start with `https://`, `http://` or `data:`"));
-    };
-    let (media_type, data) = inline
-        .split_once(";base64,")
-        .ok_or_else(|| ApiError::field(param, "an inline image must be written as `data:image/png;base64,…`"))?;
-    Ok(Part::Image(Image::Base64 { media_type: media_type.to_owned(), data: data.to_owned() }))
 }

@@ -1,0 +1,4 @@
+//! Chat Completions.
+
+pub(crate) mod chat_body;
+pub(crate) mod chat_messages;

@@ -1,0 +1,3 @@
+//! Responses that clients may read and continue.
+
+pub(crate) mod responses;
