@@ -1,4 +1,4 @@
-//! The official Python and JavaScript clients against the binary.
+//! The official Python and JavaScript clients, and other clients of `OpenAI`'s APIs, against the binary.
 //!
 //! They are installed from their registries below the target folder, once. Without a network or an interpreter
 //! the test is skipped and reports that.
@@ -18,6 +18,7 @@ use crate::support::{Server, config, hash_of, scripted};
 /// Fixed versions, so that a failure is not caused by a new release.
 const PYTHON_PACKAGE: &str = "openai==3.54.0";
 const NODE_PACKAGE: &str = "openai@7.57.0";
+const AI_SDK_PACKAGES: [&str; 2] = ["ai@7.0.173", "@ai-sdk/openai@4.0.118"];
 
 /// A download of a few MiB through a slow proxy.
 const INSTALLING: Duration = Duration::from_mins(2);
@@ -53,15 +54,23 @@ const PAUPER: &str = "[agents.pauper]\nmodel = \"mini\"\nbudget = { usd = \"0.00
 async fn the_official_python_client_works() {
     match python().await {
         Ok(program) => all_is_as_expected(Command::new(program).arg(beside("openai_client.py"))).await,
-        Err(reason) => skip("Python", &reason),
+        Err(reason) => skip("OpenAI Python", &reason),
     }
 }
 
 #[tokio::test]
 async fn the_official_javascript_client_works() {
-    match javascript().await {
+    match javascript("openai_client.mjs", "openai-node", &[NODE_PACKAGE]).await {
         Ok(script) => all_is_as_expected(Command::new("node").arg(script)).await,
-        Err(reason) => skip("JavaScript", &reason),
+        Err(reason) => skip("OpenAI JavaScript", &reason),
+    }
+}
+
+#[tokio::test]
+async fn the_ai_sdk_works() {
+    match javascript("ai_sdk_client.mjs", "ai-sdk", &AI_SDK_PACKAGES).await {
+        Ok(script) => all_is_as_expected(Command::new("node").arg(script)).await,
+        Err(reason) => skip("AI SDK", &reason),
     }
 }
 
@@ -96,21 +105,27 @@ async fn python() -> Result<PathBuf, String> {
     Ok(program)
 }
 
-/// A script in the folder of the package.
-async fn javascript() -> Result<PathBuf, String> {
-    let folder = below_target("openai-node");
-    let (script, done) = (folder.join("openai_client.mjs"), folder.join(NODE_PACKAGE));
+/// A script in the folder of its packages.
+async fn javascript(script: &str, folder: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let folder = installed(folder, packages).await?;
+    // Node resolves packages relative to the script.
+    std::fs::copy(beside(script), folder.join(script)).map_err(|error| error.to_string())?;
+    Ok(folder.join(script))
+}
+
+/// A folder with these packages.
+async fn installed(folder: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let folder = below_target(folder);
+    let done = folder.join(packages.join("+").replace('/', "-"));
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     run(Command::new("node").arg("--version"), INSTALLING).await?;
     if !done.exists() {
         let install =
             ["install", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1", "--loglevel=error"];
-        run(Command::new("npm").args(install).arg("--prefix").arg(&folder).arg(NODE_PACKAGE), INSTALLING).await?;
+        run(Command::new("npm").args(install).arg("--prefix").arg(&folder).args(packages), INSTALLING).await?;
         std::fs::write(done, "").map_err(|error| error.to_string())?;
     }
-    // Node resolves packages relative to the script.
-    std::fs::copy(beside("openai_client.mjs"), &script).map_err(|error| error.to_string())?;
-    Ok(script)
+    Ok(folder)
 }
 
 /// Runs a program to its end. The error is its last output.
@@ -138,5 +153,5 @@ fn beside(name: &str) -> PathBuf {
 
 fn skip(language: &str, reason: &str) {
     let reason = reason.lines().last().unwrap_or_default();
-    skip_test("clients", &format!("OpenAI's {language} client cannot be installed: {reason}"));
+    skip_test("clients", &format!("the {language} client cannot be installed: {reason}"));
 }

@@ -67,3 +67,49 @@ try:
     raise AssertionError("a stream that breaks off must not look whole")
 except openai.APIError:
     assert said and said != WORDS, said
+
+
+# Responses.
+
+def respond(of, text="How is the weather?", **arguments):
+    return of.responses.create(**{"model": "clerk", "input": text, **arguments})
+
+
+response = respond(clerk, instructions="Be brief.", metadata={"a": "b"})
+assert (response.output_text, response.status, response.metadata) == (WORDS, "completed", {"a": "b"}), response
+assert response.usage.total_tokens == 150 and response.id.startswith("resp_")
+assert clerk.responses.retrieve(response.id).output_text == WORDS
+assert clerk.responses.input_items.list(response.id).data[0].content[0].text == "How is the weather?"
+assert respond(clerk, previous_response_id=response.id).previous_response_id == response.id
+items = [{"role": "user", "content": "Hello."}, *response.output, {"role": "user", "content": "And now?"}]
+assert respond(clerk, items, store=False).output_text == WORDS
+
+events = list(respond(clerk, stream=True))
+assert [event.sequence_number for event in events] == list(range(len(events)))
+assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == WORDS
+assert events[0].type == "response.created" and events[-1].type == "response.completed"
+with clerk.responses.stream(model="clerk", input="How is the weather?") as stream:
+    assert stream.get_final_response().output_text == WORDS
+
+background = respond(clerk, background=True)
+while background.status == "in_progress":
+    background = clerk.responses.retrieve(background.id)
+assert background.output_text == WORDS, background
+assert clerk.responses.cancel(background.id).status == "completed"
+
+clerk.responses.delete(response.id)
+for kind, code, arguments in [
+    (openai.NotFoundError, "response_not_found", {"previous_response_id": response.id}),
+    (openai.NotFoundError, "model_not_found", {"model": "nobody"}),
+    (openai.RateLimitError, "insufficient_quota", {"model": "pauper"}),
+    (openai.BadRequestError, "unsupported_parameter", {"truncation": "disabled"}),
+    (openai.InternalServerError, "provider_overloaded", {"text": "Be down."}),
+]:
+    try:
+        respond(clerk, **arguments)
+        raise AssertionError(f"no {kind.__name__} for {arguments}")
+    except openai.APIStatusError as error:
+        assert type(error) is kind and error.code == code, error
+
+broken = list(respond(clerk, "Break.", stream=True))
+assert broken[-1].type == "response.failed" and broken[-1].response.error.code == "provider_overloaded", broken[-1]
