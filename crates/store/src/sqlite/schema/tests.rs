@@ -67,7 +67,7 @@ async fn runs_of_workers_of_the_fifth_version_belong_to_their_request_if_it_is_k
     let path = folder.path().join("test.db");
     drop(Database::open(&path).unwrap());
     let old = Connection::open(&path).unwrap();
-    let later = "DROP TABLE durable_approvals; DROP TABLE durable_signals; DROP TABLE durable_steps; DROP TABLE durable_inputs; DROP TABLE durable_runs; \
+    let later = "DROP TABLE responses; DROP TABLE durable_approvals; DROP TABLE durable_signals; DROP TABLE durable_steps; DROP TABLE durable_inputs; DROP TABLE durable_runs; \
         DROP TABLE idempotency_keys; DROP INDEX runs_by_root; ALTER TABLE runs DROP COLUMN root; \
         DROP TABLE identity; DROP INDEX runs_by_user; ALTER TABLE runs DROP COLUMN user; \
         ALTER TABLE run_costs DROP COLUMN uncertain_tokens; ALTER TABLE spend DROP COLUMN uncertain_tokens";
