@@ -16,7 +16,7 @@ fn response() -> ResponseObject {
 
 fn ended(response: ResponseObject, shown: &[&str], stop: StopReason, text: &str) -> ResponseObject {
     let mut outcome = Outcome::new(TraceId::random(), stop, text.to_owned(), Transcript::new());
-    outcome.notice = "It stopped.".to_owned();
+    "It stopped.".clone_into(&mut outcome.notice);
     let shown: Vec<_> = shown.iter().map(|text| (*text).to_owned()).collect();
     response.ended(&shown, &outcome, BrigadeDetails::new(RunId::new(), false, &outcome))
 }

@@ -129,20 +129,7 @@ fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<
                 traced(server.post(path, &body))
             })
             .into(),
-        ("post", "/v1/responses") => {
-            let ask = |fields: Value| {
-                let mut body = json!({ "model": "clerk", "input": "Which code?", "user": USER });
-                body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-                traced(server.post(path, &body))
-            };
-            let reference = json!([{ "type": "item_reference", "id": item }, { "role": "user", "content": "So?" }]);
-            vec![
-                ask(json!({})),
-                ask(json!({ "previous_response_id": response })),
-                ask(json!({ "previous_response_id": working })),
-                ask(json!({ "input": reference })),
-            ]
-        }
+        ("post", "/v1/responses") => responses(secrets, |body| traced(server.post(path, body))),
         ("post", "/v1/runs") => {
             let sessions = ["", "team/", "/", "../team/", "%2e%2e/team/"].map(|start| format!("{start}{session}"));
             let with_session = |session: &String| traced(server.post(path, &task("Which code?", Some(session))));
@@ -188,6 +175,24 @@ fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<
         }
         _ => panic!("`attacks` knows no attack on {method} {path}"),
     }
+}
+
+/// Requests for responses that might show another key's response.
+fn responses(secrets: &Secrets, send: impl Fn(&Value) -> RequestBuilder) -> Vec<RequestBuilder> {
+    let Secrets { response, item, working, .. } = secrets;
+    let reference = json!([{ "type": "item_reference", "id": item }, { "role": "user", "content": "So?" }]);
+    let fields = [
+        json!({}),
+        json!({ "previous_response_id": response }),
+        json!({ "previous_response_id": working }),
+        json!({ "input": reference }),
+    ];
+    let request = |fields: &Value| {
+        let mut body = json!({ "model": "clerk", "input": "Which code?", "user": USER });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        send(&body)
+    };
+    fields.iter().map(request).collect()
 }
 
 /// The routes that the document describes and `routes.rs` serves.

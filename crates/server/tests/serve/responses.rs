@@ -223,11 +223,11 @@ async fn a_stream_ends_with_a_failure_when_the_server_stops() {
     let mut response = server.post("/v1/responses", &ask("Go.", &json!({ "stream": true }))).send().await.unwrap();
     let mut text = String::new();
     while !text.contains("output_text.delta") {
-        text.push_str(&String::from_utf8(response.chunk().await.unwrap().unwrap().to_vec()).unwrap());
+        text.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
     }
     server.signal("-TERM");
     while let Ok(Some(chunk)) = response.chunk().await {
-        text.push_str(&String::from_utf8(chunk.to_vec()).unwrap());
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
     }
     let last = text.trim_end().rsplit("\n\n").next().unwrap();
     assert!(last.starts_with("event: response.failed\n") && last.contains("\"code\":\"stopping\""), "{text}");
