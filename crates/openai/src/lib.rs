@@ -3,7 +3,7 @@
 //!
 //! | to do this | use |
 //! |---|---|
-//! | read a chat completion | [`ChatBody`], [`Conversation`] |
+//! | read a chat completion | [`ChatBody`], [`ChatConversation`] |
 //! | read a request for a response | [`ResponseBody`], [`ResponseInput`] |
 //! | write a response | [`ResponseObject`], [`OutputItem`] |
 //! | write a streamed response | [`ResponseWriter`] |
@@ -28,7 +28,7 @@ mod responses;
 mod shared;
 
 pub use chat::chat_body::ChatBody;
-pub use chat::chat_messages::Conversation;
+pub use chat::chat_messages::ChatConversation;
 pub use responses::body::ResponseBody;
 pub use responses::input::ResponseInput;
 pub use responses::input_items::{InputItemList, InputItemParams};

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::chat_messages::{ChatMessage, Conversation};
+use super::chat_messages::{ChatConversation, ChatMessage};
 use crate::shared::{
     field_error::FieldError,
     metadata::MetadataValue,
@@ -232,8 +232,8 @@ impl ChatBody {
     }
 
     /// The conversation.
-    pub fn conversation(self) -> Result<Conversation, FieldError> {
-        Conversation::new(self.messages)
+    pub fn conversation(self) -> Result<ChatConversation, FieldError> {
+        ChatConversation::new(self.messages)
     }
 
     /// Whether the last chunk of a stream has the usage.

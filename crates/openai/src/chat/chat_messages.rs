@@ -11,7 +11,7 @@ use crate::shared::{field_error::FieldError, image::image};
 /// The messages of a request, split by purpose.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Conversation {
+pub struct ChatConversation {
     /// The system and developer messages, which follow the instructions of the agent.
     pub instructions: String,
     /// The last message, and the conversation before it.
@@ -68,7 +68,7 @@ struct ImageUrl {
     url: String,
 }
 
-impl Conversation {
+impl ChatConversation {
     pub(crate) fn new(messages: Vec<Object<ChatMessage>>) -> Result<Self, FieldError> {
         let (mut instructions, mut history) = (Vec::new(), Vec::new());
         for (index, Object(message)) in messages.into_iter().enumerate() {

@@ -62,7 +62,7 @@ impl OutputItem {
         Self::Message { id, role: "assistant".to_owned(), status: ItemStatus::Completed, content: vec![part] }
     }
 
-    /// A message of which nothing was said yet.
+    /// The same item before it has any content.
     pub(super) fn opened(&self) -> Self {
         match self {
             Self::Message { id, role, .. } => Self::Message {

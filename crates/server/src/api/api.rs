@@ -364,7 +364,6 @@ impl ApiBuilder {
         let mut observers = self.observers;
         observers.push(metrics.observer());
         let in_store = || Some(Arc::new(self.store.as_ref()?.durable_runs()) as Arc<dyn RunStore>);
-        let run_store = self.run_store.or_else(in_store);
         let api = Arc::new(Api {
             setup: RwLock::new(Arc::new(Setup { agents, access, cors_origins, four_eyes: self.four_eyes })),
             ledger,
@@ -375,8 +374,8 @@ impl ApiBuilder {
             observers,
             spans: self.spans,
             responses: Arc::new(Responses::new(self.store.as_ref().map(Store::responses))),
+            durable: self.run_store.or_else(in_store).map(durable_runs::open),
             store: self.store,
-            durable: run_store.map(durable_runs::open),
             sessions: self.sessions,
             max_body: self.max_body,
             console: self.console,

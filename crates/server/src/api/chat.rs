@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::RunId;
-use brigade_openai::{ChatBody, Conversation};
+use brigade_openai::{ChatBody, ChatConversation};
 
 use super::{
     ApiError,
@@ -90,7 +90,7 @@ pub(super) fn request(body: ChatBody, api: &Api) -> Result<RunRequest, ApiError>
     let agent = models::find(&api.setup(), &body.model)?;
     body.refuse_unsupported()?;
     let settings = body.settings(agent.agent.model_settings())?;
-    let Conversation { instructions, task, .. } = body.conversation()?;
+    let ChatConversation { instructions, task, .. } = body.conversation()?;
     Ok(RunRequest { instructions, settings, ..RunRequest::new(agent, task) })
 }
 
