@@ -24,6 +24,9 @@ mod notes {}
 #[doc = include_str!("../../crates/observability/README.md")]
 mod observability {}
 
+#[doc = include_str!("../../crates/openai/README.md")]
+mod openai {}
+
 #[doc = include_str!("../../crates/providers/README.md")]
 mod providers {}
 
