@@ -18,6 +18,9 @@ mod durable {}
 #[doc = include_str!("../../crates/edge/README.md")]
 mod edge {}
 
+#[doc = include_str!("../../crates/mcp/README.md")]
+mod mcp {}
+
 #[doc = include_str!("../../crates/notes/README.md")]
 mod notes {}
 

@@ -23,7 +23,8 @@ pub struct AgentConfig {
     /// What to do with system or developer messages of a client.
     #[serde(default)]
     pub caller_instructions: CallerInstructions,
-    /// Names of tools in `tools` that the agent may call. Models choose better among few tools.
+    /// Names of tools in `tools` that the agent may call, and of tools of MCP servers as `server__tool`, where a `*` stands for
+    /// any text: `github__get_*`. Models choose better among few tools.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub tools: Vec<Name>,

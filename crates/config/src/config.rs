@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    AgentConfig, ApprovalsConfig, ApproveConfig, BudgetConfig, KeyConfig, LogConfig, ModelConfig, ProviderConfig,
-    RecallConfig, Retention, ServerConfig, ToolConfig,
+    AgentConfig, ApprovalsConfig, ApproveConfig, BudgetConfig, KeyConfig, LogConfig, McpConfig, ModelConfig,
+    ProviderConfig, RecallConfig, Retention, ServerConfig, ToolConfig,
 };
 
 /// The root of `brigade.toml`.
@@ -39,6 +39,8 @@ pub struct Config {
     pub models: BTreeMap<String, ModelConfig>,
     /// Tools for agents, by the name that models see.
     pub tools: BTreeMap<String, ToolConfig>,
+    /// MCP servers, by a name of your choice. Agents name their tools as `server__tool`.
+    pub mcp: BTreeMap<String, McpConfig>,
     /// Agents, by the name that clients use as the model.
     pub agents: BTreeMap<String, AgentConfig>,
     /// API keys of clients, by a name of your choice. Without keys, only this machine may send requests.
@@ -55,8 +57,13 @@ impl Config {
     pub fn agent_asks_for_approvals(&self, agent: &AgentConfig) -> bool {
         let tools = agent.tools.iter().filter_map(|name| self.tools.get(name.as_ref())).map(|tool| &tool.approve);
         let mut own = tools.chain(agent.workers.iter().map(|worker| &worker.approve));
+        let mut servers = agent.tools.iter().filter_map(|name| self.mcp_tool(name.as_ref()));
         // It ends, because the configuration is checked for cycles when it is read.
         own.any(|approve| *approve != ApproveConfig::Never)
+            || servers.any(|(_, mcp, tool)| {
+                // A pattern may mean a tool whose calls need an approval.
+                if tool.contains('*') { !mcp.approve.is_empty() } else { mcp.approve.matches(tool) }
+            })
             || agent.workers.iter().any(|worker| {
                 let worker = self.agents.get(worker.agent.as_ref());
                 worker.is_some_and(|worker| self.agent_asks_for_approvals(worker))

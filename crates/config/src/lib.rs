@@ -31,6 +31,7 @@ mod keys;
 mod lint;
 mod load;
 mod load_error;
+mod mcp;
 mod model;
 mod problem;
 mod provider;
@@ -56,6 +57,7 @@ pub use keys::{KeyConfig, KeyHash, KeyScope, LOCAL_CALLER, ParseKeyHashError, ke
 pub use lint::{Lint, lint};
 pub use load::{ConfigValue, LoadedConfig};
 pub use load_error::LoadConfigError;
+pub use mcp::McpConfig;
 pub use model::{ModelConfig, UnpricedConfig};
 pub use problem::ConfigError;
 pub use provider::{ProviderConfig, ProviderKind};

@@ -9,7 +9,7 @@ use brigade_edge::{Origin, suggestion};
 
 use super::{
     Config, KeyScope, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, ToolConfig, ToolKind, is_plain_name,
-    key_name_problem,
+    key_name_problem, mcp,
 };
 
 /// Finds references to names that do not exist, cycles of agents, and values that exclude each other.
@@ -40,10 +40,14 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         }
         problems.extend(missing("model", &agent.model, &config.models));
         problems.extend(agent.workers.iter().filter_map(|worker| missing("agent", &worker.agent, &config.agents)));
-        problems.extend(agent.tools.iter().filter_map(|tool| missing("tool", tool, &config.tools)));
+        let is_mcp = |tool: &&Name| config.mcp_tool(tool.as_ref()).is_some();
+        let (of_servers, own): (Vec<_>, Vec<_>) = agent.tools.iter().partition(is_mcp);
+        problems.extend(own.into_iter().filter_map(|tool| missing("tool", tool, &config.tools)));
+        problems.extend(of_servers.into_iter().filter_map(|tool| mcp::tool_problem(config, tool)));
         problems.extend(cycle(config, name));
     }
     problems.extend(wall_problems(config));
+    problems.extend(mcp::problems(config));
     problems.extend(empty_problems(config));
     problems.extend(config.tools.iter().filter_map(|(name, tool)| command_problem(name, tool)));
     if config.keys.is_empty() && config.server.cors_origins.iter().any(Origin::is_any) {

@@ -40,6 +40,11 @@ impl<'a> Secrets<'a> {
         Self { is_read: false, ..Self::of(folder) }
     }
 
+    /// Whether secrets are read.
+    pub fn are_read(&self) -> bool {
+        self.is_read
+    }
+
     /// A secret, or a stand-in if it cannot be read. `place` and `hint` are the start of the problem's text.
     pub fn secret(&self, source: &SecretSource, place: &str, hint: &str) -> String {
         self.read(place, hint, || source.read(self.folder))

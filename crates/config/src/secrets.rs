@@ -29,10 +29,11 @@ pub(super) fn hide_value(value: &mut Value, path: &[String]) {
     match keys[..] {
         ["providers", _, "headers", _]
         | ["tools", _, "http", "headers", _]
-        | ["tools", _, "command", "environment", _] => {
+        | ["tools", _, "command", "environment", _]
+        | ["mcp", _, "headers" | "environment", _] => {
             HIDDEN.clone_into(text);
         }
-        ["providers", _, "base_url"] | ["tools", _, "http", "url"] => *text = without_secrets(text),
+        ["providers", _, "base_url"] | ["tools", _, "http", "url"] | ["mcp", _, "url"] => *text = without_secrets(text),
         _ => {}
     }
 }

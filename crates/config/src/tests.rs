@@ -521,10 +521,59 @@ temperature = 0.5
 }
 
 #[test]
-fn mcp_tools_are_refused_with_what_to_write_instead() {
+fn an_mcp_server_inside_a_tool_is_refused_with_what_to_write_instead() {
     let text = format!("{MINIMAL}[tools.x]\ndescription = \"X.\"\nmcp = {{ url = \"https://example.com\" }}\n");
     let problem = problem(&text);
-    assert!(problem.starts_with("brigade.toml:12:7: tools of MCP servers are not supported yet"), "{problem}");
+    assert!(problem.starts_with("brigade.toml:12:7: an MCP server has a section of its own"), "{problem}");
+}
+
+#[test]
+fn an_agent_names_tools_of_mcp_servers_that_are_offered() {
+    let server = "[mcp.git]\ncommand = [\"git-mcp\"]\ntools = [\"get_*\", \"push\"]\napprove = [\"push\"]\n";
+    let with = |tools: &str| format!("store = \"a.db\"\n{MINIMAL}tools = {tools}\n{server}");
+    for (tools, asks) in [("[\"git__get_issue\"]", false), ("[\"git__push\"]", true), ("[\"git__*\"]", true)] {
+        let loaded = parse(&with(tools)).unwrap();
+        assert_eq!(loaded.config.asks_for_approvals(), asks, "{tools}");
+    }
+    let unlisted = problem(&with("[\"git__drop\"]"));
+    assert!(unlisted.contains("the MCP server `git` offers no tool `drop`; add it to `mcp.git.tools`"), "{unlisted}");
+    assert!(problem(&with("[\"gti__push\"]")).contains("there is no tool `gti__push`"));
+}
+
+#[test]
+fn mistakes_in_the_section_of_an_mcp_server_are_found() {
+    let section = |lines: &str| problem(&format!("{MINIMAL}[mcp.lab]\n{lines}\n"));
+    let tools = "tools = [\"*\"]";
+    for (lines, expected) in [
+        (tools.to_owned(), "set either `command` or `url`"),
+        (format!("command = [\"a\"]\nurl = \"https://a.test\"\n{tools}"), "exclude each other"),
+        (format!("command = [\" \"]\n{tools}"), "its program is empty"),
+        (format!("command = [\"a\", \"\\u0000\"]\n{tools}"), "has a zero byte"),
+        (format!("command = [\"a\"]\nheaders = {{ x = \"1\" }}\n{tools}"), "`headers` belong to a `url`"),
+        (format!("url = \"https://a.test\"\nenvironment = {{ X = \"1\" }}\n{tools}"), "belong to a `command`"),
+        (format!("command = [\"a\"]\nenvironment = {{ \"X=\" = \"1\" }}\n{tools}"), "environment variable"),
+        ("command = [\"a\"]\ntools = []".to_owned(), "`tools` is empty"),
+        (format!("command = [\"a\"]\ncall_timeout = \"0s\"\n{tools}"), "greater than zero"),
+    ] {
+        let problem = section(&lines);
+        assert!(problem.contains(expected), "{lines}: {problem}");
+    }
+    let name = problem(&format!("{MINIMAL}[mcp.a__b]\ncommand = [\"a\"]\n{tools}\n"));
+    assert!(name.contains("without `__`"), "{name}");
+}
+
+#[test]
+fn secrets_of_mcp_servers_are_never_printed_and_unused_servers_are_found() {
+    let text = format!(
+        "{MINIMAL}[mcp.one]\ncommand = [\"a\"]\nenvironment = {{ TOKEN = \"s3cret\" }}\ntools = [\"*\"]\n\
+         [mcp.two]\nurl = \"https://user:s3cret@a.test/?key=s3cret\"\nheaders = {{ x = \"s3cret\" }}\ntools = [\"*\"]\n"
+    );
+    let loaded = parse(&text).unwrap();
+    let printed = format!("{:?} {} {:?}", loaded.config.mcp["one"], loaded.table, loaded.values);
+    assert!(!printed.contains("s3cret"), "{printed}");
+    let lints: Vec<String> =
+        lint::lint(&loaded.config, &PriceBook::bundled()).iter().map(ToString::to_string).collect();
+    assert!(lints.iter().any(|lint| lint.starts_with("mcp.two has no tool that an agent uses: add `two__TOOL`")));
 }
 
 #[test]

@@ -74,7 +74,9 @@ impl ToolConfig {
 
 impl<'de> Deserialize<'de> for Unsupported {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(de::Error::custom("tools of MCP servers are not supported yet; use `http` or `command`"))
+        Err(de::Error::custom(
+            "an MCP server has a section of its own; write `[mcp.NAME]`, and `NAME__TOOL` in the `tools` of an agent",
+        ))
     }
 }
 

@@ -30,6 +30,12 @@ pub(super) fn lint_unused(config: &Config) -> Vec<Lint> {
     lints.extend(
         unused_accounts.map(|name| Lint::new(&format!("providers.{name}"), "has no model: its key is not read")),
     );
+    let used: BTreeSet<&str> = tools.iter().filter_map(|name| Some(config.mcp_tool(name)?.0)).collect();
+    let unused_servers = config.mcp.keys().filter(|name| !used.contains(name.as_str()));
+    lints.extend(unused_servers.map(|name| {
+        let advice = format!("has no tool that an agent uses: add `{name}__TOOL` to the `tools` of one");
+        Lint::new(&format!("mcp.{name}"), advice)
+    }));
     lints.extend(hidden.map(|(name, _)| {
         let advice = "is neither exposed nor a worker: no client and no agent can call it";
         Lint::new(&format!("agents.{name}"), advice)

@@ -19,6 +19,7 @@ use crate::{
     agents::{
         self, demo,
         from_config::{AgentBuilder, ConfiguredModel},
+        mcp::McpServers,
         served::ServedAgent,
     },
     health::providers::ProbeTargets,
@@ -35,6 +36,8 @@ pub(crate) struct App {
     pub(crate) prices: PriceBook,
     /// The names that may become metric labels.
     pub(crate) labels: MetricsConfig,
+    /// Advice on the MCP servers.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What survives a reload of the configuration.
@@ -103,12 +106,13 @@ impl App {
         let embedder = config.recall.embedding.as_ref().map(|embedding| builder.embedder(embedding)).transpose()?;
         let embedding = embedder.as_ref().map(|embedder| embedder.id().clone());
         let recall = agents::open_recall(config, state.store.as_ref(), embedder);
-        let agents = AgentBuilder { config, folder, secrets, models: &models, recall }.build()?;
+        let mcp = McpServers::open(loaded, secrets)?;
+        let agents = AgentBuilder { config, folder, secrets, models: &models, mcp: &mcp, recall }.build()?;
         secrets.check().map_err(SetupError::Invalid)?;
-        let tools = config.tools.keys().map(String::as_str).chain(NoteTool::ALL.map(NoteTool::name));
+        let tools = config.tools.keys().map(String::as_str).chain(NoteTool::ALL.map(NoteTool::name)).chain(mcp.names());
         let labels = metric_labels(&agents, tools);
         let labels = embedding.into_iter().fold(labels, MetricsConfig::model);
-        Ok(Self { agents, accounts, prices, labels })
+        Ok(Self { agents, accounts, prices, labels, warnings: mcp.warnings().collect() })
     }
 
     /// Builds the team of `brigade demo`, whose provider is a simulator at this address.
@@ -134,7 +138,7 @@ impl App {
         let labels = script::WORKERS.into_iter().fold(labels, MetricsConfig::agent);
         let accounts = [("anthropic", Account::Anthropic(anthropic)), ("openai", Account::OpenAi(openai))];
         let accounts = accounts.into_iter().map(|(name, account)| (name.to_owned(), account)).collect();
-        Ok(Self { agents, accounts, prices, labels })
+        Ok(Self { agents, accounts, prices, labels, warnings: Vec::new() })
     }
 
     pub(crate) fn agent(&self, name: &str) -> Option<&ServedAgent> {

@@ -3,13 +3,19 @@
 use std::{
     error::Error,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use reqwest::{
-    ClientBuilder, Url,
+    Client, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect,
 };
+
+use crate::BuildToolError;
+
+/// How long a server may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Decides which addresses a tool may send requests to.
 ///
@@ -86,10 +92,26 @@ impl EgressGuard {
         }
     }
 
-    /// Applies the guard to the name resolution of a client, which follows no redirects by itself.
-    pub(crate) fn apply(self, client: ClientBuilder) -> ClientBuilder {
+    /// An HTTP client that reaches only allowed addresses, for requests to `url`. It uses no proxies and follows no redirects.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL is not valid or not allowed, or the client cannot be set up. The client itself does not check URLs
+    /// whose host is an IP address.
+    pub fn client(self, url: &str) -> Result<Client, BuildToolError> {
+        let address = Url::parse(url).map_err(|_| BuildToolError::Address(url.to_owned()))?;
+        self.check(&address)?;
+        self.client_for_any_url()
+    }
+
+    /// The same client, for URLs that the caller checks.
+    pub(crate) fn client_for_any_url(self) -> Result<Client, BuildToolError> {
+        // Fails if a crypto provider is already installed; then that one is used.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().dns_resolver(std::sync::Arc::new(self)).redirect(redirect::Policy::none());
         // A proxy would resolve names itself and bypass the guard.
-        client.dns_resolver(std::sync::Arc::new(self)).redirect(redirect::Policy::none()).no_proxy()
+        let client = client.no_proxy().connect_timeout(CONNECT_TIMEOUT);
+        client.build().map_err(BuildToolError::Client)
     }
 
     /// Why an address is refused, or `None` if it is allowed.

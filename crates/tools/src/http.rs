@@ -1,6 +1,6 @@
 //! A tool that sends an HTTP request.
 
-use std::{error::Error, fmt::Write as _, time::Duration};
+use std::{error::Error, fmt::Write as _};
 
 use async_trait::async_trait;
 use brigade_core::{ErrorChain, Run, Tool, ToolError, ToolOutput, ToolSpec};
@@ -61,8 +61,6 @@ enum HeaderText {
 }
 
 pub(crate) const MAX_OUTPUT: usize = 64 << 10;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How much of an error's body the model sees.
 const ERROR_BYTES: usize = 2 << 10;
@@ -152,10 +150,7 @@ impl HttpToolBuilder {
         let Self { spec, method, url, headers, egress, propagate_trace, max_output } = self;
         let url = parse_address(&url, egress)?;
         url.check(&spec)?;
-        // Fails if a crypto provider is already installed; then that one is used.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = egress.apply(Client::builder()).connect_timeout(CONNECT_TIMEOUT);
-        let client = client.build().map_err(BuildToolError::Client)?;
+        let client = egress.client_for_any_url()?;
         let headers = headers.into_iter().map(Header::parse).collect::<Result<_, _>>()?;
         Ok(HttpTool { spec, client, method, url, headers, egress, propagate_trace, max_output })
     }

@@ -27,10 +27,18 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("brigade-openai", &["brigade-core", "brigade-edge"]),
     (
         "brigade-config",
-        &["brigade-core", "brigade-edge", "brigade-observability", "brigade-providers", "brigade-resilience"],
+        &[
+            "brigade-core",
+            "brigade-edge",
+            "brigade-mcp",
+            "brigade-observability",
+            "brigade-providers",
+            "brigade-resilience",
+        ],
     ),
     ("brigade-rehearsal", &[]),
     ("brigade-tools", &["brigade-core"]),
+    ("brigade-mcp", &["brigade-core"]),
     ("brigade-teams", &["brigade-core"]),
     ("brigade-terminal", &["brigade-core", "brigade-durable"]),
     (
@@ -39,6 +47,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "brigade-config",
             "brigade-core",
             "brigade-durable",
+            "brigade-mcp",
             "brigade-observability",
             "brigade-rehearsal",
             "brigade-store",
@@ -94,7 +103,7 @@ const NOWHERE: [&str; 5] = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", 
 const CORE_TOKIO: [&str; 7] = ["default", "macros", "rt", "sync", "test-util", "time", "tokio-macros"];
 
 /// Members that must not depend on web servers and databases.
-const LEAN: [&str; 8] = [
+const LEAN: [&str; 9] = [
     "brigade-core",
     "brigade-providers",
     "brigade-resilience",
@@ -102,6 +111,7 @@ const LEAN: [&str; 8] = [
     "brigade-notes",
     "brigade-durable",
     "brigade-tools",
+    "brigade-mcp",
     "brigade-teams",
 ];
 

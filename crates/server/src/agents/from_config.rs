@@ -9,7 +9,7 @@ use brigade_core::{
 };
 use brigade_notes::Recall;
 
-use super::{recall, served::ServedAgent, tools};
+use super::{mcp::McpServers, recall, served::ServedAgent, tools};
 use crate::setup::error::{SetupContext as _, SetupError};
 
 /// A model with its policy and fallbacks.
@@ -27,6 +27,7 @@ pub(crate) struct AgentBuilder<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) secrets: &'a Secrets<'a>,
     pub(crate) models: &'a BTreeMap<String, ConfiguredModel>,
+    pub(crate) mcp: &'a McpServers,
     pub(crate) recall: Arc<dyn Recall>,
 }
 
@@ -83,6 +84,11 @@ impl AgentFactory<'_> {
             agent = agent.window(ContextWindow::default().max_tokens(max_tokens));
         }
         for tool in &config.tools {
+            let (all, expire) = (self.builder.config, self.builder.config.approvals.expire);
+            if let Some(tools) = self.builder.mcp.tools(all, tool.as_ref(), expire) {
+                agent = tools?.into_iter().fold(agent, Agent::tool);
+                continue;
+            }
             let tool = self.tools.get(tool.as_ref().as_str()).ok_or_else(|| SetupError::missing("a tool"))?;
             agent = agent.tool(Arc::clone(tool));
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod from_config;
+pub(crate) mod mcp;
 mod recall;
 pub(crate) mod served;
 mod tools;

@@ -14,6 +14,7 @@ mod events;
 mod head;
 mod idempotent;
 mod json_body;
+pub(crate) mod mcp;
 mod metrics;
 mod models;
 mod openai;

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderName, header},
     middleware::{from_fn, from_fn_with_state},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use brigade_edge::{cors_layer, ignore_extra_slashes};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
-    access, api::Api, approvals, budgets, chat, error, events, head, metrics, models, openapi, request_ids, responses,
-    resume, runs, usage,
+    access, api::Api, approvals, budgets, chat, error, events, head, mcp, metrics, models, openapi, request_ids,
+    responses, resume, runs, usage,
 };
 
 /// The headers of responses that a web page may read.
@@ -46,6 +46,7 @@ pub(super) fn all(api: &Arc<Api>) -> Router {
         .route("/v1/usage", get(usage::show))
         .route("/v1/budgets", get(budgets::list))
         .route("/metrics", get(metrics::show))
+        .route("/mcp", any(mcp::handle).layer(Extension(mcp::endpoint(api))))
         .route_layer(from_fn_with_state(Arc::clone(api), access::authenticate));
     let without_key =
         api.health().router().route("/openapi.json", get(openapi::document)).route("/docs", get(openapi::page));

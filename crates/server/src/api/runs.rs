@@ -8,13 +8,14 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use brigade_core::{Money, RunId, StopReason, Task};
+use brigade_core::{Money, Observer, RunId, StopReason, Task};
 use brigade_durable::RunState;
 use brigade_edge::{Object, whole, without_extra_slashes};
 use brigade_store::RunStatus;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
@@ -154,9 +155,9 @@ pub(crate) async fn create(
     // it again: by its idempotency key, or by the id of a background run.
     let cancel_on_disconnect = key.is_none() && !body.background;
     let run = match key {
-        None => body.start(&api, &caller, ids).await?,
+        None => body.start(&api, &caller, ids, None).await?,
         Some(key) => {
-            let start = Box::pin(body.start(&api, &caller, ids));
+            let start = Box::pin(body.start(&api, &caller, ids, None));
             match key.start_once(&api, &caller, ids, &body, start).await? {
                 RunOfKey::InMemory(run) => run,
                 RunOfKey::Earlier(run) => return earlier(&api, &caller, run, body.background.then_some(&uri)).await,
@@ -278,8 +279,22 @@ pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<FoundRu
 }
 
 impl RunBody {
-    async fn start(&self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
-        let mut request = self.request(api, caller)?;
+    /// The task in the arguments of a tool call.
+    pub(super) fn of_tool(agent: String, mut arguments: Map<String, Value>) -> Result<Self, ApiError> {
+        arguments.insert("agent".to_owned(), agent.into());
+        arguments.retain(|name, _| ["agent", "task", "session_id"].contains(&name.as_str()));
+        let body = serde_json::from_value(Value::Object(arguments));
+        body.map_err(|error| ApiError::field("task", format!("the arguments are not valid: {error}")))
+    }
+
+    pub(super) async fn start(
+        &self,
+        api: &Api,
+        caller: &Caller,
+        ids: RequestIds,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Arc<RunHandle>, ApiError> {
+        let mut request = RunRequest { observer, ..self.request(api, caller)? };
         if api.durable.is_some() && self.durable != Some(false) {
             request.durability = Durability::Submit(Box::new(durable_runs::submission(self, caller, ids)?));
         }

@@ -37,11 +37,12 @@ impl CheckCommand {
         let level = loaded.config.log.level.as_deref().unwrap_or_default();
         Logging::new().level(level).check().context("`log.level`")?;
         let secrets = if self.no_secrets { Secrets::unread(&loaded.folder) } else { Secrets::of(&loaded.folder) };
-        App::with_secrets(&loaded, &SharedState::new(&loaded.config), &secrets)?;
+        let app = App::with_secrets(&loaded, &SharedState::new(&loaded.config), &secrets)?;
         let LoadedConfig { config, .. } = &loaded;
         require_servable(config, config.server.listen)?;
         let ignored = loaded.ignored_variables.iter().cloned();
-        let warnings: Vec<_> = ignored.chain(lint(config, &prices).iter().map(ToString::to_string)).collect();
+        let advice = lint(config, &prices).into_iter().map(|lint| lint.to_string()).chain(app.warnings);
+        let warnings: Vec<_> = ignored.chain(advice).collect();
         for warning in &warnings {
             note!("warning: {warning}");
         }

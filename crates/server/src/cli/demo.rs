@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
-use brigade_commands::{Exit, note, out};
+use brigade_commands::{CrashDemo, Exit, SimulatorProcess, note, out};
 use brigade_config::Config;
 use brigade_core::{Outcome, Run, RunBuilder};
 use brigade_edge::stop_signal;
@@ -11,7 +11,7 @@ use brigade_rehearsal::demo as script;
 use brigade_terminal::{AnswerText, ProgressDisplay, Terminal};
 use clap::Args;
 
-use super::{crash_demo, serve::ServeCommand, simulator::SimulatorProcess};
+use super::serve::ServeCommand;
 use crate::app::{App, SharedState};
 
 #[derive(Debug, Args)]
@@ -60,14 +60,16 @@ impl DemoCommand {
         let app = App::demo(&simulator.base_url, &SharedState::new(&Config::default()))?;
         let team = app.agent(script::SUPERVISOR).context("the demo has no supervisor")?;
         if let Some(folder) = &self.until_crash {
-            return crash_demo::run_until_crash(team, folder, &self.question).await;
+            let team = CrashDemo { agent: team.agent.clone(), budget: team.budget.clone() };
+            return brigade_commands::run_until_crash(&team, folder, &self.question).await;
         }
         note!("Simulated provider at {}: scripted answers, list prices, no money is spent.\n", simulator.base_url);
         if self.crash {
+            let team = CrashDemo { agent: team.agent.clone(), budget: team.budget.clone() };
             let resumed = tokio::select! {
                 biased;
                 () = stop_signal() => bail!("cancelled"),
-                resumed = crash_demo::crash_and_resume(team, &simulator.base_url, &self.question) => resumed?,
+                resumed = brigade_commands::crash_and_resume(&team, &simulator.base_url, &self.question) => resumed?,
             };
             let exit = print(&resumed.outcome)?;
             out!("{}", resumed.summary);

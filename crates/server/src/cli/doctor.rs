@@ -6,6 +6,7 @@ use clap::Args;
 use futures::future::join_all;
 
 use crate::{
+    agents::mcp::all,
     app::{self, SharedState},
     health::providers::probe,
 };
@@ -15,7 +16,8 @@ use crate::{
 Example:
   brigade doctor --config team.toml
 
-It asks each account for its list of models, which costs nothing.")]
+It asks each account for its list of models, which costs nothing, and starts each MCP server to compare its tools with the
+pinned ones.")]
 pub(super) struct DoctorCommand {
     #[command(flatten)]
     providers: ProvidersArg,
@@ -48,6 +50,9 @@ impl DoctorCommand {
                     exit = Exit::Failed;
                 }
             }
+        }
+        if brigade_commands::examine_mcp(&loaded, |loaded, secrets| Ok(all(loaded, secrets)?)).await? == Exit::Failed {
+            exit = Exit::Failed;
         }
         let prices = app::prices(&loaded)?;
         let (date, days) = (prices.as_of(), prices.age().as_secs() / 86_400);

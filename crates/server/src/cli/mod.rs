@@ -1,15 +1,14 @@
 //! The command line of `brigade`.
 
 mod check;
-mod crash_demo;
 mod demo;
 mod demo_history;
 mod doctor;
+mod mcp;
 mod prices;
 mod reload;
 mod run;
 mod serve;
-mod simulator;
 
 use std::process::ExitCode;
 
@@ -50,6 +49,9 @@ enum Command {
     Runs(RunsCommand),
     /// Lists and answers the calls that wait for an approval
     Approvals(ApprovalsCommand),
+    /// Pins and lists the tools of MCP servers, and offers agents to MCP clients
+    #[command(subcommand)]
+    Mcp(mcp::McpCommand),
     /// Creates API keys for clients
     Keys(KeysCommand),
     /// Says how old the prices of models are, and how to bring your own
@@ -98,6 +100,7 @@ impl Cli {
             Command::Store(command) => command.run().await,
             Command::Runs(command) => command.run().await,
             Command::Approvals(command) => command.run().await,
+            Command::Mcp(command) => command.run().await,
             Command::Keys(command) => command.run(),
             Command::Prices(command) => command.run(),
             Command::Config(command) => command.run(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use brigade_commands::{Exit, ListenHint, ProvidersArg, note};
+use brigade_commands::{Exit, ListenHint, ProvidersArg, SimulatorProcess, note};
 use brigade_config::{LoadedConfig, LogConfig, ServerConfig};
 use brigade_edge::{HangupSignal, stop_signal};
 use brigade_observability::{Logging, LoggingHandle};
@@ -17,7 +17,7 @@ use clap::Args;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{demo_history, reload::Reloads, simulator::SimulatorProcess};
+use super::{demo_history, reload::Reloads};
 use crate::{api::api::Api, configured::ConfiguredApi};
 
 #[derive(Debug, Args)]

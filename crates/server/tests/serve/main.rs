@@ -15,6 +15,7 @@ mod faults;
 mod isolation;
 mod kills;
 mod life;
+mod mcp;
 mod network;
 mod production;
 mod readme;

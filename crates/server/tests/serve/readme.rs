@@ -53,7 +53,7 @@ async fn the_first_steps_work_as_printed() {
 
 #[test]
 fn the_example_configurations_pass_the_check_without_warnings() {
-    for name in ["memory.toml", "production.toml", "support.toml"] {
+    for name in ["files.toml", "memory.toml", "production.toml", "support.toml"] {
         let file = format!("{}/../../examples/{name}", env!("CARGO_MANIFEST_DIR"));
         let check = ["check", "--no-secrets", "--deny-warnings", "--config", &file];
         let output = Command::new(BRIGADE).args(check).output().unwrap();

@@ -9,19 +9,20 @@ use tokio::{
 };
 
 /// A running simulator. Its process ends when this is dropped.
-pub(super) struct SimulatorProcess {
-    pub(super) base_url: String,
+#[derive(Debug)]
+pub struct SimulatorProcess {
+    pub base_url: String,
     _process: Option<Child>,
 }
 
 impl SimulatorProcess {
     /// Uses a simulator that is running already.
-    pub(super) fn at(base_url: String) -> Self {
+    pub fn at(base_url: String) -> Self {
         Self { base_url, _process: None }
     }
 
     /// Starts `brigade simulate --demo` and waits for its address.
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    pub async fn start() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find the brigade program to start the simulator")?;
         let mut command = Command::new(program);
         // Ctrl-C on a terminal must not end it before the calls that are cancelled.

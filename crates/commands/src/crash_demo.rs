@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::{Context, anyhow, bail, ensure};
 use async_trait::async_trait;
-use brigade_commands::{Exit, note};
 use brigade_core::{
-    Effect, Event, Money, Observer, Outcome, RawJson, Run, RunBuilder, StepRecord, StepState, Task, TraceId,
+    Agent, Budget, Effect, Event, Money, Observer, Outcome, RawJson, Run, RunBuilder, StepRecord, StepState, Task,
+    TraceId,
 };
 use brigade_durable::{CancellationToken, ClaimedRun, Durable, RunStarter, Submission, WorkEnd};
 use brigade_rehearsal::demo as script;
@@ -24,7 +24,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::agents::served::ServedAgent;
+use crate::{exit::Exit, kept_runs::kept_runs_recorder, note, output::print_line};
 
 /// The process is killed after this many workers have answered.
 const ANSWERS: usize = 2;
@@ -36,10 +36,18 @@ const READY_TO_CRASH: &str = "ready to crash";
 const POLL: Duration = Duration::from_millis(5);
 
 /// A run of the demo whose process was killed, at its end.
-pub(super) struct Resumed {
-    pub(super) outcome: Outcome,
+#[derive(Debug)]
+pub struct ResumedDemo {
+    pub outcome: Outcome,
     /// Where the run went on, and what was not paid again.
-    pub(super) summary: String,
+    pub summary: String,
+}
+
+/// The team of the demo, and what one run may spend.
+#[derive(Debug)]
+pub struct CrashDemo {
+    pub agent: Agent,
+    pub budget: Budget,
 }
 
 /// Takes over the runs that the worker claims.
@@ -50,7 +58,7 @@ struct Claims(mpsc::Sender<ClaimedRun>);
 struct Resumption(OnceLock<(u64, Money)>);
 
 /// Starts the demo in a process that is killed, and carries its run on in this one.
-pub(super) async fn crash_and_resume(team: &ServedAgent, simulator: &str, question: &str) -> anyhow::Result<Resumed> {
+pub async fn crash_and_resume(team: &CrashDemo, simulator: &str, question: &str) -> anyhow::Result<ResumedDemo> {
     let folder = tempfile::tempdir().context("cannot create a temporary folder for the store")?;
     let program = std::env::current_exe().context("cannot find the brigade program to start it")?;
     let mut command = Command::new(program);
@@ -66,7 +74,7 @@ pub(super) async fn crash_and_resume(team: &ServedAgent, simulator: &str, questi
 }
 
 /// The process that is killed.
-pub(super) async fn run_until_crash(team: &ServedAgent, folder: &Path, question: &str) -> anyhow::Result<Exit> {
+pub async fn run_until_crash(team: &CrashDemo, folder: &Path, question: &str) -> anyhow::Result<Exit> {
     let durable = open(folder).await?;
     let trace = TraceId::random();
     let submission = Submission::new(script::SUPERVISOR, question).extra(RawJson::of(&trace)?);
@@ -93,12 +101,12 @@ pub(super) async fn run_until_crash(team: &ServedAgent, folder: &Path, question:
         crash = crash => crash?,
         _ = &mut working => bail!("the run ended before {ANSWERS} workers had answered"),
     }
-    brigade_commands::print_line(format_args!("{READY_TO_CRASH}"))?;
+    print_line(format_args!("{READY_TO_CRASH}"))?;
     std::future::pending().await
 }
 
 /// Carries on the run that a killed process left in this folder.
-async fn carry_on(team: &ServedAgent, folder: &Path) -> anyhow::Result<Resumed> {
+async fn carry_on(team: &CrashDemo, folder: &Path) -> anyhow::Result<ResumedDemo> {
     let durable = open(folder).await?;
     let (sender, mut claims) = mpsc::channel(1);
     let stop = CancellationToken::new();
@@ -121,7 +129,7 @@ async fn carry_on(team: &ServedAgent, folder: &Path) -> anyhow::Result<Resumed> 
         let summary = format!(
             "resumed {trace:.8} at step {next}: {steps} steps answered from the journal, {saved} not paid again"
         );
-        Ok(Resumed { outcome, summary })
+        Ok(ResumedDemo { outcome, summary })
     };
     tokio::select! {
         () = working => bail!("the worker has ended"),
@@ -135,9 +143,9 @@ async fn open(folder: &Path) -> anyhow::Result<Durable> {
     Ok(Durable::new(SqliteRunStore::new(database)))
 }
 
-fn builder(claimed: &ClaimedRun, team: &ServedAgent, trace: TraceId) -> RunBuilder {
+fn builder(claimed: &ClaimedRun, team: &CrashDemo, trace: TraceId) -> RunBuilder {
     let run = claimed.prepare(Run::builder()).trace(trace).budget(team.budget.clone());
-    brigade_commands::kept_runs_recorder().into_iter().fold(run, RunBuilder::observer)
+    kept_runs_recorder().into_iter().fold(run, RunBuilder::observer)
 }
 
 #[async_trait]
