@@ -15,6 +15,7 @@ mod keys;
 mod mcp;
 mod options;
 mod output;
+mod postgres;
 mod runs;
 mod simulate;
 mod simulator;

@@ -10,7 +10,7 @@ use brigade_terminal::printable;
 use clap::{Args, ValueEnum};
 use uuid::Uuid;
 
-use crate::{exit::Exit, note, options::ConfigArg, out};
+use crate::{exit::Exit, note, options::ConfigArg, out, postgres};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -75,9 +75,12 @@ impl RunsCommand {
     }
 }
 
-/// Opens the store of runs. Fails while a server uses it.
+/// Opens the store of runs. Fails while a server uses it, if it is a file.
 pub(crate) async fn open_store(config: &ConfigArg) -> anyhow::Result<Arc<dyn RunStore>> {
     let loaded = config.load()?;
+    if let Some(address) = loaded.config.store_address() {
+        return postgres::runs(address).await;
+    }
     let Some(path) = &loaded.config.store else {
         bail!("no `store` is configured, so no runs are kept; add `store = \"brigade.db\"` to the configuration");
     };

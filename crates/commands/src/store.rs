@@ -7,14 +7,17 @@ use brigade_config::Retention;
 use brigade_store::{Database, HistorySettings, MemorySettings, RecallSettings, SqliteMemory, SqliteRecall, StoreFile};
 use clap::{Args, Subcommand};
 
-use crate::{exit::Exit, note, options::ConfigArg, out};
+use crate::{exit::Exit, note, options::ConfigArg, out, postgres};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   brigade store backup brigade-2026-11-30.db
   brigade store restore brigade-2026-11-30.db
-  brigade store check --store brigade-2026-11-30.db")]
+  brigade store check --store brigade-2026-11-30.db
+  brigade store migrate --store postgres://brigade@db.example/brigade
+
+A store in PostgreSQL is backed up and restored by the tools of PostgreSQL.")]
 pub struct StoreCommand {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +44,11 @@ enum Command {
         #[command(flatten)]
         store: StoreArg,
     },
+    /// Migrates the store to the schema of this program. A file is also migrated when a server opens it
+    Migrate {
+        #[command(flatten)]
+        store: StoreArg,
+    },
     /// Deletes what `[retention]` does not keep, as a running server does every hour. Stop the server before
     Prune {
         #[command(flatten)]
@@ -51,7 +59,7 @@ enum Command {
 /// The options for the store.
 #[derive(Debug, Args)]
 struct StoreArg {
-    /// The store; by default the one in the configuration
+    /// The store, a file or `postgres://…`; by default the one in the configuration
     #[arg(long = "store", value_name = "FILE")]
     store: Option<PathBuf>,
     #[command(flatten)]
@@ -67,23 +75,53 @@ impl StoreCommand {
                 StoreFile::new(&path).restore(&file).with_context(|| format!("cannot restore {}", path.display()))?;
                 note!("restored {} from {}", path.display(), file.display());
             }
-            Command::Check { store } => check(&store.path()?)?,
-            Command::Prune { store } => prune(&store.path()?, &store.retention()?).await?,
+            Command::Check { store } => match store.place()? {
+                Place::File(path) => check(&path)?,
+                Place::Postgres(address) => postgres::check(&address).await?,
+            },
+            Command::Migrate { store } => match store.place()? {
+                Place::File(path) => migrate(&path).await?,
+                Place::Postgres(address) => postgres::migrate(&address).await?,
+            },
+            Command::Prune { store } => match store.place()? {
+                Place::File(path) => prune(&path, &store.retention()?).await?,
+                Place::Postgres(address) => postgres::prune(&address, &store.retention()?).await?,
+            },
         }
         Ok(Exit::Finished)
     }
 }
 
+/// Where a store is.
+enum Place {
+    File(PathBuf),
+    /// The address, with its password.
+    Postgres(String),
+}
+
 impl StoreArg {
-    fn path(&self) -> anyhow::Result<PathBuf> {
-        if let Some(path) = &self.store {
-            return Ok(path.clone());
-        }
-        let loaded = self.config.load()?;
-        let Some(path) = loaded.config.store else {
-            bail!("{} has no `store`; name the file with `--store FILE`", self.config.path().display());
+    fn place(&self) -> anyhow::Result<Place> {
+        let (store, folder) = if let Some(store) = &self.store {
+            (store.clone(), PathBuf::new())
+        } else {
+            let loaded = self.config.load()?;
+            let Some(store) = loaded.config.store else {
+                bail!("{} has no `store`; name the file with `--store FILE`", self.config.path().display());
+            };
+            (store, loaded.folder)
         };
-        Ok(loaded.folder.join(path))
+        let address = store.to_str().filter(|store| postgres::is_address(store));
+        Ok(address.map_or_else(|| Place::File(folder.join(&store)), |address| Place::Postgres(address.to_owned())))
+    }
+
+    /// The file of the store.
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        match self.place()? {
+            Place::File(path) => Ok(path),
+            Place::Postgres(_) => {
+                bail!("the store is in PostgreSQL; use `pg_dump` and `pg_restore` with the schema `brigade`")
+            }
+        }
     }
 
     fn retention(&self) -> anyhow::Result<Retention> {
@@ -107,6 +145,15 @@ fn check(path: &Path) -> anyhow::Result<()> {
     for size in report.rows {
         out!("{:>12} {}", size.rows, size.table);
     }
+    Ok(())
+}
+
+async fn migrate(path: &Path) -> anyhow::Result<()> {
+    if !path.exists() {
+        bail!("there is no store at {}", path.display());
+    }
+    Database::open(path)?.close().await?;
+    note!("{} has the schema of this program", path.display());
     Ok(())
 }
 

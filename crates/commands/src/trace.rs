@@ -86,7 +86,9 @@ impl TraceCommand {
         }
         let mut sources = Vec::new();
         if let Some(loaded) = self.config.load_if_there()? {
-            sources.extend(loaded.config.store.map(|path| Source::Store(loaded.folder.join(path))));
+            // There is no history in PostgreSQL.
+            let file = loaded.config.store.as_ref().filter(|_| loaded.config.store_address().is_none());
+            sources.extend(file.map(|path| Source::Store(loaded.folder.join(path))));
             sources.extend(loaded.config.log.events.map(|path| Source::Events(loaded.folder.join(path))));
         }
         sources.push(Source::Events(PathBuf::from("events.jsonl")));

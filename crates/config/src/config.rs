@@ -23,7 +23,8 @@ pub struct Config {
     /// What all runs of this process may spend together.
     pub budget: BudgetConfig,
     /// A SQLite file for sessions, run history, notes and spending. It is created if it does not exist. Without a store
-    /// all of this is lost at a restart.
+    /// all of this is lost at a restart. The commands `brigade store` and `brigade runs` also take the address of a
+    /// PostgreSQL database, `postgres://USER:PASSWORD@HOST/DATABASE`.
     pub store: Option<PathBuf>,
     /// How long the store keeps data.
     pub retention: Retention,
@@ -48,6 +49,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The address of the store, if it is in PostgreSQL. It may have a password in it.
+    pub fn store_address(&self) -> Option<&str> {
+        let store = self.store.as_deref()?.to_str()?;
+        (store.starts_with("postgres://") || store.starts_with("postgresql://")).then_some(store)
+    }
+
     /// Whether a call of any agent may have to wait for an approval.
     pub fn asks_for_approvals(&self) -> bool {
         self.agents.values().any(|agent| self.agent_asks_for_approvals(agent))

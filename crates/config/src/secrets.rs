@@ -33,7 +33,9 @@ pub(super) fn hide_value(value: &mut Value, path: &[String]) {
         | ["mcp", _, "headers" | "environment", _] => {
             HIDDEN.clone_into(text);
         }
-        ["providers", _, "base_url"] | ["tools", _, "http", "url"] | ["mcp", _, "url"] => *text = without_secrets(text),
+        ["providers", _, "base_url"] | ["tools", _, "http", "url"] | ["store"] | ["mcp", _, "url"] => {
+            *text = without_secrets(text);
+        }
         _ => {}
     }
 }

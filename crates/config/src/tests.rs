@@ -429,6 +429,7 @@ fn headers_and_variables_are_read_from_the_environment_or_a_file_and_never_print
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("token"), "from-a-file\n").unwrap();
     let text = r#"
+store = "postgres://user:planted@db.test:6432/brigade?sslmode=planted"
 [providers.openai]
 base_url = "https://user:planted@gateway.test/v1?key=planted&api-version=1"
 headers = { x-literal = "planted", x-env = { env = "PATH" }, x-file = { file = "token" } }
@@ -453,7 +454,13 @@ headers = { x-literal = "planted" }
     let origins: Vec<String> = loaded.origins().unwrap().iter().map(|value| value.value.to_string()).collect();
     let shown = format!("{} {} {headers:?} {command:?}", toml::to_string(&loaded.table).unwrap(), origins.join(" "));
     assert!(!shown.contains("planted"), "{shown}");
-    for kept in ["[hidden]@gateway.test/v1?key=[hidden]&api-version=1", "look?word={word}&token=[hidden]", "token"] {
+    assert_eq!(loaded.config.store_address().map(|address| address.contains("planted")), Some(true));
+    for kept in [
+        "[hidden]@gateway.test/v1?key=[hidden]&api-version=1",
+        "[hidden]@db.test:6432/brigade",
+        "look?word={word}&token=[hidden]",
+        "token",
+    ] {
         assert!(shown.contains(kept), "{kept} is not in {shown}");
     }
 }

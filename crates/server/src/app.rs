@@ -52,6 +52,18 @@ pub(crate) struct SharedState {
     simulator: SharedSimulator,
 }
 
+/// Fails if the store is not a file.
+pub(crate) fn refuse_postgres(config: &Config) -> Result<(), SetupError> {
+    if config.store_address().is_none() {
+        return Ok(());
+    }
+    Err(SetupError::Invalid(
+        "`store` is the address of a PostgreSQL database, which only `brigade store` and `brigade runs` can use: runs need a file \
+         for their history and spending; write `store = \"brigade.db\"`"
+            .to_owned(),
+    ))
+}
+
 struct ModelBuilder<'a> {
     prices: &'a PriceBook,
     state: &'a SharedState,
@@ -76,6 +88,7 @@ impl SharedState {
     pub(crate) async fn open(loaded: &LoadedConfig) -> Result<Self, SetupError> {
         let LoadedConfig { config, folder, .. } = loaded;
         let state = Self::new(config);
+        refuse_postgres(config)?;
         let Some(path) = &config.store else { return Ok(state) };
         let store = Store::open(&folder.join(path), config.retention.clone()).await?;
         store.restore(&state.ledger, None).await?;

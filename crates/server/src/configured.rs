@@ -11,7 +11,7 @@ use crate::{
         api::{Api, ApiBuilder},
         served_setup::Setup,
     },
-    app::{App, SharedState},
+    app::{App, SharedState, refuse_postgres},
     health::providers::ProviderHealth,
     runs::spans::Spans,
     setup::error::{SetupContext as _, SetupError},
@@ -200,6 +200,7 @@ pub(crate) fn require_servable(config: &Config, listen: SocketAddr) -> Result<()
     if config.agents.is_empty() {
         return Err(SetupError::NoAgents);
     }
+    refuse_postgres(config)?;
     if config.store.is_none() && config.asks_for_approvals() {
         return Err(SetupError::Invalid(
             "a tool or a worker has `approve`, and calls that wait for an approval are kept in a store; add `store = \

@@ -10,7 +10,8 @@
 //! | responses that clients may read and continue | [`SqliteResponses`] | |
 //! | runs that survive a crash | [`SqliteRunStore`] | [`RunStore`](brigade_durable::RunStore) |
 //!
-//! With the feature `postgres`, `PostgresRunStore` keeps durable runs in a PostgreSQL database that several processes share.
+//! With the feature `postgres`, `PostgresRunStore`, `PostgresMemory` and `PostgresRecall` keep durable runs, conversations and
+//! notes in a PostgreSQL database that several processes share.
 //!
 //! One thread writes everything, in groups that share a commit; reads use connections of their own. So no task blocks,
 //! and data is on disk when a call returns. A file that is damaged, from a newer version, or of another program is
@@ -55,7 +56,9 @@ pub use error::{ErrorCause, StoreError};
 #[cfg(feature = "postgres")]
 pub use postgres::{
     database::{PostgresDatabase, PostgresReport, PostgresSettings},
+    notes::recall::PostgresRecall,
     runs::run_store::PostgresRunStore,
+    sessions::memory::PostgresMemory,
 };
 pub use sqlite::database::{Database, DatabaseSettings, Erasure};
 pub use sqlite::history::history::{History, HistorySettings, InterruptedWork};

@@ -13,7 +13,11 @@ use super::{
 use crate::StoreError;
 
 /// The migration at index `n` has the number `n + 1`. Published migrations never change, because databases have them.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/postgres/0001_durable_runs.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/postgres/0001_durable_runs.sql"),
+    include_str!("../../migrations/postgres/0002_sessions.sql"),
+    include_str!("../../migrations/postgres/0003_notes.sql"),
+];
 
 /// The lock that processes hold while they migrate: "Brigade" in ASCII. It ends with its transaction, so that a proxy which
 /// shares connections cannot keep it.

@@ -42,6 +42,11 @@ impl Session {
         begun.and(rows)
     }
 
+    /// Begins a transaction that reads the database as it is at one moment.
+    pub(crate) async fn begin_snapshot(&self) -> Result<(), StoreError> {
+        self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
     /// Ends the transaction: commits it, or rolls it back after an error. If the commit is not answered, it is not known
     /// whether it happened, which is [`StoreError::Unavailable`].
     pub(crate) async fn end<T>(self, result: Result<T, StoreError>) -> Result<T, StoreError> {

@@ -1,5 +1,7 @@
 //! Values of statements, with their types: a statement whose types are known needs one round trip and no name.
 
+use std::time::Duration;
+
 use tokio_postgres::{
     Row,
     types::{FromSql, ToSql, Type},
@@ -54,6 +56,12 @@ pub(crate) fn signed(number: u64) -> i64 {
 /// A number that is stored as a signed one.
 pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
+}
+
+/// A duration in microseconds.
+pub(crate) fn us(duration: Duration) -> i64 {
+    // Half of the range is 146,000 years, to which a time can be added.
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX).min(i64::MAX / 2)
 }
 
 /// The text without the one character that PostgreSQL cannot store.

@@ -17,7 +17,7 @@ use crate::{
     postgres::{
         database::PostgresDatabase,
         session::Session,
-        values::{first, get, unsigned, values},
+        values::{first, get, unsigned, us, values},
     },
 };
 
@@ -41,7 +41,7 @@ async fn request_in(session: &Session, new: &NewApproval) -> Result<Option<Appro
          ON CONFLICT (run, path, tool, sha256) DO NOTHING";
     let NewApproval { id, path, tool, sha256, .. } = new;
     let (arguments, schema) = (new.arguments.get(), new.schema.get());
-    let expires_in = super::rows::us(new.expires_in);
+    let expires_in = us(new.expires_in);
     session.execute(insert, values![*id, run, *path, *tool, *sha256, arguments, schema, expires_in]).await?;
     let select = format!("{SELECT} WHERE a.run = $1 AND a.path = $2 AND a.tool = $3 AND a.sha256 = $4");
     let rows = session.query(&select, values![run, *path, *tool, *sha256]).await?;

@@ -6,13 +6,13 @@ use brigade_core::{RawJson, RunId, StepRecord};
 use brigade_durable::{Commit, CommitError, Committed, NextState, RunState, cost_of};
 use serde_json::{Map, Value};
 
-use super::rows::{journal, json, status, us};
+use super::rows::{journal, json, status};
 use crate::{
     StoreError,
     postgres::{
         database::PostgresDatabase,
         session::Session,
-        values::{get, signed, storable, unsigned, values},
+        values::{get, signed, storable, unsigned, us, values},
     },
 };
 

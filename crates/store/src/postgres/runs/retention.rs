@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::rows::us;
 use crate::{
     StoreError,
-    postgres::{database::PostgresDatabase, values::values},
+    postgres::{
+        database::PostgresDatabase,
+        values::{us, values},
+    },
 };
 
 /// The most rows of a statement: one that changes more would hold others up.

@@ -1,6 +1,6 @@
 //! Reads runs and their journals.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use brigade_core::{RawJson, RunId, StepRecord};
 use brigade_durable::{QueuedRun, RunQuery, RunState, StoredRun, cost_of};
@@ -32,12 +32,6 @@ const JOURNALS: &str = "SELECT run, record FROM brigade.durable_steps WHERE run 
 pub(super) struct RunRow {
     pub(super) id: i64,
     pub(super) run: StoredRun,
-}
-
-/// A duration in microseconds.
-pub(super) fn us(duration: Duration) -> i64 {
-    // Half of the range is 146,000 years, to which a time can be added.
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX).min(i64::MAX / 2)
 }
 
 /// Locks a run until the end of the transaction, and returns the key of its row and its state.

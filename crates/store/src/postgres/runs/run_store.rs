@@ -13,14 +13,14 @@ use uuid::Uuid;
 
 use super::{
     approvals, commit, retention,
-    rows::{self, COLUMNS, RunRow, json, us},
+    rows::{self, COLUMNS, RunRow, json},
     signals,
 };
 use crate::{
     PostgresDatabase, StoreError,
     postgres::{
         session::Session,
-        values::{get, signed, unsigned, values},
+        values::{get, signed, unsigned, us, values},
     },
 };
 

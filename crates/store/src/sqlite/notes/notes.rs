@@ -45,7 +45,7 @@ pub(crate) fn words(query: &str) -> BTreeSet<String> {
     split(query).map(str::to_lowercase).take(MAX_QUERY_WORDS).collect()
 }
 
-fn split(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn split(text: &str) -> impl Iterator<Item = &str> {
     text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
@@ -238,12 +238,12 @@ fn in_scope(scope: i64, word: &str) -> String {
 }
 
 /// A digest of a note's source and words. Notes with the same digest count as equal.
-fn digest(note: &Note) -> [u8; 32] {
+pub(crate) fn digest(note: &Note) -> [u8; 32] {
     let words: Vec<_> = note.text.split_whitespace().map(str::to_lowercase).collect();
     Sha256::digest(format!("{}\n{}", source_name(note.source), words.join(" "))).into()
 }
 
-const fn source_name(source: NoteSource) -> &'static str {
+pub(crate) const fn source_name(source: NoteSource) -> &'static str {
     match source {
         NoteSource::User => "user",
         NoteSource::Tool => "tool",
@@ -252,7 +252,7 @@ const fn source_name(source: NoteSource) -> &'static str {
 }
 
 /// An unknown source is trusted the least.
-fn source_of(name: &str) -> NoteSource {
+pub(crate) fn source_of(name: &str) -> NoteSource {
     match name {
         "user" => NoteSource::User,
         "agent" => NoteSource::Agent,

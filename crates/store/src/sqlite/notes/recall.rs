@@ -62,7 +62,7 @@ pub struct RecallSettings {
 
 /// The length of each ranking before the fusion. A note that is further down in one ranking matters only if it is near
 /// the top of the other, where it is found.
-const FUSED_LENGTH: usize = 50;
+pub(crate) const FUSED_LENGTH: usize = 50;
 
 impl Default for RecallSettings {
     fn default() -> Self {
@@ -135,24 +135,28 @@ impl SqliteRecall {
         Ok(deleted)
     }
 
-    /// The model and the embedding of a text; `None` without an embedder, or if it fails.
-    async fn embed(&self, text: &str, run: &Run) -> Option<(String, QuantizedVector)> {
-        let embedder = self.embedder.as_ref()?;
-        let vector = match embedder.embed(&[text], run).await {
-            Ok(found) => found.vectors.into_iter().next(),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the embedding model failed: notes are found by their words only");
-                None
-            }
-        };
-        Some((embedder.id().to_string(), QuantizedVector::new(&vector?)?))
-    }
-
     fn oldest_ms(&self) -> i64 {
         let Some(keep_for) = self.settings.keep_for else { return i64::MIN };
         now_ms().saturating_sub(i64::try_from(keep_for.as_millis()).unwrap_or(i64::MAX))
     }
+}
+
+/// The model and the embedding of a text; `None` without an embedder, or if it fails.
+pub(crate) async fn embed(
+    embedder: Option<&Arc<dyn Embedder>>,
+    text: &str,
+    run: &Run,
+) -> Option<(String, QuantizedVector)> {
+    let embedder = embedder?;
+    let vector = match embedder.embed(&[text], run).await {
+        Ok(found) => found.vectors.into_iter().next(),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the embedding model failed: notes are found by their words only");
+            None
+        }
+    };
+    Some((embedder.id().to_string(), QuantizedVector::new(&vector?)?))
 }
 
 impl SqliteRecall {
@@ -162,7 +166,7 @@ impl SqliteRecall {
             return Err(StoreError::TooLarge { what: "a note", limit, size });
         }
         let scope = notes::scope_name(scope)?;
-        let embedding = self.embed(&note.text, run).await;
+        let embedding = embed(self.embedder.as_ref(), &note.text, run).await;
         let max_notes = self.settings.max_notes;
         let write = self.database.write(move |connection| {
             notes::insert(connection, &scope, &StoredNote { note, embedding })?;
@@ -174,7 +178,7 @@ impl SqliteRecall {
     async fn find(&self, scope: &Scope, text: &str, limit: usize, run: &Run) -> Result<Vec<Note>, StoreError> {
         let scope = notes::scope_name(scope)?;
         let (words, oldest_ms) = (notes::words(text), self.oldest_ms());
-        let embedding = if words.is_empty() { None } else { self.embed(text, run).await };
+        let embedding = if words.is_empty() { None } else { embed(self.embedder.as_ref(), text, run).await };
         let read = self.database.read(move |connection| {
             let Some(scope) = notes::scope_id(connection, &scope)? else { return Ok(Vec::new()) };
             let ids = if words.is_empty() {

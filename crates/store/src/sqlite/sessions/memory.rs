@@ -59,10 +59,21 @@ pub struct MemorySettings {
     pub wait: Duration,
 }
 
+/// The sessions of a store, for the memories of requests.
+#[async_trait]
+pub(crate) trait Sessions: std::fmt::Debug + Send + Sync {
+    /// The newest part of a conversation.
+    async fn conversation(&self, session: &str) -> Result<Conversation, StoreError>;
+
+    /// Adds an exchange, and returns the new version of the session.
+    async fn append_exchange(&self, session: &str, exchange: Exchange<'_>) -> Result<u64, StoreError>;
+}
+
 /// The memory for one request; see [`SqliteMemory::for_request`].
 #[derive(Debug)]
 pub struct RequestMemory {
-    memory: SqliteMemory,
+    sessions: Arc<dyn Sessions>,
+    locks: Arc<SessionLocks>,
     key: Option<String>,
     loaded: Mutex<HashMap<String, LoadedSession>>,
 }
@@ -122,7 +133,7 @@ impl SqliteMemory {
     /// It refuses to append to a session that was continued without the lock ([`StoreError::Conflict`]). `key` is the
     /// idempotency key of the request: the exchange of a repeated request is stored once.
     pub fn for_request(&self, key: Option<&str>) -> RequestMemory {
-        RequestMemory { memory: self.clone(), key: key.map(str::to_owned), loaded: Mutex::default() }
+        RequestMemory::new(Arc::new(self.clone()), Arc::clone(&self.locks), key)
     }
 
     /// Loads the newest part of a conversation that fits in the window, with the version of the session.
@@ -199,15 +210,32 @@ impl Memory for SqliteMemory {
 }
 
 #[async_trait]
+impl Sessions for SqliteMemory {
+    async fn conversation(&self, session: &str) -> Result<Conversation, StoreError> {
+        self.conversation(session).await
+    }
+
+    async fn append_exchange(&self, session: &str, exchange: Exchange<'_>) -> Result<u64, StoreError> {
+        self.append_exchange(session, exchange).await
+    }
+}
+
+impl RequestMemory {
+    pub(crate) fn new(sessions: Arc<dyn Sessions>, locks: Arc<SessionLocks>, key: Option<&str>) -> Self {
+        Self { sessions, locks, key: key.map(str::to_owned), loaded: Mutex::default() }
+    }
+}
+
+#[async_trait]
 impl Memory for RequestMemory {
     async fn load(&self, session: &str) -> Result<Vec<Message>, MemoryError> {
         // A request that loads a session again already holds its lock.
         let known = unpoisoned(&self.loaded).remove(session);
         let guard = match known {
             Some(loaded) => loaded.guard,
-            None => self.memory.locks.lock(session).await?,
+            None => self.locks.lock(session).await?,
         };
-        let Conversation { messages, version } = self.memory.conversation(session).await?;
+        let Conversation { messages, version } = self.sessions.conversation(session).await?;
         unpoisoned(&self.loaded).insert(session.to_owned(), LoadedSession { version, guard });
         Ok(messages)
     }
@@ -215,7 +243,7 @@ impl Memory for RequestMemory {
     async fn append(&self, session: &str, messages: &[Message]) -> Result<(), MemoryError> {
         let after = unpoisoned(&self.loaded).get(session).map(|loaded| loaded.version);
         let exchange = Exchange { messages, key: self.key.as_deref(), after };
-        let version = self.memory.append_exchange(session, exchange).await?;
+        let version = self.sessions.append_exchange(session, exchange).await?;
         if let Some(loaded) = unpoisoned(&self.loaded).get_mut(session) {
             loaded.version = version;
         }

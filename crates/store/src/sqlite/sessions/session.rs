@@ -61,10 +61,10 @@ pub struct SessionInfo {
 /// An exchange as rows, made on the caller's thread.
 #[derive(Debug)]
 pub(crate) struct ExchangeRows {
-    session: String,
-    key: Option<String>,
-    after: Option<u64>,
-    messages: Vec<StoredMessage>,
+    pub(crate) session: String,
+    pub(crate) key: Option<String>,
+    pub(crate) after: Option<u64>,
+    pub(crate) messages: Vec<StoredMessage>,
 }
 
 /// The row of a session before an exchange.
@@ -132,7 +132,7 @@ impl ExchangeRows {
         })
     }
 
-    fn size_bytes(&self) -> u64 {
+    pub(crate) fn size_bytes(&self) -> u64 {
         self.messages.iter().map(|message| message.size_bytes as u64).sum()
     }
 }

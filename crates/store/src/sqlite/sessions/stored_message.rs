@@ -50,13 +50,34 @@ impl StoredMessage {
 
 /// Reads a message.
 pub(crate) fn read(connection: &Connection, role: &str, parts: &str) -> Result<Message, StoreError> {
-    let unreadable = |error| StoreError::unreadable("message", error);
-    let parts: Vec<&RawValue> = serde_json::from_str(parts).map_err(unreadable)?;
-    let parts = parts.into_iter().map(|part| match hash_in(part.get()) {
+    read_with(role, parts, |hash| read_blob(connection, hash))
+}
+
+/// Reads a message whose large parts `blob` finds.
+pub(crate) fn read_with(
+    role: &str,
+    parts: &str,
+    blob: impl Fn(Hash) -> Result<String, StoreError>,
+) -> Result<Message, StoreError> {
+    let parts = raw_parts(parts)?.into_iter().map(|part| match hash_in(part.get()) {
         None => serde_json::from_str::<Part>(part.get()).map_err(unreadable),
-        Some(hash) => serde_json::from_str(&read_blob(connection, hash)?).map_err(unreadable),
+        Some(hash) => serde_json::from_str(&blob(hash)?).map_err(unreadable),
     });
     Ok(Message::new(role_of(role), parts.collect::<Result<_, _>>()?))
+}
+
+/// The hashes of the large parts of a message.
+#[cfg(feature = "postgres")]
+pub(crate) fn hashes_in(parts: &str) -> Result<Vec<Hash>, StoreError> {
+    Ok(raw_parts(parts)?.into_iter().filter_map(|part| hash_in(part.get())).collect())
+}
+
+fn raw_parts(parts: &str) -> Result<Vec<&RawValue>, StoreError> {
+    serde_json::from_str(parts).map_err(unreadable)
+}
+
+fn unreadable(error: serde_json::Error) -> StoreError {
+    StoreError::unreadable("message", error)
 }
 
 /// Inserts a blob, unless it exists.

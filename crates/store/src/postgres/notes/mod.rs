@@ -1,0 +1,4 @@
+//! Long-term notes.
+
+pub(crate) mod notes;
+pub(crate) mod recall;

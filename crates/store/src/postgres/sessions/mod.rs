@@ -1,0 +1,4 @@
+//! Sessions: conversations across requests.
+
+pub(crate) mod memory;
+pub(crate) mod session;
